@@ -1,0 +1,259 @@
+//! Typed ids and their encoding into subjects.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Empty text.
+    #[error("RB-ID-1: {what} is empty; give a non-empty name")]
+    Empty {
+        /// Which id.
+        what: &'static str,
+    },
+    /// Longer than an id may be.
+    #[error("RB-ID-2: {what} `{text}` is longer than {limit} bytes; shorten it")]
+    TooLong {
+        /// Which id.
+        what: &'static str,
+        /// The refused text.
+        text: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Contains a character that the id does not allow.
+    #[error("RB-ID-3: {what} `{text}` contains {found:?}; {allowed}")]
+    Character {
+        /// Which id.
+        what: &'static str,
+        /// The refused text.
+        text: String,
+        /// The offending character.
+        found: char,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+}
+
+/// The longest id, in bytes.
+pub const MAX_ID_BYTES: usize = 128;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $allowed:literal, $ok:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks and wraps a text.
+            pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
+                let text = text.into();
+                if text.is_empty() {
+                    return Err(IdError::Empty { what: $what });
+                }
+                if text.len() > MAX_ID_BYTES {
+                    return Err(IdError::TooLong { what: $what, text, limit: MAX_ID_BYTES });
+                }
+                let ok: fn(char) -> bool = $ok;
+                if let Some(found) = text.chars().find(|c| !ok(*c)) {
+                    return Err(IdError::Character { what: $what, text, found, allowed: $allowed });
+                }
+                Ok(Self(text))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A ledger: one tenant or audit boundary.
+    LedgerId, "ledger id", "use a-z, 0-9, - and _",
+    |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_'
+);
+text_id!(
+    /// A rollout: one execution of a runbook in one environment.
+    RolloutId, "rollout id", "use letters, digits, - and _",
+    |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'
+);
+text_id!(
+    /// A phase of a runbook; also the id of its gate.
+    PhaseId, "phase id", "use letters, digits, . - and _",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+);
+text_id!(
+    /// A step of a runbook.
+    StepId, "step id", "use letters, digits, . - and _",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+);
+text_id!(
+    /// A deployment environment.
+    EnvironmentId, "environment", "use letters, digits, - and _",
+    |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'
+);
+text_id!(
+    /// A flag key as applications ask for it.
+    FlagKey, "flag key", "use letters, digits, . - and _",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
+);
+
+impl RolloutId {
+    /// A new id: `<runbook>-<time-ordered suffix>`, short enough to type.
+    pub fn generate(runbook: &str, unique: Uuid) -> Self {
+        let stem: String = runbook
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
+            .take(40)
+            .collect();
+        let tail: String = unique.simple().to_string().chars().skip(20).collect();
+        Self(format!(
+            "{}-{tail}",
+            if stem.is_empty() { "rollout" } else { &stem }
+        ))
+    }
+}
+
+/// Which consistency boundary a commit belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Aggregate {
+    /// One rollout.
+    Rollout(RolloutId),
+    /// One flag in one environment.
+    Flag(EnvironmentId, FlagKey),
+}
+
+impl Aggregate {
+    /// "rollout" or "flag", as written in the commit.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rollout(_) => "rollout",
+            Self::Flag(..) => "flag",
+        }
+    }
+
+    /// The id as written in the commit: `<rollout>` or `<environment>/<key>`.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Rollout(id) => id.to_string(),
+            Self::Flag(environment, key) => format!("{environment}/{key}"),
+        }
+    }
+
+    /// The aggregate a commit names; `None` when kind or id is not one of ours.
+    pub fn of(kind: &str, id: &str) -> Option<Self> {
+        match kind {
+            "rollout" => RolloutId::new(id).ok().map(Self::Rollout),
+            "flag" => {
+                let (environment, key) = id.split_once('/')?;
+                Some(Self::Flag(
+                    EnvironmentId::new(environment).ok()?,
+                    FlagKey::new(key).ok()?,
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// The subject of the aggregate: `rollbook.<ledger>.<kind>.<id tokens>`.
+    pub fn subject(&self, ledger: &LedgerId) -> String {
+        match self {
+            Self::Rollout(id) => {
+                format!("rollbook.{ledger}.rollout.{}", subject_token(id.as_str()))
+            }
+            Self::Flag(environment, key) => format!(
+                "rollbook.{ledger}.flag.{}.{}",
+                subject_token(environment.as_str()),
+                subject_token(key.as_str())
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.id())
+    }
+}
+
+/// Encodes any text as exactly one subject token: no user text can add a token or a wildcard.
+/// Letters, digits, `-` and `_` stay; every other byte becomes `=` and two hex digits.
+pub fn subject_token(text: &str) -> String {
+    let mut token = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            token.push(char::from(byte));
+        } else {
+            token.push_str(&format!("={byte:02X}"));
+        }
+    }
+    token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_token_never_adds_tokens_or_wildcards() {
+        assert_eq!(subject_token("a.b*>c d"), "a=2Eb=2A=3Ec=20d");
+        assert_eq!(subject_token("DEAL_TYPE-1"), "DEAL_TYPE-1");
+    }
+
+    #[test]
+    fn an_aggregate_is_found_again_from_kind_and_id() {
+        let flag = Aggregate::Flag(
+            EnvironmentId::new("production").unwrap(),
+            FlagKey::new("x.y").unwrap(),
+        );
+        assert_eq!(Aggregate::of(flag.kind(), &flag.id()), Some(flag.clone()));
+        let ledger = LedgerId::new("main").unwrap();
+        assert_eq!(flag.subject(&ledger), "rollbook.main.flag.production.x=2Ey");
+        assert_eq!(Aggregate::of("rollout", "a b"), None);
+    }
+}

@@ -1,0 +1,159 @@
+//! The journal: the port through which commits are appended, read and followed.
+//!
+//! Positions in one journal, drawn once:
+//!
+//! ```text
+//!   sequence   1     2     3     4     5          (0 = nothing yet)
+//!            [ c1 ][ c2 ][ c3 ][ c4 ][ c5 ]
+//!              ^ first                ^ last
+//!   a projection at `applied = 3` reads on `after = 3`
+//! ```
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use rollbook_proto::v1::Commit;
+
+use crate::ids::Aggregate;
+
+/// The largest encoded commit, in bytes: what one Merkle leaf can hold.
+pub const MAX_COMMIT_BYTES: usize = 65_535;
+
+/// A commit as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredCommit {
+    /// Position in the stream, from 1, without gaps.
+    pub sequence: u64,
+    /// When the server stored it; shown, never compared.
+    pub stored_at: jiff::Timestamp,
+    /// The commit.
+    pub commit: Commit,
+}
+
+/// Where a follower starts and stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadFrom {
+    /// Deliver sequences greater than this.
+    pub after: u64,
+}
+
+/// Why the journal refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another writer appended to the aggregate first. Fold again and decide again.
+    #[error(
+        "RB-JOURNAL-1: {aggregate} has moved on: expected its last sequence {expected}, found {actual}; read again and retry"
+    )]
+    Conflict {
+        /// Whose subject.
+        aggregate: String,
+        /// What the writer saw.
+        expected: u64,
+        /// What is there.
+        actual: u64,
+    },
+    /// The commit is larger than a leaf. Nothing was sent.
+    #[error(
+        "RB-JOURNAL-2: a commit for {aggregate} has {bytes} bytes, at most {MAX_COMMIT_BYTES} are allowed; put large data into the evidence store"
+    )]
+    TooLarge {
+        /// Whose commit.
+        aggregate: String,
+        /// Encoded size.
+        bytes: usize,
+    },
+    /// The commit is not well formed. Nothing was sent.
+    #[error("RB-JOURNAL-3: a commit for {aggregate} is malformed: {reason}")]
+    Malformed {
+        /// Whose commit.
+        aggregate: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Stored bytes that do not decode: damage, or a newer writer.
+    #[error(
+        "RB-JOURNAL-4: sequence {sequence} cannot be decoded: {reason}; verify the ledger before going on"
+    )]
+    Corrupt {
+        /// Where.
+        sequence: u64,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A setting of server or stream under which acknowledged history could be lost.
+    #[error("RB-JOURNAL-5: refused: {setting} is {found}, must be {required}; {remedy}")]
+    UnsafeSetting {
+        /// The setting.
+        setting: String,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        required: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The journal could not be reached or did not answer in time. Retryable; the fate of the
+    /// append has been looked up and the commit is not in the journal.
+    #[error("RB-JOURNAL-6: the journal is unavailable: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
+    /// The server refused to store (disk full, stream limits). Not stored.
+    #[error("RB-JOURNAL-7: the server refused to store the commit: {reason}")]
+    Refused {
+        /// The server's words.
+        reason: String,
+    },
+}
+
+impl JournalError {
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// What an acknowledged append says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The sequence the commit is stored at.
+    pub sequence: u64,
+}
+
+/// The append-only, totally ordered journal of one ledger.
+#[async_trait]
+pub trait Journal: Send + Sync + std::fmt::Debug {
+    /// Appends one commit to its aggregate, whose last sequence must still be
+    /// `commit.previous_sequence` (0: the aggregate is new).
+    ///
+    /// **Durable on return**: `Ok` means stored by the quorum, synced to disk, and in the total
+    /// order at the returned sequence; it survives `kill -9` of this process and of the server.
+    /// Appending a commit whose id is already the aggregate's last returns its sequence again.
+    /// `Conflict` means nothing was stored. After `Unavailable` the same commit may be
+    /// appended again: its id makes that safe.
+    async fn append(&self, aggregate: &Aggregate, commit: Commit)
+    -> Result<Appended, JournalError>;
+
+    /// All commits of one aggregate with a sequence greater than `after`, in order, as of a
+    /// read from the leader: it includes everything acknowledged before the call.
+    async fn read(
+        &self,
+        aggregate: &Aggregate,
+        after: u64,
+    ) -> Result<Vec<StoredCommit>, JournalError>;
+
+    /// Every commit after `from.after` in order, then live ones as they are stored. Ends only
+    /// by an error or by being dropped. Never skips a sequence: a gap is `Corrupt`.
+    async fn follow(
+        &self,
+        from: ReadFrom,
+    ) -> Result<BoxStream<'static, Result<StoredCommit, JournalError>>, JournalError>;
+
+    /// The sequence of the last stored commit, 0 for an empty journal.
+    async fn last_sequence(&self) -> Result<u64, JournalError>;
+}
+
+/// The longest an append waits for an acknowledgement before its fate is looked up.
+pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);

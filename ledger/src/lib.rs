@@ -1,0 +1,17 @@
+//! The heart of Rollbook: runbooks, the rollout and flag aggregates, the journal they are
+//! recorded in, the projections built from it and the evidence store beside it.
+//!
+//! `rollout`, `flag` and `runbook` are pure: no I/O, no clock, no logging, no randomness.
+//! Only adapters (`journal::jetstream`, `projection::{sqlite, postgres}`, `evidence`) touch
+//! the outside.
+
+pub mod clock;
+pub mod evidence;
+pub mod flag;
+pub mod ids;
+pub mod journal;
+pub mod projection;
+pub mod rollout;
+pub mod runbook;
+
+pub use rollbook_proto as proto;
