@@ -15,7 +15,7 @@ use rollbook_ledger::journal::{JournalError, ReadFrom, StoredCommit};
 use rollbook_ledger::rollout::{self, DueNotice, Request, SystemCommand};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1;
-use rollbook_workers::executor::notify::{Message, Notifier};
+use rollbook_workers::executor::{self, Message, SecretResolver};
 use rollbook_workers::fleet::queue::{QueueError, TaskQueue};
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,8 @@ const MAX_SETTLES: u32 = 64;
 pub struct Orchestrator {
     handler: Handler,
     queue: Arc<dyn TaskQueue>,
-    notifier: Notifier,
+    secrets: Arc<dyn SecretResolver>,
+    http: reqwest::Client,
 }
 
 /// Why the loop looked at a rollout in vain; it will look again.
@@ -52,9 +53,14 @@ enum LookError {
 type Agenda = BTreeMap<RolloutId, Option<Timestamp>>;
 
 impl Orchestrator {
-    /// An orchestrator that puts tasks on `queue` and sends notices with `notifier`.
-    pub fn new(handler: Handler, queue: Arc<dyn TaskQueue>, notifier: Notifier) -> Self {
-        Self { handler, queue, notifier }
+    /// An orchestrator that puts tasks on `queue`; `secrets` and `http` are for notices.
+    pub fn new(
+        handler: Handler,
+        queue: Arc<dyn TaskQueue>,
+        secrets: Arc<dyn SecretResolver>,
+        http: reqwest::Client,
+    ) -> Self {
+        Self { handler, queue, secrets, http }
     }
 
     /// Runs until `shutdown`. Survives restarts of the server: follows again from where it was.
@@ -155,7 +161,7 @@ impl Orchestrator {
             }
             let mut sent_any = false;
             for notice in &next.notices {
-                self.send(id, &loaded.plan, notice, &caller("orchestrator")).await?;
+                self.send(id, &loaded.plan, loaded.state.environment.as_str(), notice, &caller("orchestrator")).await?;
                 sent_any = true;
             }
             if sent_any {
@@ -179,25 +185,21 @@ impl Orchestrator {
         &self,
         id: &RolloutId,
         plan: &Plan,
+        environment: &str,
         due: &DueNotice,
         caller: &Caller,
     ) -> Result<(), HandlerError> {
-        let Some(notice) = plan.runbook.notices.iter().find(|notice| notice.id == due.notice) else {
+        let runbook = plan.runbook();
+        let Some(notice) = runbook.notices.iter().find(|notice| notice.id == due.notice) else {
             return Ok(());
         };
-        let message = Message {
-            rollout: id.to_string(),
-            audience: notice.audience.clone(),
-            subject: notice.subject.clone(),
-            body: notice.body.clone(),
-        };
-        let sent = match plan.runbook.channels.get(&notice.channel) {
-            Some(channel) => self.notifier.send(channel, &message).await,
-            None => Err(format!("channel {} is not in the plan", notice.channel)),
-        };
+        let rollout = id.to_string();
+        let message = Message::new(&notice.subject, &notice.body, &rollout, environment, self.handler.now());
+        let channel = &notice.channel;
+        let sent = executor::send(&self.http, &*self.secrets, runbook, channel, &message).await;
         let (verdict, text) = match sent {
-            Ok(()) => (v1::Verdict::Pass, String::new()),
-            Err(reason) => (v1::Verdict::Error, reason),
+            Ok(taken) => (v1::Verdict::Pass, taken),
+            Err(error) => (v1::Verdict::Error, error.to_string()),
         };
         let sent = v1::NoticeSent {
             notice_id: due.notice.clone(),

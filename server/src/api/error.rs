@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use rollbook_ledger::evidence::EvidenceError;
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::journal::JournalError;
-use rollbook_ledger::projection::ViewError;
+use rollbook_ledger::projection::store::ViewError;
 use rollbook_ledger::rollout::RefusalKind;
 use serde::{Deserialize, Serialize};
 

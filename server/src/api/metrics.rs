@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Api, ApiError};
 
 pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
-    let applied = api.applied.sequence();
+    let applied = api.applied.applied().sequence;
     match api.handler.journal().last_sequence().await {
         Ok(last) => (
             StatusCode::OK,
@@ -40,7 +40,7 @@ pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let last = api.handler.journal().last_sequence().await?;
-    let applied = api.applied.sequence();
+    let applied = api.applied.applied().sequence;
     let rollouts = api.views.rollouts(&RolloutFilter { limit: 1_000, ..RolloutFilter::default() }).await?;
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: u64| {

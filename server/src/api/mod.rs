@@ -19,7 +19,8 @@ use axum::http::request::Parts;
 use axum::routing::{get, post};
 use rollbook_ledger::handler::{Caller, Handler};
 use rollbook_ledger::ids::LedgerId;
-use rollbook_ledger::projection::{Applied, ViewStore};
+use rollbook_ledger::projection::projector::Waiter;
+use rollbook_ledger::projection::store::ViewStore;
 use rollbook_proto::v1;
 
 pub use error::{ApiError, ErrorBody, ErrorClass};
@@ -44,7 +45,7 @@ pub struct Api {
     /// Answers queries.
     pub views: Arc<dyn ViewStore>,
     /// How far the views are.
-    pub applied: Applied,
+    pub applied: Waiter,
     /// For the live output of steps.
     pub nats: async_nats::Client,
     /// The ledger served.
@@ -56,6 +57,12 @@ impl Api {
     async fn settled(&self, sequence: u64) {
         // A late view is told by `as_of`; the command itself has been recorded.
         let _caught_up = self.applied.wait_for(sequence, VIEW_WAIT).await;
+    }
+
+    /// How many commits the views are known to be behind.
+    async fn lag(&self) -> Option<u64> {
+        let last = self.handler.journal().last_sequence().await.ok()?;
+        Some(last.saturating_sub(self.applied.applied().sequence))
     }
 }
 

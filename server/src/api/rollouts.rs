@@ -68,7 +68,7 @@ pub(super) async fn open(
     let plan = Plan::from_canonical(&bytes).map_err(rollbook_ledger::handler::HandlerError::from)?;
     let id = match body.id {
         Some(id) => id,
-        None => RolloutId::generate(&plan.runbook.metadata.name, Uuid::now_v7()),
+        None => RolloutId::generate(&plan.runbook().metadata.name, Uuid::now_v7()),
     };
     let stored = api.handler.store_plan(&plan).await?;
     let open = Open {
@@ -110,7 +110,7 @@ pub(super) async fn status(
     let loaded = api.handler.rollout(&id).await?;
     api.settled(query.at_least.max(loaded.sequence)).await;
     let view = api.views.rollout(id.as_str()).await?;
-    let lag = api.applied.lag();
+    let lag = api.lag().await;
     let Some(detail) = view.data else {
         return Err(ApiError::unavailable(
             "RB-API-4",
@@ -119,7 +119,7 @@ pub(super) async fn status(
     };
     let next = rollout::next(&loaded.state, &loaded.plan, api.handler.now());
     Ok(Json(StatusAnswer {
-        view: Answer { as_of: view.as_of, lag: Some(lag), data: detail },
+        view: Answer { as_of: view.as_of, lag, data: detail },
         blocked: next.blocked,
         next: next.tasks.iter().map(|task| task.step.to_string()).collect(),
     }))

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use rollbook_ledger::projection::ViewStore;
 use rollbook_ledger::projection::replay::{Until, replay_at};
 use rollbook_ledger::projection::rows::{
     AlertRow, AnomalyRow, AuditRow, ComparisonRow, FlagHistoryRow, FlagRow, MeasurementRow,
     RegressionRow, RolloutRow, SnapshotRow, TimelineRow,
 };
+use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::views::{
     Answer, Cursor, Page, RegressionFilter, RolloutFilter, TimelineFilter,
 };
@@ -52,16 +52,22 @@ impl Api {
         let Some(at) = at else {
             return Ok(Arc::clone(&self.views));
         };
-        let until: Until = at.parse().map_err(|error| ApiError::usage("RB-API-6", error))?;
-        let replayed = replay_at(self.handler.journal().as_ref(), until)
+        let until = match (at.parse(), at.parse()) {
+            (Ok(sequence), _) => Until::Sequence(sequence),
+            (_, Ok(time)) => Until::Time(time),
+            _ => {
+                let message = format!("`{at}` is neither a sequence nor an RFC 3339 time");
+                return Err(ApiError::usage("RB-API-6", message));
+            }
+        };
+        replay_at(self.handler.journal(), until)
             .await
-            .map_err(|error| ApiError::unavailable("RB-API-7", error))?;
-        Ok(Arc::new(replayed))
+            .map_err(|error| ApiError::unavailable("RB-API-7", error))
     }
 
-    fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {
+    async fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {
         // An answer about the past is not behind anything.
-        let lag = query.at.is_none().then(|| self.applied.lag());
+        let lag = if query.at.is_none() { self.lag().await } else { None };
         Json(Answer { lag, ..answer })
     }
 }
@@ -78,7 +84,7 @@ pub(super) async fn rollouts(
         before_sequence: query.before_sequence,
         limit: query.limit,
     };
-    Ok(api.answer(&query, views.rollouts(&filter).await?))
+    Ok(api.answer(&query, views.rollouts(&filter).await?).await)
 }
 
 pub(super) async fn timeline(
@@ -88,7 +94,7 @@ pub(super) async fn timeline(
 ) -> Found<Page<TimelineRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
     let filter = TimelineFilter { rollout: Some(id), after: query.after(), limit: query.limit };
-    Ok(api.answer(&query, views.timeline(&filter).await?))
+    Ok(api.answer(&query, views.timeline(&filter).await?).await)
 }
 
 pub(super) async fn measurements(
@@ -98,7 +104,7 @@ pub(super) async fn measurements(
 ) -> Found<Page<MeasurementRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
     let page = views.measurements(&rollout, &step, query.after(), query.limit).await?;
-    Ok(api.answer(&query, page))
+    Ok(api.answer(&query, page).await)
 }
 
 pub(super) async fn flags(
@@ -106,7 +112,7 @@ pub(super) async fn flags(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<FlagRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.flags(query.environment.as_deref()).await?))
+    Ok(api.answer(&query, views.flags(query.environment.as_deref()).await?).await)
 }
 
 pub(super) async fn flag_history(
@@ -115,7 +121,7 @@ pub(super) async fn flag_history(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<FlagHistoryRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.flag_history(&environment, &key).await?))
+    Ok(api.answer(&query, views.flag_history(&environment, &key).await?).await)
 }
 
 pub(super) async fn snapshots(
@@ -123,7 +129,7 @@ pub(super) async fn snapshots(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<SnapshotRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.snapshots(query.rollout.as_deref()).await?))
+    Ok(api.answer(&query, views.snapshots(query.rollout.as_deref()).await?).await)
 }
 
 pub(super) async fn comparisons(
@@ -131,7 +137,7 @@ pub(super) async fn comparisons(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<ComparisonRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.comparisons(query.rollout.as_deref()).await?))
+    Ok(api.answer(&query, views.comparisons(query.rollout.as_deref()).await?).await)
 }
 
 pub(super) async fn regressions(
@@ -146,7 +152,7 @@ pub(super) async fn regressions(
         after: query.after(),
         limit: query.limit,
     };
-    Ok(api.answer(&query, views.regressions(&filter).await?))
+    Ok(api.answer(&query, views.regressions(&filter).await?).await)
 }
 
 pub(super) async fn audits(
@@ -154,7 +160,7 @@ pub(super) async fn audits(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<AuditRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.audits(query.rollout.as_deref()).await?))
+    Ok(api.answer(&query, views.audits(query.rollout.as_deref()).await?).await)
 }
 
 pub(super) async fn alerts(
@@ -162,7 +168,7 @@ pub(super) async fn alerts(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<AlertRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.alerts(query.rollout.as_deref(), query.open_only).await?))
+    Ok(api.answer(&query, views.alerts(query.rollout.as_deref(), query.open_only).await?).await)
 }
 
 pub(super) async fn anomalies(
@@ -170,5 +176,5 @@ pub(super) async fn anomalies(
     Query(query): Query<ViewQuery>,
 ) -> Found<Page<AnomalyRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.anomalies(query.after(), query.limit).await?))
+    Ok(api.answer(&query, views.anomalies(query.after(), query.limit).await?).await)
 }
