@@ -70,6 +70,16 @@ pub struct TableSpec {
     pub key: usize,
 }
 
+impl TableSpec {
+    /// Whether later events change its rows. Such a table has `updated_sequence`, which guards
+    /// each row: an older commit never overwrites a newer one.
+    pub fn is_updated(&self) -> bool {
+        self.columns
+            .iter()
+            .any(|column| column.name == "updated_sequence")
+    }
+}
+
 /// A row to insert, or to put in the place of the row with the same key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowChange {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::row::{Json, view_row};
+use super::row::{Json, TableSpec, ViewRow, view_row};
 use super::words::{
     AlertStatus, ChecklistItem, DealTypeTotal, Deduction, EvidenceRef, FlagChangeKind, FlagMode,
     FlagSetting, GateStatus, Health, Measured, Outcome, RollbackLevel, RolloutStatus, Severity,
@@ -393,6 +393,8 @@ view_row!(
         superseded_by: Option<u64>,
         /// When.
         made_at: Option<Timestamp>,
+        /// Sequence of the commit that changed this row last.
+        updated_sequence: u64,
     }
 );
 
@@ -667,3 +669,28 @@ view_row!(
         reason: String,
     }
 );
+
+/// Every table, in the order of this file.
+pub const TABLES: [&TableSpec; 21] = [
+    RolloutRow::TABLE,
+    PhaseRow::TABLE,
+    StepRow::TABLE,
+    MeasurementRow::TABLE,
+    GateRow::TABLE,
+    SignOffRow::TABLE,
+    FlagRow::TABLE,
+    FlagHistoryRow::TABLE,
+    SnapshotRow::TABLE,
+    ComparisonRow::TABLE,
+    RegressionRow::TABLE,
+    AuditRow::TABLE,
+    AlertRow::TABLE,
+    SuccessMetricRow::TABLE,
+    NoticeRow::TABLE,
+    RollbackPointRow::TABLE,
+    RollbackRow::TABLE,
+    AdviceRow::TABLE,
+    HealthRow::TABLE,
+    TimelineRow::TABLE,
+    AnomalyRow::TABLE,
+];
