@@ -41,20 +41,17 @@ pub(super) fn apply(
                 clean(&voided.person),
                 clean(&voided.role),
             );
-            let is_named = |row: &&mut SignOffRow, status| {
-                row.status == status && row.gate == gate && row.person == person && row.role == role
+            let last_named = |status| {
+                rollout.sign_offs.iter().rposition(|row| {
+                    row.status == status
+                        && row.gate == gate
+                        && row.person == person
+                        && row.role == role
+                })
             };
             // A sign-off first; a refusal is voided only when the person has nothing else there.
-            let place = rollout
-                .sign_offs
-                .iter_mut()
-                .rposition(|mut row| is_named(&&mut row, SignOffStatus::Given))
-                .or_else(|| {
-                    rollout
-                        .sign_offs
-                        .iter_mut()
-                        .rposition(|mut row| is_named(&&mut row, SignOffStatus::Refused))
-                });
+            let place =
+                last_named(SignOffStatus::Given).or_else(|| last_named(SignOffStatus::Refused));
             let row = place
                 .and_then(|place| rollout.sign_offs.get_mut(place))
                 .ok_or_else(|| format!("{person} has nothing signed for gate {gate} as {role}"))?;
