@@ -10,3 +10,4 @@
 mod journal_contract;
 mod journal_faults;
 mod nats;
+mod proxy;
