@@ -10,3 +10,5 @@
 mod journal_contract;
 mod journal_faults;
 mod nats;
+mod nats_child;
+mod proxy;
