@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod evidence;
 mod journal_contract;
 mod journal_faults;
 mod nats;
