@@ -1,20 +1,20 @@
 //! Expressions over measurements: `value > 5`, `regressions == 0 && health_percent >= 99.5`.
 //!
-//! Numbers, `true`, `false`, names, `+ - * / % ^`, `== != < <= > >=`, `&& || !`, parentheses.
+//! Numbers, `true`, `false`, names, `+ - * / %`, `== != < <= > >=`, `&& || !`, parentheses.
 //! No functions, no texts, no assignment. Deterministic: numbers are IEEE 754 doubles, the
 //! same inputs give the same answer everywhere. Logic is three-valued (Kleene): a missing
 //! measurement decides nothing unless the rest of the expression decides without it, so
 //! `true || missing` is true and `missing > 0` is [`ExprOutcome::NoData`].
+//!
+//! Own code because the language is this small and the one crate that fits it is under a
+//! licence (AGPL) that this program cannot take on.
 
-use evalexpr::{
-    Context, DefaultNumericTypes, EvalexprError, EvalexprResult, Node, Operator, Value,
-};
+mod parse;
+
+use parse::{Arithmetic, Comparison, Condition, Number};
 
 /// The longest expression, in bytes.
 pub const MAX_EXPR_BYTES: usize = 1_024;
-
-/// The deepest nesting of operators and parentheses.
-const MAX_DEPTH: usize = 64;
 
 /// Why a text is not an expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,18 +30,8 @@ pub enum ExprError {
         /// What is wrong.
         reason: String,
     },
-    /// Uses something that is not part of the language.
-    #[error(
-        "RB-EXPR-3: `{text}` uses {what}; allowed are numbers, names, arithmetic, comparisons, && || ! and parentheses"
-    )]
-    NotAllowed {
-        /// The refused text.
-        text: String,
-        /// The construct.
-        what: String,
-    },
     /// Numbers where a condition is needed, or the other way round.
-    #[error("RB-EXPR-4: `{text}` is not a condition: {reason}")]
+    #[error("RB-EXPR-3: `{text}` is not a condition: {reason}")]
     Kind {
         /// The refused text.
         text: String,
@@ -65,14 +55,8 @@ pub enum ExprOutcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expr {
     text: String,
-    root: Node<DefaultNumericTypes>,
+    root: Condition,
     variables: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Number,
-    Condition,
 }
 
 impl Expr {
@@ -81,37 +65,7 @@ impl Expr {
         if text.len() > MAX_EXPR_BYTES {
             return Err(ExprError::TooLarge);
         }
-        // Checked before parsing, so that the parser's recursion is bounded.
-        let open = text
-            .bytes()
-            .filter(|b| matches!(b, b'(' | b'!' | b'-'))
-            .count();
-        if open > MAX_DEPTH {
-            return Err(ExprError::TooLarge);
-        }
-        let mut root = evalexpr::build_operator_tree::<DefaultNumericTypes>(text).map_err(|e| {
-            ExprError::Syntax {
-                text: text.to_owned(),
-                reason: e.to_string(),
-            }
-        })?;
-        floats(&mut root);
-        match kind(&root, text, 0)? {
-            Kind::Condition => {}
-            Kind::Number => {
-                return Err(ExprError::Kind {
-                    text: text.to_owned(),
-                    reason: "it is a number; compare it with something, as in `value > 5`"
-                        .to_owned(),
-                });
-            }
-        }
-        let mut variables: Vec<String> = Vec::new();
-        for name in root.iter_variable_identifiers() {
-            if !variables.iter().any(|known| known == name) {
-                variables.push(name.to_owned());
-            }
-        }
+        let (root, variables) = parse::parse(text)?;
         Ok(Self {
             text: text.to_owned(),
             root,
@@ -132,197 +86,43 @@ impl Expr {
     /// The answer for the values that `lookup` gives. A value that is not finite counts as
     /// no data.
     pub fn evaluate(&self, lookup: &dyn Fn(&str) -> Option<f64>) -> Result<bool, ExprOutcome> {
-        let values: Vec<(String, Value<DefaultNumericTypes>)> = self
-            .variables
-            .iter()
-            .filter_map(|name| {
-                let value = lookup(name).filter(|v| v.is_finite())?;
-                Some((name.clone(), Value::Float(value)))
+        condition(&self.root, lookup)
+    }
+}
+
+/// A word that an expression can read as a name.
+pub fn is_name(text: &str) -> bool {
+    parse::is_name(text)
+}
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<f64>;
+
+fn condition(node: &Condition, lookup: Lookup<'_>) -> Result<bool, ExprOutcome> {
+    match node {
+        Condition::Constant(answer) => Ok(*answer),
+        Condition::Not(inner) => condition(inner, lookup).map(|answer| !answer),
+        Condition::And(left, right) => {
+            either(condition(left, lookup), condition(right, lookup), false)
+        }
+        Condition::Or(left, right) => {
+            either(condition(left, lookup), condition(right, lookup), true)
+        }
+        Condition::Same { left, right, same } => {
+            Ok((condition(left, lookup)? == condition(right, lookup)?) == *same)
+        }
+        Condition::Compare(comparison, left, right) => {
+            let (left, right) = (number(left, lookup)?, number(right, lookup)?);
+            // Exact equality is meant: counts are whole, and a plan that wants a margin says so.
+            #[allow(clippy::float_cmp)]
+            Ok(match comparison {
+                Comparison::Equal => left == right,
+                Comparison::NotEqual => left != right,
+                Comparison::Less => left < right,
+                Comparison::LessOrEqual => left <= right,
+                Comparison::Greater => left > right,
+                Comparison::GreaterOrEqual => left >= right,
             })
-            .collect();
-        condition(&self.root, &Values { values })
-    }
-}
-
-struct Values {
-    values: Vec<(String, Value<DefaultNumericTypes>)>,
-}
-
-impl Context for Values {
-    type NumericTypes = DefaultNumericTypes;
-
-    fn get_value(&self, identifier: &str) -> Option<&Value<DefaultNumericTypes>> {
-        self.values
-            .iter()
-            .find(|(name, _)| name == identifier)
-            .map(|(_, value)| value)
-    }
-
-    fn call_function(
-        &self,
-        identifier: &str,
-        _: &Value<DefaultNumericTypes>,
-    ) -> EvalexprResult<Value<DefaultNumericTypes>, DefaultNumericTypes> {
-        Err(EvalexprError::FunctionIdentifierNotFound(
-            identifier.to_owned(),
-        ))
-    }
-
-    fn are_builtin_functions_disabled(&self) -> bool {
-        true
-    }
-
-    fn set_builtin_functions_disabled(
-        &mut self,
-        _: bool,
-    ) -> EvalexprResult<(), DefaultNumericTypes> {
-        Err(EvalexprError::ContextNotMutable)
-    }
-}
-
-/// Every number a double: the parser reads `0` as an integer, which equals no double.
-fn floats(node: &mut Node<DefaultNumericTypes>) {
-    if let Operator::Const {
-        value: value @ Value::Int(_),
-    } = node.operator_mut()
-        && let Value::Int(int) = *value
-    {
-        #[allow(clippy::cast_precision_loss)]
-        let float = int as f64;
-        *value = Value::Float(float);
-    }
-    for child in node.children_mut() {
-        floats(child);
-    }
-}
-
-fn kind(node: &Node<DefaultNumericTypes>, text: &str, depth: usize) -> Result<Kind, ExprError> {
-    if depth > MAX_DEPTH * 2 {
-        return Err(ExprError::TooLarge);
-    }
-    let syntax = |reason: &str| ExprError::Syntax {
-        text: text.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let not_allowed = |what: &str| ExprError::NotAllowed {
-        text: text.to_owned(),
-        what: what.to_owned(),
-    };
-    let children = node.children();
-    let all = |wanted: Kind, count: usize| -> Result<(), ExprError> {
-        if children.len() != count {
-            return Err(syntax("an operator lacks one of its sides"));
         }
-        for child in children {
-            if kind(child, text, depth + 1)? != wanted {
-                return Err(ExprError::Kind {
-                    text: text.to_owned(),
-                    reason: match wanted {
-                        Kind::Number => "a condition stands where a number is needed",
-                        Kind::Condition => {
-                            "a number stands where a condition is needed; compare it with something"
-                        }
-                    }
-                    .to_owned(),
-                });
-            }
-        }
-        Ok(())
-    };
-    match node.operator() {
-        Operator::RootNode => match children {
-            [only] => kind(only, text, depth + 1),
-            [] => Err(syntax("it is empty")),
-            _ => Err(syntax("two values stand side by side")),
-        },
-        Operator::Add
-        | Operator::Sub
-        | Operator::Mul
-        | Operator::Div
-        | Operator::Mod
-        | Operator::Exp => all(Kind::Number, 2).map(|()| Kind::Number),
-        Operator::Neg => all(Kind::Number, 1).map(|()| Kind::Number),
-        Operator::Gt | Operator::Lt | Operator::Geq | Operator::Leq => {
-            all(Kind::Number, 2).map(|()| Kind::Condition)
-        }
-        Operator::Eq | Operator::Neq => match children {
-            [left, right] => {
-                if kind(left, text, depth + 1)? == kind(right, text, depth + 1)? {
-                    Ok(Kind::Condition)
-                } else {
-                    Err(ExprError::Kind {
-                        text: text.to_owned(),
-                        reason: "a number is compared with a condition".to_owned(),
-                    })
-                }
-            }
-            _ => Err(syntax("an operator lacks one of its sides")),
-        },
-        Operator::And | Operator::Or => all(Kind::Condition, 2).map(|()| Kind::Condition),
-        Operator::Not => all(Kind::Condition, 1).map(|()| Kind::Condition),
-        Operator::Const { value } => match value {
-            Value::Float(number) if number.is_finite() => Ok(Kind::Number),
-            Value::Float(_) | Value::Int(_) => Err(not_allowed("a number that is not finite")),
-            Value::Boolean(_) => Ok(Kind::Condition),
-            Value::String(_) => Err(not_allowed("a text")),
-            Value::Tuple(_) => Err(not_allowed("a list")),
-            Value::Empty => Err(syntax("a value is missing")),
-        },
-        Operator::VariableIdentifierRead { .. } => Ok(Kind::Number),
-        Operator::VariableIdentifierWrite { .. }
-        | Operator::Assign
-        | Operator::AddAssign
-        | Operator::SubAssign
-        | Operator::MulAssign
-        | Operator::DivAssign
-        | Operator::ModAssign
-        | Operator::ExpAssign
-        | Operator::AndAssign
-        | Operator::OrAssign => Err(not_allowed("an assignment (`=`); compare with `==`")),
-        Operator::Tuple => Err(not_allowed("a list (`,`)")),
-        Operator::Chain => Err(not_allowed("a chain (`;`)")),
-        Operator::FunctionIdentifier { identifier } => {
-            Err(not_allowed(&format!("the function `{identifier}`")))
-        }
-    }
-}
-
-fn condition(node: &Node<DefaultNumericTypes>, values: &Values) -> Result<bool, ExprOutcome> {
-    let broken = || ExprOutcome::Error("the expression is not a condition".to_owned());
-    match (node.operator(), node.children()) {
-        (Operator::RootNode, [only]) => condition(only, values),
-        (Operator::Not, [only]) => condition(only, values).map(|answer| !answer),
-        (Operator::And, [left, right]) => {
-            either(condition(left, values), condition(right, values), false)
-        }
-        (Operator::Or, [left, right]) => {
-            either(condition(left, values), condition(right, values), true)
-        }
-        (
-            Operator::Const {
-                value: Value::Boolean(answer),
-            },
-            _,
-        ) => Ok(*answer),
-        (operator @ (Operator::Eq | Operator::Neq), [left, right]) if is_condition(left) => {
-            let same = condition(left, values)? == condition(right, values)?;
-            Ok(same == matches!(operator, Operator::Eq))
-        }
-        (operator, [left, right]) => {
-            let (left, right) = (number(left, values)?, number(right, values)?);
-            match operator {
-                #[allow(clippy::float_cmp)]
-                Operator::Eq => Ok(left == right),
-                #[allow(clippy::float_cmp)]
-                Operator::Neq => Ok(left != right),
-                Operator::Gt => Ok(left > right),
-                Operator::Lt => Ok(left < right),
-                Operator::Geq => Ok(left >= right),
-                Operator::Leq => Ok(left <= right),
-                _ => Err(broken()),
-            }
-        }
-        _ => Err(broken()),
     }
 }
 
@@ -343,33 +143,26 @@ fn either(
     }
 }
 
-fn is_condition(node: &Node<DefaultNumericTypes>) -> bool {
-    match node.operator() {
-        Operator::RootNode => node.children().first().is_some_and(is_condition),
-        Operator::Const { value } => matches!(value, Value::Boolean(_)),
-        Operator::Eq
-        | Operator::Neq
-        | Operator::Gt
-        | Operator::Lt
-        | Operator::Geq
-        | Operator::Leq
-        | Operator::And
-        | Operator::Or
-        | Operator::Not => true,
-        _ => false,
-    }
-}
-
-fn number(node: &Node<DefaultNumericTypes>, values: &Values) -> Result<f64, ExprOutcome> {
-    if let Some(missing) = node_variables(node)
-        .into_iter()
-        .find(|name| values.get_value(name).is_none())
-    {
-        return Err(ExprOutcome::NoData(missing.to_owned()));
-    }
-    let value = node
-        .eval_number_with_context(values)
-        .map_err(|e| ExprOutcome::Error(e.to_string()))?;
+fn number(node: &Number, lookup: Lookup<'_>) -> Result<f64, ExprOutcome> {
+    let value = match node {
+        Number::Constant(value) => *value,
+        Number::Name(name) => {
+            return lookup(name)
+                .filter(|value| value.is_finite())
+                .ok_or_else(|| ExprOutcome::NoData(name.clone()));
+        }
+        Number::Negative(inner) => -number(inner, lookup)?,
+        Number::Arithmetic(operator, left, right) => {
+            let (left, right) = (number(left, lookup)?, number(right, lookup)?);
+            match operator {
+                Arithmetic::Add => left + right,
+                Arithmetic::Subtract => left - right,
+                Arithmetic::Multiply => left * right,
+                Arithmetic::Divide => left / right,
+                Arithmetic::Remainder => left % right,
+            }
+        }
+    };
     if value.is_finite() {
         Ok(value)
     } else {
@@ -377,15 +170,6 @@ fn number(node: &Node<DefaultNumericTypes>, values: &Values) -> Result<f64, Expr
             "the arithmetic has no finite result (division by zero?)".to_owned(),
         ))
     }
-}
-
-/// The names in a node, itself included (the crate's iterator leaves the node itself out).
-fn node_variables(node: &Node<DefaultNumericTypes>) -> Vec<&str> {
-    let mut names: Vec<&str> = node.iter_variable_identifiers().collect();
-    if let Operator::VariableIdentifierRead { identifier } = node.operator() {
-        names.push(identifier);
-    }
-    names
 }
 
 #[cfg(test)]
@@ -417,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn operators_bind_as_in_arithmetic() {
+        assert_eq!(ask("1 + 2 * 3 == 7", &[]), Ok(true));
+        assert_eq!(ask("10 - 4 - 3 == 3", &[]), Ok(true));
+        assert_eq!(ask("-2 * -3 == 6", &[]), Ok(true));
+        assert_eq!(ask("(1 + 2) * 3 == 9", &[]), Ok(true));
+        assert_eq!(ask("false && true || true", &[]), Ok(true));
+        assert_eq!(ask("true || true && false", &[]), Ok(true));
+        assert_eq!(ask("!false && false", &[]), Ok(false));
+        assert_eq!(ask("1 > 2 == false", &[]), Ok(true));
+    }
+
+    #[test]
     fn missing_data_decides_nothing_unless_the_rest_decides_alone() {
         let no_data = Err(ExprOutcome::NoData("b".to_owned()));
         assert_eq!(ask("a > 0 || b > 0", &[("a", 1.0)]), Ok(true));
@@ -434,7 +230,8 @@ mod tests {
             "a / 0 > 1",
             "!(a / 0 > 1)",
             "a / 0 > 1 || a < 0",
-            "10 ^ 999 > 1",
+            "a % 0 > 1",
+            "1e308 * 10 > 1",
         ] {
             assert!(
                 matches!(ask(text, &[("a", 1.0)]), Err(ExprOutcome::Error(_))),
@@ -459,13 +256,22 @@ mod tests {
             "true > 1",
             "1 == true",
             "!value",
+            "1 < 2 < 3",
+            "a ^ 2 > 1",
+            "1e999 > 1",
+            "a.b > 1",
+            "a & b",
             "value && true",
             "(",
         ] {
             assert!(Expr::parse(text).is_err(), "{text}");
         }
         assert_eq!(Expr::parse(&"(".repeat(900)), Err(ExprError::TooLarge));
+        assert_eq!(Expr::parse(&"!".repeat(900)), Err(ExprError::TooLarge));
+        assert_eq!(Expr::parse(&"-".repeat(900)), Err(ExprError::TooLarge));
         assert_eq!(Expr::parse(&"1".repeat(2_000)), Err(ExprError::TooLarge));
+        let long = format!("{}1 > 0", "1 + ".repeat(200));
+        assert!(Expr::parse(&long).is_ok(), "long is not deep");
         assert_eq!(
             Expr::parse("a > 1 && b < a").unwrap().variables(),
             ["a", "b"]
