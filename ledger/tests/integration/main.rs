@@ -1,0 +1,4 @@
+//! Integration tests of the ledger, one module per subject.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod evidence;
