@@ -2,3 +2,6 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod evidence;
+mod journal_contract;
+mod journal_faults;
+mod nats;

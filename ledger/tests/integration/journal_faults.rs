@@ -1,0 +1,1 @@
+//! What the JetStream journal does when the server, the network or the set-up fails.
