@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
-use rollbook_ledger::runbook::Runbook;
-use rollbook_ledger::runbook::model::FlagSpec;
+use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::runbook::model::{FlagSpec, RollbackLevel};
 use rollbook_proto::v1;
 use tokio_util::sync::CancellationToken;
 
@@ -111,6 +111,17 @@ pub trait FlagPort: Send + Sync + std::fmt::Debug {
         cause: &FlagCause,
     ) -> Result<(), PortError>;
 
+    /// The value the flag had before this step of this rollout last changed it to `target`;
+    /// `None` when the step never did. Read from the flag's own history, so that it is right
+    /// after a crash between the change and the step's result.
+    async fn value_before(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+        cause: &FlagCause,
+        target: &v1::FlagSetting,
+    ) -> Result<Option<v1::FlagSetting>, PortError>;
+
     /// Sets a defined flag. Durable on return.
     async fn set(
         &self,
@@ -138,8 +149,8 @@ pub struct Facts {
     /// Samples this attempt has recorded already, oldest first: what a redelivered watch
     /// goes on from.
     pub samples: Vec<v1::Measurement>,
-    /// What this step's last finished attempt measured: an undo finds the value before there.
-    pub recorded: Vec<v1::Measurement>,
+    /// Level of the rollback under way. At level `flags` an undo writes the safe value.
+    pub rollback: Option<RollbackLevel>,
 }
 
 /// What an action may touch. Cheap to clone; one per worker.
@@ -163,7 +174,7 @@ pub struct Tools {
 #[derive(Debug, Clone)]
 pub struct StepContext {
     /// The pinned plan.
-    pub plan: Arc<Runbook>,
+    pub plan: Arc<Plan>,
     /// Which rollout.
     pub rollout: RolloutId,
     /// Which step.

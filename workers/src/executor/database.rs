@@ -76,7 +76,7 @@ impl Database {
     /// Connects to a source of the plan in the step's environment.
     pub async fn connect(context: &StepContext, source: &str) -> Result<Self, ExecutorError> {
         let resolved = resolve_source(
-            &context.plan,
+            context.plan.runbook(),
             source,
             context.environment.as_str(),
             context.tools.secrets.as_ref(),

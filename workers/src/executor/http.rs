@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use reqwest::{Client, Method, Response};
+use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::Http;
 use rollbook_proto::v1::Verdict;
 use url::Url;
@@ -64,7 +65,7 @@ pub async fn request(
     body: Option<&serde_json::Value>,
 ) -> Result<Answer, ExecutorError> {
     let resolved = resolve_source(
-        &context.plan,
+        context.plan.runbook(),
         source,
         context.environment.as_str(),
         context.tools.secrets.as_ref(),
@@ -203,6 +204,11 @@ pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, Exec
             format!("status {}: {}", answer.status, start.trim()),
         )
     };
+    outcome.measurements.push(context.number(
+        recorded::HTTP_STATUS,
+        f64::from(answer.status),
+        "",
+    ));
     if !http.measure.is_empty() {
         let document: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
         for (name, pointer) in &http.measure {

@@ -180,7 +180,7 @@ pub async fn execute(context: &StepContext, notify: &Notify) -> Result<Outcome, 
     let taken = send(
         &context.tools.http,
         context.tools.secrets.as_ref(),
-        &context.plan,
+        context.plan.runbook(),
         &notify.channel,
         &message,
     )

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::bytes::Regex;
-use rollbook_ledger::runbook::step::{Changes, Run, Step};
+use rollbook_ledger::runbook::recorded;
+use rollbook_ledger::runbook::step::Run;
 use rollbook_proto::v1::{self, Verdict};
 
 use super::command::{self, Ending, Ran, Shell};
@@ -32,6 +33,10 @@ pub async fn execute(
     let measures = measures(run)?;
     let ran = command::run(context, &shell).await?;
     let mut outcome = judge(&ran);
+    outcome.measurements.push(match ran.ending {
+        Ending::Exited(code) => context.number(recorded::EXIT_CODE, f64::from(code), ""),
+        _ => context.no_data(recorded::EXIT_CODE),
+    });
     for (name, pattern) in measures {
         outcome.measurements.push(measure(context, name, &pattern, &ran));
     }
@@ -70,7 +75,7 @@ pub fn shell(
     env.extend(run.env.iter().map(|(n, v)| (n.clone(), v.clone())));
     for (variable, source) in &run.env_sources {
         let resolved = resolve_source(
-            &context.plan,
+            context.plan.runbook(),
             source,
             context.environment.as_str(),
             context.tools.secrets.as_ref(),
@@ -111,11 +116,6 @@ pub fn param_variable(name: &str) -> String {
         })
         .collect();
     format!("ROLLBOOK_PARAM_{name}")
-}
-
-/// Whether a step with this `run` action may change something outside.
-pub fn has_effect(step: &Step) -> bool {
-    step.changes != Some(Changes::Nothing)
 }
 
 fn judge(ran: &Ran) -> Outcome {
