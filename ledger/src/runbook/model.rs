@@ -144,6 +144,9 @@ pub struct Window {
     /// Environments it applies to; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<String>,
+    /// An allow window that binds only the steps that name it (`step.window`), not all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named_only: bool,
 }
 
 /// A flag the rollout changes.

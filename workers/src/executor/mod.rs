@@ -282,7 +282,7 @@ async fn action(
             kind: "wait",
             instead: "the orchestrator ends it when its time has come",
         }),
-        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) => todo!(),
+        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) => Err(ExecutorError::NotForWorkers { kind: "snapshot", instead: "x" }),
     }
 }
 

@@ -1,0 +1,332 @@
+//! The grammar of expressions, by precedence climbing.
+//!
+//! From loose to tight: `||`, `&&`, `== !=`, `< <= > >=`, `+ -`, `* / %`, then `! -`.
+//! Conditions and numbers are kept apart while parsing, so that what parses evaluates.
+
+use super::ExprError;
+
+/// A truth value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Condition {
+    Constant(bool),
+    Not(Box<Condition>),
+    And(Box<Condition>, Box<Condition>),
+    Or(Box<Condition>, Box<Condition>),
+    /// `==` (`same`) or `!=` between conditions.
+    Same {
+        left: Box<Condition>,
+        right: Box<Condition>,
+        same: bool,
+    },
+    Compare(Comparison, Box<Number>, Box<Number>),
+}
+
+/// A number.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Number {
+    Constant(f64),
+    Name(String),
+    Negative(Box<Number>),
+    Arithmetic(Arithmetic, Box<Number>, Box<Number>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+/// How deep signs, negations and parentheses may nest.
+const MAX_DEPTH: usize = 64;
+
+/// Longest first: `<=` is not `<` and `=`.
+const SYMBOLS: [&str; 16] = [
+    "||", "&&", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "(", ")",
+];
+
+enum Token<'a> {
+    Number(f64),
+    Name(&'a str),
+    Symbol(&'static str),
+}
+
+enum Value {
+    Condition(Condition),
+    Number(Number),
+}
+
+pub(super) fn is_name(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !matches!(text, "true" | "false")
+}
+
+pub(super) fn parse(text: &str) -> Result<(Condition, Vec<String>), ExprError> {
+    let mut parser = Parser {
+        text,
+        tokens: tokens(text)?,
+        at: 0,
+        depth: 0,
+        names: Vec::new(),
+    };
+    let value = parser.binary(0)?;
+    if let Some(token) = parser.tokens.get(parser.at) {
+        let found = describe(token);
+        return Err(parser.syntax(&format!("{found} stands after its end")));
+    }
+    match value {
+        Value::Condition(condition) => Ok((condition, parser.names)),
+        Value::Number(_) => {
+            Err(parser.kind("it is a number; compare it with something, as in `value > 5`"))
+        }
+    }
+}
+
+fn describe(token: &Token<'_>) -> String {
+    match token {
+        Token::Number(number) => format!("`{number}`"),
+        Token::Name(name) => format!("`{name}`"),
+        Token::Symbol(symbol) => format!("`{symbol}`"),
+    }
+}
+
+fn tokens(text: &str) -> Result<Vec<Token<'_>>, ExprError> {
+    let syntax = |reason: String| ExprError::Syntax {
+        text: text.to_owned(),
+        reason,
+    };
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = if first.is_ascii_digit() || first == '.' {
+            let length = number_length(rest);
+            let (digits, _) = rest.split_at(length);
+            let number: f64 = digits
+                .parse()
+                .ok()
+                .filter(|n: &f64| n.is_finite())
+                .ok_or_else(|| syntax(format!("`{digits}` is not a number")))?;
+            tokens.push(Token::Number(number));
+            length
+        } else if first.is_ascii_alphabetic() || first == '_' {
+            let length = rest
+                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .unwrap_or(rest.len());
+            let (name, _) = rest.split_at(length);
+            tokens.push(Token::Name(name));
+            length
+        } else if let Some(symbol) = SYMBOLS.iter().find(|s| rest.starts_with(**s)) {
+            tokens.push(Token::Symbol(symbol));
+            symbol.len()
+        } else if first == '=' {
+            return Err(syntax("`=` is not a comparison; write `==`".to_owned()));
+        } else {
+            return Err(syntax(format!(
+                "it contains `{first}`; allowed are numbers, names, + - * / %, comparisons, && || ! and parentheses"
+            )));
+        };
+        let (_, tail) = rest.split_at(length);
+        rest = tail.trim_start();
+    }
+    Ok(tokens)
+}
+
+/// Digits, a fraction, an exponent.
+fn number_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let digits = |mut at: usize| {
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        at
+    };
+    let mut at = digits(0);
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(at + 1);
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        if bytes.get(at + 1 + sign).is_some_and(u8::is_ascii_digit) {
+            at = digits(at + 1 + sign);
+        }
+    }
+    at
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    tokens: Vec<Token<'a>>,
+    at: usize,
+    depth: usize,
+    names: Vec<String>,
+}
+
+fn precedence(symbol: &str) -> Option<u8> {
+    Some(match symbol {
+        "||" => 1,
+        "&&" => 2,
+        "==" | "!=" => 3,
+        "<" | "<=" | ">" | ">=" => 4,
+        "+" | "-" => 5,
+        "*" | "/" | "%" => 6,
+        _ => return None,
+    })
+}
+
+impl Parser<'_> {
+    fn syntax(&self, reason: &str) -> ExprError {
+        ExprError::Syntax {
+            text: self.text.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn kind(&self, reason: &str) -> ExprError {
+        ExprError::Kind {
+            text: self.text.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn binary(&mut self, loosest: u8) -> Result<Value, ExprError> {
+        let mut left = self.unary()?;
+        while let Some(Token::Symbol(symbol)) = self.tokens.get(self.at) {
+            let symbol = *symbol;
+            let Some(tightness) = precedence(symbol).filter(|p| *p > loosest) else {
+                break;
+            };
+            self.at += 1;
+            let right = self.binary(tightness)?;
+            left = self.join(symbol, left, right)?;
+        }
+        Ok(left)
+    }
+
+    fn join(&self, symbol: &str, left: Value, right: Value) -> Result<Value, ExprError> {
+        let condition = match (symbol, left, right) {
+            ("||", Value::Condition(l), Value::Condition(r)) => {
+                Condition::Or(Box::new(l), Box::new(r))
+            }
+            ("&&", Value::Condition(l), Value::Condition(r)) => {
+                Condition::And(Box::new(l), Box::new(r))
+            }
+            ("==" | "!=", Value::Condition(l), Value::Condition(r)) => Condition::Same {
+                left: Box::new(l),
+                right: Box::new(r),
+                same: symbol == "==",
+            },
+            (_, Value::Number(l), Value::Number(r)) => {
+                return self.join_numbers(symbol, Box::new(l), Box::new(r));
+            }
+            _ => {
+                return Err(self.kind(&format!(
+                    "`{symbol}` stands between a number and a condition, or between conditions that it cannot join"
+                )));
+            }
+        };
+        Ok(Value::Condition(condition))
+    }
+
+    fn join_numbers(
+        &self,
+        symbol: &str,
+        left: Box<Number>,
+        right: Box<Number>,
+    ) -> Result<Value, ExprError> {
+        let comparison = match symbol {
+            "==" => Comparison::Equal,
+            "!=" => Comparison::NotEqual,
+            "<" => Comparison::Less,
+            "<=" => Comparison::LessOrEqual,
+            ">" => Comparison::Greater,
+            ">=" => Comparison::GreaterOrEqual,
+            "&&" | "||" => {
+                return Err(self.kind(&format!(
+                    "`{symbol}` stands between numbers; compare each with something"
+                )));
+            }
+            _ => {
+                let operator = match symbol {
+                    "+" => Arithmetic::Add,
+                    "-" => Arithmetic::Subtract,
+                    "*" => Arithmetic::Multiply,
+                    "/" => Arithmetic::Divide,
+                    _ => Arithmetic::Remainder,
+                };
+                return Ok(Value::Number(Number::Arithmetic(operator, left, right)));
+            }
+        };
+        Ok(Value::Condition(Condition::Compare(
+            comparison, left, right,
+        )))
+    }
+
+    fn unary(&mut self) -> Result<Value, ExprError> {
+        if self.depth >= MAX_DEPTH {
+            return Err(ExprError::TooLarge);
+        }
+        self.depth += 1;
+        let value = self.operand();
+        self.depth -= 1;
+        value
+    }
+
+    fn operand(&mut self) -> Result<Value, ExprError> {
+        let Some(token) = self.tokens.get(self.at) else {
+            return Err(self.syntax("a value is missing at its end"));
+        };
+        self.at += 1;
+        match token {
+            Token::Number(number) => Ok(Value::Number(Number::Constant(*number))),
+            Token::Name("true") => Ok(Value::Condition(Condition::Constant(true))),
+            Token::Name("false") => Ok(Value::Condition(Condition::Constant(false))),
+            Token::Name(name) => {
+                let name = (*name).to_owned();
+                if matches!(self.tokens.get(self.at), Some(Token::Symbol("("))) {
+                    return Err(self.syntax(&format!("there is no function `{name}`")));
+                }
+                if !self.names.contains(&name) {
+                    self.names.push(name.clone());
+                }
+                Ok(Value::Number(Number::Name(name)))
+            }
+            Token::Symbol("!") => match self.unary()? {
+                Value::Condition(inner) => Ok(Value::Condition(Condition::Not(Box::new(inner)))),
+                Value::Number(_) => Err(self.kind("`!` stands before a number")),
+            },
+            Token::Symbol("-") => match self.unary()? {
+                Value::Number(inner) => Ok(Value::Number(Number::Negative(Box::new(inner)))),
+                Value::Condition(_) => Err(self.kind("`-` stands before a condition")),
+            },
+            Token::Symbol("(") => {
+                let inner = self.binary(0)?;
+                if matches!(self.tokens.get(self.at), Some(Token::Symbol(")"))) {
+                    self.at += 1;
+                    Ok(inner)
+                } else {
+                    Err(self.syntax("a `)` is missing"))
+                }
+            }
+            other => {
+                let found = describe(other);
+                Err(self.syntax(&format!("a value is missing before {found}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! The pinned plan: a runbook with parameters substituted and files inlined, its canonical
+//! bytes and their digest. Everything that a rollout executes or is judged by stands in it.
+//!
+//! Canonical form: JSON Canonicalization Scheme (RFC 8785) of [`Document`]; the digest is the
+//! lower-case hex SHA-256 of those bytes. Two plans with the same digest are the same plan.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rollbook_proto::v1;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::model::{Environment, Phase, Runbook};
+use super::step::{Action, Changes, Http, Run, Script, Sql, Step, Undo};
+use crate::ids::{EnvironmentId, IdError, PhaseId, StepId};
+
+/// What `format` says in the canonical document.
+pub const FORMAT: &str = "rollbook/plan/v1";
+
+/// The largest canonical plan, in bytes: a runbook and its inlined files.
+pub const MAX_PLAN_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why bytes or a runbook are not a plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Larger than [`MAX_PLAN_BYTES`].
+    #[error("RB-PLAN-1: the plan has {size} bytes, more than {MAX_PLAN_BYTES}; split the runbook")]
+    TooLarge {
+        /// Size in bytes.
+        size: usize,
+    },
+    /// Not the JSON of a plan.
+    #[error("RB-PLAN-2: the plan cannot be read: {0}; open the rollout again from its runbook")]
+    Decode(String),
+    /// Of another format version.
+    #[error(
+        "RB-PLAN-3: the plan has format `{found}`, this program reads `{FORMAT}`; use the version that wrote it"
+    )]
+    Format {
+        /// What stands there.
+        found: String,
+    },
+    /// Readable, but not the bytes that this program would write.
+    #[error(
+        "RB-PLAN-4: the plan is not in canonical form (digest {digest} expected); do not edit plan documents"
+    )]
+    NotCanonical {
+        /// Digest of the canonical form.
+        digest: String,
+    },
+    /// An id of the runbook is not an id.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// An id stands twice.
+    #[error("RB-PLAN-5: {what} `{id}` stands twice; give each its own id")]
+    Duplicate {
+        /// `phase` or `step`.
+        what: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// A need names nothing.
+    #[error("RB-PLAN-6: {what} needs `{need}`, which does not exist")]
+    Dangling {
+        /// The step or phase that needs.
+        what: String,
+        /// The name.
+        need: String,
+    },
+    /// A number JSON cannot hold.
+    #[error("RB-PLAN-7: the plan cannot be written as canonical JSON: {0}")]
+    Encode(String),
+}
+
+/// The canonical document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// [`FORMAT`].
+    pub format: String,
+    /// Effective parameters: given values and defaults.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// The runbook, parameters substituted, files inlined.
+    pub runbook: Runbook,
+}
+
+/// What must be done before a step may start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// These steps: explicit `needs`, or the step before in its phase.
+    pub steps: Vec<StepId>,
+    /// These phases, their gates included: the needs of the step's phase. The same for every
+    /// step of a phase, so that `needs: []` cannot jump a gate.
+    pub phases: Vec<PhaseId>,
+}
+
+/// A step with where it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedStep<'a> {
+    /// Its phase's id.
+    pub phase_id: &'a PhaseId,
+    /// Its phase.
+    pub phase: &'a Phase,
+    /// Its id.
+    pub id: &'a StepId,
+    /// The step.
+    pub step: &'a Step,
+}
+
+/// How a step's effect is taken back, with what flags and migrations derive.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum EffectiveUndo<'a> {
+    /// There is no effect to take back.
+    Nothing,
+    /// It has an effect, and the plan says that nothing takes it back (`undo: none`).
+    None,
+    /// It has an effect that cannot be taken back.
+    Irreversible,
+    /// Write the value the flag had before the step.
+    RestoreFlag {
+        /// The flag.
+        key: &'a str,
+    },
+    /// Run the migration's `revert`.
+    Revert {
+        /// Source of the migration.
+        source: &'a str,
+        /// The script.
+        revert: &'a Script,
+    },
+    /// A command.
+    Run(&'a Run),
+    /// A request.
+    Http(&'a Http),
+    /// A script; its `deploy` is run.
+    Sql(&'a Sql),
+    /// Instructions for a person.
+    Manual(&'a str),
+}
+
+impl EffectiveUndo<'_> {
+    /// A machine or a person has something to do.
+    pub fn is_possible(&self) -> bool {
+        !matches!(self, Self::Nothing | Self::None | Self::Irreversible)
+    }
+
+    /// A worker can do it alone.
+    pub fn is_automatic(&self) -> bool {
+        self.is_possible() && !matches!(self, Self::Manual(_))
+    }
+}
+
+/// A pinned plan. Ids are valid and unique, needs name existing steps and phases.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    document: Document,
+    canonical: Vec<u8>,
+    digest: String,
+    phases: Vec<PhaseId>,
+    steps: Vec<(usize, usize, StepId, Needs)>,
+    by_phase: HashMap<PhaseId, usize>,
+    by_step: HashMap<StepId, usize>,
+}
+
+impl PartialEq for Plan {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Plan {
+    /// Pins a runbook whose parameters are substituted and whose files are inlined. `params`
+    /// are the effective parameters.
+    pub fn from_runbook(
+        runbook: Runbook,
+        params: BTreeMap<String, String>,
+    ) -> Result<Self, PlanError> {
+        Self::from_document(Document {
+            format: FORMAT.to_owned(),
+            params,
+            runbook,
+        })
+    }
+
+    /// Reads a pinned plan. Only canonical bytes are accepted, so that
+    /// `from_canonical(bytes)?.digest()` is the SHA-256 of `bytes`.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, PlanError> {
+        if bytes.len() > MAX_PLAN_BYTES {
+            return Err(PlanError::TooLarge { size: bytes.len() });
+        }
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|e| PlanError::Decode(e.to_string()))?;
+        if document.format != FORMAT {
+            return Err(PlanError::Format {
+                found: document.format,
+            });
+        }
+        let plan = Self::from_document(document)?;
+        if plan.canonical == bytes {
+            Ok(plan)
+        } else {
+            Err(PlanError::NotCanonical {
+                digest: plan.digest,
+            })
+        }
+    }
+
+    fn from_document(document: Document) -> Result<Self, PlanError> {
+        let canonical = serde_json_canonicalizer::to_vec(&document)
+            .map_err(|e| PlanError::Encode(e.to_string()))?;
+        if canonical.len() > MAX_PLAN_BYTES {
+            return Err(PlanError::TooLarge {
+                size: canonical.len(),
+            });
+        }
+        let digest = hex::encode(Sha256::digest(&canonical));
+        let mut plan = Self {
+            document,
+            canonical,
+            digest,
+            phases: Vec::new(),
+            steps: Vec::new(),
+            by_phase: HashMap::new(),
+            by_step: HashMap::new(),
+        };
+        plan.index()?;
+        Ok(plan)
+    }
+
+    fn index(&mut self) -> Result<(), PlanError> {
+        for (p, phase) in self.document.runbook.phases.iter().enumerate() {
+            let phase_id = PhaseId::new(&phase.id)?;
+            if self.by_phase.insert(phase_id.clone(), p).is_some() {
+                return Err(PlanError::Duplicate {
+                    what: "phase",
+                    id: phase.id.clone(),
+                });
+            }
+            self.phases.push(phase_id);
+        }
+        let step_ids: HashSet<&str> = self
+            .document
+            .runbook
+            .phases
+            .iter()
+            .flat_map(|phase| phase.steps.iter().map(|step| step.id.as_str()))
+            .collect();
+        for (p, phase) in self.document.runbook.phases.iter().enumerate() {
+            let phases = self.phase_needs(p, phase)?;
+            let mut before: Option<StepId> = None;
+            for (s, step) in phase.steps.iter().enumerate() {
+                let id = StepId::new(&step.id)?;
+                let steps = match &step.needs {
+                    None => before.iter().cloned().collect(),
+                    Some(needs) => needs
+                        .iter()
+                        .map(|need| {
+                            if step_ids.contains(need.as_str()) {
+                                Ok(StepId::new(need)?)
+                            } else {
+                                Err(PlanError::Dangling {
+                                    what: format!("step `{}`", step.id),
+                                    need: need.clone(),
+                                })
+                            }
+                        })
+                        .collect::<Result<Vec<_>, PlanError>>()?,
+                };
+                let needs = Needs {
+                    steps,
+                    phases: phases.clone(),
+                };
+                if self.by_step.insert(id.clone(), self.steps.len()).is_some() {
+                    return Err(PlanError::Duplicate {
+                        what: "step",
+                        id: step.id.clone(),
+                    });
+                }
+                self.steps.push((p, s, id.clone(), needs));
+                before = Some(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn phase_needs(&self, at: usize, phase: &Phase) -> Result<Vec<PhaseId>, PlanError> {
+        match &phase.needs {
+            None => Ok(at
+                .checked_sub(1)
+                .and_then(|before| self.phases.get(before))
+                .cloned()
+                .into_iter()
+                .collect()),
+            Some(needs) => needs
+                .iter()
+                .map(|need| {
+                    self.phases
+                        .iter()
+                        .find(|id| id.as_str() == need)
+                        .cloned()
+                        .ok_or_else(|| PlanError::Dangling {
+                            what: format!("phase `{}`", phase.id),
+                            need: need.clone(),
+                        })
+                })
+                .collect(),
+        }
+    }
+
+    /// The runbook.
+    pub fn runbook(&self) -> &Runbook {
+        &self.document.runbook
+    }
+
+    /// Effective parameters.
+    pub fn params(&self) -> &BTreeMap<String, String> {
+        &self.document.params
+    }
+
+    /// The canonical bytes, as kept in the evidence store.
+    pub fn canonical_json(&self) -> &[u8] {
+        &self.canonical
+    }
+
+    /// Lower-case hex SHA-256 of the canonical bytes.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The phases in order.
+    pub fn phases(&self) -> impl Iterator<Item = (&PhaseId, &Phase)> {
+        self.phases.iter().zip(&self.document.runbook.phases)
+    }
+
+    /// One phase.
+    pub fn phase(&self, id: &PhaseId) -> Option<&Phase> {
+        self.document.runbook.phases.get(*self.by_phase.get(id)?)
+    }
+
+    /// The phases that must have passed before this one.
+    pub fn needs_of_phase(&self, id: &PhaseId) -> Option<Vec<PhaseId>> {
+        let at = *self.by_phase.get(id)?;
+        self.phase_needs(at, self.document.runbook.phases.get(at)?)
+            .ok()
+    }
+
+    /// All steps, in the order of the runbook.
+    pub fn steps(&self) -> impl Iterator<Item = PlannedStep<'_>> {
+        self.steps.iter().filter_map(|entry| self.planned(entry))
+    }
+
+    fn planned<'a>(
+        &'a self,
+        (p, s, id, _): &'a (usize, usize, StepId, Needs),
+    ) -> Option<PlannedStep<'a>> {
+        let phase = self.document.runbook.phases.get(*p)?;
+        Some(PlannedStep {
+            phase_id: self.phases.get(*p)?,
+            phase,
+            id,
+            step: phase.steps.get(*s)?,
+        })
+    }
+
+    /// A step with its phase.
+    pub fn step(&self, id: &StepId) -> Option<(&Phase, &Step)> {
+        let planned = self.planned(self.steps.get(*self.by_step.get(id)?)?)?;
+        Some((planned.phase, planned.step))
+    }
+
+    /// The id of a step's phase, which is also the id of its gate.
+    pub fn phase_of(&self, id: &StepId) -> Option<&PhaseId> {
+        let (p, ..) = self.steps.get(*self.by_step.get(id)?)?;
+        self.phases.get(*p)
+    }
+
+    /// What must be done before a step.
+    pub fn needs(&self, id: &StepId) -> Option<&Needs> {
+        let (.., needs) = self.steps.get(*self.by_step.get(id)?)?;
+        Some(needs)
+    }
+
+    /// How a step's effect is taken back. `None`: no such step.
+    pub fn undo(&self, id: &StepId) -> Option<EffectiveUndo<'_>> {
+        self.step(id).map(|(_, step)| effective_undo(step))
+    }
+
+    /// The environment a step acts in: its own, or the rollout's.
+    pub fn environment_of<'a>(&'a self, step: &'a Step, rollout: &'a EnvironmentId) -> &'a str {
+        step.environment.as_deref().unwrap_or(rollout.as_str())
+    }
+
+    /// A declared environment.
+    pub fn environment(&self, name: &str) -> Option<&Environment> {
+        self.document.runbook.environments.get(name)
+    }
+
+    /// The persons of a role; empty when there is none.
+    pub fn role_members(&self, role: &str) -> &[String] {
+        self.document
+            .runbook
+            .roles
+            .get(role)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The roles of a person.
+    pub fn roles_of<'a>(&'a self, person: &'a str) -> impl Iterator<Item = &'a str> {
+        self.document
+            .runbook
+            .roles
+            .iter()
+            .filter(move |(_, members)| members.iter().any(|m| m == person))
+            .map(|(role, _)| role.as_str())
+    }
+
+    /// The skeleton that `RolloutOpened` carries.
+    pub fn outline(&self) -> v1::PlanOutline {
+        let runbook = &self.document.runbook;
+        v1::PlanOutline {
+            phases: runbook
+                .phases
+                .iter()
+                .map(|phase| v1::PhaseOutline {
+                    id: phase.id.clone(),
+                    title: phase.title.clone(),
+                    steps: phase
+                        .steps
+                        .iter()
+                        .map(|step| v1::StepOutline {
+                            id: step.id.clone(),
+                            title: step.title.clone(),
+                            kind: step.action.kind().to_owned(),
+                            critical: step.critical,
+                        })
+                        .collect(),
+                    gate: phase.gate.is_some(),
+                })
+                .collect(),
+            success_metrics: runbook.success.iter().map(|s| s.name.clone()).collect(),
+        }
+    }
+}
+
+/// The step changes something outside the ledger that could need taking back.
+///
+/// Commands and requests do unless `changes: nothing`; requests by a method that RFC 9110
+/// §9.2.1 calls safe (GET, HEAD, OPTIONS) do not unless `changes` says otherwise.
+pub fn has_effect(step: &Step) -> bool {
+    match (&step.action, step.changes) {
+        (_, Some(Changes::Nothing)) => false,
+        (Action::Run(_), _) => true,
+        (Action::Http(http), None) => {
+            !["GET", "HEAD", "OPTIONS"].contains(&http.method.to_ascii_uppercase().as_str())
+        }
+        (Action::Http(_), Some(_)) => true,
+        (Action::Sql(sql), _) => sql.deploy.is_some(),
+        (Action::Flag(_), _) => true,
+        (Action::Manual(_), changes) => changes.is_some(),
+        (
+            Action::Snapshot(_)
+            | Action::Compare(_)
+            | Action::Audit(_)
+            | Action::Watch(_)
+            | Action::Notify(_)
+            | Action::Wait(_),
+            _,
+        ) => false,
+    }
+}
+
+/// How a step's effect is taken back: what the plan says, or what flags and migrations derive.
+pub fn effective_undo(step: &Step) -> EffectiveUndo<'_> {
+    match &step.undo {
+        Undo::None if has_effect(step) => EffectiveUndo::None,
+        Undo::None => EffectiveUndo::Nothing,
+        Undo::Irreversible => EffectiveUndo::Irreversible,
+        Undo::Run(run) => EffectiveUndo::Run(run),
+        Undo::Http(http) => EffectiveUndo::Http(http),
+        Undo::Sql(sql) => EffectiveUndo::Sql(sql),
+        Undo::Manual(text) => EffectiveUndo::Manual(text),
+        Undo::Unset => match &step.action {
+            Action::Flag(flag) => EffectiveUndo::RestoreFlag { key: &flag.key },
+            Action::Sql(Sql {
+                source,
+                deploy: Some(_),
+                revert: Some(revert),
+                ..
+            }) => EffectiveUndo::Revert { source, revert },
+            _ if has_effect(step) => EffectiveUndo::None,
+            _ => EffectiveUndo::Nothing,
+        },
+    }
+}

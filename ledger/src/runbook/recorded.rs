@@ -1,0 +1,114 @@
+//! The measurements that steps record by themselves, by name. Executors write exactly these
+//! names; gates, the decision tree, `expect` and metrics (`step: <name>`) read them.
+
+use super::step::{Action, Step};
+
+/// Rows that break a rule of the comparison.
+pub const REGRESSIONS: &str = "regressions";
+/// Rows that a rule marks without failing.
+pub const WARNINGS: &str = "warnings";
+/// Deals present on both sides.
+pub const COMPARED: &str = "compared";
+/// Deals whose outputs are the same on both sides.
+pub const EQUAL: &str = "equal";
+/// Deals only in the earlier capture.
+pub const MISSING: &str = "missing";
+/// Deals only in the later capture.
+pub const ADDED: &str = "added";
+/// Error rows: of a snapshot, or of either side of a comparison.
+pub const ERRORS: &str = "errors";
+/// Differences of unguarded deals that the rules do not explain.
+pub const UNEXPECTED: &str = "unexpected";
+/// Deals with a regression, in percent of the deals compared.
+pub const AFFECTED_PERCENT: &str = "affected_percent";
+/// The largest change of a guarded cost, in percent, without sign.
+pub const WORST_CHANGE_PERCENT: &str = "worst_change_percent";
+/// Smallest ratio of a carve-out's one-time cost to its cost as an acquisition.
+pub const CARVEOUT_RATIO_MIN: &str = "carveout_ratio_min";
+/// Largest ratio of a carve-out's one-time cost to its cost as an acquisition.
+pub const CARVEOUT_RATIO_MAX: &str = "carveout_ratio_max";
+/// Deals that carry transition-service cost without being a carve-out.
+pub const TSA_OUTSIDE_CARVEOUTS: &str = "tsa_outside_carveouts";
+/// Active deals with a valid type, in percent.
+pub const HEALTH_PERCENT: &str = "health_percent";
+/// Active deals without a type.
+pub const NULL_COUNT: &str = "null_count";
+/// Active deals whose type is not a valid one.
+pub const INVALID_COUNT: &str = "invalid_count";
+/// Deals that are not soft-deleted.
+pub const ACTIVE: &str = "active";
+/// All deals.
+pub const TOTAL: &str = "total";
+/// Deals in a snapshot.
+pub const DEALS: &str = "deals";
+/// Exit code of a `run` step.
+pub const EXIT_CODE: &str = "exit_code";
+/// Status of an `http` step's answer.
+pub const HTTP_STATUS: &str = "http_status";
+
+/// What a `compare` step records.
+pub const COMPARE: &[&str] = &[
+    REGRESSIONS,
+    WARNINGS,
+    COMPARED,
+    EQUAL,
+    MISSING,
+    ADDED,
+    ERRORS,
+    UNEXPECTED,
+    AFFECTED_PERCENT,
+    WORST_CHANGE_PERCENT,
+    CARVEOUT_RATIO_MIN,
+    CARVEOUT_RATIO_MAX,
+    TSA_OUTSIDE_CARVEOUTS,
+];
+/// What an `audit` step records.
+pub const AUDIT: &[&str] = &[HEALTH_PERCENT, NULL_COUNT, INVALID_COUNT, ACTIVE, TOTAL];
+/// What a `snapshot` step records.
+pub const SNAPSHOT: &[&str] = &[DEALS, ERRORS];
+/// What a `run` step records besides its `measure`.
+pub const RUN: &[&str] = &[EXIT_CODE];
+/// What an `http` step records besides its `measure`.
+pub const HTTP: &[&str] = &[HTTP_STATUS];
+
+/// What the kind of step always records.
+pub fn by_kind(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "compare" => COMPARE,
+        "audit" => AUDIT,
+        "snapshot" => SNAPSHOT,
+        "run" => RUN,
+        "http" => HTTP,
+        _ => &[],
+    }
+}
+
+/// The names a step of this plan may record: its kind's, those of its `measure`, and the
+/// metrics its watch samples.
+///
+/// The columns of a `sql` query are not known before it runs: see [`records_columns`].
+pub fn of_step(step: &Step) -> Vec<&str> {
+    let mut names: Vec<&str> = by_kind(step.action.kind()).to_vec();
+    match &step.action {
+        Action::Run(run) => names.extend(run.measure.keys().map(String::as_str)),
+        Action::Http(http) => names.extend(http.measure.keys().map(String::as_str)),
+        Action::Watch(watch) => names.extend(watch.thresholds.iter().map(|t| t.metric.as_str())),
+        _ => {}
+    }
+    names
+}
+
+/// The step measures the columns of a query, whose names a text search of the query decides.
+pub fn records_columns(step: &Step) -> Option<&str> {
+    match &step.action {
+        Action::Sql(sql) => sql.query.as_deref(),
+        _ => None,
+    }
+}
+
+/// A column of this name can come out of the query: the name stands in it as a word.
+pub fn query_mentions(query: &str, name: &str) -> bool {
+    query
+        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .any(|word| word.eq_ignore_ascii_case(name))
+}
