@@ -5,3 +5,5 @@ mod evidence;
 mod journal_contract;
 mod journal_faults;
 mod nats;
+mod nats_child;
+mod proxy;

@@ -118,6 +118,11 @@ impl Server {
         self.child = Some(child);
     }
 
+    /// Where its streams are.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -37,6 +37,7 @@ use crate::ids::{Aggregate, LedgerId};
 
 pub use group::GroupCounts;
 pub use report::{ServerReport, SyncKnown};
+pub(crate) use settings::parse_version;
 pub use settings::{MIN_SERVER_VERSION, ledger_subjects, live_subjects, stream_name};
 
 /// Whether commits that wait at the same moment travel as one atomic batch.
