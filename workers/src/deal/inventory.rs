@@ -130,6 +130,11 @@ pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
     if json.iter().all(u8::is_ascii_whitespace) {
         return Ok(Inventory::default());
     }
+    if too_deep(json) {
+        return Err(DealError::Malformed {
+            reason: format!("nested over {MAX_DEPTH} levels deep"),
+        });
+    }
     let RawInventory(raw) = sonic_rs::from_slice(json).map_err(|error| DealError::Malformed {
         // The parser adds a drawing of the input; its first line has reason and position.
         reason: error
@@ -156,6 +161,34 @@ pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
         previous = Some(id);
     }
     Ok(inventory)
+}
+
+/// Deeper than any honest inventory. The parser recurses once for each level, so that unbounded
+/// nesting would overflow the stack and end the process.
+const MAX_DEPTH: usize = 32;
+
+/// Whether arrays and objects nest over [`MAX_DEPTH`] levels. Most inventories do not even have so
+/// many; only for the others the text is followed bracket by bracket.
+fn too_deep(json: &[u8]) -> bool {
+    let opening = json.iter().filter(|byte| matches!(byte, b'[' | b'{'));
+    if opening.count() <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
 }
 
 fn item_id<'a>(value: &Scalar<'a>, index: usize) -> Result<Cow<'a, str>, DealError> {
@@ -418,3 +451,6 @@ pub(super) fn mentions(text: &str, words: &[&str]) -> bool {
     };
     words.iter().any(contains)
 }
+
+#[cfg(test)]
+mod tests;

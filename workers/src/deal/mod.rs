@@ -16,15 +16,23 @@ mod cost;
 mod drivers;
 mod error;
 mod exact;
+pub mod generate;
 mod inventory;
 mod inventory_raw;
 mod kind;
+pub mod load;
+pub mod migrate;
 pub mod model;
 mod number;
 mod outputs;
 mod separation;
 mod synergy;
 mod tsa;
+
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod worked_tests;
 
 pub use application::ApplicationCost;
 pub use assess::{Assessment, assess, compute};
