@@ -9,7 +9,10 @@
 
 mod evidence;
 mod journal_contract;
+mod journal_damage;
 mod journal_faults;
+mod journal_group;
+mod journal_settings;
 mod nats;
 mod nats_child;
 mod proxy;
