@@ -45,7 +45,7 @@ impl History {
             sequence,
             stored_at: at,
             commit: Commit {
-                id: format!("commit-{sequence}"),
+                id: uuid::Uuid::from_u128(u128::from(sequence)).to_string(),
                 ledger: "main".to_owned(),
                 aggregate: aggregate.kind().to_owned(),
                 aggregate_id: aggregate.id(),
