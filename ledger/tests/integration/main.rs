@@ -17,4 +17,5 @@ mod projection_contract;
 mod projection_history;
 mod projection_projector;
 mod projection_rebuild;
+mod projection_story;
 mod proxy;

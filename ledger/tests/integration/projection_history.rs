@@ -327,7 +327,7 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
             step_id: step,
             attempt,
             reason: "killed \0 here".to_owned(),
-            retry: extra % 2 == 0,
+            retry: extra.is_multiple_of(2),
         }),
         15 => Kind::StepRetried(v1::StepRetried {
             step_id: step,
@@ -344,7 +344,7 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
         }),
         18 => Kind::NotApplicableReviewed(v1::NotApplicableReviewed {
             step_id: step,
-            accepted: extra % 2 == 0,
+            accepted: extra.is_multiple_of(2),
             reason: reason(),
         }),
         19 => Kind::UndoStarted(v1::UndoStarted {
