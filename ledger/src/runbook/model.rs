@@ -496,3 +496,16 @@ pub struct SuccessMetric {
     /// Expression over `value`: `value <= 5`.
     pub target: String,
 }
+
+impl RollbackLevel {
+    /// The word used in files, commands and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Flags => "flags",
+            Self::Partial => "partial",
+            Self::Migrations => "migrations",
+            Self::Configuration => "configuration",
+            Self::Full => "full",
+        }
+    }
+}
