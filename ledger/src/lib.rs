@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod flag;
 pub mod ids;
 pub mod journal;
+pub mod nats;
 pub mod projection;
 pub mod rollout;
 pub mod runbook;

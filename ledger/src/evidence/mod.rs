@@ -1,1 +1,347 @@
-//! evidence
+//! The evidence store: bytes addressed by their SHA-256.
+//!
+//! Whatever is too large for an event (step output, plans, snapshot parts, comparison results)
+//! lies here under `<first 2 hex digits>/<sha256>`; the event carries the address. An address
+//! names exactly one content, so storing the same bytes twice, from any number of processes,
+//! is harmless, and every read is checked against the address it was asked for.
+
+mod error;
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, PutPayload};
+use rollbook_proto::v1::Evidence;
+use sha2::{Digest, Sha256};
+
+pub use error::EvidenceError;
+
+/// How much of a streamed file is in memory at once, in bytes. S3 takes parts of at least
+/// 5 MiB and at most 10,000 of them.
+const CHUNK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Content-addressed bytes. Cheap to clone; clones share the store.
+#[derive(Clone, Debug)]
+pub struct EvidenceStore {
+    objects: Arc<dyn ObjectStore>,
+    location: Arc<str>,
+}
+
+impl EvidenceStore {
+    /// Opens the store at a directory path or `file://` URL; a missing directory is created.
+    ///
+    /// Nothing is written, so a store on a read-only disk can be opened for reading.
+    pub fn open(location: &str) -> Result<Self, EvidenceError> {
+        let directory = local_directory(location)?;
+        std::fs::create_dir_all(&directory)
+            .map_err(|source| EvidenceError::from_io(location, "create the directory", &source))?;
+        let files = LocalFileSystem::new_with_prefix(&directory)
+            .map_err(|source| EvidenceError::from_store(location, "open", source))?
+            .with_fsync(true);
+        Ok(Self {
+            objects: Arc::new(files),
+            location: Arc::from(location),
+        })
+    }
+
+    /// Where the store is, as it was opened.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// Stores bytes and gives their address.
+    ///
+    /// **Durable on return**: the content appears at its address whole or not at all, and file
+    /// and directory are synced. Existing content at the address is replaced by the same bytes,
+    /// which also repairs a damaged copy.
+    pub async fn put(
+        &self,
+        bytes: Bytes,
+        media_type: &str,
+        name: &str,
+    ) -> Result<Evidence, EvidenceError> {
+        let size_bytes = bytes.len() as u64;
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        let path = object_path(&sha256)?;
+        self.objects
+            .put(&path, PutPayload::from_bytes(bytes))
+            .await
+            .map_err(|source| EvidenceError::from_store(&self.location, "store", source))?;
+        Ok(evidence(sha256, size_bytes, media_type, name))
+    }
+
+    /// Stores the content of a file with at most a few megabytes of it in memory.
+    ///
+    /// The file is read twice, first for its address; one that changes in between is refused
+    /// with nothing stored. Durable on return like [`EvidenceStore::put`].
+    pub async fn put_file(
+        &self,
+        path: &Path,
+        media_type: &str,
+        name: &str,
+    ) -> Result<Evidence, EvidenceError> {
+        let (sha256, size_bytes) = {
+            let path = path.to_owned();
+            blocking(move || {
+                let mut file = open_source(&path)?;
+                digest_of(&mut file).map_err(|source| source_error(&path, &source))
+            })
+            .await?
+        };
+        if size_bytes <= CHUNK_BYTES as u64 {
+            let owned = path.to_owned();
+            let bytes = blocking(move || {
+                let mut bytes = Vec::new();
+                open_source(&owned)?
+                    .take(CHUNK_BYTES as u64 + 1)
+                    .read_to_end(&mut bytes)
+                    .map_err(|source| source_error(&owned, &source))?;
+                Ok(bytes)
+            })
+            .await?;
+            if hex::encode(Sha256::digest(&bytes)) != sha256 {
+                return Err(changed(path));
+            }
+            return self.put(Bytes::from(bytes), media_type, name).await;
+        }
+        self.upload(path, &sha256).await?;
+        Ok(evidence(sha256, size_bytes, media_type, name))
+    }
+
+    /// Sends a large file in parts; it becomes visible at its address only when all parts are
+    /// there and still hash to `sha256`.
+    async fn upload(&self, source: &Path, sha256: &str) -> Result<(), EvidenceError> {
+        let failed = |error| EvidenceError::from_store(&self.location, "store", error);
+        let target = object_path(sha256)?;
+        let mut upload = self.objects.put_multipart(&target).await.map_err(failed)?;
+        let sent = async {
+            let owned = source.to_owned();
+            let mut file = blocking(move || open_source(&owned)).await?;
+            let mut hasher = Sha256::new();
+            loop {
+                let owned = source.to_owned();
+                let (returned, chunk) = blocking(move || {
+                    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+                    (&mut file)
+                        .take(CHUNK_BYTES as u64)
+                        .read_to_end(&mut chunk)
+                        .map_err(|error| source_error(&owned, &error))?;
+                    Ok((file, chunk))
+                })
+                .await?;
+                file = returned;
+                if chunk.is_empty() {
+                    break;
+                }
+                hasher.update(&chunk);
+                upload
+                    .put_part(PutPayload::from(chunk))
+                    .await
+                    .map_err(failed)?;
+            }
+            if hex::encode(hasher.finalize()) != sha256 {
+                return Err(changed(source));
+            }
+            Ok(())
+        }
+        .await;
+        match sent {
+            Ok(()) => upload.complete().await.map(|_| ()).map_err(failed),
+            Err(error) => {
+                // The first error is what the caller must see; parts that stay behind have no
+                // address and are never read.
+                let _ = upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the bytes of an address whole. Wrong bytes are [`EvidenceError::Corrupt`].
+    pub async fn get(&self, sha256: &str) -> Result<Bytes, EvidenceError> {
+        let path = object_path(sha256)?;
+        let failed = |error| EvidenceError::from_read(&self.location, sha256, error);
+        let bytes = self
+            .objects
+            .get(&path)
+            .await
+            .map_err(failed)?
+            .bytes()
+            .await
+            .map_err(failed)?;
+        verify(
+            sha256,
+            &hex::encode(Sha256::digest(&bytes)),
+            bytes.len() as u64,
+        )?;
+        Ok(bytes)
+    }
+
+    /// Opens the content of an address for random access without loading it.
+    ///
+    /// The whole content was read once and matched its address when this returns; the handle
+    /// stands at the start and stays with that content whatever happens to the address.
+    pub async fn open_file(&self, sha256: &str) -> Result<File, EvidenceError> {
+        let path = object_path(sha256)?;
+        let failed = |error| EvidenceError::from_read(&self.location, sha256, error);
+        let found = self.objects.get(&path).await.map_err(failed)?;
+        let mut file = match found.payload {
+            GetResultPayload::File(file, _) => file,
+            GetResultPayload::Stream(mut stream) => {
+                let io = |source| EvidenceError::from_io("a temporary file", "write", &source);
+                let mut file = blocking(move || tempfile::tempfile().map_err(io)).await?;
+                while let Some(chunk) = stream.next().await {
+                    let chunk = chunk.map_err(failed)?;
+                    file = blocking(move || {
+                        file.write_all(&chunk).map_err(io)?;
+                        Ok(file)
+                    })
+                    .await?;
+                }
+                file
+            }
+        };
+        let location = Arc::clone(&self.location);
+        let address = sha256.to_owned();
+        blocking(move || {
+            let io = |source| EvidenceError::from_io(&location, "read", &source);
+            file.seek(SeekFrom::Start(0)).map_err(io)?;
+            let (found, size_bytes) = digest_of(&mut file).map_err(io)?;
+            verify(&address, &found, size_bytes)?;
+            file.seek(SeekFrom::Start(0)).map_err(io)?;
+            Ok(file)
+        })
+        .await
+    }
+
+    /// Whether something is stored at an address. Its content is not read.
+    pub async fn exists(&self, sha256: &str) -> Result<bool, EvidenceError> {
+        let path = object_path(sha256)?;
+        match self.objects.head(&path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(EvidenceError::from_store(&self.location, "look up", source)),
+        }
+    }
+}
+
+fn evidence(sha256: String, size_bytes: u64, media_type: &str, name: &str) -> Evidence {
+    Evidence {
+        sha256,
+        size_bytes,
+        media_type: media_type.to_owned(),
+        name: name.to_owned(),
+        truncated: false,
+    }
+}
+
+/// The directory a location names.
+fn local_directory(location: &str) -> Result<PathBuf, EvidenceError> {
+    let refuse = |reason: &str| EvidenceError::Location {
+        location: location.to_owned(),
+        reason: reason.to_owned(),
+    };
+    if location.is_empty() {
+        return Err(refuse("it is empty; give a directory"));
+    }
+    let Some((scheme, rest)) = location.split_once("://") else {
+        return Ok(PathBuf::from(location));
+    };
+    if !scheme.eq_ignore_ascii_case("file") {
+        return Err(refuse("only a directory path or a file:// URL can be used"));
+    }
+    let path = rest.strip_prefix("localhost").unwrap_or(rest);
+    if !path.starts_with('/') {
+        return Err(refuse(
+            "a file:// URL needs an absolute path: file:///var/lib/rollbook/evidence",
+        ));
+    }
+    if path.contains('%') {
+        return Err(refuse(
+            "percent escapes are not decoded; give the plain directory path instead",
+        ));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// The object of an address; anything but 64 lower-case hex digits is refused, so that no text
+/// can reach outside the store.
+fn object_path(sha256: &str) -> Result<ObjectPath, EvidenceError> {
+    let well_formed = sha256.len() == 64
+        && sha256
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    match sha256.get(..2) {
+        Some(prefix) if well_formed => Ok(ObjectPath::from(format!("{prefix}/{sha256}"))),
+        _ => Err(EvidenceError::Address {
+            text: sha256.chars().take(80).collect(),
+        }),
+    }
+}
+
+fn verify(address: &str, found: &str, size_bytes: u64) -> Result<(), EvidenceError> {
+    if address == found {
+        return Ok(());
+    }
+    Err(EvidenceError::Corrupt {
+        sha256: address.to_owned(),
+        found: found.to_owned(),
+        size_bytes,
+    })
+}
+
+/// SHA-256 and size of what is left to read.
+fn digest_of(reader: &mut impl Read) -> std::io::Result<(String, u64)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0u8; 256 * 1024];
+    let mut size_bytes = 0u64;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok((hex::encode(hasher.finalize()), size_bytes)),
+            Ok(count) => {
+                hasher.update(buffer.get(..count).unwrap_or_default());
+                size_bytes += count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn open_source(path: &Path) -> Result<File, EvidenceError> {
+    File::open(path).map_err(|source| source_error(path, &source))
+}
+
+fn source_error(path: &Path, source: &std::io::Error) -> EvidenceError {
+    EvidenceError::Source {
+        path: path.display().to_string(),
+        reason: source.to_string(),
+    }
+}
+
+fn changed(path: &Path) -> EvidenceError {
+    EvidenceError::Source {
+        path: path.display().to_string(),
+        reason: "it changed while it was being stored".to_owned(),
+    }
+}
+
+/// Runs file work off the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EvidenceError> + Send + 'static,
+) -> Result<T, EvidenceError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|stopped| {
+            Err(EvidenceError::Unavailable {
+                location: "the blocking pool".to_owned(),
+                action: "run",
+                reason: stopped.to_string(),
+            })
+        })
+}

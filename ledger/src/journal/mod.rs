@@ -17,6 +17,16 @@ use rollbook_proto::v1::Commit;
 
 use crate::ids::Aggregate;
 
+mod envelope;
+pub mod execute;
+pub mod jetstream;
+pub mod memory;
+
+pub use envelope::event_type;
+pub use execute::{AggregateCache, ExecuteError, Executed, execute, execute_cached};
+pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions};
+pub use memory::MemoryJournal;
+
 /// The largest encoded commit, in bytes: what one Merkle leaf can hold.
 pub const MAX_COMMIT_BYTES: usize = 65_535;
 
@@ -93,15 +103,19 @@ pub enum JournalError {
         /// What to do.
         remedy: String,
     },
-    /// The journal could not be reached or did not answer in time. Retryable; the fate of the
-    /// append has been looked up and the commit is not in the journal.
-    #[error("RB-JOURNAL-6: the journal is unavailable: {reason}")]
+    /// The journal could not be reached or did not answer in time. Retryable. Whenever the
+    /// server could be asked, the commit was looked up and was not there; a copy still on its
+    /// way can only be stored while the aggregate has not moved. So append the *same* commit
+    /// again (its id is recognised), or read before deciding anew: never assume it is lost.
+    #[error("RB-JOURNAL-6: the journal is unavailable: {reason}; check the server and try again")]
     Unavailable {
         /// What happened.
         reason: String,
     },
     /// The server refused to store (disk full, stream limits). Not stored.
-    #[error("RB-JOURNAL-7: the server refused to store the commit: {reason}")]
+    #[error(
+        "RB-JOURNAL-7: the server refused to store the commit: {reason}; nothing was stored, make room or lift the limit"
+    )]
     Refused {
         /// The server's words.
         reason: String,
@@ -157,3 +171,14 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
 
 /// The longest an append waits for an acknowledgement before its fate is looked up.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A reader that stands beyond the end: its own store belongs to another journal, or the
+/// journal has lost its tail.
+fn ahead(after: u64, last: u64) -> JournalError {
+    JournalError::Corrupt {
+        sequence: last.saturating_add(1),
+        reason: format!(
+            "the reader stands at {after} but the journal ends at {last}: it lost its tail, or is not the journal the reader was built from"
+        ),
+    }
+}

@@ -141,7 +141,7 @@ codes! {
     /// A step with an effect and no way back.
     NoUndo = 22, "Add `undo`, or say `undo: none` or `undo: irreversible`.";
     /// A `sql` action, check or undo of the wrong shape.
-    SqlShape = 23, "A step has `deploy` or `query`; a check has `query`; an undo has `deploy`.";
+    SqlShape = 23, "A step has `deploy`, `query` or `verify`; a check has `query` or `verify`; an undo has `deploy`.";
     /// A comparison of a capture that no step before it takes.
     UnknownLabel = 24, "Use the `label` of an earlier `snapshot` step of the same snapshot.";
     /// A flag setting that cannot be.

@@ -6,10 +6,20 @@ use std::path::{Component, Path, PathBuf};
 /// The largest file a runbook may inline, in bytes.
 pub const MAX_INLINED_BYTES: usize = 1024 * 1024;
 
-/// Reads files below a root, by paths relative to it with `/` between names and without `..`.
+/// Reads the files that a runbook names.
 pub trait Files {
-    /// The content of a file.
+    /// The content of a file, by its path as it stands in the runbook: relative to the
+    /// runbook's directory, never absolute. The reader decides how far `..` may lead.
     fn read(&self, path: &str) -> Result<String, FileError>;
+}
+
+impl<F: Fn(&str) -> Result<String, String>> Files for F {
+    fn read(&self, path: &str) -> Result<String, FileError> {
+        self(path).map_err(|reason| FileError::Unreadable {
+            path: path.to_owned(),
+            reason,
+        })
+    }
 }
 
 /// Why a file could not be read.
@@ -31,11 +41,15 @@ pub enum FileError {
     },
 }
 
-/// Joins a path that stands in a file at `directory` (relative to the root) and resolves `.`
-/// and `..`. Purely by text; links are the reader's business.
-pub(super) fn resolve(directory: &str, path: &str) -> Result<String, FileError> {
+/// A path that a runbook may name at all.
+pub(super) fn is_relative(path: &str) -> bool {
+    !path.is_empty() && !path.starts_with('/') && !path.contains(['\\', '\0'])
+}
+
+/// Joins a path to `directory` (relative to the root) and resolves `.` and `..`, by text.
+fn resolve(directory: &str, path: &str) -> Result<String, FileError> {
     let outside = || FileError::Outside(path.to_owned());
-    if path.is_empty() || path.starts_with('/') || path.contains(['\\', '\0']) {
+    if !is_relative(path) {
         return Err(outside());
     }
     let mut parts: Vec<&str> = Vec::new();
@@ -61,38 +75,43 @@ impl Files for NoFiles {
     }
 }
 
-/// Files of a directory on disk. The only part of `runbook` that touches one. Links are
-/// followed only as long as they stay inside.
+/// Files of a directory on disk. The only part of `runbook` that touches one. `..` and links
+/// are followed only as long as they stay below the root.
 #[derive(Debug, Clone)]
 pub struct Directory {
     root: PathBuf,
+    base: String,
 }
 
 impl Directory {
-    /// Files below `root`.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+    /// Files below `root`, for a runbook that lies in its directory `base` (`""`: in the root
+    /// itself).
+    pub fn new(root: impl Into<PathBuf>, base: impl Into<String>) -> Self {
+        Self {
+            root: root.into(),
+            base: base.into(),
+        }
     }
 
-    /// The root for a runbook file: the nearest directory above it that holds `.git`, else
-    /// its own directory. Also gives the file's path relative to that root.
-    pub fn around(file: &Path) -> std::io::Result<(Self, String)> {
+    /// The files of a runbook on disk: the root is the nearest directory above it that holds
+    /// `.git`, else its own directory.
+    pub fn around(file: &Path) -> std::io::Result<Self> {
         let file = file.canonicalize()?;
         let own = file.parent().unwrap_or(&file);
         let root = own
             .ancestors()
             .find(|directory| directory.join(".git").exists())
             .unwrap_or(own);
-        let relative: Vec<String> = file
+        let base: Vec<String> = own
             .strip_prefix(root)
-            .unwrap_or(&file)
+            .unwrap_or(Path::new(""))
             .components()
             .filter_map(|component| match component {
                 Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
                 _ => None,
             })
             .collect();
-        Ok((Self::new(root), relative.join("/")))
+        Ok(Self::new(root, base.join("/")))
     }
 }
 
@@ -107,7 +126,10 @@ impl Files for Directory {
             _ => unreadable(error.to_string()),
         };
         let root = self.root.canonicalize().map_err(io)?;
-        let file = root.join(resolve("", path)?).canonicalize().map_err(io)?;
+        let file = root
+            .join(resolve(&self.base, path)?)
+            .canonicalize()
+            .map_err(io)?;
         if !file.starts_with(&root) {
             return Err(FileError::Outside(path.to_owned()));
         }
@@ -153,7 +175,7 @@ mod tests {
         std::fs::write(outer.path().join("secret"), "s").unwrap();
         std::fs::write(root.join("a.sql"), "select 1").unwrap();
         std::os::unix::fs::symlink("../secret", root.join("link")).unwrap();
-        let files = Directory::new(&root);
+        let files = Directory::new(&root, "");
         assert_eq!(files.read("a.sql").unwrap(), "select 1");
         assert_eq!(
             files.read("link"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::diagnostic::{Code, Diagnostics, Path};
 use super::document::{self, MAX_FILE_BYTES, Node, Position};
-use super::files::{Files, MAX_INLINED_BYTES, resolve};
+use super::files::{FileError, Files, MAX_INLINED_BYTES, is_relative};
 use super::findings::Findings;
 use super::model::Runbook;
 use super::plan::Plan;
@@ -20,11 +20,18 @@ pub const KIND: &str = "Runbook";
 
 /// Where the text comes from.
 pub struct Origin<'a> {
-    /// The file's path relative to the root of `files`; also how diagnostics name it.
+    /// How diagnostics name the file.
     pub file_name: &'a str,
-    /// Reads the files that the runbook names. Paths in the runbook are relative to its own
-    /// directory and stay below the root.
+    /// Reads the files that the runbook names, for a runbook on disk
+    /// [`Directory::around`](super::files::Directory::around) it.
     pub files: &'a dyn Files,
+}
+
+impl<'a> Origin<'a> {
+    /// A named text and the files beside it.
+    pub fn new(file_name: &'a str, files: &'a dyn Files) -> Self {
+        Self { file_name, files }
+    }
 }
 
 impl std::fmt::Debug for Origin<'_> {
@@ -208,12 +215,15 @@ fn typed(document: &Node, findings: &mut Findings) -> Option<Runbook> {
 
 /// Fills in the content of every file that a script or model names.
 fn inline(runbook: &mut Runbook, document: &Node, origin: &Origin<'_>, findings: &mut Findings) {
-    let directory = origin.file_name.rsplit_once('/').map_or("", |(d, _)| d);
     let mut read = |script: &mut Script, path: Path| {
         let Script::File { file, text } = script else {
             return;
         };
-        let content = resolve(directory, file).and_then(|path| origin.files.read(&path));
+        let content = if is_relative(file) {
+            origin.files.read(file)
+        } else {
+            Err(FileError::Outside(file.clone()))
+        };
         match content {
             Ok(content) if content.len() <= MAX_INLINED_BYTES => *text = Some(content),
             Ok(content) => findings.at(
@@ -236,6 +246,10 @@ fn inline(runbook: &mut Runbook, document: &Node, origin: &Origin<'_>, findings:
         }
     };
     for (name, snapshot) in &mut runbook.snapshots {
+        // A parameter can leave the choice open: no file is the built-in model.
+        if matches!(&snapshot.model, Some(Script::File { file, .. }) if file.is_empty()) {
+            snapshot.model = None;
+        }
         if let Some(model) = &mut snapshot.model {
             read(model, Path::root().key("snapshots").key(name).key("model"));
         }

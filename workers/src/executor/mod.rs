@@ -1,1 +1,333 @@
-//! executor
+//! Step executors: one file per kind of action.
+//!
+//! ```text
+//!  step + context ─▶ execute ─▶ action ─▶ verify ─▶ expect ─▶ Outcome ─▶ recorded by the fleet
+//!                    (timeout, cancellation around all of it)
+//! ```
+//!
+//! An executor never records a result itself and never decides what comes next. Whatever it
+//! returns is redacted: no secret of the plan is in a message, a measurement or evidence.
+
+mod capture;
+mod command;
+mod context;
+mod database;
+mod error;
+mod expect;
+mod flag;
+mod http;
+mod metric;
+mod notify;
+mod outcome;
+mod redact;
+mod run;
+mod secret;
+mod sql;
+mod sql_text;
+mod watch;
+mod watch_rules;
+
+use std::time::{Duration, Instant};
+
+use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
+use rollbook_ledger::runbook::step::{Action, Check, Sql, Step};
+use rollbook_proto::v1::Verdict;
+
+pub use capture::OUTPUT_CAP_BYTES;
+pub use context::{
+    Cancel, EffectMark, Facts, FlagCause, FlagPort, FlagReading, NoOutput, OutputLine, OutputSink,
+    PortError, SampleSink, StepContext, Tools,
+};
+pub use error::ExecutorError;
+pub use flag::{describe as describe_flag, setting_of};
+pub use http::client as http_client;
+pub use notify::{Message, send};
+pub use outcome::Outcome;
+pub use redact::{MASK, RedactError, RedactStream, Redactor};
+pub use secret::{ProcessSecrets, SecretResolver, describe as describe_secret, redactor_for};
+
+/// An action without a `timeout` of its own is ended after this long: nothing runs for ever.
+/// A watch is given its own length in addition.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// On top of an action's own limit before it is ended from outside: killing a process group
+/// and keeping its output takes time.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// A step's time limit.
+pub fn limit_of(step: &Step) -> Duration {
+    let base = step.timeout.map_or(DEFAULT_TIMEOUT, |span| span.to_std());
+    match &step.action {
+        Action::Watch(watch) if step.timeout.is_none() => base + watch.r#for.to_std(),
+        _ => base,
+    }
+}
+
+/// `90 s`, `1.5 s`.
+fn seconds(duration: Duration) -> String {
+    let text = format!("{:.3}", duration.as_secs_f64());
+    format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Executes a step: its action, then, when that passes, its `verify`, then its `expect`.
+pub async fn execute(step: &Step, context: &StepContext) -> Outcome {
+    let limit = limit_of(step);
+    let work = async {
+        let mut outcome = action(step, context, limit).await?;
+        if !step.evidence.is_empty() {
+            let directory = match &step.action {
+                Action::Run(run) => run.directory.as_deref(),
+                _ => None,
+            };
+            match run::attach_files(context, &step.evidence, directory).await {
+                Ok(files) => outcome.evidence.extend(files),
+                Err(error) => {
+                    let missing = Outcome::error("the evidence is there", &error);
+                    outcome = outcome.and("evidence", missing);
+                }
+            }
+        }
+        if outcome.verdict == Verdict::Pass
+            && let Some(check) = &step.verify
+        {
+            outcome = outcome.and("verify", run_check(check, context, limit).await?);
+        }
+        Ok(outcome)
+    };
+    let mut outcome = bounded(step.action.kind(), context, limit, work).await;
+    expect::apply(&step.expect, &mut outcome);
+    outcome.effect = (outcome.effect || context.effect.is_raised()) && has_effect(step);
+    outcome
+}
+
+/// Proves whether the step's action has had its effect, without repeating it. `None`: the step
+/// has nothing that could tell.
+pub async fn verify(step: &Step, context: &StepContext) -> Option<Outcome> {
+    let limit = limit_of(step);
+    let check = match (&step.verify, &step.action) {
+        (Some(check), _) => Some(check.clone()),
+        (
+            None,
+            Action::Sql(Sql {
+                source,
+                deploy: Some(_),
+                verify: Some(verify),
+                ..
+            }),
+        ) => Some(Check::Sql(Sql {
+            source: source.clone(),
+            deploy: None,
+            verify: Some(verify.clone()),
+            revert: None,
+            query: None,
+            must_fail: false,
+        })),
+        _ => None,
+    };
+    match (check, &step.action) {
+        (Some(check), _) => {
+            let work = run_check(&check, context, limit);
+            Some(bounded("verify", context, limit, work).await)
+        }
+        (None, Action::Flag(flag)) => {
+            Some(bounded("verify", context, limit, flag::verify(context, flag)).await)
+        }
+        (None, _) => None,
+    }
+}
+
+/// Takes a step's effect back.
+pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
+    let limit = limit_of(step);
+    let work = async {
+        match effective_undo(step) {
+            EffectiveUndo::Run(run) => run::execute(context, run, Some(limit)).await,
+            EffectiveUndo::Http(http) => http::execute(context, http).await,
+            EffectiveUndo::Sql(sql) => sql::execute(context, sql, Some(limit)).await,
+            EffectiveUndo::Revert { source, revert } => {
+                sql::revert(context, source, revert, Some(limit)).await
+            }
+            EffectiveUndo::RestoreFlag { .. } => match &step.action {
+                Action::Flag(flag) => flag::restore(context, flag).await,
+                _ => Err(ExecutorError::Plan {
+                    reason: "only a flag step can restore a flag".to_owned(),
+                }),
+            },
+            EffectiveUndo::Manual(_) => Err(ExecutorError::NotForWorkers {
+                kind: "manual undo",
+                instead: "a person follows its instructions and records the result",
+            }),
+            EffectiveUndo::Nothing => Ok(Outcome::new(
+                Verdict::Pass,
+                "nothing to undo",
+                "the step has no effect to take back",
+            )),
+            EffectiveUndo::None | EffectiveUndo::Irreversible => Ok(Outcome::new(
+                Verdict::Fail,
+                "the plan says how to undo",
+                "the plan says that this step cannot be undone",
+            )),
+        }
+    };
+    let mut outcome = bounded("undo", context, limit, work).await;
+    outcome.effect |= context.effect.is_raised();
+    outcome
+}
+
+/// What will run, for the intent on the record: redacted, one paragraph.
+pub fn intent(step: &Step, context: &StepContext) -> String {
+    let text = match &step.action {
+        Action::Run(run) => format!("run `{}`", run.command.trim()),
+        Action::Http(http) => format!(
+            "{} {} of source {}",
+            http.method.to_ascii_uppercase(),
+            http.path,
+            http.source
+        ),
+        Action::Sql(sql) => describe_sql(sql),
+        Action::Flag(flag) => format!(
+            "set flag {} to {} in {}",
+            flag.key,
+            flag::target_words(&flag.to),
+            context.environment
+        ),
+        Action::Manual(_) => "a person's work".to_owned(),
+        Action::Snapshot(snapshot) => format!("take snapshot {} `{}`", snapshot.of, snapshot.label),
+        Action::Compare(compare) => format!(
+            "compare snapshot {} `{}` with `{}`",
+            compare.of, compare.before, compare.after
+        ),
+        Action::Audit(audit) => format!(
+            "audit deal types of {} in source {}",
+            audit.table.as_deref().unwrap_or("deals"),
+            audit.source
+        ),
+        Action::Watch(watch) => format!(
+            "watch {} for {}, every {}",
+            watch
+                .thresholds
+                .iter()
+                .map(|threshold| threshold.metric.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+            watch.r#for,
+            watch.every
+        ),
+        Action::Notify(notify) => format!("send `{}` to channel {}", notify.subject, notify.channel),
+        Action::Wait(wait) => format!("wait {}", wait.r#for),
+    };
+    shorten(context.redactor.text(&text))
+}
+
+/// What an undo will run, for the intent on the record.
+pub fn undo_intent(step: &Step, context: &StepContext) -> String {
+    let text = match effective_undo(step) {
+        EffectiveUndo::Run(run) => format!("undo: run `{}`", run.command.trim()),
+        EffectiveUndo::Http(http) => {
+            format!("undo: {} {} of source {}", http.method, http.path, http.source)
+        }
+        EffectiveUndo::Sql(sql) => format!("undo: {}", describe_sql(sql)),
+        EffectiveUndo::Revert { source, .. } => format!("undo: revert script on source {source}"),
+        EffectiveUndo::RestoreFlag { key } => {
+            format!("undo: restore flag {key} in {}", context.environment)
+        }
+        EffectiveUndo::Manual(_) => "undo: a person's work".to_owned(),
+        EffectiveUndo::Nothing => "undo: nothing to take back".to_owned(),
+        EffectiveUndo::None | EffectiveUndo::Irreversible => "undo: not possible".to_owned(),
+    };
+    shorten(context.redactor.text(&text))
+}
+
+/// An intent is cut after this many characters: it goes into an event.
+const INTENT_CHARS: usize = 2_000;
+
+fn shorten(text: String) -> String {
+    if text.chars().count() <= INTENT_CHARS {
+        return text;
+    }
+    let mut cut: String = text.chars().take(INTENT_CHARS).collect();
+    cut.push('…');
+    cut
+}
+
+fn describe_sql(sql: &Sql) -> String {
+    match (&sql.deploy, &sql.query) {
+        (Some(_), _) => format!("deploy script on source {}", sql.source),
+        (None, Some(query)) if sql.must_fail => {
+            format!("on source {}, must be refused: {}", sql.source, query.trim())
+        }
+        (None, Some(query)) => format!("on source {}: {}", sql.source, query.trim()),
+        (None, None) => format!("verify script on source {}", sql.source),
+    }
+}
+
+/// One action, without `verify` and `expect`.
+async fn action(
+    step: &Step,
+    context: &StepContext,
+    limit: Duration,
+) -> Result<Outcome, ExecutorError> {
+    match &step.action {
+        Action::Run(run) => run::execute(context, run, Some(limit)).await,
+        Action::Http(http) => http::execute(context, http).await,
+        Action::Sql(sql) => sql::execute(context, sql, Some(limit)).await,
+        Action::Flag(flag) => flag::execute(context, flag).await,
+        Action::Notify(notify) => notify::execute(context, notify).await,
+        Action::Watch(watch) => watch::execute(context, watch).await,
+        Action::Manual(_) => Err(ExecutorError::NotForWorkers {
+            kind: "manual",
+            instead: "a person completes it",
+        }),
+        Action::Wait(_) => Err(ExecutorError::NotForWorkers {
+            kind: "wait",
+            instead: "the orchestrator ends it when its time has come",
+        }),
+        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) => Err(ExecutorError::NotForWorkers { kind: "snapshot", instead: "x" }),
+    }
+}
+
+async fn run_check(
+    check: &Check,
+    context: &StepContext,
+    limit: Duration,
+) -> Result<Outcome, ExecutorError> {
+    match check {
+        Check::Run(run) => run::execute(context, run, Some(limit)).await,
+        Check::Http(http) => http::execute(context, http).await,
+        Check::Sql(sql) => sql::execute(context, sql, Some(limit)).await,
+    }
+}
+
+/// Puts the time limit and the cancellation around an action that does not look at them
+/// itself. Those that do (commands, watches) come first and end in order.
+async fn bounded(
+    what: &str,
+    context: &StepContext,
+    limit: Duration,
+    work: impl Future<Output = Result<Outcome, ExecutorError>>,
+) -> Outcome {
+    let begun = Instant::now();
+    let ends_itself = matches!(what, "run" | "watch" | "undo" | "verify");
+    let margin = if ends_itself { MARGIN } else { Duration::ZERO };
+    let cancelled = async {
+        let reason = context.cancel.cancelled().await;
+        tokio::time::sleep(margin).await;
+        reason
+    };
+    let ended = tokio::select! {
+        biased;
+        done = work => done,
+        () = tokio::time::sleep(limit + margin) => Err(ExecutorError::TimedOut {
+            after: seconds(limit),
+        }),
+        reason = cancelled => Err(ExecutorError::Cancelled { reason }),
+    };
+    let mut outcome = match ended {
+        Ok(outcome) => outcome,
+        Err(error) => Outcome::error(format!("{what} gives a result"), &error),
+    };
+    outcome.message = context.redactor.text(&outcome.message);
+    outcome.rule = context.redactor.text(&outcome.rule);
+    outcome.duration = begun.elapsed();
+    outcome
+}

@@ -1,1 +1,119 @@
-//! snapshot
+//! Snapshots: the outputs of the model for every deal, as of one consistent read.
+//!
+//! ```text
+//!  source ──batches──▶ compute (rayon) ──rows in key order──▶ parts (Parquet) ──▶ manifest
+//!  one transaction      bounded, any thread count              evidence store      its SHA-256
+//!                                                                                  is the snapshot
+//! ```
+//!
+//! Rows are ordered by deal id in byte order. Equal input gives byte-identical parts on any
+//! number of threads, so a part made twice is the same evidence. At no time are all deals in
+//! memory: a few batches and one part are.
+
+mod batch;
+pub mod bridge;
+pub mod calculator;
+pub mod database;
+mod error;
+pub mod manifest;
+pub mod parquet;
+pub mod pipeline;
+pub mod reader;
+pub mod row;
+pub mod source;
+
+use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_proto::v1::{Evidence, SnapshotTaken};
+
+pub use calculator::{Calculator, MetricInfo};
+pub use error::SnapshotError;
+pub use manifest::{Manifest, Part};
+pub use pipeline::{Progress, SnapshotRequest, take};
+pub use row::{Row, RowOutcome};
+pub use source::{DealTable, SnapshotSource};
+
+/// The media type of a manifest.
+pub const MANIFEST_MEDIA_TYPE: &str = "application/vnd.rollbook.snapshot+json";
+/// The media type of a part.
+pub const PART_MEDIA_TYPE: &str = "application/vnd.apache.parquet";
+
+/// A stored snapshot: its manifest and the manifest's address, which names the snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// What the snapshot holds.
+    pub manifest: Manifest,
+    /// Where the manifest lies.
+    pub evidence: Evidence,
+}
+
+impl Snapshot {
+    /// Reads the manifest at an address and checks that it is whole.
+    pub async fn open(store: &EvidenceStore, sha256: &str) -> Result<Self, SnapshotError> {
+        let bytes = store.get(sha256).await?;
+        let manifest = Manifest::from_bytes(sha256, &bytes)?;
+        let evidence = Evidence {
+            sha256: sha256.to_owned(),
+            size_bytes: bytes.len() as u64,
+            media_type: MANIFEST_MEDIA_TYPE.to_owned(),
+            name: manifest.evidence_name(),
+            truncated: false,
+        };
+        Ok(Self { manifest, evidence })
+    }
+
+    /// All rows of one part in key order, verified against the part's checksum.
+    ///
+    /// A part is bounded when it is written, so this is how to stream a snapshot: part by part.
+    pub async fn read_rows(
+        &self,
+        store: &EvidenceStore,
+        part: usize,
+    ) -> Result<Vec<Row>, SnapshotError> {
+        let Some(entry) = self.manifest.parts.get(part) else {
+            return Ok(Vec::new());
+        };
+        let file = store.open_file(&entry.sha256).await?;
+        let entry = entry.clone();
+        let metrics = self.manifest.metrics.clone();
+        bridge::on_rayon(None, move || {
+            let mut part = parquet::PartReader::open(file, &entry, &metrics)?;
+            let mut rows = Vec::new();
+            while let Some(group) = part.next_group()? {
+                for index in 0..group.len() {
+                    rows.push(group.row(index)?);
+                }
+            }
+            Ok(rows)
+        })
+        .await?
+    }
+
+    /// The row of one deal; `None` when the snapshot does not have it.
+    pub async fn find(
+        &self,
+        store: &EvidenceStore,
+        deal_id: &str,
+    ) -> Result<Option<Row>, SnapshotError> {
+        let Some(part) = self.manifest.part_of(deal_id) else {
+            return Ok(None);
+        };
+        let rows = self.read_rows(store, part).await?;
+        Ok(rows.into_iter().find(|row| row.deal_id == deal_id))
+    }
+
+    /// The event that records this snapshot for a step.
+    pub fn to_event(&self, step_id: &str) -> SnapshotTaken {
+        let manifest = &self.manifest;
+        SnapshotTaken {
+            step_id: step_id.to_owned(),
+            snapshot: manifest.snapshot.clone(),
+            label: manifest.label.clone(),
+            manifest: Some(self.evidence.clone()),
+            deals: manifest.total,
+            errors: manifest.errors,
+            model_digest: manifest.model_digest.clone(),
+            flags_sequence: manifest.flags_sequence,
+            flags: manifest.flags.clone().into_iter().collect(),
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::action::{Check, Sql, Undo};
+use super::super::action::{Check, Undo};
 use super::super::diagnostic::{Code, Path};
 use super::super::model::FlagTarget;
 use super::super::plan::has_effect;
@@ -130,11 +130,16 @@ fn scripts(linter: &mut Linter<'_>, placed: &Placed<'_>) {
         let path = placed.path.key("sql");
         match (&sql.deploy, &sql.query) {
             (Some(_), Some(_)) => shape(linter, &path, "has both `deploy` and `query`"),
-            (None, None) => shape(linter, &path, "has neither `deploy` nor `query`"),
-            (None, Some(_)) if sql.verify.is_some() || sql.revert.is_some() => {
-                shape(linter, &path, "has `verify` or `revert` without `deploy`");
+            (None, None) if sql.verify.is_none() => {
+                shape(linter, &path, "has none of `deploy`, `query` and `verify`");
             }
-            (Some(_), None) if sql.must_fail => {
+            (None, Some(_)) if sql.verify.is_some() => {
+                shape(linter, &path, "has both `verify` and `query`");
+            }
+            (None, _) if sql.revert.is_some() => {
+                shape(linter, &path, "has `revert` without `deploy`");
+            }
+            (_, None) if sql.must_fail => {
                 shape(linter, &path, "has `must_fail` without `query`");
             }
             _ => {}
@@ -142,8 +147,15 @@ fn scripts(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     }
     if let Some(Check::Sql(sql)) = &placed.step.verify {
         let path = placed.path.key("verify").key("sql");
-        if sql.query.is_none() || has_scripts(sql) {
-            shape(linter, &path, "is a check and needs `query` alone");
+        if sql.query.is_some() == sql.verify.is_some()
+            || sql.deploy.is_some()
+            || sql.revert.is_some()
+        {
+            shape(
+                linter,
+                &path,
+                "is a check and needs either `query` or `verify`",
+            );
         }
     }
     if let Undo::Sql(sql) = &placed.step.undo {
@@ -152,10 +164,6 @@ fn scripts(linter: &mut Linter<'_>, placed: &Placed<'_>) {
             shape(linter, &path, "is an undo and needs `deploy`");
         }
     }
-}
-
-fn has_scripts(sql: &Sql) -> bool {
-    sql.deploy.is_some() || sql.verify.is_some() || sql.revert.is_some()
 }
 
 fn shape(linter: &mut Linter<'_>, path: &Path, what: &str) {

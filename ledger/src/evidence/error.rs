@@ -1,0 +1,201 @@
+//! What can go wrong with the evidence store.
+
+use std::error::Error as StdError;
+use std::io::ErrorKind;
+
+/// Why evidence could not be stored or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    /// The text is not an address.
+    #[error(
+        "RB-EVIDENCE-1: `{text}` is not an evidence address; give 64 lower-case hex digits (a SHA-256)"
+    )]
+    Address {
+        /// The refused text, shortened.
+        text: String,
+    },
+    /// Nothing is stored at the address.
+    #[error(
+        "RB-EVIDENCE-2: evidence {sha256} is not in {location}; check that this is the store the ledger was written with"
+    )]
+    NotFound {
+        /// The address.
+        sha256: String,
+        /// Where it was looked for.
+        location: String,
+    },
+    /// The stored bytes are not those of the address.
+    #[error(
+        "RB-EVIDENCE-3: evidence {sha256} is damaged: the {size_bytes} stored bytes hash to {found}; restore it from a copy"
+    )]
+    Corrupt {
+        /// The address.
+        sha256: String,
+        /// What the stored bytes hash to.
+        found: String,
+        /// How many bytes are stored.
+        size_bytes: u64,
+    },
+    /// No space. Nothing was stored; retry when space was freed.
+    #[error(
+        "RB-EVIDENCE-4: cannot {action} in {location}: no space left ({reason}); free space and retry"
+    )]
+    Full {
+        /// Which store.
+        location: String,
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+    /// The store may not be written or read by this process.
+    #[error(
+        "RB-EVIDENCE-5: cannot {action} in {location}: {reason}; check that the disk is writable and who owns the directory"
+    )]
+    Denied {
+        /// Which store.
+        location: String,
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+    /// The store did not do its work; it may later.
+    #[error("RB-EVIDENCE-6: cannot {action} in {location}: {reason}")]
+    Unavailable {
+        /// Which store.
+        location: String,
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+    /// The location does not name a store.
+    #[error("RB-EVIDENCE-7: the evidence location `{location}` cannot be used: {reason}")]
+    Location {
+        /// The refused location.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file to be stored could not be read. Nothing was stored.
+    #[error("RB-EVIDENCE-8: the file {path} cannot be stored: {reason}")]
+    Source {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl EvidenceError {
+    /// Whether the same call may succeed later without any change to it.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unavailable { .. })
+    }
+
+    pub(super) fn from_io(location: &str, action: &'static str, source: &std::io::Error) -> Self {
+        Self::classify(location, action, source.kind(), source.to_string())
+    }
+
+    pub(super) fn from_store(
+        location: &str,
+        action: &'static str,
+        source: object_store::Error,
+    ) -> Self {
+        Self::classify(location, action, io_kind(&source), source.to_string())
+    }
+
+    pub(super) fn from_read(location: &str, sha256: &str, source: object_store::Error) -> Self {
+        match source {
+            object_store::Error::NotFound { .. } => Self::NotFound {
+                sha256: sha256.to_owned(),
+                location: location.to_owned(),
+            },
+            other => Self::from_store(location, "read", other),
+        }
+    }
+
+    fn classify(location: &str, action: &'static str, kind: ErrorKind, reason: String) -> Self {
+        let location = location.to_owned();
+        match kind {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full {
+                location,
+                action,
+                reason,
+            },
+            ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::AlreadyExists => Self::Denied {
+                location,
+                action,
+                reason,
+            },
+            _ => Self::Unavailable {
+                location,
+                action,
+                reason,
+            },
+        }
+    }
+}
+
+/// The kind of the system error an object-store error was caused by.
+fn io_kind(error: &object_store::Error) -> ErrorKind {
+    match error {
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => return ErrorKind::PermissionDenied,
+        _ => {}
+    }
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<std::io::Error>() {
+            return io.kind();
+        }
+        cause = current.source();
+    }
+    ErrorKind::Other
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn wrapped(source: std::io::Error) -> EvidenceError {
+        let outer = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(source),
+        };
+        EvidenceError::from_store("evidence", "store", outer)
+    }
+
+    #[test]
+    fn a_full_disk_is_found_inside_the_stores_error_and_is_retryable() {
+        // /dev/full answers every write with ENOSPC, as a full disk does.
+        let error = wrapped(std::fs::write("/dev/full", b"x").unwrap_err());
+        assert!(matches!(error, EvidenceError::Full { .. }), "{error}");
+        assert!(error.is_retryable());
+    }
+
+    #[test]
+    fn a_read_only_disk_is_not_retryable() {
+        let error = wrapped(std::io::Error::from(ErrorKind::ReadOnlyFilesystem));
+        assert!(matches!(error, EvidenceError::Denied { .. }), "{error}");
+        assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn an_input_output_error_is_retryable() {
+        // 5: EIO on Linux.
+        let error = wrapped(std::io::Error::from_raw_os_error(5));
+        assert!(
+            matches!(error, EvidenceError::Unavailable { .. }),
+            "{error}"
+        );
+        assert!(error.is_retryable());
+    }
+}

@@ -1,0 +1,114 @@
+//! Appending one commit: publish, and when in doubt ask the leader what became of it.
+
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::header::NATS_MESSAGE_ID;
+use tokio::time::{Instant, sleep};
+
+use super::wire::{Answer, Leader, Letter, publish};
+use crate::journal::execute::jitter;
+use crate::journal::{JournalError, envelope};
+
+/// The shortest and the longest wait between two tries.
+const WAIT: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+
+/// How one commit is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Sender {
+    pub(super) client: Client,
+    pub(super) leader: Leader,
+    /// The longest wait for one acknowledgement.
+    pub(super) ack_timeout: Duration,
+    /// When to give up altogether.
+    pub(super) give_up_after: Duration,
+}
+
+/// What became of a commit, as of a read from the leader.
+#[derive(Debug, PartialEq)]
+pub(super) enum Fate {
+    /// It is stored there.
+    Stored(u64),
+    /// Another commit took its place; the aggregate's last sequence.
+    Overtaken(u64),
+    /// The aggregate is as the writer saw it.
+    Absent,
+}
+
+impl Sender {
+    /// Sends one commit until it is stored, refused, overtaken, or time is up. Sending it again
+    /// is safe: only one copy can meet the expected sequence.
+    pub(super) async fn send(&self, letter: &Letter) -> Result<u64, JournalError> {
+        let end = Instant::now() + self.give_up_after;
+        let mut wait = WAIT.0;
+        loop {
+            let answer = publish(
+                &self.client,
+                letter.subject.clone(),
+                letter.headers(),
+                letter.payload.clone(),
+                self.ack_timeout
+                    .min(end.saturating_duration_since(Instant::now())),
+            )
+            .await;
+            let reason = match answer {
+                Answer::Ack(ack) if !ack.duplicate => return Ok(ack.sequence),
+                Answer::Ack(_) => match self.fate(letter).await {
+                    Ok(Fate::Stored(sequence)) => return Ok(sequence),
+                    Ok(_) => {
+                        return Err(JournalError::Malformed {
+                            aggregate: letter.aggregate.to_string(),
+                            reason: format!("its id {} was used by another commit", letter.id),
+                        });
+                    }
+                    Err(error) => error.to_string(),
+                },
+                Answer::Doubt(reason) => match self.fate(letter).await {
+                    Ok(Fate::Stored(sequence)) => return Ok(sequence),
+                    Ok(Fate::Overtaken(actual)) => return Err(letter.conflict(actual)),
+                    Ok(Fate::Absent) => reason,
+                    Err(error) => format!("{reason}; {error}"),
+                },
+                Answer::Later(reason) => reason,
+                Answer::Refused(reason) => return Err(JournalError::Refused { reason }),
+            };
+            if Instant::now() + wait >= end {
+                return Err(JournalError::Unavailable { reason });
+            }
+            sleep(jitter(wait)).await;
+            wait = (wait * 2).min(WAIT.1);
+        }
+    }
+
+    /// Looks for a commit among those after the sequence it expected: the first of them is
+    /// either this commit or the one that overtook it.
+    pub(super) async fn fate(&self, letter: &Letter) -> Result<Fate, JournalError> {
+        let Some(last) = self.leader.last(&letter.subject).await? else {
+            return Ok(match letter.expected {
+                0 => Fate::Absent,
+                _ => Fate::Overtaken(0),
+            });
+        };
+        let is_ours = |headers: &async_nats::HeaderMap| {
+            headers
+                .get(NATS_MESSAGE_ID)
+                .is_some_and(|id| id.as_str() == letter.id)
+        };
+        if is_ours(&last.headers) {
+            return Ok(Fate::Stored(last.sequence));
+        }
+        if last.sequence == letter.expected {
+            return Ok(Fate::Absent);
+        }
+        let previous = envelope::open(last.sequence, &last.payload)?.previous_sequence;
+        if last.sequence < letter.expected || previous <= letter.expected {
+            return Ok(Fate::Overtaken(last.sequence));
+        }
+        Ok(
+            match self.leader.next(&letter.subject, letter.expected).await? {
+                Some(next) if is_ours(&next.headers) => Fate::Stored(next.sequence),
+                _ => Fate::Overtaken(last.sequence),
+            },
+        )
+    }
+}

@@ -1,0 +1,165 @@
+//! Following the whole stream: an ordered push consumer (the fastest reader; flow control
+//! bounds what is buffered), replaced when it fails, watched for gaps.
+
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::ReplayPolicy;
+use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::time::sleep;
+
+use super::wire::{Leader, unavailable};
+use crate::journal::execute::jitter;
+use crate::journal::{JournalError, StoredCommit, ahead, envelope};
+
+/// The longest wait before a failed consumer is replaced.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// Follows everything after `after`. The first consumer is created before this returns, so
+/// that a journal that cannot be followed is reported at once.
+pub(super) async fn follow(
+    leader: Leader,
+    after: u64,
+) -> Result<BoxStream<'static, Result<StoredCommit, JournalError>>, JournalError> {
+    let messages = consumer(&leader, after).await?;
+    let follower = Follower {
+        leader,
+        last: after,
+        messages: Some(messages),
+        failures: 0,
+    };
+    let commits = stream::unfold(Some(follower), |follower| async {
+        let mut follower = follower?;
+        match follower.next().await {
+            Ok(commit) => Some((Ok(commit), Some(follower))),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(commits.boxed())
+}
+
+struct Follower {
+    leader: Leader,
+    /// The last sequence handed out.
+    last: u64,
+    messages: Option<Ordered>,
+    /// Consumers that failed since the last message.
+    failures: u32,
+}
+
+impl Follower {
+    /// The next commit; waits for it as long as it takes. Fails only for good.
+    async fn next(&mut self) -> Result<StoredCommit, JournalError> {
+        loop {
+            let Some(messages) = &mut self.messages else {
+                self.replace().await?;
+                continue;
+            };
+            match messages.next().await {
+                Some(Ok(message)) => {
+                    if let Some(commit) = self.accept(&message).await? {
+                        self.failures = 0;
+                        return Ok(commit);
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, last = self.last, "a follower starts over");
+                    self.messages = None;
+                }
+                None => self.messages = None,
+            }
+        }
+    }
+
+    /// Checks the order; `None` for a commit that was handed out before (a replaced consumer
+    /// may start earlier).
+    async fn accept(&mut self, message: &Message) -> Result<Option<StoredCommit>, JournalError> {
+        let Ok(info) = message.info() else {
+            self.messages = None;
+            return Ok(None);
+        };
+        let sequence = info.stream_sequence;
+        if sequence <= self.last {
+            // Either a repetition, or the journal lost its tail and gave the number away again.
+            check_end(&self.leader, self.last).await?;
+            return Ok(None);
+        }
+        if sequence != self.last + 1 {
+            return Err(JournalError::Corrupt {
+                sequence: self.last + 1,
+                reason: format!("it is missing; the next stored sequence is {sequence}"),
+            });
+        }
+        let commit = envelope::open(sequence, &message.payload)?;
+        self.last = sequence;
+        Ok(Some(StoredCommit {
+            sequence,
+            stored_at: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())
+                .unwrap_or_default(),
+            commit,
+        }))
+    }
+
+    /// Waits a little and makes a new consumer; keeps `None` if that fails.
+    async fn replace(&mut self) -> Result<(), JournalError> {
+        if self.failures > 0 {
+            let wait = Duration::from_millis(20) * (1 << self.failures.min(7));
+            sleep(jitter(wait.min(MAX_WAIT))).await;
+        }
+        self.failures = self.failures.saturating_add(1);
+        match consumer(&self.leader, self.last).await {
+            Ok(messages) => {
+                self.messages = Some(messages);
+                Ok(())
+            }
+            Err(error) if error.is_retryable() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Fails when the journal ends before `last`.
+async fn check_end(leader: &Leader, last: u64) -> Result<(), JournalError> {
+    match leader.info().await {
+        Ok(info) if info.state.last_sequence < last => Err(ahead(last, info.state.last_sequence)),
+        // Unreachable: the consumer will find out.
+        _ => Ok(()),
+    }
+}
+
+/// A consumer of everything after `after`.
+async fn consumer(leader: &Leader, after: u64) -> Result<Ordered, JournalError> {
+    let stream = match leader.context.get_stream(&leader.stream).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            use async_nats::jetstream::context::GetStreamErrorKind::JetStream;
+            return Err(match error.kind() {
+                JetStream(e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND => ahead(after, 0),
+                _ => unavailable(error),
+            });
+        }
+    };
+    let last = stream.cached_info().state.last_sequence;
+    if last < after {
+        return Err(ahead(after, last));
+    }
+    let consumer = stream
+        .create_consumer(OrderedConfig {
+            deliver_subject: leader.context.client().new_inbox(),
+            deliver_policy: match after {
+                0 => DeliverPolicy::All,
+                _ => DeliverPolicy::ByStartSequence {
+                    start_sequence: after.saturating_add(1),
+                },
+            },
+            replay_policy: ReplayPolicy::Instant,
+            ..OrderedConfig::default()
+        })
+        .await
+        .map_err(unavailable)?;
+    consumer.messages().await.map_err(unavailable)
+}

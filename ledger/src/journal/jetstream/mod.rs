@@ -1,0 +1,260 @@
+//! The journal on NATS JetStream: one stream per ledger, one subject per aggregate, one message
+//! per commit.
+//!
+//! ```text
+//!   append ─▶ seal ─▶ alone? ──yes──▶ publish, wait for the acknowledgement
+//!                       │ no, and the server syncs every write
+//!                       └──▶ queue ─▶ group commit: one atomic batch for all that wait
+//!   in doubt (conflict, timeout, lost connection): ask the stream's leader for the aggregate
+//! ```
+//!
+//! Protocol facts are those of nats-server 2.15 (ADR-8, ADR-31, ADR-50) and its `errors.json`.
+
+mod append;
+mod follow;
+mod group;
+mod read;
+mod report;
+mod settings;
+mod wire;
+
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::stream::Info;
+use async_nats::{Client, jetstream::Context};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use rollbook_proto::v1::Commit;
+
+use self::append::Sender;
+use self::group::Group;
+use self::wire::{Leader, Letter, unavailable};
+use super::{APPEND_TIMEOUT, Appended, Journal, JournalError, ReadFrom, StoredCommit};
+use crate::ids::{Aggregate, LedgerId};
+
+pub use group::GroupCounts;
+pub use report::{ServerReport, SyncKnown};
+pub(crate) use settings::parse_version;
+pub use settings::{MIN_SERVER_VERSION, ledger_subjects, live_subjects, stream_name};
+
+/// Whether commits that wait at the same moment travel as one atomic batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupCommit {
+    /// Batches when the server is known to sync every write: there a batch of hundreds costs
+    /// as much as a few single commits. Without that, single commits in flight are faster.
+    #[default]
+    Auto,
+    /// Never: every commit travels alone.
+    Off,
+}
+
+/// How a journal uses its server.
+#[derive(Debug, Clone)]
+pub struct JetStreamOptions {
+    /// Copies of the stream: 1 for a server alone, 3 in production. An existing stream with
+    /// fewer is refused.
+    pub replicas: usize,
+    /// Group commit.
+    pub group_commit: GroupCommit,
+    /// What the caller knows about the server's `sync_interval` (an ordinary client cannot see
+    /// it): `Always` for the embedded server.
+    pub sync: SyncKnown,
+    /// A connection of the system account; with it `sync` is found out from every server.
+    pub system: Option<Client>,
+    /// A connection for followers, so that a bulk replay cannot delay appends. Default: the
+    /// journal's own.
+    pub follow_client: Option<Client>,
+    /// The longest wait for one acknowledgement before the commit's fate is looked up.
+    pub ack_timeout: Duration,
+    /// When an append gives up and answers `Unavailable`.
+    pub give_up_after: Duration,
+}
+
+impl Default for JetStreamOptions {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            group_commit: GroupCommit::Auto,
+            sync: SyncKnown::Unknown,
+            system: None,
+            follow_client: None,
+            ack_timeout: APPEND_TIMEOUT,
+            give_up_after: APPEND_TIMEOUT * 3,
+        }
+    }
+}
+
+/// One ledger's journal on JetStream. Clones share the connection and the group commit.
+#[derive(Debug, Clone)]
+pub struct JetStreamJournal {
+    ledger: LedgerId,
+    leader: Leader,
+    client: Client,
+    follow_client: Client,
+    group: Group,
+    sync: SyncKnown,
+}
+
+impl JetStreamJournal {
+    /// Opens the ledger's stream, creating it if there is none, and checks the settings that
+    /// the server really uses. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// `UnsafeSetting` names the first setting under which acknowledged history could be lost
+    /// (or the journal could not work), `Unavailable` when JetStream does not answer.
+    pub async fn open(
+        client: Client,
+        ledger: LedgerId,
+        options: JetStreamOptions,
+    ) -> Result<Self, JournalError> {
+        settings::check_version(&client.server_info().version)?;
+        let context = ContextBuilder::new()
+            .timeout(options.ack_timeout)
+            .build(client.clone());
+        let desired = settings::desired(&ledger, &options);
+        let info = open_stream(&context, &desired).await?;
+        settings::check(&info.config, &desired)?;
+        let sync = match &options.system {
+            Some(system) => report::ask_servers(system).await,
+            None => options.sync,
+        };
+        let leader = Leader {
+            context,
+            stream: desired.name,
+        };
+        let sender = Sender {
+            client: client.clone(),
+            leader: leader.clone(),
+            ack_timeout: options.ack_timeout,
+            give_up_after: options.give_up_after,
+        };
+        let batches = options.group_commit == GroupCommit::Auto && sync == SyncKnown::Always;
+        Ok(Self {
+            ledger,
+            leader,
+            follow_client: options.follow_client.unwrap_or_else(|| client.clone()),
+            client,
+            group: Group::start(sender, batches),
+            sync,
+        })
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &LedgerId {
+        &self.ledger
+    }
+
+    /// The stream's name.
+    pub fn stream(&self) -> &str {
+        &self.leader.stream
+    }
+
+    /// How appends have travelled since this journal was opened.
+    pub fn group_counts(&self) -> GroupCounts {
+        self.group.counts()
+    }
+
+    /// The state of server and stream now.
+    pub async fn report(&self) -> Result<ServerReport, JournalError> {
+        let info = self.leader.info().await?;
+        let cluster = info.cluster.as_ref();
+        Ok(ServerReport {
+            version: self.client.server_info().version,
+            cluster: cluster.and_then(|cluster| cluster.name.clone()),
+            stream: self.leader.stream.clone(),
+            replicas: info.config.num_replicas,
+            replicas_behind: cluster.map_or(0, |cluster| {
+                let behind = cluster.replicas.iter().filter(|r| !r.current || r.offline);
+                behind.count()
+            }),
+            sync: self.sync,
+            first_sequence: info.state.first_sequence,
+            last_sequence: info.state.last_sequence,
+            deleted: info.state.deleted_count.unwrap_or(0),
+            bytes: info.state.bytes,
+        })
+    }
+}
+
+/// The stream as the server has it, created when there is none.
+async fn open_stream(
+    context: &Context,
+    desired: &async_nats::jetstream::stream::Config,
+) -> Result<Info, JournalError> {
+    match context.get_stream(&desired.name).await {
+        Ok(stream) => return Ok(stream.cached_info().clone()),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+            GetStreamErrorKind::JetStream(e) => return Err(refused_or_later(&e)),
+            _ => return Err(unavailable(error)),
+        },
+    }
+    match context.create_stream(desired).await {
+        Ok(_) => {}
+        Err(error) => match error.kind() {
+            // Somebody else created it meanwhile, differently; the check will say how.
+            CreateStreamErrorKind::JetStream(e)
+                if e.error_code() == ErrorCode::STREAM_NAME_EXIST => {}
+            CreateStreamErrorKind::JetStream(e) => return Err(refused_or_later(&e)),
+            _ => return Err(unavailable(error)),
+        },
+    }
+    // Read back: what was asked for and what the server made of it may differ.
+    let stream = context
+        .get_stream(&desired.name)
+        .await
+        .map_err(unavailable)?;
+    Ok(stream.cached_info().clone())
+}
+
+fn refused_or_later(error: &async_nats::jetstream::Error) -> JournalError {
+    let reason = error.to_string();
+    match error.error_code() {
+        ErrorCode::CLUSTER_NOT_AVAILABLE
+        | ErrorCode::CLUSTER_NOT_LEADER
+        | ErrorCode::CLUSTER_NOT_ACTIVE
+        | ErrorCode::CLUSTER_NO_PEERS
+        | ErrorCode::JETSTREAM_NOT_ENABLED => JournalError::Unavailable { reason },
+        _ => JournalError::Refused { reason },
+    }
+}
+
+#[async_trait]
+impl Journal for JetStreamJournal {
+    async fn append(
+        &self,
+        aggregate: &Aggregate,
+        commit: Commit,
+    ) -> Result<Appended, JournalError> {
+        let letter = Letter::seal(&self.ledger, aggregate, &commit)?;
+        let sequence = self.group.append(letter).await?;
+        Ok(Appended { sequence })
+    }
+
+    async fn read(
+        &self,
+        aggregate: &Aggregate,
+        after: u64,
+    ) -> Result<Vec<StoredCommit>, JournalError> {
+        let subject = aggregate.subject(&self.ledger);
+        read::read(&self.client, &self.leader, &subject, after).await
+    }
+
+    async fn follow(
+        &self,
+        from: ReadFrom,
+    ) -> Result<BoxStream<'static, Result<StoredCommit, JournalError>>, JournalError> {
+        let leader = Leader {
+            context: ContextBuilder::new().build(self.follow_client.clone()),
+            stream: self.leader.stream.clone(),
+        };
+        follow::follow(leader, from.after).await
+    }
+
+    async fn last_sequence(&self) -> Result<u64, JournalError> {
+        Ok(self.leader.info().await?.state.last_sequence)
+    }
+}

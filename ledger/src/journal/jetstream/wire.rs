@@ -1,0 +1,293 @@
+//! One exchange with the server: publish and its answer, reads from the stream's leader.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::publish::PublishAck;
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use async_nats::{Client, HeaderMap, HeaderValue, Message, Request, RequestErrorKind};
+use bytes::Bytes;
+use rollbook_proto::v1::Commit;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+
+use crate::clock::from_proto;
+use crate::ids::{Aggregate, LedgerId};
+use crate::journal::{JournalError, envelope};
+
+/// How often a waiting publish looks whether its connection was replaced meanwhile.
+const CONNECTION_CHECK: Duration = Duration::from_millis(100);
+
+/// A sealed commit on its way.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) aggregate: Aggregate,
+    pub(super) subject: String,
+    /// The commit's id, also the message id.
+    pub(super) id: String,
+    /// The aggregate's last sequence as the writer saw it.
+    pub(super) expected: u64,
+    pub(super) payload: Bytes,
+    fixed: HeaderMap,
+}
+
+impl Letter {
+    /// Seals a commit; nothing is sent.
+    pub(super) fn seal(
+        ledger: &LedgerId,
+        aggregate: &Aggregate,
+        commit: &Commit,
+    ) -> Result<Self, JournalError> {
+        let payload = envelope::seal(ledger, aggregate, commit)?;
+        Ok(Self {
+            aggregate: aggregate.clone(),
+            subject: aggregate.subject(ledger),
+            id: commit.id.clone(),
+            expected: commit.previous_sequence,
+            payload,
+            fixed: headers(ledger, aggregate, commit),
+        })
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        self.fixed.clone()
+    }
+
+    pub(super) fn conflict(&self, actual: u64) -> JournalError {
+        JournalError::Conflict {
+            aggregate: self.aggregate.to_string(),
+            expected: self.expected,
+            actual,
+        }
+    }
+}
+
+/// The headers of a commit: JetStream's, the event types, and the CloudEvents 1.0 attributes as
+/// its NATS binding names them.
+fn headers(ledger: &LedgerId, aggregate: &Aggregate, commit: &Commit) -> HeaderMap {
+    let types: Vec<&str> = commit.events.iter().map(envelope::event_type).collect();
+    let first = types.first().copied().unwrap_or("unknown");
+    let kind = aggregate.kind();
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, commit.id.as_str());
+    headers.insert(
+        NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+        HeaderValue::from(commit.previous_sequence),
+    );
+    headers.insert("Rollbook-Events", types.join(","));
+    headers.insert("ce-specversion", "1.0");
+    headers.insert("ce-id", commit.id.as_str());
+    headers.insert("ce-type", format!("dev.rollbook.{kind}.{first}"));
+    headers.insert(
+        "ce-source",
+        format!("/ledger/{ledger}/{kind}/{}", aggregate.id()),
+    );
+    if let Some(time) = from_proto(commit.recorded_at.as_ref()) {
+        headers.insert("ce-time", time.to_string());
+    }
+    // W3C trace context: 2-32-16-2 hex digits. Anything else is not a trace context.
+    if commit.traceparent.len() == 55
+        && commit
+            .traceparent
+            .bytes()
+            .all(|b| b == b'-' || b.is_ascii_hexdigit())
+    {
+        headers.insert("traceparent", commit.traceparent.as_str());
+    }
+    headers
+}
+
+/// What the server said about a publish.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    /// Stored, or found in the duplicate window.
+    Ack(PublishAck),
+    /// Stored or not: the aggregate has to be looked at.
+    Doubt(String),
+    /// Certainly not stored; the same may succeed later.
+    Later(String),
+    /// Certainly not stored; trying again is no use.
+    Refused(String),
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    error: async_nats::jetstream::Error,
+}
+
+/// Publishes and waits for the answer, at most `limit`. Returns early when the connection was
+/// replaced: what was written to the old one may be lost, and its answer certainly is.
+pub(super) async fn publish(
+    client: &Client,
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+    limit: Duration,
+) -> Answer {
+    let connects = client.statistics().connects.load(Ordering::Relaxed);
+    let request = Request::new()
+        .headers(headers)
+        .payload(payload)
+        .timeout(None);
+    tokio::select! {
+        biased;
+        answer = client.send_request(subject, request) => match answer {
+            Ok(message) => read_answer(&message),
+            Err(error) => match error.kind() {
+                RequestErrorKind::NoResponders => {
+                    Answer::Later("no stream answers; it has no leader or does not exist".to_owned())
+                }
+                RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
+                    Answer::Refused(error.to_string())
+                }
+                _ => Answer::Doubt(error.to_string()),
+            },
+        },
+        reason = doubt(client, connects, limit) => Answer::Doubt(reason),
+    }
+}
+
+/// Resolves when an outstanding publish should no longer be waited for.
+pub(super) async fn doubt(client: &Client, connects: u64, limit: Duration) -> String {
+    let end = Instant::now() + limit;
+    loop {
+        sleep(CONNECTION_CHECK.min(end.saturating_duration_since(Instant::now()))).await;
+        if client.statistics().connects.load(Ordering::Relaxed) != connects {
+            return "the connection was lost before the acknowledgement came".to_owned();
+        }
+        if Instant::now() >= end {
+            return format!("no acknowledgement within {} ms", limit.as_millis());
+        }
+    }
+}
+
+/// Classifies an answer by its code. Codes: nats-server `errors.json`.
+pub(super) fn read_answer(message: &Message) -> Answer {
+    if let Ok(Failure { error }) = serde_json::from_slice(&message.payload) {
+        let words = error.to_string();
+        return match error.error_code() {
+            // The expectation failed (alone, and with another write in flight), or our id is
+            // known already (still in flight, and within a batch).
+            ErrorCode::STREAM_WRONG_LAST_SEQUENCE
+            | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT
+            | ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT
+            | ErrorCode::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE => Answer::Doubt(words),
+            ErrorCode::CLUSTER_NOT_AVAILABLE
+            | ErrorCode::CLUSTER_NOT_LEADER
+            | ErrorCode::CLUSTER_NOT_ACTIVE
+            | ErrorCode::CLUSTER_NO_PEERS
+            | ErrorCode::JETSTREAM_NOT_ENABLED
+            | ErrorCode::STREAM_TOO_MANY_REQUESTS
+            | ErrorCode::STREAM_OFFLINE => Answer::Later(words),
+            _ => Answer::Refused(words),
+        };
+    }
+    match serde_json::from_slice::<PublishAck>(&message.payload) {
+        Ok(ack) => Answer::Ack(ack),
+        Err(error) => Answer::Doubt(format!("unreadable acknowledgement: {error}")),
+    }
+}
+
+/// A message as the stream's leader has it; `None`: there is none.
+pub(super) type Found = Result<Option<StreamMessage>, JournalError>;
+
+/// Reads from the leader with `STREAM.MSG.GET`.
+#[derive(Debug, Clone)]
+pub(super) struct Leader {
+    pub(super) context: async_nats::jetstream::Context,
+    pub(super) stream: String,
+}
+
+impl Leader {
+    /// The last message of a subject.
+    pub(super) async fn last(&self, subject: &str) -> Found {
+        let stream = self.stream().await?;
+        Self::found(stream.get_last_raw_message_by_subject(subject).await)
+    }
+
+    /// The first message of a subject with a sequence greater than `after`.
+    pub(super) async fn next(&self, subject: &str, after: u64) -> Found {
+        let stream = self.stream().await?;
+        let from = after.saturating_add(1);
+        Self::found(stream.get_first_raw_message_by_subject(subject, from).await)
+    }
+
+    /// The stream's configuration and state.
+    pub(super) async fn info(&self) -> Result<async_nats::jetstream::stream::Info, JournalError> {
+        let stream = self.stream().await?;
+        stream.get_info().await.map_err(unavailable)
+    }
+
+    async fn stream(&self) -> Result<async_nats::jetstream::stream::Stream<()>, JournalError> {
+        // No request is sent: the handle only holds the name.
+        self.context
+            .get_stream_no_info(&self.stream)
+            .await
+            .map_err(unavailable)
+    }
+
+    fn found(
+        answer: Result<StreamMessage, async_nats::jetstream::stream::RawMessageError>,
+    ) -> Found {
+        match answer {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+}
+
+pub(super) fn unavailable(error: impl std::error::Error) -> JournalError {
+    let mut reason = error.to_string();
+    if let Some(source) = error.source() {
+        reason = format!("{reason}: {source}");
+    }
+    JournalError::Unavailable { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(json: &str) -> Answer {
+        read_answer(&Message {
+            subject: "reply".into(),
+            reply: None,
+            payload: Bytes::copy_from_slice(json.as_bytes()),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        })
+    }
+
+    #[test]
+    fn answers_are_classified_by_code() {
+        let error = |code: u32| {
+            answer(&format!(
+                r#"{{"error":{{"code":400,"err_code":{code},"description":"d"}},"stream":"S","seq":0}}"#
+            ))
+        };
+        for code in [10071, 10164, 10158, 10201] {
+            assert!(matches!(error(code), Answer::Doubt(_)), "{code}");
+        }
+        for code in [10008, 10009, 10076, 10167] {
+            assert!(matches!(error(code), Answer::Later(_)), "{code}");
+        }
+        for code in [10047, 10077, 10054, 10023] {
+            assert!(matches!(error(code), Answer::Refused(_)), "{code}");
+        }
+        assert!(matches!(answer("no json"), Answer::Doubt(_)));
+        assert!(matches!(
+            answer(r#"{"stream":"S","seq":7,"duplicate":true}"#),
+            Answer::Ack(PublishAck {
+                sequence: 7,
+                duplicate: true,
+                ..
+            })
+        ));
+    }
+}

@@ -1,0 +1,229 @@
+//! Connecting to NATS: addresses, credentials, TLS and how a lost connection comes back.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions};
+
+/// The longest wait between two tries to reconnect.
+const MAX_RECONNECT_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait for one connection to be established.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an idle connection is checked; a dead peer is noticed after two of them.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// Messages a subscription buffers. An ordered consumer repairs what exceeds it.
+const SUBSCRIPTION_CAPACITY: usize = 16 * 1024;
+
+/// How we identify ourselves. Never shown: `Debug` names only the kind.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nothing, or whatever the URL carries.
+    #[default]
+    None,
+    /// A token.
+    Token(String),
+    /// User name and password.
+    UserPassword(String, String),
+    /// A `.creds` file (JWT and NKEY seed).
+    File(PathBuf),
+    /// An NKEY seed.
+    NkeySeed(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Token(_) => "Token(…)",
+            Self::UserPassword(..) => "UserPassword(…)",
+            Self::File(_) => "File(…)",
+            Self::NkeySeed(_) => "NkeySeed(…)",
+        })
+    }
+}
+
+/// Where the NATS server is and how to talk to it.
+#[derive(Clone, Default)]
+pub struct NatsOptions {
+    /// One or several addresses, separated by commas: `nats://host:4222`, `tls://…`.
+    pub url: String,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// Shown in the server's list of connections.
+    pub name: String,
+    /// Refuse a connection without TLS.
+    pub require_tls: bool,
+    /// Certificate authorities in PEM, besides the system's.
+    pub root_certificates: Option<PathBuf>,
+    /// Our certificate and key in PEM.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl fmt::Debug for NatsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsOptions")
+            .field("url", &redact_url(&self.url))
+            .field("credentials", &self.credentials)
+            .field("name", &self.name)
+            .field("require_tls", &self.require_tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody there, or not in time. Retryable.
+    #[error("RB-NATS-1: no NATS server at {url}: {reason}; start it or correct the address")]
+    Unreachable {
+        /// The addresses, without passwords.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server does not accept us.
+    #[error("RB-NATS-2: the NATS server at {url} refused our credentials: {reason}")]
+    Unauthorized {
+        /// The addresses, without passwords.
+        url: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// An address, a file or the TLS set-up is wrong.
+    #[error("RB-NATS-3: the connection settings for {url} are not usable: {reason}")]
+    Settings {
+        /// The addresses, without passwords.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl ConnectError {
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// Connects. Afterwards a lost connection comes back by itself, for as long as it takes.
+pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
+    let url = redact_url(&options.url);
+    let settings = |reason: String| ConnectError::Settings {
+        url: url.clone(),
+        reason,
+    };
+    let addresses = options
+        .url
+        .split(',')
+        .map(|address| address.trim().parse::<async_nats::ServerAddr>())
+        .collect::<Result<Vec<_>, _>>()
+        // The parser's message would repeat the address with its password.
+        .map_err(|_| settings("not a NATS address; use nats://host:port".to_owned()))?;
+    let mut connection = ConnectOptions::new()
+        .name(&options.name)
+        .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING_INTERVAL)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+        .require_tls(options.require_tls)
+        .reconnect_delay_callback(reconnect_wait)
+        .event_callback(log_event);
+    connection = match &options.credentials {
+        Credentials::None => connection,
+        Credentials::Token(token) => connection.token(token.clone()),
+        Credentials::UserPassword(user, password) => {
+            connection.user_and_password(user.clone(), password.clone())
+        }
+        Credentials::NkeySeed(seed) => connection.nkey(seed.clone()),
+        Credentials::File(path) => connection
+            .credentials_file(path)
+            .await
+            .map_err(|error| settings(format!("credentials file {}: {error}", path.display())))?,
+    };
+    if let Some(path) = &options.root_certificates {
+        connection = connection.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = &options.client_certificate {
+        connection = connection.add_client_certificate(certificate.clone(), key.clone());
+    }
+    connection.connect(addresses).await.map_err(|error| {
+        use async_nats::ConnectErrorKind as Kind;
+        let mut reason = error.kind().to_string();
+        if let Some(source) = std::error::Error::source(&error) {
+            reason = format!("{reason}: {source}");
+        }
+        match error.kind() {
+            Kind::Authentication | Kind::AuthorizationViolation => ConnectError::Unauthorized {
+                url: url.clone(),
+                reason,
+            },
+            Kind::Tls | Kind::ServerParse => settings(reason),
+            _ => ConnectError::Unreachable {
+                url: url.clone(),
+                reason,
+            },
+        }
+    })
+}
+
+/// 0, 20, 40, 80 … ms, at most a second: a restarted server is found again at once.
+fn reconnect_wait(attempts: usize) -> Duration {
+    match attempts {
+        0 | 1 => Duration::ZERO,
+        n => Duration::from_millis(10 << n.min(7)).min(MAX_RECONNECT_WAIT),
+    }
+}
+
+async fn log_event(event: async_nats::Event) {
+    match event {
+        async_nats::Event::Connected => tracing::debug!("connected to NATS"),
+        other => tracing::warn!(event = %other, "NATS connection"),
+    }
+}
+
+/// Addresses without user, password or token.
+pub fn redact_url(url: &str) -> String {
+    let redact = |address: &str| {
+        let (scheme, rest) = match address.split_once("://") {
+            Some((scheme, rest)) => (format!("{scheme}://"), rest),
+            None => (String::new(), address),
+        };
+        match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}***@{host}"),
+            None => format!("{scheme}{rest}"),
+        }
+    };
+    url.split(',')
+        .map(|address| redact(address.trim()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let options = NatsOptions {
+            url: "nats://u:s3cret@a:4222, tls://tok3n@b".to_owned(),
+            credentials: Credentials::UserPassword("u".to_owned(), "s3cret".to_owned()),
+            ..NatsOptions::default()
+        };
+        let shown = format!("{options:?}");
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("tok3n"),
+            "{shown}"
+        );
+        assert_eq!(redact_url(&options.url), "nats://***@a:4222,tls://***@b");
+    }
+
+    #[test]
+    fn the_wait_grows_and_is_bounded() {
+        assert_eq!(reconnect_wait(1), Duration::ZERO);
+        assert!(reconnect_wait(3) > reconnect_wait(2));
+        assert_eq!(reconnect_wait(usize::MAX), MAX_RECONNECT_WAIT);
+    }
+}

@@ -1,0 +1,14 @@
+//! The NATS server: how we connect to one, and the private one that `rollbook up` runs.
+
+mod binary;
+mod connect;
+mod lock;
+mod orphan;
+mod server;
+mod supervisor;
+
+pub use binary::find_binary;
+pub use connect::{ConnectError, Credentials, NatsOptions, connect, redact_url};
+pub use lock::DataLock;
+pub use server::{EmbeddedServer, ServerError, ServerOptions};
+pub use supervisor::ChildStatus;

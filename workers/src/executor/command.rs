@@ -1,0 +1,234 @@
+//! Runs one shell command in a process group of its own.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::capture::{Capture, Captured};
+use super::context::{OutputLine, StepContext};
+use super::error::ExecutorError;
+
+/// Between the polite signal and the final one.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often a dying group is looked at.
+const GROUP_POLL: Duration = Duration::from_millis(20);
+
+/// After the command has ended, a background process that still holds its output open is
+/// listened to for this long.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Read from a pipe at once, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    /// Text for `sh -c`.
+    pub text: String,
+    /// Working directory; `None`: the worker's.
+    pub directory: Option<PathBuf>,
+    /// Variables added to the worker's own, of which those named `ROLLBOOK_*` are withheld:
+    /// they configure the worker and may be credentials.
+    pub env: Vec<(String, String)>,
+    /// The group is ended after this long.
+    pub timeout: Option<Duration>,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By a signal that was not ours.
+    Signalled(i32),
+    /// By us, for time.
+    TimedOut(Duration),
+    /// By us, because the rollout no longer wants it.
+    Cancelled(String),
+}
+
+/// Ending and output.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub ending: Ending,
+    /// Standard output, redacted and capped.
+    pub stdout: Captured,
+    /// Standard error, redacted and capped.
+    pub stderr: Captured,
+}
+
+/// Kills the whole group unless told that it has ended: an action that is dropped half-way
+/// leaves nothing running.
+struct Group {
+    leader: Option<Pid>,
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) -> bool {
+        self.leader
+            .is_some_and(|leader| killpg(leader, signal) != Err(Errno::ESRCH))
+    }
+
+    fn is_alive(&self) -> bool {
+        self.leader
+            .is_some_and(|leader| killpg(leader, None) != Err(Errno::ESRCH))
+    }
+
+    fn ended(&mut self) {
+        self.leader = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+/// Runs a command to its end, its timeout or its cancellation; after the latter two nothing of
+/// its process group is left. Standard input is closed. A process that the command itself put
+/// into the background with its output redirected lives on after a normal end.
+pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorError> {
+    let failed = |what: &str, error: std::io::Error| ExecutorError::Command {
+        reason: format!("{what}: {error}"),
+    };
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(&shell.text)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(directory) = &shell.directory {
+        command.current_dir(directory);
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ROLLBOOK_") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(shell.env.iter().map(|(name, value)| (name, value)));
+    let mut child = command.spawn().map_err(|error| {
+        let place = shell.directory.as_ref().map_or_else(String::new, |d| {
+            format!(" in directory `{}`", d.display())
+        });
+        failed(&format!("sh -c{place}"), error)
+    })?;
+    let mut group = Group {
+        leader: child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .map(Pid::from_raw),
+    };
+    context.effect.raise();
+
+    let stop = CancellationToken::new();
+    let stdout = listen(context, child.stdout.take(), "stdout", &stop);
+    let stderr = listen(context, child.stderr.take(), "stderr", &stop);
+
+    let deadline = shell.timeout.map(|timeout| Instant::now() + timeout);
+    let ending = tokio::select! {
+        status = child.wait() => {
+            let status = status.map_err(|error| failed("waiting for the command", error))?;
+            group.ended();
+            match status.code() {
+                Some(code) => Ending::Exited(code),
+                None => {
+                    use std::os::unix::process::ExitStatusExt;
+                    Ending::Signalled(status.signal().unwrap_or(0))
+                }
+            }
+        }
+        () = until(deadline) => Ending::TimedOut(shell.timeout.unwrap_or_default()),
+        reason = context.cancel.cancelled() => Ending::Cancelled(reason),
+    };
+    if matches!(ending, Ending::TimedOut(_) | Ending::Cancelled(_)) {
+        group.signal(Signal::SIGTERM);
+        let last = Instant::now() + GRACE;
+        // The leader must be reaped, or its zombie keeps the group alive.
+        let _ = tokio::time::timeout_at(last, child.wait()).await;
+        while group.is_alive() && Instant::now() < last {
+            tokio::time::sleep(GROUP_POLL).await;
+        }
+        group.signal(Signal::SIGKILL);
+        let _ = child.wait().await;
+        group.ended();
+    }
+    let late = stop.clone();
+    let _timer = AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::time::sleep(DRAIN).await;
+        late.cancel();
+    }));
+    Ok(Ran {
+        ending,
+        stdout: heard(stdout).await?,
+        stderr: heard(stderr).await?,
+    })
+}
+
+/// Reads a pipe in a task of its own until it is closed or `stop` is given.
+fn listen(
+    context: &StepContext,
+    pipe: Option<impl AsyncRead + Unpin + Send + 'static>,
+    stream: &'static str,
+    stop: &CancellationToken,
+) -> AbortOnDropHandle<Captured> {
+    let context = context.clone();
+    let stop = stop.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut capture = Capture::new(&context.redactor);
+        let mut on_line = |text: String| {
+            context.tools.output.line(OutputLine {
+                rollout: context.rollout.clone(),
+                step: context.step.clone(),
+                attempt: context.attempt,
+                stream: stream.to_owned(),
+                text,
+                at: context.tools.clock.now(),
+            });
+        };
+        if let Some(mut pipe) = pipe {
+            let mut buffer = vec![0_u8; READ_BYTES];
+            loop {
+                let read = tokio::select! {
+                    biased;
+                    read = pipe.read(&mut buffer) => read,
+                    () = stop.cancelled() => break,
+                };
+                match read {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => {
+                        capture.push(buffer.get(..count).unwrap_or_default(), &mut on_line);
+                    }
+                }
+            }
+        }
+        capture.finish(&mut on_line)
+    }))
+}
+
+async fn heard(listener: AbortOnDropHandle<Captured>) -> Result<Captured, ExecutorError> {
+    listener.await.map_err(|stopped| ExecutorError::Command {
+        reason: format!("its output could not be read: {stopped}"),
+    })
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,311 @@
+//! What an action is given: the plan and the rollout it belongs to, the ports it may use, and
+//! the signal that ends it early.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rollbook_ledger::clock::SharedClock;
+use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
+use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::runbook::model::{FlagSpec, RollbackLevel};
+use rollbook_proto::v1;
+use tokio_util::sync::CancellationToken;
+
+use super::error::ExecutorError;
+use super::redact::Redactor;
+use super::secret::SecretResolver;
+
+/// A line of a running step's output, already redacted.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct OutputLine {
+    /// Which rollout.
+    pub rollout: RolloutId,
+    /// Which step.
+    pub step: StepId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// The line without its end; at most 4 KiB, a longer one comes in pieces.
+    pub text: String,
+    /// When the worker read it.
+    pub at: Timestamp,
+}
+
+/// Where live output goes. For the eye only: what counts is the evidence.
+pub trait OutputSink: Send + Sync + std::fmt::Debug {
+    /// Takes a line. Never blocks; a slow reader loses the oldest lines, not the newest.
+    fn line(&self, line: OutputLine);
+}
+
+/// Drops live output.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoOutput;
+
+impl OutputSink for NoOutput {
+    fn line(&self, _: OutputLine) {}
+}
+
+/// Why the ledger did not do what a worker asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// By rule; asking again changes nothing.
+    #[error("{reason}")]
+    Refused {
+        /// The refusal, with its code.
+        reason: String,
+    },
+    /// Not now; nothing was recorded, and asking again may succeed.
+    #[error("{reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// A flag as it stands in one environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlagReading {
+    /// What it is set to.
+    pub setting: v1::FlagSetting,
+    /// What an instant rollback writes.
+    pub safe: v1::FlagSetting,
+    /// Sequence of the flag's last commit.
+    pub sequence: u64,
+}
+
+/// Which step asks for a flag change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagCause {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// Its step.
+    pub step: StepId,
+    /// Distinguishes the requests of one step; the same request may be sent twice and is
+    /// applied once.
+    pub request: String,
+    /// Why, for the record.
+    pub reason: String,
+}
+
+/// The ledger's flags.
+#[async_trait]
+pub trait FlagPort: Send + Sync + std::fmt::Debug {
+    /// The flag as of now; `None` when it was never defined there.
+    async fn read(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+    ) -> Result<Option<FlagReading>, PortError>;
+
+    /// Defines the flag from the plan, switched off. Durable on return.
+    async fn define(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+        spec: &FlagSpec,
+        cause: &FlagCause,
+    ) -> Result<(), PortError>;
+
+    /// The value the flag had before this step of this rollout last changed it to `target`;
+    /// `None` when the step never did. Read from the flag's own history, so that it is right
+    /// after a crash between the change and the step's result.
+    async fn value_before(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+        cause: &FlagCause,
+        target: &v1::FlagSetting,
+    ) -> Result<Option<v1::FlagSetting>, PortError>;
+
+    /// Sets a defined flag. Durable on return.
+    async fn set(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+        setting: v1::FlagSetting,
+        cause: &FlagCause,
+    ) -> Result<(), PortError>;
+}
+
+/// Where a watch records its samples while it runs.
+#[async_trait]
+pub trait SampleSink: Send + Sync + std::fmt::Debug {
+    /// Records a sample of the running attempt. Durable on return.
+    async fn record(&self, measurement: v1::Measurement) -> Result<(), PortError>;
+}
+
+/// What the rollout has recorded so far and an action may need.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// (snapshot, label) → manifest of the latest capture.
+    pub manifests: BTreeMap<(String, String), v1::Evidence>,
+    /// Measurement name → its latest numeric value.
+    pub measurements: BTreeMap<String, f64>,
+    /// Samples this attempt has recorded already, oldest first: what a redelivered watch
+    /// goes on from.
+    pub samples: Vec<v1::Measurement>,
+    /// Level of the rollback under way. At level `flags` an undo writes the safe value.
+    pub rollback: Option<RollbackLevel>,
+}
+
+/// What an action may touch. Cheap to clone; one per worker.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// Where documents are kept.
+    pub evidence: EvidenceStore,
+    /// The time.
+    pub clock: SharedClock,
+    /// Secret values.
+    pub secrets: Arc<dyn SecretResolver>,
+    /// Live output.
+    pub output: Arc<dyn OutputSink>,
+    /// The ledger's flags.
+    pub flags: Arc<dyn FlagPort>,
+    /// HTTP, with the process's TLS provider.
+    pub http: reqwest::Client,
+}
+
+/// One attempt of one step.
+#[derive(Debug, Clone)]
+pub struct StepContext {
+    /// The pinned plan.
+    pub plan: Arc<Plan>,
+    /// Which rollout.
+    pub rollout: RolloutId,
+    /// Which step.
+    pub step: StepId,
+    /// Where it acts: the step's environment, else the rollout's.
+    pub environment: EnvironmentId,
+    /// Effective parameters of the rollout.
+    pub params: Arc<BTreeMap<String, String>>,
+    /// From 1.
+    pub attempt: u32,
+    /// When this attempt's intent was recorded.
+    pub started_at: Timestamp,
+    /// What was recorded before.
+    pub facts: Arc<Facts>,
+    /// What it may touch.
+    pub tools: Tools,
+    /// Where samples go.
+    pub samples: Arc<dyn SampleSink>,
+    /// Takes every secret of the plan out of bytes.
+    pub redactor: Redactor,
+    /// Ends the action early.
+    pub cancel: Cancel,
+    /// Raised by an action when it may have changed something.
+    pub effect: EffectMark,
+}
+
+impl StepContext {
+    /// Stores redacted bytes as evidence; `None` when there is nothing to store.
+    pub async fn keep(
+        &self,
+        bytes: Vec<u8>,
+        media_type: &str,
+        name: &str,
+        truncated: bool,
+    ) -> Result<Option<v1::Evidence>, ExecutorError> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut evidence = self
+            .tools
+            .evidence
+            .put(bytes.into(), media_type, name)
+            .await
+            .map_err(|error| ExecutorError::Evidence {
+                name: name.to_owned(),
+                reason: error.to_string(),
+            })?;
+        evidence.truncated = truncated;
+        Ok(Some(evidence))
+    }
+
+    /// A number measured now, without a rule.
+    pub fn number(&self, metric: &str, value: f64, unit: &str) -> v1::Measurement {
+        v1::Measurement {
+            metric: metric.to_owned(),
+            value: value.is_finite().then_some(value),
+            unit: unit.to_owned(),
+            measured_at: Some(rollbook_ledger::clock::to_proto(self.tools.clock.now())),
+            ..v1::Measurement::default()
+        }
+    }
+
+    /// A text measured now, without a rule; a text that reads as a number is one.
+    pub fn text_or_number(&self, metric: &str, text: &str) -> v1::Measurement {
+        let text = self.redactor.text(text.trim());
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => self.number(metric, value, ""),
+            _ => v1::Measurement {
+                text: text.chars().take(MAX_MEASURED_CHARS).collect(),
+                ..self.number(metric, f64::NAN, "")
+            },
+        }
+    }
+
+    /// A metric for which there was nothing to measure.
+    pub fn no_data(&self, metric: &str) -> v1::Measurement {
+        self.number(metric, f64::NAN, "")
+    }
+}
+
+/// A measured text is cut after this many characters: it goes into an event.
+const MAX_MEASURED_CHARS: usize = 500;
+
+/// Ends an action early, and says why.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel {
+    token: CancellationToken,
+    reason: Arc<OnceLock<String>>,
+}
+
+impl Cancel {
+    /// A signal that has not been given.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the signal. The first reason stays.
+    pub fn cancel(&self, reason: impl Into<String>) {
+        self.reason.get_or_init(|| reason.into());
+        self.token.cancel();
+    }
+
+    /// Whether the signal has been given.
+    pub fn is_cancelled(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Waits for the signal; gives its reason.
+    pub async fn cancelled(&self) -> String {
+        self.token.cancelled().await;
+        self.reason.get().cloned().unwrap_or_default()
+    }
+}
+
+/// Remembers that an action may have changed something, even when it is ended early.
+#[derive(Debug, Clone, Default)]
+pub struct EffectMark(Arc<AtomicBool>);
+
+impl EffectMark {
+    /// Something may have changed from here on.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// It is known that nothing changed after all (a transaction was rolled back).
+    pub fn lower(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether something may have changed.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,238 @@
+//! The `flag` action: sets a flag of the plan in the step's environment.
+
+use rollbook_ledger::ids::FlagKey;
+use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget, RollbackLevel};
+use rollbook_ledger::runbook::step::FlagStep;
+use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict};
+
+use super::context::{FlagCause, FlagReading, PortError, StepContext};
+use super::error::ExecutorError;
+use super::outcome::Outcome;
+
+/// What a target of the plan sets. `safe` is the flag's own safe value.
+pub fn setting_of(target: &FlagTarget, safe: &FlagTarget) -> FlagSetting {
+    let mode = |mode: FlagMode| FlagSetting {
+        mode: mode.into(),
+        ..FlagSetting::default()
+    };
+    match target {
+        FlagTarget::On => mode(FlagMode::On),
+        FlagTarget::Off => mode(FlagMode::Off),
+        FlagTarget::Parallel => mode(FlagMode::Parallel),
+        // A safe value that refers to itself says nothing; `off` is the old path.
+        FlagTarget::Safe if *safe == FlagTarget::Safe => mode(FlagMode::Off),
+        FlagTarget::Safe => setting_of(safe, &FlagTarget::Off),
+        FlagTarget::Percentage(percent) => FlagSetting {
+            percentage_millis: millis(*percent),
+            ..mode(FlagMode::Percentage)
+        },
+        FlagTarget::Beta(labels) => FlagSetting {
+            beta_labels: labels.clone(),
+            ..mode(FlagMode::Beta)
+        },
+    }
+}
+
+/// Percent to thousandths of a percent, at most 100 %. Lint refuses anything else before.
+fn millis(percent: f64) -> u32 {
+    let millis = (percent * 1000.0).round().clamp(0.0, 100_000.0);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let millis = millis as u32;
+    millis
+}
+
+/// A setting for people: `on`, `25 %`, `beta (internal, partners)`.
+pub fn describe(setting: &FlagSetting) -> String {
+    match setting.mode() {
+        FlagMode::Unspecified => "unset".to_owned(),
+        FlagMode::Off => "off".to_owned(),
+        FlagMode::On => "on".to_owned(),
+        FlagMode::Parallel => "parallel".to_owned(),
+        FlagMode::Percentage => format!("{} %", f64::from(setting.percentage_millis) / 1000.0),
+        FlagMode::Beta => format!("beta ({})", setting.beta_labels.join(", ")),
+    }
+}
+
+/// A target as written in the plan, for people.
+pub fn target_words(target: &FlagTarget) -> String {
+    match target {
+        FlagTarget::Safe => "its safe value".to_owned(),
+        other => describe(&setting_of(other, &FlagTarget::Off)),
+    }
+}
+
+struct Flag<'a> {
+    key: FlagKey,
+    spec: &'a FlagSpec,
+    target: FlagSetting,
+}
+
+fn flag_of<'a>(context: &'a StepContext, step: &FlagStep) -> Result<Flag<'a>, ExecutorError> {
+    let key = FlagKey::new(&step.key).map_err(|error| ExecutorError::Plan {
+        reason: error.to_string(),
+    })?;
+    let spec = context
+        .plan
+        .runbook()
+        .flags
+        .get(&step.key)
+        .ok_or_else(|| ExecutorError::Plan {
+            reason: format!("flag `{key}` is not declared; add it to `flags`"),
+        })?;
+    let target = setting_of(&step.to, &spec.safe);
+    Ok(Flag { key, spec, target })
+}
+
+fn failed<'a>(context: &'a StepContext, key: &'a FlagKey) -> impl Fn(PortError) -> ExecutorError + 'a {
+    move |error| ExecutorError::Flag {
+        key: key.to_string(),
+        environment: context.environment.to_string(),
+        reason: error.to_string(),
+    }
+}
+
+fn cause(context: &StepContext, what: &str) -> FlagCause {
+    FlagCause {
+        rollout: context.rollout.clone(),
+        step: context.step.clone(),
+        request: format!("{}/{}/{what}/{}", context.rollout, context.step, context.attempt),
+        reason: format!("{what} rollout {} step {}", context.rollout, context.step),
+    }
+}
+
+async fn read(context: &StepContext, key: &FlagKey) -> Result<Option<FlagReading>, ExecutorError> {
+    context
+        .tools
+        .flags
+        .read(&context.environment, key)
+        .await
+        .map_err(failed(context, key))
+}
+
+/// Defines the flag where it is not yet, sets it, and reads it back.
+pub async fn execute(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
+    let flag = flag_of(context, step)?;
+    let before = match read(context, &flag.key).await? {
+        Some(before) => before,
+        None => {
+            context
+                .tools
+                .flags
+                .define(
+                    &context.environment,
+                    &flag.key,
+                    flag.spec,
+                    &cause(context, "define"),
+                )
+                .await
+                .map_err(failed(context, &flag.key))?;
+            read(context, &flag.key)
+                .await?
+                .ok_or_else(|| ExecutorError::Flag {
+                    key: flag.key.to_string(),
+                    environment: context.environment.to_string(),
+                    reason: "it is not there after it was defined".to_owned(),
+                })?
+        }
+    };
+    change(context, &flag.key, &before.setting, &flag.target, "set").await
+}
+
+/// Writes back what was there before this step changed it, or, in a rollback of level `flags`,
+/// the flag's safe value.
+pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
+    let flag = flag_of(context, step)?;
+    let Some(now) = read(context, &flag.key).await? else {
+        return Ok(Outcome::new(
+            Verdict::Pass,
+            "nothing to undo",
+            format!("flag {} was never defined in {}", flag.key, context.environment),
+        ));
+    };
+    let target = if context.facts.rollback == Some(RollbackLevel::Flags) {
+        now.safe.clone()
+    } else {
+        let before = context
+            .tools
+            .flags
+            .value_before(
+                &context.environment,
+                &flag.key,
+                &cause(context, "set"),
+                &flag.target,
+            )
+            .await
+            .map_err(failed(context, &flag.key))?;
+        match before {
+            Some(before) => before,
+            None => {
+                return Ok(Outcome::new(
+                    Verdict::Pass,
+                    "nothing to undo",
+                    format!("this step never changed flag {}", flag.key),
+                ));
+            }
+        }
+    };
+    change(context, &flag.key, &now.setting, &target, "undo").await
+}
+
+/// Whether the flag stands where the step puts it.
+pub async fn verify(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
+    let flag = flag_of(context, step)?;
+    let now = read(context, &flag.key).await?.map(|now| now.setting);
+    Ok(judge(&flag.key, now.as_ref(), &flag.target))
+}
+
+async fn change(
+    context: &StepContext,
+    key: &FlagKey,
+    from: &FlagSetting,
+    to: &FlagSetting,
+    what: &str,
+) -> Result<Outcome, ExecutorError> {
+    context.effect.raise();
+    if from != to {
+        context
+            .tools
+            .flags
+            .set(&context.environment, key, to.clone(), &cause(context, what))
+            .await
+            .map_err(failed(context, key))?;
+    }
+    let now = read(context, key).await?.map(|now| now.setting);
+    let mut outcome = judge(key, now.as_ref(), to);
+    outcome.message = format!("{}, was {}", outcome.message, describe(from));
+    outcome.effect = true;
+    Ok(outcome)
+}
+
+fn judge(key: &FlagKey, now: Option<&FlagSetting>, target: &FlagSetting) -> Outcome {
+    let rule = format!("flag {key} reads {}", describe(target));
+    let verdict = if now == Some(target) {
+        Verdict::Pass
+    } else {
+        Verdict::Fail
+    };
+    let reading = now.map_or_else(|| "not defined".to_owned(), describe);
+    Outcome::new(verdict, rule, format!("flag {key} is {reading}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_become_settings() {
+        let safe = FlagTarget::Percentage(12.345);
+        let setting = setting_of(&FlagTarget::Safe, &safe);
+        assert_eq!(setting.mode(), FlagMode::Percentage);
+        assert_eq!(setting.percentage_millis, 12_345);
+        assert_eq!(describe(&setting), "12.345 %");
+        assert_eq!(setting_of(&FlagTarget::Safe, &FlagTarget::Safe).mode(), FlagMode::Off);
+        assert_eq!(millis(250.0), 100_000);
+        assert_eq!(millis(f64::NAN), 0);
+        let beta = FlagTarget::Beta(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(target_words(&beta), "beta (a, b)");
+    }
+}

@@ -1,0 +1,263 @@
+//! The `http` action, and the one HTTP client of a worker.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::{Client, Method, Response};
+use rollbook_ledger::runbook::recorded;
+use rollbook_ledger::runbook::step::Http;
+use rollbook_proto::v1::Verdict;
+use url::Url;
+
+use super::context::StepContext;
+use super::error::ExecutorError;
+use super::outcome::Outcome;
+use super::secret::resolve_source;
+
+/// A longer answer is an error: what is measured in it could be cut off.
+pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// Connecting takes at most this long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The beginning of an unexpected answer that goes into the message, in characters.
+const MESSAGE_CHARS: usize = 300;
+
+/// The HTTP client. Installs the process's TLS provider (ring) unless there is one. Redirects
+/// are not followed: a credential in a header or path would go where the plan did not say.
+pub fn client() -> Result<Client, ExecutorError> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // An error means that another part of the process was quicker: also fine.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+    });
+    Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("rollbook/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| ExecutorError::Plan {
+            reason: format!("no HTTP client: {error}"),
+        })
+}
+
+/// An answer read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// The body, as received.
+    pub body: Vec<u8>,
+    /// Its `Content-Type`, without parameters.
+    pub media_type: String,
+}
+
+/// Requests a path below a source's URL. An answer of any status is an answer; no answer, or
+/// a body over [`MAX_BODY_BYTES`], is an error.
+pub async fn request(
+    context: &StepContext,
+    source: &str,
+    path: &str,
+    method: &str,
+    body: Option<&serde_json::Value>,
+) -> Result<Answer, ExecutorError> {
+    let resolved = resolve_source(
+        context.plan.runbook(),
+        source,
+        context.environment.as_str(),
+        context.tools.secrets.as_ref(),
+    )?;
+    let failed = |reason: String| ExecutorError::Http {
+        source_name: source.to_owned(),
+        reason: context.redactor.text(&reason),
+    };
+    let url = join(&resolved.url, path).map_err(failed)?;
+    let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).map_err(|_| {
+        ExecutorError::Plan {
+            reason: format!("`{method}` is not an HTTP method"),
+        }
+    })?;
+    let changes = !method.is_safe();
+    let mut request = context.tools.http.request(method, url);
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    if changes {
+        context.effect.raise();
+    }
+    let response = request.send().await.map_err(|error| {
+        if error.is_connect() {
+            // Nothing was sent.
+            context.effect.lower();
+        }
+        failed(describe(&error))
+    })?;
+    read(response).await.map_err(failed)
+}
+
+async fn read(response: Response) -> Result<Answer, String> {
+    let status = response.status().as_u16();
+    let media_type = response
+        .headers()
+        .get(reqwest::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or("application/octet-stream")
+        .trim()
+        .to_owned();
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| describe(&error))?;
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(format!(
+                "its answer is longer than {MAX_BODY_BYTES} bytes; ask for less"
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status,
+        body,
+        media_type,
+    })
+}
+
+/// The error with its causes, without the URL, which may carry a credential.
+pub fn describe(error: &reqwest::Error) -> String {
+    let mut text = if error.is_connect() {
+        "cannot connect".to_owned()
+    } else if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else {
+        "the request failed".to_owned()
+    };
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+/// The base URL with a path (and query) below it, wherever the slashes stand.
+fn join(base: &str, path: &str) -> Result<Url, String> {
+    let mut url = Url::parse(base).map_err(|error| format!("its URL is not a URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!(
+            "its URL has scheme `{}`, must be http or https",
+            url.scheme()
+        ));
+    }
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path, None),
+    };
+    let joined = format!(
+        "{}/{}",
+        url.path().trim_end_matches('/'),
+        path.trim_start_matches('/')
+    );
+    url.set_path(&joined);
+    if let Some(query) = query {
+        let joined = match url.query() {
+            Some(base) if !base.is_empty() => format!("{base}&{query}"),
+            _ => query.to_owned(),
+        };
+        url.set_query(Some(&joined));
+    }
+    Ok(url)
+}
+
+/// Sends the request. `pass` means the expected status and every measured pointer there.
+pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, ExecutorError> {
+    let answer = request(
+        context,
+        &http.source,
+        &http.path,
+        &http.method,
+        http.body.as_ref(),
+    )
+    .await?;
+    let (rule, ok) = match http.status {
+        Some(expected) => (format!("status {expected}"), answer.status == expected),
+        None => (
+            "status 200 to 299".to_owned(),
+            (200..300).contains(&answer.status),
+        ),
+    };
+    let clean = context.redactor.bytes(&answer.body);
+    let mut outcome = if ok {
+        Outcome::new(Verdict::Pass, rule, format!("status {}", answer.status))
+    } else {
+        let start: String = String::from_utf8_lossy(&clean)
+            .chars()
+            .take(MESSAGE_CHARS)
+            .collect();
+        Outcome::new(
+            Verdict::Fail,
+            rule,
+            format!("status {}: {}", answer.status, start.trim()),
+        )
+    };
+    outcome.measurements.push(context.number(
+        recorded::HTTP_STATUS,
+        f64::from(answer.status),
+        "",
+    ));
+    if !http.measure.is_empty() {
+        let document: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+        for (name, pointer) in &http.measure {
+            let found = document.as_ref().and_then(|d| d.pointer(pointer));
+            outcome.measurements.push(match found {
+                Some(value) => json_measurement(context, name, value),
+                None => context.no_data(name),
+            });
+        }
+        if document.is_none() && outcome.verdict == Verdict::Pass {
+            outcome.verdict = Verdict::Inconclusive;
+            outcome.message = format!("{}, but the answer is not JSON", outcome.message);
+        }
+    }
+    outcome
+        .evidence
+        .extend(context.keep(clean, &answer.media_type, "response", false).await?);
+    Ok(outcome)
+}
+
+/// A JSON value as a measurement: numbers, `true` 1 and `false` 0, texts; `null` is no data.
+pub fn json_measurement(
+    context: &StepContext,
+    name: &str,
+    value: &serde_json::Value,
+) -> rollbook_proto::v1::Measurement {
+    match value {
+        serde_json::Value::Null => context.no_data(name),
+        serde_json::Value::Bool(yes) => context.number(name, f64::from(u8::from(*yes)), ""),
+        serde_json::Value::String(text) => context.text_or_number(name, text),
+        other => context.text_or_number(name, &other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_goes_below_the_base() {
+        for (base, path, expected) in [
+            ("http://h:1", "health", "http://h:1/health"),
+            ("http://h:1/", "/health", "http://h:1/health"),
+            ("http://h:1/api/", "/v1?x=1", "http://h:1/api/v1?x=1"),
+            ("http://h:1/api?k=v", "v1?x=1", "http://h:1/api/v1?k=v&x=1"),
+        ] {
+            assert_eq!(join(base, path).unwrap().as_str(), expected);
+        }
+        assert!(join("file:///etc", "passwd").is_err());
+        assert!(join("not a url", "x").is_err());
+    }
+}

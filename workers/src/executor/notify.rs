@@ -1,0 +1,193 @@
+//! The `notify` action and the sending of notices: a webhook or a file.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use jiff::Timestamp;
+use reqwest::Client;
+use rollbook_ledger::runbook::Runbook;
+use rollbook_ledger::runbook::model::Channel;
+use rollbook_ledger::runbook::step::Notify;
+use rollbook_proto::v1::Verdict;
+use serde::Serialize;
+use tokio::io::AsyncWriteExt;
+
+use super::context::StepContext;
+use super::error::ExecutorError;
+use super::http;
+use super::outcome::Outcome;
+use super::redact::Redactor;
+use super::secret::{SecretResolver, redactor_for};
+
+/// A webhook is tried this often in all.
+const ATTEMPTS: usize = 4;
+
+/// The wait before the second try; doubled before each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// One try takes at most this long.
+const TRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is posted to a webhook, or appended to a file as one line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Message<'a> {
+    /// Subject line and text as most chat systems take them.
+    pub text: String,
+    /// Subject line.
+    pub subject: &'a str,
+    /// Text.
+    pub body: &'a str,
+    /// Which rollout.
+    pub rollout: &'a str,
+    /// Which environment.
+    pub environment: &'a str,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+impl<'a> Message<'a> {
+    /// A message about a rollout.
+    pub fn new(
+        subject: &'a str,
+        body: &'a str,
+        rollout: &'a str,
+        environment: &'a str,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            text: format!("{subject}\n\n{body}"),
+            subject,
+            body,
+            rollout,
+            environment,
+            at,
+        }
+    }
+}
+
+/// Sends a message to a channel of the plan. `Ok` says what took it, redacted.
+///
+/// A webhook is tried a few times with growing waits on connection errors, 429 and 5xx; a
+/// receiver may therefore see a message twice. A file is appended to and synced.
+pub async fn send(
+    client: &Client,
+    secrets: &dyn SecretResolver,
+    plan: &Runbook,
+    channel: &str,
+    message: &Message<'_>,
+) -> Result<String, ExecutorError> {
+    let redactor = redactor_for(plan, secrets)?;
+    let target = plan
+        .channels
+        .get(channel)
+        .ok_or_else(|| ExecutorError::Plan {
+            reason: format!("channel `{channel}` is not declared; add it to `channels`"),
+        })?;
+    let failed = |reason: String| ExecutorError::Channel {
+        channel: channel.to_owned(),
+        reason: redactor.text(&reason),
+    };
+    match target {
+        Channel::Webhook(reference) => {
+            let url = secrets.resolve(reference)?;
+            let status = post(client, &url, message, &redactor).await.map_err(failed)?;
+            Ok(format!("webhook of `{channel}` answered {status}"))
+        }
+        Channel::File(path) => {
+            append(path, message).await.map_err(failed)?;
+            Ok(format!("appended to {path}"))
+        }
+    }
+}
+
+/// One failed try.
+struct TryError {
+    reason: String,
+    again: bool,
+}
+
+async fn post(
+    client: &Client,
+    url: &str,
+    message: &Message<'_>,
+    redactor: &Redactor,
+) -> Result<u16, String> {
+    let once = || async {
+        let sent = client
+            .post(url)
+            .timeout(TRY_TIMEOUT)
+            .json(message)
+            .send()
+            .await;
+        let response = sent.map_err(|error| TryError {
+            reason: http::describe(&error),
+            again: !error.is_builder(),
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(status.as_u16());
+        }
+        Err(TryError {
+            reason: format!("it answered {status}"),
+            again: status.is_server_error() || status.as_u16() == 429,
+        })
+    };
+    once.retry(
+        ExponentialBuilder::default()
+            .with_min_delay(FIRST_WAIT)
+            .with_jitter()
+            .with_max_times(ATTEMPTS - 1),
+    )
+    .when(|error: &TryError| error.again)
+    .notify(|error: &TryError, wait: Duration| {
+        tracing::info!(
+            reason = %redactor.text(&error.reason),
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "webhook tried again"
+        );
+    })
+    .await
+    .map_err(|error| error.reason)
+}
+
+async fn append(path: &str, message: &Message<'_>) -> Result<(), String> {
+    let mut line = serde_json::to_vec(message).map_err(|error| error.to_string())?;
+    line.push(b'\n');
+    let write = async {
+        let mut file = tokio::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .await?;
+        file.write_all(&line).await?;
+        file.flush().await?;
+        file.sync_data().await
+    };
+    write.await.map_err(|error| format!("{path}: {error}"))
+}
+
+/// Sends the step's message. `pass` means that the channel took it.
+pub async fn execute(context: &StepContext, notify: &Notify) -> Result<Outcome, ExecutorError> {
+    let subject = context.redactor.text(&notify.subject);
+    let body = context.redactor.text(&notify.body);
+    let message = Message::new(
+        &subject,
+        &body,
+        context.rollout.as_str(),
+        context.environment.as_str(),
+        context.tools.clock.now(),
+    );
+    let taken = send(
+        &context.tools.http,
+        context.tools.secrets.as_ref(),
+        context.plan.runbook(),
+        &notify.channel,
+        &message,
+    )
+    .await?;
+    Ok(Outcome::new(
+        Verdict::Pass,
+        "the channel takes the message",
+        taken,
+    ))
+}

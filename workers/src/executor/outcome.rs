@@ -1,0 +1,64 @@
+//! What an action came to.
+
+use std::time::Duration;
+
+use rollbook_proto::v1::{self, Verdict};
+
+use super::error::ExecutorError;
+
+/// The result of one action, ready to be recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// `pass`, `fail`, `inconclusive` or `error`.
+    pub verdict: Verdict,
+    /// The rule that gave the verdict: `exit code 0`.
+    pub rule: String,
+    /// The reason, with numbers; redacted.
+    pub message: String,
+    /// What was measured.
+    pub measurements: Vec<v1::Measurement>,
+    /// What was kept.
+    pub evidence: Vec<v1::Evidence>,
+    /// Facts to record in the same commit.
+    pub details: Vec<v1::event::Kind>,
+    /// Something may have changed that an undo must take back.
+    pub effect: bool,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Outcome {
+    /// An outcome with nothing measured or kept.
+    pub fn new(verdict: Verdict, rule: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            rule: rule.into(),
+            message: message.into(),
+            measurements: Vec::new(),
+            evidence: Vec::new(),
+            details: Vec::new(),
+            effect: false,
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// The action gave no verdict of its own.
+    pub fn error(rule: impl Into<String>, error: &ExecutorError) -> Self {
+        Self::new(Verdict::Error, rule, error.to_string())
+    }
+
+    /// Takes another outcome into this one: what it measured and kept, and its verdict, rule
+    /// and message when this one has passed so far and the other has not.
+    pub fn and(mut self, part: &str, mut next: Self) -> Self {
+        self.measurements.append(&mut next.measurements);
+        self.evidence.append(&mut next.evidence);
+        self.details.append(&mut next.details);
+        self.effect |= next.effect;
+        if self.verdict == Verdict::Pass && next.verdict != Verdict::Pass {
+            self.verdict = next.verdict;
+            self.rule = format!("{part}: {}", next.rule);
+            self.message = format!("{part}: {}", next.message);
+        }
+        self
+    }
+}

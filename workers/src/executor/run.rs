@@ -1,0 +1,261 @@
+//! The `run` action: a shell command.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regex::bytes::Regex;
+use rollbook_ledger::runbook::recorded;
+use rollbook_ledger::runbook::step::Run;
+use rollbook_proto::v1::{self, Verdict};
+
+use super::command::{self, Ending, Ran, Shell};
+use super::context::StepContext;
+use super::error::ExecutorError;
+use super::outcome::Outcome;
+use super::secret::resolve_source;
+
+/// At most so many files are attached by one step's `evidence` patterns.
+const MAX_EVIDENCE_FILES: usize = 100;
+
+/// An attached file may have so many bytes.
+const MAX_EVIDENCE_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The end of the output that goes into the message of a failure, in characters.
+const MESSAGE_TAIL_CHARS: usize = 400;
+
+/// Runs the command. `pass` means exit code 0.
+pub async fn execute(
+    context: &StepContext,
+    run: &Run,
+    timeout: Option<Duration>,
+) -> Result<Outcome, ExecutorError> {
+    let shell = shell(context, run, timeout)?;
+    let measures = measures(run)?;
+    let ran = command::run(context, &shell).await?;
+    let mut outcome = judge(&ran);
+    outcome.measurements.push(match ran.ending {
+        Ending::Exited(code) => context.number(recorded::EXIT_CODE, f64::from(code), ""),
+        _ => context.no_data(recorded::EXIT_CODE),
+    });
+    for (name, pattern) in measures {
+        outcome.measurements.push(measure(context, name, &pattern, &ran));
+    }
+    for (name, captured) in [("stdout", ran.stdout), ("stderr", ran.stderr)] {
+        let kept = context
+            .keep(
+                captured.bytes,
+                "text/plain; charset=utf-8",
+                name,
+                captured.truncated,
+            )
+            .await?;
+        outcome.evidence.extend(kept);
+    }
+    Ok(outcome)
+}
+
+/// The command with its environment: parameters, plain variables, source URLs.
+pub fn shell(
+    context: &StepContext,
+    run: &Run,
+    timeout: Option<Duration>,
+) -> Result<Shell, ExecutorError> {
+    let mut env: Vec<(String, String)> = context
+        .params
+        .iter()
+        .map(|(name, value)| (param_variable(name), value.clone()))
+        .collect();
+    env.push(("ROLLBOOK_ROLLOUT".to_owned(), context.rollout.to_string()));
+    env.push(("ROLLBOOK_STEP".to_owned(), context.step.to_string()));
+    env.push(("ROLLBOOK_ATTEMPT".to_owned(), context.attempt.to_string()));
+    env.push((
+        "ROLLBOOK_ENVIRONMENT".to_owned(),
+        context.environment.to_string(),
+    ));
+    env.extend(run.env.iter().map(|(n, v)| (n.clone(), v.clone())));
+    for (variable, source) in &run.env_sources {
+        let resolved = resolve_source(
+            context.plan.runbook(),
+            source,
+            context.environment.as_str(),
+            context.tools.secrets.as_ref(),
+        )?;
+        env.push((variable.clone(), resolved.url));
+    }
+    // The system refuses these by panicking in no defined way; name them instead.
+    for (name, value) in &env {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(ExecutorError::Plan {
+                reason: format!("`{name}` cannot be set as an environment variable"),
+            });
+        }
+    }
+    if run.command.contains('\0') {
+        return Err(ExecutorError::Plan {
+            reason: "the command contains a NUL character".to_owned(),
+        });
+    }
+    Ok(Shell {
+        text: run.command.clone(),
+        directory: run.directory.as_ref().map(PathBuf::from),
+        env,
+        timeout,
+    })
+}
+
+/// `deal-count` → `ROLLBOOK_PARAM_DEAL_COUNT`.
+pub fn param_variable(name: &str) -> String {
+    let name: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!("ROLLBOOK_PARAM_{name}")
+}
+
+fn judge(ran: &Ran) -> Outcome {
+    const RULE: &str = "exit code 0";
+    match &ran.ending {
+        Ending::Exited(0) => Outcome::new(Verdict::Pass, RULE, "exit code 0"),
+        Ending::Exited(code) => Outcome::new(
+            Verdict::Fail,
+            RULE,
+            format!("exit code {code}{}", last_words(ran)),
+        ),
+        Ending::Signalled(signal) => Outcome::new(
+            Verdict::Error,
+            RULE,
+            format!("ended by signal {signal}{}", last_words(ran)),
+        ),
+        Ending::TimedOut(after) => Outcome::error(
+            RULE,
+            &ExecutorError::TimedOut {
+                after: super::seconds(*after),
+            },
+        ),
+        Ending::Cancelled(reason) => Outcome::error(
+            RULE,
+            &ExecutorError::Cancelled {
+                reason: reason.clone(),
+            },
+        ),
+    }
+}
+
+/// The last line of standard error, else of standard output.
+fn last_words(ran: &Ran) -> String {
+    [&ran.stderr, &ran.stdout]
+        .into_iter()
+        .find_map(|captured| {
+            let text = String::from_utf8_lossy(&captured.bytes);
+            let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+            Some(format!(
+                ": {}",
+                line.chars().take(MESSAGE_TAIL_CHARS).collect::<String>()
+            ))
+        })
+        .unwrap_or_default()
+}
+
+fn measures(run: &Run) -> Result<Vec<(&str, Regex)>, ExecutorError> {
+    run.measure
+        .iter()
+        .map(|(name, pattern)| {
+            let pattern = Regex::new(pattern).map_err(|error| ExecutorError::Plan {
+                reason: format!("`measure.{name}` is not a regular expression: {error}"),
+            })?;
+            Ok((name.as_str(), pattern))
+        })
+        .collect()
+}
+
+/// The last match in standard output, else in standard error; none is no data.
+fn measure(context: &StepContext, name: &str, pattern: &Regex, ran: &Ran) -> v1::Measurement {
+    let found = [&ran.stdout, &ran.stderr].into_iter().find_map(|captured| {
+        let last = pattern.captures_iter(&captured.bytes).last()?;
+        let group = last.get(1).or_else(|| last.get(0))?;
+        Some(String::from_utf8_lossy(group.as_bytes()).into_owned())
+    });
+    match found {
+        Some(text) => context.text_or_number(name, &text),
+        None => context.no_data(name),
+    }
+}
+
+/// Attaches the files that the step's `evidence` patterns name. Text files are redacted; a file
+/// that is not UTF-8 is searched for secrets all the same, byte by byte.
+pub async fn attach_files(
+    context: &StepContext,
+    patterns: &[String],
+    directory: Option<&str>,
+) -> Result<Vec<v1::Evidence>, ExecutorError> {
+    let mut kept = Vec::new();
+    for pattern in patterns {
+        let full = match directory {
+            Some(directory) => PathBuf::from(directory).join(pattern),
+            None => PathBuf::from(pattern),
+        };
+        let failed = |reason: String| ExecutorError::Evidence {
+            name: pattern.clone(),
+            reason,
+        };
+        let paths = glob::glob(&full.to_string_lossy()).map_err(|e| failed(e.to_string()))?;
+        let mut found = 0_usize;
+        for path in paths {
+            let path = path.map_err(|error| failed(error.to_string()))?;
+            if !path.is_file() {
+                continue;
+            }
+            found += 1;
+            if kept.len() >= MAX_EVIDENCE_FILES {
+                return Err(failed(format!(
+                    "more than {MAX_EVIDENCE_FILES} files match; pack them into an archive"
+                )));
+            }
+            let size = tokio::fs::metadata(&path)
+                .await
+                .map_err(|error| failed(error.to_string()))?
+                .len();
+            if size > MAX_EVIDENCE_FILE_BYTES {
+                return Err(failed(format!(
+                    "{} has {size} bytes, at most {MAX_EVIDENCE_FILE_BYTES} can be attached",
+                    path.display()
+                )));
+            }
+            let bytes = tokio::fs::read(&path)
+                .await
+                .map_err(|error| failed(error.to_string()))?;
+            let name = path.file_name().map_or_else(
+                || pattern.clone(),
+                |name| name.to_string_lossy().into_owned(),
+            );
+            let media_type = if std::str::from_utf8(&bytes).is_ok() {
+                "text/plain; charset=utf-8"
+            } else {
+                "application/octet-stream"
+            };
+            let clean = context.redactor.bytes(&bytes);
+            kept.extend(context.keep(clean, media_type, &name, false).await?);
+        }
+        if found == 0 {
+            return Err(failed("no file matches".to_owned()));
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_become_variables() {
+        assert_eq!(param_variable("deal-count"), "ROLLBOOK_PARAM_DEAL_COUNT");
+        assert_eq!(param_variable("a.b"), "ROLLBOOK_PARAM_A_B");
+    }
+}

@@ -1,0 +1,163 @@
+//! The `watch` action: metrics sampled over a time and judged.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rollbook_ledger::clock;
+use rollbook_ledger::runbook::step::Watch;
+use rollbook_proto::v1::{Measurement, Verdict};
+
+use super::context::StepContext;
+use super::error::ExecutorError;
+use super::metric;
+use super::outcome::Outcome;
+use super::watch_rules::{Judge, Schedule};
+
+/// One sample takes at most this long, and never longer than the watch's cadence unless that is
+/// below [`MIN_SAMPLE_LIMIT`].
+const MAX_SAMPLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The least time a sample is given.
+const MIN_SAMPLE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The clock is looked at this often while waiting, so that a clock that is moved is followed.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Samples until the end, until more samples fail than are borne, or until it is cancelled.
+/// The schedule counts from the recorded start of the attempt and goes on after the samples
+/// recorded already: a redelivered watch resumes.
+pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, ExecutorError> {
+    let mut judges: Vec<Judge> = watch
+        .thresholds
+        .iter()
+        .map(Judge::new)
+        .collect::<Result<_, _>>()
+        .map_err(|error| ExecutorError::Plan {
+            reason: error.to_string(),
+        })?;
+    let mut last: Option<Timestamp> = None;
+    for recorded in &context.facts.samples {
+        for judge in judges.iter_mut().filter(|j| j.metric == recorded.metric) {
+            judge.sample(recorded.value);
+        }
+        last = clock::from_proto(recorded.measured_at.as_ref()).max(last);
+    }
+    let schedule = Schedule::new(watch, context.started_at);
+    let limit = watch
+        .every
+        .to_std()
+        .clamp(MIN_SAMPLE_LIMIT, MAX_SAMPLE_LIMIT);
+    let mut expected = schedule.next(last, context.started_at);
+    let mut missed = 0;
+    while !judges.iter().any(Judge::has_failed) {
+        let Some(index) = schedule.next(last, context.tools.clock.now()) else {
+            break;
+        };
+        missed += index.saturating_sub(expected.unwrap_or(index));
+        if let Some(due) = schedule.at(index)
+            && let Some(reason) = wait_until(context, due).await
+        {
+            return Err(ExecutorError::Cancelled { reason });
+        }
+        let at = context.tools.clock.now();
+        for judge in &mut judges {
+            let sample = metric::take(context, &judge.metric, limit).await?;
+            if context.cancel.is_cancelled() {
+                let reason = context.cancel.cancelled().await;
+                return Err(ExecutorError::Cancelled { reason });
+            }
+            let judged = judge.sample(sample.value);
+            record(context, judge, sample, judged.verdict, judged.rule, at).await?;
+        }
+        last = Some(at);
+        expected = Some(index + 1);
+    }
+    Ok(conclude(context, &judges, missed))
+}
+
+async fn record(
+    context: &StepContext,
+    judge: &Judge,
+    sample: metric::Sample,
+    verdict: Verdict,
+    rule: String,
+    at: Timestamp,
+) -> Result<(), ExecutorError> {
+    let measurement = Measurement {
+        metric: judge.metric.clone(),
+        value: sample.value,
+        text: sample.reason.chars().take(300).collect(),
+        unit: unit(context, &judge.metric),
+        rule,
+        verdict: verdict.into(),
+        measured_at: Some(clock::to_proto(at)),
+    };
+    context
+        .samples
+        .record(measurement)
+        .await
+        .map_err(|error| ExecutorError::Sample {
+            metric: judge.metric.clone(),
+            reason: error.to_string(),
+        })
+}
+
+fn unit(context: &StepContext, metric: &str) -> String {
+    let spec = context.plan.runbook().metrics.get(metric);
+    spec.and_then(|spec| spec.unit.clone()).unwrap_or_default()
+}
+
+/// Waits; gives the reason when cancelled before.
+async fn wait_until(context: &StepContext, due: Timestamp) -> Option<String> {
+    loop {
+        let left = due.duration_since(context.tools.clock.now());
+        let left = Duration::try_from(left).unwrap_or_default();
+        if left.is_zero() {
+            return None;
+        }
+        tokio::select! {
+            reason = context.cancel.cancelled() => return Some(reason),
+            () = tokio::time::sleep(left.min(LOOK)) => {}
+        }
+    }
+}
+
+/// The worst verdict decides: fail, then error, then inconclusive.
+fn conclude(context: &StepContext, judges: &[Judge], missed: u64) -> Outcome {
+    let rank = |verdict: Verdict| match verdict {
+        Verdict::Fail => 3,
+        Verdict::Error => 2,
+        Verdict::Inconclusive => 1,
+        _ => 0,
+    };
+    let worst = judges.iter().max_by_key(|judge| rank(judge.verdict()));
+    let Some(worst) = worst else {
+        return Outcome::new(
+            Verdict::Inconclusive,
+            "every threshold holds",
+            "the watch has no thresholds: nothing was measured",
+        );
+    };
+    let summaries: Vec<String> = judges.iter().map(Judge::summary).collect();
+    let mut message = summaries.join("; ");
+    if missed > 0 {
+        message.push_str(&format!("; {missed} sampling times went by unsampled"));
+    }
+    let mut outcome = Outcome::new(
+        worst.verdict(),
+        format!("{}: {}", worst.metric, worst.rule()),
+        message,
+    );
+    for judge in judges {
+        outcome.measurements.push(Measurement {
+            unit: unit(context, &judge.metric),
+            rule: judge.rule(),
+            verdict: judge.verdict().into(),
+            ..match judge.last() {
+                Some(value) => context.number(&judge.metric, value, ""),
+                None => context.no_data(&judge.metric),
+            }
+        });
+    }
+    outcome
+}

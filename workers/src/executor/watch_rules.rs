@@ -1,0 +1,354 @@
+//! How a watch judges its samples, and when it takes them. Pure.
+
+use jiff::Timestamp;
+use rollbook_ledger::runbook::expr::{Expr, ExprError, ExprOutcome};
+use rollbook_ledger::runbook::model::NoData;
+use rollbook_ledger::runbook::step::{Threshold, Watch};
+use rollbook_proto::v1::Verdict;
+
+/// The sampling times of a watch: at its start, then every `every`, and at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    start: Timestamp,
+    for_ms: i64,
+    every_ms: i64,
+}
+
+impl Schedule {
+    /// The schedule of a watch that was started at `start`. A cadence below a millisecond is
+    /// one of a millisecond, so that every watch ends.
+    pub fn new(watch: &Watch, start: Timestamp) -> Self {
+        Self {
+            start,
+            for_ms: watch.r#for.as_millis().max(0),
+            every_ms: watch.every.as_millis().max(1),
+        }
+    }
+
+    /// How many sampling times there are, the end included.
+    pub fn len(&self) -> u64 {
+        let inside = (self.for_ms - 1).max(0) / self.every_ms + 1;
+        // A watch of no length is one sample.
+        u64::try_from(inside + i64::from(self.for_ms > 0)).unwrap_or(1)
+    }
+
+    /// The time of a sample, counted from 0; `None` after the last.
+    pub fn at(&self, index: u64) -> Option<Timestamp> {
+        if index >= self.len() {
+            return None;
+        }
+        let offset = i64::try_from(index)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(self.every_ms)
+            .min(self.for_ms);
+        self.start
+            .checked_add(jiff::SignedDuration::from_millis(offset))
+            .ok()
+    }
+
+    /// The sample to take next, when the last one was recorded at `last` and it is `now`. Times
+    /// that have gone by meanwhile are not made up: the latest of them is taken now, and the
+    /// others were missed. `None`: all were taken.
+    pub fn next(&self, last: Option<Timestamp>, now: Timestamp) -> Option<u64> {
+        let first = match last {
+            None => 0,
+            Some(last) => self.index_at(last) + 1,
+        };
+        if first >= self.len() {
+            return None;
+        }
+        Some(first.max(self.index_at(now)))
+    }
+
+    /// The latest sampling time at or before `time`; 0 before the start.
+    fn index_at(&self, time: Timestamp) -> u64 {
+        let passed = time.duration_since(self.start).as_millis();
+        let last = self.len() - 1;
+        if passed >= i128::from(self.for_ms) {
+            return last;
+        }
+        let index = u64::try_from((passed / i128::from(self.every_ms)).max(0)).unwrap_or(last);
+        index.min(last)
+    }
+}
+
+/// How one sample was judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// `pass`, `fail`, `inconclusive` or `error`.
+    pub verdict: Verdict,
+    /// The rule that decided, as written in the plan.
+    pub rule: String,
+    /// The `warn` rule holds.
+    pub warned: bool,
+}
+
+/// One metric of a watch, its rules and what they have said so far.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    /// The metric.
+    pub metric: String,
+    warn: Option<Expr>,
+    fail: Option<Expr>,
+    tolerate: u32,
+    no_data: NoData,
+    samples: u64,
+    failing: u64,
+    warned: u64,
+    missing: u64,
+    errors: u64,
+    lowest: Option<f64>,
+    highest: Option<f64>,
+    last: Option<f64>,
+}
+
+impl Judge {
+    /// The judge of a threshold; fails when a rule is no expression.
+    pub fn new(threshold: &Threshold) -> Result<Self, ExprError> {
+        let parse = |text: &Option<String>| text.as_deref().map(Expr::parse).transpose();
+        Ok(Self {
+            metric: threshold.metric.clone(),
+            warn: parse(&threshold.warn)?,
+            fail: parse(&threshold.fail)?,
+            tolerate: threshold.tolerate,
+            no_data: threshold.no_data,
+            samples: 0,
+            failing: 0,
+            warned: 0,
+            missing: 0,
+            errors: 0,
+            lowest: None,
+            highest: None,
+            last: None,
+        })
+    }
+
+    /// Judges a sample and counts it.
+    pub fn sample(&mut self, value: Option<f64>) -> Judged {
+        self.samples += 1;
+        let value = value.filter(|value| value.is_finite());
+        let Some(number) = value else {
+            return self.without_data();
+        };
+        self.last = value;
+        self.lowest = Some(self.lowest.map_or(number, |lowest| lowest.min(number)));
+        self.highest = Some(self.highest.map_or(number, |highest| highest.max(number)));
+        let holds = |rule: &Option<Expr>| match rule {
+            None => Ok(false),
+            Some(rule) => rule.evaluate(&|name| (name == "value").then_some(number)),
+        };
+        let fails = holds(&self.fail);
+        let warns = holds(&self.warn);
+        let text = |rule: &Option<Expr>| rule.as_ref().map_or("", Expr::text).to_owned();
+        let (verdict, rule) = match (&fails, &warns) {
+            (Ok(true), _) => (Verdict::Fail, text(&self.fail)),
+            (Err(ExprOutcome::Error(_)), _) => (Verdict::Error, text(&self.fail)),
+            (Err(ExprOutcome::NoData(_)), _) => (Verdict::Inconclusive, text(&self.fail)),
+            (Ok(false), Ok(true)) => (Verdict::Pass, text(&self.warn)),
+            (Ok(false), _) => (Verdict::Pass, text(&self.fail)),
+        };
+        match verdict {
+            Verdict::Fail => self.failing += 1,
+            Verdict::Error => self.errors += 1,
+            Verdict::Inconclusive => self.missing += 1,
+            _ => {}
+        }
+        let warned = warns == Ok(true);
+        self.warned += u64::from(warned);
+        Judged {
+            verdict,
+            rule,
+            warned,
+        }
+    }
+
+    fn without_data(&mut self) -> Judged {
+        let verdict = match self.no_data {
+            NoData::Inconclusive => Verdict::Inconclusive,
+            NoData::Fail => Verdict::Fail,
+            NoData::Pass => Verdict::Pass,
+        };
+        self.missing += 1;
+        self.failing += u64::from(verdict == Verdict::Fail);
+        Judged {
+            verdict,
+            rule: match self.no_data {
+                NoData::Inconclusive => "no data: inconclusive",
+                NoData::Fail => "no data: fail",
+                NoData::Pass => "no data: pass",
+            }
+            .to_owned(),
+            warned: false,
+        }
+    }
+
+    /// More samples have failed than are borne: the watch need not go on.
+    pub fn has_failed(&self) -> bool {
+        self.failing > u64::from(self.tolerate)
+    }
+
+    /// The verdict over all samples so far. A metric that was never measured is inconclusive
+    /// even where a missing sample passes.
+    pub fn verdict(&self) -> Verdict {
+        let measured = self.samples > self.missing;
+        if self.has_failed() {
+            Verdict::Fail
+        } else if self.errors > 0 {
+            Verdict::Error
+        } else if !measured || (self.missing > 0 && self.no_data == NoData::Inconclusive) {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    /// The last number.
+    pub fn last(&self) -> Option<f64> {
+        self.last
+    }
+
+    /// The rule the verdict goes by.
+    pub fn rule(&self) -> String {
+        match &self.fail {
+            Some(fail) => format!("at most {} samples with {}", self.tolerate, fail.text()),
+            None => "measured".to_owned(),
+        }
+    }
+
+    /// The numbers behind the verdict.
+    pub fn summary(&self) -> String {
+        let mut text = format!("{}: {} of {} samples failed", self.metric, self.failing, self.samples);
+        if self.tolerate > 0 {
+            text.push_str(&format!(" ({} are borne)", self.tolerate));
+        }
+        for (count, what) in [
+            (self.warned, "warned"),
+            (self.missing, "without data"),
+            (self.errors, "could not be judged"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!(", {count} {what}"));
+            }
+        }
+        if let (Some(lowest), Some(highest), Some(last)) = (self.lowest, self.highest, self.last) {
+            text.push_str(&format!(", from {lowest} to {highest}, last {last}"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use proptest::prelude::*;
+    use rollbook_ledger::runbook::span::Span;
+
+    use super::*;
+
+    fn schedule(for_ms: i64, every_ms: i64) -> Schedule {
+        let watch = Watch {
+            r#for: Span::from_millis(for_ms),
+            every: Span::from_millis(every_ms),
+            thresholds: Vec::new(),
+        };
+        Schedule::new(&watch, Timestamp::UNIX_EPOCH)
+    }
+
+    fn ms(millis: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis)
+    }
+
+    fn times(schedule: &Schedule) -> Vec<i64> {
+        (0..schedule.len())
+            .map(|i| schedule.at(i).unwrap().as_millisecond())
+            .collect()
+    }
+
+    fn judge(warn: Option<&str>, fail: Option<&str>, tolerate: u32, no_data: NoData) -> Judge {
+        Judge::new(&Threshold {
+            metric: "m".to_owned(),
+            warn: warn.map(str::to_owned),
+            fail: fail.map(str::to_owned),
+            tolerate,
+            no_data,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn samples_are_due_at_start_every_cadence_and_end() {
+        assert_eq!(times(&schedule(60, 20)), [0, 20, 40, 60]);
+        assert_eq!(times(&schedule(50, 20)), [0, 20, 40, 50]);
+        assert_eq!(times(&schedule(10, 20)), [0, 10]);
+        assert_eq!(times(&schedule(0, 20)), [0]);
+        assert_eq!(schedule(10, 5).at(3), None);
+    }
+
+    #[test]
+    fn a_redelivered_watch_goes_on_and_makes_nothing_up() {
+        let watch = schedule(60, 20);
+        assert_eq!(watch.next(None, ms(0)), Some(0));
+        assert_eq!(watch.next(Some(ms(1)), ms(2)), Some(1), "waits for the next time");
+        assert_eq!(watch.next(Some(ms(1)), ms(45)), Some(2), "missed one, takes the latest");
+        assert_eq!(watch.next(Some(ms(1)), ms(500)), Some(3), "the end is always sampled");
+        assert_eq!(watch.next(Some(ms(61)), ms(500)), None);
+        assert_eq!(watch.next(None, ms(-5)), Some(0));
+    }
+
+    #[test]
+    fn more_failures_than_tolerated_fail() {
+        let mut watch = judge(Some("value > 3"), Some("value > 5"), 1, NoData::Inconclusive);
+        assert_eq!(watch.sample(Some(1.0)).verdict, Verdict::Pass);
+        let warned = watch.sample(Some(4.0));
+        assert_eq!((warned.verdict, warned.warned, warned.rule.as_str()), (Verdict::Pass, true, "value > 3"));
+        assert_eq!(watch.sample(Some(6.0)).verdict, Verdict::Fail);
+        assert_eq!(watch.verdict(), Verdict::Pass);
+        watch.sample(Some(7.0));
+        assert!(watch.has_failed());
+        assert_eq!(watch.verdict(), Verdict::Fail);
+        assert_eq!(
+            watch.summary(),
+            "m: 2 of 4 samples failed (1 are borne), 3 warned, from 1 to 7, last 7"
+        );
+    }
+
+    #[test]
+    fn missing_data_follows_the_policy_and_never_passes_alone() {
+        for (policy, one_missing, only_missing) in [
+            (NoData::Inconclusive, Verdict::Inconclusive, Verdict::Inconclusive),
+            (NoData::Fail, Verdict::Fail, Verdict::Fail),
+            (NoData::Pass, Verdict::Pass, Verdict::Inconclusive),
+        ] {
+            let mut watch = judge(None, Some("value > 5"), 0, policy);
+            watch.sample(Some(1.0));
+            watch.sample(None);
+            assert_eq!(watch.verdict(), one_missing, "{policy:?}");
+            let mut watch = judge(None, Some("value > 5"), 0, policy);
+            watch.sample(Some(f64::NAN));
+            assert_eq!(watch.verdict(), only_missing, "{policy:?}");
+        }
+        assert_eq!(judge(None, None, 0, NoData::Pass).verdict(), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_evaluated_is_an_error() {
+        let mut watch = judge(None, Some("1 / value > 5"), 0, NoData::Inconclusive);
+        assert_eq!(watch.sample(Some(0.0)).verdict, Verdict::Error);
+        assert_eq!(watch.verdict(), Verdict::Error);
+    }
+
+    proptest! {
+        #[test]
+        fn every_sampling_time_is_taken_once_when_none_is_missed(for_ms in 0i64..200, every_ms in 1i64..50) {
+            let watch = schedule(for_ms, every_ms);
+            let mut last = None;
+            let mut taken = Vec::new();
+            while let Some(index) = watch.next(last, last.unwrap_or(ms(0))) {
+                prop_assert!(taken.len() < 300);
+                taken.push(index);
+                last = watch.at(index);
+            }
+            prop_assert_eq!(taken, (0..watch.len()).collect::<Vec<_>>());
+        }
+    }
+}

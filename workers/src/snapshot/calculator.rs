@@ -1,0 +1,40 @@
+//! What turns a deal into figures.
+
+use serde::{Deserialize, Serialize};
+
+/// One figure every deal of a snapshot has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricInfo {
+    /// The name rules refer to: `cost_total`.
+    pub name: String,
+    /// `cents` or `count`.
+    pub unit: String,
+}
+
+/// A deal as it was read, before any interpretation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawDeal {
+    /// The deal's id.
+    pub id: String,
+    /// The type as stored, `None` for SQL NULL.
+    pub deal_type: Option<String>,
+    /// The inventory: a JSON array of items. A deal without any has `[]`.
+    pub inventory: Vec<u8>,
+}
+
+/// A model: a pure function from a deal to named figures.
+///
+/// The same deal must give the same figures on every machine and thread; that is what makes
+/// snapshots comparable. A deal that cannot be computed is an error of that deal only.
+pub trait Calculator: Send + Sync + std::fmt::Debug {
+    /// What the model is called in manifests.
+    fn name(&self) -> &str;
+    /// SHA-256 of everything that determines the figures besides the deal.
+    fn digest(&self) -> &str;
+    /// Whether deal types change the figures; off, every deal is an acquisition.
+    fn deal_type_awareness(&self) -> bool;
+    /// The figures, in the order [`Calculator::compute`] gives them.
+    fn metrics(&self) -> &[MetricInfo];
+    /// The figures of one deal, or why there are none.
+    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String>;
+}

@@ -1,0 +1,114 @@
+//! What can go wrong with a snapshot.
+
+use rollbook_ledger::evidence::EvidenceError;
+
+/// Why a snapshot could not be taken or read. No message holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The database URL cannot be used.
+    #[error("RB-SNAPSHOT-1: the database URL `{database}` cannot be used: {reason}")]
+    Url {
+        /// The URL without credentials.
+        database: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The database does not answer. Retryable.
+    #[error(
+        "RB-SNAPSHOT-2: the database {database} cannot be reached: {reason}; check that it is running"
+    )]
+    Unreachable {
+        /// The URL without credentials.
+        database: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The database refused the credentials.
+    #[error(
+        "RB-SNAPSHOT-3: the database {database} refused access: {reason}; check user, password and rights"
+    )]
+    Denied {
+        /// The URL without credentials.
+        database: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// Table, column or query are not what the database has.
+    #[error(
+        "RB-SNAPSHOT-4: {database} cannot run the query on `{table}`: {reason}; check table, columns, where and query of the source"
+    )]
+    Query {
+        /// The URL without credentials.
+        database: String,
+        /// The table of the source.
+        table: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// The read broke off. Nothing was recorded; retryable.
+    #[error(
+        "RB-SNAPSHOT-5: reading from {database} broke off after {rows} rows: {reason}; take the snapshot again"
+    )]
+    Interrupted {
+        /// The URL without credentials.
+        database: String,
+        /// How far the read came.
+        rows: u64,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The source gave an id twice, out of order, or none.
+    #[error(
+        "RB-SNAPSHOT-6: the deals of `{table}` are not in strict id order: {reason}; ids must be unique and not NULL"
+    )]
+    Order {
+        /// The table of the source.
+        table: String,
+        /// Which ids.
+        reason: String,
+    },
+    /// The evidence store failed.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// A part could not be written.
+    #[error("RB-SNAPSHOT-7: a part cannot be encoded: {reason}")]
+    Encode {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Stored bytes are what was once stored but no snapshot this version understands.
+    #[error("RB-SNAPSHOT-8: {what} {sha256} cannot be read: {reason}")]
+    Malformed {
+        /// `manifest` or `part`.
+        what: &'static str,
+        /// Its address.
+        sha256: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The request makes no sense.
+    #[error("RB-SNAPSHOT-9: {field}: {reason}")]
+    Request {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The compute threads cannot be used.
+    #[error("RB-SNAPSHOT-10: the compute pool failed: {reason}")]
+    Compute {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl SnapshotError {
+    /// Whether the same call may succeed later without any change to it.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Interrupted { .. } => true,
+            Self::Evidence(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+}

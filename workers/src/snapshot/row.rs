@@ -1,0 +1,122 @@
+//! One deal of a snapshot.
+
+use sha2::{Digest, Sha256};
+
+/// The longest error text a row carries, in characters.
+const MAX_ERROR_CHARS: usize = 500;
+
+/// What a row says for a deal without a type (SQL NULL or blank).
+pub const NULL_TYPE: &str = "NULL";
+
+/// What the model said about a deal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowOutcome {
+    /// The figures, in the order of the manifest's metrics.
+    Success(Vec<i64>),
+    /// Why there are none.
+    Error(String),
+}
+
+/// One deal of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The deal's id.
+    pub deal_id: String,
+    /// The type as stored, `NULL` when the deal has none.
+    pub deal_type: String,
+    /// Figures or error.
+    pub outcome: RowOutcome,
+    /// The first 128 bits of the SHA-256 of the row's canonical encoding.
+    pub digest: [u8; 16],
+}
+
+impl Row {
+    /// A row with its digest. Error texts are cut to 500 characters.
+    pub fn new(
+        deal_id: String,
+        deal_type: Option<&str>,
+        outcome: Result<Vec<i64>, String>,
+    ) -> Self {
+        let deal_type = match deal_type.map(str::trim) {
+            None | Some("") => NULL_TYPE.to_owned(),
+            Some(text) => text.to_owned(),
+        };
+        let outcome = match outcome {
+            Ok(values) => RowOutcome::Success(values),
+            Err(text) => RowOutcome::Error(text.chars().take(MAX_ERROR_CHARS).collect()),
+        };
+        let digest = digest(&deal_id, &deal_type, &outcome);
+        Self {
+            deal_id,
+            deal_type,
+            outcome,
+            digest,
+        }
+    }
+
+    /// Whether the deal could not be computed.
+    pub fn is_error(&self) -> bool {
+        matches!(self.outcome, RowOutcome::Error(_))
+    }
+}
+
+/// Canonical encoding: a version tag, then every text with its length before it, then the
+/// status, then the figures as little-endian 64-bit integers with their number before them.
+fn digest(deal_id: &str, deal_type: &str, outcome: &RowOutcome) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    hasher.update(b"rollbook row 1\0");
+    let mut text = |text: &str| {
+        hasher.update((text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    text(deal_id);
+    text(deal_type);
+    match outcome {
+        RowOutcome::Success(values) => {
+            hasher.update([1]);
+            hasher.update((values.len() as u64).to_le_bytes());
+            for value in values {
+                hasher.update(value.to_le_bytes());
+            }
+        }
+        RowOutcome::Error(message) => {
+            hasher.update([0]);
+            hasher.update((message.len() as u64).to_le_bytes());
+            hasher.update(message.as_bytes());
+        }
+    }
+    let whole = hasher.finalize();
+    let mut first = [0u8; 16];
+    first
+        .iter_mut()
+        .zip(whole.iter())
+        .for_each(|(to, from)| *to = *from);
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_and_null_types_are_the_same_row() {
+        let null = Row::new("d".into(), None, Ok(vec![1]));
+        let blank = Row::new("d".into(), Some("  "), Ok(vec![1]));
+        assert_eq!(null, blank);
+        assert_eq!(null.deal_type, "NULL");
+    }
+
+    #[test]
+    fn the_digest_sees_every_field_and_no_field_runs_into_the_next() {
+        let digests = [
+            Row::new("ab".into(), Some("c"), Ok(vec![1, 2])).digest,
+            Row::new("a".into(), Some("bc"), Ok(vec![1, 2])).digest,
+            Row::new("ab".into(), Some("c"), Ok(vec![1, 3])).digest,
+            Row::new("ab".into(), Some("c"), Ok(vec![1])).digest,
+            Row::new("ab".into(), Some("c"), Err("x".into())).digest,
+            Row::new("ab".into(), Some("c"), Err("y".into())).digest,
+        ];
+        let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(distinct.len(), digests.len());
+    }
+}
