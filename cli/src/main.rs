@@ -1,2 +1,135 @@
-//! placeholder
-fn main() {}
+//! `rollbook`: the one binary people install.
+
+mod args;
+mod client;
+mod commands;
+mod config;
+mod exit;
+mod print;
+mod report;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use rollbook_ledger::rollout::Command as RolloutCommand;
+
+use args::{Cli, Command, DealsCommand, SnapshotCommand};
+use client::Client;
+use commands::{Session, act, data, doctor, flag, look, open, process, report as report_command, runbook, status};
+use config::Config;
+use exit::{Exit, Failure, Outcome};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers; anything else is wrong usage.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    let json = cli.json;
+    match start(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            complain(&failure, json);
+            failure.exit.into()
+        }
+    }
+}
+
+fn complain(failure: &Failure, json: bool) {
+    if json {
+        let code = failure.message.split_once(':').map_or("RB-CLI-0", |(code, _)| code);
+        let body = serde_json::json!({ "code": code, "message": failure.message, "exit": failure.exit.code() });
+        print::aside(body);
+    } else {
+        print::aside(format!("{} {}", print::paint(print::RED, "error:"), failure.message));
+    }
+}
+
+fn start(cli: Cli) -> Outcome {
+    init_logging();
+    // Only fails when a provider is installed already, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unavailable(format!("RB-CLI-9: no runtime: {error}")))?;
+    let outcome = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}
+
+fn init_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ROLLBOOK_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .init();
+}
+
+async fn run(cli: Cli) -> Outcome {
+    let config = Config::load(&cli.config)?;
+    let session = Session { client: Client::new(&config)?, config, json: cli.json };
+    match cli.command {
+        Command::Up(args) => process::up(session.config, &args).await,
+        Command::Serve(args) => process::serve(session.config, &args).await,
+        Command::Worker(args) => process::worker(session.config, &args).await,
+        Command::Run(args) => open::run(&session, &args).await,
+        Command::Lint(args) => runbook::lint(&args, session.json),
+        Command::Plan(args) => runbook::plan(&args, session.json),
+        Command::Schema => runbook::print_schema(),
+        Command::Open(args) => open::open(&session, &args).await,
+        Command::Start(args) => session.act(args.rollout.as_deref(), &RolloutCommand::Start {}).await,
+        Command::Pause(args) => {
+            let command = RolloutCommand::Pause { reason: args.reason };
+            session.act(args.rollout.rollout.as_deref(), &command).await
+        }
+        Command::Resume(args) => {
+            let command = RolloutCommand::Resume { reason: args.reason };
+            session.act(args.rollout.rollout.as_deref(), &command).await
+        }
+        Command::Abort(args) => {
+            let command = RolloutCommand::Abort { reason: args.reason };
+            session.act(args.rollout.rollout.as_deref(), &command).await
+        }
+        Command::Skip(args) => act::skip(&session, args).await,
+        Command::Retry(args) => act::retry(&session, args).await,
+        Command::Complete(args) => act::complete(&session, args).await,
+        Command::NotApplicable(args) => act::not_applicable(&session, args).await,
+        Command::Approve(args) => act::approve(&session, args).await,
+        Command::Reject(args) => act::reject(&session, args).await,
+        Command::Undo(args) => act::undo(&session, args).await,
+        Command::Rollback(args) => act::rollback(&session, args).await,
+        Command::Revise(args) => open::revise(&session, &args).await,
+        Command::Status(args) => status::status(&session, args).await,
+        Command::List(args) => look::list(&session, args).await,
+        Command::Log(args) => look::log(&session, args).await,
+        Command::Show(args) => look::show(&session, args).await,
+        Command::Flag(command) => flag::run(&session, command).await,
+        Command::Deals(DealsCommand::Generate(args)) => data::generate(&session, args).await,
+        Command::Snapshot(SnapshotCommand::Take(args)) => data::take(&session, args).await,
+        Command::Snapshot(SnapshotCommand::List { rollout }) => {
+            look::snapshots(&session, rollout.rollout.as_deref()).await
+        }
+        Command::Snapshot(SnapshotCommand::Show(args)) => data::show(&session, args).await,
+        Command::Compare(args) => data::compare(&session, args).await,
+        Command::Audit(args) => data::audit(&session, args).await,
+        Command::Replay(args) => look::replay(&session, args).await,
+        Command::Report(args) => report_command::report(&session, args).await,
+        Command::Config => doctor::config(&session),
+        Command::Doctor => doctor::doctor(&session).await,
+        Command::Version => {
+            print::line(format!("rollbook {}", env!("CARGO_PKG_VERSION")));
+            Ok(Exit::Done)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "rollbook", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}

@@ -1,1 +1,5 @@
-//! placeholder
+//! The server: orchestrator and projector loops around the ledger, and the HTTP API.
+
+pub mod api;
+pub mod orchestrator;
+pub mod serve;

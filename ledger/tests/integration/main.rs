@@ -1,5 +1,11 @@
 //! Integration tests of the ledger, one module per subject.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod evidence;
 mod journal_contract;

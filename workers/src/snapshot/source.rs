@@ -275,21 +275,21 @@ pub(crate) fn quoted(name: &str) -> String {
 fn conditions(source: &SnapshotSource) -> String {
     let deleted = source.table.deleted_at.as_deref();
     let live = deleted.map_or_else(|| "1=1".to_owned(), |c| format!("{} IS NULL", quoted(c)));
-    match filter(source) {
+    match sql_filter(source) {
         Some(filter) => format!("WHERE {live} AND {filter}"),
         None => format!("WHERE {live}"),
     }
 }
 
 /// The filter on its own lines, so that a comment at its end hides nothing behind it.
-fn filter(source: &SnapshotSource) -> Option<String> {
+pub(crate) fn sql_filter(source: &SnapshotSource) -> Option<String> {
     let filter = source.filter.as_deref()?.trim();
     (!filter.is_empty()).then(|| format!("(\n{filter}\n)"))
 }
 
 fn count_sql(source: &SnapshotSource) -> String {
     let table = quoted(&source.table.table);
-    let filter = filter(source).map_or_else(String::new, |f| format!("WHERE {f}"));
+    let filter = sql_filter(source).map_or_else(String::new, |f| format!("WHERE {f}"));
     match source.table.deleted_at.as_deref().map(quoted) {
         Some(deleted) => format!(
             "SELECT count(*) - count({deleted}) AS live, count({deleted}) AS deleted FROM {table} {filter}"

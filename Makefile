@@ -1,0 +1,41 @@
+# The commands of this repository. `make` alone lists them.
+#
+# Everything but `bench` is built with cargo's dev profile, so test, demo and CI share one build.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build test demo demo-regression bench lint clean
+
+TOOLS := $(or $(ROLLBOOK_TOOLS_DIR),.tools)
+# Exports where tools/install found nats-server and PostgreSQL.
+WITH_TOOLS := set -a; . "$(TOOLS)/env"; set +a;
+
+help: ## List these commands
+	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install nats-server and PostgreSQL where they are missing (quick when repeated)
+	@tools/install
+
+build: ## Build every program and test dependency
+	cargo build --workspace --locked
+
+test: setup ## Run all tests, with the servers that they start themselves
+	@$(WITH_TOOLS) set -x; cargo test --workspace --locked
+
+demo: setup build ## Run the deal-type-awareness rollout for real, staging then production
+	@$(WITH_TOOLS) tools/demo
+
+demo-regression: setup build ## The same with a 7 % cost regression: caught, blocked, rolled back
+	@$(WITH_TOOLS) tools/demo-regression
+
+bench: setup ## Run the performance bars: all, or one with BAR=name (release build)
+	@$(WITH_TOOLS) set -x; cargo run --release --locked -p rollbook-loadtest -- bench $(if $(BAR),--bar "$(BAR)")
+
+lint: ## Check formatting and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+clean: ## Remove build output and the demo's files, keep the installed tools
+	rm -rf .demo
+	cargo clean

@@ -1,0 +1,118 @@
+//! Arguments of the commands about deals.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::rollout::RolloutArg;
+
+/// `rollbook deals`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DealsCommand {
+    /// Make realistic deals, the same for the same seed
+    #[command(
+        after_help = "Example:\n  rollbook deals generate --count 5000 --seed 1 --database sqlite:deals.db"
+    )]
+    Generate(GenerateArgs),
+}
+
+/// `rollbook deals generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// How many
+    #[arg(long)]
+    pub(crate) count: u64,
+    /// Seed
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// postgres://… or sqlite:PATH
+    #[arg(long, value_name = "URL", env = "DEALS_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database: String,
+    /// Leave out deal types that no alias knows (the migration refuses them)
+    #[arg(long)]
+    pub(crate) no_invalid_types: bool,
+    /// So many deals with inventories that do not parse
+    #[arg(long, default_value_t = 0)]
+    pub(crate) broken: u64,
+}
+
+/// `rollbook snapshot`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Capture what every deal costs and yields; exits 1 when a deal errs
+    #[command(
+        after_help = "Example:\n  rollbook snapshot take --database sqlite:deals.db --label before"
+    )]
+    Take(SnapshotTakeArgs),
+    /// Snapshots taken by rollouts
+    List {
+        #[command(flatten)]
+        rollout: RolloutArg,
+    },
+    /// One snapshot's manifest
+    Show(SnapshotShowArgs),
+}
+
+/// Where evidence is kept, for commands that work without a server.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ObjectsArg {
+    /// Evidence store: a directory [default: the data directory's]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) objects: Option<String>,
+}
+
+/// `rollbook snapshot take`.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotTakeArgs {
+    /// postgres://… or sqlite:PATH
+    #[arg(long, value_name = "URL", env = "DEALS_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database: String,
+    /// Label: before, after …
+    #[arg(long, default_value = "snapshot")]
+    pub(crate) label: String,
+    /// Model file [default: the built-in model]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Treat every deal as an acquisition, as with the flag off
+    #[arg(long)]
+    pub(crate) flag_off: bool,
+    /// SQL condition on deals
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(crate) filter: Option<String>,
+    #[command(flatten)]
+    pub(crate) objects: ObjectsArg,
+}
+
+/// `rollbook snapshot show`.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotShowArgs {
+    /// SHA-256 of the manifest
+    pub(crate) snapshot: String,
+    #[command(flatten)]
+    pub(crate) objects: ObjectsArg,
+}
+
+/// `rollbook compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// SHA-256 of the earlier snapshot
+    pub(crate) before: String,
+    /// SHA-256 of the later snapshot
+    pub(crate) after: String,
+    /// Cost tolerance in percent
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) tolerance: f64,
+    /// One deal side by side, with the rule that judged each figure
+    #[arg(long, value_name = "DEAL")]
+    pub(crate) explain: Option<String>,
+    #[command(flatten)]
+    pub(crate) objects: ObjectsArg,
+}
+
+/// `rollbook audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// postgres://… or sqlite:PATH
+    #[arg(long, value_name = "URL", env = "DEALS_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database: String,
+}

@@ -1,0 +1,334 @@
+//! Arguments of the commands about one rollout.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Which rollout; the only open one when left out.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RolloutArg {
+    /// Rollout id, or an unambiguous beginning of it [default: the only one that is open]
+    pub(crate) rollout: Option<String>,
+}
+
+/// A runbook and how it is loaded.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunbookArgs {
+    /// Runbook file
+    pub(crate) runbook: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+}
+
+/// Values of parameters.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ParamArgs {
+    /// Parameters
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_value)]
+    pub(crate) params: Vec<(String, String)>,
+    /// File with one NAME=VALUE a line; --param wins
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params_file: Option<PathBuf>,
+}
+
+/// `rollbook run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) open: OpenArgs,
+    /// Give up waiting after so many seconds
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+}
+
+/// `rollbook lint`.
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    /// Runbook files
+    #[arg(required = true)]
+    pub(crate) runbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+}
+
+/// `rollbook plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) runbook: RunbookArgs,
+    /// Environment
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    pub(crate) environment: Option<String>,
+}
+
+/// `rollbook open`.
+#[derive(Debug, Args)]
+pub(crate) struct OpenArgs {
+    #[command(flatten)]
+    pub(crate) runbook: RunbookArgs,
+    /// Environment
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    pub(crate) environment: String,
+    /// Id of the rollout [default: runbook name and a unique suffix]
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Name for people
+    #[arg(long, default_value = "")]
+    pub(crate) name: String,
+    /// Start it at once
+    #[arg(long)]
+    pub(crate) start: bool,
+}
+
+/// A rollout and a reason.
+#[derive(Debug, Args)]
+pub(crate) struct ReasonArgs {
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Why; goes on the record
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+/// A rollout and perhaps a reason.
+#[derive(Debug, Args)]
+pub(crate) struct OptionalReasonArgs {
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Why; goes on the record
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+}
+
+/// A step and a reason.
+#[derive(Debug, Args)]
+pub(crate) struct StepReasonArgs {
+    /// Step id
+    pub(crate) step: String,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Why; goes on the record
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+/// `rollbook complete`.
+#[derive(Debug, Args)]
+pub(crate) struct CompleteArgs {
+    /// Step id
+    pub(crate) step: String,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Answer to one checklist item: pass, fail or not_applicable, with an optional note
+    #[arg(long = "answer", value_name = "ITEM=ANSWER[:NOTE]", value_parser = last_name_value)]
+    pub(crate) answers: Vec<(String, String)>,
+    /// Answer every item not answered otherwise with pass
+    #[arg(long)]
+    pub(crate) all_pass: bool,
+    /// Files to keep as evidence
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: Vec<PathBuf>,
+    /// Free text
+    #[arg(long, default_value = "")]
+    pub(crate) note: String,
+}
+
+/// `rollbook not-applicable`.
+#[derive(Debug, Args)]
+pub(crate) struct NotApplicableArgs {
+    /// Step id
+    pub(crate) step: String,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Why; goes on the record
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Agree with another person's claim
+    #[arg(long, conflicts_with = "decline")]
+    pub(crate) accept: bool,
+    /// Disagree with another person's claim
+    #[arg(long)]
+    pub(crate) decline: bool,
+}
+
+/// `rollbook approve`.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// Gate: the id of its phase
+    pub(crate) gate: String,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Role to sign in [default: the one the gate asks for and you have]
+    #[arg(long)]
+    pub(crate) role: Option<String>,
+    /// What is stated [default: the gate's statement]
+    #[arg(long)]
+    pub(crate) statement: Option<String>,
+}
+
+/// `rollbook reject`.
+#[derive(Debug, Args)]
+pub(crate) struct RejectArgs {
+    /// Gate: the id of its phase
+    pub(crate) gate: String,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Role to refuse in
+    #[arg(long)]
+    pub(crate) role: Option<String>,
+    /// Why; goes on the record
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+/// How far back.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Level {
+    /// Flags to their safe value, in seconds
+    Flags,
+    /// The steps given by --step
+    Partial,
+    /// Migrations
+    Migrations,
+    /// Configuration
+    Configuration,
+    /// Everything that can be undone
+    Full,
+}
+
+/// `rollbook rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// How far
+    pub(crate) level: Level,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Steps to undo, for `partial`
+    #[arg(long = "step", value_name = "STEP")]
+    pub(crate) steps: Vec<String>,
+    /// Why; goes on the record
+    #[arg(long, default_value = "", required_unless_present = "dry_run")]
+    pub(crate) reason: String,
+    /// Only list what would be undone, in order
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `rollbook revise`.
+#[derive(Debug, Args)]
+pub(crate) struct ReviseArgs {
+    /// Changed runbook file
+    #[arg(required_unless_present = "accept")]
+    pub(crate) runbook: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+    /// Rollout id [default: the only one that is open]
+    #[arg(long)]
+    pub(crate) rollout: Option<String>,
+    /// Why; goes on the record
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Accept the revision of this number
+    #[arg(long, value_name = "REVISION", conflicts_with = "runbook")]
+    pub(crate) accept: Option<u32>,
+}
+
+/// `rollbook status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Stay and show changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Wait until the rollout is over or a person is needed, at most so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) wait: Option<u64>,
+}
+
+/// `rollbook list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only this environment
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    pub(crate) environment: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: u32,
+}
+
+/// `rollbook log`.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Only this rollout or flag, by its full id
+    pub(crate) aggregate: Option<String>,
+    /// Begin after this sequence
+    #[arg(long, default_value_t = 0, value_name = "SEQUENCE")]
+    pub(crate) after: u64,
+    /// Stay and print new commits as they are stored
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// `rollbook show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Step id, or a gate as `gate/PHASE`
+    pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Print the output kept as evidence
+    #[arg(long)]
+    pub(crate) output: bool,
+    /// Print the output while the step runs
+    #[arg(long, short, conflicts_with = "output")]
+    pub(crate) follow: bool,
+}
+
+/// `rollbook replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Sequence or RFC 3339 time
+    #[arg(long, value_name = "SEQUENCE|TIME")]
+    pub(crate) at: String,
+}
+
+/// Form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// Markdown
+    Markdown,
+    /// A single HTML page
+    Html,
+}
+
+/// `rollbook report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Form
+    #[arg(long, value_enum, default_value_t = ReportFormat::Markdown)]
+    pub(crate) format: ReportFormat,
+    /// File to write [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+fn name_value(text: &str) -> Result<(String, String), String> {
+    split(text, text.split_once('='))
+}
+
+/// Checklist items may contain `=`; answers never do.
+fn last_name_value(text: &str) -> Result<(String, String), String> {
+    split(text, text.rsplit_once('='))
+}
+
+fn split(text: &str, parts: Option<(&str, &str)>) -> Result<(String, String), String> {
+    parts
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not NAME=VALUE"))
+}

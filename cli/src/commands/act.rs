@@ -1,0 +1,208 @@
+//! A person's commands to a rollout.
+
+use rollbook_ledger::ids::{PhaseId, StepId};
+use rollbook_ledger::projection::rows::RolloutRow;
+use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::rollout::Command;
+use rollbook_ledger::rollout::command::{Answer as ChecklistAnswer, AnswerValue};
+use rollbook_ledger::runbook::Action;
+use rollbook_ledger::runbook::model::RollbackLevel;
+use rollbook_server::api::{CommandAnswer, StatusAnswer};
+
+use super::Session;
+use crate::args::{
+    ApproveArgs, CompleteArgs, Level, NotApplicableArgs, RejectArgs, RollbackArgs, StepReasonArgs,
+};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print;
+
+/// The largest file that can be attached, in bytes.
+const MAX_ATTACHMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+impl Session {
+    /// The rollout meant: by id, by an unambiguous beginning of it, or the only open one.
+    pub(crate) async fn resolve(&self, given: Option<&str>) -> Result<String, Failure> {
+        let answer: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &[]).await?;
+        let rollouts = answer.data;
+        let candidates: Vec<&RolloutRow> = match given {
+            Some(given) => {
+                if rollouts.iter().any(|rollout| rollout.rollout == given) {
+                    return Ok(given.to_owned());
+                }
+                rollouts.iter().filter(|rollout| rollout.rollout.starts_with(given)).collect()
+            }
+            None => rollouts.iter().filter(|rollout| rollout.closed_at.is_none()).collect(),
+        };
+        match (candidates.as_slice(), given) {
+            ([one], _) => Ok(one.rollout.clone()),
+            // Not in the views yet, perhaps: let the ledger say.
+            ([], Some(given)) => Ok(given.to_owned()),
+            ([], None) => match rollouts.as_slice() {
+                [one] => Ok(one.rollout.clone()),
+                _ => Err(Failure::usage("RB-CLI-10: no rollout is open; name one (`rollbook list`) or open one (`rollbook open`)")),
+            },
+            (many, _) => {
+                let ids: Vec<&str> = many.iter().map(|rollout| rollout.rollout.as_str()).collect();
+                Err(Failure::usage(format!("RB-CLI-11: which rollout? {}", ids.join(", "))))
+            }
+        }
+    }
+
+    /// Sends a command and prints what it led to.
+    pub(crate) async fn act(&self, rollout: Option<&str>, command: &Command) -> Outcome {
+        let actor = self.config.actor()?;
+        let id = self.resolve(rollout).await?;
+        let path = format!("/v1/rollouts/{id}/commands");
+        let answer: CommandAnswer = self.client.command(&path, actor, command).await?;
+        print::command_answer(&answer, self.json)?;
+        Ok(Exit::Done)
+    }
+
+    /// The rollout as of now.
+    pub(crate) async fn status_of(&self, id: &str) -> Result<StatusAnswer, Failure> {
+        self.client.get(&format!("/v1/rollouts/{id}"), &[]).await
+    }
+}
+
+/// A typed id from the command line.
+pub(crate) fn step_id(text: &str) -> Result<StepId, Failure> {
+    StepId::new(text).map_err(Failure::usage)
+}
+
+fn gate_id(text: &str) -> Result<PhaseId, Failure> {
+    let text = text.strip_prefix("gate/").unwrap_or(text);
+    PhaseId::new(text).map_err(Failure::usage)
+}
+
+/// `skip STEP`.
+pub(crate) async fn skip(session: &Session, args: StepReasonArgs) -> Outcome {
+    let command = Command::Skip { step: step_id(&args.step)?, reason: args.reason };
+    session.act(args.rollout.rollout.as_deref(), &command).await
+}
+
+/// `retry STEP`.
+pub(crate) async fn retry(session: &Session, args: StepReasonArgs) -> Outcome {
+    let command = Command::Retry { step: step_id(&args.step)?, reason: args.reason };
+    session.act(args.rollout.rollout.as_deref(), &command).await
+}
+
+/// `undo STEP`.
+pub(crate) async fn undo(session: &Session, args: StepReasonArgs) -> Outcome {
+    let command = Command::Undo { step: step_id(&args.step)?, reason: args.reason };
+    session.act(args.rollout.rollout.as_deref(), &command).await
+}
+
+/// `complete STEP`.
+pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
+    let actor = session.config.actor()?.to_owned();
+    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    let mut checklist = Vec::new();
+    for (item, answer) in &args.answers {
+        checklist.push(parse_answer(item, answer)?);
+    }
+    if args.all_pass {
+        for item in checklist_of(session, &id, &args.step).await? {
+            if !checklist.iter().any(|answer| answer.item == item) {
+                checklist.push(ChecklistAnswer { item, answer: AnswerValue::Pass, note: String::new() });
+            }
+        }
+    }
+    let mut evidence = Vec::new();
+    for file in &args.evidence {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Failure::usage(format!("RB-CLI-12: {}: cannot be attached: {error}", file.display()))
+        };
+        let size = std::fs::metadata(file).map_err(|error| unreadable(&error))?.len();
+        if size > MAX_ATTACHMENT_BYTES {
+            return Err(unreadable(&format!("{size} bytes, at most {MAX_ATTACHMENT_BYTES} are allowed")));
+        }
+        let bytes = std::fs::read(file).map_err(|error| unreadable(&error))?;
+        let name = file.file_name().map_or_else(|| "evidence".into(), |name| name.to_string_lossy());
+        evidence.push(session.client.put_evidence(&actor, &name, bytes).await?);
+    }
+    let command =
+        Command::Complete { step: step_id(&args.step)?, checklist, evidence, note: args.note };
+    session.act(Some(&id), &command).await
+}
+
+fn parse_answer(item: &str, answer: &str) -> Result<ChecklistAnswer, Failure> {
+    let (word, note) = answer.split_once(':').unwrap_or((answer, ""));
+    let answer = match word {
+        "pass" => AnswerValue::Pass,
+        "fail" => AnswerValue::Fail,
+        "not_applicable" => AnswerValue::NotApplicable,
+        other => {
+            return Err(Failure::usage(format!(
+                "RB-CLI-13: `{other}` is not an answer to `{item}`; say pass, fail or not_applicable"
+            )));
+        }
+    };
+    Ok(ChecklistAnswer { item: item.to_owned(), answer, note: note.to_owned() })
+}
+
+/// The checklist as it stands in the plan in force.
+async fn checklist_of(session: &Session, id: &str, step: &str) -> Result<Vec<String>, Failure> {
+    let plan = super::open::plan_of(session, id).await?;
+    let found = plan.step(&step_id(step)?).map(|(_, step)| &step.action);
+    Ok(match found {
+        Some(Action::Manual(manual)) => manual.checklist.clone(),
+        _ => Vec::new(),
+    })
+}
+
+/// `not-applicable STEP`.
+pub(crate) async fn not_applicable(session: &Session, args: NotApplicableArgs) -> Outcome {
+    let step = step_id(&args.step)?;
+    let command = if args.accept || args.decline {
+        Command::ReviewNotApplicable { step, accept: args.accept, reason: args.reason }
+    } else if args.reason.is_empty() {
+        return Err(Failure::usage("RB-CLI-14: say why with --reason, or review a claim with --accept or --decline"));
+    } else {
+        Command::ProposeNotApplicable { step, reason: args.reason }
+    };
+    session.act(args.rollout.rollout.as_deref(), &command).await
+}
+
+/// `approve GATE`.
+pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
+    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    // The plan in force when the person asked: a revision in between refuses the signature.
+    let plan_digest = session.status_of(&id).await?.view.data.rollout.plan_digest;
+    let command = Command::Approve {
+        gate: gate_id(&args.gate)?,
+        role: args.role,
+        statement: args.statement,
+        plan_digest: Some(plan_digest),
+    };
+    session.act(Some(&id), &command).await
+}
+
+/// `reject GATE`.
+pub(crate) async fn reject(session: &Session, args: RejectArgs) -> Outcome {
+    let command =
+        Command::Reject { gate: gate_id(&args.gate)?, role: args.role, reason: args.reason };
+    session.act(args.rollout.rollout.as_deref(), &command).await
+}
+
+/// `rollback LEVEL`.
+pub(crate) async fn rollback(session: &Session, args: RollbackArgs) -> Outcome {
+    let level = match args.level {
+        Level::Flags => RollbackLevel::Flags,
+        Level::Partial => RollbackLevel::Partial,
+        Level::Migrations => RollbackLevel::Migrations,
+        Level::Configuration => RollbackLevel::Configuration,
+        Level::Full => RollbackLevel::Full,
+    };
+    let mut steps = Vec::new();
+    for step in &args.steps {
+        steps.push(step_id(step)?);
+    }
+    if args.dry_run {
+        let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+        let listed = super::open::rollback_list(session, &id, level, &steps).await?;
+        print::undo_list(&listed, session.json)?;
+        return Ok(Exit::Done);
+    }
+    let command = Command::Rollback { level, steps, reason: args.reason };
+    session.act(args.rollout.rollout.as_deref(), &command).await
+}

@@ -1,0 +1,136 @@
+//! `rollbook flag`.
+
+use rollbook_ledger::projection::rows::{FlagHistoryRow, FlagRow};
+use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::runbook::model::FlagTarget;
+use serde_json::{Value, json};
+
+use super::Session;
+use super::status::as_of;
+use crate::args::{FlagArg, FlagCommand, FlagDefineArgs, FlagSetArgs};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print::{self, BOLD, DIM, line, paint};
+
+/// `flag …`.
+pub(crate) async fn run(session: &Session, command: FlagCommand) -> Outcome {
+    match command {
+        FlagCommand::Define(args) => define(session, args).await,
+        FlagCommand::List { environment } => list(session, environment).await,
+        FlagCommand::Get(args) => get(session, args).await,
+        FlagCommand::Set(args) => set(session, args).await,
+        FlagCommand::History(args) => history(session, args).await,
+    }
+}
+
+/// `on`, `off`, `safe`, `parallel`, `25%`, `beta:a,b`.
+fn target(text: &str) -> Result<FlagTarget, Failure> {
+    if let Some(labels) = text.strip_prefix("beta:") {
+        return Ok(FlagTarget::Beta(labels.split(',').map(|label| label.trim().to_owned()).collect()));
+    }
+    if let Some(number) = text.strip_suffix('%') {
+        return number.trim().parse().map(FlagTarget::Percentage).map_err(|_| {
+            Failure::usage(format!("RB-CLI-40: `{text}` is not a percentage; write for example 25%"))
+        });
+    }
+    match text {
+        "on" => Ok(FlagTarget::On),
+        "off" => Ok(FlagTarget::Off),
+        "safe" => Ok(FlagTarget::Safe),
+        "parallel" => Ok(FlagTarget::Parallel),
+        other => Err(Failure::usage(format!(
+            "RB-CLI-41: `{other}` is not a setting; say on, off, safe, parallel, 25% or beta:label"
+        ))),
+    }
+}
+
+async fn send(session: &Session, environment: &str, key: &str, body: &Value) -> Outcome {
+    let actor = session.config.actor()?;
+    let path = format!("/v1/flags/{environment}/{key}/commands");
+    let answer: Value = session.client.command(&path, actor, body).await?;
+    if session.json {
+        print::json(&answer)?;
+    } else if answer["events"].as_array().is_none_or(Vec::is_empty) {
+        line(format!("{key} in {environment}: nothing to do; as of sequence {}", answer["sequence"]));
+    } else {
+        line(format!("{key} in {environment}: recorded at sequence {}", answer["sequence"]));
+    }
+    Ok(Exit::Done)
+}
+
+async fn define(session: &Session, args: FlagDefineArgs) -> Outcome {
+    let body = json!({
+        "command": "define",
+        "description": args.description,
+        "owner": args.owner,
+        "safe": target(&args.safe)?,
+        "retire_by": args.retire_by,
+    });
+    send(session, &args.flag.environment, &args.flag.key, &body).await
+}
+
+async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
+    let body = json!({ "command": "set", "to": target(&args.to)?, "reason": args.reason });
+    send(session, &args.environment, &args.key, &body).await
+}
+
+async fn list(session: &Session, environment: Option<String>) -> Outcome {
+    let query: Vec<(&str, String)> = environment.map(|name| ("environment", name)).into_iter().collect();
+    let answer: Answer<Vec<FlagRow>> = session.client.get("/v1/flags", &query).await?;
+    if session.json {
+        print::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    for flag in &answer.data {
+        line(format!("{:<32} {:<12} {:<12} safe {:<8} by {} {}", flag.key, flag.environment, flag.setting.0.to_string(), flag.safe.0.to_string(), flag.changed_by, paint(DIM, &flag.reason)));
+    }
+    if answer.data.is_empty() {
+        line("no flags are defined");
+    }
+    line(paint(DIM, as_of(&answer)));
+    Ok(Exit::Done)
+}
+
+async fn get(session: &Session, args: FlagArg) -> Outcome {
+    let path = format!("/v1/flags/{}/{}", args.environment, args.key);
+    let answer: Value = session.client.get(&path, &[]).await?;
+    if session.json {
+        print::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    let rows: Answer<Vec<FlagRow>> =
+        session.client.get("/v1/flags", &[("environment", args.environment.clone())]).await?;
+    if let Some(flag) = rows.data.iter().find(|flag| flag.key == args.key) {
+        line(format!("{} in {}: {}", paint(BOLD, &flag.key), flag.environment, paint(BOLD, &flag.setting.0)));
+        line(format!("  {}; owner {}; safe value {}", flag.description, flag.owner, flag.safe.0));
+        line(format!("  last change by {}: {}", flag.changed_by, flag.reason));
+    }
+    line(paint(DIM, as_of(&rows)));
+    Ok(Exit::Done)
+}
+
+async fn history(session: &Session, args: FlagArg) -> Outcome {
+    let path = format!("/v1/flags/{}/{}/history", args.environment, args.key);
+    let answer: Answer<Vec<FlagHistoryRow>> = session.client.get(&path, &[]).await?;
+    if session.json {
+        print::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    for row in &answer.data {
+        let setting = |value: &Option<rollbook_ledger::projection::row::Json<rollbook_ledger::projection::words::FlagSetting>>| {
+            value.as_ref().map_or_else(|| "–".to_owned(), |setting| setting.0.to_string())
+        };
+        line(format!(
+            "{:>6}  {}  {:<14} {:<8} {} → {}  {} {}",
+            row.sequence,
+            row.changed_at.map(|at| at.to_string()).unwrap_or_default(),
+            row.changed_by,
+            row.change,
+            setting(&row.before),
+            setting(&row.after),
+            row.reason,
+            paint(DIM, format!("{} {}", row.rollout, row.step)),
+        ));
+    }
+    line(paint(DIM, as_of(&answer)));
+    Ok(Exit::Done)
+}

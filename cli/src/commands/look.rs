@@ -1,0 +1,243 @@
+//! Looking at what there is: list, log, show, replay, snapshots of rollouts.
+
+use futures::StreamExt;
+use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, TimelineRow};
+use rollbook_ledger::projection::views::{Answer, Page, PhaseDetail};
+
+use super::Session;
+use super::status::as_of;
+use crate::args::{ListArgs, LogArgs, ReplayArgs, ShowArgs};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print::{self, BOLD, DIM, line, paint};
+
+/// The longest line of the log that is read, in bytes: a full commit as JSON fits.
+const MAX_LINE_BYTES: usize = 1024 * 1024;
+
+/// `list`.
+pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
+    let mut query = vec![("limit", args.limit.to_string())];
+    if let Some(environment) = args.environment {
+        query.push(("environment", environment));
+    }
+    let answer: Answer<Vec<RolloutRow>> = session.client.get("/v1/rollouts", &query).await?;
+    if session.json {
+        print::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    for rollout in &answer.data {
+        line(format!(
+            "{:<40} {:<12} {:<13} {:<15} {}",
+            rollout.rollout,
+            rollout.environment,
+            rollout.outcome.map_or_else(|| rollout.status.to_string(), |outcome| outcome.to_string()),
+            rollout.health,
+            rollout.opened_at.map(|at| at.to_string()).unwrap_or_default(),
+        ));
+    }
+    if answer.data.is_empty() {
+        line("no rollouts; open one with `rollbook open RUNBOOK --env ENVIRONMENT --as PERSON`");
+    }
+    line(paint(DIM, as_of(&answer)));
+    Ok(Exit::Done)
+}
+
+/// `log`.
+pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
+    let mut query = vec![("after", args.after.to_string()), ("follow", args.follow.to_string())];
+    if let Some(aggregate) = args.aggregate {
+        query.push(("aggregate", aggregate));
+    }
+    let response = session.client.stream("/v1/log", &query).await?;
+    each_line(response, |text| {
+        if session.json {
+            line(text);
+        } else {
+            line(readable(text));
+        }
+    })
+    .await?;
+    Ok(Exit::Done)
+}
+
+/// One commit for people: sequence, time, who, aggregate, events.
+fn readable(text: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let commit = &value["commit"];
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let events: Vec<String> = commit["events"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|event| serde_json::from_value(event.clone()).ok())
+        .map(|event| print::event_name(&event))
+        .collect();
+    format!(
+        "{:>6}  {}  {:<14} {:<40} {}",
+        value["sequence"],
+        word(&commit["recordedAt"]),
+        word(&commit["actor"]["name"]),
+        format!("{} {}", word(&commit["aggregate"]), word(&commit["aggregateId"])),
+        events.join(", "),
+    )
+}
+
+/// Calls `each` for every line as it arrives.
+pub(crate) async fn each_line(
+    response: reqwest::Response,
+    mut each: impl FnMut(&str),
+) -> Result<(), Failure> {
+    let mut bytes = response.bytes_stream();
+    let mut rest = Vec::new();
+    while let Some(chunk) = bytes.next().await {
+        let chunk = chunk.map_err(|error| {
+            Failure::unavailable(format!("RB-CLI-20: the connection broke: {}", error.without_url()))
+        })?;
+        rest.extend_from_slice(&chunk);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let whole: Vec<u8> = rest.drain(..=end).collect();
+            each(String::from_utf8_lossy(&whole).trim_end());
+        }
+        if rest.len() > MAX_LINE_BYTES {
+            return Err(Failure::new(Exit::Integrity, "RB-CLI-21: a line of the answer is longer than 1 MiB"));
+        }
+    }
+    if !rest.is_empty() {
+        each(&String::from_utf8_lossy(&rest));
+    }
+    Ok(())
+}
+
+/// `show`.
+pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
+    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    if args.follow {
+        let path = format!("/v1/rollouts/{id}/steps/{}/output", args.what);
+        let response = session.client.stream(&path, &[]).await?;
+        each_line(response, |text| line(text)).await?;
+        return Ok(Exit::Done);
+    }
+    let status = session.status_of(&id).await?;
+    let phases = &status.view.data.phases;
+    if let Some(gate) = args.what.strip_prefix("gate/") {
+        return show_gate(session, phases, gate);
+    }
+    let Some(step) = phases.iter().flat_map(|phase| &phase.steps).find(|step| step.step == args.what)
+    else {
+        return Err(Failure::usage(format!("RB-CLI-22: {id} has no step `{}`; `rollbook status` lists them", args.what)));
+    };
+    if args.output {
+        for evidence in &step.evidence.0 {
+            let response = session.client.stream(&format!("/v1/evidence/{}", evidence.sha256), &[]).await?;
+            print::aside(paint(DIM, format!("--- {} ({} bytes)", evidence.name, evidence.size_bytes)));
+            each_line(response, |text| line(text)).await?;
+        }
+        return Ok(Exit::Done);
+    }
+    if session.json {
+        print::json(step)?;
+        return Ok(Exit::Done);
+    }
+    line(format!("{} {} ({}, phase {})", paint(BOLD, &step.step), step.title, step.kind, step.phase));
+    line(format!("status: {}, attempt {}", step.status, step.attempt));
+    for (name, value) in [("intent", &step.intent), ("rule", &step.rule), ("message", &step.message), ("worker", &step.worker)] {
+        if !value.is_empty() {
+            line(format!("{name}: {value}"));
+        }
+    }
+    if let Some(millis) = step.duration_ms {
+        line(format!("duration: {}", print::duration(millis)));
+    }
+    for item in &step.checklist.0 {
+        let answer = item.answer.map(|answer| answer.to_string()).unwrap_or_default();
+        line(format!("  [{answer}] {} {}", item.item, item.note));
+    }
+    for measured in &step.measurements.0 {
+        let value = measured.value.map_or_else(|| measured.text.clone(), |value| value.to_string());
+        let verdict = measured.verdict.map(|verdict| format!(" → {verdict}")).unwrap_or_default();
+        line(format!("  {} = {value} {} {}{verdict}", measured.metric, measured.unit, measured.rule));
+    }
+    for evidence in &step.evidence.0 {
+        line(format!("  evidence {} {} bytes sha256:{}", evidence.name, evidence.size_bytes, evidence.sha256));
+    }
+    line(paint(DIM, as_of(&status.view)));
+    Ok(Exit::Done)
+}
+
+fn show_gate(session: &Session, phases: &[PhaseDetail], gate: &str) -> Outcome {
+    let found = phases.iter().filter_map(|phase| phase.gate_detail.as_ref()).find(|detail| detail.gate.gate == gate);
+    let Some(detail) = found else {
+        return Err(Failure::usage(format!("RB-CLI-23: there is no gate `{gate}`; `rollbook status` lists them")));
+    };
+    if session.json {
+        print::json(detail)?;
+        return Ok(Exit::Done);
+    }
+    line(format!("{} {} {}", paint(BOLD, "gate"), paint(BOLD, gate), detail.gate.status));
+    for reason in &detail.gate.reasons.0 {
+        line(format!("  {reason}"));
+    }
+    for sign_off in &detail.sign_offs {
+        line(format!(
+            "  {} {} as {} ({}): {}{}",
+            sign_off.given_at.map(|at| at.to_string()).unwrap_or_default(),
+            sign_off.person,
+            sign_off.role,
+            sign_off.status,
+            sign_off.statement,
+            if sign_off.voided_cause.is_empty() { String::new() } else { format!(" [voided: {}]", sign_off.voided_cause) },
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// `replay`: rollouts, or one rollout's timeline, as of an earlier moment.
+pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
+    let at = [("at", args.at.clone())];
+    let rollouts: Answer<Vec<RolloutRow>> = session.client.get("/v1/rollouts", &at).await?;
+    let Some(given) = args.rollout.rollout.as_deref() else {
+        if session.json {
+            print::json(&rollouts)?;
+            return Ok(Exit::Done);
+        }
+        for rollout in &rollouts.data {
+            line(format!("{:<40} {:<12} {:<13} {}", rollout.rollout, rollout.environment, rollout.status, rollout.health));
+        }
+        line(paint(DIM, as_of(&rollouts)));
+        return Ok(Exit::Done);
+    };
+    let id = session.resolve(Some(given)).await?;
+    let timeline: Answer<Page<TimelineRow>> =
+        session.client.get(&format!("/v1/rollouts/{id}/timeline"), &at).await?;
+    if session.json {
+        let rollout = rollouts.data.iter().find(|rollout| rollout.rollout == id);
+        print::json(&serde_json::json!({ "as_of": timeline.as_of, "rollout": rollout, "timeline": timeline.data.rows }))?;
+        return Ok(Exit::Done);
+    }
+    if let Some(rollout) = rollouts.data.iter().find(|rollout| rollout.rollout == id) {
+        line(format!("{} {} {}", paint(BOLD, &id), rollout.status, rollout.health));
+    }
+    for row in &timeline.data.rows {
+        let at = row.recorded_at.map(|at| at.to_string()).unwrap_or_default();
+        line(format!("{:>6}.{}  {at}  {:<12} {}", row.sequence, row.idx, row.actor, row.sentence));
+    }
+    line(paint(DIM, as_of(&timeline)));
+    Ok(Exit::Done)
+}
+
+/// `snapshot list`.
+pub(crate) async fn snapshots(session: &Session, rollout: Option<&str>) -> Outcome {
+    let mut query = Vec::new();
+    if let Some(given) = rollout {
+        query.push(("rollout", session.resolve(Some(given)).await?));
+    }
+    let answer: Answer<Vec<SnapshotRow>> = session.client.get("/v1/snapshots", &query).await?;
+    if session.json {
+        print::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    for row in &answer.data {
+        line(format!("{:<12} {:<10} {:>9} deals {:>5} errors  {}  {}", row.snapshot, row.label, row.deals, row.errors, row.manifest.0.sha256, row.rollout));
+    }
+    line(paint(DIM, as_of(&answer)));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,26 @@
+//! One module a group of verbs. Each takes its arguments and returns how to exit.
+
+pub(crate) mod act;
+pub(crate) mod data;
+pub(crate) mod doctor;
+pub(crate) mod flag;
+pub(crate) mod look;
+pub(crate) mod open;
+pub(crate) mod process;
+pub(crate) mod report;
+pub(crate) mod runbook;
+pub(crate) mod status;
+
+use crate::client::Client;
+use crate::config::Config;
+
+/// What every command works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    /// The effective configuration.
+    pub(crate) config: Config,
+    /// Talks to the server.
+    pub(crate) client: Client,
+    /// JSON instead of text.
+    pub(crate) json: bool,
+}

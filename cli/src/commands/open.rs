@@ -1,0 +1,134 @@
+//! Opening rollouts, driving one for CI, revising its plan, and reading the plan in force.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rollbook_ledger::ids::{EnvironmentId, RolloutId, StepId};
+use rollbook_ledger::projection::words::StepStatus;
+use rollbook_ledger::rollout::Command;
+use rollbook_ledger::runbook::model::RollbackLevel;
+use rollbook_ledger::runbook::{Action, Plan};
+use rollbook_server::api::{CommandAnswer, OpenBody};
+
+use super::{Session, runbook, status};
+use crate::args::{OpenArgs, ReviseArgs, RunArgs};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print::{self, UndoItem};
+
+/// `open`.
+pub(crate) async fn open(session: &Session, args: &OpenArgs) -> Outcome {
+    let answer = open_rollout(session, args).await?;
+    print::command_answer(&answer, session.json)?;
+    if args.start {
+        session.act(Some(answer.rollout.as_str()), &Command::Start {}).await?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn open_rollout(session: &Session, args: &OpenArgs) -> Result<CommandAnswer, Failure> {
+    let actor = session.config.actor()?;
+    let environment = EnvironmentId::new(&*args.environment).map_err(Failure::usage)?;
+    let plan = runbook::read(&args.runbook.runbook, &args.runbook.params, Some(&args.environment))?;
+    let id = args.id.as_deref().map(RolloutId::new).transpose().map_err(Failure::usage)?;
+    let body = OpenBody {
+        id,
+        name: args.name.clone(),
+        plan: plan_json(&plan)?,
+        environment,
+        params: plan.params().clone(),
+    };
+    session.client.command("/v1/rollouts", actor, &body).await
+}
+
+fn plan_json(plan: &Plan) -> Result<serde_json::Value, Failure> {
+    serde_json::from_slice(plan.canonical_json())
+        .map_err(|error| Failure::usage(format!("RB-CLI-33: the plan does not read back: {error}")))
+}
+
+/// `run`: open, start, and wait for the end or the first person needed.
+pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
+    let opened = open_rollout(session, &args.open).await?;
+    let id = opened.rollout.to_string();
+    if !session.json {
+        print::command_answer(&opened, false)?;
+    }
+    let actor = session.config.actor()?;
+    let path = format!("/v1/rollouts/{id}/commands");
+    let _started: CommandAnswer = session.client.command(&path, actor, &Command::Start {}).await?;
+    let answer = status::wait(session, &id, Duration::from_secs(args.timeout)).await?;
+    status::show(&answer, session.json)?;
+    Ok(status::exit_of(&answer))
+}
+
+/// `revise`.
+pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
+    if let Some(revision) = args.accept {
+        return session.act(args.rollout.as_deref(), &Command::AcceptRevision { revision }).await;
+    }
+    let Some(file) = &args.runbook else {
+        return Err(Failure::usage("RB-CLI-34: name the changed runbook, or accept a revision with --accept"));
+    };
+    if args.reason.is_empty() {
+        return Err(Failure::usage("RB-CLI-35: say why the plan changes with --reason"));
+    }
+    let id = session.resolve(args.rollout.as_deref()).await?;
+    let environment = session.status_of(&id).await?.view.data.rollout.environment;
+    let plan = runbook::read(file, &args.params, Some(&environment))?;
+    let actor = session.config.actor()?;
+    let bytes = Bytes::copy_from_slice(plan.canonical_json());
+    let stored = session.client.put_evidence(actor, "plan", bytes.to_vec()).await?;
+    let command = Command::Revise { plan: stored, reason: args.reason.clone() };
+    session.act(Some(&id), &command).await
+}
+
+/// The plan in force of a rollout.
+pub(crate) async fn plan_of(session: &Session, id: &str) -> Result<Plan, Failure> {
+    let response = session.client.stream(&format!("/v1/rollouts/{id}/plan"), &[]).await?;
+    let bytes = response.bytes().await.map_err(|error| {
+        Failure::unavailable(format!("RB-CLI-36: the plan could not be read: {}", error.without_url()))
+    })?;
+    Plan::from_canonical(&bytes).map_err(|error| Failure::new(Exit::Integrity, error))
+}
+
+/// What a rollback of a level would undo, in order: the reverse of what was done.
+pub(crate) async fn rollback_list(
+    session: &Session,
+    id: &str,
+    level: RollbackLevel,
+    chosen: &[StepId],
+) -> Result<Vec<UndoItem>, Failure> {
+    let plan = plan_of(session, id).await?;
+    let answer = session.status_of(id).await?;
+    let mut done: Vec<_> = answer
+        .view
+        .data
+        .phases
+        .iter()
+        .flat_map(|phase| &phase.steps)
+        .filter(|step| step.effect && step.status != StepStatus::Undone)
+        .collect();
+    done.sort_by_key(|step| std::cmp::Reverse(step.finished_at));
+    let mut items = Vec::new();
+    for row in done {
+        let Ok(step_id) = StepId::new(row.step.clone()) else { continue };
+        let Some((_, step)) = plan.step(&step_id) else { continue };
+        let listed = match level {
+            RollbackLevel::Flags => matches!(step.action, Action::Flag(_)),
+            RollbackLevel::Migrations => matches!(step.action, Action::Sql(_)),
+            RollbackLevel::Partial => chosen.contains(&step_id),
+            RollbackLevel::Configuration => {
+                step.changes == Some(rollbook_ledger::runbook::step::Changes::Configuration)
+            }
+            RollbackLevel::Full => true,
+        };
+        if listed {
+            let how = match &step.action {
+                Action::Flag(flag) => format!("flag {} to its safe value", flag.key),
+                Action::Sql(_) => "revert script".to_owned(),
+                _ => "its undo".to_owned(),
+            };
+            items.push(UndoItem { step: row.step.clone(), title: row.title.clone(), how });
+        }
+    }
+    Ok(items)
+}

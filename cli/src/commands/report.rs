@@ -1,0 +1,59 @@
+//! `rollbook report`.
+
+use rollbook_ledger::projection::rows::TimelineRow;
+use rollbook_ledger::projection::views::{Answer, Page};
+
+use super::Session;
+use crate::args::{ReportArgs, ReportFormat};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print;
+use crate::report::{self, Material};
+
+/// Rows of the timeline asked for at once.
+const PAGE_ROWS: u32 = 1_000;
+/// Pages read at most: a timeline of half a million events is not a report.
+const MAX_PAGES: u32 = 500;
+
+/// `report`.
+pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
+    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    let status = session.status_of(&id).await?;
+    let material = Material { timeline: timeline(session, &id).await?, status };
+    let text = if session.json {
+        let value = serde_json::json!({ "rollout": material.status, "timeline": material.timeline });
+        serde_json::to_string_pretty(&value).map_err(|error| Failure::new(Exit::Integrity, error))?
+    } else {
+        match args.format {
+            ReportFormat::Markdown => report::markdown(&material),
+            ReportFormat::Html => report::html(&material),
+        }
+    };
+    match args.output {
+        Some(file) => {
+            std::fs::write(&file, text).map_err(|error| {
+                Failure::usage(format!("RB-CLI-50: {}: cannot be written: {error}", file.display()))
+            })?;
+            print::aside(format!("wrote {}", file.display()));
+        }
+        None => print::line(text.trim_end()),
+    }
+    Ok(Exit::Done)
+}
+
+async fn timeline(session: &Session, id: &str) -> Result<Vec<TimelineRow>, Failure> {
+    let path = format!("/v1/rollouts/{id}/timeline");
+    let mut rows = Vec::new();
+    let mut query = vec![("limit", PAGE_ROWS.to_string())];
+    for _ in 0..MAX_PAGES {
+        let answer: Answer<Page<TimelineRow>> = session.client.get(&path, &query).await?;
+        rows.extend(answer.data.rows);
+        let Some(next) = answer.data.next else { break };
+        query = vec![
+            ("limit", PAGE_ROWS.to_string()),
+            ("after_sequence", next.sequence.to_string()),
+            ("after_idx", next.idx.to_string()),
+            ("after_ordinal", next.ordinal.to_string()),
+        ];
+    }
+    Ok(rows)
+}

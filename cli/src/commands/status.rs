@@ -1,0 +1,230 @@
+//! `rollbook status`: what is going on, what is next, what is blocked, why, and who can move it.
+
+use std::time::{Duration, Instant};
+
+use anstyle::Style;
+use rollbook_ledger::projection::rows::StepRow;
+use rollbook_ledger::projection::words::{GateStatus, Health, Outcome as RolloutOutcome, StepStatus, Verdict};
+use rollbook_server::api::StatusAnswer;
+
+use super::Session;
+use crate::args::StatusArgs;
+use crate::exit::{Exit, Outcome};
+use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
+
+/// Between two looks of `--watch` and `--wait`.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// `status`.
+pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
+    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    if let Some(seconds) = args.wait {
+        let answer = wait(session, &id, Duration::from_secs(seconds)).await?;
+        show(&answer, session.json)?;
+        return Ok(exit_of(&answer));
+    }
+    if !args.watch {
+        let answer = session.status_of(&id).await?;
+        show(&answer, session.json)?;
+        return Ok(Exit::Done);
+    }
+    let mut shown = 0;
+    loop {
+        let answer = session.status_of(&id).await?;
+        if answer.view.data.rollout.updated_sequence != shown {
+            shown = answer.view.data.rollout.updated_sequence;
+            if !session.json {
+                line("");
+            }
+            show(&answer, session.json)?;
+        }
+        if is_over(&answer) {
+            return Ok(exit_of(&answer));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Looks until the rollout is over, a person is needed, or time is up.
+pub(crate) async fn wait(
+    session: &Session,
+    id: &str,
+    at_most: Duration,
+) -> Result<StatusAnswer, crate::exit::Failure> {
+    let deadline = Instant::now() + at_most;
+    loop {
+        let answer = session.status_of(id).await?;
+        if is_over(&answer) || needs_person(&answer) || Instant::now() >= deadline {
+            return Ok(answer);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn is_over(answer: &StatusAnswer) -> bool {
+    answer.view.data.rollout.closed_at.is_some()
+}
+
+/// Nothing runs, nothing will by itself, and somebody could unblock it.
+fn needs_person(answer: &StatusAnswer) -> bool {
+    let running = steps(answer).any(|step| step.status == StepStatus::Running);
+    let by_person = answer.blocked.iter().any(|blocked| blocked.until.is_none());
+    !running && answer.next.is_empty() && by_person
+}
+
+/// How a rollout that stands (or is over) makes the process exit.
+pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
+    let rollout = &answer.view.data.rollout;
+    if let Some(outcome) = rollout.outcome {
+        return match outcome {
+            RolloutOutcome::Succeeded => Exit::Done,
+            _ => Exit::Failed,
+        };
+    }
+    let worst = steps(answer)
+        .filter(|step| step.critical)
+        .filter_map(|step| step.verdict)
+        .find(|verdict| matches!(verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive));
+    match worst {
+        Some(Verdict::Inconclusive) => Exit::Inconclusive,
+        Some(_) => Exit::Failed,
+        None if answer.blocked.iter().any(|blocked| blocked.until.is_some()) && !needs_person(answer) => {
+            Exit::Blocked
+        }
+        None => Exit::Waiting,
+    }
+}
+
+fn steps(answer: &StatusAnswer) -> impl Iterator<Item = &StepRow> {
+    answer.view.data.phases.iter().flat_map(|phase| &phase.steps)
+}
+
+/// Prints a rollout.
+pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::exit::Failure> {
+    if as_json {
+        return print::json(answer);
+    }
+    let detail = &answer.view.data;
+    let rollout = &detail.rollout;
+    let score = rollout.health_score.map(|score| format!(" {score}")).unwrap_or_default();
+    line(format!(
+        "{} · {} {} · {} · {} · {}{score}",
+        paint(BOLD, &rollout.rollout),
+        rollout.runbook,
+        rollout.runbook_version,
+        rollout.environment,
+        paint(BOLD, rollout.status),
+        paint(health_style(rollout.health), rollout.health),
+    ));
+    for deduction in &detail.health_detail.deductions.0 {
+        line(format!("  −{} {}: {}", deduction.points, deduction.reason, deduction.message));
+    }
+    for phase in &detail.phases {
+        line(format!("\n{} {}", paint(BOLD, &phase.phase.phase), paint(BOLD, &phase.phase.title)));
+        for step in &phase.steps {
+            line(step_line(step));
+        }
+        if let Some(gate) = &phase.gate_detail {
+            let style = match gate.gate.status {
+                GateStatus::Passed => GREEN,
+                GateStatus::Blocked => RED,
+                _ => YELLOW,
+            };
+            let signed: Vec<String> = gate
+                .sign_offs
+                .iter()
+                .map(|sign_off| format!("{} as {} ({})", sign_off.person, sign_off.role, sign_off.status))
+                .collect();
+            line(format!("  ◆ gate {} {} {}", gate.gate.gate, paint(style, gate.gate.status), paint(DIM, signed.join(", "))));
+        }
+    }
+    for alert in detail.alerts.iter().filter(|alert| alert.resolved_at.is_none()) {
+        line(paint(RED, format!("\nalert {} ({}): {}", alert.alert, alert.severity, alert.raised.0.rule)));
+    }
+    if let Some(advice) = detail.advice.last() {
+        line(format!("\nadvice: {} because {} ({})", paint(BOLD, &advice.advice), advice.rule, advice.inputs.0.join(", ")));
+    }
+    if !answer.blocked.is_empty() {
+        line(paint(BOLD, "\nwhy it stands still"));
+    }
+    for blocked in &answer.blocked {
+        line(format!("  {}: {}", paint(YELLOW, &blocked.what), blocked.why));
+        if !blocked.who.is_empty() {
+            line(format!("      who: {}", blocked.who.join(", ")));
+        }
+        if let Some(until) = blocked.until {
+            line(format!("      until: {until}"));
+        }
+        if let Some(how) = &blocked.how {
+            line(format!("      how: {how}"));
+        }
+    }
+    line(paint(DIM, as_of(&answer.view)));
+    Ok(())
+}
+
+/// The line that says how fresh an answer is.
+pub(crate) fn as_of<T>(answer: &rollbook_ledger::projection::views::Answer<T>) -> String {
+    let at = answer.as_of.recorded_at.map(|at| format!(" ({at})")).unwrap_or_default();
+    match answer.lag {
+        Some(0) | None => format!("as of sequence {}{at}", answer.as_of.sequence),
+        Some(lag) => format!("as of sequence {}{at}, {lag} commits behind", answer.as_of.sequence),
+    }
+}
+
+fn step_line(step: &StepRow) -> String {
+    let (mark, style) = mark(step);
+    let time = step.duration_ms.map(print::duration).unwrap_or_default();
+    let mut text = format!(
+        "  {} {:<5} {:<52} {:<9} {} {}",
+        paint(style, mark),
+        step.step,
+        clip(&step.title, 52),
+        step.kind,
+        paint(style, word(step)),
+        paint(DIM, time),
+    );
+    let bad = matches!(step.verdict, Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive));
+    if (bad || step.status == StepStatus::Interrupted) && !step.message.is_empty() {
+        text.push_str(&format!("\n          {}", paint(style, &step.message)));
+    }
+    text
+}
+
+fn mark(step: &StepRow) -> (&'static str, Style) {
+    match (step.status, step.verdict) {
+        (StepStatus::Running | StepStatus::Undoing, _) => ("▶", YELLOW),
+        (StepStatus::Finished, Some(Verdict::Pass)) => ("✔", GREEN),
+        (StepStatus::Finished, Some(Verdict::Inconclusive)) => ("?", YELLOW),
+        (StepStatus::Finished, _) | (StepStatus::Interrupted | StepStatus::UndoFailed, _) => ("✘", RED),
+        (StepStatus::Skipped | StepStatus::NotApplicable | StepStatus::Undone, _) => ("−", DIM),
+        (StepStatus::InReview, _) => ("?", YELLOW),
+        (StepStatus::Pending, _) => ("·", DIM),
+    }
+}
+
+/// What a step came to: its verdict once finished, else its status.
+fn word(step: &StepRow) -> String {
+    match (step.status, step.verdict) {
+        (StepStatus::Finished, Some(verdict)) => verdict.to_string(),
+        (status, _) => status.to_string(),
+    }
+}
+
+fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(width.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
+
+fn health_style(health: Health) -> Style {
+    match health {
+        Health::Healthy => GREEN,
+        Health::NeedsAttention => YELLOW,
+        Health::Critical => RED,
+        Health::NoData => DIM,
+    }
+}

@@ -1,0 +1,86 @@
+//! Exit codes: documented API (`docs/errors.md`), chosen in one place.
+
+use std::process::ExitCode;
+
+use rollbook_server::api::ErrorClass;
+
+/// What the process says when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: failed by a rule: a regression, a check, a refused command.
+    Failed,
+    /// 2: wrong usage or an invalid file.
+    Usage,
+    /// 3: inconclusive, no data.
+    Inconclusive,
+    /// 4: waiting for a person.
+    Waiting,
+    /// 5: blocked by a window or a policy.
+    Blocked,
+    /// 6: stored history or evidence is damaged.
+    Integrity,
+    /// 7: something needed is unavailable.
+    Unavailable,
+}
+
+impl Exit {
+    /// The number.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Inconclusive => 3,
+            Self::Waiting => 4,
+            Self::Blocked => 5,
+            Self::Integrity => 6,
+            Self::Unavailable => 7,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// An error on its way to the terminal: a message that starts with its code, and how to exit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// How to exit.
+    pub(crate) exit: Exit,
+    /// What was wrong, where, and what to do.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn unavailable(message: impl std::fmt::Display) -> Self {
+        Self::new(Exit::Unavailable, message)
+    }
+}
+
+impl From<ErrorClass> for Exit {
+    fn from(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Usage => Self::Usage,
+            ErrorClass::Refused => Self::Failed,
+            ErrorClass::Policy => Self::Blocked,
+            ErrorClass::Integrity => Self::Integrity,
+            ErrorClass::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+/// What a command returns.
+pub(crate) type Outcome = Result<Exit, Failure>;

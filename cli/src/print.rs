@@ -1,0 +1,141 @@
+//! What goes to the terminal. Text goes through `anstream`, which drops colours when standard
+//! output is no terminal or NO_COLOR is set.
+
+use anstyle::{AnsiColor, Style};
+use rollbook_proto::v1;
+use rollbook_server::api::CommandAnswer;
+use serde::Serialize;
+
+use crate::exit::{Exit, Failure};
+
+/// Good news.
+pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
+/// Look here.
+pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
+/// Bad news.
+pub(crate) const RED: Style = AnsiColor::Red.on_default();
+/// Beside the point.
+pub(crate) const DIM: Style = Style::new().dimmed();
+/// Headings.
+pub(crate) const BOLD: Style = Style::new().bold();
+
+/// A text in a style.
+pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A line of text to standard output. A reader that has gone away is not an error.
+pub(crate) fn line(text: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+/// A line beside the result: progress, hints.
+pub(crate) fn aside(text: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// A value as pretty JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(Exit::Integrity, format!("RB-CLI-8: cannot print: {error}")))?;
+    line(text);
+    Ok(())
+}
+
+/// The name of an event as it stands on the ledger: `step_started`.
+pub(crate) fn event_name(event: &v1::Event) -> String {
+    // proto3 JSON has exactly one key: the kind in camel case.
+    let value = serde_json::to_value(event).unwrap_or_default();
+    let name = value.as_object().and_then(|fields| fields.keys().next().cloned());
+    name.map_or_else(|| "unknown".to_owned(), |name| snake(&name))
+}
+
+fn snake(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// What a command led to.
+pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return json(answer);
+    }
+    if answer.events.is_empty() {
+        line(format!("{} nothing to do; as of sequence {}", answer.rollout, answer.sequence));
+    } else {
+        let events: Vec<String> = answer.events.iter().map(event_name).collect();
+        line(format!("{} recorded {} at sequence {}", answer.rollout, events.join(", "), answer.sequence));
+    }
+    Ok(())
+}
+
+/// The steps a rollback would undo, in order.
+pub(crate) fn undo_list(steps: &[UndoItem], as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return json(&steps);
+    }
+    if steps.is_empty() {
+        line("nothing to undo at this level");
+    }
+    for (index, item) in steps.iter().enumerate() {
+        line(format!("{:>3}. undo {} {} ({})", index + 1, item.step, item.title, item.how));
+    }
+    Ok(())
+}
+
+/// One step that a rollback would undo.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct UndoItem {
+    /// Step id.
+    pub(crate) step: String,
+    /// Its title.
+    pub(crate) title: String,
+    /// What undoing means.
+    pub(crate) how: String,
+}
+
+/// A duration for people.
+pub(crate) fn duration(millis: u64) -> String {
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        60_000..3_600_000 => format!("{} m {:02} s", millis / 60_000, millis % 60_000 / 1_000),
+        _ => format!("{} h {:02} m", millis / 3_600_000, millis % 3_600_000 / 60_000),
+    }
+}
+
+/// Cents as dollars with thousands separated.
+pub(crate) fn dollars(cents: i64) -> String {
+    let whole = cents.unsigned_abs() / 100;
+    let digits = whole.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    format!("{}${out}.{:02}", if cents < 0 { "-" } else { "" }, cents.unsigned_abs() % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(dollars(123_456_789), "$1,234,567.89");
+        assert_eq!(dollars(-5), "-$0.05");
+        assert_eq!(duration(61_000), "1 m 01 s");
+        assert_eq!(duration(1_250), "1.2 s");
+        assert_eq!(snake("stepStarted"), "step_started");
+    }
+}

@@ -1,0 +1,19 @@
+//! The post-rollout report: rendered from the views, nothing else.
+
+mod html;
+mod markdown;
+
+pub(crate) use html::html;
+pub(crate) use markdown::markdown;
+
+use rollbook_ledger::projection::rows::TimelineRow;
+use rollbook_server::api::StatusAnswer;
+
+/// What a report is made from.
+#[derive(Debug)]
+pub(crate) struct Material {
+    /// The rollout with everything that belongs to it.
+    pub(crate) status: StatusAnswer,
+    /// Its whole timeline.
+    pub(crate) timeline: Vec<TimelineRow>,
+}

@@ -1,0 +1,442 @@
+//! One readable sentence for each event.
+
+use rollbook_proto::v1::event::Kind;
+
+use crate::projection::row::clean;
+use crate::projection::words::{FlagSetting, Measured, Outcome, RollbackLevel, Verdict};
+
+/// The longest sentence, in characters; the event itself has all of it.
+const MAX_SENTENCE_CHARS: usize = 400;
+
+/// How the timeline shows an event.
+pub(super) struct Described {
+    /// The event's type, as named in the wire format.
+    pub(super) event: &'static str,
+    /// The step, gate or other part it concerns.
+    pub(super) subject: String,
+    /// The sentence.
+    pub(super) sentence: String,
+}
+
+fn verdict(number: i32) -> &'static str {
+    Verdict::from_wire(number).map_or("no verdict", Verdict::as_str)
+}
+
+/// ": text", or nothing for an empty text.
+fn tail(text: &str) -> String {
+    if text.trim().is_empty() {
+        String::new()
+    } else {
+        format!(": {}", text.trim())
+    }
+}
+
+fn setting(setting: Option<&rollbook_proto::v1::FlagSetting>) -> String {
+    FlagSetting::from_wire(setting).map_or_else(|| "?".to_owned(), |setting| setting.to_string())
+}
+
+/// A measured value as people read it: `error_rate 7.2 % (value > 5: fail)`.
+pub(in crate::projection) fn figure(measured: &Measured) -> String {
+    let value = match (measured.value, measured.text.is_empty()) {
+        (Some(value), _) if measured.unit.is_empty() => value.to_string(),
+        (Some(value), _) => format!("{value} {}", measured.unit),
+        (None, false) => measured.text.clone(),
+        (None, true) => "no data".to_owned(),
+    };
+    let judged = match (measured.rule.is_empty(), measured.verdict) {
+        (false, Some(verdict)) => format!(" ({}: {verdict})", measured.rule),
+        (false, None) => format!(" ({})", measured.rule),
+        (true, Some(verdict)) => format!(" ({verdict})"),
+        (true, None) => String::new(),
+    };
+    format!("{} {value}{judged}", measured.metric)
+}
+
+fn wire_figure(measurement: Option<&rollbook_proto::v1::Measurement>) -> String {
+    measurement.map_or_else(
+        || "no data".to_owned(),
+        |measurement| figure(&Measured::from_wire(measurement)),
+    )
+}
+
+fn clip(text: &str) -> String {
+    let text = clean(text);
+    match text.char_indices().nth(MAX_SENTENCE_CHARS) {
+        None => text,
+        Some((end, _)) => {
+            let mut clipped: String = text.get(..end).unwrap_or_default().to_owned();
+            clipped.push('…');
+            clipped
+        }
+    }
+}
+
+/// Describes an event of `aggregate` caused by `actor`.
+pub(super) fn describe(kind: Option<&Kind>, actor: &str, aggregate: &str) -> Described {
+    let (event, subject, sentence) = words(kind, actor, aggregate);
+    Described {
+        event,
+        subject: clip(subject),
+        sentence: clip(&sentence),
+    }
+}
+
+fn words<'e>(
+    kind: Option<&'e Kind>,
+    actor: &str,
+    aggregate: &str,
+) -> (&'static str, &'e str, String) {
+    let Some(kind) = kind else {
+        return (
+            "unknown",
+            "",
+            "An event of a type unknown to this version".to_owned(),
+        );
+    };
+    match kind {
+        Kind::RolloutOpened(e) => (
+            "rollout_opened",
+            "",
+            format!(
+                "{actor} opened rollout {} of runbook {} {} in {}",
+                e.name, e.runbook, e.runbook_version, e.environment
+            ),
+        ),
+        Kind::RolloutStarted(_) => (
+            "rollout_started",
+            "",
+            format!("{actor} started the rollout"),
+        ),
+        Kind::RolloutPaused(e) => (
+            "rollout_paused",
+            "",
+            format!("{actor} paused the rollout{}", tail(&e.reason)),
+        ),
+        Kind::RolloutResumed(e) => (
+            "rollout_resumed",
+            "",
+            format!("{actor} resumed the rollout{}", tail(&e.reason)),
+        ),
+        Kind::RolloutAborted(e) => (
+            "rollout_aborted",
+            "",
+            format!("{actor} aborted the rollout{}", tail(&e.reason)),
+        ),
+        Kind::RolloutClosed(e) => (
+            "rollout_closed",
+            "",
+            format!(
+                "The rollout was closed as {}{}",
+                Outcome::from_wire(e.outcome).map_or("?", Outcome::as_str),
+                tail(&e.summary)
+            ),
+        ),
+        Kind::StepStarted(e) => (
+            "step_started",
+            &e.step_id,
+            format!(
+                "Step {} started, attempt {} by {}{}",
+                e.step_id,
+                e.attempt,
+                e.worker,
+                tail(&e.intent)
+            ),
+        ),
+        Kind::StepMeasured(e) => (
+            "step_measured",
+            &e.step_id,
+            format!(
+                "Step {} measured {}",
+                e.step_id,
+                wire_figure(e.measurement.as_ref())
+            ),
+        ),
+        Kind::StepFinished(e) => (
+            "step_finished",
+            &e.step_id,
+            format!(
+                "Step {} finished, attempt {}: {}{}{}",
+                e.step_id,
+                e.attempt,
+                verdict(e.verdict),
+                if e.by_verification {
+                    " (by verification, the action was not repeated)"
+                } else {
+                    ""
+                },
+                tail(&e.message)
+            ),
+        ),
+        Kind::StepInterrupted(e) => (
+            "step_interrupted",
+            &e.step_id,
+            format!(
+                "Step {} was interrupted in attempt {}, what it did is not known{}",
+                e.step_id,
+                e.attempt,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::StepRetried(e) => (
+            "step_retried",
+            &e.step_id,
+            format!("Step {} will be tried again{}", e.step_id, tail(&e.reason)),
+        ),
+        Kind::StepSkipped(e) => (
+            "step_skipped",
+            &e.step_id,
+            format!("{actor} skipped step {}{}", e.step_id, tail(&e.reason)),
+        ),
+        Kind::NotApplicableProposed(e) => (
+            "not_applicable_proposed",
+            &e.step_id,
+            format!(
+                "{actor} proposed step {} as not applicable{}",
+                e.step_id,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::NotApplicableReviewed(e) => (
+            "not_applicable_reviewed",
+            &e.step_id,
+            format!(
+                "{actor} {} that step {} is not applicable{}",
+                if e.accepted {
+                    "agreed"
+                } else {
+                    "did not agree"
+                },
+                e.step_id,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::UndoStarted(e) => (
+            "undo_started",
+            &e.step_id,
+            format!(
+                "Undo of step {} started by {}{}",
+                e.step_id,
+                e.worker,
+                tail(&e.intent)
+            ),
+        ),
+        Kind::UndoFinished(e) => (
+            "undo_finished",
+            &e.step_id,
+            format!(
+                "Undo of step {} finished: {}{}",
+                e.step_id,
+                verdict(e.verdict),
+                tail(&e.message)
+            ),
+        ),
+        Kind::SignOffGiven(e) => (
+            "sign_off_given",
+            &e.gate_id,
+            format!(
+                "{actor} signed off gate {} as {}{}",
+                e.gate_id,
+                e.role,
+                tail(&e.statement)
+            ),
+        ),
+        Kind::SignOffRefused(e) => (
+            "sign_off_refused",
+            &e.gate_id,
+            format!(
+                "{actor} refused to sign off gate {} as {}{}",
+                e.gate_id,
+                e.role,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::SignOffVoided(e) => (
+            "sign_off_voided",
+            &e.gate_id,
+            format!(
+                "The sign-off of gate {} by {} as {} no longer counts{}",
+                e.gate_id,
+                e.person,
+                e.role,
+                tail(&e.cause)
+            ),
+        ),
+        Kind::GatePassed(e) => (
+            "gate_passed",
+            &e.gate_id,
+            format!("Gate {} passed{}", e.gate_id, tail(&e.reasons.join("; "))),
+        ),
+        Kind::GateBlocked(e) => (
+            "gate_blocked",
+            &e.gate_id,
+            format!(
+                "Gate {} is blocked{}",
+                e.gate_id,
+                tail(&e.reasons.join("; "))
+            ),
+        ),
+        Kind::PlanRevised(e) => (
+            "plan_revised",
+            "",
+            format!(
+                "{actor} proposed revision {} of the plan{}",
+                e.revision,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::PlanRevisionAccepted(e) => (
+            "plan_revision_accepted",
+            "",
+            format!("{actor} accepted revision {} of the plan", e.revision),
+        ),
+        Kind::RollbackPointRecorded(e) => (
+            "rollback_point_recorded",
+            &e.point_id,
+            format!(
+                "Rollback point {} recorded before phase {}{}",
+                e.point_id,
+                e.phase_id,
+                tail(&e.description)
+            ),
+        ),
+        Kind::RollbackStarted(e) => (
+            "rollback_started",
+            &e.rollback_id,
+            format!(
+                "{actor} started rollback {} ({}), {} steps to undo{}",
+                e.rollback_id,
+                RollbackLevel::from_wire(e.level).map_or("?", RollbackLevel::as_str),
+                e.undo_steps.len(),
+                tail(&e.reason)
+            ),
+        ),
+        Kind::RollbackFinished(e) => (
+            "rollback_finished",
+            &e.rollback_id,
+            format!(
+                "Rollback {} finished: {}{}",
+                e.rollback_id,
+                verdict(e.verdict),
+                tail(&e.summary)
+            ),
+        ),
+        Kind::AdviceGiven(e) => (
+            "advice_given",
+            &e.rule,
+            format!(
+                "Rule {} advises {}{}{}",
+                e.rule,
+                e.advice,
+                if e.automatic {
+                    ", carried out automatically"
+                } else {
+                    ""
+                },
+                tail(&e.inputs.join(", "))
+            ),
+        ),
+        Kind::AlertRaised(e) => (
+            "alert_raised",
+            &e.alert_id,
+            format!(
+                "Alert {} ({}) raised{}",
+                e.alert_id,
+                e.severity,
+                tail(&wire_figure(e.measurement.as_ref()))
+            ),
+        ),
+        Kind::AlertResolved(e) => (
+            "alert_resolved",
+            &e.alert_id,
+            format!(
+                "Alert {} resolved{}",
+                e.alert_id,
+                tail(&wire_figure(e.measurement.as_ref()))
+            ),
+        ),
+        Kind::NoticeSent(e) => (
+            "notice_sent",
+            &e.notice_id,
+            format!(
+                "Notice {} through {}: {}{}",
+                e.notice_id,
+                e.channel,
+                verdict(e.verdict),
+                tail(&e.message)
+            ),
+        ),
+        Kind::SnapshotTaken(e) => (
+            "snapshot_taken",
+            &e.step_id,
+            format!(
+                "Snapshot {} ({}) taken of {} deals, {} errors",
+                e.snapshot, e.label, e.deals, e.errors
+            ),
+        ),
+        Kind::ComparisonMade(e) => (
+            "comparison_made",
+            &e.step_id,
+            format!(
+                "Comparison of {}: {} figures, {} regressions, {} warnings, {} expected, {} ignored, {} deals missing, {} added",
+                e.snapshot,
+                e.compared,
+                e.regressions,
+                e.warnings,
+                e.expected,
+                e.ignored,
+                e.missing,
+                e.added
+            ),
+        ),
+        Kind::AuditTaken(e) => (
+            "audit_taken",
+            &e.step_id,
+            format!(
+                "Audit: {}.{} % of {} active deals have a valid type ({}); {} without, {} invalid",
+                e.health_permille / 10,
+                e.health_permille % 10,
+                e.active,
+                e.health,
+                e.null_count,
+                e.invalid_count
+            ),
+        ),
+        Kind::SuccessMetricRecorded(e) => (
+            "success_metric_recorded",
+            &e.metric,
+            format!(
+                "Success metric {}: target {}, actual {}, {}",
+                e.metric,
+                e.target,
+                e.actual,
+                verdict(e.status)
+            ),
+        ),
+        Kind::FlagDefined(e) => (
+            "flag_defined",
+            &e.key,
+            format!(
+                "{actor} defined flag {} in {} as {}, safe value {}",
+                e.key,
+                e.environment,
+                setting(e.initial.as_ref()),
+                setting(e.safe.as_ref())
+            ),
+        ),
+        Kind::FlagChanged(e) => (
+            "flag_changed",
+            &e.step_id,
+            format!(
+                "{actor} changed {aggregate} from {} to {}{}",
+                setting(e.from.as_ref()),
+                setting(e.to.as_ref()),
+                tail(&e.reason)
+            ),
+        ),
+        Kind::FlagArchived(e) => (
+            "flag_archived",
+            "",
+            format!("{actor} archived {aggregate}{}", tail(&e.reason)),
+        ),
+    }
+}

@@ -1,0 +1,253 @@
+//! The views in PostgreSQL: shared by any number of servers.
+//!
+//! They live in a schema of their own, so that they can share a database with anything. Two
+//! projectors on one store are harmless: each batch locks the position row, and what the other
+//! has applied is passed over.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{Arguments, AssertSqlSafe, Connection, Postgres, Row, Transaction};
+
+use super::row::{Kind, Value};
+use super::sql::{Database, SqlViews, Tx};
+use super::store::{ViewError, ViewStore};
+
+/// The schema used when none is named.
+pub const DEFAULT_SCHEMA: &str = "rollbook";
+/// How long a query waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The connections one process holds at most.
+const MAX_CONNECTIONS: u32 = 5;
+/// Prepared statements kept by a connection.
+const STATEMENT_CACHE: usize = 400;
+
+#[derive(Debug)]
+struct PostgresDatabase {
+    pool: PgPool,
+}
+
+/// Opens the views in `schema` of the database at `url`; the schema is created when it does not
+/// exist. Views of another version are emptied. `schema` has letters, digits and `_` only.
+pub async fn open(url: &str, schema: &str) -> Result<Arc<dyn ViewStore>, ViewError> {
+    let refused = |location: &str, reason: &str| ViewError::Location {
+        location: location.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let is_name = !schema.is_empty()
+        && schema.len() <= 63
+        && schema
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !is_name {
+        return Err(refused(
+            schema,
+            "a schema has 1 to 63 lower-case letters, digits and _",
+        ));
+    }
+    // The parser's own message may repeat the URL, and with it the password.
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| refused("the database URL", "it is not a postgres:// URL"))?
+        .application_name("rollbook-views")
+        .statement_cache_capacity(STATEMENT_CACHE);
+    let mut connection = sqlx::PgConnection::connect_with(&options)
+        .await
+        .map_err(failed("connect"))?;
+    // Two processes that create the schema at once: one of them finds it there.
+    let create = format!(
+        "SELECT pg_advisory_lock({SCHEMA_LOCK}); CREATE SCHEMA IF NOT EXISTS \"{schema}\"; \
+         SELECT pg_advisory_unlock({SCHEMA_LOCK})"
+    );
+    sqlx::raw_sql(AssertSqlSafe(create))
+        .execute(&mut connection)
+        .await
+        .map_err(failed("create the schema"))?;
+    connection.close().await.map_err(failed("connect"))?;
+    let pool = PgPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.options([("search_path", schema)]))
+        .await
+        .map_err(failed("connect"))?;
+    Ok(Arc::new(SqlViews::open(PostgresDatabase { pool }).await?))
+}
+
+/// Key of the advisory lock around schema changes: the bytes of "RBVIEWS1".
+const SCHEMA_LOCK: i64 = 0x5242_5649_4557_5331;
+
+/// Classifies a failure: what a later try may get past is `Unavailable`.
+fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
+    move |error| {
+        let reason = error.to_string();
+        let is_retryable = match &error {
+            // By class of SQLSTATE: 08 connection, 40 rollback by conflict, 53 resources,
+            // 55 lock, 57 intervention (shutdown, starting up).
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                ["08", "40", "53", "55", "57"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+            }),
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            _ => false,
+        };
+        if is_retryable {
+            ViewError::Unavailable { reason }
+        } else {
+            ViewError::Database { action, reason }
+        }
+    }
+}
+
+#[async_trait]
+impl Database for PostgresDatabase {
+    type Tx = PostgresTx;
+    const LOCK_POSITION: &'static str =
+        "SELECT sequence, recorded_at FROM view_position WHERE id = 1 FOR UPDATE";
+    // The number is SCHEMA_LOCK.
+    const LOCK_SCHEMA: Option<&'static str> =
+        Some("SELECT pg_advisory_xact_lock(x'5242564945575331'::bigint)");
+    const HAS_TABLES: &'static str = "SELECT count(*) FROM pg_catalog.pg_tables \
+         WHERE schemaname = current_schema() AND tablename = 'view_position'";
+    const DEPLOY: &'static str =
+        include_str!("../../../migrations/ledger/postgres/001_views.deploy.sql");
+    const VERIFY: &'static str =
+        include_str!("../../../migrations/ledger/postgres/001_views.verify.sql");
+    const REVERT: &'static str =
+        include_str!("../../../migrations/ledger/postgres/001_views.revert.sql");
+    const MAX_STATEMENT_ROWS: usize = 512;
+
+    async fn read(&self) -> Result<PostgresTx, ViewError> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let tx = self.pool.begin_with(begin).await.map_err(failed("begin"))?;
+        Ok(PostgresTx(tx))
+    }
+
+    async fn write(&self) -> Result<PostgresTx, ViewError> {
+        // READ COMMITTED: after the lock on the position row, what the other writer committed
+        // must be visible.
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+        let tx = self.pool.begin_with(begin).await.map_err(failed("begin"))?;
+        Ok(PostgresTx(tx))
+    }
+}
+
+struct PostgresTx(Transaction<'static, Postgres>);
+
+/// `?` to `$1`, `$2` …; no text of this crate has a question mark elsewhere.
+fn numbered(sql: &str) -> String {
+    let mut numbered = String::with_capacity(sql.len().saturating_mul(2));
+    let mut number = 0_u32;
+    for part in sql.split_inclusive('?') {
+        match part.strip_suffix('?') {
+            Some(before) => {
+                number += 1;
+                numbered.push_str(before);
+                numbered.push('$');
+                numbered.push_str(&number.to_string());
+            }
+            None => numbered.push_str(part),
+        }
+    }
+    numbered
+}
+
+/// Binds values; `kinds` repeats for each row and gives a NULL its type.
+fn arguments(args: Vec<Value>, kinds: &[Kind]) -> Result<PgArguments, ViewError> {
+    let mut bound = PgArguments::default();
+    bound.reserve(args.len(), 0);
+    let mut kinds = kinds.iter().cycle();
+    for arg in args {
+        let kind = kinds.next().copied();
+        let added = match (arg, kind) {
+            (Value::Null, Some(Kind::Bool)) => bound.add(None::<bool>),
+            (Value::Null, Some(Kind::Int)) => bound.add(None::<i64>),
+            (Value::Null, Some(Kind::Real)) => bound.add(None::<f64>),
+            (Value::Null, Some(Kind::Text) | None) => bound.add(None::<String>),
+            (Value::Bool(value), _) => bound.add(value),
+            (Value::Int(value), _) => bound.add(value),
+            (Value::Real(value), _) => bound.add(value),
+            (Value::Text(value), _) => bound.add(value),
+        };
+        added.map_err(|error| ViewError::Database {
+            action: "bind a value",
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(bound)
+}
+
+fn decode(row: &PgRow, columns: &[Kind]) -> Result<Vec<Value>, sqlx::Error> {
+    columns
+        .iter()
+        .enumerate()
+        .map(|(place, kind)| {
+            let value = match kind {
+                Kind::Bool => row.try_get::<Option<bool>, _>(place)?.map(Value::Bool),
+                Kind::Int => row.try_get::<Option<i64>, _>(place)?.map(Value::Int),
+                Kind::Real => row.try_get::<Option<f64>, _>(place)?.map(Value::Real),
+                Kind::Text => row.try_get::<Option<String>, _>(place)?.map(Value::Text),
+            };
+            Ok(value.unwrap_or(Value::Null))
+        })
+        .collect()
+}
+
+#[async_trait]
+impl Tx for PostgresTx {
+    async fn script(&mut self, sql: &'static str) -> Result<(), ViewError> {
+        sqlx::raw_sql(sql)
+            .execute(&mut *self.0)
+            .await
+            .map_err(failed("run a script"))?;
+        Ok(())
+    }
+
+    async fn execute(
+        &mut self,
+        sql: Arc<str>,
+        args: Vec<Value>,
+        kinds: &[Kind],
+    ) -> Result<(), ViewError> {
+        // Every text is built from constants of this crate; values are bound.
+        sqlx::query_with(AssertSqlSafe(numbered(&sql)), arguments(args, kinds)?)
+            .execute(&mut *self.0)
+            .await
+            .map_err(failed("write"))?;
+        Ok(())
+    }
+
+    async fn fetch(
+        &mut self,
+        sql: String,
+        args: Vec<Value>,
+        columns: &[Kind],
+    ) -> Result<Vec<Vec<Value>>, ViewError> {
+        sqlx::query_with(AssertSqlSafe(numbered(&sql)), arguments(args, &[])?)
+            .fetch_all(&mut *self.0)
+            .await
+            .and_then(|rows| rows.iter().map(|row| decode(row, columns)).collect())
+            .map_err(failed("read"))
+    }
+
+    async fn commit(self) -> Result<(), ViewError> {
+        self.0.commit().await.map_err(failed("commit"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_numbered() {
+        assert_eq!(
+            numbered("a = ? AND b IN (?, ?) x"),
+            "a = $1 AND b IN ($2, $3) x"
+        );
+        assert_eq!(numbered("none"), "none");
+        assert_eq!(SCHEMA_LOCK.to_be_bytes(), *b"RBVIEWS1");
+    }
+}

@@ -1,0 +1,300 @@
+//! Follows the journal into a store, in bounded batches, and lets callers wait for a sequence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use prost::Message;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::store::{ViewError, ViewStore};
+use super::views::AsOf;
+use crate::journal::{Journal, JournalError, ReadFrom, StoredCommit};
+
+/// The most commits of one batch.
+pub const MAX_BATCH_COMMITS: usize = 1_000;
+/// The most encoded bytes of one batch, its last commit apart.
+pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How long a batch waits for more while the store is behind. Live commits never wait.
+const LINGER: Duration = Duration::from_millis(20);
+/// The first and the longest pause before a failed connection is tried again.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How often [`Projector::catch_up`] starts again after a retryable failure.
+const MAX_CATCH_UP_RETRIES: u32 = 5;
+
+/// Why the projector stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectorError {
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The store failed.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The store has applied more than the journal holds: it belongs to another journal, or the
+    /// journal has lost history.
+    #[error(
+        "RB-PROJECTOR-1: the views stand at sequence {position}, the journal ends at {last}; they belong to another ledger or the ledger has lost history: verify the ledger, then rebuild the views"
+    )]
+    Ahead {
+        /// What is applied.
+        position: u64,
+        /// Where the journal ends.
+        last: u64,
+    },
+    /// The journal stopped delivering. Retryable.
+    #[error(
+        "RB-PROJECTOR-2: the journal stopped delivering after sequence {after}; following again"
+    )]
+    Ended {
+        /// The last applied sequence.
+        after: u64,
+    },
+}
+
+impl ProjectorError {
+    /// Whether following again from the store's position may succeed without any change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Journal(error) => error.is_retryable(),
+            Self::View(ViewError::Gap { .. }) => true,
+            Self::View(error) => error.is_retryable(),
+            Self::Ahead { .. } => false,
+            Self::Ended { .. } => true,
+        }
+    }
+}
+
+/// The views did not reach a sequence in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "RB-PROJECTOR-3: the views have not reached sequence {sequence} in time, they stand at {applied}; ask again or look at the projector's log"
+)]
+pub struct WaitError {
+    /// What was waited for.
+    pub sequence: u64,
+    /// What is applied.
+    pub applied: u64,
+}
+
+/// Waits for the projector of this process; cheap to clone, any number share one channel.
+#[derive(Debug, Clone)]
+pub struct Waiter {
+    applied: watch::Receiver<AsOf>,
+}
+
+impl Waiter {
+    /// What is applied, as far as this process knows.
+    pub fn applied(&self) -> AsOf {
+        *self.applied.borrow()
+    }
+
+    /// Returns as soon as `sequence` is applied: what a caller appended is then in every answer.
+    pub async fn wait_for(&self, sequence: u64, timeout: Duration) -> Result<AsOf, WaitError> {
+        let mut applied = self.applied.clone();
+        let reached = applied.wait_for(|as_of| as_of.sequence >= sequence);
+        match tokio::time::timeout(timeout, reached).await {
+            Ok(Ok(as_of)) => Ok(*as_of),
+            // In time but without a projector, or out of time.
+            Ok(Err(_)) | Err(_) => Err(WaitError {
+                sequence,
+                applied: self.applied().sequence,
+            }),
+        }
+    }
+}
+
+/// Moves commits from a journal into a store.
+#[derive(Debug)]
+pub struct Projector {
+    journal: Arc<dyn Journal>,
+    store: Arc<dyn ViewStore>,
+    applied: watch::Sender<AsOf>,
+}
+
+impl Projector {
+    /// A projector that has not started.
+    pub fn new(journal: Arc<dyn Journal>, store: Arc<dyn ViewStore>) -> Self {
+        Self {
+            journal,
+            store,
+            applied: watch::Sender::new(AsOf::default()),
+        }
+    }
+
+    /// A waiter on this projector.
+    pub fn waiter(&self) -> Waiter {
+        Waiter {
+            applied: self.applied.subscribe(),
+        }
+    }
+
+    /// What is applied, as far as this process knows.
+    pub fn applied(&self) -> AsOf {
+        *self.applied.borrow()
+    }
+
+    /// Waits until `sequence` is applied; see [`Waiter::wait_for`].
+    pub async fn wait_for(&self, sequence: u64, timeout: Duration) -> Result<AsOf, WaitError> {
+        self.waiter().wait_for(sequence, timeout).await
+    }
+
+    /// Follows the journal from the store's position until `shutdown`. A retryable failure is
+    /// tried again after a growing pause of at most five seconds; anything else ends it with the
+    /// error. A batch is applied whole or not at all, at shutdown too.
+    pub async fn run(&self, shutdown: CancellationToken) -> Result<(), ProjectorError> {
+        let (first_pause, longest_pause) = RETRY_PAUSES;
+        let mut pause = first_pause;
+        loop {
+            let before = self.applied().sequence;
+            match self.pump(None, &shutdown).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_retryable() => {
+                    if self.applied().sequence > before {
+                        pause = first_pause;
+                    }
+                    tracing::warn!(%error, pause_ms = pause.as_millis(), "projector follows again");
+                    tokio::select! {
+                        () = shutdown.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = pause.saturating_mul(2).min(longest_pause);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Applies everything the journal holds at the time of the call and returns the position.
+    pub async fn catch_up(&self) -> Result<AsOf, ProjectorError> {
+        let target = self.journal.last_sequence().await?;
+        let never = CancellationToken::new();
+        let (mut pause, _) = RETRY_PAUSES;
+        let mut retries = 0;
+        loop {
+            match self.pump(Some(target), &never).await {
+                Ok(()) => return Ok(self.applied()),
+                Err(error) if error.is_retryable() && retries < MAX_CATCH_UP_RETRIES => {
+                    retries += 1;
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Empties the store and applies the whole journal again. While it runs, queries answer as of
+    /// the earlier sequence that is reached. A projector that follows at the same time, in any
+    /// process, is harmless.
+    pub async fn rebuild(&self) -> Result<AsOf, ProjectorError> {
+        self.store.reset().await?;
+        self.applied.send_replace(AsOf::default());
+        self.catch_up().await
+    }
+
+    /// Follows until `until` is applied, or until shutdown.
+    async fn pump(
+        &self,
+        until: Option<u64>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), ProjectorError> {
+        let mut position = self.store.position().await?;
+        self.applied.send_replace(position);
+        let last = self.journal.last_sequence().await?;
+        if position.sequence > last {
+            return Err(ProjectorError::Ahead {
+                position: position.sequence,
+                last,
+            });
+        }
+        if until.is_some_and(|until| position.sequence >= until) {
+            return Ok(());
+        }
+        let mut batches = Batches::follow(&self.journal, position.sequence, last).await?;
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                batch = batches.next() => batch?,
+            };
+            let Some(batch) = batch else {
+                return Err(ProjectorError::Ended {
+                    after: position.sequence,
+                });
+            };
+            position = self.store.apply(&batch).await?;
+            self.applied.send_replace(position);
+            if until.is_some_and(|until| position.sequence >= until) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Cuts a followed journal into bounded batches.
+pub(super) struct Batches {
+    stream: BoxStream<'static, Result<StoredCommit, JournalError>>,
+    /// Up to this sequence more is known to be on its way.
+    known_last: u64,
+    /// An error that came behind commits, told after them.
+    failure: Option<JournalError>,
+}
+
+impl Batches {
+    /// Follows `journal` after a sequence; `known_last` is where it ended just now.
+    pub(super) async fn follow(
+        journal: &Arc<dyn Journal>,
+        after: u64,
+        known_last: u64,
+    ) -> Result<Self, JournalError> {
+        Ok(Self {
+            stream: journal.follow(ReadFrom { after }).await?,
+            known_last,
+            failure: None,
+        })
+    }
+
+    /// The next batch, never empty; `None` when the stream has ended. Waits for the first commit;
+    /// takes what has arrived, and while the journal is known to hold more, waits a little.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<StoredCommit>>, JournalError> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        let Some(first) = self.stream.next().await else {
+            return Ok(None);
+        };
+        let mut batch = vec![first?];
+        let mut bytes = 0_usize;
+        let deadline = tokio::time::Instant::now() + LINGER;
+        while let Some(newest) = batch.last() {
+            bytes = bytes.saturating_add(newest.commit.encoded_len());
+            if batch.len() >= MAX_BATCH_COMMITS || bytes >= MAX_BATCH_BYTES {
+                break;
+            }
+            let is_behind = newest.sequence < self.known_last;
+            let next = match self.stream.next().now_or_never() {
+                Some(next) => next,
+                None if is_behind => {
+                    match tokio::time::timeout_at(deadline, self.stream.next()).await {
+                        Ok(next) => next,
+                        Err(_) => break,
+                    }
+                }
+                None => break,
+            };
+            match next {
+                Some(Ok(commit)) => batch.push(commit),
+                Some(Err(error)) => {
+                    self.failure = Some(error);
+                    break;
+                }
+                // The end is seen again by the next call.
+                None => break,
+            }
+        }
+        Ok(Some(batch))
+    }
+}

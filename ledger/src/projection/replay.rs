@@ -1,0 +1,71 @@
+//! The auditor's time machine: any view as of an earlier sequence or time.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::projector::{Batches, ProjectorError};
+use super::sqlite;
+use super::store::ViewStore;
+use super::words::time;
+use crate::journal::{Journal, StoredCommit};
+
+/// Where the past ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// With the commit at this sequence.
+    Sequence(u64),
+    /// Before the first commit recorded after this time. `recorded_at` is part of the commit and
+    /// so of what is proven; clocks of two writers may differ, so the answer's `as_of` names the
+    /// sequence that was reached.
+    Time(Timestamp),
+}
+
+impl Until {
+    fn includes(self, commit: &StoredCommit) -> bool {
+        match self {
+            Self::Sequence(last) => commit.sequence <= last,
+            Self::Time(last) => {
+                time(commit.commit.recorded_at.as_ref()).is_none_or(|recorded| recorded <= last)
+            }
+        }
+    }
+}
+
+/// Replays the prefix of the journal up to `until` into views in memory, which answer every query
+/// as of that point. A point beyond the end of the journal means its end at the time of the call.
+/// Takes the time and the memory of that prefix.
+pub async fn replay_at(
+    journal: &Arc<dyn Journal>,
+    until: Until,
+) -> Result<Arc<dyn ViewStore>, ProjectorError> {
+    let store = sqlite::in_memory().await?;
+    let end = match until {
+        Until::Sequence(sequence) => sequence.min(journal.last_sequence().await?),
+        Until::Time(_) => journal.last_sequence().await?,
+    };
+    let mut reached = 0;
+    if end == 0 {
+        return Ok(store);
+    }
+    let mut batches = Batches::follow(journal, 0, end).await?;
+    while reached < end {
+        let Some(mut batch) = batches.next().await? else {
+            return Err(ProjectorError::Ended { after: reached });
+        };
+        let delivered = batch.len();
+        let kept = batch
+            .iter()
+            .take_while(|commit| commit.sequence <= end && until.includes(commit))
+            .count();
+        batch.truncate(kept);
+        if let Some(last) = batch.last() {
+            reached = last.sequence;
+        }
+        store.apply(&batch).await?;
+        if kept < delivered {
+            break;
+        }
+    }
+    Ok(store)
+}

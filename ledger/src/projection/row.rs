@@ -1,0 +1,306 @@
+//! How a struct becomes a row: one definition gives the columns, the writer and the reader, so
+//! that struct, SQL and both databases cannot drift apart.
+//!
+//! Stored forms, the same in both databases so that their rows can be compared byte by byte:
+//! times are RFC 3339 UTC text with six decimals (text order is time order), structured values
+//! are JSON text, counts are 64-bit integers.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// One stored value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// SQL NULL.
+    Null,
+    /// A truth value; SQLite keeps it as 0 or 1.
+    Bool(bool),
+    /// A 64-bit integer.
+    Int(i64),
+    /// A finite number.
+    Real(f64),
+    /// Text without NUL characters.
+    Text(String),
+}
+
+impl Value {
+    /// The type name for messages.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Int(_) => "integer",
+            Self::Real(_) => "real",
+            Self::Text(_) => "text",
+        }
+    }
+}
+
+/// The type of a column; a NULL must be bound with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// BOOLEAN.
+    Bool,
+    /// BIGINT.
+    Int,
+    /// DOUBLE PRECISION.
+    Real,
+    /// TEXT.
+    Text,
+}
+
+/// One column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColumnSpec {
+    /// Its name, the field's name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+}
+
+/// One table, as its row type defines it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableSpec {
+    /// The table's name.
+    pub name: &'static str,
+    /// The columns in the order of the row's fields.
+    pub columns: &'static [ColumnSpec],
+    /// The first `key` columns are the primary key.
+    pub key: usize,
+}
+
+impl TableSpec {
+    /// Whether later events change its rows. Such a table has `updated_sequence`, which guards
+    /// each row: an older commit never overwrites a newer one.
+    pub fn is_updated(&self) -> bool {
+        self.columns
+            .iter()
+            .any(|column| column.name == "updated_sequence")
+    }
+}
+
+/// A row to insert, or to put in the place of the row with the same key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowChange {
+    /// Where.
+    pub table: &'static TableSpec,
+    /// One value for each column of the table, in its order.
+    pub values: Vec<Value>,
+}
+
+impl RowChange {
+    /// The change that stores `row`.
+    pub fn put<R: ViewRow>(row: &R) -> Self {
+        Self {
+            table: R::TABLE,
+            values: row.to_values(),
+        }
+    }
+}
+
+/// A stored row that does not read back: the views were written by another version or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("RB-VIEW-5: {table}.{column} holds {found}; rebuild the views")]
+pub struct RowError {
+    /// The table.
+    pub table: &'static str,
+    /// The column.
+    pub column: &'static str,
+    /// What was found there.
+    pub found: String,
+}
+
+/// A struct that is a row of one table.
+pub trait ViewRow: Sized {
+    /// The table.
+    const TABLE: &'static TableSpec;
+    /// The values in column order.
+    fn to_values(&self) -> Vec<Value>;
+    /// The row of stored values in column order.
+    fn from_values(values: Vec<Value>) -> Result<Self, RowError>;
+}
+
+/// A field type that is a column type.
+pub trait Column: Sized {
+    /// The column's type.
+    const KIND: Kind;
+    /// The stored form.
+    fn to_value(&self) -> Value;
+    /// The value of a stored form; `Err` says what was found instead.
+    fn from_value(value: Value) -> Result<Self, String>;
+}
+
+/// Text as both databases can store it: PostgreSQL refuses NUL.
+pub fn clean(text: &str) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{FFFD}")
+    } else {
+        text.to_owned()
+    }
+}
+
+impl Column for String {
+    const KIND: Kind = Kind::Text;
+    fn to_value(&self) -> Value {
+        Value::Text(clean(self))
+    }
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => Ok(text),
+            other => Err(other.type_name().to_owned()),
+        }
+    }
+}
+
+impl Column for bool {
+    const KIND: Kind = Kind::Bool;
+    fn to_value(&self) -> Value {
+        Value::Bool(*self)
+    }
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Bool(flag) => Ok(flag),
+            Value::Int(number) => Ok(number != 0),
+            other => Err(other.type_name().to_owned()),
+        }
+    }
+}
+
+macro_rules! integer_column {
+    ($($int:ty),*) => {$(
+        impl Column for $int {
+            const KIND: Kind = Kind::Int;
+            fn to_value(&self) -> Value {
+                Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
+            }
+            fn from_value(value: Value) -> Result<Self, String> {
+                match value {
+                    Value::Int(number) => {
+                        Self::try_from(number).map_err(|_| format!("the number {number}"))
+                    }
+                    other => Err(other.type_name().to_owned()),
+                }
+            }
+        }
+    )*};
+}
+integer_column!(i64, u64, u32);
+
+impl Column for f64 {
+    const KIND: Kind = Kind::Real;
+    fn to_value(&self) -> Value {
+        // `+ 0.0` turns -0 into 0, which SQLite does too.
+        if self.is_finite() {
+            Value::Real(*self + 0.0)
+        } else {
+            Value::Null
+        }
+    }
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Real(number) => Ok(number),
+            other => Err(other.type_name().to_owned()),
+        }
+    }
+}
+
+impl Column for Timestamp {
+    const KIND: Kind = Kind::Text;
+    fn to_value(&self) -> Value {
+        Value::Text(format!("{self:.6}"))
+    }
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => text.parse().map_err(|_| format!("the text `{text}`")),
+            other => Err(other.type_name().to_owned()),
+        }
+    }
+}
+
+impl<T: Column> Column for Option<T> {
+    const KIND: Kind = T::KIND;
+    fn to_value(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::to_value)
+    }
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Null => Ok(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+/// A structured value kept as JSON text.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Json<T>(pub T);
+
+impl<T> std::ops::Deref for Json<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Column for Json<T> {
+    const KIND: Kind = Kind::Text;
+    fn to_value(&self) -> Value {
+        // Every T here is a plain struct, list or map with text keys: those always serialise.
+        serde_json::to_string(&self.0).map_or(Value::Null, Value::Text)
+    }
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => serde_json::from_str(&text)
+                .map(Self)
+                .map_err(|error| format!("JSON that does not fit ({error})")),
+            other => Err(other.type_name().to_owned()),
+        }
+    }
+}
+
+/// Defines a row struct and its table. The first `key` fields are the primary key.
+macro_rules! view_row {
+    ($(#[$doc:meta])* $name:ident, table $table:literal, key $key:literal, {
+        $($(#[$field_doc:meta])* $field:ident: $type:ty,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl $crate::projection::row::ViewRow for $name {
+            const TABLE: &'static $crate::projection::row::TableSpec =
+                &$crate::projection::row::TableSpec {
+                    name: $table,
+                    columns: &[$($crate::projection::row::ColumnSpec {
+                        name: stringify!($field),
+                        kind: <$type as $crate::projection::row::Column>::KIND,
+                    },)*],
+                    key: $key,
+                };
+
+            fn to_values(&self) -> Vec<$crate::projection::row::Value> {
+                vec![$($crate::projection::row::Column::to_value(&self.$field),)*]
+            }
+
+            fn from_values(
+                values: Vec<$crate::projection::row::Value>,
+            ) -> Result<Self, $crate::projection::row::RowError> {
+                let mut values = values.into_iter();
+                Ok(Self {$(
+                    $field: $crate::projection::row::Column::from_value(
+                        values.next().unwrap_or($crate::projection::row::Value::Null),
+                    )
+                    .map_err(|found| $crate::projection::row::RowError {
+                        table: $table,
+                        column: stringify!($field),
+                        found,
+                    })?,
+                )*})
+            }
+        }
+    };
+}
+pub(crate) use view_row;

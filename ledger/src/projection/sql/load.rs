@@ -1,0 +1,105 @@
+//! Loads the rows of the past that a batch is projected onto.
+
+use std::collections::HashMap;
+
+use super::{Tx, select};
+use crate::projection::row::{Column, Value};
+use crate::projection::rows::{
+    AlertRow, AuditRow, ComparisonRow, FlagRow, GateRow, HealthRow, PhaseRow, RollbackRow,
+    RolloutRow, SignOffRow, StepRow, SuccessMetricRow,
+};
+use crate::projection::state::{Needs, RolloutState, State};
+use crate::projection::store::ViewError;
+
+/// The most ids of one statement.
+const MAX_IDS: usize = 200;
+
+pub(super) async fn load<T: Tx>(
+    tx: &mut T,
+    state: &mut State,
+    needs: Needs,
+) -> Result<(), ViewError> {
+    let rollouts: Vec<Value> = needs.rollouts.iter().map(Column::to_value).collect();
+    for ids in rollouts.chunks(MAX_IDS) {
+        load_rollouts(tx, state, ids).await?;
+    }
+    let flags: Vec<(String, String)> = needs.flags.into_iter().collect();
+    for ids in flags.chunks(MAX_IDS) {
+        let places = vec!["(?, ?)"; ids.len()].join(", ");
+        let args = ids
+            .iter()
+            .flat_map(|(environment, key)| [environment.to_value(), key.to_value()])
+            .collect();
+        let rest = format!("WHERE (t.environment, t.\"key\") IN (VALUES {places})");
+        for row in select::<FlagRow, T>(tx, &rest, args).await? {
+            state
+                .flags
+                .insert((row.environment.clone(), row.key.clone()), row);
+        }
+    }
+    Ok(())
+}
+
+async fn load_rollouts<T: Tx>(
+    tx: &mut T,
+    state: &mut State,
+    ids: &[Value],
+) -> Result<(), ViewError> {
+    let places = vec!["?"; ids.len()].join(", ");
+    let of = |more: &str| format!("WHERE t.rollout IN ({places}) {more}");
+    let args = || ids.to_vec();
+    let mut loaded: HashMap<String, RolloutState> = select::<RolloutRow, T>(tx, &of(""), args())
+        .await?
+        .into_iter()
+        .map(|row| (row.rollout.clone(), RolloutState::new(row)))
+        .collect();
+    if loaded.is_empty() {
+        return Ok(());
+    }
+    macro_rules! rows {
+        ($row:ty, $rest:expr, |$rollout:ident, $loaded_row:ident| $put:expr) => {
+            for $loaded_row in select::<$row, T>(tx, &of($rest), args()).await? {
+                if let Some($rollout) = loaded.get_mut(&$loaded_row.rollout) {
+                    $put;
+                }
+            }
+        };
+    }
+    let in_order = "ORDER BY t.sequence, t.idx";
+    rows!(HealthRow, "", |rollout, row| rollout.health = row);
+    rows!(PhaseRow, "", |rollout, row| rollout
+        .phases
+        .insert(row.phase.clone(), row));
+    rows!(StepRow, "", |rollout, row| rollout
+        .steps
+        .insert(row.step.clone(), row));
+    rows!(GateRow, "", |rollout, row| rollout
+        .gates
+        .insert(row.gate.clone(), row));
+    rows!(
+        SignOffRow,
+        &format!("AND t.status <> 'voided' {in_order}"),
+        |rollout, row| rollout.sign_offs.push(row)
+    );
+    rows!(
+        AlertRow,
+        &format!("AND t.status = 'open' {in_order}"),
+        |rollout, row| rollout.alerts.push(row)
+    );
+    rows!(
+        RollbackRow,
+        "ORDER BY t.started_sequence, t.rollback",
+        |rollout, row| rollout.rollbacks.push(row)
+    );
+    rows!(
+        ComparisonRow,
+        &format!("AND t.superseded_by IS NULL {in_order}"),
+        |rollout, row| rollout.comparisons.push(row)
+    );
+    rows!(AuditRow, in_order, |rollout, row| rollout.audit = Some(row));
+    rows!(SuccessMetricRow, "", |rollout, row| rollout
+        .metrics
+        .insert(row.metric.clone(), row));
+    state.rollouts.extend(loaded);
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! What both databases share: the store over a small SQL port. SQL here is plain enough for both;
+//! placeholders are `?`, which an adapter rewrites when its database wants another form.
+
+mod load;
+mod queries;
+mod write;
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use super::change::project;
+use super::row::{Column, Kind, Value, ViewRow};
+use super::rows::TABLES;
+use super::state::{Needs, State};
+use super::store::{VIEWS_VERSION, ViewError};
+use super::views::{Answer, AsOf};
+use crate::journal::StoredCommit;
+
+/// The most aggregates whose rows are kept between batches.
+const MAX_CACHED_AGGREGATES: usize = 4_096;
+
+/// One database.
+#[async_trait]
+pub(super) trait Database: Send + Sync + Debug {
+    /// A transaction.
+    type Tx: Tx;
+    /// SQL that reads the position row and keeps other writers out until the transaction ends.
+    const LOCK_POSITION: &'static str;
+    /// SQL that keeps other processes from creating the tables at the same time.
+    const LOCK_SCHEMA: Option<&'static str>;
+    /// SQL that counts the position table: 0 or 1.
+    const HAS_TABLES: &'static str;
+    /// Creates the tables.
+    const DEPLOY: &'static str;
+    /// Fails when tables or columns are missing.
+    const VERIFY: &'static str;
+    /// Removes the tables.
+    const REVERT: &'static str;
+    /// The rows of the largest insert statement.
+    const MAX_STATEMENT_ROWS: usize;
+
+    /// A transaction that reads one state of the database throughout.
+    async fn read(&self) -> Result<Self::Tx, ViewError>;
+    /// A transaction that writes.
+    async fn write(&self) -> Result<Self::Tx, ViewError>;
+}
+
+/// A transaction; dropped without commit it changes nothing.
+#[async_trait]
+pub(super) trait Tx: Send {
+    /// Runs several statements without parameters.
+    async fn script(&mut self, sql: &'static str) -> Result<(), ViewError>;
+    /// Runs one statement; `kinds` are the types of `args`.
+    async fn execute(
+        &mut self,
+        sql: Arc<str>,
+        args: Vec<Value>,
+        kinds: &[Kind],
+    ) -> Result<(), ViewError>;
+    /// Reads rows; `columns` are the types of the result's columns.
+    async fn fetch(
+        &mut self,
+        sql: String,
+        args: Vec<Value>,
+        columns: &[Kind],
+    ) -> Result<Vec<Vec<Value>>, ViewError>;
+    /// Makes it durable as far as the database's settings go.
+    async fn commit(self) -> Result<(), ViewError>;
+}
+
+/// The types of a row's columns.
+fn kinds_of<R: ViewRow>() -> Vec<Kind> {
+    R::TABLE.columns.iter().map(|column| column.kind).collect()
+}
+
+/// The quoted columns of a row, `prefix` before each.
+fn columns_of<R: ViewRow>(prefix: &str) -> String {
+    R::TABLE
+        .columns
+        .iter()
+        .map(|column| format!("{prefix}\"{}\"", column.name))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Reads the rows of one table; `rest` is everything after its name.
+async fn select<R: ViewRow, T: Tx>(
+    tx: &mut T,
+    rest: &str,
+    args: Vec<Value>,
+) -> Result<Vec<R>, ViewError> {
+    let sql = format!(
+        "SELECT {} FROM {} t {rest}",
+        columns_of::<R>("t."),
+        R::TABLE.name
+    );
+    tx.fetch(sql, args, &kinds_of::<R>())
+        .await?
+        .into_iter()
+        .map(|values| R::from_values(values).map_err(ViewError::from))
+        .collect()
+}
+
+/// The rows of the past that the next batch is projected onto.
+#[derive(Debug, Default)]
+struct Cache {
+    state: State,
+    /// The position the state belongs to.
+    sequence: u64,
+    /// It holds every row there is: nothing needs to be loaded.
+    is_complete: bool,
+}
+
+/// A view store over one database.
+#[derive(Debug)]
+pub(super) struct SqlViews<D> {
+    database: D,
+    /// Taken out while a batch is applied and put back only when it is committed: a failed or
+    /// cancelled batch leaves nothing behind.
+    cache: Mutex<Option<Cache>>,
+    statements: std::sync::Mutex<HashMap<(&'static str, usize), Arc<str>>>,
+}
+
+impl<D: Database> SqlViews<D> {
+    /// Opens the store and makes sure that its tables are those of this version: creates them,
+    /// or empties those of another version, in one transaction.
+    pub(super) async fn open(database: D) -> Result<Self, ViewError> {
+        let mut tx = database.write().await?;
+        if let Some(lock) = D::LOCK_SCHEMA {
+            tx.script(lock).await?;
+        }
+        let found = tx
+            .fetch(D::HAS_TABLES.to_owned(), Vec::new(), &[Kind::Int])
+            .await?;
+        let has_tables = found.first().is_some_and(|row| *row != [Value::Int(0)]);
+        let version = if has_tables {
+            let sql = "SELECT version FROM view_position WHERE id = 1";
+            tx.fetch(sql.to_owned(), Vec::new(), &[Kind::Int])
+                .await?
+                .pop()
+                .and_then(|row| row.into_iter().next())
+        } else {
+            None
+        };
+        if version != Some(Value::Int(VIEWS_VERSION)) {
+            tx.script(D::REVERT).await?;
+            tx.script(D::DEPLOY).await?;
+            tx.execute(
+                "INSERT INTO view_position (id, version, sequence, recorded_at) VALUES (1, ?, 0, NULL)".into(),
+                vec![Value::Int(VIEWS_VERSION)],
+                &[Kind::Int],
+            )
+            .await?;
+        }
+        tx.script(D::VERIFY).await.map_err(|error| match error {
+            ViewError::Database { reason, .. } => ViewError::Schema { reason },
+            other => other,
+        })?;
+        tx.commit().await?;
+        Ok(Self {
+            database,
+            cache: Mutex::new(None),
+            statements: std::sync::Mutex::new(HashMap::new()),
+        })
+    }
+
+    async fn position_in(tx: &mut D::Tx, sql: &str) -> Result<AsOf, ViewError> {
+        let rows = tx
+            .fetch(sql.to_owned(), Vec::new(), &[Kind::Int, Kind::Text])
+            .await?;
+        let mut row = rows
+            .into_iter()
+            .next()
+            .ok_or_else(|| ViewError::Schema {
+                reason: "view_position has no row".to_owned(),
+            })?
+            .into_iter();
+        let mut next = || row.next().unwrap_or(Value::Null);
+        let damaged = |found| ViewError::Schema {
+            reason: format!("view_position holds {found}"),
+        };
+        Ok(AsOf {
+            sequence: u64::from_value(next()).map_err(damaged)?,
+            recorded_at: Option::<Timestamp>::from_value(next()).map_err(damaged)?,
+        })
+    }
+
+    /// A transaction for a query, and the position it reads at.
+    async fn begin_query(&self) -> Result<(D::Tx, AsOf), ViewError> {
+        let mut tx = self.database.read().await?;
+        let sql = "SELECT sequence, recorded_at FROM view_position WHERE id = 1";
+        let as_of = Self::position_in(&mut tx, sql).await?;
+        Ok((tx, as_of))
+    }
+
+    /// Ends a query.
+    async fn answer<T: Send>(tx: D::Tx, as_of: AsOf, data: T) -> Result<Answer<T>, ViewError> {
+        tx.commit().await?;
+        Ok(Answer {
+            as_of,
+            lag: None,
+            data,
+        })
+    }
+
+    pub(super) async fn apply_batch(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError> {
+        let mut slot = self.cache.lock().await;
+        let mut tx = self.database.write().await?;
+        let position = Self::position_in(&mut tx, D::LOCK_POSITION).await?;
+        let news = fresh(batch, position.sequence)?;
+        let Some(last) = news.last() else {
+            return Ok(position);
+        };
+        let mut cache = match slot.take() {
+            Some(cache) if cache.sequence == position.sequence => cache,
+            _ => Cache {
+                is_complete: position.sequence == 0,
+                ..Cache::default()
+            },
+        };
+        let needs = Needs::of(news);
+        if !cache.is_complete {
+            let missing = needs.clone().missing_in(&cache.state);
+            load::load(&mut tx, &mut cache.state, missing).await?;
+        }
+        let mut changes = Vec::with_capacity(news.len().saturating_mul(4));
+        for commit in news {
+            changes.append(&mut project(&mut cache.state, commit));
+        }
+        self.write_rows(&mut tx, changes).await?;
+        let reached = AsOf {
+            sequence: last.sequence,
+            recorded_at: super::words::time(last.commit.recorded_at.as_ref()),
+        };
+        tx.execute(
+            "UPDATE view_position SET sequence = ?, recorded_at = ? WHERE id = 1".into(),
+            vec![reached.sequence.to_value(), reached.recorded_at.to_value()],
+            &[Kind::Int, Kind::Text],
+        )
+        .await?;
+        tx.commit().await?;
+        cache.sequence = reached.sequence;
+        if cache.state.len() > MAX_CACHED_AGGREGATES {
+            cache.state.keep_only(&needs);
+            cache.is_complete = false;
+        }
+        *slot = Some(cache);
+        Ok(reached)
+    }
+
+    pub(super) async fn empty(&self) -> Result<(), ViewError> {
+        let mut slot = self.cache.lock().await;
+        *slot = None;
+        let mut tx = self.database.write().await?;
+        Self::position_in(&mut tx, D::LOCK_POSITION).await?;
+        for table in TABLES {
+            let sql = format!("DELETE FROM {}", table.name);
+            tx.execute(sql.into(), Vec::new(), &[]).await?;
+        }
+        let sql = "UPDATE view_position SET sequence = 0, recorded_at = NULL WHERE id = 1";
+        tx.execute(sql.into(), Vec::new(), &[]).await?;
+        tx.commit().await
+    }
+}
+
+/// The part of a batch after `position`; `Gap` unless it is consecutive and follows on it.
+fn fresh(batch: &[StoredCommit], position: u64) -> Result<&[StoredCommit], ViewError> {
+    let start = batch.partition_point(|commit| commit.sequence <= position);
+    let news = batch.get(start..).unwrap_or_default();
+    let mut expected = position;
+    for commit in news {
+        if commit.sequence != expected.saturating_add(1) {
+            return Err(ViewError::Gap {
+                position: expected,
+                first: commit.sequence,
+            });
+        }
+        expected = commit.sequence;
+    }
+    Ok(news)
+}

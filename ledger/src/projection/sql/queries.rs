@@ -1,0 +1,418 @@
+//! The queries of the store.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+
+use super::{Database, SqlViews, Tx, select};
+use crate::journal::StoredCommit;
+use crate::projection::row::{Column, Kind, Value, ViewRow};
+use crate::projection::rows::TABLES;
+use crate::projection::store::{ViewError, ViewStore};
+use crate::projection::views::{
+    AdviceRow, AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, FlagHistoryRow,
+    FlagRow, GateDetail, GateRow, HealthRow, MAX_PAGE_ROWS, MeasurementRow, NoticeRow, Page,
+    PhaseDetail, PhaseRow, RegressionFilter, RegressionRow, RollbackPointRow, RollbackRow,
+    RolloutDetail, RolloutFilter, RolloutRow, SignOffRow, SnapshotRow, StepRow, SuccessMetricRow,
+    TimelineFilter, TimelineRow,
+};
+
+/// Conditions joined by AND, with their arguments.
+#[derive(Default)]
+struct Conditions {
+    texts: Vec<&'static str>,
+    args: Vec<Value>,
+}
+
+impl Conditions {
+    fn add(&mut self, text: &'static str, args: impl IntoIterator<Item = Value>) {
+        self.texts.push(text);
+        self.args.extend(args);
+    }
+
+    fn add_if<C: Column>(&mut self, text: &'static str, value: Option<&C>) {
+        if let Some(value) = value {
+            self.add(text, [value.to_value()]);
+        }
+    }
+
+    fn text(&self) -> String {
+        if self.texts.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", self.texts.join(" AND "))
+        }
+    }
+}
+
+fn page_rows(limit: u32) -> u32 {
+    if limit == 0 {
+        MAX_PAGE_ROWS
+    } else {
+        limit.min(MAX_PAGE_ROWS)
+    }
+}
+
+/// Reads one row more than the page holds, to know whether it is the last.
+async fn page<R: ViewRow, T: Tx>(
+    tx: &mut T,
+    conditions: Conditions,
+    order: &str,
+    limit: u32,
+    place: impl Fn(&R) -> Cursor,
+) -> Result<Page<R>, ViewError> {
+    let limit = page_rows(limit);
+    let rest = format!("{} ORDER BY {order} LIMIT {}", conditions.text(), limit + 1);
+    let mut rows: Vec<R> = select(tx, &rest, conditions.args).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = if rows.len() > limit {
+        rows.truncate(limit);
+        rows.last().map(place)
+    } else {
+        None
+    };
+    Ok(Page { rows, next })
+}
+
+/// The latest rows, in order.
+async fn latest<R: ViewRow, T: Tx>(
+    tx: &mut T,
+    conditions: Conditions,
+) -> Result<Vec<R>, ViewError> {
+    let rest = format!(
+        "{} ORDER BY t.sequence DESC, t.idx DESC LIMIT {MAX_PAGE_ROWS}",
+        conditions.text()
+    );
+    let mut rows: Vec<R> = select(tx, &rest, conditions.args).await?;
+    rows.reverse();
+    Ok(rows)
+}
+
+fn of_rollout(rollout: Option<&str>) -> Conditions {
+    let mut conditions = Conditions::default();
+    conditions.add_if("t.rollout = ?", rollout.map(str::to_owned).as_ref());
+    conditions
+}
+
+fn after(conditions: &mut Conditions, place: Cursor) {
+    if place != Cursor::default() {
+        conditions.add(
+            "(t.sequence, t.idx) > (?, ?)",
+            [place.sequence.to_value(), place.idx.to_value()],
+        );
+    }
+}
+
+fn after_ordinal(conditions: &mut Conditions, place: Cursor) {
+    if place != Cursor::default() {
+        conditions.add(
+            "(t.sequence, t.idx, t.ordinal) > (?, ?, ?)",
+            [
+                place.sequence.to_value(),
+                place.idx.to_value(),
+                place.ordinal.to_value(),
+            ],
+        );
+    }
+}
+
+impl<D: Database> SqlViews<D> {
+    async fn detail(tx: &mut D::Tx, id: &str) -> Result<Option<RolloutDetail>, ViewError> {
+        let args = || vec![Value::Text(id.to_owned())];
+        let all = "WHERE t.rollout = ?";
+        let in_plan = "WHERE t.rollout = ? ORDER BY t.position";
+        let in_order = "WHERE t.rollout = ? ORDER BY t.sequence, t.idx";
+        let Some(rollout) = select::<RolloutRow, _>(tx, all, args()).await?.pop() else {
+            return Ok(None);
+        };
+        let Some(health_detail) = select::<HealthRow, _>(tx, all, args()).await?.pop() else {
+            return Err(ViewError::Schema {
+                reason: format!("rollout {id} has no health"),
+            });
+        };
+        let phases: Vec<PhaseRow> = select(tx, &format!("{in_plan}, t.phase"), args()).await?;
+        let steps: Vec<StepRow> = select(tx, &format!("{in_plan}, t.step"), args()).await?;
+        let gates: Vec<GateRow> = select(tx, &format!("{in_plan}, t.gate"), args()).await?;
+        let sign_offs: Vec<SignOffRow> = select(tx, in_order, args()).await?;
+        let metrics = format!("{in_plan}, t.metric");
+        let rollbacks = format!("{all} ORDER BY t.started_sequence, t.rollback");
+        Ok(Some(RolloutDetail {
+            rollout,
+            health_detail,
+            phases: tree(phases, steps, gates, sign_offs),
+            alerts: select::<AlertRow, _>(tx, in_order, args()).await?,
+            rollback_points: select::<RollbackPointRow, _>(tx, in_order, args()).await?,
+            rollbacks: select::<RollbackRow, _>(tx, &rollbacks, args()).await?,
+            advice: select::<AdviceRow, _>(tx, in_order, args()).await?,
+            success_metrics: select::<SuccessMetricRow, _>(tx, &metrics, args()).await?,
+            notices: select::<NoticeRow, _>(tx, in_order, args()).await?,
+            snapshots: select::<SnapshotRow, _>(tx, in_order, args()).await?,
+            comparisons: select::<ComparisonRow, _>(tx, in_order, args()).await?,
+            audits: select::<AuditRow, _>(tx, in_order, args()).await?,
+        }))
+    }
+}
+
+fn tree(
+    phases: Vec<PhaseRow>,
+    steps: Vec<StepRow>,
+    gates: Vec<GateRow>,
+    sign_offs: Vec<SignOffRow>,
+) -> Vec<PhaseDetail> {
+    let mut gates: HashMap<String, GateDetail> = gates
+        .into_iter()
+        .map(|gate| {
+            let detail = GateDetail {
+                gate,
+                sign_offs: Vec::new(),
+            };
+            (detail.gate.gate.clone(), detail)
+        })
+        .collect();
+    for sign_off in sign_offs {
+        if let Some(gate) = gates.get_mut(&sign_off.gate) {
+            gate.sign_offs.push(sign_off);
+        }
+    }
+    let mut steps_of: HashMap<String, Vec<StepRow>> = HashMap::new();
+    for step in steps {
+        steps_of.entry(step.phase.clone()).or_default().push(step);
+    }
+    phases
+        .into_iter()
+        .map(|phase| PhaseDetail {
+            steps: steps_of.remove(&phase.phase).unwrap_or_default(),
+            gate_detail: gates.remove(&phase.phase),
+            phase,
+        })
+        .collect()
+}
+
+#[async_trait]
+impl<D: Database> ViewStore for SqlViews<D> {
+    async fn position(&self) -> Result<AsOf, ViewError> {
+        let (tx, as_of) = self.begin_query().await?;
+        tx.commit().await?;
+        Ok(as_of)
+    }
+
+    async fn apply(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError> {
+        self.apply_batch(batch).await
+    }
+
+    async fn reset(&self) -> Result<(), ViewError> {
+        self.empty().await
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Answer<Vec<RolloutRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = Conditions::default();
+        conditions.add_if("t.environment = ?", filter.environment.as_ref());
+        conditions.add_if("t.status = ?", filter.status.as_ref());
+        conditions.add_if("t.runbook = ?", filter.runbook.as_ref());
+        conditions.add_if("t.opened_sequence < ?", filter.before_sequence.as_ref());
+        let rest = format!(
+            "{} ORDER BY t.opened_sequence DESC LIMIT {}",
+            conditions.text(),
+            page_rows(filter.limit)
+        );
+        let rows = select(&mut tx, &rest, conditions.args).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn rollout(&self, rollout: &str) -> Result<Answer<Option<RolloutDetail>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let detail = Self::detail(&mut tx, rollout).await?;
+        Self::answer(tx, as_of, detail).await
+    }
+
+    async fn health(&self, rollout: &str) -> Result<Answer<Option<HealthRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let conditions = of_rollout(Some(rollout));
+        let rows: Vec<HealthRow> = select(&mut tx, &conditions.text(), conditions.args).await?;
+        Self::answer(tx, as_of, rows.into_iter().next()).await
+    }
+
+    async fn measurements(
+        &self,
+        rollout: &str,
+        step: &str,
+        place: Cursor,
+        limit: u32,
+    ) -> Result<Answer<Page<MeasurementRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = of_rollout(Some(rollout));
+        conditions.add("t.step = ?", [Value::Text(step.to_owned())]);
+        after_ordinal(&mut conditions, place);
+        let order = "t.sequence, t.idx, t.ordinal";
+        let rows = page(&mut tx, conditions, order, limit, |row: &MeasurementRow| {
+            Cursor {
+                sequence: row.sequence,
+                idx: row.idx,
+                ordinal: row.ordinal,
+            }
+        })
+        .await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn flags(&self, environment: Option<&str>) -> Result<Answer<Vec<FlagRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = Conditions::default();
+        conditions.add_if("t.environment = ?", environment.map(str::to_owned).as_ref());
+        let rest = format!("{} ORDER BY t.environment, t.\"key\"", conditions.text());
+        let rows = select(&mut tx, &rest, conditions.args).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn flag_history(
+        &self,
+        environment: &str,
+        key: &str,
+    ) -> Result<Answer<Vec<FlagHistoryRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = Conditions::default();
+        conditions.add("t.environment = ?", [Value::Text(environment.to_owned())]);
+        conditions.add("t.\"key\" = ?", [Value::Text(key.to_owned())]);
+        let rows = latest(&mut tx, conditions).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn snapshots(
+        &self,
+        rollout: Option<&str>,
+    ) -> Result<Answer<Vec<SnapshotRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let rows = latest(&mut tx, of_rollout(rollout)).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn comparisons(
+        &self,
+        rollout: Option<&str>,
+    ) -> Result<Answer<Vec<ComparisonRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let rows = latest(&mut tx, of_rollout(rollout)).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn regressions(
+        &self,
+        filter: &RegressionFilter,
+    ) -> Result<Answer<Page<RegressionRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = of_rollout(filter.rollout.as_deref());
+        conditions.add_if("t.sequence = ?", filter.comparison.as_ref());
+        if filter.current_only {
+            conditions.add(
+                "EXISTS (SELECT 1 FROM comparisons c WHERE c.sequence = t.sequence \
+                 AND c.idx = t.idx AND c.superseded_by IS NULL)",
+                [],
+            );
+        }
+        after_ordinal(&mut conditions, filter.after);
+        let order = "t.sequence, t.idx, t.ordinal";
+        let rows = page(
+            &mut tx,
+            conditions,
+            order,
+            filter.limit,
+            |row: &RegressionRow| Cursor {
+                sequence: row.sequence,
+                idx: row.idx,
+                ordinal: row.ordinal,
+            },
+        )
+        .await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn audits(&self, rollout: Option<&str>) -> Result<Answer<Vec<AuditRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let rows = latest(&mut tx, of_rollout(rollout)).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn alerts(
+        &self,
+        rollout: Option<&str>,
+        open_only: bool,
+    ) -> Result<Answer<Vec<AlertRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = of_rollout(rollout);
+        if open_only {
+            conditions.add("t.status = 'open'", []);
+        }
+        let rows = latest(&mut tx, conditions).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn timeline(
+        &self,
+        filter: &TimelineFilter,
+    ) -> Result<Answer<Page<TimelineRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = of_rollout(filter.rollout.as_deref());
+        after(&mut conditions, filter.after);
+        let order = "t.sequence, t.idx";
+        let rows = page(
+            &mut tx,
+            conditions,
+            order,
+            filter.limit,
+            |row: &TimelineRow| Cursor {
+                sequence: row.sequence,
+                idx: row.idx,
+                ordinal: 0,
+            },
+        )
+        .await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn anomalies(
+        &self,
+        place: Cursor,
+        limit: u32,
+    ) -> Result<Answer<Page<AnomalyRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = Conditions::default();
+        after(&mut conditions, place);
+        let order = "t.sequence, t.idx";
+        let rows = page(&mut tx, conditions, order, limit, |row: &AnomalyRow| {
+            Cursor {
+                sequence: row.sequence,
+                idx: row.idx,
+                ordinal: 0,
+            }
+        })
+        .await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn dump(&self) -> Result<Vec<(&'static str, Vec<String>)>, ViewError> {
+        let (mut tx, _) = self.begin_query().await?;
+        let mut dump = Vec::with_capacity(TABLES.len());
+        for table in TABLES {
+            let quoted: Vec<String> = table
+                .columns
+                .iter()
+                .map(|column| format!("\"{}\"", column.name))
+                .collect();
+            let kinds: Vec<Kind> = table.columns.iter().map(|column| column.kind).collect();
+            let sql = format!(
+                "SELECT {} FROM {} ORDER BY {}",
+                quoted.join(", "),
+                table.name,
+                quoted.get(..table.key).unwrap_or_default().join(", ")
+            );
+            let rows = tx.fetch(sql, Vec::new(), &kinds).await?;
+            dump.push((
+                table.name,
+                rows.iter().map(|row| format!("{row:?}")).collect(),
+            ));
+        }
+        tx.commit().await?;
+        Ok(dump)
+    }
+}

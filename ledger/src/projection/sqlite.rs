@@ -1,0 +1,216 @@
+//! The views in SQLite: the embedded default.
+//!
+//! WAL mode, so that readers never wait for the projector. `synchronous = NORMAL`: a power cut
+//! may lose the last batches, never their consistency, and the projector applies them again from
+//! the journal; views need no stronger promise.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Arguments, AssertSqlSafe, Row, Sqlite, Transaction};
+
+use super::row::{Kind, Value};
+use super::sql::{Database, SqlViews, Tx};
+use super::store::{ViewError, ViewStore};
+
+/// How long a statement waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Readers at the same time.
+const READ_CONNECTIONS: u32 = 4;
+/// Prepared statements kept by a connection: every table in every statement size and the queries.
+const STATEMENT_CACHE: usize = 400;
+
+#[derive(Debug)]
+struct SqliteDatabase {
+    /// One connection: SQLite has one writer.
+    writer: SqlitePool,
+    /// The writer itself for a database in memory, which lives in its one connection.
+    readers: SqlitePool,
+}
+
+/// Opens the views in a file, which is created when it does not exist; its folder must.
+/// Views of another version are emptied.
+pub async fn open(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal);
+    let connect = |count: u32| {
+        SqlitePoolOptions::new()
+            .max_connections(count)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .connect_with(tuned(options.clone()))
+    };
+    let located = |error: sqlx::Error| ViewError::Location {
+        location: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let writer = connect(1).await.map_err(located)?;
+    let readers = connect(READ_CONNECTIONS).await.map_err(located)?;
+    Ok(Arc::new(
+        SqlViews::open(SqliteDatabase { writer, readers }).await?,
+    ))
+}
+
+/// Empty views in memory, gone when dropped.
+pub async fn in_memory() -> Result<Arc<dyn ViewStore>, ViewError> {
+    let options = SqliteConnectOptions::from_str("sqlite::memory:").map_err(failed("connect"))?;
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(tuned(options))
+        .await
+        .map_err(failed("connect"))?;
+    let readers = writer.clone();
+    Ok(Arc::new(
+        SqlViews::open(SqliteDatabase { writer, readers }).await?,
+    ))
+}
+
+fn tuned(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENT_CACHE)
+        .foreign_keys(false)
+}
+
+/// Classifies a failure: what a later try may get past is `Unavailable`.
+fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
+    move |error| {
+        let reason = error.to_string();
+        let is_retryable = match &error {
+            sqlx::Error::Database(error) => {
+                // The primary result code is the low byte: 5 busy, 6 locked, 10 I/O error, 13 full.
+                let code = error.code().and_then(|code| code.parse::<u32>().ok());
+                matches!(code.map(|code| code & 0xFF), Some(5 | 6 | 10 | 13))
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            _ => false,
+        };
+        if is_retryable {
+            ViewError::Unavailable { reason }
+        } else {
+            ViewError::Database { action, reason }
+        }
+    }
+}
+
+#[async_trait]
+impl Database for SqliteDatabase {
+    type Tx = SqliteTx;
+    // BEGIN IMMEDIATE keeps other writers out.
+    const LOCK_POSITION: &'static str =
+        "SELECT sequence, recorded_at FROM view_position WHERE id = 1";
+    const LOCK_SCHEMA: Option<&'static str> = None;
+    const HAS_TABLES: &'static str =
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'view_position'";
+    const DEPLOY: &'static str =
+        include_str!("../../../migrations/ledger/sqlite/001_views.deploy.sql");
+    const VERIFY: &'static str =
+        include_str!("../../../migrations/ledger/sqlite/001_views.verify.sql");
+    const REVERT: &'static str =
+        include_str!("../../../migrations/ledger/sqlite/001_views.revert.sql");
+    const MAX_STATEMENT_ROWS: usize = 256;
+
+    async fn read(&self) -> Result<SqliteTx, ViewError> {
+        let tx = self.readers.begin().await.map_err(failed("begin"))?;
+        Ok(SqliteTx(tx))
+    }
+
+    async fn write(&self) -> Result<SqliteTx, ViewError> {
+        let tx = self.writer.begin_with("BEGIN IMMEDIATE");
+        Ok(SqliteTx(tx.await.map_err(failed("begin"))?))
+    }
+}
+
+struct SqliteTx(Transaction<'static, Sqlite>);
+
+fn arguments(args: Vec<Value>) -> Result<SqliteArguments, ViewError> {
+    let mut bound = SqliteArguments::default();
+    bound.reserve(args.len(), 0);
+    for arg in args {
+        let added = match arg {
+            Value::Null => bound.add(None::<i64>),
+            Value::Bool(value) => bound.add(i64::from(value)),
+            Value::Int(value) => bound.add(value),
+            Value::Real(value) => bound.add(value),
+            Value::Text(value) => bound.add(value),
+        };
+        added.map_err(|error| ViewError::Database {
+            action: "bind a value",
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(bound)
+}
+
+fn decode(row: &SqliteRow, columns: &[Kind]) -> Result<Vec<Value>, sqlx::Error> {
+    columns
+        .iter()
+        .enumerate()
+        .map(|(place, kind)| {
+            let value = match kind {
+                Kind::Bool => row.try_get::<Option<bool>, _>(place)?.map(Value::Bool),
+                Kind::Int => row.try_get::<Option<i64>, _>(place)?.map(Value::Int),
+                Kind::Real => row.try_get::<Option<f64>, _>(place)?.map(Value::Real),
+                Kind::Text => row.try_get::<Option<String>, _>(place)?.map(Value::Text),
+            };
+            Ok(value.unwrap_or(Value::Null))
+        })
+        .collect()
+}
+
+#[async_trait]
+impl Tx for SqliteTx {
+    async fn script(&mut self, sql: &'static str) -> Result<(), ViewError> {
+        sqlx::raw_sql(sql)
+            .execute(&mut *self.0)
+            .await
+            .map_err(failed("run a script"))?;
+        Ok(())
+    }
+
+    async fn execute(
+        &mut self,
+        sql: Arc<str>,
+        args: Vec<Value>,
+        _kinds: &[Kind],
+    ) -> Result<(), ViewError> {
+        // Every text is built from constants of this crate; values are bound.
+        sqlx::query_with(AssertSqlSafe(sql), arguments(args)?)
+            .execute(&mut *self.0)
+            .await
+            .map_err(failed("write"))?;
+        Ok(())
+    }
+
+    async fn fetch(
+        &mut self,
+        sql: String,
+        args: Vec<Value>,
+        columns: &[Kind],
+    ) -> Result<Vec<Vec<Value>>, ViewError> {
+        sqlx::query_with(AssertSqlSafe(sql), arguments(args)?)
+            .fetch_all(&mut *self.0)
+            .await
+            .and_then(|rows| rows.iter().map(|row| decode(row, columns)).collect())
+            .map_err(failed("read"))
+    }
+
+    async fn commit(self) -> Result<(), ViewError> {
+        self.0.commit().await.map_err(failed("commit"))
+    }
+}

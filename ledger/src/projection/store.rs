@@ -1,0 +1,169 @@
+//! The port of the views: applied by the projector, asked by everyone else.
+
+use async_trait::async_trait;
+
+use super::row::RowError;
+use super::views::{
+    AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, FlagHistoryRow, FlagRow,
+    HealthRow, MeasurementRow, Page, RegressionFilter, RegressionRow, RolloutDetail, RolloutFilter,
+    RolloutRow, SnapshotRow, TimelineFilter, TimelineRow,
+};
+use crate::journal::StoredCommit;
+
+/// The version of tables and of the projection. A store written by another version is emptied
+/// when it is opened and rebuilt by replay.
+pub const VIEWS_VERSION: i64 = 1;
+
+/// Why the views could not be written or read. No error text contains a password.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The database could not be reached, was locked too long, or the connection broke.
+    /// Retryable: nothing was applied, or it was and applying again is harmless.
+    #[error(
+        "RB-VIEW-1: the views' database is unavailable: {reason}; check that it runs and is reachable"
+    )]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
+    /// The database refused.
+    #[error("RB-VIEW-2: the views' database refused to {action}: {reason}")]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// The database's words.
+        reason: String,
+    },
+    /// The tables are not those of this version.
+    #[error(
+        "RB-VIEW-3: the tables of the views are not usable: {reason}; empty the views and let them be rebuilt"
+    )]
+    Schema {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The batch does not follow on what is applied: another process emptied or moved the store.
+    /// Read the position again and follow from there.
+    #[error(
+        "RB-VIEW-4: the views stand at sequence {position}, a batch that begins at {first} leaves a gap; follow again from {position}"
+    )]
+    Gap {
+        /// What is applied.
+        position: u64,
+        /// The batch's first new sequence.
+        first: u64,
+    },
+    /// A stored row does not read back.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// The location of the views is not usable.
+    #[error("RB-VIEW-6: `{location}` is not a usable location for the views: {reason}")]
+    Location {
+        /// The refused location, without credentials.
+        location: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl ViewError {
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// The views of one ledger.
+///
+/// Views are disposable: everything in them is rebuilt from the journal. So a store need not
+/// survive a power cut; it must only never hold rows of one position and another position.
+#[async_trait]
+pub trait ViewStore: Send + Sync + std::fmt::Debug {
+    /// What is applied.
+    async fn position(&self) -> Result<AsOf, ViewError>;
+
+    /// Applies a batch of consecutive commits and moves the position to its last, all in one
+    /// transaction: after an error or a crash none of it is visible. Commits at or before the
+    /// position are passed over, so redelivery is harmless. The first new commit must be the one
+    /// after the position, else [`ViewError::Gap`] and nothing is applied. Any history is
+    /// accepted: what does not make sense becomes an anomaly. Returns the position reached.
+    async fn apply(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError>;
+
+    /// Empties every view and sets the position to 0, in one transaction.
+    async fn reset(&self) -> Result<(), ViewError>;
+
+    /// Rollouts, newest first.
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Answer<Vec<RolloutRow>>, ViewError>;
+
+    /// One rollout with everything that belongs to it; `None` when there is no such rollout.
+    async fn rollout(&self, rollout: &str) -> Result<Answer<Option<RolloutDetail>>, ViewError>;
+
+    /// The health of one rollout; `None` when there is no such rollout.
+    async fn health(&self, rollout: &str) -> Result<Answer<Option<HealthRow>>, ViewError>;
+
+    /// Measured values of one step in order, after a place, at most `limit`.
+    async fn measurements(
+        &self,
+        rollout: &str,
+        step: &str,
+        after: Cursor,
+        limit: u32,
+    ) -> Result<Answer<Page<MeasurementRow>>, ViewError>;
+
+    /// Flags, of one environment or all, by environment and key.
+    async fn flags(&self, environment: Option<&str>) -> Result<Answer<Vec<FlagRow>>, ViewError>;
+
+    /// The changes of one flag in order; the latest [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
+    async fn flag_history(
+        &self,
+        environment: &str,
+        key: &str,
+    ) -> Result<Answer<Vec<FlagHistoryRow>>, ViewError>;
+
+    /// Snapshots in order, of one rollout or all; the latest
+    /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
+    async fn snapshots(&self, rollout: Option<&str>)
+    -> Result<Answer<Vec<SnapshotRow>>, ViewError>;
+
+    /// Comparisons in order, of one rollout or all; the latest
+    /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
+    async fn comparisons(
+        &self,
+        rollout: Option<&str>,
+    ) -> Result<Answer<Vec<ComparisonRow>>, ViewError>;
+
+    /// A page of regressions.
+    async fn regressions(
+        &self,
+        filter: &RegressionFilter,
+    ) -> Result<Answer<Page<RegressionRow>>, ViewError>;
+
+    /// Audits in order, of one rollout or all; the latest
+    /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
+    async fn audits(&self, rollout: Option<&str>) -> Result<Answer<Vec<AuditRow>>, ViewError>;
+
+    /// Alerts in the order they were raised, of one rollout or all, open ones only or all; the
+    /// latest [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
+    async fn alerts(
+        &self,
+        rollout: Option<&str>,
+        open_only: bool,
+    ) -> Result<Answer<Vec<AlertRow>>, ViewError>;
+
+    /// A page of the timeline.
+    async fn timeline(
+        &self,
+        filter: &TimelineFilter,
+    ) -> Result<Answer<Page<TimelineRow>>, ViewError>;
+
+    /// A page of the events that do not make sense, in order.
+    async fn anomalies(
+        &self,
+        after: Cursor,
+        limit: u32,
+    ) -> Result<Answer<Page<AnomalyRow>>, ViewError>;
+
+    /// Every table with every row, ordered by key, as text: to compare two stores. Holds all in
+    /// memory; meant for verification of small ledgers and for tests.
+    async fn dump(&self) -> Result<Vec<(&'static str, Vec<String>)>, ViewError>;
+}

@@ -1,0 +1,443 @@
+//! The closed vocabularies of the views, and the small values that rows carry as JSON.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use rollbook_proto::v1;
+use serde::{Deserialize, Serialize};
+
+use super::row::{Column, Kind, Value, clean};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// The word as stored and shown.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The word of a text; `None` when it is not one of ours.
+            pub fn of(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl Column for $name {
+            const KIND: Kind = Kind::Text;
+            fn to_value(&self) -> Value {
+                Value::Text(self.as_str().to_owned())
+            }
+            fn from_value(value: Value) -> Result<Self, String> {
+                match value {
+                    Value::Text(text) => Self::of(&text).ok_or_else(|| format!("the text `{text}`")),
+                    other => Err(other.type_name().to_owned()),
+                }
+            }
+        }
+    };
+}
+
+words!(
+    /// The result of a check.
+    Verdict {
+        /// The rule holds.
+        Pass = "pass",
+        /// The rule does not hold.
+        Fail = "fail",
+        /// No data, or not enough.
+        Inconclusive = "inconclusive",
+        /// The check itself failed.
+        Error = "error",
+        /// Not run, on purpose, with a reason.
+        Skipped = "skipped",
+        /// Does not apply here, reviewed.
+        NotApplicable = "not_applicable",
+    }
+);
+
+words!(
+    /// Where a rollout stands.
+    RolloutStatus {
+        /// Opened, not started.
+        Open = "open",
+        /// Started; tasks are given out.
+        Running = "running",
+        /// No new task is given out.
+        Paused = "paused",
+        /// Undo steps run.
+        RollingBack = "rolling_back",
+        /// Aborted by a person; not closed yet.
+        Aborted = "aborted",
+        /// At its end; see the outcome.
+        Closed = "closed",
+    }
+);
+
+words!(
+    /// How a rollout ended.
+    Outcome {
+        /// As planned.
+        Succeeded = "succeeded",
+        /// Taken back.
+        RolledBack = "rolled_back",
+        /// Stopped by a person.
+        Aborted = "aborted",
+        /// Not as planned and not taken back.
+        Failed = "failed",
+    }
+);
+
+words!(
+    /// Where a step stands. `finished` says that there is a verdict, not which.
+    StepStatus {
+        /// Not started, or ready again as the next attempt.
+        Pending = "pending",
+        /// An intent is recorded, a result is not.
+        Running = "running",
+        /// Has a verdict.
+        Finished = "finished",
+        /// An intent without a result: what it did is not known.
+        Interrupted = "interrupted",
+        /// Skipped with a reason.
+        Skipped = "skipped",
+        /// Proposed as not applicable; a second person has not answered yet.
+        InReview = "in_review",
+        /// Reviewed as not applicable.
+        NotApplicable = "not_applicable",
+        /// Its undo runs.
+        Undoing = "undoing",
+        /// Its undo passed.
+        Undone = "undone",
+        /// Its undo did not pass: the effect may still be there.
+        UndoFailed = "undo_failed",
+    }
+);
+
+words!(
+    /// Where a gate stands.
+    GateStatus {
+        /// Not decided.
+        Waiting = "waiting",
+        /// Decided: the next phase may start.
+        Passed = "passed",
+        /// Decided: shut, with reasons.
+        Blocked = "blocked",
+    }
+);
+
+words!(
+    /// Whether a sign-off counts.
+    SignOffStatus {
+        /// Given and not voided.
+        Given = "given",
+        /// The person refused.
+        Refused = "refused",
+        /// Given once; no longer counts, see the cause.
+        Voided = "voided",
+    }
+);
+
+words!(
+    /// Whether an alert is open.
+    AlertStatus {
+        /// Raised.
+        Open = "open",
+        /// Raised and resolved.
+        Resolved = "resolved",
+    }
+);
+
+words!(
+    /// How bad an alert is.
+    Severity {
+        /// For the record.
+        Info = "info",
+        /// To be looked at.
+        Warning = "warning",
+        /// To be acted upon.
+        Error = "error",
+        /// To be acted upon now.
+        Critical = "critical",
+    }
+);
+
+words!(
+    /// The health of a rollout or of the deals.
+    Health {
+        /// 90 and above.
+        Healthy = "HEALTHY",
+        /// 70 to 89.
+        NeedsAttention = "NEEDS_ATTENTION",
+        /// Below 70.
+        Critical = "CRITICAL",
+        /// Nothing measured yet.
+        NoData = "NO_DATA",
+    }
+);
+
+words!(
+    /// What a flag does.
+    FlagMode {
+        /// Off for all.
+        Off = "off",
+        /// On for the named labels.
+        Beta = "beta",
+        /// Both paths run, the old one answers.
+        Parallel = "parallel",
+        /// On for a share.
+        Percentage = "percentage",
+        /// On for all.
+        On = "on",
+    }
+);
+
+words!(
+    /// What happened to a flag.
+    FlagChangeKind {
+        /// Defined.
+        Defined = "defined",
+        /// Set to another value.
+        Changed = "changed",
+        /// No longer in use.
+        Archived = "archived",
+    }
+);
+
+words!(
+    /// How much a rollback takes back.
+    RollbackLevel {
+        /// Flags to their safe values.
+        Flags = "flags",
+        /// Named flags or components.
+        Partial = "partial",
+        /// Migrations reverted.
+        Migrations = "migrations",
+        /// Configuration only.
+        Configuration = "configuration",
+        /// Everything with an effect.
+        Full = "full",
+    }
+);
+
+impl Verdict {
+    /// The verdict of an event's field; `None` for an absent or unknown one.
+    pub fn from_wire(number: i32) -> Option<Self> {
+        match v1::Verdict::try_from(number).ok()? {
+            v1::Verdict::Unspecified => None,
+            v1::Verdict::Pass => Some(Self::Pass),
+            v1::Verdict::Fail => Some(Self::Fail),
+            v1::Verdict::Inconclusive => Some(Self::Inconclusive),
+            v1::Verdict::Error => Some(Self::Error),
+            v1::Verdict::Skipped => Some(Self::Skipped),
+            v1::Verdict::NotApplicable => Some(Self::NotApplicable),
+        }
+    }
+}
+
+impl Outcome {
+    /// The outcome of an event's field; `None` for an absent or unknown one.
+    pub fn from_wire(number: i32) -> Option<Self> {
+        match v1::RolloutOutcome::try_from(number).ok()? {
+            v1::RolloutOutcome::Unspecified => None,
+            v1::RolloutOutcome::Succeeded => Some(Self::Succeeded),
+            v1::RolloutOutcome::RolledBack => Some(Self::RolledBack),
+            v1::RolloutOutcome::Aborted => Some(Self::Aborted),
+            v1::RolloutOutcome::Failed => Some(Self::Failed),
+        }
+    }
+}
+
+impl RollbackLevel {
+    /// The level of an event's field; `None` for an absent or unknown one.
+    pub fn from_wire(number: i32) -> Option<Self> {
+        match v1::RollbackLevel::try_from(number).ok()? {
+            v1::RollbackLevel::Unspecified => None,
+            v1::RollbackLevel::Flags => Some(Self::Flags),
+            v1::RollbackLevel::Partial => Some(Self::Partial),
+            v1::RollbackLevel::Migrations => Some(Self::Migrations),
+            v1::RollbackLevel::Configuration => Some(Self::Configuration),
+            v1::RollbackLevel::Full => Some(Self::Full),
+        }
+    }
+}
+
+impl FlagMode {
+    /// The mode of an event's field; `None` for an absent or unknown one.
+    pub fn from_wire(number: i32) -> Option<Self> {
+        match v1::FlagMode::try_from(number).ok()? {
+            v1::FlagMode::Unspecified => None,
+            v1::FlagMode::Off => Some(Self::Off),
+            v1::FlagMode::Beta => Some(Self::Beta),
+            v1::FlagMode::Parallel => Some(Self::Parallel),
+            v1::FlagMode::Percentage => Some(Self::Percentage),
+            v1::FlagMode::On => Some(Self::On),
+        }
+    }
+}
+
+/// A time in the resolution of the views, microseconds.
+pub(super) fn time(time: Option<&rollbook_proto::Timestamp>) -> Option<Timestamp> {
+    let time = crate::clock::from_proto(time)?;
+    Timestamp::from_microsecond(time.as_microsecond()).ok()
+}
+
+/// A reference to bytes in the evidence store.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EvidenceRef {
+    /// Lower-case hex SHA-256 of the stored bytes; empty when the event names no evidence.
+    pub sha256: String,
+    /// Stored size.
+    pub size_bytes: u64,
+    /// Media type.
+    pub media_type: String,
+    /// What the bytes are, for the reader.
+    pub name: String,
+    /// The output was cut at the cap.
+    pub truncated: bool,
+}
+
+impl EvidenceRef {
+    pub(super) fn from_wire(evidence: Option<&v1::Evidence>) -> Self {
+        evidence.map_or_else(Self::default, |evidence| Self {
+            sha256: clean(&evidence.sha256),
+            size_bytes: evidence.size_bytes,
+            media_type: clean(&evidence.media_type),
+            name: clean(&evidence.name),
+            truncated: evidence.truncated,
+        })
+    }
+}
+
+/// A measured value and the rule that judged it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// What was measured.
+    pub metric: String,
+    /// The number; absent when there is no data or the value is not a finite number.
+    pub value: Option<f64>,
+    /// The value when it is not a number.
+    pub text: String,
+    /// Unit of `value`.
+    pub unit: String,
+    /// The rule as written in the plan; empty: recorded, not judged.
+    pub rule: String,
+    /// What the rule said; absent when not judged.
+    pub verdict: Option<Verdict>,
+    /// When it was measured.
+    pub measured_at: Option<Timestamp>,
+}
+
+impl Measured {
+    pub(super) fn from_wire(measurement: &v1::Measurement) -> Self {
+        let value = measurement.value.filter(|value| value.is_finite());
+        let text = match measurement.value {
+            // JSON and SQL have no NaN: the text keeps what was measured.
+            Some(number) if value.is_none() && measurement.text.is_empty() => number.to_string(),
+            _ => clean(&measurement.text),
+        };
+        Self {
+            metric: clean(&measurement.metric),
+            value: value.map(|value| value + 0.0),
+            text,
+            unit: clean(&measurement.unit),
+            rule: clean(&measurement.rule),
+            verdict: Verdict::from_wire(measurement.verdict),
+            measured_at: time(measurement.measured_at.as_ref()),
+        }
+    }
+}
+
+/// One answered item of a manual step's checklist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChecklistItem {
+    /// The item.
+    pub item: String,
+    /// The answer; absent when it is not a verdict.
+    pub answer: Option<Verdict>,
+    /// What the person noted.
+    pub note: String,
+}
+
+/// What a flag is set to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagSetting {
+    /// What it does.
+    pub mode: FlagMode,
+    /// Thousandths of a percent, 0 to 100,000; used by `percentage` only.
+    pub percentage_millis: u32,
+    /// Used by `beta` only.
+    pub beta_labels: Vec<String>,
+}
+
+impl FlagSetting {
+    pub(super) fn from_wire(setting: Option<&v1::FlagSetting>) -> Option<Self> {
+        let setting = setting?;
+        Some(Self {
+            mode: FlagMode::from_wire(setting.mode)?,
+            percentage_millis: setting.percentage_millis,
+            beta_labels: setting
+                .beta_labels
+                .iter()
+                .map(|label| clean(label))
+                .collect(),
+        })
+    }
+}
+
+impl fmt::Display for FlagSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mode {
+            FlagMode::Percentage => {
+                let (whole, rest) = (self.percentage_millis / 1000, self.percentage_millis % 1000);
+                if rest == 0 {
+                    write!(f, "{whole} %")
+                } else {
+                    let decimals = format!("{rest:03}");
+                    write!(f, "{whole}.{} %", decimals.trim_end_matches('0'))
+                }
+            }
+            FlagMode::Beta if !self.beta_labels.is_empty() => {
+                write!(f, "beta ({})", self.beta_labels.join(", "))
+            }
+            mode => write!(f, "{mode}"),
+        }
+    }
+}
+
+/// Totals of one deal type in a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealTypeTotal {
+    /// The deal type.
+    pub deal_type: String,
+    /// How many deals.
+    pub deals: u64,
+    /// Total before, in cents.
+    pub before_cents: i64,
+    /// Total after, in cents.
+    pub after_cents: i64,
+}
+
+/// One named reason why a health score is below 100.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deduction {
+    /// The stable name of the rule, such as `failed_critical_step`.
+    pub reason: String,
+    /// What it applies to: a step, gate, alert, comparison, rollback or metric.
+    pub subject: String,
+    /// Points taken off.
+    pub points: u32,
+    /// One readable sentence.
+    pub message: String,
+}

@@ -1,0 +1,23 @@
+-- Removes the views. Nothing is lost: they are rebuilt from the journal.
+DROP TABLE IF EXISTS anomalies;
+DROP TABLE IF EXISTS timeline;
+DROP TABLE IF EXISTS health;
+DROP TABLE IF EXISTS advice;
+DROP TABLE IF EXISTS rollbacks;
+DROP TABLE IF EXISTS rollback_points;
+DROP TABLE IF EXISTS notices;
+DROP TABLE IF EXISTS success_metrics;
+DROP TABLE IF EXISTS alerts;
+DROP TABLE IF EXISTS audits;
+DROP TABLE IF EXISTS regressions;
+DROP TABLE IF EXISTS comparisons;
+DROP TABLE IF EXISTS snapshots;
+DROP TABLE IF EXISTS flag_history;
+DROP TABLE IF EXISTS flags;
+DROP TABLE IF EXISTS sign_offs;
+DROP TABLE IF EXISTS gates;
+DROP TABLE IF EXISTS measurements;
+DROP TABLE IF EXISTS steps;
+DROP TABLE IF EXISTS phases;
+DROP TABLE IF EXISTS rollouts;
+DROP TABLE IF EXISTS view_position;

@@ -1,0 +1,151 @@
+//! What a caller is told when something does not work: a stable code, a message, a class.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use rollbook_ledger::evidence::EvidenceError;
+use rollbook_ledger::handler::HandlerError;
+use rollbook_ledger::journal::JournalError;
+use rollbook_ledger::projection::store::ViewError;
+use rollbook_ledger::rollout::RefusalKind;
+use serde::{Deserialize, Serialize};
+
+/// What kind of failure it is; callers map it to exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// The request is wrong.
+    Usage,
+    /// A rule refused it in the present state.
+    Refused,
+    /// A policy (role, four eyes, window) refused it.
+    Policy,
+    /// Stored history or evidence is damaged.
+    Integrity,
+    /// Something needed is not reachable; the same request may be repeated.
+    Unavailable,
+}
+
+/// The body of every error answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Stable code, `RB-…`.
+    pub code: String,
+    /// What was wrong, where, and what to do.
+    pub message: String,
+    /// Kind of failure.
+    pub class: ErrorClass,
+}
+
+/// An error on its way out.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+impl ApiError {
+    /// The request is wrong.
+    pub(crate) fn usage(code: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorClass::Usage, format!("{code}: {message}"))
+    }
+
+    pub(crate) fn not_found(code: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorClass::Usage, format!("{code}: {message}"))
+    }
+
+    pub(crate) fn unavailable(code: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorClass::Unavailable,
+            format!("{code}: {message}"),
+        )
+    }
+
+    /// Every message starts with its code and a colon.
+    fn new(status: StatusCode, class: ErrorClass, message: String) -> Self {
+        let code = message
+            .split_once(':')
+            .map(|(code, _)| code)
+            .filter(|code| code.starts_with("RB-"))
+            .unwrap_or("RB-API-0")
+            .to_owned();
+        Self { status, body: ErrorBody { code, message, class } }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if self.status.is_server_error() {
+            tracing::warn!(code = %self.body.code, message = %self.body.message, "request failed");
+        }
+        (self.status, Json(self.body)).into_response()
+    }
+}
+
+impl From<HandlerError> for ApiError {
+    fn from(error: HandlerError) -> Self {
+        let (status, class) = match &error {
+            HandlerError::Refused(refusal) => refusal_class(refusal.kind()),
+            HandlerError::FlagRefused(refusal) => refusal_class(refusal.kind()),
+            HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
+            HandlerError::Exists { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
+            HandlerError::Contention { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
+            }
+            HandlerError::IllegalHistory(_) | HandlerError::IllegalFlagHistory(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, ErrorClass::Integrity)
+            }
+            HandlerError::Journal(error) => journal_class(error),
+            HandlerError::Evidence(error) => evidence_class(error),
+            HandlerError::Plan(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
+        };
+        Self::new(status, class, error.to_string())
+    }
+}
+
+fn refusal_class(kind: RefusalKind) -> (StatusCode, ErrorClass) {
+    match kind {
+        RefusalKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
+        RefusalKind::NotFound => (StatusCode::NOT_FOUND, ErrorClass::Usage),
+        RefusalKind::NotNow | RefusalKind::Stale => (StatusCode::CONFLICT, ErrorClass::Refused),
+        RefusalKind::NotAllowed => (StatusCode::FORBIDDEN, ErrorClass::Policy),
+    }
+}
+
+fn journal_class(error: &JournalError) -> (StatusCode, ErrorClass) {
+    match error {
+        JournalError::Conflict { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
+        JournalError::TooLarge { .. } | JournalError::Malformed { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage)
+        }
+        JournalError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ErrorClass::Integrity),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable),
+    }
+}
+
+fn evidence_class(error: &EvidenceError) -> (StatusCode, ErrorClass) {
+    match error {
+        EvidenceError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
+        EvidenceError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ErrorClass::Integrity),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable),
+    }
+}
+
+impl From<JournalError> for ApiError {
+    fn from(error: JournalError) -> Self {
+        HandlerError::from(error).into()
+    }
+}
+
+impl From<EvidenceError> for ApiError {
+    fn from(error: EvidenceError) -> Self {
+        HandlerError::from(error).into()
+    }
+}
+
+impl From<ViewError> for ApiError {
+    fn from(error: ViewError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable, error.to_string())
+    }
+}

@@ -1,0 +1,46 @@
+//! One flag: its state from the ledger, and commands to it.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use rollbook_ledger::flag::{FlagCommand, FlagState};
+use rollbook_ledger::handler::HandlerError;
+use rollbook_ledger::ids::{EnvironmentId, FlagKey};
+use rollbook_proto::v1;
+use serde::Serialize;
+
+use super::{Api, ApiError, Who};
+
+/// A flag as of its last commit.
+#[derive(Debug, Serialize)]
+pub(super) struct FlagAnswer {
+    sequence: u64,
+    flag: FlagState,
+}
+
+/// What a flag command led to.
+#[derive(Debug, Serialize)]
+pub(super) struct FlagCommandAnswer {
+    sequence: u64,
+    events: Vec<v1::Event>,
+}
+
+pub(super) async fn get_flag(
+    State(api): State<Api>,
+    Path((environment, key)): Path<(EnvironmentId, FlagKey)>,
+) -> Result<Json<FlagAnswer>, ApiError> {
+    match api.handler.flag(&environment, &key).await? {
+        Some((flag, sequence)) => Ok(Json(FlagAnswer { sequence, flag })),
+        None => Err(HandlerError::NotFound { what: format!("flag {key} in {environment}") }.into()),
+    }
+}
+
+pub(super) async fn command(
+    State(api): State<Api>,
+    Path((environment, key)): Path<(EnvironmentId, FlagKey)>,
+    Who(caller): Who,
+    Json(command): Json<FlagCommand>,
+) -> Result<Json<FlagCommandAnswer>, ApiError> {
+    let done = api.handler.flag_request(&environment, &key, &command, &caller).await?;
+    api.settled(done.sequence).await;
+    Ok(Json(FlagCommandAnswer { sequence: done.sequence, events: done.events }))
+}

@@ -1,0 +1,137 @@
+//! The HTTP API: commands in, views out. Loopback only until callers are authenticated.
+
+mod error;
+mod evidence;
+mod flags;
+mod log;
+mod metrics;
+mod ofrep;
+mod output;
+mod rollouts;
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+use rollbook_ledger::handler::{Caller, Handler};
+use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::projection::projector::Waiter;
+use rollbook_ledger::projection::store::ViewStore;
+use rollbook_proto::v1;
+
+pub use error::{ApiError, ErrorBody, ErrorClass};
+pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
+
+/// The largest request body, in bytes: a plan with its scripts inlined fits.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long a command waits for the views to catch up before it answers without them.
+const VIEW_WAIT: Duration = Duration::from_secs(5);
+
+/// Header naming the person who acts.
+pub const ACTOR_HEADER: &str = "rollbook-actor";
+/// Header with the command id: the same command sent twice is applied once.
+pub const COMMAND_HEADER: &str = "idempotency-key";
+
+/// What the API answers from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Decides and records.
+    pub handler: Handler,
+    /// Answers queries.
+    pub views: Arc<dyn ViewStore>,
+    /// How far the views are.
+    pub applied: Waiter,
+    /// For the live output of steps.
+    pub nats: async_nats::Client,
+    /// The ledger served.
+    pub ledger: LedgerId,
+}
+
+impl Api {
+    /// Waits (bounded) until the views show a sequence, so that a caller reads its own write.
+    async fn settled(&self, sequence: u64) {
+        // A late view is told by `as_of`; the command itself has been recorded.
+        let _caught_up = self.applied.wait_for(sequence, VIEW_WAIT).await;
+    }
+
+    /// How many commits the views are known to be behind.
+    async fn lag(&self) -> Option<u64> {
+        let last = self.handler.journal().last_sequence().await.ok()?;
+        Some(last.saturating_sub(self.applied.applied().sequence))
+    }
+}
+
+/// All routes.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/health", get(metrics::health))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/rollouts", get(views::rollouts).post(rollouts::open))
+        .route("/v1/rollouts/{id}", get(rollouts::status))
+        .route("/v1/rollouts/{id}/commands", post(rollouts::command))
+        .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
+        .route("/v1/rollouts/{id}/timeline", get(views::timeline))
+        .route("/v1/rollouts/{id}/steps/{step}/output", get(output::output))
+        .route("/v1/rollouts/{id}/steps/{step}/measurements", get(views::measurements))
+        .route("/v1/flags", get(views::flags))
+        .route("/v1/flags/{environment}/{key}", get(flags::get_flag))
+        .route("/v1/flags/{environment}/{key}/history", get(views::flag_history))
+        .route("/v1/flags/{environment}/{key}/commands", post(flags::command))
+        .route("/v1/snapshots", get(views::snapshots))
+        .route("/v1/comparisons", get(views::comparisons))
+        .route("/v1/regressions", get(views::regressions))
+        .route("/v1/audits", get(views::audits))
+        .route("/v1/alerts", get(views::alerts))
+        .route("/v1/anomalies", get(views::anomalies))
+        .route("/v1/log", get(log::log))
+        .route("/v1/evidence", post(evidence::put))
+        .route("/v1/evidence/{sha256}", get(evidence::get))
+        .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(api)
+}
+
+/// Who calls: required on every command.
+#[derive(Debug)]
+pub(crate) struct Who(pub(crate) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let header = |name: &str| {
+            parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+        };
+        // A header of our own also keeps other sites' pages out: a browser asks first.
+        let name = header(ACTOR_HEADER).unwrap_or_default();
+        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+            return Err(ApiError::usage(
+                "RB-API-1",
+                format!("the header {ACTOR_HEADER} must name who acts (1–128 characters); with the CLI: --as NAME"),
+            ));
+        }
+        let mut caller = Caller::new(v1::Actor {
+            name: name.to_owned(),
+            kind: v1::ActorKind::Person.into(),
+            authentication: "asserted".to_owned(),
+        });
+        if let Some(id) = header(COMMAND_HEADER) {
+            if id.is_empty() || id.len() > 128 {
+                return Err(ApiError::usage(
+                    "RB-API-2",
+                    format!("the header {COMMAND_HEADER} must have 1–128 characters"),
+                ));
+            }
+            id.clone_into(&mut caller.command_id);
+        }
+        if let Some(traceparent) = header("traceparent").filter(|value| value.len() == 55) {
+            traceparent.clone_into(&mut caller.traceparent);
+        }
+        Ok(Self(caller))
+    }
+}

@@ -1,0 +1,135 @@
+//! Opening, commanding and looking at a rollout.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use rollbook_ledger::ids::{EnvironmentId, RolloutId};
+use rollbook_ledger::projection::views::{Answer, RolloutDetail};
+use rollbook_ledger::rollout::{self, Blocked, Command, Open, Request};
+use rollbook_ledger::runbook::Plan;
+use rollbook_proto::v1;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Api, ApiError, Who};
+
+/// What opens a rollout.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenBody {
+    /// Id of the new rollout; made up when absent.
+    #[serde(default)]
+    pub id: Option<RolloutId>,
+    /// Name for people.
+    #[serde(default)]
+    pub name: String,
+    /// The plan: parameters substituted, scripts inlined.
+    pub plan: serde_json::Value,
+    /// Where it runs.
+    pub environment: EnvironmentId,
+    /// The parameters it was loaded with.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+}
+
+/// What a command led to.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CommandAnswer {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// Sequence at which it is recorded.
+    pub sequence: u64,
+    /// What was recorded.
+    pub events: Vec<v1::Event>,
+}
+
+/// A rollout as of now, with what stands still and why.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// The view.
+    #[serde(flatten)]
+    pub view: Answer<RolloutDetail>,
+    /// What does not move, why, and who can move it; from the ledger itself, not from views.
+    pub blocked: Vec<Blocked>,
+    /// Steps that workers have been or are being asked to do.
+    pub next: Vec<String>,
+}
+
+pub(super) async fn open(
+    State(api): State<Api>,
+    Who(caller): Who,
+    Json(body): Json<OpenBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let bytes = serde_json::to_vec(&body.plan)
+        .map_err(|error| ApiError::usage("RB-API-3", format!("the plan is not JSON: {error}")))?;
+    let plan = Plan::from_canonical(&bytes).map_err(rollbook_ledger::handler::HandlerError::from)?;
+    let id = match body.id {
+        Some(id) => id,
+        None => RolloutId::generate(&plan.runbook().metadata.name, Uuid::now_v7()),
+    };
+    let stored = api.handler.store_plan(&plan).await?;
+    let open = Open {
+        name: body.name,
+        plan: stored,
+        environment: body.environment,
+        params: body.params,
+    };
+    let done = api.handler.open(&id, &open, &caller).await?;
+    api.settled(done.sequence).await;
+    let answer = CommandAnswer { rollout: id, sequence: done.sequence, events: done.events };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+pub(super) async fn command(
+    State(api): State<Api>,
+    Path(id): Path<RolloutId>,
+    Who(caller): Who,
+    Json(command): Json<Command>,
+) -> Result<Json<CommandAnswer>, ApiError> {
+    let done = api.handler.request(&id, &Request::Person(command), &caller).await?;
+    api.settled(done.sequence).await;
+    Ok(Json(CommandAnswer { rollout: id, sequence: done.sequence, events: done.events }))
+}
+
+/// Which moment a status is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct StatusQuery {
+    /// At least this sequence must be in the views (read your own write).
+    #[serde(default)]
+    at_least: u64,
+}
+
+pub(super) async fn status(
+    State(api): State<Api>,
+    Path(id): Path<RolloutId>,
+    Query(query): Query<StatusQuery>,
+) -> Result<Json<StatusAnswer>, ApiError> {
+    let loaded = api.handler.rollout(&id).await?;
+    api.settled(query.at_least.max(loaded.sequence)).await;
+    let view = api.views.rollout(id.as_str()).await?;
+    let lag = api.lag().await;
+    let Some(detail) = view.data else {
+        return Err(ApiError::unavailable(
+            "RB-API-4",
+            format!("rollout {id} is on the ledger but not yet in the views; ask again"),
+        ));
+    };
+    let next = rollout::next(&loaded.state, &loaded.plan, api.handler.now());
+    Ok(Json(StatusAnswer {
+        view: Answer { as_of: view.as_of, lag, data: detail },
+        blocked: next.blocked,
+        next: next.tasks.iter().map(|task| task.step.to_string()).collect(),
+    }))
+}
+
+pub(super) async fn plan(
+    State(api): State<Api>,
+    Path(id): Path<RolloutId>,
+) -> Result<impl IntoResponse, ApiError> {
+    let loaded = api.handler.rollout(&id).await?;
+    let bytes = loaded.plan.canonical_json().to_vec();
+    Ok(([(header::CONTENT_TYPE, "application/json")], bytes))
+}

@@ -1,0 +1,180 @@
+//! Queries. Every answer carries `as_of`; every query takes `at` (a sequence or an RFC 3339
+//! time) to be answered as of then, by replaying the ledger up to it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use rollbook_ledger::projection::replay::{Until, replay_at};
+use rollbook_ledger::projection::rows::{
+    AlertRow, AnomalyRow, AuditRow, ComparisonRow, FlagHistoryRow, FlagRow, MeasurementRow,
+    RegressionRow, RolloutRow, SnapshotRow, TimelineRow,
+};
+use rollbook_ledger::projection::store::ViewStore;
+use rollbook_ledger::projection::views::{
+    Answer, Cursor, Page, RegressionFilter, RolloutFilter, TimelineFilter,
+};
+use rollbook_ledger::projection::words::RolloutStatus;
+use serde::Deserialize;
+
+use super::{Api, ApiError};
+
+/// What every query understands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ViewQuery {
+    at: Option<String>,
+    rollout: Option<String>,
+    environment: Option<String>,
+    runbook: Option<String>,
+    status: Option<RolloutStatus>,
+    comparison: Option<u64>,
+    current_only: bool,
+    open_only: bool,
+    before_sequence: Option<u64>,
+    after_sequence: u64,
+    after_idx: u32,
+    after_ordinal: u32,
+    limit: u32,
+}
+
+impl ViewQuery {
+    fn after(&self) -> Cursor {
+        Cursor { sequence: self.after_sequence, idx: self.after_idx, ordinal: self.after_ordinal }
+    }
+}
+
+type Found<T> = Result<Json<Answer<T>>, ApiError>;
+
+impl Api {
+    /// The views as of now or as of an earlier moment.
+    pub(super) async fn views_at(&self, at: Option<&str>) -> Result<Arc<dyn ViewStore>, ApiError> {
+        let Some(at) = at else {
+            return Ok(Arc::clone(&self.views));
+        };
+        let until = match (at.parse(), at.parse()) {
+            (Ok(sequence), _) => Until::Sequence(sequence),
+            (_, Ok(time)) => Until::Time(time),
+            _ => {
+                let message = format!("`{at}` is neither a sequence nor an RFC 3339 time");
+                return Err(ApiError::usage("RB-API-6", message));
+            }
+        };
+        replay_at(self.handler.journal(), until)
+            .await
+            .map_err(|error| ApiError::unavailable("RB-API-7", error))
+    }
+
+    async fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {
+        // An answer about the past is not behind anything.
+        let lag = if query.at.is_none() { self.lag().await } else { None };
+        Json(Answer { lag, ..answer })
+    }
+}
+
+pub(super) async fn rollouts(
+    State(api): State<Api>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Vec<RolloutRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    let filter = RolloutFilter {
+        environment: query.environment.clone(),
+        status: query.status,
+        runbook: query.runbook.clone(),
+        before_sequence: query.before_sequence,
+        limit: query.limit,
+    };
+    Ok(api.answer(&query, views.rollouts(&filter).await?).await)
+}
+
+pub(super) async fn timeline(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Page<TimelineRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    let filter = TimelineFilter { rollout: Some(id), after: query.after(), limit: query.limit };
+    Ok(api.answer(&query, views.timeline(&filter).await?).await)
+}
+
+pub(super) async fn measurements(
+    State(api): State<Api>,
+    Path((rollout, step)): Path<(String, String)>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Page<MeasurementRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    let page = views.measurements(&rollout, &step, query.after(), query.limit).await?;
+    Ok(api.answer(&query, page).await)
+}
+
+pub(super) async fn flags(
+    State(api): State<Api>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Vec<FlagRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    Ok(api.answer(&query, views.flags(query.environment.as_deref()).await?).await)
+}
+
+pub(super) async fn flag_history(
+    State(api): State<Api>,
+    Path((environment, key)): Path<(String, String)>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Vec<FlagHistoryRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    Ok(api.answer(&query, views.flag_history(&environment, &key).await?).await)
+}
+
+pub(super) async fn snapshots(
+    State(api): State<Api>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Vec<SnapshotRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    Ok(api.answer(&query, views.snapshots(query.rollout.as_deref()).await?).await)
+}
+
+pub(super) async fn comparisons(
+    State(api): State<Api>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Vec<ComparisonRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    Ok(api.answer(&query, views.comparisons(query.rollout.as_deref()).await?).await)
+}
+
+pub(super) async fn regressions(
+    State(api): State<Api>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Page<RegressionRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    let filter = RegressionFilter {
+        rollout: query.rollout.clone(),
+        comparison: query.comparison,
+        current_only: query.current_only,
+        after: query.after(),
+        limit: query.limit,
+    };
+    Ok(api.answer(&query, views.regressions(&filter).await?).await)
+}
+
+pub(super) async fn audits(
+    State(api): State<Api>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Vec<AuditRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    Ok(api.answer(&query, views.audits(query.rollout.as_deref()).await?).await)
+}
+
+pub(super) async fn alerts(
+    State(api): State<Api>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Vec<AlertRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    Ok(api.answer(&query, views.alerts(query.rollout.as_deref(), query.open_only).await?).await)
+}
+
+pub(super) async fn anomalies(
+    State(api): State<Api>,
+    Query(query): Query<ViewQuery>,
+) -> Found<Page<AnomalyRow>> {
+    let views = api.views_at(query.at.as_deref()).await?;
+    Ok(api.answer(&query, views.anomalies(query.after(), query.limit).await?).await)
+}

@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# Drives a rollout the way its people would: completes manual steps, signs gates, waits.
+
+# Longest time for one rollout, in seconds.
+drive_timeout_s=${DEMO_TIMEOUT_S:-600}
+
+say() { printf 'demo: %s\n' "$*"; }
+section() { printf '\n── %s\n' "$*"; }
+field() { python3 "$repo/tools/demo.d/read.py" field "$1"; }
+read_status() { python3 "$repo/tools/demo.d/read.py" "$1" <"$demo_dir/status.json"; }
+
+# What both services say about themselves, as one JSON object.
+services_now() {
+    printf '{"staging": %s, "production": %s}\n' "$(fetch "$staging_url/health")" "$(fetch "$production_url/health")"
+}
+
+# drive ROLLOUT : returns when the rollout is closed (outcome is set) or when it stands still and
+# no signature or checklist can move it (outcome is empty, stuck says why).
+drive() {
+    local rollout=$1 started=$SECONDS what name who acted still=0
+    outcome='' stuck=''
+    while true; do
+        if ((SECONDS - started > drive_timeout_s)); then
+            say "the rollout did not end within $drive_timeout_s s (DEMO_TIMEOUT_S)" >&2
+            return 7
+        fi
+        status_json "$rollout" >"$demo_dir/status.json"
+        acted='' stuck=''
+        while read -r what name who; do
+            case $what in
+                closed)
+                    outcome=$name
+                    return
+                    ;;
+                manual)
+                    section "step $name waits for a person: $operator answers its checklist"
+                    complete_step "$rollout" "$name"
+                    acted=1
+                    ;;
+                gate)
+                    sign "$rollout" "$name" "$who"
+                    acted=1
+                    ;;
+                stuck) stuck="$name $who" ;;
+            esac
+        done < <(read_status pending)
+        # Standing still must last: between two steps nothing runs for a moment.
+        if [ -n "$stuck" ] && [ -z "$acted" ]; then
+            still=$((still + 1))
+            ((still < 10)) || return 0
+        else
+            still=0
+        fi
+        sleep 0.3
+    done
+}
+
+# sign ROLLOUT GATE PERSON,PERSON : each person who can, signs; a refusal is shown, and only
+# when nobody could sign it ends the demo.
+sign() {
+    local person signed=''
+    section "gate $2 waits for signatures that $3 can give"
+    for person in "${people[@]}"; do
+        case ",$3," in
+            *",$person,"*) ;;
+            *) continue ;;
+        esac
+        if approve "$1" "$2" "$person"; then
+            signed=1
+        fi
+    done
+    [ -n "$signed" ] || { say "none of ${people[*]} could sign gate $2" >&2; return 1; }
+}

@@ -1,0 +1,93 @@
+"""Reads rollbook's JSON answers for the demo's shell.
+
+    read.py field NAME        the value at a top-level name (dots go deeper)
+    read.py pending           what waits, one line each, of `rollbook status ROLLOUT --json`:
+                              closed OUTCOME | gate ID PERSON,PERSON | manual ID | stuck WHAT WHY
+    read.py times             where the time went: a table of the steps' durations
+    read.py advice            the decision tree's latest advice, if there is one
+
+Reads standard input; exits 3 when what is asked for is not there.
+"""
+
+import json
+import sys
+
+
+def fail(message):
+    print(f"demo: {message}", file=sys.stderr)
+    sys.exit(3)
+
+
+def load():
+    try:
+        return json.load(sys.stdin)
+    except ValueError as error:
+        fail(f"rollbook's answer is not JSON: {error}")
+
+
+def field(answer, path):
+    for name in path.split("."):
+        if not isinstance(answer, dict) or name not in answer:
+            fail(f"rollbook's answer has no {path}")
+        answer = answer[name]
+    if isinstance(answer, (dict, list, bool)) or answer is None:
+        return json.dumps(answer)
+    return str(answer)
+
+
+def steps(answer):
+    for phase in answer.get("phases", []):
+        yield from phase.get("steps", [])
+
+
+def pending(answer):
+    """Blocked entries, by who can unblock them: a person's step or signature, time, or nobody yet."""
+    if answer.get("outcome"):
+        yield f"closed {answer['outcome']}"
+        return
+    kinds = {step["id"]: step.get("kind") for step in steps(answer)}
+    for blocked in answer.get("blocked", []):
+        what, _, name = blocked["what"].partition(" ")
+        who = blocked.get("who", [])
+        if blocked.get("until") or who == ["time"]:
+            continue
+        if what == "gate" and who:
+            yield f"gate {name} {','.join(who)}"
+        elif what == "step" and kinds.get(name) == "manual" and who:
+            yield f"manual {name}"
+        else:
+            yield f"stuck {blocked['what']}: {blocked['why']}"
+
+
+def times(answer):
+    timed = [step for step in steps(answer) if step.get("duration_ms") is not None]
+    if not timed:
+        fail("rollbook's answer has no step with a duration")
+    total = sum(step["duration_ms"] for step in timed)
+    for step in sorted(timed, key=lambda step: -step["duration_ms"]):
+        share = 100 * step["duration_ms"] / total if total else 0
+        yield f"  {step['duration_ms'] / 1000:8.1f} s {share:5.1f} %  {step['id']:<5} {step['title']}"
+    yield f"  {total / 1000:8.1f} s          in {len(timed)} steps"
+
+
+def advice(answer):
+    given = answer.get("advice")
+    if not given:
+        fail("there is no advice")
+    latest = given[-1] if isinstance(given, list) else given
+    yield f"{latest['advice']} ({latest['rule']}: {', '.join(latest.get('inputs', []))})"
+
+
+def main(arguments):
+    if arguments[:1] == ["field"] and len(arguments) == 2:
+        print(field(load(), arguments[1]))
+        return
+    reports = {"pending": pending, "times": times, "advice": advice}
+    if len(arguments) != 1 or arguments[0] not in reports:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
+    for line in reports[arguments[0]](load()):
+        print(line)
+
+
+main(sys.argv[1:])

@@ -1,0 +1,168 @@
+//! The default rules of a deal-type rollout: acquisitions must not move, carveouts and
+//! divestitures must move as their rules say.
+
+use super::decimal::Decimal;
+use super::rules::{Rule, Rules, Scope, Severity, Test};
+
+/// The largest TSA cost of a carveout: $500,000 a month for 12 months, in cents.
+const TSA_MAX_CENTS: i64 = 600_000_000;
+
+impl Rules {
+    /// The default rules with a cost tolerance in percent (see [`Rules::tolerance`]).
+    ///
+    /// Guarded are deals that were acquisitions or had no type. Of the others every difference
+    /// is expected or unexpected. The bounds follow the deal multipliers: 1.6 to 2.5 for
+    /// carveouts, 2.0 to 3.0 for divestitures, on one-time costs, which leaves room for the
+    /// rounding of every work item to $1,000. They hold for one-time cost and its phases, not
+    /// for `cost_total`, which adds licences (no multiplier) and TSA cost.
+    pub fn default_with_tolerance(tolerance_percent: Decimal) -> Self {
+        let mut rules = guarded(tolerance_percent);
+        rules.extend(by_type("carveout", Decimal::whole(3), TSA_MAX_CENTS));
+        let divestiture_max = Decimal::from_millionths(3_500_000);
+        rules.extend(by_type("divestiture", divestiture_max, 0));
+        rules.push(rule(
+            "unguarded-other",
+            "*",
+            Scope::Unguarded,
+            &[],
+            Test::Exact,
+            Severity::Warning,
+        ));
+        Self {
+            guard: vec!["acquisition".to_owned(), "NULL".to_owned()],
+            allow_model_change: false,
+            rules,
+        }
+    }
+}
+
+fn guarded(tolerance_percent: Decimal) -> Vec<Rule> {
+    let rule = |id, metric, test, severity| rule(id, metric, Scope::Guarded, &[], test, severity);
+    vec![
+        rule(
+            "synergy-count",
+            "synergy_count",
+            Test::Exact,
+            Severity::Regression,
+        ),
+        rule(
+            "work-item-count",
+            "work_item_count",
+            Test::Absolute { limit: 2 },
+            Severity::Warning,
+        ),
+        // A percentage of zero catches nothing, and an acquisition never pays for a TSA.
+        rule(
+            "tsa-on-acquisition",
+            "cost_tsa",
+            after(0, 0, "only carveouts have TSA cost"),
+            Severity::Regression,
+        ),
+        rule(
+            "cost",
+            "cost_*",
+            Test::Relative { tolerance_percent },
+            Severity::Regression,
+        ),
+        rule("guarded-other", "*", Test::Exact, Severity::Warning),
+    ]
+}
+
+fn by_type(deal_type: &'static str, max_ratio: Decimal, tsa_max_cents: i64) -> Vec<Rule> {
+    let rule = |what: &str, metric, test| {
+        rule(
+            &format!("{deal_type}-{what}"),
+            metric,
+            Scope::Unguarded,
+            &[deal_type],
+            test,
+            Severity::Warning,
+        )
+    };
+    let one_and_a_half = Decimal::from_millionths(1_500_000);
+    let ratio = |min, max, reason: &str| Test::Expected {
+        min_ratio: Some(min),
+        max_ratio: max,
+        min_after: None,
+        max_after: None,
+        reason: reason.to_owned(),
+    };
+    let multiplied = || ratio(one_and_a_half, Some(max_ratio), "the deal multipliers");
+    vec![
+        rule("one-time", "cost_one_time_*", multiplied()),
+        rule("day-1", "cost_day_1", multiplied()),
+        rule("day-100", "cost_day_100", multiplied()),
+        rule("post-100", "cost_post_100", multiplied()),
+        rule(
+            "applications",
+            "cost_applications",
+            ratio(
+                Decimal::whole(1),
+                Some(max_ratio),
+                "the multiplier applies to a part of it",
+            ),
+        ),
+        rule(
+            "tsa",
+            "cost_tsa",
+            after(0, tsa_max_cents, "TSA cost of carveouts, clamped"),
+        ),
+        rule(
+            "total",
+            "cost_total",
+            ratio(
+                Decimal::whole(1),
+                None,
+                "sum of multiplied one-time cost, licences and TSA",
+            ),
+        ),
+        rule(
+            "synergies",
+            "synergy_*",
+            after(0, 0, "only acquisitions have synergies"),
+        ),
+        rule(
+            "separation",
+            "separation_*",
+            after(0, i64::MAX, "what must be separated or extracted"),
+        ),
+        rule(
+            "work-items",
+            "work_item_count",
+            after(0, i64::MAX, "separations in place of synergies"),
+        ),
+    ]
+}
+
+fn after(min: i64, max: i64, reason: &str) -> Test {
+    Test::Expected {
+        min_ratio: None,
+        max_ratio: None,
+        min_after: Some(min),
+        max_after: (max < i64::MAX).then_some(max),
+        reason: reason.to_owned(),
+    }
+}
+
+fn rule(
+    id: &str,
+    metric: &str,
+    scope: Scope,
+    deal_types: &[&str],
+    test: Test,
+    severity: Severity,
+) -> Rule {
+    Rule {
+        id: id.to_owned(),
+        metric: metric.to_owned(),
+        scope,
+        deal_types: deal_types.iter().map(|t| (*t).to_owned()).collect(),
+        test,
+        severity,
+    }
+}
+
+/// The deal type a stored text stands for.
+pub(super) fn resolve_alias(_stored: &str) -> Option<&'static str> {
+    None
+}

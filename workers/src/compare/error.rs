@@ -1,0 +1,75 @@
+//! What can go wrong with a comparison.
+
+use crate::snapshot::SnapshotError;
+
+/// Why snapshots could not be compared. Regressions are no error; they are the result.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The tolerance is no usable number.
+    #[error(
+        "RB-COMPARE-1: the tolerance `{text}` cannot be used: {reason}; give a percentage such as 5 or 0.25"
+    )]
+    Tolerance {
+        /// The refused text.
+        text: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A rule makes no sense.
+    #[error("RB-COMPARE-2: rule `{rule}`: {reason}")]
+    Rule {
+        /// The rule's id.
+        rule: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The snapshots do not have the same metrics.
+    #[error(
+        "RB-COMPARE-3: the snapshots have different metrics: {reason}; compare snapshots of the same metric set"
+    )]
+    Metrics {
+        /// What differs.
+        reason: String,
+    },
+    /// The snapshots were made by different models.
+    #[error(
+        "RB-COMPARE-4: the snapshots were made by different models: before {before}, after {after}; set allow_model_change if the new model is what is being compared"
+    )]
+    Model {
+        /// Name and digest.
+        before: String,
+        /// Name and digest.
+        after: String,
+    },
+    /// A snapshot could not be read or the result not be stored.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The result could not be written as JSON.
+    #[error("RB-COMPARE-5: the result cannot be encoded: {reason}")]
+    Encode {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The deal to explain is in neither snapshot.
+    #[error("RB-COMPARE-6: deal {deal_id:?} is in neither snapshot; check the id")]
+    NoSuchDeal {
+        /// The id.
+        deal_id: String,
+    },
+    /// The comparing thread ended without a result.
+    #[error("RB-COMPARE-7: the comparison stopped: {reason}")]
+    Stopped {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl CompareError {
+    /// Whether the same call may succeed later without any change to it.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Snapshot(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One deal side by side, with the rule that judged each figure.
+
+use rollbook_ledger::evidence::EvidenceStore;
+use serde::{Deserialize, Serialize};
+
+use super::merge::Change;
+use super::rules::{Class, Judge, Rules};
+use super::{CompareError, comparable};
+use crate::snapshot::{Row, RowOutcome, Snapshot};
+
+/// One figure of a deal on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedMetric {
+    /// The metric.
+    pub metric: String,
+    /// `cents` or `count`.
+    pub unit: String,
+    /// The figure before, if the deal was computed.
+    pub before: Option<i64>,
+    /// The figure after, if the deal was computed.
+    pub after: Option<i64>,
+    /// How the difference is judged; absent when there are not two figures.
+    pub class: Option<Class>,
+    /// The rule that judges this metric of this deal.
+    pub rule: String,
+    /// Its threshold in words.
+    pub threshold: String,
+}
+
+/// One deal side by side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The deal.
+    pub deal_id: String,
+    /// Its type before; absent when the deal is new.
+    pub type_before: Option<String>,
+    /// Its type after; absent when the deal is gone.
+    pub type_after: Option<String>,
+    /// Whether the rules guard the deal against regression.
+    pub guarded: bool,
+    /// What happened; absent when all figures are equal.
+    pub change: Option<Change>,
+    /// The worst class of all figures.
+    pub class: Class,
+    /// Why there were no figures before.
+    pub error_before: Option<String>,
+    /// Why there were no figures after.
+    pub error_after: Option<String>,
+    /// Every figure, in the order of the manifest.
+    pub metrics: Vec<ExplainedMetric>,
+}
+
+/// Explains how a deal is judged by the rules, reading one part of each snapshot.
+pub async fn explain(
+    before: &Snapshot,
+    after: &Snapshot,
+    rules: &Rules,
+    store: &EvidenceStore,
+    deal_id: &str,
+) -> Result<Explanation, CompareError> {
+    rules.check()?;
+    comparable(&before.manifest, &after.manifest, rules)?;
+    let old = before.find(store, deal_id).await?;
+    let new = after.find(store, deal_id).await?;
+    let judged_type = match (&old, &new) {
+        (Some(row), _) | (None, Some(row)) => row.deal_type.clone(),
+        (None, None) => {
+            return Err(CompareError::NoSuchDeal {
+                deal_id: deal_id.to_owned(),
+            });
+        }
+    };
+    let infos = &before.manifest.metrics;
+    let names: Vec<String> = infos.iter().map(|metric| metric.name.clone()).collect();
+    let mut judge = Judge::new(rules, &names);
+    let metrics: Vec<ExplainedMetric> = infos
+        .iter()
+        .enumerate()
+        .map(|(index, info)| {
+            let (before, after) = (figure(&old, index), figure(&new, index));
+            let judgement = judge.judge(
+                &judged_type,
+                index,
+                before.unwrap_or_default(),
+                after.unwrap_or_default(),
+            );
+            let (rule, threshold) = judge.describe(judgement.rule);
+            ExplainedMetric {
+                metric: info.name.clone(),
+                unit: info.unit.clone(),
+                before,
+                after,
+                class: before.and(after).map(|_| judgement.class),
+                rule,
+                threshold,
+            }
+        })
+        .collect();
+    let worst = metrics.iter().filter_map(|m| m.class).max();
+    let failed = |row: &Option<Row>| row.as_ref().is_some_and(Row::is_error);
+    let (change, class) = match (&old, &new) {
+        (Some(_), None) => (Some(Change::Missing), Class::Regression),
+        (None, _) => (Some(Change::Added), Class::Equal),
+        _ if failed(&old) && failed(&new) => (Some(Change::ErrorOnBothSides), Class::Equal),
+        _ if failed(&old) || failed(&new) => (Some(Change::ErrorOnOneSide), Class::Regression),
+        _ => match worst.unwrap_or(Class::Equal) {
+            Class::Equal => (None, Class::Equal),
+            class => (Some(Change::Changed), class),
+        },
+    };
+    Ok(Explanation {
+        deal_id: deal_id.to_owned(),
+        guarded: rules.guards(&judged_type),
+        change,
+        class,
+        error_before: error(&old),
+        error_after: error(&new),
+        metrics,
+        type_before: old.map(|row| row.deal_type),
+        type_after: new.map(|row| row.deal_type),
+    })
+}
+
+fn figure(row: &Option<Row>, metric: usize) -> Option<i64> {
+    match &row.as_ref()?.outcome {
+        RowOutcome::Success(values) => values.get(metric).copied(),
+        RowOutcome::Error(_) => None,
+    }
+}
+
+fn error(row: &Option<Row>) -> Option<String> {
+    match &row.as_ref()?.outcome {
+        RowOutcome::Error(text) => Some(text.clone()),
+        RowOutcome::Success(_) => None,
+    }
+}

@@ -1,0 +1,318 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::compare::result::WORST;
+use crate::snapshot::{Row, RowOutcome};
+
+/// Rows in memory, with the accessors of the port.
+struct Memory {
+    rows: Vec<Row>,
+    next: usize,
+}
+
+impl Memory {
+    fn new(rows: &BTreeMap<String, Row>) -> Self {
+        Self {
+            rows: rows.values().cloned().collect(),
+            next: 0,
+        }
+    }
+
+    fn row(&self) -> &Row {
+        &self.rows[self.next - 1]
+    }
+}
+
+impl Rows for Memory {
+    fn advance(&mut self) -> Result<bool, CompareError> {
+        self.next += 1;
+        Ok(self.next <= self.rows.len())
+    }
+    fn deal_id(&self) -> &str {
+        &self.row().deal_id
+    }
+    fn deal_type(&self) -> &str {
+        &self.row().deal_type
+    }
+    fn is_error(&self) -> bool {
+        self.row().is_error()
+    }
+    fn error(&self) -> Result<String, CompareError> {
+        match &self.row().outcome {
+            RowOutcome::Error(text) => Ok(text.clone()),
+            RowOutcome::Success(_) => Ok(String::new()),
+        }
+    }
+    fn digest(&self) -> &[u8] {
+        &self.row().digest
+    }
+    fn metric(&self, metric: usize) -> Result<i64, CompareError> {
+        match &self.row().outcome {
+            RowOutcome::Success(values) => Ok(values[metric]),
+            RowOutcome::Error(_) => Ok(0),
+        }
+    }
+}
+
+const METRICS: [&str; 3] = ["cost_total", "synergy_count", "work_item_count"];
+
+type Deals = BTreeMap<String, Row>;
+
+fn rules() -> Rules {
+    Rules::default_with_tolerance(Rules::tolerance("5").unwrap())
+}
+
+fn run(before: &Deals, after: &Deals) -> (Summary, Vec<Difference>) {
+    let metrics = METRICS.map(str::to_owned);
+    let mut differences = Vec::new();
+    let summary = merge(
+        &mut Memory::new(before),
+        &mut Memory::new(after),
+        &metrics,
+        &rules(),
+        &mut |difference: &Difference| {
+            differences.push(difference.clone());
+            Ok(())
+        },
+    )
+    .unwrap();
+    (summary, differences)
+}
+
+fn deals(rows: &[(&str, &str, Result<[i64; 3], &str>)]) -> Deals {
+    rows.iter()
+        .map(|(id, deal_type, outcome)| {
+            let outcome = outcome.map(|v| v.to_vec()).map_err(str::to_owned);
+            let row = Row::new((*id).to_owned(), Some(deal_type), outcome);
+            ((*id).to_owned(), row)
+        })
+        .collect()
+}
+
+#[test]
+fn every_kind_of_difference_is_counted_and_listed() {
+    let before = deals(&[
+        ("a", "acquisition", Ok([100, 1, 5])),
+        ("b", "acquisition", Ok([100, 1, 5])),
+        ("c", "", Ok([100, 1, 5])),
+        ("d", "carveout", Ok([100, 1, 5])),
+        ("e", "carveout", Ok([100, 1, 5])),
+        ("f", "acquisition", Err("bad json")),
+        ("g", "acquisition", Err("bad json")),
+        ("h", "divestiture", Ok([100, 1, 5])),
+        ("i", "acquisition", Ok([100, 1, 5])),
+    ]);
+    let after = deals(&[
+        ("a", "acquisition", Ok([100, 1, 5])),
+        ("b", "acquisition", Ok([104, 1, 5])),
+        ("c", "acquisition", Ok([107, 1, 9])),
+        ("d", "carveout", Ok([200, 0, 9])),
+        ("e", "carveout", Ok([50, 0, 9])),
+        ("f", "acquisition", Err("bad json")),
+        ("g", "acquisition", Ok([1, 1, 1])),
+        ("i", "acquisition", Ok([100, 1, 8])),
+        ("j", "acquisition", Ok([1, 1, 1])),
+    ]);
+    let (summary, differences) = run(&before, &after);
+    assert_eq!((summary.compared, summary.equal), (8, 1));
+    assert_eq!((summary.within_tolerance, summary.expected), (1, 1));
+    assert_eq!((summary.unexpected, summary.warnings), (1, 1));
+    assert_eq!((summary.missing, summary.added, summary.errors), (1, 1, 1));
+    // c by cost, g by an error on one side, h by being gone.
+    assert_eq!(summary.regressions, 3);
+    assert_eq!(summary.type_changed, 1);
+    let listed: Vec<_> = differences
+        .iter()
+        .map(|d| (d.deal_id.as_str(), d.change, d.class))
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            ("c", Change::Changed, Class::Regression),
+            ("d", Change::Changed, Class::Expected),
+            ("e", Change::Changed, Class::Unexpected),
+            ("f", Change::ErrorOnBothSides, Class::Equal),
+            ("g", Change::ErrorOnOneSide, Class::Regression),
+            ("h", Change::Missing, Class::Regression),
+            ("i", Change::Changed, Class::Warning),
+            ("j", Change::Added, Class::Equal),
+        ]
+    );
+    let worst: Vec<_> = summary.worst.iter().map(|w| w.metric.as_str()).collect();
+    assert_eq!(worst, ["cost_total", "status", "deal"]);
+    let carveouts = summary.totals["carveout"];
+    assert_eq!(carveouts.deals, 2);
+    assert_eq!(
+        (carveouts.before_cents.0, carveouts.after_cents.0),
+        (200, 250)
+    );
+}
+
+#[test]
+fn the_worst_are_the_largest_relative_changes_of_all() {
+    let figures = |n: i64| 1_000 + n * 7 % 991;
+    let ids: Vec<String> = (0..500).map(|n| format!("{n:04}")).collect();
+    let make = |scale: &dyn Fn(i64) -> i64| -> Deals {
+        (0..500i64)
+            .map(|n| {
+                let id = &ids[usize::try_from(n).unwrap()];
+                let values = vec![scale(n), 1, 1];
+                (id.clone(), Row::new(id.clone(), None, Ok(values)))
+            })
+            .collect()
+    };
+    let (summary, _) = run(&make(&figures), &make(&|n| figures(n) * (2 + n)));
+    let worst: Vec<_> = summary.worst.iter().map(|w| w.deal_id.clone()).collect();
+    let expected: Vec<_> = ids.iter().rev().take(WORST).cloned().collect();
+    assert_eq!(worst, expected);
+}
+
+#[test]
+fn the_histogram_puts_edges_on_the_side_of_less_change() {
+    let pairs = [
+        (100, 105),
+        (100, 106),
+        (100, 95),
+        (100, 94),
+        (100, 100),
+        (0, 5),
+        (100, 301),
+    ];
+    let side = |pick: fn(&(i64, i64)) -> i64| -> Deals {
+        pairs
+            .iter()
+            .enumerate()
+            .map(|(n, pair)| {
+                let id = n.to_string();
+                (id.clone(), Row::new(id, None, Ok(vec![pick(pair), 0, 0])))
+            })
+            .collect()
+    };
+    let (summary, _) = run(&side(|p| p.0), &side(|p| p.1));
+    let bars: BTreeMap<String, u64> = summary
+        .buckets()
+        .into_iter()
+        .filter(|b| b.deals > 0)
+        .map(|b| (b.label, b.deals))
+        .collect();
+    let expected = [
+        ("1 % … 5 %", 1),
+        ("5 % … 10 %", 1),
+        ("-5 % … -1 %", 1),
+        ("-10 % … -5 %", 1),
+        ("unchanged", 1),
+        ("no cost before", 1),
+        ("above 200 %", 1),
+    ];
+    let expected: BTreeMap<String, u64> = expected
+        .into_iter()
+        .map(|(l, n)| (l.to_owned(), n))
+        .collect();
+    assert_eq!(bars, expected);
+}
+
+fn any_row() -> impl Strategy<Value = (Option<&'static str>, Result<[i64; 3], &'static str>)> {
+    let types = prop::sample::select(vec![
+        None,
+        Some("acquisition"),
+        Some("carveout"),
+        Some("divestiture"),
+        Some("joint venture"),
+    ]);
+    let outcome = prop_oneof![
+        8 => [95i64..110, 0i64..3, 0i64..6].prop_map(Ok),
+        1 => Just(Err("broken")),
+    ];
+    (types, outcome)
+}
+
+fn any_deals() -> impl Strategy<Value = Deals> {
+    prop::collection::btree_map("[a-cé'\n]{1,3}", any_row(), 0..40).prop_map(|rows| {
+        rows.into_iter()
+            .map(|(id, (deal_type, outcome))| {
+                let outcome = outcome.map(|v| v.to_vec()).map_err(str::to_owned);
+                (id.clone(), Row::new(id, deal_type, outcome))
+            })
+            .collect()
+    })
+}
+
+/// The comparison as one would write it with both snapshots in maps, without digests.
+fn naive(before: &Deals, after: &Deals) -> BTreeMap<&'static str, u64> {
+    let metrics = METRICS.map(str::to_owned);
+    let rules = rules();
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut count = |what| *counts.entry(what).or_default() += 1;
+    for (id, old) in before {
+        let Some(new) = after.get(id) else {
+            count("missing");
+            count("regression");
+            continue;
+        };
+        match (&old.outcome, &new.outcome) {
+            (RowOutcome::Error(_), RowOutcome::Error(_)) => count("errors"),
+            (RowOutcome::Success(a), RowOutcome::Success(b)) => {
+                let mut judge = Judge::new(&rules, &metrics);
+                let worst = (0..3)
+                    .map(|m| judge.judge(&old.deal_type, m, a[m], b[m]).class)
+                    .max()
+                    .unwrap();
+                count(match worst {
+                    Class::Equal => "equal",
+                    Class::WithinTolerance => "within",
+                    Class::Ignored => "ignored",
+                    Class::Expected => "expected",
+                    Class::Warning => "warning",
+                    Class::Unexpected => "unexpected",
+                    Class::Regression => "regression",
+                });
+            }
+            _ => count("regression"),
+        }
+    }
+    for id in after.keys() {
+        if !before.contains_key(id) {
+            count("added");
+        }
+    }
+    counts
+}
+
+proptest! {
+    #[test]
+    fn the_merge_finds_what_a_naive_comparison_finds(
+        before in any_deals(), mut after in any_deals(), shared in any_deals(),
+    ) {
+        let mut before = before;
+        before.extend(shared.clone());
+        after.extend(shared);
+        let (summary, differences) = run(&before, &after);
+        let expected = naive(&before, &after);
+        let get = |what| expected.get(what).copied().unwrap_or(0);
+        prop_assert_eq!(summary.equal, get("equal"));
+        prop_assert_eq!(summary.within_tolerance, get("within"));
+        prop_assert_eq!(summary.ignored, get("ignored"));
+        prop_assert_eq!(summary.expected, get("expected"));
+        prop_assert_eq!(summary.warnings, get("warning"));
+        prop_assert_eq!(summary.unexpected, get("unexpected"));
+        prop_assert_eq!(summary.regressions, get("regression"));
+        prop_assert_eq!(summary.errors, get("errors"));
+        prop_assert_eq!(summary.missing, get("missing"));
+        prop_assert_eq!(summary.added, get("added"));
+        // Every deal is in exactly one class.
+        prop_assert_eq!(
+            summary.compared,
+            summary.equal + summary.within_tolerance + summary.ignored + summary.expected
+                + summary.warnings + summary.unexpected + summary.errors
+                + summary.regressions - summary.missing
+        );
+        prop_assert!(differences.is_sorted_by(|a, b| a.deal_id < b.deal_id));
+        let listed = summary.compared - summary.equal - summary.within_tolerance
+            + summary.missing + summary.added;
+        prop_assert_eq!(differences.len() as u64, listed);
+    }
+}

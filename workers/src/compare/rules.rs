@@ -1,0 +1,411 @@
+//! The rules that judge a difference. Pure: figures in, a class out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::CompareError;
+use super::decimal::{Decimal, SCALE};
+
+/// The most rules of one set.
+const MAX_RULES: usize = 1_000;
+/// Deal types whose rules are remembered; beyond, they are looked up each time.
+const MAX_REMEMBERED_TYPES: usize = 64;
+
+/// What a difference means, from harmless to failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// No difference.
+    Equal,
+    /// A difference the rule tolerates.
+    WithinTolerance,
+    /// A difference a rule ignores, with its reason; it stays counted.
+    Ignored,
+    /// The difference the rules predict.
+    Expected,
+    /// Worth a look.
+    Warning,
+    /// A deal outside the guard differs in a way no rule predicts.
+    Unexpected,
+    /// Must not be.
+    Regression,
+}
+
+/// How bad it is when a rule is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Fails the comparison.
+    Regression,
+    /// A warning on guarded deals, an unexpected difference on others.
+    Warning,
+}
+
+/// Which deals a rule is for, by their type before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All.
+    #[default]
+    Any,
+    /// Those whose type is in the guard.
+    Guarded,
+    /// The others.
+    Unguarded,
+}
+
+/// What a rule demands of a figure before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Test {
+    /// Moved by at most so many percent of the figure before. A figure that was not above zero
+    /// has no percentage: its change is a warning, never a regression.
+    Relative {
+        /// Percent; exactly this much is still tolerated.
+        tolerance_percent: Decimal,
+    },
+    /// Off by at most so much, in the metric's unit.
+    Absolute {
+        /// The largest tolerated distance.
+        limit: u64,
+    },
+    /// No difference.
+    Exact,
+    /// Any difference, for a reason.
+    Ignore {
+        /// Why it does not matter.
+        reason: String,
+    },
+    /// A change that is meant: within these bounds it is expected.
+    Expected {
+        /// The smallest after ÷ before; a figure that was not above zero has no ratio.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_ratio: Option<Decimal>,
+        /// The largest after ÷ before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_ratio: Option<Decimal>,
+        /// The smallest figure after, in the metric's unit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_after: Option<i64>,
+        /// The largest figure after, in the metric's unit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_after: Option<i64>,
+        /// Why the change is expected.
+        reason: String,
+    },
+}
+
+/// One rule. The first rule of a set that fits deal and metric judges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Names the rule in results.
+    pub id: String,
+    /// The metrics it judges; `*` stands for any text: `cost_*`.
+    pub metric: String,
+    /// Guarded deals, others or all.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Deal types (before) it is for, aliases resolved; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deal_types: Vec<String>,
+    /// What it demands.
+    pub test: Test,
+    /// How bad it is when broken.
+    pub severity: Severity,
+}
+
+/// A set of rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// Types (before) that are guarded against regression, as stored, letter case aside;
+    /// `NULL` for deals without a type.
+    pub guard: Vec<String>,
+    /// Whether snapshots of different models may be compared.
+    #[serde(default)]
+    pub allow_model_change: bool,
+    /// The rules, the first that fits judges.
+    pub rules: Vec<Rule>,
+}
+
+/// A judged figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What the difference means.
+    pub class: Class,
+    /// The rule that judged, by its place in the set; `None`: no rule fits.
+    pub rule: Option<usize>,
+}
+
+impl Rules {
+    /// Checks a percentage given by a person: a decimal, not below zero.
+    pub fn tolerance(text: &str) -> Result<Decimal, CompareError> {
+        let refuse = |reason: String| CompareError::Tolerance {
+            text: text.chars().take(40).collect(),
+            reason,
+        };
+        let decimal: Decimal = text
+            .parse()
+            .map_err(|error: super::decimal::DecimalError| refuse(error.to_string()))?;
+        if decimal < Decimal::whole(0) {
+            return Err(refuse("it is below zero".to_owned()));
+        }
+        Ok(decimal)
+    }
+
+    /// Refuses rules that make no sense.
+    pub fn check(&self) -> Result<(), CompareError> {
+        if self.rules.len() > MAX_RULES {
+            return Err(CompareError::Rule {
+                rule: "*".to_owned(),
+                reason: format!(
+                    "{} rules, at most {MAX_RULES} are allowed",
+                    self.rules.len()
+                ),
+            });
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            let refuse = |reason: &str| {
+                Err(CompareError::Rule {
+                    rule: rule.id.clone(),
+                    reason: reason.to_owned(),
+                })
+            };
+            if rule.id.trim().is_empty() {
+                return refuse("it has no id");
+            }
+            if self.rules.iter().take(index).any(|r| r.id == rule.id) {
+                return refuse("its id occurs twice");
+            }
+            if rule.metric.is_empty() {
+                return refuse("it names no metric; write `*` for all");
+            }
+            match &rule.test {
+                Test::Relative { tolerance_percent } if *tolerance_percent < Decimal::whole(0) => {
+                    return Err(CompareError::Tolerance {
+                        text: tolerance_percent.to_string(),
+                        reason: format!("it is below zero in rule `{}`", rule.id),
+                    });
+                }
+                Test::Ignore { reason } | Test::Expected { reason, .. }
+                    if reason.trim().is_empty() =>
+                {
+                    return refuse("it gives no reason");
+                }
+                Test::Expected {
+                    min_ratio: Some(min),
+                    max_ratio: Some(max),
+                    ..
+                } if min > max => return refuse("min_ratio is above max_ratio"),
+                Test::Expected {
+                    min_after: Some(min),
+                    max_after: Some(max),
+                    ..
+                } if min > max => return refuse("min_after is above max_after"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether deals of this type before are guarded.
+    pub fn guards(&self, deal_type: &str) -> bool {
+        let deal_type = deal_type.trim();
+        self.guard.iter().any(|g| g.eq_ignore_ascii_case(deal_type))
+    }
+
+    /// The place of the rule for a metric of deals of a type.
+    fn find(&self, deal_type: &str, metric: &str) -> Option<usize> {
+        let guarded = self.guards(deal_type);
+        let resolved = super::defaults::resolve_alias(deal_type);
+        self.rules.iter().position(|rule| {
+            let in_scope = match rule.scope {
+                Scope::Any => true,
+                Scope::Guarded => guarded,
+                Scope::Unguarded => !guarded,
+            };
+            let of_type = rule.deal_types.is_empty()
+                || rule.deal_types.iter().any(|t| {
+                    t.eq_ignore_ascii_case(deal_type.trim())
+                        || resolved.is_some_and(|resolved| t.eq_ignore_ascii_case(resolved))
+                });
+            in_scope && of_type && matches_pattern(&rule.metric, metric)
+        })
+    }
+}
+
+/// Rules applied to the metrics of two snapshots.
+#[derive(Debug)]
+pub struct Judge<'r> {
+    rules: &'r Rules,
+    metrics: &'r [String],
+    remembered: BTreeMap<String, (bool, Vec<Option<usize>>)>,
+}
+
+impl<'r> Judge<'r> {
+    /// A judge for these metrics.
+    pub fn new(rules: &'r Rules, metrics: &'r [String]) -> Self {
+        Self {
+            rules,
+            metrics,
+            remembered: BTreeMap::new(),
+        }
+    }
+
+    /// Judges one figure of a deal with `deal_type` before.
+    pub fn judge(&mut self, deal_type: &str, metric: usize, before: i64, after: i64) -> Judgement {
+        if !self.remembered.contains_key(deal_type) && self.remembered.len() < MAX_REMEMBERED_TYPES
+        {
+            let found = self.metrics.iter().map(|m| self.rules.find(deal_type, m));
+            let entry = (self.rules.guards(deal_type), found.collect());
+            self.remembered.insert(deal_type.to_owned(), entry);
+        }
+        let (guarded, rule) = match self.remembered.get(deal_type) {
+            Some((guarded, rules)) => (*guarded, rules.get(metric).copied().flatten()),
+            None => {
+                let name = self.metrics.get(metric).map_or("", String::as_str);
+                (
+                    self.rules.guards(deal_type),
+                    self.rules.find(deal_type, name),
+                )
+            }
+        };
+        if before == after {
+            return Judgement {
+                class: Class::Equal,
+                rule,
+            };
+        }
+        let class = match rule.and_then(|index| self.rules.rules.get(index)) {
+            Some(rule) => judge_by(rule, guarded, before, after),
+            // A figure nobody wrote a rule for must not change in silence.
+            None => broken(Severity::Regression, guarded),
+        };
+        Judgement { class, rule }
+    }
+
+    /// The id of a rule and its threshold in words.
+    pub fn describe(&self, rule: Option<usize>) -> (String, String) {
+        match rule.and_then(|index| self.rules.rules.get(index)) {
+            Some(rule) => (rule.id.clone(), rule.test.threshold()),
+            None => (
+                "no-rule".to_owned(),
+                "no rule allows a difference".to_owned(),
+            ),
+        }
+    }
+}
+
+fn broken(severity: Severity, guarded: bool) -> Class {
+    match (severity, guarded) {
+        (Severity::Regression, _) => Class::Regression,
+        (Severity::Warning, true) => Class::Warning,
+        (Severity::Warning, false) => Class::Unexpected,
+    }
+}
+
+/// The class of a real difference. Exact integers throughout: cents × 10^8 fit 128 bits.
+fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> Class {
+    let change = i128::from(after) - i128::from(before);
+    let kept = match &rule.test {
+        Test::Ignore { .. } => return Class::Ignored,
+        Test::Relative { .. } if before <= 0 => return broken(Severity::Warning, guarded),
+        Test::Relative { tolerance_percent } => {
+            // |Δ| / before > t / 100, with t in millionths.
+            let moved = change.abs() * 100 * i128::from(SCALE);
+            moved <= i128::from(tolerance_percent.millionths()) * i128::from(before)
+        }
+        Test::Absolute { limit } => change.abs() <= i128::from(*limit),
+        Test::Exact => false,
+        Test::Expected {
+            min_ratio,
+            max_ratio,
+            min_after,
+            max_after,
+            ..
+        } => {
+            let scaled = i128::from(after) * i128::from(SCALE);
+            let bound = |ratio: &Decimal| i128::from(ratio.millionths()) * i128::from(before);
+            let has_ratio = before > 0 || (min_ratio.is_none() && max_ratio.is_none());
+            let expected = has_ratio
+                && min_ratio.as_ref().is_none_or(|min| scaled >= bound(min))
+                && max_ratio.as_ref().is_none_or(|max| scaled <= bound(max))
+                && min_after.is_none_or(|min| after >= min)
+                && max_after.is_none_or(|max| after <= max);
+            if expected {
+                return Class::Expected;
+            }
+            false
+        }
+    };
+    if kept {
+        Class::WithinTolerance
+    } else {
+        broken(rule.severity, guarded)
+    }
+}
+
+impl Test {
+    /// The threshold in words, for results.
+    pub fn threshold(&self) -> String {
+        match self {
+            Self::Relative { tolerance_percent } => format!("moved > {tolerance_percent} %"),
+            Self::Absolute { limit } => format!("off by > {limit}"),
+            Self::Exact => "any difference".to_owned(),
+            Self::Ignore { reason } => format!("ignored: {reason}"),
+            Self::Expected {
+                min_ratio,
+                max_ratio,
+                min_after,
+                max_after,
+                ..
+            } => {
+                let mut bounds = Vec::new();
+                let mut bound = |text: Option<String>| bounds.extend(text);
+                bound(min_ratio.map(|n| format!("ratio ≥ {n}")));
+                bound(max_ratio.map(|n| format!("ratio ≤ {n}")));
+                bound(min_after.map(|n| format!("after ≥ {n}")));
+                bound(max_after.map(|n| format!("after ≤ {n}")));
+                if bounds.is_empty() {
+                    "any change".to_owned()
+                } else {
+                    bounds.join(", ")
+                }
+            }
+        }
+    }
+}
+
+/// Whether a name matches a pattern in which `*` stands for any text. Linear in practice:
+/// only the last star is ever tried again.
+pub fn matches_pattern(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut p, mut n) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p + 1, n));
+                p += 1;
+            }
+            Some(byte) if name.get(n) == Some(byte) => {
+                p += 1;
+                n += 1;
+            }
+            _ => match retry {
+                Some((after_star, from)) => {
+                    p = after_star;
+                    n = from + 1;
+                    retry = Some((after_star, n));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(p).all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests;

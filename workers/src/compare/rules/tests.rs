@@ -1,0 +1,206 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+const METRICS: [&str; 8] = [
+    "cost_total",
+    "cost_one_time_base",
+    "cost_tsa",
+    "synergy_count",
+    "work_item_count",
+    "applications",
+    "separation_low",
+    "cost_licences_annual",
+];
+
+fn judged(rules: &Rules, deal_type: &str, metric: &str, before: i64, after: i64) -> Class {
+    let metrics = METRICS.map(str::to_owned);
+    let place = METRICS.iter().position(|m| *m == metric).unwrap();
+    Judge::new(rules, &metrics)
+        .judge(deal_type, place, before, after)
+        .class
+}
+
+fn default_rules() -> Rules {
+    Rules::default_with_tolerance(Rules::tolerance("5.0").unwrap())
+}
+
+#[test]
+fn guarded_deals_are_judged_as_decided() {
+    use Class::*;
+    let rules = default_rules();
+    rules.check().unwrap();
+    for (metric, before, after, class) in [
+        ("cost_total", 100_00, 100_00, Equal),
+        ("cost_total", 100_00, 105_00, WithinTolerance),
+        ("cost_total", 100_00, 105_01, Regression),
+        ("cost_total", 100_00, 95_00, WithinTolerance),
+        ("cost_total", 100_00, 94_99, Regression),
+        // 5 % of these is no binary fraction; exact arithmetic sees the single cent.
+        ("cost_total", 20, 21, WithinTolerance),
+        (
+            "cost_total",
+            900_719_925_474_099_260,
+            945_755_921_747_804_223,
+            WithinTolerance,
+        ),
+        (
+            "cost_total",
+            900_719_925_474_099_260,
+            945_755_921_747_804_224,
+            Regression,
+        ),
+        // No percentage of nothing: seen, but no regression.
+        ("cost_total", 0, 1, Warning),
+        ("cost_total", -5, 100_00, Warning),
+        ("cost_total", 1, i64::MAX, Regression),
+        ("cost_total", i64::MAX, i64::MIN, Regression),
+        ("cost_tsa", 0, 60_000_000, Regression),
+        ("synergy_count", 3, 4, Regression),
+        ("synergy_count", 0, 1, Regression),
+        ("work_item_count", 10, 12, WithinTolerance),
+        ("work_item_count", 10, 8, WithinTolerance),
+        ("work_item_count", 10, 13, Warning),
+        ("applications", 3, 4, Warning),
+    ] {
+        for deal_type in ["acquisition", "Acquisition ", "NULL"] {
+            let found = judged(&rules, deal_type, metric, before, after);
+            assert_eq!(found, class, "{deal_type} {metric} {before} → {after}");
+        }
+    }
+}
+
+#[test]
+fn other_deals_differ_as_expected_or_unexpectedly_and_never_in_silence() {
+    use Class::*;
+    let rules = default_rules();
+    for (deal_type, metric, before, after, class) in [
+        ("carveout", "cost_one_time_base", 100, 149, Unexpected),
+        ("carveout", "cost_one_time_base", 100, 150, Expected),
+        ("carveout", "cost_one_time_base", 100, 300, Expected),
+        ("carveout", "cost_one_time_base", 100, 301, Unexpected),
+        ("carveout", "cost_one_time_base", 0, 301, Unexpected),
+        ("carveout", "cost_tsa", 0, 60_000_000, Expected),
+        ("carveout", "cost_tsa", 0, 600_000_001, Unexpected),
+        ("divestiture", "cost_tsa", 0, 1, Unexpected),
+        ("divestiture", "cost_one_time_base", 100, 345, Expected),
+        ("carveout", "cost_total", 100, 99, Unexpected),
+        ("carveout", "synergy_count", 3, 0, Expected),
+        ("carveout", "synergy_count", 3, 2, Unexpected),
+        ("carveout", "cost_licences_annual", 100, 101, Unexpected),
+        ("joint_venture", "cost_total", 100, 101, Unexpected),
+        ("", "cost_total", 100, 101, Unexpected),
+    ] {
+        let found = judged(&rules, deal_type, metric, before, after);
+        assert_eq!(found, class, "{deal_type} {metric} {before} → {after}");
+    }
+}
+
+#[test]
+fn a_broken_tolerance_is_refused() {
+    for bad in ["-1", "-0.000001", "NaN", "", "five", "1e2"] {
+        let error = Rules::tolerance(bad).unwrap_err().to_string();
+        assert!(error.starts_with("RB-COMPARE-1: "), "{bad}: {error}");
+    }
+    let mut rules = default_rules();
+    rules.rules[3].test = Test::Relative {
+        tolerance_percent: Decimal::from_millionths(-1),
+    };
+    assert!(matches!(rules.check(), Err(CompareError::Tolerance { .. })));
+}
+
+#[test]
+fn broken_rules_are_refused_by_name() {
+    let broken = |change: fn(&mut Rule)| {
+        let mut rules = default_rules();
+        change(&mut rules.rules[1]);
+        rules.check().unwrap_err().to_string()
+    };
+    for error in [
+        broken(|r| r.id = " ".into()),
+        broken(|r| r.id = "synergy-count".into()),
+        broken(|r| r.metric.clear()),
+        broken(|r| r.test = Test::Ignore { reason: " ".into() }),
+        broken(|r| {
+            r.test = Test::Expected {
+                min_ratio: Some(Decimal::whole(3)),
+                max_ratio: Some(Decimal::whole(1)),
+                min_after: None,
+                max_after: None,
+                reason: "x".into(),
+            }
+        }),
+    ] {
+        assert!(error.starts_with("RB-COMPARE-2: rule `"), "{error}");
+    }
+}
+
+#[test]
+fn rules_are_data_and_survive_the_round_trip() {
+    let rules = default_rules();
+    let json = serde_json::to_string(&rules).unwrap();
+    assert_eq!(serde_json::from_str::<Rules>(&json).unwrap(), rules);
+    let written = r#"{"guard":["acquisition"],"rules":[
+        {"id":"noise","metric":"applic*","test":{"kind":"ignore","reason":"re-imported"},"severity":"warning"},
+        {"id":"cost","metric":"cost_*","test":{"kind":"relative","tolerance_percent":2.5},"severity":"regression"}]}"#;
+    let rules: Rules = serde_json::from_str(written).unwrap();
+    rules.check().unwrap();
+    assert_eq!(judged(&rules, "x", "applications", 1, 9), Class::Ignored);
+    assert_eq!(
+        judged(&rules, "x", "cost_total", 1000, 1026),
+        Class::Regression
+    );
+    // No rule fits: a change nobody allowed.
+    assert_eq!(
+        judged(&rules, "x", "synergy_count", 1, 2),
+        Class::Regression
+    );
+    let unknown = r#"{"guard":[],"rules":[],"tolerence":5}"#;
+    assert!(serde_json::from_str::<Rules>(unknown).is_err());
+}
+
+#[test]
+fn patterns_match_whole_names() {
+    for (pattern, name, matches) in [
+        ("*", "", true),
+        ("cost_*", "cost_total", true),
+        ("cost_*", "xcost_total", false),
+        ("*_count", "work_item_count", true),
+        ("*_count", "work_item_counts", false),
+        ("a*b*c", "abbbcbc", true),
+        ("a*b*c", "abbbcb", false),
+        ("", "a", false),
+        ("cost_total", "cost_total", true),
+    ] {
+        assert_eq!(matches_pattern(pattern, name), matches, "{pattern} {name}");
+    }
+    // A pattern made to be slow is not.
+    assert!(!matches_pattern(&"*a".repeat(200), &"a".repeat(150)));
+}
+
+proptest! {
+    #[test]
+    fn the_tolerance_is_the_exact_rational_comparison(
+        before in 1i64..i64::MAX, after in any::<i64>(), millionths in 0i64..200_000_000,
+    ) {
+        let tolerance = Decimal::from_millionths(millionths);
+        let rules = Rules::default_with_tolerance(tolerance);
+        // |Δ|·10^8 and t·before as 192-bit numbers by schoolbook halves would be the same; for
+        // i64 both sides fit 128 bits, so the reference divides instead of multiplying.
+        let change = (i128::from(after) - i128::from(before)).unsigned_abs();
+        let (whole, rest) = (change / before as u128, change % before as u128);
+        let limit = millionths as u128; // in 10^-8 of before
+        let scaled_whole = whole * 100_000_000;
+        let scaled_rest = rest * 100_000_000;
+        let above = scaled_whole > limit
+            || scaled_rest > (limit - scaled_whole) * before as u128;
+        let expected = match change {
+            0 => Class::Equal,
+            _ if above => Class::Regression,
+            _ => Class::WithinTolerance,
+        };
+        prop_assert_eq!(judged(&rules, "acquisition", "cost_total", before, after), expected);
+    }
+}
