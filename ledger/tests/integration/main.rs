@@ -13,3 +13,4 @@ mod journal_faults;
 mod nats;
 mod nats_child;
 mod proxy;
+mod runbook_files;
