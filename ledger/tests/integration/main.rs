@@ -22,3 +22,4 @@ mod projection_projector;
 mod projection_rebuild;
 mod projection_story;
 mod proxy;
+mod runbook_files;
