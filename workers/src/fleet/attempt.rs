@@ -446,16 +446,27 @@ impl Attempts {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, PortError>>,
     {
-        call.retry(
-            ExponentialBuilder::default()
-                .with_min_delay(FIRST_WAIT)
-                .with_max_delay(LONGEST_WAIT)
-                .with_jitter()
-                .without_max_times()
-                .with_total_delay(Some(within)),
-        )
-        .when(|error: &PortError| matches!(error, PortError::Unavailable { .. }))
-        .await
+        let tries = call
+            .retry(
+                ExponentialBuilder::default()
+                    .with_min_delay(FIRST_WAIT)
+                    .with_max_delay(LONGEST_WAIT)
+                    .with_jitter()
+                    .without_max_times()
+                    .with_total_delay(Some(within)),
+            )
+            .when(|error: &PortError| matches!(error, PortError::Unavailable { .. }));
+        let stopped = async {
+            self.stop_now.cancelled().await;
+            tokio::time::sleep(LAST_TRIES).await;
+        };
+        tokio::select! {
+            biased;
+            done = tries => done,
+            () = stopped => Err(PortError::Unavailable {
+                reason: "the worker had to stop before the ledger answered".to_owned(),
+            }),
+        }
     }
 }
 
@@ -464,6 +475,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A worker that has to stop still tries this long to record what it has.
+const LAST_TRIES: Duration = Duration::from_secs(2);
 
 /// A text of an event is cut after this many characters.
 const TEXT_CHARS: usize = 2_000;
