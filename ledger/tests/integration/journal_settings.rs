@@ -14,6 +14,9 @@ use crate::journal_contract::ledger;
 use crate::journal_faults::synced;
 use crate::nats::{Server, ServerConfig};
 
+/// A setting and what breaks it.
+type Spoiled = (&'static str, fn(&mut Config));
+
 /// The settings a ledger's stream is created with, for `name`.
 fn stream(ledger: &str) -> Config {
     Config {
@@ -43,7 +46,7 @@ async fn a_stream_that_could_lose_history_is_refused_by_the_setting() {
     let server = Server::single(ServerConfig::default()).await;
     let client = server.client().await;
     let context = async_nats::jetstream::new(client.clone());
-    let cases: [(&str, fn(&mut Config)); 15] = [
+    let cases: [Spoiled; 15] = [
         ("max_age", |c| c.max_age = Duration::from_secs(3600)),
         ("max_msgs", |c| c.max_messages = 1000),
         ("max_bytes", |c| c.max_bytes = 1_000_000),

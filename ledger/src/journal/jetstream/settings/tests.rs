@@ -8,9 +8,12 @@ fn wanted() -> Config {
     )
 }
 
+/// A setting and what breaks it.
+type Spoiled = (&'static str, fn(&mut Config));
+
 #[test]
 fn every_setting_that_could_lose_history_is_refused_by_name() {
-    let cases: [(&str, fn(&mut Config)); 22] = [
+    let cases: [Spoiled; 22] = [
         ("storage", |c| c.storage = StorageType::Memory),
         ("retention", |c| c.retention = RetentionPolicy::Interest),
         ("max_age", |c| c.max_age = Duration::from_secs(1)),
