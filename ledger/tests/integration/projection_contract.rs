@@ -18,8 +18,7 @@ use sqlx::Row;
 
 use crate::postgres::Postgres;
 use crate::projection_history::{
-    Choice, History, changed, defined, flag, opened, random, recorded_at, rollout, setting, signed,
-    started,
+    Choice, History, defined, opened, random, recorded_at, rollout, started,
 };
 use crate::projection_story::{ending, story};
 
