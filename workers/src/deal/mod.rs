@@ -17,6 +17,7 @@ mod drivers;
 mod error;
 mod exact;
 pub mod generate;
+pub mod insight;
 mod inventory;
 mod inventory_raw;
 mod kind;
