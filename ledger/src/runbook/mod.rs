@@ -1,19 +1,33 @@
 //! Runbooks: the file format, its rules, and the pinned plan made from it.
 //!
 //! Pure: no I/O except through the reader that [`load`](load::load) is given, no clock, no
-//! randomness. The way of a file: [`document`] (YAML with positions) → [`shape`] (checked
-//! against the published [`schema`]) → [`model`] (types) → [`lint`] (meaning) → [`plan`]
+//! randomness. The way of a file: `document` (YAML with positions) → `shape` (checked
+//! against the published [`schema`]) → [`model`] (types) → `lint` (meaning) → [`plan`]
 //! (canonical bytes and their digest).
 
+pub mod action;
+pub mod diagnostic;
+mod document;
 pub mod expr;
+pub mod files;
+mod findings;
+mod lint;
+pub mod load;
 pub mod model;
 pub mod plan;
 pub mod recorded;
+pub mod schema;
+mod shape;
 pub mod span;
 pub mod step;
+mod step_fields;
+mod substitute;
 pub mod window;
 
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use expr::{Expr, ExprError, ExprOutcome};
+pub use files::{Directory, Files, NoFiles};
+pub use load::{Loaded, Origin, inspect, load};
 pub use model::Runbook;
 pub use plan::{EffectiveUndo, Needs, Plan, PlanError, PlannedStep};
 pub use span::Span;

@@ -246,7 +246,8 @@ pub struct SnapshotSpec {
     /// The flag that decides whether deal types matter; its value in force is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awareness_flag: Option<String>,
-    /// Model file, inlined at load as JSON text; absent: the built-in model.
+    /// Model file, inlined at load as JSON text; absent, or an empty file name: the built-in
+    /// model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<super::step::Script>,
     /// Table with one JSON inventory per deal; default `deals`.
@@ -495,4 +496,17 @@ pub struct SuccessMetric {
     pub metric: String,
     /// Expression over `value`: `value <= 5`.
     pub target: String,
+}
+
+impl RollbackLevel {
+    /// The word used in files, commands and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Flags => "flags",
+            Self::Partial => "partial",
+            Self::Migrations => "migrations",
+            Self::Configuration => "configuration",
+            Self::Full => "full",
+        }
+    }
 }

@@ -27,8 +27,6 @@ pub const WORST_CHANGE_PERCENT: &str = "worst_change_percent";
 pub const CARVEOUT_RATIO_MIN: &str = "carveout_ratio_min";
 /// Largest ratio of a carve-out's one-time cost to its cost as an acquisition.
 pub const CARVEOUT_RATIO_MAX: &str = "carveout_ratio_max";
-/// Deals that carry transition-service cost without being a carve-out.
-pub const TSA_OUTSIDE_CARVEOUTS: &str = "tsa_outside_carveouts";
 /// Active deals with a valid type, in percent.
 pub const HEALTH_PERCENT: &str = "health_percent";
 /// Active deals without a type.
@@ -60,7 +58,6 @@ pub const COMPARE: &[&str] = &[
     WORST_CHANGE_PERCENT,
     CARVEOUT_RATIO_MIN,
     CARVEOUT_RATIO_MAX,
-    TSA_OUTSIDE_CARVEOUTS,
 ];
 /// What an `audit` step records.
 pub const AUDIT: &[&str] = &[HEALTH_PERCENT, NULL_COUNT, INVALID_COUNT, ACTIVE, TOTAL];

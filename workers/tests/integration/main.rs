@@ -7,6 +7,8 @@
     unreachable_pub
 )]
 
+mod audit_types;
+mod compare_snapshots;
 mod executor_fixture;
 mod executor_http;
 mod executor_notify;
@@ -16,6 +18,10 @@ mod executor_watch;
 mod fleet_ledger;
 mod fleet_queue;
 mod fleet_worker;
+mod snapshot_cluster;
+mod snapshot_deals;
+mod snapshot_postgres;
+mod snapshot_sqlite;
 
 // The servers that the ledger's tests start.
 #[allow(dead_code)]

@@ -1,0 +1,304 @@
+//! What is wrong with a runbook, where, and what to do.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// One step into a document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Segment {
+    /// The value of a key.
+    Key(String),
+    /// An item of a list, from 0.
+    Index(usize),
+}
+
+/// Where in a document, `phases[1].steps[3].needs[0]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Path(Vec<Segment>);
+
+impl Path {
+    /// The whole document.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// The value of a key below this.
+    #[must_use]
+    pub fn key(&self, key: impl Into<String>) -> Self {
+        let mut path = self.clone();
+        path.0.push(Segment::Key(key.into()));
+        path
+    }
+
+    /// An item of the list at this.
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
+        let mut path = self.clone();
+        path.0.push(Segment::Index(index));
+        path
+    }
+
+    /// The steps from the root.
+    pub fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, segment) in self.0.iter().enumerate() {
+            match segment {
+                Segment::Key(key) if i == 0 => f.write_str(key)?,
+                Segment::Key(key) => write!(f, ".{key}")?,
+                Segment::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a runbook with this finding may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It may not.
+    Error,
+    /// It may; someone should look.
+    Warning,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $remedy:literal;)+) => {
+        /// The rules a runbook is checked by. Numbers are stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $name = $number,)+
+        }
+
+        impl Code {
+            /// All rules, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// What the rule is, for the reference.
+            pub fn title(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+).trim_ascii(),)+
+                }
+            }
+
+            /// What to do, for the reference.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The file is not readable YAML.
+    Yaml = 1, "Mend the YAML at the position; quote texts that contain `: ` or begin with a special character.";
+    /// The file, a value or the whole plan is too large.
+    TooLarge = 2, "Split the runbook, or keep large data outside of it.";
+    /// A key that the format does not have.
+    UnknownKey = 3, "Correct the spelling or remove the key.";
+    /// A key that must be there is not.
+    MissingKey = 4, "Add the key.";
+    /// A value of the wrong kind.
+    Type = 5, "Give the kind of value named; write texts that look like numbers in quotes.";
+    /// Not `apiVersion: rollbook/v1` and `kind: Runbook`.
+    Version = 6, "Use the program version that reads this file, or correct the two lines.";
+    /// A `${{ name }}` that names no parameter, or is not closed.
+    UnknownParam = 7, "Declare the parameter under `params`, or write `$${{` for the text itself.";
+    /// A parameter without a default was not given.
+    MissingParam = 8, "Give it with `--param name=value`, or add a default.";
+    /// A given parameter is not declared.
+    UndeclaredParam = 9, "Correct the name, or declare it under `params`.";
+    /// A file that the runbook names cannot be read.
+    File = 10, "Paths are relative to the runbook and stay inside its repository.";
+    /// A name that refers to nothing.
+    UnknownReference = 11, "Correct the name, or declare what it refers to.";
+    /// An id or name that stands twice.
+    Duplicate = 12, "Give each its own.";
+    /// Not a valid id or name.
+    InvalidId = 13, "Use letters, digits, `.`, `-` and `_`; metric names: letters, digits and `_`.";
+    /// A need that names no step or phase.
+    DanglingNeed = 14, "Correct the name.";
+    /// Steps that wait for each other.
+    Cycle = 15, "Remove one of the needs named.";
+    /// A threshold or success metric without a metric.
+    ThresholdWithoutMetric = 16, "Declare the metric under `metrics`.";
+    /// A metric without exactly one way to take it.
+    MetricShape = 17, "Give it exactly one of `sql`, `http`, `run`, `step`.";
+    /// A threshold that can neither warn nor fail.
+    EmptyThreshold = 18, "Give it `warn`, `fail` or both.";
+    /// An expression that does not parse.
+    Expression = 19, "Write a condition such as `value > 5` or `regressions == 0`.";
+    /// An expression that reads a name nothing records.
+    UnknownName = 20, "Use a name that a step before it records, `value` in thresholds, parameters in `when`.";
+    /// A step with an effect and no `verify`.
+    NoVerify = 21, "Add `verify`, or say `changes: nothing`.";
+    /// A step with an effect and no way back.
+    NoUndo = 22, "Add `undo`, or say `undo: none` or `undo: irreversible`.";
+    /// A `sql` action, check or undo of the wrong shape.
+    SqlShape = 23, "A step has `deploy`, `query` or `verify`; a check has `query` or `verify`; an undo has `deploy`.";
+    /// A comparison of a capture that no step before it takes.
+    UnknownLabel = 24, "Use the `label` of an earlier `snapshot` step of the same snapshot.";
+    /// A flag setting that cannot be.
+    FlagSetting = 25, "Percentages go from 0 to 100, `beta` needs a label, `safe` cannot be its own value.";
+    /// A window that is not one.
+    Window = 26, "Give it `cron` with `duration`, or `from` with `until`, and an IANA time zone.";
+    /// A quorum that its role cannot reach.
+    Quorum = 27, "Name more persons in the role, or ask for fewer.";
+    /// A role without persons.
+    EmptyRole = 28, "Name at least one person.";
+    /// Retries, times or counts outside their bounds.
+    Bounds = 29, "Use the bounds named.";
+    /// A gate that asks for nothing.
+    EmptyGate = 30, "Add `sign_offs` or `checks`, or remove the gate.";
+    /// A notice that hangs on nothing.
+    Anchor = 31, "Use a time, `opened`, `started`, `closed` or `phase/<id>`.";
+    /// A step without exactly one action.
+    StepAction = 32, "Give the step exactly one of run, http, sql, flag, manual, snapshot, compare, audit, watch, notify, wait.";
+    /// A source without a URL for an environment it is used in.
+    SourceUrl = 33, "Add the environment under the source's `url`.";
+    /// A pattern that is not a regular expression with one group, or a pointer that is not one.
+    Pattern = 34, "Write a regular expression with one group, or a JSON pointer such as `/a/b`.";
+    /// A credential in the file.
+    Credential = 35, "Refer to it: `env: NAME` or `file: PATH`.";
+    /// Declared and never used.
+    Unused = 36, "Use it or remove it.";
+    /// A plan with nothing in it.
+    Empty = 37, "Add phases, and steps to each phase.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RB-RUNBOOK-{}", *self as u16)
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// Which rule.
+    pub code: Code,
+    /// How bad.
+    pub severity: Severity,
+    /// The file as it was named.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// Where in the document, `phases[1].steps[3].needs[0]`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(
+            f,
+            "{}:{}:{}: {severity} {}: {}",
+            self.file, self.line, self.column, self.code, self.message
+        )?;
+        if !self.path.is_empty() {
+            write!(f, " (at {})", self.path)?;
+        }
+        if let Some(suggestion) = &self.suggestion {
+            write!(f, "; {suggestion}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All findings of one file, by position.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Diagnostics(pub Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// At least one forbids the use of the runbook.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// The findings.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.0.iter()
+    }
+
+    pub(super) fn sorted(mut self) -> Self {
+        self.0.sort_by(|a, b| {
+            (a.line, a.column, a.code, &a.message).cmp(&(b.line, b.column, b.code, &b.message))
+        });
+        self.0.dedup();
+        self
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, diagnostic) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// The known name closest to `wrong`, when one is close.
+pub(super) fn closest<'a>(
+    wrong: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let limit = (wrong.chars().count() / 3).max(1);
+    let wrong = wrong.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&wrong, &name.to_lowercase()),
+                name,
+            )
+        })
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// "did you mean", else the list of what is known, shortened.
+pub(super) fn suggest<'a>(wrong: &str, known: &[&'a str]) -> Option<String> {
+    if let Some(name) = closest(wrong, known.iter().copied()) {
+        return Some(format!("did you mean `{name}`?"));
+    }
+    if known.is_empty() {
+        return None;
+    }
+    let shown: Vec<String> = known
+        .iter()
+        .take(30)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = if known.len() > 30 { ", …" } else { "" };
+    Some(format!("known: {}{more}", shown.join(", ")))
+}

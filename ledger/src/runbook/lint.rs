@@ -1,0 +1,107 @@
+//! What a runbook means: references, order, ways back, measurements, people and times.
+//! One file per theme; each reports everything it finds.
+
+mod effects;
+mod measures;
+mod order;
+mod people;
+mod references;
+
+use std::collections::BTreeMap;
+
+use super::diagnostic::{Code, Path, Severity};
+use super::document::Node;
+use super::findings::Findings;
+use super::model::{Phase, Runbook};
+use super::step::Step;
+
+/// Checks a runbook of the right shape. `params` are the effective parameters.
+pub(super) fn lint(
+    runbook: &Runbook,
+    document: &Node,
+    params: &BTreeMap<String, String>,
+    environment: Option<&str>,
+    findings: &mut Findings,
+) {
+    let mut linter = Linter {
+        runbook,
+        document,
+        params,
+        environment,
+        findings,
+    };
+    order::check(&mut linter);
+    references::check(&mut linter);
+    effects::check(&mut linter);
+    measures::check(&mut linter);
+    people::check(&mut linter);
+}
+
+struct Linter<'a> {
+    runbook: &'a Runbook,
+    document: &'a Node,
+    params: &'a BTreeMap<String, String>,
+    environment: Option<&'a str>,
+    findings: &'a mut Findings,
+}
+
+/// A step with where it stands.
+#[derive(Clone)]
+struct Placed<'a> {
+    phase: usize,
+    step: &'a Step,
+    path: Path,
+}
+
+impl<'a> Linter<'a> {
+    fn error(
+        &mut self,
+        code: Code,
+        path: &Path,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
+        self.findings
+            .at(self.document, code, path, message, suggestion);
+    }
+
+    fn warn(
+        &mut self,
+        code: Code,
+        path: &Path,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
+        self.findings.add(
+            (code, Severity::Warning),
+            self.document.locate(path),
+            path,
+            message,
+            suggestion,
+        );
+    }
+
+    fn phases(&self) -> Vec<(&'a Phase, Path)> {
+        self.runbook
+            .phases
+            .iter()
+            .enumerate()
+            .map(|(p, phase)| (phase, Path::root().key("phases").index(p)))
+            .collect()
+    }
+
+    fn steps(&self) -> Vec<Placed<'a>> {
+        self.runbook
+            .phases
+            .iter()
+            .enumerate()
+            .flat_map(|(p, phase)| {
+                phase.steps.iter().enumerate().map(move |(s, step)| Placed {
+                    phase: p,
+                    step,
+                    path: Path::root().key("phases").index(p).key("steps").index(s),
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,344 @@
+//! Metrics, thresholds and every expression: what is read must be recorded before.
+
+use super::super::action::{Http, Run};
+use super::super::diagnostic::{Code, Path, suggest};
+use super::super::expr::{Expr, is_name};
+use super::super::model::MetricSpec;
+use super::super::recorded;
+use super::super::step::{Action, Step};
+use super::{Linter, Placed};
+
+pub(super) fn check(linter: &mut Linter<'_>) {
+    metrics(linter);
+    for placed in linter.steps() {
+        step(linter, &placed);
+    }
+    gates(linter);
+    decisions(linter);
+    success(linter);
+}
+
+/// The metric is recorded by a step of the phases up to this one; `None`: of any phase.
+fn is_recorded(linter: &Linter<'_>, name: &str, up_to_phase: Option<usize>) -> bool {
+    linter
+        .steps()
+        .iter()
+        .filter(|placed| up_to_phase.is_none_or(|last| placed.phase <= last))
+        .any(|placed| records(placed.step, name))
+}
+
+fn records(step: &Step, name: &str) -> bool {
+    recorded::of_step(step).contains(&name)
+        || recorded::records_columns(step)
+            .is_some_and(|query| recorded::query_mentions(query, name))
+}
+
+fn all_recorded<'a>(linter: &Linter<'a>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = linter
+        .runbook
+        .phases
+        .iter()
+        .flat_map(|phase| phase.steps.iter().flat_map(recorded::of_step))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn metrics(linter: &mut Linter<'_>) {
+    let runbook = linter.runbook;
+    let known = all_recorded(linter);
+    for (name, metric) in &runbook.metrics {
+        let path = Path::root().key("metrics").key(name);
+        metric_name(linter, name, &path);
+        let ways = ways(metric);
+        if ways.len() != 1 {
+            linter.error(
+                Code::MetricShape,
+                &path,
+                match ways.len() {
+                    0 => format!("metric `{name}` does not say how it is taken"),
+                    _ => format!(
+                        "metric `{name}` is taken in {} ways: {}",
+                        ways.len(),
+                        ways.join(", ")
+                    ),
+                },
+                Some("give it exactly one of `sql`, `http`, `run`, `step`".to_owned()),
+            );
+        }
+        if let Some(step) = &metric.step
+            && !is_recorded(linter, step, None)
+        {
+            linter.error(
+                Code::UnknownName,
+                &path.key("step"),
+                format!("no step records `{step}`"),
+                suggest(step, &known),
+            );
+        }
+        for (key, pointer) in [
+            (
+                "http",
+                metric.http.as_ref().and_then(|m| m.pointer.as_deref()),
+            ),
+            (
+                "run",
+                metric.run.as_ref().and_then(|m| m.pointer.as_deref()),
+            ),
+        ] {
+            if let Some(pointer) = pointer {
+                json_pointer(linter, pointer, &path.key(key).key("pointer"));
+            }
+        }
+    }
+}
+
+fn ways(metric: &MetricSpec) -> Vec<&'static str> {
+    [
+        ("sql", metric.sql.is_some()),
+        ("http", metric.http.is_some()),
+        ("run", metric.run.is_some()),
+        ("step", metric.step.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(way, there)| there.then_some(way))
+    .collect()
+}
+
+fn metric_name(linter: &mut Linter<'_>, name: &str, path: &Path) {
+    if !is_name(name) || name == "value" {
+        linter.error(
+            Code::InvalidId,
+            path,
+            format!("`{name}` cannot be the name of a measurement"),
+            Some("begin with a letter, use letters, digits and `_`, not `value`".to_owned()),
+        );
+    }
+}
+
+fn json_pointer(linter: &mut Linter<'_>, pointer: &str, path: &Path) {
+    if !pointer.is_empty() && !pointer.starts_with('/') {
+        linter.error(
+            Code::Pattern,
+            path,
+            format!("`{pointer}` is not a JSON pointer"),
+            Some(format!("write `/{}`", pointer.replace('.', "/"))),
+        );
+    }
+}
+
+fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
+    let (step, path) = (placed.step, &placed.path);
+    match &step.action {
+        Action::Run(run) => run_measures(linter, run, &path.key("run")),
+        Action::Http(http) => http_measures(linter, http, &path.key("http")),
+        Action::Watch(watch) => {
+            let path = path.key("watch").key("thresholds");
+            if watch.thresholds.is_empty() {
+                linter.error(
+                    Code::EmptyThreshold,
+                    &path,
+                    "the watch judges nothing",
+                    None,
+                );
+            }
+            let known: Vec<&str> = linter.runbook.metrics.keys().map(String::as_str).collect();
+            for (i, threshold) in watch.thresholds.iter().enumerate() {
+                let path = path.index(i);
+                if !known.contains(&threshold.metric.as_str()) {
+                    linter.error(
+                        Code::ThresholdWithoutMetric,
+                        &path.key("metric"),
+                        format!("there is no metric `{}`", threshold.metric),
+                        suggest(&threshold.metric, &known),
+                    );
+                }
+                if threshold.warn.is_none() && threshold.fail.is_none() {
+                    linter.error(
+                        Code::EmptyThreshold,
+                        &path,
+                        format!(
+                            "the threshold of `{}` can neither warn nor fail",
+                            threshold.metric
+                        ),
+                        Some("give it `warn`, `fail` or both, such as `value > 5`".to_owned()),
+                    );
+                }
+                for (key, text) in [("warn", &threshold.warn), ("fail", &threshold.fail)] {
+                    if let Some(text) = text {
+                        over_value(linter, text, &path.key(key));
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+    if let Some(when) = &step.when {
+        let params: Vec<&str> = linter.params.keys().map(String::as_str).collect();
+        let path = path.key("when");
+        for name in variables(linter, when, &path) {
+            let value = linter.params.get(&name).map(|v| v.trim().parse::<f64>());
+            match value {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => linter.error(
+                    Code::UnknownName,
+                    &path,
+                    format!("the parameter `{name}` is not a number"),
+                    Some(format!("for `true` and `false` write `${{{{ {name} }}}}`")),
+                ),
+                None => linter.error(
+                    Code::UnknownName,
+                    &path,
+                    format!("`{name}` is not a parameter"),
+                    suggest(&name, &params),
+                ),
+            }
+        }
+    }
+    let own = recorded::of_step(step);
+    for (i, text) in step.expect.iter().enumerate() {
+        let path = path.key("expect").index(i);
+        for name in variables(linter, text, &path) {
+            if !records(step, &name) {
+                linter.error(
+                    Code::UnknownName,
+                    &path,
+                    format!("step `{}` does not measure `{name}`", step.id),
+                    suggest(&name, &own),
+                );
+            }
+        }
+    }
+}
+
+fn run_measures(linter: &mut Linter<'_>, run: &Run, path: &Path) {
+    for (name, pattern) in &run.measure {
+        let path = path.key("measure").key(name);
+        metric_name(linter, name, &path);
+        let problem = match regex::Regex::new(pattern) {
+            Ok(regex) if regex.captures_len() == 2 => continue,
+            Ok(regex) => format!(
+                "`{pattern}` has {} groups, not one",
+                regex.captures_len() - 1
+            ),
+            Err(_) => format!("`{pattern}` is not a regular expression"),
+        };
+        linter.error(
+            Code::Pattern,
+            &path,
+            problem,
+            Some(r"write one group around the number, as in `(\d+) passed`".to_owned()),
+        );
+    }
+}
+
+fn http_measures(linter: &mut Linter<'_>, http: &Http, path: &Path) {
+    for (name, pointer) in &http.measure {
+        let path = path.key("measure").key(name);
+        metric_name(linter, name, &path);
+        json_pointer(linter, pointer, &path);
+    }
+}
+
+/// The names an expression reads; none when it does not parse, which is reported.
+fn variables(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<String> {
+    match Expr::parse(text) {
+        Ok(expr) => expr.variables().to_vec(),
+        Err(error) => {
+            linter.error(Code::Expression, path, error.to_string(), None);
+            Vec::new()
+        }
+    }
+}
+
+fn over_value(linter: &mut Linter<'_>, text: &str, path: &Path) {
+    for name in variables(linter, text, path) {
+        if name != "value" {
+            linter.error(
+                Code::UnknownName,
+                path,
+                format!("`{name}` cannot be read here"),
+                Some("the measured number is called `value`".to_owned()),
+            );
+        }
+    }
+}
+
+fn not_recorded(linter: &mut Linter<'_>, name: &str, path: &Path, what: &str) {
+    let known = all_recorded(linter);
+    let suggestion = if linter.runbook.metrics.contains_key(name) {
+        Some(format!(
+            "metric `{name}` is declared, but no watch samples it"
+        ))
+    } else {
+        suggest(name, &known)
+    };
+    linter.error(
+        Code::UnknownName,
+        path,
+        format!("{what} `{name}`"),
+        suggestion,
+    );
+}
+
+fn gates(linter: &mut Linter<'_>) {
+    for (p, (phase, path)) in linter.phases().into_iter().enumerate() {
+        let Some(gate) = &phase.gate else { continue };
+        for (i, text) in gate.checks.iter().enumerate() {
+            let path = path.key("gate").key("checks").index(i);
+            for name in variables(linter, text, &path) {
+                if is_recorded(linter, &name, Some(p)) {
+                    continue;
+                }
+                let what = if is_recorded(linter, &name, None) {
+                    "only a later phase records"
+                } else {
+                    "no step records"
+                };
+                not_recorded(linter, &name, &path, what);
+            }
+        }
+    }
+}
+
+fn decisions(linter: &mut Linter<'_>) {
+    let runbook = linter.runbook;
+    for (i, decision) in runbook.decide.iter().enumerate() {
+        let path = Path::root().key("decide").index(i).key("when");
+        for name in variables(linter, &decision.when, &path) {
+            if !is_recorded(linter, &name, None) {
+                not_recorded(linter, &name, &path, "no step records");
+            }
+        }
+    }
+}
+
+fn success(linter: &mut Linter<'_>) {
+    let runbook = linter.runbook;
+    for (i, metric) in runbook.success.iter().enumerate() {
+        let path = Path::root().key("success").index(i);
+        let name = &metric.metric;
+        let alias = runbook.metrics.get(name).is_some_and(|m| m.step.is_some());
+        if !alias && !is_recorded(linter, name, None) {
+            let path = path.key("metric");
+            if runbook.metrics.contains_key(name) {
+                not_recorded(linter, name, &path, "no step records");
+            } else {
+                let known: Vec<&str> = runbook
+                    .metrics
+                    .keys()
+                    .map(String::as_str)
+                    .chain(all_recorded(linter))
+                    .collect();
+                linter.error(
+                    Code::ThresholdWithoutMetric,
+                    &path,
+                    format!("there is no metric `{name}`"),
+                    suggest(name, &known),
+                );
+            }
+        }
+        over_value(linter, &metric.target, &path.key("target"));
+    }
+}

@@ -1,0 +1,283 @@
+//! From the text of a runbook to a pinned plan, with everything that is wrong on the way.
+
+use std::collections::BTreeMap;
+
+use super::diagnostic::{Code, Diagnostics, Path};
+use super::document::{self, MAX_FILE_BYTES, Node, Position};
+use super::files::{FileError, Files, MAX_INLINED_BYTES, is_relative};
+use super::findings::Findings;
+use super::model::Runbook;
+use super::plan::Plan;
+use super::schema::schema;
+use super::step::{Action, Check, Script, Sql, Undo};
+use super::{lint, shape, substitute};
+
+/// What `apiVersion` must say.
+pub const API_VERSION: &str = "rollbook/v1";
+
+/// What `kind` must say.
+pub const KIND: &str = "Runbook";
+
+/// Where the text comes from.
+pub struct Origin<'a> {
+    /// How diagnostics name the file.
+    pub file_name: &'a str,
+    /// Reads the files that the runbook names, for a runbook on disk
+    /// [`Directory::around`](super::files::Directory::around) it.
+    pub files: &'a dyn Files,
+}
+
+impl<'a> Origin<'a> {
+    /// A named text and the files beside it.
+    pub fn new(file_name: &'a str, files: &'a dyn Files) -> Self {
+        Self { file_name, files }
+    }
+}
+
+impl std::fmt::Debug for Origin<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origin")
+            .field("file_name", &self.file_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything that came out of reading a runbook.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The plan; `None` when there is an error.
+    pub plan: Option<Plan>,
+    /// Errors and warnings, by position.
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads, substitutes, inlines, checks and pins a runbook. All errors are reported, as far as
+/// one kind of error does not hide the next: syntax, then shape and parameters, then meaning.
+/// `environment`: when given, the environment the rollout will run in; sources must reach it.
+pub fn load(
+    text: &str,
+    origin: &Origin<'_>,
+    params: &BTreeMap<String, String>,
+    environment: Option<&str>,
+) -> Result<Plan, Diagnostics> {
+    let loaded = inspect(text, origin, params, environment);
+    loaded.plan.ok_or(loaded.diagnostics)
+}
+
+/// As [`load`], with the warnings of a runbook that may be used.
+pub fn inspect(
+    text: &str,
+    origin: &Origin<'_>,
+    params: &BTreeMap<String, String>,
+    environment: Option<&str>,
+) -> Loaded {
+    let mut findings = Findings::new(origin.file_name);
+    let plan = read(text, origin, params, environment, &mut findings);
+    let plan = if findings.has_errors() { None } else { plan };
+    Loaded {
+        plan,
+        diagnostics: findings.finish(),
+    }
+}
+
+fn read(
+    text: &str,
+    origin: &Origin<'_>,
+    params: &BTreeMap<String, String>,
+    environment: Option<&str>,
+    findings: &mut Findings,
+) -> Option<Plan> {
+    if text.len() > MAX_FILE_BYTES {
+        findings.error(
+            Code::TooLarge,
+            Position::START,
+            &Path::root(),
+            format!(
+                "the runbook has {} bytes, more than {MAX_FILE_BYTES}",
+                text.len()
+            ),
+            None,
+        );
+        return None;
+    }
+    let mut document = match document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            findings.error(Code::Yaml, error.at, &Path::root(), error.message, None);
+            return None;
+        }
+    };
+    version(&document, findings)?;
+    let values = substitute::effective(&document, params, findings);
+    substitute::substitute(&mut document, &values, findings);
+    shape::check(&mut document, text, &schema(), findings);
+    one_action_each(&document, findings);
+    if findings.has_errors() {
+        return None;
+    }
+    let mut runbook = typed(&document, findings)?;
+    inline(&mut runbook, &document, origin, findings);
+    lint::lint(&runbook, &document, &values, environment, findings);
+    if findings.has_errors() {
+        return None;
+    }
+    match Plan::from_runbook(runbook, values) {
+        Ok(plan) => Some(plan),
+        Err(error) => {
+            findings.error(
+                Code::TooLarge,
+                Position::START,
+                &Path::root(),
+                error.to_string(),
+                None,
+            );
+            None
+        }
+    }
+}
+
+/// Another version's keys would only produce noise: stop at once.
+fn version(document: &Node, findings: &mut Findings) -> Option<()> {
+    let mut right = Some(());
+    for (key, wanted) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+        if document.get(key).and_then(Node::text) != Some(wanted) {
+            let path = Path::root().key(key);
+            findings.at(
+                document,
+                Code::Version,
+                &path,
+                match document.get(key) {
+                    Some(_) => format!("`{key}` is not `{wanted}`"),
+                    None => format!("`{key}` is missing"),
+                },
+                Some(format!("write `{key}: {wanted}`")),
+            );
+            right = None;
+        }
+    }
+    right
+}
+
+const ACTIONS: [&str; 11] = [
+    "run", "http", "sql", "flag", "manual", "snapshot", "compare", "audit", "watch", "notify",
+    "wait",
+];
+
+fn one_action_each(document: &Node, findings: &mut Findings) {
+    let phases = document.get("phases").map_or(&[][..], Node::items);
+    for (p, phase) in phases.iter().enumerate() {
+        let steps = phase.get("steps").map_or(&[][..], Node::items);
+        for (s, step) in steps.iter().enumerate() {
+            let found: Vec<&str> = step
+                .entries()
+                .iter()
+                .map(|e| e.key.as_str())
+                .filter(|key| ACTIONS.contains(key))
+                .collect();
+            if found.len() == 1 || step.entries().is_empty() {
+                continue;
+            }
+            let path = Path::root().key("phases").index(p).key("steps").index(s);
+            findings.at(
+                document,
+                Code::StepAction,
+                &path,
+                if found.is_empty() {
+                    "the step says nothing to do".to_owned()
+                } else {
+                    format!("the step has {} actions: {}", found.len(), found.join(", "))
+                },
+                Some(format!("give it exactly one of {}", ACTIONS.join(", "))),
+            );
+        }
+    }
+}
+
+fn typed(document: &Node, findings: &mut Findings) -> Option<Runbook> {
+    match serde_path_to_error::deserialize::<_, Runbook>(document.to_json()) {
+        Ok(runbook) => Some(runbook),
+        Err(error) => {
+            let mut path = Path::root();
+            for segment in error.path() {
+                path = match segment {
+                    serde_path_to_error::Segment::Seq { index } => path.index(*index),
+                    serde_path_to_error::Segment::Map { key } => path.key(key),
+                    serde_path_to_error::Segment::Enum { variant } => path.key(variant),
+                    serde_path_to_error::Segment::Unknown => path,
+                };
+            }
+            let message = error.inner().to_string();
+            findings.at(document, Code::Type, &path, message, None);
+            None
+        }
+    }
+}
+
+/// Fills in the content of every file that a script or model names.
+fn inline(runbook: &mut Runbook, document: &Node, origin: &Origin<'_>, findings: &mut Findings) {
+    let mut read = |script: &mut Script, path: Path| {
+        let Script::File { file, text } = script else {
+            return;
+        };
+        let content = if is_relative(file) {
+            origin.files.read(file)
+        } else {
+            Err(FileError::Outside(file.clone()))
+        };
+        match content {
+            Ok(content) if content.len() <= MAX_INLINED_BYTES => *text = Some(content),
+            Ok(content) => findings.at(
+                document,
+                Code::TooLarge,
+                &path.key("file"),
+                format!(
+                    "`{file}` has {} bytes, more than {MAX_INLINED_BYTES}",
+                    content.len()
+                ),
+                None,
+            ),
+            Err(error) => findings.at(
+                document,
+                Code::File,
+                &path.key("file"),
+                error.to_string(),
+                Some("paths are relative to the runbook's directory".to_owned()),
+            ),
+        }
+    };
+    for (name, snapshot) in &mut runbook.snapshots {
+        // A parameter can leave the choice open: no file is the built-in model.
+        if matches!(&snapshot.model, Some(Script::File { file, .. }) if file.is_empty()) {
+            snapshot.model = None;
+        }
+        if let Some(model) = &mut snapshot.model {
+            read(model, Path::root().key("snapshots").key(name).key("model"));
+        }
+    }
+    for (p, phase) in runbook.phases.iter_mut().enumerate() {
+        for (s, step) in phase.steps.iter_mut().enumerate() {
+            let path = Path::root().key("phases").index(p).key("steps").index(s);
+            if let Action::Sql(sql) = &mut step.action {
+                scripts(sql, &path.key("sql"), &mut read);
+            }
+            if let Some(Check::Sql(sql)) = &mut step.verify {
+                scripts(sql, &path.key("verify").key("sql"), &mut read);
+            }
+            if let Undo::Sql(sql) = &mut step.undo {
+                scripts(sql, &path.key("undo").key("sql"), &mut read);
+            }
+        }
+    }
+}
+
+fn scripts(sql: &mut Sql, path: &Path, read: &mut impl FnMut(&mut Script, Path)) {
+    for (name, script) in [
+        ("deploy", &mut sql.deploy),
+        ("verify", &mut sql.verify),
+        ("revert", &mut sql.revert),
+    ] {
+        if let Some(script) = script {
+            read(script, path.key(name));
+        }
+    }
+}
