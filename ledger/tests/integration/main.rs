@@ -14,3 +14,4 @@ mod nats;
 mod nats_child;
 mod proxy;
 mod runbook_files;
+mod runbook_schema;
