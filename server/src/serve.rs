@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::{Projector, ProjectorError};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_workers::executor::SecretResolver;
@@ -33,6 +34,8 @@ pub struct Dependencies {
     pub nats: async_nats::Client,
     /// The ledger served.
     pub ledger: LedgerId,
+    /// Its stream, for reports about the server behind it.
+    pub stream: JetStreamJournal,
 }
 
 /// Why a server could not start or had to stop.
@@ -92,6 +95,7 @@ pub async fn run(
         applied: projector.waiter(),
         nats: dependencies.nats,
         ledger: dependencies.ledger,
+        stream: dependencies.stream,
     };
     let orchestrator = Orchestrator::new(
         dependencies.handler,

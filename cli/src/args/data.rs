@@ -100,8 +100,8 @@ pub(crate) struct CompareArgs {
     /// SHA-256 of the later snapshot
     pub(crate) after: String,
     /// Cost tolerance in percent
-    #[arg(long, default_value_t = 5.0)]
-    pub(crate) tolerance: f64,
+    #[arg(long, default_value = "5", value_name = "PERCENT", allow_hyphen_values = true)]
+    pub(crate) tolerance: String,
     /// One deal side by side, with the rule that judged each figure
     #[arg(long, value_name = "DEAL")]
     pub(crate) explain: Option<String>,

@@ -81,8 +81,11 @@ const INSERT_POSTGRES: &str = "INSERT INTO deals (id, tenant_id, owner_id, name,
      VALUES ($1, 'cost-service', 'cost-service', $2, $3, $4, CAST($5 AS jsonb))";
 const INSERT_SQLITE: &str = "INSERT INTO deals (id, tenant_id, owner_id, name, target_name, deal_type, inventory) \
      VALUES ($1, 'cost-service', 'cost-service', $2, $3, $4, $5)";
-const DELETE: &str =
+const DELETE_POSTGRES: &str =
     "UPDATE deals SET deleted_at = CURRENT_TIMESTAMP WHERE id = $1 AND deleted_at IS NULL";
+// The schema keeps SQLite times in RFC 3339.
+const DELETE_SQLITE: &str = "UPDATE deals SET deleted_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') \
+     WHERE id = $1 AND deleted_at IS NULL";
 const PURGE: &str = "DELETE FROM deals WHERE id = $1";
 
 impl Store {
@@ -191,18 +194,17 @@ impl Store {
 
     /// Marks a deal as deleted, or with `purge` removes its row; false if there is none.
     pub(crate) async fn delete(&self, id: &str, purge: bool) -> Result<bool, Error> {
-        let query = if purge { PURGE } else { DELETE };
         let rows = match self {
-            Store::Postgres(pool) => sqlx::query(query)
-                .bind(id)
-                .execute(pool)
-                .await
-                .map(|done| done.rows_affected()),
-            Store::Sqlite(pool) => sqlx::query(query)
-                .bind(id)
-                .execute(pool)
-                .await
-                .map(|done| done.rows_affected()),
+            Store::Postgres(pool) => {
+                let query = if purge { PURGE } else { DELETE_POSTGRES };
+                let done = sqlx::query(query).bind(id).execute(pool).await;
+                done.map(|done| done.rows_affected())
+            }
+            Store::Sqlite(pool) => {
+                let query = if purge { PURGE } else { DELETE_SQLITE };
+                let done = sqlx::query(query).bind(id).execute(pool).await;
+                done.map(|done| done.rows_affected())
+            }
         };
         rows.map(|rows| rows > 0).map_err(|source| Error::Database {
             doing: "delete a deal",

@@ -89,12 +89,12 @@ impl Journal for MemoryJournal {
             let actual = own.last().copied().unwrap_or(0);
             // The commit that follows the expected one decides: ours means a repeated append.
             let next = own.iter().find(|s| **s > commit.previous_sequence);
-            if let Some(stored) = next.and_then(|s| log.at(*s)) {
-                if stored.commit.id == commit.id {
-                    return Ok(Appended {
-                        sequence: stored.sequence,
-                    });
-                }
+            if let Some(stored) = next.and_then(|s| log.at(*s))
+                && stored.commit.id == commit.id
+            {
+                return Ok(Appended {
+                    sequence: stored.sequence,
+                });
             }
             if actual != commit.previous_sequence {
                 return Err(JournalError::Conflict {

@@ -316,3 +316,6 @@ fn measurements(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::store::{ViewError, ViewStore};
 use super::views::AsOf;
@@ -234,13 +235,11 @@ impl Projector {
     }
 }
 
-/// Cuts a followed journal into bounded batches.
+/// A followed journal in bounded batches, read and decoded one batch ahead of their use.
 pub(super) struct Batches {
-    stream: BoxStream<'static, Result<StoredCommit, JournalError>>,
-    /// Up to this sequence more is known to be on its way.
-    known_last: u64,
-    /// An error that came behind commits, told after them.
-    failure: Option<JournalError>,
+    ready: mpsc::Receiver<Result<Vec<StoredCommit>, JournalError>>,
+    /// Ends the reading when dropped.
+    _reader: AbortOnDropHandle<()>,
 }
 
 impl Batches {
@@ -250,16 +249,46 @@ impl Batches {
         after: u64,
         known_last: u64,
     ) -> Result<Self, JournalError> {
-        Ok(Self {
+        let mut cutter = Cutter {
             stream: journal.follow(ReadFrom { after }).await?,
             known_last,
             failure: None,
+        };
+        let (sender, ready) = mpsc::channel(1);
+        let reader = tokio::spawn(async move {
+            while let Some(batch) = cutter.next().await.transpose() {
+                let is_last = batch.is_err();
+                if sender.send(batch).await.is_err() || is_last {
+                    break;
+                }
+            }
+        });
+        Ok(Self {
+            ready,
+            _reader: AbortOnDropHandle::new(reader),
         })
     }
 
+    /// The next batch, never empty; `None` when the journal stopped delivering. Nothing is lost
+    /// when the call is cancelled.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<StoredCommit>>, JournalError> {
+        self.ready.recv().await.transpose()
+    }
+}
+
+/// Cuts a followed journal into bounded batches.
+struct Cutter {
+    stream: BoxStream<'static, Result<StoredCommit, JournalError>>,
+    /// Up to this sequence more is known to be on its way.
+    known_last: u64,
+    /// An error that came behind commits, told after them.
+    failure: Option<JournalError>,
+}
+
+impl Cutter {
     /// The next batch, never empty; `None` when the stream has ended. Waits for the first commit;
     /// takes what has arrived, and while the journal is known to hold more, waits a little.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<StoredCommit>>, JournalError> {
+    async fn next(&mut self) -> Result<Option<Vec<StoredCommit>>, JournalError> {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }

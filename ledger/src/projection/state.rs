@@ -8,8 +8,8 @@ use super::rows::{
     AlertRow, AuditRow, ComparisonRow, FlagRow, GateRow, HealthRow, PhaseRow, RollbackRow,
     RolloutRow, SignOffRow, StepRow, SuccessMetricRow,
 };
+use super::words::Verdict;
 use super::words::{AlertStatus, GateStatus, Health, RolloutStatus, SignOffStatus, StepStatus};
-use super::words::{Outcome, Verdict};
 use crate::ids::Aggregate;
 use crate::journal::StoredCommit;
 
@@ -111,11 +111,6 @@ impl RolloutState {
     /// Whether the rollout is at its end.
     pub fn is_closed(&self) -> bool {
         self.rollout.status == RolloutStatus::Closed
-    }
-
-    /// Whether the rollout was taken back.
-    pub fn is_rolled_back(&self) -> bool {
-        self.rollout.outcome == Some(Outcome::RolledBack)
     }
 }
 

@@ -150,7 +150,8 @@ async fn repeated_appends(journal: &Arc<dyn Journal>) {
 async fn refused_before_sending(journal: &Arc<dyn Journal>) {
     let r = rollout("refused");
     let before = journal.last_sequence().await.unwrap();
-    let spoil: Vec<(&str, fn(&mut Commit))> = vec![
+    type Spoiled = (&'static str, fn(&mut Commit));
+    let spoil: [Spoiled; 9] = [
         ("no event", |c| c.events.clear()),
         ("has no kind", |c| c.events.push(Event { kind: None })),
         ("is not a UUID", |c| c.id = "1\r\nX: y".to_owned()),

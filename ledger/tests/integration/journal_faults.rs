@@ -4,31 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, PersistenceMode, Republish, RetentionPolicy, StorageType,
-};
 use futures::StreamExt;
 use futures::future::join_all;
-use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{
-    GroupCommit, JetStreamJournal, JetStreamOptions, Journal, JournalError, ReadFrom,
+    JetStreamJournal, JetStreamOptions, Journal, JournalError, ReadFrom,
 };
 use rollbook_ledger::nats::{NatsOptions, connect};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::journal_contract::{append, commit, ledger, note, rollout, take};
 use crate::nats::{Cluster, Server, ServerConfig};
 use crate::proxy::{Cut, Proxy};
 
-fn synced() -> JetStreamOptions {
+pub fn synced() -> JetStreamOptions {
     JetStreamOptions {
         sync: SyncKnown::Always,
         ..JetStreamOptions::default()
     }
 }
 
-async fn open(server: &Server) -> JetStreamJournal {
+pub async fn open(server: &Server) -> JetStreamJournal {
     JetStreamJournal::open(server.client().await, ledger(), synced())
         .await
         .unwrap()
@@ -179,198 +174,6 @@ async fn killed_under_load_nothing_acknowledged_is_missing() {
     assert_eq!(followed.await.unwrap().unwrap(), stored[..stored.len() - 1]);
 }
 
-/// The settings a ledger's stream is created with, for `name`.
-fn stream(ledger: &str) -> Config {
-    Config {
-        name: format!("ROLLBOOK_{}", ledger.to_uppercase()),
-        subjects: vec![format!("rollbook.{ledger}.>")],
-        num_replicas: 1,
-        max_bytes: -1,
-        max_messages: -1,
-        max_messages_per_subject: 10_000_000,
-        discard: DiscardPolicy::New,
-        discard_new_per_subject: true,
-        deny_delete: true,
-        deny_purge: true,
-        allow_direct: true,
-        allow_atomic_publish: true,
-        republish: Some(Republish {
-            source: format!("rollbook.{ledger}.>"),
-            destination: format!("live.rollbook.{ledger}.>"),
-            headers_only: false,
-        }),
-        ..Config::default()
-    }
-}
-
-#[tokio::test]
-async fn a_stream_that_could_lose_history_is_refused_by_the_setting() {
-    let server = Server::single(ServerConfig::default()).await;
-    let client = server.client().await;
-    let context = async_nats::jetstream::new(client.clone());
-    let cases: Vec<(&str, fn(&mut Config))> = vec![
-        ("max_age", |c| c.max_age = Duration::from_secs(3600)),
-        ("max_msgs", |c| c.max_messages = 1000),
-        ("max_bytes", |c| c.max_bytes = 1_000_000),
-        ("discard", |c| {
-            c.discard = DiscardPolicy::Old;
-            c.discard_new_per_subject = false;
-        }),
-        ("discard_new_per_subject", |c| {
-            c.discard_new_per_subject = false
-        }),
-        ("storage", |c| c.storage = StorageType::Memory),
-        ("retention", |c| c.retention = RetentionPolicy::Interest),
-        ("deny_delete", |c| c.deny_delete = false),
-        ("deny_purge", |c| c.deny_purge = false),
-        ("allow_rollup_hdrs", |c| {
-            c.allow_rollup = true;
-            c.deny_purge = false;
-        }),
-        ("allow_msg_ttl", |c| c.allow_message_ttl = true),
-        ("persist_mode", |c| {
-            c.persist_mode = Some(PersistenceMode::Async);
-            c.allow_atomic_publish = false;
-        }),
-        ("allow_direct", |c| c.allow_direct = false),
-        ("allow_atomic", |c| c.allow_atomic_publish = false),
-        ("republish", |c| c.republish = None),
-    ];
-    for (name, spoil) in cases {
-        let id = name.replace('_', "-");
-        let mut config = stream(&id);
-        spoil(&mut config);
-        let made = context.create_stream(config.clone()).await;
-        made.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let opened = JetStreamJournal::open(client.clone(), LedgerId::new(&*id).unwrap(), synced());
-        match opened.await {
-            Err(JournalError::UnsafeSetting { setting, .. }) => {
-                let named = setting.rsplit(' ').next().unwrap();
-                // A rollup purges, so the server wants deny_purge off with it.
-                let also = name == "allow_rollup_hdrs" && named == "deny_purge";
-                assert!(named == name || also, "{name}: {setting}");
-            }
-            other => panic!("{name}: {other:?}"),
-        }
-        context.delete_stream(&config.name).await.unwrap();
-    }
-    // As it should be, it is taken; with too few copies it is not.
-    context.create_stream(stream("fine")).await.unwrap();
-    let fine = LedgerId::new("fine").unwrap();
-    let opened = JetStreamJournal::open(client.clone(), fine.clone(), synced()).await;
-    assert_eq!(opened.unwrap().stream(), "ROLLBOOK_FINE");
-    let three = JetStreamOptions {
-        replicas: 3,
-        ..synced()
-    };
-    match JetStreamJournal::open(client, fine, three).await {
-        Err(JournalError::UnsafeSetting { setting, .. }) => {
-            assert!(setting.ends_with("num_replicas"))
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_is_too_old_is_refused() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        let (mut socket, _) = listener.accept().await.unwrap();
-        let info = r#"INFO {"server_id":"old","server_name":"old","version":"2.11.9","go":"go1.24","host":"127.0.0.1","port":4222,"headers":true,"max_payload":1048576,"proto":1,"client_id":1}"#;
-        socket
-            .write_all(format!("{info}\r\n").as_bytes())
-            .await
-            .unwrap();
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = socket.read(&mut buffer).await {
-            if buffer[..count].windows(4).any(|w| w == b"PING") {
-                socket.write_all(b"PONG\r\n").await.unwrap();
-            }
-        }
-    });
-    let options = NatsOptions {
-        url: format!("nats://127.0.0.1:{port}"),
-        ..NatsOptions::default()
-    };
-    let client = connect(&options).await.unwrap();
-    match JetStreamJournal::open(client, ledger(), synced()).await {
-        Err(JournalError::UnsafeSetting { setting, found, .. }) => {
-            assert_eq!(
-                (setting.as_str(), found.as_str()),
-                ("nats-server version", "2.11.9")
-            );
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn waiting_commits_share_a_batch_and_a_conflict_in_it_hurts_nobody_else() {
-    let server = Server::single(ServerConfig::default()).await;
-    let journal = open(&server).await;
-    let rollouts: Vec<_> = (0..200).map(|i| rollout(&format!("g-{i}"))).collect();
-    let first = join_all(rollouts.iter().map(|r| append(&journal, r, 0, "1"))).await;
-    let counts = journal.group_counts();
-    assert!(counts.batched >= 190 && counts.fallbacks == 0, "{counts:?}");
-    // The server stored them as one batch.
-    let context = async_nats::jetstream::new(server.client().await);
-    let stream = context.get_stream("ROLLBOOK").await.unwrap();
-    let stored = stream
-        .get_raw_message(*first.last().unwrap())
-        .await
-        .unwrap();
-    assert!(
-        stored.headers.get("Nats-Batch-Id").is_some(),
-        "{:?}",
-        stored.headers
-    );
-    assert_eq!(
-        stored.headers.get("Rollbook-Events").unwrap().as_str(),
-        "rollout_paused"
-    );
-    assert_eq!(
-        stored.headers.get("ce-type").unwrap().as_str(),
-        "dev.rollbook.rollout.rollout_paused"
-    );
-
-    // Number 150 is stale, and number 160 waits twice.
-    let second = join_all(rollouts.iter().enumerate().map(|(index, r)| {
-        let expected = if index == 150 { 0 } else { first[index] };
-        journal.append(r, commit(r, expected, "2"))
-    }));
-    let twin = journal.append(&rollouts[160], commit(&rollouts[160], first[160], "twin"));
-    let (second, twin) = futures::join!(second, twin);
-    for (index, outcome) in second.iter().enumerate() {
-        match outcome {
-            Err(JournalError::Conflict { .. }) => {
-                assert!(index == 150 || index == 160 && twin.is_ok(), "{index}");
-            }
-            Ok(_) => assert!(index != 150),
-            Err(error) => panic!("{index}: {error}"),
-        }
-    }
-    assert_ne!(second[160].is_ok(), twin.is_ok());
-    assert!(journal.group_counts().fallbacks >= 1);
-    assert_eq!(journal.last_sequence().await.unwrap(), 399);
-}
-
-#[tokio::test]
-async fn group_commit_can_be_switched_off() {
-    let server = Server::single(ServerConfig::default()).await;
-    let options = JetStreamOptions {
-        group_commit: GroupCommit::Off,
-        ..synced()
-    };
-    let journal = JetStreamJournal::open(server.client().await, ledger(), options)
-        .await
-        .unwrap();
-    let rollouts: Vec<_> = (0..200).map(|i| rollout(&format!("s-{i}"))).collect();
-    join_all(rollouts.iter().map(|r| append(&journal, r, 0, "1"))).await;
-    let counts = journal.group_counts();
-    assert_eq!((counts.singles, counts.batches), (200, 0));
-}
-
 #[tokio::test]
 async fn a_full_store_refuses_and_keeps_what_it_has() {
     let mut server = Server::single(ServerConfig {
@@ -444,104 +247,6 @@ async fn unreachable_is_retryable_and_bounded() {
     };
     assert_eq!(again, first + 1);
     assert_eq!(journal.read(&r, 0).await.unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn damage_is_reported_with_its_sequence() {
-    let server = Server::single(ServerConfig::default()).await;
-    let journal = open(&server).await;
-    let r = rollout("damaged");
-    append(&journal, &r, 0, "1").await;
-    let context = async_nats::jetstream::new(server.client().await);
-    let garbage = context.publish(r.subject(&ledger()), "\u{1}not a commit".into());
-    garbage.await.unwrap().await.unwrap();
-    match journal.read(&r, 0).await {
-        Err(JournalError::Corrupt { sequence: 2, .. }) => {}
-        other => panic!("{other:?}"),
-    }
-    let mut commits = journal.follow(ReadFrom::default()).await.unwrap();
-    assert_eq!(commits.next().await.unwrap().unwrap().sequence, 1);
-    let second = commits.next().await.unwrap();
-    assert!(
-        matches!(second, Err(JournalError::Corrupt { sequence: 2, .. })),
-        "{second:?}"
-    );
-    assert!(commits.next().await.is_none());
-}
-
-#[tokio::test]
-async fn a_broken_chain_is_damage() {
-    let server = Server::single(ServerConfig::default()).await;
-    let journal = open(&server).await;
-    let r = rollout("chain");
-    append(&journal, &r, 0, "1").await;
-    // A foreign writer that ignores the chain.
-    let alien = commit(&r, 0, "alien");
-    let context = async_nats::jetstream::new(server.client().await);
-    let payload = prost::Message::encode_to_vec(&alien);
-    let published = context.publish(r.subject(&ledger()), payload.into());
-    published.await.unwrap().await.unwrap();
-    append(&journal, &r, 2, "3").await;
-    match journal.read(&r, 0).await {
-        Err(JournalError::Corrupt {
-            sequence: 2,
-            reason,
-        }) => assert!(reason.contains("follows")),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_journal_that_lost_its_tail_is_noticed_by_a_follower() {
-    let mut server = Server::single(ServerConfig::default()).await;
-    let journal = open(&server).await;
-    let r = rollout("tail");
-    let first = append(&journal, &r, 0, "1").await;
-    server.kill();
-    let copy = tempfile::tempdir().unwrap();
-    copy_dir(&server.data(), copy.path());
-    server.start();
-    server.ready().await;
-    let mut last = first;
-    for text in ["2", "3", "4"] {
-        last = append(&journal, &r, last, text).await;
-    }
-    let mut commits = journal.follow(ReadFrom::default()).await.unwrap();
-    for sequence in 1..=last {
-        assert_eq!(commits.next().await.unwrap().unwrap().sequence, sequence);
-    }
-    server.kill();
-    std::fs::remove_dir_all(server.data()).unwrap();
-    copy_dir(copy.path(), &server.data());
-    server.start();
-    server.ready().await;
-    let again = loop {
-        match journal.append(&r, commit(&r, first, "other 2")).await {
-            Ok(appended) => break appended.sequence,
-            Err(error) => assert!(error.is_retryable(), "{error}"),
-        }
-    };
-    assert_eq!(again, 2);
-    let noticed = tokio::time::timeout(Duration::from_secs(60), commits.next());
-    match noticed.await.unwrap() {
-        Some(Err(JournalError::Corrupt { reason, .. })) => {
-            assert!(reason.contains("lost its tail"))
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

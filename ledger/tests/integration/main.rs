@@ -9,9 +9,18 @@
 
 mod evidence;
 mod journal_contract;
+mod journal_damage;
 mod journal_faults;
+mod journal_group;
+mod journal_settings;
 mod nats;
 mod nats_child;
+mod postgres;
+mod projection_contract;
+mod projection_history;
+mod projection_projector;
+mod projection_rebuild;
+mod projection_story;
 mod proxy;
 mod runbook_files;
 mod runbook_schema;

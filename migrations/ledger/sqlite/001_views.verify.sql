@@ -1,87 +1,95 @@
--- Fails when a table or a column is missing. Reads no row.
-SELECT id, version, sequence, recorded_at FROM view_position WHERE 1 = 0;
+-- Fails when a table or a column is missing. Reads no row. Columns are qualified because SQLite
+-- takes an unknown name in double quotes for a text.
+SELECT id, version, sequence, recorded_at FROM view_position t WHERE 1 = 0;
 SELECT
-    "rollout", "name", "runbook", "runbook_version", "plan_digest", "revision",
-    "revision_accepted", "environment", "protected", "params", "status", "resume_status",
-    "reason", "outcome", "summary", "current_phase", "health", "health_score", "opened_by",
-    "opened_at", "started_at", "closed_at", "opened_sequence", "updated_sequence"
-FROM rollouts WHERE 1 = 0;
+    t."rollout", t."name", t."runbook", t."runbook_version", t."plan_digest", t."revision",
+    t."revision_accepted", t."environment", t."protected", t."params", t."status",
+    t."resume_status", t."reason", t."outcome", t."summary", t."current_phase", t."health",
+    t."health_score", t."opened_by", t."opened_at", t."started_at", t."closed_at",
+    t."opened_sequence", t."updated_sequence"
+FROM rollouts t WHERE 1 = 0;
 SELECT
-    "rollout", "phase", "position", "title", "gate", "dropped", "updated_sequence"
-FROM phases WHERE 1 = 0;
+    t."rollout", t."phase", t."position", t."title", t."gate", t."dropped", t."updated_sequence"
+FROM phases t WHERE 1 = 0;
 SELECT
-    "rollout", "step", "phase", "position", "title", "kind", "critical", "dropped", "status",
-    "attempt", "verdict", "rule", "message", "worker", "intent", "started_at", "finished_at",
-    "duration_ms", "not_before", "by_verification", "effect", "checklist", "evidence",
-    "measurements", "undo_verdict", "undo_message", "undo_finished_at", "updated_sequence"
-FROM steps WHERE 1 = 0;
+    t."rollout", t."step", t."phase", t."position", t."title", t."kind", t."critical",
+    t."dropped", t."status", t."attempt", t."verdict", t."rule", t."message", t."worker",
+    t."intent", t."started_at", t."finished_at", t."duration_ms", t."not_before",
+    t."by_verification", t."effect", t."checklist", t."evidence", t."measurements",
+    t."undo_verdict", t."undo_message", t."undo_finished_at", t."updated_sequence"
+FROM steps t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "ordinal", "rollout", "step", "attempt", "metric", "value", "text",
-    "unit", "rule", "verdict", "measured_at"
-FROM measurements WHERE 1 = 0;
+    t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."attempt", t."metric",
+    t."value", t."text", t."unit", t."rule", t."verdict", t."measured_at"
+FROM measurements t WHERE 1 = 0;
 SELECT
-    "rollout", "gate", "position", "title", "dropped", "status", "reasons", "decided_at",
-    "decided_by", "updated_sequence"
-FROM gates WHERE 1 = 0;
+    t."rollout", t."gate", t."position", t."title", t."dropped", t."status", t."reasons",
+    t."decided_at", t."decided_by", t."updated_sequence"
+FROM gates t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "rollout", "gate", "person", "authentication", "role", "on_behalf_of",
-    "status", "statement", "plan_digest", "evidence_seen", "given_at", "expires_at",
-    "voided_cause", "voided_at", "updated_sequence"
-FROM sign_offs WHERE 1 = 0;
+    t."sequence", t."idx", t."rollout", t."gate", t."person", t."authentication", t."role",
+    t."on_behalf_of", t."status", t."statement", t."plan_digest", t."evidence_seen",
+    t."given_at", t."expires_at", t."voided_cause", t."voided_at", t."updated_sequence"
+FROM sign_offs t WHERE 1 = 0;
 SELECT
-    "environment", "key", "description", "owner", "mode", "setting", "safe", "retire_by",
-    "bucketing", "salt", "archived", "changed_by", "reason", "rollout", "defined_at",
-    "changed_at", "updated_sequence"
-FROM flags WHERE 1 = 0;
+    t."environment", t."key", t."description", t."owner", t."mode", t."setting", t."safe",
+    t."retire_by", t."bucketing", t."salt", t."archived", t."changed_by", t."reason",
+    t."rollout", t."defined_at", t."changed_at", t."updated_sequence"
+FROM flags t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "environment", "key", "change", "before", "after", "reason", "rollout",
-    "step", "changed_by", "authentication", "changed_at"
-FROM flag_history WHERE 1 = 0;
+    t."sequence", t."idx", t."environment", t."key", t."change", t."before", t."after",
+    t."reason", t."rollout", t."step", t."changed_by", t."authentication", t."changed_at"
+FROM flag_history t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "rollout", "step", "snapshot", "label", "manifest", "deals", "errors",
-    "model_digest", "flags_sequence", "flags", "taken_at"
-FROM snapshots WHERE 1 = 0;
+    t."sequence", t."idx", t."rollout", t."step", t."snapshot", t."label", t."manifest",
+    t."deals", t."errors", t."model_digest", t."flags_sequence", t."flags", t."taken_at"
+FROM snapshots t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "rollout", "step", "snapshot", "before_manifest", "after_manifest",
-    "result", "compared", "equal", "regressions", "warnings", "expected", "ignored", "missing",
-    "added", "totals", "superseded_by", "made_at", "updated_sequence"
-FROM comparisons WHERE 1 = 0;
+    t."sequence", t."idx", t."rollout", t."step", t."snapshot", t."before_manifest",
+    t."after_manifest", t."result", t."compared", t."equal", t."regressions", t."warnings",
+    t."expected", t."ignored", t."missing", t."added", t."totals", t."superseded_by",
+    t."made_at", t."updated_sequence"
+FROM comparisons t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "ordinal", "rollout", "step", "snapshot", "deal_id", "deal_type",
-    "metric", "before", "after", "rule", "threshold"
-FROM regressions WHERE 1 = 0;
+    t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."snapshot", t."deal_id",
+    t."deal_type", t."metric", t."before", t."after", t."rule", t."threshold"
+FROM regressions t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "rollout", "step", "total", "active", "deleted", "null_count",
-    "invalid_count", "distribution", "health_permille", "health", "report", "taken_at"
-FROM audits WHERE 1 = 0;
+    t."sequence", t."idx", t."rollout", t."step", t."total", t."active", t."deleted",
+    t."null_count", t."invalid_count", t."distribution", t."health_permille", t."health",
+    t."report", t."taken_at"
+FROM audits t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "rollout", "alert", "severity", "step", "status", "raised", "raised_at",
-    "resolved", "resolved_at", "updated_sequence"
-FROM alerts WHERE 1 = 0;
+    t."sequence", t."idx", t."rollout", t."alert", t."severity", t."step", t."status",
+    t."raised", t."raised_at", t."resolved", t."resolved_at", t."updated_sequence"
+FROM alerts t WHERE 1 = 0;
 SELECT
-    "rollout", "metric", "position", "target", "actual", "status", "recorded_at",
-    "updated_sequence"
-FROM success_metrics WHERE 1 = 0;
+    t."rollout", t."metric", t."position", t."target", t."actual", t."status", t."recorded_at",
+    t."updated_sequence"
+FROM success_metrics t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "rollout", "notice", "channel", "verdict", "message", "sent_at"
-FROM notices WHERE 1 = 0;
+    t."sequence", t."idx", t."rollout", t."notice", t."channel", t."verdict", t."message",
+    t."sent_at"
+FROM notices t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "rollout", "point", "phase", "description", "made_at"
-FROM rollback_points WHERE 1 = 0;
+    t."sequence", t."idx", t."rollout", t."point", t."phase", t."description", t."made_at"
+FROM rollback_points t WHERE 1 = 0;
 SELECT
-    "rollout", "rollback", "level", "reason", "undo_steps", "started_by", "started_at",
-    "finished_at", "verdict", "summary", "started_sequence", "updated_sequence"
-FROM rollbacks WHERE 1 = 0;
+    t."rollout", t."rollback", t."level", t."reason", t."undo_steps", t."started_by",
+    t."started_at", t."finished_at", t."verdict", t."summary", t."started_sequence",
+    t."updated_sequence"
+FROM rollbacks t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "rollout", "rule", "advice", "inputs", "automatic", "given_at"
-FROM advice WHERE 1 = 0;
+    t."sequence", t."idx", t."rollout", t."rule", t."advice", t."inputs", t."automatic",
+    t."given_at"
+FROM advice t WHERE 1 = 0;
 SELECT
-    "rollout", "status", "score", "deductions", "changed_at", "updated_sequence"
-FROM health WHERE 1 = 0;
+    t."rollout", t."status", t."score", t."deductions", t."changed_at", t."updated_sequence"
+FROM health t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "recorded_at", "actor", "event", "rollout", "aggregate", "subject",
-    "sentence"
-FROM timeline WHERE 1 = 0;
+    t."sequence", t."idx", t."recorded_at", t."actor", t."event", t."rollout", t."aggregate",
+    t."subject", t."sentence"
+FROM timeline t WHERE 1 = 0;
 SELECT
-    "sequence", "idx", "recorded_at", "aggregate", "event", "reason"
-FROM anomalies WHERE 1 = 0;
+    t."sequence", t."idx", t."recorded_at", t."aggregate", t."event", t."reason"
+FROM anomalies t WHERE 1 = 0;

@@ -1,10 +1,12 @@
 //! The ledger itself, as JSON lines: one line a commit, from any sequence, optionally live.
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
+use rollbook_ledger::journal::jetstream::ServerReport;
 use rollbook_ledger::journal::{JournalError, ReadFrom, StoredCommit};
 use serde::Deserialize;
 use serde_json::json;
@@ -58,6 +60,11 @@ pub(super) async fn log(
         .take(limit)
         .flat_map(|item| stream::iter([line(item)]));
     Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+/// The server and the stream as found: version, sync setting, replicas, gaps.
+pub(super) async fn ledger(State(api): State<Api>) -> Result<Json<ServerReport>, ApiError> {
+    Ok(Json(api.stream.report().await?))
 }
 
 fn line(item: Result<StoredCommit, JournalError>) -> Result<Bytes, std::io::Error> {

@@ -19,6 +19,7 @@ use axum::http::request::Parts;
 use axum::routing::{get, post};
 use rollbook_ledger::handler::{Caller, Handler};
 use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_proto::v1;
@@ -50,6 +51,8 @@ pub struct Api {
     pub nats: async_nats::Client,
     /// The ledger served.
     pub ledger: LedgerId,
+    /// Its stream, for reports about the server behind it.
+    pub stream: JetStreamJournal,
 }
 
 impl Api {
@@ -89,6 +92,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/alerts", get(views::alerts))
         .route("/v1/anomalies", get(views::anomalies))
         .route("/v1/log", get(log::log))
+        .route("/v1/ledger", get(log::ledger))
         .route("/v1/evidence", post(evidence::put))
         .route("/v1/evidence/{sha256}", get(evidence::get))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))

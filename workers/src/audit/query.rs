@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{AuditReport, FaultyDeal, HealthScore, MAX_LISTED, MAX_TYPES};
+use crate::deal::DealType;
 use crate::snapshot::database::{Database, Opened};
 use crate::snapshot::row::NULL_TYPE;
-use crate::snapshot::source::{quoted, sql_filter};
+use crate::snapshot::source::{column, quoted, sql_filter};
 use crate::snapshot::{SnapshotError, SnapshotSource};
 
-/// The valid types, as the constraint of the target schema has them.
-const VALID: &str = "('acquisition', 'carveout', 'divestiture')";
+/// What a blank type may consist of, as the migration to the target schema trims it.
+const BLANKS: &str = " \t\n\r\u{b}\u{c}";
 
 /// Audits the deal types of a source. Its inventory is not read.
 ///
@@ -113,16 +114,17 @@ impl Queries {
     /// SQL both databases understand.
     fn new(source: &SnapshotSource) -> Self {
         let columns = &source.table;
-        let id = quoted(&columns.id);
-        let deal_type = format!("CAST({} AS text)", quoted(&columns.deal_type));
+        let id = column(columns, &columns.id);
+        let deal_type = format!("CAST({} AS text)", column(columns, &columns.deal_type));
         let table = quoted(&columns.table);
         let filter = sql_filter(source).unwrap_or_else(|| "1=1".to_owned());
-        let live = columns
-            .deleted_at
-            .as_deref()
-            .map_or_else(|| "1=1".to_owned(), |c| format!("{} IS NULL", quoted(c)));
-        let null = format!("({deal_type} IS NULL OR trim({deal_type}) = '')");
-        let valid = format!("({deal_type} IS NOT NULL AND {deal_type} IN {VALID})");
+        let live = columns.deleted_at.as_deref().map_or_else(
+            || "1=1".to_owned(),
+            |c| format!("{} IS NULL", column(columns, c)),
+        );
+        let null = format!("({deal_type} IS NULL OR trim({deal_type}, '{BLANKS}') = '')");
+        let types = DealType::ALL.map(|kind| format!("'{kind}'")).join(", ");
+        let valid = format!("({deal_type} IS NOT NULL AND {deal_type} IN ({types}))");
         let count = |condition: &str| {
             format!("CAST(COALESCE(SUM(CASE WHEN {condition} THEN 1 ELSE 0 END), 0) AS bigint)")
         };

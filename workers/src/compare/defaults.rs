@@ -3,6 +3,7 @@
 
 use super::decimal::Decimal;
 use super::rules::{Rule, Rules, Scope, Severity, Test};
+use crate::deal::{TypeClass, classify};
 
 /// The largest TSA cost of a carveout: $500,000 a month for 12 months, in cents.
 const TSA_MAX_CENTS: i64 = 600_000_000;
@@ -162,7 +163,10 @@ fn rule(
     }
 }
 
-/// The deal type a stored text stands for.
-pub(super) fn resolve_alias(_stored: &str) -> Option<&'static str> {
-    None
+/// The deal type a stored text stands for: its own name or a built-in alias.
+pub(super) fn resolve_alias(stored: &str) -> Option<&'static str> {
+    match classify(Some(stored)) {
+        TypeClass::Valid(kind) | TypeClass::Alias(kind) => Some(kind.as_str()),
+        TypeClass::Null | TypeClass::Invalid => None,
+    }
 }

@@ -1,1 +1,51 @@
-//! deal
+//! The deal model: what an inventory costs to integrate or to separate.
+//!
+//! Everything but [`load`] and [`migrate`] (adapters) is pure: bytes and a table in, integer cents
+//! out. The same inputs give the same outputs on every machine. `inventory` parses the stored JSON,
+//! `drivers` condenses it, `cost`, `application`, `tsa`, `synergy` and `separation` are one rule set
+//! each, `assess` puts them together and `outputs` names the results.
+//!
+//! "deal rules §n" in a comment names a section of the facts gathered about the deal tool that the
+//! deal-type rollout describes; "deal rules, decisions" is the list of choices made where that tool
+//! contradicts itself.
+
+mod application;
+mod assess;
+mod category;
+mod cost;
+mod drivers;
+mod error;
+mod exact;
+pub mod generate;
+mod inventory;
+mod inventory_raw;
+mod kind;
+pub mod load;
+pub mod migrate;
+pub mod model;
+mod number;
+mod outputs;
+mod separation;
+mod synergy;
+mod tsa;
+
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod worked_tests;
+
+pub use application::ApplicationCost;
+pub use assess::{Assessment, assess, compute};
+pub use category::AppCategory;
+pub use cost::{CostLine, WorkItemKind};
+pub use drivers::Drivers;
+pub use error::DealError;
+pub use inventory::{
+    Application, Entity, Infrastructure, InfrastructureKind, Inventory, Organization, Vendor, parse,
+};
+pub use kind::{BUILT_IN_ALIASES, DealType, TypeClass, classify};
+pub use model::{Model, ModelError, Phase};
+pub use outputs::{METRICS, MetricDef, Outputs, Unit};
+pub use separation::SeparationItem;
+pub use synergy::Synergy;
+pub use tsa::Tsa;

@@ -8,24 +8,24 @@
 //! An executor never records a result itself and never decides what comes next. Whatever it
 //! returns is redacted: no secret of the plan is in a message, a measurement or evidence.
 
-mod capture;
-mod command;
-mod context;
-mod database;
-mod error;
-mod expect;
-mod flag;
-mod http;
-mod metric;
-mod notify;
-mod outcome;
-mod redact;
-mod run;
-mod secret;
-mod sql;
-mod sql_text;
-mod watch;
-mod watch_rules;
+pub mod capture;
+pub mod command;
+pub mod context;
+pub mod database;
+pub mod error;
+pub mod expect;
+pub mod flag;
+pub mod http;
+pub mod metric;
+pub mod notify;
+pub mod outcome;
+pub mod redact;
+pub mod run;
+pub mod secret;
+pub mod sql;
+pub mod sql_text;
+pub mod watch;
+pub mod watch_rules;
 
 use std::time::{Duration, Instant};
 
@@ -153,10 +153,11 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
                     reason: "only a flag step can restore a flag".to_owned(),
                 }),
             },
-            EffectiveUndo::Manual(_) => Err(ExecutorError::NotForWorkers {
-                kind: "manual undo",
-                instead: "a person follows its instructions and records the result",
-            }),
+            EffectiveUndo::Manual(instructions) => Ok(Outcome::new(
+                Verdict::Inconclusive,
+                "a person undoes it",
+                format!("a person must do this: {instructions}"),
+            )),
             EffectiveUndo::Nothing => Ok(Outcome::new(
                 Verdict::Pass,
                 "nothing to undo",

@@ -1,1 +1,26 @@
-//! fleet
+//! The worker fleet: tasks on a work queue, and workers that execute and record them.
+//!
+//! ```text
+//!  orchestrator ─publish─▶ queue ─pull─▶ worker: look ─▶ record intent ─▶ execute ─▶ record result ─▶ acknowledge
+//!                            ▲                                                  │
+//!                            └───────────── redelivered after a crash ◀─────────┘
+//! ```
+//!
+//! The queue only carries hints: what a task may do is decided by the ledger, on the rollout's
+//! state, when the intent is recorded. Losing the queue loses time; a task that comes twice is
+//! dropped.
+
+mod attempt;
+mod jetstream;
+mod memory;
+mod output;
+mod port;
+mod queue;
+mod worker;
+
+pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
+pub use memory::MemoryQueue;
+pub use output::{NatsOutput, output_subject};
+pub use port::{Assignment, RolloutPort, Standing};
+pub use queue::{ANY_LABEL, Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+pub use worker::{WorkerConfig, run};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::deal::{self, DealError, DealType, METRICS, Model, ModelError, Unit};
+
 /// One figure every deal of a snapshot has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricInfo {
@@ -37,4 +39,66 @@ pub trait Calculator: Send + Sync + std::fmt::Debug {
     fn metrics(&self) -> &[MetricInfo];
     /// The figures of one deal, or why there are none.
     fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String>;
+}
+
+/// The built-in deal model.
+#[derive(Debug)]
+pub struct DealCalculator {
+    model: Model,
+    digest: String,
+    awareness: bool,
+    metrics: Vec<MetricInfo>,
+}
+
+impl DealCalculator {
+    /// The model with deal types in force or not. Without, every deal is an acquisition,
+    /// whatever its type says.
+    pub fn new(model: Model, awareness: bool) -> Result<Self, ModelError> {
+        let metrics = METRICS.iter().map(|metric| MetricInfo {
+            name: metric.name.to_owned(),
+            unit: match metric.unit {
+                Unit::Cents => "cents".to_owned(),
+                Unit::Count => "count".to_owned(),
+            },
+        });
+        Ok(Self {
+            digest: model.digest()?,
+            metrics: metrics.collect(),
+            model,
+            awareness,
+        })
+    }
+
+    fn outputs(&self, deal: &RawDeal) -> Result<Vec<i64>, DealError> {
+        let deal_type = if self.awareness {
+            DealType::resolve(deal.deal_type.as_deref())?
+        } else {
+            DealType::Acquisition
+        };
+        let inventory = deal::parse(&deal.inventory)?;
+        let outputs = deal::compute(&inventory, deal_type, self.awareness, &self.model)?;
+        Ok(outputs.values.to_vec())
+    }
+}
+
+impl Calculator for DealCalculator {
+    fn name(&self) -> &str {
+        "deal"
+    }
+
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn deal_type_awareness(&self) -> bool {
+        self.awareness
+    }
+
+    fn metrics(&self) -> &[MetricInfo] {
+        &self.metrics
+    }
+
+    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
+        self.outputs(deal).map_err(|error| error.to_string())
+    }
 }

@@ -25,7 +25,7 @@ pub mod source;
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::{Evidence, SnapshotTaken};
 
-pub use calculator::{Calculator, MetricInfo};
+pub use calculator::{Calculator, DealCalculator, MetricInfo, RawDeal};
 pub use error::SnapshotError;
 pub use manifest::{Manifest, Part};
 pub use pipeline::{Progress, SnapshotRequest, take};

@@ -556,3 +556,6 @@ fn text_at(texts: &[ByteArray], row: usize) -> &str {
         .and_then(|text| text.as_utf8().ok())
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

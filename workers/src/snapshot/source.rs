@@ -271,10 +271,19 @@ pub(crate) fn quoted(name: &str) -> String {
     parts.join(".")
 }
 
+/// A column of the deals. With the table before it, because SQLite reads an unknown quoted name
+/// that stands alone as a text.
+pub(crate) fn column(table: &DealTable, name: &str) -> String {
+    format!("{}.\"{}\"", quoted(&table.table), name.replace('"', "\"\""))
+}
+
 /// `WHERE` clause of the deals: the filter, and not deleted.
 fn conditions(source: &SnapshotSource) -> String {
     let deleted = source.table.deleted_at.as_deref();
-    let live = deleted.map_or_else(|| "1=1".to_owned(), |c| format!("{} IS NULL", quoted(c)));
+    let live = deleted.map_or_else(
+        || "1=1".to_owned(),
+        |c| format!("{} IS NULL", column(&source.table, c)),
+    );
     match sql_filter(source) {
         Some(filter) => format!("WHERE {live} AND {filter}"),
         None => format!("WHERE {live}"),
@@ -290,7 +299,12 @@ pub(crate) fn sql_filter(source: &SnapshotSource) -> Option<String> {
 fn count_sql(source: &SnapshotSource) -> String {
     let table = quoted(&source.table.table);
     let filter = sql_filter(source).map_or_else(String::new, |f| format!("WHERE {f}"));
-    match source.table.deleted_at.as_deref().map(quoted) {
+    match source
+        .table
+        .deleted_at
+        .as_deref()
+        .map(|c| column(&source.table, c))
+    {
         Some(deleted) => format!(
             "SELECT count(*) - count({deleted}) AS live, count({deleted}) AS deleted FROM {table} {filter}"
         ),
@@ -309,14 +323,14 @@ fn item_query(source: &SnapshotSource) -> Option<&str> {
 /// sorts references to large values and not the values.
 fn postgres_sql(source: &SnapshotSource) -> String {
     let table = &source.table;
-    let id = format!("CAST({} AS text) COLLATE \"C\"", quoted(&table.id));
-    let deal_type = format!("CAST({} AS text)", quoted(&table.deal_type));
+    let id = format!("CAST({} AS text) COLLATE \"C\"", column(table, &table.id));
+    let deal_type = format!("CAST({} AS text)", column(table, &table.deal_type));
     let from = format!("FROM {} {}", quoted(&table.table), conditions(source));
     match item_query(source) {
         None => format!(
             "SELECT d.id, d.deal_type, CAST(d.inventory AS text) FROM \
              (SELECT {id} AS id, {deal_type} AS deal_type, {} AS inventory {from} ORDER BY 1) d",
-            quoted(&table.inventory)
+            column(table, &table.inventory)
         ),
         Some(query) => format!(
             "WITH rollbook_deals AS (SELECT {id} AS id, {deal_type} AS deal_type {from}), \
@@ -347,7 +361,7 @@ async fn sqlite_order(
         && ["CHAR", "CLOB", "TEXT"]
             .iter()
             .any(|name| declared.contains(name));
-    let id = quoted(&source.table.id);
+    let id = column(&source.table, &source.table.id);
     Ok(if text {
         format!("{id} COLLATE BINARY")
     } else {
@@ -357,13 +371,13 @@ async fn sqlite_order(
 
 fn sqlite_sql(source: &SnapshotSource, order: &str) -> String {
     let table = &source.table;
-    let id = format!("CAST({} AS TEXT)", quoted(&table.id));
-    let deal_type = format!("CAST({} AS TEXT)", quoted(&table.deal_type));
+    let id = format!("CAST({} AS TEXT)", column(table, &table.id));
+    let deal_type = format!("CAST({} AS TEXT)", column(table, &table.deal_type));
     let from = format!("FROM {} {}", quoted(&table.table), conditions(source));
     match item_query(source) {
         None => format!(
             "SELECT {id}, {deal_type}, CAST({} AS BLOB) {from} ORDER BY {order}",
-            quoted(&table.inventory)
+            column(table, &table.inventory)
         ),
         Some(query) => format!(
             "WITH rollbook_deals AS (SELECT {id} AS id, {deal_type} AS deal_type {from}), \

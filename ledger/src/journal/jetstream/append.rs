@@ -38,14 +38,14 @@ pub(super) enum Fate {
 impl Sender {
     /// Sends one commit until it is stored, refused, overtaken, or time is up. Sending it again
     /// is safe: only one copy can meet the expected sequence.
-    pub(super) async fn send(&self, letter: &Letter) -> Result<u64, JournalError> {
+    pub(super) async fn send(&self, mut letter: Letter) -> Result<u64, JournalError> {
         let end = Instant::now() + self.give_up_after;
         let mut wait = WAIT.0;
         loop {
             let answer = publish(
                 &self.client,
                 letter.subject.clone(),
-                letter.headers(),
+                letter.headers()?,
                 letter.payload.clone(),
                 self.ack_timeout
                     .min(end.saturating_duration_since(Instant::now())),
@@ -53,7 +53,7 @@ impl Sender {
             .await;
             let reason = match answer {
                 Answer::Ack(ack) if !ack.duplicate => return Ok(ack.sequence),
-                Answer::Ack(_) => match self.fate(letter).await {
+                Answer::Ack(_) => match self.fate(&letter).await {
                     Ok(Fate::Stored(sequence)) => return Ok(sequence),
                     Ok(_) => {
                         return Err(JournalError::Malformed {
@@ -63,10 +63,19 @@ impl Sender {
                     }
                     Err(error) => error.to_string(),
                 },
-                Answer::Doubt(reason) => match self.fate(letter).await {
+                Answer::Doubt(reason) => match self.fate(&letter).await {
                     Ok(Fate::Stored(sequence)) => return Ok(sequence),
                     Ok(Fate::Overtaken(actual)) => return Err(letter.conflict(actual)),
                     Ok(Fate::Absent) => reason,
+                    Err(error) => format!("{reason}; {error}"),
+                },
+                // nats-server 2.15 with a full disk: reads are answered, writes are not.
+                Answer::Silence(reason) => match self.fate(&letter).await {
+                    Ok(Fate::Stored(sequence)) => return Ok(sequence),
+                    Ok(Fate::Overtaken(actual)) => return Err(letter.conflict(actual)),
+                    Ok(Fate::Absent) => format!(
+                        "{reason} from a server that answers reads; its disk may be full or failing, see its log"
+                    ),
                     Err(error) => format!("{reason}; {error}"),
                 },
                 Answer::Later(reason) => reason,

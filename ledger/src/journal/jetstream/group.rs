@@ -136,7 +136,7 @@ impl Group {
             }
             _ => {
                 self.counters.singles.fetch_add(1, Ordering::Relaxed);
-                self.sender.send(&letter).await
+                self.sender.send(letter).await
             }
         }
     }
@@ -217,15 +217,15 @@ impl Collector {
         self.counters.singles.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             // The writer may be gone; the commit is sent all the same.
-            let _ = one.answer.send(sender.send(&one.letter).await);
+            let _ = one.answer.send(sender.send(one.letter).await);
             drop(permit);
         });
     }
 
     /// Sends one atomic batch; if it is not stored as a whole, every commit alone.
-    async fn send_together(&self, batch: Vec<Waiting>) {
+    async fn send_together(&self, mut batch: Vec<Waiting>) {
         let count = batch.len() as u64;
-        match self.publish_batch(&batch).await {
+        match self.publish_batch(&mut batch).await {
             Some(last) if last >= count => {
                 self.counters.batches.fetch_add(1, Ordering::Relaxed);
                 self.counters.batched.fetch_add(count, Ordering::Relaxed);
@@ -245,21 +245,22 @@ impl Collector {
     }
 
     /// The sequence of the batch's last message, or `None` when it is not known to be stored.
-    async fn publish_batch(&self, batch: &[Waiting]) -> Option<u64> {
+    async fn publish_batch(&self, batch: &mut [Waiting]) -> Option<u64> {
         let client = &self.sender.client;
         let id = uuid::Uuid::now_v7().simple().to_string();
         let connects = client.statistics().connects.load(Ordering::Relaxed);
-        let (last, rest) = batch.split_last()?;
-        let headers = |one: &Waiting, index: usize| {
-            let mut headers = one.letter.headers();
+        let count = batch.len();
+        let (last, rest) = batch.split_last_mut()?;
+        let headers = |letter: &mut Letter, index: usize| {
+            let mut headers = letter.headers().ok()?;
             headers.insert(NATS_BATCH_ID, id.as_str());
             headers.insert(NATS_BATCH_SEQUENCE, HeaderValue::from(index));
-            headers
+            Some(headers)
         };
         let send = async {
             for (index, one) in (1..).zip(rest) {
-                let letter = &one.letter;
-                let headers = headers(one, index);
+                let letter = &mut one.letter;
+                let headers = headers(letter, index)?;
                 client
                     .publish_with_headers(letter.subject.clone(), headers, letter.payload.clone())
                     .await
@@ -271,9 +272,9 @@ impl Collector {
             sent = send => sent?,
             _ = doubt(client, connects, self.sender.ack_timeout) => return None,
         }
-        let mut headers = headers(last, batch.len());
+        let letter = &mut last.letter;
+        let mut headers = headers(letter, count)?;
         headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
-        let letter = &last.letter;
         let answer = publish(
             client,
             letter.subject.clone(),
@@ -282,9 +283,9 @@ impl Collector {
             self.sender.ack_timeout,
         );
         match answer.await {
-            Answer::Ack(ack) if ack.batch_size == Some(batch.len() as u64) => Some(ack.sequence),
+            Answer::Ack(ack) if ack.batch_size == Some(count as u64) => Some(ack.sequence),
             other => {
-                tracing::debug!(?other, commits = batch.len(), "a batch was not stored");
+                tracing::debug!(?other, commits = count, "a batch was not stored");
                 None
             }
         }

@@ -31,7 +31,9 @@ pub(super) struct Letter {
     /// The aggregate's last sequence as the writer saw it.
     pub(super) expected: u64,
     pub(super) payload: Bytes,
-    fixed: HeaderMap,
+    ledger: LedgerId,
+    /// Made with the letter and given away with its first copy.
+    headers: Option<HeaderMap>,
 }
 
 impl Letter {
@@ -48,12 +50,20 @@ impl Letter {
             id: commit.id.clone(),
             expected: commit.previous_sequence,
             payload,
-            fixed: headers(ledger, aggregate, commit),
+            ledger: ledger.clone(),
+            headers: Some(headers(ledger, aggregate, commit)),
         })
     }
 
-    pub(super) fn headers(&self) -> HeaderMap {
-        self.fixed.clone()
+    /// The headers for one copy. Copies after the first are rare, so theirs are made anew.
+    pub(super) fn headers(&mut self) -> Result<HeaderMap, JournalError> {
+        match self.headers.take() {
+            Some(headers) => Ok(headers),
+            None => {
+                let commit = envelope::open(0, &self.payload)?;
+                Ok(headers(&self.ledger, &self.aggregate, &commit))
+            }
+        }
     }
 
     pub(super) fn conflict(&self, actual: u64) -> JournalError {
@@ -107,6 +117,8 @@ pub(super) enum Answer {
     Ack(PublishAck),
     /// Stored or not: the aggregate has to be looked at.
     Doubt(String),
+    /// Like `Doubt`: nothing came back on a connection that held.
+    Silence(String),
     /// Certainly not stored; the same may succeed later.
     Later(String),
     /// Certainly not stored; trying again is no use.
@@ -146,20 +158,22 @@ pub(super) async fn publish(
                 _ => Answer::Doubt(error.to_string()),
             },
         },
-        reason = doubt(client, connects, limit) => Answer::Doubt(reason),
+        answer = doubt(client, connects, limit) => answer,
     }
 }
 
 /// Resolves when an outstanding publish should no longer be waited for.
-pub(super) async fn doubt(client: &Client, connects: u64, limit: Duration) -> String {
+pub(super) async fn doubt(client: &Client, connects: u64, limit: Duration) -> Answer {
     let end = Instant::now() + limit;
     loop {
         sleep(CONNECTION_CHECK.min(end.saturating_duration_since(Instant::now()))).await;
         if client.statistics().connects.load(Ordering::Relaxed) != connects {
-            return "the connection was lost before the acknowledgement came".to_owned();
+            let reason = "the connection was lost before the acknowledgement came";
+            return Answer::Doubt(reason.to_owned());
         }
         if Instant::now() >= end {
-            return format!("no acknowledgement within {} ms", limit.as_millis());
+            let reason = format!("no acknowledgement within {} ms", limit.as_millis());
+            return Answer::Silence(reason);
         }
     }
 }

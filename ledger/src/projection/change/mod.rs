@@ -20,7 +20,7 @@ use super::rows::{AnomalyRow, TimelineRow};
 use super::state::{RolloutState, State};
 use super::words::time;
 use crate::ids::Aggregate;
-use crate::journal::StoredCommit;
+use crate::journal::{StoredCommit, event_type};
 
 pub(super) use sentence::figure;
 
@@ -91,7 +91,7 @@ pub fn project(state: &mut State, stored: &StoredCommit) -> Vec<RowChange> {
             idx: at.idx,
             recorded_at: at.recorded_at,
             actor: at.actor.clone(),
-            event: described.event.to_owned(),
+            event: event_type(event).to_owned(),
             rollout: match (&aggregate, event.kind.as_ref()) {
                 (Some(Aggregate::Rollout(rollout)), _) => rollout.to_string(),
                 (_, Some(Kind::FlagChanged(change))) => clean(&change.rollout_id),
@@ -121,7 +121,7 @@ pub fn project(state: &mut State, stored: &StoredCommit) -> Vec<RowChange> {
             anomaly(
                 &at,
                 &aggregate_text,
-                described.event,
+                event_type(event),
                 &odd.join("; "),
                 &mut out,
             );

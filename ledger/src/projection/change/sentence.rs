@@ -8,10 +8,8 @@ use crate::projection::words::{FlagSetting, Measured, Outcome, RollbackLevel, Ve
 /// The longest sentence, in characters; the event itself has all of it.
 const MAX_SENTENCE_CHARS: usize = 400;
 
-/// How the timeline shows an event.
+/// How the timeline shows an event, its type apart.
 pub(super) struct Described {
-    /// The event's type, as named in the wire format.
-    pub(super) event: &'static str,
     /// The step, gate or other part it concerns.
     pub(super) subject: String,
     /// The sentence.
@@ -73,57 +71,36 @@ fn clip(text: &str) -> String {
 
 /// Describes an event of `aggregate` caused by `actor`.
 pub(super) fn describe(kind: Option<&Kind>, actor: &str, aggregate: &str) -> Described {
-    let (event, subject, sentence) = words(kind, actor, aggregate);
+    let (subject, sentence) = words(kind, actor, aggregate);
     Described {
-        event,
         subject: clip(subject),
         sentence: clip(&sentence),
     }
 }
 
-fn words<'e>(
-    kind: Option<&'e Kind>,
-    actor: &str,
-    aggregate: &str,
-) -> (&'static str, &'e str, String) {
+fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, String) {
     let Some(kind) = kind else {
-        return (
-            "unknown",
-            "",
-            "An event of a type unknown to this version".to_owned(),
-        );
+        return ("", "An event of a type unknown to this version".to_owned());
     };
     match kind {
         Kind::RolloutOpened(e) => (
-            "rollout_opened",
             "",
             format!(
                 "{actor} opened rollout {} of runbook {} {} in {}",
                 e.name, e.runbook, e.runbook_version, e.environment
             ),
         ),
-        Kind::RolloutStarted(_) => (
-            "rollout_started",
-            "",
-            format!("{actor} started the rollout"),
-        ),
-        Kind::RolloutPaused(e) => (
-            "rollout_paused",
-            "",
-            format!("{actor} paused the rollout{}", tail(&e.reason)),
-        ),
+        Kind::RolloutStarted(_) => ("", format!("{actor} started the rollout")),
+        Kind::RolloutPaused(e) => ("", format!("{actor} paused the rollout{}", tail(&e.reason))),
         Kind::RolloutResumed(e) => (
-            "rollout_resumed",
             "",
             format!("{actor} resumed the rollout{}", tail(&e.reason)),
         ),
         Kind::RolloutAborted(e) => (
-            "rollout_aborted",
             "",
             format!("{actor} aborted the rollout{}", tail(&e.reason)),
         ),
         Kind::RolloutClosed(e) => (
-            "rollout_closed",
             "",
             format!(
                 "The rollout was closed as {}{}",
@@ -132,7 +109,6 @@ fn words<'e>(
             ),
         ),
         Kind::StepStarted(e) => (
-            "step_started",
             &e.step_id,
             format!(
                 "Step {} started, attempt {} by {}{}",
@@ -143,7 +119,6 @@ fn words<'e>(
             ),
         ),
         Kind::StepMeasured(e) => (
-            "step_measured",
             &e.step_id,
             format!(
                 "Step {} measured {}",
@@ -152,7 +127,6 @@ fn words<'e>(
             ),
         ),
         Kind::StepFinished(e) => (
-            "step_finished",
             &e.step_id,
             format!(
                 "Step {} finished, attempt {}: {}{}{}",
@@ -168,7 +142,6 @@ fn words<'e>(
             ),
         ),
         Kind::StepInterrupted(e) => (
-            "step_interrupted",
             &e.step_id,
             format!(
                 "Step {} was interrupted in attempt {}, what it did is not known{}",
@@ -178,17 +151,14 @@ fn words<'e>(
             ),
         ),
         Kind::StepRetried(e) => (
-            "step_retried",
             &e.step_id,
             format!("Step {} will be tried again{}", e.step_id, tail(&e.reason)),
         ),
         Kind::StepSkipped(e) => (
-            "step_skipped",
             &e.step_id,
             format!("{actor} skipped step {}{}", e.step_id, tail(&e.reason)),
         ),
         Kind::NotApplicableProposed(e) => (
-            "not_applicable_proposed",
             &e.step_id,
             format!(
                 "{actor} proposed step {} as not applicable{}",
@@ -197,7 +167,6 @@ fn words<'e>(
             ),
         ),
         Kind::NotApplicableReviewed(e) => (
-            "not_applicable_reviewed",
             &e.step_id,
             format!(
                 "{actor} {} that step {} is not applicable{}",
@@ -211,7 +180,6 @@ fn words<'e>(
             ),
         ),
         Kind::UndoStarted(e) => (
-            "undo_started",
             &e.step_id,
             format!(
                 "Undo of step {} started by {}{}",
@@ -221,7 +189,6 @@ fn words<'e>(
             ),
         ),
         Kind::UndoFinished(e) => (
-            "undo_finished",
             &e.step_id,
             format!(
                 "Undo of step {} finished: {}{}",
@@ -231,7 +198,6 @@ fn words<'e>(
             ),
         ),
         Kind::SignOffGiven(e) => (
-            "sign_off_given",
             &e.gate_id,
             format!(
                 "{actor} signed off gate {} as {}{}",
@@ -241,7 +207,6 @@ fn words<'e>(
             ),
         ),
         Kind::SignOffRefused(e) => (
-            "sign_off_refused",
             &e.gate_id,
             format!(
                 "{actor} refused to sign off gate {} as {}{}",
@@ -251,7 +216,6 @@ fn words<'e>(
             ),
         ),
         Kind::SignOffVoided(e) => (
-            "sign_off_voided",
             &e.gate_id,
             format!(
                 "The sign-off of gate {} by {} as {} no longer counts{}",
@@ -262,12 +226,10 @@ fn words<'e>(
             ),
         ),
         Kind::GatePassed(e) => (
-            "gate_passed",
             &e.gate_id,
             format!("Gate {} passed{}", e.gate_id, tail(&e.reasons.join("; "))),
         ),
         Kind::GateBlocked(e) => (
-            "gate_blocked",
             &e.gate_id,
             format!(
                 "Gate {} is blocked{}",
@@ -276,7 +238,6 @@ fn words<'e>(
             ),
         ),
         Kind::PlanRevised(e) => (
-            "plan_revised",
             "",
             format!(
                 "{actor} proposed revision {} of the plan{}",
@@ -285,12 +246,10 @@ fn words<'e>(
             ),
         ),
         Kind::PlanRevisionAccepted(e) => (
-            "plan_revision_accepted",
             "",
             format!("{actor} accepted revision {} of the plan", e.revision),
         ),
         Kind::RollbackPointRecorded(e) => (
-            "rollback_point_recorded",
             &e.point_id,
             format!(
                 "Rollback point {} recorded before phase {}{}",
@@ -300,7 +259,6 @@ fn words<'e>(
             ),
         ),
         Kind::RollbackStarted(e) => (
-            "rollback_started",
             &e.rollback_id,
             format!(
                 "{actor} started rollback {} ({}), {} steps to undo{}",
@@ -311,7 +269,6 @@ fn words<'e>(
             ),
         ),
         Kind::RollbackFinished(e) => (
-            "rollback_finished",
             &e.rollback_id,
             format!(
                 "Rollback {} finished: {}{}",
@@ -321,7 +278,6 @@ fn words<'e>(
             ),
         ),
         Kind::AdviceGiven(e) => (
-            "advice_given",
             &e.rule,
             format!(
                 "Rule {} advises {}{}{}",
@@ -336,7 +292,6 @@ fn words<'e>(
             ),
         ),
         Kind::AlertRaised(e) => (
-            "alert_raised",
             &e.alert_id,
             format!(
                 "Alert {} ({}) raised{}",
@@ -346,7 +301,6 @@ fn words<'e>(
             ),
         ),
         Kind::AlertResolved(e) => (
-            "alert_resolved",
             &e.alert_id,
             format!(
                 "Alert {} resolved{}",
@@ -355,7 +309,6 @@ fn words<'e>(
             ),
         ),
         Kind::NoticeSent(e) => (
-            "notice_sent",
             &e.notice_id,
             format!(
                 "Notice {} through {}: {}{}",
@@ -366,7 +319,6 @@ fn words<'e>(
             ),
         ),
         Kind::SnapshotTaken(e) => (
-            "snapshot_taken",
             &e.step_id,
             format!(
                 "Snapshot {} ({}) taken of {} deals, {} errors",
@@ -374,7 +326,6 @@ fn words<'e>(
             ),
         ),
         Kind::ComparisonMade(e) => (
-            "comparison_made",
             &e.step_id,
             format!(
                 "Comparison of {}: {} figures, {} regressions, {} warnings, {} expected, {} ignored, {} deals missing, {} added",
@@ -389,7 +340,6 @@ fn words<'e>(
             ),
         ),
         Kind::AuditTaken(e) => (
-            "audit_taken",
             &e.step_id,
             format!(
                 "Audit: {}.{} % of {} active deals have a valid type ({}); {} without, {} invalid",
@@ -402,7 +352,6 @@ fn words<'e>(
             ),
         ),
         Kind::SuccessMetricRecorded(e) => (
-            "success_metric_recorded",
             &e.metric,
             format!(
                 "Success metric {}: target {}, actual {}, {}",
@@ -413,7 +362,6 @@ fn words<'e>(
             ),
         ),
         Kind::FlagDefined(e) => (
-            "flag_defined",
             &e.key,
             format!(
                 "{actor} defined flag {} in {} as {}, safe value {}",
@@ -424,7 +372,6 @@ fn words<'e>(
             ),
         ),
         Kind::FlagChanged(e) => (
-            "flag_changed",
             &e.step_id,
             format!(
                 "{actor} changed {aggregate} from {} to {}{}",
@@ -434,7 +381,6 @@ fn words<'e>(
             ),
         ),
         Kind::FlagArchived(e) => (
-            "flag_archived",
             "",
             format!("{actor} archived {aggregate}{}", tail(&e.reason)),
         ),

@@ -83,7 +83,9 @@ fn run(before: &Deals, after: &Deals) -> (Summary, Vec<Difference>) {
     (summary, differences)
 }
 
-fn deals(rows: &[(&str, &str, Result<[i64; 3], &str>)]) -> Deals {
+type Given<'a> = (&'a str, &'a str, Result<[i64; 3], &'a str>);
+
+fn deals(rows: &[Given<'_>]) -> Deals {
     rows.iter()
         .map(|(id, deal_type, outcome)| {
             let outcome = outcome.map(|v| v.to_vec()).map_err(str::to_owned);

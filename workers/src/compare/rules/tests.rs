@@ -33,11 +33,11 @@ fn guarded_deals_are_judged_as_decided() {
     let rules = default_rules();
     rules.check().unwrap();
     for (metric, before, after, class) in [
-        ("cost_total", 100_00, 100_00, Equal),
-        ("cost_total", 100_00, 105_00, WithinTolerance),
-        ("cost_total", 100_00, 105_01, Regression),
-        ("cost_total", 100_00, 95_00, WithinTolerance),
-        ("cost_total", 100_00, 94_99, Regression),
+        ("cost_total", 10_000, 10_000, Equal),
+        ("cost_total", 10_000, 10_500, WithinTolerance),
+        ("cost_total", 10_000, 10_501, Regression),
+        ("cost_total", 10_000, 9_500, WithinTolerance),
+        ("cost_total", 10_000, 9_499, Regression),
         // 5 % of these is no binary fraction; exact arithmetic sees the single cent.
         ("cost_total", 20, 21, WithinTolerance),
         (
@@ -54,7 +54,7 @@ fn guarded_deals_are_judged_as_decided() {
         ),
         // No percentage of nothing: seen, but no regression.
         ("cost_total", 0, 1, Warning),
-        ("cost_total", -5, 100_00, Warning),
+        ("cost_total", -5, 10_000, Warning),
         ("cost_total", 1, i64::MAX, Regression),
         ("cost_total", i64::MAX, i64::MIN, Regression),
         ("cost_tsa", 0, 60_000_000, Regression),
@@ -90,6 +90,8 @@ fn other_deals_differ_as_expected_or_unexpectedly_and_never_in_silence() {
         ("carveout", "synergy_count", 3, 0, Expected),
         ("carveout", "synergy_count", 3, 2, Unexpected),
         ("carveout", "cost_licences_annual", 100, 101, Unexpected),
+        ("Carve-Out", "cost_one_time_base", 100, 200, Expected),
+        ("merger", "cost_total", 100, 101, Unexpected),
         ("joint_venture", "cost_total", 100, 101, Unexpected),
         ("", "cost_total", 100, 101, Unexpected),
     ] {

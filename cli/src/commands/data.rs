@@ -1,0 +1,226 @@
+//! Deals without a server: generate, snapshot, compare, audit.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
+use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_proto::v1::Verdict;
+use rollbook_workers::audit;
+use rollbook_workers::compare::{self, ComparisonResult, Rules, explain};
+use rollbook_workers::deal::Model;
+use rollbook_workers::deal::generate::GenerateOptions;
+use rollbook_workers::deal::{load, migrate};
+use rollbook_workers::snapshot::{self, DealCalculator, ROWS_PER_PART, Snapshot, SnapshotRequest, SnapshotSource};
+
+use super::Session;
+use crate::args::{AuditArgs, CompareArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, dollars, line, paint};
+
+/// The evidence store's location: flag, configuration, else in the data directory.
+pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String {
+    flag.or_else(|| session.config.get("objects")).map_or_else(
+        || session.config.data_dir().join("objects").display().to_string(),
+        str::to_owned,
+    )
+}
+
+fn store(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
+    EvidenceStore::open(&objects_location(session, flag)).map_err(Failure::unavailable)
+}
+
+/// A bar on a terminal, nothing otherwise.
+fn progress_bar(session: &Session, total: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    if session.json || !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len} {per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
+
+/// `deals generate`: makes the legacy schema (001–003) where it is missing, then the deals.
+pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
+    migrate::apply(&args.database, "003").await.map_err(Failure::unavailable)?;
+    let options = GenerateOptions {
+        invalid_types: !args.no_invalid_types,
+        broken_inventory: args.broken,
+        ..GenerateOptions::new(args.count, args.seed)
+    };
+    let bar = progress_bar(session, args.count, "generating");
+    let report = load::load(&args.database, &options, |done| bar.set_position(done))
+        .await
+        .map_err(Failure::unavailable)?;
+    bar.finish_and_clear();
+    if session.json {
+        print::json(&report)?;
+    } else {
+        line(format!("{} deals written, {} of them deleted, seed {}", report.deals, report.deleted, args.seed));
+    }
+    Ok(Exit::Done)
+}
+
+fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
+    let Some(file) = file else { return Ok(Model::built_in()) };
+    let bytes = std::fs::read(file)
+        .map_err(|error| Failure::usage(format!("RB-CLI-60: {}: cannot be read: {error}", file.display())))?;
+    Model::from_json(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}
+
+/// `snapshot take`.
+pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
+    let store = store(session, args.objects.objects.as_deref())?;
+    let model = model_of(args.model.as_deref())?;
+    let calculator = DealCalculator::new(model, !args.flag_off).map_err(Failure::usage)?;
+    let mut source = SnapshotSource::new(args.database);
+    source.filter = args.filter;
+    let request = SnapshotRequest {
+        name: "deals".to_owned(),
+        label: args.label,
+        source,
+        calculator: Arc::new(calculator),
+        flags: std::collections::BTreeMap::new(),
+        flags_sequence: 0,
+        taken_at: Timestamp::now(),
+        rows_per_part: ROWS_PER_PART,
+        threads: None,
+    };
+    let bar = progress_bar(session, 0, "snapshot");
+    let taken = snapshot::take(&request, &store, &|progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    })
+    .await
+    .map_err(Failure::unavailable)?;
+    bar.finish_and_clear();
+    show_manifest(session, &taken)?;
+    Ok(if taken.manifest.errors == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// `snapshot show`.
+pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
+    let store = store(session, args.objects.objects.as_deref())?;
+    let found = open(&store, &args.snapshot).await?;
+    show_manifest(session, &found)?;
+    Ok(Exit::Done)
+}
+
+async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
+    Snapshot::open(store, sha256).await.map_err(|error| {
+        let exit = if error.is_corrupt() { Exit::Integrity } else { Exit::Unavailable };
+        Failure::new(exit, error)
+    })
+}
+
+fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
+    if session.json {
+        return print::json(&serde_json::json!({
+            "snapshot": taken.evidence.sha256,
+            "manifest": taken.manifest,
+        }));
+    }
+    let manifest = &taken.manifest;
+    line(format!("{} {}", paint(BOLD, "snapshot"), taken.evidence.sha256));
+    line(format!("  {} deals, {} errors, {} deleted ones left out, {} parts", manifest.total, manifest.errors, manifest.deleted_excluded, manifest.parts.len()));
+    line(format!("  model {}, deal types {}", manifest.model_digest, if manifest.deal_type_awareness { "count" } else { "do not count" }));
+    if let Some(total) = manifest.totals.get("cost_total") {
+        line(format!("  total cost {total}"));
+    }
+    Ok(())
+}
+
+/// `compare`.
+pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
+    let store = store(session, args.objects.objects.as_deref())?;
+    let before = open(&store, &args.before).await?;
+    let after = open(&store, &args.after).await?;
+    let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
+    let rules = Rules::default_with_tolerance(tolerance);
+    if let Some(deal) = &args.explain {
+        let explained = explain(&before, &after, &rules, &store, deal).await.map_err(Failure::usage)?;
+        print::json(&explained)?;
+        return Ok(Exit::Done);
+    }
+    let compared = compare::compare(&before, &after, &rules, &store).await.map_err(|error| {
+        let exit = if error.is_retryable() { Exit::Unavailable } else { Exit::Usage };
+        Failure::new(exit, error)
+    })?;
+    if session.json {
+        print::json(&serde_json::json!({
+            "result_sha256": compared.evidence.sha256,
+            "verdict": compared.result.verdict().as_str_name().to_lowercase(),
+            "result": compared.result,
+        }))?;
+    } else {
+        show_comparison(&compared.result);
+    }
+    Ok(match compared.result.verdict() {
+        Verdict::Pass => Exit::Done,
+        Verdict::Inconclusive => Exit::Inconclusive,
+        _ => Exit::Failed,
+    })
+}
+
+fn show_comparison(result: &ComparisonResult) {
+    let style = if result.regressions == 0 { GREEN } else { RED };
+    line(format!(
+        "{} compared, {} equal, {} within tolerance, {} expected, {} unexpected, {} warnings, {}, {} missing, {} added, {} errors",
+        result.compared, result.equal, result.within_tolerance, result.expected, result.unexpected, result.warnings,
+        paint(style, format!("{} regressions", result.regressions)), result.missing, result.added, result.errors,
+    ));
+    for (deal_type, totals) in &result.totals {
+        line(format!("  {deal_type:<12} {:>7} deals  {} → {}", totals.deals, dollars_of(totals.before_cents), dollars_of(totals.after_cents)));
+    }
+    for regression in &result.worst {
+        line(format!(
+            "  {} {} ({}) {}: {} → {}  {} {}",
+            paint(RED, "regression"), regression.deal_id, regression.deal_type, regression.metric,
+            shown(regression.before), shown(regression.after), regression.rule, regression.threshold,
+        ));
+    }
+}
+
+fn shown(value: Option<i64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
+}
+
+fn dollars_of(cents: impl TryInto<i64>) -> String {
+    cents.try_into().map_or_else(|_| "more than can be shown".to_owned(), dollars)
+}
+
+/// `audit`.
+pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
+    let source = SnapshotSource::new(args.database);
+    let report = audit::take(&source, Timestamp::now()).await.map_err(Failure::unavailable)?;
+    if session.json {
+        print::json(&report)?;
+    } else {
+        let score = &report.health_score;
+        let style = match report.verdict() {
+            Verdict::Pass if report.null_count + report.invalid_count == 0 => GREEN,
+            Verdict::Pass | Verdict::Inconclusive => YELLOW,
+            _ => RED,
+        };
+        line(format!("{} {} %", paint(style, score.status.as_str()), score.percentage));
+        line(format!("  {} active deals ({} deleted): {} valid, {} without a type, {} invalid", report.active_deals, report.deleted_deals, score.valid_deals, report.null_count, report.invalid_count));
+        for (deal_type, count) in &report.distribution {
+            line(format!("  {:>7}  {}", count, deal_type.escape_debug()));
+        }
+        for faulty in report.invalid_deals.iter().take(10) {
+            line(paint(DIM, format!("  invalid: {faulty}")));
+        }
+    }
+    Ok(match report.verdict() {
+        Verdict::Pass => Exit::Done,
+        Verdict::Inconclusive => Exit::Inconclusive,
+        _ => Exit::Failed,
+    })
+}

@@ -1,0 +1,282 @@
+//! The commands that start processes: `up`, `serve`, `worker`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_nats::Client;
+use rollbook_ledger::clock::SystemClock;
+use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::handler::Handler;
+use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::journal::jetstream::SyncKnown;
+use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, JournalError};
+use rollbook_ledger::nats::{self, EmbeddedServer, NatsOptions, ServerOptions};
+use rollbook_ledger::projection::store::ViewStore;
+use rollbook_ledger::projection::{postgres, sqlite};
+use rollbook_server::serve::{self, Dependencies};
+use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
+use rollbook_workers::fleet::{
+    self, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue, WorkerConfig,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{ServeArgs, UpArgs, WorkerArgs};
+use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print;
+
+/// Everything a process of the ledger works with.
+struct Parts {
+    ledger: LedgerId,
+    nats: Client,
+    journal: JetStreamJournal,
+    handler: Handler,
+    queue: Arc<dyn TaskQueue>,
+    tools: Tools,
+}
+
+impl Parts {
+    /// Connects: control and bulk replay on separate connections.
+    async fn open(
+        options: impl Fn(&str) -> NatsOptions,
+        ledger: LedgerId,
+        objects: &str,
+        replicas: usize,
+        sync: SyncKnown,
+    ) -> Result<Self, Failure> {
+        let nats = connect(&options("rollbook")).await?;
+        let follow = connect(&options("rollbook follower")).await?;
+        let settings = JetStreamOptions {
+            replicas,
+            sync,
+            follow_client: Some(follow),
+            ..JetStreamOptions::default()
+        };
+        let journal = JetStreamJournal::open(nats.clone(), ledger.clone(), settings)
+            .await
+            .map_err(journal_failure)?;
+        let evidence = EvidenceStore::open(objects).map_err(Failure::unavailable)?;
+        let clock = Arc::new(SystemClock);
+        let handler =
+            Handler::new(Arc::new(journal.clone()), evidence.clone(), clock.clone(), ledger.clone());
+        let queue_options = QueueOptions { replicas, ..QueueOptions::default() };
+        let queue = JetStreamQueue::open(nats.clone(), ledger.clone(), queue_options)
+            .await
+            .map_err(Failure::unavailable)?;
+        let tools = Tools {
+            evidence,
+            clock,
+            secrets: Arc::new(ProcessSecrets),
+            output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
+            flags: Arc::new(LedgerPort::new(handler.clone())),
+            http: http_client().map_err(Failure::unavailable)?,
+        };
+        Ok(Self { ledger, nats, journal, handler, queue: Arc::new(queue), tools })
+    }
+
+    fn dependencies(&self, views: Arc<dyn ViewStore>) -> Dependencies {
+        Dependencies {
+            handler: self.handler.clone(),
+            views,
+            queue: self.queue.clone(),
+            secrets: self.tools.secrets.clone(),
+            http: self.tools.http.clone(),
+            nats: self.nats.clone(),
+            ledger: self.ledger.clone(),
+            stream: self.journal.clone(),
+        }
+    }
+
+    async fn work(self, config: WorkerConfig, shutdown: CancellationToken) {
+        let port = Arc::new(LedgerPort::new(self.handler));
+        fleet::run(config, self.queue, port, self.tools, shutdown).await;
+    }
+}
+
+async fn connect(options: &NatsOptions) -> Result<Client, Failure> {
+    nats::connect(options).await.map_err(Failure::unavailable)
+}
+
+fn journal_failure(error: JournalError) -> Failure {
+    let exit = match &error {
+        JournalError::UnsafeSetting { .. } => Exit::Blocked,
+        JournalError::Corrupt { .. } => Exit::Integrity,
+        _ => Exit::Unavailable,
+    };
+    Failure::new(exit, error)
+}
+
+fn ledger_id(config: &Config) -> Result<LedgerId, Failure> {
+    LedgerId::new(config.get("ledger").unwrap_or("main")).map_err(Failure::usage)
+}
+
+/// Opens the views at `sqlite:PATH` or a PostgreSQL URL.
+async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
+    let opened = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        postgres::open(url, postgres::DEFAULT_SCHEMA).await
+    } else if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
+        sqlite::open(Path::new(path)).await
+    } else {
+        return Err(Failure::usage(format!(
+            "RB-CLI-70: `{}` is no database for views; write sqlite:PATH or postgres://…",
+            crate::config::redact_url(url)
+        )));
+    };
+    opened.map_err(Failure::unavailable)
+}
+
+/// Ctrl-C or SIGTERM ends the process in order; a second one at once.
+fn stop_on_signal() -> Result<CancellationToken, Failure> {
+    let failed = |error: std::io::Error| Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(i32::from(Exit::Unavailable.code()));
+            }
+            print::aside("stopping; running steps get a moment to finish");
+            stop.cancel();
+        }
+    });
+    Ok(shutdown)
+}
+
+/// `up`: everything in one process.
+pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
+    let config = config
+        .with_flag("listen", args.listen.as_ref())
+        .with_flag("nats_server", args.nats_server.as_ref())
+        .with_flag("database", args.database.as_ref());
+    let shutdown = stop_on_signal()?;
+    let data_dir = config.data_dir();
+    let mut server_options = ServerOptions::new(&data_dir);
+    server_options.binary = config.get("nats_server").map(PathBuf::from);
+    let server = EmbeddedServer::start(server_options).await.map_err(Failure::unavailable)?;
+    let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
+        .await
+        .map_err(Failure::unavailable)?;
+    let outcome = up_parts(&config, args, &data_dir, &server, listener, shutdown).await;
+    // It may be gone already; a stale file would only make the CLI ask a port nobody listens on.
+    let _ = std::fs::remove_file(data_dir.join(ENDPOINT_FILE));
+    server.stop().await;
+    outcome
+}
+
+async fn up_parts(
+    config: &Config,
+    args: &UpArgs,
+    data_dir: &Path,
+    server: &EmbeddedServer,
+    listener: tokio::net::TcpListener,
+    shutdown: CancellationToken,
+) -> Outcome {
+    let objects = config.get("objects").map_or_else(|| data_dir.join("objects").display().to_string(), str::to_owned);
+    let views_url = config.get("database").map_or_else(|| format!("sqlite:{}", data_dir.join("views.db").display()), str::to_owned);
+    let parts = Parts::open(
+        |name| server.nats_options(name),
+        ledger_id(config)?,
+        &objects,
+        1,
+        SyncKnown::Always,
+    )
+    .await?;
+    let views = open_views(&views_url).await?;
+    let address = listener.local_addr().map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
+    let endpoint = format!("http://{address}");
+    write_endpoint(data_dir, &endpoint)?;
+    print::line(format!(
+        "rollbook {} is up: {endpoint} · ledger {} in {} · nats-server {} (sync_interval always)",
+        env!("CARGO_PKG_VERSION"),
+        parts.ledger,
+        data_dir.display(),
+        server.version(),
+    ));
+    let dependencies = parts.dependencies(views);
+    let mut worker = WorkerConfig::new(worker_name());
+    worker.labels.clone_from(&args.labels);
+    worker.concurrency = usize::from(args.concurrency);
+    let working = tokio::spawn(parts.work(worker, shutdown.clone()));
+    let served = serve::run(listener, dependencies, shutdown.clone()).await;
+    shutdown.cancel();
+    if let Err(error) = working.await {
+        return Err(Failure::unavailable(format!("RB-CLI-73: the worker ended unexpectedly: {error}")));
+    }
+    served.map(|()| Exit::Done).map_err(Failure::unavailable)
+}
+
+/// Written whole or not at all, so that a reader never sees half a URL.
+fn write_endpoint(data_dir: &Path, endpoint: &str) -> Result<(), Failure> {
+    let file = data_dir.join(ENDPOINT_FILE);
+    let fresh = data_dir.join(format!("{ENDPOINT_FILE}.new"));
+    std::fs::write(&fresh, format!("{endpoint}\n"))
+        .and_then(|()| std::fs::rename(&fresh, &file))
+        .map_err(|error| Failure::unavailable(format!("RB-CLI-74: {}: cannot be written: {error}", file.display())))
+}
+
+/// `serve`: orchestrator, views and HTTP on an existing NATS.
+pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
+    let config = config
+        .with_flag("nats", args.nats.as_ref())
+        .with_flag("database", args.database.as_ref())
+        .with_flag("objects", args.objects.as_ref())
+        .with_flag("listen", args.listen.as_ref());
+    let shutdown = stop_on_signal()?;
+    let views_url = required(&config, "database")?;
+    let parts = remote_parts(&config, usize::from(args.replicas)).await?;
+    let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
+        .await
+        .map_err(Failure::unavailable)?;
+    let views = open_views(&views_url).await?;
+    if let Ok(address) = listener.local_addr() {
+        print::line(format!("rollbook {} serves ledger {} at http://{address}", env!("CARGO_PKG_VERSION"), parts.ledger));
+    }
+    serve::run(listener, parts.dependencies(views), shutdown)
+        .await
+        .map(|()| Exit::Done)
+        .map_err(Failure::unavailable)
+}
+
+/// `worker`: executes tasks.
+pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
+    let config = config
+        .with_flag("nats", args.nats.as_ref())
+        .with_flag("objects", args.objects.as_ref());
+    let shutdown = stop_on_signal()?;
+    let parts = remote_parts(&config, 1).await?;
+    let mut worker = WorkerConfig::new(args.name.clone().unwrap_or_else(worker_name));
+    worker.labels.clone_from(&args.labels);
+    worker.concurrency = usize::from(args.concurrency);
+    print::line(format!("worker {} takes tasks of ledger {}", worker.name, parts.ledger));
+    parts.work(worker, shutdown).await;
+    Ok(Exit::Done)
+}
+
+async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure> {
+    let url = required(config, "nats")?;
+    let objects = required(config, "objects")?;
+    let options = |name: &str| NatsOptions { name: name.to_owned(), ..NatsOptions::new(url.clone()) };
+    Parts::open(options, ledger_id(config)?, &objects, replicas, SyncKnown::Unknown).await
+}
+
+fn required(config: &Config, key: &str) -> Result<String, Failure> {
+    config.get(key).map(str::to_owned).ok_or_else(|| {
+        Failure::usage(format!(
+            "RB-CLI-75: {key} is not set; give --{key}, ROLLBOOK_{} or `{key}` in rollbook.toml",
+            key.to_uppercase()
+        ))
+    })
+}
+
+/// Host and process: who did it, for the record.
+fn worker_name() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    format!("{}/{}", host.unwrap_or_else(|| "host".to_owned()), std::process::id())
+}

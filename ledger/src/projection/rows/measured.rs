@@ -1,0 +1,239 @@
+//! Rows of what was measured and judged.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::projection::row::{Json, view_row};
+use crate::projection::words::{
+    AlertStatus, DealTypeTotal, EvidenceRef, Health, Measured, Severity, Verdict,
+};
+
+view_row!(
+    /// One measured value of a step, for charts and reports.
+    MeasurementRow, table "measurements", key 3, {
+        /// Sequence of the commit.
+        sequence: u64,
+        /// Index of the event.
+        idx: u32,
+        /// Place in the event.
+        ordinal: u32,
+        /// Whose measurement.
+        rollout: String,
+        /// Measured by this step.
+        step: String,
+        /// In this attempt.
+        attempt: u32,
+        /// What was measured.
+        metric: String,
+        /// The number; absent when there is no data.
+        value: Option<f64>,
+        /// The value when it is not a number.
+        text: String,
+        /// Unit of `value`.
+        unit: String,
+        /// The rule that judged it; empty: recorded only.
+        rule: String,
+        /// What the rule said.
+        verdict: Option<Verdict>,
+        /// When it was measured, else when it was recorded.
+        measured_at: Option<Timestamp>,
+    }
+);
+
+view_row!(
+    /// A snapshot.
+    SnapshotRow, table "snapshots", key 2, {
+        /// Sequence of the commit.
+        sequence: u64,
+        /// Index of the event.
+        idx: u32,
+        /// In which rollout.
+        rollout: String,
+        /// By which step.
+        step: String,
+        /// Name in the plan.
+        snapshot: String,
+        /// `before`, `after` and so on.
+        label: String,
+        /// The manifest.
+        manifest: Json<EvidenceRef>,
+        /// Deals read.
+        deals: u64,
+        /// Deals that could not be computed.
+        errors: u64,
+        /// Digest of the model.
+        model_digest: String,
+        /// Ledger sequence at which the flags in force were read.
+        flags_sequence: u64,
+        /// The flags in force.
+        flags: Json<BTreeMap<String, String>>,
+        /// When.
+        taken_at: Option<Timestamp>,
+    }
+);
+
+view_row!(
+    /// A comparison of two snapshots.
+    ComparisonRow, table "comparisons", key 2, {
+        /// Sequence of the commit.
+        sequence: u64,
+        /// Index of the event.
+        idx: u32,
+        /// In which rollout.
+        rollout: String,
+        /// By which step.
+        step: String,
+        /// Name of the snapshot in the plan.
+        snapshot: String,
+        /// SHA-256 of the earlier manifest.
+        before_manifest: String,
+        /// SHA-256 of the later manifest.
+        after_manifest: String,
+        /// The whole result.
+        result: Json<EvidenceRef>,
+        /// Figures compared.
+        compared: u64,
+        /// Figures equal.
+        equal: u64,
+        /// Figures past their threshold.
+        regressions: u64,
+        /// Figures past a warning threshold.
+        warnings: u64,
+        /// Differences the plan expects.
+        expected: u64,
+        /// Differences ignored by a rule with a reason.
+        ignored: u64,
+        /// Deals of before that after lacks.
+        missing: u64,
+        /// Deals of after that before lacks.
+        added: u64,
+        /// Totals by deal type.
+        totals: Json<Vec<DealTypeTotal>>,
+        /// Sequence of the later comparison of the same snapshot in the same rollout: this one's
+        /// regressions are no longer the current state. Absent: current.
+        superseded_by: Option<u64>,
+        /// When.
+        made_at: Option<Timestamp>,
+        /// Sequence of the commit that changed this row last.
+        updated_sequence: u64,
+    }
+);
+
+view_row!(
+    /// One of the worst regressions of a comparison (at most 20; all are in its result).
+    RegressionRow, table "regressions", key 3, {
+        /// Sequence of the comparison's commit.
+        sequence: u64,
+        /// Index of the comparison's event.
+        idx: u32,
+        /// Rank, 0 is the worst.
+        ordinal: u32,
+        /// In which rollout.
+        rollout: String,
+        /// By which step.
+        step: String,
+        /// Name of the snapshot in the plan.
+        snapshot: String,
+        /// Which deal.
+        deal_id: String,
+        /// Its type.
+        deal_type: String,
+        /// Which figure.
+        metric: String,
+        /// Before; integer cents for cost figures, else a count.
+        before: Option<i64>,
+        /// After.
+        after: Option<i64>,
+        /// The rule it breaks.
+        rule: String,
+        /// The rule's threshold.
+        threshold: String,
+    }
+);
+
+view_row!(
+    /// A deal-type audit.
+    AuditRow, table "audits", key 2, {
+        /// Sequence of the commit.
+        sequence: u64,
+        /// Index of the event.
+        idx: u32,
+        /// In which rollout.
+        rollout: String,
+        /// By which step.
+        step: String,
+        /// All deals.
+        total: u64,
+        /// Deals not deleted.
+        active: u64,
+        /// Deals deleted.
+        deleted: u64,
+        /// Active deals without a type.
+        null_count: u64,
+        /// Active deals with an unknown type.
+        invalid_count: u64,
+        /// Active deals by type.
+        distribution: Json<BTreeMap<String, u64>>,
+        /// Tenths of a percent, rounded down: 899 is 89.9 %.
+        health_permille: u32,
+        /// Health status.
+        health: Health,
+        /// The whole report.
+        report: Json<EvidenceRef>,
+        /// When.
+        taken_at: Option<Timestamp>,
+    }
+);
+
+view_row!(
+    /// An alert of a monitor.
+    AlertRow, table "alerts", key 2, {
+        /// Sequence of the commit that raised it.
+        sequence: u64,
+        /// Index of the event.
+        idx: u32,
+        /// In which rollout.
+        rollout: String,
+        /// Its id in the plan.
+        alert: String,
+        /// How bad.
+        severity: Severity,
+        /// Raised by which step.
+        step: String,
+        /// Whether it is open.
+        status: AlertStatus,
+        /// What raised it; its latest value when it was raised again while open.
+        raised: Json<Measured>,
+        /// When it was raised first.
+        raised_at: Option<Timestamp>,
+        /// What resolved it.
+        resolved: Option<Json<Measured>>,
+        /// When it was resolved.
+        resolved_at: Option<Timestamp>,
+        /// Sequence of the commit that changed this row last.
+        updated_sequence: u64,
+    }
+);
+
+view_row!(
+    /// A success metric of the plan.
+    SuccessMetricRow, table "success_metrics", key 2, {
+        /// Whose metric.
+        rollout: String,
+        /// Its name.
+        metric: String,
+        /// Its place in the plan.
+        position: u32,
+        /// What was promised; empty until recorded.
+        target: String,
+        /// What was measured; empty until recorded.
+        actual: String,
+        /// The verdict; absent until recorded.
+        status: Option<Verdict>,
+        /// When it was recorded.
+        recorded_at: Option<Timestamp>,
+        /// Sequence of the commit that changed this row last.
+        updated_sequence: u64,
+    }
+);

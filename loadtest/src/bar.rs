@@ -1,0 +1,92 @@
+//! One measured bar and how it is printed.
+
+use serde::Serialize;
+
+/// Whether the limit is a floor or a ceiling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// The value must not be above it.
+    AtMost(f64),
+    /// The value must not be below it.
+    AtLeast(f64),
+}
+
+/// A result: the median of `runs`, judged by its limit.
+#[derive(Debug, Serialize)]
+pub(crate) struct Bar {
+    bar: &'static str,
+    value: f64,
+    limit: String,
+    unit: &'static str,
+    peer: &'static str,
+    /// Whether the bar holds.
+    pub(crate) ok: bool,
+    runs: Vec<f64>,
+}
+
+impl Bar {
+    /// Judges runs by their median.
+    pub(crate) fn judge(
+        bar: &'static str,
+        limit: Limit,
+        unit: &'static str,
+        peer: &'static str,
+        runs: Vec<f64>,
+    ) -> Self {
+        let value = round(median(&runs));
+        let (ok, text) = match limit {
+            Limit::AtMost(limit) => (value <= limit, format!("<= {limit}")),
+            Limit::AtLeast(limit) => (value >= limit, format!(">= {limit}")),
+        };
+        let runs = runs.into_iter().map(round).collect();
+        Self { bar, value, limit: text, unit, peer, ok: ok && value.is_finite(), runs }
+    }
+
+    /// The JSON line.
+    pub(crate) fn line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+    }
+}
+
+/// The middle value; NaN for none.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+/// Why a bar could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    /// A part that was to be measured failed.
+    #[error("RB-BENCH-3: {what}: {reason}")]
+    Failed {
+        /// What was being done.
+        what: &'static str,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+/// Names what was being done when something failed.
+pub(crate) fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> BenchError {
+    move |error| BenchError::Failed { what, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_judged() {
+        let bar = Bar::judge("x", Limit::AtMost(1.5), "ratio", "peer", vec![9.0, 1.0, 1.2]);
+        assert!(bar.ok);
+        assert!(bar.line().contains("\"value\":1.2"));
+        assert!(!Bar::judge("x", Limit::AtLeast(2.0), "ratio", "peer", vec![1.0]).ok);
+        assert!(!Bar::judge("x", Limit::AtLeast(2.0), "ratio", "peer", vec![]).ok);
+    }
+}

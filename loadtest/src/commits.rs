@@ -1,0 +1,60 @@
+//! Commits as a running rollout writes them.
+
+use rollbook_ledger::clock::to_proto;
+use rollbook_ledger::ids::{Aggregate, RolloutId};
+use rollbook_proto::v1::{self, event::Kind};
+use uuid::Uuid;
+
+/// The ledger of the benches.
+pub(crate) const LEDGER: &str = "main";
+
+/// The aggregate of a numbered rollout.
+pub(crate) fn aggregate(number: usize) -> Aggregate {
+    match RolloutId::new(format!("bench-{number}")) {
+        Ok(id) => Aggregate::Rollout(id),
+        // Letters, digits and a dash always make an id.
+        Err(_) => unreachable!(),
+    }
+}
+
+/// A measured sample of a watch: the most frequent event of a rollout, about 400 bytes encoded.
+pub(crate) fn sample(aggregate: &Aggregate, previous_sequence: u64) -> v1::Commit {
+    let now = jiff::Timestamp::now();
+    let measured = v1::StepMeasured {
+        step_id: "1.8".to_owned(),
+        attempt: 1,
+        measurement: Some(v1::Measurement {
+            metric: "database_errors".to_owned(),
+            value: Some(0.0),
+            unit: "errors".to_owned(),
+            rule: "value > 0".to_owned(),
+            verdict: v1::Verdict::Pass.into(),
+            measured_at: Some(to_proto(now)),
+            ..v1::Measurement::default()
+        }),
+    };
+    commit(aggregate, previous_sequence, vec![Kind::StepMeasured(measured)])
+}
+
+/// A commit with these events.
+pub(crate) fn commit(aggregate: &Aggregate, previous_sequence: u64, kinds: Vec<Kind>) -> v1::Commit {
+    let id = Uuid::now_v7().to_string();
+    v1::Commit {
+        command_id: id.clone(),
+        id,
+        ledger: LEDGER.to_owned(),
+        aggregate: aggregate.kind().to_owned(),
+        aggregate_id: aggregate.id(),
+        schema_version: rollbook_proto::SCHEMA_VERSION,
+        causation_id: String::new(),
+        actor: Some(v1::Actor {
+            name: "worker-1".to_owned(),
+            kind: v1::ActorKind::Worker.into(),
+            authentication: "process".to_owned(),
+        }),
+        recorded_at: Some(to_proto(jiff::Timestamp::now())),
+        previous_sequence,
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        events: kinds.into_iter().map(|kind| v1::Event { kind: Some(kind) }).collect(),
+    }
+}

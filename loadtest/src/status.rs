@@ -1,0 +1,91 @@
+//! `rollbook status` as a whole process, against a running `rollbook up`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::bar::{Bar, BenchError, Limit, failed};
+
+/// Timed calls, after warming up.
+const CALLS: usize = 30;
+const WARM_UP: usize = 3;
+
+struct Up {
+    child: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        // SIGTERM lets it stop its nats-server; a failure leaves only temporary files.
+        let _ = Command::new("kill").arg(pid).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// Milliseconds of one call, the median.
+pub(crate) async fn milliseconds() -> Result<Bar, BenchError> {
+    let binary = build()?;
+    let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
+    let data = dir.path().join("ledger");
+    let child = rollbook(&binary, &data)
+        .args(["up", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed("start rollbook up"))?;
+    let up = Up { child, _dir: dir };
+    wait_for(&data.join("endpoint")).await?;
+    let runbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runbooks/hello.yaml");
+    call(rollbook(&binary, &data).arg("open").arg(runbook).args(["--env", "staging", "--as", "alice", "--start"]))?;
+    let mut runs = Vec::new();
+    for number in 0..CALLS + WARM_UP {
+        let start = Instant::now();
+        call(rollbook(&binary, &data).arg("status"))?;
+        if number >= WARM_UP {
+            runs.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    drop(up);
+    Ok(Bar::judge("status_ms", Limit::AtMost(50.0), "ms", "wall clock", runs))
+}
+
+/// The release build of the command itself.
+fn build() -> Result<PathBuf, BenchError> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let status = Command::new("cargo")
+        .current_dir(&root)
+        .args(["build", "--release", "--locked", "--quiet", "-p", "rollbook"])
+        .status()
+        .map_err(failed("build rollbook"))?;
+    if !status.success() {
+        return Err(failed("build rollbook")(status));
+    }
+    let here = std::env::current_exe().map_err(failed("find this program"))?;
+    Ok(here.with_file_name("rollbook"))
+}
+
+fn rollbook(binary: &Path, data: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.arg("--data-dir").arg(data).env_remove("ROLLBOOK_SERVER");
+    command
+}
+
+fn call(command: &mut Command) -> Result<(), BenchError> {
+    let output = command.output().map_err(failed("call rollbook"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed("call rollbook")(String::from_utf8_lossy(&output.stderr)))
+}
+
+async fn wait_for(file: &Path) -> Result<(), BenchError> {
+    for _ in 0..400 {
+        if file.exists() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(failed("start rollbook up")("it does not answer"))
+}

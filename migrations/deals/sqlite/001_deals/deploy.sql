@@ -1,0 +1,31 @@
+-- The deals table as the deal tool first had it: deal_type is nullable and unconstrained.
+-- Stop at the first error (sqlite3 -bail) and roll back; a refusal then changes nothing.
+BEGIN IMMEDIATE;
+
+CREATE TEMP TABLE migration_guard (
+  passed INTEGER CONSTRAINT "RB-MIGRATE-1: table deals exists; migration 001 is already deployed; nothing was changed" CHECK (passed)
+);
+INSERT INTO migration_guard
+SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'deals');
+DROP TABLE migration_guard;
+
+-- inventory is one JSON array of inventory items, NULL when empty; deal_value is a range as text.
+-- Times are UTC in RFC 3339.
+CREATE TABLE deals (
+  id                  TEXT PRIMARY KEY NOT NULL,
+  tenant_id           TEXT,
+  owner_id            TEXT,
+  name                TEXT NOT NULL DEFAULT '',
+  target_name         TEXT NOT NULL,
+  buyer_name          TEXT,
+  deal_type           TEXT,
+  industry            TEXT,
+  sub_industry        TEXT,
+  deal_value          TEXT,
+  status              TEXT NOT NULL DEFAULT 'draft',
+  inventory           TEXT,
+  created_at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+  updated_at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+);
+
+COMMIT;

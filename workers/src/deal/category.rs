@@ -1,0 +1,164 @@
+//! Application categories: the words inventories use, folded into the words the rules use.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// A category that some rule names (deal rules §3 "Per-application" and §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // The variants are the category words themselves.
+pub enum AppCategory {
+    Analytics,
+    Collaboration,
+    Communication,
+    CoreBusiness,
+    Crm,
+    Custom,
+    Database,
+    Devops,
+    Email,
+    Erp,
+    FileSharing,
+    Finance,
+    Hcm,
+    Identity,
+    IndustryVertical,
+    Infrastructure,
+    Manufacturing,
+    /// No category, or one that no rule names.
+    Other,
+    Productivity,
+    Security,
+    SupplyChain,
+}
+
+impl AppCategory {
+    /// Every category, in the order of their names.
+    pub const ALL: [Self; 21] = [
+        Self::Analytics,
+        Self::Collaboration,
+        Self::Communication,
+        Self::CoreBusiness,
+        Self::Crm,
+        Self::Custom,
+        Self::Database,
+        Self::Devops,
+        Self::Email,
+        Self::Erp,
+        Self::FileSharing,
+        Self::Finance,
+        Self::Hcm,
+        Self::Identity,
+        Self::IndustryVertical,
+        Self::Infrastructure,
+        Self::Manufacturing,
+        Self::Other,
+        Self::Productivity,
+        Self::Security,
+        Self::SupplyChain,
+    ];
+
+    /// The name used in the model file and in synergies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Analytics => "analytics",
+            Self::Collaboration => "collaboration",
+            Self::Communication => "communication",
+            Self::CoreBusiness => "core_business",
+            Self::Crm => "crm",
+            Self::Custom => "custom",
+            Self::Database => "database",
+            Self::Devops => "devops",
+            Self::Email => "email",
+            Self::Erp => "erp",
+            Self::FileSharing => "file_sharing",
+            Self::Finance => "finance",
+            Self::Hcm => "hcm",
+            Self::Identity => "identity",
+            Self::IndustryVertical => "industry_vertical",
+            Self::Infrastructure => "infrastructure",
+            Self::Manufacturing => "manufacturing",
+            Self::Other => "other",
+            Self::Productivity => "productivity",
+            Self::Security => "security",
+            Self::SupplyChain => "supply_chain",
+        }
+    }
+
+    /// Folds one spelling. Trimmed, case-insensitive, with space, `-` and `/` read as `_`; two
+    /// words for one thing in the sources (finance/financial, hcm/hr/hris, BI/analytics) are one
+    /// category. Anything unknown is [`AppCategory::Other`].
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        let folded = folded(text);
+        let word = folded.as_ref();
+        match word {
+            "bi" | "bi_analytics" | "business_intelligence" => Self::Analytics,
+            "financial" | "accounting" => Self::Finance,
+            "hr" | "hris" | "human_resources" => Self::Hcm,
+            _ => Self::ALL
+                .into_iter()
+                .find(|category| category.as_str() == word)
+                .unwrap_or(Self::Other),
+        }
+    }
+
+    /// The key under which the applications of both sides meet: the category's name, or the text
+    /// itself where no rule names it (two unrelated unknown categories must not meet in "other").
+    /// Nothing for a blank category.
+    pub(super) fn overlap_key(text: &str) -> Option<Cow<'_, str>> {
+        let category = Self::from_text(text);
+        if category != Self::Other {
+            return Some(Cow::Borrowed(category.as_str()));
+        }
+        let folded = folded(text);
+        (!folded.is_empty()).then_some(folded)
+    }
+}
+
+fn folded(text: &str) -> Cow<'_, str> {
+    let trimmed = text.trim();
+    let separator = |c: char| matches!(c, ' ' | '-' | '/');
+    let clean = !trimmed.contains(separator) && !trimmed.chars().any(char::is_uppercase);
+    if clean {
+        Cow::Borrowed(trimmed)
+    } else {
+        Cow::Owned(trimmed.to_lowercase().replace(separator, "_"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_fold_and_the_unknown_falls_to_other() {
+        for (text, expected) in [
+            (" ERP ", AppCategory::Erp),
+            ("Supply Chain", AppCategory::SupplyChain),
+            ("file-sharing", AppCategory::FileSharing),
+            ("Financial", AppCategory::Finance),
+            ("BI/Analytics", AppCategory::Analytics),
+            ("HRIS", AppCategory::Hcm),
+            ("legal", AppCategory::Other),
+            ("", AppCategory::Other),
+        ] {
+            assert_eq!(AppCategory::from_text(text), expected, "{text:?}");
+        }
+        for category in AppCategory::ALL {
+            assert_eq!(AppCategory::from_text(category.as_str()), category);
+        }
+    }
+
+    #[test]
+    fn unknown_categories_meet_only_themselves() {
+        assert_eq!(
+            AppCategory::overlap_key(" Legal ").as_deref(),
+            Some("legal")
+        );
+        assert_eq!(AppCategory::overlap_key("hr").as_deref(), Some("hcm"));
+        assert_eq!(AppCategory::overlap_key("  "), None);
+    }
+}

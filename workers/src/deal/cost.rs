@@ -1,0 +1,218 @@
+//! The eight cost items of integration or separation (deal rules §3).
+
+use super::drivers::Drivers;
+use super::error::DealError;
+use super::exact::{Exact, HUNDRED_CENTS, ONE_BP, THOUSAND_CENTS};
+use super::inventory::mentions;
+use super::model::{CostCategory, CostItem, CutOff, Measure, Model, Phase, Tier};
+
+/// Which cost item a line is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // The variants are the work items of the table.
+pub enum WorkItemKind {
+    IdentitySeparation,
+    EmailMigration,
+    WanSeparation,
+    EndpointEdr,
+    SecurityOps,
+    ErpStandalone,
+    DcHostingExit,
+    PmoTransition,
+}
+
+impl WorkItemKind {
+    /// Its name in the model file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IdentitySeparation => "identity_separation",
+            Self::EmailMigration => "email_migration",
+            Self::WanSeparation => "wan_separation",
+            Self::EndpointEdr => "endpoint_edr",
+            Self::SecurityOps => "security_ops",
+            Self::ErpStandalone => "erp_standalone",
+            Self::DcHostingExit => "dc_hosting_exit",
+            Self::PmoTransition => "pmo_transition",
+        }
+    }
+}
+
+/// One applicable cost item, each figure rounded by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CostLine {
+    /// Which item.
+    pub kind: WorkItemKind,
+    /// When it is due.
+    pub phase: Phase,
+    /// One-time cost in the upside scenario, cents.
+    pub upside_cents: i64,
+    /// One-time cost in the base scenario, cents.
+    pub base_cents: i64,
+    /// One-time cost in the stress scenario, cents.
+    pub stress_cents: i64,
+    /// Licences a year, cents.
+    pub licences_cents: i64,
+}
+
+/// The applicable items, in the order of the table (deal rules §3 "Applicability").
+pub(super) fn lines(
+    drivers: &Drivers,
+    model: &Model,
+    multiplier: impl Fn(CostCategory) -> i64,
+) -> Result<Vec<CostLine>, DealError> {
+    let limits = &model.applicability;
+    let items = &model.cost_items;
+    let any_users = drivers.users > 0;
+    let table = [
+        (
+            WorkItemKind::IdentitySeparation,
+            &items.identity_separation,
+            drivers.parent_identity || any_users,
+        ),
+        (
+            WorkItemKind::EmailMigration,
+            &items.email_migration,
+            any_users,
+        ),
+        (
+            WorkItemKind::WanSeparation,
+            &items.wan_separation,
+            drivers.parent_wan || drivers.sites > limits.wan_sites_above,
+        ),
+        (
+            WorkItemKind::EndpointEdr,
+            &items.endpoint_edr,
+            drivers.endpoints > 0 || any_users,
+        ),
+        (
+            WorkItemKind::SecurityOps,
+            &items.security_ops,
+            drivers.parent_soc || drivers.users > limits.security_users_above,
+        ),
+        // `parent_erp` implies that an ERP is present.
+        (
+            WorkItemKind::ErpStandalone,
+            &items.erp_standalone,
+            drivers.parent_erp,
+        ),
+        (
+            WorkItemKind::DcHostingExit,
+            &items.dc_hosting_exit,
+            drivers.parent_dc || drivers.servers > limits.dc_servers_above,
+        ),
+    ];
+    let mut lines = Vec::with_capacity(table.len() + 1);
+    for (kind, item, applies) in table {
+        if applies {
+            lines.push(line(kind, item, drivers, model, &multiplier)?);
+        }
+    }
+    if super::exact::count(lines.len()) >= limits.pmo_items_at_least {
+        let item = &items.pmo_transition;
+        lines.push(line(
+            WorkItemKind::PmoTransition,
+            item,
+            drivers,
+            model,
+            &multiplier,
+        )?);
+    }
+    Ok(lines)
+}
+
+/// one_time = (base + per_user·users + per_site·sites + per_server·(servers+vms) + per_app·apps) ×
+/// complexity × deal multiplier × scenario (deal rules §3), exact, then half up to $1,000;
+/// licences take no factor and round to $100.
+fn line(
+    kind: WorkItemKind,
+    item: &CostItem,
+    drivers: &Drivers,
+    model: &Model,
+    multiplier: impl Fn(CostCategory) -> i64,
+) -> Result<CostLine, DealError> {
+    let machines = drivers.machines()?;
+    let discount = |tiers: &[Tier], quantity| {
+        if model.options.volume_discounts {
+            tier_factor_bp(tiers, quantity)
+        } else {
+            ONE_BP
+        }
+    };
+    let discounts = &model.volume_discounts;
+    let volume = Exact::cents(i128::from(item.base_cents), "one-time cost")
+        .plus_scaled(
+            drivers.users,
+            item.per_user_cents,
+            discount(&discounts.users, drivers.users),
+        )?
+        .plus_scaled(
+            drivers.sites,
+            item.per_site_cents,
+            discount(&discounts.sites, drivers.sites),
+        )?
+        .plus_scaled(
+            machines,
+            item.per_machine_cents,
+            discount(&discounts.machines, machines),
+        )?
+        .plus(drivers.applications, item.per_application_cents)?
+        .times_bp(complexity_bp(item, drivers, machines))?
+        .times_bp(multiplier(item.category))?;
+    let scenario = |factor_bp| volume.times_bp(factor_bp)?.round(THOUSAND_CENTS);
+    let licences = Exact::cents(i128::from(item.licences.flat_cents), "licences")
+        .plus(drivers.users, item.licences.per_user_cents)?
+        .plus(drivers.sites, item.licences.per_site_cents)?
+        .plus(drivers.endpoints, item.licences.per_endpoint_cents)?;
+    Ok(CostLine {
+        kind,
+        phase: item.phase,
+        upside_cents: scenario(model.scenarios.upside_bp)?,
+        base_cents: scenario(model.scenarios.base_bp)?,
+        stress_cents: scenario(model.scenarios.stress_bp)?,
+        licences_cents: licences.round(HUNDRED_CENTS)?,
+    })
+}
+
+/// Deal rules §3, column "Cut-offs".
+fn complexity_bp(item: &CostItem, drivers: &Drivers, machines: i64) -> i64 {
+    let (low, high) = match &item.cut_off {
+        CutOff::Driver {
+            measure,
+            low_below,
+            high_above,
+        } => {
+            let value = match measure {
+                Measure::Users => drivers.users,
+                Measure::Sites => drivers.sites,
+                Measure::Endpoints => drivers.endpoints,
+                Measure::Machines => machines,
+            };
+            (value < *low_below, value > *high_above)
+        }
+        CutOff::Programme {
+            sites_low_below,
+            sites_high_above,
+            users_low_below,
+            users_high_above,
+        } => (
+            drivers.sites < *sites_low_below && drivers.users < *users_low_below,
+            drivers.sites > *sites_high_above || drivers.users > *users_high_above,
+        ),
+        CutOff::ErpSystem { low, high } => {
+            let system = drivers.erp_system.as_deref().unwrap_or_default();
+            let has = |words: &[String]| words.iter().any(|word| mentions(system, &[word]));
+            (has(low), has(high))
+        }
+    };
+    match (low, high) {
+        (_, true) => item.complexity.high_bp,
+        (true, false) => item.complexity.low_bp,
+        (false, false) => item.complexity.medium_bp,
+    }
+}
+
+/// The factor of the highest tier reached, 1.0 below the first.
+pub(super) fn tier_factor_bp(tiers: &[Tier], quantity: i64) -> i64 {
+    let reached = tiers.iter().rev().find(|tier| quantity >= tier.at_least);
+    reached.map_or(ONE_BP, |tier| tier.factor_bp)
+}

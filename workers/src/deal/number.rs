@@ -1,0 +1,162 @@
+//! Quantities of an inventory, held exactly.
+
+use super::exact::{DOLLAR_CENTS, ONE_MICRO};
+
+/// The largest number an inventory may hold, 10^12 (deal rules, drivers).
+const MAX_WHOLE: i64 = 1_000_000_000_000;
+
+/// A number from 0 to 10^12, in millionths. Digits past the sixth are rounded half up, so that a
+/// sum printed as 0.30000000000000004 is 0.3 and does not count as a fourth tenth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Quantity(i64);
+
+impl Quantity {
+    pub(super) fn from_u64(value: u64) -> Result<Self, &'static str> {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        if value > MAX_WHOLE {
+            return Err(TOO_LARGE);
+        }
+        Ok(Self(value * ONE_MICRO))
+    }
+
+    pub(super) fn from_f64(value: f64) -> Result<Self, &'static str> {
+        if value.is_nan() {
+            return Err(NOT_A_NUMBER);
+        }
+        if value < 0.0 {
+            return Err(NEGATIVE);
+        }
+        if value > 1e12 {
+            return Err(TOO_LARGE);
+        }
+        // The shortest text that reads back as this number is what its author wrote; its decimal
+        // digits are exact where binary arithmetic on the float would not be.
+        Self::from_digits(&value.abs().to_string())
+    }
+
+    /// Reads a numeric text: digits, at most one point, an optional sign and exponent.
+    pub(super) fn from_text(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
+        let unsigned = text.strip_prefix('+').unwrap_or(text);
+        if let Some(positive) = unsigned.strip_prefix('-') {
+            let zero = Self::from_text(positive)?.0 == 0;
+            return if zero { Ok(Self(0)) } else { Err(NEGATIVE) };
+        }
+        let plain = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
+        if !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            || !unsigned.chars().all(plain)
+        {
+            return Err(NOT_A_NUMBER);
+        }
+        if unsigned.contains(['e', 'E']) {
+            let value: f64 = unsigned.parse().map_err(|_| NOT_A_NUMBER)?;
+            return Self::from_f64(value);
+        }
+        Self::from_digits(unsigned)
+    }
+
+    fn from_digits(text: &str) -> Result<Self, &'static str> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |part: &str| part.chars().all(|c| c.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+            return Err(NOT_A_NUMBER);
+        }
+        let mut micros = 0_i64;
+        for digit in whole.bytes() {
+            micros = micros * 10 + i64::from(digit - b'0');
+            if micros > MAX_WHOLE {
+                return Err(TOO_LARGE);
+            }
+        }
+        let mut fraction = fraction.bytes().map(|digit| i64::from(digit - b'0'));
+        for _ in 0..6 {
+            micros = micros * 10 + fraction.next().unwrap_or(0);
+        }
+        if fraction.next().unwrap_or(0) >= 5 {
+            micros += 1;
+        }
+        if micros > MAX_WHOLE * ONE_MICRO {
+            return Err(TOO_LARGE);
+        }
+        Ok(Self(micros))
+    }
+
+    /// In whole units; a part of a person, device or interface counts as a whole one.
+    pub(super) fn whole_up(self) -> i64 {
+        let more = i64::from(self.0 % ONE_MICRO != 0);
+        self.0 / ONE_MICRO + more
+    }
+
+    /// An amount of dollars, in cents, half up.
+    pub(super) fn dollars_as_cents(self) -> i64 {
+        let micros_per_cent = ONE_MICRO / DOLLAR_CENTS;
+        let up = i64::from(self.0 % micros_per_cent >= micros_per_cent / 2);
+        self.0 / micros_per_cent + up
+    }
+
+    /// In millionths.
+    pub(super) fn micros(self) -> i64 {
+        self.0
+    }
+}
+
+const TOO_LARGE: &str = "over 10^12; correct the number";
+const NEGATIVE: &str = "negative; numbers start at 0";
+const NOT_A_NUMBER: &str = "not a number; use a JSON number or a numeric string";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_numeric_texts_agree() {
+        for (text, micros) in [
+            ("0", 0),
+            ("-0", 0),
+            (" 12 ", 12_000_000),
+            ("+7.5", 7_500_000),
+            (".25", 250_000),
+            ("1e3", 1_000_000_000),
+            ("1.0000005", 1_000_001),
+            ("1000000000000", 1_000_000_000_000_000_000),
+        ] {
+            assert_eq!(Quantity::from_text(text), Ok(Quantity(micros)), "{text}");
+        }
+        assert_eq!(Quantity::from_f64(0.1 + 0.2), Ok(Quantity(300_000)));
+        assert_eq!(Quantity::from_f64(-0.0), Ok(Quantity(0)));
+        assert_eq!(Quantity::from_u64(3), Ok(Quantity(3_000_000)));
+    }
+
+    #[test]
+    fn what_is_not_a_number_in_range_is_refused() {
+        for (text, reason) in [
+            ("NaN", NOT_A_NUMBER),
+            ("inf", NOT_A_NUMBER),
+            ("", NOT_A_NUMBER),
+            (".", NOT_A_NUMBER),
+            ("1,200", NOT_A_NUMBER),
+            ("1.2.3", NOT_A_NUMBER),
+            ("--1", NOT_A_NUMBER),
+            ("1e", NOT_A_NUMBER),
+            ("-1", NEGATIVE),
+            ("1000000000000.01", TOO_LARGE),
+            ("99999999999999999999999999", TOO_LARGE),
+            ("1e400", TOO_LARGE),
+        ] {
+            assert_eq!(Quantity::from_text(text), Err(reason), "{text}");
+        }
+        assert_eq!(Quantity::from_f64(f64::NAN), Err(NOT_A_NUMBER));
+        assert_eq!(Quantity::from_f64(-1e-9), Err(NEGATIVE));
+        assert_eq!(Quantity::from_f64(1.000001e12), Err(TOO_LARGE));
+    }
+
+    #[test]
+    fn units_are_taken_exactly() {
+        let quantity = |text| Quantity::from_text(text).unwrap();
+        assert_eq!(quantity("2.000001").whole_up(), 3);
+        assert_eq!(quantity("2").whole_up(), 2);
+        assert_eq!(quantity("1.005").dollars_as_cents(), 101);
+        assert_eq!(Quantity::from_f64(1.005).unwrap().dollars_as_cents(), 101);
+        assert_eq!(quantity("1.0049").dollars_as_cents(), 100);
+    }
+}

@@ -1,0 +1,40 @@
+//! Transition services that a carved-out company buys from its former parent (deal rules §4, the
+//! deal-level model, and decisions).
+
+use super::drivers::Drivers;
+use super::error::DealError;
+use super::exact::Exact;
+use super::model::Model;
+
+/// The transition services of one carveout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tsa {
+    /// Cents a month, after floor and ceiling.
+    pub monthly_cents: i64,
+    /// Cents over the whole term.
+    pub total_cents: i64,
+}
+
+/// So much a month for each shared application and infrastructure item, between floor and ceiling,
+/// over the term. Nothing is shared: nothing is bought (decisions, "TSA on divestitures"). Callers
+/// ask for carveouts only.
+pub(super) fn of_carveout(drivers: &Drivers, model: &Model) -> Result<Option<Tsa>, DealError> {
+    if drivers.shared_applications == 0 && drivers.shared_infrastructure == 0 {
+        return Ok(None);
+    }
+    let table = &model.tsa;
+    let monthly_cents = Exact::cents(0, "TSA cost")
+        .plus(drivers.shared_applications, table.per_application_cents)?
+        .plus(
+            drivers.shared_infrastructure,
+            table.per_infrastructure_cents,
+        )?
+        .round(1)?
+        .max(table.floor_cents)
+        .min(table.ceiling_cents);
+    let total_cents = Exact::cents(i128::from(monthly_cents), "TSA cost").times(table.months, 1)?;
+    Ok(Some(Tsa {
+        monthly_cents,
+        total_cents: total_cents.round(1)?,
+    }))
+}

@@ -1,0 +1,391 @@
+//! The work queue on JetStream.
+//!
+//! `ROLLBOOK_WORK` is a work-queue stream: a message is there until it is acknowledged. One
+//! durable pull consumer per label. A message is published only where its subject is empty, so
+//! the stream holds each task at most once, however many orchestrators publish it.
+//! `ROLLBOOK_DLQ` keeps the advisories about messages that were given up.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::PublishError;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, AckKind, Context, Message};
+use async_trait::async_trait;
+use futures::StreamExt;
+use rollbook_ledger::ids::{LedgerId, subject_token};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::queue::{Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+
+/// The stream of tasks.
+pub const WORK_STREAM: &str = "ROLLBOOK_WORK";
+
+/// The stream of advisories about tasks that were given up.
+pub const DEAD_LETTER_STREAM: &str = "ROLLBOOK_DLQ";
+
+/// Advisories are kept this long.
+const DEAD_LETTER_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// "wrong last sequence": somebody's message is there. The second code is what a replicated
+/// stream says while the other message is still in flight (nats-server `errors.json`).
+const CONFLICT_CODES: [u64; 2] = [10071, 10164];
+
+/// "maximum messages exceeded".
+const FULL_CODE: u64 = 10077;
+
+/// Consumers are looked into this often when nothing was announced.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A task is announced by its own publication, before it is stored: look again this often…
+const ANNOUNCED_INTERVAL: Duration = Duration::from_millis(20);
+
+/// …for this long.
+const ANNOUNCED_FOR: Duration = Duration::from_millis(300);
+
+/// An acknowledgement's confirmation is waited for this long.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The work queue of one ledger.
+pub struct JetStreamQueue {
+    context: Context,
+    client: Client,
+    ledger: LedgerId,
+    options: QueueOptions,
+    consumers: Mutex<HashMap<String, Source>>,
+}
+
+impl std::fmt::Debug for JetStreamQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "JetStreamQueue({})", self.ledger)
+    }
+}
+
+/// A label's consumer and the announcements of its tasks.
+#[derive(Clone)]
+struct Source {
+    consumer: PullConsumer,
+    announced: std::sync::Arc<Notify>,
+    _listener: std::sync::Arc<AbortOnDropHandle<()>>,
+}
+
+fn unavailable(error: impl std::fmt::Display) -> QueueError {
+    QueueError::Unavailable {
+        reason: error.to_string(),
+    }
+}
+
+impl JetStreamQueue {
+    /// Opens the queue, making its streams where they are missing and checking their settings
+    /// where they are not.
+    pub async fn open(
+        client: Client,
+        ledger: LedgerId,
+        options: QueueOptions,
+    ) -> Result<Self, QueueError> {
+        let context = jetstream::new(client.clone());
+        let work = Config {
+            name: WORK_STREAM.to_owned(),
+            description: Some("Tasks of the worker fleet".to_owned()),
+            subjects: vec!["work.>".to_owned()],
+            retention: RetentionPolicy::WorkQueue,
+            storage: StorageType::File,
+            discard: DiscardPolicy::New,
+            max_messages: i64::from(options.max_tasks),
+            num_replicas: options.replicas,
+            ..Config::default()
+        };
+        let mut stream = context
+            .get_or_create_stream(work)
+            .await
+            .map_err(unavailable)?;
+        let found = &stream.info().await.map_err(unavailable)?.config;
+        let wrong = |setting, found: String, required: &str| {
+            Err(QueueError::Setting {
+                what: format!("stream {WORK_STREAM}"),
+                setting,
+                found,
+                required: required.to_owned(),
+            })
+        };
+        if found.retention != RetentionPolicy::WorkQueue {
+            return wrong("retention", format!("{:?}", found.retention), "WorkQueue");
+        }
+        if found.storage != StorageType::File {
+            return wrong("storage", format!("{:?}", found.storage), "File");
+        }
+        if found.discard != DiscardPolicy::New {
+            return wrong("discard", format!("{:?}", found.discard), "New");
+        }
+        if !found.max_age.is_zero() {
+            return wrong("max_age", format!("{:?}", found.max_age), "0");
+        }
+        let advisories = ["MAX_DELIVERIES", "MSG_TERMINATED"]
+            .map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{WORK_STREAM}.>"));
+        context
+            .get_or_create_stream(Config {
+                name: DEAD_LETTER_STREAM.to_owned(),
+                description: Some("Advisories about tasks that were given up".to_owned()),
+                subjects: advisories.to_vec(),
+                storage: StorageType::File,
+                max_age: DEAD_LETTER_AGE,
+                num_replicas: options.replicas,
+                ..Config::default()
+            })
+            .await
+            .map_err(unavailable)?;
+        Ok(Self {
+            context,
+            client,
+            ledger,
+            options,
+            consumers: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// The consumer of a label, made where it is missing.
+    async fn source(&self, label: &str) -> Result<Source, QueueError> {
+        let mut consumers = self.consumers.lock().await;
+        if let Some(source) = consumers.get(label) {
+            return Ok(source.clone());
+        }
+        let token = subject_token(label);
+        let filter = format!("work.{}.{token}.>", self.ledger);
+        let name = format!("{}_{token}", self.ledger);
+        let consumer: PullConsumer = self
+            .context
+            .get_stream_no_info(WORK_STREAM)
+            .await
+            .map_err(unavailable)?
+            .get_or_create_consumer(
+                &name,
+                pull::Config {
+                    durable_name: Some(name.clone()),
+                    filter_subject: filter.clone(),
+                    ack_policy: AckPolicy::Explicit,
+                    ack_wait: self.options.ack_wait,
+                    max_deliver: i64::from(self.options.max_deliver),
+                    max_ack_pending: i64::from(self.options.max_tasks),
+                    ..pull::Config::default()
+                },
+            )
+            .await
+            .map_err(unavailable)?;
+        let config = &consumer.cached_info().config;
+        if config.ack_policy != AckPolicy::Explicit || config.filter_subject != filter {
+            return Err(QueueError::Setting {
+                what: format!("consumer {name} of {WORK_STREAM}"),
+                setting: "ack policy or filter",
+                found: format!("{:?} {}", config.ack_policy, config.filter_subject),
+                required: format!("Explicit {filter}"),
+            });
+        }
+        let announced = std::sync::Arc::new(Notify::new());
+        let mut hints = self.client.subscribe(filter).await.map_err(unavailable)?;
+        let notify = std::sync::Arc::clone(&announced);
+        let listener = AbortOnDropHandle::new(tokio::spawn(async move {
+            while hints.next().await.is_some() {
+                notify.notify_one();
+            }
+        }));
+        let source = Source {
+            consumer,
+            announced,
+            _listener: std::sync::Arc::new(listener),
+        };
+        consumers.insert(label.to_owned(), source.clone());
+        Ok(source)
+    }
+
+    /// One look at a consumer, without waiting: a request that is given up half-way could be
+    /// answered with a task that nobody receives.
+    async fn look(&self, source: &Source) -> Result<Option<Box<dyn Delivery>>, QueueError> {
+        let mut batch = source
+            .consumer
+            .fetch()
+            .max_messages(1)
+            .messages()
+            .await
+            .map_err(unavailable)?;
+        let mut taken = None;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(unavailable)?;
+            match delivery(message) {
+                Ok(delivery) => taken = Some(Box::new(delivery) as Box<dyn Delivery>),
+                Err((message, reason)) => {
+                    tracing::error!(subject = %message.subject, %reason, "task given up");
+                    terminate(&message, &reason).await?;
+                }
+            }
+        }
+        Ok(taken)
+    }
+}
+
+fn delivery(message: Message) -> Result<JetStreamDelivery, (Message, String)> {
+    let task = match serde_json::from_slice::<QueuedTask>(&message.payload) {
+        Ok(task) => task,
+        Err(error) => return Err((message, format!("not a task: {error}"))),
+    };
+    let deliveries = match message.info() {
+        Ok(info) => u32::try_from(info.delivered).unwrap_or(u32::MAX),
+        Err(error) => return Err((message, format!("no delivery information: {error}"))),
+    };
+    Ok(JetStreamDelivery {
+        message,
+        task,
+        deliveries,
+    })
+}
+
+/// `Term` with a reason, which the advisory repeats. The client has no call for the reason.
+async fn terminate(message: &Message, reason: &str) -> Result<(), QueueError> {
+    let Some(reply) = message.reply.clone() else {
+        return Ok(());
+    };
+    let reason: String = reason
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(500)
+        .collect();
+    let client = &message.context;
+    client
+        .client()
+        .publish(reply, format!("+TERM {reason}").into())
+        .await
+        .map_err(unavailable)?;
+    client.client().flush().await.map_err(unavailable)
+}
+
+#[async_trait]
+impl TaskQueue for JetStreamQueue {
+    async fn publish(&self, task: &QueuedTask) -> Result<Published, QueueError> {
+        let body = serde_json::to_vec(task).map_err(unavailable)?;
+        let message = PublishMessage::build()
+            .payload(body.into())
+            .expected_last_subject_sequence(0);
+        let sent = self
+            .context
+            .send_publish(task.subject(&self.ledger), message)
+            .await;
+        let acknowledged = match sent {
+            Ok(future) => future.await,
+            Err(error) => Err(error),
+        };
+        match acknowledged {
+            Ok(_) => Ok(Published::New),
+            Err(error) => match server_code(&error) {
+                Some(code) if CONFLICT_CODES.contains(&code) => Ok(Published::Known),
+                Some(FULL_CODE) => Err(QueueError::Full {
+                    reason: error.to_string(),
+                }),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    async fn pull(
+        &self,
+        labels: &[String],
+        wait: Duration,
+    ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
+        let mut sources = Vec::with_capacity(labels.len());
+        for label in labels {
+            sources.push(self.source(label).await?);
+        }
+        let last = Instant::now() + wait;
+        let mut announced_until = Instant::now();
+        loop {
+            for source in &sources {
+                if let Some(delivery) = self.look(source).await? {
+                    return Ok(Some(delivery));
+                }
+            }
+            let now = Instant::now();
+            if now >= last {
+                return Ok(None);
+            }
+            let interval = if now < announced_until {
+                ANNOUNCED_INTERVAL
+            } else {
+                LOOK_INTERVAL
+            };
+            let announcements = sources
+                .iter()
+                .map(|source| Box::pin(source.announced.notified()));
+            let any = async {
+                if sources.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                futures::future::select_all(announcements).await;
+            };
+            tokio::select! {
+                () = any => announced_until = Instant::now() + ANNOUNCED_FOR,
+                () = tokio::time::sleep_until(last.min(now + interval)) => {}
+            }
+        }
+    }
+}
+
+/// The server's error code behind a failed publish.
+fn server_code(error: &PublishError) -> Option<u64> {
+    if error.kind() == jetstream::context::PublishErrorKind::WrongLastSequence {
+        return CONFLICT_CODES.first().copied();
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        if let Some(server) = next.downcast_ref::<jetstream::Error>() {
+            return Some(server.error_code().0);
+        }
+        cause = next.source();
+    }
+    None
+}
+
+#[derive(Debug)]
+struct JetStreamDelivery {
+    message: Message,
+    task: QueuedTask,
+    deliveries: u32,
+}
+
+#[async_trait]
+impl Delivery for JetStreamDelivery {
+    fn task(&self) -> &QueuedTask {
+        &self.task
+    }
+
+    fn deliveries(&self) -> u32 {
+        self.deliveries
+    }
+
+    async fn progress(&self) -> Result<(), QueueError> {
+        self.message
+            .ack_with(AckKind::Progress)
+            .await
+            .map_err(unavailable)
+    }
+
+    async fn done(&self) -> Result<(), QueueError> {
+        tokio::time::timeout(ACK_TIMEOUT, self.message.double_ack())
+            .await
+            .map_err(|_| unavailable("the acknowledgement was not confirmed in time"))?
+            .map_err(unavailable)
+    }
+
+    async fn again(&self, delay: Duration) -> Result<(), QueueError> {
+        self.message
+            .ack_with(AckKind::Nak(Some(delay)))
+            .await
+            .map_err(unavailable)
+    }
+
+    async fn give_up(&self, reason: &str) -> Result<(), QueueError> {
+        terminate(&self.message, reason).await
+    }
+}

@@ -1,0 +1,134 @@
+//! A worker: pulls tasks, carries out a bounded number at a time, and ends in order.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::attempt::{Attempts, Patience};
+use super::port::RolloutPort;
+use super::queue::{ANY_LABEL, TaskQueue};
+use crate::executor::Tools;
+
+/// A pull waits at most this long, so that a shutdown is noticed.
+const PULL_WAIT: Duration = Duration::from_secs(2);
+
+/// After a failed pull.
+const PULL_RETRY: Duration = Duration::from_secs(1);
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Its name on the record: `host/pid`. Must differ between processes that run at the same
+    /// time.
+    pub name: String,
+    /// Labels whose tasks it takes, besides those that any worker may take.
+    pub labels: Vec<String>,
+    /// Tasks at a time, at least 1.
+    pub concurrency: usize,
+    /// On shutdown, running actions are given this long; those that take longer are stopped and
+    /// left to the crash rules.
+    pub drain: Duration,
+    /// Between signs of life for the queue; well below the queue's `ack_wait`.
+    pub progress_every: Duration,
+    /// Between looks at the rollout while an action runs: how quickly an abort takes effect.
+    pub look_every: Duration,
+    /// How long a result is tried to be recorded while the ledger is unavailable.
+    pub result_patience: Duration,
+}
+
+impl WorkerConfig {
+    /// The usual times.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            labels: Vec::new(),
+            concurrency: 4,
+            drain: Duration::from_secs(30),
+            progress_every: Duration::from_secs(10),
+            look_every: Duration::from_secs(1),
+            result_patience: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// An intent is tried to be recorded for this long before its task goes back to the queue.
+const INTENT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A task that could not be begun is delivered again after this long.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Works until `shutdown` is given; then pulls nothing more, lets running actions finish within
+/// `config.drain`, stops the rest, and returns when nothing of it runs any more.
+pub async fn run(
+    config: WorkerConfig,
+    queue: Arc<dyn TaskQueue>,
+    port: Arc<dyn RolloutPort>,
+    tools: Tools,
+    shutdown: CancellationToken,
+) {
+    let stop_now = CancellationToken::new();
+    let attempts = Attempts {
+        worker: config.name.clone(),
+        port,
+        tools,
+        in_work: Arc::new(Mutex::new(HashSet::new())),
+        patience: Patience {
+            progress_every: config.progress_every,
+            look_every: config.look_every,
+            intent_for: INTENT_PATIENCE,
+            result_for: config.result_patience,
+            again_after: AGAIN_AFTER,
+        },
+        stop_now: stop_now.clone(),
+    };
+    let mut labels = vec![ANY_LABEL.to_owned()];
+    labels.extend(config.labels.iter().filter(|l| *l != ANY_LABEL).cloned());
+    let slots = Arc::new(Semaphore::new(config.concurrency.max(1)));
+    let running = TaskTracker::new();
+    tracing::info!(worker = %config.name, ?labels, "worker started");
+
+    while !shutdown.is_cancelled() {
+        // A free slot first: a task is never pulled to wait here while another worker is free.
+        let slot = tokio::select! {
+            () = shutdown.cancelled() => break,
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+        };
+        let Ok(slot) = slot else { break };
+        // Not raced against the shutdown: a task that is on its way would be lost until the
+        // queue delivers it again.
+        match queue.pull(&labels, PULL_WAIT).await {
+            Ok(Some(delivery)) if shutdown.is_cancelled() => {
+                let _ = delivery.again(Duration::ZERO).await;
+            }
+            Ok(Some(delivery)) => {
+                let attempts = attempts.clone();
+                running.spawn(async move {
+                    attempts.perform(Arc::from(delivery)).await;
+                    drop(slot);
+                });
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(worker = %config.name, %error, "no task could be pulled");
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(PULL_RETRY) => {}
+                }
+            }
+        }
+    }
+    running.close();
+    if tokio::time::timeout(config.drain, running.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(worker = %config.name, running = running.len(), "stopping actions that did not end in time");
+        stop_now.cancel();
+        running.wait().await;
+    }
+    tracing::info!(worker = %config.name, "worker stopped");
+}

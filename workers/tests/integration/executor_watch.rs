@@ -1,0 +1,120 @@
+//! Watches over real samples, and flags.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use rollbook_ledger::clock::{Clock, SystemClock, to_proto};
+use rollbook_ledger::runbook::model::RollbackLevel;
+use rollbook_proto::v1::{FlagMode, Measurement, Verdict};
+use rollbook_workers::executor::{self, Facts};
+use serde_json::json;
+
+use crate::executor_fixture::Fixture;
+
+fn watch(fail: &str, tolerate: u32, length: &str, command: &str) -> Fixture {
+    Fixture::with(
+        json!({"watch": {"for": length, "every": "50ms", "thresholds": [{"metric": "errors", "fail": fail, "tolerate": tolerate}]}}),
+        json!({"metrics": {"errors": {"unit": "%", "run": {"command": command}}}}),
+        &[],
+    )
+}
+
+#[tokio::test]
+async fn every_sample_is_recorded_and_the_watch_ends_by_its_clock() {
+    let fixture = watch("value > 5", 0, "200ms", "echo 2.5");
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
+    let samples = fixture.samples.0.lock().unwrap();
+    assert!(!samples.is_empty() && samples.len() <= 5, "{}", samples.len());
+    assert!(samples.iter().all(|s| s.value == Some(2.5) && s.unit == "%" && s.verdict() == Verdict::Pass && s.rule == "value > 5"));
+    assert!(outcome.message.contains("errors: 0 of"), "{}", outcome.message);
+    assert!(!outcome.effect);
+}
+
+#[tokio::test]
+async fn a_watch_fails_as_soon_as_more_samples_fail_than_are_borne() {
+    let fixture = watch("value > 5", 1, "1h", "echo 9");
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Fail, "{outcome:?}");
+    assert_eq!(fixture.samples.0.lock().unwrap().len(), 2);
+    assert!(outcome.message.contains("2 of 2 samples failed (1 are borne)"), "{}", outcome.message);
+}
+
+#[tokio::test]
+async fn a_sample_that_cannot_be_taken_is_no_data_with_its_reason() {
+    let fixture = watch("value > 5", 0, "10ms", "echo not a number");
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Inconclusive, "{outcome:?}");
+    let samples = fixture.samples.0.lock().unwrap();
+    assert!(samples.iter().all(|s| s.value.is_none() && s.text.contains("not a number")));
+}
+
+#[tokio::test]
+async fn a_redelivered_watch_goes_on_from_its_recorded_samples() {
+    let mut fixture = watch("value > 5", 1, "1h", "echo 9");
+    let started_at = SystemClock.now() - SignedDuration::from_mins(30);
+    fixture.context.started_at = started_at;
+    fixture.context.facts = Arc::new(Facts {
+        samples: vec![Measurement {
+            metric: "errors".to_owned(),
+            value: Some(7.0),
+            measured_at: Some(to_proto(started_at)),
+            ..Measurement::default()
+        }],
+        ..Facts::default()
+    });
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Fail, "{outcome:?}");
+    assert_eq!(fixture.samples.0.lock().unwrap().len(), 1, "the recorded failure counts");
+    assert!(outcome.message.contains("went by unsampled"), "{}", outcome.message);
+}
+
+#[tokio::test]
+async fn a_cancelled_watch_says_why() {
+    let fixture = watch("value > 5", 0, "1h", "echo 1");
+    let cancel = async {
+        tokio::time::sleep(std::time::Duration::from_millis(120)).await;
+        fixture.context.cancel.cancel("aborted");
+    };
+    let (outcome, ()) = tokio::join!(fixture.execute(), cancel);
+    assert_eq!(outcome.verdict, Verdict::Error);
+    assert!(outcome.message.contains("cancelled: aborted"), "{}", outcome.message);
+}
+
+fn flag(to: serde_json::Value) -> Fixture {
+    Fixture::with(
+        json!({"flag": {"key": "NEW_COSTS", "to": to}}),
+        json!({"flags": {"NEW_COSTS": {"description": "new costs", "owner": "deals", "safe": "parallel"}}}),
+        &[],
+    )
+}
+
+#[tokio::test]
+async fn a_flag_is_defined_set_verified_and_put_back() {
+    let mut fixture = flag(json!({"percentage": 25.5}));
+    let before = executor::verify(&fixture.step, &fixture.context).await.unwrap();
+    assert_eq!(before.verdict, Verdict::Fail);
+    let outcome = fixture.execute().await;
+    assert_eq!((outcome.verdict, outcome.effect), (Verdict::Pass, true), "{outcome:?}");
+    assert_eq!(outcome.message, "flag NEW_COSTS is 25.5 %, was off");
+    let again = fixture.execute().await;
+    assert_eq!(again.verdict, Verdict::Pass, "setting it twice changes nothing");
+    let after = executor::verify(&fixture.step, &fixture.context).await.unwrap();
+    assert_eq!(after.verdict, Verdict::Pass);
+
+    let undone = executor::undo(&fixture.step, &fixture.context).await;
+    assert_eq!(undone.verdict, Verdict::Pass, "{undone:?}");
+    let mode = |fixture: &Fixture| {
+        let flags = fixture.flags.0.lock().unwrap();
+        flags.values().next().unwrap().0.setting.mode()
+    };
+    assert_eq!(mode(&fixture), FlagMode::Off, "the value before the step");
+
+    fixture.execute().await;
+    fixture.context.facts = Arc::new(Facts {
+        rollback: Some(RollbackLevel::Flags),
+        ..Facts::default()
+    });
+    executor::undo(&fixture.step, &fixture.context).await;
+    assert_eq!(mode(&fixture), FlagMode::Parallel, "an instant rollback writes the safe value");
+}

@@ -1,0 +1,32 @@
+//! Integration tests of the workers, one module per subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod audit_types;
+mod compare_snapshots;
+mod executor_fixture;
+mod executor_http;
+mod executor_notify;
+mod executor_run;
+mod executor_sql;
+mod executor_watch;
+mod fleet_ledger;
+mod fleet_queue;
+mod fleet_worker;
+mod snapshot_cluster;
+mod snapshot_deals;
+mod snapshot_postgres;
+mod snapshot_sqlite;
+
+// The servers that the ledger's tests start.
+#[allow(dead_code)]
+#[path = "../../../ledger/tests/integration/nats.rs"]
+mod nats;
+#[allow(dead_code)]
+#[path = "../../../ledger/tests/integration/postgres.rs"]
+mod postgres;

@@ -1,0 +1,174 @@
+//! A PostgreSQL cluster of its own for a test: unix socket only, passwords required, and a
+//! collation that does not order by bytes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rollbook_workers::snapshot::SnapshotSource;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection};
+
+use crate::snapshot_deals::deals;
+
+const USER: &str = "rollbook";
+const PASSWORD: &str = "correct-horse";
+
+pub(crate) struct Cluster {
+    directory: tempfile::TempDir,
+    server: Child,
+}
+
+/// The newest installed server.
+fn binaries() -> PathBuf {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .expect("PostgreSQL is needed for this test: install postgresql")
+        .map(|entry| entry.unwrap().path().join("bin"))
+        .filter(|bin| bin.join("initdb").is_file())
+        .collect();
+    found.sort();
+    found.pop().expect("a PostgreSQL with initdb")
+}
+
+/// The programs refuse to run as root: then they run as the user Debian made for them.
+fn command(program: &Path) -> Command {
+    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let mut command = if root {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        let word = top.join("password");
+        std::fs::write(&word, PASSWORD).unwrap();
+        // Owned by the postgres user when this is root; ours alone otherwise.
+        let _ = Command::new("chown")
+            .args(["-R", "postgres"])
+            .arg(top)
+            .stderr(Stdio::null())
+            .status();
+        let data = top.join("data");
+        let made = command(&binaries().join("initdb"))
+            .arg("-D")
+            .arg(&data)
+            .args([
+                "-U",
+                USER,
+                "--auth=scram-sha-256",
+                "--no-sync",
+                "--encoding=UTF8",
+            ])
+            .args([
+                "--locale-provider=icu",
+                "--icu-locale=en",
+                "--locale=C.UTF-8",
+            ])
+            .arg(format!("--pwfile={}", word.display()))
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let server = command(&binaries().join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"])
+            .arg(format!("unix_socket_directories={}", top.display()))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let cluster = Self { directory, server };
+        for _ in 0..600 {
+            if cluster.try_connect().await.is_ok() {
+                return cluster;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the cluster does not answer");
+    }
+
+    async fn try_connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let options: PgConnectOptions = self.url(PASSWORD).parse()?;
+        PgConnection::connect_with(&options).await
+    }
+
+    pub(crate) fn url(&self, password: &str) -> String {
+        let host = self.directory.path().display();
+        format!("postgres://{USER}:{password}@localhost/postgres?host={host}")
+    }
+
+    pub(crate) fn source(&self) -> SnapshotSource {
+        SnapshotSource::new(self.url(PASSWORD))
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        let mut connection = self.try_connect().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+
+    /// Writes the deals with an inventory column of a type, and the items as a child table.
+    pub(crate) async fn deals(&self, column: &str) {
+        self.execute(&format!(
+            "DROP TABLE IF EXISTS deals, items;
+             CREATE TABLE deals (id varchar(36) PRIMARY KEY, deal_type varchar(50),
+                                 inventory {column}, deleted_at timestamptz);
+             CREATE TABLE items (deal_id varchar(36), item {column})"
+        ))
+        .await;
+        let mut connection = self.try_connect().await.unwrap();
+        sqlx::raw_sql("BEGIN")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let deal_sql = format!(
+            "INSERT INTO deals VALUES ($1, $2, $3::text::{column}, CASE WHEN $4 THEN now() END)"
+        );
+        let item_sql = format!("INSERT INTO items VALUES ($1, $2::text::{column})");
+        for deal in deals() {
+            sqlx::query(AssertSqlSafe(deal_sql.clone()))
+                .bind(&deal.id)
+                .bind(deal.deal_type)
+                .bind(deal.inventory())
+                .bind(deal.deleted)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            for item in &deal.items {
+                sqlx::query(AssertSqlSafe(item_sql.clone()))
+                    .bind(&deal.id)
+                    .bind(item)
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+            }
+        }
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let data = self.directory.path().join("data");
+        let _ = command(&binaries().join("pg_ctl"))
+            .args(["stop", "-m", "immediate", "-D"])
+            .arg(&data)
+            .status();
+        let _ = self.server.wait();
+    }
+}

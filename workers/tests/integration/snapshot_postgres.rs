@@ -1,0 +1,77 @@
+//! Snapshots of a real PostgreSQL.
+
+use rollbook_workers::snapshot::SnapshotError;
+use rollbook_workers::snapshot::source::Consistency;
+
+use crate::snapshot_cluster::Cluster;
+use crate::snapshot_deals::{snapshot, store};
+use crate::snapshot_sqlite::database;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_column_type_gives_the_parts_sqlite_gives() {
+    let (directory, store) = store();
+    let sqlite = database(&directory.path().join("deals.db")).await;
+    let sqlite = snapshot(sqlite, true, &store).await.unwrap();
+    let cluster = Cluster::start().await;
+    for column in ["json", "jsonb", "text"] {
+        cluster.deals(column).await;
+        let mut source = cluster.source();
+        let whole = snapshot(source.clone(), true, &store).await.unwrap();
+        assert_eq!(whole.manifest.parts, sqlite.manifest.parts, "{column}");
+        assert_eq!(
+            whole.manifest.consistency,
+            Consistency::PostgresRepeatableRead
+        );
+        assert_eq!(whole.manifest.deleted_excluded, 1);
+        source.inventory_query = Some("SELECT deal_id, item FROM items".to_owned());
+        let child = snapshot(source, true, &store).await.unwrap();
+        assert_eq!(
+            child.manifest.parts, sqlite.manifest.parts,
+            "{column} items"
+        );
+        let stored = store.get(&whole.evidence.sha256).await.unwrap();
+        assert!(!String::from_utf8_lossy(&stored).contains("correct-horse"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_is_named_and_no_password_is_shown() {
+    let (_directory, store) = store();
+    let cluster = Cluster::start().await;
+    cluster.deals("jsonb").await;
+    let mut source = cluster.source();
+    source.database = cluster.url("hunter2");
+    let error = snapshot(source, true, &store).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Denied { .. }), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    assert!(!error.is_retryable());
+
+    let mut source = cluster.source();
+    source.table.table = "public.deels".to_owned();
+    let error = snapshot(source, true, &store).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Query { .. }), "{error:?}");
+    assert!(error.to_string().contains("deels"), "{error}");
+
+    // A filter cannot write: the transaction is read-only.
+    cluster
+        .execute(
+            "CREATE FUNCTION remove() RETURNS boolean LANGUAGE plpgsql AS
+             $$ BEGIN DELETE FROM deals; RETURN true; END $$",
+        )
+        .await;
+    let mut source = cluster.source();
+    source.filter = Some("remove()".to_owned());
+    let error = snapshot(source, true, &store).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Query { .. }), "{error:?}");
+
+    let mut source = cluster.source();
+    drop(cluster);
+    source.table.table = "deals".to_owned();
+    let error = snapshot(source, true, &store).await.unwrap_err();
+    assert!(
+        matches!(error, SnapshotError::Unreachable { .. }),
+        "{error:?}"
+    );
+    assert!(error.is_retryable());
+    assert!(!format!("{error} {error:?}").contains("correct-horse"));
+}
