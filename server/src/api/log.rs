@@ -40,15 +40,9 @@ pub(super) async fn log(
         return Ok((headers, Body::empty()).into_response());
     }
     let commits = api.handler.journal().follow(ReadFrom { after: query.after }).await?;
-    let bounded = commits.scan(false, move |done, item| {
-        let out = if *done {
-            None
-        } else {
-            *done = item.as_ref().map_or(true, |stored| stored.sequence >= end);
-            Some(item)
-        };
-        std::future::ready(out)
-    });
+    // Sequences have no gaps, so the number of commits to come is known.
+    let to_come = usize::try_from(end - query.after).unwrap_or(usize::MAX);
+    let bounded = commits.take(to_come);
     let lines = bounded
         .filter(move |item| {
             let wanted = match (&query.aggregate, item) {
