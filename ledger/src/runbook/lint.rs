@@ -6,6 +6,8 @@ mod measures;
 mod order;
 mod people;
 mod references;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -6,6 +6,7 @@
 //! (canonical bytes and their digest).
 
 pub mod action;
+pub mod describe;
 pub mod diagnostic;
 mod document;
 pub mod expr;
@@ -16,6 +17,7 @@ pub mod load;
 pub mod model;
 pub mod plan;
 pub mod recorded;
+pub mod reference;
 pub mod schema;
 mod shape;
 pub mod span;
@@ -24,6 +26,7 @@ mod step_fields;
 mod substitute;
 pub mod window;
 
+pub use describe::{PlannedItem, describe};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use expr::{Expr, ExprError, ExprOutcome};
 pub use files::{Directory, Files, NoFiles};

@@ -493,3 +493,6 @@ pub fn effective_undo(step: &Step) -> EffectiveUndo<'_> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,3 +23,4 @@ mod projection_rebuild;
 mod projection_story;
 mod proxy;
 mod runbook_files;
+mod runbook_schema;

@@ -215,7 +215,11 @@ fn setting(linter: &mut Linter<'_>, target: &FlagTarget, path: &Path) {
         FlagTarget::Beta(labels) if labels.is_empty() => "`beta` has no label".to_owned(),
         _ => return,
     };
-    linter.error(Code::FlagSetting, path, message, None);
+    let key = match target {
+        FlagTarget::Beta(_) => "beta",
+        _ => "percentage",
+    };
+    linter.error(Code::FlagSetting, &path.key(key), message, None);
 }
 
 fn times(linter: &mut Linter<'_>, placed: &Placed<'_>) {
