@@ -138,7 +138,7 @@ pub struct Fixture {
     pub lines: Arc<Lines>,
     pub samples: Arc<Recorded>,
     pub flags: Arc<Flags>,
-    pub dir: TempDir,
+    _dir: TempDir,
 }
 
 /// A runbook with one step `1.1`; `sections` adds `sources`, `metrics`, ….
@@ -213,7 +213,7 @@ impl Fixture {
             lines,
             samples,
             flags,
-            dir,
+            _dir: dir,
         }
     }
 
