@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use rollbook_ledger::evidence::EvidenceStore;
 
-use crate::compare::Rules;
+use crate::compare::{CompareError, Rules};
 use crate::deal::DealType;
 use crate::snapshot::reader::{BlockingStore, Cursor};
 use crate::snapshot::{Manifest, Snapshot, SnapshotError};
@@ -31,11 +31,14 @@ pub async fn of(
     after: &Snapshot,
     rules: &Rules,
     store: &EvidenceStore,
-) -> Result<Figures, SnapshotError> {
+) -> Result<Figures, CompareError> {
     let store = BlockingStore::new(store);
     let (before, after, rules) = (before.clone(), after.clone(), rules.clone());
-    let measured = tokio::task::spawn_blocking(move || pass(&before, &after, &rules, &store)).await;
-    measured.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))
+    let measured = tokio::task::spawn_blocking(move || pass(&before, &after, &rules, &store));
+    let figures = measured.await.map_err(|stopped| CompareError::Stopped {
+        reason: stopped.to_string(),
+    })??;
+    Ok(figures)
 }
 
 fn place(manifest: &Manifest, metric: &str) -> Option<usize> {

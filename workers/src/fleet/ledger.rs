@@ -222,7 +222,7 @@ impl FlagPort for LedgerPort {
             .await
             .map_err(|error| port_error(error.into()))?;
         let changes = commits.iter().flat_map(|stored| &stored.commit.events);
-        let before = changes.filter_map(|event| match &event.kind {
+        let mut before = changes.filter_map(|event| match &event.kind {
             Some(Kind::FlagChanged(changed))
                 if changed.rollout_id == cause.rollout.as_str()
                     && changed.step_id == cause.step.as_str()
@@ -232,7 +232,7 @@ impl FlagPort for LedgerPort {
             }
             _ => None,
         });
-        Ok(before.last())
+        Ok(before.next_back())
     }
 
     async fn set(

@@ -53,7 +53,9 @@ impl SampleSink for Recorded {
 
 /// Flags in memory, with the history that `value_before` reads.
 #[derive(Debug, Default)]
-pub struct Flags(pub Mutex<BTreeMap<(String, String), (FlagReading, Vec<v1::FlagChanged>)>>);
+pub struct Flags(pub Mutex<BTreeMap<(String, String), FlagHistory>>);
+
+type FlagHistory = (FlagReading, Vec<v1::FlagChanged>);
 
 #[async_trait]
 impl FlagPort for Flags {
