@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
-use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::audit;
 use rollbook_workers::compare::{self, ComparisonResult, Rules, explain};
 use rollbook_workers::deal::Model;
 use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::{load, migrate};
-use rollbook_workers::snapshot::{self, DealCalculator, ROWS_PER_PART, Snapshot, SnapshotRequest, SnapshotSource};
+use rollbook_workers::snapshot::calculator::DealCalculator;
+use rollbook_workers::snapshot::manifest::Total;
+use rollbook_workers::snapshot::pipeline::ROWS_PER_PART;
+use rollbook_workers::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource};
 
 use super::Session;
 use crate::args::{AuditArgs, CompareArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
@@ -99,7 +102,7 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
         bar.set_position(progress.done);
     })
     .await
-    .map_err(Failure::unavailable)?;
+    .map_err(snapshot_failure)?;
     bar.finish_and_clear();
     show_manifest(session, &taken)?;
     Ok(if taken.manifest.errors == 0 { Exit::Done } else { Exit::Failed })
@@ -114,10 +117,21 @@ pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
 }
 
 async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
-    Snapshot::open(store, sha256).await.map_err(|error| {
-        let exit = if error.is_corrupt() { Exit::Integrity } else { Exit::Unavailable };
-        Failure::new(exit, error)
-    })
+    Snapshot::open(store, sha256).await.map_err(snapshot_failure)
+}
+
+/// The one place where a snapshot's failure becomes an exit code.
+fn snapshot_failure(error: SnapshotError) -> Failure {
+    let exit = match &error {
+        SnapshotError::Malformed { .. } | SnapshotError::Evidence(EvidenceError::Corrupt { .. }) => {
+            Exit::Integrity
+        }
+        SnapshotError::Url { .. } | SnapshotError::Request { .. } | SnapshotError::Query { .. } => {
+            Exit::Usage
+        }
+        _ => Exit::Unavailable,
+    };
+    Failure::new(exit, error)
 }
 
 fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
@@ -132,7 +146,7 @@ fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
     line(format!("  {} deals, {} errors, {} deleted ones left out, {} parts", manifest.total, manifest.errors, manifest.deleted_excluded, manifest.parts.len()));
     line(format!("  model {}, deal types {}", manifest.model_digest, if manifest.deal_type_awareness { "count" } else { "do not count" }));
     if let Some(total) = manifest.totals.get("cost_total") {
-        line(format!("  total cost {total}"));
+        line(format!("  total cost {}", dollars_of(*total)));
     }
     Ok(())
 }
@@ -192,14 +206,14 @@ fn shown(value: Option<i64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
-fn dollars_of(cents: impl TryInto<i64>) -> String {
-    cents.try_into().map_or_else(|_| "more than can be shown".to_owned(), dollars)
+fn dollars_of(cents: Total) -> String {
+    i64::try_from(cents.0).map_or_else(|_| format!("{} cents", cents.0), dollars)
 }
 
 /// `audit`.
 pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
     let source = SnapshotSource::new(args.database);
-    let report = audit::take(&source, Timestamp::now()).await.map_err(Failure::unavailable)?;
+    let report = audit::take(&source, Timestamp::now()).await.map_err(snapshot_failure)?;
     if session.json {
         print::json(&report)?;
     } else {
@@ -215,7 +229,7 @@ pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
             line(format!("  {:>7}  {}", count, deal_type.escape_debug()));
         }
         for faulty in report.invalid_deals.iter().take(10) {
-            line(paint(DIM, format!("  invalid: {faulty}")));
+            line(paint(DIM, format!("  invalid: {} {}", faulty.deal_id, faulty.deal_type.as_deref().unwrap_or("NULL"))));
         }
     }
     Ok(match report.verdict() {

@@ -262,7 +262,11 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
 async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure> {
     let url = required(config, "nats")?;
     let objects = required(config, "objects")?;
-    let options = |name: &str| NatsOptions { name: name.to_owned(), ..NatsOptions::new(url.clone()) };
+    let options = |name: &str| NatsOptions {
+        url: url.clone(),
+        name: name.to_owned(),
+        ..NatsOptions::default()
+    };
     Parts::open(options, ledger_id(config)?, &objects, replicas, SyncKnown::Unknown).await
 }
 
