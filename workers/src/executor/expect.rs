@@ -64,6 +64,7 @@ fn judge(text: &str, measurements: &[Measurement]) -> (Verdict, String) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -228,6 +228,7 @@ fn judge(key: &FlagKey, now: Option<&FlagSetting>, target: &FlagSetting) -> Outc
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

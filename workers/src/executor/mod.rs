@@ -10,8 +10,10 @@
 
 pub mod capture;
 pub mod command;
+pub mod compare_figures;
 pub mod context;
 pub mod database;
+pub mod deals;
 pub mod error;
 pub mod expect;
 pub mod flag;
@@ -292,12 +294,9 @@ async fn action(
             kind: "wait",
             instead: "the orchestrator ends it when its time has come",
         }),
-        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) => {
-            Err(ExecutorError::NotForWorkers {
-                kind: "snapshot",
-                instead: "x",
-            })
-        }
+        Action::Snapshot(snapshot) => deals::snapshot(context, snapshot).await,
+        Action::Compare(compare) => deals::compare(context, compare).await,
+        Action::Audit(audit) => deals::audit_types(context, audit).await,
     }
 }
 

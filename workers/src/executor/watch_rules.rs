@@ -26,7 +26,7 @@ impl Schedule {
     }
 
     /// How many sampling times there are, the end included.
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         let inside = (self.for_ms - 1).max(0) / self.every_ms + 1;
         // A watch of no length is one sample.
         u64::try_from(inside + i64::from(self.for_ms > 0)).unwrap_or(1)
@@ -34,7 +34,7 @@ impl Schedule {
 
     /// The time of a sample, counted from 0; `None` after the last.
     pub fn at(&self, index: u64) -> Option<Timestamp> {
-        if index >= self.len() {
+        if index >= self.count() {
             return None;
         }
         let offset = i64::try_from(index)
@@ -54,7 +54,7 @@ impl Schedule {
             None => 0,
             Some(last) => self.index_at(last) + 1,
         };
-        if first >= self.len() {
+        if first >= self.count() {
             return None;
         }
         Some(first.max(self.index_at(now)))
@@ -63,7 +63,7 @@ impl Schedule {
     /// The latest sampling time at or before `time`; 0 before the start.
     fn index_at(&self, time: Timestamp) -> u64 {
         let passed = time.duration_since(self.start).as_millis();
-        let last = self.len() - 1;
+        let last = self.count() - 1;
         if passed >= i128::from(self.for_ms) {
             return last;
         }
@@ -241,6 +241,7 @@ impl Judge {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use jiff::SignedDuration;
     use proptest::prelude::*;
@@ -262,7 +263,7 @@ mod tests {
     }
 
     fn times(schedule: &Schedule) -> Vec<i64> {
-        (0..schedule.len())
+        (0..schedule.count())
             .map(|i| schedule.at(i).unwrap().as_millisecond())
             .collect()
     }
@@ -378,7 +379,7 @@ mod tests {
                 taken.push(index);
                 last = watch.at(index);
             }
-            prop_assert_eq!(taken, (0..watch.len()).collect::<Vec<_>>());
+            prop_assert_eq!(taken, (0..watch.count()).collect::<Vec<_>>());
         }
     }
 }

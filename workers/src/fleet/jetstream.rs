@@ -217,7 +217,8 @@ impl JetStreamQueue {
             let message = message.map_err(unavailable)?;
             match delivery(message) {
                 Ok(delivery) => taken = Some(Box::new(delivery) as Box<dyn Delivery>),
-                Err((message, reason)) => {
+                Err(refused) => {
+                    let (message, reason) = *refused;
                     tracing::error!(subject = %message.subject, %reason, "task given up");
                     terminate(&message, &reason).await?;
                 }
@@ -227,14 +228,17 @@ impl JetStreamQueue {
     }
 }
 
-fn delivery(message: Message) -> Result<JetStreamDelivery, (Message, String)> {
+fn delivery(message: Message) -> Result<JetStreamDelivery, Box<(Message, String)>> {
     let task = match serde_json::from_slice::<QueuedTask>(&message.payload) {
         Ok(task) => task,
-        Err(error) => return Err((message, format!("not a task: {error}"))),
+        Err(error) => return Err(Box::new((message, format!("not a task: {error}")))),
     };
     let deliveries = match message.info() {
         Ok(info) => u32::try_from(info.delivered).unwrap_or(u32::MAX),
-        Err(error) => return Err((message, format!("no delivery information: {error}"))),
+        Err(error) => {
+            let reason = format!("no delivery information: {error}");
+            return Err(Box::new((message, reason)));
+        }
     };
     Ok(JetStreamDelivery {
         message,

@@ -36,7 +36,11 @@ fn port_error(error: HandlerError) -> PortError {
         HandlerError::Contention { .. } => true,
         _ => false,
     };
-    if again { PortError::Unavailable { reason } } else { PortError::Refused { reason } }
+    if again {
+        PortError::Unavailable { reason }
+    } else {
+        PortError::Refused { reason }
+    }
 }
 
 #[async_trait]
@@ -73,7 +77,11 @@ impl RolloutPort for LedgerPort {
             ..Caller::process(worker, v1::ActorKind::Worker)
         };
         let request = Request::Worker(command);
-        self.handler.request(rollout, &request, &caller).await.map(|_| ()).map_err(port_error)
+        self.handler
+            .request(rollout, &request, &caller)
+            .await
+            .map(|_| ())
+            .map_err(port_error)
     }
 }
 
@@ -83,9 +91,12 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
         return Standing::Stale(format!("there is no step {}", task.step));
     };
     let (running, attempt, worker, started_at) = match task.action {
-        TaskAction::Execute => {
-            (step.status == StepStatus::Running, step.attempt, &step.worker, step.started_at)
-        }
+        TaskAction::Execute => (
+            step.status == StepStatus::Running,
+            step.attempt,
+            &step.worker,
+            step.started_at,
+        ),
         TaskAction::Undo => (
             step.status == StepStatus::Undoing,
             step.undo.attempt,
@@ -94,9 +105,10 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
         ),
     };
     match started_at {
-        Some(started_at) if running && attempt == task.attempt => {
-            Standing::Running { worker: worker.clone(), started_at }
-        }
+        Some(started_at) if running && attempt == task.attempt => Standing::Running {
+            worker: worker.clone(),
+            started_at,
+        },
         _ => Standing::Stale(format!(
             "step {} is {} at attempt {attempt}",
             task.step,
@@ -126,7 +138,10 @@ fn facts(state: &RolloutState, task: &Task) -> Facts {
             .iter()
             .filter_map(|(name, measured)| Some((name.clone(), measured.value?)))
             .collect(),
-        samples: state.step(&task.step).map(|step| step.samples.clone()).unwrap_or_default(),
+        samples: state
+            .step(&task.step)
+            .map(|step| step.samples.clone())
+            .unwrap_or_default(),
         rollback: state.current_rollback().map(|rollback| rollback.level),
     }
 }
@@ -158,7 +173,11 @@ impl FlagPort for LedgerPort {
         environment: &EnvironmentId,
         key: &FlagKey,
     ) -> Result<Option<FlagReading>, PortError> {
-        let found = self.handler.flag(environment, key).await.map_err(port_error)?;
+        let found = self
+            .handler
+            .flag(environment, key)
+            .await
+            .map_err(port_error)?;
         Ok(found.map(|(state, sequence)| FlagReading {
             setting: state.setting,
             safe: state.safe,
@@ -181,7 +200,10 @@ impl FlagPort for LedgerPort {
             retire_by: spec.retire_by.clone().unwrap_or_default(),
             salt: None,
         };
-        let define = FlagCause { request: format!("{}/define", cause.request), ..cause.clone() };
+        let define = FlagCause {
+            request: format!("{}/define", cause.request),
+            ..cause.clone()
+        };
         self.change(environment, key, &command, &define).await
     }
 
@@ -200,7 +222,7 @@ impl FlagPort for LedgerPort {
             .await
             .map_err(|error| port_error(error.into()))?;
         let changes = commits.iter().flat_map(|stored| &stored.commit.events);
-        let before = changes.filter_map(|event| match &event.kind {
+        let mut before = changes.filter_map(|event| match &event.kind {
             Some(Kind::FlagChanged(changed))
                 if changed.rollout_id == cause.rollout.as_str()
                     && changed.step_id == cause.step.as_str()
@@ -210,7 +232,7 @@ impl FlagPort for LedgerPort {
             }
             _ => None,
         });
-        Ok(before.last())
+        Ok(before.next_back())
     }
 
     async fn set(

@@ -90,6 +90,7 @@ impl OutputSink for NatsOutput {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use jiff::Timestamp;
 

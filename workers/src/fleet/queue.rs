@@ -174,6 +174,7 @@ pub trait Delivery: Send + Sync + std::fmt::Debug {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -53,7 +53,9 @@ impl SampleSink for Recorded {
 
 /// Flags in memory, with the history that `value_before` reads.
 #[derive(Debug, Default)]
-pub struct Flags(pub Mutex<BTreeMap<(String, String), (FlagReading, Vec<v1::FlagChanged>)>>);
+pub struct Flags(pub Mutex<BTreeMap<(String, String), FlagHistory>>);
+
+type FlagHistory = (FlagReading, Vec<v1::FlagChanged>);
 
 #[async_trait]
 impl FlagPort for Flags {
@@ -138,7 +140,7 @@ pub struct Fixture {
     pub lines: Arc<Lines>,
     pub samples: Arc<Recorded>,
     pub flags: Arc<Flags>,
-    pub dir: TempDir,
+    _dir: TempDir,
 }
 
 /// A runbook with one step `1.1`; `sections` adds `sources`, `metrics`, ….
@@ -213,7 +215,7 @@ impl Fixture {
             lines,
             samples,
             flags,
-            dir,
+            _dir: dir,
         }
     }
 

@@ -317,3 +317,40 @@ async fn a_database_that_is_not_there_is_named_without_its_password() {
         );
     }
 }
+
+/// The migration that the rollout of deal types ships, as a step on both databases.
+async fn deal_migration(url: &str) {
+    use rollbook_workers::deal::migrate::{apply, dialect, migrations};
+    apply(url, "003").await.unwrap();
+    let migration = migrations(dialect(url).unwrap()).last().unwrap();
+    let database = Database {
+        url: url.to_owned(),
+        kind: "",
+        _dir: None,
+    };
+    let fixture = database.fixture(json!({"sql": {
+        "source": "db", "deploy": migration.deploy, "verify": migration.verify, "revert": migration.revert,
+    }}));
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
+    let verified = executor::verify(&fixture.step, &fixture.context)
+        .await
+        .unwrap();
+    assert_eq!(verified.verdict, Verdict::Pass, "{verified:?}");
+    let undone = executor::undo(&fixture.step, &fixture.context).await;
+    assert_eq!(undone.verdict, Verdict::Pass, "{undone:?}");
+    let verified = executor::verify(&fixture.step, &fixture.context)
+        .await
+        .unwrap();
+    assert_eq!(verified.verdict, Verdict::Fail, "{verified:?}");
+}
+
+#[tokio::test]
+async fn the_deal_migration_is_deployed_verified_and_reverted_by_a_step() {
+    let lite = sqlite().await;
+    let path = lite.url.replace("deals.db", "target.db");
+    std::fs::File::create(path.trim_start_matches("sqlite:")).unwrap();
+    deal_migration(&path).await;
+    let server = Postgres::start();
+    deal_migration(&server.database("target").await).await;
+}

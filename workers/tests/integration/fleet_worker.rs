@@ -298,10 +298,13 @@ impl Drop for Crash {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // The command of a killed worker lives on; it wrote its process group here.
-        if let Ok(group) = std::fs::read_to_string(self.dir.path().join("group")) {
+        // The command of a killed worker lives on; each attempt wrote its process group here.
+        let groups = std::fs::read_to_string(self.dir.path().join("group")).unwrap_or_default();
+        for group in groups.lines() {
+            // The groups of attempts that ended are gone, which `kill` says.
             let _ = Command::new("kill")
-                .args(["-9", "--", &format!("-{}", group.trim())])
+                .args(["-9", "--", &format!("-{group}")])
+                .stderr(Stdio::null())
                 .status();
         }
         self.server.kill();
@@ -309,7 +312,7 @@ impl Drop for Crash {
 }
 
 /// Has its effect, says so, and does not end on the first attempt.
-const EFFECT: &str = "echo $$ > group; echo x >> effects; touch ready; if [ \"$ROLLBOOK_ATTEMPT\" = 1 ]; then sleep 1000; fi";
+const EFFECT: &str = "echo $$ >> group; echo x >> effects; touch ready; if [ \"$ROLLBOOK_ATTEMPT\" = 1 ]; then sleep 1000; fi";
 
 fn command(extra: Value) -> impl Fn(&str) -> Value {
     move |dir| {

@@ -22,6 +22,7 @@ mod executor_sql;
 mod executor_watch;
 mod fleet_ledger;
 mod fleet_queue;
+mod fleet_rollout;
 mod fleet_worker;
 mod snapshot_cluster;
 mod snapshot_deals;

@@ -1,0 +1,328 @@
+//! The `snapshot`, `compare` and `audit` actions: what they read and what they record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rollbook_ledger::ids::FlagKey;
+use rollbook_ledger::runbook::model::SnapshotSpec;
+use rollbook_ledger::runbook::recorded;
+use rollbook_ledger::runbook::step::{AuditStep, CompareStep, SnapshotStep};
+use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict, event::Kind};
+
+use super::compare_figures;
+use super::context::StepContext;
+use super::error::ExecutorError;
+use super::flag;
+use super::outcome::Outcome;
+use super::secret::resolve_source;
+use crate::audit;
+use crate::compare::{Rules, compare as compare_snapshots};
+use crate::deal::Model;
+use crate::snapshot::calculator::DealCalculator;
+use crate::snapshot::pipeline::ROWS_PER_PART;
+use crate::snapshot::{DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
+
+fn plan_error(reason: impl Into<String>) -> ExecutorError {
+    ExecutorError::Plan {
+        reason: reason.into(),
+    }
+}
+
+fn failed<'a, E: std::fmt::Display>(
+    context: &'a StepContext,
+    what: &'static str,
+) -> impl Fn(E) -> ExecutorError + 'a {
+    move |error| ExecutorError::Deals {
+        what,
+        reason: context.redactor.text(&error.to_string()),
+    }
+}
+
+fn spec_of<'a>(context: &'a StepContext, name: &str) -> Result<&'a SnapshotSpec, ExecutorError> {
+    let snapshots = &context.plan.runbook().snapshots;
+    snapshots.get(name).ok_or_else(|| {
+        plan_error(format!(
+            "snapshot `{name}` is not declared; add it to `snapshots`"
+        ))
+    })
+}
+
+/// Takes a snapshot with the flag as it is in force. `pass` means at most `max_errors` deals
+/// without figures, and at least one deal.
+pub async fn snapshot(
+    context: &StepContext,
+    step: &SnapshotStep,
+) -> Result<Outcome, ExecutorError> {
+    let spec = spec_of(context, &step.of)?;
+    let source = resolve_source(
+        context.plan.runbook(),
+        &spec.source,
+        context.environment.as_str(),
+        context.tools.secrets.as_ref(),
+    )?;
+    let (aware, flags, flags_sequence) = flags_in_force(context, spec).await?;
+    let model = match &spec.model {
+        None => Model::built_in(),
+        Some(script) => {
+            let text = script.text().ok_or_else(|| {
+                plan_error("the model file was not inlined when the plan was made")
+            })?;
+            Model::from_json(text.as_bytes()).map_err(failed(context, "snapshot"))?
+        }
+    };
+    let calculator = DealCalculator::new(model, aware).map_err(failed(context, "snapshot"))?;
+    let request = SnapshotRequest {
+        name: step.of.clone(),
+        label: step.label.clone(),
+        source: SnapshotSource {
+            table: DealTable {
+                table: spec.table.clone().unwrap_or_else(|| "deals".to_owned()),
+                ..DealTable::default()
+            },
+            inventory_query: spec.inventory_query.clone(),
+            filter: spec.r#where.clone(),
+            ..SnapshotSource::new(source.url)
+        },
+        calculator: Arc::new(calculator),
+        flags,
+        flags_sequence,
+        taken_at: context.tools.clock.now(),
+        rows_per_part: ROWS_PER_PART,
+        threads: None,
+    };
+    let taken = take(&request, &context.tools.evidence, &|_| {})
+        .await
+        .map_err(failed(context, "snapshot"))?;
+    let (deals, errors) = (taken.manifest.total, taken.manifest.errors);
+    let rule = format!("at most {} deals without figures", step.max_errors);
+    let verdict = if errors > step.max_errors {
+        Verdict::Fail
+    } else if deals == 0 {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Pass
+    };
+    let message = format!("{deals} deals, {errors} without figures");
+    let mut outcome = Outcome::new(verdict, rule, message);
+    outcome.measurements = vec![
+        count(context, recorded::DEALS, deals),
+        count(context, recorded::ERRORS, errors),
+    ];
+    outcome.evidence.push(taken.evidence.clone());
+    let event = taken.to_event(context.step.as_str());
+    outcome.details.push(Kind::SnapshotTaken(event));
+    Ok(outcome)
+}
+
+/// Whether deal types are in force, by the snapshot's flag; without one they are. A value under
+/// which some deals follow the new path and some the old is no state to capture.
+async fn flags_in_force(
+    context: &StepContext,
+    spec: &SnapshotSpec,
+) -> Result<(bool, BTreeMap<String, String>, u64), ExecutorError> {
+    let Some(name) = &spec.awareness_flag else {
+        return Ok((true, BTreeMap::new(), 0));
+    };
+    let key = FlagKey::new(name).map_err(|error| plan_error(error.to_string()))?;
+    let unreadable = |reason: String| ExecutorError::Flag {
+        key: name.clone(),
+        environment: context.environment.to_string(),
+        reason,
+    };
+    let reading = context
+        .tools
+        .flags
+        .read(&context.environment, &key)
+        .await
+        .map_err(|error| unreadable(error.to_string()))?;
+    // Never defined: applications that ask for it get their default, the old path.
+    let (setting, sequence) = match reading {
+        Some(reading) => (reading.setting, reading.sequence),
+        None => (
+            FlagSetting {
+                mode: FlagMode::Off.into(),
+                ..FlagSetting::default()
+            },
+            0,
+        ),
+    };
+    let aware = match setting.mode() {
+        FlagMode::On => true,
+        FlagMode::Percentage if setting.percentage_millis == 100_000 => true,
+        FlagMode::Percentage if setting.percentage_millis == 0 => false,
+        FlagMode::Off | FlagMode::Parallel => false,
+        FlagMode::Percentage | FlagMode::Beta | FlagMode::Unspecified => {
+            return Err(unreadable(format!(
+                "it is {}, so that deals follow different paths; take the snapshot with the flag on, off or parallel",
+                flag::describe(&setting)
+            )));
+        }
+    };
+    let flags = BTreeMap::from([(name.clone(), flag::describe(&setting))]);
+    Ok((aware, flags, sequence))
+}
+
+fn count(context: &StepContext, name: &str, value: u64) -> rollbook_proto::v1::Measurement {
+    #[allow(clippy::cast_precision_loss)]
+    let value = value as f64;
+    context.number(name, value, "deals")
+}
+
+/// Compares two captures of this rollout. The rules' verdict is the step's.
+pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcome, ExecutorError> {
+    let spec = spec_of(context, &step.of)?;
+    let before = capture(context, &step.of, &step.before).await?;
+    let after = capture(context, &step.of, &step.after).await?;
+    let rules = match (&spec.rules, step.tolerance_percent) {
+        (Some(rules), _) => serde_json::from_value(rules.clone()).map_err(|error| {
+            plan_error(format!(
+                "`snapshots.{}.rules` are not rules: {error}",
+                step.of
+            ))
+        })?,
+        (None, tolerance) => {
+            let text = tolerance.unwrap_or(DEFAULT_TOLERANCE_PERCENT).to_string();
+            let tolerance =
+                Rules::tolerance(&text).map_err(|error| plan_error(error.to_string()))?;
+            Rules::default_with_tolerance(tolerance)
+        }
+    };
+    let store = &context.tools.evidence;
+    let made = compare_snapshots(&before, &after, &rules, store)
+        .await
+        .map_err(failed(context, "compare"))?;
+    let figures = compare_figures::of(&before, &after, &rules, store)
+        .await
+        .map_err(failed(context, "compare"))?;
+    let result = &made.result;
+    let mut outcome = Outcome::new(
+        result.verdict(),
+        "no regression by the comparison rules",
+        format!(
+            "{} deals compared, {} equal, {} regressions, {} warnings, {} as expected, {} unexpected, {} missing, {} added",
+            result.compared,
+            result.equal,
+            result.regressions,
+            result.warnings,
+            result.expected,
+            result.unexpected,
+            result.missing,
+            result.added,
+        ),
+    );
+    for (name, value) in [
+        (recorded::REGRESSIONS, result.regressions),
+        (recorded::WARNINGS, result.warnings),
+        (recorded::COMPARED, result.compared),
+        (recorded::EQUAL, result.equal),
+        (recorded::MISSING, result.missing),
+        (recorded::ADDED, result.added),
+        // A deal in error on one side only is a regression of its own.
+        (
+            recorded::ERRORS,
+            result.before.errors.max(result.after.errors),
+        ),
+        (recorded::UNEXPECTED, result.unexpected),
+    ] {
+        outcome.measurements.push(count(context, name, value));
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let affected = 100.0 * result.regressions as f64 / result.compared as f64;
+    for (name, value, unit) in [
+        (recorded::AFFECTED_PERCENT, Some(affected), "%"),
+        (
+            recorded::WORST_CHANGE_PERCENT,
+            figures.worst_change_percent,
+            "%",
+        ),
+        (recorded::CARVEOUT_RATIO_MIN, figures.carveout_ratio_min, ""),
+        (recorded::CARVEOUT_RATIO_MAX, figures.carveout_ratio_max, ""),
+    ] {
+        let number = context.number(name, value.unwrap_or(f64::NAN), unit);
+        outcome.measurements.push(number);
+    }
+    outcome.evidence.push(made.evidence.clone());
+    let event = made.to_event(context.step.as_str());
+    outcome.details.push(Kind::ComparisonMade(event));
+    Ok(outcome)
+}
+
+/// The tolerance of guarded costs where the step says none.
+const DEFAULT_TOLERANCE_PERCENT: f64 = 5.0;
+
+async fn capture(context: &StepContext, of: &str, label: &str) -> Result<Snapshot, ExecutorError> {
+    let key = (of.to_owned(), label.to_owned());
+    let manifest = context.facts.manifests.get(&key).ok_or_else(|| {
+        plan_error(format!(
+            "snapshot {of} `{label}` has not been taken in this rollout; run the step that takes it first"
+        ))
+    })?;
+    Snapshot::open(&context.tools.evidence, &manifest.sha256)
+        .await
+        .map_err(failed(context, "compare"))
+}
+
+/// Audits deal types. A CRITICAL health fails unless the step only records.
+pub async fn audit_types(
+    context: &StepContext,
+    step: &AuditStep,
+) -> Result<Outcome, ExecutorError> {
+    let source = resolve_source(
+        context.plan.runbook(),
+        &step.source,
+        context.environment.as_str(),
+        context.tools.secrets.as_ref(),
+    )?;
+    let source = SnapshotSource {
+        table: DealTable {
+            table: step.table.clone().unwrap_or_else(|| "deals".to_owned()),
+            ..DealTable::default()
+        },
+        ..SnapshotSource::new(source.url)
+    };
+    let report = audit::take(&source, context.tools.clock.now())
+        .await
+        .map_err(failed(context, "audit"))?;
+    let bytes = report.to_bytes().map_err(failed(context, "audit"))?;
+    let evidence = context
+        .keep(bytes, audit::MEDIA_TYPE, "audit.json", false)
+        .await?;
+    let verdict = match report.verdict() {
+        Verdict::Fail if step.record_only => Verdict::Pass,
+        verdict => verdict,
+    };
+    let rule = if step.record_only {
+        "the audit is recorded"
+    } else {
+        "health is not CRITICAL"
+    };
+    let mut outcome = Outcome::new(
+        verdict,
+        rule,
+        format!(
+            "{}: {} % of {} active deals have a valid type, {} have none, {} an invalid one",
+            report.health_score.status.as_str(),
+            report.health_score.percentage,
+            report.active_deals,
+            report.null_count,
+            report.invalid_count,
+        ),
+    );
+    // Without active deals a share says nothing.
+    let percent = if report.active_deals == 0 {
+        f64::NAN
+    } else {
+        report.health_score.percentage
+    };
+    outcome.measurements = vec![
+        context.number(recorded::HEALTH_PERCENT, percent, "%"),
+        count(context, recorded::NULL_COUNT, report.null_count),
+        count(context, recorded::INVALID_COUNT, report.invalid_count),
+        count(context, recorded::ACTIVE, report.active_deals),
+        count(context, recorded::TOTAL, report.total_deals),
+    ];
+    outcome.evidence.extend(evidence.clone());
+    let event = report.to_event(context.step.as_str(), evidence);
+    outcome.details.push(Kind::AuditTaken(event));
+    Ok(outcome)
+}
