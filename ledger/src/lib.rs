@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod evidence;
 pub mod flag;
+pub mod handler;
 pub mod ids;
 pub mod journal;
 pub mod nats;

@@ -16,7 +16,7 @@ use rollbook_ledger::rollout::{self, DueNotice, Request, SystemCommand};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1;
 use rollbook_workers::executor::{self, Message, SecretResolver};
-use rollbook_workers::fleet::queue::{QueueError, QueuedTask, TaskQueue};
+use rollbook_workers::fleet::{QueueError, QueuedTask, TaskQueue};
 use tokio_util::sync::CancellationToken;
 
 /// Rollouts are looked at again at least this often, should a timer or a message be lost.

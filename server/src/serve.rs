@@ -9,7 +9,7 @@ use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::{Projector, ProjectorError};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_workers::executor::SecretResolver;
-use rollbook_workers::fleet::queue::TaskQueue;
+use rollbook_workers::fleet::TaskQueue;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -33,8 +33,7 @@ drive() {
                     return
                     ;;
                 manual)
-                    section "step $name waits for a person: $operator answers its checklist"
-                    complete_step "$rollout" "$name"
+                    answer_checklist "$rollout" "$name" "$who"
                     acted=1
                     ;;
                 gate)
@@ -52,6 +51,20 @@ drive() {
             still=0
         fi
         sleep 0.3
+    done
+}
+
+# answer_checklist ROLLOUT STEP PERSON,PERSON : the operator if she may, else the first who may.
+answer_checklist() {
+    local person
+    for person in "$operator" ${3//,/ }; do
+        case ",$3," in
+            *",$person,"*)
+                section "step $2 waits for a person: $person answers its checklist"
+                complete_step "$1" "$2" "$person"
+                return
+                ;;
+        esac
     done
 }
 

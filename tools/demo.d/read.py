@@ -1,8 +1,8 @@
 """Reads rollbook's JSON answers for the demo's shell.
 
-    read.py field NAME        the value at a top-level name (dots go deeper)
+    read.py field NAME        the value at a name; dots go deeper, `last` is a list's last
     read.py pending           what waits, one line each, of `rollbook status ROLLOUT --json`:
-                              closed OUTCOME | gate ID PERSON,PERSON | manual ID | stuck WHAT WHY
+                              closed OUTCOME | gate ID PERSON,PERSON | manual ID PERSON,PERSON | stuck WHAT WHY
     read.py times             where the time went: a table of the steps' durations
     read.py advice            the decision tree's latest advice, if there is one
 
@@ -27,6 +27,9 @@ def load():
 
 def field(answer, path):
     for name in path.split("."):
+        if isinstance(answer, list) and answer and name == "last":
+            answer = answer[-1]
+            continue
         if not isinstance(answer, dict) or name not in answer:
             fail(f"rollbook's answer has no {path}")
         answer = answer[name]
@@ -36,16 +39,16 @@ def field(answer, path):
 
 
 def steps(answer):
-    for phase in answer.get("phases", []):
-        yield from phase.get("steps", [])
+    for phase in answer["data"]["phases"]:
+        yield from phase["steps"]
 
 
 def pending(answer):
     """Blocked entries, by who can unblock them: a person's step or signature, time, or nobody yet."""
-    if answer.get("outcome"):
-        yield f"closed {answer['outcome']}"
+    if answer["data"].get("outcome"):
+        yield f"closed {answer['data']['outcome']}"
         return
-    kinds = {step["id"]: step.get("kind") for step in steps(answer)}
+    kinds = {step["step"]: step["kind"] for step in steps(answer)}
     for blocked in answer.get("blocked", []):
         what, _, name = blocked["what"].partition(" ")
         who = blocked.get("who", [])
@@ -54,7 +57,7 @@ def pending(answer):
         if what == "gate" and who:
             yield f"gate {name} {','.join(who)}"
         elif what == "step" and kinds.get(name) == "manual" and who:
-            yield f"manual {name}"
+            yield f"manual {name} {','.join(who)}"
         else:
             yield f"stuck {blocked['what']}: {blocked['why']}"
 
@@ -66,15 +69,15 @@ def times(answer):
     total = sum(step["duration_ms"] for step in timed)
     for step in sorted(timed, key=lambda step: -step["duration_ms"]):
         share = 100 * step["duration_ms"] / total if total else 0
-        yield f"  {step['duration_ms'] / 1000:8.1f} s {share:5.1f} %  {step['id']:<5} {step['title']}"
+        yield f"  {step['duration_ms'] / 1000:8.1f} s {share:5.1f} %  {step['step']:<22} {step['title']}"
     yield f"  {total / 1000:8.1f} s          in {len(timed)} steps"
 
 
 def advice(answer):
-    given = answer.get("advice")
+    given = answer["data"]["advice"]
     if not given:
         fail("there is no advice")
-    latest = given[-1] if isinstance(given, list) else given
+    latest = given[-1]
     yield f"{latest['advice']} ({latest['rule']}: {', '.join(latest.get('inputs', []))})"
 
 

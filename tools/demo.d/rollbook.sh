@@ -18,7 +18,7 @@ open_rollout() {
     for parameter in "$@"; do
         arguments+=(--param "$parameter")
     done
-    rollout=$(rollbook open "$repo/runbooks/deal-type-awareness.yaml" --environment "$environment" \
+    rollout=$(rollbook open "$repo/runbooks/deal-type-awareness.yaml" --env "$environment" \
         "${arguments[@]}" --as "$operator" --json | field rollout)
     say "$operator opened rollout $rollout"
     rollbook start "$rollout" --as "$operator"
@@ -26,21 +26,26 @@ open_rollout() {
 
 status_json() { rollbook status "$1" --json; }
 
-# complete_step ROLLOUT STEP : answers every checklist item with pass; the evidence is what both
-# services say about themselves at this moment.
+# complete_step ROLLOUT STEP PERSON : answers every checklist item with pass; the evidence is what
+# both services say about themselves at this moment.
 complete_step() {
     local evidence=$demo_dir/evidence/$2.json
     services_now >"$evidence"
-    rollbook complete "$1" "$2" --all-pass --evidence "$evidence" \
-        --note "Checked by the demo; the services' own health is attached." --as "$operator"
+    rollbook complete "$2" "$1" --all-pass --evidence "$evidence" \
+        --note "Checked by the demo; the services' own health is attached." --as "$3"
 }
 
-approve() { rollbook approve "$1" "$2" --as "$3"; }
+approve() { rollbook approve "$2" "$1" --as "$3"; }
 
-roll_back_flags() { rollbook rollback "$1" --level flags --reason "$2" --as "$3"; }
+roll_back_flags() { rollbook rollback flags "$1" --reason "$2" --as "$3"; }
 
-flag_value() { rollbook flag get DEAL_TYPE_AWARENESS --environment "$1" --json | field value; }
+flag_value() { rollbook flag get DEAL_TYPE_AWARENESS --env "$1" --json | field value; }
 
-take_snapshot() { rollbook snapshot take --database "$1" --awareness "$2" --output "$3" "${@:4}"; }
+# take_snapshot DATABASE MODEL LABEL : the old path's outputs; sets snapshot to its digest.
+take_snapshot() {
+    snapshot=$(rollbook snapshot take --database "$1" --model "$2" --label "$3" --flag-off \
+        --objects "$demo_dir/rollbook/objects" --json | field snapshot)
+    say "snapshot $3 is $snapshot"
+}
 
-compare_snapshots() { rollbook compare --pre "$1" --post "$2" --tolerance 5; }
+compare_snapshots() { rollbook compare "$1" "$2" --tolerance 0 --objects "$demo_dir/rollbook/objects"; }

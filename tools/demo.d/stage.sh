@@ -60,9 +60,9 @@ tell_commands() {
   With everything running (tools/demo --keep) and ROLLBOOK_SERVER=$rollbook_url:
     the history, event by event    $programs/rollbook log $1
     the review, as a document      $programs/rollbook report $1
-    the state at an earlier point  $programs/rollbook replay --at SEQUENCE
-    instant rollback (flag only)   $programs/rollbook rollback $1 --level flags --reason "…" --as dora
-    full rollback                  $programs/rollbook rollback $1 --level full --reason "…" --as dora
+    the state at an earlier point  $programs/rollbook replay --at SEQUENCE $1
+    instant rollback (flag only)   $programs/rollbook rollback flags $1 --reason "…" --as dora
+    full rollback                  $programs/rollbook rollback full $1 --reason "…" --as dora
   Later, on the same ledger        $programs/rollbook up --data-dir $demo_dir/rollbook
 TEXT
 }

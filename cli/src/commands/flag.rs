@@ -1,9 +1,11 @@
 //! `rollbook flag`.
 
+use rollbook_ledger::flag::FlagCommand as Change;
 use rollbook_ledger::projection::rows::{FlagHistoryRow, FlagRow};
 use rollbook_ledger::projection::views::Answer;
 use rollbook_ledger::runbook::model::FlagTarget;
-use serde_json::{Value, json};
+use rollbook_workers::executor::setting_of;
+use serde_json::Value;
 
 use super::Session;
 use super::status::as_of;
@@ -43,10 +45,10 @@ fn target(text: &str) -> Result<FlagTarget, Failure> {
     }
 }
 
-async fn send(session: &Session, environment: &str, key: &str, body: &Value) -> Outcome {
+async fn send(session: &Session, environment: &str, key: &str, command: &Change) -> Outcome {
     let actor = session.config.actor()?;
     let path = format!("/v1/flags/{environment}/{key}/commands");
-    let answer: Value = session.client.command(&path, actor, body).await?;
+    let answer: Value = session.client.command(&path, actor, command).await?;
     if session.json {
         print::json(&answer)?;
     } else if answer["events"].as_array().is_none_or(Vec::is_empty) {
@@ -58,19 +60,28 @@ async fn send(session: &Session, environment: &str, key: &str, body: &Value) -> 
 }
 
 async fn define(session: &Session, args: FlagDefineArgs) -> Outcome {
-    let body = json!({
-        "command": "define",
-        "description": args.description,
-        "owner": args.owner,
-        "safe": target(&args.safe)?,
-        "retire_by": args.retire_by,
-    });
-    send(session, &args.flag.environment, &args.flag.key, &body).await
+    let command = Change::Define {
+        description: args.description,
+        owner: args.owner,
+        safe: setting_of(&target(&args.safe)?, &FlagTarget::Off),
+        initial: setting_of(&FlagTarget::Off, &FlagTarget::Off),
+        retire_by: args.retire_by,
+        salt: None,
+    };
+    send(session, &args.flag.environment, &args.flag.key, &command).await
 }
 
 async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
-    let body = json!({ "command": "set", "to": target(&args.to)?, "reason": args.reason });
-    send(session, &args.environment, &args.key, &body).await
+    let command = match target(&args.to)? {
+        FlagTarget::Safe => Change::Safe { reason: args.reason, rollout: None, step: None },
+        to => Change::Set {
+            to: setting_of(&to, &FlagTarget::Off),
+            reason: args.reason,
+            rollout: None,
+            step: None,
+        },
+    };
+    send(session, &args.environment, &args.key, &command).await
 }
 
 async fn list(session: &Session, environment: Option<String>) -> Outcome {

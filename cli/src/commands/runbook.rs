@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rollbook_ledger::runbook::load::{self, Origin};
-use rollbook_ledger::runbook::{Plan, describe, schema};
+use rollbook_ledger::runbook::{Directory, Origin, Plan, describe, inspect, schema};
 
 use crate::args::{LintArgs, ParamArgs, PlanArgs};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::print::{self, BOLD, DIM, GREEN, RED, line, paint};
+use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
 
 /// The largest runbook or script read, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Reads and checks a runbook. Every problem is in the failure's message, one a line.
+/// Reads and checks a runbook. Every problem is in the failure's message, one a line; warnings
+/// of a runbook that may be used go to standard error.
 pub(crate) fn read(
     file: &Path,
     params: &ParamArgs,
@@ -23,12 +23,20 @@ pub(crate) fn read(
     let text = read_text(file).map_err(|error| {
         Failure::usage(format!("RB-CLI-30: {}: cannot be read: {error}", file.display()))
     })?;
-    let directory = file.parent().unwrap_or(Path::new("")).to_path_buf();
-    let reader = move |path: &str| read_text(&directory.join(path)).map_err(|error| error.to_string());
+    let files = Directory::around(file).map_err(|error| {
+        Failure::usage(format!("RB-CLI-30: {}: cannot be read: {error}", file.display()))
+    })?;
     let name = file.display().to_string();
-    let origin = Origin::new(&name, &reader);
-    load::load(&text, &origin, &params, environment)
-        .map_err(|diagnostics| Failure::usage(diagnostics.to_string()))
+    let loaded = inspect(&text, &Origin::new(&name, &files), &params, environment);
+    match loaded.plan {
+        Some(plan) => {
+            for warning in loaded.diagnostics.iter() {
+                print::aside(paint(YELLOW, warning));
+            }
+            Ok(plan)
+        }
+        None => Err(Failure::usage(loaded.diagnostics.to_string())),
+    }
 }
 
 /// `--params-file`, then `--param`.

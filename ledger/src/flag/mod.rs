@@ -1,1 +1,17 @@
-//! flag
+//! The flag aggregate: one flag in one environment, and its evaluation. Pure.
+//!
+//! Turning a flag off, or to its safe value, is the instant rollback: it waits for no approval
+//! and asks for a reason, as every change does.
+
+mod bucket;
+mod decide;
+mod evaluate;
+mod state;
+
+pub use bucket::{BUCKETING, TOTAL_MILLIS, bucket};
+pub use decide::{FlagCommand, FlagRefusal, decide};
+pub use evaluate::{Evaluation, EvaluationContext, EvaluationError, Reason, evaluate};
+pub use state::{FlagState, IllegalFlagEvent, evolve, fold};
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,40 @@
 //! The rollout aggregate. Pure: state and command in, events or a named refusal out.
+//!
+//! ```text
+//!            start           pause ⇄ resume
+//!   Open ───────────▶ Running ⇄ Paused
+//!    │                   │  ▲       ▲
+//!    │ abort             │  rollback│ finished (below full): goes on when resumed
+//!    ▼                   ▼          │
+//!   Aborted ◀──────── RollingBack ──┘
+//!    │                   │ finished (full, or begun after an end)
+//!    ▼                   ▼
+//!   Closed: SUCCEEDED · ABORTED · FAILED · ROLLED_BACK   ── rollback ──▶ RollingBack
+//! ```
+//!
+//! A rollback may begin at any time after the start, after success too. While effects are taken
+//! back, and afterwards, steps that change nothing may be run again ("recheck") to prove that
+//! the old state is back; such a result never counts for a phase or a gate.
+//!
+//! How a rollout closes: SUCCEEDED when every phase has passed. ABORTED when a person ended it;
+//! FAILED instead when a critical step stood failed or interrupted then, or when a rollback
+//! that ended the rollout had to leave something. ROLLED_BACK after a full rollback, or any
+//! rollback begun after the end.
 
 pub mod command;
+mod decide;
+mod evolve;
+mod illegal;
 pub mod next;
+mod refusal;
+mod rules;
+mod settle;
+pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use next::{Blocked, DueNotice, Next, Task, TaskAction};
+pub use decide::{Context, decide, open};
+pub use evolve::{evolve, fold};
+pub use illegal::IllegalEvent;
+pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
+pub use refusal::{Refusal, RefusalKind};
+pub use state::{RolloutState, Status, StepState, StepStatus};

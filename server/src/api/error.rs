@@ -50,10 +50,6 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, ErrorClass::Usage, format!("{code}: {message}"))
     }
 
-    pub(crate) fn not_found(code: &str, message: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, ErrorClass::Usage, format!("{code}: {message}"))
-    }
-
     pub(crate) fn unavailable(code: &str, message: impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use rollbook_ledger::flag::{FlagCommand, FlagState};
+use rollbook_ledger::flag::{EvaluationContext, FlagCommand, FlagState, evaluate};
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_proto::v1;
@@ -14,6 +14,9 @@ use super::{Api, ApiError, Who};
 #[derive(Debug, Serialize)]
 pub(super) struct FlagAnswer {
     sequence: u64,
+    /// Whether a context without key and labels gets the new path; absent when that cannot be
+    /// said without them.
+    value: Option<bool>,
     flag: FlagState,
 }
 
@@ -29,7 +32,11 @@ pub(super) async fn get_flag(
     Path((environment, key)): Path<(EnvironmentId, FlagKey)>,
 ) -> Result<Json<FlagAnswer>, ApiError> {
     match api.handler.flag(&environment, &key).await? {
-        Some((flag, sequence)) => Ok(Json(FlagAnswer { sequence, flag })),
+        Some((flag, sequence)) => {
+            let anyone = EvaluationContext { targeting_key: None, labels: &[] };
+            let value = evaluate(&flag, &anyone).ok().map(|found| found.value);
+            Ok(Json(FlagAnswer { sequence, value, flag }))
+        }
         None => Err(HandlerError::NotFound { what: format!("flag {key} in {environment}") }.into()),
     }
 }

@@ -6,7 +6,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use rollbook_ledger::ids::{RolloutId, StepId};
-use rollbook_workers::executor::output_subject;
+use rollbook_workers::fleet::output_subject;
 
 use super::{Api, ApiError};
 

@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn halves_round_up_once_at_the_end() {
-        let half = Exact::cents(287_500_00, "test");
-        assert_eq!(half.round(THOUSAND_CENTS), Ok(288_000_00));
-        let below = Exact::cents(287_499_99, "test");
-        assert_eq!(below.round(THOUSAND_CENTS), Ok(287_000_00));
+        let half = Exact::cents(28_750_000, "test");
+        assert_eq!(half.round(THOUSAND_CENTS), Ok(28_800_000));
+        let below = Exact::cents(28_749_999, "test");
+        assert_eq!(below.round(THOUSAND_CENTS), Ok(28_700_000));
         // 1/3 three times is one whole again: nothing was lost between.
         let third = Exact::cents(0, "test").plus_ratio(1, 100, 1, 3).unwrap();
         let whole = third.plus_ratio(2, 100, 1, 3).unwrap();

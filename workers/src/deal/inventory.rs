@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::category::AppCategory;
 use super::error::DealError;
-use super::inventory_raw::{RawData, RawInventory, RawItem, Scalar};
+use super::inventory_raw::{Object, RawData, RawInventory, RawItem, Scalar};
 use super::number::Quantity;
 
 /// Which company an item belongs to.
@@ -211,7 +211,7 @@ impl<'a> Inventory<'a> {
         let status = field.text(item.status, "status")?;
         let name = field.text(item.name, "name")?;
         let active = status.trim().is_empty() || is(&status, "active");
-        let data = item.data.unwrap_or_default();
+        let data = item.data.map(|Object(data)| data).unwrap_or_default();
         if is(&kind, "application") {
             let parsed = application(&field, entity, name, data)?;
             if active {

@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::number::Quantity;
@@ -93,7 +95,7 @@ pub(super) struct RawItem<'a> {
     #[serde(borrow, default)]
     pub(super) status: Scalar<'a>,
     #[serde(borrow, default)]
-    pub(super) data: Option<RawData<'a>>,
+    pub(super) data: Option<Object<RawData<'a>>>,
 }
 
 /// The cost-relevant part of an item's `data` (deal rules §1, inventory table).
@@ -142,6 +144,31 @@ pub(super) struct RawData<'a> {
     pub(super) fte: Scalar<'a>,
 }
 
+/// A value that is written as an object. A derived reader would also take an array, its elements as
+/// fields in their order, and so give a meaning to what is only broken.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
 /// The array, with each item's position in the error of the first one that does not parse.
 #[derive(Debug)]
 pub(super) struct RawInventory<'a>(pub(super) Vec<RawItem<'a>>);
@@ -168,8 +195,8 @@ impl<'de> Visitor<'de> for InventoryVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
         loop {
-            match seq.next_element::<RawItem<'de>>() {
-                Ok(Some(item)) => items.push(item),
+            match seq.next_element::<Object<RawItem<'de>>>() {
+                Ok(Some(Object(item))) => items.push(item),
                 Ok(None) => return Ok(RawInventory(items)),
                 Err(error) => {
                     return Err(A::Error::custom(format_args!(

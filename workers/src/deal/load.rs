@@ -1,5 +1,6 @@
 //! Adapter: writes generated deals into a target database.
 
+use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, QueryBuilder, Sqlite};
@@ -14,7 +15,7 @@ const BATCH_DEALS: usize = 200;
 const COPY_CHUNK_BYTES: usize = 1 << 20;
 
 /// What was loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LoadReport {
     /// All deals.
     pub deals: u64,
@@ -56,7 +57,7 @@ impl LoadReport {
 /// already (the same seed loaded twice), or a type that migration 004 no longer allows.
 pub async fn load(
     database_url: &str,
-    options: GenerateOptions,
+    options: &GenerateOptions,
     progress: impl FnMut(u64),
 ) -> Result<LoadReport, TargetError> {
     let mut target = Target::connect(database_url).await?;
@@ -72,7 +73,7 @@ pub async fn load(
 
 async fn into_postgres(
     connection: &mut PgConnection,
-    options: GenerateOptions,
+    options: &GenerateOptions,
     mut progress: impl FnMut(u64),
 ) -> Result<LoadReport, sqlx::Error> {
     let mut report = LoadReport::default();
@@ -84,7 +85,7 @@ async fn into_postgres(
         )
         .await?;
     let mut chunk = String::new();
-    for deal in generate(options) {
+    for deal in generate(options.clone()) {
         report.add(&deal);
         copy_line(&mut chunk, &deal);
         if chunk.len() > COPY_CHUNK_BYTES {
@@ -141,12 +142,12 @@ fn copy_line(out: &mut String, deal: &GeneratedDeal) {
 
 async fn into_sqlite(
     connection: &mut SqliteConnection,
-    options: GenerateOptions,
+    options: &GenerateOptions,
     mut progress: impl FnMut(u64),
 ) -> Result<LoadReport, sqlx::Error> {
     let mut report = LoadReport::default();
     let mut transaction = connection.begin().await?;
-    let mut deals = generate(options);
+    let mut deals = generate(options.clone());
     loop {
         let batch: Vec<GeneratedDeal> = deals.by_ref().take(BATCH_DEALS).collect();
         if batch.is_empty() {

@@ -9,6 +9,8 @@
 //! deal-type rollout describes; "deal rules, decisions" is the list of choices made where that tool
 //! contradicts itself.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 mod application;
 mod assess;
 mod category;
@@ -17,6 +19,7 @@ mod drivers;
 mod error;
 mod exact;
 pub mod generate;
+pub mod insight;
 mod inventory;
 mod inventory_raw;
 mod kind;

@@ -37,11 +37,14 @@ impl Quantity {
     /// Reads a numeric text: digits, at most one point, an optional sign and exponent.
     pub(super) fn from_text(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        let unsigned = text.strip_prefix('+').unwrap_or(text);
-        if let Some(positive) = unsigned.strip_prefix('-') {
-            let zero = Self::from_text(positive)?.0 == 0;
+        if let Some(positive) = text.strip_prefix('-') {
+            let zero = Self::from_unsigned(positive)?.0 == 0;
             return if zero { Ok(Self(0)) } else { Err(NEGATIVE) };
         }
+        Self::from_unsigned(text.strip_prefix('+').unwrap_or(text))
+    }
+
+    fn from_unsigned(unsigned: &str) -> Result<Self, &'static str> {
         let plain = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
         if !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
             || !unsigned.chars().all(plain)

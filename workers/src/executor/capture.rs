@@ -80,7 +80,11 @@ impl Capture {
 
     fn flush_line(&mut self, on_line: &mut dyn FnMut(String)) {
         let line = std::mem::take(&mut self.line);
-        on_line(String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned());
+        on_line(
+            String::from_utf8_lossy(&line)
+                .trim_end_matches('\r')
+                .to_owned(),
+        );
     }
 
     /// The end of the stream: gives what was kept.

@@ -122,9 +122,10 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
     }
     command.envs(shell.env.iter().map(|(name, value)| (name, value)));
     let mut child = command.spawn().map_err(|error| {
-        let place = shell.directory.as_ref().map_or_else(String::new, |d| {
-            format!(" in directory `{}`", d.display())
-        });
+        let place = shell
+            .directory
+            .as_ref()
+            .map_or_else(String::new, |d| format!(" in directory `{}`", d.display()));
         failed(&format!("sh -c{place}"), error)
     })?;
     let mut group = Group {

@@ -6,9 +6,7 @@ use std::time::Duration;
 use rollbook_ledger::runbook::model::SourceKind;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{
-    AssertSqlSafe, Column, ConnectOptions, Connection, Row, TypeInfo, ValueRef, raw_sql,
-};
+use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Row, TypeInfo, ValueRef, raw_sql};
 
 use super::context::StepContext;
 use super::error::ExecutorError;
@@ -125,8 +123,11 @@ impl Database {
     pub async fn limit_statements(&mut self, limit: Duration) -> Result<(), ExecutorError> {
         if self.dialect() == Dialect::Postgres {
             let millis = limit.as_millis().max(1);
-            self.run("the statement timeout", format!("SET statement_timeout = {millis}"))
-                .await?;
+            self.run(
+                "the statement timeout",
+                format!("SET statement_timeout = {millis}"),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -137,7 +138,8 @@ impl Database {
             Dialect::Postgres => "SET default_transaction_read_only = on",
             Dialect::Sqlite => "PRAGMA query_only = on",
         };
-        self.run("the read-only setting", statement.to_owned()).await
+        self.run("the read-only setting", statement.to_owned())
+            .await
     }
 
     /// Begins a transaction. It is rolled back when the connection is dropped.
@@ -226,7 +228,9 @@ async fn open(source: &ResolvedSource) -> Result<Either, String> {
     if is_postgres {
         // The parser's error may quote the URL.
         let options = PgConnectOptions::from_str(url)
-            .map_err(|_| "its URL cannot be read; write postgres://user@host:port/database".to_owned())?
+            .map_err(|_| {
+                "its URL cannot be read; write postgres://user@host:port/database".to_owned()
+            })?
             .application_name("rollbook-worker")
             .disable_statement_logging();
         let connection = PgConnection::connect_with(&options)

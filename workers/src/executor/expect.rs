@@ -90,7 +90,10 @@ mod tests {
     #[test]
     fn all_must_hold_and_the_last_value_counts() {
         let values = [("rows", Some(1.0)), ("rows", Some(3.0))];
-        assert_eq!(verdict(&["rows == 3", "rows > 2"], &values).0, Verdict::Pass);
+        assert_eq!(
+            verdict(&["rows == 3", "rows > 2"], &values).0,
+            Verdict::Pass
+        );
         let (found, message) = verdict(&["rows == 3", "rows > 5"], &values);
         assert_eq!(found, Verdict::Fail);
         assert!(message.contains("rows = 3"), "{message}");
@@ -99,9 +102,18 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_inconclusive_and_a_wrong_expression_an_error() {
         assert_eq!(verdict(&["rows > 1"], &[]).0, Verdict::Inconclusive);
-        assert_eq!(verdict(&["rows > 1"], &[("rows", None)]).0, Verdict::Inconclusive);
-        assert_eq!(verdict(&["rows >"], &[("rows", Some(1.0))]).0, Verdict::Error);
-        assert_eq!(verdict(&["1 / rows > 1"], &[("rows", Some(0.0))]).0, Verdict::Error);
+        assert_eq!(
+            verdict(&["rows > 1"], &[("rows", None)]).0,
+            Verdict::Inconclusive
+        );
+        assert_eq!(
+            verdict(&["rows >"], &[("rows", Some(1.0))]).0,
+            Verdict::Error
+        );
+        assert_eq!(
+            verdict(&["1 / rows > 1"], &[("rows", Some(0.0))]).0,
+            Verdict::Error
+        );
     }
 
     #[test]
@@ -109,6 +121,9 @@ mod tests {
         let mut failed = outcome(&[("rows", Some(1.0))]);
         failed.verdict = Verdict::Fail;
         apply(&["rows == 1".to_owned()], &mut failed);
-        assert_eq!((failed.verdict, failed.message.as_str()), (Verdict::Fail, "ok"));
+        assert_eq!(
+            (failed.verdict, failed.message.as_str()),
+            (Verdict::Fail, "ok")
+        );
     }
 }

@@ -83,7 +83,10 @@ fn flag_of<'a>(context: &'a StepContext, step: &FlagStep) -> Result<Flag<'a>, Ex
     Ok(Flag { key, spec, target })
 }
 
-fn failed<'a>(context: &'a StepContext, key: &'a FlagKey) -> impl Fn(PortError) -> ExecutorError + 'a {
+fn failed<'a>(
+    context: &'a StepContext,
+    key: &'a FlagKey,
+) -> impl Fn(PortError) -> ExecutorError + 'a {
     move |error| ExecutorError::Flag {
         key: key.to_string(),
         environment: context.environment.to_string(),
@@ -95,7 +98,10 @@ fn cause(context: &StepContext, what: &str) -> FlagCause {
     FlagCause {
         rollout: context.rollout.clone(),
         step: context.step.clone(),
-        request: format!("{}/{}/{what}/{}", context.rollout, context.step, context.attempt),
+        request: format!(
+            "{}/{}/{what}/{}",
+            context.rollout, context.step, context.attempt
+        ),
         reason: format!("{what} rollout {} step {}", context.rollout, context.step),
     }
 }
@@ -146,7 +152,10 @@ pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
         return Ok(Outcome::new(
             Verdict::Pass,
             "nothing to undo",
-            format!("flag {} was never defined in {}", flag.key, context.environment),
+            format!(
+                "flag {} was never defined in {}",
+                flag.key, context.environment
+            ),
         ));
     };
     let target = if context.facts.rollback == Some(RollbackLevel::Flags) {
@@ -229,7 +238,10 @@ mod tests {
         assert_eq!(setting.mode(), FlagMode::Percentage);
         assert_eq!(setting.percentage_millis, 12_345);
         assert_eq!(describe(&setting), "12.345 %");
-        assert_eq!(setting_of(&FlagTarget::Safe, &FlagTarget::Safe).mode(), FlagMode::Off);
+        assert_eq!(
+            setting_of(&FlagTarget::Safe, &FlagTarget::Safe).mode(),
+            FlagMode::Off
+        );
         assert_eq!(millis(250.0), 100_000);
         assert_eq!(millis(f64::NAN), 0);
         let beta = FlagTarget::Beta(vec!["a".to_owned(), "b".to_owned()]);

@@ -204,11 +204,9 @@ pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, Exec
             format!("status {}: {}", answer.status, start.trim()),
         )
     };
-    outcome.measurements.push(context.number(
-        recorded::HTTP_STATUS,
-        f64::from(answer.status),
-        "",
-    ));
+    outcome
+        .measurements
+        .push(context.number(recorded::HTTP_STATUS, f64::from(answer.status), ""));
     if !http.measure.is_empty() {
         let document: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
         for (name, pointer) in &http.measure {
@@ -223,9 +221,11 @@ pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, Exec
             outcome.message = format!("{}, but the answer is not JSON", outcome.message);
         }
     }
-    outcome
-        .evidence
-        .extend(context.keep(clean, &answer.media_type, "response", false).await?);
+    outcome.evidence.extend(
+        context
+            .keep(clean, &answer.media_type, "response", false)
+            .await?,
+    );
     Ok(outcome)
 }
 

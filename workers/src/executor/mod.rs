@@ -214,7 +214,9 @@ pub fn intent(step: &Step, context: &StepContext) -> String {
             watch.r#for,
             watch.every
         ),
-        Action::Notify(notify) => format!("send `{}` to channel {}", notify.subject, notify.channel),
+        Action::Notify(notify) => {
+            format!("send `{}` to channel {}", notify.subject, notify.channel)
+        }
         Action::Wait(wait) => format!("wait {}", wait.r#for),
     };
     shorten(context.redactor.text(&text))
@@ -225,7 +227,10 @@ pub fn undo_intent(step: &Step, context: &StepContext) -> String {
     let text = match effective_undo(step) {
         EffectiveUndo::Run(run) => format!("undo: run `{}`", run.command.trim()),
         EffectiveUndo::Http(http) => {
-            format!("undo: {} {} of source {}", http.method, http.path, http.source)
+            format!(
+                "undo: {} {} of source {}",
+                http.method, http.path, http.source
+            )
         }
         EffectiveUndo::Sql(sql) => format!("undo: {}", describe_sql(sql)),
         EffectiveUndo::Revert { source, .. } => format!("undo: revert script on source {source}"),
@@ -255,7 +260,11 @@ fn describe_sql(sql: &Sql) -> String {
     match (&sql.deploy, &sql.query) {
         (Some(_), _) => format!("deploy script on source {}", sql.source),
         (None, Some(query)) if sql.must_fail => {
-            format!("on source {}, must be refused: {}", sql.source, query.trim())
+            format!(
+                "on source {}, must be refused: {}",
+                sql.source,
+                query.trim()
+            )
         }
         (None, Some(query)) => format!("on source {}: {}", sql.source, query.trim()),
         (None, None) => format!("verify script on source {}", sql.source),
@@ -283,7 +292,12 @@ async fn action(
             kind: "wait",
             instead: "the orchestrator ends it when its time has come",
         }),
-        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) => Err(ExecutorError::NotForWorkers { kind: "snapshot", instead: "x" }),
+        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) => {
+            Err(ExecutorError::NotForWorkers {
+                kind: "snapshot",
+                instead: "x",
+            })
+        }
     }
 }
 

@@ -90,7 +90,9 @@ pub async fn send(
     match target {
         Channel::Webhook(reference) => {
             let url = secrets.resolve(reference)?;
-            let status = post(client, &url, message, &redactor).await.map_err(failed)?;
+            let status = post(client, &url, message, &redactor)
+                .await
+                .map_err(failed)?;
             Ok(format!("webhook of `{channel}` answered {status}"))
         }
         Channel::File(path) => {

@@ -38,7 +38,9 @@ pub async fn execute(
         _ => context.no_data(recorded::EXIT_CODE),
     });
     for (name, pattern) in measures {
-        outcome.measurements.push(measure(context, name, &pattern, &ran));
+        outcome
+            .measurements
+            .push(measure(context, name, &pattern, &ran));
     }
     for (name, captured) in [("stdout", ran.stdout), ("stderr", ran.stderr)] {
         let kept = context

@@ -88,9 +88,10 @@ fn secret_parts(reference: &SecretRef, value: &str) -> Vec<String> {
     };
     let mut add = |encoded: &str| {
         parts.push(encoded.to_owned());
-        let decoded = url::form_urlencoded::parse(format!("p={}", encoded.replace('+', "%2B")).as_bytes())
-            .next()
-            .map(|(_, value)| value.into_owned());
+        let decoded =
+            url::form_urlencoded::parse(format!("p={}", encoded.replace('+', "%2B")).as_bytes())
+                .next()
+                .map(|(_, value)| value.into_owned());
         parts.extend(decoded);
     };
     if let Some(password) = url.password() {
@@ -190,7 +191,10 @@ mod tests {
         for expected in ["p%40ss", "p@ss", "hide"] {
             assert!(parts.iter().any(|p| p == expected), "{expected}: {parts:?}");
         }
-        assert_eq!(parts.first().map(String::as_str), Some("postgres://u:p%40ss@host/db?sslpassword=hide"));
+        assert_eq!(
+            parts.first().map(String::as_str),
+            Some("postgres://u:p%40ss@host/db?sslpassword=hide")
+        );
         let value = SecretRef::Value("sqlite:deals.db".to_owned());
         assert!(secret_parts(&value, "sqlite:deals.db").is_empty());
     }
@@ -199,7 +203,10 @@ mod tests {
     fn descriptions_hide_passwords() {
         let shown = describe(&SecretRef::Value("postgres://u:hidden@h/db".to_owned()));
         assert!(!shown.contains("hidden"), "{shown}");
-        assert_eq!(describe(&SecretRef::Env("DB".to_owned())), "environment variable DB");
+        assert_eq!(
+            describe(&SecretRef::Env("DB".to_owned())),
+            "environment variable DB"
+        );
     }
 
     #[test]

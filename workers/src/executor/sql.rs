@@ -162,11 +162,9 @@ async fn must_fail(database: &mut Database, query: &str) -> Result<Outcome, Exec
             RULE,
             "the statement was accepted (and rolled back)",
         ),
-        Err(failure) if failure.is_constraint => Outcome::new(
-            Verdict::Pass,
-            RULE,
-            format!("refused: {}", failure.error),
-        ),
+        Err(failure) if failure.is_constraint => {
+            Outcome::new(Verdict::Pass, RULE, format!("refused: {}", failure.error))
+        }
         Err(failure) => {
             return Err(failure.error);
         }

@@ -318,7 +318,11 @@ mod tests {
             ("BEGIN", 1, "BEGIN"),
         ] {
             let error = body(script, PG).unwrap_err();
-            assert_eq!((error.line, error.keyword.as_str()), (line, keyword), "{script}");
+            assert_eq!(
+                (error.line, error.keyword.as_str()),
+                (line, keyword),
+                "{script}"
+            );
         }
     }
 

@@ -217,7 +217,10 @@ impl Judge {
 
     /// The numbers behind the verdict.
     pub fn summary(&self) -> String {
-        let mut text = format!("{}: {} of {} samples failed", self.metric, self.failing, self.samples);
+        let mut text = format!(
+            "{}: {} of {} samples failed",
+            self.metric, self.failing, self.samples
+        );
         if self.tolerate > 0 {
             text.push_str(&format!(" ({} are borne)", self.tolerate));
         }
@@ -288,19 +291,39 @@ mod tests {
     fn a_redelivered_watch_goes_on_and_makes_nothing_up() {
         let watch = schedule(60, 20);
         assert_eq!(watch.next(None, ms(0)), Some(0));
-        assert_eq!(watch.next(Some(ms(1)), ms(2)), Some(1), "waits for the next time");
-        assert_eq!(watch.next(Some(ms(1)), ms(45)), Some(2), "missed one, takes the latest");
-        assert_eq!(watch.next(Some(ms(1)), ms(500)), Some(3), "the end is always sampled");
+        assert_eq!(
+            watch.next(Some(ms(1)), ms(2)),
+            Some(1),
+            "waits for the next time"
+        );
+        assert_eq!(
+            watch.next(Some(ms(1)), ms(45)),
+            Some(2),
+            "missed one, takes the latest"
+        );
+        assert_eq!(
+            watch.next(Some(ms(1)), ms(500)),
+            Some(3),
+            "the end is always sampled"
+        );
         assert_eq!(watch.next(Some(ms(61)), ms(500)), None);
         assert_eq!(watch.next(None, ms(-5)), Some(0));
     }
 
     #[test]
     fn more_failures_than_tolerated_fail() {
-        let mut watch = judge(Some("value > 3"), Some("value > 5"), 1, NoData::Inconclusive);
+        let mut watch = judge(
+            Some("value > 3"),
+            Some("value > 5"),
+            1,
+            NoData::Inconclusive,
+        );
         assert_eq!(watch.sample(Some(1.0)).verdict, Verdict::Pass);
         let warned = watch.sample(Some(4.0));
-        assert_eq!((warned.verdict, warned.warned, warned.rule.as_str()), (Verdict::Pass, true, "value > 3"));
+        assert_eq!(
+            (warned.verdict, warned.warned, warned.rule.as_str()),
+            (Verdict::Pass, true, "value > 3")
+        );
         assert_eq!(watch.sample(Some(6.0)).verdict, Verdict::Fail);
         assert_eq!(watch.verdict(), Verdict::Pass);
         watch.sample(Some(7.0));
@@ -315,7 +338,11 @@ mod tests {
     #[test]
     fn missing_data_follows_the_policy_and_never_passes_alone() {
         for (policy, one_missing, only_missing) in [
-            (NoData::Inconclusive, Verdict::Inconclusive, Verdict::Inconclusive),
+            (
+                NoData::Inconclusive,
+                Verdict::Inconclusive,
+                Verdict::Inconclusive,
+            ),
             (NoData::Fail, Verdict::Fail, Verdict::Fail),
             (NoData::Pass, Verdict::Pass, Verdict::Inconclusive),
         ] {
@@ -327,7 +354,10 @@ mod tests {
             watch.sample(Some(f64::NAN));
             assert_eq!(watch.verdict(), only_missing, "{policy:?}");
         }
-        assert_eq!(judge(None, None, 0, NoData::Pass).verdict(), Verdict::Inconclusive);
+        assert_eq!(
+            judge(None, None, 0, NoData::Pass).verdict(),
+            Verdict::Inconclusive
+        );
     }
 
     #[test]

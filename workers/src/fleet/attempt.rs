@@ -194,11 +194,8 @@ impl Attempts {
             .plan
             .environment_of(step, &assignment.environment);
         let environment = EnvironmentId::new(environment).map_err(|error| error.to_string())?;
-        let redactor = redactor_for(
-            assignment.plan.runbook(),
-            self.tools.secrets.as_ref(),
-        )
-        .map_err(|error| error.to_string())?;
+        let redactor = redactor_for(assignment.plan.runbook(), self.tools.secrets.as_ref())
+            .map_err(|error| error.to_string())?;
         Ok(StepContext {
             plan: Arc::clone(&assignment.plan),
             rollout: task.rollout.clone(),
@@ -251,7 +248,10 @@ impl Attempts {
             },
         };
         let id = format!("{}/intent/{}", task.key(), self.worker);
-        match self.record(task, command, &id, self.patience.intent_for).await {
+        match self
+            .record(task, command, &id, self.patience.intent_for)
+            .await
+        {
             Ok(()) => Ok(()),
             Err(PortError::Refused { reason }) => {
                 tracing::info!(task = %task.key(), %reason, "task dropped");
@@ -332,14 +332,17 @@ impl Attempts {
         let died = format!("worker {worker} ended before it recorded a result");
         tracing::warn!(task = %key, worker, "an intent without a result was found");
         if is_repeatable(step, task.task.action) {
-            let remark = format!("{died}, and the action was repeated, which has no effect of its own");
+            let remark =
+                format!("{died}, and the action was repeated, which has no effect of its own");
             return self.act(task, step, context, &remark).await;
         }
         if task.task.action == TaskAction::Undo {
             let outcome = Outcome::new(
                 Verdict::Error,
                 "an undo ends with a result",
-                format!("{died}; whether the undo happened is not known: look, then undo again or go on"),
+                format!(
+                    "{died}; whether the undo happened is not known: look, then undo again or go on"
+                ),
             );
             return self.finish(task, outcome, false).await;
         }
@@ -408,7 +411,10 @@ impl Attempts {
     }
 
     async fn settle_result(&self, task: &QueuedTask, command: WorkerCommand, id: &str) -> Settle {
-        match self.record(task, command, id, self.patience.result_for).await {
+        match self
+            .record(task, command, id, self.patience.result_for)
+            .await
+        {
             Ok(()) => Settle::Done,
             Err(PortError::Refused { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the ledger did not take the result");

@@ -12,6 +12,7 @@
 
 mod attempt;
 mod jetstream;
+mod ledger;
 mod memory;
 mod output;
 mod port;
@@ -19,6 +20,7 @@ mod queue;
 mod worker;
 
 pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
+pub use ledger::LedgerPort;
 pub use memory::MemoryQueue;
 pub use output::{NatsOutput, output_subject};
 pub use port::{Assignment, RolloutPort, Standing};

@@ -198,10 +198,12 @@ mod tests {
 
     #[test]
     fn the_body_reads_back() {
-        let body = r#"{"rollout":"r","task":{"step":"1","action":"execute","attempt":1,"runs_on":null}}"#;
+        let body =
+            r#"{"rollout":"r","task":{"step":"1","action":"execute","attempt":1,"runs_on":null}}"#;
         let task: QueuedTask = serde_json::from_str(body).unwrap();
         assert_eq!(task.label(), ANY_LABEL);
-        let again: QueuedTask = serde_json::from_str(&serde_json::to_string(&task).unwrap()).unwrap();
+        let again: QueuedTask =
+            serde_json::from_str(&serde_json::to_string(&task).unwrap()).unwrap();
         assert_eq!(again, task);
     }
 }

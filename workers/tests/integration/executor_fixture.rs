@@ -225,7 +225,13 @@ impl Fixture {
     pub async fn evidence(&self, outcome: &Outcome, name: &str) -> String {
         let found = outcome.evidence.iter().find(|e| e.name == name);
         let found = found.unwrap_or_else(|| panic!("no evidence {name} in {outcome:?}"));
-        let bytes = self.context.tools.evidence.get(&found.sha256).await.unwrap();
+        let bytes = self
+            .context
+            .tools
+            .evidence
+            .get(&found.sha256)
+            .await
+            .unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }

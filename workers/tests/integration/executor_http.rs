@@ -25,7 +25,11 @@ pub async fn serve(
                 let complete = seen.split_once("\r\n\r\n").is_some_and(|(head, body)| {
                     let length = head
                         .lines()
-                        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap()))
+                        .find_map(|line| {
+                            line.to_ascii_lowercase()
+                                .strip_prefix("content-length:")
+                                .map(|n| n.trim().parse::<usize>().unwrap())
+                        })
                         .unwrap_or(0);
                     body.len() >= length
                 });
@@ -55,9 +59,16 @@ pub fn source() -> Value {
 #[tokio::test]
 async fn a_request_is_judged_by_status_and_measured_by_pointer() {
     let (url, _server) = serve(|request| {
-        assert!(request.starts_with("POST /api/v1/cost?dry=1 HTTP/1.1"), "{request}");
+        assert!(
+            request.starts_with("POST /api/v1/cost?dry=1 HTTP/1.1"),
+            "{request}"
+        );
         assert!(request.ends_with("{\"deal\":7}"), "{request}");
-        response("201 Created", "application/json", r#"{"cost":{"cents":12550},"ok":true,"text":"fine"}"#)
+        response(
+            "201 Created",
+            "application/json",
+            r#"{"cost":{"cents":12550},"ok":true,"text":"fine"}"#,
+        )
     })
     .await;
     let step = json!({
@@ -73,12 +84,24 @@ async fn a_request_is_judged_by_status_and_measured_by_pointer() {
     assert_eq!(number(&outcome, "http_status"), Some(201.0));
     assert_eq!(number(&outcome, "none"), None);
     assert!(outcome.effect);
-    assert!(fixture.evidence(&outcome, "response").await.contains("12550"));
+    assert!(
+        fixture
+            .evidence(&outcome, "response")
+            .await
+            .contains("12550")
+    );
 }
 
 #[tokio::test]
 async fn another_status_fails_and_says_what_came_back_without_secrets() {
-    let (url, _server) = serve(|_| response("503 Service Unavailable", "text/plain", "overloaded, token t0ken-xyz")).await;
+    let (url, _server) = serve(|_| {
+        response(
+            "503 Service Unavailable",
+            "text/plain",
+            "overloaded, token t0ken-xyz",
+        )
+    })
+    .await;
     let url = format!("{url}/?token=t0ken-xyz");
     let step = json!({"http": {"source": "app", "path": "health"}});
     let fixture = Fixture::with(step, source(), &[("APP_URL", &url)]);
@@ -92,7 +115,9 @@ async fn another_status_fails_and_says_what_came_back_without_secrets() {
 async fn an_answer_that_is_not_json_cannot_be_measured() {
     let (url, _server) = serve(|_| response("200 OK", "text/html", "<html>")).await;
     let step = json!({"http": {"source": "app", "path": "health", "measure": {"x": "/x"}}});
-    let outcome = Fixture::with(step, source(), &[("APP_URL", &url)]).execute().await;
+    let outcome = Fixture::with(step, source(), &[("APP_URL", &url)])
+        .execute()
+        .await;
     assert_eq!(outcome.verdict, Verdict::Inconclusive);
 }
 
@@ -102,22 +127,44 @@ async fn no_answer_a_slow_answer_and_an_endless_answer_are_errors() {
     let closed = format!("http://user:hidden-word@{}", free.local_addr().unwrap());
     drop(free);
     let step = json!({"http": {"source": "app", "path": "health", "method": "PUT"}});
-    let outcome = Fixture::with(step, source(), &[("APP_URL", &closed)]).execute().await;
+    let outcome = Fixture::with(step, source(), &[("APP_URL", &closed)])
+        .execute()
+        .await;
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("cannot connect"), "{}", outcome.message);
-    assert!(!outcome.message.contains("hidden-word"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("cannot connect"),
+        "{}",
+        outcome.message
+    );
+    assert!(
+        !outcome.message.contains("hidden-word"),
+        "{}",
+        outcome.message
+    );
     assert!(!outcome.effect, "nothing was sent");
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let step = json!({"http": {"source": "app", "path": "health"}, "timeout": "200ms"});
-    let outcome = Fixture::with(step, source(), &[("APP_URL", &url)]).execute().await;
+    let outcome = Fixture::with(step, source(), &[("APP_URL", &url)])
+        .execute()
+        .await;
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("timed out after 0.2 s"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("timed out after 0.2 s"),
+        "{}",
+        outcome.message
+    );
 
     let (url, _server) = serve(|_| response("200 OK", "text/plain", &"x".repeat(9_000_000))).await;
     let step = json!({"http": {"source": "app", "path": "health"}});
-    let outcome = Fixture::with(step, source(), &[("APP_URL", &url)]).execute().await;
+    let outcome = Fixture::with(step, source(), &[("APP_URL", &url)])
+        .execute()
+        .await;
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("longer than"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("longer than"),
+        "{}",
+        outcome.message
+    );
 }

@@ -22,7 +22,10 @@ async fn a_webhook_is_tried_again_until_it_takes_the_message() {
     let tries = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&tries);
     let (url, _server) = serve(move |request| {
-        assert!(request.contains("\"subject\":\"Rollout begins\""), "{request}");
+        assert!(
+            request.contains("\"subject\":\"Rollout begins\""),
+            "{request}"
+        );
         assert!(request.contains("\"rollout\":\"test-1\""), "{request}");
         match seen.fetch_add(1, Ordering::SeqCst) {
             0 => response("503 Service Unavailable", "text/plain", ""),
@@ -47,10 +50,15 @@ async fn a_refusal_is_final_and_shows_no_address() {
     })
     .await;
     let hook = format!("{url}/services/T0P-SECRET-PATH");
-    let outcome = Fixture::with(step(), webhook(), &[("HOOK", &hook)]).execute().await;
+    let outcome = Fixture::with(step(), webhook(), &[("HOOK", &hook)])
+        .execute()
+        .await;
     assert_eq!(outcome.verdict, Verdict::Error);
     assert!(outcome.message.contains("404"), "{}", outcome.message);
-    assert!(!format!("{outcome:?}").contains("T0P-SECRET"), "{outcome:?}");
+    assert!(
+        !format!("{outcome:?}").contains("T0P-SECRET"),
+        "{outcome:?}"
+    );
     assert_eq!(tries.load(Ordering::SeqCst), 1);
 }
 
@@ -64,7 +72,10 @@ async fn a_file_gets_a_line_per_message() {
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
     let text = std::fs::read_to_string(&file).unwrap();
-    let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0]["body"], "At nine.");
 }

@@ -9,8 +9,14 @@ use crate::executor_fixture::{Fixture, number};
 
 fn process_is_alive(pid: &str) -> bool {
     // A zombie is not alive: its parent just has not looked yet.
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim().starts_with('Z'))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .trim()
+            .starts_with('Z')
+    })
 }
 
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -40,11 +46,22 @@ async fn a_command_passes_on_exit_code_0_and_is_measured() {
     assert_eq!(number(&outcome, "none"), None);
     assert_eq!(number(&outcome, "exit_code"), Some(0.0));
     assert!(outcome.effect, "a command may have changed something");
-    assert_eq!(fixture.evidence(&outcome, "stdout").await, "rows=3\nrows=7\n");
+    assert_eq!(
+        fixture.evidence(&outcome, "stdout").await,
+        "rows=3\nrows=7\n"
+    );
     assert_eq!(fixture.evidence(&outcome, "stderr").await, "hello 1.1\n");
     let lines = fixture.lines.0.lock().unwrap();
-    assert!(lines.iter().any(|l| l.stream == "stdout" && l.text == "rows=7"));
-    assert!(lines.iter().any(|l| l.stream == "stderr" && l.text == "hello 1.1"));
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.stream == "stdout" && l.text == "rows=7")
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.stream == "stderr" && l.text == "hello 1.1")
+    );
 }
 
 #[tokio::test]
@@ -61,14 +78,20 @@ async fn another_exit_code_fails_with_its_last_words() {
 
 #[tokio::test]
 async fn a_signal_a_missing_directory_and_odd_bytes_are_told() {
-    let outcome = Fixture::new(json!({"run": {"command": "kill -9 $$"}})).execute().await;
+    let outcome = Fixture::new(json!({"run": {"command": "kill -9 $$"}}))
+        .execute()
+        .await;
     assert_eq!(outcome.verdict, Verdict::Error);
     assert!(outcome.message.contains("signal 9"), "{}", outcome.message);
 
     let step = json!({"run": {"command": "true", "directory": "/no/such/directory"}});
     let outcome = Fixture::new(step).execute().await;
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("/no/such/directory"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("/no/such/directory"),
+        "{}",
+        outcome.message
+    );
 
     let fixture = Fixture::new(json!({
         "run": {"command": "printf '\\377\\376 n=5\\n'", "measure": {"n": "n=(.)"}},
@@ -86,7 +109,11 @@ async fn a_timeout_ends_the_whole_process_group() {
     }));
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Error, "{outcome:?}");
-    assert!(outcome.message.contains("timed out after 0.3 s"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("timed out after 0.3 s"),
+        "{}",
+        outcome.message
+    );
     assert!(outcome.effect);
     let output = fixture.evidence(&outcome, "stdout").await;
     for line in output.lines() {
@@ -98,7 +125,15 @@ async fn a_timeout_ends_the_whole_process_group() {
 #[tokio::test]
 async fn a_cancelled_and_a_dropped_command_leave_nothing_running() {
     let fixture = Fixture::new(json!({"run": {"command": "sleep 1000 & echo $!; wait"}}));
-    let first_line = || fixture.lines.0.lock().unwrap().first().map(|l| l.text.clone());
+    let first_line = || {
+        fixture
+            .lines
+            .0
+            .lock()
+            .unwrap()
+            .first()
+            .map(|l| l.text.clone())
+    };
     let work = fixture.execute();
     let cancel = async {
         eventually("the command speaks", || first_line().is_some()).await;
@@ -106,12 +141,24 @@ async fn a_cancelled_and_a_dropped_command_leave_nothing_running() {
     };
     let (outcome, ()) = tokio::join!(work, cancel);
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("cancelled: aborted: too slow"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("cancelled: aborted: too slow"),
+        "{}",
+        outcome.message
+    );
     let pid = first_line().unwrap();
     eventually("the process ends", || !process_is_alive(&pid)).await;
 
     let fixture = Fixture::new(json!({"run": {"command": "sleep 1000 & echo $!; wait"}}));
-    let first_line = || fixture.lines.0.lock().unwrap().first().map(|l| l.text.clone());
+    let first_line = || {
+        fixture
+            .lines
+            .0
+            .lock()
+            .unwrap()
+            .first()
+            .map(|l| l.text.clone())
+    };
     tokio::select! {
         _ = fixture.execute() => panic!("it sleeps"),
         () = eventually("the command speaks", || first_line().is_some()) => {}
@@ -129,7 +176,10 @@ async fn a_process_left_in_the_background_on_purpose_lives_on_and_holds_nothing_
     assert_eq!(outcome.verdict, Verdict::Pass);
     let pid = fixture.evidence(&outcome, "stdout").await.trim().to_owned();
     assert!(process_is_alive(&pid));
-    let killed = std::process::Command::new("kill").arg(&pid).status().unwrap();
+    let killed = std::process::Command::new("kill")
+        .arg(&pid)
+        .status()
+        .unwrap();
     assert!(killed.success());
 }
 
@@ -141,10 +191,23 @@ async fn long_output_is_cut_in_the_middle() {
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Pass);
     assert_eq!(number(&outcome, "n"), Some(42.0), "the end is kept");
-    let stdout = outcome.evidence.iter().find(|e| e.name == "stdout").unwrap();
+    let stdout = outcome
+        .evidence
+        .iter()
+        .find(|e| e.name == "stdout")
+        .unwrap();
     assert!(stdout.truncated);
-    assert!(stdout.size_bytes <= 8 * 1024 * 1024 + 100, "{}", stdout.size_bytes);
-    assert!(fixture.evidence(&outcome, "stdout").await.starts_with("begin\n"));
+    assert!(
+        stdout.size_bytes <= 8 * 1024 * 1024 + 100,
+        "{}",
+        stdout.size_bytes
+    );
+    assert!(
+        fixture
+            .evidence(&outcome, "stdout")
+            .await
+            .starts_with("begin\n")
+    );
 }
 
 #[tokio::test]
@@ -156,7 +219,10 @@ async fn no_secret_of_the_plan_comes_out() {
     });
     let secrets = [
         ("DB_URL", "postgres://app:s3cr%40t-pass@db.internal/deals"),
-        ("PROD_URL", "postgres://app:production-pass@db.internal/deals"),
+        (
+            "PROD_URL",
+            "postgres://app:production-pass@db.internal/deals",
+        ),
     ];
     let dir = tempfile::tempdir().unwrap();
     let step = json!({
@@ -183,12 +249,19 @@ async fn no_secret_of_the_plan_comes_out() {
 
 #[tokio::test]
 async fn what_configures_the_worker_is_withheld_from_commands() {
-    let fixture = Fixture::new(json!({"run": {"command": "env | grep '^ROLLBOOK_' | cut -d= -f1 | sort"}}));
+    let fixture =
+        Fixture::new(json!({"run": {"command": "env | grep '^ROLLBOOK_' | cut -d= -f1 | sort"}}));
     let outcome = fixture.execute().await;
     let names = fixture.evidence(&outcome, "stdout").await;
     assert_eq!(
         names.split_whitespace().collect::<Vec<_>>(),
-        ["ROLLBOOK_ATTEMPT", "ROLLBOOK_ENVIRONMENT", "ROLLBOOK_PARAM_DEAL_COUNT", "ROLLBOOK_ROLLOUT", "ROLLBOOK_STEP"],
+        [
+            "ROLLBOOK_ATTEMPT",
+            "ROLLBOOK_ENVIRONMENT",
+            "ROLLBOOK_PARAM_DEAL_COUNT",
+            "ROLLBOOK_ROLLOUT",
+            "ROLLBOOK_STEP"
+        ],
     );
 }
 
@@ -197,10 +270,18 @@ async fn missing_evidence_is_an_error_and_verify_must_hold() {
     let step = json!({"run": {"command": "true"}, "evidence": ["/no/such/file-*"]});
     let outcome = Fixture::new(step).execute().await;
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("no file matches"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("no file matches"),
+        "{}",
+        outcome.message
+    );
 
     let step = json!({"run": {"command": "true"}, "verify": {"run": {"command": "exit 4"}}});
     let outcome = Fixture::new(step).execute().await;
     assert_eq!(outcome.verdict, Verdict::Fail);
-    assert!(outcome.message.contains("verify: exit code 4"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("verify: exit code 4"),
+        "{}",
+        outcome.message
+    );
 }

@@ -16,15 +16,23 @@ struct Database {
     _dir: Option<TempDir>,
 }
 
-const SCHEMA: &str = "CREATE TABLE deals (id integer PRIMARY KEY, deal_type text, price numeric(10,2) DEFAULT 1.50);
+const SCHEMA: &str =
+    "CREATE TABLE deals (id integer PRIMARY KEY, deal_type text, price numeric(10,2) DEFAULT 1.50);
     INSERT INTO deals (id, deal_type) VALUES (1, 'acquisition'), (2, NULL), (3, 'carveout');";
 
 async fn sqlite() -> Database {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deals.db");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options)
+        .await
+        .unwrap();
+    sqlx::raw_sql(SCHEMA)
+        .execute(&mut connection)
+        .await
+        .unwrap();
     connection.close().await.unwrap();
     Database {
         url: format!("sqlite:{}", path.display()),
@@ -36,14 +44,22 @@ async fn sqlite() -> Database {
 async fn postgres(server: &Postgres, name: &str) -> Database {
     let url = server.database(name).await;
     let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(SCHEMA)
+        .execute(&mut connection)
+        .await
+        .unwrap();
     connection.close().await.unwrap();
-    Database { url, kind: "postgres", _dir: None }
+    Database {
+        url,
+        kind: "postgres",
+        _dir: None,
+    }
 }
 
 impl Database {
     fn fixture(&self, step: Value) -> Fixture {
-        let sections = json!({"sources": {"db": {"kind": "database", "url": {"staging": {"env": "DB"}}}}});
+        let sections =
+            json!({"sources": {"db": {"kind": "database", "url": {"staging": {"env": "DB"}}}}});
         Fixture::with(step, sections, &[("DB", &self.url)])
     }
 
@@ -51,10 +67,16 @@ impl Database {
         let query = AssertSqlSafe(query.to_owned());
         if self.kind == "sqlite" {
             let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
-            sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+            sqlx::query_scalar(query)
+                .fetch_one(&mut connection)
+                .await
+                .unwrap()
         } else {
             let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
-            sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+            sqlx::query_scalar(query)
+                .fetch_one(&mut connection)
+                .await
+                .unwrap()
         }
     }
 }
@@ -73,28 +95,63 @@ async fn deploy_verify_revert(database: &Database) {
         "verify": "SELECT id, was FROM kept WHERE 1 = 0; SELECT 1;",
         "revert": "UPDATE deals SET deal_type = (SELECT was FROM kept WHERE kept.id = deals.id); DROP TABLE kept;",
     }}));
-    let before = executor::verify(&fixture.step, &fixture.context).await.unwrap();
+    let before = executor::verify(&fixture.step, &fixture.context)
+        .await
+        .unwrap();
     assert_eq!(before.verdict, Verdict::Fail, "{before:?}");
     let outcome = fixture.execute().await;
-    assert_eq!((outcome.verdict, outcome.effect), (Verdict::Pass, true), "{outcome:?}");
+    assert_eq!(
+        (outcome.verdict, outcome.effect),
+        (Verdict::Pass, true),
+        "{outcome:?}"
+    );
     assert_eq!(outcome.message, "deployed and verified");
-    assert_eq!(database.count("SELECT count(*) FROM deals WHERE deal_type IS NULL").await, 0);
-    let after = executor::verify(&fixture.step, &fixture.context).await.unwrap();
+    assert_eq!(
+        database
+            .count("SELECT count(*) FROM deals WHERE deal_type IS NULL")
+            .await,
+        0
+    );
+    let after = executor::verify(&fixture.step, &fixture.context)
+        .await
+        .unwrap();
     assert_eq!(after.verdict, Verdict::Pass, "{after:?}");
     let undone = executor::undo(&fixture.step, &fixture.context).await;
     assert_eq!(undone.verdict, Verdict::Pass, "{undone:?}");
-    assert_eq!(database.count("SELECT count(*) FROM deals WHERE deal_type IS NULL").await, 1);
+    assert_eq!(
+        database
+            .count("SELECT count(*) FROM deals WHERE deal_type IS NULL")
+            .await,
+        1
+    );
     let again = executor::undo(&fixture.step, &fixture.context).await;
-    assert_eq!(again.verdict, Verdict::Fail, "there is nothing to revert: {again:?}");
+    assert_eq!(
+        again.verdict,
+        Verdict::Fail,
+        "there is nothing to revert: {again:?}"
+    );
 }
 
 async fn nothing_half_applied(database: &Database) {
     for (deploy, verify, said) in [
-        ("CREATE TABLE half (id integer); INSERT INTO nowhere VALUES (1);", None, "nowhere"),
-        ("CREATE TABLE half (id integer);", Some("SELECT missing FROM half;"), "rolled back because"),
-        ("CREATE TABLE half (id integer); COMMIT; SELECT 1;", None, "COMMIT"),
+        (
+            "CREATE TABLE half (id integer); INSERT INTO nowhere VALUES (1);",
+            None,
+            "nowhere",
+        ),
+        (
+            "CREATE TABLE half (id integer);",
+            Some("SELECT missing FROM half;"),
+            "rolled back because",
+        ),
+        (
+            "CREATE TABLE half (id integer); COMMIT; SELECT 1;",
+            None,
+            "COMMIT",
+        ),
     ] {
-        let fixture = database.fixture(json!({"sql": {"source": "db", "deploy": deploy, "verify": verify}}));
+        let fixture =
+            database.fixture(json!({"sql": {"source": "db", "deploy": deploy, "verify": verify}}));
         let outcome = fixture.execute().await;
         assert_ne!(outcome.verdict, Verdict::Pass, "{deploy}");
         assert!(outcome.message.contains(said), "{}", outcome.message);
@@ -116,19 +173,39 @@ async fn queries(database: &Database) {
     assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
     assert_eq!(number(&outcome, "mean"), Some(2.0));
     assert_eq!(number(&outcome, "none"), None);
-    assert!(outcome.measurements.iter().any(|m| m.metric == "last" && m.text == "carveout"));
+    assert!(
+        outcome
+            .measurements
+            .iter()
+            .any(|m| m.metric == "last" && m.text == "carveout")
+    );
     assert!(!outcome.effect);
 
-    let empty = database.fixture(json!({"sql": {"source": "db", "query": "SELECT id FROM deals WHERE id > 99"}}));
-    assert_eq!(empty.execute().await.verdict, Verdict::Inconclusive, "no row is no data");
+    let empty = database
+        .fixture(json!({"sql": {"source": "db", "query": "SELECT id FROM deals WHERE id > 99"}}));
+    assert_eq!(
+        empty.execute().await.verdict,
+        Verdict::Inconclusive,
+        "no row is no data"
+    );
 
-    let missing = database.fixture(json!({"sql": {"source": "db", "query": "SELECT 1 FROM no_such_table"}}));
+    let missing =
+        database.fixture(json!({"sql": {"source": "db", "query": "SELECT 1 FROM no_such_table"}}));
     let outcome = missing.execute().await;
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("no_such_table"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("no_such_table"),
+        "{}",
+        outcome.message
+    );
 
-    let writes = database.fixture(json!({"sql": {"source": "db", "query": "DELETE FROM deals RETURNING id"}}));
-    assert_eq!(writes.execute().await.verdict, Verdict::Error, "a query writes nothing");
+    let writes = database
+        .fixture(json!({"sql": {"source": "db", "query": "DELETE FROM deals RETURNING id"}}));
+    assert_eq!(
+        writes.execute().await.verdict,
+        Verdict::Error,
+        "a query writes nothing"
+    );
     assert_eq!(database.count("SELECT count(*) FROM deals").await, 3);
 }
 
@@ -138,7 +215,8 @@ async fn refusals(database: &Database) {
         ("INSERT INTO deals (id) VALUES (100)", Verdict::Fail),
         ("INSERT INTO no_such_table VALUES (1)", Verdict::Error),
     ] {
-        let fixture = database.fixture(json!({"sql": {"source": "db", "query": query, "must_fail": true}}));
+        let fixture =
+            database.fixture(json!({"sql": {"source": "db", "query": query, "must_fail": true}}));
         let outcome = fixture.execute().await;
         assert_eq!(outcome.verdict, expected, "{query}: {outcome:?}");
         assert_eq!(database.count("SELECT count(*) FROM deals").await, 3);
@@ -160,19 +238,45 @@ async fn on_postgres() {
     let fixture = database.fixture(json!({"sql": {"source": "db", "deploy": raised}}));
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Fail);
-    assert!(outcome.message.contains("unknown deal type"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("unknown deal type"),
+        "{}",
+        outcome.message
+    );
 
     let slow = database.fixture(json!({"sql": {"source": "db", "deploy": "CREATE TABLE slow (id int); SELECT pg_sleep(60);"}, "timeout": "300ms"}));
     let outcome = slow.execute().await;
     assert_ne!(outcome.verdict, Verdict::Pass, "{outcome:?}");
-    assert_eq!(database.count("SELECT count(*) FROM pg_tables WHERE tablename = 'slow'").await, 0);
+    assert_eq!(
+        database
+            .count("SELECT count(*) FROM pg_tables WHERE tablename = 'slow'")
+            .await,
+        0
+    );
 
-    let nobody = server.url("deals").replace("rollbook@", "nobody_here:tops3cret@");
-    let database = Database { url: nobody, kind: "postgres", _dir: None };
-    let outcome = database.fixture(json!({"sql": {"source": "db", "query": "SELECT 1"}})).execute().await;
+    let nobody = server
+        .url("deals")
+        .replace("rollbook@", "nobody_here:tops3cret@");
+    let database = Database {
+        url: nobody,
+        kind: "postgres",
+        _dir: None,
+    };
+    let outcome = database
+        .fixture(json!({"sql": {"source": "db", "query": "SELECT 1"}}))
+        .execute()
+        .await;
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("nobody_here"), "{}", outcome.message);
-    assert!(!outcome.message.contains("tops3cret"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("nobody_here"),
+        "{}",
+        outcome.message
+    );
+    assert!(
+        !outcome.message.contains("tops3cret"),
+        "{}",
+        outcome.message
+    );
 }
 
 #[tokio::test]
@@ -182,14 +286,34 @@ async fn a_database_that_is_not_there_is_named_without_its_password() {
         free.local_addr().unwrap().port()
     };
     for (url, said) in [
-        (format!("postgres://app:tops3cret@127.0.0.1:{port}/deals"), "is the server running"),
-        ("sqlite:/no/such/file.db".to_owned(), "there is no file /no/such/file.db"),
-        ("mysql://app:tops3cret@h/d".to_owned(), "neither with postgres:// nor with sqlite:"),
+        (
+            format!("postgres://app:tops3cret@127.0.0.1:{port}/deals"),
+            "is the server running",
+        ),
+        (
+            "sqlite:/no/such/file.db".to_owned(),
+            "there is no file /no/such/file.db",
+        ),
+        (
+            "mysql://app:tops3cret@h/d".to_owned(),
+            "neither with postgres:// nor with sqlite:",
+        ),
     ] {
-        let database = Database { url, kind: "", _dir: None };
-        let outcome = database.fixture(json!({"sql": {"source": "db", "deploy": "SELECT 1"}})).execute().await;
+        let database = Database {
+            url,
+            kind: "",
+            _dir: None,
+        };
+        let outcome = database
+            .fixture(json!({"sql": {"source": "db", "deploy": "SELECT 1"}}))
+            .execute()
+            .await;
         assert_eq!((outcome.verdict, outcome.effect), (Verdict::Error, false));
         assert!(outcome.message.contains(said), "{}", outcome.message);
-        assert!(!outcome.message.contains("tops3cret"), "{}", outcome.message);
+        assert!(
+            !outcome.message.contains("tops3cret"),
+            "{}",
+            outcome.message
+        );
     }
 }

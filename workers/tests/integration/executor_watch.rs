@@ -25,9 +25,20 @@ async fn every_sample_is_recorded_and_the_watch_ends_by_its_clock() {
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
     let samples = fixture.samples.0.lock().unwrap();
-    assert!(!samples.is_empty() && samples.len() <= 5, "{}", samples.len());
-    assert!(samples.iter().all(|s| s.value == Some(2.5) && s.unit == "%" && s.verdict() == Verdict::Pass && s.rule == "value > 5"));
-    assert!(outcome.message.contains("errors: 0 of"), "{}", outcome.message);
+    assert!(
+        !samples.is_empty() && samples.len() <= 5,
+        "{}",
+        samples.len()
+    );
+    assert!(samples.iter().all(|s| s.value == Some(2.5)
+        && s.unit == "%"
+        && s.verdict() == Verdict::Pass
+        && s.rule == "value > 5"));
+    assert!(
+        outcome.message.contains("errors: 0 of"),
+        "{}",
+        outcome.message
+    );
     assert!(!outcome.effect);
 }
 
@@ -37,7 +48,13 @@ async fn a_watch_fails_as_soon_as_more_samples_fail_than_are_borne() {
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Fail, "{outcome:?}");
     assert_eq!(fixture.samples.0.lock().unwrap().len(), 2);
-    assert!(outcome.message.contains("2 of 2 samples failed (1 are borne)"), "{}", outcome.message);
+    assert!(
+        outcome
+            .message
+            .contains("2 of 2 samples failed (1 are borne)"),
+        "{}",
+        outcome.message
+    );
 }
 
 #[tokio::test]
@@ -46,7 +63,11 @@ async fn a_sample_that_cannot_be_taken_is_no_data_with_its_reason() {
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Inconclusive, "{outcome:?}");
     let samples = fixture.samples.0.lock().unwrap();
-    assert!(samples.iter().all(|s| s.value.is_none() && s.text.contains("not a number")));
+    assert!(
+        samples
+            .iter()
+            .all(|s| s.value.is_none() && s.text.contains("not a number"))
+    );
 }
 
 #[tokio::test]
@@ -65,8 +86,16 @@ async fn a_redelivered_watch_goes_on_from_its_recorded_samples() {
     });
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Fail, "{outcome:?}");
-    assert_eq!(fixture.samples.0.lock().unwrap().len(), 1, "the recorded failure counts");
-    assert!(outcome.message.contains("went by unsampled"), "{}", outcome.message);
+    assert_eq!(
+        fixture.samples.0.lock().unwrap().len(),
+        1,
+        "the recorded failure counts"
+    );
+    assert!(
+        outcome.message.contains("went by unsampled"),
+        "{}",
+        outcome.message
+    );
 }
 
 #[tokio::test]
@@ -78,7 +107,11 @@ async fn a_cancelled_watch_says_why() {
     };
     let (outcome, ()) = tokio::join!(fixture.execute(), cancel);
     assert_eq!(outcome.verdict, Verdict::Error);
-    assert!(outcome.message.contains("cancelled: aborted"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("cancelled: aborted"),
+        "{}",
+        outcome.message
+    );
 }
 
 fn flag(to: serde_json::Value) -> Fixture {
@@ -92,14 +125,26 @@ fn flag(to: serde_json::Value) -> Fixture {
 #[tokio::test]
 async fn a_flag_is_defined_set_verified_and_put_back() {
     let mut fixture = flag(json!({"percentage": 25.5}));
-    let before = executor::verify(&fixture.step, &fixture.context).await.unwrap();
+    let before = executor::verify(&fixture.step, &fixture.context)
+        .await
+        .unwrap();
     assert_eq!(before.verdict, Verdict::Fail);
     let outcome = fixture.execute().await;
-    assert_eq!((outcome.verdict, outcome.effect), (Verdict::Pass, true), "{outcome:?}");
+    assert_eq!(
+        (outcome.verdict, outcome.effect),
+        (Verdict::Pass, true),
+        "{outcome:?}"
+    );
     assert_eq!(outcome.message, "flag NEW_COSTS is 25.5 %, was off");
     let again = fixture.execute().await;
-    assert_eq!(again.verdict, Verdict::Pass, "setting it twice changes nothing");
-    let after = executor::verify(&fixture.step, &fixture.context).await.unwrap();
+    assert_eq!(
+        again.verdict,
+        Verdict::Pass,
+        "setting it twice changes nothing"
+    );
+    let after = executor::verify(&fixture.step, &fixture.context)
+        .await
+        .unwrap();
     assert_eq!(after.verdict, Verdict::Pass);
 
     let undone = executor::undo(&fixture.step, &fixture.context).await;
@@ -116,5 +161,9 @@ async fn a_flag_is_defined_set_verified_and_put_back() {
         ..Facts::default()
     });
     executor::undo(&fixture.step, &fixture.context).await;
-    assert_eq!(mode(&fixture), FlagMode::Parallel, "an instant rollback writes the safe value");
+    assert_eq!(
+        mode(&fixture),
+        FlagMode::Parallel,
+        "an instant rollback writes the safe value"
+    );
 }

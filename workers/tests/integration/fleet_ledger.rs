@@ -57,7 +57,9 @@ impl FileLedger {
 
     pub fn lines(&self) -> Vec<Line> {
         let text = std::fs::read_to_string(&self.file).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// Waits for the first record of a kind.
@@ -159,34 +161,49 @@ impl RolloutPort for FileLedger {
         };
         let word = |verdict: i32| Verdict::try_from(verdict).unwrap().as_str_name().to_owned();
         let action = match command {
-            WorkerCommand::StartStep { attempt, intent, .. } => {
+            WorkerCommand::StartStep {
+                attempt, intent, ..
+            } => {
                 (line.what, line.attempt, line.message) = ("start".to_owned(), attempt, intent);
                 TaskAction::Execute
             }
-            WorkerCommand::Measure { attempt, measurement, .. } => {
-                line.at = rollbook_ledger::clock::from_proto(measurement.measured_at.as_ref()).unwrap();
+            WorkerCommand::Measure {
+                attempt,
+                measurement,
+                ..
+            } => {
+                line.at =
+                    rollbook_ledger::clock::from_proto(measurement.measured_at.as_ref()).unwrap();
                 line.value = measurement.value;
-                (line.what, line.attempt, line.message) = ("measure".to_owned(), attempt, measurement.metric);
+                (line.what, line.attempt, line.message) =
+                    ("measure".to_owned(), attempt, measurement.metric);
                 TaskAction::Execute
             }
             WorkerCommand::FinishStep { finished, .. } => {
                 line.by_verification = finished.by_verification;
                 line.effect = finished.effect;
                 line.verdict = word(finished.verdict);
-                (line.what, line.attempt, line.message) = ("finish".to_owned(), finished.attempt, finished.message);
+                (line.what, line.attempt, line.message) =
+                    ("finish".to_owned(), finished.attempt, finished.message);
                 TaskAction::Execute
             }
-            WorkerCommand::InterruptStep { attempt, reason, .. } => {
+            WorkerCommand::InterruptStep {
+                attempt, reason, ..
+            } => {
                 (line.what, line.attempt, line.message) = ("interrupt".to_owned(), attempt, reason);
                 TaskAction::Execute
             }
-            WorkerCommand::StartUndo { attempt, intent, .. } => {
-                (line.what, line.attempt, line.message) = ("start-undo".to_owned(), attempt, intent);
+            WorkerCommand::StartUndo {
+                attempt, intent, ..
+            } => {
+                (line.what, line.attempt, line.message) =
+                    ("start-undo".to_owned(), attempt, intent);
                 TaskAction::Undo
             }
             WorkerCommand::FinishUndo { finished } => {
                 line.verdict = word(finished.verdict);
-                (line.what, line.attempt, line.message) = ("finish-undo".to_owned(), finished.attempt, finished.message);
+                (line.what, line.attempt, line.message) =
+                    ("finish-undo".to_owned(), finished.attempt, finished.message);
                 TaskAction::Undo
             }
         };

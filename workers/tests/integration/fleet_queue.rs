@@ -75,7 +75,11 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
 
     // A task handed back comes again, and counts.
     queue.publish(&task("1.3", None)).await.unwrap();
-    pulled(queue, &["any"]).await.again(Duration::ZERO).await.unwrap();
+    pulled(queue, &["any"])
+        .await
+        .again(Duration::ZERO)
+        .await
+        .unwrap();
     let delivery = pulled(queue, &["any"]).await;
     assert_eq!(delivery.deliveries(), 2);
     delivery.done().await.unwrap();
@@ -94,13 +98,21 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
 
     // Given up: gone from the queue.
     queue.publish(&task("1.5", None)).await.unwrap();
-    pulled(queue, &["any"]).await.give_up("poison\r\n").await.unwrap();
+    pulled(queue, &["any"])
+        .await
+        .give_up("poison\r\n")
+        .await
+        .unwrap();
     nothing(queue, &["any"]).await;
 
     // Delivered too often: no longer delivered.
     queue.publish(&task("1.6", None)).await.unwrap();
     for _ in 0..OPTIONS.max_deliver {
-        pulled(queue, &["any"]).await.again(Duration::ZERO).await.unwrap();
+        pulled(queue, &["any"])
+            .await
+            .again(Duration::ZERO)
+            .await
+            .unwrap();
     }
     nothing(queue, &["any"]).await;
 }
@@ -118,16 +130,29 @@ async fn the_queue_on_jetstream() {
     let server = Server::single(ServerConfig::default()).await;
     let client = server.client().await;
     let ledger = "main".parse().unwrap();
-    let queue = JetStreamQueue::open(client.clone(), ledger, OPTIONS).await.unwrap();
+    let queue = JetStreamQueue::open(client.clone(), ledger, OPTIONS)
+        .await
+        .unwrap();
     contract(Arc::new(queue)).await;
 
     let context = async_nats::jetstream::new(client.clone());
     let mut dead = context.get_stream(DEAD_LETTER_STREAM).await.unwrap();
-    assert_eq!(dead.info().await.unwrap().state.messages, 2, "one terminated, one exhausted");
+    assert_eq!(
+        dead.info().await.unwrap().state.messages,
+        2,
+        "one terminated, one exhausted"
+    );
 
     // What is not a task is given up, and blocks nothing.
-    context.publish("work.main.any.x", "no task".into()).await.unwrap().await.unwrap();
-    let queue = JetStreamQueue::open(client.clone(), "main".parse().unwrap(), OPTIONS).await.unwrap();
+    context
+        .publish("work.main.any.x", "no task".into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    let queue = JetStreamQueue::open(client.clone(), "main".parse().unwrap(), OPTIONS)
+        .await
+        .unwrap();
     queue.publish(&task("2.1", None)).await.unwrap();
     let delivery = pulled(&queue, &["any"]).await;
     assert_eq!(delivery.task().task.step.as_str(), "2.1");
@@ -145,7 +170,9 @@ async fn a_work_stream_that_could_lose_tasks_is_refused() {
         ..Default::default()
     };
     context.create_stream(config).await.unwrap();
-    let refused = JetStreamQueue::open(client, "main".parse().unwrap(), OPTIONS).await.unwrap_err();
+    let refused = JetStreamQueue::open(client, "main".parse().unwrap(), OPTIONS)
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("RB-QUEUE-2"), "{refused}");
     assert!(refused.to_string().contains("retention"), "{refused}");
 }

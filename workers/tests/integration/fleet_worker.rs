@@ -96,12 +96,19 @@ async fn a_task_is_begun_executed_and_finished_once_by_any_number_of_workers() {
     let workers = [bench.worker(config("a")), bench.worker(config("b"))];
     bench.queue.publish(&task("1.1", None)).await.unwrap();
     let finish = bench.ledger.wait_for("finish").await;
-    assert_eq!((finish.verdict.as_str(), finish.by_verification), ("PASS", false));
+    assert_eq!(
+        (finish.verdict.as_str(), finish.by_verification),
+        ("PASS", false)
+    );
     bench.queue_is_empty().await;
     for worker in workers {
         worker.stop().await;
     }
-    assert_eq!(bench.ledger.kinds(), ["start", "finish"], "the repeated task was dropped");
+    assert_eq!(
+        bench.ledger.kinds(),
+        ["start", "finish"],
+        "the repeated task was dropped"
+    );
     let intent = &bench.ledger.lines()[0].message;
     assert_eq!(intent, "run `echo done`");
 }
@@ -127,7 +134,11 @@ async fn an_abort_ends_the_running_action() {
     *bench.ledger.halted.lock().unwrap() = Some("aborted".to_owned());
     let finish = bench.ledger.wait_for("finish").await;
     assert_eq!(finish.verdict, "ERROR");
-    assert!(finish.message.contains("cancelled: aborted"), "{}", finish.message);
+    assert!(
+        finish.message.contains("cancelled: aborted"),
+        "{}",
+        finish.message
+    );
     worker.stop().await;
 }
 
@@ -140,7 +151,11 @@ async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
     worker.stop().await;
     assert_eq!(bench.ledger.kinds(), ["start", "finish"]);
     bench.queue.publish(&task("1.1", None)).await.unwrap();
-    let waiting = bench.queue.pull(&["any".to_owned()], Duration::ZERO).await.unwrap();
+    let waiting = bench
+        .queue
+        .pull(&["any".to_owned()], Duration::ZERO)
+        .await
+        .unwrap();
     assert!(waiting.is_some(), "nobody took it");
 }
 
@@ -158,7 +173,11 @@ async fn an_action_that_outlasts_the_shutdown_is_left_to_the_crash_rules() {
     assert_eq!(ledger.kinds(), ["start"]);
     let worker = bench.worker(config("b"));
     let interrupt = ledger.wait_for("interrupt").await;
-    assert!(interrupt.message.contains("worker a ended"), "{}", interrupt.message);
+    assert!(
+        interrupt.message.contains("worker a ended"),
+        "{}",
+        interrupt.message
+    );
     worker.stop().await;
 }
 
@@ -188,7 +207,9 @@ async fn worker_process() {
         ..Default::default()
     };
     let client = rollbook_ledger::nats::connect(&options).await.unwrap();
-    let queue = JetStreamQueue::open(client, "main".parse().unwrap(), OPTIONS).await.unwrap();
+    let queue = JetStreamQueue::open(client, "main".parse().unwrap(), OPTIONS)
+        .await
+        .unwrap();
     let ledger = FileLedger::open(Path::new(&child.ledger), plan(child.step, child.sections));
     let worker = Worker::start(config("killed"), Arc::new(queue), Arc::new(ledger));
     worker.task.await.unwrap();
@@ -215,7 +236,10 @@ impl Crash {
         let path = dir.path().to_str().unwrap().to_owned();
         let step = step(&path);
         let file = dir.path().join("ledger");
-        let ledger = Arc::new(FileLedger::open(&file, plan(step.clone(), sections.clone())));
+        let ledger = Arc::new(FileLedger::open(
+            &file,
+            plan(step.clone(), sections.clone()),
+        ));
         let server = Server::single(ServerConfig::default()).await;
         let queue = JetStreamQueue::open(server.client().await, "main".parse().unwrap(), OPTIONS)
             .await
@@ -228,7 +252,12 @@ impl Crash {
             sections,
         };
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["fleet_worker::worker_process", "--exact", "--ignored", "--nocapture"])
+            .args([
+                "fleet_worker::worker_process",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
             .env(CHILD, serde_json::to_string(&child_config).unwrap())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -271,7 +300,9 @@ impl Drop for Crash {
         let _ = self.child.wait();
         // The command of a killed worker lives on; it wrote its process group here.
         if let Ok(group) = std::fs::read_to_string(self.dir.path().join("group")) {
-            let _ = Command::new("kill").args(["-9", "--", &format!("-{}", group.trim())]).status();
+            let _ = Command::new("kill")
+                .args(["-9", "--", &format!("-{}", group.trim())])
+                .status();
         }
         self.server.kill();
     }
@@ -293,9 +324,14 @@ fn command(extra: Value) -> impl Fn(&str) -> Value {
 
 #[tokio::test]
 async fn killed_without_a_way_to_tell_the_step_is_interrupted() {
-    let (crash, worker) = Crash::after_kill(command(json!({})), json!({}), &task("1.1", None)).await;
+    let (crash, worker) =
+        Crash::after_kill(command(json!({})), json!({}), &task("1.1", None)).await;
     let interrupt = crash.ledger.wait_for("interrupt").await;
-    assert!(interrupt.message.contains("worker killed ended before"), "{}", interrupt.message);
+    assert!(
+        interrupt.message.contains("worker killed ended before"),
+        "{}",
+        interrupt.message
+    );
     worker.stop().await;
     assert_eq!(crash.ledger.kinds(), ["start", "interrupt"]);
     assert_eq!(crash.effects(), 1, "never blindly repeated");
@@ -306,25 +342,41 @@ async fn killed_after_its_effect_the_step_succeeds_by_verification() {
     let verify = json!({"verify": {"run": {"command": "test -s effects", "directory": "DIR"}}});
     let (crash, worker) = Crash::after_kill(command(verify), json!({}), &task("1.1", None)).await;
     let finish = crash.ledger.wait_for("finish").await;
-    assert_eq!((finish.verdict.as_str(), finish.by_verification, finish.effect), ("PASS", true, true));
+    assert_eq!(
+        (
+            finish.verdict.as_str(),
+            finish.by_verification,
+            finish.effect
+        ),
+        ("PASS", true, true)
+    );
     worker.stop().await;
     assert_eq!(crash.effects(), 1);
 }
 
 #[tokio::test]
 async fn killed_before_its_effect_the_step_is_interrupted_with_what_verify_says() {
-    let verify = json!({"verify": {"run": {"command": "echo not there >&2; exit 1", "directory": "DIR"}}});
+    let verify =
+        json!({"verify": {"run": {"command": "echo not there >&2; exit 1", "directory": "DIR"}}});
     let (crash, worker) = Crash::after_kill(command(verify), json!({}), &task("1.1", None)).await;
     let interrupt = crash.ledger.wait_for("interrupt").await;
-    assert!(interrupt.message.contains("not there"), "{}", interrupt.message);
+    assert!(
+        interrupt.message.contains("not there"),
+        "{}",
+        interrupt.message
+    );
     worker.stop().await;
     assert_eq!(crash.effects(), 1);
 }
 
 #[tokio::test]
 async fn killed_while_idempotent_the_next_attempt_runs() {
-    let (crash, worker) =
-        Crash::after_kill(command(json!({"idempotent": true})), json!({}), &task("1.1", None)).await;
+    let (crash, worker) = Crash::after_kill(
+        command(json!({"idempotent": true})),
+        json!({}),
+        &task("1.1", None),
+    )
+    .await;
     crash.ledger.wait_for("interrupt").await;
     // What the orchestrator does when the ledger has made the next attempt ready.
     let mut next = task("1.1", None);
@@ -333,7 +385,10 @@ async fn killed_while_idempotent_the_next_attempt_runs() {
     let finish = crash.ledger.wait_for("finish").await;
     assert_eq!((finish.attempt, finish.verdict.as_str()), (2, "PASS"));
     worker.stop().await;
-    assert_eq!(crash.ledger.kinds(), ["start", "interrupt", "start", "finish"]);
+    assert_eq!(
+        crash.ledger.kinds(),
+        ["start", "interrupt", "start", "finish"]
+    );
     assert_eq!(crash.effects(), 2);
 }
 
@@ -350,39 +405,53 @@ async fn killed_during_a_watch_the_same_attempt_goes_on() {
     let mark = ready.path().join("mark");
     let sections = json!({"metrics": {"errors": {"run": {"command": format!("touch {}; echo 1", mark.display())}}}});
     let dir_mark = mark.clone();
-    let (crash, worker) = {
-        let linked = async {
-            // `ready` appears in the crash's directory once two samples are recorded.
-            Crash::after_kill(
-                |dir| {
-                    let (dir, mark) = (dir.to_owned(), dir_mark.clone());
-                    std::thread::spawn(move || {
-                        for _ in 0..1500 {
-                            let ledger = std::fs::read_to_string(Path::new(&dir).join("ledger")).unwrap_or_default();
-                            if mark.exists() && ledger.matches("\"measure\"").count() >= 2 {
-                                std::fs::write(Path::new(&dir).join("ready"), "").unwrap();
-                                return;
-                            }
-                            std::thread::sleep(Duration::from_millis(20));
-                        }
-                    });
-                    step(&dir.to_owned())
-                },
-                sections,
-                &task("1.1", None),
-            )
-            .await
-        };
-        linked.await
-    };
+    // `ready` appears in the crash's directory once two samples are recorded.
+    let (crash, worker) = Crash::after_kill(
+        |dir| {
+            let (place, mark) = (dir.to_owned(), dir_mark.clone());
+            std::thread::spawn(move || {
+                for _ in 0..1500 {
+                    let ledger = std::fs::read_to_string(Path::new(&place).join("ledger"))
+                        .unwrap_or_default();
+                    if mark.exists() && ledger.matches("\"measure\"").count() >= 2 {
+                        std::fs::write(Path::new(&place).join("ready"), "").unwrap();
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            step(dir)
+        },
+        sections,
+        &task("1.1", None),
+    )
+    .await;
     let finish = crash.ledger.wait_for("finish").await;
-    assert_eq!((finish.attempt, finish.verdict.as_str()), (1, "PASS"), "{}", finish.message);
-    assert!(finish.message.contains("worker killed ended before"), "{}", finish.message);
+    assert_eq!(
+        (finish.attempt, finish.verdict.as_str()),
+        (1, "PASS"),
+        "{}",
+        finish.message
+    );
+    assert!(
+        finish.message.contains("worker killed ended before"),
+        "{}",
+        finish.message
+    );
     worker.stop().await;
     let kinds = crash.ledger.kinds();
     assert_eq!(kinds.iter().filter(|kind| *kind == "start").count(), 1);
-    let measured: Vec<_> = crash.ledger.lines().into_iter().filter(|l| l.what == "measure").map(|l| l.at).collect();
-    assert!(measured.len() <= 9, "at most one per sampling time: {measured:?}");
+    let measured: Vec<_> = crash
+        .ledger
+        .lines()
+        .into_iter()
+        .filter(|l| l.what == "measure")
+        .map(|l| l.at)
+        .collect();
+    assert!(
+        measured.len() <= 9,
+        "at most one per sampling time: {measured:?}"
+    );
 }
 
 #[tokio::test]

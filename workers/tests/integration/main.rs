@@ -9,6 +9,11 @@
 
 mod audit_types;
 mod compare_snapshots;
+mod deal_database;
+mod deal_load;
+mod deal_migrations;
+mod deal_postgres;
+mod deal_sqlite;
 mod executor_fixture;
 mod executor_http;
 mod executor_notify;

@@ -139,6 +139,7 @@ fn wrong_shapes_say_where() {
         ),
         (r#"[{"item_id":"a","data":[]}]"#, "item 0 (from 0)"),
         (r#"[{"item_id":"a","item_id":"b"}]"#, "duplicate field"),
+        (r#"[["a","vendor"]]"#, "item 0 (from 0)"),
         ("[{}] trailing", "line 1 column"),
         ("[{\"item_id\":\"\u{1}\"}]", "line 1 column"),
     ] {

@@ -1,9 +1,14 @@
 //! What a rollout needs next: a pure function of its state, its plan and the time.
 
+mod agenda;
+mod blocked;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::state::RolloutState;
 use crate::ids::StepId;
+use crate::runbook::Plan;
 
 /// What a worker is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,4 +71,39 @@ pub struct Next {
     pub blocked: Vec<Blocked>,
     /// When to look again though nothing is recorded before.
     pub wake_at: Option<Timestamp>,
+    /// Closed, nothing runs and nothing is to come: look again only after a new commit.
+    pub over: bool,
+}
+
+impl Next {
+    /// Nothing is to come unless someone asks for it.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Looks again at `at`, if that is earlier.
+    fn wake(&mut self, at: Option<Timestamp>, now: Timestamp) {
+        if let Some(at) = at.filter(|at| *at > now) {
+            self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
+        }
+    }
+}
+
+/// What the rollout needs now: tasks for the queue, notices, a settling; and why everything
+/// else stands still.
+pub fn next(state: &RolloutState, plan: &Plan, now: Timestamp) -> Next {
+    let mut next = Next::default();
+    agenda::steps(state, plan, now, &mut next);
+    agenda::undo(state, plan, &mut next);
+    let notices_to_come = agenda::notices(state, plan, now, &mut next);
+    next.settle = super::settle::settle(state, plan, now).map_or(true, |events| !events.is_empty());
+    blocked::rollout(state, plan, &mut next);
+    blocked::steps(state, plan, now, &mut next);
+    blocked::gates(state, plan, now, &mut next);
+    next.over = state.status.is_closed()
+        && !notices_to_come
+        && !next.settle
+        && next.tasks.is_empty()
+        && !super::rules::progress::anything_runs(state);
+    next
 }

@@ -1,0 +1,389 @@
+//! What can be asked of a flag, and the rules that refuse.
+
+use std::collections::BTreeSet;
+
+use rollbook_proto::v1::{self, event::Kind};
+use serde::{Deserialize, Serialize};
+
+use super::bucket::{BUCKETING, TOTAL_MILLIS};
+use super::state::FlagState;
+use crate::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
+use crate::rollout::RefusalKind;
+
+/// The longest text of a command that an event keeps, in bytes.
+const MAX_TEXT_BYTES: usize = 4_096;
+/// The most labels of mode `BETA`.
+const MAX_LABELS: usize = 100;
+
+/// A command to one flag.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FlagCommand {
+    /// Begin. The same definition again is nothing to do.
+    Define {
+        /// What it switches.
+        description: String,
+        /// Who answers for it.
+        owner: String,
+        /// What an instant rollback writes.
+        safe: v1::FlagSetting,
+        /// What it is at first.
+        initial: v1::FlagSetting,
+        /// RFC 3339 date after which it should be gone; empty: permanent.
+        #[serde(default)]
+        retire_by: String,
+        /// Salt of the buckets; default: the key.
+        #[serde(default)]
+        salt: Option<String>,
+    },
+    /// Change it.
+    Set {
+        /// What to.
+        to: v1::FlagSetting,
+        /// Why.
+        reason: String,
+        /// The rollout that asks, when a step does.
+        #[serde(default)]
+        rollout: Option<RolloutId>,
+        /// The step that asks.
+        #[serde(default)]
+        step: Option<StepId>,
+    },
+    /// The instant rollback: to its safe value.
+    Safe {
+        /// Why.
+        reason: String,
+        /// The rollout that asks, when a step does.
+        #[serde(default)]
+        rollout: Option<RolloutId>,
+        /// The step that asks.
+        #[serde(default)]
+        step: Option<StepId>,
+    },
+    /// End. An archived flag is not evaluated and never changes again.
+    Archive {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A named rule that refused a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FlagRefusal {
+    /// Never defined.
+    #[error("RB-FLAG-1: flag {key} is not defined in {environment}; define it first")]
+    NotDefined {
+        /// Which.
+        key: FlagKey,
+        /// Where.
+        environment: EnvironmentId,
+    },
+    /// Defined otherwise.
+    #[error(
+        "RB-FLAG-2: flag {key} is defined in {environment} already, with another {field}; a definition does not change, set its value instead"
+    )]
+    Exists {
+        /// Which.
+        key: FlagKey,
+        /// Where.
+        environment: EnvironmentId,
+        /// What differs.
+        field: &'static str,
+    },
+    /// Archived.
+    #[error("RB-FLAG-3: flag {key} is archived ({reason}) and does not change; define a new one")]
+    Archived {
+        /// Which.
+        key: FlagKey,
+        /// Why it was.
+        reason: String,
+    },
+    /// No reason.
+    #[error("RB-FLAG-4: a change of flag {key} needs a reason; give one, it stays on the record")]
+    ReasonMissing {
+        /// Which.
+        key: FlagKey,
+    },
+    /// The setting says nothing usable.
+    #[error("RB-FLAG-5: the {what} setting of flag {key} is refused: {problem}")]
+    Setting {
+        /// Which.
+        key: FlagKey,
+        /// `initial`, `safe` or `new`.
+        what: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A text that is missing, too long or malformed.
+    #[error("RB-FLAG-6: the {field} of flag {key} is refused: {problem}")]
+    Text {
+        /// Which.
+        key: FlagKey,
+        /// Which field.
+        field: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+impl FlagRefusal {
+    /// The stable code, `RB-FLAG-n`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotDefined { .. } => "RB-FLAG-1",
+            Self::Exists { .. } => "RB-FLAG-2",
+            Self::Archived { .. } => "RB-FLAG-3",
+            Self::ReasonMissing { .. } => "RB-FLAG-4",
+            Self::Setting { .. } => "RB-FLAG-5",
+            Self::Text { .. } => "RB-FLAG-6",
+        }
+    }
+
+    /// Its class.
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NotDefined { .. } => RefusalKind::NotFound,
+            Self::Exists { .. } | Self::Archived { .. } => RefusalKind::NotNow,
+            Self::ReasonMissing { .. } | Self::Setting { .. } | Self::Text { .. } => {
+                RefusalKind::Invalid
+            }
+        }
+    }
+}
+
+/// Decides a command. An empty list: nothing to do, because this command id was applied before
+/// or the flag is so already.
+pub fn decide(
+    state: Option<&FlagState>,
+    environment: &EnvironmentId,
+    key: &FlagKey,
+    command: &FlagCommand,
+    command_id: &str,
+) -> Result<Vec<v1::Event>, FlagRefusal> {
+    if state.is_some_and(|state| state.command_ids.contains(command_id)) {
+        return Ok(Vec::new());
+    }
+    if let FlagCommand::Define { .. } = command {
+        return define(state, environment, key, command);
+    }
+    let Some(state) = state else {
+        return Err(FlagRefusal::NotDefined {
+            key: key.clone(),
+            environment: environment.clone(),
+        });
+    };
+    match command {
+        FlagCommand::Define { .. } => Ok(Vec::new()),
+        FlagCommand::Set {
+            to,
+            reason,
+            rollout,
+            step,
+        } => {
+            check_setting(key, "new", to)?;
+            change(state, to, reason, rollout.as_ref(), step.as_ref())
+        }
+        FlagCommand::Safe {
+            reason,
+            rollout,
+            step,
+        } => change(state, &state.safe, reason, rollout.as_ref(), step.as_ref()),
+        FlagCommand::Archive { reason } => {
+            let reason = check_reason(key, reason)?;
+            if state.archived.is_some() {
+                return Ok(Vec::new());
+            }
+            Ok(vec![event(Kind::FlagArchived(v1::FlagArchived { reason }))])
+        }
+    }
+}
+
+fn event(kind: Kind) -> v1::Event {
+    v1::Event { kind: Some(kind) }
+}
+
+fn define(
+    state: Option<&FlagState>,
+    environment: &EnvironmentId,
+    key: &FlagKey,
+    command: &FlagCommand,
+) -> Result<Vec<v1::Event>, FlagRefusal> {
+    let FlagCommand::Define {
+        description,
+        owner,
+        safe,
+        initial,
+        retire_by,
+        salt,
+    } = command
+    else {
+        return Ok(Vec::new());
+    };
+    check_setting(key, "safe", safe)?;
+    check_setting(key, "initial", initial)?;
+    check_text(key, "description", description)?;
+    check_text(key, "owner", owner)?;
+    if !retire_by.is_empty() && retire_by.parse::<jiff::civil::Date>().is_err() {
+        return Err(FlagRefusal::Text {
+            key: key.clone(),
+            field: "retire_by",
+            problem: format!("`{retire_by}` is not a date; write one such as 2026-03-31"),
+        });
+    }
+    let salt = salt.as_deref().unwrap_or(key.as_str());
+    check_text(key, "salt", salt)?;
+    if let Some(state) = state {
+        if let Some(reason) = &state.archived {
+            return Err(FlagRefusal::Archived {
+                key: key.clone(),
+                reason: reason.clone(),
+            });
+        }
+        let differs = if state.safe != *safe {
+            Some("safe value")
+        } else if state.owner != *owner {
+            Some("owner")
+        } else if state.description != *description {
+            Some("description")
+        } else if state.retire_by != *retire_by {
+            Some("retire-by date")
+        } else if state.salt != salt {
+            Some("salt")
+        } else {
+            None
+        };
+        return match differs {
+            None => Ok(Vec::new()),
+            Some(field) => Err(FlagRefusal::Exists {
+                key: key.clone(),
+                environment: environment.clone(),
+                field,
+            }),
+        };
+    }
+    Ok(vec![event(Kind::FlagDefined(v1::FlagDefined {
+        key: key.to_string(),
+        environment: environment.to_string(),
+        description: description.clone(),
+        owner: owner.clone(),
+        safe: Some(safe.clone()),
+        initial: Some(initial.clone()),
+        retire_by: retire_by.clone(),
+        bucketing: BUCKETING.to_owned(),
+        salt: salt.to_owned(),
+    }))])
+}
+
+fn change(
+    state: &FlagState,
+    to: &v1::FlagSetting,
+    reason: &str,
+    rollout: Option<&RolloutId>,
+    step: Option<&StepId>,
+) -> Result<Vec<v1::Event>, FlagRefusal> {
+    let reason = check_reason(&state.key, reason)?;
+    if let Some(archived) = &state.archived {
+        return Err(FlagRefusal::Archived {
+            key: state.key.clone(),
+            reason: archived.clone(),
+        });
+    }
+    if state.setting == *to {
+        return Ok(Vec::new());
+    }
+    Ok(vec![event(Kind::FlagChanged(v1::FlagChanged {
+        from: Some(state.setting.clone()),
+        to: Some(to.clone()),
+        reason,
+        rollout_id: rollout.map(ToString::to_string).unwrap_or_default(),
+        step_id: step.map(ToString::to_string).unwrap_or_default(),
+    }))])
+}
+
+fn check_reason(key: &FlagKey, reason: &str) -> Result<String, FlagRefusal> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(FlagRefusal::ReasonMissing { key: key.clone() });
+    }
+    check_text(key, "reason", reason)?;
+    Ok(reason.to_owned())
+}
+
+fn check_text(key: &FlagKey, field: &'static str, text: &str) -> Result<(), FlagRefusal> {
+    let problem = if text.trim().is_empty() {
+        "it is empty; give one".to_owned()
+    } else if text.len() > MAX_TEXT_BYTES {
+        format!(
+            "it has {} bytes, at most {MAX_TEXT_BYTES} are kept; shorten it",
+            text.len()
+        )
+    } else {
+        return Ok(());
+    };
+    Err(FlagRefusal::Text {
+        key: key.clone(),
+        field,
+        problem,
+    })
+}
+
+fn check_setting(
+    key: &FlagKey,
+    what: &'static str,
+    setting: &v1::FlagSetting,
+) -> Result<(), FlagRefusal> {
+    let refuse = |problem: String| {
+        Err(FlagRefusal::Setting {
+            key: key.clone(),
+            what,
+            problem,
+        })
+    };
+    let mode = match v1::FlagMode::try_from(setting.mode) {
+        Ok(mode) if mode != v1::FlagMode::Unspecified => mode,
+        _ => {
+            return refuse(
+                "it has no mode; give one of OFF, BETA, PARALLEL, PERCENTAGE, ON".to_owned(),
+            );
+        }
+    };
+    if setting.percentage_millis > TOTAL_MILLIS {
+        return refuse(format!(
+            "{} thousandths of a percent are more than {TOTAL_MILLIS}; give 0 to {TOTAL_MILLIS}",
+            setting.percentage_millis
+        ));
+    }
+    if mode != v1::FlagMode::Percentage && setting.percentage_millis != 0 {
+        return refuse(format!(
+            "mode {} takes no percentage; use mode PERCENTAGE",
+            mode.as_str_name()
+        ));
+    }
+    if mode != v1::FlagMode::Beta {
+        if setting.beta_labels.is_empty() {
+            return Ok(());
+        }
+        return refuse(format!(
+            "mode {} takes no labels; use mode BETA",
+            mode.as_str_name()
+        ));
+    }
+    let labels = &setting.beta_labels;
+    let different: BTreeSet<&String> = labels.iter().collect();
+    if labels.is_empty() || labels.len() > MAX_LABELS || different.len() != labels.len() {
+        return refuse(format!(
+            "mode BETA takes 1 to {MAX_LABELS} different labels, {} of {} are different",
+            different.len(),
+            labels.len()
+        ));
+    }
+    match labels
+        .iter()
+        .find(|l| l.trim() != l.as_str() || l.is_empty() || l.len() > 128)
+    {
+        Some(label) => refuse(format!(
+            "label `{label}` is empty, padded or longer than 128 bytes"
+        )),
+        None => Ok(()),
+    }
+}

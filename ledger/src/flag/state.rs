@@ -1,0 +1,234 @@
+//! What a flag's history says.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use rollbook_proto::v1::{self, event::Kind};
+use serde::Serialize;
+
+use super::bucket::TOTAL_MILLIS;
+use crate::clock::from_proto;
+use crate::ids::{EnvironmentId, FlagKey};
+use crate::journal::StoredCommit;
+
+/// One flag in one environment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FlagState {
+    /// Key as applications ask for it.
+    pub key: FlagKey,
+    /// Where.
+    pub environment: EnvironmentId,
+    /// Sequence of its last commit.
+    pub sequence: u64,
+    /// What it switches.
+    pub description: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// What it is set to.
+    pub setting: v1::FlagSetting,
+    /// What an instant rollback writes.
+    pub safe: v1::FlagSetting,
+    /// RFC 3339 date after which it should be gone; empty: permanent.
+    pub retire_by: String,
+    /// Name of the bucketing algorithm, frozen at its definition.
+    pub bucketing: String,
+    /// Salt of the buckets, kept when the flag is renamed.
+    pub salt: String,
+    /// Who changed it last.
+    pub changed_by: String,
+    /// When.
+    pub changed_at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// Why it was archived.
+    pub archived: Option<String>,
+    /// Commands applied.
+    #[serde(skip)]
+    pub command_ids: HashSet<String>,
+}
+
+/// Why a commit does not continue a flag's history: damage, or a foreign writer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalFlagEvent {
+    /// The commit belongs to another aggregate.
+    #[error(
+        "RB-FLAG-30: sequence {sequence} belongs to {found}, not to {expected}; verify the ledger"
+    )]
+    Foreign {
+        /// Where.
+        sequence: u64,
+        /// Whose history is folded.
+        expected: String,
+        /// Whose commit it is.
+        found: String,
+    },
+    /// The commit does not follow the one before it.
+    #[error(
+        "RB-FLAG-31: sequence {sequence} follows {found} by its own word, but {expected} is the one before it; verify the ledger"
+    )]
+    OutOfOrder {
+        /// Where.
+        sequence: u64,
+        /// The last sequence folded.
+        expected: u64,
+        /// What the commit says.
+        found: u64,
+    },
+    /// A field without which the event says nothing.
+    #[error("RB-FLAG-32: sequence {sequence}: no usable {field}; verify the ledger")]
+    Malformed {
+        /// Where.
+        sequence: u64,
+        /// Which field.
+        field: &'static str,
+    },
+    /// The event cannot follow on this state.
+    #[error("RB-FLAG-33: sequence {sequence}: {reason}; verify the ledger")]
+    Transition {
+        /// Where.
+        sequence: u64,
+        /// What stands against it.
+        reason: String,
+    },
+}
+
+/// Applies one commit. `None` is the flag before its definition. Total: what no rule could
+/// have written is an [`IllegalFlagEvent`].
+pub fn evolve(
+    state: Option<FlagState>,
+    commit: &v1::Commit,
+    sequence: u64,
+) -> Result<FlagState, IllegalFlagEvent> {
+    let malformed = |field| IllegalFlagEvent::Malformed { sequence, field };
+    let transition = |reason: &str| IllegalFlagEvent::Transition {
+        sequence,
+        reason: reason.to_owned(),
+    };
+    let expected_id = match &state {
+        Some(state) => format!("{}/{}", state.environment, state.key),
+        None => commit.aggregate_id.clone(),
+    };
+    if commit.aggregate != "flag" || commit.aggregate_id != expected_id {
+        return Err(IllegalFlagEvent::Foreign {
+            sequence,
+            expected: format!("flag {expected_id}"),
+            found: format!("{} {}", commit.aggregate, commit.aggregate_id),
+        });
+    }
+    let last = state.as_ref().map_or(0, |state| state.sequence);
+    if commit.previous_sequence != last || sequence <= last {
+        return Err(IllegalFlagEvent::OutOfOrder {
+            sequence,
+            expected: last,
+            found: commit.previous_sequence,
+        });
+    }
+    let at = from_proto(commit.recorded_at.as_ref()).ok_or_else(|| malformed("recorded_at"))?;
+    if let Some(state) = &state
+        && state.command_ids.contains(&commit.command_id)
+    {
+        return Err(transition("its command was applied before"));
+    }
+    let by = commit
+        .actor
+        .as_ref()
+        .map(|actor| actor.name.clone())
+        .unwrap_or_default();
+    let mut state = state;
+    for event in &commit.events {
+        state = Some(match (state, &event.kind) {
+            (None, Some(Kind::FlagDefined(defined))) => {
+                defined_state(defined, &expected_id, sequence, at, &by)?
+            }
+            (None, _) => return Err(transition("the flag was not defined before")),
+            (Some(_), Some(Kind::FlagDefined(_))) => {
+                return Err(transition("the flag is defined already"));
+            }
+            (Some(mut flag), Some(Kind::FlagChanged(changed))) => {
+                if flag.archived.is_some() {
+                    return Err(transition("the flag is archived"));
+                }
+                let to = usable(changed.to.as_ref()).ok_or_else(|| malformed("to"))?;
+                let from = changed.from.as_ref().ok_or_else(|| malformed("from"))?;
+                if *from != flag.setting {
+                    return Err(transition(
+                        "it changes from a setting the flag does not have",
+                    ));
+                }
+                flag.setting = to;
+                flag.changed_by.clone_from(&by);
+                flag.changed_at = at;
+                flag.reason.clone_from(&changed.reason);
+                flag
+            }
+            (Some(mut flag), Some(Kind::FlagArchived(archived))) => {
+                if flag.archived.is_some() {
+                    return Err(transition("the flag is archived already"));
+                }
+                flag.archived = Some(archived.reason.clone());
+                flag.changed_by.clone_from(&by);
+                flag.changed_at = at;
+                flag
+            }
+            (Some(_), _) => return Err(transition("it is not an event of a flag")),
+        });
+    }
+    let mut state = state.ok_or_else(|| malformed("events"))?;
+    if commit.events.is_empty() {
+        return Err(malformed("events"));
+    }
+    state.sequence = sequence;
+    if !commit.command_id.is_empty() {
+        state.command_ids.insert(commit.command_id.clone());
+    }
+    Ok(state)
+}
+
+/// Folds a history from its first commit; `None` for an empty one.
+pub fn fold(commits: &[StoredCommit]) -> Result<Option<FlagState>, IllegalFlagEvent> {
+    let mut state = None;
+    for stored in commits {
+        state = Some(evolve(state, &stored.commit, stored.sequence)?);
+    }
+    Ok(state)
+}
+
+fn usable(setting: Option<&v1::FlagSetting>) -> Option<v1::FlagSetting> {
+    let setting = setting?;
+    let known =
+        v1::FlagMode::try_from(setting.mode).is_ok_and(|mode| mode != v1::FlagMode::Unspecified);
+    (known && setting.percentage_millis <= TOTAL_MILLIS).then(|| setting.clone())
+}
+
+fn defined_state(
+    event: &v1::FlagDefined,
+    id: &str,
+    sequence: u64,
+    at: Timestamp,
+    by: &str,
+) -> Result<FlagState, IllegalFlagEvent> {
+    let malformed = |field| IllegalFlagEvent::Malformed { sequence, field };
+    let key = FlagKey::new(&event.key).map_err(|_| malformed("key"))?;
+    let environment =
+        EnvironmentId::new(&event.environment).map_err(|_| malformed("environment"))?;
+    if format!("{environment}/{key}") != id {
+        return Err(malformed("aggregate_id"));
+    }
+    Ok(FlagState {
+        key,
+        environment,
+        sequence: 0,
+        description: event.description.clone(),
+        owner: event.owner.clone(),
+        setting: usable(event.initial.as_ref()).ok_or_else(|| malformed("initial"))?,
+        safe: usable(event.safe.as_ref()).ok_or_else(|| malformed("safe"))?,
+        retire_by: event.retire_by.clone(),
+        bucketing: event.bucketing.clone(),
+        salt: event.salt.clone(),
+        changed_by: by.to_owned(),
+        changed_at: at,
+        reason: String::new(),
+        archived: None,
+        command_ids: HashSet::new(),
+    })
+}

@@ -1,0 +1,232 @@
+//! Sign-offs and refusals at gates.
+
+use jiff::Timestamp;
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::super::refusal::Refusal;
+use super::super::rules::{gates, people, progress};
+use super::super::settle;
+use super::super::state::{GateState, Status};
+use super::{Decided, Decider, required};
+use crate::clock::to_proto;
+use crate::ids::PhaseId;
+use crate::runbook::model::Gate;
+use crate::runbook::plan::has_effect;
+
+impl Decider<'_> {
+    pub(super) fn approve(
+        &self,
+        id: &PhaseId,
+        role: Option<&str>,
+        statement: Option<&str>,
+        plan_digest: Option<&str>,
+    ) -> Decided {
+        let (spec, at) = self.gate(id)?;
+        self.gate_is_decided_now(id, at, "signed")?;
+        let role = self.gate_role(id, spec, role)?;
+        if let Some(given) = plan_digest
+            && given != self.state.plan_digest
+        {
+            return Err(Refusal::PlanDigest {
+                given: given.to_owned(),
+                in_force: self.state.plan_digest.clone(),
+            });
+        }
+        let person = self.actor();
+        if spec.not_executor {
+            let steps = people::executed_by(self.state, id, person);
+            if !steps.is_empty() {
+                return Err(Refusal::OwnWork {
+                    person: person.to_owned(),
+                    did: format!("had a hand in step {} of phase {id}", steps.join(", ")),
+                    what: "sign its gate",
+                });
+            }
+        }
+        let mut kinds = Vec::new();
+        if let Some(before) = at.sign_offs.iter().find(|s| s.person == person) {
+            if !gates::is_expired(before, self.ctx.now) {
+                return Err(Refusal::DecidedTwice {
+                    person: person.to_owned(),
+                    did: "signed",
+                    gate: id.to_string(),
+                    role: before.role.clone(),
+                });
+            }
+            kinds.push(settle::void(id, before, "expired"));
+        }
+        let statement = match statement {
+            Some(given) => required("approve", "statement", given)?.to_owned(),
+            None => spec
+                .statement
+                .clone()
+                .unwrap_or_else(|| format!("Phase {id} may pass")),
+        };
+        let expires_at: Option<Timestamp> = spec
+            .expires
+            .and_then(|span| self.ctx.now.checked_add(span.to_signed()).ok());
+        kinds.push(Kind::SignOffGiven(v1::SignOffGiven {
+            gate_id: id.to_string(),
+            role: role.to_owned(),
+            statement,
+            plan_digest: self.state.plan_digest.clone(),
+            evidence_seen: self.evidence_of(id),
+            expires_at: expires_at.map(to_proto),
+            on_behalf_of: String::new(),
+        }));
+        Ok(kinds)
+    }
+
+    pub(super) fn reject(&self, id: &PhaseId, role: Option<&str>, reason: &str) -> Decided {
+        let (spec, at) = self.gate(id)?;
+        let reason = required("reject", "reason", reason)?.to_owned();
+        self.gate_is_decided_now(id, at, "refused")?;
+        let role = self.gate_role(id, spec, role)?;
+        let person = self.actor();
+        if let Some(before) = at.refusals.iter().find(|r| r.person == person) {
+            return Err(Refusal::DecidedTwice {
+                person: person.to_owned(),
+                did: "refused",
+                gate: id.to_string(),
+                role: before.role.clone(),
+            });
+        }
+        let mut kinds: Vec<Kind> = at
+            .sign_offs
+            .iter()
+            .filter(|sign_off| sign_off.person == person)
+            .map(|sign_off| settle::void(id, sign_off, "refused"))
+            .collect();
+        kinds.push(Kind::SignOffRefused(v1::SignOffRefused {
+            gate_id: id.to_string(),
+            role: role.to_owned(),
+            reason,
+        }));
+        Ok(kinds)
+    }
+
+    fn gate(&self, id: &PhaseId) -> Result<(&Gate, &GateState), Refusal> {
+        let spec = self.plan.phase(id).and_then(|phase| phase.gate.as_ref());
+        match (spec, self.state.gates.get(id)) {
+            (Some(spec), Some(at)) => Ok((spec, at)),
+            _ => Err(Refusal::NoSuchGate {
+                gate: id.to_string(),
+                known: progress::list(self.state.gates.keys()),
+            }),
+        }
+    }
+
+    /// The rollout goes on, the plan is settled, the phase is done, and the gate is shut.
+    fn gate_is_decided_now(
+        &self,
+        id: &PhaseId,
+        at: &GateState,
+        what: &'static str,
+    ) -> Result<(), Refusal> {
+        match self.state.status {
+            Status::Running | Status::Paused => {}
+            Status::Open => {
+                return Err(self.status(
+                    "a gate decision",
+                    format!("start it with `rollbook start {}`", self.state.id),
+                ));
+            }
+            Status::RollingBack | Status::Aborted | Status::Closed(_) => {
+                return Err(self.status("a gate decision", "no phase passes any more"));
+            }
+        }
+        self.no_revision_waits("a gate decision")?;
+        if let Some(at) = at.passed_at {
+            return Err(Refusal::GatePassed {
+                gate: id.to_string(),
+                at,
+            });
+        }
+        let phases = progress::missing_phases(self.state, self.plan, id);
+        let mut open: Vec<String> = phases
+            .iter()
+            .map(|phase| format!("phase {phase} has not passed"))
+            .collect();
+        open.extend(
+            progress::open_steps(self.state, self.plan, id)
+                .into_iter()
+                .map(|(step, at)| format!("step {step} is {}", at.status.as_str())),
+        );
+        if open.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::PhaseNotDone {
+                gate: id.to_string(),
+                what,
+                open: open.join(", "),
+            })
+        }
+    }
+
+    /// The role in which the actor decides: given, or the only one that fits.
+    fn gate_role<'g>(
+        &self,
+        id: &PhaseId,
+        spec: &'g Gate,
+        given: Option<&str>,
+    ) -> Result<&'g str, Refusal> {
+        let person = self.actor();
+        let asked = people::gate_roles(spec);
+        let mine: Vec<&'g str> = asked
+            .iter()
+            .copied()
+            .filter(|role| people::has_role(self.plan, person, role))
+            .filter(|role| given.is_none_or(|given| given == *role))
+            .collect();
+        match mine.as_slice() {
+            [role] => Ok(role),
+            [] => Err(Refusal::NotInRole {
+                person: person.to_owned(),
+                what: match given {
+                    Some(given) => format!("decide on gate {id} as {given}"),
+                    None => format!("decide on gate {id}"),
+                },
+                roles: if asked.is_empty() {
+                    "nobody: the gate has only checks".to_owned()
+                } else {
+                    let roles: Vec<String> = asked
+                        .iter()
+                        .map(|role| people::role_text(self.plan, role))
+                        .collect();
+                    roles.join("; ")
+                },
+            }),
+            several => Err(Refusal::RoleUnclear {
+                person: person.to_owned(),
+                gate: id.to_string(),
+                roles: several.join(", "),
+            }),
+        }
+    }
+
+    /// Digests of the evidence of the phase: what there is to see before signing. At most 100,
+    /// those of checks first, so that the commit stays within its size.
+    fn evidence_of(&self, id: &PhaseId) -> Vec<String> {
+        let mut pieces: Vec<(bool, String)> = self
+            .state
+            .steps
+            .iter()
+            .filter(|(_, step)| step.phase == *id)
+            .flat_map(|(step_id, step)| {
+                let effect = self
+                    .plan
+                    .step(step_id)
+                    .is_some_and(|(_, step)| has_effect(step));
+                step.evidence
+                    .iter()
+                    .map(move |piece| (effect, piece.sha256.clone()))
+            })
+            .collect();
+        pieces.sort_by_key(|(effect, _)| *effect);
+        pieces
+            .into_iter()
+            .map(|(_, sha256)| sha256)
+            .take(100)
+            .collect()
+    }
+}

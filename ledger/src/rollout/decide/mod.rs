@@ -1,0 +1,231 @@
+//! Deciding: a request on a state gives events, or a refusal by a named rule.
+
+mod gate;
+mod lifecycle;
+mod manual;
+mod rollback;
+mod step;
+mod system;
+mod worker;
+
+use jiff::Timestamp;
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::command::{Command, Request, SystemCommand, WorkerCommand};
+use super::refusal::Refusal;
+use super::state::{RolloutState, StepState};
+use crate::ids::StepId;
+use crate::runbook::{Plan, Step};
+
+pub use lifecycle::open;
+
+/// Who asks, when, and under which command id.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The injected clock's time.
+    pub now: Timestamp,
+    /// Who asks.
+    pub actor: &'a v1::Actor,
+    /// Idempotency key; a command id that the state knows has been applied.
+    pub command_id: &'a str,
+    /// The plan that a `Revise` brings, read from the evidence store by its digest; `None` for
+    /// every other command.
+    pub new_plan: Option<&'a Plan>,
+}
+
+/// The longest text of a command that an event keeps, in bytes.
+pub(crate) const MAX_TEXT_BYTES: usize = 4_096;
+
+/// Decides a request. `plan` is the plan in force.
+///
+/// An empty list: nothing to do, because this command id was applied before or things are so
+/// already. The events are one commit: all or none.
+pub fn decide(
+    state: &RolloutState,
+    plan: &Plan,
+    request: &Request,
+    ctx: &Context<'_>,
+) -> Result<Vec<v1::Event>, Refusal> {
+    if state.command_ids.contains(ctx.command_id) {
+        return Ok(Vec::new());
+    }
+    if plan.digest() != state.plan_digest {
+        return Err(Refusal::PlanDigest {
+            given: plan.digest().to_owned(),
+            in_force: state.plan_digest.clone(),
+        });
+    }
+    check_actor(request, ctx.actor)?;
+    let d = Decider { state, plan, ctx };
+    let kinds = match request {
+        Request::Person(command) => d.person(command)?,
+        Request::Worker(command) => d.worker(command)?,
+        Request::System(SystemCommand::Settle) => {
+            return super::settle::settle(state, plan, ctx.now).map_err(Refusal::Inconsistent);
+        }
+        Request::System(SystemCommand::GiveUp {
+            step,
+            attempt,
+            reason,
+        }) => d.give_up(step, *attempt, reason)?,
+        Request::System(SystemCommand::RecordNotice { sent }) => d.record_notice(sent)?,
+    };
+    Ok(kinds.into_iter().map(event).collect())
+}
+
+/// Wraps a kind.
+pub(super) fn event(kind: Kind) -> v1::Event {
+    v1::Event { kind: Some(kind) }
+}
+
+fn check_actor(request: &Request, actor: &v1::Actor) -> Result<(), Refusal> {
+    let person = actor.kind() == v1::ActorKind::Person;
+    let refuse = |rule| Refusal::Actor {
+        actor: if actor.name.is_empty() {
+            "someone without a name".to_owned()
+        } else {
+            actor.name.clone()
+        },
+        rule,
+    };
+    match request {
+        Request::Person(_) if !person || actor.name.trim().is_empty() => {
+            Err(refuse("it takes a person with a name"))
+        }
+        Request::Worker(_) if person => Err(refuse("only workers record what steps did")),
+        Request::System(_) if person => Err(refuse("only the orchestrator settles rollouts")),
+        _ => Ok(()),
+    }
+}
+
+/// The kinds of events that one command leads to.
+pub(super) type Decided = Result<Vec<Kind>, Refusal>;
+
+/// State, plan and context of one decision.
+#[derive(Clone, Copy)]
+struct Decider<'a> {
+    state: &'a RolloutState,
+    plan: &'a Plan,
+    ctx: &'a Context<'a>,
+}
+
+impl<'a> Decider<'a> {
+    fn person(&self, command: &Command) -> Decided {
+        match command {
+            Command::Start {} => self.start(),
+            Command::Pause { reason } => self.pause(reason),
+            Command::Resume { reason } => self.resume(reason),
+            Command::Abort { reason } => self.abort(reason),
+            Command::Skip { step, reason } => self.skip(step, reason),
+            Command::Retry { step, reason } => self.retry(step, reason),
+            Command::Complete {
+                step,
+                checklist,
+                evidence,
+                note,
+            } => self.complete(step, checklist, evidence, note),
+            Command::ProposeNotApplicable { step, reason } => self.propose(step, reason),
+            Command::ReviewNotApplicable {
+                step,
+                accept,
+                reason,
+            } => self.review(step, *accept, reason),
+            Command::Approve {
+                gate,
+                role,
+                statement,
+                plan_digest,
+            } => self.approve(
+                gate,
+                role.as_deref(),
+                statement.as_deref(),
+                plan_digest.as_deref(),
+            ),
+            Command::Reject { gate, role, reason } => self.reject(gate, role.as_deref(), reason),
+            Command::Undo { step, reason } => self.undo(step, reason),
+            Command::Rollback {
+                level,
+                steps,
+                reason,
+            } => self.rollback(*level, steps, reason),
+            Command::Revise { plan, reason } => self.revise(plan, reason),
+            Command::AcceptRevision { revision } => self.accept_revision(*revision),
+        }
+    }
+
+    fn worker(&self, command: &WorkerCommand) -> Decided {
+        match command {
+            WorkerCommand::StartStep {
+                step,
+                attempt,
+                worker,
+                intent,
+            } => self.start_step(step, *attempt, worker, intent),
+            WorkerCommand::Measure {
+                step,
+                attempt,
+                measurement,
+            } => self.measure(step, *attempt, measurement),
+            WorkerCommand::FinishStep { finished, details } => self.finish_step(finished, details),
+            WorkerCommand::InterruptStep {
+                step,
+                attempt,
+                reason,
+            } => self.interrupt_step(step, *attempt, reason),
+            WorkerCommand::StartUndo {
+                step,
+                attempt,
+                worker,
+                intent,
+            } => self.start_undo(step, *attempt, worker, intent),
+            WorkerCommand::FinishUndo { finished } => self.finish_undo(finished),
+        }
+    }
+
+    fn step(&self, id: &StepId) -> Result<(&'a StepState, &'a Step), Refusal> {
+        match (self.state.step(id), self.plan.step(id)) {
+            (Some(state), Some((_, step))) => Ok((state, step)),
+            _ => Err(Refusal::NoSuchStep {
+                step: id.to_string(),
+            }),
+        }
+    }
+
+    fn actor(&self) -> &'a str {
+        &self.ctx.actor.name
+    }
+
+    /// A refusal because of where the rollout stands.
+    fn status(&self, what: &'static str, remedy: impl Into<String>) -> Refusal {
+        Refusal::Status {
+            what,
+            status: self.state.status.as_str(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// A text that must be there and fit.
+fn required<'t>(
+    what: &'static str,
+    field: &'static str,
+    text: &'t str,
+) -> Result<&'t str, Refusal> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(Refusal::TextMissing { what, field });
+    }
+    optional(field, text)
+}
+
+/// A text that must fit.
+fn optional<'t>(field: &'static str, text: &'t str) -> Result<&'t str, Refusal> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(Refusal::TextTooLong {
+            field,
+            bytes: text.len(),
+            limit: MAX_TEXT_BYTES,
+        });
+    }
+    Ok(text)
+}

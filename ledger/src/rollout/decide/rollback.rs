@@ -1,0 +1,304 @@
+//! Ways back.
+
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::super::refusal::Refusal;
+use super::super::rules::{effects, progress};
+use super::super::settle;
+use super::super::state::{Effect, Status, StepStatus};
+use super::{Decided, Decider, optional, required};
+use crate::ids::StepId;
+use crate::runbook::model::RollbackLevel;
+use crate::runbook::plan::EffectiveUndo;
+use crate::runbook::{Action, Step};
+
+impl Decider<'_> {
+    pub(super) fn rollback(&self, level: RollbackLevel, steps: &[StepId], reason: &str) -> Decided {
+        let reason = required("rollback", "reason", reason)?;
+        if self.state.status == Status::Open {
+            return Err(self.status("rollback", "nothing has been done; abort it instead"));
+        }
+        if level == RollbackLevel::Partial && steps.is_empty() {
+            return Err(Refusal::RollbackSteps {
+                problem: "a partial rollback takes back named steps; name at least one".to_owned(),
+            });
+        }
+        if level != RollbackLevel::Partial && !steps.is_empty() {
+            return Err(Refusal::RollbackSteps {
+                problem: format!(
+                    "a rollback of level {} chooses its steps itself; name steps only with level partial",
+                    level.as_str()
+                ),
+            });
+        }
+        for id in steps {
+            self.has_something_to_undo(id)?;
+        }
+        // The same rollback asked for twice by two people in a hurry is one rollback.
+        if let Some(current) = self.state.current_rollback()
+            && current.level == level
+            && level != RollbackLevel::Partial
+            && effects::queue(self.state, self.plan)
+                .iter()
+                .all(|id| self.state.step(id).is_some_and(|step| !step.undo.failed))
+        {
+            return Ok(Vec::new());
+        }
+        let list = effects::to_undo(self.state, self.plan, level, steps);
+        let runs = self.runs_at(level);
+        if list.is_empty() && !runs && level != RollbackLevel::Full {
+            return Err(Refusal::NothingToUndo {
+                level: level.as_str(),
+                why: "no step of that level has left an effect that can be taken back".to_owned(),
+            });
+        }
+        let mut text = reason.to_owned();
+        if level == RollbackLevel::Partial {
+            text.push_str(&self.standing_dependents(steps));
+        }
+        Ok(vec![settle::rollback_started(
+            self.state, level, &text, &list,
+        )])
+    }
+
+    pub(super) fn undo(&self, id: &StepId, reason: &str) -> Decided {
+        let (at, _) = self.step(id)?;
+        let reason = required("undo", "reason", reason)?;
+        if self.state.status == Status::Open {
+            return Err(self.status("undo", "nothing has been done"));
+        }
+        self.has_something_to_undo(id)?;
+        if at.status == StepStatus::Undoing {
+            return Err(Refusal::StepStatus {
+                what: "to undo",
+                step: id.to_string(),
+                status: at.status.as_str(),
+                remedy: "wait for its result".to_owned(),
+            });
+        }
+        if at.status == StepStatus::Running {
+            return Err(Refusal::StepStatus {
+                what: "to undo",
+                step: id.to_string(),
+                status: at.status.as_str(),
+                remedy: "wait for its result, or start a rollback, which does".to_owned(),
+            });
+        }
+        if let Some(current) = self.state.current_rollback() {
+            let queue = effects::queue(self.state, self.plan);
+            if queue.first() != Some(id) {
+                let why = match queue.first() {
+                    Some(first) => format!("step {first} is next in the order of undoing"),
+                    None => "it is not part of the rollback under way".to_owned(),
+                };
+                return Err(Refusal::UndoOrder {
+                    step: id.to_string(),
+                    why,
+                });
+            }
+            if self.is_undone_by_hand(id) {
+                return Ok(self.undone_by_hand(id, at.undo.attempt.saturating_add(1), reason));
+            }
+            if !at.undo.failed {
+                return Ok(Vec::new());
+            }
+            // Asking again for a failed undo starts the rest of the rollback anew.
+            return Ok(vec![settle::rollback_started(
+                self.state,
+                current.level,
+                reason,
+                &queue,
+            )]);
+        }
+        let ids = [id.clone()];
+        let text = format!("{reason}{}", self.standing_dependents(&ids));
+        let mut kinds = vec![settle::rollback_started(
+            self.state,
+            RollbackLevel::Partial,
+            &text,
+            &ids,
+        )];
+        if self.is_undone_by_hand(id) {
+            kinds.extend(self.undone_by_hand(id, at.undo.attempt.saturating_add(1), reason));
+        }
+        Ok(kinds)
+    }
+
+    fn is_undone_by_hand(&self, id: &StepId) -> bool {
+        matches!(self.plan.undo(id), Some(EffectiveUndo::Manual(_)))
+    }
+
+    /// The person says that the undo has been done.
+    fn undone_by_hand(&self, id: &StepId, attempt: u32, reason: &str) -> Vec<Kind> {
+        vec![
+            Kind::UndoStarted(v1::UndoStarted {
+                step_id: id.to_string(),
+                attempt,
+                worker: self.actor().to_owned(),
+                intent: "undone by hand".to_owned(),
+            }),
+            Kind::UndoFinished(v1::UndoFinished {
+                step_id: id.to_string(),
+                attempt,
+                verdict: v1::Verdict::Pass.into(),
+                message: reason.to_owned(),
+                ..v1::UndoFinished::default()
+            }),
+        ]
+    }
+
+    fn standing_dependents(&self, ids: &[StepId]) -> String {
+        let mut standing: Vec<StepId> = ids
+            .iter()
+            .flat_map(|id| effects::dependents(self.state, self.plan, id))
+            .filter(|dependent| !ids.contains(dependent))
+            .collect();
+        standing.sort();
+        standing.dedup();
+        if standing.is_empty() {
+            String::new()
+        } else {
+            format!(
+                " (steps that need these and stand: {})",
+                progress::list(standing)
+            )
+        }
+    }
+
+    fn has_something_to_undo(&self, id: &StepId) -> Result<(), Refusal> {
+        let (at, _) = self.step(id)?;
+        if effects::stands(self.state, self.plan, id)
+            || at.status == StepStatus::Running && self.may_leave_effect(id)
+        {
+            return Ok(());
+        }
+        let why = match (at.effect, self.plan.undo(id)) {
+            (Effect::None, _) => format!("step {id} is {} and left no effect", at.status.as_str()),
+            (_, Some(EffectiveUndo::Irreversible)) => {
+                format!("step {id} is declared irreversible")
+            }
+            (_, Some(EffectiveUndo::None)) => {
+                format!("the plan says that nothing undoes step {id}")
+            }
+            _ => format!("step {id} changes nothing"),
+        };
+        Err(Refusal::NothingToUndo {
+            level: RollbackLevel::Partial.as_str(),
+            why,
+        })
+    }
+
+    fn may_leave_effect(&self, id: &StepId) -> bool {
+        self.plan.undo(id).is_some_and(|undo| undo.is_possible())
+    }
+
+    /// A step of the level runs now: what it does will have to be taken back.
+    fn runs_at(&self, level: RollbackLevel) -> bool {
+        self.state.steps.iter().any(|(id, at)| {
+            at.status == StepStatus::Running
+                && self.may_leave_effect(id)
+                && self
+                    .plan
+                    .step(id)
+                    .is_some_and(|(_, step)| effects::belongs(step, id, level, &[]))
+        })
+    }
+
+    pub(super) fn start_undo(
+        &self,
+        id: &StepId,
+        attempt: u32,
+        worker: &str,
+        intent: &str,
+    ) -> Decided {
+        let (at, step) = self.step(id)?;
+        let worker = required("start of an undo", "worker", worker)?.to_owned();
+        let intent = optional("intent", intent)?.to_owned();
+        let refuse = |why: String| Refusal::UndoOrder {
+            step: id.to_string(),
+            why,
+        };
+        if self.state.current_rollback().is_none() {
+            return Err(refuse("no rollback is under way; drop the task".to_owned()));
+        }
+        if at.status == StepStatus::Undoing && !may_take_over(step) {
+            return Err(Refusal::AlreadyRunning {
+                step: id.to_string(),
+                attempt: at.undo.attempt,
+                by: at.undo.worker.clone(),
+            });
+        }
+        if at.status == StepStatus::Running {
+            return Err(refuse(
+                "the step itself runs; wait for its result".to_owned(),
+            ));
+        }
+        let other = self
+            .state
+            .steps
+            .iter()
+            .find(|(other, at)| *other != id && at.status == StepStatus::Undoing);
+        if let Some((other, _)) = other {
+            return Err(refuse(format!("step {other} is being undone")));
+        }
+        match effects::queue(self.state, self.plan).first() {
+            Some(first) if first == id => {}
+            Some(first) => return Err(refuse(format!("step {first} is next"))),
+            None => return Err(refuse("nothing is left to undo; drop the task".to_owned())),
+        }
+        if self.is_undone_by_hand(id) {
+            return Err(refuse("it is undone by a person".to_owned()));
+        }
+        if at.undo.failed {
+            return Err(refuse(format!(
+                "its attempt {} failed; a person must ask for another",
+                at.undo.attempt
+            )));
+        }
+        let expected = at.undo.attempt.saturating_add(1);
+        if attempt != expected {
+            return Err(Refusal::WrongAttempt {
+                step: format!("{id} (undo)"),
+                given: attempt,
+                expected,
+            });
+        }
+        Ok(vec![Kind::UndoStarted(v1::UndoStarted {
+            step_id: id.to_string(),
+            attempt,
+            worker,
+            intent,
+        })])
+    }
+
+    pub(super) fn finish_undo(&self, finished: &v1::UndoFinished) -> Decided {
+        let id = self.named(&finished.step_id)?;
+        let (at, _) = self.step(&id)?;
+        if at.status != StepStatus::Undoing || at.undo.attempt != finished.attempt {
+            return Err(Refusal::LateResult {
+                step: format!("{id} (undo)"),
+                attempt: finished.attempt,
+                status: at.status.as_str(),
+                current: at.undo.attempt,
+            });
+        }
+        match v1::Verdict::try_from(finished.verdict) {
+            Ok(
+                v1::Verdict::Pass
+                | v1::Verdict::Fail
+                | v1::Verdict::Inconclusive
+                | v1::Verdict::Error,
+            ) => Ok(vec![Kind::UndoFinished(finished.clone())]),
+            _ => Err(Refusal::Record {
+                step: id.to_string(),
+                problem: "an undo ends with pass, fail, inconclusive or error".to_owned(),
+            }),
+        }
+    }
+}
+
+/// An undo that was begun and whose worker is gone may be begun again by another: what it
+/// writes does not depend on how often it is written.
+fn may_take_over(step: &Step) -> bool {
+    step.idempotent || matches!(step.action, Action::Flag(_))
+}

@@ -1,0 +1,162 @@
+//! Events of rollbacks and undos.
+
+use rollbook_proto::v1;
+
+use super::super::illegal::IllegalEvent;
+use super::super::state::{Effect, ResumeTo, RollbackState, RolloutState, Status, StepStatus};
+use super::{Meta, step_mut};
+use crate::runbook::model::RollbackLevel;
+
+type Done = Result<(), IllegalEvent>;
+
+pub(super) fn point(
+    state: &mut RolloutState,
+    event: &v1::RollbackPointRecorded,
+    meta: &Meta<'_>,
+) -> Done {
+    let id = meta.phase_id(&event.phase_id)?;
+    let phase = state
+        .phases
+        .get_mut(&id)
+        .ok_or_else(|| meta.unknown(format!("phase {id}")))?;
+    if phase.rollback_point.is_some() {
+        return Err(meta.transition(format!("phase {id} has a rollback point already")));
+    }
+    phase.rollback_point = Some(event.point_id.clone());
+    Ok(())
+}
+
+fn level_of(level: i32) -> Option<RollbackLevel> {
+    match v1::RollbackLevel::try_from(level).ok()? {
+        v1::RollbackLevel::Unspecified => None,
+        v1::RollbackLevel::Flags => Some(RollbackLevel::Flags),
+        v1::RollbackLevel::Partial => Some(RollbackLevel::Partial),
+        v1::RollbackLevel::Migrations => Some(RollbackLevel::Migrations),
+        v1::RollbackLevel::Configuration => Some(RollbackLevel::Configuration),
+        v1::RollbackLevel::Full => Some(RollbackLevel::Full),
+    }
+}
+
+pub(super) fn started(
+    state: &mut RolloutState,
+    event: &v1::RollbackStarted,
+    meta: &Meta<'_>,
+) -> Done {
+    let level = level_of(event.level).ok_or_else(|| meta.malformed("level"))?;
+    let before = match state.status {
+        Status::Open => return Err(meta.transition("the rollout has not started")),
+        Status::Running | Status::Paused => ResumeTo::Going,
+        Status::Aborted => ResumeTo::Aborted,
+        Status::Closed(_) => ResumeTo::Closed,
+        // It replaces the one under way.
+        Status::RollingBack => state
+            .rollback
+            .as_ref()
+            .map_or(ResumeTo::Going, |rollback| rollback.before),
+    };
+    let mut steps = Vec::with_capacity(event.undo_steps.len());
+    for id in &event.undo_steps {
+        let (id, step) = step_mut(state, id, meta)?;
+        step.undo.failed = false;
+        step.undo.left = false;
+        steps.push(id);
+    }
+    state.rollbacks += 1;
+    state.status = Status::RollingBack;
+    state.rollback = Some(RollbackState {
+        id: event.rollback_id.clone(),
+        level,
+        reason: event.reason.clone(),
+        steps,
+        started_at: meta.at,
+        started_event: state.events,
+        before,
+        verdict: None,
+    });
+    Ok(())
+}
+
+pub(super) fn finished(
+    state: &mut RolloutState,
+    event: &v1::RollbackFinished,
+    meta: &Meta<'_>,
+) -> Done {
+    let verdict = v1::Verdict::try_from(event.verdict).map_err(|_| meta.malformed("verdict"))?;
+    match &mut state.rollback {
+        Some(rollback) if rollback.verdict.is_none() && rollback.id == event.rollback_id => {
+            rollback.verdict = Some(verdict);
+            state.status = Status::Paused;
+            Ok(())
+        }
+        _ => Err(meta.transition(format!("{} is not under way", event.rollback_id))),
+    }
+}
+
+pub(super) fn undo_started(
+    state: &mut RolloutState,
+    event: &v1::UndoStarted,
+    meta: &Meta<'_>,
+) -> Done {
+    if state.current_rollback().is_none() {
+        return Err(meta.transition("no rollback is under way"));
+    }
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    if step.effect == Effect::None || step.status == StepStatus::Running {
+        return Err(meta.transition(format!(
+            "step {id} is {} and has nothing to take back",
+            step.status.as_str()
+        )));
+    }
+    if Some(event.attempt) != step.undo.attempt.checked_add(1) {
+        return Err(meta.transition(format!(
+            "undo attempt {} of step {id} does not follow {}",
+            event.attempt, step.undo.attempt
+        )));
+    }
+    step.status = StepStatus::Undoing;
+    step.proposal = None;
+    step.undo.attempt = event.attempt;
+    step.undo.worker.clone_from(&event.worker);
+    step.undo.started_at = Some(meta.at);
+    step.undo.message.clear();
+    step.undo.failed = false;
+    if let Some(person) = meta.person() {
+        step.executors.insert(person.to_owned());
+    }
+    Ok(())
+}
+
+pub(super) fn undo_finished(
+    state: &mut RolloutState,
+    event: &v1::UndoFinished,
+    meta: &Meta<'_>,
+) -> Done {
+    let verdict = v1::Verdict::try_from(event.verdict).map_err(|_| meta.malformed("verdict"))?;
+    let number = state.events;
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    if step.status != StepStatus::Undoing || step.undo.attempt != event.attempt {
+        return Err(meta.transition(format!(
+            "undo attempt {} of step {id} does not run: it is {} at undo attempt {}",
+            event.attempt,
+            step.status.as_str(),
+            step.undo.attempt
+        )));
+    }
+    step.undo.message.clone_from(&event.message);
+    match verdict {
+        v1::Verdict::Pass => {
+            step.status = StepStatus::Undone;
+            step.effect = Effect::None;
+            step.finished_event = number;
+            state.effects.retain(|other| *other != id);
+        }
+        v1::Verdict::Fail | v1::Verdict::Inconclusive | v1::Verdict::Error => {
+            step.status = StepStatus::UndoFailed;
+            step.undo.failed = true;
+        }
+        v1::Verdict::Unspecified | v1::Verdict::Skipped | v1::Verdict::NotApplicable => {
+            return Err(meta.malformed("verdict"));
+        }
+    }
+    Ok(())
+}

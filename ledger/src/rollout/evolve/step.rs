@@ -1,0 +1,336 @@
+//! Events of steps.
+
+use jiff::Timestamp;
+use rollbook_proto::v1;
+
+use super::super::illegal::IllegalEvent;
+use super::super::state::{
+    Alert, Effect, Measured, Proposal, RolloutState, Status, StepState, StepStatus,
+};
+use super::{Meta, step_mut};
+use crate::clock::from_proto;
+use crate::ids::StepId;
+
+type Done = Result<(), IllegalEvent>;
+
+fn note_executor(step: &mut StepState, meta: &Meta<'_>) {
+    if let Some(person) = meta.person() {
+        step.executors.insert(person.to_owned());
+    }
+}
+
+/// The attempt runs.
+fn running(step: &StepState, id: &StepId, attempt: u32, meta: &Meta<'_>) -> Done {
+    if step.status == StepStatus::Running && step.attempt == attempt {
+        Ok(())
+    } else {
+        Err(meta.transition(format!(
+            "attempt {attempt} of step {id} does not run: it is {} at attempt {}",
+            step.status.as_str(),
+            step.attempt
+        )))
+    }
+}
+
+fn stands_at(step: &StepState, id: &StepId, meta: &Meta<'_>) -> IllegalEvent {
+    meta.transition(format!("step {id} is {}", step.status.as_str()))
+}
+
+pub(super) fn started(state: &mut RolloutState, event: &v1::StepStarted, meta: &Meta<'_>) -> Done {
+    let may = state.status;
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    if step.status != StepStatus::Pending || Some(event.attempt) != step.attempt.checked_add(1) {
+        return Err(meta.transition(format!(
+            "attempt {} of step {id} cannot start: it is {} at attempt {}",
+            event.attempt,
+            step.status.as_str(),
+            step.attempt
+        )));
+    }
+    if may != Status::Running && !step.recheck {
+        return Err(meta.transition(format!("the rollout is {}", may.as_str())));
+    }
+    step.status = StepStatus::Running;
+    step.attempt = event.attempt;
+    step.started_at = Some(meta.at);
+    step.finished_at = None;
+    step.worker.clone_from(&event.worker);
+    step.rule.clear();
+    step.message.clear();
+    step.not_before = None;
+    step.samples.clear();
+    step.evidence.clear();
+    step.proposal = None;
+    note_executor(step, meta);
+    let phase = step.phase.clone();
+    if let Some(phase) = state.phases.get_mut(&phase)
+        && phase.started_at.is_none()
+    {
+        phase.started_at = Some(meta.at);
+    }
+    Ok(())
+}
+
+fn record(state: &mut RolloutState, id: &StepId, measurement: &v1::Measurement, at: Timestamp) {
+    state.metrics.insert(
+        measurement.metric.clone(),
+        Measured {
+            value: measurement.value,
+            at: from_proto(measurement.measured_at.as_ref()).unwrap_or(at),
+            step: id.clone(),
+            unit: measurement.unit.clone(),
+        },
+    );
+}
+
+pub(super) fn measured(
+    state: &mut RolloutState,
+    event: &v1::StepMeasured,
+    meta: &Meta<'_>,
+) -> Done {
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    running(step, &id, event.attempt, meta)?;
+    let measurement = event
+        .measurement
+        .as_ref()
+        .ok_or_else(|| meta.malformed("measurement"))?;
+    step.samples.push(measurement.clone());
+    record(state, &id, measurement, meta.at);
+    Ok(())
+}
+
+pub(super) fn finished(
+    state: &mut RolloutState,
+    event: &v1::StepFinished,
+    meta: &Meta<'_>,
+) -> Done {
+    use v1::Verdict;
+    let number = state.events;
+    let verdict = Verdict::try_from(event.verdict).map_err(|_| meta.malformed("verdict"))?;
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    match (step.status, verdict) {
+        // Its `when` is false: it never started.
+        (StepStatus::Pending, Verdict::NotApplicable) if event.attempt == step.attempt => {}
+        // Its task was given up before anyone began it.
+        (StepStatus::Pending, Verdict::Error)
+            if Some(event.attempt) == step.attempt.checked_add(1) =>
+        {
+            step.attempt = event.attempt;
+        }
+        _ => running(step, &id, event.attempt, meta)?,
+    }
+    step.status = match verdict {
+        Verdict::Pass => StepStatus::Succeeded,
+        Verdict::Fail => StepStatus::Failed,
+        Verdict::Inconclusive => StepStatus::Inconclusive,
+        Verdict::Error => StepStatus::Errored,
+        Verdict::NotApplicable => StepStatus::NotApplicable,
+        Verdict::Skipped | Verdict::Unspecified => return Err(meta.malformed("verdict")),
+    };
+    step.finished_at = Some(meta.at);
+    step.finished_event = number;
+    step.rule.clone_from(&event.rule);
+    step.message.clone_from(&event.message);
+    step.evidence.clone_from(&event.evidence);
+    step.not_before = None;
+    note_executor(step, meta);
+    if event.effect {
+        leave_effect(state, &id, Effect::Made);
+    }
+    for measurement in &event.measurements {
+        record(state, &id, measurement, meta.at);
+    }
+    Ok(())
+}
+
+/// The step's effect is now the latest of all.
+fn leave_effect(state: &mut RolloutState, id: &StepId, effect: Effect) {
+    if let Some(step) = state.steps.get_mut(id) {
+        if step.effect != Effect::Made {
+            step.effect = effect;
+        }
+        step.undo.failed = false;
+        step.undo.left = false;
+    }
+    state.effects.retain(|other| other != id);
+    state.effects.push(id.clone());
+}
+
+pub(super) fn interrupted(
+    state: &mut RolloutState,
+    event: &v1::StepInterrupted,
+    meta: &Meta<'_>,
+) -> Done {
+    let number = state.events;
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    running(step, &id, event.attempt, meta)?;
+    step.status = if event.retry {
+        StepStatus::Pending
+    } else {
+        StepStatus::Interrupted
+    };
+    step.message.clone_from(&event.reason);
+    step.finished_at = Some(meta.at);
+    step.finished_event = number;
+    leave_effect(state, &id, Effect::Unknown);
+    state.metrics.retain(|_, measured| measured.step != id);
+    Ok(())
+}
+
+pub(super) fn retried(state: &mut RolloutState, event: &v1::StepRetried, meta: &Meta<'_>) -> Done {
+    let not_before = match &event.not_before {
+        None => None,
+        Some(time) => Some(from_proto(Some(time)).ok_or_else(|| meta.malformed("not_before"))?),
+    };
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    match step.status {
+        // Not run before the rollback: as a check of it, it may run for the first time.
+        StepStatus::Pending if event.recheck && !step.recheck => {}
+        StepStatus::Pending
+        | StepStatus::Running
+        | StepStatus::Undoing
+        | StepStatus::UndoFailed => return Err(stands_at(step, &id, meta)),
+        StepStatus::Succeeded
+        | StepStatus::Failed
+        | StepStatus::Inconclusive
+        | StepStatus::Errored
+        | StepStatus::NotApplicable
+        | StepStatus::Skipped
+        | StepStatus::Interrupted
+        | StepStatus::Undone => {}
+    }
+    step.status = StepStatus::Pending;
+    step.not_before = not_before;
+    step.recheck = event.recheck;
+    step.proposal = None;
+    step.message.clone_from(&event.reason);
+    note_executor(step, meta);
+    let phase = step.phase.clone();
+    // What the earlier attempt measured no longer speaks for the step, nor do decisions on it.
+    state.metrics.retain(|_, measured| measured.step != id);
+    if let Some(gate) = state.gates.get_mut(&phase) {
+        gate.passed_at = None;
+        gate.refusals.clear();
+        gate.blocked.clear();
+    }
+    Ok(())
+}
+
+pub(super) fn skipped(state: &mut RolloutState, event: &v1::StepSkipped, meta: &Meta<'_>) -> Done {
+    let rolling_back = state.current_rollback().is_some();
+    let number = state.events;
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    match step.status {
+        StepStatus::UndoFailed if rolling_back => step.undo.left = true,
+        StepStatus::Pending
+        | StepStatus::Failed
+        | StepStatus::Inconclusive
+        | StepStatus::Errored
+        | StepStatus::Interrupted
+        | StepStatus::Undone
+        | StepStatus::UndoFailed => {
+            step.status = StepStatus::Skipped;
+            step.finished_at = Some(meta.at);
+            step.finished_event = number;
+        }
+        StepStatus::Running
+        | StepStatus::Succeeded
+        | StepStatus::NotApplicable
+        | StepStatus::Skipped
+        | StepStatus::Undoing => return Err(stands_at(step, &id, meta)),
+    }
+    step.message.clone_from(&event.reason);
+    step.proposal = None;
+    step.not_before = None;
+    note_executor(step, meta);
+    Ok(())
+}
+
+pub(super) fn proposed(
+    state: &mut RolloutState,
+    event: &v1::NotApplicableProposed,
+    meta: &Meta<'_>,
+) -> Done {
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    let by = meta.person().ok_or_else(|| meta.malformed("actor"))?;
+    if step.proposal.is_some() || !(step.status == StepStatus::Pending || step.status.is_failure())
+    {
+        return Err(stands_at(step, &id, meta));
+    }
+    step.proposal = Some(Proposal {
+        by: by.to_owned(),
+        reason: event.reason.clone(),
+    });
+    note_executor(step, meta);
+    Ok(())
+}
+
+pub(super) fn reviewed(
+    state: &mut RolloutState,
+    event: &v1::NotApplicableReviewed,
+    meta: &Meta<'_>,
+) -> Done {
+    let number = state.events;
+    let (id, step) = step_mut(state, &event.step_id, meta)?;
+    let Some(proposal) = step.proposal.take() else {
+        return Err(meta.transition(format!("nobody proposed it for step {id}")));
+    };
+    if event.accepted {
+        step.status = StepStatus::NotApplicable;
+        step.message = proposal.reason;
+        step.finished_at = Some(meta.at);
+        step.finished_event = number;
+    }
+    Ok(())
+}
+
+pub(super) fn alert_raised(
+    state: &mut RolloutState,
+    event: &v1::AlertRaised,
+    meta: &Meta<'_>,
+) -> Done {
+    let (id, _) = step_mut(state, &event.step_id, meta)?;
+    let metric = event
+        .measurement
+        .as_ref()
+        .map(|measurement| measurement.metric.clone())
+        .ok_or_else(|| meta.malformed("measurement"))?;
+    let alert = Alert {
+        id: event.alert_id.clone(),
+        severity: event.severity.clone(),
+    };
+    if state.alerts.insert((id, metric), alert).is_some() {
+        return Err(meta.transition("an alert on this metric of this step stands already"));
+    }
+    state.alerts_raised += 1;
+    Ok(())
+}
+
+pub(super) fn alert_resolved(
+    state: &mut RolloutState,
+    event: &v1::AlertResolved,
+    meta: &Meta<'_>,
+) -> Done {
+    let before = state.alerts.len();
+    state.alerts.retain(|_, alert| alert.id != event.alert_id);
+    if state.alerts.len() == before {
+        return Err(meta.transition(format!("alert {} does not stand", event.alert_id)));
+    }
+    Ok(())
+}
+
+pub(super) fn snapshot_taken(
+    state: &mut RolloutState,
+    event: &v1::SnapshotTaken,
+    meta: &Meta<'_>,
+) -> Done {
+    step_mut(state, &event.step_id, meta)?;
+    let manifest = event
+        .manifest
+        .clone()
+        .ok_or_else(|| meta.malformed("manifest"))?;
+    state
+        .manifests
+        .insert((event.snapshot.clone(), event.label.clone()), manifest);
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! What is to be done: tasks, notices, and when to look again.
+
+use jiff::Timestamp;
+
+use super::super::rules::{effects, gates, start};
+use super::super::settle::wait_ends;
+use super::super::state::{RolloutState, Status, StepStatus};
+use super::{DueNotice, Next, Task, TaskAction};
+use crate::ids::PhaseId;
+use crate::runbook::model::Notice;
+use crate::runbook::{Action, EffectiveUndo, Plan};
+use rollbook_proto::v1::RolloutOutcome;
+
+/// Tasks of steps that may start now.
+pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
+    for planned in plan.steps() {
+        let Some(at) = state.step(planned.id) else {
+            continue;
+        };
+        next.wake(wait_ends(at, planned.step), now);
+        if at.status != StepStatus::Pending {
+            continue;
+        }
+        match start::check(state, plan, planned.id, now) {
+            Ok(attempt) => {
+                if !matches!(planned.step.action, Action::Manual(_) | Action::Wait(_)) {
+                    next.tasks.push(Task {
+                        step: planned.id.clone(),
+                        action: TaskAction::Execute,
+                        attempt,
+                        runs_on: planned.step.runs_on.clone(),
+                    });
+                }
+            }
+            Err(hold) => next.wake(hold.until, now),
+        }
+    }
+    for (_, gate) in state.gates.iter().filter(|(_, g)| g.passed_at.is_none()) {
+        for sign_off in gates::valid(gate, now) {
+            next.wake(sign_off.expires_at, now);
+        }
+    }
+}
+
+/// The one undo that is next.
+pub(super) fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
+    let undoing = state
+        .steps
+        .values()
+        .any(|at| at.status == StepStatus::Undoing);
+    let queue = effects::queue(state, plan);
+    let Some(id) = queue.first().filter(|_| !undoing) else {
+        return;
+    };
+    let (Some(at), Some((_, step)), Some(way)) = (state.step(id), plan.step(id), plan.undo(id))
+    else {
+        return;
+    };
+    if at.status == StepStatus::Running || at.undo.failed || !way.is_automatic() {
+        return;
+    }
+    next.tasks.push(Task {
+        step: id.clone(),
+        action: TaskAction::Undo,
+        attempt: at.undo.attempt.saturating_add(1),
+        // A flag is written through the ledger: any worker can.
+        runs_on: match way {
+            EffectiveUndo::RestoreFlag { .. } => None,
+            _ => step.runs_on.clone(),
+        },
+    });
+}
+
+/// When a notice is due; `None`: its anchor has not happened.
+fn due_at(state: &RolloutState, notice: &Notice) -> Option<Timestamp> {
+    let anchor = match notice.anchor.as_str() {
+        "opened" => Some(state.opened_at),
+        "started" => state.started_at,
+        "closed" => state.closed_at.filter(|_| state.status.is_closed()),
+        other => match other.strip_prefix("phase/") {
+            Some(phase) => state.phases.get(&PhaseId::new(phase).ok()?)?.started_at,
+            None => other.parse().ok(),
+        },
+    }?;
+    anchor.checked_add(notice.offset.to_signed()).ok()
+}
+
+/// Notices that are due and not recorded. None go out while effects are taken back, nor after
+/// an end other than success: they speak of a rollout that goes on. Returns whether some are
+/// to come.
+pub(super) fn notices(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) -> bool {
+    let sends = matches!(
+        state.status,
+        Status::Open | Status::Running | Status::Paused | Status::Closed(RolloutOutcome::Succeeded)
+    );
+    let mut to_come = false;
+    for notice in &plan.runbook().notices {
+        if !sends || state.notices.contains(&notice.id) {
+            continue;
+        }
+        if let Some(due_at) = due_at(state, notice) {
+            to_come = true;
+            if due_at <= now {
+                next.notices.push(DueNotice {
+                    notice: notice.id.clone(),
+                    due_at,
+                });
+            } else {
+                next.wake(Some(due_at), now);
+            }
+        }
+    }
+    to_come
+}

@@ -1,0 +1,383 @@
+//! What stands still, why, by which rule with its numbers, and who can move it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::rules::{effects, gates, people, progress, start};
+use super::super::settle::{closes_after_rollback, wait_ends};
+use super::super::state::{RolloutState, Status, StepState, StepStatus};
+use super::{Blocked, Next};
+use crate::ids::StepId;
+use crate::runbook::{Action, EffectiveUndo, Plan, Step};
+
+/// A running step is reported when its timeout has been over for so long.
+const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+fn operator() -> Vec<String> {
+    vec!["any operator".to_owned()]
+}
+
+fn blocked(
+    what: String,
+    why: impl Into<String>,
+    who: Vec<String>,
+    how: impl Into<Option<String>>,
+) -> Blocked {
+    Blocked {
+        what,
+        why: why.into(),
+        who,
+        how: how.into(),
+        until: None,
+    }
+}
+
+/// What holds the rollout as a whole.
+pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
+    let id = &state.id;
+    let what = || "rollout".to_owned();
+    match state.status {
+        Status::Open => next.blocked.push(blocked(
+            what(),
+            "it is open and has not been started",
+            operator(),
+            format!("rollbook start {id}"),
+        )),
+        Status::Paused if !closes_after_rollback(state) => {
+            let why = match &state.rollback {
+                Some(rollback) => format!(
+                    "it is paused; the last rollback was {} ({}): {}",
+                    rollback.id,
+                    rollback.level.as_str(),
+                    rollback.reason
+                ),
+                None => "it is paused".to_owned(),
+            };
+            next.blocked.push(blocked(
+                what(),
+                why,
+                operator(),
+                format!("rollbook resume {id}"),
+            ));
+        }
+        Status::Aborted => {
+            let runs: Vec<&StepId> = state
+                .steps
+                .iter()
+                .filter(|(_, at)| matches!(at.status, StepStatus::Running | StepStatus::Undoing))
+                .map(|(id, _)| id)
+                .collect();
+            if !runs.is_empty() {
+                next.blocked.push(blocked(
+                    what(),
+                    format!(
+                        "it was aborted and closes when {} has ended",
+                        progress::list(runs)
+                    ),
+                    vec!["time".to_owned()],
+                    None,
+                ));
+            }
+        }
+        Status::Running | Status::Paused | Status::RollingBack | Status::Closed(_) => {}
+    }
+    if let Some(pending) = &state.pending_revision {
+        let who = if state.protected {
+            vec![format!("anyone but {}", pending.by)]
+        } else {
+            operator()
+        };
+        next.blocked.push(blocked(
+            what(),
+            format!(
+                "revision {} of the plan by {} waits to be accepted: {}",
+                pending.revision, pending.by, pending.reason
+            ),
+            who,
+            format!("rollbook accept-revision {id} {}", pending.revision),
+        ));
+    }
+    undo(state, plan, next);
+}
+
+/// What holds the rollback under way.
+fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
+    let queue = effects::queue(state, plan);
+    let (Some(id), Some(rollback)) = (queue.first(), state.current_rollback()) else {
+        return;
+    };
+    let Some(at) = state.step(id) else { return };
+    let what = format!("rollback {}", rollback.id);
+    let rollout = &state.id;
+    if at.undo.failed {
+        next.blocked.push(blocked(
+            what,
+            format!(
+                "undo attempt {} of step {id} failed: {}; {} steps are left to undo",
+                at.undo.attempt,
+                at.undo.message,
+                queue.len()
+            ),
+            operator(),
+            format!(
+                "rollbook undo {rollout} {id} --reason …   (or rollbook skip {rollout} {id} --reason … to leave its effect)"
+            ),
+        ));
+    } else if at.status == StepStatus::Running {
+        next.blocked.push(blocked(
+            what,
+            format!("step {id} still runs and is undone when it has ended"),
+            vec!["time".to_owned()],
+            None,
+        ));
+    } else if let Some(EffectiveUndo::Manual(text)) = plan.undo(id) {
+        next.blocked.push(blocked(
+            what,
+            format!("step {id} is undone by hand: {text}"),
+            operator(),
+            format!("rollbook undo {rollout} {id} --reason …"),
+        ));
+    }
+}
+
+/// Steps that do not move for a reason of their own. A step that waits for another is
+/// explained by that other.
+pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
+    if matches!(state.status, Status::Open) {
+        return;
+    }
+    let over = matches!(state.status, Status::Aborted | Status::Closed(_));
+    for planned in plan.steps() {
+        let Some(at) = state.step(planned.id) else {
+            continue;
+        };
+        let found = match at.status {
+            StepStatus::Pending => pending(state, plan, planned.id, planned.step, now),
+            StepStatus::Running => running(planned.id, at, planned.step, now, next),
+            _ if over || state.status == Status::RollingBack => None,
+            _ => ended(state, plan, planned.id, at, planned.step),
+        };
+        next.blocked.extend(found);
+    }
+}
+
+fn pending(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &StepId,
+    step: &Step,
+    now: Timestamp,
+) -> Option<Blocked> {
+    let what = format!("step {id}");
+    match start::check(state, plan, id, now) {
+        Ok(_) => {
+            let Action::Manual(manual) = &step.action else {
+                return None;
+            };
+            let who = match &manual.role {
+                Some(role) => vec![people::role_text(plan, role)],
+                None if plan.runbook().roles.is_empty() => operator(),
+                None => plan
+                    .runbook()
+                    .roles
+                    .keys()
+                    .map(|role| people::role_text(plan, role))
+                    .collect(),
+            };
+            let name = manual.role.as_deref().unwrap_or("person");
+            Some(blocked(
+                what,
+                format!(
+                    "{} waits to be done by hand ({} checklist items{}): {}",
+                    step.title,
+                    manual.checklist.len(),
+                    if manual.evidence_required {
+                        ", evidence required"
+                    } else {
+                        ""
+                    },
+                    manual.instructions
+                ),
+                who,
+                format!("rollbook complete {} {id} --as <{name}>", state.id),
+            ))
+        }
+        Err(hold) if hold.explained => None,
+        Err(hold) => Some(Blocked {
+            what,
+            why: hold.why,
+            who: hold.who,
+            how: hold.how,
+            until: hold.until,
+        }),
+    }
+}
+
+fn running(
+    id: &StepId,
+    at: &StepState,
+    step: &Step,
+    now: Timestamp,
+    next: &mut Next,
+) -> Option<Blocked> {
+    if wait_ends(at, step).is_some() {
+        return None;
+    }
+    let started = at.started_at?;
+    let timeout = step.timeout?;
+    let overdue = started
+        .checked_add(timeout.to_signed())
+        .and_then(|end| end.checked_add(OVERDUE_AFTER))
+        .ok()?;
+    if overdue > now {
+        next.wake(Some(overdue), now);
+        return None;
+    }
+    Some(blocked(
+        format!("step {id}"),
+        format!(
+            "attempt {} by {} started at {started}; its timeout of {timeout} is over and there is no result: the worker is gone or cut off, its task is redelivered when the lease ends",
+            at.attempt, at.worker
+        ),
+        vec!["a worker".to_owned()],
+        None,
+    ))
+}
+
+fn ended(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &StepId,
+    at: &StepState,
+    step: &Step,
+) -> Option<Blocked> {
+    if progress::is_done(state, plan, id) || progress::will_retry(at, step) {
+        return None;
+    }
+    let rollout = &state.id;
+    let what = format!("step {id}");
+    if let Some(proposal) = &at.proposal {
+        return Some(blocked(
+            what,
+            format!(
+                "{} says that it is not applicable ({}), which another person must review",
+                proposal.by, proposal.reason
+            ),
+            vec![format!("anyone but {}", proposal.by)],
+            format!("rollbook review {rollout} {id} --accept"),
+        ));
+    }
+    let retry = format!(
+        "rollbook retry {rollout} {id} --reason …   (or rollbook skip {rollout} {id} --reason …)"
+    );
+    match at.status {
+        StepStatus::Failed | StepStatus::Inconclusive | StepStatus::Errored => {
+            let rule = if at.rule.is_empty() {
+                String::new()
+            } else {
+                format!(" by rule `{}`", at.rule)
+            };
+            let recheck = if at.recheck {
+                " (as a check of the rollback)"
+            } else {
+                ""
+            };
+            Some(blocked(
+                what,
+                format!(
+                    "attempt {} is {}{rule}{recheck}: {}",
+                    at.attempt,
+                    at.status.as_str(),
+                    at.message
+                ),
+                operator(),
+                retry,
+            ))
+        }
+        StepStatus::Interrupted => Some(blocked(
+            what,
+            format!(
+                "attempt {} was interrupted and nobody knows what it did: {}; look, then decide",
+                at.attempt, at.message
+            ),
+            operator(),
+            retry,
+        )),
+        StepStatus::Undone => Some(blocked(
+            what,
+            "its effect was taken back by a rollback",
+            operator(),
+            retry,
+        )),
+        StepStatus::UndoFailed => Some(blocked(
+            what,
+            format!(
+                "its effect may stand: its undo ended with {}",
+                at.undo.message
+            ),
+            operator(),
+            format!(
+                "rollbook undo {rollout} {id} --reason …   (or rollbook skip {rollout} {id} --reason …)"
+            ),
+        )),
+        StepStatus::Pending
+        | StepStatus::Running
+        | StepStatus::Succeeded
+        | StepStatus::NotApplicable
+        | StepStatus::Skipped
+        | StepStatus::Undoing => None,
+    }
+}
+
+/// Gates whose phase is done and that do not pass.
+pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
+    if !matches!(state.status, Status::Running | Status::Paused) {
+        return;
+    }
+    for (id, at) in &state.gates {
+        let Some(spec) = plan.phase(id).and_then(|phase| phase.gate.as_ref()) else {
+            continue;
+        };
+        if at.passed_at.is_some()
+            || !progress::open_steps(state, plan, id).is_empty()
+            || !progress::missing_phases(state, plan, id).is_empty()
+        {
+            continue;
+        }
+        let answer = gates::evaluate(state, plan, id, spec, at, now);
+        if answer.blocks.is_empty() {
+            continue;
+        }
+        let mut who: Vec<String> = answer
+            .missing
+            .iter()
+            .map(|missing| {
+                if missing.eligible.is_empty() {
+                    format!("{}: nobody may (executors may not sign)", missing.role)
+                } else {
+                    format!("{}: {}", missing.role, missing.eligible.join(" or "))
+                }
+            })
+            .collect();
+        who.extend(
+            at.refusals
+                .iter()
+                .map(|refusal| format!("{} (by signing after all)", refusal.person)),
+        );
+        if who.is_empty() {
+            who = operator();
+        }
+        let how = match answer.missing.first() {
+            Some(missing) => format!("rollbook approve {} {id} --as <{}>", state.id, missing.role),
+            None if at.refusals.is_empty() => {
+                format!("rollbook retry {} STEP --reason …", state.id)
+            }
+            None => format!("rollbook approve {} {id} --as <person>", state.id),
+        };
+        next.blocked.push(blocked(
+            format!("gate {id}"),
+            answer.blocks.join("; "),
+            who,
+            how,
+        ));
+    }
+}

@@ -1,0 +1,119 @@
+//! What there is to take back, and in which order.
+
+use super::super::state::{Effect, RolloutState, StepStatus};
+use crate::ids::StepId;
+use crate::runbook::model::RollbackLevel;
+use crate::runbook::plan::{EffectiveUndo, has_effect};
+use crate::runbook::step::{Action, Changes};
+use crate::runbook::{Plan, Step};
+
+/// A rollback of this level takes back what the step did.
+pub(crate) fn belongs(step: &Step, id: &StepId, level: RollbackLevel, named: &[StepId]) -> bool {
+    match level {
+        RollbackLevel::Flags => matches!(step.action, Action::Flag(_)),
+        RollbackLevel::Partial => named.contains(id),
+        RollbackLevel::Migrations => matches!(step.action, Action::Sql(_)),
+        RollbackLevel::Configuration => step.changes == Some(Changes::Configuration),
+        RollbackLevel::Full => true,
+    }
+}
+
+/// Something stands that the plan knows how to take back.
+pub(crate) fn stands(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
+    let (Some(at), Some((_, step)), Some(undo)) = (state.step(id), plan.step(id), plan.undo(id))
+    else {
+        return false;
+    };
+    let effect = match at.effect {
+        Effect::None => false,
+        Effect::Unknown => has_effect(step),
+        Effect::Made => true,
+    };
+    effect && undo.is_possible()
+}
+
+/// Steps to undo at a level, latest effect first.
+pub(crate) fn to_undo(
+    state: &RolloutState,
+    plan: &Plan,
+    level: RollbackLevel,
+    named: &[StepId],
+) -> Vec<StepId> {
+    state
+        .effects
+        .iter()
+        .rev()
+        .filter(|id| stands(state, plan, id))
+        .filter(|id| {
+            plan.step(id)
+                .is_some_and(|(_, step)| belongs(step, id, level, named))
+        })
+        .cloned()
+        .collect()
+}
+
+/// Effects that the plan says cannot or need not be taken back.
+pub(crate) fn beyond_undo(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
+    state
+        .effects
+        .iter()
+        .filter(|id| {
+            matches!(
+                plan.undo(id),
+                Some(EffectiveUndo::None | EffectiveUndo::Irreversible)
+            ) && plan.step(id).is_some_and(|(_, step)| has_effect(step))
+        })
+        .cloned()
+        .collect()
+}
+
+/// What the rollback under way has yet to undo, next one first. Effects that appeared after
+/// its start (a step that was running) are among them.
+pub(crate) fn queue(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
+    let Some(rollback) = state.current_rollback() else {
+        return Vec::new();
+    };
+    to_undo(state, plan, rollback.level, &rollback.steps)
+        .into_iter()
+        .filter(|id| state.step(id).is_some_and(|step| !step.undo.left))
+        .collect()
+}
+
+/// Steps of the rollback's level that still run and may leave an effect.
+pub(crate) fn running(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
+    let Some(rollback) = state.current_rollback() else {
+        return Vec::new();
+    };
+    state
+        .steps
+        .iter()
+        .filter(|(_, at)| at.status == StepStatus::Running && !at.recheck)
+        .filter(|(id, _)| {
+            plan.step(id).is_some_and(|(_, step)| {
+                has_effect(step) && belongs(step, id, rollback.level, &rollback.steps)
+            })
+        })
+        .map(|(id, _)| id.clone())
+        .collect()
+}
+
+/// Standing steps that name this one in their `needs`: what loses its ground by an undo.
+pub(crate) fn dependents(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<StepId> {
+    plan.steps()
+        .filter(|planned| {
+            plan.needs(planned.id)
+                .is_some_and(|needs| needs.steps.contains(id))
+                && stands(state, plan, planned.id)
+        })
+        .map(|planned| planned.id.clone())
+        .collect()
+}
+
+/// The step changes nothing: running it again proves something and harms nothing.
+pub(crate) fn is_check(step: &Step) -> bool {
+    !has_effect(step)
+        && !matches!(
+            step.action,
+            Action::Manual(_) | Action::Notify(_) | Action::Wait(_)
+        )
+}

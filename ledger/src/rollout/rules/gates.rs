@@ -1,0 +1,101 @@
+//! Whether a gate holds, and what is missing.
+
+use jiff::Timestamp;
+
+use super::super::state::{GateState, RolloutState, SignOff};
+use super::{measures, people, progress};
+use crate::ids::PhaseId;
+use crate::runbook::Plan;
+use crate::runbook::model::Gate;
+
+/// A role that has not signed often enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) role: String,
+    /// Members who may still sign.
+    pub(crate) eligible: Vec<String>,
+}
+
+/// What a gate says now.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Answer {
+    /// Why it would pass.
+    pub(crate) holds: Vec<String>,
+    /// Why it does not; empty: it passes.
+    pub(crate) blocks: Vec<String>,
+    /// Who has yet to sign.
+    pub(crate) missing: Vec<Missing>,
+}
+
+/// Sign-offs that have not run out.
+pub(crate) fn valid(gate: &GateState, now: Timestamp) -> impl Iterator<Item = &SignOff> {
+    gate.sign_offs
+        .iter()
+        .filter(move |sign_off| !is_expired(sign_off, now))
+}
+
+/// The sign-off no longer counts.
+pub(crate) fn is_expired(sign_off: &SignOff, now: Timestamp) -> bool {
+    sign_off.expires_at.is_some_and(|at| at <= now)
+}
+
+/// Evaluates a gate whose phase is done.
+pub(crate) fn evaluate(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &PhaseId,
+    spec: &Gate,
+    at: &GateState,
+    now: Timestamp,
+) -> Answer {
+    let mut answer = Answer::default();
+    for rule in &spec.sign_offs {
+        let signed: Vec<&str> = valid(at, now)
+            .filter(|sign_off| sign_off.role == rule.role)
+            .map(|sign_off| sign_off.person.as_str())
+            .collect();
+        let have = u32::try_from(signed.len()).unwrap_or(u32::MAX);
+        if have >= rule.quorum {
+            answer.holds.push(format!(
+                "{} of {} sign-offs by {}: {}",
+                have,
+                rule.quorum,
+                rule.role,
+                progress::list(&signed)
+            ));
+            continue;
+        }
+        answer.blocks.push(format!(
+            "{have} of {} sign-offs by {}",
+            rule.quorum, rule.role
+        ));
+        let eligible = plan
+            .role_members(&rule.role)
+            .iter()
+            .filter(|person| valid(at, now).all(|sign_off| sign_off.person != **person))
+            .filter(|person| {
+                !spec.not_executor || people::executed_by(state, id, person).is_empty()
+            })
+            .cloned()
+            .collect();
+        answer.missing.push(Missing {
+            role: rule.role.clone(),
+            eligible,
+        });
+    }
+    for refusal in &at.refusals {
+        answer.blocks.push(format!(
+            "refused by {} as {}: {}",
+            refusal.person, refusal.role, refusal.reason
+        ));
+    }
+    for text in &spec.checks {
+        let (holds, reason) = measures::check(state, plan, text, spec.no_data);
+        if holds {
+            answer.holds.push(reason);
+        } else {
+            answer.blocks.push(reason);
+        }
+    }
+    answer
+}

@@ -1,0 +1,8 @@
+//! Questions that several decisions ask of state and plan.
+
+pub(super) mod effects;
+pub(super) mod gates;
+pub(super) mod measures;
+pub(super) mod people;
+pub(super) mod progress;
+pub(super) mod start;

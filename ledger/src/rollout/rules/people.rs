@@ -1,0 +1,44 @@
+//! Who may.
+
+use super::super::state::RolloutState;
+use crate::ids::PhaseId;
+use crate::runbook::Plan;
+use crate::runbook::model::Gate;
+
+/// A role with its members, for people: `dba: dora or dan`.
+pub(crate) fn role_text(plan: &Plan, role: &str) -> String {
+    let members = plan.role_members(role);
+    if members.is_empty() {
+        format!("{role}: nobody")
+    } else {
+        format!("{role}: {}", members.join(" or "))
+    }
+}
+
+/// The person is a member of the role.
+pub(crate) fn has_role(plan: &Plan, person: &str, role: &str) -> bool {
+    plan.role_members(role)
+        .iter()
+        .any(|member| member == person)
+}
+
+/// The roles a gate asks for, each once.
+pub(crate) fn gate_roles(gate: &Gate) -> Vec<&str> {
+    let mut roles: Vec<&str> = Vec::new();
+    for rule in &gate.sign_offs {
+        if !roles.contains(&rule.role.as_str()) {
+            roles.push(&rule.role);
+        }
+    }
+    roles
+}
+
+/// Steps of the phase in which the person had a hand.
+pub(crate) fn executed_by(state: &RolloutState, phase: &PhaseId, person: &str) -> Vec<String> {
+    state
+        .steps
+        .iter()
+        .filter(|(_, step)| step.phase == *phase && step.executors.contains(person))
+        .map(|(id, _)| id.to_string())
+        .collect()
+}

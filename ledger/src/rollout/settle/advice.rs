@@ -1,0 +1,66 @@
+//! The decision tree: the first rule that holds over the last measurements is the advice.
+
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::super::rules::{effects, measures};
+use super::super::state::{RolloutState, Status};
+use crate::runbook::Plan;
+use crate::runbook::model::{Advice, RollbackLevel};
+
+fn word(advice: Advice) -> &'static str {
+    match advice {
+        Advice::FixForward => "fix_forward",
+        Advice::Flags => "flags",
+        Advice::Partial => "partial",
+        Advice::Migrations => "migrations",
+        Advice::Configuration => "configuration",
+        Advice::Full => "full",
+    }
+}
+
+/// The level an advice leads to by itself. A partial rollback takes a person, who names steps.
+fn level(advice: Advice) -> Option<RollbackLevel> {
+    match advice {
+        Advice::FixForward | Advice::Partial => None,
+        Advice::Flags => Some(RollbackLevel::Flags),
+        Advice::Migrations => Some(RollbackLevel::Migrations),
+        Advice::Configuration => Some(RollbackLevel::Configuration),
+        Advice::Full => Some(RollbackLevel::Full),
+    }
+}
+
+/// New advice, with the rollback it starts where the plan says `auto`. The same rule on the
+/// same numbers is said once.
+pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+    if !matches!(state.status, Status::Running | Status::Paused) {
+        return Vec::new();
+    }
+    let found = plan.runbook().decide.iter().find_map(|rule| {
+        let judged = measures::judge(state, plan, &rule.when);
+        (judged.holds == Some(true)).then_some((rule, judged))
+    });
+    let Some((rule, judged)) = found else {
+        return Vec::new();
+    };
+    if let Some((last, inputs)) = &state.advice
+        && *last == rule.when
+        && *inputs == judged.inputs
+    {
+        return Vec::new();
+    }
+    let rollback = level(rule.then).filter(|_| rule.auto).and_then(|level| {
+        let list = effects::to_undo(state, plan, level, &[]);
+        (!list.is_empty() || level == RollbackLevel::Full).then(|| {
+            let reason = format!("the plan's rule holds: {}", judged.text);
+            super::rollback_started(state, level, &reason, &list)
+        })
+    });
+    let mut kinds = vec![Kind::AdviceGiven(v1::AdviceGiven {
+        rule: rule.when.clone(),
+        advice: word(rule.then).to_owned(),
+        inputs: judged.inputs,
+        automatic: rollback.is_some(),
+    })];
+    kinds.extend(rollback);
+    kinds
+}

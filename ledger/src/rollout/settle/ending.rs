@@ -1,0 +1,221 @@
+//! Ends: of rollbacks and of the rollout.
+
+use jiff::Timestamp;
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::super::rules::{effects, measures, progress};
+use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
+use crate::ids::StepId;
+use crate::runbook::model::RollbackLevel;
+use crate::runbook::{Expr, Plan, Span};
+
+/// A rollback that has undone all it can.
+pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
+    let Some(rollback) = state.current_rollback() else {
+        return Vec::new();
+    };
+    let undoing = state
+        .steps
+        .values()
+        .any(|at| at.status == StepStatus::Undoing);
+    if undoing
+        || !effects::queue(state, plan).is_empty()
+        || !effects::running(state, plan).is_empty()
+    {
+        return Vec::new();
+    }
+    let of_this = |id: &StepId| {
+        plan.step(id)
+            .is_some_and(|(_, step)| effects::belongs(step, id, rollback.level, &rollback.steps))
+    };
+    let named = |wanted: &dyn Fn(&StepId) -> bool| -> Vec<String> {
+        state
+            .steps
+            .keys()
+            .filter(|id| of_this(id) && wanted(id))
+            .map(ToString::to_string)
+            .collect()
+    };
+    let is = |id: &StepId, status: StepStatus| state.step(id).is_some_and(|at| at.status == status);
+    let left = named(&|id| is(id, StepStatus::UndoFailed));
+    let undone = named(&|id| is(id, StepStatus::Undone));
+    let beyond: Vec<String> = effects::beyond_undo(state, plan)
+        .iter()
+        .filter(|id| of_this(id))
+        .map(ToString::to_string)
+        .collect();
+    let mut summary = format!("{} undone", words(&undone));
+    if !left.is_empty() {
+        summary.push_str(&format!("; {} left by decision", words(&left)));
+    }
+    if !beyond.is_empty() {
+        summary.push_str(&format!("; {} cannot be taken back", words(&beyond)));
+    }
+    summary.push_str(&time_taken(rollback, plan, now));
+    let verdict = if left.is_empty() {
+        v1::Verdict::Pass
+    } else {
+        v1::Verdict::Fail
+    };
+    vec![Kind::RollbackFinished(v1::RollbackFinished {
+        rollback_id: rollback.id.clone(),
+        verdict: verdict.into(),
+        summary,
+    })]
+}
+
+fn words(ids: &[String]) -> String {
+    match ids {
+        [] => "no step".to_owned(),
+        [one] => format!("step {one}"),
+        many => format!("steps {}", many.join(", ")),
+    }
+}
+
+fn time_taken(rollback: &RollbackState, plan: &Plan, now: Timestamp) -> String {
+    let millis = now.duration_since(rollback.started_at).as_millis();
+    let took = Span::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
+    let target = plan
+        .runbook()
+        .rollbacks
+        .get(&rollback.level)
+        .and_then(|spec| spec.target);
+    match target {
+        Some(target) => format!("; took {took}, target {target}"),
+        None => format!("; took {took}"),
+    }
+}
+
+/// A rollback has finished and ends the rollout: a full one, or one begun after the end.
+pub(crate) fn closes_after_rollback(state: &RolloutState) -> bool {
+    state.status == Status::Paused
+        && state.rollback.as_ref().is_some_and(|rollback| {
+            rollback.verdict.is_some()
+                && (rollback.level == RollbackLevel::Full || rollback.before != ResumeTo::Going)
+                && state
+                    .closed_at
+                    .is_none_or(|closed| closed <= rollback.started_at)
+        })
+}
+
+/// How the rollout closes now, with a line for people; `None`: it does not.
+fn outcome(state: &RolloutState, plan: &Plan) -> Option<(v1::RolloutOutcome, String)> {
+    if state.status == Status::Running
+        && state.pending_revision.is_none()
+        && progress::all_passed(state, plan)
+    {
+        let skipped = count(state, StepStatus::Skipped);
+        let failed = state
+            .steps
+            .values()
+            .filter(|at| at.status.is_failure())
+            .count();
+        return Some((
+            v1::RolloutOutcome::Succeeded,
+            format!(
+                "{} of {} phases passed; {} steps succeeded, {skipped} skipped, {failed} failed without blocking",
+                state.phases.len(),
+                state.phases.len(),
+                count(state, StepStatus::Succeeded),
+            ),
+        ));
+    }
+    if state.status == Status::Aborted && !progress::anything_runs(state) {
+        let broken: Vec<String> = state
+            .steps
+            .iter()
+            .filter(|(_, at)| {
+                at.critical
+                    && (at.status.is_failure()
+                        || matches!(at.status, StepStatus::Interrupted | StepStatus::UndoFailed))
+            })
+            .map(|(id, at)| format!("step {id} was {}", at.status.as_str()))
+            .collect();
+        return Some(if broken.is_empty() {
+            (
+                v1::RolloutOutcome::Aborted,
+                "aborted by a person".to_owned(),
+            )
+        } else {
+            (
+                v1::RolloutOutcome::Failed,
+                format!("aborted while {}", broken.join(", ")),
+            )
+        });
+    }
+    if closes_after_rollback(state)
+        && let Some(rollback) = &state.rollback
+    {
+        let id = &rollback.id;
+        return Some(if rollback.verdict == Some(v1::Verdict::Pass) {
+            (
+                v1::RolloutOutcome::RolledBack,
+                format!("{id} ({}) took it back", rollback.level.as_str()),
+            )
+        } else {
+            (
+                v1::RolloutOutcome::Failed,
+                format!("{id} ({}) had to leave effects", rollback.level.as_str()),
+            )
+        });
+    }
+    None
+}
+
+fn count(state: &RolloutState, status: StepStatus) -> usize {
+    state
+        .steps
+        .values()
+        .filter(|at| at.status == status)
+        .count()
+}
+
+/// The close, preceded by the figures the review asks for.
+pub(super) fn closed(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+    let Some((outcome, summary)) = outcome(state, plan) else {
+        return Vec::new();
+    };
+    let mut kinds = success(state, plan);
+    kinds.push(Kind::RolloutClosed(v1::RolloutClosed {
+        outcome: outcome.into(),
+        summary,
+    }));
+    kinds
+}
+
+fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+    plan.runbook()
+        .success
+        .iter()
+        .map(|metric| {
+            let measured = measures::last(state, plan, &metric.metric);
+            let value = measured.and_then(|measured| measured.value);
+            let unit = plan
+                .runbook()
+                .metrics
+                .get(&metric.metric)
+                .and_then(|spec| spec.unit.clone())
+                .or_else(|| measured.map(|measured| measured.unit.clone()))
+                .unwrap_or_default();
+            let actual = match value {
+                Some(value) => format!("{value} {unit}").trim_end().to_owned(),
+                None => "no data".to_owned(),
+            };
+            let holds = Expr::parse(&metric.target).ok().and_then(|expr| {
+                expr.evaluate(&|name| if name == "value" { value } else { None })
+                    .ok()
+            });
+            let status = match holds.filter(|_| value.is_some()) {
+                Some(true) => v1::Verdict::Pass,
+                Some(false) => v1::Verdict::Fail,
+                None => v1::Verdict::Inconclusive,
+            };
+            Kind::SuccessMetricRecorded(v1::SuccessMetricRecorded {
+                metric: metric.name.clone(),
+                target: metric.target.clone(),
+                actual,
+                status: status.into(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,128 @@
+//! Everything that is due by state and time and needs no worker: gates that pass or are newly
+//! blocked, expired sign-offs, steps whose `when` is false, waits, automatic retries, advice
+//! and automatic rollbacks, the end of rollbacks, the close.
+
+mod advice;
+pub(super) mod alerts;
+mod ending;
+mod gates;
+mod steps;
+
+use jiff::Timestamp;
+use prost::Message;
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::decide::event;
+use super::evolve::{self, Meta};
+use super::illegal::IllegalEvent;
+use super::state::{RolloutState, SignOff};
+use crate::ids::{PhaseId, StepId};
+use crate::runbook::Plan;
+use crate::runbook::model::RollbackLevel;
+
+pub(super) use ending::closes_after_rollback;
+pub(super) use steps::wait_ends;
+
+/// The most events of one settling; what is left is found by the next.
+const MAX_EVENTS: usize = 100;
+
+/// The most bytes of events of one settling: well below what a commit may have.
+const MAX_BYTES: usize = 32 * 1024;
+
+/// All that is due now, each event decided on the state after those before it.
+pub(super) fn settle(
+    state: &RolloutState,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Vec<v1::Event>, IllegalEvent> {
+    let mut events: Vec<v1::Event> = Vec::new();
+    let mut bytes = 0_usize;
+    let mut scratch: Option<RolloutState> = None;
+    while events.len() < MAX_EVENTS && bytes < MAX_BYTES {
+        let at = scratch.as_ref().unwrap_or(state);
+        let due = due(at, plan, now);
+        if due.is_empty() {
+            break;
+        }
+        let mut next = at.clone();
+        for kind in due {
+            let event = event(kind);
+            let meta = Meta {
+                sequence: state.sequence.saturating_add(1),
+                at: now,
+                actor: None,
+                aggregate_id: state.id.as_str(),
+                event: evolve::name(&event),
+            };
+            next = evolve::apply(Some(next), &event, &meta)?;
+            bytes = bytes.saturating_add(event.encoded_len());
+            events.push(event);
+        }
+        scratch = Some(next);
+    }
+    Ok(events)
+}
+
+/// The first group of things that is due.
+fn due(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
+    let groups: [&dyn Fn() -> Vec<Kind>; 11] = [
+        &|| gates::expired(state, now),
+        &|| steps::reactions(state, plan),
+        &|| steps::retries(state, plan, now),
+        &|| steps::stale(state, plan),
+        &|| steps::not_applicable(state, plan),
+        &|| steps::points(state, plan),
+        &|| steps::waits(state, plan, now),
+        &|| advice::given(state, plan),
+        &|| ending::rolled_back(state, plan, now),
+        &|| gates::decided(state, plan, now),
+        &|| ending::closed(state, plan),
+    ];
+    groups
+        .iter()
+        .map(|group| group())
+        .find(|kinds| !kinds.is_empty())
+        .unwrap_or_default()
+}
+
+/// A sign-off that no longer counts.
+pub(super) fn void(gate: &PhaseId, sign_off: &SignOff, cause: &str) -> Kind {
+    Kind::SignOffVoided(v1::SignOffVoided {
+        gate_id: gate.to_string(),
+        person: sign_off.person.clone(),
+        role: sign_off.role.clone(),
+        cause: cause.to_owned(),
+    })
+}
+
+/// Voids all sign-offs of one phase's gate.
+pub(super) fn void_phase(state: &RolloutState, phase: &PhaseId, cause: &str) -> Vec<Kind> {
+    state.gates.get(phase).map_or_else(Vec::new, |gate| {
+        gate.sign_offs
+            .iter()
+            .map(|sign_off| void(phase, sign_off, cause))
+            .collect()
+    })
+}
+
+/// The start of a rollback.
+pub(super) fn rollback_started(
+    state: &RolloutState,
+    level: RollbackLevel,
+    reason: &str,
+    steps: &[StepId],
+) -> Kind {
+    let wire = match level {
+        RollbackLevel::Flags => v1::RollbackLevel::Flags,
+        RollbackLevel::Partial => v1::RollbackLevel::Partial,
+        RollbackLevel::Migrations => v1::RollbackLevel::Migrations,
+        RollbackLevel::Configuration => v1::RollbackLevel::Configuration,
+        RollbackLevel::Full => v1::RollbackLevel::Full,
+    };
+    Kind::RollbackStarted(v1::RollbackStarted {
+        rollback_id: format!("rollback-{}", state.rollbacks.saturating_add(1)),
+        level: wire.into(),
+        reason: reason.to_owned(),
+        undo_steps: steps.iter().map(ToString::to_string).collect(),
+    })
+}

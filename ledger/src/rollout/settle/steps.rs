@@ -1,0 +1,288 @@
+//! Steps that move by themselves.
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::super::rules::{effects, measures, progress, start};
+use super::super::state::{RolloutState, Status, StepState, StepStatus};
+use crate::clock::to_proto;
+use crate::ids::StepId;
+use crate::runbook::model::RollbackLevel;
+use crate::runbook::plan::has_effect;
+use crate::runbook::step::{OnFail, Retry};
+use crate::runbook::{Action, Plan, Step};
+
+/// The longest wait between automatic attempts.
+const MAX_BACK_OFF: SignedDuration = SignedDuration::from_hours(1);
+
+fn steps<'a>(
+    state: &'a RolloutState,
+    plan: &'a Plan,
+) -> impl Iterator<Item = (&'a StepId, &'a StepState, &'a Step)> {
+    state
+        .steps
+        .iter()
+        .filter_map(|(id, at)| plan.step(id).map(|(_, step)| (id, at, step)))
+}
+
+/// `on_fail` of steps whose automatic attempts are used up: once per failure.
+pub(super) fn reactions(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+    if !matches!(state.status, Status::Running | Status::Paused) {
+        return Vec::new();
+    }
+    for (id, at, step) in steps(state, plan) {
+        let level = match step.on_fail {
+            OnFail::Block | OnFail::Continue => continue,
+            OnFail::RollbackFlags => RollbackLevel::Flags,
+            OnFail::RollbackFull => RollbackLevel::Full,
+        };
+        let answered = state
+            .rollback
+            .as_ref()
+            .is_some_and(|rollback| rollback.started_event > at.finished_event);
+        if !matches!(at.status, StepStatus::Failed | StepStatus::Errored)
+            || at.recheck
+            || answered
+            || progress::will_retry(at, step)
+        {
+            continue;
+        }
+        let list = effects::to_undo(state, plan, level, &[]);
+        if list.is_empty() && level != RollbackLevel::Full {
+            continue;
+        }
+        let reason = format!("step {id} is {}: {}", at.status.as_str(), at.message);
+        return vec![super::rollback_started(state, level, &reason, &list)];
+    }
+    Vec::new()
+}
+
+fn back_off(retry: &Retry, attempt: u32) -> SignedDuration {
+    let doublings = attempt.saturating_sub(1).min(20);
+    let delay = retry.delay.to_signed();
+    delay
+        .checked_mul(1_i32 << doublings)
+        .unwrap_or(MAX_BACK_OFF)
+        .clamp(SignedDuration::ZERO, MAX_BACK_OFF)
+}
+
+fn retried(
+    state: &RolloutState,
+    id: &StepId,
+    at: &StepState,
+    reason: String,
+    not_before: Option<Timestamp>,
+) -> Vec<Kind> {
+    let mut kinds = super::void_phase(state, &at.phase, "step_retried");
+    kinds.push(Kind::StepRetried(v1::StepRetried {
+        step_id: id.to_string(),
+        reason,
+        not_before: not_before.map(to_proto),
+        recheck: false,
+    }));
+    kinds
+}
+
+/// Automatic attempts after a failure, later and later.
+pub(super) fn retries(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
+    if state.status != Status::Running {
+        return Vec::new();
+    }
+    for (id, at, step) in steps(state, plan) {
+        let Some(retry) = step
+            .retry
+            .as_ref()
+            .filter(|_| progress::will_retry(at, step))
+        else {
+            continue;
+        };
+        let delay = back_off(retry, at.attempt);
+        let not_before = at
+            .finished_at
+            .unwrap_or(now)
+            .checked_add(delay)
+            .ok()
+            .filter(|_| delay > SignedDuration::ZERO);
+        let reason = format!(
+            "attempt {} of {} was {}: {}",
+            at.attempt,
+            retry.attempts,
+            at.status.as_str(),
+            at.message
+        );
+        return retried(state, id, at, reason, not_before);
+    }
+    Vec::new()
+}
+
+/// Checks whose result no longer speaks for what is there: rechecks of a rollback, and checks
+/// after which something before them was done again.
+pub(super) fn stale(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+    if state.status != Status::Running {
+        return Vec::new();
+    }
+    for (id, at, step) in steps(state, plan) {
+        if at.status != StepStatus::Succeeded && !at.status.is_failure() {
+            continue;
+        }
+        if at.recheck {
+            let reason = "it ran as a check of the rollback; now it runs in the plan's order";
+            return retried(state, id, at, reason.to_owned(), None);
+        }
+        if effects::is_check(step)
+            && let Some(later) = redone_before(state, plan, id, at, step)
+        {
+            let reason = format!("step {later}, which it rests on, was done again after it");
+            return retried(state, id, at, reason, None);
+        }
+    }
+    Vec::new()
+}
+
+/// A step that comes before this one and passed after it.
+fn redone_before(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &StepId,
+    at: &StepState,
+    step: &Step,
+) -> Option<StepId> {
+    let is_later = |other: &StepId| {
+        state.step(other).is_some_and(|other| {
+            other.status == StepStatus::Succeeded
+                && !other.recheck
+                && other.finished_event > at.finished_event
+        })
+    };
+    if !state.steps.keys().any(is_later) {
+        return None;
+    }
+    let mut seen: HashSet<StepId> = HashSet::new();
+    let mut open = vec![id.clone()];
+    while let Some(next) = open.pop() {
+        let Some(needs) = plan.needs(&next) else {
+            continue;
+        };
+        let phases = needs
+            .phases
+            .iter()
+            .filter_map(|phase| state.phases.get(phase))
+            .flat_map(|phase| phase.steps.iter());
+        for before in needs.steps.iter().chain(phases) {
+            if seen.insert(before.clone()) {
+                open.push(before.clone());
+            }
+        }
+    }
+    seen.into_iter()
+        .filter(|before| is_later(before))
+        .filter(|before| {
+            plan.step(before)
+                .is_some_and(|(_, other)| has_effect(other) || feeds(other, step))
+        })
+        .min()
+}
+
+/// The second compares what the first captures.
+fn feeds(first: &Step, second: &Step) -> bool {
+    match (&first.action, &second.action) {
+        (Action::Snapshot(taken), Action::Compare(compared)) => {
+            taken.of == compared.of
+                && (taken.label == compared.before || taken.label == compared.after)
+        }
+        _ => false,
+    }
+}
+
+/// Steps that are next and whose `when` is false.
+pub(super) fn not_applicable(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+    for (id, at, step) in steps(state, plan) {
+        let Some(text) = &step.when else { continue };
+        if start::check_order(state, plan, id).is_err() || measures::when(state, text) != Ok(false)
+        {
+            continue;
+        }
+        return vec![Kind::StepFinished(v1::StepFinished {
+            step_id: id.to_string(),
+            attempt: at.attempt,
+            verdict: v1::Verdict::NotApplicable.into(),
+            rule: format!("when: {text}"),
+            message: "its condition is false".to_owned(),
+            ..v1::StepFinished::default()
+        })];
+    }
+    Vec::new()
+}
+
+/// Points to come back to, before the first step of each phase in a protected environment.
+pub(super) fn points(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+    if state.status != Status::Running || !state.protected || state.pending_revision.is_some() {
+        return Vec::new();
+    }
+    for (id, phase) in &state.phases {
+        if phase.rollback_point.is_some()
+            || progress::open_steps(state, plan, id).is_empty()
+            || !progress::missing_phases(state, plan, id).is_empty()
+        {
+            continue;
+        }
+        let standing = if state.effects.is_empty() {
+            "nothing has been changed yet".to_owned()
+        } else {
+            format!("standing effects: {}", progress::list(&state.effects))
+        };
+        return vec![Kind::RollbackPointRecorded(v1::RollbackPointRecorded {
+            point_id: format!("before-{id}"),
+            phase_id: id.to_string(),
+            description: format!("before phase {id}, {}; {standing}", phase.title),
+        })];
+    }
+    Vec::new()
+}
+
+/// When a running wait is over.
+pub(crate) fn wait_ends(at: &StepState, step: &Step) -> Option<Timestamp> {
+    match &step.action {
+        Action::Wait(wait) if at.status == StepStatus::Running => {
+            at.started_at?.checked_add(wait.r#for.to_signed()).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Waits that begin, are over, or have lost their purpose.
+pub(super) fn waits(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
+    for (id, at, step) in steps(state, plan) {
+        let Action::Wait(wait) = &step.action else {
+            continue;
+        };
+        if at.status == StepStatus::Pending {
+            if let Ok(attempt) = start::check(state, plan, id, now) {
+                return vec![Kind::StepStarted(v1::StepStarted {
+                    step_id: id.to_string(),
+                    attempt,
+                    worker: String::new(),
+                    intent: format!("wait {}", wait.r#for),
+                })];
+            }
+        } else if at.status == StepStatus::Running && state.status == Status::Aborted {
+            return vec![Kind::StepInterrupted(v1::StepInterrupted {
+                step_id: id.to_string(),
+                attempt: at.attempt,
+                reason: "the rollout was aborted".to_owned(),
+                retry: false,
+            })];
+        } else if wait_ends(at, step).is_some_and(|end| end <= now) {
+            return vec![Kind::StepFinished(v1::StepFinished {
+                step_id: id.to_string(),
+                attempt: at.attempt,
+                verdict: v1::Verdict::Pass.into(),
+                rule: format!("{} have passed", wait.r#for),
+                ..v1::StepFinished::default()
+            })];
+        }
+    }
+    Vec::new()
+}

@@ -1,0 +1,156 @@
+//! One example of every event, in a commit.
+
+use rollbook_proto::v1::event::Kind;
+use rollbook_proto::v1::{Actor, ActorKind, Commit, Event};
+
+use crate::values::Distinct;
+use crate::{flags, gates, lifecycle, outcomes, steps};
+
+/// A commit and the name of its files.
+#[derive(Debug, Clone)]
+pub(crate) struct Example {
+    pub(crate) name: String,
+    pub(crate) commit: Commit,
+}
+
+/// How an example is built.
+type Build = fn(&mut Distinct) -> Kind;
+
+/// The event's name in `commit.proto`. A new event does not compile until it is named here; it does not pass until
+/// it has an example.
+pub(crate) fn name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::RolloutOpened(_) => "rollout_opened",
+        Kind::RolloutStarted(_) => "rollout_started",
+        Kind::RolloutPaused(_) => "rollout_paused",
+        Kind::RolloutResumed(_) => "rollout_resumed",
+        Kind::RolloutAborted(_) => "rollout_aborted",
+        Kind::RolloutClosed(_) => "rollout_closed",
+        Kind::StepStarted(_) => "step_started",
+        Kind::StepMeasured(_) => "step_measured",
+        Kind::StepFinished(_) => "step_finished",
+        Kind::StepInterrupted(_) => "step_interrupted",
+        Kind::StepRetried(_) => "step_retried",
+        Kind::StepSkipped(_) => "step_skipped",
+        Kind::NotApplicableProposed(_) => "not_applicable_proposed",
+        Kind::NotApplicableReviewed(_) => "not_applicable_reviewed",
+        Kind::UndoStarted(_) => "undo_started",
+        Kind::UndoFinished(_) => "undo_finished",
+        Kind::SignOffGiven(_) => "sign_off_given",
+        Kind::SignOffRefused(_) => "sign_off_refused",
+        Kind::SignOffVoided(_) => "sign_off_voided",
+        Kind::GatePassed(_) => "gate_passed",
+        Kind::GateBlocked(_) => "gate_blocked",
+        Kind::PlanRevised(_) => "plan_revised",
+        Kind::PlanRevisionAccepted(_) => "plan_revision_accepted",
+        Kind::RollbackPointRecorded(_) => "rollback_point_recorded",
+        Kind::RollbackStarted(_) => "rollback_started",
+        Kind::RollbackFinished(_) => "rollback_finished",
+        Kind::AdviceGiven(_) => "advice_given",
+        Kind::AlertRaised(_) => "alert_raised",
+        Kind::AlertResolved(_) => "alert_resolved",
+        Kind::NoticeSent(_) => "notice_sent",
+        Kind::SnapshotTaken(_) => "snapshot_taken",
+        Kind::ComparisonMade(_) => "comparison_made",
+        Kind::AuditTaken(_) => "audit_taken",
+        Kind::SuccessMetricRecorded(_) => "success_metric_recorded",
+        Kind::FlagDefined(_) => "flag_defined",
+        Kind::FlagChanged(_) => "flag_changed",
+        Kind::FlagArchived(_) => "flag_archived",
+    }
+}
+
+const BUILDERS: &[Build] = &[
+    lifecycle::rollout_opened,
+    lifecycle::rollout_started,
+    lifecycle::rollout_paused,
+    lifecycle::rollout_resumed,
+    lifecycle::rollout_aborted,
+    lifecycle::rollout_closed,
+    steps::step_started,
+    steps::step_measured,
+    steps::step_finished,
+    steps::step_interrupted,
+    steps::step_retried,
+    steps::step_skipped,
+    steps::not_applicable_proposed,
+    steps::not_applicable_reviewed,
+    steps::undo_started,
+    steps::undo_finished,
+    gates::sign_off_given,
+    gates::sign_off_refused,
+    gates::sign_off_voided,
+    gates::gate_passed,
+    gates::gate_blocked,
+    lifecycle::plan_revised,
+    lifecycle::plan_revision_accepted,
+    lifecycle::rollback_point_recorded,
+    lifecycle::rollback_started,
+    lifecycle::rollback_finished,
+    outcomes::advice_given,
+    outcomes::alert_raised,
+    outcomes::alert_resolved,
+    outcomes::notice_sent,
+    outcomes::snapshot_taken,
+    outcomes::comparison_made,
+    outcomes::audit_taken,
+    outcomes::success_metric_recorded,
+    flags::flag_defined,
+    flags::flag_changed,
+    flags::flag_archived,
+];
+
+/// Further examples of an event that has gained fields, with their file names: `("step_finished-2", …)`.
+const LATER: &[(&str, Build)] = &[];
+
+/// Every event in a commit of its own, and one commit of several events.
+pub(crate) fn examples() -> Vec<Example> {
+    let first = BUILDERS.iter().map(|build| {
+        let kind = build(&mut Distinct::default());
+        Example {
+            name: name(&kind).to_owned(),
+            commit: commit(vec![kind]),
+        }
+    });
+    let later = LATER.iter().map(|(name, build)| Example {
+        name: (*name).to_owned(),
+        commit: commit(vec![build(&mut Distinct::default())]),
+    });
+    let mut d = Distinct::default();
+    let several = Example {
+        name: "several_events".to_owned(),
+        commit: commit(vec![
+            steps::step_started(&mut d),
+            gates::gate_blocked(&mut d),
+        ]),
+    };
+    first.chain(later).chain([several]).collect()
+}
+
+/// Every field filled; values beyond those of the events.
+pub(crate) fn commit(kinds: Vec<Kind>) -> Commit {
+    Commit {
+        id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+        ledger: "main".to_owned(),
+        aggregate: "rollout".to_owned(),
+        aggregate_id: "hello-1".to_owned(),
+        schema_version: 1,
+        command_id: "command".to_owned(),
+        causation_id: "01890a5d-ac96-774b-bcce-b302099a8056".to_owned(),
+        actor: Some(Actor {
+            name: "alice".to_owned(),
+            kind: ActorKind::Person.into(),
+            authentication: "asserted".to_owned(),
+        }),
+        recorded_at: Some(rollbook_proto::Timestamp {
+            seconds: 1_800_000_000,
+            nanos: 1,
+        }),
+        previous_sequence: 300,
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        events: kinds
+            .into_iter()
+            .map(|kind| Event { kind: Some(kind) })
+            .collect(),
+    }
+}

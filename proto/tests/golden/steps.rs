@@ -1,0 +1,109 @@
+//! Examples: steps and what undoes them.
+
+use rollbook_proto::v1::event::Kind;
+use rollbook_proto::v1::{
+    NotApplicableProposed, NotApplicableReviewed, StepFinished, StepInterrupted, StepMeasured,
+    StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted, Verdict,
+};
+
+use crate::values::Distinct;
+
+pub(crate) fn step_started(d: &mut Distinct) -> Kind {
+    Kind::StepStarted(StepStarted {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        worker: d.text("worker"),
+        intent: d.text("intent"),
+    })
+}
+
+pub(crate) fn step_measured(d: &mut Distinct) -> Kind {
+    Kind::StepMeasured(StepMeasured {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        measurement: Some(d.measurement(Verdict::Pass)),
+    })
+}
+
+pub(crate) fn step_finished(d: &mut Distinct) -> Kind {
+    Kind::StepFinished(StepFinished {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        verdict: Verdict::Error.into(),
+        rule: d.text("rule"),
+        message: d.text("message"),
+        measurements: vec![
+            d.measurement(Verdict::Pass),
+            d.measurement_without_value(),
+            d.measurement_of_zero(),
+        ],
+        evidence: vec![d.evidence(), d.evidence()],
+        duration: Some(d.duration()),
+        by_verification: true,
+        checklist: vec![
+            d.answer(Verdict::Pass),
+            d.answer(Verdict::Fail),
+            d.answer(Verdict::NotApplicable),
+        ],
+        effect: true,
+    })
+}
+
+pub(crate) fn step_interrupted(d: &mut Distinct) -> Kind {
+    Kind::StepInterrupted(StepInterrupted {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        reason: d.text("reason"),
+        retry: true,
+    })
+}
+
+pub(crate) fn step_retried(d: &mut Distinct) -> Kind {
+    Kind::StepRetried(StepRetried {
+        step_id: d.text("step"),
+        reason: d.text("reason"),
+        not_before: Some(d.time()),
+    })
+}
+
+pub(crate) fn step_skipped(d: &mut Distinct) -> Kind {
+    Kind::StepSkipped(StepSkipped {
+        step_id: d.text("step"),
+        reason: d.text("reason"),
+    })
+}
+
+pub(crate) fn not_applicable_proposed(d: &mut Distinct) -> Kind {
+    Kind::NotApplicableProposed(NotApplicableProposed {
+        step_id: d.text("step"),
+        reason: d.text("reason"),
+    })
+}
+
+pub(crate) fn not_applicable_reviewed(d: &mut Distinct) -> Kind {
+    Kind::NotApplicableReviewed(NotApplicableReviewed {
+        step_id: d.text("step"),
+        accepted: true,
+        reason: d.text("reason"),
+    })
+}
+
+pub(crate) fn undo_started(d: &mut Distinct) -> Kind {
+    Kind::UndoStarted(UndoStarted {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        worker: d.text("worker"),
+        intent: d.text("intent"),
+    })
+}
+
+pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
+    Kind::UndoFinished(UndoFinished {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        verdict: Verdict::Skipped.into(),
+        message: d.text("message"),
+        evidence: vec![d.evidence(), d.evidence()],
+        duration: Some(d.duration()),
+    })
+}

@@ -1,0 +1,231 @@
+//! The worker's ports onto the ledger, by the handler.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rollbook_ledger::flag::FlagCommand;
+use rollbook_ledger::handler::{Caller, Handler, HandlerError};
+use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
+use rollbook_ledger::rollout::{
+    self, Request, RolloutState, Status, StepStatus, Task, TaskAction, WorkerCommand,
+};
+use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::port::{Assignment, RolloutPort, Standing};
+use crate::executor::{Facts, FlagCause, FlagPort, FlagReading, PortError, setting_of};
+
+/// Workers' view of the ledger. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LedgerPort {
+    handler: Handler,
+}
+
+impl LedgerPort {
+    /// Ports on a handler.
+    pub fn new(handler: Handler) -> Self {
+        Self { handler }
+    }
+}
+
+fn port_error(error: HandlerError) -> PortError {
+    let reason = error.to_string();
+    let again = match &error {
+        HandlerError::Journal(error) => error.is_retryable(),
+        HandlerError::Evidence(error) => error.is_retryable(),
+        HandlerError::Contention { .. } => true,
+        _ => false,
+    };
+    if again { PortError::Unavailable { reason } } else { PortError::Refused { reason } }
+}
+
+#[async_trait]
+impl RolloutPort for LedgerPort {
+    async fn look(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError> {
+        let loaded = self.handler.rollout(rollout).await.map_err(port_error)?;
+        let next = rollout::next(&loaded.state, &loaded.plan, self.handler.now());
+        let standing = if next.tasks.contains(task) {
+            Standing::Wanted
+        } else {
+            standing(&loaded.state, task)
+        };
+        Ok(Assignment {
+            environment: loaded.state.environment.clone(),
+            params: loaded.state.params.clone(),
+            standing,
+            halted: halted(&loaded.state, task),
+            facts: facts(&loaded.state, task),
+            plan: Arc::clone(&loaded.plan),
+        })
+    }
+
+    async fn record(
+        &self,
+        rollout: &RolloutId,
+        command: WorkerCommand,
+        command_id: &str,
+        worker: &str,
+        traceparent: &str,
+    ) -> Result<(), PortError> {
+        let caller = Caller {
+            command_id: command_id.to_owned(),
+            traceparent: traceparent.to_owned(),
+            ..Caller::process(worker, v1::ActorKind::Worker)
+        };
+        let request = Request::Worker(command);
+        self.handler.request(rollout, &request, &caller).await.map(|_| ()).map_err(port_error)
+    }
+}
+
+/// How a task stands that nobody should begin.
+fn standing(state: &RolloutState, task: &Task) -> Standing {
+    let Some(step) = state.step(&task.step) else {
+        return Standing::Stale(format!("there is no step {}", task.step));
+    };
+    let (running, attempt, worker, started_at) = match task.action {
+        TaskAction::Execute => {
+            (step.status == StepStatus::Running, step.attempt, &step.worker, step.started_at)
+        }
+        TaskAction::Undo => (
+            step.status == StepStatus::Undoing,
+            step.undo.attempt,
+            &step.undo.worker,
+            step.undo.started_at,
+        ),
+    };
+    match started_at {
+        Some(started_at) if running && attempt == task.attempt => {
+            Standing::Running { worker: worker.clone(), started_at }
+        }
+        _ => Standing::Stale(format!(
+            "step {} is {} at attempt {attempt}",
+            task.step,
+            step.status.as_str()
+        )),
+    }
+}
+
+/// Why a running action must end early. An undo is what a rollback wants, so only actions do.
+fn halted(state: &RolloutState, task: &Task) -> Option<String> {
+    if task.action == TaskAction::Undo {
+        return None;
+    }
+    let recheck = state.step(&task.step).is_some_and(|step| step.recheck);
+    match state.status {
+        Status::Aborted => Some("the rollout was aborted".to_owned()),
+        Status::RollingBack if !recheck => Some("the rollout is being rolled back".to_owned()),
+        _ => None,
+    }
+}
+
+fn facts(state: &RolloutState, task: &Task) -> Facts {
+    Facts {
+        manifests: state.manifests.clone(),
+        measurements: state
+            .metrics
+            .iter()
+            .filter_map(|(name, measured)| Some((name.clone(), measured.value?)))
+            .collect(),
+        samples: state.step(&task.step).map(|step| step.samples.clone()).unwrap_or_default(),
+        rollback: state.current_rollback().map(|rollback| rollback.level),
+    }
+}
+
+impl LedgerPort {
+    async fn change(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+        command: &FlagCommand,
+        cause: &FlagCause,
+    ) -> Result<(), PortError> {
+        let caller = Caller {
+            command_id: cause.request.clone(),
+            ..Caller::process(&format!("rollout {}", cause.rollout), v1::ActorKind::Worker)
+        };
+        self.handler
+            .flag_request(environment, key, command, &caller)
+            .await
+            .map(|_| ())
+            .map_err(port_error)
+    }
+}
+
+#[async_trait]
+impl FlagPort for LedgerPort {
+    async fn read(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+    ) -> Result<Option<FlagReading>, PortError> {
+        let found = self.handler.flag(environment, key).await.map_err(port_error)?;
+        Ok(found.map(|(state, sequence)| FlagReading {
+            setting: state.setting,
+            safe: state.safe,
+            sequence,
+        }))
+    }
+
+    async fn define(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+        spec: &FlagSpec,
+        cause: &FlagCause,
+    ) -> Result<(), PortError> {
+        let command = FlagCommand::Define {
+            description: spec.description.clone(),
+            owner: spec.owner.clone(),
+            safe: setting_of(&spec.safe, &FlagTarget::Off),
+            initial: setting_of(&FlagTarget::Off, &FlagTarget::Off),
+            retire_by: spec.retire_by.clone().unwrap_or_default(),
+            salt: None,
+        };
+        let define = FlagCause { request: format!("{}/define", cause.request), ..cause.clone() };
+        self.change(environment, key, &command, &define).await
+    }
+
+    async fn value_before(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+        cause: &FlagCause,
+        target: &v1::FlagSetting,
+    ) -> Result<Option<v1::FlagSetting>, PortError> {
+        let aggregate = Aggregate::Flag(environment.clone(), key.clone());
+        let commits = self
+            .handler
+            .journal()
+            .read(&aggregate, 0)
+            .await
+            .map_err(|error| port_error(error.into()))?;
+        let changes = commits.iter().flat_map(|stored| &stored.commit.events);
+        let before = changes.filter_map(|event| match &event.kind {
+            Some(Kind::FlagChanged(changed))
+                if changed.rollout_id == cause.rollout.as_str()
+                    && changed.step_id == cause.step.as_str()
+                    && changed.to.as_ref() == Some(target) =>
+            {
+                changed.from.clone()
+            }
+            _ => None,
+        });
+        Ok(before.last())
+    }
+
+    async fn set(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+        setting: v1::FlagSetting,
+        cause: &FlagCause,
+    ) -> Result<(), PortError> {
+        let command = FlagCommand::Set {
+            to: setting,
+            reason: cause.reason.clone(),
+            rollout: Some(cause.rollout.clone()),
+            step: Some(cause.step.clone()),
+        };
+        self.change(environment, key, &command, cause).await
+    }
+}

@@ -1,0 +1,88 @@
+//! The deal suites on SQLite, and addresses that lead nowhere.
+
+use rollbook_workers::deal::generate::GenerateOptions;
+use rollbook_workers::deal::load::load;
+use rollbook_workers::deal::migrate::apply;
+
+use crate::deal_database::Database;
+use crate::{deal_load, deal_migrations};
+
+fn database(dir: &tempfile::TempDir) -> Database {
+    Database {
+        url: format!("sqlite:{}", dir.path().join("deals.db").display()),
+    }
+}
+
+#[tokio::test]
+async fn migrations_deploy_verify_and_revert() {
+    let dir = tempfile::tempdir().unwrap();
+    deal_migrations::each_deploys_verifies_and_reverts(&database(&dir)).await;
+}
+
+#[tokio::test]
+async fn deal_types_are_mapped_and_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    deal_migrations::deal_types_are_mapped_and_restored(&database(&dir)).await;
+}
+
+#[tokio::test]
+async fn reverts_that_lose_data_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    deal_migrations::reverts_that_lose_data_are_refused(&database(&dir)).await;
+}
+
+#[tokio::test]
+async fn deals_are_loaded_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    deal_load::deals_are_loaded_whole(&database(&dir)).await;
+}
+
+#[tokio::test]
+async fn a_failed_load_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    deal_load::a_failed_load_leaves_nothing(&database(&dir)).await;
+}
+
+#[tokio::test]
+async fn generated_deals_survive_the_migration() {
+    let dir = tempfile::tempdir().unwrap();
+    deal_load::generated_deals_survive_the_migration(&database(&dir)).await;
+}
+
+/// The rebuild of 004 would drop an index it does not know.
+#[tokio::test]
+async fn a_table_with_strange_indexes_is_not_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = database(&dir);
+    apply(&database.url, "003").await.unwrap();
+    database
+        .run("CREATE INDEX by_name ON deals (name)")
+        .await
+        .unwrap();
+    let refused = apply(&database.url, "004").await.unwrap_err().to_string();
+    assert!(refused.contains("RB-MIGRATE-6"), "{refused}");
+    database.run("DROP INDEX by_name").await.unwrap();
+    apply(&database.url, "004").await.unwrap();
+}
+
+#[tokio::test]
+async fn wrong_addresses_and_names_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = database(&dir);
+    let unknown = apply(&database.url, "005").await.unwrap_err();
+    assert!(unknown.to_string().contains("\"005\""), "{unknown}");
+    let scheme = apply("mysql://user:secret@host/db", "003")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        scheme.starts_with("RB-TARGET-1") && !scheme.contains("secret"),
+        "{scheme}"
+    );
+    let nobody = "postgres://user:secret@127.0.0.1:1/db";
+    let refused = load(nobody, &GenerateOptions::new(1, 1), |_| ())
+        .await
+        .unwrap_err();
+    assert!(refused.is_retryable(), "{refused}");
+    assert!(!refused.to_string().contains("secret"), "{refused}");
+}
