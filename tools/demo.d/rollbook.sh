@@ -3,7 +3,7 @@
 
 # The demo's people. alice operates and answers checklists, so she may not sign those gates herself.
 operator=alice
-people=(alice dora pat)
+people=(alice bob dora pat)
 
 rollbook() { "$programs/rollbook" "$@"; }
 

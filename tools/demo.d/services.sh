@@ -85,15 +85,18 @@ clean_start() {
     trap 'exit 143' TERM
 }
 
-# start_databases COUNT : sets staging_db and production_db; the deals differ by seed.
+# start_databases COUNT : sets staging_db, production_db and rehearsal_db, which stays empty; the
+# deals differ by seed.
 start_databases() {
     local count=$1 server
     server=$("$repo/tools/postgres" start "$demo_dir/postgres")
     staging_db=$server/staging
     production_db=$server/production
+    rehearsal_db=$server/rehearsal
     say "PostgreSQL runs at $server (throw-away, in $demo_dir/postgres)"
     create_database "$server" staging
     create_database "$server" production
+    create_database "$server" rehearsal
     generate_deals "$staging_db" "$count" 7
     generate_deals "$production_db" "$count" 42
 }

@@ -12,6 +12,7 @@ set_stage() {
     choose_addresses
     # The runbook's sources refer to these variables; URLs never stand in the plan.
     export DEALS_STAGING_URL=$staging_db DEALS_PRODUCTION_URL=$production_db
+    export DEALS_REHEARSAL_URL=$rehearsal_db
     export COST_SERVICE_STAGING_URL=$staging_url COST_SERVICE_PRODUCTION_URL=$production_url
     # Where every rollbook command finds the server.
     export ROLLBOOK_SERVER=$rollbook_url
@@ -22,13 +23,34 @@ set_stage() {
 
 # Watches of hours become seconds; the commands that name a server become local equivalents.
 open_demo_rollout() {
+    # The runbook says by DEAL_TYPE_AWARENESS which behaviour a smoke test must find. The
+    # programs are built before, so to deploy is to see that the service answers as it did.
+    local expected='--expect-flag "$([ "$DEAL_TYPE_AWARENESS" = true ] && echo on || echo off)"'
+    local staging_check="$programs/cost-service check --url $staging_url"
+    local production_check="$programs/cost-service check --url $production_url"
     local parameters=(
-        database_watch=4s code_watch=4s ui_watch=4s sample_every=1s
-        "smoke_test_staging=$programs/cost-service check --url $staging_url"
-        "smoke_test_production=$programs/cost-service check --url $production_url"
+        database_watch=4s code_watch=4s ui_watch=4s sample_every=1s audit_delay=3s
+        "maintenance_window=* * * * *" maintenance_length=5m maintenance_mode=false
+        "test_command=$repo/tools/demo.d/test-suite $programs/cost-service $staging_url"
+        "smoke_test_staging=$staging_check $expected"
+        "smoke_test_production=$production_check $expected"
+        "deploy_staging=$staging_check --expect-flag off"
+        "deploy_production=$production_check --expect-flag off"
+        "deploy_ui_staging=$staging_check --expect-flag on"
+        "deploy_ui_production=$production_check --expect-flag on"
+        undeploy_staging=true undeploy_production=true
+        undeploy_ui_staging=true undeploy_ui_production=true
+        "support_tickets=echo 0"
+        # What the audit of generated deals finds beyond the built-in aliases.
+        "type_aliases=('joint_venture', 'acquisition'), ('lbo', 'acquisition'), ('recap', 'acquisition'), ('tbd', 'acquisition')"
+        "postgres_bin=$ROLLBOOK_PG_BIN/"
+        "backup_directory=$demo_dir/backups"
+        "archive_directory=$demo_dir/archive"
+        "notices_file=$demo_dir/notices.jsonl"
     )
     if [ -n "$model" ]; then
-        parameters+=("model=$model")
+        # Files are named relative to the runbook.
+        parameters+=("model=../${model#"$repo/"}")
     fi
     open_rollout production "${parameters[@]}"
 }

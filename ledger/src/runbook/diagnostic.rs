@@ -287,7 +287,7 @@ pub(super) fn closest<'a>(
 }
 
 /// "did you mean", else the list of what is known, shortened.
-pub(super) fn suggest<'a>(wrong: &str, known: &[&'a str]) -> Option<String> {
+pub(super) fn suggest(wrong: &str, known: &[&str]) -> Option<String> {
     if let Some(name) = closest(wrong, known.iter().copied()) {
         return Some(format!("did you mean `{name}`?"));
     }

@@ -271,6 +271,7 @@ impl<'de> Visitor<'de> for YamlVisitor {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -173,6 +173,7 @@ fn number(node: &Number, lookup: Lookup<'_>) -> Result<f64, ExprOutcome> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

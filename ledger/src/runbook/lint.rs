@@ -7,6 +7,7 @@ mod order;
 mod people;
 mod references;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
 use std::collections::BTreeMap;

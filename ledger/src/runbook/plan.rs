@@ -495,4 +495,5 @@ pub fn effective_undo(step: &Step) -> EffectiveUndo<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;

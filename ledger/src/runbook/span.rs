@@ -143,6 +143,7 @@ impl schemars::JsonSchema for Span {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -355,6 +355,7 @@ fn next_closing(allows: &[Times], denies: &[Times], now: Timestamp) -> Option<Ti
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -187,3 +187,31 @@ proptest! {
         prop_assert_eq!(read.digest(), made.digest());
     }
 }
+
+#[test]
+fn a_plan_is_described_in_its_order_with_what_cannot_be_taken_back() {
+    let items = crate::runbook::describe(&plan());
+    let order: Vec<(&str, &str)> = items
+        .iter()
+        .map(|item| (item.id.as_str(), item.kind.as_str()))
+        .collect();
+    assert_eq!(order[3], ("0", "gate"));
+    assert_eq!(order[4], ("1.1", "flag"));
+    let find = |id: &str, kind: &str| {
+        items
+            .iter()
+            .find(|item| item.id == id && item.kind == kind)
+            .unwrap()
+    };
+    assert_eq!(find("0", "gate").what, "signed by a");
+    assert_eq!(find("1.1", "flag").what, "set F to on");
+    assert_eq!(find("1.1", "flag").needs, ["phase 0"]);
+    assert!(!find("1.1", "flag").destructive);
+    assert!(find("1.2", "sql").destructive, "it changes data");
+    assert!(find("1.4", "run").destructive, "it cannot be taken back");
+    assert!(!find("1.3", "run").effect);
+    assert_eq!(
+        find("1.5", "http").undo.as_deref(),
+        Some("by hand: by hand")
+    );
+}
