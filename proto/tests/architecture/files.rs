@@ -1,0 +1,34 @@
+//! Files stay small and have one subject.
+
+use crate::tree::sources;
+
+const MAX_LINES: usize = 600;
+
+/// Names that collect strays.
+const GRAB_BAGS: &[&str] = &["common", "helpers", "misc", "util", "utils"];
+
+#[test]
+fn no_file_is_too_long() {
+    for source in sources(&["rs", "ts"]) {
+        let lines = source.text.lines().count();
+        assert!(
+            lines <= MAX_LINES,
+            "{} has {lines} lines, at most {MAX_LINES}; split it by subject",
+            source.path
+        );
+    }
+}
+
+#[test]
+fn no_module_is_a_grab_bag() {
+    for source in sources(&["rs", "ts"]) {
+        for part in source.path.split('/') {
+            let name = part.split('.').next().unwrap_or_default();
+            assert!(
+                !GRAB_BAGS.contains(&name),
+                "{}: name it for its subject",
+                source.path
+            );
+        }
+    }
+}
