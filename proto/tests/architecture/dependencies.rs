@@ -166,7 +166,7 @@ fn one_file_bridges_tokio_and_rayon() {
     let both: Vec<_> = rust()
         .into_iter()
         .filter(|source| source.names("tokio") && source.names("rayon"))
-        .map(|source| source.path)
+        .map(|source| source.path.as_str())
         .collect();
     assert_eq!(both, ["workers/src/snapshot/bridge.rs"]);
 }

@@ -36,13 +36,13 @@ fn codes(text: &str) -> Vec<(String, usize)> {
 fn definitions() -> BTreeMap<String, Vec<Definition>> {
     let mut found: BTreeMap<String, Vec<Definition>> = BTreeMap::new();
     for source in sources(&["rs", "sql"]) {
-        let code = source.code();
+        let code = &source.code;
         let quotes: &[char] = if source.path.ends_with(".sql") {
             &['"', '\'']
         } else {
             &['"']
         };
-        for (name, end) in codes(&code) {
+        for (name, end) in codes(code) {
             let opened = code[..end - name.len()].ends_with(quotes);
             let rest = &code[end..];
             if opened && (rest.starts_with(": ") || rest.starts_with('"')) {
@@ -53,7 +53,7 @@ fn definitions() -> BTreeMap<String, Vec<Definition>> {
                 });
             }
         }
-        for (name, message) in numbered(&code) {
+        for (name, message) in numbered(code) {
             found.entry(name).or_default().push(Definition {
                 path: source.path.clone(),
                 message,

@@ -1,6 +1,7 @@
 //! The sources of the workspace.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Directories that hold no source of ours.
 const NOT_OURS: &[&str] = &["target", "node_modules", "dist"];
@@ -10,40 +11,40 @@ pub(crate) struct Source {
     /// From the root of the workspace, `ledger/src/ids.rs`.
     pub(crate) path: String,
     pub(crate) text: String,
+    /// What the program consists of: without comments and without the test module at the end.
+    pub(crate) code: String,
 }
 
 impl Source {
-    /// A file of tests as a whole.
-    pub(crate) fn is_test(&self) -> bool {
-        self.path
-            .split('/')
-            .any(|part| part == "tests" || part == "tests.rs")
-    }
-
-    /// What the program consists of: without comments and without the test module at the end.
-    pub(crate) fn code(&self) -> String {
-        if self.is_test() {
-            return String::new();
-        }
-        let test_module = self
-            .text
-            .match_indices("#[cfg(test)]\nmod ")
-            .find(|(start, _)| {
-                let declaration = self.text[*start..].lines().nth(1);
-                declaration.is_some_and(|line| line.ends_with('{'))
-            });
-        let end = test_module.map_or(self.text.len(), |(start, _)| start);
-        let program = &self.text[..end];
-        program
-            .lines()
-            .map(|line| without_comment(line).to_owned() + "\n")
-            .collect()
+    fn new(path: String, text: String) -> Self {
+        let code = code(&path, &text);
+        Self { path, text, code }
     }
 
     /// Whether the code names this crate or item, as a word.
     pub(crate) fn names(&self, word: &str) -> bool {
-        contains_word(&self.code(), word)
+        contains_word(&self.code, word)
     }
+}
+
+fn code(path: &str, text: &str) -> String {
+    if path
+        .split('/')
+        .any(|part| part == "tests" || part == "tests.rs")
+    {
+        return String::new();
+    }
+    let test_module = text.match_indices("#[cfg(test)]\nmod ").find(|(start, _)| {
+        let declaration = text[*start..].lines().nth(1);
+        declaration.is_some_and(|line| line.ends_with('{'))
+    });
+    let end = test_module.map_or(text.len(), |(start, _)| start);
+    let mut code = String::with_capacity(end);
+    for line in text[..end].lines() {
+        code.push_str(without_comment(line));
+        code.push('\n');
+    }
+    code
 }
 
 /// `https://` begins no comment.
@@ -77,11 +78,25 @@ pub(crate) fn root() -> PathBuf {
         .to_owned()
 }
 
+/// All sources and documents of ours, read once, by path.
+fn all() -> &'static [Source] {
+    static ALL: OnceLock<Vec<Source>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut found = Vec::new();
+        collect(&root(), &["md", "rs", "sql", "ts"], &mut found);
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        found
+    })
+}
+
 /// All files of ours whose names end in one of these extensions, by path.
-pub(crate) fn sources(extensions: &[&str]) -> Vec<Source> {
-    let mut found = Vec::new();
-    collect(&root(), extensions, &mut found);
-    found.sort_by(|a, b| a.path.cmp(&b.path));
+pub(crate) fn sources(extensions: &[&str]) -> Vec<&'static Source> {
+    let ends = |path: &str| {
+        path.rsplit('.')
+            .next()
+            .is_some_and(|end| extensions.contains(&end))
+    };
+    let found: Vec<_> = all().iter().filter(|source| ends(&source.path)).collect();
     assert!(
         found.len() > 5,
         "the sources were not found below {}",
@@ -91,7 +106,7 @@ pub(crate) fn sources(extensions: &[&str]) -> Vec<Source> {
 }
 
 /// The Rust sources.
-pub(crate) fn rust() -> Vec<Source> {
+pub(crate) fn rust() -> Vec<&'static Source> {
     let found = sources(&["rs"]);
     assert!(found.len() > 100, "only {} Rust files", found.len());
     found
@@ -119,17 +134,15 @@ fn collect(directory: &Path, extensions: &[&str], found: &mut Vec<Source>) {
                 .to_str()
                 .unwrap()
                 .to_owned();
-            found.push(Source { path, text });
+            found.push(Source::new(path, text));
         }
     }
 }
 
 #[test]
 fn comments_and_tests_are_not_code() {
-    let source = Source {
-        path: "a/src/b.rs".to_owned(),
-        text: "#[cfg(test)]\nmod more;\nuse x; // sqlx\n/// tokio\nlet u = \"nats://h\"; rayon();\n#[cfg(test)]\nmod tests {\n use std::fs;\n}\n".to_owned(),
-    };
+    let text = "#[cfg(test)]\nmod more;\nuse x; // sqlx\n/// tokio\nlet u = \"nats://h\"; rayon();\n#[cfg(test)]\nmod tests {\n use std::fs;\n}\n";
+    let source = Source::new("a/src/b.rs".to_owned(), text.to_owned());
     assert!(!source.names("sqlx") && !source.names("tokio") && !source.names("std::fs"));
     assert!(source.names("rayon") && !source.names("ray"));
 }
