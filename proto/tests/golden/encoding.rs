@@ -35,9 +35,15 @@ fn every_event_encodes_to_its_golden_bytes_and_back() {
 #[test]
 fn every_event_has_its_golden_json_and_back() {
     for Example { name, commit } in examples() {
-        let json = serde_json::to_string_pretty(&commit).unwrap() + "\n";
-        let expected = golden(&format!("{name}.json"), &json);
-        assert_eq!(json, expected, "{name}: shown differently than before");
+        let json = serde_json::to_value(&commit).unwrap();
+        let pretty = serde_json::to_string_pretty(&json).unwrap() + "\n";
+        let expected = golden(&format!("{name}.json"), &pretty);
+        // As values: the order of a map's keys is not part of proto3 JSON.
+        assert_eq!(
+            json,
+            serde_json::from_str::<serde_json::Value>(&expected).unwrap(),
+            "{name}: shown differently"
+        );
         assert_eq!(
             serde_json::from_str::<Commit>(&expected).unwrap(),
             commit,

@@ -63,6 +63,7 @@ pub(crate) fn step_retried(d: &mut Distinct) -> Kind {
         step_id: d.text("step"),
         reason: d.text("reason"),
         not_before: Some(d.time()),
+        recheck: true,
     })
 }
 

@@ -1,0 +1,172 @@
+//! `cli → server → workers → ledger → proto`, and which files see the outside world.
+
+use std::collections::BTreeSet;
+
+use crate::tree::{root, rust};
+
+/// Directory and package, each building only on those before it.
+const LAYERS: &[(&str, &str)] = &[
+    ("proto", "rollbook-proto"),
+    ("ledger", "rollbook-ledger"),
+    ("workers", "rollbook-workers"),
+    ("server", "rollbook-server"),
+    ("cli", "rollbook"),
+];
+
+/// On top of all layers; nothing builds on them.
+const ON_TOP: &[&str] = &["loadtest", "examples/cost-service"];
+
+/// The packages named in the dependency tables of a manifest.
+fn dependencies(directory: &str) -> BTreeSet<String> {
+    let manifest = std::fs::read_to_string(root().join(directory).join("Cargo.toml")).unwrap();
+    let mut found = BTreeSet::new();
+    let mut in_table = false;
+    for line in manifest.lines() {
+        if let Some(table) = line.strip_prefix('[') {
+            in_table = table.contains("dependencies");
+            if let Some((_, name)) = table.split_once("dependencies.") {
+                found.insert(name.trim_end_matches(']').to_owned());
+            }
+        } else if in_table && !line.starts_with(['#', ' ']) {
+            let name: String = line
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '-' || *c == '_')
+                .collect();
+            found.insert(name);
+        }
+    }
+    found.remove("");
+    assert!(found.len() > 2, "{directory}: no dependencies found");
+    found
+}
+
+#[test]
+fn each_layer_builds_only_on_those_below() {
+    for (position, (directory, _)) in LAYERS.iter().enumerate() {
+        let below: Vec<_> = LAYERS[..position]
+            .iter()
+            .map(|(_, package)| *package)
+            .collect();
+        for name in dependencies(directory)
+            .iter()
+            .filter(|name| name.starts_with("rollbook"))
+        {
+            assert!(
+                below.contains(&name.as_str()),
+                "{directory} depends on {name}; it may depend on {below:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn load_test_and_examples_build_on_layers_only() {
+    let layers: Vec<_> = LAYERS.iter().map(|(_, package)| *package).collect();
+    for directory in ON_TOP {
+        for name in dependencies(directory)
+            .iter()
+            .filter(|name| name.starts_with("rollbook"))
+        {
+            assert!(
+                layers.contains(&name.as_str()),
+                "{directory} depends on {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_member_of_the_workspace_has_its_place() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("members = "))
+        .unwrap();
+    let members: Vec<_> = members.split('"').skip(1).step_by(2).collect();
+    let known: Vec<_> = LAYERS
+        .iter()
+        .map(|(directory, _)| directory)
+        .chain(ON_TOP)
+        .copied()
+        .collect();
+    assert_eq!(members, known);
+}
+
+#[test]
+fn the_ledger_speaks_no_http_and_has_no_thread_pool() {
+    for name in ["axum", "hyper", "reqwest", "tower-http", "rayon"] {
+        assert!(
+            !dependencies("ledger").contains(name),
+            "ledger depends on {name}"
+        );
+    }
+}
+
+/// The crates that reach outside, and the files or directories that may name them.
+const ADAPTERS: &[(&str, &[&str])] = &[
+    (
+        "async_nats",
+        &[
+            "ledger/src/journal/jetstream/",
+            "ledger/src/nats/",
+            "workers/src/fleet/jetstream.rs",
+            "workers/src/fleet/output.rs",
+            // Hand the connection on, for the live output of steps.
+            "server/src/api/mod.rs",
+            "server/src/serve.rs",
+            // Puts the parts together.
+            "cli/src/commands/process.rs",
+            "loadtest/src/",
+        ],
+    ),
+    (
+        "sqlx",
+        &[
+            "ledger/src/projection/postgres.rs",
+            "ledger/src/projection/sqlite.rs",
+            "workers/src/audit/query.rs",
+            "workers/src/deal/load.rs",
+            "workers/src/deal/migrate.rs",
+            "workers/src/executor/database.rs",
+            "workers/src/snapshot/database.rs",
+            "workers/src/snapshot/source.rs",
+            "loadtest/src/",
+            "examples/cost-service/src/",
+        ],
+    ),
+    ("object_store", &["ledger/src/evidence/"]),
+];
+
+#[test]
+fn only_adapters_see_the_outside() {
+    let sources = rust();
+    for (outside, places) in ADAPTERS {
+        let users: Vec<_> = sources
+            .iter()
+            .filter(|source| source.names(outside))
+            .collect();
+        for source in &users {
+            assert!(
+                places.iter().any(|place| source.path.starts_with(place)),
+                "{} names {outside}; only {places:?} may",
+                source.path
+            );
+        }
+        for place in *places {
+            assert!(
+                users.iter().any(|source| source.path.starts_with(place)),
+                "{place} does not name {outside} any more; take it from the list"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_file_bridges_tokio_and_rayon() {
+    let both: Vec<_> = rust()
+        .into_iter()
+        .filter(|source| source.names("tokio") && source.names("rayon"))
+        .map(|source| source.path.as_str())
+        .collect();
+    assert_eq!(both, ["workers/src/snapshot/bridge.rs"]);
+}
