@@ -13,5 +13,3 @@ pub use decide::{FlagCommand, FlagRefusal, decide};
 pub use evaluate::{Evaluation, EvaluationContext, EvaluationError, Reason, evaluate};
 pub use state::{FlagState, IllegalFlagEvent, evolve, fold};
 
-#[cfg(test)]
-mod tests;
