@@ -13,3 +13,6 @@ pub use decide::{FlagCommand, FlagRefusal, decide};
 pub use evaluate::{Evaluation, EvaluationContext, EvaluationError, Reason, evaluate};
 pub use state::{FlagState, IllegalFlagEvent, evolve, fold};
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, missing_docs)]
+mod tests;

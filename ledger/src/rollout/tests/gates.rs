@@ -21,7 +21,9 @@ fn eng() -> Plan {
 
 /// The phase is done: the check ran, `alice` did the manual step.
 fn done(plan: Plan) -> Story {
-    given(plan).runs("0.1").and(by("alice", complete("0.2", &[])))
+    given(plan)
+        .runs("0.1")
+        .and(by("alice", complete("0.2", &[])))
 }
 
 #[test]
@@ -174,7 +176,10 @@ fn a_sign_off_counts_for_its_time() {
     assert_eq!(story.count("SignOffVoided"), 0);
     // It has run out but nobody has settled: a new one takes its place.
     let mut late = story.clone();
-    late.now = late.now.checked_add(jiff::SignedDuration::from_mins(1)).unwrap();
+    late.now = late
+        .now
+        .checked_add(jiff::SignedDuration::from_mins(1))
+        .unwrap();
     late.when(by("bob", approve("0")))
         .then(&["SignOffVoided", "SignOffGiven"]);
     let story = story.after("1m");
@@ -195,7 +200,12 @@ fn a_refusal_shuts_the_gate_until_that_person_signs_or_a_step_runs_again() {
         .refused("RB-ROLLOUT-24", "refused")
         .settled()
         .and(by("dora", approve("0")));
-    assert!(story.blocked("gate 0").why.contains("refused by bob as eng: too risky"));
+    assert!(
+        story
+            .blocked("gate 0")
+            .why
+            .contains("refused by bob as eng: too risky")
+    );
     assert_eq!(story.and(by("bob", approve("0"))).tasks(), ["1.1"]);
 
     let story = done(plan)
@@ -230,7 +240,9 @@ fn a_sign_off_names_the_plan_it_looked_at() {
         statement: None,
         plan_digest: Some("0".repeat(64)),
     };
-    let story = done(eng()).when(by("bob", other)).refused("RB-ROLLOUT-2", "000");
+    let story = done(eng())
+        .when(by("bob", other))
+        .refused("RB-ROLLOUT-2", "000");
     let digest = story.plan.digest().to_owned();
     story
         .when(by(
@@ -249,7 +261,11 @@ fn a_sign_off_names_the_plan_it_looked_at() {
 fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
     let gate = |no_data: &str| {
         plan(json!([
-            gated("0", vec![check("0.1")], json!({"checks": ["regressions == 0"], "no_data": no_data})),
+            gated(
+                "0",
+                vec![check("0.1")],
+                json!({"checks": ["regressions == 0"], "no_data": no_data})
+            ),
             phase("1", vec![check("1.1")])
         ]))
     };
@@ -258,9 +274,10 @@ fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
         story.blocked("gate 0").why,
         "check does not hold: regressions == 0 (regressions=3)"
     );
-    let story = story
-        .and(by("olga", retry("0.1")))
-        .measures("0.1", Verdict::Pass, &[("regressions", 0.0)]);
+    let story =
+        story
+            .and(by("olga", retry("0.1")))
+            .measures("0.1", Verdict::Pass, &[("regressions", 0.0)]);
     assert_eq!(story.tasks(), ["1.1"]);
     let reasons = ["inconclusive", "fail"];
     for no_data in reasons {
@@ -274,7 +291,11 @@ fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
 #[test]
 fn a_check_whose_step_was_skipped_after_a_retry_has_no_data() {
     let plan = plan(json!([
-        gated("0", vec![check("0.1")], json!({"checks": ["regressions == 0"]})),
+        gated(
+            "0",
+            vec![check("0.1")],
+            json!({"checks": ["regressions == 0"]})
+        ),
         phase("1", vec![check("1.1")])
     ]));
     let story = given(plan)
@@ -287,7 +308,9 @@ fn a_check_whose_step_was_skipped_after_a_retry_has_no_data() {
 
 #[test]
 fn blocked_is_recorded_once_per_change_of_reasons() {
-    let story = done(two_phases(json!({"sign_offs": [{"role": "eng"}, {"role": "dba"}]})));
+    let story = done(two_phases(
+        json!({"sign_offs": [{"role": "eng"}, {"role": "dba"}]}),
+    ));
     assert_eq!(story.count("GateBlocked"), 1);
     let story = story.after("1h").after("1h");
     assert_eq!(story.count("GateBlocked"), 1);

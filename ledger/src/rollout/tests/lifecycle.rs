@@ -60,8 +60,14 @@ fn it_starts_once() {
         .nothing();
     let open = opened_in(two_checks(), "staging");
     assert!(open.tasks().is_empty());
-    assert!(open.blocked("rollout").how.unwrap().contains("rollbook start"));
-    open.when(by("olga", pause())).refused("RB-ROLLOUT-7", "open");
+    assert!(
+        open.blocked("rollout")
+            .how
+            .unwrap()
+            .contains("rollbook start")
+    );
+    open.when(by("olga", pause()))
+        .refused("RB-ROLLOUT-7", "open");
 }
 
 #[test]

@@ -14,7 +14,10 @@ use crate::runbook::Plan;
 fn plan_of(manual: serde_json::Value) -> Plan {
     plan(json!([phase(
         "0",
-        vec![json!({"id": "0.1", "title": "look", "manual": manual}), check("0.2")]
+        vec![
+            json!({"id": "0.1", "title": "look", "manual": manual}),
+            check("0.2")
+        ]
     )]))
 }
 
@@ -118,7 +121,10 @@ fn evidence_is_asked_for_and_looked_at() {
 
 #[test]
 fn it_waits_its_turn_like_any_step() {
-    let story = given(plan(json!([phase("0", vec![check("0.1"), by_hand("0.2")])])));
+    let story = given(plan(json!([phase(
+        "0",
+        vec![check("0.1"), by_hand("0.2")]
+    )])));
     story
         .when(by("alice", complete("0.2", &[])))
         .refused("RB-ROLLOUT-8", "0.1")

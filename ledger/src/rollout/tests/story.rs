@@ -252,7 +252,13 @@ pub(super) fn opened_in(plan: Plan, environment: &str) -> Story {
         },
     )
     .unwrap();
-    let commit = commit(&opened, 0, "open", actor("olga", v1::ActorKind::Person), now);
+    let commit = commit(
+        &opened,
+        0,
+        "open",
+        actor("olga", v1::ActorKind::Person),
+        now,
+    );
     let state = evolve(None, &commit.commit, 1).unwrap();
     Story {
         plan,
@@ -386,12 +392,7 @@ impl Story {
     }
 
     /// The same, with measurements.
-    pub(super) fn measures(
-        self,
-        step: &str,
-        verdict: v1::Verdict,
-        values: &[(&str, f64)],
-    ) -> Self {
+    pub(super) fn measures(self, step: &str, verdict: v1::Verdict, values: &[(&str, f64)]) -> Self {
         let attempt = self.state.step(&id(step)).unwrap().attempt + 1;
         let effect =
             verdict == v1::Verdict::Pass && has_effect(self.plan.step(&id(step)).unwrap().1);
