@@ -13,7 +13,10 @@ pub(super) struct Cache<K, V> {
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { entries: Arc::new(Mutex::new(HashMap::new())), limit }
+        Self {
+            entries: Arc::new(Mutex::new(HashMap::new())),
+            limit,
+        }
     }
 
     pub(super) fn get(&self, key: &K) -> Option<(V, u64)> {
@@ -23,7 +26,10 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     /// Keeps the value with the higher sequence.
     pub(super) fn put(&self, key: K, value: V, sequence: u64) {
         let mut entries = self.lock();
-        if entries.get(&key).is_some_and(|(_, known)| *known > sequence) {
+        if entries
+            .get(&key)
+            .is_some_and(|(_, known)| *known > sequence)
+        {
             return;
         }
         if entries.len() >= self.limit && !entries.contains_key(&key) {
@@ -40,13 +46,18 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
 
 impl<K, V> Clone for Cache<K, V> {
     fn clone(&self) -> Self {
-        Self { entries: Arc::clone(&self.entries), limit: self.limit }
+        Self {
+            entries: Arc::clone(&self.entries),
+            limit: self.limit,
+        }
     }
 }
 
 impl<K, V> fmt::Debug for Cache<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 

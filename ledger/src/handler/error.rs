@@ -30,7 +30,9 @@ pub enum HandlerError {
         id: RolloutId,
     },
     /// Others kept appending first.
-    #[error("RB-HANDLER-3: {aggregate} kept changing while this was decided ({tries} tries); try again")]
+    #[error(
+        "RB-HANDLER-3: {aggregate} kept changing while this was decided ({tries} tries); try again"
+    )]
     Contention {
         /// Whose.
         aggregate: String,

@@ -149,7 +149,10 @@ impl Handler {
         let events = rollout::open(&plan, open)?;
         let commit = self.commit(&aggregate, events.clone(), caller, 0);
         match self.journal.append(&aggregate, commit).await {
-            Ok(appended) => Ok(Done { sequence: appended.sequence, events }),
+            Ok(appended) => Ok(Done {
+                sequence: appended.sequence,
+                events,
+            }),
             Err(JournalError::Conflict { .. }) => Err(HandlerError::Exists { id: id.clone() }),
             Err(error) => Err(error.into()),
         }
@@ -159,10 +162,16 @@ impl Handler {
     pub async fn rollout(&self, id: &RolloutId) -> Result<Loaded, HandlerError> {
         let aggregate = Aggregate::Rollout(id.clone());
         let Some((state, sequence)) = self.fold_rollout(&aggregate).await? else {
-            return Err(HandlerError::NotFound { what: format!("rollout {id}") });
+            return Err(HandlerError::NotFound {
+                what: format!("rollout {id}"),
+            });
         };
         let plan = self.plan(&state.plan_digest).await?;
-        Ok(Loaded { state, plan, sequence })
+        Ok(Loaded {
+            state,
+            plan,
+            sequence,
+        })
     }
 
     /// Decides a request on the fresh state and records the result. Durable on return; the same
@@ -189,16 +198,27 @@ impl Handler {
             };
             let events = rollout::decide(&loaded.state, &loaded.plan, request, &context)?;
             if events.is_empty() {
-                return Ok(Done { sequence: loaded.sequence, events });
+                return Ok(Done {
+                    sequence: loaded.sequence,
+                    events,
+                });
             }
             let commit = self.commit(&aggregate, events.clone(), caller, loaded.sequence);
             match self.journal.append(&aggregate, commit).await {
-                Ok(appended) => return Ok(Done { sequence: appended.sequence, events }),
+                Ok(appended) => {
+                    return Ok(Done {
+                        sequence: appended.sequence,
+                        events,
+                    });
+                }
                 Err(JournalError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(HandlerError::Contention { aggregate: aggregate.to_string(), tries: MAX_DECISIONS })
+        Err(HandlerError::Contention {
+            aggregate: aggregate.to_string(),
+            tries: MAX_DECISIONS,
+        })
     }
 
     /// A flag with everything acknowledged before the call; `None` when it was never defined.
@@ -230,12 +250,20 @@ impl Handler {
             }
             let commit = self.commit(&aggregate, events.clone(), caller, sequence);
             match self.journal.append(&aggregate, commit).await {
-                Ok(appended) => return Ok(Done { sequence: appended.sequence, events }),
+                Ok(appended) => {
+                    return Ok(Done {
+                        sequence: appended.sequence,
+                        events,
+                    });
+                }
                 Err(JournalError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(HandlerError::Contention { aggregate: aggregate.to_string(), tries: MAX_DECISIONS })
+        Err(HandlerError::Contention {
+            aggregate: aggregate.to_string(),
+            tries: MAX_DECISIONS,
+        })
     }
 
     /// A pinned plan by its digest, from the evidence store.
@@ -264,7 +292,8 @@ impl Handler {
         }
         Ok(state.map(|state| {
             if !tail.is_empty() {
-                self.rollouts.put(aggregate.clone(), state.clone(), sequence);
+                self.rollouts
+                    .put(aggregate.clone(), state.clone(), sequence);
             }
             (state, sequence)
         }))

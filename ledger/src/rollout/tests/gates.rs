@@ -337,3 +337,21 @@ fn a_gate_opens_while_running_only() {
         .runs("1.1")
         .is(Status::Closed(RolloutOutcome::Succeeded));
 }
+
+#[test]
+fn a_step_that_stands_failed_shuts_the_gate_by_name() {
+    let plan = plan(json!([
+        gated(
+            "0",
+            vec![check("0.1")],
+            json!({"checks": ["regressions == 0"]})
+        ),
+        phase("1", vec![check("1.1")])
+    ]));
+    let story = given(plan).measures("0.1", Verdict::Fail, &[("regressions", 3.0)]);
+    assert_eq!(story.count("GateBlocked"), 1);
+    assert_eq!(
+        story.blocked("gate 0").why,
+        "step 0.1 is failed: said so; check does not hold: regressions == 0 (regressions=3)"
+    );
+}

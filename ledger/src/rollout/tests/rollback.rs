@@ -425,3 +425,21 @@ fn a_wider_rollback_replaces_the_one_under_way() {
         .undoes("1.1")
         .is(Status::Closed(RolloutOutcome::RolledBack));
 }
+
+#[test]
+fn the_result_of_a_recheck_never_stands_for_the_step() {
+    let story = given(plan(json!([phase(
+        "1",
+        vec![flag("1.1"), check("1.2"), check("1.3")]
+    )])))
+    .runs("1.1")
+    .and(by("olga", rollback(RollbackLevel::Flags)))
+    .undoes("1.1")
+    .and(by("olga", retry("1.2")))
+    .runs("1.2")
+    .and(by("olga", skip("1.1")))
+    .when(by("olga", resume()))
+    .then(&["RolloutResumed"]);
+    assert!(story.tasks().is_empty(), "not before 1.2 ran in its turn");
+    assert_eq!(story.settled().tasks(), ["1.2"]);
+}
