@@ -293,7 +293,8 @@ fn a_commit_must_continue_this_history() {
             .unwrap_or_else(|error| error.to_string())
     };
     assert_eq!(bad(&|_| {}), "", "as it is, it continues");
-    let cases: [(&dyn Fn(&mut StoredCommit), &str); 9] = [
+    type Change<'a> = &'a dyn Fn(&mut StoredCommit);
+    let cases: [(Change<'_>, &str); 9] = [
         (&|c| c.commit.aggregate_id = "r2".to_owned(), "RB-FOLD-2"),
         (&|c| c.commit.aggregate = "flag".to_owned(), "RB-FOLD-2"),
         (&|c| c.commit.previous_sequence -= 1, "RB-FOLD-3"),
