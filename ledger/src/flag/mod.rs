@@ -14,4 +14,5 @@ pub use evaluate::{Evaluation, EvaluationContext, EvaluationError, Reason, evalu
 pub use state::{FlagState, IllegalFlagEvent, evolve, fold};
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, missing_docs)]
 mod tests;

@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod domain_whole_runbook;
 mod evidence;
 mod journal_contract;
 mod journal_damage;

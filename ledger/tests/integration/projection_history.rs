@@ -333,6 +333,7 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
             step_id: step,
             reason: reason(),
             not_before: None,
+            recheck: false,
         }),
         16 => Kind::StepSkipped(v1::StepSkipped {
             step_id: step,

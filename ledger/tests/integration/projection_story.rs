@@ -27,6 +27,7 @@ pub fn story() -> History {
             step_id: "1.1".to_owned(),
             reason: "disk cleared".to_owned(),
             not_before: None,
+            recheck: false,
         })],
     );
     history.push(&r, "worker", vec![started("1.1", 2)]);

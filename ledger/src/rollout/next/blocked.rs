@@ -328,22 +328,15 @@ fn ended(
     }
 }
 
-/// Gates whose phase is done and that do not pass.
+/// Gates that do not pass.
 pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
     if !matches!(state.status, Status::Running | Status::Paused) {
         return;
     }
     for (id, at) in &state.gates {
-        let Some(spec) = plan.phase(id).and_then(|phase| phase.gate.as_ref()) else {
+        let Some(answer) = gates::standing(state, plan, id, now) else {
             continue;
         };
-        if at.passed_at.is_some()
-            || !progress::open_steps(state, plan, id).is_empty()
-            || !progress::missing_phases(state, plan, id).is_empty()
-        {
-            continue;
-        }
-        let answer = gates::evaluate(state, plan, id, spec, at, now);
         if answer.blocks.is_empty() {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::state::{GateState, RolloutState, SignOff};
+use super::super::state::{GateState, RolloutState, SignOff, StepStatus};
 use super::{measures, people, progress};
 use crate::ids::PhaseId;
 use crate::runbook::Plan;
@@ -39,8 +39,55 @@ pub(crate) fn is_expired(sign_off: &SignOff, now: Timestamp) -> bool {
     sign_off.expires_at.is_some_and(|at| at <= now)
 }
 
+/// What the gate of a phase says now; `None`: it has none, has passed, or work that still moves
+/// comes before it. A step that stands failed shuts it by name.
+pub(crate) fn standing(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &PhaseId,
+    now: Timestamp,
+) -> Option<Answer> {
+    let at = state.gates.get(id)?;
+    let spec = plan.phase(id)?.gate.as_ref()?;
+    if at.passed_at.is_some() || !progress::missing_phases(state, plan, id).is_empty() {
+        return None;
+    }
+    let open = progress::open_steps(state, plan, id);
+    let failed: Vec<String> = open
+        .iter()
+        .filter(|(step_id, step)| {
+            step.status == StepStatus::Interrupted
+                || step.status.is_failure()
+                    && plan
+                        .step(step_id)
+                        .is_some_and(|(_, planned)| !progress::will_retry(step, planned))
+        })
+        .map(|(step_id, step)| {
+            format!(
+                "step {step_id} is {}: {}",
+                step.status.as_str(),
+                step.message
+            )
+        })
+        .collect();
+    if failed.is_empty() && !open.is_empty() {
+        return None;
+    }
+    let mut answer = if failed.len() == open.len() {
+        evaluate(state, plan, id, spec, at, now)
+    } else {
+        Answer::default()
+    };
+    if !failed.is_empty() {
+        // Nobody can sign while a step of the phase stands failed.
+        answer.missing.clear();
+        answer.blocks.splice(0..0, failed);
+    }
+    Some(answer)
+}
+
 /// Evaluates a gate whose phase is done.
-pub(crate) fn evaluate(
+fn evaluate(
     state: &RolloutState,
     plan: &Plan,
     id: &PhaseId,

@@ -7,6 +7,7 @@ use super::super::rules::{effects, measures, progress};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
+use crate::runbook::plan::has_effect;
 use crate::runbook::{Expr, Plan, Span};
 
 /// A rollback that has undone all it can.
@@ -124,11 +125,7 @@ fn outcome(state: &RolloutState, plan: &Plan) -> Option<(v1::RolloutOutcome, Str
         let broken: Vec<String> = state
             .steps
             .iter()
-            .filter(|(_, at)| {
-                at.critical
-                    && (at.status.is_failure()
-                        || matches!(at.status, StepStatus::Interrupted | StepStatus::UndoFailed))
-            })
+            .filter(|(id, at)| at.critical && is_broken(plan, id, at.status))
             .map(|(id, at)| format!("step {id} was {}", at.status.as_str()))
             .collect();
         return Some(if broken.is_empty() {
@@ -160,6 +157,15 @@ fn outcome(state: &RolloutState, plan: &Plan) -> Option<(v1::RolloutOutcome, Str
         });
     }
     None
+}
+
+/// The step failed, or may have left half an effect.
+fn is_broken(plan: &Plan, id: &StepId, status: StepStatus) -> bool {
+    match status {
+        StepStatus::Interrupted => plan.step(id).is_some_and(|(_, step)| has_effect(step)),
+        StepStatus::UndoFailed => true,
+        other => other.is_failure(),
+    }
 }
 
 fn count(state: &RolloutState, status: StepStatus) -> usize {

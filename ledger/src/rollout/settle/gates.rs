@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{gates, progress};
+use super::super::rules::gates;
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
 
@@ -31,16 +31,9 @@ pub(super) fn decided(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<
         return Vec::new();
     }
     for (id, at) in &state.gates {
-        let Some(spec) = plan.phase(id).and_then(|phase| phase.gate.as_ref()) else {
+        let Some(answer) = gates::standing(state, plan, id, now) else {
             continue;
         };
-        if at.passed_at.is_some()
-            || !progress::open_steps(state, plan, id).is_empty()
-            || !progress::missing_phases(state, plan, id).is_empty()
-        {
-            continue;
-        }
-        let answer = gates::evaluate(state, plan, id, spec, at, now);
         if answer.blocks.is_empty() {
             return vec![Kind::GatePassed(v1::GatePassed {
                 gate_id: id.to_string(),

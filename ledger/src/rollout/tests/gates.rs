@@ -1,0 +1,357 @@
+//! Gates: sign-offs, refusals, checks, expiry.
+
+use rollbook_proto::v1::{RolloutOutcome, Verdict};
+use serde_json::json;
+
+use super::super::command::Command;
+use super::super::state::Status;
+use super::story::*;
+use crate::runbook::Plan;
+
+fn two_phases(gate: serde_json::Value) -> Plan {
+    plan(json!([
+        gated("0", vec![check("0.1"), by_hand("0.2")], gate),
+        phase("1", vec![check("1.1")])
+    ]))
+}
+
+fn eng() -> Plan {
+    two_phases(json!({"sign_offs": [{"role": "eng"}]}))
+}
+
+/// The phase is done: the check ran, `alice` did the manual step.
+fn done(plan: Plan) -> Story {
+    given(plan)
+        .runs("0.1")
+        .and(by("alice", complete("0.2", &[])))
+}
+
+#[test]
+fn a_gate_waits_for_its_sign_off_and_then_passes() {
+    let story = done(eng());
+    assert!(story.tasks().is_empty());
+    let blocked = story.blocked("gate 0");
+    assert_eq!(blocked.why, "0 of 1 sign-offs by eng");
+    assert_eq!(blocked.who, ["eng: bob"], "not the executor");
+    assert_eq!(
+        blocked.how.as_deref(),
+        Some("rollbook approve r1 0 --as <eng>")
+    );
+    assert_eq!(story.count("GateBlocked"), 1);
+    let story = story
+        .when(by("bob", approve("0")))
+        .then(&["SignOffGiven"])
+        .when(system(super::super::SystemCommand::Settle))
+        .then(&["GatePassed"]);
+    assert_eq!(story.tasks(), ["1.1"]);
+    story
+        .when(by("bob", approve("0")))
+        .refused("RB-ROLLOUT-22", "passed at")
+        .when(by("bob", reject("0")))
+        .refused("RB-ROLLOUT-22", "passed at");
+}
+
+#[test]
+fn only_declared_roles_sign_and_not_the_executor() {
+    let as_role = |role: &str| Command::Approve {
+        gate: gate_id("0"),
+        role: Some(role.to_owned()),
+        statement: None,
+        plan_digest: None,
+    };
+    done(eng())
+        .when(by("mallory", approve("0")))
+        .refused("RB-ROLLOUT-17", "eng: alice or bob")
+        .when(by("dora", approve("0")))
+        .refused("RB-ROLLOUT-17", "dora")
+        .when(by("bob", as_role("dba")))
+        .refused("RB-ROLLOUT-17", "as dba")
+        .when(by("alice", approve("0")))
+        .refused("RB-ROLLOUT-19", "step 0.2")
+        .when(by("mallory", reject("0")))
+        .refused("RB-ROLLOUT-17", "mallory")
+        .when(by("bob", approve("1")))
+        .refused("RB-ROLLOUT-4", "gates: 0")
+        .when(by("bob", as_role("eng")))
+        .then(&["SignOffGiven"]);
+}
+
+#[test]
+fn who_retried_or_skipped_is_an_executor_too() {
+    given(eng())
+        .ends("0.1", Verdict::Fail)
+        .and(by("bob", retry("0.1")))
+        .runs("0.1")
+        .and(by("alice", complete("0.2", &[])))
+        .when(by("bob", approve("0")))
+        .refused("RB-ROLLOUT-19", "step 0.1");
+    given(eng())
+        .and(by("bob", skip("0.1")))
+        .and(by("alice", complete("0.2", &[])))
+        .when(by("bob", approve("0")))
+        .refused("RB-ROLLOUT-19", "step 0.1");
+}
+
+#[test]
+fn executors_sign_where_the_plan_allows_it() {
+    done(two_phases(
+        json!({"sign_offs": [{"role": "eng"}], "not_executor": false}),
+    ))
+    .when(by("alice", approve("0")))
+    .then(&["SignOffGiven"]);
+}
+
+#[test]
+fn nobody_signs_before_the_phase_is_done() {
+    let story = given(eng())
+        .when(by("bob", approve("0")))
+        .refused("RB-ROLLOUT-21", "step 0.1 is pending")
+        .ends("0.1", Verdict::Fail)
+        .when(by("bob", approve("0")))
+        .refused("RB-ROLLOUT-21", "step 0.1 is failed");
+    story
+        .and(by("olga", skip("0.1")))
+        .and(by("olga", skip("0.2")))
+        .when(by("bob", approve("0")))
+        .then(&["SignOffGiven"]);
+    opened_in(eng(), "staging")
+        .when(by("bob", approve("0")))
+        .refused("RB-ROLLOUT-7", "start it");
+}
+
+#[test]
+fn a_quorum_is_of_different_persons() {
+    let plan = two_phases(json!({
+        "sign_offs": [{"role": "eng", "quorum": 2}, {"role": "lead"}],
+        "not_executor": false
+    }));
+    let as_eng = |who: &str| {
+        by(
+            who,
+            Command::Approve {
+                gate: gate_id("0"),
+                role: Some("eng".to_owned()),
+                statement: Some("I looked".to_owned()),
+                plan_digest: None,
+            },
+        )
+    };
+    let story = done(plan)
+        .when(by("alice", approve("0")))
+        .refused("RB-ROLLOUT-23", "eng, lead")
+        .and(as_eng("alice"))
+        .when(as_eng("alice"))
+        .refused("RB-ROLLOUT-24", "signed")
+        .when(by(
+            "alice",
+            Command::Approve {
+                gate: gate_id("0"),
+                role: Some("lead".to_owned()),
+                statement: None,
+                plan_digest: None,
+            },
+        ))
+        .refused("RB-ROLLOUT-24", "as eng")
+        .and(by("lee", approve("0")));
+    assert_eq!(
+        story.blocked("gate 0").why,
+        "1 of 2 sign-offs by eng",
+        "what is missing, and no more"
+    );
+    let story = story.and(as_eng("bob"));
+    assert_eq!(story.tasks(), ["1.1"]);
+}
+
+#[test]
+fn a_sign_off_counts_for_its_time() {
+    let story = done(two_phases(json!({
+        "sign_offs": [{"role": "eng"}, {"role": "dba"}], "expires": "1h"
+    })))
+    .and(by("bob", approve("0")));
+    assert_eq!(
+        story.next().wake_at,
+        Some("2026-01-01T11:00:00Z".parse().unwrap())
+    );
+    let story = story.after("59m");
+    assert_eq!(story.count("SignOffVoided"), 0);
+    // It has run out but nobody has settled: a new one takes its place.
+    let mut late = story.clone();
+    late.now = late
+        .now
+        .checked_add(jiff::SignedDuration::from_mins(1))
+        .unwrap();
+    late.when(by("bob", approve("0")))
+        .then(&["SignOffVoided", "SignOffGiven"]);
+    let story = story.after("1m");
+    assert_eq!(story.count("SignOffVoided"), 1);
+    let story = story.and(by("dora", approve("0")));
+    assert!(story.tasks().is_empty());
+    assert_eq!(story.and(by("bob", approve("0"))).tasks(), ["1.1"]);
+}
+
+#[test]
+fn a_refusal_shuts_the_gate_until_that_person_signs_or_a_step_runs_again() {
+    let plan = two_phases(json!({"sign_offs": [{"role": "eng"}, {"role": "dba"}]}));
+    let story = done(plan.clone())
+        .and(by("bob", approve("0")))
+        .when(by("bob", reject("0")))
+        .then(&["SignOffVoided", "SignOffRefused"])
+        .when(by("bob", reject("0")))
+        .refused("RB-ROLLOUT-24", "refused")
+        .settled()
+        .and(by("dora", approve("0")));
+    assert!(
+        story
+            .blocked("gate 0")
+            .why
+            .contains("refused by bob as eng: too risky")
+    );
+    assert_eq!(story.and(by("bob", approve("0"))).tasks(), ["1.1"]);
+
+    let story = done(plan)
+        .and(by("dora", reject("0")))
+        .and(by("olga", retry("0.1")))
+        .runs("0.1")
+        .and(by("bob", approve("0")))
+        .and(by("dora", approve("0")));
+    assert_eq!(story.tasks(), ["1.1"]);
+}
+
+#[test]
+fn a_step_that_runs_again_voids_the_sign_offs_and_shuts_the_gate() {
+    let story = done(eng())
+        .and(by("bob", approve("0")))
+        .when(by("olga", retry("0.1")))
+        .then(&["SignOffVoided", "StepRetried"]);
+    assert_eq!(story.tasks(), ["0.1"], "the gate does not stand open");
+    let story = story
+        .when(worker(start("1.1", 1)))
+        .refused("RB-ROLLOUT-8", "phase 0")
+        .settled()
+        .runs("0.1");
+    assert_eq!(story.blocked("gate 0").why, "0 of 1 sign-offs by eng");
+}
+
+#[test]
+fn a_sign_off_names_the_plan_it_looked_at() {
+    let other = Command::Approve {
+        gate: gate_id("0"),
+        role: None,
+        statement: None,
+        plan_digest: Some("0".repeat(64)),
+    };
+    let story = done(eng())
+        .when(by("bob", other))
+        .refused("RB-ROLLOUT-2", "000");
+    let digest = story.plan.digest().to_owned();
+    story
+        .when(by(
+            "bob",
+            Command::Approve {
+                gate: gate_id("0"),
+                role: None,
+                statement: None,
+                plan_digest: Some(digest),
+            },
+        ))
+        .then(&["SignOffGiven"]);
+}
+
+#[test]
+fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
+    let gate = |no_data: &str| {
+        plan(json!([
+            gated(
+                "0",
+                vec![check("0.1")],
+                json!({"checks": ["regressions == 0"], "no_data": no_data})
+            ),
+            phase("1", vec![check("1.1")])
+        ]))
+    };
+    let story = given(gate("inconclusive")).measures("0.1", Verdict::Pass, &[("regressions", 3.0)]);
+    assert_eq!(
+        story.blocked("gate 0").why,
+        "check does not hold: regressions == 0 (regressions=3)"
+    );
+    let story =
+        story
+            .and(by("olga", retry("0.1")))
+            .measures("0.1", Verdict::Pass, &[("regressions", 0.0)]);
+    assert_eq!(story.tasks(), ["1.1"]);
+    let reasons = ["inconclusive", "fail"];
+    for no_data in reasons {
+        let story = given(gate(no_data)).runs("0.1");
+        assert!(story.tasks().is_empty());
+        assert!(story.blocked("gate 0").why.contains("regressions=no data"));
+    }
+    assert_eq!(given(gate("pass")).runs("0.1").tasks(), ["1.1"]);
+}
+
+#[test]
+fn a_check_whose_step_was_skipped_after_a_retry_has_no_data() {
+    let plan = plan(json!([
+        gated(
+            "0",
+            vec![check("0.1")],
+            json!({"checks": ["regressions == 0"]})
+        ),
+        phase("1", vec![check("1.1")])
+    ]));
+    let story = given(plan)
+        .measures("0.1", Verdict::Pass, &[("regressions", 0.0)])
+        .and(by("olga", retry("0.1")))
+        .and(by("olga", skip("0.1")));
+    assert!(story.tasks().is_empty());
+    assert!(story.blocked("gate 0").why.contains("inconclusive"));
+}
+
+#[test]
+fn blocked_is_recorded_once_per_change_of_reasons() {
+    let story = done(two_phases(
+        json!({"sign_offs": [{"role": "eng"}, {"role": "dba"}]}),
+    ));
+    assert_eq!(story.count("GateBlocked"), 1);
+    let story = story.after("1h").after("1h");
+    assert_eq!(story.count("GateBlocked"), 1);
+    assert_eq!(story.and(by("bob", approve("0"))).count("GateBlocked"), 2);
+}
+
+#[test]
+fn a_gate_opens_while_running_only() {
+    let pause = Command::Pause {
+        reason: "wait".to_owned(),
+    };
+    let story = done(eng())
+        .and(by("olga", pause))
+        .and(by("bob", approve("0")));
+    assert_eq!(story.count("GatePassed"), 0);
+    let story = story.and(by(
+        "olga",
+        Command::Resume {
+            reason: String::new(),
+        },
+    ));
+    assert_eq!(story.count("GatePassed"), 1);
+    story
+        .runs("1.1")
+        .is(Status::Closed(RolloutOutcome::Succeeded));
+}
+
+#[test]
+fn a_step_that_stands_failed_shuts_the_gate_by_name() {
+    let plan = plan(json!([
+        gated(
+            "0",
+            vec![check("0.1")],
+            json!({"checks": ["regressions == 0"]})
+        ),
+        phase("1", vec![check("1.1")])
+    ]));
+    let story = given(plan).measures("0.1", Verdict::Fail, &[("regressions", 3.0)]);
+    assert_eq!(story.count("GateBlocked"), 1);
+    assert_eq!(
+        story.blocked("gate 0").why,
+        "step 0.1 is failed: said so; check does not hold: regressions == 0 (regressions=3)"
+    );
+}

@@ -1,0 +1,12 @@
+//! Every rule as given / when / then: the ways it allows, and each way it refuses.
+
+mod gates;
+mod history;
+mod lifecycle;
+mod manual;
+mod revision;
+mod rollback;
+mod settling;
+mod steps;
+mod story;
+mod workers;

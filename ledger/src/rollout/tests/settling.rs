@@ -1,0 +1,158 @@
+//! What happens by itself: reactions to failures, advice, waits, stale checks.
+
+use rollbook_proto::v1::{RolloutOutcome, Verdict, event::Kind};
+use serde_json::json;
+
+use super::super::command::Command;
+use super::super::state::{Status, StepStatus};
+use super::story::*;
+
+#[test]
+fn a_failure_rolls_back_where_the_plan_says_so_and_once() {
+    let story = given(plan(json!([phase(
+        "1",
+        vec![
+            change("1.1"),
+            flag("1.2"),
+            with(check("1.3"), json!({"on_fail": "rollback_flags"}))
+        ]
+    )])))
+    .runs("1.1")
+    .runs("1.2")
+    .ends("1.3", Verdict::Fail);
+    story.is(Status::RollingBack);
+    assert_eq!(story.tasks(), ["undo 1.2"]);
+    let story = story.undoes("1.2");
+    story.is(Status::Paused);
+    let story = story.after("1h");
+    assert_eq!(story.count("RollbackStarted"), 1);
+
+    given(plan(json!([phase(
+        "1",
+        vec![
+            change("1.1"),
+            with(
+                check("1.2"),
+                json!({"on_fail": "rollback_full", "retry": {"attempts": 2}})
+            )
+        ]
+    )])))
+    .runs("1.1")
+    .ends("1.2", Verdict::Fail)
+    .ends("1.2", Verdict::Error)
+    .undoes("1.1")
+    .is(Status::Closed(RolloutOutcome::RolledBack));
+}
+
+fn tree() -> serde_json::Value {
+    json!({"decide": [
+        {"when": "affected > 50", "then": "full"},
+        {"when": "affected >= 10", "then": "flags", "auto": true},
+        {"when": "affected < 10", "then": "fix_forward"}
+    ]})
+}
+
+fn advice(story: &Story) -> Vec<(String, bool)> {
+    story
+        .events()
+        .filter_map(|kind| match kind {
+            Kind::AdviceGiven(given) => Some((given.advice.clone(), given.automatic)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_first_rule_that_holds_is_the_advice_once_and_acts_where_it_may() {
+    let phases = json!([phase("1", vec![flag("1.1"), check("1.2"), check("1.3")])]);
+    let measured = |value| {
+        given(plan_with(phases.clone(), tree()))
+            .runs("1.1")
+            .measures("1.2", Verdict::Pass, &[("affected", value)])
+    };
+    let story = measured(3.0);
+    assert_eq!(advice(&story), [("fix_forward".to_owned(), false)]);
+    let story = story.after("1h");
+    assert_eq!(advice(&story).len(), 1, "the same numbers, said once");
+    // Advice without `auto` is for people.
+    let story = measured(60.0);
+    assert_eq!(advice(&story), [("full".to_owned(), false)]);
+    story.is(Status::Running);
+    let story = measured(34.2);
+    assert_eq!(advice(&story), [("flags".to_owned(), true)]);
+    let inputs = story.events().find_map(|kind| match kind {
+        Kind::AdviceGiven(given) => Some(given.inputs.clone()),
+        _ => None,
+    });
+    assert_eq!(inputs.unwrap(), ["affected=34.2"]);
+    let story = story.undoes("1.1").after("1h");
+    story.is(Status::Paused);
+    assert_eq!(story.count("RollbackStarted"), 1);
+    // Without data the tree says nothing.
+    let story = given(plan_with(phases, tree())).runs("1.1").runs("1.2");
+    assert!(advice(&story).is_empty());
+}
+
+#[test]
+fn a_wait_needs_no_worker() {
+    let wait = json!({"id": "0.1", "title": "w", "wait": {"for": "1h"}});
+    let story = given(plan(json!([phase("0", vec![wait, check("0.2")])])));
+    assert_eq!(story.step("0.1"), StepStatus::Running);
+    assert!(story.tasks().is_empty());
+    assert!(story.next().blocked.is_empty(), "it moves");
+    assert_eq!(
+        story.next().wake_at,
+        Some("2026-01-01T11:00:00Z".parse().unwrap())
+    );
+    let story = story.after("59m");
+    assert!(story.tasks().is_empty());
+    assert_eq!(story.after("1m").tasks(), ["0.2"]);
+}
+
+#[test]
+fn what_was_measured_before_a_change_was_made_again_is_measured_again() {
+    let story = given(plan(json!([
+        phase(
+            "1",
+            vec![
+                with(change("1.1"), json!({"critical": false})),
+                check("1.2")
+            ]
+        ),
+        phase("2", vec![by_hand("2.1"), check("2.2"), check("2.3")])
+    ])))
+    .ends("1.1", Verdict::Fail)
+    .runs("1.2")
+    .and(by("alice", complete("2.1", &[])))
+    .runs("2.2");
+    let story = story.and(by("olga", retry("1.1"))).runs("1.1");
+    assert_eq!(story.step("1.2"), StepStatus::Pending);
+    assert_eq!(story.step("2.2"), StepStatus::Pending);
+    assert_eq!(
+        story.step("2.1"),
+        StepStatus::Succeeded,
+        "people are not repeated"
+    );
+    assert_eq!(story.tasks(), ["1.2"]);
+    story
+        .runs("1.2")
+        .runs("2.2")
+        .runs("2.3")
+        .is(Status::Closed(RolloutOutcome::Succeeded));
+}
+
+#[test]
+fn nothing_settles_before_the_start_or_after_the_end() {
+    let wait = json!({"id": "0.1", "title": "w", "wait": {"for": "1h"}});
+    let story = opened_in(plan(json!([phase("0", vec![wait])])), "staging").after("2h");
+    assert_eq!(story.commits.len(), 1);
+    let story = story.and(by(
+        "olga",
+        Command::Abort {
+            reason: "no".to_owned(),
+        },
+    ));
+    story.is(Status::Closed(RolloutOutcome::Aborted));
+    let commits = story.commits.len();
+    assert_eq!(story.after("90d").commits.len(), commits);
+}

@@ -1,0 +1,187 @@
+//! Workers' records: two of them, late ones, crashes, alerts.
+
+use rollbook_proto::v1::{self, Verdict, event::Kind};
+use serde_json::json;
+
+use super::super::command::{SystemCommand, WorkerCommand};
+use super::super::state::StepStatus;
+use super::story::*;
+
+fn interrupt(step: &str, attempt: u32) -> WorkerCommand {
+    WorkerCommand::InterruptStep {
+        step: id(step),
+        attempt,
+        reason: "the worker died".to_owned(),
+    }
+}
+
+fn give_up(step: &str, attempt: u32) -> SystemCommand {
+    SystemCommand::GiveUp {
+        step: id(step),
+        attempt,
+        reason: "no worker has label x".to_owned(),
+    }
+}
+
+fn one() -> Story {
+    given(plan(json!([phase("0", vec![check("0.1"), check("0.2")])])))
+}
+
+#[test]
+fn of_two_workers_that_start_a_step_the_second_is_refused() {
+    one()
+        .and(worker(start("0.1", 1)))
+        .when(worker(start("0.1", 1)))
+        .refused("RB-ROLLOUT-10", "started by w1")
+        .when(worker(start("0.1", 2)))
+        .refused("RB-ROLLOUT-10", "attempt 1");
+    one()
+        .when(worker(start("0.1", 2)))
+        .refused("RB-ROLLOUT-11", "1 is next");
+}
+
+#[test]
+fn late_results_are_refused_by_name() {
+    let story = one()
+        .when(worker(finish("0.1", 1, Verdict::Pass)))
+        .refused("RB-ROLLOUT-12", "pending")
+        .runs("0.1")
+        .when(worker(finish("0.1", 1, Verdict::Fail)))
+        .refused("RB-ROLLOUT-12", "succeeded at attempt 1")
+        .when(worker(interrupt("0.1", 1)))
+        .refused("RB-ROLLOUT-12", "succeeded");
+    story
+        .when(worker(WorkerCommand::Measure {
+            step: id("0.1"),
+            attempt: 1,
+            measurement: measurement("m", 1.0),
+        }))
+        .refused("RB-ROLLOUT-12", "too late");
+}
+
+#[test]
+fn an_interrupted_step_waits_for_a_person_unless_it_is_idempotent() {
+    let story = one()
+        .and(worker(start("0.1", 1)))
+        .when(worker(interrupt("0.1", 1)))
+        .then(&["StepInterrupted"]);
+    assert_eq!(story.step("0.1"), StepStatus::Interrupted);
+    assert!(story.tasks().is_empty());
+    assert!(story.blocked("step 0.1").why.contains("nobody knows"));
+    assert_eq!(story.and(by("olga", retry("0.1"))).tasks(), ["0.1"]);
+
+    let step = with(check("0.1"), json!({"idempotent": true}));
+    let mut story = given(plan(json!([phase("0", vec![step])])));
+    for attempt in 1..20 {
+        story = story
+            .and(worker(start("0.1", attempt)))
+            .and(worker(interrupt("0.1", attempt)));
+        assert_eq!(story.tasks(), ["0.1"], "attempt {attempt}");
+    }
+    let story = story
+        .and(worker(start("0.1", 20)))
+        .and(worker(interrupt("0.1", 20)));
+    assert!(story.tasks().is_empty(), "bounded");
+}
+
+#[test]
+fn a_task_that_nobody_takes_is_given_up() {
+    let story = one()
+        .when(system(give_up("0.1", 2)))
+        .refused("RB-ROLLOUT-12", "pending")
+        .when(system(give_up("0.1", 1)))
+        .then(&["StepFinished"]);
+    assert_eq!(story.step("0.1"), StepStatus::Errored);
+    assert!(story.blocked("step 0.1").why.contains("label x"));
+    let story = one()
+        .and(worker(start("0.1", 1)))
+        .when(system(give_up("0.1", 1)))
+        .then(&["StepInterrupted"]);
+    assert_eq!(story.step("0.1"), StepStatus::Interrupted);
+}
+
+#[test]
+fn a_record_must_say_something_usable() {
+    let story = one().and(worker(start("0.1", 1)));
+    let with_details = |details: Vec<Kind>| {
+        worker(WorkerCommand::FinishStep {
+            finished: result("0.1", 1, Verdict::Pass),
+            details,
+        })
+    };
+    let snapshot = |step: &str, manifest| {
+        Kind::SnapshotTaken(v1::SnapshotTaken {
+            step_id: step.to_owned(),
+            snapshot: "deals".to_owned(),
+            label: "before".to_owned(),
+            manifest,
+            ..v1::SnapshotTaken::default()
+        })
+    };
+    let manifest = Some(v1::Evidence::default());
+    story
+        .when(worker(finish("0.1", 1, Verdict::Skipped)))
+        .refused("RB-ROLLOUT-32", "a step ends with")
+        .when(worker(finish("no such step!", 1, Verdict::Pass)))
+        .refused("RB-ROLLOUT-3", "no such step!")
+        .when(with_details(vec![Kind::RolloutStarted(
+            v1::RolloutStarted {},
+        )]))
+        .refused("RB-ROLLOUT-32", "only snapshots")
+        .when(with_details(vec![snapshot("0.2", manifest.clone())]))
+        .refused("RB-ROLLOUT-32", "another step")
+        .when(with_details(vec![snapshot("0.1", None)]))
+        .refused("RB-ROLLOUT-32", "manifest")
+        .when(worker(WorkerCommand::Measure {
+            step: id("0.1"),
+            attempt: 1,
+            measurement: v1::Measurement::default(),
+        }))
+        .refused("RB-ROLLOUT-32", "without a name")
+        .when(with_details(vec![snapshot("0.1", manifest)]))
+        .then(&["SnapshotTaken", "StepFinished"]);
+}
+
+#[test]
+fn a_bad_sample_raises_one_alert_until_a_good_one_resolves_it() {
+    let watch = json!({"id": "0.1", "title": "w", "watch": {"for": "1h", "every": "1m",
+        "thresholds": [{"metric": "errors", "warn": "value > 2", "fail": "value > 5"}]}});
+    let story = given(plan_with(
+        json!([phase("0", vec![watch])]),
+        json!({"metrics": {"errors": {"run": {"command": "count"}}}}),
+    ))
+    .and(worker(start("0.1", 1)));
+    let sample = |value: f64, verdict: Verdict| {
+        worker(WorkerCommand::Measure {
+            step: id("0.1"),
+            attempt: 1,
+            measurement: v1::Measurement {
+                verdict: verdict.into(),
+                ..measurement("errors", value)
+            },
+        })
+    };
+    let story = story
+        .when(sample(0.0, Verdict::Pass))
+        .then(&["StepMeasured"])
+        .when(sample(3.0, Verdict::Pass))
+        .then(&["StepMeasured", "AlertRaised"])
+        .when(sample(4.0, Verdict::Pass))
+        .then(&["StepMeasured"])
+        .when(sample(9.0, Verdict::Fail))
+        .then(&["StepMeasured", "AlertResolved", "AlertRaised"])
+        .when(sample(9.0, Verdict::Fail))
+        .then(&["StepMeasured"])
+        .when(sample(0.0, Verdict::Pass))
+        .then(&["StepMeasured", "AlertResolved"]);
+    assert!(story.state.alerts.is_empty());
+    assert_eq!(story.state.step(&id("0.1")).unwrap().samples.len(), 6);
+    let severities: Vec<&str> = story
+        .events()
+        .filter_map(|kind| match kind {
+            Kind::AlertRaised(raised) => Some(raised.severity.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(severities, ["warning", "critical"]);
+}
