@@ -66,6 +66,8 @@ answer_checklist() {
                 ;;
         esac
     done
+    say "nobody of $3 can complete step $2" >&2
+    return 1
 }
 
 # sign ROLLOUT GATE PERSON,PERSON : each person who can, signs; a refusal is shown, and only

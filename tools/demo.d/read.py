@@ -4,6 +4,7 @@
     read.py pending           what waits, one line each, of `rollbook status ROLLOUT --json`:
                               closed OUTCOME | gate ID PERSON,PERSON | manual ID PERSON,PERSON | stuck WHAT WHY
     read.py times             where the time went: a table of the steps' durations
+    read.py comparison        the latest comparison: counts, totals by deal type
     read.py advice            the decision tree's latest advice, if there is one
 
 Reads standard input; exits 3 when what is asked for is not there.
@@ -43,6 +44,11 @@ def steps(answer):
         yield from phase["steps"]
 
 
+def persons(who):
+    """The persons of `role: alice or bob` entries; an entry without a role names one person."""
+    return ",".join(name for entry in who for name in entry.split(": ")[-1].split(" or "))
+
+
 def pending(answer):
     """Blocked entries, by who can unblock them: a person's step or signature, time, or nobody yet."""
     if answer["data"].get("outcome"):
@@ -55,9 +61,9 @@ def pending(answer):
         if blocked.get("until") or who == ["time"]:
             continue
         if what == "gate" and who:
-            yield f"gate {name} {','.join(who)}"
+            yield f"gate {name} {persons(who)}"
         elif what == "step" and kinds.get(name) == "manual" and who:
-            yield f"manual {name} {','.join(who)}"
+            yield f"manual {name} {persons(who)}"
         else:
             yield f"stuck {blocked['what']}: {blocked['why']}"
 
@@ -81,11 +87,24 @@ def advice(answer):
     yield f"{latest['advice']} ({latest['rule']}: {', '.join(latest.get('inputs', []))})"
 
 
+def comparison(answer):
+    made = answer["data"]["comparisons"]
+    if not made:
+        fail("nothing has been compared")
+    latest = made[-1]
+    counts = ("compared", "equal", "regressions", "warnings", "expected", "ignored", "missing", "added")
+    yield "  " + ", ".join(f"{latest[name]} {name}" for name in counts)
+    for total in latest["totals"]:
+        before, after = total["before_cents"], total["after_cents"]
+        ratio = f"{after / before:.3f} x" if before else "-"
+        yield f"  {total['deal_type']:<12} {total['deals']:>6} deals  ${before / 100:>18,.2f} -> ${after / 100:>18,.2f}  {ratio}"
+
+
 def main(arguments):
     if arguments[:1] == ["field"] and len(arguments) == 2:
         print(field(load(), arguments[1]))
         return
-    reports = {"pending": pending, "times": times, "advice": advice}
+    reports = {"pending": pending, "times": times, "advice": advice, "comparison": comparison}
     if len(arguments) != 1 or arguments[0] not in reports:
         print(__doc__, file=sys.stderr)
         sys.exit(2)

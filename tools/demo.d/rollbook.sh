@@ -49,3 +49,6 @@ take_snapshot() {
 }
 
 compare_snapshots() { rollbook compare "$1" "$2" --tolerance 0 --objects "$demo_dir/rollbook/objects"; }
+
+# The comparison of the last `compare` step, as the ledger has it.
+show_comparison() { python3 "$repo/tools/demo.d/read.py" comparison <"$demo_dir/status.json"; }
