@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Drives a rollout the way its people would: completes manual steps, signs gates, waits.
 
 # Longest time for one rollout, in seconds.

@@ -3,6 +3,7 @@
     read.py field NAME        the value at a name; dots go deeper, `last` is a list's last
     read.py pending           what waits, one line each, of `rollbook status ROLLOUT --json`:
                               closed OUTCOME | gate ID PERSON,PERSON | manual ID PERSON,PERSON | stuck WHAT WHY
+    read.py step ID           a step's status and verdict
     read.py times             where the time went: a table of the steps' durations
     read.py comparison        the latest comparison: counts, totals by deal type
     read.py advice            the decision tree's latest advice, if there is one
@@ -60,9 +61,10 @@ def pending(answer):
         who = blocked.get("who", [])
         if blocked.get("until") or who == ["time"]:
             continue
-        if what == "gate" and who:
+        how = blocked.get("how") or ""
+        if what == "gate" and who and how.startswith("rollbook approve"):
             yield f"gate {name} {persons(who)}"
-        elif what == "step" and kinds.get(name) == "manual" and who:
+        elif what == "step" and kinds.get(name) == "manual" and how.startswith("rollbook complete"):
             yield f"manual {name} {persons(who)}"
         else:
             yield f"stuck {blocked['what']}: {blocked['why']}"
@@ -103,6 +105,9 @@ def comparison(answer):
 def main(arguments):
     if arguments[:1] == ["field"] and len(arguments) == 2:
         print(field(load(), arguments[1]))
+        return
+    if arguments[:1] == ["step"] and len(arguments) == 2:
+        print(*(f"{step['status']} {step['verdict'] or ''}" for step in steps(load()) if step["step"] == arguments[1]))
         return
     reports = {"pending": pending, "times": times, "advice": advice, "comparison": comparison}
     if len(arguments) != 1 or arguments[0] not in reports:

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Every rollbook command that the demo types, in one place.
 
 # The demo's people. alice operates and answers checklists, so she may not sign those gates herself.
@@ -40,15 +40,6 @@ approve() { rollbook approve "$2" "$1" --as "$3"; }
 roll_back_flags() { rollbook rollback flags "$1" --reason "$2" --as "$3"; }
 
 flag_value() { rollbook flag get DEAL_TYPE_AWARENESS --env "$1" --json | field value; }
-
-# take_snapshot DATABASE MODEL LABEL : the old path's outputs; sets snapshot to its digest.
-take_snapshot() {
-    snapshot=$(rollbook snapshot take --database "$1" --model "$2" --label "$3" --flag-off \
-        --objects "$demo_dir/rollbook/objects" --json | field snapshot)
-    say "snapshot $3 is $snapshot"
-}
-
-compare_snapshots() { rollbook compare "$1" "$2" --tolerance 0 --objects "$demo_dir/rollbook/objects"; }
 
 # The comparison of the last `compare` step, as the ledger has it.
 show_comparison() { python3 "$repo/tools/demo.d/read.py" comparison <"$demo_dir/status.json"; }
