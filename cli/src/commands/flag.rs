@@ -27,12 +27,23 @@ pub(crate) async fn run(session: &Session, command: FlagCommand) -> Outcome {
 /// `on`, `off`, `safe`, `parallel`, `25%`, `beta:a,b`.
 fn target(text: &str) -> Result<FlagTarget, Failure> {
     if let Some(labels) = text.strip_prefix("beta:") {
-        return Ok(FlagTarget::Beta(labels.split(',').map(|label| label.trim().to_owned()).collect()));
+        return Ok(FlagTarget::Beta(
+            labels
+                .split(',')
+                .map(|label| label.trim().to_owned())
+                .collect(),
+        ));
     }
     if let Some(number) = text.strip_suffix('%') {
-        return number.trim().parse().map(FlagTarget::Percentage).map_err(|_| {
-            Failure::usage(format!("RB-CLI-40: `{text}` is not a percentage; write for example 25%"))
-        });
+        return number
+            .trim()
+            .parse()
+            .map(FlagTarget::Percentage)
+            .map_err(|_| {
+                Failure::usage(format!(
+                    "RB-CLI-40: `{text}` is not a percentage; write for example 25%"
+                ))
+            });
     }
     match text {
         "on" => Ok(FlagTarget::On),
@@ -52,9 +63,15 @@ async fn send(session: &Session, environment: &str, key: &str, command: &Change)
     if session.json {
         print::json(&answer)?;
     } else if answer["events"].as_array().is_none_or(Vec::is_empty) {
-        line(format!("{key} in {environment}: nothing to do; as of sequence {}", answer["sequence"]));
+        line(format!(
+            "{key} in {environment}: nothing to do; as of sequence {}",
+            answer["sequence"]
+        ));
     } else {
-        line(format!("{key} in {environment}: recorded at sequence {}", answer["sequence"]));
+        line(format!(
+            "{key} in {environment}: recorded at sequence {}",
+            answer["sequence"]
+        ));
     }
     Ok(Exit::Done)
 }
@@ -73,7 +90,11 @@ async fn define(session: &Session, args: FlagDefineArgs) -> Outcome {
 
 async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
     let command = match target(&args.to)? {
-        FlagTarget::Safe => Change::Safe { reason: args.reason, rollout: None, step: None },
+        FlagTarget::Safe => Change::Safe {
+            reason: args.reason,
+            rollout: None,
+            step: None,
+        },
         to => Change::Set {
             to: setting_of(&to, &FlagTarget::Off),
             reason: args.reason,
@@ -85,14 +106,25 @@ async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
 }
 
 async fn list(session: &Session, environment: Option<String>) -> Outcome {
-    let query: Vec<(&str, String)> = environment.map(|name| ("environment", name)).into_iter().collect();
+    let query: Vec<(&str, String)> = environment
+        .map(|name| ("environment", name))
+        .into_iter()
+        .collect();
     let answer: Answer<Vec<FlagRow>> = session.client.get("/v1/flags", &query).await?;
     if session.json {
         print::json(&answer)?;
         return Ok(Exit::Done);
     }
     for flag in &answer.data {
-        line(format!("{:<32} {:<12} {:<12} safe {:<8} by {} {}", flag.key, flag.environment, flag.setting.0.to_string(), flag.safe.0.to_string(), flag.changed_by, paint(DIM, &flag.reason)));
+        line(format!(
+            "{:<32} {:<12} {:<12} safe {:<8} by {} {}",
+            flag.key,
+            flag.environment,
+            flag.setting.0.to_string(),
+            flag.safe.0.to_string(),
+            flag.changed_by,
+            paint(DIM, &flag.reason)
+        ));
     }
     if answer.data.is_empty() {
         line("no flags are defined");
@@ -108,12 +140,25 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
         print::json(&answer)?;
         return Ok(Exit::Done);
     }
-    let rows: Answer<Vec<FlagRow>> =
-        session.client.get("/v1/flags", &[("environment", args.environment.clone())]).await?;
+    let rows: Answer<Vec<FlagRow>> = session
+        .client
+        .get("/v1/flags", &[("environment", args.environment.clone())])
+        .await?;
     if let Some(flag) = rows.data.iter().find(|flag| flag.key == args.key) {
-        line(format!("{} in {}: {}", paint(BOLD, &flag.key), flag.environment, paint(BOLD, &flag.setting.0)));
-        line(format!("  {}; owner {}; safe value {}", flag.description, flag.owner, flag.safe.0));
-        line(format!("  last change by {}: {}", flag.changed_by, flag.reason));
+        line(format!(
+            "{} in {}: {}",
+            paint(BOLD, &flag.key),
+            flag.environment,
+            paint(BOLD, &flag.setting.0)
+        ));
+        line(format!(
+            "  {}; owner {}; safe value {}",
+            flag.description, flag.owner, flag.safe.0
+        ));
+        line(format!(
+            "  last change by {}: {}",
+            flag.changed_by, flag.reason
+        ));
     }
     line(paint(DIM, as_of(&rows)));
     Ok(Exit::Done)
@@ -127,8 +172,12 @@ async fn history(session: &Session, args: FlagArg) -> Outcome {
         return Ok(Exit::Done);
     }
     for row in &answer.data {
-        let setting = |value: &Option<rollbook_ledger::projection::row::Json<rollbook_ledger::projection::words::FlagSetting>>| {
-            value.as_ref().map_or_else(|| "–".to_owned(), |setting| setting.0.to_string())
+        let setting = |value: &Option<
+            rollbook_ledger::projection::row::Json<rollbook_ledger::projection::words::FlagSetting>,
+        >| {
+            value
+                .as_ref()
+                .map_or_else(|| "–".to_owned(), |setting| setting.0.to_string())
         };
         line(format!(
             "{:>6}  {}  {:<14} {:<8} {} → {}  {} {}",
