@@ -35,13 +35,11 @@ fn target(text: &str) -> Result<FlagTarget, Failure> {
         ));
     }
     if let Some(number) = text.strip_suffix('%') {
-        return number
-            .trim()
-            .parse()
+        return percentage(number.trim())
             .map(FlagTarget::Percentage)
-            .map_err(|_| {
+            .ok_or_else(|| {
                 Failure::usage(format!(
-                    "RB-CLI-40: `{text}` is not a percentage; write for example 25%"
+                    "RB-CLI-40: `{text}` is not a percentage from 0 to 100 with at most three decimals; write for example 25%"
                 ))
             });
     }
@@ -54,6 +52,18 @@ fn target(text: &str) -> Result<FlagTarget, Failure> {
             "RB-CLI-41: `{other}` is not a setting; say on, off, safe, parallel, 25% or beta:label"
         ))),
     }
+}
+
+/// From 0 to 100, at most three decimals: what a flag can hold exactly.
+fn percentage(text: &str) -> Option<f64> {
+    let decimals = text
+        .split_once('.')
+        .map_or(0, |(_, decimals)| decimals.len());
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number: f64 = text.parse().ok()?;
+    (plain && decimals <= 3 && (0.0..=100.0).contains(&number)).then_some(number)
 }
 
 async fn send(session: &Session, environment: &str, key: &str, command: &Change) -> Outcome {
@@ -193,4 +203,26 @@ async fn history(session: &Session, args: FlagArg) -> Outcome {
     }
     line(paint(DIM, as_of(&answer)));
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentage_is_taken_exactly_or_not_at_all() {
+        for (text, number) in [
+            ("0", 0.0),
+            ("25", 25.0),
+            ("0.125", 0.125),
+            ("100.000", 100.0),
+        ] {
+            assert_eq!(percentage(text), Some(number), "{text}");
+        }
+        for text in [
+            "", "101", "100.001", "-1", "0.0005", "NaN", "inf", "1e1", "1.2.3", "+5",
+        ] {
+            assert_eq!(percentage(text), None, "{text}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, TimelineRow};
 use rollbook_ledger::projection::views::{Answer, Page, PhaseDetail};
 
 use super::Session;
-use super::status::as_of;
+use super::status::{as_of, standing};
 use crate::args::{ListArgs, LogArgs, ReplayArgs, ShowArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, line, paint};
@@ -274,7 +274,10 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
         for rollout in &rollouts.data {
             line(format!(
                 "{:<40} {:<12} {:<13} {}",
-                rollout.rollout, rollout.environment, rollout.status, rollout.health
+                rollout.rollout,
+                rollout.environment,
+                standing(rollout),
+                rollout.health
             ));
         }
         line(paint(DIM, as_of(&rollouts)));
@@ -296,7 +299,7 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
         line(format!(
             "{} {} {}",
             paint(BOLD, &id),
-            rollout.status,
+            standing(rollout),
             rollout.health
         ));
     }

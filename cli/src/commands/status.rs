@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
-use rollbook_ledger::projection::rows::StepRow;
+use rollbook_ledger::projection::rows::{RolloutRow, StepRow};
 use rollbook_ledger::projection::words::{
     GateStatus, Health, Outcome as RolloutOutcome, StepStatus, Verdict,
 };
@@ -130,7 +130,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         rollout.runbook,
         rollout.runbook_version,
         rollout.environment,
-        paint(BOLD, rollout.status),
+        paint(BOLD, standing(rollout)),
         paint(health_style(rollout.health), rollout.health),
     ));
     for deduction in &detail.health_detail.deductions.0 {
@@ -214,6 +214,14 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
     }
     line(paint(DIM, as_of(&answer.view)));
     Ok(())
+}
+
+/// The status, and once it is over how it ended: `closed as succeeded`.
+pub(crate) fn standing(rollout: &RolloutRow) -> String {
+    match rollout.outcome {
+        Some(outcome) => format!("{} as {outcome}", rollout.status),
+        None => rollout.status.to_string(),
+    }
 }
 
 /// The line that says how fresh an answer is.
