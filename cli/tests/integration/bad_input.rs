@@ -143,10 +143,11 @@ fn too_large_and_not_there() {
 #[test]
 fn parameters() {
     let place = Place::new();
-    let text = runbook(&GOOD.replace("echo 2", "echo ${{ word }}")).replace(
-        "phases:",
-        "params: {word: {description: What is said}}\nphases:",
-    );
+    let text = runbook(&GOOD.replace("{command: echo 2}", "{command: 'echo ${{ word }}'}"))
+        .replace(
+            "phases:",
+            "params: {word: {description: What is said}}\nphases:",
+        );
     place.write("p.yaml", &text);
     place
         .run("plan p.yaml --env local")
@@ -204,7 +205,7 @@ fn commands_about_what_is_not_there() {
     let before = place.run("log --json").exits(0).out;
     for (line, code) in [
         ("skip 9.9 h --reason x --as alice", 2),
-        ("retry 1.1 h --reason x --as alice", 1),
+        ("retry 1.3 h --reason x --as alice", 1),
         ("complete 1.2 h --answer 'no such item=pass' --as alice", 2),
         (
             "complete 1.2 h --answer 'The greeting names this machine=maybe' --as alice",

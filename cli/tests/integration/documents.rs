@@ -41,9 +41,8 @@ fn runs(document: &str) {
         .into_iter()
         .chain(std::env::split_paths(&path));
     let mut shell = Command::new("sh");
-    // -m: `%1` names the first job, as in a shell that a person types in.
     shell
-        .args(["-emxc", &script(document)])
+        .args(["-exc", &script(document)])
         .env("PATH", std::env::join_paths(paths).unwrap());
     place.clean(&mut shell);
     let ran = Process::start(&mut shell).finish().exits(0);

@@ -54,7 +54,10 @@ fn hello_from_open_to_report() {
         .run("complete 1.2 --all-pass --as mallory")
         .exits(5)
         .complains("RB-ROLLOUT-17");
-    place.run("complete 1.2 --as alice").exits(1);
+    place
+        .run("complete 1.2 --as alice")
+        .exits(2)
+        .complains("is not answered");
     place
         .run("complete 1.2 --all-pass --note 'heard it' --as alice")
         .exits(0)
@@ -220,7 +223,8 @@ fn a_flag_by_hand() {
         .complains("RB-CLI-41");
     place
         .run("flag set PRICING 101% --env production --reason why --as alice")
-        .exits(2);
+        .exits(2)
+        .complains("RB-CLI-40");
     place
         .run("flag set PRICING 25% --env production --reason quarter --as alice")
         .exits(0);

@@ -118,8 +118,7 @@ fn flags_then_everything_in_reverse_order() {
     place
         .run("status b --wait 60")
         .exits(1)
-        .says("rolled_back")
-        .says("closed");
+        .says("closed as rolled_back");
     assert!(!place.has("first") && !place.has("second"));
     assert_eq!(
         fs::read_to_string(place.path().join("undone")).unwrap(),
