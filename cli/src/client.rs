@@ -35,7 +35,10 @@ impl Client {
             .no_proxy()
             .build()
             .map_err(|error| Failure::unavailable(format!("RB-CLI-4: no HTTP client: {error}")))?;
-        Ok(Self { http, base: base.to_owned() })
+        Ok(Self {
+            http,
+            base: base.to_owned(),
+        })
     }
 
     /// The server's URL.
@@ -49,7 +52,10 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<T, Failure> {
-        let request = self.request(Method::GET, path).query(query).timeout(TIMEOUT);
+        let request = self
+            .request(Method::GET, path)
+            .query(query)
+            .timeout(TIMEOUT);
         self.json(self.send(request).await?).await
     }
 
@@ -59,7 +65,8 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Response, Failure> {
-        self.send(self.request(Method::GET, path).query(query)).await
+        self.send(self.request(Method::GET, path).query(query))
+            .await
     }
 
     /// POST a command as a person. Sent again, with the same command id, when the connection
@@ -136,7 +143,13 @@ impl Client {
                     Exit::Usage
                 };
                 let text: String = text.chars().take(300).collect();
-                Failure::new(exit, format!("RB-CLI-6: {} answered {status}: {text}", redact_url(&self.base)))
+                Failure::new(
+                    exit,
+                    format!(
+                        "RB-CLI-6: {} answered {status}: {text}",
+                        redact_url(&self.base)
+                    ),
+                )
             }
         }
     }

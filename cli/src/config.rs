@@ -33,7 +33,13 @@ pub(crate) struct FileConfig {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ConfigArgs {
     /// URL of the server to talk to [default: the one `rollbook up` runs in the data directory]
-    #[arg(long, global = true, value_name = "URL", env = "ROLLBOOK_SERVER", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ROLLBOOK_SERVER",
+        hide_env_values = true
+    )]
     pub(crate) server: Option<String>,
     /// Directory of the embedded ledger [default: .rollbook]
     #[arg(long, global = true, value_name = "DIR", env = "ROLLBOOK_DATA_DIR")]
@@ -70,10 +76,22 @@ impl Config {
     pub(crate) fn load(args: &ConfigArgs) -> Result<Self, Failure> {
         let (file, file_name) = read_file(args.config.as_deref())?;
         let mut values = BTreeMap::new();
-        let mut set = |key: &'static str, flag: Option<&String>, env: &str, file_value: Option<String>, default: Option<&str>| {
+        let mut set = |key: &'static str,
+                       flag: Option<&String>,
+                       env: &str,
+                       file_value: Option<String>,
+                       default: Option<&str>| {
             let found = flag
                 .cloned()
-                .map(|value| (value, format!("--{} or {env}", if key == "as" { "as" } else { key }.replace('_', "-"))))
+                .map(|value| {
+                    (
+                        value,
+                        format!(
+                            "--{} or {env}",
+                            if key == "as" { "as" } else { key }.replace('_', "-")
+                        ),
+                    )
+                })
                 .or_else(|| std::env::var(env).ok().map(|value| (value, env.to_owned())))
                 .or_else(|| file_value.map(|value| (value, file_name.clone())))
                 .or_else(|| default.map(|value| (value.to_owned(), "default".to_owned())));
@@ -82,13 +100,37 @@ impl Config {
                 values.insert(key, Value { value, shown, from });
             }
         };
-        set("server", args.server.as_ref(), "ROLLBOOK_SERVER", file.server, None);
-        set("data_dir", args.data_dir.as_ref(), "ROLLBOOK_DATA_DIR", file.data_dir, Some(".rollbook"));
+        set(
+            "server",
+            args.server.as_ref(),
+            "ROLLBOOK_SERVER",
+            file.server,
+            None,
+        );
+        set(
+            "data_dir",
+            args.data_dir.as_ref(),
+            "ROLLBOOK_DATA_DIR",
+            file.data_dir,
+            Some(".rollbook"),
+        );
         set("as", args.actor.as_ref(), "ROLLBOOK_AS", file.actor, None);
         set("ledger", None, "ROLLBOOK_LEDGER", file.ledger, Some("main"));
-        set("listen", None, "ROLLBOOK_LISTEN", file.listen, Some(DEFAULT_LISTEN));
+        set(
+            "listen",
+            None,
+            "ROLLBOOK_LISTEN",
+            file.listen,
+            Some(DEFAULT_LISTEN),
+        );
         set("nats", None, "ROLLBOOK_NATS", file.nats, None);
-        set("nats_server", None, "ROLLBOOK_NATS_SERVER", file.nats_server, None);
+        set(
+            "nats_server",
+            None,
+            "ROLLBOOK_NATS_SERVER",
+            file.nats_server,
+            None,
+        );
         set("database", None, "ROLLBOOK_DATABASE", file.database, None);
         set("objects", None, "ROLLBOOK_OBJECTS", file.objects, None);
         Ok(Self { values })
@@ -98,7 +140,14 @@ impl Config {
     pub(crate) fn with_flag(mut self, key: &'static str, flag: Option<&String>) -> Self {
         if let Some(value) = flag {
             let from = format!("--{}", key.replace('_', "-"));
-            self.values.insert(key, Value { value: value.clone(), shown: redact_url(value), from });
+            self.values.insert(
+                key,
+                Value {
+                    value: value.clone(),
+                    shown: redact_url(value),
+                    from,
+                },
+            );
         }
         self
     }
@@ -160,7 +209,10 @@ fn read_file(named: Option<&Path>) -> Result<(FileConfig, String), Failure> {
             return Ok((FileConfig::default(), FILE_NAME.to_owned()));
         }
         Err(error) => {
-            return Err(Failure::usage(format!("RB-CLI-2: {}: cannot be read: {error}", path.display())));
+            return Err(Failure::usage(format!(
+                "RB-CLI-2: {}: cannot be read: {error}",
+                path.display()
+            )));
         }
     };
     let file = toml::from_str(&text)

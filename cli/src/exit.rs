@@ -58,7 +58,10 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
-        Self { exit, message: message.to_string() }
+        Self {
+            exit,
+            message: message.to_string(),
+        }
     }
 
     pub(crate) fn usage(message: impl std::fmt::Display) -> Self {

@@ -16,7 +16,10 @@ use rollbook_ledger::rollout::Command as RolloutCommand;
 
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
-use commands::{Session, act, data, doctor, flag, look, open, process, report as report_command, runbook, status};
+use commands::{
+    Session, act, data, doctor, flag, look, open, process, report as report_command, runbook,
+    status,
+};
 use config::Config;
 use exit::{Exit, Failure, Outcome};
 
@@ -26,7 +29,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are answers; anything else is wrong usage.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Done.into()
+            };
         }
     };
     let json = cli.json;
@@ -41,11 +48,18 @@ fn main() -> ExitCode {
 
 fn complain(failure: &Failure, json: bool) {
     if json {
-        let code = failure.message.split_once(':').map_or("RB-CLI-0", |(code, _)| code);
+        let code = failure
+            .message
+            .split_once(':')
+            .map_or("RB-CLI-0", |(code, _)| code);
         let body = serde_json::json!({ "code": code, "message": failure.message, "exit": failure.exit.code() });
         print::aside(body);
     } else {
-        print::aside(format!("{} {}", print::paint(print::RED, "error:"), failure.message));
+        print::aside(format!(
+            "{} {}",
+            print::paint(print::RED, "error:"),
+            failure.message
+        ));
     }
 }
 
@@ -74,7 +88,11 @@ fn init_logging() {
 
 async fn run(cli: Cli) -> Outcome {
     let config = Config::load(&cli.config)?;
-    let session = Session { client: Client::new(&config)?, config, json: cli.json };
+    let session = Session {
+        client: Client::new(&config)?,
+        config,
+        json: cli.json,
+    };
     match cli.command {
         Command::Up(args) => process::up(session.config, &args).await,
         Command::Serve(args) => process::serve(session.config, &args).await,
@@ -84,17 +102,27 @@ async fn run(cli: Cli) -> Outcome {
         Command::Plan(args) => runbook::plan(&args, session.json),
         Command::Schema => runbook::print_schema(),
         Command::Open(args) => open::open(&session, &args).await,
-        Command::Start(args) => session.act(args.rollout.as_deref(), &RolloutCommand::Start {}).await,
+        Command::Start(args) => {
+            session
+                .act(args.rollout.as_deref(), &RolloutCommand::Start {})
+                .await
+        }
         Command::Pause(args) => {
-            let command = RolloutCommand::Pause { reason: args.reason };
+            let command = RolloutCommand::Pause {
+                reason: args.reason,
+            };
             session.act(args.rollout.rollout.as_deref(), &command).await
         }
         Command::Resume(args) => {
-            let command = RolloutCommand::Resume { reason: args.reason };
+            let command = RolloutCommand::Resume {
+                reason: args.reason,
+            };
             session.act(args.rollout.rollout.as_deref(), &command).await
         }
         Command::Abort(args) => {
-            let command = RolloutCommand::Abort { reason: args.reason };
+            let command = RolloutCommand::Abort {
+                reason: args.reason,
+            };
             session.act(args.rollout.rollout.as_deref(), &command).await
         }
         Command::Skip(args) => act::skip(&session, args).await,
@@ -124,11 +152,21 @@ async fn run(cli: Cli) -> Outcome {
         Command::Config => doctor::config(&session),
         Command::Doctor => doctor::doctor(&session).await,
         Command::Version => {
-            print::line(format!("rollbook {}", env!("CARGO_PKG_VERSION")));
+            let version = env!("CARGO_PKG_VERSION");
+            if session.json {
+                print::json(&serde_json::json!({ "version": version }))?;
+            } else {
+                print::line(format!("rollbook {version}"));
+            }
             Ok(Exit::Done)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "rollbook", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "rollbook",
+                &mut std::io::stdout(),
+            );
             Ok(Exit::Done)
         }
     }

@@ -38,8 +38,9 @@ pub(crate) fn aside(text: impl std::fmt::Display) {
 
 /// A value as pretty JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::new(Exit::Integrity, format!("RB-CLI-8: cannot print: {error}")))?;
+    let text = serde_json::to_string_pretty(value).map_err(|error| {
+        Failure::new(Exit::Integrity, format!("RB-CLI-8: cannot print: {error}"))
+    })?;
     line(text);
     Ok(())
 }
@@ -48,7 +49,9 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
 pub(crate) fn event_name(event: &v1::Event) -> String {
     // proto3 JSON has exactly one key: the kind in camel case.
     let value = serde_json::to_value(event).unwrap_or_default();
-    let name = value.as_object().and_then(|fields| fields.keys().next().cloned());
+    let name = value
+        .as_object()
+        .and_then(|fields| fields.keys().next().cloned());
     name.map_or_else(|| "unknown".to_owned(), |name| snake(&name))
 }
 
@@ -69,10 +72,18 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
         return json(answer);
     }
     if answer.events.is_empty() {
-        line(format!("{} nothing to do; as of sequence {}", answer.rollout, answer.sequence));
+        line(format!(
+            "{} nothing to do; as of sequence {}",
+            answer.rollout, answer.sequence
+        ));
     } else {
         let events: Vec<String> = answer.events.iter().map(event_name).collect();
-        line(format!("{} recorded {} at sequence {}", answer.rollout, events.join(", "), answer.sequence));
+        line(format!(
+            "{} recorded {} at sequence {}",
+            answer.rollout,
+            events.join(", "),
+            answer.sequence
+        ));
     }
     Ok(())
 }
@@ -86,7 +97,13 @@ pub(crate) fn undo_list(steps: &[UndoItem], as_json: bool) -> Result<(), Failure
         line("nothing to undo at this level");
     }
     for (index, item) in steps.iter().enumerate() {
-        line(format!("{:>3}. undo {} {} ({})", index + 1, item.step, item.title, item.how));
+        line(format!(
+            "{:>3}. undo {} {} ({})",
+            index + 1,
+            item.step,
+            item.title,
+            item.how
+        ));
     }
     Ok(())
 }
@@ -108,7 +125,11 @@ pub(crate) fn duration(millis: u64) -> String {
         0..1_000 => format!("{millis} ms"),
         1_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
         60_000..3_600_000 => format!("{} m {:02} s", millis / 60_000, millis % 60_000 / 1_000),
-        _ => format!("{} h {:02} m", millis / 3_600_000, millis % 3_600_000 / 60_000),
+        _ => format!(
+            "{} h {:02} m",
+            millis / 3_600_000,
+            millis % 3_600_000 / 60_000
+        ),
     }
 }
 
@@ -123,7 +144,11 @@ pub(crate) fn dollars(cents: i64) -> String {
         }
         out.push(digit);
     }
-    format!("{}${out}.{:02}", if cents < 0 { "-" } else { "" }, cents.unsigned_abs() % 100)
+    format!(
+        "{}${out}.{:02}",
+        if cents < 0 { "-" } else { "" },
+        cents.unsigned_abs() % 100
+    )
 }
 
 #[cfg(test)]

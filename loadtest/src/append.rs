@@ -1,20 +1,19 @@
 //! Appending through the ledger against bare async-nats publishes with the same headers and
 //! payload to the same stream.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::Publish;
+use async_nats::jetstream::message::PublishMessage;
 use futures::stream::{FuturesUnordered, StreamExt};
 use prost::Message;
 use rollbook_ledger::ids::{Aggregate, LedgerId};
 use rollbook_ledger::journal::jetstream::SyncKnown;
-use rollbook_ledger::journal::{Journal, JetStreamJournal, JetStreamOptions, event_type};
-use rollbook_proto::v1::Commit;
+use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal};
 
 use crate::bar::{Bar, BenchError, Limit, failed, median};
-use crate::commits::{LEDGER, aggregate, sample};
+use crate::commits::{LEDGER, aggregate, headers, sample};
 use crate::server::Server;
 
 /// Appends of one block; ledger and peer take turns block by block.
@@ -27,8 +26,11 @@ const RUNS: usize = 3;
 const IN_FLIGHT: usize = 256;
 /// Different aggregates of the pipelined bars.
 const AGGREGATES: usize = 1_000;
-/// How long each side of a throughput run appends.
-const SIDE: Duration = Duration::from_secs(4);
+/// How long each side of a throughput run appends before it is timed.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// How long each side appends at a time, and how often; the median counts.
+const TURN: Duration = Duration::from_secs(1);
+const TURNS: usize = 5;
 
 struct Sides {
     journal: JetStreamJournal,
@@ -41,25 +43,41 @@ impl Sides {
     async fn start(sync_always: bool) -> Result<Self, BenchError> {
         let server = Server::start(sync_always).await?;
         let ledger = LedgerId::new(LEDGER).map_err(failed("name the ledger"))?;
-        let sync = if sync_always { SyncKnown::Always } else { SyncKnown::NotAlways };
-        let options = JetStreamOptions { sync, ..JetStreamOptions::default() };
+        let sync = if sync_always {
+            SyncKnown::Always
+        } else {
+            SyncKnown::NotAlways
+        };
+        let options = JetStreamOptions {
+            sync,
+            ..JetStreamOptions::default()
+        };
         let journal = JetStreamJournal::open(server.connect().await?, ledger.clone(), options)
             .await
             .map_err(failed("open the journal"))?;
         let bare = async_nats::jetstream::new(server.connect().await?);
-        Ok(Self { journal, bare, ledger, _server: server })
+        Ok(Self {
+            journal,
+            bare,
+            ledger,
+            _server: server,
+        })
     }
 
     async fn append(&self, aggregate: &Aggregate, previous: u64) -> Result<u64, BenchError> {
         let commit = sample(aggregate, previous);
-        let appended = self.journal.append(aggregate, commit).await.map_err(failed("append"))?;
+        let appended = self
+            .journal
+            .append(aggregate, commit)
+            .await
+            .map_err(failed("append"))?;
         Ok(appended.sequence)
     }
 
     /// The same message as the ledger's, published and acknowledged without it.
     async fn publish(&self, aggregate: &Aggregate, previous: u64) -> Result<u64, BenchError> {
         let commit = sample(aggregate, previous);
-        let publish = Publish::build()
+        let publish = PublishMessage::build()
             .payload(commit.encode_to_vec().into())
             .headers(headers(&commit))
             .message_id(&commit.id)
@@ -75,21 +93,6 @@ impl Sides {
     }
 }
 
-/// The headers that the ledger writes beside id and expectation.
-fn headers(commit: &Commit) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let types: Vec<&str> = commit.events.iter().map(event_type).collect();
-    let first = types.first().copied().unwrap_or("none");
-    headers.insert("Rollbook-Events", types.join(","));
-    headers.insert("ce-specversion", "1.0");
-    headers.insert("ce-type", format!("dev.rollbook.{}.{first}", commit.aggregate));
-    headers.insert("ce-source", format!("/ledgers/{}/{}/{}", commit.ledger, commit.aggregate, commit.aggregate_id));
-    headers.insert("ce-id", commit.id.as_str());
-    headers.insert("ce-time", jiff::Timestamp::now().to_string());
-    headers.insert("traceparent", commit.traceparent.as_str());
-    headers
-}
-
 /// One writer, one aggregate each, one append at a time: median latency, ledger ÷ bare; the
 /// worse of with and without `sync_interval: always`.
 pub(crate) async fn p50_ratio() -> Result<Bar, BenchError> {
@@ -98,7 +101,7 @@ pub(crate) async fn p50_ratio() -> Result<Bar, BenchError> {
         let mut worst: f64 = 0.0;
         for sync_always in [true, false] {
             let sides = Sides::start(sync_always).await?;
-            let (ours, theirs) = (aggregate(2 * run), aggregate(2 * run + 1));
+            let (ours, theirs) = (aggregate(2 * run)?, aggregate(2 * run + 1)?);
             let (mut ours_at, mut theirs_at) = (0, 0);
             let (mut ours_us, mut theirs_us) = (Vec::new(), Vec::new());
             for block in 0..=BLOCKS {
@@ -127,7 +130,13 @@ pub(crate) async fn p50_ratio() -> Result<Bar, BenchError> {
         }
         runs.push(worst);
     }
-    Ok(Bar::judge("append_p50_ratio", Limit::AtMost(1.5), "ratio", "async-nats publish and acknowledge", runs))
+    Ok(Bar::judge(
+        "append_p50_ratio",
+        Limit::AtMost(1.5),
+        "ratio",
+        "async-nats publish and acknowledge",
+        runs,
+    ))
 }
 
 /// 256 in flight over 1,000 aggregates: throughput, ledger ÷ bare; the worse of with and
@@ -141,7 +150,13 @@ pub(crate) async fn pipelined_ratio() -> Result<Bar, BenchError> {
         }
         runs.push(worst);
     }
-    Ok(Bar::judge("append_pipelined_ratio", Limit::AtLeast(0.6), "ratio", "async-nats publish, 256 in flight", runs))
+    Ok(Bar::judge(
+        "append_pipelined_ratio",
+        Limit::AtLeast(0.6),
+        "ratio",
+        "async-nats publish, 256 in flight",
+        runs,
+    ))
 }
 
 /// The same with `sync_interval: always` only: what group commit gains.
@@ -150,55 +165,103 @@ pub(crate) async fn sync_group_ratio() -> Result<Bar, BenchError> {
     for _ in 0..RUNS {
         runs.push(throughput_ratio(true).await?);
     }
-    Ok(Bar::judge("append_sync_group_ratio", Limit::AtLeast(3.0), "ratio", "async-nats publish, 256 in flight, sync_interval always", runs))
+    Ok(Bar::judge(
+        "append_sync_group_ratio",
+        Limit::AtLeast(3.0),
+        "ratio",
+        "async-nats publish, 256 in flight, sync_interval always",
+        runs,
+    ))
+}
+
+/// Who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Ledger,
+    Bare,
 }
 
 async fn throughput_ratio(sync_always: bool) -> Result<f64, BenchError> {
     let sides = Sides::start(sync_always).await?;
-    let ours = throughput(|slot, previous| {
-        let sides = &sides;
-        async move { sides.append(&aggregate(slot), previous).await }
-    })
-    .await?;
-    let theirs = throughput(|slot, previous| {
-        let sides = &sides;
-        async move { sides.publish(&aggregate(AGGREGATES + slot), previous).await }
-    })
-    .await?;
+    let mut ours = Load::new(Side::Ledger)?;
+    let mut theirs = Load::new(Side::Bare)?;
+    ours.run(&sides, WARM_UP).await?;
+    theirs.run(&sides, WARM_UP).await?;
+    let (mut ours_rates, mut theirs_rates) = (Vec::new(), Vec::new());
+    for turn in 0..TURNS {
+        // Whoever goes second finds a larger stream: they take turns at that too.
+        if turn % 2 == 0 {
+            ours_rates.push(ours.run(&sides, TURN).await?);
+            theirs_rates.push(theirs.run(&sides, TURN).await?);
+        } else {
+            theirs_rates.push(theirs.run(&sides, TURN).await?);
+            ours_rates.push(ours.run(&sides, TURN).await?);
+        }
+    }
+    let (ours, theirs) = (median(&ours_rates), median(&theirs_rates));
     eprintln!("throughput, sync_always={sync_always}: ledger {ours:.0}/s, bare {theirs:.0}/s");
     Ok(ours / theirs)
 }
 
-/// Appends for [`SIDE`], [`IN_FLIGHT`] at a time, each aggregate by one writer at a time.
-async fn throughput<F, W>(write: F) -> Result<f64, BenchError>
-where
-    F: Fn(usize, u64) -> W,
-    W: Future<Output = Result<u64, BenchError>>,
-{
-    let mut last = vec![0_u64; AGGREGATES];
-    let mut free: std::collections::VecDeque<usize> = (0..AGGREGATES).collect();
-    let mut flying = FuturesUnordered::new();
-    let start = Instant::now();
-    let mut done: u64 = 0;
-    loop {
-        let time_left = start.elapsed() < SIDE;
-        while time_left && flying.len() < IN_FLIGHT {
-            let Some(slot) = free.pop_front() else { break };
-            let previous = last.get(slot).copied().unwrap_or(0);
-            let writing = write(slot, previous);
-            flying.push(async move { (slot, writing.await) });
-        }
-        let Some((slot, written)) = flying.next().await else { break };
-        let sequence = written?;
-        if let Some(at) = last.get_mut(slot) {
-            *at = sequence;
-        }
-        free.push_back(slot);
-        done += 1;
+/// One side's aggregates and where each stands.
+struct Load {
+    side: Side,
+    aggregates: Vec<Aggregate>,
+    last: Vec<u64>,
+    free: VecDeque<usize>,
+}
+
+impl Load {
+    fn new(side: Side) -> Result<Self, BenchError> {
+        let first = match side {
+            Side::Ledger => 0,
+            Side::Bare => AGGREGATES,
+        };
+        Ok(Self {
+            side,
+            aggregates: (first..first + AGGREGATES)
+                .map(aggregate)
+                .collect::<Result<_, _>>()?,
+            last: vec![0; AGGREGATES],
+            free: (0..AGGREGATES).collect(),
+        })
     }
-    #[allow(clippy::cast_precision_loss)]
-    let rate = done as f64 / start.elapsed().as_secs_f64();
-    Ok(rate)
+
+    /// Appends for `time`, [`IN_FLIGHT`] at a time, each aggregate by one writer at a time;
+    /// returns appends per second.
+    async fn run(&mut self, sides: &Sides, time: Duration) -> Result<f64, BenchError> {
+        let mut flying = FuturesUnordered::new();
+        let start = Instant::now();
+        let mut done: u32 = 0;
+        loop {
+            while start.elapsed() < time && flying.len() < IN_FLIGHT {
+                let Some(slot) = self.free.pop_front() else {
+                    break;
+                };
+                let Some(aggregate) = self.aggregates.get(slot) else {
+                    break;
+                };
+                let previous = self.last.get(slot).copied().unwrap_or(0);
+                let side = self.side;
+                flying.push(async move {
+                    let written = match side {
+                        Side::Ledger => sides.append(aggregate, previous).await,
+                        Side::Bare => sides.publish(aggregate, previous).await,
+                    };
+                    (slot, written)
+                });
+            }
+            let Some((slot, written)) = flying.next().await else {
+                break;
+            };
+            if let Some(last) = self.last.get_mut(slot) {
+                *last = written?;
+            }
+            self.free.push_back(slot);
+            done += 1;
+        }
+        Ok(f64::from(done) / start.elapsed().as_secs_f64())
+    }
 }
 
 fn micros(start: Instant) -> f64 {

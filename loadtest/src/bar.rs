@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Whether the limit is a floor or a ceiling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Limit {
     /// The value must not be above it.
     AtMost(f64),
@@ -39,7 +39,15 @@ impl Bar {
             Limit::AtLeast(limit) => (value >= limit, format!(">= {limit}")),
         };
         let runs = runs.into_iter().map(round).collect();
-        Self { bar, value, limit: text, unit, peer, ok: ok && value.is_finite(), runs }
+        Self {
+            bar,
+            value,
+            limit: text,
+            unit,
+            peer,
+            ok: ok && value.is_finite(),
+            runs,
+        }
     }
 
     /// The JSON line.
@@ -74,7 +82,10 @@ pub(crate) enum BenchError {
 
 /// Names what was being done when something failed.
 pub(crate) fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> BenchError {
-    move |error| BenchError::Failed { what, reason: error.to_string() }
+    move |error| BenchError::Failed {
+        what,
+        reason: error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +94,13 @@ mod tests {
 
     #[test]
     fn the_median_is_judged() {
-        let bar = Bar::judge("x", Limit::AtMost(1.5), "ratio", "peer", vec![9.0, 1.0, 1.2]);
+        let bar = Bar::judge(
+            "x",
+            Limit::AtMost(1.5),
+            "ratio",
+            "peer",
+            vec![9.0, 1.0, 1.2],
+        );
         assert!(bar.ok);
         assert!(bar.line().contains("\"value\":1.2"));
         assert!(!Bar::judge("x", Limit::AtLeast(2.0), "ratio", "peer", vec![1.0]).ok);

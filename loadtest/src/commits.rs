@@ -1,20 +1,43 @@
 //! Commits as a running rollout writes them.
 
-use rollbook_ledger::clock::to_proto;
+use async_nats::HeaderMap;
+use rollbook_ledger::clock::{from_proto, to_proto};
 use rollbook_ledger::ids::{Aggregate, RolloutId};
+use rollbook_ledger::journal::event_type;
 use rollbook_proto::v1::{self, event::Kind};
 use uuid::Uuid;
+
+use crate::bar::{BenchError, failed};
 
 /// The ledger of the benches.
 pub(crate) const LEDGER: &str = "main";
 
 /// The aggregate of a numbered rollout.
-pub(crate) fn aggregate(number: usize) -> Aggregate {
-    match RolloutId::new(format!("bench-{number}")) {
-        Ok(id) => Aggregate::Rollout(id),
-        // Letters, digits and a dash always make an id.
-        Err(_) => unreachable!(),
+pub(crate) fn aggregate(number: usize) -> Result<Aggregate, BenchError> {
+    RolloutId::new(format!("bench-{number}"))
+        .map(Aggregate::Rollout)
+        .map_err(failed("name a rollout"))
+}
+
+/// The headers that the ledger writes beside id and expectation.
+pub(crate) fn headers(commit: &v1::Commit) -> HeaderMap {
+    let (kind, id) = (&commit.aggregate, &commit.aggregate_id);
+    let types: Vec<&str> = commit.events.iter().map(event_type).collect();
+    let first = types.first().copied().unwrap_or("unknown");
+    let mut headers = HeaderMap::new();
+    headers.insert("Rollbook-Events", types.join(","));
+    headers.insert("ce-specversion", "1.0");
+    headers.insert("ce-id", commit.id.as_str());
+    headers.insert("ce-type", format!("dev.rollbook.{kind}.{first}"));
+    headers.insert(
+        "ce-source",
+        format!("/ledger/{}/{kind}/{id}", commit.ledger),
+    );
+    if let Some(time) = from_proto(commit.recorded_at.as_ref()) {
+        headers.insert("ce-time", time.to_string());
     }
+    headers.insert("traceparent", commit.traceparent.as_str());
+    headers
 }
 
 /// A measured sample of a watch: the most frequent event of a rollout, about 400 bytes encoded.
@@ -33,11 +56,19 @@ pub(crate) fn sample(aggregate: &Aggregate, previous_sequence: u64) -> v1::Commi
             ..v1::Measurement::default()
         }),
     };
-    commit(aggregate, previous_sequence, vec![Kind::StepMeasured(measured)])
+    commit(
+        aggregate,
+        previous_sequence,
+        vec![Kind::StepMeasured(measured)],
+    )
 }
 
 /// A commit with these events.
-pub(crate) fn commit(aggregate: &Aggregate, previous_sequence: u64, kinds: Vec<Kind>) -> v1::Commit {
+pub(crate) fn commit(
+    aggregate: &Aggregate,
+    previous_sequence: u64,
+    kinds: Vec<Kind>,
+) -> v1::Commit {
     let id = Uuid::now_v7().to_string();
     v1::Commit {
         command_id: id.clone(),
@@ -55,6 +86,9 @@ pub(crate) fn commit(aggregate: &Aggregate, previous_sequence: u64, kinds: Vec<K
         recorded_at: Some(to_proto(jiff::Timestamp::now())),
         previous_sequence,
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
-        events: kinds.into_iter().map(|kind| v1::Event { kind: Some(kind) }).collect(),
+        events: kinds
+            .into_iter()
+            .map(|kind| v1::Event { kind: Some(kind) })
+            .collect(),
     }
 }

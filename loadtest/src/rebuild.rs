@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rollbook_ledger::journal::{Journal, MemoryJournal};
 use rollbook_ledger::ids::LedgerId;
-use rollbook_ledger::projection::projector::Projector;
+use rollbook_ledger::journal::{Journal, MemoryJournal};
+use rollbook_ledger::projection::projector::{MAX_BATCH_COMMITS, Projector};
 use rollbook_ledger::projection::row::TableSpec;
 use rollbook_ledger::projection::rows::TABLES;
 use rollbook_ledger::projection::sqlite;
@@ -23,11 +23,9 @@ const COMMITS: u64 = 60_000;
 /// Rollouts they belong to.
 const ROLLOUTS: usize = 200;
 /// Runs; the median is judged.
-const RUNS: usize = 3;
-/// Bound parameters of one statement: SQLite's limit is 32,766.
-const MAX_PARAMETERS: usize = 30_000;
-/// Rows of one transaction of the peer: what a batch of the projector writes.
-const ROWS_PER_TRANSACTION: usize = 4_000;
+const RUNS: usize = 5;
+/// Rows of one statement of the peer.
+const ROWS_PER_STATEMENT: usize = 256;
 
 /// Rows per second, rebuild ÷ bare insert.
 pub(crate) async fn ratio() -> Result<Bar, BenchError> {
@@ -36,7 +34,9 @@ pub(crate) async fn ratio() -> Result<Bar, BenchError> {
     for _ in 0..RUNS {
         let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
         let path = dir.path().join("views.db");
-        let store = sqlite::open(&path).await.map_err(failed("open the views"))?;
+        let store = sqlite::open(&path)
+            .await
+            .map_err(failed("open the views"))?;
         let projector = Projector::new(journal.clone(), store.clone());
         let start = Instant::now();
         projector.rebuild().await.map_err(failed("rebuild"))?;
@@ -47,7 +47,13 @@ pub(crate) async fn ratio() -> Result<Bar, BenchError> {
         eprintln!("rebuild: {rows} rows, ledger {ours:.2} s, bare insert {theirs:.2} s");
         runs.push(theirs / ours);
     }
-    Ok(Bar::judge("rebuild_ratio", Limit::AtLeast(0.5), "ratio", "bare multi-row inserts of the same rows", runs))
+    Ok(Bar::judge(
+        "rebuild_ratio",
+        Limit::AtLeast(0.5),
+        "ratio",
+        "bare multi-row inserts of the same rows",
+        runs,
+    ))
 }
 
 async fn filled() -> Result<MemoryJournal, BenchError> {
@@ -56,17 +62,26 @@ async fn filled() -> Result<MemoryJournal, BenchError> {
     let mut last = vec![0_u64; ROLLOUTS];
     for number in 0..COMMITS {
         let slot = usize::try_from(number).unwrap_or(0) % ROLLOUTS;
-        let aggregate = aggregate(slot);
-        let Some(previous) = last.get_mut(slot) else { continue };
+        let aggregate = aggregate(slot)?;
+        let Some(previous) = last.get_mut(slot) else {
+            continue;
+        };
         let round = number / ROLLOUTS as u64;
         let commit = match round {
             0 => commit(&aggregate, 0, vec![Kind::RolloutOpened(opened())]),
-            1 => commit(&aggregate, *previous, vec![Kind::RolloutStarted(v1::RolloutStarted {})]),
+            1 => commit(
+                &aggregate,
+                *previous,
+                vec![Kind::RolloutStarted(v1::RolloutStarted {})],
+            ),
             _ if round % 5 == 2 => commit(&aggregate, *previous, vec![started(round)]),
             _ if round % 5 == 4 => commit(&aggregate, *previous, vec![finished(round)]),
             _ => sample(&aggregate, *previous),
         };
-        let appended = journal.append(&aggregate, commit).await.map_err(failed("fill the journal"))?;
+        let appended = journal
+            .append(&aggregate, commit)
+            .await
+            .map_err(failed("fill the journal"))?;
         *previous = appended.sequence;
     }
     Ok(journal)
@@ -85,9 +100,17 @@ fn opened() -> v1::RolloutOpened {
         name: "bench".to_owned(),
         runbook: "bench".to_owned(),
         runbook_version: "1".to_owned(),
-        plan: Some(v1::Evidence { sha256: "0".repeat(64), ..v1::Evidence::default() }),
+        plan: Some(v1::Evidence {
+            sha256: "0".repeat(64),
+            ..v1::Evidence::default()
+        }),
         outline: Some(v1::PlanOutline {
-            phases: vec![v1::PhaseOutline { id: "1".to_owned(), title: "Phase".to_owned(), steps, gate: true }],
+            phases: vec![v1::PhaseOutline {
+                id: "1".to_owned(),
+                title: "Phase".to_owned(),
+                steps,
+                gate: true,
+            }],
             success_metrics: vec!["errors".to_owned()],
         }),
         environment: "production".to_owned(),
@@ -146,22 +169,30 @@ async fn bare(from: &Path, to: &Path) -> Result<(usize, f64), BenchError> {
     let mut target = connect(to).await?;
     let mut tables = Vec::new();
     for table in TABLES {
-        let shape: String = sqlx::query("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?")
-            .bind(table.name)
-            .fetch_one(&mut source)
+        let shape: String =
+            sqlx::query("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?")
+                .bind(table.name)
+                .fetch_one(&mut source)
+                .await
+                .and_then(|row| row.try_get(0))
+                .map_err(failed("read a table's shape"))?;
+        sqlx::query(AssertSqlSafe(shape))
+            .execute(&mut target)
             .await
-            .and_then(|row| row.try_get(0))
-            .map_err(failed("read a table's shape"))?;
-        sqlx::query(AssertSqlSafe(shape)).execute(&mut target).await.map_err(failed("create a table"))?;
+            .map_err(failed("create a table"))?;
         tables.push((table, rows_of(&mut source, table).await?));
     }
+    // As many transactions as the projector's, so equally many rows in each.
+    let total: usize = tables.iter().map(|(_, rows)| rows.len()).sum();
+    let batches = usize::try_from(COMMITS)
+        .unwrap_or(usize::MAX)
+        .div_ceil(MAX_BATCH_COMMITS);
+    let rows_per_transaction = total.div_ceil(batches).max(1);
     let start = Instant::now();
-    let mut total = 0;
     for (table, rows) in tables {
-        total += rows.len();
-        for chunk in rows.chunks(ROWS_PER_TRANSACTION) {
+        for chunk in rows.chunks(rows_per_transaction) {
             let mut transaction = target.begin().await.map_err(failed("begin"))?;
-            for part in chunk.chunks((MAX_PARAMETERS / table.columns.len()).max(1)) {
+            for part in chunk.chunks(ROWS_PER_STATEMENT) {
                 insert(&mut transaction, table, part).await?;
             }
             transaction.commit().await.map_err(failed("commit"))?;
@@ -170,11 +201,24 @@ async fn bare(from: &Path, to: &Path) -> Result<(usize, f64), BenchError> {
     Ok((total, start.elapsed().as_secs_f64()))
 }
 
-async fn rows_of(source: &mut SqliteConnection, table: &TableSpec) -> Result<Vec<Vec<Cell>>, BenchError> {
+async fn rows_of(
+    source: &mut SqliteConnection,
+    table: &TableSpec,
+) -> Result<Vec<Vec<Cell>>, BenchError> {
     let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
     let query = format!("SELECT {} FROM {}", quoted(&columns), table.name);
-    let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(source).await.map_err(failed("read rows"))?;
-    rows.iter().map(|row| row.columns().iter().map(|column| cell(row, column.ordinal())).collect()).collect()
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .fetch_all(source)
+        .await
+        .map_err(failed("read rows"))?;
+    rows.iter()
+        .map(|row| {
+            row.columns()
+                .iter()
+                .map(|column| cell(row, column.ordinal()))
+                .collect()
+        })
+        .collect()
 }
 
 fn cell(row: &sqlx::sqlite::SqliteRow, index: usize) -> Result<Cell, BenchError> {
@@ -188,10 +232,16 @@ fn cell(row: &sqlx::sqlite::SqliteRow, index: usize) -> Result<Cell, BenchError>
     if let Ok(number) = row.try_get::<f64, _>(index) {
         return Ok(Cell::Real(number));
     }
-    row.try_get(index).map(Cell::Text).map_err(failed("read a value"))
+    row.try_get(index)
+        .map(Cell::Text)
+        .map_err(failed("read a value"))
 }
 
-async fn insert(target: &mut SqliteConnection, table: &TableSpec, rows: &[Vec<Cell>]) -> Result<(), BenchError> {
+async fn insert(
+    target: &mut SqliteConnection,
+    table: &TableSpec,
+    rows: &[Vec<Cell>],
+) -> Result<(), BenchError> {
     let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
     let places = format!("({})", vec!["?"; columns.len()].join(","));
     let statement = format!(
@@ -214,5 +264,9 @@ async fn insert(target: &mut SqliteConnection, table: &TableSpec, rows: &[Vec<Ce
 }
 
 fn quoted(columns: &[&str]) -> String {
-    columns.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+    columns
+        .iter()
+        .map(|name| format!("\"{name}\""))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

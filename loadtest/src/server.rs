@@ -26,7 +26,11 @@ impl Server {
             .and_then(|listener| listener.local_addr())
             .map_err(failed("find a port"))?
             .port();
-        let sync = if sync_always { "sync_interval: always" } else { "" };
+        let sync = if sync_always {
+            "sync_interval: always"
+        } else {
+            ""
+        };
         let store = dir.path().join("data");
         let config = dir.path().join("nats.conf");
         let text = format!(
@@ -41,7 +45,11 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed("start nats-server"))?;
-        let server = Self { child, url: format!("nats://127.0.0.1:{port}"), _dir: dir };
+        let server = Self {
+            child,
+            url: format!("nats://127.0.0.1:{port}"),
+            _dir: dir,
+        };
         for _ in 0..200 {
             if async_nats::connect(&server.url).await.is_ok() {
                 return Ok(server);
@@ -53,7 +61,9 @@ impl Server {
 
     /// A connection.
     pub(crate) async fn connect(&self) -> Result<async_nats::Client, BenchError> {
-        async_nats::connect(&self.url).await.map_err(failed("connect"))
+        async_nats::connect(&self.url)
+            .await
+            .map_err(failed("connect"))
     }
 }
 

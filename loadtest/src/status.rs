@@ -38,7 +38,12 @@ pub(crate) async fn milliseconds() -> Result<Bar, BenchError> {
     let up = Up { child, _dir: dir };
     wait_for(&data.join("endpoint")).await?;
     let runbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runbooks/hello.yaml");
-    call(rollbook(&binary, &data).arg("open").arg(runbook).args(["--env", "staging", "--as", "alice", "--start"]))?;
+    call(
+        rollbook(&binary, &data)
+            .arg("open")
+            .arg(runbook)
+            .args(["--env", "local", "--as", "alice", "--start"]),
+    )?;
     let mut runs = Vec::new();
     for number in 0..CALLS + WARM_UP {
         let start = Instant::now();
@@ -48,7 +53,13 @@ pub(crate) async fn milliseconds() -> Result<Bar, BenchError> {
         }
     }
     drop(up);
-    Ok(Bar::judge("status_ms", Limit::AtMost(50.0), "ms", "wall clock", runs))
+    Ok(Bar::judge(
+        "status_ms",
+        Limit::AtMost(50.0),
+        "ms",
+        "wall clock",
+        runs,
+    ))
 }
 
 /// The release build of the command itself.
@@ -56,7 +67,14 @@ fn build() -> Result<PathBuf, BenchError> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let status = Command::new("cargo")
         .current_dir(&root)
-        .args(["build", "--release", "--locked", "--quiet", "-p", "rollbook"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--quiet",
+            "-p",
+            "rollbook",
+        ])
         .status()
         .map_err(failed("build rollbook"))?;
     if !status.success() {
@@ -68,7 +86,10 @@ fn build() -> Result<PathBuf, BenchError> {
 
 fn rollbook(binary: &Path, data: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.arg("--data-dir").arg(data).env_remove("ROLLBOOK_SERVER");
+    command
+        .arg("--data-dir")
+        .arg(data)
+        .env_remove("ROLLBOOK_SERVER");
     command
 }
 
@@ -77,7 +98,9 @@ fn call(command: &mut Command) -> Result<(), BenchError> {
     if output.status.success() {
         return Ok(());
     }
-    Err(failed("call rollbook")(String::from_utf8_lossy(&output.stderr)))
+    Err(failed("call rollbook")(String::from_utf8_lossy(
+        &output.stderr,
+    )))
 }
 
 async fn wait_for(file: &Path) -> Result<(), BenchError> {

@@ -45,7 +45,9 @@ enum LookError {
     Handler(#[from] HandlerError),
     #[error(transparent)]
     Queue(#[from] QueueError),
-    #[error("RB-ORCHESTRATOR-1: rollout {id} does not come to rest after {MAX_SETTLES} settlements; its plan contradicts itself, pause it")]
+    #[error(
+        "RB-ORCHESTRATOR-1: rollout {id} does not come to rest after {MAX_SETTLES} settlements; its plan contradicts itself, pause it"
+    )]
     Restless { id: RolloutId },
 }
 
@@ -60,7 +62,12 @@ impl Orchestrator {
         secrets: Arc<dyn SecretResolver>,
         http: reqwest::Client,
     ) -> Self {
-        Self { handler, queue, secrets, http }
+        Self {
+            handler,
+            queue,
+            secrets,
+            http,
+        }
     }
 
     /// Runs until `shutdown`. Survives restarts of the server: follows again from where it was.
@@ -88,11 +95,19 @@ impl Orchestrator {
         shutdown: &CancellationToken,
     ) -> Result<(), JournalError> {
         let last = self.handler.journal().last_sequence().await?;
-        let mut commits = self.handler.journal().follow(ReadFrom { after: *after }).await?;
+        let mut commits = self
+            .handler
+            .journal()
+            .follow(ReadFrom { after: *after })
+            .await?;
         loop {
             // Old history is only noted; looking begins once all of it has been seen.
             let caught_up = *after >= last;
-            let pause = if caught_up { self.pause(agenda) } else { LOOK_AGAIN };
+            let pause = if caught_up {
+                self.pause(agenda)
+            } else {
+                LOOK_AGAIN
+            };
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
@@ -115,7 +130,9 @@ impl Orchestrator {
         let first = agenda.values().flatten().min();
         first.map_or(LOOK_AGAIN, |at| {
             let left = at.duration_since(now);
-            Duration::try_from(left).unwrap_or(Duration::ZERO).min(LOOK_AGAIN)
+            Duration::try_from(left)
+                .unwrap_or(Duration::ZERO)
+                .min(LOOK_AGAIN)
         })
     }
 
@@ -151,7 +168,10 @@ impl Orchestrator {
             let next = rollout::next(&loaded.state, &loaded.plan, self.handler.now());
             if next.settle {
                 let settle = Request::System(SystemCommand::Settle);
-                let done = self.handler.request(id, &settle, &caller("orchestrator")).await?;
+                let done = self
+                    .handler
+                    .request(id, &settle, &caller("orchestrator"))
+                    .await?;
                 if !done.events.is_empty() {
                     continue;
                 }
@@ -166,7 +186,14 @@ impl Orchestrator {
             }
             let mut sent_any = false;
             for notice in &next.notices {
-                self.send(id, &loaded.plan, loaded.state.environment.as_str(), notice, &caller("orchestrator")).await?;
+                self.send(
+                    id,
+                    &loaded.plan,
+                    loaded.state.environment.as_str(),
+                    notice,
+                    &caller("orchestrator"),
+                )
+                .await?;
                 sent_any = true;
             }
             if sent_any {
@@ -195,11 +222,21 @@ impl Orchestrator {
         caller: &Caller,
     ) -> Result<(), HandlerError> {
         let runbook = plan.runbook();
-        let Some(notice) = runbook.notices.iter().find(|notice| notice.id == due.notice) else {
+        let Some(notice) = runbook
+            .notices
+            .iter()
+            .find(|notice| notice.id == due.notice)
+        else {
             return Ok(());
         };
         let rollout = id.to_string();
-        let message = Message::new(&notice.subject, &notice.body, &rollout, environment, self.handler.now());
+        let message = Message::new(
+            &notice.subject,
+            &notice.body,
+            &rollout,
+            environment,
+            self.handler.now(),
+        );
         let channel = &notice.channel;
         let sent = executor::send(&self.http, &*self.secrets, runbook, channel, &message).await;
         let (verdict, text) = match sent {

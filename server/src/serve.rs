@@ -42,7 +42,9 @@ pub struct Dependencies {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Callers are not authenticated, so only this machine may call.
-    #[error("RB-SERVE-1: {address} is not a loopback address; callers are not authenticated, so listen on 127.0.0.1 or [::1] and put an authenticating proxy in front")]
+    #[error(
+        "RB-SERVE-1: {address} is not a loopback address; callers are not authenticated, so listen on 127.0.0.1 or [::1] and put an authenticating proxy in front"
+    )]
     NotLoopback {
         /// The refused address.
         address: SocketAddr,
@@ -62,7 +64,9 @@ pub enum ServeError {
     #[error(transparent)]
     Projector(#[from] ProjectorError),
     /// A loop ended by a panic; a defect.
-    #[error("RB-SERVE-4: a part of the server ended unexpectedly: {reason}; restart it and report this")]
+    #[error(
+        "RB-SERVE-4: a part of the server ended unexpectedly: {reason}; restart it and report this"
+    )]
     Ended {
         /// What is known.
         reason: String,
@@ -71,7 +75,10 @@ pub enum ServeError {
 
 /// Binds the API's address. Nothing is served yet.
 pub async fn listen(address: &str) -> Result<TcpListener, ServeError> {
-    let refused = |source| ServeError::Listen { address: address.to_owned(), source };
+    let refused = |source| ServeError::Listen {
+        address: address.to_owned(),
+        source,
+    };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let bound = listener.local_addr().map_err(refused)?;
     if !bound.ip().is_loopback() {
@@ -87,8 +94,10 @@ pub async fn run(
     dependencies: Dependencies,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let projector =
-        Projector::new(dependencies.handler.journal().clone(), dependencies.views.clone());
+    let projector = Projector::new(
+        dependencies.handler.journal().clone(),
+        dependencies.views.clone(),
+    );
     let api = Api {
         handler: dependencies.handler.clone(),
         views: dependencies.views,
@@ -121,7 +130,11 @@ pub async fn run(
     });
     let mut result = Ok(());
     while let Some(ended) = parts.join_next().await {
-        let ended = ended.unwrap_or_else(|error| Err(ServeError::Ended { reason: error.to_string() }));
+        let ended = ended.unwrap_or_else(|error| {
+            Err(ServeError::Ended {
+                reason: error.to_string(),
+            })
+        });
         if result.is_ok() {
             result = ended;
         }

@@ -26,7 +26,12 @@ pub(crate) struct GenerateArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// postgres://… or sqlite:PATH
-    #[arg(long, value_name = "URL", env = "DEALS_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DEALS_DATABASE_URL",
+        hide_env_values = true
+    )]
     pub(crate) database: String,
     /// Leave out deal types that no alias knows (the migration refuses them)
     #[arg(long)]
@@ -65,7 +70,12 @@ pub(crate) struct ObjectsArg {
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotTakeArgs {
     /// postgres://… or sqlite:PATH
-    #[arg(long, value_name = "URL", env = "DEALS_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DEALS_DATABASE_URL",
+        hide_env_values = true
+    )]
     pub(crate) database: String,
     /// Label: before, after …
     #[arg(long, default_value = "snapshot")]
@@ -100,7 +110,12 @@ pub(crate) struct CompareArgs {
     /// SHA-256 of the later snapshot
     pub(crate) after: String,
     /// Cost tolerance in percent
-    #[arg(long, default_value = "5", value_name = "PERCENT", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        default_value = "5",
+        value_name = "PERCENT",
+        allow_hyphen_values = true
+    )]
     pub(crate) tolerance: String,
     /// One deal side by side, with the rule that judged each figure
     #[arg(long, value_name = "DEAL")]
@@ -113,6 +128,11 @@ pub(crate) struct CompareArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
     /// postgres://… or sqlite:PATH
-    #[arg(long, value_name = "URL", env = "DEALS_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DEALS_DATABASE_URL",
+        hide_env_values = true
+    )]
     pub(crate) database: String,
 }

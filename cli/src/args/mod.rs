@@ -110,7 +110,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  rollbook log --follow --json")]
     Log(LogArgs),
     /// One step or gate in detail
-    #[command(after_help = "Examples:\n  rollbook show 1.6\n  rollbook show gate/1\n  rollbook show 0.2 --output")]
+    #[command(
+        after_help = "Examples:\n  rollbook show 1.6\n  rollbook show gate/1\n  rollbook show 0.2 --output"
+    )]
     Show(ShowArgs),
     /// Flags
     #[command(subcommand)]
@@ -146,4 +148,43 @@ pub(crate) enum Command {
         /// Shell
         shell: clap_complete::Shell,
     },
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+    use rollbook_ledger::ids::{PhaseId, RolloutId, StepId};
+    use rollbook_ledger::rollout::how;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_status_suggests_is_accepted_and_means_the_rollout() {
+        let rollout = RolloutId::new("hello-1").unwrap();
+        let step = StepId::new("1.2").unwrap();
+        let gate = PhaseId::new("7").unwrap();
+        let forms = how::every_form(&rollout, &step, &gate);
+        assert!(forms.len() >= 10, "{forms:?}");
+        for form in forms {
+            let cli = Cli::try_parse_from(form.split_whitespace())
+                .unwrap_or_else(|error| panic!("`{form}`: {error}"));
+            let meant = format!("{:?}", cli.command);
+            assert!(
+                meant.contains(r#"rollout: Some("hello-1")"#),
+                "`{form}` means {meant}"
+            );
+            if form.contains("1.2") {
+                assert!(meant.contains(r#"step: "1.2""#), "`{form}` means {meant}");
+            }
+            if form.contains(" 7 ") {
+                assert!(meant.contains(r#"gate: "7""#), "`{form}` means {meant}");
+            }
+        }
+    }
 }

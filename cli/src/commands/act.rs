@@ -29,9 +29,15 @@ impl Session {
                 if rollouts.iter().any(|rollout| rollout.rollout == given) {
                     return Ok(given.to_owned());
                 }
-                rollouts.iter().filter(|rollout| rollout.rollout.starts_with(given)).collect()
+                rollouts
+                    .iter()
+                    .filter(|rollout| rollout.rollout.starts_with(given))
+                    .collect()
             }
-            None => rollouts.iter().filter(|rollout| rollout.closed_at.is_none()).collect(),
+            None => rollouts
+                .iter()
+                .filter(|rollout| rollout.closed_at.is_none())
+                .collect(),
         };
         match (candidates.as_slice(), given) {
             ([one], _) => Ok(one.rollout.clone()),
@@ -39,11 +45,19 @@ impl Session {
             ([], Some(given)) => Ok(given.to_owned()),
             ([], None) => match rollouts.as_slice() {
                 [one] => Ok(one.rollout.clone()),
-                _ => Err(Failure::usage("RB-CLI-10: no rollout is open; name one (`rollbook list`) or open one (`rollbook open`)")),
+                _ => Err(Failure::usage(
+                    "RB-CLI-10: no rollout is open; name one (`rollbook list`) or open one (`rollbook open`)",
+                )),
             },
             (many, _) => {
-                let ids: Vec<&str> = many.iter().map(|rollout| rollout.rollout.as_str()).collect();
-                Err(Failure::usage(format!("RB-CLI-11: which rollout? {}", ids.join(", "))))
+                let ids: Vec<&str> = many
+                    .iter()
+                    .map(|rollout| rollout.rollout.as_str())
+                    .collect();
+                Err(Failure::usage(format!(
+                    "RB-CLI-11: which rollout? {}",
+                    ids.join(", ")
+                )))
             }
         }
     }
@@ -76,19 +90,28 @@ fn gate_id(text: &str) -> Result<PhaseId, Failure> {
 
 /// `skip STEP`.
 pub(crate) async fn skip(session: &Session, args: StepReasonArgs) -> Outcome {
-    let command = Command::Skip { step: step_id(&args.step)?, reason: args.reason };
+    let command = Command::Skip {
+        step: step_id(&args.step)?,
+        reason: args.reason,
+    };
     session.act(args.rollout.rollout.as_deref(), &command).await
 }
 
 /// `retry STEP`.
 pub(crate) async fn retry(session: &Session, args: StepReasonArgs) -> Outcome {
-    let command = Command::Retry { step: step_id(&args.step)?, reason: args.reason };
+    let command = Command::Retry {
+        step: step_id(&args.step)?,
+        reason: args.reason,
+    };
     session.act(args.rollout.rollout.as_deref(), &command).await
 }
 
 /// `undo STEP`.
 pub(crate) async fn undo(session: &Session, args: StepReasonArgs) -> Outcome {
-    let command = Command::Undo { step: step_id(&args.step)?, reason: args.reason };
+    let command = Command::Undo {
+        step: step_id(&args.step)?,
+        reason: args.reason,
+    };
     session.act(args.rollout.rollout.as_deref(), &command).await
 }
 
@@ -103,25 +126,42 @@ pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
     if args.all_pass {
         for item in checklist_of(session, &id, &args.step).await? {
             if !checklist.iter().any(|answer| answer.item == item) {
-                checklist.push(ChecklistAnswer { item, answer: AnswerValue::Pass, note: String::new() });
+                checklist.push(ChecklistAnswer {
+                    item,
+                    answer: AnswerValue::Pass,
+                    note: String::new(),
+                });
             }
         }
     }
     let mut evidence = Vec::new();
     for file in &args.evidence {
         let unreadable = |error: &dyn std::fmt::Display| {
-            Failure::usage(format!("RB-CLI-12: {}: cannot be attached: {error}", file.display()))
+            Failure::usage(format!(
+                "RB-CLI-12: {}: cannot be attached: {error}",
+                file.display()
+            ))
         };
-        let size = std::fs::metadata(file).map_err(|error| unreadable(&error))?.len();
+        let size = std::fs::metadata(file)
+            .map_err(|error| unreadable(&error))?
+            .len();
         if size > MAX_ATTACHMENT_BYTES {
-            return Err(unreadable(&format!("{size} bytes, at most {MAX_ATTACHMENT_BYTES} are allowed")));
+            return Err(unreadable(&format!(
+                "{size} bytes, at most {MAX_ATTACHMENT_BYTES} are allowed"
+            )));
         }
         let bytes = std::fs::read(file).map_err(|error| unreadable(&error))?;
-        let name = file.file_name().map_or_else(|| "evidence".into(), |name| name.to_string_lossy());
+        let name = file
+            .file_name()
+            .map_or_else(|| "evidence".into(), |name| name.to_string_lossy());
         evidence.push(session.client.put_evidence(&actor, &name, bytes).await?);
     }
-    let command =
-        Command::Complete { step: step_id(&args.step)?, checklist, evidence, note: args.note };
+    let command = Command::Complete {
+        step: step_id(&args.step)?,
+        checklist,
+        evidence,
+        note: args.note,
+    };
     session.act(Some(&id), &command).await
 }
 
@@ -137,7 +177,11 @@ fn parse_answer(item: &str, answer: &str) -> Result<ChecklistAnswer, Failure> {
             )));
         }
     };
-    Ok(ChecklistAnswer { item: item.to_owned(), answer, note: note.to_owned() })
+    Ok(ChecklistAnswer {
+        item: item.to_owned(),
+        answer,
+        note: note.to_owned(),
+    })
 }
 
 /// The checklist as it stands in the plan in force.
@@ -154,11 +198,20 @@ async fn checklist_of(session: &Session, id: &str, step: &str) -> Result<Vec<Str
 pub(crate) async fn not_applicable(session: &Session, args: NotApplicableArgs) -> Outcome {
     let step = step_id(&args.step)?;
     let command = if args.accept || args.decline {
-        Command::ReviewNotApplicable { step, accept: args.accept, reason: args.reason }
+        Command::ReviewNotApplicable {
+            step,
+            accept: args.accept,
+            reason: args.reason,
+        }
     } else if args.reason.is_empty() {
-        return Err(Failure::usage("RB-CLI-14: say why with --reason, or review a claim with --accept or --decline"));
+        return Err(Failure::usage(
+            "RB-CLI-14: say why with --reason, or review a claim with --accept or --decline",
+        ));
     } else {
-        Command::ProposeNotApplicable { step, reason: args.reason }
+        Command::ProposeNotApplicable {
+            step,
+            reason: args.reason,
+        }
     };
     session.act(args.rollout.rollout.as_deref(), &command).await
 }
@@ -179,8 +232,11 @@ pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
 
 /// `reject GATE`.
 pub(crate) async fn reject(session: &Session, args: RejectArgs) -> Outcome {
-    let command =
-        Command::Reject { gate: gate_id(&args.gate)?, role: args.role, reason: args.reason };
+    let command = Command::Reject {
+        gate: gate_id(&args.gate)?,
+        role: args.role,
+        reason: args.reason,
+    };
     session.act(args.rollout.rollout.as_deref(), &command).await
 }
 
@@ -203,6 +259,10 @@ pub(crate) async fn rollback(session: &Session, args: RollbackArgs) -> Outcome {
         print::undo_list(&listed, session.json)?;
         return Ok(Exit::Done);
     }
-    let command = Command::Rollback { level, steps, reason: args.reason };
+    let command = Command::Rollback {
+        level,
+        steps,
+        reason: args.reason,
+    };
     session.act(args.rollout.rollout.as_deref(), &command).await
 }

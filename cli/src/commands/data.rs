@@ -27,7 +27,14 @@ use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, dollars, line, paint};
 /// The evidence store's location: flag, configuration, else in the data directory.
 pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String {
     flag.or_else(|| session.config.get("objects")).map_or_else(
-        || session.config.data_dir().join("objects").display().to_string(),
+        || {
+            session
+                .config
+                .data_dir()
+                .join("objects")
+                .display()
+                .to_string()
+        },
         str::to_owned,
     )
 }
@@ -52,7 +59,9 @@ fn progress_bar(session: &Session, total: u64, what: &str) -> ProgressBar {
 
 /// `deals generate`: makes the legacy schema (001–003) where it is missing, then the deals.
 pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
-    migrate::apply(&args.database, "003").await.map_err(Failure::unavailable)?;
+    migrate::apply(&args.database, "003")
+        .await
+        .map_err(Failure::unavailable)?;
     let options = GenerateOptions {
         invalid_types: !args.no_invalid_types,
         broken_inventory: args.broken,
@@ -66,15 +75,24 @@ pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
     if session.json {
         print::json(&report)?;
     } else {
-        line(format!("{} deals written, {} of them deleted, seed {}", report.deals, report.deleted, args.seed));
+        line(format!(
+            "{} deals written, {} of them deleted, seed {}",
+            report.deals, report.deleted, args.seed
+        ));
     }
     Ok(Exit::Done)
 }
 
 fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
-    let Some(file) = file else { return Ok(Model::built_in()) };
-    let bytes = std::fs::read(file)
-        .map_err(|error| Failure::usage(format!("RB-CLI-60: {}: cannot be read: {error}", file.display())))?;
+    let Some(file) = file else {
+        return Ok(Model::built_in());
+    };
+    let bytes = std::fs::read(file).map_err(|error| {
+        Failure::usage(format!(
+            "RB-CLI-60: {}: cannot be read: {error}",
+            file.display()
+        ))
+    })?;
     Model::from_json(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
@@ -105,7 +123,11 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
     .map_err(snapshot_failure)?;
     bar.finish_and_clear();
     show_manifest(session, &taken)?;
-    Ok(if taken.manifest.errors == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if taken.manifest.errors == 0 {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 /// `snapshot show`.
@@ -117,15 +139,16 @@ pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
 }
 
 async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
-    Snapshot::open(store, sha256).await.map_err(snapshot_failure)
+    Snapshot::open(store, sha256)
+        .await
+        .map_err(snapshot_failure)
 }
 
 /// The one place where a snapshot's failure becomes an exit code.
 fn snapshot_failure(error: SnapshotError) -> Failure {
     let exit = match &error {
-        SnapshotError::Malformed { .. } | SnapshotError::Evidence(EvidenceError::Corrupt { .. }) => {
-            Exit::Integrity
-        }
+        SnapshotError::Malformed { .. }
+        | SnapshotError::Evidence(EvidenceError::Corrupt { .. }) => Exit::Integrity,
         SnapshotError::Url { .. } | SnapshotError::Request { .. } | SnapshotError::Query { .. } => {
             Exit::Usage
         }
@@ -142,9 +165,27 @@ fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
         }));
     }
     let manifest = &taken.manifest;
-    line(format!("{} {}", paint(BOLD, "snapshot"), taken.evidence.sha256));
-    line(format!("  {} deals, {} errors, {} deleted ones left out, {} parts", manifest.total, manifest.errors, manifest.deleted_excluded, manifest.parts.len()));
-    line(format!("  model {}, deal types {}", manifest.model_digest, if manifest.deal_type_awareness { "count" } else { "do not count" }));
+    line(format!(
+        "{} {}",
+        paint(BOLD, "snapshot"),
+        taken.evidence.sha256
+    ));
+    line(format!(
+        "  {} deals, {} errors, {} deleted ones left out, {} parts",
+        manifest.total,
+        manifest.errors,
+        manifest.deleted_excluded,
+        manifest.parts.len()
+    ));
+    line(format!(
+        "  model {}, deal types {}",
+        manifest.model_digest,
+        if manifest.deal_type_awareness {
+            "count"
+        } else {
+            "do not count"
+        }
+    ));
     if let Some(total) = manifest.totals.get("cost_total") {
         line(format!("  total cost {}", dollars_of(*total)));
     }
@@ -159,14 +200,22 @@ pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
     let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
     let rules = Rules::default_with_tolerance(tolerance);
     if let Some(deal) = &args.explain {
-        let explained = explain(&before, &after, &rules, &store, deal).await.map_err(Failure::usage)?;
+        let explained = explain(&before, &after, &rules, &store, deal)
+            .await
+            .map_err(Failure::usage)?;
         print::json(&explained)?;
         return Ok(Exit::Done);
     }
-    let compared = compare::compare(&before, &after, &rules, &store).await.map_err(|error| {
-        let exit = if error.is_retryable() { Exit::Unavailable } else { Exit::Usage };
-        Failure::new(exit, error)
-    })?;
+    let compared = compare::compare(&before, &after, &rules, &store)
+        .await
+        .map_err(|error| {
+            let exit = if error.is_retryable() {
+                Exit::Unavailable
+            } else {
+                Exit::Usage
+            };
+            Failure::new(exit, error)
+        })?;
     if session.json {
         print::json(&serde_json::json!({
             "result_sha256": compared.evidence.sha256,
@@ -187,17 +236,36 @@ fn show_comparison(result: &ComparisonResult) {
     let style = if result.regressions == 0 { GREEN } else { RED };
     line(format!(
         "{} compared, {} equal, {} within tolerance, {} expected, {} unexpected, {} warnings, {}, {} missing, {} added, {} errors",
-        result.compared, result.equal, result.within_tolerance, result.expected, result.unexpected, result.warnings,
-        paint(style, format!("{} regressions", result.regressions)), result.missing, result.added, result.errors,
+        result.compared,
+        result.equal,
+        result.within_tolerance,
+        result.expected,
+        result.unexpected,
+        result.warnings,
+        paint(style, format!("{} regressions", result.regressions)),
+        result.missing,
+        result.added,
+        result.errors,
     ));
     for (deal_type, totals) in &result.totals {
-        line(format!("  {deal_type:<12} {:>7} deals  {} → {}", totals.deals, dollars_of(totals.before_cents), dollars_of(totals.after_cents)));
+        line(format!(
+            "  {deal_type:<12} {:>7} deals  {} → {}",
+            totals.deals,
+            dollars_of(totals.before_cents),
+            dollars_of(totals.after_cents)
+        ));
     }
     for regression in &result.worst {
         line(format!(
             "  {} {} ({}) {}: {} → {}  {} {}",
-            paint(RED, "regression"), regression.deal_id, regression.deal_type, regression.metric,
-            shown(regression.before), shown(regression.after), regression.rule, regression.threshold,
+            paint(RED, "regression"),
+            regression.deal_id,
+            regression.deal_type,
+            regression.metric,
+            shown(regression.before),
+            shown(regression.after),
+            regression.rule,
+            regression.threshold,
         ));
     }
 }
@@ -213,7 +281,9 @@ fn dollars_of(cents: Total) -> String {
 /// `audit`.
 pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
     let source = SnapshotSource::new(args.database);
-    let report = audit::take(&source, Timestamp::now()).await.map_err(snapshot_failure)?;
+    let report = audit::take(&source, Timestamp::now())
+        .await
+        .map_err(snapshot_failure)?;
     if session.json {
         print::json(&report)?;
     } else {
@@ -223,13 +293,31 @@ pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
             Verdict::Pass | Verdict::Inconclusive => YELLOW,
             _ => RED,
         };
-        line(format!("{} {} %", paint(style, score.status.as_str()), score.percentage));
-        line(format!("  {} active deals ({} deleted): {} valid, {} without a type, {} invalid", report.active_deals, report.deleted_deals, score.valid_deals, report.null_count, report.invalid_count));
+        line(format!(
+            "{} {} %",
+            paint(style, score.status.as_str()),
+            score.percentage
+        ));
+        line(format!(
+            "  {} active deals ({} deleted): {} valid, {} without a type, {} invalid",
+            report.active_deals,
+            report.deleted_deals,
+            score.valid_deals,
+            report.null_count,
+            report.invalid_count
+        ));
         for (deal_type, count) in &report.distribution {
             line(format!("  {:>7}  {}", count, deal_type.escape_debug()));
         }
         for faulty in report.invalid_deals.iter().take(10) {
-            line(paint(DIM, format!("  invalid: {} {}", faulty.deal_id, faulty.deal_type.as_deref().unwrap_or("NULL"))));
+            line(paint(
+                DIM,
+                format!(
+                    "  invalid: {} {}",
+                    faulty.deal_id,
+                    faulty.deal_type.as_deref().unwrap_or("NULL")
+                ),
+            ));
         }
     }
     Ok(match report.verdict() {

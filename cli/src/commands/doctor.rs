@@ -34,9 +34,18 @@ pub(crate) fn config(session: &Session) -> Outcome {
         return Ok(Exit::Done);
     }
     for (key, value) in values {
-        line(format!("{key:<12} {:<48} {}", value.shown(), paint(print::DIM, value.from())));
+        line(format!(
+            "{key:<12} {:<48} {}",
+            value.shown(),
+            paint(print::DIM, value.from())
+        ));
     }
-    line(format!("{:<12} {:<48} {}", "server", crate::config::redact_url(&session.config.server()), paint(print::DIM, "effective")));
+    line(format!(
+        "{:<12} {:<48} {}",
+        "server",
+        crate::config::redact_url(&session.config.server()),
+        paint(print::DIM, "effective")
+    ));
     Ok(Exit::Done)
 }
 
@@ -61,26 +70,42 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
             line(format!("{mark:<8} {:<16} {}", check.name, check.message));
         }
     }
-    Ok(if failed { Exit::Unavailable } else { Exit::Done })
+    Ok(if failed {
+        Exit::Unavailable
+    } else {
+        Exit::Done
+    })
 }
 
 fn nats_binary(session: &Session) -> Check {
-    let explicit = session.config.get("nats_server").map(std::path::PathBuf::from);
+    let explicit = session
+        .config
+        .get("nats_server")
+        .map(std::path::PathBuf::from);
     let (found, message) = match nats::find_binary(explicit.as_deref()) {
         Ok(path) => (Found::Pass, path.display().to_string()),
-        Err(error) if session.config.get("nats").is_some() => {
-            (Found::Skipped, format!("{error} (not needed: an existing NATS is configured)"))
-        }
+        Err(error) if session.config.get("nats").is_some() => (
+            Found::Skipped,
+            format!("{error} (not needed: an existing NATS is configured)"),
+        ),
         Err(error) => (Found::Fail, error.to_string()),
     };
-    Check { name: "nats-server", found, message }
+    Check {
+        name: "nats-server",
+        found,
+        message,
+    }
 }
 
 async fn evidence(session: &Session) -> Check {
     let location = super::data::objects_location(session, None);
     let tried = match EvidenceStore::open(&location) {
         Ok(store) => store
-            .put(bytes::Bytes::from_static(b"rollbook doctor\n"), "text/plain", "doctor")
+            .put(
+                bytes::Bytes::from_static(b"rollbook doctor\n"),
+                "text/plain",
+                "doctor",
+            )
             .await
             .map(|_| ()),
         Err(error) => Err(error),
@@ -89,7 +114,16 @@ async fn evidence(session: &Session) -> Check {
         Ok(()) => (Found::Pass, format!("{location} is writable")),
         Err(error) => (Found::Fail, error.to_string()),
     };
-    Check { name: "evidence", found, message }
+    Check {
+        name: "evidence",
+        found,
+        message,
+    }
+}
+
+/// A text without its quotes.
+fn word(value: &serde_json::Value) -> &str {
+    value.as_str().unwrap_or("unknown")
 }
 
 async fn server(session: &Session) -> Check {
@@ -97,11 +131,22 @@ async fn server(session: &Session) -> Check {
     let (found, message) = match health {
         Ok(health) => (
             Found::Pass,
-            format!("{} version {}, ledger {}, last sequence {}, lag {}", session.client.base(), health["version"], health["ledger"], health["last_sequence"], health["lag"]),
+            format!(
+                "{} version {}, ledger {}, last sequence {}, lag {}",
+                session.client.base(),
+                word(&health["version"]),
+                word(&health["ledger"]),
+                health["last_sequence"],
+                health["lag"]
+            ),
         ),
         Err(failure) => (Found::Fail, failure.message),
     };
-    Check { name: "server", found, message }
+    Check {
+        name: "server",
+        found,
+        message,
+    }
 }
 
 /// What the server knows of its NATS: version, whether writes are synced, gaps.
@@ -114,9 +159,13 @@ async fn server_stream(session: &Session) -> Check {
         ),
         Ok(report) => (
             Found::Pass,
-            format!("nats-server {}, stream {}, sync_interval {}, replicas {}", report["version"], report["stream"], report["sync"], report["replicas"]),
+            format!("nats-server {}, stream {}, sync_interval {}, replicas {}", word(&report["version"]), word(&report["stream"]), word(&report["sync"]), report["replicas"]),
         ),
         Err(failure) => (Found::Fail, failure.message),
     };
-    Check { name: "ledger", found, message }
+    Check {
+        name: "ledger",
+        found,
+        message,
+    }
 }

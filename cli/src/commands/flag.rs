@@ -27,12 +27,21 @@ pub(crate) async fn run(session: &Session, command: FlagCommand) -> Outcome {
 /// `on`, `off`, `safe`, `parallel`, `25%`, `beta:a,b`.
 fn target(text: &str) -> Result<FlagTarget, Failure> {
     if let Some(labels) = text.strip_prefix("beta:") {
-        return Ok(FlagTarget::Beta(labels.split(',').map(|label| label.trim().to_owned()).collect()));
+        return Ok(FlagTarget::Beta(
+            labels
+                .split(',')
+                .map(|label| label.trim().to_owned())
+                .collect(),
+        ));
     }
     if let Some(number) = text.strip_suffix('%') {
-        return number.trim().parse().map(FlagTarget::Percentage).map_err(|_| {
-            Failure::usage(format!("RB-CLI-40: `{text}` is not a percentage; write for example 25%"))
-        });
+        return percentage(number.trim())
+            .map(FlagTarget::Percentage)
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "RB-CLI-40: `{text}` is not a percentage from 0 to 100 with at most three decimals; write for example 25%"
+                ))
+            });
     }
     match text {
         "on" => Ok(FlagTarget::On),
@@ -45,6 +54,18 @@ fn target(text: &str) -> Result<FlagTarget, Failure> {
     }
 }
 
+/// From 0 to 100, at most three decimals: what a flag can hold exactly.
+fn percentage(text: &str) -> Option<f64> {
+    let decimals = text
+        .split_once('.')
+        .map_or(0, |(_, decimals)| decimals.len());
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number: f64 = text.parse().ok()?;
+    (plain && decimals <= 3 && (0.0..=100.0).contains(&number)).then_some(number)
+}
+
 async fn send(session: &Session, environment: &str, key: &str, command: &Change) -> Outcome {
     let actor = session.config.actor()?;
     let path = format!("/v1/flags/{environment}/{key}/commands");
@@ -52,9 +73,15 @@ async fn send(session: &Session, environment: &str, key: &str, command: &Change)
     if session.json {
         print::json(&answer)?;
     } else if answer["events"].as_array().is_none_or(Vec::is_empty) {
-        line(format!("{key} in {environment}: nothing to do; as of sequence {}", answer["sequence"]));
+        line(format!(
+            "{key} in {environment}: nothing to do; as of sequence {}",
+            answer["sequence"]
+        ));
     } else {
-        line(format!("{key} in {environment}: recorded at sequence {}", answer["sequence"]));
+        line(format!(
+            "{key} in {environment}: recorded at sequence {}",
+            answer["sequence"]
+        ));
     }
     Ok(Exit::Done)
 }
@@ -73,7 +100,11 @@ async fn define(session: &Session, args: FlagDefineArgs) -> Outcome {
 
 async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
     let command = match target(&args.to)? {
-        FlagTarget::Safe => Change::Safe { reason: args.reason, rollout: None, step: None },
+        FlagTarget::Safe => Change::Safe {
+            reason: args.reason,
+            rollout: None,
+            step: None,
+        },
         to => Change::Set {
             to: setting_of(&to, &FlagTarget::Off),
             reason: args.reason,
@@ -85,14 +116,25 @@ async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
 }
 
 async fn list(session: &Session, environment: Option<String>) -> Outcome {
-    let query: Vec<(&str, String)> = environment.map(|name| ("environment", name)).into_iter().collect();
+    let query: Vec<(&str, String)> = environment
+        .map(|name| ("environment", name))
+        .into_iter()
+        .collect();
     let answer: Answer<Vec<FlagRow>> = session.client.get("/v1/flags", &query).await?;
     if session.json {
         print::json(&answer)?;
         return Ok(Exit::Done);
     }
     for flag in &answer.data {
-        line(format!("{:<32} {:<12} {:<12} safe {:<8} by {} {}", flag.key, flag.environment, flag.setting.0.to_string(), flag.safe.0.to_string(), flag.changed_by, paint(DIM, &flag.reason)));
+        line(format!(
+            "{:<32} {:<12} {:<12} safe {:<8} by {} {}",
+            flag.key,
+            flag.environment,
+            flag.setting.0.to_string(),
+            flag.safe.0.to_string(),
+            flag.changed_by,
+            paint(DIM, &flag.reason)
+        ));
     }
     if answer.data.is_empty() {
         line("no flags are defined");
@@ -108,12 +150,25 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
         print::json(&answer)?;
         return Ok(Exit::Done);
     }
-    let rows: Answer<Vec<FlagRow>> =
-        session.client.get("/v1/flags", &[("environment", args.environment.clone())]).await?;
+    let rows: Answer<Vec<FlagRow>> = session
+        .client
+        .get("/v1/flags", &[("environment", args.environment.clone())])
+        .await?;
     if let Some(flag) = rows.data.iter().find(|flag| flag.key == args.key) {
-        line(format!("{} in {}: {}", paint(BOLD, &flag.key), flag.environment, paint(BOLD, &flag.setting.0)));
-        line(format!("  {}; owner {}; safe value {}", flag.description, flag.owner, flag.safe.0));
-        line(format!("  last change by {}: {}", flag.changed_by, flag.reason));
+        line(format!(
+            "{} in {}: {}",
+            paint(BOLD, &flag.key),
+            flag.environment,
+            paint(BOLD, &flag.setting.0)
+        ));
+        line(format!(
+            "  {}; owner {}; safe value {}",
+            flag.description, flag.owner, flag.safe.0
+        ));
+        line(format!(
+            "  last change by {}: {}",
+            flag.changed_by, flag.reason
+        ));
     }
     line(paint(DIM, as_of(&rows)));
     Ok(Exit::Done)
@@ -127,8 +182,12 @@ async fn history(session: &Session, args: FlagArg) -> Outcome {
         return Ok(Exit::Done);
     }
     for row in &answer.data {
-        let setting = |value: &Option<rollbook_ledger::projection::row::Json<rollbook_ledger::projection::words::FlagSetting>>| {
-            value.as_ref().map_or_else(|| "–".to_owned(), |setting| setting.0.to_string())
+        let setting = |value: &Option<
+            rollbook_ledger::projection::row::Json<rollbook_ledger::projection::words::FlagSetting>,
+        >| {
+            value
+                .as_ref()
+                .map_or_else(|| "–".to_owned(), |setting| setting.0.to_string())
         };
         line(format!(
             "{:>6}  {}  {:<14} {:<8} {} → {}  {} {}",
@@ -144,4 +203,26 @@ async fn history(session: &Session, args: FlagArg) -> Outcome {
     }
     line(paint(DIM, as_of(&answer)));
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentage_is_taken_exactly_or_not_at_all() {
+        for (text, number) in [
+            ("0", 0.0),
+            ("25", 25.0),
+            ("0.125", 0.125),
+            ("100.000", 100.0),
+        ] {
+            assert_eq!(percentage(text), Some(number), "{text}");
+        }
+        for text in [
+            "", "101", "100.001", "-1", "0.0005", "NaN", "inf", "1e1", "1.2.3", "+5",
+        ] {
+            assert_eq!(percentage(text), None, "{text}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, TimelineRow};
 use rollbook_ledger::projection::views::{Answer, Page, PhaseDetail};
 
 use super::Session;
-use super::status::as_of;
+use super::status::{as_of, standing};
 use crate::args::{ListArgs, LogArgs, ReplayArgs, ShowArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, line, paint};
@@ -29,9 +29,14 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
             "{:<40} {:<12} {:<13} {:<15} {}",
             rollout.rollout,
             rollout.environment,
-            rollout.outcome.map_or_else(|| rollout.status.to_string(), |outcome| outcome.to_string()),
+            rollout
+                .outcome
+                .map_or_else(|| rollout.status.to_string(), |outcome| outcome.to_string()),
             rollout.health,
-            rollout.opened_at.map(|at| at.to_string()).unwrap_or_default(),
+            rollout
+                .opened_at
+                .map(|at| at.to_string())
+                .unwrap_or_default(),
         ));
     }
     if answer.data.is_empty() {
@@ -43,7 +48,10 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
 
 /// `log`.
 pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
-    let mut query = vec![("after", args.after.to_string()), ("follow", args.follow.to_string())];
+    let mut query = vec![
+        ("after", args.after.to_string()),
+        ("follow", args.follow.to_string()),
+    ];
     if let Some(aggregate) = args.aggregate {
         query.push(("aggregate", aggregate));
     }
@@ -73,10 +81,14 @@ fn readable(text: &str) -> String {
         .collect();
     format!(
         "{:>6}  {}  {:<14} {:<40} {}",
-        value["sequence"],
+        value["sequence"].to_string(),
         word(&commit["recordedAt"]),
         word(&commit["actor"]["name"]),
-        format!("{} {}", word(&commit["aggregate"]), word(&commit["aggregateId"])),
+        format!(
+            "{} {}",
+            word(&commit["aggregate"]),
+            word(&commit["aggregateId"])
+        ),
         events.join(", "),
     )
 }
@@ -90,7 +102,10 @@ pub(crate) async fn each_line(
     let mut rest = Vec::new();
     while let Some(chunk) = bytes.next().await {
         let chunk = chunk.map_err(|error| {
-            Failure::unavailable(format!("RB-CLI-20: the connection broke: {}", error.without_url()))
+            Failure::unavailable(format!(
+                "RB-CLI-20: the connection broke: {}",
+                error.without_url()
+            ))
         })?;
         rest.extend_from_slice(&chunk);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -98,7 +113,10 @@ pub(crate) async fn each_line(
             each(String::from_utf8_lossy(&whole).trim_end());
         }
         if rest.len() > MAX_LINE_BYTES {
-            return Err(Failure::new(Exit::Integrity, "RB-CLI-21: a line of the answer is longer than 1 MiB"));
+            return Err(Failure::new(
+                Exit::Integrity,
+                "RB-CLI-21: a line of the answer is longer than 1 MiB",
+            ));
         }
     }
     if !rest.is_empty() {
@@ -121,14 +139,26 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     if let Some(gate) = args.what.strip_prefix("gate/") {
         return show_gate(session, phases, gate);
     }
-    let Some(step) = phases.iter().flat_map(|phase| &phase.steps).find(|step| step.step == args.what)
+    let Some(step) = phases
+        .iter()
+        .flat_map(|phase| &phase.steps)
+        .find(|step| step.step == args.what)
     else {
-        return Err(Failure::usage(format!("RB-CLI-22: {id} has no step `{}`; `rollbook status` lists them", args.what)));
+        return Err(Failure::usage(format!(
+            "RB-CLI-22: {id} has no step `{}`; `rollbook status` lists them",
+            args.what
+        )));
     };
     if args.output {
         for evidence in &step.evidence.0 {
-            let response = session.client.stream(&format!("/v1/evidence/{}", evidence.sha256), &[]).await?;
-            print::aside(paint(DIM, format!("--- {} ({} bytes)", evidence.name, evidence.size_bytes)));
+            let response = session
+                .client
+                .stream(&format!("/v1/evidence/{}", evidence.sha256), &[])
+                .await?;
+            print::aside(paint(
+                DIM,
+                format!("--- {} ({} bytes)", evidence.name, evidence.size_bytes),
+            ));
             each_line(response, |text| line(text)).await?;
         }
         return Ok(Exit::Done);
@@ -137,9 +167,20 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         print::json(step)?;
         return Ok(Exit::Done);
     }
-    line(format!("{} {} ({}, phase {})", paint(BOLD, &step.step), step.title, step.kind, step.phase));
+    line(format!(
+        "{} {} ({}, phase {})",
+        paint(BOLD, &step.step),
+        step.title,
+        step.kind,
+        step.phase
+    ));
     line(format!("status: {}, attempt {}", step.status, step.attempt));
-    for (name, value) in [("intent", &step.intent), ("rule", &step.rule), ("message", &step.message), ("worker", &step.worker)] {
+    for (name, value) in [
+        ("intent", &step.intent),
+        ("rule", &step.rule),
+        ("message", &step.message),
+        ("worker", &step.worker),
+    ] {
         if !value.is_empty() {
             line(format!("{name}: {value}"));
         }
@@ -148,43 +189,74 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         line(format!("duration: {}", print::duration(millis)));
     }
     for item in &step.checklist.0 {
-        let answer = item.answer.map(|answer| answer.to_string()).unwrap_or_default();
+        let answer = item
+            .answer
+            .map(|answer| answer.to_string())
+            .unwrap_or_default();
         line(format!("  [{answer}] {} {}", item.item, item.note));
     }
     for measured in &step.measurements.0 {
-        let value = measured.value.map_or_else(|| measured.text.clone(), |value| value.to_string());
-        let verdict = measured.verdict.map(|verdict| format!(" → {verdict}")).unwrap_or_default();
-        line(format!("  {} = {value} {} {}{verdict}", measured.metric, measured.unit, measured.rule));
+        let value = measured
+            .value
+            .map_or_else(|| measured.text.clone(), |value| value.to_string());
+        let verdict = measured
+            .verdict
+            .map(|verdict| format!(" → {verdict}"))
+            .unwrap_or_default();
+        line(format!(
+            "  {} = {value} {} {}{verdict}",
+            measured.metric, measured.unit, measured.rule
+        ));
     }
     for evidence in &step.evidence.0 {
-        line(format!("  evidence {} {} bytes sha256:{}", evidence.name, evidence.size_bytes, evidence.sha256));
+        line(format!(
+            "  evidence {} {} bytes sha256:{}",
+            evidence.name, evidence.size_bytes, evidence.sha256
+        ));
     }
     line(paint(DIM, as_of(&status.view)));
     Ok(Exit::Done)
 }
 
 fn show_gate(session: &Session, phases: &[PhaseDetail], gate: &str) -> Outcome {
-    let found = phases.iter().filter_map(|phase| phase.gate_detail.as_ref()).find(|detail| detail.gate.gate == gate);
+    let found = phases
+        .iter()
+        .filter_map(|phase| phase.gate_detail.as_ref())
+        .find(|detail| detail.gate.gate == gate);
     let Some(detail) = found else {
-        return Err(Failure::usage(format!("RB-CLI-23: there is no gate `{gate}`; `rollbook status` lists them")));
+        return Err(Failure::usage(format!(
+            "RB-CLI-23: there is no gate `{gate}`; `rollbook status` lists them"
+        )));
     };
     if session.json {
         print::json(detail)?;
         return Ok(Exit::Done);
     }
-    line(format!("{} {} {}", paint(BOLD, "gate"), paint(BOLD, gate), detail.gate.status));
+    line(format!(
+        "{} {} {}",
+        paint(BOLD, "gate"),
+        paint(BOLD, gate),
+        detail.gate.status
+    ));
     for reason in &detail.gate.reasons.0 {
         line(format!("  {reason}"));
     }
     for sign_off in &detail.sign_offs {
         line(format!(
             "  {} {} as {} ({}): {}{}",
-            sign_off.given_at.map(|at| at.to_string()).unwrap_or_default(),
+            sign_off
+                .given_at
+                .map(|at| at.to_string())
+                .unwrap_or_default(),
             sign_off.person,
             sign_off.role,
             sign_off.status,
             sign_off.statement,
-            if sign_off.voided_cause.is_empty() { String::new() } else { format!(" [voided: {}]", sign_off.voided_cause) },
+            if sign_off.voided_cause.is_empty() {
+                String::new()
+            } else {
+                format!(" [voided: {}]", sign_off.voided_cause)
+            },
         ));
     }
     Ok(Exit::Done)
@@ -200,25 +272,43 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
             return Ok(Exit::Done);
         }
         for rollout in &rollouts.data {
-            line(format!("{:<40} {:<12} {:<13} {}", rollout.rollout, rollout.environment, rollout.status, rollout.health));
+            line(format!(
+                "{:<40} {:<12} {:<13} {}",
+                rollout.rollout,
+                rollout.environment,
+                standing(rollout),
+                rollout.health
+            ));
         }
         line(paint(DIM, as_of(&rollouts)));
         return Ok(Exit::Done);
     };
     let id = session.resolve(Some(given)).await?;
-    let timeline: Answer<Page<TimelineRow>> =
-        session.client.get(&format!("/v1/rollouts/{id}/timeline"), &at).await?;
+    let timeline: Answer<Page<TimelineRow>> = session
+        .client
+        .get(&format!("/v1/rollouts/{id}/timeline"), &at)
+        .await?;
     if session.json {
         let rollout = rollouts.data.iter().find(|rollout| rollout.rollout == id);
-        print::json(&serde_json::json!({ "as_of": timeline.as_of, "rollout": rollout, "timeline": timeline.data.rows }))?;
+        print::json(
+            &serde_json::json!({ "as_of": timeline.as_of, "rollout": rollout, "timeline": timeline.data.rows }),
+        )?;
         return Ok(Exit::Done);
     }
     if let Some(rollout) = rollouts.data.iter().find(|rollout| rollout.rollout == id) {
-        line(format!("{} {} {}", paint(BOLD, &id), rollout.status, rollout.health));
+        line(format!(
+            "{} {} {}",
+            paint(BOLD, &id),
+            standing(rollout),
+            rollout.health
+        ));
     }
     for row in &timeline.data.rows {
         let at = row.recorded_at.map(|at| at.to_string()).unwrap_or_default();
-        line(format!("{:>6}.{}  {at}  {:<12} {}", row.sequence, row.idx, row.actor, row.sentence));
+        line(format!(
+            "{:>6}.{}  {at}  {:<12} {}",
+            row.sequence, row.idx, row.actor, row.sentence
+        ));
     }
     line(paint(DIM, as_of(&timeline)));
     Ok(Exit::Done)
@@ -236,7 +326,10 @@ pub(crate) async fn snapshots(session: &Session, rollout: Option<&str>) -> Outco
         return Ok(Exit::Done);
     }
     for row in &answer.data {
-        line(format!("{:<12} {:<10} {:>9} deals {:>5} errors  {}  {}", row.snapshot, row.label, row.deals, row.errors, row.manifest.0.sha256, row.rollout));
+        line(format!(
+            "{:<12} {:<10} {:>9} deals {:>5} errors  {}  {}",
+            row.snapshot, row.label, row.deals, row.errors, row.manifest.0.sha256, row.rollout
+        ));
     }
     line(paint(DIM, as_of(&answer)));
     Ok(Exit::Done)

@@ -20,7 +20,9 @@ pub(crate) async fn open(session: &Session, args: &OpenArgs) -> Outcome {
     let answer = open_rollout(session, args).await?;
     print::command_answer(&answer, session.json)?;
     if args.start {
-        session.act(Some(answer.rollout.as_str()), &Command::Start {}).await?;
+        session
+            .act(Some(answer.rollout.as_str()), &Command::Start {})
+            .await?;
     }
     Ok(Exit::Done)
 }
@@ -28,8 +30,17 @@ pub(crate) async fn open(session: &Session, args: &OpenArgs) -> Outcome {
 async fn open_rollout(session: &Session, args: &OpenArgs) -> Result<CommandAnswer, Failure> {
     let actor = session.config.actor()?;
     let environment = EnvironmentId::new(&*args.environment).map_err(Failure::usage)?;
-    let plan = runbook::read(&args.runbook.runbook, &args.runbook.params, Some(&args.environment))?;
-    let id = args.id.as_deref().map(RolloutId::new).transpose().map_err(Failure::usage)?;
+    let plan = runbook::read(
+        &args.runbook.runbook,
+        &args.runbook.params,
+        Some(&args.environment),
+    )?;
+    let id = args
+        .id
+        .as_deref()
+        .map(RolloutId::new)
+        .transpose()
+        .map_err(Failure::usage)?;
     let body = OpenBody {
         id,
         name: args.name.clone(),
@@ -54,7 +65,10 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
     }
     let actor = session.config.actor()?;
     let path = format!("/v1/rollouts/{id}/commands");
-    let _started: CommandAnswer = session.client.command(&path, actor, &Command::Start {}).await?;
+    let _started: CommandAnswer = session
+        .client
+        .command(&path, actor, &Command::Start {})
+        .await?;
     let answer = status::wait(session, &id, Duration::from_secs(args.timeout)).await?;
     status::show(&answer, session.json)?;
     Ok(status::exit_of(&answer))
@@ -63,29 +77,50 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
 /// `revise`.
 pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
     if let Some(revision) = args.accept {
-        return session.act(args.rollout.as_deref(), &Command::AcceptRevision { revision }).await;
+        return session
+            .act(
+                args.rollout.as_deref(),
+                &Command::AcceptRevision { revision },
+            )
+            .await;
     }
     let Some(file) = &args.runbook else {
-        return Err(Failure::usage("RB-CLI-34: name the changed runbook, or accept a revision with --accept"));
+        return Err(Failure::usage(
+            "RB-CLI-34: name the changed runbook, or accept a revision with --accept",
+        ));
     };
     if args.reason.is_empty() {
-        return Err(Failure::usage("RB-CLI-35: say why the plan changes with --reason"));
+        return Err(Failure::usage(
+            "RB-CLI-35: say why the plan changes with --reason",
+        ));
     }
     let id = session.resolve(args.rollout.as_deref()).await?;
     let environment = session.status_of(&id).await?.view.data.rollout.environment;
     let plan = runbook::read(file, &args.params, Some(&environment))?;
     let actor = session.config.actor()?;
     let bytes = Bytes::copy_from_slice(plan.canonical_json());
-    let stored = session.client.put_evidence(actor, "plan", bytes.to_vec()).await?;
-    let command = Command::Revise { plan: stored, reason: args.reason.clone() };
+    let stored = session
+        .client
+        .put_evidence(actor, "plan", bytes.to_vec())
+        .await?;
+    let command = Command::Revise {
+        plan: stored,
+        reason: args.reason.clone(),
+    };
     session.act(Some(&id), &command).await
 }
 
 /// The plan in force of a rollout.
 pub(crate) async fn plan_of(session: &Session, id: &str) -> Result<Plan, Failure> {
-    let response = session.client.stream(&format!("/v1/rollouts/{id}/plan"), &[]).await?;
+    let response = session
+        .client
+        .stream(&format!("/v1/rollouts/{id}/plan"), &[])
+        .await?;
     let bytes = response.bytes().await.map_err(|error| {
-        Failure::unavailable(format!("RB-CLI-36: the plan could not be read: {}", error.without_url()))
+        Failure::unavailable(format!(
+            "RB-CLI-36: the plan could not be read: {}",
+            error.without_url()
+        ))
     })?;
     Plan::from_canonical(&bytes).map_err(|error| Failure::new(Exit::Integrity, error))
 }
@@ -110,8 +145,12 @@ pub(crate) async fn rollback_list(
     done.sort_by_key(|step| std::cmp::Reverse(step.finished_at));
     let mut items = Vec::new();
     for row in done {
-        let Ok(step_id) = StepId::new(row.step.clone()) else { continue };
-        let Some((_, step)) = plan.step(&step_id) else { continue };
+        let Ok(step_id) = StepId::new(row.step.clone()) else {
+            continue;
+        };
+        let Some((_, step)) = plan.step(&step_id) else {
+            continue;
+        };
         let listed = match level {
             RollbackLevel::Flags => matches!(step.action, Action::Flag(_)),
             RollbackLevel::Migrations => matches!(step.action, Action::Sql(_)),
@@ -127,7 +166,11 @@ pub(crate) async fn rollback_list(
                 Action::Sql(_) => "revert script".to_owned(),
                 _ => "its undo".to_owned(),
             };
-            items.push(UndoItem { step: row.step.clone(), title: row.title.clone(), how });
+            items.push(UndoItem {
+                step: row.step.clone(),
+                title: row.title.clone(),
+                how,
+            });
         }
     }
     Ok(items)

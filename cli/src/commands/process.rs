@@ -58,9 +58,16 @@ impl Parts {
             .map_err(journal_failure)?;
         let evidence = EvidenceStore::open(objects).map_err(Failure::unavailable)?;
         let clock = Arc::new(SystemClock);
-        let handler =
-            Handler::new(Arc::new(journal.clone()), evidence.clone(), clock.clone(), ledger.clone());
-        let queue_options = QueueOptions { replicas, ..QueueOptions::default() };
+        let handler = Handler::new(
+            Arc::new(journal.clone()),
+            evidence.clone(),
+            clock.clone(),
+            ledger.clone(),
+        );
+        let queue_options = QueueOptions {
+            replicas,
+            ..QueueOptions::default()
+        };
         let queue = JetStreamQueue::open(nats.clone(), ledger.clone(), queue_options)
             .await
             .map_err(Failure::unavailable)?;
@@ -72,7 +79,14 @@ impl Parts {
             flags: Arc::new(LedgerPort::new(handler.clone())),
             http: http_client().map_err(Failure::unavailable)?,
         };
-        Ok(Self { ledger, nats, journal, handler, queue: Arc::new(queue), tools })
+        Ok(Self {
+            ledger,
+            nats,
+            journal,
+            handler,
+            queue: Arc::new(queue),
+            tools,
+        })
     }
 
     fn dependencies(&self, views: Arc<dyn ViewStore>) -> Dependencies {
@@ -115,7 +129,10 @@ fn ledger_id(config: &Config) -> Result<LedgerId, Failure> {
 async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
     let opened = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         postgres::open(url, postgres::DEFAULT_SCHEMA).await
-    } else if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
+    } else if let Some(path) = url
+        .strip_prefix("sqlite://")
+        .or_else(|| url.strip_prefix("sqlite:"))
+    {
         sqlite::open(Path::new(path)).await
     } else {
         return Err(Failure::usage(format!(
@@ -128,7 +145,9 @@ async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
 
 /// Ctrl-C or SIGTERM ends the process in order; a second one at once.
 fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    let failed = |error: std::io::Error| Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}"));
+    let failed = |error: std::io::Error| {
+        Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}"))
+    };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let shutdown = CancellationToken::new();
@@ -159,7 +178,9 @@ pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
     let data_dir = config.data_dir();
     let mut server_options = ServerOptions::new(&data_dir);
     server_options.binary = config.get("nats_server").map(PathBuf::from);
-    let server = EmbeddedServer::start(server_options).await.map_err(Failure::unavailable)?;
+    let server = EmbeddedServer::start(server_options)
+        .await
+        .map_err(Failure::unavailable)?;
     let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
         .await
         .map_err(Failure::unavailable)?;
@@ -178,8 +199,14 @@ async fn up_parts(
     listener: tokio::net::TcpListener,
     shutdown: CancellationToken,
 ) -> Outcome {
-    let objects = config.get("objects").map_or_else(|| data_dir.join("objects").display().to_string(), str::to_owned);
-    let views_url = config.get("database").map_or_else(|| format!("sqlite:{}", data_dir.join("views.db").display()), str::to_owned);
+    let objects = config.get("objects").map_or_else(
+        || data_dir.join("objects").display().to_string(),
+        str::to_owned,
+    );
+    let views_url = config.get("database").map_or_else(
+        || format!("sqlite:{}", data_dir.join("views.db").display()),
+        str::to_owned,
+    );
     let parts = Parts::open(
         |name| server.nats_options(name),
         ledger_id(config)?,
@@ -189,7 +216,9 @@ async fn up_parts(
     )
     .await?;
     let views = open_views(&views_url).await?;
-    let address = listener.local_addr().map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
     let endpoint = format!("http://{address}");
     write_endpoint(data_dir, &endpoint)?;
     print::line(format!(
@@ -207,7 +236,9 @@ async fn up_parts(
     let served = serve::run(listener, dependencies, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = working.await {
-        return Err(Failure::unavailable(format!("RB-CLI-73: the worker ended unexpectedly: {error}")));
+        return Err(Failure::unavailable(format!(
+            "RB-CLI-73: the worker ended unexpectedly: {error}"
+        )));
     }
     served.map(|()| Exit::Done).map_err(Failure::unavailable)
 }
@@ -218,7 +249,12 @@ fn write_endpoint(data_dir: &Path, endpoint: &str) -> Result<(), Failure> {
     let fresh = data_dir.join(format!("{ENDPOINT_FILE}.new"));
     std::fs::write(&fresh, format!("{endpoint}\n"))
         .and_then(|()| std::fs::rename(&fresh, &file))
-        .map_err(|error| Failure::unavailable(format!("RB-CLI-74: {}: cannot be written: {error}", file.display())))
+        .map_err(|error| {
+            Failure::unavailable(format!(
+                "RB-CLI-74: {}: cannot be written: {error}",
+                file.display()
+            ))
+        })
 }
 
 /// `serve`: orchestrator, views and HTTP on an existing NATS.
@@ -236,7 +272,11 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
         .map_err(Failure::unavailable)?;
     let views = open_views(&views_url).await?;
     if let Ok(address) = listener.local_addr() {
-        print::line(format!("rollbook {} serves ledger {} at http://{address}", env!("CARGO_PKG_VERSION"), parts.ledger));
+        print::line(format!(
+            "rollbook {} serves ledger {} at http://{address}",
+            env!("CARGO_PKG_VERSION"),
+            parts.ledger
+        ));
     }
     serve::run(listener, parts.dependencies(views), shutdown)
         .await
@@ -254,7 +294,10 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     let mut worker = WorkerConfig::new(args.name.clone().unwrap_or_else(worker_name));
     worker.labels.clone_from(&args.labels);
     worker.concurrency = usize::from(args.concurrency);
-    print::line(format!("worker {} takes tasks of ledger {}", worker.name, parts.ledger));
+    print::line(format!(
+        "worker {} takes tasks of ledger {}",
+        worker.name, parts.ledger
+    ));
     parts.work(worker, shutdown).await;
     Ok(Exit::Done)
 }
@@ -267,7 +310,14 @@ async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure
         name: name.to_owned(),
         ..NatsOptions::default()
     };
-    Parts::open(options, ledger_id(config)?, &objects, replicas, SyncKnown::Unknown).await
+    Parts::open(
+        options,
+        ledger_id(config)?,
+        &objects,
+        replicas,
+        SyncKnown::Unknown,
+    )
+    .await
 }
 
 fn required(config: &Config, key: &str) -> Result<String, Failure> {
@@ -281,6 +331,12 @@ fn required(config: &Config, key: &str) -> Result<String, Failure> {
 
 /// Host and process: who did it, for the record.
 fn worker_name() -> String {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    format!("{}/{}", host.unwrap_or_else(|| "host".to_owned()), std::process::id())
+    let host = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    format!(
+        "{}/{}",
+        host.unwrap_or_else(|| "host".to_owned()),
+        std::process::id()
+    )
 }

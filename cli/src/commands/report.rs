@@ -18,10 +18,15 @@ const MAX_PAGES: u32 = 500;
 pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
     let status = session.status_of(&id).await?;
-    let material = Material { timeline: timeline(session, &id).await?, status };
+    let material = Material {
+        timeline: timeline(session, &id).await?,
+        status,
+    };
     let text = if session.json {
-        let value = serde_json::json!({ "rollout": material.status, "timeline": material.timeline });
-        serde_json::to_string_pretty(&value).map_err(|error| Failure::new(Exit::Integrity, error))?
+        let value =
+            serde_json::json!({ "rollout": material.status, "timeline": material.timeline });
+        serde_json::to_string_pretty(&value)
+            .map_err(|error| Failure::new(Exit::Integrity, error))?
     } else {
         match args.format {
             ReportFormat::Markdown => report::markdown(&material),
@@ -31,7 +36,10 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     match args.output {
         Some(file) => {
             std::fs::write(&file, text).map_err(|error| {
-                Failure::usage(format!("RB-CLI-50: {}: cannot be written: {error}", file.display()))
+                Failure::usage(format!(
+                    "RB-CLI-50: {}: cannot be written: {error}",
+                    file.display()
+                ))
             })?;
             print::aside(format!("wrote {}", file.display()));
         }

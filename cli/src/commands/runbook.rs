@@ -21,10 +21,16 @@ pub(crate) fn read(
 ) -> Result<Plan, Failure> {
     let params = params_of(params)?;
     let text = read_text(file).map_err(|error| {
-        Failure::usage(format!("RB-CLI-30: {}: cannot be read: {error}", file.display()))
+        Failure::usage(format!(
+            "RB-CLI-30: {}: cannot be read: {error}",
+            file.display()
+        ))
     })?;
     let files = Directory::around(file).map_err(|error| {
-        Failure::usage(format!("RB-CLI-30: {}: cannot be read: {error}", file.display()))
+        Failure::usage(format!(
+            "RB-CLI-30: {}: cannot be read: {error}",
+            file.display()
+        ))
     })?;
     let name = file.display().to_string();
     let loaded = inspect(&text, &Origin::new(&name, &files), &params, environment);
@@ -44,7 +50,10 @@ fn params_of(args: &ParamArgs) -> Result<BTreeMap<String, String>, Failure> {
     let mut params = BTreeMap::new();
     if let Some(file) = &args.params_file {
         let text = read_text(file).map_err(|error| {
-            Failure::usage(format!("RB-CLI-31: {}: cannot be read: {error}", file.display()))
+            Failure::usage(format!(
+                "RB-CLI-31: {}: cannot be read: {error}",
+                file.display()
+            ))
         })?;
         for (index, row) in text.lines().enumerate() {
             let row = row.trim();
@@ -68,7 +77,9 @@ fn params_of(args: &ParamArgs) -> Result<BTreeMap<String, String>, Failure> {
 fn read_text(path: &Path) -> std::io::Result<String> {
     let size = std::fs::metadata(path)?.len();
     if size > MAX_FILE_BYTES {
-        return Err(std::io::Error::other(format!("{size} bytes, at most {MAX_FILE_BYTES} are allowed")));
+        return Err(std::io::Error::other(format!(
+            "{size} bytes, at most {MAX_FILE_BYTES} are allowed"
+        )));
     }
     std::fs::read_to_string(path)
 }
@@ -98,7 +109,8 @@ pub(crate) fn lint(args: &LintArgs, json: bool) -> Outcome {
                     line(paint(RED, &failure.message));
                 }
                 let problems: Vec<&str> = failure.message.lines().collect();
-                results.push(serde_json::json!({ "file": file, "ok": false, "problems": problems }));
+                results
+                    .push(serde_json::json!({ "file": file, "ok": false, "problems": problems }));
             }
         }
     }
@@ -110,14 +122,23 @@ pub(crate) fn lint(args: &LintArgs, json: bool) -> Outcome {
 
 /// `plan`: nothing is opened, nothing is run.
 pub(crate) fn plan(args: &PlanArgs, json: bool) -> Outcome {
-    let plan = read(&args.runbook.runbook, &args.runbook.params, args.environment.as_deref())?;
+    let plan = read(
+        &args.runbook.runbook,
+        &args.runbook.params,
+        args.environment.as_deref(),
+    )?;
     let items = describe::describe(&plan);
     if json {
         print::json(&items)?;
         return Ok(Exit::Done);
     }
     let metadata = &plan.runbook().metadata;
-    line(format!("{} {} · digest {}", paint(BOLD, &metadata.name), metadata.version, plan.digest()));
+    line(format!(
+        "{} {} · digest {}",
+        paint(BOLD, &metadata.name),
+        metadata.version,
+        plan.digest()
+    ));
     for item in &items {
         line(item);
     }

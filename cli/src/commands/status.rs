@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
-use rollbook_ledger::projection::rows::StepRow;
-use rollbook_ledger::projection::words::{GateStatus, Health, Outcome as RolloutOutcome, StepStatus, Verdict};
+use rollbook_ledger::projection::rows::{RolloutRow, StepRow};
+use rollbook_ledger::projection::words::{
+    GateStatus, Health, Outcome as RolloutOutcome, StepStatus, Verdict,
+};
 use rollbook_server::api::StatusAnswer;
 
 use super::Session;
@@ -84,11 +86,18 @@ pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
     let worst = steps(answer)
         .filter(|step| step.critical)
         .filter_map(|step| step.verdict)
-        .find(|verdict| matches!(verdict, Verdict::Fail | Verdict::Error | Verdict::Inconclusive));
+        .find(|verdict| {
+            matches!(
+                verdict,
+                Verdict::Fail | Verdict::Error | Verdict::Inconclusive
+            )
+        });
     match worst {
         Some(Verdict::Inconclusive) => Exit::Inconclusive,
         Some(_) => Exit::Failed,
-        None if answer.blocked.iter().any(|blocked| blocked.until.is_some()) && !needs_person(answer) => {
+        None if answer.blocked.iter().any(|blocked| blocked.until.is_some())
+            && !needs_person(answer) =>
+        {
             Exit::Blocked
         }
         None => Exit::Waiting,
@@ -96,7 +105,12 @@ pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
 }
 
 fn steps(answer: &StatusAnswer) -> impl Iterator<Item = &StepRow> {
-    answer.view.data.phases.iter().flat_map(|phase| &phase.steps)
+    answer
+        .view
+        .data
+        .phases
+        .iter()
+        .flat_map(|phase| &phase.steps)
 }
 
 /// Prints a rollout.
@@ -106,21 +120,31 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
     }
     let detail = &answer.view.data;
     let rollout = &detail.rollout;
-    let score = rollout.health_score.map(|score| format!(" {score}")).unwrap_or_default();
+    let score = rollout
+        .health_score
+        .map(|score| format!(" {score}"))
+        .unwrap_or_default();
     line(format!(
         "{} · {} {} · {} · {} · {}{score}",
         paint(BOLD, &rollout.rollout),
         rollout.runbook,
         rollout.runbook_version,
         rollout.environment,
-        paint(BOLD, rollout.status),
+        paint(BOLD, standing(rollout)),
         paint(health_style(rollout.health), rollout.health),
     ));
     for deduction in &detail.health_detail.deductions.0 {
-        line(format!("  −{} {}: {}", deduction.points, deduction.reason, deduction.message));
+        line(format!(
+            "  −{} {}: {}",
+            deduction.points, deduction.reason, deduction.message
+        ));
     }
     for phase in &detail.phases {
-        line(format!("\n{} {}", paint(BOLD, &phase.phase.phase), paint(BOLD, &phase.phase.title)));
+        line(format!(
+            "\n{} {}",
+            paint(BOLD, &phase.phase.phase),
+            paint(BOLD, &phase.phase.title)
+        ));
         for step in &phase.steps {
             line(step_line(step));
         }
@@ -133,22 +157,51 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
             let signed: Vec<String> = gate
                 .sign_offs
                 .iter()
-                .map(|sign_off| format!("{} as {} ({})", sign_off.person, sign_off.role, sign_off.status))
+                .map(|sign_off| {
+                    format!(
+                        "{} as {} ({})",
+                        sign_off.person, sign_off.role, sign_off.status
+                    )
+                })
                 .collect();
-            line(format!("  ◆ gate {} {} {}", gate.gate.gate, paint(style, gate.gate.status), paint(DIM, signed.join(", "))));
+            line(format!(
+                "  ◆ gate {} {} {}",
+                gate.gate.gate,
+                paint(style, gate.gate.status),
+                paint(DIM, signed.join(", "))
+            ));
         }
     }
-    for alert in detail.alerts.iter().filter(|alert| alert.resolved_at.is_none()) {
-        line(paint(RED, format!("\nalert {} ({}): {}", alert.alert, alert.severity, alert.raised.0.rule)));
+    for alert in detail
+        .alerts
+        .iter()
+        .filter(|alert| alert.resolved_at.is_none())
+    {
+        line(paint(
+            RED,
+            format!(
+                "\nalert {} ({}): {}",
+                alert.alert, alert.severity, alert.raised.0.rule
+            ),
+        ));
     }
     if let Some(advice) = detail.advice.last() {
-        line(format!("\nadvice: {} because {} ({})", paint(BOLD, &advice.advice), advice.rule, advice.inputs.0.join(", ")));
+        line(format!(
+            "\nadvice: {} because {} ({})",
+            paint(BOLD, &advice.advice),
+            advice.rule,
+            advice.inputs.0.join(", ")
+        ));
     }
     if !answer.blocked.is_empty() {
         line(paint(BOLD, "\nwhy it stands still"));
     }
     for blocked in &answer.blocked {
-        line(format!("  {}: {}", paint(YELLOW, &blocked.what), blocked.why));
+        line(format!(
+            "  {}: {}",
+            paint(YELLOW, &blocked.what),
+            blocked.why
+        ));
         if !blocked.who.is_empty() {
             line(format!("      who: {}", blocked.who.join(", ")));
         }
@@ -163,12 +216,27 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
     Ok(())
 }
 
+/// The status, and once it is over how it ended: `closed as succeeded`.
+pub(crate) fn standing(rollout: &RolloutRow) -> String {
+    match rollout.outcome {
+        Some(outcome) => format!("{} as {outcome}", rollout.status),
+        None => rollout.status.to_string(),
+    }
+}
+
 /// The line that says how fresh an answer is.
 pub(crate) fn as_of<T>(answer: &rollbook_ledger::projection::views::Answer<T>) -> String {
-    let at = answer.as_of.recorded_at.map(|at| format!(" ({at})")).unwrap_or_default();
+    let at = answer
+        .as_of
+        .recorded_at
+        .map(|at| format!(" ({at})"))
+        .unwrap_or_default();
     match answer.lag {
         Some(0) | None => format!("as of sequence {}{at}", answer.as_of.sequence),
-        Some(lag) => format!("as of sequence {}{at}, {lag} commits behind", answer.as_of.sequence),
+        Some(lag) => format!(
+            "as of sequence {}{at}, {lag} commits behind",
+            answer.as_of.sequence
+        ),
     }
 }
 
@@ -184,7 +252,10 @@ fn step_line(step: &StepRow) -> String {
         paint(style, word(step)),
         paint(DIM, time),
     );
-    let bad = matches!(step.verdict, Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive));
+    let bad = matches!(
+        step.verdict,
+        Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
+    );
     if (bad || step.status == StepStatus::Interrupted) && !step.message.is_empty() {
         text.push_str(&format!("\n          {}", paint(style, &step.message)));
     }
@@ -196,7 +267,9 @@ fn mark(step: &StepRow) -> (&'static str, Style) {
         (StepStatus::Running | StepStatus::Undoing, _) => ("▶", YELLOW),
         (StepStatus::Finished, Some(Verdict::Pass)) => ("✔", GREEN),
         (StepStatus::Finished, Some(Verdict::Inconclusive)) => ("?", YELLOW),
-        (StepStatus::Finished, _) | (StepStatus::Interrupted | StepStatus::UndoFailed, _) => ("✘", RED),
+        (StepStatus::Finished, _) | (StepStatus::Interrupted | StepStatus::UndoFailed, _) => {
+            ("✘", RED)
+        }
         (StepStatus::Skipped | StepStatus::NotApplicable | StepStatus::Undone, _) => ("−", DIM),
         (StepStatus::InReview, _) => ("?", YELLOW),
         (StepStatus::Pending, _) => ("·", DIM),

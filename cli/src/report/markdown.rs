@@ -36,18 +36,35 @@ fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::f
     let as_of = &material.status.view.as_of;
     writeln!(out, "# Post-rollout report: {}\n", cell(&rollout.rollout))?;
     writeln!(out, "| | |\n|---|---|")?;
-    let outcome = rollout.outcome.map_or_else(|| rollout.status.to_string(), |outcome| outcome.to_string());
-    let score = rollout.health_score.map(|score| format!(" ({score} of 100)")).unwrap_or_default();
+    let outcome = rollout
+        .outcome
+        .map_or_else(|| rollout.status.to_string(), |outcome| outcome.to_string());
+    let score = rollout
+        .health_score
+        .map(|score| format!(" ({score} of 100)"))
+        .unwrap_or_default();
     let rows = [
-        ("Runbook", format!("{} {}", rollout.runbook, rollout.runbook_version)),
+        (
+            "Runbook",
+            format!("{} {}", rollout.runbook, rollout.runbook_version),
+        ),
         ("Environment", rollout.environment.clone()),
         ("Outcome", outcome),
         ("Health", format!("{}{score}", rollout.health)),
-        ("Opened", format!("{} by {}", time(rollout.opened_at), rollout.opened_by)),
+        (
+            "Opened",
+            format!("{} by {}", time(rollout.opened_at), rollout.opened_by),
+        ),
         ("Started", time(rollout.started_at)),
         ("Closed", time(rollout.closed_at)),
-        ("Plan digest", format!("`{}` (revision {})", rollout.plan_digest, rollout.revision)),
-        ("As of", format!("sequence {} ({})", as_of.sequence, time(as_of.recorded_at))),
+        (
+            "Plan digest",
+            format!("`{}` (revision {})", rollout.plan_digest, rollout.revision),
+        ),
+        (
+            "As of",
+            format!("sequence {} ({})", as_of.sequence, time(as_of.recorded_at)),
+        ),
     ];
     for (name, value) in rows {
         writeln!(out, "| {name} | {} |", cell(&value))?;
@@ -62,10 +79,21 @@ fn success(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     if detail.success_metrics.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n## Success metrics\n\n| Metric | Target | Actual | Status |\n|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n## Success metrics\n\n| Metric | Target | Actual | Status |\n|---|---|---|---|"
+    )?;
     for metric in &detail.success_metrics {
-        let status = metric.status.map_or_else(|| "not measured".to_owned(), |status| status.to_string());
-        writeln!(out, "| {} | {} | {} | {status} |", cell(&metric.metric), cell(&metric.target), cell(&metric.actual))?;
+        let status = metric
+            .status
+            .map_or_else(|| "not measured".to_owned(), |status| status.to_string());
+        writeln!(
+            out,
+            "| {} | {} | {} | {status} |",
+            cell(&metric.metric),
+            cell(&metric.target),
+            cell(&metric.actual)
+        )?;
     }
     Ok(())
 }
@@ -74,9 +102,19 @@ fn health(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     if detail.health_detail.deductions.0.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n## What health was deducted for\n\n| Points | Reason | Where | Why |\n|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n## What health was deducted for\n\n| Points | Reason | Where | Why |\n|---|---|---|---|"
+    )?;
     for deduction in &detail.health_detail.deductions.0 {
-        writeln!(out, "| −{} | {} | {} | {} |", deduction.points, cell(&deduction.reason), cell(&deduction.subject), cell(&deduction.message))?;
+        writeln!(
+            out,
+            "| −{} | {} | {} | {} |",
+            deduction.points,
+            cell(&deduction.reason),
+            cell(&deduction.subject),
+            cell(&deduction.message)
+        )?;
     }
     Ok(())
 }
@@ -87,11 +125,37 @@ fn comparisons(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     }
     writeln!(out, "\n## Comparisons\n")?;
     for row in &detail.comparisons {
-        let superseded = row.superseded_by.map(|by| format!(", superseded by the one at {by}")).unwrap_or_default();
-        writeln!(out, "Step {} at sequence {}{superseded}: {} compared, {} equal, **{} regressions**, {} warnings, {} expected differences, {} missing, {} added.\n", cell(&row.step), row.sequence, row.compared, row.equal, row.regressions, row.warnings, row.expected, row.missing, row.added)?;
-        writeln!(out, "| Deal type | Deals | Cost before | Cost after | Ratio |\n|---|---|---|---|---|")?;
+        let superseded = row
+            .superseded_by
+            .map(|by| format!(", superseded by the one at {by}"))
+            .unwrap_or_default();
+        writeln!(
+            out,
+            "Step {} at sequence {}{superseded}: {} compared, {} equal, **{} regressions**, {} warnings, {} expected differences, {} missing, {} added.\n",
+            cell(&row.step),
+            row.sequence,
+            row.compared,
+            row.equal,
+            row.regressions,
+            row.warnings,
+            row.expected,
+            row.missing,
+            row.added
+        )?;
+        writeln!(
+            out,
+            "| Deal type | Deals | Cost before | Cost after | Ratio |\n|---|---|---|---|---|"
+        )?;
         for total in &row.totals.0 {
-            writeln!(out, "| {} | {} | {} | {} | {} |", cell(&total.deal_type), total.deals, dollars(total.before_cents), dollars(total.after_cents), ratio(total.before_cents, total.after_cents))?;
+            writeln!(
+                out,
+                "| {} | {} | {} | {} | {} |",
+                cell(&total.deal_type),
+                total.deals,
+                dollars(total.before_cents),
+                dollars(total.after_cents),
+                ratio(total.before_cents, total.after_cents)
+            )?;
         }
         writeln!(out, "\nResult `{}`\n", row.result.0.sha256)?;
     }
@@ -111,22 +175,64 @@ fn audits(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     if detail.audits.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n## Audits of deal types\n\n| Step | When | Active | Without type | Invalid | Health |\n|---|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n## Audits of deal types\n\n| Step | When | Active | Without type | Invalid | Health |\n|---|---|---|---|---|---|"
+    )?;
     for audit in &detail.audits {
-        writeln!(out, "| {} | {} | {} | {} | {} | {} {}.{} % |", cell(&audit.step), time(audit.taken_at), audit.active, audit.null_count, audit.invalid_count, audit.health, audit.health_permille / 10, audit.health_permille % 10)?;
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} {}.{} % |",
+            cell(&audit.step),
+            time(audit.taken_at),
+            audit.active,
+            audit.null_count,
+            audit.invalid_count,
+            audit.health,
+            audit.health_permille / 10,
+            audit.health_permille % 10
+        )?;
     }
     Ok(())
 }
 
 fn gates(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
-    writeln!(out, "\n## Sign-offs\n\n| Gate | Status | Person | Role | When | How identified | Statement |\n|---|---|---|---|---|---|---|")?;
-    for gate in detail.phases.iter().filter_map(|phase| phase.gate_detail.as_ref()) {
+    writeln!(
+        out,
+        "\n## Sign-offs\n\n| Gate | Status | Person | Role | When | How identified | Statement |\n|---|---|---|---|---|---|---|"
+    )?;
+    for gate in detail
+        .phases
+        .iter()
+        .filter_map(|phase| phase.gate_detail.as_ref())
+    {
         if gate.sign_offs.is_empty() {
-            writeln!(out, "| {} | {} | – | – | – | – | – |", cell(&gate.gate.gate), gate.gate.status)?;
+            writeln!(
+                out,
+                "| {} | {} | – | – | – | – | – |",
+                cell(&gate.gate.gate),
+                gate.gate.status
+            )?;
         }
         for sign_off in &gate.sign_offs {
-            let voided = if sign_off.voided_cause.is_empty() { String::new() } else { format!(" ({})", sign_off.voided_cause) };
-            writeln!(out, "| {} | {}, {}{} | {} | {} | {} | {} | {} |", cell(&gate.gate.gate), gate.gate.status, sign_off.status, cell(&voided), cell(&sign_off.person), cell(&sign_off.role), time(sign_off.given_at), cell(&sign_off.authentication), cell(&sign_off.statement))?;
+            let voided = if sign_off.voided_cause.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", sign_off.voided_cause)
+            };
+            writeln!(
+                out,
+                "| {} | {}, {}{} | {} | {} | {} | {} | {} |",
+                cell(&gate.gate.gate),
+                gate.gate.status,
+                sign_off.status,
+                cell(&voided),
+                cell(&sign_off.person),
+                cell(&sign_off.role),
+                time(sign_off.given_at),
+                cell(&sign_off.authentication),
+                cell(&sign_off.statement)
+            )?;
         }
     }
     Ok(())
@@ -135,10 +241,25 @@ fn gates(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
 fn steps(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     writeln!(out, "\n## Steps and checks\n")?;
     for phase in &detail.phases {
-        writeln!(out, "### {} {}\n\n| Step | Kind | Result | Attempt | Duration | By | Figures and rule |\n|---|---|---|---|---|---|---|", cell(&phase.phase.phase), cell(&phase.phase.title))?;
+        writeln!(
+            out,
+            "### {} {}\n\n| Step | Kind | Result | Attempt | Duration | By | Figures and rule |\n|---|---|---|---|---|---|---|",
+            cell(&phase.phase.phase),
+            cell(&phase.phase.title)
+        )?;
         for step in &phase.steps {
             let time = step.duration_ms.map(duration).unwrap_or_default();
-            writeln!(out, "| {} {} | {} | {} | {} | {time} | {} | {} |", cell(&step.step), cell(&step.title), cell(&step.kind), result(step), step.attempt, cell(&step.worker), cell(&figures(step)))?;
+            writeln!(
+                out,
+                "| {} {} | {} | {} | {} | {time} | {} | {} |",
+                cell(&step.step),
+                cell(&step.title),
+                cell(&step.kind),
+                result(step),
+                step.attempt,
+                cell(&step.worker),
+                cell(&figures(step))
+            )?;
         }
         writeln!(out)?;
     }
@@ -159,8 +280,14 @@ fn figures(step: &StepRow) -> String {
         .0
         .iter()
         .map(|measured| {
-            let value = measured.value.map_or_else(|| measured.text.clone(), |value| value.to_string());
-            let rule = if measured.rule.is_empty() { String::new() } else { format!(" [{}]", measured.rule) };
+            let value = measured
+                .value
+                .map_or_else(|| measured.text.clone(), |value| value.to_string());
+            let rule = if measured.rule.is_empty() {
+                String::new()
+            } else {
+                format!(" [{}]", measured.rule)
+            };
             format!("{} = {value}{rule}", measured.metric)
         })
         .collect();
@@ -178,12 +305,32 @@ fn rollbacks(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
         writeln!(out, "Nothing.")?;
     }
     for rollback in &detail.rollbacks {
-        let level = rollback.level.map(|level| level.to_string()).unwrap_or_default();
-        let verdict = rollback.verdict.map_or_else(|| "running".to_owned(), |verdict| verdict.to_string());
-        writeln!(out, "- {} to level **{level}** by {}: {}. Undone: {}. {verdict}. {}", time(rollback.started_at), cell(&rollback.started_by), cell(&rollback.reason), cell(&rollback.undo_steps.0.join(", ")), cell(&rollback.summary))?;
+        let level = rollback
+            .level
+            .map(|level| level.to_string())
+            .unwrap_or_default();
+        let verdict = rollback
+            .verdict
+            .map_or_else(|| "running".to_owned(), |verdict| verdict.to_string());
+        writeln!(
+            out,
+            "- {} to level **{level}** by {}: {}. Undone: {}. {verdict}. {}",
+            time(rollback.started_at),
+            cell(&rollback.started_by),
+            cell(&rollback.reason),
+            cell(&rollback.undo_steps.0.join(", ")),
+            cell(&rollback.summary)
+        )?;
     }
     for advice in &detail.advice {
-        writeln!(out, "- {} advice: **{}** because {} ({})", time(advice.given_at), cell(&advice.advice), cell(&advice.rule), cell(&advice.inputs.0.join(", ")))?;
+        writeln!(
+            out,
+            "- {} advice: **{}** because {} ({})",
+            time(advice.given_at),
+            cell(&advice.advice),
+            cell(&advice.rule),
+            cell(&advice.inputs.0.join(", "))
+        )?;
     }
     Ok(())
 }
@@ -192,23 +339,47 @@ fn alerts(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     if detail.alerts.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n## Alerts\n\n| Alert | Severity | Raised | Resolved |\n|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n## Alerts\n\n| Alert | Severity | Raised | Resolved |\n|---|---|---|---|"
+    )?;
     for alert in &detail.alerts {
-        writeln!(out, "| {} | {} | {} | {} |", cell(&alert.alert), alert.severity, time(alert.raised_at), time(alert.resolved_at))?;
+        writeln!(
+            out,
+            "| {} | {} | {} | {} |",
+            cell(&alert.alert),
+            alert.severity,
+            time(alert.raised_at),
+            time(alert.resolved_at)
+        )?;
     }
     Ok(())
 }
 
 fn timeline(out: &mut String, material: &Material) -> std::fmt::Result {
-    writeln!(out, "\n## Timeline\n\n| Sequence | When | Who | What |\n|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n## Timeline\n\n| Sequence | When | Who | What |\n|---|---|---|---|"
+    )?;
     for row in &material.timeline {
-        writeln!(out, "| {}.{} | {} | {} | {} |", row.sequence, row.idx, time(row.recorded_at), cell(&row.actor), cell(&row.sentence))?;
+        writeln!(
+            out,
+            "| {}.{} | {} | {} | {} |",
+            row.sequence,
+            row.idx,
+            time(row.recorded_at),
+            cell(&row.actor),
+            cell(&row.sentence)
+        )?;
     }
     Ok(())
 }
 
 fn time(at: Option<jiff::Timestamp>) -> String {
-    at.map_or_else(|| "–".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    at.map_or_else(
+        || "–".to_owned(),
+        |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
 }
 
 /// Text from the ledger: one line, no markup of its own.

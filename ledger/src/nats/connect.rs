@@ -178,6 +178,8 @@ fn reconnect_wait(attempts: usize) -> Duration {
 async fn log_event(event: async_nats::Event) {
     match event {
         async_nats::Event::Connected => tracing::debug!("connected to NATS"),
+        // The end of a connection that was given up on purpose.
+        async_nats::Event::Closed => tracing::debug!("connection to NATS closed"),
         other => tracing::warn!(event = %other, "NATS connection"),
     }
 }

@@ -24,6 +24,7 @@
 pub mod command;
 mod decide;
 mod evolve;
+pub mod how;
 mod illegal;
 pub mod next;
 mod refusal;

@@ -47,7 +47,11 @@ pub struct ApiError {
 impl ApiError {
     /// The request is wrong.
     pub(crate) fn usage(code: &str, message: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, ErrorClass::Usage, format!("{code}: {message}"))
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            ErrorClass::Usage,
+            format!("{code}: {message}"),
+        )
     }
 
     pub(crate) fn unavailable(code: &str, message: impl std::fmt::Display) -> Self {
@@ -66,7 +70,14 @@ impl ApiError {
             .filter(|code| code.starts_with("RB-"))
             .unwrap_or("RB-API-0")
             .to_owned();
-        Self { status, body: ErrorBody { code, message, class } }
+        Self {
+            status,
+            body: ErrorBody {
+                code,
+                message,
+                class,
+            },
+        }
     }
 }
 
@@ -142,6 +153,10 @@ impl From<EvidenceError> for ApiError {
 
 impl From<ViewError> for ApiError {
     fn from(error: ViewError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable, error.to_string())
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorClass::Unavailable,
+            error.to_string(),
+        )
     }
 }

@@ -26,7 +26,11 @@ pub(super) async fn put(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or("application/octet-stream");
-    let stored = api.handler.evidence().put(body, media_type, &query.name).await?;
+    let stored = api
+        .handler
+        .evidence()
+        .put(body, media_type, &query.name)
+        .await?;
     Ok((StatusCode::CREATED, Json(stored)))
 }
 

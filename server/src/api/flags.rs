@@ -33,11 +33,21 @@ pub(super) async fn get_flag(
 ) -> Result<Json<FlagAnswer>, ApiError> {
     match api.handler.flag(&environment, &key).await? {
         Some((flag, sequence)) => {
-            let anyone = EvaluationContext { targeting_key: None, labels: &[] };
+            let anyone = EvaluationContext {
+                targeting_key: None,
+                labels: &[],
+            };
             let value = evaluate(&flag, &anyone).ok().map(|found| found.value);
-            Ok(Json(FlagAnswer { sequence, value, flag }))
+            Ok(Json(FlagAnswer {
+                sequence,
+                value,
+                flag,
+            }))
         }
-        None => Err(HandlerError::NotFound { what: format!("flag {key} in {environment}") }.into()),
+        None => Err(HandlerError::NotFound {
+            what: format!("flag {key} in {environment}"),
+        }
+        .into()),
     }
 }
 
@@ -47,7 +57,13 @@ pub(super) async fn command(
     Who(caller): Who,
     Json(command): Json<FlagCommand>,
 ) -> Result<Json<FlagCommandAnswer>, ApiError> {
-    let done = api.handler.flag_request(&environment, &key, &command, &caller).await?;
+    let done = api
+        .handler
+        .flag_request(&environment, &key, &command, &caller)
+        .await?;
     api.settled(done.sequence).await;
-    Ok(Json(FlagCommandAnswer { sequence: done.sequence, events: done.events }))
+    Ok(Json(FlagCommandAnswer {
+        sequence: done.sequence,
+        events: done.events,
+    }))
 }

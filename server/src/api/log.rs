@@ -39,7 +39,11 @@ pub(super) async fn log(
     if query.after >= end {
         return Ok((headers, Body::empty()).into_response());
     }
-    let commits = api.handler.journal().follow(ReadFrom { after: query.after }).await?;
+    let commits = api
+        .handler
+        .journal()
+        .follow(ReadFrom { after: query.after })
+        .await?;
     // Sequences have no gaps, so the number of commits to come is known.
     let to_come = usize::try_from(end - query.after).unwrap_or(usize::MAX);
     let bounded = commits.take(to_come);

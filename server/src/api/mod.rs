@@ -80,11 +80,20 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
         .route("/v1/rollouts/{id}/timeline", get(views::timeline))
         .route("/v1/rollouts/{id}/steps/{step}/output", get(output::output))
-        .route("/v1/rollouts/{id}/steps/{step}/measurements", get(views::measurements))
+        .route(
+            "/v1/rollouts/{id}/steps/{step}/measurements",
+            get(views::measurements),
+        )
         .route("/v1/flags", get(views::flags))
         .route("/v1/flags/{environment}/{key}", get(flags::get_flag))
-        .route("/v1/flags/{environment}/{key}/history", get(views::flag_history))
-        .route("/v1/flags/{environment}/{key}/commands", post(flags::command))
+        .route(
+            "/v1/flags/{environment}/{key}/history",
+            get(views::flag_history),
+        )
+        .route(
+            "/v1/flags/{environment}/{key}/commands",
+            post(flags::command),
+        )
         .route("/v1/snapshots", get(views::snapshots))
         .route("/v1/comparisons", get(views::comparisons))
         .route("/v1/regressions", get(views::regressions))
@@ -109,14 +118,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let header = |name: &str| {
-            parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::trim)
         };
         // A header of our own also keeps other sites' pages out: a browser asks first.
         let name = header(ACTOR_HEADER).unwrap_or_default();
         if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
             return Err(ApiError::usage(
                 "RB-API-1",
-                format!("the header {ACTOR_HEADER} must name who acts (1–128 characters); with the CLI: --as NAME"),
+                format!(
+                    "the header {ACTOR_HEADER} must name who acts (1–128 characters); with the CLI: --as NAME"
+                ),
             ));
         }
         let mut caller = Caller::new(v1::Actor {

@@ -26,10 +26,18 @@ pub(super) async fn evaluate(
     let environment = text(&context, "environment").unwrap_or(DEFAULT_ENVIRONMENT);
     let (Ok(environment), Ok(flag_key)) = (EnvironmentId::new(environment), FlagKey::new(&*key))
     else {
-        return failure(StatusCode::NOT_FOUND, &key, "FLAG_NOT_FOUND", "no such flag");
+        return failure(
+            StatusCode::NOT_FOUND,
+            &key,
+            "FLAG_NOT_FOUND",
+            "no such flag",
+        );
     };
     let labels = labels_of(&context);
-    let asked = EvaluationContext { targeting_key: text(&context, "targetingKey"), labels: &labels };
+    let asked = EvaluationContext {
+        targeting_key: text(&context, "targetingKey"),
+        labels: &labels,
+    };
     match api.handler.flag(&environment, &flag_key).await {
         Ok(Some((state, _))) => match flag::evaluate(&state, &asked) {
             Ok(found) => Json(json!({
@@ -63,7 +71,8 @@ fn context_of(body: &[u8]) -> Result<Value, String> {
     if body.is_empty() {
         return Ok(json!({}));
     }
-    let parsed: Value = serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
+    let parsed: Value =
+        serde_json::from_slice(body).map_err(|error| format!("not JSON: {error}"))?;
     match parsed.get("context") {
         None if parsed.is_object() => Ok(json!({})),
         Some(context) if context.is_object() => Ok(context.clone()),
@@ -78,9 +87,11 @@ fn text<'a>(context: &'a Value, name: &str) -> Option<&'a str> {
 /// Labels as an array or as comma-separated text.
 fn labels_of(context: &Value) -> Vec<String> {
     match context.get("labels") {
-        Some(Value::Array(labels)) => {
-            labels.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        }
+        Some(Value::Array(labels)) => labels
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         Some(Value::String(labels)) => labels.split(',').map(|l| l.trim().to_owned()).collect(),
         _ => Vec::new(),
     }

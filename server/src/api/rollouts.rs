@@ -65,7 +65,8 @@ pub(super) async fn open(
 ) -> Result<impl IntoResponse, ApiError> {
     let bytes = serde_json::to_vec(&body.plan)
         .map_err(|error| ApiError::usage("RB-API-3", format!("the plan is not JSON: {error}")))?;
-    let plan = Plan::from_canonical(&bytes).map_err(rollbook_ledger::handler::HandlerError::from)?;
+    let plan =
+        Plan::from_canonical(&bytes).map_err(rollbook_ledger::handler::HandlerError::from)?;
     let id = match body.id {
         Some(id) => id,
         None => RolloutId::generate(&plan.runbook().metadata.name, Uuid::now_v7()),
@@ -79,7 +80,11 @@ pub(super) async fn open(
     };
     let done = api.handler.open(&id, &open, &caller).await?;
     api.settled(done.sequence).await;
-    let answer = CommandAnswer { rollout: id, sequence: done.sequence, events: done.events };
+    let answer = CommandAnswer {
+        rollout: id,
+        sequence: done.sequence,
+        events: done.events,
+    };
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
@@ -89,9 +94,16 @@ pub(super) async fn command(
     Who(caller): Who,
     Json(command): Json<Command>,
 ) -> Result<Json<CommandAnswer>, ApiError> {
-    let done = api.handler.request(&id, &Request::Person(command), &caller).await?;
+    let done = api
+        .handler
+        .request(&id, &Request::Person(command), &caller)
+        .await?;
     api.settled(done.sequence).await;
-    Ok(Json(CommandAnswer { rollout: id, sequence: done.sequence, events: done.events }))
+    Ok(Json(CommandAnswer {
+        rollout: id,
+        sequence: done.sequence,
+        events: done.events,
+    }))
 }
 
 /// Which moment a status is asked for.
@@ -119,9 +131,17 @@ pub(super) async fn status(
     };
     let next = rollout::next(&loaded.state, &loaded.plan, api.handler.now());
     Ok(Json(StatusAnswer {
-        view: Answer { as_of: view.as_of, lag, data: detail },
+        view: Answer {
+            as_of: view.as_of,
+            lag,
+            data: detail,
+        },
         blocked: next.blocked,
-        next: next.tasks.iter().map(|task| task.step.to_string()).collect(),
+        next: next
+            .tasks
+            .iter()
+            .map(|task| task.step.to_string())
+            .collect(),
     }))
 }
 

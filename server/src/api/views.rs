@@ -40,7 +40,11 @@ pub(super) struct ViewQuery {
 
 impl ViewQuery {
     fn after(&self) -> Cursor {
-        Cursor { sequence: self.after_sequence, idx: self.after_idx, ordinal: self.after_ordinal }
+        Cursor {
+            sequence: self.after_sequence,
+            idx: self.after_idx,
+            ordinal: self.after_ordinal,
+        }
     }
 }
 
@@ -67,7 +71,11 @@ impl Api {
 
     async fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {
         // An answer about the past is not behind anything.
-        let lag = if query.at.is_none() { self.lag().await } else { None };
+        let lag = if query.at.is_none() {
+            self.lag().await
+        } else {
+            None
+        };
         Json(Answer { lag, ..answer })
     }
 }
@@ -93,7 +101,11 @@ pub(super) async fn timeline(
     Query(query): Query<ViewQuery>,
 ) -> Found<Page<TimelineRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    let filter = TimelineFilter { rollout: Some(id), after: query.after(), limit: query.limit };
+    let filter = TimelineFilter {
+        rollout: Some(id),
+        after: query.after(),
+        limit: query.limit,
+    };
     Ok(api.answer(&query, views.timeline(&filter).await?).await)
 }
 
@@ -103,7 +115,9 @@ pub(super) async fn measurements(
     Query(query): Query<ViewQuery>,
 ) -> Found<Page<MeasurementRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    let page = views.measurements(&rollout, &step, query.after(), query.limit).await?;
+    let page = views
+        .measurements(&rollout, &step, query.after(), query.limit)
+        .await?;
     Ok(api.answer(&query, page).await)
 }
 
@@ -112,7 +126,9 @@ pub(super) async fn flags(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<FlagRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.flags(query.environment.as_deref()).await?).await)
+    Ok(api
+        .answer(&query, views.flags(query.environment.as_deref()).await?)
+        .await)
 }
 
 pub(super) async fn flag_history(
@@ -121,7 +137,9 @@ pub(super) async fn flag_history(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<FlagHistoryRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.flag_history(&environment, &key).await?).await)
+    Ok(api
+        .answer(&query, views.flag_history(&environment, &key).await?)
+        .await)
 }
 
 pub(super) async fn snapshots(
@@ -129,7 +147,9 @@ pub(super) async fn snapshots(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<SnapshotRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.snapshots(query.rollout.as_deref()).await?).await)
+    Ok(api
+        .answer(&query, views.snapshots(query.rollout.as_deref()).await?)
+        .await)
 }
 
 pub(super) async fn comparisons(
@@ -137,7 +157,9 @@ pub(super) async fn comparisons(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<ComparisonRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.comparisons(query.rollout.as_deref()).await?).await)
+    Ok(api
+        .answer(&query, views.comparisons(query.rollout.as_deref()).await?)
+        .await)
 }
 
 pub(super) async fn regressions(
@@ -160,7 +182,9 @@ pub(super) async fn audits(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<AuditRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.audits(query.rollout.as_deref()).await?).await)
+    Ok(api
+        .answer(&query, views.audits(query.rollout.as_deref()).await?)
+        .await)
 }
 
 pub(super) async fn alerts(
@@ -168,7 +192,14 @@ pub(super) async fn alerts(
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<AlertRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.alerts(query.rollout.as_deref(), query.open_only).await?).await)
+    Ok(api
+        .answer(
+            &query,
+            views
+                .alerts(query.rollout.as_deref(), query.open_only)
+                .await?,
+        )
+        .await)
 }
 
 pub(super) async fn anomalies(
@@ -176,5 +207,7 @@ pub(super) async fn anomalies(
     Query(query): Query<ViewQuery>,
 ) -> Found<Page<AnomalyRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api.answer(&query, views.anomalies(query.after(), query.limit).await?).await)
+    Ok(api
+        .answer(&query, views.anomalies(query.after(), query.limit).await?)
+        .await)
 }

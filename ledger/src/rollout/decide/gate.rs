@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
+use super::super::how;
 use super::super::refusal::Refusal;
 use super::super::rules::{gates, people, progress};
 use super::super::settle;
@@ -128,7 +129,7 @@ impl Decider<'_> {
             Status::Open => {
                 return Err(self.status(
                     "a gate decision",
-                    format!("start it with `rollbook start {}`", self.state.id),
+                    format!("start it with `{}`", how::start(&self.state.id)),
                 ));
             }
             Status::RollingBack | Status::Aborted | Status::Closed(_) => {

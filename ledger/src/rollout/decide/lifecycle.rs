@@ -3,6 +3,7 @@
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::command::Open;
+use super::super::how;
 use super::super::refusal::Refusal;
 use super::super::settle;
 use super::super::state::{RolloutState, Status};
@@ -67,7 +68,7 @@ impl Decider<'_> {
             Status::Running => Ok(Vec::new()),
             Status::Paused => Err(self.status(
                 "start",
-                format!("resume it with `rollbook resume {}`", self.state.id),
+                format!("resume it with `{}`", how::resume(&self.state.id)),
             )),
             _ => Err(self.status("start", "open a new rollout")),
         }
@@ -97,7 +98,7 @@ impl Decider<'_> {
             Status::Running => Ok(Vec::new()),
             Status::Open => Err(self.status(
                 "resume",
-                format!("start it with `rollbook start {}`", self.state.id),
+                format!("start it with `{}`", how::start(&self.state.id)),
             )),
             Status::RollingBack => {
                 Err(self.status("resume", "wait until the rollback has finished"))
@@ -113,8 +114,8 @@ impl Decider<'_> {
             Status::Closed(_) => Err(self.status(
                 "abort",
                 format!(
-                    "it has ended; to take its effects back use `rollbook rollback {}`",
-                    self.state.id
+                    "it has ended; to take its effects back use `{}`",
+                    how::rollback(&self.state.id)
                 ),
             )),
             _ => Ok(vec![Kind::RolloutAborted(v1::RolloutAborted { reason })]),

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::super::how;
 use super::super::rules::{effects, gates, people, progress, start};
 use super::super::settle::{closes_after_rollback, wait_ends};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
@@ -40,7 +41,7 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
             what(),
             "it is open and has not been started",
             operator(),
-            format!("rollbook start {id}"),
+            how::start(id),
         )),
         Status::Paused if !closes_after_rollback(state) => {
             let why = match &state.rollback {
@@ -52,12 +53,8 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
                 ),
                 None => "it is paused".to_owned(),
             };
-            next.blocked.push(blocked(
-                what(),
-                why,
-                operator(),
-                format!("rollbook resume {id}"),
-            ));
+            next.blocked
+                .push(blocked(what(), why, operator(), how::resume(id)));
         }
         Status::Aborted => {
             let runs: Vec<&StepId> = state
@@ -93,7 +90,7 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
                 pending.revision, pending.by, pending.reason
             ),
             who,
-            format!("rollbook accept-revision {id} {}", pending.revision),
+            how::accept_revision(id, pending.revision),
         ));
     }
     undo(state, plan, next);
@@ -118,9 +115,7 @@ fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
                 queue.len()
             ),
             operator(),
-            format!(
-                "rollbook undo {rollout} {id} --reason …   (or rollbook skip {rollout} {id} --reason … to leave its effect)"
-            ),
+            how::undo_or_skip(rollout, id),
         ));
     } else if at.status == StepStatus::Running {
         next.blocked.push(blocked(
@@ -134,7 +129,7 @@ fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
             what,
             format!("step {id} is undone by hand: {text}"),
             operator(),
-            format!("rollbook undo {rollout} {id} --reason …"),
+            how::undo(rollout, id),
         ));
     }
 }
@@ -198,7 +193,7 @@ fn pending(
                     manual.instructions
                 ),
                 who,
-                format!("rollbook complete {} {id} --as <{name}>", state.id),
+                how::complete(&state.id, id, name),
             ))
         }
         Err(hold) if hold.explained => None,
@@ -263,12 +258,10 @@ fn ended(
                 proposal.by, proposal.reason
             ),
             vec![format!("anyone but {}", proposal.by)],
-            format!("rollbook review {rollout} {id} --accept"),
+            how::accept_not_applicable(rollout, id),
         ));
     }
-    let retry = format!(
-        "rollbook retry {rollout} {id} --reason …   (or rollbook skip {rollout} {id} --reason …)"
-    );
+    let retry = how::retry_or_skip(rollout, id);
     match at.status {
         StepStatus::Failed | StepStatus::Inconclusive | StepStatus::Errored => {
             let rule = if at.rule.is_empty() {
@@ -315,9 +308,7 @@ fn ended(
                 at.undo.message
             ),
             operator(),
-            format!(
-                "rollbook undo {rollout} {id} --reason …   (or rollbook skip {rollout} {id} --reason …)"
-            ),
+            how::undo_or_skip(rollout, id),
         )),
         StepStatus::Pending
         | StepStatus::Running
@@ -360,11 +351,9 @@ pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
             who = operator();
         }
         let how = match answer.missing.first() {
-            Some(missing) => format!("rollbook approve {} {id} --as <{}>", state.id, missing.role),
-            None if at.refusals.is_empty() => {
-                format!("rollbook retry {} STEP --reason …", state.id)
-            }
-            None => format!("rollbook approve {} {id} --as <person>", state.id),
+            Some(missing) => how::approve(&state.id, id, &missing.role),
+            None if at.refusals.is_empty() => how::retry(&state.id, "STEP"),
+            None => how::approve(&state.id, id, "person"),
         };
         next.blocked.push(blocked(
             format!("gate {id}"),

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::super::how;
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::{measures, progress};
 use crate::ids::StepId;
@@ -64,7 +65,7 @@ pub(crate) fn check(
             Err(why) => {
                 return Err(Hold {
                     who: vec!["any operator".to_owned()],
-                    how: Some(format!("rollbook skip {} {id} --reason …", state.id)),
+                    how: Some(how::skip(&state.id, id)),
                     ..Hold::because(why)
                 });
             }
@@ -141,7 +142,7 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
     if let Some(proposal) = &at.proposal {
         return Err(Hold {
             who: vec![format!("anyone but {}", proposal.by)],
-            how: Some(format!("rollbook review {} {id} --accept", state.id)),
+            how: Some(how::accept_not_applicable(&state.id, id)),
             ..Hold::because(format!(
                 "{} says that it is not applicable ({}), which another person must review",
                 proposal.by, proposal.reason

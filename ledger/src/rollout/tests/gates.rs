@@ -35,7 +35,7 @@ fn a_gate_waits_for_its_sign_off_and_then_passes() {
     assert_eq!(blocked.who, ["eng: bob"], "not the executor");
     assert_eq!(
         blocked.how.as_deref(),
-        Some("rollbook approve r1 0 --as <eng>")
+        Some("rollbook approve 0 r1 --as <eng>")
     );
     assert_eq!(story.count("GateBlocked"), 1);
     let story = story

@@ -51,7 +51,7 @@ fn a_critical_failure_blocks_what_needs_it_and_says_why() {
         assert!(story.tasks().is_empty());
         let blocked = story.blocked("step 0.1");
         assert!(blocked.why.contains("said so"), "{blocked:?}");
-        assert!(blocked.how.unwrap().contains("rollbook retry r1 0.1"));
+        assert!(blocked.how.unwrap().contains("rollbook retry 0.1 r1"));
         let story = story
             .when(by("olga", retry("0.1")))
             .then(&["StepRetried"])

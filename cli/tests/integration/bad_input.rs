@@ -1,0 +1,235 @@
+//! Files that are wrong: exit 2, the place and the reason, never a panic, never half an act.
+
+use std::fmt::Write;
+
+use crate::harness::{Place, runbook};
+
+const GOOD: &str = r#"
+  - id: "1"
+    title: One
+    steps:
+      - id: "1.1"
+        title: Look
+        run: {command: echo 1}
+        changes: nothing
+      - id: "1.2"
+        title: Look again
+        run: {command: echo 2}
+        changes: nothing
+"#;
+
+/// Lint, plan and open refuse it, with file, line and column before the code.
+#[track_caller]
+fn refused(text: &str, code: &str) {
+    let place = Place::new();
+    place.write("bad.yaml", text);
+    for line in [
+        "lint bad.yaml",
+        "plan bad.yaml --env local",
+        "open bad.yaml --env local --as alice",
+    ] {
+        let ran = place.run(line).exits(2);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(!said.contains("panicked"), "{said}");
+        let placed = said.lines().any(|line| {
+            let Some((before, _)) = line.split_once(&format!(" error {code}:")) else {
+                return false;
+            };
+            let numbers = before
+                .rsplit_once("bad.yaml:")
+                .map_or("", |(_, numbers)| numbers);
+            let mut parts = numbers.trim_end_matches(':').split(':');
+            parts.all(|part| part.parse::<u32>().is_ok()) && numbers.contains(':')
+        });
+        assert!(
+            placed,
+            "`bad.yaml:LINE:COLUMN: error {code}` is not in:\n{said}"
+        );
+    }
+}
+
+#[test]
+fn the_good_one_is_good() {
+    let place = Place::new();
+    place.write("good.yaml", &runbook(GOOD));
+    place.run("lint good.yaml").exits(0);
+}
+
+#[test]
+fn not_yaml() {
+    refused(
+        &runbook(GOOD).replace("title: One", "title: [One"),
+        "RB-RUNBOOK-1",
+    );
+    refused("\u{0}\u{1}", "RB-RUNBOOK-1");
+}
+
+#[test]
+fn steps_in_a_circle() {
+    let text = GOOD
+        .replace("title: Look\n", "title: Look\n        needs: [\"1.2\"]\n")
+        .replace(
+            "title: Look again\n",
+            "title: Look again\n        needs: [\"1.1\"]\n",
+        );
+    refused(&runbook(&text), "RB-RUNBOOK-15");
+}
+
+#[test]
+fn a_step_that_does_not_exist() {
+    let text = GOOD.replace(
+        "title: Look again\n",
+        "title: Look again\n        needs: [\"7\"]\n",
+    );
+    refused(&runbook(&text), "RB-RUNBOOK-14");
+}
+
+#[test]
+fn an_unknown_kind_of_step() {
+    refused(
+        &runbook(&GOOD.replace("run: {command: echo 2}", "teleport: {to: mars}")),
+        "RB-RUNBOOK-3",
+    );
+}
+
+#[test]
+fn a_threshold_without_a_metric() {
+    let watch = "watch: {for: 1s, every: 1s, thresholds: [{metric: nothing, fail: value > 1}]}";
+    refused(
+        &runbook(&GOOD.replace("run: {command: echo 2}", watch)),
+        "RB-RUNBOOK-16",
+    );
+}
+
+#[test]
+fn the_same_id_twice() {
+    refused(
+        &runbook(&GOOD.replace("id: \"1.2\"", "id: \"1.1\"")),
+        "RB-RUNBOOK-12",
+    );
+}
+
+#[test]
+fn too_large_and_not_there() {
+    let place = Place::new();
+    let mut text = String::new();
+    for number in 0..20_000 {
+        let _ = write!(
+            text,
+            "  - id: \"{number}\"\n    title: Phase\n    steps: []\n"
+        );
+    }
+    assert!(text.len() < 1024 * 1024);
+    place.write("long.yaml", &runbook(&text));
+    let ran = place.run("lint long.yaml").exits(2);
+    assert!(
+        ran.out.len() + ran.err.len() < 1024 * 1024,
+        "an answer larger than the file"
+    );
+    text.push_str(&"# filler\n".repeat(200_000));
+    place.write("huge.yaml", &runbook(&text));
+    place
+        .run("open huge.yaml --env local --as alice")
+        .exits(2)
+        .complains("allowed");
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    place.write("deep.yaml", &deep);
+    let ran = place.run("lint deep.yaml").exits(2);
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    place.run("lint absent.yaml").exits(2).says("absent.yaml");
+    place.run("lint .").exits(2);
+}
+
+#[test]
+fn parameters() {
+    let place = Place::new();
+    let text = runbook(&GOOD.replace("{command: echo 2}", "{command: 'echo ${{ word }}'}"))
+        .replace(
+            "phases:",
+            "params: {word: {description: What is said}}\nphases:",
+        );
+    place.write("p.yaml", &text);
+    place
+        .run("plan p.yaml --env local")
+        .exits(2)
+        .complains("RB-RUNBOOK-8");
+    place
+        .run("plan p.yaml --env local --param word=hi")
+        .exits(0)
+        .says("echo hi");
+    place
+        .run("plan p.yaml --env local --param word=hi --param other=1")
+        .exits(2)
+        .complains("RB-RUNBOOK-9");
+    place
+        .run("plan p.yaml --env local --param word")
+        .exits(2)
+        .complains("NAME=VALUE");
+    place
+        .run("plan p.yaml --env moon --param word=hi")
+        .exits(2)
+        .complains("moon");
+    place.write("values", "# comment\nword = file\n");
+    place
+        .run("plan p.yaml --env local --params-file values")
+        .exits(0)
+        .says("echo file");
+    place.write("values", "nonsense\n");
+    place
+        .run("plan p.yaml --env local --params-file values")
+        .exits(2)
+        .complains("values:1");
+}
+
+#[test]
+fn commands_about_what_is_not_there() {
+    let place = Place::new();
+    let file = place.hello();
+    let _up = place.up();
+    place
+        .run("start ghost --as alice")
+        .exits(2)
+        .complains("RB-HANDLER-1");
+    place.run("status ghost").exits(2);
+    place.run("report ghost").exits(2);
+    place
+        .run(&format!("open {file} --env local --id 'a b' --as alice"))
+        .exits(2)
+        .complains("RB-");
+    place
+        .run(&format!(
+            "open {file} --env local --id h --as alice --start"
+        ))
+        .exits(0);
+    place.run("status h --wait 60").exits(4);
+    let before = place.run("log --json").exits(0).out;
+    for (line, code) in [
+        ("skip 9.9 h --reason x --as alice", 2),
+        ("retry 1.3 h --reason x --as alice", 1),
+        ("complete 1.2 h --answer 'no such item=pass' --as alice", 2),
+        (
+            "complete 1.2 h --answer 'The greeting names this machine=maybe' --as alice",
+            2,
+        ),
+        (
+            "complete 1.2 h --all-pass --evidence absent.png --as alice",
+            2,
+        ),
+        ("approve 9 h --as alice", 2),
+        ("undo 1.1 h --reason x --as alice", 1),
+        ("revise --accept 7 --rollout h --as bob", 1),
+        ("rollback partial h --reason x --step 9.9 --as alice", 2),
+        ("not-applicable 1.2 h --as alice", 2),
+        ("pause h --reason '' --as alice", 2),
+        ("start h --as ''", 2),
+    ] {
+        let ran = place.run(line);
+        assert_eq!(ran.code, Some(code), "{line}: {ran:?}");
+        assert!(ran.err.contains("RB-"), "{line}: {ran:?}");
+    }
+    assert_eq!(
+        place.run("log --json").exits(0).out,
+        before,
+        "a refused command left a trace"
+    );
+}

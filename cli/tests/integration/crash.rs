@@ -1,0 +1,188 @@
+//! Processes killed at the worst moment: nothing acknowledged is lost, nothing is repeated
+//! blindly, nothing is left behind.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Place, runbook, wait_for};
+
+/// A step that hangs until a file is there, and whose effect can be verified.
+const HANGS: &str = r#"
+  - id: "1"
+    title: Work
+    steps:
+      - id: "1.1"
+        title: Work until told
+        run: {command: "echo began >> began; until [ -e go ]; do sleep 0.1; done; touch done"}
+        verify: {run: {command: test -e done}}
+        undo: {run: {command: rm done}}
+      - id: "1.2"
+        title: After it
+        run: {command: echo after}
+        changes: nothing
+"#;
+
+fn began(place: &Place) -> usize {
+    fs::read_to_string(place.path().join("began"))
+        .unwrap_or_default()
+        .lines()
+        .count()
+}
+
+#[test]
+fn a_killed_process_loses_nothing_and_repeats_nothing() {
+    let place = Place::new();
+    let file = place.write("work.yaml", &runbook(HANGS));
+    let up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id w --as alice --start"
+        ))
+        .exits(0);
+    wait_for("the step to begin", || began(&place) == 1);
+    place.until_step("w", "1.1", &["running"]);
+    let before = place.run("log --json").exits(0).json_lines();
+    up.signal(Signal::SIGKILL);
+    assert_eq!(up.finish().code, None);
+
+    let up = place.up();
+    assert_eq!(place.nats_servers().len(), 1, "an orphan was left");
+    let after = place.run("log --json").exits(0).json_lines();
+    assert_eq!(
+        after[..before.len()],
+        before[..],
+        "acknowledged commits changed or are gone"
+    );
+
+    place.until_step("w", "1.1", &["interrupted"]);
+    let status = place.run("status w --wait 60").exits(4);
+    for text in [
+        "was interrupted",
+        "any operator",
+        "rollbook retry 1.1 w",
+        "rollbook skip 1.1 w",
+    ] {
+        assert!(status.out.contains(text), "{text}: {}", status.out);
+    }
+    assert_eq!(began(&place), 1, "the step was repeated without asking");
+
+    fs::write(place.path().join("go"), "").unwrap();
+    place
+        .run("retry 1.1 w --reason 'it did nothing' --as bob")
+        .exits(0);
+    place.run("status w --wait 60").exits(0).says("closed");
+    assert_eq!(began(&place), 2);
+
+    up.signal(Signal::SIGTERM);
+    up.finish().exits(0);
+    assert!(
+        place.nats_servers().is_empty(),
+        "nats-server outlives its parent"
+    );
+    assert!(!place.data_dir().join("endpoint").exists());
+}
+
+#[test]
+fn an_effect_that_verify_proves_is_not_repeated() {
+    let place = Place::new();
+    let file = place.write("work.yaml", &runbook(HANGS));
+    let up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id w --as alice --start"
+        ))
+        .exits(0);
+    wait_for("the step to begin", || began(&place) == 1);
+    up.signal(Signal::SIGKILL);
+    up.finish();
+    // What the command had begun goes on without its worker, and comes to its end.
+    fs::write(place.path().join("go"), "").unwrap();
+    wait_for("the command to end", || place.has("done"));
+
+    let _up = place.up();
+    place.run("status w --wait 90").exits(0).says("closed");
+    assert_eq!(began(&place), 1);
+    assert_eq!(place.step("w", "1.1")["by_verification"], true);
+}
+
+#[test]
+fn a_killed_nats_server_comes_back() {
+    let place = Place::new();
+    let file = place.write("work.yaml", &runbook(HANGS));
+    let up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id w --as alice --start"
+        ))
+        .exits(0);
+    wait_for("the step to begin", || began(&place) == 1);
+    let before = place.run("log --json").exits(0).json_lines();
+    let [server] = place.nats_servers()[..] else {
+        panic!("{:?}", place.nats_servers())
+    };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(server), Signal::SIGKILL).unwrap();
+    wait_for("another nats-server", || {
+        place.nats_servers().iter().any(|pid| *pid != server)
+    });
+    fs::write(place.path().join("go"), "").unwrap();
+    place.run("status w --wait 90").exits(0).says("closed");
+    assert_eq!(began(&place), 1);
+    let after = place.run("log --json").exits(0).json_lines();
+    assert_eq!(after[..before.len()], before[..]);
+    up.signal(Signal::SIGTERM);
+    up.finish().exits(0);
+    assert!(place.nats_servers().is_empty());
+}
+
+#[test]
+fn the_data_directory_has_one_owner() {
+    let place = Place::new();
+    let up = place.up();
+    let pid = up.pid().to_string();
+    place
+        .run("up --listen 127.0.0.1:0")
+        .exits(7)
+        .complains("RB-NATS-6")
+        .complains(&pid);
+    place.run("list").exits(0);
+    assert_eq!(place.nats_servers().len(), 1);
+    up.signal(Signal::SIGTERM);
+    up.finish().exits(0).says("is up");
+    assert!(place.nats_servers().is_empty());
+}
+
+#[test]
+fn a_taken_port_is_said_and_leaves_nothing_behind() {
+    let place = Place::new();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let ran = place.run(&format!("up --listen {address}")).exits(7);
+    assert!(ran.err.contains(&address.to_string()), "{}", ran.err);
+    assert!(place.nats_servers().is_empty());
+}
+
+#[test]
+fn views_are_rebuilt_from_the_ledger() {
+    let place = Place::new();
+    let file = place.hello();
+    let up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id h --as alice --start"
+        ))
+        .exits(0);
+    place.run("status h --wait 60").exits(4);
+    let before = place.run("list --json").exits(0).json();
+    up.signal(Signal::SIGTERM);
+    up.finish().exits(0);
+    for entry in fs::read_dir(place.data_dir()).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("views.db") {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let _up = place.up();
+    wait_for("the views to catch up", || {
+        place.run("list --json").exits(0).json()["data"] == before["data"]
+    });
+}

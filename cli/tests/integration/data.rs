@@ -1,0 +1,202 @@
+//! Deals, snapshots and comparisons at the command line, without a server.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::{Place, Ran};
+
+const DEALS: &str = "--database sqlite:deals.db";
+
+fn generate(place: &Place, options: &str) {
+    place
+        .run(&format!(
+            "deals generate --count 300 --seed 7 {options} {DEALS}"
+        ))
+        .exits(0)
+        .says("300 deals");
+}
+
+fn taken(ran: Ran) -> String {
+    ran.json()["snapshot"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn generate_audit_snapshot_compare() {
+    let place = Place::new();
+    generate(&place, "--no-invalid-types");
+    // Generated legacy deals lack types: an audit is there to say so.
+    let audit = place.run(&format!("audit {DEALS} --json"));
+    let report = audit.json();
+    let wanted = match report["health_score"]["status"].as_str().unwrap() {
+        "CRITICAL" => 1,
+        _ => 0,
+    };
+    audit.exits(wanted);
+
+    let off = taken(
+        place
+            .run(&format!(
+                "snapshot take {DEALS} --label before --flag-off --json"
+            ))
+            .exits(0),
+    );
+    let same = taken(
+        place
+            .run(&format!(
+                "snapshot take {DEALS} --label again --flag-off --json"
+            ))
+            .exits(0),
+    );
+    let on = taken(
+        place
+            .run(&format!("snapshot take {DEALS} --label after --json"))
+            .exits(0),
+    );
+    place
+        .run(&format!("snapshot show {off}"))
+        .exits(0)
+        .says("do not count");
+    place
+        .run(&format!("compare {off} {same}"))
+        .exits(0)
+        .says("0 regressions");
+    let compared = place.run(&format!("compare {off} {on} --json"));
+    let verdict = compared.json()["verdict"].as_str().unwrap().to_owned();
+    assert_eq!(
+        compared.code,
+        Some(i32::from(verdict != "pass")),
+        "{compared:?}"
+    );
+
+    place
+        .run(&format!("compare {off} {on} --tolerance -1"))
+        .exits(2)
+        .complains("RB-");
+    place
+        .run(&format!("compare {off} {on} --tolerance lots"))
+        .exits(2)
+        .complains("RB-");
+    place
+        .run(&format!("compare {off} {on} --explain nobody"))
+        .exits(2)
+        .complains("RB-");
+    place
+        .run(&format!(
+            "snapshot take {DEALS} --where 'no_such_column = 1'"
+        ))
+        .exits(2)
+        .complains("RB-");
+}
+
+#[test]
+fn a_deal_that_does_not_parse_is_an_error_row() {
+    let place = Place::new();
+    generate(&place, "--broken 2 --no-invalid-types");
+    let taken = place.run(&format!("snapshot take {DEALS} --json")).exits(1);
+    assert_eq!(taken.json()["manifest"]["errors"], 2);
+}
+
+#[test]
+fn an_unknown_snapshot_and_a_damaged_one() {
+    let place = Place::new();
+    generate(&place, "--no-invalid-types");
+    let snapshot = taken(place.run(&format!("snapshot take {DEALS} --json")).exits(0));
+    let unknown = "0".repeat(64);
+    place
+        .run(&format!("compare {snapshot} {unknown}"))
+        .exits(7)
+        .complains(&unknown);
+    place.run(&format!("snapshot show {unknown}")).exits(7);
+    place.run("snapshot show not-a-digest").exits(2);
+
+    let shown = place
+        .run(&format!("snapshot show {snapshot} --json"))
+        .exits(0)
+        .json();
+    let part = find_sha256(&shown["manifest"]["parts"][0]).expect("a part names its content");
+    flip(&object(&place, &part));
+    place
+        .run(&format!("compare {snapshot} {snapshot}"))
+        .exits(6)
+        .complains("RB-EVIDENCE-3");
+    flip(&object(&place, &snapshot));
+    place
+        .run(&format!("snapshot show {snapshot}"))
+        .exits(6)
+        .complains("RB-EVIDENCE-3");
+}
+
+fn find_sha256(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) if text.len() == 64 => Some(text.clone()),
+        serde_json::Value::Object(fields) => fields
+            .get("sha256")
+            .and_then(find_sha256)
+            .or_else(|| fields.values().find_map(find_sha256)),
+        _ => None,
+    }
+}
+
+/// The file that holds an object of the evidence store.
+fn object(place: &Place, sha256: &str) -> PathBuf {
+    fn search(directory: &std::path::Path, sha256: &str) -> Option<PathBuf> {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                if let Some(found) = search(&path, sha256) {
+                    return Some(found);
+                }
+            } else if entry.file_name().to_string_lossy().ends_with(&sha256[4..]) {
+                return Some(path);
+            }
+        }
+        None
+    }
+    search(&place.data_dir().join("objects"), sha256).expect("the object's file")
+}
+
+fn flip(file: &std::path::Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let mut rights = fs::metadata(file).unwrap().permissions();
+    #[allow(clippy::permissions_set_readonly_false)]
+    rights.set_readonly(false);
+    fs::set_permissions(file, rights).unwrap();
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_database_that_is_not_there_and_a_password_that_never_shows() {
+    let place = Place::new();
+    place
+        .run("snapshot take --database sqlite:missing.db")
+        .exits(2)
+        .complains("missing.db");
+    place.run("audit --database sqlite:missing.db").exits(2);
+    assert!(!place.has("missing.db"), "looking made a database");
+    place
+        .run("audit --database mysql://h/d")
+        .exits(2)
+        .complains("RB-");
+    let secret = "s3cr3t";
+    let url = format!("postgres://u:{secret}@127.0.0.1:1/deals");
+    for line in [
+        format!("audit --database {url}"),
+        format!("snapshot take --database {url}"),
+        format!("deals generate --count 1 --database {url}"),
+        format!("list --server http://u:{secret}@127.0.0.1:1"),
+        format!("serve --nats nats://u:{secret}@127.0.0.1:1 --objects o --database {url}"),
+        format!("config --server http://u:{secret}@127.0.0.1:1"),
+    ] {
+        for line in [line.clone(), format!("{line} --json")] {
+            let ran = place.run(&line);
+            assert!(
+                !ran.out.contains(secret) && !ran.err.contains(secret),
+                "{line}: {ran:?}"
+            );
+            let wanted = if line.starts_with("config") { 0 } else { 7 };
+            ran.exits(wanted);
+        }
+    }
+}

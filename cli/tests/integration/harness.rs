@@ -1,0 +1,376 @@
+//! A directory with a running `rollbook up` in it, and the commands typed there.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// No child lives longer.
+const AT_MOST: Duration = Duration::from_secs(120);
+/// Between two looks at something that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The workspace this test was built from.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
+}
+
+/// The nats-server to test with; a test without one fails, it does not pass silently.
+pub(crate) fn nats_server() -> PathBuf {
+    if let Some(named) = std::env::var_os("ROLLBOOK_NATS_SERVER") {
+        return named.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([workspace().join(".tools/bin")])
+        .map(|directory| directory.join("nats-server"))
+        .find(|file| file.is_file())
+        .expect(
+            "a nats-server in ROLLBOOK_NATS_SERVER, PATH or .tools/bin; `make setup` installs one",
+        )
+}
+
+/// A process in a group of its own, killed with the group when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    output: Option<[JoinHandle<String>; 2]>,
+    shown: String,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    shown: String,
+}
+
+impl Process {
+    /// Starts a command with its output captured.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let shown = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let output = [
+            collect(child.stdout.take().unwrap()),
+            collect(child.stderr.take().unwrap()),
+        ];
+        Self {
+            child,
+            output: Some(output),
+            shown,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Sends a signal to the process itself, not to its group.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Waits for the end, and ends the whole group when it does not come.
+    pub(crate) fn finish(mut self) -> Ran {
+        let status = self.wait();
+        // What a command left behind must not keep its pipes open.
+        let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
+        let [out, err] = self
+            .output
+            .take()
+            .unwrap()
+            .map(|reader| reader.join().unwrap());
+        let shown = std::mem::take(&mut self.shown);
+        let Some(status) = status else {
+            panic!("{shown}: still runs after {AT_MOST:?}\n{out}\n{err}");
+        };
+        Ran {
+            code: status.code(),
+            out,
+            err,
+            shown,
+        }
+    }
+
+    fn wait(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + AT_MOST;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        None
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.output.is_some() {
+            let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+impl Ran {
+    /// The exit code must be this one.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "{}\n--- stdout\n{}\n--- stderr\n{}",
+            self.shown,
+            self.out,
+            self.err
+        );
+        self
+    }
+
+    /// Standard output must have this in it.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(
+            self.out.contains(text),
+            "`{text}` is not in the output of {}\n{}\n{}",
+            self.shown,
+            self.out,
+            self.err
+        );
+        self
+    }
+
+    /// Standard error must have this in it.
+    #[track_caller]
+    pub(crate) fn complains(self, text: &str) -> Self {
+        assert!(
+            self.err.contains(text),
+            "`{text}` is not in the errors of {}\n{}\n{}",
+            self.shown,
+            self.out,
+            self.err
+        );
+        self
+    }
+
+    /// Standard output as one JSON value.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}\n{}", self.shown, self.out, self.err))
+    }
+
+    /// Standard output as one JSON value a line.
+    #[track_caller]
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        self.out
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
+    }
+}
+
+/// A working directory where `rollbook` is typed.
+#[derive(Debug)]
+pub(crate) struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.path().join(".rollbook")
+    }
+
+    /// Writes a file and returns its name.
+    pub(crate) fn write<'a>(&self, name: &'a str, text: &str) -> &'a str {
+        fs::write(self.path().join(name), text).unwrap();
+        name
+    }
+
+    /// Copies `hello.yaml` of the repository.
+    pub(crate) fn hello(&self) -> &'static str {
+        let text = fs::read_to_string(workspace().join("runbooks/hello.yaml")).unwrap();
+        self.write("hello.yaml", &text)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.path().join(name).exists()
+    }
+
+    /// `rollbook` with arguments separated by spaces, not yet started.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollbook"));
+        command.args(words(line));
+        self.clean(&mut command);
+        command
+    }
+
+    /// The environment of every child: nothing of the caller's configuration.
+    pub(crate) fn clean(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ROLLBOOK_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env_remove("DEALS_DATABASE_URL")
+            .env("NO_COLOR", "1")
+            .env("ROLLBOOK_NATS_SERVER", nats_server())
+            .current_dir(self.path());
+    }
+
+    /// Types a command and waits for its end. Arguments are separated by spaces; `'…'` keeps
+    /// spaces.
+    #[track_caller]
+    pub(crate) fn run(&self, line: &str) -> Ran {
+        Process::start(&mut self.command(line)).finish()
+    }
+
+    /// Starts `rollbook up` and waits until it answers.
+    pub(crate) fn up(&self) -> Process {
+        let mut process = Process::start(&mut self.command("up --listen 127.0.0.1:0"));
+        wait_for("`rollbook up` to answer", || {
+            if let Some(status) = process.child.try_wait().unwrap() {
+                let _ = killpg(Pid::from_raw(process.pid()), Signal::SIGKILL);
+                let [out, err] = process
+                    .output
+                    .take()
+                    .unwrap()
+                    .map(|reader| reader.join().unwrap());
+                panic!("`rollbook up` ended with {status}\n{out}\n{err}");
+            }
+            self.run("list").code == Some(0)
+        });
+        process
+    }
+
+    /// The address of the running `rollbook up`.
+    pub(crate) fn endpoint(&self) -> String {
+        fs::read_to_string(self.data_dir().join("endpoint"))
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+
+    /// Looks until the status of a step is one of these.
+    #[track_caller]
+    pub(crate) fn until_step(&self, rollout: &str, step: &str, wanted: &[&str]) -> Value {
+        let mut found = Value::Null;
+        wait_for(&format!("step {step} to be {wanted:?}"), || {
+            found = self.step(rollout, step);
+            wanted.iter().any(|status| found["status"] == *status)
+        });
+        found
+    }
+
+    /// One step as it stands.
+    #[track_caller]
+    pub(crate) fn step(&self, rollout: &str, step: &str) -> Value {
+        self.run(&format!("show {step} {rollout} --json"))
+            .exits(0)
+            .json()
+    }
+
+    /// Processes of nats-server that use this place.
+    pub(crate) fn nats_servers(&self) -> Vec<i32> {
+        let here = self.data_dir().display().to_string();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&words).into_owned();
+            let is_server = line
+                .split('\0')
+                .next()
+                .is_some_and(|first| first.ends_with("nats-server"));
+            if is_server && line.contains(&here) {
+                found.push(pid);
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for pid in self.nats_servers() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Looks until it holds; a test that waits for ever fails instead.
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + AT_MOST;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited {AT_MOST:?} for {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+/// A runbook of one environment with these phases, as YAML indented by two.
+pub(crate) fn runbook(phases: &str) -> String {
+    format!(
+        "apiVersion: rollbook/v1\nkind: Runbook\nmetadata: {{name: test, version: \"1.0\", owner: tests}}\n\
+         environments: {{local: {{}}}}\nroles: {{crew: [alice, bob, carol]}}\nphases:\n{phases}"
+    )
+}

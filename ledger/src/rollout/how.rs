@@ -1,0 +1,90 @@
+//! The commands that move what stands still, written once, as the command line takes them:
+//! verb, step or gate, rollout, options. `…` stands for words, `<role>` for a person of the role.
+
+use std::fmt::Display;
+
+use crate::ids::{PhaseId, RolloutId, StepId};
+
+/// Between two commands of which either helps.
+const OR: &str = "   or: ";
+
+/// Starts a rollout.
+pub(super) fn start(rollout: &RolloutId) -> String {
+    format!("rollbook start {rollout}")
+}
+
+/// Goes on after a pause.
+pub(super) fn resume(rollout: &RolloutId) -> String {
+    format!("rollbook resume {rollout}")
+}
+
+/// Takes effects back, at a level of the person's choice.
+pub(super) fn rollback(rollout: &RolloutId) -> String {
+    format!("rollbook rollback full {rollout} --reason …")
+}
+
+/// Accepts a changed plan.
+pub(super) fn accept_revision(rollout: &RolloutId, revision: u32) -> String {
+    format!("rollbook revise --accept {revision} --rollout {rollout}")
+}
+
+/// Runs a step again.
+pub(super) fn retry(rollout: &RolloutId, step: impl Display) -> String {
+    format!("rollbook retry {step} {rollout} --reason …")
+}
+
+/// Does without a step, or leaves its effect.
+pub(super) fn skip(rollout: &RolloutId, step: &StepId) -> String {
+    format!("rollbook skip {step} {rollout} --reason …")
+}
+
+/// Takes one step's effect back.
+pub(super) fn undo(rollout: &RolloutId, step: &StepId) -> String {
+    format!("rollbook undo {step} {rollout} --reason …")
+}
+
+/// Runs a step again, or does without it.
+pub(super) fn retry_or_skip(rollout: &RolloutId, step: &StepId) -> String {
+    format!("{}{OR}{}", retry(rollout, step), skip(rollout, step))
+}
+
+/// Takes one step's effect back, or leaves it.
+pub(super) fn undo_or_skip(rollout: &RolloutId, step: &StepId) -> String {
+    format!("{}{OR}{}", undo(rollout, step), skip(rollout, step))
+}
+
+/// Completes a manual step; `role` is a role, or any word for whoever may.
+pub(super) fn complete(rollout: &RolloutId, step: &StepId, role: &str) -> String {
+    format!("rollbook complete {step} {rollout} --as <{role}>")
+}
+
+/// Agrees that a step does not apply.
+pub(super) fn accept_not_applicable(rollout: &RolloutId, step: &StepId) -> String {
+    format!("rollbook not-applicable {step} {rollout} --accept")
+}
+
+/// Signs a gate; `role` is a role, or any word for whoever may.
+pub(super) fn approve(rollout: &RolloutId, gate: &PhaseId, role: &str) -> String {
+    format!("rollbook approve {gate} {rollout} --as <{role}>")
+}
+
+/// Every form of command that a blocked rollout can name, one command each, for a rollout `id`
+/// with a step and a gate of these ids: what a command line must be able to take.
+#[must_use]
+pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<String> {
+    [
+        start(rollout),
+        resume(rollout),
+        rollback(rollout),
+        accept_revision(rollout, 2),
+        retry(rollout, "STEP"),
+        retry_or_skip(rollout, step),
+        undo_or_skip(rollout, step),
+        complete(rollout, step, "role"),
+        accept_not_applicable(rollout, step),
+        approve(rollout, gate, "role"),
+    ]
+    .iter()
+    .flat_map(|form| form.split(OR).map(str::to_owned))
+    .collect()
+}
