@@ -9,7 +9,7 @@ use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::{Projector, ProjectorError};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_workers::executor::SecretResolver;
-use rollbook_workers::fleet::TaskQueue;
+use rollbook_workers::fleet::{DeadLetters, TaskQueue};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ pub struct Dependencies {
     pub secrets: Arc<dyn SecretResolver>,
     /// Sends notices.
     pub http: reqwest::Client,
+    /// Tells rollouts of tasks that no worker could carry out.
+    pub dead_letters: DeadLetters,
     /// For the live output of steps.
     pub nats: async_nats::Client,
     /// The ledger served.
@@ -87,7 +89,7 @@ pub async fn listen(address: &str) -> Result<TcpListener, ServeError> {
     Ok(listener)
 }
 
-/// Serves until `shutdown`: projector, orchestrator, HTTP. Returns when all have stopped; open
+/// Serves until `shutdown`: projector, orchestrator, dead letters, HTTP. Returns when all have stopped; open
 /// streams are cut, a batch of the projector is applied whole or not at all.
 pub async fn run(
     listener: TcpListener,
@@ -112,12 +114,18 @@ pub async fn run(
         dependencies.secrets,
         dependencies.http,
     );
+    let dead_letters = dependencies.dead_letters;
     let mut parts: JoinSet<Result<(), ServeError>> = JoinSet::new();
     let stop = shutdown.clone();
     parts.spawn(async move { projector.run(stop).await.map_err(ServeError::from) });
     let stop = shutdown.clone();
     parts.spawn(async move {
         orchestrator.run(stop).await;
+        Ok(())
+    });
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        dead_letters.run(stop).await;
         Ok(())
     });
     let stop = shutdown.clone();

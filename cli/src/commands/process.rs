@@ -16,7 +16,8 @@ use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_server::serve::{self, Dependencies};
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::{
-    self, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue, WorkerConfig,
+    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
+    WorkerConfig,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -96,6 +97,11 @@ impl Parts {
             queue: self.queue.clone(),
             secrets: self.tools.secrets.clone(),
             http: self.tools.http.clone(),
+            dead_letters: DeadLetters::new(
+                self.nats.clone(),
+                self.ledger.clone(),
+                self.handler.clone(),
+            ),
             nats: self.nats.clone(),
             ledger: self.ledger.clone(),
             stream: self.journal.clone(),

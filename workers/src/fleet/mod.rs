@@ -11,6 +11,7 @@
 //! dropped.
 
 mod attempt;
+mod dead_letter;
 mod jetstream;
 mod ledger;
 mod memory;
@@ -19,6 +20,7 @@ mod port;
 mod queue;
 mod worker;
 
+pub use dead_letter::DeadLetters;
 pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
 pub use ledger::LedgerPort;
 pub use memory::MemoryQueue;

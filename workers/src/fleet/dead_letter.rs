@@ -1,0 +1,167 @@
+//! Tasks that were delivered too often: told to the rollout, then taken off the queue, so that
+//! the step stands failed with a reason instead of waiting for ever.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{self, Message};
+use futures::StreamExt;
+use rollbook_ledger::handler::{Caller, Handler, HandlerError};
+use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::rollout::{Request, SystemCommand};
+use rollbook_proto::v1;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::jetstream::{DEAD_LETTER_STREAM, WORK_STREAM};
+use super::queue::{QueueError, QueuedTask};
+
+/// After a failure of server or ledger.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// An advisory whose handling failed comes again after this long.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// What the server says of a message delivered too often, or terminated by a worker.
+#[derive(Debug, Deserialize)]
+struct Advisory {
+    stream_seq: u64,
+    #[serde(default)]
+    deliveries: u64,
+    #[serde(default)]
+    reason: String,
+}
+
+/// The reader of dead letters of one ledger. Any number may run; each letter goes to one.
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    context: jetstream::Context,
+    ledger: LedgerId,
+    handler: Handler,
+}
+
+fn unavailable(error: impl std::fmt::Display) -> QueueError {
+    QueueError::Unavailable {
+        reason: error.to_string(),
+    }
+}
+
+impl DeadLetters {
+    /// A reader; the queue's streams must exist.
+    pub fn new(client: async_nats::Client, ledger: LedgerId, handler: Handler) -> Self {
+        Self {
+            context: jetstream::new(client),
+            ledger,
+            handler,
+        }
+    }
+
+    /// Reads until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => return,
+                ended = self.read() => ended,
+            };
+            if let Err(error) = ended {
+                tracing::warn!(%error, "dead letters cannot be read; trying again");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<(), QueueError> {
+        let work = self
+            .context
+            .get_stream(WORK_STREAM)
+            .await
+            .map_err(unavailable)?;
+        let letters = self
+            .context
+            .get_stream(DEAD_LETTER_STREAM)
+            .await
+            .map_err(unavailable)?;
+        let name = format!("{}_dead_letters", self.ledger);
+        let consumer: PullConsumer = letters
+            .get_or_create_consumer(
+                &name,
+                pull::Config {
+                    durable_name: Some(name.clone()),
+                    ack_policy: AckPolicy::Explicit,
+                    ..pull::Config::default()
+                },
+            )
+            .await
+            .map_err(unavailable)?;
+        let mut messages = consumer.messages().await.map_err(unavailable)?;
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(unavailable)?;
+            if let Err(error) = self.handle(&work, &message).await {
+                tracing::warn!(%error, "a dead letter was not handled; it comes again");
+                let again = jetstream::AckKind::Nak(Some(AGAIN_AFTER));
+                message.ack_with(again).await.map_err(unavailable)?;
+            } else {
+                message.ack().await.map_err(unavailable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the rollout, then deletes the message: a crash in between tells it twice, which the
+    /// rollout refuses harmlessly.
+    async fn handle(&self, work: &Stream, message: &Message) -> Result<(), HandlerError> {
+        let Ok(advisory) = serde_json::from_slice::<Advisory>(&message.payload) else {
+            tracing::error!(subject = %message.subject, "an advisory does not read");
+            return Ok(());
+        };
+        // Terminated messages are gone from the queue; the worker said why in its log.
+        let Ok(stored) = work.get_raw_message(advisory.stream_seq).await else {
+            return Ok(());
+        };
+        if !stored
+            .subject
+            .as_str()
+            .starts_with(&format!("work.{}.", self.ledger))
+        {
+            return Ok(());
+        }
+        if let Ok(task) = serde_json::from_slice::<QueuedTask>(&stored.payload) {
+            self.give_up(&task, &advisory).await?;
+        }
+        if let Err(error) = work.delete_message(advisory.stream_seq).await {
+            tracing::debug!(%error, "a dead letter's task was gone already");
+        }
+        Ok(())
+    }
+
+    async fn give_up(&self, queued: &QueuedTask, advisory: &Advisory) -> Result<(), HandlerError> {
+        let reason = if advisory.reason.is_empty() {
+            format!(
+                "no worker could carry it out in {} deliveries",
+                advisory.deliveries
+            )
+        } else {
+            advisory.reason.clone()
+        };
+        let request = Request::System(SystemCommand::GiveUp {
+            step: queued.task.step.clone(),
+            attempt: queued.task.attempt,
+            reason,
+        });
+        let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
+        match self
+            .handler
+            .request(&queued.rollout, &request, &caller)
+            .await
+        {
+            Ok(_) => Ok(()),
+            // The rollout has moved on: there is nothing to give up any more.
+            Err(HandlerError::Refused(_) | HandlerError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
