@@ -151,7 +151,7 @@ pub(crate) enum Command {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use clap::CommandFactory;
     use rollbook_ledger::ids::{PhaseId, RolloutId, StepId};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::audit;
-use rollbook_workers::compare::{self, ComparisonResult, Rules, explain};
+use rollbook_workers::compare::{self, CompareError, ComparisonResult, Rules, explain};
 use rollbook_workers::deal::Model;
 use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::{load, migrate};
@@ -149,12 +149,21 @@ fn snapshot_failure(error: SnapshotError) -> Failure {
     let exit = match &error {
         SnapshotError::Malformed { .. }
         | SnapshotError::Evidence(EvidenceError::Corrupt { .. }) => Exit::Integrity,
-        SnapshotError::Url { .. } | SnapshotError::Request { .. } | SnapshotError::Query { .. } => {
-            Exit::Usage
-        }
+        SnapshotError::Url { .. }
+        | SnapshotError::Evidence(EvidenceError::Address { .. })
+        | SnapshotError::Request { .. }
+        | SnapshotError::Query { .. } => Exit::Usage,
         _ => Exit::Unavailable,
     };
     Failure::new(exit, error)
+}
+
+/// The same for a comparison's: damage found while comparing is damage.
+fn comparison_failure(error: CompareError) -> Failure {
+    match error {
+        CompareError::Snapshot(error) => snapshot_failure(error),
+        error => Failure::usage(error),
+    }
 }
 
 fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
@@ -195,27 +204,20 @@ fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
 /// `compare`.
 pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
     let store = store(session, args.objects.objects.as_deref())?;
+    let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
     let before = open(&store, &args.before).await?;
     let after = open(&store, &args.after).await?;
-    let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
     let rules = Rules::default_with_tolerance(tolerance);
     if let Some(deal) = &args.explain {
         let explained = explain(&before, &after, &rules, &store, deal)
             .await
-            .map_err(Failure::usage)?;
+            .map_err(comparison_failure)?;
         print::json(&explained)?;
         return Ok(Exit::Done);
     }
     let compared = compare::compare(&before, &after, &rules, &store)
         .await
-        .map_err(|error| {
-            let exit = if error.is_retryable() {
-                Exit::Unavailable
-            } else {
-                Exit::Usage
-            };
-            Failure::new(exit, error)
-        })?;
+        .map_err(comparison_failure)?;
     if session.json {
         print::json(&serde_json::json!({
             "result_sha256": compared.evidence.sha256,

@@ -11,3 +11,4 @@ mod documents;
 mod harness;
 mod journey;
 mod rollback;
+mod suggestions;

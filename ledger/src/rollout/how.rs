@@ -8,6 +8,15 @@ use crate::ids::{PhaseId, RolloutId, StepId};
 /// Between two commands of which either helps.
 const OR: &str = "   or: ";
 
+/// What a manual step asks for besides being done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asks {
+    /// One `--answer` for each item of its checklist.
+    pub(super) answers: bool,
+    /// A file that proves it.
+    pub(super) evidence: bool,
+}
+
 /// Starts a rollout.
 pub(super) fn start(rollout: &RolloutId) -> String {
     format!("rollbook start {rollout}")
@@ -53,9 +62,19 @@ pub(super) fn undo_or_skip(rollout: &RolloutId, step: &StepId) -> String {
     format!("{}{OR}{}", undo(rollout, step), skip(rollout, step))
 }
 
-/// Completes a manual step; `role` is a role, or any word for whoever may.
-pub(super) fn complete(rollout: &RolloutId, step: &StepId, role: &str) -> String {
-    format!("rollbook complete {step} {rollout} --as <{role}>")
+/// Completes a manual step, with what it asks for; `role` is a role, or any word for whoever may.
+pub(super) fn complete(rollout: &RolloutId, step: &StepId, role: &str, asks: Asks) -> String {
+    let answers = if asks.answers {
+        " --answer 'ITEM=pass'"
+    } else {
+        ""
+    };
+    let evidence = if asks.evidence {
+        " --evidence FILE"
+    } else {
+        ""
+    };
+    format!("rollbook complete {step} {rollout}{answers}{evidence} --as <{role}>")
 }
 
 /// Agrees that a step does not apply.
@@ -80,7 +99,24 @@ pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<Str
         retry(rollout, "STEP"),
         retry_or_skip(rollout, step),
         undo_or_skip(rollout, step),
-        complete(rollout, step, "role"),
+        complete(
+            rollout,
+            step,
+            "role",
+            Asks {
+                answers: false,
+                evidence: false,
+            },
+        ),
+        complete(
+            rollout,
+            step,
+            "role",
+            Asks {
+                answers: true,
+                evidence: true,
+            },
+        ),
         accept_not_applicable(rollout, step),
         approve(rollout, gate, "role"),
     ]

@@ -193,7 +193,15 @@ fn pending(
                     manual.instructions
                 ),
                 who,
-                how::complete(&state.id, id, name),
+                how::complete(
+                    &state.id,
+                    id,
+                    name,
+                    how::Asks {
+                        answers: !manual.checklist.is_empty(),
+                        evidence: manual.evidence_required,
+                    },
+                ),
             ))
         }
         Err(hold) if hold.explained => None,

@@ -33,7 +33,7 @@ fn it_is_intent_and_result_by_one_person_and_no_task() {
     assert_eq!(blocked.who, ["dba: dora"]);
     assert_eq!(
         blocked.how.as_deref(),
-        Some("rollbook complete 0.1 r1 --as <dba>")
+        Some("rollbook complete 0.1 r1 --answer 'ITEM=pass' --as <dba>")
     );
     let story = story
         .when(by("dora", complete("0.1", &[("a", Pass), ("b", Pass)])))

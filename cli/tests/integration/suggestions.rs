@@ -1,0 +1,115 @@
+//! The commands that `status` suggests, typed as suggested.
+
+use std::fs;
+
+use crate::harness::{Place, Ran};
+
+const RUNBOOK: &str = r#"apiVersion: rollbook/v1
+kind: Runbook
+metadata: {name: follow, version: "1.0", owner: tests}
+environments: {guarded: {protected: true}}
+roles: {crew: [alice, bob, carol]}
+phases:
+  - id: "1"
+    title: One
+    steps:
+      - id: "1.1"
+        title: By hand
+        manual: {instructions: Look., role: crew}
+      - id: "1.2"
+        title: By hand with questions
+        manual:
+          instructions: Look closely.
+          checklist: [ITEM]
+          evidence_required: true
+          role: crew
+      - id: "1.3"
+        title: Perhaps not needed
+        manual: {instructions: Look again., role: crew, accept_not_applicable: true}
+      - id: "1.4"
+        title: Fails at first
+        run: {command: test -e mended}
+        changes: nothing
+      - id: "1.5"
+        title: Fails always
+        run: {command: exit 9}
+        changes: nothing
+      - id: "1.6"
+        title: Has an undo that fails at first
+        run: {command: touch made}
+        verify: {run: {command: test -e made}}
+        undo: {run: {command: test -e mended-too && rm made}}
+    gate:
+      statement: All seen.
+      not_executor: false
+      sign_offs: [{role: crew}]
+"#;
+
+/// Waits until a person is needed, finds the command suggested for `what`, fills its gaps, and
+/// types the alternative that begins with `verb`.
+#[track_caller]
+fn follow(place: &Place, what: &str, verb: &str, person: &str) -> Ran {
+    place.run("status f --wait 60");
+    let status = place.run("status f --json").exits(0).json();
+    let blocked = status["blocked"].as_array().unwrap();
+    let how = blocked
+        .iter()
+        .filter(|blocked| blocked["what"] == what)
+        .filter_map(|blocked| blocked["how"].as_str())
+        .flat_map(|how| how.split("   or: "))
+        .find(|how| how.starts_with(&format!("rollbook {verb}")))
+        .unwrap_or_else(|| panic!("{verb} is not suggested for {what}: {blocked:#?}"));
+    let (line, _) = how.split_once(" --as ").unwrap_or((how, ""));
+    let line = line.trim_start_matches("rollbook ").replace('…', "because");
+    place.run(&format!("{line} --as {person}"))
+}
+
+#[test]
+fn each_suggestion_moves_what_stands_still() {
+    let place = Place::new();
+    let file = place.write("follow.yaml", RUNBOOK);
+    place.write("FILE", "seen");
+    let _up = place.up();
+    place
+        .run(&format!("open {file} --env guarded --id f --as alice"))
+        .exits(0);
+    follow(&place, "rollout", "start", "alice").exits(0);
+    place.run("pause f --reason lunch --as bob").exits(0);
+    follow(&place, "rollout", "resume", "bob").exits(0);
+
+    follow(&place, "step 1.1", "complete", "alice").exits(0);
+    follow(&place, "step 1.2", "complete", "alice").exits(0);
+    place
+        .run("not-applicable 1.3 f --reason 'nothing there' --as alice")
+        .exits(0);
+    follow(&place, "step 1.3", "not-applicable", "alice").exits(5);
+    follow(&place, "step 1.3", "not-applicable", "bob").exits(0);
+
+    follow(&place, "step 1.4", "retry", "alice").exits(0);
+    place.write("mended", "");
+    follow(&place, "step 1.4", "retry", "alice").exits(0);
+    follow(&place, "step 1.5", "skip", "alice").exits(0);
+
+    let changed = RUNBOOK.replace("All seen.", "All seen twice.");
+    place.write("changed.yaml", &changed);
+    place
+        .run("revise changed.yaml --rollout f --reason 'say it better' --as alice")
+        .exits(0);
+    follow(&place, "rollout", "revise", "alice").exits(5);
+    follow(&place, "rollout", "revise", "bob").exits(0);
+    follow(&place, "gate 1", "approve", "carol").exits(0);
+    place
+        .run("status f --wait 60")
+        .exits(0)
+        .says("closed as succeeded");
+
+    place
+        .run("rollback full f --reason regret --as erin")
+        .exits(0);
+    place.until_step("f", "1.6", &["undo_failed"]);
+    fs::write(place.path().join("mended-too"), "").unwrap();
+    let undone = follow(&place, "rollback rollback-1", "undo", "erin");
+    assert_eq!(undone.code, Some(0), "{undone:?}");
+    place.until_step("f", "1.6", &["undone"]);
+    assert!(!place.has("made"));
+}
