@@ -34,8 +34,8 @@ fn sections(out: &mut String, detail: &RolloutDetail, material: &Material) -> st
 fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::fmt::Result {
     let rollout = &detail.rollout;
     let as_of = &material.status.view.as_of;
-    writeln!(out, "# Post-rollout report: {}\n", cell(&rollout.rollout))?;
-    writeln!(out, "| | |\n|---|---|")?;
+    writeln!(out, "# Post-rollout report: {}\n", cell(&rollout.name))?;
+    writeln!(out, "| Rollout | {} |\n|---|---|", cell(&rollout.rollout))?;
     let outcome = rollout
         .outcome
         .map_or_else(|| rollout.status.to_string(), |outcome| outcome.to_string());
