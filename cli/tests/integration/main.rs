@@ -9,6 +9,7 @@ mod crash;
 mod data;
 mod documents;
 mod harness;
+mod http;
 mod journey;
 mod rollback;
 mod suggestions;

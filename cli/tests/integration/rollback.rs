@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Place, wait_for};
+use crate::http::post;
 
 const RUNBOOK: &str = r#"apiVersion: rollbook/v1
 kind: Runbook
@@ -34,27 +35,6 @@ phases:
         run: {command: "echo costs are off; exit 3"}
         changes: nothing
 "#;
-
-/// POST to the server, as a dashboard or an OpenFeature SDK does.
-fn post(url: &str, body: &Value) -> (u16, Value) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let timeout = std::time::Duration::from_secs(30);
-        let answer = client
-            .post(url)
-            .timeout(timeout)
-            .json(body)
-            .send()
-            .await
-            .unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
-    })
-}
 
 #[test]
 fn flags_then_everything_in_reverse_order() {

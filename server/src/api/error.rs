@@ -1,7 +1,9 @@
 //! What a caller is told when something does not work: a stable code, a message, a class.
 
 use axum::Json;
+use axum::body::to_bytes;
 use axum::http::StatusCode;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use rollbook_ledger::evidence::EvidenceError;
 use rollbook_ledger::handler::HandlerError;
@@ -9,6 +11,9 @@ use rollbook_ledger::journal::JournalError;
 use rollbook_ledger::projection::store::ViewError;
 use rollbook_ledger::rollout::RefusalKind;
 use serde::{Deserialize, Serialize};
+
+/// The longest reason taken over from the framework, in bytes.
+const MAX_REASON_BYTES: usize = 16 * 1024;
 
 /// What kind of failure it is; callers map it to exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +95,37 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Gives what was refused before a handler saw it (an unknown path, a body that does not parse)
+/// the body that every error has.
+pub(super) async fn with_code(response: Response) -> Response {
+    let status = response.status();
+    let refused = status.is_client_error() || status.is_server_error();
+    let has_body = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    if !refused || has_body {
+        return response;
+    }
+    let allow = response.headers().get(ALLOW).cloned();
+    let reason = to_bytes(response.into_body(), MAX_REASON_BYTES)
+        .await
+        .unwrap_or_default();
+    let class = if status.is_server_error() {
+        ErrorClass::Unavailable
+    } else {
+        ErrorClass::Usage
+    };
+    let reason = String::from_utf8_lossy(&reason);
+    let message = format!("RB-API-8: {status}: {reason}");
+    let message = message.trim_end_matches([':', ' ']).to_owned();
+    let mut answer = ApiError::new(status, class, message).into_response();
+    if let Some(allow) = allow {
+        answer.headers_mut().insert(ALLOW, allow);
+    }
+    answer
+}
+
 impl From<HandlerError> for ApiError {
     fn from(error: HandlerError) -> Self {
         let (status, class) = match &error {
@@ -134,6 +170,7 @@ fn journal_class(error: &JournalError) -> (StatusCode, ErrorClass) {
 fn evidence_class(error: &EvidenceError) -> (StatusCode, ErrorClass) {
     match error {
         EvidenceError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
+        EvidenceError::Address { .. } => (StatusCode::BAD_REQUEST, ErrorClass::Usage),
         EvidenceError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ErrorClass::Integrity),
         _ => (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable),
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
+use axum::middleware::map_response;
 use axum::routing::{get, post};
 use rollbook_ledger::handler::{Caller, Handler};
 use rollbook_ledger::ids::LedgerId;
@@ -106,6 +107,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/evidence/{sha256}", get(evidence::get))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(map_response(error::with_code))
         .with_state(api)
 }
 

@@ -1,0 +1,189 @@
+//! The HTTP API as programs see it: every refusal is JSON with a code, and changes nothing.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::harness::Place;
+
+/// One request and its answer: status, and the body as JSON (null when it is none).
+fn ask(
+    method: Method,
+    url: &str,
+    fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+) -> (u16, Value) {
+    // Only fails when it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.request(method, url).timeout(Duration::from_secs(30));
+        let answer = fill(request).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (
+            status,
+            serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default(),
+        )
+    })
+}
+
+/// POST of JSON, as a dashboard or an OpenFeature SDK does.
+pub(crate) fn post(url: &str, body: &Value) -> (u16, Value) {
+    ask(Method::POST, url, |request| request.json(body))
+}
+
+#[test]
+fn every_refusal_has_a_code_and_leaves_no_trace() {
+    let place = Place::new();
+    let file = place.hello();
+    let _up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id h --as alice --start"
+        ))
+        .exits(0);
+    place.run("status h --wait 60").exits(4);
+    let before = place.run("log --json").exits(0).out;
+    let base = place.endpoint();
+    let json_text = "application/json";
+    let post_raw = |path: &str, content: &'static str, body: Vec<u8>| {
+        ask(Method::POST, &format!("{base}{path}"), |request| {
+            request
+                .header("rollbook-actor", "alice")
+                .header("content-type", content)
+                .body(body)
+        })
+    };
+    let get = |path: &str| ask(Method::GET, &format!("{base}{path}"), |request| request);
+    let answers = [
+        (get("/"), 404, "usage"),
+        (get("/v1/rollouts/ghost"), 404, "usage"),
+        (get("/v1/rollouts/..%2f..%2fetc"), 400, "usage"),
+        (get("/v1/rollouts?limit=many"), 400, "usage"),
+        (get("/v1/rollouts/h/timeline?at=-1"), 400, "usage"),
+        (get("/v1/log?after=start"), 400, "usage"),
+        (get("/v1/evidence/zz"), 400, "usage"),
+        (
+            get(&format!("/v1/evidence/{}", "0".repeat(64))),
+            404,
+            "usage",
+        ),
+        (
+            ask(
+                Method::DELETE,
+                &format!("{base}/v1/rollouts/h"),
+                |request| request,
+            ),
+            405,
+            "usage",
+        ),
+        (
+            post(
+                &format!("{base}/v1/rollouts/h/commands"),
+                &json!({"command": "start"}),
+            ),
+            400,
+            "usage",
+        ),
+        (
+            post_raw("/v1/rollouts/h/commands", json_text, b"{".to_vec()),
+            400,
+            "usage",
+        ),
+        (
+            post_raw("/v1/rollouts/h/commands", "text/plain", b"{}".to_vec()),
+            415,
+            "usage",
+        ),
+        (
+            post_raw(
+                "/v1/rollouts/h/commands",
+                json_text,
+                b"{\"command\":\"explode\"}".to_vec(),
+            ),
+            422,
+            "usage",
+        ),
+        (
+            post_raw("/v1/rollouts/h/commands", json_text, b"\xff\xfe".to_vec()),
+            400,
+            "usage",
+        ),
+        (
+            post_raw(
+                "/v1/rollouts",
+                json_text,
+                br#"{"plan":{},"environment":"x","params":{}}"#.to_vec(),
+            ),
+            422,
+            "usage",
+        ),
+        (
+            post_raw("/v1/rollouts", json_text, vec![b' '; 9_000_000]),
+            413,
+            "usage",
+        ),
+        (
+            post_raw("/v1/evidence", "text/plain", b"x".to_vec()),
+            400,
+            "usage",
+        ),
+        (
+            post_raw(
+                "/v1/rollouts/h/commands",
+                json_text,
+                br#"{"command":"retry","step":"1.3","reason":"x"}"#.to_vec(),
+            ),
+            409,
+            "refused",
+        ),
+        (
+            post_raw(
+                "/v1/rollouts/h/commands",
+                json_text,
+                br#"{"command":"reject","gate":"1","reason":""}"#.to_vec(),
+            ),
+            422,
+            "usage",
+        ),
+    ];
+    for (index, ((status, body), wanted, class)) in answers.into_iter().enumerate() {
+        assert_eq!(status, wanted, "request {index}: {body}");
+        assert_eq!(body["class"], class, "request {index}: {body}");
+        let code = body["code"].as_str().unwrap_or_default();
+        let message = body["message"].as_str().unwrap_or_default();
+        assert!(
+            code.starts_with("RB-") && message.starts_with(code),
+            "request {index}: {body}"
+        );
+    }
+    assert_eq!(place.run("log --json").exits(0).out, before);
+}
+
+#[test]
+fn a_command_sent_twice_is_applied_once() {
+    let place = Place::new();
+    let file = place.hello();
+    let _up = place.up();
+    place
+        .run(&format!("open {file} --env local --id h --as alice"))
+        .exits(0);
+    let url = format!("{}/v1/rollouts/h/commands", place.endpoint());
+    let send = || {
+        ask(Method::POST, &url, |request| {
+            request
+                .header("rollbook-actor", "alice")
+                .header("idempotency-key", "start-1")
+                .json(&json!({"command": "start"}))
+        })
+    };
+    let (first, second) = (send(), send());
+    assert_eq!((first.0, second.0), (200, 200), "{first:?} {second:?}");
+    assert_eq!(first.1["sequence"], second.1["sequence"]);
+    let log = place.run("log h --json").exits(0).out;
+    assert_eq!(log.matches("rolloutStarted").count(), 1, "{log}");
+}
