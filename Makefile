@@ -21,7 +21,7 @@ build: ## Build every program and test dependency
 	cargo build --workspace --locked
 
 test: setup ## Run all tests, with the servers that they start themselves
-	@$(WITH_TOOLS) set -x; cargo test --workspace --locked
+	@$(WITH_TOOLS) set -x; cargo test --workspace --locked --no-fail-fast
 
 demo: setup build ## Run the deal-type-awareness rollout for real, staging then production
 	@$(WITH_TOOLS) tools/demo
