@@ -20,7 +20,7 @@ use crate::config::ConfigArgs;
     name = "rollbook",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed by a rule, 2 usage or invalid file, 3 inconclusive, 4 waiting for a person,\n5 blocked by window or policy, 6 integrity failure, 7 unavailable.\n\nExamples:\n  rollbook up                                     start everything on this machine\n  rollbook lint runbooks/hello.yaml               check a runbook\n  rollbook open runbooks/hello.yaml --env staging --as alice\n  rollbook status --watch                         what is going on, what is blocked, and why"
+    after_help = "Exit codes: 0 done, 1 failed by a rule, 2 usage or invalid file, 3 inconclusive, 4 waiting for a person,\n5 blocked by window or policy, 6 integrity failure, 7 unavailable.\n\nExamples:\n  rollbook up                                     start everything on this machine\n  rollbook lint runbooks/hello.yaml               check a runbook\n  rollbook open runbooks/hello.yaml --env local --as alice\n  rollbook status --watch                         what is going on, what is blocked, and why"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -49,19 +49,19 @@ pub(crate) enum Command {
     )]
     Worker(WorkerArgs),
     /// Open a rollout and drive it to its end or its first human gate; for CI
-    #[command(after_help = "Example:\n  rollbook run runbooks/hello.yaml --env staging --as ci")]
+    #[command(after_help = "Example:\n  rollbook run runbooks/hello.yaml --env local --as ci")]
     Run(RunArgs),
     /// Check runbooks; every problem with file, line and column
     #[command(after_help = "Example:\n  rollbook lint runbooks/hello.yaml")]
     Lint(LintArgs),
     /// Show what would happen, in order, and what is destructive
-    #[command(after_help = "Example:\n  rollbook plan runbooks/hello.yaml --env staging")]
+    #[command(after_help = "Example:\n  rollbook plan runbooks/hello.yaml --env local")]
     Plan(PlanArgs),
     /// Print the JSON Schema of runbooks, for editors
     Schema,
     /// Open a rollout: pins plan, parameters and environment
     #[command(
-        after_help = "Example:\n  rollbook open runbooks/hello.yaml --env staging --as alice --start"
+        after_help = "Example:\n  rollbook open runbooks/hello.yaml --env local --as alice --start"
     )]
     Open(OpenArgs),
     /// Start a rollout

@@ -89,6 +89,15 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// Whether it has ended; its exit code stays for `finish`.
+    pub(crate) fn ended(&self) -> bool {
+        // A process that has ended and was not waited for is a zombie.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit(')')
+            .next()
+            .is_none_or(|rest| rest.trim_start().starts_with('Z'))
+    }
+
     /// Waits for the end, and ends the whole group when it does not come.
     pub(crate) fn finish(mut self) -> Ran {
         let status = self.wait();

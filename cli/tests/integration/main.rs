@@ -8,6 +8,7 @@ mod concurrency;
 mod crash;
 mod data;
 mod documents;
+mod follow;
 mod harness;
 mod http;
 mod journey;

@@ -1,0 +1,94 @@
+//! Commands that stay: they show what comes, and end with what they follow.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Place, Process, runbook, wait_for};
+
+const SLOW: &str = r#"
+  - id: "1"
+    title: Work
+    steps:
+      - id: "1.1"
+        title: Talk and wait
+        run: {command: "until [ -e listening ]; do sleep 0.1; done; echo line-one; touch said; until [ -e go ]; do sleep 0.1; done; echo line-two"}
+        changes: nothing
+"#;
+
+fn opened() -> (Place, Process) {
+    let place = Place::new();
+    let file = place.write("slow.yaml", &runbook(SLOW));
+    let up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id s --as alice --start"
+        ))
+        .exits(0);
+    place.until_step("s", "1.1", &["running"]);
+    (place, up)
+}
+
+#[test]
+fn a_watch_ends_with_the_rollout_and_a_log_with_the_server() {
+    let (place, up) = opened();
+    let watch = Process::start(&mut place.command("status s --watch"));
+    let output = Process::start(&mut place.command("show 1.1 s --follow"));
+    let log = Process::start(&mut place.command("log s --follow --json"));
+    for file in ["listening", "go"] {
+        fs::write(place.path().join(file), "").unwrap();
+    }
+    watch
+        .finish()
+        .exits(0)
+        .says("running")
+        .says("closed as succeeded");
+    let closed = |log: &str| log.contains("rolloutClosed");
+    assert!(closed(&place.run("log s --json").exits(0).out));
+    // The output of the step ends with the step, even for one who came late.
+    let output = output.finish().exits(0);
+    assert!(!output.err.contains("panicked"), "{output:?}");
+    up.signal(Signal::SIGTERM);
+    up.finish().exits(0);
+    let log = log.finish();
+    assert!(closed(&log.out), "{log:?}");
+    assert!(log.code == Some(0) || log.code == Some(7), "{log:?}");
+}
+
+#[test]
+fn a_stop_lets_a_running_step_finish() {
+    let (place, up) = opened();
+    fs::write(place.path().join("listening"), "").unwrap();
+    wait_for("the step to speak", || place.has("said"));
+    up.signal(Signal::SIGTERM);
+    fs::write(place.path().join("go"), "").unwrap();
+    up.finish().exits(0);
+    assert!(place.nats_servers().is_empty());
+    let _up = place.up();
+    place.run("status s --wait 90").exits(0);
+    let step = place.step("s", "1.1");
+    assert_eq!(
+        (&step["attempt"], &step["verdict"]),
+        (&1.into(), &"pass".into()),
+        "{step}"
+    );
+    place
+        .run("show 1.1 s --output")
+        .exits(0)
+        .says("line-one")
+        .says("line-two");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (place, up) = opened();
+    up.signal(Signal::SIGTERM);
+    wait_for("the first signal to be taken", || {
+        // A signal of the same kind that comes too early is merged with the first.
+        up.signal(Signal::SIGINT);
+        up.ended()
+    });
+    up.finish().exits(7);
+    let _up = place.up();
+    assert_eq!(place.nats_servers().len(), 1);
+}
