@@ -132,6 +132,13 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         let path = format!("/v1/rollouts/{id}/steps/{}/output", args.what);
         let response = session.client.stream(&path, &[]).await?;
         each_line(response, |text| line(text)).await?;
+        print::aside(paint(
+            DIM,
+            format!(
+                "{0} has ended; all it printed: rollbook show {0} {id} --output",
+                args.what
+            ),
+        ));
         return Ok(Exit::Done);
     }
     let status = session.status_of(&id).await?;

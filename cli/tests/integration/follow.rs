@@ -35,9 +35,9 @@ fn a_watch_ends_with_the_rollout_and_a_log_with_the_server() {
     let watch = Process::start(&mut place.command("status s --watch"));
     let output = Process::start(&mut place.command("show 1.1 s --follow"));
     let log = Process::start(&mut place.command("log s --follow --json"));
-    for file in ["listening", "go"] {
-        fs::write(place.path().join(file), "").unwrap();
-    }
+    fs::write(place.path().join("listening"), "").unwrap();
+    wait_for("the step to speak", || place.has("said"));
+    fs::write(place.path().join("go"), "").unwrap();
     watch
         .finish()
         .exits(0)
@@ -46,8 +46,15 @@ fn a_watch_ends_with_the_rollout_and_a_log_with_the_server() {
     let closed = |log: &str| log.contains("rolloutClosed");
     assert!(closed(&place.run("log s --json").exits(0).out));
     // The output of the step ends with the step, even for one who came late.
-    let output = output.finish().exits(0);
-    assert!(!output.err.contains("panicked"), "{output:?}");
+    output.finish().exits(0).complains("1.1 has ended");
+    place
+        .run("show 1.1 s --follow")
+        .exits(0)
+        .complains("show 1.1 s --output");
+    place
+        .run("show 9.9 s --follow")
+        .exits(2)
+        .complains("RB-HANDLER-1");
     up.signal(Signal::SIGTERM);
     up.finish().exits(0);
     let log = log.finish();

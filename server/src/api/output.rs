@@ -1,26 +1,69 @@
 //! What a running step prints, line by line, while it prints it.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use rollbook_ledger::handler::{HandlerError, Loaded};
 use rollbook_ledger::ids::{RolloutId, StepId};
+use rollbook_ledger::rollout::{Status, StepStatus};
 use rollbook_workers::fleet::output_subject;
 
 use super::{Api, ApiError};
 
+/// Between two looks whether the step still runs.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Lines from now on, until the step has ended.
 pub(super) async fn output(
     State(api): State<Api>,
     Path((rollout, step)): Path<(RolloutId, StepId)>,
 ) -> Result<Response, ApiError> {
+    if api
+        .handler
+        .rollout(&rollout)
+        .await?
+        .state
+        .step(&step)
+        .is_none()
+    {
+        let what = format!("step {step} of rollout {rollout}");
+        return Err(HandlerError::NotFound { what }.into());
+    }
     let subject = output_subject(&api.ledger, &rollout, &step);
     let lines = api
         .nats
         .subscribe(subject)
         .await
         .map_err(|error| ApiError::unavailable("RB-API-5", format!("no live output: {error}")))?
-        .map(|message| Ok::<Bytes, std::convert::Infallible>(message.payload));
+        .map(|message| Ok::<Bytes, std::convert::Infallible>(message.payload))
+        .take_until(ended(api, rollout, step));
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+/// Returns when the step has ended, or never will begin. While the ledger is out of reach
+/// nothing is known, so the reader stays.
+async fn ended(api: Api, rollout: RolloutId, step: StepId) {
+    while match api.handler.rollout(&rollout).await {
+        Ok(loaded) => speaks(&loaded, &step),
+        Err(_) => true,
+    } {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    // Its last lines may still be on their way.
+    tokio::time::sleep(LOOK_EVERY).await;
+}
+
+/// Whether output is still to come.
+fn speaks(loaded: &Loaded, step: &StepId) -> bool {
+    let over = matches!(loaded.state.status, Status::Aborted | Status::Closed(_));
+    match loaded.state.step(step).map(|step| step.status) {
+        Some(StepStatus::Running | StepStatus::Undoing) => true,
+        Some(StepStatus::Pending) => !over,
+        _ => false,
+    }
 }
