@@ -109,6 +109,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
         &[
             "ledger/src/journal/jetstream/",
             "ledger/src/nats/",
+            "workers/src/fleet/dead_letter.rs",
             "workers/src/fleet/jetstream.rs",
             "workers/src/fleet/output.rs",
             // Hand the connection on, for the live output of steps.
