@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, TimelineRow};
 use rollbook_ledger::projection::views::{Answer, Page, PhaseDetail};
+use rollbook_workers::executor::OutputLine;
 
 use super::Session;
 use super::status::{as_of, standing};
@@ -131,7 +132,13 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     if args.follow {
         let path = format!("/v1/rollouts/{id}/steps/{}/output", args.what);
         let response = session.client.stream(&path, &[]).await?;
-        each_line(response, |text| line(text)).await?;
+        each_line(response, |text| {
+            match serde_json::from_str::<OutputLine>(text) {
+                Ok(printed) if !session.json => line(printed.text),
+                _ => line(text),
+            }
+        })
+        .await?;
         print::aside(paint(
             DIM,
             format!(

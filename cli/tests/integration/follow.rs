@@ -1,6 +1,7 @@
 //! Commands that stay: they show what comes, and end with what they follow.
 
 use std::fs;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -98,4 +99,55 @@ fn a_second_signal_ends_at_once() {
     up.finish().exits(7);
     let _up = place.up();
     assert_eq!(place.nats_servers().len(), 1);
+}
+
+#[test]
+fn the_output_of_a_running_step_shows_while_it_runs() {
+    let place = Place::new();
+    let talks = "until [ -e go ]; do echo tick; sleep 0.1; done";
+    let text = runbook(SLOW).lines().fold(String::new(), |text, line| {
+        match line.split_once("command: ") {
+            Some((before, _)) => format!("{text}{before}command: \"{talks}\"}}\n"),
+            None => format!("{text}{line}\n"),
+        }
+    });
+    let file = place.write("talks.yaml", &text);
+    let _up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id s --as alice --start"
+        ))
+        .exits(0);
+    place.until_step("s", "1.1", &["running"]);
+    let follow = |options: &str, to: &str| {
+        let mut shell = Command::new("sh");
+        let line = format!("exec \"$0\" show 1.1 s --follow {options} > {to}");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_rollbook")]);
+        place.clean(&mut shell);
+        Process::start(&mut shell)
+    };
+    let readers = [follow("", "shown"), follow("--json", "shown.json")];
+    let shown = |name: &str| fs::read_to_string(place.path().join(name)).unwrap_or_default();
+    wait_for("both readers to see a line", || {
+        ["shown", "shown.json"]
+            .iter()
+            .all(|name| shown(name).contains('\n'))
+    });
+    assert_eq!(place.step("s", "1.1")["status"], "running");
+    fs::write(place.path().join("go"), "").unwrap();
+    for reader in readers {
+        reader.finish().exits(0);
+    }
+    assert!(
+        shown("shown").lines().all(|line| line == "tick"),
+        "{}",
+        shown("shown")
+    );
+    for line in shown("shown.json").lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (&line["text"], &line["stream"]),
+            (&"tick".into(), &"stdout".into())
+        );
+    }
 }

@@ -183,8 +183,10 @@ fn a_command_sent_twice_is_applied_once() {
     };
     let (first, second) = (send(), send());
     assert_eq!((first.0, second.0), (200, 200), "{first:?} {second:?}");
-    assert_eq!(second.1["events"], json!([]), "nothing more is recorded");
-    assert!(second.1["sequence"].as_u64() >= first.1["sequence"].as_u64());
+    assert!(
+        first.1["events"].to_string().contains("rolloutStarted"),
+        "{first:?}"
+    );
     let log = place.run("log h --json").exits(0).out;
     assert_eq!(log.matches("rolloutStarted").count(), 1, "{log}");
 }

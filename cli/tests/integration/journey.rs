@@ -108,7 +108,8 @@ fn hello_from_open_to_report() {
     place
         .run("report hello-1")
         .exits(0)
-        .says("# Post-rollout report: hello in local")
+        .says("# Post-rollout report: ")
+        .says("hello-1")
         .says("| 1 | passed, given | bob |");
     place
         .run("report hello-1 --format html --output report.html")

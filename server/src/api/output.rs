@@ -17,7 +17,7 @@ use super::{Api, ApiError};
 /// Between two looks whether the step still runs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Lines from now on, until the step has ended.
+/// Lines from now on, each as JSON ([`rollbook_workers::executor::OutputLine`]), until the step has ended.
 pub(super) async fn output(
     State(api): State<Api>,
     Path((rollout, step)): Path<(RolloutId, StepId)>,
@@ -39,9 +39,12 @@ pub(super) async fn output(
         .subscribe(subject)
         .await
         .map_err(|error| ApiError::unavailable("RB-API-5", format!("no live output: {error}")))?
-        .map(|message| Ok::<Bytes, std::convert::Infallible>(message.payload))
+        .map(|message| {
+            let line = [message.payload.as_ref(), b"\n"].concat();
+            Ok::<Bytes, std::convert::Infallible>(line.into())
+        })
         .take_until(ended(api, rollout, step));
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((headers, Body::from_stream(lines)).into_response())
 }
 
