@@ -54,7 +54,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
         environment: "staging".parse().unwrap(),
         params: BTreeMap::new(),
     };
-    let caller = || Caller::process("tests", ActorKind::Orchestrator);
+    let caller = || Caller::process("ada", ActorKind::Person);
     handler.open(&id, &open, &caller()).await.unwrap();
     let start = Request::Person(Command::Start {});
     handler.request(&id, &start, &caller()).await.unwrap();
