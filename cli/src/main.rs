@@ -23,6 +23,11 @@ use commands::{
 use config::Config;
 use exit::{Exit, Failure, Outcome};
 
+/// Commits are made of many small strings that one thread allocates and another frees, where the
+/// system's allocator spends a third of a replay.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -6,6 +6,7 @@
 //! the outside.
 
 pub mod clock;
+pub mod command_ids;
 pub mod evidence;
 pub mod flag;
 pub mod handler;

@@ -199,13 +199,15 @@ async fn fold(journal: &JetStreamJournal) -> Result<f64, BenchError> {
             .ok_or_else(|| failed("follow")("the journal ended"))?;
         let stored = stored.map_err(failed("follow"))?;
         seen = stored.sequence;
-        let (id, state) = match states.remove_entry(&stored.commit.aggregate_id) {
-            Some((id, state)) => (id, Some(state)),
-            None => (stored.commit.aggregate_id.clone(), None),
-        };
-        let state =
-            rollout::evolve(state, &stored.commit, stored.sequence).map_err(failed("fold"))?;
-        states.insert(id, state);
+        match states.get_mut(&stored.commit.aggregate_id) {
+            Some(state) => {
+                rollout::advance(state, &stored.commit, seen).map_err(failed("fold"))?;
+            }
+            None => {
+                let state = rollout::evolve(None, &stored.commit, seen).map_err(failed("fold"))?;
+                states.insert(stored.commit.aggregate_id, state);
+            }
+        }
     }
     Ok(rate(start))
 }

@@ -16,6 +16,11 @@ use std::process::ExitCode;
 use bar::{Bar, BenchError, failed};
 use clap::{Parser, Subcommand};
 
+/// Commits are made of many small strings that one thread allocates and another frees, where the
+/// system's allocator spends a third of a replay.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "rollbook-loadtest", version)]
 struct Cli {

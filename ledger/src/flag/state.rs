@@ -1,13 +1,12 @@
 //! What a flag's history says.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 use serde::Serialize;
 
 use super::bucket::TOTAL_MILLIS;
 use crate::clock::from_proto;
+use crate::command_ids::CommandIds;
 use crate::ids::{EnvironmentId, FlagKey};
 use crate::journal::StoredCommit;
 
@@ -44,7 +43,7 @@ pub struct FlagState {
     pub archived: Option<String>,
     /// Commands applied.
     #[serde(skip)]
-    pub command_ids: HashSet<String>,
+    pub command_ids: CommandIds,
 }
 
 /// Why a commit does not continue a flag's history: damage, or a foreign writer.
@@ -179,7 +178,7 @@ pub fn evolve(
     }
     state.sequence = sequence;
     if !commit.command_id.is_empty() {
-        state.command_ids.insert(commit.command_id.clone());
+        state.command_ids.insert(&commit.command_id);
     }
     Ok(state)
 }
@@ -229,6 +228,6 @@ fn defined_state(
         changed_at: at,
         reason: String::new(),
         archived: None,
-        command_ids: HashSet::new(),
+        command_ids: CommandIds::default(),
     })
 }

@@ -34,7 +34,7 @@ pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
 pub use decide::{Context, decide, open};
-pub use evolve::{evolve, fold};
+pub use evolve::{advance, evolve, fold};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
 pub use refusal::{Refusal, RefusalKind};

@@ -1,12 +1,13 @@
 //! What a rollout's history says, and nothing that the plan says: the state records facts, the
 //! plan is passed beside it and known here by its digest.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use rollbook_proto::v1;
 
+use crate::command_ids::CommandIds;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
 use crate::runbook::model::RollbackLevel;
 
@@ -366,7 +367,7 @@ pub struct RolloutState {
     /// Success metrics recorded.
     pub success: BTreeMap<String, v1::Verdict>,
     /// Commands applied.
-    pub command_ids: HashSet<String>,
+    pub command_ids: CommandIds,
 }
 
 impl RolloutState {

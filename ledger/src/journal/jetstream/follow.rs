@@ -26,12 +26,13 @@ pub(super) async fn follow(
     after: u64,
 ) -> Result<BoxStream<'static, Result<StoredCommit, JournalError>>, JournalError> {
     let messages = consumer(&leader, after).await?;
-    let follower = Follower {
+    // Boxed: it is handed on with every commit.
+    let follower = Box::new(Follower {
         leader,
         last: after,
         messages: Some(messages),
         failures: 0,
-    };
+    });
     let commits = stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
         match follower.next().await {

@@ -1,6 +1,6 @@
 //! Events of the rollout as a whole.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 use rollbook_proto::v1;
@@ -55,7 +55,7 @@ pub(super) fn opened(
         alerts_raised: 0,
         notices: BTreeSet::new(),
         success: BTreeMap::new(),
-        command_ids: HashSet::new(),
+        command_ids: Default::default(),
     };
     lay_out(&mut state, outline, meta)?;
     Ok(state)

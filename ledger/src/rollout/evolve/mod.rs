@@ -24,6 +24,18 @@ pub(super) struct Meta<'a> {
     pub(super) event: &'static str,
 }
 
+impl<'a> Meta<'a> {
+    fn new(commit: &'a v1::Commit, event: &v1::Event, sequence: u64, at: Timestamp) -> Self {
+        Self {
+            sequence,
+            at,
+            actor: commit.actor.as_ref(),
+            aggregate_id: &commit.aggregate_id,
+            event: name(event),
+        }
+    }
+}
+
 impl Meta<'_> {
     /// The person who caused the event, if it was one.
     fn person(&self) -> Option<&str> {
@@ -60,6 +72,14 @@ impl Meta<'_> {
         StepId::new(text).map_err(|_| self.malformed("step_id"))
     }
 
+    /// Why there is no step of this id.
+    fn no_step(&self, text: &str) -> IllegalEvent {
+        match self.step_id(text) {
+            Ok(id) => self.unknown(format!("step {id}")),
+            Err(malformed) => malformed,
+        }
+    }
+
     fn phase_id(&self, text: &str) -> Result<PhaseId, IllegalEvent> {
         PhaseId::new(text).map_err(|_| self.malformed("gate_id"))
     }
@@ -74,11 +94,69 @@ pub fn evolve(
     commit: &v1::Commit,
     sequence: u64,
 ) -> Result<RolloutState, IllegalEvent> {
-    let last = state.as_ref().map_or(0, |state| state.sequence);
-    let owner = match &state {
-        Some(state) => state.id.to_string(),
-        None => commit.aggregate_id.clone(),
+    match state {
+        Some(mut state) => {
+            advance(&mut state, commit, sequence)?;
+            Ok(state)
+        }
+        None => begin(commit, sequence),
+    }
+}
+
+/// Applies one commit in place: [`evolve`] for long histories.
+///
+/// # Errors
+/// As `evolve`; but part of the commit may be applied then: discard the state.
+pub fn advance(
+    state: &mut RolloutState,
+    commit: &v1::Commit,
+    sequence: u64,
+) -> Result<(), IllegalEvent> {
+    let at = checked(commit, sequence, state.id.as_str(), state.sequence)?;
+    if state.command_ids.contains(&commit.command_id) {
+        return Err(IllegalEvent::CommandTwice {
+            sequence,
+            command_id: commit.command_id.clone(),
+        });
+    }
+    for event in &commit.events {
+        apply(state, event, &Meta::new(commit, event, sequence, at))?;
+    }
+    settle(state, commit, sequence);
+    Ok(())
+}
+
+/// The state after the first commit.
+fn begin(commit: &v1::Commit, sequence: u64) -> Result<RolloutState, IllegalEvent> {
+    let at = checked(commit, sequence, &commit.aggregate_id, 0)?;
+    let Some((first, rest)) = commit.events.split_first() else {
+        return Err(malformed_commit(sequence, "events"));
     };
+    let meta = Meta::new(commit, first, sequence, at);
+    let mut state = match &first.kind {
+        None => return Err(meta.malformed("kind")),
+        Some(Kind::RolloutOpened(opened)) => lifecycle::opened(opened, &meta)?,
+        Some(_) => {
+            return Err(IllegalEvent::NotOpened {
+                sequence,
+                event: meta.event.to_owned(),
+            });
+        }
+    };
+    for event in rest {
+        apply(&mut state, event, &Meta::new(commit, event, sequence, at))?;
+    }
+    settle(&mut state, commit, sequence);
+    Ok(state)
+}
+
+/// Whether a commit is the next of a rollout that stands at `last`; its time.
+fn checked(
+    commit: &v1::Commit,
+    sequence: u64,
+    owner: &str,
+    last: u64,
+) -> Result<Timestamp, IllegalEvent> {
     if commit.aggregate != "rollout" || commit.aggregate_id != owner {
         return Err(IllegalEvent::Foreign {
             sequence,
@@ -93,71 +171,51 @@ pub fn evolve(
             found: commit.previous_sequence,
         });
     }
-    let commit_error = |field| IllegalEvent::Malformed {
+    let at = from_proto(commit.recorded_at.as_ref())
+        .ok_or_else(|| malformed_commit(sequence, "recorded_at"))?;
+    if commit.events.is_empty() {
+        return Err(malformed_commit(sequence, "events"));
+    }
+    Ok(at)
+}
+
+fn malformed_commit(sequence: u64, field: &'static str) -> IllegalEvent {
+    IllegalEvent::Malformed {
         sequence,
         event: "Commit".to_owned(),
         field,
-    };
-    let at = from_proto(commit.recorded_at.as_ref()).ok_or_else(|| commit_error("recorded_at"))?;
-    if commit.events.is_empty() {
-        return Err(commit_error("events"));
     }
-    if let Some(state) = &state
-        && state.command_ids.contains(&commit.command_id)
-    {
-        return Err(IllegalEvent::CommandTwice {
-            sequence,
-            command_id: commit.command_id.clone(),
-        });
-    }
-    let mut state = state;
-    for event in &commit.events {
-        let meta = Meta {
-            sequence,
-            at,
-            actor: commit.actor.as_ref(),
-            aggregate_id: &commit.aggregate_id,
-            event: name(event),
-        };
-        state = Some(apply(state, event, &meta)?);
-    }
-    let mut state = state.ok_or_else(|| commit_error("events"))?;
+}
+
+fn settle(state: &mut RolloutState, commit: &v1::Commit, sequence: u64) {
     state.sequence = sequence;
     if !commit.command_id.is_empty() {
-        state.command_ids.insert(commit.command_id.clone());
+        state.command_ids.insert(&commit.command_id);
     }
-    Ok(state)
 }
 
 /// Folds a history from its first commit; `None` for an empty one.
 pub fn fold(commits: &[StoredCommit]) -> Result<Option<RolloutState>, IllegalEvent> {
     let mut state = None;
     for stored in commits {
-        state = Some(evolve(state, &stored.commit, stored.sequence)?);
+        match &mut state {
+            Some(state) => advance(state, &stored.commit, stored.sequence)?,
+            None => state = Some(begin(&stored.commit, stored.sequence)?),
+        }
     }
     Ok(state)
 }
 
 /// Applies one event.
 pub(super) fn apply(
-    state: Option<RolloutState>,
+    s: &mut RolloutState,
     event: &v1::Event,
     meta: &Meta<'_>,
-) -> Result<RolloutState, IllegalEvent> {
+) -> Result<(), IllegalEvent> {
     let Some(kind) = &event.kind else {
         return Err(meta.malformed("kind"));
     };
-    let Some(mut state) = state else {
-        return match kind {
-            Kind::RolloutOpened(opened) => lifecycle::opened(opened, meta),
-            _ => Err(IllegalEvent::NotOpened {
-                sequence: meta.sequence,
-                event: meta.event.to_owned(),
-            }),
-        };
-    };
-    state.events += 1;
-    let s = &mut state;
+    s.events += 1;
     match kind {
         Kind::RolloutOpened(_) => Err(meta.transition("the rollout is open already")),
         Kind::RolloutStarted(_) => lifecycle::started(s, meta),
@@ -203,8 +261,7 @@ pub(super) fn apply(
         Kind::FlagDefined(_) | Kind::FlagChanged(_) | Kind::FlagArchived(_) => {
             Err(meta.transition("it is an event of a flag, not of a rollout"))
         }
-    }?;
-    Ok(state)
+    }
 }
 
 fn step_mut<'s>(
@@ -212,10 +269,9 @@ fn step_mut<'s>(
     id: &str,
     meta: &Meta<'_>,
 ) -> Result<(StepId, &'s mut StepState), IllegalEvent> {
-    let id = meta.step_id(id)?;
-    match state.steps.get_mut(&id) {
-        Some(step) => Ok((id, step)),
-        None => Err(meta.unknown(format!("step {id}"))),
+    match state.steps.get_full_mut(id) {
+        Some((_, id, step)) => Ok((id.clone(), step)),
+        None => Err(meta.no_step(id)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Events of steps.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rollbook_proto::v1;
 
@@ -71,16 +73,28 @@ pub(super) fn started(state: &mut RolloutState, event: &v1::StepStarted, meta: &
     Ok(())
 }
 
-fn record(state: &mut RolloutState, id: &StepId, measurement: &v1::Measurement, at: Timestamp) {
-    state.metrics.insert(
-        measurement.metric.clone(),
-        Measured {
-            value: measurement.value,
-            at: from_proto(measurement.measured_at.as_ref()).unwrap_or(at),
-            step: id.clone(),
-            unit: measurement.unit.clone(),
-        },
-    );
+/// Notes a value as the last of its metric.
+fn record(
+    metrics: &mut BTreeMap<String, Measured>,
+    id: &StepId,
+    measurement: &v1::Measurement,
+    at: Timestamp,
+) {
+    let at = from_proto(measurement.measured_at.as_ref()).unwrap_or(at);
+    if let Some(last) = metrics.get_mut(&measurement.metric) {
+        last.value = measurement.value;
+        last.at = at;
+        last.step.clone_from(id);
+        last.unit.clone_from(&measurement.unit);
+        return;
+    }
+    let measured = Measured {
+        value: measurement.value,
+        at,
+        step: id.clone(),
+        unit: measurement.unit.clone(),
+    };
+    metrics.insert(measurement.metric.clone(), measured);
 }
 
 pub(super) fn measured(
@@ -88,14 +102,16 @@ pub(super) fn measured(
     event: &v1::StepMeasured,
     meta: &Meta<'_>,
 ) -> Done {
-    let (id, step) = step_mut(state, &event.step_id, meta)?;
-    running(step, &id, event.attempt, meta)?;
+    let Some((_, id, step)) = state.steps.get_full_mut(event.step_id.as_str()) else {
+        return Err(meta.no_step(&event.step_id));
+    };
+    running(step, id, event.attempt, meta)?;
     let measurement = event
         .measurement
         .as_ref()
         .ok_or_else(|| meta.malformed("measurement"))?;
     step.samples.push(measurement.clone());
-    record(state, &id, measurement, meta.at);
+    record(&mut state.metrics, id, measurement, meta.at);
     Ok(())
 }
 
@@ -138,7 +154,7 @@ pub(super) fn finished(
         leave_effect(state, &id, Effect::Made);
     }
     for measurement in &event.measurements {
-        record(state, &id, measurement, meta.at);
+        record(&mut state.metrics, &id, measurement, meta.at);
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ pub(super) fn settle(
                 aggregate_id: state.id.as_str(),
                 event: evolve::name(&event),
             };
-            next = evolve::apply(Some(next), &event, &meta)?;
+            evolve::apply(&mut next, &event, &meta)?;
             bytes = bytes.saturating_add(event.encoded_len());
             events.push(event);
         }
