@@ -3,7 +3,7 @@
 use crate::evidence::EvidenceError;
 use crate::flag::{FlagRefusal, IllegalFlagEvent};
 use crate::ids::RolloutId;
-use crate::journal::JournalError;
+use crate::journal::{Contended, ExecuteError, JournalError};
 use crate::rollout::{IllegalEvent, Refusal};
 use crate::runbook::PlanError;
 
@@ -30,15 +30,8 @@ pub enum HandlerError {
         id: RolloutId,
     },
     /// Others kept appending first.
-    #[error(
-        "RB-HANDLER-3: {aggregate} kept changing while this was decided ({tries} tries); try again"
-    )]
-    Contention {
-        /// Whose.
-        aggregate: String,
-        /// How often.
-        tries: u32,
-    },
+    #[error(transparent)]
+    Contended(#[from] Contended),
     /// The stored history breaks the rules; verify the ledger.
     #[error(transparent)]
     IllegalHistory(#[from] IllegalEvent),
@@ -54,4 +47,14 @@ pub enum HandlerError {
     /// A stored plan does not read.
     #[error(transparent)]
     Plan(#[from] PlanError),
+}
+
+impl From<ExecuteError<HandlerError>> for HandlerError {
+    fn from(error: ExecuteError<HandlerError>) -> Self {
+        match error {
+            ExecuteError::Rejected(error) => error,
+            ExecuteError::Journal(error) => error.into(),
+            ExecuteError::Contended(contended) => contended.into(),
+        }
+    }
 }

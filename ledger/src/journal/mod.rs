@@ -17,13 +17,15 @@ use rollbook_proto::v1::Commit;
 
 use crate::ids::Aggregate;
 
+mod cache;
 mod envelope;
 pub mod execute;
 pub mod jetstream;
 pub mod memory;
 
+pub use cache::Cache;
 pub use envelope::event_type;
-pub use execute::{AggregateCache, ExecuteError, Executed, execute, execute_cached};
+pub use execute::{Contended, ExecuteError, Executed, execute};
 pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions};
 pub use memory::MemoryJournal;
 

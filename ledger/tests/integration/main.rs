@@ -9,6 +9,7 @@
 
 mod domain_whole_runbook;
 mod evidence;
+mod handler;
 mod journal_contract;
 mod journal_damage;
 mod journal_faults;

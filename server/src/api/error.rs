@@ -133,7 +133,7 @@ impl From<HandlerError> for ApiError {
             HandlerError::FlagRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
             HandlerError::Exists { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
-            HandlerError::Contention { .. } => {
+            HandlerError::Contended(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
             }
             HandlerError::IllegalHistory(_) | HandlerError::IllegalFlagHistory(_) => {
