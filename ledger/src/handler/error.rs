@@ -2,7 +2,7 @@
 
 use crate::evidence::EvidenceError;
 use crate::flag::{FlagRefusal, IllegalFlagEvent};
-use crate::ids::RolloutId;
+use crate::ids::{EnvironmentId, RolloutId};
 use crate::journal::{Contended, ExecuteError, JournalError};
 use crate::rollout::{IllegalEvent, Refusal};
 use crate::runbook::PlanError;
@@ -28,6 +28,16 @@ pub enum HandlerError {
     Exists {
         /// The id.
         id: RolloutId,
+    },
+    /// The ledger's server may lose what it acknowledged.
+    #[error(
+        "RB-HANDLER-4: rollout {id} is not opened: {environment} is protected, and sync_interval of the NATS server is not `always`, so a power cut loses acknowledged commits; set `sync_interval: always` in the jetstream block of every nats-server, restart it, then the rollbook server"
+    )]
+    NotSynced {
+        /// The id.
+        id: RolloutId,
+        /// Where it was to run.
+        environment: EnvironmentId,
     },
     /// Others kept appending first.
     #[error(transparent)]

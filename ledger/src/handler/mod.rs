@@ -17,7 +17,7 @@ use crate::evidence::EvidenceStore;
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
 use crate::journal::execute::load;
-use crate::journal::{Cache, Executed, Journal, StoredCommit, execute};
+use crate::journal::{Cache, Executed, Journal, StoredCommit, SyncKnown, execute};
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::Plan;
 
@@ -173,7 +173,8 @@ impl Handler {
     }
 
     /// Opens a rollout of a plan that has been stored. Durable on return; the same command id
-    /// again records nothing more.
+    /// again records nothing more. In a protected environment refused where the server is known
+    /// to acknowledge before it syncs.
     pub async fn open(
         &self,
         id: &RolloutId,
@@ -181,11 +182,19 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let plan = self.plan(&open.plan.sha256).await?;
+        let protected = plan
+            .environment(open.environment.as_str())
+            .is_some_and(|environment| environment.protected);
+        let refused = protected && self.journal.sync() == SyncKnown::NotAlways;
         let (aggregate, plan) = (&Aggregate::Rollout(id.clone()), &plan);
         let decide = |state: Folded<RolloutState>| async move {
             match state {
                 Some(state) if state.command_ids.contains(&caller.command_id) => Ok(None),
                 Some(_) => Err(HandlerError::Exists { id: id.clone() }),
+                None if refused => Err(HandlerError::NotSynced {
+                    id: id.clone(),
+                    environment: open.environment.clone(),
+                }),
                 None => Ok(self.commit(aggregate, rollout::open(plan, open)?, caller)),
             }
         };

@@ -15,7 +15,7 @@ use rollbook_ledger::handler::{Caller, Done, Handler, HandlerError};
 use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
 use rollbook_ledger::journal::execute::MAX_ATTEMPTS;
 use rollbook_ledger::journal::{
-    Appended, Journal, JournalError, MemoryJournal, ReadFrom, StoredCommit,
+    Appended, Journal, JournalError, MemoryJournal, ReadFrom, StoredCommit, SyncKnown,
 };
 use rollbook_ledger::proto::v1::{Actor, ActorKind, Commit};
 use rollbook_ledger::rollout::{Command, Open, Request, Status};
@@ -44,6 +44,7 @@ struct Faulty {
     /// How many appends still fail.
     left: AtomicU32,
     appends: AtomicU32,
+    sync: SyncKnown,
 }
 
 #[async_trait]
@@ -88,6 +89,10 @@ impl Journal for Faulty {
     async fn last_sequence(&self) -> Result<u64, JournalError> {
         self.journal.last_sequence().await
     }
+
+    fn sync(&self) -> SyncKnown {
+        self.sync
+    }
 }
 
 /// One ledger, and any number of handlers on it, each with caches of its own.
@@ -127,6 +132,7 @@ impl Ledger {
             fault,
             left: AtomicU32::new(times),
             appends: AtomicU32::new(0),
+            sync: SyncKnown::Unknown,
         });
         (self.on(journal.clone()), journal)
     }
@@ -153,11 +159,19 @@ fn alice(command_id: &str) -> Caller {
 }
 
 async fn open(handler: &Handler, command_id: &str) -> Result<Done, HandlerError> {
+    open_in("local", handler, command_id).await
+}
+
+async fn open_in(
+    environment: &str,
+    handler: &Handler,
+    command_id: &str,
+) -> Result<Done, HandlerError> {
     let runbook = json!({
         "apiVersion": "rollbook/v1",
         "kind": "Runbook",
         "metadata": {"name": "test", "version": "1", "owner": "tests"},
-        "environments": {"local": {}},
+        "environments": {"local": {}, "production": {"protected": true}},
         "phases": [{"id": "1", "title": "one", "steps": [
             {"id": "1.1", "title": "wait", "run": {"command": "true"}, "changes": "nothing"},
         ]}],
@@ -167,7 +181,7 @@ async fn open(handler: &Handler, command_id: &str) -> Result<Done, HandlerError>
     let open = Open {
         name: String::new(),
         plan: handler.store_plan(&plan).await.unwrap(),
-        environment: EnvironmentId::new("local").unwrap(),
+        environment: EnvironmentId::new(environment).unwrap(),
         params: BTreeMap::new(),
     };
     handler.open(&id(), &open, &alice(command_id)).await
@@ -346,4 +360,37 @@ async fn of_many_at_once_each_is_recorded_once() {
         .map(|done| done.unwrap().unwrap().events.len());
     assert_eq!(recorded.sum::<usize>(), 16);
     assert_eq!(ledger.commits().await, 2 + 16);
+}
+
+#[tokio::test]
+async fn nothing_protected_is_opened_where_commits_could_be_lost() {
+    for (sync, protected) in [
+        (SyncKnown::Always, true),
+        (SyncKnown::Unknown, true),
+        (SyncKnown::NotAlways, false),
+    ] {
+        for (environment, is_opened) in [("production", protected), ("local", true)] {
+            let ledger = Ledger::new();
+            let handler = ledger.on(Arc::new(Faulty {
+                journal: ledger.journal.clone(),
+                fault: Fault::NotStored,
+                left: AtomicU32::new(0),
+                appends: AtomicU32::new(0),
+                sync,
+            }));
+            match open_in(environment, &handler, "open").await {
+                Ok(_) => assert!(is_opened, "{sync:?} {environment}"),
+                Err(error @ HandlerError::NotSynced { .. }) => {
+                    let words = error.to_string();
+                    assert!(!is_opened, "{sync:?} {environment}");
+                    assert!(
+                        words.starts_with("RB-HANDLER-4") && words.contains("production"),
+                        "{words}"
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(ledger.commits().await, u64::from(is_opened));
+        }
+    }
 }

@@ -365,7 +365,10 @@ async fn jetstream_alone_and_synced() {
         .unwrap();
     contract(Arc::new(journal.clone())).await;
     let report = journal.report().await.unwrap();
-    assert_eq!(report.sync, SyncKnown::Always);
+    assert_eq!(
+        (report.sync, journal.sync()),
+        (SyncKnown::Always, SyncKnown::Always)
+    );
     assert!(
         report.is_complete() && report.cluster.is_none(),
         "{report:?}"

@@ -132,6 +132,7 @@ impl From<HandlerError> for ApiError {
             HandlerError::Refused(refusal) => refusal_class(refusal.kind()),
             HandlerError::FlagRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
+            HandlerError::NotSynced { .. } => (StatusCode::FORBIDDEN, ErrorClass::Policy),
             HandlerError::Exists { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
             HandlerError::Contended(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
