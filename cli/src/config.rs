@@ -24,6 +24,7 @@ pub(crate) struct FileConfig {
     ledger: Option<String>,
     listen: Option<String>,
     nats: Option<String>,
+    nats_system: Option<String>,
     nats_server: Option<String>,
     database: Option<String>,
     objects: Option<String>,
@@ -124,6 +125,13 @@ impl Config {
             Some(DEFAULT_LISTEN),
         );
         set("nats", None, "ROLLBOOK_NATS", file.nats, None);
+        set(
+            "nats_system",
+            None,
+            "ROLLBOOK_NATS_SYSTEM",
+            file.nats_system,
+            None,
+        );
         set(
             "nats_server",
             None,

@@ -71,6 +71,9 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
     if as_json {
         return json(answer);
     }
+    for warning in &answer.warnings {
+        aside(paint(YELLOW, warning));
+    }
     if answer.events.is_empty() {
         line(format!(
             "{} nothing to do; as of sequence {}",

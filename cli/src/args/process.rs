@@ -28,6 +28,9 @@ pub(crate) struct ServeArgs {
     /// NATS server
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Option<String>,
+    /// NATS server as a user of its system account: finds out whether every server syncs
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats_system: Option<String>,
     /// Views: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,

@@ -9,7 +9,7 @@ use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::jetstream::SyncKnown;
-use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, JournalError};
+use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal, JournalError};
 use rollbook_ledger::nats::{self, EmbeddedServer, NatsOptions, ServerOptions};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
@@ -45,12 +45,14 @@ impl Parts {
         objects: &str,
         replicas: usize,
         sync: SyncKnown,
+        system: Option<Client>,
     ) -> Result<Self, Failure> {
         let nats = connect(&options("rollbook")).await?;
         let follow = connect(&options("rollbook follower")).await?;
         let settings = JetStreamOptions {
             replicas,
             sync,
+            system,
             follow_client: Some(follow),
             ..JetStreamOptions::default()
         };
@@ -219,6 +221,7 @@ async fn up_parts(
         &objects,
         1,
         SyncKnown::Always,
+        None,
     )
     .await?;
     let views = open_views(&views_url).await?;
@@ -267,6 +270,7 @@ fn write_endpoint(data_dir: &Path, endpoint: &str) -> Result<(), Failure> {
 pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
     let config = config
         .with_flag("nats", args.nats.as_ref())
+        .with_flag("nats_system", args.nats_system.as_ref())
         .with_flag("database", args.database.as_ref())
         .with_flag("objects", args.objects.as_ref())
         .with_flag("listen", args.listen.as_ref());
@@ -316,14 +320,32 @@ async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure
         name: name.to_owned(),
         ..NatsOptions::default()
     };
-    Parts::open(
+    let system = match config.get("nats_system") {
+        None => None,
+        Some(url) => Some(
+            connect(&NatsOptions {
+                url: url.to_owned(),
+                ..options("rollbook system")
+            })
+            .await?,
+        ),
+    };
+    let asked = system.is_some();
+    let parts = Parts::open(
         options,
         ledger_id(config)?,
         &objects,
         replicas,
         SyncKnown::Unknown,
+        system,
     )
-    .await
+    .await?;
+    if asked && parts.journal.sync() == SyncKnown::Unknown {
+        print::aside(
+            "whether the NATS server syncs is still not known: --nats-system must name a user of its system account",
+        );
+    }
+    Ok(parts)
 }
 
 fn required(config: &Config, key: &str) -> Result<String, Failure> {

@@ -7,6 +7,7 @@ use rollbook_ledger::projection::rows::{RolloutRow, StepRow};
 use rollbook_ledger::projection::words::{
     GateStatus, Health, Outcome as RolloutOutcome, StepStatus, Verdict,
 };
+use rollbook_ledger::rollout::Blocked;
 use rollbook_server::api::StatusAnswer;
 
 use super::Session;
@@ -69,9 +70,23 @@ fn is_over(answer: &StatusAnswer) -> bool {
 
 /// Nothing runs, nothing will by itself, and somebody could unblock it.
 fn needs_person(answer: &StatusAnswer) -> bool {
-    let running = steps(answer).any(|step| step.status == StepStatus::Running);
-    let by_person = answer.blocked.iter().any(|blocked| blocked.until.is_none());
+    let running = runs(answer);
+    let by_person = answer.blocked.iter().any(|blocked| !by_time(blocked));
     !running && answer.next.is_empty() && by_person
+}
+
+fn runs(answer: &StatusAnswer) -> bool {
+    steps(answer).any(|step| step.status == StepStatus::Running)
+}
+
+/// Nothing goes on before a time.
+fn is_held_by_time(answer: &StatusAnswer) -> bool {
+    !runs(answer) && !needs_person(answer) && answer.blocked.iter().any(by_time)
+}
+
+/// It goes on by itself, even where nobody knows when.
+fn by_time(blocked: &Blocked) -> bool {
+    blocked.until.is_some() || blocked.who == ["time"]
 }
 
 /// How a rollout that stands (or is over) makes the process exit.
@@ -95,11 +110,7 @@ pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
     match worst {
         Some(Verdict::Inconclusive) => Exit::Inconclusive,
         Some(_) => Exit::Failed,
-        None if answer.blocked.iter().any(|blocked| blocked.until.is_some())
-            && !needs_person(answer) =>
-        {
-            Exit::Blocked
-        }
+        None if is_held_by_time(answer) => Exit::Blocked,
         None => Exit::Waiting,
     }
 }

@@ -24,10 +24,10 @@ const WORK: &str = r#"
         changes: nothing
 "#;
 
-struct Apart {
+pub(crate) struct Apart {
     _nats: Process,
-    server: Process,
-    address: String,
+    pub(crate) server: Process,
+    pub(crate) address: String,
     nats: String,
 }
 
@@ -39,28 +39,42 @@ fn free_port() -> u16 {
         .port()
 }
 
-fn start(place: &Place) -> Apart {
-    let (nats_port, http_port) = (free_port(), free_port());
+/// A nats-server with this `sync_interval` and a user `sys` of its system account; its URL.
+pub(crate) fn nats(place: &Place, sync_interval: &str) -> (Process, String) {
+    let port = free_port();
     let config = format!(
-        "listen: \"127.0.0.1:{nats_port}\"\njetstream {{ store_dir: \"{}\", sync_interval: always }}\n",
+        "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\", sync_interval: {sync_interval} }}\n\
+         accounts {{ SYS {{ users: [{{user: sys, password: sys}}] }}\n\
+         APP {{ jetstream: enabled, users: [{{user: app, password: app}}] }} }}\n\
+         system_account: SYS\nno_auth_user: app\n",
         place.path().join("js").display()
     );
     place.write("nats.conf", &config);
     let mut command = Command::new(nats_server());
     command.args(["-c", "nats.conf"]).current_dir(place.path());
-    let nats_process = Process::start(&mut command);
+    let process = Process::start(&mut command);
     wait_for("nats-server", || {
-        std::net::TcpStream::connect(("127.0.0.1", nats_port)).is_ok()
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
     });
-    let nats = format!("nats://127.0.0.1:{nats_port}");
-    let line = format!(
-        "serve --nats {nats} --objects objects --database sqlite:views.db --listen 127.0.0.1:{http_port}"
-    );
+    (process, format!("nats://127.0.0.1:{port}"))
+}
+
+/// A `rollbook serve` that answers, and its address.
+pub(crate) fn serve(place: &Place, nats: &str, options: &str) -> (Process, String) {
+    let port = free_port();
+    let line = format!("serve --nats {nats} --objects objects --listen 127.0.0.1:{port} {options}");
     let server = Process::start(&mut place.command(&line));
-    let address = format!("http://127.0.0.1:{http_port}");
+    let address = format!("http://127.0.0.1:{port}");
     wait_for("`rollbook serve`", || {
+        assert!(!server.ended(), "`rollbook {line}` ended");
         place.run(&format!("list --server {address}")).code == Some(0)
     });
+    (server, address)
+}
+
+pub(crate) fn start(place: &Place) -> Apart {
+    let (nats_process, nats) = nats(place, "always");
+    let (server, address) = serve(place, &nats, "--database sqlite:views.db");
     Apart {
         _nats: nats_process,
         server,
@@ -144,4 +158,56 @@ fn what_is_missing_is_said() {
         .run("worker --nats nats://127.0.0.1:1 --objects o")
         .exits(7)
         .complains("127.0.0.1:1");
+}
+
+const PROTECTED: &str = r#"apiVersion: rollbook/v1
+kind: Runbook
+metadata: {name: careful, version: "1.0", owner: tests}
+environments: {production: {protected: true}, local: {}}
+phases:
+  - id: "1"
+    title: Work
+    steps: [{id: "1.1", title: Look, run: {command: "true"}, changes: nothing}]
+"#;
+
+#[test]
+fn nothing_protected_is_opened_on_a_server_that_does_not_sync() {
+    for (sync_interval, opened) in [("2m", 5), ("always", 0)] {
+        let place = Place::new();
+        place.write("careful.yaml", PROTECTED);
+        let (_nats, url) = nats(&place, sync_interval);
+        let system = url.replace("//", "//sys:sys@");
+        let options = format!("--database sqlite:known.db --nats-system {system}");
+        let (_known, known) = serve(&place, &url, &options);
+        let (_unknown, unknown) = serve(&place, &url, "--database sqlite:unknown.db");
+        let open = |id: &str, environment: &str, address: &str| {
+            place.run(&format!(
+                "open careful.yaml --env {environment} --id {id} --as alice --server {address}"
+            ))
+        };
+        let answer = open("protected", "production", &known).exits(opened);
+        let doctor = place.run(&format!("doctor --server {known}"));
+        if opened == 0 {
+            assert_eq!(answer.err, "");
+            doctor.exits(0).says("sync_interval always");
+        } else {
+            answer
+                .complains("RB-HANDLER-4")
+                .complains("sync_interval: always");
+            doctor.exits(7).says("sync_interval is not `always`");
+            place
+                .run(&format!("show 1.1 protected --server {known}"))
+                .exits(2);
+        }
+        let local = open("local", "local", &known).exits(0);
+        assert_eq!(local.err, "");
+        // Where it is not known it is done, and said.
+        open("doubtful", "production", &unknown)
+            .exits(0)
+            .complains("--nats-system");
+        place
+            .run(&format!("doctor --server {unknown}"))
+            .exits(0)
+            .says("sync_interval unknown");
+    }
 }

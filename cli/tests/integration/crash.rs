@@ -2,10 +2,12 @@
 //! blindly, nothing is left behind.
 
 use std::fs;
+use std::process::Command;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
-use crate::harness::{Place, runbook, wait_for};
+use crate::harness::{Place, Process, runbook, wait_for, workspace};
 
 /// A step that hangs until a file is there, and whose effect can be verified.
 const HANGS: &str = r#"
@@ -185,4 +187,52 @@ fn views_are_rebuilt_from_the_ledger() {
     wait_for("the views to catch up", || {
         place.run("list --json").exits(0).json()["data"] == before["data"]
     });
+}
+
+/// The guide's way to what a dead worker left running.
+fn left_running(rollout: &str, step: &str) -> String {
+    let guide = fs::read_to_string(workspace().join("docs/operators.md")).unwrap();
+    let block = guide
+        .split("```sh\n")
+        .filter_map(|rest| rest.split("```").next())
+        .find(|block| block.contains("/environ"))
+        .unwrap();
+    let block = block.replace("hello-1", rollout).replace("1.6", step);
+    let listed = Process::start(Command::new("sh").args(["-c", &block])).finish();
+    listed.exits(0).out
+}
+
+#[test]
+fn the_command_of_a_killed_worker_goes_on_and_the_guide_finds_it() {
+    let place = Place::new();
+    let file = place.write("work.yaml", &runbook(HANGS));
+    let up = place.up();
+    // Tests run at the same time: an id of its own.
+    let id = format!("left-{}", up.pid());
+    place
+        .run(&format!(
+            "open {file} --env local --id {id} --as alice --start"
+        ))
+        .exits(0);
+    wait_for("the step to begin", || began(&place) == 1);
+    assert!(left_running(&id, "1.1").contains("until [ -e go ]"));
+    up.signal(Signal::SIGKILL);
+    up.finish();
+
+    let _up = place.up();
+    place.until_step(&id, "1.1", &["interrupted"]);
+    let listed = left_running(&id, "1.1");
+    assert!(listed.contains("until [ -e go ]"), "{listed}");
+    assert_eq!(left_running(&id, "1.2"), "");
+    // PID, PPID, PGID: the leader of a group.
+    let line = listed
+        .lines()
+        .find(|line| line.contains("until ["))
+        .unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[0], words[2], "{listed}");
+    let group = Pid::from_raw(words[2].parse().unwrap());
+    killpg(group, Signal::SIGTERM).unwrap();
+    wait_for("the group to end", || left_running(&id, "1.1").is_empty());
+    assert!(!place.has("done"));
 }

@@ -277,7 +277,13 @@ impl Place {
 
     /// Starts `rollbook up` and waits until it answers.
     pub(crate) fn up(&self) -> Process {
-        let mut process = Process::start(&mut self.command("up --listen 127.0.0.1:0"));
+        self.up_with("")
+    }
+
+    /// The same with more options.
+    pub(crate) fn up_with(&self, options: &str) -> Process {
+        let line = format!("up --listen 127.0.0.1:0 {options}");
+        let mut process = Process::start(&mut self.command(&line));
         wait_for("`rollbook up` to answer", || {
             if let Some(status) = process.child.try_wait().unwrap() {
                 let _ = killpg(Pid::from_raw(process.pid()), Signal::SIGKILL);

@@ -8,9 +8,16 @@ mod concurrency;
 mod crash;
 mod data;
 mod documents;
+mod exit_codes;
 mod follow;
 mod harness;
 mod http;
 mod journey;
+mod postgres_views;
 mod rollback;
 mod suggestions;
+
+// The servers that the ledger's tests start.
+#[allow(unreachable_pub)]
+#[path = "../../../ledger/tests/integration/postgres.rs"]
+mod postgres;

@@ -2,8 +2,8 @@
 
 use crate::evidence::EvidenceError;
 use crate::flag::{FlagRefusal, IllegalFlagEvent};
-use crate::ids::RolloutId;
-use crate::journal::JournalError;
+use crate::ids::{EnvironmentId, RolloutId};
+use crate::journal::{Contended, ExecuteError, JournalError};
 use crate::rollout::{IllegalEvent, Refusal};
 use crate::runbook::PlanError;
 
@@ -29,16 +29,19 @@ pub enum HandlerError {
         /// The id.
         id: RolloutId,
     },
-    /// Others kept appending first.
+    /// The ledger's server may lose what it acknowledged.
     #[error(
-        "RB-HANDLER-3: {aggregate} kept changing while this was decided ({tries} tries); try again"
+        "RB-HANDLER-4: rollout {id} is not opened: {environment} is protected, and sync_interval of the NATS server is not `always`, so a power cut loses acknowledged commits; set `sync_interval: always` in the jetstream block of every nats-server, restart it, then the rollbook server"
     )]
-    Contention {
-        /// Whose.
-        aggregate: String,
-        /// How often.
-        tries: u32,
+    NotSynced {
+        /// The id.
+        id: RolloutId,
+        /// Where it was to run.
+        environment: EnvironmentId,
     },
+    /// Others kept appending first.
+    #[error(transparent)]
+    Contended(#[from] Contended),
     /// The stored history breaks the rules; verify the ledger.
     #[error(transparent)]
     IllegalHistory(#[from] IllegalEvent),
@@ -54,4 +57,14 @@ pub enum HandlerError {
     /// A stored plan does not read.
     #[error(transparent)]
     Plan(#[from] PlanError),
+}
+
+impl From<ExecuteError<HandlerError>> for HandlerError {
+    fn from(error: ExecuteError<HandlerError>) -> Self {
+        match error {
+            ExecuteError::Rejected(error) => error,
+            ExecuteError::Journal(error) => error.into(),
+            ExecuteError::Contended(contended) => contended.into(),
+        }
+    }
 }

@@ -1,7 +1,6 @@
-//! Carries requests to their aggregate: fold, decide, append with the expected sequence, and
-//! on a conflict fold and decide again. The one place where rules meet the journal.
+//! Carries requests to their aggregate: the one place where rules meet the journal. Fold, decide,
+//! append and decide again is [`journal::execute`](crate::journal::execute()).
 
-mod cache;
 mod error;
 
 use std::sync::Arc;
@@ -17,13 +16,10 @@ use crate::clock::{SharedClock, to_proto};
 use crate::evidence::EvidenceStore;
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
-use crate::journal::{Journal, JournalError};
+use crate::journal::execute::load;
+use crate::journal::{Cache, Executed, Journal, StoredCommit, SyncKnown, execute};
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::Plan;
-use cache::Cache;
-
-/// How often a command is decided again after losing a race before it is given up.
-const MAX_DECISIONS: u32 = 32;
 
 /// Folded rollouts and flags kept in memory; a cache only, any entry may be dropped.
 const MAX_CACHED: usize = 1_000;
@@ -82,6 +78,48 @@ pub struct Done {
     pub events: Vec<v1::Event>,
 }
 
+impl From<Executed> for Done {
+    fn from(executed: Executed) -> Self {
+        Self {
+            sequence: executed.sequence,
+            events: executed
+                .commit
+                .map_or_else(Vec::new, |commit| commit.events),
+        }
+    }
+}
+
+/// An aggregate's state, shared with the cache; `None`: it has no commit.
+type Folded<S> = Option<Arc<S>>;
+
+fn fold_rollout(
+    state: Folded<RolloutState>,
+    tail: &[StoredCommit],
+) -> Result<Folded<RolloutState>, HandlerError> {
+    let mut state = state.map(Arc::unwrap_or_clone);
+    for stored in tail {
+        state = Some(rollout::evolve(state, &stored.commit, stored.sequence)?);
+    }
+    Ok(state.map(Arc::new))
+}
+
+fn fold_flag(
+    state: Folded<FlagState>,
+    tail: &[StoredCommit],
+) -> Result<Folded<FlagState>, HandlerError> {
+    let mut state = state.map(Arc::unwrap_or_clone);
+    for stored in tail {
+        state = Some(flag::evolve(state, &stored.commit, stored.sequence)?);
+    }
+    Ok(state.map(Arc::new))
+}
+
+fn no_rollout(id: &RolloutId) -> HandlerError {
+    HandlerError::NotFound {
+        what: format!("rollout {id}"),
+    }
+}
+
 /// Decides and records. Cheap to clone; all clones share their caches.
 #[derive(Debug, Clone)]
 pub struct Handler {
@@ -89,8 +127,8 @@ pub struct Handler {
     evidence: EvidenceStore,
     clock: SharedClock,
     ledger: LedgerId,
-    rollouts: Cache<Aggregate, RolloutState>,
-    flags: Cache<Aggregate, FlagState>,
+    rollouts: Cache<Aggregate, Folded<RolloutState>>,
+    flags: Cache<Aggregate, Folded<FlagState>>,
     plans: Cache<String, Arc<Plan>>,
 }
 
@@ -134,91 +172,80 @@ impl Handler {
         Ok(self.evidence.put(bytes, "application/json", "plan").await?)
     }
 
-    /// Opens a rollout of a plan that has been stored. Durable on return.
+    /// Opens a rollout of a plan that has been stored. Durable on return; the same command id
+    /// again records nothing more. In a protected environment refused where the server is known
+    /// to acknowledge before it syncs.
     pub async fn open(
         &self,
         id: &RolloutId,
         open: &Open,
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
-        let aggregate = Aggregate::Rollout(id.clone());
         let plan = self.plan(&open.plan.sha256).await?;
-        if self.fold_rollout(&aggregate).await?.is_some() {
-            return Err(HandlerError::Exists { id: id.clone() });
-        }
-        let events = rollout::open(&plan, open)?;
-        let commit = self.commit(&aggregate, events.clone(), caller, 0);
-        match self.journal.append(&aggregate, commit).await {
-            Ok(appended) => Ok(Done {
-                sequence: appended.sequence,
-                events,
-            }),
-            Err(JournalError::Conflict { .. }) => Err(HandlerError::Exists { id: id.clone() }),
-            Err(error) => Err(error.into()),
-        }
+        let protected = plan
+            .environment(open.environment.as_str())
+            .is_some_and(|environment| environment.protected);
+        let refused = protected && self.journal.sync() == SyncKnown::NotAlways;
+        let (aggregate, plan) = (&Aggregate::Rollout(id.clone()), &plan);
+        let decide = |state: Folded<RolloutState>| async move {
+            match state {
+                Some(state) if state.command_ids.contains(&caller.command_id) => Ok(None),
+                Some(_) => Err(HandlerError::Exists { id: id.clone() }),
+                None if refused => Err(HandlerError::NotSynced {
+                    id: id.clone(),
+                    environment: open.environment.clone(),
+                }),
+                None => Ok(self.commit(aggregate, rollout::open(plan, open)?, caller)),
+            }
+        };
+        let journal = &*self.journal;
+        let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
+        Ok(executed.into())
     }
 
     /// A rollout with everything acknowledged before the call.
     pub async fn rollout(&self, id: &RolloutId) -> Result<Loaded, HandlerError> {
         let aggregate = Aggregate::Rollout(id.clone());
-        let Some((state, sequence)) = self.fold_rollout(&aggregate).await? else {
-            return Err(HandlerError::NotFound {
-                what: format!("rollout {id}"),
-            });
-        };
+        let (state, sequence) =
+            load(&*self.journal, &aggregate, &self.rollouts, fold_rollout).await?;
+        let state = state.ok_or_else(|| no_rollout(id))?;
         let plan = self.plan(&state.plan_digest).await?;
         Ok(Loaded {
-            state,
+            state: Arc::unwrap_or_clone(state),
             plan,
             sequence,
         })
     }
 
-    /// Decides a request on the fresh state and records the result. Durable on return; the same
-    /// command id again records nothing more. On `Unavailable` the same request, with the same
-    /// command id, may be made again.
+    /// Decides a request and records the result. Durable on return; the same command id again
+    /// records nothing more. On `Unavailable` the same request, with the same command id, may be
+    /// made again.
     pub async fn request(
         &self,
         id: &RolloutId,
         request: &Request,
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
-        let aggregate = Aggregate::Rollout(id.clone());
         let new_plan = match request {
             Request::Person(Command::Revise { plan, .. }) => Some(self.plan(&plan.sha256).await?),
             _ => None,
         };
-        for _ in 0..MAX_DECISIONS {
-            let loaded = self.rollout(id).await?;
+        let (aggregate, new_plan) = (&Aggregate::Rollout(id.clone()), new_plan.as_deref());
+        let decide = |state: Folded<RolloutState>| async move {
+            let state = state.ok_or_else(|| no_rollout(id))?;
+            let plan = self.plan(&state.plan_digest).await?;
             let context = Context {
                 now: self.clock.now(),
                 actor: &caller.actor,
                 command_id: &caller.command_id,
-                new_plan: new_plan.as_deref(),
+                new_plan,
             };
-            let events = rollout::decide(&loaded.state, &loaded.plan, request, &context)?;
-            if events.is_empty() {
-                return Ok(Done {
-                    sequence: loaded.sequence,
-                    events,
-                });
-            }
-            let commit = self.commit(&aggregate, events.clone(), caller, loaded.sequence);
-            match self.journal.append(&aggregate, commit).await {
-                Ok(appended) => {
-                    return Ok(Done {
-                        sequence: appended.sequence,
-                        events,
-                    });
-                }
-                Err(JournalError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(HandlerError::Contention {
-            aggregate: aggregate.to_string(),
-            tries: MAX_DECISIONS,
-        })
+            let events = rollout::decide(&state, &plan, request, &context)?;
+            Ok(self.commit(aggregate, events, caller))
+        };
+        let journal = &*self.journal;
+        let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
+        Ok(executed.into())
     }
 
     /// A flag with everything acknowledged before the call; `None` when it was never defined.
@@ -228,7 +255,8 @@ impl Handler {
         key: &FlagKey,
     ) -> Result<Option<(FlagState, u64)>, HandlerError> {
         let aggregate = Aggregate::Flag(environment.clone(), key.clone());
-        self.fold_flag(&aggregate).await
+        let (state, sequence) = load(&*self.journal, &aggregate, &self.flags, fold_flag).await?;
+        Ok(state.map(|state| (Arc::unwrap_or_clone(state), sequence)))
     }
 
     /// Decides a flag command and records the result; durable on return.
@@ -239,31 +267,15 @@ impl Handler {
         command: &FlagCommand,
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
-        let aggregate = Aggregate::Flag(environment.clone(), key.clone());
-        for _ in 0..MAX_DECISIONS {
-            let folded = self.fold_flag(&aggregate).await?;
-            let sequence = folded.as_ref().map_or(0, |(_, sequence)| *sequence);
-            let state = folded.as_ref().map(|(state, _)| state);
+        let aggregate = &Aggregate::Flag(environment.clone(), key.clone());
+        let decide = |state: Folded<FlagState>| async move {
+            let state = state.as_deref();
             let events = flag::decide(state, environment, key, command, &caller.command_id)?;
-            if events.is_empty() {
-                return Ok(Done { sequence, events });
-            }
-            let commit = self.commit(&aggregate, events.clone(), caller, sequence);
-            match self.journal.append(&aggregate, commit).await {
-                Ok(appended) => {
-                    return Ok(Done {
-                        sequence: appended.sequence,
-                        events,
-                    });
-                }
-                Err(JournalError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(HandlerError::Contention {
-            aggregate: aggregate.to_string(),
-            tries: MAX_DECISIONS,
-        })
+            Ok(self.commit(aggregate, events, caller))
+        };
+        let journal = &*self.journal;
+        let executed = execute(journal, aggregate, &self.flags, fold_flag, decide).await?;
+        Ok(executed.into())
     }
 
     /// A pinned plan by its digest, from the evidence store.
@@ -277,57 +289,14 @@ impl Handler {
         Ok(plan)
     }
 
-    async fn fold_rollout(
-        &self,
-        aggregate: &Aggregate,
-    ) -> Result<Option<(RolloutState, u64)>, HandlerError> {
-        let (mut state, mut sequence) = match self.rollouts.get(aggregate) {
-            Some((state, sequence)) => (Some(state), sequence),
-            None => (None, 0),
-        };
-        let tail = self.journal.read(aggregate, sequence).await?;
-        for stored in &tail {
-            state = Some(rollout::evolve(state, &stored.commit, stored.sequence)?);
-            sequence = stored.sequence;
-        }
-        Ok(state.map(|state| {
-            if !tail.is_empty() {
-                self.rollouts
-                    .put(aggregate.clone(), state.clone(), sequence);
-            }
-            (state, sequence)
-        }))
-    }
-
-    async fn fold_flag(
-        &self,
-        aggregate: &Aggregate,
-    ) -> Result<Option<(FlagState, u64)>, HandlerError> {
-        let (mut state, mut sequence) = match self.flags.get(aggregate) {
-            Some((state, sequence)) => (Some(state), sequence),
-            None => (None, 0),
-        };
-        let tail = self.journal.read(aggregate, sequence).await?;
-        for stored in &tail {
-            state = Some(flag::evolve(state, &stored.commit, stored.sequence)?);
-            sequence = stored.sequence;
-        }
-        Ok(state.map(|state| {
-            if !tail.is_empty() {
-                self.flags.put(aggregate.clone(), state.clone(), sequence);
-            }
-            (state, sequence)
-        }))
-    }
-
+    /// A commit of these events, its `previous_sequence` still open; `None` without events.
     fn commit(
         &self,
         aggregate: &Aggregate,
         events: Vec<v1::Event>,
         caller: &Caller,
-        previous_sequence: u64,
-    ) -> v1::Commit {
-        v1::Commit {
+    ) -> Option<v1::Commit> {
+        (!events.is_empty()).then(|| v1::Commit {
             id: Uuid::now_v7().to_string(),
             ledger: self.ledger.to_string(),
             aggregate: aggregate.kind().to_owned(),
@@ -337,9 +306,9 @@ impl Handler {
             causation_id: caller.causation_id.clone(),
             actor: Some(caller.actor.clone()),
             recorded_at: Some(to_proto(self.clock.now())),
-            previous_sequence,
+            previous_sequence: 0,
             traceparent: caller.traceparent.clone(),
             events,
-        }
+        })
     }
 }

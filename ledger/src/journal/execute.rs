@@ -1,30 +1,42 @@
-//! Running one command against one aggregate: read, fold, decide, append, and on a conflict
-//! fold and decide again.
+//! Running one command against one aggregate: fold, decide, append, and on a conflict read on,
+//! fold and decide again. The only such loop.
 //!
 //! ```text
-//!   read ─▶ fold ─▶ decide ─▶ append ─▶ done
-//!    ▲                          │ conflict
-//!    └────── jittered wait ◀────┘   (at most MAX_ATTEMPTS times)
+//!   cached? ──yes──▶ decide ──▶ append ──▶ done
+//!      │ no            │ ▲         │ conflict
+//!      │       refusal │ │ fold    ▼
+//!      └─────────────▶ read ◀── jittered wait   (at most MAX_ATTEMPTS decisions)
 //! ```
 //!
 //! Applying a command twice is prevented by `decide`: it finds the command id in the state and
 //! answers `None`.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::future::Future;
 use std::time::Duration;
 
 use rollbook_proto::v1::Commit;
 
-use super::{Journal, JournalError, StoredCommit};
+use super::{Cache, Journal, JournalError, StoredCommit};
 use crate::clock::from_proto;
 use crate::ids::Aggregate;
 
 /// How often a command is decided before it gives up against other writers.
-pub const MAX_ATTEMPTS: u32 = 16;
+pub const MAX_ATTEMPTS: u32 = 32;
 
 /// The longest wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_millis(100);
+
+/// Other writers were faster every time. Nothing was stored. Retryable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "RB-JOURNAL-8: {aggregate} was changed by others {attempts} times while this command was decided; try again"
+)]
+pub struct Contended {
+    /// Whose subject.
+    pub aggregate: String,
+    /// How often it was decided.
+    pub attempts: u32,
+}
 
 /// Why a command was not executed.
 #[derive(Debug, thiserror::Error)]
@@ -35,27 +47,9 @@ pub enum ExecuteError<R> {
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Other writers were faster every time. Retryable.
-    #[error(
-        "RB-JOURNAL-8: {aggregate} was changed by others {attempts} times while this command was decided; try again"
-    )]
-    Contended {
-        /// Whose subject.
-        aggregate: String,
-        /// How often it was decided.
-        attempts: u32,
-    },
-}
-
-impl<R> ExecuteError<R> {
-    /// Whether the same command may succeed later without any change.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Rejected(_) => false,
-            Self::Journal(error) => error.is_retryable(),
-            Self::Contended { .. } => true,
-        }
-    }
+    /// Other writers were faster every time.
+    #[error(transparent)]
+    Contended(#[from] Contended),
 }
 
 /// What executing a command did.
@@ -83,104 +77,93 @@ impl Executed {
     }
 }
 
-/// Executes a command on a freshly read aggregate.
+/// Executes a command: one round trip when the aggregate is cached and nobody else has written.
 ///
-/// `fold` turns the whole history (empty for a new aggregate) into a state; `decide` turns the
-/// state into a commit, into `None` (nothing to do, or already done), or refuses. Both may run
-/// several times and must be pure. `previous_sequence` is filled in here.
+/// `evolve` continues a state with the commits after it; before the first commit it is
+/// `S::default()`. `decide` turns the state into a commit, into `None` (nothing to do, or already
+/// done), or refuses. Both may run several times and must have no effect. `previous_sequence` is
+/// filled in here. A commit decided on a cached state is safe, the append checks it; a refusal or
+/// a `None` decided on a cached state is not, so it only counts after a read from the leader.
 ///
 /// **Durable on return** when `commit` is `Some`, as [`Journal::append`] promises.
-pub async fn execute<S, R>(
+pub async fn execute<S, R, D>(
     journal: &dyn Journal,
     aggregate: &Aggregate,
-    fold: impl Fn(&[StoredCommit]) -> Result<S, R>,
-    decide: impl Fn(&S) -> Result<Option<Commit>, R>,
-) -> Result<Executed, ExecuteError<R>> {
-    let mut history: Vec<StoredCommit> = Vec::new();
-    for attempt in 1..=MAX_ATTEMPTS {
-        let last = history.last().map_or(0, |stored| stored.sequence);
-        history.extend(journal.read(aggregate, last).await?);
-        let last = history.last().map_or(0, |stored| stored.sequence);
-        let state = fold(&history).map_err(ExecuteError::Rejected)?;
-        let decided = decide(&state).map_err(ExecuteError::Rejected)?;
-        if let Some(done) = append(journal, aggregate, decided, last, attempt).await? {
-            return Ok(done);
-        }
-        pause(attempt).await;
-    }
-    Err(contended(aggregate))
-}
-
-/// Executes a command on a cached aggregate: one round trip when nobody else has written.
-///
-/// `evolve` continues a state (`None`: before the first commit) with the commits after it. A
-/// commit decided on a cached state is safe, the append checks it; a refusal or a `None` decided
-/// on a cached state is not, so it only counts after a read from the leader found nothing new.
-pub async fn execute_cached<S: Clone, R>(
-    journal: &dyn Journal,
-    aggregate: &Aggregate,
-    cache: &AggregateCache<S>,
-    evolve: impl Fn(Option<S>, &[StoredCommit]) -> Result<S, R>,
-    decide: impl Fn(&S) -> Result<Option<Commit>, R>,
-) -> Result<Executed, ExecuteError<R>> {
+    cache: &Cache<Aggregate, S>,
+    evolve: impl Fn(S, &[StoredCommit]) -> Result<S, R>,
+    decide: impl Fn(S) -> D,
+) -> Result<Executed, ExecuteError<R>>
+where
+    S: Clone + Default,
+    D: Future<Output = Result<Option<Commit>, R>>,
+{
     let mut known = cache.get(aggregate);
     let mut fresh = false;
     let mut attempt = 1;
     while attempt <= MAX_ATTEMPTS {
-        if known.is_none() || fresh {
-            known = Some(catch_up(journal, aggregate, known.take(), &evolve).await?);
-            fresh = true;
-        }
-        let Some((state, last)) = &known else {
-            break;
+        let (state, last) = match known.take() {
+            Some(known) if !fresh => known,
+            stale => {
+                fresh = true;
+                continued(journal, aggregate, cache, stale, &evolve).await?
+            }
         };
-        let decided = match decide(state) {
-            Ok(Some(commit)) => Ok(Some(commit)),
+        let decided = match decide(state.clone()).await {
+            Ok(Some(commit)) => Some(commit),
             Ok(None) | Err(_) if !fresh => {
                 fresh = true;
+                known = Some((state, last));
                 continue;
             }
-            other => other.map_err(ExecuteError::Rejected),
+            other => other.map_err(ExecuteError::Rejected)?,
         };
-        if fresh {
-            cache.put(aggregate.clone(), state.clone(), *last);
-        }
-        if let Some(done) = append(journal, aggregate, decided?, *last, attempt).await? {
+        if let Some(done) = append(journal, aggregate, decided, last, attempt).await? {
             if let Some(stored) = done.stored() {
                 // A state that cannot be continued is simply not cached.
-                if let Ok(next) = evolve(Some(state.clone()), &[stored]) {
+                if let Ok(next) = evolve(state, &[stored]) {
                     cache.put(aggregate.clone(), next, done.sequence);
                 }
             }
             return Ok(done);
         }
+        known = Some((state, last));
         fresh = true;
         pause(attempt).await;
         attempt += 1;
     }
-    Err(contended(aggregate))
+    Err(ExecuteError::Contended(Contended {
+        aggregate: aggregate.to_string(),
+        attempts: MAX_ATTEMPTS,
+    }))
 }
 
-/// Continues a known state with what was appended after it.
-async fn catch_up<S: Clone, R>(
+/// The state of an aggregate with everything acknowledged before the call, and its last
+/// sequence; `S::default()` and 0 when there is nothing.
+pub async fn load<S: Clone + Default, R>(
     journal: &dyn Journal,
     aggregate: &Aggregate,
-    known: Option<(S, u64)>,
-    evolve: impl Fn(Option<S>, &[StoredCommit]) -> Result<S, R>,
+    cache: &Cache<Aggregate, S>,
+    evolve: impl Fn(S, &[StoredCommit]) -> Result<S, R>,
 ) -> Result<(S, u64), ExecuteError<R>> {
-    let (state, last) = match known {
-        Some((state, last)) => (Some(state), last),
-        None => (None, 0),
-    };
+    continued(journal, aggregate, cache, cache.get(aggregate), &evolve).await
+}
+
+/// Continues what is known with what was appended after it.
+async fn continued<S: Clone + Default, R>(
+    journal: &dyn Journal,
+    aggregate: &Aggregate,
+    cache: &Cache<Aggregate, S>,
+    known: Option<(S, u64)>,
+    evolve: &impl Fn(S, &[StoredCommit]) -> Result<S, R>,
+) -> Result<(S, u64), ExecuteError<R>> {
+    let (state, last) = known.unwrap_or_default();
     let tail = journal.read(aggregate, last).await?;
-    let last = tail.last().map_or(last, |stored| stored.sequence);
-    match (state, tail.is_empty()) {
-        (Some(state), true) => Ok((state, last)),
-        (state, _) => {
-            let state = evolve(state, &tail).map_err(ExecuteError::Rejected)?;
-            Ok((state, last))
-        }
-    }
+    let Some(newest) = tail.last().map(|stored| stored.sequence) else {
+        return Ok((state, last));
+    };
+    let state = evolve(state, &tail).map_err(ExecuteError::Rejected)?;
+    cache.put(aggregate.clone(), state.clone(), newest);
+    Ok((state, newest))
 }
 
 /// Appends what was decided; `None` means a conflict.
@@ -210,21 +193,17 @@ async fn append<R>(
     }
 }
 
-fn contended<R>(aggregate: &Aggregate) -> ExecuteError<R> {
-    ExecuteError::Contended {
-        aggregate: aggregate.to_string(),
-        attempts: MAX_ATTEMPTS,
-    }
+/// Waits before the next attempt, jittered so that writers who collided once do not collide again.
+async fn pause(attempt: u32) {
+    tokio::time::sleep(jitter(longest_wait(attempt))).await;
 }
 
-/// Waits before the next attempt: nothing at first, then up to 1, 2, 4 … ms, jittered so that
-/// writers who collided once do not collide again.
-async fn pause(attempt: u32) {
-    if attempt < 2 {
-        return;
+/// The longest wait after a lost attempt: none after the first, then 4, 8, 16 … ms.
+fn longest_wait(attempt: u32) -> Duration {
+    match attempt {
+        ..2 => Duration::ZERO,
+        _ => Duration::from_millis(1 << attempt.min(10)).min(MAX_WAIT),
     }
-    let ceiling = Duration::from_millis(1 << attempt.min(10)).min(MAX_WAIT);
-    tokio::time::sleep(jitter(ceiling)).await;
 }
 
 /// A duration between half of `ceiling` and `ceiling`; the randomness is that of a UUIDv7.
@@ -234,46 +213,18 @@ pub(super) fn jitter(ceiling: Duration) -> Duration {
     half + half * u32::try_from(low & 0xff).unwrap_or(0) / 255
 }
 
-/// Folded aggregates by last sequence. Only a cache: every entry may be stale, and is then
-/// found out by the append or by the read before a refusal. Bounded; when full it starts over.
-#[derive(Debug)]
-pub struct AggregateCache<S> {
-    entries: Mutex<HashMap<Aggregate, (S, u64)>>,
-    capacity: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<S: Clone> AggregateCache<S> {
-    /// A cache of at most `capacity` aggregates.
-    pub fn new(capacity: usize) -> Self {
-        Self {
-            entries: Mutex::default(),
-            capacity,
-        }
-    }
-
-    /// The cached state and the sequence it includes.
-    pub fn get(&self, aggregate: &Aggregate) -> Option<(S, u64)> {
-        self.entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(aggregate)
-            .cloned()
-    }
-
-    /// Keeps `state`, which includes everything up to `last`, unless a later one is kept.
-    pub fn put(&self, aggregate: Aggregate, state: S, last: u64) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries
-            .get(&aggregate)
-            .is_some_and(|(_, kept)| *kept >= last)
-        {
-            return;
-        }
-        if entries.len() >= self.capacity && !entries.contains_key(&aggregate) {
-            entries.clear();
-        }
-        if self.capacity > 0 {
-            entries.insert(aggregate, (state, last));
-        }
+    #[test]
+    fn waits_grow_to_a_bound_and_are_jittered() {
+        let longest: Vec<u128> = (1..=9).map(|n| longest_wait(n).as_millis()).collect();
+        assert_eq!(longest, [0, 4, 8, 16, 32, 64, 100, 100, 100]);
+        assert_eq!(longest_wait(u32::MAX), MAX_WAIT);
+        let waits: Vec<Duration> = (0..1_000).map(|_| jitter(MAX_WAIT)).collect();
+        assert!(waits.iter().all(|w| (MAX_WAIT / 2..=MAX_WAIT).contains(w)));
+        assert!(waits.iter().any(|w| *w < MAX_WAIT * 6 / 10));
+        assert!(waits.iter().any(|w| *w > MAX_WAIT * 9 / 10));
     }
 }

@@ -17,14 +17,16 @@ use rollbook_proto::v1::Commit;
 
 use crate::ids::Aggregate;
 
+mod cache;
 mod envelope;
 pub mod execute;
 pub mod jetstream;
 pub mod memory;
 
+pub use cache::Cache;
 pub use envelope::event_type;
-pub use execute::{AggregateCache, ExecuteError, Executed, execute, execute_cached};
-pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions};
+pub use execute::{Contended, ExecuteError, Executed, execute};
+pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions, SyncKnown};
 pub use memory::MemoryJournal;
 
 /// The largest encoded commit, in bytes: what one Merkle leaf can hold.
@@ -167,6 +169,11 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
 
     /// The sequence of the last stored commit, 0 for an empty journal.
     async fn last_sequence(&self) -> Result<u64, JournalError>;
+
+    /// Whether acknowledged means synced, as far as is known.
+    fn sync(&self) -> SyncKnown {
+        SyncKnown::Unknown
+    }
 }
 
 /// The longest an append waits for an acknowledgement before its fate is looked up.

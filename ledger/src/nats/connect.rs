@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
+use percent_encoding::percent_decode_str;
 
 /// The longest wait between two tries to reconnect.
 const MAX_RECONNECT_WAIT: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ const SUBSCRIPTION_CAPACITY: usize = 16 * 1024;
 /// How we identify ourselves. Never shown: `Debug` names only the kind.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nothing, or whatever the URL carries.
+    /// Whatever the URL carries (`user:password@` or `token@`, `%XX` decoded), or nothing.
     #[default]
     None,
     /// A token.
@@ -130,7 +131,11 @@ pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
         .reconnect_delay_callback(reconnect_wait)
         .event_callback(log_event);
     connection = match &options.credentials {
-        Credentials::None => connection,
+        Credentials::None => match in_address(&addresses).map_err(settings)? {
+            Some((user, Some(password))) => connection.user_and_password(user, password),
+            Some((token, None)) => connection.token(token),
+            None => connection,
+        },
         Credentials::Token(token) => connection.token(token.clone()),
         Credentials::UserPassword(user, password) => {
             connection.user_and_password(user.clone(), password.clone())
@@ -165,6 +170,23 @@ pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
             },
         }
     })
+}
+
+/// What stands before the `@` of the first address that has it: user and password, or a token.
+/// async-nats leaves it unread.
+fn in_address(
+    addresses: &[async_nats::ServerAddr],
+) -> Result<Option<(String, Option<String>)>, String> {
+    let decoded = |text: &str| match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err("user or password is not UTF-8 when its %XX are decoded".to_owned()),
+    };
+    let Some(address) = addresses.iter().find(|one| one.username().is_some()) else {
+        return Ok(None);
+    };
+    let user = decoded(address.username().unwrap_or_default())?;
+    let password = address.password().map(decoded).transpose()?;
+    Ok(Some((user, password)))
 }
 
 /// 0, 20, 40, 80 … ms, at most a second: a restarted server is found again at once.
@@ -220,6 +242,26 @@ mod tests {
             "{shown}"
         );
         assert_eq!(redact_url(&options.url), "nats://***@a:4222,tls://***@b");
+    }
+
+    #[test]
+    fn credentials_of_an_address_are_read() {
+        let found = |addresses: &[&str]| {
+            let parsed: Vec<async_nats::ServerAddr> =
+                addresses.iter().map(|a| a.parse().unwrap()).collect();
+            in_address(&parsed)
+        };
+        let pair = |user: &str, password: Option<&str>| {
+            Ok(Some((user.to_owned(), password.map(str::to_owned))))
+        };
+        assert_eq!(found(&["nats://a", "b:4222"]), Ok(None));
+        assert_eq!(found(&["nats://a", "nats://u:p@b"]), pair("u", Some("p")));
+        assert_eq!(found(&["nats://t0ken@a"]), pair("t0ken", None));
+        assert_eq!(
+            found(&["tls://u%40x:p%3A%C3%A4@a"]),
+            pair("u@x", Some("p:ä"))
+        );
+        assert!(found(&["nats://u:%FF@a"]).is_err());
     }
 
     #[test]

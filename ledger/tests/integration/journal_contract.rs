@@ -8,8 +8,8 @@ use futures::future::join_all;
 use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{
-    AggregateCache, ExecuteError, JetStreamJournal, JetStreamOptions, Journal, JournalError,
-    MAX_COMMIT_BYTES, MemoryJournal, ReadFrom, StoredCommit, execute, execute_cached,
+    Cache, ExecuteError, Executed, JetStreamJournal, JetStreamOptions, Journal, JournalError,
+    MAX_COMMIT_BYTES, MemoryJournal, ReadFrom, StoredCommit, execute,
 };
 use rollbook_ledger::proto::v1::{Commit, Event, RolloutPaused, RolloutStarted, event::Kind};
 
@@ -287,14 +287,32 @@ fn notes(history: &[StoredCommit]) -> Vec<String> {
         .collect()
 }
 
+/// Executes [`decide`] on states that are the notes of an aggregate.
+async fn run(
+    journal: &dyn Journal,
+    r: &Aggregate,
+    cache: &Cache<Aggregate, Vec<String>>,
+    number: u32,
+) -> Result<Executed, ExecuteError<String>> {
+    let evolve = |mut state: Vec<String>, tail: &[StoredCommit]| {
+        state.extend(notes(tail));
+        Ok(state)
+    };
+    let decide = |seen: Vec<String>| async move { decide(r, &seen, number) };
+    execute(journal, r, cache, evolve, decide).await
+}
+
 async fn commands(journal: &Arc<dyn Journal>) {
     let r = rollout("commanded");
-    let run = |number| {
+    // Without a cache, with one each, and with one for all.
+    let shared = Cache::new(8);
+    let run = |number: u32| {
         let (journal, r) = (journal.clone(), r.clone());
-        tokio::spawn(async move {
-            let fold = |history: &[StoredCommit]| Ok::<_, String>(notes(history));
-            execute(&*journal, &r, fold, |seen| decide(&r, seen, number)).await
-        })
+        let cache = match number % 3 {
+            0 => shared.clone(),
+            limit => Cache::new(limit as usize - 1),
+        };
+        tokio::spawn(async move { run(&*journal, &r, &cache, number).await })
     };
     // Ten different commands and ten repetitions at once: each is applied exactly once.
     let done = join_all((0..20).map(|n| run(n % 10))).await;
@@ -310,18 +328,8 @@ async fn commands(journal: &Arc<dyn Journal>) {
 
 async fn cached_commands(journal: &Arc<dyn Journal>) {
     let r = rollout("cached");
-    let cache: AggregateCache<Vec<String>> = AggregateCache::new(8);
-    let run = async |number| {
-        let evolve = |state: Option<Vec<String>>, tail: &[StoredCommit]| {
-            let mut state = state.unwrap_or_default();
-            state.extend(notes(tail));
-            Ok::<_, String>(state)
-        };
-        execute_cached(&**journal, &r, &cache, evolve, |seen| {
-            decide(&r, seen, number)
-        })
-        .await
-    };
+    let cache = Cache::new(8);
+    let run = async |number| run(&**journal, &r, &cache, number).await;
     let first = run(1).await.unwrap();
     assert_eq!(cache.get(&r), Some((vec!["1".to_owned()], first.sequence)));
     let second = run(2).await.unwrap();
@@ -357,7 +365,10 @@ async fn jetstream_alone_and_synced() {
         .unwrap();
     contract(Arc::new(journal.clone())).await;
     let report = journal.report().await.unwrap();
-    assert_eq!(report.sync, SyncKnown::Always);
+    assert_eq!(
+        (report.sync, journal.sync()),
+        (SyncKnown::Always, SyncKnown::Always)
+    );
     assert!(
         report.is_complete() && report.cluster.is_none(),
         "{report:?}"

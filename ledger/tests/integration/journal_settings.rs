@@ -6,8 +6,8 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, PersistenceMode, Republish, RetentionPolicy, StorageType,
 };
 use rollbook_ledger::ids::LedgerId;
-use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, JournalError};
-use rollbook_ledger::nats::{NatsOptions, connect};
+use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, JournalError, SyncKnown};
+use rollbook_ledger::nats::{ConnectError, NatsOptions, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::journal_contract::ledger;
@@ -141,4 +141,28 @@ async fn a_server_that_is_too_old_is_refused() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn credentials_in_the_url_are_used() {
+    let server = Server::single(ServerConfig::default()).await;
+    let url = |credentials: &str| NatsOptions {
+        url: format!("nats://{credentials}@127.0.0.1:{}", server.port),
+        ..NatsOptions::default()
+    };
+    // Only the system account may ask what the servers do; `%79` is `y`.
+    let options = JetStreamOptions {
+        system: Some(connect(&url("sys:s%79s")).await.unwrap()),
+        ..JetStreamOptions::default()
+    };
+    let client = connect(&url("app:app")).await.unwrap();
+    let journal = JetStreamJournal::open(client, ledger(), options)
+        .await
+        .unwrap();
+    assert_eq!(journal.report().await.unwrap().sync, SyncKnown::Always);
+    let refused = connect(&url("sys:wrong")).await.unwrap_err();
+    assert!(
+        matches!(refused, ConnectError::Unauthorized { .. }),
+        "{refused}"
+    );
 }

@@ -9,9 +9,11 @@
 
 mod domain_whole_runbook;
 mod evidence;
+mod handler;
 mod journal_contract;
 mod journal_damage;
 mod journal_faults;
+mod journal_full_disk;
 mod journal_group;
 mod journal_settings;
 mod nats;
@@ -25,3 +27,4 @@ mod projection_story;
 mod proxy;
 mod runbook_files;
 mod runbook_schema;
+mod small_disk;

@@ -59,6 +59,8 @@ pub struct Server {
     pub port: u16,
     config: PathBuf,
     dir: PathBuf,
+    /// The words before the program that put it into another mount namespace.
+    within: Vec<String>,
     _temp: Option<TempDir>,
 }
 
@@ -68,6 +70,17 @@ impl Server {
         let temp = TempDir::new().unwrap();
         let mut server = Self::prepare(temp.path(), "single", free_port(), &config, "");
         server._temp = Some(temp);
+        server.start();
+        server.ready().await;
+        server
+    }
+
+    /// Starts a server alone with its files in `dir/within`, in another mount namespace, which
+    /// the words before its program enter.
+    pub async fn within(dir: &Path, words: Vec<String>) -> Self {
+        let config = ServerConfig::default();
+        let mut server = Self::prepare(dir, "within", free_port(), &config, "");
+        server.within = words;
         server.start();
         server.ready().await;
         server
@@ -95,6 +108,7 @@ impl Server {
             port,
             config: file,
             dir,
+            within: Vec::new(),
             _temp: None,
         }
     }
@@ -107,7 +121,16 @@ impl Server {
             .append(true)
             .open(self.dir.join("log"))
             .unwrap();
-        let child = Command::new(binary())
+        let program = binary();
+        let mut command = match self.within.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let child = command
             .arg("--config")
             .arg(&self.config)
             .stdin(Stdio::null())

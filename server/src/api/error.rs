@@ -132,8 +132,9 @@ impl From<HandlerError> for ApiError {
             HandlerError::Refused(refusal) => refusal_class(refusal.kind()),
             HandlerError::FlagRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
+            HandlerError::NotSynced { .. } => (StatusCode::FORBIDDEN, ErrorClass::Policy),
             HandlerError::Exists { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
-            HandlerError::Contention { .. } => {
+            HandlerError::Contended(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
             }
             HandlerError::IllegalHistory(_) | HandlerError::IllegalFlagHistory(_) => {

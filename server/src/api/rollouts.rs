@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use rollbook_ledger::ids::{EnvironmentId, RolloutId};
+use rollbook_ledger::journal::SyncKnown;
 use rollbook_ledger::projection::views::{Answer, RolloutDetail};
 use rollbook_ledger::rollout::{self, Blocked, Command, Open, Request};
 use rollbook_ledger::runbook::Plan;
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Api, ApiError, Who};
+
+/// Said when a rollout is opened where nobody knows whether acknowledged means synced.
+const UNKNOWN_SYNC: &str = "{environment} is protected, and whether the NATS server syncs every write is not known: see that `sync_interval: always` is set, or let the server ask with `serve --nats-system`";
 
 /// What opens a rollout.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,6 +48,9 @@ pub struct CommandAnswer {
     pub sequence: u64,
     /// What was recorded.
     pub events: Vec<v1::Event>,
+    /// What the caller should know although it was done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A rollout as of now, with what stands still and why.
@@ -80,10 +87,19 @@ pub(super) async fn open(
     };
     let done = api.handler.open(&id, &open, &caller).await?;
     api.settled(done.sequence).await;
+    let protected = plan
+        .environment(open.environment.as_str())
+        .is_some_and(|environment| environment.protected);
+    let warning = || UNKNOWN_SYNC.replace("{environment}", open.environment.as_str());
+    let is_unknown = api.handler.journal().sync() == SyncKnown::Unknown;
     let answer = CommandAnswer {
         rollout: id,
         sequence: done.sequence,
         events: done.events,
+        warnings: (protected && is_unknown)
+            .then(warning)
+            .into_iter()
+            .collect(),
     };
     Ok((StatusCode::CREATED, Json(answer)))
 }
@@ -103,6 +119,7 @@ pub(super) async fn command(
         rollout: id,
         sequence: done.sequence,
         events: done.events,
+        warnings: Vec::new(),
     }))
 }
 

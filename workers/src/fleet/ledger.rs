@@ -33,7 +33,7 @@ fn port_error(error: HandlerError) -> PortError {
     let again = match &error {
         HandlerError::Journal(error) => error.is_retryable(),
         HandlerError::Evidence(error) => error.is_retryable(),
-        HandlerError::Contention { .. } => true,
+        HandlerError::Contended(_) => true,
         _ => false,
     };
     if again {

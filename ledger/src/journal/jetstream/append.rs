@@ -74,7 +74,7 @@ impl Sender {
                     Ok(Fate::Stored(sequence)) => return Ok(sequence),
                     Ok(Fate::Overtaken(actual)) => return Err(letter.conflict(actual)),
                     Ok(Fate::Absent) => format!(
-                        "{reason} from a server that answers reads; its disk may be full or failing, see its log"
+                        "{reason} from a server that answers reads; its disk may be full or failing: see its log, make room, restart it"
                     ),
                     Err(error) => format!("{reason}; {error}"),
                 },

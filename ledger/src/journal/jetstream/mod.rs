@@ -257,4 +257,8 @@ impl Journal for JetStreamJournal {
     async fn last_sequence(&self) -> Result<u64, JournalError> {
         Ok(self.leader.info().await?.state.last_sequence)
     }
+
+    fn sync(&self) -> SyncKnown {
+        self.sync
+    }
 }

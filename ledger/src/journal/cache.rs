@@ -1,4 +1,5 @@
-//! A small bounded map of folded states. Losing an entry costs a longer read, nothing else.
+//! A small bounded map of what was folded or read. Losing an entry costs a longer read, nothing
+//! else; any entry may be stale.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,33 +7,33 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Shared by its clones; holds at most `limit` entries and starts anew when it is full.
-pub(super) struct Cache<K, V> {
+pub struct Cache<K, V> {
     entries: Arc<Mutex<HashMap<K, (V, u64)>>>,
     limit: usize,
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    pub(super) fn new(limit: usize) -> Self {
+    /// An empty cache of at most `limit` entries.
+    pub fn new(limit: usize) -> Self {
         Self {
             entries: Arc::new(Mutex::new(HashMap::new())),
             limit,
         }
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<(V, u64)> {
+    /// The value, and the sequence of the last commit in it.
+    pub fn get(&self, key: &K) -> Option<(V, u64)> {
         self.lock().get(key).cloned()
     }
 
     /// Keeps the value with the higher sequence.
-    pub(super) fn put(&self, key: K, value: V, sequence: u64) {
+    pub fn put(&self, key: K, value: V, sequence: u64) {
         let mut entries = self.lock();
-        if entries
-            .get(&key)
-            .is_some_and(|(_, known)| *known > sequence)
-        {
+        let known = entries.get(&key).map(|(_, known)| *known);
+        if self.limit == 0 || known.is_some_and(|known| known > sequence) {
             return;
         }
-        if entries.len() >= self.limit && !entries.contains_key(&key) {
+        if known.is_none() && entries.len() >= self.limit {
             entries.clear();
         }
         entries.insert(key, (value, sequence));

@@ -1,0 +1,163 @@
+//! The views in PostgreSQL, as configured, read and rebuilt by an operator.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tokio::runtime::Runtime;
+
+use crate::apart::{nats, serve};
+use crate::harness::{Place, Process};
+use crate::postgres::Postgres;
+
+/// An operator's psql.
+struct Database {
+    runtime: Runtime,
+    /// With a password, which a throw-away cluster does not look at.
+    url: String,
+    _cluster: Postgres,
+}
+
+impl Database {
+    fn start() -> Self {
+        let cluster = Postgres::start();
+        let runtime = Runtime::new().unwrap();
+        let url = runtime.block_on(cluster.database("views"));
+        Self {
+            runtime,
+            url: url.replace("rollbook@", "rollbook:s3cr3t@"),
+            _cluster: cluster,
+        }
+    }
+
+    /// The first column of every row, as text.
+    fn query(&self, sql: &str) -> Vec<String> {
+        self.runtime.block_on(async {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+            connection.close().await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        })
+    }
+
+    /// Every table of the views with all its rows.
+    fn dump(&self) -> BTreeMap<String, Vec<String>> {
+        let tables = self.query(
+            "SELECT table_name::text FROM information_schema.tables
+             WHERE table_schema = 'rollbook' AND table_name NOT LIKE '%sqlx%'",
+        );
+        let rows = |table: &str| {
+            self.query(&format!(
+                "SELECT to_jsonb(t)::text FROM rollbook.{table} t ORDER BY 1"
+            ))
+        };
+        tables
+            .into_iter()
+            .map(|table| (table.clone(), rows(&table)))
+            .collect()
+    }
+}
+
+fn stop(process: Process) {
+    process.signal(Signal::SIGTERM);
+    process.finish().exits(0);
+}
+
+/// From opening to the end.
+fn hello(place: &Place, server: &str) {
+    let file = place.hello();
+    let run = |line: &str| place.run(&format!("{line} {server}"));
+    run(&format!(
+        "run {file} --env local --id h --as alice --timeout 60"
+    ))
+    .exits(4);
+    run("complete 1.2 h --all-pass --as alice").exits(0);
+    run("status h --wait 60").exits(4);
+    run("approve 1 h --as bob").exits(0);
+    run("status h --wait 60").exits(0).says("succeeded");
+}
+
+#[test]
+fn up_keeps_its_views_there_and_rebuilds_them() {
+    let database = Database::start();
+    let place = Place::new();
+    place.write(
+        "rollbook.toml",
+        &format!("database = \"{}\"\n", database.url),
+    );
+    let config = place.run("config").exits(0).says("***@127.0.0.1");
+    assert!(!config.out.contains("s3cr3t"), "{}", config.out);
+
+    let up = place.up();
+    hello(&place, "");
+    assert!(!place.data_dir().join("views.db").exists());
+    // The queries of the operator guide.
+    let last = place.run("log h --json").exits(0).json_lines();
+    let last = last.last().unwrap()["sequence"].to_string();
+    assert_eq!(
+        database.query("SELECT sequence::text FROM rollbook.view_position"),
+        [last]
+    );
+    assert_eq!(
+        database.query("SELECT concat_ws(' ', rollout, environment) FROM rollbook.rollouts"),
+        ["h local"]
+    );
+    stop(up);
+
+    let before = database.dump();
+    assert!(before["timeline"].len() > 5, "{before:?}");
+    database.query("DROP SCHEMA rollbook CASCADE");
+    let up = place.up_with(&format!("--database {}", database.url));
+    place.run("status h --wait 60").exits(0).says("succeeded");
+    stop(up);
+    assert_eq!(database.dump(), before);
+}
+
+#[test]
+fn two_servers_share_them() {
+    let database = Database::start();
+    let place = Place::new();
+    let (_nats, url) = nats(&place, "always");
+    let options = format!("--database {}", database.url);
+    let (one, first) = serve(&place, &url, &options);
+    let (two, second) = serve(&place, &url, &options);
+    let _worker =
+        Process::start(&mut place.command(&format!("worker --nats {url} --objects objects")));
+    hello(&place, &format!("--server {first}"));
+    let answers = [&first, &second].map(|server| {
+        let list = place.run(&format!("list --json --server {server}"));
+        list.exits(0).json()["data"].clone()
+    });
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0][0]["rollout"], "h");
+    // Two projectors wrote them: no event twice, none left out.
+    let log = place
+        .run(&format!("log h --json --server {first}"))
+        .exits(0)
+        .json_lines();
+    let events = log
+        .iter()
+        .map(|line| line["commit"]["events"].as_array().unwrap().len());
+    assert_eq!(
+        database.query("SELECT count(*)::text FROM rollbook.timeline"),
+        [events.sum::<usize>().to_string()]
+    );
+    stop(one);
+    stop(two);
+}
+
+#[test]
+fn a_database_that_does_not_answer_is_7() {
+    let place = Place::new();
+    let (_nats, url) = nats(&place, "always");
+    let ran = place
+        .run(&format!(
+            "serve --nats {url} --objects objects --listen 127.0.0.1:0 --database postgres://u:s3cr3t@127.0.0.1:1/views"
+        ))
+        .exits(7)
+        .complains("RB-VIEW-");
+    assert!(!ran.err.contains("s3cr3t"), "{}", ran.err);
+}

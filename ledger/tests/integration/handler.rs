@@ -1,0 +1,396 @@
+//! What the handler promises on top of the journal: a command id counts once, a lost race is
+//! decided again, a lost acknowledgement can be asked for again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use futures::stream::BoxStream;
+use rollbook_ledger::clock::SystemClock;
+use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::flag::FlagCommand;
+use rollbook_ledger::handler::{Caller, Done, Handler, HandlerError};
+use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
+use rollbook_ledger::journal::execute::MAX_ATTEMPTS;
+use rollbook_ledger::journal::{
+    Appended, Journal, JournalError, MemoryJournal, ReadFrom, StoredCommit, SyncKnown,
+};
+use rollbook_ledger::proto::v1::{Actor, ActorKind, Commit};
+use rollbook_ledger::rollout::{Command, Open, Request, Status};
+use rollbook_ledger::runbook::Plan;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::journal_contract::ledger;
+
+/// What becomes of the next appends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    /// Stored; the acknowledgement is lost.
+    AckLost,
+    /// Lost on the way there.
+    NotStored,
+    /// Somebody else was faster.
+    Raced,
+}
+
+/// A journal in memory that fails as told.
+#[derive(Debug)]
+struct Faulty {
+    journal: MemoryJournal,
+    fault: Fault,
+    /// How many appends still fail.
+    left: AtomicU32,
+    appends: AtomicU32,
+    sync: SyncKnown,
+}
+
+#[async_trait]
+impl Journal for Faulty {
+    async fn append(&self, a: &Aggregate, commit: Commit) -> Result<Appended, JournalError> {
+        self.appends.fetch_add(1, Ordering::SeqCst);
+        let less = |left: u32| left.checked_sub(1);
+        if self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+            .is_err()
+        {
+            return self.journal.append(a, commit).await;
+        }
+        let expected = commit.previous_sequence;
+        if self.fault == Fault::Raced {
+            return Err(JournalError::Conflict {
+                aggregate: a.to_string(),
+                expected,
+                actual: expected + 1,
+            });
+        }
+        if self.fault == Fault::AckLost {
+            self.journal.append(a, commit).await?;
+        }
+        Err(JournalError::Unavailable {
+            reason: "as told".to_owned(),
+        })
+    }
+
+    async fn read(&self, a: &Aggregate, after: u64) -> Result<Vec<StoredCommit>, JournalError> {
+        self.journal.read(a, after).await
+    }
+
+    async fn follow(
+        &self,
+        from: ReadFrom,
+    ) -> Result<BoxStream<'static, Result<StoredCommit, JournalError>>, JournalError> {
+        self.journal.follow(from).await
+    }
+
+    async fn last_sequence(&self) -> Result<u64, JournalError> {
+        self.journal.last_sequence().await
+    }
+
+    fn sync(&self) -> SyncKnown {
+        self.sync
+    }
+}
+
+/// One ledger, and any number of handlers on it, each with caches of its own.
+struct Ledger {
+    journal: MemoryJournal,
+    evidence: EvidenceStore,
+    _objects: TempDir,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        let objects = tempfile::tempdir().unwrap();
+        Self {
+            journal: MemoryJournal::new(ledger()),
+            evidence: EvidenceStore::open(objects.path().to_str().unwrap()).unwrap(),
+            _objects: objects,
+        }
+    }
+
+    fn on(&self, journal: Arc<dyn Journal>) -> Handler {
+        Handler::new(
+            journal,
+            self.evidence.clone(),
+            Arc::new(SystemClock),
+            ledger(),
+        )
+    }
+
+    fn handler(&self) -> Handler {
+        self.on(Arc::new(self.journal.clone()))
+    }
+
+    /// A handler whose next appends fail.
+    fn faulty(&self, fault: Fault, times: u32) -> (Handler, Arc<Faulty>) {
+        let journal = Arc::new(Faulty {
+            journal: self.journal.clone(),
+            fault,
+            left: AtomicU32::new(times),
+            appends: AtomicU32::new(0),
+            sync: SyncKnown::Unknown,
+        });
+        (self.on(journal.clone()), journal)
+    }
+
+    async fn commits(&self) -> u64 {
+        self.journal.last_sequence().await.unwrap()
+    }
+}
+
+fn id() -> RolloutId {
+    RolloutId::new("r").unwrap()
+}
+
+/// `alice` with this command id.
+fn alice(command_id: &str) -> Caller {
+    Caller {
+        command_id: command_id.to_owned(),
+        ..Caller::new(Actor {
+            name: "alice".to_owned(),
+            kind: ActorKind::Person.into(),
+            authentication: "asserted".to_owned(),
+        })
+    }
+}
+
+async fn open(handler: &Handler, command_id: &str) -> Result<Done, HandlerError> {
+    open_in("local", handler, command_id).await
+}
+
+async fn open_in(
+    environment: &str,
+    handler: &Handler,
+    command_id: &str,
+) -> Result<Done, HandlerError> {
+    let runbook = json!({
+        "apiVersion": "rollbook/v1",
+        "kind": "Runbook",
+        "metadata": {"name": "test", "version": "1", "owner": "tests"},
+        "environments": {"local": {}, "production": {"protected": true}},
+        "phases": [{"id": "1", "title": "one", "steps": [
+            {"id": "1.1", "title": "wait", "run": {"command": "true"}, "changes": "nothing"},
+        ]}],
+    });
+    let plan =
+        Plan::from_runbook(serde_json::from_value(runbook).unwrap(), BTreeMap::new()).unwrap();
+    let open = Open {
+        name: String::new(),
+        plan: handler.store_plan(&plan).await.unwrap(),
+        environment: EnvironmentId::new(environment).unwrap(),
+        params: BTreeMap::new(),
+    };
+    handler.open(&id(), &open, &alice(command_id)).await
+}
+
+async fn ask(handler: &Handler, command: &Command, command_id: &str) -> Result<Done, HandlerError> {
+    let request = Request::Person(command.clone());
+    handler.request(&id(), &request, &alice(command_id)).await
+}
+
+fn pause() -> Command {
+    Command::Pause {
+        reason: "lunch".to_owned(),
+    }
+}
+
+fn resume() -> Command {
+    Command::Resume {
+        reason: String::new(),
+    }
+}
+
+async fn flag(
+    handler: &Handler,
+    command: serde_json::Value,
+    command_id: &str,
+) -> Result<Done, HandlerError> {
+    let command: FlagCommand = serde_json::from_value(command).unwrap();
+    let local = EnvironmentId::new("local").unwrap();
+    let key = FlagKey::new("f").unwrap();
+    handler
+        .flag_request(&local, &key, &command, &alice(command_id))
+        .await
+}
+
+async fn define(handler: &Handler, command_id: &str) -> Result<Done, HandlerError> {
+    let define = json!({
+        "command": "define", "description": "a flag", "owner": "tests",
+        "safe": {"mode": "OFF"}, "initial": {"mode": "OFF"},
+    });
+    flag(handler, define, command_id).await
+}
+
+#[tokio::test]
+async fn a_command_id_counts_once_whoever_is_asked() {
+    let ledger = Ledger::new();
+    let (first, second) = (ledger.handler(), ledger.handler());
+    let opened = open(&first, "open").await.unwrap();
+    assert_eq!((opened.sequence, opened.events.len()), (1, 1));
+    let started = ask(&first, &Command::Start {}, "start").await.unwrap();
+    ask(&second, &pause(), "pause").await.unwrap();
+    // The first handler's cache does not know the pause; its own command counts once all the same.
+    for handler in [&first, &second, &ledger.handler()] {
+        for (command, command_id) in [(Command::Start {}, "start"), (pause(), "pause")] {
+            let again = ask(handler, &command, command_id).await.unwrap();
+            assert_eq!((again.sequence, again.events), (3, vec![]));
+        }
+        assert_eq!(open(handler, "open").await.unwrap().events, vec![]);
+    }
+    assert_eq!((started.sequence, ledger.commits().await), (2, 3));
+    // Another person's open is no repetition.
+    match open(&first, "another").await {
+        Err(error @ HandlerError::Exists { .. }) => {
+            assert!(error.to_string().starts_with("RB-HANDLER-2"))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stale_cache_neither_refuses_nor_allows() {
+    let ledger = Ledger::new();
+    let (stale, other) = (ledger.handler(), ledger.handler());
+    open(&stale, "open").await.unwrap();
+    ask(&stale, &Command::Start {}, "start").await.unwrap();
+    ask(&other, &pause(), "pause").await.unwrap();
+    // Running in the cache, paused in the ledger: resuming is nothing to do only in the cache.
+    let resumed = ask(&stale, &resume(), "resume").await.unwrap();
+    assert_eq!((resumed.sequence, resumed.events.len()), (4, 1));
+    // Running in the cache, ended in the ledger: pausing is allowed only in the cache.
+    let reason = "over".to_owned();
+    ask(&other, &Command::Abort { reason }, "abort")
+        .await
+        .unwrap();
+    let refused = ask(&stale, &pause(), "pause again").await;
+    assert!(
+        matches!(refused, Err(HandlerError::Refused(_))),
+        "{refused:?}"
+    );
+    assert_eq!(
+        stale.rollout(&id()).await.unwrap().state.status,
+        other.rollout(&id()).await.unwrap().state.status
+    );
+}
+
+#[tokio::test]
+async fn after_a_lost_acknowledgement_the_same_command_may_be_repeated() {
+    for fault in [Fault::AckLost, Fault::NotStored] {
+        let ledger = Ledger::new();
+        let once = || ledger.faulty(fault, 1).0;
+        let recorded = usize::from(fault == Fault::NotStored);
+
+        let handler = once();
+        let lost = open(&handler, "open").await.unwrap_err();
+        assert!(
+            matches!(&lost, HandlerError::Journal(error) if error.is_retryable()),
+            "{lost:?}"
+        );
+        let again = open(&handler, "open").await.unwrap();
+        assert_eq!((again.sequence, again.events.len()), (1, recorded));
+
+        let handler = once();
+        assert!(ask(&handler, &Command::Start {}, "start").await.is_err());
+        let again = ask(&handler, &Command::Start {}, "start").await.unwrap();
+        assert_eq!((again.sequence, again.events.len()), (2, recorded));
+
+        // Now from a cache that does not know what became of it.
+        let (handler, faulty) = ledger.faulty(fault, 0);
+        assert_eq!(
+            handler.rollout(&id()).await.unwrap().state.status,
+            Status::Running
+        );
+        faulty.left.store(1, Ordering::SeqCst);
+        assert!(ask(&handler, &pause(), "pause").await.is_err());
+        let again = ask(&handler, &pause(), "pause").await.unwrap();
+        assert_eq!((again.sequence, again.events.len()), (3, recorded));
+
+        let handler = once();
+        assert!(define(&handler, "define").await.is_err());
+        let again = define(&handler, "define").await.unwrap();
+        assert_eq!((again.sequence, again.events.len()), (4, recorded));
+        assert_eq!(ledger.commits().await, 4);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_race_is_decided_again_but_not_for_ever() {
+    let ledger = Ledger::new();
+    let (handler, faulty) = ledger.faulty(Fault::Raced, 3);
+    open(&handler, "open").await.unwrap();
+    assert_eq!(faulty.appends.load(Ordering::SeqCst), 4);
+
+    let (handler, faulty) = ledger.faulty(Fault::Raced, u32::MAX);
+    match ask(&handler, &Command::Start {}, "start").await {
+        Err(HandlerError::Contended(contended)) => {
+            assert_eq!(contended.attempts, MAX_ATTEMPTS);
+            assert!(contended.to_string().starts_with("RB-JOURNAL-8: rollout"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(faulty.appends.load(Ordering::SeqCst), MAX_ATTEMPTS);
+    assert_eq!(ledger.commits().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_at_once_each_is_recorded_once() {
+    let ledger = Arc::new(Ledger::new());
+    let opened = join_all((0..8).map(|n| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move { open(&ledger.handler(), &format!("open-{n}")).await })
+    }));
+    let opened: Vec<_> = opened.await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(opened.iter().filter(|one| one.is_ok()).count(), 1);
+
+    define(&ledger.handler(), "define").await.unwrap();
+    // Sixteen values, each set twice under one command id, by handlers that share nothing.
+    let set = join_all((0..32_u32).map(|n| {
+        let ledger = ledger.clone();
+        let to = json!({"mode": "PERCENTAGE", "percentageMillis": 1 + n % 16});
+        let set = json!({"command": "set", "to": to, "reason": "race"});
+        tokio::spawn(async move { flag(&ledger.handler(), set, &format!("set-{}", n % 16)).await })
+    }));
+    let recorded = set
+        .await
+        .into_iter()
+        .map(|done| done.unwrap().unwrap().events.len());
+    assert_eq!(recorded.sum::<usize>(), 16);
+    assert_eq!(ledger.commits().await, 2 + 16);
+}
+
+#[tokio::test]
+async fn nothing_protected_is_opened_where_commits_could_be_lost() {
+    for (sync, protected) in [
+        (SyncKnown::Always, true),
+        (SyncKnown::Unknown, true),
+        (SyncKnown::NotAlways, false),
+    ] {
+        for (environment, is_opened) in [("production", protected), ("local", true)] {
+            let ledger = Ledger::new();
+            let handler = ledger.on(Arc::new(Faulty {
+                journal: ledger.journal.clone(),
+                fault: Fault::NotStored,
+                left: AtomicU32::new(0),
+                appends: AtomicU32::new(0),
+                sync,
+            }));
+            match open_in(environment, &handler, "open").await {
+                Ok(_) => assert!(is_opened, "{sync:?} {environment}"),
+                Err(error @ HandlerError::NotSynced { .. }) => {
+                    let words = error.to_string();
+                    assert!(!is_opened, "{sync:?} {environment}");
+                    assert!(
+                        words.starts_with("RB-HANDLER-4") && words.contains("production"),
+                        "{words}"
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(ledger.commits().await, u64::from(is_opened));
+        }
+    }
+}
