@@ -11,6 +11,7 @@ mod documents;
 mod follow;
 mod harness;
 mod http;
+mod interrupt;
 mod journey;
 mod rollback;
 mod suggestions;
