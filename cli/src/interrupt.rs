@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
 use crate::print;
@@ -17,10 +17,15 @@ pub(crate) fn parting(text: String) {
     let _ = PARTING.set(text);
 }
 
+/// From now on signals of this kind are taken here and no longer end the process by themselves.
+pub(crate) fn handler(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind)
+        .map_err(|error| Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}")))
+}
+
 /// From now on Ctrl-C ends this process.
 pub(crate) fn ends_the_process() -> Result<(), Failure> {
-    let mut interrupt = signal(SignalKind::interrupt())
-        .map_err(|error| Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}")))?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
     // A task of its own: the command may be computing, or writing to a reader that is slow.
     tokio::spawn(async move {
         if interrupt.recv().await.is_some() {

@@ -20,12 +20,13 @@ use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
     WorkerConfig,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{ServeArgs, UpArgs, WorkerArgs};
 use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::interrupt::handler;
 use crate::print;
 
 /// Everything a process of the ledger works with.
@@ -164,11 +165,8 @@ fn listen_failure(error: ServeError) -> Failure {
 
 /// Ctrl-C or SIGTERM ends the process in order; a second one at once.
 fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}"))
-    };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut terminate = handler(SignalKind::terminate())?;
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     tokio::spawn(async move {
