@@ -119,6 +119,12 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| {
+            if error.is_builder() {
+                return Failure::usage(format!(
+                    "RB-CLI-16: `{}` is no address of a server; write http://HOST:PORT",
+                    redact_url(&self.base)
+                ));
+            }
             Failure::unavailable(format!(
                 "RB-CLI-5: no server answers at {}: {}; start one with `rollbook up`, or name it with --server",
                 redact_url(&self.base),

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Integrity,
     /// 7: something needed is unavailable.
     Unavailable,
+    /// 130: ended by Ctrl-C.
+    Interrupted,
 }
 
 impl Exit {
@@ -37,6 +39,7 @@ impl Exit {
             Self::Blocked => 5,
             Self::Integrity => 6,
             Self::Unavailable => 7,
+            Self::Interrupted => 130,
         }
     }
 }
@@ -68,6 +71,18 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// The stable code of the first problem in the message; a complaint about a file begins with
+    /// the place in it.
+    pub(crate) fn code(&self) -> &str {
+        let is_end = |c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-');
+        self.message
+            .match_indices("RB-")
+            .filter_map(|(start, _)| self.message.get(start..))
+            .filter_map(|rest| rest.split(is_end).next())
+            .find(|code| code.ends_with(|c: char| c.is_ascii_digit()))
+            .unwrap_or("RB-CLI-0")
+    }
+
     pub(crate) fn unavailable(message: impl std::fmt::Display) -> Self {
         Self::new(Exit::Unavailable, message)
     }
@@ -87,3 +102,24 @@ impl From<ErrorClass> for Exit {
 
 /// What a command returns.
 pub(crate) type Outcome = Result<Exit, Failure>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_that_of_the_first_problem() {
+        for (message, code) in [
+            ("RB-CLI-5: no server; see RB-CLI-6: x", "RB-CLI-5"),
+            (
+                "a.yaml:3:7: error RB-RUNBOOK-6: `kind`\nb RB-RUNBOOK-1: c",
+                "RB-RUNBOOK-6",
+            ),
+            ("RB-X.yaml: RB-MODEL-1: does not parse", "RB-MODEL-1"),
+            ("no code", "RB-CLI-0"),
+            ("RB-", "RB-CLI-0"),
+        ] {
+            assert_eq!(Failure::usage(message).code(), code, "{message}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod config;
 mod exit;
+mod interrupt;
 mod print;
 mod report;
 
@@ -31,14 +32,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are answers; anything else is wrong usage.
-            let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage.into()
+        Err(error) if error.use_stderr() => {
+            // What was typed did not parse, so whether JSON was asked for is not known otherwise.
+            if std::env::args_os().any(|word| word == "--json") {
+                let text = error.render().to_string();
+                let text = text.trim().trim_start_matches("error: ");
+                complain(&Failure::usage(format!("RB-CLI-15: {text}")), true);
             } else {
-                Exit::Done.into()
-            };
+                let _ = error.print();
+            }
+            return Exit::Usage.into();
+        }
+        Err(answer) => {
+            // Help and version.
+            let _ = answer.print();
+            return Exit::Done.into();
         }
     };
     let json = cli.json;
@@ -53,11 +61,7 @@ fn main() -> ExitCode {
 
 fn complain(failure: &Failure, json: bool) {
     if json {
-        let code = failure
-            .message
-            .split_once(':')
-            .map_or("RB-CLI-0", |(code, _)| code);
-        let body = serde_json::json!({ "code": code, "message": failure.message, "exit": failure.exit.code() });
+        let body = serde_json::json!({ "code": failure.code(), "message": failure.message, "exit": failure.exit.code() });
         print::aside(body);
     } else {
         print::aside(format!(
@@ -92,6 +96,12 @@ fn init_logging() {
 }
 
 async fn run(cli: Cli) -> Outcome {
+    if !matches!(
+        cli.command,
+        Command::Up(_) | Command::Serve(_) | Command::Worker(_)
+    ) {
+        interrupt::ends_the_process()?;
+    }
     let config = Config::load(&cli.config)?;
     let session = Session {
         client: Client::new(&config)?,

@@ -6,6 +6,7 @@
     read.py step ID           a step's status and verdict
     read.py times             where the time went: a table of the steps' durations
     read.py comparison        the latest comparison: counts, totals by deal type
+    read.py tsa               how many deals have a TSA cost; exits 1 unless they all are carve-outs
     read.py advice            the decision tree's latest advice, if there is one
 
 Reads standard input; exits 3 when what is asked for is not there.
@@ -102,6 +103,21 @@ def comparison(answer):
         yield f"  {total['deal_type']:<12} {total['deals']:>6} deals  ${before / 100:>18,.2f} -> ${after / 100:>18,.2f}  {ratio}"
 
 
+def tsa(answer):
+    compared = [step for step in steps(answer) if step["kind"] == "compare" and step["measurements"]]
+    if not compared:
+        fail("nothing has been compared")
+    step = compared[-1]
+    figures = {measured["metric"]: measured.get("value") for measured in step["measurements"]}
+    deals, elsewhere = figures.get("tsa_deals"), figures.get("tsa_elsewhere")
+    if deals is None or elsewhere is None:
+        fail(f"step {step['step']} did not count the deals with a TSA cost")
+    if elsewhere or not deals:
+        print(f"  TSA NOT only on carveouts: {elsewhere:.0f} of {deals:.0f} deals with a TSA cost are no carve-outs")
+        sys.exit(1)
+    yield f"  TSA only on carveouts: {deals:.0f} deals have a TSA cost, {deals - elsewhere:.0f} of them are carve-outs (step {step['step']})"
+
+
 def main(arguments):
     if arguments[:1] == ["field"] and len(arguments) == 2:
         print(field(load(), arguments[1]))
@@ -109,7 +125,7 @@ def main(arguments):
     if arguments[:1] == ["step"] and len(arguments) == 2:
         print(*(f"{step['status']} {step['verdict'] or ''}" for step in steps(load()) if step["step"] == arguments[1]))
         return
-    reports = {"pending": pending, "times": times, "advice": advice, "comparison": comparison}
+    reports = {"pending": pending, "times": times, "advice": advice, "comparison": comparison, "tsa": tsa}
     if len(arguments) != 1 or arguments[0] not in reports:
         print(__doc__, file=sys.stderr)
         sys.exit(2)

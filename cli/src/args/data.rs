@@ -50,11 +50,13 @@ pub(crate) enum SnapshotCommand {
     )]
     Take(SnapshotTakeArgs),
     /// Snapshots taken by rollouts
+    #[command(after_help = "Example:\n  rollbook snapshot list")]
     List {
         #[command(flatten)]
         rollout: RolloutArg,
     },
     /// One snapshot's manifest
+    #[command(after_help = "Example:\n  rollbook snapshot show SHA256 --json")]
     Show(SnapshotShowArgs),
 }
 

@@ -11,12 +11,14 @@ pub(crate) enum FlagCommand {
     )]
     Define(FlagDefineArgs),
     /// Flags and their settings
+    #[command(after_help = "Example:\n  rollbook flag list --env production")]
     List {
         /// Only this environment
         #[arg(long = "env", value_name = "ENVIRONMENT")]
         environment: Option<String>,
     },
     /// One flag
+    #[command(after_help = "Example:\n  rollbook flag get NEW_PRICING --env production")]
     Get(FlagArg),
     /// Set a flag: on, off, safe, parallel, 25% or beta:label,label
     #[command(
@@ -24,6 +26,7 @@ pub(crate) enum FlagCommand {
     )]
     Set(FlagSetArgs),
     /// Every change of a flag
+    #[command(after_help = "Example:\n  rollbook flag history NEW_PRICING --env production")]
     History(FlagArg),
 }
 

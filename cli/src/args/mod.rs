@@ -20,7 +20,7 @@ use crate::config::ConfigArgs;
     name = "rollbook",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed by a rule, 2 usage or invalid file, 3 inconclusive, 4 waiting for a person,\n5 blocked by window or policy, 6 integrity failure, 7 unavailable.\n\nExamples:\n  rollbook up                                     start everything on this machine\n  rollbook lint runbooks/hello.yaml               check a runbook\n  rollbook open runbooks/hello.yaml --env local --as alice\n  rollbook status --watch                         what is going on, what is blocked, and why"
+    after_help = "Exit codes: 0 done, 1 failed by a rule, 2 usage or invalid file, 3 inconclusive, 4 waiting for a person,\n5 blocked by window or policy, 6 integrity failure, 7 unavailable, 130 ended by Ctrl-C.\n\nExamples:\n  rollbook up                                     start everything on this machine\n  rollbook lint runbooks/hello.yaml               check a runbook\n  rollbook open runbooks/hello.yaml --env local --as alice\n  rollbook status --watch                         what is going on, what is blocked, and why"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -58,6 +58,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  rollbook plan runbooks/hello.yaml --env local")]
     Plan(PlanArgs),
     /// Print the JSON Schema of runbooks, for editors
+    #[command(after_help = "Example:\n  rollbook schema > runbook.schema.json")]
     Schema,
     /// Open a rollout: pins plan, parameters and environment
     #[command(
@@ -65,16 +66,28 @@ pub(crate) enum Command {
     )]
     Open(OpenArgs),
     /// Start a rollout
+    #[command(
+        after_help = "Examples:\n  rollbook start --as alice\n  rollbook start hello-0197 --as alice"
+    )]
     Start(RolloutArg),
     /// Let no new step start; running ones finish
+    #[command(
+        after_help = "Example:\n  rollbook pause --reason 'tickets are coming in' --as alice"
+    )]
     Pause(ReasonArgs),
     /// Go on after a pause
+    #[command(after_help = "Example:\n  rollbook resume --as alice")]
     Resume(OptionalReasonArgs),
     /// End a rollout without undoing anything
+    #[command(after_help = "Example:\n  rollbook abort --reason 'not this quarter' --as alice")]
     Abort(ReasonArgs),
     /// Do without a step
+    #[command(after_help = "Example:\n  rollbook skip 3.4 --reason 'done last week' --as alice")]
     Skip(StepReasonArgs),
     /// Run a step again
+    #[command(
+        after_help = "Example:\n  rollbook retry 1.6 --reason 'the disk has room again' --as alice"
+    )]
     Retry(StepReasonArgs),
     /// Complete a manual step
     #[command(
@@ -93,6 +106,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  rollbook reject 1 --reason 'backup missing' --as dora")]
     Reject(RejectArgs),
     /// Take one step's effect back
+    #[command(after_help = "Example:\n  rollbook undo 1.6 --reason 'wrong mapping' --as dora")]
     Undo(StepReasonArgs),
     /// Go back: flags, partial, migrations, configuration or full
     #[command(
@@ -100,11 +114,15 @@ pub(crate) enum Command {
     )]
     Rollback(RollbackArgs),
     /// Put a changed plan on the record, or accept one that waits
+    #[command(
+        after_help = "Examples:\n  rollbook revise runbooks/hello.yaml --reason 'longer timeout' --as alice\n  rollbook revise --accept 2 --as bob"
+    )]
     Revise(ReviseArgs),
     /// What is going on, what is next, what is blocked and why
     #[command(after_help = "Example:\n  rollbook status --watch")]
     Status(StatusArgs),
     /// Rollouts, newest first
+    #[command(after_help = "Example:\n  rollbook list --env production --limit 10")]
     List(ListArgs),
     /// The ledger, commit by commit
     #[command(after_help = "Example:\n  rollbook log --follow --json")]
@@ -115,13 +133,22 @@ pub(crate) enum Command {
     )]
     Show(ShowArgs),
     /// Flags
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  rollbook flag list --env production"
+    )]
     Flag(FlagCommand),
     /// Deals
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  rollbook deals generate --count 5000 --database sqlite:deals.db"
+    )]
     Deals(DealsCommand),
     /// Snapshots of deals
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  rollbook snapshot take --database sqlite:deals.db --label before"
+    )]
     Snapshot(SnapshotCommand),
     /// Compare two snapshots; exits 1 on a regression
     #[command(after_help = "Example:\n  rollbook compare BEFORE_SHA256 AFTER_SHA256 --tolerance 5")]
@@ -138,12 +165,18 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  rollbook report --format html --output report.html")]
     Report(ReportArgs),
     /// The effective configuration and where each value came from
+    #[command(after_help = "Example:\n  rollbook config --json")]
     Config,
     /// Check everything Rollbook depends on
+    #[command(after_help = "Example:\n  rollbook doctor")]
     Doctor,
     /// Print the version
+    #[command(after_help = "Example:\n  rollbook version --json")]
     Version,
     /// Shell completions
+    #[command(
+        after_help = "Example:\n  rollbook completions bash > ~/.local/share/bash-completion/completions/rollbook"
+    )]
     Completions {
         /// Shell
         shell: clap_complete::Shell,
@@ -162,6 +195,47 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// Every command with the words that lead to it, groups included.
+    fn commands(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+        let help = command.get_after_help().map(ToString::to_string);
+        found.push((path.to_owned(), help.unwrap_or_default()));
+        for inner in command.get_subcommands() {
+            commands(inner, &format!("{path} {}", inner.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_help_text_has_an_example_that_is_accepted() {
+        let mut found = Vec::new();
+        commands(&Cli::command(), "rollbook", &mut found);
+        assert!(found.len() > 40, "{}", found.len());
+        for (path, help) in found {
+            let examples: Vec<&str> = help
+                .lines()
+                .map(str::trim)
+                .filter(|line| line.starts_with("rollbook "))
+                .collect();
+            assert!(!examples.is_empty(), "`{path} --help` has no example");
+            for example in examples {
+                assert!(
+                    example.starts_with(&path),
+                    "`{path} --help` has an example of another command: {example}"
+                );
+                // The shell takes the redirection; two spaces begin a remark.
+                let typed = example.split(" > ").next().unwrap_or_default();
+                let typed = typed.split("   ").next().unwrap_or_default();
+                let mut words: Vec<&str> = Vec::new();
+                for (index, part) in typed.split('\'').enumerate() {
+                    match index % 2 {
+                        0 => words.extend(part.split_whitespace()),
+                        _ => words.push(part),
+                    }
+                }
+                Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("`{example}`: {error}"));
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A person's commands to a rollout.
 
-use rollbook_ledger::ids::{PhaseId, StepId};
+use rollbook_ledger::ids::{PhaseId, RolloutId, StepId};
 use rollbook_ledger::projection::rows::RolloutRow;
 use rollbook_ledger::projection::views::Answer;
 use rollbook_ledger::rollout::Command;
@@ -22,6 +22,10 @@ const MAX_ATTACHMENT_BYTES: u64 = 8 * 1024 * 1024;
 impl Session {
     /// The rollout meant: by id, by an unambiguous beginning of it, or the only open one.
     pub(crate) async fn resolve(&self, given: Option<&str>) -> Result<String, Failure> {
+        if let Some(given) = given {
+            // It becomes part of a path.
+            RolloutId::new(given).map_err(Failure::usage)?;
+        }
         let answer: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &[]).await?;
         let rollouts = answer.data;
         let candidates: Vec<&RolloutRow> = match given {

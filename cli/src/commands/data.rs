@@ -13,7 +13,8 @@ use rollbook_workers::audit;
 use rollbook_workers::compare::{self, CompareError, ComparisonResult, Rules, explain};
 use rollbook_workers::deal::Model;
 use rollbook_workers::deal::generate::GenerateOptions;
-use rollbook_workers::deal::{load, migrate};
+use rollbook_workers::deal::load;
+use rollbook_workers::deal::migrate::{self, TargetError};
 use rollbook_workers::snapshot::calculator::DealCalculator;
 use rollbook_workers::snapshot::manifest::Total;
 use rollbook_workers::snapshot::pipeline::ROWS_PER_PART;
@@ -40,7 +41,8 @@ pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String 
 }
 
 fn store(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
-    EvidenceStore::open(&objects_location(session, flag)).map_err(Failure::unavailable)
+    EvidenceStore::open(&objects_location(session, flag))
+        .map_err(|error| snapshot_failure(error.into()))
 }
 
 /// A bar on a terminal, nothing otherwise.
@@ -61,7 +63,7 @@ fn progress_bar(session: &Session, total: u64, what: &str) -> ProgressBar {
 pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
     migrate::apply(&args.database, "003")
         .await
-        .map_err(Failure::unavailable)?;
+        .map_err(target_failure)?;
     let options = GenerateOptions {
         invalid_types: !args.no_invalid_types,
         broken_inventory: args.broken,
@@ -70,7 +72,7 @@ pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
     let bar = progress_bar(session, args.count, "generating");
     let report = load::load(&args.database, &options, |done| bar.set_position(done))
         .await
-        .map_err(Failure::unavailable)?;
+        .map_err(target_failure)?;
     bar.finish_and_clear();
     if session.json {
         print::json(&report)?;
@@ -141,19 +143,37 @@ pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
 async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
     Snapshot::open(store, sha256)
         .await
-        .map_err(snapshot_failure)
+        .map_err(|error| match error {
+            // The name that was typed is nowhere; what a stored snapshot names and is gone is damage.
+            SnapshotError::Evidence(EvidenceError::NotFound { .. }) => Failure::usage(error),
+            error => snapshot_failure(error),
+        })
 }
 
 /// The one place where a snapshot's failure becomes an exit code.
 fn snapshot_failure(error: SnapshotError) -> Failure {
     let exit = match &error {
         SnapshotError::Malformed { .. }
-        | SnapshotError::Evidence(EvidenceError::Corrupt { .. }) => Exit::Integrity,
+        | SnapshotError::Evidence(EvidenceError::Corrupt { .. } | EvidenceError::NotFound { .. }) => {
+            Exit::Integrity
+        }
         SnapshotError::Url { .. }
-        | SnapshotError::Evidence(EvidenceError::Address { .. })
+        | SnapshotError::Evidence(EvidenceError::Address { .. } | EvidenceError::Location { .. })
         | SnapshotError::Request { .. }
         | SnapshotError::Query { .. } => Exit::Usage,
         _ => Exit::Unavailable,
+    };
+    Failure::new(exit, error)
+}
+
+/// The same for writing deals: what a database that answers refuses is refused by a rule.
+fn target_failure(error: TargetError) -> Failure {
+    let exit = if error.is_wrong_address() {
+        Exit::Usage
+    } else if error.is_refusal() {
+        Exit::Failed
+    } else {
+        Exit::Unavailable
     };
     Failure::new(exit, error)
 }

@@ -1,6 +1,7 @@
 //! `rollbook flag`.
 
 use rollbook_ledger::flag::FlagCommand as Change;
+use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_ledger::projection::rows::{FlagHistoryRow, FlagRow};
 use rollbook_ledger::projection::views::Answer;
 use rollbook_ledger::runbook::model::FlagTarget;
@@ -66,9 +67,16 @@ fn percentage(text: &str) -> Option<f64> {
     (plain && decimals <= 3 && (0.0..=100.0).contains(&number)).then_some(number)
 }
 
+/// Where a flag is, once both words are what a path can hold.
+fn path_of(environment: &str, key: &str) -> Result<String, Failure> {
+    let environment = EnvironmentId::new(environment).map_err(Failure::usage)?;
+    let key = FlagKey::new(key).map_err(Failure::usage)?;
+    Ok(format!("/v1/flags/{environment}/{key}"))
+}
+
 async fn send(session: &Session, environment: &str, key: &str, command: &Change) -> Outcome {
     let actor = session.config.actor()?;
-    let path = format!("/v1/flags/{environment}/{key}/commands");
+    let path = format!("{}/commands", path_of(environment, key)?);
     let answer: Value = session.client.command(&path, actor, command).await?;
     if session.json {
         print::json(&answer)?;
@@ -144,7 +152,7 @@ async fn list(session: &Session, environment: Option<String>) -> Outcome {
 }
 
 async fn get(session: &Session, args: FlagArg) -> Outcome {
-    let path = format!("/v1/flags/{}/{}", args.environment, args.key);
+    let path = path_of(&args.environment, &args.key)?;
     let answer: Value = session.client.get(&path, &[]).await?;
     if session.json {
         print::json(&answer)?;
@@ -175,7 +183,7 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
 }
 
 async fn history(session: &Session, args: FlagArg) -> Outcome {
-    let path = format!("/v1/flags/{}/{}/history", args.environment, args.key);
+    let path = format!("{}/history", path_of(&args.environment, &args.key)?);
     let answer: Answer<Vec<FlagHistoryRow>> = session.client.get(&path, &[]).await?;
     if session.json {
         print::json(&answer)?;

@@ -1,7 +1,8 @@
 //! Looking at what there is: list, log, show, replay, snapshots of rollouts.
 
 use futures::StreamExt;
-use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, TimelineRow};
+use rollbook_ledger::ids::StepId;
+use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, StepRow, TimelineRow};
 use rollbook_ledger::projection::views::{Answer, Page, PhaseDetail};
 use rollbook_workers::executor::OutputLine;
 
@@ -53,11 +54,13 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
         ("after", args.after.to_string()),
         ("follow", args.follow.to_string()),
     ];
-    if let Some(aggregate) = args.aggregate {
-        query.push(("aggregate", aggregate));
+    if let Some(aggregate) = &args.aggregate {
+        query.push(("aggregate", aggregate.clone()));
     }
+    let mut found = false;
     let response = session.client.stream("/v1/log", &query).await?;
     each_line(response, |text| {
+        found = true;
         if session.json {
             line(text);
         } else {
@@ -65,7 +68,14 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
         }
     })
     .await?;
-    Ok(Exit::Done)
+    match args.aggregate {
+        Some(aggregate) if !found && args.after == 0 && !args.follow => {
+            Err(Failure::usage(format!(
+                "RB-CLI-24: nothing on the ledger is about `{aggregate}`; `rollbook list` and `rollbook flag list` show the ids"
+            )))
+        }
+        _ => Ok(Exit::Done),
+    }
 }
 
 /// One commit for people: sequence, time, who, aggregate, events.
@@ -130,7 +140,8 @@ pub(crate) async fn each_line(
 pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
     if args.follow {
-        let path = format!("/v1/rollouts/{id}/steps/{}/output", args.what);
+        let step = StepId::new(&*args.what).map_err(Failure::usage)?;
+        let path = format!("/v1/rollouts/{id}/steps/{step}/output");
         let response = session.client.stream(&path, &[]).await?;
         each_line(response, |text| {
             match serde_json::from_str::<OutputLine>(text) {
@@ -163,6 +174,9 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
             args.what
         )));
     };
+    if args.output && session.json {
+        return output_as_json(session, step).await;
+    }
     if args.output {
         for evidence in &step.evidence.0 {
             let response = session
@@ -229,6 +243,25 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         ));
     }
     line(paint(DIM, as_of(&status.view)));
+    Ok(Exit::Done)
+}
+
+/// All that a step printed, as one list; bytes that are no UTF-8 are replaced.
+async fn output_as_json(session: &Session, step: &StepRow) -> Outcome {
+    let mut printed = Vec::new();
+    for evidence in &step.evidence.0 {
+        let path = format!("/v1/evidence/{}", evidence.sha256);
+        let response = session.client.stream(&path, &[]).await?;
+        let mut lines = Vec::new();
+        each_line(response, |text| lines.push(text.to_owned())).await?;
+        printed.push(serde_json::json!({
+            "name": evidence.name,
+            "sha256": evidence.sha256,
+            "size_bytes": evidence.size_bytes,
+            "lines": lines,
+        }));
+    }
+    print::json(&printed)?;
     Ok(Exit::Done)
 }
 
@@ -309,6 +342,9 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
         )?;
         return Ok(Exit::Done);
     }
+    if timeline.data.rows.is_empty() {
+        line(format!("{id} had not been opened then"));
+    }
     if let Some(rollout) = rollouts.data.iter().find(|rollout| rollout.rollout == id) {
         line(format!(
             "{} {} {}",
@@ -332,7 +368,10 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
 pub(crate) async fn snapshots(session: &Session, rollout: Option<&str>) -> Outcome {
     let mut query = Vec::new();
     if let Some(given) = rollout {
-        query.push(("rollout", session.resolve(Some(given)).await?));
+        let id = session.resolve(Some(given)).await?;
+        // Refused where there is no such rollout: no snapshots is another answer.
+        session.status_of(&id).await?;
+        query.push(("rollout", id));
     }
     let answer: Answer<Vec<SnapshotRow>> = session.client.get("/v1/snapshots", &query).await?;
     if session.json {

@@ -13,18 +13,37 @@ use rollbook_server::api::{CommandAnswer, OpenBody};
 use super::{Session, runbook, status};
 use crate::args::{OpenArgs, ReviseArgs, RunArgs};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::interrupt;
 use crate::print::{self, UndoItem};
 
 /// `open`.
 pub(crate) async fn open(session: &Session, args: &OpenArgs) -> Outcome {
-    let answer = open_rollout(session, args).await?;
-    print::command_answer(&answer, session.json)?;
+    let mut answer = open_rollout(session, args).await?;
+    if !session.json {
+        print::command_answer(&answer, false)?;
+    }
     if args.start {
-        session
-            .act(Some(answer.rollout.as_str()), &Command::Start {})
-            .await?;
+        let started = start(session, &answer).await?;
+        if session.json {
+            answer.sequence = started.sequence;
+            answer.events.extend(started.events);
+        } else {
+            print::command_answer(&started, false)?;
+        }
+    }
+    if session.json {
+        print::command_answer(&answer, true)?;
     }
     Ok(Exit::Done)
+}
+
+async fn start(session: &Session, opened: &CommandAnswer) -> Result<CommandAnswer, Failure> {
+    let path = format!("/v1/rollouts/{}/commands", opened.rollout);
+    let actor = session.config.actor()?;
+    session
+        .client
+        .command(&path, actor, &Command::Start {})
+        .await
 }
 
 async fn open_rollout(session: &Session, args: &OpenArgs) -> Result<CommandAnswer, Failure> {
@@ -63,12 +82,10 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
     if !session.json {
         print::command_answer(&opened, false)?;
     }
-    let actor = session.config.actor()?;
-    let path = format!("/v1/rollouts/{id}/commands");
-    let _started: CommandAnswer = session
-        .client
-        .command(&path, actor, &Command::Start {})
-        .await?;
+    interrupt::parting(format!(
+        "{id} goes on; `rollbook status {id} --wait SECONDS` waits for it again"
+    ));
+    start(session, &opened).await?;
     let answer = status::wait(session, &id, Duration::from_secs(args.timeout)).await?;
     status::show(&answer, session.json)?;
     Ok(status::exit_of(&answer))

@@ -1,5 +1,6 @@
 //! The commands that start processes: `up`, `serve`, `worker`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,21 +11,22 @@ use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal, JournalError};
-use rollbook_ledger::nats::{self, EmbeddedServer, NatsOptions, ServerOptions};
+use rollbook_ledger::nats::{self, EmbeddedServer, NatsOptions, ServerError, ServerOptions};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
-use rollbook_server::serve::{self, Dependencies};
+use rollbook_server::serve::{self, Dependencies, ServeError};
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
     WorkerConfig,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{ServeArgs, UpArgs, WorkerArgs};
 use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::interrupt::handler;
 use crate::print;
 
 /// Everything a process of the ledger works with.
@@ -151,13 +153,22 @@ async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
     opened.map_err(Failure::unavailable)
 }
 
+/// An address that cannot be meant is wrong usage; one that is taken is not available.
+fn listen_failure(error: ServeError) -> Failure {
+    let exit = match &error {
+        ServeError::NotLoopback { .. } => Exit::Usage,
+        ServeError::Listen { source, .. } if source.kind() == ErrorKind::InvalidInput => {
+            Exit::Usage
+        }
+        _ => Exit::Unavailable,
+    };
+    Failure::new(exit, error)
+}
+
 /// Ctrl-C or SIGTERM ends the process in order; a second one at once.
 fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}"))
-    };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut terminate = handler(SignalKind::terminate())?;
     let shutdown = CancellationToken::new();
     let stop = shutdown.clone();
     tokio::spawn(async move {
@@ -186,13 +197,19 @@ pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
     let data_dir = config.data_dir();
     let mut server_options = ServerOptions::new(&data_dir);
     server_options.binary = config.get("nats_server").map(PathBuf::from);
+    let is_named = server_options.binary.is_some();
     let server = EmbeddedServer::start(server_options)
         .await
-        .map_err(Failure::unavailable)?;
-    let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
-        .await
-        .map_err(Failure::unavailable)?;
-    let outcome = up_parts(&config, args, &data_dir, &server, listener, shutdown).await;
+        .map_err(|error| match error {
+            // The program that was named; one that is not found by itself is not installed.
+            ServerError::BinaryMissing { .. } if is_named => Failure::usage(error),
+            error => Failure::unavailable(error),
+        })?;
+    // Only now: that another `up` holds the directory says more than that the address is taken.
+    let outcome = match serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN)).await {
+        Ok(listener) => up_parts(&config, args, &data_dir, &server, listener, shutdown).await,
+        Err(error) => Err(listen_failure(error)),
+    };
     // It may be gone already; a stale file would only make the CLI ask a port nobody listens on.
     let _ = std::fs::remove_file(data_dir.join(ENDPOINT_FILE));
     server.stop().await;
@@ -279,7 +296,7 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
     let parts = remote_parts(&config, usize::from(args.replicas)).await?;
     let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
         .await
-        .map_err(Failure::unavailable)?;
+        .map_err(listen_failure)?;
     let views = open_views(&views_url).await?;
     if let Ok(address) = listener.local_addr() {
         print::line(format!(

@@ -233,3 +233,99 @@ fn commands_about_what_is_not_there() {
         "a refused command left a trace"
     );
 }
+
+#[test]
+fn an_error_as_json_is_one_object_with_a_code() {
+    let place = Place::new();
+    let file = place.hello();
+    place.write(
+        "bad.yaml",
+        &runbook(GOOD).replace("kind: Runbook", "kind: Runbok"),
+    );
+    place.write("model.json", "{}");
+    let _up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id h --as alice --start"
+        ))
+        .exits(0);
+    place.run("status h --wait 60").exits(4);
+    for (line, code, exit) in [
+        ("teleport", "RB-CLI-15", 2),
+        ("open", "RB-CLI-15", 2),
+        ("list --limit 0", "RB-CLI-15", 2),
+        ("open bad.yaml --env local --as alice", "RB-RUNBOOK-6", 2),
+        ("plan absent.yaml", "RB-CLI-30", 2),
+        (
+            "snapshot take --database sqlite:d.db --model model.json",
+            "RB-MODEL-1",
+            2,
+        ),
+        ("open hello.yaml --env local", "RB-CLI-1", 2),
+        ("list --server nonsense", "RB-CLI-16", 2),
+        ("list --server ftp://h", "RB-CLI-16", 2),
+        ("list --server http://127.0.0.1:1", "RB-CLI-5", 7),
+        ("status ..", "RB-ID-3", 2),
+        ("start h/../x --as alice", "RB-ID-3", 2),
+        ("flag get F/../x --env local", "RB-ID-3", 2),
+        ("flag get F --env local/../x", "RB-ID-3", 2),
+        ("show 1.1/x h --follow", "RB-ID-3", 2),
+        ("log ghost", "RB-CLI-24", 2),
+        ("snapshot list ghost", "RB-HANDLER-1", 2),
+        ("approve 1 h --as alice", "RB-ROLLOUT-21", 1),
+        ("complete 1.2 h --all-pass --as mallory", "RB-ROLLOUT-17", 5),
+        ("serve", "RB-CLI-75", 2),
+        ("up --data-dir other --listen 0.0.0.0:0", "RB-SERVE-1", 2),
+        ("up --data-dir other --listen here", "RB-SERVE-2", 2),
+        ("up", "RB-NATS-6", 7),
+        ("up --data-dir other --nats-server no/such", "RB-NATS-4", 2),
+    ] {
+        let ran = place.run(&format!("{line} --json")).exits(exit);
+        // A process that was starting may have logged something before.
+        let last = ran.err.lines().last().unwrap_or_default();
+        let error: serde_json::Value =
+            serde_json::from_str(last).unwrap_or_else(|error| panic!("{line}: {error}: {ran:?}"));
+        assert_eq!(error["code"], code, "{line}: {error}");
+        assert_eq!(error["exit"], exit, "{line}: {error}");
+        assert!(ran.out.is_empty(), "{line}: {ran:?}");
+    }
+}
+
+#[test]
+fn an_answer_as_json_is_one_value() {
+    let place = Place::new();
+    let file = place.hello();
+    let _up = place.up();
+    let opened = place
+        .run(&format!(
+            "open {file} --env local --id h --as alice --start --json"
+        ))
+        .exits(0)
+        .json();
+    let events = opened["events"].to_string();
+    assert!(events.contains("rolloutOpened") && events.contains("rolloutStarted"));
+    place.run("status h --wait 60").exits(4);
+    let printed = place.run("show 1.1 h --output --json").exits(0).json();
+    let said = printed[0]["lines"].to_string();
+    assert!(said.contains("Hello, this is"), "{printed}");
+    for line in [
+        "version",
+        "config",
+        "doctor",
+        "schema",
+        "lint hello.yaml",
+        "plan hello.yaml --env local",
+        "list",
+        "status h",
+        "show 1.1 h",
+        "show gate/1 h",
+        "flag list",
+        "snapshot list h",
+        "rollback full h --dry-run",
+        "replay --at 1",
+        "replay h --at 2",
+        "report h",
+    ] {
+        place.run(&format!("{line} --json")).exits(0).json();
+    }
+}

@@ -104,9 +104,12 @@ fn an_unknown_snapshot_and_a_damaged_one() {
     let unknown = "0".repeat(64);
     place
         .run(&format!("compare {snapshot} {unknown}"))
-        .exits(7)
+        .exits(2)
         .complains(&unknown);
-    place.run(&format!("snapshot show {unknown}")).exits(7);
+    place
+        .run(&format!("snapshot show {unknown}"))
+        .exits(2)
+        .complains("RB-EVIDENCE-2");
     place.run("snapshot show not-a-digest").exits(2);
 
     let shown = place
@@ -114,7 +117,16 @@ fn an_unknown_snapshot_and_a_damaged_one() {
         .exits(0)
         .json();
     let part = find_sha256(&shown["manifest"]["parts"][0]).expect("a part names its content");
-    flip(&object(&place, &part));
+    let part = object(&place, &part);
+    let aside = place.path().join("aside");
+    fs::rename(&part, &aside).unwrap();
+    // What a stored snapshot names is no name that somebody typed.
+    place
+        .run(&format!("compare {snapshot} {snapshot}"))
+        .exits(6)
+        .complains("RB-EVIDENCE-2");
+    fs::rename(&aside, &part).unwrap();
+    flip(&part);
     place
         .run(&format!("compare {snapshot} {snapshot}"))
         .exits(6)
@@ -179,6 +191,20 @@ fn a_database_that_is_not_there_and_a_password_that_never_shows() {
         .run("audit --database mysql://h/d")
         .exits(2)
         .complains("RB-");
+    place.write("file", "");
+    for line in [
+        "deals generate --count 1 --database mysql://h/d",
+        "deals generate --count 1 --database sqlite:no/such/directory/deals.db",
+        "snapshot take --database sqlite:no/such/directory/deals.db",
+        "audit --database sqlite:file",
+    ] {
+        place.run(line).exits(2).complains("RB-");
+    }
+    generate(&place, "");
+    place
+        .run(&format!("deals generate --count 300 --seed 7 {DEALS}"))
+        .exits(1)
+        .complains("RB-TARGET-5");
     let secret = "s3cr3t";
     let url = format!("postgres://u:{secret}@127.0.0.1:1/deals");
     for line in [

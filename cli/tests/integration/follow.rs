@@ -36,6 +36,8 @@ fn a_watch_ends_with_the_rollout_and_a_log_with_the_server() {
     let watch = Process::start(&mut place.command("status s --watch"));
     let output = Process::start(&mut place.command("show 1.1 s --follow"));
     let log = Process::start(&mut place.command("log s --follow --json"));
+    watch.until_says("running");
+    log.until_says("stepStarted");
     fs::write(place.path().join("listening"), "").unwrap();
     wait_for("the step to speak", || place.has("said"));
     fs::write(place.path().join("go"), "").unwrap();

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -45,8 +46,28 @@ pub(crate) fn nats_server() -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    output: Option<[JoinHandle<String>; 2]>,
+    output: Option<[Output; 2]>,
     shown: String,
+}
+
+/// What a process prints to one of its two streams.
+#[derive(Debug)]
+struct Output {
+    reader: JoinHandle<()>,
+    read: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Output {
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.read.lock().unwrap()).into_owned()
+    }
+
+    /// All of it; the process has ended.
+    fn whole(self) -> String {
+        self.reader.join().unwrap();
+        let read = std::mem::take(&mut *self.read.lock().unwrap());
+        String::from_utf8_lossy(&read).into_owned()
+    }
 }
 
 /// How a process ended.
@@ -89,6 +110,15 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// Waits until it has printed this to standard output.
+    #[track_caller]
+    pub(crate) fn until_says(&self, text: &str) {
+        wait_for(&format!("`{text}` from {}", self.shown), || {
+            let [out, _] = self.output.as_ref().unwrap();
+            out.so_far().contains(text)
+        });
+    }
+
     /// Whether it has ended; its exit code stays for `finish`.
     pub(crate) fn ended(&self) -> bool {
         // A process that has ended and was not waited for is a zombie.
@@ -103,11 +133,7 @@ impl Process {
         let status = self.wait();
         // What a command left behind must not keep its pipes open.
         let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
-        let [out, err] = self
-            .output
-            .take()
-            .unwrap()
-            .map(|reader| reader.join().unwrap());
+        let [out, err] = self.output.take().unwrap().map(Output::whole);
         let shown = std::mem::take(&mut self.shown);
         let Some(status) = status else {
             panic!("{shown}: still runs after {AT_MOST:?}\n{out}\n{err}");
@@ -141,12 +167,16 @@ impl Drop for Process {
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = from.read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+fn collect(mut from: impl Read + Send + 'static) -> Output {
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&read);
+    let reader = std::thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(bytes @ 1..) = from.read(&mut chunk) {
+            into.lock().unwrap().extend_from_slice(&chunk[..bytes]);
+        }
+    });
+    Output { reader, read }
 }
 
 impl Ran {
@@ -287,11 +317,7 @@ impl Place {
         wait_for("`rollbook up` to answer", || {
             if let Some(status) = process.child.try_wait().unwrap() {
                 let _ = killpg(Pid::from_raw(process.pid()), Signal::SIGKILL);
-                let [out, err] = process
-                    .output
-                    .take()
-                    .unwrap()
-                    .map(|reader| reader.join().unwrap());
+                let [out, err] = process.output.take().unwrap().map(Output::whole);
                 panic!("`rollbook up` ended with {status}\n{out}\n{err}");
             }
             self.run("list").code == Some(0)

@@ -190,3 +190,111 @@ fn a_command_sent_twice_is_applied_once() {
     let log = place.run("log h --json").exits(0).out;
     assert_eq!(log.matches("rolloutStarted").count(), 1, "{log}");
 }
+
+#[test]
+fn what_does_not_exist_is_not_an_empty_list() {
+    let place = Place::new();
+    let file = place.hello();
+    let _up = place.up();
+    place
+        .run(&format!("open {file} --env local --id h --as alice"))
+        .exits(0);
+    place
+        .run("flag define F --env local --owner eng --description d --as alice")
+        .exits(0);
+    let base = place.endpoint();
+    let get = |path: &str| ask(Method::GET, &format!("{base}{path}"), |request| request);
+    for path in [
+        "/v1/flags/local/GHOST/history",
+        "/v1/flags/moon/F/history",
+        "/v1/flags/local/GHOST/history?at=1",
+        "/v1/flags/local/GHOST",
+        "/v1/rollouts/h/steps/9.9/measurements",
+        "/v1/rollouts/ghost/steps/1.1/measurements",
+        "/v1/rollouts/ghost/timeline",
+        "/v1/rollouts/h/steps/9.9/output",
+    ] {
+        let (status, body) = get(path);
+        assert_eq!(status, 404, "{path}: {body}");
+        assert_eq!(body["code"], "RB-HANDLER-1", "{path}: {body}");
+    }
+    for path in [
+        "/v1/flags/local/F/history",
+        "/v1/rollouts/h/steps/1.1/measurements",
+        "/v1/rollouts/h/timeline",
+    ] {
+        let (status, body) = get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+    }
+    for line in [
+        "flag history GHOST --env local",
+        "flag get GHOST --env local",
+        "flag history F --env moon",
+        "show 9.9 h",
+        "show 9.9 h --follow",
+        "replay ghost --at 1",
+    ] {
+        place.run(line).exits(2).complains("RB-");
+        let failed = place.run(&format!("{line} --json")).exits(2);
+        let error: Value = serde_json::from_str(&failed.err).unwrap();
+        assert_eq!(error["exit"], 2, "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_request_for_another_host_is_refused() {
+    let place = Place::new();
+    let file = place.hello();
+    let _up = place.up();
+    place
+        .run(&format!("open {file} --env local --id h --as alice"))
+        .exits(0);
+    place
+        .run("flag define F --env production --owner eng --description d --as alice")
+        .exits(0);
+    let before = place.run("log --json").exits(0).out;
+    let base = place.endpoint();
+    let port = base.rsplit_once(':').unwrap().1;
+    let send = |method: Method, path: &str, host: &str| {
+        ask(method, &format!("{base}{path}"), |request| {
+            request
+                .header("host", host)
+                .header("rollbook-actor", "alice")
+                .json(&json!({"command": "start"}))
+        })
+    };
+    let requests = [
+        (Method::GET, "/health"),
+        (Method::GET, "/v1/rollouts"),
+        (Method::GET, "/v1/log?follow=true"),
+        (Method::GET, "/v1/rollouts/h/steps/1.1/output"),
+        (Method::GET, "/nowhere"),
+        (Method::POST, "/v1/rollouts/h/commands"),
+        (Method::POST, "/ofrep/v1/evaluate/flags/F"),
+    ];
+    for (method, path) in requests {
+        for host in [
+            "evil.example".to_owned(),
+            format!("evil.example:{port}"),
+            "localhost.evil.example".to_owned(),
+            "192.168.0.1".to_owned(),
+        ] {
+            let (status, body) = send(method.clone(), path, &host);
+            assert_eq!(status, 403, "{method} {path} for {host}: {body}");
+            assert_eq!(body["code"], "RB-API-9", "{body}");
+            assert_eq!(body["class"], "policy", "{body}");
+        }
+    }
+    assert_eq!(place.run("log --json").exits(0).out, before);
+    for host in [
+        format!("localhost:{port}"),
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "[::1]:80".to_owned(),
+    ] {
+        let (status, body) = send(Method::GET, "/v1/rollouts", &host);
+        assert_eq!(status, 200, "{host}: {body}");
+        let (status, body) = send(Method::POST, "/ofrep/v1/evaluate/flags/F", &host);
+        assert_eq!(status, 200, "{host}: {body}");
+    }
+}

@@ -12,6 +12,7 @@ mod exit_codes;
 mod follow;
 mod harness;
 mod http;
+mod interrupt;
 mod journey;
 mod postgres_views;
 mod rollback;

@@ -18,7 +18,9 @@ pub enum HandlerError {
     #[error(transparent)]
     FlagRefused(#[from] FlagRefusal),
     /// There is no such thing.
-    #[error("RB-HANDLER-1: {what} does not exist; `rollbook list` shows what there is")]
+    #[error(
+        "RB-HANDLER-1: {what} does not exist; `rollbook list`, `rollbook flag list` and `rollbook status` show what there is"
+    )]
     NotFound {
         /// What was looked for.
         what: String,

@@ -1,12 +1,12 @@
 //! The commands that move what stands still, written once, as the command line takes them:
 //! verb, step or gate, rollout, options. `…` stands for words, `<role>` for a person of the role.
 
-use std::fmt::Display;
-
 use crate::ids::{PhaseId, RolloutId, StepId};
 
 /// Between two commands of which either helps.
 const OR: &str = "   or: ";
+/// So many steps are named at most; `rollbook status` lists the others.
+const MOST_NAMED: usize = 3;
 
 /// What a manual step asks for besides being done.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +38,21 @@ pub(super) fn accept_revision(rollout: &RolloutId, revision: u32) -> String {
 }
 
 /// Runs a step again.
-pub(super) fn retry(rollout: &RolloutId, step: impl Display) -> String {
+fn retry(rollout: &RolloutId, step: &StepId) -> String {
     format!("rollbook retry {step} {rollout} --reason …")
+}
+
+/// Runs one of these steps again; where none can, takes effects back.
+pub(super) fn retry_any(rollout: &RolloutId, steps: &[StepId]) -> String {
+    if steps.is_empty() {
+        return rollback(rollout);
+    }
+    let each: Vec<String> = steps
+        .iter()
+        .take(MOST_NAMED)
+        .map(|step| retry(rollout, step))
+        .collect();
+    each.join(OR)
 }
 
 /// Does without a step, or leaves its effect.
@@ -96,7 +109,7 @@ pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<Str
         resume(rollout),
         rollback(rollout),
         accept_revision(rollout, 2),
-        retry(rollout, "STEP"),
+        retry_any(rollout, std::slice::from_ref(step)),
         retry_or_skip(rollout, step),
         undo_or_skip(rollout, step),
         complete(

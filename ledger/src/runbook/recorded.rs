@@ -27,6 +27,10 @@ pub const WORST_CHANGE_PERCENT: &str = "worst_change_percent";
 pub const CARVEOUT_RATIO_MIN: &str = "carveout_ratio_min";
 /// Largest ratio of a carve-out's one-time cost to its cost as an acquisition.
 pub const CARVEOUT_RATIO_MAX: &str = "carveout_ratio_max";
+/// Deals with a TSA cost in the later capture.
+pub const TSA_DEALS: &str = "tsa_deals";
+/// Those of them that are no carve-outs.
+pub const TSA_ELSEWHERE: &str = "tsa_elsewhere";
 /// Active deals with a valid type, in percent.
 pub const HEALTH_PERCENT: &str = "health_percent";
 /// Active deals without a type.
@@ -58,6 +62,8 @@ pub const COMPARE: &[&str] = &[
     WORST_CHANGE_PERCENT,
     CARVEOUT_RATIO_MIN,
     CARVEOUT_RATIO_MAX,
+    TSA_DEALS,
+    TSA_ELSEWHERE,
 ];
 /// What an `audit` step records.
 pub const AUDIT: &[&str] = &[HEALTH_PERCENT, NULL_COUNT, INVALID_COUNT, ACTIVE, TOTAL];

@@ -59,6 +59,15 @@ impl ApiError {
         )
     }
 
+    /// A policy refuses it, whatever the state.
+    pub(crate) fn policy(code: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            ErrorClass::Policy,
+            format!("{code}: {message}"),
+        )
+    }
+
     pub(crate) fn unavailable(code: &str, message: impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

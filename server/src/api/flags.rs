@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use rollbook_ledger::flag::{EvaluationContext, FlagCommand, FlagState, evaluate};
-use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_proto::v1;
 use serde::Serialize;
@@ -31,24 +30,17 @@ pub(super) async fn get_flag(
     State(api): State<Api>,
     Path((environment, key)): Path<(EnvironmentId, FlagKey)>,
 ) -> Result<Json<FlagAnswer>, ApiError> {
-    match api.handler.flag(&environment, &key).await? {
-        Some((flag, sequence)) => {
-            let anyone = EvaluationContext {
-                targeting_key: None,
-                labels: &[],
-            };
-            let value = evaluate(&flag, &anyone).ok().map(|found| found.value);
-            Ok(Json(FlagAnswer {
-                sequence,
-                value,
-                flag,
-            }))
-        }
-        None => Err(HandlerError::NotFound {
-            what: format!("flag {key} in {environment}"),
-        }
-        .into()),
-    }
+    let (flag, sequence) = api.known_flag(&environment, &key).await?;
+    let anyone = EvaluationContext {
+        targeting_key: None,
+        labels: &[],
+    };
+    let value = evaluate(&flag, &anyone).ok().map(|found| found.value);
+    Ok(Json(FlagAnswer {
+        sequence,
+        value,
+        flag,
+    }))
 }
 
 pub(super) async fn command(

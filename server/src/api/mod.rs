@@ -3,6 +3,7 @@
 mod error;
 mod evidence;
 mod flags;
+mod host;
 mod log;
 mod metrics;
 mod ofrep;
@@ -16,10 +17,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::routing::{get, post};
-use rollbook_ledger::handler::{Caller, Handler};
-use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::flag::FlagState;
+use rollbook_ledger::handler::{Caller, Handler, HandlerError};
+use rollbook_ledger::ids::{EnvironmentId, FlagKey, LedgerId, RolloutId, StepId};
 use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
@@ -63,11 +65,34 @@ impl Api {
         let _caught_up = self.applied.wait_for(sequence, VIEW_WAIT).await;
     }
 
+    /// Refuses what the ledger does not know: a rollout, or a step of it.
+    async fn known_step(&self, rollout: &RolloutId, step: &StepId) -> Result<(), ApiError> {
+        let loaded = self.handler.rollout(rollout).await?;
+        match loaded.state.step(step) {
+            Some(_) => Ok(()),
+            None => Err(missing(format!("step {step} of rollout {rollout}"))),
+        }
+    }
+
+    /// A flag and the sequence of its last commit; refuses what the ledger does not know.
+    async fn known_flag(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+    ) -> Result<(FlagState, u64), ApiError> {
+        let found = self.handler.flag(environment, key).await?;
+        found.ok_or_else(|| missing(format!("flag {key} in {environment}")))
+    }
+
     /// How many commits the views are known to be behind.
     async fn lag(&self) -> Option<u64> {
         let last = self.handler.journal().last_sequence().await.ok()?;
         Some(last.saturating_sub(self.applied.applied().sequence))
     }
+}
+
+fn missing(what: String) -> ApiError {
+    HandlerError::NotFound { what }.into()
 }
 
 /// All routes.
@@ -108,6 +133,7 @@ pub fn router(api: Api) -> Router {
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(map_response(error::with_code))
+        .layer(from_fn(host::own))
         .with_state(api)
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use rollbook_ledger::handler::{HandlerError, Loaded};
+use rollbook_ledger::handler::Loaded;
 use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::rollout::{Status, StepStatus};
 use rollbook_workers::fleet::output_subject;
@@ -22,17 +22,7 @@ pub(super) async fn output(
     State(api): State<Api>,
     Path((rollout, step)): Path<(RolloutId, StepId)>,
 ) -> Result<Response, ApiError> {
-    if api
-        .handler
-        .rollout(&rollout)
-        .await?
-        .state
-        .step(&step)
-        .is_none()
-    {
-        let what = format!("step {step} of rollout {rollout}");
-        return Err(HandlerError::NotFound { what }.into());
-    }
+    api.known_step(&rollout, &step).await?;
     let subject = output_subject(&api.ledger, &rollout, &step);
     let lines = api
         .nats

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::projection::replay::{Until, replay_at};
 use rollbook_ledger::projection::rows::{
     AlertRow, AnomalyRow, AuditRow, ComparisonRow, FlagHistoryRow, FlagRow, MeasurementRow,
@@ -97,27 +98,35 @@ pub(super) async fn rollouts(
 
 pub(super) async fn timeline(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(id): Path<RolloutId>,
     Query(query): Query<ViewQuery>,
 ) -> Found<Page<TimelineRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
     let filter = TimelineFilter {
-        rollout: Some(id),
+        rollout: Some(id.to_string()),
         after: query.after(),
         limit: query.limit,
     };
-    Ok(api.answer(&query, views.timeline(&filter).await?).await)
+    let page = views.timeline(&filter).await?;
+    if page.data.rows.is_empty() {
+        // Nothing to tell of what exists, or there is no such rollout.
+        api.handler.rollout(&id).await?;
+    }
+    Ok(api.answer(&query, page).await)
 }
 
 pub(super) async fn measurements(
     State(api): State<Api>,
-    Path((rollout, step)): Path<(String, String)>,
+    Path((rollout, step)): Path<(RolloutId, StepId)>,
     Query(query): Query<ViewQuery>,
 ) -> Found<Page<MeasurementRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
     let page = views
-        .measurements(&rollout, &step, query.after(), query.limit)
+        .measurements(rollout.as_str(), step.as_str(), query.after(), query.limit)
         .await?;
+    if page.data.rows.is_empty() {
+        api.known_step(&rollout, &step).await?;
+    }
     Ok(api.answer(&query, page).await)
 }
 
@@ -133,13 +142,17 @@ pub(super) async fn flags(
 
 pub(super) async fn flag_history(
     State(api): State<Api>,
-    Path((environment, key)): Path<(String, String)>,
+    Path((environment, key)): Path<(EnvironmentId, FlagKey)>,
     Query(query): Query<ViewQuery>,
 ) -> Found<Vec<FlagHistoryRow>> {
     let views = api.views_at(query.at.as_deref()).await?;
-    Ok(api
-        .answer(&query, views.flag_history(&environment, &key).await?)
-        .await)
+    let history = views
+        .flag_history(environment.as_str(), key.as_str())
+        .await?;
+    if history.data.is_empty() {
+        api.known_flag(&environment, &key).await?;
+    }
+    Ok(api.answer(&query, history).await)
 }
 
 pub(super) async fn snapshots(

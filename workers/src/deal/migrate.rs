@@ -135,6 +135,31 @@ impl TargetError {
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Connect(_))
     }
+
+    /// The address is wrong: it names no database, or one that is nowhere.
+    #[must_use]
+    pub fn is_wrong_address(&self) -> bool {
+        match self {
+            Self::UnknownScheme | Self::UnknownMigration { .. } => true,
+            Self::Connect(sqlx::Error::Configuration(_)) => true,
+            // No such database; no such directory (SQLITE_CANTOPEN).
+            Self::Connect(sqlx::Error::Database(error)) => {
+                matches!(error.code().as_deref(), Some("3D000" | "14"))
+            }
+            _ => false,
+        }
+    }
+
+    /// The database answers and refuses what is asked, by a rule of the schema or of a script.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let (Self::Script { source, .. } | Self::Load(source)) = self else {
+            return false;
+        };
+        source.as_database_error().is_some_and(|error| {
+            error.message().contains("RB-MIGRATE-") || error.kind() != sqlx::error::ErrorKind::Other
+        })
+    }
 }
 
 /// A connection to a target database of either kind.
@@ -237,4 +262,52 @@ async fn run_alone(
     let outcome = target.run(script).await;
     let closed = target.close().await;
     Ok(outcome.and(closed))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What the script does between its BEGIN and its COMMIT.
+    fn body(script: &str) -> &str {
+        let (_, rest) = script.split_once("BEGIN").unwrap();
+        let (_, rest) = rest.split_once(";\n").unwrap();
+        rest.split_once("COMMIT;").unwrap().0.trim()
+    }
+
+    /// SQL has no include that every client knows, and 004 is one transaction: `aliases.sql` is
+    /// where the table and its rows are changed, `deploy.sql` carries them word for word.
+    #[test]
+    fn deploy_carries_the_alias_table_of_its_one_source() {
+        for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+            let deploy = migrations(dialect)[3].deploy;
+            let aliases = body(alias_script(dialect));
+            assert!(aliases.contains("INSERT INTO deal_type_alias"));
+            assert!(
+                deploy.contains(aliases),
+                "{dialect:?}: copy aliases.sql into deploy.sql between its BEGIN and COMMIT"
+            );
+            assert_eq!(
+                deploy.matches("INTO deal_type_alias").count(),
+                1,
+                "{dialect:?}: the rows come from aliases.sql alone"
+            );
+        }
+    }
+
+    #[test]
+    fn both_dialects_seed_the_same_aliases() {
+        let rows = |dialect| -> Vec<String> {
+            let script = alias_script(dialect);
+            let (_, rows) = script.split_once("VALUES").unwrap();
+            let rows = rows.split_once("ON CONFLICT").unwrap().0;
+            rows.lines()
+                .filter_map(|row| row.trim().rsplit_once(", "))
+                .map(|(names, _built_in)| names.to_owned())
+                .collect()
+        };
+        assert_eq!(rows(Dialect::Postgres).len(), 15);
+        assert_eq!(rows(Dialect::Postgres), rows(Dialect::Sqlite));
+    }
 }

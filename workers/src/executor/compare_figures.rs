@@ -20,10 +20,16 @@ pub struct Figures {
     pub carveout_ratio_min: Option<f64>,
     /// Largest after / before of a carve-out's one-time cost.
     pub carveout_ratio_max: Option<f64>,
+    /// Deals with a TSA cost in the later capture. `None`: that capture has no such metric.
+    pub tsa_deals: Option<u64>,
+    /// Those of them whose type is not carve-out: the rule that only carve-outs pay for transition
+    /// services is broken unless this is 0.
+    pub tsa_elsewhere: Option<u64>,
 }
 
 const TOTAL: &str = "cost_total";
 const ONE_TIME: &str = "cost_one_time_base";
+const TSA: &str = "cost_tsa";
 
 /// Measures two snapshots, off the async threads.
 pub async fn of(
@@ -57,6 +63,10 @@ fn pass(
     let mut figures = Figures::default();
     let places = |snapshot: &Snapshot| [TOTAL, ONE_TIME].map(|m| place(&snapshot.manifest, m));
     let (old_places, new_places) = (places(before), places(after));
+    let tsa = place(&after.manifest, TSA);
+    if tsa.is_some() {
+        (figures.tsa_deals, figures.tsa_elsewhere) = (Some(0), Some(0));
+    }
     let mut old = Cursor::new(store.clone(), before);
     let mut new = Cursor::new(store.clone(), after);
     let (mut has_old, mut has_new) = (old.advance()?, new.advance()?);
@@ -96,6 +106,15 @@ fn pass(
                     figures.carveout_ratio_min = Some(least.map_or(ratio, |l| l.min(ratio)));
                     figures.carveout_ratio_max = Some(most.map_or(ratio, |m| m.max(ratio)));
                 }
+            }
+        }
+        if order != Ordering::Less
+            && let (Some(tsa), Some((row, j))) = (tsa, new.current())
+            && row.metric(j, tsa)?.is_some_and(|cents| cents != 0)
+        {
+            figures.tsa_deals = figures.tsa_deals.map(|deals| deals + 1);
+            if !is_carveout(row.deal_type(j)) {
+                figures.tsa_elsewhere = figures.tsa_elsewhere.map(|deals| deals + 1);
             }
         }
         if order != Ordering::Greater {

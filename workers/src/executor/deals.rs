@@ -226,6 +226,16 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
     ] {
         outcome.measurements.push(count(context, name, value));
     }
+    for (name, value) in [
+        (recorded::TSA_DEALS, figures.tsa_deals),
+        (recorded::TSA_ELSEWHERE, figures.tsa_elsewhere),
+    ] {
+        let number = value.map_or_else(
+            || context.number(name, f64::NAN, ""),
+            |value| count(context, name, value),
+        );
+        outcome.measurements.push(number);
+    }
     #[allow(clippy::cast_precision_loss)]
     let affected = 100.0 * result.regressions as f64 / result.compared as f64;
     for (name, value, unit) in [

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::compare::merge::Difference;
 use rollbook_workers::compare::{CompareError, Rules, compare, explain};
+use rollbook_workers::executor::compare_figures;
 use rollbook_workers::snapshot::{Calculator, MetricInfo, RawDeal, take};
 
-use crate::snapshot_deals::{calculator, request, snapshot, store};
+use crate::snapshot_deals::{calculator, deals, request, snapshot, store};
 use crate::snapshot_sqlite::{database, execute};
 
 fn rules() -> Rules {
@@ -36,6 +37,34 @@ impl Calculator for Dearer {
         for (value, metric) in values.iter_mut().zip(self.metrics()) {
             if metric.name.starts_with("cost_") {
                 *value += *value * 7 / 100;
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// The deal model with transition services sold to everyone.
+#[derive(Debug)]
+struct TsaForAll(Arc<dyn Calculator>);
+
+impl Calculator for TsaForAll {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+    fn digest(&self) -> &str {
+        self.0.digest()
+    }
+    fn deal_type_awareness(&self) -> bool {
+        self.0.deal_type_awareness()
+    }
+    fn metrics(&self) -> &[MetricInfo] {
+        self.0.metrics()
+    }
+    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
+        let mut values = self.0.compute(deal)?;
+        for (value, metric) in values.iter_mut().zip(self.metrics()) {
+            if metric.name == "cost_tsa" {
+                *value += 100;
             }
         }
         Ok(values)
@@ -205,4 +234,40 @@ async fn snapshots_of_other_metrics_are_refused_with_what_differs() {
         .unwrap_err();
     assert!(matches!(error, CompareError::Metrics { .. }), "{error}");
     assert!(error.to_string().contains(&dropped), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deals_with_a_tsa_cost_are_counted_and_so_are_those_that_should_have_none() {
+    let (directory, store) = store();
+    let source = database(&directory.path().join("deals.db")).await;
+    let before = snapshot(source.clone(), false, &store).await.unwrap();
+    let after = snapshot(source.clone(), true, &store).await.unwrap();
+    let everyone = request(source, Arc::new(TsaForAll(calculator(true))));
+    let everyone = take(&everyone, &store, &|_| {}).await.unwrap();
+
+    let shared = |deal: &&crate::snapshot_deals::Deal| {
+        deal.deal_type == Some("carveout") && deal.inventory().contains("hosted_by_parent")
+    };
+    let carveouts = u64::try_from(deals().iter().filter(shared).count()).unwrap();
+    let figures = compare_figures::of(&before, &after, &rules(), &store)
+        .await
+        .unwrap();
+    assert!(carveouts > 0);
+    assert_eq!(figures.tsa_deals, Some(carveouts));
+    assert_eq!(figures.tsa_elsewhere, Some(0));
+
+    // With the flag off nobody pays; with a wrong model the others are told apart.
+    let figures = compare_figures::of(&after, &before, &rules(), &store)
+        .await
+        .unwrap();
+    assert_eq!(
+        (figures.tsa_deals, figures.tsa_elsewhere),
+        (Some(0), Some(0))
+    );
+    let figures = compare_figures::of(&before, &everyone, &rules(), &store)
+        .await
+        .unwrap();
+    let carveouts = after.manifest.deal_types["carveout"];
+    assert_eq!(figures.tsa_deals, Some(2_499));
+    assert_eq!(figures.tsa_elsewhere, Some(2_499 - carveouts));
 }

@@ -162,6 +162,8 @@ async fn deals_are_captured_compared_and_the_flag_is_taken_back() {
     );
     assert!(value("carveout_ratio_min").unwrap() > 1.0);
     assert!(value("carveout_ratio_max").unwrap() < 3.5);
+    assert!(value("tsa_deals").unwrap() > 0.0);
+    assert_eq!(value("tsa_elsewhere"), Some(0.0), "{}", compare.message);
     assert_eq!(value("total"), Some(300.0));
     assert_eq!(state.manifests.len(), 2);
 

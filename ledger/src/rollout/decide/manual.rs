@@ -35,7 +35,13 @@ impl Decider<'_> {
                 what: "to complete",
                 step: id.to_string(),
                 status: at.status.as_str(),
-                remedy: "retry it first if it must be done again".to_owned(),
+                remedy: match at.status {
+                    StepStatus::Succeeded => {
+                        "if it must be done again, refuse the gate of its phase, then retry it"
+                    }
+                    _ => "retry it first if it must be done again",
+                }
+                .to_owned(),
             });
         }
         match &manual.role {

@@ -3,7 +3,7 @@
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::refusal::Refusal;
-use super::super::rules::{effects, people};
+use super::super::rules::{again, effects, people};
 use super::super::settle;
 use super::super::state::{Status, StepState, StepStatus};
 use super::{Decided, Decider, optional, required};
@@ -76,14 +76,16 @@ impl Decider<'_> {
             | StepStatus::Skipped
             | StepStatus::NotApplicable
             | StepStatus::Undone => {}
-            StepStatus::Succeeded if !has_effect(step) => {}
+            StepStatus::Succeeded if recheck => {}
+            StepStatus::Succeeded
+                if again::moves_a_gate(self.state, self.plan, id, step, self.ctx.now) => {}
             StepStatus::Succeeded => {
-                return Err(self.step_status(
-                    "to retry",
-                    id,
-                    at,
-                    "its effect stands; undo it before it runs again",
-                ));
+                let remedy = if has_effect(step) {
+                    "its effect stands; undo it before it runs again"
+                } else {
+                    "its result stands; it can run again while the gate of its phase is refused or a gate's check on what it measured does not hold, and as a check after a rollback"
+                };
+                return Err(self.step_status("to retry", id, at, remedy));
             }
             StepStatus::Pending if recheck && !at.recheck => {}
             StepStatus::Pending => {

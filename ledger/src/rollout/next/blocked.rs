@@ -360,7 +360,7 @@ pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
         }
         let how = match answer.missing.first() {
             Some(missing) => how::approve(&state.id, id, &missing.role),
-            None if at.refusals.is_empty() => how::retry(&state.id, "STEP"),
+            None if at.refusals.is_empty() => how::retry_any(&state.id, &answer.again),
             None => how::approve(&state.id, id, "person"),
         };
         next.blocked.push(blocked(

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::super::state::{GateState, RolloutState, SignOff, StepStatus};
-use super::{measures, people, progress};
-use crate::ids::PhaseId;
+use super::{again, measures, people, progress};
+use crate::ids::{PhaseId, StepId};
 use crate::runbook::Plan;
 use crate::runbook::model::Gate;
 
@@ -25,6 +25,8 @@ pub(crate) struct Answer {
     pub(crate) blocks: Vec<String>,
     /// Who has yet to sign.
     pub(crate) missing: Vec<Missing>,
+    /// Steps that may run again and by that change the answer.
+    pub(crate) again: Vec<StepId>,
 }
 
 /// Sign-offs that have not run out.
@@ -53,7 +55,7 @@ pub(crate) fn standing(
         return None;
     }
     let open = progress::open_steps(state, plan, id);
-    let failed: Vec<String> = open
+    let (failed_ids, failed): (Vec<StepId>, Vec<String>) = open
         .iter()
         .filter(|(step_id, step)| {
             step.status == StepStatus::Interrupted
@@ -63,13 +65,14 @@ pub(crate) fn standing(
                         .is_some_and(|(_, planned)| !progress::will_retry(step, planned))
         })
         .map(|(step_id, step)| {
-            format!(
+            let why = format!(
                 "step {step_id} is {}: {}",
                 step.status.as_str(),
                 step.message
-            )
+            );
+            ((*step_id).clone(), why)
         })
-        .collect();
+        .unzip();
     if failed.is_empty() && !open.is_empty() {
         return None;
     }
@@ -82,6 +85,7 @@ pub(crate) fn standing(
         // Nobody can sign while a step of the phase stands failed.
         answer.missing.clear();
         answer.blocks.splice(0..0, failed);
+        answer.again = failed_ids;
     }
     Some(answer)
 }
@@ -142,6 +146,11 @@ fn evaluate(
             answer.holds.push(reason);
         } else {
             answer.blocks.push(reason);
+            for source in again::sources(state, plan, id, text) {
+                if !answer.again.contains(&source) {
+                    answer.again.push(source);
+                }
+            }
         }
     }
     answer

@@ -1,5 +1,6 @@
 //! Questions that several decisions ask of state and plan.
 
+pub(super) mod again;
 pub(super) mod effects;
 pub(super) mod gates;
 pub(super) mod measures;

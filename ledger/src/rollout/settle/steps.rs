@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{effects, measures, progress, start};
+use super::super::rules::{again, effects, measures, progress, start};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;
 use crate::ids::StepId;
@@ -180,20 +180,9 @@ fn redone_before(
         .filter(|before| is_later(before))
         .filter(|before| {
             plan.step(before)
-                .is_some_and(|(_, other)| has_effect(other) || feeds(other, step))
+                .is_some_and(|(_, other)| has_effect(other) || again::feeds(other, step))
         })
         .min()
-}
-
-/// The second compares what the first captures.
-fn feeds(first: &Step, second: &Step) -> bool {
-    match (&first.action, &second.action) {
-        (Action::Snapshot(taken), Action::Compare(compared)) => {
-            taken.of == compared.of
-                && (taken.label == compared.before || taken.label == compared.after)
-        }
-        _ => false,
-    }
 }
 
 /// Steps that are next and whose `when` is false.

@@ -219,7 +219,20 @@ fn a_refusal_shuts_the_gate_until_that_person_signs_or_a_step_runs_again() {
 
 #[test]
 fn a_step_that_runs_again_voids_the_sign_offs_and_shuts_the_gate() {
-    let story = done(eng())
+    let failed = plan(json!([
+        gated(
+            "0",
+            vec![
+                with(check("0.1"), json!({"critical": false})),
+                by_hand("0.2")
+            ],
+            json!({"sign_offs": [{"role": "eng"}]})
+        ),
+        phase("1", vec![check("1.1")])
+    ]));
+    let story = given(failed)
+        .ends("0.1", Verdict::Fail)
+        .and(by("alice", complete("0.2", &[])))
         .and(by("bob", approve("0")))
         .when(by("olga", retry("0.1")))
         .then(&["SignOffVoided", "StepRetried"]);
@@ -274,6 +287,10 @@ fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
         story.blocked("gate 0").why,
         "check does not hold: regressions == 0 (regressions=3)"
     );
+    assert_eq!(
+        story.blocked("gate 0").how.unwrap(),
+        "rollbook retry 0.1 r1 --reason …"
+    );
     let story =
         story
             .and(by("olga", retry("0.1")))
@@ -283,7 +300,10 @@ fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
     for no_data in reasons {
         let story = given(gate(no_data)).runs("0.1");
         assert!(story.tasks().is_empty());
-        assert!(story.blocked("gate 0").why.contains("regressions=no data"));
+        let blocked = story.blocked("gate 0");
+        assert!(blocked.why.contains("regressions=no data"));
+        // No step of the plan measures it.
+        assert_eq!(blocked.how.unwrap(), "rollbook rollback full r1 --reason …");
     }
     assert_eq!(given(gate("pass")).runs("0.1").tasks(), ["1.1"]);
 }
@@ -299,7 +319,7 @@ fn a_check_whose_step_was_skipped_after_a_retry_has_no_data() {
         phase("1", vec![check("1.1")])
     ]));
     let story = given(plan)
-        .measures("0.1", Verdict::Pass, &[("regressions", 0.0)])
+        .measures("0.1", Verdict::Pass, &[("regressions", 3.0)])
         .and(by("olga", retry("0.1")))
         .and(by("olga", skip("0.1")));
     assert!(story.tasks().is_empty());
@@ -354,4 +374,6 @@ fn a_step_that_stands_failed_shuts_the_gate_by_name() {
         story.blocked("gate 0").why,
         "step 0.1 is failed: said so; check does not hold: regressions == 0 (regressions=3)"
     );
+    let how = story.blocked("gate 0").how.unwrap();
+    assert_eq!(how, "rollbook retry 0.1 r1 --reason …");
 }

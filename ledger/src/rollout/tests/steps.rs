@@ -120,12 +120,78 @@ fn retry_is_for_steps_that_ended() {
         .runs("0.2")
         .when(by("olga", retry("0.2")))
         .refused("RB-ROLLOUT-9", "its effect stands");
-    let story = story.when(by("olga", retry("0.1"))).then(&["StepRetried"]);
-    assert_eq!(story.step("0.1"), StepStatus::Pending);
-    story
+    let story = story
+        .when(by("olga", retry("0.1")))
+        .refused("RB-ROLLOUT-9", "its result stands")
+        .and(by("olga", skip("0.3")));
+    story.is(Status::Closed(RolloutOutcome::Succeeded));
+}
+
+#[test]
+fn what_was_skipped_can_still_be_done() {
+    let story = given(plan(json!([phase("0", vec![check("0.1"), check("0.2")])])))
         .and(by("olga", skip("0.1")))
         .when(by("olga", retry("0.1")))
         .then(&["StepRetried"]);
+    assert_eq!(story.step("0.1"), StepStatus::Pending);
+    assert_eq!(story.tasks(), ["0.1"]);
+}
+
+#[test]
+fn a_passed_check_runs_again_only_where_a_gate_stands_shut_on_it() {
+    let capture = |label: &str, id: &str| json!({"id": id, "title": id, "snapshot": {"of": "deals", "label": label}});
+    let compare = json!({"id": "0.5", "title": "c",
+        "compare": {"of": "deals", "before": "before", "after": "after"}});
+    let plan = plan_with(
+        json!([
+            gated(
+                "0",
+                vec![
+                    check("0.1"),
+                    capture("before", "0.2"),
+                    change("0.3"),
+                    capture("after", "0.4"),
+                    compare
+                ],
+                json!({"checks": ["regressions == 0"]})
+            ),
+            phase("1", vec![check("1.1")])
+        ]),
+        json!({"sources": {"db": {"kind": "sqlite", "url": {"staging": {"value": "x"}}}},
+               "snapshots": {"deals": {"source": "db"}}}),
+    );
+    let story = given(plan)
+        .runs("0.1")
+        .runs("0.2")
+        .runs("0.3")
+        .runs("0.4")
+        .when(by("olga", retry("0.4")))
+        .refused("RB-ROLLOUT-9", "its result stands")
+        .measures("0.5", Verdict::Pass, &[("regressions", 3.0)]);
+    assert_eq!(
+        story.blocked("gate 0").how.unwrap(),
+        "rollbook retry 0.5 r1 --reason …"
+    );
+    let story = story
+        .when(by("olga", retry("0.1")))
+        .refused("RB-ROLLOUT-9", "its result stands")
+        .when(by("olga", retry("0.2")))
+        .refused("RB-ROLLOUT-9", "its result stands")
+        .when(by("olga", retry("0.3")))
+        .refused("RB-ROLLOUT-9", "undo it");
+    story
+        .clone()
+        .when(by("olga", retry("0.5")))
+        .then(&["StepRetried"]);
+    let story = story.and(by("olga", retry("0.4"))).runs("0.4").measures(
+        "0.5",
+        Verdict::Pass,
+        &[("regressions", 0.0)],
+    );
+    assert_eq!(story.tasks(), ["1.1"]);
+    story
+        .when(by("olga", retry("0.5")))
+        .refused("RB-ROLLOUT-9", "its result stands");
 }
 
 #[test]

@@ -21,7 +21,7 @@ BEGIN
   END IF;
 END $$;
 
--- The same as aliases.sql, in this transaction.
+-- aliases.sql word for word, in this transaction; change it there and copy it (a test compares).
 CREATE TABLE IF NOT EXISTS deal_type_alias (
   value     varchar(50) COLLATE "C" PRIMARY KEY
             CONSTRAINT alias_is_folded CHECK (value = lower(btrim(value, E' \t\n\r\x0b\f'))),

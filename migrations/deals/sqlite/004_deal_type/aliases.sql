@@ -1,5 +1,6 @@
 -- The alias table alone, for mapping unknown values before migration 004: run this, then insert a
 -- row for each value that 004 refused, then deploy 004. Repeating it changes nothing.
+-- The one source of the table and its rows: deploy.sql carries them word for word.
 BEGIN IMMEDIATE;
 
 CREATE TABLE IF NOT EXISTS deal_type_alias (

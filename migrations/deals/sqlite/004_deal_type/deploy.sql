@@ -24,7 +24,7 @@ SELECT NOT EXISTS (
     AND name NOT IN ('deals_live', 'deals_by_type'));
 DROP TABLE migration_guard;
 
--- The same as aliases.sql, in this transaction.
+-- aliases.sql word for word, in this transaction; change it there and copy it (a test compares).
 CREATE TABLE IF NOT EXISTS deal_type_alias (
   value     TEXT PRIMARY KEY NOT NULL
             CONSTRAINT alias_is_folded

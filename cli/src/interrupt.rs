@@ -1,0 +1,39 @@
+//! Ctrl-C in a command that is not a process of its own (`up`, `serve` and `worker` stop in
+//! order): it ends at once, with the documented exit code. What was sent to the ledger stays,
+//! what a database has not committed is rolled back by it.
+
+use std::sync::OnceLock;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::{Exit, Failure};
+use crate::print;
+
+/// What the person who stops the command should know.
+static PARTING: OnceLock<String> = OnceLock::new();
+
+/// Says so when the command is stopped from now on. The first text counts.
+pub(crate) fn parting(text: String) {
+    let _ = PARTING.set(text);
+}
+
+/// From now on signals of this kind are taken here and no longer end the process by themselves.
+pub(crate) fn handler(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind)
+        .map_err(|error| Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}")))
+}
+
+/// From now on Ctrl-C ends this process.
+pub(crate) fn ends_the_process() -> Result<(), Failure> {
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    // A task of its own: the command may be computing, or writing to a reader that is slow.
+    tokio::spawn(async move {
+        if interrupt.recv().await.is_some() {
+            if let Some(text) = PARTING.get() {
+                print::aside(text);
+            }
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
+    });
+    Ok(())
+}
