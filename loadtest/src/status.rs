@@ -26,7 +26,7 @@ impl Drop for Up {
 
 /// Milliseconds of one call, the median.
 pub(crate) async fn milliseconds() -> Result<Bar, BenchError> {
-    let binary = build()?;
+    let binary = find()?;
     let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
     let data = dir.path().join("ledger");
     let child = rollbook(&binary, &data)
@@ -62,26 +62,17 @@ pub(crate) async fn milliseconds() -> Result<Bar, BenchError> {
     ))
 }
 
-/// The release build of the command itself.
-fn build() -> Result<PathBuf, BenchError> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let status = Command::new("cargo")
-        .current_dir(&root)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--quiet",
-            "-p",
-            "rollbook",
-        ])
-        .status()
-        .map_err(failed("build rollbook"))?;
-    if !status.success() {
-        return Err(failed("build rollbook")(status));
-    }
+/// The command itself, built beside this program.
+fn find() -> Result<PathBuf, BenchError> {
     let here = std::env::current_exe().map_err(failed("find this program"))?;
-    Ok(here.with_file_name("rollbook"))
+    let binary = here.with_file_name("rollbook");
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    Err(failed("find rollbook")(format!(
+        "{} is not there; build both with `make bench`",
+        binary.display()
+    )))
 }
 
 fn rollbook(binary: &Path, data: &Path) -> Command {

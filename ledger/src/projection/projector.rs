@@ -15,7 +15,7 @@ use super::views::AsOf;
 use crate::journal::{Journal, JournalError, ReadFrom, StoredCommit};
 
 /// The most commits of one batch.
-pub const MAX_BATCH_COMMITS: usize = 1_000;
+pub const MAX_BATCH_COMMITS: usize = 8_192;
 /// The most encoded bytes of one batch, its last commit apart.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How long a batch waits for more while the store is behind. Live commits never wait.
@@ -211,6 +211,10 @@ impl Projector {
                 last,
             });
         }
+        let mut is_indexed = position.sequence == last;
+        if is_indexed {
+            self.store.index().await?;
+        }
         if until.is_some_and(|until| position.sequence >= until) {
             return Ok(());
         }
@@ -228,6 +232,10 @@ impl Projector {
             };
             position = self.store.apply(&batch).await?;
             self.applied.send_replace(position);
+            if !is_indexed && position.sequence >= last {
+                is_indexed = true;
+                self.store.index().await?;
+            }
             if until.is_some_and(|until| position.sequence >= until) {
                 return Ok(());
             }

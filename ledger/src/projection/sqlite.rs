@@ -24,6 +24,9 @@ use super::store::{ViewError, ViewStore};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Readers at the same time.
 const READ_CONNECTIONS: u32 = 4;
+/// Page cache of a connection, in KiB with a minus sign, as SQLite wants it: a batch of the
+/// projector should fit.
+const CACHE_SIZE: &str = "-32768";
 /// Prepared statements kept by a connection: every table in every statement size and the queries.
 const STATEMENT_CACHE: usize = 400;
 
@@ -81,6 +84,7 @@ fn tuned(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENT_CACHE)
+        .pragma("cache_size", CACHE_SIZE)
         .foreign_keys(false)
 }
 
@@ -123,6 +127,8 @@ impl Database for SqliteDatabase {
         include_str!("../../../migrations/ledger/sqlite/001_views.verify.sql");
     const REVERT: &'static str =
         include_str!("../../../migrations/ledger/sqlite/001_views.revert.sql");
+    const INDEX: &'static str =
+        include_str!("../../../migrations/ledger/sqlite/002_view_indexes.deploy.sql");
     const MAX_STATEMENT_ROWS: usize = 256;
 
     async fn read(&self) -> Result<SqliteTx, ViewError> {

@@ -89,8 +89,12 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
     /// accepted: what does not make sense becomes an anomaly. Returns the position reached.
     async fn apply(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError>;
 
-    /// Empties every view and sets the position to 0, in one transaction.
+    /// Empties every view and sets the position to 0, in one transaction. New and emptied views
+    /// have no indexes: queries answer the same, slower.
     async fn reset(&self) -> Result<(), ViewError>;
+
+    /// Makes the indexes that are missing; to be called once the views have caught up.
+    async fn index(&self) -> Result<(), ViewError>;
 
     /// Rollouts, newest first.
     async fn rollouts(&self, filter: &RolloutFilter) -> Result<Answer<Vec<RolloutRow>>, ViewError>;

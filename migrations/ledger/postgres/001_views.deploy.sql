@@ -380,17 +380,3 @@ CREATE TABLE anomalies (
     "reason" TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY ("sequence", "idx")
 );
-
-CREATE INDEX rollouts_opened ON rollouts ("opened_sequence");
-CREATE INDEX measurements_step ON measurements ("rollout", "step", "sequence", "idx", "ordinal");
-CREATE INDEX sign_offs_rollout ON sign_offs ("rollout", "sequence", "idx");
-CREATE INDEX flag_history_flag ON flag_history ("environment", "key", "sequence", "idx");
-CREATE INDEX snapshots_rollout ON snapshots ("rollout", "sequence", "idx");
-CREATE INDEX comparisons_rollout ON comparisons ("rollout", "sequence", "idx");
-CREATE INDEX regressions_rollout ON regressions ("rollout", "sequence", "idx", "ordinal");
-CREATE INDEX audits_rollout ON audits ("rollout", "sequence", "idx");
-CREATE INDEX alerts_rollout ON alerts ("rollout", "sequence", "idx");
-CREATE INDEX notices_rollout ON notices ("rollout", "sequence", "idx");
-CREATE INDEX rollback_points_rollout ON rollback_points ("rollout", "sequence", "idx");
-CREATE INDEX advice_rollout ON advice ("rollout", "sequence", "idx");
-CREATE INDEX timeline_rollout ON timeline ("rollout", "sequence", "idx");

@@ -5,17 +5,17 @@ mod load;
 mod queries;
 mod write;
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
+use self::write::{Latest, Writer};
 use super::change::project;
 use super::row::{Column, Kind, Value, ViewRow};
-use super::rows::TABLES;
 use super::state::{Needs, State};
 use super::store::{VIEWS_VERSION, ViewError};
 use super::views::{Answer, AsOf};
@@ -24,11 +24,16 @@ use crate::journal::StoredCommit;
 /// The most aggregates whose rows are kept between batches.
 const MAX_CACHED_AGGREGATES: usize = 4_096;
 
+/// Commits that are projected at a time.
+const CHUNK_COMMITS: usize = 1_024;
+/// Chunks that are projected but not written.
+const CHUNKS_AHEAD: usize = 2;
+
 /// One database.
 #[async_trait]
 pub(super) trait Database: Send + Sync + Debug {
     /// A transaction.
-    type Tx: Tx;
+    type Tx: Tx + 'static;
     /// SQL that reads the position row and keeps other writers out until the transaction ends.
     const LOCK_POSITION: &'static str;
     /// SQL that keeps other processes from creating the tables at the same time.
@@ -41,6 +46,8 @@ pub(super) trait Database: Send + Sync + Debug {
     const VERIFY: &'static str;
     /// Removes the tables.
     const REVERT: &'static str;
+    /// Creates the indexes that are not there.
+    const INDEX: &'static str;
     /// The rows of the largest insert statement.
     const MAX_STATEMENT_ROWS: usize;
 
@@ -123,7 +130,7 @@ pub(super) struct SqlViews<D> {
     /// Taken out while a batch is applied and put back only when it is committed: a failed or
     /// cancelled batch leaves nothing behind.
     cache: Mutex<Option<Cache>>,
-    statements: std::sync::Mutex<HashMap<(&'static str, usize), Arc<str>>>,
+    writer: Arc<Writer>,
 }
 
 impl<D: Database> SqlViews<D> {
@@ -148,14 +155,7 @@ impl<D: Database> SqlViews<D> {
             None
         };
         if version != Some(Value::Int(VIEWS_VERSION)) {
-            tx.script(D::REVERT).await?;
-            tx.script(D::DEPLOY).await?;
-            tx.execute(
-                "INSERT INTO view_position (id, version, sequence, recorded_at) VALUES (1, ?, 0, NULL)".into(),
-                vec![Value::Int(VIEWS_VERSION)],
-                &[Kind::Int],
-            )
-            .await?;
+            Self::create(&mut tx).await?;
         }
         tx.script(D::VERIFY).await.map_err(|error| match error {
             ViewError::Database { reason, .. } => ViewError::Schema { reason },
@@ -165,8 +165,28 @@ impl<D: Database> SqlViews<D> {
         Ok(Self {
             database,
             cache: Mutex::new(None),
-            statements: std::sync::Mutex::new(HashMap::new()),
+            writer: Arc::default(),
         })
+    }
+
+    /// Empty tables at position 0 in the place of any that are there.
+    async fn create(tx: &mut D::Tx) -> Result<(), ViewError> {
+        tx.script(D::REVERT).await?;
+        tx.script(D::DEPLOY).await?;
+        tx.execute(
+            "INSERT INTO view_position (id, version, sequence, recorded_at) VALUES (1, ?, 0, NULL)"
+                .into(),
+            vec![Value::Int(VIEWS_VERSION)],
+            &[Kind::Int],
+        )
+        .await
+    }
+
+    pub(super) async fn create_indexes(&self) -> Result<(), ViewError> {
+        let mut tx = self.database.write().await?;
+        Self::position_in(&mut tx, D::LOCK_POSITION).await?;
+        tx.script(D::INDEX).await?;
+        tx.commit().await
     }
 
     async fn position_in(tx: &mut D::Tx, sql: &str) -> Result<AsOf, ViewError> {
@@ -228,11 +248,7 @@ impl<D: Database> SqlViews<D> {
             let missing = needs.clone().missing_in(&cache.state);
             load::load(&mut tx, &mut cache.state, missing).await?;
         }
-        let mut changes = Vec::with_capacity(news.len().saturating_mul(4));
-        for commit in news {
-            changes.append(&mut project(&mut cache.state, commit));
-        }
-        self.write_rows(&mut tx, changes).await?;
+        let mut tx = self.write_projected(tx, &mut cache.state, news).await?;
         let reached = AsOf {
             sequence: last.sequence,
             recorded_at: super::words::time(last.commit.recorded_at.as_ref()),
@@ -253,17 +269,56 @@ impl<D: Database> SqlViews<D> {
         Ok(reached)
     }
 
+    /// Projects the commits onto `state` and writes their rows, side by side. The transaction is
+    /// dropped, and so nothing is written, when either fails or the call is cancelled.
+    async fn write_projected(
+        &self,
+        mut tx: D::Tx,
+        state: &mut State,
+        news: &[StoredCommit],
+    ) -> Result<D::Tx, ViewError> {
+        let (sender, mut ready) = mpsc::channel(CHUNKS_AHEAD);
+        let writer = self.writer.clone();
+        let writing = AbortOnDropHandle::new(tokio::spawn(async move {
+            while let Some(rows) = ready.recv().await {
+                writer
+                    .write_rows(&mut tx, D::MAX_STATEMENT_ROWS, rows)
+                    .await?;
+            }
+            Ok(tx)
+        }));
+        // Rows that later commits replace are written once, at the end.
+        let mut latest = Latest::default();
+        for chunk in news.chunks(CHUNK_COMMITS) {
+            let mut grown = Vec::with_capacity(chunk.len().saturating_mul(2));
+            for commit in chunk {
+                for change in project(state, commit) {
+                    if change.table.is_updated() {
+                        latest.put(change);
+                    } else {
+                        grown.push(change);
+                    }
+                }
+            }
+            if sender.send(grown).await.is_err() {
+                // The writer has failed and says why.
+                break;
+            }
+        }
+        let _ = sender.send(latest.into_rows()).await;
+        drop(sender);
+        writing.await.map_err(|stopped| ViewError::Database {
+            action: "write a batch",
+            reason: stopped.to_string(),
+        })?
+    }
+
     pub(super) async fn empty(&self) -> Result<(), ViewError> {
         let mut slot = self.cache.lock().await;
         *slot = None;
         let mut tx = self.database.write().await?;
         Self::position_in(&mut tx, D::LOCK_POSITION).await?;
-        for table in TABLES {
-            let sql = format!("DELETE FROM {}", table.name);
-            tx.execute(sql.into(), Vec::new(), &[]).await?;
-        }
-        let sql = "UPDATE view_position SET sequence = 0, recorded_at = NULL WHERE id = 1";
-        tx.execute(sql.into(), Vec::new(), &[]).await?;
+        Self::create(&mut tx).await?;
         tx.commit().await
     }
 }

@@ -204,6 +204,10 @@ impl<D: Database> ViewStore for SqlViews<D> {
         self.empty().await
     }
 
+    async fn index(&self) -> Result<(), ViewError> {
+        self.create_indexes().await
+    }
+
     async fn rollouts(&self, filter: &RolloutFilter) -> Result<Answer<Vec<RolloutRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = Conditions::default();

@@ -2,10 +2,10 @@
 //! holds, so rows travel together; statement sizes are powers of two, so that each text is
 //! prepared once and found again.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Database, SqlViews, Tx};
+use super::Tx;
 use crate::projection::row::{Kind, RowChange, TableSpec, Value};
 use crate::projection::store::ViewError;
 
@@ -13,10 +13,19 @@ use crate::projection::store::ViewError;
 /// (65,535).
 const MAX_STATEMENT_VALUES: usize = 16_384;
 
-impl<D: Database> SqlViews<D> {
-    pub(super) async fn write_rows(
+/// Writes rows.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    /// The texts of insert statements by table and number of rows.
+    statements: Mutex<HashMap<(&'static str, usize), Arc<str>>>,
+}
+
+impl Writer {
+    /// Writes rows of any tables, at most `max_rows` by one statement; no two with the same key.
+    pub(super) async fn write_rows<T: Tx>(
         &self,
-        tx: &mut D::Tx,
+        tx: &mut T,
+        max_rows: usize,
         changes: Vec<RowChange>,
     ) -> Result<(), ViewError> {
         let mut tables: BTreeMap<&'static str, (&'static TableSpec, Vec<Vec<Value>>)> =
@@ -28,23 +37,21 @@ impl<D: Database> SqlViews<D> {
                 .1
                 .push(change.values);
         }
-        for (table, mut rows) in tables.into_values() {
-            if table.is_updated() {
-                keep_last(table, &mut rows);
-            }
-            self.write_table(tx, table, rows).await?;
+        for (table, rows) in tables.into_values() {
+            self.write_table(tx, max_rows, table, rows).await?;
         }
         Ok(())
     }
 
-    async fn write_table(
+    async fn write_table<T: Tx>(
         &self,
-        tx: &mut D::Tx,
+        tx: &mut T,
+        max_rows: usize,
         table: &'static TableSpec,
         rows: Vec<Vec<Value>>,
     ) -> Result<(), ViewError> {
         let kinds: Vec<Kind> = table.columns.iter().map(|column| column.kind).collect();
-        let limit = (MAX_STATEMENT_VALUES / kinds.len().max(1)).clamp(1, D::MAX_STATEMENT_ROWS);
+        let limit = (MAX_STATEMENT_VALUES / kinds.len().max(1)).clamp(1, max_rows.max(1));
         let mut left = rows.len();
         let mut rows = rows.into_iter();
         while left > 0 {
@@ -69,17 +76,29 @@ impl<D: Database> SqlViews<D> {
     }
 }
 
-/// Of rows with the same key only the last, in the order of their last appearance.
-fn keep_last(table: &TableSpec, rows: &mut Vec<Vec<Value>>) {
-    let mut seen = HashSet::with_capacity(rows.len());
-    let mut kept: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
-    for row in rows.drain(..).rev() {
-        if seen.insert(key_of(table, &row)) {
-            kept.push(row);
+/// Rows of tables that later commits change: of those with the same key only the last.
+#[derive(Debug, Default)]
+pub(super) struct Latest {
+    places: HashMap<(&'static str, String), usize>,
+    rows: Vec<RowChange>,
+}
+
+impl Latest {
+    /// Takes a row in the place of one with the same key.
+    pub(super) fn put(&mut self, change: RowChange) {
+        let key = (change.table.name, key_of(change.table, &change.values));
+        let next = self.rows.len();
+        let place = *self.places.entry(key).or_insert(next);
+        match self.rows.get_mut(place) {
+            Some(row) => *row = change,
+            None => self.rows.push(change),
         }
     }
-    kept.reverse();
-    *rows = kept;
+
+    /// The rows in the order in which their keys first came.
+    pub(super) fn into_rows(self) -> Vec<RowChange> {
+        self.rows
+    }
 }
 
 fn key_of(table: &TableSpec, row: &[Value]) -> String {
