@@ -6,9 +6,11 @@
 mod append;
 mod bar;
 mod commits;
+mod compare;
 mod fold;
 mod rebuild;
 mod server;
+mod snapshots;
 mod status;
 
 use std::process::ExitCode;
@@ -31,20 +33,40 @@ enum Command {
         #[arg(long)]
         bar: Option<String>,
     },
+    /// The measured process of the comparison bars: compares for each line of standard input
+    #[command(hide = true)]
+    CompareChild {
+        /// Evidence store
+        objects: String,
+        /// Manifest before
+        before: String,
+        /// Manifest after
+        after: String,
+    },
 }
 
 /// Every bar by name, in the order they run.
-const BARS: [&str; 6] = [
+const BARS: [&str; 9] = [
     "append_p50_ratio",
     "append_pipelined_ratio",
     "append_sync_group_ratio",
     "fold_ratio",
     "rebuild_ratio",
     "status_ms",
+    "compare_vs_duckdb",
+    "compare_peak_mb",
+    "compare_growth_10m",
 ];
 
 fn main() -> ExitCode {
-    let Command::Bench { bar } = Cli::parse().command;
+    let bar = match Cli::parse().command {
+        Command::Bench { bar } => bar,
+        Command::CompareChild {
+            objects,
+            before,
+            after,
+        } => return compare_child(&objects, &before, &after),
+    };
     let chosen: Vec<&str> = match &bar {
         None => BARS.to_vec(),
         Some(name) if BARS.contains(&name.as_str()) => vec![name.as_str()],
@@ -88,6 +110,19 @@ fn main() -> ExitCode {
     }
 }
 
+fn compare_child(objects: &str, before: &str, after: &str) -> ExitCode {
+    let done = tokio::runtime::Runtime::new()
+        .map_err(failed("start a runtime"))
+        .and_then(|runtime| runtime.block_on(compare::child(objects, before, after)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(7)
+        }
+    }
+}
+
 async fn measure(name: String) -> Result<Bar, BenchError> {
     match name.as_str() {
         "append_p50_ratio" => append::p50_ratio().await,
@@ -95,6 +130,9 @@ async fn measure(name: String) -> Result<Bar, BenchError> {
         "append_sync_group_ratio" => append::sync_group_ratio().await,
         "fold_ratio" => fold::ratio().await,
         "rebuild_ratio" => rebuild::ratio().await,
+        "compare_vs_duckdb" => compare::versus_duckdb().await,
+        "compare_peak_mb" => compare::peak_mb().await,
+        "compare_growth_10m" => compare::growth_10m().await,
         _ => status::milliseconds().await,
     }
 }

@@ -1,4 +1,4 @@
-//! Deals without a server: generate, snapshot, compare, audit.
+//! Deals without a server: generate, snapshot, audit.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::audit;
-use rollbook_workers::compare::{self, CompareError, ComparisonResult, Rules, explain};
 use rollbook_workers::deal::Model;
 use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::{load, migrate};
@@ -20,7 +19,7 @@ use rollbook_workers::snapshot::pipeline::ROWS_PER_PART;
 use rollbook_workers::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource};
 
 use super::Session;
-use crate::args::{AuditArgs, CompareArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
+use crate::args::{AuditArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, dollars, line, paint};
 
@@ -39,7 +38,8 @@ pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String 
     )
 }
 
-fn store(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
+/// The evidence store.
+pub(super) fn store(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
     EvidenceStore::open(&objects_location(session, flag)).map_err(Failure::unavailable)
 }
 
@@ -83,7 +83,8 @@ pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
+/// The model of a file; without one, the built-in.
+pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
     let Some(file) = file else {
         return Ok(Model::built_in());
     };
@@ -138,14 +139,15 @@ pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
+/// A stored snapshot.
+pub(super) async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
     Snapshot::open(store, sha256)
         .await
         .map_err(snapshot_failure)
 }
 
 /// The one place where a snapshot's failure becomes an exit code.
-fn snapshot_failure(error: SnapshotError) -> Failure {
+pub(super) fn snapshot_failure(error: SnapshotError) -> Failure {
     let exit = match &error {
         SnapshotError::Malformed { .. }
         | SnapshotError::Evidence(EvidenceError::Corrupt { .. }) => Exit::Integrity,
@@ -156,14 +158,6 @@ fn snapshot_failure(error: SnapshotError) -> Failure {
         _ => Exit::Unavailable,
     };
     Failure::new(exit, error)
-}
-
-/// The same for a comparison's: damage found while comparing is damage.
-fn comparison_failure(error: CompareError) -> Failure {
-    match error {
-        CompareError::Snapshot(error) => snapshot_failure(error),
-        error => Failure::usage(error),
-    }
 }
 
 fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
@@ -199,81 +193,6 @@ fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
         line(format!("  total cost {}", dollars_of(*total)));
     }
     Ok(())
-}
-
-/// `compare`.
-pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
-    let store = store(session, args.objects.objects.as_deref())?;
-    let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
-    let before = open(&store, &args.before).await?;
-    let after = open(&store, &args.after).await?;
-    let rules = Rules::default_with_tolerance(tolerance);
-    if let Some(deal) = &args.explain {
-        let explained = explain(&before, &after, &rules, &store, deal)
-            .await
-            .map_err(comparison_failure)?;
-        print::json(&explained)?;
-        return Ok(Exit::Done);
-    }
-    let compared = compare::compare(&before, &after, &rules, &store)
-        .await
-        .map_err(comparison_failure)?;
-    if session.json {
-        print::json(&serde_json::json!({
-            "result_sha256": compared.evidence.sha256,
-            "verdict": compared.result.verdict().as_str_name().to_lowercase(),
-            "result": compared.result,
-        }))?;
-    } else {
-        show_comparison(&compared.result);
-    }
-    Ok(match compared.result.verdict() {
-        Verdict::Pass => Exit::Done,
-        Verdict::Inconclusive => Exit::Inconclusive,
-        _ => Exit::Failed,
-    })
-}
-
-fn show_comparison(result: &ComparisonResult) {
-    let style = if result.regressions == 0 { GREEN } else { RED };
-    line(format!(
-        "{} compared, {} equal, {} within tolerance, {} expected, {} unexpected, {} warnings, {}, {} missing, {} added, {} errors",
-        result.compared,
-        result.equal,
-        result.within_tolerance,
-        result.expected,
-        result.unexpected,
-        result.warnings,
-        paint(style, format!("{} regressions", result.regressions)),
-        result.missing,
-        result.added,
-        result.errors,
-    ));
-    for (deal_type, totals) in &result.totals {
-        line(format!(
-            "  {deal_type:<12} {:>7} deals  {} → {}",
-            totals.deals,
-            dollars_of(totals.before_cents),
-            dollars_of(totals.after_cents)
-        ));
-    }
-    for regression in &result.worst {
-        line(format!(
-            "  {} {} ({}) {}: {} → {}  {} {}",
-            paint(RED, "regression"),
-            regression.deal_id,
-            regression.deal_type,
-            regression.metric,
-            shown(regression.before),
-            shown(regression.after),
-            regression.rule,
-            regression.threshold,
-        ));
-    }
-}
-
-fn shown(value: Option<i64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
 fn dollars_of(cents: Total) -> String {

@@ -33,7 +33,7 @@ pub enum CompareError {
     },
     /// The snapshots were made by different models.
     #[error(
-        "RB-COMPARE-4: the snapshots were made by different models: before {before}, after {after}; set allow_model_change if the new model is what is being compared"
+        "RB-COMPARE-4: the snapshots were made by different models: before {before}, after {after}; pass --allow-model-change, or set allow_model_change in the rules, if the new model is what is being compared"
     )]
     Model {
         /// Name and digest.
@@ -56,10 +56,14 @@ pub enum CompareError {
         /// The id.
         deal_id: String,
     },
-    /// The comparing thread ended without a result.
-    #[error("RB-COMPARE-7: the comparison stopped: {reason}")]
-    Stopped {
-        /// What happened.
+    /// Stored bytes are no result of a comparison this version understands.
+    #[error(
+        "RB-COMPARE-7: {sha256} is no comparison this program reads: {reason}; give the address of a comparison's result, or compare the snapshots again"
+    )]
+    Result {
+        /// The address.
+        sha256: String,
+        /// What is wrong.
         reason: String,
     },
 }

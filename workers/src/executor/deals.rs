@@ -9,7 +9,6 @@ use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::{AuditStep, CompareStep, SnapshotStep};
 use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict, event::Kind};
 
-use super::compare_figures;
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::flag;
@@ -191,10 +190,8 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
     let made = compare_snapshots(&before, &after, &rules, store)
         .await
         .map_err(failed(context, "compare"))?;
-    let figures = compare_figures::of(&before, &after, &rules, store)
-        .await
-        .map_err(failed(context, "compare"))?;
     let result = &made.result;
+    let figures = &result.figures;
     let mut outcome = Outcome::new(
         result.verdict(),
         "no regression by the comparison rules",

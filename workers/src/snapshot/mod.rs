@@ -16,6 +16,7 @@ pub mod calculator;
 pub mod database;
 mod error;
 pub mod manifest;
+pub mod one;
 pub mod parquet;
 pub mod pipeline;
 pub mod reader;
@@ -72,20 +73,24 @@ impl Snapshot {
         let Some(entry) = self.manifest.parts.get(part) else {
             return Ok(Vec::new());
         };
-        let file = store.open_file(&entry.sha256).await?;
+        let file = store.open_checked(&entry.sha256).await?;
+        let sha256 = entry.sha256.clone();
         let entry = entry.clone();
         let metrics = self.manifest.metrics.clone();
-        bridge::on_rayon(None, move || {
+        let read = bridge::on_rayon(None, move || {
             let mut part = parquet::PartReader::open(file, &entry, &metrics)?;
-            let mut rows = Vec::new();
-            while let Some(group) = part.next_group()? {
+            let (mut rows, mut group) = (Vec::new(), parquet::RowGroup::default());
+            while part.next_group(&mut group)? {
                 for index in 0..group.len() {
                     rows.push(group.row(index)?);
                 }
             }
             Ok(rows)
-        })
-        .await?
+        });
+        match read.await.and_then(|rows| rows) {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(reader::or_damage(store, &[&sha256], error).await),
+        }
     }
 
     /// The row of one deal; `None` when the snapshot does not have it.
