@@ -147,7 +147,8 @@ fn row(deal: u64, deals: u64, side: usize) -> Option<Row> {
         } else {
             100_000 * (1 + random % 9_000)
         };
-        let moved = changed && metric % 3 == 1;
+        // Half of the figures, the total among them.
+        let moved = changed && metric % 2 == 1;
         let value = if moved { value * percent / 100 } else { value };
         i64::try_from(value).unwrap_or(i64::MAX)
     });

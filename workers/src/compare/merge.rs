@@ -22,6 +22,12 @@ const ONE_TIME: &str = "cost_one_time_base";
 pub trait Rows {
     /// Moves to the next row; `false` at the end.
     fn advance(&mut self) -> Result<bool, CompareError>;
+    /// The same beside the rows of the other snapshot, from which a reader may learn.
+    fn advance_beside(&mut self, other: &Self) -> Result<bool, CompareError>;
+    /// Whether a figure is known to be that of the other row without looking at it.
+    fn shares_metric(&self, other: &Self, metric: usize) -> bool;
+    /// Whether the deal is that of the other row.
+    fn same_deal(&self, other: &Self) -> bool;
     /// The bytes of the deal's id.
     fn key(&self) -> &[u8];
     /// The deal's id.
@@ -41,6 +47,18 @@ pub trait Rows {
 impl Rows for Cursor {
     fn advance(&mut self) -> Result<bool, CompareError> {
         Ok(Cursor::advance(self)?)
+    }
+
+    fn advance_beside(&mut self, other: &Self) -> Result<bool, CompareError> {
+        Ok(Cursor::advance_beside(self, other)?)
+    }
+
+    fn shares_metric(&self, other: &Self, metric: usize) -> bool {
+        Cursor::shares_metric(self, other, metric)
+    }
+
+    fn same_deal(&self, other: &Self) -> bool {
+        self.shares_deal(other) || self.key() == other.key()
     }
 
     fn key(&self) -> &[u8] {
@@ -146,9 +164,9 @@ pub trait Sink {
 /// Merges two snapshots, or the same range of keys of both, in key order.
 ///
 /// Deals within tolerance are counted and not given to `sink`.
-pub fn merge(
-    before: &mut impl Rows,
-    after: &mut impl Rows,
+pub fn merge<R: Rows>(
+    before: &mut R,
+    after: &mut R,
     order: fn(&[u8], &[u8]) -> Ordering,
     metrics: &[String],
     rules: &Rules,
@@ -164,12 +182,13 @@ pub fn merge(
         one_time: place(ONE_TIME),
         sink,
     };
-    let (mut left, mut right) = (before.advance()?, after.advance()?);
+    let mut left = before.advance()?;
+    let mut right = after.advance_beside(before)?;
     while left || right {
         let order = match (left, right) {
             (true, false) => Ordering::Less,
             (false, _) => Ordering::Greater,
-            _ if before.key() == after.key() => Ordering::Equal,
+            _ if after.same_deal(before) => Ordering::Equal,
             _ => order(before.key(), after.key()),
         };
         match order {
@@ -181,7 +200,7 @@ pub fn merge(
             left = before.advance()?;
         }
         if order != Ordering::Less {
-            right = after.advance()?;
+            right = after.advance_beside(before)?;
         }
     }
     Ok(merge.finish())
@@ -246,10 +265,10 @@ impl<S: Sink> Merge<'_, '_, S> {
     }
 
     /// A deal of both snapshots.
-    fn both(
+    fn both<R: Rows>(
         &mut self,
-        before: &mut impl Rows,
-        after: &mut impl Rows,
+        before: &mut R,
+        after: &mut R,
     ) -> Result<(), CompareError> {
         self.tally.compared += 1;
         if before.is_error() || after.is_error() {
@@ -267,7 +286,13 @@ impl<S: Sink> Merge<'_, '_, S> {
         self.findings.clear();
         let mut worst = Class::Equal;
         for metric in 0..self.judge.metrics().len() {
-            let (old, new) = (before.metric(metric)?, after.metric(metric)?);
+            let summed = self.total == Some(metric) || self.one_time == Some(metric);
+            let shared = after.shares_metric(before, metric);
+            if shared && !summed {
+                continue;
+            }
+            let old = before.metric(metric)?;
+            let new = if shared { old } else { after.metric(metric)? };
             if self.total == Some(metric) {
                 self.total(kind, old, new);
             }

@@ -8,6 +8,7 @@
 )]
 
 mod audit_types;
+mod compare_behind;
 mod compare_snapshots;
 mod deal_database;
 mod deal_load;

@@ -32,6 +32,15 @@ impl Rows for Memory {
         self.next += 1;
         Ok(self.next <= self.rows.len())
     }
+    fn advance_beside(&mut self, _: &Self) -> Result<bool, CompareError> {
+        self.advance()
+    }
+    fn shares_metric(&self, _: &Self, _: usize) -> bool {
+        false
+    }
+    fn same_deal(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
     fn key(&self) -> &[u8] {
         self.row().deal_id.as_bytes()
     }

@@ -109,7 +109,7 @@ pub(super) struct Span {
 }
 
 /// Texts that stay where they were decompressed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Texts {
     pages: Vec<Bytes>,
     spans: Vec<Span>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::parquet::basic::Compression;
 use ::parquet::column::page::Page;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
@@ -73,6 +74,16 @@ impl PartReader {
     /// What was read may be relied on only when the part was read to its end or
     /// [`PartReader::skip_rest`] has returned.
     pub fn next_group(&mut self, group: &mut RowGroup) -> Result<bool, SnapshotError> {
+        self.next_group_beside(group, None)
+    }
+
+    /// The same beside a row group of another snapshot that stands at about the same keys: what
+    /// is stored there in the same bytes is not decoded again.
+    pub fn next_group_beside(
+        &mut self,
+        group: &mut RowGroup,
+        beside: Option<&RowGroup>,
+    ) -> Result<bool, SnapshotError> {
         let Some(file) = &mut self.file else {
             return Ok(false);
         };
@@ -82,7 +93,8 @@ impl PartReader {
             }
             return self.skip_rest().map(|()| false);
         }
-        group.load(file, &self.metadata, self.next_group, &self.part, self.metrics)?;
+        group.begin(file, &self.metadata, self.next_group, &self.part, self.metrics)?;
+        group.decode(beside)?;
         self.next_group += 1;
         self.rows_seen += group.len() as u64;
         let ends_wrong = self.next_group == self.metadata.num_row_groups()
@@ -167,6 +179,14 @@ impl ChunkReader for Window {
     }
 }
 
+/// Which columns of a row group are, byte for byte, those of a group of another snapshot.
+#[derive(Clone, Debug)]
+struct Twin {
+    /// The other group, by its serial number.
+    of: u64,
+    metrics: Vec<bool>,
+}
+
 /// A row group. Ids, types and digests are decoded when it is read, figures and errors when they
 /// are first asked for, so a comparison that finds equal digests leaves most of it alone.
 #[derive(Debug, Default)]
@@ -183,6 +203,9 @@ pub struct RowGroup {
     digests: Vec<u8>,
     errors: Option<Vec<String>>,
     metrics: Vec<Column>,
+    /// Grows with every group that is read into this memory.
+    serial: u64,
+    twin: Option<Twin>,
 }
 
 /// One metric's figures; those of error rows are 0.
@@ -193,7 +216,8 @@ struct Column {
 }
 
 impl RowGroup {
-    fn load(
+    /// Reads the stored bytes of a group.
+    fn begin(
         &mut self,
         file: &mut CheckedFile,
         metadata: &Arc<ParquetMetaData>,
@@ -204,14 +228,12 @@ impl RowGroup {
         self.sha256.clone_from(&part.sha256);
         self.metadata = Some(Arc::clone(metadata));
         self.index = index;
+        self.serial += 1;
+        self.twin = None;
         self.metrics.resize_with(metrics, Column::default);
         self.metrics.iter_mut().for_each(|column| column.loaded = false);
         self.errors = None;
         let group = metadata.row_group(index);
-        let rows = usize::try_from(group.num_rows())
-            .ok()
-            .filter(|rows| (1..=ROW_GROUP_ROWS).contains(rows))
-            .ok_or_else(|| malformed(&self.sha256, "a row group is empty or too large"))?;
         let ranges = group.columns().iter().map(|column| column.byte_range());
         let (start, end) = ranges.fold((u64::MAX, 0), |(start, end), (at, length)| {
             (start.min(at), end.max(at.saturating_add(length)))
@@ -219,7 +241,7 @@ impl RowGroup {
         if start > end || end > file.size_bytes() || end - start > MAX_GROUP_BYTES {
             return Err(malformed(&self.sha256, "a row group lies outside the file"));
         }
-        // The ids of the last group point into nothing of its window, so its memory is free.
+        // Nothing points into the window of the last group any more, so its memory is free.
         let window = std::mem::take(&mut self.window);
         let mut bytes = Arc::try_unwrap(window).map_or_else(|_| Vec::new(), |w| w.bytes.into());
         file.read(start, end, &mut bytes)?;
@@ -227,18 +249,111 @@ impl RowGroup {
             start,
             bytes: Bytes::from(bytes),
         });
-        let decoded = self.decode(rows);
-        decoded.map_err(|error| malformed(&self.sha256, error))
+        Ok(())
     }
 
-    fn decode(&mut self, rows: usize) -> Result<(), ParquetError> {
+    fn decode(&mut self, beside: Option<&Self>) -> Result<(), SnapshotError> {
+        let group = self.metadata.as_ref().map(|file| file.row_group(self.index));
+        let rows = group.map_or(0, |group| group.num_rows());
+        let rows = usize::try_from(rows)
+            .ok()
+            .filter(|rows| (1..=ROW_GROUP_ROWS).contains(rows))
+            .ok_or_else(|| malformed(&self.sha256, "a row group is empty or too large"))?;
+        let twin = beside.filter(|other| {
+            other.len() == rows && other.metrics.len() == self.metrics.len() && self.shares(other, 0)
+        });
+        let decoded = self.decode_texts(twin).and_then(|()| {
+            let whole = self.ids.len() == rows
+                && self.errors_at.len() == rows
+                && self.types.len() == rows
+                && self.digests.len() == rows * DIGEST_BYTES;
+            if whole {
+                return Ok(());
+            }
+            Err(ParquetError::EOF("a column ends early".to_owned()))
+        });
+        decoded.map_err(|error| malformed(&self.sha256, error))?;
+        self.twin = twin.map(|other| Twin {
+            of: other.serial,
+            metrics: (0..self.metrics.len())
+                .map(|metric| self.shares(other, FIXED_COLUMNS + metric))
+                .collect(),
+        });
+        Ok(())
+    }
+
+    /// Whether a column is stored in the same bytes as in another group, which makes it the same.
+    fn shares(&self, other: &Self, column: usize) -> bool {
+        let chunk = self.chunk(column);
+        chunk.is_some() && chunk == other.chunk(column)
+    }
+
+    /// The stored bytes of a column and how they are compressed.
+    fn chunk(&self, column: usize) -> Option<(&[u8], Compression)> {
+        let group = self.metadata.as_ref()?.row_group(self.index);
+        let chunk = group.columns().get(column)?;
+        let (start, length) = chunk.byte_range();
+        let start = usize::try_from(start.checked_sub(self.window.start)?).ok()?;
+        let end = start.checked_add(usize::try_from(length).ok()?)?;
+        Some((self.window.bytes.get(start..end)?, chunk.compression()))
+    }
+
+    /// Whether a metric is known to have, row for row, the figures of another group, without
+    /// looking at any.
+    pub fn shares_metric(&self, other: &Self, metric: usize) -> bool {
+        self.twin_of(other)
+            .is_some_and(|twin| twin.metrics.get(metric) == Some(&true))
+    }
+
+    /// Whether the group is known to have, row for row, the deals of another one.
+    pub fn shares_deals(&self, other: &Self) -> bool {
+        self.twin_of(other).is_some()
+    }
+
+    fn twin_of(&self, other: &Self) -> Option<&Twin> {
+        self.twin.as_ref().filter(|twin| twin.of == other.serial)
+    }
+
+    fn decode_texts(&mut self, twin: Option<&Self>) -> Result<(), ParquetError> {
         let mut ids = std::mem::take(&mut self.ids);
-        ids.clear();
-        self.each_page(0, |page| ids.push_page(&page.values))?;
+        match twin {
+            Some(twin) => ids.clone_from(&twin.ids),
+            None => {
+                ids.clear();
+                self.each_page(0, |page| ids.push_page(&page.values))?;
+            }
+        }
         self.ids = ids;
+        let mut names = std::mem::take(&mut self.type_names);
+        match twin.filter(|twin| self.shares(twin, 2)) {
+            Some(twin) => {
+                self.errors_at.clone_from(&twin.errors_at);
+                self.failed = twin.failed;
+            }
+            None => self.decode_statuses(&mut names)?,
+        }
+        let mut types = std::mem::take(&mut self.types);
+        match twin.filter(|twin| self.shares(twin, 1)) {
+            Some(twin) => {
+                names.clone_from(&twin.type_names);
+                types.clone_from(&twin.types);
+            }
+            None => self.interned(1, &mut names, &mut types)?,
+        }
+        (self.type_names, self.types) = (names, types);
+        let mut digests = std::mem::take(&mut self.digests);
+        digests.clear();
+        self.each_page(FIXED_COLUMNS + self.metrics.len(), |page| {
+            digests.extend_from_slice(&page.values);
+            Ok(())
+        })?;
+        self.digests = digests;
+        Ok(())
+    }
+
+    fn decode_statuses(&mut self, names: &mut Vec<String>) -> Result<(), ParquetError> {
         let mut statuses = Vec::new();
-        let (mut names, mut places) = (Vec::new(), std::mem::take(&mut self.types));
-        self.interned(2, &mut names, &mut statuses)?;
+        self.interned(2, names, &mut statuses)?;
         let failed: Vec<bool> = names
             .iter()
             .map(|name| match name.as_bytes() {
@@ -254,22 +369,6 @@ impl RowGroup {
                 .map(|status| failed.get(*status as usize).copied().unwrap_or(false)),
         );
         self.failed = self.errors_at.iter().filter(|error| **error).count();
-        self.interned(1, &mut names, &mut places)?;
-        (self.type_names, self.types) = (names, places);
-        let mut digests = std::mem::take(&mut self.digests);
-        digests.clear();
-        self.each_page(FIXED_COLUMNS + self.metrics.len(), |page| {
-            digests.extend_from_slice(&page.values);
-            Ok(())
-        })?;
-        self.digests = digests;
-        let whole = self.ids.len() == rows
-            && self.errors_at.len() == rows
-            && self.types.len() == rows
-            && self.digests.len() == rows * DIGEST_BYTES;
-        if !whole {
-            return Err(ParquetError::EOF("a column ends early".to_owned()));
-        }
         Ok(())
     }
 
