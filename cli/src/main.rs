@@ -17,8 +17,8 @@ use rollbook_ledger::rollout::Command as RolloutCommand;
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, act, compare, data, doctor, flag, look, open, process, report as report_command, runbook,
-    status,
+    Session, act, compare, data, doctor, flag, look, open, process, report as report_command,
+    runbook, status,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};

@@ -258,7 +258,13 @@ fn peak_kb() -> Result<u64, BenchError> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(failed("read the memory"))?;
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("VmHWM:")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
         .ok_or_else(|| failed("read the memory")("/proc/self/status has no VmHWM"))
 }
 

@@ -30,7 +30,7 @@ const PART_ROWS: u64 = 65_536;
 /// One deal in so many changed: 2 %.
 const CHANGED_ONE_IN: u64 = 50;
 /// One deal in so many is on one side only.
-const ONE_SIDED_ONE_IN: u64 = 10_000;
+const ONE_SIDED_ONE_IN: u64 = 100_000;
 
 /// Two snapshots in a store of their own, removed when dropped.
 pub(crate) struct Pair {
@@ -61,7 +61,9 @@ impl Pair {
                 parts.push(entry);
             }
             let manifest = serde_json::to_vec(&manifest(&parts)).map_err(failed("encode"))?;
-            let stored = store.put(manifest.into(), MANIFEST_MEDIA_TYPE, "manifest").await;
+            let stored = store
+                .put(manifest.into(), MANIFEST_MEDIA_TYPE, "manifest")
+                .await;
             manifests.push(stored.map_err(failed("store a manifest"))?.sha256);
         }
         let mut manifests = manifests.into_iter();

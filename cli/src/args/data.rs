@@ -135,7 +135,12 @@ pub(crate) struct CompareArgs {
     #[arg(long, conflicts_with = "explain")]
     pub(crate) regressions: bool,
     /// Deals on a page of regressions
-    #[arg(long, value_name = "DEALS", default_value_t = 100, requires = "regressions")]
+    #[arg(
+        long,
+        value_name = "DEALS",
+        default_value_t = 100,
+        requires = "regressions"
+    )]
     pub(crate) limit: u32,
     /// Go on after this deal
     #[arg(

@@ -110,9 +110,8 @@ fn rules_of(args: &CompareArgs) -> Result<Rules, Failure> {
         }
         Some(file) => {
             let text = read_rules(file)?;
-            Rules::from_text(&text).map_err(|error| {
-                Failure::usage(format!("RB-CLI-62: {}:{error}", file.display()))
-            })?
+            Rules::from_text(&text)
+                .map_err(|error| Failure::usage(format!("RB-CLI-62: {}:{error}", file.display())))?
         }
     };
     rules.allow_model_change |= args.allow_model_change;

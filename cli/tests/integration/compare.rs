@@ -89,7 +89,9 @@ fn every_regression_is_listed_page_by_page() {
         all.iter().map(|row| row["deal_id"].to_string()).collect();
     assert_eq!(ids.len() as u64, deals);
     place
-        .run(&format!("compare --result {result} --regressions --limit 1"))
+        .run(&format!(
+            "compare --result {result} --regressions --limit 1"
+        ))
         .exits(1)
         .says("more: --after ");
     place
@@ -117,17 +119,31 @@ fn rules_of_ones_own_judge_and_their_faults_have_a_place() {
         .run(&format!("{compare} --rules rules.yaml --json"))
         .exits(0)
         .json();
-    assert!(result["result"]["by_rule"]["meant"]["expected"].as_u64().unwrap() > 0);
+    assert!(
+        result["result"]["by_rule"]["meant"]["expected"]
+            .as_u64()
+            .unwrap()
+            > 0
+    );
     place.write("tight.yaml", &rules.replace("1.08", "1.01"));
-    let tight = place.run(&format!("{compare} --rules tight.yaml --json")).exits(0).json();
+    let tight = place
+        .run(&format!("{compare} --rules tight.yaml --json"))
+        .exits(0)
+        .json();
     assert!(tight["result"]["warnings"].as_u64().unwrap() > 0);
 
-    place.write("bad.yaml", &rules.replace("max_ratio: 1.08", "max_ratio: 0.5"));
+    place.write(
+        "bad.yaml",
+        &rules.replace("max_ratio: 1.08", "max_ratio: 0.5"),
+    );
     place
         .run(&format!("{compare} --rules bad.yaml"))
         .exits(2)
         .complains("bad.yaml:2:5: RB-COMPARE-2");
-    place.write("bad.json", "{\"rules\": [\n  {\"id\": \"a\", \"metric\": 1}]}");
+    place.write(
+        "bad.json",
+        "{\"rules\": [\n  {\"id\": \"a\", \"metric\": 1}]}",
+    );
     place
         .run(&format!("{compare} --rules bad.json"))
         .exits(2)
@@ -167,8 +183,13 @@ fn the_page_stands_alone() {
 fn one_deal_is_explained_down_to_its_inventory() {
     let (place, before, after) = two_models();
     let compare = format!("compare {before} {after} --allow-model-change");
-    let worst = place.run(&format!("{compare} --regressions --limit 1 --json")).json();
-    let deal = worst["regressions"][0]["deal_id"].as_str().unwrap().to_owned();
+    let worst = place
+        .run(&format!("{compare} --regressions --limit 1 --json"))
+        .json();
+    let deal = worst["regressions"][0]["deal_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let shown = place
         .run(&format!("{compare} --explain {deal}"))
         .exits(0)
@@ -178,11 +199,16 @@ fn one_deal_is_explained_down_to_its_inventory() {
         .says("counted from")
         .says("note after: the snapshot was made by model");
     assert!(shown.out.contains("sqlite:deals.db"), "{}", shown.out);
-    let told = place.run(&format!("{compare} --explain {deal} --json")).exits(0).json();
+    let told = place
+        .run(&format!("{compare} --explain {deal} --json"))
+        .exits(0)
+        .json();
     assert_eq!(told["behind"]["before"]["explains"], true);
     assert_eq!(told["behind"]["after"]["explains"], false);
     let told = place
-        .run(&format!("{compare} --explain {deal} --model dearer.json --json"))
+        .run(&format!(
+            "{compare} --explain {deal} --model dearer.json --json"
+        ))
         .exits(0)
         .json();
     assert_eq!(told["behind"]["after"]["explains"], true, "{told:#}");
@@ -193,11 +219,15 @@ fn one_deal_is_explained_down_to_its_inventory() {
         .exits(0)
         .complains("give --database");
     place
-        .run(&format!("{compare} --explain {deal} --database sqlite:moved.db"))
+        .run(&format!(
+            "{compare} --explain {deal} --database sqlite:moved.db"
+        ))
         .exits(0)
         .says("counted from");
     place
-        .run(&format!("{compare} --explain {deal} --database sqlite:none.db"))
+        .run(&format!(
+            "{compare} --explain {deal} --database sqlite:none.db"
+        ))
         .exits(2)
         .complains("none.db");
 }

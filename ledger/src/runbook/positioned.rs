@@ -94,7 +94,11 @@ mod tests {
     fn complaints_have_a_place_in_yaml_and_json() {
         for (text, line, column) in [
             ("items:\n  - count: 1\n  - count: x\n", 3, 12),
-            ("{\n \"items\": [\n  {\"count\": 1},\n  {\"count\": -1}\n ]\n}", 4, 13),
+            (
+                "{\n \"items\": [\n  {\"count\": 1},\n  {\"count\": -1}\n ]\n}",
+                4,
+                13,
+            ),
             ("items:\n  - count: 1\n    other: 2\n", 3, 12),
         ] {
             let error = Positioned::parse(text).unwrap().read::<List>().unwrap_err();

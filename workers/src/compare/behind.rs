@@ -126,7 +126,9 @@ fn source_of(manifest: &Manifest, database: Option<&str>) -> SnapshotSource {
     let described = &manifest.source;
     let mut source = SnapshotSource::new(database.unwrap_or(&described.database));
     source.table = described.table.clone();
-    source.inventory_query.clone_from(&described.inventory_query);
+    source
+        .inventory_query
+        .clone_from(&described.inventory_query);
     source
 }
 
@@ -152,7 +154,8 @@ fn explain_side(
         for metric in &manifest.metrics {
             let lines = contributions(inventory, assessed, &metric.name);
             if !lines.is_empty() {
-                side.figures.insert(metric.name.clone(), lines.into_iter().map(line).collect());
+                side.figures
+                    .insert(metric.name.clone(), lines.into_iter().map(line).collect());
             }
         }
         side.drivers = driver_sources(inventory, &assessed.drivers)
@@ -160,14 +163,18 @@ fn explain_side(
             .map(driver)
             .collect();
         if let RowOutcome::Success(figures) = &row.outcome {
-            let moved = manifest.metrics.iter().zip(figures).filter_map(|(metric, figure)| {
-                let now = assessed.outputs.get(&metric.name)?;
-                (now != *figure).then(|| Moved {
-                    metric: metric.name.clone(),
-                    snapshot: *figure,
-                    now,
-                })
-            });
+            let moved = manifest
+                .metrics
+                .iter()
+                .zip(figures)
+                .filter_map(|(metric, figure)| {
+                    let now = assessed.outputs.get(&metric.name)?;
+                    (now != *figure).then(|| Moved {
+                        metric: metric.name.clone(),
+                        snapshot: *figure,
+                        now,
+                    })
+                });
             side.moved = moved.collect();
         }
         side

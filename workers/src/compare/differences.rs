@@ -227,11 +227,7 @@ impl<F: FnMut(Page) -> Result<(), CompareError>> PageWriter<F> {
 }
 
 impl<F: FnMut(Page) -> Result<(), CompareError>> Sink for PageWriter<F> {
-    fn take(
-        &mut self,
-        difference: &Difference<'_>,
-        judge: &Judge<'_>,
-    ) -> Result<(), CompareError> {
+    fn take(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) -> Result<(), CompareError> {
         if self.names.metrics.is_empty() {
             self.names.metrics = judge.metrics().iter().map(|name| array(name)).collect();
             let rules = (0..judge.rules()).map(Some).chain([None]);
@@ -308,10 +304,7 @@ fn whole_deal(change: Change) -> Option<(&'static str, &'static str, &'static st
 }
 
 impl Columns {
-    fn write(
-        &self,
-        group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
-    ) -> Result<(), ParquetError> {
+    fn write(&self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
         let rows = &self.rows;
         let texts = |text: &dyn Fn(&EncodedRow) -> ByteArray| -> Vec<ByteArray> {
             rows.iter().map(text).collect()
@@ -327,9 +320,15 @@ impl Columns {
         write_column::<ByteArrayType>(group, &texts(&|row| change_name(row.change)), None)?;
         write_column::<ByteArrayType>(group, &texts(&|row| class_name(row.deal_class)), None)?;
         write_column::<ByteArrayType>(group, &texts(&|row| row.metric.clone()), None)?;
-        let levels: Vec<i16> = rows.iter().map(|r| i16::from(r.figures.is_some())).collect();
+        let levels: Vec<i16> = rows
+            .iter()
+            .map(|r| i16::from(r.figures.is_some()))
+            .collect();
         for figure in [|f: (i64, i64)| f.0, |f: (i64, i64)| f.1] {
-            let values: Vec<i64> = rows.iter().filter_map(|row| row.figures.map(figure)).collect();
+            let values: Vec<i64> = rows
+                .iter()
+                .filter_map(|row| row.figures.map(figure))
+                .collect();
             write_column::<Int64Type>(group, &values, Some(&levels))?;
         }
         write_column::<ByteArrayType>(group, &texts(&|row| class_name(row.class)), None)?;

@@ -3,8 +3,8 @@
 use rollbook_ledger::evidence::EvidenceStore;
 use serde::{Deserialize, Serialize};
 
-use super::merge::Change;
 use super::judge::Judge;
+use super::merge::Change;
 use super::rules::{Class, Rules};
 use super::{CompareError, comparable};
 use crate::snapshot::{Row, RowOutcome, Snapshot};

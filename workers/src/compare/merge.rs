@@ -157,8 +157,7 @@ pub struct Difference<'a> {
 /// Receives every deal that differs by more than a rule tolerates, in key order.
 pub trait Sink {
     /// Takes one deal.
-    fn take(&mut self, difference: &Difference<'_>, judge: &Judge<'_>)
-    -> Result<(), CompareError>;
+    fn take(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) -> Result<(), CompareError>;
 }
 
 /// Merges two snapshots, or the same range of keys of both, in key order.
@@ -265,11 +264,7 @@ impl<S: Sink> Merge<'_, '_, S> {
     }
 
     /// A deal of both snapshots.
-    fn both<R: Rows>(
-        &mut self,
-        before: &mut R,
-        after: &mut R,
-    ) -> Result<(), CompareError> {
+    fn both<R: Rows>(&mut self, before: &mut R, after: &mut R) -> Result<(), CompareError> {
         self.tally.compared += 1;
         if before.is_error() || after.is_error() {
             return self.errors(before, after);

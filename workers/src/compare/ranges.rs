@@ -91,7 +91,11 @@ mod tests {
         for count in [1, 63, 64, 65, 200, 1_000] {
             let many = parts((0..count).map(|n| (n * 2, n * 2 + 1)));
             let ranges = planned(&many, &many);
-            assert!(ranges.len() <= MAX_RANGES, "{count} parts: {}", ranges.len());
+            assert!(
+                ranges.len() <= MAX_RANGES,
+                "{count} parts: {}",
+                ranges.len()
+            );
             assert!(ranges.windows(2).all(|pair| pair[0].1 == pair[1].0));
         }
     }

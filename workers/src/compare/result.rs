@@ -164,11 +164,10 @@ impl ComparisonResult {
 
     /// Reads a stored result.
     pub fn from_bytes(sha256: &str, bytes: &[u8]) -> Result<Self, CompareError> {
-        let result: Self =
-            serde_json::from_slice(bytes).map_err(|error| CompareError::Result {
-                sha256: sha256.to_owned(),
-                reason: error.to_string(),
-            })?;
+        let result: Self = serde_json::from_slice(bytes).map_err(|error| CompareError::Result {
+            sha256: sha256.to_owned(),
+            reason: error.to_string(),
+        })?;
         if result.version != VERSION {
             return Err(CompareError::Result {
                 sha256: sha256.to_owned(),

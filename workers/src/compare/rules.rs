@@ -166,9 +166,9 @@ impl Rules {
     pub fn from_text(text: &str) -> Result<Self, Misplaced> {
         let document = Positioned::parse(text)?;
         let rules: Self = document.read()?;
-        rules.check_each().map_err(|(index, error)| {
-            document.complain("rules", index, error.to_string())
-        })?;
+        rules
+            .check_each()
+            .map_err(|(index, error)| document.complain("rules", index, error.to_string()))?;
         Ok(rules)
     }
 

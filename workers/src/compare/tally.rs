@@ -109,7 +109,11 @@ impl Figures {
             (Some(a), Some(b)) => Some(choose(a, b)),
             (one, other) => one.or(other),
         };
-        let worst = pick(self.worst_change_percent, other.worst_change_percent, f64::max);
+        let worst = pick(
+            self.worst_change_percent,
+            other.worst_change_percent,
+            f64::max,
+        );
         self.worst_change_percent = worst;
         self.carveout_ratio_min = pick(self.carveout_ratio_min, other.carveout_ratio_min, f64::min);
         self.carveout_ratio_max = pick(self.carveout_ratio_max, other.carveout_ratio_max, f64::max);
@@ -189,7 +193,9 @@ impl Tally {
         let full = self.by_type.len() >= MAX_KINDS && !self.by_type.contains_key(deal_type);
         let key = if full { OTHER } else { deal_type };
         let sums = self.by_type.entry(key.to_owned()).or_default();
-        sums.iter_mut().zip(counts).for_each(|(to, from)| *to += from);
+        sums.iter_mut()
+            .zip(counts)
+            .for_each(|(to, from)| *to += from);
     }
 
     /// Counts a deal that differs.
@@ -317,7 +323,9 @@ impl Tally {
             counts.filter(|(_, count)| *count > 0).collect()
         };
         let types = self.by_type.iter();
-        types.map(|(name, counts)| (name.clone(), named(counts))).collect()
+        types
+            .map(|(name, counts)| (name.clone(), named(counts)))
+            .collect()
     }
 
     /// Differing figures per rule and class, by the names of the rules.

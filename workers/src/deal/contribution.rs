@@ -58,7 +58,12 @@ pub fn contributions(
         "separation_low" => separation(inventory, deal, |it| it.total_low_cents),
         "separation_high" => separation(inventory, deal, |it| it.total_high_cents),
         "work_item_count" => work_items(inventory, deal),
-        "applications" => listed(inventory.applications.iter().map(|it| (&*it.item_id, &*it.name))),
+        "applications" => listed(
+            inventory
+                .applications
+                .iter()
+                .map(|it| (&*it.item_id, &*it.name)),
+        ),
         "infrastructure" => listed(inventory.infrastructure.iter().map(|it| (&*it.item_id, ""))),
         "organization" => listed(inventory.organization.iter().map(|it| (&*it.item_id, ""))),
         "vendors" => listed(inventory.vendors.iter().map(|it| (&*it.item_id, ""))),
@@ -90,7 +95,9 @@ fn applications(inventory: &Inventory<'_>, deal: &Assessment) -> Vec<Contributio
         let named = inventory.applications.iter();
         let mut named = named.filter(|item| item.item_id == cost.item_id);
         Contribution {
-            what: named.next().map_or_else(String::new, |item| item.name.to_string()),
+            what: named
+                .next()
+                .map_or_else(String::new, |item| item.name.to_string()),
             amount: cost.one_time_cents,
             items: vec![cost.item_id.clone()],
         }
@@ -241,13 +248,19 @@ pub fn driver_sources(inventory: &Inventory<'_>, drivers: &Drivers) -> Vec<Drive
     let mut sources = vec![
         source("users", drivers.users, people),
         source("sites", drivers.sites, sites.collect()),
-        source("servers", drivers.servers, of_kind(InfrastructureKind::Server)),
+        source(
+            "servers",
+            drivers.servers,
+            of_kind(InfrastructureKind::Server),
+        ),
         source("vms", drivers.vms, of_kind(InfrastructureKind::Vm)),
         source("endpoints", drivers.endpoints, endpoints),
         source(
             "applications",
             drivers.applications,
-            target(inventory).map(|item| item.item_id.to_string()).collect(),
+            target(inventory)
+                .map(|item| item.item_id.to_string())
+                .collect(),
         ),
     ];
     let parents = |categories: &[AppCategory], kinds: &[InfrastructureKind]| -> Vec<String> {
@@ -266,9 +279,21 @@ pub fn driver_sources(inventory: &Inventory<'_>, drivers: &Drivers) -> Vec<Drive
             parents(&[AppCategory::Identity], &[Directory]),
         ),
         ("parent_wan", drivers.parent_wan, parents(&[], &[Network])),
-        ("parent_soc", drivers.parent_soc, parents(&[AppCategory::Security], &[])),
-        ("parent_erp", drivers.parent_erp, parents(&[AppCategory::Erp], &[])),
-        ("parent_dc", drivers.parent_dc, parents(&[], &[Datacenter, Server, Vm])),
+        (
+            "parent_soc",
+            drivers.parent_soc,
+            parents(&[AppCategory::Security], &[]),
+        ),
+        (
+            "parent_erp",
+            drivers.parent_erp,
+            parents(&[AppCategory::Erp], &[]),
+        ),
+        (
+            "parent_dc",
+            drivers.parent_dc,
+            parents(&[], &[Datacenter, Server, Vm]),
+        ),
     ] {
         if holds {
             sources.push(source(driver, 1, items));

@@ -72,7 +72,12 @@ fn deal_sql(source: &SnapshotSource, mark: &str, text: &str) -> String {
     let of = |name: &str| column(table, name);
     let deleted = table.deleted_at.as_deref().map_or_else(
         || "CAST(0 AS bigint)".to_owned(),
-        |name| format!("CAST(CASE WHEN {} IS NULL THEN 0 ELSE 1 END AS bigint)", of(name)),
+        |name| {
+            format!(
+                "CAST(CASE WHEN {} IS NULL THEN 0 ELSE 1 END AS bigint)",
+                of(name)
+            )
+        },
     );
     let inventory = match source.inventory_query {
         Some(_) => "NULL".to_owned(),

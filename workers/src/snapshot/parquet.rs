@@ -6,6 +6,8 @@
 
 mod decode;
 mod group;
+mod inflate;
+mod part;
 
 use std::sync::Arc;
 
@@ -24,7 +26,8 @@ use super::calculator::MetricInfo;
 use super::manifest::Part;
 use super::row::{Row, RowOutcome};
 
-pub use group::{PartReader, RowGroup};
+pub use group::RowGroup;
+pub use part::PartReader;
 
 /// Rows that are encoded, and later decoded, together.
 pub const ROW_GROUP_ROWS: usize = 8192;

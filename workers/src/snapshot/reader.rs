@@ -81,12 +81,7 @@ pub struct KeyRange {
 
 impl KeyRange {
     /// Whether it has keys from `first` to `last`, both included.
-    pub fn touches(
-        &self,
-        first: &str,
-        last: &str,
-        order: fn(&[u8], &[u8]) -> Ordering,
-    ) -> bool {
+    pub fn touches(&self, first: &str, last: &str, order: fn(&[u8], &[u8]) -> Ordering) -> bool {
         let before = |left: &str, right: &str| order(left.as_bytes(), right.as_bytes()).is_lt();
         self.from.as_ref().is_none_or(|from| !before(last, from))
             && self.to.as_ref().is_none_or(|to| before(first, to))
@@ -196,9 +191,7 @@ impl Cursor {
             let manifest = &self.snapshot.manifest;
             let next = manifest.parts.get(self.next_part).filter(|entry| {
                 let to = self.range.to.as_ref();
-                to.is_none_or(|to| {
-                    (self.order)(entry.first_id.as_bytes(), to.as_bytes()).is_lt()
-                })
+                to.is_none_or(|to| (self.order)(entry.first_id.as_bytes(), to.as_bytes()).is_lt())
             });
             let Some(entry) = next else {
                 return Ok(false);
@@ -238,7 +231,11 @@ impl Cursor {
         for row in 0..unchecked {
             let key = group.key(row);
             if previous.is_some_and(|previous| (self.order)(previous, key).is_ge()) {
-                let part = self.snapshot.manifest.parts.get(self.next_part.saturating_sub(1));
+                let part = self
+                    .snapshot
+                    .manifest
+                    .parts
+                    .get(self.next_part.saturating_sub(1));
                 return Err(SnapshotError::Malformed {
                     what: "part",
                     sha256: part.map(|part| part.sha256.clone()).unwrap_or_default(),

@@ -41,24 +41,45 @@ async fn lines_add_up_and_a_deal_that_changed_since_is_said_to_have() {
     for source in [whole.clone(), items] {
         let before = snapshot(source.clone(), false, &store).await.unwrap();
         let after = snapshot(source, true, &store).await.unwrap();
-        let found = behind(&before, &after, &store, None, &model, DEAL).await.unwrap();
+        let found = behind(&before, &after, &store, None, &model, DEAL)
+            .await
+            .unwrap();
         adds_up(&found.before, &before, &store).await;
         adds_up(&found.after, &after, &store).await;
-        assert_ne!(found.before.figures, found.after.figures, "a carveout costs more");
+        assert_ne!(
+            found.before.figures, found.after.figures,
+            "a carveout costs more"
+        );
     }
 
     let before = snapshot(whole.clone(), false, &store).await.unwrap();
     let after = snapshot(whole, true, &store).await.unwrap();
-    let look = || async { behind(&before, &after, &store, None, &model, DEAL).await.unwrap() };
-    execute(&path, "UPDATE deals SET inventory = '[]' WHERE id = 'Z-upper'").await;
+    let look = || async {
+        behind(&before, &after, &store, None, &model, DEAL)
+            .await
+            .unwrap()
+    };
+    execute(
+        &path,
+        "UPDATE deals SET inventory = '[]' WHERE id = 'Z-upper'",
+    )
+    .await;
     let found = look().await;
     assert!(!found.after.explains);
     let note = found.after.note.unwrap();
     assert!(note.contains("changed since the snapshot"), "{note}");
-    let total = found.after.moved.iter().find(|moved| moved.metric == "cost_total");
+    let total = found
+        .after
+        .moved
+        .iter()
+        .find(|moved| moved.metric == "cost_total");
     assert!(total.is_some_and(|total| total.snapshot > total.now));
 
-    execute(&path, "UPDATE deals SET inventory = '{' WHERE id = 'Z-upper'").await;
+    execute(
+        &path,
+        "UPDATE deals SET inventory = '{' WHERE id = 'Z-upper'",
+    )
+    .await;
     let note = look().await.before.note.unwrap();
     assert!(note.contains("can no longer be computed"), "{note}");
     execute(&path, "DELETE FROM deals WHERE id = 'Z-upper'").await;

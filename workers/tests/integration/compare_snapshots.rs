@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rollbook_proto::v1::Verdict;
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
+use rollbook_proto::v1::Verdict;
 use rollbook_workers::compare::differences::{read_page, regressions};
 use rollbook_workers::compare::rules::Class;
 use rollbook_workers::compare::{CompareError, Rules, compare, compare_on, explain};
@@ -212,14 +212,25 @@ async fn snapshots_of_other_metrics_are_refused_with_what_differs() {
 }
 
 /// Stores a snapshot of synthetic rows in parts of `part_rows`.
-async fn synthetic(store: &EvidenceStore, like: &Snapshot, rows: &[Row], part_rows: usize) -> Snapshot {
+async fn synthetic(
+    store: &EvidenceStore,
+    like: &Snapshot,
+    rows: &[Row],
+    part_rows: usize,
+) -> Snapshot {
     let mut manifest = like.manifest.clone();
     manifest.parts.clear();
     for chunk in rows.chunks(part_rows) {
         let mut writer = PartWriter::new(&manifest.metrics).unwrap();
-        chunk.iter().for_each(|row| writer.push(row.clone()).unwrap());
+        chunk
+            .iter()
+            .for_each(|row| writer.push(row.clone()).unwrap());
         let (bytes, part) = writer.finish().unwrap();
-        let sha256 = store.put(bytes.into(), "part", "part").await.unwrap().sha256;
+        let sha256 = store
+            .put(bytes.into(), "part", "part")
+            .await
+            .unwrap()
+            .sha256;
         manifest.parts.push(Part { sha256, ..part });
     }
     manifest.total = rows.len() as u64;
@@ -227,7 +238,10 @@ async fn synthetic(store: &EvidenceStore, like: &Snapshot, rows: &[Row], part_ro
     manifest.success = manifest.total - manifest.errors;
     manifest.deal_types = [("acquisition".to_owned(), manifest.total)].into();
     let bytes = manifest.to_bytes().unwrap();
-    let stored = store.put(bytes.into(), "manifest", "manifest").await.unwrap();
+    let stored = store
+        .put(bytes.into(), "manifest", "manifest")
+        .await
+        .unwrap();
     Snapshot::open(store, &stored.sha256).await.unwrap()
 }
 
@@ -256,16 +270,26 @@ async fn the_outcome_is_the_same_bytes_on_any_number_of_threads_and_parts() {
     let (old, new) = (synthetic_rows(metrics, 0), synthetic_rows(metrics, 1));
     let before = synthetic(&store, &like, &old, 1_000).await;
     let after = synthetic(&store, &like, &new, 1_700).await;
-    let one = compare_on(Some(1), &before, &after, &rules(), &store).await.unwrap();
+    let one = compare_on(Some(1), &before, &after, &rules(), &store)
+        .await
+        .unwrap();
     assert!(one.result.differences.len() > 1, "one range tests nothing");
     for threads in [2, 8] {
-        let many = compare_on(Some(threads), &before, &after, &rules(), &store).await.unwrap();
-        assert_eq!(many.evidence.sha256, one.evidence.sha256, "{threads} threads");
+        let many = compare_on(Some(threads), &before, &after, &rules(), &store)
+            .await
+            .unwrap();
+        assert_eq!(
+            many.evidence.sha256, one.evidence.sha256,
+            "{threads} threads"
+        );
     }
     // However the rows are cut into parts, the same is found in them.
     let whole_before = synthetic(&store, &like, &old, 100_000).await;
     let whole_after = synthetic(&store, &like, &new, 100_000).await;
-    let whole = compare(&whole_before, &whole_after, &rules(), &store).await.unwrap().result;
+    let whole = compare(&whole_before, &whole_after, &rules(), &store)
+        .await
+        .unwrap()
+        .result;
     let (mut cut, mut pages) = (one.result.clone(), Vec::new());
     for result in [&cut, &whole] {
         let mut rows = Vec::new();
@@ -288,19 +312,33 @@ async fn regressions_are_paged_by_deal_and_none_is_lost() {
     let metrics = like.manifest.metrics.len();
     let before = synthetic(&store, &like, &synthetic_rows(metrics, 0), 1_000).await;
     let after = synthetic(&store, &like, &synthetic_rows(metrics, 1), 1_000).await;
-    let result = compare(&before, &after, &rules(), &store).await.unwrap().result;
+    let result = compare(&before, &after, &rules(), &store)
+        .await
+        .unwrap()
+        .result;
     let order = key_order(&before.manifest);
     let pages = &result.differences;
-    let all = regressions(&store, pages, order, None, usize::MAX).await.unwrap();
+    let all = regressions(&store, pages, order, None, usize::MAX)
+        .await
+        .unwrap();
     assert_eq!(all.next_after, None);
-    let deals: std::collections::BTreeSet<_> =
-        all.regressions.iter().map(|row| row.deal_id.clone()).collect();
+    let deals: std::collections::BTreeSet<_> = all
+        .regressions
+        .iter()
+        .map(|row| row.deal_id.clone())
+        .collect();
     assert_eq!(deals.len() as u64, result.regressions);
-    let by_rule: u64 = result.by_rule.values().filter_map(|c| c.get(&Class::Regression)).sum();
+    let by_rule: u64 = result
+        .by_rule
+        .values()
+        .filter_map(|c| c.get(&Class::Regression))
+        .sum();
     assert_eq!(all.regressions.len() as u64, by_rule);
     let (mut paged, mut cursor) = (Vec::new(), None);
     loop {
-        let page = regressions(&store, pages, order, cursor.as_deref(), 100).await.unwrap();
+        let page = regressions(&store, pages, order, cursor.as_deref(), 100)
+            .await
+            .unwrap();
         paged.extend(page.regressions);
         match page.next_after {
             Some(next) => cursor = Some(next),
@@ -319,17 +357,22 @@ async fn a_flipped_byte_anywhere_in_a_part_is_found_and_named() {
     let before = synthetic(&store, &like, &synthetic_rows(metrics, 0)[..9_000], 3_000).await;
     let after = synthetic(&store, &like, &synthetic_rows(metrics, 1)[..9_000], 3_000).await;
     let damaged = &after.manifest.parts[1].sha256;
-    let path = std::path::Path::new(store.location()).join(&damaged[..2]).join(damaged);
+    let path = std::path::Path::new(store.location())
+        .join(&damaged[..2])
+        .join(damaged);
     let whole = std::fs::read(&path).unwrap();
     for place in 0..60 {
         let mut bytes = whole.clone();
         let at = place * (bytes.len() - 1) / 59;
         bytes[at] ^= 1 << (place % 8);
         std::fs::write(&path, &bytes).unwrap();
-        let error = compare(&before, &after, &rules(), &store).await.unwrap_err();
+        let error = compare(&before, &after, &rules(), &store)
+            .await
+            .unwrap_err();
         match error {
             CompareError::Snapshot(SnapshotError::Evidence(EvidenceError::Corrupt {
-                sha256, ..
+                sha256,
+                ..
             })) => assert_eq!(&sha256, damaged, "byte {at}"),
             other => panic!("byte {at}: {other}"),
         }

@@ -159,8 +159,7 @@ fn histogram(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     bars(out, "Deals by relative change of total cost", &drawn)
 }
 
-const TOTALS: &str =
-    "<th class=\"n\">Before</th><th class=\"n\">After</th><th class=\"n\">Change</th><th class=\"n\"></th></tr></thead><tbody>";
+const TOTALS: &str = "<th class=\"n\">Before</th><th class=\"n\">After</th><th class=\"n\">Change</th><th class=\"n\"></th></tr></thead><tbody>";
 
 fn totals(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     writeln!(

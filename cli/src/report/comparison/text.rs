@@ -105,7 +105,11 @@ fn totals(out: &mut String, result: &ComparisonResult) -> fmt::Result {
             percent(sums.before_cents.0, sums.after_cents.0),
         )?;
     }
-    let changed: Vec<_> = result.metrics.iter().filter(|m| m.before != m.after).collect();
+    let changed: Vec<_> = result
+        .metrics
+        .iter()
+        .filter(|m| m.before != m.after)
+        .collect();
     if !changed.is_empty() {
         writeln!(
             out,
@@ -185,9 +189,8 @@ pub(crate) fn regressions(
     let mut out = String::new();
     for row in &page.regressions {
         let unit = unit(result, &row.metric);
-        let of = |value: Option<i64>| {
-            value.map_or_else(|| "–".to_owned(), |value| figure(value, unit))
-        };
+        let of =
+            |value: Option<i64>| value.map_or_else(|| "–".to_owned(), |value| figure(value, unit));
         let errors = [("before", &row.error_before), ("after", &row.error_after)];
         let errors = errors.iter().filter_map(|(side, error)| {
             let error = error.as_deref()?;
@@ -236,7 +239,11 @@ pub(crate) fn explanation(
         paint(BOLD, shown(&deal.deal_id)),
         name(&deal.type_before),
         name(&deal.type_after),
-        if deal.guarded { "guarded" } else { "not guarded" },
+        if deal.guarded {
+            "guarded"
+        } else {
+            "not guarded"
+        },
         paint(style(deal.class), deal.class.as_str()),
     )?;
     for (side, error) in [("before", &deal.error_before), ("after", &deal.error_after)] {
@@ -288,11 +295,15 @@ fn lines(out: &mut String, metric: &ExplainedMetric, before: &Side, after: &Side
     let new = after.figures.get(&metric.metric).unwrap_or(&none);
     let mut shown_lines = Vec::new();
     for line in old {
-        let same = new.iter().find(|other| other.what == line.what && other.items == line.items);
+        let same = new
+            .iter()
+            .find(|other| other.what == line.what && other.items == line.items);
         shown_lines.push((line, Some(line.amount), same.map(|same| same.amount)));
     }
     for line in new {
-        let known = old.iter().any(|other| other.what == line.what && other.items == line.items);
+        let known = old
+            .iter()
+            .any(|other| other.what == line.what && other.items == line.items);
         if !known {
             shown_lines.push((line, None, Some(line.amount)));
         }
@@ -329,7 +340,10 @@ fn drivers(out: &mut String, name: &str, side: &Side) -> fmt::Result {
         )?;
     }
     if side.explains && !side.drivers.is_empty() {
-        writeln!(out, "{name}: the lines give exactly the snapshot's figures; counted from:")?;
+        writeln!(
+            out,
+            "{name}: the lines give exactly the snapshot's figures; counted from:"
+        )?;
     } else if !side.drivers.is_empty() {
         writeln!(out, "{name}: counted from:")?;
     }

@@ -174,12 +174,7 @@ pub(super) fn integers(bytes: &[u8], into: &mut Vec<i64>) -> Result<(), ParquetE
 }
 
 /// Appends `count` values of the RLE and bit-packing hybrid.
-fn rle(
-    mut bytes: &[u8],
-    bits: u8,
-    count: usize,
-    into: &mut Vec<u32>,
-) -> Result<(), ParquetError> {
+fn rle(mut bytes: &[u8], bits: u8, count: usize, into: &mut Vec<u32>) -> Result<(), ParquetError> {
     let wanted = into.len().saturating_add(count);
     let value_bytes = usize::from(bits).div_ceil(8);
     while into.len() < wanted {

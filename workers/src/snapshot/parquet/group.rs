@@ -1,150 +1,28 @@
-//! Reading a part row group by row group, column by column, into buffers that are used again.
+//! One row group of a part, column by column, in buffers that are used again.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use ::parquet::basic::Compression;
 use ::parquet::column::page::Page;
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::file::reader::{ChunkReader, Length};
 use ::parquet::file::serialized_reader::SerializedPageReader;
 use bytes::{Buf, Bytes};
 use rollbook_ledger::evidence::CheckedFile;
 
 use super::decode::{DataPage, Texts, integers};
-use super::{ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS, schema};
+use super::inflate::Inflate;
+use super::part::malformed;
+use super::{ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS};
 use crate::snapshot::SnapshotError;
-use crate::snapshot::calculator::MetricInfo;
 use crate::snapshot::manifest::Part;
 use crate::snapshot::row::Row;
 
-/// The length of the footer's length and of the magic after it, in bytes.
-const TAIL_BYTES: u64 = 8;
-const MAGIC: &[u8] = b"PAR1";
-/// The largest footer that is read, in bytes.
-const MAX_FOOTER_BYTES: u64 = 64 * 1024 * 1024;
 /// The largest row group that is read, in bytes as stored.
 const MAX_GROUP_BYTES: u64 = 1024 * 1024 * 1024;
 const DIGEST_BYTES: usize = 16;
-
-/// Reads one part, row group by row group, and hashes it on the way.
-#[derive(Debug)]
-pub struct PartReader {
-    /// `None` once all was read and found to be what its address says.
-    file: Option<CheckedFile>,
-    metadata: Arc<ParquetMetaData>,
-    part: Part,
-    metrics: usize,
-    next_group: usize,
-    rows_seen: u64,
-}
-
-fn malformed(sha256: &str, reason: impl std::fmt::Display) -> SnapshotError {
-    SnapshotError::Malformed {
-        what: "part",
-        sha256: sha256.to_owned(),
-        reason: reason.to_string(),
-    }
-}
-
-impl PartReader {
-    /// Opens a part and checks that it has the columns and rows its manifest says.
-    ///
-    /// Bytes are decoded before they are known to be the part's: [`SnapshotError::Malformed`], here
-    /// and from every row group, may mean a damaged part, and the caller looks which it is.
-    pub fn open(
-        file: CheckedFile,
-        part: &Part,
-        metrics: &[MetricInfo],
-    ) -> Result<Self, SnapshotError> {
-        let metadata = read_footer(&file, part, metrics)?;
-        Ok(Self {
-            file: Some(file),
-            metadata: Arc::new(metadata),
-            part: part.clone(),
-            metrics: metrics.len(),
-            next_group: 0,
-            rows_seen: 0,
-        })
-    }
-
-    /// Reads the next row group into `group`; `false` when the part has ended with the promised
-    /// number of rows and its bytes are those of its address.
-    ///
-    /// What was read may be relied on only when the part was read to its end or
-    /// [`PartReader::skip_rest`] has returned.
-    pub fn next_group(&mut self, group: &mut RowGroup) -> Result<bool, SnapshotError> {
-        self.next_group_beside(group, None)
-    }
-
-    /// The same beside a row group of another snapshot that stands at about the same keys: what
-    /// is stored there in the same bytes is not decoded again.
-    pub fn next_group_beside(
-        &mut self,
-        group: &mut RowGroup,
-        beside: Option<&RowGroup>,
-    ) -> Result<bool, SnapshotError> {
-        let Some(file) = &mut self.file else {
-            return Ok(false);
-        };
-        if self.next_group >= self.metadata.num_row_groups() {
-            if self.rows_seen != self.part.rows {
-                return Err(malformed(&self.part.sha256, "it ends early"));
-            }
-            return self.skip_rest().map(|()| false);
-        }
-        group.begin(file, &self.metadata, self.next_group, &self.part, self.metrics)?;
-        group.decode(beside)?;
-        self.next_group += 1;
-        self.rows_seen += group.len() as u64;
-        let ends_wrong = self.next_group == self.metadata.num_row_groups()
-            && group.key(group.len().saturating_sub(1)) != self.part.last_id.as_bytes();
-        let starts_wrong =
-            self.next_group == 1 && group.key(0) != self.part.first_id.as_bytes();
-        if starts_wrong || ends_wrong {
-            let reason = "it does not start or end with the deals its manifest says";
-            return Err(malformed(&self.part.sha256, reason));
-        }
-        Ok(true)
-    }
-
-    /// Hashes what was not read and compares with the part's address.
-    pub fn skip_rest(&mut self) -> Result<(), SnapshotError> {
-        match self.file.take() {
-            Some(file) => Ok(file.finish()?),
-            None => Ok(()),
-        }
-    }
-}
-
-fn read_footer(
-    file: &CheckedFile,
-    part: &Part,
-    metrics: &[MetricInfo],
-) -> Result<ParquetMetaData, SnapshotError> {
-    let bad = |reason: &str| malformed(&part.sha256, reason);
-    let end = file.size_bytes().checked_sub(TAIL_BYTES);
-    let end = end.ok_or_else(|| bad("it is too short for a Parquet file"))?;
-    let mut tail = Bytes::from(file.peek(end, 8)?);
-    let length = u64::from(tail.try_get_u32_le().unwrap_or_default());
-    let start = end
-        .checked_sub(length)
-        .filter(|_| length <= MAX_FOOTER_BYTES && tail == MAGIC)
-        .ok_or_else(|| bad("it does not end as a Parquet file does"))?;
-    let footer = file.peek(start, usize::try_from(length).unwrap_or(0))?;
-    let wrong = |error: ParquetError| malformed(&part.sha256, error);
-    let metadata = ParquetMetaDataReader::decode_metadata(&footer).map_err(wrong)?;
-    let expected = schema(metrics).map_err(wrong)?;
-    if metadata.file_metadata().schema() != expected.as_ref() {
-        return Err(bad("its columns are not those of the manifest"));
-    }
-    let rows = metadata.file_metadata().num_rows();
-    if u64::try_from(rows).ok() != Some(part.rows) {
-        let reason = format!("it has {rows} rows, the manifest says {}", part.rows);
-        return Err(malformed(&part.sha256, reason));
-    }
-    Ok(metadata)
-}
 
 /// The stored bytes of a row group, read under the offsets they have in the file.
 #[derive(Debug, Default)]
@@ -165,7 +43,9 @@ impl ChunkReader for Window {
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
         let from = usize::try_from(start.saturating_sub(self.start)).unwrap_or(usize::MAX);
         if start < self.start || from > self.bytes.len() {
-            return Err(ParquetError::EOF("a page lies outside its row group".into()));
+            return Err(ParquetError::EOF(
+                "a page lies outside its row group".into(),
+            ));
         }
         Ok(self.bytes.slice(from..).reader())
     }
@@ -173,7 +53,9 @@ impl ChunkReader for Window {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let rest = self.get_read(start)?.into_inner();
         if length > rest.len() {
-            return Err(ParquetError::EOF("a page lies outside its row group".into()));
+            return Err(ParquetError::EOF(
+                "a page lies outside its row group".into(),
+            ));
         }
         Ok(rest.slice(..length))
     }
@@ -206,6 +88,7 @@ pub struct RowGroup {
     /// Grows with every group that is read into this memory.
     serial: u64,
     twin: Option<Twin>,
+    inflate: RefCell<Inflate>,
 }
 
 /// One metric's figures; those of error rows are 0.
@@ -217,7 +100,7 @@ struct Column {
 
 impl RowGroup {
     /// Reads the stored bytes of a group.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         file: &mut CheckedFile,
         metadata: &Arc<ParquetMetaData>,
@@ -231,7 +114,9 @@ impl RowGroup {
         self.serial += 1;
         self.twin = None;
         self.metrics.resize_with(metrics, Column::default);
-        self.metrics.iter_mut().for_each(|column| column.loaded = false);
+        self.metrics
+            .iter_mut()
+            .for_each(|column| column.loaded = false);
         self.errors = None;
         let group = metadata.row_group(index);
         let ranges = group.columns().iter().map(|column| column.byte_range());
@@ -252,15 +137,20 @@ impl RowGroup {
         Ok(())
     }
 
-    fn decode(&mut self, beside: Option<&Self>) -> Result<(), SnapshotError> {
-        let group = self.metadata.as_ref().map(|file| file.row_group(self.index));
+    pub(super) fn decode(&mut self, beside: Option<&Self>) -> Result<(), SnapshotError> {
+        let group = self
+            .metadata
+            .as_ref()
+            .map(|file| file.row_group(self.index));
         let rows = group.map_or(0, |group| group.num_rows());
         let rows = usize::try_from(rows)
             .ok()
             .filter(|rows| (1..=ROW_GROUP_ROWS).contains(rows))
             .ok_or_else(|| malformed(&self.sha256, "a row group is empty or too large"))?;
         let twin = beside.filter(|other| {
-            other.len() == rows && other.metrics.len() == self.metrics.len() && self.shares(other, 0)
+            other.len() == rows
+                && other.metrics.len() == self.metrics.len()
+                && self.shares(other, 0)
         });
         let decoded = self.decode_texts(twin).and_then(|()| {
             let whole = self.ids.len() == rows
@@ -372,14 +262,32 @@ impl RowGroup {
         Ok(())
     }
 
-    /// The pages of a column, dictionary pages included.
-    fn pages(&self, column: usize) -> Result<SerializedPageReader<Window>, ParquetError> {
-        let group = self.metadata.as_ref().map(|file| file.row_group(self.index));
+    /// Gives the pages of a column, dictionary pages included, to `take`.
+    ///
+    /// The crate would make a new decompressor for each column of each group, which takes longer
+    /// than decompressing some of them; so it is told that nothing is compressed, and its pages are
+    /// decompressed here by one that is kept.
+    fn pages(
+        &self,
+        column: usize,
+        mut take: impl FnMut(Page) -> Result<(), ParquetError>,
+    ) -> Result<(), ParquetError> {
+        let group = self
+            .metadata
+            .as_ref()
+            .map(|file| file.row_group(self.index));
         let chunk = group.and_then(|group| Some((group, group.columns().get(column)?)));
         let (group, chunk) =
             chunk.ok_or_else(|| ParquetError::General(format!("there is no column {column}")))?;
         let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-        SerializedPageReader::new(Arc::clone(&self.window), chunk, rows, None)
+        let stored = chunk.clone().into_builder();
+        let stored = stored.set_compression(Compression::UNCOMPRESSED).build()?;
+        let pages = SerializedPageReader::new(Arc::clone(&self.window), &stored, rows, None)?;
+        let mut inflate = self.inflate.borrow_mut();
+        for page in pages {
+            take(inflate.page(page?, chunk.compression())?)?;
+        }
+        Ok(())
     }
 
     /// The data pages of a column that has no dictionary.
@@ -389,14 +297,13 @@ impl RowGroup {
         mut take: impl FnMut(DataPage) -> Result<(), ParquetError>,
     ) -> Result<(), ParquetError> {
         let optional = self.is_optional(column);
-        for page in self.pages(column)? {
-            let page = DataPage::of(page?, optional)?;
+        self.pages(column, |page| {
+            let page = DataPage::of(page, optional)?;
             if page.indices {
                 return Err(ParquetError::General("a dictionary is missing".to_owned()));
             }
-            take(page)?;
-        }
-        Ok(())
+            take(page)
+        })
     }
 
     fn is_optional(&self, column: usize) -> bool {
@@ -418,21 +325,20 @@ impl RowGroup {
                 .map_err(|_| ParquetError::General("a text is not UTF-8".to_owned()))
         };
         let mut texts = Texts::default();
-        for page in self.pages(column)? {
+        self.pages(column, |page| {
             texts.clear();
-            let page = match page? {
+            let page = match page {
                 Page::DictionaryPage { buf, .. } => {
                     texts.push_page(&buf)?;
                     for index in 0..texts.len() {
                         names.push(text(texts.get(index))?);
                     }
-                    continue;
+                    return Ok(());
                 }
                 page => DataPage::of(page, false)?,
             };
             if page.indices {
-                page.indices(places)?;
-                continue;
+                return page.indices(places);
             }
             texts.push_page(&page.values)?;
             for index in 0..texts.len() {
@@ -444,7 +350,8 @@ impl RowGroup {
                 }
                 places.push(u32::try_from(place).unwrap_or(u32::MAX));
             }
-        }
+            Ok(())
+        })?;
         if places.iter().any(|place| *place as usize >= names.len()) {
             return Err(ParquetError::General("an index has no value".to_owned()));
         }
@@ -512,7 +419,11 @@ impl RowGroup {
             page.present(&mut present)?;
             texts.push_page(&page.values)
         })?;
-        if !present.iter().map(|level| *level == 1).eq(self.errors_at.iter().copied()) {
+        if !present
+            .iter()
+            .map(|level| *level == 1)
+            .eq(self.errors_at.iter().copied())
+        {
             return Err(ParquetError::General("an error is missing".to_owned()));
         }
         (0..texts.len())
@@ -540,7 +451,10 @@ impl RowGroup {
                 };
             }
         }
-        Ok(self.metrics.get(metric).map_or(&[], |column| &column.values))
+        Ok(self
+            .metrics
+            .get(metric)
+            .map_or(&[], |column| &column.values))
     }
 
     fn read_metric(&self, metric: usize, values: &mut Vec<i64>) -> Result<(), ParquetError> {
@@ -556,7 +470,11 @@ impl RowGroup {
             return Err(ParquetError::General("a figure is missing".to_owned()));
         }
         if self.failed > 0 {
-            if !present.iter().map(|level| *level == 0).eq(self.errors_at.iter().copied()) {
+            if !present
+                .iter()
+                .map(|level| *level == 0)
+                .eq(self.errors_at.iter().copied())
+            {
                 return Err(ParquetError::General("a figure is missing".to_owned()));
             }
             let mut figures = std::mem::take(values).into_iter();

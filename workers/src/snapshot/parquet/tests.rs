@@ -30,7 +30,9 @@ fn decode(bytes: &[u8], part: &Part) -> Result<Vec<Row>, SnapshotError> {
     let stored = runtime
         .block_on(store.put(bytes.to_vec().into(), "part", "part"))
         .unwrap();
-    let file = runtime.block_on(store.open_checked(&stored.sha256)).unwrap();
+    let file = runtime
+        .block_on(store.open_checked(&stored.sha256))
+        .unwrap();
     let mut reader = PartReader::open(file, part, &metrics())?;
     let (mut rows, mut group) = (Vec::new(), RowGroup::default());
     while reader.next_group(&mut group)? {
