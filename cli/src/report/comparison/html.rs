@@ -131,7 +131,8 @@ fn classes(out: &mut String, result: &ComparisonResult) -> fmt::Result {
         write!(out, "<tr><td>{}</td>", escape(deal_type))?;
         for (class, _) in &CLASSES {
             let count = counts.get(class).copied().unwrap_or(0);
-            write!(out, "<td class=\"n\">{count}</td>")?;
+            let dim = if count == 0 { " z" } else { "" };
+            write!(out, "<td class=\"n{dim}\">{count}</td>")?;
         }
         writeln!(out, "</tr>")?;
     }

@@ -278,7 +278,7 @@ fn explained(out: &mut String, metric: &ExplainedMetric) -> fmt::Result {
     let change = change.map_or_else(String::new, |(b, a)| percent(b.into(), a.into()));
     writeln!(
         out,
-        "  {:<24} {:>18} → {:>18} {change:>9}  {}  {} {}",
+        "  {:<24} {:>20} → {:>18} {change:>9}  {}  {} {}",
         metric.metric,
         of(metric.before),
         of(metric.after),
@@ -318,7 +318,7 @@ fn lines(out: &mut String, metric: &ExplainedMetric, before: &Side, after: &Side
             format!("  [{}]", shown(&line.items.join(", ")))
         };
         let text = format!(
-            "    {:<22} {:>18} → {:>18}{items}",
+            "    {:<26} {:>16} → {:>18}{items}",
             shown(&line.what),
             of(before),
             of(after)
