@@ -16,7 +16,7 @@ use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::{load, migrate};
 use rollbook_workers::snapshot::calculator::DealCalculator;
 use rollbook_workers::snapshot::manifest::Total;
-use rollbook_workers::snapshot::pipeline::ROWS_PER_PART;
+use rollbook_workers::snapshot::plan::ROWS_PER_PART;
 use rollbook_workers::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource};
 
 use super::Session;
@@ -113,6 +113,7 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
         taken_at: Timestamp::now(),
         rows_per_part: ROWS_PER_PART,
         threads: None,
+        connections: None,
     };
     let bar = progress_bar(session, 0, "snapshot");
     let taken = snapshot::take(&request, &store, &|progress| {

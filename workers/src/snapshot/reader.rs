@@ -113,7 +113,7 @@ impl Cursor {
         };
         let id = group.deal_id(self.row);
         if let Some(previous) = &mut self.previous_id {
-            if previous.as_str() >= id {
+            if self.manifest.key_order.compare(previous, id).is_ge() {
                 let part = self.manifest.parts.get(self.next_part.saturating_sub(1));
                 return Err(SnapshotError::Malformed {
                     what: "part",
