@@ -23,6 +23,7 @@ use super::Session;
 use crate::args::{AuditArgs, CompareArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, dollars, line, paint};
+use crate::progress::Live;
 
 /// The evidence store's location: flag, configuration, else in the data directory.
 pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String {
@@ -103,6 +104,7 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
     let calculator = DealCalculator::new(model, !args.flag_off).map_err(Failure::usage)?;
     let mut source = SnapshotSource::new(args.database);
     source.filter = args.filter;
+    source.tenant = args.tenant;
     let request = SnapshotRequest {
         name: "deals".to_owned(),
         label: args.label,
@@ -112,17 +114,13 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
         flags_sequence: 0,
         taken_at: Timestamp::now(),
         rows_per_part: ROWS_PER_PART,
-        threads: None,
-        connections: None,
+        threads: args.threads,
+        connections: args.connections,
     };
-    let bar = progress_bar(session, 0, "snapshot");
-    let taken = snapshot::take(&request, &store, &|progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    })
-    .await
-    .map_err(snapshot_failure)?;
-    bar.finish_and_clear();
+    let live = Live::new("snapshot", session.json);
+    let taken = snapshot::take(&request, &store, &|progress| live.update(progress)).await;
+    drop(live);
+    let taken = taken.map_err(snapshot_failure)?;
     show_manifest(session, &taken)?;
     Ok(if taken.manifest.errors == 0 {
         Exit::Done
@@ -153,7 +151,10 @@ fn snapshot_failure(error: SnapshotError) -> Failure {
         SnapshotError::Url { .. }
         | SnapshotError::Evidence(EvidenceError::Address { .. })
         | SnapshotError::Request { .. }
-        | SnapshotError::Query { .. } => Exit::Usage,
+        | SnapshotError::Query { .. }
+        | SnapshotError::File { .. }
+        | SnapshotError::FileRow { .. }
+        | SnapshotError::Order { .. } => Exit::Usage,
         _ => Exit::Unavailable,
     };
     Failure::new(exit, error)
