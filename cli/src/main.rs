@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod exit;
 mod print;
+mod progress;
 mod report;
 
 use std::io::IsTerminal;

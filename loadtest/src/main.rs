@@ -7,6 +7,7 @@ mod append;
 mod bar;
 mod commits;
 mod compare;
+mod deals;
 mod fold;
 mod rebuild;
 mod server;
@@ -43,10 +44,13 @@ enum Command {
         /// Manifest after
         after: String,
     },
+    /// Take one snapshot and print what it took
+    #[command(hide = true)]
+    Take(deals::take::TakeArgs),
 }
 
 /// Every bar by name, in the order they run.
-const BARS: [&str; 9] = [
+const BARS: [&str; 16] = [
     "append_p50_ratio",
     "append_pipelined_ratio",
     "append_sync_group_ratio",
@@ -56,20 +60,59 @@ const BARS: [&str; 9] = [
     "compare_vs_duckdb",
     "compare_peak_mb",
     "compare_growth_10m",
+    "compute_per_core",
+    "compute_scaling",
+    "snapshot_vs_copy",
+    "snapshot_vs_copy_json",
+    "snapshot_vs_python",
+    "worker_peak_mb",
+    "growth_10m",
 ];
 
 fn main() -> ExitCode {
-    let bar = match Cli::parse().command {
-        Command::Bench { bar } => bar,
+    match Cli::parse().command {
+        Command::Bench { bar } => bench(bar.as_deref()),
+        Command::Take(args) => take(&args),
         Command::CompareChild {
             objects,
             before,
             after,
-        } => return compare_child(&objects, &before, &after),
+        } => compare_child(&objects, &before, &after),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    tokio::runtime::Runtime::new().map_err(|error| {
+        eprintln!("RB-BENCH-2: no runtime: {error}");
+        ExitCode::from(7)
+    })
+}
+
+fn take(args: &deals::take::TakeArgs) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
     };
-    let chosen: Vec<&str> = match &bar {
+    let taken = runtime.block_on(deals::take::here(args));
+    let printed = taken.and_then(|taken| {
+        serde_json::to_string(&taken).map_err(failed("print the snapshot's figures"))
+    });
+    match printed {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(7)
+        }
+    }
+}
+
+fn bench(bar: Option<&str>) -> ExitCode {
+    let chosen: Vec<&str> = match bar {
         None => BARS.to_vec(),
-        Some(name) if BARS.contains(&name.as_str()) => vec![name.as_str()],
+        Some(name) if BARS.contains(&name) => vec![name],
         Some(name) => {
             eprintln!(
                 "RB-BENCH-1: there is no bar `{name}`; choose one of {}",
@@ -78,12 +121,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("RB-BENCH-2: no runtime: {error}");
-            return ExitCode::from(7);
-        }
+        Err(exit) => return exit,
     };
     let mut all_hold = true;
     for name in chosen {
@@ -133,6 +173,13 @@ async fn measure(name: String) -> Result<Bar, BenchError> {
         "compare_vs_duckdb" => compare::versus_duckdb().await,
         "compare_peak_mb" => compare::peak_mb().await,
         "compare_growth_10m" => compare::growth_10m().await,
+        "compute_per_core" => deals::compute::per_core(),
+        "compute_scaling" => deals::compute::scaling(),
+        "snapshot_vs_copy" => deals::copy::jsonb().await,
+        "snapshot_vs_copy_json" => deals::copy::json().await,
+        "snapshot_vs_python" => deals::python::ratio().await,
+        "worker_peak_mb" => deals::copy::peak().await,
+        "growth_10m" => deals::growth::ratio().await,
         _ => status::milliseconds().await,
     }
 }

@@ -69,7 +69,7 @@ pub(crate) struct ObjectsArg {
 /// `rollbook snapshot take`.
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotTakeArgs {
-    /// postgres://… or sqlite:PATH
+    /// postgres://…, sqlite:PATH, parquet:PATH or jsonl:PATH
     #[arg(
         long,
         value_name = "URL",
@@ -89,6 +89,15 @@ pub(crate) struct SnapshotTakeArgs {
     /// SQL condition on deals
     #[arg(long = "where", value_name = "CONDITION")]
     pub(crate) filter: Option<String>,
+    /// Only the deals of this tenant
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<String>,
+    /// Compute threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Connections that read side by side, 1 to 64 [default: as many as threads, at most 8]
+    #[arg(long, value_name = "N")]
+    pub(crate) connections: Option<usize>,
     #[command(flatten)]
     pub(crate) objects: ObjectsArg,
 }

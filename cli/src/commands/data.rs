@@ -15,13 +15,14 @@ use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::{load, migrate};
 use rollbook_workers::snapshot::calculator::DealCalculator;
 use rollbook_workers::snapshot::manifest::Total;
-use rollbook_workers::snapshot::pipeline::ROWS_PER_PART;
+use rollbook_workers::snapshot::plan::ROWS_PER_PART;
 use rollbook_workers::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource};
 
 use super::Session;
 use crate::args::{AuditArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, dollars, line, paint};
+use crate::progress::Live;
 
 /// The evidence store's location: flag, configuration, else in the data directory.
 pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String {
@@ -104,6 +105,7 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
     let calculator = DealCalculator::new(model, !args.flag_off).map_err(Failure::usage)?;
     let mut source = SnapshotSource::new(args.database);
     source.filter = args.filter;
+    source.tenant = args.tenant;
     let request = SnapshotRequest {
         name: "deals".to_owned(),
         label: args.label,
@@ -113,16 +115,13 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
         flags_sequence: 0,
         taken_at: Timestamp::now(),
         rows_per_part: ROWS_PER_PART,
-        threads: None,
+        threads: args.threads,
+        connections: args.connections,
     };
-    let bar = progress_bar(session, 0, "snapshot");
-    let taken = snapshot::take(&request, &store, &|progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    })
-    .await
-    .map_err(snapshot_failure)?;
-    bar.finish_and_clear();
+    let live = Live::new("snapshot", session.json);
+    let taken = snapshot::take(&request, &store, &|progress| live.update(progress)).await;
+    drop(live);
+    let taken = taken.map_err(snapshot_failure)?;
     show_manifest(session, &taken)?;
     Ok(if taken.manifest.errors == 0 {
         Exit::Done
@@ -154,7 +153,10 @@ pub(super) fn snapshot_failure(error: SnapshotError) -> Failure {
         SnapshotError::Url { .. }
         | SnapshotError::Evidence(EvidenceError::Address { .. })
         | SnapshotError::Request { .. }
-        | SnapshotError::Query { .. } => Exit::Usage,
+        | SnapshotError::Query { .. }
+        | SnapshotError::File { .. }
+        | SnapshotError::FileRow { .. }
+        | SnapshotError::Order { .. } => Exit::Usage,
         _ => Exit::Unavailable,
     };
     Failure::new(exit, error)

@@ -1,6 +1,7 @@
 //! What can go wrong with a comparison.
 
 use crate::snapshot::SnapshotError;
+use crate::snapshot::row::KeyOrder;
 
 /// Why snapshots could not be compared. Regressions are no error; they are the result.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,16 @@ pub enum CompareError {
         sha256: String,
         /// What is wrong.
         reason: String,
+    },
+    /// The deals of the snapshots are in different orders, so they cannot be merged.
+    #[error(
+        "RB-COMPARE-8: the snapshots order their deals differently: before {before:?}, after {after:?}; take both from tables whose ids have the same type"
+    )]
+    Keys {
+        /// The order before.
+        before: KeyOrder,
+        /// The order after.
+        after: KeyOrder,
     },
 }
 

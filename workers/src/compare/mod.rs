@@ -29,12 +29,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use rayon::ThreadPool;
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Evidence;
 
+use crate::snapshot::bridge::{self, Pool};
 use crate::snapshot::reader::{BlockingStore, Cursor, KeyRange, key_order, or_damage};
-use crate::snapshot::{Manifest, Snapshot, SnapshotError, bridge};
+use crate::snapshot::{Manifest, Snapshot, SnapshotError};
 
 pub use decimal::Decimal;
 pub use error::CompareError;
@@ -84,7 +84,7 @@ pub async fn compare_on(
 ) -> Result<Comparison, CompareError> {
     rules.check()?;
     comparable(&before.manifest, &after.manifest, rules)?;
-    let pool = bridge::pool(threads)?;
+    let pool = Pool::new(threads)?;
     let metrics = before.manifest.metrics.iter().map(|m| m.name.clone());
     let job = Arc::new(Job {
         metrics: metrics.collect(),
@@ -127,13 +127,13 @@ struct Job {
 
 /// Merges one range on the compute threads. Its last page is stored while they go on.
 async fn merge_range(
-    pool: Option<Arc<ThreadPool>>,
+    pool: Pool,
     job: Arc<Job>,
     range: KeyRange,
     store: &EvidenceStore,
 ) -> Result<(Tally, Vec<DifferencePage>), CompareError> {
     let (inside, work) = (range.clone(), Arc::clone(&job));
-    let merged = bridge::on_rayon(pool.as_ref(), move || work.run(inside)).await;
+    let merged = bridge::on_rayon(&pool, move || work.run(inside)).await;
     let (tally, mut pages, last) = match merged.map_err(CompareError::from).flatten() {
         Ok(merged) => merged,
         Err(CompareError::Snapshot(error)) => {
@@ -219,6 +219,12 @@ fn comparable(before: &Manifest, after: &Manifest, rules: &Rules) -> Result<(), 
             )
         };
         return Err(CompareError::Metrics { reason });
+    }
+    if before.key_order != after.key_order {
+        return Err(CompareError::Keys {
+            before: before.key_order,
+            after: after.key_order,
+        });
     }
     let model = |manifest: &Manifest| format!("{} {}", manifest.model, manifest.model_digest);
     if model(before) != model(after) && !rules.allow_model_change {

@@ -445,9 +445,12 @@ fn is_any(text: &str, words: &[&str]) -> bool {
 /// Whether a text contains one of the words, without regard to case. Words are ASCII and not empty.
 pub(super) fn mentions(text: &str, words: &[&str]) -> bool {
     let contains = |word: &&str| {
-        text.as_bytes()
-            .windows(word.len())
-            .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+        let first = word.as_bytes().first().map(u8::to_ascii_lowercase);
+        text.as_bytes().windows(word.len()).any(|window| {
+            // Most places end here, long before a comparison of slices would begin.
+            window.first().map(u8::to_ascii_lowercase) == first
+                && window.eq_ignore_ascii_case(word.as_bytes())
+        })
     };
     words.iter().any(contains)
 }

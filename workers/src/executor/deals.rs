@@ -18,7 +18,7 @@ use crate::audit;
 use crate::compare::{Rules, compare as compare_snapshots};
 use crate::deal::Model;
 use crate::snapshot::calculator::DealCalculator;
-use crate::snapshot::pipeline::ROWS_PER_PART;
+use crate::snapshot::plan::ROWS_PER_PART;
 use crate::snapshot::{DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
 
 fn plan_error(reason: impl Into<String>) -> ExecutorError {
@@ -88,6 +88,7 @@ pub async fn snapshot(
         taken_at: context.tools.clock.now(),
         rows_per_part: ROWS_PER_PART,
         threads: None,
+        connections: None,
     };
     let taken = take(&request, &context.tools.evidence, &|_| {})
         .await

@@ -4,7 +4,8 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::SnapshotError;
 use super::database::{Database, Opened};
-use super::source::{SnapshotSource, column, quoted};
+use super::source::SnapshotSource;
+use super::sql::{column, quoted};
 
 /// The most inventory items of one deal that are read from a child table.
 const MAX_ITEMS: usize = 100_000;

@@ -8,13 +8,21 @@ use tokio::runtime::Handle;
 
 use super::manifest::Manifest;
 use super::parquet::{PartReader, RowGroup};
+use super::row::KeyOrder;
 use super::{Snapshot, SnapshotError};
 
-/// How the keys of a snapshot are ordered: in the byte order of their text.
+/// How the keys of a snapshot are ordered.
 ///
-/// Everything that walks, cuts or merges snapshots asks here.
-pub fn key_order(_manifest: &Manifest) -> fn(&[u8], &[u8]) -> Ordering {
-    |left, right| left.cmp(right)
+/// Everything that walks, cuts or merges snapshots asks here. Keys are bytes, because those that
+/// are only compared need not be text.
+pub fn key_order(manifest: &Manifest) -> fn(&[u8], &[u8]) -> Ordering {
+    match manifest.key_order {
+        KeyOrder::Bytes => |left, right| left.cmp(right),
+        KeyOrder::Integer => |left, right| {
+            let text = |key| str::from_utf8(key).unwrap_or_default();
+            KeyOrder::Integer.compare(text(left), text(right))
+        },
+    }
 }
 
 /// Opens parts from a thread that may block. Must not be used on an async thread.

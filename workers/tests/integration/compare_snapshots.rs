@@ -9,6 +9,7 @@ use rollbook_workers::compare::rules::Class;
 use rollbook_workers::compare::{CompareError, Rules, compare, compare_on, explain};
 use rollbook_workers::snapshot::parquet::PartWriter;
 use rollbook_workers::snapshot::reader::key_order;
+use rollbook_workers::snapshot::row::KeyOrder;
 use rollbook_workers::snapshot::{
     Calculator, MetricInfo, Part, RawDeal, Row, Snapshot, SnapshotError, take,
 };
@@ -379,4 +380,33 @@ async fn a_flipped_byte_anywhere_in_a_part_is_found_and_named() {
     }
     std::fs::write(&path, &whole).unwrap();
     compare(&before, &after, &rules(), &store).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn integer_keys_are_merged_by_value_and_never_with_keys_in_byte_order() {
+    let (directory, store) = store();
+    let source = database(&directory.path().join("deals.db")).await;
+    let mut like = snapshot(source, true, &store).await.unwrap();
+    let metrics = like.manifest.metrics.len();
+    like.manifest.key_order = KeyOrder::Integer;
+    let rows = |missing: i64| -> Vec<Row> {
+        let ids = (5..2_005i64).filter(|n| *n != missing);
+        ids.map(|n| Row::new(n.to_string(), None, Ok(vec![n; metrics])))
+            .collect()
+    };
+    let before = synthetic(&store, &like, &rows(0), 300).await;
+    let after = synthetic(&store, &like, &rows(99), 450).await;
+    let result = compare(&before, &after, &rules(), &store)
+        .await
+        .unwrap()
+        .result;
+    assert_eq!((result.compared, result.equal), (1_999, 1_999));
+    assert_eq!((result.missing, result.added), (1, 0));
+
+    let mut bytes = after.clone();
+    bytes.manifest.key_order = KeyOrder::Bytes;
+    let error = compare(&before, &bytes, &rules(), &store)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CompareError::Keys { .. }), "{error}");
 }
