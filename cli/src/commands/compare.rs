@@ -12,7 +12,7 @@ use rollbook_workers::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
 
 use super::Session;
-use super::data::{model_of, open, snapshot_failure, store};
+use super::data::{model_of, open, snapshot_failure, store, unreadable};
 use crate::args::CompareArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, aside, line};
@@ -119,20 +119,12 @@ fn rules_of(args: &CompareArgs) -> Result<Rules, Failure> {
 }
 
 fn read_rules(file: &Path) -> Result<String, Failure> {
-    let unreadable = |reason: String| {
-        Failure::usage(format!(
-            "RB-CLI-60: {}: cannot be read: {reason}",
-            file.display()
-        ))
-    };
-    let size = std::fs::metadata(file).map_err(|error| unreadable(error.to_string()))?;
+    let size = std::fs::metadata(file).map_err(|error| unreadable(file, error))?;
     if size.len() > MAX_RULES_BYTES {
-        return Err(unreadable(format!(
-            "it has {} bytes, more than {MAX_RULES_BYTES}",
-            size.len()
-        )));
+        let reason = format!("it has {} bytes, more than {MAX_RULES_BYTES}", size.len());
+        return Err(unreadable(file, reason));
     }
-    std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))
+    std::fs::read_to_string(file).map_err(|error| unreadable(file, error))
 }
 
 async fn list_regressions(

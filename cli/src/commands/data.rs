@@ -84,17 +84,20 @@ pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// A file given on the command line that cannot be read.
+pub(super) fn unreadable(file: &Path, reason: impl std::fmt::Display) -> Failure {
+    Failure::usage(format!(
+        "RB-CLI-60: {}: cannot be read: {reason}",
+        file.display()
+    ))
+}
+
 /// The model of a file; without one, the built-in.
 pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
     let Some(file) = file else {
         return Ok(Model::built_in());
     };
-    let bytes = std::fs::read(file).map_err(|error| {
-        Failure::usage(format!(
-            "RB-CLI-60: {}: cannot be read: {error}",
-            file.display()
-        ))
-    })?;
+    let bytes = std::fs::read(file).map_err(|error| unreadable(file, error))?;
     Model::from_json(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 

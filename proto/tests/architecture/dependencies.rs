@@ -130,6 +130,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/deal/migrate.rs",
             "workers/src/executor/database.rs",
             "workers/src/snapshot/database.rs",
+            "workers/src/snapshot/one.rs",
             "workers/src/snapshot/read/postgres.rs",
             "workers/src/snapshot/read/sqlite.rs",
             "loadtest/src/",
