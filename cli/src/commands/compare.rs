@@ -15,7 +15,7 @@ use super::Session;
 use super::data::{model_of, open, snapshot_failure, store, unreadable};
 use crate::args::CompareArgs;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::print::{self, aside, line};
+use crate::print::{self, aside, line, unprintable};
 use crate::report::comparison as report;
 
 /// The largest rules file, in bytes.
@@ -215,14 +215,10 @@ fn comparison_failure(error: CompareError) -> Failure {
     }
 }
 
-fn unprintable(error: std::fmt::Error) -> Failure {
-    Failure::new(Exit::Integrity, format!("RB-CLI-8: cannot print: {error}"))
-}
-
 fn write_file(file: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(file, text).map_err(|error| {
         Failure::unavailable(format!(
-            "RB-CLI-74: {}: cannot be written: {error}",
+            "RB-CLI-63: {}: cannot be written: {error}",
             file.display()
         ))
     })

@@ -176,7 +176,7 @@ fn the_page_stands_alone() {
             "compare {before} {after} --allow-model-change --html no/where.html"
         ))
         .exits(7)
-        .complains("RB-CLI-74");
+        .complains("RB-CLI-63");
 }
 
 #[test]
