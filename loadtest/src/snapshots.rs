@@ -137,8 +137,12 @@ fn row(deal: u64, deals: u64, side: usize) -> Option<Row> {
         low & 0xfff,
         low >> 16
     );
-    let changed = side == 1 && mix(noise ^ 1) % CHANGED_ONE_IN == 0;
-    let percent = if mix(noise ^ 2) % 2 == 0 { 103 } else { 110 };
+    let changed = side == 1 && mix(noise ^ 1).is_multiple_of(CHANGED_ONE_IN);
+    let percent = if mix(noise ^ 2).is_multiple_of(2) {
+        103
+    } else {
+        110
+    };
     let values = (0..METRICS.len()).map(|metric| {
         let random = mix(noise ^ (metric as u64 + 16));
         let value = if metric >= METRICS.len() - COUNTS {

@@ -137,7 +137,7 @@ impl Held {
             Self::Postgres(_) => Session::Unopened(database.clone()),
             Self::Sqlite(held) => held.take().map_or_else(
                 || Session::Unopened(database.clone()),
-                |held| Session::Sqlite(held),
+                Session::Sqlite,
             ),
             Self::File(file) => Session::File(file.clone()),
         }
