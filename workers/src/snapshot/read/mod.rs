@@ -24,6 +24,7 @@ use super::source::{Consistency, SnapshotSource};
 use super::task::{KeyRange, ShardRead, ShardTask};
 
 pub(super) use file::SourceFile;
+pub(super) use postgres::statement as postgres_statement;
 
 /// Bytes of inventories between reading and their figures, all shards of a process together. A
 /// larger deal passes alone.
