@@ -160,7 +160,10 @@ fn deep_nesting_is_refused_before_it_can_overflow_the_stack() {
         format!(r#"[{{"item_id":"a","inventory_type":"vendor","x":{deep},"name":"\\\"[[{{"}}]"#)
     };
     assert!(message(&unread(200_000)).contains("nested over 30 levels"));
-    let read = format!(r#"[{{"item_id":"a","data":{{"users":{}}}}}]"#, deep(200_000));
+    let read = format!(
+        r#"[{{"item_id":"a","data":{{"users":{}}}}}]"#,
+        deep(200_000)
+    );
     assert!(message(&read).contains("nested over 30 levels"));
     let data = format!(r#"[{{"item_id":"a","data":{}}}]"#, deep(200_000));
     assert!(message(&data).contains("expected an object"));
