@@ -425,7 +425,13 @@ impl Fields<'_> {
 
 /// Whether a text is a word, trimmed and without regard to case. Words are ASCII.
 pub(super) fn is(text: &str, word: &str) -> bool {
-    text.trim().eq_ignore_ascii_case(word)
+    if text.len() <= word.len() {
+        return text.eq_ignore_ascii_case(word);
+    }
+    // Longer than the word: equal only if there is something to trim.
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| !byte.is_ascii_graphic());
+    let bytes = text.as_bytes();
+    (edge(bytes.first()) || edge(bytes.last())) && text.trim().eq_ignore_ascii_case(word)
 }
 
 fn is_any(text: &str, words: &[&str]) -> bool {

@@ -136,10 +136,9 @@ impl Held {
     pub(super) fn session(&mut self, database: &Database) -> Session {
         match self {
             Self::Postgres(_) => Session::Unopened(database.clone()),
-            Self::Sqlite(held) => held.take().map_or_else(
-                || Session::Unopened(database.clone()),
-                |held| Session::Sqlite(held),
-            ),
+            Self::Sqlite(held) => held
+                .take()
+                .map_or_else(|| Session::Unopened(database.clone()), Session::Sqlite),
             Self::File(file) => Session::File(file.clone()),
         }
     }
