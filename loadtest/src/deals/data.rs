@@ -17,7 +17,7 @@ pub(crate) const DEALS: u64 = 1_000_000;
 /// Distinct inventories; the deals of a table repeat them under ids of their own.
 const DISTINCT: usize = 20_000;
 /// Large companies are left out, so that an inventory has about 3 KB on average.
-const MAX_INVENTORY_BYTES: usize = 6_500;
+const MAX_INVENTORY_BYTES: usize = 4_000;
 const SEED: u64 = 1;
 /// Bytes of COPY text sent together.
 const CHUNK_BYTES: usize = 1 << 20;

@@ -136,6 +136,12 @@ impl ShardTask {
         !matches!(self.read, ShardRead::Sqlite { .. })
     }
 
+    /// The statement that reads it from PostgreSQL, as an operator may want to `EXPLAIN` it;
+    /// `None` for other sources.
+    pub fn statement(&self) -> Option<String> {
+        super::read::postgres_statement(self)
+    }
+
     /// Refuses a task of another version or for another calculator.
     pub(super) fn check(&self, calculator: &dyn Calculator) -> Result<(), SnapshotError> {
         if self.version != TASK_VERSION {

@@ -24,6 +24,7 @@ use super::source::{Consistency, SnapshotSource};
 use super::task::{KeyRange, ShardRead, ShardTask};
 
 pub(super) use file::SourceFile;
+pub(super) use postgres::statement as postgres_statement;
 
 /// Bytes of inventories between reading and their figures, all shards of a process together. A
 /// larger deal passes alone.
@@ -135,10 +136,9 @@ impl Held {
     pub(super) fn session(&mut self, database: &Database) -> Session {
         match self {
             Self::Postgres(_) => Session::Unopened(database.clone()),
-            Self::Sqlite(held) => held.take().map_or_else(
-                || Session::Unopened(database.clone()),
-                Session::Sqlite,
-            ),
+            Self::Sqlite(held) => held
+                .take()
+                .map_or_else(|| Session::Unopened(database.clone()), Session::Sqlite),
             Self::File(file) => Session::File(file.clone()),
         }
     }

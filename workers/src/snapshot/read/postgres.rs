@@ -277,7 +277,7 @@ fn range_condition(expression: &str, key: KeyKind, range: &KeyRange) -> String {
 
 /// The rows of a shard: id, type, inventory. Unordered, so that the server may read them as
 /// they lie; only items of a child table must come deal by deal, in byte order of their text.
-pub(super) fn shard_sql(
+fn shard_sql(
     source: &SnapshotSource,
     range: &KeyRange,
     key: KeyKind,
@@ -324,6 +324,21 @@ pub(super) fn shard_sql(
          ORDER BY d.id COLLATE \"C\", CAST(i.item AS text) COLLATE \"C\"",
         sent("i.item"),
     )
+}
+
+/// The statement of a shard.
+pub(in crate::snapshot) fn statement(task: &ShardTask) -> Option<String> {
+    let ShardRead::Postgres {
+        key,
+        inventory,
+        item_key,
+        ..
+    } = task.read
+    else {
+        return None;
+    };
+    let source = super::source_of(task);
+    Some(shard_sql(&source, &task.range, key, inventory, item_key))
 }
 
 /// A reader under the plan's snapshot.
@@ -377,18 +392,11 @@ impl Session {
         task: &ShardTask,
         sink: &mut Sink,
     ) -> Result<(), SnapshotError> {
-        let ShardRead::Postgres {
-            key,
-            inventory,
-            item_key,
-            ..
-        } = &task.read
+        let (ShardRead::Postgres { inventory, .. }, Some(sql)) = (&task.read, statement(task))
         else {
             return Err(task.error("it is not of PostgreSQL"));
         };
-        let source = super::source_of(task);
-        let table = &source.table.table;
-        let sql = shard_sql(&source, &task.range, *key, *inventory, *item_key);
+        let table = &task.source.table.table;
         let mut read = 0u64;
         let database = &self.database;
         let failed = |error: sqlx::Error, read| database.query_error(table, read, &error);
