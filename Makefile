@@ -30,6 +30,7 @@ demo-regression: setup build ## The same with a 7 % cost regression: caught, blo
 	@$(WITH_TOOLS) tools/demo-regression
 
 bench: setup ## Run the performance bars: all, or one with BAR=name (release build)
+	@tools/bench-peers
 	@$(WITH_TOOLS) set -x; cargo build --release --locked -p rollbook -p rollbook-loadtest; \
 		"$${CARGO_TARGET_DIR:-target}/release/rollbook-loadtest" bench $(if $(BAR),--bar "$(BAR)")
 

@@ -7,6 +7,7 @@ mod config;
 mod exit;
 mod interrupt;
 mod print;
+mod progress;
 mod report;
 
 use std::io::IsTerminal;
@@ -18,8 +19,8 @@ use rollbook_ledger::rollout::Command as RolloutCommand;
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, act, data, doctor, flag, look, open, process, report as report_command, runbook,
-    status,
+    Session, act, compare, data, doctor, flag, look, open, process, report as report_command,
+    runbook, status,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -160,7 +161,7 @@ async fn run(cli: Cli) -> Outcome {
             look::snapshots(&session, rollout.rollout.as_deref()).await
         }
         Command::Snapshot(SnapshotCommand::Show(args)) => data::show(&session, args).await,
-        Command::Compare(args) => data::compare(&session, args).await,
+        Command::Compare(args) => compare::compare(&session, args).await,
         Command::Audit(args) => data::audit(&session, args).await,
         Command::Replay(args) => look::replay(&session, args).await,
         Command::Report(args) => report_command::report(&session, args).await,

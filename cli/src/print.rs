@@ -38,11 +38,14 @@ pub(crate) fn aside(text: impl std::fmt::Display) {
 
 /// A value as pretty JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| {
-        Failure::new(Exit::Integrity, format!("RB-CLI-8: cannot print: {error}"))
-    })?;
+    let text = serde_json::to_string_pretty(value).map_err(unprintable)?;
     line(text);
     Ok(())
+}
+
+/// What has no text.
+pub(crate) fn unprintable(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Integrity, format!("RB-CLI-8: cannot print: {error}"))
 }
 
 /// The name of an event as it stands on the ledger: `step_started`.

@@ -6,9 +6,12 @@
 mod append;
 mod bar;
 mod commits;
+mod compare;
+mod deals;
 mod fold;
 mod rebuild;
 mod server;
+mod snapshots;
 mod status;
 
 use std::process::ExitCode;
@@ -36,23 +39,85 @@ enum Command {
         #[arg(long)]
         bar: Option<String>,
     },
+    /// The measured process of the comparison bars: compares for each line of standard input
+    #[command(hide = true)]
+    CompareChild {
+        /// Evidence store
+        objects: String,
+        /// Manifest before
+        before: String,
+        /// Manifest after
+        after: String,
+    },
+    /// Take one snapshot and print what it took
+    #[command(hide = true)]
+    Take(deals::take::TakeArgs),
 }
 
 /// Every bar by name, in the order they run.
-const BARS: [&str; 6] = [
+const BARS: [&str; 16] = [
     "append_p50_ratio",
     "append_pipelined_ratio",
     "append_sync_group_ratio",
     "fold_ratio",
     "rebuild_ratio",
     "status_ms",
+    "compare_vs_duckdb",
+    "compare_peak_mb",
+    "compare_growth_10m",
+    "compute_per_core",
+    "compute_scaling",
+    "snapshot_vs_copy",
+    "snapshot_vs_copy_json",
+    "snapshot_vs_python",
+    "worker_peak_mb",
+    "growth_10m",
 ];
 
 fn main() -> ExitCode {
-    let Command::Bench { bar } = Cli::parse().command;
-    let chosen: Vec<&str> = match &bar {
+    match Cli::parse().command {
+        Command::Bench { bar } => bench(bar.as_deref()),
+        Command::Take(args) => take(&args),
+        Command::CompareChild {
+            objects,
+            before,
+            after,
+        } => compare_child(&objects, &before, &after),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    tokio::runtime::Runtime::new().map_err(|error| {
+        eprintln!("RB-BENCH-2: no runtime: {error}");
+        ExitCode::from(7)
+    })
+}
+
+fn take(args: &deals::take::TakeArgs) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
+    };
+    let taken = runtime.block_on(deals::take::here(args));
+    let printed = taken.and_then(|taken| {
+        serde_json::to_string(&taken).map_err(failed("print the snapshot's figures"))
+    });
+    match printed {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(7)
+        }
+    }
+}
+
+fn bench(bar: Option<&str>) -> ExitCode {
+    let chosen: Vec<&str> = match bar {
         None => BARS.to_vec(),
-        Some(name) if BARS.contains(&name.as_str()) => vec![name.as_str()],
+        Some(name) if BARS.contains(&name) => vec![name],
         Some(name) => {
             eprintln!(
                 "RB-BENCH-1: there is no bar `{name}`; choose one of {}",
@@ -61,12 +126,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("RB-BENCH-2: no runtime: {error}");
-            return ExitCode::from(7);
-        }
+        Err(exit) => return exit,
     };
     let mut all_hold = true;
     for name in chosen {
@@ -93,6 +155,19 @@ fn main() -> ExitCode {
     }
 }
 
+fn compare_child(objects: &str, before: &str, after: &str) -> ExitCode {
+    let done = tokio::runtime::Runtime::new()
+        .map_err(failed("start a runtime"))
+        .and_then(|runtime| runtime.block_on(compare::child(objects, before, after)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(7)
+        }
+    }
+}
+
 async fn measure(name: String) -> Result<Bar, BenchError> {
     match name.as_str() {
         "append_p50_ratio" => append::p50_ratio().await,
@@ -100,6 +175,16 @@ async fn measure(name: String) -> Result<Bar, BenchError> {
         "append_sync_group_ratio" => append::sync_group_ratio().await,
         "fold_ratio" => fold::ratio().await,
         "rebuild_ratio" => rebuild::ratio().await,
+        "compare_vs_duckdb" => compare::versus_duckdb().await,
+        "compare_peak_mb" => compare::peak_mb().await,
+        "compare_growth_10m" => compare::growth_10m().await,
+        "compute_per_core" => deals::compute::per_core(),
+        "compute_scaling" => deals::compute::scaling(),
+        "snapshot_vs_copy" => deals::copy::jsonb().await,
+        "snapshot_vs_copy_json" => deals::copy::json().await,
+        "snapshot_vs_python" => deals::python::ratio().await,
+        "worker_peak_mb" => deals::copy::peak().await,
+        "growth_10m" => deals::growth::ratio().await,
         _ => status::milliseconds().await,
     }
 }

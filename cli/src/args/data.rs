@@ -71,7 +71,7 @@ pub(crate) struct ObjectsArg {
 /// `rollbook snapshot take`.
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotTakeArgs {
-    /// postgres://… or sqlite:PATH
+    /// postgres://…, sqlite:PATH, parquet:PATH or jsonl:PATH
     #[arg(
         long,
         value_name = "URL",
@@ -91,6 +91,15 @@ pub(crate) struct SnapshotTakeArgs {
     /// SQL condition on deals
     #[arg(long = "where", value_name = "CONDITION")]
     pub(crate) filter: Option<String>,
+    /// Only the deals of this tenant
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<String>,
+    /// Compute threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Connections that read side by side, 1 to 64 [default: as many as threads, at most 8]
+    #[arg(long, value_name = "N")]
+    pub(crate) connections: Option<usize>,
     #[command(flatten)]
     pub(crate) objects: ObjectsArg,
 }
@@ -108,10 +117,18 @@ pub(crate) struct SnapshotShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     /// SHA-256 of the earlier snapshot
-    pub(crate) before: String,
+    #[arg(required_unless_present = "result", requires = "after")]
+    pub(crate) before: Option<String>,
     /// SHA-256 of the later snapshot
-    pub(crate) after: String,
-    /// Cost tolerance in percent
+    pub(crate) after: Option<String>,
+    /// Show a comparison made before, by the SHA-256 of its result
+    #[arg(
+        long,
+        value_name = "SHA256",
+        conflicts_with_all = ["before", "after", "rules", "tolerance", "allow_model_change"]
+    )]
+    pub(crate) result: Option<String>,
+    /// Cost tolerance of the built-in rules in percent
     #[arg(
         long,
         default_value = "5",
@@ -119,9 +136,49 @@ pub(crate) struct CompareArgs {
         allow_hyphen_values = true
     )]
     pub(crate) tolerance: String,
-    /// One deal side by side, with the rule that judged each figure
-    #[arg(long, value_name = "DEAL")]
+    /// Rules of your own, in place of the built-in ones
+    #[arg(long, value_name = "FILE", conflicts_with = "tolerance")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Compare snapshots of different models: the new model is what is being compared
+    #[arg(long)]
+    pub(crate) allow_model_change: bool,
+    /// List every regression, a page at a time
+    #[arg(long, conflicts_with = "explain")]
+    pub(crate) regressions: bool,
+    /// Deals on a page of regressions
+    #[arg(
+        long,
+        value_name = "DEALS",
+        default_value_t = 100,
+        requires = "regressions"
+    )]
+    pub(crate) limit: u32,
+    /// Go on after this deal
+    #[arg(
+        long = "after",
+        id = "after_deal",
+        value_name = "DEAL",
+        requires = "regressions",
+        allow_hyphen_values = true
+    )]
+    pub(crate) after_deal: Option<String>,
+    /// Also write the result as one HTML page
+    #[arg(long, value_name = "FILE", conflicts_with = "explain")]
+    pub(crate) html: Option<PathBuf>,
+    /// One deal side by side, with the rule that judged each figure and the inventory behind it
+    #[arg(long, value_name = "DEAL", allow_hyphen_values = true)]
     pub(crate) explain: Option<String>,
+    /// Where --explain reads the deal's inventory [default: the source of the snapshot]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DEALS_DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub(crate) database: Option<String>,
+    /// Model file the snapshots were made by, for --explain [default: the built-in model]
+    #[arg(long, value_name = "FILE", requires = "explain")]
+    pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) objects: ObjectsArg,
 }

@@ -1,4 +1,4 @@
-//! Deals without a server: generate, snapshot, compare, audit.
+//! Deals without a server: generate, snapshot, audit.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -10,20 +10,20 @@ use jiff::Timestamp;
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::audit;
-use rollbook_workers::compare::{self, CompareError, ComparisonResult, Rules, explain};
 use rollbook_workers::deal::Model;
 use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::load;
 use rollbook_workers::deal::migrate::{self, TargetError};
 use rollbook_workers::snapshot::calculator::DealCalculator;
 use rollbook_workers::snapshot::manifest::Total;
-use rollbook_workers::snapshot::pipeline::ROWS_PER_PART;
+use rollbook_workers::snapshot::plan::ROWS_PER_PART;
 use rollbook_workers::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource};
 
 use super::Session;
-use crate::args::{AuditArgs, CompareArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
+use crate::args::{AuditArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, dollars, line, paint};
+use crate::progress::Live;
 
 /// The evidence store's location: flag, configuration, else in the data directory.
 pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String {
@@ -40,7 +40,8 @@ pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String 
     )
 }
 
-fn store(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
+/// The evidence store.
+pub(super) fn store(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
     EvidenceStore::open(&objects_location(session, flag))
         .map_err(|error| snapshot_failure(error.into()))
 }
@@ -85,16 +86,20 @@ pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
+/// A file given on the command line that cannot be read.
+pub(super) fn unreadable(file: &Path, reason: impl std::fmt::Display) -> Failure {
+    Failure::usage(format!(
+        "RB-CLI-60: {}: cannot be read: {reason}",
+        file.display()
+    ))
+}
+
+/// The model of a file; without one, the built-in.
+pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
     let Some(file) = file else {
         return Ok(Model::built_in());
     };
-    let bytes = std::fs::read(file).map_err(|error| {
-        Failure::usage(format!(
-            "RB-CLI-60: {}: cannot be read: {error}",
-            file.display()
-        ))
-    })?;
+    let bytes = std::fs::read(file).map_err(|error| unreadable(file, error))?;
     Model::from_json(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
@@ -105,6 +110,7 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
     let calculator = DealCalculator::new(model, !args.flag_off).map_err(Failure::usage)?;
     let mut source = SnapshotSource::new(args.database);
     source.filter = args.filter;
+    source.tenant = args.tenant;
     let request = SnapshotRequest {
         name: "deals".to_owned(),
         label: args.label,
@@ -114,16 +120,13 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
         flags_sequence: 0,
         taken_at: Timestamp::now(),
         rows_per_part: ROWS_PER_PART,
-        threads: None,
+        threads: args.threads,
+        connections: args.connections,
     };
-    let bar = progress_bar(session, 0, "snapshot");
-    let taken = snapshot::take(&request, &store, &|progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    })
-    .await
-    .map_err(snapshot_failure)?;
-    bar.finish_and_clear();
+    let live = Live::new("snapshot", session.json);
+    let taken = snapshot::take(&request, &store, &|progress| live.update(progress)).await;
+    drop(live);
+    let taken = taken.map_err(snapshot_failure)?;
     show_manifest(session, &taken)?;
     Ok(if taken.manifest.errors == 0 {
         Exit::Done
@@ -140,7 +143,8 @@ pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
+/// A stored snapshot.
+pub(super) async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
     Snapshot::open(store, sha256)
         .await
         .map_err(|error| match error {
@@ -151,7 +155,7 @@ async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> 
 }
 
 /// The one place where a snapshot's failure becomes an exit code.
-fn snapshot_failure(error: SnapshotError) -> Failure {
+pub(super) fn snapshot_failure(error: SnapshotError) -> Failure {
     let exit = match &error {
         SnapshotError::Malformed { .. }
         | SnapshotError::Evidence(EvidenceError::Corrupt { .. } | EvidenceError::NotFound { .. }) => {
@@ -160,7 +164,10 @@ fn snapshot_failure(error: SnapshotError) -> Failure {
         SnapshotError::Url { .. }
         | SnapshotError::Evidence(EvidenceError::Address { .. } | EvidenceError::Location { .. })
         | SnapshotError::Request { .. }
-        | SnapshotError::Query { .. } => Exit::Usage,
+        | SnapshotError::Query { .. }
+        | SnapshotError::File { .. }
+        | SnapshotError::FileRow { .. }
+        | SnapshotError::Order { .. } => Exit::Usage,
         _ => Exit::Unavailable,
     };
     Failure::new(exit, error)
@@ -176,14 +183,6 @@ fn target_failure(error: TargetError) -> Failure {
         Exit::Unavailable
     };
     Failure::new(exit, error)
-}
-
-/// The same for a comparison's: damage found while comparing is damage.
-fn comparison_failure(error: CompareError) -> Failure {
-    match error {
-        CompareError::Snapshot(error) => snapshot_failure(error),
-        error => Failure::usage(error),
-    }
 }
 
 fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
@@ -219,81 +218,6 @@ fn show_manifest(session: &Session, taken: &Snapshot) -> Result<(), Failure> {
         line(format!("  total cost {}", dollars_of(*total)));
     }
     Ok(())
-}
-
-/// `compare`.
-pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
-    let store = store(session, args.objects.objects.as_deref())?;
-    let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
-    let before = open(&store, &args.before).await?;
-    let after = open(&store, &args.after).await?;
-    let rules = Rules::default_with_tolerance(tolerance);
-    if let Some(deal) = &args.explain {
-        let explained = explain(&before, &after, &rules, &store, deal)
-            .await
-            .map_err(comparison_failure)?;
-        print::json(&explained)?;
-        return Ok(Exit::Done);
-    }
-    let compared = compare::compare(&before, &after, &rules, &store)
-        .await
-        .map_err(comparison_failure)?;
-    if session.json {
-        print::json(&serde_json::json!({
-            "result_sha256": compared.evidence.sha256,
-            "verdict": compared.result.verdict().as_str_name().to_lowercase(),
-            "result": compared.result,
-        }))?;
-    } else {
-        show_comparison(&compared.result);
-    }
-    Ok(match compared.result.verdict() {
-        Verdict::Pass => Exit::Done,
-        Verdict::Inconclusive => Exit::Inconclusive,
-        _ => Exit::Failed,
-    })
-}
-
-fn show_comparison(result: &ComparisonResult) {
-    let style = if result.regressions == 0 { GREEN } else { RED };
-    line(format!(
-        "{} compared, {} equal, {} within tolerance, {} expected, {} unexpected, {} warnings, {}, {} missing, {} added, {} errors",
-        result.compared,
-        result.equal,
-        result.within_tolerance,
-        result.expected,
-        result.unexpected,
-        result.warnings,
-        paint(style, format!("{} regressions", result.regressions)),
-        result.missing,
-        result.added,
-        result.errors,
-    ));
-    for (deal_type, totals) in &result.totals {
-        line(format!(
-            "  {deal_type:<12} {:>7} deals  {} → {}",
-            totals.deals,
-            dollars_of(totals.before_cents),
-            dollars_of(totals.after_cents)
-        ));
-    }
-    for regression in &result.worst {
-        line(format!(
-            "  {} {} ({}) {}: {} → {}  {} {}",
-            paint(RED, "regression"),
-            regression.deal_id,
-            regression.deal_type,
-            regression.metric,
-            shown(regression.before),
-            shown(regression.after),
-            regression.rule,
-            regression.threshold,
-        ));
-    }
-}
-
-fn shown(value: Option<i64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
 fn dollars_of(cents: Total) -> String {

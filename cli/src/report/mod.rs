@@ -1,5 +1,7 @@
-//! The post-rollout report: rendered from the views, nothing else.
+//! What is written for people to keep: the post-rollout report, rendered from the views and nothing
+//! else, and comparisons.
 
+pub(crate) mod comparison;
 mod html;
 mod markdown;
 

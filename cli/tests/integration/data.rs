@@ -226,3 +226,57 @@ fn a_database_that_is_not_there_and_a_password_that_never_shows() {
         }
     }
 }
+
+#[test]
+fn a_snapshot_of_one_tenant_and_of_a_file() {
+    let place = Place::new();
+    generate(&place, "--no-invalid-types");
+    let of = |options: &str| {
+        let ran = place.run(&format!("snapshot take {options} --json"));
+        let manifest = ran.json()["manifest"].clone();
+        (ran, manifest)
+    };
+    let (_, all) = of(DEALS);
+    let tenant = "00000000-0000-4000-8000-000000000001";
+    let (ran, one) = of(&format!(
+        "{DEALS} --tenant {tenant} --threads 1 --connections 3"
+    ));
+    ran.exits(0);
+    let total = |manifest: &serde_json::Value| manifest["total"].as_u64().unwrap();
+    assert!(total(&one) > 0 && total(&one) < total(&all), "{one}");
+    assert_eq!(one["source"]["tenant"], tenant);
+
+    place.write(
+        "deals.jsonl",
+        "{\"id\":9,\"inventory\":[]}\n{\"id\":10,\"inventory\":{}}\n",
+    );
+    let (ran, file) = of("--database jsonl:deals.jsonl");
+    ran.exits(1);
+    assert_eq!((total(&file), &file["key_order"]), (2, &"integer".into()));
+    place.write("deals.jsonl", "{\"id\":10}\n{\"id\":9}\n");
+    place
+        .run("snapshot take --database jsonl:deals.jsonl")
+        .exits(2)
+        .complains("line 2");
+    place
+        .run(&format!("snapshot take {DEALS} --threads 0"))
+        .exits(2)
+        .complains("RB-SNAPSHOT-9");
+    place
+        .run(&format!("snapshot take {DEALS} --connections 0"))
+        .exits(2)
+        .complains("RB-SNAPSHOT-9");
+}
+
+#[test]
+fn an_evidence_store_that_takes_nothing_ends_a_snapshot_with_7() {
+    let place = Place::new();
+    generate(&place, "--no-invalid-types");
+    // Files stand where the store's directories belong: even root cannot write below them.
+    fs::create_dir(place.path().join("full")).unwrap();
+    for prefix in 0..=255u8 {
+        fs::write(place.path().join(format!("full/{prefix:02x}")), "").unwrap();
+    }
+    let ran = place.run(&format!("snapshot take {DEALS} --objects full"));
+    ran.exits(7).complains("RB-EVIDENCE-5");
+}

@@ -5,6 +5,7 @@
 //! names exactly one content, so storing the same bytes twice, from any number of processes,
 //! is harmless, and every read is checked against the address it was asked for.
 
+mod checked;
 mod error;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, PutPayload};
 use rollbook_proto::v1::Evidence;
 use sha2::{Digest, Sha256};
 
+pub use checked::CheckedFile;
 pub use error::EvidenceError;
 
 /// How much of a streamed file is in memory at once, in bytes. S3 takes parts of at least
@@ -187,25 +189,7 @@ impl EvidenceStore {
     /// The whole content was read once and matched its address when this returns; the handle
     /// stands at the start and stays with that content whatever happens to the address.
     pub async fn open_file(&self, sha256: &str) -> Result<File, EvidenceError> {
-        let path = object_path(sha256)?;
-        let failed = |error| EvidenceError::from_read(&self.location, sha256, error);
-        let found = self.objects.get(&path).await.map_err(failed)?;
-        let mut file = match found.payload {
-            GetResultPayload::File(file, _) => file,
-            GetResultPayload::Stream(mut stream) => {
-                let io = |source| EvidenceError::from_io("a temporary file", "write", &source);
-                let mut file = blocking(move || tempfile::tempfile().map_err(io)).await?;
-                while let Some(chunk) = stream.next().await {
-                    let chunk = chunk.map_err(failed)?;
-                    file = blocking(move || {
-                        file.write_all(&chunk).map_err(io)?;
-                        Ok(file)
-                    })
-                    .await?;
-                }
-                file
-            }
-        };
+        let mut file = self.file_of(sha256).await?;
         let location = Arc::clone(&self.location);
         let address = sha256.to_owned();
         blocking(move || {
@@ -217,6 +201,36 @@ impl EvidenceStore {
             Ok(file)
         })
         .await
+    }
+
+    /// Opens the content of an address to be read front to back, hashed while it is read: the
+    /// reader knows at the end whether the bytes were those of the address.
+    pub async fn open_checked(&self, sha256: &str) -> Result<CheckedFile, EvidenceError> {
+        let file = self.file_of(sha256).await?;
+        CheckedFile::new(file, sha256, &self.location)
+    }
+
+    /// The content of an address as a file that nothing was compared of yet.
+    async fn file_of(&self, sha256: &str) -> Result<File, EvidenceError> {
+        let path = object_path(sha256)?;
+        let failed = |error| EvidenceError::from_read(&self.location, sha256, error);
+        let found = self.objects.get(&path).await.map_err(failed)?;
+        match found.payload {
+            GetResultPayload::File(file, _) => Ok(file),
+            GetResultPayload::Stream(mut stream) => {
+                let io = |source| EvidenceError::from_io("a temporary file", "write", &source);
+                let mut file = blocking(move || tempfile::tempfile().map_err(io)).await?;
+                while let Some(chunk) = stream.next().await {
+                    let chunk = chunk.map_err(failed)?;
+                    file = blocking(move || {
+                        file.write_all(&chunk).map_err(io)?;
+                        Ok(file)
+                    })
+                    .await?;
+                }
+                Ok(file)
+            }
+        }
     }
 
     /// Whether something is stored at an address. Its content is not read.

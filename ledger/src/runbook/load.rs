@@ -197,15 +197,7 @@ fn typed(document: &Node, findings: &mut Findings) -> Option<Runbook> {
     match serde_path_to_error::deserialize::<_, Runbook>(document.to_json()) {
         Ok(runbook) => Some(runbook),
         Err(error) => {
-            let mut path = Path::root();
-            for segment in error.path() {
-                path = match segment {
-                    serde_path_to_error::Segment::Seq { index } => path.index(*index),
-                    serde_path_to_error::Segment::Map { key } => path.key(key),
-                    serde_path_to_error::Segment::Enum { variant } => path.key(variant),
-                    serde_path_to_error::Segment::Unknown => path,
-                };
-            }
+            let path = super::positioned::path_of(error.path());
             let message = error.inner().to_string();
             findings.at(document, Code::Type, &path, message, None);
             None

@@ -16,6 +16,7 @@ mod lint;
 pub mod load;
 pub mod model;
 pub mod plan;
+pub mod positioned;
 pub mod recorded;
 pub mod reference;
 pub mod schema;

@@ -16,6 +16,8 @@ const PURE: &[(&str, &[&str])] = &[
     (
         "workers/src/compare/",
         &[
+            "workers/src/compare/behind.rs",
+            "workers/src/compare/differences/read.rs",
             "workers/src/compare/explain.rs",
             "workers/src/compare/mod.rs",
         ],

@@ -9,7 +9,7 @@ use super::{AuditReport, FaultyDeal, HealthScore, MAX_LISTED, MAX_TYPES};
 use crate::deal::DealType;
 use crate::snapshot::database::{Database, Opened};
 use crate::snapshot::row::NULL_TYPE;
-use crate::snapshot::source::{column, quoted, sql_filter};
+use crate::snapshot::sql::{column, quoted, sql_filter};
 use crate::snapshot::{SnapshotError, SnapshotSource};
 
 /// What a blank type may consist of, as the migration to the target schema trims it.

@@ -30,7 +30,7 @@ impl Rules {
             Severity::Warning,
         ));
         Self {
-            guard: vec!["acquisition".to_owned(), "NULL".to_owned()],
+            guard: super::rules::default_guard(),
             allow_model_change: false,
             rules,
         }

@@ -1,6 +1,7 @@
 //! What can go wrong with a comparison.
 
 use crate::snapshot::SnapshotError;
+use crate::snapshot::row::KeyOrder;
 
 /// Why snapshots could not be compared. Regressions are no error; they are the result.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,7 @@ pub enum CompareError {
     },
     /// The snapshots were made by different models.
     #[error(
-        "RB-COMPARE-4: the snapshots were made by different models: before {before}, after {after}; set allow_model_change if the new model is what is being compared"
+        "RB-COMPARE-4: the snapshots were made by different models: before {before}, after {after}; pass --allow-model-change, or set allow_model_change in the rules, if the new model is what is being compared"
     )]
     Model {
         /// Name and digest.
@@ -56,11 +57,25 @@ pub enum CompareError {
         /// The id.
         deal_id: String,
     },
-    /// The comparing thread ended without a result.
-    #[error("RB-COMPARE-7: the comparison stopped: {reason}")]
-    Stopped {
-        /// What happened.
+    /// Stored bytes are no result of a comparison this version understands.
+    #[error(
+        "RB-COMPARE-7: {sha256} is no comparison this program reads: {reason}; give the address of a comparison's result, or compare the snapshots again"
+    )]
+    Result {
+        /// The address.
+        sha256: String,
+        /// What is wrong.
         reason: String,
+    },
+    /// The deals of the snapshots are in different orders, so they cannot be merged.
+    #[error(
+        "RB-COMPARE-8: the snapshots order their deals differently: before {before:?}, after {after:?}; take both from tables whose ids have the same type"
+    )]
+    Keys {
+        /// The order before.
+        before: KeyOrder,
+        /// The order after.
+        after: KeyOrder,
     },
 }
 

@@ -3,8 +3,9 @@
 use rollbook_ledger::evidence::EvidenceStore;
 use serde::{Deserialize, Serialize};
 
+use super::judge::Judge;
 use super::merge::Change;
-use super::rules::{Class, Judge, Rules};
+use super::rules::{Class, Rules};
 use super::{CompareError, comparable};
 use crate::snapshot::{Row, RowOutcome, Snapshot};
 
@@ -85,6 +86,7 @@ pub async fn explain(
                 after.unwrap_or_default(),
             );
             let (rule, threshold) = judge.describe(judgement.rule);
+            let (rule, threshold) = (rule.to_owned(), threshold.to_owned());
             ExplainedMetric {
                 metric: info.name.clone(),
                 unit: info.unit.clone(),

@@ -1,35 +1,48 @@
-//! The streaming sort-merge of two snapshots. Pure: rows in, differences and a summary out.
+//! The streaming sort-merge of two snapshots. Pure: rows in, differences and counts out.
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use super::CompareError;
-use super::result::Summary;
-use super::rules::{Class, Judge, Rules};
+use super::judge::{Judge, MAX_KINDS};
+use super::rules::{Class, Rules};
+use super::tally::{ClassCounts, OTHER, Tally, TypeTotals};
 use crate::snapshot::reader::Cursor;
 
-/// The rule that fails a deal which is gone.
-pub const MISSING_RULE: &str = "missing-after";
-/// The rule that fails a deal which can be computed on one side only.
-pub const ERROR_RULE: &str = "error-on-one-side";
+/// What no deal may be.
+pub(super) const MISSING_THRESHOLD: &str = "no deal may be missing after";
+/// What every deal must be.
+pub(super) const ERROR_THRESHOLD: &str = "computed on both sides or on none";
 
-/// Rows in strict byte order of their ids. The accessors speak of the row `advance` moved to.
+const TOTAL: &str = "cost_total";
+const ONE_TIME: &str = "cost_one_time_base";
+const TSA: &str = "cost_tsa";
+
+/// Rows in strict key order. The accessors speak of the row `advance` moved to.
 pub trait Rows {
     /// Moves to the next row; `false` at the end.
     fn advance(&mut self) -> Result<bool, CompareError>;
+    /// The same beside the rows of the other snapshot, from which a reader may learn.
+    fn advance_beside(&mut self, other: &Self) -> Result<bool, CompareError>;
+    /// Whether a figure is known to be that of the other row without looking at it.
+    fn shares_metric(&self, other: &Self, metric: usize) -> bool;
+    /// Whether the deal is that of the other row.
+    fn same_deal(&self, other: &Self) -> bool;
+    /// The bytes of the deal's id.
+    fn key(&self) -> &[u8];
     /// The deal's id.
-    fn deal_id(&self) -> &str;
+    fn deal_id(&self) -> Result<&str, CompareError>;
     /// The deal's type.
     fn deal_type(&self) -> &str;
     /// Whether the row has an error in place of figures.
     fn is_error(&self) -> bool;
     /// The error's text.
-    fn error(&self) -> Result<String, CompareError>;
+    fn error(&mut self) -> Result<String, CompareError>;
     /// The row's digest; equal digests mean equal rows.
     fn digest(&self) -> &[u8];
     /// A figure.
-    fn metric(&self, metric: usize) -> Result<i64, CompareError>;
+    fn metric(&mut self, metric: usize) -> Result<i64, CompareError>;
 }
 
 impl Rows for Cursor {
@@ -37,21 +50,39 @@ impl Rows for Cursor {
         Ok(Cursor::advance(self)?)
     }
 
-    fn deal_id(&self) -> &str {
-        self.current().map_or("", |(group, row)| group.deal_id(row))
+    fn advance_beside(&mut self, other: &Self) -> Result<bool, CompareError> {
+        Ok(Cursor::advance_beside(self, other)?)
+    }
+
+    fn shares_metric(&self, other: &Self, metric: usize) -> bool {
+        Cursor::shares_metric(self, other, metric)
+    }
+
+    fn same_deal(&self, other: &Self) -> bool {
+        self.shares_deal(other) || self.key() == other.key()
+    }
+
+    fn key(&self) -> &[u8] {
+        let (group, row) = self.at();
+        group.key(row)
+    }
+
+    fn deal_id(&self) -> Result<&str, CompareError> {
+        let (group, row) = self.at();
+        Ok(group.deal_id(row)?)
     }
 
     fn deal_type(&self) -> &str {
-        self.current()
-            .map_or("", |(group, row)| group.deal_type(row))
+        let (group, row) = self.at();
+        group.deal_type(row)
     }
 
     fn is_error(&self) -> bool {
-        self.current()
-            .is_some_and(|(group, row)| group.is_error(row))
+        let (group, row) = self.at();
+        group.is_error(row)
     }
 
-    fn error(&self) -> Result<String, CompareError> {
+    fn error(&mut self) -> Result<String, CompareError> {
         match self.current() {
             Some((group, row)) => Ok(group.error(row)?.to_owned()),
             None => Ok(String::new()),
@@ -59,12 +90,16 @@ impl Rows for Cursor {
     }
 
     fn digest(&self) -> &[u8] {
-        self.current().map_or(&[], |(group, row)| group.digest(row))
+        let (group, row) = self.at();
+        group.digest(row)
     }
 
-    fn metric(&self, metric: usize) -> Result<i64, CompareError> {
+    fn metric(&mut self, metric: usize) -> Result<i64, CompareError> {
         match self.current() {
-            Some((group, row)) => Ok(group.metric(row, metric)?.unwrap_or_default()),
+            Some((group, row)) => {
+                let column = group.metric_column(metric)?;
+                Ok(column.get(row).copied().unwrap_or_default())
+            }
             None => Ok(0),
         }
     }
@@ -87,174 +122,302 @@ pub enum Change {
 }
 
 /// One figure that differs, and how it was judged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The metric.
-    pub metric: String,
+    /// The metric's place.
+    pub metric: usize,
     /// The figure before.
     pub before: i64,
     /// The figure after.
     pub after: i64,
     /// What the difference means.
     pub class: Class,
-    /// The rule that judged.
-    pub rule: String,
-    /// Its threshold in words.
-    pub threshold: String,
+    /// The place of the rule that judged; `None`: there is none.
+    pub rule: Option<usize>,
 }
 
-/// One deal that differs: a line of the stored differences.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
+/// One deal that differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference<'a> {
     /// The deal's id.
-    pub deal_id: String,
+    pub deal_id: &'a str,
     /// Its type before; of an added deal, after.
-    pub deal_type: String,
+    pub deal_type: &'a str,
     /// What happened.
     pub change: Change,
     /// The worst of the findings.
     pub class: Class,
     /// The figures that differ.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
+    pub findings: &'a [Finding],
     /// Why there were no figures before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_before: Option<String>,
+    pub error_before: Option<&'a str>,
     /// Why there were no figures after.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_after: Option<String>,
+    pub error_after: Option<&'a str>,
 }
 
-/// Merges two snapshots in key order.
+/// Receives every deal that differs by more than a rule tolerates, in key order.
+pub trait Sink {
+    /// Takes one deal.
+    fn take(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) -> Result<(), CompareError>;
+}
+
+/// Merges two snapshots, or the same range of keys of both, in key order.
 ///
-/// `sink` receives every deal that differs by more than a rule tolerates, in key order; deals
-/// within tolerance are counted only.
-pub fn merge(
-    before: &mut impl Rows,
-    after: &mut impl Rows,
+/// Deals within tolerance are counted and not given to `sink`.
+pub fn merge<R: Rows>(
+    before: &mut R,
+    after: &mut R,
+    order: fn(&[u8], &[u8]) -> Ordering,
     metrics: &[String],
     rules: &Rules,
-    sink: &mut impl FnMut(&Difference) -> Result<(), CompareError>,
-) -> Result<Summary, CompareError> {
-    let mut judge = Judge::new(rules, metrics);
-    let total = metrics.iter().position(|metric| metric == "cost_total");
-    let mut summary = Summary::default();
-    let (mut left, mut right) = (before.advance()?, after.advance()?);
+    sink: &mut impl Sink,
+) -> Result<Tally, CompareError> {
+    let place = |name: &str| metrics.iter().position(|metric| metric == name);
+    let mut merge = Merge {
+        judge: Judge::new(rules, metrics),
+        tally: Tally::new(rules),
+        types: Vec::new(),
+        findings: Vec::new(),
+        total: place(TOTAL),
+        one_time: place(ONE_TIME),
+        tsa: place(TSA),
+        sink,
+    };
+    if merge.tsa.is_some() {
+        let figures = &mut merge.tally.figures;
+        (figures.tsa_deals, figures.tsa_elsewhere) = (Some(0), Some(0));
+    }
+    let mut left = before.advance()?;
+    let mut right = after.advance_beside(before)?;
     while left || right {
         let order = match (left, right) {
             (true, false) => Ordering::Less,
             (false, _) => Ordering::Greater,
-            _ => before.deal_id().as_bytes().cmp(after.deal_id().as_bytes()),
+            _ if after.same_deal(before) => Ordering::Equal,
+            _ => order(before.key(), after.key()),
         };
-        let difference = match order {
-            Ordering::Less => Some(one_sided(before, Change::Missing)?),
-            Ordering::Greater => Some(one_sided(after, Change::Added)?),
-            Ordering::Equal => {
-                if let Some(metric) = total
-                    && !before.is_error()
-                    && !after.is_error()
-                {
-                    summary.totals(
-                        before.deal_type(),
-                        before.metric(metric)?,
-                        after.metric(metric)?,
-                    );
-                }
-                both(before, after, metrics, &mut judge, &mut summary)?
+        match order {
+            Ordering::Less => merge.one_sided(before, Change::Missing)?,
+            Ordering::Greater => {
+                merge.tsa(after)?;
+                merge.one_sided(after, Change::Added)?;
             }
-        };
-        if let Some(difference) = difference {
-            summary.count(&difference);
-            if difference.class != Class::WithinTolerance {
-                sink(&difference)?;
-            }
+            Ordering::Equal => merge.both(before, after)?,
         }
         if order != Ordering::Greater {
             left = before.advance()?;
         }
         if order != Ordering::Less {
-            right = after.advance()?;
+            right = after.advance_beside(before)?;
         }
     }
-    Ok(summary)
+    Ok(merge.finish())
 }
 
-fn one_sided(rows: &impl Rows, change: Change) -> Result<Difference, CompareError> {
-    let error = rows.is_error().then(|| rows.error()).transpose()?;
-    let missing = change == Change::Missing;
-    Ok(Difference {
-        deal_id: rows.deal_id().to_owned(),
-        deal_type: rows.deal_type().to_owned(),
-        change,
-        class: if missing {
-            Class::Regression
-        } else {
-            Class::Equal
-        },
-        findings: Vec::new(),
-        error_before: error.clone().filter(|_| missing),
-        error_after: error.filter(|_| !missing),
-    })
+struct Merge<'r, 's, S> {
+    judge: Judge<'r>,
+    tally: Tally,
+    /// Sums and counts by the judge's place of the deal type.
+    types: Vec<(TypeTotals, ClassCounts)>,
+    findings: Vec<Finding>,
+    total: Option<usize>,
+    one_time: Option<usize>,
+    tsa: Option<usize>,
+    sink: &'s mut S,
 }
 
-/// A deal of both snapshots; `None` when all figures are equal.
-fn both(
-    before: &impl Rows,
-    after: &impl Rows,
-    metrics: &[String],
-    judge: &mut Judge<'_>,
-    summary: &mut Summary,
-) -> Result<Option<Difference>, CompareError> {
-    summary.compared += 1;
-    if before.deal_type() != after.deal_type() {
-        summary.type_changed += 1;
-    }
-    let mut difference = Difference {
-        deal_id: String::new(),
-        deal_type: String::new(),
-        change: Change::Changed,
-        class: Class::Equal,
-        findings: Vec::new(),
-        error_before: None,
-        error_after: None,
-    };
-    if before.is_error() || after.is_error() {
-        difference.error_before = before.is_error().then(|| before.error()).transpose()?;
-        difference.error_after = after.is_error().then(|| after.error()).transpose()?;
-        if before.is_error() && after.is_error() {
-            difference.change = Change::ErrorOnBothSides;
-        } else {
-            difference.change = Change::ErrorOnOneSide;
-            difference.class = Class::Regression;
-        }
-    } else {
-        if before.digest() != after.digest() {
-            for (index, metric) in metrics.iter().enumerate() {
-                let (old, new) = (before.metric(index)?, after.metric(index)?);
-                if old == new {
-                    continue;
-                }
-                let judgement = judge.judge(before.deal_type(), index, old, new);
-                let (rule, threshold) = judge.describe(judgement.rule);
-                difference.class = difference.class.max(judgement.class);
-                difference.findings.push(Finding {
-                    metric: metric.clone(),
-                    before: old,
-                    after: new,
-                    class: judgement.class,
-                    rule,
-                    threshold,
-                });
+impl<S: Sink> Merge<'_, '_, S> {
+    fn finish(mut self) -> Tally {
+        for (kind, (totals, classes)) in self.types.iter().enumerate() {
+            let name = match kind {
+                MAX_KINDS => OTHER,
+                kind => self.judge.kind_name(kind),
+            };
+            if totals.deals > 0 {
+                self.tally.add_totals(name, *totals);
+            }
+            if classes.iter().any(|count| *count > 0) {
+                self.tally.add_classes(name, classes);
             }
         }
-        if difference.findings.is_empty() {
-            summary.equal += 1;
-            return Ok(None);
+        self.tally
+    }
+
+    fn one_sided(&mut self, rows: &mut impl Rows, change: Change) -> Result<(), CompareError> {
+        let error = rows.is_error().then(|| rows.error()).transpose()?;
+        let missing = change == Change::Missing;
+        self.found(&Difference {
+            deal_id: rows.deal_id()?,
+            deal_type: rows.deal_type(),
+            change,
+            class: if missing {
+                Class::Regression
+            } else {
+                Class::Equal
+            },
+            findings: &[],
+            error_before: error.as_deref().filter(|_| missing),
+            error_after: error.as_deref().filter(|_| !missing),
+        })
+    }
+
+    fn found(&mut self, difference: &Difference<'_>) -> Result<(), CompareError> {
+        self.tally.count(difference, &self.judge);
+        if !matches!(difference.change, Change::Added | Change::ErrorOnBothSides) {
+            let kind = self.judge.kind(difference.deal_type);
+            self.class(kind, difference.class);
+        }
+        if difference.class == Class::WithinTolerance {
+            return Ok(());
+        }
+        self.sink.take(difference, &self.judge)
+    }
+
+    /// A deal of both snapshots.
+    fn both<R: Rows>(&mut self, before: &mut R, after: &mut R) -> Result<(), CompareError> {
+        self.tally.compared += 1;
+        self.tsa(after)?;
+        if before.is_error() || after.is_error() {
+            return self.errors(before, after);
+        }
+        let kind = self.judge.kind(before.deal_type());
+        if before.digest() == after.digest() {
+            self.tally.equal += 1;
+            self.class(kind, Class::Equal);
+            return self.equal(kind, before);
+        }
+        if before.deal_type() != after.deal_type() {
+            self.tally.type_changed += 1;
+        }
+        self.findings.clear();
+        let mut worst = Class::Equal;
+        for metric in 0..self.judge.metrics().len() {
+            let summed = self.total == Some(metric) || self.one_time == Some(metric);
+            let shared = after.shares_metric(before, metric);
+            if shared && !summed {
+                continue;
+            }
+            let old = before.metric(metric)?;
+            let new = if shared { old } else { after.metric(metric)? };
+            if self.total == Some(metric) {
+                self.total(kind, old, new);
+            }
+            if self.one_time == Some(metric) && self.judge.known(kind).is_some_and(|k| k.carveout) {
+                self.tally.figures.carveout(old, new);
+            }
+            if old == new {
+                continue;
+            }
+            let judgement = self.judge.judge_kind(kind, metric, old, new);
+            worst = worst.max(judgement.class);
+            self.findings.push(Finding {
+                metric,
+                before: old,
+                after: new,
+                class: judgement.class,
+                rule: judgement.rule,
+            });
+        }
+        if self.findings.is_empty() {
+            self.tally.equal += 1;
+            self.class(kind, Class::Equal);
+            return Ok(());
+        }
+        let findings = std::mem::take(&mut self.findings);
+        let found = self.found(&Difference {
+            deal_id: before.deal_id()?,
+            deal_type: before.deal_type(),
+            change: Change::Changed,
+            class: worst,
+            findings: &findings,
+            error_before: None,
+            error_after: None,
+        });
+        self.findings = findings;
+        found
+    }
+
+    /// Looks whether a deal of the later snapshot has a TSA cost.
+    fn tsa(&mut self, after: &mut impl Rows) -> Result<(), CompareError> {
+        if let Some(metric) = self.tsa
+            && !after.is_error()
+            && after.metric(metric)? != 0
+        {
+            let kind = self.judge.kind(after.deal_type());
+            let is_carveout = self.judge.known(kind).is_some_and(|kind| kind.carveout);
+            self.tally.figures.tsa(is_carveout);
+        }
+        Ok(())
+    }
+
+    /// A deal all of whose figures are equal still counts in sums.
+    fn equal(&mut self, kind: usize, rows: &mut impl Rows) -> Result<(), CompareError> {
+        if let Some(metric) = self.total {
+            let cost = rows.metric(metric)?;
+            self.total(kind, cost, cost);
+        }
+        if let Some(metric) = self.one_time
+            && self.judge.known(kind).is_some_and(|kind| kind.carveout)
+        {
+            let cost = rows.metric(metric)?;
+            self.tally.figures.carveout(cost, cost);
+        }
+        Ok(())
+    }
+
+    fn of_kind(&mut self, kind: usize) -> Option<&mut (TypeTotals, ClassCounts)> {
+        if self.types.len() <= kind {
+            self.types.resize(kind + 1, Default::default());
+        }
+        self.types.get_mut(kind)
+    }
+
+    fn class(&mut self, kind: usize, class: Class) {
+        let counts = self.of_kind(kind).map(|(_, counts)| counts);
+        if let Some(count) = counts.and_then(|counts| counts.get_mut(class as usize)) {
+            *count += 1;
         }
     }
-    before.deal_id().clone_into(&mut difference.deal_id);
-    before.deal_type().clone_into(&mut difference.deal_type);
-    Ok(Some(difference))
+
+    fn total(&mut self, kind: usize, before: i64, after: i64) {
+        if let Some((totals, _)) = self.of_kind(kind) {
+            totals.deals += 1;
+            totals.before_cents.0 += i128::from(before);
+            totals.after_cents.0 += i128::from(after);
+        }
+        if self.judge.known(kind).is_some_and(|kind| kind.guarded) {
+            self.tally.figures.total(before, after);
+        }
+        self.tally.histogram.count(before, after);
+    }
+
+    /// A deal with an error on at least one side.
+    fn errors(
+        &mut self,
+        before: &mut impl Rows,
+        after: &mut impl Rows,
+    ) -> Result<(), CompareError> {
+        if before.deal_type() != after.deal_type() {
+            self.tally.type_changed += 1;
+        }
+        let both = before.is_error() && after.is_error();
+        let error_before = before.is_error().then(|| before.error()).transpose()?;
+        let error_after = after.is_error().then(|| after.error()).transpose()?;
+        let (change, class) = if both {
+            (Change::ErrorOnBothSides, Class::Equal)
+        } else {
+            (Change::ErrorOnOneSide, Class::Regression)
+        };
+        self.found(&Difference {
+            deal_id: before.deal_id()?,
+            deal_type: before.deal_type(),
+            change,
+            class,
+            findings: &[],
+            error_before: error_before.as_deref(),
+            error_after: error_after.as_deref(),
+        })
+    }
 }
 
 #[cfg(test)]

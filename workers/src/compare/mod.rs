@@ -1,30 +1,39 @@
 //! Comparison of two snapshots: exact to the cent, by rules that are data.
 //!
 //! ```text
-//!  before ─┐
-//!          ├─ merge in key order ─ judge by rules ─┬─▶ result (counts, totals, worst, histogram)
-//!  after ──┘  equal digests skipped                └─▶ differences (JSON lines, paged evidence)
+//!  before ─┐  key ranges,      ┌─ merge ─ judge by rules ─┬─▶ counts, totals, worst, histogram
+//!          ├─ cut where parts ─┤   one per range,         │     added up in key order
+//!  after ──┘  begin            └─   on rayon              └─▶ differences (Parquet, paged evidence)
 //! ```
 //!
-//! `rules` and `merge` are pure. Memory does not grow with the number of deals: one row group
-//! per side, one page of differences and the bounded result are held.
+//! `rules`, `judge`, `merge`, `tally` and `ranges` are pure. Memory does not grow with the number
+//! of deals: per thread one row group of each side and one page of differences are held. Ranges
+//! depend on the manifests alone, so the outcome is byte for byte the same on any number of
+//! threads. Every part is hashed while it is read; a damaged one fails the comparison by name.
 
+pub mod behind;
 pub mod decimal;
 pub mod defaults;
+pub mod differences;
 mod error;
 pub mod explain;
+pub mod histogram;
+pub mod judge;
 pub mod merge;
-mod pages;
+mod ranges;
 pub mod result;
 pub mod rules;
+pub mod tally;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Evidence;
 
-use crate::snapshot::reader::{BlockingStore, Cursor};
+use crate::snapshot::bridge::{self, Pool};
+use crate::snapshot::reader::{BlockingStore, Cursor, KeyRange, key_order, or_damage};
 use crate::snapshot::{Manifest, Snapshot, SnapshotError};
 
 pub use decimal::Decimal;
@@ -33,10 +42,12 @@ pub use explain::{Explanation, explain};
 pub use result::ComparisonResult;
 pub use rules::Rules;
 
-use pages::Pages;
+use differences::{DifferencePage, PAGE_MEDIA_TYPE, Page, PageWriter};
+use tally::Tally;
 
 /// The media type of a comparison's result.
 pub const RESULT_MEDIA_TYPE: &str = "application/vnd.rollbook.comparison+json";
+const PAGE_NAME: &str = "differences.parquet";
 
 /// A finished comparison and where its result lies.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +58,7 @@ pub struct Comparison {
     pub evidence: Evidence,
 }
 
-/// Compares two snapshots by rules.
+/// Compares two snapshots by rules, on one thread per core.
 ///
 /// Refused before anything is read: invalid rules, different metrics, and different models
 /// unless the rules say `allow_model_change`; the comparison of an old with a new model is the
@@ -60,52 +71,131 @@ pub async fn compare(
     rules: &Rules,
     store: &EvidenceStore,
 ) -> Result<Comparison, CompareError> {
+    compare_on(None, before, after, rules, store).await
+}
+
+/// [`compare`] on a number of threads of its own. The outcome does not depend on it.
+pub async fn compare_on(
+    threads: Option<usize>,
+    before: &Snapshot,
+    after: &Snapshot,
+    rules: &Rules,
+    store: &EvidenceStore,
+) -> Result<Comparison, CompareError> {
     rules.check()?;
     comparable(&before.manifest, &after.manifest, rules)?;
-    let blocking = BlockingStore::new(store);
-    let (before, after, rules) = (before.clone(), after.clone(), rules.clone());
-    let result = tokio::task::spawn_blocking(move || run(&before, &after, &rules, &blocking))
-        .await
-        .map_err(|stopped| CompareError::Stopped {
-            reason: stopped.to_string(),
-        })??;
-    let evidence = store
-        .put(
-            Bytes::from(result.to_bytes()?),
-            RESULT_MEDIA_TYPE,
-            "comparison.json",
+    let pool = Pool::new(threads)?;
+    let metrics = before.manifest.metrics.iter().map(|m| m.name.clone());
+    let job = Arc::new(Job {
+        metrics: metrics.collect(),
+        before: Arc::new(before.clone()),
+        after: Arc::new(after.clone()),
+        rules: rules.clone(),
+        store: BlockingStore::new(store),
+    });
+    let order = key_order(&before.manifest);
+    let ranges = ranges::plan(&before.manifest.parts, &after.manifest.parts, order);
+    let (tally, pages) = stream::iter(ranges)
+        .map(|range| merge_range(pool.clone(), Arc::clone(&job), range, store))
+        .buffered(ranges::MAX_RANGES)
+        .try_fold(
+            (Tally::new(rules), Vec::new()),
+            |(mut tally, mut pages), (found, more)| async move {
+                tally.add(found);
+                pages.extend(more);
+                Ok((tally, pages))
+            },
         )
+        .await?;
+    let result = ComparisonResult::new(before, after, rules, tally, pages);
+    let bytes = Bytes::from(result.to_bytes()?);
+    let evidence = store
+        .put(bytes, RESULT_MEDIA_TYPE, "comparison.json")
         .await
         .map_err(SnapshotError::from)?;
     Ok(Comparison { result, evidence })
 }
 
-fn run(
-    before: &Snapshot,
-    after: &Snapshot,
-    rules: &Rules,
-    store: &BlockingStore,
-) -> Result<ComparisonResult, CompareError> {
-    let metrics: Arc<[String]> = before
-        .manifest
-        .metrics
-        .iter()
-        .map(|metric| metric.name.clone())
-        .collect();
-    let mut pages = Pages::new(store.clone());
-    let mut left = Cursor::new(store.clone(), before);
-    let mut right = Cursor::new(store.clone(), after);
-    let summary = merge::merge(&mut left, &mut right, &metrics, rules, &mut |difference| {
-        pages.push(difference)
-    })?;
-    let differences = pages.finish()?;
-    Ok(ComparisonResult::new(
-        before,
-        after,
-        rules,
-        summary,
-        differences,
-    ))
+/// What every range needs.
+struct Job {
+    before: Arc<Snapshot>,
+    after: Arc<Snapshot>,
+    rules: Rules,
+    metrics: Vec<String>,
+    store: BlockingStore,
+}
+
+/// Merges one range on the compute threads. Its last page is stored while they go on.
+async fn merge_range(
+    pool: Pool,
+    job: Arc<Job>,
+    range: KeyRange,
+    store: &EvidenceStore,
+) -> Result<(Tally, Vec<DifferencePage>), CompareError> {
+    let (inside, work) = (range.clone(), Arc::clone(&job));
+    let merged = bridge::on_rayon(&pool, move || work.run(inside)).await;
+    let (tally, mut pages, last) = match merged.map_err(CompareError::from).flatten() {
+        Ok(merged) => merged,
+        Err(CompareError::Snapshot(error)) => {
+            let parts = job.parts_in(&range);
+            return Err(or_damage(store, &parts, error).await.into());
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some((bytes, entry)) = last {
+        let stored = store.put(bytes, PAGE_MEDIA_TYPE, PAGE_NAME).await;
+        pages.push(DifferencePage {
+            sha256: stored.map_err(SnapshotError::from)?.sha256,
+            ..entry
+        });
+    }
+    Ok((tally, pages))
+}
+
+impl Job {
+    /// The parts of both snapshots that hold keys of a range.
+    fn parts_in(&self, range: &KeyRange) -> Vec<&str> {
+        let order = key_order(&self.before.manifest);
+        let parts = [&self.before, &self.after].map(|snapshot| snapshot.manifest.parts.iter());
+        parts
+            .into_iter()
+            .flatten()
+            .filter(|part| range.touches(&part.first_id, &part.last_id, order))
+            .map(|part| part.sha256.as_str())
+            .collect()
+    }
+
+    fn run(
+        &self,
+        range: KeyRange,
+    ) -> Result<(Tally, Vec<DifferencePage>, Option<Page>), CompareError> {
+        let order = key_order(&self.before.manifest);
+        let cursor = |snapshot: &Arc<Snapshot>, range| {
+            Cursor::new(self.store.clone(), Arc::clone(snapshot), range)
+        };
+        let mut left = cursor(&self.before, range.clone());
+        let mut right = cursor(&self.after, range);
+        let mut pages = Vec::new();
+        // A range in which nearly everything differs fills pages; they must not pile up.
+        let mut writer = PageWriter::new(|(bytes, entry): Page| {
+            let stored = self.store.put(bytes, PAGE_MEDIA_TYPE, PAGE_NAME)?;
+            pages.push(DifferencePage {
+                sha256: stored.sha256,
+                ..entry
+            });
+            Ok(())
+        });
+        let tally = merge::merge(
+            &mut left,
+            &mut right,
+            order,
+            &self.metrics,
+            &self.rules,
+            &mut writer,
+        )?;
+        let last = writer.finish()?;
+        Ok((tally, pages, last))
+    }
 }
 
 /// Refuses manifests whose figures do not mean the same.
@@ -129,6 +219,12 @@ fn comparable(before: &Manifest, after: &Manifest, rules: &Rules) -> Result<(), 
             )
         };
         return Err(CompareError::Metrics { reason });
+    }
+    if before.key_order != after.key_order {
+        return Err(CompareError::Keys {
+            before: before.key_order,
+            after: after.key_order,
+        });
     }
     let model = |manifest: &Manifest| format!("{} {}", manifest.model, manifest.model_digest);
     if model(before) != model(after) && !rules.allow_model_change {

@@ -1,7 +1,6 @@
 //! The rules that judge a difference. Pure: figures in, a class out.
 
-use std::collections::BTreeMap;
-
+use rollbook_ledger::runbook::positioned::{Misplaced, Positioned};
 use serde::{Deserialize, Serialize};
 
 use super::CompareError;
@@ -9,8 +8,6 @@ use super::decimal::{Decimal, SCALE};
 
 /// The most rules of one set.
 const MAX_RULES: usize = 1_000;
-/// Deal types whose rules are remembered; beyond, they are looked up each time.
-const MAX_REMEMBERED_TYPES: usize = 64;
 
 /// What a difference means, from harmless to failing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,11 +29,28 @@ pub enum Class {
     Regression,
 }
 
+impl Class {
+    /// The name in results.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::WithinTolerance => "within_tolerance",
+            Self::Ignored => "ignored",
+            Self::Expected => "expected",
+            Self::Warning => "warning",
+            Self::Unexpected => "unexpected",
+            Self::Regression => "regression",
+        }
+    }
+}
+
 /// How bad it is when a rule is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Fails the comparison.
+    #[default]
     Regression,
     /// A warning on guarded deals, an unexpected difference on others.
     Warning,
@@ -112,7 +126,8 @@ pub struct Rule {
     pub deal_types: Vec<String>,
     /// What it demands.
     pub test: Test,
-    /// How bad it is when broken.
+    /// How bad it is when broken; a regression where nothing is said.
+    #[serde(default)]
     pub severity: Severity,
 }
 
@@ -121,13 +136,20 @@ pub struct Rule {
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     /// Types (before) that are guarded against regression, as stored, letter case aside;
-    /// `NULL` for deals without a type.
+    /// `NULL` for deals without a type. Where nothing is said: acquisitions and deals without a
+    /// type.
+    #[serde(default = "default_guard")]
     pub guard: Vec<String>,
     /// Whether snapshots of different models may be compared.
     #[serde(default)]
     pub allow_model_change: bool,
     /// The rules, the first that fits judges.
     pub rules: Vec<Rule>,
+}
+
+/// The types that a deal-type rollout must not change.
+pub(super) fn default_guard() -> Vec<String> {
+    vec!["acquisition".to_owned(), "NULL".to_owned()]
 }
 
 /// A judged figure.
@@ -140,6 +162,16 @@ pub struct Judgement {
 }
 
 impl Rules {
+    /// Reads rules from YAML or JSON; every complaint has a line and a column.
+    pub fn from_text(text: &str) -> Result<Self, Misplaced> {
+        let document = Positioned::parse(text)?;
+        let rules: Self = document.read()?;
+        rules
+            .check_each()
+            .map_err(|(index, error)| document.complain("rules", index, error.to_string()))?;
+        Ok(rules)
+    }
+
     /// Checks a percentage given by a person: a decimal, not below zero.
     pub fn tolerance(text: &str) -> Result<Decimal, CompareError> {
         let refuse = |reason: String| CompareError::Tolerance {
@@ -157,55 +189,26 @@ impl Rules {
 
     /// Refuses rules that make no sense.
     pub fn check(&self) -> Result<(), CompareError> {
+        self.check_each().map_err(|(_, error)| error)
+    }
+
+    /// The first rule that makes no sense, by its place.
+    fn check_each(&self) -> Result<(), (usize, CompareError)> {
         if self.rules.len() > MAX_RULES {
-            return Err(CompareError::Rule {
+            let error = CompareError::Rule {
                 rule: "*".to_owned(),
                 reason: format!(
                     "{} rules, at most {MAX_RULES} are allowed",
                     self.rules.len()
                 ),
-            });
+            };
+            return Err((MAX_RULES, error));
         }
         for (index, rule) in self.rules.iter().enumerate() {
-            let refuse = |reason: &str| {
-                Err(CompareError::Rule {
-                    rule: rule.id.clone(),
-                    reason: reason.to_owned(),
-                })
-            };
-            if rule.id.trim().is_empty() {
-                return refuse("it has no id");
-            }
             if self.rules.iter().take(index).any(|r| r.id == rule.id) {
-                return refuse("its id occurs twice");
+                return Err((index, rule.refuse("its id occurs twice")));
             }
-            if rule.metric.is_empty() {
-                return refuse("it names no metric; write `*` for all");
-            }
-            match &rule.test {
-                Test::Relative { tolerance_percent } if *tolerance_percent < Decimal::whole(0) => {
-                    return Err(CompareError::Tolerance {
-                        text: tolerance_percent.to_string(),
-                        reason: format!("it is below zero in rule `{}`", rule.id),
-                    });
-                }
-                Test::Ignore { reason } | Test::Expected { reason, .. }
-                    if reason.trim().is_empty() =>
-                {
-                    return refuse("it gives no reason");
-                }
-                Test::Expected {
-                    min_ratio: Some(min),
-                    max_ratio: Some(max),
-                    ..
-                } if min > max => return refuse("min_ratio is above max_ratio"),
-                Test::Expected {
-                    min_after: Some(min),
-                    max_after: Some(max),
-                    ..
-                } if min > max => return refuse("min_after is above max_after"),
-                _ => {}
-            }
+            rule.check().map_err(|error| (index, error))?;
         }
         Ok(())
     }
@@ -217,7 +220,7 @@ impl Rules {
     }
 
     /// The place of the rule for a metric of deals of a type.
-    fn find(&self, deal_type: &str, metric: &str) -> Option<usize> {
+    pub(super) fn find(&self, deal_type: &str, metric: &str) -> Option<usize> {
         let guarded = self.guards(deal_type);
         let resolved = super::defaults::resolve_alias(deal_type);
         self.rules.iter().position(|rule| {
@@ -236,82 +239,63 @@ impl Rules {
     }
 }
 
-/// Rules applied to the metrics of two snapshots.
-#[derive(Debug)]
-pub struct Judge<'r> {
-    rules: &'r Rules,
-    metrics: &'r [String],
-    remembered: BTreeMap<String, (bool, Vec<Option<usize>>)>,
-}
-
-impl<'r> Judge<'r> {
-    /// A judge for these metrics.
-    pub fn new(rules: &'r Rules, metrics: &'r [String]) -> Self {
-        Self {
-            rules,
-            metrics,
-            remembered: BTreeMap::new(),
+impl Rule {
+    fn refuse(&self, reason: &str) -> CompareError {
+        CompareError::Rule {
+            rule: self.id.clone(),
+            reason: reason.to_owned(),
         }
     }
 
-    /// Judges one figure of a deal with `deal_type` before.
-    pub fn judge(&mut self, deal_type: &str, metric: usize, before: i64, after: i64) -> Judgement {
-        if !self.remembered.contains_key(deal_type) && self.remembered.len() < MAX_REMEMBERED_TYPES
-        {
-            let found = self.metrics.iter().map(|m| self.rules.find(deal_type, m));
-            let entry = (self.rules.guards(deal_type), found.collect());
-            self.remembered.insert(deal_type.to_owned(), entry);
+    fn check(&self) -> Result<(), CompareError> {
+        if self.id.trim().is_empty() {
+            return Err(self.refuse("it has no id"));
         }
-        let (guarded, rule) = match self.remembered.get(deal_type) {
-            Some((guarded, rules)) => (*guarded, rules.get(metric).copied().flatten()),
-            None => {
-                let name = self.metrics.get(metric).map_or("", String::as_str);
-                (
-                    self.rules.guards(deal_type),
-                    self.rules.find(deal_type, name),
-                )
+        if self.metric.is_empty() {
+            return Err(self.refuse("it names no metric; write `*` for all"));
+        }
+        match &self.test {
+            Test::Relative { tolerance_percent } if *tolerance_percent < Decimal::whole(0) => {
+                Err(CompareError::Tolerance {
+                    text: tolerance_percent.to_string(),
+                    reason: format!("it is below zero in rule `{}`", self.id),
+                })
             }
-        };
-        if before == after {
-            return Judgement {
-                class: Class::Equal,
-                rule,
-            };
-        }
-        let class = match rule.and_then(|index| self.rules.rules.get(index)) {
-            Some(rule) => judge_by(rule, guarded, before, after),
-            // A figure nobody wrote a rule for must not change in silence.
-            None => broken(Severity::Regression, guarded),
-        };
-        Judgement { class, rule }
-    }
-
-    /// The id of a rule and its threshold in words.
-    pub fn describe(&self, rule: Option<usize>) -> (String, String) {
-        match rule.and_then(|index| self.rules.rules.get(index)) {
-            Some(rule) => (rule.id.clone(), rule.test.threshold()),
-            None => (
-                "no-rule".to_owned(),
-                "no rule allows a difference".to_owned(),
-            ),
+            Test::Ignore { reason } | Test::Expected { reason, .. } if reason.trim().is_empty() => {
+                Err(self.refuse("it gives no reason"))
+            }
+            Test::Expected {
+                min_ratio: Some(min),
+                max_ratio: Some(max),
+                ..
+            } if min > max => Err(self.refuse("min_ratio is above max_ratio")),
+            Test::Expected {
+                min_after: Some(min),
+                max_after: Some(max),
+                ..
+            } if min > max => Err(self.refuse("min_after is above max_after")),
+            _ => Ok(()),
         }
     }
 }
 
-fn broken(severity: Severity, guarded: bool) -> Class {
-    match (severity, guarded) {
-        (Severity::Regression, _) => Class::Regression,
-        (Severity::Warning, true) => Class::Warning,
-        (Severity::Warning, false) => Class::Unexpected,
+impl Severity {
+    /// The class of a difference that breaks a rule.
+    pub(super) fn broken(self, guarded: bool) -> Class {
+        match (self, guarded) {
+            (Self::Regression, _) => Class::Regression,
+            (Self::Warning, true) => Class::Warning,
+            (Self::Warning, false) => Class::Unexpected,
+        }
     }
 }
 
 /// The class of a real difference. Exact integers throughout: cents × 10^8 fit 128 bits.
-fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> Class {
+pub(super) fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> Class {
     let change = i128::from(after) - i128::from(before);
     let kept = match &rule.test {
         Test::Ignore { .. } => return Class::Ignored,
-        Test::Relative { .. } if before <= 0 => return broken(Severity::Warning, guarded),
+        Test::Relative { .. } if before <= 0 => return Severity::Warning.broken(guarded),
         Test::Relative { tolerance_percent } => {
             // |Δ| / before > t / 100, with t in millionths.
             let moved = change.abs() * 100 * i128::from(SCALE);
@@ -343,7 +327,7 @@ fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> Class {
     if kept {
         Class::WithinTolerance
     } else {
-        broken(rule.severity, guarded)
+        rule.severity.broken(guarded)
     }
 }
 

@@ -59,13 +59,15 @@ impl Exact {
         over: i64,
         under: i64,
     ) -> Result<Self, DealError> {
+        let (over, under) = reduced(over, under);
         let term = i128::from(quantity)
             .checked_mul(i128::from(cents_each))
             .and_then(|product| product.checked_mul(i128::from(over)));
         let (over, under) = (term.ok_or(self.overflow())?, i128::from(under));
         // Kept whole when it divides, so that denominators stay small.
-        if over % under == 0 {
-            let scaled = (over / under).checked_mul(self.denominator);
+        let (whole, rest) = divided(over, under);
+        if rest == 0 {
+            let scaled = whole.checked_mul(self.denominator);
             let numerator = scaled.and_then(|term| self.numerator.checked_add(term));
             return Ok(Self {
                 numerator: numerator.ok_or(self.overflow())?,
@@ -85,6 +87,7 @@ impl Exact {
 
     /// Multiplies by `over / under`. `under` is positive.
     pub(super) fn times(self, over: i64, under: i64) -> Result<Self, DealError> {
+        let (over, under) = reduced(over, under);
         let numerator = self.numerator.checked_mul(i128::from(over));
         let denominator = self.denominator.checked_mul(i128::from(under));
         Ok(Self {
@@ -105,9 +108,31 @@ impl Exact {
         let unit = self.denominator.checked_mul(step).ok_or(self.overflow())?;
         let doubled = self.numerator.checked_mul(2);
         let shifted = doubled.and_then(|twice| twice.checked_add(unit));
-        let steps = shifted.ok_or(self.overflow())? / unit.checked_mul(2).ok_or(self.overflow())?;
+        let unit = unit.checked_mul(2).ok_or(self.overflow())?;
+        let (steps, _) = divided(shifted.ok_or(self.overflow())?, unit);
         let cents = steps.checked_mul(step).ok_or(self.overflow())?;
         i64::try_from(cents).map_err(|_| self.overflow())
+    }
+}
+
+/// The same ratio without common factors of ten, which is what factors in basis points have:
+/// small numerators and denominators divide fast.
+fn reduced(mut over: i64, mut under: i64) -> (i64, i64) {
+    if over == under {
+        return (1, 1);
+    }
+    while under % 10 == 0 && over % 10 == 0 && under > 1 {
+        over /= 10;
+        under /= 10;
+    }
+    (over, under)
+}
+
+/// Quotient and remainder, in 64 bits where both fit: several times as fast.
+fn divided(value: i128, by: i128) -> (i128, i128) {
+    match (u64::try_from(value), u64::try_from(by)) {
+        (Ok(value), Ok(by)) if by > 0 => (i128::from(value / by), i128::from(value % by)),
+        _ => (value / by, value % by),
     }
 }
 

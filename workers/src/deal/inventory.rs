@@ -1,10 +1,11 @@
 //! The inventory of one deal, typed: what the rules read and nothing else.
 
 use std::borrow::Cow;
+use std::mem::take;
 
 use super::category::AppCategory;
 use super::error::DealError;
-use super::inventory_raw::{Object, RawData, RawInventory, RawItem, Scalar};
+use super::inventory_raw::{RawData, RawInventory, RawItem, Scalar};
 use super::number::Quantity;
 
 /// Which company an item belongs to.
@@ -130,70 +131,42 @@ pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
     if json.iter().all(u8::is_ascii_whitespace) {
         return Ok(Inventory::default());
     }
-    if too_deep(json) {
-        return Err(DealError::Malformed {
-            reason: format!("nested over {MAX_DEPTH} levels deep"),
+    let RawInventory(mut raw) =
+        sonic_rs::from_slice(json).map_err(|error| DealError::Malformed {
+            // The parser adds a drawing of the input; its first line has reason and position.
+            reason: error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        })?;
+    // Sorted by reference: items are large.
+    let mut order = Vec::with_capacity(raw.len());
+    for (index, item) in raw.iter_mut().enumerate() {
+        let id = take(&mut item.head.item_id);
+        order.push((item_id(id, index)?, item));
+    }
+    order.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+    let twice = order.windows(2).find_map(|pair| match pair {
+        [left, right] if left.0 == right.0 => Some(&left.0),
+        _ => None,
+    });
+    if let Some(id) = twice {
+        return Err(DealError::DuplicateItem {
+            item: id.clone().into_owned(),
         });
     }
-    let RawInventory(raw) = sonic_rs::from_slice(json).map_err(|error| DealError::Malformed {
-        // The parser adds a drawing of the input; its first line has reason and position.
-        reason: error
-            .to_string()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-    })?;
-    let mut items = Vec::with_capacity(raw.len());
-    for (index, item) in raw.into_iter().enumerate() {
-        items.push((item_id(&item.item_id, index)?, item));
-    }
-    items.sort_unstable_by(|left, right| left.0.cmp(&right.0));
     let mut inventory = Inventory::default();
-    let mut previous: Option<Cow<'_, str>> = None;
-    for (id, item) in items {
-        if previous.as_ref() == Some(&id) {
-            return Err(DealError::DuplicateItem {
-                item: id.into_owned(),
-            });
-        }
-        inventory.push(id.clone(), item)?;
-        previous = Some(id);
+    for (id, item) in order {
+        inventory.push(id, item)?;
     }
     Ok(inventory)
 }
 
-/// Deeper than any honest inventory. The parser recurses once for each level, so that unbounded
-/// nesting would overflow the stack and end the process.
-const MAX_DEPTH: usize = 32;
-
-/// Whether arrays and objects nest over [`MAX_DEPTH`] levels. Most inventories do not even have so
-/// many; only for the others the text is followed bracket by bracket.
-fn too_deep(json: &[u8]) -> bool {
-    let opening = json.iter().filter(|byte| matches!(byte, b'[' | b'{'));
-    if opening.count() <= MAX_DEPTH {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return true;
-        }
-    }
-    false
-}
-
-fn item_id<'a>(value: &Scalar<'a>, index: usize) -> Result<Cow<'a, str>, DealError> {
+fn item_id(value: Scalar<'_>, index: usize) -> Result<Cow<'_, str>, DealError> {
     match value {
-        Scalar::Text(text) if !text.trim().is_empty() => Ok(text.clone()),
+        Scalar::Text(text) if !text.trim().is_empty() => Ok(text),
         Scalar::Missing | Scalar::Text(_) => Err(DealError::MissingItemId { index }),
         Scalar::Bool(_) | Scalar::Number(_) | Scalar::Nested => Err(DealError::BadField {
             item: format!("#{index} (from 0)"),
@@ -204,14 +177,15 @@ fn item_id<'a>(value: &Scalar<'a>, index: usize) -> Result<Cow<'a, str>, DealErr
 }
 
 impl<'a> Inventory<'a> {
-    fn push(&mut self, id: Cow<'a, str>, item: RawItem<'a>) -> Result<(), DealError> {
+    fn push(&mut self, id: Cow<'a, str>, item: &mut RawItem<'a>) -> Result<(), DealError> {
         let field = Fields { item: &id };
-        let kind = field.text(item.inventory_type, "inventory_type")?;
-        let entity = field.entity(item.entity)?;
-        let status = field.text(item.status, "status")?;
-        let name = field.text(item.name, "name")?;
+        let head = &mut item.head;
+        let kind = field.text(take(&mut head.inventory_type), "inventory_type")?;
+        let entity = field.entity(take(&mut head.entity))?;
+        let status = field.text(take(&mut head.status), "status")?;
+        let name = field.text(take(&mut head.name), "name")?;
         let active = status.trim().is_empty() || is(&status, "active");
-        let data = item.data.map(|Object(data)| data).unwrap_or_default();
+        let data = &mut item.data;
         if is(&kind, "application") {
             let parsed = application(&field, entity, name, data)?;
             if active {
@@ -257,11 +231,15 @@ fn application<'a>(
     field: &Fields<'_>,
     entity: Entity,
     name: Cow<'a, str>,
-    data: RawData<'a>,
+    data: &mut RawData<'a>,
 ) -> Result<Application<'a>, DealError> {
-    let parent_owned = field.parent_owned(data.hosted_by_parent, data.ownership, data.hosting)?;
-    let cost = field.number(data.cost, "data.cost")?;
-    let cost_status = field.text(data.cost_status, "data.cost_status")?;
+    let parent_owned = field.parent_owned(
+        take(&mut data.hosted_by_parent),
+        take(&mut data.ownership),
+        take(&mut data.hosting),
+    )?;
+    let cost = field.number(take(&mut data.cost), "data.cost")?;
+    let cost_status = field.text(take(&mut data.cost_status), "data.cost_status")?;
     let annual_cost_cents = if is(&cost_status, "unknown") {
         None
     } else if is(&cost_status, "internal_no_cost") {
@@ -269,36 +247,48 @@ fn application<'a>(
     } else {
         cost.map(Quantity::dollars_as_cents)
     };
-    let category_text = field.text(data.category, "data.category")?;
-    let notes = field.text(data.notes, "data.notes")?;
-    let volume = field.number(data.data_volume_gb, "data.data_volume_gb")?;
+    let category_text = field.text(take(&mut data.category), "data.category")?;
+    let notes = field.text(take(&mut data.notes), "data.notes")?;
+    let volume = field.number(take(&mut data.data_volume_gb), "data.data_volume_gb")?;
     Ok(Application {
         item_id: Cow::Borrowed(""),
         entity,
         name,
-        vendor: field.text(data.vendor, "data.vendor")?,
+        vendor: field.text(take(&mut data.vendor), "data.vendor")?,
         category: AppCategory::from_text(&category_text),
         category_text,
         parent_owned,
         notes_name_parent: mentions(&notes, &["shared", "parent"]),
-        users: field.whole(data.users, "data.users", 0)?,
+        users: field.whole(take(&mut data.users), "data.users", 0)?,
         annual_cost_cents,
-        complexity: field.text(data.complexity, "data.complexity")?,
-        deployment: field.text(data.deployment_type, "data.deployment_type")?,
-        api_integrations: field.whole(data.api_integrations, "data.api_integrations", 0)?,
-        sso_required: field.flag(data.sso_required, "data.sso_required")?,
+        complexity: field.text(take(&mut data.complexity), "data.complexity")?,
+        deployment: field.text(take(&mut data.deployment_type), "data.deployment_type")?,
+        api_integrations: field.whole(
+            take(&mut data.api_integrations),
+            "data.api_integrations",
+            0,
+        )?,
+        sso_required: field.flag(take(&mut data.sso_required), "data.sso_required")?,
         data_volume_micro_gb: volume.map_or(0, Quantity::micros),
-        custom_interfaces: field.whole(data.custom_interfaces, "data.custom_interfaces", 0)?,
+        custom_interfaces: field.whole(
+            take(&mut data.custom_interfaces),
+            "data.custom_interfaces",
+            0,
+        )?,
     })
 }
 
 fn infrastructure<'a>(
     field: &Fields<'_>,
     entity: Entity,
-    data: RawData<'a>,
+    data: &mut RawData<'a>,
 ) -> Result<Infrastructure<'a>, DealError> {
-    let parent_owned = field.parent_owned(data.hosted_by_parent, data.ownership, data.hosting)?;
-    let kind = field.text(data.kind, "data.type")?;
+    let parent_owned = field.parent_owned(
+        take(&mut data.hosted_by_parent),
+        take(&mut data.ownership),
+        take(&mut data.hosting),
+    )?;
+    let kind = field.text(take(&mut data.kind), "data.type")?;
     let words = [
         (InfrastructureKind::Server, &["server", "physical"][..]),
         (InfrastructureKind::Vm, &["vm", "virtual"]),
@@ -319,22 +309,22 @@ fn infrastructure<'a>(
             .find(named)
             .map_or(InfrastructureKind::Other, |entry| entry.0),
         parent_owned,
-        location: field.text(data.location, "data.location")?,
-        count: field.whole(data.count, "data.count", 1)?,
+        location: field.text(take(&mut data.location), "data.location")?,
+        count: field.whole(take(&mut data.count), "data.count", 1)?,
     })
 }
 
 fn organization<'a>(
     field: &Fields<'_>,
     entity: Entity,
-    data: RawData<'a>,
+    data: &mut RawData<'a>,
 ) -> Result<Organization<'a>, DealError> {
-    let headcount = field.number(data.headcount, "data.headcount")?;
-    let fte = field.number(data.fte, "data.fte")?;
+    let headcount = field.number(take(&mut data.headcount), "data.headcount")?;
+    let fte = field.number(take(&mut data.fte), "data.fte")?;
     Ok(Organization {
         item_id: Cow::Borrowed(""),
         entity,
-        location: field.text(data.location, "data.location")?,
+        location: field.text(take(&mut data.location), "data.location")?,
         people: headcount.or(fte).map_or(0, Quantity::whole_up),
     })
 }
@@ -435,7 +425,13 @@ impl Fields<'_> {
 
 /// Whether a text is a word, trimmed and without regard to case. Words are ASCII.
 pub(super) fn is(text: &str, word: &str) -> bool {
-    text.trim().eq_ignore_ascii_case(word)
+    if text.len() <= word.len() {
+        return text.eq_ignore_ascii_case(word);
+    }
+    // Longer than the word: equal only if there is something to trim.
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| !byte.is_ascii_graphic());
+    let bytes = text.as_bytes();
+    (edge(bytes.first()) || edge(bytes.last())) && text.trim().eq_ignore_ascii_case(word)
 }
 
 fn is_any(text: &str, words: &[&str]) -> bool {
@@ -445,9 +441,12 @@ fn is_any(text: &str, words: &[&str]) -> bool {
 /// Whether a text contains one of the words, without regard to case. Words are ASCII and not empty.
 pub(super) fn mentions(text: &str, words: &[&str]) -> bool {
     let contains = |word: &&str| {
-        text.as_bytes()
-            .windows(word.len())
-            .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+        let first = word.as_bytes().first().map(u8::to_ascii_lowercase);
+        text.as_bytes().windows(word.len()).any(|window| {
+            // Most places end here, long before a comparison of slices would begin.
+            window.first().map(u8::to_ascii_lowercase) == first
+                && window.eq_ignore_ascii_case(word.as_bytes())
+        })
     };
     words.iter().any(contains)
 }

@@ -14,6 +14,7 @@
 mod application;
 mod assess;
 mod category;
+mod contribution;
 mod cost;
 mod drivers;
 mod error;
@@ -40,6 +41,7 @@ mod worked_tests;
 pub use application::ApplicationCost;
 pub use assess::{Assessment, assess, compute};
 pub use category::AppCategory;
+pub use contribution::{Contribution, DriverSource, contributions, driver_sources};
 pub use cost::{CostLine, WorkItemKind};
 pub use drivers::Drivers;
 pub use error::DealError;

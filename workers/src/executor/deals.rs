@@ -9,7 +9,6 @@ use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::{AuditStep, CompareStep, SnapshotStep};
 use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict, event::Kind};
 
-use super::compare_figures;
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::flag;
@@ -19,7 +18,7 @@ use crate::audit;
 use crate::compare::{Rules, compare as compare_snapshots};
 use crate::deal::Model;
 use crate::snapshot::calculator::DealCalculator;
-use crate::snapshot::pipeline::ROWS_PER_PART;
+use crate::snapshot::plan::ROWS_PER_PART;
 use crate::snapshot::{DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
 
 fn plan_error(reason: impl Into<String>) -> ExecutorError {
@@ -89,6 +88,7 @@ pub async fn snapshot(
         taken_at: context.tools.clock.now(),
         rows_per_part: ROWS_PER_PART,
         threads: None,
+        connections: None,
     };
     let taken = take(&request, &context.tools.evidence, &|_| {})
         .await
@@ -191,10 +191,8 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
     let made = compare_snapshots(&before, &after, &rules, store)
         .await
         .map_err(failed(context, "compare"))?;
-    let figures = compare_figures::of(&before, &after, &rules, store)
-        .await
-        .map_err(failed(context, "compare"))?;
     let result = &made.result;
+    let figures = &result.figures;
     let mut outcome = Outcome::new(
         result.verdict(),
         "no regression by the comparison rules",

@@ -10,7 +10,6 @@
 
 pub mod capture;
 pub mod command;
-pub mod compare_figures;
 pub mod context;
 pub mod database;
 pub mod deals;

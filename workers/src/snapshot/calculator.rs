@@ -1,5 +1,6 @@
 //! What turns a deal into figures.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::deal::{self, DealError, DealType, METRICS, Model, ModelError, Unit};
@@ -21,7 +22,7 @@ pub struct RawDeal {
     /// The type as stored, `None` for SQL NULL.
     pub deal_type: Option<String>,
     /// The inventory: a JSON array of items. A deal without any has `[]`.
-    pub inventory: Vec<u8>,
+    pub inventory: Bytes,
 }
 
 /// A model: a pure function from a deal to named figures.
@@ -39,6 +40,32 @@ pub trait Calculator: Send + Sync + std::fmt::Debug {
     fn metrics(&self) -> &[MetricInfo];
     /// The figures of one deal, or why there are none.
     fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String>;
+}
+
+/// What a calculator is, without the calculator: it tells whether two make the same figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalculatorDescription {
+    /// [`Calculator::name`].
+    pub name: String,
+    /// [`Calculator::digest`].
+    pub digest: String,
+    /// [`Calculator::deal_type_awareness`].
+    pub deal_type_awareness: bool,
+    /// [`Calculator::metrics`].
+    pub metrics: Vec<MetricInfo>,
+}
+
+impl CalculatorDescription {
+    /// Describes a calculator.
+    pub fn of(calculator: &dyn Calculator) -> Self {
+        Self {
+            name: calculator.name().to_owned(),
+            digest: calculator.digest().to_owned(),
+            deal_type_awareness: calculator.deal_type_awareness(),
+            metrics: calculator.metrics().to_vec(),
+        }
+    }
 }
 
 /// The built-in deal model.

@@ -1,5 +1,6 @@
 //! Opening the deals' database read-only, without ever showing a password.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +25,16 @@ pub struct Database {
 enum Kind {
     Postgres(Box<PgConnectOptions>),
     Sqlite(SqliteConnectOptions),
+    File(FileKind, PathBuf),
+}
+
+/// How deals are written in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// One JSON object per line.
+    JsonLines,
+    /// One row per deal.
+    Parquet,
 }
 
 /// An open connection.
@@ -50,11 +61,14 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Understands `postgres://…`, `postgresql://…`, `sqlite:PATH` and `sqlite://PATH`.
+    /// Understands `postgres://…`, `postgresql://…`, `sqlite:PATH` and `sqlite://PATH`,
+    /// `parquet:PATH` and `jsonl:PATH`.
     pub fn parse(url: &str) -> Result<Self, SnapshotError> {
         let url = url.trim();
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
-        match scheme.to_ascii_lowercase().as_str() {
+        let scheme = scheme.to_ascii_lowercase();
+        let scheme = scheme.as_str();
+        match scheme {
             "postgres" | "postgresql" => {
                 let secret = password_of(rest);
                 let options = PgConnectOptions::from_str(url)
@@ -101,13 +115,31 @@ impl Database {
                     secret: None,
                 })
             }
+            "jsonl" | "parquet" => {
+                let kind = match scheme {
+                    "jsonl" => FileKind::JsonLines,
+                    _ => FileKind::Parquet,
+                };
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                if path.is_empty() {
+                    return Err(SnapshotError::Url {
+                        database: format!("{scheme}:"),
+                        reason: format!("it names no file; write {scheme}:PATH"),
+                    });
+                }
+                Ok(Self {
+                    kind: Kind::File(kind, PathBuf::from(path)),
+                    shown: format!("{scheme}:{path}"),
+                    secret: None,
+                })
+            }
             _ => Err(SnapshotError::Url {
                 database: if url.contains("://") && !scheme.is_empty() {
                     format!("{scheme}://…")
                 } else {
                     "…".to_owned()
                 },
-                reason: "it must start with postgres:// or sqlite:".to_owned(),
+                reason: "it must start with postgres://, sqlite:, parquet: or jsonl:".to_owned(),
             }),
         }
     }
@@ -117,8 +149,22 @@ impl Database {
         &self.shown
     }
 
-    /// Connects.
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<(FileKind, &Path)> {
+        match &self.kind {
+            Kind::File(kind, path) => Some((*kind, path)),
+            Kind::Postgres(_) | Kind::Sqlite(_) => None,
+        }
+    }
+
+    /// Connects. A file is no database: [`SnapshotError::Url`].
     pub async fn connect(&self) -> Result<Opened, SnapshotError> {
+        if self.file().is_some() {
+            return Err(SnapshotError::Url {
+                database: self.shown.clone(),
+                reason: "this needs a database: postgres:// or sqlite:".to_owned(),
+            });
+        }
         let connecting = async {
             match &self.kind {
                 Kind::Postgres(options) => PgConnection::connect_with(options)
@@ -127,6 +173,7 @@ impl Database {
                 Kind::Sqlite(options) => SqliteConnection::connect_with(options)
                     .await
                     .map(|c| Opened::Sqlite(Box::new(c))),
+                Kind::File(..) => Err(sqlx::Error::WorkerCrashed),
             }
         };
         match tokio::time::timeout(Duration::from_secs(CONNECT_TIMEOUT_S), connecting).await {

@@ -100,13 +100,67 @@ pub enum SnapshotError {
         /// What happened.
         reason: String,
     },
+    /// A source file cannot be opened or read.
+    #[error("RB-SNAPSHOT-11: the file {path} cannot be read: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A line or row of a source file is no deal, or stands in the wrong place.
+    #[error(
+        "RB-SNAPSHOT-12: {path}, {place}: {reason}; give every deal once, sorted by id, and take the snapshot again"
+    )]
+    FileRow {
+        /// The file.
+        path: String,
+        /// `line 12` or `row 12`, from 1.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A source file is not the one the plan was made from. Nothing was recorded; retryable
+    /// with a new plan.
+    #[error(
+        "RB-SNAPSHOT-13: the file {path} changed while it was read; take the snapshot again when nothing writes to it"
+    )]
+    FileChanged {
+        /// The file.
+        path: String,
+    },
+    /// The consistent read of the plan has ended, so its shards can no longer be read as of
+    /// the same moment. Nothing was recorded; retryable with a new plan.
+    #[error(
+        "RB-SNAPSHOT-14: the consistent read of {database} that this shard belongs to is over: {reason}; take the snapshot again"
+    )]
+    ReadOver {
+        /// The database without credentials.
+        database: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// A shard cannot be done here, or reports do not belong to the plan.
+    #[error("RB-SNAPSHOT-15: shard {shard}: {reason}")]
+    Shard {
+        /// Its place in the plan, from 0.
+        shard: u32,
+        /// What does not fit.
+        reason: String,
+    },
 }
 
 impl SnapshotError {
-    /// Whether the same call may succeed later without any change to it.
+    /// Whether the shards of the plan can no longer be read, so that only a new plan helps.
+    pub fn needs_new_plan(&self) -> bool {
+        matches!(self, Self::ReadOver { .. } | Self::FileChanged { .. })
+    }
+
+    /// Whether taking the snapshot may succeed later without any change to the request.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } => true,
+            Self::ReadOver { .. } | Self::FileChanged { .. } => true,
             Self::Evidence(error) => error.is_retryable(),
             _ => false,
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SnapshotError;
 use super::calculator::MetricInfo;
+use super::row::KeyOrder;
 use super::source::{Consistency, DealTable};
 
 /// The version of the manifest this code writes and the only one it reads.
@@ -29,6 +30,9 @@ pub struct Manifest {
     pub source: SourceDescription,
     /// How the deals are from one moment.
     pub consistency: Consistency,
+    /// How the rows are ordered by deal id.
+    #[serde(default)]
+    pub key_order: KeyOrder,
     /// The model's name.
     pub model: String,
     /// SHA-256 of everything that determines the figures besides deals and flag.
@@ -73,10 +77,16 @@ pub struct SourceDescription {
     /// The condition on the deals.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// The tenant whose deals were read, if not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// SHA-256 of the file the deals were read from, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_sha256: Option<String>,
 }
 
 /// A run of rows in key order, stored as one Parquet file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     /// The file's address in the evidence store.
@@ -85,7 +95,7 @@ pub struct Part {
     pub size_bytes: u64,
     /// Rows, at least one.
     pub rows: u64,
-    /// The smallest deal id, in byte order.
+    /// The smallest deal id, in the order of the manifest.
     pub first_id: String,
     /// The largest deal id.
     pub last_id: String,
@@ -138,11 +148,12 @@ impl Manifest {
                 self.version
             ));
         }
+        let before = |left: &str, right: &str| self.key_order.compare(left, right).is_lt();
         let mut previous: Option<&Part> = None;
         let (mut rows, mut errors) = (0u64, 0u64);
         for part in &self.parts {
-            let ordered = part.first_id <= part.last_id
-                && previous.is_none_or(|previous| previous.last_id < part.first_id);
+            let ordered = !before(&part.last_id, &part.first_id)
+                && previous.is_none_or(|previous| before(&previous.last_id, &part.first_id));
             if part.rows == 0 || part.errors > part.rows || !ordered {
                 return Err(format!("part {} is out of order or empty", part.sha256));
             }
@@ -179,11 +190,12 @@ impl Manifest {
 
     /// The index of the part that would hold a deal.
     pub fn part_of(&self, deal_id: &str) -> Option<usize> {
+        let before = |left: &str, right: &str| self.key_order.compare(left, right).is_lt();
         let index = self
             .parts
-            .partition_point(|part| part.last_id.as_str() < deal_id);
+            .partition_point(|part| before(&part.last_id, deal_id));
         let part = self.parts.get(index)?;
-        (part.first_id.as_str() <= deal_id).then_some(index)
+        (!before(deal_id, &part.first_id)).then_some(index)
     }
 
     pub(super) fn evidence_name(&self) -> String {

@@ -1,14 +1,15 @@
 //! Snapshots: the outputs of the model for every deal, as of one consistent read.
 //!
 //! ```text
-//!  source ──batches──▶ compute (rayon) ──rows in key order──▶ parts (Parquet) ──▶ manifest
-//!  one transaction      bounded, any thread count              evidence store      its SHA-256
-//!                                                                                  is the snapshot
+//!  plan ───────────▶ shards ──────▶ reports ─────▶ finish
+//!  one consistent    runs of keys,  a stored part  the manifest; its SHA-256
+//!  read, held open   any worker     each           is the snapshot
 //! ```
 //!
-//! Rows are ordered by deal id in byte order. Equal input gives byte-identical parts on any
-//! number of threads, so a part made twice is the same evidence. At no time are all deals in
-//! memory: a few batches and one part are.
+//! [`plan`], [`ShardWorker::run`] and [`finish`] are the pieces a fleet runs; [`take`] runs them
+//! in one process. Rows are in key order: ids by their bytes, integer ids by value. Equal input
+//! gives byte-identical parts on any number of workers and threads, so a part made twice is the
+//! same evidence. At no time are all deals in memory: a few batches and one part per worker are.
 
 mod batch;
 pub mod bridge;
@@ -16,11 +17,17 @@ pub mod calculator;
 pub mod database;
 mod error;
 pub mod manifest;
+pub mod one;
 pub mod parquet;
 pub mod pipeline;
+pub mod plan;
+mod read;
 pub mod reader;
 pub mod row;
+pub mod shard;
 pub mod source;
+pub(crate) mod sql;
+pub mod task;
 
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::{Evidence, SnapshotTaken};
@@ -28,9 +35,12 @@ use rollbook_proto::v1::{Evidence, SnapshotTaken};
 pub use calculator::{Calculator, DealCalculator, MetricInfo, RawDeal};
 pub use error::SnapshotError;
 pub use manifest::{Manifest, Part};
-pub use pipeline::{Progress, SnapshotRequest, take};
-pub use row::{Row, RowOutcome};
+pub use pipeline::{Progress, finish, take};
+pub use plan::{SnapshotPlan, SnapshotRequest, plan};
+pub use row::{KeyOrder, Row, RowOutcome};
+pub use shard::{ShardContext, ShardWorker, run_shard};
 pub use source::{DealTable, SnapshotSource};
+pub use task::{PlanSummary, ShardReport, ShardTask};
 
 /// The media type of a manifest.
 pub const MANIFEST_MEDIA_TYPE: &str = "application/vnd.rollbook.snapshot+json";
@@ -72,20 +82,25 @@ impl Snapshot {
         let Some(entry) = self.manifest.parts.get(part) else {
             return Ok(Vec::new());
         };
-        let file = store.open_file(&entry.sha256).await?;
+        let file = store.open_checked(&entry.sha256).await?;
+        let sha256 = entry.sha256.clone();
         let entry = entry.clone();
         let metrics = self.manifest.metrics.clone();
-        bridge::on_rayon(None, move || {
+        let pool = bridge::Pool::default();
+        let read = bridge::on_rayon(&pool, move || {
             let mut part = parquet::PartReader::open(file, &entry, &metrics)?;
-            let mut rows = Vec::new();
-            while let Some(group) = part.next_group()? {
+            let (mut rows, mut group) = (Vec::new(), parquet::RowGroup::default());
+            while part.next_group(&mut group)? {
                 for index in 0..group.len() {
                     rows.push(group.row(index)?);
                 }
             }
             Ok(rows)
-        })
-        .await?
+        });
+        match read.await.and_then(|rows| rows) {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(reader::or_damage(store, &[&sha256], error).await),
+        }
     }
 
     /// The row of one deal; `None` when the snapshot does not have it.

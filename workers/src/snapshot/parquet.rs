@@ -4,19 +4,20 @@
 //! metric (null on error rows) and `digest`. Writer settings are fixed here, so that equal
 //! rows give equal bytes on every machine and any number of threads.
 
-use std::fs::File;
-use std::sync::{Arc, OnceLock};
+mod decode;
+mod group;
+mod inflate;
+mod part;
+
+use std::sync::Arc;
 
 use ::parquet::basic::LogicalType;
 use ::parquet::basic::{Compression, Repetition, Type as Physical, ZstdLevel};
-use ::parquet::column::reader::ColumnReader;
 use ::parquet::data_type::{
     ByteArray, ByteArrayType, DataType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
 };
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
-use ::parquet::file::reader::{FileReader, RowGroupReader};
-use ::parquet::file::serialized_reader::SerializedFileReader;
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::types::{ColumnPath, Type};
 
@@ -24,6 +25,9 @@ use super::SnapshotError;
 use super::calculator::MetricInfo;
 use super::manifest::Part;
 use super::row::{Row, RowOutcome};
+
+pub use group::RowGroup;
+pub use part::PartReader;
 
 /// Rows that are encoded, and later decoded, together.
 pub const ROW_GROUP_ROWS: usize = 8192;
@@ -236,325 +240,6 @@ fn write_column<T: DataType>(
     };
     column.typed::<T>().write_batch(values, levels, None)?;
     column.close()
-}
-
-/// Reads one part, row group by row group.
-pub struct PartReader {
-    file: Arc<SerializedFileReader<File>>,
-    part: Part,
-    metrics: usize,
-    next_group: usize,
-    rows_seen: u64,
-}
-
-impl std::fmt::Debug for PartReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PartReader")
-            .field("part", &self.part)
-            .finish_non_exhaustive()
-    }
-}
-
-fn malformed(sha256: &str, reason: impl std::fmt::Display) -> SnapshotError {
-    SnapshotError::Malformed {
-        what: "part",
-        sha256: sha256.to_owned(),
-        reason: reason.to_string(),
-    }
-}
-
-impl PartReader {
-    /// Opens a part whose checksum was verified, and checks that it has the columns and rows
-    /// its manifest says.
-    pub fn open(file: File, part: &Part, metrics: &[MetricInfo]) -> Result<Self, SnapshotError> {
-        let bad = |error: ParquetError| malformed(&part.sha256, error);
-        let file = SerializedFileReader::new(file).map_err(bad)?;
-        let expected = schema(metrics).map_err(bad)?;
-        let metadata = file.metadata().file_metadata();
-        if metadata.schema() != expected.as_ref() {
-            return Err(malformed(
-                &part.sha256,
-                "its columns are not those of the manifest",
-            ));
-        }
-        if u64::try_from(metadata.num_rows()).ok() != Some(part.rows) {
-            return Err(malformed(
-                &part.sha256,
-                format!(
-                    "it has {} rows, the manifest says {}",
-                    metadata.num_rows(),
-                    part.rows
-                ),
-            ));
-        }
-        Ok(Self {
-            file: Arc::new(file),
-            part: part.clone(),
-            metrics: metrics.len(),
-            next_group: 0,
-            rows_seen: 0,
-        })
-    }
-
-    /// The next row group; `None` when the part has ended with the promised number of rows.
-    pub fn next_group(&mut self) -> Result<Option<RowGroup>, SnapshotError> {
-        if self.next_group >= self.file.num_row_groups() {
-            if self.rows_seen != self.part.rows {
-                return Err(malformed(&self.part.sha256, "it ends early"));
-            }
-            return Ok(None);
-        }
-        let group = RowGroup::read(&self.file, self.next_group, &self.part.sha256, self.metrics)?;
-        self.next_group += 1;
-        self.rows_seen += group.len() as u64;
-        Ok(Some(group))
-    }
-}
-
-/// A decoded row group. Metrics and errors are decoded when they are first asked for, so a
-/// comparison that finds equal digests never touches them.
-pub struct RowGroup {
-    file: Arc<SerializedFileReader<File>>,
-    index: usize,
-    sha256: String,
-    ids: Vec<ByteArray>,
-    types: Vec<ByteArray>,
-    errors_at: Vec<bool>,
-    digests: Vec<FixedLenByteArray>,
-    errors: OnceLock<Vec<Option<ByteArray>>>,
-    metrics: Vec<OnceLock<Vec<Option<i64>>>>,
-}
-
-impl std::fmt::Debug for RowGroup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowGroup")
-            .field("rows", &self.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl RowGroup {
-    fn read(
-        file: &Arc<SerializedFileReader<File>>,
-        index: usize,
-        sha256: &str,
-        metrics: usize,
-    ) -> Result<Self, SnapshotError> {
-        let bad = |error: ParquetError| malformed(sha256, error);
-        let group = file.get_row_group(index).map_err(bad)?;
-        let rows = usize::try_from(group.metadata().num_rows())
-            .ok()
-            .filter(|rows| *rows <= ROW_GROUP_ROWS)
-            .ok_or_else(|| malformed(sha256, "a row group is too large"))?;
-        let reader = group.as_ref();
-        let ids = texts(reader, 0, rows).map_err(bad)?;
-        let types = texts(reader, 1, rows).map_err(bad)?;
-        let statuses = texts(reader, 2, rows).map_err(bad)?;
-        let digests =
-            required::<FixedLenByteArrayType>(reader, FIXED_COLUMNS + metrics, rows, |column| {
-                match column {
-                    ColumnReader::FixedLenByteArrayColumnReader(reader) => Some(reader),
-                    _ => None,
-                }
-            })
-            .map_err(bad)?;
-        let errors_at = statuses
-            .iter()
-            .map(|status| match status.data() {
-                SUCCESS => Ok(false),
-                ERROR => Ok(true),
-                other => Err(malformed(
-                    sha256,
-                    format!("status {:?}", String::from_utf8_lossy(other)),
-                )),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if ids.iter().chain(&types).any(|text| text.as_utf8().is_err()) {
-            return Err(malformed(sha256, "a text is not UTF-8"));
-        }
-        Ok(Self {
-            file: Arc::clone(file),
-            index,
-            sha256: sha256.to_owned(),
-            ids,
-            types,
-            errors_at,
-            digests,
-            errors: OnceLock::new(),
-            metrics: (0..metrics).map(|_| OnceLock::new()).collect(),
-        })
-    }
-
-    /// Rows.
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
-    /// The deal id of a row; empty beyond the last row.
-    pub fn deal_id(&self, row: usize) -> &str {
-        text_at(&self.ids, row)
-    }
-
-    /// The deal type of a row.
-    pub fn deal_type(&self, row: usize) -> &str {
-        text_at(&self.types, row)
-    }
-
-    /// Whether a row has an error in place of figures.
-    pub fn is_error(&self, row: usize) -> bool {
-        self.errors_at.get(row).copied().unwrap_or(false)
-    }
-
-    /// The digest of a row.
-    pub fn digest(&self, row: usize) -> &[u8] {
-        self.digests.get(row).map_or(&[], |digest| digest.data())
-    }
-
-    /// The error of a row, empty when it has none.
-    pub fn error(&self, row: usize) -> Result<&str, SnapshotError> {
-        let column = match self.errors.get() {
-            Some(column) => column,
-            None => {
-                let read = self.optional::<ByteArrayType>(3, |column| match column {
-                    ColumnReader::ByteArrayColumnReader(reader) => Some(reader),
-                    _ => None,
-                })?;
-                self.errors.get_or_init(|| read)
-            }
-        };
-        let text = column.get(row).and_then(Option::as_ref);
-        text.map_or(Ok(""), |text| {
-            text.as_utf8()
-                .map_err(|error| malformed(&self.sha256, error))
-        })
-    }
-
-    /// A figure of a row; `None` on error rows.
-    pub fn metric(&self, row: usize, metric: usize) -> Result<Option<i64>, SnapshotError> {
-        let Some(cell) = self.metrics.get(metric) else {
-            return Ok(None);
-        };
-        let column = match cell.get() {
-            Some(column) => column,
-            None => {
-                let read =
-                    self.optional::<Int64Type>(FIXED_COLUMNS + metric, |column| match column {
-                        ColumnReader::Int64ColumnReader(reader) => Some(reader),
-                        _ => None,
-                    })?;
-                let gaps = read.iter().zip(&self.errors_at);
-                if gaps.clone().any(|(value, error)| value.is_none() != *error) {
-                    return Err(malformed(&self.sha256, "a figure is missing"));
-                }
-                cell.get_or_init(|| read)
-            }
-        };
-        Ok(column.get(row).copied().flatten())
-    }
-
-    /// A whole row.
-    pub fn row(&self, row: usize) -> Result<Row, SnapshotError> {
-        let outcome = if self.is_error(row) {
-            Err(self.error(row)?.to_owned())
-        } else {
-            let values = (0..self.metrics.len())
-                .map(|metric| Ok(self.metric(row, metric)?.unwrap_or_default()))
-                .collect::<Result<Vec<i64>, SnapshotError>>()?;
-            Ok(values)
-        };
-        let built = Row::new(
-            self.deal_id(row).to_owned(),
-            Some(self.deal_type(row)),
-            outcome,
-        );
-        if built.digest != self.digest(row) {
-            return Err(malformed(
-                &self.sha256,
-                format!(
-                    "the digest of deal {:?} is not that of its row",
-                    built.deal_id
-                ),
-            ));
-        }
-        Ok(built)
-    }
-
-    fn optional<T: DataType>(
-        &self,
-        column: usize,
-        typed: fn(ColumnReader) -> Option<TypedReader<T>>,
-    ) -> Result<Vec<Option<T::T>>, SnapshotError> {
-        let bad = |error: ParquetError| malformed(&self.sha256, error);
-        let group = self.file.get_row_group(self.index).map_err(bad)?;
-        let mut reader = open_column(group.as_ref(), column, typed).map_err(bad)?;
-        let (mut values, mut levels) = (Vec::new(), Vec::new());
-        while levels.len() < self.len() {
-            let left = self.len() - levels.len();
-            let (read, _, _) = reader
-                .read_records(left, Some(&mut levels), None, &mut values)
-                .map_err(bad)?;
-            if read == 0 {
-                return Err(malformed(&self.sha256, "a column ends early"));
-            }
-        }
-        let mut values = values.into_iter();
-        Ok(levels
-            .iter()
-            .map(|level| if *level > 0 { values.next() } else { None })
-            .collect())
-    }
-}
-
-type TypedReader<T> = ::parquet::column::reader::ColumnReaderImpl<T>;
-
-fn open_column<T: DataType>(
-    group: &dyn RowGroupReader,
-    column: usize,
-    typed: fn(ColumnReader) -> Option<TypedReader<T>>,
-) -> Result<TypedReader<T>, ParquetError> {
-    let reader = group.get_column_reader(column)?;
-    typed(reader).ok_or_else(|| ParquetError::General(format!("column {column} has another type")))
-}
-
-fn required<T: DataType>(
-    group: &dyn RowGroupReader,
-    column: usize,
-    rows: usize,
-    typed: fn(ColumnReader) -> Option<TypedReader<T>>,
-) -> Result<Vec<T::T>, ParquetError> {
-    let mut reader = open_column(group, column, typed)?;
-    let mut values = Vec::with_capacity(rows);
-    while values.len() < rows {
-        let (read, _, _) = reader.read_records(rows - values.len(), None, None, &mut values)?;
-        if read == 0 {
-            return Err(ParquetError::EOF(format!("column {column} ends early")));
-        }
-    }
-    Ok(values)
-}
-
-fn texts(
-    group: &dyn RowGroupReader,
-    column: usize,
-    rows: usize,
-) -> Result<Vec<ByteArray>, ParquetError> {
-    required::<ByteArrayType>(group, column, rows, |column| match column {
-        ColumnReader::ByteArrayColumnReader(reader) => Some(reader),
-        _ => None,
-    })
-}
-
-fn text_at(texts: &[ByteArray], row: usize) -> &str {
-    // UTF-8 was checked when the group was read.
-    texts
-        .get(row)
-        .and_then(|text| text.as_utf8().ok())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,65 +1,31 @@
-//! Taking a snapshot: read, compute and store run side by side with bounded memory between.
+//! Taking a snapshot in one process: plan, do the shards on several connections, finish.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use jiff::Timestamp;
-use rayon::ThreadPool;
-use rayon::prelude::*;
 use rollbook_ledger::evidence::EvidenceStore;
+use tokio::task::JoinSet;
 
-use super::bridge::{on_rayon, panic_text, pool};
-use super::calculator::{Calculator, RawDeal};
-use super::manifest::{MANIFEST_VERSION, Manifest, Part, SourceDescription, Total};
-use super::parquet::PartWriter;
-use super::row::{Row, RowOutcome};
-use super::source::{OpenSource, SnapshotSource};
-use super::{MANIFEST_MEDIA_TYPE, PART_MEDIA_TYPE, Snapshot, SnapshotError};
+use super::database::Database;
+use super::manifest::{MANIFEST_VERSION, Manifest, Total};
+use super::plan::{SnapshotPlan, SnapshotRequest, plan};
+use super::shard::{ShardContext, ShardWorker, count_type};
+use super::task::{PlanSummary, ShardReport, ShardTask};
+use super::{MANIFEST_MEDIA_TYPE, Snapshot, SnapshotError};
 
-/// Rows per part unless the request says otherwise.
-pub const ROWS_PER_PART: u64 = 65_536;
-/// The most rows a part may have: readers hold one part's compressed bytes.
-const MAX_ROWS_PER_PART: u64 = 1_048_576;
-/// Deal types counted apart; a column of free text must not grow the manifest without end.
-const MAX_DEAL_TYPES: usize = 256;
-/// Where the others are counted.
-const OTHER_TYPES: &str = "(other)";
-/// The shortest time between two reports of progress.
+/// Connections unless the request says otherwise: more than this, and the database notices.
+const MAX_DEFAULT_CONNECTIONS: usize = 8;
+/// The time between two reports of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-
-/// What to snapshot.
-#[derive(Clone, Debug)]
-pub struct SnapshotRequest {
-    /// The snapshot's name in its plan.
-    pub name: String,
-    /// `before`, `after` …
-    pub label: String,
-    /// Where the deals are.
-    pub source: SnapshotSource,
-    /// What computes the figures.
-    pub calculator: Arc<dyn Calculator>,
-    /// The flags in force.
-    pub flags: BTreeMap<String, String>,
-    /// The ledger sequence the flags were read at; 0 without a ledger.
-    pub flags_sequence: u64,
-    /// The time to record, from the injected clock.
-    pub taken_at: Timestamp,
-    /// Rows per part, 1 to 1,048,576; usually [`ROWS_PER_PART`].
-    pub rows_per_part: u64,
-    /// Compute threads; `None`: one per core. The result does not depend on it.
-    pub threads: Option<usize>,
-}
 
 /// How far a snapshot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Deals computed.
     pub done: u64,
-    /// Deals in all, as counted at the start of the same transaction.
+    /// Deals in all, as counted in the same consistent read.
     pub total: u64,
     /// Deals without figures so far.
     pub errors: u64,
@@ -76,200 +42,159 @@ pub async fn take(
     store: &EvidenceStore,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Snapshot, SnapshotError> {
-    check(request)?;
-    let pool = pool(request.threads)?;
-    let in_flight = request.threads.unwrap_or_else(rayon::current_num_threads) + 1;
-    let source = OpenSource::open(&request.source).await?;
-    let mut tally = Tally::new(request, source.total)?;
-    let description = SourceDescription {
-        database: source.shown().to_owned(),
-        table: request.source.table.clone(),
-        inventory_query: request.source.inventory_query.clone(),
-        filter: request.source.filter.clone(),
-    };
-    let (consistency, deleted_excluded) = (source.consistency, source.deleted);
-
-    let batches = futures::stream::unfold(source.read(), |mut batches| async move {
-        batches.next().await.map(|batch| (batch, batches))
-    });
-    let computed = batches
-        .map(|batch| {
-            let pool = pool.clone();
-            let calculator = Arc::clone(&request.calculator);
-            async move {
-                let batch = batch?;
-                on_rayon(pool.as_ref(), move || compute(&batch, calculator.as_ref())).await
-            }
-        })
-        .buffered(in_flight);
-    futures::pin_mut!(computed);
-
-    let mut reported = Instant::now();
-    while let Some(rows) = computed.next().await {
-        for row in rows? {
-            tally.count(&row);
-            tally.writer.push(row)?;
-            if tally.writer.rows() >= request.rows_per_part {
-                tally.close_part(request, store, pool.as_ref()).await?;
-            }
+    let calculator = Arc::clone(&request.calculator);
+    let context = ShardContext::new(calculator, store.clone(), request.threads)?;
+    let mut plan = plan(request).await?;
+    let total = plan.summary.total;
+    let now = || {
+        let (done, errors) = context.counts();
+        Progress {
+            done,
+            total,
+            errors,
         }
-        if reported.elapsed() >= PROGRESS_INTERVAL {
-            reported = Instant::now();
-            progress(tally.progress);
+    };
+    let mut running = start(request, &mut plan, &context)?;
+    let mut reports = Vec::with_capacity(plan.shards.len());
+    let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
+    loop {
+        tokio::select! {
+            // Dropped on an error, the set stops the other workers.
+            ended = running.join_next() => match ended {
+                Some(Ok(done)) => reports.extend(done?),
+                Some(Err(error)) => {
+                    let reason = error.to_string();
+                    return Err(SnapshotError::Compute { reason });
+                }
+                None => break,
+            },
+            _ = tick.tick() => progress(now()),
         }
     }
-    if tally.writer.rows() > 0 {
-        tally.close_part(request, store, pool.as_ref()).await?;
-    }
-    progress(tally.progress);
+    progress(now());
+    finish(&plan.summary, reports, store).await
+}
 
-    let calculator = &request.calculator;
-    let totals = calculator
-        .metrics()
-        .iter()
-        .zip(&tally.totals)
-        .map(|(metric, total)| (metric.name.clone(), Total(*total)))
-        .collect();
-    let manifest = Manifest {
-        version: MANIFEST_VERSION,
-        snapshot: request.name.clone(),
-        label: request.label.clone(),
-        source: description,
-        consistency,
-        model: calculator.name().to_owned(),
-        model_digest: calculator.digest().to_owned(),
-        deal_type_awareness: calculator.deal_type_awareness(),
-        flags: request.flags.clone(),
-        flags_sequence: request.flags_sequence,
-        metrics: calculator.metrics().to_vec(),
-        parts: tally.parts,
-        totals,
-        deal_types: tally.deal_types,
-        total: tally.progress.done,
-        success: tally.progress.done - tally.progress.errors,
-        errors: tally.progress.errors,
-        deleted_excluded,
-        taken_at: request.taken_at,
+type Reports = Result<Vec<ShardReport>, SnapshotError>;
+
+/// Starts workers that take one shard after the other until none is left.
+fn start(
+    request: &SnapshotRequest,
+    plan: &mut SnapshotPlan,
+    context: &ShardContext,
+) -> Result<JoinSet<Reports>, SnapshotError> {
+    let database = Database::parse(&request.source.database)?;
+    let shards: Arc<[ShardTask]> = plan.shards.as_slice().into();
+    let default = context.threads().min(MAX_DEFAULT_CONNECTIONS);
+    let portable = shards.iter().all(ShardTask::is_portable);
+    let connections = if portable {
+        request.connections.unwrap_or(default).min(shards.len())
+    } else {
+        1
     };
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut running = JoinSet::new();
+    for _ in 0..connections {
+        let session = plan.held.session(&database);
+        let mut worker = ShardWorker::with_session(context.clone(), database.clone(), session);
+        let (shards, next) = (Arc::clone(&shards), Arc::clone(&next));
+        running.spawn(async move {
+            let mut reports = Vec::new();
+            while let Some(task) = shards.get(next.fetch_add(1, Ordering::Relaxed)) {
+                reports.push(worker.run(task).await?);
+            }
+            Ok(reports)
+        });
+    }
+    Ok(running)
+}
+
+/// Puts the reports of all shards of a plan together and stores the manifest.
+///
+/// Durable on return: the manifest is in the evidence store, where the parts are already. The
+/// order of the reports does not matter, nor that a shard is reported twice, since both name
+/// the same part.
+pub async fn finish(
+    plan: &PlanSummary,
+    reports: Vec<ShardReport>,
+    store: &EvidenceStore,
+) -> Result<Snapshot, SnapshotError> {
+    let manifest = assemble(plan, reports)?;
     let bytes = Bytes::from(manifest.to_bytes()?);
+    // What is stored must be what a reader takes.
+    Manifest::from_bytes("(to be stored)", &bytes)?;
     let evidence = store
         .put(bytes, MANIFEST_MEDIA_TYPE, &manifest.evidence_name())
         .await?;
     Ok(Snapshot { manifest, evidence })
 }
 
-fn check(request: &SnapshotRequest) -> Result<(), SnapshotError> {
-    let refuse = |field, reason: String| Err(SnapshotError::Request { field, reason });
-    if request.name.trim().is_empty() {
-        return refuse("name", "it is empty; name the snapshot".to_owned());
+/// The manifest of a plan and the reports of all its shards.
+fn assemble(plan: &PlanSummary, mut reports: Vec<ShardReport>) -> Result<Manifest, SnapshotError> {
+    reports.sort_by_key(|report| report.shard);
+    if let Some(twice) = reports.windows(2).find_map(|pair| match pair {
+        [left, right] if left.shard == right.shard && left != right => Some(left.shard),
+        _ => None,
+    }) {
+        return Err(SnapshotError::Shard {
+            shard: twice,
+            reason: "it was reported twice, and not the same; the calculator is no pure function"
+                .to_owned(),
+        });
     }
-    if request.label.trim().is_empty() {
-        return refuse("label", "it is empty; say `before`, `after` …".to_owned());
+    reports.dedup_by_key(|report| report.shard);
+    let expected = 0..plan.shards;
+    let missing = expected
+        .zip(
+            reports
+                .iter()
+                .map(|report| Some(report.shard))
+                .chain(std::iter::repeat(None)),
+        )
+        .find(|(shard, reported)| Some(*shard) != *reported);
+    if let Some((shard, _)) = missing {
+        return Err(SnapshotError::Shard {
+            shard,
+            reason: "it was not reported; do it before finishing".to_owned(),
+        });
     }
-    if !(1..=MAX_ROWS_PER_PART).contains(&request.rows_per_part) {
-        return refuse(
-            "rows_per_part",
-            format!(
-                "{} is not within 1 to {MAX_ROWS_PER_PART}",
-                request.rows_per_part
-            ),
-        );
-    }
-    let metrics = request.calculator.metrics();
-    let reserved = ["deal_id", "deal_type", "status", "error", "digest"];
-    for (index, metric) in metrics.iter().enumerate() {
-        let twice = metrics.iter().take(index).any(|m| m.name == metric.name);
-        if twice || metric.name.is_empty() || reserved.contains(&metric.name.as_str()) {
-            let reason = format!(
-                "metric {:?} is empty, reserved or declared twice",
-                metric.name
-            );
-            return refuse("calculator", reason);
+    let metrics = &plan.calculator.metrics;
+    let mut totals = vec![Total::default(); metrics.len()];
+    let mut deal_types = std::collections::BTreeMap::new();
+    let mut parts = Vec::with_capacity(reports.len());
+    let (mut total, mut errors) = (0u64, 0u64);
+    for report in reports.into_iter().take(plan.shards as usize) {
+        for (sum, shard) in totals.iter_mut().zip(&report.totals) {
+            sum.0 += shard.0;
         }
-    }
-    Ok(())
-}
-
-/// Computes a batch on all compute threads; the rows keep the order of the deals.
-fn compute(batch: &[RawDeal], calculator: &dyn Calculator) -> Vec<Row> {
-    batch
-        .par_iter()
-        .map(|deal| {
-            // One deal must not take the others with it, whatever the model does.
-            let outcome = catch_unwind(AssertUnwindSafe(|| calculator.compute(deal)))
-                .unwrap_or_else(|panic| {
-                    Err(format!("the model stopped: {}", panic_text(panic.as_ref())))
-                });
-            Row::new(deal.id.clone(), deal.deal_type.as_deref(), outcome)
-        })
-        .collect()
-}
-
-/// What is known of the rows so far.
-struct Tally {
-    writer: PartWriter,
-    parts: Vec<Part>,
-    totals: Vec<i128>,
-    deal_types: BTreeMap<String, u64>,
-    progress: Progress,
-}
-
-impl Tally {
-    fn new(request: &SnapshotRequest, total: u64) -> Result<Self, SnapshotError> {
-        let metrics = request.calculator.metrics();
-        Ok(Self {
-            writer: PartWriter::new(metrics)?,
-            parts: Vec::new(),
-            totals: vec![0; metrics.len()],
-            deal_types: BTreeMap::new(),
-            progress: Progress {
-                done: 0,
-                total,
-                errors: 0,
-            },
-        })
-    }
-
-    fn count(&mut self, row: &Row) {
-        self.progress.done += 1;
-        let known = self.deal_types.contains_key(&row.deal_type);
-        let key = if known || self.deal_types.len() < MAX_DEAL_TYPES {
-            row.deal_type.as_str()
-        } else {
-            OTHER_TYPES
-        };
-        *self.deal_types.entry(key.to_owned()).or_default() += 1;
-        match &row.outcome {
-            RowOutcome::Success(values) => {
-                for (total, value) in self.totals.iter_mut().zip(values) {
-                    *total += i128::from(*value);
-                }
-            }
-            RowOutcome::Error(_) => self.progress.errors += 1,
+        for (deal_type, deals) in &report.deal_types {
+            count_type(&mut deal_types, deal_type, *deals);
         }
+        total += report.part.rows;
+        errors += report.part.errors;
+        parts.push(report.part);
     }
-
-    /// Encodes and stores the rows so far as one part.
-    async fn close_part(
-        &mut self,
-        request: &SnapshotRequest,
-        store: &EvidenceStore,
-        pool: Option<&Arc<ThreadPool>>,
-    ) -> Result<(), SnapshotError> {
-        let next = PartWriter::new(request.calculator.metrics())?;
-        let full = std::mem::replace(&mut self.writer, next);
-        let (bytes, mut part) = on_rayon(pool, move || full.finish()).await??;
-        let name = format!(
-            "{}-{}.{:05}.parquet",
-            request.name,
-            request.label,
-            self.parts.len()
-        );
-        let stored = store
-            .put(Bytes::from(bytes), PART_MEDIA_TYPE, &name)
-            .await?;
-        part.sha256 = stored.sha256;
-        self.parts.push(part);
-        Ok(())
-    }
+    let named = metrics.iter().map(|metric| metric.name.clone());
+    Ok(Manifest {
+        version: MANIFEST_VERSION,
+        snapshot: plan.snapshot.clone(),
+        label: plan.label.clone(),
+        source: plan.source.clone(),
+        consistency: plan.consistency,
+        key_order: plan.key_order,
+        model: plan.calculator.name.clone(),
+        model_digest: plan.calculator.digest.clone(),
+        deal_type_awareness: plan.calculator.deal_type_awareness,
+        flags: plan.flags.clone(),
+        flags_sequence: plan.flags_sequence,
+        metrics: metrics.clone(),
+        parts,
+        totals: named.zip(totals).collect(),
+        deal_types,
+        total,
+        success: total.saturating_sub(errors),
+        errors,
+        deleted_excluded: plan.deleted_excluded,
+        taken_at: plan.taken_at,
+    })
 }

@@ -1,14 +1,29 @@
-//! Reading a whole snapshot row by row, with one row group in memory.
+//! Reading the rows of a snapshot, or of a range of its keys, with one row group in memory.
 
-use std::fs::File;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::evidence::{CheckedFile, EvidenceStore};
 use tokio::runtime::Handle;
 
 use super::manifest::Manifest;
 use super::parquet::{PartReader, RowGroup};
+use super::row::KeyOrder;
 use super::{Snapshot, SnapshotError};
+
+/// How the keys of a snapshot are ordered.
+///
+/// Everything that walks, cuts or merges snapshots asks here. Keys are bytes, because those that
+/// are only compared need not be text.
+pub fn key_order(manifest: &Manifest) -> fn(&[u8], &[u8]) -> Ordering {
+    match manifest.key_order {
+        KeyOrder::Bytes => |left, right| left.cmp(right),
+        KeyOrder::Integer => |left, right| {
+            let text = |key| str::from_utf8(key).unwrap_or_default();
+            KeyOrder::Integer.compare(text(left), text(right))
+        },
+    }
+}
 
 /// Opens parts from a thread that may block. Must not be used on an async thread.
 #[derive(Clone, Debug)]
@@ -26,8 +41,8 @@ impl BlockingStore {
         }
     }
 
-    fn open(&self, sha256: &str) -> Result<File, SnapshotError> {
-        Ok(self.handle.block_on(self.store.open_file(sha256))?)
+    fn open(&self, sha256: &str) -> Result<CheckedFile, SnapshotError> {
+        Ok(self.handle.block_on(self.store.open_checked(sha256))?)
     }
 
     /// Stores bytes.
@@ -43,89 +58,206 @@ impl BlockingStore {
     }
 }
 
-/// The rows of a snapshot in strict key order. Each part is verified against its checksum when
-/// it is opened.
+/// The error of reading parts; where one of the parts is damaged, that. Parts are decoded while
+/// they are hashed, so a reader may stumble over damage before it is known to be damage.
+pub async fn or_damage(
+    store: &EvidenceStore,
+    parts: &[&str],
+    error: SnapshotError,
+) -> SnapshotError {
+    if matches!(
+        error,
+        SnapshotError::Malformed { .. } | SnapshotError::Compute { .. }
+    ) {
+        for sha256 in parts {
+            if let Err(damage) = store.open_file(sha256).await {
+                return damage.into();
+            }
+        }
+    }
+    error
+}
+
+/// The keys from one, included, to another, excluded; without an end: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key.
+    pub from: Option<String>,
+    /// The first key that is no longer in it.
+    pub to: Option<String>,
+}
+
+impl KeyRange {
+    /// Whether it has keys from `first` to `last`, both included.
+    pub fn touches(&self, first: &str, last: &str, order: fn(&[u8], &[u8]) -> Ordering) -> bool {
+        let before = |left: &str, right: &str| order(left.as_bytes(), right.as_bytes()).is_lt();
+        self.from.as_ref().is_none_or(|from| !before(last, from))
+            && self.to.as_ref().is_none_or(|to| before(first, to))
+    }
+}
+
+/// The rows of a key range of a snapshot, in strict key order. Every part that was touched was
+/// read whole and is what its address says when [`Cursor::advance`] has said `false`; rows read
+/// before may be relied on only then.
 #[derive(Debug)]
 pub struct Cursor {
     store: BlockingStore,
-    manifest: Arc<Manifest>,
+    snapshot: Arc<Snapshot>,
+    order: fn(&[u8], &[u8]) -> Ordering,
+    range: KeyRange,
     next_part: usize,
     part: Option<PartReader>,
-    group: Option<RowGroup>,
+    group: RowGroup,
     row: usize,
-    previous_id: Option<String>,
+    /// One past the last row of the group that is in the range.
+    end: usize,
+    previous: Option<Vec<u8>>,
 }
 
 impl Cursor {
-    /// Stands before the first row.
-    pub fn new(store: BlockingStore, snapshot: &Snapshot) -> Self {
+    /// Stands before the first row of a range.
+    pub fn new(store: BlockingStore, snapshot: Arc<Snapshot>, range: KeyRange) -> Self {
+        let order = key_order(&snapshot.manifest);
+        let next_part = range.from.as_ref().map_or(0, |from| {
+            snapshot
+                .manifest
+                .parts
+                .partition_point(|part| order(part.last_id.as_bytes(), from.as_bytes()).is_lt())
+        });
         Self {
             store,
-            manifest: Arc::new(snapshot.manifest.clone()),
-            next_part: 0,
+            snapshot,
+            order,
+            range,
+            next_part,
             part: None,
-            group: None,
+            group: RowGroup::default(),
             row: 0,
-            previous_id: None,
+            end: 0,
+            previous: None,
         }
     }
 
     /// Moves to the next row; `false` when there is none.
     pub fn advance(&mut self) -> Result<bool, SnapshotError> {
-        if let Some(group) = &self.group {
-            self.row += 1;
-            if self.row < group.len() {
-                return self.check_order().map(|()| true);
-            }
+        self.row += 1;
+        if self.row < self.end {
+            return Ok(true);
         }
+        self.next_group(None)
+    }
+
+    /// [`Cursor::advance`] beside the cursor of another snapshot, of whose row group whatever is
+    /// stored in the same bytes is not decoded again.
+    pub fn advance_beside(&mut self, other: &Self) -> Result<bool, SnapshotError> {
+        self.row += 1;
+        if self.row < self.end {
+            return Ok(true);
+        }
+        self.next_group(Some(&other.group))
+    }
+
+    /// Whether both cursors are known to stand on the same deal, without looking at its id.
+    pub fn shares_deal(&self, other: &Self) -> bool {
+        self.row == other.row && self.group.shares_deals(&other.group)
+    }
+
+    /// Whether the figure of both cursors' rows is known to be the same, without looking at it.
+    pub fn shares_metric(&self, other: &Self, metric: usize) -> bool {
+        self.row == other.row && self.group.shares_metric(&other.group, metric)
+    }
+
+    /// The row group and the row in it the cursor stands on, if it stands on one.
+    pub fn current(&mut self) -> Option<(&mut RowGroup, usize)> {
+        (self.row < self.end).then_some((&mut self.group, self.row))
+    }
+
+    /// The row group the cursor stands in and the row in it.
+    pub fn at(&self) -> (&RowGroup, usize) {
+        (&self.group, self.row)
+    }
+
+    fn next_group(&mut self, beside: Option<&RowGroup>) -> Result<bool, SnapshotError> {
+        (self.row, self.end) = (0, 0);
         loop {
-            if let Some(part) = &mut self.part {
-                if let Some(group) = part.next_group()? {
-                    self.row = 0;
-                    let empty = group.is_empty();
-                    self.group = Some(group);
-                    if empty {
-                        continue;
+            if let Some(mut part) = self.part.take() {
+                while part.next_group_beside(&mut self.group, beside)? {
+                    self.check_order(beside)?;
+                    let (start, end) = self.rows_in_range();
+                    if start < end {
+                        (self.row, self.end) = (start, end);
+                        self.part = Some(part);
+                        return Ok(true);
                     }
-                    return self.check_order().map(|()| true);
+                    if start < self.group.len() {
+                        // The range ends before this group; so it does before all others.
+                        break;
+                    }
                 }
-                self.part = None;
+                part.skip_rest()?;
             }
-            let Some(entry) = self.manifest.parts.get(self.next_part) else {
-                self.group = None;
+            let manifest = &self.snapshot.manifest;
+            let next = manifest.parts.get(self.next_part).filter(|entry| {
+                let to = self.range.to.as_ref();
+                to.is_none_or(|to| (self.order)(entry.first_id.as_bytes(), to.as_bytes()).is_lt())
+            });
+            let Some(entry) = next else {
                 return Ok(false);
             };
             let file = self.store.open(&entry.sha256)?;
-            self.part = Some(PartReader::open(file, entry, &self.manifest.metrics)?);
+            self.part = Some(PartReader::open(file, entry, &manifest.metrics)?);
             self.next_part += 1;
         }
     }
 
-    /// The row group and the row in it the cursor stands on.
-    pub fn current(&self) -> Option<(&RowGroup, usize)> {
-        self.group.as_ref().map(|group| (group, self.row))
+    /// The rows of the group that are in the range, as first and one past the last.
+    fn rows_in_range(&self) -> (usize, usize) {
+        let below = |bound: &str| {
+            let (mut low, mut high) = (0, self.group.len());
+            while low < high {
+                let middle = low.midpoint(high);
+                if (self.order)(self.group.key(middle), bound.as_bytes()).is_lt() {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            low
+        };
+        let start = self.range.from.as_deref().map_or(0, below);
+        let end = self.range.to.as_deref();
+        (start, end.map_or(self.group.len(), below))
     }
 
     /// A merge over rows out of order would silently call deals missing.
-    fn check_order(&mut self) -> Result<(), SnapshotError> {
-        let Some(group) = &self.group else {
-            return Ok(());
-        };
-        let id = group.deal_id(self.row);
-        if let Some(previous) = &mut self.previous_id {
-            if previous.as_str() >= id {
-                let part = self.manifest.parts.get(self.next_part.saturating_sub(1));
+    fn check_order(&mut self, beside: Option<&RowGroup>) -> Result<(), SnapshotError> {
+        let group = &self.group;
+        let mut previous = self.previous.as_deref();
+        // The same ids were checked where they were decoded; only the first follows others here.
+        let known = beside.is_some_and(|beside| group.shares_deals(beside));
+        let unchecked = if known { 1 } else { group.len() };
+        for row in 0..unchecked {
+            let key = group.key(row);
+            if previous.is_some_and(|previous| (self.order)(previous, key).is_ge()) {
+                let part = self
+                    .snapshot
+                    .manifest
+                    .parts
+                    .get(self.next_part.saturating_sub(1));
                 return Err(SnapshotError::Malformed {
                     what: "part",
                     sha256: part.map(|part| part.sha256.clone()).unwrap_or_default(),
-                    reason: format!("deal {id:?} comes after {previous:?}"),
+                    reason: format!(
+                        "deal {:?} comes after {:?}",
+                        String::from_utf8_lossy(key),
+                        String::from_utf8_lossy(previous.unwrap_or_default())
+                    ),
                 });
             }
-            previous.clear();
-            previous.push_str(id);
-        } else {
-            self.previous_id = Some(id.to_owned());
+            previous = Some(key);
         }
+        let last = group.key(group.len().saturating_sub(1)).to_vec();
+        self.previous = Some(last);
         Ok(())
     }
 }

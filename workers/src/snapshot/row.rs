@@ -1,5 +1,8 @@
 //! One deal of a snapshot.
 
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The longest error text a row carries, in characters.
@@ -7,6 +10,32 @@ const MAX_ERROR_CHARS: usize = 500;
 
 /// What a row says for a deal without a type (SQL NULL or blank).
 pub const NULL_TYPE: &str = "NULL";
+
+/// How the keys of a snapshot are ordered. Two snapshots can be merged only in the same order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyOrder {
+    /// By the bytes of their UTF-8 text.
+    #[default]
+    Bytes,
+    /// As integers: 9 before 10.
+    Integer,
+}
+
+impl KeyOrder {
+    /// Compares two keys. Equal only for equal texts; in integer order, what is no integer
+    /// comes first.
+    pub fn compare(self, left: &str, right: &str) -> Ordering {
+        let bytes = || left.as_bytes().cmp(right.as_bytes());
+        match self {
+            Self::Bytes => bytes(),
+            Self::Integer => {
+                let integer = |text: &str| text.parse::<i64>().ok();
+                integer(left).cmp(&integer(right)).then_with(bytes)
+            }
+        }
+    }
+}
 
 /// What the model said about a deal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +126,19 @@ fn digest(deal_id: &str, deal_type: &str, outcome: &RowOutcome) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_are_ordered_by_value_and_texts_by_bytes() {
+        let sorted = |order: KeyOrder| {
+            let mut keys = ["10", "9", "-2", "-10", "0", "é", "Z", "a"];
+            keys.sort_by(|left, right| order.compare(left, right));
+            keys
+        };
+        let by_value = ["Z", "a", "é", "-10", "-2", "0", "9", "10"];
+        assert_eq!(sorted(KeyOrder::Integer), by_value);
+        let by_bytes = ["-10", "-2", "0", "10", "9", "Z", "a", "é"];
+        assert_eq!(sorted(KeyOrder::Bytes), by_bytes);
+    }
 
     #[test]
     fn blank_and_null_types_are_the_same_row() {

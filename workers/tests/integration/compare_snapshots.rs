@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 
+use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_proto::v1::Verdict;
-use rollbook_workers::compare::merge::Difference;
-use rollbook_workers::compare::{CompareError, Rules, compare, explain};
-use rollbook_workers::executor::compare_figures;
-use rollbook_workers::snapshot::{Calculator, MetricInfo, RawDeal, take};
+use rollbook_workers::compare::differences::{read_page, regressions};
+use rollbook_workers::compare::rules::Class;
+use rollbook_workers::compare::{CompareError, Rules, compare, compare_on, explain};
+use rollbook_workers::snapshot::parquet::PartWriter;
+use rollbook_workers::snapshot::reader::key_order;
+use rollbook_workers::snapshot::row::KeyOrder;
+use rollbook_workers::snapshot::{
+    Calculator, MetricInfo, Part, RawDeal, Row, Snapshot, SnapshotError, take,
+};
 
 use crate::snapshot_deals::{calculator, deals, request, snapshot, store};
 use crate::snapshot_sqlite::{database, execute};
@@ -159,16 +165,14 @@ async fn seven_percent_on_every_cost_is_caught_in_every_guarded_deal() {
     assert_eq!(result.verdict(), Verdict::Fail);
     assert!(result.model_changed);
     assert_eq!(result.worst.len(), 20);
-    let mut listed = 0;
+    let mut listed = std::collections::BTreeSet::new();
     for page in &result.differences {
-        let lines = store.get(&page.sha256).await.unwrap();
-        for line in lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            let difference: Difference = serde_json::from_slice(line).unwrap();
-            assert!(difference.deal_id >= page.first_id && difference.deal_id <= page.last_id);
-            listed += 1;
+        for row in read_page(&store, page).await.unwrap() {
+            assert!(row.deal_id >= page.first_id && row.deal_id <= page.last_id);
+            listed.insert(row.deal_id);
         }
     }
-    assert_eq!(listed, result.compared - result.equal);
+    assert_eq!(listed.len() as u64, result.compared - result.equal);
     let seven = result
         .histogram
         .iter()
@@ -249,25 +253,230 @@ async fn deals_with_a_tsa_cost_are_counted_and_so_are_those_that_should_have_non
         deal.deal_type == Some("carveout") && deal.inventory().contains("hosted_by_parent")
     };
     let carveouts = u64::try_from(deals().iter().filter(shared).count()).unwrap();
-    let figures = compare_figures::of(&before, &after, &rules(), &store)
+    let figures = compare(&before, &after, &rules(), &store)
         .await
-        .unwrap();
+        .unwrap()
+        .result
+        .figures;
     assert!(carveouts > 0);
     assert_eq!(figures.tsa_deals, Some(carveouts));
     assert_eq!(figures.tsa_elsewhere, Some(0));
 
     // With the flag off nobody pays; with a wrong model the others are told apart.
-    let figures = compare_figures::of(&after, &before, &rules(), &store)
+    let figures = compare(&after, &before, &rules(), &store)
         .await
-        .unwrap();
+        .unwrap()
+        .result
+        .figures;
     assert_eq!(
         (figures.tsa_deals, figures.tsa_elsewhere),
         (Some(0), Some(0))
     );
-    let figures = compare_figures::of(&before, &everyone, &rules(), &store)
+    let figures = compare(&before, &everyone, &rules(), &store)
         .await
-        .unwrap();
+        .unwrap()
+        .result
+        .figures;
     let carveouts = after.manifest.deal_types["carveout"];
     assert_eq!(figures.tsa_deals, Some(2_499));
     assert_eq!(figures.tsa_elsewhere, Some(2_499 - carveouts));
+}
+
+/// Stores a snapshot of synthetic rows in parts of `part_rows`.
+async fn synthetic(
+    store: &EvidenceStore,
+    like: &Snapshot,
+    rows: &[Row],
+    part_rows: usize,
+) -> Snapshot {
+    let mut manifest = like.manifest.clone();
+    manifest.parts.clear();
+    for chunk in rows.chunks(part_rows) {
+        let mut writer = PartWriter::new(&manifest.metrics).unwrap();
+        chunk
+            .iter()
+            .for_each(|row| writer.push(row.clone()).unwrap());
+        let (bytes, part) = writer.finish().unwrap();
+        let sha256 = store
+            .put(bytes.into(), "part", "part")
+            .await
+            .unwrap()
+            .sha256;
+        manifest.parts.push(Part { sha256, ..part });
+    }
+    manifest.total = rows.len() as u64;
+    manifest.errors = manifest.parts.iter().map(|part| part.errors).sum();
+    manifest.success = manifest.total - manifest.errors;
+    manifest.deal_types = [("acquisition".to_owned(), manifest.total)].into();
+    let bytes = manifest.to_bytes().unwrap();
+    let stored = store
+        .put(bytes.into(), "manifest", "manifest")
+        .await
+        .unwrap();
+    Snapshot::open(store, &stored.sha256).await.unwrap()
+}
+
+fn synthetic_rows(metrics: usize, side: i64) -> Vec<Row> {
+    (0..30_000i64)
+        .filter(|n| n % 977 != side)
+        .map(|n| {
+            let id = format!("{n:06}");
+            let kind = ["acquisition", "carveout", "divestiture", "other"][(n % 4) as usize];
+            if n % 501 == 7 + side {
+                return Row::new(id, Some(kind), Err(format!("broken {n}")));
+            }
+            let moved = if n % 13 == 0 { side * (n % 29) } else { 0 };
+            let figures = (0..metrics as i64).map(|m| 100 + n % 50 + m + moved);
+            Row::new(id, Some(kind), Ok(figures.collect()))
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outcome_is_the_same_bytes_on_any_number_of_threads_and_parts() {
+    let (directory, store) = store();
+    let source = database(&directory.path().join("deals.db")).await;
+    let like = snapshot(source, true, &store).await.unwrap();
+    let metrics = like.manifest.metrics.len();
+    let (old, new) = (synthetic_rows(metrics, 0), synthetic_rows(metrics, 1));
+    let before = synthetic(&store, &like, &old, 1_000).await;
+    let after = synthetic(&store, &like, &new, 1_700).await;
+    let one = compare_on(Some(1), &before, &after, &rules(), &store)
+        .await
+        .unwrap();
+    assert!(one.result.differences.len() > 1, "one range tests nothing");
+    for threads in [2, 8] {
+        let many = compare_on(Some(threads), &before, &after, &rules(), &store)
+            .await
+            .unwrap();
+        assert_eq!(
+            many.evidence.sha256, one.evidence.sha256,
+            "{threads} threads"
+        );
+    }
+    // However the rows are cut into parts, the same is found in them.
+    let whole_before = synthetic(&store, &like, &old, 100_000).await;
+    let whole_after = synthetic(&store, &like, &new, 100_000).await;
+    let whole = compare(&whole_before, &whole_after, &rules(), &store)
+        .await
+        .unwrap()
+        .result;
+    let (mut cut, mut pages) = (one.result.clone(), Vec::new());
+    for result in [&cut, &whole] {
+        let mut rows = Vec::new();
+        for page in &result.differences {
+            rows.extend(read_page(&store, page).await.unwrap());
+        }
+        pages.push(rows);
+    }
+    assert_eq!(pages[0], pages[1]);
+    (cut.before, cut.after) = (whole.before.clone(), whole.after.clone());
+    cut.differences.clone_from(&whole.differences);
+    assert_eq!(cut, whole);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regressions_are_paged_by_deal_and_none_is_lost() {
+    let (directory, store) = store();
+    let source = database(&directory.path().join("deals.db")).await;
+    let like = snapshot(source, true, &store).await.unwrap();
+    let metrics = like.manifest.metrics.len();
+    let before = synthetic(&store, &like, &synthetic_rows(metrics, 0), 1_000).await;
+    let after = synthetic(&store, &like, &synthetic_rows(metrics, 1), 1_000).await;
+    let result = compare(&before, &after, &rules(), &store)
+        .await
+        .unwrap()
+        .result;
+    let order = key_order(&before.manifest);
+    let pages = &result.differences;
+    let all = regressions(&store, pages, order, None, usize::MAX)
+        .await
+        .unwrap();
+    assert_eq!(all.next_after, None);
+    let deals: std::collections::BTreeSet<_> = all
+        .regressions
+        .iter()
+        .map(|row| row.deal_id.clone())
+        .collect();
+    assert_eq!(deals.len() as u64, result.regressions);
+    let by_rule: u64 = result
+        .by_rule
+        .values()
+        .filter_map(|c| c.get(&Class::Regression))
+        .sum();
+    assert_eq!(all.regressions.len() as u64, by_rule);
+    let (mut paged, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = regressions(&store, pages, order, cursor.as_deref(), 100)
+            .await
+            .unwrap();
+        paged.extend(page.regressions);
+        match page.next_after {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(paged, all.regressions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_byte_anywhere_in_a_part_is_found_and_named() {
+    let (directory, store) = store();
+    let source = database(&directory.path().join("deals.db")).await;
+    let like = snapshot(source, true, &store).await.unwrap();
+    let metrics = like.manifest.metrics.len();
+    let before = synthetic(&store, &like, &synthetic_rows(metrics, 0)[..9_000], 3_000).await;
+    let after = synthetic(&store, &like, &synthetic_rows(metrics, 1)[..9_000], 3_000).await;
+    let damaged = &after.manifest.parts[1].sha256;
+    let path = std::path::Path::new(store.location())
+        .join(&damaged[..2])
+        .join(damaged);
+    let whole = std::fs::read(&path).unwrap();
+    for place in 0..60 {
+        let mut bytes = whole.clone();
+        let at = place * (bytes.len() - 1) / 59;
+        bytes[at] ^= 1 << (place % 8);
+        std::fs::write(&path, &bytes).unwrap();
+        let error = compare(&before, &after, &rules(), &store)
+            .await
+            .unwrap_err();
+        match error {
+            CompareError::Snapshot(SnapshotError::Evidence(EvidenceError::Corrupt {
+                sha256,
+                ..
+            })) => assert_eq!(&sha256, damaged, "byte {at}"),
+            other => panic!("byte {at}: {other}"),
+        }
+    }
+    std::fs::write(&path, &whole).unwrap();
+    compare(&before, &after, &rules(), &store).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn integer_keys_are_merged_by_value_and_never_with_keys_in_byte_order() {
+    let (directory, store) = store();
+    let source = database(&directory.path().join("deals.db")).await;
+    let mut like = snapshot(source, true, &store).await.unwrap();
+    let metrics = like.manifest.metrics.len();
+    like.manifest.key_order = KeyOrder::Integer;
+    let rows = |missing: i64| -> Vec<Row> {
+        let ids = (5..2_005i64).filter(|n| *n != missing);
+        ids.map(|n| Row::new(n.to_string(), None, Ok(vec![n; metrics])))
+            .collect()
+    };
+    let before = synthetic(&store, &like, &rows(0), 300).await;
+    let after = synthetic(&store, &like, &rows(99), 450).await;
+    let result = compare(&before, &after, &rules(), &store)
+        .await
+        .unwrap()
+        .result;
+    assert_eq!((result.compared, result.equal), (1_999, 1_999));
+    assert_eq!((result.missing, result.added), (1, 0));
+
+    let mut bytes = after.clone();
+    bytes.manifest.key_order = KeyOrder::Bytes;
+    let error = compare(&before, &bytes, &rules(), &store)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CompareError::Keys { .. }), "{error}");
 }

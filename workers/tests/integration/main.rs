@@ -8,6 +8,7 @@
 )]
 
 mod audit_types;
+mod compare_behind;
 mod compare_snapshots;
 mod deal_database;
 mod deal_load;
@@ -25,9 +26,12 @@ mod fleet_ledger;
 mod fleet_queue;
 mod fleet_rollout;
 mod fleet_worker;
+mod snapshot_bad_input;
 mod snapshot_cluster;
 mod snapshot_deals;
+mod snapshot_files;
 mod snapshot_postgres;
+mod snapshot_shards;
 mod snapshot_sqlite;
 
 // The servers that the ledger's tests start.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rollbook_workers::snapshot::SnapshotSource;
@@ -14,9 +15,10 @@ use crate::snapshot_deals::deals;
 const USER: &str = "rollbook";
 const PASSWORD: &str = "correct-horse";
 
+#[derive(Debug)]
 pub(crate) struct Cluster {
     directory: tempfile::TempDir,
-    server: Child,
+    server: Mutex<Child>,
 }
 
 /// The newest installed server.
@@ -79,22 +81,57 @@ impl Cluster {
             .status()
             .unwrap();
         assert!(made.success());
-        let server = command(&binaries().join("postgres"))
+        let server = Mutex::new(Self::spawn(top));
+        let cluster = Self { directory, server };
+        cluster.wait_until_up().await;
+        cluster
+    }
+
+    fn spawn(top: &Path) -> Child {
+        command(&binaries().join("postgres"))
             .arg("-D")
-            .arg(&data)
+            .arg(top.join("data"))
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"])
             .arg(format!("unix_socket_directories={}", top.display()))
             .stderr(Stdio::null())
             .spawn()
-            .unwrap();
-        let cluster = Self { directory, server };
+            .unwrap()
+    }
+
+    async fn wait_until_up(&self) {
         for _ in 0..600 {
-            if cluster.try_connect().await.is_ok() {
-                return cluster;
+            if self.try_connect().await.is_ok() {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("the cluster does not answer");
+    }
+
+    /// Stops the server as a crash does.
+    pub(crate) fn stop(&self) {
+        let data = self.directory.path().join("data");
+        let stopped = command(&binaries().join("pg_ctl"))
+            .args(["stop", "-m", "immediate", "-D"])
+            .arg(&data)
+            .status();
+        assert!(stopped.unwrap().success());
+    }
+
+    /// Stops the server as a crash does and starts it again.
+    pub(crate) async fn restart(&self) {
+        self.stop();
+        self.restart_stopped().await;
+    }
+
+    /// Starts the stopped server again.
+    pub(crate) async fn restart_stopped(&self) {
+        {
+            let mut server = self.server.lock().unwrap();
+            server.wait().unwrap();
+            *server = Self::spawn(self.directory.path());
+        }
+        self.wait_until_up().await;
     }
 
     async fn try_connect(&self) -> Result<PgConnection, sqlx::Error> {
@@ -169,6 +206,8 @@ impl Drop for Cluster {
             .args(["stop", "-m", "immediate", "-D"])
             .arg(&data)
             .status();
-        let _ = self.server.wait();
+        if let Ok(server) = self.server.get_mut() {
+            let _ = server.wait();
+        }
     }
 }

@@ -108,6 +108,7 @@ pub(crate) fn request(source: SnapshotSource, calculator: Arc<dyn Calculator>) -
         taken_at: "2026-01-02T03:04:05Z".parse().unwrap(),
         rows_per_part: 1_000,
         threads: None,
+        connections: None,
     }
 }
 

@@ -20,7 +20,7 @@ async fn every_column_type_gives_the_parts_sqlite_gives() {
         assert_eq!(whole.manifest.parts, sqlite.manifest.parts, "{column}");
         assert_eq!(
             whole.manifest.consistency,
-            Consistency::PostgresRepeatableRead
+            Consistency::PostgresExportedSnapshot
         );
         assert_eq!(whole.manifest.deleted_excluded, 1);
         source.inventory_query = Some("SELECT deal_id, item FROM items".to_owned());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::compare::result::WORST;
+use crate::compare::tally::WORST;
 use crate::snapshot::{Row, RowOutcome};
 
 /// Rows in memory, with the accessors of the port.
@@ -32,8 +32,20 @@ impl Rows for Memory {
         self.next += 1;
         Ok(self.next <= self.rows.len())
     }
-    fn deal_id(&self) -> &str {
-        &self.row().deal_id
+    fn advance_beside(&mut self, _: &Self) -> Result<bool, CompareError> {
+        self.advance()
+    }
+    fn shares_metric(&self, _: &Self, _: usize) -> bool {
+        false
+    }
+    fn same_deal(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+    fn key(&self) -> &[u8] {
+        self.row().deal_id.as_bytes()
+    }
+    fn deal_id(&self) -> Result<&str, CompareError> {
+        Ok(&self.row().deal_id)
     }
     fn deal_type(&self) -> &str {
         &self.row().deal_type
@@ -41,7 +53,7 @@ impl Rows for Memory {
     fn is_error(&self) -> bool {
         self.row().is_error()
     }
-    fn error(&self) -> Result<String, CompareError> {
+    fn error(&mut self) -> Result<String, CompareError> {
         match &self.row().outcome {
             RowOutcome::Error(text) => Ok(text.clone()),
             RowOutcome::Success(_) => Ok(String::new()),
@@ -50,7 +62,7 @@ impl Rows for Memory {
     fn digest(&self) -> &[u8] {
         &self.row().digest
     }
-    fn metric(&self, metric: usize) -> Result<i64, CompareError> {
+    fn metric(&mut self, metric: usize) -> Result<i64, CompareError> {
         match &self.row().outcome {
             RowOutcome::Success(values) => Ok(values[metric]),
             RowOutcome::Error(_) => Ok(0),
@@ -66,21 +78,41 @@ fn rules() -> Rules {
     Rules::default_with_tolerance(Rules::tolerance("5").unwrap())
 }
 
-fn run(before: &Deals, after: &Deals) -> (Summary, Vec<Difference>) {
+/// What a sink saw of a deal.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    deal_id: String,
+    change: Change,
+    class: Class,
+}
+
+#[derive(Default)]
+struct Collect(Vec<Seen>);
+
+impl Sink for Collect {
+    fn take(&mut self, found: &Difference<'_>, _: &Judge<'_>) -> Result<(), CompareError> {
+        self.0.push(Seen {
+            deal_id: found.deal_id.to_owned(),
+            change: found.change,
+            class: found.class,
+        });
+        Ok(())
+    }
+}
+
+fn run(before: &Deals, after: &Deals) -> (Tally, Vec<Seen>) {
     let metrics = METRICS.map(str::to_owned);
-    let mut differences = Vec::new();
-    let summary = merge(
+    let mut seen = Collect::default();
+    let tally = merge(
         &mut Memory::new(before),
         &mut Memory::new(after),
+        |left, right| left.cmp(right),
         &metrics,
         &rules(),
-        &mut |difference: &Difference| {
-            differences.push(difference.clone());
-            Ok(())
-        },
+        &mut seen,
     )
     .unwrap();
-    (summary, differences)
+    (tally, seen.0)
 }
 
 type Given<'a> = (&'a str, &'a str, Result<[i64; 3], &'a str>);
@@ -285,6 +317,31 @@ fn naive(before: &Deals, after: &Deals) -> BTreeMap<&'static str, u64> {
 }
 
 proptest! {
+    #[test]
+    fn ranges_merged_apart_add_up_to_the_whole(
+        before in any_deals(), after in any_deals(), cuts in prop::collection::btree_set("[a-cé]{1,2}", 0..4),
+    ) {
+        let (whole, seen) = run(&before, &after);
+        let bounds: Vec<Option<&String>> =
+            std::iter::once(None).chain(cuts.iter().map(Some)).chain([None]).collect();
+        let mut tally = Tally::new(&rules());
+        let mut together = Vec::new();
+        for bound in bounds.windows(2) {
+            let inside = |deals: &Deals| -> Deals {
+                deals.iter()
+                    .filter(|(id, _)| bound[0].is_none_or(|from| *id >= from))
+                    .filter(|(id, _)| bound[1].is_none_or(|to| *id < to))
+                    .map(|(id, row)| (id.clone(), row.clone()))
+                    .collect()
+            };
+            let (found, more) = run(&inside(&before), &inside(&after));
+            tally.add(found);
+            together.extend(more);
+        }
+        prop_assert_eq!(tally, whole);
+        prop_assert_eq!(together, seen);
+    }
+
     #[test]
     fn the_merge_finds_what_a_naive_comparison_finds(
         before in any_deals(), mut after in any_deals(), shared in any_deals(),

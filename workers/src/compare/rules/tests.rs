@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::compare::judge::Judge;
 
 const METRICS: [&str; 8] = [
     "cost_total",
@@ -204,5 +205,74 @@ proptest! {
             _ => Class::WithinTolerance,
         };
         prop_assert_eq!(judged(&rules, "acquisition", "cost_total", before, after), expected);
+    }
+}
+
+#[test]
+fn a_rules_file_is_read_and_its_faults_have_a_place() {
+    let text = r#"
+guard: [acquisition]
+rules:
+  - id: licences
+    metric: cost_licences_*
+    test: {kind: ignore, reason: "renegotiated"}
+  - id: carveouts
+    metric: cost_one_time_*
+    scope: unguarded
+    deal_types: [carveout]
+    test: {kind: expected, min_ratio: 1.5, max_ratio: 3, reason: "the deal multipliers"}
+    severity: warning
+  - id: cost
+    metric: cost_*
+    test: {kind: relative, tolerance_percent: 0.25}
+"#;
+    let rules = Rules::from_text(text).unwrap();
+    assert_eq!(
+        judged(&rules, "acquisition", "cost_licences_annual", 1, 9),
+        Class::Ignored
+    );
+    assert_eq!(
+        judged(&rules, "carveout", "cost_one_time_base", 100, 200),
+        Class::Expected
+    );
+    assert_eq!(
+        judged(&rules, "carveout", "cost_one_time_base", 100, 400),
+        Class::Unexpected
+    );
+    assert_eq!(
+        judged(&rules, "acquisition", "cost_total", 10_000, 10_025),
+        Class::WithinTolerance
+    );
+    assert_eq!(
+        judged(&rules, "acquisition", "cost_total", 10_000, 10_026),
+        Class::Regression
+    );
+    let json = serde_json::to_string(&rules).unwrap();
+    assert_eq!(Rules::from_text(&json).unwrap(), rules);
+
+    for (from, to, place) in [
+        (
+            "tolerance_percent: 0.25",
+            "tolerance_percent: -1",
+            "13:5: RB-COMPARE-1",
+        ),
+        ("id: carveouts", "id: licences", "7:5: RB-COMPARE-2"),
+        (
+            "severity: warning",
+            "severity: fatal",
+            "12:15: unknown variant `fatal`",
+        ),
+        (
+            "metric: cost_*",
+            "metrics: cost_*",
+            "14:14: unknown field `metrics`",
+        ),
+        ("kind: relative", "kind: relativ", "15:"),
+        ("guard: [", "guard: [[", "3:"),
+    ] {
+        let error = Rules::from_text(&text.replacen(from, to, 1))
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(place), "{to}: {error}");
     }
 }

@@ -154,12 +154,22 @@ fn wrong_shapes_say_where() {
 #[test]
 fn deep_nesting_is_refused_before_it_can_overflow_the_stack() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    assert!(message(&deep(200_000)).contains("nested over 32 levels"));
+    assert!(message(&deep(200_000)).contains("expected an object"));
     let unread = |levels| {
         let deep = deep(levels);
         format!(r#"[{{"item_id":"a","inventory_type":"vendor","x":{deep},"name":"\\\"[[{{"}}]"#)
     };
-    assert!(message(&unread(200_000)).contains("nested over 32 levels"));
+    assert!(message(&unread(200_000)).contains("nested over 30 levels"));
+    let read = format!(
+        r#"[{{"item_id":"a","data":{{"users":{}}}}}]"#,
+        deep(200_000)
+    );
+    assert!(message(&read).contains("nested over 30 levels"));
+    let data = format!(r#"[{{"item_id":"a","data":{}}}]"#, deep(200_000));
+    assert!(message(&data).contains("expected an object"));
+    let object = format!("{}1{}", "{\"a\":".repeat(200_000), "}".repeat(200_000));
+    assert!(message(&object).contains("expected an array"));
+    assert!(message(&format!("[{object}]")).contains("nested over 30 levels"));
     assert!(parse(unread(30).as_bytes()).is_ok());
     assert!(parse(unread(31).as_bytes()).is_err());
     let wide = (0..300)

@@ -1,8 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
-use std::io::{Seek, Write};
-
 use proptest::prelude::*;
+use rollbook_ledger::evidence::EvidenceStore;
 
 use super::*;
 
@@ -23,13 +22,20 @@ fn encode(rows: &[Row]) -> (Vec<u8>, Part) {
     writer.finish().unwrap()
 }
 
+/// Reads a part back from a store, by the runtime of the caller.
 fn decode(bytes: &[u8], part: &Part) -> Result<Vec<Row>, SnapshotError> {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file.rewind().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let store = EvidenceStore::open(directory.path().to_str().unwrap()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let stored = runtime
+        .block_on(store.put(bytes.to_vec().into(), "part", "part"))
+        .unwrap();
+    let file = runtime
+        .block_on(store.open_checked(&stored.sha256))
+        .unwrap();
     let mut reader = PartReader::open(file, part, &metrics())?;
-    let mut rows = Vec::new();
-    while let Some(group) = reader.next_group()? {
+    let (mut rows, mut group) = (Vec::new(), RowGroup::default());
+    while reader.next_group(&mut group)? {
         for row in 0..group.len() {
             rows.push(group.row(row)?);
         }

@@ -1,0 +1,225 @@
+//! Comparing snapshots without a server.
+
+use std::path::Path;
+
+use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_proto::v1::Verdict;
+use rollbook_workers::compare::behind::{Behind, behind};
+use rollbook_workers::compare::differences::regressions;
+use rollbook_workers::compare::{CompareError, ComparisonResult, Explanation, Rules, explain};
+use rollbook_workers::snapshot::reader::key_order;
+use rollbook_workers::snapshot::{Snapshot, SnapshotError};
+use serde::Serialize;
+
+use super::Session;
+use super::data::{model_of, open, snapshot_failure, store, unreadable};
+use crate::args::CompareArgs;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print::{self, aside, line, unprintable};
+use crate::report::comparison as report;
+
+/// The largest rules file, in bytes.
+const MAX_RULES_BYTES: u64 = 1024 * 1024;
+
+/// A comparison and the snapshots it is of.
+struct Compared {
+    before: Snapshot,
+    after: Snapshot,
+    address: String,
+    result: ComparisonResult,
+}
+
+/// `compare`.
+pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
+    let store = store(session, args.objects.objects.as_deref())?;
+    if let Some(deal) = &args.explain {
+        return explain_deal(session, &store, &args, deal).await;
+    }
+    let compared = match &args.result {
+        Some(sha256) => stored(&store, sha256).await?,
+        None => {
+            let (before, after) = snapshots(&store, &args).await?;
+            let rules = rules_of(&args)?;
+            let made = rollbook_workers::compare::compare(&before, &after, &rules, &store)
+                .await
+                .map_err(comparison_failure)?;
+            Compared {
+                before,
+                after,
+                address: made.evidence.sha256,
+                result: made.result,
+            }
+        }
+    };
+    let result = &compared.result;
+    if let Some(file) = &args.html {
+        let page = report::html(result, &compared.address).map_err(unprintable)?;
+        write_file(file, &page)?;
+    }
+    if args.regressions {
+        list_regressions(session, &store, &args, &compared).await?;
+    } else if session.json {
+        print::json(&serde_json::json!({
+            "result_sha256": compared.address,
+            "verdict": result.verdict().as_str_name().to_lowercase(),
+            "result": result,
+        }))?;
+    } else {
+        line(report::text(result).map_err(unprintable)?.trim_end());
+        line(format!("\nresult {}", compared.address));
+    }
+    Ok(match result.verdict() {
+        Verdict::Pass => Exit::Done,
+        Verdict::Inconclusive => Exit::Inconclusive,
+        _ => Exit::Failed,
+    })
+}
+
+/// A comparison that was made before. Its rules may allow what the program would refuse now.
+async fn stored(store: &EvidenceStore, sha256: &str) -> Result<Compared, Failure> {
+    let bytes = store.get(sha256).await;
+    let bytes = bytes.map_err(|error| snapshot_failure(SnapshotError::from(error)))?;
+    let result = ComparisonResult::from_bytes(sha256, &bytes).map_err(comparison_failure)?;
+    Ok(Compared {
+        before: open(store, &result.before.manifest).await?,
+        after: open(store, &result.after.manifest).await?,
+        address: sha256.to_owned(),
+        result,
+    })
+}
+
+async fn snapshots(
+    store: &EvidenceStore,
+    args: &CompareArgs,
+) -> Result<(Snapshot, Snapshot), Failure> {
+    let address = |given: &Option<String>| {
+        given
+            .clone()
+            .ok_or_else(|| Failure::usage("RB-CLI-61: give two snapshots, or --result SHA256"))
+    };
+    let before = open(store, &address(&args.before)?).await?;
+    let after = open(store, &address(&args.after)?).await?;
+    Ok((before, after))
+}
+
+fn rules_of(args: &CompareArgs) -> Result<Rules, Failure> {
+    let mut rules = match &args.rules {
+        None => {
+            let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
+            Rules::default_with_tolerance(tolerance)
+        }
+        Some(file) => {
+            let text = read_rules(file)?;
+            Rules::from_text(&text)
+                .map_err(|error| Failure::usage(format!("RB-CLI-62: {}:{error}", file.display())))?
+        }
+    };
+    rules.allow_model_change |= args.allow_model_change;
+    Ok(rules)
+}
+
+fn read_rules(file: &Path) -> Result<String, Failure> {
+    let size = std::fs::metadata(file).map_err(|error| unreadable(file, error))?;
+    if size.len() > MAX_RULES_BYTES {
+        let reason = format!("it has {} bytes, more than {MAX_RULES_BYTES}", size.len());
+        return Err(unreadable(file, reason));
+    }
+    std::fs::read_to_string(file).map_err(|error| unreadable(file, error))
+}
+
+async fn list_regressions(
+    session: &Session,
+    store: &EvidenceStore,
+    args: &CompareArgs,
+    compared: &Compared,
+) -> Result<(), Failure> {
+    let limit = usize::try_from(args.limit.max(1)).unwrap_or(usize::MAX);
+    let page = regressions(
+        store,
+        &compared.result.differences,
+        key_order(&compared.before.manifest),
+        args.after_deal.as_deref(),
+        limit,
+    )
+    .await
+    .map_err(comparison_failure)?;
+    if session.json {
+        #[derive(Serialize)]
+        struct Answer<'a, T> {
+            result_sha256: &'a str,
+            #[serde(flatten)]
+            page: T,
+        }
+        return print::json(&Answer {
+            result_sha256: &compared.address,
+            page,
+        });
+    }
+    let text = report::regressions(&compared.result, &page).map_err(unprintable)?;
+    line(text.trim_end());
+    Ok(())
+}
+
+async fn explain_deal(
+    session: &Session,
+    store: &EvidenceStore,
+    args: &CompareArgs,
+    deal: &str,
+) -> Outcome {
+    let (before, after, rules) = match &args.result {
+        Some(sha256) => {
+            let compared = stored(store, sha256).await?;
+            (compared.before, compared.after, compared.result.rules)
+        }
+        None => {
+            let (before, after) = snapshots(store, args).await?;
+            (before, after, rules_of(args)?)
+        }
+    };
+    let explained = explain(&before, &after, &rules, store, deal)
+        .await
+        .map_err(comparison_failure)?;
+    let model = model_of(args.model.as_deref())?;
+    let database = args.database.as_deref();
+    let behind = match behind(&before, &after, store, database, &model, deal).await {
+        Ok(behind) => Some(behind),
+        Err(error) if database.is_some() => return Err(comparison_failure(error)),
+        // Nobody asked for the source: that it cannot be read takes nothing from the figures.
+        Err(error) => {
+            aside(format!(
+                "the inventory behind the figures cannot be shown: {error}; give --database"
+            ));
+            None
+        }
+    };
+    if session.json {
+        #[derive(Serialize)]
+        struct Answer {
+            #[serde(flatten)]
+            explained: Explanation,
+            behind: Option<Behind>,
+        }
+        print::json(&Answer { explained, behind })?;
+    } else {
+        let text = report::explanation(&explained, behind.as_ref()).map_err(unprintable)?;
+        line(text.trim_end());
+    }
+    Ok(Exit::Done)
+}
+
+/// Damage found while comparing is damage; what was asked for wrongly is usage.
+fn comparison_failure(error: CompareError) -> Failure {
+    match error {
+        CompareError::Snapshot(error) => snapshot_failure(error),
+        error => Failure::usage(error),
+    }
+}
+
+fn write_file(file: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(file, text).map_err(|error| {
+        Failure::unavailable(format!(
+            "RB-CLI-63: {}: cannot be written: {error}",
+            file.display()
+        ))
+    })
+}

@@ -1,0 +1,116 @@
+//! A comparison's result for people: as text and as one HTML page.
+
+mod chart;
+mod html;
+mod text;
+
+pub(crate) use html::html;
+pub(crate) use text::{explanation, regressions, text};
+
+use rollbook_workers::compare::ComparisonResult;
+use rollbook_workers::compare::rules::Class;
+use rollbook_workers::compare::tally::Regression;
+use rollbook_workers::snapshot::manifest::Total;
+
+use crate::print::dollars;
+
+/// Every class in the order it is shown: from harmless to failing.
+const CLASSES: [(Class, &str); 7] = [
+    (Class::Equal, "equal"),
+    (Class::WithinTolerance, "within tolerance"),
+    (Class::Ignored, "ignored"),
+    (Class::Expected, "expected"),
+    (Class::Warning, "warning"),
+    (Class::Unexpected, "unexpected"),
+    (Class::Regression, "regression"),
+];
+
+/// How many deals are in a class; one-sided deals are told apart elsewhere.
+fn deals_in(result: &ComparisonResult, class: Class) -> u64 {
+    match class {
+        Class::Equal => result.equal,
+        Class::WithinTolerance => result.within_tolerance,
+        Class::Ignored => result.ignored,
+        Class::Expected => result.expected,
+        Class::Warning => result.warnings,
+        Class::Unexpected => result.unexpected,
+        Class::Regression => result.regressions,
+    }
+}
+
+/// A figure in its unit.
+fn figure(value: i64, unit: &str) -> String {
+    if unit == "cents" {
+        dollars(value)
+    } else {
+        value.to_string()
+    }
+}
+
+/// The unit of a metric; what concerns a whole deal has none.
+fn unit<'r>(result: &'r ComparisonResult, metric: &str) -> &'r str {
+    let mut metrics = result.metrics.iter();
+    metrics
+        .find(|known| known.metric == metric)
+        .map_or("", |known| known.unit.as_str())
+}
+
+/// A figure of a regression, a dash where there is none.
+fn side(result: &ComparisonResult, regression: &Regression, value: Option<i64>) -> String {
+    let unit = unit(result, &regression.metric);
+    value.map_or_else(|| "–".to_owned(), |value| figure(value, unit))
+}
+
+/// An exact sum in its unit; sums beyond 64 bits as a bare number.
+fn total(value: Total, unit: &str) -> String {
+    i64::try_from(value.0).map_or_else(|_| format!("{} {unit}", value.0), |v| figure(v, unit))
+}
+
+/// A difference with its sign.
+fn delta(before: Total, after: Total, unit: &str) -> String {
+    let change = Total(after.0.saturating_sub(before.0));
+    let sign = if change.0 > 0 { "+" } else { "" };
+    format!("{sign}{}", total(change, unit))
+}
+
+/// The relative change in percent with one place, `–` where there was nothing before.
+fn percent(before: i128, after: i128) -> String {
+    if before <= 0 {
+        return "–".to_owned();
+    }
+    // Tenths of a percent, rounded half away from zero, in integers.
+    let change = after.saturating_sub(before).saturating_mul(2_000);
+    let half = if change < 0 { -before } else { before };
+    let tenths = change.saturating_add(half) / before.saturating_mul(2);
+    let sign = match tenths.signum() {
+        1 => "+",
+        -1 => "-",
+        _ => "",
+    };
+    let tenths = tenths.unsigned_abs();
+    format!("{sign}{}.{} %", tenths / 10, tenths % 10)
+}
+
+/// Text from deals on one line, with what a terminal would obey made visible.
+fn shown(text: &str) -> String {
+    text.escape_debug().to_string().replace("\\'", "'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_rounded_half_away_from_zero() {
+        assert_eq!(percent(1_000, 1_070), "+7.0 %");
+        assert_eq!(percent(10_000, 9_995), "-0.1 %");
+        assert_eq!(percent(100_000, 100_049), "0.0 %");
+        assert_eq!(percent(3, 4), "+33.3 %");
+        assert_eq!(percent(0, 4), "–");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_instead() {
+        assert_eq!(shown("a\u{1b}[31m'\n"), "a\\u{1b}[31m'\\n");
+    }
+}

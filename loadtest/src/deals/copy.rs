@@ -1,0 +1,105 @@
+//! Whole snapshots against a bare COPY of the same rows on the same number of connections.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use super::data::{DEALS, Width, fill};
+use super::postgres::Postgres;
+use super::take::{Taken, in_child};
+use crate::bar::{Bar, BenchError, Limit, failed};
+
+/// Connections of both sides.
+const CONNECTIONS: usize = 2;
+const RUNS: usize = 3;
+
+/// Seconds of a snapshot ÷ seconds of the COPY, `jsonb` column.
+pub(crate) async fn jsonb() -> Result<Bar, BenchError> {
+    let runs = ratios("jsonb").await?;
+    Ok(Bar::judge(
+        "snapshot_vs_copy",
+        Limit::AtMost(1.3),
+        "ratio",
+        "COPY BINARY of a jsonb column to /dev/null, 2 connections",
+        runs.into_iter().map(|(ratio, _)| ratio).collect(),
+    ))
+}
+
+/// The same for a `json` column.
+pub(crate) async fn json() -> Result<Bar, BenchError> {
+    let runs = ratios("json").await?;
+    Ok(Bar::judge(
+        "snapshot_vs_copy_json",
+        Limit::AtMost(2.0),
+        "ratio",
+        "COPY BINARY of a json column to /dev/null, 2 connections",
+        runs.into_iter().map(|(ratio, _)| ratio).collect(),
+    ))
+}
+
+/// The largest resident size of a process that takes a snapshot of a million deals.
+pub(crate) async fn peak() -> Result<Bar, BenchError> {
+    let postgres = Postgres::start()?;
+    fill(&postgres, "json", DEALS, Width::Usual).await?;
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        runs.push(snapshot(&postgres)?.peak_mb);
+    }
+    Ok(Bar::judge(
+        "worker_peak_mb",
+        Limit::AtMost(512.0),
+        "MB",
+        "the kernel's VmHWM, 1,000,000 deals of 3 KB",
+        runs,
+    ))
+}
+
+async fn ratios(column: &str) -> Result<Vec<(f64, Taken)>, BenchError> {
+    let postgres = Postgres::start()?;
+    fill(&postgres, column, DEALS, Width::Usual).await?;
+    // Once unmeasured, so that both find the pages in memory.
+    bare(&postgres)?;
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        let theirs = bare(&postgres)?;
+        let ours = snapshot(&postgres)?;
+        eprintln!(
+            "{column}: snapshot {:.2} s ({:.2} s of processor, {:.0} MB), COPY {theirs:.2} s",
+            ours.seconds, ours.cpu_seconds, ours.peak_mb
+        );
+        runs.push((ours.seconds / theirs, ours));
+    }
+    Ok(runs)
+}
+
+/// One snapshot into an empty evidence store.
+pub(crate) fn snapshot(postgres: &Postgres) -> Result<Taken, BenchError> {
+    let store = tempfile::tempdir().map_err(failed("make a directory"))?;
+    in_child(postgres.url(), store.path(), None)
+}
+
+/// The fastest bare read: each connection copies its half of the table as it lies on disk.
+fn bare(postgres: &Postgres) -> Result<f64, BenchError> {
+    let pages = "(SELECT CAST(pg_relation_size('deals') / 8192 AS bigint))";
+    let start = Instant::now();
+    let mut running = Vec::new();
+    for half in 0..CONNECTIONS {
+        let bound = |part: usize| {
+            format!("CAST(format('(%s,0)', {pages} * {part} / {CONNECTIONS} + {part}) AS tid)")
+        };
+        let below = format!("ctid < {}", bound(half + 1));
+        let copy = format!(
+            "COPY (SELECT id, deal_type, inventory FROM deals WHERE deleted_at IS NULL \
+             AND ctid >= {} AND {below}) TO STDOUT (FORMAT binary)",
+            bound(half),
+        );
+        let child = postgres.psql(&copy).stdout(Stdio::null()).spawn();
+        running.push(child.map_err(failed("run psql"))?);
+    }
+    for mut child in running {
+        let status = child.wait().map_err(failed("run psql"))?;
+        if !status.success() {
+            return Err(failed("copy")(status));
+        }
+    }
+    Ok(start.elapsed().as_secs_f64())
+}

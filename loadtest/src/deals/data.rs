@@ -1,0 +1,127 @@
+//! Generated deals of about 3 KB of inventory, and the tables they are read from.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rollbook_workers::deal::Model;
+use rollbook_workers::deal::generate::{GenerateOptions, GeneratedDeal, generate};
+use rollbook_workers::snapshot::{Calculator, DealCalculator, RawDeal};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+
+use super::postgres::Postgres;
+use crate::bar::{BenchError, failed};
+
+/// Deals in the tables unless the bar says otherwise.
+pub(crate) const DEALS: u64 = 1_000_000;
+/// Distinct inventories; the deals of a table repeat them under ids of their own.
+const DISTINCT: usize = 20_000;
+/// Large companies are left out, so that an inventory has about 3 KB on average.
+const MAX_INVENTORY_BYTES: usize = 4_000;
+const SEED: u64 = 1;
+/// Bytes of COPY text sent together.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Generated deals with inventories of at most `max_bytes`.
+fn generated(max_bytes: usize) -> impl Iterator<Item = GeneratedDeal> {
+    generate(GenerateOptions::new(u64::MAX, SEED))
+        .filter(move |deal| deal.inventory_json.len() <= max_bytes)
+}
+
+/// So many deals in memory.
+pub(crate) fn in_memory(count: usize) -> Vec<RawDeal> {
+    generated(MAX_INVENTORY_BYTES)
+        .take(count)
+        .map(|deal| RawDeal {
+            id: deal.id,
+            deal_type: deal.deal_type,
+            inventory: Bytes::from(deal.inventory_json),
+        })
+        .collect()
+}
+
+/// The built-in model.
+pub(crate) fn calculator() -> Result<Arc<dyn Calculator>, BenchError> {
+    let calculator = DealCalculator::new(Model::built_in(), true);
+    Ok(Arc::new(calculator.map_err(failed("make the model"))?))
+}
+
+/// How wide the inventories of a table are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// About 3 KB.
+    Usual,
+    /// About 1.5 KB, where ten million of them must fit.
+    Narrow,
+}
+
+/// Fills table `deals` with `count` deals whose inventory is of a type.
+///
+/// Ids are random, as UUIDs are, so that the order of ids is not the order on disk. 4 % of the
+/// generated deals are deleted.
+pub(crate) async fn fill(
+    postgres: &Postgres,
+    column: &str,
+    count: u64,
+    width: Width,
+) -> Result<(), BenchError> {
+    postgres.execute(&format!(
+        "DROP TABLE IF EXISTS deals, seeds; \
+         CREATE UNLOGGED TABLE seeds (deal_type text, deleted boolean, inventory {column}); \
+         CREATE UNLOGGED TABLE deals (id varchar(36) COLLATE \"C\" NOT NULL, \
+         tenant_id varchar(36), deal_type varchar(50), inventory {column}, \
+         deleted_at timestamptz) WITH (autovacuum_enabled = false)"
+    ))?;
+    seeds(postgres, width).await?;
+    postgres.execute(&format!(
+        "INSERT INTO deals SELECT CAST(CAST(md5(CAST(n AS text) || s.ctid) AS uuid) AS text), \
+         'tenant-' || n % 5, s.deal_type, s.inventory, CASE WHEN s.deleted THEN now() END \
+         FROM generate_series(1, {}) n CROSS JOIN seeds s LIMIT {count}",
+        count.div_ceil(DISTINCT as u64),
+    ))?;
+    for statement in [
+        "ALTER TABLE deals ADD PRIMARY KEY (id)",
+        "CREATE INDEX deals_live ON deals (id) WHERE deleted_at IS NULL",
+        "VACUUM ANALYZE deals",
+        "CHECKPOINT",
+    ] {
+        postgres.execute(statement)?;
+    }
+    Ok(())
+}
+
+async fn seeds(postgres: &Postgres, width: Width) -> Result<(), BenchError> {
+    let max_bytes = match width {
+        Width::Usual => MAX_INVENTORY_BYTES,
+        Width::Narrow => 2_000,
+    };
+    let mut connection = PgConnection::connect(postgres.url())
+        .await
+        .map_err(failed("connect to PostgreSQL"))?;
+    let mut copy = connection
+        .copy_in_raw("COPY seeds FROM STDIN")
+        .await
+        .map_err(failed("load deals"))?;
+    let (mut chunk, mut bytes) = (String::new(), 0);
+    for deal in generated(max_bytes).take(DISTINCT) {
+        bytes += deal.inventory_json.len();
+        let escaped = deal.inventory_json.replace('\\', "\\\\");
+        let deal_type = deal.deal_type.as_deref().unwrap_or("\\N");
+        chunk.push_str(&format!("{deal_type}\t{}\t{escaped}\n", deal.deleted));
+        if chunk.len() > CHUNK_BYTES {
+            copy.send(chunk.as_bytes())
+                .await
+                .map_err(failed("load deals"))?;
+            chunk.clear();
+        }
+    }
+    copy.send(chunk.as_bytes())
+        .await
+        .map_err(failed("load deals"))?;
+    copy.finish().await.map_err(failed("load deals"))?;
+    eprintln!(
+        "deals: {DISTINCT} distinct inventories of {} bytes on average",
+        bytes / DISTINCT
+    );
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The cost per deal at ten million deals against that at one million.
+
+use super::copy::snapshot;
+use super::data::{DEALS, Width, fill};
+use super::postgres::Postgres;
+use crate::bar::{Bar, BenchError, Limit};
+
+const TIMES: u64 = 10;
+/// Small runs beside the large one; their median is compared.
+const SMALL_RUNS: usize = 3;
+
+/// Seconds per deal at 10 M ÷ seconds per deal at 1 M, narrow deals.
+pub(crate) async fn ratio() -> Result<Bar, BenchError> {
+    let postgres = Postgres::start()?;
+    fill(&postgres, "json", DEALS, Width::Narrow).await?;
+    let mut small = Vec::new();
+    for _ in 0..=SMALL_RUNS {
+        small.push(snapshot(&postgres)?);
+    }
+    fill(&postgres, "json", DEALS * TIMES, Width::Narrow).await?;
+    let large = snapshot(&postgres)?;
+    #[allow(clippy::cast_precision_loss)]
+    let per_deal = |taken: &super::take::Taken| taken.seconds / taken.deals as f64;
+    let runs: Vec<f64> = small
+        .iter()
+        .skip(1)
+        .map(|small| per_deal(&large) / per_deal(small))
+        .collect();
+    eprintln!(
+        "growth: {} deals in {:.1} s and {:.0} MB, {} in {:.2} s",
+        large.deals,
+        large.seconds,
+        large.peak_mb,
+        small.last().map_or(0, |small| small.deals),
+        small.last().map_or(0.0, |small| small.seconds),
+    );
+    Ok(Bar::judge(
+        "growth_10m",
+        Limit::AtMost(1.1),
+        "ratio",
+        "the same per deal at 1,000,000, inventories of up to 2 KB",
+        runs,
+    ))
+}

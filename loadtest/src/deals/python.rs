@@ -1,0 +1,135 @@
+//! A snapshot against the two scripts a team would write in Python (`loadtest/peers`): same
+//! rules, same database, rates per deal over a sample of the same rows.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::copy::snapshot;
+use super::data::{DEALS, Width, fill};
+use super::postgres::{Postgres, repository};
+use super::take::in_child;
+use crate::bar::{Bar, BenchError, Limit, failed};
+
+/// Deals the careful script does, and how many times as fast a snapshot must be.
+const CAREFUL: (u64, f64) = (60_000, 12.0);
+/// The same for the script that goes deal by deal.
+const PER_DEAL: (u64, f64) = (10_000, 20.0);
+const RUNS: usize = 3;
+
+/// What a script prints.
+#[derive(Debug, Deserialize)]
+struct Done {
+    deals: u64,
+    seconds: f64,
+    cost_total: String,
+}
+
+/// How many times the demanded advantage: the smaller one of the two scripts.
+pub(crate) async fn ratio() -> Result<Bar, BenchError> {
+    let python = environment()?;
+    let postgres = Postgres::start()?;
+    fill(&postgres, "jsonb", DEALS, Width::Usual).await?;
+    check_rules(&postgres, &python)?;
+    let mut runs = Vec::new();
+    for _ in 0..RUNS {
+        let ours = snapshot(&postgres)?;
+        let ours = rate(ours.deals, ours.seconds);
+        let script = |name: &str, deals: u64| {
+            let done = run(&postgres, &python, name, deals)?;
+            Ok(rate(done.deals, done.seconds))
+        };
+        let careful = script("careful.py", CAREFUL.0)?;
+        let per_deal = script("per_deal.py", PER_DEAL.0)?;
+        eprintln!(
+            "python: snapshot {ours:.0} deals/s, careful {careful:.0} ({:.1} times), deal by deal {per_deal:.0} ({:.1} times)",
+            ours / careful,
+            ours / per_deal,
+        );
+        runs.push((ours / careful / CAREFUL.1).min(ours / per_deal / PER_DEAL.1));
+    }
+    Ok(Bar::judge(
+        "snapshot_vs_python",
+        Limit::AtLeast(1.0),
+        "of 12 and 20 times",
+        "psycopg in batches of 1,000 and SQLAlchemy deal by deal, per deal",
+        runs,
+    ))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn rate(deals: u64, seconds: f64) -> f64 {
+    deals as f64 / seconds
+}
+
+/// The scripts' figures must be ours, else they do other work.
+fn check_rules(postgres: &Postgres, python: &Path) -> Result<(), BenchError> {
+    let theirs = run(postgres, python, "careful.py", CAREFUL.0)?;
+    let last = postgres
+        .psql(&format!(
+            "COPY (SELECT id FROM deals WHERE deleted_at IS NULL ORDER BY id OFFSET {} LIMIT 1) TO STDOUT",
+            theirs.deals.saturating_sub(1)
+        ))
+        .output()
+        .map_err(failed("run psql"))?;
+    let last = String::from_utf8_lossy(&last.stdout).trim().to_owned();
+    let store = tempfile::tempdir().map_err(failed("make a directory"))?;
+    let filter = format!("id <= '{last}'");
+    let ours = in_child(postgres.url(), store.path(), Some(&filter))?;
+    if (ours.deals, &ours.cost_total) == (theirs.deals, &theirs.cost_total) {
+        return Ok(());
+    }
+    Err(failed("compare the rules")(format!(
+        "{} deals cost {} here and {} cost {} in Python",
+        ours.deals, ours.cost_total, theirs.deals, theirs.cost_total
+    )))
+}
+
+fn run(postgres: &Postgres, python: &Path, script: &str, deals: u64) -> Result<Done, BenchError> {
+    let output = Command::new(python)
+        .arg(repository().join("loadtest/peers").join(script))
+        .arg(postgres.url())
+        .arg(deals.to_string())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(failed("run Python"))?;
+    if !output.status.success() {
+        return Err(failed("run Python")(format!("{script}: {}", output.status)));
+    }
+    serde_json::from_slice(&output.stdout).map_err(failed("read Python's figures"))
+}
+
+/// An environment with the pinned wheels, made when it is missing.
+fn environment() -> Result<PathBuf, BenchError> {
+    let place = repository().join(".tools/peers");
+    let python = place.join("bin/python");
+    let requirements = repository().join("loadtest/peers/requirements.txt");
+    let run = |command: &mut Command| {
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .map_err(failed("make the Python environment"))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(failed("make the Python environment")(status))
+    };
+    if !python.exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
+    }
+    // Quick when everything is there already.
+    run(Command::new(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .args(["--require-hashes", "--no-deps", "--only-binary=:all:", "-r"])
+        .arg(requirements))?;
+    Ok(python)
+}

@@ -1,0 +1,159 @@
+//! Reading pages of differences back.
+
+use std::cmp::Ordering;
+
+use ::parquet::errors::ParquetError;
+use ::parquet::file::reader::FileReader;
+use ::parquet::file::serialized_reader::SerializedFileReader;
+use ::parquet::record::{Field, Row};
+use rollbook_ledger::evidence::EvidenceStore;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::DifferencePage;
+use crate::compare::CompareError;
+use crate::compare::merge::Change;
+use crate::compare::rules::Class;
+use crate::snapshot::SnapshotError;
+
+/// One differing figure, or one deal that is gone, new or without figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DifferenceRow {
+    /// The deal's id.
+    pub deal_id: String,
+    /// Its type before; of an added deal, after.
+    pub deal_type: String,
+    /// What happened to the deal.
+    pub change: Change,
+    /// The worst class of the deal's figures.
+    pub deal_class: Class,
+    /// The metric; `deal` or `status` for what concerns the whole deal.
+    pub metric: String,
+    /// The figure before.
+    pub before: Option<i64>,
+    /// The figure after.
+    pub after: Option<i64>,
+    /// What the difference means.
+    pub class: Class,
+    /// The rule that judged.
+    pub rule: String,
+    /// Its threshold in words.
+    pub threshold: String,
+    /// Why there were no figures before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_before: Option<String>,
+    /// Why there were no figures after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_after: Option<String>,
+}
+
+/// Regressions of some deals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RegressionPage {
+    /// The regressions, in key order.
+    pub regressions: Vec<DifferenceRow>,
+    /// The last deal of this page, when there are more after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_after: Option<String>,
+}
+
+/// The rows of one page, verified against its address.
+pub async fn read_page(
+    store: &EvidenceStore,
+    page: &DifferencePage,
+) -> Result<Vec<DifferenceRow>, CompareError> {
+    let bytes = store.get(&page.sha256).await.map_err(SnapshotError::from)?;
+    let malformed = |error: ParquetError| SnapshotError::Malformed {
+        what: "page of differences",
+        sha256: page.sha256.clone(),
+        reason: error.to_string(),
+    };
+    let file = SerializedFileReader::new(bytes).map_err(malformed)?;
+    let rows = file.get_row_iter(None).map_err(malformed)?;
+    let rows: Result<Vec<_>, _> = rows.map(|row| decode(&row?)).collect();
+    Ok(rows.map_err(malformed)?)
+}
+
+/// The regressions of at most `limit` deals that come after a deal in key order; all of a deal's
+/// stand together. Pages that hold none are not read.
+pub async fn regressions(
+    store: &EvidenceStore,
+    pages: &[DifferencePage],
+    order: fn(&[u8], &[u8]) -> Ordering,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<RegressionPage, CompareError> {
+    let is_after = |id: &str| {
+        after.is_none_or(|after| order(id.as_bytes(), after.as_bytes()) == Ordering::Greater)
+    };
+    let mut found: Vec<DifferenceRow> = Vec::new();
+    let mut deals = 0;
+    for page in pages {
+        if page.regressions == 0 || !is_after(&page.last_id) {
+            continue;
+        }
+        for row in read_page(store, page).await? {
+            if row.class != Class::Regression || !is_after(&row.deal_id) {
+                continue;
+            }
+            let last = found.last().map(|last| last.deal_id.as_str());
+            if last != Some(row.deal_id.as_str()) {
+                if deals == limit {
+                    let next_after = last.map(str::to_owned);
+                    return Ok(RegressionPage {
+                        regressions: found,
+                        next_after,
+                    });
+                }
+                deals += 1;
+            }
+            found.push(row);
+        }
+    }
+    Ok(RegressionPage {
+        regressions: found,
+        next_after: None,
+    })
+}
+
+fn decode(row: &Row) -> Result<DifferenceRow, ParquetError> {
+    let field = |name: &str| {
+        let mut columns = row.get_column_iter();
+        let found = columns.find(|(column, _)| *column == name);
+        found
+            .map(|(_, field)| field)
+            .ok_or_else(|| ParquetError::General(format!("it has no column {name}")))
+    };
+    let wrong = |name: &str| ParquetError::General(format!("column {name} has another type"));
+    let optional = |name: &str| match field(name)? {
+        Field::Null => Ok(None),
+        Field::Str(text) => Ok(Some(text.clone())),
+        _ => Err(wrong(name)),
+    };
+    let text = |name: &str| optional(name)?.ok_or_else(|| wrong(name));
+    let figure = |name: &str| match field(name)? {
+        Field::Null => Ok(None),
+        Field::Long(figure) => Ok(Some(*figure)),
+        _ => Err(wrong(name)),
+    };
+    Ok(DifferenceRow {
+        deal_id: text("deal_id")?,
+        deal_type: text("deal_type")?,
+        change: named(&text("change")?)?,
+        deal_class: named(&text("deal_class")?)?,
+        metric: text("metric")?,
+        before: figure("before")?,
+        after: figure("after")?,
+        class: named(&text("class")?)?,
+        rule: text("rule")?,
+        threshold: text("threshold")?,
+        error_before: optional("error_before")?,
+        error_after: optional("error_after")?,
+    })
+}
+
+/// A value by its name in results.
+fn named<T: DeserializeOwned>(name: &str) -> Result<T, ParquetError> {
+    let name = serde_json::Value::String(name.to_owned());
+    serde_json::from_value(name).map_err(|error| ParquetError::General(error.to_string()))
+}

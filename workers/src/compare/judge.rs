@@ -1,0 +1,133 @@
+//! Rules applied to the metrics of two snapshots. Pure.
+
+use super::rules::{Class, Judgement, Rules, Severity, judge_by};
+use super::tally::NO_RULE;
+use crate::deal::DealType;
+
+/// Deal types that are remembered; beyond, their rules are looked up each time and they are
+/// counted together.
+pub(super) const MAX_KINDS: usize = 256;
+const NO_RULE_THRESHOLD: &str = "no rule allows a difference";
+
+/// What the rules say of a deal type.
+#[derive(Debug, Default)]
+pub(super) struct Kind {
+    name: String,
+    pub(super) guarded: bool,
+    pub(super) carveout: bool,
+    /// The rule of each metric, by its place in the set.
+    rules: Vec<Option<usize>>,
+}
+
+/// Judges figures; remembers what the rules say of each deal type.
+#[derive(Debug)]
+pub struct Judge<'r> {
+    rules: &'r Rules,
+    metrics: &'r [String],
+    thresholds: Vec<String>,
+    kinds: Vec<Kind>,
+    /// The type that was asked for last: in most snapshots few follow each other.
+    last: usize,
+}
+
+impl<'r> Judge<'r> {
+    /// A judge for these metrics.
+    pub fn new(rules: &'r Rules, metrics: &'r [String]) -> Self {
+        Self {
+            rules,
+            metrics,
+            thresholds: rules.rules.iter().map(|r| r.test.threshold()).collect(),
+            kinds: Vec::new(),
+            last: 0,
+        }
+    }
+
+    /// The place of a deal type among the remembered. Types beyond the first [`MAX_KINDS`] share
+    /// the last place, one after the other.
+    pub(super) fn kind(&mut self, deal_type: &str) -> usize {
+        let is = |kind: &Kind| kind.name == deal_type;
+        if self.kinds.get(self.last).is_some_and(is) {
+            return self.last;
+        }
+        self.last = match self.kinds.iter().position(is) {
+            Some(known) => known,
+            None => {
+                self.kinds.truncate(MAX_KINDS);
+                let found = self.metrics.iter().map(|m| self.rules.find(deal_type, m));
+                self.kinds.push(Kind {
+                    name: deal_type.to_owned(),
+                    guarded: self.rules.guards(deal_type),
+                    carveout: DealType::resolve(Some(deal_type)) == Ok(DealType::Carveout),
+                    rules: found.collect(),
+                });
+                self.kinds.len() - 1
+            }
+        };
+        self.last
+    }
+
+    /// What the rules say of a remembered type.
+    pub(super) fn known(&self, kind: usize) -> Option<&Kind> {
+        self.kinds.get(kind)
+    }
+
+    /// The remembered types' names in their places.
+    pub(super) fn kind_name(&self, kind: usize) -> &str {
+        self.kinds.get(kind).map_or("", |kind| kind.name.as_str())
+    }
+
+    /// Judges one figure of a deal with `deal_type` before.
+    pub fn judge(&mut self, deal_type: &str, metric: usize, before: i64, after: i64) -> Judgement {
+        let kind = self.kind(deal_type);
+        self.judge_kind(kind, metric, before, after)
+    }
+
+    /// The same for a type that [`Judge::kind`] has just placed.
+    pub(super) fn judge_kind(
+        &self,
+        kind: usize,
+        metric: usize,
+        before: i64,
+        after: i64,
+    ) -> Judgement {
+        let kind = self.kinds.get(kind);
+        let rule = kind.and_then(|kind| kind.rules.get(metric).copied().flatten());
+        if before == after {
+            return Judgement {
+                class: Class::Equal,
+                rule,
+            };
+        }
+        let guarded = kind.is_some_and(|kind| kind.guarded);
+        let class = match rule.and_then(|index| self.rules.rules.get(index)) {
+            Some(rule) => judge_by(rule, guarded, before, after),
+            // A figure nobody wrote a rule for must not change in silence.
+            None => Severity::Regression.broken(guarded),
+        };
+        Judgement { class, rule }
+    }
+
+    /// The id of a rule and its threshold in words.
+    pub fn describe(&self, rule: Option<usize>) -> (&str, &str) {
+        let found = rule.and_then(|index| {
+            let rule = self.rules.rules.get(index)?;
+            Some((rule.id.as_str(), self.thresholds.get(index)?.as_str()))
+        });
+        found.unwrap_or((NO_RULE, NO_RULE_THRESHOLD))
+    }
+
+    /// A metric's name.
+    pub fn metric(&self, metric: usize) -> &str {
+        self.metrics.get(metric).map_or("", String::as_str)
+    }
+
+    /// How many rules there are.
+    pub(super) fn rules(&self) -> usize {
+        self.rules.rules.len()
+    }
+
+    /// All metrics.
+    pub(super) fn metrics(&self) -> &[String] {
+        self.metrics
+    }
+}

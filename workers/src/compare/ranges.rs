@@ -1,0 +1,102 @@
+//! Cutting the keys of two snapshots into ranges that are merged apart. Pure.
+
+use std::cmp::Ordering;
+
+use crate::snapshot::Part;
+use crate::snapshot::reader::KeyRange;
+
+/// The most ranges of one comparison. More than any machine has threads, so that threads stay
+/// busy to the end; few enough that a range's fixed cost does not count.
+pub(super) const MAX_RANGES: usize = 64;
+
+/// Ranges that together hold every key once, in key order.
+///
+/// The cuts are where parts of the larger snapshot begin, so they depend on the manifests alone
+/// and never on the number of threads: the same snapshots are always merged in the same pieces.
+pub(super) fn plan(
+    before: &[Part],
+    after: &[Part],
+    order: fn(&[u8], &[u8]) -> Ordering,
+) -> Vec<KeyRange> {
+    let rows = |parts: &[Part]| parts.iter().fold(0u64, |sum, p| sum.saturating_add(p.rows));
+    let parts = if rows(before) >= rows(after) {
+        before
+    } else {
+        after
+    };
+    let parts_per_range = parts.len().div_ceil(MAX_RANGES).max(1);
+    let mut cuts: Vec<&str> = parts
+        .iter()
+        .step_by(parts_per_range)
+        .skip(1)
+        .map(|part| part.first_id.as_str())
+        .collect();
+    // A manifest keeps its parts in order; ranges that overlap must not be possible even so.
+    cuts.sort_by(|left, right| order(left.as_bytes(), right.as_bytes()));
+    cuts.dedup();
+    let starts = std::iter::once(None).chain(cuts.iter().map(|cut| Some((*cut).to_owned())));
+    let ends = cuts
+        .iter()
+        .map(|cut| Some((*cut).to_owned()))
+        .chain(std::iter::once(None));
+    starts
+        .zip(ends)
+        .map(|(from, to)| KeyRange { from, to })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn parts(ranges: impl IntoIterator<Item = (u32, u32)>) -> Vec<Part> {
+        let part = |(first, last): (u32, u32)| Part {
+            sha256: String::new(),
+            size_bytes: 1,
+            rows: u64::from(last - first + 1),
+            first_id: format!("{first:04}"),
+            last_id: format!("{last:04}"),
+            errors: 0,
+        };
+        ranges.into_iter().map(part).collect()
+    }
+
+    fn planned(before: &[Part], after: &[Part]) -> Vec<(Option<String>, Option<String>)> {
+        plan(before, after, |left, right| left.cmp(right))
+            .into_iter()
+            .map(|range| (range.from, range.to))
+            .collect()
+    }
+
+    #[test]
+    fn the_larger_side_says_where_to_cut() {
+        let small = parts([(0, 9)]);
+        let large = parts([(0, 4), (5, 9), (10, 30)]);
+        let cut = |text: &str| Some(text.to_owned());
+        let expected = [
+            (None, cut("0005")),
+            (cut("0005"), cut("0010")),
+            (cut("0010"), None),
+        ];
+        assert_eq!(planned(&small, &large), expected);
+        assert_eq!(planned(&large, &small), expected);
+        assert_eq!(planned(&small, &small), [(None, None)]);
+        assert_eq!(planned(&[], &[]), [(None, None)]);
+    }
+
+    #[test]
+    fn many_parts_make_at_most_so_many_ranges() {
+        for count in [1, 63, 64, 65, 200, 1_000] {
+            let many = parts((0..count).map(|n| (n * 2, n * 2 + 1)));
+            let ranges = planned(&many, &many);
+            assert!(
+                ranges.len() <= MAX_RANGES,
+                "{count} parts: {}",
+                ranges.len()
+            );
+            assert!(ranges.windows(2).all(|pair| pair[0].1 == pair[1].0));
+        }
+    }
+}

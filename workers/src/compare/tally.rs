@@ -1,0 +1,402 @@
+//! What is counted while merging, in a size that does not grow with the number of deals. Pure.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::histogram::{Bucket, Histogram};
+use super::judge::{Judge, MAX_KINDS};
+use super::merge::{Change, Difference};
+use super::rules::{Class, Rules};
+use crate::snapshot::manifest::Total;
+
+/// Regressions listed in the result and in the event; all of them are in the differences.
+pub const WORST: usize = 20;
+/// Where deal types beyond the first [`MAX_KINDS`] are counted.
+pub(super) const OTHER: &str = "(other)";
+/// What is counted apart per class.
+pub(super) const CLASSES: [Class; 7] = [
+    Class::Equal,
+    Class::WithinTolerance,
+    Class::Ignored,
+    Class::Expected,
+    Class::Warning,
+    Class::Unexpected,
+    Class::Regression,
+];
+
+/// The rule that fails a deal which is gone.
+pub const MISSING_RULE: &str = "missing-after";
+/// The rule that fails a deal which can be computed on one side only.
+pub const ERROR_RULE: &str = "error-on-one-side";
+/// The name of what judges figures no rule is written for.
+pub const NO_RULE: &str = "no-rule";
+
+/// A regression as results and events show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regression {
+    /// The deal.
+    pub deal_id: String,
+    /// Its type before.
+    pub deal_type: String,
+    /// The metric; `deal` for a missing one, `status` for an error on one side.
+    pub metric: String,
+    /// The figure before, if there is one.
+    pub before: Option<i64>,
+    /// The figure after, if there is one.
+    pub after: Option<i64>,
+    /// The rule that judged.
+    pub rule: String,
+    /// Its threshold in words.
+    pub threshold: String,
+}
+
+/// Counts by the place of the class in [`CLASSES`].
+pub(super) type ClassCounts = [u64; CLASSES.len()];
+
+/// `cost_total` of the deals of one type, computed on both sides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeTotals {
+    /// Deals.
+    pub deals: u64,
+    /// Sum before, in cents.
+    pub before_cents: Total,
+    /// Sum after, in cents.
+    pub after_cents: Total,
+}
+
+impl TypeTotals {
+    pub(super) fn add(&mut self, other: Self) {
+        self.deals += other.deals;
+        self.before_cents.0 += other.before_cents.0;
+        self.after_cents.0 += other.after_cents.0;
+    }
+}
+
+/// Figures that gates and the decision tree ask for and that no rule counts. `None`: there was
+/// no deal to measure on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// The largest change of a guarded deal's `cost_total`, in percent, without sign. A cost that
+    /// was zero has no change in percent.
+    pub worst_change_percent: Option<f64>,
+    /// Smallest after / before of a carve-out's one-time cost.
+    pub carveout_ratio_min: Option<f64>,
+    /// Largest after / before of a carve-out's one-time cost.
+    pub carveout_ratio_max: Option<f64>,
+    /// Deals with a TSA cost in the later snapshot. `None`: it has no such metric.
+    #[serde(default)]
+    pub tsa_deals: Option<u64>,
+    /// Those of them that are no carve-outs: the rule that only carve-outs pay for transition
+    /// services is broken unless this is 0.
+    #[serde(default)]
+    pub tsa_elsewhere: Option<u64>,
+}
+
+impl Figures {
+    pub(super) fn total(&mut self, before: i64, after: i64) {
+        if let Some(ratio) = ratio(before, after) {
+            let change = (ratio - 1.0).abs() * 100.0;
+            let worst = self.worst_change_percent;
+            self.worst_change_percent = Some(worst.map_or(change, |w| w.max(change)));
+        }
+    }
+
+    pub(super) fn carveout(&mut self, before: i64, after: i64) {
+        if let Some(ratio) = ratio(before, after) {
+            let (least, most) = (self.carveout_ratio_min, self.carveout_ratio_max);
+            self.carveout_ratio_min = Some(least.map_or(ratio, |l| l.min(ratio)));
+            self.carveout_ratio_max = Some(most.map_or(ratio, |m| m.max(ratio)));
+        }
+    }
+
+    /// Counts a deal that has a TSA cost in the later snapshot.
+    pub(super) fn tsa(&mut self, is_carveout: bool) {
+        self.tsa_deals = self.tsa_deals.map(|deals| deals + 1);
+        if !is_carveout {
+            self.tsa_elsewhere = self.tsa_elsewhere.map(|deals| deals + 1);
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (one, other) => one.or(other),
+        };
+        self.tsa_deals = sum(self.tsa_deals, other.tsa_deals);
+        self.tsa_elsewhere = sum(self.tsa_elsewhere, other.tsa_elsewhere);
+        let pick = |a: Option<f64>, b: Option<f64>, choose: fn(f64, f64) -> f64| match (a, b) {
+            (Some(a), Some(b)) => Some(choose(a, b)),
+            (one, other) => one.or(other),
+        };
+        let worst = pick(
+            self.worst_change_percent,
+            other.worst_change_percent,
+            f64::max,
+        );
+        self.worst_change_percent = worst;
+        self.carveout_ratio_min = pick(self.carveout_ratio_min, other.carveout_ratio_min, f64::min);
+        self.carveout_ratio_max = pick(self.carveout_ratio_max, other.carveout_ratio_max, f64::max);
+    }
+}
+
+/// After ÷ before; nothing where there was nothing before.
+#[allow(clippy::cast_precision_loss)]
+fn ratio(before: i64, after: i64) -> Option<f64> {
+    (before != 0).then(|| after as f64 / before as f64)
+}
+
+/// Counts collected while merging.
+///
+/// Every deal of both snapshots is in exactly one of `equal`, `within_tolerance`, `ignored`,
+/// `expected`, `warnings`, `unexpected`, `errors` and (`regressions` − `missing`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Deals of both snapshots.
+    pub compared: u64,
+    /// Deals whose figures are all the same.
+    pub equal: u64,
+    /// Deals whose differences are all tolerated.
+    pub within_tolerance: u64,
+    /// Deals whose worst difference is ignored by a rule.
+    pub ignored: u64,
+    /// Deals whose worst difference is an expected one.
+    pub expected: u64,
+    /// Deals whose worst difference is a warning.
+    pub warnings: u64,
+    /// Unguarded deals with a difference no rule expects.
+    pub unexpected: u64,
+    /// Deals with a regression, the missing ones included.
+    pub regressions: u64,
+    /// Deals only the before snapshot has.
+    pub missing: u64,
+    /// Deals only the after snapshot has.
+    pub added: u64,
+    /// Deals that could not be computed on either side.
+    pub errors: u64,
+    /// Deals whose type differs between the snapshots.
+    pub type_changed: u64,
+    /// Differing figures per rule, by its place in the set, and class; the last of them are those
+    /// no rule is written for.
+    by_rule: Vec<ClassCounts>,
+    /// Deals in error on one side only.
+    one_sided_errors: u64,
+    /// `cost_total` per deal type before.
+    pub totals: BTreeMap<String, TypeTotals>,
+    /// Deals per deal type before, or after where there is none before, and worst class.
+    by_type: BTreeMap<String, ClassCounts>,
+    /// The regressions with the largest relative change, largest first.
+    pub worst: Vec<Regression>,
+    /// Figures of their own.
+    pub figures: Figures,
+    pub(super) histogram: Histogram,
+}
+
+impl Tally {
+    /// Nothing counted yet.
+    pub(super) fn new(rules: &Rules) -> Self {
+        Self {
+            by_rule: vec![[0; CLASSES.len()]; rules.rules.len() + 1],
+            ..Self::default()
+        }
+    }
+
+    /// Adds `cost_total` sums of a deal type.
+    pub(super) fn add_totals(&mut self, deal_type: &str, totals: TypeTotals) {
+        let full = self.totals.len() >= MAX_KINDS && !self.totals.contains_key(deal_type);
+        let key = if full { OTHER } else { deal_type };
+        self.totals.entry(key.to_owned()).or_default().add(totals);
+    }
+
+    /// Adds counts of deals of a type.
+    pub(super) fn add_classes(&mut self, deal_type: &str, counts: &ClassCounts) {
+        let full = self.by_type.len() >= MAX_KINDS && !self.by_type.contains_key(deal_type);
+        let key = if full { OTHER } else { deal_type };
+        let sums = self.by_type.entry(key.to_owned()).or_default();
+        sums.iter_mut()
+            .zip(counts)
+            .for_each(|(to, from)| *to += from);
+    }
+
+    /// Counts a deal that differs.
+    pub(super) fn count(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) {
+        match difference.change {
+            Change::Added => {
+                self.added += 1;
+                return;
+            }
+            Change::ErrorOnBothSides => {
+                self.errors += 1;
+                return;
+            }
+            Change::Missing => self.missing += 1,
+            Change::ErrorOnOneSide => self.one_sided_errors += 1,
+            Change::Changed => {}
+        }
+        match difference.class {
+            Class::Equal => {}
+            Class::WithinTolerance => self.within_tolerance += 1,
+            Class::Ignored => self.ignored += 1,
+            Class::Expected => self.expected += 1,
+            Class::Warning => self.warnings += 1,
+            Class::Unexpected => self.unexpected += 1,
+            Class::Regression => self.regressions += 1,
+        }
+        for finding in difference.findings {
+            let last = self.by_rule.len().saturating_sub(1);
+            let counts = self.by_rule.get_mut(finding.rule.unwrap_or(last));
+            if let Some(count) = counts.and_then(|c| c.get_mut(finding.class as usize)) {
+                *count += 1;
+            }
+            if finding.class == Class::Regression {
+                let figures = Some((finding.before, finding.after));
+                if let Some(place) = self.place_among_worst(figures) {
+                    let (rule, threshold) = judge.describe(finding.rule);
+                    let metric = judge.metric(finding.metric);
+                    self.insert_worst(place, difference, metric, figures, rule, threshold);
+                }
+            }
+        }
+        let (metric, rule, threshold) = match difference.change {
+            Change::Missing => ("deal", MISSING_RULE, super::merge::MISSING_THRESHOLD),
+            Change::ErrorOnOneSide => ("status", ERROR_RULE, super::merge::ERROR_THRESHOLD),
+            _ => return,
+        };
+        if let Some(place) = self.place_among_worst(None) {
+            self.insert_worst(place, difference, metric, None, rule, threshold);
+        }
+    }
+
+    /// Of equals the first in key order stays first.
+    fn place_among_worst(&self, figures: Option<(i64, i64)>) -> Option<usize> {
+        let place = self.worst.partition_point(|kept| {
+            badness(kept.before.zip(kept.after), figures) != Ordering::Less
+        });
+        (place < WORST).then_some(place)
+    }
+
+    fn insert_worst(
+        &mut self,
+        place: usize,
+        difference: &Difference<'_>,
+        metric: &str,
+        figures: Option<(i64, i64)>,
+        rule: &str,
+        threshold: &str,
+    ) {
+        let regression = Regression {
+            deal_id: difference.deal_id.to_owned(),
+            deal_type: difference.deal_type.to_owned(),
+            metric: metric.to_owned(),
+            before: figures.map(|(before, _)| before),
+            after: figures.map(|(_, after)| after),
+            rule: rule.to_owned(),
+            threshold: threshold.to_owned(),
+        };
+        self.worst.insert(place, regression);
+        self.worst.truncate(WORST);
+    }
+
+    /// Adds what was counted in the key range after this one.
+    pub(super) fn add(&mut self, later: Self) {
+        for (to, from) in [
+            (&mut self.compared, later.compared),
+            (&mut self.equal, later.equal),
+            (&mut self.within_tolerance, later.within_tolerance),
+            (&mut self.ignored, later.ignored),
+            (&mut self.expected, later.expected),
+            (&mut self.warnings, later.warnings),
+            (&mut self.unexpected, later.unexpected),
+            (&mut self.regressions, later.regressions),
+            (&mut self.missing, later.missing),
+            (&mut self.added, later.added),
+            (&mut self.errors, later.errors),
+            (&mut self.type_changed, later.type_changed),
+            (&mut self.one_sided_errors, later.one_sided_errors),
+        ] {
+            *to += from;
+        }
+        for (to, from) in self.by_rule.iter_mut().zip(&later.by_rule) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        }
+        for (deal_type, totals) in later.totals {
+            self.add_totals(&deal_type, totals);
+        }
+        for (deal_type, counts) in later.by_type {
+            self.add_classes(&deal_type, &counts);
+        }
+        for regression in later.worst {
+            let figures = regression.before.zip(regression.after);
+            if let Some(place) = self.place_among_worst(figures) {
+                self.worst.insert(place, regression);
+                self.worst.truncate(WORST);
+            }
+        }
+        self.figures.add(&later.figures);
+        self.histogram.add(&later.histogram);
+    }
+
+    /// Deals per type and class.
+    pub(super) fn by_type(&self) -> BTreeMap<String, BTreeMap<Class, u64>> {
+        let named = |counts: &ClassCounts| {
+            let counts = CLASSES.iter().copied().zip(counts.iter().copied());
+            counts.filter(|(_, count)| *count > 0).collect()
+        };
+        let types = self.by_type.iter();
+        types
+            .map(|(name, counts)| (name.clone(), named(counts)))
+            .collect()
+    }
+
+    /// Differing figures per rule and class, by the names of the rules.
+    pub(super) fn by_rule(&self, rules: &Rules) -> BTreeMap<String, BTreeMap<Class, u64>> {
+        let names = rules.rules.iter().map(|rule| rule.id.as_str());
+        let mut named: BTreeMap<String, BTreeMap<Class, u64>> = BTreeMap::new();
+        for (name, counts) in names.chain([NO_RULE]).zip(&self.by_rule) {
+            for (class, count) in CLASSES.iter().zip(counts).filter(|(_, count)| **count > 0) {
+                let entry = named.entry(name.to_owned()).or_default();
+                *entry.entry(*class).or_default() += count;
+            }
+        }
+        for (name, count) in [
+            (MISSING_RULE, self.missing),
+            (ERROR_RULE, self.one_sided_errors),
+        ] {
+            if count > 0 {
+                let entry = named.entry(name.to_owned()).or_default();
+                *entry.entry(Class::Regression).or_default() += count;
+            }
+        }
+        named
+    }
+
+    /// The relative change of `cost_total`, from the largest fall to the largest rise.
+    pub fn buckets(&self) -> Vec<Bucket> {
+        self.histogram.buckets()
+    }
+}
+
+/// Compares how bad two regressions are: by relative change, exactly; a change from zero or
+/// below is beyond every percentage; regressions without figures come after those with.
+fn badness(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Ordering {
+    match (a, b) {
+        (Some((a_before, a_after)), Some((b_before, b_after))) => {
+            let change = |before: i64, after: i64| i128::from(after.abs_diff(before));
+            let (a_change, b_change) = (change(a_before, a_after), change(b_before, b_after));
+            match (a_before > 0, b_before > 0) {
+                // a/x against b/y is a·y against b·x; each factor is below 2^64.
+                (true, true) => a_change
+                    .checked_mul(i128::from(b_before))
+                    .zip(b_change.checked_mul(i128::from(a_before)))
+                    .map_or(Ordering::Equal, |(a, b)| a.cmp(&b)),
+                (false, true) => Ordering::Greater,
+                (true, false) => Ordering::Less,
+                (false, false) => a_change.cmp(&b_change),
+            }
+        }
+        (Some(_), None) => Ordering::Greater,
+        (None, Some(_)) => Ordering::Less,
+        (None, None) => Ordering::Equal,
+    }
+}

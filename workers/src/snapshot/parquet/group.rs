@@ -1,0 +1,520 @@
+//! One row group of a part, column by column, in buffers that are used again.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use ::parquet::basic::Compression;
+use ::parquet::column::page::Page;
+use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::ParquetMetaData;
+use ::parquet::file::reader::{ChunkReader, Length};
+use ::parquet::file::serialized_reader::SerializedPageReader;
+use bytes::{Buf, Bytes};
+use rollbook_ledger::evidence::CheckedFile;
+
+use super::decode::{DataPage, Texts, integers};
+use super::inflate::Inflate;
+use super::part::malformed;
+use super::{ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS};
+use crate::snapshot::SnapshotError;
+use crate::snapshot::manifest::Part;
+use crate::snapshot::row::Row;
+
+/// The largest row group that is read, in bytes as stored.
+const MAX_GROUP_BYTES: u64 = 1024 * 1024 * 1024;
+const DIGEST_BYTES: usize = 16;
+
+/// The stored bytes of a row group, read under the offsets they have in the file.
+#[derive(Debug, Default)]
+struct Window {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Length for Window {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Window {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let from = usize::try_from(start.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        if start < self.start || from > self.bytes.len() {
+            return Err(ParquetError::EOF(
+                "a page lies outside its row group".into(),
+            ));
+        }
+        Ok(self.bytes.slice(from..).reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let rest = self.get_read(start)?.into_inner();
+        if length > rest.len() {
+            return Err(ParquetError::EOF(
+                "a page lies outside its row group".into(),
+            ));
+        }
+        Ok(rest.slice(..length))
+    }
+}
+
+/// Which columns of a row group are, byte for byte, those of a group of another snapshot.
+#[derive(Clone, Debug)]
+struct Twin {
+    /// The other group, by its serial number.
+    of: u64,
+    metrics: Vec<bool>,
+}
+
+/// A row group. Ids, types and digests are decoded when it is read, figures and errors when they
+/// are first asked for, so a comparison that finds equal digests leaves most of it alone.
+#[derive(Debug, Default)]
+pub struct RowGroup {
+    sha256: String,
+    metadata: Option<Arc<ParquetMetaData>>,
+    index: usize,
+    window: Arc<Window>,
+    ids: Texts,
+    type_names: Vec<String>,
+    types: Vec<u32>,
+    errors_at: Vec<bool>,
+    failed: usize,
+    digests: Vec<u8>,
+    errors: Option<Vec<String>>,
+    metrics: Vec<Column>,
+    /// Grows with every group that is read into this memory.
+    serial: u64,
+    twin: Option<Twin>,
+    inflate: RefCell<Inflate>,
+}
+
+/// One metric's figures; those of error rows are 0.
+#[derive(Debug, Default)]
+struct Column {
+    loaded: bool,
+    values: Vec<i64>,
+}
+
+impl RowGroup {
+    /// Reads the stored bytes of a group.
+    pub(super) fn begin(
+        &mut self,
+        file: &mut CheckedFile,
+        metadata: &Arc<ParquetMetaData>,
+        index: usize,
+        part: &Part,
+        metrics: usize,
+    ) -> Result<(), SnapshotError> {
+        self.sha256.clone_from(&part.sha256);
+        self.metadata = Some(Arc::clone(metadata));
+        self.index = index;
+        self.serial += 1;
+        self.twin = None;
+        self.metrics.resize_with(metrics, Column::default);
+        self.metrics
+            .iter_mut()
+            .for_each(|column| column.loaded = false);
+        self.errors = None;
+        let group = metadata.row_group(index);
+        let ranges = group.columns().iter().map(|column| column.byte_range());
+        let (start, end) = ranges.fold((u64::MAX, 0), |(start, end), (at, length)| {
+            (start.min(at), end.max(at.saturating_add(length)))
+        });
+        if start > end || end > file.size_bytes() || end - start > MAX_GROUP_BYTES {
+            return Err(malformed(&self.sha256, "a row group lies outside the file"));
+        }
+        // Nothing points into the window of the last group any more, so its memory is free.
+        let window = std::mem::take(&mut self.window);
+        let mut bytes = Arc::try_unwrap(window).map_or_else(|_| Vec::new(), |w| w.bytes.into());
+        file.read(start, end, &mut bytes)?;
+        self.window = Arc::new(Window {
+            start,
+            bytes: Bytes::from(bytes),
+        });
+        Ok(())
+    }
+
+    pub(super) fn decode(&mut self, beside: Option<&Self>) -> Result<(), SnapshotError> {
+        let group = self
+            .metadata
+            .as_ref()
+            .map(|file| file.row_group(self.index));
+        let rows = group.map_or(0, |group| group.num_rows());
+        let rows = usize::try_from(rows)
+            .ok()
+            .filter(|rows| (1..=ROW_GROUP_ROWS).contains(rows))
+            .ok_or_else(|| malformed(&self.sha256, "a row group is empty or too large"))?;
+        let twin = beside.filter(|other| {
+            other.len() == rows
+                && other.metrics.len() == self.metrics.len()
+                && self.shares(other, 0)
+        });
+        let decoded = self.decode_texts(twin).and_then(|()| {
+            let whole = self.ids.len() == rows
+                && self.errors_at.len() == rows
+                && self.types.len() == rows
+                && self.digests.len() == rows * DIGEST_BYTES;
+            if whole {
+                return Ok(());
+            }
+            Err(ParquetError::EOF("a column ends early".to_owned()))
+        });
+        decoded.map_err(|error| malformed(&self.sha256, error))?;
+        self.twin = twin.map(|other| Twin {
+            of: other.serial,
+            metrics: (0..self.metrics.len())
+                .map(|metric| self.shares(other, FIXED_COLUMNS + metric))
+                .collect(),
+        });
+        Ok(())
+    }
+
+    /// Whether a column is stored in the same bytes as in another group, which makes it the same.
+    fn shares(&self, other: &Self, column: usize) -> bool {
+        let chunk = self.chunk(column);
+        chunk.is_some() && chunk == other.chunk(column)
+    }
+
+    /// The stored bytes of a column and how they are compressed.
+    fn chunk(&self, column: usize) -> Option<(&[u8], Compression)> {
+        let group = self.metadata.as_ref()?.row_group(self.index);
+        let chunk = group.columns().get(column)?;
+        let (start, length) = chunk.byte_range();
+        let start = usize::try_from(start.checked_sub(self.window.start)?).ok()?;
+        let end = start.checked_add(usize::try_from(length).ok()?)?;
+        Some((self.window.bytes.get(start..end)?, chunk.compression()))
+    }
+
+    /// Whether a metric is known to have, row for row, the figures of another group, without
+    /// looking at any.
+    pub fn shares_metric(&self, other: &Self, metric: usize) -> bool {
+        self.twin_of(other)
+            .is_some_and(|twin| twin.metrics.get(metric) == Some(&true))
+    }
+
+    /// Whether the group is known to have, row for row, the deals of another one.
+    pub fn shares_deals(&self, other: &Self) -> bool {
+        self.twin_of(other).is_some()
+    }
+
+    fn twin_of(&self, other: &Self) -> Option<&Twin> {
+        self.twin.as_ref().filter(|twin| twin.of == other.serial)
+    }
+
+    fn decode_texts(&mut self, twin: Option<&Self>) -> Result<(), ParquetError> {
+        let mut ids = std::mem::take(&mut self.ids);
+        match twin {
+            Some(twin) => ids.clone_from(&twin.ids),
+            None => {
+                ids.clear();
+                self.each_page(0, |page| ids.push_page(&page.values))?;
+            }
+        }
+        self.ids = ids;
+        let mut names = std::mem::take(&mut self.type_names);
+        match twin.filter(|twin| self.shares(twin, 2)) {
+            Some(twin) => {
+                self.errors_at.clone_from(&twin.errors_at);
+                self.failed = twin.failed;
+            }
+            None => self.decode_statuses(&mut names)?,
+        }
+        let mut types = std::mem::take(&mut self.types);
+        match twin.filter(|twin| self.shares(twin, 1)) {
+            Some(twin) => {
+                names.clone_from(&twin.type_names);
+                types.clone_from(&twin.types);
+            }
+            None => self.interned(1, &mut names, &mut types)?,
+        }
+        (self.type_names, self.types) = (names, types);
+        let mut digests = std::mem::take(&mut self.digests);
+        digests.clear();
+        self.each_page(FIXED_COLUMNS + self.metrics.len(), |page| {
+            digests.extend_from_slice(&page.values);
+            Ok(())
+        })?;
+        self.digests = digests;
+        Ok(())
+    }
+
+    fn decode_statuses(&mut self, names: &mut Vec<String>) -> Result<(), ParquetError> {
+        let mut statuses = Vec::new();
+        self.interned(2, names, &mut statuses)?;
+        let failed: Vec<bool> = names
+            .iter()
+            .map(|name| match name.as_bytes() {
+                SUCCESS => Ok(false),
+                ERROR => Ok(true),
+                _ => Err(ParquetError::General(format!("status {name:?}"))),
+            })
+            .collect::<Result<_, _>>()?;
+        self.errors_at.clear();
+        self.errors_at.extend(
+            statuses
+                .iter()
+                .map(|status| failed.get(*status as usize).copied().unwrap_or(false)),
+        );
+        self.failed = self.errors_at.iter().filter(|error| **error).count();
+        Ok(())
+    }
+
+    /// Gives the pages of a column, dictionary pages included, to `take`.
+    ///
+    /// The crate would make a new decompressor for each column of each group, which takes longer
+    /// than decompressing some of them; so it is told that nothing is compressed, and its pages are
+    /// decompressed here by one that is kept.
+    fn pages(
+        &self,
+        column: usize,
+        mut take: impl FnMut(Page) -> Result<(), ParquetError>,
+    ) -> Result<(), ParquetError> {
+        let group = self
+            .metadata
+            .as_ref()
+            .map(|file| file.row_group(self.index));
+        let chunk = group.and_then(|group| Some((group, group.columns().get(column)?)));
+        let (group, chunk) =
+            chunk.ok_or_else(|| ParquetError::General(format!("there is no column {column}")))?;
+        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
+        let stored = chunk.clone().into_builder();
+        let stored = stored.set_compression(Compression::UNCOMPRESSED).build()?;
+        let pages = SerializedPageReader::new(Arc::clone(&self.window), &stored, rows, None)?;
+        let mut inflate = self.inflate.borrow_mut();
+        for page in pages {
+            take(inflate.page(page?, chunk.compression())?)?;
+        }
+        Ok(())
+    }
+
+    /// The data pages of a column that has no dictionary.
+    fn each_page(
+        &self,
+        column: usize,
+        mut take: impl FnMut(DataPage) -> Result<(), ParquetError>,
+    ) -> Result<(), ParquetError> {
+        let optional = self.is_optional(column);
+        self.pages(column, |page| {
+            let page = DataPage::of(page, optional)?;
+            if page.indices {
+                return Err(ParquetError::General("a dictionary is missing".to_owned()));
+            }
+            take(page)
+        })
+    }
+
+    fn is_optional(&self, column: usize) -> bool {
+        (FIXED_COLUMNS - 1..FIXED_COLUMNS + self.metrics.len()).contains(&column)
+    }
+
+    /// Reads a text column of few distinct values as places in a list of names.
+    fn interned(
+        &self,
+        column: usize,
+        names: &mut Vec<String>,
+        places: &mut Vec<u32>,
+    ) -> Result<(), ParquetError> {
+        names.clear();
+        places.clear();
+        let text = |bytes: &[u8]| {
+            std::str::from_utf8(bytes)
+                .map(str::to_owned)
+                .map_err(|_| ParquetError::General("a text is not UTF-8".to_owned()))
+        };
+        let mut texts = Texts::default();
+        self.pages(column, |page| {
+            texts.clear();
+            let page = match page {
+                Page::DictionaryPage { buf, .. } => {
+                    texts.push_page(&buf)?;
+                    for index in 0..texts.len() {
+                        names.push(text(texts.get(index))?);
+                    }
+                    return Ok(());
+                }
+                page => DataPage::of(page, false)?,
+            };
+            if page.indices {
+                return page.indices(places);
+            }
+            texts.push_page(&page.values)?;
+            for index in 0..texts.len() {
+                let name = text(texts.get(index))?;
+                let known = names.iter().position(|known| *known == name);
+                let place = known.unwrap_or(names.len());
+                if known.is_none() {
+                    names.push(name);
+                }
+                places.push(u32::try_from(place).unwrap_or(u32::MAX));
+            }
+            Ok(())
+        })?;
+        if places.iter().any(|place| *place as usize >= names.len()) {
+            return Err(ParquetError::General("an index has no value".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Rows.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of a row's deal id; empty beyond the last row.
+    pub fn key(&self, row: usize) -> &[u8] {
+        self.ids.get(row)
+    }
+
+    /// The deal id of a row.
+    pub fn deal_id(&self, row: usize) -> Result<&str, SnapshotError> {
+        std::str::from_utf8(self.key(row))
+            .map_err(|_| malformed(&self.sha256, "a deal id is not UTF-8"))
+    }
+
+    /// The deal type of a row; empty beyond the last row.
+    pub fn deal_type(&self, row: usize) -> &str {
+        let place = self.types.get(row).map(|place| *place as usize);
+        place
+            .and_then(|place| self.type_names.get(place))
+            .map_or("", String::as_str)
+    }
+
+    /// Whether a row has an error in place of figures.
+    pub fn is_error(&self, row: usize) -> bool {
+        self.failed > 0 && self.errors_at.get(row).copied().unwrap_or(false)
+    }
+
+    /// The digest of a row; empty beyond the last row.
+    pub fn digest(&self, row: usize) -> &[u8] {
+        let start = row.saturating_mul(DIGEST_BYTES);
+        self.digests
+            .get(start..start + DIGEST_BYTES)
+            .unwrap_or_default()
+    }
+
+    /// The error of a row, empty when it has none.
+    pub fn error(&mut self, row: usize) -> Result<&str, SnapshotError> {
+        if self.errors.is_none() {
+            let read = self.read_errors();
+            self.errors = Some(read.map_err(|error| malformed(&self.sha256, error))?);
+        }
+        let before = self.errors_at.iter().take(row).filter(|error| **error);
+        let rank = before.count();
+        let errors = self.errors.as_deref().unwrap_or_default();
+        let text = errors.get(rank).filter(|_| self.is_error(row));
+        Ok(text.map_or("", String::as_str))
+    }
+
+    fn read_errors(&self) -> Result<Vec<String>, ParquetError> {
+        let (mut texts, mut present) = (Texts::default(), Vec::new());
+        self.each_page(FIXED_COLUMNS - 1, |page| {
+            page.present(&mut present)?;
+            texts.push_page(&page.values)
+        })?;
+        if !present
+            .iter()
+            .map(|level| *level == 1)
+            .eq(self.errors_at.iter().copied())
+        {
+            return Err(ParquetError::General("an error is missing".to_owned()));
+        }
+        (0..texts.len())
+            .map(|index| {
+                std::str::from_utf8(texts.get(index))
+                    .map(str::to_owned)
+                    .map_err(|_| ParquetError::General("a text is not UTF-8".to_owned()))
+            })
+            .collect()
+    }
+
+    /// All figures of a metric, 0 on error rows; empty for a metric there is not.
+    pub fn metric_column(&mut self, metric: usize) -> Result<&[i64], SnapshotError> {
+        let Some(column) = self.metrics.get_mut(metric) else {
+            return Ok(&[]);
+        };
+        if !column.loaded {
+            let mut values = std::mem::take(&mut column.values);
+            let read = self.read_metric(metric, &mut values);
+            read.map_err(|error| malformed(&self.sha256, error))?;
+            if let Some(column) = self.metrics.get_mut(metric) {
+                *column = Column {
+                    loaded: true,
+                    values,
+                };
+            }
+        }
+        Ok(self
+            .metrics
+            .get(metric)
+            .map_or(&[], |column| &column.values))
+    }
+
+    fn read_metric(&self, metric: usize, values: &mut Vec<i64>) -> Result<(), ParquetError> {
+        values.clear();
+        let mut present = Vec::new();
+        self.each_page(FIXED_COLUMNS + metric, |page| {
+            if self.failed > 0 {
+                page.present(&mut present)?;
+            }
+            integers(&page.values, values)
+        })?;
+        if values.len() + self.failed != self.len() {
+            return Err(ParquetError::General("a figure is missing".to_owned()));
+        }
+        if self.failed > 0 {
+            if !present
+                .iter()
+                .map(|level| *level == 0)
+                .eq(self.errors_at.iter().copied())
+            {
+                return Err(ParquetError::General("a figure is missing".to_owned()));
+            }
+            let mut figures = std::mem::take(values).into_iter();
+            let spread = self.errors_at.iter().map(|error| {
+                let figure = if *error { None } else { figures.next() };
+                figure.unwrap_or_default()
+            });
+            values.extend(spread);
+        }
+        Ok(())
+    }
+
+    /// A figure of a row; `None` on error rows.
+    pub fn metric(&mut self, row: usize, metric: usize) -> Result<Option<i64>, SnapshotError> {
+        if self.is_error(row) {
+            return Ok(None);
+        }
+        Ok(self.metric_column(metric)?.get(row).copied())
+    }
+
+    /// A whole row.
+    pub fn row(&mut self, row: usize) -> Result<Row, SnapshotError> {
+        let outcome = if self.is_error(row) {
+            Err(self.error(row)?.to_owned())
+        } else {
+            let mut values = Vec::with_capacity(self.metrics.len());
+            for metric in 0..self.metrics.len() {
+                values.push(self.metric(row, metric)?.unwrap_or_default());
+            }
+            Ok(values)
+        };
+        let deal_id = self.deal_id(row)?.to_owned();
+        let built = Row::new(deal_id, Some(self.deal_type(row)), outcome);
+        if built.digest != self.digest(row) {
+            let reason = format!(
+                "the digest of deal {:?} is not that of its row",
+                built.deal_id
+            );
+            return Err(malformed(&self.sha256, reason));
+        }
+        Ok(built)
+    }
+}

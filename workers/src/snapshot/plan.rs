@@ -1,0 +1,178 @@
+//! Planning: one consistent read is opened and cut into shards of equal work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::SnapshotError;
+use super::calculator::{Calculator, CalculatorDescription};
+use super::database::Database;
+use super::manifest::SourceDescription;
+use super::read::{Held, Planned};
+use super::source::SnapshotSource;
+use super::task::{PlanSummary, ShardTask, TASK_VERSION};
+
+/// Deals per shard, so rows per part, unless the request says otherwise. Small enough that the
+/// last shards end together, large enough that opening a part costs nothing beside reading it.
+pub const ROWS_PER_PART: u64 = 16_384;
+/// The most rows a part may have: workers hold one part's rows, readers its compressed bytes.
+pub(super) const MAX_ROWS_PER_PART: u64 = 65_536;
+/// The most shards of a plan.
+const MAX_SHARDS: usize = 1_000_000;
+/// The most connections of one run.
+const MAX_CONNECTIONS: usize = 64;
+
+/// What to snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotRequest {
+    /// The snapshot's name in its plan.
+    pub name: String,
+    /// `before`, `after` …
+    pub label: String,
+    /// Where the deals are.
+    pub source: SnapshotSource,
+    /// What computes the figures.
+    pub calculator: Arc<dyn Calculator>,
+    /// The flags in force.
+    pub flags: BTreeMap<String, String>,
+    /// The ledger sequence the flags were read at; 0 without a ledger.
+    pub flags_sequence: u64,
+    /// The time to record, from the injected clock.
+    pub taken_at: Timestamp,
+    /// Rows per part, 1 to 65,536; usually [`ROWS_PER_PART`].
+    pub rows_per_part: u64,
+    /// Compute threads; `None`: one per core. The result does not depend on it.
+    pub threads: Option<usize>,
+    /// Connections that read side by side, 1 to 64; `None`: as many as threads, at most 8.
+    /// SQLite is read by one. The result does not depend on it.
+    pub connections: Option<usize>,
+}
+
+/// Shards of one consistent read, and that read. Dropping it ends the read, and with it the
+/// possibility to do the shards.
+#[derive(Debug)]
+pub struct SnapshotPlan {
+    /// What [`super::finish`] needs.
+    pub summary: PlanSummary,
+    /// The shards in key order. Each has at least one deal.
+    pub shards: Vec<ShardTask>,
+    pub(super) held: Held,
+}
+
+impl SnapshotPlan {
+    /// Fails when the read is over, so that no worker need try.
+    pub async fn check_held(&mut self) -> Result<(), SnapshotError> {
+        self.held.check(&self.summary.source).await
+    }
+}
+
+/// Opens a consistent read of the source and cuts it into shards of `rows_per_part` deals each,
+/// the last one fewer.
+///
+/// The cuts depend on the live deals alone (and, of PostgreSQL, on whether an index serves
+/// them), so an unchanged run of deals is the same part in every snapshot. Nothing is stored.
+pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotError> {
+    check(request)?;
+    let database = Database::parse(&request.source.database)?;
+    let planned = Planned::make(&database, &request.source, request.rows_per_part).await?;
+    let source = &request.source;
+    let description = SourceDescription {
+        database: database.shown().to_owned(),
+        table: source.table.clone(),
+        inventory_query: source.inventory_query.clone(),
+        filter: source.filter.clone(),
+        tenant: source.tenant.clone(),
+        file_sha256: planned.file_sha256,
+    };
+    let calculator = CalculatorDescription::of(request.calculator.as_ref());
+    if planned.shards.len() > MAX_SHARDS {
+        return Err(SnapshotError::Request {
+            field: "rows_per_part",
+            reason: format!(
+                "{} deals make over {MAX_SHARDS} parts; ask for more rows each",
+                planned.total
+            ),
+        });
+    }
+    let mut shards = Vec::with_capacity(planned.shards.len());
+    for (shard, cut) in (0u32..).zip(planned.shards) {
+        shards.push(ShardTask {
+            version: TASK_VERSION,
+            shard,
+            snapshot: request.name.clone(),
+            label: request.label.clone(),
+            source: description.clone(),
+            consistency: planned.consistency,
+            key_order: planned.key_order,
+            range: cut.range,
+            read: cut.read,
+            deals: cut.deals,
+            calculator: calculator.clone(),
+        });
+    }
+    let summary = PlanSummary {
+        version: TASK_VERSION,
+        snapshot: request.name.clone(),
+        label: request.label.clone(),
+        source: description,
+        consistency: planned.consistency,
+        key_order: planned.key_order,
+        calculator,
+        flags: request.flags.clone(),
+        flags_sequence: request.flags_sequence,
+        taken_at: request.taken_at,
+        shards: u32::try_from(shards.len()).unwrap_or(u32::MAX),
+        total: planned.total,
+        deleted_excluded: planned.deleted,
+    };
+    Ok(SnapshotPlan {
+        summary,
+        shards,
+        held: planned.held,
+    })
+}
+
+fn check(request: &SnapshotRequest) -> Result<(), SnapshotError> {
+    let refuse = |field, reason: String| Err(SnapshotError::Request { field, reason });
+    if request.name.trim().is_empty() {
+        return refuse("name", "it is empty; name the snapshot".to_owned());
+    }
+    if request.label.trim().is_empty() {
+        return refuse("label", "it is empty; say `before`, `after` …".to_owned());
+    }
+    if !(1..=MAX_ROWS_PER_PART).contains(&request.rows_per_part) {
+        return refuse(
+            "rows_per_part",
+            format!(
+                "{} is not within 1 to {MAX_ROWS_PER_PART}",
+                request.rows_per_part
+            ),
+        );
+    }
+    if let Some(connections) = request.connections
+        && !(1..=MAX_CONNECTIONS).contains(&connections)
+    {
+        return refuse(
+            "connections",
+            format!("{connections} is not within 1 to {MAX_CONNECTIONS}"),
+        );
+    }
+    let tenant = request.source.tenant.as_deref();
+    if tenant.is_some_and(|tenant| tenant.is_empty() || tenant.contains('\0')) {
+        return refuse("tenant", "it is empty or holds a NUL; name one".to_owned());
+    }
+    let metrics = request.calculator.metrics();
+    let reserved = ["deal_id", "deal_type", "status", "error", "digest"];
+    for (index, metric) in metrics.iter().enumerate() {
+        let twice = metrics.iter().take(index).any(|m| m.name == metric.name);
+        if twice || metric.name.is_empty() || reserved.contains(&metric.name.as_str()) {
+            let reason = format!(
+                "metric {:?} is empty, reserved or declared twice",
+                metric.name
+            );
+            return refuse("calculator", reason);
+        }
+    }
+    Ok(())
+}

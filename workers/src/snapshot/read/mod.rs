@@ -1,0 +1,276 @@
+//! Reading shards: one adapter per kind of source.
+//!
+//! Each plans (opens the consistent read, counts, cuts) and reads one shard at a time into a
+//! [`Sink`], in any order; the shard sorts what it computed.
+
+mod copy;
+mod file;
+mod json_lines;
+mod parquet_rows;
+mod postgres;
+mod sqlite;
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::SnapshotError;
+use super::batch::{Batcher, RowShape};
+use super::calculator::RawDeal;
+use super::database::{Database, FileKind, Opened};
+use super::manifest::SourceDescription;
+use super::row::KeyOrder;
+use super::source::{Consistency, SnapshotSource};
+use super::task::{KeyRange, ShardRead, ShardTask};
+
+pub(super) use file::SourceFile;
+pub(super) use postgres::statement as postgres_statement;
+
+/// Bytes of inventories between reading and their figures, all shards of a process together. A
+/// larger deal passes alone.
+pub(super) const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
+
+/// One shard as its source cut it.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) range: KeyRange,
+    pub(super) deals: u64,
+    pub(super) read: ShardRead,
+}
+
+/// An open consistent read and its cuts.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) held: Held,
+    pub(super) consistency: Consistency,
+    pub(super) key_order: KeyOrder,
+    pub(super) total: u64,
+    pub(super) deleted: u64,
+    pub(super) file_sha256: Option<String>,
+    pub(super) shards: Vec<Cut>,
+}
+
+impl Planned {
+    pub(super) async fn make(
+        database: &Database,
+        source: &SnapshotSource,
+        rows: u64,
+    ) -> Result<Self, SnapshotError> {
+        match database.file() {
+            Some((kind, path)) => file::plan(kind, path, source, rows).await,
+            None => match database.connect().await? {
+                Opened::Postgres(connection) => {
+                    postgres::plan(database, *connection, source, rows).await
+                }
+                Opened::Sqlite(connection) => {
+                    sqlite::plan(database, *connection, source, rows).await
+                }
+            },
+        }
+    }
+}
+
+/// Shards that begin at every one of `keys`, each of `rows` deals but the last.
+fn cuts(keys: Vec<String>, total: u64, rows: u64, read: &ShardRead) -> Vec<Cut> {
+    let mut left = total;
+    let mut keys = keys.into_iter();
+    // Open at both ends, so that no deal can lie outside.
+    let mut from = None;
+    keys.next();
+    let mut cuts = Vec::new();
+    while left > 0 {
+        let below = keys.next();
+        let deals = if below.is_some() {
+            left.min(rows)
+        } else {
+            left
+        };
+        left -= deals;
+        cuts.push(Cut {
+            range: KeyRange {
+                from: from.take(),
+                below: below.clone(),
+            },
+            deals,
+            read: read.clone(),
+        });
+        from = below;
+        if from.is_none() {
+            break;
+        }
+    }
+    cuts
+}
+
+/// The source of a task; its `database` is the one without credentials.
+fn source_of(task: &ShardTask) -> SnapshotSource {
+    let source = &task.source;
+    SnapshotSource {
+        database: source.database.clone(),
+        table: source.table.clone(),
+        inventory_query: source.inventory_query.clone(),
+        filter: source.filter.clone(),
+        tenant: source.tenant.clone(),
+    }
+}
+
+/// What keeps a consistent read alive.
+#[derive(Debug)]
+pub(super) enum Held {
+    Postgres(Box<postgres::Coordinator>),
+    /// `None` once a session has taken the connection over.
+    Sqlite(Option<Box<sqlite::Session>>),
+    File(SourceFile),
+}
+
+impl Held {
+    pub(super) async fn check(&mut self, source: &SourceDescription) -> Result<(), SnapshotError> {
+        match self {
+            Self::Postgres(coordinator) => coordinator.check(source).await,
+            Self::Sqlite(_) => Ok(()),
+            Self::File(file) => file.check_unchanged(),
+        }
+    }
+
+    /// A session in the process of the plan, which need not prove again what the plan knows.
+    pub(super) fn session(&mut self, database: &Database) -> Session {
+        match self {
+            Self::Postgres(_) => Session::Unopened(database.clone()),
+            Self::Sqlite(held) => held
+                .take()
+                .map_or_else(|| Session::Unopened(database.clone()), Session::Sqlite),
+            Self::File(file) => Session::File(file.clone()),
+        }
+    }
+}
+
+/// One reader. It is opened by the first shard and stays open for the next ones of its plan.
+#[derive(Debug)]
+pub(super) enum Session {
+    Unopened(Database),
+    Postgres(Box<postgres::Session>),
+    Sqlite(Box<sqlite::Session>),
+    File(SourceFile),
+}
+
+impl Session {
+    /// Reads the deals of a shard into the sink. After an error the session must be dropped.
+    pub(super) async fn read(
+        &mut self,
+        task: &ShardTask,
+        mut sink: Sink,
+    ) -> Result<(), SnapshotError> {
+        self.open(task).await?;
+        match self {
+            Self::Postgres(session) => session.read(task, &mut sink).await?,
+            Self::Sqlite(session) => session.read(task, &mut sink).await?,
+            Self::File(file) => file::read(file, task, &mut sink).await?,
+            Self::Unopened(_) => {}
+        }
+        sink.finish().await;
+        Ok(())
+    }
+
+    async fn open(&mut self, task: &ShardTask) -> Result<(), SnapshotError> {
+        let database = match self {
+            Self::Unopened(database) => database.clone(),
+            Self::Postgres(session) if !session.sees(task) => session.database().clone(),
+            _ => return Ok(()),
+        };
+        if database.shown() != task.source.database {
+            return Err(task.error(format!(
+                "it is of {}, this worker was given {}",
+                task.source.database,
+                database.shown()
+            )));
+        }
+        *self = match (&task.read, database.file()) {
+            (ShardRead::Postgres { snapshot, .. }, None) => {
+                let session = postgres::Session::open(&database, snapshot).await?;
+                Self::Postgres(Box::new(session))
+            }
+            (ShardRead::JsonLines { .. }, Some((FileKind::JsonLines, path)))
+            | (ShardRead::Parquet { .. }, Some((FileKind::Parquet, path))) => {
+                let expected = task.source.file_sha256.as_deref().unwrap_or_default();
+                Self::File(SourceFile::open_verified(path, expected).await?)
+            }
+            (ShardRead::Sqlite { .. }, _) => {
+                return Err(task.error(
+                    "SQLite can be read only on the connection that planned; do it in that process",
+                ));
+            }
+            _ => return Err(task.error("the source is of another kind than the task says")),
+        };
+        Ok(())
+    }
+}
+
+/// Deals on their way to the compute threads, and their share of the bound in bytes.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) deals: Vec<RawDeal>,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// Where a reader puts rows: cut into batches, and slowed down when nobody takes them.
+#[derive(Debug)]
+pub(super) struct Sink {
+    batcher: Batcher,
+    sender: mpsc::Sender<Batch>,
+    in_flight: Arc<Semaphore>,
+}
+
+/// Nobody wants the deals any more; the reader may stop.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+impl Sink {
+    pub(super) fn new(
+        shape: RowShape,
+        sender: mpsc::Sender<Batch>,
+        in_flight: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            batcher: Batcher::new(shape),
+            sender,
+            in_flight,
+        }
+    }
+
+    pub(super) async fn push(
+        &mut self,
+        id: &str,
+        deal_type: Option<&str>,
+        inventory: Option<bytes::Bytes>,
+    ) -> Result<(), Closed> {
+        match self.batcher.push(id, deal_type, inventory) {
+            Some(deals) => self.send(deals).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn send(&self, deals: Vec<RawDeal>) -> Result<(), Closed> {
+        let bytes: usize = deals.iter().map(|deal| deal.inventory.len()).sum();
+        let share = u32::try_from(bytes.min(IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.in_flight)
+            .acquire_many_owned(share)
+            .await
+            .map_err(|_| Closed)?;
+        let batch = Batch { deals, permit };
+        self.sender.send(batch).await.map_err(|_| Closed)
+    }
+
+    async fn finish(self) {
+        let Self {
+            batcher,
+            sender,
+            in_flight,
+        } = self;
+        let rest = batcher.finish();
+        if !rest.is_empty() {
+            let sink = Self::new(RowShape::Whole, sender, in_flight);
+            // A receiver that has gone no longer wants the rest.
+            let _ = sink.send(rest).await;
+        }
+    }
+}

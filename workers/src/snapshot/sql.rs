@@ -1,0 +1,118 @@
+//! SQL text: names and literals that cannot leave their quotes, and the conditions on deals.
+
+use super::source::{DealTable, SnapshotSource};
+
+/// An identifier in SQL quotes; dots separate schema and table.
+pub(crate) fn quoted(name: &str) -> String {
+    let parts: Vec<String> = name
+        .split('.')
+        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+        .collect();
+    parts.join(".")
+}
+
+/// A column of the deals. With the table before it, because SQLite reads an unknown quoted name
+/// that stands alone as a text.
+pub(crate) fn column(table: &DealTable, name: &str) -> String {
+    format!("{}.\"{}\"", quoted(&table.table), name.replace('"', "\"\""))
+}
+
+/// A text in SQL quotes. PostgreSQL must have `standard_conforming_strings` on.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The filter on its own lines, so that a comment at its end hides nothing behind it.
+pub(crate) fn sql_filter(source: &SnapshotSource) -> Option<String> {
+    let filter = source.filter.as_deref()?.trim();
+    (!filter.is_empty()).then(|| format!("(\n{filter}\n)"))
+}
+
+/// Which deals the source is about, deleted or not: filter and tenant. Never empty.
+pub(super) fn scope(source: &SnapshotSource) -> String {
+    let tenant = source.tenant.as_deref().map(|tenant| {
+        let column = column(&source.table, &source.table.tenant_id);
+        format!("{column} = {}", literal(tenant))
+    });
+    let both: Vec<String> = tenant.into_iter().chain(sql_filter(source)).collect();
+    if both.is_empty() {
+        "1=1".to_owned()
+    } else {
+        both.join(" AND ")
+    }
+}
+
+/// Which deals a snapshot reads: those in scope that are not deleted.
+pub(super) fn live(source: &SnapshotSource) -> String {
+    match source.table.deleted_at.as_deref() {
+        Some(deleted) => format!(
+            "{} IS NULL AND {}",
+            column(&source.table, deleted),
+            scope(source)
+        ),
+        None => scope(source),
+    }
+}
+
+/// Counts deals in scope: live, deleted, and live ones without an id.
+pub(super) fn count(source: &SnapshotSource) -> String {
+    let table = quoted(&source.table.table);
+    let id = column(&source.table, &source.table.id);
+    let scope = scope(source);
+    match source.table.deleted_at.as_deref() {
+        Some(deleted) => {
+            let deleted = column(&source.table, deleted);
+            format!(
+                "SELECT count(*) - count({deleted}), count({deleted}), \
+                 count(CASE WHEN {id} IS NULL AND {deleted} IS NULL THEN 1 END) \
+                 FROM {table} WHERE {scope}"
+            )
+        }
+        None => format!(
+            "SELECT count(*), count(*) - count(*), count(*) - count({id}) \
+             FROM {table} WHERE {scope}"
+        ),
+    }
+}
+
+/// Every `rows`-th live key from the first on, by `key`, with its place from 1. The key comes as
+/// text.
+pub(super) fn boundaries(source: &SnapshotSource, key: &str, rows: u64) -> String {
+    format!(
+        "SELECT CAST(k AS text), n FROM \
+         (SELECT {key} AS k, row_number() OVER (ORDER BY {key}) AS n FROM {} WHERE {}) keys \
+         WHERE (n - 1) % {rows} = 0 ORDER BY n",
+        quoted(&source.table.table),
+        live(source),
+    )
+}
+
+/// The query of the items in a child table, as it can stand in parentheses.
+pub(super) fn item_query(source: &SnapshotSource) -> Option<&str> {
+    let query = source.inventory_query.as_deref()?;
+    Some(query.trim().trim_end_matches(';'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_texts_cannot_leave_their_quotes() {
+        assert_eq!(quoted("public.deals"), "\"public\".\"deals\"");
+        assert_eq!(quoted("a\"; drop"), "\"a\"\"; drop\"");
+        assert_eq!(literal("O'Brien \\"), "'O''Brien \\'");
+    }
+
+    #[test]
+    fn a_filter_cannot_widen_the_tenant() {
+        let mut source = SnapshotSource::new("sqlite:x");
+        source.tenant = Some("t'1".to_owned());
+        source.filter = Some("a = 1 OR b = 2 -- all".to_owned());
+        assert_eq!(
+            live(&source),
+            "\"deals\".\"deleted_at\" IS NULL AND \"deals\".\"tenant_id\" = 't''1' \
+             AND (\na = 1 OR b = 2 -- all\n)"
+        );
+    }
+}
