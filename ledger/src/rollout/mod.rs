@@ -38,7 +38,7 @@ pub use evolve::{advance, evolve, fold};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
 pub use refusal::{Refusal, RefusalKind};
-pub use state::{RolloutState, Status, StepState, StepStatus};
+pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]

@@ -139,6 +139,15 @@ pub struct UndoState {
     pub left: bool,
 }
 
+/// What a watch needs of a recorded sample to go on from it. A watch may take very many.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// `None`: measured, no data.
+    pub value: Option<f64>,
+    /// When, if the sample says.
+    pub at: Option<Timestamp>,
+}
+
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepState {
@@ -172,8 +181,8 @@ pub struct StepState {
     pub not_before: Option<Timestamp>,
     /// The attempt (to come or last) checks a rollback and does not count for the phase.
     pub recheck: bool,
-    /// Samples of the last attempt, oldest first.
-    pub samples: Vec<v1::Measurement>,
+    /// Samples of the last attempt by metric, oldest first.
+    pub samples: BTreeMap<String, Vec<Sample>>,
     /// Evidence of the last result.
     pub evidence: Vec<v1::Evidence>,
     /// Persons who had a hand in it; they may not sign its gate.

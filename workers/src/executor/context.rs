@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
+use rollbook_ledger::rollout::Sample;
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::model::{FlagSpec, RollbackLevel};
 use rollbook_proto::v1;
@@ -146,9 +147,9 @@ pub struct Facts {
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Measurement name → its latest numeric value.
     pub measurements: BTreeMap<String, f64>,
-    /// Samples this attempt has recorded already, oldest first: what a redelivered watch
-    /// goes on from.
-    pub samples: Vec<v1::Measurement>,
+    /// Samples this attempt has recorded already by metric, oldest first: what a redelivered
+    /// watch goes on from.
+    pub samples: BTreeMap<String, Vec<Sample>>,
     /// Level of the rollback under way. At level `flags` an undo writes the safe value.
     pub rollback: Option<RollbackLevel>,
 }

@@ -36,11 +36,18 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
             reason: error.to_string(),
         })?;
     let mut last: Option<Timestamp> = None;
-    for recorded in &context.facts.samples {
-        for judge in judges.iter_mut().filter(|j| j.metric == recorded.metric) {
-            judge.sample(recorded.value);
+    for (metric, samples) in &context.facts.samples {
+        for judge in judges.iter_mut().filter(|judge| judge.metric == *metric) {
+            samples.iter().for_each(|sample| {
+                judge.sample(sample.value);
+            });
         }
-        last = clock::from_proto(recorded.measured_at.as_ref()).max(last);
+        last = samples
+            .iter()
+            .map(|sample| sample.at)
+            .max()
+            .flatten()
+            .max(last);
     }
     let schedule = Schedule::new(watch, context.started_at);
     let limit = watch

@@ -1,11 +1,13 @@
 //! Watches over real samples, and flags.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use rollbook_ledger::clock::{Clock, SystemClock, to_proto};
+use rollbook_ledger::clock::{Clock, SystemClock};
+use rollbook_ledger::rollout::Sample;
 use rollbook_ledger::runbook::model::RollbackLevel;
-use rollbook_proto::v1::{FlagMode, Measurement, Verdict};
+use rollbook_proto::v1::{FlagMode, Verdict};
 use rollbook_workers::executor::{self, Facts};
 use serde_json::json;
 
@@ -76,12 +78,13 @@ async fn a_redelivered_watch_goes_on_from_its_recorded_samples() {
     let started_at = SystemClock.now() - SignedDuration::from_mins(30);
     fixture.context.started_at = started_at;
     fixture.context.facts = Arc::new(Facts {
-        samples: vec![Measurement {
-            metric: "errors".to_owned(),
-            value: Some(7.0),
-            measured_at: Some(to_proto(started_at)),
-            ..Measurement::default()
-        }],
+        samples: BTreeMap::from([(
+            "errors".to_owned(),
+            vec![Sample {
+                value: Some(7.0),
+                at: Some(started_at),
+            }],
+        )]),
         ..Facts::default()
     });
     let outcome = fixture.execute().await;

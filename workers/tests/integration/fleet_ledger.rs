@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rollbook_ledger::clock::to_proto;
 use rollbook_ledger::ids::RolloutId;
-use rollbook_ledger::rollout::{Task, TaskAction, WorkerCommand};
+use rollbook_ledger::rollout::{Sample, Task, TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
-use rollbook_proto::v1::{Measurement, Verdict};
+use rollbook_proto::v1::Verdict;
 use rollbook_workers::executor::{Facts, PortError};
 use rollbook_workers::fleet::{Assignment, RolloutPort, Standing};
 use serde::{Deserialize, Serialize};
@@ -104,17 +103,16 @@ impl FileLedger {
 #[async_trait]
 impl RolloutPort for FileLedger {
     async fn look(&self, _: &RolloutId, task: &Task) -> Result<Assignment, PortError> {
-        let samples = self
-            .lines()
-            .into_iter()
-            .filter(|line| line.what == "measure" && line.attempt == task.attempt)
-            .map(|line| Measurement {
-                metric: line.message,
-                value: line.value,
-                measured_at: Some(to_proto(line.at)),
-                ..Measurement::default()
-            })
-            .collect();
+        let mut samples: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
+        for line in self.lines() {
+            if line.what == "measure" && line.attempt == task.attempt {
+                let sample = Sample {
+                    value: line.value,
+                    at: Some(line.at),
+                };
+                samples.entry(line.message).or_default().push(sample);
+            }
+        }
         Ok(Assignment {
             plan: Arc::clone(&self.plan),
             environment: "staging".parse().unwrap(),

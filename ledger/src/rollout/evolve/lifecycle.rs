@@ -125,7 +125,7 @@ fn new_step(phase: &PhaseId) -> StepState {
         effect: Effect::None,
         not_before: None,
         recheck: false,
-        samples: Vec::new(),
+        samples: BTreeMap::new(),
         evidence: Vec::new(),
         executors: BTreeSet::new(),
         proposal: None,

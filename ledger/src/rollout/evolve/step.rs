@@ -7,7 +7,7 @@ use rollbook_proto::v1;
 
 use super::super::illegal::IllegalEvent;
 use super::super::state::{
-    Alert, Effect, Measured, Proposal, RolloutState, Status, StepState, StepStatus,
+    Alert, Effect, Measured, Proposal, RolloutState, Sample, Status, StepState, StepStatus,
 };
 use super::{Meta, step_mut};
 use crate::clock::from_proto;
@@ -110,7 +110,17 @@ pub(super) fn measured(
         .measurement
         .as_ref()
         .ok_or_else(|| meta.malformed("measurement"))?;
-    step.samples.push(measurement.clone());
+    let sample = Sample {
+        value: measurement.value,
+        at: from_proto(measurement.measured_at.as_ref()),
+    };
+    match step.samples.get_mut(&measurement.metric) {
+        Some(samples) => samples.push(sample),
+        None => {
+            step.samples
+                .insert(measurement.metric.clone(), vec![sample]);
+        }
+    }
     record(&mut state.metrics, id, measurement, meta.at);
     Ok(())
 }
