@@ -170,6 +170,8 @@ codes! {
     Unused = 36, "Use it or remove it.";
     /// A plan with nothing in it.
     Empty = 37, "Add phases, and steps to each phase.";
+    /// A calculator that cannot compute.
+    Calculator = 38, "Name a program; remove `model` where there is a `calculator`.";
 }
 
 impl fmt::Display for Code {

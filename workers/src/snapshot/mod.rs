@@ -16,6 +16,8 @@ pub mod bridge;
 pub mod calculator;
 pub mod database;
 mod error;
+pub mod exec;
+mod figure;
 pub mod manifest;
 pub mod one;
 pub mod parquet;

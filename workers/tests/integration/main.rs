@@ -29,6 +29,7 @@ mod fleet_worker;
 mod snapshot_bad_input;
 mod snapshot_cluster;
 mod snapshot_deals;
+mod snapshot_exec;
 mod snapshot_files;
 mod snapshot_postgres;
 mod snapshot_shards;
