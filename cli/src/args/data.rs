@@ -90,16 +90,26 @@ pub(crate) struct SnapshotTakeArgs {
     #[arg(
         long,
         value_name = "COMMAND",
+        group = "calculator",
         conflicts_with = "model",
         requires = "metrics"
     )]
     pub(crate) exec: Option<String>,
-    /// The command's figures with their units: cost_total:cents,items:count
+    /// Query whose columns are the figures in place of the model's, with the deal's id as `id`
+    #[arg(
+        long,
+        value_name = "QUERY",
+        group = "calculator",
+        conflicts_with = "model",
+        requires = "metrics"
+    )]
+    pub(crate) sql: Option<String>,
+    /// The figures of --exec or --sql with their units: cost_total:cents,items:count
     #[arg(
         long,
         value_name = "NAME:UNIT",
         value_delimiter = ',',
-        requires = "exec"
+        requires = "calculator"
     )]
     pub(crate) metrics: Vec<String>,
     /// File whose content belongs to the command's model

@@ -104,10 +104,11 @@ pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
 /// `snapshot take`.
 pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
     let store = store(session, args.objects.objects.as_deref())?;
-    let calculator = calculator::of(&args)?;
+    let (calculator, inventory_query) = calculator::of(&args)?;
     let mut source = SnapshotSource::new(args.database);
     source.filter = args.filter;
     source.tenant = args.tenant;
+    source.inventory_query = inventory_query;
     let request = SnapshotRequest {
         name: "deals".to_owned(),
         label: args.label,

@@ -21,6 +21,8 @@ pub const RESERVED_METRICS: [&str; 5] = ["deal_id", "deal_type", "status", "erro
 pub enum CalculatorSpec {
     /// A program of your own that is asked for every deal.
     Exec(ExecCalculatorSpec),
+    /// A query on the source of the snapshot.
+    Sql(SqlCalculatorSpec),
 }
 
 impl CalculatorSpec {
@@ -28,6 +30,7 @@ impl CalculatorSpec {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Exec(_) => "exec",
+            Self::Sql(_) => "sql",
         }
     }
 
@@ -35,6 +38,7 @@ impl CalculatorSpec {
     pub fn metrics(&self) -> &[MetricDeclaration] {
         match self {
             Self::Exec(spec) => &spec.metrics,
+            Self::Sql(spec) => &spec.metrics,
         }
     }
 }
@@ -67,6 +71,22 @@ pub struct ExecCalculatorSpec {
     /// Whether the program is told deal types; `false`: every deal is an acquisition.
     #[serde(default = "yes")]
     pub deal_types: bool,
+}
+
+/// A query with one row per deal of the snapshot's table: its id and its figures, by name.
+///
+/// It is read as of the same moment as the deals. A deal without a row, with several, or with a
+/// NULL is an error row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlCalculatorSpec {
+    /// One SELECT. A column for every metric, amounts of money in the currency, not in cents.
+    pub query: String,
+    /// The column with the deal's id, `id` by default.
+    #[serde(default = "id")]
+    pub key: String,
+    /// The figures of every deal.
+    pub metrics: Vec<MetricDeclaration>,
 }
 
 /// A figure with its unit.
@@ -110,6 +130,25 @@ pub enum MetricFault {
     Twice(usize),
 }
 
+impl MetricFault {
+    /// The fault of these figures in words.
+    pub fn describe(&self, declared: &[MetricDeclaration]) -> String {
+        let name = |index: &usize| declared.get(*index).map_or("", |metric| &metric.name);
+        match self {
+            Self::Number => format!(
+                "{} metrics are declared, 1 to {MAX_METRICS} can be",
+                declared.len()
+            ),
+            Self::Name(index) => format!(
+                "`{}` cannot name a metric: letters, digits and `_`, at most 64, and none of {}",
+                name(index),
+                RESERVED_METRICS.join(", ")
+            ),
+            Self::Twice(index) => format!("metric `{}` is declared twice", name(index)),
+        }
+    }
+}
+
 /// Checks declared figures; the first fault is given.
 pub fn check_metrics(metrics: &[MetricDeclaration]) -> Result<(), MetricFault> {
     if metrics.is_empty() || metrics.len() > MAX_METRICS {
@@ -132,6 +171,10 @@ pub fn check_metrics(metrics: &[MetricDeclaration]) -> Result<(), MetricFault> {
 
 fn deal_timeout() -> Span {
     Span::from_millis(5_000)
+}
+
+fn id() -> String {
+    "id".to_owned()
 }
 
 fn yes() -> bool {

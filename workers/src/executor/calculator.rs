@@ -13,6 +13,7 @@ use super::error::ExecutorError;
 use super::run;
 use crate::deal::Model;
 use crate::snapshot::exec::{ExecCalculator, ExecRequest, Program};
+use crate::snapshot::query::{QueryCalculator, figures_query};
 use crate::snapshot::{Calculator, DealCalculator};
 
 /// The calculator of a snapshot, with deal types in force or not.
@@ -24,6 +25,24 @@ pub fn calculator(
     match &spec.calculator {
         None => built_in(context, spec, aware),
         Some(CalculatorSpec::Exec(exec)) => program(context, exec, aware),
+        Some(CalculatorSpec::Sql(sql)) => {
+            let calculator = QueryCalculator::new(sql, aware).map_err(failed(context))?;
+            Ok(Arc::new(calculator))
+        }
+    }
+}
+
+/// What is read for every deal besides the deal: inventory items, or the figures of a query.
+pub fn inventory_query(
+    context: &StepContext,
+    spec: &SnapshotSpec,
+    database: &str,
+) -> Result<Option<String>, ExecutorError> {
+    match &spec.calculator {
+        Some(CalculatorSpec::Sql(sql)) => figures_query(sql, database)
+            .map(Some)
+            .map_err(failed(context)),
+        _ => Ok(spec.inventory_query.clone()),
     }
 }
 

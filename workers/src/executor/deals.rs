@@ -9,7 +9,7 @@ use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::{AuditStep, CompareStep, SnapshotStep};
 use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict, event::Kind};
 
-use super::calculator::calculator;
+use super::calculator::{calculator, inventory_query};
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::flag;
@@ -70,7 +70,7 @@ pub async fn snapshot(
                 table: spec.table.clone().unwrap_or_else(|| "deals".to_owned()),
                 ..DealTable::default()
             },
-            inventory_query: spec.inventory_query.clone(),
+            inventory_query: inventory_query(context, spec, &source.url)?,
             filter: spec.r#where.clone(),
             ..SnapshotSource::new(source.url)
         },

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rollbook_ledger::runbook::calculator::MetricDeclaration;
 use serde::{Deserialize, Serialize};
 
 use crate::deal::{self, DealError, DealType, METRICS, Model, ModelError, Unit};
@@ -14,6 +15,16 @@ pub struct MetricInfo {
     pub name: String,
     /// `cents` or `count`.
     pub unit: String,
+}
+
+impl MetricInfo {
+    /// A declared figure.
+    pub fn of(declared: &MetricDeclaration) -> Self {
+        Self {
+            name: declared.name.clone(),
+            unit: declared.unit.as_str().to_owned(),
+        }
+    }
 }
 
 /// A deal as it was read, before any interpretation.

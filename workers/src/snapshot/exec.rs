@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rollbook_ledger::runbook::calculator::{
-    MAX_DEAL_TIMEOUT, MetricDeclaration, MetricFault, check_metrics,
+    MAX_DEAL_TIMEOUT, MetricDeclaration, check_metrics,
 };
 use sha2::{Digest, Sha256};
 
@@ -99,17 +99,7 @@ impl ExecCalculator {
             field: "calculator",
             reason,
         };
-        let name = |index: usize| wanted.metrics.get(index).map_or("", |m| m.name.as_str());
-        check_metrics(&wanted.metrics).map_err(|fault| match fault {
-            MetricFault::Number => refuse(format!("{} metrics are declared", wanted.metrics.len())),
-            MetricFault::Name(index) => refuse(format!(
-                "{:?} cannot name a metric; use letters, digits and `_`",
-                name(index)
-            )),
-            MetricFault::Twice(index) => {
-                refuse(format!("metric {:?} is declared twice", name(index)))
-            }
-        })?;
+        check_metrics(&wanted.metrics).map_err(|fault| refuse(fault.describe(&wanted.metrics)))?;
         let program = &wanted.program;
         if program.command.first().is_none_or(String::is_empty) {
             return Err(refuse("no program is named".to_owned()));
@@ -126,10 +116,6 @@ impl ExecCalculator {
             Some(file) => Some(file_digest(program, file)?),
             None => None,
         };
-        let metrics = wanted.metrics.iter().map(|metric| MetricInfo {
-            name: metric.name.clone(),
-            unit: metric.unit.as_str().to_owned(),
-        });
         let model = serde_json::json!({
             "calculator": "exec",
             "protocol": 1,
@@ -142,7 +128,7 @@ impl ExecCalculator {
             .map_err(|error| refuse(format!("it has no canonical form: {error}")))?;
         Ok(Self {
             digest: hex::encode(Sha256::digest(model)),
-            metrics: metrics.collect(),
+            metrics: wanted.metrics.iter().map(MetricInfo::of).collect(),
             declared: wanted.metrics,
             program: wanted.program,
             timeout: wanted.timeout,

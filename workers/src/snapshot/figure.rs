@@ -1,7 +1,17 @@
 //! Figures written as decimals by somebody else's system, read without rounding.
 
+use rollbook_ledger::runbook::calculator::MetricUnit;
+
 /// The most characters of a refused text that its message repeats.
 const SHOWN_CHARS: usize = 40;
+
+/// Decimal places of an amount in a unit's own currency or kind.
+pub(super) fn places(unit: MetricUnit) -> u32 {
+    match unit {
+        MetricUnit::Cents => 2,
+        MetricUnit::Count => 0,
+    }
+}
 
 /// Reads a decimal text as a whole number of units of which `10^places` make one: with two
 /// places `12.5` is 1250. More places than that are refused unless they are zeros; exponents,

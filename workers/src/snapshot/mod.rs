@@ -23,6 +23,7 @@ pub mod one;
 pub mod parquet;
 pub mod pipeline;
 pub mod plan;
+pub mod query;
 mod read;
 pub mod reader;
 pub mod row;

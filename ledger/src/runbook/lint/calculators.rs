@@ -1,10 +1,11 @@
 //! What computes the figures of snapshots.
 
 use super::super::calculator::{
-    CalculatorSpec, ExecCalculatorSpec, MAX_DEAL_TIMEOUT, MAX_METRICS, MetricFault,
-    RESERVED_METRICS, check_metrics,
+    CalculatorSpec, ExecCalculatorSpec, MAX_DEAL_TIMEOUT, MetricFault, SqlCalculatorSpec,
+    check_metrics,
 };
 use super::super::diagnostic::{Code, Path};
+use super::super::model::SnapshotSpec;
 use super::Linter;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -26,6 +27,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
         metrics(linter, calculator, &path);
         match calculator {
             CalculatorSpec::Exec(spec) => exec(linter, spec, &path),
+            CalculatorSpec::Sql(sql) => query(linter, sql, &path, (name, spec)),
         }
     }
 }
@@ -33,35 +35,15 @@ pub(super) fn check(linter: &mut Linter<'_>) {
 fn metrics(linter: &mut Linter<'_>, calculator: &CalculatorSpec, path: &Path) {
     let path = path.key("metrics");
     let declared = calculator.metrics();
-    let name = |index: usize| declared.get(index).map_or("", |metric| &metric.name);
-    match check_metrics(declared) {
-        Ok(()) => {}
-        Err(MetricFault::Number) => linter.error(
-            Code::Bounds,
-            &path,
-            format!(
-                "{} metrics are declared, 1 to {MAX_METRICS} can be",
-                declared.len()
-            ),
-            None,
-        ),
-        Err(MetricFault::Name(index)) => linter.error(
-            Code::InvalidId,
-            &path.index(index).key("name"),
-            format!(
-                "`{}` cannot name a metric: letters, digits and `_`, at most 64, and none of {}",
-                name(index),
-                RESERVED_METRICS.join(", ")
-            ),
-            None,
-        ),
-        Err(MetricFault::Twice(index)) => linter.error(
-            Code::Duplicate,
-            &path.index(index).key("name"),
-            format!("metric `{}` is declared twice", name(index)),
-            None,
-        ),
-    }
+    let Err(fault) = check_metrics(declared) else {
+        return;
+    };
+    let (code, path) = match fault {
+        MetricFault::Number => (Code::Bounds, path),
+        MetricFault::Name(index) => (Code::InvalidId, path.index(index).key("name")),
+        MetricFault::Twice(index) => (Code::Duplicate, path.index(index).key("name")),
+    };
+    linter.error(code, &path, fault.describe(declared), None);
 }
 
 fn exec(linter: &mut Linter<'_>, spec: &ExecCalculatorSpec, path: &Path) {
@@ -86,6 +68,29 @@ fn exec(linter: &mut Linter<'_>, spec: &ExecCalculatorSpec, path: &Path) {
                 spec.timeout
             ),
             None,
+        );
+    }
+}
+
+fn query(
+    linter: &mut Linter<'_>,
+    sql: &SqlCalculatorSpec,
+    path: &Path,
+    (name, snapshot): (&str, &SnapshotSpec),
+) {
+    for (key, text) in [("query", &sql.query), ("key", &sql.key)] {
+        if text.trim().is_empty() {
+            let message = format!("`{key}` is empty");
+            linter.error(Code::Calculator, &path.key(key), message, None);
+        }
+    }
+    if snapshot.inventory_query.is_some() {
+        let at = Path::root().key("snapshots").key(name);
+        linter.error(
+            Code::Calculator,
+            &at.key("inventory_query"),
+            "the figures come from a query, so that no inventory is read",
+            Some("remove `inventory_query`".to_owned()),
         );
     }
 }

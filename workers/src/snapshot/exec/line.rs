@@ -103,13 +103,7 @@ fn figure_of(value: &Value, unit: MetricUnit) -> Result<i64, String> {
         Value::Number(number) => number.as_i64().ok_or_else(|| {
             format!("{number} is no whole number of 64 bits; write decimals as text: \"12.50\"")
         }),
-        Value::String(text) => figure::parse(
-            text,
-            match unit {
-                MetricUnit::Cents => 2,
-                MetricUnit::Count => 0,
-            },
-        ),
+        Value::String(text) => figure::parse(text, figure::places(unit)),
         _ => Err("it is neither a number nor a text".to_owned()),
     }
 }
