@@ -25,8 +25,7 @@ pub(super) fn of(
             metrics,
         };
         let figures = figures_query(&spec, &args.database).map_err(snapshot_failure)?;
-        let calculator =
-            QueryCalculator::new(&spec, !args.flag_off).map_err(snapshot_failure)?;
+        let calculator = QueryCalculator::new(&spec, !args.flag_off).map_err(snapshot_failure)?;
         return Ok((Arc::new(calculator), Some(figures)));
     }
     let Some(command) = &args.exec else {

@@ -18,9 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rollbook_ledger::runbook::calculator::{
-    MAX_DEAL_TIMEOUT, MetricDeclaration, check_metrics,
-};
+use rollbook_ledger::runbook::calculator::{MAX_DEAL_TIMEOUT, MetricDeclaration, check_metrics};
 use sha2::{Digest, Sha256};
 
 pub use child::Program;

@@ -32,6 +32,7 @@ mod snapshot_deals;
 mod snapshot_exec;
 mod snapshot_files;
 mod snapshot_postgres;
+mod snapshot_query;
 mod snapshot_shards;
 mod snapshot_sqlite;
 

@@ -437,6 +437,22 @@ fn calculators() {
         ),
         "which `calculator` replaces",
     );
+    let sql = |text: &str| format!("deals: {{source: db, awareness_flag: NEW, {text}}}");
+    let metrics = "metrics: [{name: cost, unit: cents}]";
+    breaks(
+        Code::Calculator,
+        deals,
+        &sql(&format!("calculator: {{sql: {{query: ¦\"\", {metrics}}}}}")),
+        "`query` is empty",
+    );
+    breaks(
+        Code::Calculator,
+        deals,
+        &sql(&format!(
+            "inventory_query: ¦x, calculator: {{sql: {{query: SELECT 1, {metrics}}}}}"
+        )),
+        "remove `inventory_query`",
+    );
 }
 
 #[test]
