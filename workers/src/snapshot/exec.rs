@@ -140,22 +140,22 @@ impl ExecCalculator {
         })
     }
 
-    /// A program that waits for a question: one that has proved itself, or a fresh one.
-    fn child(&self, fresh: bool) -> Result<Child, String> {
-        while !fresh {
-            let idle = self
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop();
-            match idle {
-                None => break,
-                Some(mut child) => {
-                    if child.is_in_step() {
-                        return Ok(child);
-                    }
-                }
+    /// A program that has proved itself and waits for a question.
+    fn waiting(&self) -> Option<Child> {
+        loop {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut child = idle.pop()?;
+            drop(idle);
+            if child.is_in_step() {
+                return Some(child);
             }
+        }
+    }
+
+    /// A program to ask: one that waits, or a fresh one.
+    fn child(&self, fresh: bool) -> Result<Child, String> {
+        if !fresh && let Some(child) = self.waiting() {
+            return Ok(child);
         }
         self.back_off();
         Child::start(&self.program).map_err(|error| {
