@@ -49,7 +49,11 @@ fn a_program_gives_the_figures() {
         .says("0 regressions");
 
     place.write("other.sh", "exit 5\n");
-    let broken = "snapshot take --database jsonl:deals.jsonl --exec 'sh other.sh'";
+    let deals: String = (0..8)
+        .map(|n| format!("{{\"id\":\"{n}\",\"deal_type\":null,\"inventory\":[]}}\n"))
+        .collect();
+    place.write("eight.jsonl", &deals);
+    let broken = "snapshot take --database jsonl:eight.jsonl --exec 'sh other.sh'";
     let ran = place
         .run(&format!("{broken} --metrics cost:cents"))
         .exits(2);

@@ -14,7 +14,7 @@ mod line;
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,9 @@ const MAX_FAILURES: u32 = 32;
 
 /// So many do when the program has never answered: it is not the deals.
 const MAX_FAILURES_BEFORE_ANSWER: u32 = 8;
+
+/// So many failures of a snapshot are logged; the rows of their deals tell of all.
+const MAX_LOGGED: u64 = 100;
 
 /// Before a program is started again after a failure: this long, doubled for every further one.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
@@ -75,6 +78,7 @@ pub struct ExecCalculator {
     redact: Redact,
     idle: Mutex<Vec<Child>>,
     failures: AtomicU32,
+    logged: AtomicU64,
     answered: AtomicBool,
     fault: OnceLock<String>,
     stopped: AtomicBool,
@@ -134,6 +138,7 @@ impl ExecCalculator {
             redact: wanted.redact,
             idle: Mutex::default(),
             failures: AtomicU32::new(0),
+            logged: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             fault: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -184,13 +189,15 @@ impl ExecCalculator {
     fn failed(&self, mut child: Child, deal: &RawDeal, how: &str) {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         let words = (self.redact)(&child.last_words());
-        tracing::warn!(
-            deal_id = %deal.id,
-            failures,
-            stderr = %words,
-            "the calculator's program failed and is replaced: {}",
-            (self.redact)(how)
-        );
+        if self.logged.fetch_add(1, Ordering::Relaxed) < MAX_LOGGED {
+            tracing::warn!(
+                deal_id = %deal.id,
+                failures,
+                stderr = %words,
+                "the calculator's program failed and is replaced: {}",
+                (self.redact)(how)
+            );
+        }
         let limit = if self.answered.load(Ordering::Relaxed) {
             MAX_FAILURES
         } else {
