@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use rollbook_ledger::runbook::Span;
 
 use super::rollout::RolloutArg;
 
@@ -85,6 +86,38 @@ pub(crate) struct SnapshotTakeArgs {
     /// Model file [default: the built-in model]
     #[arg(long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// Shell command that computes the figures in place of the model; it speaks JSON lines
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        group = "calculator",
+        conflicts_with = "model",
+        requires = "metrics"
+    )]
+    pub(crate) exec: Option<String>,
+    /// Query whose columns are the figures in place of the model's, with the deal's id as `id`
+    #[arg(
+        long,
+        value_name = "QUERY",
+        group = "calculator",
+        conflicts_with = "model",
+        requires = "metrics"
+    )]
+    pub(crate) sql: Option<String>,
+    /// The figures of --exec or --sql with their units: cost_total:cents,items:count
+    #[arg(
+        long,
+        value_name = "NAME:UNIT",
+        value_delimiter = ',',
+        requires = "calculator"
+    )]
+    pub(crate) metrics: Vec<String>,
+    /// File whose content belongs to the command's model
+    #[arg(long, value_name = "FILE", requires = "exec")]
+    pub(crate) exec_file: Option<String>,
+    /// How long the command may take for one deal
+    #[arg(long, value_name = "DURATION", default_value = "5s", requires = "exec")]
+    pub(crate) exec_timeout: Span,
     /// Treat every deal as an acquisition, as with the flag off
     #[arg(long)]
     pub(crate) flag_off: bool,

@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,12 +13,11 @@ use rollbook_workers::deal::Model;
 use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::load;
 use rollbook_workers::deal::migrate::{self, TargetError};
-use rollbook_workers::snapshot::calculator::DealCalculator;
 use rollbook_workers::snapshot::manifest::Total;
 use rollbook_workers::snapshot::plan::ROWS_PER_PART;
 use rollbook_workers::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource};
 
-use super::Session;
+use super::{Session, calculator};
 use crate::args::{AuditArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, dollars, line, paint};
@@ -106,16 +104,16 @@ pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
 /// `snapshot take`.
 pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
     let store = store(session, args.objects.objects.as_deref())?;
-    let model = model_of(args.model.as_deref())?;
-    let calculator = DealCalculator::new(model, !args.flag_off).map_err(Failure::usage)?;
+    let (calculator, inventory_query) = calculator::of(&args)?;
     let mut source = SnapshotSource::new(args.database);
     source.filter = args.filter;
     source.tenant = args.tenant;
+    source.inventory_query = inventory_query;
     let request = SnapshotRequest {
         name: "deals".to_owned(),
         label: args.label,
         source,
-        calculator: Arc::new(calculator),
+        calculator,
         flags: std::collections::BTreeMap::new(),
         flags_sequence: 0,
         taken_at: Timestamp::now(),
@@ -167,6 +165,7 @@ pub(super) fn snapshot_failure(error: SnapshotError) -> Failure {
         | SnapshotError::Query { .. }
         | SnapshotError::File { .. }
         | SnapshotError::FileRow { .. }
+        | SnapshotError::Calculator { .. }
         | SnapshotError::Order { .. } => Exit::Usage,
         _ => Exit::Unavailable,
     };

@@ -1,6 +1,7 @@
 //! One module a group of verbs. Each takes its arguments and returns how to exit.
 
 pub(crate) mod act;
+mod calculator;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod doctor;

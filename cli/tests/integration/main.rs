@@ -4,6 +4,7 @@
 
 mod apart;
 mod bad_input;
+mod calculators;
 mod compare;
 mod concurrency;
 mod crash;

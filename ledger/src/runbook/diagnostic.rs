@@ -170,6 +170,8 @@ codes! {
     Unused = 36, "Use it or remove it.";
     /// A plan with nothing in it.
     Empty = 37, "Add phases, and steps to each phase.";
+    /// A calculator that cannot compute.
+    Calculator = 38, "Name a program or a query; remove `model`, and with `sql` also `inventory_query`.";
 }
 
 impl fmt::Display for Code {

@@ -6,6 +6,7 @@
 //! (canonical bytes and their digest).
 
 pub mod action;
+pub mod calculator;
 pub mod describe;
 pub mod diagnostic;
 mod document;

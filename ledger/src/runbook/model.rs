@@ -250,6 +250,9 @@ pub struct SnapshotSpec {
     /// model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<super::step::Script>,
+    /// What computes the figures in place of the built-in model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calculator: Option<super::calculator::CalculatorSpec>,
     /// Table with one JSON inventory per deal; default `deals`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,

@@ -9,6 +9,7 @@ use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::{AuditStep, CompareStep, SnapshotStep};
 use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict, event::Kind};
 
+use super::calculator::{calculator, inventory_query};
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::flag;
@@ -16,8 +17,7 @@ use super::outcome::Outcome;
 use super::secret::resolve_source;
 use crate::audit;
 use crate::compare::{Rules, compare as compare_snapshots};
-use crate::deal::Model;
-use crate::snapshot::calculator::DealCalculator;
+use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::plan::ROWS_PER_PART;
 use crate::snapshot::{DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
 
@@ -60,16 +60,8 @@ pub async fn snapshot(
         context.tools.secrets.as_ref(),
     )?;
     let (aware, flags, flags_sequence) = flags_in_force(context, spec).await?;
-    let model = match &spec.model {
-        None => Model::built_in(),
-        Some(script) => {
-            let text = script.text().ok_or_else(|| {
-                plan_error("the model file was not inlined when the plan was made")
-            })?;
-            Model::from_json(text.as_bytes()).map_err(failed(context, "snapshot"))?
-        }
-    };
-    let calculator = DealCalculator::new(model, aware).map_err(failed(context, "snapshot"))?;
+    let calculator = calculator(context, spec, aware)?;
+    let _stop = StopOnDrop(Arc::clone(&calculator));
     let request = SnapshotRequest {
         name: step.of.clone(),
         label: step.label.clone(),
@@ -78,11 +70,11 @@ pub async fn snapshot(
                 table: spec.table.clone().unwrap_or_else(|| "deals".to_owned()),
                 ..DealTable::default()
             },
-            inventory_query: spec.inventory_query.clone(),
+            inventory_query: inventory_query(context, spec, &source.url)?,
             filter: spec.r#where.clone(),
             ..SnapshotSource::new(source.url)
         },
-        calculator: Arc::new(calculator),
+        calculator,
         flags,
         flags_sequence,
         taken_at: context.tools.clock.now(),

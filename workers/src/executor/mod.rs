@@ -8,6 +8,7 @@
 //! An executor never records a result itself and never decides what comes next. Whatever it
 //! returns is redacted: no secret of the plan is in a message, a measurement or evidence.
 
+pub mod calculator;
 pub mod capture;
 pub mod command;
 pub mod context;

@@ -1,6 +1,9 @@
 //! What turns a deal into figures.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use rollbook_ledger::runbook::calculator::MetricDeclaration;
 use serde::{Deserialize, Serialize};
 
 use crate::deal::{self, DealError, DealType, METRICS, Model, ModelError, Unit};
@@ -12,6 +15,16 @@ pub struct MetricInfo {
     pub name: String,
     /// `cents` or `count`.
     pub unit: String,
+}
+
+impl MetricInfo {
+    /// A declared figure.
+    pub fn of(declared: &MetricDeclaration) -> Self {
+        Self {
+            name: declared.name.clone(),
+            unit: declared.unit.as_str().to_owned(),
+        }
+    }
 }
 
 /// A deal as it was read, before any interpretation.
@@ -40,6 +53,23 @@ pub trait Calculator: Send + Sync + std::fmt::Debug {
     fn metrics(&self) -> &[MetricInfo];
     /// The figures of one deal, or why there are none.
     fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String>;
+    /// Why nothing can be computed any more, whatever the deal. The rows given since are void
+    /// and the snapshot must fail.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+    /// Ends computations that wait for something; those that follow fail at once.
+    fn stop(&self) {}
+}
+
+/// Stops a calculator when the one who wants its figures is gone.
+#[derive(Debug)]
+pub struct StopOnDrop(pub Arc<dyn Calculator>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 /// What a calculator is, without the calculator: it tells whether two make the same figures.

@@ -148,6 +148,12 @@ pub enum SnapshotError {
         /// What does not fit.
         reason: String,
     },
+    /// The calculator computes no deal any more. Nothing was recorded.
+    #[error("RB-SNAPSHOT-16: the calculator failed: {reason}; mend it and take the snapshot again")]
+    Calculator {
+        /// What happened.
+        reason: String,
+    },
 }
 
 impl SnapshotError {

@@ -183,6 +183,9 @@ impl ShardWorker {
             futures::pin_mut!(computed);
             while let Some(batch) = computed.next().await {
                 let batch = batch?;
+                if let Some(reason) = context.calculator.fault() {
+                    return Err(SnapshotError::Calculator { reason });
+                }
                 let errors = batch.iter().filter(|row| row.is_error()).count();
                 let counters = &context.counters;
                 counters

@@ -29,8 +29,10 @@ mod fleet_worker;
 mod snapshot_bad_input;
 mod snapshot_cluster;
 mod snapshot_deals;
+mod snapshot_exec;
 mod snapshot_files;
 mod snapshot_postgres;
+mod snapshot_query;
 mod snapshot_shards;
 mod snapshot_sqlite;
 

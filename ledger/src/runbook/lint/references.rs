@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::action::{Check, Http, Run, Sql, Undo};
+use super::super::calculator::CalculatorSpec;
 use super::super::diagnostic::{Code, Path, suggest};
 use super::super::model::{Channel, SecretRef, SourceKind, WindowKind};
 use super::super::step::Action;
@@ -358,6 +359,19 @@ fn snapshot(
         Wanted::Database,
         environment,
     );
+    if let Some(CalculatorSpec::Exec(exec)) = &spec.calculator {
+        let path = exec_path(name);
+        for (variable, name) in &exec.env_sources {
+            let at = path.key(variable);
+            source(linter, used, (name, &at), Wanted::Any, environment);
+        }
+    }
+}
+
+/// Where the sources stand that the program of a snapshot is given.
+fn exec_path(snapshot: &str) -> Path {
+    let path = Path::root().key("snapshots").key(snapshot);
+    path.key("calculator").key("exec").key("env_sources")
 }
 
 fn metric_sources(linter: &mut Linter<'_>, used: &mut Used, name: &str, environment: Option<&str>) {
@@ -394,6 +408,16 @@ fn sections(linter: &mut Linter<'_>, used: &mut Used) {
         used.sources.insert(spec.source.clone());
         if let Some(key) = &spec.awareness_flag {
             flag(linter, used, key, &path.key("awareness_flag"));
+        }
+        if let Some(CalculatorSpec::Exec(exec)) = &spec.calculator {
+            for (variable, source) in &exec.env_sources {
+                if !runbook.sources.contains_key(source) {
+                    let known: Vec<&str> = runbook.sources.keys().map(String::as_str).collect();
+                    let at = exec_path(name).key(variable);
+                    unknown(linter, &at, "source", source, &known);
+                }
+                used.sources.insert(source.clone());
+            }
         }
     }
     for (name, metric) in &runbook.metrics {

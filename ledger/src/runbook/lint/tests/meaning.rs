@@ -382,6 +382,80 @@ fn a_finding_is_one_line_with_its_place() {
 }
 
 #[test]
+fn calculators() {
+    let exec = |text: &str| {
+        format!("deals: {{source: db, awareness_flag: NEW, calculator: {{exec: {{{text}}}}}}}")
+    };
+    let deals = "deals: {source: db, awareness_flag: NEW}";
+    let good = "command: [./model], metrics: [{name: cost, unit: cents}]";
+    assert_eq!(findings_of(&BASE.replace(deals, &exec(good))), []);
+    let cases = [
+        (
+            Code::Calculator,
+            "¦command: [], metrics: [{name: cost, unit: cents}]",
+            "no program",
+        ),
+        (
+            Code::Bounds,
+            "command: [x], ¦metrics: []",
+            "0 metrics are declared",
+        ),
+        (
+            Code::InvalidId,
+            "command: [x], metrics: [{name: ¦digest, unit: count}]",
+            "`digest` cannot name a metric",
+        ),
+        (
+            Code::Duplicate,
+            "command: [x], metrics: [{name: a, unit: count}, {name: ¦a, unit: cents}]",
+            "declared twice",
+        ),
+        (
+            Code::Type,
+            "command: [x], metrics: [{name: a, unit: ¦euro}]",
+            "euro",
+        ),
+        (
+            Code::Bounds,
+            "command: [x], timeout: ¦0s, metrics: [{name: a, unit: count}]",
+            "above 0",
+        ),
+        (
+            Code::UnknownReference,
+            "command: [x], env_sources: {DB: ¦bd}, metrics: [{name: a, unit: count}]",
+            "did you mean `db`?",
+        ),
+    ];
+    for (code, text, message) in cases {
+        breaks(code, deals, &exec(text), message);
+    }
+    breaks(
+        Code::Calculator,
+        deals,
+        &format!(
+            "deals: {{source: db, awareness_flag: NEW, model: ¦x, calculator: {{exec: {{{good}}}}}}}"
+        ),
+        "which `calculator` replaces",
+    );
+    let sql = |text: &str| format!("deals: {{source: db, awareness_flag: NEW, {text}}}");
+    let metrics = "metrics: [{name: cost, unit: cents}]";
+    breaks(
+        Code::Calculator,
+        deals,
+        &sql(&format!("calculator: {{sql: {{query: ¦\"\", {metrics}}}}}")),
+        "`query` is empty",
+    );
+    breaks(
+        Code::Calculator,
+        deals,
+        &sql(&format!(
+            "inventory_query: ¦x, calculator: {{sql: {{query: SELECT 1, {metrics}}}}}"
+        )),
+        "remove `inventory_query`",
+    );
+}
+
+#[test]
 fn no_input_panics() {
     use proptest::prelude::*;
     let lines: Vec<&str> = BASE.lines().collect();

@@ -1,0 +1,70 @@
+//! What computes the figures of `snapshot take`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit, SqlCalculatorSpec};
+use rollbook_workers::snapshot::exec::{ExecCalculator, ExecRequest, Program};
+use rollbook_workers::snapshot::query::{QueryCalculator, figures_query};
+use rollbook_workers::snapshot::{Calculator, DealCalculator};
+
+use super::data::{model_of, snapshot_failure};
+use crate::args::SnapshotTakeArgs;
+use crate::exit::Failure;
+
+/// The model, or the command or query given in its place, and what to read for the latter.
+pub(super) fn of(
+    args: &SnapshotTakeArgs,
+) -> Result<(Arc<dyn Calculator>, Option<String>), Failure> {
+    let metrics: Result<Vec<_>, _> = args.metrics.iter().map(|text| metric(text)).collect();
+    let metrics = metrics?;
+    if let Some(query) = &args.sql {
+        let spec = SqlCalculatorSpec {
+            query: query.clone(),
+            key: "id".to_owned(),
+            metrics,
+        };
+        let figures = figures_query(&spec, &args.database).map_err(snapshot_failure)?;
+        let calculator = QueryCalculator::new(&spec, !args.flag_off).map_err(snapshot_failure)?;
+        return Ok((Arc::new(calculator), Some(figures)));
+    }
+    let Some(command) = &args.exec else {
+        let model = model_of(args.model.as_deref())?;
+        let calculator = DealCalculator::new(model, !args.flag_off).map_err(Failure::usage)?;
+        return Ok((Arc::new(calculator), None));
+    };
+    let calculator = ExecCalculator::new(ExecRequest {
+        program: Program {
+            command: vec!["sh".to_owned(), "-c".to_owned(), command.clone()],
+            directory: None,
+            env: Vec::new(),
+        },
+        model_env: BTreeMap::new(),
+        file: args.exec_file.clone(),
+        metrics,
+        timeout: args.exec_timeout.to_std(),
+        deal_types: !args.flag_off,
+        redact: Arc::new(str::to_owned),
+    });
+    Ok((Arc::new(calculator.map_err(snapshot_failure)?), None))
+}
+
+/// `cost_total:cents`.
+fn metric(text: &str) -> Result<MetricDeclaration, Failure> {
+    let wanted = |reason: &str| {
+        Failure::usage(format!(
+            "RB-CLI-66: --metrics {text:?}: {reason}; write NAME:cents or NAME:count"
+        ))
+    };
+    let (name, unit) = text
+        .split_once(':')
+        .ok_or_else(|| wanted("it has no unit"))?;
+    let unit = [MetricUnit::Cents, MetricUnit::Count]
+        .into_iter()
+        .find(|known| known.as_str() == unit)
+        .ok_or_else(|| wanted("the unit is unknown"))?;
+    Ok(MetricDeclaration {
+        name: name.to_owned(),
+        unit,
+    })
+}

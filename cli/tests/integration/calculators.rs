@@ -1,0 +1,102 @@
+//! `snapshot take` with figures from a program or a query.
+
+use crate::harness::Place;
+
+/// Deals in a file, and a program that takes all but one for 12.50.
+fn place() -> Place {
+    let place = Place::new();
+    place.write(
+        "deals.jsonl",
+        "{\"id\":\"a\",\"deal_type\":\"merger\",\"inventory\":[]}\n\
+         {\"id\":\"b\",\"deal_type\":null,\"inventory\":[1]}\n",
+    );
+    place.write(
+        "model.sh",
+        "while read -r line; do\n  case $line in\n  *'\"b\"'*) echo '{\"error\":\"not b\"}' ;;\n  \
+         *) echo '{\"metrics\":{\"cost\":\"12.50\"}}' ;;\n  esac\ndone\n",
+    );
+    place
+}
+
+#[test]
+fn a_program_gives_the_figures() {
+    let place = place();
+    let take = "snapshot take --database jsonl:deals.jsonl --exec 'sh model.sh' --json";
+    let ran = place
+        .run(&format!("{take} --metrics cost:cents --exec-file model.sh"))
+        .exits(1);
+    let first = ran.json();
+    let manifest = &first["manifest"];
+    assert_eq!(manifest["model"], "exec");
+    assert_eq!(
+        (&manifest["total"], &manifest["errors"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(manifest["metrics"][0]["name"], "cost");
+    assert_eq!(manifest["metrics"][0]["unit"], "cents");
+    // Once more: another manifest, the same part, nothing to report.
+    let again = place
+        .run(&format!("{take} --metrics cost:cents --exec-file model.sh"))
+        .exits(1)
+        .json();
+    assert_eq!(manifest["parts"], again["manifest"]["parts"]);
+    let [one, two] = [&first, &again].map(|taken| taken["snapshot"].as_str().unwrap().to_owned());
+    // A deal without figures on both sides is no success.
+    place
+        .run(&format!("compare {one} {two}"))
+        .exits(1)
+        .says("1 equal")
+        .says("0 regressions");
+
+    place.write("other.sh", "exit 5\n");
+    let deals: String = (0..8)
+        .map(|n| format!("{{\"id\":\"{n}\",\"deal_type\":null,\"inventory\":[]}}\n"))
+        .collect();
+    place.write("eight.jsonl", &deals);
+    let broken = "snapshot take --database jsonl:eight.jsonl --exec 'sh other.sh'";
+    let ran = place
+        .run(&format!("{broken} --metrics cost:cents"))
+        .exits(2);
+    assert!(ran.err.contains("RB-SNAPSHOT-16"), "{}", ran.err);
+    assert!(ran.err.contains("exit code 5"), "{}", ran.err);
+}
+
+#[test]
+fn a_query_gives_the_figures() {
+    let place = Place::new();
+    let deals = "--database sqlite:deals.db";
+    place
+        .run(&format!("deals generate --count 50 --seed 3 {deals}"))
+        .exits(0);
+    let query = "--sql 'SELECT id, 7.25 AS cost, 2 AS n FROM deals' --metrics cost:cents,n:count";
+    let taken = place
+        .run(&format!("snapshot take {deals} {query} --json"))
+        .exits(0)
+        .json();
+    assert_eq!(taken["manifest"]["model"], "sql");
+    assert_eq!(taken["manifest"]["errors"], 0);
+    place
+        .run(&format!("snapshot take --database jsonl:x.jsonl {query}"))
+        .exits(2);
+}
+
+#[test]
+fn what_is_declared_wrongly_is_refused() {
+    let place = place();
+    let take = "snapshot take --database jsonl:deals.jsonl";
+    for (options, said) in [
+        ("--exec true", "--metrics"),
+        ("--metrics cost:cents", "--exec"),
+        ("--exec true --metrics cost", "RB-CLI-66"),
+        ("--exec true --metrics cost:euro", "RB-CLI-66"),
+        ("--exec true --metrics digest:count", "`digest`"),
+        ("--exec true --metrics a:count,a:cents", "twice"),
+        ("--exec true --metrics a:count --exec-timeout 0s", "timeout"),
+        ("--exec true --metrics a:count --exec-file no.sh", "no.sh"),
+        ("--exec true --metrics a:count --model m.json", "--model"),
+        ("--exec true --sql x --metrics a:count", "--sql"),
+    ] {
+        let ran = place.run(&format!("{take} {options}")).exits(2);
+        assert!(ran.err.contains(said), "{options}: {}", ran.err);
+    }
+}

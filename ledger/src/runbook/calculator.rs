@@ -1,0 +1,182 @@
+//! What computes the figures of a snapshot in place of the built-in model.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::span::Span;
+
+/// The most metrics a calculator may declare.
+pub const MAX_METRICS: usize = 100;
+
+/// The longest time a program may be given for one deal.
+pub const MAX_DEAL_TIMEOUT: Span = Span::from_millis(10 * 60 * 1000);
+
+/// Columns every part of a snapshot has, so that no metric may be called so.
+pub const RESERVED_METRICS: [&str; 5] = ["deal_id", "deal_type", "status", "error", "digest"];
+
+/// What computes the figures of a snapshot; exactly one of the fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CalculatorSpec {
+    /// A program of your own that is asked for every deal.
+    Exec(ExecCalculatorSpec),
+    /// A query on the source of the snapshot.
+    Sql(SqlCalculatorSpec),
+}
+
+impl CalculatorSpec {
+    /// The key in the file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Exec(_) => "exec",
+            Self::Sql(_) => "sql",
+        }
+    }
+
+    /// The figures it declares, in their order.
+    pub fn metrics(&self) -> &[MetricDeclaration] {
+        match self {
+            Self::Exec(spec) => &spec.metrics,
+            Self::Sql(spec) => &spec.metrics,
+        }
+    }
+}
+
+/// A program that speaks JSON lines: a request per deal on its standard input, an answer per
+/// deal on its standard output. One is kept running per compute thread.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecCalculatorSpec {
+    /// Program and arguments; no shell.
+    pub command: Vec<String>,
+    /// Working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// Further environment variables.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env: IndexMap<String, String>,
+    /// Environment variables from sources: variable → source name (its URL).
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env_sources: IndexMap<String, String>,
+    /// A file, seen from the working directory, whose content belongs to the model: when it
+    /// changes, snapshots are of another model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The figures of every deal.
+    pub metrics: Vec<MetricDeclaration>,
+    /// How long one deal may take, `5s` by default; then it is an error row.
+    #[serde(default = "deal_timeout")]
+    pub timeout: Span,
+    /// Whether the program is told deal types; `false`: every deal is an acquisition.
+    #[serde(default = "yes")]
+    pub deal_types: bool,
+}
+
+/// A query with one row per deal of the snapshot's table: its id and its figures, by name.
+///
+/// It is read as of the same moment as the deals. A deal without a row, with several, or with a
+/// NULL is an error row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlCalculatorSpec {
+    /// One SELECT. A column for every metric, amounts of money in the currency, not in cents.
+    pub query: String,
+    /// The column with the deal's id, `id` by default.
+    #[serde(default = "id")]
+    pub key: String,
+    /// The figures of every deal.
+    pub metrics: Vec<MetricDeclaration>,
+}
+
+/// A figure with its unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricDeclaration {
+    /// The name that comparison rules refer to: letters, digits and `_`.
+    pub name: String,
+    /// What the number counts.
+    pub unit: MetricUnit,
+}
+
+/// What the number of a figure counts. Figures are whole numbers of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricUnit {
+    /// Hundredths of the currency.
+    Cents,
+    /// Things.
+    Count,
+}
+
+impl MetricUnit {
+    /// The word used in files and manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cents => "cents",
+            Self::Count => "count",
+        }
+    }
+}
+
+/// What is wrong with declared figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricFault {
+    /// None, or too many.
+    Number,
+    /// The metric at this place has a name that cannot be used.
+    Name(usize),
+    /// The metric at this place has the name of one before it.
+    Twice(usize),
+}
+
+impl MetricFault {
+    /// The fault of these figures in words.
+    pub fn describe(&self, declared: &[MetricDeclaration]) -> String {
+        let name = |index: &usize| declared.get(*index).map_or("", |metric| &metric.name);
+        match self {
+            Self::Number => format!(
+                "{} metrics are declared, 1 to {MAX_METRICS} can be",
+                declared.len()
+            ),
+            Self::Name(index) => format!(
+                "`{}` cannot name a metric: letters, digits and `_`, at most 64, and none of {}",
+                name(index),
+                RESERVED_METRICS.join(", ")
+            ),
+            Self::Twice(index) => format!("metric `{}` is declared twice", name(index)),
+        }
+    }
+}
+
+/// Checks declared figures; the first fault is given.
+pub fn check_metrics(metrics: &[MetricDeclaration]) -> Result<(), MetricFault> {
+    if metrics.is_empty() || metrics.len() > MAX_METRICS {
+        return Err(MetricFault::Number);
+    }
+    for (index, metric) in metrics.iter().enumerate() {
+        let name = metric.name.as_str();
+        let well_formed = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.len() <= 64
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !well_formed || RESERVED_METRICS.contains(&name) {
+            return Err(MetricFault::Name(index));
+        }
+        if metrics.iter().take(index).any(|m| m.name == name) {
+            return Err(MetricFault::Twice(index));
+        }
+    }
+    Ok(())
+}
+
+fn deal_timeout() -> Span {
+    Span::from_millis(5_000)
+}
+
+fn id() -> String {
+    "id".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,108 @@
+//! What computes the figures of a snapshot, as its declaration in the plan says.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use rollbook_ledger::runbook::action::Run;
+use rollbook_ledger::runbook::calculator::{CalculatorSpec, ExecCalculatorSpec};
+use rollbook_ledger::runbook::model::SnapshotSpec;
+
+use super::context::StepContext;
+use super::error::ExecutorError;
+use super::run;
+use crate::deal::Model;
+use crate::snapshot::exec::{ExecCalculator, ExecRequest, Program};
+use crate::snapshot::query::{QueryCalculator, figures_query};
+use crate::snapshot::{Calculator, DealCalculator};
+
+/// The calculator of a snapshot, with deal types in force or not.
+pub fn calculator(
+    context: &StepContext,
+    spec: &SnapshotSpec,
+    aware: bool,
+) -> Result<Arc<dyn Calculator>, ExecutorError> {
+    match &spec.calculator {
+        None => built_in(context, spec, aware),
+        Some(CalculatorSpec::Exec(exec)) => program(context, exec, aware),
+        Some(CalculatorSpec::Sql(sql)) => {
+            let calculator = QueryCalculator::new(sql, aware).map_err(failed(context))?;
+            Ok(Arc::new(calculator))
+        }
+    }
+}
+
+/// What is read for every deal besides the deal: inventory items, or the figures of a query.
+pub fn inventory_query(
+    context: &StepContext,
+    spec: &SnapshotSpec,
+    database: &str,
+) -> Result<Option<String>, ExecutorError> {
+    match &spec.calculator {
+        Some(CalculatorSpec::Sql(sql)) => figures_query(sql, database)
+            .map(Some)
+            .map_err(failed(context)),
+        _ => Ok(spec.inventory_query.clone()),
+    }
+}
+
+fn failed<E: std::fmt::Display>(context: &StepContext) -> impl Fn(E) -> ExecutorError + '_ {
+    move |error| ExecutorError::Deals {
+        what: "snapshot",
+        reason: context.redactor.text(&error.to_string()),
+    }
+}
+
+fn built_in(
+    context: &StepContext,
+    spec: &SnapshotSpec,
+    aware: bool,
+) -> Result<Arc<dyn Calculator>, ExecutorError> {
+    let model = match &spec.model {
+        None => Model::built_in(),
+        Some(script) => {
+            let text = script.text().ok_or_else(|| ExecutorError::Plan {
+                reason: "the model file was not inlined when the plan was made".to_owned(),
+            })?;
+            Model::from_json(text.as_bytes()).map_err(failed(context))?
+        }
+    };
+    let calculator = DealCalculator::new(model, aware).map_err(failed(context))?;
+    Ok(Arc::new(calculator))
+}
+
+/// A program gets the environment that a `run` step's command gets.
+fn program(
+    context: &StepContext,
+    exec: &ExecCalculatorSpec,
+    aware: bool,
+) -> Result<Arc<dyn Calculator>, ExecutorError> {
+    let run = Run {
+        command: String::new(),
+        directory: exec.directory.clone(),
+        env: exec.env.clone(),
+        env_sources: exec.env_sources.clone(),
+        measure: IndexMap::new(),
+    };
+    let shell = run::shell(context, &run, None)?;
+    let redactor = context.redactor.clone();
+    let calculator = ExecCalculator::new(ExecRequest {
+        program: Program {
+            command: exec.command.clone(),
+            directory: exec.directory.as_ref().map(PathBuf::from),
+            env: shell.env,
+        },
+        model_env: exec
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        file: exec.file.clone(),
+        metrics: exec.metrics.clone(),
+        timeout: exec.timeout.to_std(),
+        deal_types: exec.deal_types && aware,
+        redact: Arc::new(move |text| redactor.text(text)),
+    })
+    .map_err(failed(context))?;
+    Ok(Arc::new(calculator))
+}

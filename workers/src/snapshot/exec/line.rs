@@ -1,0 +1,205 @@
+//! The lines spoken with a calculator's program: pure.
+
+use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::snapshot::calculator::RawDeal;
+use crate::snapshot::figure;
+
+/// Characters of a program's own words that an error repeats.
+const SHOWN_CHARS: usize = 200;
+
+/// What a program may answer: figures or an error, and the deal it speaks of.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    #[serde(default)]
+    deal_id: Option<String>,
+    #[serde(default)]
+    metrics: Option<serde_json::Map<String, Value>>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+/// How an answer ends for the deal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// The figures in their declared order, or the program's own refusal.
+    Said(Result<Vec<i64>, String>),
+    /// No answer as agreed. Where the program stands in the conversation is unknown.
+    Garbage(String),
+}
+
+/// The request for a deal, with its line end. The inventory goes out as it was read.
+///
+/// An inventory that is no JSON array is the deal's error: it is not sent.
+pub(super) fn request(deal: &RawDeal, deal_types: bool) -> Result<Vec<u8>, String> {
+    let refuse = |reason: String| format!("the inventory is no JSON array: {reason}");
+    let inventory = std::str::from_utf8(&deal.inventory).map_err(|e| refuse(e.to_string()))?;
+    serde_json::from_str::<IgnoredAny>(inventory).map_err(|e| refuse(e.to_string()))?;
+    if !inventory.trim_start().starts_with('[') {
+        return Err(refuse("it is another kind of value".to_owned()));
+    }
+    let id = serde_json::to_string(&deal.id).map_err(|e| e.to_string())?;
+    let deal_type = deal.deal_type.as_deref().filter(|_| deal_types);
+    let deal_type = serde_json::to_string(&deal_type).map_err(|e| e.to_string())?;
+    let mut line =
+        format!("{{\"deal_id\":{id},\"deal_type\":{deal_type},\"inventory\":").into_bytes();
+    // Between the values of valid JSON only: inside a text a line end must be escaped.
+    line.extend(inventory.bytes().map(|b| match b {
+        b'\n' | b'\r' => b' ',
+        b => b,
+    }));
+    line.extend_from_slice(b"}\n");
+    Ok(line)
+}
+
+/// Reads an answer's line.
+pub(super) fn reply(line: &[u8], deal: &RawDeal, declared: &[MetricDeclaration]) -> Reply {
+    let answer: Answer = match serde_json::from_slice(line) {
+        Ok(answer) => answer,
+        Err(error) => return Reply::Garbage(format!("{}: {error}", shown(line))),
+    };
+    if let Some(id) = &answer.deal_id
+        && *id != deal.id
+    {
+        return Reply::Garbage(format!("it speaks of deal {id:?}"));
+    }
+    match (answer.metrics, answer.error) {
+        (Some(metrics), None) => Reply::Said(figures(metrics, declared)),
+        (None, Some(error)) => Reply::Said(Err(error)),
+        _ => Reply::Garbage(format!(
+            "{}: one of `metrics` and `error` is wanted",
+            shown(line)
+        )),
+    }
+}
+
+fn figures(
+    mut metrics: serde_json::Map<String, Value>,
+    declared: &[MetricDeclaration],
+) -> Result<Vec<i64>, String> {
+    let mut values = Vec::with_capacity(declared.len());
+    for metric in declared {
+        let name = &metric.name;
+        let value = metrics
+            .remove(name)
+            .ok_or_else(|| format!("the program gave no {name}"))?;
+        values.push(figure_of(&value, metric.unit).map_err(|e| format!("{name}: {e}"))?);
+    }
+    match metrics.keys().next() {
+        None => Ok(values),
+        Some(name) => Err(format!(
+            "the program gave {name:?}, which is not declared under `metrics`"
+        )),
+    }
+}
+
+/// A whole number counts the unit itself; a text is a decimal, of the currency for cents.
+fn figure_of(value: &Value, unit: MetricUnit) -> Result<i64, String> {
+    match value {
+        Value::Number(number) => number.as_i64().ok_or_else(|| {
+            format!("{number} is no whole number of 64 bits; write decimals as text: \"12.50\"")
+        }),
+        Value::String(text) => figure::parse(text, figure::places(unit)),
+        _ => Err("it is neither a number nor a text".to_owned()),
+    }
+}
+
+/// The beginning of a line as people read it.
+fn shown(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    format!("{:?}", text.chars().take(SHOWN_CHARS).collect::<String>())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn deal(inventory: &str) -> RawDeal {
+        RawDeal {
+            id: "d\"\n1".to_owned(),
+            deal_type: Some("acquisition".to_owned()),
+            inventory: Bytes::from(inventory.to_owned()),
+        }
+    }
+
+    fn declared() -> Vec<MetricDeclaration> {
+        [("cost", MetricUnit::Cents), ("items", MetricUnit::Count)]
+            .map(|(name, unit)| MetricDeclaration {
+                name: name.to_owned(),
+                unit,
+            })
+            .to_vec()
+    }
+
+    #[test]
+    fn a_request_is_one_line_whatever_the_deal_holds() {
+        let line = request(&deal("[\n {\"a\": \"\\n\"}\r\n]"), true).unwrap();
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        let value: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["deal_id"], "d\"\n1");
+        assert_eq!(value["deal_type"], "acquisition");
+        assert_eq!(value["inventory"][0]["a"], "\n");
+        let untyped: Value = serde_json::from_slice(&request(&deal("[]"), false).unwrap()).unwrap();
+        assert!(untyped["deal_type"].is_null());
+        for broken in ["", "{}", "[1,]", "[NaN]", "[]]"] {
+            assert!(request(&deal(broken), true).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn answers_are_figures_refusals_or_garbage() {
+        let said = |line: &str| reply(line.as_bytes(), &deal("[]"), &declared());
+        for (line, figures) in [
+            (r#"{"metrics":{"cost":1250,"items":3}}"#, vec![1250, 3]),
+            (r#"{"metrics":{"items":"3","cost":"12.5"}}"#, vec![1250, 3]),
+            (
+                r#"{"deal_id":"d\"\n1","metrics":{"items":-1,"cost":"-0.01"}}"#,
+                vec![-1, -1],
+            ),
+        ] {
+            assert_eq!(said(line), Reply::Said(Ok(figures)), "{line}");
+        }
+        for (line, error) in [
+            (r#"{"error":"no such deal"}"#, "no such deal"),
+            (r#"{"metrics":{"cost":1}}"#, "no items"),
+            (r#"{"metrics":{"cost":1,"items":1,"more":1}}"#, "more"),
+            (
+                r#"{"metrics":{"cost":12.5,"items":1}}"#,
+                "write decimals as text",
+            ),
+            (r#"{"metrics":{"cost":null,"items":1}}"#, "neither"),
+            (r#"{"metrics":{"cost":1,"items":"1.5"}}"#, "decimal places"),
+        ] {
+            match said(line) {
+                Reply::Said(Err(text)) => assert!(text.contains(error), "{line}: {text}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        for line in [
+            "",
+            "hello",
+            "{}",
+            "[]",
+            r#"{"deal_id":"2","error":"x"}"#,
+            r#"{"metrics":{},"error":"x"}"#,
+            r#"{"metric":{}}"#,
+        ] {
+            assert!(matches!(said(line), Reply::Garbage(_)), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(line in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = reply(&line, &deal("[]"), &declared());
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The `sql` calculator: the figures are columns of a query.
+//!
+//! The query takes the place of the child table of inventories, so that it is read by shard, in
+//! key order and as of the same moment as the deals; the one item of a deal is the list of its
+//! figures as the database writes them.
+
+use rollbook_ledger::runbook::calculator::{MetricDeclaration, SqlCalculatorSpec, check_metrics};
+use sha2::{Digest, Sha256};
+
+use super::SnapshotError;
+use super::calculator::{Calculator, MetricInfo, RawDeal};
+use super::figure;
+
+/// Figures from a query.
+#[derive(Debug)]
+pub struct QueryCalculator {
+    declared: Vec<MetricDeclaration>,
+    metrics: Vec<MetricInfo>,
+    digest: String,
+    awareness: bool,
+}
+
+impl QueryCalculator {
+    /// Checks the declaration; nothing is read. `awareness` is only recorded: what it means for
+    /// the figures is the query's business.
+    pub fn new(spec: &SqlCalculatorSpec, awareness: bool) -> Result<Self, SnapshotError> {
+        check_metrics(&spec.metrics).map_err(|fault| refuse(fault.describe(&spec.metrics)))?;
+        if spec.query.trim().is_empty() || spec.key.is_empty() {
+            return Err(refuse("the query or its key is empty".to_owned()));
+        }
+        let model = serde_json::json!({
+            "calculator": "sql",
+            "query": spec.query,
+            "key": spec.key,
+            "metrics": spec.metrics,
+        });
+        let model = serde_json_canonicalizer::to_vec(&model)
+            .map_err(|error| refuse(format!("it has no canonical form: {error}")))?;
+        Ok(Self {
+            digest: hex::encode(Sha256::digest(model)),
+            metrics: spec.metrics.iter().map(MetricInfo::of).collect(),
+            declared: spec.metrics.clone(),
+            awareness,
+        })
+    }
+}
+
+fn refuse(reason: String) -> SnapshotError {
+    SnapshotError::Request {
+        field: "calculator",
+        reason,
+    }
+}
+
+/// What takes the place of [`super::SnapshotSource::inventory_query`] for the database at a URL.
+pub fn figures_query(spec: &SqlCalculatorSpec, database: &str) -> Result<String, SnapshotError> {
+    let (list, text) = if database.starts_with("sqlite:") {
+        ("json_array", "TEXT")
+    } else if database.starts_with("postgres:") || database.starts_with("postgresql:") {
+        ("json_build_array", "text")
+    } else {
+        return Err(refuse(
+            "a query needs a database; the source is a file".to_owned(),
+        ));
+    };
+    let column = |name: &str| format!("rollbook_figures.{}", quoted(name));
+    let figures: Vec<String> = spec
+        .metrics
+        .iter()
+        .map(|metric| format!("CAST({} AS {text})", column(&metric.name)))
+        .collect();
+    Ok(format!(
+        "SELECT {}, {list}({}) FROM (\n{}\n) AS rollbook_figures",
+        column(&spec.key),
+        figures.join(", "),
+        spec.query.trim().trim_end_matches(';'),
+    ))
+}
+
+/// A column's name in SQL quotes; a dot in it is part of the name.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl Calculator for QueryCalculator {
+    fn name(&self) -> &str {
+        "sql"
+    }
+
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn deal_type_awareness(&self) -> bool {
+        self.awareness
+    }
+
+    fn metrics(&self) -> &[MetricInfo] {
+        &self.metrics
+    }
+
+    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
+        let rows: Vec<Vec<Option<String>>> = serde_json::from_slice(&deal.inventory)
+            .map_err(|error| format!("the query's row cannot be read: {error}"))?;
+        let row = match rows.as_slice() {
+            [row] => row,
+            [] => return Err("the query has no row of this deal".to_owned()),
+            rows => return Err(format!("the query has {} rows of this deal", rows.len())),
+        };
+        if row.len() != self.declared.len() {
+            return Err(format!("the query's row has {} figures", row.len()));
+        }
+        self.declared
+            .iter()
+            .zip(row)
+            .map(|(metric, value)| {
+                let name = &metric.name;
+                let text = value
+                    .as_deref()
+                    .ok_or_else(|| format!("{name} is NULL; give a number in the query"))?;
+                figure::parse(text, figure::places(metric.unit)).map_err(|e| format!("{name}: {e}"))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use rollbook_ledger::runbook::calculator::MetricUnit;
+
+    use super::*;
+
+    fn spec() -> SqlCalculatorSpec {
+        SqlCalculatorSpec {
+            query: "SELECT id, cost, n FROM figures;".to_owned(),
+            key: "id".to_owned(),
+            metrics: [("cost", MetricUnit::Cents), ("n", MetricUnit::Count)]
+                .map(|(name, unit)| MetricDeclaration {
+                    name: name.to_owned(),
+                    unit,
+                })
+                .to_vec(),
+        }
+    }
+
+    fn computed(items: &str) -> Result<Vec<i64>, String> {
+        let calculator = QueryCalculator::new(&spec(), true).unwrap();
+        calculator.compute(&RawDeal {
+            id: "1".to_owned(),
+            deal_type: None,
+            inventory: items.to_owned().into(),
+        })
+    }
+
+    #[test]
+    fn a_deal_has_exactly_one_row_of_exact_figures() {
+        assert_eq!(computed(r#"[["12.5","3"]]"#), Ok(vec![1250, 3]));
+        for (items, reason) in [
+            ("[]", "no row"),
+            (r#"[["1","2"],["1","2"]]"#, "2 rows"),
+            (r#"[["1"]]"#, "1 figures"),
+            (r#"[["1",null]]"#, "n is NULL"),
+            (r#"[["0.30000000000000004","1"]]"#, "decimal places"),
+            (r#"[["NaN","1"]]"#, "not a decimal"),
+            (r#"[{"cost":1}]"#, "cannot be read"),
+        ] {
+            let error = computed(items).unwrap_err();
+            assert!(error.contains(reason), "{items}: {error}");
+        }
+    }
+
+    #[test]
+    fn columns_are_named_and_quoted() {
+        assert_eq!(
+            figures_query(&spec(), "sqlite:x.db").unwrap(),
+            "SELECT rollbook_figures.\"id\", json_array(CAST(rollbook_figures.\"cost\" AS TEXT), \
+             CAST(rollbook_figures.\"n\" AS TEXT)) FROM (\nSELECT id, cost, n FROM figures\n) AS \
+             rollbook_figures"
+        );
+        let mut odd = spec();
+        odd.key = "the.\"id".to_owned();
+        let query = figures_query(&odd, "postgres://db/deals").unwrap();
+        assert!(query.contains("rollbook_figures.\"the.\"\"id\""), "{query}");
+        assert!(figures_query(&spec(), "jsonl:deals.jsonl").is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! Snapshots whose figures are columns of a query, and calculators that a runbook declares.
+
+use std::sync::Arc;
+
+use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit, SqlCalculatorSpec};
+use rollbook_proto::v1::{Verdict, event::Kind};
+use rollbook_workers::snapshot::query::{QueryCalculator, figures_query};
+use rollbook_workers::snapshot::{RowOutcome, Snapshot, SnapshotError, SnapshotSource, take};
+use serde_json::json;
+
+use crate::executor_fixture::Fixture;
+use crate::snapshot_cluster::Cluster;
+use crate::snapshot_deals::{deals, request, store};
+use crate::snapshot_sqlite::database;
+
+fn spec(query: &str) -> SqlCalculatorSpec {
+    let metric = |name: &str, unit| MetricDeclaration {
+        name: name.to_owned(),
+        unit,
+    };
+    SqlCalculatorSpec {
+        query: query.to_owned(),
+        key: "key".to_owned(),
+        metrics: vec![
+            metric("cost", MetricUnit::Cents),
+            metric("chars", MetricUnit::Count),
+        ],
+    }
+}
+
+async fn taken(
+    source: &SnapshotSource,
+    query: &str,
+    threads: usize,
+    store: &rollbook_ledger::evidence::EvidenceStore,
+) -> Result<Snapshot, SnapshotError> {
+    let spec = spec(query);
+    let mut source = source.clone();
+    source.inventory_query = Some(figures_query(&spec, &source.database).unwrap());
+    let calculator = QueryCalculator::new(&spec, true).unwrap();
+    let mut request = request(source, Arc::new(calculator));
+    request.threads = Some(threads);
+    take(&request, store, &|_| {}).await
+}
+
+/// Columns in another order than the metrics, deals without a row, a comment at the end.
+const QUERY: &str = "SELECT length(id) AS chars, id AS \"key\", length(id) * 0.25 AS cost FROM deals \
+                     WHERE deal_type IS NOT NULL -- those";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_a_query_are_the_same_from_sqlite_and_postgresql_on_any_threads() {
+    let (directory, store) = store();
+    let sqlite = database(&directory.path().join("deals.db")).await;
+    let one = taken(&sqlite, QUERY, 1, &store).await.unwrap();
+    let typed: Vec<_> = deals()
+        .into_iter()
+        .filter(|deal| !deal.deleted)
+        .map(|deal| (deal.id, deal.deal_type.is_some()))
+        .collect();
+    let without = typed.iter().filter(|(_, typed)| !typed).count();
+    assert_eq!(one.manifest.total, typed.len() as u64);
+    assert_eq!(one.manifest.errors, without as u64);
+    assert_eq!(one.manifest.model, "sql");
+    let types: std::collections::BTreeMap<_, _> = typed.into_iter().collect();
+    for part in 0..one.manifest.parts.len() {
+        for row in one.read_rows(&store, part).await.unwrap() {
+            let chars = i64::try_from(row.deal_id.chars().count()).unwrap();
+            let wanted = if types[&row.deal_id] {
+                RowOutcome::Success(vec![chars * 25, chars])
+            } else {
+                RowOutcome::Error("the query has no row of this deal".to_owned())
+            };
+            assert_eq!(row.outcome, wanted, "{}", row.deal_id);
+        }
+    }
+    let four = taken(&sqlite, QUERY, 4, &store).await.unwrap();
+    assert_eq!(one.manifest.parts, four.manifest.parts);
+
+    let cluster = Cluster::start().await;
+    cluster.deals("jsonb").await;
+    let postgres = taken(&cluster.source(), QUERY, 4, &store).await.unwrap();
+    assert_eq!(one.manifest.parts, postgres.manifest.parts);
+}
+
+#[tokio::test]
+async fn a_query_without_a_declared_column_is_refused() {
+    let (directory, store) = store();
+    let sqlite = database(&directory.path().join("deals.db")).await;
+    let query = "SELECT id AS \"key\", 1 AS cost FROM deals";
+    let error = taken(&sqlite, query, 1, &store).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Query { .. }), "{error}");
+    assert!(error.to_string().contains("chars"), "{error}");
+}
+
+#[tokio::test]
+async fn a_runbook_declares_a_query() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = database(&directory.path().join("deals.db")).await;
+    let sections = json!({
+        "sources": {"db": {"kind": "sqlite", "url": {"staging": {"env": "DB"}}}},
+        "snapshots": {"costs": {"source": "db", "calculator": {"sql": {
+            "query": "SELECT id, length(id) AS chars FROM deals",
+            "metrics": [{"name": "chars", "unit": "count"}],
+        }}}},
+    });
+    let step = json!({"snapshot": {"of": "costs", "label": "before"}});
+    let fixture = Fixture::with(step, sections, &[("DB", &source.database)]);
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.message);
+}
+
+#[tokio::test]
+async fn a_runbook_declares_a_program_whose_words_show_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = database(&directory.path().join("deals.db")).await;
+    let program = r#"while read -r line; do printf '{"error":"%s %s"}\n' "$DB" "$GREETING"; done"#;
+    let sections = json!({
+        "sources": {"db": {"kind": "sqlite", "url": {"staging": {"env": "DB"}}}},
+        "snapshots": {"costs": {"source": "db", "calculator": {"exec": {
+            "command": ["sh", "-c", program],
+            "env": {"GREETING": "hello"},
+            "env_sources": {"DB": "db"},
+            "metrics": [{"name": "cost", "unit": "cents"}],
+        }}}},
+    });
+    let step = json!({"snapshot": {"of": "costs", "label": "before"}});
+    let fixture = Fixture::with(step, sections, &[("DB", &source.database)]);
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Fail, "{}", outcome.message);
+    let Some(Kind::SnapshotTaken(event)) = outcome.details.first() else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(event.errors, event.deals);
+    let store = &fixture.context.tools.evidence;
+    let snapshot = Snapshot::open(store, &outcome.evidence[0].sha256)
+        .await
+        .unwrap();
+    let rows = snapshot.read_rows(store, 0).await.unwrap();
+    assert_eq!(
+        rows[0].outcome,
+        RowOutcome::Error("[redacted] hello".to_owned())
+    );
+}
