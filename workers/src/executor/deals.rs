@@ -14,12 +14,13 @@ use super::error::ExecutorError;
 use super::flag;
 use super::outcome::Outcome;
 use super::secret::resolve_source;
+use super::shards;
 use crate::audit;
 use crate::compare::{Rules, compare as compare_snapshots};
-use crate::deal::Model;
+use crate::deal::{Model, ModelError};
 use crate::snapshot::calculator::DealCalculator;
 use crate::snapshot::plan::ROWS_PER_PART;
-use crate::snapshot::{DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
+use crate::snapshot::{Calculator, DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
 
 fn plan_error(reason: impl Into<String>) -> ExecutorError {
     ExecutorError::Plan {
@@ -60,16 +61,7 @@ pub async fn snapshot(
         context.tools.secrets.as_ref(),
     )?;
     let (aware, flags, flags_sequence) = flags_in_force(context, spec).await?;
-    let model = match &spec.model {
-        None => Model::built_in(),
-        Some(script) => {
-            let text = script.text().ok_or_else(|| {
-                plan_error("the model file was not inlined when the plan was made")
-            })?;
-            Model::from_json(text.as_bytes()).map_err(failed(context, "snapshot"))?
-        }
-    };
-    let calculator = DealCalculator::new(model, aware).map_err(failed(context, "snapshot"))?;
+    let calculator = calculator(spec, aware).map_err(failed(context, "snapshot"))?;
     let request = SnapshotRequest {
         name: step.of.clone(),
         label: step.label.clone(),
@@ -82,7 +74,7 @@ pub async fn snapshot(
             filter: spec.r#where.clone(),
             ..SnapshotSource::new(source.url)
         },
-        calculator: Arc::new(calculator),
+        calculator,
         flags,
         flags_sequence,
         taken_at: context.tools.clock.now(),
@@ -90,9 +82,14 @@ pub async fn snapshot(
         threads: None,
         connections: None,
     };
-    let taken = take(&request, &context.tools.evidence, &|_| {})
-        .await
-        .map_err(failed(context, "snapshot"))?;
+    let taken = match &context.tools.shards {
+        Some(fleet) => shards::take(context, fleet.as_ref(), &request)
+            .await
+            .map_err(failed(context, "snapshot"))?,
+        None => take(&request, &context.tools.evidence, &|_| {})
+            .await
+            .map_err(failed(context, "snapshot"))?,
+    };
     let (deals, errors) = (taken.manifest.total, taken.manifest.errors);
     let rule = format!("at most {} deals without figures", step.max_errors);
     let verdict = if errors > step.max_errors {
@@ -112,6 +109,22 @@ pub async fn snapshot(
     let event = taken.to_event(context.step.as_str());
     outcome.details.push(Kind::SnapshotTaken(event));
     Ok(outcome)
+}
+
+/// What computes the figures of a snapshot, with deal types in force or not.
+pub fn calculator(spec: &SnapshotSpec, aware: bool) -> Result<Arc<dyn Calculator>, ExecutorError> {
+    let model_error = |error: ModelError| plan_error(error.to_string());
+    let model = match &spec.model {
+        None => Model::built_in(),
+        Some(script) => {
+            let text = script.text().ok_or_else(|| {
+                plan_error("the model file was not inlined when the plan was made")
+            })?;
+            Model::from_json(text.as_bytes()).map_err(model_error)?
+        }
+    };
+    let calculator = DealCalculator::new(model, aware).map_err(model_error)?;
+    Ok(Arc::new(calculator))
 }
 
 /// Whether deal types are in force, by the snapshot's flag; without one they are. A value under

@@ -18,6 +18,7 @@ mod memory;
 mod output;
 mod port;
 mod queue;
+pub mod shards;
 mod worker;
 
 pub use dead_letter::DeadLetters;

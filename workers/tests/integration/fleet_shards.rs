@@ -1,0 +1,405 @@
+//! Snapshots whose shards are done by a fleet, on a real queue and a real PostgreSQL.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollbook_ledger::nats::{NatsOptions, connect};
+use rollbook_ledger::rollout::{Task, TaskAction, WorkerCommand};
+use rollbook_workers::executor::{ShardFleet, ShardJob, ShardsError};
+use rollbook_workers::fleet::shards::{ShardLane, work};
+use rollbook_workers::fleet::{JetStreamQueue, RolloutPort, WorkerConfig};
+use rollbook_workers::snapshot::{
+    Snapshot, SnapshotRequest, finish, plan as plan_shards, take,
+};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::executor_fixture::{Fixture, plan};
+use crate::fleet_ledger::FileLedger;
+use crate::fleet_queue::OPTIONS;
+use crate::nats::{Server, ServerConfig};
+use crate::snapshot_cluster::Cluster;
+use crate::snapshot_deals::{calculator, request};
+
+/// Shards of the test's deals.
+const ROWS: u64 = 250;
+
+fn config(name: &str, threads: usize) -> WorkerConfig {
+    WorkerConfig {
+        progress_every: OPTIONS.ack_wait / 4,
+        look_every: Duration::from_millis(50),
+        threads: Some(threads),
+        ..WorkerConfig::new(name)
+    }
+}
+
+fn step() -> Value {
+    json!({"snapshot": {"of": "deals", "label": "before"}})
+}
+
+fn sections() -> Value {
+    json!({
+        "sources": {"deals": {"kind": "database", "url": {"staging": {"env": "DEALS_URL"}}}},
+        "snapshots": {"deals": {"source": "deals"}},
+    })
+}
+
+/// One queue, one database, one step that runs.
+struct Bench {
+    server: Server,
+    cluster: Cluster,
+    fixture: Arc<Fixture>,
+    ledger: Arc<FileLedger>,
+    dir: tempfile::TempDir,
+}
+
+struct Worker {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Worker {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+async fn lane(port: u16) -> ShardLane {
+    let options = NatsOptions {
+        url: format!("nats://127.0.0.1:{port}"),
+        name: "test".to_owned(),
+        ..Default::default()
+    };
+    let client = connect(&options).await.unwrap();
+    let queue = JetStreamQueue::open(client, "main".parse().unwrap(), OPTIONS)
+        .await
+        .unwrap();
+    ShardLane::open(Arc::new(queue)).await.unwrap()
+}
+
+fn fixture(url: &str) -> Fixture {
+    Fixture::with(step(), sections(), &[("DEALS_URL", url)])
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let cluster = Cluster::start().await;
+        cluster.deals("jsonb").await;
+        let url = cluster.source().database;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ledger");
+        let ledger = FileLedger::open(&file, plan(step(), sections()));
+        let start = WorkerCommand::StartStep {
+            step: "1.1".parse().unwrap(),
+            attempt: 1,
+            worker: "coordinator".to_owned(),
+            intent: "take it".to_owned(),
+        };
+        let id = "test-1".parse().unwrap();
+        ledger.record(&id, start, "start", "test", "").await.unwrap();
+        Self {
+            server: Server::single(ServerConfig::default()).await,
+            cluster,
+            fixture: Arc::new(fixture(&url)),
+            ledger: Arc::new(ledger),
+            dir,
+        }
+    }
+
+    fn request(&self) -> SnapshotRequest {
+        let mut request = request(self.cluster.source(), calculator(true));
+        request.rows_per_part = ROWS;
+        request
+    }
+
+    async fn worker(&self, name: &str) -> Worker {
+        let stop = CancellationToken::new();
+        let worker = work(
+            config(name, 1),
+            lane(self.server.port).await,
+            self.ledger.clone(),
+            self.fixture.context.tools.clone(),
+            stop.clone(),
+        );
+        let task = tokio::spawn(worker);
+        Worker { stop, task }
+    }
+
+    /// What one process makes of it.
+    async fn alone(&self) -> Snapshot {
+        let store = &self.fixture.context.tools.evidence;
+        take(&self.request(), store, &|_| {}).await.unwrap()
+    }
+
+    /// What the fleet makes of it.
+    async fn with_fleet(&self) -> Result<Snapshot, ShardsError> {
+        let lane = lane(self.server.port).await;
+        run(&lane, self.request(), &self.fixture).await
+    }
+}
+
+fn job() -> ShardJob {
+    ShardJob {
+        rollout: "test-1".parse().unwrap(),
+        task: Task {
+            step: "1.1".parse().unwrap(),
+            action: TaskAction::Execute,
+            attempt: 1,
+            runs_on: None,
+        },
+    }
+}
+
+async fn run(
+    lane: &ShardLane,
+    request: SnapshotRequest,
+    fixture: &Fixture,
+) -> Result<Snapshot, ShardsError> {
+    let mut planned = plan_shards(&request).await.unwrap();
+    assert!(planned.shards.len() > 4);
+    let reports = lane.run(&job(), &mut planned).await?;
+    let store = &fixture.context.tools.evidence;
+    Ok(finish(&planned.summary, reports, store).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_workers_makes_the_same_manifest() {
+    let bench = Bench::start().await;
+    let alone = bench.alone().await;
+    let one = bench.worker("a").await;
+    assert_eq!(bench.with_fleet().await.unwrap(), alone);
+    let more = [
+        bench.worker("b").await,
+        bench.worker("c").await,
+        bench.worker("d").await,
+    ];
+    assert_eq!(bench.with_fleet().await.unwrap(), alone);
+    one.stop().await;
+    for worker in more {
+        worker.stop().await;
+    }
+}
+
+/// Environment variable by which a test process becomes a worker process.
+const CHILD: &str = "ROLLBOOK_TEST_SHARDS";
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct ChildConfig {
+    port: u16,
+    ledger: String,
+    evidence: String,
+    url: String,
+}
+
+/// Not a test of its own: the worker process that the test below starts and kills.
+#[tokio::test]
+#[ignore = "started by the test below as a process of its own"]
+async fn worker_process() {
+    let text = std::env::var(CHILD).expect("started by another test");
+    let child: ChildConfig = serde_json::from_str(&text).unwrap();
+    let fixture = fixture(&child.url);
+    let mut tools = fixture.context.tools.clone();
+    tools.evidence = rollbook_ledger::evidence::EvidenceStore::open(&child.evidence).unwrap();
+    let ledger = FileLedger::open(Path::new(&child.ledger), plan(step(), sections()));
+    let lane = lane(child.port).await;
+    std::fs::write(format!("{}.ready", child.ledger), "").unwrap();
+    let never = CancellationToken::new();
+    work(config("killed", 2), lane, Arc::new(ledger), tools, never).await;
+}
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Bench {
+    /// A source so slow that a shard is in work when somebody looks.
+    fn slow(&self) -> SnapshotRequest {
+        let mut request = self.request();
+        request.source.filter = Some("pg_sleep(0.001)::text = ''".to_owned());
+        request
+    }
+
+    async fn process(&self) -> Process {
+        let ledger = self.dir.path().join("ledger");
+        let child = ChildConfig {
+            port: self.server.port,
+            ledger: ledger.to_str().unwrap().to_owned(),
+            evidence: self.fixture.evidence_dir().to_str().unwrap().to_owned(),
+            url: self.cluster.source().database,
+        };
+        let process = Command::new(std::env::current_exe().unwrap())
+            .args(["fleet_shards::worker_process", "--exact", "--ignored"])
+            .env(CHILD, serde_json::to_string(&child).unwrap())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let process = Process(process);
+        for _ in 0..1500 {
+            if self.dir.path().join("ledger.ready").exists() {
+                return process;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the worker process does not start");
+    }
+
+    /// Sessions that read shards at this moment.
+    async fn readers(&self) -> i64 {
+        let count = "SELECT count(*) FROM pg_stat_activity
+                     WHERE state = 'active' AND query ILIKE '%COPY%' AND pid <> pg_backend_pid()";
+        self.cluster.number(count).await
+    }
+
+    async fn wait_for_readers(&self, wanted: impl Fn(i64) -> bool) {
+        for _ in 0..1500 {
+            if wanted(self.readers().await) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{} readers", self.readers().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_and_a_killed_server_cost_only_time() {
+    let mut bench = Bench::start().await;
+    let store = bench.fixture.context.tools.evidence.clone();
+    let slow = bench.slow();
+    let alone = take(&slow, &store, &|_| {}).await.unwrap();
+    let process = bench.process().await;
+    let (port, fixture) = (bench.server.port, bench.fixture.clone());
+    let running = tokio::spawn(async move { run(&lane(port).await, slow, &fixture).await });
+    bench.wait_for_readers(|readers| readers > 0).await;
+    // Dropped: killed with SIGKILL in the middle of shards.
+    drop(process);
+    bench.server.kill();
+    bench.server.start();
+    bench.server.ready().await;
+    let workers = [bench.worker("b").await, bench.worker("c").await];
+    assert_eq!(running.await.unwrap().unwrap(), alone);
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
+    let bench = Bench::start().await;
+    let mut request = bench.request();
+    // Divides by zero for one deal, once the plan has been made.
+    bench
+        .cluster
+        .execute(
+            "CREATE TABLE poison (on_ int);
+             CREATE FUNCTION poisoned(id text) RETURNS boolean LANGUAGE plpgsql AS $$
+             BEGIN IF id = 'z-lower' AND current_query() ILIKE '%COPY%'
+                   THEN RAISE 'this deal is poison'; END IF; RETURN true; END $$",
+        )
+        .await;
+    request.source.filter = Some("poisoned(id)".to_owned());
+    let worker = bench.worker("a").await;
+    let mut planned = plan_shards(&request).await.unwrap();
+    let lane = lane(bench.server.port).await;
+    let error = lane.run(&job(), &mut planned).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, ShardsError::Failed { .. }), "{text}");
+    assert!(text.contains("this deal is poison"), "{text}");
+    assert!(text.contains("from \""), "{text}");
+    assert!(!text.contains("correct-horse"), "{text}");
+    // The queue is free for others, and the sessions are closed.
+    bench.wait_for_readers(|readers| readers == 0).await;
+    let whole = bench.with_fleet().await.unwrap();
+    assert_eq!(whole.manifest.total, 2_499);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_run_stops_its_workers() {
+    let bench = Bench::start().await;
+    let mut slow = bench.slow();
+    // One shard takes longer than the test may.
+    slow.source.filter =
+        Some("(current_query() NOT ILIKE '%COPY%' OR pg_sleep(10)::text = '')".to_owned());
+    let worker = bench.worker("a").await;
+    let (port, fixture) = (bench.server.port, bench.fixture.clone());
+    let running = tokio::spawn(async move { run(&lane(port).await, slow, &fixture).await });
+    bench.wait_for_readers(|readers| readers > 0).await;
+    running.abort();
+    bench.wait_for_idle_queue().await;
+    // The worker is free at once: another run goes through.
+    assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
+    worker.stop().await;
+}
+
+impl Bench {
+    async fn wait_for_idle_queue(&self) {
+        let client = self.server.client().await;
+        let context = async_nats::jetstream::new(client);
+        for _ in 0..1500 {
+            let mut stream = context.get_stream("ROLLBOOK_WORK").await.unwrap();
+            if stream.info().await.unwrap().state.messages == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("shards stay on the queue");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_step_hands_its_shards_to_the_fleet() {
+    let bench = Bench::start().await;
+    bench
+        .cluster
+        .execute(
+            "INSERT INTO deals SELECT 'm' || n, 'carveout', '[]', NULL
+             FROM generate_series(1, 40000) n",
+        )
+        .await;
+    let worker = bench.worker("a").await;
+    let mut fixture = fixture(&bench.cluster.source().database);
+    fixture.context.tools.evidence = bench.fixture.context.tools.evidence.clone();
+    fixture.context.tools.shards = Some(Arc::new(lane(bench.server.port).await));
+    let outcome = fixture.execute().await;
+    assert!(
+        outcome.message.starts_with("42499 deals"),
+        "{}",
+        outcome.message
+    );
+    // Without a worker for its shards, the step waits, and an abort ends it.
+    worker.stop().await;
+    let cancel = fixture.context.cancel.clone();
+    let running = tokio::spawn(async move { fixture.execute().await });
+    bench.wait_for_shards().await;
+    cancel.cancel("aborted");
+    let outcome = running.await.unwrap();
+    assert!(outcome.message.contains("aborted"), "{}", outcome.message);
+    bench.wait_for_idle_queue().await;
+}
+
+impl Bench {
+    async fn wait_for_shards(&self) {
+        let client = self.server.client().await;
+        let context = async_nats::jetstream::new(client);
+        for _ in 0..1500 {
+            let mut stream = context.get_stream("ROLLBOOK_WORK").await.unwrap();
+            if stream.info().await.unwrap().state.messages > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("no shard is on the queue");
+    }
+}
