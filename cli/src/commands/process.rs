@@ -16,11 +16,12 @@ use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_server::serve::{self, Dependencies, ServeError};
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
+use rollbook_workers::fleet::presence;
+use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
     WorkerConfig,
 };
-use rollbook_workers::fleet::shards::{self, ShardLane};
 use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
@@ -123,6 +124,14 @@ impl Parts {
 
     async fn work(self, config: WorkerConfig, shutdown: CancellationToken) {
         let port = Arc::new(LedgerPort::new(self.handler));
+        let gone = CancellationToken::new();
+        let announced = tokio::spawn(presence::announce(
+            self.nats.clone(),
+            self.ledger.clone(),
+            config.clone(),
+            self.tools.clock.clone(),
+            gone.clone(),
+        ));
         let shards = shards::work(
             config.clone(),
             self.lane,
@@ -132,6 +141,9 @@ impl Parts {
         );
         let steps = fleet::run(config, self.queue, port, self.tools, shutdown);
         tokio::join!(steps, shards);
+        gone.cancel();
+        // Nobody misses it but the eye.
+        let _ = announced.await;
     }
 }
 

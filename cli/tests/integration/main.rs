@@ -10,6 +10,7 @@ mod crash;
 mod data;
 mod documents;
 mod exit_codes;
+mod fleet;
 mod follow;
 mod harness;
 mod http;

@@ -17,6 +17,7 @@ mod ledger;
 mod memory;
 mod output;
 mod port;
+pub mod presence;
 mod queue;
 pub mod shards;
 mod worker;

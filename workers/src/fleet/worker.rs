@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::{Attempts, Patience};
 use super::port::RolloutPort;
+use super::presence::Activity;
 use super::queue::{ANY_LABEL, TaskQueue};
 use crate::executor::Tools;
 
@@ -41,6 +42,8 @@ pub struct WorkerConfig {
     /// Shards of snapshots at a time, and threads that compute them; `None`: one per core, at
     /// most 8 shards.
     pub threads: Option<usize>,
+    /// Counts what it does, for [`super::presence`].
+    pub activity: Activity,
 }
 
 /// Shards at a time unless told: more connections than this, and the database notices.
@@ -58,6 +61,7 @@ impl WorkerConfig {
             look_every: Duration::from_millis(500),
             result_patience: Duration::from_secs(60 * 60),
             threads: None,
+            activity: Activity::default(),
         }
     }
 
@@ -121,9 +125,10 @@ pub async fn run(
             }
             Ok(Some(delivery)) => {
                 let attempts = attempts.clone();
+                let in_work = config.activity.step();
                 running.spawn(async move {
                     attempts.perform(Arc::from(delivery)).await;
-                    drop(slot);
+                    drop((slot, in_work));
                 });
             }
             Ok(None) => {}

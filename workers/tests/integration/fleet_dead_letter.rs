@@ -11,10 +11,10 @@ use rollbook_ledger::journal::jetstream::{JetStreamJournal, JetStreamOptions};
 use rollbook_ledger::rollout::{self, Command, Open, Request, StepStatus};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1::ActorKind;
+use rollbook_workers::fleet::shards::ShardLane;
 use rollbook_workers::fleet::{
     ANY_LABEL, DeadLetters, JetStreamQueue, Published, QueueOptions, QueuedTask, TaskQueue,
 };
-use rollbook_workers::fleet::shards::ShardLane;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 

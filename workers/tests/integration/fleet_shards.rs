@@ -5,14 +5,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use rollbook_ledger::clock::SystemClock;
+use rollbook_ledger::handler::Handler;
+use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::nats::{NatsOptions, connect};
 use rollbook_ledger::rollout::{Task, TaskAction, WorkerCommand};
 use rollbook_workers::executor::{ShardFleet, ShardJob, ShardsError};
+use rollbook_workers::fleet::presence::{announce, workers};
 use rollbook_workers::fleet::shards::{ShardLane, work};
-use rollbook_workers::fleet::{JetStreamQueue, RolloutPort, WorkerConfig};
-use rollbook_workers::snapshot::{
-    Snapshot, SnapshotRequest, finish, plan as plan_shards, take,
-};
+use rollbook_workers::fleet::{DeadLetters, JetStreamQueue, RolloutPort, WorkerConfig};
+use rollbook_workers::snapshot::{Snapshot, SnapshotRequest, finish, plan as plan_shards, take};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +28,10 @@ use crate::nats::{Server, ServerConfig};
 use crate::snapshot_cluster::Cluster;
 use crate::snapshot_deals::{calculator, request};
 
-/// Shards of the test's deals.
+/// A run that takes longer does not end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Deals of a shard.
 const ROWS: u64 = 250;
 
 fn config(name: &str, threads: usize) -> WorkerConfig {
@@ -100,7 +107,10 @@ impl Bench {
             intent: "take it".to_owned(),
         };
         let id = "test-1".parse().unwrap();
-        ledger.record(&id, start, "start", "test", "").await.unwrap();
+        ledger
+            .record(&id, start, "start", "test", "")
+            .await
+            .unwrap();
         Self {
             server: Server::single(ServerConfig::default()).await,
             cluster,
@@ -138,7 +148,10 @@ impl Bench {
     /// What the fleet makes of it.
     async fn with_fleet(&self) -> Result<Snapshot, ShardsError> {
         let lane = lane(self.server.port).await;
-        run(&lane, self.request(), &self.fixture).await
+        let running = run(&lane, self.request(), &self.fixture);
+        tokio::time::timeout(PATIENCE, running)
+            .await
+            .expect("the workers are free")
     }
 }
 
@@ -298,12 +311,11 @@ async fn a_killed_worker_and_a_killed_server_cost_only_time() {
 async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
     let bench = Bench::start().await;
     let mut request = bench.request();
-    // Divides by zero for one deal, once the plan has been made.
+    // Stops any read of one deal, but not the plan.
     bench
         .cluster
         .execute(
-            "CREATE TABLE poison (on_ int);
-             CREATE FUNCTION poisoned(id text) RETURNS boolean LANGUAGE plpgsql AS $$
+            "CREATE FUNCTION poisoned(id text) RETURNS boolean LANGUAGE plpgsql AS $$
              BEGIN IF id = 'z-lower' AND current_query() ILIKE '%COPY%'
                    THEN RAISE 'this deal is poison'; END IF; RETURN true; END $$",
         )
@@ -402,4 +414,85 @@ impl Bench {
         }
         panic!("no shard is on the queue");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_no_worker_survives_is_reported_not_tried_for_ever() {
+    let bench = Bench::start().await;
+    let client = bench.server.client().await;
+    let lane = lane(bench.server.port).await;
+    let journal =
+        JetStreamJournal::open(client.clone(), "main".parse().unwrap(), Default::default())
+            .await
+            .unwrap();
+    let tools = &bench.fixture.context.tools;
+    let ledger: LedgerId = "main".parse().unwrap();
+    let handler = Handler::new(
+        Arc::new(journal),
+        tools.evidence.clone(),
+        tools.clock.clone(),
+        ledger.clone(),
+    );
+    let shutdown = CancellationToken::new();
+    let letters = DeadLetters::new(client.clone(), ledger, handler, lane.clone());
+    let reading = tokio::spawn(letters.run(shutdown.clone()));
+    let mut planned = plan_shards(&bench.request()).await.unwrap();
+    let (running, job) = (lane.clone(), job());
+    let mut running = tokio::spawn(async move { running.run(&job, &mut planned).await });
+    // Workers that take shards and are never heard of again.
+    let context = async_nats::jetstream::new(client);
+    let work = context.get_stream("ROLLBOOK_WORK").await.unwrap();
+    let consumer = work
+        .create_consumer(async_nats::jetstream::consumer::pull::Config {
+            filter_subject: "work.main.any=shards.>".to_owned(),
+            ack_wait: Duration::from_millis(200),
+            max_deliver: 2,
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+    let mut lost = consumer.messages().await.unwrap();
+    let error = loop {
+        tokio::select! {
+            ended = &mut running => break ended.unwrap().unwrap_err(),
+            _ = lost.next() => {}
+            () = tokio::time::sleep(PATIENCE) => panic!("the run does not end"),
+        }
+    };
+    let text = error.to_string();
+    assert!(matches!(error, ShardsError::Failed { .. }), "{text}");
+    assert!(text.contains("2 deliveries"), "{text}");
+    shutdown.cancel();
+    reading.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_is_listed_while_it_is_there() {
+    let server = Server::single(ServerConfig::default()).await;
+    let client = server.client().await;
+    let ledger: LedgerId = "main".parse().unwrap();
+    assert_eq!(workers(&client, &ledger).await.unwrap(), []);
+    let mut config = config("host/1", 3);
+    config.labels = vec!["db".to_owned()];
+    let gone = CancellationToken::new();
+    let announced = tokio::spawn(announce(
+        client.clone(),
+        ledger.clone(),
+        config,
+        Arc::new(SystemClock),
+        gone.clone(),
+    ));
+    let listed = loop {
+        let listed = workers(&client, &ledger).await.unwrap();
+        if !listed.is_empty() {
+            break listed;
+        }
+    };
+    assert_eq!((listed[0].name.as_str(), listed[0].threads), ("host/1", 3));
+    assert_eq!(listed[0].labels, ["db"]);
+    let other = "other".parse().unwrap();
+    assert_eq!(workers(&client, &other).await.unwrap(), []);
+    gone.cancel();
+    announced.await.unwrap();
+    assert_eq!(workers(&client, &ledger).await.unwrap(), []);
 }

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::TaskTracker;
 
 use super::super::port::{RolloutPort, Standing};
+use super::super::presence::Activity;
 use super::super::queue::{ANY_LABEL, QueueError};
 use super::super::worker::WorkerConfig;
 use super::lane::ShardDelivery;
@@ -59,6 +60,7 @@ pub async fn work(
         labels,
         progress_every: config.progress_every,
         threads: config.threads,
+        activity: config.activity.clone(),
         shared: Mutex::new(None),
         stop_now: stop_now.clone(),
     });
@@ -87,6 +89,7 @@ struct Bench {
     labels: Vec<String>,
     progress_every: Duration,
     threads: Option<usize>,
+    activity: Activity,
     /// Of the latest run: one bound on memory for all slots.
     shared: Mutex<Option<(ShardRun, Source)>>,
     stop_now: CancellationToken,
@@ -140,6 +143,7 @@ impl Bench {
 
     async fn perform(&self, delivery: ShardDelivery, kept: &mut Option<Kept>) {
         let ShardDelivery { taken, queued } = delivery;
+        let _in_work = self.activity.shard();
         let (run, shard) = (queued.run.run.clone(), queued.shard.shard);
         let settle = {
             let work = self.carry_out(&queued, taken.deliveries, kept);
@@ -193,7 +197,12 @@ impl Bench {
             done = self.shard(queued, &current.worker) => done,
         };
         let answer = match done {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                if let ShardAnswer::Done(report) = &answer {
+                    self.activity.computed(report.part.rows);
+                }
+                answer
+            }
             Err(Stop::Unwanted(reason)) => {
                 tracing::debug!(run = %queued.run.run, %reason, "shard dropped");
                 *kept = None;
@@ -259,8 +268,7 @@ impl Bench {
             let source = self
                 .source(queued, &assignment.plan, &assignment.environment)
                 .await?;
-            *worker =
-                Some(ShardWorker::new(source.context, &source.url).map_err(Stop::Failed)?);
+            *worker = Some(ShardWorker::new(source.context, &source.url).map_err(Stop::Failed)?);
         }
         match worker.as_mut() {
             Some(worker) => worker
@@ -312,8 +320,7 @@ impl Bench {
         let calculator =
             deals::calculator(spec, aware).map_err(|error| impossible(error.to_string()))?;
         let store = self.tools.evidence.clone();
-        let context =
-            ShardContext::new(calculator, store, self.threads).map_err(Stop::Failed)?;
+        let context = ShardContext::new(calculator, store, self.threads).map_err(Stop::Failed)?;
         let source = Source { context, url };
         *shared = Some((queued.run.clone(), source.clone()));
         Ok(source)
