@@ -19,7 +19,10 @@ pub struct FleetAnswer {
 
 pub(super) async fn fleet(State(api): State<Api>) -> Result<Json<FleetAnswer>, ApiError> {
     let workers = workers(&api.nats, &api.ledger).await.map_err(|error| {
-        ApiError::unavailable("RB-API-10", format!("no list of workers: {error}"))
+        ApiError::unavailable(
+            "RB-API-10",
+            format!("no list of workers: {error}; check the NATS server with `rollbook doctor`"),
+        )
     })?;
     let as_of = api.handler.now();
     Ok(Json(FleetAnswer { workers, as_of }))

@@ -1,5 +1,7 @@
 //! A snapshot whose shards are done by all workers of the ledger.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rollbook_ledger::ids::RolloutId;
 use rollbook_ledger::rollout::{Task, TaskAction};
@@ -22,6 +24,12 @@ pub struct ShardJob {
     pub task: Task,
 }
 
+/// A source that went away in the middle is waited for: so many tries…
+const MAX_WAITS: u32 = 30;
+
+/// …with this long between them.
+const WAIT: Duration = Duration::from_secs(2);
+
 /// Why the shards of a plan were not done.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardsError {
@@ -38,7 +46,9 @@ pub enum ShardsError {
         reason: String,
     },
     /// The consistent read that the shards belong to has ended. A new plan may succeed.
-    #[error("RB-SHARDS-2: the consistent read ended before all shards were done: {reason}")]
+    #[error(
+        "RB-SHARDS-2: the consistent read ended before all shards were done: {reason}; run the step again"
+    )]
     Over {
         /// Who noticed, and how.
         reason: String,
@@ -100,7 +110,11 @@ pub async fn take(
     };
     let mut plans = 0;
     loop {
-        let mut planned = plan(request).await?;
+        let mut planned = if plans == 0 {
+            plan(request).await?
+        } else {
+            plan_again(request).await?
+        };
         plans += 1;
         let travels = |read: &ShardRead| matches!(read, ShardRead::Postgres { .. });
         if planned.shards.len() < 2 || !planned.shards.iter().all(|shard| travels(&shard.read)) {
@@ -112,6 +126,20 @@ pub async fn take(
                 tracing::warn!(step = %context.step, %error, "the snapshot is planned anew");
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Plans a source that has answered before, and may be restarting.
+async fn plan_again(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotError> {
+    let mut waits = 0;
+    loop {
+        match plan(request).await {
+            Err(error) if error.is_retryable() && waits < MAX_WAITS => {
+                waits += 1;
+                tokio::time::sleep(WAIT).await;
+            }
+            planned => return planned,
         }
     }
 }

@@ -12,6 +12,7 @@ use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::nats::{NatsOptions, connect};
 use rollbook_ledger::rollout::{Task, TaskAction, WorkerCommand};
+use rollbook_workers::executor::shards::take as take_with_fleet;
 use rollbook_workers::executor::{ShardFleet, ShardJob, ShardsError};
 use rollbook_workers::fleet::presence::{announce, workers};
 use rollbook_workers::fleet::shards::{ShardLane, work};
@@ -206,6 +207,7 @@ struct ChildConfig {
     ledger: String,
     evidence: String,
     url: String,
+    coordinates: bool,
 }
 
 /// Not a test of its own: the worker process that the test below starts and kills.
@@ -219,7 +221,13 @@ async fn worker_process() {
     tools.evidence = rollbook_ledger::evidence::EvidenceStore::open(&child.evidence).unwrap();
     let ledger = FileLedger::open(Path::new(&child.ledger), plan(step(), sections()));
     let lane = lane(child.port).await;
-    std::fs::write(format!("{}.ready", child.ledger), "").unwrap();
+    if child.coordinates {
+        let source = rollbook_workers::snapshot::SnapshotSource::new(child.url);
+        let mut request = request(source, calculator(true));
+        request.rows_per_part = ROWS;
+        run(&lane, request, &fixture).await.unwrap();
+        return;
+    }
     let never = CancellationToken::new();
     work(config("killed", 2), lane, Arc::new(ledger), tools, never).await;
 }
@@ -241,13 +249,15 @@ impl Bench {
         request
     }
 
-    async fn process(&self) -> Process {
+    /// A process that does shards, or one that has them done.
+    fn process(&self, coordinates: bool) -> Process {
         let ledger = self.dir.path().join("ledger");
         let child = ChildConfig {
             port: self.server.port,
             ledger: ledger.to_str().unwrap().to_owned(),
             evidence: self.fixture.evidence_dir().to_str().unwrap().to_owned(),
             url: self.cluster.source().database,
+            coordinates,
         };
         let process = Command::new(std::env::current_exe().unwrap())
             .args(["fleet_shards::worker_process", "--exact", "--ignored"])
@@ -257,14 +267,7 @@ impl Bench {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let process = Process(process);
-        for _ in 0..1500 {
-            if self.dir.path().join("ledger.ready").exists() {
-                return process;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("the worker process does not start");
+        Process(process)
     }
 
     /// Sessions that read shards at this moment.
@@ -291,7 +294,7 @@ async fn a_killed_worker_and_a_killed_server_cost_only_time() {
     let store = bench.fixture.context.tools.evidence.clone();
     let slow = bench.slow();
     let alone = take(&slow, &store, &|_| {}).await.unwrap();
-    let process = bench.process().await;
+    let process = bench.process(false);
     let (port, fixture) = (bench.server.port, bench.fixture.clone());
     let running = tokio::spawn(async move { run(&lane(port).await, slow, &fixture).await });
     bench.wait_for_readers(|readers| readers > 0).await;
@@ -305,6 +308,38 @@ async fn a_killed_worker_and_a_killed_server_cost_only_time() {
     for worker in workers {
         worker.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_coordinator_is_followed_by_another_run() {
+    let bench = Bench::start().await;
+    let process = bench.process(true);
+    bench.wait_for_shards().await;
+    drop(process);
+    let worker = bench.worker("a").await;
+    let whole = bench.with_fleet().await.unwrap();
+    assert_eq!(whole, bench.alone().await);
+    // Nothing of the first run is left.
+    bench.wait_for_idle_queue().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_database_is_planned_anew() {
+    let bench = Bench::start().await;
+    let worker = bench.worker("a").await;
+    let lane = lane(bench.server.port).await;
+    let (fixture, slow) = (bench.fixture.clone(), bench.slow());
+    let alone = {
+        let store = &bench.fixture.context.tools.evidence;
+        take(&slow, store, &|_| {}).await.unwrap()
+    };
+    let running =
+        tokio::spawn(async move { take_with_fleet(&fixture.context, &lane, &slow).await });
+    bench.wait_for_readers(|readers| readers > 0).await;
+    bench.cluster.restart().await;
+    assert_eq!(running.await.unwrap().unwrap(), alone);
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -406,8 +441,9 @@ impl Bench {
         let client = self.server.client().await;
         let context = async_nats::jetstream::new(client);
         for _ in 0..1500 {
-            let mut stream = context.get_stream("ROLLBOOK_WORK").await.unwrap();
-            if stream.info().await.unwrap().state.messages > 0 {
+            if let Ok(mut stream) = context.get_stream("ROLLBOOK_WORK").await
+                && stream.info().await.unwrap().state.messages > 0
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -24,7 +24,7 @@ const MAX_ANSWERS: i64 = 2_000_000;
 
 /// A reader of answers that hears nothing for this long looks from the beginning again: after a
 /// crash of the server its consumer may be gone.
-const QUIET: Duration = Duration::from_secs(30);
+const QUIET: Duration = Duration::from_secs(10);
 
 /// After a failed read of answers.
 const READ_AGAIN: Duration = Duration::from_secs(1);
