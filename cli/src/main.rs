@@ -19,8 +19,8 @@ use rollbook_ledger::rollout::Command as RolloutCommand;
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, act, compare, data, doctor, flag, look, open, process, report as report_command,
-    runbook, status,
+    Session, act, compare, data, doctor, flag, fleet, look, open, process,
+    report as report_command, runbook, status,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -154,6 +154,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::List(args) => look::list(&session, args).await,
         Command::Log(args) => look::log(&session, args).await,
         Command::Show(args) => look::show(&session, args).await,
+        Command::Fleet => fleet::run(&session).await,
         Command::Flag(command) => flag::run(&session, command).await,
         Command::Deals(DealsCommand::Generate(args)) => data::generate(&session, args).await,
         Command::Snapshot(SnapshotCommand::Take(args)) => data::take(&session, args).await,

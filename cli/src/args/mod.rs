@@ -132,6 +132,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  rollbook show 1.6\n  rollbook show gate/1\n  rollbook show 0.2 --output"
     )]
     Show(ShowArgs),
+    /// Workers that are there, and what they do
+    #[command(after_help = "Example:\n  rollbook fleet --json")]
+    Fleet,
     /// Flags
     #[command(
         subcommand,

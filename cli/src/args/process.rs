@@ -17,6 +17,9 @@ pub(crate) struct UpArgs {
     /// Steps run at the same time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
+    /// Shards of snapshots at the same time, and threads computing them [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
     /// Labels of the embedded worker
     #[arg(long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
@@ -63,4 +66,7 @@ pub(crate) struct WorkerArgs {
     /// Steps run at the same time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
+    /// Shards of snapshots at the same time, and threads computing them [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
 }

@@ -6,6 +6,7 @@ pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod flag;
+pub(crate) mod fleet;
 pub(crate) mod look;
 pub(crate) mod open;
 pub(crate) mod process;

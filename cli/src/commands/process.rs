@@ -16,6 +16,8 @@ use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_server::serve::{self, Dependencies, ServeError};
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
+use rollbook_workers::fleet::presence;
+use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
     WorkerConfig,
@@ -36,6 +38,7 @@ struct Parts {
     journal: JetStreamJournal,
     handler: Handler,
     queue: Arc<dyn TaskQueue>,
+    lane: ShardLane,
     tools: Tools,
 }
 
@@ -76,6 +79,10 @@ impl Parts {
         let queue = JetStreamQueue::open(nats.clone(), ledger.clone(), queue_options)
             .await
             .map_err(Failure::unavailable)?;
+        let queue = Arc::new(queue);
+        let lane = ShardLane::open(queue.clone())
+            .await
+            .map_err(Failure::unavailable)?;
         let tools = Tools {
             evidence,
             clock,
@@ -83,13 +90,15 @@ impl Parts {
             output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
             flags: Arc::new(LedgerPort::new(handler.clone())),
             http: http_client().map_err(Failure::unavailable)?,
+            shards: Some(Arc::new(lane.clone())),
         };
         Ok(Self {
             ledger,
             nats,
             journal,
             handler,
-            queue: Arc::new(queue),
+            queue,
+            lane,
             tools,
         })
     }
@@ -105,6 +114,7 @@ impl Parts {
                 self.nats.clone(),
                 self.ledger.clone(),
                 self.handler.clone(),
+                self.lane.clone(),
             ),
             nats: self.nats.clone(),
             ledger: self.ledger.clone(),
@@ -114,7 +124,26 @@ impl Parts {
 
     async fn work(self, config: WorkerConfig, shutdown: CancellationToken) {
         let port = Arc::new(LedgerPort::new(self.handler));
-        fleet::run(config, self.queue, port, self.tools, shutdown).await;
+        let gone = CancellationToken::new();
+        let announced = tokio::spawn(presence::announce(
+            self.nats.clone(),
+            self.ledger.clone(),
+            config.clone(),
+            self.tools.clock.clone(),
+            gone.clone(),
+        ));
+        let shards = shards::work(
+            config.clone(),
+            self.lane,
+            port.clone(),
+            self.tools.clone(),
+            shutdown.clone(),
+        );
+        let steps = fleet::run(config, self.queue, port, self.tools, shutdown);
+        tokio::join!(steps, shards);
+        gone.cancel();
+        // Nobody misses it but the eye.
+        let _ = announced.await;
     }
 }
 
@@ -258,6 +287,7 @@ async fn up_parts(
     let mut worker = WorkerConfig::new(worker_name());
     worker.labels.clone_from(&args.labels);
     worker.concurrency = usize::from(args.concurrency);
+    worker.threads = args.threads.map(usize::from);
     let working = tokio::spawn(parts.work(worker, shutdown.clone()));
     let served = serve::run(listener, dependencies, shutdown.clone()).await;
     shutdown.cancel();
@@ -321,6 +351,7 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     let mut worker = WorkerConfig::new(args.name.clone().unwrap_or_else(worker_name));
     worker.labels.clone_from(&args.labels);
     worker.concurrency = usize::from(args.concurrency);
+    worker.threads = args.threads.map(usize::from);
     print::line(format!(
         "worker {} takes tasks of ledger {}",
         worker.name, parts.ledger

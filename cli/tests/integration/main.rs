@@ -11,6 +11,7 @@ mod crash;
 mod data;
 mod documents;
 mod exit_codes;
+mod fleet;
 mod follow;
 mod harness;
 mod http;

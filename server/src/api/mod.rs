@@ -3,6 +3,7 @@
 mod error;
 mod evidence;
 mod flags;
+mod fleet;
 mod host;
 mod log;
 mod metrics;
@@ -28,6 +29,7 @@ use rollbook_ledger::projection::store::ViewStore;
 use rollbook_proto::v1;
 
 pub use error::{ApiError, ErrorBody, ErrorClass};
+pub use fleet::FleetAnswer;
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
 
 /// The largest request body, in bytes: a plan with its scripts inlined fits.
@@ -120,6 +122,7 @@ pub fn router(api: Api) -> Router {
             "/v1/flags/{environment}/{key}/commands",
             post(flags::command),
         )
+        .route("/v1/fleet", get(fleet::fleet))
         .route("/v1/snapshots", get(views::snapshots))
         .route("/v1/comparisons", get(views::comparisons))
         .route("/v1/regressions", get(views::regressions))

@@ -11,7 +11,7 @@ use rollbook_ledger::runbook::model::SnapshotSpec;
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::run;
-use crate::deal::Model;
+use crate::deal::{Model, ModelError};
 use crate::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use crate::snapshot::query::{QueryCalculator, figures_query};
 use crate::snapshot::{Calculator, DealCalculator};
@@ -23,7 +23,7 @@ pub fn calculator(
     aware: bool,
 ) -> Result<Arc<dyn Calculator>, ExecutorError> {
     match &spec.calculator {
-        None => built_in(context, spec, aware),
+        None => built_in(spec, aware),
         Some(CalculatorSpec::Exec(exec)) => program(context, exec, aware),
         Some(CalculatorSpec::Sql(sql)) => {
             let calculator = QueryCalculator::new(sql, aware).map_err(failed(context))?;
@@ -53,21 +53,21 @@ fn failed<E: std::fmt::Display>(context: &StepContext) -> impl Fn(E) -> Executor
     }
 }
 
-fn built_in(
-    context: &StepContext,
-    spec: &SnapshotSpec,
-    aware: bool,
-) -> Result<Arc<dyn Calculator>, ExecutorError> {
+/// The built-in model, or the one that the snapshot names, with deal types in force or not.
+pub fn built_in(spec: &SnapshotSpec, aware: bool) -> Result<Arc<dyn Calculator>, ExecutorError> {
+    let model_error = |error: ModelError| ExecutorError::Plan {
+        reason: error.to_string(),
+    };
     let model = match &spec.model {
         None => Model::built_in(),
         Some(script) => {
             let text = script.text().ok_or_else(|| ExecutorError::Plan {
                 reason: "the model file was not inlined when the plan was made".to_owned(),
             })?;
-            Model::from_json(text.as_bytes()).map_err(failed(context))?
+            Model::from_json(text.as_bytes()).map_err(model_error)?
         }
     };
-    let calculator = DealCalculator::new(model, aware).map_err(failed(context))?;
+    let calculator = DealCalculator::new(model, aware).map_err(model_error)?;
     Ok(Arc::new(calculator))
 }
 

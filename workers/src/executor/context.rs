@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::ExecutorError;
 use super::redact::Redactor;
 use super::secret::SecretResolver;
+use super::shards::ShardFleet;
 
 /// A line of a running step's output, already redacted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -169,6 +170,8 @@ pub struct Tools {
     pub flags: Arc<dyn FlagPort>,
     /// HTTP, with the process's TLS provider.
     pub http: reqwest::Client,
+    /// The fleet that does the shards of snapshots; `None`: this process does them all.
+    pub shards: Option<Arc<dyn ShardFleet>>,
 }
 
 /// One attempt of one step.

@@ -15,6 +15,7 @@ use super::error::ExecutorError;
 use super::flag;
 use super::outcome::Outcome;
 use super::secret::resolve_source;
+use super::shards;
 use crate::audit;
 use crate::compare::{Rules, compare as compare_snapshots};
 use crate::snapshot::calculator::StopOnDrop;
@@ -82,9 +83,16 @@ pub async fn snapshot(
         threads: None,
         connections: None,
     };
-    let taken = take(&request, &context.tools.evidence, &|_| {})
-        .await
-        .map_err(failed(context, "snapshot"))?;
+    // A program or a query of one's own runs where the step runs.
+    let fleet = context.tools.shards.as_ref();
+    let taken = match fleet.filter(|_| spec.calculator.is_none()) {
+        Some(fleet) => shards::take(context, fleet.as_ref(), &request)
+            .await
+            .map_err(failed(context, "snapshot"))?,
+        None => take(&request, &context.tools.evidence, &|_| {})
+            .await
+            .map_err(failed(context, "snapshot"))?,
+    };
     let (deals, errors) = (taken.manifest.total, taken.manifest.errors);
     let rule = format!("at most {} deals without figures", step.max_errors);
     let verdict = if errors > step.max_errors {

@@ -24,6 +24,7 @@ pub mod outcome;
 pub mod redact;
 pub mod run;
 pub mod secret;
+pub mod shards;
 pub mod sql;
 pub mod sql_text;
 pub mod watch;
@@ -47,6 +48,7 @@ pub use notify::{Message, send};
 pub use outcome::Outcome;
 pub use redact::{MASK, RedactError, RedactStream, Redactor};
 pub use secret::{ProcessSecrets, SecretResolver, describe as describe_secret, redactor_for};
+pub use shards::{ShardFleet, ShardJob, ShardsError};
 
 /// An action without a `timeout` of its own is ended after this long: nothing runs for ever.
 /// A watch is given its own length in addition.

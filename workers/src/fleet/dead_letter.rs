@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jetstream::{DEAD_LETTER_STREAM, WORK_STREAM};
 use super::queue::{QueueError, QueuedTask};
+use super::shards::{QueuedShard, ShardAnswer, ShardLane};
 
 /// After a failure of server or ledger.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -33,12 +34,33 @@ struct Advisory {
     reason: String,
 }
 
+impl Advisory {
+    fn reason(&self) -> String {
+        if self.reason.is_empty() {
+            let deliveries = self.deliveries;
+            format!("no worker could carry it out in {deliveries} deliveries")
+        } else {
+            self.reason.clone()
+        }
+    }
+}
+
+/// Why a letter was not handled.
+#[derive(Debug, thiserror::Error)]
+enum LetterError {
+    #[error(transparent)]
+    Ledger(#[from] HandlerError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
 /// The reader of dead letters of one ledger. Any number may run; each letter goes to one.
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
     context: jetstream::Context,
     ledger: LedgerId,
     handler: Handler,
+    lane: ShardLane,
 }
 
 fn unavailable(error: impl std::fmt::Display) -> QueueError {
@@ -49,11 +71,17 @@ fn unavailable(error: impl std::fmt::Display) -> QueueError {
 
 impl DeadLetters {
     /// A reader; the queue's streams must exist.
-    pub fn new(client: async_nats::Client, ledger: LedgerId, handler: Handler) -> Self {
+    pub fn new(
+        client: async_nats::Client,
+        ledger: LedgerId,
+        handler: Handler,
+        lane: ShardLane,
+    ) -> Self {
         Self {
             context: jetstream::new(client),
             ledger,
             handler,
+            lane,
         }
     }
 
@@ -113,7 +141,7 @@ impl DeadLetters {
 
     /// Tells the rollout, then deletes the message: a crash in between tells it twice, which the
     /// rollout refuses harmlessly.
-    async fn handle(&self, work: &Stream, message: &Message) -> Result<(), HandlerError> {
+    async fn handle(&self, work: &Stream, message: &Message) -> Result<(), LetterError> {
         let Ok(advisory) = serde_json::from_slice::<Advisory>(&message.payload) else {
             tracing::error!(subject = %message.subject, "an advisory does not read");
             return Ok(());
@@ -131,6 +159,8 @@ impl DeadLetters {
         }
         if let Ok(task) = serde_json::from_slice::<QueuedTask>(&stored.payload) {
             self.give_up(&task, &advisory).await?;
+        } else if let Ok(shard) = serde_json::from_slice::<QueuedShard>(&stored.payload) {
+            self.give_up_shard(&shard, &advisory).await?;
         }
         if let Err(error) = work.delete_message(advisory.stream_seq).await {
             tracing::debug!(%error, "a dead letter's task was gone already");
@@ -138,19 +168,24 @@ impl DeadLetters {
         Ok(())
     }
 
-    async fn give_up(&self, queued: &QueuedTask, advisory: &Advisory) -> Result<(), HandlerError> {
-        let reason = if advisory.reason.is_empty() {
-            format!(
-                "no worker could carry it out in {} deliveries",
-                advisory.deliveries
-            )
-        } else {
-            advisory.reason.clone()
+    /// Answers a shard whose workers died or went silent: its run fails with the reason.
+    async fn give_up_shard(
+        &self,
+        shard: &QueuedShard,
+        advisory: &Advisory,
+    ) -> Result<(), LetterError> {
+        let answer = ShardAnswer::Failed {
+            reason: advisory.reason(),
+            new_plan: false,
         };
+        Ok(self.lane.answer(shard, &answer).await?)
+    }
+
+    async fn give_up(&self, queued: &QueuedTask, advisory: &Advisory) -> Result<(), LetterError> {
         let request = Request::System(SystemCommand::GiveUp {
             step: queued.task.step.clone(),
             attempt: queued.task.attempt,
-            reason,
+            reason: advisory.reason(),
         });
         let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
         match self
@@ -161,7 +196,7 @@ impl DeadLetters {
             Ok(_) => Ok(()),
             // The rollout has moved on: there is nothing to give up any more.
             Err(HandlerError::Refused(_) | HandlerError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 }

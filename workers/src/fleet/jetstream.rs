@@ -74,7 +74,7 @@ struct Source {
     _listener: std::sync::Arc<AbortOnDropHandle<()>>,
 }
 
-fn unavailable(error: impl std::fmt::Display) -> QueueError {
+pub(super) fn unavailable(error: impl std::fmt::Display) -> QueueError {
     QueueError::Unavailable {
         reason: error.to_string(),
     }
@@ -148,13 +148,12 @@ impl JetStreamQueue {
         })
     }
 
-    /// The consumer of a label, made where it is missing.
-    async fn source(&self, label: &str) -> Result<Source, QueueError> {
+    /// The consumer of the tasks under `work.<ledger>.<token>`, made where it is missing.
+    async fn source(&self, token: &str) -> Result<Source, QueueError> {
         let mut consumers = self.consumers.lock().await;
-        if let Some(source) = consumers.get(label) {
+        if let Some(source) = consumers.get(token) {
             return Ok(source.clone());
         }
-        let token = subject_token(label);
         let filter = format!("work.{}.{token}.>", self.ledger);
         let name = format!("{}_{token}", self.ledger);
         let consumer: PullConsumer = self
@@ -198,13 +197,13 @@ impl JetStreamQueue {
             announced,
             _listener: std::sync::Arc::new(listener),
         };
-        consumers.insert(label.to_owned(), source.clone());
+        consumers.insert(token.to_owned(), source.clone());
         Ok(source)
     }
 
     /// One look at a consumer, without waiting: a request that is given up half-way could be
     /// answered with a task that nobody receives.
-    async fn look(&self, source: &Source) -> Result<Option<Box<dyn Delivery>>, QueueError> {
+    async fn look(&self, source: &Source) -> Result<Option<Message>, QueueError> {
         let mut batch = source
             .consumer
             .fetch()
@@ -214,100 +213,27 @@ impl JetStreamQueue {
             .map_err(unavailable)?;
         let mut taken = None;
         while let Some(message) = batch.next().await {
-            let message = message.map_err(unavailable)?;
-            match delivery(message) {
-                Ok(delivery) => taken = Some(Box::new(delivery) as Box<dyn Delivery>),
-                Err(refused) => {
-                    let (message, reason) = *refused;
-                    tracing::error!(subject = %message.subject, %reason, "task given up");
-                    terminate(&message, &reason).await?;
-                }
-            }
+            taken = Some(message.map_err(unavailable)?);
         }
         Ok(taken)
     }
-}
 
-fn delivery(message: Message) -> Result<JetStreamDelivery, Box<(Message, String)>> {
-    let task = match serde_json::from_slice::<QueuedTask>(&message.payload) {
-        Ok(task) => task,
-        Err(error) => return Err(Box::new((message, format!("not a task: {error}")))),
-    };
-    let deliveries = match message.info() {
-        Ok(info) => u32::try_from(info.delivered).unwrap_or(u32::MAX),
-        Err(error) => {
-            let reason = format!("no delivery information: {error}");
-            return Err(Box::new((message, reason)));
-        }
-    };
-    Ok(JetStreamDelivery {
-        message,
-        task,
-        deliveries,
-    })
-}
-
-/// `Term` with a reason, which the advisory repeats. The client has no call for the reason.
-async fn terminate(message: &Message, reason: &str) -> Result<(), QueueError> {
-    let Some(reply) = message.reply.clone() else {
-        return Ok(());
-    };
-    let reason: String = reason
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(500)
-        .collect();
-    let client = &message.context;
-    client
-        .client()
-        .publish(reply, format!("+TERM {reason}").into())
-        .await
-        .map_err(unavailable)?;
-    client.client().flush().await.map_err(unavailable)
-}
-
-#[async_trait]
-impl TaskQueue for JetStreamQueue {
-    async fn publish(&self, task: &QueuedTask) -> Result<Published, QueueError> {
-        let body = serde_json::to_vec(task).map_err(unavailable)?;
-        let message = PublishMessage::build()
-            .payload(body.into())
-            .expected_last_subject_sequence(0);
-        let sent = self
-            .context
-            .send_publish(task.subject(&self.ledger), message)
-            .await;
-        let acknowledged = match sent {
-            Ok(future) => future.await,
-            Err(error) => Err(error),
-        };
-        match acknowledged {
-            Ok(_) => Ok(Published::New),
-            Err(error) => match server_code(&error) {
-                Some(code) if CONFLICT_CODES.contains(&code) => Ok(Published::Known),
-                Some(FULL_CODE) => Err(QueueError::Full {
-                    reason: error.to_string(),
-                }),
-                _ => Err(unavailable(error)),
-            },
-        }
-    }
-
-    async fn pull(
+    /// The next message under one of these tokens; waits at most `wait` for one.
+    pub(super) async fn next(
         &self,
-        labels: &[String],
+        tokens: &[String],
         wait: Duration,
-    ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
-        let mut sources = Vec::with_capacity(labels.len());
-        for label in labels {
-            sources.push(self.source(label).await?);
+    ) -> Result<Option<Message>, QueueError> {
+        let mut sources = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            sources.push(self.source(token).await?);
         }
         let last = Instant::now() + wait;
         let mut announced_until = Instant::now();
         loop {
             for source in &sources {
-                if let Some(delivery) = self.look(source).await? {
-                    return Ok(Some(delivery));
+                if let Some(message) = self.look(source).await? {
+                    return Ok(Some(message));
                 }
             }
             let now = Instant::now();
@@ -334,6 +260,149 @@ impl TaskQueue for JetStreamQueue {
             }
         }
     }
+
+    /// Puts a message on a subject that holds none. Durable on return.
+    pub(super) async fn put_once(
+        &self,
+        subject: String,
+        body: Vec<u8>,
+    ) -> Result<Published, QueueError> {
+        let message = PublishMessage::build()
+            .payload(body.into())
+            .expected_last_subject_sequence(0);
+        let acknowledged = match self.context.send_publish(subject, message).await {
+            Ok(future) => future.await,
+            Err(error) => Err(error),
+        };
+        match acknowledged {
+            Ok(_) => Ok(Published::New),
+            Err(error) => match server_code(&error) {
+                Some(code) if CONFLICT_CODES.contains(&code) => Ok(Published::Known),
+                Some(FULL_CODE) => Err(QueueError::Full {
+                    reason: error.to_string(),
+                }),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    /// The ledger whose queue it is.
+    pub(super) fn ledger(&self) -> &LedgerId {
+        &self.ledger
+    }
+
+    /// The connection.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// JetStream on the connection.
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Copies of the queue.
+    pub(super) fn replicas(&self) -> usize {
+        self.options.replicas
+    }
+}
+
+/// A message in a worker's hands.
+#[derive(Debug)]
+pub(super) struct Taken {
+    message: Message,
+    /// How often it has been delivered, this time included.
+    pub(super) deliveries: u32,
+}
+
+impl Taken {
+    /// Reads a message. One that does not read is given up, and is `None`.
+    pub(super) async fn read<T: serde::de::DeserializeOwned>(
+        message: Message,
+    ) -> Result<Option<(Self, T)>, QueueError> {
+        let body = serde_json::from_slice::<T>(&message.payload)
+            .map_err(|error| format!("not a task: {error}"));
+        let deliveries = message
+            .info()
+            .map(|info| u32::try_from(info.delivered).unwrap_or(u32::MAX))
+            .map_err(|error| format!("no delivery information: {error}"));
+        match (body, deliveries) {
+            (Ok(body), Ok(deliveries)) => Ok(Some((
+                Self {
+                    message,
+                    deliveries,
+                },
+                body,
+            ))),
+            (Err(reason), _) | (_, Err(reason)) => {
+                tracing::error!(subject = %message.subject, %reason, "task given up");
+                terminate(&message, &reason).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) async fn progress(&self) -> Result<(), QueueError> {
+        self.message
+            .ack_with(AckKind::Progress)
+            .await
+            .map_err(unavailable)
+    }
+
+    pub(super) async fn done(&self) -> Result<(), QueueError> {
+        tokio::time::timeout(ACK_TIMEOUT, self.message.double_ack())
+            .await
+            .map_err(|_| unavailable("the acknowledgement was not confirmed in time"))?
+            .map_err(unavailable)
+    }
+
+    pub(super) async fn again(&self, delay: Duration) -> Result<(), QueueError> {
+        self.message
+            .ack_with(AckKind::Nak(Some(delay)))
+            .await
+            .map_err(unavailable)
+    }
+}
+
+/// `Term` with a reason, which the advisory repeats. The client has no call for the reason.
+async fn terminate(message: &Message, reason: &str) -> Result<(), QueueError> {
+    let Some(reply) = message.reply.clone() else {
+        return Ok(());
+    };
+    let reason: String = reason
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(500)
+        .collect();
+    let client = &message.context;
+    client
+        .client()
+        .publish(reply, format!("+TERM {reason}").into())
+        .await
+        .map_err(unavailable)?;
+    client.client().flush().await.map_err(unavailable)
+}
+
+#[async_trait]
+impl TaskQueue for JetStreamQueue {
+    async fn publish(&self, task: &QueuedTask) -> Result<Published, QueueError> {
+        let body = serde_json::to_vec(task).map_err(unavailable)?;
+        self.put_once(task.subject(&self.ledger), body).await
+    }
+
+    async fn pull(
+        &self,
+        labels: &[String],
+        wait: Duration,
+    ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
+        let tokens: Vec<String> = labels.iter().map(|label| subject_token(label)).collect();
+        while let Some(message) = self.next(&tokens, wait).await? {
+            if let Some((taken, task)) = Taken::read(message).await? {
+                return Ok(Some(Box::new(JetStreamDelivery { taken, task })));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The server's error code behind a failed publish.
@@ -353,9 +422,8 @@ fn server_code(error: &PublishError) -> Option<u64> {
 
 #[derive(Debug)]
 struct JetStreamDelivery {
-    message: Message,
+    taken: Taken,
     task: QueuedTask,
-    deliveries: u32,
 }
 
 #[async_trait]
@@ -365,31 +433,22 @@ impl Delivery for JetStreamDelivery {
     }
 
     fn deliveries(&self) -> u32 {
-        self.deliveries
+        self.taken.deliveries
     }
 
     async fn progress(&self) -> Result<(), QueueError> {
-        self.message
-            .ack_with(AckKind::Progress)
-            .await
-            .map_err(unavailable)
+        self.taken.progress().await
     }
 
     async fn done(&self) -> Result<(), QueueError> {
-        tokio::time::timeout(ACK_TIMEOUT, self.message.double_ack())
-            .await
-            .map_err(|_| unavailable("the acknowledgement was not confirmed in time"))?
-            .map_err(unavailable)
+        self.taken.done().await
     }
 
     async fn again(&self, delay: Duration) -> Result<(), QueueError> {
-        self.message
-            .ack_with(AckKind::Nak(Some(delay)))
-            .await
-            .map_err(unavailable)
+        self.taken.again(delay).await
     }
 
     async fn give_up(&self, reason: &str) -> Result<(), QueueError> {
-        terminate(&self.message, reason).await
+        terminate(&self.taken.message, reason).await
     }
 }

@@ -17,7 +17,9 @@ mod ledger;
 mod memory;
 mod output;
 mod port;
+pub mod presence;
 mod queue;
+pub mod shards;
 mod worker;
 
 pub use dead_letter::DeadLetters;

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::{Attempts, Patience};
 use super::port::RolloutPort;
+use super::presence::Activity;
 use super::queue::{ANY_LABEL, TaskQueue};
 use crate::executor::Tools;
 
@@ -38,7 +39,15 @@ pub struct WorkerConfig {
     pub look_every: Duration,
     /// How long a result is tried to be recorded while the ledger is unavailable.
     pub result_patience: Duration,
+    /// Shards of snapshots at a time, and threads that compute them; `None`: one per core, at
+    /// most 8 shards.
+    pub threads: Option<usize>,
+    /// Counts what it does, for [`super::presence`].
+    pub activity: Activity,
 }
+
+/// Shards at a time unless told: more connections than this, and the database notices.
+const MAX_SHARD_SLOTS: usize = 8;
 
 impl WorkerConfig {
     /// The usual times.
@@ -49,9 +58,19 @@ impl WorkerConfig {
             concurrency: 4,
             drain: Duration::from_secs(30),
             progress_every: Duration::from_secs(10),
-            look_every: Duration::from_secs(1),
+            look_every: Duration::from_millis(500),
             result_patience: Duration::from_secs(60 * 60),
+            threads: None,
+            activity: Activity::default(),
         }
+    }
+
+    /// Shards of snapshots at a time.
+    pub fn shard_slots(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        self.threads
+            .unwrap_or_else(|| cores().min(MAX_SHARD_SLOTS))
+            .max(1)
     }
 }
 
@@ -106,9 +125,10 @@ pub async fn run(
             }
             Ok(Some(delivery)) => {
                 let attempts = attempts.clone();
+                let in_work = config.activity.step();
                 running.spawn(async move {
                     attempts.perform(Arc::from(delivery)).await;
-                    drop(slot);
+                    drop((slot, in_work));
                 });
             }
             Ok(None) => {}

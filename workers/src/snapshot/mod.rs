@@ -38,12 +38,12 @@ use rollbook_proto::v1::{Evidence, SnapshotTaken};
 pub use calculator::{Calculator, DealCalculator, MetricInfo, RawDeal};
 pub use error::SnapshotError;
 pub use manifest::{Manifest, Part};
-pub use pipeline::{Progress, finish, take};
+pub use pipeline::{Progress, finish, take, take_planned};
 pub use plan::{SnapshotPlan, SnapshotRequest, plan};
 pub use row::{KeyOrder, Row, RowOutcome};
 pub use shard::{ShardContext, ShardWorker, run_shard};
 pub use source::{DealTable, SnapshotSource};
-pub use task::{PlanSummary, ShardReport, ShardTask};
+pub use task::{PlanSummary, ShardRead, ShardReport, ShardTask};
 
 /// The media type of a manifest.
 pub const MANIFEST_MEDIA_TYPE: &str = "application/vnd.rollbook.snapshot+json";

@@ -42,9 +42,18 @@ pub async fn take(
     store: &EvidenceStore,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Snapshot, SnapshotError> {
+    take_planned(request, plan(request).await?, store, progress).await
+}
+
+/// Does the shards of a plan here and finishes it: see [`take`].
+pub async fn take_planned(
+    request: &SnapshotRequest,
+    mut plan: SnapshotPlan,
+    store: &EvidenceStore,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Snapshot, SnapshotError> {
     let calculator = Arc::clone(&request.calculator);
     let context = ShardContext::new(calculator, store.clone(), request.threads)?;
-    let mut plan = plan(request).await?;
     let total = plan.summary.total;
     let now = || {
         let (done, errors) = context.counts();

@@ -140,7 +140,7 @@ pub struct Fixture {
     pub lines: Arc<Lines>,
     pub samples: Arc<Recorded>,
     pub flags: Arc<Flags>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A runbook with one step `1.1`; `sections` adds `sources`, `metrics`, ….
@@ -204,6 +204,7 @@ impl Fixture {
                 output: lines.clone(),
                 flags: flags.clone(),
                 http: executor::http_client().unwrap(),
+                shards: None,
             },
             samples: samples.clone(),
             cancel: Cancel::new(),
@@ -215,8 +216,13 @@ impl Fixture {
             lines,
             samples,
             flags,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Where its evidence lies.
+    pub fn evidence_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("evidence")
     }
 
     pub async fn execute(&self) -> Outcome {

@@ -11,6 +11,7 @@ use rollbook_ledger::journal::jetstream::{JetStreamJournal, JetStreamOptions};
 use rollbook_ledger::rollout::{self, Command, Open, Request, StepStatus};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1::ActorKind;
+use rollbook_workers::fleet::shards::ShardLane;
 use rollbook_workers::fleet::{
     ANY_LABEL, DeadLetters, JetStreamQueue, Published, QueueOptions, QueuedTask, TaskQueue,
 };
@@ -67,6 +68,8 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
     let queue = JetStreamQueue::open(client.clone(), ledger.clone(), options)
         .await
         .unwrap();
+    let queue = Arc::new(queue);
+    let lane = ShardLane::open(queue.clone()).await.unwrap();
     let loaded = handler.rollout(&id).await.unwrap();
     let mut tasks = rollout::next(&loaded.state, &loaded.plan, handler.now()).tasks;
     let task = QueuedTask {
@@ -77,7 +80,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
     assert_eq!(queue.publish(&task).await.unwrap(), Published::New);
 
     let shutdown = CancellationToken::new();
-    let reader = DeadLetters::new(client, ledger, handler.clone());
+    let reader = DeadLetters::new(client, ledger, handler.clone(), lane);
     let reading = tokio::spawn(reader.run(shutdown.clone()));
     // A worker that takes the task and is never heard of again, as often as it is given it.
     for _ in 0..200 {

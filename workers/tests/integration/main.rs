@@ -25,6 +25,7 @@ mod fleet_dead_letter;
 mod fleet_ledger;
 mod fleet_queue;
 mod fleet_rollout;
+mod fleet_shards;
 mod fleet_worker;
 mod snapshot_bad_input;
 mod snapshot_cluster;

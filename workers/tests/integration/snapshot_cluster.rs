@@ -156,6 +156,15 @@ impl Cluster {
             .unwrap();
     }
 
+    /// The number a query gives.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let mut connection = self.try_connect().await.unwrap();
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+    }
+
     /// Writes the deals with an inventory column of a type, and the items as a child table.
     pub(crate) async fn deals(&self, column: &str) {
         self.execute(&format!(

@@ -1,0 +1,237 @@
+//! Which workers there are and what they do: for the eye, not for the record.
+//!
+//! Each worker writes one key in a bucket in memory, again and again; the key of one that died
+//! is gone after [`GONE_AFTER`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::kv::{Config, Store};
+use async_nats::jetstream::stream::StorageType;
+use async_nats::jetstream::{self, Context};
+use futures::StreamExt;
+use jiff::Timestamp;
+use rollbook_ledger::clock::SharedClock;
+use rollbook_ledger::ids::{LedgerId, subject_token};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::jetstream::unavailable;
+use super::queue::QueueError;
+use super::worker::WorkerConfig;
+
+/// The bucket of presence.
+pub const WORKERS_BUCKET: &str = "rollbook_workers";
+
+/// A worker not heard of for this long is gone.
+pub const GONE_AFTER: Duration = Duration::from_secs(15);
+
+/// Between two signs of presence.
+const BEAT: Duration = Duration::from_secs(3);
+
+/// The rate is that of so many beats.
+const RATE_BEATS: usize = 4;
+
+/// At most so many workers are listed.
+const MAX_LISTED: usize = 10_000;
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Its name on the record.
+    pub name: String,
+    /// Labels whose tasks it takes besides those for any worker.
+    pub labels: Vec<String>,
+    /// Its program's version.
+    pub version: String,
+    /// Steps it may run at a time.
+    pub concurrency: usize,
+    /// Shards it may do at a time.
+    pub threads: usize,
+    /// Steps in work.
+    pub steps: u32,
+    /// Shards in work.
+    pub shards: u32,
+    /// Deals it has computed for snapshots since it started.
+    pub deals: u64,
+    /// Deals per second of late.
+    pub deals_per_second: u64,
+    /// When it started.
+    pub since: Timestamp,
+    /// When it said so.
+    pub seen: Timestamp,
+}
+
+/// What a worker is doing. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Activity(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    steps: AtomicU32,
+    shards: AtomicU32,
+    deals: AtomicU64,
+}
+
+/// Counts as in work until dropped.
+#[derive(Debug)]
+pub(super) struct InWork {
+    counts: Arc<Counts>,
+    of: fn(&Counts) -> &AtomicU32,
+}
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        (self.of)(&self.counts).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Activity {
+    pub(super) fn step(&self) -> InWork {
+        self.begin(|counts| &counts.steps)
+    }
+
+    pub(super) fn shard(&self) -> InWork {
+        self.begin(|counts| &counts.shards)
+    }
+
+    pub(super) fn computed(&self, deals: u64) {
+        self.0.deals.fetch_add(deals, Ordering::Relaxed);
+    }
+
+    fn begin(&self, of: fn(&Counts) -> &AtomicU32) -> InWork {
+        let counts = Arc::clone(&self.0);
+        of(&counts).fetch_add(1, Ordering::Relaxed);
+        InWork { counts, of }
+    }
+}
+
+async fn bucket(context: &Context) -> Result<Store, QueueError> {
+    if let Ok(store) = context.get_key_value(WORKERS_BUCKET).await {
+        return Ok(store);
+    }
+    let config = Config {
+        bucket: WORKERS_BUCKET.to_owned(),
+        description: "Workers that are there".to_owned(),
+        max_age: GONE_AFTER,
+        storage: StorageType::Memory,
+        ..Config::default()
+    };
+    context.create_key_value(config).await.map_err(unavailable)
+}
+
+/// Says that a worker is there until `stop`, then that it is gone.
+pub async fn announce(
+    client: Client,
+    ledger: LedgerId,
+    config: WorkerConfig,
+    clock: SharedClock,
+    stop: CancellationToken,
+) {
+    let context = jetstream::new(client);
+    let key = format!("{ledger}.{}", subject_token(&config.name));
+    let since = clock.now();
+    let mut samples = VecDeque::with_capacity(RATE_BEATS + 1);
+    loop {
+        let counts = &config.activity.0;
+        let deals = counts.deals.load(Ordering::Relaxed);
+        samples.push_back((Instant::now(), deals));
+        if samples.len() > RATE_BEATS {
+            samples.pop_front();
+        }
+        let presence = Presence {
+            name: config.name.clone(),
+            labels: config.labels.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            concurrency: config.concurrency,
+            threads: config.shard_slots(),
+            steps: counts.steps.load(Ordering::Relaxed),
+            shards: counts.shards.load(Ordering::Relaxed),
+            deals,
+            deals_per_second: rate(&samples),
+            since,
+            seen: clock.now(),
+        };
+        if let Err(error) = put(&context, &key, &presence).await {
+            tracing::debug!(%error, "no sign of presence sent");
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(BEAT) => {}
+        }
+    }
+    if let Ok(store) = bucket(&context).await {
+        // Otherwise its age takes the key away.
+        let _ = store.purge(&key).await;
+    }
+}
+
+fn rate(samples: &VecDeque<(Instant, u64)>) -> u64 {
+    let (Some((begun, before)), Some((now, after))) = (samples.front(), samples.back()) else {
+        return 0;
+    };
+    let millis = now.duration_since(*begun).as_millis().max(1);
+    let deals = u128::from(after.saturating_sub(*before));
+    u64::try_from(deals * 1000 / millis).unwrap_or(u64::MAX)
+}
+
+async fn put(context: &Context, key: &str, presence: &Presence) -> Result<(), QueueError> {
+    let body = serde_json::to_vec(presence).map_err(unavailable)?;
+    let store = bucket(context).await?;
+    store
+        .put(key, body.into())
+        .await
+        .map(|_| ())
+        .map_err(unavailable)
+}
+
+/// The workers of a ledger that are there, by name.
+pub async fn workers(client: &Client, ledger: &LedgerId) -> Result<Vec<Presence>, QueueError> {
+    let store = bucket(&jetstream::new(client.clone())).await?;
+    let mut keys = store.keys().await.map_err(unavailable)?.take(MAX_LISTED);
+    let prefix = format!("{ledger}.");
+    let mut found = Vec::new();
+    while let Some(key) = keys.next().await {
+        let key = key.map_err(unavailable)?;
+        if !key.starts_with(&prefix) {
+            continue;
+        }
+        // Gone since the keys were listed, or written by another version.
+        if let Some(body) = store.get(key).await.map_err(unavailable)?
+            && let Ok(presence) = serde_json::from_slice::<Presence>(&body)
+        {
+            found.push(presence);
+        }
+    }
+    found.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_work_is_counted_until_it_ends() {
+        let activity = Activity::default();
+        let step = activity.step();
+        let shard = activity.clone().shard();
+        assert_eq!(activity.0.steps.load(Ordering::Relaxed), 1);
+        drop(shard);
+        assert_eq!(activity.0.shards.load(Ordering::Relaxed), 0);
+        drop(step);
+        assert_eq!(activity.0.steps.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_rate_is_of_the_time_between_the_samples() {
+        let now = Instant::now();
+        let samples = VecDeque::from([(now, 100), (now + Duration::from_secs(2), 300)]);
+        assert_eq!(rate(&samples), 100);
+        assert_eq!(rate(&VecDeque::new()), 0);
+    }
+}

@@ -1,0 +1,196 @@
+//! The side of the step: shards out, answers in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use super::super::queue::QueueError;
+use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun, describe_range};
+use crate::executor::{ShardFleet, ShardJob, ShardsError};
+use crate::snapshot::{ShardReport, ShardTask, SnapshotPlan};
+
+/// Shards of one run on the queue at a time.
+pub const MAX_QUEUED_SHARDS: usize = 1_024;
+
+/// Publications under way at a time.
+const PUBLISHING: usize = 32;
+
+/// Between looks whether the consistent read is still held.
+const CHECK_HELD: Duration = Duration::from_secs(5);
+
+/// Without an answer for this long, shards are published again: an answer may have been lost
+/// with the disk of a server that does not sync. Those the queue holds are not put there twice.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(60);
+
+/// After a failed publication.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The queue may be unavailable for this long.
+const MAX_OUTAGE: Duration = Duration::from_secs(10 * 60);
+
+/// Ends the run however the coordinator ends, short of being killed.
+struct Ending {
+    lane: ShardLane,
+    run: ShardRun,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let (lane, run) = (self.lane.clone(), self.run.clone());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            // Should this be lost: workers find the read over, and the step not running.
+            if let Err(error) = lane.end(&run).await {
+                tracing::warn!(run = %run.run, %error, "the end of a run of shards was not told");
+            }
+        });
+    }
+}
+
+fn queue_error(error: QueueError) -> ShardsError {
+    ShardsError::Queue {
+        reason: error.to_string(),
+    }
+}
+
+#[async_trait]
+impl ShardFleet for ShardLane {
+    async fn run(
+        &self,
+        job: &ShardJob,
+        plan: &mut SnapshotPlan,
+    ) -> Result<Vec<ShardReport>, ShardsError> {
+        let run = ShardRun {
+            rollout: job.rollout.clone(),
+            task: job.task.clone(),
+            run: uuid::Uuid::now_v7().simple().to_string(),
+        };
+        let _ending = Ending {
+            lane: self.clone(),
+            run: run.clone(),
+        };
+        self.forget_earlier(&run).await.map_err(queue_error)?;
+        let shards = std::mem::take(&mut plan.shards);
+        Collect {
+            lane: self,
+            run: &run,
+            shards: &shards,
+            done: BTreeMap::new(),
+            next: 0,
+        }
+        .all(plan)
+        .await
+    }
+}
+
+struct Collect<'a> {
+    lane: &'a ShardLane,
+    run: &'a ShardRun,
+    shards: &'a [ShardTask],
+    done: BTreeMap<u32, ShardReport>,
+    /// Shards before this one have been published.
+    next: usize,
+}
+
+impl Collect<'_> {
+    async fn all(mut self, plan: &mut SnapshotPlan) -> Result<Vec<ShardReport>, ShardsError> {
+        let (mut answers, _reader) = self.lane.answers(self.run);
+        let mut check = tokio::time::interval(CHECK_HELD);
+        let mut heard = Instant::now();
+        let mut published = Instant::now();
+        let mut wait = Duration::ZERO;
+        while self.done.len() < self.shards.len() {
+            let room = MAX_QUEUED_SHARDS.saturating_sub(self.next.saturating_sub(self.done.len()));
+            let publishing = self.next < self.shards.len() && room > 0;
+            tokio::select! {
+                answer = answers.recv() => {
+                    heard = Instant::now();
+                    let Some((shard, answer)) = answer else {
+                        return Err(ShardsError::Queue {
+                            reason: "the reader of answers ended".to_owned(),
+                        });
+                    };
+                    self.take(shard, answer)?;
+                }
+                _ = check.tick() => plan.check_held().await?,
+                () = tokio::time::sleep(wait), if publishing => {
+                    let until = self.shards.len().min(self.next.saturating_add(room));
+                    match self.publish(self.next, until).await {
+                        Ok(()) => {
+                            (self.next, wait) = (until, Duration::ZERO);
+                            published = Instant::now();
+                        }
+                        Err(error) if error.is_retryable() && published.elapsed() < MAX_OUTAGE => {
+                            tracing::warn!(%error, "shards were not published; trying again");
+                            wait = RETRY;
+                        }
+                        Err(error) => return Err(queue_error(error)),
+                    }
+                }
+                () = tokio::time::sleep_until(heard + PUBLISH_AGAIN), if !publishing => {
+                    let first = self.first_open();
+                    if let Err(error) = self.publish(first, self.next).await {
+                        tracing::warn!(%error, "shards were not published again");
+                    }
+                    heard = Instant::now();
+                }
+            }
+        }
+        Ok(self.done.into_values().collect())
+    }
+
+    /// The first shard without an answer.
+    fn first_open(&self) -> usize {
+        let is_open = |shard: &ShardTask| !self.done.contains_key(&shard.shard);
+        self.shards.iter().position(is_open).unwrap_or_default()
+    }
+
+    /// Publishes those of a stretch that are not done.
+    async fn publish(&self, from: usize, until: usize) -> Result<(), QueueError> {
+        let stretch = self.shards.get(from..until).unwrap_or_default();
+        let wanted: Vec<QueuedShard> = stretch
+            .iter()
+            .filter(|shard| !self.done.contains_key(&shard.shard))
+            .map(|shard| QueuedShard {
+                run: self.run.clone(),
+                shard: shard.clone(),
+            })
+            .collect();
+        let mut sent = futures::stream::iter(wanted)
+            .map(|queued| {
+                let lane = self.lane.clone();
+                async move { lane.publish(&queued).await }
+            })
+            .buffer_unordered(PUBLISHING);
+        while let Some(sent) = sent.next().await {
+            sent?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, shard: u32, answer: ShardAnswer) -> Result<(), ShardsError> {
+        match answer {
+            ShardAnswer::Done(report) => {
+                self.done.insert(shard, report);
+                Ok(())
+            }
+            ShardAnswer::Failed {
+                reason,
+                new_plan: true,
+            } => Err(ShardsError::Over { reason }),
+            ShardAnswer::Failed { reason, .. } => {
+                let task = self.shards.iter().find(|task| task.shard == shard);
+                Err(ShardsError::Failed {
+                    shard,
+                    range: task.map_or_else(String::new, |task| describe_range(&task.range)),
+                    reason,
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The way of shards to workers and of their answers back, on JetStream.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Stream};
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::super::jetstream::{JetStreamQueue, Taken, WORK_STREAM, unavailable};
+use super::super::queue::{Published, QueueError};
+use super::{QueuedShard, ShardAnswer, ShardRun, shard_token};
+
+/// The stream of answers.
+pub const SHARD_STREAM: &str = "ROLLBOOK_SHARDS";
+
+/// Answers of a run whose coordinator died are kept this long; the others go with their run.
+const ANSWER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The stream holds at most this many answers.
+const MAX_ANSWERS: i64 = 2_000_000;
+
+/// A reader of answers that hears nothing for this long looks from the beginning again: after a
+/// crash of the server its consumer may be gone.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// After a failed read of answers.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// Answers waiting for the coordinator.
+const WAITING_ANSWERS: usize = 64;
+
+/// Shards on the work queue of a ledger, and their answers.
+#[derive(Debug, Clone)]
+pub struct ShardLane {
+    queue: std::sync::Arc<JetStreamQueue>,
+    answers: Stream<()>,
+}
+
+/// A shard in a worker's hands.
+#[derive(Debug)]
+pub(super) struct ShardDelivery {
+    pub(super) taken: Taken,
+    pub(super) queued: QueuedShard,
+}
+
+impl ShardLane {
+    /// Opens the lane beside a queue, making the stream of answers where it is missing.
+    pub async fn open(queue: std::sync::Arc<JetStreamQueue>) -> Result<Self, QueueError> {
+        let config = Config {
+            name: SHARD_STREAM.to_owned(),
+            description: Some("Answers to the shards of snapshots".to_owned()),
+            subjects: vec!["shard.>".to_owned()],
+            discard: DiscardPolicy::New,
+            max_messages: MAX_ANSWERS,
+            max_age: ANSWER_AGE,
+            allow_direct: true,
+            num_replicas: queue.replicas(),
+            ..Config::default()
+        };
+        let context = queue.context();
+        context
+            .get_or_create_stream(config)
+            .await
+            .map_err(unavailable)?;
+        let answers = context
+            .get_stream_no_info(SHARD_STREAM)
+            .await
+            .map_err(unavailable)?;
+        Ok(Self { queue, answers })
+    }
+
+    /// Puts a shard on the queue, unless the queue holds it.
+    pub(super) async fn publish(&self, queued: &QueuedShard) -> Result<Published, QueueError> {
+        let subject = queued
+            .run
+            .shard_subject(self.queue.ledger(), queued.shard.shard);
+        let body = serde_json::to_vec(queued).map_err(unavailable)?;
+        self.queue.put_once(subject, body).await
+    }
+
+    /// The next shard for workers of these labels.
+    pub(super) async fn pull(
+        &self,
+        labels: &[String],
+        wait: Duration,
+    ) -> Result<Option<ShardDelivery>, QueueError> {
+        let tokens: Vec<String> = labels.iter().map(|label| shard_token(label)).collect();
+        while let Some(message) = self.queue.next(&tokens, wait).await? {
+            if let Some((taken, queued)) = Taken::read(message).await? {
+                return Ok(Some(ShardDelivery { taken, queued }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Records what became of a shard. Durable on return. The first answer counts: a shard done
+    /// twice gives the same report.
+    pub(in crate::fleet) async fn answer(
+        &self,
+        queued: &QueuedShard,
+        answer: &ShardAnswer,
+    ) -> Result<(), QueueError> {
+        let subject = queued
+            .run
+            .answer_subject(self.queue.ledger(), queued.shard.shard);
+        let body = serde_json::to_vec(answer).map_err(unavailable)?;
+        self.queue.put_once(subject, body).await.map(|_| ())
+    }
+
+    /// The answers of a run from its first on, each at least once, until the receiver is dropped.
+    pub(super) fn answers(
+        &self,
+        run: &ShardRun,
+    ) -> (mpsc::Receiver<(u32, ShardAnswer)>, AbortOnDropHandle<()>) {
+        let (sender, receiver) = mpsc::channel(WAITING_ANSWERS);
+        let filter = run.answer_subject(self.queue.ledger(), "*");
+        let lane = self.clone();
+        let reader = tokio::spawn(async move {
+            while !sender.is_closed() {
+                if let Err(error) = lane.read_answers(&filter, &sender).await {
+                    tracing::warn!(%error, "answers of shards cannot be read; trying again");
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+            }
+        });
+        (receiver, AbortOnDropHandle::new(reader))
+    }
+
+    async fn read_answers(
+        &self,
+        filter: &str,
+        sender: &mpsc::Sender<(u32, ShardAnswer)>,
+    ) -> Result<(), QueueError> {
+        let config = OrderedConfig {
+            filter_subject: filter.to_owned(),
+            ..OrderedConfig::default()
+        };
+        let consumer = self.answers.create_consumer(config).await;
+        let mut messages = consumer
+            .map_err(unavailable)?
+            .messages()
+            .await
+            .map_err(unavailable)?;
+        while let Ok(Some(message)) = tokio::time::timeout(QUIET, messages.next()).await {
+            let message = message.map_err(unavailable)?;
+            let Some(Ok(shard)) = message.subject.rsplit('.').next().map(str::parse) else {
+                continue;
+            };
+            let answer = serde_json::from_slice(&message.payload).unwrap_or_else(|error| {
+                ShardAnswer::Failed {
+                    reason: format!("its answer does not read: {error}; update the workers"),
+                    new_plan: false,
+                }
+            });
+            if sender.send((shard, answer)).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// A token that is cancelled once the run is over; as long as the handle lives.
+    pub(super) async fn watch_over(
+        &self,
+        run: &ShardRun,
+    ) -> Result<(CancellationToken, AbortOnDropHandle<()>), QueueError> {
+        let subject = run.answer_subject(self.queue.ledger(), "over");
+        let client = self.queue.client();
+        let mut told = client
+            .subscribe(subject.clone())
+            .await
+            .map_err(unavailable)?;
+        client.flush().await.map_err(unavailable)?;
+        let over = CancellationToken::new();
+        let stored = self.answers.direct_get_last_for_subject(subject).await;
+        if stored.is_ok() {
+            over.cancel();
+        }
+        let tell = over.clone();
+        let listener = tokio::spawn(async move {
+            if told.next().await.is_some() {
+                tell.cancel();
+            }
+        });
+        Ok((over, AbortOnDropHandle::new(listener)))
+    }
+
+    /// Takes the shards of all earlier runs of a step off the queue.
+    pub(super) async fn forget_earlier(&self, run: &ShardRun) -> Result<(), QueueError> {
+        let filter = format!("{}.>", run.step_subject(self.queue.ledger()));
+        self.purge(WORK_STREAM, filter).await
+    }
+
+    /// Ends a run: workers leave its shards, and its messages go.
+    pub(super) async fn end(&self, run: &ShardRun) -> Result<(), QueueError> {
+        let ledger = self.queue.ledger();
+        let over = run.answer_subject(ledger, "over");
+        self.queue.put_once(over, Vec::new()).await?;
+        self.purge(WORK_STREAM, run.shard_subject_filter(ledger))
+            .await?;
+        // All but the word that it is over, for those that come late.
+        let stream = &self.answers;
+        stream
+            .purge()
+            .filter(run.answer_subject(ledger, "*"))
+            .keep(1)
+            .await
+            .map(|_| ())
+            .map_err(unavailable)
+    }
+
+    async fn purge(&self, stream: &str, filter: String) -> Result<(), QueueError> {
+        let stream = self.queue.context().get_stream_no_info(stream).await;
+        let purge = stream.map_err(unavailable)?.purge().filter(filter).await;
+        purge.map(|_| ()).map_err(unavailable)
+    }
+}

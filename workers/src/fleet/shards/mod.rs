@@ -1,0 +1,166 @@
+//! Shards of snapshots on the work queue.
+//!
+//! ```text
+//!  coordinator ──shards──▶ queue ──pull──▶ any worker: read, compute, store the part
+//!   (the step)                                 │ then report, then acknowledge
+//!       ◀──────── one answer per shard ◀───────┘
+//! ```
+//!
+//! The coordinator is the worker that executes the `snapshot` step: it holds the consistent read
+//! that the shards belong to. A run is one plan of it; a coordinator that dies takes its read
+//! along, and the redelivered step begins another run. An answer is stored once, before its
+//! shard is acknowledged: whatever is killed in between, the shard is done again, to the same
+//! part.
+
+mod coordinator;
+mod lane;
+mod work;
+
+use rollbook_ledger::ids::{LedgerId, RolloutId, subject_token};
+use rollbook_ledger::rollout::Task;
+use serde::{Deserialize, Serialize};
+
+pub use coordinator::MAX_QUEUED_SHARDS;
+pub use lane::{SHARD_STREAM, ShardLane};
+pub use work::work;
+
+use super::queue::ANY_LABEL;
+use crate::snapshot::task::KeyRange;
+use crate::snapshot::{ShardReport, ShardTask};
+
+/// One plan of one step: what its shards and their answers have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardRun {
+    /// Which rollout.
+    pub rollout: RolloutId,
+    /// The step's task: the shards are wanted while it runs.
+    pub task: Task,
+    /// Unique to the plan.
+    pub run: String,
+}
+
+/// A shard on the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueuedShard {
+    /// Whose shard it is.
+    pub run: ShardRun,
+    /// What to do.
+    pub shard: ShardTask,
+}
+
+/// What became of a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ShardAnswer {
+    /// Its part is in the evidence store.
+    Done(ShardReport),
+    /// It cannot be done.
+    Failed {
+        /// Why. Holds no secret.
+        reason: String,
+        /// Whether a new plan may help.
+        new_plan: bool,
+    },
+}
+
+/// The subject token of a label's shards. No label's own token is like it: there `=` is followed
+/// by hex digits.
+pub(super) fn shard_token(label: &str) -> String {
+    format!("{}=shards", subject_token(label))
+}
+
+impl ShardRun {
+    fn label(&self) -> &str {
+        self.task.runs_on.as_deref().unwrap_or(ANY_LABEL)
+    }
+
+    /// `work.<ledger>.<label>=shards.<rollout>.<step>`: the shards of all runs of the step.
+    fn step_subject(&self, ledger: &LedgerId) -> String {
+        format!(
+            "work.{ledger}.{}.{}.{}",
+            shard_token(self.label()),
+            subject_token(self.rollout.as_str()),
+            subject_token(self.task.step.as_str()),
+        )
+    }
+
+    /// `….<run>.<shard>` of a shard on the queue.
+    fn shard_subject(&self, ledger: &LedgerId, shard: u32) -> String {
+        let step = self.step_subject(ledger);
+        format!("{step}.{}.{shard}", subject_token(&self.run))
+    }
+
+    /// All shards of the run on the queue.
+    fn shard_subject_filter(&self, ledger: &LedgerId) -> String {
+        let step = self.step_subject(ledger);
+        format!("{step}.{}.>", subject_token(&self.run))
+    }
+
+    /// `shard.<ledger>.<rollout>.<step>.<run>.<last>`, `last` being a shard's number, `over`, or
+    /// `*` for both.
+    fn answer_subject(&self, ledger: &LedgerId, last: impl std::fmt::Display) -> String {
+        format!(
+            "shard.{ledger}.{}.{}.{}.{last}",
+            subject_token(self.rollout.as_str()),
+            subject_token(self.task.step.as_str()),
+            subject_token(&self.run),
+        )
+    }
+}
+
+/// A range of keys for people: `from "a" to below "b"`.
+pub(super) fn describe_range(range: &KeyRange) -> String {
+    match (&range.from, &range.below) {
+        (None, None) => "all".to_owned(),
+        (None, Some(below)) => format!("below {below:?}"),
+        (Some(from), None) => format!("from {from:?}"),
+        (Some(from), Some(below)) => format!("from {from:?} to below {below:?}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rollbook_ledger::rollout::TaskAction;
+
+    use super::*;
+
+    #[test]
+    fn shards_have_subjects_apart_from_steps() {
+        let ledger = "main".parse().unwrap();
+        let run = ShardRun {
+            rollout: "r-1".parse().unwrap(),
+            task: Task {
+                step: "1.6".parse().unwrap(),
+                action: TaskAction::Execute,
+                attempt: 1,
+                runs_on: Some("db".to_owned()),
+            },
+            run: "x.y".to_owned(),
+        };
+        assert_eq!(
+            run.shard_subject(&ledger, 7),
+            "work.main.db=shards.r-1.1=2E6.x=2Ey.7"
+        );
+        assert_eq!(
+            run.answer_subject(&ledger, "over"),
+            "shard.main.r-1.1=2E6.x=2Ey.over"
+        );
+    }
+
+    #[test]
+    fn a_range_reads_as_text() {
+        let range = |from: Option<&str>, below: Option<&str>| {
+            describe_range(&KeyRange {
+                from: from.map(str::to_owned),
+                below: below.map(str::to_owned),
+            })
+        };
+        assert_eq!(range(None, None), "all");
+        assert_eq!(range(None, Some("b")), r#"below "b""#);
+        assert_eq!(range(Some("a"), None), r#"from "a""#);
+        assert_eq!(range(Some("a"), Some("b")), r#"from "a" to below "b""#);
+    }
+}

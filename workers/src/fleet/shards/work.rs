@@ -1,0 +1,367 @@
+//! The side of the workers: shards done one after the other in a number of slots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use rollbook_ledger::ids::EnvironmentId;
+use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::runbook::step::Action;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::TaskTracker;
+
+use super::super::port::{RolloutPort, Standing};
+use super::super::presence::Activity;
+use super::super::queue::{ANY_LABEL, QueueError};
+use super::super::worker::WorkerConfig;
+use super::lane::ShardDelivery;
+use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun};
+use crate::executor::secret::resolve_source;
+use crate::executor::{PortError, Tools, calculator, redactor_for};
+use crate::snapshot::{ShardContext, ShardWorker, SnapshotError};
+
+/// A pull waits at most this long; then a session with the source that nobody needs is closed.
+const PULL_WAIT: Duration = Duration::from_secs(2);
+
+/// After a failed pull.
+const PULL_RETRY: Duration = Duration::from_secs(1);
+
+/// A shard that fails for a reason that may pass is tried this often, less than the queue
+/// delivers it: the reason is reported, not swallowed by the queue.
+const MAX_TRIES: u32 = 4;
+
+/// Between two tries, times the number of tries so far.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// Ledger and queue are asked for this long before a shard goes back to the queue.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The longest wait between two such questions.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Does shards until `shutdown` is given; then takes no more, lets those in work end within
+/// `config.drain`, and hands the rest back.
+pub async fn work(
+    config: WorkerConfig,
+    lane: ShardLane,
+    port: Arc<dyn RolloutPort>,
+    tools: Tools,
+    shutdown: CancellationToken,
+) {
+    let stop_now = CancellationToken::new();
+    let mut labels = vec![ANY_LABEL.to_owned()];
+    labels.extend(config.labels.iter().filter(|l| *l != ANY_LABEL).cloned());
+    let bench = Arc::new(Bench {
+        lane,
+        port,
+        tools,
+        labels,
+        progress_every: config.progress_every,
+        threads: config.threads,
+        activity: config.activity.clone(),
+        shared: Mutex::new(None),
+        stop_now: stop_now.clone(),
+    });
+    let slots = config.shard_slots();
+    let running = TaskTracker::new();
+    for _ in 0..slots {
+        running.spawn(Arc::clone(&bench).slot(shutdown.clone()));
+    }
+    running.close();
+    shutdown.cancelled().await;
+    if tokio::time::timeout(config.drain, running.wait())
+        .await
+        .is_err()
+    {
+        stop_now.cancel();
+        running.wait().await;
+    }
+}
+
+/// What the slots of a worker share.
+#[derive(Debug)]
+struct Bench {
+    lane: ShardLane,
+    port: Arc<dyn RolloutPort>,
+    tools: Tools,
+    labels: Vec<String>,
+    progress_every: Duration,
+    threads: Option<usize>,
+    activity: Activity,
+    /// Of the latest run: one bound on memory for all slots.
+    shared: Mutex<Option<(ShardRun, Source)>>,
+    stop_now: CancellationToken,
+}
+
+/// How the shards of a run are done here.
+#[derive(Debug, Clone)]
+struct Source {
+    context: ShardContext,
+    /// May hold a password.
+    url: String,
+}
+
+/// A slot's session with the source of a run. It is closed as soon as the run is over: its
+/// transaction would keep the table from being altered.
+struct Kept {
+    run: ShardRun,
+    over: CancellationToken,
+    worker: Arc<Mutex<Option<ShardWorker>>>,
+    _listener: AbortOnDropHandle<()>,
+    _closer: AbortOnDropHandle<()>,
+}
+
+/// What becomes of the delivery.
+enum Settle {
+    Done,
+    Again(Duration),
+}
+
+impl Bench {
+    async fn slot(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut kept: Option<Kept> = None;
+        while !shutdown.is_cancelled() {
+            match self.lane.pull(&self.labels, PULL_WAIT).await {
+                Ok(Some(delivery)) if shutdown.is_cancelled() => {
+                    let _ = delivery.taken.again(Duration::ZERO).await;
+                }
+                Ok(Some(delivery)) => self.perform(delivery, &mut kept).await,
+                Ok(None) => kept = None,
+                Err(error) => {
+                    kept = None;
+                    tracing::warn!(%error, "no shard could be pulled");
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = tokio::time::sleep(PULL_RETRY) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn perform(&self, delivery: ShardDelivery, kept: &mut Option<Kept>) {
+        let ShardDelivery { taken, queued } = delivery;
+        let _in_work = self.activity.shard();
+        let (run, shard) = (queued.run.run.clone(), queued.shard.shard);
+        let settle = {
+            let work = self.carry_out(&queued, taken.deliveries, kept);
+            let alive = async {
+                loop {
+                    tokio::time::sleep(self.progress_every).await;
+                    if let Err(error) = taken.progress().await {
+                        tracing::warn!(%run, shard, %error, "no sign of life sent");
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                settle = work => settle,
+                () = self.stop_now.cancelled() => Settle::Again(Duration::ZERO),
+                () = alive => Settle::Again(Duration::ZERO),
+            }
+        };
+        let settled = match settle {
+            Settle::Done => taken.done().await,
+            Settle::Again(delay) => taken.again(delay).await,
+        };
+        if let Err(error) = settled {
+            // It will be delivered again, and its answer be there.
+            tracing::warn!(%run, shard, %error, "the shard was not acknowledged");
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        queued: &QueuedShard,
+        deliveries: u32,
+        kept: &mut Option<Kept>,
+    ) -> Settle {
+        if kept.as_ref().is_none_or(|kept| kept.run != queued.run) {
+            *kept = None;
+            match self.lane.watch_over(&queued.run).await {
+                Ok((over, listener)) => *kept = Some(Kept::new(&queued.run, over, listener)),
+                Err(error) => {
+                    tracing::warn!(%error, "whether the run is over is not known");
+                    return Settle::Again(TRY_AGAIN);
+                }
+            }
+        }
+        let Some(current) = kept.as_ref() else {
+            return Settle::Again(TRY_AGAIN);
+        };
+        let done = tokio::select! {
+            biased;
+            () = current.over.cancelled() => return Settle::Done,
+            done = self.shard(queued, &current.worker) => done,
+        };
+        let answer = match done {
+            Ok(answer) => {
+                if let ShardAnswer::Done(report) = &answer {
+                    self.activity.computed(report.part.rows);
+                }
+                answer
+            }
+            Err(Stop::Unwanted(reason)) => {
+                tracing::debug!(run = %queued.run.run, %reason, "shard dropped");
+                *kept = None;
+                return Settle::Done;
+            }
+            Err(Stop::Later(reason)) => {
+                tracing::warn!(run = %queued.run.run, %reason, "the shard waits");
+                *kept = None;
+                return Settle::Again(TRY_AGAIN);
+            }
+            Err(Stop::Failed(error)) => {
+                *kept = None;
+                if error.is_retryable() && !error.needs_new_plan() && deliveries < MAX_TRIES {
+                    tracing::warn!(run = %queued.run.run, shard = queued.shard.shard, %error, "the shard is tried again");
+                    return Settle::Again(TRY_AGAIN * deliveries);
+                }
+                ShardAnswer::Failed {
+                    new_plan: error.needs_new_plan(),
+                    reason: error.to_string(),
+                }
+            }
+            Err(Stop::Impossible(reason)) => ShardAnswer::Failed {
+                new_plan: false,
+                reason,
+            },
+        };
+        let stored = (|| self.lane.answer(queued, &answer))
+            .retry(patience())
+            .when(QueueError::is_retryable)
+            .await;
+        match stored {
+            Ok(()) => Settle::Done,
+            Err(error) => {
+                tracing::warn!(%error, "the answer was not stored; the shard is done again");
+                Settle::Again(TRY_AGAIN)
+            }
+        }
+    }
+
+    /// Does a shard, if its step still wants it.
+    async fn shard(
+        &self,
+        queued: &QueuedShard,
+        worker: &Mutex<Option<ShardWorker>>,
+    ) -> Result<ShardAnswer, Stop> {
+        let run = &queued.run;
+        let looked = (|| self.port.look(&run.rollout, &run.task))
+            .retry(patience())
+            .when(|error: &PortError| matches!(error, PortError::Unavailable { .. }))
+            .await;
+        let assignment = looked.map_err(|error| match error {
+            PortError::Refused { reason } => Stop::Unwanted(reason),
+            PortError::Unavailable { reason } => Stop::Later(reason),
+        })?;
+        if let Some(reason) = assignment.halted {
+            return Err(Stop::Unwanted(reason));
+        }
+        if !matches!(assignment.standing, Standing::Running { .. }) {
+            return Err(Stop::Unwanted("its step does not run".to_owned()));
+        }
+        let mut worker = worker.lock().await;
+        if worker.is_none() {
+            let source = self
+                .source(queued, &assignment.plan, &assignment.environment)
+                .await?;
+            *worker = Some(ShardWorker::new(source.context, &source.url).map_err(Stop::Failed)?);
+        }
+        match worker.as_mut() {
+            Some(worker) => worker
+                .run(&queued.shard)
+                .await
+                .map(ShardAnswer::Done)
+                .map_err(Stop::Failed),
+            None => Err(Stop::Later("no session".to_owned())),
+        }
+    }
+
+    /// The source and the calculator of a run, from the pinned plan: a shard on the queue holds
+    /// no credentials.
+    async fn source(
+        &self,
+        queued: &QueuedShard,
+        plan: &Plan,
+        environment: &EnvironmentId,
+    ) -> Result<Source, Stop> {
+        let mut shared = self.shared.lock().await;
+        if let Some((run, source)) = shared.as_ref()
+            && *run == queued.run
+        {
+            return Ok(source.clone());
+        }
+        let runbook = plan.runbook();
+        let secrets = self.tools.secrets.as_ref();
+        let impossible = |reason: String| {
+            // A resolver may repeat what it read.
+            Stop::Impossible(match redactor_for(runbook, secrets) {
+                Ok(redactor) => redactor.text(&reason),
+                Err(_) => "the source cannot be resolved on this worker".to_owned(),
+            })
+        };
+        let Some((_, step)) = plan.step(&queued.run.task.step) else {
+            return Err(Stop::Unwanted("the plan has no such step".to_owned()));
+        };
+        let Action::Snapshot(snapshot) = &step.action else {
+            return Err(Stop::Unwanted("its step takes no snapshot".to_owned()));
+        };
+        let Some(spec) = runbook.snapshots.get(&snapshot.of) else {
+            return Err(Stop::Unwanted("its snapshot is not declared".to_owned()));
+        };
+        let environment = plan.environment_of(step, environment);
+        let url = resolve_source(runbook, &spec.source, environment, secrets)
+            .map_err(|error| impossible(error.to_string()))?
+            .url;
+        let aware = queued.shard.calculator.deal_type_awareness;
+        let calculator =
+            calculator::built_in(spec, aware).map_err(|error| impossible(error.to_string()))?;
+        let store = self.tools.evidence.clone();
+        let context = ShardContext::new(calculator, store, self.threads).map_err(Stop::Failed)?;
+        let source = Source { context, url };
+        *shared = Some((queued.run.clone(), source.clone()));
+        Ok(source)
+    }
+}
+
+/// Why a shard was not done.
+enum Stop {
+    /// Nobody wants it any more.
+    Unwanted(String),
+    /// Not now.
+    Later(String),
+    /// Doing it failed.
+    Failed(SnapshotError),
+    /// No worker set up like this one can do it.
+    Impossible(String),
+}
+
+impl Kept {
+    fn new(run: &ShardRun, over: CancellationToken, listener: AbortOnDropHandle<()>) -> Self {
+        let worker: Arc<Mutex<Option<ShardWorker>>> = Arc::default();
+        let (close, told) = (Arc::clone(&worker), over.clone());
+        let closer = tokio::spawn(async move {
+            told.cancelled().await;
+            close.lock().await.take();
+        });
+        Self {
+            run: run.clone(),
+            over,
+            worker,
+            _listener: listener,
+            _closer: AbortOnDropHandle::new(closer),
+        }
+    }
+}
+
+fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(LONGEST_WAIT)
+        .with_jitter()
+        .without_max_times()
+        .with_total_delay(Some(PATIENCE))
+}
