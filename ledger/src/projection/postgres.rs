@@ -117,8 +117,6 @@ impl Database for PostgresDatabase {
         include_str!("../../../migrations/ledger/postgres/001_views.verify.sql");
     const REVERT: &'static str =
         include_str!("../../../migrations/ledger/postgres/001_views.revert.sql");
-    const INDEX: &'static str =
-        include_str!("../../../migrations/ledger/postgres/002_view_indexes.deploy.sql");
     const MAX_STATEMENT_ROWS: usize = 512;
 
     async fn read(&self) -> Result<PostgresTx, ViewError> {

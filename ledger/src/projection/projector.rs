@@ -211,7 +211,8 @@ impl Projector {
                 last,
             });
         }
-        let mut is_indexed = position.sequence == last;
+        let caught_up = until.map_or(last, |until| until.min(last));
+        let mut is_indexed = position.sequence >= caught_up;
         if is_indexed {
             self.store.index().await?;
         }
@@ -232,7 +233,7 @@ impl Projector {
             };
             position = self.store.apply(&batch).await?;
             self.applied.send_replace(position);
-            if !is_indexed && position.sequence >= last {
+            if !is_indexed && position.sequence >= caught_up {
                 is_indexed = true;
                 self.store.index().await?;
             }

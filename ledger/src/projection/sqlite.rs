@@ -127,8 +127,6 @@ impl Database for SqliteDatabase {
         include_str!("../../../migrations/ledger/sqlite/001_views.verify.sql");
     const REVERT: &'static str =
         include_str!("../../../migrations/ledger/sqlite/001_views.revert.sql");
-    const INDEX: &'static str =
-        include_str!("../../../migrations/ledger/sqlite/002_view_indexes.deploy.sql");
     const MAX_STATEMENT_ROWS: usize = 256;
 
     async fn read(&self) -> Result<SqliteTx, ViewError> {

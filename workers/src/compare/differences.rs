@@ -9,7 +9,7 @@ mod read;
 use std::sync::Arc;
 
 use ::parquet::basic::{Compression, LogicalType, Repetition, Type as Physical, ZstdLevel};
-use ::parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
+use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -22,6 +22,8 @@ use super::judge::Judge;
 use super::merge::{Change, Difference, ERROR_THRESHOLD, MISSING_THRESHOLD, Sink};
 use super::rules::Class;
 use super::tally::{ERROR_RULE, MISSING_RULE};
+
+use crate::snapshot::parquet::write_column;
 
 pub use read::{DifferenceRow, RegressionPage, read_page, regressions};
 
@@ -344,20 +346,6 @@ impl Columns {
         }
         Ok(())
     }
-}
-
-fn write_column<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
-    values: &[T::T],
-    levels: Option<&[i16]>,
-) -> Result<(), ParquetError> {
-    let Some(mut column) = group.next_column()? else {
-        return Err(ParquetError::General(
-            "the schema has too few columns".to_owned(),
-        ));
-    };
-    column.typed::<T>().write_batch(values, levels, None)?;
-    column.close()
 }
 
 fn empty() -> DifferencePage {

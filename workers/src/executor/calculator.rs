@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-use rollbook_ledger::runbook::action::Run;
 use rollbook_ledger::runbook::calculator::{CalculatorSpec, ExecCalculatorSpec};
 use rollbook_ledger::runbook::model::SnapshotSpec;
 
@@ -77,20 +75,13 @@ fn program(
     exec: &ExecCalculatorSpec,
     aware: bool,
 ) -> Result<Arc<dyn Calculator>, ExecutorError> {
-    let run = Run {
-        command: String::new(),
-        directory: exec.directory.clone(),
-        env: exec.env.clone(),
-        env_sources: exec.env_sources.clone(),
-        measure: IndexMap::new(),
-    };
-    let shell = run::shell(context, &run, None)?;
+    let env = run::environment(context, &exec.env, &exec.env_sources)?;
     let redactor = context.redactor.clone();
     let calculator = ExecCalculator::new(ExecRequest {
         program: Program {
             command: exec.command.clone(),
             directory: exec.directory.as_ref().map(PathBuf::from),
-            env: shell.env,
+            env,
         },
         model_env: exec
             .env

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use regex::bytes::Regex;
 use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::Run;
@@ -56,12 +57,31 @@ pub async fn execute(
     Ok(outcome)
 }
 
-/// The command with its environment: parameters, plain variables, source URLs.
+/// The command with its environment.
 pub fn shell(
     context: &StepContext,
     run: &Run,
     timeout: Option<Duration>,
 ) -> Result<Shell, ExecutorError> {
+    if run.command.contains('\0') {
+        return Err(ExecutorError::Plan {
+            reason: "the command contains a NUL character".to_owned(),
+        });
+    }
+    Ok(Shell {
+        text: run.command.clone(),
+        directory: run.directory.as_ref().map(PathBuf::from),
+        env: environment(context, &run.env, &run.env_sources)?,
+        timeout,
+    })
+}
+
+/// The environment of a program: parameters, the rollout and step, plain variables, source URLs.
+pub fn environment(
+    context: &StepContext,
+    plain: &IndexMap<String, String>,
+    sources: &IndexMap<String, String>,
+) -> Result<Vec<(String, String)>, ExecutorError> {
     let mut env: Vec<(String, String)> = context
         .params
         .iter()
@@ -74,8 +94,8 @@ pub fn shell(
         "ROLLBOOK_ENVIRONMENT".to_owned(),
         context.environment.to_string(),
     ));
-    env.extend(run.env.iter().map(|(n, v)| (n.clone(), v.clone())));
-    for (variable, source) in &run.env_sources {
+    env.extend(plain.iter().map(|(n, v)| (n.clone(), v.clone())));
+    for (variable, source) in sources {
         let resolved = resolve_source(
             context.plan.runbook(),
             source,
@@ -92,17 +112,7 @@ pub fn shell(
             });
         }
     }
-    if run.command.contains('\0') {
-        return Err(ExecutorError::Plan {
-            reason: "the command contains a NUL character".to_owned(),
-        });
-    }
-    Ok(Shell {
-        text: run.command.clone(),
-        directory: run.directory.as_ref().map(PathBuf::from),
-        env,
-        timeout,
-    })
+    Ok(env)
 }
 
 /// `deal-count` → `ROLLBOOK_PARAM_DEAL_COUNT`.

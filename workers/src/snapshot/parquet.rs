@@ -228,7 +228,8 @@ impl PartWriter {
     }
 }
 
-fn write_column<T: DataType>(
+/// Writes the next column of a row group; `levels` are 1 where a nullable column has a value.
+pub(crate) fn write_column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
     values: &[T::T],
     levels: Option<&[i16]>,

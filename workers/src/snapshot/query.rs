@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::SnapshotError;
 use super::calculator::{Calculator, MetricInfo, RawDeal};
 use super::figure;
+use super::sql::quoted_part;
 
 /// Figures from a query.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ pub fn figures_query(spec: &SqlCalculatorSpec, database: &str) -> Result<String,
             "a query needs a database; the source is a file".to_owned(),
         ));
     };
-    let column = |name: &str| format!("rollbook_figures.{}", quoted(name));
+    let column = |name: &str| format!("rollbook_figures.{}", quoted_part(name));
     let figures: Vec<String> = spec
         .metrics
         .iter()
@@ -75,11 +76,6 @@ pub fn figures_query(spec: &SqlCalculatorSpec, database: &str) -> Result<String,
         figures.join(", "),
         spec.query.trim().trim_end_matches(';'),
     ))
-}
-
-/// A column's name in SQL quotes; a dot in it is part of the name.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl Calculator for QueryCalculator {
@@ -171,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_named_and_quoted() {
+    fn columns_are_named_and_quoted_part() {
         assert_eq!(
             figures_query(&spec(), "sqlite:x.db").unwrap(),
             "SELECT rollbook_figures.\"id\", json_array(CAST(rollbook_figures.\"cost\" AS TEXT), \

@@ -4,17 +4,19 @@ use super::source::{DealTable, SnapshotSource};
 
 /// An identifier in SQL quotes; dots separate schema and table.
 pub(crate) fn quoted(name: &str) -> String {
-    let parts: Vec<String> = name
-        .split('.')
-        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
-        .collect();
+    let parts: Vec<String> = name.split('.').map(quoted_part).collect();
     parts.join(".")
+}
+
+/// One name in SQL quotes; a dot in it is part of the name.
+pub(super) fn quoted_part(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A column of the deals. With the table before it, because SQLite reads an unknown quoted name
 /// that stands alone as a text.
 pub(crate) fn column(table: &DealTable, name: &str) -> String {
-    format!("{}.\"{}\"", quoted(&table.table), name.replace('"', "\"\""))
+    format!("{}.{}", quoted(&table.table), quoted_part(name))
 }
 
 /// A text in SQL quotes. PostgreSQL must have `standard_conforming_strings` on.

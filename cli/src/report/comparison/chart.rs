@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::html::escape;
+use crate::report::html::escape;
 
 /// A bar: label, value, and the class of its colour.
 pub(super) type Bar<'a> = (&'a str, u64, &'static str);

@@ -24,6 +24,8 @@ use crate::journal::StoredCommit;
 /// The most aggregates whose rows are kept between batches.
 const MAX_CACHED_AGGREGATES: usize = 4_096;
 
+/// Creates the indexes that are not there; both databases read it alike.
+const INDEX: &str = include_str!("../../../../migrations/ledger/002_view_indexes.deploy.sql");
 /// Commits that are projected at a time.
 const CHUNK_COMMITS: usize = 1_024;
 /// Chunks that are projected but not written.
@@ -46,8 +48,6 @@ pub(super) trait Database: Send + Sync + Debug {
     const VERIFY: &'static str;
     /// Removes the tables.
     const REVERT: &'static str;
-    /// Creates the indexes that are not there.
-    const INDEX: &'static str;
     /// The rows of the largest insert statement.
     const MAX_STATEMENT_ROWS: usize;
 
@@ -185,7 +185,7 @@ impl<D: Database> SqlViews<D> {
     pub(super) async fn create_indexes(&self) -> Result<(), ViewError> {
         let mut tx = self.database.write().await?;
         Self::position_in(&mut tx, D::LOCK_POSITION).await?;
-        tx.script(D::INDEX).await?;
+        tx.script(INDEX).await?;
         tx.commit().await
     }
 

@@ -70,6 +70,21 @@ impl Planned {
     }
 }
 
+/// The numbers that `sql::count` asks for, none below zero: deals to read, deleted ones left out.
+/// Refused when ids are NULL.
+fn counted(
+    source: &SnapshotSource,
+    [total, deleted, without_id]: [i64; 3],
+) -> Result<(u64, u64), SnapshotError> {
+    if without_id > 0 {
+        return Err(SnapshotError::Order {
+            table: source.table.table.clone(),
+            reason: format!("{without_id} ids are NULL"),
+        });
+    }
+    Ok((total.unsigned_abs(), deleted.unsigned_abs()))
+}
+
 /// Shards that begin at every one of `keys`, each of `rows` deals but the last.
 fn cuts(keys: Vec<String>, total: u64, rows: u64, read: &ShardRead) -> Vec<Cut> {
     let mut left = total;

@@ -103,17 +103,8 @@ pub(super) async fn plan(
     let row = fetch_one(&mut connection, sql::count(source))
         .await
         .map_err(failed)?;
-    let number = |index: usize| -> Result<u64, SnapshotError> {
-        let value: i64 = row.try_get(index).map_err(failed)?;
-        Ok(u64::try_from(value).unwrap_or(0))
-    };
-    let (total, deleted, without_id) = (number(0)?, number(1)?, number(2)?);
-    if without_id > 0 {
-        return Err(SnapshotError::Order {
-            table: table.table.clone(),
-            reason: format!("{without_id} ids are NULL"),
-        });
-    }
+    let count = |index: usize| row.try_get(index).map_err(failed);
+    let (total, deleted) = super::counted(source, [count(0)?, count(1)?, count(2)?])?;
     let rows = if indexed {
         rows
     } else {
