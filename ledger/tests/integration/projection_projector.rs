@@ -18,7 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A history with some of everything.
 fn history() -> History {
-    let choices: Vec<Choice> = (0..400_u32)
+    history_of(400)
+}
+
+fn history_of(commits: u32) -> History {
+    let choices: Vec<Choice> = (0..commits)
         .map(|n| {
             let mixed = n.wrapping_mul(2_654_435_761);
             let byte = |shift: u32, of: u32| u8::try_from((mixed >> shift) % of).unwrap();
@@ -70,6 +74,48 @@ async fn a_caller_reads_its_own_write_and_a_restart_goes_on() {
     }
     let expected = direct(&history, 400).await;
     assert_eq!(store.dump().await.unwrap(), expected.dump().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_large_batch_is_the_same_as_many_small_ones() {
+    let history = history_of(3_000);
+    let whole = direct(&history, history.commits.len()).await;
+    let parts = sqlite::in_memory().await.unwrap();
+    for part in history.commits.chunks(70) {
+        parts.apply(part).await.unwrap();
+    }
+    assert_eq!(whole.dump().await.unwrap(), parts.dump().await.unwrap());
+}
+
+#[tokio::test]
+async fn views_are_indexed_when_they_have_caught_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("views.db");
+    let history = history();
+    let journal = journal();
+    append(&*journal, &history, 0..300).await;
+    let store = sqlite::open(&file).await.unwrap();
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", file.display()))
+        .await
+        .unwrap();
+    let indexes = async || -> i64 {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap()
+    };
+    assert_eq!(indexes().await, 0);
+    let projector = Projector::new(journal.clone(), store.clone());
+    projector.catch_up().await.unwrap();
+    assert_eq!(indexes().await, 13);
+    // Again when there is nothing to catch up with, and after a rebuild.
+    projector.catch_up().await.unwrap();
+    store.reset().await.unwrap();
+    assert_eq!(indexes().await, 0);
+    projector.rebuild().await.unwrap();
+    assert_eq!(indexes().await, 13);
 }
 
 #[tokio::test]
