@@ -215,7 +215,7 @@ fn assess(
     current: &CurrentDeal,
     aware: bool,
     model: &Model,
-    take: impl FnOnce(&Inventory<'_>, &Assessment) -> Side,
+    take: impl FnOnce(&Inventory<'_>, &Assessment<'_>) -> Side,
 ) -> Result<Side, DealError> {
     let deal_type = if aware {
         DealType::resolve(current.deal_type.as_deref())?

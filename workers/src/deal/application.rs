@@ -1,39 +1,38 @@
 //! One-time cost of moving each application (deal rules §3 "Per-application").
 
 use super::category::AppCategory;
-use super::drivers::is_one_of;
 use super::error::DealError;
 use super::exact::{Exact, ONE_MICRO};
-use super::inventory::{Application, Entity, Inventory, is};
+use super::inventory::{Application, Complexity, Deployment, Entity, Inventory};
 use super::model::{CostCategory, Model, PerApplication};
 
 /// What moving one application costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApplicationCost {
+pub struct ApplicationCost<'a> {
     /// The application's item id.
-    pub item_id: String,
+    pub item_id: &'a str,
     /// One-time cost, cents.
     pub one_time_cents: i64,
 }
 
 /// The target's applications, in the order of item ids. The rule names no rounding, so each figure
 /// is exact to the cent (half up).
-pub(super) fn costs(
-    inventory: &Inventory<'_>,
+pub(super) fn costs<'a>(
+    inventory: &'a Inventory<'_>,
     model: &Model,
     multiplier: impl Fn(CostCategory) -> i64,
-) -> Result<Vec<ApplicationCost>, DealError> {
+) -> Result<Vec<ApplicationCost<'a>>, DealError> {
     let multiplier_bp = multiplier(CostCategory::Application);
-    let target = inventory.applications.iter();
-    target
-        .filter(|item| item.entity == Entity::Target)
-        .map(|item| {
-            Ok(ApplicationCost {
-                item_id: item.item_id.clone().into_owned(),
+    let mut costs = Vec::with_capacity(inventory.applications.len());
+    for item in &inventory.applications {
+        if item.entity == Entity::Target {
+            costs.push(ApplicationCost {
+                item_id: &item.item_id,
                 one_time_cents: one_time_cents(item, &model.per_application, multiplier_bp)?,
-            })
-        })
-        .collect()
+            });
+        }
+    }
+    Ok(costs)
 }
 
 /// base × complexity × category × deployment × deal multiplier, plus unmultiplied amounts for
@@ -47,20 +46,20 @@ fn one_time_cents(
     // A checked model has every category; `other` is what an unknown one falls to.
     let other = || table.category_bp.get(&AppCategory::Other);
     let category_bp = table.category_bp.get(&item.category).or_else(other);
-    Exact::cents(i128::from(table.base_cents), "application cost")
-        .times_bp(complexity_bp(item, table))?
-        .times_bp(category_bp.copied().unwrap_or(super::exact::ONE_BP))?
-        .times_bp(deployment_bp(item, table))?
-        .times_bp(multiplier_bp)?
-        .plus(item.api_integrations, table.per_api_cents)?
-        .plus(i64::from(item.sso_required), table.sso_cents)?
+    Exact::cents(table.base_cents, "application cost")
+        .times_bp(complexity_bp(item, table))
+        .times_bp(category_bp.copied().unwrap_or(super::exact::ONE_BP))
+        .times_bp(deployment_bp(item, table))
+        .times_bp(multiplier_bp)
+        .plus(item.api_integrations, table.per_api_cents)
+        .plus(i64::from(item.sso_required), table.sso_cents)
         .plus_ratio(
             item.data_volume_micro_gb,
             table.per_100_gb_cents,
             1,
             FULL_VOLUME_GB * ONE_MICRO,
-        )?
-        .plus(item.custom_interfaces, table.per_custom_interface_cents)?
+        )
+        .plus(item.custom_interfaces, table.per_custom_interface_cents)
         .round(1)
 }
 
@@ -68,14 +67,12 @@ fn one_time_cents(
 /// business core comes before size, size before office tools.
 fn complexity_bp(item: &Application<'_>, table: &PerApplication) -> i64 {
     let levels = &table.complexity;
-    let words = [
-        ("simple", levels.simple_bp),
-        ("medium", levels.medium_bp),
-        ("complex", levels.complex_bp),
-        ("critical", levels.critical_bp),
-    ];
-    if let Some((_, stated)) = words.iter().find(|(word, _)| is(&item.complexity, word)) {
-        return *stated;
+    match item.complexity {
+        Some(Complexity::Simple) => return levels.simple_bp,
+        Some(Complexity::Medium) => return levels.medium_bp,
+        Some(Complexity::Complex) => return levels.complex_bp,
+        Some(Complexity::Critical) => return levels.critical_bp,
+        None => {}
     }
     let core = matches!(
         item.category,
@@ -99,7 +96,10 @@ fn complexity_bp(item: &Application<'_>, table: &PerApplication) -> i64 {
         || item.api_integrations > table.complex_apis_above
     {
         levels.complex_bp
-    } else if office && item.users < table.simple_users_below && is(&item.deployment, "saas") {
+    } else if office
+        && item.users < table.simple_users_below
+        && item.deployment == Some(Deployment::Saas)
+    {
         levels.simple_bp
     } else {
         levels.medium_bp
@@ -108,21 +108,12 @@ fn complexity_bp(item: &Application<'_>, table: &PerApplication) -> i64 {
 
 fn deployment_bp(item: &Application<'_>, table: &PerApplication) -> i64 {
     let levels = &table.deployment;
-    let words: [(&[&str], i64); 5] = [
-        (&["saas"], levels.saas_bp),
-        (
-            &["cloud_iaas", "cloud-iaas", "cloud iaas", "iaas"],
-            levels.cloud_iaas_bp,
-        ),
-        (&["hybrid"], levels.hybrid_bp),
-        (
-            &["on_prem", "on-prem", "on prem", "on-premise", "on-premises"],
-            levels.on_prem_bp,
-        ),
-        (&["custom"], levels.custom_bp),
-    ];
-    let found = words
-        .iter()
-        .find(|(names, _)| is_one_of(&item.deployment, names));
-    found.map_or(levels.unknown_bp, |(_, factor)| *factor)
+    match item.deployment {
+        Some(Deployment::Saas) => levels.saas_bp,
+        Some(Deployment::CloudIaas) => levels.cloud_iaas_bp,
+        Some(Deployment::Hybrid) => levels.hybrid_bp,
+        Some(Deployment::OnPrem) => levels.on_prem_bp,
+        Some(Deployment::Custom) => levels.custom_bp,
+        None => levels.unknown_bp,
+    }
 }

@@ -15,21 +15,21 @@ use super::tsa::{self, Tsa};
 
 /// Everything the rules say about one deal; [`Outputs`] are its totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assessment {
+pub struct Assessment<'a> {
     /// The type the rules were applied for: acquisition whenever awareness is off.
     pub deal_type: DealType,
     /// The inputs of the cost rules.
-    pub drivers: Drivers,
+    pub drivers: Drivers<'a>,
     /// Applicable cost items.
     pub cost_lines: Vec<CostLine>,
     /// Cost of each target application.
-    pub applications: Vec<ApplicationCost>,
+    pub applications: Vec<ApplicationCost<'a>>,
     /// Transition services; carveouts only.
     pub tsa: Option<Tsa>,
     /// Synergies; acquisitions only.
     pub synergies: Vec<Synergy>,
     /// Separation; carveouts and divestitures only.
-    pub separation: Vec<SeparationItem>,
+    pub separation: Vec<SeparationItem<'a>>,
     /// The totals.
     pub outputs: Outputs,
 }
@@ -41,12 +41,12 @@ pub struct Assessment {
 ///
 /// # Errors
 /// [`DealError::Overflow`] when a figure leaves the range of 64-bit cents.
-pub fn assess(
-    inventory: &Inventory<'_>,
+pub fn assess<'a>(
+    inventory: &'a Inventory<'_>,
     deal_type: DealType,
     awareness: bool,
-    model: &Model,
-) -> Result<Assessment, DealError> {
+    model: &'a Model,
+) -> Result<Assessment<'a>, DealError> {
     let deal_type = if awareness {
         deal_type
     } else {
@@ -99,14 +99,14 @@ pub fn compute(
 }
 
 /// Sums of rounded items, in the order of [`super::METRICS`] (deal rules, "Outputs of the model").
-fn totals(deal: &Assessment, inventory: &Inventory<'_>) -> Result<Outputs, DealError> {
+fn totals(deal: &Assessment<'_>, inventory: &Inventory<'_>) -> Result<Outputs, DealError> {
     let lines = |figure: fn(&CostLine) -> i64| sum(deal.cost_lines.iter().map(figure), "cost");
     let phase = |phase| {
         let due = deal.cost_lines.iter().filter(|line| line.phase == phase);
         sum(due.map(|line| line.base_cents), "cost by phase")
     };
     let synergies = |figure: fn(&Synergy) -> i64| sum(deal.synergies.iter().map(figure), "synergy");
-    let separation = |figure: fn(&SeparationItem) -> i64| {
+    let separation = |figure: fn(&SeparationItem<'_>) -> i64| {
         sum(deal.separation.iter().map(figure), "separation cost")
     };
     let one_time_base = lines(|line| line.base_cents)?;

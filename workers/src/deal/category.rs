@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::word::trimmed;
+
 /// A category that some rule names (deal rules §3 "Per-application" and §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,34 +100,36 @@ impl AppCategory {
             "bi" | "bi_analytics" | "business_intelligence" => Self::Analytics,
             "financial" | "accounting" => Self::Finance,
             "hr" | "hris" | "human_resources" => Self::Hcm,
-            _ => Self::ALL
-                .into_iter()
-                .find(|category| category.as_str() == word)
-                .unwrap_or(Self::Other),
+            _ => {
+                let names = Self::NAMES.iter().zip(Self::ALL);
+                let mut named = names.filter(|(name, _)| **name == word);
+                named.next().map_or(Self::Other, |(_, category)| category)
+            }
         }
     }
 
-    /// The key under which the applications of both sides meet: the category's name, or the text
-    /// itself where no rule names it (two unrelated unknown categories must not meet in "other").
-    /// Nothing for a blank category.
-    pub(super) fn overlap_key(text: &str) -> Option<Cow<'_, str>> {
-        let category = Self::from_text(text);
-        if category != Self::Other {
-            return Some(Cow::Borrowed(category.as_str()));
+    /// The names of [`Self::ALL`].
+    const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut position = 0;
+        while position < names.len() {
+            names[position] = Self::ALL[position].as_str();
+            position += 1;
         }
-        let folded = folded(text);
-        (!folded.is_empty()).then_some(folded)
-    }
+        names
+    };
 }
 
-fn folded(text: &str) -> Cow<'_, str> {
-    let trimmed = text.trim();
-    let separator = |c: char| matches!(c, ' ' | '-' | '/');
-    let clean = !trimmed.contains(separator) && !trimmed.chars().any(char::is_uppercase);
-    if clean {
-        Cow::Borrowed(trimmed)
+/// A category's text as categories are compared: trimmed, in lower case, with `_` for space, `-`
+/// and `/`.
+pub(super) fn folded(text: &str) -> Cow<'_, str> {
+    let text = trimmed(text);
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if text.bytes().all(plain) {
+        Cow::Borrowed(text)
     } else {
-        Cow::Owned(trimmed.to_lowercase().replace(separator, "_"))
+        let separator = |c: char| matches!(c, ' ' | '-' | '/');
+        Cow::Owned(text.to_lowercase().replace(separator, "_"))
     }
 }
 
@@ -150,15 +154,5 @@ mod tests {
         for category in AppCategory::ALL {
             assert_eq!(AppCategory::from_text(category.as_str()), category);
         }
-    }
-
-    #[test]
-    fn unknown_categories_meet_only_themselves() {
-        assert_eq!(
-            AppCategory::overlap_key(" Legal ").as_deref(),
-            Some("legal")
-        );
-        assert_eq!(AppCategory::overlap_key("hr").as_deref(), Some("hcm"));
-        assert_eq!(AppCategory::overlap_key("  "), None);
     }
 }

@@ -35,7 +35,7 @@ pub struct DriverSource {
 #[must_use]
 pub fn contributions(
     inventory: &Inventory<'_>,
-    deal: &Assessment,
+    deal: &Assessment<'_>,
     metric: &str,
 ) -> Vec<Contribution> {
     match metric {
@@ -71,7 +71,7 @@ pub fn contributions(
     }
 }
 
-fn cost(deal: &Assessment, figure: fn(&CostLine) -> i64) -> Vec<Contribution> {
+fn cost(deal: &Assessment<'_>, figure: fn(&CostLine) -> i64) -> Vec<Contribution> {
     let lines = deal.cost_lines.iter().map(|line| Contribution {
         what: line.kind.as_str().to_owned(),
         amount: figure(line),
@@ -80,7 +80,7 @@ fn cost(deal: &Assessment, figure: fn(&CostLine) -> i64) -> Vec<Contribution> {
     lines.filter(|line| line.amount != 0).collect()
 }
 
-fn due(deal: &Assessment, phase: Phase) -> Vec<Contribution> {
+fn due(deal: &Assessment<'_>, phase: Phase) -> Vec<Contribution> {
     let due = deal.cost_lines.iter().filter(|line| line.phase == phase);
     due.map(|line| Contribution {
         what: line.kind.as_str().to_owned(),
@@ -90,7 +90,7 @@ fn due(deal: &Assessment, phase: Phase) -> Vec<Contribution> {
     .collect()
 }
 
-fn applications(inventory: &Inventory<'_>, deal: &Assessment) -> Vec<Contribution> {
+fn applications(inventory: &Inventory<'_>, deal: &Assessment<'_>) -> Vec<Contribution> {
     let costs = deal.applications.iter().map(|cost| {
         let named = inventory.applications.iter();
         let mut named = named.filter(|item| item.item_id == cost.item_id);
@@ -99,13 +99,13 @@ fn applications(inventory: &Inventory<'_>, deal: &Assessment) -> Vec<Contributio
                 .next()
                 .map_or_else(String::new, |item| item.name.to_string()),
             amount: cost.one_time_cents,
-            items: vec![cost.item_id.clone()],
+            items: vec![cost.item_id.to_owned()],
         }
     });
     costs.collect()
 }
 
-fn tsa(inventory: &Inventory<'_>, deal: &Assessment) -> Vec<Contribution> {
+fn tsa(inventory: &Inventory<'_>, deal: &Assessment<'_>) -> Vec<Contribution> {
     let tsa = deal.tsa.iter().map(|tsa| Contribution {
         what: format!("transition services, {} cents a month", tsa.monthly_cents),
         amount: tsa.total_cents,
@@ -114,7 +114,7 @@ fn tsa(inventory: &Inventory<'_>, deal: &Assessment) -> Vec<Contribution> {
     tsa.collect()
 }
 
-fn total(deal: &Assessment) -> Vec<Contribution> {
+fn total(deal: &Assessment<'_>) -> Vec<Contribution> {
     let of = |name: &str| Contribution {
         what: name.to_owned(),
         amount: deal.outputs.get(name).unwrap_or_default(),
@@ -130,7 +130,7 @@ fn total(deal: &Assessment) -> Vec<Contribution> {
     .to_vec()
 }
 
-fn synergies(deal: &Assessment, figure: fn(&Synergy) -> i64) -> Vec<Contribution> {
+fn synergies(deal: &Assessment<'_>, figure: fn(&Synergy) -> i64) -> Vec<Contribution> {
     let lines = deal.synergies.iter().map(|synergy| Contribution {
         what: format!("consolidate {}", synergy.category),
         amount: figure(synergy),
@@ -141,8 +141,8 @@ fn synergies(deal: &Assessment, figure: fn(&Synergy) -> i64) -> Vec<Contribution
 
 fn separation(
     inventory: &Inventory<'_>,
-    deal: &Assessment,
-    figure: fn(&SeparationItem) -> i64,
+    deal: &Assessment<'_>,
+    figure: fn(&SeparationItem<'_>) -> i64,
 ) -> Vec<Contribution> {
     let lines = deal.separation.iter().map(|item| {
         let of_category = target(inventory).filter(|app| app.category == item.category);
@@ -159,7 +159,7 @@ fn separation(
     lines.collect()
 }
 
-fn work_items(inventory: &Inventory<'_>, deal: &Assessment) -> Vec<Contribution> {
+fn work_items(inventory: &Inventory<'_>, deal: &Assessment<'_>) -> Vec<Contribution> {
     let one = |what: String| Contribution {
         what,
         amount: 1,
@@ -212,7 +212,7 @@ fn shared(inventory: &Inventory<'_>) -> Vec<String> {
 
 /// The inputs of the cost rules with the inventory items they were counted from.
 #[must_use]
-pub fn driver_sources(inventory: &Inventory<'_>, drivers: &Drivers) -> Vec<DriverSource> {
+pub fn driver_sources(inventory: &Inventory<'_>, drivers: &Drivers<'_>) -> Vec<DriverSource> {
     use InfrastructureKind::{Datacenter, Directory, Network, Server, Vm};
 
     let of_kind = |kind: InfrastructureKind| -> Vec<String> {

@@ -3,8 +3,8 @@
 use super::drivers::Drivers;
 use super::error::DealError;
 use super::exact::{Exact, HUNDRED_CENTS, ONE_BP, THOUSAND_CENTS};
-use super::inventory::mentions;
 use super::model::{CostCategory, CostItem, CutOff, Measure, Model, Phase, Tier};
+use super::word::mentions;
 
 /// Which cost item a line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct CostLine {
 
 /// The applicable items, in the order of the table (deal rules §3 "Applicability").
 pub(super) fn lines(
-    drivers: &Drivers,
+    drivers: &Drivers<'_>,
     model: &Model,
     multiplier: impl Fn(CostCategory) -> i64,
 ) -> Result<Vec<CostLine>, DealError> {
@@ -126,7 +126,7 @@ pub(super) fn lines(
 fn line(
     kind: WorkItemKind,
     item: &CostItem,
-    drivers: &Drivers,
+    drivers: &Drivers<'_>,
     model: &Model,
     multiplier: impl Fn(CostCategory) -> i64,
 ) -> Result<CostLine, DealError> {
@@ -139,30 +139,30 @@ fn line(
         }
     };
     let discounts = &model.volume_discounts;
-    let volume = Exact::cents(i128::from(item.base_cents), "one-time cost")
+    let volume = Exact::cents(item.base_cents, "one-time cost")
         .plus_scaled(
             drivers.users,
             item.per_user_cents,
             discount(&discounts.users, drivers.users),
-        )?
+        )
         .plus_scaled(
             drivers.sites,
             item.per_site_cents,
             discount(&discounts.sites, drivers.sites),
-        )?
+        )
         .plus_scaled(
             machines,
             item.per_machine_cents,
             discount(&discounts.machines, machines),
-        )?
-        .plus(drivers.applications, item.per_application_cents)?
-        .times_bp(complexity_bp(item, drivers, machines))?
-        .times_bp(multiplier(item.category))?;
-    let scenario = |factor_bp| volume.times_bp(factor_bp)?.round(THOUSAND_CENTS);
-    let licences = Exact::cents(i128::from(item.licences.flat_cents), "licences")
-        .plus(drivers.users, item.licences.per_user_cents)?
-        .plus(drivers.sites, item.licences.per_site_cents)?
-        .plus(drivers.endpoints, item.licences.per_endpoint_cents)?;
+        )
+        .plus(drivers.applications, item.per_application_cents)
+        .times_bp(complexity_bp(item, drivers, machines))
+        .times_bp(multiplier(item.category));
+    let scenario = |factor_bp| volume.times_bp(factor_bp).round(THOUSAND_CENTS);
+    let licences = Exact::cents(item.licences.flat_cents, "licences")
+        .plus(drivers.users, item.licences.per_user_cents)
+        .plus(drivers.sites, item.licences.per_site_cents)
+        .plus(drivers.endpoints, item.licences.per_endpoint_cents);
     Ok(CostLine {
         kind,
         phase: item.phase,
@@ -174,7 +174,7 @@ fn line(
 }
 
 /// Deal rules §3, column "Cut-offs".
-fn complexity_bp(item: &CostItem, drivers: &Drivers, machines: i64) -> i64 {
+fn complexity_bp(item: &CostItem, drivers: &Drivers<'_>, machines: i64) -> i64 {
     let (low, high) = match &item.cut_off {
         CutOff::Driver {
             measure,
@@ -199,8 +199,8 @@ fn complexity_bp(item: &CostItem, drivers: &Drivers, machines: i64) -> i64 {
             drivers.sites > *sites_high_above || drivers.users > *users_high_above,
         ),
         CutOff::ErpSystem { low, high } => {
-            let system = drivers.erp_system.as_deref().unwrap_or_default();
-            let has = |words: &[String]| words.iter().any(|word| mentions(system, &[word]));
+            let system = drivers.erp_system.unwrap_or_default();
+            let has = |words: &[String]| mentions(system, words);
             (has(low), has(high))
         }
     };

@@ -1,13 +1,16 @@
 //! What the cost engine counts, condensed from the inventory (deal rules, drivers).
 
+use std::borrow::Cow;
+
 use super::category::AppCategory;
 use super::error::DealError;
 use super::exact::{count, sum};
-use super::inventory::{Entity, InfrastructureKind, Inventory, is};
+use super::inventory::{Entity, InfrastructureKind, Inventory};
+use super::word::{lowercase, trimmed};
 
 /// The inputs of the cost rules: active items of the target only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drivers {
+pub struct Drivers<'a> {
     /// People: of all teams, else of the application with most users, else 0.
     pub users: i64,
     /// Distinct locations of infrastructure and teams, at least 1.
@@ -31,14 +34,14 @@ pub struct Drivers {
     /// A data centre, server or virtual machine is the parent's.
     pub parent_dc: bool,
     /// The ERP's vendor, else its name (first by item id); nothing without an ERP.
-    pub erp_system: Option<String>,
+    pub erp_system: Option<&'a str>,
     /// Parent-owned applications.
     pub shared_applications: i64,
     /// Parent-owned infrastructure items.
     pub shared_infrastructure: i64,
 }
 
-impl Drivers {
+impl<'a> Drivers<'a> {
     /// Servers and virtual machines.
     ///
     /// # Errors
@@ -51,7 +54,7 @@ impl Drivers {
     ///
     /// # Errors
     /// [`DealError::Overflow`] when counts add up to more than 64 bits hold.
-    pub fn of(inventory: &Inventory<'_>) -> Result<Self, DealError> {
+    pub fn of(inventory: &'a Inventory<'_>) -> Result<Self, DealError> {
         let applications = || {
             let all = inventory.applications.iter();
             all.filter(|item| item.entity == Entity::Target)
@@ -79,25 +82,24 @@ impl Drivers {
         let most_users = applications().map(|item| item.users).max().unwrap_or(0);
         let users = if people > 0 { people } else { most_users };
         let devices = counted(InfrastructureKind::Endpoint, "endpoints")?;
-        let locations = infrastructure()
+        let mut locations: Vec<Cow<'_, str>> = infrastructure()
             .map(|item| &item.location)
-            .chain(organization().map(|item| &item.location));
-        let mut locations: Vec<String> = locations
-            .map(|location| location.trim().to_lowercase())
+            .chain(organization().map(|item| &item.location))
+            .map(|location| trimmed(location))
             .filter(|location| !location.is_empty())
+            .map(lowercase)
             .collect();
         locations.sort_unstable();
         locations.dedup();
         // Lists are in the order of item ids, so the first is the first by item id.
         let erp = applications().find(|item| item.category == AppCategory::Erp);
         let system = erp.map(|item| {
-            let vendor = item.vendor.trim();
-            let named = if vendor.is_empty() {
-                item.name.trim()
+            let vendor = trimmed(&item.vendor);
+            if vendor.is_empty() {
+                trimmed(&item.name)
             } else {
                 vendor
-            };
-            named.to_owned()
+            }
         });
         let shared_applications = applications().filter(|item| item.parent_owned).count();
         let shared_infrastructure = infrastructure().filter(|item| item.parent_owned).count();
@@ -125,19 +127,15 @@ impl Drivers {
     }
 }
 
-/// Whether a text equals one of the words, trimmed and without regard to case.
-pub(super) fn is_one_of(text: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| is(text, word))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::deal::parse;
 
-    fn drivers(items: &[serde_json::Value]) -> Drivers {
-        let json = serde_json::to_vec(items).unwrap();
-        Drivers::of(&parse(&json).unwrap()).unwrap()
+    fn drivers(items: &[serde_json::Value]) -> Drivers<'static> {
+        // Leaked, so that what is borrowed from it may leave this test's helper.
+        let json = serde_json::to_vec(items).unwrap().leak();
+        Drivers::of(Box::leak(Box::new(parse(json).unwrap()))).unwrap()
     }
 
     fn item(id: &str, kind: &str, data: serde_json::Value) -> serde_json::Value {
@@ -228,6 +226,6 @@ mod tests {
             erp
         };
         let found = drivers(&[erp("b", "R/3", "SAP"), erp("a", "NetSuite", "")]);
-        assert_eq!(found.erp_system.as_deref(), Some("NetSuite"));
+        assert_eq!(found.erp_system, Some("NetSuite"));
     }
 }

@@ -13,122 +13,164 @@ pub(super) const HUNDRED_CENTS: i64 = 10_000;
 /// One whole, in millionths: the resolution of inventory quantities.
 pub(super) const ONE_MICRO: i64 = 1_000_000;
 
-/// An exact non-negative fraction `numerator / denominator` of cents. Every step is checked; the
-/// one rounding is at the end.
+/// An exact non-negative fraction of cents. The one rounding is at the end, and so is the error
+/// when a step before it left the range.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exact {
+    /// Nothing once the range was left.
+    ratio: Option<Ratio>,
+    what: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ratio {
     numerator: i128,
     denominator: i128,
-    what: &'static str,
+}
+
+impl Ratio {
+    #[inline]
+    fn plus_whole(self, cents: i128) -> Option<Self> {
+        let scaled = multiplied(cents, self.denominator)?;
+        Some(Self {
+            numerator: self.numerator.checked_add(scaled)?,
+            ..self
+        })
+    }
+
+    /// Adds `term / under`.
+    #[inline]
+    fn plus(self, term: i128, under: i128) -> Option<Self> {
+        // Kept whole when it divides, so that denominators stay small.
+        let (whole, rest) = divided(term, under);
+        if rest == 0 {
+            return self.plus_whole(whole);
+        }
+        let left = multiplied(self.numerator, under)?;
+        Some(Self {
+            numerator: left.checked_add(multiplied(term, self.denominator)?)?,
+            denominator: multiplied(self.denominator, under)?,
+        })
+    }
+
+    #[inline]
+    fn times(self, over: i64, under: i64) -> Option<Self> {
+        Some(Self {
+            numerator: multiplied(self.numerator, i128::from(over))?,
+            denominator: multiplied(self.denominator, i128::from(under))?,
+        })
+    }
+
+    #[inline]
+    fn round(self, step: i128) -> Option<i64> {
+        let unit = multiplied(self.denominator, step)?;
+        let shifted = self.numerator.checked_mul(2)?.checked_add(unit)?;
+        let (steps, _) = divided(shifted, unit.checked_mul(2)?);
+        i64::try_from(multiplied(steps, step)?).ok()
+    }
 }
 
 impl Exact {
     /// Starts from whole cents; `what` names the figure in an overflow error.
-    pub(super) fn cents(cents: i128, what: &'static str) -> Self {
-        Self {
-            numerator: cents,
+    #[inline]
+    pub(super) fn cents(cents: i64, what: &'static str) -> Self {
+        let ratio = Ratio {
+            numerator: i128::from(cents),
             denominator: 1,
+        };
+        Self {
+            ratio: Some(ratio),
             what,
         }
     }
 
-    fn overflow(self) -> DealError {
-        DealError::Overflow { what: self.what }
+    #[inline]
+    fn then(self, step: impl FnOnce(Ratio) -> Option<Ratio>) -> Self {
+        Self {
+            ratio: self.ratio.and_then(step),
+            ..self
+        }
     }
 
     /// Adds `quantity · cents_each`.
-    pub(super) fn plus(self, quantity: i64, cents_each: i64) -> Result<Self, DealError> {
-        self.plus_scaled(quantity, cents_each, ONE_BP)
+    #[inline]
+    pub(super) fn plus(self, quantity: i64, cents_each: i64) -> Self {
+        // The product of two 64-bit numbers fits 128.
+        let cents = i128::from(quantity) * i128::from(cents_each);
+        self.then(|ratio| ratio.plus_whole(cents))
     }
 
     /// Adds `quantity · cents_each · factor_bp / 10,000`.
-    pub(super) fn plus_scaled(
-        self,
-        quantity: i64,
-        cents_each: i64,
-        factor_bp: i64,
-    ) -> Result<Self, DealError> {
-        self.plus_ratio(quantity, cents_each, factor_bp, ONE_BP)
+    #[inline]
+    pub(super) fn plus_scaled(self, quantity: i64, cents_each: i64, factor_bp: i64) -> Self {
+        match reduced_bp(factor_bp) {
+            (1, 1) => self.plus(quantity, cents_each),
+            (over, under) => self.plus_ratio(quantity, cents_each, over, under),
+        }
     }
 
     /// Adds `quantity · cents_each · over / under`. `under` is positive.
-    pub(super) fn plus_ratio(
-        self,
-        quantity: i64,
-        cents_each: i64,
-        over: i64,
-        under: i64,
-    ) -> Result<Self, DealError> {
-        let (over, under) = reduced(over, under);
-        let term = i128::from(quantity)
-            .checked_mul(i128::from(cents_each))
-            .and_then(|product| product.checked_mul(i128::from(over)));
-        let (over, under) = (term.ok_or(self.overflow())?, i128::from(under));
-        // Kept whole when it divides, so that denominators stay small.
-        let (whole, rest) = divided(over, under);
-        if rest == 0 {
-            let scaled = whole.checked_mul(self.denominator);
-            let numerator = scaled.and_then(|term| self.numerator.checked_add(term));
-            return Ok(Self {
-                numerator: numerator.ok_or(self.overflow())?,
-                ..self
-            });
-        }
-        let left = self.numerator.checked_mul(under);
-        let right = over.checked_mul(self.denominator);
-        let numerator = left.zip(right).and_then(|(l, r)| l.checked_add(r));
-        let denominator = self.denominator.checked_mul(under);
-        Ok(Self {
-            numerator: numerator.ok_or(self.overflow())?,
-            denominator: denominator.ok_or(self.overflow())?,
-            what: self.what,
-        })
+    #[inline]
+    pub(super) fn plus_ratio(self, quantity: i64, cents_each: i64, over: i64, under: i64) -> Self {
+        let product = i128::from(quantity) * i128::from(cents_each);
+        let term = multiplied(product, i128::from(over));
+        self.then(|ratio| ratio.plus(term?, i128::from(under)))
     }
 
     /// Multiplies by `over / under`. `under` is positive.
-    pub(super) fn times(self, over: i64, under: i64) -> Result<Self, DealError> {
-        let (over, under) = reduced(over, under);
-        let numerator = self.numerator.checked_mul(i128::from(over));
-        let denominator = self.denominator.checked_mul(i128::from(under));
-        Ok(Self {
-            numerator: numerator.ok_or(self.overflow())?,
-            denominator: denominator.ok_or(self.overflow())?,
-            what: self.what,
-        })
+    #[inline]
+    pub(super) fn times(self, over: i64, under: i64) -> Self {
+        self.then(|ratio| ratio.times(over, under))
     }
 
     /// Multiplies by basis points.
-    pub(super) fn times_bp(self, factor_bp: i64) -> Result<Self, DealError> {
-        self.times(factor_bp, ONE_BP)
+    #[inline]
+    pub(super) fn times_bp(self, factor_bp: i64) -> Self {
+        match reduced_bp(factor_bp) {
+            (1, 1) => self,
+            (over, under) => self.times(over, under),
+        }
     }
 
     /// Rounds half up to a multiple of `step_cents` and leaves the exact world.
+    ///
+    /// # Errors
+    /// [`DealError::Overflow`] when this or a step before left the range.
+    #[inline]
     pub(super) fn round(self, step_cents: i64) -> Result<i64, DealError> {
-        let step = i128::from(step_cents);
-        let unit = self.denominator.checked_mul(step).ok_or(self.overflow())?;
-        let doubled = self.numerator.checked_mul(2);
-        let shifted = doubled.and_then(|twice| twice.checked_add(unit));
-        let unit = unit.checked_mul(2).ok_or(self.overflow())?;
-        let (steps, _) = divided(shifted.ok_or(self.overflow())?, unit);
-        let cents = steps.checked_mul(step).ok_or(self.overflow())?;
-        i64::try_from(cents).map_err(|_| self.overflow())
+        let rounded = self
+            .ratio
+            .and_then(|ratio| ratio.round(i128::from(step_cents)));
+        rounded.ok_or(DealError::Overflow { what: self.what })
     }
 }
 
-/// The same ratio without common factors of ten, which is what factors in basis points have:
-/// small numerators and denominators divide fast.
-fn reduced(mut over: i64, mut under: i64) -> (i64, i64) {
-    if over == under {
-        return (1, 1);
+/// Basis points as a ratio without common factors of ten, which factors nearly always have: small
+/// numerators and denominators divide fast.
+#[inline]
+fn reduced_bp(factor_bp: i64) -> (i64, i64) {
+    if factor_bp % 10_000 == 0 {
+        (factor_bp / 10_000, 1)
+    } else if factor_bp % 1_000 == 0 {
+        (factor_bp / 1_000, 10)
+    } else if factor_bp % 100 == 0 {
+        (factor_bp / 100, 100)
+    } else {
+        (factor_bp, ONE_BP)
     }
-    while under % 10 == 0 && over % 10 == 0 && under > 1 {
-        over /= 10;
-        under /= 10;
+}
+
+/// The product, by one instruction where both factors fit 64 bits.
+#[inline]
+fn multiplied(left: i128, right: i128) -> Option<i128> {
+    match (i64::try_from(left), i64::try_from(right)) {
+        (Ok(left), Ok(right)) => Some(i128::from(left) * i128::from(right)),
+        _ => left.checked_mul(right),
     }
-    (over, under)
 }
 
 /// Quotient and remainder, in 64 bits where both fit: several times as fast.
+#[inline]
 fn divided(value: i128, by: i128) -> (i128, i128) {
     match (u64::try_from(value), u64::try_from(by)) {
         (Ok(value), Ok(by)) if by > 0 => (i128::from(value / by), i128::from(value % by)),
@@ -137,13 +179,14 @@ fn divided(value: i128, by: i128) -> (i128, i128) {
 }
 
 /// Adds up, refusing to leave the range.
+#[inline]
 pub(super) fn sum(
     values: impl IntoIterator<Item = i64>,
     what: &'static str,
 ) -> Result<i64, DealError> {
-    values.into_iter().try_fold(0_i64, |total, value| {
-        total.checked_add(value).ok_or(DealError::Overflow { what })
-    })
+    // No list is so long that its sum leaves 128 bits.
+    let total: i128 = values.into_iter().map(i128::from).sum();
+    i64::try_from(total).map_err(|_| DealError::Overflow { what })
 }
 
 /// The length of a list as a count.
@@ -162,16 +205,16 @@ mod tests {
         let below = Exact::cents(28_749_999, "test");
         assert_eq!(below.round(THOUSAND_CENTS), Ok(28_700_000));
         // 1/3 three times is one whole again: nothing was lost between.
-        let third = Exact::cents(0, "test").plus_ratio(1, 100, 1, 3).unwrap();
-        let whole = third.plus_ratio(2, 100, 1, 3).unwrap();
+        let third = Exact::cents(0, "test").plus_ratio(1, 100, 1, 3);
+        let whole = third.plus_ratio(2, 100, 1, 3);
         assert_eq!(whole.round(1), Ok(100));
     }
 
     #[test]
     fn leaving_the_range_is_an_error_with_a_name() {
-        let huge = Exact::cents(i128::from(i64::MAX), "test");
+        let huge = Exact::cents(i64::MAX, "test");
         assert_eq!(huge.round(1), Ok(i64::MAX));
-        let beyond = huge.plus(1, 1).unwrap().round(1);
+        let beyond = huge.plus(1, 1).round(1);
         assert_eq!(beyond, Err(DealError::Overflow { what: "test" }));
         assert!(sum([i64::MAX, 1], "test").is_err());
     }

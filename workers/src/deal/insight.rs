@@ -50,7 +50,7 @@ pub enum Insight {
 /// [`DealError::Overflow`].
 pub fn insights(
     inventory: &Inventory<'_>,
-    assessment: &Assessment,
+    assessment: &Assessment<'_>,
 ) -> Result<Vec<Insight>, DealError> {
     let mut found = Vec::new();
     let people = |entity| {
@@ -100,7 +100,8 @@ mod tests {
         };
         let json = json!([team("t", "target", target), team("b", "buyer", buyer)]).to_string();
         let inventory = parse(json.as_bytes()).unwrap();
-        let deal = assess(&inventory, deal_type, true, &Model::built_in()).unwrap();
+        let model = Model::built_in();
+        let deal = assess(&inventory, deal_type, true, &model).unwrap();
         insights(&inventory, &deal).unwrap()
     }
 

@@ -1,12 +1,18 @@
 //! The inventory of one deal, typed: what the rules read and nothing else.
 
-use std::borrow::Cow;
-use std::mem::take;
+mod fields;
+mod raw;
+mod read;
+mod scan;
 
+use std::borrow::Cow;
+
+use self::fields::Fields;
+use self::raw::{Field, Item, Scalar};
 use super::category::AppCategory;
 use super::error::DealError;
-use super::inventory_raw::{RawData, RawInventory, RawItem, Scalar};
 use super::number::Quantity;
+use super::word::{is, is_any, mentions, trimmed};
 
 /// Which company an item belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,60 @@ pub enum InfrastructureKind {
     Server,
     Vm,
     Other,
+}
+
+/// How complex an application is said to be (deal rules §3 "Per-application").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // The variants are the words of the rule.
+pub enum Complexity {
+    Simple,
+    Medium,
+    Complex,
+    Critical,
+}
+
+impl Complexity {
+    fn from_text(text: &str) -> Option<Self> {
+        let words = [
+            ("simple", Self::Simple),
+            ("medium", Self::Medium),
+            ("complex", Self::Complex),
+            ("critical", Self::Critical),
+        ];
+        let mut stated = words.iter().filter(|(word, _)| is(text, word));
+        stated.next().map(|(_, complexity)| *complexity)
+    }
+}
+
+/// Where an application runs (deal rules §3 "Per-application").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // The variants are the words of the rule.
+pub enum Deployment {
+    Saas,
+    CloudIaas,
+    Hybrid,
+    OnPrem,
+    Custom,
+}
+
+impl Deployment {
+    fn from_text(text: &str) -> Option<Self> {
+        let words: [(&[&str], Self); 5] = [
+            (&["saas"], Self::Saas),
+            (
+                &["cloud_iaas", "cloud-iaas", "cloud iaas", "iaas"],
+                Self::CloudIaas,
+            ),
+            (&["hybrid"], Self::Hybrid),
+            (
+                &["on_prem", "on-prem", "on prem", "on-premise", "on-premises"],
+                Self::OnPrem,
+            ),
+            (&["custom"], Self::Custom),
+        ];
+        let mut stated = words.iter().filter(|(words, _)| is_any(text, words));
+        stated.next().map(|(_, deployment)| *deployment)
+    }
 }
 
 /// An application with status active.
@@ -53,10 +113,10 @@ pub struct Application<'a> {
     pub users: i64,
     /// Annual cost in cents; `None` when unknown. An internal one without cost is 0.
     pub annual_cost_cents: Option<i64>,
-    /// Stated complexity; may be empty.
-    pub complexity: Cow<'a, str>,
-    /// Stated deployment; may be empty.
-    pub deployment: Cow<'a, str>,
+    /// Stated complexity; nothing where it is none that the rules know.
+    pub complexity: Option<Complexity>,
+    /// Stated deployment; nothing where it is none that the rules know.
+    pub deployment: Option<Deployment>,
     /// Number of API integrations.
     pub api_integrations: i64,
     /// Whether single sign-on has to be set up.
@@ -131,84 +191,106 @@ pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
     if json.iter().all(u8::is_ascii_whitespace) {
         return Ok(Inventory::default());
     }
-    let RawInventory(mut raw) =
-        sonic_rs::from_slice(json).map_err(|error| DealError::Malformed {
-            // The parser adds a drawing of the input; its first line has reason and position.
-            reason: error
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-        })?;
-    // Sorted by reference: items are large.
-    let mut order = Vec::with_capacity(raw.len());
-    for (index, item) in raw.iter_mut().enumerate() {
-        let id = take(&mut item.head.item_id);
-        order.push((item_id(id, index)?, item));
+    match scan::scan(json) {
+        Some(items) => Inventory::of(items),
+        None => Inventory::of(read::read(json)?),
     }
-    order.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-    let twice = order.windows(2).find_map(|pair| match pair {
-        [left, right] if left.0 == right.0 => Some(&left.0),
-        _ => None,
-    });
-    if let Some(id) = twice {
-        return Err(DealError::DuplicateItem {
-            item: id.clone().into_owned(),
-        });
+}
+
+/// The first bytes of a text, filled up with zeros, as a number that orders as they do.
+fn first_bytes(text: &str) -> u128 {
+    const HALF: usize = size_of::<u64>();
+    let bytes = text.as_bytes();
+    if let Some(whole) = bytes.first_chunk() {
+        return u128::from_be_bytes(*whole);
     }
-    let mut inventory = Inventory::default();
-    for (id, item) in order {
-        inventory.push(id, item)?;
+    match (bytes.first_chunk::<HALF>(), bytes.last_chunk::<HALF>()) {
+        (Some(first), Some(last)) => {
+            // What the halves have in common is shifted out of the second one.
+            let common = 2 * HALF - bytes.len();
+            let last = u128::from(u64::from_be_bytes(*last) << (8 * common));
+            u128::from(u64::from_be_bytes(*first)) << 64 | last
+        }
+        _ => {
+            let mut whole = [0; 2 * HALF];
+            whole
+                .iter_mut()
+                .zip(bytes)
+                .for_each(|(to, from)| *to = *from);
+            u128::from_be_bytes(whole)
+        }
     }
-    Ok(inventory)
 }
 
 fn item_id(value: Scalar<'_>, index: usize) -> Result<Cow<'_, str>, DealError> {
     match value {
         Scalar::Text(text) if !text.trim().is_empty() => Ok(text),
         Scalar::Missing | Scalar::Text(_) => Err(DealError::MissingItemId { index }),
-        Scalar::Bool(_) | Scalar::Number(_) | Scalar::Nested => Err(DealError::BadField {
-            item: format!("#{index} (from 0)"),
-            field: "item_id",
-            reason: "not text; use a string".to_owned(),
-        }),
+        Scalar::Bool(_) | Scalar::Number(_) | Scalar::BadNumber(_) | Scalar::Nested => {
+            Err(DealError::BadField {
+                item: format!("#{index} (from 0)"),
+                field: "item_id",
+                reason: "not text; use a string".to_owned(),
+            })
+        }
     }
 }
 
 impl<'a> Inventory<'a> {
-    fn push(&mut self, id: Cow<'a, str>, item: &mut RawItem<'a>) -> Result<(), DealError> {
+    fn of(mut raw: Vec<impl Item<'a>>) -> Result<Self, DealError> {
+        // Sorted by reference, because items are large, and by the first bytes of their ids where
+        // these differ, because comparing texts takes a call.
+        let mut order = Vec::with_capacity(raw.len());
+        for (index, item) in raw.iter_mut().enumerate() {
+            let id = item_id(item.take(Field::ItemId), index)?;
+            order.push((first_bytes(&id), id, item));
+        }
+        order.sort_unstable_by(|left, right| {
+            left.0.cmp(&right.0).then_with(|| left.1.cmp(&right.1))
+        });
+        let twice = order.windows(2).find_map(|pair| match pair {
+            [left, right] if left.0 == right.0 && left.1 == right.1 => Some(&left.1),
+            _ => None,
+        });
+        if let Some(id) = twice {
+            return Err(DealError::DuplicateItem {
+                item: id.clone().into_owned(),
+            });
+        }
+        let mut inventory = Self {
+            applications: Vec::with_capacity(order.len()),
+            ..Self::default()
+        };
+        for (_, id, item) in order {
+            inventory.push(id, item)?;
+        }
+        Ok(inventory)
+    }
+
+    fn push(&mut self, id: Cow<'a, str>, item: &mut impl Item<'a>) -> Result<(), DealError> {
         let field = Fields { item: &id };
-        let head = &mut item.head;
-        let kind = field.text(take(&mut head.inventory_type), "inventory_type")?;
-        let entity = field.entity(take(&mut head.entity))?;
-        let status = field.text(take(&mut head.status), "status")?;
-        let name = field.text(take(&mut head.name), "name")?;
-        let active = status.trim().is_empty() || is(&status, "active");
-        let data = &mut item.data;
+        let kind = field.text(item.take(Field::InventoryType), "inventory_type")?;
+        let entity = field.entity(item.take(Field::Entity))?;
+        let status = field.text(item.take(Field::Status), "status")?;
+        let name = field.text(item.take(Field::Name), "name")?;
+        let active = trimmed(&status).is_empty() || is(&status, "active");
         if is(&kind, "application") {
-            let parsed = application(&field, entity, name, data)?;
+            let mut parsed = application(&field, entity, name, item)?;
             if active {
-                self.applications.push(Application {
-                    item_id: id,
-                    ..parsed
-                });
+                parsed.item_id = id;
+                self.applications.push(parsed);
             }
         } else if is(&kind, "infrastructure") {
-            let parsed = infrastructure(&field, entity, data)?;
+            let mut parsed = infrastructure(&field, entity, item)?;
             if active {
-                self.infrastructure.push(Infrastructure {
-                    item_id: id,
-                    ..parsed
-                });
+                parsed.item_id = id;
+                self.infrastructure.push(parsed);
             }
         } else if is(&kind, "organization") {
-            let parsed = organization(&field, entity, data)?;
+            let mut parsed = organization(&field, entity, item)?;
             if active {
-                self.organization.push(Organization {
-                    item_id: id,
-                    ..parsed
-                });
+                parsed.item_id = id;
+                self.organization.push(parsed);
             }
         } else if is(&kind, "vendor") {
             if active {
@@ -231,15 +313,15 @@ fn application<'a>(
     field: &Fields<'_>,
     entity: Entity,
     name: Cow<'a, str>,
-    data: &mut RawData<'a>,
+    item: &mut impl Item<'a>,
 ) -> Result<Application<'a>, DealError> {
     let parent_owned = field.parent_owned(
-        take(&mut data.hosted_by_parent),
-        take(&mut data.ownership),
-        take(&mut data.hosting),
+        item.take(Field::HostedByParent),
+        item.take(Field::Ownership),
+        item.take(Field::Hosting),
     )?;
-    let cost = field.number(take(&mut data.cost), "data.cost")?;
-    let cost_status = field.text(take(&mut data.cost_status), "data.cost_status")?;
+    let cost = field.number(item.take(Field::Cost), "data.cost")?;
+    let cost_status = field.text(item.take(Field::CostStatus), "data.cost_status")?;
     let annual_cost_cents = if is(&cost_status, "unknown") {
         None
     } else if is(&cost_status, "internal_no_cost") {
@@ -247,31 +329,35 @@ fn application<'a>(
     } else {
         cost.map(Quantity::dollars_as_cents)
     };
-    let category_text = field.text(take(&mut data.category), "data.category")?;
-    let notes = field.text(take(&mut data.notes), "data.notes")?;
-    let volume = field.number(take(&mut data.data_volume_gb), "data.data_volume_gb")?;
+    let category_text = field.text(item.take(Field::Category), "data.category")?;
+    let notes = field.text(item.take(Field::Notes), "data.notes")?;
+    let volume = field.number(item.take(Field::DataVolumeGb), "data.data_volume_gb")?;
     Ok(Application {
         item_id: Cow::Borrowed(""),
         entity,
         name,
-        vendor: field.text(take(&mut data.vendor), "data.vendor")?,
+        vendor: field.text(item.take(Field::Vendor), "data.vendor")?,
         category: AppCategory::from_text(&category_text),
         category_text,
         parent_owned,
         notes_name_parent: mentions(&notes, &["shared", "parent"]),
-        users: field.whole(take(&mut data.users), "data.users", 0)?,
+        users: field.whole(item.take(Field::Users), "data.users", 0)?,
         annual_cost_cents,
-        complexity: field.text(take(&mut data.complexity), "data.complexity")?,
-        deployment: field.text(take(&mut data.deployment_type), "data.deployment_type")?,
+        complexity: Complexity::from_text(
+            &field.text(item.take(Field::Complexity), "data.complexity")?,
+        ),
+        deployment: Deployment::from_text(
+            &field.text(item.take(Field::DeploymentType), "data.deployment_type")?,
+        ),
         api_integrations: field.whole(
-            take(&mut data.api_integrations),
+            item.take(Field::ApiIntegrations),
             "data.api_integrations",
             0,
         )?,
-        sso_required: field.flag(take(&mut data.sso_required), "data.sso_required")?,
+        sso_required: field.flag(item.take(Field::SsoRequired), "data.sso_required")?,
         data_volume_micro_gb: volume.map_or(0, Quantity::micros),
         custom_interfaces: field.whole(
-            take(&mut data.custom_interfaces),
+            item.take(Field::CustomInterfaces),
             "data.custom_interfaces",
             0,
         )?,
@@ -281,14 +367,14 @@ fn application<'a>(
 fn infrastructure<'a>(
     field: &Fields<'_>,
     entity: Entity,
-    data: &mut RawData<'a>,
+    item: &mut impl Item<'a>,
 ) -> Result<Infrastructure<'a>, DealError> {
     let parent_owned = field.parent_owned(
-        take(&mut data.hosted_by_parent),
-        take(&mut data.ownership),
-        take(&mut data.hosting),
+        item.take(Field::HostedByParent),
+        item.take(Field::Ownership),
+        item.take(Field::Hosting),
     )?;
-    let kind = field.text(take(&mut data.kind), "data.type")?;
+    let kind = field.text(item.take(Field::Kind), "data.type")?;
     let words = [
         (InfrastructureKind::Server, &["server", "physical"][..]),
         (InfrastructureKind::Vm, &["vm", "virtual"]),
@@ -309,146 +395,24 @@ fn infrastructure<'a>(
             .find(named)
             .map_or(InfrastructureKind::Other, |entry| entry.0),
         parent_owned,
-        location: field.text(take(&mut data.location), "data.location")?,
-        count: field.whole(take(&mut data.count), "data.count", 1)?,
+        location: field.text(item.take(Field::Location), "data.location")?,
+        count: field.whole(item.take(Field::Count), "data.count", 1)?,
     })
 }
 
 fn organization<'a>(
     field: &Fields<'_>,
     entity: Entity,
-    data: &mut RawData<'a>,
+    item: &mut impl Item<'a>,
 ) -> Result<Organization<'a>, DealError> {
-    let headcount = field.number(take(&mut data.headcount), "data.headcount")?;
-    let fte = field.number(take(&mut data.fte), "data.fte")?;
+    let headcount = field.number(item.take(Field::Headcount), "data.headcount")?;
+    let fte = field.number(item.take(Field::Fte), "data.fte")?;
     Ok(Organization {
         item_id: Cow::Borrowed(""),
         entity,
-        location: field.text(take(&mut data.location), "data.location")?,
+        location: field.text(item.take(Field::Location), "data.location")?,
         people: headcount.or(fte).map_or(0, Quantity::whole_up),
     })
-}
-
-/// Reads fields of one item, naming it in errors.
-struct Fields<'i> {
-    item: &'i str,
-}
-
-impl Fields<'_> {
-    fn bad(&self, field: &'static str, reason: &str) -> DealError {
-        DealError::BadField {
-            item: self.item.chars().take(64).collect(),
-            field,
-            reason: reason.to_owned(),
-        }
-    }
-
-    /// Text; missing is empty. A number where a name belongs (version 11, vendor 3) is not an
-    /// error, but no rule compares it, so it reads as empty.
-    fn text<'a>(&self, value: Scalar<'a>, field: &'static str) -> Result<Cow<'a, str>, DealError> {
-        match value {
-            Scalar::Text(text) => Ok(text),
-            Scalar::Missing | Scalar::Number(_) | Scalar::Bool(_) => Ok(Cow::Borrowed("")),
-            Scalar::Nested => Err(self.bad(field, "an array or object; use a string")),
-        }
-    }
-
-    fn number(
-        &self,
-        value: Scalar<'_>,
-        field: &'static str,
-    ) -> Result<Option<Quantity>, DealError> {
-        match value {
-            Scalar::Missing => Ok(None),
-            Scalar::Number(number) => number.map(Some).map_err(|why| self.bad(field, why)),
-            Scalar::Text(text) if text.trim().is_empty() => Ok(None),
-            Scalar::Text(text) => {
-                let number = Quantity::from_text(&text);
-                number.map(Some).map_err(|why| self.bad(field, why))
-            }
-            Scalar::Bool(_) | Scalar::Nested => {
-                Err(self.bad(field, "not a number; use a JSON number or a numeric string"))
-            }
-        }
-    }
-
-    fn whole(
-        &self,
-        value: Scalar<'_>,
-        field: &'static str,
-        default: i64,
-    ) -> Result<i64, DealError> {
-        Ok(self
-            .number(value, field)?
-            .map_or(default, Quantity::whole_up))
-    }
-
-    fn flag(&self, value: Scalar<'_>, field: &'static str) -> Result<bool, DealError> {
-        match &value {
-            Scalar::Missing => Ok(false),
-            Scalar::Bool(flag) => Ok(*flag),
-            Scalar::Text(text) if is_any(text, &["true", "yes", "1"]) => Ok(true),
-            Scalar::Text(text) if is_any(text, &["", "false", "no", "0"]) => Ok(false),
-            Scalar::Number(Ok(number)) if matches!(number.micros(), 0 | 1_000_000) => {
-                Ok(number.micros() != 0)
-            }
-            _ => Err(self.bad(field, "neither true nor false; use a JSON boolean")),
-        }
-    }
-
-    fn entity(&self, value: Scalar<'_>) -> Result<Entity, DealError> {
-        let text = self.text(value, "entity")?;
-        if is_any(&text, &["", "target"]) {
-            Ok(Entity::Target)
-        } else if is(&text, "buyer") {
-            Ok(Entity::Buyer)
-        } else {
-            Err(self.bad("entity", "neither target nor buyer; use one of them"))
-        }
-    }
-
-    /// Deal rules, drivers: "parent-owned".
-    fn parent_owned(
-        &self,
-        hosted_by_parent: Scalar<'_>,
-        ownership: Scalar<'_>,
-        hosting: Scalar<'_>,
-    ) -> Result<bool, DealError> {
-        let flagged = self.flag(hosted_by_parent, "data.hosted_by_parent")?;
-        let ownership = self.text(ownership, "data.ownership")?;
-        let hosting = self.text(hosting, "data.hosting")?;
-        Ok(flagged
-            || is_any(&ownership, &["parent", "shared"])
-            || mentions(&hosting, &["parent", "shared", "corporate"]))
-    }
-}
-
-/// Whether a text is a word, trimmed and without regard to case. Words are ASCII.
-pub(super) fn is(text: &str, word: &str) -> bool {
-    if text.len() <= word.len() {
-        return text.eq_ignore_ascii_case(word);
-    }
-    // Longer than the word: equal only if there is something to trim.
-    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| !byte.is_ascii_graphic());
-    let bytes = text.as_bytes();
-    (edge(bytes.first()) || edge(bytes.last())) && text.trim().eq_ignore_ascii_case(word)
-}
-
-fn is_any(text: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| is(text, word))
-}
-
-/// Whether a text contains one of the words, without regard to case. Words are ASCII and not empty.
-pub(super) fn mentions(text: &str, words: &[&str]) -> bool {
-    let contains = |word: &&str| {
-        let first = word.as_bytes().first().map(u8::to_ascii_lowercase);
-        text.as_bytes().windows(word.len()).any(|window| {
-            // Most places end here, long before a comparison of slices would begin.
-            window.first().map(u8::to_ascii_lowercase) == first
-                && window.eq_ignore_ascii_case(word.as_bytes())
-        })
-    };
-    words.iter().any(contains)
 }
 
 #[cfg(test)]

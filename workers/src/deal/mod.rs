@@ -22,7 +22,6 @@ mod exact;
 pub mod generate;
 pub mod insight;
 mod inventory;
-mod inventory_raw;
 mod kind;
 pub mod load;
 pub mod migrate;
@@ -32,6 +31,7 @@ mod outputs;
 mod separation;
 mod synergy;
 mod tsa;
+mod word;
 
 #[cfg(test)]
 mod property_tests;
@@ -46,7 +46,8 @@ pub use cost::{CostLine, WorkItemKind};
 pub use drivers::Drivers;
 pub use error::DealError;
 pub use inventory::{
-    Application, Entity, Infrastructure, InfrastructureKind, Inventory, Organization, Vendor, parse,
+    Application, Complexity, Deployment, Entity, Infrastructure, InfrastructureKind, Inventory,
+    Organization, Vendor, parse,
 };
 pub use kind::{BUILT_IN_ALIASES, DealType, TypeClass, classify};
 pub use model::{Model, ModelError, Phase};

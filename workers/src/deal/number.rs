@@ -58,7 +58,8 @@ impl Quantity {
         Self::from_digits(unsigned)
     }
 
-    fn from_digits(text: &str) -> Result<Self, &'static str> {
+    /// Reads digits with at most one point among them.
+    pub(super) fn from_digits(text: &str) -> Result<Self, &'static str> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |part: &str| part.chars().all(|c| c.is_ascii_digit());
         if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {

@@ -11,11 +11,11 @@ use super::model::{CostCategory, Model, SeparationCategory};
 
 /// One category that the separated company lacks or shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeparationItem {
+pub struct SeparationItem<'a> {
     /// The category.
     pub category: AppCategory,
     /// `critical` or `high`.
-    pub criticality: String,
+    pub criticality: &'a str,
     /// Setup, low, cents.
     pub setup_low_cents: i64,
     /// Setup, high, cents.
@@ -35,23 +35,22 @@ pub struct SeparationItem {
 /// The needed categories, the highest total first, equal ones in the model's order. An acquisition
 /// needs none. A divestiture has no transition services; its setup (extraction) costs divestiture ÷
 /// carveout of the `application` multiplier more (decisions, "Divestiture extraction").
-pub(super) fn of_separation(
+pub(super) fn of_separation<'a>(
     inventory: &Inventory<'_>,
     deal_type: DealType,
     users: i64,
-    model: &Model,
-) -> Result<Vec<SeparationItem>, DealError> {
+    model: &'a Model,
+) -> Result<Vec<SeparationItem<'a>>, DealError> {
     if deal_type == DealType::Acquisition {
         return Ok(Vec::new());
     }
     let mut needed = Vec::new();
     for row in &model.separation.categories {
-        let of_category = inventory
+        let present = inventory
             .applications
             .iter()
             .filter(|item| item.entity == Entity::Target && item.category == row.category);
-        let present: Vec<_> = of_category.collect();
-        if let Some(monthly_cents) = monthly_cents(&present, model)? {
+        if let Some(monthly_cents) = monthly_cents(present, model)? {
             needed.push(item(row, monthly_cents, deal_type, users, model)?);
         }
     }
@@ -62,37 +61,35 @@ pub(super) fn of_separation(
 /// Transition services a month for a category, or nothing when the target stands alone in it. A
 /// category is shared when the notes of one of its applications mention "shared" or "parent"; the
 /// cost is then that of the applications so noted.
-fn monthly_cents(present: &[&Application<'_>], model: &Model) -> Result<Option<i64>, DealError> {
+fn monthly_cents<'i>(
+    mut present: impl Iterator<Item = &'i Application<'i>> + Clone,
+    model: &Model,
+) -> Result<Option<i64>, DealError> {
     let table = &model.separation;
-    if present.is_empty() {
-        return Ok(Some(table.absent_monthly_cents));
+    let mut shared = present.clone().filter(|item| item.notes_name_parent);
+    if shared.clone().next().is_none() {
+        let absent = present.next().is_none();
+        return Ok(absent.then_some(table.absent_monthly_cents));
     }
-    let mut shared = present
-        .iter()
-        .filter(|item| item.notes_name_parent)
-        .peekable();
-    if shared.peek().is_none() {
-        return Ok(None);
-    }
-    let known: Vec<i64> = shared.filter_map(|item| item.annual_cost_cents).collect();
-    if known.is_empty() {
+    let known = shared.clone().filter_map(|item| item.annual_cost_cents);
+    if shared.all(|item| item.annual_cost_cents.is_none()) {
         return Ok(Some(table.unknown_cost_monthly_cents));
     }
     let yearly = sum(known, "shared application cost")?;
-    let monthly = Exact::cents(i128::from(yearly), "separation TSA")
-        .times_bp(table.shared_yearly_bp)?
-        .times(1, 12)?
+    let monthly = Exact::cents(yearly, "separation TSA")
+        .times_bp(table.shared_yearly_bp)
+        .times(1, 12)
         .round(1)?;
     Ok(Some(monthly))
 }
 
-fn item(
-    row: &SeparationCategory,
+fn item<'a>(
+    row: &'a SeparationCategory,
     monthly_cents: i64,
     deal_type: DealType,
     users: i64,
     model: &Model,
-) -> Result<SeparationItem, DealError> {
+) -> Result<SeparationItem<'a>, DealError> {
     const WHAT: &str = "separation cost";
     let (monthly_cents, tsa_months) = match deal_type {
         DealType::Carveout => (monthly_cents, row.tsa_months),
@@ -111,17 +108,17 @@ fn item(
         ONE_BP
     };
     let setup = |cents: i64| {
-        let whole = Exact::cents(i128::from(cents), WHAT);
-        whole.times(over, under)?.times_bp(users_bp)?.round(1)
+        let whole = Exact::cents(cents, WHAT);
+        whole.times(over, under).times_bp(users_bp).round(1)
     };
     let services = Exact::cents(0, WHAT)
-        .plus(monthly_cents, tsa_months)?
+        .plus(monthly_cents, tsa_months)
         .round(1)?;
     let (setup_low_cents, setup_high_cents) =
         (setup(row.setup_low_cents)?, setup(row.setup_high_cents)?);
     Ok(SeparationItem {
         category: row.category,
-        criticality: row.criticality.clone(),
+        criticality: &row.criticality,
         setup_low_cents,
         setup_high_cents,
         tsa_monthly_cents: monthly_cents,

@@ -1,12 +1,11 @@
 //! What an acquirer saves where both companies run the same kind of application (deal rules §5).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use super::category::AppCategory;
+use super::category::{self, AppCategory};
 use super::error::DealError;
 use super::exact::{Exact, ONE_BP, THOUSAND_CENTS, sum};
-use super::inventory::{Entity, Inventory};
+use super::inventory::{Application, Entity, Inventory};
 use super::model::Model;
 
 /// One overlap worth consolidating. Amounts are rounded to $1,000.
@@ -34,11 +33,15 @@ pub struct Synergy {
     pub affected_items: Vec<String>,
 }
 
-#[derive(Default)]
-struct Sides {
-    target: Option<i64>,
-    buyer: Option<i64>,
-    items: Vec<String>,
+/// The key under which the applications of both sides meet: the category's name, or the text itself
+/// where no rule names it (two unrelated unknown categories must not meet in "other"). Nothing for
+/// a blank category.
+fn overlap_key<'i>(item: &'i Application<'_>) -> Option<Cow<'i, str>> {
+    if item.category != AppCategory::Other {
+        return Some(Cow::Borrowed(item.category.as_str()));
+    }
+    let folded = category::folded(&item.category_text);
+    (!folded.is_empty()).then_some(folded)
 }
 
 /// The overlaps, in the order of their category. An application whose cost is unknown makes its
@@ -47,26 +50,26 @@ pub(super) fn of_acquisition(
     inventory: &Inventory<'_>,
     model: &Model,
 ) -> Result<Vec<Synergy>, DealError> {
-    let mut overlaps: BTreeMap<Cow<'_, str>, Sides> = BTreeMap::new();
-    for item in &inventory.applications {
-        let Some(key) = AppCategory::overlap_key(&item.category_text) else {
-            continue;
-        };
-        let sides = overlaps.entry(key).or_default();
-        let side = match item.entity {
-            Entity::Target => &mut sides.target,
-            Entity::Buyer => &mut sides.buyer,
-        };
-        let cost = item.annual_cost_cents.unwrap_or(0);
-        *side = Some(sum(
-            [side.unwrap_or(0), cost],
-            "application cost by category",
-        )?);
-        sides.items.push(item.item_id.clone().into_owned());
+    let applications = &inventory.applications;
+    // Nothing overlaps with nobody, which is what most deals are: the buyer is not listed.
+    if !applications.iter().any(|item| item.entity == Entity::Buyer) {
+        return Ok(Vec::new());
     }
+    let mut keyed: Vec<_> = applications
+        .iter()
+        .filter_map(|item| Some((overlap_key(item)?, item)))
+        .collect();
+    // Stable: within a category items stay in the order of their ids.
+    keyed.sort_by(|left, right| left.0.cmp(&right.0));
     let mut synergies = Vec::new();
-    for (category, sides) in overlaps {
-        let (Some(target), Some(buyer)) = (sides.target, sides.buyer) else {
+    for group in keyed.chunk_by(|left, right| left.0 == right.0) {
+        let side = |entity| {
+            let held = || group.iter().filter(move |(_, item)| item.entity == entity);
+            let costs = held().map(|(_, item)| item.annual_cost_cents.unwrap_or(0));
+            let total = sum(costs, "application cost by category")?;
+            Ok::<_, DealError>(held().next().map(|_| total))
+        };
+        let (Some(target), Some(buyer)) = (side(Entity::Target)?, side(Entity::Buyer)?) else {
             continue;
         };
         let combined = sum([target, buyer], "application cost by category")?;
@@ -74,7 +77,11 @@ pub(super) fn of_acquisition(
             continue;
         }
         let (smaller, larger) = (target.min(buyer), target.max(buyer));
-        synergies.push(synergy(&category, smaller, larger, sides.items, model)?);
+        let items = group
+            .iter()
+            .map(|(_, item)| item.item_id.clone().into_owned());
+        let category = group.first().map_or("", |(category, _)| category);
+        synergies.push(synergy(category, smaller, larger, items.collect(), model)?);
     }
     Ok(synergies)
 }
@@ -91,14 +98,14 @@ fn synergy(
     const WHAT: &str = "synergy";
     let table = &model.synergy;
     let savings = |share_bp| {
-        let whole = Exact::cents(i128::from(smaller), WHAT);
+        let whole = Exact::cents(smaller, WHAT);
         whole
-            .plus_ratio(1, larger, share_bp, ONE_BP)?
+            .plus_ratio(1, larger, share_bp, ONE_BP)
             .round(THOUSAND_CENTS)
     };
     let cost = |share_bp| {
-        let whole = Exact::cents(i128::from(smaller), WHAT);
-        whole.times_bp(share_bp)?.round(THOUSAND_CENTS)
+        let whole = Exact::cents(smaller, WHAT);
+        whole.times_bp(share_bp).round(THOUSAND_CENTS)
     };
     let net = |savings: i64, cost: i64| {
         let gross = savings.checked_mul(table.net_years);
@@ -125,4 +132,25 @@ fn synergy(
         confidence: if slow { "medium" } else { "high" },
         affected_items,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::deal::parse;
+
+    #[test]
+    fn unknown_categories_meet_only_themselves() {
+        let keys = [" Legal ", "hr", "  ", "Tax/Legal"].map(|category| {
+            let item = json!([{"item_id": "x", "inventory_type": "application",
+                "data": {"category": category}}]);
+            let json = item.to_string();
+            let inventory = parse(json.as_bytes()).unwrap();
+            overlap_key(&inventory.applications[0]).map(Cow::into_owned)
+        });
+        let found = keys.each_ref().map(Option::as_deref);
+        assert_eq!(found, [Some("legal"), Some("hcm"), None, Some("tax_legal")]);
+    }
 }

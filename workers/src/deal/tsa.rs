@@ -18,21 +18,21 @@ pub struct Tsa {
 /// So much a month for each shared application and infrastructure item, between floor and ceiling,
 /// over the term. Nothing is shared: nothing is bought (decisions, "TSA on divestitures"). Callers
 /// ask for carveouts only.
-pub(super) fn of_carveout(drivers: &Drivers, model: &Model) -> Result<Option<Tsa>, DealError> {
+pub(super) fn of_carveout(drivers: &Drivers<'_>, model: &Model) -> Result<Option<Tsa>, DealError> {
     if drivers.shared_applications == 0 && drivers.shared_infrastructure == 0 {
         return Ok(None);
     }
     let table = &model.tsa;
     let monthly_cents = Exact::cents(0, "TSA cost")
-        .plus(drivers.shared_applications, table.per_application_cents)?
+        .plus(drivers.shared_applications, table.per_application_cents)
         .plus(
             drivers.shared_infrastructure,
             table.per_infrastructure_cents,
-        )?
+        )
         .round(1)?
         .max(table.floor_cents)
         .min(table.ceiling_cents);
-    let total_cents = Exact::cents(i128::from(monthly_cents), "TSA cost").times(table.months, 1)?;
+    let total_cents = Exact::cents(monthly_cents, "TSA cost").times(table.months, 1);
     Ok(Some(Tsa {
         monthly_cents,
         total_cents: total_cents.round(1)?,

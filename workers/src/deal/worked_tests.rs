@@ -6,13 +6,20 @@ use super::*;
 
 const DOLLAR: i64 = 100;
 
-fn assessed(items: &Value, deal_type: DealType, awareness: bool, model: &Model) -> Assessment {
-    let json = items.to_string();
-    let inventory = parse(json.as_bytes()).unwrap();
-    assess(&inventory, deal_type, awareness, model).unwrap()
+/// What is assessed is leaked, so that the assessment, which borrows from it, can be returned.
+fn assessed(
+    items: &Value,
+    deal_type: DealType,
+    awareness: bool,
+    model: &Model,
+) -> Assessment<'static> {
+    let json = items.to_string().leak();
+    let inventory = Box::leak(Box::new(parse(json.as_bytes()).unwrap()));
+    let model = Box::leak(Box::new(model.clone()));
+    assess(inventory, deal_type, awareness, model).unwrap()
 }
 
-fn aware(items: &Value, deal_type: DealType) -> Assessment {
+fn aware(items: &Value, deal_type: DealType) -> Assessment<'static> {
     assessed(items, deal_type, true, &Model::built_in())
 }
 
@@ -36,7 +43,7 @@ fn company(users: i64, sites: i64) -> Vec<Value> {
     items
 }
 
-fn line(deal: &Assessment, kind: WorkItemKind) -> CostLine {
+fn line(deal: &Assessment<'_>, kind: WorkItemKind) -> CostLine {
     *deal
         .cost_lines
         .iter()
@@ -44,7 +51,7 @@ fn line(deal: &Assessment, kind: WorkItemKind) -> CostLine {
         .unwrap()
 }
 
-fn has(deal: &Assessment, kind: WorkItemKind) -> bool {
+fn has(deal: &Assessment<'_>, kind: WorkItemKind) -> bool {
     deal.cost_lines.iter().any(|line| line.kind == kind)
 }
 

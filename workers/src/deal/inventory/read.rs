@@ -1,5 +1,4 @@
-//! The inventory array as it lies in the database: every field optional, every scalar of any kind.
-//! Strings are borrowed from the input where they need no unescaping.
+//! The general way to read an inventory array: whatever is JSON, with the reason where it is none.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,18 +6,22 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::number::Quantity;
+use super::super::error::DealError;
+use super::super::number::Quantity;
+use super::raw::{Field, MAX_DEPTH, RawItem, Scalar, USUAL_ITEMS};
 
-/// A field's value before its rule reads it.
-#[derive(Debug, Default)]
-pub(super) enum Scalar<'a> {
-    #[default]
-    Missing,
-    Bool(bool),
-    Number(Result<Quantity, &'static str>),
-    Text(Cow<'a, str>),
-    /// An array or object, where a plain value belongs.
-    Nested,
+/// Reads an array of items; `null` is an empty one.
+pub(super) fn read(json: &[u8]) -> Result<Vec<RawItem<'_>>, DealError> {
+    let parsed = sonic_rs::from_slice(json).map(|RawInventory(items)| items);
+    parsed.map_err(|error| DealError::Malformed {
+        // The parser adds a drawing of the input; its first line has reason and position.
+        reason: error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    })
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
@@ -45,7 +48,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number(Quantity::from_u64(value)))
+        Ok(Quantity::from_u64(value).into())
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
@@ -53,11 +56,11 @@ impl<'de> Visitor<'de> for ScalarVisitor {
             |_| Quantity::from_text(&value.to_string()),
             Quantity::from_u64,
         );
-        Ok(Scalar::Number(number))
+        Ok(number.into())
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number(Quantity::from_f64(value)))
+        Ok(Quantity::from_f64(value).into())
     }
 
     fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Self::Value, E> {
@@ -78,10 +81,6 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         Ok(Scalar::Nested)
     }
 }
-
-/// Levels below a field, more than in any honest inventory. Skipping recurses once for each, so
-/// that unbounded nesting would overflow the stack and end the process.
-const MAX_DEPTH: usize = 30;
 
 /// Reads over a value of any kind, so many levels below a field. The parser's own skipping is not
 /// used because it knows no bound.
@@ -150,88 +149,6 @@ impl<'de> Visitor<'de> for Skip {
     }
 }
 
-/// An object whose known fields are read into place, without moving what is large. Fields that no
-/// rule reads are skipped; a repeated field is an error.
-macro_rules! object {
-    ($(#[$doc:meta])* $name:ident { $($field:ident = $key:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Default)]
-        pub(super) struct $name<'a> {
-            $(pub(super) $field: Scalar<'a>,)*
-        }
-
-        impl<'a> $name<'a> {
-            /// Reads the value of a field; `false` when it has no such field. `seen` has a bit
-            /// for each.
-            fn read<'de: 'a, A: MapAccess<'de>>(
-                &mut self,
-                key: &str,
-                seen: &mut u32,
-                map: &mut A,
-            ) -> Result<bool, A::Error> {
-                let mut bit = 1u32;
-                $(
-                    if key == $key {
-                        if *seen & bit != 0 {
-                            return Err(A::Error::duplicate_field($key));
-                        }
-                        *seen |= bit;
-                        self.$field = map.next_value()?;
-                        return Ok(true);
-                    }
-                    bit <<= 1;
-                )*
-                let _ = bit;
-                Ok(false)
-            }
-        }
-    };
-}
-
-object! {
-    /// What every item has.
-    RawHead {
-        item_id = "item_id",
-        inventory_type = "inventory_type",
-        entity = "entity",
-        name = "name",
-        status = "status",
-    }
-}
-
-object! {
-    /// The cost-relevant part of an item's `data` (deal rules §1, inventory table).
-    RawData {
-        vendor = "vendor",
-        category = "category",
-        users = "users",
-        cost = "cost",
-        cost_status = "cost_status",
-        hosting = "hosting",
-        deployment_type = "deployment_type",
-        complexity = "complexity",
-        notes = "notes",
-        api_integrations = "api_integrations",
-        sso_required = "sso_required",
-        data_volume_gb = "data_volume_gb",
-        custom_interfaces = "custom_interfaces",
-        hosted_by_parent = "hosted_by_parent",
-        ownership = "ownership",
-        kind = "type",
-        location = "location",
-        count = "count",
-        headcount = "headcount",
-        fte = "fte",
-    }
-}
-
-/// One item.
-#[derive(Debug, Default)]
-pub(super) struct RawItem<'a> {
-    pub(super) head: RawHead<'a>,
-    pub(super) data: RawData<'a>,
-}
-
 /// The name of a field, borrowed where it needs no unescaping.
 struct Key;
 
@@ -279,26 +196,29 @@ impl<'de: 'a, 'a> Visitor<'de> for ItemSeed<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let (mut seen, mut data_seen) = (0, false);
+        let mut seen = 0;
         while let Some(key) = map.next_key_seed(Key)? {
-            if self.0.head.read(&key, &mut seen, &mut map)? {
-                continue;
-            }
-            if key != "data" {
+            let Some(field) = Field::of(&key).filter(|field| Field::is_head(*field as usize))
+            else {
                 map.next_value_seed(Skip(0))?;
                 continue;
+            };
+            if seen & field.bit() != 0 {
+                return Err(A::Error::duplicate_field(field.key()));
             }
-            if std::mem::replace(&mut data_seen, true) {
-                return Err(A::Error::duplicate_field("data"));
+            seen |= field.bit();
+            if field == Field::Data {
+                map.next_value_seed(DataSeed(self.0))?;
+            } else {
+                self.0.set(field, map.next_value()?);
             }
-            map.next_value_seed(DataSeed(&mut self.0.data))?;
         }
         Ok(())
     }
 }
 
 /// Reads an item's `data` in place: an object, or null for none.
-struct DataSeed<'s, 'a>(&'s mut RawData<'a>);
+struct DataSeed<'s, 'a>(&'s mut RawItem<'a>);
 
 impl<'de: 'a, 'a> DeserializeSeed<'de> for DataSeed<'_, 'a> {
     type Value = ();
@@ -322,17 +242,22 @@ impl<'de: 'a, 'a> Visitor<'de> for DataSeed<'_, 'a> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = 0;
         while let Some(key) = map.next_key_seed(Key)? {
-            if !self.0.read(&key, &mut seen, &mut map)? {
+            let Some(field) = Field::of(&key).filter(|field| !Field::is_head(*field as usize))
+            else {
                 map.next_value_seed(Skip(0))?;
+                continue;
+            };
+            if seen & field.bit() != 0 {
+                return Err(A::Error::duplicate_field(field.key()));
             }
+            seen |= field.bit();
+            self.0.set(field, map.next_value()?);
         }
         Ok(())
     }
 }
 
-/// The array, with each item's position in the error of the first one that does not parse.
-#[derive(Debug)]
-pub(super) struct RawInventory<'a>(pub(super) Vec<RawItem<'a>>);
+struct RawInventory<'a>(Vec<RawItem<'a>>);
 
 impl<'de> Deserialize<'de> for RawInventory<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -340,9 +265,7 @@ impl<'de> Deserialize<'de> for RawInventory<'de> {
     }
 }
 
-/// Items most inventories have at most.
-const USUAL_ITEMS: usize = 24;
-
+/// The array, with each item's position in the error of the first one that does not parse.
 struct InventoryVisitor;
 
 impl<'de> Visitor<'de> for InventoryVisitor {
