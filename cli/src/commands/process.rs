@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_nats::Client;
 use rollbook_ledger::clock::SystemClock;
-use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::jetstream::SyncKnown;
@@ -64,7 +64,9 @@ impl Parts {
         let journal = JetStreamJournal::open(nats.clone(), ledger.clone(), settings)
             .await
             .map_err(journal_failure)?;
-        let evidence = EvidenceStore::open(objects).map_err(Failure::unavailable)?;
+        let evidence = open_evidence(objects)
+            .await
+            .map_err(|error| super::data::snapshot_failure(error.into()))?;
         let clock = Arc::new(SystemClock);
         let handler = Handler::new(
             Arc::new(journal.clone()),
@@ -145,6 +147,14 @@ impl Parts {
         // Nobody misses it but the eye.
         let _ = announced.await;
     }
+}
+
+/// Opens the evidence store, and finds out now whether it answers: a worker without one would
+/// take tasks that it cannot do.
+async fn open_evidence(objects: &str) -> Result<EvidenceStore, EvidenceError> {
+    let store = EvidenceStore::open(objects)?;
+    store.check().await?;
+    Ok(store)
 }
 
 async fn connect(options: &NatsOptions) -> Result<Client, Failure> {
