@@ -23,6 +23,7 @@ use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
     WorkerConfig,
 };
+use rollbook_workers::snapshot::exec;
 use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
@@ -222,6 +223,7 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
                 _ = terminate.recv() => {}
             }
             if stop.is_cancelled() {
+                exec::end_all();
                 std::process::exit(i32::from(Exit::Unavailable.code()));
             }
             print::aside("stopping; running steps get a moment to finish");
