@@ -14,7 +14,7 @@ WITH_TOOLS := set -a; . "$(TOOLS)/env"; set +a;
 help: ## List these commands
 	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Install nats-server and PostgreSQL where they are missing (quick when repeated)
+setup: ## Install nats-server, moto and PostgreSQL where they are missing (quick when repeated)
 	@tools/install
 
 build: ## Build every program and test dependency

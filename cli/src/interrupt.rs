@@ -1,9 +1,11 @@
 //! Ctrl-C in a command that is not a process of its own (`up`, `serve` and `worker` stop in
-//! order): it ends at once, with the documented exit code. What was sent to the ledger stays,
+//! order): it ends at once, with the documented exit code, and with it the programs it
+//! runs for a calculator. What was sent to the ledger stays,
 //! what a database has not committed is rolled back by it.
 
 use std::sync::OnceLock;
 
+use rollbook_workers::snapshot::exec;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
@@ -32,6 +34,7 @@ pub(crate) fn ends_the_process() -> Result<(), Failure> {
             if let Some(text) = PARTING.get() {
                 print::aside(text);
             }
+            exec::end_all();
             std::process::exit(i32::from(Exit::Interrupted.code()));
         }
     });

@@ -136,6 +136,11 @@ text_id!(
     FlagKey, "flag key", "use letters, digits, . - and _",
     |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 );
+text_id!(
+    /// A worker of the fleet.
+    WorkerName, "worker name", "use no control characters",
+    |c| !c.is_control()
+);
 
 impl RolloutId {
     /// A new id: `<runbook>-<time-ordered suffix>`, short enough to type.
@@ -166,22 +171,26 @@ pub enum Aggregate {
     Rollout(RolloutId),
     /// One flag in one environment.
     Flag(EnvironmentId, FlagKey),
+    /// One worker of the fleet.
+    Worker(WorkerName),
 }
 
 impl Aggregate {
-    /// "rollout" or "flag", as written in the commit.
+    /// "rollout", "flag" or "worker", as written in the commit.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Rollout(_) => "rollout",
             Self::Flag(..) => "flag",
+            Self::Worker(_) => "worker",
         }
     }
 
-    /// The id as written in the commit: `<rollout>` or `<environment>/<key>`.
+    /// The id as written in the commit: `<rollout>`, `<environment>/<key>` or `<worker>`.
     pub fn id(&self) -> String {
         match self {
             Self::Rollout(id) => id.to_string(),
             Self::Flag(environment, key) => format!("{environment}/{key}"),
+            Self::Worker(name) => name.to_string(),
         }
     }
 
@@ -196,6 +205,7 @@ impl Aggregate {
                     FlagKey::new(key).ok()?,
                 ))
             }
+            "worker" => WorkerName::new(id).ok().map(Self::Worker),
             _ => None,
         }
     }
@@ -211,6 +221,9 @@ impl Aggregate {
                 subject_token(environment.as_str()),
                 subject_token(key.as_str())
             ),
+            Self::Worker(name) => {
+                format!("rollbook.{ledger}.worker.{}", subject_token(name.as_str()))
+            }
         }
     }
 }
@@ -256,5 +269,11 @@ mod tests {
         let ledger = LedgerId::new("main").unwrap();
         assert_eq!(flag.subject(&ledger), "rollbook.main.flag.production.x=2Ey");
         assert_eq!(Aggregate::of("rollout", "a b"), None);
+        let worker = Aggregate::Worker(WorkerName::new("host.de/7").unwrap());
+        assert_eq!(Aggregate::of("worker", "host.de/7"), Some(worker.clone()));
+        assert_eq!(
+            worker.subject(&ledger),
+            "rollbook.main.worker.host=2Ede=2F7"
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! The heart of Rollbook: runbooks, the rollout and flag aggregates, the journal they are
+//! The heart of Rollbook: runbooks, the rollout, flag and worker aggregates, the journal they are
 //! recorded in, the projections built from it and the evidence store beside it.
 //!
-//! `rollout`, `flag` and `runbook` are pure: no I/O, no clock, no logging, no randomness.
+//! `rollout`, `flag`, `fleet` and `runbook` are pure: no I/O, no clock, no logging, no randomness.
 //! Only adapters (`journal::jetstream`, `projection::{sqlite, postgres}`, `evidence`) touch
 //! the outside.
 
@@ -9,6 +9,7 @@ pub mod clock;
 pub mod command_ids;
 pub mod evidence;
 pub mod flag;
+pub mod fleet;
 pub mod handler;
 pub mod ids;
 pub mod journal;

@@ -13,3 +13,4 @@ CREATE INDEX IF NOT EXISTS notices_rollout ON notices ("rollout", "sequence", "i
 CREATE INDEX IF NOT EXISTS rollback_points_rollout ON rollback_points ("rollout", "sequence", "idx");
 CREATE INDEX IF NOT EXISTS advice_rollout ON advice ("rollout", "sequence", "idx");
 CREATE INDEX IF NOT EXISTS timeline_rollout ON timeline ("rollout", "sequence", "idx");
+CREATE INDEX IF NOT EXISTS workers_status ON workers ("status", "updated_sequence");

@@ -9,7 +9,7 @@ use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::{Projector, ProjectorError};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_workers::executor::SecretResolver;
-use rollbook_workers::fleet::{DeadLetters, TaskQueue};
+use rollbook_workers::fleet::{DeadLetters, TaskQueue, membership};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ pub async fn listen(address: &str) -> Result<TcpListener, ServeError> {
     Ok(listener)
 }
 
-/// Serves until `shutdown`: projector, orchestrator, dead letters, HTTP. Returns when all have stopped; open
+/// Serves until `shutdown`: projector, orchestrator, dead letters, record of the fleet, HTTP. Returns when all have stopped; open
 /// streams are cut, a batch of the projector is applied whole or not at all.
 pub async fn run(
     listener: TcpListener,
@@ -99,6 +99,13 @@ pub async fn run(
     let projector = Projector::new(
         dependencies.handler.journal().clone(),
         dependencies.views.clone(),
+    );
+    let fleet = membership::watch(
+        dependencies.nats.clone(),
+        dependencies.ledger.clone(),
+        dependencies.handler.clone(),
+        dependencies.views.clone(),
+        shutdown.clone(),
     );
     let api = Api {
         handler: dependencies.handler.clone(),
@@ -126,6 +133,10 @@ pub async fn run(
     let stop = shutdown.clone();
     parts.spawn(async move {
         dead_letters.run(stop).await;
+        Ok(())
+    });
+    parts.spawn(async move {
+        fleet.await;
         Ok(())
     });
     let stop = shutdown.clone();

@@ -64,8 +64,8 @@ pub(crate) enum SnapshotCommand {
 /// Where evidence is kept, for commands that work without a server.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ObjectsArg {
-    /// Evidence store: a directory [default: the data directory's]
-    #[arg(long, value_name = "DIR")]
+    /// Evidence store: a directory or s3://BUCKET/PREFIX [default: the data directory's]
+    #[arg(long, value_name = "LOCATION")]
     pub(crate) objects: Option<String>,
 }
 

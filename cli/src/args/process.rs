@@ -37,8 +37,8 @@ pub(crate) struct ServeArgs {
     /// Views: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
-    /// Evidence store: a directory
-    #[arg(long, value_name = "DIR")]
+    /// Evidence store: a directory or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "LOCATION")]
     pub(crate) objects: Option<String>,
     /// Address of the HTTP API
     #[arg(long, value_name = "ADDRESS")]
@@ -54,8 +54,8 @@ pub(crate) struct WorkerArgs {
     /// NATS server
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Option<String>,
-    /// Evidence store: a directory shared with the server
-    #[arg(long, value_name = "DIR")]
+    /// Evidence store shared with the server: a directory or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "LOCATION")]
     pub(crate) objects: Option<String>,
     /// Name [default: host name and process id]
     #[arg(long)]

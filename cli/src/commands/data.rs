@@ -160,7 +160,11 @@ pub(super) fn snapshot_failure(error: SnapshotError) -> Failure {
             Exit::Integrity
         }
         SnapshotError::Url { .. }
-        | SnapshotError::Evidence(EvidenceError::Address { .. } | EvidenceError::Location { .. })
+        | SnapshotError::Evidence(
+            EvidenceError::Address { .. }
+            | EvidenceError::Location { .. }
+            | EvidenceError::NoBucket { .. },
+        )
         | SnapshotError::Request { .. }
         | SnapshotError::Query { .. }
         | SnapshotError::File { .. }

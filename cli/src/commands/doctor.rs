@@ -1,6 +1,6 @@
 //! `rollbook doctor` and `rollbook config`.
 
-use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_ledger::nats;
 use serde::Serialize;
 
@@ -100,18 +100,14 @@ fn nats_binary(session: &Session) -> Check {
 async fn evidence(session: &Session) -> Check {
     let location = super::data::objects_location(session, None);
     let tried = match EvidenceStore::open(&location) {
-        Ok(store) => store
-            .put(
-                bytes::Bytes::from_static(b"rollbook doctor\n"),
-                "text/plain",
-                "doctor",
-            )
-            .await
-            .map(|_| ()),
+        Ok(store) => written_and_read(&store).await,
         Err(error) => Err(error),
     };
     let (found, message) = match tried {
-        Ok(()) => (Found::Pass, format!("{location} is writable")),
+        Ok(()) => (
+            Found::Pass,
+            format!("{location} keeps what is written, and gives it back"),
+        ),
         Err(error) => (Found::Fail, error.to_string()),
     };
     Check {
@@ -119,6 +115,13 @@ async fn evidence(session: &Session) -> Check {
         found,
         message,
     }
+}
+
+/// The same few bytes each time, so that repeating it leaves nothing more.
+async fn written_and_read(store: &EvidenceStore) -> Result<(), EvidenceError> {
+    let bytes = bytes::Bytes::from_static(b"rollbook doctor\n");
+    let kept = store.put(bytes, "text/plain", "doctor").await?;
+    store.get(&kept.sha256).await.map(|_| ())
 }
 
 /// A text without its quotes.

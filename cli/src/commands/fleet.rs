@@ -1,12 +1,13 @@
 //! `rollbook fleet`.
 
+use rollbook_ledger::projection::views::{WorkerRow, WorkerStatus};
 use rollbook_server::api::FleetAnswer;
 
 use super::Session;
 use crate::exit::{Exit, Outcome};
 use crate::print::{self, DIM, line, paint};
 
-/// Lists the workers that are there and what they do.
+/// Lists the workers that are there and what they do, then those that left of late.
 pub(crate) async fn run(session: &Session) -> Outcome {
     let answer: FleetAnswer = session.client.get("/v1/fleet", &[]).await?;
     if session.json {
@@ -14,10 +15,7 @@ pub(crate) async fn run(session: &Session) -> Outcome {
         return Ok(Exit::Done);
     }
     for worker in &answer.workers {
-        let labels = match worker.labels.as_slice() {
-            [] => "-".to_owned(),
-            labels => labels.join(","),
-        };
+        let labels = labels_of(&worker.labels);
         line(format!(
             "{:<28} {:<20} steps {}/{}  shards {}/{}  {:>8} deals/s  {}",
             worker.name,
@@ -36,6 +34,34 @@ pub(crate) async fn run(session: &Session) -> Outcome {
     if answer.workers.is_empty() {
         line("no worker is there; start one with `rollbook worker`");
     }
-    line(paint(DIM, format!("as of {:.0}", answer.as_of)));
+    let heard = |row: &WorkerRow| answer.workers.iter().any(|there| there.name == row.worker);
+    for row in answer.recorded.data.iter().filter(|row| !heard(row)) {
+        let (what, when) = match row.status {
+            WorkerStatus::Present => ("silent", row.joined_at),
+            gone => (gone.as_str(), row.left_at),
+        };
+        let since = when.map_or_else(String::new, |when| format!("{when:.0}"));
+        let text = format!(
+            "{:<28} {:<20} {what} {since}",
+            row.worker,
+            labels_of(&row.labels)
+        );
+        line(paint(DIM, text));
+    }
+    let recorded = answer.recorded.as_of.sequence;
+    line(paint(
+        DIM,
+        format!(
+            "as of {:.0}, record as of sequence {recorded}",
+            answer.as_of
+        ),
+    ));
     Ok(Exit::Done)
+}
+
+fn labels_of(labels: &[String]) -> String {
+    match labels {
+        [] => "-".to_owned(),
+        labels => labels.join(","),
+    }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use async_nats::Client;
 use rollbook_ledger::clock::SystemClock;
-use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_ledger::handler::Handler;
-use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::ids::{LedgerId, WorkerName};
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal, JournalError};
 use rollbook_ledger::nats::{self, EmbeddedServer, NatsOptions, ServerError, ServerOptions};
@@ -16,12 +16,14 @@ use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_server::serve::{self, Dependencies, ServeError};
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
+use rollbook_workers::fleet::membership;
 use rollbook_workers::fleet::presence;
 use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
     WorkerConfig,
 };
+use rollbook_workers::snapshot::exec;
 use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +66,9 @@ impl Parts {
         let journal = JetStreamJournal::open(nats.clone(), ledger.clone(), settings)
             .await
             .map_err(journal_failure)?;
-        let evidence = EvidenceStore::open(objects).map_err(Failure::unavailable)?;
+        let evidence = open_evidence(objects)
+            .await
+            .map_err(|error| super::data::snapshot_failure(error.into()))?;
         let clock = Arc::new(SystemClock);
         let handler = Handler::new(
             Arc::new(journal.clone()),
@@ -122,7 +126,10 @@ impl Parts {
         }
     }
 
+    /// Takes tasks until told to stop. The worker has joined already.
     async fn work(self, config: WorkerConfig, shutdown: CancellationToken) {
+        let handler = self.handler.clone();
+        let (worker, config) = (config.clone(), config);
         let port = Arc::new(LedgerPort::new(self.handler));
         let gone = CancellationToken::new();
         let announced = tokio::spawn(presence::announce(
@@ -144,7 +151,16 @@ impl Parts {
         gone.cancel();
         // Nobody misses it but the eye.
         let _ = announced.await;
+        membership::drained(&handler, &worker).await;
     }
+}
+
+/// Opens the evidence store, and finds out now whether it answers: a worker without one would
+/// take tasks that it cannot do.
+async fn open_evidence(objects: &str) -> Result<EvidenceStore, EvidenceError> {
+    let store = EvidenceStore::open(objects)?;
+    store.check().await?;
+    Ok(store)
 }
 
 async fn connect(options: &NatsOptions) -> Result<Client, Failure> {
@@ -207,6 +223,7 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
                 _ = terminate.recv() => {}
             }
             if stop.is_cancelled() {
+                exec::end_all();
                 std::process::exit(i32::from(Exit::Unavailable.code()));
             }
             print::aside("stopping; running steps get a moment to finish");
@@ -271,6 +288,12 @@ async fn up_parts(
     )
     .await?;
     let views = open_views(&views_url).await?;
+    let mut worker = WorkerConfig::new(worker_name());
+    worker.labels.clone_from(&args.labels);
+    worker.concurrency = usize::from(args.concurrency);
+    worker.threads = args.threads.map(usize::from);
+    // Before anybody can ask: what is on the ledger does not depend on who is quicker.
+    membership::joined(&parts.handler, &worker).await;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
@@ -284,10 +307,6 @@ async fn up_parts(
         server.version(),
     ));
     let dependencies = parts.dependencies(views);
-    let mut worker = WorkerConfig::new(worker_name());
-    worker.labels.clone_from(&args.labels);
-    worker.concurrency = usize::from(args.concurrency);
-    worker.threads = args.threads.map(usize::from);
     let working = tokio::spawn(parts.work(worker, shutdown.clone()));
     let served = serve::run(listener, dependencies, shutdown.clone()).await;
     shutdown.cancel();
@@ -346,12 +365,15 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     let config = config
         .with_flag("nats", args.nats.as_ref())
         .with_flag("objects", args.objects.as_ref());
+    let name = args.name.clone().unwrap_or_else(worker_name);
+    let name = WorkerName::new(name).map_err(Failure::usage)?;
     let shutdown = stop_on_signal()?;
     let parts = remote_parts(&config, 1).await?;
-    let mut worker = WorkerConfig::new(args.name.clone().unwrap_or_else(worker_name));
+    let mut worker = WorkerConfig::new(name);
     worker.labels.clone_from(&args.labels);
     worker.concurrency = usize::from(args.concurrency);
     worker.threads = args.threads.map(usize::from);
+    membership::joined(&parts.handler, &worker).await;
     print::line(format!(
         "worker {} takes tasks of ledger {}",
         worker.name, parts.ledger

@@ -83,7 +83,7 @@ pub(crate) fn start(place: &Place) -> Apart {
     }
 }
 
-fn worker(place: &Place, apart: &Apart, name: &str) -> Process {
+pub(crate) fn worker(place: &Place, apart: &Apart, name: &str) -> Process {
     Process::start(&mut place.command(&format!(
         "worker --nats {} --objects objects --name {name}",
         apart.nats

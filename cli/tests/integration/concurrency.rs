@@ -103,5 +103,5 @@ fn the_same_rollout_is_opened_once() {
         .map(|name| format!("open {file} --env local --id same --as {name}"));
     let ran = at_once(&place, &lines);
     assert_eq!(codes(&ran), [0, 1, 1], "{ran:?}");
-    assert_eq!(place.run("log --json").exits(0).json_lines().len(), 1);
+    assert_eq!(place.run("log same --json").exits(0).json_lines().len(), 1);
 }

@@ -243,13 +243,20 @@ impl Ran {
 #[derive(Debug)]
 pub(crate) struct Place {
     directory: TempDir,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
+            variables: Vec::new(),
         }
+    }
+
+    /// Gives every further child these variables too.
+    pub(crate) fn set(&mut self, variables: Vec<(&'static str, String)>) {
+        self.variables.extend(variables);
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -287,13 +294,15 @@ impl Place {
     /// The environment of every child: nothing of the caller's configuration.
     pub(crate) fn clean(&self, command: &mut Command) {
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ROLLBOOK_") {
+            let shown = name.to_string_lossy();
+            if shown.starts_with("ROLLBOOK_") || shown.starts_with("AWS_") {
                 command.env_remove(name);
             }
         }
         command
             .env_remove("DEALS_DATABASE_URL")
             .env("NO_COLOR", "1")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env("ROLLBOOK_NATS_SERVER", nats_server())
             .current_dir(self.path());
     }

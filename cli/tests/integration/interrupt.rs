@@ -93,3 +93,37 @@ fn a_start_that_is_stopped_leaves_nothing_behind() {
     let _up = place.up();
     place.run("list").exits(0);
 }
+
+/// Whether a process runs; one that has ended and was not waited for does not.
+fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+#[test]
+fn the_programs_of_a_calculator_end_with_the_command() {
+    let place = Place::new();
+    place
+        .run("deals generate --count 40 --seed 1 --database sqlite:deals.db")
+        .exits(0);
+    // Deaf to everything but a kill, to the end of its input too, and not alone.
+    place.write(
+        "deaf.sh",
+        "trap '' INT TERM HUP PIPE\nsleep 600 &\necho $$ $! >> pids\nexec sleep 600\n",
+    );
+    let take = Process::start(&mut place.command(
+        "snapshot take --database sqlite:deals.db --exec 'sh deaf.sh' --metrics cost:cents --threads 1",
+    ));
+    let pids = || fs::read_to_string(place.path().join("pids")).unwrap_or_default();
+    wait_for("the program to run", || pids().ends_with('\n'));
+    wait_for("the command to listen", || listens(&take));
+    let started = pids();
+    assert!(started.split_whitespace().all(runs), "{started}");
+    take.signal(Signal::SIGINT);
+    let ran = take.finish().exits(130);
+    assert!(!ran.err.contains("panicked"), "{ran:?}");
+    wait_for("the programs to end", || {
+        !pids().split_whitespace().any(runs)
+    });
+}

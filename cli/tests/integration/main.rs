@@ -10,6 +10,7 @@ mod concurrency;
 mod crash;
 mod data;
 mod documents;
+mod evidence_s3;
 mod exit_codes;
 mod fleet;
 mod follow;
@@ -25,3 +26,7 @@ mod suggestions;
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/postgres.rs"]
 mod postgres;
+
+#[allow(unreachable_pub)]
+#[path = "../../../ledger/tests/integration/s3.rs"]
+mod s3;

@@ -107,13 +107,23 @@ fn up_keeps_its_views_there_and_rebuilds_them() {
     );
     stop(up);
 
-    let before = database.dump();
+    let before = of_rollouts(database.dump());
     assert!(before["timeline"].len() > 5, "{before:?}");
     database.query("DROP SCHEMA rollbook CASCADE");
     let up = place.up_with(&format!("--database {}", database.url));
     place.run("status h --wait 60").exits(0).says("succeeded");
     stop(up);
-    assert_eq!(database.dump(), before);
+    assert_eq!(of_rollouts(database.dump()), before);
+}
+
+/// Without what a start of `up` adds: its worker joins, the one before has left.
+fn of_rollouts(mut dump: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+    dump.remove("workers");
+    dump.remove("view_position");
+    if let Some(rows) = dump.get_mut("timeline") {
+        rows.retain(|row| !row.contains("\"worker_"));
+    }
+    dump
 }
 
 #[test]
@@ -142,7 +152,7 @@ fn two_servers_share_them() {
         .iter()
         .map(|line| line["commit"]["events"].as_array().unwrap().len());
     assert_eq!(
-        database.query("SELECT count(*)::text FROM rollbook.timeline"),
+        database.query("SELECT count(*)::text FROM rollbook.timeline WHERE rollout = 'h'"),
         [events.sum::<usize>().to_string()]
     );
     stop(one);

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::io::ErrorKind;
 
+use super::s3;
+
 /// Why evidence could not be stored or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvidenceError {
@@ -86,12 +88,57 @@ pub enum EvidenceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The bucket is not there.
+    #[error(
+        "RB-EVIDENCE-9: the bucket of {location} does not exist; create it, or correct the location or AWS_ENDPOINT_URL_S3"
+    )]
+    NoBucket {
+        /// Which store.
+        location: String,
+    },
+    /// S3 knows the credentials not, or not for this.
+    #[error(
+        "RB-EVIDENCE-10: cannot {action} in {location}: refused ({reason}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that their policy allows s3:GetObject, s3:PutObject, s3:AbortMultipartUpload and s3:ListBucket"
+    )]
+    Refused {
+        /// Which store.
+        location: String,
+        /// What was tried.
+        action: &'static str,
+        /// Code and message of the server.
+        reason: String,
+    },
+    /// S3 did not answer in time, after every retry; it may later.
+    #[error(
+        "RB-EVIDENCE-11: cannot {action} in {location}: no answer ({reason}); check the network, AWS_REGION and AWS_ENDPOINT_URL_S3, then retry"
+    )]
+    Unreachable {
+        /// Which store.
+        location: String,
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+    /// There is nothing to sign requests with.
+    #[error(
+        "RB-EVIDENCE-12: {location} needs credentials: {reason}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where AWS gives a role"
+    )]
+    Credentials {
+        /// Which store.
+        location: String,
+        /// What is missing.
+        reason: String,
+    },
 }
 
 impl EvidenceError {
     /// Whether the same call may succeed later without any change to it.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Unavailable { .. })
+        matches!(
+            self,
+            Self::Full { .. } | Self::Unavailable { .. } | Self::Unreachable { .. }
+        )
     }
 
     pub(super) fn from_io(location: &str, action: &'static str, source: &std::io::Error) -> Self {
@@ -103,7 +150,9 @@ impl EvidenceError {
         action: &'static str,
         source: object_store::Error,
     ) -> Self {
-        Self::classify(location, action, io_kind(&source), source.to_string())
+        s3::classify(location, action, &source).unwrap_or_else(|| {
+            Self::classify(location, action, io_kind(&source), source.to_string())
+        })
     }
 
     pub(super) fn from_read(location: &str, sha256: &str, source: object_store::Error) -> Self {

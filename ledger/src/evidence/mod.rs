@@ -7,7 +7,9 @@
 
 mod checked;
 mod error;
+mod s3;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -28,18 +30,49 @@ pub use error::EvidenceError;
 /// 5 MiB and at most 10,000 of them.
 const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 
+/// No content is known to have this address.
+const NOWHERE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 /// Content-addressed bytes. Cheap to clone; clones share the store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EvidenceStore {
     objects: Arc<dyn ObjectStore>,
     location: Arc<str>,
 }
 
+/// The location only: what reaches a bucket holds its credentials.
+impl fmt::Debug for EvidenceStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EvidenceStore")
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}
+
 impl EvidenceStore {
-    /// Opens the store at a directory path or `file://` URL; a missing directory is created.
+    /// Opens the store at a directory path, a `file://` URL or `s3://BUCKET/PREFIX`, which is
+    /// reached as the process's `AWS_*` variables say. A missing directory is created, a missing
+    /// bucket is not.
     ///
-    /// Nothing is written, so a store on a read-only disk can be opened for reading.
+    /// Nothing is written or sent, so a store on a read-only disk can be opened for reading, and
+    /// only [`EvidenceStore::check`] knows whether a bucket answers.
     pub fn open(location: &str) -> Result<Self, EvidenceError> {
+        Self::open_with(location, |name| std::env::var(name).ok())
+    }
+
+    /// Opens the store with other variables than the process's.
+    pub fn open_with(
+        location: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, EvidenceError> {
+        let scheme = location.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(s3::SCHEME)) {
+            let bucket = s3::open(location, &variable)?;
+            return Ok(Self {
+                objects: bucket.objects,
+                location: Arc::from(bucket.location),
+            });
+        }
         let directory = local_directory(location)?;
         std::fs::create_dir_all(&directory)
             .map_err(|source| EvidenceError::from_io(location, "create the directory", &source))?;
@@ -52,15 +85,21 @@ impl EvidenceStore {
         })
     }
 
-    /// Where the store is, as it was opened.
+    /// Asks the store for something that is not there: it answers, and may be read. Nothing is
+    /// written.
+    pub async fn check(&self) -> Result<(), EvidenceError> {
+        self.exists(NOWHERE).await.map(|_| ())
+    }
+
+    /// Where the store is, as it was opened; for a bucket the endpoint too, if one is set.
     pub fn location(&self) -> &str {
         &self.location
     }
 
     /// Stores bytes and gives their address.
     ///
-    /// **Durable on return**: the content appears at its address whole or not at all, and file
-    /// and directory are synced. Existing content at the address is replaced by the same bytes,
+    /// **Durable on return**: the content appears at its address whole or not at all; file and
+    /// directory are synced, S3 has acknowledged it. Existing content at the address is replaced by the same bytes,
     /// which also repairs a damaged copy.
     pub async fn put(
         &self,
@@ -236,10 +275,17 @@ impl EvidenceStore {
     /// Whether something is stored at an address. Its content is not read.
     pub async fn exists(&self, sha256: &str) -> Result<bool, EvidenceError> {
         let path = object_path(sha256)?;
+        let failed = |source| EvidenceError::from_store(&self.location, "look up", source);
         match self.objects.head(&path).await {
+            Ok(_) => return Ok(true),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(source) => return Err(failed(source)),
+        }
+        // Only an answer with a body tells an absent object from an absent bucket.
+        match self.objects.get(&path).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(source) => Err(EvidenceError::from_store(&self.location, "look up", source)),
+            Err(source) => Err(failed(source)),
         }
     }
 }
@@ -267,7 +313,9 @@ fn local_directory(location: &str) -> Result<PathBuf, EvidenceError> {
         return Ok(PathBuf::from(location));
     };
     if !scheme.eq_ignore_ascii_case("file") {
-        return Err(refuse("only a directory path or a file:// URL can be used"));
+        return Err(refuse(
+            "only a directory path, a file:// URL or s3://BUCKET/PREFIX can be used",
+        ));
     }
     let path = rest.strip_prefix("localhost").unwrap_or(rest);
     if !path.starts_with('/') {

@@ -2,6 +2,7 @@
 
 use crate::evidence::EvidenceError;
 use crate::flag::{FlagRefusal, IllegalFlagEvent};
+use crate::fleet::{FleetRefusal, IllegalWorkerEvent};
 use crate::ids::{EnvironmentId, RolloutId};
 use crate::journal::{Contended, ExecuteError, JournalError};
 use crate::rollout::{IllegalEvent, Refusal};
@@ -17,6 +18,9 @@ pub enum HandlerError {
     /// A rule of the flag refused.
     #[error(transparent)]
     FlagRefused(#[from] FlagRefusal),
+    /// A rule of the fleet refused.
+    #[error(transparent)]
+    FleetRefused(#[from] FleetRefusal),
     /// There is no such thing.
     #[error(
         "RB-HANDLER-1: {what} does not exist; `rollbook list`, `rollbook flag list` and `rollbook status` show what there is"
@@ -50,6 +54,9 @@ pub enum HandlerError {
     /// The stored history of a flag breaks the rules; verify the ledger.
     #[error(transparent)]
     IllegalFlagHistory(#[from] IllegalFlagEvent),
+    /// The stored history of a worker breaks the rules; verify the ledger.
+    #[error(transparent)]
+    IllegalWorkerHistory(#[from] IllegalWorkerEvent),
     /// The journal refused or failed.
     #[error(transparent)]
     Journal(#[from] JournalError),

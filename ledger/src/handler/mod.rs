@@ -15,13 +15,14 @@ pub use error::HandlerError;
 use crate::clock::{SharedClock, to_proto};
 use crate::evidence::EvidenceStore;
 use crate::flag::{self, FlagCommand, FlagState};
-use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
+use crate::fleet::{self, FleetCommand, WorkerState};
+use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerName};
 use crate::journal::execute::load;
 use crate::journal::{Cache, Executed, Journal, StoredCommit, SyncKnown, execute};
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::Plan;
 
-/// Folded rollouts and flags kept in memory; a cache only, any entry may be dropped.
+/// Folded rollouts, flags and workers kept in memory, of each; a cache only, any entry may be dropped.
 const MAX_CACHED: usize = 1_000;
 
 /// Who asks, and what led to it.
@@ -114,6 +115,17 @@ fn fold_flag(
     Ok(state.map(Arc::new))
 }
 
+fn fold_worker(
+    state: Folded<WorkerState>,
+    tail: &[StoredCommit],
+) -> Result<Folded<WorkerState>, HandlerError> {
+    let mut state = state.map(Arc::unwrap_or_clone);
+    for stored in tail {
+        state = Some(fleet::evolve(state, &stored.commit, stored.sequence)?);
+    }
+    Ok(state.map(Arc::new))
+}
+
 fn no_rollout(id: &RolloutId) -> HandlerError {
     HandlerError::NotFound {
         what: format!("rollout {id}"),
@@ -129,6 +141,7 @@ pub struct Handler {
     ledger: LedgerId,
     rollouts: Cache<Aggregate, Folded<RolloutState>>,
     flags: Cache<Aggregate, Folded<FlagState>>,
+    workers: Cache<Aggregate, Folded<WorkerState>>,
     plans: Cache<String, Arc<Plan>>,
 }
 
@@ -147,6 +160,7 @@ impl Handler {
             ledger,
             rollouts: Cache::new(MAX_CACHED),
             flags: Cache::new(MAX_CACHED),
+            workers: Cache::new(MAX_CACHED),
             plans: Cache::new(MAX_CACHED),
         }
     }
@@ -275,6 +289,23 @@ impl Handler {
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.flags, fold_flag, decide).await?;
+        Ok(executed.into())
+    }
+
+    /// Decides what is said of a worker and records the result; durable on return.
+    pub async fn fleet_request(
+        &self,
+        name: &WorkerName,
+        command: &FleetCommand,
+        caller: &Caller,
+    ) -> Result<Done, HandlerError> {
+        let aggregate = &Aggregate::Worker(name.clone());
+        let decide = |state: Folded<WorkerState>| async move {
+            let events = fleet::decide(state.as_deref(), name, command, self.clock.now())?;
+            Ok(self.commit(aggregate, events, caller))
+        };
+        let journal = &*self.journal;
+        let executed = execute(journal, aggregate, &self.workers, fold_worker, decide).await?;
         Ok(executed.into())
     }
 

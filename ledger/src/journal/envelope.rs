@@ -122,5 +122,7 @@ pub fn event_type(event: &Event) -> &'static str {
         Kind::FlagDefined(_) => "flag_defined",
         Kind::FlagChanged(_) => "flag_changed",
         Kind::FlagArchived(_) => "flag_archived",
+        Kind::WorkerJoined(_) => "worker_joined",
+        Kind::WorkerLeft(_) => "worker_left",
     }
 }

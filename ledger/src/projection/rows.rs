@@ -2,15 +2,17 @@
 //! the event a row was made by, `updated_sequence` the commit that changed it last.
 
 mod course;
+mod fleet;
 mod measured;
 
 pub use course::*;
+pub use fleet::*;
 pub use measured::*;
 
 use super::row::{TableSpec, ViewRow};
 
 /// Every table, each in its order of columns.
-pub const TABLES: [&TableSpec; 21] = [
+pub const TABLES: [&TableSpec; 22] = [
     RolloutRow::TABLE,
     PhaseRow::TABLE,
     StepRow::TABLE,
@@ -32,4 +34,5 @@ pub const TABLES: [&TableSpec; 21] = [
     HealthRow::TABLE,
     TimelineRow::TABLE,
     AnomalyRow::TABLE,
+    WorkerRow::TABLE,
 ];

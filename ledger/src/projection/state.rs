@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::rows::{
     AlertRow, AuditRow, ComparisonRow, FlagRow, GateRow, HealthRow, PhaseRow, RollbackRow,
-    RolloutRow, SignOffRow, StepRow, SuccessMetricRow,
+    RolloutRow, SignOffRow, StepRow, SuccessMetricRow, WorkerRow,
 };
 use super::words::Verdict;
 use super::words::{AlertStatus, GateStatus, Health, RolloutStatus, SignOffStatus, StepStatus};
@@ -18,6 +18,7 @@ use crate::journal::StoredCommit;
 pub struct State {
     pub(super) rollouts: HashMap<String, RolloutState>,
     pub(super) flags: HashMap<(String, String), FlagRow>,
+    pub(super) workers: HashMap<String, WorkerRow>,
 }
 
 /// The rows of one rollout that later events may change or that its health depends on.
@@ -140,6 +141,8 @@ pub struct Needs {
     pub rollouts: BTreeSet<String>,
     /// Flags by environment and key.
     pub flags: BTreeSet<(String, String)>,
+    /// Workers by name.
+    pub workers: BTreeSet<String>,
 }
 
 impl Needs {
@@ -154,6 +157,9 @@ impl Needs {
                 Some(Aggregate::Flag(environment, key)) => {
                     needs.flags.insert((environment.into(), key.into()));
                 }
+                Some(Aggregate::Worker(name)) => {
+                    needs.workers.insert(name.into());
+                }
                 None => {}
             }
         }
@@ -166,6 +172,8 @@ impl Needs {
         self.rollouts
             .retain(|rollout| !state.rollouts.contains_key(rollout));
         self.flags.retain(|flag| !state.flags.contains_key(flag));
+        self.workers
+            .retain(|worker| !state.workers.contains_key(worker));
         self
     }
 }
@@ -173,7 +181,7 @@ impl Needs {
 impl State {
     /// How many aggregates it holds.
     pub fn len(&self) -> usize {
-        self.rollouts.len() + self.flags.len()
+        self.rollouts.len() + self.flags.len() + self.workers.len()
     }
 
     /// Whether it holds none.
@@ -186,5 +194,7 @@ impl State {
         self.rollouts
             .retain(|rollout, _| needs.rollouts.contains(rollout));
         self.flags.retain(|flag, _| needs.flags.contains(flag));
+        self.workers
+            .retain(|worker, _| needs.workers.contains(worker));
     }
 }

@@ -6,13 +6,13 @@ use super::row::RowError;
 use super::views::{
     AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, FlagHistoryRow, FlagRow,
     HealthRow, MeasurementRow, Page, RegressionFilter, RegressionRow, RolloutDetail, RolloutFilter,
-    RolloutRow, SnapshotRow, TimelineFilter, TimelineRow,
+    RolloutRow, SnapshotRow, TimelineFilter, TimelineRow, WorkerRow,
 };
 use crate::journal::StoredCommit;
 
 /// The version of tables and of the projection. A store written by another version is emptied
 /// when it is opened and rebuilt by replay.
-pub const VIEWS_VERSION: i64 = 1;
+pub const VIEWS_VERSION: i64 = 2;
 
 /// Why the views could not be written or read. No error text contains a password.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +153,11 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
         rollout: Option<&str>,
         open_only: bool,
     ) -> Result<Answer<Vec<AlertRow>>, ViewError>;
+
+    /// The workers that are there by the record, by name, at most
+    /// [`MAX_WORKERS`](super::views::MAX_WORKERS); after them those that left, the latest first,
+    /// at most [`MAX_LEFT_WORKERS`](super::views::MAX_LEFT_WORKERS).
+    async fn workers(&self) -> Result<Answer<Vec<WorkerRow>>, ViewError>;
 
     /// A page of the timeline.
     async fn timeline(

@@ -10,6 +10,12 @@ pub use super::words::*;
 /// The most rows one page holds; a larger limit is cut to it.
 pub const MAX_PAGE_ROWS: u32 = 1_000;
 
+/// The most workers that are listed as there.
+pub const MAX_WORKERS: u32 = 10_000;
+
+/// The most workers that are listed as gone.
+pub const MAX_LEFT_WORKERS: u32 = 100;
+
 /// As of which point of the ledger an answer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AsOf {

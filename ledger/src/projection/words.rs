@@ -160,6 +160,29 @@ words!(
 );
 
 words!(
+    /// Whether a worker is there, by the record.
+    WorkerStatus {
+        /// Joined and not left.
+        Present = "present",
+        /// Told to stop, its work ended.
+        Drained = "drained",
+        /// Not heard of any more, or replaced by another run under its name.
+        Lost = "lost",
+    }
+);
+
+impl WorkerStatus {
+    /// After leaving for a reason of the wire; `None` when it is not one of ours.
+    pub fn of_leaving(reason: i32) -> Option<Self> {
+        match v1::WorkerLeaveReason::try_from(reason).ok()? {
+            v1::WorkerLeaveReason::Unspecified => None,
+            v1::WorkerLeaveReason::Drained => Some(Self::Drained),
+            v1::WorkerLeaveReason::Lost => Some(Self::Lost),
+        }
+    }
+}
+
+words!(
     /// How bad an alert is.
     Severity {
         /// For the record.

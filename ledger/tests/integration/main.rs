@@ -9,6 +9,8 @@
 
 mod domain_whole_runbook;
 mod evidence;
+mod evidence_contract;
+mod evidence_s3;
 mod handler;
 mod journal_contract;
 mod journal_damage;
@@ -27,4 +29,5 @@ mod projection_story;
 mod proxy;
 mod runbook_files;
 mod runbook_schema;
+mod s3;
 mod small_disk;

@@ -9,7 +9,7 @@ use rollbook_ledger::projection::rows::TABLES;
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_ledger::projection::views::{
     AlertStatus, AsOf, Cursor, FlagMode, GateStatus, Health, RegressionFilter, RolloutFilter,
-    RolloutStatus, SignOffStatus, StepStatus, TimelineFilter, Verdict,
+    RolloutStatus, SignOffStatus, StepStatus, TimelineFilter, Verdict, WorkerStatus,
 };
 use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_ledger::proto::v1::event::Kind;
@@ -18,7 +18,8 @@ use sqlx::Row;
 
 use crate::postgres::Postgres;
 use crate::projection_history::{
-    Choice, History, defined, opened, random, recorded_at, rollout, started,
+    Choice, History, defined, opened, random, recorded_at, rollout, started, worker, worker_joined,
+    worker_left,
 };
 use crate::projection_story::{ending, story};
 
@@ -332,6 +333,82 @@ async fn what_makes_no_sense_is_an_anomaly(place: &Place) {
     assert_eq!(detail.rollout.started_at, None);
 }
 
+async fn workers_join_and_leave(place: &Place) {
+    let store = place.open().await;
+    let mut history = History::default();
+    for name in ["w2", "w1", "w3"] {
+        history.push(&worker(name), name, vec![worker_joined(name, "a")]);
+    }
+    history.push(&worker("w3"), "w3", vec![worker_left("a", 1)]);
+    // From here on the rows are read back before they change.
+    store.apply(&history.commits).await.unwrap();
+    let store = place.open().await;
+    let last = history.push(
+        &worker("w2"),
+        "orchestrator",
+        vec![worker_left("a", 2), worker_joined("w2", "b")],
+    );
+    history.push(&worker("w1"), "orchestrator", vec![worker_left("a", 2)]);
+    for (name, event) in [
+        ("w2", worker_joined("w2", "c")),
+        ("w1", worker_left("a", 1)),
+        ("w9", worker_left("a", 1)),
+        ("w2", worker_left("x", 1)),
+        ("w2", worker_left("b", 7)),
+    ] {
+        history.push(&worker(name), name, vec![event]);
+    }
+    store.apply(&history.commits).await.unwrap();
+    let answer = store.workers().await.unwrap();
+    assert_eq!(answer.as_of.sequence, history.commits.len() as u64);
+    let told: Vec<_> = answer
+        .data
+        .iter()
+        .map(|row| (row.worker.as_str(), row.status, row.joins))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("w2", WorkerStatus::Present, 2),
+            ("w1", WorkerStatus::Lost, 1),
+            ("w3", WorkerStatus::Drained, 1),
+        ]
+    );
+    let back = &answer.data[0];
+    assert_eq!((back.session.as_str(), back.left_at), ("b", None));
+    assert_eq!(back.joined_at, Some(round(recorded_at(last))));
+    assert_eq!(back.labels.0, ["db\u{FFFD}"]);
+    let anomalies = store.anomalies(Cursor::default(), 0).await.unwrap().data;
+    let told: Vec<&str> = anomalies
+        .rows
+        .iter()
+        .map(|row| row.reason.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "the worker is there already",
+            "the worker has left already",
+            "the worker has not joined",
+            "another run of the worker is there",
+            "the worker left for a reason not known to this version",
+        ]
+    );
+    let timeline = store.timeline(&TimelineFilter::default()).await.unwrap();
+    let rows = timeline.data.rows;
+    let told = |event: &str| rows.iter().find(|row| row.event == event).unwrap();
+    assert_eq!(
+        told("worker_joined").sentence,
+        "worker w2 joined: version 1.2.3, 4 steps and 2 shards at a time, labels db\u{FFFD}"
+    );
+    assert_eq!(told("worker_left").sentence, "worker w3 left: drained");
+}
+
+/// Times are kept to the microsecond.
+fn round(at: jiff::Timestamp) -> jiff::Timestamp {
+    format!("{at:.6}").parse().unwrap()
+}
+
 /// Two processes on one store: each passes over what the other has applied.
 async fn two_projectors_share_a_store(place: &Place) {
     let (one, other) = (place.open().await, place.open().await);
@@ -382,6 +459,7 @@ macro_rules! suite {
         lists_are_filtered_and_paged(&$place("lists").await).await;
         redelivery_is_harmless_and_a_gap_is_refused(&$place("again").await).await;
         what_makes_no_sense_is_an_anomaly(&$place("anomalies").await).await;
+        workers_join_and_leave(&$place("workers").await).await;
         two_projectors_share_a_store(&$place("shared").await).await;
         any_history_gives_the_same_rows(&$place("random").await).await;
     };

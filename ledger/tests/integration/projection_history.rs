@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use rollbook_ledger::clock::to_proto;
-use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
+use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId, WorkerName};
 use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::proto::v1::event::Kind;
 use rollbook_ledger::proto::v1::{self, Actor, Commit, Event};
@@ -27,6 +27,10 @@ pub fn flag(environment: &str, key: &str) -> Aggregate {
         EnvironmentId::new(environment).unwrap(),
         FlagKey::new(key).unwrap(),
     )
+}
+
+pub fn worker(name: &str) -> Aggregate {
+    Aggregate::Worker(WorkerName::new(name).unwrap())
 }
 
 /// When the commit of a sequence is recorded.
@@ -238,7 +242,7 @@ pub type Choice = (u8, u8, u8, u8);
 
 /// Random commands; their order and their subjects are arbitrary, so some do not make sense.
 pub fn choices(most: usize) -> impl Strategy<Value = Vec<Choice>> {
-    prop::collection::vec((0_u8..40, 0_u8..3, 0_u8..6, 0_u8..4), 1..most)
+    prop::collection::vec((0_u8..43, 0_u8..3, 0_u8..6, 0_u8..4), 1..most)
 }
 
 /// The history of random commands.
@@ -247,6 +251,15 @@ pub fn random(choices: &[Choice]) -> History {
     for (place, choice) in choices.iter().enumerate() {
         let (what, which, part, extra) = *choice;
         let environment = ["staging", "production"][usize::from(which % 2)];
+        if what >= 40 {
+            let name = format!("w{which}");
+            history.push(
+                &worker(&name),
+                &name,
+                vec![worker_event(what, extra, &name)],
+            );
+            continue;
+        }
         if what >= 36 {
             let aggregate = flag(environment, "DEAL_TYPE");
             history.push(
@@ -285,6 +298,33 @@ fn flag_event(what: u8, part: u8, extra: u8, environment: &str) -> Kind {
         (38, _) => changed(on, off, ""),
         _ => changed(some, on, "r1"),
     }
+}
+
+fn worker_event(what: u8, extra: u8, name: &str) -> Kind {
+    match what {
+        40 => worker_joined(name, "a"),
+        41 => worker_left("a", i32::from(extra)),
+        _ => worker_left("b", 1),
+    }
+}
+
+pub fn worker_joined(name: &str, session: &str) -> Kind {
+    Kind::WorkerJoined(v1::WorkerJoined {
+        name: name.to_owned(),
+        session: session.to_owned(),
+        labels: vec!["db\0".to_owned()],
+        concurrency: 4,
+        threads: 2,
+        version: "1.2.3".to_owned(),
+        started_at: Some(to_proto(recorded_at(0))),
+    })
+}
+
+pub fn worker_left(session: &str, reason: i32) -> Kind {
+    Kind::WorkerLeft(v1::WorkerLeft {
+        session: session.to_owned(),
+        reason,
+    })
 }
 
 fn verdict(number: u8) -> v1::Verdict {

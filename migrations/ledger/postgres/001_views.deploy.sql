@@ -380,3 +380,20 @@ CREATE TABLE anomalies (
     "reason" TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY ("sequence", "idx")
 );
+
+-- A worker, as of its last joining or leaving.
+CREATE TABLE workers (
+    "worker" TEXT COLLATE "C" NOT NULL,
+    "session" TEXT COLLATE "C" NOT NULL,
+    "status" TEXT COLLATE "C" NOT NULL,
+    "labels" TEXT COLLATE "C" NOT NULL,
+    "concurrency" BIGINT NOT NULL,
+    "threads" BIGINT NOT NULL,
+    "version" TEXT COLLATE "C" NOT NULL,
+    "started_at" TEXT COLLATE "C",
+    "joined_at" TEXT COLLATE "C",
+    "left_at" TEXT COLLATE "C",
+    "joins" BIGINT NOT NULL,
+    "updated_sequence" BIGINT NOT NULL,
+    PRIMARY KEY ("worker")
+);

@@ -93,3 +93,7 @@ FROM timeline t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."recorded_at", t."aggregate", t."event", t."reason"
 FROM anomalies t WHERE 1 = 0;
+SELECT
+    t."worker", t."session", t."status", t."labels", t."concurrency", t."threads",
+    t."version", t."started_at", t."joined_at", t."left_at", t."joins", t."updated_sequence"
+FROM workers t WHERE 1 = 0;

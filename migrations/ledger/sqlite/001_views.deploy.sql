@@ -380,3 +380,20 @@ CREATE TABLE anomalies (
     "reason" TEXT NOT NULL,
     PRIMARY KEY ("sequence", "idx")
 ) STRICT, WITHOUT ROWID;
+
+-- A worker, as of its last joining or leaving.
+CREATE TABLE workers (
+    "worker" TEXT NOT NULL,
+    "session" TEXT NOT NULL,
+    "status" TEXT NOT NULL,
+    "labels" TEXT NOT NULL,
+    "concurrency" INTEGER NOT NULL,
+    "threads" INTEGER NOT NULL,
+    "version" TEXT NOT NULL,
+    "started_at" TEXT,
+    "joined_at" TEXT,
+    "left_at" TEXT,
+    "joins" INTEGER NOT NULL,
+    "updated_sequence" INTEGER NOT NULL,
+    PRIMARY KEY ("worker")
+) STRICT, WITHOUT ROWID;

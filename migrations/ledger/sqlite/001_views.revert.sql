@@ -1,4 +1,5 @@
 -- Removes the views. Nothing is lost: they are rebuilt from the journal.
+DROP TABLE IF EXISTS workers;
 DROP TABLE IF EXISTS anomalies;
 DROP TABLE IF EXISTS timeline;
 DROP TABLE IF EXISTS health;

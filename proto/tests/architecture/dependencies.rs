@@ -111,6 +111,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "ledger/src/nats/",
             "workers/src/fleet/dead_letter.rs",
             "workers/src/fleet/jetstream.rs",
+            "workers/src/fleet/membership.rs",
             "workers/src/fleet/output.rs",
             "workers/src/fleet/presence.rs",
             "workers/src/fleet/shards/lane.rs",

@@ -6,6 +6,7 @@ use crate::tree::rust;
 const PURE: &[(&str, &[&str])] = &[
     ("ledger/src/rollout/", &[]),
     ("ledger/src/flag/", &[]),
+    ("ledger/src/fleet/", &[]),
     // The files beside a runbook, behind the `Files` port.
     ("ledger/src/runbook/", &["ledger/src/runbook/files.rs"]),
     (

@@ -4,7 +4,7 @@ use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{Actor, ActorKind, Commit, Event};
 
 use crate::values::Distinct;
-use crate::{flags, gates, lifecycle, outcomes, steps};
+use crate::{flags, gates, lifecycle, outcomes, steps, workers};
 
 /// A commit and the name of its files.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub(crate) fn name(kind: &Kind) -> &'static str {
         Kind::FlagDefined(_) => "flag_defined",
         Kind::FlagChanged(_) => "flag_changed",
         Kind::FlagArchived(_) => "flag_archived",
+        Kind::WorkerJoined(_) => "worker_joined",
+        Kind::WorkerLeft(_) => "worker_left",
     }
 }
 
@@ -98,6 +100,8 @@ const BUILDERS: &[Build] = &[
     flags::flag_defined,
     flags::flag_changed,
     flags::flag_archived,
+    workers::worker_joined,
+    workers::worker_left,
 ];
 
 /// Further examples of an event that has gained fields, with their file names: `("step_finished-2", …)`.

@@ -140,13 +140,16 @@ impl From<HandlerError> for ApiError {
         let (status, class) = match &error {
             HandlerError::Refused(refusal) => refusal_class(refusal.kind()),
             HandlerError::FlagRefused(refusal) => refusal_class(refusal.kind()),
+            HandlerError::FleetRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
             HandlerError::NotSynced { .. } => (StatusCode::FORBIDDEN, ErrorClass::Policy),
             HandlerError::Exists { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
             HandlerError::Contended(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
             }
-            HandlerError::IllegalHistory(_) | HandlerError::IllegalFlagHistory(_) => {
+            HandlerError::IllegalHistory(_)
+            | HandlerError::IllegalFlagHistory(_)
+            | HandlerError::IllegalWorkerHistory(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, ErrorClass::Integrity)
             }
             HandlerError::Journal(error) => journal_class(error),

@@ -14,6 +14,7 @@ mod attempt;
 mod dead_letter;
 mod jetstream;
 mod ledger;
+pub mod membership;
 mod memory;
 mod output;
 mod port;

@@ -1,4 +1,5 @@
-//! Which workers there are and what they do: for the eye, not for the record.
+//! Which workers there are and what they do: for the eye, not for the record, which
+//! [`membership`](super::membership) keeps.
 //!
 //! Each worker writes one key in a bucket in memory, again and again; the key of one that died
 //! is gone after [`GONE_AFTER`].
@@ -15,6 +16,7 @@ use async_nats::jetstream::{self, Context};
 use futures::StreamExt;
 use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
+use rollbook_ledger::fleet::PRESENCE_SECONDS;
 use rollbook_ledger::ids::{LedgerId, subject_token};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -28,10 +30,10 @@ use super::worker::WorkerConfig;
 pub const WORKERS_BUCKET: &str = "rollbook_workers";
 
 /// A worker not heard of for this long is gone.
-pub const GONE_AFTER: Duration = Duration::from_secs(15);
+pub const GONE_AFTER: Duration = Duration::from_secs(PRESENCE_SECONDS.unsigned_abs());
 
 /// Between two signs of presence.
-const BEAT: Duration = Duration::from_secs(3);
+pub(super) const BEAT: Duration = Duration::from_secs(3);
 
 /// The rate is that of so many beats.
 const RATE_BEATS: usize = 4;
@@ -44,6 +46,9 @@ const MAX_LISTED: usize = 10_000;
 pub struct Presence {
     /// Its name on the record.
     pub name: String,
+    /// This run of its process; empty: of a version that does not say.
+    #[serde(default)]
+    pub session: String,
     /// Labels whose tasks it takes besides those for any worker.
     pub labels: Vec<String>,
     /// Its program's version.
@@ -145,6 +150,7 @@ pub async fn announce(
         }
         let presence = Presence {
             name: config.name.clone(),
+            session: config.session.clone(),
             labels: config.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             concurrency: config.concurrency,

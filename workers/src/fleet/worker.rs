@@ -26,6 +26,8 @@ pub struct WorkerConfig {
     /// Its name on the record: `host/pid`. Must differ between processes that run at the same
     /// time.
     pub name: String,
+    /// This run of its process, on the record.
+    pub session: String,
     /// Labels whose tasks it takes, besides those that any worker may take.
     pub labels: Vec<String>,
     /// Tasks at a time, at least 1.
@@ -54,6 +56,7 @@ impl WorkerConfig {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            session: uuid::Uuid::now_v7().to_string(),
             labels: Vec::new(),
             concurrency: 4,
             drain: Duration::from_secs(30),

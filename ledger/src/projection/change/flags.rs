@@ -84,7 +84,7 @@ pub(super) fn apply(
             flag.rollout.clear();
             history.change = FlagChangeKind::Archived;
         }
-        _ => return Err("an event of a rollout in a flag".to_owned()),
+        _ => return Err("an event of something else in a flag".to_owned()),
     }
     flag.changed_by = at.actor.clone();
     flag.changed_at = at.recorded_at;

@@ -6,6 +6,7 @@
 
 mod evidence;
 mod flags;
+mod fleet;
 mod gates;
 mod lifecycle;
 mod sentence;
@@ -114,6 +115,9 @@ pub fn project(state: &mut State, stored: &StoredCommit) -> Vec<RowChange> {
                 kind,
                 &mut out,
             ),
+            (Some(Aggregate::Worker(name)), Some(kind)) => {
+                fleet::apply(state, name.as_str(), &at, kind, &mut out)
+            }
         };
         let mut odd = std::mem::take(&mut out.odd);
         odd.extend(applied.err());
@@ -202,6 +206,9 @@ fn rollout_event(
         | Kind::SuccessMetricRecorded(_) => evidence::apply(rollout, at, kind, out),
         Kind::FlagDefined(_) | Kind::FlagChanged(_) | Kind::FlagArchived(_) => {
             Err("an event of a flag in a rollout".to_owned())
+        }
+        Kind::WorkerJoined(_) | Kind::WorkerLeft(_) => {
+            Err("an event of a worker in a rollout".to_owned())
         }
     }
 }

@@ -3,7 +3,9 @@
 use rollbook_proto::v1::event::Kind;
 
 use crate::projection::row::clean;
-use crate::projection::words::{FlagSetting, Measured, Outcome, RollbackLevel, Verdict};
+use crate::projection::words::{
+    FlagSetting, Measured, Outcome, RollbackLevel, Verdict, WorkerStatus,
+};
 
 /// The longest sentence, in characters; the event itself has all of it.
 const MAX_SENTENCE_CHARS: usize = 400;
@@ -383,6 +385,26 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
         Kind::FlagArchived(e) => (
             "",
             format!("{actor} archived {aggregate}{}", tail(&e.reason)),
+        ),
+        Kind::WorkerJoined(e) => (
+            "",
+            format!(
+                "{aggregate} joined: version {}, {} steps and {} shards at a time{}",
+                e.version,
+                e.concurrency,
+                e.threads,
+                match e.labels.as_slice() {
+                    [] => String::new(),
+                    labels => format!(", labels {}", labels.join(", ")),
+                }
+            ),
+        ),
+        Kind::WorkerLeft(e) => (
+            "",
+            format!(
+                "{aggregate} left: {}",
+                WorkerStatus::of_leaving(e.reason).map_or("?", WorkerStatus::as_str)
+            ),
         ),
     }
 }

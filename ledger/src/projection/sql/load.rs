@@ -6,7 +6,7 @@ use super::{Tx, select};
 use crate::projection::row::{Column, Value};
 use crate::projection::rows::{
     AlertRow, AuditRow, ComparisonRow, FlagRow, GateRow, HealthRow, PhaseRow, RollbackRow,
-    RolloutRow, SignOffRow, StepRow, SuccessMetricRow,
+    RolloutRow, SignOffRow, StepRow, SuccessMetricRow, WorkerRow,
 };
 use crate::projection::state::{Needs, RolloutState, State};
 use crate::projection::store::ViewError;
@@ -35,6 +35,14 @@ pub(super) async fn load<T: Tx>(
             state
                 .flags
                 .insert((row.environment.clone(), row.key.clone()), row);
+        }
+    }
+    let workers: Vec<Value> = needs.workers.iter().map(Column::to_value).collect();
+    for names in workers.chunks(MAX_IDS) {
+        let places = vec!["?"; names.len()].join(", ");
+        let rest = format!("WHERE t.worker IN ({places})");
+        for row in select::<WorkerRow, T>(tx, &rest, names.to_vec()).await? {
+            state.workers.insert(row.worker.clone(), row);
         }
     }
     Ok(())

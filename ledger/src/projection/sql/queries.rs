@@ -11,10 +11,10 @@ use crate::projection::rows::TABLES;
 use crate::projection::store::{ViewError, ViewStore};
 use crate::projection::views::{
     AdviceRow, AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, FlagHistoryRow,
-    FlagRow, GateDetail, GateRow, HealthRow, MAX_PAGE_ROWS, MeasurementRow, NoticeRow, Page,
-    PhaseDetail, PhaseRow, RegressionFilter, RegressionRow, RollbackPointRow, RollbackRow,
-    RolloutDetail, RolloutFilter, RolloutRow, SignOffRow, SnapshotRow, StepRow, SuccessMetricRow,
-    TimelineFilter, TimelineRow,
+    FlagRow, GateDetail, GateRow, HealthRow, MAX_LEFT_WORKERS, MAX_PAGE_ROWS, MAX_WORKERS,
+    MeasurementRow, NoticeRow, Page, PhaseDetail, PhaseRow, RegressionFilter, RegressionRow,
+    RollbackPointRow, RollbackRow, RolloutDetail, RolloutFilter, RolloutRow, SignOffRow,
+    SnapshotRow, StepRow, SuccessMetricRow, TimelineFilter, TimelineRow, WorkerRow,
 };
 
 /// Conditions joined by AND, with their arguments.
@@ -266,6 +266,17 @@ impl<D: Database> ViewStore for SqlViews<D> {
         conditions.add_if("t.environment = ?", environment.map(str::to_owned).as_ref());
         let rest = format!("{} ORDER BY t.environment, t.\"key\"", conditions.text());
         let rows = select(&mut tx, &rest, conditions.args).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn workers(&self) -> Result<Answer<Vec<WorkerRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let present = format!("WHERE t.status = 'present' ORDER BY t.worker LIMIT {MAX_WORKERS}");
+        let mut rows = select(&mut tx, &present, Vec::new()).await?;
+        let left = format!(
+            "WHERE t.status <> 'present' ORDER BY t.updated_sequence DESC LIMIT {MAX_LEFT_WORKERS}"
+        );
+        rows.extend(select::<WorkerRow, _>(&mut tx, &left, Vec::new()).await?);
         Self::answer(tx, as_of, rows).await
     }
 

@@ -261,6 +261,9 @@ pub(super) fn apply(
         Kind::FlagDefined(_) | Kind::FlagChanged(_) | Kind::FlagArchived(_) => {
             Err(meta.transition("it is an event of a flag, not of a rollout"))
         }
+        Kind::WorkerJoined(_) | Kind::WorkerLeft(_) => {
+            Err(meta.transition("it is an event of a worker, not of a rollout"))
+        }
     }
 }
 
@@ -317,6 +320,8 @@ pub(super) fn name(event: &v1::Event) -> &'static str {
             Kind::FlagDefined(_) => "FlagDefined",
             Kind::FlagChanged(_) => "FlagChanged",
             Kind::FlagArchived(_) => "FlagArchived",
+            Kind::WorkerJoined(_) => "WorkerJoined",
+            Kind::WorkerLeft(_) => "WorkerLeft",
         },
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+
+use super::running;
 
 /// The longest answer, in bytes.
 pub(super) const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -105,7 +105,7 @@ impl Child {
             }
         }
         command.envs(program.env.iter().map(|(name, value)| (name, value)));
-        let mut process = command.spawn()?;
+        let mut process = running::start(&mut command)?;
         let (stdin, stdout, stderr) = (
             process.stdin.take(),
             process.stdout.take(),
@@ -250,7 +250,7 @@ impl Child {
         self.stdin = None;
         let last = Instant::now() + EXIT_GRACE;
         while Instant::now() < last {
-            match self.process.try_wait() {
+            match running::ended(&mut self.process) {
                 Ok(Some(status)) => {
                     self.listen();
                     return match (status.code(), status.signal()) {
@@ -269,13 +269,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Before it is reaped: until then nobody else can have its number.
-        if let Ok(leader) = i32::try_from(self.process.id())
-            && matches!(self.process.try_wait(), Ok(None))
-        {
-            let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
-        }
-        let _ = self.process.wait();
+        running::end(&mut self.process);
     }
 }
 

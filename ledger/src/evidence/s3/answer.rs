@@ -1,0 +1,250 @@
+//! What a server of S3 answers when it refuses, and how it is named.
+//!
+//! The code of a refusal (`NoSuchBucket`, `AccessDenied`) is in the body of the answer. It is read
+//! where the answer arrives and travels as a type; bodies, which repeat what was signed, do not.
+
+use std::error::Error as StdError;
+
+use async_trait::async_trait;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
+};
+
+use super::super::EvidenceError;
+use super::credentials::NotFetched;
+
+/// The most characters of a server's message that are repeated.
+const MAX_MESSAGE_CHARS: usize = 200;
+
+/// A refusal that asking again does not change.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}")]
+struct Refusal {
+    status: u16,
+    code: String,
+    message: String,
+}
+
+/// Names a failure of S3; `None` for what did not come from a server.
+pub(in crate::evidence) fn classify(
+    location: &str,
+    action: &'static str,
+    error: &object_store::Error,
+) -> Option<EvidenceError> {
+    let location = location.to_owned();
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if current.is::<NotFetched>() {
+            return Some(EvidenceError::Credentials {
+                location,
+                reason: "none are set, and AWS hands out none here".to_owned(),
+            });
+        }
+        if let Some(refusal) = current.downcast_ref::<Refusal>() {
+            return Some(refused(location, action, refusal));
+        }
+        if let Some(http) = current.downcast_ref::<HttpError>()
+            && !http.source().is_some_and(|source| source.is::<Refusal>())
+        {
+            return Some(unanswered(location, action, http));
+        }
+        cause = current.source();
+    }
+    // An answer without a body, as HEAD gets.
+    match error {
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. }
+            if !has_system_error(error) =>
+        {
+            Some(EvidenceError::Refused {
+                location,
+                action,
+                reason: "access denied".to_owned(),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn has_system_error(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if current.is::<std::io::Error>() {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}
+
+fn refused(location: String, action: &'static str, refusal: &Refusal) -> EvidenceError {
+    let reason = refusal.to_string();
+    match (refusal.code.as_str(), refusal.status) {
+        ("NoSuchBucket", _) => EvidenceError::NoBucket { location },
+        ("QuotaExceeded", _) => EvidenceError::Full {
+            location,
+            action,
+            reason,
+        },
+        (
+            "PermanentRedirect"
+            | "TemporaryRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+            _,
+        ) => EvidenceError::Location {
+            location,
+            reason: format!("the bucket is in another region, set AWS_REGION to it ({reason})"),
+        },
+        ("InvalidBucketName", _) => EvidenceError::Location { location, reason },
+        ("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired", _) | (_, 401 | 403) => {
+            EvidenceError::Refused {
+                location,
+                action,
+                reason,
+            }
+        }
+        _ => EvidenceError::Unavailable {
+            location,
+            action,
+            reason,
+        },
+    }
+}
+
+fn unanswered(location: String, action: &'static str, error: &HttpError) -> EvidenceError {
+    let mut last: &dyn StdError = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    let reason = shortened(&last.to_string());
+    match error.kind() {
+        HttpErrorKind::Connect
+        | HttpErrorKind::Timeout
+        | HttpErrorKind::Interrupted
+        | HttpErrorKind::Request => EvidenceError::Unreachable {
+            location,
+            action,
+            reason,
+        },
+        _ => EvidenceError::Unavailable {
+            location,
+            action,
+            reason,
+        },
+    }
+}
+
+/// Reads refusals on the way from the server to the store.
+#[derive(Debug, Default)]
+pub(super) struct Connector {
+    inner: ReqwestConnector,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let inner = self.inner.connect(options)?;
+        Ok(HttpClient::new(Service { inner }))
+    }
+}
+
+#[derive(Debug)]
+struct Service {
+    inner: HttpClient,
+}
+
+#[async_trait]
+impl HttpService for Service {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let response = self.inner.execute(request).await?;
+        let status = response.status().as_u16();
+        // 304, 409 and 412 are answers; 408, 429 and 5xx are asked again by the store.
+        if !(300..500).contains(&status) || matches!(status, 304 | 408 | 409 | 412 | 429) {
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let body = body.bytes().await?;
+        match refusal(status, &String::from_utf8_lossy(&body)) {
+            Some(refusal) => Err(HttpError::new(HttpErrorKind::Unknown, refusal)),
+            None => Ok(HttpResponse::from_parts(parts, body.into())),
+        }
+    }
+}
+
+/// The refusal in an error document of S3. An object that is not there is none.
+fn refusal(status: u16, body: &str) -> Option<Refusal> {
+    let code = element(body, "Code")?;
+    if status == 404 && code != "NoSuchBucket" {
+        return None;
+    }
+    Some(Refusal {
+        status,
+        code: shortened(code),
+        message: shortened(element(body, "Message").unwrap_or_default()),
+    })
+}
+
+fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = document.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(text.trim())
+}
+
+fn shortened(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_MESSAGE_CHARS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// The answer of S3 to a wrong secret, with what was signed in it.
+    const MISMATCH: &str = "<?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code>\
+        <Message>The request signature\n does not match</Message>\
+        <StringToSign>AWS4-HMAC-SHA256 20260101T000000Z</StringToSign></Error>";
+
+    #[test]
+    fn a_refusal_says_code_and_message_and_nothing_that_was_signed() {
+        let refusal = refusal(403, MISMATCH).unwrap();
+        let error = refused("s3://b".to_owned(), "store", &refusal);
+        assert!(matches!(error, EvidenceError::Refused { .. }), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("SignatureDoesNotMatch: The request signature")
+        );
+        assert!(!error.to_string().contains("AWS4-HMAC"), "{error}");
+        assert!(!error.is_retryable());
+    }
+
+    #[test]
+    fn an_absent_object_is_no_refusal_and_an_absent_bucket_is() {
+        let document = |code| format!("<Error><Code>{code}</Code></Error>");
+        assert!(refusal(404, &document("NoSuchKey")).is_none());
+        assert!(refusal(404, "<html>not found</html>").is_none());
+        let error = refused(
+            "s3://b".to_owned(),
+            "read",
+            &refusal(404, &document("NoSuchBucket")).unwrap(),
+        );
+        assert!(matches!(error, EvidenceError::NoBucket { .. }), "{error}");
+    }
+
+    #[test]
+    fn another_region_is_named() {
+        let document = "<Error><Code>PermanentRedirect</Code><Message>x</Message></Error>";
+        let error = refused(
+            "s3://b".to_owned(),
+            "read",
+            &refusal(301, document).unwrap(),
+        );
+        assert!(error.to_string().contains("AWS_REGION"), "{error}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The process groups of the programs that run, so that they can be ended with this process.
+//!
+//! A program is not in this process's group, so a terminal's Ctrl-C does not reach it; and a
+//! process that ends at once drops nothing.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// A number is in it only while its program is not reaped: until then nobody else can have it.
+struct Running {
+    leaders: BTreeSet<u32>,
+    /// Everything was ended; nothing starts any more.
+    ended: bool,
+}
+
+static RUNNING: Mutex<Running> = Mutex::new(Running {
+    leaders: BTreeSet::new(),
+    ended: false,
+});
+
+fn running() -> MutexGuard<'static, Running> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the leader of a process group.
+pub(super) fn start(command: &mut Command) -> io::Result<Child> {
+    let mut running = running();
+    if running.ended {
+        return Err(io::Error::other("this process is ending"));
+    }
+    let leader = command.spawn()?;
+    running.leaders.insert(leader.id());
+    Ok(leader)
+}
+
+/// How it ended; `None`: it runs.
+pub(super) fn ended(leader: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let mut running = running();
+    let status = leader.try_wait()?;
+    if status.is_some() {
+        running.leaders.remove(&leader.id());
+    }
+    Ok(status)
+}
+
+/// Kills the whole group of a program that runs, and waits for it.
+pub(super) fn end(leader: &mut Child) {
+    {
+        let mut running = running();
+        if matches!(leader.try_wait(), Ok(None)) {
+            kill(leader.id());
+        }
+        running.leaders.remove(&leader.id());
+    }
+    let _ = leader.wait();
+}
+
+/// Kills every program of every calculator of this process, and lets none start any more: to be
+/// called right before the process ends by force.
+pub fn end_all() {
+    let mut running = running();
+    running.ended = true;
+    for leader in &running.leaders {
+        kill(*leader);
+    }
+}
+
+fn kill(leader: u32) {
+    if let Ok(leader) = i32::try_from(leader) {
+        // Gone already is as good.
+        let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
+    }
+}
