@@ -159,7 +159,11 @@ fn row(deal: u64, deals: u64, side: usize) -> Option<Row> {
         i64::try_from(value).unwrap_or(i64::MAX)
     });
     let kind = usize::try_from(noise >> 60).unwrap_or(0) % TYPES.len();
-    Some(Row::new(id, TYPES.get(kind).copied(), Ok(values.collect())))
+    Some(Row::new(
+        id,
+        TYPES.get(kind).copied(),
+        Ok(values.collect::<Vec<i64>>()),
+    ))
 }
 
 /// SplitMix64: a number that looks random and is the same everywhere.

@@ -104,7 +104,7 @@ pub(crate) struct SnapshotTakeArgs {
         requires = "metrics"
     )]
     pub(crate) sql: Option<String>,
-    /// The figures of --exec or --sql with their units: cost_total:cents,items:count
+    /// The metrics of --exec or --sql with their units: cost_total:cents,items:count,state:text
     #[arg(
         long,
         value_name = "NAME:UNIT",

@@ -53,13 +53,13 @@ pub(super) fn of(
 fn metric(text: &str) -> Result<MetricDeclaration, Failure> {
     let wanted = |reason: &str| {
         Failure::usage(format!(
-            "RB-CLI-66: --metrics {text:?}: {reason}; write NAME:cents or NAME:count"
+            "RB-CLI-66: --metrics {text:?}: {reason}; write NAME:cents, NAME:count or NAME:text"
         ))
     };
     let (name, unit) = text
         .split_once(':')
         .ok_or_else(|| wanted("it has no unit"))?;
-    let unit = [MetricUnit::Cents, MetricUnit::Count]
+    let unit = MetricUnit::ALL
         .into_iter()
         .find(|known| known.as_str() == unit)
         .ok_or_else(|| wanted("the unit is unknown"))?;

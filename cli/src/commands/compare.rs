@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Verdict;
-use rollbook_workers::compare::behind::{Behind, behind};
+use rollbook_workers::compare::behind::{Behind, behind, has_lines};
 use rollbook_workers::compare::differences::regressions;
 use rollbook_workers::compare::{CompareError, ComparisonResult, Explanation, Rules, explain};
 use rollbook_workers::snapshot::reader::key_order;
@@ -39,7 +39,7 @@ pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
         Some(sha256) => stored(&store, sha256).await?,
         None => {
             let (before, after) = snapshots(&store, &args).await?;
-            let rules = rules_of(&args)?;
+            let rules = rules_of(&args, &before)?;
             let made = rollbook_workers::compare::compare(&before, &after, &rules, &store)
                 .await
                 .map_err(comparison_failure)?;
@@ -102,7 +102,7 @@ async fn snapshots(
     Ok((before, after))
 }
 
-fn rules_of(args: &CompareArgs) -> Result<Rules, Failure> {
+fn rules_of(args: &CompareArgs, before: &Snapshot) -> Result<Rules, Failure> {
     let mut rules = match &args.rules {
         None => {
             let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
@@ -110,7 +110,7 @@ fn rules_of(args: &CompareArgs) -> Result<Rules, Failure> {
         }
         Some(file) => {
             let text = read_rules(file)?;
-            Rules::from_text(&text)
+            Rules::from_text_for(&text, &before.manifest.metrics)
                 .map_err(|error| Failure::usage(format!("RB-CLI-62: {}:{error}", file.display())))?
         }
     };
@@ -173,24 +173,21 @@ async fn explain_deal(
         }
         None => {
             let (before, after) = snapshots(store, args).await?;
-            (before, after, rules_of(args)?)
+            let rules = rules_of(args, &before)?;
+            (before, after, rules)
         }
     };
     let explained = explain(&before, &after, &rules, store, deal)
         .await
         .map_err(comparison_failure)?;
-    let model = model_of(args.model.as_deref())?;
-    let database = args.database.as_deref();
-    let behind = match behind(&before, &after, store, database, &model, deal).await {
-        Ok(behind) => Some(behind),
-        Err(error) if database.is_some() => return Err(comparison_failure(error)),
-        // Nobody asked for the source: that it cannot be read takes nothing from the figures.
-        Err(error) => {
-            aside(format!(
-                "the inventory behind the figures cannot be shown: {error}; give --database"
-            ));
-            None
-        }
+    let own = [&before, &after].map(|snapshot| !has_lines(&snapshot.manifest));
+    let (behind, without_lines) = if own == [true, true] {
+        (None, Some(no_lines(&before, &after)))
+    } else {
+        (
+            lines_behind(store, args, &before, &after, deal).await?,
+            None,
+        )
     };
     if session.json {
         #[derive(Serialize)]
@@ -198,13 +195,64 @@ async fn explain_deal(
             #[serde(flatten)]
             explained: Explanation,
             behind: Option<Behind>,
+            /// Why there is nothing behind the figures, where there never is.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            without_lines: Option<String>,
         }
-        print::json(&Answer { explained, behind })?;
+        print::json(&Answer {
+            explained,
+            behind,
+            without_lines,
+        })?;
     } else {
         let text = report::explanation(&explained, behind.as_ref()).map_err(unprintable)?;
         line(text.trim_end());
+        if let Some(without_lines) = without_lines {
+            line(format!("\n{without_lines}"));
+        }
     }
     Ok(Exit::Done)
+}
+
+/// Says that figures of one's own calculators have no inventory lines.
+fn no_lines(before: &Snapshot, after: &Snapshot) -> String {
+    let by = |snapshot: &Snapshot| {
+        let manifest = &snapshot.manifest;
+        let digest = manifest.model_digest.get(..12).unwrap_or_default();
+        format!("`{}` {digest}", manifest.model)
+    };
+    let (before, after) = (by(before), by(after));
+    let calculators = if before == after {
+        format!("the calculator {before}")
+    } else {
+        format!("the calculators {before} before and {after} after")
+    };
+    format!(
+        "the values are those of {calculators}: what they are made of, the program or query knows; \
+         inventory lines exist for the built-in model only"
+    )
+}
+
+async fn lines_behind(
+    store: &EvidenceStore,
+    args: &CompareArgs,
+    before: &Snapshot,
+    after: &Snapshot,
+    deal: &str,
+) -> Result<Option<Behind>, Failure> {
+    let model = model_of(args.model.as_deref())?;
+    let database = args.database.as_deref();
+    match behind(before, after, store, database, &model, deal).await {
+        Ok(behind) => Ok(Some(behind)),
+        Err(error) if database.is_some() => Err(comparison_failure(error)),
+        // Nobody asked for the source: that it cannot be read takes nothing from the figures.
+        Err(error) => {
+            aside(format!(
+                "the inventory behind the figures cannot be shown: {error}; give --database"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 /// Damage found while comparing is damage; what was asked for wrongly is usage.

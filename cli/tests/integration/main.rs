@@ -21,6 +21,7 @@ mod journey;
 mod postgres_views;
 mod rollback;
 mod suggestions;
+mod texts;
 
 // The servers that the ledger's tests start.
 #[allow(unreachable_pub)]

@@ -12,6 +12,9 @@ pub const MAX_METRICS: usize = 100;
 /// The longest time a program may be given for one deal.
 pub const MAX_DEAL_TIMEOUT: Span = Span::from_millis(10 * 60 * 1000);
 
+/// The longest text of a text metric, in bytes of UTF-8: names, states and codes, no documents.
+pub const MAX_METRIC_TEXT_BYTES: usize = 1024;
+
 /// Columns every part of a snapshot has, so that no metric may be called so.
 pub const RESERVED_METRICS: [&str; 5] = ["deal_id", "deal_type", "status", "error", "digest"];
 
@@ -76,7 +79,7 @@ pub struct ExecCalculatorSpec {
 /// A query with one row per deal of the snapshot's table: its id and its figures, by name.
 ///
 /// It is read as of the same moment as the deals. A deal without a row, with several, or with a
-/// NULL is an error row.
+/// NULL for a number is an error row; a text may be NULL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlCalculatorSpec {
@@ -89,17 +92,17 @@ pub struct SqlCalculatorSpec {
     pub metrics: Vec<MetricDeclaration>,
 }
 
-/// A figure with its unit.
+/// A metric with its unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetricDeclaration {
     /// The name that comparison rules refer to: letters, digits and `_`.
     pub name: String,
-    /// What the number counts.
+    /// What the value is.
     pub unit: MetricUnit,
 }
 
-/// What the number of a figure counts. Figures are whole numbers of it.
+/// What the value of a metric is: a whole number of something, or a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MetricUnit {
@@ -107,14 +110,20 @@ pub enum MetricUnit {
     Cents,
     /// Things.
     Count,
+    /// A text of at most 1,024 bytes, compared as equal or different; it may be NULL.
+    Text,
 }
 
 impl MetricUnit {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cents, Self::Count, Self::Text];
+
     /// The word used in files and manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cents => "cents",
             Self::Count => "count",
+            Self::Text => "text",
         }
     }
 }

@@ -194,6 +194,8 @@ pub fn compared(snapshot: &str, regressions: u64) -> Kind {
                 after: (rank > 0).then_some(107),
                 rule: "within".to_owned(),
                 threshold: "5 %".to_owned(),
+                before_text: (rank == 1).then(|| "draft".to_owned()),
+                after_text: (rank < 2).then(|| "sent \"now\"\n".to_owned()),
             })
             .collect(),
         totals: vec![v1::TypeTotal {

@@ -236,6 +236,8 @@ CREATE TABLE regressions (
     "metric" TEXT COLLATE "C" NOT NULL,
     "before" BIGINT,
     "after" BIGINT,
+    "before_text" TEXT COLLATE "C",
+    "after_text" TEXT COLLATE "C",
     "rule" TEXT COLLATE "C" NOT NULL,
     "threshold" TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY ("sequence", "idx", "ordinal")

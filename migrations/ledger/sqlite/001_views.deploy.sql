@@ -236,6 +236,8 @@ CREATE TABLE regressions (
     "metric" TEXT NOT NULL,
     "before" INTEGER,
     "after" INTEGER,
+    "before_text" TEXT,
+    "after_text" TEXT,
     "rule" TEXT NOT NULL,
     "threshold" TEXT NOT NULL,
     PRIMARY KEY ("sequence", "idx", "ordinal")

@@ -52,7 +52,8 @@ SELECT
 FROM comparisons t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."snapshot", t."deal_id",
-    t."deal_type", t."metric", t."before", t."after", t."rule", t."threshold"
+    t."deal_type", t."metric", t."before", t."after", t."before_text",
+    t."after_text", t."rule", t."threshold"
 FROM regressions t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."rollout", t."step", t."total", t."active", t."deleted",

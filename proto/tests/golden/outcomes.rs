@@ -85,7 +85,27 @@ fn regression(d: &mut Distinct) -> Regression {
         after: Some(d.negative()),
         rule: d.text("rule"),
         threshold: d.text("threshold"),
+        ..Regression::default()
     }
+}
+
+/// Regressions of texts: one that changed, one that is NULL before and empty after.
+pub(crate) fn comparison_made_of_texts(d: &mut Distinct) -> Kind {
+    let text = |d: &mut Distinct, before: Option<String>, after: Option<String>| Regression {
+        before: None,
+        after: None,
+        before_text: before,
+        after_text: after,
+        ..regression(d)
+    };
+    let (before, after) = (d.text("text"), d.text("text"));
+    Kind::ComparisonMade(ComparisonMade {
+        worst: vec![
+            text(d, Some(before), Some(after)),
+            text(d, None, Some(String::new())),
+        ],
+        ..ComparisonMade::default()
+    })
 }
 
 /// Absent before, zero after: two different things.

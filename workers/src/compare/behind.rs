@@ -2,7 +2,8 @@
 //!
 //! A snapshot holds figures, not inventories. So the deal is read again from its source, assessed
 //! by the same model and flag as each snapshot, and what comes out is compared with what the
-//! snapshot holds: where they differ, the deal changed since, and that is said.
+//! snapshot holds: where they differ, the deal changed since, and that is said. Only the built-in
+//! model says what its figures are made of; of other calculators there are no lines.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,9 @@ use crate::deal::{
 };
 use crate::snapshot::one::{CurrentDeal, read_deal};
 use crate::snapshot::{Manifest, Row, RowOutcome, Snapshot, SnapshotError, SnapshotSource};
+
+/// [`crate::snapshot::Calculator::name`] of the built-in model.
+const BUILT_IN: &str = "deal";
 
 /// One addend of a figure, with the inventory items it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,7 +85,15 @@ pub struct Behind {
     pub after: Side,
 }
 
+/// Whether the lines behind a snapshot's figures can be shown at all.
+pub fn has_lines(manifest: &Manifest) -> bool {
+    manifest.model == BUILT_IN
+}
+
 /// Reads a deal from its source and says what each figure of both snapshots is made of.
+///
+/// Of a snapshot by another calculator than the built-in model it says so and nothing more;
+/// where both are, ask [`has_lines`] first: the source need not be read.
 ///
 /// `database` replaces the source's URL, of which a manifest keeps no credentials. `model` is used
 /// for both sides and must be the one the snapshots were made by for the figures to come out.
@@ -97,14 +109,25 @@ pub async fn behind(
         before.find(store, deal_id).await?,
         after.find(store, deal_id).await?,
     ];
-    let source = source_of(&after.manifest, database);
-    let shown = after.manifest.source.database.clone();
+    // The query of another calculator gives its figures, no items.
+    let described = match has_lines(&after.manifest) {
+        true => &after.manifest,
+        false => &before.manifest,
+    };
+    let source = source_of(described, database);
+    let shown = described.source.database.clone();
     let current = read_deal(&source, deal_id).await?;
     let digest = model.digest().map_err(|error| SnapshotError::Encode {
         reason: error.to_string(),
     })?;
     let [old, new] = rows;
     let side = |manifest: &Manifest, row: Option<Row>| {
+        if !has_lines(manifest) {
+            return noted(format!(
+                "its figures are those of the calculator `{}`; only the built-in model's have lines",
+                manifest.model
+            ));
+        }
         let mut side = explain_side(manifest, row.as_ref(), current.as_ref(), model);
         if manifest.model_digest != digest {
             side.explains = false;
@@ -132,16 +155,19 @@ fn source_of(manifest: &Manifest, database: Option<&str>) -> SnapshotSource {
     source
 }
 
+fn noted(note: String) -> Side {
+    Side {
+        note: Some(note),
+        ..Side::default()
+    }
+}
+
 fn explain_side(
     manifest: &Manifest,
     row: Option<&Row>,
     current: Option<&CurrentDeal>,
     model: &Model,
 ) -> Side {
-    let noted = |note: String| Side {
-        note: Some(note),
-        ..Side::default()
-    };
     let Some(current) = current else {
         return noted("the source no longer has the deal".to_owned());
     };
@@ -162,19 +188,16 @@ fn explain_side(
             .into_iter()
             .map(driver)
             .collect();
-        if let RowOutcome::Success(figures) = &row.outcome {
-            let moved = manifest
-                .metrics
-                .iter()
-                .zip(figures)
-                .filter_map(|(metric, figure)| {
-                    let now = assessed.outputs.get(&metric.name)?;
-                    (now != *figure).then(|| Moved {
-                        metric: metric.name.clone(),
-                        snapshot: *figure,
-                        now,
-                    })
-                });
+        if let Some(values) = row.values() {
+            let numbers = manifest.metrics.iter().filter(|metric| !metric.is_text());
+            let moved = numbers.zip(&values.numbers).filter_map(|(metric, figure)| {
+                let now = assessed.outputs.get(&metric.name)?;
+                (now != *figure).then(|| Moved {
+                    metric: metric.name.clone(),
+                    snapshot: *figure,
+                    now,
+                })
+            });
             side.moved = moved.collect();
         }
         side

@@ -1,8 +1,9 @@
 //! The differences as Parquet pages of evidence: one row per differing figure, in key order.
 //!
 //! Columns: `deal_id`, `deal_type`, `change`, `deal_class`, `metric`, `before`, `after`, `class`,
-//! `rule`, `threshold`, `error_before`, `error_after`. A deal that is gone, new or without figures
-//! has one row, whose metric is `deal` or `status`.
+//! `rule`, `threshold`, `error_before`, `error_after`; where the snapshots have texts also
+//! `before_text` and `after_text`, behind `after`. A deal that is gone, new or without figures
+//! has one row, whose metric is `deal` or `status`. Of one deal, texts come after figures.
 
 mod read;
 
@@ -53,8 +54,8 @@ pub struct DifferencePage {
     pub last_id: String,
 }
 
-/// Names of the columns of text, in order; between the fifth and the sixth stand `before` and
-/// `after`.
+/// Names of the columns of text, in order; between the fifth and the sixth stand the values before
+/// and after.
 const TEXTS: [&str; 10] = [
     "deal_id",
     "deal_type",
@@ -78,9 +79,9 @@ const DICTIONARIES: [&str; 7] = [
     "threshold",
 ];
 
-fn schema() -> Result<Arc<Type>, ParquetError> {
+fn schema(texts: bool) -> Result<Arc<Type>, ParquetError> {
     let text = |name: &str| {
-        let repetition = if name.starts_with("error") {
+        let repetition = if name.starts_with("error") || name.ends_with("_text") {
             Repetition::OPTIONAL
         } else {
             Repetition::REQUIRED
@@ -101,6 +102,9 @@ fn schema() -> Result<Arc<Type>, ParquetError> {
     for name in TEXTS {
         if name == "class" {
             fields.extend([figure("before")?, figure("after")?]);
+            if texts {
+                fields.extend([text("before_text")?, text("after_text")?]);
+            }
         }
         fields.push(text(name)?);
     }
@@ -135,6 +139,8 @@ pub(super) type Page = (Bytes, DifferencePage);
 pub(super) struct PageWriter<F> {
     /// Takes each full page.
     full: F,
+    /// Whether there are columns for texts.
+    texts: bool,
     file: Option<SerializedFileWriter<Vec<u8>>>,
     entry: DifferencePage,
     rows: Columns,
@@ -162,6 +168,7 @@ struct EncodedRow {
     deal_class: Class,
     metric: ByteArray,
     figures: Option<(i64, i64)>,
+    texts: [Option<ByteArray>; 2],
     class: Class,
     rule: ByteArray,
     threshold: ByteArray,
@@ -170,10 +177,11 @@ struct EncodedRow {
 }
 
 impl<F: FnMut(Page) -> Result<(), CompareError>> PageWriter<F> {
-    /// A writer that gives each full page to `full`.
-    pub(super) fn new(full: F) -> Self {
+    /// A writer that gives each full page to `full`; `texts`: whether any metric is a text.
+    pub(super) fn new(texts: bool, full: F) -> Self {
         Self {
             full,
+            texts,
             file: None,
             entry: empty(),
             rows: Columns::default(),
@@ -206,13 +214,13 @@ impl<F: FnMut(Page) -> Result<(), CompareError>> PageWriter<F> {
         }
         let file = match self.file.take() {
             Some(file) => file,
-            None => schema()
+            None => schema(self.texts)
                 .and_then(|schema| SerializedFileWriter::new(Vec::new(), schema, properties()?))
                 .map_err(|error| encode_error(&error))?,
         };
         let file = self.file.insert(file);
         let written = file.next_row_group().and_then(|mut group| {
-            self.rows.write(&mut group)?;
+            self.rows.write(&mut group, self.texts)?;
             group.close().map(|_| ())
         });
         self.rows.rows.clear();
@@ -231,7 +239,11 @@ impl<F: FnMut(Page) -> Result<(), CompareError>> PageWriter<F> {
 impl<F: FnMut(Page) -> Result<(), CompareError>> Sink for PageWriter<F> {
     fn take(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) -> Result<(), CompareError> {
         if self.names.metrics.is_empty() {
-            self.names.metrics = judge.metrics().iter().map(|name| array(name)).collect();
+            self.names.metrics = judge
+                .metrics()
+                .iter()
+                .map(|metric| array(&metric.name))
+                .collect();
             let rules = (0..judge.rules()).map(Some).chain([None]);
             let described = rules.map(|rule| judge.describe(rule));
             self.names.rules = described
@@ -247,6 +259,7 @@ impl<F: FnMut(Page) -> Result<(), CompareError>> Sink for PageWriter<F> {
             deal_class: difference.class,
             metric,
             figures,
+            texts: [None, None],
             class,
             rule: rule.0,
             threshold: rule.1,
@@ -265,6 +278,20 @@ impl<F: FnMut(Page) -> Result<(), CompareError>> Sink for PageWriter<F> {
                 finding.class,
                 rule.cloned().unwrap_or_default(),
             ));
+        }
+        for finding in difference.texts {
+            let metric = self.names.metrics.get(finding.metric);
+            let rule = self.names.rules.get(finding.rule.unwrap_or(last));
+            let text = |text: &Option<String>| text.as_deref().map(array);
+            rows.push(EncodedRow {
+                texts: [text(&finding.before), text(&finding.after)],
+                ..row(
+                    metric.cloned().unwrap_or_default(),
+                    None,
+                    finding.class,
+                    rule.cloned().unwrap_or_default(),
+                )
+            });
         }
         if let Some((metric, rule, threshold)) = whole_deal(difference.change) {
             let rule = (array(rule), array(threshold));
@@ -306,7 +333,11 @@ fn whole_deal(change: Change) -> Option<(&'static str, &'static str, &'static st
 }
 
 impl Columns {
-    fn write(&self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
+    fn write(
+        &self,
+        group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+        with_texts: bool,
+    ) -> Result<(), ParquetError> {
         let rows = &self.rows;
         let texts = |text: &dyn Fn(&EncodedRow) -> ByteArray| -> Vec<ByteArray> {
             rows.iter().map(text).collect()
@@ -333,19 +364,26 @@ impl Columns {
                 .collect();
             write_column::<Int64Type>(group, &values, Some(&levels))?;
         }
+        if with_texts {
+            write_nullable(group, rows, |row| row.texts[0].clone())?;
+            write_nullable(group, rows, |row| row.texts[1].clone())?;
+        }
         write_column::<ByteArrayType>(group, &texts(&|row| class_name(row.class)), None)?;
         write_column::<ByteArrayType>(group, &texts(&|row| row.rule.clone()), None)?;
         write_column::<ByteArrayType>(group, &texts(&|row| row.threshold.clone()), None)?;
-        for error in [
-            |row: &EncodedRow| row.error_before.clone(),
-            |row: &EncodedRow| row.error_after.clone(),
-        ] {
-            let values: Vec<ByteArray> = rows.iter().filter_map(error).collect();
-            let levels: Vec<i16> = rows.iter().map(|r| i16::from(error(r).is_some())).collect();
-            write_column::<ByteArrayType>(group, &values, Some(&levels))?;
-        }
-        Ok(())
+        write_nullable(group, rows, |row| row.error_before.clone())?;
+        write_nullable(group, rows, |row| row.error_after.clone())
     }
+}
+
+fn write_nullable(
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    rows: &[EncodedRow],
+    text: fn(&EncodedRow) -> Option<ByteArray>,
+) -> Result<(), ParquetError> {
+    let values: Vec<ByteArray> = rows.iter().filter_map(text).collect();
+    let levels: Vec<i16> = rows.iter().map(|r| i16::from(text(r).is_some())).collect();
+    write_column::<ByteArrayType>(group, &values, Some(&levels))
 }
 
 fn empty() -> DifferencePage {

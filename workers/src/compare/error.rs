@@ -77,6 +77,16 @@ pub enum CompareError {
         /// The order after.
         after: KeyOrder,
     },
+    /// A rule that measures would judge a text.
+    #[error(
+        "RB-COMPARE-9: rule `{rule}` measures how far figures differ, but metric `{metric}` is a text, which is equal or different; before it, write a rule for `{metric}` with test `exact`, `ignore`, or `expected` without bounds"
+    )]
+    TextRule {
+        /// The rule's id.
+        rule: String,
+        /// The text metric.
+        metric: String,
+    },
 }
 
 impl CompareError {

@@ -7,20 +7,26 @@ use super::judge::Judge;
 use super::merge::Change;
 use super::rules::{Class, Rules};
 use super::{CompareError, comparable};
-use crate::snapshot::{Row, RowOutcome, Snapshot};
+use crate::snapshot::{Row, RowOutcome, Snapshot, Value};
 
-/// One figure of a deal on both sides.
+/// One figure or text of a deal on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedMetric {
     /// The metric.
     pub metric: String,
-    /// `cents` or `count`.
+    /// `cents`, `count` or `text`.
     pub unit: String,
     /// The figure before, if the deal was computed.
     pub before: Option<i64>,
     /// The figure after, if the deal was computed.
     pub after: Option<i64>,
-    /// How the difference is judged; absent when there are not two figures.
+    /// The text before; absent where it is NULL, where the deal was not computed, and of a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_text: Option<String>,
+    /// The text after; absent as the one before is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_text: Option<String>,
+    /// How the difference is judged; absent when there are not two values.
     pub class: Option<Class>,
     /// The rule that judges this metric of this deal.
     pub rule: String,
@@ -61,6 +67,7 @@ pub async fn explain(
 ) -> Result<Explanation, CompareError> {
     rules.check()?;
     comparable(&before.manifest, &after.manifest, rules)?;
+    rules.check_texts(&before.manifest.metrics)?;
     let old = before.find(store, deal_id).await?;
     let new = after.find(store, deal_id).await?;
     let judged_type = match (&old, &new) {
@@ -72,26 +79,36 @@ pub async fn explain(
         }
     };
     let infos = &before.manifest.metrics;
-    let names: Vec<String> = infos.iter().map(|metric| metric.name.clone()).collect();
-    let mut judge = Judge::new(rules, &names);
+    let mut judge = Judge::new(rules, infos);
     let metrics: Vec<ExplainedMetric> = infos
         .iter()
         .enumerate()
         .map(|(index, info)| {
-            let (before, after) = (figure(&old, index), figure(&new, index));
-            let judgement = judge.judge(
-                &judged_type,
-                index,
-                before.unwrap_or_default(),
-                after.unwrap_or_default(),
-            );
+            let old = old.as_ref().and_then(Row::values);
+            let new = new.as_ref().and_then(Row::values);
+            let before = old.and_then(|values| values.get(infos, index));
+            let after = new.and_then(|values| values.get(infos, index));
+            let judgement = match (
+                before.and_then(Value::number),
+                after.and_then(Value::number),
+            ) {
+                _ if info.is_text() => judge.judge_text(&judged_type, index, before == after),
+                (before, after) => judge.judge(
+                    &judged_type,
+                    index,
+                    before.unwrap_or_default(),
+                    after.unwrap_or_default(),
+                ),
+            };
             let (rule, threshold) = judge.describe(judgement.rule);
             let (rule, threshold) = (rule.to_owned(), threshold.to_owned());
             ExplainedMetric {
                 metric: info.name.clone(),
                 unit: info.unit.clone(),
-                before,
-                after,
+                before: before.and_then(Value::number),
+                after: after.and_then(Value::number),
+                before_text: before.and_then(Value::text).map(str::to_owned),
+                after_text: after.and_then(Value::text).map(str::to_owned),
                 class: before.and(after).map(|_| judgement.class),
                 rule,
                 threshold,
@@ -121,13 +138,6 @@ pub async fn explain(
         type_before: old.map(|row| row.deal_type),
         type_after: new.map(|row| row.deal_type),
     })
-}
-
-fn figure(row: &Option<Row>, metric: usize) -> Option<i64> {
-    match &row.as_ref()?.outcome {
-        RowOutcome::Success(values) => values.get(metric).copied(),
-        RowOutcome::Error(_) => None,
-    }
 }
 
 fn error(row: &Option<Row>) -> Option<String> {

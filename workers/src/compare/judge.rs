@@ -1,8 +1,9 @@
 //! Rules applied to the metrics of two snapshots. Pure.
 
-use super::rules::{Class, Judgement, Rules, Severity, judge_by};
+use super::rules::{Class, Judgement, Rules, Severity, judge_by, judge_text_by};
 use super::tally::NO_RULE;
 use crate::deal::DealType;
+use crate::snapshot::MetricInfo;
 
 /// Deal types that are remembered; beyond, their rules are looked up each time and they are
 /// counted together.
@@ -23,7 +24,7 @@ pub(super) struct Kind {
 #[derive(Debug)]
 pub struct Judge<'r> {
     rules: &'r Rules,
-    metrics: &'r [String],
+    metrics: &'r [MetricInfo],
     thresholds: Vec<String>,
     kinds: Vec<Kind>,
     /// The type that was asked for last: in most snapshots few follow each other.
@@ -32,7 +33,7 @@ pub struct Judge<'r> {
 
 impl<'r> Judge<'r> {
     /// A judge for these metrics.
-    pub fn new(rules: &'r Rules, metrics: &'r [String]) -> Self {
+    pub fn new(rules: &'r Rules, metrics: &'r [MetricInfo]) -> Self {
         Self {
             rules,
             metrics,
@@ -53,7 +54,10 @@ impl<'r> Judge<'r> {
             Some(known) => known,
             None => {
                 self.kinds.truncate(MAX_KINDS);
-                let found = self.metrics.iter().map(|m| self.rules.find(deal_type, m));
+                let found = self
+                    .metrics
+                    .iter()
+                    .map(|m| self.rules.find(deal_type, &m.name));
                 self.kinds.push(Kind {
                     name: deal_type.to_owned(),
                     guarded: self.rules.guards(deal_type),
@@ -107,6 +111,25 @@ impl<'r> Judge<'r> {
         Judgement { class, rule }
     }
 
+    /// Judges a text of a deal with `deal_type` before.
+    pub fn judge_text(&mut self, deal_type: &str, metric: usize, same: bool) -> Judgement {
+        let kind = self.kind(deal_type);
+        self.judge_text_kind(kind, metric, same)
+    }
+
+    /// The same for a type that [`Judge::kind`] has just placed.
+    pub(super) fn judge_text_kind(&self, kind: usize, metric: usize, same: bool) -> Judgement {
+        let kind = self.kinds.get(kind);
+        let rule = kind.and_then(|kind| kind.rules.get(metric).copied().flatten());
+        let guarded = kind.is_some_and(|kind| kind.guarded);
+        let class = match rule.and_then(|index| self.rules.rules.get(index)) {
+            _ if same => Class::Equal,
+            Some(rule) => judge_text_by(rule, guarded),
+            None => Severity::Regression.broken(guarded),
+        };
+        Judgement { class, rule }
+    }
+
     /// The id of a rule and its threshold in words.
     pub fn describe(&self, rule: Option<usize>) -> (&str, &str) {
         let found = rule.and_then(|index| {
@@ -118,7 +141,7 @@ impl<'r> Judge<'r> {
 
     /// A metric's name.
     pub fn metric(&self, metric: usize) -> &str {
-        self.metrics.get(metric).map_or("", String::as_str)
+        self.metrics.get(metric).map_or("", |metric| &metric.name)
     }
 
     /// How many rules there are.
@@ -127,7 +150,7 @@ impl<'r> Judge<'r> {
     }
 
     /// All metrics.
-    pub(super) fn metrics(&self) -> &[String] {
+    pub(super) fn metrics(&self) -> &[MetricInfo] {
         self.metrics
     }
 }

@@ -8,6 +8,7 @@ use super::CompareError;
 use super::judge::{Judge, MAX_KINDS};
 use super::rules::{Class, Rules};
 use super::tally::{ClassCounts, OTHER, Tally, TypeTotals};
+use crate::snapshot::MetricInfo;
 use crate::snapshot::reader::Cursor;
 
 /// What no deal may be.
@@ -43,6 +44,8 @@ pub trait Rows {
     fn digest(&self) -> &[u8];
     /// A figure.
     fn metric(&mut self, metric: usize) -> Result<i64, CompareError>;
+    /// A text; `None`: NULL.
+    fn text(&mut self, metric: usize) -> Result<Option<&str>, CompareError>;
 }
 
 impl Rows for Cursor {
@@ -103,6 +106,13 @@ impl Rows for Cursor {
             None => Ok(0),
         }
     }
+
+    fn text(&mut self, metric: usize) -> Result<Option<&str>, CompareError> {
+        match self.current() {
+            Some((group, row)) => Ok(group.text(row, metric)?),
+            None => Ok(None),
+        }
+    }
 }
 
 /// What happened to a deal between the snapshots.
@@ -136,6 +146,21 @@ pub struct Finding {
     pub rule: Option<usize>,
 }
 
+/// One text that differs, and how it was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextFinding {
+    /// The metric's place.
+    pub metric: usize,
+    /// The text before; `None`: NULL.
+    pub before: Option<String>,
+    /// The text after; `None`: NULL.
+    pub after: Option<String>,
+    /// What the difference means.
+    pub class: Class,
+    /// The place of the rule that judged; `None`: there is none.
+    pub rule: Option<usize>,
+}
+
 /// One deal that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference<'a> {
@@ -149,6 +174,8 @@ pub struct Difference<'a> {
     pub class: Class,
     /// The figures that differ.
     pub findings: &'a [Finding],
+    /// The texts that differ.
+    pub texts: &'a [TextFinding],
     /// Why there were no figures before.
     pub error_before: Option<&'a str>,
     /// Why there were no figures after.
@@ -168,16 +195,23 @@ pub fn merge<R: Rows>(
     before: &mut R,
     after: &mut R,
     order: fn(&[u8], &[u8]) -> Ordering,
-    metrics: &[String],
+    metrics: &[MetricInfo],
     rules: &Rules,
     sink: &mut impl Sink,
 ) -> Result<Tally, CompareError> {
-    let place = |name: &str| metrics.iter().position(|metric| metric == name);
+    let place = |name: &str| {
+        let is = |metric: &MetricInfo| metric.name == name && !metric.is_text();
+        metrics.iter().position(is)
+    };
+    let texts = 0..metrics.len();
+    let is_text = |place: &usize| metrics.get(*place).is_some_and(MetricInfo::is_text);
     let mut merge = Merge {
         judge: Judge::new(rules, metrics),
         tally: Tally::new(rules),
         types: Vec::new(),
         findings: Vec::new(),
+        text_metrics: texts.filter(is_text).collect(),
+        texts: Vec::new(),
         total: place(TOTAL),
         one_time: place(ONE_TIME),
         tsa: place(TSA),
@@ -220,6 +254,9 @@ struct Merge<'r, 's, S> {
     /// Sums and counts by the judge's place of the deal type.
     types: Vec<(TypeTotals, ClassCounts)>,
     findings: Vec<Finding>,
+    /// Places of the metrics that are texts.
+    text_metrics: Vec<usize>,
+    texts: Vec<TextFinding>,
     total: Option<usize>,
     one_time: Option<usize>,
     tsa: Option<usize>,
@@ -256,6 +293,7 @@ impl<S: Sink> Merge<'_, '_, S> {
                 Class::Equal
             },
             findings: &[],
+            texts: &[],
             error_before: error.as_deref().filter(|_| missing),
             error_after: error.as_deref().filter(|_| !missing),
         })
@@ -294,7 +332,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         for metric in 0..self.judge.metrics().len() {
             let summed = self.total == Some(metric) || self.one_time == Some(metric);
             let shared = after.shares_metric(before, metric);
-            if shared && !summed {
+            if shared && !summed || self.text_metrics.contains(&metric) {
                 continue;
             }
             let old = before.metric(metric)?;
@@ -318,23 +356,56 @@ impl<S: Sink> Merge<'_, '_, S> {
                 rule: judgement.rule,
             });
         }
-        if self.findings.is_empty() {
+        worst = worst.max(self.texts(kind, before, after)?);
+        if self.findings.is_empty() && self.texts.is_empty() {
             self.tally.equal += 1;
             self.class(kind, Class::Equal);
             return Ok(());
         }
         let findings = std::mem::take(&mut self.findings);
+        let texts = std::mem::take(&mut self.texts);
         let found = self.found(&Difference {
             deal_id: before.deal_id()?,
             deal_type: before.deal_type(),
             change: Change::Changed,
             class: worst,
             findings: &findings,
+            texts: &texts,
             error_before: None,
             error_after: None,
         });
-        self.findings = findings;
+        (self.findings, self.texts) = (findings, texts);
         found
+    }
+
+    /// Finds the texts that differ; gives the worst of them.
+    fn texts<R: Rows>(
+        &mut self,
+        kind: usize,
+        before: &mut R,
+        after: &mut R,
+    ) -> Result<Class, CompareError> {
+        self.texts.clear();
+        let mut worst = Class::Equal;
+        for metric in self.text_metrics.iter().copied() {
+            if after.shares_metric(before, metric) {
+                continue;
+            }
+            let (old, new) = (before.text(metric)?, after.text(metric)?);
+            if old == new {
+                continue;
+            }
+            let judgement = self.judge.judge_text_kind(kind, metric, false);
+            worst = worst.max(judgement.class);
+            self.texts.push(TextFinding {
+                metric,
+                before: old.map(str::to_owned),
+                after: new.map(str::to_owned),
+                class: judgement.class,
+                rule: judgement.rule,
+            });
+        }
+        Ok(worst)
     }
 
     /// Looks whether a deal of the later snapshot has a TSA cost.
@@ -414,6 +485,7 @@ impl<S: Sink> Merge<'_, '_, S> {
             change,
             class,
             findings: &[],
+            texts: &[],
             error_before: error_before.as_deref(),
             error_after: error_after.as_deref(),
         })

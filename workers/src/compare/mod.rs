@@ -34,7 +34,7 @@ use rollbook_proto::v1::Evidence;
 
 use crate::snapshot::bridge::{self, Pool};
 use crate::snapshot::reader::{BlockingStore, Cursor, KeyRange, key_order, or_damage};
-use crate::snapshot::{Manifest, Snapshot, SnapshotError};
+use crate::snapshot::{Manifest, MetricInfo, Snapshot, SnapshotError};
 
 pub use decimal::Decimal;
 pub use error::CompareError;
@@ -84,10 +84,9 @@ pub async fn compare_on(
 ) -> Result<Comparison, CompareError> {
     rules.check()?;
     comparable(&before.manifest, &after.manifest, rules)?;
+    rules.check_texts(&before.manifest.metrics)?;
     let pool = Pool::new(threads)?;
-    let metrics = before.manifest.metrics.iter().map(|m| m.name.clone());
     let job = Arc::new(Job {
-        metrics: metrics.collect(),
         before: Arc::new(before.clone()),
         after: Arc::new(after.clone()),
         rules: rules.clone(),
@@ -121,7 +120,6 @@ struct Job {
     before: Arc<Snapshot>,
     after: Arc<Snapshot>,
     rules: Rules,
-    metrics: Vec<String>,
     store: BlockingStore,
 }
 
@@ -177,7 +175,9 @@ impl Job {
         let mut right = cursor(&self.after, range);
         let mut pages = Vec::new();
         // A range in which nearly everything differs fills pages; they must not pile up.
-        let mut writer = PageWriter::new(|(bytes, entry): Page| {
+        let metrics = &self.before.manifest.metrics;
+        let texts = metrics.iter().any(MetricInfo::is_text);
+        let mut writer = PageWriter::new(texts, |(bytes, entry): Page| {
             let stored = self.store.put(bytes, PAGE_MEDIA_TYPE, PAGE_NAME)?;
             pages.push(DifferencePage {
                 sha256: stored.sha256,
@@ -189,7 +189,7 @@ impl Job {
             &mut left,
             &mut right,
             order,
-            &self.metrics,
+            metrics,
             &self.rules,
             &mut writer,
         )?;
@@ -209,7 +209,16 @@ fn comparable(before: &Manifest, after: &Manifest, rules: &Rules) -> Result<(), 
                 .collect()
         };
         let (only_before, only_after) = (missing(before, after), missing(after, before));
-        let reason = if only_before.is_empty() && only_after.is_empty() {
+        let changed = before.metrics.iter().find_map(|metric| {
+            let other = after.metrics.iter().find(|m| m.name == metric.name)?;
+            (other.unit != metric.unit).then_some((metric, other))
+        });
+        let reason = if let Some((metric, other)) = changed {
+            format!(
+                "{} is {} before and {} after",
+                metric.name, metric.unit, other.unit
+            )
+        } else if only_before.is_empty() && only_after.is_empty() {
             "the same metrics in another order".to_owned()
         } else {
             format!(

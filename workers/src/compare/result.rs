@@ -17,6 +17,9 @@ use crate::snapshot::manifest::Total;
 /// differences as JSON lines.
 const VERSION: u32 = 2;
 
+/// Characters of a text that an event carries: 20 regressions must fit into one.
+const EVENT_TEXT_CHARS: usize = 100;
+
 /// One side of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
@@ -36,7 +39,7 @@ pub struct Side {
     pub errors: u64,
 }
 
-/// Sums of one metric over each whole snapshot.
+/// Sums of one metric that is no text over each whole snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricTotals {
     /// The metric.
@@ -93,7 +96,7 @@ pub struct ComparisonResult {
     pub by_type: BTreeMap<String, BTreeMap<Class, u64>>,
     /// `cost_total` per deal type before, over deals computed on both sides.
     pub totals: BTreeMap<String, TypeTotals>,
-    /// Every metric summed over each snapshot.
+    /// Every metric that is no text summed over each snapshot.
     pub metrics: Vec<MetricTotals>,
     /// The at most 20 regressions with the largest relative change.
     pub worst: Vec<Regression>,
@@ -127,7 +130,8 @@ impl ComparisonResult {
             let totals = &snapshot.manifest.totals;
             totals.get(metric).copied().unwrap_or_default()
         };
-        let metrics = before.manifest.metrics.iter().map(|metric| MetricTotals {
+        let numbers = before.manifest.metrics.iter().filter(|m| !m.is_text());
+        let metrics = numbers.map(|metric| MetricTotals {
             metric: metric.name.clone(),
             unit: metric.unit.clone(),
             before: sum(before, &metric.name),
@@ -199,9 +203,14 @@ impl ComparisonResult {
     }
 }
 
+/// A text as an event carries it.
+fn cut(text: &str) -> String {
+    text.chars().take(EVENT_TEXT_CHARS).collect()
+}
+
 impl Comparison {
-    /// The event that records this comparison for a step. Sums beyond 64 bits are clamped; the
-    /// stored result has them exactly.
+    /// The event that records this comparison for a step. Sums beyond 64 bits are clamped and long
+    /// texts cut; the stored result has them exactly.
     pub fn to_event(&self, step_id: &str) -> ComparisonMade {
         let result = &self.result;
         let clamp = |total: Total| {
@@ -230,6 +239,8 @@ impl Comparison {
                     metric: worst.metric.clone(),
                     before: worst.before,
                     after: worst.after,
+                    before_text: worst.before_text.as_deref().map(cut),
+                    after_text: worst.after_text.as_deref().map(cut),
                     rule: worst.rule.clone(),
                     threshold: worst.threshold.clone(),
                 })

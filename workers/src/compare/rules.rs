@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CompareError;
 use super::decimal::{Decimal, SCALE};
+use crate::snapshot::MetricInfo;
 
 /// The most rules of one set.
 const MAX_RULES: usize = 1_000;
@@ -164,10 +165,16 @@ pub struct Judgement {
 impl Rules {
     /// Reads rules from YAML or JSON; every complaint has a line and a column.
     pub fn from_text(text: &str) -> Result<Self, Misplaced> {
+        Self::from_text_for(text, &[])
+    }
+
+    /// The same for snapshots of these metrics: see [`Rules::check_texts`].
+    pub fn from_text_for(text: &str, metrics: &[MetricInfo]) -> Result<Self, Misplaced> {
         let document = Positioned::parse(text)?;
         let rules: Self = document.read()?;
         rules
             .check_each()
+            .and_then(|()| rules.check_each_text(metrics))
             .map_err(|(index, error)| document.complain("rules", index, error.to_string()))?;
         Ok(rules)
     }
@@ -190,6 +197,34 @@ impl Rules {
     /// Refuses rules that make no sense.
     pub fn check(&self) -> Result<(), CompareError> {
         self.check_each().map_err(|(_, error)| error)
+    }
+
+    /// Refuses a rule that would judge a text by a distance, a ratio or a bound: a text is equal
+    /// or different. Rules that come after one for all deals judge nothing and are not looked at.
+    pub fn check_texts(&self, metrics: &[MetricInfo]) -> Result<(), CompareError> {
+        self.check_each_text(metrics).map_err(|(_, error)| error)
+    }
+
+    /// The first rule that would measure a text, by its place.
+    fn check_each_text(&self, metrics: &[MetricInfo]) -> Result<(), (usize, CompareError)> {
+        for metric in metrics.iter().filter(|metric| metric.is_text()) {
+            for (index, rule) in self.rules.iter().enumerate() {
+                if !matches_pattern(&rule.metric, &metric.name) {
+                    continue;
+                }
+                if rule.test.measures() {
+                    let error = CompareError::TextRule {
+                        rule: rule.id.clone(),
+                        metric: metric.name.clone(),
+                    };
+                    return Err((index, error));
+                }
+                if rule.scope == Scope::Any && rule.deal_types.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The first rule that makes no sense, by its place.
@@ -331,7 +366,36 @@ pub(super) fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> C
     }
 }
 
+/// The class of two different texts, by a rule that [`Rules::check_texts`] let pass.
+pub(super) fn judge_text_by(rule: &Rule, guarded: bool) -> Class {
+    match &rule.test {
+        Test::Ignore { .. } => Class::Ignored,
+        Test::Expected { .. } => Class::Expected,
+        Test::Exact | Test::Relative { .. } | Test::Absolute { .. } => {
+            rule.severity.broken(guarded)
+        }
+    }
+}
+
 impl Test {
+    /// Whether it needs numbers: a distance, a ratio or a bound.
+    fn measures(&self) -> bool {
+        match self {
+            Self::Relative { .. } | Self::Absolute { .. } => true,
+            Self::Exact | Self::Ignore { .. } => false,
+            Self::Expected {
+                min_ratio,
+                max_ratio,
+                min_after,
+                max_after,
+                ..
+            } => {
+                let ratio = min_ratio.is_some() || max_ratio.is_some();
+                ratio || min_after.is_some() || max_after.is_some()
+            }
+        }
+    }
+
     /// The threshold in words, for results.
     pub fn threshold(&self) -> String {
         match self {

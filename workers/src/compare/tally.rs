@@ -46,6 +46,12 @@ pub struct Regression {
     pub before: Option<i64>,
     /// The figure after, if there is one.
     pub after: Option<i64>,
+    /// The text before, of a text metric; absent where it is NULL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_text: Option<String>,
+    /// The text after, of a text metric; absent where it is NULL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_text: Option<String>,
     /// The rule that judged.
     pub rule: String,
     /// Its threshold in words.
@@ -244,18 +250,39 @@ impl Tally {
             Class::Regression => self.regressions += 1,
         }
         for finding in difference.findings {
-            let last = self.by_rule.len().saturating_sub(1);
-            let counts = self.by_rule.get_mut(finding.rule.unwrap_or(last));
-            if let Some(count) = counts.and_then(|c| c.get_mut(finding.class as usize)) {
-                *count += 1;
-            }
+            self.count_rule(finding.rule, finding.class);
             if finding.class == Class::Regression {
                 let figures = Some((finding.before, finding.after));
                 if let Some(place) = self.place_among_worst(figures) {
-                    let (rule, threshold) = judge.describe(finding.rule);
                     let metric = judge.metric(finding.metric);
-                    self.insert_worst(place, difference, metric, figures, rule, threshold);
+                    let regression = regression(difference, metric, judge.describe(finding.rule));
+                    let (before, after) = (Some(finding.before), Some(finding.after));
+                    self.insert_worst(
+                        place,
+                        Regression {
+                            before,
+                            after,
+                            ..regression
+                        },
+                    );
                 }
+            }
+        }
+        for finding in difference.texts {
+            self.count_rule(finding.rule, finding.class);
+            if finding.class == Class::Regression
+                && let Some(place) = self.place_among_worst(None)
+            {
+                let metric = judge.metric(finding.metric);
+                let regression = regression(difference, metric, judge.describe(finding.rule));
+                self.insert_worst(
+                    place,
+                    Regression {
+                        before_text: finding.before.clone(),
+                        after_text: finding.after.clone(),
+                        ..regression
+                    },
+                );
             }
         }
         let (metric, rule, threshold) = match difference.change {
@@ -264,7 +291,16 @@ impl Tally {
             _ => return,
         };
         if let Some(place) = self.place_among_worst(None) {
-            self.insert_worst(place, difference, metric, None, rule, threshold);
+            self.insert_worst(place, regression(difference, metric, (rule, threshold)));
+        }
+    }
+
+    /// Counts a differing figure or text by its rule.
+    fn count_rule(&mut self, rule: Option<usize>, class: Class) {
+        let last = self.by_rule.len().saturating_sub(1);
+        let counts = self.by_rule.get_mut(rule.unwrap_or(last));
+        if let Some(count) = counts.and_then(|c| c.get_mut(class as usize)) {
+            *count += 1;
         }
     }
 
@@ -276,24 +312,7 @@ impl Tally {
         (place < WORST).then_some(place)
     }
 
-    fn insert_worst(
-        &mut self,
-        place: usize,
-        difference: &Difference<'_>,
-        metric: &str,
-        figures: Option<(i64, i64)>,
-        rule: &str,
-        threshold: &str,
-    ) {
-        let regression = Regression {
-            deal_id: difference.deal_id.to_owned(),
-            deal_type: difference.deal_type.to_owned(),
-            metric: metric.to_owned(),
-            before: figures.map(|(before, _)| before),
-            after: figures.map(|(_, after)| after),
-            rule: rule.to_owned(),
-            threshold: threshold.to_owned(),
-        };
+    fn insert_worst(&mut self, place: usize, regression: Regression) {
         self.worst.insert(place, regression);
         self.worst.truncate(WORST);
     }
@@ -377,8 +396,28 @@ impl Tally {
     }
 }
 
+/// A regression without any value.
+fn regression(
+    difference: &Difference<'_>,
+    metric: &str,
+    (rule, threshold): (&str, &str),
+) -> Regression {
+    Regression {
+        deal_id: difference.deal_id.to_owned(),
+        deal_type: difference.deal_type.to_owned(),
+        metric: metric.to_owned(),
+        before: None,
+        after: None,
+        before_text: None,
+        after_text: None,
+        rule: rule.to_owned(),
+        threshold: threshold.to_owned(),
+    }
+}
+
 /// Compares how bad two regressions are: by relative change, exactly; a change from zero or
-/// below is beyond every percentage; regressions without figures come after those with.
+/// below is beyond every percentage; regressions without figures, those of texts
+/// among them, come after those with.
 fn badness(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Ordering {
     match (a, b) {
         (Some((a_before, a_after)), Some((b_before, b_after))) => {

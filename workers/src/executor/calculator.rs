@@ -6,53 +6,68 @@ use std::sync::Arc;
 use rollbook_ledger::runbook::calculator::{CalculatorSpec, ExecCalculatorSpec};
 use rollbook_ledger::runbook::model::SnapshotSpec;
 
-use super::context::StepContext;
+use super::context::Scope;
 use super::error::ExecutorError;
 use super::run;
 use crate::deal::{Model, ModelError};
 use crate::snapshot::exec::{ExecCalculator, ExecRequest, Program};
+use crate::snapshot::plan::ROWS_PER_PART;
 use crate::snapshot::query::{QueryCalculator, figures_query};
 use crate::snapshot::{Calculator, DealCalculator};
 
-/// The calculator of a snapshot, with deal types in force or not.
+/// Deals of a shard that a program computes: it takes milliseconds for a deal, where the model and
+/// queries take microseconds. Few deals are work for many workers, and a killed one loses little.
+const ROWS_PER_PROGRAM_PART: u64 = 2_048;
+
+/// The calculator of a snapshot, with deal types in force or not. On every worker with the same
+/// plan, program and secrets it is the same: see [`crate::snapshot::calculator::CalculatorDescription`].
 pub fn calculator(
-    context: &StepContext,
+    scope: &Scope<'_>,
     spec: &SnapshotSpec,
     aware: bool,
 ) -> Result<Arc<dyn Calculator>, ExecutorError> {
     match &spec.calculator {
         None => built_in(spec, aware),
-        Some(CalculatorSpec::Exec(exec)) => program(context, exec, aware),
+        Some(CalculatorSpec::Exec(exec)) => program(scope, exec, aware),
         Some(CalculatorSpec::Sql(sql)) => {
-            let calculator = QueryCalculator::new(sql, aware).map_err(failed(context))?;
+            let calculator = QueryCalculator::new(sql, aware).map_err(failed(scope))?;
             Ok(Arc::new(calculator))
         }
     }
 }
 
+/// Deals of one shard.
+pub fn rows_per_part(spec: &SnapshotSpec) -> u64 {
+    match &spec.calculator {
+        Some(CalculatorSpec::Exec(_)) => ROWS_PER_PROGRAM_PART,
+        _ => ROWS_PER_PART,
+    }
+}
+
 /// What is read for every deal besides the deal: inventory items, or the figures of a query.
 pub fn inventory_query(
-    context: &StepContext,
+    scope: &Scope<'_>,
     spec: &SnapshotSpec,
     database: &str,
 ) -> Result<Option<String>, ExecutorError> {
     match &spec.calculator {
         Some(CalculatorSpec::Sql(sql)) => figures_query(sql, database)
             .map(Some)
-            .map_err(failed(context)),
+            .map_err(failed(scope)),
         _ => Ok(spec.inventory_query.clone()),
     }
 }
 
-fn failed<E: std::fmt::Display>(context: &StepContext) -> impl Fn(E) -> ExecutorError + '_ {
+fn failed<E: std::fmt::Display>(scope: &Scope<'_>) -> impl Fn(E) -> ExecutorError {
+    let redactor = scope.redactor.clone();
     move |error| ExecutorError::Deals {
         what: "snapshot",
-        reason: context.redactor.text(&error.to_string()),
+        reason: redactor.text(&error.to_string()),
     }
 }
 
 /// The built-in model, or the one that the snapshot names, with deal types in force or not.
-pub fn built_in(spec: &SnapshotSpec, aware: bool) -> Result<Arc<dyn Calculator>, ExecutorError> {
+fn built_in(spec: &SnapshotSpec, aware: bool) -> Result<Arc<dyn Calculator>, ExecutorError> {
     let model_error = |error: ModelError| ExecutorError::Plan {
         reason: error.to_string(),
     };
@@ -71,12 +86,12 @@ pub fn built_in(spec: &SnapshotSpec, aware: bool) -> Result<Arc<dyn Calculator>,
 
 /// A program gets the environment that a `run` step's command gets.
 fn program(
-    context: &StepContext,
+    scope: &Scope<'_>,
     exec: &ExecCalculatorSpec,
     aware: bool,
 ) -> Result<Arc<dyn Calculator>, ExecutorError> {
-    let env = run::environment(context, &exec.env, &exec.env_sources)?;
-    let redactor = context.redactor.clone();
+    let env = run::environment(scope, &exec.env, &exec.env_sources)?;
+    let redactor = scope.redactor.clone();
     let calculator = ExecCalculator::new(ExecRequest {
         program: Program {
             command: exec.command.clone(),
@@ -94,6 +109,6 @@ fn program(
         deal_types: exec.deal_types && aware,
         redact: Arc::new(move |text| redactor.text(text)),
     })
-    .map_err(failed(context))?;
+    .map_err(failed(scope))?;
     Ok(Arc::new(calculator))
 }

@@ -205,7 +205,43 @@ pub struct StepContext {
     pub effect: EffectMark,
 }
 
+/// Which attempt of which step acts, where, and with what secrets: all that the environment of a
+/// program of the plan is made of. Every worker that does a part of the step makes the same.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// The pinned plan.
+    pub plan: &'a Plan,
+    /// Which rollout.
+    pub rollout: &'a RolloutId,
+    /// Which step.
+    pub step: &'a StepId,
+    /// From 1.
+    pub attempt: u32,
+    /// Where it acts: the step's environment, else the rollout's.
+    pub environment: &'a str,
+    /// Effective parameters of the rollout.
+    pub params: &'a BTreeMap<String, String>,
+    /// Secret values.
+    pub secrets: &'a dyn SecretResolver,
+    /// Takes every secret of the plan out of bytes.
+    pub redactor: &'a Redactor,
+}
+
 impl StepContext {
+    /// The step's own scope.
+    pub fn scope(&self) -> Scope<'_> {
+        Scope {
+            plan: &self.plan,
+            rollout: &self.rollout,
+            step: &self.step,
+            attempt: self.attempt,
+            environment: self.environment.as_str(),
+            params: &self.params,
+            secrets: self.tools.secrets.as_ref(),
+            redactor: &self.redactor,
+        }
+    }
+
     /// Stores redacted bytes as evidence; `None` when there is nothing to store.
     pub async fn keep(
         &self,

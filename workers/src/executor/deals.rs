@@ -9,7 +9,7 @@ use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::{AuditStep, CompareStep, SnapshotStep};
 use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict, event::Kind};
 
-use super::calculator::{calculator, inventory_query};
+use super::calculator::{calculator, inventory_query, rows_per_part};
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::flag;
@@ -19,7 +19,6 @@ use super::shards;
 use crate::audit;
 use crate::compare::{Rules, compare as compare_snapshots};
 use crate::snapshot::calculator::StopOnDrop;
-use crate::snapshot::plan::ROWS_PER_PART;
 use crate::snapshot::{DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
 
 fn plan_error(reason: impl Into<String>) -> ExecutorError {
@@ -61,7 +60,7 @@ pub async fn snapshot(
         context.tools.secrets.as_ref(),
     )?;
     let (aware, flags, flags_sequence) = flags_in_force(context, spec).await?;
-    let calculator = calculator(context, spec, aware)?;
+    let calculator = calculator(&context.scope(), spec, aware)?;
     let _stop = StopOnDrop(Arc::clone(&calculator));
     let request = SnapshotRequest {
         name: step.of.clone(),
@@ -71,7 +70,7 @@ pub async fn snapshot(
                 table: spec.table.clone().unwrap_or_else(|| "deals".to_owned()),
                 ..DealTable::default()
             },
-            inventory_query: inventory_query(context, spec, &source.url)?,
+            inventory_query: inventory_query(&context.scope(), spec, &source.url)?,
             filter: spec.r#where.clone(),
             ..SnapshotSource::new(source.url)
         },
@@ -79,13 +78,11 @@ pub async fn snapshot(
         flags,
         flags_sequence,
         taken_at: context.tools.clock.now(),
-        rows_per_part: ROWS_PER_PART,
+        rows_per_part: rows_per_part(spec),
         threads: None,
         connections: None,
     };
-    // A program or a query of one's own runs where the step runs.
-    let fleet = context.tools.shards.as_ref();
-    let taken = match fleet.filter(|_| spec.calculator.is_none()) {
+    let taken = match &context.tools.shards {
         Some(fleet) => shards::take(context, fleet.as_ref(), &request)
             .await
             .map_err(failed(context, "snapshot"))?,

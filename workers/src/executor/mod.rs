@@ -39,7 +39,7 @@ use rollbook_proto::v1::Verdict;
 pub use capture::OUTPUT_CAP_BYTES;
 pub use context::{
     Cancel, EffectMark, Facts, FlagCause, FlagPort, FlagReading, NoOutput, OutputLine, OutputSink,
-    PortError, SampleSink, StepContext, Tools,
+    PortError, SampleSink, Scope, StepContext, Tools,
 };
 pub use error::ExecutorError;
 pub use flag::{describe as describe_flag, setting_of};

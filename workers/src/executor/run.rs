@@ -10,7 +10,7 @@ use rollbook_ledger::runbook::step::Run;
 use rollbook_proto::v1::{self, Verdict};
 
 use super::command::{self, Ending, Ran, Shell};
-use super::context::StepContext;
+use super::context::{Scope, StepContext};
 use super::error::ExecutorError;
 use super::outcome::Outcome;
 use super::secret::resolve_source;
@@ -71,36 +71,36 @@ pub fn shell(
     Ok(Shell {
         text: run.command.clone(),
         directory: run.directory.as_ref().map(PathBuf::from),
-        env: environment(context, &run.env, &run.env_sources)?,
+        env: environment(&context.scope(), &run.env, &run.env_sources)?,
         timeout,
     })
 }
 
 /// The environment of a program: parameters, the rollout and step, plain variables, source URLs.
 pub fn environment(
-    context: &StepContext,
+    scope: &Scope<'_>,
     plain: &IndexMap<String, String>,
     sources: &IndexMap<String, String>,
 ) -> Result<Vec<(String, String)>, ExecutorError> {
-    let mut env: Vec<(String, String)> = context
+    let mut env: Vec<(String, String)> = scope
         .params
         .iter()
         .map(|(name, value)| (param_variable(name), value.clone()))
         .collect();
-    env.push(("ROLLBOOK_ROLLOUT".to_owned(), context.rollout.to_string()));
-    env.push(("ROLLBOOK_STEP".to_owned(), context.step.to_string()));
-    env.push(("ROLLBOOK_ATTEMPT".to_owned(), context.attempt.to_string()));
+    env.push(("ROLLBOOK_ROLLOUT".to_owned(), scope.rollout.to_string()));
+    env.push(("ROLLBOOK_STEP".to_owned(), scope.step.to_string()));
+    env.push(("ROLLBOOK_ATTEMPT".to_owned(), scope.attempt.to_string()));
     env.push((
         "ROLLBOOK_ENVIRONMENT".to_owned(),
-        context.environment.to_string(),
+        scope.environment.to_owned(),
     ));
     env.extend(plain.iter().map(|(n, v)| (n.clone(), v.clone())));
     for (variable, source) in sources {
         let resolved = resolve_source(
-            context.plan.runbook(),
+            scope.plan.runbook(),
             source,
-            context.environment.as_str(),
-            context.tools.secrets.as_ref(),
+            scope.environment,
+            scope.secrets,
         )?;
         env.push((variable.clone(), resolved.url));
     }

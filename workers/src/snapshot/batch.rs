@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::calculator::RawDeal;
 
 /// Most deals in one batch.
-const BATCH_DEALS: usize = 256;
+pub(super) const BATCH_DEALS: usize = 256;
 /// A batch is closed when its inventories reach this size, in bytes; one deal may exceed it.
-const BATCH_BYTES: usize = 1024 * 1024;
+pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Whether a row of the source is a whole deal or one item of its inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,21 +3,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rollbook_ledger::runbook::calculator::MetricDeclaration;
+use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit};
 use serde::{Deserialize, Serialize};
 
+use super::values::Values;
 use crate::deal::{self, DealError, DealType, METRICS, Model, ModelError, Unit};
 
-/// One figure every deal of a snapshot has.
+/// One figure or text every deal of a snapshot has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricInfo {
     /// The name rules refer to: `cost_total`.
     pub name: String,
-    /// `cents` or `count`.
+    /// `cents`, `count` or `text`.
     pub unit: String,
 }
 
 impl MetricInfo {
+    /// Whether its values are texts and not numbers.
+    pub fn is_text(&self) -> bool {
+        self.unit == MetricUnit::Text.as_str()
+    }
+
     /// A declared figure.
     pub fn of(declared: &MetricDeclaration) -> Self {
         Self {
@@ -52,7 +58,7 @@ pub trait Calculator: Send + Sync + std::fmt::Debug {
     /// The figures, in the order [`Calculator::compute`] gives them.
     fn metrics(&self) -> &[MetricInfo];
     /// The figures of one deal, or why there are none.
-    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String>;
+    fn compute(&self, deal: &RawDeal) -> Result<Values, String>;
     /// Why nothing can be computed any more, whatever the deal. The rows given since are void
     /// and the snapshot must fail.
     fn fault(&self) -> Option<String> {
@@ -155,7 +161,9 @@ impl Calculator for DealCalculator {
         &self.metrics
     }
 
-    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
-        self.outputs(deal).map_err(|error| error.to_string())
+    fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
+        self.outputs(deal)
+            .map(Values::from)
+            .map_err(|error| error.to_string())
     }
 }

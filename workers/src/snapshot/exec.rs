@@ -29,6 +29,7 @@ pub use running::end_all;
 
 use super::SnapshotError;
 use super::calculator::{Calculator, MetricInfo, RawDeal};
+use super::values::Values;
 
 /// So many failures one after the other, without an answer between them, end the snapshot.
 const MAX_FAILURES: u32 = 32;
@@ -229,10 +230,10 @@ impl ExecCalculator {
         mut child: Child,
         deal: &RawDeal,
         request: &[u8],
-    ) -> Result<Result<Vec<i64>, String>, String> {
+    ) -> Result<Result<Values, String>, String> {
         let asked = child.ask(request, Instant::now() + self.timeout, &self.stopped);
         let how = match asked {
-            Asked::Line(line) => match reply(&line, deal, &self.declared) {
+            Asked::Line(line) => match reply(&line, deal, &self.declared, self.redact.as_ref()) {
                 Reply::Said(said) => {
                     self.failures.store(0, Ordering::Relaxed);
                     self.answered.store(true, Ordering::Relaxed);
@@ -280,7 +281,7 @@ impl Calculator for ExecCalculator {
         &self.metrics
     }
 
-    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
+    fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
         let request = request(deal, self.deal_types)?;
         let mut outcome = Err(String::new());
         // A program may have died of an earlier deal; a deal is judged by a fresh one.

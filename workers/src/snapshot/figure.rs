@@ -5,11 +5,12 @@ use rollbook_ledger::runbook::calculator::MetricUnit;
 /// The most characters of a refused text that its message repeats.
 const SHOWN_CHARS: usize = 40;
 
-/// Decimal places of an amount in a unit's own currency or kind.
-pub(super) fn places(unit: MetricUnit) -> u32 {
+/// Decimal places of an amount in a unit's own currency or kind; a text has none.
+pub(super) fn places(unit: MetricUnit) -> Option<u32> {
     match unit {
-        MetricUnit::Cents => 2,
-        MetricUnit::Count => 0,
+        MetricUnit::Cents => Some(2),
+        MetricUnit::Count => Some(0),
+        MetricUnit::Text => None,
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Manifest {
     pub metrics: Vec<MetricInfo>,
     /// The rows, in key order.
     pub parts: Vec<Part>,
-    /// Sum of each metric over the computed deals.
+    /// Sum of each metric that is no text over the computed deals.
     pub totals: BTreeMap<String, Total>,
     /// Deals per type as stored; types beyond the first 256 are under `(other)`.
     pub deal_types: BTreeMap<String, u64>,

@@ -31,6 +31,7 @@ pub mod shard;
 pub mod source;
 pub(crate) mod sql;
 pub mod task;
+pub mod values;
 
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::{Evidence, SnapshotTaken};
@@ -44,6 +45,7 @@ pub use row::{KeyOrder, Row, RowOutcome};
 pub use shard::{ShardContext, ShardWorker, run_shard};
 pub use source::{DealTable, SnapshotSource};
 pub use task::{PlanSummary, ShardRead, ShardReport, ShardTask};
+pub use values::{Value, Values};
 
 /// The media type of a manifest.
 pub const MANIFEST_MEDIA_TYPE: &str = "application/vnd.rollbook.snapshot+json";

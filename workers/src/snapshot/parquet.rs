@@ -1,12 +1,13 @@
 //! Parts as Parquet files, through the column API.
 //!
 //! Columns: `deal_id`, `deal_type`, `status` (`success` or `error`), `error`, one INT64 per
-//! metric (null on error rows) and `digest`. Writer settings are fixed here, so that equal
+//! metric (null on error rows), or a string where the metric is a text, and `digest`. Writer settings are fixed here, so that equal
 //! rows give equal bytes on every machine and any number of threads.
 
 mod decode;
 mod group;
 mod inflate;
+mod nullable;
 mod part;
 
 use std::sync::Arc;
@@ -53,6 +54,10 @@ fn schema(metrics: &[MetricInfo]) -> Result<Arc<Type>, ParquetError> {
         text("error", Repetition::OPTIONAL)?,
     ];
     for metric in metrics {
+        if metric.is_text() {
+            fields.push(text(&metric.name, Repetition::OPTIONAL)?);
+            continue;
+        }
         let column = Type::primitive_type_builder(&metric.name, Physical::INT64)
             .with_repetition(Repetition::OPTIONAL)
             .build()?;
@@ -90,7 +95,7 @@ fn encode_error(error: &ParquetError) -> SnapshotError {
 /// Builds one part in memory; compressed, a row takes some hundred bytes.
 pub struct PartWriter {
     writer: SerializedFileWriter<Vec<u8>>,
-    metrics: usize,
+    metrics: Vec<MetricInfo>,
     pending: Vec<Row>,
     rows: u64,
     errors: u64,
@@ -115,7 +120,7 @@ impl PartWriter {
         };
         Ok(Self {
             writer: build().map_err(|error| encode_error(&error))?,
-            metrics: metrics.len(),
+            metrics: metrics.to_vec(),
             pending: Vec::new(),
             rows: 0,
             errors: 0,
@@ -132,14 +137,15 @@ impl PartWriter {
     /// Appends a row; the caller keeps the key order.
     pub fn push(&mut self, row: Row) -> Result<(), SnapshotError> {
         if let RowOutcome::Success(values) = &row.outcome
-            && values.len() != self.metrics
+            && !values.fit(&self.metrics)
         {
             return Err(SnapshotError::Encode {
                 reason: format!(
-                    "deal {:?} has {} figures, the model declares {}",
+                    "deal {:?} has {} figures and {} texts, the model declares {} metrics",
                     row.deal_id,
-                    values.len(),
-                    self.metrics
+                    values.numbers.len(),
+                    values.texts.len(),
+                    self.metrics.len()
                 ),
             });
         }
@@ -190,15 +196,19 @@ impl PartWriter {
             .collect();
         write_column::<ByteArrayType>(&mut group, &errors, Some(&levels))?;
         let levels: Vec<i16> = rows.iter().map(|row| i16::from(!row.is_error())).collect();
-        for metric in 0..self.metrics {
+        let (mut number, mut text) = (0, 0);
+        for metric in &self.metrics {
+            if metric.is_text() {
+                write_texts(&mut group, rows, text)?;
+                text += 1;
+                continue;
+            }
             let values: Vec<i64> = rows
                 .iter()
-                .filter_map(|row| match &row.outcome {
-                    RowOutcome::Success(values) => values.get(metric).copied(),
-                    RowOutcome::Error(_) => None,
-                })
+                .filter_map(|row| row.values()?.numbers.get(number).copied())
                 .collect();
             write_column::<Int64Type>(&mut group, &values, Some(&levels))?;
+            number += 1;
         }
         let digests: Vec<_> = rows
             .iter()
@@ -226,6 +236,22 @@ impl PartWriter {
         };
         Ok((bytes, part))
     }
+}
+
+/// Writes the column of the text with this place among a deal's texts.
+fn write_texts(
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    rows: &[Row],
+    place: usize,
+) -> Result<(), ParquetError> {
+    let text = |row: &Row| {
+        let text = row.values()?.texts.get(place)?.as_ref()?;
+        Some(ByteArray::from(text.as_bytes().to_vec()))
+    };
+    let texts: Vec<Option<ByteArray>> = rows.iter().map(text).collect();
+    let levels: Vec<i16> = texts.iter().map(|text| i16::from(text.is_some())).collect();
+    let texts: Vec<ByteArray> = texts.into_iter().flatten().collect();
+    write_column::<ByteArrayType>(group, &texts, Some(&levels))
 }
 
 /// Writes the next column of a row group; `levels` are 1 where a nullable column has a value.

@@ -168,7 +168,8 @@ fn assemble(plan: &PlanSummary, mut reports: Vec<ShardReport>) -> Result<Manifes
         });
     }
     let metrics = &plan.calculator.metrics;
-    let mut totals = vec![Total::default(); metrics.len()];
+    let numbers = metrics.iter().filter(|metric| !metric.is_text());
+    let mut totals = vec![Total::default(); numbers.clone().count()];
     let mut deal_types = std::collections::BTreeMap::new();
     let mut parts = Vec::with_capacity(reports.len());
     let (mut total, mut errors) = (0u64, 0u64);
@@ -183,7 +184,7 @@ fn assemble(plan: &PlanSummary, mut reports: Vec<ShardReport>) -> Result<Manifes
         errors += report.part.errors;
         parts.push(report.part);
     }
-    let named = metrics.iter().map(|metric| metric.name.clone());
+    let named = numbers.map(|metric| metric.name.clone());
     Ok(Manifest {
         version: MANIFEST_VERSION,
         snapshot: plan.snapshot.clone(),

@@ -1,4 +1,4 @@
-//! The `sql` calculator: the figures are columns of a query.
+//! The `sql` calculator: figures and texts are columns of a query.
 //!
 //! The query takes the place of the child table of inventories, so that it is read by shard, in
 //! key order and as of the same moment as the deals; the one item of a deal is the list of its
@@ -11,6 +11,7 @@ use super::SnapshotError;
 use super::calculator::{Calculator, MetricInfo, RawDeal};
 use super::figure;
 use super::sql::quoted_part;
+use super::values::{Values, checked_text};
 
 /// Figures from a query.
 #[derive(Debug)]
@@ -95,28 +96,36 @@ impl Calculator for QueryCalculator {
         &self.metrics
     }
 
-    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
+    fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
         let rows: Vec<Vec<Option<String>>> = serde_json::from_slice(&deal.inventory)
             .map_err(|error| format!("the query's row cannot be read: {error}"))?;
-        let row = match rows.as_slice() {
-            [row] => row,
-            [] => return Err("the query has no row of this deal".to_owned()),
-            rows => return Err(format!("the query has {} rows of this deal", rows.len())),
+        let mut rows = rows.into_iter();
+        let row = match (rows.next(), rows.len()) {
+            (Some(row), 0) => row,
+            (None, _) => return Err("the query has no row of this deal".to_owned()),
+            (_, more) => return Err(format!("the query has {} rows of this deal", more + 1)),
         };
         if row.len() != self.declared.len() {
             return Err(format!("the query's row has {} figures", row.len()));
         }
-        self.declared
-            .iter()
-            .zip(row)
-            .map(|(metric, value)| {
-                let name = &metric.name;
-                let text = value
-                    .as_deref()
-                    .ok_or_else(|| format!("{name} is NULL; give a number in the query"))?;
-                figure::parse(text, figure::places(metric.unit)).map_err(|e| format!("{name}: {e}"))
-            })
-            .collect()
+        let mut values = Values::default();
+        for (metric, value) in self.declared.iter().zip(row) {
+            let name = &metric.name;
+            let wrong = |error: String| format!("{name}: {error}");
+            match figure::places(metric.unit) {
+                None => {
+                    let text = value.map(checked_text).transpose();
+                    values.texts.push(text.map_err(wrong)?);
+                }
+                Some(places) => {
+                    let text = value
+                        .ok_or_else(|| format!("{name} is NULL; give a number in the query"))?;
+                    let number = figure::parse(&text, places).map_err(wrong)?;
+                    values.numbers.push(number);
+                }
+            }
+        }
+        Ok(values)
     }
 }
 
@@ -140,8 +149,12 @@ mod tests {
         }
     }
 
-    fn computed(items: &str) -> Result<Vec<i64>, String> {
-        let calculator = QueryCalculator::new(&spec(), true).unwrap();
+    fn computed(items: &str) -> Result<Values, String> {
+        computed_by(&spec(), items)
+    }
+
+    fn computed_by(spec: &SqlCalculatorSpec, items: &str) -> Result<Values, String> {
+        let calculator = QueryCalculator::new(spec, true).unwrap();
         calculator.compute(&RawDeal {
             id: "1".to_owned(),
             deal_type: None,
@@ -151,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_deal_has_exactly_one_row_of_exact_figures() {
-        assert_eq!(computed(r#"[["12.5","3"]]"#), Ok(vec![1250, 3]));
+        assert_eq!(computed(r#"[["12.5","3"]]"#), Ok(vec![1250, 3].into()));
         for (items, reason) in [
             ("[]", "no row"),
             (r#"[["1","2"],["1","2"]]"#, "2 rows"),
@@ -164,6 +177,32 @@ mod tests {
             let error = computed(items).unwrap_err();
             assert!(error.contains(reason), "{items}: {error}");
         }
+    }
+
+    #[test]
+    fn texts_are_taken_as_they_are_and_may_be_null() {
+        let mut spec = spec();
+        let state = MetricDeclaration {
+            name: "state".to_owned(),
+            unit: MetricUnit::Text,
+        };
+        spec.metrics.insert(1, state);
+        let values = |text: Option<&str>| {
+            let texts = vec![text.map(str::to_owned)];
+            let numbers = vec![1250, 3];
+            Ok(Values { numbers, texts })
+        };
+        for text in ["", "12.5", "NULL", "a \"b\"\n\u{1f600}\0"] {
+            let items = serde_json::json!([["12.5", text, "3"]]).to_string();
+            assert_eq!(computed_by(&spec, &items), values(Some(text)), "{text:?}");
+        }
+        assert_eq!(computed_by(&spec, r#"[["12.5",null,"3"]]"#), values(None));
+        let long = serde_json::json!([["1", "x".repeat(1025), "1"]]).to_string();
+        let error = computed_by(&spec, &long).unwrap_err();
+        assert!(
+            error.starts_with("state: the text has 1025 bytes"),
+            "{error}"
+        );
     }
 
     #[test]

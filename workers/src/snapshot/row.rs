@@ -5,6 +5,8 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::values::Values;
+
 /// The longest error text a row carries, in characters.
 const MAX_ERROR_CHARS: usize = 500;
 
@@ -40,8 +42,8 @@ impl KeyOrder {
 /// What the model said about a deal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowOutcome {
-    /// The figures, in the order of the manifest's metrics.
-    Success(Vec<i64>),
+    /// The figures and texts, in the order of the manifest's metrics.
+    Success(Values),
     /// Why there are none.
     Error(String),
 }
@@ -64,14 +66,14 @@ impl Row {
     pub fn new(
         deal_id: String,
         deal_type: Option<&str>,
-        outcome: Result<Vec<i64>, String>,
+        outcome: Result<impl Into<Values>, String>,
     ) -> Self {
         let deal_type = match deal_type.map(str::trim) {
             None | Some("") => NULL_TYPE.to_owned(),
             Some(text) => text.to_owned(),
         };
         let outcome = match outcome {
-            Ok(values) => RowOutcome::Success(values),
+            Ok(values) => RowOutcome::Success(values.into()),
             Err(text) => RowOutcome::Error(text.chars().take(MAX_ERROR_CHARS).collect()),
         };
         let digest = digest(&deal_id, &deal_type, &outcome);
@@ -83,6 +85,14 @@ impl Row {
         }
     }
 
+    /// The figures and texts, if the deal could be computed.
+    pub fn values(&self) -> Option<&Values> {
+        match &self.outcome {
+            RowOutcome::Success(values) => Some(values),
+            RowOutcome::Error(_) => None,
+        }
+    }
+
     /// Whether the deal could not be computed.
     pub fn is_error(&self) -> bool {
         matches!(self.outcome, RowOutcome::Error(_))
@@ -90,7 +100,8 @@ impl Row {
 }
 
 /// Canonical encoding: a version tag, then every text with its length before it, then the
-/// status, then the figures as little-endian 64-bit integers with their number before them.
+/// status, then the figures as little-endian 64-bit integers with their number before them, then,
+/// where there are any, the texts with their number before them, each after 1, or 0 for NULL.
 fn digest(deal_id: &str, deal_type: &str, outcome: &RowOutcome) -> [u8; 16] {
     let mut hasher = Sha256::new();
     hasher.update(b"rollbook row 1\0");
@@ -103,9 +114,19 @@ fn digest(deal_id: &str, deal_type: &str, outcome: &RowOutcome) -> [u8; 16] {
     match outcome {
         RowOutcome::Success(values) => {
             hasher.update([1]);
-            hasher.update((values.len() as u64).to_le_bytes());
-            for value in values {
+            hasher.update((values.numbers.len() as u64).to_le_bytes());
+            for value in &values.numbers {
                 hasher.update(value.to_le_bytes());
+            }
+            if !values.texts.is_empty() {
+                hasher.update((values.texts.len() as u64).to_le_bytes());
+            }
+            for text in &values.texts {
+                hasher.update([u8::from(text.is_some())]);
+                if let Some(text) = text {
+                    hasher.update((text.len() as u64).to_le_bytes());
+                    hasher.update(text.as_bytes());
+                }
             }
         }
         RowOutcome::Error(message) => {
@@ -150,13 +171,27 @@ mod tests {
 
     #[test]
     fn the_digest_sees_every_field_and_no_field_runs_into_the_next() {
+        let failed = |text: &str| Err::<Values, _>(text.to_owned());
+        let texts = |texts: &[Option<&str>]| {
+            let texts = texts.iter().map(|text| text.map(str::to_owned));
+            let values = Values {
+                numbers: vec![1, 2],
+                texts: texts.collect(),
+            };
+            Row::new("ab".into(), Some("c"), Ok(values)).digest
+        };
         let digests = [
             Row::new("ab".into(), Some("c"), Ok(vec![1, 2])).digest,
             Row::new("a".into(), Some("bc"), Ok(vec![1, 2])).digest,
             Row::new("ab".into(), Some("c"), Ok(vec![1, 3])).digest,
             Row::new("ab".into(), Some("c"), Ok(vec![1])).digest,
-            Row::new("ab".into(), Some("c"), Err("x".into())).digest,
-            Row::new("ab".into(), Some("c"), Err("y".into())).digest,
+            Row::new("ab".into(), Some("c"), failed("x")).digest,
+            Row::new("ab".into(), Some("c"), failed("y")).digest,
+            texts(&[None]),
+            texts(&[Some("")]),
+            texts(&[Some("a"), Some("b")]),
+            texts(&[Some("ab"), Some("")]),
+            texts(&[Some("ab"), None]),
         ];
         let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
         assert_eq!(distinct.len(), digests.len());

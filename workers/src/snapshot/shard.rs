@@ -21,7 +21,7 @@ use super::database::Database;
 use super::manifest::{Part, Total};
 use super::parquet::PartWriter;
 use super::read::{Batch, IN_FLIGHT_BYTES, Session, Sink};
-use super::row::{KeyOrder, Row, RowOutcome};
+use super::row::{KeyOrder, Row};
 use super::task::{ShardReport, ShardTask};
 use super::{PART_MEDIA_TYPE, SnapshotError};
 
@@ -240,14 +240,14 @@ fn encode(
     let mut report = ShardReport {
         shard,
         part: Part::default(),
-        totals: vec![Total::default(); metrics.len()],
+        totals: vec![Total::default(); metrics.iter().filter(|m| !m.is_text()).count()],
         deal_types: BTreeMap::new(),
     };
     let mut writer = PartWriter::new(metrics)?;
     for row in rows {
         count_type(&mut report.deal_types, &row.deal_type, 1);
-        if let RowOutcome::Success(values) = &row.outcome {
-            for (total, value) in report.totals.iter_mut().zip(values) {
+        if let Some(values) = row.values() {
+            for (total, value) in report.totals.iter_mut().zip(&values.numbers) {
                 total.0 += i128::from(*value);
             }
         }

@@ -176,7 +176,7 @@ pub struct ShardReport {
     pub shard: u32,
     /// Where the rows are.
     pub part: Part,
-    /// Sum of each metric over the computed deals, in the order of the metrics.
+    /// Sum of each metric that is no text over the computed deals, in the order of the metrics.
     pub totals: Vec<Total>,
     /// Deals per type as stored; types beyond the first 256 are under `(other)`.
     pub deal_types: BTreeMap<String, u64>,

@@ -20,7 +20,7 @@ async fn adds_up(
     let RowOutcome::Success(figures) = row.outcome else {
         panic!("{row:?}");
     };
-    for (metric, figure) in snapshot.manifest.metrics.iter().zip(figures) {
+    for (metric, figure) in snapshot.manifest.metrics.iter().zip(figures.numbers) {
         let lines = side.figures.get(&metric.name).into_iter().flatten();
         let sum: i64 = lines.map(|line| line.amount).sum();
         assert_eq!(sum, figure, "{}", metric.name);

@@ -11,7 +11,7 @@ use rollbook_workers::snapshot::parquet::PartWriter;
 use rollbook_workers::snapshot::reader::key_order;
 use rollbook_workers::snapshot::row::KeyOrder;
 use rollbook_workers::snapshot::{
-    Calculator, MetricInfo, Part, RawDeal, Row, Snapshot, SnapshotError, take,
+    Calculator, MetricInfo, Part, RawDeal, Row, Snapshot, SnapshotError, Values, take,
 };
 
 use crate::snapshot_deals::{calculator, deals, request, snapshot, store};
@@ -38,9 +38,9 @@ impl Calculator for Dearer {
     fn metrics(&self) -> &[MetricInfo] {
         self.0.metrics()
     }
-    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
+    fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
         let mut values = self.0.compute(deal)?;
-        for (value, metric) in values.iter_mut().zip(self.metrics()) {
+        for (value, metric) in values.numbers.iter_mut().zip(self.metrics()) {
             if metric.name.starts_with("cost_") {
                 *value += *value * 7 / 100;
             }
@@ -66,9 +66,9 @@ impl Calculator for TsaForAll {
     fn metrics(&self) -> &[MetricInfo] {
         self.0.metrics()
     }
-    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
+    fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
         let mut values = self.0.compute(deal)?;
-        for (value, metric) in values.iter_mut().zip(self.metrics()) {
+        for (value, metric) in values.numbers.iter_mut().zip(self.metrics()) {
             if metric.name == "cost_tsa" {
                 *value += 100;
             }
@@ -94,9 +94,9 @@ impl Calculator for Fewer {
     fn metrics(&self) -> &[MetricInfo] {
         &self.1
     }
-    fn compute(&self, deal: &RawDeal) -> Result<Vec<i64>, String> {
+    fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
         let mut values = self.0.compute(deal)?;
-        values.pop();
+        values.numbers.pop();
         Ok(values)
     }
 }
@@ -323,11 +323,11 @@ fn synthetic_rows(metrics: usize, side: i64) -> Vec<Row> {
             let id = format!("{n:06}");
             let kind = ["acquisition", "carveout", "divestiture", "other"][(n % 4) as usize];
             if n % 501 == 7 + side {
-                return Row::new(id, Some(kind), Err(format!("broken {n}")));
+                return Row::new(id, Some(kind), Err::<Values, _>(format!("broken {n}")));
             }
             let moved = if n % 13 == 0 { side * (n % 29) } else { 0 };
             let figures = (0..metrics as i64).map(|m| 100 + n % 50 + m + moved);
-            Row::new(id, Some(kind), Ok(figures.collect()))
+            Row::new(id, Some(kind), Ok(figures.collect::<Vec<i64>>()))
         })
         .collect()
 }

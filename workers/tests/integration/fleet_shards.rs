@@ -16,7 +16,9 @@ use rollbook_workers::executor::shards::take as take_with_fleet;
 use rollbook_workers::executor::{ShardFleet, ShardJob, ShardsError};
 use rollbook_workers::fleet::presence::{announce, workers};
 use rollbook_workers::fleet::shards::{ShardLane, work};
-use rollbook_workers::fleet::{DeadLetters, JetStreamQueue, RolloutPort, WorkerConfig};
+use rollbook_workers::fleet::{
+    DeadLetters, JetStreamQueue, QueueOptions, RolloutPort, WorkerConfig,
+};
 use rollbook_workers::snapshot::{Snapshot, SnapshotRequest, finish, plan as plan_shards, take};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -24,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::executor_fixture::{Fixture, plan};
 use crate::fleet_ledger::FileLedger;
-use crate::fleet_queue::OPTIONS;
+use crate::fleet_queue;
 use crate::nats::{Server, ServerConfig};
 use crate::snapshot_cluster::Cluster;
 use crate::snapshot_deals::{calculator, request};
@@ -35,6 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Deals of a shard.
 const ROWS: u64 = 250;
 
+/// A machine so busy that signs of life come late delivers a shard more often than it is lost.
+const OPTIONS: QueueOptions = QueueOptions {
+    max_deliver: 50,
+    ..fleet_queue::OPTIONS
+};
+
 fn config(name: &str, threads: usize) -> WorkerConfig {
     WorkerConfig {
         progress_every: OPTIONS.ack_wait / 4,
@@ -44,39 +52,67 @@ fn config(name: &str, threads: usize) -> WorkerConfig {
     }
 }
 
-fn step() -> Value {
-    json!({"snapshot": {"of": "deals", "label": "before"}})
+/// The step, and what the plan says besides.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Setup {
+    step: Value,
+    sections: Value,
 }
 
-fn sections() -> Value {
-    json!({
-        "sources": {"deals": {"kind": "database", "url": {"staging": {"env": "DEALS_URL"}}}},
-        "snapshots": {"deals": {"source": "deals"}},
-    })
+impl Setup {
+    /// A snapshot of deals by a calculator, or by the model where it is null.
+    pub(crate) fn of(calculator: &Value) -> Self {
+        let mut snapshot = json!({"source": "deals"});
+        if !calculator.is_null() {
+            snapshot["calculator"] = calculator.clone();
+        }
+        Self {
+            step: json!({"snapshot": {"of": "deals", "label": "before", "max_errors": 100_000}}),
+            sections: json!({
+                "sources": {"deals": {"kind": "database", "url": {"staging": {"env": "DEALS_URL"}}}},
+                "snapshots": {"deals": snapshot},
+            }),
+        }
+    }
+
+    pub(crate) fn runs_on(mut self, label: &str) -> Self {
+        self.step["runs_on"] = label.into();
+        self
+    }
+
+    fn plan(&self) -> Arc<rollbook_ledger::runbook::Plan> {
+        plan(self.step.clone(), self.sections.clone())
+    }
+
+    pub(crate) fn fixture(&self, url: &str) -> Fixture {
+        let secrets = [("DEALS_URL", url)];
+        Fixture::with(self.step.clone(), self.sections.clone(), &secrets)
+    }
 }
 
 /// One queue, one database, one step that runs.
-struct Bench {
-    server: Server,
-    cluster: Cluster,
-    fixture: Arc<Fixture>,
+pub(crate) struct Bench {
+    setup: Setup,
+    pub(crate) server: Server,
+    pub(crate) cluster: Cluster,
+    pub(crate) fixture: Arc<Fixture>,
     ledger: Arc<FileLedger>,
     dir: tempfile::TempDir,
 }
 
-struct Worker {
+pub(crate) struct Worker {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Worker {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
     }
 }
 
-async fn lane(port: u16) -> ShardLane {
+pub(crate) async fn lane(port: u16) -> ShardLane {
     let options = NatsOptions {
         url: format!("nats://127.0.0.1:{port}"),
         name: "test".to_owned(),
@@ -89,18 +125,18 @@ async fn lane(port: u16) -> ShardLane {
     ShardLane::open(Arc::new(queue)).await.unwrap()
 }
 
-fn fixture(url: &str) -> Fixture {
-    Fixture::with(step(), sections(), &[("DEALS_URL", url)])
-}
-
 impl Bench {
     async fn start() -> Self {
+        Self::with(Setup::of(&Value::Null)).await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
         let cluster = Cluster::start().await;
         cluster.deals("jsonb").await;
         let url = cluster.source().database;
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ledger");
-        let ledger = FileLedger::open(&file, plan(step(), sections()));
+        let ledger = FileLedger::open(&file, setup.plan());
         let start = WorkerCommand::StartStep {
             step: "1.1".parse().unwrap(),
             attempt: 1,
@@ -115,9 +151,10 @@ impl Bench {
         Self {
             server: Server::single(ServerConfig::default()).await,
             cluster,
-            fixture: Arc::new(fixture(&url)),
+            fixture: Arc::new(setup.fixture(&url)),
             ledger: Arc::new(ledger),
             dir,
+            setup,
         }
     }
 
@@ -127,10 +164,16 @@ impl Bench {
         request
     }
 
-    async fn worker(&self, name: &str) -> Worker {
+    pub(crate) async fn worker(&self, name: &str) -> Worker {
+        self.labelled_worker(name, &[]).await
+    }
+
+    pub(crate) async fn labelled_worker(&self, name: &str, labels: &[&str]) -> Worker {
+        let mut config = config(name, 1);
+        config.labels = labels.iter().map(|label| (*label).to_owned()).collect();
         let stop = CancellationToken::new();
         let worker = work(
-            config(name, 1),
+            config,
             lane(self.server.port).await,
             self.ledger.clone(),
             self.fixture.context.tools.clone(),
@@ -208,6 +251,7 @@ struct ChildConfig {
     evidence: String,
     url: String,
     coordinates: bool,
+    setup: Setup,
 }
 
 /// Not a test of its own: the worker process that the test below starts and kills.
@@ -216,10 +260,10 @@ struct ChildConfig {
 async fn worker_process() {
     let text = std::env::var(CHILD).expect("started by another test");
     let child: ChildConfig = serde_json::from_str(&text).unwrap();
-    let fixture = fixture(&child.url);
+    let fixture = child.setup.fixture(&child.url);
     let mut tools = fixture.context.tools.clone();
     tools.evidence = rollbook_ledger::evidence::EvidenceStore::open(&child.evidence).unwrap();
-    let ledger = FileLedger::open(Path::new(&child.ledger), plan(step(), sections()));
+    let ledger = FileLedger::open(Path::new(&child.ledger), child.setup.plan());
     let lane = lane(child.port).await;
     if child.coordinates {
         let source = rollbook_workers::snapshot::SnapshotSource::new(child.url);
@@ -232,7 +276,7 @@ async fn worker_process() {
     work(config("killed", 2), lane, Arc::new(ledger), tools, never).await;
 }
 
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -250,7 +294,7 @@ impl Bench {
     }
 
     /// A process that does shards, or one that has them done.
-    fn process(&self, coordinates: bool) -> Process {
+    pub(crate) fn process(&self, coordinates: bool) -> Process {
         let ledger = self.dir.path().join("ledger");
         let child = ChildConfig {
             port: self.server.port,
@@ -258,6 +302,7 @@ impl Bench {
             evidence: self.fixture.evidence_dir().to_str().unwrap().to_owned(),
             url: self.cluster.source().database,
             coordinates,
+            setup: self.setup.clone(),
         };
         let process = Command::new(std::env::current_exe().unwrap())
             .args(["fleet_shards::worker_process", "--exact", "--ignored"])
@@ -391,7 +436,7 @@ async fn a_cancelled_run_stops_its_workers() {
 }
 
 impl Bench {
-    async fn wait_for_idle_queue(&self) {
+    pub(crate) async fn wait_for_idle_queue(&self) {
         let client = self.server.client().await;
         let context = async_nats::jetstream::new(client);
         for _ in 0..1500 {
@@ -416,7 +461,7 @@ async fn the_step_hands_its_shards_to_the_fleet() {
         )
         .await;
     let worker = bench.worker("a").await;
-    let mut fixture = fixture(&bench.cluster.source().database);
+    let mut fixture = bench.setup.fixture(&bench.cluster.source().database);
     fixture.context.tools.evidence = bench.fixture.context.tools.evidence.clone();
     fixture.context.tools.shards = Some(Arc::new(lane(bench.server.port).await));
     let outcome = fixture.execute().await;
@@ -437,7 +482,7 @@ async fn the_step_hands_its_shards_to_the_fleet() {
 }
 
 impl Bench {
-    async fn wait_for_shards(&self) {
+    pub(crate) async fn wait_for_shards(&self) {
         let client = self.server.client().await;
         let context = async_nats::jetstream::new(client);
         for _ in 0..1500 {

@@ -21,6 +21,7 @@ mod executor_notify;
 mod executor_run;
 mod executor_sql;
 mod executor_watch;
+mod fleet_calculators;
 mod fleet_dead_letter;
 mod fleet_ledger;
 mod fleet_queue;

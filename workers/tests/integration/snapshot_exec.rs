@@ -11,7 +11,7 @@ use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit};
 use rollbook_workers::snapshot::calculator::StopOnDrop;
 use rollbook_workers::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use rollbook_workers::snapshot::{
-    Calculator, RawDeal, Row, RowOutcome, Snapshot, SnapshotError, SnapshotSource, take,
+    Calculator, RawDeal, Row, RowOutcome, Snapshot, SnapshotError, SnapshotSource, Values, take,
 };
 
 use crate::snapshot_deals::{request, store};
@@ -42,6 +42,10 @@ for line in sys.stdin:
         answer = {"deal_id": deal["deal_id"], "metrics": {"cost": 1, "items": 1, "typed": 0}}
         sys.stdout.write((json.dumps(answer) + "\n") * 2)
         sys.stdout.flush()
+        continue
+    if what == "words":
+        answer = {"cost": 1, "items": 1, "state": deal["inventory"][0]["word"], "typed": 1}
+        print(json.dumps({"metrics": answer}), flush=True)
         continue
     cents = sum(int(item["cost"]) for item in deal["inventory"])
     metrics = {
@@ -156,7 +160,7 @@ async fn figures_come_from_the_program_and_bad_deals_fail_alone() {
         match endings.iter().find(|(at, _)| *at == index) {
             None => {
                 let cents = i64::try_from(index * 7 + 5).unwrap();
-                assert_eq!(row.outcome, RowOutcome::Success(vec![cents, 2, 1]));
+                assert_eq!(row.outcome, RowOutcome::Success(vec![cents, 2, 1].into()));
             }
             Some((_, "die")) => {
                 assert_eq!(error_of(row), "the program ended at this deal: exit code 3")
@@ -171,18 +175,83 @@ async fn figures_come_from_the_program_and_bad_deals_fail_alone() {
     assert_eq!(one.evidence.sha256, four.evidence.sha256);
 }
 
+/// One deal a line whose answer has the given JSON as its text.
+fn words(words: &[&str]) -> (tempfile::TempDir, SnapshotSource) {
+    let (directory, source) = place(0, &[]);
+    let lines = words.iter().enumerate().map(|(index, word)| {
+        format!(
+            "{{\"id\":\"{index:05}-words\",\"deal_type\":null,\"inventory\":[{{\"word\":{word}}}]}}\n"
+        )
+    });
+    let file = directory.path().join("deals.jsonl");
+    std::fs::write(&file, lines.collect::<String>()).unwrap();
+    (directory, source)
+}
+
+#[tokio::test]
+async fn texts_come_from_the_program_as_they_are_and_without_secrets() {
+    let long = format!("\"{}\"", "é".repeat(513));
+    let given = [
+        r#""open""#,
+        "null",
+        "\"\"",
+        r#""say \"hunter2\"\nand \u00e9\ud83d\ude00\u0000""#,
+        "7",
+        &long,
+    ];
+    let (directory, source) = words(&given);
+    let (_objects, store) = store();
+    let make = || {
+        let mut wanted = wanted(directory.path(), &["python3", "model.py"]);
+        let state = MetricDeclaration {
+            name: "state".to_owned(),
+            unit: MetricUnit::Text,
+        };
+        wanted.metrics.insert(1, state);
+        ExecCalculator::new(wanted).unwrap()
+    };
+    let one = taken(&source, make(), 1, &store).await.unwrap();
+    let values = |text: Option<&str>| {
+        RowOutcome::Success(Values {
+            numbers: vec![1, 1, 1],
+            texts: vec![text.map(str::to_owned)],
+        })
+    };
+    let expected = [
+        values(Some("open")),
+        values(None),
+        values(Some("")),
+        values(Some("say \"[redacted]\"\nand é😀\0")),
+        RowOutcome::Error("state: it is neither a text nor null".to_owned()),
+        RowOutcome::Error(
+            "state: the text has 1026 bytes, over the limit of 1024; shorten or hash it".to_owned(),
+        ),
+    ];
+    let found = rows(&one, &store).await;
+    let found: Vec<_> = found.into_iter().map(|row| row.outcome).collect();
+    assert_eq!(found, expected);
+    let eight = taken(&source, make(), 8, &store).await.unwrap();
+    assert_eq!(one.evidence.sha256, eight.evidence.sha256);
+}
+
 #[test]
 fn a_deal_that_hangs_is_given_up_and_the_next_one_is_answered() {
     let (directory, _) = place(0, &[]);
     let mut wanted = wanted(directory.path(), &["python3", "model.py"]);
     wanted.timeout = Duration::from_millis(1_500);
     let calculator = ExecCalculator::new(wanted).unwrap();
-    assert_eq!(calculator.compute(&deal("1-fine")), Ok(vec![1234, 1, 1]));
+    assert_eq!(
+        calculator.compute(&deal("1-fine")),
+        Ok(vec![1234, 1, 1].into())
+    );
     assert_eq!(
         calculator.compute(&deal("2-hang")),
         Err("the program gave no answer within 1500 ms".to_owned())
     );
-    assert_eq!(calculator.compute(&deal("3-fine")), Ok(vec![1234, 1, 1]));
+    assert_eq!(
+        calculator.compute(&deal("3-fine")),
+        Ok(vec![1234, 1, 1].into())
+    );
     assert_eq!(calculator.fault(), None);
 }
 
@@ -192,10 +261,13 @@ fn a_second_answer_never_becomes_that_of_the_next_deal() {
     let calculator =
         ExecCalculator::new(wanted(directory.path(), &["python3", "model.py"])).unwrap();
     for _ in 0..5 {
-        assert_eq!(calculator.compute(&deal("1-twice")), Ok(vec![1, 1, 0]));
+        assert_eq!(
+            calculator.compute(&deal("1-twice")),
+            Ok(vec![1, 1, 0].into())
+        );
         // Late enough to be read as an answer to this, it speaks of another deal.
         match calculator.compute(&deal("2-fine")) {
-            Ok(values) => assert_eq!(values, [1234, 1, 1]),
+            Ok(values) => assert_eq!(values, vec![1234, 1, 1].into()),
             Err(error) => assert!(error.contains("it speaks of deal"), "{error}"),
         }
     }
@@ -208,7 +280,10 @@ fn deal_types_are_told_only_when_they_are_in_force() {
     wanted.deal_types = false;
     let calculator = ExecCalculator::new(wanted).unwrap();
     assert!(!calculator.deal_type_awareness());
-    assert_eq!(calculator.compute(&deal("1-fine")), Ok(vec![1234, 1, 0]));
+    assert_eq!(
+        calculator.compute(&deal("1-fine")),
+        Ok(vec![1234, 1, 0].into())
+    );
 }
 
 #[tokio::test]

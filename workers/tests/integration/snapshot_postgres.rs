@@ -7,6 +7,38 @@ use crate::snapshot_cluster::Cluster;
 use crate::snapshot_deals::{snapshot, store};
 use crate::snapshot_sqlite::database;
 
+/// Drops a snapshot in the middle and waits until the server works for it no more.
+async fn dropped(cluster: &Cluster, filter: &str) {
+    let (_directory, store) = store();
+    let mut source = cluster.source();
+    source.filter = Some(filter.to_owned());
+    let running = tokio::spawn(async move { snapshot(source, true, &store).await });
+    let busy = "SELECT count(*) FROM pg_stat_activity
+                WHERE state = 'active' AND wait_event = 'PgSleep' AND pid <> pg_backend_pid()";
+    let until = async |wanted: fn(i64) -> bool| {
+        for _ in 0..1500 {
+            if wanted(cluster.number(busy).await) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{} queries run", cluster.number(busy).await);
+    };
+    until(|busy| busy > 0).await;
+    running.abort();
+    until(|busy| busy == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queries_of_a_cancelled_snapshot_end_at_the_server() {
+    let cluster = Cluster::start().await;
+    cluster.deals("jsonb").await;
+    // While it counts, and while it reads.
+    dropped(&cluster, "pg_sleep(3600)::text = ''").await;
+    let reads = "(current_query() NOT ILIKE '%COPY%' OR pg_sleep(3600)::text = '')";
+    dropped(&cluster, reads).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_column_type_gives_the_parts_sqlite_gives() {
     let (directory, store) = store();

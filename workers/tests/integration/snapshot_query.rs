@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit, SqlCalculatorSpec};
 use rollbook_proto::v1::{Verdict, event::Kind};
 use rollbook_workers::snapshot::query::{QueryCalculator, figures_query};
-use rollbook_workers::snapshot::{RowOutcome, Snapshot, SnapshotError, SnapshotSource, take};
+use rollbook_workers::snapshot::{
+    RowOutcome, Snapshot, SnapshotError, SnapshotSource, Values, take,
+};
 use serde_json::json;
 
 use crate::executor_fixture::Fixture;
@@ -34,10 +36,18 @@ async fn taken(
     threads: usize,
     store: &rollbook_ledger::evidence::EvidenceStore,
 ) -> Result<Snapshot, SnapshotError> {
-    let spec = spec(query);
+    taken_of(source, &spec(query), threads, store).await
+}
+
+async fn taken_of(
+    source: &SnapshotSource,
+    spec: &SqlCalculatorSpec,
+    threads: usize,
+    store: &rollbook_ledger::evidence::EvidenceStore,
+) -> Result<Snapshot, SnapshotError> {
     let mut source = source.clone();
-    source.inventory_query = Some(figures_query(&spec, &source.database).unwrap());
-    let calculator = QueryCalculator::new(&spec, true).unwrap();
+    source.inventory_query = Some(figures_query(spec, &source.database).unwrap());
+    let calculator = QueryCalculator::new(spec, true).unwrap();
     let mut request = request(source, Arc::new(calculator));
     request.threads = Some(threads);
     take(&request, store, &|_| {}).await
@@ -66,7 +76,7 @@ async fn figures_of_a_query_are_the_same_from_sqlite_and_postgresql_on_any_threa
         for row in one.read_rows(&store, part).await.unwrap() {
             let chars = i64::try_from(row.deal_id.chars().count()).unwrap();
             let wanted = if types[&row.deal_id] {
-                RowOutcome::Success(vec![chars * 25, chars])
+                RowOutcome::Success(vec![chars * 25, chars].into())
             } else {
                 RowOutcome::Error("the query has no row of this deal".to_owned())
             };
@@ -80,6 +90,83 @@ async fn figures_of_a_query_are_the_same_from_sqlite_and_postgresql_on_any_threa
     cluster.deals("jsonb").await;
     let postgres = taken(&cluster.source(), QUERY, 4, &store).await.unwrap();
     assert_eq!(one.manifest.parts, postgres.manifest.parts);
+}
+
+/// Texts with quotes, line ends and other alphabets, a NULL text, a NULL number, an integer as a
+/// text, and one that is too long.
+const TEXTS: &str = "SELECT id AS \"key\", deal_type AS kind, \
+    'é😀 \"' || id || '''\n\\' AS label, \
+    CASE WHEN id LIKE 'd0%' THEN NULL ELSE 12.5 END AS cost, \
+    CASE WHEN id LIKE 'd9%' THEN replace('xxxxxxxx', 'x', \
+        '0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789') \
+        ELSE id END AS long, \
+    length(id) AS chars FROM deals";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_a_query_are_the_same_from_sqlite_and_postgresql_on_any_threads() {
+    let (directory, store) = store();
+    let sqlite = database(&directory.path().join("deals.db")).await;
+    let metric = |name: &str, unit| MetricDeclaration {
+        name: name.to_owned(),
+        unit,
+    };
+    let spec = SqlCalculatorSpec {
+        query: TEXTS.to_owned(),
+        key: "key".to_owned(),
+        metrics: vec![
+            metric("kind", MetricUnit::Text),
+            metric("cost", MetricUnit::Cents),
+            metric("label", MetricUnit::Text),
+            metric("chars", MetricUnit::Text),
+            metric("long", MetricUnit::Text),
+        ],
+    };
+    let one = taken_of(&sqlite, &spec, 1, &store).await.unwrap();
+    assert_eq!(one.manifest.totals.keys().collect::<Vec<_>>(), ["cost"]);
+    assert_eq!(one.manifest.metrics[0].unit, "text");
+    let types: std::collections::BTreeMap<_, _> = deals()
+        .into_iter()
+        .map(|deal| (deal.id, deal.deal_type))
+        .collect();
+    let (mut nulls, mut errors) = (0, 0);
+    for part in 0..one.manifest.parts.len() {
+        for row in one.read_rows(&store, part).await.unwrap() {
+            let id = &row.deal_id;
+            let wanted = if id.starts_with("d0") {
+                errors += 1;
+                RowOutcome::Error("cost is NULL; give a number in the query".to_owned())
+            } else if id.starts_with("d9") {
+                errors += 1;
+                RowOutcome::Error(
+                    "long: the text has 1040 bytes, over the limit of 1024; shorten or hash it"
+                        .to_owned(),
+                )
+            } else {
+                nulls += usize::from(types[id].is_none());
+                RowOutcome::Success(Values {
+                    numbers: vec![1250],
+                    texts: vec![
+                        types[id].map(str::to_owned),
+                        Some(format!("é😀 \"{id}'\n\\")),
+                        Some(id.chars().count().to_string()),
+                        Some(id.clone()),
+                    ],
+                })
+            };
+            assert_eq!(row.outcome, wanted, "{id}");
+        }
+    }
+    assert!(nulls > 0 && errors > 0);
+    assert_eq!(one.manifest.errors, errors);
+    let eight = taken_of(&sqlite, &spec, 8, &store).await.unwrap();
+    assert_eq!(one.evidence.sha256, eight.evidence.sha256);
+
+    let cluster = Cluster::start().await;
+    cluster.deals("jsonb").await;
+    for threads in [1, 8] {
+        let postgres = taken_of(&cluster.source(), &spec, threads, &store).await;
+        assert_eq!(one.manifest.parts, postgres.unwrap().manifest.parts);
+    }
 }
 
 #[tokio::test]

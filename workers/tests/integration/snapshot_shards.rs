@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rollbook_workers::snapshot::{
     Calculator, KeyOrder, MetricInfo, RawDeal, ShardContext, ShardTask, ShardWorker, SnapshotError,
-    finish, plan, run_shard, take,
+    Values, finish, plan, run_shard, take,
 };
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
@@ -212,11 +212,11 @@ impl Calculator for Stopping {
         &self.metrics
     }
 
-    fn compute(&self, _: &RawDeal) -> Result<Vec<i64>, String> {
+    fn compute(&self, _: &RawDeal) -> Result<Values, String> {
         if !self.stopped.swap(true, Ordering::SeqCst) {
             self.cluster.stop();
         }
-        Ok(Vec::new())
+        Ok(Values::default())
     }
 }
 

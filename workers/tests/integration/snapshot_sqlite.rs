@@ -83,7 +83,7 @@ async fn a_snapshot_holds_every_deal_in_byte_order_whatever_the_threads() {
             let RowOutcome::Success(values) = &row.outcome else {
                 panic!("{row:?}");
             };
-            total += i128::from(values[9]);
+            total += i128::from(values.numbers[9]);
             ids.push(row.deal_id);
         }
     }

@@ -7,7 +7,7 @@ use rollbook_workers::compare::result::Side;
 use rollbook_workers::compare::rules::{Class, Scope, Severity};
 
 use super::chart::{bars, stack};
-use super::{CLASSES, deals_in, delta, percent, side, total};
+use super::{CLASSES, deals_in, delta, percent, sides, total};
 use crate::report::html::escape;
 
 const STYLE: &str = include_str!("style.css");
@@ -197,6 +197,7 @@ fn worst(out: &mut String, result: &ComparisonResult) -> fmt::Result {
         result.regressions
     )?;
     for regression in &result.worst {
+        let [before, after] = sides(result, regression);
         let change = regression.before.zip(regression.after);
         let change = change.map_or_else(String::new, |(b, a)| percent(b.into(), a.into()));
         writeln!(
@@ -205,8 +206,8 @@ fn worst(out: &mut String, result: &ComparisonResult) -> fmt::Result {
             escape(&regression.deal_id),
             escape(&regression.deal_type),
             escape(&regression.metric),
-            escape(&side(result, regression, regression.before)),
-            escape(&side(result, regression, regression.after)),
+            escape(&before),
+            escape(&after),
             escape(&regression.rule),
             escape(&regression.threshold),
         )?;

@@ -55,10 +55,35 @@ fn unit<'r>(result: &'r ComparisonResult, metric: &str) -> &'r str {
         .map_or("", |known| known.unit.as_str())
 }
 
-/// A figure of a regression, a dash where there is none.
-fn side(result: &ComparisonResult, regression: &Regression, value: Option<i64>) -> String {
-    let unit = unit(result, &regression.metric);
-    value.map_or_else(|| "–".to_owned(), |value| figure(value, unit))
+/// Characters of a text that a table shows.
+const TABLE_TEXT_CHARS: usize = 60;
+
+/// What a regression was and what it became: figures, texts, or dashes where there is neither.
+fn sides(result: &ComparisonResult, regression: &Regression) -> [String; 2] {
+    let cut = |text: &str| match text.char_indices().nth(TABLE_TEXT_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    };
+    let texts = [&regression.before_text, &regression.after_text].map(|t| t.as_deref().map(cut));
+    values(
+        [regression.before, regression.after],
+        texts.each_ref().map(Option::as_deref),
+        unit(result, &regression.metric),
+    )
+}
+
+/// A metric before and after. Of a metric that has a text on a side, a missing text is NULL.
+fn values(figures: [Option<i64>; 2], texts: [Option<&str>; 2], unit: &str) -> [String; 2] {
+    if texts.iter().any(Option::is_some) {
+        return texts.map(quoted);
+    }
+    let of = |value: i64| figure(value, unit);
+    figures.map(|value| value.map_or_else(|| "–".to_owned(), of))
+}
+
+/// A text in quotes, on one line, so that NULL is no text.
+fn quoted(text: Option<&str>) -> String {
+    text.map_or_else(|| "NULL".to_owned(), |text| format!("\"{}\"", shown(text)))
 }
 
 /// An exact sum in its unit; sums beyond 64 bits as a bare number.
@@ -107,6 +132,16 @@ mod tests {
         assert_eq!(percent(100_000, 100_049), "0.0 %");
         assert_eq!(percent(3, 4), "+33.3 %");
         assert_eq!(percent(0, 4), "–");
+    }
+
+    #[test]
+    fn a_text_is_quoted_and_null_is_not() {
+        let shown = values([None, None], [Some("a \"b\"\né\u{1b}"), None], "");
+        assert_eq!(shown, [r#""a \"b\"\né\u{1b}""#, "NULL"]);
+        assert_eq!(
+            values([Some(150), None], [None; 2], "cents"),
+            ["$1.50", "–"]
+        );
     }
 
     #[test]

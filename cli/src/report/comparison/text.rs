@@ -8,7 +8,7 @@ use rollbook_workers::compare::differences::RegressionPage;
 use rollbook_workers::compare::explain::{ExplainedMetric, Explanation};
 use rollbook_workers::compare::rules::Class;
 
-use super::{CLASSES, deals_in, delta, figure, percent, shown, side, total, unit};
+use super::{CLASSES, deals_in, delta, figure, percent, quoted, shown, sides, total, unit, values};
 use crate::print::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 
 /// The widest bar of the histogram, in characters.
@@ -161,10 +161,7 @@ fn worst(out: &mut String, result: &ComparisonResult) -> fmt::Result {
         paint(BOLD, "regressions with the largest change")
     )?;
     for regression in &result.worst {
-        let (before, after) = (
-            side(result, regression, regression.before),
-            side(result, regression, regression.after),
-        );
+        let [before, after] = sides(result, regression);
         let change = regression.before.zip(regression.after);
         let change = change.map_or_else(String::new, |(b, a)| percent(b.into(), a.into()));
         writeln!(
@@ -188,9 +185,11 @@ pub(crate) fn regressions(
 ) -> Result<String, fmt::Error> {
     let mut out = String::new();
     for row in &page.regressions {
-        let unit = unit(result, &row.metric);
-        let of =
-            |value: Option<i64>| value.map_or_else(|| "–".to_owned(), |value| figure(value, unit));
+        let [before, after] = values(
+            [row.before, row.after],
+            [row.before_text.as_deref(), row.after_text.as_deref()],
+            unit(result, &row.metric),
+        );
         let errors = [("before", &row.error_before), ("after", &row.error_after)];
         let errors = errors.iter().filter_map(|(side, error)| {
             let error = error.as_deref()?;
@@ -198,12 +197,10 @@ pub(crate) fn regressions(
         });
         writeln!(
             out,
-            "{} ({}) {}: {} → {}  {} {}{}",
+            "{} ({}) {}: {before} → {after}  {} {}{}",
             shown(&row.deal_id),
             shown(&row.deal_type),
             row.metric,
-            of(row.before),
-            of(row.after),
             row.rule,
             paint(DIM, &row.threshold),
             errors.collect::<String>(),
@@ -269,8 +266,13 @@ pub(crate) fn explanation(
 }
 
 fn explained(out: &mut String, metric: &ExplainedMetric) -> fmt::Result {
-    let of = |value: Option<i64>| {
-        value.map_or_else(|| "–".to_owned(), |value| figure(value, &metric.unit))
+    let [before, after] = match metric.unit.as_str() {
+        "text" => [&metric.before_text, &metric.after_text].map(|text| match text {
+            // The deal is not there, or was not computed on both sides.
+            None if metric.class.is_none() => "–".to_owned(),
+            text => quoted(text.as_deref()),
+        }),
+        unit => values([metric.before, metric.after], [None; 2], unit),
     };
     let class = metric.class.unwrap_or(Class::Equal);
     let change = metric.before.zip(metric.after);
@@ -278,10 +280,8 @@ fn explained(out: &mut String, metric: &ExplainedMetric) -> fmt::Result {
     let change = change.map_or_else(String::new, |(b, a)| percent(b.into(), a.into()));
     writeln!(
         out,
-        "  {:<24} {:>20} → {:>18} {change:>9}  {}  {} {}",
+        "  {:<24} {before:>20} → {after:>18} {change:>9}  {}  {} {}",
         metric.metric,
-        of(metric.before),
-        of(metric.after),
         paint(style(class), class.as_str()),
         metric.rule,
         paint(DIM, &metric.threshold),

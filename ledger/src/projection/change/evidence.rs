@@ -178,6 +178,8 @@ fn compare(rollout: &mut RolloutState, at: &At<'_>, made: &ComparisonMade, out: 
             metric: clean(&worst.metric),
             before: worst.before,
             after: worst.after,
+            before_text: worst.before_text.as_deref().map(clean),
+            after_text: worst.after_text.as_deref().map(clean),
             rule: clean(&worst.rule),
             threshold: clean(&worst.threshold),
         });

@@ -145,6 +145,10 @@ view_row!(
         before: Option<i64>,
         /// After.
         after: Option<i64>,
+        /// The text before, of a text metric; absent where it is NULL.
+        before_text: Option<String>,
+        /// The text after, of a text metric; absent where it is NULL.
+        after_text: Option<String>,
         /// The rule it breaks.
         rule: String,
         /// The rule's threshold.

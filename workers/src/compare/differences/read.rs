@@ -33,6 +33,12 @@ pub struct DifferenceRow {
     pub before: Option<i64>,
     /// The figure after.
     pub after: Option<i64>,
+    /// The text before; absent where it is NULL and where the metric is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before_text: Option<String>,
+    /// The text after; absent as the one before is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_text: Option<String>,
     /// What the difference means.
     pub class: Class,
     /// The rule that judged.
@@ -130,6 +136,11 @@ fn decode(row: &Row) -> Result<DifferenceRow, ParquetError> {
         Field::Str(text) => Ok(Some(text.clone())),
         _ => Err(wrong(name)),
     };
+    // Pages of snapshots without texts have no column for them.
+    let if_there = |name: &str| match row.get_column_iter().any(|(column, _)| column == name) {
+        true => optional(name),
+        false => Ok(None),
+    };
     let text = |name: &str| optional(name)?.ok_or_else(|| wrong(name));
     let figure = |name: &str| match field(name)? {
         Field::Null => Ok(None),
@@ -144,6 +155,8 @@ fn decode(row: &Row) -> Result<DifferenceRow, ParquetError> {
         metric: text("metric")?,
         before: figure("before")?,
         after: figure("after")?,
+        before_text: if_there("before_text")?,
+        after_text: if_there("after_text")?,
         class: named(&text("class")?)?,
         rule: text("rule")?,
         threshold: text("threshold")?,

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::compare::rules::{Rule, Severity, Test};
 use crate::compare::tally::WORST;
-use crate::snapshot::{Row, RowOutcome};
+use crate::snapshot::{Row, RowOutcome, Value, Values};
 
 /// Rows in memory, with the accessors of the port.
 struct Memory {
@@ -64,13 +65,34 @@ impl Rows for Memory {
     }
     fn metric(&mut self, metric: usize) -> Result<i64, CompareError> {
         match &self.row().outcome {
-            RowOutcome::Success(values) => Ok(values[metric]),
+            RowOutcome::Success(values) if values.texts.is_empty() => Ok(values.numbers[metric]),
+            RowOutcome::Success(values) => {
+                let value = values.get(&with_text(), metric);
+                Ok(value.and_then(Value::number).unwrap())
+            }
             RowOutcome::Error(_) => Ok(0),
         }
+    }
+    fn text(&mut self, metric: usize) -> Result<Option<&str>, CompareError> {
+        let values = self.row().values();
+        Ok(values.and_then(|values| values.get(&with_text(), metric)?.text()))
     }
 }
 
 const METRICS: [&str; 3] = ["cost_total", "synergy_count", "work_item_count"];
+
+fn infos(metrics: &[(&str, &str)]) -> Vec<MetricInfo> {
+    let info = |(name, unit): &(&str, &str)| MetricInfo {
+        name: (*name).to_owned(),
+        unit: (*unit).to_owned(),
+    };
+    metrics.iter().map(info).collect()
+}
+
+/// Two figures with a text between them.
+fn with_text() -> Vec<MetricInfo> {
+    infos(&[("cost_total", "cents"), ("state", "text"), ("n", "count")])
+}
 
 type Deals = BTreeMap<String, Row>;
 
@@ -101,7 +123,7 @@ impl Sink for Collect {
 }
 
 fn run(before: &Deals, after: &Deals) -> (Tally, Vec<Seen>) {
-    let metrics = METRICS.map(str::to_owned);
+    let metrics = infos(&METRICS.map(|name| (name, "count")));
     let mut seen = Collect::default();
     let tally = merge(
         &mut Memory::new(before),
@@ -205,6 +227,127 @@ fn the_worst_are_the_largest_relative_changes_of_all() {
     assert_eq!(worst, expected);
 }
 
+type Found = (String, Option<String>, Option<String>, Class);
+
+/// Keeps the texts that differ.
+#[derive(Default)]
+struct Texts(Vec<Found>);
+
+impl Sink for Texts {
+    fn take(&mut self, found: &Difference<'_>, _: &Judge<'_>) -> Result<(), CompareError> {
+        for text in found.texts {
+            let id = found.deal_id.to_owned();
+            self.0
+                .push((id, text.before.clone(), text.after.clone(), text.class));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn texts_are_equal_or_different_and_null_is_no_text() {
+    let make = |deals: &[(&str, i64, Option<&str>)]| -> Deals {
+        let row = |(id, cost, state): &(&str, i64, Option<&str>)| {
+            let values = Values {
+                numbers: vec![*cost, 1],
+                texts: vec![state.map(str::to_owned)],
+            };
+            let deal_type = if id.starts_with('w') { "merger" } else { "" };
+            let row = Row::new((*id).to_owned(), Some(deal_type), Ok(values));
+            ((*id).to_owned(), row)
+        };
+        deals.iter().map(row).collect()
+    };
+    let before = make(&[
+        ("a", 1, Some("open")),
+        ("b", 1, Some("open")),
+        ("c", 1, None),
+        ("d", 1, Some("NULL")),
+        ("e", 1, None),
+        ("w", 1, Some("x")),
+    ]);
+    let after = make(&[
+        ("a", 1, Some("open")),
+        ("b", 1, Some("Open")),
+        ("c", 1, Some("")),
+        ("d", 1, None),
+        ("e", 2, None),
+        ("w", 1, Some("y")),
+    ]);
+    let judged = |test: Test, severity: Severity| {
+        let rule = |id: &str, metric: &str, test, severity| Rule {
+            id: id.to_owned(),
+            metric: metric.to_owned(),
+            scope: crate::compare::rules::Scope::Any,
+            deal_types: Vec::new(),
+            test,
+            severity,
+        };
+        let reason = "not of interest".to_owned();
+        let other = rule("rest", "*", Test::Ignore { reason }, Severity::Regression);
+        let rules = Rules {
+            guard: vec!["NULL".to_owned()],
+            allow_model_change: false,
+            rules: vec![rule("state", "state", test, severity), other],
+        };
+        let mut texts = Texts::default();
+        let tally = merge(
+            &mut Memory::new(&before),
+            &mut Memory::new(&after),
+            |left, right| left.cmp(right),
+            &with_text(),
+            &rules,
+            &mut texts,
+        )
+        .unwrap();
+        (tally, texts.0)
+    };
+    let found = |id: &str, before: Option<&str>, after: Option<&str>, class| -> Found {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        (id.to_owned(), own(before), own(after), class)
+    };
+    let all = |guarded: Class, other: Class| {
+        [
+            found("b", Some("open"), Some("Open"), guarded),
+            found("c", None, Some(""), guarded),
+            found("d", Some("NULL"), None, guarded),
+            found("w", Some("x"), Some("y"), other),
+        ]
+    };
+    let (tally, texts) = judged(Test::Exact, Severity::Regression);
+    assert_eq!(texts, all(Class::Regression, Class::Regression));
+    assert_eq!((tally.equal, tally.regressions, tally.ignored), (1, 4, 1));
+    let worst = &tally.worst[1];
+    assert_eq!(
+        (worst.deal_id.as_str(), worst.metric.as_str()),
+        ("c", "state")
+    );
+    assert_eq!((worst.before, worst.before_text.as_deref()), (None, None));
+    assert_eq!(worst.after_text.as_deref(), Some(""));
+    let (tally, texts) = judged(Test::Exact, Severity::Warning);
+    assert_eq!(texts, all(Class::Warning, Class::Unexpected));
+    assert_eq!(
+        (tally.warnings, tally.unexpected, tally.regressions),
+        (3, 1, 0)
+    );
+    let reason = "case was cleaned".to_owned();
+    let ignore = Test::Ignore {
+        reason: reason.clone(),
+    };
+    let (tally, texts) = judged(ignore, Severity::Regression);
+    assert_eq!(texts, all(Class::Ignored, Class::Ignored));
+    assert_eq!((tally.ignored, tally.regressions), (5, 0));
+    let expected = Test::Expected {
+        min_ratio: None,
+        max_ratio: None,
+        min_after: None,
+        max_after: None,
+        reason,
+    };
+    let (tally, _) = judged(expected, Severity::Regression);
+    assert_eq!((tally.expected, tally.ignored), (4, 1));
+}
+
 #[test]
 fn the_histogram_puts_edges_on_the_side_of_less_change() {
     let pairs = [
@@ -277,7 +420,7 @@ fn any_deals() -> impl Strategy<Value = Deals> {
 
 /// The comparison as one would write it with both snapshots in maps, without digests.
 fn naive(before: &Deals, after: &Deals) -> BTreeMap<&'static str, u64> {
-    let metrics = METRICS.map(str::to_owned);
+    let metrics = infos(&METRICS.map(|name| (name, "count")));
     let rules = rules();
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut count = |what| *counts.entry(what).or_default() += 1;
@@ -290,6 +433,7 @@ fn naive(before: &Deals, after: &Deals) -> BTreeMap<&'static str, u64> {
         match (&old.outcome, &new.outcome) {
             (RowOutcome::Error(_), RowOutcome::Error(_)) => count("errors"),
             (RowOutcome::Success(a), RowOutcome::Success(b)) => {
+                let (a, b) = (&a.numbers, &b.numbers);
                 let mut judge = Judge::new(&rules, &metrics);
                 let worst = (0..3)
                     .map(|m| judge.judge(&old.deal_type, m, a[m], b[m]).class)

@@ -17,11 +17,18 @@ const METRICS: [&str; 8] = [
 ];
 
 fn judged(rules: &Rules, deal_type: &str, metric: &str, before: i64, after: i64) -> Class {
-    let metrics = METRICS.map(str::to_owned);
+    let metrics = METRICS.map(|name| info(name, "count"));
     let place = METRICS.iter().position(|m| *m == metric).unwrap();
     Judge::new(rules, &metrics)
         .judge(deal_type, place, before, after)
         .class
+}
+
+fn info(name: &str, unit: &str) -> MetricInfo {
+    MetricInfo {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+    }
 }
 
 fn default_rules() -> Rules {
@@ -275,4 +282,49 @@ rules:
             .to_string();
         assert!(error.starts_with(place), "{to}: {error}");
     }
+}
+
+#[test]
+fn a_rule_that_measures_does_not_judge_a_text() {
+    let rules = |text: &str| Rules::from_text(text).unwrap();
+    let metrics = [info("cost_total", "cents"), info("cost_centre", "text")];
+    let refused = |rules: &Rules| match rules.check_texts(&metrics) {
+        Ok(()) => None,
+        Err(CompareError::TextRule { rule, metric }) => {
+            assert_eq!(metric, "cost_centre");
+            Some(rule)
+        }
+        Err(other) => panic!("{other}"),
+    };
+    for (test, is_refused) in [
+        ("{kind: exact}", false),
+        ("{kind: ignore, reason: renamed}", false),
+        ("{kind: expected, reason: renamed}", false),
+        ("{kind: relative, tolerance_percent: 5}", true),
+        ("{kind: absolute, limit: 0}", true),
+        ("{kind: expected, max_ratio: 2, reason: dearer}", true),
+        ("{kind: expected, min_after: 0, reason: some}", true),
+    ] {
+        let rule = format!("rules:\n  - {{id: any, metric: 'cost_*', test: {test}}}\n");
+        let expected = is_refused.then(|| "any".to_owned());
+        assert_eq!(refused(&rules(&rule)), expected, "{test}");
+        // Behind a rule for all deals it judges no text, behind one for some it does.
+        for (deals, reached) in [
+            ("", false),
+            (", scope: guarded", true),
+            (", deal_types: [merger]", true),
+        ] {
+            let first =
+                format!("  - {{id: first, metric: cost_centre, test: {{kind: exact}}{deals}}}\n");
+            let both = rule.replacen("rules:\n", &format!("rules:\n{first}"), 1);
+            let expected = (is_refused && reached).then(|| "any".to_owned());
+            assert_eq!(refused(&rules(&both)), expected, "{test}{deals}");
+        }
+    }
+    assert_eq!(refused(&default_rules()), Some("cost".to_owned()));
+    let error = default_rules()
+        .check_texts(&metrics)
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("RB-COMPARE-9: rule `cost`"), "{error}");
 }

@@ -1,25 +1,24 @@
 //! The side of the workers: shards done one after the other in a number of slots.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use rollbook_ledger::ids::EnvironmentId;
-use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::step::Action;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::TaskTracker;
 
-use super::super::port::{RolloutPort, Standing};
+use super::super::port::{Assignment, RolloutPort, Standing};
 use super::super::presence::Activity;
 use super::super::queue::{ANY_LABEL, QueueError};
 use super::super::worker::WorkerConfig;
 use super::lane::ShardDelivery;
 use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun};
 use crate::executor::secret::resolve_source;
-use crate::executor::{PortError, Tools, calculator, redactor_for};
+use crate::executor::{PortError, Scope, Tools, calculator, redactor_for};
+use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::{ShardContext, ShardWorker, SnapshotError};
 
 /// A pull waits at most this long; then a session with the source that nobody needs is closed.
@@ -90,17 +89,28 @@ struct Bench {
     progress_every: Duration,
     threads: Option<usize>,
     activity: Activity,
-    /// Of the latest run: one bound on memory for all slots.
-    shared: Mutex<Option<(ShardRun, Source)>>,
+    /// Of the latest run, as long as a slot has a session with it: one bound on memory and one
+    /// calculator for all slots.
+    shared: Mutex<Option<(ShardRun, Weak<Source>)>>,
     stop_now: CancellationToken,
 }
 
 /// How the shards of a run are done here.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Source {
     context: ShardContext,
     /// May hold a password.
     url: String,
+    /// Ends the programs of a calculator with the last session.
+    _stop: StopOnDrop,
+}
+
+/// A session with a source.
+#[derive(Debug)]
+struct Seat {
+    worker: ShardWorker,
+    /// Held for as long as the session.
+    _source: Arc<Source>,
 }
 
 /// A slot's session with the source of a run. It is closed as soon as the run is over: its
@@ -108,7 +118,7 @@ struct Source {
 struct Kept {
     run: ShardRun,
     over: CancellationToken,
-    worker: Arc<Mutex<Option<ShardWorker>>>,
+    seat: Arc<Mutex<Option<Seat>>>,
     _listener: AbortOnDropHandle<()>,
     _closer: AbortOnDropHandle<()>,
 }
@@ -194,7 +204,7 @@ impl Bench {
         let done = tokio::select! {
             biased;
             () = current.over.cancelled() => return Settle::Done,
-            done = self.shard(queued, &current.worker) => done,
+            done = self.shard(queued, &current.seat) => done,
         };
         let answer = match done {
             Ok(answer) => {
@@ -246,7 +256,7 @@ impl Bench {
     async fn shard(
         &self,
         queued: &QueuedShard,
-        worker: &Mutex<Option<ShardWorker>>,
+        seat: &Mutex<Option<Seat>>,
     ) -> Result<ShardAnswer, Stop> {
         let run = &queued.run;
         let looked = (|| self.port.look(&run.rollout, &run.task))
@@ -263,15 +273,18 @@ impl Bench {
         if !matches!(assignment.standing, Standing::Running { .. }) {
             return Err(Stop::Unwanted("its step does not run".to_owned()));
         }
-        let mut worker = worker.lock().await;
-        if worker.is_none() {
-            let source = self
-                .source(queued, &assignment.plan, &assignment.environment)
-                .await?;
-            *worker = Some(ShardWorker::new(source.context, &source.url).map_err(Stop::Failed)?);
+        let mut seat = seat.lock().await;
+        if seat.is_none() {
+            let source = self.source(queued, &assignment).await?;
+            let worker = ShardWorker::new(source.context.clone(), &source.url);
+            *seat = Some(Seat {
+                worker: worker.map_err(Stop::Failed)?,
+                _source: source,
+            });
         }
-        match worker.as_mut() {
-            Some(worker) => worker
+        match seat.as_mut() {
+            Some(seat) => seat
+                .worker
                 .run(&queued.shard)
                 .await
                 .map(ShardAnswer::Done)
@@ -285,25 +298,24 @@ impl Bench {
     async fn source(
         &self,
         queued: &QueuedShard,
-        plan: &Plan,
-        environment: &EnvironmentId,
-    ) -> Result<Source, Stop> {
+        assignment: &Assignment,
+    ) -> Result<Arc<Source>, Stop> {
         let mut shared = self.shared.lock().await;
         if let Some((run, source)) = shared.as_ref()
             && *run == queued.run
+            && let Some(source) = source.upgrade()
         {
-            return Ok(source.clone());
+            return Ok(source);
         }
+        let (run, plan) = (&queued.run, &assignment.plan);
         let runbook = plan.runbook();
         let secrets = self.tools.secrets.as_ref();
-        let impossible = |reason: String| {
-            // A resolver may repeat what it read.
-            Stop::Impossible(match redactor_for(runbook, secrets) {
-                Ok(redactor) => redactor.text(&reason),
-                Err(_) => "the source cannot be resolved on this worker".to_owned(),
-            })
-        };
-        let Some((_, step)) = plan.step(&queued.run.task.step) else {
+        let redactor = redactor_for(runbook, secrets).map_err(|_| {
+            Stop::Impossible("the secrets cannot be redacted on this worker".to_owned())
+        })?;
+        // A resolver may repeat what it read.
+        let impossible = |reason: String| Stop::Impossible(redactor.text(&reason));
+        let Some((_, step)) = plan.step(&run.task.step) else {
             return Err(Stop::Unwanted("the plan has no such step".to_owned()));
         };
         let Action::Snapshot(snapshot) = &step.action else {
@@ -312,17 +324,32 @@ impl Bench {
         let Some(spec) = runbook.snapshots.get(&snapshot.of) else {
             return Err(Stop::Unwanted("its snapshot is not declared".to_owned()));
         };
-        let environment = plan.environment_of(step, environment);
+        let environment = plan.environment_of(step, &assignment.environment);
         let url = resolve_source(runbook, &spec.source, environment, secrets)
             .map_err(|error| impossible(error.to_string()))?
             .url;
         let aware = queued.shard.calculator.deal_type_awareness;
-        let calculator =
-            calculator::built_in(spec, aware).map_err(|error| impossible(error.to_string()))?;
+        let scope = Scope {
+            plan,
+            rollout: &run.rollout,
+            step: &run.task.step,
+            attempt: run.task.attempt,
+            environment,
+            params: &assignment.params,
+            secrets,
+            redactor: &redactor,
+        };
+        let calculator = calculator::calculator(&scope, spec, aware)
+            .map_err(|error| impossible(error.to_string()))?;
+        let stop = StopOnDrop(Arc::clone(&calculator));
         let store = self.tools.evidence.clone();
         let context = ShardContext::new(calculator, store, self.threads).map_err(Stop::Failed)?;
-        let source = Source { context, url };
-        *shared = Some((queued.run.clone(), source.clone()));
+        let source = Arc::new(Source {
+            context,
+            url,
+            _stop: stop,
+        });
+        *shared = Some((run.clone(), Arc::downgrade(&source)));
         Ok(source)
     }
 }
@@ -341,8 +368,8 @@ enum Stop {
 
 impl Kept {
     fn new(run: &ShardRun, over: CancellationToken, listener: AbortOnDropHandle<()>) -> Self {
-        let worker: Arc<Mutex<Option<ShardWorker>>> = Arc::default();
-        let (close, told) = (Arc::clone(&worker), over.clone());
+        let seat: Arc<Mutex<Option<Seat>>> = Arc::default();
+        let (close, told) = (Arc::clone(&seat), over.clone());
         let closer = tokio::spawn(async move {
             told.cancelled().await;
             close.lock().await.take();
@@ -350,7 +377,7 @@ impl Kept {
         Self {
             run: run.clone(),
             over,
-            worker,
+            seat,
             _listener: listener,
             _closer: AbortOnDropHandle::new(closer),
         }

@@ -1,12 +1,13 @@
 //! The lines spoken with a calculator's program: pure.
 
-use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit};
+use rollbook_ledger::runbook::calculator::MetricDeclaration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::snapshot::calculator::RawDeal;
 use crate::snapshot::figure;
+use crate::snapshot::values::{Values, checked_text};
 
 /// Characters of a program's own words that an error repeats.
 const SHOWN_CHARS: usize = 200;
@@ -27,7 +28,7 @@ struct Answer {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// The figures in their declared order, or the program's own refusal.
-    Said(Result<Vec<i64>, String>),
+    Said(Result<Values, String>),
     /// No answer as agreed. Where the program stands in the conversation is unknown.
     Garbage(String),
 }
@@ -56,8 +57,13 @@ pub(super) fn request(deal: &RawDeal, deal_types: bool) -> Result<Vec<u8>, Strin
     Ok(line)
 }
 
-/// Reads an answer's line.
-pub(super) fn reply(line: &[u8], deal: &RawDeal, declared: &[MetricDeclaration]) -> Reply {
+/// Reads an answer's line. `redact` takes secrets out of the texts of metrics.
+pub(super) fn reply(
+    line: &[u8],
+    deal: &RawDeal,
+    declared: &[MetricDeclaration],
+    redact: &dyn Fn(&str) -> String,
+) -> Reply {
     let answer: Answer = match serde_json::from_slice(line) {
         Ok(answer) => answer,
         Err(error) => return Reply::Garbage(format!("{}: {error}", shown(line))),
@@ -68,7 +74,7 @@ pub(super) fn reply(line: &[u8], deal: &RawDeal, declared: &[MetricDeclaration])
         return Reply::Garbage(format!("it speaks of deal {id:?}"));
     }
     match (answer.metrics, answer.error) {
-        (Some(metrics), None) => Reply::Said(figures(metrics, declared)),
+        (Some(metrics), None) => Reply::Said(values(metrics, declared, redact)),
         (None, Some(error)) => Reply::Said(Err(error)),
         _ => Reply::Garbage(format!(
             "{}: one of `metrics` and `error` is wanted",
@@ -77,17 +83,25 @@ pub(super) fn reply(line: &[u8], deal: &RawDeal, declared: &[MetricDeclaration])
     }
 }
 
-fn figures(
+fn values(
     mut metrics: serde_json::Map<String, Value>,
     declared: &[MetricDeclaration],
-) -> Result<Vec<i64>, String> {
-    let mut values = Vec::with_capacity(declared.len());
+    redact: &dyn Fn(&str) -> String,
+) -> Result<Values, String> {
+    let mut values = Values::from(Vec::with_capacity(declared.len()));
     for metric in declared {
         let name = &metric.name;
         let value = metrics
             .remove(name)
             .ok_or_else(|| format!("the program gave no {name}"))?;
-        values.push(figure_of(&value, metric.unit).map_err(|e| format!("{name}: {e}"))?);
+        let wrong = |error: String| format!("{name}: {error}");
+        match figure::places(metric.unit) {
+            None => values.texts.push(text_of(&value, redact).map_err(wrong)?),
+            Some(places) => {
+                let number = figure_of(&value, places).map_err(wrong)?;
+                values.numbers.push(number);
+            }
+        }
     }
     match metrics.keys().next() {
         None => Ok(values),
@@ -98,13 +112,21 @@ fn figures(
 }
 
 /// A whole number counts the unit itself; a text is a decimal, of the currency for cents.
-fn figure_of(value: &Value, unit: MetricUnit) -> Result<i64, String> {
+fn figure_of(value: &Value, places: u32) -> Result<i64, String> {
     match value {
         Value::Number(number) => number.as_i64().ok_or_else(|| {
             format!("{number} is no whole number of 64 bits; write decimals as text: \"12.50\"")
         }),
-        Value::String(text) => figure::parse(text, figure::places(unit)),
+        Value::String(text) => figure::parse(text, places),
         _ => Err("it is neither a number nor a text".to_owned()),
+    }
+}
+
+fn text_of(value: &Value, redact: &dyn Fn(&str) -> String) -> Result<Option<String>, String> {
+    match value {
+        Value::String(text) => checked_text(redact(text)).map(Some),
+        Value::Null => Ok(None),
+        _ => Err("it is neither a text nor null".to_owned()),
     }
 }
 
@@ -119,6 +141,7 @@ fn shown(line: &[u8]) -> String {
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
+    use rollbook_ledger::runbook::calculator::MetricUnit;
 
     use super::*;
 
@@ -156,7 +179,7 @@ mod tests {
 
     #[test]
     fn answers_are_figures_refusals_or_garbage() {
-        let said = |line: &str| reply(line.as_bytes(), &deal("[]"), &declared());
+        let said = |line: &str| reply(line.as_bytes(), &deal("[]"), &declared(), &str::to_owned);
         for (line, figures) in [
             (r#"{"metrics":{"cost":1250,"items":3}}"#, vec![1250, 3]),
             (r#"{"metrics":{"items":"3","cost":"12.5"}}"#, vec![1250, 3]),
@@ -165,7 +188,7 @@ mod tests {
                 vec![-1, -1],
             ),
         ] {
-            assert_eq!(said(line), Reply::Said(Ok(figures)), "{line}");
+            assert_eq!(said(line), Reply::Said(Ok(figures.into())), "{line}");
         }
         for (line, error) in [
             (r#"{"error":"no such deal"}"#, "no such deal"),
@@ -196,10 +219,46 @@ mod tests {
         }
     }
 
+    #[test]
+    fn texts_are_texts_or_null_and_secrets_are_taken_out() {
+        let mut declared = declared();
+        declared.push(MetricDeclaration {
+            name: "state".to_owned(),
+            unit: MetricUnit::Text,
+        });
+        let said = |state: &str| {
+            let line = format!(r#"{{"metrics":{{"cost":1,"items":2,"state":{state}}}}}"#);
+            let redact = |text: &str| text.replace("hush", "[redacted]");
+            match reply(line.as_bytes(), &deal("[]"), &declared, &redact) {
+                Reply::Said(said) => said,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (state, text) in [
+            ("null", None),
+            ("\"\"", Some("")),
+            (r#""a\n\"b\" \u00e9\ud83d\ude00" "#, Some("a\n\"b\" é😀")),
+            (r#""so hush!" "#, Some("so [redacted]!")),
+        ] {
+            let texts = vec![text.map(str::to_owned)];
+            let numbers = vec![1, 2];
+            assert_eq!(said(state), Ok(Values { numbers, texts }), "{state}");
+        }
+        let long = format!("\"{}\"", "x".repeat(1025));
+        for (state, reason) in [
+            ("1", "neither a text nor null"),
+            ("[]", "neither a text nor null"),
+            (&long, "1025 bytes"),
+        ] {
+            let error = said(state).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_answer_panics(line in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = reply(&line, &deal("[]"), &declared());
+            let _ = reply(&line, &deal("[]"), &declared(), &str::to_owned);
         }
     }
 }

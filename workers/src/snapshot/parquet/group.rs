@@ -14,11 +14,13 @@ use rollbook_ledger::evidence::CheckedFile;
 
 use super::decode::{DataPage, Texts, integers};
 use super::inflate::Inflate;
+use super::nullable::NullableTexts;
 use super::part::malformed;
 use super::{ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::manifest::Part;
 use crate::snapshot::row::Row;
+use crate::snapshot::values::Values;
 
 /// The largest row group that is read, in bytes as stored.
 const MAX_GROUP_BYTES: u64 = 1024 * 1024 * 1024;
@@ -69,8 +71,8 @@ struct Twin {
     metrics: Vec<bool>,
 }
 
-/// A row group. Ids, types and digests are decoded when it is read, figures and errors when they
-/// are first asked for, so a comparison that finds equal digests leaves most of it alone.
+/// A row group. Ids, types and digests are decoded when it is read, figures, texts and errors when
+/// they are first asked for, so a comparison that finds equal digests leaves most of it alone.
 #[derive(Debug, Default)]
 pub struct RowGroup {
     sha256: String,
@@ -85,10 +87,20 @@ pub struct RowGroup {
     digests: Vec<u8>,
     errors: Option<Vec<String>>,
     metrics: Vec<Column>,
+    texts: Vec<TextColumn>,
     /// Grows with every group that is read into this memory.
     serial: u64,
     twin: Option<Twin>,
     inflate: RefCell<Inflate>,
+}
+
+/// One metric's texts; those of error rows are NULL.
+#[derive(Debug, Default)]
+struct TextColumn {
+    /// The metric's place.
+    metric: usize,
+    loaded: bool,
+    texts: NullableTexts,
 }
 
 /// One metric's figures; those of error rows are 0.
@@ -107,6 +119,7 @@ impl RowGroup {
         index: usize,
         part: &Part,
         metrics: usize,
+        texts: &[usize],
     ) -> Result<(), SnapshotError> {
         self.sha256.clone_from(&part.sha256);
         self.metadata = Some(Arc::clone(metadata));
@@ -117,6 +130,10 @@ impl RowGroup {
         self.metrics
             .iter_mut()
             .for_each(|column| column.loaded = false);
+        self.texts.resize_with(texts.len(), TextColumn::default);
+        for (column, metric) in self.texts.iter_mut().zip(texts) {
+            (column.metric, column.loaded) = (*metric, false);
+        }
         self.errors = None;
         let group = metadata.row_group(index);
         let ranges = group.columns().iter().map(|column| column.byte_range());
@@ -495,14 +512,54 @@ impl RowGroup {
         Ok(self.metric_column(metric)?.get(row).copied())
     }
 
+    /// A text of a row; `None` for NULL, on error rows, and for a metric that is no text.
+    pub fn text(&mut self, row: usize, metric: usize) -> Result<Option<&str>, SnapshotError> {
+        let place = self.texts.iter().position(|text| text.metric == metric);
+        let Some(place) = place else {
+            return Ok(None);
+        };
+        if let Some(column) = self.texts.get_mut(place).filter(|column| !column.loaded) {
+            let mut texts = std::mem::take(&mut column.texts);
+            let read = self.read_texts(metric, &mut texts);
+            read.map_err(|error| malformed(&self.sha256, error))?;
+            if let Some(column) = self.texts.get_mut(place) {
+                (column.loaded, column.texts) = (true, texts);
+            }
+        }
+        let column = self.texts.get(place);
+        let text = column.and_then(|column| column.texts.get(row));
+        text.map(std::str::from_utf8)
+            .transpose()
+            .map_err(|_| malformed(&self.sha256, "a text is not UTF-8"))
+    }
+
+    fn read_texts(&self, metric: usize, texts: &mut NullableTexts) -> Result<(), ParquetError> {
+        texts.clear();
+        self.each_page(FIXED_COLUMNS + metric, |page| texts.push_page(&page))?;
+        let mut rows = 0..self.len();
+        if texts.len() != self.len()
+            || rows.any(|row| self.is_error(row) && texts.get(row).is_some())
+        {
+            let reason = "a text is missing or on an error row";
+            return Err(ParquetError::General(reason.to_owned()));
+        }
+        Ok(())
+    }
+
     /// A whole row.
     pub fn row(&mut self, row: usize) -> Result<Row, SnapshotError> {
         let outcome = if self.is_error(row) {
             Err(self.error(row)?.to_owned())
         } else {
-            let mut values = Vec::with_capacity(self.metrics.len());
+            let mut values = Values::from(Vec::with_capacity(self.metrics.len()));
             for metric in 0..self.metrics.len() {
-                values.push(self.metric(row, metric)?.unwrap_or_default());
+                if self.texts.iter().any(|text| text.metric == metric) {
+                    let text = self.text(row, metric)?.map(str::to_owned);
+                    values.texts.push(text);
+                } else {
+                    let number = self.metric(row, metric)?.unwrap_or_default();
+                    values.numbers.push(number);
+                }
             }
             Ok(values)
         };

@@ -27,6 +27,8 @@ pub struct PartReader {
     metadata: Arc<ParquetMetaData>,
     part: Part,
     metrics: usize,
+    /// Places of the metrics that are texts.
+    texts: Vec<usize>,
     next_group: usize,
     rows_seen: u64,
 }
@@ -55,6 +57,11 @@ impl PartReader {
             metadata: Arc::new(metadata),
             part: part.clone(),
             metrics: metrics.len(),
+            texts: (0..)
+                .zip(metrics)
+                .filter(|(_, metric)| metric.is_text())
+                .map(|(place, _)| place)
+                .collect(),
             next_group: 0,
             rows_seen: 0,
         })
@@ -91,6 +98,7 @@ impl PartReader {
             self.next_group,
             &self.part,
             self.metrics,
+            &self.texts,
         )?;
         group.decode(beside)?;
         self.next_group += 1;

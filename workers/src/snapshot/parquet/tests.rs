@@ -4,18 +4,37 @@ use proptest::prelude::*;
 use rollbook_ledger::evidence::EvidenceStore;
 
 use super::*;
+use crate::snapshot::values::Values;
 
 fn metrics() -> Vec<MetricInfo> {
-    ["cost_total", "synergy_count"]
-        .map(|name| MetricInfo {
-            name: name.to_owned(),
-            unit: "count".to_owned(),
-        })
-        .to_vec()
+    infos(&[("cost_total", "count"), ("synergy_count", "count")])
+}
+
+/// Texts before, between and after figures.
+fn with_texts() -> Vec<MetricInfo> {
+    infos(&[
+        ("state", "text"),
+        ("cost_total", "cents"),
+        ("owner", "text"),
+        ("synergy_count", "count"),
+        ("note", "text"),
+    ])
+}
+
+fn infos(metrics: &[(&str, &str)]) -> Vec<MetricInfo> {
+    let info = |(name, unit): &(&str, &str)| MetricInfo {
+        name: (*name).to_owned(),
+        unit: (*unit).to_owned(),
+    };
+    metrics.iter().map(info).collect()
 }
 
 fn encode(rows: &[Row]) -> (Vec<u8>, Part) {
-    let mut writer = PartWriter::new(&metrics()).unwrap();
+    encode_with(rows, &metrics())
+}
+
+fn encode_with(rows: &[Row], metrics: &[MetricInfo]) -> (Vec<u8>, Part) {
+    let mut writer = PartWriter::new(metrics).unwrap();
     for row in rows {
         writer.push(row.clone()).unwrap();
     }
@@ -24,6 +43,14 @@ fn encode(rows: &[Row]) -> (Vec<u8>, Part) {
 
 /// Reads a part back from a store, by the runtime of the caller.
 fn decode(bytes: &[u8], part: &Part) -> Result<Vec<Row>, SnapshotError> {
+    decode_with(bytes, part, &metrics())
+}
+
+fn decode_with(
+    bytes: &[u8],
+    part: &Part,
+    metrics: &[MetricInfo],
+) -> Result<Vec<Row>, SnapshotError> {
     let directory = tempfile::tempdir().unwrap();
     let store = EvidenceStore::open(directory.path().to_str().unwrap()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -33,7 +60,7 @@ fn decode(bytes: &[u8], part: &Part) -> Result<Vec<Row>, SnapshotError> {
     let file = runtime
         .block_on(store.open_checked(&stored.sha256))
         .unwrap();
-    let mut reader = PartReader::open(file, part, &metrics())?;
+    let mut reader = PartReader::open(file, part, metrics)?;
     let (mut rows, mut group) = (Vec::new(), RowGroup::default());
     while reader.next_group(&mut group)? {
         for row in 0..group.len() {
@@ -41,6 +68,22 @@ fn decode(bytes: &[u8], part: &Part) -> Result<Vec<Row>, SnapshotError> {
         }
     }
     Ok(rows)
+}
+
+/// Rows of figures and of texts, NULL, empty, of other alphabets and with control characters.
+fn any_row_with_texts() -> impl Strategy<Value = Row> {
+    let text = prop::option::of(prop_oneof![
+        "\\PC{0,20}",
+        Just("a\n\"b\"\0\u{1b}é😀".to_owned()),
+        Just("x".repeat(1024)),
+    ]);
+    let texts = prop::collection::vec(text, 3..=3);
+    let values = (any::<[i64; 2]>(), texts).prop_map(|(numbers, texts)| Values {
+        numbers: numbers.to_vec(),
+        texts,
+    });
+    let outcome = prop_oneof![4 => values.prop_map(Ok), 1 => ".{0,20}".prop_map(Err)];
+    (".{1,12}", outcome).prop_map(|(id, outcome)| Row::new(id, None, outcome))
 }
 
 fn any_row() -> impl Strategy<Value = Row> {
@@ -62,6 +105,52 @@ proptest! {
         prop_assert_eq!(decode(&bytes, &part).unwrap(), rows.clone());
         prop_assert_eq!(encode(&rows).0, bytes);
     }
+
+    #[test]
+    fn any_texts_come_back_as_they_were_and_equal_rows_are_equal_bytes(
+        rows in prop::collection::vec(any_row_with_texts(), 1..60),
+    ) {
+        let metrics = with_texts();
+        let (bytes, part) = encode_with(&rows, &metrics);
+        prop_assert_eq!(decode_with(&bytes, &part, &metrics).unwrap(), rows.clone());
+        prop_assert_eq!(encode_with(&rows, &metrics).0, bytes);
+    }
+}
+
+#[test]
+fn texts_of_many_row_groups_keep_their_rows() {
+    let row = |n: usize| {
+        let id = format!("{n:08}");
+        if n.is_multiple_of(7) {
+            return Row::new(id, None, Err::<Values, _>("no".to_owned()));
+        }
+        let texts = vec![
+            Some(format!("state {n}")),
+            (!n.is_multiple_of(3)).then(|| "x".repeat(n % 50)),
+            None,
+        ];
+        let numbers = vec![n as i64, 1];
+        Row::new(id, None, Ok(Values { numbers, texts }))
+    };
+    let rows: Vec<Row> = (0..ROW_GROUP_ROWS * 2 + 7).map(row).collect();
+    let metrics = with_texts();
+    let (bytes, part) = encode_with(&rows, &metrics);
+    assert_eq!(decode_with(&bytes, &part, &metrics).unwrap(), rows);
+    // A manifest that says a text is a figure is not of this part.
+    let mut other = metrics.clone();
+    other[0].unit = "count".to_owned();
+    let error = decode_with(&bytes, &part, &other).unwrap_err().to_string();
+    assert!(error.contains("its columns are not those"), "{error}");
+}
+
+#[test]
+fn a_row_without_its_texts_is_refused() {
+    let mut writer = PartWriter::new(&with_texts()).unwrap();
+    let row = Row::new("a".into(), None, Ok(vec![1, 2]));
+    assert!(matches!(
+        writer.push(row),
+        Err(SnapshotError::Encode { .. })
+    ));
 }
 
 #[test]

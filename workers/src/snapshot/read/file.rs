@@ -27,7 +27,7 @@ pub(in crate::snapshot) struct SourceFile {
 }
 
 impl SourceFile {
-    fn open(path: &Path) -> Result<Self, SnapshotError> {
+    pub(super) fn open(path: &Path) -> Result<Self, SnapshotError> {
         let failed = |error| file_error(path, &error);
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use super::RawDeal;
 use super::file::{Place, Scan, SourceFile};
 use crate::snapshot::SnapshotError;
+use crate::snapshot::batch::{BATCH_BYTES, BATCH_DEALS};
 use crate::snapshot::row::KeyOrder;
 use crate::snapshot::source::SnapshotSource;
 
-/// Rows read together.
-const BATCH_ROWS: usize = 256;
+/// Rows of the key columns read together.
+const BATCH_ROWS: usize = BATCH_DEALS;
 
 /// A cell of the columns deals are made of.
 #[derive(Clone, Debug)]
@@ -37,6 +38,13 @@ impl Cell {
                 Err(_) => Err("an id, type or tenant is not UTF-8".to_owned()),
             },
             Self::Other => Err("an id, type or tenant is neither text nor integer".to_owned()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(bytes) => bytes.len(),
+            Self::Null | Self::Integer(_) | Self::Other => 0,
         }
     }
 
@@ -383,12 +391,20 @@ impl Rows {
             return Ok(Vec::new());
         };
         let most = self.left.min(group.left).min(BATCH_ROWS as u64);
-        let rows = usize::try_from(most).unwrap_or(BATCH_ROWS);
+        let most = usize::try_from(most).unwrap_or(BATCH_ROWS);
+        // One by one: how large an inventory is, is known when it is read.
+        let (mut inventories, mut bytes) = (Vec::with_capacity(most), 0usize);
+        while inventories.len() < most && bytes < BATCH_BYTES {
+            for inventory in group.inventory.read(1).map_err(bad)? {
+                bytes = bytes.saturating_add(inventory.len());
+                inventories.push(inventory);
+            }
+        }
+        let rows = inventories.len();
         let keys = group.keys.read(rows, &self.source).map_err(bad)?;
         let types = group.deal_type.read(rows).map_err(bad)?;
-        let inventories = group.inventory.read(rows).map_err(bad)?;
-        group.left -= most;
-        self.left -= most;
+        group.left = group.left.saturating_sub(rows as u64);
+        self.left = self.left.saturating_sub(rows as u64);
         let mut deals = Vec::with_capacity(rows);
         for ((key, deal_type), inventory) in keys.into_iter().zip(types).zip(inventories) {
             // The planning pass named rows that are no deals.
@@ -409,5 +425,92 @@ impl Rows {
             });
         }
         Ok(deals)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs::File;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use ::parquet::data_type::ByteArrayType;
+    use ::parquet::file::writer::SerializedFileWriter;
+    use ::parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    /// Deals with inventories of these sizes, in one row group.
+    fn write(path: &Path, sizes: &[usize]) {
+        let schema = "message deal { REQUIRED BYTE_ARRAY id (UTF8); \
+                      OPTIONAL BYTE_ARRAY deal_type (UTF8); \
+                      REQUIRED BYTE_ARRAY inventory (UTF8); }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let file = File::create(path).unwrap();
+        let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let ids = (0..sizes.len()).map(|n| ByteArray::from(format!("{n:06}").into_bytes()));
+        let nulls = vec![0i16; sizes.len()];
+        let inventories = sizes.iter().map(|size| ByteArray::from(vec![b' '; *size]));
+        let columns: [(Vec<ByteArray>, Option<&[i16]>); 3] = [
+            (ids.collect(), None),
+            (Vec::new(), Some(&nulls)),
+            (inventories.collect(), None),
+        ];
+        for (values, levels) in columns {
+            let mut column = group.next_column().unwrap().unwrap();
+            let typed = column.typed::<ByteArrayType>();
+            typed.write_batch(&values, levels, None).unwrap();
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+    }
+
+    /// Rows and bytes of each batch from a row on.
+    fn batches(sizes: &[usize], start: u64) -> Vec<(usize, usize)> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deals.parquet");
+        write(&path, sizes);
+        let source = SnapshotSource::new(format!("parquet:{}", path.display()));
+        let file = SourceFile::open(&path).unwrap();
+        let mut rows = Rows::open(file, source, start, sizes.len() as u64).unwrap();
+        let (mut batches, mut next) = (Vec::new(), start);
+        loop {
+            let deals = rows.next_batch().unwrap();
+            if deals.is_empty() {
+                assert_eq!(next, sizes.len() as u64);
+                return batches;
+            }
+            for deal in &deals {
+                assert_eq!(deal.id, format!("{next:06}"));
+                next += 1;
+            }
+            let bytes = deals.iter().map(|deal| deal.inventory.len()).sum();
+            batches.push((deals.len(), bytes));
+        }
+    }
+
+    #[test]
+    fn large_inventories_make_small_batches() {
+        let half = BATCH_BYTES / 2 + 1;
+        assert_eq!(
+            batches(&[half; 5], 0),
+            [(2, 2 * half), (2, 2 * half), (1, half)]
+        );
+        // One may exceed the bound; its batch ends with it.
+        let huge = BATCH_BYTES * 3;
+        let sizes = [10, huge, 10, huge, huge];
+        let expected = [(2, huge + 10), (2, huge + 10), (1, huge)];
+        assert_eq!(batches(&sizes, 0), expected);
+        assert_eq!(batches(&sizes, 2), expected.get(1..).unwrap());
+    }
+
+    #[test]
+    fn small_inventories_make_batches_of_so_many_rows() {
+        let found = batches(&[3; BATCH_ROWS * 2 + 7], 1);
+        assert_eq!(found, [(256, 768), (256, 768), (6, 18)]);
     }
 }

@@ -25,6 +25,12 @@ const MAX_SCANS: u64 = 16;
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
      SET LOCAL standard_conforming_strings = on; SET LOCAL statement_timeout = 0; \
      SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off";
+/// Lets the server look once a second whether this process still listens, so that the query of a
+/// snapshot nobody wants any more ends: it would notice only when it sends the next row. Servers
+/// before version 14, and some systems, cannot.
+const WATCH_CLIENT: &str = "DO $$ BEGIN \
+     PERFORM set_config('client_connection_check_interval', '1000', true); \
+     EXCEPTION WHEN OTHERS THEN NULL; END $$";
 /// For sorting keys while planning.
 const PLAN_MEMORY: &str = "SET LOCAL work_mem = '128MB'";
 /// A reader fills its core by itself.
@@ -94,6 +100,7 @@ pub(super) async fn plan(
     let failed = |error: sqlx::Error| database.query_error(&table.table, 0, &error);
     let begin = format!("{BEGIN}; {PLAN_MEMORY}");
     run(&mut connection, &begin).await.map_err(failed)?;
+    run(&mut connection, WATCH_CLIENT).await.map_err(failed)?;
     let snapshot: String = sqlx::query_scalar("SELECT pg_export_snapshot()")
         .fetch_one(&mut connection)
         .await
@@ -362,6 +369,8 @@ impl Session {
                 failed(error)
             }
         })?;
+        let watched = run(&mut connection, WATCH_CLIENT).await;
+        watched.map_err(failed)?;
         Ok(Self {
             connection: *connection,
             database: database.clone(),
