@@ -19,8 +19,8 @@ use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::presence;
 use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
-    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
-    WorkerConfig,
+    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, QueueOptions,
+    TaskQueue, WorkerConfig,
 };
 use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +88,7 @@ impl Parts {
             clock,
             secrets: Arc::new(ProcessSecrets),
             output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
+            progress: Arc::new(NatsProgress::start(nats.clone(), ledger.clone())),
             flags: Arc::new(LedgerPort::new(handler.clone())),
             http: http_client().map_err(Failure::unavailable)?,
             shards: Some(Arc::new(lane.clone())),

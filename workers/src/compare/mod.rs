@@ -28,13 +28,13 @@ pub mod tally;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Evidence;
 
 use crate::snapshot::bridge::{self, Pool};
 use crate::snapshot::reader::{BlockingStore, Cursor, KeyRange, key_order, or_damage};
-use crate::snapshot::{Manifest, Snapshot, SnapshotError};
+use crate::snapshot::{Manifest, Progress, Snapshot, SnapshotError};
 
 pub use decimal::Decimal;
 pub use error::CompareError;
@@ -82,6 +82,19 @@ pub async fn compare_on(
     rules: &Rules,
     store: &EvidenceStore,
 ) -> Result<Comparison, CompareError> {
+    compare_with(threads, before, after, rules, store, &|_| {}).await
+}
+
+/// [`compare_on`] that tells how far it is: with the deals of the larger snapshot, at the
+/// beginning and after each key range.
+pub async fn compare_with(
+    threads: Option<usize>,
+    before: &Snapshot,
+    after: &Snapshot,
+    rules: &Rules,
+    store: &EvidenceStore,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Comparison, CompareError> {
     rules.check()?;
     comparable(&before.manifest, &after.manifest, rules)?;
     let pool = Pool::new(threads)?;
@@ -95,18 +108,27 @@ pub async fn compare_on(
     });
     let order = key_order(&before.manifest);
     let ranges = ranges::plan(&before.manifest.parts, &after.manifest.parts, order);
-    let (tally, pages) = stream::iter(ranges)
-        .map(|range| merge_range(pool.clone(), Arc::clone(&job), range, store))
-        .buffered(ranges::MAX_RANGES)
-        .try_fold(
-            (Tally::new(rules), Vec::new()),
-            |(mut tally, mut pages), (found, more)| async move {
-                tally.add(found);
-                pages.extend(more);
-                Ok((tally, pages))
-            },
-        )
-        .await?;
+    let mut now = Progress {
+        done: 0,
+        total: ranges.iter().map(|range| range.deals).sum(),
+        errors: 0,
+    };
+    progress(now);
+    let mut found = stream::iter(ranges)
+        .map(|range| {
+            let merged = merge_range(pool.clone(), Arc::clone(&job), range.keys, store);
+            merged.map_ok(move |(tally, pages)| (range.deals, tally, pages))
+        })
+        .buffered(ranges::MAX_RANGES);
+    let (mut tally, mut pages) = (Tally::new(rules), Vec::new());
+    while let Some((deals, counted, more)) = found.try_next().await? {
+        tally.add(counted);
+        pages.extend(more);
+        now.done += deals;
+        now.errors = tally.errors;
+        progress(now);
+    }
+    drop(found);
     let result = ComparisonResult::new(before, after, rules, tally, pages);
     let bytes = Bytes::from(result.to_bytes()?);
     let evidence = store

@@ -14,13 +14,14 @@ use super::context::StepContext;
 use super::error::ExecutorError;
 use super::flag;
 use super::outcome::Outcome;
+use super::progress::Reporter;
 use super::secret::resolve_source;
 use super::shards;
 use crate::audit;
-use crate::compare::{Rules, compare as compare_snapshots};
+use crate::compare::{Rules, compare_with};
 use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::plan::ROWS_PER_PART;
-use crate::snapshot::{DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
+use crate::snapshot::{DealTable, Progress, Snapshot, SnapshotRequest, SnapshotSource, take};
 
 fn plan_error(reason: impl Into<String>) -> ExecutorError {
     ExecutorError::Plan {
@@ -89,9 +90,13 @@ pub async fn snapshot(
         Some(fleet) => shards::take(context, fleet.as_ref(), &request)
             .await
             .map_err(failed(context, "snapshot"))?,
-        None => take(&request, &context.tools.evidence, &|_| {})
-            .await
-            .map_err(failed(context, "snapshot"))?,
+        None => {
+            let reporter = Reporter::new(context);
+            let progress = |now: Progress| reporter.alone(now.done, now.total, now.errors);
+            take(&request, &context.tools.evidence, &progress)
+                .await
+                .map_err(failed(context, "snapshot"))?
+        }
     };
     let (deals, errors) = (taken.manifest.total, taken.manifest.errors);
     let rule = format!("at most {} deals without figures", step.max_errors);
@@ -188,9 +193,13 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
         }
     };
     let store = &context.tools.evidence;
-    let made = compare_snapshots(&before, &after, &rules, store)
-        .await
-        .map_err(failed(context, "compare"))?;
+    let made = {
+        let reporter = Reporter::new(context);
+        let progress = |now: Progress| reporter.alone(now.done, now.total, now.errors);
+        compare_with(None, &before, &after, &rules, store, &progress)
+            .await
+            .map_err(failed(context, "compare"))?
+    };
     let result = &made.result;
     let figures = &result.figures;
     let mut outcome = Outcome::new(

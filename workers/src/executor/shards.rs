@@ -7,9 +7,10 @@ use rollbook_ledger::ids::RolloutId;
 use rollbook_ledger::rollout::{Task, TaskAction};
 
 use super::context::StepContext;
+use super::progress::{Counts, Reporter};
 use crate::snapshot::{
-    ShardRead, ShardReport, Snapshot, SnapshotError, SnapshotPlan, SnapshotRequest, finish, plan,
-    take_planned,
+    Progress, ShardRead, ShardReport, Snapshot, SnapshotError, SnapshotPlan, SnapshotRequest,
+    finish, plan, take_planned,
 };
 
 /// A source whose consistent read ends is planned anew at most this often.
@@ -82,11 +83,13 @@ pub trait ShardFleet: Send + Sync + std::fmt::Debug {
     /// Has every shard of a plan done and gives their reports.
     ///
     /// The parts are in the evidence store on return. Dropped or failed, it tells the workers
-    /// to leave the rest.
+    /// to leave the rest. `progress` is called about once a second, at the beginning and at the
+    /// end.
     async fn run(
         &self,
         job: &ShardJob,
         plan: &mut SnapshotPlan,
+        progress: &(dyn Fn(Counts) + Send + Sync),
     ) -> Result<Vec<ShardReport>, ShardsError>;
 }
 
@@ -98,6 +101,7 @@ pub async fn take(
     request: &SnapshotRequest,
 ) -> Result<Snapshot, ShardsError> {
     let store = &context.tools.evidence;
+    let reporter = Reporter::new(context);
     let step = context.plan.step(&context.step);
     let job = ShardJob {
         rollout: context.rollout.clone(),
@@ -118,9 +122,11 @@ pub async fn take(
         plans += 1;
         let travels = |read: &ShardRead| matches!(read, ShardRead::Postgres { .. });
         if planned.shards.len() < 2 || !planned.shards.iter().all(|shard| travels(&shard.read)) {
-            return Ok(take_planned(request, planned, store, &|_| {}).await?);
+            let progress = |now: Progress| reporter.alone(now.done, now.total, now.errors);
+            return Ok(take_planned(request, planned, store, &progress).await?);
         }
-        match fleet.run(&job, &mut planned).await {
+        let progress = |counts| reporter.counts(counts);
+        match fleet.run(&job, &mut planned, &progress).await {
             Ok(reports) => return Ok(finish(&planned.summary, reports, store).await?),
             Err(error) if error.needs_new_plan() && plans < MAX_PLANS => {
                 tracing::warn!(step = %context.step, %error, "the snapshot is planned anew");

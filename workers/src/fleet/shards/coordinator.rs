@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::super::queue::QueueError;
 use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun, describe_range};
+use crate::executor::progress::{Counts, ShardsDone};
 use crate::executor::{ShardFleet, ShardJob, ShardsError};
 use crate::snapshot::{ShardReport, ShardTask, SnapshotPlan};
 
@@ -20,6 +21,9 @@ const PUBLISHING: usize = 32;
 
 /// Between looks whether the consistent read is still held.
 const CHECK_HELD: Duration = Duration::from_secs(5);
+
+/// Between two words on how far the run is.
+const TELL: Duration = Duration::from_secs(1);
 
 /// Without an answer for this long, shards are published again: an answer may have been lost
 /// with the disk of a server that does not sync. Those the queue holds are not put there twice.
@@ -64,6 +68,7 @@ impl ShardFleet for ShardLane {
         &self,
         job: &ShardJob,
         plan: &mut SnapshotPlan,
+        progress: &(dyn Fn(Counts) + Send + Sync),
     ) -> Result<Vec<ShardReport>, ShardsError> {
         let run = ShardRun {
             rollout: job.rollout.clone(),
@@ -82,8 +87,16 @@ impl ShardFleet for ShardLane {
             shards: &shards,
             done: BTreeMap::new(),
             next: 0,
+            counts: Counts {
+                total: plan.summary.total,
+                shards: Some(ShardsDone {
+                    done: 0,
+                    total: shards.len() as u64,
+                }),
+                ..Counts::default()
+            },
         }
-        .all(plan)
+        .all(plan, progress)
         .await
     }
 }
@@ -95,12 +108,18 @@ struct Collect<'a> {
     done: BTreeMap<u32, ShardReport>,
     /// Shards before this one have been published.
     next: usize,
+    counts: Counts,
 }
 
 impl Collect<'_> {
-    async fn all(mut self, plan: &mut SnapshotPlan) -> Result<Vec<ShardReport>, ShardsError> {
+    async fn all(
+        mut self,
+        plan: &mut SnapshotPlan,
+        progress: &(dyn Fn(Counts) + Send + Sync),
+    ) -> Result<Vec<ShardReport>, ShardsError> {
         let (mut answers, _reader) = self.lane.answers(self.run);
         let mut check = tokio::time::interval(CHECK_HELD);
+        let mut tell = tokio::time::interval(TELL);
         let mut heard = Instant::now();
         let mut published = Instant::now();
         let mut wait = Duration::ZERO;
@@ -118,6 +137,7 @@ impl Collect<'_> {
                     self.take(shard, answer)?;
                 }
                 _ = check.tick() => plan.check_held().await?,
+                _ = tell.tick() => progress(self.counts.clone()),
                 () = tokio::time::sleep(wait), if publishing => {
                     let until = self.shards.len().min(self.next.saturating_add(room));
                     match self.publish(self.next, until).await {
@@ -141,6 +161,7 @@ impl Collect<'_> {
                 }
             }
         }
+        progress(self.counts);
         Ok(self.done.into_values().collect())
     }
 
@@ -173,10 +194,24 @@ impl Collect<'_> {
         Ok(())
     }
 
+    fn count(&mut self, worker: String, deals: u64, errors: u64) {
+        let counts = &mut self.counts;
+        counts.done += deals;
+        counts.errors += errors;
+        if let Some(shards) = &mut counts.shards {
+            shards.done += 1;
+        }
+        let by = counts.workers.entry(worker).or_default();
+        *by = (by.0 + 1, by.1 + deals);
+    }
+
     fn take(&mut self, shard: u32, answer: ShardAnswer) -> Result<(), ShardsError> {
         match answer {
-            ShardAnswer::Done(report) => {
-                self.done.insert(shard, report);
+            ShardAnswer::Done { worker, report } => {
+                if !self.done.contains_key(&shard) {
+                    self.count(worker, report.part.rows, report.part.errors);
+                    self.done.insert(shard, report);
+                }
                 Ok(())
             }
             ShardAnswer::Failed {

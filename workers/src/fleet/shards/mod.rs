@@ -55,7 +55,12 @@ pub struct QueuedShard {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ShardAnswer {
     /// Its part is in the evidence store.
-    Done(ShardReport),
+    Done {
+        /// Who did it, by the name on the record.
+        worker: String,
+        /// What it made.
+        report: ShardReport,
+    },
     /// It cannot be done.
     Failed {
         /// Why. Holds no secret.

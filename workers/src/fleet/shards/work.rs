@@ -54,6 +54,7 @@ pub async fn work(
     let mut labels = vec![ANY_LABEL.to_owned()];
     labels.extend(config.labels.iter().filter(|l| *l != ANY_LABEL).cloned());
     let bench = Arc::new(Bench {
+        worker: config.name.clone(),
         lane,
         port,
         tools,
@@ -83,6 +84,7 @@ pub async fn work(
 /// What the slots of a worker share.
 #[derive(Debug)]
 struct Bench {
+    worker: String,
     lane: ShardLane,
     port: Arc<dyn RolloutPort>,
     tools: Tools,
@@ -198,7 +200,7 @@ impl Bench {
         };
         let answer = match done {
             Ok(answer) => {
-                if let ShardAnswer::Done(report) = &answer {
+                if let ShardAnswer::Done { report, .. } = &answer {
                     self.activity.computed(report.part.rows);
                 }
                 answer
@@ -274,7 +276,10 @@ impl Bench {
             Some(worker) => worker
                 .run(&queued.shard)
                 .await
-                .map(ShardAnswer::Done)
+                .map(|report| ShardAnswer::Done {
+                    worker: self.worker.clone(),
+                    report,
+                })
                 .map_err(Stop::Failed),
             None => Err(Stop::Later("no session".to_owned())),
         }
