@@ -9,7 +9,8 @@
 //! `rules`, `judge`, `merge`, `tally` and `ranges` are pure. Memory does not grow with the number
 //! of deals: per thread one row group of each side and one page of differences are held. Ranges
 //! depend on the manifests alone, so the outcome is byte for byte the same on any number of
-//! threads. Every part is hashed while it is read; a damaged one fails the comparison by name.
+//! threads, and in whatever processes the ranges are merged (`task`). Every part is hashed while
+//! it is read; a damaged one fails the comparison by name.
 
 pub mod behind;
 pub mod decimal;
@@ -24,6 +25,7 @@ mod ranges;
 pub mod result;
 pub mod rules;
 pub mod tally;
+pub mod task;
 
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ pub use error::CompareError;
 pub use explain::{Explanation, explain};
 pub use result::ComparisonResult;
 pub use rules::Rules;
+pub use task::{RangeReport, RangeTask, RangeWorker};
 
 use differences::{DifferencePage, PAGE_MEDIA_TYPE, Page, PageWriter};
 use tally::Tally;
@@ -98,14 +101,7 @@ pub async fn compare_with(
     rules.check()?;
     comparable(&before.manifest, &after.manifest, rules)?;
     let pool = Pool::new(threads)?;
-    let metrics = before.manifest.metrics.iter().map(|m| m.name.clone());
-    let job = Arc::new(Job {
-        metrics: metrics.collect(),
-        before: Arc::new(before.clone()),
-        after: Arc::new(after.clone()),
-        rules: rules.clone(),
-        store: BlockingStore::new(store),
-    });
+    let job = Arc::new(Job::new(before, after, rules, store));
     let order = key_order(&before.manifest);
     let ranges = ranges::plan(&before.manifest.parts, &after.manifest.parts, order);
     let mut now = Progress {
@@ -129,6 +125,18 @@ pub async fn compare_with(
         progress(now);
     }
     drop(found);
+    conclude(before, after, rules, tally, pages, store).await
+}
+
+/// Stores the result of what all ranges found.
+async fn conclude(
+    before: &Snapshot,
+    after: &Snapshot,
+    rules: &Rules,
+    tally: Tally,
+    pages: Vec<DifferencePage>,
+    store: &EvidenceStore,
+) -> Result<Comparison, CompareError> {
     let result = ComparisonResult::new(before, after, rules, tally, pages);
     let bytes = Bytes::from(result.to_bytes()?);
     let evidence = store
@@ -175,6 +183,17 @@ async fn merge_range(
 }
 
 impl Job {
+    fn new(before: &Snapshot, after: &Snapshot, rules: &Rules, store: &EvidenceStore) -> Self {
+        let metrics = before.manifest.metrics.iter().map(|m| m.name.clone());
+        Self {
+            metrics: metrics.collect(),
+            before: Arc::new(before.clone()),
+            after: Arc::new(after.clone()),
+            rules: rules.clone(),
+            store: BlockingStore::new(store),
+        }
+    }
+
     /// The parts of both snapshots that hold keys of a range.
     fn parts_in(&self, range: &KeyRange) -> Vec<&str> {
         let order = key_order(&self.before.manifest);

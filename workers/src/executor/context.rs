@@ -173,7 +173,8 @@ pub struct Tools {
     pub flags: Arc<dyn FlagPort>,
     /// HTTP, with the process's TLS provider.
     pub http: reqwest::Client,
-    /// The fleet that does the shards of snapshots; `None`: this process does them all.
+    /// The fleet that does the shards of snapshots and comparisons; `None`: this process does
+    /// them all.
     pub shards: Option<Arc<dyn ShardFleet>>,
 }
 

@@ -18,7 +18,7 @@ use super::progress::Reporter;
 use super::secret::resolve_source;
 use super::shards;
 use crate::audit;
-use crate::compare::{Rules, compare_with};
+use crate::compare::Rules;
 use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::plan::ROWS_PER_PART;
 use crate::snapshot::{DealTable, Progress, Snapshot, SnapshotRequest, SnapshotSource, take};
@@ -192,14 +192,9 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
             Rules::default_with_tolerance(tolerance)
         }
     };
-    let store = &context.tools.evidence;
-    let made = {
-        let reporter = Reporter::new(context);
-        let progress = |now: Progress| reporter.alone(now.done, now.total, now.errors);
-        compare_with(None, &before, &after, &rules, store, &progress)
-            .await
-            .map_err(failed(context, "compare"))?
-    };
+    let made = shards::compare(context, (&before, &after), &rules, shards::MIN_FLEET_DEALS)
+        .await
+        .map_err(failed(context, "compare"))?;
     let result = &made.result;
     let figures = &result.figures;
     let mut outcome = Outcome::new(

@@ -50,7 +50,7 @@ pub use outcome::Outcome;
 pub use progress::{NoProgress, ProgressSink, StepProgress};
 pub use redact::{MASK, RedactError, RedactStream, Redactor};
 pub use secret::{ProcessSecrets, SecretResolver, describe as describe_secret, redactor_for};
-pub use shards::{ShardFleet, ShardJob, ShardsError};
+pub use shards::{ShardFleet, ShardJob, ShardResult, ShardWork, ShardsError};
 
 /// An action without a `timeout` of its own is ended after this long: nothing runs for ever.
 /// A watch is given its own length in addition.

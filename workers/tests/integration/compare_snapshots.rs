@@ -17,7 +17,7 @@ use rollbook_workers::snapshot::{
 use crate::snapshot_deals::{calculator, deals, request, snapshot, store};
 use crate::snapshot_sqlite::{database, execute};
 
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules::default_with_tolerance(Rules::tolerance("5").unwrap())
 }
 
@@ -283,7 +283,7 @@ async fn deals_with_a_tsa_cost_are_counted_and_so_are_those_that_should_have_non
 }
 
 /// Stores a snapshot of synthetic rows in parts of `part_rows`.
-async fn synthetic(
+pub(crate) async fn synthetic(
     store: &EvidenceStore,
     like: &Snapshot,
     rows: &[Row],
@@ -316,7 +316,7 @@ async fn synthetic(
     Snapshot::open(store, &stored.sha256).await.unwrap()
 }
 
-fn synthetic_rows(metrics: usize, side: i64) -> Vec<Row> {
+pub(crate) fn synthetic_rows(metrics: usize, side: i64) -> Vec<Row> {
     (0..30_000i64)
         .filter(|n| n % 977 != side)
         .map(|n| {

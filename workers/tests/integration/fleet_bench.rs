@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rollbook_ledger::nats::{NatsOptions, connect};
 use rollbook_ledger::rollout::{Task, TaskAction, WorkerCommand};
-use rollbook_workers::executor::{ShardFleet, ShardJob, ShardsError};
+use rollbook_workers::executor::shards::do_all;
+use rollbook_workers::executor::{ShardJob, ShardsError};
 use rollbook_workers::fleet::shards::{ShardLane, work};
 use rollbook_workers::fleet::{JetStreamQueue, RolloutPort, WorkerConfig};
 use rollbook_workers::snapshot::{Snapshot, SnapshotRequest, finish, plan as plan_shards, take};
@@ -174,7 +175,7 @@ pub(crate) async fn run(
 ) -> Result<Snapshot, ShardsError> {
     let mut planned = plan_shards(&request).await.unwrap();
     assert!(planned.shards.len() > 4);
-    let reports = lane.run(&job(), &mut planned, &|_| {}).await?;
+    let reports = do_all(lane, &job(), &mut planned, &|_| {}).await?;
     let store = &fixture.context.tools.evidence;
     Ok(finish(&planned.summary, reports, store).await.unwrap())
 }

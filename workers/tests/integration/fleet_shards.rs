@@ -10,8 +10,8 @@ use rollbook_ledger::clock::SystemClock;
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::jetstream::JetStreamJournal;
-use rollbook_workers::executor::shards::take as take_with_fleet;
-use rollbook_workers::executor::{ShardFleet, ShardsError};
+use rollbook_workers::executor::ShardsError;
+use rollbook_workers::executor::shards::{do_all, take as take_with_fleet};
 use rollbook_workers::fleet::DeadLetters;
 use rollbook_workers::fleet::presence::{announce, workers};
 use rollbook_workers::fleet::shards::work;
@@ -196,7 +196,9 @@ async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
     let worker = bench.worker("a").await;
     let mut planned = plan_shards(&request).await.unwrap();
     let lane = lane(bench.server.port).await;
-    let error = lane.run(&job(), &mut planned, &|_| {}).await.unwrap_err();
+    let error = do_all(&lane, &job(), &mut planned, &|_| {})
+        .await
+        .unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, ShardsError::Failed { .. }), "{text}");
     assert!(text.contains("this deal is poison"), "{text}");
@@ -311,7 +313,8 @@ async fn a_shard_no_worker_survives_is_reported_not_tried_for_ever() {
     let reading = tokio::spawn(letters.run(shutdown.clone()));
     let mut planned = plan_shards(&bench.request()).await.unwrap();
     let (running, job) = (lane.clone(), job());
-    let mut running = tokio::spawn(async move { running.run(&job, &mut planned, &|_| {}).await });
+    let mut running =
+        tokio::spawn(async move { do_all(&running, &job, &mut planned, &|_| {}).await });
     // Workers that take shards and are never heard of again.
     let context = async_nats::jetstream::new(client);
     let work = context.get_stream("ROLLBOOK_WORK").await.unwrap();

@@ -22,6 +22,7 @@ mod executor_run;
 mod executor_sql;
 mod executor_watch;
 mod fleet_bench;
+mod fleet_compare;
 mod fleet_dead_letter;
 mod fleet_ledger;
 mod fleet_progress;

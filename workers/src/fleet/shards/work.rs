@@ -16,11 +16,13 @@ use super::super::port::{RolloutPort, Standing};
 use super::super::presence::Activity;
 use super::super::queue::{ANY_LABEL, QueueError};
 use super::super::worker::WorkerConfig;
+use super::hands::{Failure, Hands};
 use super::lane::ShardDelivery;
 use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun};
+use crate::compare::{RangeTask, RangeWorker};
 use crate::executor::secret::resolve_source;
-use crate::executor::{PortError, Tools, calculator, redactor_for};
-use crate::snapshot::{ShardContext, ShardWorker, SnapshotError};
+use crate::executor::{PortError, ShardWork, Tools, calculator, redactor_for};
+use crate::snapshot::{ShardContext, ShardTask, ShardWorker};
 
 /// A pull waits at most this long; then a session with the source that nobody needs is closed.
 const PULL_WAIT: Duration = Duration::from_secs(2);
@@ -63,6 +65,7 @@ pub async fn work(
         threads: config.threads,
         activity: config.activity.clone(),
         shared: Mutex::new(None),
+        compared: Mutex::new(None),
         stop_now: stop_now.clone(),
     });
     let slots = config.shard_slots();
@@ -94,6 +97,8 @@ struct Bench {
     activity: Activity,
     /// Of the latest run: one bound on memory for all slots.
     shared: Mutex<Option<(ShardRun, Source)>>,
+    /// The latest comparison.
+    compared: Mutex<Option<RangeWorker>>,
     stop_now: CancellationToken,
 }
 
@@ -105,12 +110,12 @@ struct Source {
     url: String,
 }
 
-/// A slot's session with the source of a run. It is closed as soon as the run is over: its
+/// What a slot opened for a run, such as a session with its source. It is closed as soon as the run is over: its
 /// transaction would keep the table from being altered.
 struct Kept {
     run: ShardRun,
     over: CancellationToken,
-    worker: Arc<Mutex<Option<ShardWorker>>>,
+    worker: Arc<Mutex<Option<Hands>>>,
     _listener: AbortOnDropHandle<()>,
     _closer: AbortOnDropHandle<()>,
 }
@@ -146,7 +151,7 @@ impl Bench {
     async fn perform(&self, delivery: ShardDelivery, kept: &mut Option<Kept>) {
         let ShardDelivery { taken, queued } = delivery;
         let _in_work = self.activity.shard();
-        let (run, shard) = (queued.run.run.clone(), queued.shard.shard);
+        let (run, shard) = (queued.run.run.clone(), queued.work.shard());
         let settle = {
             let work = self.carry_out(&queued, taken.deliveries, kept);
             let alive = async {
@@ -200,8 +205,8 @@ impl Bench {
         };
         let answer = match done {
             Ok(answer) => {
-                if let ShardAnswer::Done { report, .. } = &answer {
-                    self.activity.computed(report.part.rows);
+                if let ShardAnswer::Done { result, .. } = &answer {
+                    self.activity.computed(result.deals());
                 }
                 answer
             }
@@ -215,15 +220,15 @@ impl Bench {
                 *kept = None;
                 return Settle::Again(TRY_AGAIN);
             }
-            Err(Stop::Failed(error)) => {
+            Err(Stop::Failed(failure)) => {
                 *kept = None;
-                if error.is_retryable() && !error.needs_new_plan() && deliveries < MAX_TRIES {
-                    tracing::warn!(run = %queued.run.run, shard = queued.shard.shard, %error, "the shard is tried again");
+                if failure.is_retryable && !failure.needs_new_plan && deliveries < MAX_TRIES {
+                    tracing::warn!(run = %queued.run.run, shard = queued.work.shard(), reason = failure.reason, "the shard is tried again");
                     return Settle::Again(TRY_AGAIN * deliveries);
                 }
                 ShardAnswer::Failed {
-                    new_plan: error.needs_new_plan(),
-                    reason: error.to_string(),
+                    new_plan: failure.needs_new_plan,
+                    reason: failure.reason,
                 }
             }
             Err(Stop::Impossible(reason)) => ShardAnswer::Failed {
@@ -248,7 +253,7 @@ impl Bench {
     async fn shard(
         &self,
         queued: &QueuedShard,
-        worker: &Mutex<Option<ShardWorker>>,
+        worker: &Mutex<Option<Hands>>,
     ) -> Result<ShardAnswer, Stop> {
         let run = &queued.run;
         let looked = (|| self.port.look(&run.rollout, &run.task))
@@ -267,18 +272,22 @@ impl Bench {
         }
         let mut worker = worker.lock().await;
         if worker.is_none() {
-            let source = self
-                .source(queued, &assignment.plan, &assignment.environment)
-                .await?;
-            *worker = Some(ShardWorker::new(source.context, &source.url).map_err(Stop::Failed)?);
+            let (plan, environment) = (&assignment.plan, &assignment.environment);
+            *worker = Some(match &queued.work {
+                ShardWork::Snapshot(task) => {
+                    let source = self.source(queued, task, plan, environment).await?;
+                    Hands::Snapshot(ShardWorker::new(source.context, &source.url)?)
+                }
+                ShardWork::Compare(task) => Hands::Compare(self.ranges(queued, task, plan).await?),
+            });
         }
         match worker.as_mut() {
             Some(worker) => worker
-                .run(&queued.shard)
+                .run(&queued.work)
                 .await
-                .map(|report| ShardAnswer::Done {
+                .map(|result| ShardAnswer::Done {
                     worker: self.worker.clone(),
-                    report,
+                    result,
                 })
                 .map_err(Stop::Failed),
             None => Err(Stop::Later("no session".to_owned())),
@@ -290,6 +299,7 @@ impl Bench {
     async fn source(
         &self,
         queued: &QueuedShard,
+        task: &ShardTask,
         plan: &Plan,
         environment: &EnvironmentId,
     ) -> Result<Source, Stop> {
@@ -321,14 +331,34 @@ impl Bench {
         let url = resolve_source(runbook, &spec.source, environment, secrets)
             .map_err(|error| impossible(error.to_string()))?
             .url;
-        let aware = queued.shard.calculator.deal_type_awareness;
+        let aware = task.calculator.deal_type_awareness;
         let calculator =
             calculator::built_in(spec, aware).map_err(|error| impossible(error.to_string()))?;
         let store = self.tools.evidence.clone();
-        let context = ShardContext::new(calculator, store, self.threads).map_err(Stop::Failed)?;
+        let context = ShardContext::new(calculator, store, self.threads)?;
         let source = Source { context, url };
         *shared = Some((queued.run.clone(), source.clone()));
         Ok(source)
+    }
+
+    /// The manifests and rules of a comparison, read once for all slots.
+    async fn ranges(
+        &self,
+        queued: &QueuedShard,
+        task: &RangeTask,
+        plan: &Plan,
+    ) -> Result<RangeWorker, Stop> {
+        let step = plan.step(&queued.run.task.step);
+        if !step.is_some_and(|(_, step)| matches!(step.action, Action::Compare(_))) {
+            return Err(Stop::Unwanted("its step compares nothing".to_owned()));
+        }
+        let mut compared = self.compared.lock().await;
+        if let Some(worker) = compared.as_ref().filter(|worker| worker.is_for(task)) {
+            return Ok(worker.clone());
+        }
+        let worker = RangeWorker::open(task, &self.tools.evidence, self.threads).await?;
+        *compared = Some(worker.clone());
+        Ok(worker)
     }
 }
 
@@ -339,14 +369,20 @@ enum Stop {
     /// Not now.
     Later(String),
     /// Doing it failed.
-    Failed(SnapshotError),
+    Failed(Failure),
     /// No worker set up like this one can do it.
     Impossible(String),
 }
 
+impl<E: Into<Failure>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Kept {
     fn new(run: &ShardRun, over: CancellationToken, listener: AbortOnDropHandle<()>) -> Self {
-        let worker: Arc<Mutex<Option<ShardWorker>>> = Arc::default();
+        let worker: Arc<Mutex<Option<Hands>>> = Arc::default();
         let (close, told) = (Arc::clone(&worker), over.clone());
         let closer = tokio::spawn(async move {
             told.cancelled().await;
