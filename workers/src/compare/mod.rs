@@ -17,6 +17,7 @@ pub mod decimal;
 pub mod defaults;
 pub mod differences;
 mod error;
+mod event;
 pub mod explain;
 pub mod histogram;
 pub mod judge;

@@ -124,6 +124,12 @@ async fn turning_deal_types_on_leaves_acquisitions_and_changes_the_rest_as_expec
         .find(|t| t.deal_type == "carveout")
         .unwrap();
     assert!(carveouts.after_cents > carveouts.before_cents);
+    // Every deal of both snapshots is in one class of one type.
+    let classes = event.by_type.iter();
+    let counted: u64 = classes.map(|t| t.equal + t.expected + t.regressions).sum();
+    assert_eq!(counted, 2_499);
+    let carveouts = event.by_type.iter().find(|t| t.deal_type == "carveout");
+    assert!(carveouts.unwrap().expected > 0, "{:?}", event.by_type);
 
     let why = explain(&before, &after, &rules(), &store, "Z-upper")
         .await
