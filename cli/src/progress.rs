@@ -1,10 +1,12 @@
 //! Live progress of long work on deals: a bar on a terminal, plain lines otherwise.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rollbook_workers::executor::StepProgress;
 use rollbook_workers::snapshot::Progress;
 
 /// The time between two plain lines.
@@ -26,10 +28,9 @@ impl Live {
         if json || !terminal {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let template = "{msg} {bar:32} {human_pos}/{human_len} {per_sec} {eta}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        bar.set_style(style(
+            "{msg} {bar:32} {human_pos}/{human_len} {per_sec} {eta}",
+        ));
         bar.set_message(what);
         bar.enable_steady_tick(Duration::from_millis(250));
         let now = Instant::now();
@@ -81,6 +82,118 @@ fn described(progress: Progress, elapsed: Duration) -> String {
     format!("{done} of {total} deals, {rate}/s, {left}, {errors} errors")
 }
 
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// How far a step of a rollout is: one line for the step, then one per worker.
+pub(crate) fn lines(progress: &StepProgress) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{} {} of {} deals, {}",
+        progress.step,
+        progress.done,
+        progress.total,
+        pace(progress)
+    )];
+    lines.extend(progress.workers.iter().map(|worker| {
+        let shards = progress
+            .shards
+            .map_or_else(String::new, |_| format!("{} shards, ", worker.shards));
+        format!(
+            "  {}: {shards}{} deals, {}/s",
+            worker.name, worker.deals, worker.deals_per_second
+        )
+    }));
+    lines
+}
+
+/// Shards, rate, the time left and errors.
+fn pace(progress: &StepProgress) -> String {
+    let shards = progress.shards.map_or_else(String::new, |shards| {
+        format!("{} of {} shards, ", shards.done, shards.total)
+    });
+    let left = match progress.seconds_left {
+        Some(seconds) => format!("{seconds} s left"),
+        None => "time left unknown".to_owned(),
+    };
+    format!(
+        "{shards}{}/s, {left}, {} errors",
+        progress.deals_per_second, progress.errors
+    )
+}
+
+/// The steps of a rollout that run: bars on a terminal, lines every few seconds otherwise.
+pub(crate) struct Steps {
+    screen: Option<(MultiProgress, BTreeMap<String, ProgressBar>)>,
+    /// When the last lines were printed.
+    printed: Option<Instant>,
+}
+
+impl Steps {
+    pub(crate) fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self {
+            screen: terminal.then(|| (MultiProgress::new(), BTreeMap::new())),
+            printed: None,
+        }
+    }
+
+    /// Shows the steps that run now, and no others.
+    pub(crate) fn update(&mut self, states: &[StepProgress]) {
+        let Some((screen, bars)) = &mut self.screen else {
+            let due = self.printed.is_none_or(|at| at.elapsed() >= LINE_INTERVAL);
+            let states: Vec<_> = states.iter().filter(|state| state.total > 0).collect();
+            if due && !states.is_empty() {
+                self.printed = Some(Instant::now());
+                for text in states.into_iter().flat_map(lines) {
+                    eprintln!("{text}");
+                }
+            }
+            return;
+        };
+        let mut wanted = BTreeMap::new();
+        for state in states {
+            let step = state.step.to_string();
+            wanted.insert(
+                step.clone(),
+                (step.clone(), state.done, state.total, pace(state)),
+            );
+            for worker in &state.workers {
+                let text = format!("{}/s", worker.deals_per_second);
+                let name = format!("  {}", worker.name);
+                let key = format!("{step} {}", worker.name);
+                wanted.insert(key, (name, worker.deals, state.total, text));
+            }
+        }
+        bars.retain(|key, bar| {
+            let stays = wanted.contains_key(key);
+            if !stays {
+                bar.finish_and_clear();
+            }
+            stays
+        });
+        for (key, (name, done, total, text)) in wanted {
+            let bar = bars.entry(key).or_insert_with(|| {
+                let bar = screen.add(ProgressBar::new(total));
+                bar.set_style(style("{prefix:24} {bar:32} {human_pos}/{human_len} {msg}"));
+                bar
+            });
+            bar.set_prefix(name);
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(text);
+        }
+    }
+
+    /// Prints something else meanwhile.
+    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.screen {
+            Some((screen, _)) => screen.suspend(print),
+            None => print(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +215,22 @@ mod tests {
             errors: 0,
         };
         assert!(described(begun, Duration::ZERO).contains("unknown"));
+    }
+
+    #[test]
+    fn a_step_has_a_line_and_each_of_its_workers_one() {
+        let text = r#"{"rollout": "r", "step": "1.6", "attempt": 1, "done": 20, "total": 50,
+            "errors": 1, "deals_per_second": 10, "seconds_left": 3,
+            "shards": {"done": 2, "total": 5}, "since": "2026-01-01T00:00:00Z",
+            "at": "2026-01-01T00:00:02Z", "ended": false,
+            "workers": [{"name": "a", "shards": 2, "deals": 20, "deals_per_second": 10}]}"#;
+        let Ok(mut state) = serde_json::from_str::<StepProgress>(text) else {
+            unreachable!("a state is JSON");
+        };
+        let wanted = "1.6 20 of 50 deals, 2 of 5 shards, 10/s, 3 s left, 1 errors";
+        assert_eq!(lines(&state), [wanted, "  a: 2 shards, 20 deals, 10/s"]);
+        (state.shards, state.seconds_left) = (None, None);
+        let wanted = "1.6 20 of 50 deals, 10/s, time left unknown, 1 errors";
+        assert_eq!(lines(&state), [wanted, "  a: 20 deals, 10/s"]);
     }
 }

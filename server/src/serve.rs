@@ -32,7 +32,7 @@ pub struct Dependencies {
     pub http: reqwest::Client,
     /// Tells rollouts of tasks that no worker could carry out.
     pub dead_letters: DeadLetters,
-    /// For the live output of steps.
+    /// For the live output and the progress of steps.
     pub nats: async_nats::Client,
     /// The ledger served.
     pub ledger: LedgerId,

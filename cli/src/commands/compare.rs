@@ -6,7 +6,9 @@ use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::compare::behind::{Behind, behind, has_lines};
 use rollbook_workers::compare::differences::regressions;
-use rollbook_workers::compare::{CompareError, ComparisonResult, Explanation, Rules, explain};
+use rollbook_workers::compare::{
+    CompareError, ComparisonResult, Explanation, Rules, compare_with, explain,
+};
 use rollbook_workers::snapshot::reader::key_order;
 use rollbook_workers::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
@@ -16,6 +18,7 @@ use super::data::{model_of, open, snapshot_failure, store, unreadable};
 use crate::args::CompareArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, aside, line, unprintable};
+use crate::progress::Live;
 use crate::report::comparison as report;
 
 /// The largest rules file, in bytes.
@@ -40,9 +43,13 @@ pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
         None => {
             let (before, after) = snapshots(&store, &args).await?;
             let rules = rules_of(&args, &before)?;
-            let made = rollbook_workers::compare::compare(&before, &after, &rules, &store)
-                .await
-                .map_err(comparison_failure)?;
+            let made = {
+                let live = Live::new("compare", session.json);
+                let progress = |now| live.update(now);
+                compare_with(None, &before, &after, &rules, &store, &progress)
+                    .await
+                    .map_err(comparison_failure)?
+            };
             Compared {
                 before,
                 after,

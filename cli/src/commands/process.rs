@@ -20,8 +20,8 @@ use rollbook_workers::fleet::membership;
 use rollbook_workers::fleet::presence;
 use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
-    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, QueueOptions, TaskQueue,
-    WorkerConfig,
+    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, QueueOptions,
+    TaskQueue, WorkerConfig,
 };
 use rollbook_workers::snapshot::exec;
 use tokio::signal::unix::SignalKind;
@@ -92,6 +92,7 @@ impl Parts {
             clock,
             secrets: Arc::new(ProcessSecrets),
             output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
+            progress: Arc::new(NatsProgress::start(nats.clone(), ledger.clone())),
             flags: Arc::new(LedgerPort::new(handler.clone())),
             http: http_client().map_err(Failure::unavailable)?,
             shards: Some(Arc::new(lane.clone())),

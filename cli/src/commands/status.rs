@@ -14,6 +14,7 @@ use super::Session;
 use crate::args::StatusArgs;
 use crate::exit::{Exit, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
+use crate::progress::{Steps, lines};
 
 /// Between two looks of `--watch` and `--wait`.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -32,15 +33,24 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
         return Ok(Exit::Done);
     }
     let mut shown = 0;
+    let mut told = Vec::new();
+    let mut steps = Steps::new();
     loop {
         let answer = session.status_of(&id).await?;
-        if answer.view.data.rollout.updated_sequence != shown {
+        let moved = session.json && answer.progress != told;
+        if answer.view.data.rollout.updated_sequence != shown || moved {
             shown = answer.view.data.rollout.updated_sequence;
-            if !session.json {
-                line("");
-            }
-            show(&answer, session.json)?;
+            steps.aside(|| {
+                if !session.json {
+                    line("");
+                }
+                show(&answer, session.json)
+            })?;
         }
+        if !session.json {
+            steps.update(&answer.progress);
+        }
+        told.clone_from(&answer.progress);
         if is_over(&answer) {
             return Ok(exit_of(&answer));
         }
@@ -158,6 +168,12 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         ));
         for step in &phase.steps {
             line(step_line(step));
+            let states = answer.progress.iter();
+            for state in states.filter(|state| state.step.as_str() == step.step) {
+                for text in lines(state) {
+                    line(format!("          {}", paint(DIM, text)));
+                }
+            }
         }
         if let Some(gate) = &phase.gate_detail {
             let style = match gate.gate.status {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use rollbook_ledger::projection::rows::StepRow;
 use rollbook_ledger::projection::views::RolloutDetail;
-use rollbook_ledger::projection::words::{StepStatus, Verdict};
+use rollbook_ledger::projection::words::{DealTypeClasses, StepStatus, Verdict};
 
 use super::Material;
 use crate::print::{dollars, duration};
@@ -119,6 +119,32 @@ fn health(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     Ok(())
 }
 
+/// Deals per type and class; comparisons of earlier versions recorded none.
+fn classes(out: &mut String, types: &[DealTypeClasses]) -> std::fmt::Result {
+    if types.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n| Deal type | Equal | Within tolerance | Ignored | Expected | Warnings | Unexpected | Regressions |\n|---|---|---|---|---|---|---|---|"
+    )?;
+    for of in types {
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            cell(&of.deal_type),
+            of.equal,
+            of.within_tolerance,
+            of.ignored,
+            of.expected,
+            of.warnings,
+            of.unexpected,
+            of.regressions
+        )?;
+    }
+    Ok(())
+}
+
 fn comparisons(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     if detail.comparisons.is_empty() {
         return Ok(());
@@ -131,7 +157,7 @@ fn comparisons(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
             .unwrap_or_default();
         writeln!(
             out,
-            "Step {} at sequence {}{superseded}: {} compared, {} equal, **{} regressions**, {} warnings, {} expected differences, {} missing, {} added.\n",
+            "Step {} at sequence {}{superseded}: {} compared, {} equal, **{} regressions**, {} warnings, {} expected differences, {} unexpected, {} ignored, {} within tolerance, {} in error, {} missing, {} added.\n",
             cell(&row.step),
             row.sequence,
             row.compared,
@@ -139,6 +165,10 @@ fn comparisons(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
             row.regressions,
             row.warnings,
             row.expected,
+            row.unexpected,
+            row.ignored,
+            row.within_tolerance,
+            row.errors,
             row.missing,
             row.added
         )?;
@@ -157,6 +187,7 @@ fn comparisons(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
                 ratio(total.before_cents, total.after_cents)
             )?;
         }
+        classes(out, &row.by_type.0)?;
         writeln!(out, "\nResult `{}`\n", row.result.0.sha256)?;
     }
     Ok(())

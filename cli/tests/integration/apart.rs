@@ -28,7 +28,7 @@ pub(crate) struct Apart {
     _nats: Process,
     pub(crate) server: Process,
     pub(crate) address: String,
-    nats: String,
+    pub(crate) nats: String,
 }
 
 fn free_port() -> u16 {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod apart;
+mod apart_shards;
 mod bad_input;
 mod calculators;
 mod compare;

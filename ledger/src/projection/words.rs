@@ -452,6 +452,27 @@ pub struct DealTypeTotal {
     pub after_cents: i64,
 }
 
+/// Deals of one type in a comparison, each in one class: that of its worst difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealTypeClasses {
+    /// The deal type; `(other)` for those beyond the 64 most frequent.
+    pub deal_type: String,
+    /// Deals whose figures are all the same.
+    pub equal: u64,
+    /// Deals whose differences are all tolerated.
+    pub within_tolerance: u64,
+    /// Deals whose worst difference is ignored by a rule with a reason.
+    pub ignored: u64,
+    /// Deals whose worst difference the rules expect.
+    pub expected: u64,
+    /// Deals whose worst difference is past a warning threshold.
+    pub warnings: u64,
+    /// Unguarded deals with a difference no rule expects.
+    pub unexpected: u64,
+    /// Deals with a regression; missing ones and those in error on one side among them.
+    pub regressions: u64,
+}
+
 /// One named reason why a health score is below 100.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deduction {

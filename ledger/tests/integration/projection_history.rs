@@ -204,6 +204,16 @@ pub fn compared(snapshot: &str, regressions: u64) -> Kind {
             before_cents: 300,
             after_cents: 321,
         }],
+        within_tolerance: 4,
+        unexpected: 5,
+        errors: 6,
+        type_changed: 7,
+        by_type: vec![v1::TypeClasses {
+            deal_type: "carveout".to_owned(),
+            equal: 1_000 - regressions,
+            regressions,
+            ..v1::TypeClasses::default()
+        }],
         ..v1::ComparisonMade::default()
     })
 }

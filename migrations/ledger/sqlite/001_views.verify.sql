@@ -47,8 +47,9 @@ FROM snapshots t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."rollout", t."step", t."snapshot", t."before_manifest",
     t."after_manifest", t."result", t."compared", t."equal", t."regressions", t."warnings",
-    t."expected", t."ignored", t."missing", t."added", t."totals", t."superseded_by",
-    t."made_at", t."updated_sequence"
+    t."expected", t."ignored", t."missing", t."added", t."within_tolerance", t."unexpected",
+    t."errors", t."type_changed", t."totals", t."by_type", t."superseded_by", t."made_at",
+    t."updated_sequence"
 FROM comparisons t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."snapshot", t."deal_id",

@@ -21,6 +21,7 @@ const PURE: &[(&str, &[&str])] = &[
             "workers/src/compare/differences/read.rs",
             "workers/src/compare/explain.rs",
             "workers/src/compare/mod.rs",
+            "workers/src/compare/task.rs",
         ],
     ),
 ];

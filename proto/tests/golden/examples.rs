@@ -105,7 +105,10 @@ const BUILDERS: &[Build] = &[
 ];
 
 /// Further examples of an event that has gained fields, with their file names: `("step_finished-2", …)`.
-const LATER: &[(&str, Build)] = &[("comparison_made-2", outcomes::comparison_made_of_texts)];
+const LATER: &[(&str, Build)] = &[
+    ("comparison_made-2", outcomes::comparison_made_of_texts),
+    ("comparison_made_by_type", outcomes::comparison_made_by_type),
+];
 
 /// Every event in a commit of its own, and one commit of several events.
 pub(crate) fn examples() -> Vec<Example> {

@@ -3,7 +3,7 @@
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
     AdviceGiven, AlertRaised, AlertResolved, AuditTaken, ComparisonMade, NoticeSent, Regression,
-    SnapshotTaken, SuccessMetricRecorded, TypeTotal, Verdict,
+    SnapshotTaken, SuccessMetricRecorded, TypeClasses, TypeTotal, Verdict,
 };
 
 use crate::values::Distinct;
@@ -73,7 +73,33 @@ pub(crate) fn comparison_made(d: &mut Distinct) -> Kind {
         added: d.large(),
         worst: vec![regression(d), regression_of_a_new_figure(d)],
         totals: vec![total(d), total(d)],
+        ..ComparisonMade::default()
     })
+}
+
+pub(crate) fn comparison_made_by_type(d: &mut Distinct) -> Kind {
+    Kind::ComparisonMade(ComparisonMade {
+        step_id: d.text("step"),
+        within_tolerance: d.large(),
+        unexpected: d.large(),
+        errors: d.large(),
+        type_changed: d.large(),
+        by_type: vec![type_classes(d), type_classes(d)],
+        ..ComparisonMade::default()
+    })
+}
+
+fn type_classes(d: &mut Distinct) -> TypeClasses {
+    TypeClasses {
+        deal_type: d.text("type"),
+        equal: d.large(),
+        within_tolerance: d.large(),
+        ignored: d.large(),
+        expected: d.large(),
+        warnings: d.large(),
+        unexpected: d.large(),
+        regressions: d.large(),
+    }
 }
 
 fn regression(d: &mut Distinct) -> Regression {

@@ -9,6 +9,7 @@ mod log;
 mod metrics;
 mod ofrep;
 mod output;
+mod progress;
 mod rollouts;
 mod views;
 
@@ -52,7 +53,7 @@ pub struct Api {
     pub views: Arc<dyn ViewStore>,
     /// How far the views are.
     pub applied: Waiter,
-    /// For the live output of steps.
+    /// For the live output and the progress of steps.
     pub nats: async_nats::Client,
     /// The ledger served.
     pub ledger: LedgerId,
@@ -106,6 +107,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts/{id}", get(rollouts::status))
         .route("/v1/rollouts/{id}/commands", post(rollouts::command))
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
+        .route("/v1/rollouts/{id}/progress", get(progress::progress))
         .route("/v1/rollouts/{id}/timeline", get(views::timeline))
         .route("/v1/rollouts/{id}/steps/{step}/output", get(output::output))
         .route(

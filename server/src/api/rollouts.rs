@@ -12,10 +12,11 @@ use rollbook_ledger::projection::views::{Answer, RolloutDetail};
 use rollbook_ledger::rollout::{self, Blocked, Command, Open, Request};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1;
+use rollbook_workers::executor::StepProgress;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Api, ApiError, Who};
+use super::{Api, ApiError, Who, progress};
 
 /// Said when a rollout is opened where nobody knows whether acknowledged means synced.
 const UNKNOWN_SYNC: &str = "{environment} is protected, and whether the NATS server syncs every write is not known: see that `sync_interval: always` is set, or let the server ask with `serve --nats-system`";
@@ -63,6 +64,9 @@ pub struct StatusAnswer {
     pub blocked: Vec<Blocked>,
     /// Steps that workers have been or are being asked to do.
     pub next: Vec<String>,
+    /// How far the `snapshot` and `compare` steps that run are; for the eye, not for the record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<StepProgress>,
 }
 
 pub(super) async fn open(
@@ -147,7 +151,9 @@ pub(super) async fn status(
         ));
     };
     let next = rollout::next(&loaded.state, &loaded.plan, api.handler.now());
+    let progress = progress::of_running(&api, &id, &loaded).await;
     Ok(Json(StatusAnswer {
+        progress,
         view: Answer {
             as_of: view.as_of,
             lag,

@@ -65,9 +65,7 @@ pub async fn explain(
     store: &EvidenceStore,
     deal_id: &str,
 ) -> Result<Explanation, CompareError> {
-    rules.check()?;
     comparable(&before.manifest, &after.manifest, rules)?;
-    rules.check_texts(&before.manifest.metrics)?;
     let old = before.find(store, deal_id).await?;
     let new = after.find(store, deal_id).await?;
     let judged_type = match (&old, &new) {

@@ -19,7 +19,7 @@ pub struct Bucket {
 }
 
 /// Deals per range of change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Histogram {
     falls: [u64; FALLS.len() + 1],
     none: u64,

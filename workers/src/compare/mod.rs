@@ -9,13 +9,15 @@
 //! `rules`, `judge`, `merge`, `tally` and `ranges` are pure. Memory does not grow with the number
 //! of deals: per thread one row group of each side and one page of differences are held. Ranges
 //! depend on the manifests alone, so the outcome is byte for byte the same on any number of
-//! threads. Every part is hashed while it is read; a damaged one fails the comparison by name.
+//! threads, and in whatever processes the ranges are merged (`task`). Every part is hashed while
+//! it is read; a damaged one fails the comparison by name.
 
 pub mod behind;
 pub mod decimal;
 pub mod defaults;
 pub mod differences;
 mod error;
+mod event;
 pub mod explain;
 pub mod histogram;
 pub mod judge;
@@ -24,23 +26,25 @@ mod ranges;
 pub mod result;
 pub mod rules;
 pub mod tally;
+pub mod task;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Evidence;
 
 use crate::snapshot::bridge::{self, Pool};
 use crate::snapshot::reader::{BlockingStore, Cursor, KeyRange, key_order, or_damage};
-use crate::snapshot::{Manifest, MetricInfo, Snapshot, SnapshotError};
+use crate::snapshot::{Manifest, MetricInfo, Progress, Snapshot, SnapshotError};
 
 pub use decimal::Decimal;
 pub use error::CompareError;
 pub use explain::{Explanation, explain};
 pub use result::ComparisonResult;
 pub use rules::Rules;
+pub use task::{RangeReport, RangeTask, RangeWorker};
 
 use differences::{DifferencePage, PAGE_MEDIA_TYPE, Page, PageWriter};
 use tally::Tally;
@@ -82,30 +86,57 @@ pub async fn compare_on(
     rules: &Rules,
     store: &EvidenceStore,
 ) -> Result<Comparison, CompareError> {
-    rules.check()?;
+    compare_with(threads, before, after, rules, store, &|_| {}).await
+}
+
+/// [`compare_on`] that tells how far it is: with the deals of the larger snapshot, at the
+/// beginning and after each key range.
+pub async fn compare_with(
+    threads: Option<usize>,
+    before: &Snapshot,
+    after: &Snapshot,
+    rules: &Rules,
+    store: &EvidenceStore,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Comparison, CompareError> {
     comparable(&before.manifest, &after.manifest, rules)?;
-    rules.check_texts(&before.manifest.metrics)?;
     let pool = Pool::new(threads)?;
-    let job = Arc::new(Job {
-        before: Arc::new(before.clone()),
-        after: Arc::new(after.clone()),
-        rules: rules.clone(),
-        store: BlockingStore::new(store),
-    });
+    let job = Arc::new(Job::new(before, after, rules, store));
     let order = key_order(&before.manifest);
     let ranges = ranges::plan(&before.manifest.parts, &after.manifest.parts, order);
-    let (tally, pages) = stream::iter(ranges)
-        .map(|range| merge_range(pool.clone(), Arc::clone(&job), range, store))
-        .buffered(ranges::MAX_RANGES)
-        .try_fold(
-            (Tally::new(rules), Vec::new()),
-            |(mut tally, mut pages), (found, more)| async move {
-                tally.add(found);
-                pages.extend(more);
-                Ok((tally, pages))
-            },
-        )
-        .await?;
+    let mut now = Progress {
+        done: 0,
+        total: ranges.iter().map(|range| range.deals).sum(),
+        errors: 0,
+    };
+    progress(now);
+    let mut found = stream::iter(ranges)
+        .map(|range| {
+            let merged = merge_range(pool.clone(), Arc::clone(&job), range.keys, store);
+            merged.map_ok(move |(tally, pages)| (range.deals, tally, pages))
+        })
+        .buffered(ranges::MAX_RANGES);
+    let (mut tally, mut pages) = (Tally::new(rules), Vec::new());
+    while let Some((deals, counted, more)) = found.try_next().await? {
+        tally.add(counted);
+        pages.extend(more);
+        now.done += deals;
+        now.errors = tally.errors;
+        progress(now);
+    }
+    drop(found);
+    conclude(before, after, rules, tally, pages, store).await
+}
+
+/// Stores the result of what all ranges found.
+async fn conclude(
+    before: &Snapshot,
+    after: &Snapshot,
+    rules: &Rules,
+    tally: Tally,
+    pages: Vec<DifferencePage>,
+    store: &EvidenceStore,
+) -> Result<Comparison, CompareError> {
     let result = ComparisonResult::new(before, after, rules, tally, pages);
     let bytes = Bytes::from(result.to_bytes()?);
     let evidence = store
@@ -151,6 +182,15 @@ async fn merge_range(
 }
 
 impl Job {
+    fn new(before: &Snapshot, after: &Snapshot, rules: &Rules, store: &EvidenceStore) -> Self {
+        Self {
+            before: Arc::new(before.clone()),
+            after: Arc::new(after.clone()),
+            rules: rules.clone(),
+            store: BlockingStore::new(store),
+        }
+    }
+
     /// The parts of both snapshots that hold keys of a range.
     fn parts_in(&self, range: &KeyRange) -> Vec<&str> {
         let order = key_order(&self.before.manifest);
@@ -198,8 +238,9 @@ impl Job {
     }
 }
 
-/// Refuses manifests whose figures do not mean the same.
+/// Refuses manifests whose figures do not mean the same, and rules that cannot judge them.
 fn comparable(before: &Manifest, after: &Manifest, rules: &Rules) -> Result<(), CompareError> {
+    rules.check()?;
     if before.metrics != after.metrics {
         let missing = |from: &Manifest, other: &Manifest| -> Vec<String> {
             from.metrics
@@ -242,5 +283,5 @@ fn comparable(before: &Manifest, after: &Manifest, rules: &Rules) -> Result<(), 
             after: model(after),
         });
     }
-    Ok(())
+    rules.check_texts(&before.metrics)
 }

@@ -9,6 +9,15 @@ use crate::snapshot::reader::KeyRange;
 /// busy to the end; few enough that a range's fixed cost does not count.
 pub(super) const MAX_RANGES: usize = 64;
 
+/// A range of keys that is merged by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    /// Its keys.
+    pub(super) keys: KeyRange,
+    /// Deals of the larger snapshot in it.
+    pub(super) deals: u64,
+}
+
 /// Ranges that together hold every key once, in key order.
 ///
 /// The cuts are where parts of the larger snapshot begin, so they depend on the manifests alone
@@ -17,7 +26,7 @@ pub(super) fn plan(
     before: &[Part],
     after: &[Part],
     order: fn(&[u8], &[u8]) -> Ordering,
-) -> Vec<KeyRange> {
+) -> Vec<Range> {
     let rows = |parts: &[Part]| parts.iter().fold(0u64, |sum, p| sum.saturating_add(p.rows));
     let parts = if rows(before) >= rows(after) {
         before
@@ -39,9 +48,17 @@ pub(super) fn plan(
         .iter()
         .map(|cut| Some((*cut).to_owned()))
         .chain(std::iter::once(None));
+    let begins_in = |keys: &KeyRange, part: &Part| {
+        keys.touches(&part.first_id, &part.first_id, order)
+            .then_some(part.rows)
+    };
     starts
         .zip(ends)
-        .map(|(from, to)| KeyRange { from, to })
+        .map(|(from, to)| {
+            let keys = KeyRange { from, to };
+            let deals = parts.iter().filter_map(|part| begins_in(&keys, part)).sum();
+            Range { keys, deals }
+        })
         .collect()
 }
 
@@ -66,7 +83,7 @@ mod tests {
     fn planned(before: &[Part], after: &[Part]) -> Vec<(Option<String>, Option<String>)> {
         plan(before, after, |left, right| left.cmp(right))
             .into_iter()
-            .map(|range| (range.from, range.to))
+            .map(|range| (range.keys.from, range.keys.to))
             .collect()
     }
 
@@ -84,6 +101,9 @@ mod tests {
         assert_eq!(planned(&large, &small), expected);
         assert_eq!(planned(&small, &small), [(None, None)]);
         assert_eq!(planned(&[], &[]), [(None, None)]);
+        let deals = plan(&small, &large, |left, right| left.cmp(right));
+        let deals: Vec<u64> = deals.iter().map(|range| range.deals).collect();
+        assert_eq!(deals, [5, 5, 21]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::differences::DifferencePage;
 use super::histogram::Bucket;
 use super::rules::{Class, Rules};
 use super::tally::{Figures, Regression, Tally, TypeTotals};
-use super::{CompareError, Comparison};
+use super::{CompareError, Comparison, event};
 use crate::snapshot::Snapshot;
 use crate::snapshot::manifest::Total;
 
@@ -230,6 +230,11 @@ impl Comparison {
             ignored: result.ignored,
             missing: result.missing,
             added: result.added,
+            within_tolerance: result.within_tolerance,
+            unexpected: result.unexpected,
+            errors: result.errors,
+            type_changed: result.type_changed,
+            by_type: event::by_type(&result.by_type),
             worst: result
                 .worst
                 .iter()

@@ -147,6 +147,38 @@ impl Figures {
     }
 }
 
+/// Figures between processes: their numbers by their bits, since the decimal text of one may be
+/// read as its neighbour.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Figures;
+
+    type Bits = [Option<u64>; 5];
+
+    pub(super) fn serialize<S: Serializer>(figures: &Figures, to: S) -> Result<S::Ok, S::Error> {
+        let bits: Bits = [
+            figures.worst_change_percent.map(f64::to_bits),
+            figures.carveout_ratio_min.map(f64::to_bits),
+            figures.carveout_ratio_max.map(f64::to_bits),
+            figures.tsa_deals,
+            figures.tsa_elsewhere,
+        ];
+        bits.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Figures, D::Error> {
+        let [worst, least, most, tsa_deals, tsa_elsewhere] = Bits::deserialize(from)?;
+        Ok(Figures {
+            worst_change_percent: worst.map(f64::from_bits),
+            carveout_ratio_min: least.map(f64::from_bits),
+            carveout_ratio_max: most.map(f64::from_bits),
+            tsa_deals,
+            tsa_elsewhere,
+        })
+    }
+}
+
 /// After ÷ before; nothing where there was nothing before.
 #[allow(clippy::cast_precision_loss)]
 fn ratio(before: i64, after: i64) -> Option<f64> {
@@ -157,7 +189,8 @@ fn ratio(before: i64, after: i64) -> Option<f64> {
 ///
 /// Every deal of both snapshots is in exactly one of `equal`, `within_tolerance`, `ignored`,
 /// `expected`, `warnings`, `unexpected`, `errors` and (`regressions` − `missing`).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Tally {
     /// Deals of both snapshots.
     pub compared: u64,
@@ -195,6 +228,7 @@ pub struct Tally {
     /// The regressions with the largest relative change, largest first.
     pub worst: Vec<Regression>,
     /// Figures of their own.
+    #[serde(with = "exact")]
     pub figures: Figures,
     pub(super) histogram: Histogram,
 }

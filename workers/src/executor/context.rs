@@ -17,6 +17,7 @@ use rollbook_proto::v1;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ExecutorError;
+use super::progress::ProgressSink;
 use super::redact::Redactor;
 use super::secret::SecretResolver;
 use super::shards::ShardFleet;
@@ -166,11 +167,14 @@ pub struct Tools {
     pub secrets: Arc<dyn SecretResolver>,
     /// Live output.
     pub output: Arc<dyn OutputSink>,
+    /// How far steps are.
+    pub progress: Arc<dyn ProgressSink>,
     /// The ledger's flags.
     pub flags: Arc<dyn FlagPort>,
     /// HTTP, with the process's TLS provider.
     pub http: reqwest::Client,
-    /// The fleet that does the shards of snapshots; `None`: this process does them all.
+    /// The fleet that does the shards of snapshots and comparisons; `None`: this process does
+    /// them all.
     pub shards: Option<Arc<dyn ShardFleet>>,
 }
 
@@ -189,6 +193,8 @@ pub struct StepContext {
     pub params: Arc<BTreeMap<String, String>>,
     /// From 1.
     pub attempt: u32,
+    /// Who carries it out, by the name on the record.
+    pub worker: String,
     /// When this attempt's intent was recorded.
     pub started_at: Timestamp,
     /// What was recorded before.

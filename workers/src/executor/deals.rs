@@ -14,12 +14,13 @@ use super::context::StepContext;
 use super::error::ExecutorError;
 use super::flag;
 use super::outcome::Outcome;
+use super::progress::Reporter;
 use super::secret::resolve_source;
 use super::shards;
 use crate::audit;
-use crate::compare::{Rules, compare as compare_snapshots};
+use crate::compare::Rules;
 use crate::snapshot::calculator::StopOnDrop;
-use crate::snapshot::{DealTable, Snapshot, SnapshotRequest, SnapshotSource, take};
+use crate::snapshot::{DealTable, Progress, Snapshot, SnapshotRequest, SnapshotSource, take};
 
 fn plan_error(reason: impl Into<String>) -> ExecutorError {
     ExecutorError::Plan {
@@ -86,9 +87,13 @@ pub async fn snapshot(
         Some(fleet) => shards::take(context, fleet.as_ref(), &request)
             .await
             .map_err(failed(context, "snapshot"))?,
-        None => take(&request, &context.tools.evidence, &|_| {})
-            .await
-            .map_err(failed(context, "snapshot"))?,
+        None => {
+            let reporter = Reporter::new(context);
+            let progress = |now: Progress| reporter.alone(now.done, now.total, now.errors);
+            take(&request, &context.tools.evidence, &progress)
+                .await
+                .map_err(failed(context, "snapshot"))?
+        }
     };
     let (deals, errors) = (taken.manifest.total, taken.manifest.errors);
     let rule = format!("at most {} deals without figures", step.max_errors);
@@ -184,8 +189,7 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
             Rules::default_with_tolerance(tolerance)
         }
     };
-    let store = &context.tools.evidence;
-    let made = compare_snapshots(&before, &after, &rules, store)
+    let made = shards::compare(context, (&before, &after), &rules, shards::MIN_FLEET_DEALS)
         .await
         .map_err(failed(context, "compare"))?;
     let result = &made.result;

@@ -21,6 +21,7 @@ pub mod http;
 pub mod metric;
 pub mod notify;
 pub mod outcome;
+pub mod progress;
 pub mod redact;
 pub mod run;
 pub mod secret;
@@ -46,9 +47,10 @@ pub use flag::{describe as describe_flag, setting_of};
 pub use http::client as http_client;
 pub use notify::{Message, send};
 pub use outcome::Outcome;
+pub use progress::{NoProgress, ProgressSink, StepProgress};
 pub use redact::{MASK, RedactError, RedactStream, Redactor};
 pub use secret::{ProcessSecrets, SecretResolver, describe as describe_secret, redactor_for};
-pub use shards::{ShardFleet, ShardJob, ShardsError};
+pub use shards::{ShardFleet, ShardJob, ShardResult, ShardWork, ShardsError};
 
 /// An action without a `timeout` of its own is ended after this long: nothing runs for ever.
 /// A watch is given its own length in addition.

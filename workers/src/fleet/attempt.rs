@@ -203,6 +203,7 @@ impl Attempts {
             environment,
             params: Arc::new(assignment.params.clone()),
             attempt: task.task.attempt,
+            worker: self.worker.clone(),
             started_at: started_at.unwrap_or_else(|| self.tools.clock.now()),
             facts: Arc::new(assignment.facts.clone()),
             tools: self.tools.clone(),

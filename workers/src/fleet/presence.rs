@@ -61,7 +61,7 @@ pub struct Presence {
     pub steps: u32,
     /// Shards in work.
     pub shards: u32,
-    /// Deals it has computed for snapshots since it started.
+    /// Deals it has computed or compared since it started.
     pub deals: u64,
     /// Deals per second of late.
     pub deals_per_second: u64,

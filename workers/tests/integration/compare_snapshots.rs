@@ -17,7 +17,7 @@ use rollbook_workers::snapshot::{
 use crate::snapshot_deals::{calculator, deals, request, snapshot, store};
 use crate::snapshot_sqlite::{database, execute};
 
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules::default_with_tolerance(Rules::tolerance("5").unwrap())
 }
 
@@ -124,6 +124,12 @@ async fn turning_deal_types_on_leaves_acquisitions_and_changes_the_rest_as_expec
         .find(|t| t.deal_type == "carveout")
         .unwrap();
     assert!(carveouts.after_cents > carveouts.before_cents);
+    // Every deal of both snapshots is in one class of one type.
+    let classes = event.by_type.iter();
+    let counted: u64 = classes.map(|t| t.equal + t.expected + t.regressions).sum();
+    assert_eq!(counted, 2_499);
+    let carveouts = event.by_type.iter().find(|t| t.deal_type == "carveout");
+    assert!(carveouts.unwrap().expected > 0, "{:?}", event.by_type);
 
     let why = explain(&before, &after, &rules(), &store, "Z-upper")
         .await
@@ -283,7 +289,7 @@ async fn deals_with_a_tsa_cost_are_counted_and_so_are_those_that_should_have_non
 }
 
 /// Stores a snapshot of synthetic rows in parts of `part_rows`.
-async fn synthetic(
+pub(crate) async fn synthetic(
     store: &EvidenceStore,
     like: &Snapshot,
     rows: &[Row],
@@ -316,7 +322,7 @@ async fn synthetic(
     Snapshot::open(store, &stored.sha256).await.unwrap()
 }
 
-fn synthetic_rows(metrics: usize, side: i64) -> Vec<Row> {
+pub(crate) fn synthetic_rows(metrics: usize, side: i64) -> Vec<Row> {
     (0..30_000i64)
         .filter(|n| n % 977 != side)
         .map(|n| {

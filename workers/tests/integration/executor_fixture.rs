@@ -195,6 +195,7 @@ impl Fixture {
             environment: "staging".parse().unwrap(),
             params: Arc::new(BTreeMap::from([("deal-count".to_owned(), "7".to_owned())])),
             attempt: 1,
+            worker: "host/1".to_owned(),
             started_at: SystemClock.now(),
             facts: Arc::new(Facts::default()),
             tools: Tools {
@@ -202,6 +203,7 @@ impl Fixture {
                 clock: Arc::new(SystemClock),
                 secrets,
                 output: lines.clone(),
+                progress: Arc::new(executor::NoProgress),
                 flags: flags.clone(),
                 http: executor::http_client().unwrap(),
                 shards: None,

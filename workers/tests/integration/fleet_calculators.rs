@@ -9,7 +9,7 @@ use rollbook_workers::executor::Outcome;
 use rollbook_workers::snapshot::{Row, RowOutcome, Snapshot};
 use serde_json::{Value, json};
 
-use crate::fleet_shards::{Bench, Setup, lane};
+use crate::fleet_bench::{Bench, Setup, lane};
 
 /// Says who asked it, and treats some deals worse, by their id. At one deal it waits for a file.
 const PROGRAM: &str = r#"

@@ -11,7 +11,7 @@ use crate::projection::rows::{
 };
 use crate::projection::state::RolloutState;
 use crate::projection::words::{
-    AlertStatus, DealTypeTotal, EvidenceRef, Health, Measured, Severity, Verdict,
+    AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, Measured, Severity, Verdict,
 };
 
 pub(super) fn apply(
@@ -201,6 +201,10 @@ fn compare(rollout: &mut RolloutState, at: &At<'_>, made: &ComparisonMade, out: 
         ignored: made.ignored,
         missing: made.missing,
         added: made.added,
+        within_tolerance: made.within_tolerance,
+        unexpected: made.unexpected,
+        errors: made.errors,
+        type_changed: made.type_changed,
         totals: Json(
             made.totals
                 .iter()
@@ -209,6 +213,21 @@ fn compare(rollout: &mut RolloutState, at: &At<'_>, made: &ComparisonMade, out: 
                     deals: total.deals,
                     before_cents: total.before_cents,
                     after_cents: total.after_cents,
+                })
+                .collect(),
+        ),
+        by_type: Json(
+            made.by_type
+                .iter()
+                .map(|classes| DealTypeClasses {
+                    deal_type: clean(&classes.deal_type),
+                    equal: classes.equal,
+                    within_tolerance: classes.within_tolerance,
+                    ignored: classes.ignored,
+                    expected: classes.expected,
+                    warnings: classes.warnings,
+                    unexpected: classes.unexpected,
+                    regressions: classes.regressions,
                 })
                 .collect(),
         ),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::projection::row::{Json, view_row};
 use crate::projection::words::{
-    AlertStatus, DealTypeTotal, EvidenceRef, Health, Measured, Severity, Verdict,
+    AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, Measured, Severity, Verdict,
 };
 
 view_row!(
@@ -92,24 +92,34 @@ view_row!(
         after_manifest: String,
         /// The whole result.
         result: Json<EvidenceRef>,
-        /// Figures compared.
+        /// Deals of both snapshots.
         compared: u64,
-        /// Figures equal.
+        /// Deals whose figures are all the same.
         equal: u64,
-        /// Figures past their threshold.
+        /// Deals with a difference past its threshold, the missing ones included.
         regressions: u64,
-        /// Figures past a warning threshold.
+        /// Deals whose worst difference is past a warning threshold.
         warnings: u64,
-        /// Differences the plan expects.
+        /// Deals whose worst difference the rules expect.
         expected: u64,
-        /// Differences ignored by a rule with a reason.
+        /// Deals whose worst difference is ignored by a rule with a reason.
         ignored: u64,
         /// Deals of before that after lacks.
         missing: u64,
         /// Deals of after that before lacks.
         added: u64,
+        /// Deals whose differences are all tolerated.
+        within_tolerance: u64,
+        /// Unguarded deals with a difference no rule expects.
+        unexpected: u64,
+        /// Deals that could be computed on neither side.
+        errors: u64,
+        /// Deals whose type differs.
+        type_changed: u64,
         /// Totals by deal type.
         totals: Json<Vec<DealTypeTotal>>,
+        /// Deals by deal type and worst class.
+        by_type: Json<Vec<DealTypeClasses>>,
         /// Sequence of the later comparison of the same snapshot in the same rollout: this one's
         /// regressions are no longer the current state. Absent: current.
         superseded_by: Option<u64>,

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::super::queue::QueueError;
 use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun, describe_range};
-use crate::executor::{ShardFleet, ShardJob, ShardsError};
-use crate::snapshot::{ShardReport, ShardTask, SnapshotPlan};
+use crate::executor::progress::{Counts, ShardsDone};
+use crate::executor::{ShardFleet, ShardJob, ShardResult, ShardWork, ShardsError};
+use crate::snapshot::SnapshotPlan;
 
 /// Shards of one run on the queue at a time.
 pub const MAX_QUEUED_SHARDS: usize = 1_024;
@@ -20,6 +21,9 @@ const PUBLISHING: usize = 32;
 
 /// Between looks whether the consistent read is still held.
 const CHECK_HELD: Duration = Duration::from_secs(5);
+
+/// Between two words on how far the run is.
+const TELL: Duration = Duration::from_secs(1);
 
 /// Without an answer for this long, shards are published again: an answer may have been lost
 /// with the disk of a server that does not sync. Those the queue holds are not put there twice.
@@ -63,8 +67,10 @@ impl ShardFleet for ShardLane {
     async fn run(
         &self,
         job: &ShardJob,
-        plan: &mut SnapshotPlan,
-    ) -> Result<Vec<ShardReport>, ShardsError> {
+        shards: Vec<ShardWork>,
+        held: Option<&mut SnapshotPlan>,
+        progress: &(dyn Fn(Counts) + Send + Sync),
+    ) -> Result<Vec<ShardResult>, ShardsError> {
         let run = ShardRun {
             rollout: job.rollout.clone(),
             task: job.task.clone(),
@@ -75,15 +81,22 @@ impl ShardFleet for ShardLane {
             run: run.clone(),
         };
         self.forget_earlier(&run).await.map_err(queue_error)?;
-        let shards = std::mem::take(&mut plan.shards);
         Collect {
             lane: self,
             run: &run,
             shards: &shards,
             done: BTreeMap::new(),
             next: 0,
+            counts: Counts {
+                total: shards.iter().map(ShardWork::deals).sum(),
+                shards: Some(ShardsDone {
+                    done: 0,
+                    total: shards.len() as u64,
+                }),
+                ..Counts::default()
+            },
         }
-        .all(plan)
+        .all(held, progress)
         .await
     }
 }
@@ -91,16 +104,22 @@ impl ShardFleet for ShardLane {
 struct Collect<'a> {
     lane: &'a ShardLane,
     run: &'a ShardRun,
-    shards: &'a [ShardTask],
-    done: BTreeMap<u32, ShardReport>,
+    shards: &'a [ShardWork],
+    done: BTreeMap<u32, ShardResult>,
     /// Shards before this one have been published.
     next: usize,
+    counts: Counts,
 }
 
 impl Collect<'_> {
-    async fn all(mut self, plan: &mut SnapshotPlan) -> Result<Vec<ShardReport>, ShardsError> {
+    async fn all(
+        mut self,
+        mut held: Option<&mut SnapshotPlan>,
+        progress: &(dyn Fn(Counts) + Send + Sync),
+    ) -> Result<Vec<ShardResult>, ShardsError> {
         let (mut answers, _reader) = self.lane.answers(self.run);
         let mut check = tokio::time::interval(CHECK_HELD);
+        let mut tell = tokio::time::interval(TELL);
         let mut heard = Instant::now();
         let mut published = Instant::now();
         let mut wait = Duration::ZERO;
@@ -117,7 +136,10 @@ impl Collect<'_> {
                     };
                     self.take(shard, answer)?;
                 }
-                _ = check.tick() => plan.check_held().await?,
+                _ = check.tick() => if let Some(plan) = held.as_mut() {
+                    plan.check_held().await?;
+                },
+                _ = tell.tick() => progress(self.counts.clone()),
                 () = tokio::time::sleep(wait), if publishing => {
                     let until = self.shards.len().min(self.next.saturating_add(room));
                     match self.publish(self.next, until).await {
@@ -141,12 +163,13 @@ impl Collect<'_> {
                 }
             }
         }
+        progress(self.counts);
         Ok(self.done.into_values().collect())
     }
 
     /// The first shard without an answer.
     fn first_open(&self) -> usize {
-        let is_open = |shard: &ShardTask| !self.done.contains_key(&shard.shard);
+        let is_open = |work: &ShardWork| !self.done.contains_key(&work.shard());
         self.shards.iter().position(is_open).unwrap_or_default()
     }
 
@@ -155,10 +178,10 @@ impl Collect<'_> {
         let stretch = self.shards.get(from..until).unwrap_or_default();
         let wanted: Vec<QueuedShard> = stretch
             .iter()
-            .filter(|shard| !self.done.contains_key(&shard.shard))
-            .map(|shard| QueuedShard {
+            .filter(|work| !self.done.contains_key(&work.shard()))
+            .map(|work| QueuedShard {
                 run: self.run.clone(),
-                shard: shard.clone(),
+                work: work.clone(),
             })
             .collect();
         let mut sent = futures::stream::iter(wanted)
@@ -173,10 +196,25 @@ impl Collect<'_> {
         Ok(())
     }
 
+    fn count(&mut self, worker: String, result: &ShardResult) {
+        let counts = &mut self.counts;
+        let deals = result.deals();
+        counts.done += deals;
+        counts.errors += result.errors();
+        if let Some(shards) = &mut counts.shards {
+            shards.done += 1;
+        }
+        let by = counts.workers.entry(worker).or_default();
+        *by = (by.0 + 1, by.1 + deals);
+    }
+
     fn take(&mut self, shard: u32, answer: ShardAnswer) -> Result<(), ShardsError> {
         match answer {
-            ShardAnswer::Done(report) => {
-                self.done.insert(shard, report);
+            ShardAnswer::Done { worker, result } => {
+                if !self.done.contains_key(&shard) {
+                    self.count(worker, &result);
+                    self.done.insert(shard, result);
+                }
                 Ok(())
             }
             ShardAnswer::Failed {
@@ -184,10 +222,10 @@ impl Collect<'_> {
                 new_plan: true,
             } => Err(ShardsError::Over { reason }),
             ShardAnswer::Failed { reason, .. } => {
-                let task = self.shards.iter().find(|task| task.shard == shard);
+                let task = self.shards.iter().find(|work| work.shard() == shard);
                 Err(ShardsError::Failed {
                     shard,
-                    range: task.map_or_else(String::new, |task| describe_range(&task.range)),
+                    range: task.map_or_else(String::new, |work| describe_range(work.keys())),
                     reason,
                 })
             }

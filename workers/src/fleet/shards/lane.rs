@@ -51,7 +51,7 @@ impl ShardLane {
     pub async fn open(queue: std::sync::Arc<JetStreamQueue>) -> Result<Self, QueueError> {
         let config = Config {
             name: SHARD_STREAM.to_owned(),
-            description: Some("Answers to the shards of snapshots".to_owned()),
+            description: Some("Answers to shards".to_owned()),
             subjects: vec!["shard.>".to_owned()],
             discard: DiscardPolicy::New,
             max_messages: MAX_ANSWERS,
@@ -76,7 +76,7 @@ impl ShardLane {
     pub(super) async fn publish(&self, queued: &QueuedShard) -> Result<Published, QueueError> {
         let subject = queued
             .run
-            .shard_subject(self.queue.ledger(), queued.shard.shard);
+            .shard_subject(self.queue.ledger(), queued.work.shard());
         let body = serde_json::to_vec(queued).map_err(unavailable)?;
         self.queue.put_once(subject, body).await
     }
@@ -105,7 +105,7 @@ impl ShardLane {
     ) -> Result<(), QueueError> {
         let subject = queued
             .run
-            .answer_subject(self.queue.ledger(), queued.shard.shard);
+            .answer_subject(self.queue.ledger(), queued.work.shard());
         let body = serde_json::to_vec(answer).map_err(unavailable)?;
         self.queue.put_once(subject, body).await.map(|_| ())
     }

@@ -1,18 +1,20 @@
-//! Shards of snapshots on the work queue.
+//! Shards of snapshots and comparisons on the work queue.
 //!
 //! ```text
-//!  coordinator ──shards──▶ queue ──pull──▶ any worker: read, compute, store the part
+//!  coordinator ──shards──▶ queue ──pull──▶ any worker: do it, store what it makes
 //!   (the step)                                 │ then report, then acknowledge
 //!       ◀──────── one answer per shard ◀───────┘
 //! ```
 //!
-//! The coordinator is the worker that executes the `snapshot` step: it holds the consistent read
-//! that the shards belong to. A run is one plan of it; a coordinator that dies takes its read
-//! along, and the redelivered step begins another run. An answer is stored once, before its
+//! The coordinator is the worker that executes the step; of a snapshot it holds the consistent
+//! read that the shards belong to. A run is one plan of it; a coordinator that dies takes its
+//! read along, and the redelivered step begins another run. An answer is stored once, before its
 //! shard is acknowledged: whatever is killed in between, the shard is done again, to the same
-//! part.
+//! bytes. Queue, answers and the end of a run are the same for every kind of shard; what one
+//! asks for is [`ShardWork`], and only `hands` knows how each kind is done.
 
 mod coordinator;
+mod hands;
 mod lane;
 mod work;
 
@@ -25,8 +27,8 @@ pub use lane::{SHARD_STREAM, ShardLane};
 pub use work::work;
 
 use super::queue::ANY_LABEL;
+use crate::executor::{ShardResult, ShardWork};
 use crate::snapshot::task::KeyRange;
-use crate::snapshot::{ShardReport, ShardTask};
 
 /// One plan of one step: what its shards and their answers have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,15 +49,20 @@ pub struct QueuedShard {
     /// Whose shard it is.
     pub run: ShardRun,
     /// What to do.
-    pub shard: ShardTask,
+    pub work: ShardWork,
 }
 
 /// What became of a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ShardAnswer {
-    /// Its part is in the evidence store.
-    Done(ShardReport),
+    /// What it made is in the evidence store.
+    Done {
+        /// Who did it, by the name on the record.
+        worker: String,
+        /// What it came to.
+        result: ShardResult,
+    },
     /// It cannot be done.
     Failed {
         /// Why. Holds no secret.

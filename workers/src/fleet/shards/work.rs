@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::step::Action;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -14,12 +15,14 @@ use super::super::port::{Assignment, RolloutPort, Standing};
 use super::super::presence::Activity;
 use super::super::queue::{ANY_LABEL, QueueError};
 use super::super::worker::WorkerConfig;
+use super::hands::{Failure, Hands, Source};
 use super::lane::ShardDelivery;
 use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun};
+use crate::compare::{RangeTask, RangeWorker};
 use crate::executor::secret::resolve_source;
-use crate::executor::{PortError, Scope, Tools, calculator, redactor_for};
+use crate::executor::{PortError, Scope, ShardWork, Tools, calculator, redactor_for};
 use crate::snapshot::calculator::StopOnDrop;
-use crate::snapshot::{ShardContext, ShardWorker, SnapshotError};
+use crate::snapshot::{ShardContext, ShardTask, ShardWorker};
 
 /// A pull waits at most this long; then a session with the source that nobody needs is closed.
 const PULL_WAIT: Duration = Duration::from_secs(2);
@@ -53,6 +56,7 @@ pub async fn work(
     let mut labels = vec![ANY_LABEL.to_owned()];
     labels.extend(config.labels.iter().filter(|l| *l != ANY_LABEL).cloned());
     let bench = Arc::new(Bench {
+        worker: config.name.clone(),
         lane,
         port,
         tools,
@@ -61,6 +65,7 @@ pub async fn work(
         threads: config.threads,
         activity: config.activity.clone(),
         shared: Mutex::new(None),
+        compared: Mutex::new(None),
         stop_now: stop_now.clone(),
     });
     let slots = config.shard_slots();
@@ -82,6 +87,7 @@ pub async fn work(
 /// What the slots of a worker share.
 #[derive(Debug)]
 struct Bench {
+    worker: String,
     lane: ShardLane,
     port: Arc<dyn RolloutPort>,
     tools: Tools,
@@ -92,33 +98,17 @@ struct Bench {
     /// Of the latest run, as long as a slot has a session with it: one bound on memory and one
     /// calculator for all slots.
     shared: Mutex<Option<(ShardRun, Weak<Source>)>>,
+    /// The latest comparison.
+    compared: Mutex<Option<RangeWorker>>,
     stop_now: CancellationToken,
 }
 
-/// How the shards of a run are done here.
-#[derive(Debug)]
-struct Source {
-    context: ShardContext,
-    /// May hold a password.
-    url: String,
-    /// Ends the programs of a calculator with the last session.
-    _stop: StopOnDrop,
-}
-
-/// A session with a source.
-#[derive(Debug)]
-struct Seat {
-    worker: ShardWorker,
-    /// Held for as long as the session.
-    _source: Arc<Source>,
-}
-
-/// A slot's session with the source of a run. It is closed as soon as the run is over: its
+/// What a slot opened for a run, such as a session with its source. It is closed as soon as the run is over: its
 /// transaction would keep the table from being altered.
 struct Kept {
     run: ShardRun,
     over: CancellationToken,
-    seat: Arc<Mutex<Option<Seat>>>,
+    hands: Arc<Mutex<Option<Hands>>>,
     _listener: AbortOnDropHandle<()>,
     _closer: AbortOnDropHandle<()>,
 }
@@ -154,7 +144,7 @@ impl Bench {
     async fn perform(&self, delivery: ShardDelivery, kept: &mut Option<Kept>) {
         let ShardDelivery { taken, queued } = delivery;
         let _in_work = self.activity.shard();
-        let (run, shard) = (queued.run.run.clone(), queued.shard.shard);
+        let (run, shard) = (queued.run.run.clone(), queued.work.shard());
         let settle = {
             let work = self.carry_out(&queued, taken.deliveries, kept);
             let alive = async {
@@ -204,12 +194,12 @@ impl Bench {
         let done = tokio::select! {
             biased;
             () = current.over.cancelled() => return Settle::Done,
-            done = self.shard(queued, &current.seat) => done,
+            done = self.shard(queued, &current.hands) => done,
         };
         let answer = match done {
             Ok(answer) => {
-                if let ShardAnswer::Done(report) = &answer {
-                    self.activity.computed(report.part.rows);
+                if let ShardAnswer::Done { result, .. } = &answer {
+                    self.activity.computed(result.deals());
                 }
                 answer
             }
@@ -223,15 +213,15 @@ impl Bench {
                 *kept = None;
                 return Settle::Again(TRY_AGAIN);
             }
-            Err(Stop::Failed(error)) => {
+            Err(Stop::Failed(failure)) => {
                 *kept = None;
-                if error.is_retryable() && !error.needs_new_plan() && deliveries < MAX_TRIES {
-                    tracing::warn!(run = %queued.run.run, shard = queued.shard.shard, %error, "the shard is tried again");
+                if failure.is_retryable && !failure.needs_new_plan && deliveries < MAX_TRIES {
+                    tracing::warn!(run = %queued.run.run, shard = queued.work.shard(), reason = failure.reason, "the shard is tried again");
                     return Settle::Again(TRY_AGAIN * deliveries);
                 }
                 ShardAnswer::Failed {
-                    new_plan: error.needs_new_plan(),
-                    reason: error.to_string(),
+                    new_plan: failure.needs_new_plan,
+                    reason: failure.reason,
                 }
             }
             Err(Stop::Impossible(reason)) => ShardAnswer::Failed {
@@ -256,7 +246,7 @@ impl Bench {
     async fn shard(
         &self,
         queued: &QueuedShard,
-        seat: &Mutex<Option<Seat>>,
+        hands: &Mutex<Option<Hands>>,
     ) -> Result<ShardAnswer, Stop> {
         let run = &queued.run;
         let looked = (|| self.port.look(&run.rollout, &run.task))
@@ -273,21 +263,30 @@ impl Bench {
         if !matches!(assignment.standing, Standing::Running { .. }) {
             return Err(Stop::Unwanted("its step does not run".to_owned()));
         }
-        let mut seat = seat.lock().await;
-        if seat.is_none() {
-            let source = self.source(queued, &assignment).await?;
-            let worker = ShardWorker::new(source.context.clone(), &source.url);
-            *seat = Some(Seat {
-                worker: worker.map_err(Stop::Failed)?,
-                _source: source,
+        let mut hands = hands.lock().await;
+        if hands.is_none() {
+            *hands = Some(match &queued.work {
+                ShardWork::Snapshot(task) => {
+                    let source = self.source(queued, task, &assignment).await?;
+                    let worker = ShardWorker::new(source.context.clone(), &source.url)?;
+                    Hands::Snapshot {
+                        worker,
+                        _source: source,
+                    }
+                }
+                ShardWork::Compare(task) => {
+                    Hands::Compare(self.ranges(queued, task, &assignment.plan).await?)
+                }
             });
         }
-        match seat.as_mut() {
-            Some(seat) => seat
-                .worker
-                .run(&queued.shard)
+        match hands.as_mut() {
+            Some(hands) => hands
+                .run(&queued.work)
                 .await
-                .map(ShardAnswer::Done)
+                .map(|result| ShardAnswer::Done {
+                    worker: self.worker.clone(),
+                    result,
+                })
                 .map_err(Stop::Failed),
             None => Err(Stop::Later("no session".to_owned())),
         }
@@ -298,6 +297,7 @@ impl Bench {
     async fn source(
         &self,
         queued: &QueuedShard,
+        task: &ShardTask,
         assignment: &Assignment,
     ) -> Result<Arc<Source>, Stop> {
         let mut shared = self.shared.lock().await;
@@ -328,7 +328,7 @@ impl Bench {
         let url = resolve_source(runbook, &spec.source, environment, secrets)
             .map_err(|error| impossible(error.to_string()))?
             .url;
-        let aware = queued.shard.calculator.deal_type_awareness;
+        let aware = task.calculator.deal_type_awareness;
         let scope = Scope {
             plan,
             rollout: &run.rollout,
@@ -343,7 +343,7 @@ impl Bench {
             .map_err(|error| impossible(error.to_string()))?;
         let stop = StopOnDrop(Arc::clone(&calculator));
         let store = self.tools.evidence.clone();
-        let context = ShardContext::new(calculator, store, self.threads).map_err(Stop::Failed)?;
+        let context = ShardContext::new(calculator, store, self.threads)?;
         let source = Arc::new(Source {
             context,
             url,
@@ -351,6 +351,26 @@ impl Bench {
         });
         *shared = Some((run.clone(), Arc::downgrade(&source)));
         Ok(source)
+    }
+
+    /// The manifests and rules of a comparison, read once for all slots.
+    async fn ranges(
+        &self,
+        queued: &QueuedShard,
+        task: &RangeTask,
+        plan: &Plan,
+    ) -> Result<RangeWorker, Stop> {
+        let step = plan.step(&queued.run.task.step);
+        if !step.is_some_and(|(_, step)| matches!(step.action, Action::Compare(_))) {
+            return Err(Stop::Unwanted("its step compares nothing".to_owned()));
+        }
+        let mut compared = self.compared.lock().await;
+        if let Some(worker) = compared.as_ref().filter(|worker| worker.is_for(task)) {
+            return Ok(worker.clone());
+        }
+        let worker = RangeWorker::open(task, &self.tools.evidence, self.threads).await?;
+        *compared = Some(worker.clone());
+        Ok(worker)
     }
 }
 
@@ -361,15 +381,21 @@ enum Stop {
     /// Not now.
     Later(String),
     /// Doing it failed.
-    Failed(SnapshotError),
+    Failed(Failure),
     /// No worker set up like this one can do it.
     Impossible(String),
 }
 
+impl<E: Into<Failure>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Kept {
     fn new(run: &ShardRun, over: CancellationToken, listener: AbortOnDropHandle<()>) -> Self {
-        let seat: Arc<Mutex<Option<Seat>>> = Arc::default();
-        let (close, told) = (Arc::clone(&seat), over.clone());
+        let hands: Arc<Mutex<Option<Hands>>> = Arc::default();
+        let (close, told) = (Arc::clone(&hands), over.clone());
         let closer = tokio::spawn(async move {
             told.cancelled().await;
             close.lock().await.take();
@@ -377,7 +403,7 @@ impl Kept {
         Self {
             run: run.clone(),
             over,
-            seat,
+            hands,
             _listener: listener,
             _closer: AbortOnDropHandle::new(closer),
         }

@@ -1,0 +1,134 @@
+//! How far running steps are: the latest state, and each new one while it comes.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use rollbook_ledger::handler::Loaded;
+use rollbook_ledger::ids::{RolloutId, StepId};
+use rollbook_ledger::rollout::{Status, StepState, StepStatus};
+use rollbook_ledger::runbook::plan::PlannedStep;
+use rollbook_ledger::runbook::step::Action;
+use rollbook_workers::executor::StepProgress;
+use rollbook_workers::fleet::{QueueError, progress};
+use serde::Deserialize;
+
+use super::{Api, ApiError};
+
+/// Between two looks whether the rollout is over.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A status waits at most this long for progress.
+const STATUS_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether to stay.
+#[derive(Debug, Deserialize)]
+pub(super) struct ProgressQuery {
+    /// Stay until the rollout is over and deliver each new state as it is reported.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// The latest state of each step that reported within the last hour, by step. Followed: the same
+/// as JSON lines, then every new one, at most one a second per step.
+pub(super) async fn progress(
+    State(api): State<Api>,
+    Path(rollout): Path<RolloutId>,
+    Query(query): Query<ProgressQuery>,
+) -> Result<Response, ApiError> {
+    let loaded = api.handler.rollout(&rollout).await?;
+    if query.follow {
+        let states = progress::follow(&api.nats, &api.ledger, &rollout)
+            .await
+            .map_err(unknown)?;
+        let lines = states
+            .map(|state| {
+                let mut line = serde_json::to_vec(&state).unwrap_or_default();
+                line.push(b'\n');
+                Ok::<Bytes, std::convert::Infallible>(line.into())
+            })
+            .take_until(over(api, rollout));
+        let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
+        return Ok((headers, Body::from_stream(lines)).into_response());
+    }
+    let states = of_steps(&api, &rollout, &loaded, |step| step.attempt > 0).await?;
+    Ok(Json(states).into_response())
+}
+
+/// The progress of the steps that run, for a status. Without NATS there is none to show.
+pub(super) async fn of_running(
+    api: &Api,
+    rollout: &RolloutId,
+    loaded: &Loaded,
+) -> Vec<StepProgress> {
+    let runs = |step: &StepState| step.status == StepStatus::Running;
+    let states = of_steps(api, rollout, loaded, runs);
+    let states = tokio::time::timeout(STATUS_WAIT, states).await;
+    let mut states = states.unwrap_or(Ok(Vec::new())).unwrap_or_default();
+    // What an attempt that was killed said last is not how far the next one is.
+    states.retain(|state| {
+        let step = loaded.state.step(&state.step);
+        step.is_some_and(|step| step.attempt == state.attempt)
+    });
+    states
+}
+
+/// The latest states of those steps that report any.
+async fn of_steps(
+    api: &Api,
+    rollout: &RolloutId,
+    loaded: &Loaded,
+    wanted: impl Fn(&StepState) -> bool,
+) -> Result<Vec<StepProgress>, ApiError> {
+    let reports = |planned: &PlannedStep<'_>| {
+        let step = loaded.state.step(planned.id);
+        matches!(
+            planned.step.action,
+            Action::Snapshot(_) | Action::Compare(_)
+        ) && step.is_some_and(&wanted)
+    };
+    let steps: Vec<StepId> = loaded
+        .plan
+        .steps()
+        .filter(reports)
+        .map(|planned| planned.id.clone())
+        .collect();
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    progress::latest(&api.nats, &api.ledger, rollout, &steps)
+        .await
+        .map_err(unknown)
+}
+
+fn unknown(error: QueueError) -> ApiError {
+    ApiError::unavailable(
+        "RB-API-11",
+        format!("no progress: {error}; check the NATS server with `rollbook doctor`"),
+    )
+}
+
+/// Returns when nothing of the rollout will run any more. While the ledger is out of reach
+/// nothing is known, so the reader stays.
+async fn over(api: Api, rollout: RolloutId) {
+    while match api.handler.rollout(&rollout).await {
+        Ok(loaded) => {
+            let mut steps = loaded.plan.steps();
+            let runs = steps.any(|planned| {
+                let step = loaded.state.step(planned.id);
+                step.is_some_and(|step| step.status == StepStatus::Running)
+            });
+            let over = matches!(loaded.state.status, Status::Aborted | Status::Closed(_));
+            runs || !over
+        }
+        Err(_) => true,
+    } {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    // The last states may still be on their way.
+    tokio::time::sleep(LOOK_EVERY).await;
+}

@@ -1,0 +1,83 @@
+//! How each kind of shard is done.
+
+use std::sync::Arc;
+
+use crate::compare::{CompareError, RangeWorker};
+use crate::executor::{ShardResult, ShardWork};
+use crate::snapshot::calculator::StopOnDrop;
+use crate::snapshot::{ShardContext, ShardWorker, SnapshotError};
+
+/// How the shards of a run are done here.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) context: ShardContext,
+    /// May hold a password.
+    pub(super) url: String,
+    /// Ends the programs of a calculator with the last session.
+    pub(super) _stop: StopOnDrop,
+}
+
+/// Does the shards of one run, one after the other, and keeps what it opened between them.
+#[derive(Debug)]
+pub(super) enum Hands {
+    /// A session with the source of a snapshot.
+    Snapshot {
+        worker: ShardWorker,
+        /// Held for as long as the session.
+        _source: Arc<Source>,
+    },
+    /// The manifests of a comparison.
+    Compare(RangeWorker),
+}
+
+/// Why a shard was not done.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// In words; holds no secret.
+    pub(super) reason: String,
+    /// Whether trying again may help.
+    pub(super) is_retryable: bool,
+    /// Whether only a new plan may.
+    pub(super) needs_new_plan: bool,
+}
+
+impl Hands {
+    pub(super) async fn run(&mut self, work: &ShardWork) -> Result<ShardResult, Failure> {
+        match (self, work) {
+            (Self::Snapshot { worker, .. }, ShardWork::Snapshot(task)) => {
+                Ok(ShardResult::Snapshot(worker.run(task).await?))
+            }
+            (Self::Compare(worker), ShardWork::Compare(task)) => {
+                Ok(ShardResult::Compare(worker.run(task).await?))
+            }
+            _ => Err(Failure {
+                reason: "it is of another kind than the shards before it in its run".to_owned(),
+                is_retryable: false,
+                needs_new_plan: false,
+            }),
+        }
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        Self {
+            reason: error.to_string(),
+            is_retryable: error.is_retryable(),
+            needs_new_plan: error.needs_new_plan(),
+        }
+    }
+}
+
+impl From<CompareError> for Failure {
+    fn from(error: CompareError) -> Self {
+        match error {
+            CompareError::Snapshot(error) => error.into(),
+            error => Self {
+                reason: error.to_string(),
+                is_retryable: error.is_retryable(),
+                needs_new_plan: false,
+            },
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Workers that do shards, on a real queue and a real PostgreSQL: what the tests of the fleet
+//! have in common.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollbook_ledger::nats::{NatsOptions, connect};
+use rollbook_ledger::rollout::{Task, TaskAction, WorkerCommand};
+use rollbook_workers::executor::shards::do_all;
+use rollbook_workers::executor::{ShardJob, ShardsError};
+use rollbook_workers::fleet::shards::{ShardLane, work};
+use rollbook_workers::fleet::{JetStreamQueue, QueueOptions, RolloutPort, WorkerConfig};
+use rollbook_workers::snapshot::{Snapshot, SnapshotRequest, finish, plan as plan_shards, take};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::executor_fixture::{Fixture, plan};
+use crate::fleet_ledger::FileLedger;
+use crate::fleet_queue;
+use crate::nats::{Server, ServerConfig};
+use crate::snapshot_cluster::Cluster;
+use crate::snapshot_deals::{calculator, request};
+
+/// A run that takes longer does not end.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Deals of a shard.
+pub(crate) const ROWS: u64 = 250;
+
+/// A machine so busy that signs of life come late delivers a shard more often than it is lost.
+const OPTIONS: QueueOptions = QueueOptions {
+    max_deliver: 50,
+    ..fleet_queue::OPTIONS
+};
+
+pub(crate) fn config(name: &str, threads: usize) -> WorkerConfig {
+    WorkerConfig {
+        progress_every: OPTIONS.ack_wait / 4,
+        look_every: Duration::from_millis(50),
+        threads: Some(threads),
+        ..WorkerConfig::new(name)
+    }
+}
+
+/// The step, and what the plan says besides.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Setup {
+    step: Value,
+    sections: Value,
+}
+
+impl Setup {
+    /// A snapshot of deals by a calculator, or by the model where it is null.
+    pub(crate) fn of(calculator: &Value) -> Self {
+        let mut snapshot = json!({"source": "deals"});
+        if !calculator.is_null() {
+            snapshot["calculator"] = calculator.clone();
+        }
+        Self {
+            step: json!({"snapshot": {"of": "deals", "label": "before", "max_errors": 100_000}}),
+            sections: json!({
+                "sources": {"deals": {"kind": "database", "url": {"staging": {"env": "DEALS_URL"}}}},
+                "snapshots": {"deals": snapshot},
+            }),
+        }
+    }
+
+    pub(crate) fn runs_on(mut self, label: &str) -> Self {
+        self.step["runs_on"] = label.into();
+        self
+    }
+
+    pub(crate) fn plan(&self) -> Arc<rollbook_ledger::runbook::Plan> {
+        plan(self.step.clone(), self.sections.clone())
+    }
+
+    pub(crate) fn fixture(&self, url: &str) -> Fixture {
+        let secrets = [("DEALS_URL", url)];
+        Fixture::with(self.step.clone(), self.sections.clone(), &secrets)
+    }
+}
+
+/// One queue, one database, one step that runs.
+pub(crate) struct Bench {
+    pub(crate) setup: Setup,
+    pub(crate) server: Server,
+    pub(crate) cluster: Cluster,
+    pub(crate) fixture: Arc<Fixture>,
+    pub(crate) ledger: Arc<FileLedger>,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+pub(crate) struct Worker {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Worker {
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+pub(crate) async fn lane(port: u16) -> ShardLane {
+    let options = NatsOptions {
+        url: format!("nats://127.0.0.1:{port}"),
+        name: "test".to_owned(),
+        ..Default::default()
+    };
+    let client = connect(&options).await.unwrap();
+    let queue = JetStreamQueue::open(client, "main".parse().unwrap(), OPTIONS)
+        .await
+        .unwrap();
+    ShardLane::open(Arc::new(queue)).await.unwrap()
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Self {
+        Self::with(Setup::of(&Value::Null)).await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let cluster = Cluster::start().await;
+        cluster.deals("jsonb").await;
+        let url = cluster.source().database;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ledger");
+        let ledger = FileLedger::open(&file, setup.plan());
+        let start = WorkerCommand::StartStep {
+            step: "1.1".parse().unwrap(),
+            attempt: 1,
+            worker: "coordinator".to_owned(),
+            intent: "take it".to_owned(),
+        };
+        let id = "test-1".parse().unwrap();
+        ledger
+            .record(&id, start, "start", "test", "")
+            .await
+            .unwrap();
+        Self {
+            server: Server::single(ServerConfig::default()).await,
+            cluster,
+            fixture: Arc::new(setup.fixture(&url)),
+            ledger: Arc::new(ledger),
+            dir,
+            setup,
+        }
+    }
+
+    pub(crate) fn request(&self) -> SnapshotRequest {
+        let mut request = request(self.cluster.source(), calculator(true));
+        request.rows_per_part = ROWS;
+        request
+    }
+
+    /// A source so slow that a shard is in work when somebody looks.
+    pub(crate) fn slow(&self) -> SnapshotRequest {
+        let mut request = self.request();
+        request.source.filter = Some("pg_sleep(0.001)::text = ''".to_owned());
+        request
+    }
+
+    pub(crate) async fn worker(&self, name: &str) -> Worker {
+        self.labelled_worker(name, &[]).await
+    }
+
+    pub(crate) async fn labelled_worker(&self, name: &str, labels: &[&str]) -> Worker {
+        let mut config = config(name, 1);
+        config.labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let stop = CancellationToken::new();
+        let worker = work(
+            config,
+            lane(self.server.port).await,
+            self.ledger.clone(),
+            self.fixture.context.tools.clone(),
+            stop.clone(),
+        );
+        let task = tokio::spawn(worker);
+        Worker { stop, task }
+    }
+
+    /// What one process makes of it.
+    pub(crate) async fn alone(&self) -> Snapshot {
+        let store = &self.fixture.context.tools.evidence;
+        take(&self.request(), store, &|_| {}).await.unwrap()
+    }
+
+    /// What the fleet makes of it.
+    pub(crate) async fn with_fleet(&self) -> Result<Snapshot, ShardsError> {
+        let lane = lane(self.server.port).await;
+        let running = run(&lane, self.request(), &self.fixture);
+        tokio::time::timeout(PATIENCE, running)
+            .await
+            .expect("the workers are free")
+    }
+}
+
+pub(crate) fn job() -> ShardJob {
+    ShardJob {
+        rollout: "test-1".parse().unwrap(),
+        task: Task {
+            step: "1.1".parse().unwrap(),
+            action: TaskAction::Execute,
+            attempt: 1,
+            runs_on: None,
+        },
+    }
+}
+
+pub(crate) async fn run(
+    lane: &ShardLane,
+    request: SnapshotRequest,
+    fixture: &Fixture,
+) -> Result<Snapshot, ShardsError> {
+    let mut planned = plan_shards(&request).await.unwrap();
+    assert!(planned.shards.len() > 4);
+    let reports = do_all(lane, &job(), &mut planned, &|_| {}).await?;
+    let store = &fixture.context.tools.evidence;
+    Ok(finish(&planned.summary, reports, store).await.unwrap())
+}

@@ -1,0 +1,426 @@
+//! Comparisons whose ranges are merged by a fleet, on a real queue.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt;
+use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::rollout::WorkerCommand;
+use rollbook_workers::compare::{Comparison, RangeTask, compare, task};
+use rollbook_workers::executor::progress::{ProgressSink, StepProgress};
+use rollbook_workers::executor::shards::{self, MIN_FLEET_DEALS, merge_all};
+use rollbook_workers::executor::{ShardsError, Tools};
+use rollbook_workers::fleet::RolloutPort;
+use rollbook_workers::fleet::shards::{ShardLane, work};
+use rollbook_workers::snapshot::Snapshot;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::compare_snapshots::{rules, synthetic, synthetic_rows};
+use crate::executor_fixture::{Fixture, plan};
+use crate::fleet_bench::{PATIENCE, config, job, lane};
+use crate::fleet_ledger::FileLedger;
+use crate::nats::{Server, ServerConfig};
+use crate::snapshot_deals::snapshot;
+use crate::snapshot_sqlite::database;
+
+/// Rows of a part; the sides are cut at different keys.
+const PARTS: [usize; 2] = [1_000, 1_700];
+
+fn step() -> Value {
+    json!({"compare": {"of": "deals", "before": "before", "after": "after"}})
+}
+
+fn sections() -> Value {
+    json!({
+        "sources": {"deals": {"kind": "database", "url": {"staging": {"env": "DEALS_URL"}}}},
+        "snapshots": {"deals": {"source": "deals"}},
+    })
+}
+
+/// One queue, two snapshots, one step that runs.
+struct Bench {
+    server: Server,
+    fixture: Fixture,
+    ledger: Arc<FileLedger>,
+    dir: tempfile::TempDir,
+    before: Snapshot,
+    after: Snapshot,
+}
+
+/// Stops when it is dropped.
+struct Worker {
+    _task: AbortOnDropHandle<()>,
+}
+
+fn start_worker(lane: ShardLane, ledger: Arc<FileLedger>, tools: Tools, name: &str) -> Worker {
+    let never = CancellationToken::new();
+    let running = work(config(name, 1), lane, ledger, tools, never);
+    Worker {
+        _task: AbortOnDropHandle::new(tokio::spawn(running)),
+    }
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = Fixture::with(step(), sections(), &[("DEALS_URL", "postgres://nowhere")]);
+        let store = &fixture.context.tools.evidence;
+        let source = database(&dir.path().join("deals.db")).await;
+        let like = snapshot(source, true, store).await.unwrap();
+        let metrics = like.manifest.metrics.len();
+        let mut sides = Vec::new();
+        for (side, part_rows) in [(0, PARTS[0]), (1, PARTS[1])] {
+            let rows = synthetic_rows(metrics, side);
+            sides.push(synthetic(store, &like, &rows, part_rows).await);
+        }
+        let [before, after] = sides.try_into().unwrap();
+        let ledger = FileLedger::open(&dir.path().join("ledger"), plan(step(), sections()));
+        let start = WorkerCommand::StartStep {
+            step: "1.1".parse().unwrap(),
+            attempt: 1,
+            worker: "coordinator".to_owned(),
+            intent: "compare".to_owned(),
+        };
+        let id = "test-1".parse().unwrap();
+        ledger
+            .record(&id, start, "start", "test", "")
+            .await
+            .unwrap();
+        Self {
+            server: Server::single(ServerConfig::default()).await,
+            fixture,
+            ledger: Arc::new(ledger),
+            dir,
+            before,
+            after,
+        }
+    }
+
+    fn store(&self) -> &EvidenceStore {
+        &self.fixture.context.tools.evidence
+    }
+
+    async fn worker(&self, name: &str) -> Worker {
+        let lane = lane(self.server.port).await;
+        let tools = self.fixture.context.tools.clone();
+        start_worker(lane, self.ledger.clone(), tools, name)
+    }
+
+    /// What one process finds.
+    async fn alone(&self) -> Comparison {
+        compare(&self.before, &self.after, &rules(), self.store())
+            .await
+            .unwrap()
+    }
+
+    /// What the fleet finds.
+    async fn with_fleet(&self) -> Result<Comparison, ShardsError> {
+        let lane = lane(self.server.port).await;
+        let running = run(&lane, &self.before, &self.after, self.store());
+        tokio::time::timeout(PATIENCE, running)
+            .await
+            .expect("the workers are free")
+    }
+
+    /// The file of a part of the first snapshot.
+    fn part(&self, place: usize) -> PathBuf {
+        let sha256 = &self.before.manifest.parts[place].sha256;
+        self.fixture.evidence_dir().join(&sha256[..2]).join(sha256)
+    }
+
+    async fn messages(&self, stream: &str) -> u64 {
+        let context = async_nats::jetstream::new(self.server.client().await);
+        match context.get_stream(stream).await {
+            Ok(mut stream) => stream.info().await.unwrap().state.messages,
+            Err(_) => 0,
+        }
+    }
+
+    async fn wait_for(&self, stream: &str, wanted: impl Fn(u64) -> bool) {
+        for _ in 0..1500 {
+            if wanted(self.messages(stream).await) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{stream}: {} messages", self.messages(stream).await);
+    }
+}
+
+impl Bench {
+    async fn wait_until_in_work(&self) {
+        let context = async_nats::jetstream::new(self.server.client().await);
+        for _ in 0..1500 {
+            if let Ok(stream) = context.get_stream("ROLLBOOK_WORK").await {
+                let mut consumers = stream.consumers();
+                while let Some(Ok(consumer)) = consumers.next().await {
+                    if consumer.num_ack_pending > 0 {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("no shard is in work");
+    }
+}
+
+async fn run(
+    lane: &ShardLane,
+    before: &Snapshot,
+    after: &Snapshot,
+    store: &EvidenceStore,
+) -> Result<Comparison, ShardsError> {
+    let tasks: Vec<RangeTask> = task::plan(before, after, &rules(), store).await?;
+    assert!(tasks.len() > 20, "{}", tasks.len());
+    let reports = merge_all(lane, &job(), &tasks, &|_| {}).await?;
+    Ok(task::finish(before, after, &rules(), &tasks, reports, store).await?)
+}
+
+/// A part that whoever opens it waits for, until it is put back.
+struct Held {
+    path: PathBuf,
+    aside: PathBuf,
+}
+
+impl Held {
+    fn new(path: PathBuf) -> Self {
+        let aside = path.with_extension("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        Self { path, aside }
+    }
+
+    fn put_back(self) {
+        std::fs::rename(&self.aside, &self.path).unwrap();
+    }
+
+    /// The same where a thread of this process waits: it reads an empty file.
+    fn let_go(self) {
+        // For reading too, so that it does not wait itself.
+        let mut both = std::fs::OpenOptions::new();
+        let opened = both.read(true).write(true).open(&self.path).unwrap();
+        self.put_back();
+        drop(opened);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_workers_makes_the_bytes_of_one_process() {
+    let bench = Bench::start().await;
+    let alone = bench.alone().await;
+    assert!(alone.result.differences.len() > 20 && alone.result.regressions > 0);
+    assert!(alone.result.figures.worst_change_percent.is_some());
+    let _one = bench.worker("a").await;
+    assert_eq!(bench.with_fleet().await.unwrap(), alone);
+    let mut more = Vec::new();
+    for name in ["b", "c", "d"] {
+        more.push(bench.worker(name).await);
+    }
+    assert_eq!(bench.with_fleet().await.unwrap(), alone);
+}
+
+/// Environment variable by which a test process becomes a worker process.
+const CHILD: &str = "ROLLBOOK_TEST_RANGES";
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct ChildConfig {
+    port: u16,
+    ledger: PathBuf,
+    evidence: PathBuf,
+    before: String,
+    after: String,
+    coordinates: bool,
+}
+
+/// Not a test of its own: the worker process that the tests below start and kill.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by the tests below as a process of its own"]
+async fn worker_process() {
+    let text = std::env::var(CHILD).expect("started by another test");
+    let child: ChildConfig = serde_json::from_str(&text).unwrap();
+    let store = EvidenceStore::open(child.evidence.to_str().unwrap()).unwrap();
+    let lane = lane(child.port).await;
+    if child.coordinates {
+        let before = Snapshot::open(&store, &child.before).await.unwrap();
+        let after = Snapshot::open(&store, &child.after).await.unwrap();
+        run(&lane, &before, &after, &store).await.unwrap();
+        return;
+    }
+    let fixture = Fixture::with(step(), sections(), &[("DEALS_URL", "postgres://nowhere")]);
+    let mut tools = fixture.context.tools.clone();
+    tools.evidence = store;
+    let ledger = Arc::new(FileLedger::open(&child.ledger, plan(step(), sections())));
+    let never = CancellationToken::new();
+    work(config("killed", 2), lane, ledger, tools, never).await;
+}
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Bench {
+    /// A process that merges ranges, or one that has them merged.
+    fn process(&self, coordinates: bool) -> Process {
+        let child = ChildConfig {
+            port: self.server.port,
+            ledger: self.dir.path().join("ledger"),
+            evidence: Path::new(self.store().location()).to_owned(),
+            before: self.before.evidence.sha256.clone(),
+            after: self.after.evidence.sha256.clone(),
+            coordinates,
+        };
+        let process = Command::new(std::env::current_exe().unwrap())
+            .args(["fleet_compare::worker_process", "--exact", "--ignored"])
+            .env(CHILD, serde_json::to_string(&child).unwrap())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Process(process)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_costs_only_time() {
+    let bench = Bench::start().await;
+    let alone = bench.alone().await;
+    let held = Held::new(bench.part(15));
+    let process = bench.process(false);
+    let running = async {
+        // Some ranges are answered, and one is in work for as long as the part is held.
+        bench
+            .wait_for("ROLLBOOK_SHARDS", |answers| answers > 3)
+            .await;
+        // Dropped: killed with SIGKILL.
+        drop(process);
+        held.put_back();
+        [bench.worker("b").await, bench.worker("c").await]
+    };
+    let (found, _workers) = tokio::join!(bench.with_fleet(), running);
+    assert_eq!(found.unwrap(), alone);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_coordinator_is_followed_by_another_run() {
+    let bench = Bench::start().await;
+    let process = bench.process(true);
+    bench.wait_for("ROLLBOOK_WORK", |shards| shards > 0).await;
+    drop(process);
+    let _worker = bench.worker("a").await;
+    assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
+    // Nothing of the first run is left.
+    bench.wait_for("ROLLBOOK_WORK", |shards| shards == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_part_fails_the_run_by_its_address() {
+    let bench = Bench::start().await;
+    let path = bench.part(7);
+    let whole = std::fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    let _worker = bench.worker("a").await;
+    let error = bench.with_fleet().await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, ShardsError::Failed { .. }), "{text}");
+    assert!(text.contains("RB-EVIDENCE-3"), "{text}");
+    assert!(
+        text.contains(&bench.before.manifest.parts[7].sha256),
+        "{text}"
+    );
+    assert!(text.contains("from \"00"), "{text}");
+    // It is not tried again, and the queue is free for others.
+    bench.wait_for("ROLLBOOK_WORK", |shards| shards == 0).await;
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_run_stops_its_workers() {
+    let bench = Bench::start().await;
+    let held = Held::new(bench.part(0));
+    let _worker = bench.worker("a").await;
+    let (port, store) = (bench.server.port, bench.store().clone());
+    let (before, after) = (bench.before.clone(), bench.after.clone());
+    let running =
+        tokio::spawn(async move { run(&lane(port).await, &before, &after, &store).await });
+    bench.wait_until_in_work().await;
+    running.abort();
+    bench.wait_for("ROLLBOOK_WORK", |shards| shards == 0).await;
+    held.let_go();
+    // The worker is free: another run goes through.
+    assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
+}
+
+/// Keeps what is reported.
+#[derive(Debug, Default)]
+struct Reports(Mutex<Vec<StepProgress>>);
+
+impl ProgressSink for Reports {
+    fn report(&self, progress: StepProgress) {
+        self.0.lock().unwrap().push(progress);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_comparison_stays_in_the_step_and_a_large_one_is_handed_out() {
+    let mut bench = Bench::start().await;
+    let alone = bench.alone().await;
+    let reports = Arc::new(Reports::default());
+    let tools = &mut bench.fixture.context.tools;
+    tools.progress = reports.clone();
+    tools.shards = Some(Arc::new(lane(bench.server.port).await));
+    let context = &bench.fixture.context;
+    let (rules, sides) = (rules(), (&bench.before, &bench.after));
+    let last = || reports.0.lock().unwrap().last().unwrap().clone();
+    // There is no worker yet that could merge a range.
+    let here = shards::compare(context, sides, &rules, MIN_FLEET_DEALS);
+    let here = tokio::time::timeout(PATIENCE, here).await.unwrap().unwrap();
+    assert_eq!(here, alone);
+    let total = bench.before.manifest.total;
+    assert_eq!(
+        (last().done, last().total, last().shards),
+        (total, total, None)
+    );
+    assert_eq!(last().workers[0].name, "host/1");
+    assert_eq!(bench.messages("ROLLBOOK_WORK").await, 0);
+
+    let _worker = bench.worker("a").await;
+    let there = shards::compare(context, sides, &rules, total);
+    let there = tokio::time::timeout(PATIENCE, there)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(there, alone);
+    let shards = last().shards.unwrap();
+    assert!(
+        shards.done > 20 && shards.done == shards.total,
+        "{shards:?}"
+    );
+    assert_eq!(
+        (last().done, last().total, last().ended),
+        (total, total, true)
+    );
+    assert_eq!(
+        (&*last().workers[0].name, last().workers[0].deals),
+        ("a", total)
+    );
+}
