@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rollbook_ledger::evidence::EvidenceStore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::database::Database;
 use super::manifest::{MANIFEST_VERSION, Manifest, Total};
@@ -70,11 +71,7 @@ pub async fn take_planned(
         tokio::select! {
             // Dropped on an error, the set stops the other workers.
             ended = running.join_next() => match ended {
-                Some(Ok(done)) => reports.extend(done?),
-                Some(Err(error)) => {
-                    let reason = error.to_string();
-                    return Err(SnapshotError::Compute { reason });
-                }
+                Some(done) => reports.extend(outcome_of(done)?),
                 None => break,
             },
             _ = tick.tick() => progress(now()),
@@ -85,6 +82,14 @@ pub async fn take_planned(
 }
 
 type Reports = Result<Vec<ShardReport>, SnapshotError>;
+
+/// The outcome of a task that was spawned.
+fn outcome_of<T>(outcome: Result<Result<T, SnapshotError>, JoinError>) -> Result<T, SnapshotError> {
+    outcome.unwrap_or_else(|error| {
+        let reason = error.to_string();
+        Err(SnapshotError::Compute { reason })
+    })
+}
 
 /// Starts workers that take one shard after the other until none is left.
 fn start(
@@ -109,8 +114,17 @@ fn start(
         let (shards, next) = (Arc::clone(&shards), Arc::clone(&next));
         running.spawn(async move {
             let mut reports = Vec::new();
+            // A part is encoded and synced while the next shard is read.
+            let mut storing: Option<AbortOnDropHandle<_>> = None;
             while let Some(task) = shards.get(next.fetch_add(1, Ordering::Relaxed)) {
-                reports.push(worker.run(task).await?);
+                let computed = worker.compute(task).await?;
+                let stored = tokio::spawn(computed.store());
+                if let Some(earlier) = storing.replace(AbortOnDropHandle::new(stored)) {
+                    reports.push(outcome_of(earlier.await)?);
+                }
+            }
+            if let Some(last) = storing {
+                reports.push(outcome_of(last.await)?);
             }
             Ok(reports)
         });

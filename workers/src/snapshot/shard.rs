@@ -16,12 +16,12 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::batch::RowShape;
 use super::bridge::{Pool, compute, on_rayon};
-use super::calculator::{Calculator, MetricInfo};
+use super::calculator::Calculator;
 use super::database::Database;
 use super::manifest::{Part, Total};
 use super::parquet::PartWriter;
 use super::read::{Batch, IN_FLIGHT_BYTES, Session, Sink};
-use super::row::{KeyOrder, Row};
+use super::row::Row;
 use super::task::{ShardReport, ShardTask};
 use super::{PART_MEDIA_TYPE, SnapshotError};
 
@@ -119,6 +119,12 @@ impl ShardWorker {
     /// same part. A deal that cannot be computed is an error row. After an error nothing was
     /// reported; look at [`SnapshotError::is_retryable`] and [`SnapshotError::needs_new_plan`].
     pub async fn run(&mut self, task: &ShardTask) -> Result<ShardReport, SnapshotError> {
+        self.compute(task).await?.store().await
+    }
+
+    /// The first half of [`ShardWorker::run`]. What it gives can be stored while the worker
+    /// computes another shard. Nothing is durable yet.
+    pub(super) async fn compute(&mut self, task: &ShardTask) -> Result<Computed, SnapshotError> {
         task.check(self.context.calculator.as_ref())?;
         // Taken out, so that a session whose stream broke off is never used again.
         let mut session = self
@@ -134,21 +140,11 @@ impl ShardWorker {
                 task.deals
             )));
         }
-        let (order, table) = (task.key_order, task.source.table.table.clone());
-        let metrics = task.calculator.metrics.clone();
-        let shard = task.shard;
-        let (bytes, mut report) = on_rayon(&self.context.pool, move || {
-            encode(rows, shard, order, &metrics, table)
+        Ok(Computed {
+            context: self.context.clone(),
+            task: task.clone(),
+            rows,
         })
-        .await??;
-        let name = format!("{}-{}.{shard:05}.parquet", task.snapshot, task.label);
-        let stored = self
-            .context
-            .store
-            .put(Bytes::from(bytes), PART_MEDIA_TYPE, &name)
-            .await?;
-        report.part.sha256 = stored.sha256;
-        Ok(report)
     }
 
     /// Reads and computes side by side; the rows come in any order.
@@ -207,6 +203,32 @@ impl ShardWorker {
     }
 }
 
+/// A shard whose deals are computed.
+pub(super) struct Computed {
+    context: ShardContext,
+    task: ShardTask,
+    rows: Vec<Row>,
+}
+
+impl Computed {
+    /// The second half of [`ShardWorker::run`]: encodes the part and stores it.
+    pub(super) async fn store(self) -> Result<ShardReport, SnapshotError> {
+        let Self {
+            context,
+            task,
+            rows,
+        } = self;
+        let name = format!("{}-{}.{:05}.parquet", task.snapshot, task.label, task.shard);
+        let work = move || encode(rows, &task);
+        let (bytes, mut report) = on_rayon(&context.pool, work).await??;
+        let stored = context
+            .store
+            .put(Bytes::from(bytes), PART_MEDIA_TYPE, &name);
+        report.part.sha256 = stored.await?.sha256;
+        Ok(report)
+    }
+}
+
 /// Does one shard with a worker of its own: see [`ShardWorker::run`].
 pub async fn run_shard(
     task: &ShardTask,
@@ -219,13 +241,8 @@ pub async fn run_shard(
 }
 
 /// Sorts the rows and makes their part, its address still empty, and the report.
-fn encode(
-    mut rows: Vec<Row>,
-    shard: u32,
-    order: KeyOrder,
-    metrics: &[MetricInfo],
-    table: String,
-) -> Result<(Vec<u8>, ShardReport), SnapshotError> {
+fn encode(mut rows: Vec<Row>, task: &ShardTask) -> Result<(Vec<u8>, ShardReport), SnapshotError> {
+    let (order, metrics) = (task.key_order, &task.calculator.metrics);
     rows.sort_unstable_by(|left, right| order.compare(&left.deal_id, &right.deal_id));
     let twice = rows.windows(2).find_map(|pair| match pair {
         [left, right] if left.deal_id == right.deal_id => Some(left),
@@ -233,12 +250,12 @@ fn encode(
     });
     if let Some(row) = twice {
         return Err(SnapshotError::Order {
-            table,
+            table: task.source.table.table.clone(),
             reason: format!("id {:?} occurs twice", row.deal_id),
         });
     }
     let mut report = ShardReport {
-        shard,
+        shard: task.shard,
         part: Part::default(),
         totals: vec![Total::default(); metrics.iter().filter(|m| !m.is_text()).count()],
         deal_types: BTreeMap::new(),

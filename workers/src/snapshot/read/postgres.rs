@@ -5,7 +5,7 @@ use futures::StreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::copy::CopyRows;
+use super::copy::{CopyRows, Gather};
 use super::{Held, Planned, Sink};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::database::{Database, Opened};
@@ -411,14 +411,14 @@ impl Session {
             .copy_out_raw(&statement)
             .await
             .map_err(|error| failed(error, 0))?;
-        let mut rows = CopyRows::default();
+        let (mut rows, mut gather) = (CopyRows::default(), Gather::default());
         while let Some(chunk) = stream.next().await {
             rows.push(chunk.map_err(|error| failed(error, read))?);
             while let Some([id, deal_type, value]) = rows.next::<3>().map_err(garbled)? {
                 read += 1;
                 let id = text(id.as_ref()).map_err(garbled)?.unwrap_or_default();
                 let deal_type = text(deal_type.as_ref()).map_err(garbled)?;
-                let value = value.map(|value| plain(value, *inventory));
+                let value = value.map(|value| gather.keep(plain(value, *inventory)));
                 if sink.push(id, deal_type, value).await.is_err() {
                     return Ok(());
                 }
