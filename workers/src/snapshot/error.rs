@@ -148,6 +148,17 @@ pub enum SnapshotError {
         /// What does not fit.
         reason: String,
     },
+    /// Rows on their way to their parts cannot be kept in the directory for temporary files.
+    /// Nothing was recorded.
+    #[error(
+        "RB-SNAPSHOT-17: {directory} cannot keep rows until their parts are written: {reason}; free space there, or name another directory by TMPDIR"
+    )]
+    Spill {
+        /// The directory.
+        directory: String,
+        /// The system's words.
+        reason: String,
+    },
     /// The calculator computes no deal any more. Nothing was recorded.
     #[error("RB-SNAPSHOT-16: the calculator failed: {reason}; mend it and take the snapshot again")]
     Calculator {

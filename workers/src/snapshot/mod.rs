@@ -30,6 +30,7 @@ pub mod row;
 pub mod shard;
 pub mod source;
 pub(crate) mod sql;
+mod sweep;
 pub mod task;
 pub mod values;
 

@@ -13,6 +13,7 @@ use super::database::Database;
 use super::manifest::{MANIFEST_VERSION, Manifest, Total};
 use super::plan::{SnapshotPlan, SnapshotRequest, plan};
 use super::shard::{ShardContext, ShardWorker, count_type};
+use super::sweep::Sweep;
 use super::task::{PlanSummary, ShardReport, ShardTask};
 use super::{MANIFEST_MEDIA_TYPE, Snapshot, SnapshotError};
 
@@ -84,7 +85,9 @@ pub async fn take_planned(
 type Reports = Result<Vec<ShardReport>, SnapshotError>;
 
 /// The outcome of a task that was spawned.
-fn outcome_of<T>(outcome: Result<Result<T, SnapshotError>, JoinError>) -> Result<T, SnapshotError> {
+pub(super) fn outcome_of<T>(
+    outcome: Result<Result<T, SnapshotError>, JoinError>,
+) -> Result<T, SnapshotError> {
     outcome.unwrap_or_else(|error| {
         let reason = error.to_string();
         Err(SnapshotError::Compute { reason })
@@ -106,8 +109,19 @@ fn start(
     } else {
         1
     };
-    let next = Arc::new(AtomicUsize::new(0));
     let mut running = JoinSet::new();
+    if let Some(pages) = plan.pages {
+        let sweep = Sweep {
+            context: context.clone(),
+            database,
+            shards,
+            pages,
+            connections,
+        };
+        running.spawn(sweep.run());
+        return Ok(running);
+    }
+    let next = Arc::new(AtomicUsize::new(0));
     for _ in 0..connections {
         let session = plan.held.session(&database);
         let mut worker = ShardWorker::with_session(context.clone(), database.clone(), session);

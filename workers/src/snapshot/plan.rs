@@ -58,9 +58,16 @@ pub struct SnapshotPlan {
     /// The shards in key order. Each has at least one deal.
     pub shards: Vec<ShardTask>,
     pub(super) held: Held,
+    pub(super) pages: Option<u64>,
 }
 
 impl SnapshotPlan {
+    /// Whether [`super::take_planned`] reads the table in the order of its pages, because its keys
+    /// are scattered over them. The parts are the same.
+    pub fn reads_pages(&self) -> bool {
+        self.pages.is_some()
+    }
+
     /// Fails when the read is over, so that no worker need try.
     pub async fn check_held(&mut self) -> Result<(), SnapshotError> {
         self.held.check(&self.summary.source).await
@@ -130,6 +137,7 @@ pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotErr
         summary,
         shards,
         held: planned.held,
+        pages: planned.pages,
     })
 }
 

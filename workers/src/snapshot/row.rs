@@ -40,7 +40,7 @@ impl KeyOrder {
 }
 
 /// What the model said about a deal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RowOutcome {
     /// The figures and texts, in the order of the manifest's metrics.
     Success(Values),
@@ -49,7 +49,7 @@ pub enum RowOutcome {
 }
 
 /// One deal of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// The deal's id.
     pub deal_id: String,

@@ -20,6 +20,7 @@ use super::calculator::Calculator;
 use super::database::Database;
 use super::manifest::{Part, Total};
 use super::parquet::PartWriter;
+use super::plan::MAX_ROWS_PER_PART;
 use super::read::{Batch, IN_FLIGHT_BYTES, Session, Sink};
 use super::row::Row;
 use super::task::{ShardReport, ShardTask};
@@ -75,6 +76,10 @@ impl ShardContext {
         )
     }
 
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     pub(super) fn threads(&self) -> usize {
         self.pool.threads()
     }
@@ -93,11 +98,15 @@ impl ShardWorker {
     /// A worker that reaches the source at a URL, which may hold a password. Nothing is opened
     /// before the first shard.
     pub fn new(context: ShardContext, database_url: &str) -> Result<Self, SnapshotError> {
-        Ok(Self {
+        Ok(Self::of(context, Database::parse(database_url)?))
+    }
+
+    pub(super) fn of(context: ShardContext, database: Database) -> Self {
+        Self {
             context,
-            database: Database::parse(database_url)?,
+            database,
             session: None,
-        })
+        }
     }
 
     pub(super) fn with_session(
@@ -125,6 +134,12 @@ impl ShardWorker {
     /// The first half of [`ShardWorker::run`]. What it gives can be stored while the worker
     /// computes another shard. Nothing is durable yet.
     pub(super) async fn compute(&mut self, task: &ShardTask) -> Result<Computed, SnapshotError> {
+        let rows = self.rows_of(task).await?;
+        Computed::new(self.context.clone(), task.clone(), rows)
+    }
+
+    /// The rows of a shard, in any order.
+    pub(super) async fn rows_of(&mut self, task: &ShardTask) -> Result<Vec<Row>, SnapshotError> {
         task.check(self.context.calculator.as_ref())?;
         // Taken out, so that a session whose stream broke off is never used again.
         let mut session = self
@@ -133,18 +148,7 @@ impl ShardWorker {
             .unwrap_or_else(|| Session::Unopened(self.database.clone()));
         let rows = self.rows(task, &mut session).await?;
         self.session = Some(session);
-        if rows.len() as u64 != task.deals {
-            return Err(task.error(format!(
-                "it has {} deals, the plan counted {}; the source is not as it was planned",
-                rows.len(),
-                task.deals
-            )));
-        }
-        Ok(Computed {
-            context: self.context.clone(),
-            task: task.clone(),
-            rows,
-        })
+        Ok(rows)
     }
 
     /// Reads and computes side by side; the rows come in any order.
@@ -164,7 +168,8 @@ impl ShardWorker {
             receiver.recv().await.map(|batch| (batch, receiver))
         });
         let computing = async {
-            let mut rows = Vec::with_capacity(usize::try_from(task.deals).unwrap_or_default());
+            let expected = task.deals.min(MAX_ROWS_PER_PART);
+            let mut rows = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
             let computed = batches
                 .map(|Batch { deals, permit }| async {
                     let calculator = Arc::clone(&context.calculator);
@@ -211,6 +216,26 @@ pub(super) struct Computed {
 }
 
 impl Computed {
+    /// Refuses rows that are more or fewer than the plan counted.
+    pub(super) fn new(
+        context: ShardContext,
+        task: ShardTask,
+        rows: Vec<Row>,
+    ) -> Result<Self, SnapshotError> {
+        if rows.len() as u64 != task.deals {
+            return Err(task.error(format!(
+                "it has {} deals, the plan counted {}; the source is not as it was planned",
+                rows.len(),
+                task.deals
+            )));
+        }
+        Ok(Self {
+            context,
+            task,
+            rows,
+        })
+    }
+
     /// The second half of [`ShardWorker::run`]: encodes the part and stores it.
     pub(super) async fn store(self) -> Result<ShardReport, SnapshotError> {
         let Self {

@@ -77,6 +77,17 @@ pub enum ShardRead {
         /// The deal's id in the child query, when it is of the id column's kind.
         item_key: Option<KeyKind>,
     },
+    /// In PostgreSQL, on a range of the table's pages.
+    PostgresPages {
+        /// The name `pg_export_snapshot` gave.
+        snapshot: String,
+        /// The inventory column.
+        inventory: InventoryForm,
+        /// The first page.
+        from: u64,
+        /// The page behind the last; `None`: to the end of the table.
+        below: Option<u64>,
+    },
     /// In SQLite, on the connection the plan holds and no other.
     Sqlite {
         /// The id column.
@@ -124,7 +135,7 @@ pub struct ShardTask {
     pub range: KeyRange,
     /// Where and how to read them.
     pub read: ShardRead,
-    /// Deals in it, as the plan counted.
+    /// Deals in it, as the plan counted; of a range of pages, which is not counted, at most.
     pub deals: u64,
     /// What must compute the figures.
     pub calculator: CalculatorDescription,

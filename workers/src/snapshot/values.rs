@@ -1,12 +1,13 @@
 //! What a calculator says of a deal: numbers, and texts apart from them.
 
 use rollbook_ledger::runbook::calculator::MAX_METRIC_TEXT_BYTES;
+use serde::{Deserialize, Serialize};
 
 use super::calculator::MetricInfo;
 
 /// The values of one deal. Numbers and texts are apart, so that a model without texts pays
 /// nothing for them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Values {
     /// Of the metrics that are numbers, in the order of the manifest.
     pub numbers: Vec<i64>,

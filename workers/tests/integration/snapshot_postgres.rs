@@ -1,10 +1,10 @@
 //! Snapshots of a real PostgreSQL.
 
-use rollbook_workers::snapshot::SnapshotError;
 use rollbook_workers::snapshot::source::Consistency;
+use rollbook_workers::snapshot::{SnapshotError, plan, take_planned};
 
 use crate::snapshot_cluster::Cluster;
-use crate::snapshot_deals::{snapshot, store};
+use crate::snapshot_deals::{calculator, request, snapshot, store};
 use crate::snapshot_sqlite::database;
 
 /// Drops a snapshot in the middle and waits until the server works for it no more.
@@ -64,6 +64,41 @@ async fn every_column_type_gives_the_parts_sqlite_gives() {
         let stored = store.get(&whole.evidence.sha256).await.unwrap();
         assert!(!String::from_utf8_lossy(&stored).contains("correct-horse"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
+    let cluster = Cluster::start().await;
+    cluster.deals("jsonb").await;
+    let (_directory, store) = store();
+    let taken = async |analyzed: bool| {
+        let mut request = request(cluster.source(), calculator(true));
+        request.rows_per_part = 100;
+        let plan = plan(&request).await.unwrap();
+        assert_eq!(plan.reads_pages(), analyzed);
+        // Seen in the plan's snapshot alone, wherever new versions of the rows go meanwhile.
+        cluster
+            .execute("UPDATE deals SET deal_type = deal_type")
+            .await;
+        cluster.execute("VACUUM deals").await;
+        take_planned(&request, plan, &store, &|_| {}).await.unwrap()
+    };
+    // Without an index in byte order and statistics nothing is known about where rows lie.
+    cluster
+        .execute(
+            "CREATE INDEX deals_by_id ON deals (id COLLATE \"C\");
+             ALTER TABLE deals SET (autovacuum_enabled = false)",
+        )
+        .await;
+    let by_keys = taken(false).await;
+    cluster.execute("ANALYZE deals").await;
+    let by_pages = taken(true).await;
+    assert!(by_keys.manifest.parts.len() >= 20);
+    assert_eq!(by_pages, by_keys);
+    cluster
+        .execute("CLUSTER deals USING deals_by_id; ANALYZE deals")
+        .await;
+    assert_eq!(taken(false).await, by_keys);
 }
 
 #[tokio::test(flavor = "multi_thread")]

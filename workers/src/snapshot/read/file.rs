@@ -265,6 +265,7 @@ pub(super) async fn plan(
             deleted,
             file_sha256: Some(sha256),
             shards,
+            pages: None,
         })
     })
     .await

@@ -48,6 +48,8 @@ pub(super) struct Planned {
     pub(super) deleted: u64,
     pub(super) file_sha256: Option<String>,
     pub(super) shards: Vec<Cut>,
+    /// How many pages the table has, if reading it page by page costs less than by keys.
+    pub(super) pages: Option<u64>,
 }
 
 impl Planned {
@@ -200,7 +202,10 @@ impl Session {
             )));
         }
         *self = match (&task.read, database.file()) {
-            (ShardRead::Postgres { snapshot, .. }, None) => {
+            (
+                ShardRead::Postgres { snapshot, .. } | ShardRead::PostgresPages { snapshot, .. },
+                None,
+            ) => {
                 let session = postgres::Session::open(&database, snapshot).await?;
                 Self::Postgres(Box::new(session))
             }

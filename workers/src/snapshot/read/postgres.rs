@@ -1,5 +1,7 @@
 //! PostgreSQL: a coordinator exports its snapshot, readers import it and COPY ranges of keys.
 
+mod pages;
+
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -134,6 +136,14 @@ pub(super) async fn plan(
         .map(|row| row.try_get(0))
         .collect::<Result<Vec<String>, _>>()
         .map_err(failed)?;
+    let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+    let pages = match indexed {
+        true => pages::worth_reading(&mut connection, source, total, count)
+            .await
+            .map_err(failed)?,
+        // A scan for each shard was planned; then there are few of them.
+        false => None,
+    };
     let read = ShardRead::Postgres {
         snapshot,
         key,
@@ -151,6 +161,7 @@ pub(super) async fn plan(
         deleted,
         file_sha256: None,
         shards: super::cuts(keys, total, rows, &read),
+        pages,
     })
 }
 
@@ -282,27 +293,13 @@ fn shard_sql(
     form: InventoryForm,
     item_key: Option<KeyKind>,
 ) -> String {
-    let table = &source.table;
-    let id = column(table, &table.id);
     let key_sql = key_expression(source, key);
-    let deal_type = column(table, &table.deal_type);
-    let columns = format!("CAST({id} AS text) AS id, CAST({deal_type} AS text) AS deal_type");
-    let from = format!(
-        "FROM {} WHERE {} AND {}",
-        quoted(&table.table),
-        sql::live(source),
-        range_condition(&key_sql, key, range),
-    );
-    let sent = |value: &str| match form {
-        InventoryForm::Text | InventoryForm::Jsonb => value.to_owned(),
-        InventoryForm::Cast => format!("CAST({value} AS text)"),
-    };
+    let condition = range_condition(&key_sql, key, range);
     let Some(query) = sql::item_query(source) else {
-        return format!(
-            "SELECT {columns}, {} {from}",
-            sent(&column(table, &table.inventory))
-        );
+        return whole_sql(source, &condition, form);
     };
+    let (columns, from) = deals_sql(source, &condition);
+    let item = sent("i.item", form);
     let (item_key_sql, joined, ranged) = match item_key {
         Some(key) => {
             let item = expression("i.deal_id", key);
@@ -320,23 +317,61 @@ fn shard_sql(
          SELECT d.id, d.deal_type, {} FROM rollbook_deals d LEFT JOIN \
          (SELECT * FROM rollbook_items i WHERE {ranged}) i ON {item_key_sql} = {joined} \
          ORDER BY d.id COLLATE \"C\", CAST(i.item AS text) COLLATE \"C\"",
-        sent("i.item"),
+        item,
     )
+}
+
+/// The columns of a deal, and where they come from.
+fn deals_sql(source: &SnapshotSource, condition: &str) -> (String, String) {
+    let table = &source.table;
+    let id = column(table, &table.id);
+    let deal_type = column(table, &table.deal_type);
+    let columns = format!("CAST({id} AS text) AS id, CAST({deal_type} AS text) AS deal_type");
+    let from = format!(
+        "FROM {} WHERE {} AND {condition}",
+        quoted(&table.table),
+        sql::live(source),
+    );
+    (columns, from)
+}
+
+/// Deals whose inventory is one column.
+fn whole_sql(source: &SnapshotSource, condition: &str, form: InventoryForm) -> String {
+    let (columns, from) = deals_sql(source, condition);
+    let inventory = column(&source.table, &source.table.inventory);
+    format!("SELECT {columns}, {} {from}", sent(&inventory, form))
+}
+
+/// How an inventory is asked for.
+fn sent(value: &str, form: InventoryForm) -> String {
+    match form {
+        InventoryForm::Text | InventoryForm::Jsonb => value.to_owned(),
+        InventoryForm::Cast => format!("CAST({value} AS text)"),
+    }
 }
 
 /// The statement of a shard.
 pub(in crate::snapshot) fn statement(task: &ShardTask) -> Option<String> {
-    let ShardRead::Postgres {
-        key,
-        inventory,
-        item_key,
-        ..
-    } = task.read
-    else {
-        return None;
-    };
     let source = super::source_of(task);
-    Some(shard_sql(&source, &task.range, key, inventory, item_key))
+    match task.read {
+        ShardRead::Postgres {
+            key,
+            inventory,
+            item_key,
+            ..
+        } => Some(shard_sql(&source, &task.range, key, inventory, item_key)),
+        ShardRead::PostgresPages {
+            inventory,
+            from,
+            below,
+            ..
+        } => Some(whole_sql(
+            &source,
+            &pages::condition(from, below),
+            inventory,
+        )),
+        _ => None,
+    }
 }
 
 /// A reader under the plan's snapshot.
@@ -384,7 +419,13 @@ impl Session {
 
     /// Whether this session reads under the snapshot of a task.
     pub(super) fn sees(&self, task: &ShardTask) -> bool {
-        matches!(&task.read, ShardRead::Postgres { snapshot, .. } if *snapshot == self.snapshot)
+        let snapshot = match &task.read {
+            ShardRead::Postgres { snapshot, .. } | ShardRead::PostgresPages { snapshot, .. } => {
+                snapshot
+            }
+            _ => return false,
+        };
+        *snapshot == self.snapshot
     }
 
     pub(super) async fn read(
@@ -392,7 +433,10 @@ impl Session {
         task: &ShardTask,
         sink: &mut Sink,
     ) -> Result<(), SnapshotError> {
-        let (ShardRead::Postgres { inventory, .. }, Some(sql)) = (&task.read, statement(task))
+        let (
+            ShardRead::Postgres { inventory, .. } | ShardRead::PostgresPages { inventory, .. },
+            Some(sql),
+        ) = (&task.read, statement(task))
         else {
             return Err(task.error("it is not of PostgreSQL"));
         };

@@ -1,0 +1,276 @@
+//! Doing all shards of a table that is read in the order of its pages.
+//!
+//! ```text
+//!  pages ──▶ rows ──▶ buckets, one for each shard ──▶ sort by key, encode, store: one part each
+//!  several connections    bounded memory, then a file
+//! ```
+//!
+//! Parts are those that reading by keys makes, byte for byte: which rows a part has depends on its
+//! keys alone.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::SnapshotError;
+use super::bridge::on_rayon;
+use super::database::Database;
+use super::pipeline::outcome_of;
+use super::row::Row;
+use super::shard::{Computed, ShardContext, ShardWorker};
+use super::task::{KeyRange, ShardRead, ShardReport, ShardTask};
+
+/// Bytes of rows held before they are written to a file.
+const MEMORY_BYTES: usize = 64 * 1024 * 1024;
+
+/// What is to be done.
+pub(super) struct Sweep {
+    pub(super) context: ShardContext,
+    pub(super) database: Database,
+    /// All shards, in key order; at least one.
+    pub(super) shards: Arc<[ShardTask]>,
+    /// Pages of the table.
+    pub(super) pages: u64,
+    pub(super) connections: usize,
+}
+
+impl Sweep {
+    /// Reads all pages, then stores all parts.
+    pub(super) async fn run(self) -> Result<Vec<ShardReport>, SnapshotError> {
+        let tasks: Arc<[ShardTask]> = self.tasks().into();
+        let buckets = Arc::new(Mutex::new(Buckets::new(self.shards.len(), MEMORY_BYTES)));
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut readers = Vec::new();
+        for _ in 0..self.connections {
+            let mut worker = ShardWorker::of(self.context.clone(), self.database.clone());
+            let (tasks, next) = (Arc::clone(&tasks), Arc::clone(&next));
+            let (shards, buckets) = (Arc::clone(&self.shards), Arc::clone(&buckets));
+            let context = self.context.clone();
+            let reader = tokio::spawn(async move {
+                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let rows = worker.rows_of(task).await?;
+                    let (shards, buckets) = (Arc::clone(&shards), Arc::clone(&buckets));
+                    let sorting = move || distribute(&rows, &shards, &buckets);
+                    on_rayon(context.pool(), sorting).await??;
+                }
+                Ok(())
+            });
+            readers.push(AbortOnDropHandle::new(reader));
+        }
+        for reader in readers {
+            outcome_of(reader.await)?;
+        }
+        let store = |task: &ShardTask| {
+            let (task, buckets) = (task.clone(), Arc::clone(&buckets));
+            let context = self.context.clone();
+            async move {
+                let collecting = move || collect(task, &buckets);
+                let (task, rows) = on_rayon(context.pool(), collecting).await??;
+                Computed::new(context, task, rows)?.store().await
+            }
+        };
+        stream::iter(self.shards.iter().map(store))
+            .buffered(self.context.threads() + 1)
+            .try_collect()
+            .await
+    }
+
+    /// As many ranges of pages as there are shards.
+    fn tasks(&self) -> Vec<ShardTask> {
+        let Some(first) = self.shards.first() else {
+            return Vec::new();
+        };
+        let ShardRead::Postgres {
+            snapshot,
+            inventory,
+            ..
+        } = &first.read
+        else {
+            return Vec::new();
+        };
+        let count = u64::try_from(self.shards.len()).unwrap_or(u64::MAX);
+        let step = self.pages.div_ceil(count).max(1);
+        let starts = (0..count).map(|index| index * step);
+        let starts = starts.take_while(|start| *start == 0 || *start < self.pages);
+        let task = |from| ShardTask {
+            range: KeyRange {
+                from: None,
+                below: None,
+            },
+            read: ShardRead::PostgresPages {
+                snapshot: snapshot.clone(),
+                inventory: *inventory,
+                from,
+                below: Some(from + step).filter(|below| *below < self.pages),
+            },
+            deals: self.shards.iter().map(|shard| shard.deals).sum(),
+            ..first.clone()
+        };
+        starts.map(task).collect()
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> SnapshotError {
+    SnapshotError::Spill {
+        directory: std::env::temp_dir().display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
+/// Puts each row into the bucket of its shard.
+fn distribute(
+    rows: &[Row],
+    shards: &[ShardTask],
+    buckets: &Mutex<Buckets>,
+) -> Result<(), SnapshotError> {
+    let mut encoded = vec![Vec::new(); shards.len()];
+    for row in rows {
+        let behind = shards.partition_point(|shard| {
+            let from = shard.range.from.as_deref();
+            from.is_none_or(|from| shard.key_order.compare(from, &row.deal_id).is_le())
+        });
+        if let Some(bucket) = encoded.get_mut(behind.saturating_sub(1)) {
+            *bucket = postcard::to_extend(row, std::mem::take(bucket)).map_err(failed)?;
+        }
+    }
+    let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
+    for (shard, bytes) in encoded.iter().enumerate() {
+        buckets.add(shard, bytes);
+    }
+    buckets.spill_if_large().map_err(failed)
+}
+
+/// Takes the rows of a shard out of its bucket.
+fn collect(
+    task: ShardTask,
+    buckets: &Mutex<Buckets>,
+) -> Result<(ShardTask, Vec<Row>), SnapshotError> {
+    let shard = usize::try_from(task.shard).unwrap_or(usize::MAX);
+    let bytes = {
+        let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.take(shard).map_err(failed)?
+    };
+    let (mut rest, mut rows) = (bytes.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let (row, behind) = postcard::take_from_bytes(rest).map_err(failed)?;
+        rows.push(row);
+        rest = behind;
+    }
+    Ok((task, rows))
+}
+
+/// Encoded rows by shard: in memory up to a bound, the others in a file without a name.
+#[derive(Debug)]
+struct Buckets {
+    buckets: Vec<Bucket>,
+    memory: usize,
+    held: usize,
+    file: Option<File>,
+    end: u64,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    bytes: Vec<u8>,
+    /// Place and length of each run in the file.
+    spilled: Vec<(u64, usize)>,
+}
+
+impl Buckets {
+    fn new(count: usize, memory: usize) -> Self {
+        let mut buckets = Vec::new();
+        buckets.resize_with(count, Bucket::default);
+        Self {
+            buckets,
+            memory,
+            held: 0,
+            file: None,
+            end: 0,
+        }
+    }
+
+    fn add(&mut self, shard: usize, bytes: &[u8]) {
+        if let Some(bucket) = self.buckets.get_mut(shard) {
+            bucket.bytes.extend_from_slice(bytes);
+            self.held += bytes.len();
+        }
+    }
+
+    fn spill_if_large(&mut self) -> io::Result<()> {
+        if self.held <= self.memory {
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile()?),
+        };
+        for bucket in &mut self.buckets {
+            let bytes = std::mem::take(&mut bucket.bytes);
+            if !bytes.is_empty() {
+                file.write_all_at(&bytes, self.end)?;
+                bucket.spilled.push((self.end, bytes.len()));
+                self.end += bytes.len() as u64;
+            }
+        }
+        self.held = 0;
+        Ok(())
+    }
+
+    fn take(&mut self, shard: usize) -> io::Result<Vec<u8>> {
+        let Some(bucket) = self.buckets.get_mut(shard) else {
+            return Ok(Vec::new());
+        };
+        let mut bytes = std::mem::take(&mut bucket.bytes);
+        self.held -= bytes.len();
+        for (place, length) in std::mem::take(&mut bucket.spilled) {
+            let start = bytes.len();
+            bytes.resize(start + length, 0);
+            if let (Some(file), Some(room)) = (&self.file, bytes.get_mut(start..)) {
+                file.read_exact_at(room, place)?;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn buckets_give_back_what_they_were_given(
+            rounds in prop::collection::vec(prop::collection::vec((0..5_usize, any::<u8>(), 0..40_usize), 0..12), 0..12),
+            memory in 0..200_usize,
+        ) {
+            let mut buckets = Buckets::new(5, memory);
+            let mut expected = vec![Vec::new(); 5];
+            for round in rounds {
+                for (shard, byte, length) in round {
+                    buckets.add(shard, &vec![byte; length]);
+                    expected[shard].extend(vec![byte; length]);
+                }
+                buckets.spill_if_large().unwrap();
+                prop_assert!(buckets.held <= memory);
+            }
+            for (shard, expected) in expected.iter_mut().enumerate() {
+                let mut found = buckets.take(shard).unwrap();
+                // What is still in memory comes first; a part is sorted by key anyway.
+                found.sort_unstable();
+                expected.sort_unstable();
+                prop_assert_eq!(&found, expected);
+                prop_assert!(buckets.take(shard).unwrap().is_empty());
+            }
+        }
+    }
+}
