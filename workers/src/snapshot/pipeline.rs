@@ -85,9 +85,7 @@ pub async fn take_planned(
 type Reports = Result<Vec<ShardReport>, SnapshotError>;
 
 /// The outcome of a task that was spawned.
-pub(super) fn outcome_of<T>(
-    outcome: Result<Result<T, SnapshotError>, JoinError>,
-) -> Result<T, SnapshotError> {
+fn outcome_of<T>(outcome: Result<Result<T, SnapshotError>, JoinError>) -> Result<T, SnapshotError> {
     outcome.unwrap_or_else(|error| {
         let reason = error.to_string();
         Err(SnapshotError::Compute { reason })

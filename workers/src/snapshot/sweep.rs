@@ -14,13 +14,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::SnapshotError;
 use super::bridge::on_rayon;
 use super::database::Database;
-use super::pipeline::outcome_of;
 use super::row::Row;
 use super::shard::{Computed, ShardContext, ShardWorker};
 use super::task::{KeyRange, ShardRead, ShardReport, ShardTask};
@@ -51,7 +52,7 @@ impl Sweep {
             let (tasks, next) = (Arc::clone(&tasks), Arc::clone(&next));
             let (shards, buckets) = (Arc::clone(&self.shards), Arc::clone(&buckets));
             let context = self.context.clone();
-            let reader = tokio::spawn(async move {
+            let reading = async move {
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let rows = worker.rows_of(task).await?;
                     let (shards, buckets) = (Arc::clone(&shards), Arc::clone(&buckets));
@@ -59,12 +60,10 @@ impl Sweep {
                     on_rayon(context.pool(), sorting).await??;
                 }
                 Ok(())
-            });
-            readers.push(AbortOnDropHandle::new(reader));
+            };
+            readers.push(on_own_thread(reading)?);
         }
-        for reader in readers {
-            outcome_of(reader.await)?;
-        }
+        try_join_all(readers).await?;
         let store = |task: &ShardTask| {
             let (task, buckets) = (task.clone(), Arc::clone(&buckets));
             let context = self.context.clone();
@@ -113,6 +112,38 @@ impl Sweep {
         };
         starts.map(task).collect()
     }
+}
+
+/// Runs a reader on a thread and a runtime of its own, which end when the outcome is there or
+/// nobody waits for it any more.
+fn on_own_thread(
+    reading: impl Future<Output = Result<(), SnapshotError>> + Send + 'static,
+) -> Result<impl Future<Output = Result<(), SnapshotError>>, SnapshotError> {
+    let failed = |error: &dyn std::fmt::Display| SnapshotError::Compute {
+        reason: format!("a reader ended: {error}"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(&error))?;
+    let (sender, receiver) = oneshot::channel();
+    let wanted = CancellationToken::new();
+    let unwanted = wanted.clone();
+    let thread = move || {
+        let outcome = runtime.block_on(unwanted.run_until_cancelled(reading));
+        // One who no longer waits needs no outcome.
+        let _ = outcome.map(|outcome| sender.send(outcome));
+    };
+    std::thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(thread)
+        .map_err(|error| failed(&error))?;
+    let guard = wanted.drop_guard();
+    Ok(async move {
+        let outcome = receiver.await.map_err(|error| failed(&error))?;
+        drop(guard);
+        outcome
+    })
 }
 
 fn failed(error: impl std::fmt::Display) -> SnapshotError {

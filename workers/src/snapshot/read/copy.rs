@@ -108,10 +108,11 @@ impl CopyRows {
     }
 }
 
-/// Bytes that many values are gathered in.
-const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes that some values are gathered in. The allocator keeps pieces of this size, while it gives
+/// larger ones back to the system, which then clears them page by page for the next.
+const PIECE_BYTES: usize = 32 * 1024;
 /// A larger value is not gathered.
-const MAX_GATHERED_BYTES: usize = 32 * 1024;
+const MAX_GATHERED_BYTES: usize = 8 * 1024;
 
 /// Moves values out of the connection's buffers into larger pieces of memory. Values go to other
 /// threads; buffers that went with them would each be allocated here and freed there, which costs
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn gathered_values_are_the_same_whatever_their_size() {
         let mut gather = Gather::default();
-        let sizes = (0..2_000).map(|n| (n * 37) % 40_000);
+        let sizes = (0..2_000).map(|n| (n * 37) % 10_000);
         let values: Vec<Bytes> = sizes.map(|size| vec![size as u8; size].into()).collect();
         let kept: Vec<Bytes> = values.iter().map(|it| gather.keep(it.clone())).collect();
         assert_eq!(kept, values);
