@@ -136,6 +136,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/snapshot/database.rs",
             "workers/src/snapshot/one.rs",
             "workers/src/snapshot/read/postgres.rs",
+            "workers/src/snapshot/read/postgres/pages.rs",
             "workers/src/snapshot/read/sqlite.rs",
             "loadtest/src/",
             "examples/cost-service/src/",
