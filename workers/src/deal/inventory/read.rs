@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use super::super::error::DealError;
 use super::super::number::Quantity;
@@ -176,10 +176,11 @@ impl<'de> Visitor<'de> for Key {
     }
 }
 
-/// Reads an item in place. Only an object is one: an array would give a meaning to what is broken.
-struct ItemSeed<'s, 'a>(&'s mut RawItem<'a>);
+/// Reads an item in place, or with `HEAD` off its `data`. Only an object is one, and null is no
+/// `data`: an array would give a meaning to what is broken.
+struct ObjectSeed<'s, 'a, const HEAD: bool>(&'s mut RawItem<'a>);
 
-impl<'de: 'a, 'a> DeserializeSeed<'de> for ItemSeed<'_, 'a> {
+impl<'de: 'a, 'a, const HEAD: bool> DeserializeSeed<'de> for ObjectSeed<'_, 'a, HEAD> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -188,18 +189,25 @@ impl<'de: 'a, 'a> DeserializeSeed<'de> for ItemSeed<'_, 'a> {
     }
 }
 
-impl<'de: 'a, 'a> Visitor<'de> for ItemSeed<'_, 'a> {
+impl<'de: 'a, 'a, const HEAD: bool> Visitor<'de> for ObjectSeed<'_, 'a, HEAD> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        match HEAD {
+            true => Err(E::invalid_type(Unexpected::Unit, &self)),
+            false => Ok(()),
+        }
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = 0;
         while let Some(key) = map.next_key_seed(Key)? {
-            let Some(field) = Field::of(&key).filter(|field| Field::is_head(*field as usize))
-            else {
+            let known = Field::of(&key).filter(|field| Field::is_head(*field as usize) == HEAD);
+            let Some(field) = known else {
                 map.next_value_seed(Skip(0))?;
                 continue;
             };
@@ -208,50 +216,10 @@ impl<'de: 'a, 'a> Visitor<'de> for ItemSeed<'_, 'a> {
             }
             seen |= field.bit();
             if field == Field::Data {
-                map.next_value_seed(DataSeed(self.0))?;
+                map.next_value_seed(ObjectSeed::<false>(self.0))?;
             } else {
                 self.0.set(field, map.next_value()?);
             }
-        }
-        Ok(())
-    }
-}
-
-/// Reads an item's `data` in place: an object, or null for none.
-struct DataSeed<'s, 'a>(&'s mut RawItem<'a>);
-
-impl<'de: 'a, 'a> DeserializeSeed<'de> for DataSeed<'_, 'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de: 'a, 'a> Visitor<'de> for DataSeed<'_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = 0;
-        while let Some(key) = map.next_key_seed(Key)? {
-            let Some(field) = Field::of(&key).filter(|field| !Field::is_head(*field as usize))
-            else {
-                map.next_value_seed(Skip(0))?;
-                continue;
-            };
-            if seen & field.bit() != 0 {
-                return Err(A::Error::duplicate_field(field.key()));
-            }
-            seen |= field.bit();
-            self.0.set(field, map.next_value()?);
         }
         Ok(())
     }
@@ -287,7 +255,7 @@ impl<'de> Visitor<'de> for InventoryVisitor {
             let Some(item) = items.last_mut() else {
                 return Ok(RawInventory(items));
             };
-            match seq.next_element_seed(ItemSeed(item)) {
+            match seq.next_element_seed(ObjectSeed::<true>(item)) {
                 Ok(Some(())) => {}
                 Ok(None) => {
                     items.pop();
