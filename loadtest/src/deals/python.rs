@@ -30,8 +30,7 @@ struct Done {
 pub(crate) async fn ratio() -> Result<Bar, BenchError> {
     let python = environment()?;
     let postgres = Postgres::start()?;
-    // Of `jsonb` the server can send no more than seven times what the careful script does.
-    fill(&postgres, "json", DEALS, Width::Usual).await?;
+    fill(&postgres, "jsonb", DEALS, Width::Usual).await?;
     check_rules(&postgres, &python)?;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
