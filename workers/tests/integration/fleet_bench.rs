@@ -1,15 +1,16 @@
 //! Workers that do shards, on a real queue and a real PostgreSQL: what the tests of the fleet
 //! have in common.
 
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rollbook_ledger::nats::{NatsOptions, connect};
-use rollbook_ledger::rollout::{Task, TaskAction, WorkerCommand};
+use rollbook_ledger::rollout::{Task, TaskAction};
 use rollbook_workers::executor::shards::do_all;
 use rollbook_workers::executor::{ShardJob, ShardsError};
 use rollbook_workers::fleet::shards::{ShardLane, work};
-use rollbook_workers::fleet::{JetStreamQueue, QueueOptions, RolloutPort, WorkerConfig};
+use rollbook_workers::fleet::{JetStreamQueue, QueueOptions, WorkerConfig};
 use rollbook_workers::snapshot::{Snapshot, SnapshotRequest, finish, plan as plan_shards, take};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -81,6 +82,31 @@ impl Setup {
     }
 }
 
+/// A process of its own, killed with SIGKILL when it is dropped.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// This program again, as the ignored test of a name, which reads its task from a variable.
+    pub(crate) fn start(test: &str, variable: &str, task: &impl serde::Serialize) -> Self {
+        let process = Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact", "--ignored"])
+            .env(variable, serde_json::to_string(task).unwrap())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(process)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// One queue, one database, one step that runs.
 pub(crate) struct Bench {
     pub(crate) setup: Setup,
@@ -127,18 +153,7 @@ impl Bench {
         let url = cluster.source().database;
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ledger");
-        let ledger = FileLedger::open(&file, setup.plan());
-        let start = WorkerCommand::StartStep {
-            step: "1.1".parse().unwrap(),
-            attempt: 1,
-            worker: "coordinator".to_owned(),
-            intent: "take it".to_owned(),
-        };
-        let id = "test-1".parse().unwrap();
-        ledger
-            .record(&id, start, "start", "test", "")
-            .await
-            .unwrap();
+        let ledger = FileLedger::running(&file, setup.plan()).await;
         Self {
             server: Server::single(ServerConfig::default()).await,
             cluster,

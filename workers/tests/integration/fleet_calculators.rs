@@ -9,7 +9,7 @@ use rollbook_workers::executor::Outcome;
 use rollbook_workers::snapshot::{Row, RowOutcome, Snapshot};
 use serde_json::{Value, json};
 
-use crate::fleet_bench::{Bench, Setup, lane};
+use crate::fleet_bench::{Bench, Setup, Worker, lane};
 
 /// Says who asked it, and treats some deals worse, by their id. At one deal it waits for a file.
 const PROGRAM: &str = r#"
@@ -181,20 +181,25 @@ async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
     let text = values.texts[1].as_deref().unwrap();
     assert!(text.starts_with("1.1 \"m5\" [redacted]"), "{text}");
 
-    let more = [
-        bench.worker("b").await,
-        bench.worker("c").await,
-        bench.worker("d").await,
-    ];
-    let running = bench.step(&setup).await;
-    assert_same(&bench.taken(&running.await.unwrap()).await, &alone);
-    one.stop().await;
-    for worker in more {
-        worker.stop().await;
-    }
+    bench.assert_same_with_four(&setup, one, &alone).await;
 }
 
 impl Bench {
+    /// Three workers join the one that is there, and the snapshot is what it was.
+    async fn assert_same_with_four(&self, setup: &Setup, one: Worker, alone: &Snapshot) {
+        let workers = [
+            one,
+            self.worker("b").await,
+            self.worker("c").await,
+            self.worker("d").await,
+        ];
+        let running = self.step(setup).await;
+        assert_same(&self.taken(&running.await.unwrap()).await, alone);
+        for worker in workers {
+            worker.stop().await;
+        }
+    }
+
     /// A message on the work queue.
     async fn queued(&self) -> String {
         let context = async_nats::jetstream::new(self.server.client().await);
@@ -308,15 +313,5 @@ async fn a_query_gives_the_same_on_one_worker_on_four_and_on_none() {
     bench.wait_for_shards().await;
     let one = bench.worker("a").await;
     assert_same(&bench.taken(&running.await.unwrap()).await, &alone);
-    let more = [
-        bench.worker("b").await,
-        bench.worker("c").await,
-        bench.worker("d").await,
-    ];
-    let running = bench.step(&setup).await;
-    assert_same(&bench.taken(&running.await.unwrap()).await, &alone);
-    one.stop().await;
-    for worker in more {
-        worker.stop().await;
-    }
+    bench.assert_same_with_four(&setup, one, &alone).await;
 }

@@ -1,18 +1,16 @@
 //! Comparisons whose ranges are merged by a fleet, on a real queue.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
 use rollbook_ledger::evidence::EvidenceStore;
-use rollbook_ledger::rollout::WorkerCommand;
 use rollbook_workers::compare::{Comparison, RangeTask, compare, task};
 use rollbook_workers::executor::progress::{ProgressSink, StepProgress};
 use rollbook_workers::executor::shards::{self, MIN_FLEET_DEALS, merge_all};
 use rollbook_workers::executor::{ShardsError, Tools};
-use rollbook_workers::fleet::RolloutPort;
 use rollbook_workers::fleet::shards::{ShardLane, work};
 use rollbook_workers::snapshot::Snapshot;
 use serde_json::{Value, json};
@@ -21,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::compare_snapshots::{rules, synthetic, synthetic_rows};
 use crate::executor_fixture::{Fixture, plan};
-use crate::fleet_bench::{PATIENCE, config, job, lane};
+use crate::fleet_bench::{PATIENCE, Process, config, job, lane};
 use crate::fleet_ledger::FileLedger;
 use crate::nats::{Server, ServerConfig};
 use crate::snapshot_deals::snapshot;
@@ -78,18 +76,8 @@ impl Bench {
             sides.push(synthetic(store, &like, &rows, part_rows).await);
         }
         let [before, after] = sides.try_into().unwrap();
-        let ledger = FileLedger::open(&dir.path().join("ledger"), plan(step(), sections()));
-        let start = WorkerCommand::StartStep {
-            step: "1.1".parse().unwrap(),
-            attempt: 1,
-            worker: "coordinator".to_owned(),
-            intent: "compare".to_owned(),
-        };
-        let id = "test-1".parse().unwrap();
-        ledger
-            .record(&id, start, "start", "test", "")
-            .await
-            .unwrap();
+        let ledger =
+            FileLedger::running(&dir.path().join("ledger"), plan(step(), sections())).await;
         Self {
             server: Server::single(ServerConfig::default()).await,
             fixture,
@@ -265,15 +253,6 @@ async fn worker_process() {
     work(config("killed", 2), lane, ledger, tools, never).await;
 }
 
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl Bench {
     /// A process that merges ranges, or one that has them merged.
     fn process(&self, coordinates: bool) -> Process {
@@ -285,15 +264,7 @@ impl Bench {
             after: self.after.evidence.sha256.clone(),
             coordinates,
         };
-        let process = Command::new(std::env::current_exe().unwrap())
-            .args(["fleet_compare::worker_process", "--exact", "--ignored"])
-            .env(CHILD, serde_json::to_string(&child).unwrap())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Process(process)
+        Process::start("fleet_compare::worker_process", CHILD, &child)
     }
 }
 

@@ -54,6 +54,21 @@ impl FileLedger {
         }
     }
 
+    /// The same, its step having been started by one who coordinates.
+    pub async fn running(file: &Path, plan: Arc<Plan>) -> Self {
+        let ledger = Self::open(file, plan);
+        let start = WorkerCommand::StartStep {
+            step: "1.1".parse().unwrap(),
+            attempt: 1,
+            worker: "coordinator".to_owned(),
+            intent: "try it".to_owned(),
+        };
+        let id = "test-1".parse().unwrap();
+        let recorded = ledger.record(&id, start, "start", "test", "");
+        recorded.await.unwrap();
+        ledger
+    }
+
     pub fn lines(&self) -> Vec<Line> {
         let text = std::fs::read_to_string(&self.file).unwrap_or_default();
         text.lines()

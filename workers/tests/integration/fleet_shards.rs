@@ -1,7 +1,6 @@
 //! Snapshots whose shards are done by a fleet, on a real queue and a real PostgreSQL.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use rollbook_workers::fleet::shards::work;
 use rollbook_workers::snapshot::{plan as plan_shards, take};
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet_bench::{Bench, PATIENCE, ROWS, Setup, config, job, lane, run};
+use crate::fleet_bench::{Bench, PATIENCE, Process, ROWS, Setup, config, job, lane, run};
 use crate::fleet_ledger::FileLedger;
 use crate::nats::{Server, ServerConfig};
 use crate::snapshot_deals::{calculator, request};
@@ -76,15 +75,6 @@ async fn worker_process() {
     work(config("killed", 2), lane, Arc::new(ledger), tools, never).await;
 }
 
-pub(crate) struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl Bench {
     /// A process that does shards, or one that has them done.
     pub(crate) fn process(&self, coordinates: bool) -> Process {
@@ -97,15 +87,7 @@ impl Bench {
             coordinates,
             setup: self.setup.clone(),
         };
-        let process = Command::new(std::env::current_exe().unwrap())
-            .args(["fleet_shards::worker_process", "--exact", "--ignored"])
-            .env(CHILD, serde_json::to_string(&child).unwrap())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Process(process)
+        Process::start("fleet_shards::worker_process", CHILD, &child)
     }
 
     /// Sessions that read shards at this moment.
