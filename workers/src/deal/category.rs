@@ -94,30 +94,39 @@ impl AppCategory {
     /// category. Anything unknown is [`AppCategory::Other`].
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        let folded = folded(text);
-        let word = folded.as_ref();
-        match word {
-            "bi" | "bi_analytics" | "business_intelligence" => Self::Analytics,
-            "financial" | "accounting" => Self::Finance,
-            "hr" | "hris" | "human_resources" => Self::Hcm,
-            _ => {
-                let names = Self::NAMES.iter().zip(Self::ALL);
-                let mut named = names.filter(|(name, _)| **name == word);
-                named.next().map_or(Self::Other, |(_, category)| category)
-            }
-        }
+        // Nearly every text is a word as it is.
+        Self::of_word(text)
+            .or_else(|| Self::of_word(&folded(text)))
+            .unwrap_or(Self::Other)
     }
 
-    /// The names of [`Self::ALL`].
-    const NAMES: [&'static str; Self::ALL.len()] = {
-        let mut names = [""; Self::ALL.len()];
-        let mut position = 0;
-        while position < names.len() {
-            names[position] = Self::ALL[position].as_str();
-            position += 1;
-        }
-        names
-    };
+    #[inline]
+    fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "analytics" | "bi" | "bi_analytics" | "business_intelligence" => Self::Analytics,
+            "collaboration" => Self::Collaboration,
+            "communication" => Self::Communication,
+            "core_business" => Self::CoreBusiness,
+            "crm" => Self::Crm,
+            "custom" => Self::Custom,
+            "database" => Self::Database,
+            "devops" => Self::Devops,
+            "email" => Self::Email,
+            "erp" => Self::Erp,
+            "file_sharing" => Self::FileSharing,
+            "finance" | "financial" | "accounting" => Self::Finance,
+            "hcm" | "hr" | "hris" | "human_resources" => Self::Hcm,
+            "identity" => Self::Identity,
+            "industry_vertical" => Self::IndustryVertical,
+            "infrastructure" => Self::Infrastructure,
+            "manufacturing" => Self::Manufacturing,
+            "other" => Self::Other,
+            "productivity" => Self::Productivity,
+            "security" => Self::Security,
+            "supply_chain" => Self::SupplyChain,
+            _ => return None,
+        })
+    }
 }
 
 /// A category's text as categories are compared: trimmed, in lower case, with `_` for space, `-`

@@ -12,7 +12,7 @@ use self::raw::{Field, Item, Scalar};
 use super::category::AppCategory;
 use super::error::DealError;
 use super::number::Quantity;
-use super::word::{is, is_any, mentions, trimmed};
+use super::word::{is, known, mentions, trimmed};
 
 /// Which company an item belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +46,29 @@ pub enum Complexity {
     Critical,
 }
 
+impl InfrastructureKind {
+    fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "server" | "physical" => Self::Server,
+            "vm" | "virtual" => Self::Vm,
+            "endpoint" | "laptop" | "desktop" | "workstation" => Self::Endpoint,
+            "network" | "wan" => Self::Network,
+            "datacenter" => Self::Datacenter,
+            "directory" => Self::Directory,
+            _ => return None,
+        })
+    }
+}
+
 impl Complexity {
-    fn from_text(text: &str) -> Option<Self> {
-        let words = [
-            ("simple", Self::Simple),
-            ("medium", Self::Medium),
-            ("complex", Self::Complex),
-            ("critical", Self::Critical),
-        ];
-        let mut stated = words.iter().filter(|(word, _)| is(text, word));
-        stated.next().map(|(_, complexity)| *complexity)
+    fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "simple" => Self::Simple,
+            "medium" => Self::Medium,
+            "complex" => Self::Complex,
+            "critical" => Self::Critical,
+            _ => return None,
+        })
     }
 }
 
@@ -71,22 +84,15 @@ pub enum Deployment {
 }
 
 impl Deployment {
-    fn from_text(text: &str) -> Option<Self> {
-        let words: [(&[&str], Self); 5] = [
-            (&["saas"], Self::Saas),
-            (
-                &["cloud_iaas", "cloud-iaas", "cloud iaas", "iaas"],
-                Self::CloudIaas,
-            ),
-            (&["hybrid"], Self::Hybrid),
-            (
-                &["on_prem", "on-prem", "on prem", "on-premise", "on-premises"],
-                Self::OnPrem,
-            ),
-            (&["custom"], Self::Custom),
-        ];
-        let mut stated = words.iter().filter(|(words, _)| is_any(text, words));
-        stated.next().map(|(_, deployment)| *deployment)
+    fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "saas" => Self::Saas,
+            "cloud_iaas" | "cloud-iaas" | "cloud iaas" | "iaas" => Self::CloudIaas,
+            "hybrid" => Self::Hybrid,
+            "on_prem" | "on-prem" | "on prem" | "on-premise" | "on-premises" => Self::OnPrem,
+            "custom" => Self::Custom,
+            _ => return None,
+        })
     }
 }
 
@@ -192,8 +198,8 @@ pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
         return Ok(Inventory::default());
     }
     match scan::scan(json) {
-        Some(items) => Inventory::of(items),
-        None => Inventory::of(read::read(json)?),
+        Some(scanned) => Inventory::of(scanned.items()),
+        None => Inventory::of(read::read(json)?.into_iter()),
     }
 }
 
@@ -236,12 +242,20 @@ fn item_id(value: Scalar<'_>, index: usize) -> Result<Cow<'_, str>, DealError> {
     }
 }
 
+/// Which list an item belongs to.
+enum ItemKind {
+    Application,
+    Infrastructure,
+    Organization,
+    Vendor,
+}
+
 impl<'a> Inventory<'a> {
-    fn of(mut raw: Vec<impl Item<'a>>) -> Result<Self, DealError> {
-        // Sorted by reference, because items are large, and by the first bytes of their ids where
-        // these differ, because comparing texts takes a call.
-        let mut order = Vec::with_capacity(raw.len());
-        for (index, item) in raw.iter_mut().enumerate() {
+    fn of(items: impl ExactSizeIterator<Item = impl Item<'a>>) -> Result<Self, DealError> {
+        // Sorted by the first bytes of their ids where these differ, because comparing texts takes
+        // a call.
+        let mut order = Vec::with_capacity(items.len());
+        for (index, mut item) in items.enumerate() {
             let id = item_id(item.take(Field::ItemId), index)?;
             order.push((first_bytes(&id), id, item));
         }
@@ -261,8 +275,8 @@ impl<'a> Inventory<'a> {
             applications: Vec::with_capacity(order.len()),
             ..Self::default()
         };
-        for (_, id, item) in order {
-            inventory.push(id, item)?;
+        for (_, id, mut item) in order {
+            inventory.push(id, &mut item)?;
         }
         Ok(inventory)
     }
@@ -273,44 +287,54 @@ impl<'a> Inventory<'a> {
         let entity = field.entity(item.take(Field::Entity))?;
         let status = field.text(item.take(Field::Status), "status")?;
         let name = field.text(item.take(Field::Name), "name")?;
-        let active = trimmed(&status).is_empty() || is(&status, "active");
-        if is(&kind, "application") {
-            let mut parsed = application(&field, entity, name, item)?;
-            if active {
-                parsed.item_id = id;
-                self.applications.push(parsed);
-            }
-        } else if is(&kind, "infrastructure") {
-            let mut parsed = infrastructure(&field, entity, item)?;
-            if active {
-                parsed.item_id = id;
-                self.infrastructure.push(parsed);
-            }
-        } else if is(&kind, "organization") {
-            let mut parsed = organization(&field, entity, item)?;
-            if active {
-                parsed.item_id = id;
-                self.organization.push(parsed);
-            }
-        } else if is(&kind, "vendor") {
-            if active {
-                self.vendors.push(Vendor {
-                    item_id: id,
-                    entity,
-                });
-            }
-        } else {
+        let active = is(&status, "active") || trimmed(&status).is_empty();
+        let kind_of = |word: &str| {
+            Some(match word {
+                "application" => ItemKind::Application,
+                "infrastructure" => ItemKind::Infrastructure,
+                "organization" => ItemKind::Organization,
+                "vendor" => ItemKind::Vendor,
+                _ => return None,
+            })
+        };
+        let Some(kind) = known(&kind, kind_of) else {
             return Err(DealError::UnknownInventoryType {
                 item: id.into_owned(),
                 value: kind.chars().take(64).collect(),
             });
+        };
+        match kind {
+            ItemKind::Application => {
+                let parsed = application(&field, &id, entity, name, item)?;
+                keep(&mut self.applications, parsed, active);
+            }
+            ItemKind::Infrastructure => {
+                let parsed = infrastructure(&field, &id, entity, item)?;
+                keep(&mut self.infrastructure, parsed, active);
+            }
+            ItemKind::Organization => {
+                let parsed = organization(&field, &id, entity, item)?;
+                keep(&mut self.organization, parsed, active);
+            }
+            ItemKind::Vendor => {
+                let item_id = id.clone();
+                keep(&mut self.vendors, Vendor { item_id, entity }, active);
+            }
         }
         Ok(())
     }
 }
 
+#[inline(always)]
+fn keep<T>(list: &mut Vec<T>, item: T, active: bool) {
+    if active {
+        list.push(item);
+    }
+}
+
 fn application<'a>(
     field: &Fields<'_>,
+    id: &Cow<'a, str>,
     entity: Entity,
     name: Cow<'a, str>,
     item: &mut impl Item<'a>,
@@ -332,8 +356,10 @@ fn application<'a>(
     let category_text = field.text(item.take(Field::Category), "data.category")?;
     let notes = field.text(item.take(Field::Notes), "data.notes")?;
     let volume = field.number(item.take(Field::DataVolumeGb), "data.data_volume_gb")?;
+    let complexity = field.text(item.take(Field::Complexity), "data.complexity")?;
+    let deployment = field.text(item.take(Field::DeploymentType), "data.deployment_type")?;
     Ok(Application {
-        item_id: Cow::Borrowed(""),
+        item_id: id.clone(),
         entity,
         name,
         vendor: field.text(item.take(Field::Vendor), "data.vendor")?,
@@ -343,12 +369,8 @@ fn application<'a>(
         notes_name_parent: mentions(&notes, &["shared", "parent"]),
         users: field.whole(item.take(Field::Users), "data.users", 0)?,
         annual_cost_cents,
-        complexity: Complexity::from_text(
-            &field.text(item.take(Field::Complexity), "data.complexity")?,
-        ),
-        deployment: Deployment::from_text(
-            &field.text(item.take(Field::DeploymentType), "data.deployment_type")?,
-        ),
+        complexity: known(&complexity, Complexity::of_word),
+        deployment: known(&deployment, Deployment::of_word),
         api_integrations: field.whole(
             item.take(Field::ApiIntegrations),
             "data.api_integrations",
@@ -366,6 +388,7 @@ fn application<'a>(
 
 fn infrastructure<'a>(
     field: &Fields<'_>,
+    id: &Cow<'a, str>,
     entity: Entity,
     item: &mut impl Item<'a>,
 ) -> Result<Infrastructure<'a>, DealError> {
@@ -375,25 +398,10 @@ fn infrastructure<'a>(
         item.take(Field::Hosting),
     )?;
     let kind = field.text(item.take(Field::Kind), "data.type")?;
-    let words = [
-        (InfrastructureKind::Server, &["server", "physical"][..]),
-        (InfrastructureKind::Vm, &["vm", "virtual"]),
-        (
-            InfrastructureKind::Endpoint,
-            &["endpoint", "laptop", "desktop", "workstation"],
-        ),
-        (InfrastructureKind::Network, &["network", "wan"]),
-        (InfrastructureKind::Datacenter, &["datacenter"]),
-        (InfrastructureKind::Directory, &["directory"]),
-    ];
-    let named = |entry: &&(InfrastructureKind, &[&str])| entry.1.iter().any(|word| is(&kind, word));
     Ok(Infrastructure {
-        item_id: Cow::Borrowed(""),
+        item_id: id.clone(),
         entity,
-        kind: words
-            .iter()
-            .find(named)
-            .map_or(InfrastructureKind::Other, |entry| entry.0),
+        kind: known(&kind, InfrastructureKind::of_word).unwrap_or(InfrastructureKind::Other),
         parent_owned,
         location: field.text(item.take(Field::Location), "data.location")?,
         count: field.whole(item.take(Field::Count), "data.count", 1)?,
@@ -402,13 +410,14 @@ fn infrastructure<'a>(
 
 fn organization<'a>(
     field: &Fields<'_>,
+    id: &Cow<'a, str>,
     entity: Entity,
     item: &mut impl Item<'a>,
 ) -> Result<Organization<'a>, DealError> {
     let headcount = field.number(item.take(Field::Headcount), "data.headcount")?;
     let fte = field.number(item.take(Field::Fte), "data.fte")?;
     Ok(Organization {
-        item_id: Cow::Borrowed(""),
+        item_id: id.clone(),
         entity,
         location: field.text(item.take(Field::Location), "data.location")?,
         people: headcount.or(fte).map_or(0, Quantity::whole_up),

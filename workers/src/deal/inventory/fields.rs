@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::error::DealError;
 use super::super::number::Quantity;
-use super::super::word::{is, is_any, mentions};
+use super::super::word::{known, mentions};
 use super::Entity;
 use super::raw::Scalar;
 
@@ -74,28 +74,35 @@ impl Fields<'_> {
 
     #[inline(always)]
     pub(super) fn flag(&self, value: Scalar<'_>, field: &'static str) -> Result<bool, DealError> {
-        match &value {
-            Scalar::Missing => Ok(false),
-            Scalar::Bool(flag) => Ok(*flag),
-            Scalar::Text(text) if is_any(text, &["true", "yes", "1"]) => Ok(true),
-            Scalar::Text(text) if is_any(text, &["", "false", "no", "0"]) => Ok(false),
-            Scalar::Number(number) if matches!(number.micros(), 0 | 1_000_000) => {
-                Ok(number.micros() != 0)
-            }
-            _ => Err(self.bad(field, "neither true nor false; use a JSON boolean")),
-        }
+        let flag_of = |word: &str| match word {
+            "true" | "yes" | "1" => Some(true),
+            "" | "false" | "no" | "0" => Some(false),
+            _ => None,
+        };
+        let flag = match &value {
+            Scalar::Missing => Some(false),
+            Scalar::Bool(flag) => Some(*flag),
+            Scalar::Text(text) => known(text, flag_of),
+            Scalar::Number(number) => match number.micros() {
+                0 => Some(false),
+                1_000_000 => Some(true),
+                _ => None,
+            },
+            Scalar::BadNumber(_) | Scalar::Nested => None,
+        };
+        flag.ok_or_else(|| self.bad(field, "neither true nor false; use a JSON boolean"))
     }
 
     #[inline(always)]
     pub(super) fn entity(&self, value: Scalar<'_>) -> Result<Entity, DealError> {
         let text = self.text(value, "entity")?;
-        if is_any(&text, &["", "target"]) {
-            Ok(Entity::Target)
-        } else if is(&text, "buyer") {
-            Ok(Entity::Buyer)
-        } else {
-            Err(self.bad("entity", "neither target nor buyer; use one of them"))
-        }
+        let entity_of = |word: &str| match word {
+            "" | "target" => Some(Entity::Target),
+            "buyer" => Some(Entity::Buyer),
+            _ => None,
+        };
+        known(&text, entity_of)
+            .ok_or_else(|| self.bad("entity", "neither target nor buyer; use one of them"))
     }
 
     /// Deal rules, drivers: "parent-owned".
@@ -110,7 +117,10 @@ impl Fields<'_> {
         let ownership = self.text(ownership, "data.ownership")?;
         let hosting = self.text(hosting, "data.hosting")?;
         Ok(flagged
-            || is_any(&ownership, &["parent", "shared"])
+            || known(&ownership, |word| {
+                matches!(word, "parent" | "shared").then_some(())
+            })
+            .is_some()
             || mentions(&hosting, &["parent", "shared", "corporate"]))
     }
 }

@@ -2,6 +2,7 @@
 //! Strings are borrowed from the input where they need no unescaping.
 
 use std::borrow::Cow;
+use std::hint::select_unpredictable;
 use std::mem::take;
 
 use super::super::number::Quantity;
@@ -33,73 +34,67 @@ impl From<Result<Quantity, &'static str>> for Scalar<'_> {
     }
 }
 
-/// Slots of the key table.
+/// Slots of a key table.
 const SLOTS: usize = 64;
-/// Keys up to this length are looked up by their bytes alone.
-pub(super) const SHORT: usize = 2 * size_of::<u64>();
+/// Words of eight bytes that hold any key of a field.
+const WORDS: usize = 3;
+/// No field has a longer key, in bytes.
+pub(super) const SHORT: usize = WORDS * size_of::<u64>();
 
-/// The first bytes of a key as two little-endian words, filled up with zeros.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Words(u64, u64);
-
-impl Words {
-    const NONE: Self = Self(0, 0);
-
-    const fn of(key: &[u8]) -> Self {
-        let mut words = [0_u64; 2];
-        let mut at = 0;
-        while at < key.len() && at < SHORT {
-            words[at / 8] |= (key[at] as u64) << (8 * (at % 8));
-            at += 1;
-        }
-        Self(words[0], words[1])
-    }
-
-    /// A slot for a key, by multiplication; the factor was searched so that no two fields share
-    /// one, which is checked when this is compiled.
-    #[inline]
-    const fn slot(self) -> usize {
-        let mixed = self.0 ^ self.1.wrapping_mul(3);
-        (mixed.wrapping_mul(0xde82_61a4_408e_de27) >> (u64::BITS - SLOTS.ilog2())) as usize
-    }
-}
-
-/// For each length a mask of so many first bytes.
-const FIRST_BYTES: [Words; SHORT + 1] = {
-    let mut masks = [Words::NONE; SHORT + 1];
-    let mut length = 0;
-    while length <= SHORT {
-        masks[length] = Words::of([0xff; SHORT].split_at(length).0);
-        length += 1;
-    }
-    masks
-};
-
-/// What lies in a slot: the words of a short key (nothing of a longer one), and its place.
+/// What lies in a slot: the key's words, which of their bits are the key's, its length in bytes
+/// and the place of its field. An empty one has a length that no key has.
 #[derive(Clone, Copy)]
 struct Entry {
-    words: Words,
-    place: u8,
+    words: [u64; WORDS],
+    mask: [u64; WORDS],
+    length: usize,
+    place: usize,
 }
 
-const fn table<const N: usize>(keys: &[&str; N]) -> [Entry; SLOTS] {
-    let mut table = [Entry {
-        words: Words::NONE,
-        place: N as u8,
-    }; SLOTS];
-    let mut place = 0;
-    while place < N {
+/// A slot for a key of a length with these first four bytes, of which the last may be the quote
+/// behind it. The factor was searched so that no two fields of an object share one, which is
+/// checked when this is compiled.
+#[inline(always)]
+const fn slot(first: u32, length: usize) -> usize {
+    let mixed = first.wrapping_mul(0x52e6_b439) >> (u32::BITS - SLOTS.ilog2());
+    (mixed as usize ^ length) % SLOTS
+}
+
+const fn table<const N: usize>(keys: &[&str; N], from: usize, below: usize) -> [Entry; SLOTS] {
+    let none = Entry {
+        words: [0; WORDS],
+        mask: [0; WORDS],
+        length: usize::MAX,
+        place: N,
+    };
+    let mut table = [none; SLOTS];
+    let mut place = from;
+    while place < below {
         let key = keys[place].as_bytes();
-        let words = Words::of(key);
-        let entry = &mut table[words.slot()];
+        let mut entry = Entry {
+            length: key.len(),
+            place,
+            ..none
+        };
+        let mut at = 0;
+        while at < key.len() {
+            let shift = 8 * (at % 8);
+            entry.words[at / 8] |= (key[at] as u64) << shift;
+            entry.mask[at / 8] |= 0xff << shift;
+            at += 1;
+        }
+        let first = entry.words[0] as u32;
+        let quote = if key.len() < 4 {
+            (b'"' as u32) << (8 * key.len())
+        } else {
+            0
+        };
+        let slot = slot(first | quote, key.len());
         assert!(
-            entry.place == N as u8,
+            table[slot].place == N,
             "two keys share a slot; search another factor"
         );
-        entry.place = place as u8;
-        if key.len() <= SHORT {
-            entry.words = words;
-        }
+        table[slot] = entry;
         place += 1;
     }
     table
@@ -151,53 +146,49 @@ fields! {
 }
 
 impl Field {
-    const TABLE: [Entry; SLOTS] = table(&Self::KEYS);
+    const ITEM_TABLE: [Entry; SLOTS] = table(&Self::KEYS, 0, Self::Data as usize + 1);
+    const DATA_TABLE: [Entry; SLOTS] = table(&Self::KEYS, Self::Data as usize + 1, Self::UNREAD);
 
     /// The place for what no rule reads, behind those of all fields.
     pub(super) const UNREAD: usize = Self::ALL.len();
-    /// The bits of all fields.
-    pub(super) const READ: u32 = (1 << Self::UNREAD) - 1;
 
-    /// The field of an item or of its `data` with a key; nothing for one that no rule reads.
-    pub(super) fn of(key: &str) -> Option<Self> {
-        Self::ALL.get(Self::place_of(key)).copied()
+    /// The field of an item, or with `ITEM` off of its `data`, with a key; nothing for one that no
+    /// rule reads.
+    pub(super) fn of<const ITEM: bool>(key: &str) -> Option<Self> {
+        let known = |field: &Self| field.key() == key && field.is_of_item() == ITEM;
+        Self::ALL.into_iter().find(known)
     }
 
-    /// The place of a key's field in [`Self::ALL`], or [`Self::UNREAD`].
-    pub(super) fn place_of(key: &str) -> usize {
-        let entry = Self::TABLE.get(Words::of(key.as_bytes()).slot());
-        let place = entry.map(|entry| usize::from(entry.place));
-        let known = place.filter(|place| Self::KEYS.get(*place) == Some(&key));
-        known.unwrap_or(Self::UNREAD)
+    /// The place in [`Self::ALL`] of such a field, or [`Self::UNREAD`]: by the length of a key and
+    /// the bytes from its first on, of which those behind it are any but the quote that ends it.
+    #[inline(always)]
+    pub(super) fn place_of<const ITEM: bool>(bytes: &[u8; SHORT], length: usize) -> usize {
+        let (parts, _) = bytes.as_chunks::<8>();
+        let mut words = [0; WORDS];
+        for (word, part) in words.iter_mut().zip(parts) {
+            *word = u64::from_le_bytes(*part);
+        }
+        let [first, ..] = words;
+        let table = if ITEM {
+            &Self::ITEM_TABLE
+        } else {
+            &Self::DATA_TABLE
+        };
+        table
+            .get(slot(first as u32, length))
+            .map_or(Self::UNREAD, |entry| {
+                let mut differs = (entry.length ^ length) as u64;
+                for (word, (known, mask)) in words.iter().zip(entry.words.iter().zip(entry.mask)) {
+                    differs |= (word ^ known) & mask;
+                }
+                // No branch: which key comes next is hard to foresee, and a wrong guess costs more.
+                select_unpredictable(differs == 0, entry.place, Self::UNREAD)
+            })
     }
 
-    /// The same for a key of at most [`SHORT`] bytes without a zero among them, by these and what
-    /// comes behind.
-    #[inline]
-    pub(super) fn place_of_short(bytes: [u8; SHORT], length: usize) -> usize {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
-        let mask = FIRST_BYTES.get(length).copied().unwrap_or(Words::NONE);
-        let words = Words(
-            u64::from_le_bytes([a, b, c, d, e, f, g, h]) & mask.0,
-            u64::from_le_bytes([i, j, k, l, m, n, o, p]) & mask.1,
-        );
-        // Words tell the length too: they end with the first zero. No branch on the outcome, which
-        // would often be foreseen wrongly.
-        let entry = Self::TABLE.get(words.slot());
-        entry.map_or(Self::UNREAD, |entry| {
-            let differs = (entry.words.0 ^ words.0) | (entry.words.1 ^ words.1);
-            if differs == 0 {
-                usize::from(entry.place)
-            } else {
-                Self::UNREAD
-            }
-        })
-    }
-
-    /// Whether a place is of a field of an item; otherwise it is of an item's `data`, or unread.
-    #[inline]
-    pub(super) fn is_head(place: usize) -> bool {
-        place <= Self::Data as usize
+    /// Whether it is of an item; otherwise it is of an item's `data`.
+    fn is_of_item(self) -> bool {
+        self as usize <= Self::Data as usize
     }
 
     /// Its key.

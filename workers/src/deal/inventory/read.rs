@@ -176,11 +176,11 @@ impl<'de> Visitor<'de> for Key {
     }
 }
 
-/// Reads an item in place, or with `HEAD` off its `data`. Only an object is one, and null is no
+/// Reads an item in place, or with `ITEM` off its `data`. Only an object is one, and null is no
 /// `data`: an array would give a meaning to what is broken.
-struct ObjectSeed<'s, 'a, const HEAD: bool>(&'s mut RawItem<'a>);
+struct ObjectSeed<'s, 'a, const ITEM: bool>(&'s mut RawItem<'a>);
 
-impl<'de: 'a, 'a, const HEAD: bool> DeserializeSeed<'de> for ObjectSeed<'_, 'a, HEAD> {
+impl<'de: 'a, 'a, const ITEM: bool> DeserializeSeed<'de> for ObjectSeed<'_, 'a, ITEM> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -189,7 +189,7 @@ impl<'de: 'a, 'a, const HEAD: bool> DeserializeSeed<'de> for ObjectSeed<'_, 'a, 
     }
 }
 
-impl<'de: 'a, 'a, const HEAD: bool> Visitor<'de> for ObjectSeed<'_, 'a, HEAD> {
+impl<'de: 'a, 'a, const ITEM: bool> Visitor<'de> for ObjectSeed<'_, 'a, ITEM> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,7 +197,7 @@ impl<'de: 'a, 'a, const HEAD: bool> Visitor<'de> for ObjectSeed<'_, 'a, HEAD> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        match HEAD {
+        match ITEM {
             true => Err(E::invalid_type(Unexpected::Unit, &self)),
             false => Ok(()),
         }
@@ -206,8 +206,7 @@ impl<'de: 'a, 'a, const HEAD: bool> Visitor<'de> for ObjectSeed<'_, 'a, HEAD> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = 0;
         while let Some(key) = map.next_key_seed(Key)? {
-            let known = Field::of(&key).filter(|field| Field::is_head(*field as usize) == HEAD);
-            let Some(field) = known else {
+            let Some(field) = Field::of::<ITEM>(&key) else {
                 map.next_value_seed(Skip(0))?;
                 continue;
             };

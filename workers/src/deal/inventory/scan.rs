@@ -7,13 +7,12 @@
 //! accepts it reads the same (a property test holds it to that). Snapshots spend most of their time
 //! here, which is why it exists beside a library's parser.
 
-mod tokens;
+mod windows;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use self::tokens::{Cursor, Tokens};
-
+use self::windows::Ahead;
 use super::super::number::Quantity;
 use super::raw::{Field, Item, MAX_DEPTH, Scalar, USUAL_ITEMS};
 
@@ -27,6 +26,7 @@ const MAX_DECIMAL_DIGITS: usize = 15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Missing,
+    Null,
     True,
     False,
     /// Digits.
@@ -41,15 +41,17 @@ enum Kind {
 }
 
 /// Where a value lies: first byte, length and kind in one word, so that it is passed in a register.
-#[derive(Clone, Copy, Debug, Default)]
+/// Zero where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Mark(u64);
 
 /// Texts must be shorter than this many bytes for their values to be marked.
-const MAX_BYTES: usize = 1 << 29;
+const MAX_BYTES: usize = 1 << 28;
 
 impl Mark {
-    const KINDS: [Kind; 8] = [
+    const KINDS: [Kind; 9] = [
         Kind::Missing,
+        Kind::Null,
         Kind::True,
         Kind::False,
         Kind::Whole,
@@ -59,34 +61,52 @@ impl Mark {
         Kind::Nested,
     ];
 
-    #[inline]
+    #[inline(always)]
     fn new(kind: Kind, start: usize, end: usize) -> Self {
-        Self((start as u64) << 32 | ((end - start) as u64) << 3 | kind as u64)
+        Self((start as u64) << 32 | ((end - start) as u64) << 4 | kind as u64)
     }
 
-    #[inline]
+    #[inline(always)]
     fn kind(self) -> Kind {
-        Self::KINDS[(self.0 % 8) as usize]
+        let kind = Self::KINDS.get((self.0 % 16) as usize);
+        kind.copied().unwrap_or(Kind::Missing)
     }
 
-    #[inline]
+    #[inline(always)]
     fn range(self) -> Range<usize> {
         let start = (self.0 >> 32) as usize;
-        start..start + (self.0 as u32 >> 3) as usize
+        start..start + (self.0 as u32 >> 4) as usize
     }
 }
 
 /// One for each field, and one for what no rule reads.
 type Marks = [Mark; Field::UNREAD + 1];
 
-/// One item, each value noted.
-#[derive(Clone, Debug)]
-pub(super) struct ScannedItem<'a> {
+/// An inventory's items, each value noted.
+#[derive(Debug)]
+pub(super) struct Scanned<'a> {
     text: &'a str,
-    marks: Marks,
+    items: Vec<Marks>,
 }
 
-impl<'a> Item<'a> for ScannedItem<'a> {
+impl<'a> Scanned<'a> {
+    /// The items in the order in which they are stored.
+    pub(super) fn items(&self) -> impl ExactSizeIterator<Item = ScannedItem<'_, 'a>> {
+        let text = self.text;
+        self.items
+            .iter()
+            .map(move |marks| ScannedItem { text, marks })
+    }
+}
+
+/// One item, each value noted.
+#[derive(Debug)]
+pub(super) struct ScannedItem<'s, 'a> {
+    text: &'a str,
+    marks: &'s Marks,
+}
+
+impl<'a> Item<'a> for ScannedItem<'_, 'a> {
     #[inline(always)]
     fn take(&mut self, field: Field) -> Scalar<'a> {
         let mark = self.marks.get(field as usize).copied().unwrap_or_default();
@@ -100,7 +120,7 @@ impl<'a> Item<'a> for ScannedItem<'a> {
     }
 }
 
-impl<'a> ScannedItem<'a> {
+impl<'a> ScannedItem<'_, 'a> {
     #[inline(always)]
     fn text(&self, mark: Mark) -> &'a str {
         self.text.get(mark.range()).unwrap_or_default()
@@ -115,7 +135,8 @@ impl<'a> ScannedItem<'a> {
             Kind::Escaped => {
                 Scalar::Text(Cow::Owned(unescaped(self.text(mark)).unwrap_or_default()))
             }
-            Kind::Missing | Kind::Text | Kind::Whole | Kind::Nested => Scalar::Nested,
+            Kind::Missing | Kind::Null => Scalar::Missing,
+            Kind::Text | Kind::Whole | Kind::Nested => Scalar::Nested,
         }
     }
 }
@@ -157,147 +178,196 @@ fn unescaped(quoted: &str) -> Option<String> {
 }
 
 /// Notes an array of items, or nothing where the other reader must decide.
-pub(super) fn scan(json: &[u8]) -> Option<Vec<ScannedItem<'_>>> {
+pub(super) fn scan(json: &[u8]) -> Option<Scanned<'_>> {
     if json.len() >= MAX_BYTES {
         return None;
     }
-    let mut scanner = Scanner {
-        text: simdutf8::basic::from_utf8(json).ok()?,
-        tokens: Tokens::new(json),
+    let text = simdutf8::basic::from_utf8(json).ok()?;
+    let items = if windows::is_plain(json) {
+        Scanner::<true> { text }.inventory()?
+    } else {
+        Scanner::<false> { text }.inventory()?
     };
-    scanner.inventory()
+    Some(Scanned { text, items })
 }
 
+/// Reads a text from left to right. Each step is told where it begins and says where it ended, so
+/// that the place stays in a register. A `PLAIN` text has no escapes, line ends or tabs.
+struct Scanner<'a, const PLAIN: bool> {
+    text: &'a str,
+}
+
+/// A byte that is no white space, and its place.
 type Token = (usize, u8);
 
-struct Scanner<'a> {
-    text: &'a str,
-    tokens: Tokens<'a>,
-}
-
-impl<'a> Scanner<'a> {
-    /// Passes a comma, or the end of a list: whether there is more.
+impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
     #[inline(always)]
-    fn more(&mut self, cursor: &mut Cursor, end: u8) -> Option<bool> {
-        let (_, byte) = self.tokens.next(cursor)?;
-        let comma = byte == b',';
-        (comma || byte == end).then_some(comma)
+    fn from(&self, at: usize) -> Option<&'a [u8]> {
+        self.text.as_bytes().get(at..)
     }
 
-    fn inventory(&mut self) -> Option<Vec<ScannedItem<'a>>> {
+    #[inline(always)]
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
+    }
+
+    /// The next token from a place on.
+    #[inline(always)]
+    fn token(&self, at: usize) -> Option<Token> {
+        let byte = self.byte(at)?;
+        if byte > b' ' {
+            return Some((at, byte));
+        }
+        // What the database prints has one space behind each comma and colon.
+        match self.byte(at + 1) {
+            Some(next) if byte == b' ' && next > b' ' => Some((at + 1, next)),
+            _ => self.behind_space(at),
+        }
+    }
+
+    #[inline(never)]
+    fn behind_space(&self, at: usize) -> Option<Token> {
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        let rest = self.from(at)?;
+        let spaces = rest.iter().take_while(|byte| is_space(byte)).count();
+        Some((at + spaces, *rest.get(spaces)?))
+    }
+
+    /// Behind a value: passes a comma, or the end of the list. Whether there is more, and where.
+    #[inline(always)]
+    fn more(&self, at: usize, end: u8) -> Option<(bool, usize)> {
+        let (at, byte) = self.token(at)?;
+        let comma = byte == b',';
+        (comma || byte == end).then_some((comma, at + 1))
+    }
+
+    fn inventory(&self) -> Option<Vec<Marks>> {
         let mut items = Vec::with_capacity(USUAL_ITEMS);
-        let mut cursor = Cursor::default();
-        if self.tokens.next(&mut cursor)?.1 != b'[' {
+        let (open, byte) = self.token(0)?;
+        if byte != b'[' {
             return None;
         }
-        let mut token = self.tokens.next(&mut cursor)?;
-        if token.1 != b']' {
+        let mut at = open + 1;
+        let (first, byte) = self.token(at)?;
+        if byte == b']' {
+            at = first + 1;
+        } else {
             loop {
-                items.push(ScannedItem {
-                    text: self.text,
-                    marks: [Mark::default(); Field::UNREAD + 1],
-                });
-                let ScannedItem { marks, .. } = items.last_mut()?;
-                cursor = self.object::<true>(cursor, token, marks)?;
-                if !self.more(&mut cursor, b']')? {
+                items.push([Mark::default(); Field::UNREAD + 1]);
+                let item = self.token(at)?;
+                at = self.object::<true>(item, items.last_mut()?)?;
+                let more;
+                (more, at) = self.more(at, b']')?;
+                if !more {
                     break;
                 }
-                token = self.tokens.next(&mut cursor)?;
             }
         }
-        self.tokens.next(&mut cursor).is_none().then_some(items)
+        self.behind_space(at).is_none().then_some(items)
     }
 
-    /// An item, or its `data`.
+    /// An item, or its `data`: where it ends.
     #[inline(never)]
-    fn object<const HEAD: bool>(
-        &mut self,
-        mut cursor: Cursor,
-        first: Token,
-        marks: &mut Marks,
-    ) -> Option<Cursor> {
-        if first.1 != b'{' {
+    fn object<const ITEM: bool>(&self, (open, byte): Token, marks: &mut Marks) -> Option<usize> {
+        if byte != b'{' {
             return None;
         }
-        let mut seen = 0;
-        let mut key = self.tokens.next(&mut cursor)?;
-        if key.1 == b'}' {
-            return Some(cursor);
+        let mut at = open + 1;
+        if let (end, b'}') = self.token(at)? {
+            return Some(end + 1);
         }
         loop {
             // What no rule reads is noted too, in a place of its own: whether a key is known is
             // hard to foresee, and a wrong guess costs more than the note.
-            let field = self.key(&mut cursor, key)?;
-            let place = if Field::is_head(field) == HEAD {
-                field
-            } else {
-                Field::UNREAD
-            };
-            let bit = 1_u32 << place;
-            if seen & bit & Field::READ != 0 {
+            let (place, value, ahead) = self.key::<ITEM>(at)?;
+            let mark = marks.get_mut(place)?;
+            if *mark != Mark::default() && place != Field::UNREAD {
                 return None;
             }
-            seen |= bit;
-            let value = self.tokens.next(&mut cursor)?;
-            if !HEAD || place != Field::Data as usize {
-                *marks.get_mut(place)? = self.value(&mut cursor, value, 0)?;
-            } else if value.1 == b'n' {
-                self.word(value.0, "null")?;
+            let end = if !ITEM || place != Field::Data as usize {
+                let end;
+                (*mark, end) = self.value(value, ahead, 0)?;
+                end
             } else {
-                cursor = self.object::<false>(cursor, value, marks)?;
+                // Its own fields are noted; of itself only that it was there.
+                *mark = Mark::new(Kind::Null, value.0, value.0);
+                match value.1 {
+                    b'n' => self.word(value.0, "null")?,
+                    _ => self.object::<false>(value, marks)?,
+                }
+            };
+            let more;
+            (more, at) = self.more(end, b'}')?;
+            if !more {
+                return Some(at);
             }
-            if !self.more(&mut cursor, b'}')? {
-                return Some(cursor);
-            }
-            key = self.tokens.next(&mut cursor)?;
         }
     }
 
-    /// Passes a key from its opening quote on, and its colon: the place of its field.
+    /// Passes a key and its colon: the place of its field, and the first of the value with the
+    /// quotes behind it.
     #[inline(always)]
-    fn key(&mut self, cursor: &mut Cursor, (quote, byte): Token) -> Option<usize> {
+    fn key<const ITEM: bool>(&self, at: usize) -> Option<(usize, Token, Ahead)> {
+        let (quote, byte) = self.token(at)?;
         if byte != b'"' {
             return None;
         }
+        let mut ahead = Ahead::default();
+        if PLAIN {
+            ahead = Ahead::of(self.text.as_bytes(), quote);
+            ahead.pass();
+        }
         let start = quote + 1;
-        let end = self.tokens.place(cursor)?;
-        if self.tokens.next(cursor)?.1 != b':' {
+        let (end, escaped) = self.end_of_text(start, &mut ahead)?;
+        let place = match self.from(start)?.first_chunk() {
+            Some(bytes) if !escaped => Field::place_of::<ITEM>(bytes, end - start),
+            _ => self.unusual_key::<ITEM>(quote, end)?,
+        };
+        let (colon, byte) = self.token(end + 1)?;
+        if byte != b':' {
             return None;
         }
-        let rest = self.text.as_bytes().get(start..)?;
-        match rest.first_chunk() {
-            Some(bytes) if end - start <= bytes.len() && !self.tokens.backslashes() => {
-                Some(Field::place_of_short(*bytes, end - start))
-            }
-            _ => self.unusual_key(start, end),
-        }
+        Some((place, self.token(colon + 1)?, ahead))
     }
 
-    /// The same for a long key, or one that may have escapes.
+    /// The place of a key that has escapes, or that is the last thing in the text.
     #[inline(never)]
-    fn unusual_key(&self, start: usize, end: usize) -> Option<usize> {
-        if self.escaped(start, end) {
-            let key = unescaped(self.text.get(start - 1..=end)?)?;
-            return Some(Field::place_of(&key));
+    fn unusual_key<const ITEM: bool>(&self, quote: usize, end: usize) -> Option<usize> {
+        let key = unescaped(self.text.get(quote..=end)?)?;
+        let field = Field::of::<ITEM>(&key);
+        Some(field.map_or(Field::UNREAD, |field| field as usize))
+    }
+
+    /// From behind its opening quote on: where a string has its closing one, and whether it has
+    /// escapes.
+    #[inline(always)]
+    fn end_of_text(&self, start: usize, ahead: &mut Ahead) -> Option<(usize, bool)> {
+        if PLAIN {
+            let end = ahead
+                .pass()
+                .or_else(|| windows::quote(self.text.as_bytes(), start));
+            return Some((end?, false));
         }
-        Some(Field::place_of(self.text.get(start..end)?))
+        let (mut at, mut escaped) = (start, false);
+        loop {
+            at = windows::special(self.text.as_bytes(), at)?;
+            match self.byte(at)? {
+                b'"' => return Some((at, escaped)),
+                b'\\' => (at, escaped) = (at + 2, true),
+                _ => return None,
+            }
+        }
     }
 
-    /// Whether a string has escapes.
+    /// Passes a value of any kind, so many levels below a field: what it is, and where it ends.
     #[inline(always)]
-    fn escaped(&self, start: usize, end: usize) -> bool {
-        let has = |text: &[u8]| text.contains(&b'\\');
-        self.tokens.backslashes() && self.text.as_bytes().get(start..end).is_some_and(has)
-    }
-
-    /// Passes a value of any kind, so many levels below a field.
-    #[inline(always)]
-    fn value(&mut self, cursor: &mut Cursor, (start, byte): Token, depth: usize) -> Option<Mark> {
+    fn value(&self, (start, byte): Token, mut ahead: Ahead, depth: usize) -> Option<(Mark, usize)> {
         let (kind, end) = match byte {
             b'"' => {
-                let end = self.tokens.place(cursor)?;
-                if !self.escaped(start, end) {
-                    return Some(Mark::new(Kind::Text, start + 1, end));
+                ahead.pass();
+                let (end, escaped) = self.end_of_text(start + 1, &mut ahead)?;
+                if !escaped {
+                    return Some((Mark::new(Kind::Text, start + 1, end), end + 1));
                 }
                 unescaped(self.text.get(start..=end)?)?;
                 (Kind::Escaped, end + 1)
@@ -305,75 +375,63 @@ impl<'a> Scanner<'a> {
             b'0'..=b'9' => self.number(start)?,
             b't' => (Kind::True, self.word(start, "true")?),
             b'f' => (Kind::False, self.word(start, "false")?),
-            b'n' => {
-                self.word(start, "null")?;
-                return Some(Mark::default());
-            }
+            b'n' => (Kind::Null, self.word(start, "null")?),
             b'[' | b'{' if depth < MAX_DEPTH => {
-                *cursor = self.nested(*cursor, byte, depth)?;
-                (Kind::Nested, start)
+                let end = self.nested((start, byte), depth)?;
+                return Some((Mark::new(Kind::Nested, start, start), end));
             }
             _ => return None,
         };
-        Some(Mark::new(kind, start, end))
+        Some((Mark::new(kind, start, end), end))
     }
 
-    /// The rest of a list, behind its opening bracket.
+    /// Passes a list of values: where it ends.
     #[inline(never)]
-    fn nested(&mut self, mut cursor: Cursor, open: u8, depth: usize) -> Option<Cursor> {
-        let end = if open == b'[' { b']' } else { b'}' };
-        let mut token = self.tokens.next(&mut cursor)?;
-        if token.1 == end {
-            return Some(cursor);
+    fn nested(&self, (open, byte): Token, depth: usize) -> Option<usize> {
+        let is_list = byte == b'[';
+        let end = if is_list { b']' } else { b'}' };
+        let mut at = open + 1;
+        let (first, byte) = self.token(at)?;
+        if byte == end {
+            return Some(first + 1);
         }
         loop {
-            if open == b'{' {
-                self.key(&mut cursor, token)?;
-                token = self.tokens.next(&mut cursor)?;
+            let (value, ahead) = if is_list {
+                (self.token(at)?, Ahead::default())
+            } else {
+                let (_, value, ahead) = self.key::<false>(at)?;
+                (value, ahead)
+            };
+            let (_, behind) = self.value(value, ahead, depth + 1)?;
+            let more;
+            (more, at) = self.more(behind, end)?;
+            if !more {
+                return Some(at);
             }
-            self.value(&mut cursor, token, depth + 1)?;
-            if !self.more(&mut cursor, end)? {
-                return Some(cursor);
-            }
-            token = self.tokens.next(&mut cursor)?;
         }
     }
 
-    /// Whether a number or word ends before a place.
-    #[inline]
-    fn ends(&self, at: usize) -> bool {
-        // Between two brackets there is no place for anything else.
-        let next = self.text.as_bytes().get(at);
-        next.is_some_and(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
-    }
-
+    /// Where a word ends. What comes behind must be a token of its own, which whoever called sees.
     #[inline]
     fn word(&self, start: usize, word: &str) -> Option<usize> {
-        let found = self
-            .text
-            .as_bytes()
-            .get(start..)?
-            .starts_with(word.as_bytes());
-        let end = start + word.len();
-        (found && self.ends(end)).then_some(end)
+        let found = self.from(start)?.starts_with(word.as_bytes());
+        found.then_some(start + word.len())
     }
 
     /// The kind of a number, and where it ends.
-    #[inline]
+    #[inline(always)]
     fn number(&self, start: usize) -> Option<(Kind, usize)> {
-        let rest = self.text.as_bytes().get(start..)?;
+        let rest = self.from(start)?;
         let whole = digits(rest);
         if whole > MAX_WHOLE_DIGITS || (whole > 1 && rest.first() == Some(&b'0')) {
             return None;
         }
         if rest.get(whole) != Some(&b'.') {
-            let end = start + whole;
-            return self.ends(end).then_some((Kind::Whole, end));
+            return Some((Kind::Whole, start + whole));
         }
         let fraction = digits(rest.get(whole + 1..)?);
-        let end = start + whole + 1 + fraction;
-        let plain = fraction > 0 && whole + fraction <= MAX_DECIMAL_DIGITS && self.ends(end);
-        plain.then_some((Kind::Decimal, end))
+        let plain = fraction > 0 && whole + fraction <= MAX_DECIMAL_DIGITS;
+        plain.then_some((Kind::Decimal, start + whole + 1 + fraction))
     }
 }
 
