@@ -22,6 +22,8 @@ pub(super) enum RowShape {
 #[derive(Debug)]
 pub(super) struct Batcher {
     shape: RowShape,
+    /// Most deals in a batch.
+    most: usize,
     /// The deal whose items may go on, and its items so far.
     current: Option<(RawDeal, Vec<u8>)>,
     deals: Vec<RawDeal>,
@@ -29,9 +31,10 @@ pub(super) struct Batcher {
 }
 
 impl Batcher {
-    pub(super) fn new(shape: RowShape) -> Self {
+    pub(super) fn new(shape: RowShape, most: usize) -> Self {
         Self {
             shape,
+            most,
             current: None,
             deals: Vec::new(),
             bytes: 0,
@@ -64,7 +67,7 @@ impl Batcher {
                 }
             },
         }
-        (self.deals.len() >= BATCH_DEALS || self.bytes >= BATCH_BYTES).then(|| self.take())
+        (self.deals.len() >= self.most || self.bytes >= BATCH_BYTES).then(|| self.take())
     }
 
     /// What is left when the source has ended.
@@ -87,7 +90,7 @@ impl Batcher {
 
     fn take(&mut self) -> Vec<RawDeal> {
         self.bytes = 0;
-        std::mem::replace(&mut self.deals, Vec::with_capacity(BATCH_DEALS))
+        std::mem::replace(&mut self.deals, Vec::with_capacity(self.most))
     }
 }
 
@@ -114,7 +117,7 @@ mod tests {
     use super::*;
 
     fn collect(shape: RowShape, rows: &[(&str, Option<&'static str>)]) -> Vec<(String, String)> {
-        let mut batcher = Batcher::new(shape);
+        let mut batcher = Batcher::new(shape, BATCH_DEALS);
         let mut deals = Vec::new();
         for (id, inventory) in rows {
             let inventory = inventory.map(|text| Bytes::from_static(text.as_bytes()));
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn batches_are_bounded_by_deals_and_by_bytes_and_lose_nothing() {
-        let mut batcher = Batcher::new(RowShape::Whole);
+        let mut batcher = Batcher::new(RowShape::Whole, BATCH_DEALS);
         let big = Bytes::from(vec![b' '; BATCH_BYTES / 2 + 1]);
         let (mut seen, mut batches) = (0, 0);
         for n in 0..5000 {

@@ -22,6 +22,8 @@ use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use ::parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use ::parquet::schema::types::{ColumnPath, Type};
 
+use bytes::{Bytes, BytesMut};
+
 use super::SnapshotError;
 use super::calculator::MetricInfo;
 use super::manifest::Part;
@@ -78,6 +80,8 @@ fn properties() -> Result<WriterProperties, ParquetError> {
     Ok(WriterProperties::builder()
         .set_created_by("rollbook".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        // What is random does not compress.
+        .set_column_compression(ColumnPath::from("digest"), Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)
         .set_column_dictionary_enabled(ColumnPath::from("deal_type"), true)
         .set_column_dictionary_enabled(ColumnPath::from("status"), true)
@@ -173,18 +177,15 @@ impl PartWriter {
 
     fn write_group(&mut self, rows: &[Row]) -> Result<(), ParquetError> {
         let mut group = self.writer.next_row_group()?;
-        let texts = |text: fn(&Row) -> &[u8]| -> Vec<ByteArray> {
-            rows.iter()
-                .map(|row| ByteArray::from(text(row).to_vec()))
-                .collect()
-        };
-        write_column::<ByteArrayType>(&mut group, &texts(|row| row.deal_id.as_bytes()), None)?;
-        write_column::<ByteArrayType>(&mut group, &texts(|row| row.deal_type.as_bytes()), None)?;
+        let ids = shared(rows, |row| row.deal_id.as_bytes());
+        write_column::<ByteArrayType>(&mut group, &ids, None)?;
+        let deal_types = shared(rows, |row| row.deal_type.as_bytes());
+        write_column::<ByteArrayType>(&mut group, &deal_types, None)?;
         let status = |row: &Row| if row.is_error() { ERROR } else { SUCCESS };
-        let statuses: Vec<_> = rows
+        let statuses = rows
             .iter()
-            .map(|row| ByteArray::from(status(row).to_vec()))
-            .collect();
+            .map(|row| Bytes::from_static(status(row)).into());
+        let statuses: Vec<_> = statuses.collect();
         write_column::<ByteArrayType>(&mut group, &statuses, None)?;
         let levels: Vec<i16> = rows.iter().map(|row| i16::from(row.is_error())).collect();
         let errors: Vec<_> = rows
@@ -210,10 +211,8 @@ impl PartWriter {
             write_column::<Int64Type>(&mut group, &values, Some(&levels))?;
             number += 1;
         }
-        let digests: Vec<_> = rows
-            .iter()
-            .map(|row| FixedLenByteArray::from(row.digest.to_vec()))
-            .collect();
+        let digests = shared(rows, |row| &row.digest);
+        let digests: Vec<_> = digests.into_iter().map(FixedLenByteArray::from).collect();
         write_column::<FixedLenByteArrayType>(&mut group, &digests, None)?;
         group.close()?;
         Ok(())
@@ -236,6 +235,17 @@ impl PartWriter {
         };
         Ok((bytes, part))
     }
+}
+
+/// A text of each row, all in one piece of memory.
+fn shared(rows: &[Row], text: impl Fn(&Row) -> &[u8]) -> Vec<ByteArray> {
+    let mut all = BytesMut::with_capacity(rows.iter().map(|row| text(row).len()).sum());
+    for row in rows {
+        all.extend_from_slice(text(row));
+    }
+    let mut all = all.freeze();
+    let texts = rows.iter().map(|row| all.split_to(text(row).len()).into());
+    texts.collect()
 }
 
 /// Writes the column of the text with this place among a deal's texts.

@@ -6,22 +6,22 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use rollbook_ledger::evidence::EvidenceStore;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::batch::RowShape;
 use super::bridge::{Pool, compute, on_rayon};
-use super::calculator::Calculator;
+use super::calculator::{Calculator, RawDeal};
 use super::database::Database;
 use super::manifest::{Part, Total};
 use super::parquet::PartWriter;
 use super::plan::MAX_ROWS_PER_PART;
-use super::read::{Batch, IN_FLIGHT_BYTES, Session, Sink};
+use super::read::{Batch, Closed, Here, IN_FLIGHT_BYTES, Outlet, Session, Sink};
 use super::row::Row;
 use super::task::{ShardReport, ShardTask};
 use super::{PART_MEDIA_TYPE, SnapshotError};
@@ -139,72 +139,140 @@ impl ShardWorker {
     }
 
     /// The rows of a shard, in any order.
-    pub(super) async fn rows_of(&mut self, task: &ShardTask) -> Result<Vec<Row>, SnapshotError> {
+    async fn rows_of(&mut self, task: &ShardTask) -> Result<Vec<Row>, SnapshotError> {
+        let expected = usize::try_from(task.deals.min(MAX_ROWS_PER_PART)).unwrap_or_default();
+        let rows = Arc::new(Mutex::new(Vec::with_capacity(expected)));
+        let all = Arc::clone(&rows);
+        let take = move |batch: Vec<Row>| {
+            all.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(batch);
+            Ok(())
+        };
+        self.each_batch(task, Arc::new(take), false).await?;
+        let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(std::mem::take(&mut *rows))
+    }
+
+    /// Computes the deals of a task and gives their rows, some at a time and in any order, to
+    /// `take`: on the compute threads, or where they were read.
+    pub(super) async fn each_batch(
+        &mut self,
+        task: &ShardTask,
+        take: TakeRows,
+        here: bool,
+    ) -> Result<(), SnapshotError> {
         task.check(self.context.calculator.as_ref())?;
         // Taken out, so that a session whose stream broke off is never used again.
         let mut session = self
             .session
             .take()
             .unwrap_or_else(|| Session::Unopened(self.database.clone()));
-        let rows = self.rows(task, &mut session).await?;
+        let batches = Arc::new(Batches {
+            context: self.context.clone(),
+            task: task.clone(),
+            read: AtomicU64::new(0),
+            take,
+        });
+        if here {
+            batches.compute_here(&mut session).await?;
+        } else {
+            batches.compute_on_threads(&mut session).await?;
+        }
         self.session = Some(session);
-        Ok(rows)
+        Ok(())
     }
+}
 
-    /// Reads and computes side by side; the rows come in any order.
-    async fn rows(
-        &self,
-        task: &ShardTask,
+/// Who takes rows as they are computed.
+pub(super) type TakeRows = Arc<dyn Fn(Vec<Row>) -> Result<(), SnapshotError> + Send + Sync>;
+
+/// The batches of one task on their way from its source to rows.
+struct Batches {
+    context: ShardContext,
+    task: ShardTask,
+    read: AtomicU64,
+    take: TakeRows,
+}
+
+impl Batches {
+    /// Reads and computes side by side.
+    async fn compute_on_threads(
+        self: &Arc<Self>,
         session: &mut Session,
-    ) -> Result<Vec<Row>, SnapshotError> {
-        let context = &self.context;
-        let shape = match task.source.inventory_query {
-            Some(_) => RowShape::Item,
-            None => RowShape::Whole,
-        };
+    ) -> Result<(), SnapshotError> {
         let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
-        let sink = Sink::new(shape, sender, Arc::clone(&context.in_flight));
+        let outlet = Outlet::Threads {
+            sender,
+            in_flight: Arc::clone(&self.context.in_flight),
+        };
         let batches = futures::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|batch| (batch, receiver))
         });
-        let computing = async {
-            let expected = task.deals.min(MAX_ROWS_PER_PART);
-            let mut rows = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
-            let computed = batches
-                .map(|Batch { deals, permit }| async {
-                    let calculator = Arc::clone(&context.calculator);
-                    let work = move || {
-                        let rows = compute(deals, calculator.as_ref());
-                        drop(permit);
-                        rows
-                    };
-                    on_rayon(&context.pool, work).await
-                })
-                .buffer_unordered(context.pool.threads());
-            futures::pin_mut!(computed);
-            while let Some(batch) = computed.next().await {
-                let batch = batch?;
-                if let Some(reason) = context.calculator.fault() {
-                    return Err(SnapshotError::Calculator { reason });
-                }
-                let errors = batch.iter().filter(|row| row.is_error()).count();
-                let counters = &context.counters;
-                counters
-                    .done
-                    .fetch_add(batch.len() as u64, Ordering::Relaxed);
-                counters.errors.fetch_add(errors as u64, Ordering::Relaxed);
-                if rows.len() + batch.len() > usize::try_from(task.deals).unwrap_or(usize::MAX) {
-                    return Err(task.error(format!(
-                        "it has more than the {} deals the plan counted; the source is not as it was planned",
-                        task.deals
-                    )));
-                }
-                rows.extend(batch);
-            }
-            Ok(rows)
+        let pool = &self.context.pool;
+        let computing = batches
+            .map(|Batch { deals, permit }| async {
+                let batches = Arc::clone(self);
+                let work = move || {
+                    let done = batches.compute(deals);
+                    drop(permit);
+                    done
+                };
+                on_rayon(pool, work).await?
+            })
+            .buffer_unordered(pool.threads())
+            .try_for_each(|()| async { Ok(()) });
+        let reading = session.read(&self.task, Sink::new(self.shape(), outlet));
+        tokio::try_join!(reading, computing).map(|_| ())
+    }
+
+    /// Reads and computes by turns, which spares what handing over costs.
+    async fn compute_here(self: &Arc<Self>, session: &mut Session) -> Result<(), SnapshotError> {
+        let failure = Arc::new(Mutex::new(None));
+        let (batches, failed) = (Arc::clone(self), Arc::clone(&failure));
+        let compute = move |deals| {
+            batches.compute(deals).map_err(|error| {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Closed
+            })
         };
-        let ((), rows) = tokio::try_join!(session.read(task, sink), computing)?;
-        Ok(rows)
+        let outlet = Outlet::Here(Here(Box::new(compute)));
+        session
+            .read(&self.task, Sink::new(self.shape(), outlet))
+            .await?;
+        let failure = failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn shape(&self) -> RowShape {
+        match self.task.source.inventory_query {
+            Some(_) => RowShape::Item,
+            None => RowShape::Whole,
+        }
+    }
+
+    fn compute(&self, deals: Vec<RawDeal>) -> Result<(), SnapshotError> {
+        let calculator = self.context.calculator.as_ref();
+        let rows = compute(deals, calculator);
+        if let Some(reason) = calculator.fault() {
+            return Err(SnapshotError::Calculator { reason });
+        }
+        let count = |rows: usize| u64::try_from(rows).unwrap_or(u64::MAX);
+        let errors = rows.iter().filter(|row| row.is_error()).count();
+        let Counters { done, errors: bad } = self.context.counters.as_ref();
+        done.fetch_add(count(rows.len()), Ordering::Relaxed);
+        bad.fetch_add(count(errors), Ordering::Relaxed);
+        let read = count(rows.len()) + self.read.fetch_add(count(rows.len()), Ordering::Relaxed);
+        if read > self.task.deals {
+            return Err(self.task.error(format!(
+                "it has more than the {} deals the plan counted; the source is not as it was planned",
+                self.task.deals
+            )));
+        }
+        (self.take)(rows)
     }
 }
 
@@ -224,7 +292,7 @@ impl Computed {
     ) -> Result<Self, SnapshotError> {
         if rows.len() as u64 != task.deals {
             return Err(task.error(format!(
-                "it has {} deals, the plan counted {}; the source is not as it was planned",
+                "it has {} deals, the plan counted {}; ids occur twice, or the source is not as it was planned",
                 rows.len(),
                 task.deals
             )));

@@ -23,11 +23,15 @@ use super::SnapshotError;
 use super::bridge::on_rayon;
 use super::database::Database;
 use super::row::Row;
-use super::shard::{Computed, ShardContext, ShardWorker};
+use super::shard::{Computed, ShardContext, ShardWorker, TakeRows};
 use super::task::{KeyRange, ShardRead, ShardReport, ShardTask};
 
-/// Bytes of rows held before they are written to a file.
-const MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of rows held before they are written to a file. Fresh memory costs more than the file,
+/// which the system keeps in its cache as long as there is room.
+const MEMORY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of most encoded rows.
+const USUAL_ROW_BYTES: usize = 192;
 
 /// What is to be done.
 pub(super) struct Sweep {
@@ -46,18 +50,17 @@ impl Sweep {
         let tasks: Arc<[ShardTask]> = self.tasks().into();
         let buckets = Arc::new(Mutex::new(Buckets::new(self.shards.len(), MEMORY_BYTES)));
         let next = Arc::new(AtomicUsize::new(0));
+        // One that reads can compute too, unless there are more who compute.
+        let here = self.connections >= self.context.threads();
         let mut readers = Vec::new();
         for _ in 0..self.connections {
             let mut worker = ShardWorker::of(self.context.clone(), self.database.clone());
             let (tasks, next) = (Arc::clone(&tasks), Arc::clone(&next));
             let (shards, buckets) = (Arc::clone(&self.shards), Arc::clone(&buckets));
-            let context = self.context.clone();
+            let take: TakeRows = Arc::new(move |rows| distribute(&rows, &shards, &buckets));
             let reading = async move {
                 while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let rows = worker.rows_of(task).await?;
-                    let (shards, buckets) = (Arc::clone(&shards), Arc::clone(&buckets));
-                    let sorting = move || distribute(&rows, &shards, &buckets);
-                    on_rayon(context.pool(), sorting).await??;
+                    worker.each_batch(task, Arc::clone(&take), here).await?;
                 }
                 Ok(())
             };
@@ -159,19 +162,21 @@ fn distribute(
     shards: &[ShardTask],
     buckets: &Mutex<Buckets>,
 ) -> Result<(), SnapshotError> {
-    let mut encoded = vec![Vec::new(); shards.len()];
+    let mut encoded = Vec::with_capacity(rows.len() * USUAL_ROW_BYTES);
+    let mut ends = Vec::with_capacity(rows.len());
     for row in rows {
         let behind = shards.partition_point(|shard| {
             let from = shard.range.from.as_deref();
             from.is_none_or(|from| shard.key_order.compare(from, &row.deal_id).is_le())
         });
-        if let Some(bucket) = encoded.get_mut(behind.saturating_sub(1)) {
-            *bucket = postcard::to_extend(row, std::mem::take(bucket)).map_err(failed)?;
-        }
+        encoded = postcard::to_extend(row, encoded).map_err(failed)?;
+        ends.push((behind.saturating_sub(1), encoded.len()));
     }
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
-    for (shard, bytes) in encoded.iter().enumerate() {
-        buckets.add(shard, bytes);
+    let mut start = 0;
+    for (shard, end) in ends {
+        buckets.add(shard, encoded.get(start..end).unwrap_or_default());
+        start = end;
     }
     buckets.spill_if_large().map_err(failed)
 }
@@ -205,7 +210,7 @@ struct Buckets {
     end: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bucket {
     bytes: Vec<u8>,
     /// Place and length of each run in the file.
@@ -214,8 +219,13 @@ struct Bucket {
 
 impl Buckets {
     fn new(count: usize, memory: usize) -> Self {
-        let mut buckets = Vec::new();
-        buckets.resize_with(count, Bucket::default);
+        // Each has its share from the start: to grow means to copy into fresh memory.
+        let share = memory / count.max(1);
+        let bucket = || Bucket {
+            bytes: Vec::with_capacity(share + share / 8),
+            spilled: Vec::new(),
+        };
+        let buckets = std::iter::repeat_with(bucket).take(count).collect();
         Self {
             buckets,
             memory,
@@ -241,11 +251,12 @@ impl Buckets {
             none => none.insert(tempfile::tempfile()?),
         };
         for bucket in &mut self.buckets {
-            let bytes = std::mem::take(&mut bucket.bytes);
+            let bytes = &mut bucket.bytes;
             if !bytes.is_empty() {
-                file.write_all_at(&bytes, self.end)?;
+                file.write_all_at(bytes, self.end)?;
                 bucket.spilled.push((self.end, bytes.len()));
                 self.end += bytes.len() as u64;
+                bytes.clear();
             }
         }
         self.held = 0;
@@ -258,6 +269,7 @@ impl Buckets {
         };
         let mut bytes = std::mem::take(&mut bucket.bytes);
         self.held -= bytes.len();
+        bytes.reserve_exact(bucket.spilled.iter().map(|(_, length)| length).sum());
         for (place, length) in std::mem::take(&mut bucket.spilled) {
             let start = bytes.len();
             bytes.resize(start + length, 0);

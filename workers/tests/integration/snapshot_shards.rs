@@ -176,6 +176,28 @@ async fn integer_and_uuid_keys_are_cut_by_index_and_ordered_as_they_are() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_fills_more_than_a_part_is_refused() {
+    let (_directory, store) = store();
+    let cluster = Cluster::start().await;
+    cluster
+        .execute(
+            "CREATE TABLE deals (id text COLLATE \"C\" NOT NULL, deal_type text, inventory jsonb,
+                                 deleted_at timestamptz, tenant_id int);
+             INSERT INTO deals SELECT CASE WHEN n % 2 = 0 THEN 'same' ELSE n::text END, NULL, '[]'
+             FROM generate_series(1, 5000) n;
+             CREATE INDEX ON deals (id); ANALYZE deals",
+        )
+        .await;
+    let request = request(cluster.source(), calculator(true));
+    let error = take(&request, &store, &|_| {}).await.unwrap_err();
+    assert!(matches!(error, SnapshotError::Order { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("\"same\" occurs twice"),
+        "{error}"
+    );
+}
+
 async fn explain(cluster: &Cluster, statement: &str) -> String {
     let mut connection = PgConnection::connect(&cluster.source().database)
         .await

@@ -10,12 +10,13 @@ mod parquet_rows;
 mod postgres;
 mod sqlite;
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::SnapshotError;
-use super::batch::{Batcher, RowShape};
+use super::batch::{BATCH_DEALS, Batcher, RowShape};
 use super::calculator::RawDeal;
 use super::database::{Database, FileKind, Opened};
 use super::manifest::SourceDescription;
@@ -29,6 +30,9 @@ pub(super) use postgres::statement as postgres_statement;
 /// Bytes of inventories between reading and their figures, all shards of a process together. A
 /// larger deal passes alone.
 pub(super) const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Deals of a batch that is computed where it was read: they are still in the processor's cache.
+const DEALS_HERE: usize = 16;
 
 /// One shard as its source cut it.
 #[derive(Debug)]
@@ -232,12 +236,32 @@ pub(super) struct Batch {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// Where a reader puts rows: cut into batches, and slowed down when nobody takes them.
+/// Where a reader puts rows, cut into batches.
 #[derive(Debug)]
 pub(super) struct Sink {
     batcher: Batcher,
-    sender: mpsc::Sender<Batch>,
-    in_flight: Arc<Semaphore>,
+    outlet: Outlet,
+}
+
+/// Who takes the batches.
+#[derive(Debug)]
+pub(super) enum Outlet {
+    /// The compute threads; the reader is slowed down when they have enough.
+    Threads {
+        sender: mpsc::Sender<Batch>,
+        in_flight: Arc<Semaphore>,
+    },
+    /// The reader's own thread, before it reads on.
+    Here(Here),
+}
+
+/// What is done with a batch where it was read.
+pub(super) struct Here(pub(super) Box<dyn FnMut(Vec<RawDeal>) -> Result<(), Closed> + Send>);
+
+impl fmt::Debug for Here {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Here(…)")
+    }
 }
 
 /// Nobody wants the deals any more; the reader may stop.
@@ -245,16 +269,20 @@ pub(super) struct Sink {
 pub(super) struct Closed;
 
 impl Sink {
-    pub(super) fn new(
-        shape: RowShape,
-        sender: mpsc::Sender<Batch>,
-        in_flight: Arc<Semaphore>,
-    ) -> Self {
+    pub(super) fn new(shape: RowShape, outlet: Outlet) -> Self {
+        let deals = match outlet {
+            Outlet::Threads { .. } => BATCH_DEALS,
+            Outlet::Here(_) => DEALS_HERE,
+        };
         Self {
-            batcher: Batcher::new(shape),
-            sender,
-            in_flight,
+            batcher: Batcher::new(shape, deals),
+            outlet,
         }
+    }
+
+    /// Whether deals leave the thread that reads them.
+    pub(super) fn hands_over(&self) -> bool {
+        matches!(self.outlet, Outlet::Threads { .. })
     }
 
     pub(super) async fn push(
@@ -264,33 +292,42 @@ impl Sink {
         inventory: Option<bytes::Bytes>,
     ) -> Result<(), Closed> {
         match self.batcher.push(id, deal_type, inventory) {
-            Some(deals) => self.send(deals).await,
+            Some(deals) => self.outlet.send(deals).await,
             None => Ok(()),
         }
     }
 
-    pub(super) async fn send(&self, deals: Vec<RawDeal>) -> Result<(), Closed> {
-        let bytes: usize = deals.iter().map(|deal| deal.inventory.len()).sum();
-        let share = u32::try_from(bytes.min(IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.in_flight)
-            .acquire_many_owned(share)
-            .await
-            .map_err(|_| Closed)?;
-        let batch = Batch { deals, permit };
-        self.sender.send(batch).await.map_err(|_| Closed)
+    /// Gives a batch that was made elsewhere.
+    pub(super) async fn send(&mut self, deals: Vec<RawDeal>) -> Result<(), Closed> {
+        self.outlet.send(deals).await
     }
 
     async fn finish(self) {
         let Self {
             batcher,
-            sender,
-            in_flight,
+            mut outlet,
         } = self;
         let rest = batcher.finish();
         if !rest.is_empty() {
-            let sink = Self::new(RowShape::Whole, sender, in_flight);
             // A receiver that has gone no longer wants the rest.
-            let _ = sink.send(rest).await;
+            let _ = outlet.send(rest).await;
         }
+    }
+}
+
+impl Outlet {
+    async fn send(&mut self, deals: Vec<RawDeal>) -> Result<(), Closed> {
+        let (sender, in_flight) = match self {
+            Self::Threads { sender, in_flight } => (sender, in_flight),
+            Self::Here(Here(take)) => return take(deals),
+        };
+        let bytes: usize = deals.iter().map(|deal| deal.inventory.len()).sum();
+        let share = u32::try_from(bytes.min(IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(in_flight)
+            .acquire_many_owned(share)
+            .await
+            .map_err(|_| Closed)?;
+        let batch = Batch { deals, permit };
+        sender.send(batch).await.map_err(|_| Closed)
     }
 }

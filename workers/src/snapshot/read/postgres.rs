@@ -134,7 +134,17 @@ pub(super) async fn plan(
         );
         rows.max(total.div_ceil(MAX_SCANS).min(MAX_ROWS_PER_PART))
     };
-    let boundaries = sql::boundaries(source, &key_expression(source, key), rows);
+    let expression = key_expression(source, key);
+    let boundaries = match key {
+        _ if !indexed => sql::boundaries(source, &expression, rows),
+        KeyKind::Integer | KeyKind::Uuid => {
+            sql::indexed_boundaries(source, &expression, &expression, rows)
+        }
+        KeyKind::Text | KeyKind::CollatedText | KeyKind::Cast => {
+            let text = format!("CAST({expression} AS text)");
+            sql::indexed_boundaries(source, &expression, &text, rows)
+        }
+    };
     let found = sqlx::query(AssertSqlSafe(boundaries))
         .fetch_all(&mut connection)
         .await
@@ -483,7 +493,11 @@ impl Session {
                 read += 1;
                 let id = text(id.as_ref()).map_err(garbled)?.unwrap_or_default();
                 let deal_type = text(deal_type.as_ref()).map_err(garbled)?;
-                let value = value.map(|value| gather.keep(plain(value, *inventory)));
+                let value = value.map(|value| plain(value, *inventory));
+                let value = match sink.hands_over() {
+                    true => value.map(|value| gather.keep(value)),
+                    false => value,
+                };
                 if sink.push(id, deal_type, value).await.is_err() {
                     return Ok(());
                 }
