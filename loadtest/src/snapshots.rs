@@ -105,7 +105,7 @@ fn part(first: u64, last: u64, deals: u64, side: usize) -> Result<(Vec<u8>, Part
     let mut writer = PartWriter::new(&metrics).map_err(&write)?;
     for deal in first..last {
         if let Some(row) = row(deal, deals, side) {
-            writer.push(row).map_err(&write)?;
+            writer.push(&row).map_err(&write)?;
         }
     }
     writer.finish().map_err(&write)

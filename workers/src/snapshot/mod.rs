@@ -15,6 +15,7 @@ mod batch;
 pub mod bridge;
 pub mod calculator;
 pub mod database;
+mod encode;
 mod error;
 pub mod exec;
 mod figure;

@@ -10,9 +10,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::database::Database;
+use super::encode::count_type;
 use super::manifest::{MANIFEST_VERSION, Manifest, Total};
 use super::plan::{SnapshotPlan, SnapshotRequest, plan};
-use super::shard::{ShardContext, ShardWorker, count_type};
+use super::shard::{ShardContext, ShardWorker};
 use super::sweep::Sweep;
 use super::task::{PlanSummary, ShardReport, ShardTask};
 use super::{MANIFEST_MEDIA_TYPE, Snapshot, SnapshotError};

@@ -25,6 +25,22 @@ pub enum KeyOrder {
 }
 
 impl KeyOrder {
+    /// A number that orders keys as far as it differs.
+    pub(super) fn rank(self, key: &str) -> u64 {
+        match self {
+            Self::Bytes => {
+                let mut first = [0; size_of::<u64>()];
+                let pairs = first.iter_mut().zip(key.as_bytes());
+                pairs.for_each(|(to, from)| *to = *from);
+                u64::from_be_bytes(first)
+            }
+            // The lowest of all is also that of what is no integer.
+            Self::Integer => key.parse().map_or(0, |integer: i64| {
+                integer.cast_unsigned() ^ 1 << (u64::BITS - 1)
+            }),
+        }
+    }
+
     /// Compares two keys. Equal only for equal texts; in integer order, what is no integer
     /// comes first.
     pub fn compare(self, left: &str, right: &str) -> Ordering {
@@ -159,6 +175,38 @@ mod tests {
         assert_eq!(sorted(KeyOrder::Integer), by_value);
         let by_bytes = ["-10", "-2", "0", "10", "9", "Z", "a", "é"];
         assert_eq!(sorted(KeyOrder::Bytes), by_bytes);
+    }
+
+    #[test]
+    fn ranks_never_contradict_the_order() {
+        let keys = [
+            "",
+            "\0",
+            "10",
+            "9",
+            "-2",
+            "-10",
+            "0",
+            "\u{e9}",
+            "Z",
+            "a",
+            "abcdefgh1",
+            "abcdefgh",
+            "-9223372036854775808",
+            "9223372036854775807",
+        ];
+        for order in [KeyOrder::Bytes, KeyOrder::Integer] {
+            for (left, right) in keys
+                .iter()
+                .flat_map(|left| keys.map(|right| (*left, right)))
+            {
+                let ranked = order.rank(left).cmp(&order.rank(right));
+                assert!(
+                    ranked.is_eq() || ranked == order.compare(left, right),
+                    "{left:?} {right:?}"
+                );
+            }
+        }
     }
 
     #[test]

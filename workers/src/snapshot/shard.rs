@@ -5,7 +5,6 @@
 //!  one session   bounded bytes  any thread   one part's rows      one part
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,8 +17,7 @@ use super::batch::RowShape;
 use super::bridge::{Pool, compute, on_rayon};
 use super::calculator::{Calculator, RawDeal};
 use super::database::Database;
-use super::manifest::{Part, Total};
-use super::parquet::PartWriter;
+use super::encode::{Encoded, ShardEncoder};
 use super::plan::MAX_ROWS_PER_PART;
 use super::read::{Batch, Closed, Here, IN_FLIGHT_BYTES, Outlet, Session, Sink};
 use super::row::Row;
@@ -28,10 +26,6 @@ use super::{PART_MEDIA_TYPE, SnapshotError};
 
 /// Batches waiting between a reader and the compute threads.
 const QUEUED_BATCHES: usize = 2;
-/// Deal types counted apart; a column of free text must not grow the manifest without end.
-const MAX_DEAL_TYPES: usize = 256;
-/// Where the others are counted.
-const OTHER_TYPES: &str = "(other)";
 
 /// What all shards of a process share: the calculator, where parts go, and the bounds.
 #[derive(Clone, Debug)]
@@ -74,10 +68,6 @@ impl ShardContext {
             counters.done.load(Ordering::Relaxed),
             counters.errors.load(Ordering::Relaxed),
         )
-    }
-
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -134,8 +124,11 @@ impl ShardWorker {
     /// The first half of [`ShardWorker::run`]. What it gives can be stored while the worker
     /// computes another shard. Nothing is durable yet.
     pub(super) async fn compute(&mut self, task: &ShardTask) -> Result<Computed, SnapshotError> {
-        let rows = self.rows_of(task).await?;
-        Computed::new(self.context.clone(), task.clone(), rows)
+        Ok(Computed {
+            context: self.context.clone(),
+            task: task.clone(),
+            rows: self.rows_of(task).await?,
+        })
     }
 
     /// The rows of a shard, in any order.
@@ -284,42 +277,39 @@ pub(super) struct Computed {
 }
 
 impl Computed {
-    /// Refuses rows that are more or fewer than the plan counted.
-    pub(super) fn new(
-        context: ShardContext,
-        task: ShardTask,
-        rows: Vec<Row>,
-    ) -> Result<Self, SnapshotError> {
-        if rows.len() as u64 != task.deals {
-            return Err(task.error(format!(
-                "it has {} deals, the plan counted {}; ids occur twice, or the source is not as it was planned",
-                rows.len(),
-                task.deals
-            )));
-        }
-        Ok(Self {
-            context,
-            task,
-            rows,
-        })
-    }
-
     /// The second half of [`ShardWorker::run`]: encodes the part and stores it.
     pub(super) async fn store(self) -> Result<ShardReport, SnapshotError> {
         let Self {
             context,
             task,
-            rows,
+            mut rows,
         } = self;
-        let name = format!("{}-{}.{:05}.parquet", task.snapshot, task.label, task.shard);
-        let work = move || encode(rows, &task);
-        let (bytes, mut report) = on_rayon(&context.pool, work).await??;
-        let stored = context
-            .store
-            .put(Bytes::from(bytes), PART_MEDIA_TYPE, &name);
-        report.part.sha256 = stored.await?.sha256;
-        Ok(report)
+        let encode = move |task: &ShardTask| {
+            let order = task.key_order;
+            rows.sort_unstable_by(|left, right| order.compare(&left.deal_id, &right.deal_id));
+            let mut encoder = ShardEncoder::new(task)?;
+            for row in rows {
+                encoder.push(&row)?;
+            }
+            encoder.finish()
+        };
+        store_part(&context, task, encode).await
     }
+}
+
+/// Encodes the part of a shard on the compute threads and stores it.
+pub(super) async fn store_part(
+    context: &ShardContext,
+    task: ShardTask,
+    encode: impl FnOnce(&ShardTask) -> Result<Encoded, SnapshotError> + Send + 'static,
+) -> Result<ShardReport, SnapshotError> {
+    let name = format!("{}-{}.{:05}.parquet", task.snapshot, task.label, task.shard);
+    let Encoded { bytes, mut report } = on_rayon(&context.pool, move || encode(&task)).await??;
+    let stored = context
+        .store
+        .put(Bytes::from(bytes), PART_MEDIA_TYPE, &name);
+    report.part.sha256 = stored.await?.sha256;
+    Ok(report)
 }
 
 /// Does one shard with a worker of its own: see [`ShardWorker::run`].
@@ -331,53 +321,4 @@ pub async fn run_shard(
     ShardWorker::new(context.clone(), database_url)?
         .run(task)
         .await
-}
-
-/// Sorts the rows and makes their part, its address still empty, and the report.
-fn encode(mut rows: Vec<Row>, task: &ShardTask) -> Result<(Vec<u8>, ShardReport), SnapshotError> {
-    let (order, metrics) = (task.key_order, &task.calculator.metrics);
-    rows.sort_unstable_by(|left, right| order.compare(&left.deal_id, &right.deal_id));
-    let twice = rows.windows(2).find_map(|pair| match pair {
-        [left, right] if left.deal_id == right.deal_id => Some(left),
-        _ => None,
-    });
-    if let Some(row) = twice {
-        return Err(SnapshotError::Order {
-            table: task.source.table.table.clone(),
-            reason: format!("id {:?} occurs twice", row.deal_id),
-        });
-    }
-    let mut report = ShardReport {
-        shard: task.shard,
-        part: Part::default(),
-        totals: vec![Total::default(); metrics.iter().filter(|m| !m.is_text()).count()],
-        deal_types: BTreeMap::new(),
-    };
-    let mut writer = PartWriter::new(metrics)?;
-    for row in rows {
-        count_type(&mut report.deal_types, &row.deal_type, 1);
-        if let Some(values) = row.values() {
-            for (total, value) in report.totals.iter_mut().zip(&values.numbers) {
-                total.0 += i128::from(*value);
-            }
-        }
-        writer.push(row)?;
-    }
-    let (bytes, part) = writer.finish()?;
-    report.part = part;
-    Ok((bytes, report))
-}
-
-/// Counts deals of a type, under a common name when there are too many types.
-pub(super) fn count_type(types: &mut BTreeMap<String, u64>, name: &str, deals: u64) {
-    if let Some(count) = types.get_mut(name) {
-        *count += deals;
-        return;
-    }
-    let name = if types.len() < MAX_DEAL_TYPES {
-        name
-    } else {
-        OTHER_TYPES
-    };
-    *types.entry(name.to_owned()).or_default() += deals;
 }

@@ -56,25 +56,25 @@ pub(super) fn live(source: &SnapshotSource) -> String {
     }
 }
 
-/// Counts deals in scope: live, deleted, and live ones without an id. Each count may be answered
-/// from an index of its own; together they would read the table.
+/// Counts deals in scope: live, deleted, and live ones without an id.
 pub(super) fn count(source: &SnapshotSource) -> String {
     let table = quoted(&source.table.table);
     let id = column(&source.table, &source.table.id);
-    let live = format!(
-        "SELECT count(*) AS deals, count(*) - count({id}) AS unnamed FROM {table} WHERE {}",
-        live(source)
-    );
-    let scope = match source.table.deleted_at {
-        Some(_) => format!(
-            "SELECT count(*) AS deals FROM {table} WHERE {}",
-            scope(source)
+    let scope = scope(source);
+    match source.table.deleted_at.as_deref() {
+        Some(deleted) => {
+            let deleted = column(&source.table, deleted);
+            format!(
+                "SELECT count(*) - count({deleted}), count({deleted}), \
+                 count(CASE WHEN {id} IS NULL AND {deleted} IS NULL THEN 1 END) \
+                 FROM {table} WHERE {scope}"
+            )
+        }
+        None => format!(
+            "SELECT count(*), count(*) - count(*), count(*) - count({id}) \
+             FROM {table} WHERE {scope}"
         ),
-        None => "SELECT NULL AS deals".to_owned(),
-    };
-    format!(
-        "SELECT l.deals, coalesce(s.deals - l.deals, 0), l.unnamed FROM ({live}) l, ({scope}) s"
-    )
+    }
 }
 
 /// Every `rows`-th live key from the first on, by `key`. The key comes as text.
@@ -85,30 +85,6 @@ pub(super) fn boundaries(source: &SnapshotSource, key: &str, rows: u64) -> Strin
          WHERE (n - 1) % {rows} = 0 ORDER BY n",
         quoted(&source.table.table),
         live(source),
-    )
-}
-
-/// The same from one key to the next, where an index gives keys in order: those between are passed
-/// over without being numbered. `sent` is `key` as a type without a length, which can be repeated.
-pub(super) fn indexed_boundaries(
-    source: &SnapshotSource,
-    key: &str,
-    sent: &str,
-    rows: u64,
-) -> String {
-    let from = format!(
-        "FROM {} WHERE {}",
-        quoted(&source.table.table),
-        live(source)
-    );
-    // UNION and not UNION ALL: with a key that occurs very often it ends, and the key is refused
-    // when it is read.
-    format!(
-        "WITH RECURSIVE rollbook_cuts(k) AS (\
-         (SELECT {sent} {from} ORDER BY {key} LIMIT 1) UNION \
-         SELECT (SELECT {sent} {from} AND {key} >= c.k ORDER BY {key} OFFSET {rows} LIMIT 1) \
-         FROM rollbook_cuts c WHERE c.k IS NOT NULL) \
-         SELECT CAST(c.k AS text) FROM rollbook_cuts c WHERE c.k IS NOT NULL ORDER BY c.k",
     )
 }
 

@@ -20,10 +20,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::SnapshotError;
-use super::bridge::on_rayon;
 use super::database::Database;
+use super::encode::{Encoded, ShardEncoder};
 use super::row::Row;
-use super::shard::{Computed, ShardContext, ShardWorker, TakeRows};
+use super::shard::{ShardContext, ShardWorker, TakeRows, store_part};
 use super::task::{KeyRange, ShardRead, ShardReport, ShardTask};
 
 /// Bytes of rows held before they are written to a file. Fresh memory costs more than the file,
@@ -32,6 +32,9 @@ const MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of most encoded rows.
 const USUAL_ROW_BYTES: usize = 192;
+
+/// Bytes of a row's length.
+const LENGTH_BYTES: usize = size_of::<u32>();
 
 /// What is to be done.
 pub(super) struct Sweep {
@@ -70,11 +73,7 @@ impl Sweep {
         let store = |task: &ShardTask| {
             let (task, buckets) = (task.clone(), Arc::clone(&buckets));
             let context = self.context.clone();
-            async move {
-                let collecting = move || collect(task, &buckets);
-                let (task, rows) = on_rayon(context.pool(), collecting).await??;
-                Computed::new(context, task, rows)?.store().await
-            }
+            async move { store_part(&context, task, move |task| encode(task, &buckets)).await }
         };
         stream::iter(self.shards.iter().map(store))
             .buffered(self.context.threads() + 1)
@@ -169,7 +168,7 @@ fn distribute(
             let from = shard.range.from.as_deref();
             from.is_none_or(|from| shard.key_order.compare(from, &row.deal_id).is_le())
         });
-        encoded = postcard::to_extend(row, encoded).map_err(failed)?;
+        encoded = add_row(encoded, row).map_err(failed)?;
         ends.push((behind.saturating_sub(1), encoded.len()));
     }
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,23 +180,50 @@ fn distribute(
     buckets.spill_if_large().map_err(failed)
 }
 
-/// Takes the rows of a shard out of its bucket.
-fn collect(
-    task: ShardTask,
-    buckets: &Mutex<Buckets>,
-) -> Result<(ShardTask, Vec<Row>), SnapshotError> {
+/// Makes the part of a shard of the rows in its bucket.
+fn encode(task: &ShardTask, buckets: &Mutex<Buckets>) -> Result<Encoded, SnapshotError> {
     let shard = usize::try_from(task.shard).unwrap_or(usize::MAX);
     let bytes = {
         let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.take(shard).map_err(failed)?
     };
-    let (mut rest, mut rows) = (bytes.as_slice(), Vec::new());
-    while !rest.is_empty() {
-        let (row, behind) = postcard::take_from_bytes(rest).map_err(failed)?;
-        rows.push(row);
+    // Sorted while encoded: a row at a time is decoded, in memory that is warm.
+    let order = task.key_order;
+    let mut rows = Vec::with_capacity(usize::try_from(task.deals).unwrap_or_default());
+    let mut rest = bytes.as_slice();
+    while let Some((row, behind)) = split_row(rest) {
+        let (id, _) = postcard::take_from_bytes::<&str>(row).map_err(failed)?;
+        rows.push((order.rank(id), id, row));
         rest = behind;
     }
-    Ok((task, rows))
+    rows.sort_unstable_by(|left, right| {
+        let ranked = left.0.cmp(&right.0);
+        ranked.then_with(|| order.compare(left.1, right.1))
+    });
+    let mut encoder = ShardEncoder::new(task)?;
+    for (_, _, row) in rows {
+        encoder.push(&postcard::from_bytes(row).map_err(failed)?)?;
+    }
+    encoder.finish()
+}
+
+/// Appends a row with its length before it.
+fn add_row(encoded: Vec<u8>, row: &Row) -> Result<Vec<u8>, postcard::Error> {
+    let (start, mut encoded) = (encoded.len(), encoded);
+    encoded.extend_from_slice(&[0; LENGTH_BYTES]);
+    let mut encoded = postcard::to_extend(row, encoded)?;
+    let length = encoded.len() - start - LENGTH_BYTES;
+    let length = u32::try_from(length).map_err(|_| postcard::Error::SerializeBufferFull)?;
+    if let Some(room) = encoded.get_mut(start..start + LENGTH_BYTES) {
+        room.copy_from_slice(&length.to_le_bytes());
+    }
+    Ok(encoded)
+}
+
+/// The first row, and what comes behind it.
+fn split_row(encoded: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = encoded.split_first_chunk::<LENGTH_BYTES>()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
 /// Encoded rows by shard: in memory up to a bound, the others in a file without a name.

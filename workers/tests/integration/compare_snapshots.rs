@@ -299,9 +299,7 @@ pub(crate) async fn synthetic(
     manifest.parts.clear();
     for chunk in rows.chunks(part_rows) {
         let mut writer = PartWriter::new(&manifest.metrics).unwrap();
-        chunk
-            .iter()
-            .for_each(|row| writer.push(row.clone()).unwrap());
+        chunk.iter().for_each(|row| writer.push(row).unwrap());
         let (bytes, part) = writer.finish().unwrap();
         let sha256 = store
             .put(bytes.into(), "part", "part")

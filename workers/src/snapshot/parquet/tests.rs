@@ -5,6 +5,7 @@ use rollbook_ledger::evidence::EvidenceStore;
 
 use super::*;
 use crate::snapshot::values::Values;
+use crate::snapshot::{Part, Row};
 
 fn metrics() -> Vec<MetricInfo> {
     infos(&[("cost_total", "count"), ("synergy_count", "count")])
@@ -36,7 +37,7 @@ fn encode(rows: &[Row]) -> (Vec<u8>, Part) {
 fn encode_with(rows: &[Row], metrics: &[MetricInfo]) -> (Vec<u8>, Part) {
     let mut writer = PartWriter::new(metrics).unwrap();
     for row in rows {
-        writer.push(row.clone()).unwrap();
+        writer.push(row).unwrap();
     }
     writer.finish().unwrap()
 }
@@ -148,7 +149,7 @@ fn a_row_without_its_texts_is_refused() {
     let mut writer = PartWriter::new(&with_texts()).unwrap();
     let row = Row::new("a".into(), None, Ok(vec![1, 2]));
     assert!(matches!(
-        writer.push(row),
+        writer.push(&row),
         Err(SnapshotError::Encode { .. })
     ));
 }
@@ -178,7 +179,7 @@ fn a_part_that_is_not_what_its_manifest_says_is_refused() {
     let mut writer = PartWriter::new(&metrics()).unwrap();
     let short = Row::new("a".into(), None, Ok(vec![1]));
     assert!(matches!(
-        writer.push(short),
+        writer.push(&short),
         Err(SnapshotError::Encode { .. })
     ));
 }

@@ -1,5 +1,6 @@
 //! PostgreSQL: a coordinator exports its snapshot, readers import it and COPY ranges of keys.
 
+mod cuts;
 mod pages;
 
 use std::time::Duration;
@@ -11,19 +12,15 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use self::cuts::{CutKeys, Cutter};
 use super::copy::{CopyRows, Gather};
 use super::{Held, Planned, Sink};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::database::{Database, Opened};
 use crate::snapshot::manifest::SourceDescription;
-use crate::snapshot::plan::MAX_ROWS_PER_PART;
 use crate::snapshot::source::{Consistency, SnapshotSource};
 use crate::snapshot::sql::{self, column, literal, quoted};
 use crate::snapshot::task::{InventoryForm, KeyKind, KeyRange, ShardRead, ShardTask};
-
-/// Where no index serves the ranges, each shard scans the table: then at most so many shards,
-/// as far as [`MAX_ROWS_PER_PART`] allows.
-const MAX_SCANS: u64 = 16;
 
 /// Begins a transaction that only reads, and makes it independent of how the server treats
 /// others: literals mean what they say, it may wait for its shards, and no query is compiled
@@ -117,43 +114,17 @@ pub(super) async fn plan(
         .map_err(failed)?;
     let (key, indexed) = key_of(&mut connection, source).await.map_err(failed)?;
     let (inventory, item_key) = forms(&mut connection, source, key).await.map_err(failed)?;
-    let row = fetch_one(&mut connection, sql::count(source))
-        .await
-        .map_err(failed)?;
-    let count = |index: usize| row.try_get(index).map_err(failed);
-    let (total, deleted) = super::counted(source, [count(0)?, count(1)?, count(2)?])?;
-    let rows = if indexed {
-        rows
-    } else {
-        // Right, but each shard scans the table.
-        tracing::warn!(
-            table = table.table,
-            "no index gives the deals in byte order of id; a snapshot is much faster with: CREATE INDEX ON {} ({} COLLATE \"C\")",
-            quoted(&table.table),
-            quoted(&table.id),
-        );
-        rows.max(total.div_ceil(MAX_SCANS).min(MAX_ROWS_PER_PART))
+    let cut = Cutter {
+        connection: &mut connection,
+        source,
+        key,
     };
-    let expression = key_expression(source, key);
-    let boundaries = match key {
-        _ if !indexed => sql::boundaries(source, &expression, rows),
-        KeyKind::Integer | KeyKind::Uuid => {
-            sql::indexed_boundaries(source, &expression, &expression, rows)
-        }
-        KeyKind::Text | KeyKind::CollatedText | KeyKind::Cast => {
-            let text = format!("CAST({expression} AS text)");
-            sql::indexed_boundaries(source, &expression, &text, rows)
-        }
-    };
-    let found = sqlx::query(AssertSqlSafe(boundaries))
-        .fetch_all(&mut connection)
-        .await
-        .map_err(failed)?;
-    let keys = found
-        .iter()
-        .map(|row| row.try_get(0))
-        .collect::<Result<Vec<String>, _>>()
-        .map_err(failed)?;
+    let CutKeys {
+        keys,
+        rows,
+        total,
+        deleted,
+    } = cut.cut(rows, indexed, &failed).await?;
     let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
     let pages = match indexed {
         true => pages::worth_reading(&mut connection, source, total, count)
