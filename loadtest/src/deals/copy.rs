@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Instant;
 
-use super::data::{DEALS, Width, fill};
+use super::data::{DEALS, fill};
 use super::postgres::Postgres;
 use super::take::{Taken, in_child};
 use crate::bar::{Bar, BenchError, Limit, failed};
@@ -39,7 +39,7 @@ pub(crate) async fn json() -> Result<Bar, BenchError> {
 /// The largest resident size of a process that takes a snapshot of a million deals.
 pub(crate) async fn peak() -> Result<Bar, BenchError> {
     let postgres = Postgres::start()?;
-    fill(&postgres, "json", DEALS, Width::Usual).await?;
+    fill(&postgres, "json", DEALS).await?;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
         runs.push(snapshot(&postgres)?.peak_mb);
@@ -55,7 +55,7 @@ pub(crate) async fn peak() -> Result<Bar, BenchError> {
 
 async fn ratios(column: &str) -> Result<Vec<(f64, Taken)>, BenchError> {
     let postgres = Postgres::start()?;
-    fill(&postgres, column, DEALS, Width::Usual).await?;
+    fill(&postgres, column, DEALS).await?;
     // Once unmeasured, so that both find the pages in memory.
     bare(&postgres)?;
     let mut runs = Vec::new();

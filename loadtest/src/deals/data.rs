@@ -22,15 +22,15 @@ const SEED: u64 = 1;
 /// Bytes of COPY text sent together.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Generated deals with inventories of at most `max_bytes`.
-fn generated(max_bytes: usize) -> impl Iterator<Item = GeneratedDeal> {
+/// Generated deals that are not too large.
+fn generated() -> impl Iterator<Item = GeneratedDeal> {
     generate(GenerateOptions::new(u64::MAX, SEED))
-        .filter(move |deal| deal.inventory_json.len() <= max_bytes)
+        .filter(|deal| deal.inventory_json.len() <= MAX_INVENTORY_BYTES)
 }
 
 /// So many deals in memory.
 pub(crate) fn in_memory(count: usize) -> Vec<RawDeal> {
-    generated(MAX_INVENTORY_BYTES)
+    generated()
         .take(count)
         .map(|deal| RawDeal {
             id: deal.id,
@@ -46,25 +46,11 @@ pub(crate) fn calculator() -> Result<Arc<dyn Calculator>, BenchError> {
     Ok(Arc::new(calculator.map_err(failed("make the model"))?))
 }
 
-/// How wide the inventories of a table are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Width {
-    /// About 3 KB.
-    Usual,
-    /// About 1.5 KB, where ten million of them must fit.
-    Narrow,
-}
-
 /// Fills table `deals` with `count` deals whose inventory is of a type.
 ///
 /// Ids are random, as UUIDs are, so that the order of ids is not the order on disk. 4 % of the
 /// generated deals are deleted.
-pub(crate) async fn fill(
-    postgres: &Postgres,
-    column: &str,
-    count: u64,
-    width: Width,
-) -> Result<(), BenchError> {
+pub(crate) async fn fill(postgres: &Postgres, column: &str, count: u64) -> Result<(), BenchError> {
     postgres.execute(&format!(
         "DROP TABLE IF EXISTS deals, seeds; \
          CREATE UNLOGGED TABLE seeds (deal_type text, deleted boolean, inventory {column}); \
@@ -72,7 +58,7 @@ pub(crate) async fn fill(
          tenant_id varchar(36), deal_type varchar(50), inventory {column}, \
          deleted_at timestamptz) WITH (autovacuum_enabled = false)"
     ))?;
-    seeds(postgres, width).await?;
+    seeds(postgres).await?;
     postgres.execute(&format!(
         "INSERT INTO deals SELECT CAST(CAST(md5(CAST(n AS text) || s.ctid) AS uuid) AS text), \
          'tenant-' || n % 5, s.deal_type, s.inventory, CASE WHEN s.deleted THEN now() END \
@@ -90,11 +76,7 @@ pub(crate) async fn fill(
     Ok(())
 }
 
-async fn seeds(postgres: &Postgres, width: Width) -> Result<(), BenchError> {
-    let max_bytes = match width {
-        Width::Usual => MAX_INVENTORY_BYTES,
-        Width::Narrow => 2_000,
-    };
+async fn seeds(postgres: &Postgres) -> Result<(), BenchError> {
     let mut connection = PgConnection::connect(postgres.url())
         .await
         .map_err(failed("connect to PostgreSQL"))?;
@@ -103,7 +85,7 @@ async fn seeds(postgres: &Postgres, width: Width) -> Result<(), BenchError> {
         .await
         .map_err(failed("load deals"))?;
     let (mut chunk, mut bytes) = (String::new(), 0);
-    for deal in generated(max_bytes).take(DISTINCT) {
+    for deal in generated().take(DISTINCT) {
         bytes += deal.inventory_json.len();
         let escaped = deal.inventory_json.replace('\\', "\\\\");
         let deal_type = deal.deal_type.as_deref().unwrap_or("\\N");

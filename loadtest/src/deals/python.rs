@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::copy::snapshot;
-use super::data::{DEALS, Width, fill};
+use super::data::{DEALS, fill};
 use super::postgres::{Postgres, repository};
 use super::take::in_child;
 use crate::bar::{Bar, BenchError, Limit, failed};
@@ -26,11 +26,20 @@ struct Done {
     cost_total: String,
 }
 
-/// How many times the demanded advantage: the smaller one of the two scripts.
-pub(crate) async fn ratio() -> Result<Bar, BenchError> {
+/// How many times the demanded advantage, `jsonb` column: the smaller one of the two scripts.
+pub(crate) async fn jsonb() -> Result<Bar, BenchError> {
+    ratio("snapshot_vs_python", "jsonb").await
+}
+
+/// The same for a `json` column.
+pub(crate) async fn json() -> Result<Bar, BenchError> {
+    ratio("snapshot_vs_python_json", "json").await
+}
+
+async fn ratio(name: &'static str, column: &str) -> Result<Bar, BenchError> {
     let python = environment()?;
     let postgres = Postgres::start()?;
-    fill(&postgres, "jsonb", DEALS, Width::Usual).await?;
+    fill(&postgres, column, DEALS).await?;
     check_rules(&postgres, &python)?;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
@@ -43,14 +52,14 @@ pub(crate) async fn ratio() -> Result<Bar, BenchError> {
         let careful = script("careful.py", CAREFUL.0)?;
         let per_deal = script("per_deal.py", PER_DEAL.0)?;
         eprintln!(
-            "python: snapshot {ours:.0} deals/s, careful {careful:.0} ({:.1} times), deal by deal {per_deal:.0} ({:.1} times)",
+            "python, {column}: snapshot {ours:.0} deals/s, careful {careful:.0} ({:.1} times), deal by deal {per_deal:.0} ({:.1} times)",
             ours / careful,
             ours / per_deal,
         );
         runs.push((ours / careful / CAREFUL.1).min(ours / per_deal / PER_DEAL.1));
     }
     Ok(Bar::judge(
-        "snapshot_vs_python",
+        name,
         Limit::AtLeast(1.0),
         "of 12 and 20 times",
         "psycopg in batches of 1,000 and SQLAlchemy deal by deal, per deal",

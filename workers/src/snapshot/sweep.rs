@@ -53,8 +53,8 @@ impl Sweep {
         let tasks: Arc<[ShardTask]> = self.tasks().into();
         let buckets = Arc::new(Mutex::new(Buckets::new(self.shards.len(), MEMORY_BYTES)));
         let next = Arc::new(AtomicUsize::new(0));
-        // One that reads can compute too, unless there are more who compute.
-        let here = self.connections >= self.context.threads();
+        // Those who read can compute too, if they are as many as are to compute.
+        let here = self.connections == self.context.threads();
         let mut readers = Vec::new();
         for _ in 0..self.connections {
             let mut worker = ShardWorker::of(self.context.clone(), self.database.clone());

@@ -71,9 +71,11 @@ async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
     let cluster = Cluster::start().await;
     cluster.deals("jsonb").await;
     let (_directory, store) = store();
-    let taken = async |analyzed: bool| {
+    let taken = async |analyzed: bool, connections: usize, threads: usize| {
         let mut request = request(cluster.source(), calculator(true));
         request.rows_per_part = 100;
+        request.connections = Some(connections);
+        request.threads = Some(threads);
         let plan = plan(&request).await.unwrap();
         assert_eq!(plan.reads_pages(), analyzed);
         // Seen in the plan's snapshot alone, wherever new versions of the rows go meanwhile.
@@ -90,15 +92,21 @@ async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
              ALTER TABLE deals SET (autovacuum_enabled = false)",
         )
         .await;
-    let by_keys = taken(false).await;
+    let by_keys = taken(false, 2, 2).await;
     cluster.execute("ANALYZE deals").await;
-    let by_pages = taken(true).await;
     assert!(by_keys.manifest.parts.len() >= 20);
-    assert_eq!(by_pages, by_keys);
+    // Computed where they are read, and handed over.
+    for (connections, threads) in [(2, 2), (1, 1), (1, 3), (3, 1)] {
+        let by_pages = taken(true, connections, threads).await;
+        assert_eq!(
+            by_pages, by_keys,
+            "{connections} connections, {threads} threads"
+        );
+    }
     cluster
         .execute("CLUSTER deals USING deals_by_id; ANALYZE deals")
         .await;
-    assert_eq!(taken(false).await, by_keys);
+    assert_eq!(taken(false, 2, 2).await, by_keys);
 }
 
 #[tokio::test(flavor = "multi_thread")]
