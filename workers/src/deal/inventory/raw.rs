@@ -51,9 +51,9 @@ struct Entry {
     place: usize,
 }
 
-/// A slot for a key of a length with these first four bytes, of which the last may be the quote
-/// behind it. The factor was searched so that no two fields of an object share one, which is
-/// checked when this is compiled.
+/// A slot for a key of a length with these first four bytes; of a key of three letters, as no field
+/// has fewer, the last is its closing quote. The factor was searched so that no two fields of an
+/// object share one, which is checked when this is compiled.
 #[inline(always)]
 const fn slot(first: u32, length: usize) -> usize {
     let mixed = first.wrapping_mul(0x52e6_b439) >> (u32::BITS - SLOTS.ilog2());
@@ -160,7 +160,7 @@ impl Field {
     }
 
     /// The place in [`Self::ALL`] of such a field, or [`Self::UNREAD`]: by the length of a key and
-    /// the bytes from its first on, of which those behind it are any but the quote that ends it.
+    /// the bytes from its first on, which go on with its closing quote and whatever comes then.
     #[inline(always)]
     pub(super) fn place_of<const ITEM: bool>(bytes: &[u8; SHORT], length: usize) -> usize {
         let (parts, _) = bytes.as_chunks::<8>();

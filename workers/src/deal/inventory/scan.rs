@@ -202,7 +202,7 @@ type Token = (usize, u8);
 
 impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
     #[inline(always)]
-    fn from(&self, at: usize) -> Option<&'a [u8]> {
+    fn rest(&self, at: usize) -> Option<&'a [u8]> {
         self.text.as_bytes().get(at..)
     }
 
@@ -228,7 +228,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
     #[inline(never)]
     fn behind_space(&self, at: usize) -> Option<Token> {
         let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
-        let rest = self.from(at)?;
+        let rest = self.rest(at)?;
         let spaces = rest.iter().take_while(|byte| is_space(byte)).count();
         Some((at + spaces, *rest.get(spaces)?))
     }
@@ -319,7 +319,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         }
         let start = quote + 1;
         let (end, escaped) = self.end_of_text(start, &mut ahead)?;
-        let place = match self.from(start)?.first_chunk() {
+        let place = match self.rest(start)?.first_chunk() {
             Some(bytes) if !escaped => Field::place_of::<ITEM>(bytes, end - start),
             _ => self.unusual_key::<ITEM>(quote, end)?,
         };
@@ -414,14 +414,14 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
     /// Where a word ends. What comes behind must be a token of its own, which whoever called sees.
     #[inline]
     fn word(&self, start: usize, word: &str) -> Option<usize> {
-        let found = self.from(start)?.starts_with(word.as_bytes());
+        let found = self.rest(start)?.starts_with(word.as_bytes());
         found.then_some(start + word.len())
     }
 
     /// The kind of a number, and where it ends.
     #[inline(always)]
     fn number(&self, start: usize) -> Option<(Kind, usize)> {
-        let rest = self.from(start)?;
+        let rest = self.rest(start)?;
         let whole = digits(rest);
         if whole > MAX_WHOLE_DIGITS || (whole > 1 && rest.first() == Some(&b'0')) {
             return None;
