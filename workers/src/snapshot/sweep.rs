@@ -229,74 +229,91 @@ fn split_row(encoded: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Encoded rows by shard: in memory up to a bound, the others in a file without a name.
 #[derive(Debug)]
 struct Buckets {
-    buckets: Vec<Bucket>,
+    /// What is in memory.
+    held: Vec<Vec<u8>>,
+    held_bytes: usize,
     memory: usize,
-    held: usize,
     file: Option<File>,
-    end: u64,
+    spills: Vec<Spill>,
 }
 
+/// What was written to the file at once: the bytes of one bucket after those of the other.
 #[derive(Debug)]
-struct Bucket {
-    bytes: Vec<u8>,
-    /// Place and length of each run in the file.
-    spilled: Vec<(u64, usize)>,
+struct Spill {
+    start: u64,
+    /// Where each bucket's bytes end, from the start on. A spill is little larger than the bound
+    /// in memory, so that four bytes do.
+    ends: Vec<u32>,
+}
+
+impl Spill {
+    /// Place and length of a bucket's bytes.
+    fn range(&self, shard: usize) -> (u64, usize) {
+        let end = |index: usize| self.ends.get(index).copied().unwrap_or_default();
+        let from = shard.checked_sub(1).map_or(0, end);
+        let length = end(shard).saturating_sub(from);
+        (self.start + u64::from(from), length as usize)
+    }
+
+    fn end(&self) -> u64 {
+        self.start + u64::from(self.ends.last().copied().unwrap_or_default())
+    }
 }
 
 impl Buckets {
     fn new(count: usize, memory: usize) -> Self {
         // Each has its share from the start: to grow means to copy into fresh memory.
         let share = memory / count.max(1);
-        let bucket = || Bucket {
-            bytes: Vec::with_capacity(share + share / 8),
-            spilled: Vec::new(),
-        };
-        let buckets = std::iter::repeat_with(bucket).take(count).collect();
+        let bucket = || Vec::with_capacity(share + share / 8);
         Self {
-            buckets,
+            held: std::iter::repeat_with(bucket).take(count).collect(),
+            held_bytes: 0,
             memory,
-            held: 0,
             file: None,
-            end: 0,
+            spills: Vec::new(),
         }
     }
 
     fn add(&mut self, shard: usize, bytes: &[u8]) {
-        if let Some(bucket) = self.buckets.get_mut(shard) {
-            bucket.bytes.extend_from_slice(bytes);
-            self.held += bytes.len();
+        if let Some(bucket) = self.held.get_mut(shard) {
+            bucket.extend_from_slice(bytes);
+            self.held_bytes += bytes.len();
         }
     }
 
     fn spill_if_large(&mut self) -> io::Result<()> {
-        if self.held <= self.memory {
+        if self.held_bytes <= self.memory {
             return Ok(());
         }
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(tempfile::tempfile()?),
         };
-        for bucket in &mut self.buckets {
-            let bytes = &mut bucket.bytes;
-            if !bytes.is_empty() {
-                file.write_all_at(bytes, self.end)?;
-                bucket.spilled.push((self.end, bytes.len()));
-                self.end += bytes.len() as u64;
-                bytes.clear();
-            }
+        let start = self.spills.last().map_or(0, Spill::end);
+        let (mut ends, mut end) = (Vec::with_capacity(self.held.len()), 0_u32);
+        for bytes in &mut self.held {
+            file.write_all_at(bytes, start + u64::from(end))?;
+            let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+            end = end
+                .checked_add(length)
+                .ok_or_else(|| io::Error::other("the rows of one batch have over 4 GB"))?;
+            ends.push(end);
+            bytes.clear();
         }
-        self.held = 0;
+        self.spills.push(Spill { start, ends });
+        self.held_bytes = 0;
         Ok(())
     }
 
     fn take(&mut self, shard: usize) -> io::Result<Vec<u8>> {
-        let Some(bucket) = self.buckets.get_mut(shard) else {
+        let Some(bucket) = self.held.get_mut(shard) else {
             return Ok(Vec::new());
         };
-        let mut bytes = std::mem::take(&mut bucket.bytes);
-        self.held -= bytes.len();
-        bytes.reserve_exact(bucket.spilled.iter().map(|(_, length)| length).sum());
-        for (place, length) in std::mem::take(&mut bucket.spilled) {
+        let mut bytes = std::mem::take(bucket);
+        self.held_bytes -= bytes.len();
+        let runs = || self.spills.iter().map(|spill| spill.range(shard));
+        bytes.reserve_exact(runs().map(|(_, length)| length).sum());
+        for (place, length) in runs() {
             let start = bytes.len();
             bytes.resize(start + length, 0);
             if let (Some(file), Some(room)) = (&self.file, bytes.get_mut(start..)) {
@@ -330,7 +347,7 @@ mod tests {
                     expected[shard].extend(vec![byte; length]);
                 }
                 buckets.spill_if_large().unwrap();
-                prop_assert!(buckets.held <= memory);
+                prop_assert!(buckets.held_bytes <= memory);
             }
             for (shard, expected) in expected.iter_mut().enumerate() {
                 let mut found = buckets.take(shard).unwrap();
@@ -338,7 +355,6 @@ mod tests {
                 found.sort_unstable();
                 expected.sort_unstable();
                 prop_assert_eq!(&found, expected);
-                prop_assert!(buckets.take(shard).unwrap().is_empty());
             }
         }
     }

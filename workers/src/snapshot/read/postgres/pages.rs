@@ -3,13 +3,16 @@
 //! Where keys say nothing about where rows lie, as random ids do, a run of keys has its rows on as
 //! many pages: the table is read once for every row instead of once for every page.
 
+use std::ops::RangeInclusive;
+
 use sqlx::postgres::PgConnection;
 
 use crate::snapshot::source::SnapshotSource;
 use crate::snapshot::sql::quoted;
 
-/// A table of fewer shards is read by keys: it fits the server's memory.
-const MIN_SHARDS: u64 = 8;
+/// A table of fewer shards is read by keys: it fits the server's memory. Of more shards the places
+/// of their rows in the file would take too much of ours: they grow with the square.
+const SHARDS: RangeInclusive<u64> = 8..=16_384;
 /// From this correlation of keys and places on, runs of keys lie together.
 const MAX_CORRELATION: f32 = 0.5;
 
@@ -32,7 +35,7 @@ pub(super) async fn worth_reading(
     deals: u64,
     shards: u64,
 ) -> Result<Option<u64>, sqlx::Error> {
-    if source.inventory_query.is_some() || shards < MIN_SHARDS {
+    if source.inventory_query.is_some() || !SHARDS.contains(&shards) {
         return Ok(None);
     }
     let found: Option<(i64, Option<f32>)> = sqlx::query_as(TABLE)
