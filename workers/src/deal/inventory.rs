@@ -12,7 +12,7 @@ use self::raw::{Field, Item, Scalar};
 use super::category::AppCategory;
 use super::error::DealError;
 use super::number::Quantity;
-use super::word::{is, known, mentions, trimmed};
+use super::word::{first_bytes, is, known, mentions, trimmed};
 
 /// Which company an item belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,31 +200,6 @@ pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
     match scan::scan(json) {
         Some(scanned) => Inventory::of(scanned.items()),
         None => Inventory::of(read::read(json)?.into_iter()),
-    }
-}
-
-/// The first bytes of a text, filled up with zeros, as a number that orders as they do.
-fn first_bytes(text: &str) -> u128 {
-    const HALF: usize = size_of::<u64>();
-    let bytes = text.as_bytes();
-    if let Some(whole) = bytes.first_chunk() {
-        return u128::from_be_bytes(*whole);
-    }
-    match (bytes.first_chunk::<HALF>(), bytes.last_chunk::<HALF>()) {
-        (Some(first), Some(last)) => {
-            // What the halves have in common is shifted out of the second one.
-            let common = 2 * HALF - bytes.len();
-            let last = u128::from(u64::from_be_bytes(*last) << (8 * common));
-            u128::from(u64::from_be_bytes(*first)) << 64 | last
-        }
-        _ => {
-            let mut whole = [0; 2 * HALF];
-            whole
-                .iter_mut()
-                .zip(bytes)
-                .for_each(|(to, from)| *to = *from);
-            u128::from_be_bytes(whole)
-        }
     }
 }
 

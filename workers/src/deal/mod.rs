@@ -55,3 +55,4 @@ pub use outputs::{METRICS, MetricDef, Outputs, Unit};
 pub use separation::SeparationItem;
 pub use synergy::Synergy;
 pub use tsa::Tsa;
+pub(crate) use word::first_bytes;

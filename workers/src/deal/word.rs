@@ -1,4 +1,5 @@
-//! Comparing the texts of inventories with the words of rules: trimmed and without regard to case.
+//! Comparing the texts of inventories: with the words of rules, trimmed and without regard to case,
+//! and with each other.
 
 use std::borrow::Cow;
 
@@ -52,6 +53,32 @@ pub(super) fn mentions(text: &str, words: &[impl AsRef<str>]) -> bool {
     })
 }
 
+/// The first bytes of a text, filled up with zeros, as a number that orders as they do: texts
+/// with different numbers are in the order of these.
+pub(crate) fn first_bytes(text: &str) -> u128 {
+    const HALF: usize = size_of::<u64>();
+    let bytes = text.as_bytes();
+    if let Some(whole) = bytes.first_chunk() {
+        return u128::from_be_bytes(*whole);
+    }
+    match (bytes.first_chunk::<HALF>(), bytes.last_chunk::<HALF>()) {
+        (Some(first), Some(last)) => {
+            // What the halves have in common is shifted out of the second one; it may be all of it.
+            let common = 8 * (2 * HALF - bytes.len()) as u32;
+            let last = u64::from_be_bytes(*last).checked_shl(common);
+            u128::from(u64::from_be_bytes(*first)) << 64 | u128::from(last.unwrap_or_default())
+        }
+        _ => {
+            let mut whole = [0; 2 * HALF];
+            whole
+                .iter_mut()
+                .zip(bytes)
+                .for_each(|(to, from)| *to = *from);
+            u128::from_be_bytes(whole)
+        }
+    }
+}
+
 /// A text in lower case.
 pub(super) fn lowercase(text: &str) -> Cow<'_, str> {
     let lower = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
@@ -83,5 +110,23 @@ mod tests {
         assert!(!mentions("anything", &[""]));
         assert_eq!(lowercase("Z\u{dc}RICH"), "z\u{fc}rich");
         assert_eq!(lowercase("graz"), "graz");
+    }
+
+    #[test]
+    fn first_bytes_order_texts_of_any_length_as_their_bytes_do() {
+        let texts: Vec<String> = (0..20)
+            .flat_map(|length| {
+                let start = "abcdefghijklmnopqrst".get(..length).unwrap_or_default();
+                ["", "a", "z"].map(|end| format!("{start}{end}"))
+            })
+            .collect();
+        for left in &texts {
+            for right in &texts {
+                let ranks = first_bytes(left).cmp(&first_bytes(right));
+                assert!(ranks.is_eq() || ranks == left.cmp(right), "{left} {right}");
+                let start = |text: &str| text.bytes().take(16).collect::<Vec<_>>();
+                assert_eq!(ranks.is_eq(), start(left) == start(right), "{left} {right}");
+            }
+        }
     }
 }

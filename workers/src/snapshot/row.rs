@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::values::Values;
+use crate::deal::first_bytes;
 
 /// The longest error text a row carries, in characters.
 const MAX_ERROR_CHARS: usize = 500;
@@ -29,17 +30,12 @@ pub enum KeyOrder {
 
 impl KeyOrder {
     /// A number that orders keys as far as it differs.
-    pub(super) fn rank(self, key: &str) -> u64 {
+    pub(super) fn rank(self, key: &str) -> u128 {
         match self {
-            Self::Bytes => {
-                let mut first = [0; size_of::<u64>()];
-                let pairs = first.iter_mut().zip(key.as_bytes());
-                pairs.for_each(|(to, from)| *to = *from);
-                u64::from_be_bytes(first)
-            }
+            Self::Bytes => first_bytes(key),
             // The lowest of all is also that of what is no integer.
             Self::Integer => key.parse().map_or(0, |integer: i64| {
-                integer.cast_unsigned() ^ 1 << (u64::BITS - 1)
+                u128::from(integer.cast_unsigned() ^ 1 << (u64::BITS - 1))
             }),
         }
     }
@@ -193,6 +189,8 @@ mod tests {
             "Z",
             "a",
             "abcdefgh1",
+            "abcdefghijklmnop1",
+            "abcdefghijklmnop",
             "abcdefgh",
             "-9223372036854775808",
             "9223372036854775807",

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::SnapshotError;
 use super::database::Database;
 use super::encode::{Encoded, ShardEncoder};
+use super::plan::MAX_ROWS_PER_PART;
 use super::row::Row;
 use super::shard::{ShardContext, ShardWorker, TakeRows, store_part};
 use super::task::{KeyRange, ShardRead, ShardReport, ShardTask};
@@ -189,7 +190,8 @@ fn encode(task: &ShardTask, buckets: &Mutex<Buckets>) -> Result<Encoded, Snapsho
     };
     // Sorted while encoded: a row at a time is decoded, in memory that is warm.
     let order = task.key_order;
-    let mut rows = Vec::with_capacity(usize::try_from(task.deals).unwrap_or_default());
+    let expected = task.deals.min(MAX_ROWS_PER_PART);
+    let mut rows = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     let mut rest = bytes.as_slice();
     while let Some((row, behind)) = split_row(rest) {
         let (id, _) = postcard::take_from_bytes::<&str>(row).map_err(failed)?;

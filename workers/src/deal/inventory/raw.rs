@@ -39,7 +39,7 @@ const SLOTS: usize = 64;
 /// Words of eight bytes that hold any key of a field.
 const WORDS: usize = 3;
 /// No field has a longer key, in bytes.
-pub(super) const SHORT: usize = WORDS * size_of::<u64>();
+const KEY_BYTES: usize = WORDS * size_of::<u64>();
 
 /// What lies in a slot: the key's words, which of their bits are the key's, its length in bytes
 /// and the place of its field. An empty one has a length that no key has.
@@ -162,7 +162,7 @@ impl Field {
     /// The place in [`Self::ALL`] of such a field, or [`Self::UNREAD`]: by the length of a key and
     /// the bytes from its first on, which go on with its closing quote and whatever comes then.
     #[inline(always)]
-    pub(super) fn place_of<const ITEM: bool>(bytes: &[u8; SHORT], length: usize) -> usize {
+    pub(super) fn place_of<const ITEM: bool>(bytes: &[u8; KEY_BYTES], length: usize) -> usize {
         let (parts, _) = bytes.as_chunks::<8>();
         let mut words = [0; WORDS];
         for (word, part) in words.iter_mut().zip(parts) {

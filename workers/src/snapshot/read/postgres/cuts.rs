@@ -62,7 +62,7 @@ impl Cutter<'_> {
         };
         let boundaries = sql::boundaries(self.source, &self.expression(), rows);
         Ok(CutKeys {
-            keys: self.keys(boundaries).await.map_err(failed)?,
+            keys: self.texts(boundaries).await.map_err(failed)?,
             rows,
             total,
             deleted,
@@ -74,20 +74,21 @@ impl Cutter<'_> {
         rows: u64,
         failed: &impl Fn(sqlx::Error) -> SnapshotError,
     ) -> Result<CutKeys, SnapshotError> {
-        let keys = self.keys(self.boundaries(rows)).await.map_err(failed)?;
+        let keys = self.texts(self.boundaries(rows)).await.map_err(failed)?;
         let whole = u64::try_from(keys.len().saturating_sub(1)).unwrap_or(u64::MAX);
         let last = KeyRange {
             from: keys.last().cloned(),
             below: None,
         };
         let range = range_condition(&self.expression(), self.key, &last);
-        let (live, from) = (live(self.source), quoted(&self.source.table.table));
         let id = column(&self.source.table, &self.source.table.id);
         let rest = self.counts(format!(
-            "SELECT (SELECT count(*) FROM {from} WHERE {live} AND {range}), \
-             (SELECT count(*) FROM {from} WHERE {}), \
-             (SELECT count(*) FROM {from} WHERE {live} AND {id} IS NULL)",
+            "SELECT (SELECT count(*) {live} AND {range}), \
+             (SELECT count(*) FROM {} WHERE {}), \
+             (SELECT count(*) {live} AND {id} IS NULL)",
+            quoted(&self.source.table.table),
             scope(self.source),
+            live = self.live_rows(),
         ));
         let [behind, all, unnamed] = rest.await.map_err(failed)?;
         let total = whole.saturating_mul(rows) + behind.unsigned_abs();
@@ -107,12 +108,7 @@ impl Cutter<'_> {
 
     /// Every `rows`-th live key from the first on, from one to the next. It comes as text.
     fn boundaries(&self, rows: u64) -> String {
-        let (key, sent) = (self.expression(), self.sent());
-        let from = format!(
-            "FROM {} WHERE {}",
-            quoted(&self.source.table.table),
-            live(self.source)
-        );
+        let (key, sent, from) = (self.expression(), self.sent(), self.live_rows());
         // UNION and not UNION ALL: with a key that occurs very often it ends, and the key is
         // refused when it is read.
         format!(
@@ -122,6 +118,12 @@ impl Cutter<'_> {
              FROM rollbook_cuts c WHERE c.k IS NOT NULL) \
              SELECT CAST(c.k AS text) FROM rollbook_cuts c WHERE c.k IS NOT NULL ORDER BY c.k"
         )
+    }
+
+    /// Where all deals to be read come from; a condition may follow.
+    fn live_rows(&self) -> String {
+        let table = quoted(&self.source.table.table);
+        format!("FROM {table} WHERE {}", live(self.source))
     }
 
     /// The key as a type without a length: only such a one can be repeated.
@@ -135,13 +137,9 @@ impl Cutter<'_> {
 
     /// Whether the server goes from one cut to the next in an index, without the table.
     async fn index_holds_all(&mut self, rows: u64) -> Result<bool, sqlx::Error> {
-        let (key, sent) = (self.expression(), self.sent());
-        let step = format!(
-            "EXPLAIN SELECT {sent} FROM {} WHERE {} ORDER BY {key} OFFSET {rows} LIMIT 1",
-            quoted(&self.source.table.table),
-            live(self.source),
-        );
-        let lines = self.keys(step).await?;
+        let (key, sent, from) = (self.expression(), self.sent(), self.live_rows());
+        let step = format!("EXPLAIN SELECT {sent} {from} ORDER BY {key} OFFSET {rows} LIMIT 1");
+        let lines = self.texts(step).await?;
         let has = |what| lines.iter().any(|line| line.contains(what));
         Ok(has("Index Only Scan") && !has("Sort"))
     }
@@ -152,7 +150,7 @@ impl Cutter<'_> {
     }
 
     /// The first column of a query.
-    async fn keys(&mut self, sql: String) -> Result<Vec<String>, sqlx::Error> {
+    async fn texts(&mut self, sql: String) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar(AssertSqlSafe(sql))
             .fetch_all(&mut *self.connection)
             .await
