@@ -1,12 +1,10 @@
 //! What the cost engine counts, condensed from the inventory (deal rules, drivers).
 
-use std::borrow::Cow;
-
 use super::category::AppCategory;
 use super::error::DealError;
 use super::exact::{count, sum};
 use super::inventory::{Entity, InfrastructureKind, Inventory};
-use super::word::{lowercase, trimmed};
+use super::word::{folded_order, trimmed};
 
 /// The inputs of the cost rules: active items of the target only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,15 +80,13 @@ impl<'a> Drivers<'a> {
         let most_users = applications().map(|item| item.users).max().unwrap_or(0);
         let users = if people > 0 { people } else { most_users };
         let devices = counted(InfrastructureKind::Endpoint, "endpoints")?;
-        let mut locations: Vec<Cow<'_, str>> = infrastructure()
-            .map(|item| &item.location)
-            .chain(organization().map(|item| &item.location))
-            .map(|location| trimmed(location))
-            .filter(|location| !location.is_empty())
-            .map(lowercase)
-            .collect();
-        locations.sort_unstable();
-        locations.dedup();
+        let listed = inventory.infrastructure.len() + inventory.organization.len();
+        let mut locations = Vec::with_capacity(listed);
+        locations.extend(infrastructure().map(|item| trimmed(&item.location)));
+        locations.extend(organization().map(|item| trimmed(&item.location)));
+        locations.retain(|location| !location.is_empty());
+        locations.sort_unstable_by(|left, right| folded_order(left, right));
+        locations.dedup_by(|left, right| folded_order(left, right).is_eq());
         // Lists are in the order of item ids, so the first is the first by item id.
         let erp = applications().find(|item| item.category == AppCategory::Erp);
         let system = erp.map(|item| {

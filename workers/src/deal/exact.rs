@@ -64,8 +64,8 @@ impl Ratio {
     #[inline]
     fn round(self, step: i128) -> Option<i64> {
         let unit = multiplied(self.denominator, step)?;
-        let shifted = self.numerator.checked_mul(2)?.checked_add(unit)?;
-        let (steps, _) = divided(shifted, unit.checked_mul(2)?);
+        let shifted = multiplied(self.numerator, 2)?.checked_add(unit)?;
+        let (steps, _) = divided(shifted, multiplied(unit, 2)?);
         i64::try_from(multiplied(steps, step)?).ok()
     }
 }

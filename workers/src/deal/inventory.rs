@@ -12,7 +12,7 @@ use self::raw::{Field, Item, Scalar};
 use super::category::AppCategory;
 use super::error::DealError;
 use super::number::Quantity;
-use super::word::{first_bytes, is, known, mentions, trimmed};
+use super::word::{first_bytes, known, mentions, trimmed};
 
 /// Which company an item belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +205,7 @@ pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
 
 fn item_id(value: Scalar<'_>, index: usize) -> Result<Cow<'_, str>, DealError> {
     match value {
-        Scalar::Text(text) if !text.trim().is_empty() => Ok(text),
+        Scalar::Text(text) if !trimmed(&text).is_empty() => Ok(text),
         Scalar::Missing | Scalar::Text(_) => Err(DealError::MissingItemId { index }),
         Scalar::Bool(_) | Scalar::Number(_) | Scalar::BadNumber(_) | Scalar::Nested => {
             Err(DealError::BadField {
@@ -223,6 +223,18 @@ enum ItemKind {
     Infrastructure,
     Organization,
     Vendor,
+}
+
+impl ItemKind {
+    fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "application" => Self::Application,
+            "infrastructure" => Self::Infrastructure,
+            "organization" => Self::Organization,
+            "vendor" => Self::Vendor,
+            _ => return None,
+        })
+    }
 }
 
 impl<'a> Inventory<'a> {
@@ -257,38 +269,28 @@ impl<'a> Inventory<'a> {
     }
 
     fn push(&mut self, id: Cow<'a, str>, item: &mut impl Item<'a>) -> Result<(), DealError> {
-        let field = Fields { item: &id };
-        let kind = field.text(item.take(Field::InventoryType), "inventory_type")?;
-        let entity = field.entity(item.take(Field::Entity))?;
-        let status = field.text(item.take(Field::Status), "status")?;
-        let name = field.text(item.take(Field::Name), "name")?;
-        let active = is(&status, "active") || trimmed(&status).is_empty();
-        let kind_of = |word: &str| {
-            Some(match word {
-                "application" => ItemKind::Application,
-                "infrastructure" => ItemKind::Infrastructure,
-                "organization" => ItemKind::Organization,
-                "vendor" => ItemKind::Vendor,
-                _ => return None,
+        let mut fields = Fields::of(&id, item);
+        let kind = fields.said(Field::InventoryType, |text| {
+            known(text, ItemKind::of_word).ok_or_else(|| DealError::UnknownInventoryType {
+                item: (*id).to_owned(),
+                value: text.chars().take(64).collect(),
             })
-        };
-        let Some(kind) = known(&kind, kind_of) else {
-            return Err(DealError::UnknownInventoryType {
-                item: id.into_owned(),
-                value: kind.chars().take(64).collect(),
-            });
-        };
+        })??;
+        let entity = fields.entity()?;
+        let active_of = |word: &str| matches!(word, "active" | "").then_some(());
+        let active = fields.said(Field::Status, |text| known(text, active_of).is_some())?;
+        let name = fields.text(Field::Name)?;
         match kind {
             ItemKind::Application => {
-                let parsed = application(&field, &id, entity, name, item)?;
+                let parsed = application(&id, entity, name, &mut fields)?;
                 keep(&mut self.applications, parsed, active);
             }
             ItemKind::Infrastructure => {
-                let parsed = infrastructure(&field, &id, entity, item)?;
+                let parsed = infrastructure(&id, entity, &mut fields)?;
                 keep(&mut self.infrastructure, parsed, active);
             }
             ItemKind::Organization => {
-                let parsed = organization(&field, &id, entity, item)?;
+                let parsed = organization(&id, entity, &mut fields)?;
                 keep(&mut self.organization, parsed, active);
             }
             ItemKind::Vendor => {
@@ -308,93 +310,74 @@ fn keep<T>(list: &mut Vec<T>, item: T, active: bool) {
 }
 
 fn application<'a>(
-    field: &Fields<'_>,
     id: &Cow<'a, str>,
     entity: Entity,
     name: Cow<'a, str>,
-    item: &mut impl Item<'a>,
+    fields: &mut Fields<'_, impl Item<'a>>,
 ) -> Result<Application<'a>, DealError> {
-    let parent_owned = field.parent_owned(
-        item.take(Field::HostedByParent),
-        item.take(Field::Ownership),
-        item.take(Field::Hosting),
-    )?;
-    let cost = field.number(item.take(Field::Cost), "data.cost")?;
-    let cost_status = field.text(item.take(Field::CostStatus), "data.cost_status")?;
-    let annual_cost_cents = if is(&cost_status, "unknown") {
-        None
-    } else if is(&cost_status, "internal_no_cost") {
-        Some(0)
-    } else {
-        cost.map(Quantity::dollars_as_cents)
+    let parent_owned = fields.parent_owned()?;
+    let cost = fields.number(Field::Cost)?;
+    let cents = cost.map(Quantity::dollars_as_cents);
+    let cents_of = |word: &str| match word {
+        "" | "known" => Some(cents),
+        "unknown" => Some(None),
+        "internal_no_cost" => Some(Some(0)),
+        _ => None,
     };
-    let category_text = field.text(item.take(Field::Category), "data.category")?;
-    let notes = field.text(item.take(Field::Notes), "data.notes")?;
-    let volume = field.number(item.take(Field::DataVolumeGb), "data.data_volume_gb")?;
-    let complexity = field.text(item.take(Field::Complexity), "data.complexity")?;
-    let deployment = field.text(item.take(Field::DeploymentType), "data.deployment_type")?;
+    let annual_cost = fields.said(Field::CostStatus, |text| known(text, cents_of))?;
+    let category_text = fields.text(Field::Category)?;
+    let volume = fields.number(Field::DataVolumeGb)?;
     Ok(Application {
         item_id: id.clone(),
         entity,
         name,
-        vendor: field.text(item.take(Field::Vendor), "data.vendor")?,
+        vendor: fields.text(Field::Vendor)?,
         category: AppCategory::from_text(&category_text),
         category_text,
         parent_owned,
-        notes_name_parent: mentions(&notes, &["shared", "parent"]),
-        users: field.whole(item.take(Field::Users), "data.users", 0)?,
-        annual_cost_cents,
-        complexity: known(&complexity, Complexity::of_word),
-        deployment: known(&deployment, Deployment::of_word),
-        api_integrations: field.whole(
-            item.take(Field::ApiIntegrations),
-            "data.api_integrations",
-            0,
-        )?,
-        sso_required: field.flag(item.take(Field::SsoRequired), "data.sso_required")?,
+        notes_name_parent: fields
+            .said(Field::Notes, |text| mentions(text, &["shared", "parent"]))?,
+        users: fields.whole(Field::Users, 0)?,
+        annual_cost_cents: annual_cost.unwrap_or(cents),
+        complexity: fields.said(Field::Complexity, |text| known(text, Complexity::of_word))?,
+        deployment: fields.said(Field::DeploymentType, |text| {
+            known(text, Deployment::of_word)
+        })?,
+        api_integrations: fields.whole(Field::ApiIntegrations, 0)?,
+        sso_required: fields.flag(Field::SsoRequired)?,
         data_volume_micro_gb: volume.map_or(0, Quantity::micros),
-        custom_interfaces: field.whole(
-            item.take(Field::CustomInterfaces),
-            "data.custom_interfaces",
-            0,
-        )?,
+        custom_interfaces: fields.whole(Field::CustomInterfaces, 0)?,
     })
 }
 
 fn infrastructure<'a>(
-    field: &Fields<'_>,
     id: &Cow<'a, str>,
     entity: Entity,
-    item: &mut impl Item<'a>,
+    fields: &mut Fields<'_, impl Item<'a>>,
 ) -> Result<Infrastructure<'a>, DealError> {
-    let parent_owned = field.parent_owned(
-        item.take(Field::HostedByParent),
-        item.take(Field::Ownership),
-        item.take(Field::Hosting),
-    )?;
-    let kind = field.text(item.take(Field::Kind), "data.type")?;
+    let parent_owned = fields.parent_owned()?;
+    let kind = fields.said(Field::Kind, |text| known(text, InfrastructureKind::of_word))?;
     Ok(Infrastructure {
         item_id: id.clone(),
         entity,
-        kind: known(&kind, InfrastructureKind::of_word).unwrap_or(InfrastructureKind::Other),
+        kind: kind.unwrap_or(InfrastructureKind::Other),
         parent_owned,
-        location: field.text(item.take(Field::Location), "data.location")?,
-        count: field.whole(item.take(Field::Count), "data.count", 1)?,
+        location: fields.text(Field::Location)?,
+        count: fields.whole(Field::Count, 1)?,
     })
 }
 
 fn organization<'a>(
-    field: &Fields<'_>,
     id: &Cow<'a, str>,
     entity: Entity,
-    item: &mut impl Item<'a>,
+    fields: &mut Fields<'_, impl Item<'a>>,
 ) -> Result<Organization<'a>, DealError> {
-    let headcount = field.number(item.take(Field::Headcount), "data.headcount")?;
-    let fte = field.number(item.take(Field::Fte), "data.fte")?;
+    let headcount = fields.number(Field::Headcount)?;
+    let fte = fields.number(Field::Fte)?;
     Ok(Organization {
         item_id: id.clone(),
         entity,
-        location: field.text(item.take(Field::Location), "data.location")?,
+        location: fields.text(Field::Location)?,
         people: headcount.or(fte).map_or(0, Quantity::whole_up),
     })
 }

@@ -1,4 +1,4 @@
-//! One field of an item: what it says, or why it can't be read.
+//! The fields of an item: what each says, or why it can't be read.
 
 use std::borrow::Cow;
 
@@ -6,31 +6,33 @@ use super::super::error::DealError;
 use super::super::number::Quantity;
 use super::super::word::{known, mentions};
 use super::Entity;
-use super::raw::Scalar;
+use super::raw::{Field, Item, Scalar, Usual};
 
 /// Reads fields of one item, naming it in errors.
-pub(super) struct Fields<'i> {
-    pub(super) item: &'i str,
+pub(super) struct Fields<'i, I> {
+    id: &'i str,
+    item: &'i mut I,
 }
 
-impl Fields<'_> {
-    fn bad(&self, field: &'static str, reason: &str) -> DealError {
-        DealError::BadField {
-            item: self.item.chars().take(64).collect(),
-            field,
-            reason: reason.to_owned(),
-        }
+impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
+    pub(super) fn of(id: &'i str, item: &'i mut I) -> Self {
+        Self { id, item }
     }
 
     /// Text; missing is empty. A number where a name belongs (version 11, vendor 3) is not an
     /// error, but no rule compares it, so it reads as empty.
     #[inline(always)]
-    pub(super) fn text<'a>(
-        &self,
-        value: Scalar<'a>,
-        field: &'static str,
-    ) -> Result<Cow<'a, str>, DealError> {
-        match value {
+    pub(super) fn text(&mut self, field: Field) -> Result<Cow<'a, str>, DealError> {
+        match self.item.usual(field) {
+            Usual::Text(text) => Ok(Cow::Borrowed(text)),
+            Usual::Missing | Usual::Bool(_) | Usual::Whole(_) => Ok(Cow::Borrowed("")),
+            Usual::Other => self.other_text(field),
+        }
+    }
+
+    #[inline(never)]
+    fn other_text(&mut self, field: Field) -> Result<Cow<'a, str>, DealError> {
+        match self.item.take(field) {
             Scalar::Text(text) => Ok(text),
             Scalar::Missing | Scalar::Number(_) | Scalar::BadNumber(_) | Scalar::Bool(_) => {
                 Ok(Cow::Borrowed(""))
@@ -39,13 +41,39 @@ impl Fields<'_> {
         }
     }
 
+    /// What a text says to a rule that keeps nothing of it.
     #[inline(always)]
-    pub(super) fn number(
-        &self,
-        value: Scalar<'_>,
-        field: &'static str,
-    ) -> Result<Option<Quantity>, DealError> {
-        match value {
+    pub(super) fn said<T>(
+        &mut self,
+        field: Field,
+        read: impl FnOnce(&str) -> T,
+    ) -> Result<T, DealError> {
+        let other;
+        let text = match self.item.usual(field) {
+            Usual::Text(text) => text,
+            Usual::Missing | Usual::Bool(_) | Usual::Whole(_) => "",
+            Usual::Other => {
+                other = self.other_text(field)?;
+                &other
+            }
+        };
+        Ok(read(text))
+    }
+
+    #[inline(always)]
+    pub(super) fn number(&mut self, field: Field) -> Result<Option<Quantity>, DealError> {
+        match self.item.usual(field) {
+            Usual::Missing => Ok(None),
+            Usual::Whole(number) => Quantity::from_u64(number)
+                .map(Some)
+                .map_err(|why| self.bad(field, why)),
+            Usual::Bool(_) | Usual::Text(_) | Usual::Other => self.other_number(field),
+        }
+    }
+
+    #[inline(never)]
+    fn other_number(&mut self, field: Field) -> Result<Option<Quantity>, DealError> {
+        match self.item.take(field) {
             Scalar::Missing => Ok(None),
             Scalar::Number(number) => Ok(Some(number)),
             Scalar::BadNumber(why) => Err(self.bad(field, why)),
@@ -61,28 +89,30 @@ impl Fields<'_> {
     }
 
     #[inline(always)]
-    pub(super) fn whole(
-        &self,
-        value: Scalar<'_>,
-        field: &'static str,
-        default: i64,
-    ) -> Result<i64, DealError> {
-        Ok(self
-            .number(value, field)?
-            .map_or(default, Quantity::whole_up))
+    pub(super) fn whole(&mut self, field: Field, default: i64) -> Result<i64, DealError> {
+        Ok(self.number(field)?.map_or(default, Quantity::whole_up))
     }
 
     #[inline(always)]
-    pub(super) fn flag(&self, value: Scalar<'_>, field: &'static str) -> Result<bool, DealError> {
+    pub(super) fn flag(&mut self, field: Field) -> Result<bool, DealError> {
+        match self.item.usual(field) {
+            Usual::Missing => Ok(false),
+            Usual::Bool(flag) => Ok(flag),
+            Usual::Whole(_) | Usual::Text(_) | Usual::Other => self.other_flag(field),
+        }
+    }
+
+    #[inline(never)]
+    fn other_flag(&mut self, field: Field) -> Result<bool, DealError> {
         let flag_of = |word: &str| match word {
             "true" | "yes" | "1" => Some(true),
             "" | "false" | "no" | "0" => Some(false),
             _ => None,
         };
-        let flag = match &value {
+        let flag = match self.item.take(field) {
             Scalar::Missing => Some(false),
-            Scalar::Bool(flag) => Some(*flag),
-            Scalar::Text(text) => known(text, flag_of),
+            Scalar::Bool(flag) => Some(flag),
+            Scalar::Text(text) => known(&text, flag_of),
             Scalar::Number(number) => match number.micros() {
                 0 => Some(false),
                 1_000_000 => Some(true),
@@ -94,33 +124,35 @@ impl Fields<'_> {
     }
 
     #[inline(always)]
-    pub(super) fn entity(&self, value: Scalar<'_>) -> Result<Entity, DealError> {
-        let text = self.text(value, "entity")?;
+    pub(super) fn entity(&mut self) -> Result<Entity, DealError> {
         let entity_of = |word: &str| match word {
             "" | "target" => Some(Entity::Target),
             "buyer" => Some(Entity::Buyer),
             _ => None,
         };
-        known(&text, entity_of)
-            .ok_or_else(|| self.bad("entity", "neither target nor buyer; use one of them"))
+        let entity = self.said(Field::Entity, |text| known(text, entity_of))?;
+        let reason = "neither target nor buyer; use one of them";
+        entity.ok_or_else(|| self.bad(Field::Entity, reason))
     }
 
     /// Deal rules, drivers: "parent-owned".
     #[inline(always)]
-    pub(super) fn parent_owned(
-        &self,
-        hosted_by_parent: Scalar<'_>,
-        ownership: Scalar<'_>,
-        hosting: Scalar<'_>,
-    ) -> Result<bool, DealError> {
-        let flagged = self.flag(hosted_by_parent, "data.hosted_by_parent")?;
-        let ownership = self.text(ownership, "data.ownership")?;
-        let hosting = self.text(hosting, "data.hosting")?;
-        Ok(flagged
-            || known(&ownership, |word| {
-                matches!(word, "parent" | "shared").then_some(())
-            })
-            .is_some()
-            || mentions(&hosting, &["parent", "shared", "corporate"]))
+    pub(super) fn parent_owned(&mut self) -> Result<bool, DealError> {
+        let owner = |word: &str| matches!(word, "parent" | "shared").then_some(());
+        let flagged = self.flag(Field::HostedByParent)?;
+        let owned = self.said(Field::Ownership, |text| known(text, owner).is_some())?;
+        let hosted = self.said(Field::Hosting, |text| {
+            mentions(text, &["parent", "shared", "corporate"])
+        })?;
+        Ok(flagged || owned || hosted)
+    }
+
+    #[cold]
+    fn bad(&self, field: Field, reason: &str) -> DealError {
+        DealError::BadField {
+            item: self.id.chars().take(64).collect(),
+            field: field.path(),
+            reason: reason.to_owned(),
+        }
     }
 }

@@ -39,7 +39,7 @@ const SLOTS: usize = 64;
 /// Words of eight bytes that hold any key of a field.
 const WORDS: usize = 3;
 /// No field has a longer key, in bytes.
-const KEY_BYTES: usize = WORDS * size_of::<u64>();
+pub(super) const KEY_BYTES: usize = WORDS * size_of::<u64>();
 
 /// What lies in a slot: the key's words, which of their bits are the key's, its length in bytes
 /// and the place of its field. An empty one has a length that no key has.
@@ -101,48 +101,62 @@ const fn table<const N: usize>(keys: &[&str; N], from: usize, below: usize) -> [
 }
 
 macro_rules! fields {
-    ($($field:ident = $key:literal,)*) => {
+    (item { $($of_item:ident = $item_key:literal,)* } data { $($of_data:ident = $data_key:literal,)* }) => {
         /// The fields that rules read: those of an item first, then those of its `data` (deal
         /// rules §1, inventory table).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Field {
-            $($field,)*
+            $($of_item,)*
+            $($of_data,)*
         }
 
         impl Field {
-            pub(super) const ALL: [Self; [$($key,)*].len()] = [$(Self::$field,)*];
-            const KEYS: [&str; Self::ALL.len()] = [$($key,)*];
+            pub(super) const ALL: [Self; [$($item_key,)* $($data_key,)*].len()] =
+                [$(Self::$of_item,)* $(Self::$of_data,)*];
+            const KEYS: [&str; Self::ALL.len()] = [$($item_key,)* $($data_key,)*];
+
+            /// Its key with that of the object it is in, as messages name it.
+            pub(super) fn path(self) -> &'static str {
+                match self {
+                    $(Self::$of_item => $item_key,)*
+                    $(Self::$of_data => concat!("data.", $data_key),)*
+                }
+            }
         }
     };
 }
 
 fields! {
-    ItemId = "item_id",
-    InventoryType = "inventory_type",
-    Entity = "entity",
-    Name = "name",
-    Status = "status",
-    Data = "data",
-    Vendor = "vendor",
-    Category = "category",
-    Users = "users",
-    Cost = "cost",
-    CostStatus = "cost_status",
-    Hosting = "hosting",
-    DeploymentType = "deployment_type",
-    Complexity = "complexity",
-    Notes = "notes",
-    ApiIntegrations = "api_integrations",
-    SsoRequired = "sso_required",
-    DataVolumeGb = "data_volume_gb",
-    CustomInterfaces = "custom_interfaces",
-    HostedByParent = "hosted_by_parent",
-    Ownership = "ownership",
-    Kind = "type",
-    Location = "location",
-    Count = "count",
-    Headcount = "headcount",
-    Fte = "fte",
+    item {
+        ItemId = "item_id",
+        InventoryType = "inventory_type",
+        Entity = "entity",
+        Name = "name",
+        Status = "status",
+        Data = "data",
+    }
+    data {
+        Vendor = "vendor",
+        Category = "category",
+        Users = "users",
+        Cost = "cost",
+        CostStatus = "cost_status",
+        Hosting = "hosting",
+        DeploymentType = "deployment_type",
+        Complexity = "complexity",
+        Notes = "notes",
+        ApiIntegrations = "api_integrations",
+        SsoRequired = "sso_required",
+        DataVolumeGb = "data_volume_gb",
+        CustomInterfaces = "custom_interfaces",
+        HostedByParent = "hosted_by_parent",
+        Ownership = "ownership",
+        Kind = "type",
+        Location = "location",
+        Count = "count",
+        Headcount = "headcount",
+        Fte = "fte",
+    }
 }
 
 impl Field {
@@ -203,8 +217,23 @@ impl Field {
     }
 }
 
+/// A value of a kind that nearly all are of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Usual<'a> {
+    Missing,
+    Bool(bool),
+    Whole(u64),
+    /// A text without escapes.
+    Text(&'a str),
+    /// Any other, or one that is not known to be usual.
+    Other,
+}
+
 /// An item whose fields are taken out one by one, as their rules read them.
 pub(super) trait Item<'a> {
+    /// The value of a field where it is cheap to see; otherwise it is to be taken.
+    fn usual(&self, field: Field) -> Usual<'a>;
+
     /// The value of a field.
     fn take(&mut self, field: Field) -> Scalar<'a>;
 }
@@ -222,6 +251,10 @@ impl<'a> RawItem<'a> {
 }
 
 impl<'a> Item<'a> for RawItem<'a> {
+    fn usual(&self, _: Field) -> Usual<'a> {
+        Usual::Other
+    }
+
     fn take(&mut self, field: Field) -> Scalar<'a> {
         self.0.get_mut(field as usize).map(take).unwrap_or_default()
     }

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use self::windows::Ahead;
 use super::super::number::Quantity;
-use super::raw::{Field, Item, MAX_DEPTH, Scalar, USUAL_ITEMS};
+use super::raw::{Field, Item, KEY_BYTES, MAX_DEPTH, Scalar, USUAL_ITEMS, Usual};
 
 /// Digits of a whole number, more than any that is allowed has.
 const MAX_WHOLE_DIGITS: usize = 15;
@@ -23,10 +23,9 @@ const MAX_WHOLE_DIGITS: usize = 15;
 const MAX_DECIMAL_DIGITS: usize = 15;
 
 /// What a value is, as far as can be told without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Kind {
-    Missing,
-    Null,
+    Null = 1,
     True,
     False,
     /// Digits.
@@ -49,27 +48,14 @@ struct Mark(u64);
 const MAX_BYTES: usize = 1 << 28;
 
 impl Mark {
-    const KINDS: [Kind; 9] = [
-        Kind::Missing,
-        Kind::Null,
-        Kind::True,
-        Kind::False,
-        Kind::Whole,
-        Kind::Decimal,
-        Kind::Text,
-        Kind::Escaped,
-        Kind::Nested,
-    ];
-
     #[inline(always)]
     fn new(kind: Kind, start: usize, end: usize) -> Self {
         Self((start as u64) << 32 | ((end - start) as u64) << 4 | kind as u64)
     }
 
     #[inline(always)]
-    fn kind(self) -> Kind {
-        let kind = Self::KINDS.get((self.0 % 16) as usize);
-        kind.copied().unwrap_or(Kind::Missing)
+    fn is(self, kind: Kind) -> bool {
+        self.0 % 16 == kind as u64
     }
 
     #[inline(always)]
@@ -108,36 +94,48 @@ pub(super) struct ScannedItem<'s, 'a> {
 
 impl<'a> Item<'a> for ScannedItem<'_, 'a> {
     #[inline(always)]
+    fn usual(&self, field: Field) -> Usual<'a> {
+        let mark = self.mark(field);
+        // One by one: which it is can be foreseen for each field.
+        if mark.is(Kind::Text) {
+            Usual::Text(self.text(mark))
+        } else if mark == Mark::default() {
+            Usual::Missing
+        } else if mark.is(Kind::Whole) {
+            Usual::Whole(whole_number(self.text, mark.range()))
+        } else if mark.is(Kind::True) || mark.is(Kind::False) {
+            Usual::Bool(mark.is(Kind::True))
+        } else {
+            Usual::Other
+        }
+    }
+
     fn take(&mut self, field: Field) -> Scalar<'a> {
-        let mark = self.marks.get(field as usize).copied().unwrap_or_default();
-        // The usual kinds one by one: which it is can be foreseen for each field.
-        match mark.kind() {
-            Kind::Missing => Scalar::Missing,
-            Kind::Text => Scalar::Text(Cow::Borrowed(self.text(mark))),
-            Kind::Whole => Quantity::from_u64(whole_number(self.text, mark.range())).into(),
-            _ => self.unusual(mark),
+        let mark = self.mark(field);
+        match self.usual(field) {
+            Usual::Missing => Scalar::Missing,
+            Usual::Bool(value) => Scalar::Bool(value),
+            Usual::Whole(value) => Quantity::from_u64(value).into(),
+            Usual::Text(text) => Scalar::Text(Cow::Borrowed(text)),
+            Usual::Other if mark.is(Kind::Decimal) => Quantity::from_digits(self.text(mark)).into(),
+            Usual::Other if mark.is(Kind::Escaped) => {
+                Scalar::Text(Cow::Owned(unescaped(self.text(mark)).unwrap_or_default()))
+            }
+            Usual::Other if mark.is(Kind::Null) => Scalar::Missing,
+            Usual::Other => Scalar::Nested,
         }
     }
 }
 
 impl<'a> ScannedItem<'_, 'a> {
     #[inline(always)]
-    fn text(&self, mark: Mark) -> &'a str {
-        self.text.get(mark.range()).unwrap_or_default()
+    fn mark(&self, field: Field) -> Mark {
+        self.marks.get(field as usize).copied().unwrap_or_default()
     }
 
-    #[inline(never)]
-    fn unusual(&self, mark: Mark) -> Scalar<'a> {
-        match mark.kind() {
-            Kind::True => Scalar::Bool(true),
-            Kind::False => Scalar::Bool(false),
-            Kind::Decimal => Quantity::from_digits(self.text(mark)).into(),
-            Kind::Escaped => {
-                Scalar::Text(Cow::Owned(unescaped(self.text(mark)).unwrap_or_default()))
-            }
-            Kind::Missing | Kind::Null => Scalar::Missing,
-            Kind::Text | Kind::Whole | Kind::Nested => Scalar::Nested,
-        }
+    #[inline(always)]
+    fn text(&self, mark: Mark) -> &'a str {
+        self.text.get(mark.range()).unwrap_or_default()
     }
 }
 
@@ -233,12 +231,20 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         Some((at + spaces, *rest.get(spaces)?))
     }
 
-    /// Behind a value: passes a comma, or the end of the list. Whether there is more, and where.
+    /// Passes a token that is this byte.
     #[inline(always)]
-    fn more(&self, at: usize, end: u8) -> Option<(bool, usize)> {
-        let (at, byte) = self.token(at)?;
-        let comma = byte == b',';
-        (comma || byte == end).then_some((comma, at + 1))
+    fn pass(&self, at: usize, byte: u8) -> Option<usize> {
+        if self.byte(at)? == byte {
+            return Some(at + 1);
+        }
+        let (at, found) = self.token(at)?;
+        (found == byte).then_some(at + 1)
+    }
+
+    /// Behind a value: passes a comma if there is one, so that there is more.
+    #[inline(always)]
+    fn comma(&self, at: usize) -> Option<usize> {
+        self.pass(at, b',')
     }
 
     fn inventory(&self) -> Option<Vec<Marks>> {
@@ -255,11 +261,13 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
             loop {
                 items.push([Mark::default(); Field::UNREAD + 1]);
                 let item = self.token(at)?;
-                at = self.object::<true>(item, items.last_mut()?)?;
-                let more;
-                (more, at) = self.more(at, b']')?;
-                if !more {
-                    break;
+                let end = self.object::<true>(item, items.last_mut()?)?;
+                match self.comma(end) {
+                    Some(next) => at = next,
+                    None => {
+                        at = self.pass(end, b']')?;
+                        break;
+                    }
                 }
             }
         }
@@ -296,10 +304,9 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
                     _ => self.object::<false>(value, marks)?,
                 }
             };
-            let more;
-            (more, at) = self.more(end, b'}')?;
-            if !more {
-                return Some(at);
+            match self.comma(end) {
+                Some(next) => at = next,
+                None => return self.pass(end, b'}'),
             }
         }
     }
@@ -308,34 +315,41 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
     /// quotes behind it.
     #[inline(always)]
     fn key<const ITEM: bool>(&self, at: usize) -> Option<(usize, Token, Ahead)> {
-        let (quote, byte) = self.token(at)?;
-        if byte != b'"' {
-            return None;
-        }
+        let quote = self.pass(at, b'"')? - 1;
         let mut ahead = Ahead::default();
-        if PLAIN {
-            ahead = Ahead::of(self.text.as_bytes(), quote);
-            ahead.pass();
-        }
-        let start = quote + 1;
-        let (end, escaped) = self.end_of_text(start, &mut ahead)?;
-        let place = match self.rest(start)?.first_chunk() {
-            Some(bytes) if !escaped => Field::place_of::<ITEM>(bytes, end - start),
-            _ => self.unusual_key::<ITEM>(quote, end)?,
+        let near = self.rest(quote)?.first_chunk();
+        let (place, end) = match near.filter(|_| PLAIN) {
+            Some(near) => {
+                ahead = Ahead::of(near, quote);
+                let [_, key @ ..] = near;
+                match (ahead.pass(), key.first_chunk()) {
+                    (Some(end), Some(key)) => (Field::place_of::<ITEM>(key, end - quote - 1), end),
+                    _ => self.unusual_key::<ITEM>(quote)?,
+                }
+            }
+            None => self.unusual_key::<ITEM>(quote)?,
         };
-        let (colon, byte) = self.token(end + 1)?;
-        if byte != b':' {
-            return None;
-        }
-        Some((place, self.token(colon + 1)?, ahead))
+        let behind = self.pass(end + 1, b':')?;
+        Some((place, self.token(behind)?, ahead))
     }
 
-    /// The place of a key that has escapes, or that is the last thing in the text.
+    /// The place of a key that is long, has escapes or lies near the end, and where it ends.
     #[inline(never)]
-    fn unusual_key<const ITEM: bool>(&self, quote: usize, end: usize) -> Option<usize> {
-        let key = unescaped(self.text.get(quote..=end)?)?;
-        let field = Field::of::<ITEM>(&key);
-        Some(field.map_or(Field::UNREAD, |field| field as usize))
+    fn unusual_key<const ITEM: bool>(&self, quote: usize) -> Option<(usize, usize)> {
+        let (end, escaped) = self.end_of_text(quote + 1, &mut Ahead::default())?;
+        let place = if escaped {
+            let key = unescaped(self.text.get(quote..=end)?)?;
+            Field::of::<ITEM>(&key).map_or(Field::UNREAD, |field| field as usize)
+        } else {
+            let mut bytes = [0; KEY_BYTES];
+            let rest = self.rest(quote + 1)?;
+            bytes
+                .iter_mut()
+                .zip(rest)
+                .for_each(|(to, from)| *to = *from);
+            Field::place_of::<ITEM>(&bytes, end - quote - 1)
+        };
+        Some((place, end))
     }
 
     /// From behind its opening quote on: where a string has its closing one, and whether it has
@@ -362,16 +376,17 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
     /// Passes a value of any kind, so many levels below a field: what it is, and where it ends.
     #[inline(always)]
     fn value(&self, (start, byte): Token, mut ahead: Ahead, depth: usize) -> Option<(Mark, usize)> {
-        let (kind, end) = match byte {
-            b'"' => {
-                ahead.pass();
-                let (end, escaped) = self.end_of_text(start + 1, &mut ahead)?;
-                if !escaped {
-                    return Some((Mark::new(Kind::Text, start + 1, end), end + 1));
-                }
-                unescaped(self.text.get(start..=end)?)?;
-                (Kind::Escaped, end + 1)
+        // Most values are texts, so these are seen first.
+        if byte == b'"' {
+            ahead.pass();
+            let (end, escaped) = self.end_of_text(start + 1, &mut ahead)?;
+            if !escaped {
+                return Some((Mark::new(Kind::Text, start + 1, end), end + 1));
             }
+            unescaped(self.text.get(start..=end)?)?;
+            return Some((Mark::new(Kind::Escaped, start, end + 1), end + 1));
+        }
+        let (kind, end) = match byte {
             b'0'..=b'9' => self.number(start)?,
             b't' => (Kind::True, self.word(start, "true")?),
             b'f' => (Kind::False, self.word(start, "false")?),
@@ -403,10 +418,9 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
                 (value, ahead)
             };
             let (_, behind) = self.value(value, ahead, depth + 1)?;
-            let more;
-            (more, at) = self.more(behind, end)?;
-            if !more {
-                return Some(at);
+            match self.comma(behind) {
+                Some(next) => at = next,
+                None => return self.pass(behind, end),
             }
         }
     }
@@ -435,21 +449,22 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
     }
 }
 
-/// How many digits come first, 16 for more. Few lengths are foreseen, so that all bytes are looked
-/// at together: the high bit is set of each byte that is above `9` or, from the lowest on, below
-/// `0`.
-#[inline]
+/// How many digits come first.
+#[inline(always)]
 fn digits(bytes: &[u8]) -> usize {
-    const ONES: u128 = u128::MAX / 0xff;
-    let Some(word) = bytes.first_chunk().map(|word| u128::from_le_bytes(*word)) else {
-        return bytes
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+    let counted = |bytes: &[u8]| bytes.iter().take_while(|it| it.is_ascii_digit()).count();
+    let Some(word) = bytes.first_chunk().map(|word| u64::from_le_bytes(*word)) else {
+        return counted(bytes);
     };
-    let above = (word & (ONES * 0x7f)).wrapping_add(ONES * (0x7f - b'9' as u128)) | word;
-    let below = word.wrapping_sub(ONES * b'0' as u128);
-    (((above | below) & (ONES << 7)).trailing_zeros() / 8) as usize
+    // Few lengths are foreseen, so that eight bytes are looked at together: the high bit is set of
+    // each byte that is above `9` or, from the lowest on, below `0`.
+    const ONES: u64 = u64::MAX / 0xff;
+    let above = (word & (ONES * 0x7f)).wrapping_add(ONES * (0x7f - b'9' as u64)) | word;
+    let below = word.wrapping_sub(ONES * b'0' as u64);
+    match (above | below) & (ONES << 7) {
+        0 => counted(bytes),
+        others => (others.trailing_zeros() / 8) as usize,
+    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
     odd.to_bitmask() == 0 && !rest.iter().any(|byte| *byte == b'\\' || *byte < b' ')
 }
 
+/// Bytes that are looked at together.
+pub(super) const NEAR: usize = 4 * LANES;
+
 /// Quotes that lie ahead of a place.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ahead {
@@ -50,28 +53,30 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Those of the 64 bytes from a place on; none where the text has fewer.
+    /// Those behind the first of the bytes that begin at a place.
     #[inline(always)]
-    pub(super) fn of(text: &[u8], from: usize) -> Self {
-        let rest = text.get(from..).unwrap_or_default();
-        let left = rest.first_chunk().map_or(0, |near: &[u8; 4 * LANES]| {
-            let (parts, _) = near.as_chunks::<LANES>();
-            let mut bits = 0;
-            for (index, part) in parts.iter().enumerate() {
-                let quotes = is_quote(u8x16::new(*part)).to_bitmask();
-                bits |= u64::from(quotes) << (LANES * index);
-            }
-            bits
-        });
-        Self { from, left }
+    pub(super) fn of(near: &[u8; NEAR], from: usize) -> Self {
+        let (parts, _) = near.as_chunks::<LANES>();
+        let mut left = 0;
+        for (index, part) in parts.iter().enumerate() {
+            let quotes = is_quote(u8x16::new(*part)).to_bitmask();
+            left |= u64::from(quotes) << (LANES * index);
+        }
+        Self {
+            from,
+            left: left & !1,
+        }
     }
 
     /// The place of the next one, which is then no longer ahead; nothing when none is known.
     #[inline(always)]
     pub(super) fn pass(&mut self) -> Option<usize> {
         let next = self.left;
-        self.left &= next.wrapping_sub(1);
-        (next != 0).then(|| self.from + next.trailing_zeros() as usize)
+        if next == 0 {
+            return None;
+        }
+        self.left &= next - 1;
+        Some(self.from + next.trailing_zeros() as usize)
     }
 }
 
