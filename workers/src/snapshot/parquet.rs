@@ -15,7 +15,7 @@ mod writer;
 use std::sync::Arc;
 
 use ::parquet::basic::LogicalType;
-use ::parquet::basic::{Compression, Repetition, Type as Physical, ZstdLevel};
+use ::parquet::basic::{Compression, Repetition, Type as Physical};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use ::parquet::schema::types::{ColumnPath, Type};
@@ -75,7 +75,7 @@ fn schema(metrics: &[MetricInfo]) -> Result<Arc<Type>, ParquetError> {
 fn properties() -> Result<WriterProperties, ParquetError> {
     Ok(WriterProperties::builder()
         .set_created_by("rollbook".to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_compression(Compression::SNAPPY)
         // What is random does not compress.
         .set_column_compression(ColumnPath::from("digest"), Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)
