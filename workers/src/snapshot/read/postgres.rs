@@ -116,6 +116,8 @@ pub(super) async fn plan(
     let (inventory, item_key) = forms(&mut connection, source, key).await.map_err(failed)?;
     let cut = Cutter {
         connection: &mut connection,
+        database,
+        snapshot: &snapshot,
         source,
         key,
     };

@@ -6,8 +6,9 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{fetch_one, key_expression, range_condition};
+use super::{Session, fetch_one, key_expression, range_condition};
 use crate::snapshot::SnapshotError;
+use crate::snapshot::database::Database;
 use crate::snapshot::plan::MAX_ROWS_PER_PART;
 use crate::snapshot::read::counted;
 use crate::snapshot::source::SnapshotSource;
@@ -30,6 +31,8 @@ pub(super) struct CutKeys {
 /// Cuts under the snapshot of a connection.
 pub(super) struct Cutter<'c> {
     pub(super) connection: &'c mut PgConnection,
+    pub(super) database: &'c Database,
+    pub(super) snapshot: &'c str,
     pub(super) source: &'c SnapshotSource,
     pub(super) key: KeyKind,
 }
@@ -45,8 +48,8 @@ impl Cutter<'_> {
         if indexed && self.index_holds_all(rows).await.map_err(failed)? {
             return self.cut_by_index(rows, failed).await;
         }
-        let counts = self.counts(sql::count(self.source)).await;
-        let (total, deleted) = counted(self.source, counts.map_err(failed)?)?;
+        let found = counts(self.connection, sql::count(self.source)).await;
+        let (total, deleted) = counted(self.source, found.map_err(failed)?)?;
         let rows = if indexed {
             rows
         } else {
@@ -62,7 +65,7 @@ impl Cutter<'_> {
         };
         let boundaries = sql::boundaries(self.source, &self.expression(), rows);
         Ok(CutKeys {
-            keys: self.texts(boundaries).await.map_err(failed)?,
+            keys: texts(self.connection, boundaries).await.map_err(failed)?,
             rows,
             total,
             deleted,
@@ -70,27 +73,24 @@ impl Cutter<'_> {
     }
 
     async fn cut_by_index(
-        mut self,
+        self,
         rows: u64,
         failed: &impl Fn(sqlx::Error) -> SnapshotError,
     ) -> Result<CutKeys, SnapshotError> {
-        let keys = self.texts(self.boundaries(rows)).await.map_err(failed)?;
+        let boundaries = self.boundaries(rows);
+        let (keys, [all, unnamed]) = {
+            let aside = count_aside(self.database, self.snapshot, self.source, failed);
+            let cutting = async { texts(self.connection, boundaries).await.map_err(failed) };
+            tokio::try_join!(cutting, aside)?
+        };
         let whole = u64::try_from(keys.len().saturating_sub(1)).unwrap_or(u64::MAX);
         let last = KeyRange {
             from: keys.last().cloned(),
             below: None,
         };
         let range = range_condition(&self.expression(), self.key, &last);
-        let id = column(&self.source.table, &self.source.table.id);
-        let rest = self.counts(format!(
-            "SELECT (SELECT count(*) {live} AND {range}), \
-             (SELECT count(*) FROM {} WHERE {}), \
-             (SELECT count(*) {live} AND {id} IS NULL)",
-            quoted(&self.source.table.table),
-            scope(self.source),
-            live = self.live_rows(),
-        ));
-        let [behind, all, unnamed] = rest.await.map_err(failed)?;
+        let behind = format!("SELECT count(*) {} AND {range}", self.live_rows());
+        let [behind] = counts(self.connection, behind).await.map_err(failed)?;
         let total = whole.saturating_mul(rows) + behind.unsigned_abs();
         let live = i64::try_from(total).unwrap_or(i64::MAX);
         let (total, deleted) = counted(self.source, [live, (all - live).max(0), unnamed])?;
@@ -139,20 +139,48 @@ impl Cutter<'_> {
     async fn index_holds_all(&mut self, rows: u64) -> Result<bool, sqlx::Error> {
         let (key, sent, from) = (self.expression(), self.sent(), self.live_rows());
         let step = format!("EXPLAIN SELECT {sent} {from} ORDER BY {key} OFFSET {rows} LIMIT 1");
-        let lines = self.texts(step).await?;
+        let lines = texts(self.connection, step).await?;
         let has = |what| lines.iter().any(|line| line.contains(what));
         Ok(has("Index Only Scan") && !has("Sort"))
     }
+}
 
-    async fn counts(&mut self, sql: String) -> Result<[i64; 3], sqlx::Error> {
-        let row = fetch_one(self.connection, sql).await?;
-        Ok([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?])
-    }
+/// All deals, deleted ones too, and those without an id, counted on a connection of its own under
+/// the same snapshot: while one cuts, the server has another core.
+async fn count_aside(
+    database: &Database,
+    snapshot: &str,
+    source: &SnapshotSource,
+    failed: &impl Fn(sqlx::Error) -> SnapshotError,
+) -> Result<[i64; 2], SnapshotError> {
+    let mut session = Session::open(database, snapshot).await?;
+    let (table, id) = (&source.table.table, column(&source.table, &source.table.id));
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM {table} WHERE {}), \
+         (SELECT count(*) FROM {table} WHERE {} AND {id} IS NULL)",
+        scope(source),
+        live(source),
+        table = quoted(table),
+    );
+    counts(&mut session.connection, sql).await.map_err(failed)
+}
 
-    /// The first column of a query.
-    async fn texts(&mut self, sql: String) -> Result<Vec<String>, sqlx::Error> {
-        sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_all(&mut *self.connection)
-            .await
+/// The numbers of the only row.
+async fn counts<const N: usize>(
+    connection: &mut PgConnection,
+    sql: String,
+) -> Result<[i64; N], sqlx::Error> {
+    let row = fetch_one(connection, sql).await?;
+    let mut numbers = [0; N];
+    for (index, number) in numbers.iter_mut().enumerate() {
+        *number = row.try_get(index)?;
     }
+    Ok(numbers)
+}
+
+/// The first column of all rows.
+async fn texts(connection: &mut PgConnection, sql: String) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_all(connection)
+        .await
 }
