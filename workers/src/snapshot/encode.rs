@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::SnapshotError;
 use super::manifest::{Part, Total};
 use super::parquet::PartWriter;
-use super::row::Row;
+use super::row::RowFields;
 use super::task::{ShardReport, ShardTask};
 
 /// Deal types counted apart; a column of free text must not grow the manifest without end.
@@ -45,20 +45,18 @@ impl<'t> ShardEncoder<'t> {
     }
 
     /// Appends a row. Refused unless its id comes behind that of the last one.
-    pub(super) fn push(&mut self, row: &Row) -> Result<(), SnapshotError> {
+    pub(super) fn push(&mut self, row: &impl RowFields) -> Result<(), SnapshotError> {
         let last = self.writer.last_id();
-        let order = self.task.key_order.compare(last, &row.deal_id);
+        let order = self.task.key_order.compare(last, row.deal_id());
         if self.writer.rows() > 0 && order != Ordering::Less {
             return Err(SnapshotError::Order {
                 table: self.task.source.table.table.clone(),
-                reason: format!("id {:?} occurs twice", row.deal_id),
+                reason: format!("id {:?} occurs twice", row.deal_id()),
             });
         }
-        count_type(&mut self.report.deal_types, &row.deal_type, 1);
-        if let Some(values) = row.values() {
-            for (total, value) in self.report.totals.iter_mut().zip(&values.numbers) {
-                total.0 += i128::from(*value);
-            }
+        count_type(&mut self.report.deal_types, row.deal_type(), 1);
+        for (total, value) in self.report.totals.iter_mut().zip(row.numbers()) {
+            total.0 += i128::from(value);
         }
         self.writer.push(row)
     }

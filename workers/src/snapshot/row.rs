@@ -55,7 +55,7 @@ impl KeyOrder {
 }
 
 /// What the model said about a deal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowOutcome {
     /// The figures and texts, in the order of the manifest's metrics.
     Success(Values),
@@ -64,7 +64,7 @@ pub enum RowOutcome {
 }
 
 /// One deal of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The deal's id.
     pub deal_id: String,
@@ -74,6 +74,53 @@ pub struct Row {
     pub outcome: RowOutcome,
     /// The first 128 bits of the SHA-256 of the row's canonical encoding.
     pub digest: [u8; 16],
+}
+
+/// What a row says, wherever it lies.
+pub trait RowFields {
+    /// The deal's id.
+    fn deal_id(&self) -> &str;
+    /// The type as stored, `NULL` when the deal has none.
+    fn deal_type(&self) -> &str;
+    /// The figures, in the order of the manifest's metrics; none of a deal without.
+    fn numbers(&self) -> impl ExactSizeIterator<Item = i64>;
+    /// The texts, in the order of the manifest's metrics; `None` is NULL.
+    fn texts(&self) -> impl ExactSizeIterator<Item = Option<&str>>;
+    /// Why there are no figures, if there are none.
+    fn error(&self) -> Option<&str>;
+    /// The first 128 bits of the SHA-256 of the row's canonical encoding.
+    fn digest(&self) -> &[u8; 16];
+}
+
+impl RowFields for Row {
+    fn deal_id(&self) -> &str {
+        &self.deal_id
+    }
+
+    fn deal_type(&self) -> &str {
+        &self.deal_type
+    }
+
+    fn numbers(&self) -> impl ExactSizeIterator<Item = i64> {
+        let numbers = self.values().map(|values| values.numbers.as_slice());
+        numbers.unwrap_or_default().iter().copied()
+    }
+
+    fn texts(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
+        let texts = self.values().map(|values| values.texts.as_slice());
+        texts.unwrap_or_default().iter().map(Option::as_deref)
+    }
+
+    fn error(&self) -> Option<&str> {
+        match &self.outcome {
+            RowOutcome::Success(_) => None,
+            RowOutcome::Error(error) => Some(error),
+        }
+    }
+
+    fn digest(&self) -> &[u8; 16] {
+        &self.digest
+    }
 }
 
 impl Row {

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::SnapshotError;
 use super::database::Database;
 use super::encode::{Encoded, ShardEncoder};
+use super::packed::{self, PackedRow};
 use super::plan::MAX_ROWS_PER_PART;
 use super::row::Row;
 use super::shard::{ShardContext, ShardWorker, TakeRows, store_part};
@@ -32,10 +33,7 @@ use super::task::{KeyRange, ShardRead, ShardReport, ShardTask};
 const MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of most encoded rows.
-const USUAL_ROW_BYTES: usize = 192;
-
-/// Bytes of a row's length.
-const LENGTH_BYTES: usize = size_of::<u32>();
+const USUAL_ROW_BYTES: usize = 288;
 
 /// What is to be done.
 pub(super) struct Sweep {
@@ -169,7 +167,7 @@ fn distribute(
             let from = shard.range.from.as_deref();
             from.is_none_or(|from| shard.key_order.compare(from, &row.deal_id).is_le())
         });
-        encoded = add_row(encoded, row).map_err(failed)?;
+        encoded = packed::pack(row, encoded).map_err(failed)?;
         ends.push((behind.saturating_sub(1), encoded.len()));
     }
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,13 +186,13 @@ fn encode(task: &ShardTask, buckets: &Mutex<Buckets>) -> Result<Encoded, Snapsho
         let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.take(shard).map_err(failed)?
     };
-    // Sorted while encoded: a row at a time is decoded, in memory that is warm.
+    // Sorted as they are packed: a row at a time is read, in memory that is warm.
     let order = task.key_order;
     let expected = task.deals.min(MAX_ROWS_PER_PART);
     let mut rows = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     let mut rest = bytes.as_slice();
-    while let Some((row, behind)) = split_row(rest) {
-        let (id, _) = postcard::take_from_bytes::<&str>(row).map_err(failed)?;
+    while let Some((row, behind)) = packed::split(rest) {
+        let id = packed::id_of(row).map_err(failed)?;
         rows.push((order.rank(id), id, row));
         rest = behind;
     }
@@ -204,28 +202,9 @@ fn encode(task: &ShardTask, buckets: &Mutex<Buckets>) -> Result<Encoded, Snapsho
     });
     let mut encoder = ShardEncoder::new(task)?;
     for (_, _, row) in rows {
-        encoder.push(&postcard::from_bytes(row).map_err(failed)?)?;
+        encoder.push(&PackedRow::of(row).map_err(failed)?)?;
     }
     encoder.finish()
-}
-
-/// Appends a row with its length before it.
-fn add_row(encoded: Vec<u8>, row: &Row) -> Result<Vec<u8>, postcard::Error> {
-    let (start, mut encoded) = (encoded.len(), encoded);
-    encoded.extend_from_slice(&[0; LENGTH_BYTES]);
-    let mut encoded = postcard::to_extend(row, encoded)?;
-    let length = encoded.len() - start - LENGTH_BYTES;
-    let length = u32::try_from(length).map_err(|_| postcard::Error::SerializeBufferFull)?;
-    if let Some(room) = encoded.get_mut(start..start + LENGTH_BYTES) {
-        room.copy_from_slice(&length.to_le_bytes());
-    }
-    Ok(encoded)
-}
-
-/// The first row, and what comes behind it.
-fn split_row(encoded: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = encoded.split_first_chunk::<LENGTH_BYTES>()?;
-    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
 /// Encoded rows by shard: in memory up to a bound, the others in a file without a name.

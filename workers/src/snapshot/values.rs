@@ -1,13 +1,12 @@
 //! What a calculator says of a deal: numbers, and texts apart from them.
 
 use rollbook_ledger::runbook::calculator::MAX_METRIC_TEXT_BYTES;
-use serde::{Deserialize, Serialize};
 
 use super::calculator::MetricInfo;
 
 /// The values of one deal. Numbers and texts are apart, so that a model without texts pays
 /// nothing for them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Values {
     /// Of the metrics that are numbers, in the order of the manifest.
     pub numbers: Vec<i64>,
@@ -62,12 +61,6 @@ impl Values {
         }
         self.numbers.get(place - texts).copied().map(Value::Number)
     }
-
-    /// Whether there is one value of the right kind for every metric.
-    pub(super) fn fit(&self, metrics: &[MetricInfo]) -> bool {
-        let texts = metrics.iter().filter(|metric| metric.is_text()).count();
-        self.texts.len() == texts && self.numbers.len() == metrics.len() - texts
-    }
 }
 
 /// Refuses a text that is too long to be a metric's value.
@@ -96,7 +89,6 @@ mod tests {
             numbers: vec![7, 8],
             texts: vec![Some("x".to_owned()), None],
         };
-        assert!(values.fit(&metrics) && !values.fit(metrics.get(..3).unwrap_or_default()));
         let found: Vec<_> = (0..5).map(|place| values.get(&metrics, place)).collect();
         let expected = [
             Some(Value::Text(Some("x"))),

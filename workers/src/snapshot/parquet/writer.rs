@@ -13,7 +13,7 @@ use super::{ERROR, ROW_GROUP_ROWS, SUCCESS, encode_error, properties, schema};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::calculator::MetricInfo;
 use crate::snapshot::manifest::Part;
-use crate::snapshot::row::{Row, RowOutcome};
+use crate::snapshot::row::RowFields;
 
 /// Builds one part in memory; compressed, a row takes some hundred bytes.
 pub struct PartWriter {
@@ -74,28 +74,24 @@ impl Pending {
     }
 
     /// Appends a row whose values fit the metrics.
-    fn push(&mut self, row: &Row) {
-        self.deal_ids.push(row.deal_id.as_bytes());
-        self.deal_types.push(row.deal_type.as_bytes());
-        self.success.push(!row.is_error());
-        self.digests.push(&row.digest);
-        match &row.outcome {
-            RowOutcome::Success(values) => {
-                for (column, value) in self.numbers.iter_mut().zip(&values.numbers) {
-                    column.push(*value);
-                }
-                for ((texts, levels), text) in self.texts.iter_mut().zip(&values.texts) {
-                    levels.push(i16::from(text.is_some()));
-                    if let Some(text) = text {
-                        texts.push(text.as_bytes());
-                    }
-                }
-            }
-            RowOutcome::Error(error) => {
-                self.errors.push(error.as_bytes());
-                for (_, levels) in &mut self.texts {
-                    levels.push(0);
-                }
+    fn push(&mut self, row: &impl RowFields) {
+        self.deal_ids.push(row.deal_id().as_bytes());
+        self.deal_types.push(row.deal_type().as_bytes());
+        self.digests.push(row.digest());
+        let error = row.error();
+        self.success.push(error.is_none());
+        if let Some(error) = error {
+            self.errors.push(error.as_bytes());
+            self.texts.iter_mut().for_each(|(_, levels)| levels.push(0));
+            return;
+        }
+        for (column, value) in self.numbers.iter_mut().zip(row.numbers()) {
+            column.push(value);
+        }
+        for ((texts, levels), text) in self.texts.iter_mut().zip(row.texts()) {
+            levels.push(i16::from(text.is_some()));
+            if let Some(text) = text {
+                texts.push(text.as_bytes());
             }
         }
     }
@@ -171,26 +167,28 @@ impl PartWriter {
     }
 
     /// Appends a row; the caller keeps the key order.
-    pub fn push(&mut self, row: &Row) -> Result<(), SnapshotError> {
-        if let RowOutcome::Success(values) = &row.outcome
-            && !values.fit(&self.metrics)
-        {
+    pub fn push(&mut self, row: &impl RowFields) -> Result<(), SnapshotError> {
+        let fits = || {
+            row.numbers().len() == self.pending.numbers.len()
+                && row.texts().len() == self.pending.texts.len()
+        };
+        if row.error().is_none() && !fits() {
             return Err(SnapshotError::Encode {
                 reason: format!(
                     "deal {:?} has {} figures and {} texts, the model declares {} metrics",
-                    row.deal_id,
-                    values.numbers.len(),
-                    values.texts.len(),
+                    row.deal_id(),
+                    row.numbers().len(),
+                    row.texts().len(),
                     self.metrics.len()
                 ),
             });
         }
         if self.rows == 0 {
-            self.first_id.clone_from(&row.deal_id);
+            row.deal_id().clone_into(&mut self.first_id);
         }
-        self.last_id.clone_from(&row.deal_id);
+        row.deal_id().clone_into(&mut self.last_id);
         self.rows += 1;
-        self.errors += u64::from(row.is_error());
+        self.errors += u64::from(row.error().is_some());
         self.pending.push(row);
         if self.pending.success.len() >= ROW_GROUP_ROWS {
             self.flush()?;
