@@ -55,7 +55,7 @@ enum Command {
 }
 
 /// Every bar by name, in the order they run.
-const BARS: [&str; 17] = [
+const BARS: [&str; 18] = [
     "append_p50_ratio",
     "append_pipelined_ratio",
     "append_sync_group_ratio",
@@ -69,6 +69,7 @@ const BARS: [&str; 17] = [
     "compute_scaling",
     "snapshot_vs_copy",
     "snapshot_vs_copy_json",
+    "snapshot_vs_copy_json_1",
     "snapshot_vs_python",
     "snapshot_vs_python_json",
     "worker_peak_mb",
@@ -183,6 +184,7 @@ async fn measure(name: String) -> Result<Bar, BenchError> {
         "compute_scaling" => deals::compute::scaling(),
         "snapshot_vs_copy" => deals::copy::jsonb().await,
         "snapshot_vs_copy_json" => deals::copy::json().await,
+        "snapshot_vs_copy_json_1" => deals::copy::json_alone().await,
         "snapshot_vs_python" => deals::python::jsonb().await,
         "snapshot_vs_python_json" => deals::python::json().await,
         "worker_peak_mb" => deals::copy::peak().await,

@@ -1,6 +1,6 @@
 //! The cost per deal at ten million deals against that at one million.
 
-use super::copy::snapshot;
+use super::copy::{CONNECTIONS, snapshot};
 use super::data::{DEALS, fill};
 use super::postgres::Postgres;
 use crate::bar::{Bar, BenchError, Limit};
@@ -15,10 +15,10 @@ pub(crate) async fn ratio() -> Result<Bar, BenchError> {
     fill(&postgres, "json", DEALS).await?;
     let mut small = Vec::new();
     for _ in 0..=SMALL_RUNS {
-        small.push(snapshot(&postgres)?);
+        small.push(snapshot(&postgres, CONNECTIONS)?);
     }
     fill(&postgres, "json", DEALS * TIMES).await?;
-    let large = snapshot(&postgres)?;
+    let large = snapshot(&postgres, CONNECTIONS)?;
     #[allow(clippy::cast_precision_loss)]
     let per_deal = |taken: &super::take::Taken| taken.seconds / taken.deals as f64;
     let runs: Vec<f64> = small

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::copy::snapshot;
+use super::copy::{CONNECTIONS, snapshot};
 use super::data::{DEALS, fill};
 use super::postgres::{Postgres, repository};
 use super::take::in_child;
@@ -43,7 +43,7 @@ async fn ratio(name: &'static str, column: &str) -> Result<Bar, BenchError> {
     check_rules(&postgres, &python)?;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
-        let ours = snapshot(&postgres)?;
+        let ours = snapshot(&postgres, CONNECTIONS)?;
         let ours = rate(ours.deals, ours.seconds);
         let script = |name: &str, deals: u64| {
             let done = run(&postgres, &python, name, deals)?;
@@ -85,7 +85,7 @@ fn check_rules(postgres: &Postgres, python: &Path) -> Result<(), BenchError> {
     let last = String::from_utf8_lossy(&last.stdout).trim().to_owned();
     let store = tempfile::tempdir().map_err(failed("make a directory"))?;
     let filter = format!("id <= '{last}'");
-    let ours = in_child(postgres.url(), store.path(), Some(&filter))?;
+    let ours = in_child(postgres.url(), store.path(), Some(&filter), CONNECTIONS)?;
     if (ours.deals, &ours.cost_total) == (theirs.deals, &theirs.cost_total) {
         return Ok(());
     }

@@ -27,13 +27,19 @@ pub(crate) struct Taken {
     pub(crate) cost_total: String,
 }
 
-/// Runs `rollbook-loadtest take` on two connections and two threads.
-pub(crate) fn in_child(url: &str, store: &Path, filter: Option<&str>) -> Result<Taken, BenchError> {
+/// Runs `rollbook-loadtest take` on so many connections and two threads.
+pub(crate) fn in_child(
+    url: &str,
+    store: &Path,
+    filter: Option<&str>,
+    connections: usize,
+) -> Result<Taken, BenchError> {
     let program = std::env::current_exe().map_err(failed("find the bench"))?;
     let output = Command::new(program)
         .args(["take", "--database", url, "--objects"])
         .arg(store)
         .args(filter.iter().flat_map(|filter| ["--where", filter]))
+        .args(["--connections", &connections.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
