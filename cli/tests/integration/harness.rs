@@ -291,6 +291,16 @@ impl Place {
         command
     }
 
+    /// The same, run by another program, which these words start.
+    pub(crate) fn command_behind(&self, before: &[String], line: &str) -> Command {
+        let mut command = Command::new(&before[0]);
+        command.args(&before[1..]);
+        command.arg(env!("CARGO_BIN_EXE_rollbook"));
+        command.args(words(line));
+        self.clean(&mut command);
+        command
+    }
+
     /// The environment of every child: nothing of the caller's configuration.
     pub(crate) fn clean(&self, command: &mut Command) {
         for (name, _) in std::env::vars_os() {

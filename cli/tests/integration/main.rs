@@ -15,6 +15,7 @@ mod evidence_s3;
 mod exit_codes;
 mod fleet;
 mod follow;
+mod full_disk;
 mod harness;
 mod http;
 mod interrupt;
@@ -32,3 +33,7 @@ mod postgres;
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/s3.rs"]
 mod s3;
+
+#[allow(unreachable_pub)]
+#[path = "../../../ledger/tests/integration/small_disk.rs"]
+mod small_disk;
