@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     Unavailable,
     /// 130: ended by Ctrl-C.
     Interrupted,
+    /// 143: ended by SIGTERM.
+    Terminated,
 }
 
 impl Exit {
@@ -40,6 +42,7 @@ impl Exit {
             Self::Integrity => 6,
             Self::Unavailable => 7,
             Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }

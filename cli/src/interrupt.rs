@@ -1,7 +1,7 @@
-//! Ctrl-C in a command that is not a process of its own (`up`, `serve` and `worker` stop in
-//! order): it ends at once, with the documented exit code, and with it the programs it
-//! runs for a calculator. What was sent to the ledger stays,
-//! what a database has not committed is rolled back by it.
+//! Ctrl-C and SIGTERM in a command that is not a process of its own (`up`, `serve` and `worker`
+//! stop in order): it ends at once, with the documented exit code, and with it the programs it runs
+//! for a calculator. What was sent to the ledger stays, what a database has not committed is rolled
+//! back by it.
 
 use std::sync::OnceLock;
 
@@ -25,18 +25,24 @@ pub(crate) fn handler(kind: SignalKind) -> Result<Signal, Failure> {
         .map_err(|error| Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}")))
 }
 
-/// From now on Ctrl-C ends this process.
+/// From now on Ctrl-C and SIGTERM end this process. SIGHUP does what whoever started it wants:
+/// `nohup` would not be heard otherwise.
 pub(crate) fn ends_the_process() -> Result<(), Failure> {
-    let mut interrupt = handler(SignalKind::interrupt())?;
-    // A task of its own: the command may be computing, or writing to a reader that is slow.
-    tokio::spawn(async move {
-        if interrupt.recv().await.is_some() {
-            if let Some(text) = PARTING.get() {
-                print::aside(text);
+    for (kind, exit) in [
+        (SignalKind::interrupt(), Exit::Interrupted),
+        (SignalKind::terminate(), Exit::Terminated),
+    ] {
+        let mut signals = handler(kind)?;
+        // A task of its own: the command may be computing, or writing to a reader that is slow.
+        tokio::spawn(async move {
+            if signals.recv().await.is_some() {
+                if let Some(text) = PARTING.get() {
+                    print::aside(text);
+                }
+                exec::end_all();
+                std::process::exit(i32::from(exit.code()));
             }
-            exec::end_all();
-            std::process::exit(i32::from(Exit::Interrupted.code()));
-        }
-    });
+        });
+    }
     Ok(())
 }

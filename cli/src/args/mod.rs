@@ -20,7 +20,7 @@ use crate::config::ConfigArgs;
     name = "rollbook",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed by a rule, 2 usage or invalid file, 3 inconclusive, 4 waiting for a person,\n5 blocked by window or policy, 6 integrity failure, 7 unavailable, 130 ended by Ctrl-C.\n\nExamples:\n  rollbook up                                     start everything on this machine\n  rollbook lint runbooks/hello.yaml               check a runbook\n  rollbook open runbooks/hello.yaml --env local --as alice\n  rollbook status --watch                         what is going on, what is blocked, and why"
+    after_help = "Exit codes: 0 done, 1 failed by a rule, 2 usage or invalid file, 3 inconclusive, 4 waiting for a person,\n5 blocked by window or policy, 6 integrity failure, 7 unavailable, 130 ended by Ctrl-C,\n143 ended by SIGTERM.\n\nExamples:\n  rollbook up                                     start everything on this machine\n  rollbook lint runbooks/hello.yaml               check a runbook\n  rollbook open runbooks/hello.yaml --env local --as alice\n  rollbook status --watch                         what is going on, what is blocked, and why"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

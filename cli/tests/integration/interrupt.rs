@@ -1,4 +1,4 @@
-//! Ctrl-C: every command ends with the documented code, and nothing is half-done.
+//! Ctrl-C and SIGTERM: every command ends with the documented code, and nothing is half-done.
 
 use std::fs;
 
@@ -112,18 +112,21 @@ fn the_programs_of_a_calculator_end_with_the_command() {
         "deaf.sh",
         "trap '' INT TERM HUP PIPE\nsleep 600 &\necho $$ $! >> pids\nexec sleep 600\n",
     );
-    let take = Process::start(&mut place.command(
-        "snapshot take --database sqlite:deals.db --exec 'sh deaf.sh' --metrics cost:cents --threads 1",
-    ));
-    let pids = || fs::read_to_string(place.path().join("pids")).unwrap_or_default();
-    wait_for("the program to run", || pids().ends_with('\n'));
-    wait_for("the command to listen", || listens(&take));
-    let started = pids();
-    assert!(started.split_whitespace().all(runs), "{started}");
-    take.signal(Signal::SIGINT);
-    let ran = take.finish().exits(130);
-    assert!(!ran.err.contains("panicked"), "{ran:?}");
-    wait_for("the programs to end", || {
-        !pids().split_whitespace().any(runs)
-    });
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        fs::write(place.path().join("pids"), "").unwrap();
+        let take = Process::start(&mut place.command(
+            "snapshot take --database sqlite:deals.db --exec 'sh deaf.sh' --metrics cost:cents --threads 1",
+        ));
+        let pids = || fs::read_to_string(place.path().join("pids")).unwrap_or_default();
+        wait_for("the program to run", || pids().ends_with('\n'));
+        wait_for("the command to listen", || listens(&take));
+        let started = pids();
+        assert!(started.split_whitespace().all(runs), "{started}");
+        take.signal(signal);
+        let ran = take.finish().exits(code);
+        assert!(!ran.err.contains("panicked"), "{ran:?}");
+        wait_for("the programs to end", || {
+            !pids().split_whitespace().any(runs)
+        });
+    }
 }
