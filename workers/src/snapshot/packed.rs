@@ -1,28 +1,31 @@
-//! Rows on their way from pages to parts: bytes one behind the other, read without copying.
+//! Rows on their way from pages to parts: bytes one behind the other, whose texts are read without
+//! copying.
 //!
-//! A row is the length of what follows (four bytes), its digest, the number of its figures (two
-//! bytes) and the figures (eight bytes each), all little-endian, then its texts in postcard's
-//! encoding. Figures have a fixed size because most of a row is figures and both ways lead through
-//! here for every deal.
+//! A row is the length of what follows (four bytes, little-endian), its digest, and the rest in
+//! postcard's encoding, the deal's id first.
 
 use postcard::Error;
+use serde::{Deserialize, Serialize};
 
 use super::row::{Row, RowFields};
 
 const LENGTH_BYTES: usize = size_of::<u32>();
 
-/// What a row says besides figures: deal id, type, texts, error.
-type Texts<'a> = (&'a str, &'a str, Vec<Option<&'a str>>, Option<&'a str>);
-
-/// Digest, figures and encoded texts in the bytes of a row.
-type Parts<'a> = (&'a [u8; 16], &'a [[u8; 8]], &'a [u8]);
-
 /// A row as it lies in memory.
 #[derive(Debug)]
 pub(super) struct PackedRow<'a> {
     digest: &'a [u8; 16],
-    numbers: &'a [[u8; 8]],
-    texts: Texts<'a>,
+    fields: Fields<'a, Vec<i64>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Fields<'a, N> {
+    deal_id: &'a str,
+    deal_type: &'a str,
+    numbers: N,
+    #[serde(borrow)]
+    texts: Vec<Option<&'a str>>,
+    error: Option<&'a str>,
 }
 
 /// Appends a row.
@@ -30,19 +33,14 @@ pub(super) fn pack(row: &Row, packed: Vec<u8>) -> Result<Vec<u8>, Error> {
     let (start, mut packed) = (packed.len(), packed);
     packed.extend_from_slice(&[0; LENGTH_BYTES]);
     packed.extend_from_slice(&row.digest);
-    let numbers = row.numbers();
-    let count = u16::try_from(numbers.len()).map_err(|_| Error::SerializeBufferFull)?;
-    packed.extend_from_slice(&count.to_le_bytes());
-    for number in numbers {
-        packed.extend_from_slice(&number.to_le_bytes());
-    }
-    let texts: Texts<'_> = (
-        &row.deal_id,
-        &row.deal_type,
-        row.texts().collect(),
-        row.error(),
-    );
-    let mut packed = postcard::to_extend(&texts, packed)?;
+    let fields = Fields {
+        deal_id: &row.deal_id,
+        deal_type: &row.deal_type,
+        numbers: row.values().map_or(&[][..], |values| &values.numbers),
+        texts: row.texts().collect(),
+        error: row.error(),
+    };
+    let mut packed = postcard::to_extend(&fields, packed)?;
     let length = packed.len() - start - LENGTH_BYTES;
     let length = u32::try_from(length).map_err(|_| Error::SerializeBufferFull)?;
     if let Some(room) = packed.get_mut(start..start + LENGTH_BYTES) {
@@ -59,50 +57,46 @@ pub(super) fn split(packed: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The id in the bytes of a row.
 pub(super) fn id_of(row: &[u8]) -> Result<&str, Error> {
-    let (_, _, texts) = parts(row).ok_or(Error::DeserializeUnexpectedEnd)?;
-    postcard::take_from_bytes(texts).map(|(id, _)| id)
+    let (_, fields) = parts(row)?;
+    postcard::take_from_bytes(fields).map(|(id, _)| id)
 }
 
-fn parts(row: &[u8]) -> Option<Parts<'_>> {
-    let (digest, rest) = row.split_first_chunk()?;
-    let (count, rest) = rest.split_first_chunk()?;
-    let size = usize::from(u16::from_le_bytes(*count)) * size_of::<i64>();
-    let (numbers, texts) = rest.split_at_checked(size)?;
-    let (numbers, _) = numbers.as_chunks();
-    Some((digest, numbers, texts))
+/// The digest and the other fields in the bytes of a row.
+fn parts(row: &[u8]) -> Result<(&[u8; 16], &[u8]), Error> {
+    row.split_first_chunk()
+        .ok_or(Error::DeserializeUnexpectedEnd)
 }
 
 impl<'a> PackedRow<'a> {
     /// Reads the bytes of a row.
     pub(super) fn of(row: &'a [u8]) -> Result<Self, Error> {
-        let (digest, numbers, texts) = parts(row).ok_or(Error::DeserializeUnexpectedEnd)?;
+        let (digest, fields) = parts(row)?;
         Ok(Self {
             digest,
-            numbers,
-            texts: postcard::from_bytes(texts)?,
+            fields: postcard::from_bytes(fields)?,
         })
     }
 }
 
 impl RowFields for PackedRow<'_> {
     fn deal_id(&self) -> &str {
-        self.texts.0
+        self.fields.deal_id
     }
 
     fn deal_type(&self) -> &str {
-        self.texts.1
+        self.fields.deal_type
     }
 
     fn numbers(&self) -> impl ExactSizeIterator<Item = i64> {
-        self.numbers.iter().map(|bytes| i64::from_le_bytes(*bytes))
+        self.fields.numbers.iter().copied()
     }
 
     fn texts(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
-        self.texts.2.iter().copied()
+        self.fields.texts.iter().copied()
     }
 
     fn error(&self) -> Option<&str> {
-        self.texts.3
+        self.fields.error
     }
 
     fn digest(&self) -> &[u8; 16] {

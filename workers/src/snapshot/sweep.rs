@@ -33,7 +33,7 @@ use super::task::{KeyRange, ShardRead, ShardReport, ShardTask};
 const MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of most encoded rows.
-const USUAL_ROW_BYTES: usize = 288;
+const USUAL_ROW_BYTES: usize = 192;
 
 /// What is to be done.
 pub(super) struct Sweep {
