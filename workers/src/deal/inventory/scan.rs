@@ -241,12 +241,6 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         (found == byte).then_some(at + 1)
     }
 
-    /// Behind a value: passes a comma if there is one, so that there is more.
-    #[inline(always)]
-    fn comma(&self, at: usize) -> Option<usize> {
-        self.pass(at, b',')
-    }
-
     fn inventory(&self) -> Option<Vec<Marks>> {
         let mut items = Vec::with_capacity(USUAL_ITEMS);
         let (open, byte) = self.token(0)?;
@@ -262,7 +256,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
                 items.push([Mark::default(); Field::UNREAD + 1]);
                 let item = self.token(at)?;
                 let end = self.object::<true>(item, items.last_mut()?)?;
-                match self.comma(end) {
+                match self.pass(end, b',') {
                     Some(next) => at = next,
                     None => {
                         at = self.pass(end, b']')?;
@@ -304,7 +298,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
                     _ => self.object::<false>(value, marks)?,
                 }
             };
-            match self.comma(end) {
+            match self.pass(end, b',') {
                 Some(next) => at = next,
                 None => return self.pass(end, b'}'),
             }
@@ -418,7 +412,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
                 (value, ahead)
             };
             let (_, behind) = self.value(value, ahead, depth + 1)?;
-            match self.comma(behind) {
+            match self.pass(behind, b',') {
                 Some(next) => at = next,
                 None => return self.pass(behind, end),
             }
