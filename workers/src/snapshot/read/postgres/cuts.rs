@@ -4,7 +4,7 @@
 //! behind the last one, the count. Otherwise the table is read to count, and keys are numbered.
 
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use super::{Session, fetch_one, key_expression, range_condition};
 use crate::snapshot::SnapshotError;
@@ -162,7 +162,11 @@ async fn count_aside(
         live(source),
         table = quoted(table),
     );
-    counts(&mut session.connection, sql).await.map_err(failed)
+    let found = counts(&mut session.connection, sql).await;
+    // Said to the server, so that its place is free for a reader where places are few. What was
+    // counted holds even if that fails.
+    let _ = session.connection.close().await;
+    found.map_err(failed)
 }
 
 /// The numbers of the only row.
