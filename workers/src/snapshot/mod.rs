@@ -43,7 +43,7 @@ pub use calculator::{Calculator, DealCalculator, MetricInfo, RawDeal};
 pub use error::SnapshotError;
 pub use manifest::{Manifest, Part};
 pub use pipeline::{Progress, finish, take, take_planned};
-pub use plan::{SnapshotPlan, SnapshotRequest, plan};
+pub use plan::{LocalPlan, SnapshotPlan, SnapshotRequest, plan, plan_here};
 pub use row::{KeyOrder, Row, RowFields, RowOutcome};
 pub use shard::{ShardContext, ShardWorker, run_shard};
 pub use source::{DealTable, SnapshotSource};

@@ -1,5 +1,6 @@
 //! Taking a snapshot in one process: plan, do the shards on several connections, finish.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::database::Database;
 use super::encode::count_type;
 use super::manifest::{MANIFEST_VERSION, Manifest, Total};
-use super::plan::{SnapshotPlan, SnapshotRequest, plan};
+use super::plan::{LocalPlan, SnapshotPlan, SnapshotRequest, plan_here};
 use super::shard::{ShardContext, ShardWorker};
 use super::sweep::Sweep;
 use super::task::{PlanSummary, ShardReport, ShardTask};
@@ -28,7 +29,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 pub struct Progress {
     /// Deals computed.
     pub done: u64,
-    /// Deals in all, as counted in the same consistent read.
+    /// Deals in all, as counted in the same consistent read; while a table is read page by page,
+    /// about how many, and never fewer than are computed.
     pub total: u64,
     /// Deals without figures so far.
     pub errors: u64,
@@ -45,42 +47,71 @@ pub async fn take(
     store: &EvidenceStore,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Snapshot, SnapshotError> {
-    take_planned(request, plan(request).await?, store, progress).await
+    take_planned(request, plan_here(request).await?, store, progress).await
 }
 
-/// Does the shards of a plan here and finishes it: see [`take`].
+/// Does what was planned here and finishes it: see [`take`].
 pub async fn take_planned(
     request: &SnapshotRequest,
-    mut plan: SnapshotPlan,
+    plan: impl Into<LocalPlan>,
     store: &EvidenceStore,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Snapshot, SnapshotError> {
+    let plan = plan.into();
     let calculator = Arc::clone(&request.calculator);
     let context = ShardContext::new(calculator, store.clone(), request.threads)?;
-    let total = plan.summary.total;
+    let expected = plan.summary().total;
     let now = || {
         let (done, errors) = context.counts();
         Progress {
             done,
-            total,
+            total: expected.max(done),
             errors,
         }
     };
-    let mut running = start(request, &mut plan, &context)?;
-    let mut reports = Vec::with_capacity(plan.shards.len());
+    let mut taking = pin!(run(request, plan, &context));
     let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
-    loop {
+    let (summary, reports) = loop {
         tokio::select! {
-            // Dropped on an error, the set stops the other workers.
-            ended = running.join_next() => match ended {
-                Some(done) => reports.extend(outcome_of(done)?),
-                None => break,
-            },
+            // Dropped on an error, it stops all who work.
+            done = &mut taking => break done?,
             _ = tick.tick() => progress(now()),
         }
+    };
+    progress(Progress {
+        total: summary.total,
+        ..now()
+    });
+    finish(&summary, reports, store).await
+}
+
+/// Does what was planned; gives what it found out, and the reports of all shards.
+async fn run(
+    request: &SnapshotRequest,
+    plan: LocalPlan,
+    context: &ShardContext,
+) -> Result<(PlanSummary, Vec<ShardReport>), SnapshotError> {
+    let database = Database::parse(&request.source.database)?;
+    let default = context.threads().min(MAX_DEFAULT_CONNECTIONS);
+    let connections = request.connections.unwrap_or(default);
+    let mut plan = match plan {
+        LocalPlan::Shards(plan) => plan,
+        LocalPlan::Pages(plan) => {
+            let sweep = Sweep {
+                context: context.clone(),
+                database,
+                plan,
+                connections,
+            };
+            return sweep.run().await;
+        }
+    };
+    let mut running = start(&mut plan, database, connections, context);
+    let mut reports = Vec::with_capacity(plan.shards.len());
+    while let Some(done) = running.join_next().await {
+        reports.extend(outcome_of(done)?);
     }
-    progress(now());
-    finish(&plan.summary, reports, store).await
+    Ok((plan.summary, reports))
 }
 
 type Reports = Result<Vec<ShardReport>, SnapshotError>;
@@ -93,33 +124,21 @@ fn outcome_of<T>(outcome: Result<Result<T, SnapshotError>, JoinError>) -> Result
     })
 }
 
-/// Starts workers that take one shard after the other until none is left.
+/// Starts workers that take one shard after the other until none is left. Dropping them stops them.
 fn start(
-    request: &SnapshotRequest,
     plan: &mut SnapshotPlan,
+    database: Database,
+    connections: usize,
     context: &ShardContext,
-) -> Result<JoinSet<Reports>, SnapshotError> {
-    let database = Database::parse(&request.source.database)?;
+) -> JoinSet<Reports> {
     let shards: Arc<[ShardTask]> = plan.shards.as_slice().into();
-    let default = context.threads().min(MAX_DEFAULT_CONNECTIONS);
     let portable = shards.iter().all(ShardTask::is_portable);
     let connections = if portable {
-        request.connections.unwrap_or(default).min(shards.len())
+        connections.min(shards.len())
     } else {
         1
     };
     let mut running = JoinSet::new();
-    if let Some(pages) = plan.pages {
-        let sweep = Sweep {
-            context: context.clone(),
-            database,
-            shards,
-            pages,
-            connections,
-        };
-        running.spawn(sweep.run());
-        return Ok(running);
-    }
     let next = Arc::new(AtomicUsize::new(0));
     for _ in 0..connections {
         let session = plan.held.session(&database);
@@ -142,7 +161,7 @@ fn start(
             Ok(reports)
         });
     }
-    Ok(running)
+    running
 }
 
 /// Puts the reports of all shards of a plan together and stores the manifest.

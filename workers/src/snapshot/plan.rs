@@ -9,9 +9,10 @@ use super::SnapshotError;
 use super::calculator::{Calculator, CalculatorDescription};
 use super::database::Database;
 use super::manifest::SourceDescription;
-use super::read::{Held, Planned};
-use super::source::SnapshotSource;
-use super::task::{PlanSummary, ShardTask, TASK_VERSION};
+use super::read::{Held, Pages, Planned, PlannedHere, Scattered};
+use super::row::KeyOrder;
+use super::source::{Consistency, SnapshotSource};
+use super::task::{KeyRange, PlanSummary, ShardRead, ShardTask, TASK_VERSION};
 
 /// Deals per shard, so rows per part, unless the request says otherwise. Small enough that the
 /// last shards end together, large enough that opening a part costs nothing beside reading it.
@@ -58,19 +59,50 @@ pub struct SnapshotPlan {
     /// The shards in key order. Each has at least one deal.
     pub shards: Vec<ShardTask>,
     pub(super) held: Held,
-    pub(super) pages: Option<u64>,
 }
 
 impl SnapshotPlan {
-    /// Whether [`super::take_planned`] reads the table in the order of its pages, because its keys
-    /// are scattered over them. The parts are the same.
-    pub fn reads_pages(&self) -> bool {
-        self.pages.is_some()
-    }
-
     /// Fails when the read is over, so that no worker need try.
     pub async fn check_held(&mut self) -> Result<(), SnapshotError> {
         self.held.check(&self.summary.source).await
+    }
+}
+
+/// A table that this process reads page by page, because its keys are scattered over the pages.
+/// Dropping it ends the read.
+#[derive(Debug)]
+pub struct PagePlan {
+    /// Shards and deleted deals are not known before all is read, of the total only about how many.
+    pub(super) summary: PlanSummary,
+    pub(super) pages: Pages,
+    /// All pages.
+    pub(super) whole: ShardTask,
+    pub(super) rows_per_part: u64,
+    _held: Held,
+}
+
+/// How this process takes a snapshot alone. The parts are the same either way.
+#[derive(Debug)]
+pub enum LocalPlan {
+    /// Shard by shard.
+    Shards(SnapshotPlan),
+    /// Page by page.
+    Pages(PagePlan),
+}
+
+impl LocalPlan {
+    /// What is known before it is done.
+    pub(super) fn summary(&self) -> &PlanSummary {
+        match self {
+            Self::Shards(plan) => &plan.summary,
+            Self::Pages(plan) => &plan.summary,
+        }
+    }
+}
+
+impl From<SnapshotPlan> for LocalPlan {
+    fn from(plan: SnapshotPlan) -> Self {
+        Self::Shards(plan)
     }
 }
 
@@ -83,16 +115,52 @@ pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotErr
     check(request)?;
     let database = Database::parse(&request.source.database)?;
     let planned = Planned::make(&database, &request.source, request.rows_per_part).await?;
-    let source = &request.source;
-    let description = SourceDescription {
-        database: database.shown().to_owned(),
-        table: source.table.clone(),
-        inventory_query: source.inventory_query.clone(),
-        filter: source.filter.clone(),
-        tenant: source.tenant.clone(),
-        file_sha256: planned.file_sha256,
+    shards(request, &database, planned)
+}
+
+/// [`plan`] for this process alone, which may read a table page by page where that costs less.
+/// Then nothing is counted and cut before.
+pub async fn plan_here(request: &SnapshotRequest) -> Result<LocalPlan, SnapshotError> {
+    check(request)?;
+    let database = Database::parse(&request.source.database)?;
+    let made = PlannedHere::make(&database, &request.source, request.rows_per_part).await?;
+    let Scattered {
+        held,
+        consistency,
+        key_order,
+        pages,
+        read,
+    } = match made {
+        PlannedHere::Shards(planned) => {
+            return shards(request, &database, planned).map(LocalPlan::Shards);
+        }
+        PlannedHere::Pages(scattered) => scattered,
     };
-    let calculator = CalculatorDescription::of(request.calculator.as_ref());
+    let outline = Outline {
+        request,
+        source: described(&request.source, &database, None),
+        consistency,
+        key_order,
+        calculator: CalculatorDescription::of(request.calculator.as_ref()),
+    };
+    let all = KeyRange {
+        from: None,
+        below: None,
+    };
+    Ok(LocalPlan::Pages(PagePlan {
+        whole: outline.task(0, all, read, u64::MAX),
+        summary: outline.summary(0, pages.deals, 0),
+        pages,
+        rows_per_part: request.rows_per_part,
+        _held: held,
+    }))
+}
+
+fn shards(
+    request: &SnapshotRequest,
+    database: &Database,
+    planned: Planned,
+) -> Result<SnapshotPlan, SnapshotError> {
     if planned.shards.len() > MAX_SHARDS {
         return Err(SnapshotError::Request {
             field: "rows_per_part",
@@ -102,43 +170,83 @@ pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotErr
             ),
         });
     }
-    let mut shards = Vec::with_capacity(planned.shards.len());
-    for (shard, cut) in (0u32..).zip(planned.shards) {
-        shards.push(ShardTask {
-            version: TASK_VERSION,
-            shard,
-            snapshot: request.name.clone(),
-            label: request.label.clone(),
-            source: description.clone(),
-            consistency: planned.consistency,
-            key_order: planned.key_order,
-            range: cut.range,
-            read: cut.read,
-            deals: cut.deals,
-            calculator: calculator.clone(),
-        });
-    }
-    let summary = PlanSummary {
-        version: TASK_VERSION,
-        snapshot: request.name.clone(),
-        label: request.label.clone(),
-        source: description,
+    let outline = Outline {
+        request,
+        source: described(&request.source, database, planned.file_sha256),
         consistency: planned.consistency,
         key_order: planned.key_order,
-        calculator,
-        flags: request.flags.clone(),
-        flags_sequence: request.flags_sequence,
-        taken_at: request.taken_at,
-        shards: u32::try_from(shards.len()).unwrap_or(u32::MAX),
-        total: planned.total,
-        deleted_excluded: planned.deleted,
+        calculator: CalculatorDescription::of(request.calculator.as_ref()),
     };
+    let cuts = (0..).zip(planned.shards);
+    let shards: Vec<ShardTask> = cuts
+        .map(|(shard, cut)| outline.task(shard, cut.range, cut.read, cut.deals))
+        .collect();
+    let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
     Ok(SnapshotPlan {
-        summary,
+        summary: outline.summary(count, planned.total, planned.deleted),
         shards,
         held: planned.held,
-        pages: planned.pages,
     })
+}
+
+fn described(
+    source: &SnapshotSource,
+    database: &Database,
+    file_sha256: Option<String>,
+) -> SourceDescription {
+    SourceDescription {
+        database: database.shown().to_owned(),
+        table: source.table.clone(),
+        inventory_query: source.inventory_query.clone(),
+        filter: source.filter.clone(),
+        tenant: source.tenant.clone(),
+        file_sha256,
+    }
+}
+
+/// What all tasks of a plan have in common.
+struct Outline<'r> {
+    request: &'r SnapshotRequest,
+    source: SourceDescription,
+    consistency: Consistency,
+    key_order: KeyOrder,
+    calculator: CalculatorDescription,
+}
+
+impl Outline<'_> {
+    fn task(&self, shard: u32, range: KeyRange, read: ShardRead, deals: u64) -> ShardTask {
+        ShardTask {
+            version: TASK_VERSION,
+            shard,
+            snapshot: self.request.name.clone(),
+            label: self.request.label.clone(),
+            source: self.source.clone(),
+            consistency: self.consistency,
+            key_order: self.key_order,
+            range,
+            read,
+            deals,
+            calculator: self.calculator.clone(),
+        }
+    }
+
+    fn summary(self, shards: u32, total: u64, deleted_excluded: u64) -> PlanSummary {
+        PlanSummary {
+            version: TASK_VERSION,
+            snapshot: self.request.name.clone(),
+            label: self.request.label.clone(),
+            source: self.source,
+            consistency: self.consistency,
+            key_order: self.key_order,
+            calculator: self.calculator,
+            flags: self.request.flags.clone(),
+            flags_sequence: self.request.flags_sequence,
+            taken_at: self.request.taken_at,
+            shards,
+            total,
+            deleted_excluded,
+        }
+    }
 }
 
 fn check(request: &SnapshotRequest) -> Result<(), SnapshotError> {

@@ -148,13 +148,14 @@ impl ShardWorker {
     }
 
     /// Computes the deals of a task and gives their rows, some at a time and in any order, to
-    /// `take`: on the compute threads, or where they were read.
+    /// `take`: on the compute threads, or where they were read. Gives how many deleted deals
+    /// came along and were left out, which only a range of pages has.
     pub(super) async fn each_batch(
         &mut self,
         task: &ShardTask,
         take: TakeRows,
         here: bool,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<u64, SnapshotError> {
         task.check(self.context.calculator.as_ref())?;
         // Taken out, so that a session whose stream broke off is never used again.
         let mut session = self
@@ -167,13 +168,13 @@ impl ShardWorker {
             read: AtomicU64::new(0),
             take,
         });
-        if here {
-            batches.compute_here(&mut session).await?;
+        let deleted = if here {
+            batches.compute_here(&mut session).await?
         } else {
-            batches.compute_on_threads(&mut session).await?;
-        }
+            batches.compute_on_threads(&mut session).await?
+        };
         self.session = Some(session);
-        Ok(())
+        Ok(deleted)
     }
 }
 
@@ -193,7 +194,7 @@ impl Batches {
     async fn compute_on_threads(
         self: &Arc<Self>,
         session: &mut Session,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<u64, SnapshotError> {
         let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
         let outlet = Outlet::Threads {
             sender,
@@ -216,11 +217,11 @@ impl Batches {
             .buffer_unordered(pool.threads())
             .try_for_each(|()| async { Ok(()) });
         let reading = session.read(&self.task, Sink::new(self.shape(), outlet));
-        tokio::try_join!(reading, computing).map(|_| ())
+        tokio::try_join!(reading, computing).map(|(deleted, ())| deleted)
     }
 
     /// Reads and computes by turns, which spares what handing over costs.
-    async fn compute_here(self: &Arc<Self>, session: &mut Session) -> Result<(), SnapshotError> {
+    async fn compute_here(self: &Arc<Self>, session: &mut Session) -> Result<u64, SnapshotError> {
         let failure = Arc::new(Mutex::new(None));
         let (batches, failed) = (Arc::clone(self), Arc::clone(&failure));
         let compute = move |deals| {
@@ -230,14 +231,14 @@ impl Batches {
             })
         };
         let outlet = Outlet::Here(Here(Box::new(compute)));
-        session
+        let deleted = session
             .read(&self.task, Sink::new(self.shape(), outlet))
             .await?;
         let failure = failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(deleted), Err)
     }
 
     fn shape(&self) -> RowShape {

@@ -1,17 +1,17 @@
-//! Doing all shards of a table that is read in the order of its pages.
+//! Taking a snapshot of a table that is read in the order of its pages.
 //!
 //! ```text
-//!  pages ──▶ rows ──▶ buckets, one for each shard ──▶ sort by key, encode, store: one part each
+//!  pages ──▶ rows ──▶ buckets, a run of keys each ──▶ sort by key, cut, encode, store: parts
 //!  several connections    bounded memory, then a file
 //! ```
 //!
-//! Parts are those that reading by keys makes, byte for byte: which rows a part has depends on its
-//! keys alone.
+//! Parts are those that reading by keys makes, byte for byte: they are cut at every n-th key, and
+//! where buckets begin makes no difference.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod buckets;
+mod parts;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::try_join_all;
@@ -19,14 +19,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use self::buckets::Buckets;
+use self::parts::Parts;
 use super::SnapshotError;
 use super::database::Database;
-use super::encode::{Encoded, ShardEncoder};
-use super::packed::{self, PackedRow};
-use super::plan::MAX_ROWS_PER_PART;
-use super::row::Row;
+use super::packed;
+use super::plan::PagePlan;
+use super::row::{KeyOrder, Row};
 use super::shard::{ShardContext, ShardWorker, TakeRows, store_part};
-use super::task::{KeyRange, ShardRead, ShardReport, ShardTask};
+use super::task::{PlanSummary, ShardRead, ShardReport, ShardTask};
 
 /// Bytes of rows held before they are written to a file. Fresh memory costs more than the file,
 /// which the system keeps in its cache as long as there is room.
@@ -35,84 +36,106 @@ const MEMORY_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of most encoded rows.
 const USUAL_ROW_BYTES: usize = 192;
 
+/// The fewest pages that are asked for at once.
+const LEAST_PAGES: u64 = 64;
+
 /// What is to be done.
 pub(super) struct Sweep {
     pub(super) context: ShardContext,
     pub(super) database: Database,
-    /// All shards, in key order; at least one.
-    pub(super) shards: Arc<[ShardTask]>,
-    /// Pages of the table.
-    pub(super) pages: u64,
+    pub(super) plan: PagePlan,
     pub(super) connections: usize,
 }
 
 impl Sweep {
-    /// Reads all pages, then stores all parts.
-    pub(super) async fn run(self) -> Result<Vec<ShardReport>, SnapshotError> {
-        let tasks: Arc<[ShardTask]> = self.tasks().into();
-        let buckets = Arc::new(Mutex::new(Buckets::new(self.shards.len(), MEMORY_BYTES)));
-        let next = Arc::new(AtomicUsize::new(0));
+    /// Reads all pages, then stores all parts. Gives the plan with what was counted, and the
+    /// reports of its shards.
+    pub(super) async fn run(self) -> Result<(PlanSummary, Vec<ShardReport>), SnapshotError> {
+        let Self {
+            context,
+            database,
+            plan,
+            connections,
+        } = self;
+        let ranges: Arc<[_]> = ranges(plan.pages.count, connections).into();
+        let bounds: Arc<[String]> = plan.pages.bounds.into();
+        let buckets = Arc::new(Mutex::new(Buckets::new(bounds.len() + 1, MEMORY_BYTES)));
+        let (next, deleted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
         // Those who read can compute too, if they are as many as are to compute.
-        let here = self.connections == self.context.threads();
+        let here = connections == context.threads();
         let mut readers = Vec::new();
-        for _ in 0..self.connections {
-            let mut worker = ShardWorker::of(self.context.clone(), self.database.clone());
-            let (tasks, next) = (Arc::clone(&tasks), Arc::clone(&next));
-            let (shards, buckets) = (Arc::clone(&self.shards), Arc::clone(&buckets));
-            let take: TakeRows = Arc::new(move |rows| distribute(&rows, &shards, &buckets));
+        for _ in 0..connections {
+            let mut worker = ShardWorker::of(context.clone(), database.clone());
+            let (ranges, whole) = (Arc::clone(&ranges), plan.whole.clone());
+            let (next, deleted) = (Arc::clone(&next), Arc::clone(&deleted));
+            let (bounds, buckets, order) =
+                (Arc::clone(&bounds), Arc::clone(&buckets), whole.key_order);
+            let take: TakeRows = Arc::new(move |rows| distribute(&rows, &bounds, order, &buckets));
             let reading = async move {
-                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    worker.each_batch(task, Arc::clone(&take), here).await?;
+                while let Some(range) = ranges.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let task = of_pages(&whole, *range);
+                    let passed = worker.each_batch(&task, Arc::clone(&take), here).await?;
+                    deleted.fetch_add(passed, Ordering::Relaxed);
                 }
                 Ok(())
             };
             readers.push(on_own_thread(reading)?);
         }
         try_join_all(readers).await?;
-        let store = |task: &ShardTask| {
-            let (task, buckets) = (task.clone(), Arc::clone(&buckets));
-            let context = self.context.clone();
-            async move { store_part(&context, task, move |task| encode(task, &buckets)).await }
+        let full = {
+            let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *buckets, Buckets::new(0, 0))
         };
-        stream::iter(self.shards.iter().map(store))
-            .buffered(self.context.threads() + 1)
+        let parts = Arc::new(Parts::new(full, plan.rows_per_part));
+        let store = |(shard, deals)| {
+            let (context, parts) = (context.clone(), Arc::clone(&parts));
+            let task = ShardTask {
+                shard,
+                deals,
+                ..plan.whole.clone()
+            };
+            async move { store_part(&context, task, move |task| parts.encode(task)).await }
+        };
+        let reports: Vec<ShardReport> = stream::iter((0..).zip(parts.sizes()).map(store))
+            .buffered(context.threads() + 1)
             .try_collect()
-            .await
+            .await?;
+        let summary = PlanSummary {
+            shards: u32::try_from(reports.len()).unwrap_or(u32::MAX),
+            total: parts.total(),
+            deleted_excluded: deleted.load(Ordering::Relaxed),
+            ..plan.summary
+        };
+        Ok((summary, reports))
     }
+}
 
-    /// As many ranges of pages as there are shards.
-    fn tasks(&self) -> Vec<ShardTask> {
-        let Some(first) = self.shards.first() else {
-            return Vec::new();
-        };
-        let ShardRead::Postgres {
-            snapshot,
-            inventory,
-            ..
-        } = &first.read
-        else {
-            return Vec::new();
-        };
-        let count = u64::try_from(self.shards.len()).unwrap_or(u64::MAX);
-        let step = self.pages.div_ceil(count).max(1);
-        let starts = (0..count).map(|index| index * step);
-        let starts = starts.take_while(|start| *start == 0 || *start < self.pages);
-        let task = |from| ShardTask {
-            range: KeyRange {
-                from: None,
-                below: None,
-            },
-            read: ShardRead::PostgresPages {
-                snapshot: snapshot.clone(),
-                inventory: *inventory,
-                from,
-                below: Some(from + step).filter(|below| *below < self.pages),
-            },
-            deals: self.shards.iter().map(|shard| shard.deals).sum(),
-            ..first.clone()
-        };
-        starts.map(task).collect()
+/// Ranges of pages, smaller and smaller, so that all readers end at about the same time. The last
+/// one is open.
+fn ranges(pages: u64, connections: usize) -> Vec<(u64, Option<u64>)> {
+    let shares = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(3);
+    let mut ranges = Vec::new();
+    let mut from = 0;
+    loop {
+        let size = ((pages - from) / shares.max(1)).max(LEAST_PAGES);
+        let below = (from + size < pages).then_some(from + size);
+        ranges.push((from, below));
+        match below {
+            Some(below) => from = below,
+            None => return ranges,
+        }
     }
+}
+
+/// The task of a range of pages.
+fn of_pages(whole: &ShardTask, (start, end): (u64, Option<u64>)) -> ShardTask {
+    let mut task = whole.clone();
+    if let ShardRead::PostgresPages { from, below, .. } = &mut task.read {
+        (*from, *below) = (start, end);
+    }
+    task
 }
 
 /// Runs a reader on a thread and a runtime of its own, which end when the outcome is there or
@@ -154,189 +177,50 @@ fn failed(error: impl std::fmt::Display) -> SnapshotError {
     }
 }
 
-/// Puts each row into the bucket of its shard.
+/// Puts each row into the bucket of its key.
 fn distribute(
     rows: &[Row],
-    shards: &[ShardTask],
+    bounds: &[String],
+    order: KeyOrder,
     buckets: &Mutex<Buckets>,
 ) -> Result<(), SnapshotError> {
     let mut encoded = Vec::with_capacity(rows.len() * USUAL_ROW_BYTES);
     let mut ends = Vec::with_capacity(rows.len());
     for row in rows {
-        let behind = shards.partition_point(|shard| {
-            let from = shard.range.from.as_deref();
-            from.is_none_or(|from| shard.key_order.compare(from, &row.deal_id).is_le())
-        });
+        let bucket = bounds.partition_point(|bound| order.compare(bound, &row.deal_id).is_le());
         encoded = packed::pack(row, encoded).map_err(failed)?;
-        ends.push((behind.saturating_sub(1), encoded.len()));
+        ends.push((bucket, encoded.len()));
     }
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
     let mut start = 0;
-    for (shard, end) in ends {
-        buckets.add(shard, encoded.get(start..end).unwrap_or_default());
+    for (bucket, end) in ends {
+        buckets.add(bucket, encoded.get(start..end).unwrap_or_default());
         start = end;
     }
     buckets.spill_if_large().map_err(failed)
 }
 
-/// Makes the part of a shard of the rows in its bucket.
-fn encode(task: &ShardTask, buckets: &Mutex<Buckets>) -> Result<Encoded, SnapshotError> {
-    let shard = usize::try_from(task.shard).unwrap_or(usize::MAX);
-    let bytes = {
-        let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.take(shard).map_err(failed)?
-    };
-    // Sorted as they are packed: a row at a time is read, in memory that is warm.
-    let order = task.key_order;
-    let expected = task.deals.min(MAX_ROWS_PER_PART);
-    let mut rows = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
-    let mut rest = bytes.as_slice();
-    while let Some((row, behind)) = packed::split(rest) {
-        let id = packed::id_of(row).map_err(failed)?;
-        rows.push((order.rank(id), id, row));
-        rest = behind;
-    }
-    rows.sort_unstable_by(|left, right| {
-        let ranked = left.0.cmp(&right.0);
-        ranked.then_with(|| order.compare(left.1, right.1))
-    });
-    let mut encoder = ShardEncoder::new(task)?;
-    for (_, _, row) in rows {
-        encoder.push(&PackedRow::of(row).map_err(failed)?)?;
-    }
-    encoder.finish()
-}
-
-/// Encoded rows by shard: in memory up to a bound, the others in a file without a name.
-#[derive(Debug)]
-struct Buckets {
-    /// What is in memory.
-    held: Vec<Vec<u8>>,
-    held_bytes: usize,
-    memory: usize,
-    file: Option<File>,
-    spills: Vec<Spill>,
-}
-
-/// What was written to the file at once: the bytes of one bucket after those of the other.
-#[derive(Debug)]
-struct Spill {
-    start: u64,
-    /// Where each bucket's bytes end, from the start on. A spill is little larger than the bound
-    /// in memory, so that four bytes do.
-    ends: Vec<u32>,
-}
-
-impl Spill {
-    /// Place and length of a bucket's bytes.
-    fn range(&self, shard: usize) -> (u64, usize) {
-        let end = |index: usize| self.ends.get(index).copied().unwrap_or_default();
-        let from = shard.checked_sub(1).map_or(0, end);
-        let length = end(shard).saturating_sub(from);
-        (self.start + u64::from(from), length as usize)
-    }
-
-    fn end(&self) -> u64 {
-        self.start + u64::from(self.ends.last().copied().unwrap_or_default())
-    }
-}
-
-impl Buckets {
-    fn new(count: usize, memory: usize) -> Self {
-        // Each has its share from the start: to grow means to copy into fresh memory.
-        let share = memory / count.max(1);
-        let bucket = || Vec::with_capacity(share + share / 8);
-        Self {
-            held: std::iter::repeat_with(bucket).take(count).collect(),
-            held_bytes: 0,
-            memory,
-            file: None,
-            spills: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, shard: usize, bytes: &[u8]) {
-        if let Some(bucket) = self.held.get_mut(shard) {
-            bucket.extend_from_slice(bytes);
-            self.held_bytes += bytes.len();
-        }
-    }
-
-    fn spill_if_large(&mut self) -> io::Result<()> {
-        if self.held_bytes <= self.memory {
-            return Ok(());
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(tempfile::tempfile()?),
-        };
-        let start = self.spills.last().map_or(0, Spill::end);
-        let (mut ends, mut end) = (Vec::with_capacity(self.held.len()), 0_u32);
-        for bytes in &mut self.held {
-            file.write_all_at(bytes, start + u64::from(end))?;
-            let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-            end = end
-                .checked_add(length)
-                .ok_or_else(|| io::Error::other("the rows of one batch have over 4 GB"))?;
-            ends.push(end);
-            bytes.clear();
-        }
-        self.spills.push(Spill { start, ends });
-        self.held_bytes = 0;
-        Ok(())
-    }
-
-    fn take(&mut self, shard: usize) -> io::Result<Vec<u8>> {
-        let Some(bucket) = self.held.get_mut(shard) else {
-            return Ok(Vec::new());
-        };
-        let mut bytes = std::mem::take(bucket);
-        self.held_bytes -= bytes.len();
-        let runs = || self.spills.iter().map(|spill| spill.range(shard));
-        bytes.reserve_exact(runs().map(|(_, length)| length).sum());
-        for (place, length) in runs() {
-            let start = bytes.len();
-            bytes.resize(start + length, 0);
-            if let (Some(file), Some(room)) = (&self.file, bytes.get_mut(start..)) {
-                file.read_exact_at(room, place)?;
-            }
-        }
-        Ok(bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use proptest::prelude::*;
 
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn buckets_give_back_what_they_were_given(
-            rounds in prop::collection::vec(prop::collection::vec((0..5_usize, any::<u8>(), 0..40_usize), 0..12), 0..12),
-            memory in 0..200_usize,
+        fn ranges_have_every_page_once_and_the_last_is_open(
+            pages in 0..200_000_u64,
+            connections in 1..64_usize,
         ) {
-            let mut buckets = Buckets::new(5, memory);
-            let mut expected = vec![Vec::new(); 5];
-            for round in rounds {
-                for (shard, byte, length) in round {
-                    buckets.add(shard, &vec![byte; length]);
-                    expected[shard].extend(vec![byte; length]);
-                }
-                buckets.spill_if_large().unwrap();
-                prop_assert!(buckets.held_bytes <= memory);
+            let ranges = ranges(pages, connections);
+            let mut next = 0;
+            for (index, (from, below)) in ranges.iter().enumerate() {
+                prop_assert_eq!(*from, next);
+                prop_assert_eq!(below.is_none(), index + 1 == ranges.len());
+                next = below.unwrap_or(pages.max(from + 1));
+                prop_assert!(next > *from && next <= pages.max(1));
             }
-            for (shard, expected) in expected.iter_mut().enumerate() {
-                let mut found = buckets.take(shard).unwrap();
-                // What is still in memory comes first; a part is sorted by key anyway.
-                found.sort_unstable();
-                expected.sort_unstable();
-                prop_assert_eq!(&found, expected);
-            }
+            prop_assert_eq!(next, pages.max(1));
         }
     }
 }

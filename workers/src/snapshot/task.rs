@@ -135,7 +135,7 @@ pub struct ShardTask {
     pub range: KeyRange,
     /// Where and how to read them.
     pub read: ShardRead,
-    /// Deals in it, as the plan counted; of a range of pages, which is not counted, at most.
+    /// Deals in it, as the plan counted; of a range of pages, which are not counted, at most.
     pub deals: u64,
     /// What must compute the figures.
     pub calculator: CalculatorDescription,
@@ -169,6 +169,13 @@ impl ShardTask {
             )));
         }
         Ok(())
+    }
+
+    pub(super) fn twice(&self, deal_id: &str) -> SnapshotError {
+        SnapshotError::Order {
+            table: self.source.table.table.clone(),
+            reason: format!("id {deal_id:?} occurs twice"),
+        }
     }
 
     pub(super) fn error(&self, reason: impl Into<String>) -> SnapshotError {

@@ -1,7 +1,9 @@
 //! Snapshots of a real PostgreSQL.
 
+use std::sync::Mutex;
+
 use rollbook_workers::snapshot::source::Consistency;
-use rollbook_workers::snapshot::{SnapshotError, plan, take_planned};
+use rollbook_workers::snapshot::{LocalPlan, Progress, SnapshotError, plan_here, take_planned};
 
 use crate::snapshot_cluster::Cluster;
 use crate::snapshot_deals::{calculator, request, snapshot, store};
@@ -76,14 +78,25 @@ async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
         request.rows_per_part = 100;
         request.connections = Some(connections);
         request.threads = Some(threads);
-        let plan = plan(&request).await.unwrap();
-        assert_eq!(plan.reads_pages(), analyzed);
+        let plan = plan_here(&request).await.unwrap();
+        assert_eq!(matches!(plan, LocalPlan::Pages(_)), analyzed);
         // Seen in the plan's snapshot alone, wherever new versions of the rows go meanwhile.
         cluster
             .execute("UPDATE deals SET deal_type = deal_type")
             .await;
         cluster.execute("VACUUM deals").await;
-        take_planned(&request, plan, &store, &|_| {}).await.unwrap()
+        let last = Mutex::new(None);
+        let progress = |now: Progress| {
+            assert!(now.done <= now.total);
+            *last.lock().unwrap() = Some(now);
+        };
+        let taken = take_planned(&request, plan, &store, &progress)
+            .await
+            .unwrap();
+        let last = last.into_inner().unwrap().unwrap();
+        let total = taken.manifest.total;
+        assert_eq!((last.done, last.total), (total, total));
+        taken
     };
     // Without an index in byte order and statistics nothing is known about where rows lie.
     cluster
@@ -107,6 +120,39 @@ async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
         .execute("CLUSTER deals USING deals_by_id; ANALYZE deals")
         .await;
     assert_eq!(taken(false, 2, 2).await, by_keys);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_read_page_by_page_is_refused_with_ids_twice_or_missing() {
+    let cluster = Cluster::start().await;
+    cluster.deals("json").await;
+    cluster
+        .execute(
+            "ALTER TABLE deals DROP CONSTRAINT deals_pkey, ALTER id DROP NOT NULL;
+             ALTER TABLE deals SET (autovacuum_enabled = false);
+             CREATE INDEX deals_by_id ON deals (id COLLATE \"C\");
+             CREATE TABLE one AS SELECT * FROM deals WHERE deleted_at IS NULL LIMIT 1;
+             ANALYZE deals",
+        )
+        .await;
+    let (_directory, store) = store();
+    let mut request = request(cluster.source(), calculator(true));
+    request.rows_per_part = 100;
+    let taken = async || {
+        let plan = plan_here(&request).await?;
+        assert!(matches!(plan, LocalPlan::Pages(_)));
+        take_planned(&request, plan, &store, &|_| {}).await
+    };
+    taken().await.unwrap();
+    cluster
+        .execute("INSERT INTO deals SELECT * FROM one; UPDATE one SET id = NULL")
+        .await;
+    let twice = taken().await.unwrap_err();
+    assert!(matches!(twice, SnapshotError::Order { .. }), "{twice:?}");
+    assert!(twice.to_string().contains("occurs twice"), "{twice}");
+    cluster.execute("INSERT INTO deals SELECT * FROM one").await;
+    let missing = taken().await.unwrap_err();
+    assert!(missing.to_string().contains("1 ids are NULL"), "{missing}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,7 +265,6 @@ pub(super) async fn plan(
             deleted,
             file_sha256: Some(sha256),
             shards,
-            pages: None,
         })
     })
     .await

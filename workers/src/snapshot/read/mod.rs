@@ -52,11 +52,39 @@ pub(super) struct Planned {
     pub(super) deleted: u64,
     pub(super) file_sha256: Option<String>,
     pub(super) shards: Vec<Cut>,
-    /// How many pages the table has, if reading it page by page costs less than by keys.
-    pub(super) pages: Option<u64>,
+}
+
+/// An open consistent read of a table that costs less page by page than by keys. Nothing was
+/// counted.
+#[derive(Debug)]
+pub(super) struct Scattered {
+    pub(super) held: Held,
+    pub(super) consistency: Consistency,
+    pub(super) key_order: KeyOrder,
+    pub(super) pages: Pages,
+    /// The read of all pages.
+    pub(super) read: ShardRead,
+}
+
+/// What is known of a table before all its pages are read.
+#[derive(Debug)]
+pub(super) struct Pages {
+    pub(super) count: u64,
+    /// About how many deals there are.
+    pub(super) deals: u64,
+    /// Keys in their order, with about as many deals between one and the next as a shard has.
+    pub(super) bounds: Vec<String>,
+}
+
+/// How one process reads a source alone.
+#[derive(Debug)]
+pub(super) enum PlannedHere {
+    Shards(Planned),
+    Pages(Scattered),
 }
 
 impl Planned {
+    /// Opens a read and cuts it into shards of `rows` deals.
     pub(super) async fn make(
         database: &Database,
         source: &SnapshotSource,
@@ -66,13 +94,36 @@ impl Planned {
             Some((kind, path)) => file::plan(kind, path, source, rows).await,
             None => match database.connect().await? {
                 Opened::Postgres(connection) => {
-                    postgres::plan(database, *connection, source, rows).await
+                    let open = postgres::Source::open(database, *connection, source).await?;
+                    open.cut(rows).await
                 }
                 Opened::Sqlite(connection) => {
                     sqlite::plan(database, *connection, source, rows).await
                 }
             },
         }
+    }
+}
+
+impl PlannedHere {
+    /// Opens a read; cuts it unless its table costs less page by page.
+    pub(super) async fn make(
+        database: &Database,
+        source: &SnapshotSource,
+        rows: u64,
+    ) -> Result<Self, SnapshotError> {
+        if database.file().is_none()
+            && let Opened::Postgres(connection) = database.connect().await?
+        {
+            let mut open = postgres::Source::open(database, *connection, source).await?;
+            return match open.pages(rows).await? {
+                Some(pages) => Ok(Self::Pages(open.by_pages(pages))),
+                None => open.cut(rows).await.map(Self::Shards),
+            };
+        }
+        Planned::make(database, source, rows)
+            .await
+            .map(Self::Shards)
     }
 }
 
@@ -175,21 +226,23 @@ pub(super) enum Session {
 }
 
 impl Session {
-    /// Reads the deals of a shard into the sink. After an error the session must be dropped.
+    /// Reads the deals of a task into the sink; gives how many deleted ones came along and were
+    /// left out, which only a range of pages has. After an error the session must be dropped.
     pub(super) async fn read(
         &mut self,
         task: &ShardTask,
         mut sink: Sink,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<u64, SnapshotError> {
         self.open(task).await?;
+        let mut deleted = 0;
         match self {
-            Self::Postgres(session) => session.read(task, &mut sink).await?,
+            Self::Postgres(session) => deleted = session.read(task, &mut sink).await?,
             Self::Sqlite(session) => session.read(task, &mut sink).await?,
             Self::File(file) => file::read(file, task, &mut sink).await?,
             Self::Unopened(_) => {}
         }
         sink.finish().await;
-        Ok(())
+        Ok(deleted)
     }
 
     async fn open(&mut self, task: &ShardTask) -> Result<(), SnapshotError> {

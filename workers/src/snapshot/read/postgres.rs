@@ -1,5 +1,6 @@
 //! PostgreSQL: a coordinator exports its snapshot, readers import it and COPY ranges of keys.
 
+mod catalogue;
 mod cuts;
 mod pages;
 
@@ -12,9 +13,10 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use self::catalogue::{forms, key_of};
 use self::cuts::{CutKeys, Cutter};
 use super::copy::{CopyRows, Gather};
-use super::{Held, Planned, Sink};
+use super::{Held, Pages, Planned, Scattered, Sink, counted};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::database::{Database, Opened};
 use crate::snapshot::manifest::SourceDescription;
@@ -73,87 +75,124 @@ fn read_over(database: &Database, reason: &impl ToString) -> SnapshotError {
     }
 }
 
-/// What the catalogue says about a column: its type, whether its own order is that of bytes,
-/// and whether an index gives its rows in byte order (or by value, for numbers).
-const COLUMN: &str = r#"
-SELECT format_type(a.atttypid, NULL) AS type,
-       coalesce(a.attcollation = 0 OR b.bytes, true) AS bytes,
-       EXISTS (
-           SELECT 1 FROM pg_index i LEFT JOIN pg_collation ic ON ic.oid = i.indcollation[0]
-           WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indisvalid
-             AND (a.attcollation = 0 OR i.indcollation[0] = a.attcollation AND b.bytes
-                  OR ic.collname IN ('C', 'POSIX'))
-       ) AS indexed
-FROM pg_attribute a
-LEFT JOIN pg_collation c ON c.oid = a.attcollation
-LEFT JOIN LATERAL (
-    SELECT c.collname IN ('C', 'POSIX')
-        OR c.collname = 'default' AND (
-            SELECT d.datcollate IN ('C', 'POSIX')
-                   AND coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'c'
-                OR coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') = 'b'
-            FROM pg_database d WHERE d.datname = current_database()) AS bytes
-) b ON true
-WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND a.attnum > 0 AND NOT a.attisdropped"#;
+/// A source whose read is open, and what the catalogue says about it.
+pub(super) struct Source<'s> {
+    database: &'s Database,
+    source: &'s SnapshotSource,
+    connection: PgConnection,
+    snapshot: String,
+    key: KeyKind,
+    indexed: bool,
+    inventory: InventoryForm,
+    item_key: Option<KeyKind>,
+}
 
-/// Opens the read, counts and cuts.
-pub(super) async fn plan(
-    database: &Database,
-    mut connection: PgConnection,
-    source: &SnapshotSource,
-    rows: u64,
-) -> Result<Planned, SnapshotError> {
-    let table = &source.table;
-    let failed = |error: sqlx::Error| database.query_error(&table.table, 0, &error);
-    let begin = format!("{BEGIN}; {PLAN_MEMORY}");
-    run(&mut connection, &begin).await.map_err(failed)?;
-    run(&mut connection, WATCH_CLIENT).await.map_err(failed)?;
-    let snapshot: String = sqlx::query_scalar("SELECT pg_export_snapshot()")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(failed)?;
-    let (key, indexed) = key_of(&mut connection, source).await.map_err(failed)?;
-    let (inventory, item_key) = forms(&mut connection, source, key).await.map_err(failed)?;
-    let cut = Cutter {
-        connection: &mut connection,
-        database,
-        snapshot: &snapshot,
-        source,
-        key,
-    };
-    let CutKeys {
-        keys,
-        rows,
-        total,
-        deleted,
-    } = cut.cut(rows, indexed, &failed).await?;
-    let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
-    let pages = match indexed {
-        true => pages::worth_reading(&mut connection, source, total, count)
+impl<'s> Source<'s> {
+    /// Opens the read.
+    pub(super) async fn open(
+        database: &'s Database,
+        mut connection: PgConnection,
+        source: &'s SnapshotSource,
+    ) -> Result<Self, SnapshotError> {
+        let failed = |error: sqlx::Error| database.query_error(&source.table.table, 0, &error);
+        let begin = format!("{BEGIN}; {PLAN_MEMORY}");
+        run(&mut connection, &begin).await.map_err(failed)?;
+        run(&mut connection, WATCH_CLIENT).await.map_err(failed)?;
+        let snapshot = sqlx::query_scalar("SELECT pg_export_snapshot()")
+            .fetch_one(&mut connection)
             .await
-            .map_err(failed)?,
-        // A scan for each shard was planned; then there are few of them.
-        false => None,
-    };
-    let read = ShardRead::Postgres {
-        snapshot,
-        key,
-        inventory,
-        item_key,
-    };
-    Ok(Planned {
-        held: Held::Postgres(Box::new(Coordinator {
+            .map_err(failed)?;
+        let (key, indexed) = key_of(&mut connection, source).await.map_err(failed)?;
+        let (inventory, item_key) = forms(&mut connection, source, key).await.map_err(failed)?;
+        Ok(Self {
+            database,
+            source,
             connection,
-            database: database.clone(),
-        })),
-        consistency: Consistency::PostgresExportedSnapshot,
-        key_order: key.order(),
-        total,
-        deleted,
-        file_sha256: None,
-        shards: super::cuts(keys, total, rows, &read),
-        pages,
-    })
+            snapshot,
+            key,
+            indexed,
+            inventory,
+            item_key,
+        })
+    }
+
+    fn failed(&self) -> impl Fn(sqlx::Error) -> SnapshotError + use<'s> {
+        let (database, source) = (self.database, self.source);
+        move |error| database.query_error(&source.table.table, 0, &error)
+    }
+
+    /// The table's pages, if to read these costs less than to read shards of `rows` deals.
+    pub(super) async fn pages(&mut self, rows: u64) -> Result<Option<Pages>, SnapshotError> {
+        // Without an index a scan for each shard is planned; then there are few of them.
+        if !self.indexed {
+            return Ok(None);
+        }
+        let (failed, source) = (self.failed(), self.source);
+        let found = pages::worth_reading(&mut self.connection, source, self.key, rows).await;
+        let Some(pages) = found.map_err(&failed)? else {
+            return Ok(None);
+        };
+        let without_id = fetch_one(&mut self.connection, pages::without_id(source)).await;
+        let without_id = without_id.and_then(|row| row.try_get(0));
+        counted(source, [0, 0, without_id.map_err(failed)?])?;
+        Ok(Some(pages))
+    }
+
+    /// The read, for its pages.
+    pub(super) fn by_pages(self, pages: Pages) -> Scattered {
+        Scattered {
+            consistency: Consistency::PostgresExportedSnapshot,
+            key_order: self.key.order(),
+            pages,
+            read: ShardRead::PostgresPages {
+                snapshot: self.snapshot,
+                inventory: self.inventory,
+                from: 0,
+                below: None,
+            },
+            held: held(self.connection, self.database),
+        }
+    }
+
+    /// Counts and cuts.
+    pub(super) async fn cut(mut self, rows: u64) -> Result<Planned, SnapshotError> {
+        let failed = self.failed();
+        let cut = Cutter {
+            connection: &mut self.connection,
+            database: self.database,
+            snapshot: &self.snapshot,
+            source: self.source,
+            key: self.key,
+        };
+        let CutKeys {
+            keys,
+            rows,
+            total,
+            deleted,
+        } = cut.cut(rows, self.indexed, &failed).await?;
+        let read = ShardRead::Postgres {
+            snapshot: self.snapshot,
+            key: self.key,
+            inventory: self.inventory,
+            item_key: self.item_key,
+        };
+        Ok(Planned {
+            consistency: Consistency::PostgresExportedSnapshot,
+            key_order: self.key.order(),
+            total,
+            deleted,
+            file_sha256: None,
+            shards: super::cuts(keys, total, rows, &read),
+            held: held(self.connection, self.database),
+        })
+    }
+}
+
+fn held(connection: PgConnection, database: &Database) -> Held {
+    Held::Postgres(Box::new(Coordinator {
+        connection,
+        database: database.clone(),
+    }))
 }
 
 async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
@@ -165,81 +204,6 @@ async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error
 
 async fn fetch_one(connection: &mut PgConnection, sql: String) -> Result<PgRow, sqlx::Error> {
     sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await
-}
-
-/// The kind of the id column, and whether an index serves ranges of it.
-async fn key_of(
-    connection: &mut PgConnection,
-    source: &SnapshotSource,
-) -> Result<(KeyKind, bool), sqlx::Error> {
-    let table = &source.table;
-    let row = sqlx::query(COLUMN)
-        .bind(quoted(&table.table))
-        .bind(&table.id)
-        .fetch_optional(connection)
-        .await?;
-    // Without the column the count says what is missing.
-    let Some(row) = row else {
-        return Ok((KeyKind::Cast, false));
-    };
-    let bytes: bool = row.try_get(1)?;
-    let indexed: bool = row.try_get(2)?;
-    Ok(match key_kind(row.try_get(0)?, bytes) {
-        KeyKind::Cast => (KeyKind::Cast, false),
-        kind => (kind, indexed),
-    })
-}
-
-fn key_kind(type_name: &str, bytes: bool) -> KeyKind {
-    match type_name {
-        "smallint" | "integer" | "bigint" => KeyKind::Integer,
-        "uuid" => KeyKind::Uuid,
-        "text" | "character varying" if bytes => KeyKind::Text,
-        "text" | "character varying" => KeyKind::CollatedText,
-        _ => KeyKind::Cast,
-    }
-}
-
-/// How the inventory comes, and the kind of the deal's id in the child query where it matches.
-async fn forms(
-    connection: &mut PgConnection,
-    source: &SnapshotSource,
-    key: KeyKind,
-) -> Result<(InventoryForm, Option<KeyKind>), sqlx::Error> {
-    // Of no row, so that nothing is read: a query's types are known without.
-    let type_of = |value: &str, from: String| {
-        format!("pg_typeof((SELECT {value} FROM {from} LIMIT 0))::text")
-    };
-    let columns = match sql::item_query(source) {
-        None => {
-            let inventory = column(&source.table, &source.table.inventory);
-            let of_inventory = type_of(&inventory, quoted(&source.table.table));
-            format!("{of_inventory}, NULL::text")
-        }
-        Some(query) => {
-            let items = || format!("(\n{query}\n) i(deal_id, item)");
-            format!(
-                "{}, {}",
-                type_of("item", items()),
-                type_of("deal_id", items())
-            )
-        }
-    };
-    let row = fetch_one(connection, format!("SELECT {columns}")).await?;
-    let form = match row.try_get::<&str, _>(0)? {
-        "json" | "text" | "character varying" => InventoryForm::Text,
-        "jsonb" => InventoryForm::Jsonb,
-        _ => InventoryForm::Cast,
-    };
-    let item_type: Option<&str> = row.try_get(1)?;
-    // Texts always under an explicit collation: the child's own may differ from the parent's.
-    let item_key = item_type.map(|item| key_kind(item, false));
-    let item_key = match (key, item_key) {
-        (KeyKind::Text | KeyKind::CollatedText, Some(KeyKind::CollatedText)) => item_key,
-        (KeyKind::Integer | KeyKind::Uuid, Some(item)) if item == key => item_key,
-        _ => None,
-    };
-    Ok((form, item_key))
 }
 
 /// The expression ranges and order are about.
@@ -356,11 +320,7 @@ pub(in crate::snapshot) fn statement(task: &ShardTask) -> Option<String> {
             from,
             below,
             ..
-        } => Some(whole_sql(
-            &source,
-            &pages::condition(from, below),
-            inventory,
-        )),
+        } => Some(pages::statement(&source, inventory, from, below)),
         _ => None,
     }
 }
@@ -419,11 +379,13 @@ impl Session {
         *snapshot == self.snapshot
     }
 
+    /// Reads a task; gives how many deleted deals came along, which those of a range of keys
+    /// leave out.
     pub(super) async fn read(
         &mut self,
         task: &ShardTask,
         sink: &mut Sink,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<u64, SnapshotError> {
         let (
             ShardRead::Postgres { inventory, .. } | ShardRead::PostgresPages { inventory, .. },
             Some(sql),
@@ -432,7 +394,8 @@ impl Session {
             return Err(task.error("it is not of PostgreSQL"));
         };
         let table = &task.source.table.table;
-        let mut read = 0u64;
+        let with_deleted = matches!(task.read, ShardRead::PostgresPages { .. });
+        let (mut read, mut deleted) = (0u64, 0u64);
         let database = &self.database;
         let failed = |error: sqlx::Error, read| database.query_error(table, read, &error);
         let garbled = |reason: String| SnapshotError::Query {
@@ -463,6 +426,10 @@ impl Session {
             };
             rows.push(chunk.map_err(|error| failed(error, read))?);
             while let Some([id, deal_type, value]) = rows.next::<3>().map_err(garbled)? {
+                if with_deleted && id.is_none() {
+                    deleted += 1;
+                    continue;
+                }
                 read += 1;
                 let id = text(id.as_ref()).map_err(garbled)?.unwrap_or_default();
                 let deal_type = text(deal_type.as_ref()).map_err(garbled)?;
@@ -472,14 +439,14 @@ impl Session {
                     false => value,
                 };
                 if sink.push(id, deal_type, value).await.is_err() {
-                    return Ok(());
+                    return Ok(deleted);
                 }
             }
         }
         if !rows.is_complete() {
             return Err(garbled("the rows end without their end mark".to_owned()));
         }
-        Ok(())
+        Ok(deleted)
     }
 }
 

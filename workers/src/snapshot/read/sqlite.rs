@@ -54,7 +54,6 @@ pub(super) async fn plan(
         deleted,
         file_sha256: None,
         shards: super::cuts(keys, total, rows, &ShardRead::Sqlite { key }),
-        pages: None,
     })
 }
 
