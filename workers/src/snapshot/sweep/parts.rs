@@ -8,6 +8,7 @@ use super::failed;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::encode::{Encoded, ShardEncoder};
 use crate::snapshot::packed::{self, PackedRow};
+use crate::snapshot::row::KeyOrder;
 use crate::snapshot::task::ShardTask;
 
 /// Buckets on their way into parts. A bucket is sorted for the first part that needs it and
@@ -24,7 +25,8 @@ pub(super) struct Parts {
 
 #[derive(Debug)]
 struct Slot {
-    bucket: Option<Arc<Sorted>>,
+    /// Or why it could not be read, for all who want it.
+    bucket: Option<Result<Arc<Sorted>, String>>,
     /// Parts that still need it.
     wanted: u64,
 }
@@ -95,10 +97,17 @@ impl Parts {
             let place =
                 |row: u64| usize::try_from(row.clamp(from, to) - from).unwrap_or(usize::MAX);
             let bucket = self.sorted(index, place(to), task)?;
+            // The encoder sees an id twice in a part; here is one that ends the part before.
+            let pair = place(start).checked_sub(1).map(|last| last..last + 2);
+            if let Some([last, first]) = pair.and_then(|pair| bucket.order.get(pair)) {
+                let id = packed::id_of(bucket.row(first)).map_err(failed)?;
+                if packed::id_of(bucket.row(last)).map_err(failed)? == id {
+                    return Err(task.twice(id));
+                }
+            }
             let rows = bucket.order.get(place(start)..place(end));
             for row in rows.unwrap_or_default() {
-                let row = bucket.bytes.get(row.clone()).unwrap_or_default();
-                encoder.push(&PackedRow::of(row).map_err(failed)?)?;
+                encoder.push(&PackedRow::of(bucket.row(row)).map_err(failed)?)?;
             }
         }
         encoder.finish()
@@ -116,17 +125,16 @@ impl Parts {
         };
         let mut slot = locked(slot);
         slot.wanted = slot.wanted.saturating_sub(1);
-        let bucket = match slot.bucket.take() {
-            Some(bucket) => bucket,
-            None => {
-                let bytes = locked(&self.buckets).take(index).map_err(failed)?;
-                Arc::new(Sorted::of(bytes, rows, task)?)
-            }
-        };
+        let bucket = slot.bucket.take().unwrap_or_else(|| {
+            let bytes = locked(&self.buckets).take(index);
+            let bytes = bytes.map_err(|error| error.to_string())?;
+            let sorted = Sorted::of(bytes, rows, task.key_order);
+            sorted.map(Arc::new).map_err(|error| error.to_string())
+        });
         if slot.wanted > 0 {
-            slot.bucket = Some(Arc::clone(&bucket));
+            slot.bucket = Some(bucket.clone());
         }
-        Ok(bucket)
+        bucket.map_err(failed)
     }
 }
 
@@ -135,13 +143,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Sorted {
-    /// Sorts rows as they are packed. Refused when two have the same id.
-    fn of(bytes: Vec<u8>, count: usize, task: &ShardTask) -> Result<Self, SnapshotError> {
-        let order = task.key_order;
+    /// Sorts rows as they are packed.
+    fn of(bytes: Vec<u8>, count: usize, order: KeyOrder) -> Result<Self, postcard::Error> {
         let mut rows = Vec::with_capacity(count);
         let mut rest = bytes.as_slice();
         while let Some((row, behind)) = packed::split(rest) {
-            let id = packed::id_of(row).map_err(failed)?;
+            let id = packed::id_of(row)?;
             let end = bytes.len() - behind.len();
             rows.push((order.rank(id), id, end - row.len()..end));
             rest = behind;
@@ -150,15 +157,12 @@ impl Sorted {
             let ranked = left.0.cmp(&right.0);
             ranked.then_with(|| order.compare(left.1, right.1))
         });
-        let twice = rows.windows(2).find_map(|pair| match pair {
-            [left, right] if left.0 == right.0 && left.1 == right.1 => Some(left.1),
-            _ => None,
-        });
-        if let Some(id) = twice {
-            return Err(task.twice(id));
-        }
         let order = rows.into_iter().map(|(_, _, row)| row).collect();
         Ok(Self { bytes, order })
+    }
+
+    fn row(&self, place: &Range<usize>) -> &[u8] {
+        self.bytes.get(place.clone()).unwrap_or_default()
     }
 }
 
@@ -171,7 +175,7 @@ mod tests {
     use super::*;
     use crate::snapshot::calculator::{CalculatorDescription, MetricInfo};
     use crate::snapshot::manifest::SourceDescription;
-    use crate::snapshot::row::{KeyOrder, Row};
+    use crate::snapshot::row::Row;
     use crate::snapshot::source::{Consistency, DealTable};
     use crate::snapshot::task::{KeyRange, ShardRead, TASK_VERSION};
 
@@ -261,11 +265,22 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_occurs_twice_is_refused_even_between_two_parts() {
-        let rows = ["a", "b", "b", "c"].map(row);
-        let parts = Parts::new(buckets(&rows, &["b".to_owned()]), 2);
-        let refused = (0..2).filter_map(|shard| parts.encode(&task(shard, 2)).err());
-        let refused: Vec<SnapshotError> = refused.collect();
-        assert!(matches!(refused[..], [SnapshotError::Order { .. }, _]));
+    fn an_id_that_occurs_twice_is_refused_in_a_part_and_between_two() {
+        for (keys, refused) in [
+            (["a", "b", "b", "c"], 1),
+            (["a", "c", "c", "d"], 1),
+            (["b", "b", "c", "d"], 0),
+        ] {
+            // In either order, as parts are made side by side.
+            for order in [[0, 1], [1, 0]] {
+                let parts = Parts::new(buckets(&keys.map(row), &["b".to_owned()]), 2);
+                for shard in order {
+                    let outcome = parts.encode(&task(shard, 2));
+                    let twice = matches!(outcome, Err(SnapshotError::Order { .. }));
+                    assert_eq!(twice, shard == refused, "{keys:?} {shard}");
+                    assert!(twice || outcome.is_ok());
+                }
+            }
+        }
     }
 }
