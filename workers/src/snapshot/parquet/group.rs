@@ -1,5 +1,8 @@
 //! One row group of a part, column by column, in buffers that are used again.
 
+mod lazy;
+mod window;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -7,61 +10,22 @@ use ::parquet::basic::Compression;
 use ::parquet::column::page::Page;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::ParquetMetaData;
-use ::parquet::file::reader::{ChunkReader, Length};
 use ::parquet::file::serialized_reader::SerializedPageReader;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use rollbook_ledger::evidence::CheckedFile;
 
-use super::decode::{DataPage, Texts, integers};
+use self::window::Window;
+use super::decode::{DataPage, Texts};
 use super::inflate::Inflate;
 use super::nullable::NullableTexts;
 use super::part::malformed;
 use super::{ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::manifest::Part;
-use crate::snapshot::row::Row;
-use crate::snapshot::values::Values;
 
 /// The largest row group that is read, in bytes as stored.
 const MAX_GROUP_BYTES: u64 = 1024 * 1024 * 1024;
 const DIGEST_BYTES: usize = 16;
-
-/// The stored bytes of a row group, read under the offsets they have in the file.
-#[derive(Debug, Default)]
-struct Window {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Length for Window {
-    fn len(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
-
-impl ChunkReader for Window {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let from = usize::try_from(start.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        if start < self.start || from > self.bytes.len() {
-            return Err(ParquetError::EOF(
-                "a page lies outside its row group".into(),
-            ));
-        }
-        Ok(self.bytes.slice(from..).reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let rest = self.get_read(start)?.into_inner();
-        if length > rest.len() {
-            return Err(ParquetError::EOF(
-                "a page lies outside its row group".into(),
-            ));
-        }
-        Ok(rest.slice(..length))
-    }
-}
 
 /// Which columns of a row group are, byte for byte, those of a group of another snapshot.
 #[derive(Clone, Debug)]
@@ -415,163 +379,5 @@ impl RowGroup {
         self.digests
             .get(start..start + DIGEST_BYTES)
             .unwrap_or_default()
-    }
-
-    /// The error of a row, empty when it has none.
-    pub fn error(&mut self, row: usize) -> Result<&str, SnapshotError> {
-        if self.errors.is_none() {
-            let read = self.read_errors();
-            self.errors = Some(read.map_err(|error| malformed(&self.sha256, error))?);
-        }
-        let before = self.errors_at.iter().take(row).filter(|error| **error);
-        let rank = before.count();
-        let errors = self.errors.as_deref().unwrap_or_default();
-        let text = errors.get(rank).filter(|_| self.is_error(row));
-        Ok(text.map_or("", String::as_str))
-    }
-
-    fn read_errors(&self) -> Result<Vec<String>, ParquetError> {
-        let (mut texts, mut present) = (Texts::default(), Vec::new());
-        self.each_page(FIXED_COLUMNS - 1, |page| {
-            page.present(&mut present)?;
-            texts.push_page(&page.values)
-        })?;
-        if !present
-            .iter()
-            .map(|level| *level == 1)
-            .eq(self.errors_at.iter().copied())
-        {
-            return Err(ParquetError::General("an error is missing".to_owned()));
-        }
-        (0..texts.len())
-            .map(|index| {
-                std::str::from_utf8(texts.get(index))
-                    .map(str::to_owned)
-                    .map_err(|_| ParquetError::General("a text is not UTF-8".to_owned()))
-            })
-            .collect()
-    }
-
-    /// All figures of a metric, 0 on error rows; empty for a metric there is not.
-    pub fn metric_column(&mut self, metric: usize) -> Result<&[i64], SnapshotError> {
-        let Some(column) = self.metrics.get_mut(metric) else {
-            return Ok(&[]);
-        };
-        if !column.loaded {
-            let mut values = std::mem::take(&mut column.values);
-            let read = self.read_metric(metric, &mut values);
-            read.map_err(|error| malformed(&self.sha256, error))?;
-            if let Some(column) = self.metrics.get_mut(metric) {
-                *column = Column {
-                    loaded: true,
-                    values,
-                };
-            }
-        }
-        Ok(self
-            .metrics
-            .get(metric)
-            .map_or(&[], |column| &column.values))
-    }
-
-    fn read_metric(&self, metric: usize, values: &mut Vec<i64>) -> Result<(), ParquetError> {
-        values.clear();
-        let mut present = Vec::new();
-        self.each_page(FIXED_COLUMNS + metric, |page| {
-            if self.failed > 0 {
-                page.present(&mut present)?;
-            }
-            integers(&page.values, values)
-        })?;
-        if values.len() + self.failed != self.len() {
-            return Err(ParquetError::General("a figure is missing".to_owned()));
-        }
-        if self.failed > 0 {
-            if !present
-                .iter()
-                .map(|level| *level == 0)
-                .eq(self.errors_at.iter().copied())
-            {
-                return Err(ParquetError::General("a figure is missing".to_owned()));
-            }
-            let mut figures = std::mem::take(values).into_iter();
-            let spread = self.errors_at.iter().map(|error| {
-                let figure = if *error { None } else { figures.next() };
-                figure.unwrap_or_default()
-            });
-            values.extend(spread);
-        }
-        Ok(())
-    }
-
-    /// A figure of a row; `None` on error rows.
-    pub fn metric(&mut self, row: usize, metric: usize) -> Result<Option<i64>, SnapshotError> {
-        if self.is_error(row) {
-            return Ok(None);
-        }
-        Ok(self.metric_column(metric)?.get(row).copied())
-    }
-
-    /// A text of a row; `None` for NULL, on error rows, and for a metric that is no text.
-    pub fn text(&mut self, row: usize, metric: usize) -> Result<Option<&str>, SnapshotError> {
-        let place = self.texts.iter().position(|text| text.metric == metric);
-        let Some(place) = place else {
-            return Ok(None);
-        };
-        if let Some(column) = self.texts.get_mut(place).filter(|column| !column.loaded) {
-            let mut texts = std::mem::take(&mut column.texts);
-            let read = self.read_texts(metric, &mut texts);
-            read.map_err(|error| malformed(&self.sha256, error))?;
-            if let Some(column) = self.texts.get_mut(place) {
-                (column.loaded, column.texts) = (true, texts);
-            }
-        }
-        let column = self.texts.get(place);
-        let text = column.and_then(|column| column.texts.get(row));
-        text.map(std::str::from_utf8)
-            .transpose()
-            .map_err(|_| malformed(&self.sha256, "a text is not UTF-8"))
-    }
-
-    fn read_texts(&self, metric: usize, texts: &mut NullableTexts) -> Result<(), ParquetError> {
-        texts.clear();
-        self.each_page(FIXED_COLUMNS + metric, |page| texts.push_page(&page))?;
-        let mut rows = 0..self.len();
-        if texts.len() != self.len()
-            || rows.any(|row| self.is_error(row) && texts.get(row).is_some())
-        {
-            let reason = "a text is missing or on an error row";
-            return Err(ParquetError::General(reason.to_owned()));
-        }
-        Ok(())
-    }
-
-    /// A whole row.
-    pub fn row(&mut self, row: usize) -> Result<Row, SnapshotError> {
-        let outcome = if self.is_error(row) {
-            Err(self.error(row)?.to_owned())
-        } else {
-            let mut values = Values::from(Vec::with_capacity(self.metrics.len()));
-            for metric in 0..self.metrics.len() {
-                if self.texts.iter().any(|text| text.metric == metric) {
-                    let text = self.text(row, metric)?.map(str::to_owned);
-                    values.texts.push(text);
-                } else {
-                    let number = self.metric(row, metric)?.unwrap_or_default();
-                    values.numbers.push(number);
-                }
-            }
-            Ok(values)
-        };
-        let deal_id = self.deal_id(row)?.to_owned();
-        let built = Row::new(deal_id, Some(self.deal_type(row)), outcome);
-        if built.digest != self.digest(row) {
-            let reason = format!(
-                "the digest of deal {:?} is not that of its row",
-                built.deal_id
-            );
-            return Err(malformed(&self.sha256, reason));
-        }
-        Ok(built)
     }
 }
