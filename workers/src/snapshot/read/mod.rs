@@ -112,18 +112,24 @@ impl PlannedHere {
         source: &SnapshotSource,
         rows: u64,
     ) -> Result<Self, SnapshotError> {
-        if database.file().is_none()
-            && let Opened::Postgres(connection) = database.connect().await?
-        {
-            let mut open = postgres::Source::open(database, *connection, source).await?;
-            return match open.pages(rows).await? {
-                Some(pages) => Ok(Self::Pages(open.by_pages(pages))),
-                None => open.cut(rows).await.map(Self::Shards),
-            };
+        if database.file().is_some() {
+            return Planned::make(database, source, rows)
+                .await
+                .map(Self::Shards);
         }
-        Planned::make(database, source, rows)
-            .await
-            .map(Self::Shards)
+        match database.connect().await? {
+            Opened::Postgres(connection) => {
+                let mut open = postgres::Source::open(database, *connection, source).await?;
+                match open.pages(rows).await? {
+                    Some(pages) => Ok(Self::Pages(open.by_pages(pages))),
+                    None => open.cut(rows).await.map(Self::Shards),
+                }
+            }
+            Opened::Sqlite(connection) => {
+                let planned = sqlite::plan(database, *connection, source, rows).await;
+                planned.map(Self::Shards)
+            }
+        }
     }
 }
 
