@@ -49,7 +49,7 @@ impl<'t> ShardEncoder<'t> {
         let last = self.writer.last_id();
         let order = self.task.key_order.compare(last, row.deal_id());
         if self.writer.rows() > 0 && order != Ordering::Less {
-            return Err(self.task.twice(row.deal_id()));
+            return Err(SnapshotError::twice(&self.task.source.table, row.deal_id()));
         }
         count_type(&mut self.report.deal_types, row.deal_type(), 1);
         for (total, value) in self.report.totals.iter_mut().zip(row.numbers()) {

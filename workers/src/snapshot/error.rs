@@ -2,6 +2,8 @@
 
 use rollbook_ledger::evidence::EvidenceError;
 
+use super::source::DealTable;
+
 /// Why a snapshot could not be taken or read. No message holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -168,6 +170,14 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
+    /// The refusal of a table in which an id occurs twice.
+    pub(super) fn twice(table: &DealTable, deal_id: &str) -> Self {
+        Self::Order {
+            table: table.table.clone(),
+            reason: format!("id {deal_id:?} occurs twice"),
+        }
+    }
+
     /// Whether the shards of the plan can no longer be read, so that only a new plan helps.
     pub fn needs_new_plan(&self) -> bool {
         matches!(self, Self::ReadOver { .. } | Self::FileChanged { .. })

@@ -9,7 +9,7 @@ use super::SnapshotError;
 use super::calculator::{Calculator, CalculatorDescription};
 use super::database::Database;
 use super::manifest::SourceDescription;
-use super::read::{Held, Pages, Planned, PlannedHere, Scattered};
+use super::read::{Held, Pages, Planned, PlannedHere, Scattered, Source};
 use super::row::KeyOrder;
 use super::source::{Consistency, SnapshotSource};
 use super::task::{KeyRange, PlanSummary, ShardRead, ShardTask, TASK_VERSION};
@@ -114,7 +114,9 @@ impl From<SnapshotPlan> for LocalPlan {
 pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotError> {
     check(request)?;
     let database = Database::parse(&request.source.database)?;
-    let planned = Planned::make(&database, &request.source, request.rows_per_part).await?;
+    let rows = request.rows_per_part;
+    let source = Source::open(&database, &request.source, rows).await?;
+    let planned = source.cut(rows).await?;
     shards(request, &database, planned)
 }
 
@@ -123,14 +125,15 @@ pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotErr
 pub async fn plan_here(request: &SnapshotRequest) -> Result<LocalPlan, SnapshotError> {
     check(request)?;
     let database = Database::parse(&request.source.database)?;
-    let made = PlannedHere::make(&database, &request.source, request.rows_per_part).await?;
+    let rows = request.rows_per_part;
+    let source = Source::open(&database, &request.source, rows).await?;
     let Scattered {
         held,
         consistency,
         key_order,
         pages,
         read,
-    } = match made {
+    } = match source.here(rows).await? {
         PlannedHere::Shards(planned) => {
             return shards(request, &database, planned).map(LocalPlan::Shards);
         }
@@ -151,7 +154,7 @@ pub async fn plan_here(request: &SnapshotRequest) -> Result<LocalPlan, SnapshotE
         whole: outline.task(0, all, read, u64::MAX),
         summary: outline.summary(0, pages.deals, 0),
         pages,
-        rows_per_part: request.rows_per_part,
+        rows_per_part: rows,
         _held: held,
     }))
 }

@@ -171,13 +171,6 @@ impl ShardTask {
         Ok(())
     }
 
-    pub(super) fn twice(&self, deal_id: &str) -> SnapshotError {
-        SnapshotError::Order {
-            table: self.source.table.table.clone(),
-            reason: format!("id {deal_id:?} occurs twice"),
-        }
-    }
-
     pub(super) fn error(&self, reason: impl Into<String>) -> SnapshotError {
         SnapshotError::Shard {
             shard: self.shard,

@@ -76,6 +76,13 @@ pub(super) struct Pages {
     pub(super) bounds: Vec<String>,
 }
 
+/// A source whose read is open.
+pub(super) enum Source<'s> {
+    Postgres(Box<postgres::Source<'s>>),
+    /// To open it is to cut it.
+    Cut(Planned),
+}
+
 /// How one process reads a source alone.
 #[derive(Debug)]
 pub(super) enum PlannedHere {
@@ -83,53 +90,45 @@ pub(super) enum PlannedHere {
     Pages(Scattered),
 }
 
-impl Planned {
-    /// Opens a read and cuts it into shards of `rows` deals.
-    pub(super) async fn make(
-        database: &Database,
-        source: &SnapshotSource,
+impl<'s> Source<'s> {
+    /// Opens a read for shards of `rows` deals.
+    pub(super) async fn open(
+        database: &'s Database,
+        source: &'s SnapshotSource,
         rows: u64,
     ) -> Result<Self, SnapshotError> {
-        match database.file() {
-            Some((kind, path)) => file::plan(kind, path, source, rows).await,
-            None => match database.connect().await? {
-                Opened::Postgres(connection) => {
-                    let open = postgres::Source::open(database, *connection, source).await?;
-                    open.cut(rows).await
-                }
-                Opened::Sqlite(connection) => {
-                    sqlite::plan(database, *connection, source, rows).await
-                }
-            },
-        }
-    }
-}
-
-impl PlannedHere {
-    /// Opens a read; cuts it unless its table costs less page by page.
-    pub(super) async fn make(
-        database: &Database,
-        source: &SnapshotSource,
-        rows: u64,
-    ) -> Result<Self, SnapshotError> {
-        if database.file().is_some() {
-            return Planned::make(database, source, rows)
-                .await
-                .map(Self::Shards);
+        if let Some((kind, path)) = database.file() {
+            return file::plan(kind, path, source, rows).await.map(Self::Cut);
         }
         match database.connect().await? {
             Opened::Postgres(connection) => {
-                let mut open = postgres::Source::open(database, *connection, source).await?;
-                match open.pages(rows).await? {
-                    Some(pages) => Ok(Self::Pages(open.by_pages(pages))),
-                    None => open.cut(rows).await.map(Self::Shards),
-                }
+                let opened = postgres::Source::open(database, *connection, source).await?;
+                Ok(Self::Postgres(Box::new(opened)))
             }
             Opened::Sqlite(connection) => {
                 let planned = sqlite::plan(database, *connection, source, rows).await;
-                planned.map(Self::Shards)
+                planned.map(Self::Cut)
             }
         }
+    }
+
+    /// Cuts it into shards.
+    pub(super) async fn cut(self, rows: u64) -> Result<Planned, SnapshotError> {
+        match self {
+            Self::Postgres(source) => source.cut(rows).await,
+            Self::Cut(planned) => Ok(planned),
+        }
+    }
+
+    /// Cuts it into shards unless its table costs less page by page.
+    pub(super) async fn here(self, rows: u64) -> Result<PlannedHere, SnapshotError> {
+        if let Self::Postgres(mut source) = self {
+            return match source.pages(rows).await? {
+                Some(pages) => Ok(PlannedHere::Pages(source.by_pages(pages))),
+                None => source.cut(rows).await.map(PlannedHere::Shards),
+            };
+        }
+        self.cut(rows).await.map(PlannedHere::Shards)
     }
 }
 

@@ -76,7 +76,7 @@ fn read_over(database: &Database, reason: &impl ToString) -> SnapshotError {
 }
 
 /// A source whose read is open, and what the catalogue says about it.
-pub(super) struct Source<'s> {
+pub(in crate::snapshot) struct Source<'s> {
     database: &'s Database,
     source: &'s SnapshotSource,
     connection: PgConnection,
@@ -128,8 +128,9 @@ impl<'s> Source<'s> {
             return Ok(None);
         }
         let (failed, source) = (self.failed(), self.source);
-        let found = pages::worth_reading(&mut self.connection, source, self.key, rows).await;
-        let Some(pages) = found.map_err(&failed)? else {
+        let connection = &mut self.connection;
+        let found = pages::worth_reading(connection, source, self.key, rows, &failed).await?;
+        let Some(pages) = found else {
             return Ok(None);
         };
         let without_id = fetch_one(&mut self.connection, pages::without_id(source)).await;

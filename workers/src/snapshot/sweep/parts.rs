@@ -102,7 +102,7 @@ impl Parts {
             if let Some([last, first]) = pair.and_then(|pair| bucket.order.get(pair)) {
                 let id = packed::id_of(bucket.row(first)).map_err(failed)?;
                 if packed::id_of(bucket.row(last)).map_err(failed)? == id {
-                    return Err(task.twice(id));
+                    return Err(SnapshotError::twice(&task.source.table, id));
                 }
             }
             let rows = bucket.order.get(place(start)..place(end));

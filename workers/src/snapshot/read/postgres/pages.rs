@@ -11,6 +11,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::{key_expression, sent};
+use crate::snapshot::SnapshotError;
 use crate::snapshot::read::Pages;
 use crate::snapshot::source::SnapshotSource;
 use crate::snapshot::sql::{column, live, quoted, scope};
@@ -40,13 +41,15 @@ WHERE c.oid = to_regclass($1) AND c.relkind = 'r' AND NOT c.relhassubclass
 
 /// The table's pages, if reading them costs less than reading by keys for shards of `rows` deals.
 ///
-/// All rows the snapshot sees lie on these pages: rows are never moved while it is held.
+/// All rows the snapshot sees lie on these pages: rows are never moved while it is held. Refused
+/// when an id occurs twice among those looked at.
 pub(super) async fn worth_reading(
     connection: &mut PgConnection,
     source: &SnapshotSource,
     key: KeyKind,
     rows: u64,
-) -> Result<Option<Pages>, sqlx::Error> {
+    failed: &impl Fn(sqlx::Error) -> SnapshotError,
+) -> Result<Option<Pages>, SnapshotError> {
     if source.inventory_query.is_some() {
         return Ok(None);
     }
@@ -54,7 +57,8 @@ pub(super) async fn worth_reading(
         .bind(quoted(&source.table.table))
         .bind(&source.table.id)
         .fetch_optional(&mut *connection)
-        .await?;
+        .await
+        .map_err(failed)?;
     let Some((pages, stored, Some(correlation))) = found else {
         return Ok(None);
     };
@@ -67,7 +71,8 @@ pub(super) async fn worth_reading(
     let share = (wanted as f64 / pages as f64).min(1.0);
     let mut keys: Vec<String> = sqlx::query_scalar(AssertSqlSafe(some_keys(source, key, share)))
         .fetch_all(connection)
-        .await?;
+        .await
+        .map_err(failed)?;
     let deals = (keys.len() as f64 / share) as u64;
     let shards = deals.div_ceil(rows);
     // Of fewer deals than pages by keys few pages are read; a page in its turn costs half.
@@ -76,7 +81,10 @@ pub(super) async fn worth_reading(
     }
     let order = key.order();
     keys.sort_unstable_by(|left, right| order.compare(left, right));
-    keys.dedup();
+    // Found here, an id that occurs often never becomes a run of rows that memory can't hold.
+    if let Some([id, _]) = keys.array_windows().find(|[left, right]| left == right) {
+        return Err(SnapshotError::twice(&source.table, id));
+    }
     let step = keys
         .len()
         .div_ceil(usize::try_from(shards).unwrap_or(usize::MAX));
