@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use crate::harness::{Place, Process, Ran};
-use crate::s3::{BUCKET, S3};
+use crate::s3::{BUCKET, Https, S3};
 
 const DEALS: &str = "--database sqlite:deals.db";
 
@@ -112,6 +112,37 @@ fn what_is_wrong_with_a_bucket_is_said_without_the_secret() {
         .exits(7)
         .complains("RB-EVIDENCE-11");
     assert!(!ran.err.contains(s3.secret()), "{ran:?}");
+}
+
+#[test]
+fn a_bucket_by_https_is_believed_when_its_certificate_is() {
+    let s3 = S3::start();
+    let https = Https::before(&s3);
+    let mut place = place(&s3);
+    place.set(vec![
+        ("AWS_ENDPOINT_URL_S3", https.endpoint()),
+        ("AWS_ALLOW_HTTP", "false".to_owned()),
+    ]);
+    let take = format!("snapshot take {DEALS} --label x --objects");
+    let stranger = place
+        .run(&format!("{take} {}", s3.location()))
+        .exits(7)
+        .complains("RB-EVIDENCE-11");
+    assert!(stranger.err.contains("certificate"), "{stranger:?}");
+    assert!(s3.keys().is_empty());
+
+    place.set(vec![("SSL_CERT_FILE", https.authority())]);
+    let taken = taken(
+        place
+            .run(&format!("{take} {} --json", s3.location()))
+            .exits(0),
+    );
+    let show = format!("snapshot show {taken} --objects {}", s3.location());
+    place.run(&show).exits(0);
+
+    place.set(vec![("AWS_ENDPOINT_URL_S3", s3.endpoint())]);
+    let plain = place.run(&show).exits(2);
+    assert!(plain.err.contains("AWS_ALLOW_HTTP"), "{plain:?}");
 }
 
 #[test]
