@@ -55,7 +55,7 @@ enum Command {
 }
 
 /// Every bar by name, in the order they run.
-const BARS: [&str; 18] = [
+const BARS: [&str; 19] = [
     "append_p50_ratio",
     "append_pipelined_ratio",
     "append_sync_group_ratio",
@@ -69,6 +69,7 @@ const BARS: [&str; 18] = [
     "compute_scaling",
     "snapshot_vs_copy",
     "snapshot_vs_copy_json",
+    "snapshot_vs_copy_json_socket",
     "snapshot_vs_copy_json_1",
     "snapshot_vs_python",
     "snapshot_vs_python_json",
@@ -184,6 +185,7 @@ async fn measure(name: String) -> Result<Bar, BenchError> {
         "compute_scaling" => deals::compute::scaling(),
         "snapshot_vs_copy" => deals::copy::jsonb().await,
         "snapshot_vs_copy_json" => deals::copy::json().await,
+        "snapshot_vs_copy_json_socket" => deals::copy::json_socket().await,
         "snapshot_vs_copy_json_1" => deals::copy::json_alone().await,
         "snapshot_vs_python" => deals::python::jsonb().await,
         "snapshot_vs_python_json" => deals::python::json().await,

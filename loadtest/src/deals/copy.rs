@@ -14,7 +14,7 @@ const RUNS: usize = 3;
 
 /// Seconds of a snapshot ÷ seconds of the COPY, `jsonb` column.
 pub(crate) async fn jsonb() -> Result<Bar, BenchError> {
-    let runs = ratios("jsonb", CONNECTIONS).await?;
+    let runs = ratios(&Postgres::start()?, "jsonb", CONNECTIONS).await?;
     Ok(Bar::judge(
         "snapshot_vs_copy",
         Limit::AtMost(1.3),
@@ -26,7 +26,7 @@ pub(crate) async fn jsonb() -> Result<Bar, BenchError> {
 
 /// The same for a `json` column.
 pub(crate) async fn json() -> Result<Bar, BenchError> {
-    let runs = ratios("json", CONNECTIONS).await?;
+    let runs = ratios(&Postgres::start()?, "json", CONNECTIONS).await?;
     Ok(Bar::judge(
         "snapshot_vs_copy_json",
         Limit::AtMost(2.0),
@@ -36,9 +36,21 @@ pub(crate) async fn json() -> Result<Bar, BenchError> {
     ))
 }
 
-/// The same on one connection.
+/// The same by a Unix socket, as `psql` connects where no host is named.
+pub(crate) async fn json_socket() -> Result<Bar, BenchError> {
+    let runs = ratios(&Postgres::start_with_socket()?, "json", CONNECTIONS).await?;
+    Ok(Bar::judge(
+        "snapshot_vs_copy_json_socket",
+        Limit::AtMost(2.0),
+        "ratio",
+        "COPY BINARY of a json column to /dev/null, 2 connections by a Unix socket",
+        runs,
+    ))
+}
+
+/// The same on one connection, by TCP.
 pub(crate) async fn json_alone() -> Result<Bar, BenchError> {
-    let runs = ratios("json", 1).await?;
+    let runs = ratios(&Postgres::start()?, "json", 1).await?;
     Ok(Bar::judge(
         "snapshot_vs_copy_json_1",
         Limit::AtMost(2.0),
@@ -65,15 +77,18 @@ pub(crate) async fn peak() -> Result<Bar, BenchError> {
     ))
 }
 
-async fn ratios(column: &str, connections: usize) -> Result<Vec<f64>, BenchError> {
-    let postgres = Postgres::start()?;
-    fill(&postgres, column, DEALS).await?;
+async fn ratios(
+    postgres: &Postgres,
+    column: &str,
+    connections: usize,
+) -> Result<Vec<f64>, BenchError> {
+    fill(postgres, column, DEALS).await?;
     // Once unmeasured, so that both find the pages in memory.
-    bare(&postgres, connections)?;
+    bare(postgres, connections)?;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
-        let theirs = bare(&postgres, connections)?;
-        let ours = snapshot(&postgres, connections)?;
+        let theirs = bare(postgres, connections)?;
+        let ours = snapshot(postgres, connections)?;
         eprintln!(
             "{column}: snapshot {:.2} s ({:.2} s of processor, {:.0} MB), COPY {theirs:.2} s",
             ours.seconds, ours.cpu_seconds, ours.peak_mb

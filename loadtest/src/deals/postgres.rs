@@ -25,7 +25,17 @@ fn script() -> Command {
 }
 
 impl Postgres {
+    /// Reached by TCP.
     pub(crate) fn start() -> Result<Self, BenchError> {
+        Self::start_with(None)
+    }
+
+    /// Reached by a Unix socket.
+    pub(crate) fn start_with_socket() -> Result<Self, BenchError> {
+        Self::start_with(Some("socket"))
+    }
+
+    fn start_with(way: Option<&str>) -> Result<Self, BenchError> {
         let programs = std::env::var_os("ROLLBOOK_PG_BIN")
             .map(PathBuf::from)
             .ok_or_else(|| {
@@ -35,6 +45,7 @@ impl Postgres {
         let output = script()
             .arg("start")
             .arg(dir.path())
+            .args(way)
             .stderr(Stdio::inherit())
             .output()
             .map_err(failed("start PostgreSQL"))?;

@@ -3,8 +3,7 @@
 mod catalogue;
 mod cuts;
 mod pages;
-
-use std::time::Duration;
+mod pause;
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
@@ -15,6 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use self::catalogue::{forms, key_of};
 use self::cuts::{CutKeys, Cutter};
+use self::pause::Pause;
 use super::copy::{CopyRows, Gather};
 use super::{Held, Pages, Planned, Scattered, Sink, counted};
 use crate::snapshot::SnapshotError;
@@ -36,10 +36,6 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
 const WATCH_CLIENT: &str = "DO $$ BEGIN \
      PERFORM set_config('client_connection_check_interval', '1000', true); \
      EXCEPTION WHEN OTHERS THEN NULL; END $$";
-/// A server sends 8 KB at a time. To wake up for each costs as much as to compute what is in it,
-/// so a reader with a thread of its own lets what comes gather in the kernel's buffer for a moment.
-/// The thread itself sleeps: one that waits by a timer is woken all the same.
-const GATHER_FOR: Duration = Duration::from_millis(1);
 /// For sorting keys while planning.
 const PLAN_MEMORY: &str = "SET LOCAL work_mem = '128MB'";
 /// A reader fills its core by itself.
@@ -410,13 +406,15 @@ impl Session {
             .copy_out_raw(&statement)
             .await
             .map_err(|error| failed(error, 0))?;
+        // The thread itself sleeps: one that waits by a timer is woken all the same.
         let alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
+        let mut pause = Pause::default();
         let (mut rows, mut gather) = (CopyRows::default(), Gather::default());
         loop {
             let next = match poll_immediate(stream.next()).await {
                 Some(next) => next,
                 None if alone => {
-                    std::thread::sleep(GATHER_FOR);
+                    std::thread::sleep(pause.next());
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -425,7 +423,9 @@ impl Session {
             let Some(chunk) = next else {
                 break;
             };
-            rows.push(chunk.map_err(|error| failed(error, read))?);
+            let chunk = chunk.map_err(|error| failed(error, read))?;
+            pause.count(chunk.len());
+            rows.push(chunk);
             while let Some([id, deal_type, value]) = rows.next::<3>().map_err(garbled)? {
                 if with_deleted && id.is_none() {
                     deleted += 1;
