@@ -105,7 +105,7 @@ pub(crate) fn snapshot(postgres: &Postgres, connections: usize) -> Result<Taken,
 }
 
 /// The fastest bare read: each connection copies its share of the table as it lies on disk.
-fn bare(postgres: &Postgres, connections: usize) -> Result<f64, BenchError> {
+pub(crate) fn bare(postgres: &Postgres, connections: usize) -> Result<f64, BenchError> {
     let pages = "(SELECT CAST(pg_relation_size('deals') / 8192 AS bigint))";
     let start = Instant::now();
     let mut running = Vec::new();
