@@ -3,7 +3,8 @@
 use nix::sys::signal::Signal;
 
 use crate::harness::{Place, Process, Ran};
-use crate::s3::{BUCKET, Https, S3};
+use crate::https::Https;
+use crate::s3::{BUCKET, S3};
 
 const DEALS: &str = "--database sqlite:deals.db";
 

@@ -18,6 +18,7 @@ mod follow;
 mod full_disk;
 mod harness;
 mod http;
+mod https;
 mod interrupt;
 mod journey;
 mod postgres_views;

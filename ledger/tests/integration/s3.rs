@@ -3,7 +3,7 @@
 //!
 //! moto comes from `ROLLBOOK_MOTO` or `.tools/moto` of the workspace, where `tools/install` puts it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,7 +24,7 @@ pub struct S3 {
 }
 
 /// Where moto is; fails loudly when it is nowhere.
-fn moto() -> PathBuf {
+pub fn moto() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/moto/lib");
     let place = std::env::var_os("ROLLBOOK_MOTO").map_or(tools, PathBuf::from);
     assert!(
@@ -195,58 +195,5 @@ impl S3 {
 impl Drop for S3 {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// The same server by HTTPS, with a certificate that no system trusts. Stopped when dropped.
-#[allow(dead_code)] // Not every crate's tests need it.
-pub struct Https {
-    child: Child,
-    port: u16,
-    directory: tempfile::TempDir,
-}
-
-#[allow(dead_code)]
-impl Https {
-    /// Listens in front of a server.
-    pub fn before(server: &S3) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut child = Command::new("python3")
-            .arg(
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("../ledger/tests/integration/s3_tls.py"),
-            )
-            .arg(server.port.to_string())
-            .arg(directory.path())
-            .env("PYTHONPATH", moto())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 runs the HTTPS of the tests");
-        let mut said = String::new();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        output.read_line(&mut said).unwrap();
-        let port = said.trim().parse().expect("HTTPS says its port");
-        Self {
-            child,
-            port,
-            directory,
-        }
-    }
-
-    /// Where it listens.
-    pub fn endpoint(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
-    }
-
-    /// The certificate of who signed its own.
-    pub fn authority(&self) -> String {
-        self.directory.path().join("ca.pem").display().to_string()
-    }
-}
-
-impl Drop for Https {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

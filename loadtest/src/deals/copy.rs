@@ -14,50 +14,34 @@ const RUNS: usize = 3;
 
 /// Seconds of a snapshot ÷ seconds of the COPY, `jsonb` column.
 pub(crate) async fn jsonb() -> Result<Bar, BenchError> {
+    let peer = "COPY BINARY of a jsonb column to /dev/null, 2 connections";
     let runs = ratios(&Postgres::start()?, "jsonb", CONNECTIONS).await?;
-    Ok(Bar::judge(
-        "snapshot_vs_copy",
-        Limit::AtMost(1.3),
-        "ratio",
-        "COPY BINARY of a jsonb column to /dev/null, 2 connections",
-        runs,
-    ))
+    Ok(judged("snapshot_vs_copy", 1.3, peer, runs))
 }
 
 /// The same for a `json` column.
 pub(crate) async fn json() -> Result<Bar, BenchError> {
+    let peer = "COPY BINARY of a json column to /dev/null, 2 connections";
     let runs = ratios(&Postgres::start()?, "json", CONNECTIONS).await?;
-    Ok(Bar::judge(
-        "snapshot_vs_copy_json",
-        Limit::AtMost(2.0),
-        "ratio",
-        "COPY BINARY of a json column to /dev/null, 2 connections",
-        runs,
-    ))
+    Ok(judged("snapshot_vs_copy_json", 2.0, peer, runs))
 }
 
 /// The same by a Unix socket, as `psql` connects where no host is named.
 pub(crate) async fn json_socket() -> Result<Bar, BenchError> {
+    let peer = "COPY BINARY of a json column to /dev/null, 2 connections by a Unix socket";
     let runs = ratios(&Postgres::start_with_socket()?, "json", CONNECTIONS).await?;
-    Ok(Bar::judge(
-        "snapshot_vs_copy_json_socket",
-        Limit::AtMost(2.0),
-        "ratio",
-        "COPY BINARY of a json column to /dev/null, 2 connections by a Unix socket",
-        runs,
-    ))
+    Ok(judged("snapshot_vs_copy_json_socket", 2.0, peer, runs))
 }
 
 /// The same on one connection, by TCP.
 pub(crate) async fn json_alone() -> Result<Bar, BenchError> {
+    let peer = "COPY BINARY of a json column to /dev/null, 1 connection";
     let runs = ratios(&Postgres::start()?, "json", 1).await?;
-    Ok(Bar::judge(
-        "snapshot_vs_copy_json_1",
-        Limit::AtMost(2.0),
-        "ratio",
-        "COPY BINARY of a json column to /dev/null, 1 connection",
-        runs,
-    ))
+    Ok(judged("snapshot_vs_copy_json_1", 2.0, peer, runs))
+}
+
+fn judged(name: &'static str, limit: f64, peer: &'static str, runs: Vec<f64>) -> Bar {
+    Bar::judge(name, Limit::AtMost(limit), "ratio", peer, runs)
 }
 
 /// The largest resident size of a process that takes a snapshot of a million deals.

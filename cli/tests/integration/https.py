@@ -1,4 +1,4 @@
-"""TLS in front of the S3 server of the tests: python3 s3_tls.py PORT DIRECTORY
+"""TLS in front of the S3 server of the tests: python3 https.py PORT DIRECTORY
 
 Makes an authority of its own, whose certificate it writes to DIRECTORY/ca.pem, and one for 127.0.0.1 that it signed;
 prints the port it listens on, and passes on to PORT whatever it is sent. `cryptography` comes with moto.
