@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal;
 
+use crate::agent::Agent;
 use crate::harness::{Place, Process, Ran};
 use crate::https::Https;
 use crate::s3::{BUCKET, S3};
@@ -9,8 +10,13 @@ use crate::s3::{BUCKET, S3};
 const DEALS: &str = "--database sqlite:deals.db";
 
 fn place(s3: &S3) -> Place {
+    place_with(s3.variables())
+}
+
+/// Deals, in the environment of who uses a server.
+fn place_with(variables: Vec<(&'static str, String)>) -> Place {
     let mut place = Place::new();
-    place.set(s3.variables());
+    place.set(variables);
     place
         .run(&format!(
             "deals generate --count 300 --seed 7 --no-invalid-types {DEALS}"
@@ -144,6 +150,27 @@ fn a_bucket_by_https_is_believed_when_its_certificate_is() {
     place.set(vec![("AWS_ENDPOINT_URL_S3", s3.endpoint())]);
     let plain = place.run(&show).exits(2);
     assert!(plain.err.contains("AWS_ALLOW_HTTP"), "{plain:?}");
+}
+
+#[test]
+fn a_container_is_handed_the_keys_of_its_role() {
+    let s3 = S3::start();
+    let agent = Agent::of(&s3);
+    let mut variables = s3.variables();
+    variables.retain(|(name, _)| !name.contains("ACCESS_KEY"));
+    variables.extend(agent.variables());
+    let place = place_with(variables);
+    let take = format!(
+        "snapshot take {DEALS} --label x --objects {}",
+        s3.location()
+    );
+    place.run(&take).exits(0);
+    assert!(!s3.keys().is_empty());
+
+    std::fs::write(agent.token(), "another-container").unwrap();
+    let stranger = place.run(&take);
+    assert!(!stranger.err.contains("another-container"), "{stranger:?}");
+    stranger.exits(7).complains("RB-EVIDENCE-12");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! nats-server and a port of the system's choice.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agent;
 mod apart;
 mod apart_shards;
 mod bad_input;

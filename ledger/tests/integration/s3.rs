@@ -34,8 +34,16 @@ pub fn moto() -> PathBuf {
     place
 }
 
+/// A policy that allows these actions on everything, as forms have it.
+pub fn allowing(actions: &str) -> String {
+    let policy = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":{actions},"Resource":"*"}}]}}"#
+    );
+    policy.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 /// The text of the first element of this name.
-fn element(document: &str, name: &str) -> String {
+pub fn element(document: &str, name: &str) -> String {
     let (_, rest) = document.split_once(&format!("<{name}>")).unwrap();
     rest.split_once('<').unwrap().0.to_owned()
 }
@@ -107,15 +115,12 @@ impl S3 {
     /// Replaces what the user may do.
     pub fn allow(&self, actions: &[&str]) {
         let actions = format!("{actions:?}").replace(' ', "");
-        let policy = format!(
-            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":{actions},"Resource":"*"}}]}}"#
-        );
-        let policy: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        self.check_signatures(false);
-        self.iam(&format!(
-            "Action=PutUserPolicy&UserName=rollbook&PolicyName=p&PolicyDocument={policy}"
-        ));
-        self.check_signatures(true);
+        let policy = allowing(&actions);
+        self.unchecked(|| {
+            self.iam(&format!(
+                "Action=PutUserPolicy&UserName=rollbook&PolicyName=p&PolicyDocument={policy}"
+            ))
+        });
     }
 
     /// The keys in the bucket, unfinished uploads not among them.
@@ -147,31 +152,41 @@ impl S3 {
     }
 
     fn behind(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        self.unchecked(|| self.send("s3", method, path, body))
+    }
+
+    /// Asks without signatures that hold.
+    pub fn unchecked<T>(&self, ask: impl FnOnce() -> T) -> T {
         self.check_signatures(false);
-        let answer = self.send(method, path, body);
+        let answer = ask();
         self.check_signatures(true);
         answer
     }
 
     fn check_signatures(&self, check: bool) {
         let unchecked = if check { "0" } else { "inf" };
-        let (status, _) = self.send("POST", "/moto-api/reset-auth", unchecked.as_bytes());
+        let (status, _) = self.send("s3", "POST", "/moto-api/reset-auth", unchecked.as_bytes());
         assert_eq!(status, 200);
     }
 
-    fn iam(&self, form: &str) -> String {
-        let form = format!("{form}&Version=2010-05-08");
-        let (status, answer) = self.send("POST", "/", form.as_bytes());
+    /// The answer of the service of users and roles.
+    pub fn iam(&self, form: &str) -> String {
+        self.form("iam", &format!("{form}&Version=2010-05-08"))
+    }
+
+    /// The answer of a service that is asked by forms.
+    pub fn form(&self, service: &str, form: &str) -> String {
+        let (status, answer) = self.send(service, "POST", "/", form.as_bytes());
         let answer = String::from_utf8(answer).unwrap();
         assert_eq!(status, 200, "{answer}");
         answer
     }
 
     /// One request without a signature that holds; its scope is how moto knows the service.
-    fn send(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
-        let (service, media_type) = match path {
-            "/" => ("iam", "application/x-www-form-urlencoded"),
-            _ => ("s3", "application/octet-stream"),
+    fn send(&self, service: &str, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let media_type = match service {
+            "s3" => "application/octet-stream",
+            _ => "application/x-www-form-urlencoded",
         };
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let head = format!(
