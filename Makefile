@@ -1,11 +1,11 @@
 # The commands of this repository. `make` alone lists them.
 #
-# Everything but `bench` is built with cargo's dev profile, so test, demo and CI share one build.
+# Everything but `release` and `bench` is built with cargo's dev profile, so test, demo and CI share one build.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo demo-regression bench lint clean
+.PHONY: help setup build test demo demo-regression release bench lint clean
 
 TOOLS := $(or $(ROLLBOOK_TOOLS_DIR),.tools)
 # Exports where tools/install found nats-server and PostgreSQL.
@@ -28,6 +28,9 @@ demo: setup build ## Run the deal-type-awareness rollout for real, staging then 
 
 demo-regression: setup build ## The same with a 7 % cost regression: caught, blocked, rolled back
 	@$(WITH_TOOLS) tools/demo-regression
+
+release: setup ## Build the programs for production, optimised for what they do most (long)
+	@tools/release
 
 bench: setup ## Run the performance bars: all, or one with BAR=name (release build)
 	@tools/bench-peers

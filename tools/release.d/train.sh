@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# The training run: what the programs are for, on generated deals and a real PostgreSQL.
+
+# Deals that are generated. With random ids each is stored several times, so that tables are large
+# enough to be read page by page.
+training_deals=20000
+
+# counted PROGRAM ARGS... : runs an instrumented program; what its exit code says about the data (1)
+# or of a bar that an instrumented program misses is no matter here.
+counted() {
+    LLVM_PROFILE_FILE=$scratch/counts/%m.profraw "$@" >"$scratch/said" 2>&1 || [ $? -eq 1 ] || {
+        cat "$scratch/said" >&2
+        echo "release: the training stopped at: $*" >&2
+        return 1
+    }
+}
+
+# train BIN : trains the programs of a directory.
+train() {
+    local bin=$1 url column
+    url=$("$repo/tools/postgres" start "$scratch/postgres")/postgres
+    counted "$bin/rollbook" deals generate --count "$training_deals" --no-invalid-types --database "$url"
+    for column in json jsonb; do
+        "$ROLLBOOK_PG_BIN/psql" -q -v ON_ERROR_STOP=1 -v "column=$column" -f "$repo/tools/release.d/deals.sql" "$url"
+        # By page; then by key, as a fleet reads.
+        train_snapshots "$bin/rollbook" "$url"
+        train_snapshots "$bin/rollbook" "$url" --tenant tenant-1
+    done
+    for bar in append_pipelined_ratio fold_ratio rebuild_ratio; do
+        counted "$bin/rollbook-loadtest" bench --bar "$bar"
+    done
+}
+
+# train_snapshots ROLLBOOK URL ARGS... : two snapshots and their comparison.
+train_snapshots() {
+    local rollbook=$1 objects=$scratch/objects before after
+    shift
+    rm -rf "$objects"
+    counted "$rollbook" snapshot take --objects "$objects" --json --flag-off --database "$@"
+    before=$(taken)
+    counted "$rollbook" snapshot take --objects "$objects" --json --database "$@"
+    after=$(taken)
+    counted "$rollbook" compare "$before" "$after" --objects "$objects"
+}
+
+# The snapshot that was just taken.
+taken() { python3 -c 'import json, sys; print(json.load(sys.stdin)["snapshot"])' <"$scratch/said"; }
+
+stop_training() {
+    [ ! -d "$scratch/postgres" ] || "$repo/tools/postgres" stop "$scratch/postgres" >/dev/null 2>&1 || true
+}
