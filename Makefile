@@ -1,6 +1,7 @@
 # The commands of this repository. `make` alone lists them.
 #
-# Everything but `release` and `bench` is built with cargo's dev profile, so test, demo and CI share one build.
+# Everything but `release` and `bench` is built with cargo's dev profile, so test, demo and CI share
+# one build.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

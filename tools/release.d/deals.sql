@@ -7,7 +7,7 @@ CREATE UNLOGGED TABLE deals AS
 SELECT CAST(CAST(md5(n || g.id) AS uuid) AS text) COLLATE "C" AS id, 'tenant-' || n AS tenant_id, g.deal_type,
     CAST(replace(replace(CAST(g.inventory AS text), '": ', '":'), ', "', ',"') AS :column) AS inventory, g.deleted_at
 FROM generate_series(0, 9) n CROSS JOIN generated g
--- As large companies are few, and would be most of what is read.
+-- The few large ones would be most of what is read.
 WHERE length(CAST(g.inventory AS text)) < 4500;
 ALTER TABLE deals ADD PRIMARY KEY (id);
 CREATE INDEX deals_live ON deals (id) WHERE deleted_at IS NULL;

@@ -1,15 +1,14 @@
 # shellcheck shell=bash
 # The training run: what the programs are for, on generated deals and a real PostgreSQL.
 
-# Deals that are generated. With random ids each is stored several times, so that tables are large
-# enough to be read page by page.
+# Deals that are generated. Each is stored ten times, so that tables are read page by page.
 training_deals=20000
 
-# counted PROGRAM ARGS... : runs an instrumented program; what its exit code says about the data (1)
-# or of a bar that an instrumented program misses is no matter here.
+# counted PROGRAM ARGS... : runs an instrumented program. Exit code 1 tells of the data, or of a bar
+# that such a program misses, and is no failure here.
 counted() {
-    LLVM_PROFILE_FILE=$scratch/counts/%m.profraw "$@" >"$scratch/said" 2>&1 || [ $? -eq 1 ] || {
-        cat "$scratch/said" >&2
+    LLVM_PROFILE_FILE=$scratch/counts/%m.profraw "$@" >"$scratch/said" 2>"$scratch/complaints" || [ $? -eq 1 ] || {
+        cat "$scratch/complaints" >&2
         echo "release: the training stopped at: $*" >&2
         return 1
     }
