@@ -33,10 +33,11 @@ demo-regression: setup build ## The same with a 7 % cost regression: caught, blo
 release: setup ## Build the programs for production, optimised for what they do most (long)
 	@tools/release
 
-bench: setup ## Run the performance bars: all, or one with BAR=name (release build)
+bench: setup ## Run the performance bars: all, or one with BAR=name (the programs of `make release`; plain release build with QUICK=1)
 	@tools/bench-peers
-	@$(WITH_TOOLS) set -x; cargo build --release --locked -p rollbook -p rollbook-loadtest; \
-		"$${CARGO_TARGET_DIR:-target}/release/rollbook-loadtest" bench $(if $(BAR),--bar "$(BAR)")
+	@$(if $(QUICK),cargo build --release --locked -p rollbook -p rollbook-loadtest,tools/release)
+	@$(WITH_TOOLS) set -x; "$${CARGO_TARGET_DIR:-target}/$(if $(QUICK),release,production)/rollbook-loadtest" \
+		bench $(if $(BAR),--bar "$(BAR)")
 
 lint: ## Check formatting and clippy, warnings denied
 	cargo fmt --all --check

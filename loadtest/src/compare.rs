@@ -15,6 +15,7 @@ use rollbook_workers::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
 use crate::bar::{Bar, BenchError, Limit, failed, median};
+use crate::peer::python_peer;
 use crate::snapshots::{METRICS, Pair};
 
 const MILLION: u64 = 1_000_000;
@@ -166,13 +167,7 @@ impl Process {
     }
 
     fn duckdb() -> Result<Self, BenchError> {
-        let place = std::env::var("ROLLBOOK_PEER_PYTHONPATH").map_err(|_| {
-            failed("find DuckDB")("ROLLBOOK_PEER_PYTHONPATH is not set; run tools/bench-peers")
-        })?;
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/compare_duckdb.py");
-        let mut command = Command::new("python3");
-        command.arg(script).env("PYTHONPATH", place);
-        Self::start(command)
+        Self::start(python_peer("compare_duckdb.py")?)
     }
 
     fn start(mut command: Command) -> Result<Self, BenchError> {

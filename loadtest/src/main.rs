@@ -9,6 +9,7 @@ mod commits;
 mod compare;
 mod deals;
 mod fold;
+mod peer;
 mod rebuild;
 mod server;
 mod snapshots;

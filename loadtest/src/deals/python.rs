@@ -1,16 +1,16 @@
 //! A snapshot against the two scripts a team would write in Python (`loadtest/peers`): same
 //! rules, same database, rates per deal over a sample of the same rows.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde::Deserialize;
 
 use super::copy::{CONNECTIONS, snapshot};
 use super::data::{DEALS, fill};
-use super::postgres::{Postgres, repository};
+use super::postgres::Postgres;
 use super::take::in_child;
 use crate::bar::{Bar, BenchError, Limit, failed};
+use crate::peer::python_peer;
 
 /// Deals the careful script does, and how many times as fast a snapshot must be.
 const CAREFUL: (u64, f64) = (60_000, 12.0);
@@ -37,24 +37,26 @@ pub(crate) async fn json() -> Result<Bar, BenchError> {
 }
 
 async fn ratio(name: &'static str, column: &str) -> Result<Bar, BenchError> {
-    let python = environment()?;
     let postgres = Postgres::start()?;
     fill(&postgres, column, DEALS).await?;
-    check_rules(&postgres, &python)?;
+    check_rules(&postgres)?;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
         let ours = snapshot(&postgres, CONNECTIONS)?;
         let ours = rate(ours.deals, ours.seconds);
-        let script = |name: &str, deals: u64| {
-            let done = run(&postgres, &python, name, deals)?;
+        let script = |name: &str, deals: u64, more: &[&str]| {
+            let done = run(&postgres, name, deals, more)?;
             Ok(rate(done.deals, done.seconds))
         };
-        let careful = script("careful.py", CAREFUL.0)?;
-        let per_deal = script("per_deal.py", PER_DEAL.0)?;
+        let careful = script("careful.py", CAREFUL.0, &[])?;
+        let per_deal = script("per_deal.py", PER_DEAL.0, &[])?;
+        // For the record: as far as such a script can be taken.
+        let tuned = script("careful.py", CAREFUL.0, &["tuned"])?;
         eprintln!(
-            "python, {column}: snapshot {ours:.0} deals/s, careful {careful:.0} ({:.1} times), deal by deal {per_deal:.0} ({:.1} times)",
+            "python, {column}: snapshot {ours:.0} deals/s, careful {careful:.0} ({:.1} times), deal by deal {per_deal:.0} ({:.1} times), careful and tuned {tuned:.0} ({:.1} times)",
             ours / careful,
             ours / per_deal,
+            ours / tuned,
         );
         runs.push((ours / careful / CAREFUL.1).min(ours / per_deal / PER_DEAL.1));
     }
@@ -73,8 +75,8 @@ fn rate(deals: u64, seconds: f64) -> f64 {
 }
 
 /// The scripts' figures must be ours, else they do other work.
-fn check_rules(postgres: &Postgres, python: &Path) -> Result<(), BenchError> {
-    let theirs = run(postgres, python, "careful.py", CAREFUL.0)?;
+fn check_rules(postgres: &Postgres) -> Result<(), BenchError> {
+    let theirs = run(postgres, "careful.py", CAREFUL.0, &[])?;
     let last = postgres
         .psql(&format!(
             "COPY (SELECT id FROM deals WHERE deleted_at IS NULL ORDER BY id OFFSET {} LIMIT 1) TO STDOUT",
@@ -95,11 +97,11 @@ fn check_rules(postgres: &Postgres, python: &Path) -> Result<(), BenchError> {
     )))
 }
 
-fn run(postgres: &Postgres, python: &Path, script: &str, deals: u64) -> Result<Done, BenchError> {
-    let output = Command::new(python)
-        .arg(repository().join("loadtest/peers").join(script))
+fn run(postgres: &Postgres, script: &str, deals: u64, more: &[&str]) -> Result<Done, BenchError> {
+    let output = python_peer(script)?
         .arg(postgres.url())
         .arg(deals.to_string())
+        .args(more)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -108,37 +110,4 @@ fn run(postgres: &Postgres, python: &Path, script: &str, deals: u64) -> Result<D
         return Err(failed("run Python")(format!("{script}: {}", output.status)));
     }
     serde_json::from_slice(&output.stdout).map_err(failed("read Python's figures"))
-}
-
-/// An environment with the pinned wheels, made when it is missing.
-fn environment() -> Result<PathBuf, BenchError> {
-    let place = repository().join(".tools/peers");
-    let python = place.join("bin/python");
-    let requirements = repository().join("loadtest/peers/requirements.txt");
-    let run = |command: &mut Command| {
-        let status = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .map_err(failed("make the Python environment"))?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(failed("make the Python environment")(status))
-    };
-    if !python.exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
-    }
-    // Quick when everything is there already.
-    run(Command::new(&python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
-        .args(["--require-hashes", "--no-deps", "--only-binary=:all:", "-r"])
-        .arg(requirements))?;
-    Ok(python)
 }
