@@ -1,4 +1,4 @@
-//! A snapshot done by two worker processes of a ledger, one of which is killed in the middle.
+//! A snapshot done by two worker processes of a ledger, killed or aborted in the middle.
 
 use std::process::Command;
 
@@ -117,6 +117,18 @@ impl Fleet {
     }
 }
 
+/// Sessions with the deals in PostgreSQL, other than the one that asks.
+async fn sessions(url: &str) -> i64 {
+    use sqlx::{Connection, PgConnection};
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    sqlx::query_scalar(sql)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
 fn untimed(mut manifest: Value) -> Value {
     assert!(manifest["parts"].as_array().unwrap().len() > 4);
     manifest
@@ -208,4 +220,24 @@ fn a_killed_coordinator_process_is_followed_by_the_other() {
     killed.finish();
     fleet.run("status s --wait 110");
     assert_eq!(fleet.together(), fleet.alone());
+}
+
+#[test]
+fn an_abort_stops_the_workers_in_the_middle_of_their_shards() {
+    let runtime = Runtime::new().unwrap();
+    let fleet = Fleet::start(&runtime);
+    fleet.until_in_the_middle();
+    fleet.run("abort s --as alice --reason 'wrong table'");
+    wait_for("the reads to end", || {
+        runtime.block_on(sessions(&fleet.url)) == 0
+    });
+    let step = fleet.run("show 1.1 s --json").json();
+    assert_eq!(step["verdict"], "error", "{step}");
+    assert!(
+        step["message"].as_str().unwrap().contains("cancelled"),
+        "{step}"
+    );
+    // They are there for the next rollout.
+    fleet.run("open shards.yaml --env local --id t --as alice --start");
+    fleet.run("status t --wait 110");
 }

@@ -30,11 +30,11 @@ use crate::snapshot::task::{InventoryForm, KeyKind, KeyRange, ShardRead, ShardTa
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
      SET LOCAL standard_conforming_strings = on; SET LOCAL statement_timeout = 0; \
      SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off";
-/// Lets the server look once a second whether this process still listens, so that the query of a
+/// Lets the server look every 250 ms whether this process still listens, so that the query of a
 /// snapshot nobody wants any more ends: it would notice only when it sends the next row. Servers
 /// before version 14, and some systems, cannot.
 const WATCH_CLIENT: &str = "DO $$ BEGIN \
-     PERFORM set_config('client_connection_check_interval', '1000', true); \
+     PERFORM set_config('client_connection_check_interval', '250', true); \
      EXCEPTION WHEN OTHERS THEN NULL; END $$";
 /// For sorting keys while planning.
 const PLAN_MEMORY: &str = "SET LOCAL work_mem = '128MB'";
