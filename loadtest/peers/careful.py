@@ -1,9 +1,6 @@
-"""The careful script: one server-side cursor, batches of 1,000, each inserted and committed together.
+"""The careful script: rows are streamed, results inserted and committed in batches of 1,000.
 
-Usage: careful.py CONNINFO DEALS [tuned]      prints one JSON line
-
-`tuned` does what a profiler would suggest: inventories come as text and are parsed one at a time, and
-results go by COPY to a temporary table, which has no key and no log.
+Usage: careful.py CONNINFO DEALS      prints one JSON line
 """
 
 import json
@@ -21,46 +18,37 @@ INSERT = f"INSERT INTO careful_results VALUES ({', '.join(['%s'] * (2 + len(METR
 
 def result(deal_id, deal_type, inventory):
     try:
-        if isinstance(inventory, str):
-            inventory = json.loads(inventory)
         return (deal_id, None, *figures(deal_type, inventory or []))
     except (KeyError, ValueError) as error:
         return (deal_id, str(error), *[None] * len(METRICS))
 
 
-def insert(cursor, results):
-    cursor.executemany(INSERT, results)
-
-
-def copy(cursor, results):
-    with cursor.copy("COPY careful_results FROM STDIN") as target:
-        for row in results:
-            target.write_row(row)
-
-
-def main(conninfo, deals, tuned):
+def main(conninfo, deals):
     start, done, cost_total = time.perf_counter(), 0, 0
     with psycopg.connect(conninfo) as reading, psycopg.connect(conninfo) as writing:
-        if tuned:
-            inventory, write = "CAST(inventory AS text)", copy
-            writing.execute(f"CREATE TEMP TABLE careful_results (id text, error text, {COLUMNS})")
-        else:
-            inventory, write = "inventory", insert
-            writing.execute("DROP TABLE IF EXISTS careful_results")
-            writing.execute(f"CREATE TABLE careful_results (id text PRIMARY KEY, error text, {COLUMNS})")
+        writing.execute("DROP TABLE IF EXISTS careful_results")
+        writing.execute(f"CREATE TABLE careful_results (id text PRIMARY KEY, error text, {COLUMNS})")
         writing.commit()
-        with reading.cursor(name="deals") as cursor:
-            cursor.itersize = BATCH
-            cursor.execute(f"SELECT id, deal_type, {inventory} FROM deals WHERE deleted_at IS NULL "
-                           "ORDER BY id LIMIT %s", (deals,))
-            while rows := cursor.fetchmany(BATCH):
-                results = [result(*row) for row in rows]
-                cost_total += sum(row[11] for row in results if row[1] is None)
-                with writing.cursor() as target:
-                    write(target, results)
-                writing.commit()
-                done += len(rows)
+        batch = []
+
+        def store():
+            with writing.cursor() as cursor:
+                cursor.executemany(INSERT, batch)
+            writing.commit()
+
+        with reading.cursor() as cursor:
+            query = "SELECT id, deal_type, inventory FROM deals WHERE deleted_at IS NULL ORDER BY id LIMIT %s"
+            for row in cursor.stream(query, (deals,)):
+                values = result(*row)
+                cost_total += values[11] or 0
+                batch.append(values)
+                if len(batch) == BATCH:
+                    store()
+                    done += len(batch)
+                    batch.clear()
+        store()
+        done += len(batch)
     print(json.dumps({"deals": done, "seconds": time.perf_counter() - start, "cost_total": str(cost_total)}))
 
 
-main(sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["tuned"])
+main(sys.argv[1], int(sys.argv[2]))

@@ -52,7 +52,7 @@ pub(crate) fn calculator() -> Result<Arc<dyn Calculator>, BenchError> {
 /// generated deals are deleted.
 pub(crate) async fn fill(postgres: &Postgres, column: &str, count: u64) -> Result<(), BenchError> {
     postgres.execute(&format!(
-        "DROP TABLE IF EXISTS deals, seeds; \
+        "SET client_min_messages = warning; DROP TABLE IF EXISTS deals, seeds; \
          CREATE UNLOGGED TABLE seeds (deal_type text, deleted boolean, inventory {column}); \
          CREATE UNLOGGED TABLE deals (id varchar(36) COLLATE \"C\" NOT NULL, \
          tenant_id varchar(36), deal_type varchar(50), inventory {column}, \

@@ -44,19 +44,16 @@ async fn ratio(name: &'static str, column: &str) -> Result<Bar, BenchError> {
     for _ in 0..RUNS {
         let ours = snapshot(&postgres, CONNECTIONS)?;
         let ours = rate(ours.deals, ours.seconds);
-        let script = |name: &str, deals: u64, more: &[&str]| {
-            let done = run(&postgres, name, deals, more)?;
+        let script = |name: &str, deals: u64| {
+            let done = run(&postgres, name, deals)?;
             Ok(rate(done.deals, done.seconds))
         };
-        let careful = script("careful.py", CAREFUL.0, &[])?;
-        let per_deal = script("per_deal.py", PER_DEAL.0, &[])?;
-        // For the record: as far as such a script can be taken.
-        let tuned = script("careful.py", CAREFUL.0, &["tuned"])?;
+        let careful = script("careful.py", CAREFUL.0)?;
+        let per_deal = script("per_deal.py", PER_DEAL.0)?;
         eprintln!(
-            "python, {column}: snapshot {ours:.0} deals/s, careful {careful:.0} ({:.1} times), deal by deal {per_deal:.0} ({:.1} times), careful and tuned {tuned:.0} ({:.1} times)",
+            "python, {column}: snapshot {ours:.0} deals/s, careful {careful:.0} ({:.1} times), deal by deal {per_deal:.0} ({:.1} times)",
             ours / careful,
             ours / per_deal,
-            ours / tuned,
         );
         runs.push((ours / careful / CAREFUL.1).min(ours / per_deal / PER_DEAL.1));
     }
@@ -76,7 +73,7 @@ fn rate(deals: u64, seconds: f64) -> f64 {
 
 /// The scripts' figures must be ours, else they do other work.
 fn check_rules(postgres: &Postgres) -> Result<(), BenchError> {
-    let theirs = run(postgres, "careful.py", CAREFUL.0, &[])?;
+    let theirs = run(postgres, "careful.py", CAREFUL.0)?;
     let last = postgres
         .psql(&format!(
             "COPY (SELECT id FROM deals WHERE deleted_at IS NULL ORDER BY id OFFSET {} LIMIT 1) TO STDOUT",
@@ -97,11 +94,10 @@ fn check_rules(postgres: &Postgres) -> Result<(), BenchError> {
     )))
 }
 
-fn run(postgres: &Postgres, script: &str, deals: u64, more: &[&str]) -> Result<Done, BenchError> {
+fn run(postgres: &Postgres, script: &str, deals: u64) -> Result<Done, BenchError> {
     let output = python_peer(script)?
         .arg(postgres.url())
         .arg(deals.to_string())
-        .args(more)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
