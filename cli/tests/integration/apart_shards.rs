@@ -117,13 +117,14 @@ impl Fleet {
     }
 }
 
-/// Sessions with the deals in PostgreSQL, other than the one that asks.
-async fn sessions(url: &str) -> i64 {
+/// Sessions with the deals in PostgreSQL, other than the one that asks, whose last query is like this.
+async fn sessions(url: &str, query: &str) -> i64 {
     use sqlx::{Connection, PgConnection};
     let mut connection = PgConnection::connect(url).await.unwrap();
     let sql = "SELECT count(*) FROM pg_stat_activity
-               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+               WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE $1";
     sqlx::query_scalar(sql)
+        .bind(query)
         .fetch_one(&mut connection)
         .await
         .unwrap()
@@ -226,11 +227,11 @@ fn a_killed_coordinator_process_is_followed_by_the_other() {
 fn an_abort_stops_the_workers_in_the_middle_of_their_shards() {
     let runtime = Runtime::new().unwrap();
     let fleet = Fleet::start(&runtime);
-    fleet.until_in_the_middle();
+    let sessions = |query| runtime.block_on(sessions(&fleet.url, query));
+    // All shards sleep for seconds.
+    wait_for("both workers to read", || sessions("COPY%") > 1);
     fleet.run("abort s --as alice --reason 'wrong table'");
-    wait_for("the reads to end", || {
-        runtime.block_on(sessions(&fleet.url)) == 0
-    });
+    wait_for("the reads to end", || sessions("%") == 0);
     let step = fleet.run("show 1.1 s --json").json();
     assert_eq!(step["verdict"], "error", "{step}");
     assert!(
