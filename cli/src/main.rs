@@ -103,9 +103,14 @@ async fn run(cli: Cli) -> Outcome {
     ) {
         interrupt::ends_the_process()?;
     }
+    if cli.command_id.is_some() && !cli.command.records() {
+        return Err(Failure::usage(
+            "RB-CLI-82: --command-id is for commands that record something; leave it out",
+        ));
+    }
     let config = Config::load(&cli.config)?;
     let session = Session {
-        client: Client::new(&config)?,
+        client: Client::new(&config, cli.command_id.as_deref())?,
         config,
         json: cli.json,
     };

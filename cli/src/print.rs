@@ -85,8 +85,13 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
     } else {
         let events: Vec<String> = answer.events.iter().map(event_name).collect();
         line(format!(
-            "{} recorded {} at sequence {}",
+            "{} {} {} at sequence {}",
             answer.rollout,
+            if answer.repeated {
+                "had recorded"
+            } else {
+                "recorded"
+            },
             events.join(", "),
             answer.sequence
         ));

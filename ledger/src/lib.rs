@@ -14,6 +14,7 @@ pub mod handler;
 pub mod ids;
 pub mod journal;
 pub mod nats;
+pub mod person;
 pub mod projection;
 pub mod rollout;
 pub mod runbook;

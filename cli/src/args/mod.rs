@@ -28,8 +28,36 @@ pub(crate) struct Cli {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Id of the command, to send it again: with the id that a command printed it is done once
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) command_id: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Command {
+    /// It asks the server to record something.
+    pub(crate) fn records(&self) -> bool {
+        match self {
+            Self::Run(_)
+            | Self::Open(_)
+            | Self::Start(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Abort(_)
+            | Self::Skip(_)
+            | Self::Retry(_)
+            | Self::Complete(_)
+            | Self::NotApplicable(_)
+            | Self::Approve(_)
+            | Self::Reject(_)
+            | Self::Undo(_)
+            | Self::Rollback(_)
+            | Self::Revise(_) => true,
+            Self::Flag(flag) => matches!(flag, FlagCommand::Define(_) | FlagCommand::Set(_)),
+            _ => false,
+        }
+    }
 }
 
 /// The verbs.

@@ -71,7 +71,7 @@ impl Session {
         let actor = self.config.actor()?;
         let id = self.resolve(rollout).await?;
         let path = format!("/v1/rollouts/{id}/commands");
-        let answer: CommandAnswer = self.client.command(&path, actor, command).await?;
+        let answer: CommandAnswer = self.client.command(&path, &actor, command).await?;
         print::command_answer(&answer, self.json)?;
         Ok(Exit::Done)
     }
@@ -121,7 +121,7 @@ pub(crate) async fn undo(session: &Session, args: StepReasonArgs) -> Outcome {
 
 /// `complete STEP`.
 pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
-    let actor = session.config.actor()?.to_owned();
+    let actor = session.config.actor()?;
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
     let mut checklist = Vec::new();
     for (item, answer) in &args.answers {

@@ -77,7 +77,7 @@ fn path_of(environment: &str, key: &str) -> Result<String, Failure> {
 async fn send(session: &Session, environment: &str, key: &str, command: &Change) -> Outcome {
     let actor = session.config.actor()?;
     let path = format!("{}/commands", path_of(environment, key)?);
-    let answer: Value = session.client.command(&path, actor, command).await?;
+    let answer: Value = session.client.command(&path, &actor, command).await?;
     if session.json {
         print::json(&answer)?;
     } else if answer["events"].as_array().is_none_or(Vec::is_empty) {

@@ -42,7 +42,7 @@ async fn start(session: &Session, opened: &CommandAnswer) -> Result<CommandAnswe
     let actor = session.config.actor()?;
     session
         .client
-        .command(&path, actor, &Command::Start {})
+        .second_command(&path, &actor, &Command::Start {})
         .await
 }
 
@@ -67,7 +67,7 @@ async fn open_rollout(session: &Session, args: &OpenArgs) -> Result<CommandAnswe
         environment,
         params: plan.params().clone(),
     };
-    session.client.command("/v1/rollouts", actor, &body).await
+    session.client.command("/v1/rollouts", &actor, &body).await
 }
 
 fn plan_json(plan: &Plan) -> Result<serde_json::Value, Failure> {
@@ -118,7 +118,7 @@ pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
     let bytes = Bytes::copy_from_slice(plan.canonical_json());
     let stored = session
         .client
-        .put_evidence(actor, "plan", bytes.to_vec())
+        .put_evidence(&actor, "plan", bytes.to_vec())
         .await?;
     let command = Command::Revise {
         plan: stored,

@@ -151,18 +151,14 @@ impl FlagRefusal {
     }
 }
 
-/// Decides a command. An empty list: nothing to do, because this command id was applied before
-/// or the flag is so already.
+/// Decides a command. An empty list: nothing to do, the flag is so already. Whether the same
+/// command was applied before is the caller's to ask, of the state's `command_ids`.
 pub fn decide(
     state: Option<&FlagState>,
     environment: &EnvironmentId,
     key: &FlagKey,
     command: &FlagCommand,
-    command_id: &str,
 ) -> Result<Vec<v1::Event>, FlagRefusal> {
-    if state.is_some_and(|state| state.command_ids.contains(command_id)) {
-        return Ok(Vec::new());
-    }
     if let FlagCommand::Define { .. } = command {
         return define(state, environment, key, command);
     }

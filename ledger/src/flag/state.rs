@@ -124,7 +124,7 @@ pub fn evolve(
     }
     let at = from_proto(commit.recorded_at.as_ref()).ok_or_else(|| malformed("recorded_at"))?;
     if let Some(state) = &state
-        && state.command_ids.contains(&commit.command_id)
+        && state.command_ids.holds(commit)
     {
         return Err(transition("its command was applied before"));
     }
@@ -177,9 +177,7 @@ pub fn evolve(
         return Err(malformed("events"));
     }
     state.sequence = sequence;
-    if !commit.command_id.is_empty() {
-        state.command_ids.insert(&commit.command_id);
-    }
+    state.command_ids.insert(commit, sequence);
     Ok(state)
 }
 

@@ -81,8 +81,7 @@ fn key() -> FlagKey {
 
 impl Story {
     fn when(self, command: &FlagCommand) -> Outcome {
-        let id = format!("command-{}", self.commits.len());
-        let result = decide(self.state.as_ref(), &environment(), &key(), command, &id);
+        let result = decide(self.state.as_ref(), &environment(), &key(), command);
         Outcome(self, result)
     }
 
@@ -266,17 +265,11 @@ fn an_archived_flag_neither_changes_nor_answers() {
 
 #[test]
 fn a_command_id_is_applied_once() {
-    let story = defined()
-        .and(&set(setting(FlagMode::On)))
-        .and(&safe("back"));
-    let again = decide(
-        story.state.as_ref(),
-        &environment(),
-        &key(),
-        &set(setting(FlagMode::On)),
-        "command-1",
-    );
-    assert!(again.unwrap().is_empty());
+    let story = defined().and(&set(setting(FlagMode::On)));
+    let mut again = story.commits.last().unwrap().commit.clone();
+    again.previous_sequence = story.state().sequence;
+    let error = evolve(story.state.clone(), &again, story.state().sequence + 1).unwrap_err();
+    assert!(error.to_string().contains("applied before"), "{error}");
 }
 
 #[test]

@@ -45,6 +45,16 @@ pub enum HandlerError {
         /// Where it was to run.
         environment: EnvironmentId,
     },
+    /// The command id belongs to another command.
+    #[error(
+        "RB-HANDLER-15: command id `{command_id}` was used for another command, which is recorded at sequence {sequence}; nothing was done: give each command an id of its own, and repeat a command only as it was sent, by the same person"
+    )]
+    OtherCommand {
+        /// The id.
+        command_id: String,
+        /// Where the other one is.
+        sequence: u64,
+    },
     /// Others kept appending first.
     #[error(transparent)]
     Contended(#[from] Contended),
@@ -63,6 +73,9 @@ pub enum HandlerError {
     /// The evidence store refused or failed.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// A command has no canonical form.
+    #[error("RB-HANDLER-16: the command has no JSON form: {0}; nothing was done")]
+    Unprintable(#[from] serde_json::Error),
     /// A stored plan does not read.
     #[error(transparent)]
     Plan(#[from] PlanError),

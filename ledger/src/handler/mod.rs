@@ -8,17 +8,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rollbook_proto::v1;
+use serde::Serialize;
 use uuid::Uuid;
 
 pub use error::HandlerError;
 
 use crate::clock::{SharedClock, to_proto};
+use crate::command_ids::{CommandDigest, CommandIds};
 use crate::evidence::EvidenceStore;
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerName};
 use crate::journal::execute::load;
-use crate::journal::{Cache, Executed, Journal, StoredCommit, SyncKnown, execute};
+use crate::journal::{Cache, Decision, Executed, Journal, StoredCommit, SyncKnown, execute};
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::Plan;
 
@@ -30,8 +32,11 @@ const MAX_CACHED: usize = 1_000;
 pub struct Caller {
     /// Who, and how that was established.
     pub actor: v1::Actor,
-    /// Idempotency key: applied at most once per aggregate.
+    /// Idempotency key: applied at most once per aggregate and kind of actor. The same id for
+    /// another command is refused.
     pub command_id: String,
+    /// The command as it was sent, in canonical form; `None`: as it was understood.
+    pub sent: Option<Bytes>,
     /// Commit that led to this one, or empty.
     pub causation_id: String,
     /// W3C trace context, or empty.
@@ -44,6 +49,7 @@ impl Caller {
         Self {
             actor,
             command_id: Uuid::now_v7().to_string(),
+            sent: None,
             causation_id: String::new(),
             traceparent: String::new(),
         }
@@ -75,14 +81,17 @@ pub struct Loaded {
 pub struct Done {
     /// Sequence of the commit; when nothing had to be recorded, of the aggregate's last one.
     pub sequence: u64,
-    /// What was recorded; empty when the command had been applied before or changes nothing.
+    /// What is recorded there of this command; empty when it changes nothing.
     pub events: Vec<v1::Event>,
+    /// The command had been applied before: sequence and events are those of the first time.
+    pub repeated: bool,
 }
 
 impl From<Executed> for Done {
     fn from(executed: Executed) -> Self {
         Self {
             sequence: executed.sequence,
+            repeated: executed.repeated,
             events: executed
                 .commit
                 .map_or_else(Vec::new, |commit| commit.events),
@@ -124,6 +133,41 @@ fn fold_worker(
         state = Some(fleet::evolve(state, &stored.commit, stored.sequence)?);
     }
     Ok(state.map(Arc::new))
+}
+
+/// What the caller's command is: as it was sent, or else as it was understood.
+fn digest(
+    aggregate: &Aggregate,
+    command: &impl Serialize,
+    caller: &Caller,
+) -> Result<CommandDigest, HandlerError> {
+    let body = match &caller.sent {
+        Some(sent) => sent.clone(),
+        None => Bytes::from(serde_json_canonicalizer::to_vec(command)?),
+    };
+    Ok(CommandDigest::new(&caller.actor, aggregate, &body))
+}
+
+/// Whether the caller's command has been applied before.
+///
+/// # Errors
+/// [`HandlerError::OtherCommand`] when its id has been used for another.
+fn repeated(
+    applied: Option<&CommandIds>,
+    caller: &Caller,
+    digest: &CommandDigest,
+) -> Result<Option<Decision>, HandlerError> {
+    let found = applied.and_then(|ids| ids.find(caller.actor.kind(), &caller.command_id));
+    match found {
+        None => Ok(None),
+        Some(first) if first.is(digest) => Ok(Some(Decision::Repeated {
+            sequence: first.sequence,
+        })),
+        Some(other) => Err(HandlerError::OtherCommand {
+            command_id: caller.command_id.clone(),
+            sequence: other.sequence,
+        }),
+    }
 }
 
 fn no_rollout(id: &RolloutId) -> HandlerError {
@@ -186,8 +230,8 @@ impl Handler {
         Ok(self.evidence.put(bytes, "application/json", "plan").await?)
     }
 
-    /// Opens a rollout of a plan that has been stored. Durable on return; the same command id
-    /// again records nothing more. In a protected environment refused where the server is known
+    /// Opens a rollout of a plan that has been stored. Durable on return; the same command again,
+    /// under its id, records nothing more and is answered as the first time. In a protected environment refused where the server is known
     /// to acknowledge before it syncs.
     pub async fn open(
         &self,
@@ -201,15 +245,19 @@ impl Handler {
             .is_some_and(|environment| environment.protected);
         let refused = protected && self.journal.sync() == SyncKnown::NotAlways;
         let (aggregate, plan) = (&Aggregate::Rollout(id.clone()), &plan);
+        let digest = &digest(aggregate, open, caller)?;
         let decide = |state: Folded<RolloutState>| async move {
+            let applied = state.as_ref().map(|state| &state.command_ids);
+            if let Some(repeated) = repeated(applied, caller, digest)? {
+                return Ok(repeated);
+            }
             match state {
-                Some(state) if state.command_ids.contains(&caller.command_id) => Ok(None),
                 Some(_) => Err(HandlerError::Exists { id: id.clone() }),
                 None if refused => Err(HandlerError::NotSynced {
                     id: id.clone(),
                     environment: open.environment.clone(),
                 }),
-                None => Ok(self.commit(aggregate, rollout::open(plan, open)?, caller)),
+                None => Ok(self.record(aggregate, rollout::open(plan, open)?, caller, digest)),
             }
         };
         let journal = &*self.journal;
@@ -231,8 +279,8 @@ impl Handler {
         })
     }
 
-    /// Decides a request and records the result. Durable on return; the same command id again
-    /// records nothing more. On `Unavailable` the same request, with the same command id, may be
+    /// Decides a request and records the result. Durable on return; the same request again, under
+    /// its command id, records nothing more and is answered as the first time. On `Unavailable` the same request, with the same command id, may be
     /// made again.
     pub async fn request(
         &self,
@@ -245,17 +293,20 @@ impl Handler {
             _ => None,
         };
         let (aggregate, new_plan) = (&Aggregate::Rollout(id.clone()), new_plan.as_deref());
+        let digest = &digest(aggregate, request, caller)?;
         let decide = |state: Folded<RolloutState>| async move {
             let state = state.ok_or_else(|| no_rollout(id))?;
+            if let Some(repeated) = repeated(Some(&state.command_ids), caller, digest)? {
+                return Ok(repeated);
+            }
             let plan = self.plan(&state.plan_digest).await?;
             let context = Context {
                 now: self.clock.now(),
                 actor: &caller.actor,
-                command_id: &caller.command_id,
                 new_plan,
             };
             let events = rollout::decide(&state, &plan, request, &context)?;
-            Ok(self.commit(aggregate, events, caller))
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
@@ -282,10 +333,15 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Flag(environment.clone(), key.clone());
+        let digest = &digest(aggregate, command, caller)?;
         let decide = |state: Folded<FlagState>| async move {
             let state = state.as_deref();
-            let events = flag::decide(state, environment, key, command, &caller.command_id)?;
-            Ok(self.commit(aggregate, events, caller))
+            let applied = state.map(|state| &state.command_ids);
+            if let Some(repeated) = repeated(applied, caller, digest)? {
+                return Ok(repeated);
+            }
+            let events = flag::decide(state, environment, key, command)?;
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.flags, fold_flag, decide).await?;
@@ -300,9 +356,15 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Worker(name.clone());
+        let digest = &digest(aggregate, command, caller)?;
         let decide = |state: Folded<WorkerState>| async move {
-            let events = fleet::decide(state.as_deref(), name, command, self.clock.now())?;
-            Ok(self.commit(aggregate, events, caller))
+            let state = state.as_deref();
+            let applied = state.map(|state| &state.command_ids);
+            if let Some(repeated) = repeated(applied, caller, digest)? {
+                return Ok(repeated);
+            }
+            let events = fleet::decide(state, name, command, self.clock.now())?;
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.workers, fold_worker, decide).await?;
@@ -320,20 +382,25 @@ impl Handler {
         Ok(plan)
     }
 
-    /// A commit of these events, its `previous_sequence` still open; `None` without events.
-    fn commit(
+    /// To record a commit of these events; nothing, where there are none.
+    fn record(
         &self,
         aggregate: &Aggregate,
         events: Vec<v1::Event>,
         caller: &Caller,
-    ) -> Option<v1::Commit> {
-        (!events.is_empty()).then(|| v1::Commit {
+        digest: &CommandDigest,
+    ) -> Decision {
+        if events.is_empty() {
+            return Decision::Nothing;
+        }
+        Decision::Record(v1::Commit {
             id: Uuid::now_v7().to_string(),
             ledger: self.ledger.to_string(),
             aggregate: aggregate.kind().to_owned(),
             aggregate_id: aggregate.id(),
             schema_version: rollbook_proto::SCHEMA_VERSION,
             command_id: caller.command_id.clone(),
+            command_digest: digest.to_bytes(),
             causation_id: caller.causation_id.clone(),
             actor: Some(caller.actor.clone()),
             recorded_at: Some(to_proto(self.clock.now())),

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use rollbook_proto::v1;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::{EnvironmentId, PhaseId, StepId};
 use crate::runbook::model::RollbackLevel;
 
 /// Opens a rollout: the only command without a state before it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Open {
     /// Name for people; empty: runbook and environment.
     pub name: String,
@@ -170,7 +170,7 @@ pub enum AnswerValue {
 }
 
 /// A worker's record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum WorkerCommand {
     /// Intent, before any effect. Refused unless the step is ready at this attempt.
     StartStep {
@@ -198,6 +198,7 @@ pub enum WorkerCommand {
         finished: v1::StepFinished,
         /// Facts that belong to it, in the same commit: `SnapshotTaken`, `ComparisonMade`,
         /// `AuditTaken`.
+        #[serde(serialize_with = "as_events")]
         details: Vec<v1::event::Kind>,
     },
     /// After a crash: intent without result, effect unknown.
@@ -229,7 +230,7 @@ pub enum WorkerCommand {
 
 /// The orchestrator's command: what time and state make due. Each is decided again on the
 /// state at append, so that two orchestrators are harmless.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum SystemCommand {
     /// Everything that is due now and needs no worker: gates that pass or are newly blocked,
     /// expired sign-offs, steps whose `when` is false, waits that are over, automatic retries,
@@ -252,7 +253,7 @@ pub enum SystemCommand {
 }
 
 /// Any command, with who and when.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Request {
     /// From a person.
     Person(Command),
@@ -260,4 +261,11 @@ pub enum Request {
     Worker(WorkerCommand),
     /// From the orchestrator.
     System(SystemCommand),
+}
+
+/// Kinds of events have JSON only as events.
+fn as_events<S: Serializer>(kinds: &[v1::event::Kind], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(kinds.iter().map(|kind| v1::Event {
+        kind: Some(kind.clone()),
+    }))
 }

@@ -90,11 +90,9 @@ impl Play {
 
     fn ask(&mut self, who: &str, kind: v1::ActorKind, request: Request) {
         let actor = actor(who, kind);
-        let command_id = format!("c{}", self.state.sequence);
         let context = Context {
             now: self.now,
             actor: &actor,
-            command_id: &command_id,
             new_plan: None,
         };
         let events = decide(&self.state, &self.plan, &request, &context)

@@ -108,6 +108,7 @@ const BUILDERS: &[Build] = &[
 const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
+    ("sign_off_given-2", gates::sign_off_of_what_was_seen),
 ];
 
 /// Every event in a commit of its own, and one commit of several events.
@@ -131,10 +132,17 @@ pub(crate) fn examples() -> Vec<Example> {
             gates::gate_blocked(&mut d),
         ]),
     };
-    first.chain(later).chain([several]).collect()
+    let digested = Example {
+        name: "command_digest".to_owned(),
+        commit: Commit {
+            command_digest: (0..16).collect(),
+            ..commit(vec![lifecycle::rollout_started(&mut Distinct::default())])
+        },
+    };
+    first.chain(later).chain([several, digested]).collect()
 }
 
-/// Every field filled; values beyond those of the events.
+/// Every field of the first version filled; values beyond those of the events.
 pub(crate) fn commit(kinds: Vec<Kind>) -> Commit {
     Commit {
         id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
@@ -144,6 +152,7 @@ pub(crate) fn commit(kinds: Vec<Kind>) -> Commit {
         schema_version: 1,
         command_id: "command".to_owned(),
         causation_id: "01890a5d-ac96-774b-bcce-b302099a8056".to_owned(),
+        command_digest: Vec::new(),
         actor: Some(Actor {
             name: "alice".to_owned(),
             kind: ActorKind::Person.into(),

@@ -40,6 +40,9 @@ pub struct ErrorBody {
     pub message: String,
     /// Kind of failure.
     pub class: ErrorClass,
+    /// The command may have been recorded: nobody could be asked. Repeat it under its id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// An error on its way out.
@@ -90,6 +93,7 @@ impl ApiError {
                 code,
                 message,
                 class,
+                unknown: false,
             },
         }
     }
@@ -143,6 +147,8 @@ impl From<HandlerError> for ApiError {
             HandlerError::FleetRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
             HandlerError::NotSynced { .. } => (StatusCode::FORBIDDEN, ErrorClass::Policy),
+            HandlerError::OtherCommand { .. } => (StatusCode::CONFLICT, ErrorClass::Usage),
+            HandlerError::Unprintable(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
             HandlerError::Exists { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
             HandlerError::Contended(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
@@ -156,7 +162,13 @@ impl From<HandlerError> for ApiError {
             HandlerError::Evidence(error) => evidence_class(error),
             HandlerError::Plan(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
         };
-        Self::new(status, class, error.to_string())
+        let unknown = matches!(
+            error,
+            HandlerError::Journal(JournalError::Unavailable { .. })
+        );
+        let mut answer = Self::new(status, class, error.to_string());
+        answer.body.unknown = unknown;
+        answer
     }
 }
 

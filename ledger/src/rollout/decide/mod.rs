@@ -19,15 +19,13 @@ use crate::runbook::{Plan, Step};
 
 pub use lifecycle::open;
 
-/// Who asks, when, and under which command id.
+/// Who asks, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// The injected clock's time.
     pub now: Timestamp,
     /// Who asks.
     pub actor: &'a v1::Actor,
-    /// Idempotency key; a command id that the state knows has been applied.
-    pub command_id: &'a str,
     /// The plan that a `Revise` brings, read from the evidence store by its digest; `None` for
     /// every other command.
     pub new_plan: Option<&'a Plan>,
@@ -38,17 +36,15 @@ pub(crate) const MAX_TEXT_BYTES: usize = 4_096;
 
 /// Decides a request. `plan` is the plan in force.
 ///
-/// An empty list: nothing to do, because this command id was applied before or things are so
-/// already. The events are one commit: all or none.
+/// An empty list: nothing to do, things are so already. The events are one commit: all or none.
+/// Whether the same command was applied before is the caller's to ask, of the state's
+/// `command_ids`.
 pub fn decide(
     state: &RolloutState,
     plan: &Plan,
     request: &Request,
     ctx: &Context<'_>,
 ) -> Result<Vec<v1::Event>, Refusal> {
-    if state.command_ids.contains(ctx.command_id) {
-        return Ok(Vec::new());
-    }
     if plan.digest() != state.plan_digest {
         return Err(Refusal::PlanDigest {
             given: plan.digest().to_owned(),

@@ -113,7 +113,7 @@ pub fn advance(
     sequence: u64,
 ) -> Result<(), IllegalEvent> {
     let at = checked(commit, sequence, state.id.as_str(), state.sequence)?;
-    if state.command_ids.contains(&commit.command_id) {
+    if state.command_ids.holds(commit) {
         return Err(IllegalEvent::CommandTwice {
             sequence,
             command_id: commit.command_id.clone(),
@@ -189,9 +189,7 @@ fn malformed_commit(sequence: u64, field: &'static str) -> IllegalEvent {
 
 fn settle(state: &mut RolloutState, commit: &v1::Commit, sequence: u64) {
     state.sequence = sequence;
-    if !commit.command_id.is_empty() {
-        state.command_ids.insert(&commit.command_id);
-    }
+    state.command_ids.insert(commit, sequence);
 }
 
 /// Folds a history from its first commit; `None` for an empty one.

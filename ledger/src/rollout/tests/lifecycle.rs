@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::command::{Command, Open, SystemCommand};
 use super::super::state::{Status, StepStatus};
-use super::super::{Context, decide, open};
+use super::super::{Context, decide, evolve, open};
 use super::story::*;
 use crate::ids::EnvironmentId;
 
@@ -181,12 +181,27 @@ fn texts_are_required_and_bounded() {
 fn a_command_id_is_applied_once() {
     let story = given(two_checks());
     let ask = by("olga", pause());
-    let events = story.decide(&ask, "same").unwrap();
+    let events = story.decide(&ask).unwrap();
     let mut story = story;
     story.apply(&events, &ask, "same");
     let story = story.and(by("olga", resume()));
-    assert!(story.decide(&ask, "same").unwrap().is_empty());
-    assert_eq!(story.decide(&ask, "other").unwrap().len(), 1);
+    // The same id by another kind of actor is another name.
+    for (kind, is_known) in [(ActorKind::Person, true), (ActorKind::Worker, false)] {
+        let found = story.state.command_ids.find(kind, "same");
+        assert_eq!(found.is_some(), is_known, "{kind:?}");
+    }
+    let repeated = story.commits.last().unwrap().commit.clone();
+    let mut again = v1::Commit {
+        previous_sequence: story.state.sequence,
+        command_id: "same".to_owned(),
+        ..repeated
+    };
+    let sequence = story.state.sequence + 1;
+    let error = evolve(Some(story.state.clone()), &again, sequence).unwrap_err();
+    assert!(error.to_string().starts_with("RB-FOLD-7"), "{error}");
+    again.command_id = "other".to_owned();
+    let error = evolve(Some(story.state.clone()), &again, sequence).unwrap_err();
+    assert!(!error.to_string().starts_with("RB-FOLD-7"), "{error}");
 }
 
 #[test]
@@ -219,7 +234,6 @@ fn a_decision_on_another_plan_is_refused() {
     let context = Context {
         now: story.now,
         actor: &ask.actor,
-        command_id: "x",
         new_plan: None,
     };
     let refusal = decide(&story.state, &other, &ask.request, &context).unwrap_err();

@@ -313,11 +313,10 @@ pub(super) fn names(events: &[v1::Event]) -> Vec<&'static str> {
 }
 
 impl Story {
-    pub(super) fn decide(&self, ask: &Ask, command_id: &str) -> Result<Vec<v1::Event>, Refusal> {
+    pub(super) fn decide(&self, ask: &Ask) -> Result<Vec<v1::Event>, Refusal> {
         let context = Context {
             now: self.now,
             actor: &ask.actor,
-            command_id,
             new_plan: self.new_plan.as_ref(),
         };
         decide(&self.state, &self.plan, &ask.request, &context)
@@ -349,7 +348,7 @@ impl Story {
         let mut story = self;
         let command_id = format!("command-{}", story.state.sequence);
         let events = story
-            .decide(&ask, &command_id)
+            .decide(&ask)
             .unwrap_or_else(|refusal| panic!("{ask:?} was refused: {refusal}"));
         story.apply(&events, &ask, &command_id);
         story.settled()
@@ -360,7 +359,7 @@ impl Story {
         let ask = system(SystemCommand::Settle);
         for round in 0..20 {
             let command_id = format!("settle-{}-{round}", self.state.sequence);
-            let events = self.decide(&ask, &command_id).unwrap();
+            let events = self.decide(&ask).unwrap();
             assert_eq!(
                 next(&self.state, &self.plan, self.now).settle,
                 !events.is_empty(),
@@ -419,7 +418,7 @@ impl Story {
 
     pub(super) fn when(self, ask: Ask) -> Outcome {
         let command_id = format!("when-{}", self.state.sequence);
-        let result = self.decide(&ask, &command_id);
+        let result = self.decide(&ask);
         Outcome {
             story: self,
             ask,
