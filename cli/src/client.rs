@@ -31,6 +31,8 @@ pub(crate) struct Client {
     base: String,
     /// Of the command typed, the same in all tries.
     command_id: String,
+    /// What must be typed too, to send the same command again.
+    words: Vec<String>,
 }
 
 /// Why a request has no answer.
@@ -69,7 +71,26 @@ impl Client {
             http,
             base: config.server(),
             command_id,
+            words: Vec::new(),
         })
+    }
+
+    /// The same; to type its command again takes these words too.
+    #[must_use]
+    pub(crate) fn with_words(&self, words: &[&str]) -> Self {
+        Self {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// What was typed, with further words.
+    pub(crate) fn typed_with(&self, words: &[&str]) -> String {
+        quoted(
+            typed(std::env::args_os(), &[])
+                .into_iter()
+                .chain(words.iter().map(|word| (*word).to_owned())),
+        )
     }
 
     /// The server's URL.
@@ -162,7 +183,9 @@ impl Client {
 
     /// Nobody knows whether the command was recorded; sent again under its id, it is once.
     fn maybe_recorded(&self, failure: &Failure) -> Failure {
-        let typed = typed_again(std::env::args_os(), &self.command_id);
+        let mut words = typed(std::env::args_os(), &self.words);
+        words.extend(["--command-id".to_owned(), self.command_id.clone()]);
+        let typed = quoted(words);
         Failure::unavailable(format!(
             "RB-CLI-81: unknown: the command may or may not be recorded ({}); its id is {}: repeat it under this id, and it is done once:\n  {typed}",
             failure.message, self.command_id
@@ -274,21 +297,29 @@ fn header_text(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
 
-/// What was typed, to be typed again under its command id.
-fn typed_again(words: impl IntoIterator<Item = OsString>, command_id: &str) -> String {
+/// What was typed, without its command id and without the options that `words` give anew.
+fn typed(typed: impl IntoIterator<Item = OsString>, words: &[String]) -> Vec<String> {
+    let given = |word: &str| word == "--command-id" || words.iter().any(|other| other == word);
     let mut again = vec!["rollbook".to_owned()];
-    let mut words = words.into_iter().skip(1);
-    while let Some(word) = words.next() {
+    let mut typed = typed.into_iter().skip(1);
+    while let Some(word) = typed.next() {
         let word = word.to_string_lossy().into_owned();
-        if word == "--command-id" {
-            words.next();
-        } else if !word.starts_with("--command-id=") {
+        let option = word.split('=').next().unwrap_or_default();
+        if !option.starts_with("--") || !given(option) {
             again.push(word);
+        } else if option == word {
+            typed.next();
         }
     }
-    again.extend(["--command-id".to_owned(), command_id.to_owned()]);
+    again.extend(words.iter().cloned());
+    again
+}
+
+/// Words as a shell takes them.
+fn quoted(words: impl IntoIterator<Item = String>) -> String {
+    let words: Vec<String> = words.into_iter().collect();
     // Only a NUL cannot be quoted, and no argument has one.
-    shlex::try_join(again.iter().map(String::as_str)).unwrap_or_else(|_| again.join(" "))
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
 #[cfg(test)]
@@ -296,40 +327,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_typed_is_typed_again_under_its_id() {
-        for typed in [
-            vec!["/usr/bin/rollbook", "pause", "r 1", "--reason", "it's late"],
+    fn what_was_typed_is_typed_again() {
+        for line in [
+            vec!["/usr/bin/rollbook", "approve", "it's 1", "--as", "b"],
             vec![
                 "rollbook",
                 "--command-id",
                 "old",
-                "pause",
-                "r 1",
-                "--reason",
-                "it's late",
+                "approve",
+                "it's 1",
+                "--as",
+                "b",
             ],
             vec![
                 "rollbook",
-                "pause",
+                "approve",
                 "--command-id=old",
-                "r 1",
-                "--reason",
-                "it's late",
+                "it's 1",
+                "--as",
+                "b",
+                "--seen=a",
             ],
+            vec!["rollbook", "approve", "it's 1", "--seen", "a", "--as", "b"],
         ] {
-            let again = typed_again(typed.into_iter().map(OsString::from), "k-1");
+            let words = ["--seen".to_owned(), "d".to_owned()];
+            let again = quoted(typed(line.into_iter().map(OsString::from), &words));
             let words: Vec<String> = shlex::split(&again).unwrap_or_default();
             assert_eq!(
                 words,
-                [
-                    "rollbook",
-                    "pause",
-                    "r 1",
-                    "--reason",
-                    "it's late",
-                    "--command-id",
-                    "k-1"
-                ]
+                ["rollbook", "approve", "it's 1", "--as", "b", "--seen", "d"]
             );
         }
     }

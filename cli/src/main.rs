@@ -19,7 +19,7 @@ use rollbook_ledger::rollout::Command as RolloutCommand;
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, act, compare, data, doctor, flag, fleet, look, open, process,
+    Session, act, compare, data, doctor, flag, fleet, gate, look, open, process,
     report as report_command, runbook, status,
 };
 use config::Config;
@@ -150,7 +150,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Retry(args) => act::retry(&session, args).await,
         Command::Complete(args) => act::complete(&session, args).await,
         Command::NotApplicable(args) => act::not_applicable(&session, args).await,
-        Command::Approve(args) => act::approve(&session, args).await,
+        Command::Approve(args) => gate::approve(&session, args).await,
+        Command::Gate(args) => gate::gate(&session, args).await,
         Command::Reject(args) => act::reject(&session, args).await,
         Command::Undo(args) => act::undo(&session, args).await,
         Command::Rollback(args) => act::rollback(&session, args).await,

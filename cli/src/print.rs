@@ -36,6 +36,21 @@ pub(crate) fn aside(text: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Somebody else's text on one line: nothing in it can move the cursor or pass for our own words.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let hidden = c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+            let (shown, escaped) = if hidden {
+                (None, Some(c.escape_unicode()))
+            } else {
+                (Some(c), None)
+            };
+            shown.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
+}
+
 /// A value as pretty JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(unprintable)?;

@@ -127,8 +127,13 @@ pub(crate) enum Command {
         after_help = "Examples:\n  rollbook not-applicable 3.3 --reason 'no UI here' --as alice\n  rollbook not-applicable 3.3 --accept --as bob"
     )]
     NotApplicable(NotApplicableArgs),
-    /// Sign a gate
-    #[command(after_help = "Example:\n  rollbook approve 1 --as dora --role database")]
+    /// What is signed at a gate, and the digest of it
+    #[command(after_help = "Examples:\n  rollbook gate 1\n  rollbook gate 1 --digest")]
+    Gate(GateArgs),
+    /// Sign what a gate shows
+    #[command(
+        after_help = "Examples:\n  rollbook approve 1 --as dora --role database          asks for a yes at a terminal\n  rollbook approve 1 --as dora --seen 9f86d081884c7d65 signs only what has this digest"
+    )]
     Approve(ApproveArgs),
     /// Refuse a gate
     #[command(after_help = "Example:\n  rollbook reject 1 --reason 'backup missing' --as dora")]

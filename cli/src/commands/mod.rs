@@ -1,12 +1,14 @@
 //! One module a group of verbs. Each takes its arguments and returns how to exit.
 
 pub(crate) mod act;
+mod answer;
 mod calculator;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod flag;
 pub(crate) mod fleet;
+pub(crate) mod gate;
 pub(crate) mod look;
 pub(crate) mod open;
 pub(crate) mod process;

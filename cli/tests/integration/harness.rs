@@ -324,6 +324,18 @@ impl Place {
         Process::start(&mut self.command(line)).finish()
     }
 
+    /// Signs a gate as it shows itself now: `1 h --as bob`.
+    #[track_caller]
+    pub(crate) fn approve(&self, line: &str) -> Ran {
+        let named = line.split(" --").next().unwrap_or_default();
+        let server = line
+            .split_once("--server ")
+            .map_or(String::new(), |(_, url)| format!("--server {url}"));
+        let shown = self.run(&format!("gate {named} --digest {server}"));
+        let seen = shown.exits(0).out;
+        self.run(&format!("approve {line} --seen {}", seen.trim()))
+    }
+
     /// Starts `rollbook up` and waits until it answers.
     pub(crate) fn up(&self) -> Process {
         self.up_with("")

@@ -18,6 +18,7 @@ mod exit_codes;
 mod fleet;
 mod follow;
 mod full_disk;
+mod gates;
 mod harness;
 mod http;
 mod https;

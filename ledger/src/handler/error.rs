@@ -6,7 +6,7 @@ use crate::fleet::{FleetRefusal, IllegalWorkerEvent};
 use crate::ids::{EnvironmentId, RolloutId};
 use crate::journal::{Contended, ExecuteError, JournalError};
 use crate::rollout::{IllegalEvent, Refusal};
-use crate::runbook::PlanError;
+use crate::runbook::{Diagnostics, PlanError};
 
 /// Why a request did not lead to a commit. Nothing was recorded, except after
 /// [`JournalError::Unavailable`], where repeating the request is safe.
@@ -73,6 +73,21 @@ pub enum HandlerError {
     /// The evidence store refused or failed.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The plan breaks rules that a runbook is checked by.
+    #[error(
+        "RB-HANDLER-18: the plan is refused; mend the runbook until `rollbook lint` has no errors, and send its plan again:\n{0}"
+    )]
+    PlanRefused(Diagnostics),
+    /// A command names evidence that is not in the store.
+    #[error(
+        "RB-HANDLER-17: no evidence {sha256} is stored here with {size_bytes} bytes; store it first (`rollbook complete --evidence FILE`, POST /v1/evidence) and name it as the answer does"
+    )]
+    NoSuchEvidence {
+        /// The address named.
+        sha256: String,
+        /// The size named.
+        size_bytes: u64,
+    },
     /// A command has no canonical form.
     #[error("RB-HANDLER-16: the command has no JSON form: {0}; nothing was done")]
     Unprintable(#[from] serde_json::Error),

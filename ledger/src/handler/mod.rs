@@ -15,14 +15,15 @@ pub use error::HandlerError;
 
 use crate::clock::{SharedClock, to_proto};
 use crate::command_ids::{CommandDigest, CommandIds};
-use crate::evidence::EvidenceStore;
+use crate::evidence::{EvidenceStore, is_address};
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerName};
 use crate::journal::execute::load;
 use crate::journal::{Cache, Decision, Executed, Journal, StoredCommit, SyncKnown, execute};
+use crate::rollout::command::MAX_EVIDENCE;
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
-use crate::runbook::Plan;
+use crate::runbook::{self, Plan};
 
 /// Folded rollouts, flags and workers kept in memory, of each; a cache only, any entry may be dropped.
 const MAX_CACHED: usize = 1_000;
@@ -133,6 +134,16 @@ fn fold_worker(
         state = Some(fleet::evolve(state, &stored.commit, stored.sequence)?);
     }
     Ok(state.map(Arc::new))
+}
+
+/// Refuses a plan that its runbook would be refused for, wherever it comes from. Plans on the
+/// record are never checked again: what was opened under older rules goes on.
+fn check(plan: &Plan, environment: &EnvironmentId) -> Result<(), HandlerError> {
+    let diagnostics = runbook::check(plan, Some(environment.as_str()));
+    if diagnostics.has_errors() {
+        return Err(HandlerError::PlanRefused(diagnostics));
+    }
+    Ok(())
 }
 
 /// What the caller's command is: as it was sent, or else as it was understood.
@@ -257,7 +268,10 @@ impl Handler {
                     id: id.clone(),
                     environment: open.environment.clone(),
                 }),
-                None => Ok(self.record(aggregate, rollout::open(plan, open)?, caller, digest)),
+                None => {
+                    check(plan, &open.environment)?;
+                    Ok(self.record(aggregate, rollout::open(plan, open)?, caller, digest))
+                }
             }
         };
         let journal = &*self.journal;
@@ -289,9 +303,16 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let new_plan = match request {
-            Request::Person(Command::Revise { plan, .. }) => Some(self.plan(&plan.sha256).await?),
+            Request::Person(Command::Revise { plan, .. }) => {
+                let new = self.plan(&plan.sha256).await?;
+                self.stored(std::slice::from_ref(plan)).await?;
+                Some(new)
+            }
             _ => None,
         };
+        if let Request::Person(Command::Complete { evidence, .. }) = request {
+            self.stored(evidence).await?;
+        }
         let (aggregate, new_plan) = (&Aggregate::Rollout(id.clone()), new_plan.as_deref());
         let digest = &digest(aggregate, request, caller)?;
         let decide = |state: Folded<RolloutState>| async move {
@@ -300,6 +321,9 @@ impl Handler {
                 return Ok(repeated);
             }
             let plan = self.plan(&state.plan_digest).await?;
+            if let Some(new) = new_plan {
+                check(new, &state.environment)?;
+            }
             let context = Context {
                 now: self.clock.now(),
                 actor: &caller.actor,
@@ -369,6 +393,21 @@ impl Handler {
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.workers, fold_worker, decide).await?;
         Ok(executed.into())
+    }
+
+    /// Refuses what a person names as evidence and nobody stored.
+    async fn stored(&self, evidence: &[v1::Evidence]) -> Result<(), HandlerError> {
+        // What is no address is the rules' to refuse, and too many are too.
+        let named = evidence.iter().filter(|piece| is_address(&piece.sha256));
+        for piece in named.take(MAX_EVIDENCE) {
+            if self.evidence.size(&piece.sha256).await? != Some(piece.size_bytes) {
+                return Err(HandlerError::NoSuchEvidence {
+                    sha256: piece.sha256.clone(),
+                    size_bytes: piece.size_bytes,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// A pinned plan by its digest, from the evidence store.

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::ids::{EnvironmentId, PhaseId, StepId};
 use crate::runbook::model::RollbackLevel;
 
+/// How many pieces of evidence one manual step takes.
+pub const MAX_EVIDENCE: usize = 50;
+
 /// Opens a rollout: the only command without a state before it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Open {
@@ -99,9 +102,9 @@ pub enum Command {
         /// What is stated; default: the gate's statement.
         #[serde(default)]
         statement: Option<String>,
-        /// The plan the person looked at; refused when it is not the plan in force.
-        #[serde(default)]
-        plan_digest: Option<String>,
+        /// Digest of what the person was shown (`GET /v1/rollouts/{id}/gates/{gate}`); refused when
+        /// the gate has changed since.
+        seen: String,
     },
     /// Refuse a gate.
     Reject {

@@ -100,6 +100,16 @@ pub(super) fn approve(rollout: &RolloutId, gate: &PhaseId, role: &str) -> String
     format!("rollbook approve {gate} {rollout} --as <{role}>")
 }
 
+/// Shows what is signed at a gate.
+pub(super) fn look(rollout: &RolloutId, gate: &PhaseId) -> String {
+    format!("rollbook gate {gate} {rollout}")
+}
+
+/// Names more persons in the roles of a plan.
+pub(super) fn revise(rollout: &RolloutId) -> String {
+    format!("rollbook revise RUNBOOK --rollout {rollout} --reason …")
+}
+
 /// Every form of command that a blocked rollout can name, one command each, for a rollout `id`
 /// with a step and a gate of these ids: what a command line must be able to take.
 #[must_use]
@@ -132,6 +142,8 @@ pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<Str
         ),
         accept_not_applicable(rollout, step),
         approve(rollout, gate, "role"),
+        look(rollout, gate),
+        revise(rollout),
     ]
     .iter()
     .flat_map(|form| form.split(OR).map(str::to_owned))

@@ -27,16 +27,18 @@ mod evolve;
 pub mod how;
 mod illegal;
 pub mod next;
+mod presented;
 mod refusal;
 mod rules;
 mod settle;
 pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use decide::{Context, decide, open};
+pub use decide::{Context, GateHold, decide, gate_hold, open};
 pub use evolve::{advance, evolve, fold};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
+pub use presented::{Presented, ShownCheck, ShownEvidence, ShownStep, presented};
 pub use refusal::{Refusal, RefusalKind};
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 

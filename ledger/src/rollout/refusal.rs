@@ -338,6 +338,20 @@ pub enum Refusal {
         /// Its id.
         notice: String,
     },
+    /// What was seen is not what would be signed.
+    #[error(
+        "RB-ROLLOUT-50: gate {gate} is not as it was seen: {seen} was seen, now it is {now}; look at it again with `{how}` and sign what it says then"
+    )]
+    GateChanged {
+        /// Which.
+        gate: String,
+        /// Digest given.
+        seen: String,
+        /// Digest now.
+        now: String,
+        /// The command that shows it.
+        how: String,
+    },
     /// A rule would write illegal history: a fault of this program.
     #[error("RB-ROLLOUT-34: a rule contradicts itself and nothing was recorded: {0}")]
     Inconsistent(IllegalEvent),
@@ -376,7 +390,8 @@ impl Refusal {
             | Self::AlreadyRunning { .. }
             | Self::WrongAttempt { .. }
             | Self::LateResult { .. }
-            | Self::RevisionStale { .. } => RefusalKind::Stale,
+            | Self::RevisionStale { .. }
+            | Self::GateChanged { .. } => RefusalKind::Stale,
             Self::NoSuchStep { .. } | Self::NoSuchGate { .. } | Self::NoSuchNotice { .. } => {
                 RefusalKind::NotFound
             }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::model::{Environment, Phase, Runbook};
 use super::step::{Action, Changes, Http, Run, Script, Sql, Step, Undo};
 use crate::ids::{EnvironmentId, IdError, PhaseId, StepId};
+use crate::person;
 
 /// What `format` says in the canonical document.
 pub const FORMAT: &str = "rollbook/plan/v1";
@@ -161,6 +162,8 @@ pub struct Plan {
     steps: Vec<(usize, usize, StepId, Needs)>,
     by_phase: HashMap<PhaseId, usize>,
     by_step: HashMap<StepId, usize>,
+    /// Roles and persons in the one spelling of their names.
+    roles: BTreeMap<String, Vec<String>>,
 }
 
 impl PartialEq for Plan {
@@ -215,7 +218,12 @@ impl Plan {
             });
         }
         let digest = hex::encode(Sha256::digest(&canonical));
+        let roles = document.runbook.roles.iter().map(|(role, members)| {
+            let members = members.iter().map(|person| person::normal(person));
+            (person::normal(role), members.collect())
+        });
         let mut plan = Self {
+            roles: roles.collect(),
             document,
             canonical,
             digest,
@@ -396,20 +404,17 @@ impl Plan {
         self.document.runbook.environments.get(name)
     }
 
-    /// The persons of a role; empty when there is none.
+    /// The persons of a role, each name in its one spelling; empty when there is no such role.
     pub fn role_members(&self, role: &str) -> &[String] {
-        self.document
-            .runbook
-            .roles
+        self.roles
             .get(role)
+            .or_else(|| self.roles.get(&person::normal(role)))
             .map_or(&[], Vec::as_slice)
     }
 
     /// The roles of a person.
     pub fn roles_of<'a>(&'a self, person: &'a str) -> impl Iterator<Item = &'a str> {
-        self.document
-            .runbook
-            .roles
+        self.roles
             .iter()
             .filter(move |(_, members)| members.iter().any(|m| m == person))
             .map(|(role, _)| role.as_str())

@@ -227,13 +227,15 @@ impl Play {
                 return false;
             };
             let person = people.split(" or ").next().unwrap().to_owned();
+            let id = PhaseId::new(gate).unwrap();
+            let shown = presented(&self.state, &self.plan, &id).unwrap();
             self.person(
                 &person,
                 Command::Approve {
-                    gate: PhaseId::new(gate).unwrap(),
+                    gate: id,
                     role: Some(role.to_owned()),
                     statement: None,
-                    plan_digest: None,
+                    seen: shown.seen(),
                 },
             );
             return true;

@@ -43,6 +43,9 @@ pub struct ErrorBody {
     /// The command may have been recorded: nobody could be asked. Repeat it under its id.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
+    /// What is wrong with a plan, each with its rule and its place; see `rollbook lint --json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnostics: Option<serde_json::Value>,
 }
 
 /// An error on its way out.
@@ -94,6 +97,7 @@ impl ApiError {
                 message,
                 class,
                 unknown: false,
+                diagnostics: None,
             },
         }
     }
@@ -148,6 +152,10 @@ impl From<HandlerError> for ApiError {
             HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
             HandlerError::NotSynced { .. } => (StatusCode::FORBIDDEN, ErrorClass::Policy),
             HandlerError::OtherCommand { .. } => (StatusCode::CONFLICT, ErrorClass::Usage),
+            HandlerError::PlanRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
+            HandlerError::NoSuchEvidence { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage)
+            }
             HandlerError::Unprintable(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
             HandlerError::Exists { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
             HandlerError::Contended(_) => {
@@ -168,6 +176,9 @@ impl From<HandlerError> for ApiError {
         );
         let mut answer = Self::new(status, class, error.to_string());
         answer.body.unknown = unknown;
+        if let HandlerError::PlanRefused(diagnostics) = &error {
+            answer.body.diagnostics = serde_json::to_value(diagnostics).ok();
+        }
         answer
     }
 }

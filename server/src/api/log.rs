@@ -36,6 +36,15 @@ pub(super) async fn log(
     let end = if query.follow { u64::MAX } else { last };
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    if query.follow && query.after > last {
+        return Err(ApiError::usage(
+            "RB-API-22",
+            format!(
+                "the ledger ends at sequence {last}, so nothing follows {} yet; follow after {last} or less",
+                query.after
+            ),
+        ));
+    }
     if query.after >= end {
         return Ok((headers, Body::empty()).into_response());
     }

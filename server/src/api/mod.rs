@@ -5,6 +5,7 @@ mod error;
 mod evidence;
 mod flags;
 mod fleet;
+mod gates;
 mod host;
 mod log;
 mod metrics;
@@ -33,6 +34,7 @@ pub use caller::{ACTOR_HEADER, COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_
 pub(crate) use caller::{Sent, Who};
 pub use error::{ApiError, ErrorBody, ErrorClass};
 pub use fleet::FleetAnswer;
+pub use gates::GateAnswer;
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
 
 /// The largest request body, in bytes: a plan with its scripts inlined fits.
@@ -103,6 +105,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts", get(views::rollouts).post(rollouts::open))
         .route("/v1/rollouts/{id}", get(rollouts::status))
         .route("/v1/rollouts/{id}/commands", post(rollouts::command))
+        .route("/v1/rollouts/{id}/gates/{gate}", get(gates::gate))
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
         .route("/v1/rollouts/{id}/progress", get(progress::progress))
         .route("/v1/rollouts/{id}/timeline", get(views::timeline))

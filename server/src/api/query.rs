@@ -15,6 +15,7 @@ fn understood(path: &str) -> &'static [&'static str] {
             "environment",
             "runbook",
             "status",
+            "open_only",
             "before_sequence",
             "limit",
         ],

@@ -43,7 +43,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
         "metadata": {"name": "stuck", "version": "1", "owner": "tests"},
         "environments": {"staging": {}},
         "phases": [{"id": "1", "title": "all of it", "steps": [
-            {"id": "1.1", "title": "never begun", "run": {"command": "true"}, "undo": "none"},
+            {"id": "1.1", "title": "never begun", "run": {"command": "true"}, "verify": {"run": {"command": "true"}}, "undo": "none"},
         ]}],
     });
     let plan =

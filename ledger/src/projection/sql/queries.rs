@@ -214,6 +214,9 @@ impl<D: Database> ViewStore for SqlViews<D> {
         conditions.add_if("t.environment = ?", filter.environment.as_ref());
         conditions.add_if("t.status = ?", filter.status.as_ref());
         conditions.add_if("t.runbook = ?", filter.runbook.as_ref());
+        if filter.open_only {
+            conditions.add("t.closed_at IS NULL", []);
+        }
         conditions.add_if("t.opened_sequence < ?", filter.before_sequence.as_ref());
         let rest = format!(
             "{} ORDER BY t.opened_sequence DESC LIMIT {}",

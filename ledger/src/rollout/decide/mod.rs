@@ -17,6 +17,7 @@ use super::state::{RolloutState, StepState};
 use crate::ids::StepId;
 use crate::runbook::{Plan, Step};
 
+pub use gate::{GateHold, gate_hold};
 pub use lifecycle::open;
 
 /// Who asks, and when.
@@ -130,13 +131,8 @@ impl<'a> Decider<'a> {
                 gate,
                 role,
                 statement,
-                plan_digest,
-            } => self.approve(
-                gate,
-                role.as_deref(),
-                statement.as_deref(),
-                plan_digest.as_deref(),
-            ),
+                seen,
+            } => self.approve(gate, role.as_deref(), statement.as_deref(), seen),
             Command::Reject { gate, role, reason } => self.reject(gate, role.as_deref(), reason),
             Command::Undo { step, reason } => self.undo(step, reason),
             Command::Rollback {
@@ -193,11 +189,16 @@ impl<'a> Decider<'a> {
 
     /// A refusal because of where the rollout stands.
     fn status(&self, what: &'static str, remedy: impl Into<String>) -> Refusal {
-        Refusal::Status {
-            what,
-            status: self.state.status.as_str(),
-            remedy: remedy.into(),
-        }
+        status(self.state, what, remedy)
+    }
+}
+
+/// A refusal because of where a rollout stands.
+fn status(state: &RolloutState, what: &'static str, remedy: impl Into<String>) -> Refusal {
+    Refusal::Status {
+        what,
+        status: state.status.as_str(),
+        remedy: remedy.into(),
     }
 }
 

@@ -343,10 +343,16 @@ pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
             .missing
             .iter()
             .map(|missing| {
-                if missing.eligible.is_empty() {
-                    format!("{}: nobody may (executors may not sign)", missing.role)
-                } else {
+                if !missing.eligible.is_empty() {
                     format!("{}: {}", missing.role, missing.eligible.join(" or "))
+                } else if missing.excluded.is_empty() {
+                    format!("{}: nobody is left to sign", missing.role)
+                } else {
+                    format!(
+                        "{}: nobody is left to sign ({})",
+                        missing.role,
+                        missing.excluded.join(", ")
+                    )
                 }
             })
             .collect();
@@ -358,8 +364,11 @@ pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
         if who.is_empty() {
             who = operator();
         }
-        let how = match answer.missing.first() {
+        let can = |missing: &&gates::Missing| !missing.eligible.is_empty();
+        let how = match answer.missing.iter().find(can) {
             Some(missing) => how::approve(&state.id, id, &missing.role),
+            // Only other persons in the roles help.
+            None if !answer.missing.is_empty() => how::revise(&state.id),
             None if at.refusals.is_empty() => how::retry_any(&state.id, &answer.again),
             None => how::approve(&state.id, id, "person"),
         };

@@ -57,7 +57,7 @@ fn only_declared_roles_sign_and_not_the_executor() {
         gate: gate_id("0"),
         role: Some(role.to_owned()),
         statement: None,
-        plan_digest: None,
+        seen: AS_SHOWN.to_owned(),
     };
     done(eng())
         .when(by("mallory", approve("0")))
@@ -132,7 +132,7 @@ fn a_quorum_is_of_different_persons() {
                 gate: gate_id("0"),
                 role: Some("eng".to_owned()),
                 statement: Some("I looked".to_owned()),
-                plan_digest: None,
+                seen: AS_SHOWN.to_owned(),
             },
         )
     };
@@ -148,7 +148,7 @@ fn a_quorum_is_of_different_persons() {
                 gate: gate_id("0"),
                 role: Some("lead".to_owned()),
                 statement: None,
-                plan_digest: None,
+                seen: AS_SHOWN.to_owned(),
             },
         ))
         .refused("RB-ROLLOUT-24", "as eng")
@@ -246,28 +246,45 @@ fn a_step_that_runs_again_voids_the_sign_offs_and_shuts_the_gate() {
 }
 
 #[test]
-fn a_sign_off_names_the_plan_it_looked_at() {
-    let other = Command::Approve {
-        gate: gate_id("0"),
-        role: None,
-        statement: None,
-        plan_digest: Some("0".repeat(64)),
-    };
-    let story = done(eng())
-        .when(by("bob", other))
-        .refused("RB-ROLLOUT-2", "000");
-    let digest = story.plan.digest().to_owned();
-    story
-        .when(by(
+fn a_sign_off_is_of_what_was_seen() {
+    let as_seen = |seen: &str| {
+        by(
             "bob",
             Command::Approve {
                 gate: gate_id("0"),
                 role: None,
                 statement: None,
-                plan_digest: Some(digest),
+                seen: seen.to_owned(),
             },
-        ))
-        .then(&["SignOffGiven"]);
+        )
+    };
+    let story = done(eng());
+    let shown = presented(&story.state, &story.plan, &gate_id("0")).unwrap();
+    let first = shown.seen();
+    assert_eq!(shown.plan_digest, story.plan.digest());
+    let story = story
+        .when(as_seen(""))
+        .refused("RB-ROLLOUT-50", "look at it again")
+        .when(as_seen(&"0".repeat(64)))
+        .refused("RB-ROLLOUT-50", &first)
+        // The same again, after the step ran once more: it is the second attempt now.
+        .and(by("bob", reject("0")))
+        .and(by("olga", retry("0.1")))
+        .runs("0.1")
+        .when(as_seen(&first))
+        .refused("RB-ROLLOUT-50", &first);
+    let second = presented(&story.state, &story.plan, &gate_id("0"))
+        .unwrap()
+        .seen();
+    let story = story.when(as_seen(&second)).then(&["SignOffGiven"]);
+    let given = story.events().find_map(|kind| match kind {
+        Kind::SignOffGiven(given) => Some(given.clone()),
+        _ => None,
+    });
+    assert_eq!(given.unwrap().seen, second);
+    // A signature does not change what others see.
+    let after = presented(&story.state, &story.plan, &gate_id("0")).unwrap();
+    assert_eq!(after.seen(), second);
 }
 
 #[test]

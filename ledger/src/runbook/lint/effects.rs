@@ -17,6 +17,9 @@ const RETRY_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=20;
 const MAX_SPAN_MS: i64 = 400 * 86_400_000;
 
 /// Most samples of one watch: each is an event.
+const MIN_CADENCE_MS: i64 = 1_000;
+
+/// The most samples of one watch.
 const MAX_SAMPLES: i64 = 20_000;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -250,7 +253,7 @@ fn times(linter: &mut Linter<'_>, placed: &Placed<'_>) {
             let path = path.key("watch");
             positive(linter, watch.r#for, &path.key("for"), "the watch");
             let (length, every) = (watch.r#for.as_millis(), watch.every.as_millis());
-            if every <= 0 || every > length.max(0) {
+            if every < MIN_CADENCE_MS || every > length.max(0) {
                 linter.error(
                     Code::Bounds,
                     &path.key("every"),
@@ -258,7 +261,7 @@ fn times(linter: &mut Linter<'_>, placed: &Placed<'_>) {
                         "{} between samples is not within the {} of the watch",
                         watch.every, watch.r#for
                     ),
-                    Some("`every` is more than nothing and at most `for`".to_owned()),
+                    Some("`every` is at least 1s and at most `for`".to_owned()),
                 );
             } else if length / every > MAX_SAMPLES {
                 linter.error(
