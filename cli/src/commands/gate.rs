@@ -104,6 +104,7 @@ fn show(answer: &GateAnswer) {
         sign_offs,
         plan_digest,
         revision,
+        revisions,
         checks,
         steps,
         evidence,
@@ -120,6 +121,16 @@ fn show(answer: &GateAnswer) {
         .collect();
     line(format!("sign-offs: {}", roles.join(", ")));
     line(format!("plan: {plan_digest}, revision {revision}"));
+    for revised in revisions {
+        line(format!(
+            "revision {} by {}, accepted by {}: {} (plan {})",
+            revised.revision,
+            print::visible(&revised.by),
+            print::visible(&revised.accepted_by),
+            print::visible(&revised.reason),
+            revised.plan_digest,
+        ));
+    }
     for check in checks {
         let style = if check.holds { GREEN } else { RED };
         line(format!(

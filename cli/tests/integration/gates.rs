@@ -255,10 +255,10 @@ fn lint_names_the_seats_that_nobody_can_take() {
     // Who may do it might be missed.
     lint("{doers: [mia, max], chief: [max]}", "[{role: chief}]")
         .exits(0)
-        .says("warning RB-RUNBOOK-50")
-        .says("max");
+        .complains("warning RB-RUNBOOK-50")
+        .complains("max");
     let fine = lint("{doers: [mia, max], chief: [eve]}", "[{role: chief}]").exits(0);
-    assert!(!fine.out.contains("RB-RUNBOOK-50"), "{}", fine.out);
+    assert!(!fine.err.contains("RB-RUNBOOK-50"), "{}", fine.err);
 }
 
 #[test]

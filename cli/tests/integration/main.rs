@@ -24,6 +24,8 @@ mod http;
 mod https;
 mod interrupt;
 mod journey;
+mod names;
+mod plans;
 mod postgres_views;
 mod rollback;
 mod suggestions;

@@ -38,7 +38,7 @@ pub use decide::{Context, GateHold, decide, gate_hold, open};
 pub use evolve::{advance, evolve, fold};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
-pub use presented::{Presented, ShownCheck, ShownEvidence, ShownStep, presented};
+pub use presented::{Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, presented};
 pub use refusal::{Refusal, RefusalKind};
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 

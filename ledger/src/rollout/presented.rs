@@ -57,6 +57,21 @@ pub struct ShownEvidence {
     pub truncated: bool,
 }
 
+/// A revision of the plan that is in force by now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownRevision {
+    /// Its number.
+    pub revision: u32,
+    /// Digest of the plan it brought.
+    pub plan_digest: String,
+    /// Who brought it.
+    pub by: String,
+    /// Who accepted it.
+    pub accepted_by: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// Everything that a signature at a gate is about. Who has signed is not part of it, so that
 /// several may sign what they have seen at the same time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +90,8 @@ pub struct Presented {
     pub plan_digest: String,
     /// Its revision; 1 is the plan that the rollout was opened with.
     pub revision: u32,
+    /// How the plan changed on the way, oldest first.
+    pub revisions: Vec<ShownRevision>,
     /// The checks of the gate.
     pub checks: Vec<ShownCheck>,
     /// The steps of its phase.
@@ -115,6 +132,17 @@ pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Pr
         sign_offs: spec.sign_offs.clone(),
         plan_digest: state.plan_digest.clone(),
         revision: state.revision,
+        revisions: state
+            .accepted_revisions
+            .iter()
+            .map(|accepted| ShownRevision {
+                revision: accepted.revision,
+                plan_digest: accepted.plan_digest.clone(),
+                by: accepted.by.clone(),
+                accepted_by: accepted.accepted_by.clone(),
+                reason: accepted.reason.clone(),
+            })
+            .collect(),
         checks: spec
             .checks
             .iter()

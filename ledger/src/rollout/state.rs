@@ -271,6 +271,21 @@ pub struct PendingRevision {
     pub reason: String,
 }
 
+/// A changed plan that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedRevision {
+    /// Its number.
+    pub revision: u32,
+    /// Digest of the plan.
+    pub plan_digest: String,
+    /// Who brought it.
+    pub by: String,
+    /// Who accepted it.
+    pub accepted_by: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// The rollback under way, or the last one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RollbackState {
@@ -333,6 +348,8 @@ pub struct RolloutState {
     pub revision: u32,
     /// A revision that waits for acceptance.
     pub pending_revision: Option<PendingRevision>,
+    /// The revisions that were accepted, in order.
+    pub accepted_revisions: Vec<AcceptedRevision>,
     /// Highest revision number ever given out.
     pub last_revision: u32,
     /// Environment.

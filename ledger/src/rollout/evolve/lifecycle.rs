@@ -7,7 +7,8 @@ use rollbook_proto::v1;
 
 use super::super::illegal::IllegalEvent;
 use super::super::state::{
-    Effect, PendingRevision, PhaseState, RolloutState, Status, StepState, StepStatus, UndoState,
+    AcceptedRevision, Effect, PendingRevision, PhaseState, RolloutState, Status, StepState,
+    StepStatus, UndoState,
 };
 use super::Meta;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
@@ -33,6 +34,7 @@ pub(super) fn opened(
         plan,
         revision: 1,
         pending_revision: None,
+        accepted_revisions: Vec::new(),
         last_revision: 1,
         environment: EnvironmentId::new(&event.environment)
             .map_err(|_| meta.malformed("environment"))?,
@@ -238,6 +240,13 @@ pub(super) fn revision_accepted(
         Some(pending) if pending.revision == event.revision => {
             lay_out(state, &pending.outline, meta)?;
             state.revision = pending.revision;
+            state.accepted_revisions.push(AcceptedRevision {
+                revision: pending.revision,
+                plan_digest: pending.plan.sha256.clone(),
+                by: pending.by,
+                accepted_by: meta.person().unwrap_or_default().to_owned(),
+                reason: pending.reason,
+            });
             state.plan_digest.clone_from(&pending.plan.sha256);
             state.plan = pending.plan;
             Ok(())
