@@ -26,6 +26,7 @@ mod interrupt;
 mod journey;
 mod names;
 mod plans;
+mod outage;
 mod postgres_views;
 mod rollback;
 mod suggestions;
