@@ -85,7 +85,7 @@ impl Text<'_> {
 
     fn watch(&mut self, id: &str, seconds: u64) {
         let body = format!(
-            "watch:\n  for: {seconds}s\n  every: 500ms\n  thresholds:\n    - {{metric: load, fail: value > 5}}\n"
+            "watch:\n  for: {seconds}s\n  every: 1s\n  thresholds:\n    - {{metric: load, fail: value > 5}}\n"
         );
         self.step(id, Effect::None, &body);
     }
