@@ -4,6 +4,7 @@ use rollbook_proto::v1::{RolloutOutcome, Verdict};
 use serde_json::json;
 
 use super::super::command::Command;
+use super::super::presented::presented;
 use super::super::state::Status;
 use super::story::*;
 use crate::runbook::Plan;
