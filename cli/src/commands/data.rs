@@ -227,9 +227,6 @@ fn dollars_of(cents: Total) -> String {
     i64::try_from(cents.0).map_or_else(|_| format!("{} cents", cents.0), dollars)
 }
 
-/// Invalid deals that are named; the report has up to 100.
-const SHOWN_INVALID: usize = 10;
-
 /// `audit`.
 pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
     let source = SnapshotSource::new(args.database);
@@ -261,9 +258,7 @@ pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
         for (deal_type, count) in &report.distribution {
             line(format!("  {:>7}  {}", count, deal_type.escape_debug()));
         }
-        let shown = report.invalid_deals.iter().take(SHOWN_INVALID);
-        let more = report.invalid_count.saturating_sub(shown.len() as u64);
-        for faulty in shown {
+        for faulty in report.invalid_deals.iter().take(10) {
             line(paint(
                 DIM,
                 format!(
@@ -271,12 +266,6 @@ pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
                     faulty.deal_id,
                     faulty.deal_type.as_deref().unwrap_or("NULL")
                 ),
-            ));
-        }
-        if more > 0 {
-            line(paint(
-                DIM,
-                format!("  and {more} more (--json lists the first 100)"),
             ));
         }
     }

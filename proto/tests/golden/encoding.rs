@@ -89,10 +89,8 @@ prop_compose! {
         rule: String,
         verdict: i32,
         measured_at in proptest::option::of(timestamp()),
-        decimal: String,
-        incomplete: bool,
     ) -> Measurement {
-        Measurement { metric, value, text, unit, rule, verdict, measured_at, decimal, incomplete }
+        Measurement { metric, value, text, unit, rule, verdict, measured_at }
     }
 }
 

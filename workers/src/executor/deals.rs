@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::ids::FlagKey;
 use rollbook_ledger::runbook::model::SnapshotSpec;
 use rollbook_ledger::runbook::recorded;
@@ -19,7 +18,7 @@ use super::progress::Reporter;
 use super::secret::resolve_source;
 use super::shards;
 use crate::audit;
-use crate::compare::{ComparisonResult, Rules};
+use crate::compare::Rules;
 use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::{DealTable, Progress, Snapshot, SnapshotRequest, SnapshotSource, take};
 
@@ -166,7 +165,9 @@ async fn flags_in_force(
 }
 
 fn count(context: &StepContext, name: &str, value: u64) -> rollbook_proto::v1::Measurement {
-    context.number(name, Decimal::from(value), "deals")
+    #[allow(clippy::cast_precision_loss)]
+    let value = value as f64;
+    context.number(name, value, "deals")
 }
 
 /// Compares two captures of this rollout. The rules' verdict is the step's.
@@ -197,7 +198,7 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
         result.verdict(),
         "no regression by the comparison rules",
         format!(
-            "{} deals compared, {} equal, {} regressions, {} warnings, {} as expected, {} unexpected, {} missing, {} added, {} without figures on both sides{}",
+            "{} deals compared, {} equal, {} regressions, {} warnings, {} as expected, {} unexpected, {} missing, {} added",
             result.compared,
             result.equal,
             result.regressions,
@@ -206,8 +207,6 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
             result.unexpected,
             result.missing,
             result.added,
-            result.errors,
-            uncomputed(result),
         ),
     );
     for (name, value) in [
@@ -231,18 +230,15 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
         (recorded::TSA_ELSEWHERE, figures.tsa_elsewhere),
     ] {
         let number = value.map_or_else(
-            || context.no_data(name),
+            || context.number(name, f64::NAN, ""),
             |value| count(context, name, value),
         );
         outcome.measurements.push(number);
     }
-    // No percentage of nothing.
-    let affected = Decimal::from(100)
-        .checked_mul(result.regressions.into())
-        .and_then(|percent| percent.checked_div(result.compared.into()))
-        .ok();
+    #[allow(clippy::cast_precision_loss)]
+    let affected = 100.0 * result.regressions as f64 / result.compared as f64;
     for (name, value, unit) in [
-        (recorded::AFFECTED_PERCENT, affected, "%"),
+        (recorded::AFFECTED_PERCENT, Some(affected), "%"),
         (
             recorded::WORST_CHANGE_PERCENT,
             figures.worst_change_percent,
@@ -251,31 +247,13 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
         (recorded::CARVEOUT_RATIO_MIN, figures.carveout_ratio_min, ""),
         (recorded::CARVEOUT_RATIO_MAX, figures.carveout_ratio_max, ""),
     ] {
-        outcome.measurements.push(context.number(name, value, unit));
+        let number = context.number(name, value.unwrap_or(f64::NAN), unit);
+        outcome.measurements.push(number);
     }
     outcome.evidence.push(made.evidence.clone());
     let event = made.to_event(context.step.as_str());
     outcome.details.push(Kind::ComparisonMade(event));
     Ok(outcome)
-}
-
-/// The first deals without figures on both sides, with their reasons: `: d-7 (RB-DEAL-3: …)`.
-fn uncomputed(result: &ComparisonResult) -> String {
-    let deals: Vec<String> = result
-        .uncomputed
-        .iter()
-        .map(|deal| {
-            if deal.before == deal.after {
-                format!("{} ({})", deal.deal_id, deal.before)
-            } else {
-                format!("{} ({}; after: {})", deal.deal_id, deal.before, deal.after)
-            }
-        })
-        .collect();
-    match deals.as_slice() {
-        [] => String::new(),
-        deals => format!(": {}", deals.join(", ")),
-    }
 }
 
 /// The tolerance of guarded costs where the step says none.
@@ -340,9 +318,11 @@ pub async fn audit_types(
         ),
     );
     // Without active deals a share says nothing.
-    let percent = Decimal::from_f64(report.health_score.percentage)
-        .ok()
-        .filter(|_| report.active_deals > 0);
+    let percent = if report.active_deals == 0 {
+        f64::NAN
+    } else {
+        report.health_score.percentage
+    };
     outcome.measurements = vec![
         context.number(recorded::HEALTH_PERCENT, percent, "%"),
         count(context, recorded::NULL_COUNT, report.null_count),
