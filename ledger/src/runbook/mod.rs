@@ -33,7 +33,7 @@ pub mod window;
 pub use authority::{Authority, BreakGlass, Verb};
 pub use describe::{PlannedItem, describe};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-pub use expr::{Expr, ExprError, ExprOutcome};
+pub use expr::{Expr, ExprError, ExprOutcome, Figure, Term};
 pub use files::{Directory, Files, NoFiles};
 pub use load::{Loaded, Origin, inspect, load};
 pub use model::Runbook;

@@ -131,6 +131,11 @@ const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
     ("plan_revised-2", authority::plan_revised_with_difference),
+    (
+        "comparison_made_with_verdict",
+        outcomes::comparison_made_with_verdict,
+    ),
+    ("step_finished_exactly", steps::step_finished_exactly),
 ];
 
 /// Every event in a commit of its own, and one commit of several events.
