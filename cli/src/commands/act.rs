@@ -10,9 +10,10 @@ use rollbook_ledger::runbook::model::RollbackLevel;
 use rollbook_server::api::{CommandAnswer, StatusAnswer};
 
 use super::gate::gate_id;
-use super::{Session, answer};
+use super::{Session, answer, authority};
 use crate::args::{
-    CompleteArgs, Level, NotApplicableArgs, RejectArgs, RollbackArgs, StepReasonArgs,
+    AbortArgs, CompleteArgs, Level, NotApplicableArgs, RejectArgs, RiskyStepArgs, RollbackArgs,
+    StepReasonArgs,
 };
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
@@ -96,7 +97,7 @@ impl Session {
             .command(&path, &actor, command)
             .await?;
         print::command_answer(&answer, self.json)?;
-        Ok(Exit::Done)
+        Ok(authority::exit_of(&answer.events, self.json))
     }
 
     /// The rollout as of now.
@@ -111,12 +112,14 @@ pub(crate) fn step_id(text: &str) -> Result<StepId, Failure> {
 }
 
 /// `skip STEP`.
-pub(crate) async fn skip(session: &Session, args: StepReasonArgs) -> Outcome {
+pub(crate) async fn skip(session: &Session, args: RiskyStepArgs) -> Outcome {
+    let of = args.of;
     let command = Command::Skip {
-        step: step_id(&args.step)?,
-        reason: args.reason,
+        step: step_id(&of.step)?,
+        reason: of.reason,
     };
-    session.act(args.rollout.rollout.as_deref(), &command).await
+    let command = authority::with(&args.glass, command);
+    session.act(of.rollout.rollout.as_deref(), &command).await
 }
 
 /// `retry STEP`.
@@ -129,12 +132,22 @@ pub(crate) async fn retry(session: &Session, args: StepReasonArgs) -> Outcome {
 }
 
 /// `undo STEP`.
-pub(crate) async fn undo(session: &Session, args: StepReasonArgs) -> Outcome {
+pub(crate) async fn undo(session: &Session, args: RiskyStepArgs) -> Outcome {
+    let of = args.of;
     let command = Command::Undo {
-        step: step_id(&args.step)?,
-        reason: args.reason,
+        step: step_id(&of.step)?,
+        reason: of.reason,
     };
-    session.act(args.rollout.rollout.as_deref(), &command).await
+    let command = authority::with(&args.glass, command);
+    session.act(of.rollout.rollout.as_deref(), &command).await
+}
+
+/// `abort`.
+pub(crate) async fn abort(session: &Session, args: AbortArgs) -> Outcome {
+    let of = args.of;
+    let command = Command::Abort { reason: of.reason };
+    let command = authority::with(&args.glass, command);
+    session.act(of.rollout.rollout.as_deref(), &command).await
 }
 
 /// `complete STEP`.

@@ -130,6 +130,9 @@ fn show(answer: &GateAnswer) {
             print::visible(&revised.reason),
             revised.plan_digest,
         ));
+        for change in &revised.changes {
+            line(format!("  {}", print::visible(change)));
+        }
     }
     for check in checks {
         let style = if check.holds { GREEN } else { RED };

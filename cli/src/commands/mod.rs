@@ -2,10 +2,12 @@
 
 pub(crate) mod act;
 mod answer;
+pub(crate) mod authority;
 mod calculator;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod doctor;
+pub(crate) mod environment;
 pub(crate) mod flag;
 pub(crate) mod fleet;
 pub(crate) mod gate;

@@ -5,6 +5,7 @@
 mod agent;
 mod apart;
 mod apart_shards;
+mod authority;
 mod bad_input;
 mod calculators;
 mod command_ids;
@@ -25,8 +26,9 @@ mod https;
 mod interrupt;
 mod journey;
 mod names;
-mod plans;
+mod numbers;
 mod outage;
+mod plans;
 mod postgres_views;
 mod rollback;
 mod suggestions;

@@ -8,6 +8,8 @@ use crate::clock::to_proto;
 use crate::ids::{EnvironmentId, FlagKey};
 use crate::journal::StoredCommit;
 
+mod authority;
+
 fn setting(mode: FlagMode) -> v1::FlagSetting {
     v1::FlagSetting {
         mode: mode.into(),
@@ -81,7 +83,19 @@ fn key() -> FlagKey {
 
 impl Story {
     fn when(self, command: &FlagCommand) -> Outcome {
-        let result = decide(self.state.as_ref(), &environment(), &key(), command);
+        let id = format!("command-{}", self.commits.len());
+        let alice = v1::Actor {
+            name: "alice".to_owned(),
+            kind: v1::ActorKind::Person.into(),
+            authentication: "asserted".to_owned(),
+        };
+        let asked = Asked {
+            actor: &alice,
+            now: jiff::Timestamp::UNIX_EPOCH,
+            command_id: &id,
+            environment: None,
+        };
+        let result = decide(self.state.as_ref(), &environment(), &key(), command, &asked);
         Outcome(self, result)
     }
 

@@ -1,6 +1,7 @@
 //! Carries requests to their aggregate: the one place where rules meet the journal. Fold, decide,
 //! append and decide again is [`journal::execute`](crate::journal::execute()).
 
+mod environments;
 mod error;
 
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use uuid::Uuid;
 
 pub use error::HandlerError;
 
+use crate::authority;
 use crate::clock::{SharedClock, to_proto};
 use crate::command_ids::{CommandDigest, CommandIds};
+use crate::environment::{self, EnvironmentState, Environments};
 use crate::evidence::{EvidenceStore, is_address};
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
@@ -25,7 +28,7 @@ use crate::rollout::command::MAX_EVIDENCE;
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::{self, Plan};
 
-/// Folded rollouts, flags and workers kept in memory, of each; a cache only, any entry may be dropped.
+/// Folded aggregates kept in memory, of each kind; a cache only, any entry may be dropped.
 const MAX_CACHED: usize = 1_000;
 
 /// Who asks, and what led to it.
@@ -75,6 +78,15 @@ pub struct Loaded {
     pub plan: Arc<Plan>,
     /// Sequence of its last commit.
     pub sequence: u64,
+}
+
+/// What opening a rollout led to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// The commit.
+    pub done: Done,
+    /// Environments that it recorded on the way, protected and with the roles of the plan.
+    pub recorded: Vec<EnvironmentId>,
 }
 
 /// What a request led to.
@@ -181,6 +193,17 @@ fn repeated(
     }
 }
 
+fn fold_environment(
+    state: Folded<EnvironmentState>,
+    tail: &[StoredCommit],
+) -> Result<Folded<EnvironmentState>, HandlerError> {
+    let mut state = state.map(Arc::unwrap_or_clone);
+    for stored in tail {
+        state = Some(environment::evolve(state, &stored.commit, stored.sequence)?);
+    }
+    Ok(state.map(Arc::new))
+}
+
 fn no_rollout(id: &RolloutId) -> HandlerError {
     HandlerError::NotFound {
         what: format!("rollout {id}"),
@@ -197,6 +220,7 @@ pub struct Handler {
     rollouts: Cache<Aggregate, Folded<RolloutState>>,
     flags: Cache<Aggregate, Folded<FlagState>>,
     workers: Cache<Aggregate, Folded<WorkerState>>,
+    environments: Cache<Aggregate, Folded<EnvironmentState>>,
     plans: Cache<String, Arc<Plan>>,
 }
 
@@ -216,6 +240,7 @@ impl Handler {
             rollouts: Cache::new(MAX_CACHED),
             flags: Cache::new(MAX_CACHED),
             workers: Cache::new(MAX_CACHED),
+            environments: Cache::new(MAX_CACHED),
             plans: Cache::new(MAX_CACHED),
         }
     }
@@ -242,22 +267,24 @@ impl Handler {
     }
 
     /// Opens a rollout of a plan that has been stored. Durable on return; the same command again,
-    /// under its id, records nothing more and is answered as the first time. In a protected environment refused where the server is known
-    /// to acknowledge before it syncs.
+    /// under its id, records nothing more and is answered as the first time. In a protected
+    /// environment refused where the server is known to acknowledge before it syncs, and to
+    /// everybody outside its roles. An environment that the plan declares protected and that the
+    /// ledger does not know is recorded first.
     pub async fn open(
         &self,
         id: &RolloutId,
         open: &Open,
         caller: &Caller,
-    ) -> Result<Done, HandlerError> {
+    ) -> Result<Opened, HandlerError> {
         let plan = self.plan(&open.plan.sha256).await?;
-        let protected = plan
-            .environment(open.environment.as_str())
-            .is_some_and(|environment| environment.protected);
+        let environments = self.environments_of(&plan, &open.environment).await?;
+        let protected = authority::is_protected(&plan, &open.environment, false, &environments);
         let refused = protected && self.journal.sync() == SyncKnown::NotAlways;
-        let (aggregate, plan) = (&Aggregate::Rollout(id.clone()), &plan);
+        let aggregate = &Aggregate::Rollout(id.clone());
         let digest = &digest(aggregate, open, caller)?;
-        let decide = |state: Folded<RolloutState>| async move {
+        let (plan, environments) = (&*plan, &environments);
+        let decided = |state: &Folded<RolloutState>| {
             let applied = state.as_ref().map(|state| &state.command_ids);
             if let Some(repeated) = repeated(applied, caller, digest)? {
                 return Ok(repeated);
@@ -270,13 +297,33 @@ impl Handler {
                 }),
                 None => {
                     check(plan, &open.environment)?;
-                    Ok(self.record(aggregate, rollout::open(plan, open)?, caller, digest))
+                    let events = rollout::open(plan, open, &caller.actor, environments)?;
+                    Ok(self.record(aggregate, events, caller, digest))
                 }
             }
         };
+        let mut recorded = Vec::new();
+        let records = rollout::records(plan, open, environments);
+        if !records.is_empty() {
+            // Whatever refuses the rollout also leaves the environments alone.
+            let journal = &*self.journal;
+            let (state, _) = load(journal, aggregate, &self.rollouts, fold_rollout).await?;
+            if let Decision::Record(_) = decided(&state)? {
+                for (name, terms) in records {
+                    if self.record_environment(&name, &terms, id, caller).await? {
+                        recorded.push(name);
+                    }
+                }
+            }
+        }
+        let decided = &decided;
+        let decide = |state: Folded<RolloutState>| async move { decided(&state) };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
-        Ok(executed.into())
+        Ok(Opened {
+            done: executed.into(),
+            recorded,
+        })
     }
 
     /// A rollout with everything acknowledged before the call.
@@ -302,18 +349,14 @@ impl Handler {
         request: &Request,
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
-        let new_plan = match request {
-            Request::Person(Command::Revise { plan, .. }) => {
-                let new = self.plan(&plan.sha256).await?;
-                self.stored(std::slice::from_ref(plan)).await?;
-                Some(new)
+        let aggregate = &Aggregate::Rollout(id.clone());
+        if let Request::Person(command) = request {
+            match command.inner() {
+                Command::Complete { evidence, .. } => self.stored(evidence).await?,
+                Command::Revise { plan, .. } => self.stored(std::slice::from_ref(plan)).await?,
+                _ => {}
             }
-            _ => None,
-        };
-        if let Request::Person(Command::Complete { evidence, .. }) = request {
-            self.stored(evidence).await?;
         }
-        let (aggregate, new_plan) = (&Aggregate::Rollout(id.clone()), new_plan.as_deref());
         let digest = &digest(aggregate, request, caller)?;
         let decide = |state: Folded<RolloutState>| async move {
             let state = state.ok_or_else(|| no_rollout(id))?;
@@ -321,13 +364,16 @@ impl Handler {
                 return Ok(repeated);
             }
             let plan = self.plan(&state.plan_digest).await?;
-            if let Some(new) = new_plan {
-                check(new, &state.environment)?;
-            }
+            let (new_plan, environments) = match request {
+                Request::Person(command) => self.person(&state, &plan, command).await?,
+                Request::Worker(_) | Request::System(_) => (None, Environments::default()),
+            };
             let context = Context {
                 now: self.clock.now(),
                 actor: &caller.actor,
-                new_plan,
+                command_id: &caller.command_id,
+                new_plan: new_plan.as_deref(),
+                environments: &environments,
             };
             let events = rollout::decide(&state, &plan, request, &context)?;
             Ok(self.record(aggregate, events, caller, digest))
@@ -335,6 +381,38 @@ impl Handler {
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
         Ok(executed.into())
+    }
+
+    /// What a person's command is decided by besides the rollout: the plan that it brings or
+    /// accepts, and the environments in which the plans act.
+    async fn person(
+        &self,
+        state: &RolloutState,
+        plan: &Plan,
+        command: &Command,
+    ) -> Result<(Option<Arc<Plan>>, Environments), HandlerError> {
+        let mut environments = self.environments_of(plan, &state.environment).await?;
+        let brought = match command.inner() {
+            Command::Revise { plan, .. } => Some(plan),
+            Command::AcceptRevision { .. } => {
+                state.pending_revision.as_ref().map(|pending| &pending.plan)
+            }
+            _ => None,
+        };
+        let Some(brought) = brought else {
+            return Ok((None, environments));
+        };
+        let new_plan = self.plan(&brought.sha256).await?;
+        if let Command::Revise { .. } = command.inner() {
+            check(&new_plan, &state.environment)?;
+            // The event may keep a part of it only.
+            let whole = runbook::difference::between(plan, &new_plan).text();
+            let bytes = Bytes::from(whole);
+            self.evidence.put(bytes, "text/plain", "difference").await?;
+        }
+        self.add_environments(&new_plan, &state.environment, &mut environments)
+            .await?;
+        Ok((Some(new_plan), environments))
     }
 
     /// A flag with everything acknowledged before the call; `None` when it was never defined.
@@ -357,6 +435,11 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Flag(environment.clone(), key.clone());
+        let record = match caller.actor.kind() {
+            v1::ActorKind::Person => self.environment(environment).await?,
+            _ => None,
+        };
+        let record = record.as_deref();
         let digest = &digest(aggregate, command, caller)?;
         let decide = |state: Folded<FlagState>| async move {
             let state = state.as_deref();
@@ -364,7 +447,13 @@ impl Handler {
             if let Some(repeated) = repeated(applied, caller, digest)? {
                 return Ok(repeated);
             }
-            let events = flag::decide(state, environment, key, command)?;
+            let asked = flag::Asked {
+                actor: &caller.actor,
+                now: self.clock.now(),
+                command_id: &caller.command_id,
+                environment: record,
+            };
+            let events = flag::decide(state, environment, key, command, &asked)?;
             Ok(self.record(aggregate, events, caller, digest))
         };
         let journal = &*self.journal;

@@ -34,7 +34,7 @@ mod settle;
 pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use decide::{Context, GateHold, decide, gate_hold, open};
+pub use decide::{Context, GateHold, decide, gate_hold, open, records};
 pub use evolve::{advance, evolve, fold};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};

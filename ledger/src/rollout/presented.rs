@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::rules::{measures, progress};
 use super::state::RolloutState;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
-use crate::runbook::Plan;
+use crate::runbook::{Plan, difference};
 use crate::runbook::model::{Gate, SignOffRule};
 use crate::runbook::plan::has_effect;
 
@@ -70,6 +70,10 @@ pub struct ShownRevision {
     pub accepted_by: String,
     /// Why.
     pub reason: String,
+    /// What it changed, a line each, as far as the record keeps it.
+    pub changes: Vec<String>,
+    /// SHA-256 of the whole difference, which is evidence; empty where it was not recorded.
+    pub difference_sha256: String,
 }
 
 /// Everything that a signature at a gate is about. Who has signed is not part of it, so that
@@ -141,6 +145,13 @@ pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Pr
                 by: accepted.by.clone(),
                 accepted_by: accepted.accepted_by.clone(),
                 reason: accepted.reason.clone(),
+                changes: accepted.difference.as_ref().map_or_else(Vec::new, |all| {
+                    all.changes.iter().map(difference::line).collect()
+                }),
+                difference_sha256: accepted
+                    .difference
+                    .as_ref()
+                    .map_or_else(String::new, |all| all.sha256.clone()),
             })
             .collect(),
         checks: spec

@@ -176,6 +176,8 @@ codes! {
     Seats = 50, "Name more persons in its roles, let another role do the manual steps, or say `not_executor: false`.";
     /// A checklist item that is empty or stands twice.
     Checklist = 51, "Give each item words of its own.";
+    /// Who may what leaves nobody who could, or closes a way back.
+    Authority = 60, "Name roles that have enough persons; leave the ways back open.";
 }
 
 impl fmt::Display for Code {

@@ -1,6 +1,7 @@
 //! What a runbook means: references, order, ways back, measurements, people and times.
 //! One file per theme; each reports everything it finds.
 
+mod authority;
 mod calculators;
 mod checklists;
 mod effects;
@@ -44,6 +45,7 @@ pub(super) fn lint(
     people::check(&mut linter);
     seats::check(&mut linter);
     checklists::check(&mut linter);
+    authority::check(&mut linter);
     calculators::check(&mut linter);
 }
 

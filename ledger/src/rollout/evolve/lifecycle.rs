@@ -48,6 +48,7 @@ pub(super) fn opened(
         steps: IndexMap::new(),
         gates: IndexMap::new(),
         metrics: BTreeMap::new(),
+        counters: BTreeMap::new(),
         manifests: BTreeMap::new(),
         effects: Vec::new(),
         rollback: None,
@@ -57,6 +58,8 @@ pub(super) fn opened(
         alerts_raised: 0,
         notices: BTreeSet::new(),
         success: BTreeMap::new(),
+        requests: Default::default(),
+        reviews: Default::default(),
         command_ids: Default::default(),
     };
     lay_out(&mut state, outline, meta)?;
@@ -226,6 +229,8 @@ pub(super) fn plan_revised(
         outline,
         by: meta.person().unwrap_or_default().to_owned(),
         reason: event.reason.clone(),
+        difference: event.difference.clone(),
+        params: event.params.clone(),
     });
     Ok(())
 }
@@ -240,17 +245,32 @@ pub(super) fn revision_accepted(
         Some(pending) if pending.revision == event.revision => {
             lay_out(state, &pending.outline, meta)?;
             state.revision = pending.revision;
+            if pending.difference.is_some() {
+                state.params = pending.params;
+            }
             state.accepted_revisions.push(AcceptedRevision {
                 revision: pending.revision,
                 plan_digest: pending.plan.sha256.clone(),
                 by: pending.by,
                 accepted_by: meta.person().unwrap_or_default().to_owned(),
                 reason: pending.reason,
+                difference: pending.difference,
             });
             state.plan_digest.clone_from(&pending.plan.sha256);
             state.plan = pending.plan;
             Ok(())
         }
+        _ => Err(meta.transition(format!("revision {} does not wait", event.revision))),
+    }
+}
+
+pub(super) fn revision_withdrawn(
+    state: &mut RolloutState,
+    event: &v1::PlanRevisionWithdrawn,
+    meta: &Meta<'_>,
+) -> Done {
+    match state.pending_revision.take() {
+        Some(pending) if pending.revision == event.revision => Ok(()),
         _ => Err(meta.transition(format!("revision {} does not wait", event.revision))),
     }
 }

@@ -1,5 +1,6 @@
 //! Gates: sign-offs, refusals, checks, expiry.
 
+use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{RolloutOutcome, Verdict};
 use serde_json::json;
 

@@ -126,7 +126,7 @@ fn a_move() -> impl Strategy<Value = Move> {
 /// Asks; what is accepted must evolve (`apply` panics otherwise).
 fn ask(story: &mut Story, ask: &Ask, number: usize) -> bool {
     let command_id = format!("move-{number}-{}", story.state.sequence);
-    match story.decide(ask) {
+    match story.decide(ask, &command_id) {
         Ok(events) => {
             story.apply(&events, ask, &command_id);
             true
@@ -158,7 +158,7 @@ fn play(moves: &[Move]) -> Story {
                 TaskAction::Execute => start(task.step.as_str(), task.attempt),
                 TaskAction::Undo => start_undo(task.step.as_str(), task.attempt),
             };
-            let result = story.decide(&worker(begin));
+            let result = story.decide(&worker(begin), "probe");
             assert!(
                 result.is_ok(),
                 "{task:?} was offered and refused: {result:?}"

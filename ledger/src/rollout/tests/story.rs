@@ -10,6 +10,7 @@ use super::super::next::{Blocked, Next, TaskAction};
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::super::{Context, Refusal, decide, evolve, fold, next, open, presented};
 use crate::clock::to_proto;
+use crate::environment::Environments;
 use crate::ids::{EnvironmentId, PhaseId, StepId};
 use crate::journal::StoredCommit;
 use crate::runbook::plan::has_effect;
@@ -240,6 +241,7 @@ pub(super) struct Story {
     pub(super) state: RolloutState,
     pub(super) now: Timestamp,
     pub(super) new_plan: Option<Plan>,
+    pub(super) environments: Environments,
 }
 
 /// A rollout that has been opened in `environment`.
@@ -253,6 +255,8 @@ pub(super) fn opened_in(plan: Plan, environment: &str) -> Story {
             environment: EnvironmentId::new(environment).unwrap(),
             params: plan.params().clone(),
         },
+        &actor("alice", v1::ActorKind::Person),
+        Environments::NONE,
     )
     .unwrap();
     let commit = commit(
@@ -269,6 +273,7 @@ pub(super) fn opened_in(plan: Plan, environment: &str) -> Story {
         state,
         now,
         new_plan: None,
+        environments: Environments::default(),
     }
 }
 
@@ -316,11 +321,13 @@ pub(super) fn names(events: &[v1::Event]) -> Vec<&'static str> {
 }
 
 impl Story {
-    pub(super) fn decide(&self, ask: &Ask) -> Result<Vec<v1::Event>, Refusal> {
+    pub(super) fn decide(&self, ask: &Ask, command_id: &str) -> Result<Vec<v1::Event>, Refusal> {
         let context = Context {
             now: self.now,
             actor: &ask.actor,
+            command_id,
             new_plan: self.new_plan.as_ref(),
+            environments: &self.environments,
         };
         let mut request = ask.request.clone();
         if let Request::Person(Command::Approve { gate, seen, .. }) = &mut request
@@ -358,7 +365,7 @@ impl Story {
         let mut story = self;
         let command_id = format!("command-{}", story.state.sequence);
         let events = story
-            .decide(&ask)
+            .decide(&ask, &command_id)
             .unwrap_or_else(|refusal| panic!("{ask:?} was refused: {refusal}"));
         story.apply(&events, &ask, &command_id);
         story.settled()
@@ -369,7 +376,7 @@ impl Story {
         let ask = system(SystemCommand::Settle);
         for round in 0..20 {
             let command_id = format!("settle-{}-{round}", self.state.sequence);
-            let events = self.decide(&ask).unwrap();
+            let events = self.decide(&ask, &command_id).unwrap();
             assert_eq!(
                 next(&self.state, &self.plan, self.now).settle,
                 !events.is_empty(),
@@ -428,7 +435,7 @@ impl Story {
 
     pub(super) fn when(self, ask: Ask) -> Outcome {
         let command_id = format!("when-{}", self.state.sequence);
-        let result = self.decide(&ask);
+        let result = self.decide(&ask, &command_id);
         Outcome {
             story: self,
             ask,
