@@ -24,6 +24,7 @@ mod interrupt;
 mod journey;
 mod postgres_views;
 mod rollback;
+mod sql_scripts;
 mod suggestions;
 mod texts;
 

@@ -7,6 +7,7 @@ mod measures;
 mod order;
 mod people;
 mod references;
+mod scripts;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;

@@ -23,6 +23,7 @@ pub mod reference;
 pub mod schema;
 mod shape;
 pub mod span;
+pub mod sql_text;
 pub mod step;
 mod step_fields;
 mod substitute;

@@ -108,6 +108,7 @@ const BUILDERS: &[Build] = &[
 const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
+    ("step_finished-2", steps::step_finished_partly),
 ];
 
 /// Every event in a commit of its own, and one commit of several events.
