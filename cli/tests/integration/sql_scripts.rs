@@ -153,10 +153,10 @@ async fn scripts_are_kept_whole_by_the_database() {
     // The runbook comes from Windows, too.
     place.write("scripts.yaml", &format!("\u{feff}{text}"));
     place
-        .run("lint scripts.yaml --env local")
+        .run("lint scripts.yaml")
         .exits(0)
-        .says("line 2 of `deploy`: COMMIT begins, ends or marks a transaction")
-        .says("line 2 of `deploy`: no transaction holds VACUUM");
+        .complains("line 2 of `deploy`: COMMIT begins, ends or marks a transaction")
+        .complains("line 2 of `deploy`: no transaction holds VACUUM");
     let _up = place.up();
     place
         .run("open scripts.yaml --env local --as alice --id s-1 --start")
@@ -235,14 +235,14 @@ fn a_step_without_a_transaction_needs_verify_and_a_way_back() {
     let text = book(&[("1.1", "{source: pg, deploy: VACUUM, transaction: none}")]);
     place.write("alone.yaml", &text);
     place
-        .run("lint alone.yaml --env local")
+        .run("lint alone.yaml")
         .exits(2)
-        .says("RB-RUNBOOK-21")
-        .says("RB-RUNBOOK-22");
+        .complains("RB-RUNBOOK-21")
+        .complains("RB-RUNBOOK-22");
     let text = book(&[("1.1", "{source: pg, query: SELECT 1, transaction: none}")]);
     place.write("alone.yaml", &text);
     place
-        .run("lint alone.yaml --env local")
+        .run("lint alone.yaml")
         .exits(2)
-        .says("`transaction: none` without `deploy`");
+        .complains("`transaction: none` without `deploy`");
 }

@@ -285,7 +285,13 @@ fn shorten(text: String) -> String {
 
 fn describe_sql(sql: &Sql) -> String {
     match (&sql.deploy, &sql.query) {
-        (Some(_), _) => format!("deploy script on source {}", sql.source),
+        (Some(_), _) => match sql.transaction {
+            Transaction::One => format!("deploy script on source {}", sql.source),
+            Transaction::None => format!(
+                "deploy script on source {}, each statement by itself",
+                sql.source
+            ),
+        },
         (None, Some(query)) if sql.must_fail => {
             format!(
                 "on source {}, must be refused: {}",

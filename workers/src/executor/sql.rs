@@ -118,14 +118,20 @@ async fn deploy_and_verify(
     };
     database.begin().await?;
     if let Err(failure) = database.run(deploy).await {
-        return Ok(not_done(context, database, rule, failure).await);
+        return Ok(not_done(context, database, (rule, ""), failure).await);
     }
     let mut message = "deployed";
     if let Some(verify) = verify {
         // What a verify script leaves (temporary tables) does not belong to the migration.
         database.mark_verify().await?;
         if let Err(failure) = database.run(verify).await {
-            return Ok(not_done(context, database, rule, failure).await);
+            return Ok(not_done(
+                context,
+                database,
+                (rule, "deploy was rolled back because "),
+                failure,
+            )
+            .await);
         }
         database.forget_verify().await?;
         message = "deployed and verified";
@@ -141,7 +147,7 @@ async fn in_one(
     const RULE: &str = "revert succeeds";
     database.begin().await?;
     if let Err(failure) = database.run(revert).await {
-        return Ok(not_done(context, database, RULE, failure).await);
+        return Ok(not_done(context, database, (RULE, ""), failure).await);
     }
     commit(context, database, RULE, "reverted").await
 }
@@ -162,7 +168,7 @@ async fn commit(
         }
         Err(CommitError::Refused(failure)) => {
             context.effect.lower();
-            Ok(not_done(context, database, rule, failure).await)
+            Ok(not_done(context, database, (rule, ""), failure).await)
         }
         Err(CommitError::Unknown(error)) => Err(error),
     }
@@ -172,7 +178,7 @@ async fn commit(
 async fn not_done(
     context: &StepContext,
     database: &mut Database,
-    rule: &str,
+    (rule, because): (&str, &str),
     failure: Failure,
 ) -> Outcome {
     // SQLite may have rolled back itself.
@@ -183,7 +189,7 @@ async fn not_done(
             Verdict::Fail,
             rule,
             format!(
-                "{}; what the script did before that may stand: look at the database",
+                "{because}{}; what the script did before that may stand: look at the database",
                 failure.error
             ),
         );
@@ -193,7 +199,7 @@ async fn not_done(
     Outcome::new(
         Verdict::Fail,
         rule,
-        format!("{}; nothing was changed", failure.error),
+        format!("{because}{}; nothing was changed", failure.error),
     )
 }
 

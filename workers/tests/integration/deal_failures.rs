@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rollbook_ledger::runbook::sql_text::{self, Dialect as Sql};
 use rollbook_workers::deal::migrate::{Dialect, Migration, migrations};
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::postgres::Postgres;
@@ -64,7 +65,10 @@ fn contents(path: &Path) -> BTreeMap<String, Vec<String>> {
         let mut query = connection.prepare(sql).unwrap();
         let columns = query.column_count();
         let rows = query.query_map([], |row| {
-            let cells = (0..columns).map(|at| format!("{:?}", row.get_ref(at).unwrap()));
+            let cells = (0..columns).map(|at| match row.get_ref(at).unwrap() {
+                ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                other => format!("{other:?}"),
+            });
             Ok(cells.collect::<Vec<_>>().join("|"))
         });
         let mut rows: Vec<String> = rows.unwrap().map(Result::unwrap).collect();

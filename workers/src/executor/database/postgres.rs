@@ -11,9 +11,9 @@ use super::{Cell, Refusal};
 /// A script is sent in at most so many parts: one statement each where it has no more.
 const MOST_PARTS: usize = 500;
 
-/// Stands before each part. `EXECUTE` takes a text that begins with `S` and ends in
-/// `CREATE TABLE … AS` for a `SELECT … INTO`, which it refuses.
-const LEAD: &str = "/**/";
+/// Stands after each part: `EXECUTE` looks at the last statement, and refuses `SELECT … INTO` there
+/// only because PL/pgSQL has another meaning for it.
+const TAIL: &str = "\n;SELECT";
 
 /// Identity of the transaction: no later one has the same beginning.
 const IDENTITY: &str =
@@ -117,7 +117,7 @@ impl Postgres {
         part: std::ops::Range<usize>,
     ) -> Result<(), Refusal> {
         let text = script.text.get(part.clone()).unwrap_or_default();
-        let sent = format!("{LEAD}{text}");
+        let sent = format!("{text}{TAIL}");
         let block = block(&sent, self.transaction.as_deref());
         let ran = self.own(block).await;
         ran.map_err(|error| refusal(&error, script, part.start, text, &sent))
@@ -180,10 +180,9 @@ impl Postgres {
         &mut self,
         query: &SqlScript,
     ) -> Result<Option<Vec<Cell>>, Refusal> {
-        let sent = format!("{LEAD}{}", query.text);
-        self.own(cursor(&sent))
+        self.own(cursor(&query.text))
             .await
-            .map_err(|error| refusal(&error, query, 0, &query.text, &sent))?;
+            .map_err(|error| refusal(&error, query, 0, &query.text, &query.text))?;
         let row = raw_sql(AssertSqlSafe(query.text.clone()))
             .fetch_optional(self.connection.as_mut())
             .await
@@ -260,19 +259,18 @@ fn refusal(
     let sqlx::Error::Database(inner) = error else {
         return refused;
     };
-    let lead = sent.len() - text.len();
     let position = inner
         .try_downcast_ref::<PgDatabaseError>()
         .and_then(PgDatabaseError::position);
     // Characters, from 1, in the text the server was given.
     let characters = match position {
-        Some(PgErrorPosition::Original(at)) if lead == 0 => Some(at),
+        Some(PgErrorPosition::Original(at)) if sent == text => Some(at),
         Some(PgErrorPosition::Internal { position, query }) if query == sent => Some(position),
         _ => None,
     };
     let at = characters.and_then(|at| {
         let (byte, _) = sent.char_indices().nth(at.saturating_sub(1))?;
-        byte.checked_sub(lead)
+        Some(byte.min(text.len()))
     });
     let mut of = sql_text::statements(text, DIALECT);
     if let Some(at) = at {

@@ -314,14 +314,9 @@ impl Session {
                     }
                 }
             }
-            // A statement may be compiled again while it runs.
-            lock(&self.rules).look(policy);
-            let ran = self.exhaust(&mut statement);
-            let seen = lock(&self.rules).rest();
-            if let Err(error) = ran {
-                return Err(self
-                    .refusal(&error, script, range.start, seen.refused)
-                    .into());
+            // What runs now was looked at. VACUUM compiles a transaction of its own as it runs.
+            if let Err(error) = self.exhaust(&mut statement) {
+                return Err(self.refusal(&error, script, range.start, None).into());
             }
             at = range.end;
             if policy == Policy::Transaction && self.connection.is_autocommit() {
@@ -374,6 +369,7 @@ impl Session {
                     .to_owned(),
             ));
         }
+        // VACUUM INTO attaches its file only as it runs.
         lock(&self.rules).look(Policy::Query);
         let row = first_cells(&mut statement);
         let seen = lock(&self.rules).rest();
@@ -394,8 +390,12 @@ impl Session {
         let place = match error {
             // The place of a token is nearer than that of its statement.
             rusqlite::Error::SqlInputError { offset, .. } if *offset > 0 => {
-                let at = from + usize::try_from(*offset).unwrap_or_default();
-                format!("{shown}, at {}", script.place(at))
+                let at = script.place(from + usize::try_from(*offset).unwrap_or_default());
+                if shown.starts_with(&format!("{at},")) {
+                    shown
+                } else {
+                    format!("{shown}, at {at}")
+                }
             }
             _ => shown,
         };
