@@ -161,22 +161,21 @@ async fn scripts_are_kept_whole_by_the_database() {
     place
         .run("open scripts.yaml --env local --as alice --id s-1 --start")
         .exits(0);
-    let done = ["succeeded", "failed", "errored"];
-    let shown = |step: &str| place.until_step("s-1", step, &done);
+    let shown = |step: &str| place.until_step("s-1", step, &["finished"]);
 
     let rebuilt = shown("1.1");
-    assert_eq!(rebuilt["status"], "succeeded", "{rebuilt}");
+    assert_eq!(rebuilt["verdict"], "pass", "{rebuilt}");
     assert_eq!(data.lite("SELECT count(*) FROM cost_line").await, 3);
     let checked = "SELECT count(*) FROM sqlite_schema WHERE name = 'deal' AND sql LIKE '%CHECK%'";
     assert_eq!(data.lite(checked).await, 1);
 
     let created = shown("1.2");
-    assert_eq!(created["status"], "succeeded", "{created}");
+    assert_eq!(created["verdict"], "pass", "{created}");
     let trigger = "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'";
     assert_eq!(data.lite(trigger).await, 1);
 
     let hidden = shown("1.3");
-    assert_eq!(hidden["status"], "failed", "{hidden}");
+    assert_eq!(hidden["verdict"], "fail", "{hidden}");
     for said in [
         "hidden.sql:2, `COMMIT`",
         "the step's own transaction",
@@ -189,16 +188,16 @@ async fn scripts_are_kept_whole_by_the_database() {
     assert_eq!(data.pg(left).await, 0);
 
     let marked = shown("1.4");
-    assert_eq!(marked["status"], "succeeded", "{marked}");
+    assert_eq!(marked["verdict"], "pass", "{marked}");
 
     for step in ["1.5", "1.6"] {
         let query = shown(step);
-        assert_eq!(query["status"], "errored", "{query}");
+        assert_eq!(query["verdict"], "error", "{query}");
         assert_eq!(data.lite("SELECT count(*) FROM wide").await, 1);
     }
 
     let partial = shown("1.7");
-    assert_eq!(partial["status"], "failed", "{partial}");
+    assert_eq!(partial["verdict"], "fail", "{partial}");
     for said in [
         "effect: partial",
         "1 statement is done",
@@ -219,7 +218,7 @@ async fn scripts_are_kept_whole_by_the_database() {
     place.run("report s-1").exits(0).says("effect: partial");
 
     let whole = shown("1.8");
-    assert_eq!(whole["status"], "failed", "{whole}");
+    assert_eq!(whole["verdict"], "fail", "{whole}");
     assert!(
         whole.to_string().contains("whole.sql:2, `VACUUM vacuumed`"),
         "{whole}"
@@ -237,12 +236,12 @@ fn a_step_without_a_transaction_needs_verify_and_a_way_back() {
     place
         .run("lint alone.yaml")
         .exits(2)
-        .complains("RB-RUNBOOK-21")
-        .complains("RB-RUNBOOK-22");
+        .says("RB-RUNBOOK-21")
+        .says("RB-RUNBOOK-22");
     let text = book(&[("1.1", "{source: pg, query: SELECT 1, transaction: none}")]);
     place.write("alone.yaml", &text);
     place
         .run("lint alone.yaml")
         .exits(2)
-        .complains("`transaction: none` without `deploy`");
+        .says("`transaction: none` without `deploy`");
 }
