@@ -174,6 +174,8 @@ codes! {
     Calculator = 38, "Name a program or a query; remove `model`, and with `sql` also `inventory_query`.";
     /// A script with a statement that the step's transaction cannot hold.
     SqlTransaction = 48, "Leave `BEGIN` and `COMMIT` out; give what no transaction holds to a step with `transaction: none`.";
+    /// Who may what leaves nobody who could, or closes a way back.
+    Authority = 60, "Name roles that have enough persons; leave the ways back open.";
 }
 
 impl fmt::Display for Code {
