@@ -31,6 +31,7 @@ mod outage;
 mod plans;
 mod postgres_views;
 mod rollback;
+mod sql_scripts;
 mod suggestions;
 mod texts;
 

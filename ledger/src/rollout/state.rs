@@ -180,6 +180,8 @@ pub struct StepState {
     pub message: String,
     /// What is left to take back.
     pub effect: Effect,
+    /// Its last attempt stopped between parts that each stay.
+    pub is_partial: bool,
     /// The next attempt may not start before.
     pub not_before: Option<Timestamp>,
     /// The attempt (to come or last) checks a rollback and does not count for the phase.

@@ -86,7 +86,7 @@ fn get() -> String {
 pub struct Sql {
     /// Source name.
     pub source: String,
-    /// Applied in one transaction.
+    /// Applied in one transaction, unless `transaction` says `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploy: Option<Script>,
     /// Raises an error when the deployed shape is not there.
@@ -95,13 +95,35 @@ pub struct Sql {
     /// Takes `deploy` back, data included; the step's undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revert: Option<Script>,
-    /// A query: each column of the first row becomes a measurement of its name;
+    /// A query, one statement: each column of the first row becomes a measurement of its name;
     /// no row is no data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     /// The query must fail (a constraint that must refuse); it is rolled back either way.
     #[serde(default)]
     pub must_fail: bool,
+    /// `none`: `deploy` and `revert` run one statement at a time, each by itself, for statements
+    /// that no transaction holds (`VACUUM`, `CREATE INDEX CONCURRENTLY`). What was done before an
+    /// error stays. Needs `verify` and `revert` or `undo`.
+    #[serde(default, skip_serializing_if = "Transaction::is_one")]
+    pub transaction: Transaction,
+}
+
+/// Whether a script happens whole or not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transaction {
+    /// One transaction around all of it. The default.
+    #[default]
+    One,
+    /// None: each statement by itself.
+    None,
+}
+
+impl Transaction {
+    fn is_one(&self) -> bool {
+        *self == Self::One
+    }
 }
 
 /// A flag change. Its undo writes the value before it; verify reads the flag.

@@ -172,6 +172,8 @@ codes! {
     Empty = 37, "Add phases, and steps to each phase.";
     /// A calculator that cannot compute.
     Calculator = 38, "Name a program or a query; remove `model`, and with `sql` also `inventory_query`.";
+    /// A script with a statement that the step's transaction cannot hold.
+    SqlTransaction = 48, "Leave `BEGIN` and `COMMIT` out; give what no transaction holds to a step with `transaction: none`.";
     /// A gate whose sign-offs cannot all be given.
     Seats = 50, "Name more persons in its roles, let another role do the manual steps, or say `not_executor: false`.";
     /// A checklist item that is empty or stands twice.

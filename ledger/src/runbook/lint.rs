@@ -9,6 +9,7 @@ mod measures;
 mod order;
 mod people;
 mod references;
+mod scripts;
 mod seats;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

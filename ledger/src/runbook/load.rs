@@ -9,6 +9,7 @@ use super::findings::Findings;
 use super::model::Runbook;
 use super::plan::Plan;
 use super::schema::schema;
+use super::sql_text::without_mark;
 use super::step::{Action, Check, Script, Sql, Undo};
 use super::{lint, shape, substitute};
 
@@ -111,6 +112,7 @@ fn read(
         );
         return None;
     }
+    let text = without_mark(text);
     let mut document = match document::parse(text) {
         Ok(document) => document,
         Err(error) => {

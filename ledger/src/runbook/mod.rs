@@ -26,6 +26,7 @@ pub mod schema;
 pub(crate) mod seats;
 mod shape;
 pub mod span;
+pub mod sql_text;
 pub mod step;
 mod step_fields;
 mod substitute;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::action::{
     AuditStep, Check, CompareStep, FlagStep, Http, Manual, Notify, Run, Script, SnapshotStep, Sql,
-    Threshold, Undo, Wait, Watch,
+    Threshold, Transaction, Undo, Wait, Watch,
 };
 use super::span::Span;
 use super::step_fields::StepFields;

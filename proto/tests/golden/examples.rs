@@ -131,6 +131,7 @@ const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
     ("sign_off_given-2", gates::sign_off_of_what_was_seen),
+    ("step_finished-2", steps::step_finished_partly),
     ("plan_revised-2", authority::plan_revised_with_difference),
     (
         "comparison_made_with_verdict",

@@ -2,8 +2,8 @@
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
-    NotApplicableProposed, NotApplicableReviewed, StepFinished, StepInterrupted, StepMeasured,
-    StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted, Verdict,
+    EffectKind, NotApplicableProposed, NotApplicableReviewed, StepFinished, StepInterrupted,
+    StepMeasured, StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted, Verdict,
 };
 
 use crate::values::Distinct;
@@ -46,6 +46,21 @@ pub(crate) fn step_finished(d: &mut Distinct) -> Kind {
             d.answer(Verdict::NotApplicable),
         ],
         effect: true,
+        ..StepFinished::default()
+    })
+}
+
+pub(crate) fn step_finished_partly(d: &mut Distinct) -> Kind {
+    Kind::StepFinished(StepFinished {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        verdict: Verdict::Fail.into(),
+        message: d.text("message"),
+        effect: true,
+        effect_kind: EffectKind::Partial.into(),
+        statements_done: d.small(),
+        last_statement: d.text("statement"),
+        ..StepFinished::default()
     })
 }
 

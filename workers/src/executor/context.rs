@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use rollbook_ledger::runbook::model::{FlagSpec, RollbackLevel};
 use rollbook_proto::v1;
 use tokio_util::sync::CancellationToken;
 
+use super::database::Done;
 use super::error::ExecutorError;
 use super::progress::ProgressSink;
 use super::redact::Redactor;
@@ -362,23 +363,55 @@ impl Cancel {
     }
 }
 
-/// Remembers that an action may have changed something, even when it is ended early.
+/// Remembers that an action may have changed something, and how far it came, even when it is
+/// ended early.
 #[derive(Debug, Clone, Default)]
-pub struct EffectMark(Arc<AtomicBool>);
+pub struct EffectMark(Arc<Marks>);
+
+#[derive(Debug, Default)]
+struct Marks {
+    raised: AtomicBool,
+    /// Set while the action works in parts that each stay.
+    parts: Mutex<Option<Done>>,
+}
 
 impl EffectMark {
     /// Something may have changed from here on.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.raised.store(true, Ordering::SeqCst);
     }
 
     /// It is known that nothing changed after all (a transaction was rolled back).
     pub fn lower(&self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.raised.store(false, Ordering::SeqCst);
     }
 
     /// Whether something may have changed.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.raised.load(Ordering::SeqCst)
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Option<Done>> {
+        self.0.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on each part that is done stays, whatever becomes of the next.
+    pub fn begin_parts(&self) {
+        *self.parts() = Some(Done::default());
+    }
+
+    /// One more part is done.
+    pub fn part_done(&self, done: Done) {
+        *self.parts() = Some(done);
+    }
+
+    /// All parts are done.
+    pub fn whole(&self) {
+        *self.parts() = None;
+    }
+
+    /// What is done of an action that stopped between its parts.
+    pub fn partly(&self) -> Option<Done> {
+        self.parts().clone()
     }
 }

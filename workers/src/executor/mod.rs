@@ -28,14 +28,13 @@ pub mod run;
 pub mod secret;
 pub mod shards;
 pub mod sql;
-pub mod sql_text;
 pub mod watch;
 pub mod watch_rules;
 
 use std::time::{Duration, Instant};
 
 use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
-use rollbook_ledger::runbook::step::{Action, Check, Sql, Step};
+use rollbook_ledger::runbook::step::{Action, Check, Sql, Step, Transaction};
 use rollbook_proto::v1::Verdict;
 
 pub use capture::OUTPUT_CAP_BYTES;
@@ -128,6 +127,7 @@ pub async fn verify(step: &Step, context: &StepContext) -> Option<Outcome> {
             revert: None,
             query: None,
             must_fail: false,
+            transaction: Transaction::One,
         })),
         _ => None,
     };
@@ -152,7 +152,11 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
             EffectiveUndo::Http(http) => http::execute(context, http).await,
             EffectiveUndo::Sql(sql) => sql::execute(context, sql, Some(limit)).await,
             EffectiveUndo::Revert { source, revert } => {
-                sql::revert(context, source, revert, Some(limit)).await
+                let transaction = match &step.action {
+                    Action::Sql(sql) => sql.transaction,
+                    _ => Transaction::One,
+                };
+                sql::revert(context, source, revert, transaction, Some(limit)).await
             }
             EffectiveUndo::RestoreFlag { .. } => match &step.action {
                 Action::Flag(flag) => flag::restore(context, flag).await,
@@ -180,6 +184,23 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     let mut outcome = bounded("undo", context, limit, work).await;
     outcome.effect |= context.effect.is_raised();
     outcome
+}
+
+/// What stands of an action that stopped between its parts.
+fn partial_words(done: &database::Done) -> String {
+    if done.statements == 0 {
+        return "effect: partial: no statement was done, but what a failed one leaves (an invalid \
+                index, for example) stands"
+            .to_owned();
+    }
+    format!(
+        "effect: partial: {} done and standing, the last at {}",
+        match done.statements {
+            1 => "1 statement is".to_owned(),
+            n => format!("{n} statements are"),
+        },
+        done.last
+    )
 }
 
 /// What will run, for the intent on the record: redacted, one paragraph.
@@ -265,7 +286,13 @@ fn shorten(text: String) -> String {
 
 fn describe_sql(sql: &Sql) -> String {
     match (&sql.deploy, &sql.query) {
-        (Some(_), _) => format!("deploy script on source {}", sql.source),
+        (Some(_), _) => match sql.transaction {
+            Transaction::One => format!("deploy script on source {}", sql.source),
+            Transaction::None => format!(
+                "deploy script on source {}, each statement by itself",
+                sql.source
+            ),
+        },
         (None, Some(query)) if sql.must_fail => {
             format!(
                 "on source {}, must be refused: {}",
@@ -345,6 +372,15 @@ async fn bounded(
         Ok(outcome) => outcome,
         Err(error) => Outcome::error(format!("{what} gives a result"), &error),
     };
+    if outcome.verdict != Verdict::Pass
+        && let Some(done) = context.effect.partly()
+    {
+        outcome.message = format!("{}; {}", outcome.message, partial_words(&done));
+        outcome.partial = Some(database::Done {
+            last: context.redactor.text(&done.last),
+            ..done
+        });
+    }
     outcome.message = context.redactor.text(&outcome.message);
     outcome.rule = context.redactor.text(&outcome.rule);
     outcome.duration = begun.elapsed();

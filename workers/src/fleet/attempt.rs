@@ -394,6 +394,14 @@ impl Attempts {
                     by_verification,
                     checklist: Vec::new(),
                     effect: outcome.effect,
+                    effect_kind: match outcome.partial {
+                        Some(_) => v1::EffectKind::Partial.into(),
+                        None => v1::EffectKind::Unspecified.into(),
+                    },
+                    statements_done: outcome.partial.as_ref().map_or(0, |done| done.statements),
+                    last_statement: outcome
+                        .partial
+                        .map_or_else(String::new, |done| shorten(&done.last)),
                 },
                 details: outcome.details,
             },

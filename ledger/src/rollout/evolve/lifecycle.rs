@@ -128,6 +128,7 @@ fn new_step(phase: &PhaseId) -> StepState {
         rule: String::new(),
         message: String::new(),
         effect: Effect::None,
+        is_partial: false,
         not_before: None,
         recheck: false,
         samples: BTreeMap::new(),

@@ -191,6 +191,7 @@ pub(super) fn finished(
     step.message.clone_from(&event.message);
     step.evidence.clone_from(&event.evidence);
     step.not_before = None;
+    step.is_partial = event.effect_kind == i32::from(v1::EffectKind::Partial);
     note_executor(step, meta);
     if event.effect {
         leave_effect(state, &id, Effect::Made);

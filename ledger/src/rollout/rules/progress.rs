@@ -6,10 +6,12 @@ use crate::runbook::Plan;
 use crate::runbook::Step;
 use crate::runbook::step::OnFail;
 
-/// The step failed and the plan has another automatic attempt for it.
+/// The step failed and the plan has another automatic attempt for it. What stopped half way is
+/// not repeated without a person, unless the step may be run again as it is.
 pub(crate) fn will_retry(state: &StepState, step: &Step) -> bool {
     matches!(state.status, StepStatus::Failed | StepStatus::Errored)
         && !state.recheck
+        && (!state.is_partial || step.idempotent)
         && step
             .retry
             .as_ref()

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::super::action::{Check, Undo};
+use super::super::action::Undo;
 use super::super::diagnostic::{Code, Path};
 use super::super::model::FlagTarget;
 use super::super::plan::has_effect;
 use super::super::span::Span;
 use super::super::step::Action;
-use super::{Linter, Placed};
+use super::{Linter, Placed, scripts};
 
 /// Attempts in all.
 const RETRY_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=20;
@@ -27,7 +27,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     let mut labels: HashMap<(&str, &str), Path> = HashMap::new();
     for placed in linter.steps() {
         undo_and_verify(linter, &placed);
-        scripts(linter, &placed);
+        scripts::check(linter, &placed);
         times(linter, &placed);
         match &placed.step.action {
             Action::Snapshot(snapshot) => {
@@ -126,51 +126,6 @@ fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
             ),
         );
     }
-}
-
-fn scripts(linter: &mut Linter<'_>, placed: &Placed<'_>) {
-    if let Action::Sql(sql) = &placed.step.action {
-        let path = placed.path.key("sql");
-        match (&sql.deploy, &sql.query) {
-            (Some(_), Some(_)) => shape(linter, &path, "has both `deploy` and `query`"),
-            (None, None) if sql.verify.is_none() => {
-                shape(linter, &path, "has none of `deploy`, `query` and `verify`");
-            }
-            (None, Some(_)) if sql.verify.is_some() => {
-                shape(linter, &path, "has both `verify` and `query`");
-            }
-            (None, _) if sql.revert.is_some() => {
-                shape(linter, &path, "has `revert` without `deploy`");
-            }
-            (_, None) if sql.must_fail => {
-                shape(linter, &path, "has `must_fail` without `query`");
-            }
-            _ => {}
-        }
-    }
-    if let Some(Check::Sql(sql)) = &placed.step.verify {
-        let path = placed.path.key("verify").key("sql");
-        if sql.query.is_some() == sql.verify.is_some()
-            || sql.deploy.is_some()
-            || sql.revert.is_some()
-        {
-            shape(
-                linter,
-                &path,
-                "is a check and needs either `query` or `verify`",
-            );
-        }
-    }
-    if let Undo::Sql(sql) = &placed.step.undo {
-        let path = placed.path.key("undo").key("sql");
-        if sql.deploy.is_none() || sql.query.is_some() || sql.revert.is_some() {
-            shape(linter, &path, "is an undo and needs `deploy`");
-        }
-    }
-}
-
-fn shape(linter: &mut Linter<'_>, path: &Path, what: &str) {
-    linter.error(Code::SqlShape, path, format!("`sql` {what}"), None);
 }
 
 fn flags(linter: &mut Linter<'_>) {
