@@ -9,6 +9,7 @@ mod bad_input;
 mod calculators;
 mod compare;
 mod concurrency;
+mod connections;
 mod crash;
 mod data;
 mod documents;
@@ -20,10 +21,13 @@ mod full_disk;
 mod harness;
 mod http;
 mod https;
+mod integrity;
 mod interrupt;
 mod journey;
+mod notices;
 mod outage;
 mod postgres_views;
+mod quorum;
 mod rollback;
 mod suggestions;
 mod texts;
@@ -32,6 +36,10 @@ mod texts;
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/postgres.rs"]
 mod postgres;
+
+#[allow(unreachable_pub, dead_code)]
+#[path = "../../../ledger/tests/integration/nats.rs"]
+mod cluster;
 
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/s3.rs"]
