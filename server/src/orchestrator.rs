@@ -13,11 +13,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::Timestamp;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
-use rollbook_ledger::ids::RolloutId;
+use rollbook_ledger::ids::{Aggregate, RolloutId};
 use rollbook_ledger::journal::{JournalError, ReadFrom, StoredCommit};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::rollout::{self, Request, SystemCommand};
-use rollbook_proto::v1;
+use rollbook_proto::v1::{self, event::Kind};
 use rollbook_workers::fleet::{NoticeLane, QueueError, QueuedNotice, QueuedTask, TaskQueue};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -64,30 +64,38 @@ enum Found {
     Wake(Timestamp),
     /// Over as of this sequence; to be looked at again only when something is recorded.
     Over(u64),
+    /// Nothing waits; to be looked at again only when something is recorded.
+    Nothing,
 }
 
-/// Which rollouts to look at.
+/// What to look at.
 #[derive(Debug, Default)]
 struct Agenda {
-    /// When to look at each rollout that is not over.
-    due: BTreeMap<RolloutId, Option<Timestamp>>,
+    /// When to look at each rollout that is not over, and at each flag where something waits for
+    /// another person. `None`: only when something is recorded.
+    due: BTreeMap<Aggregate, Option<Timestamp>>,
     /// Up to which sequence rollouts were found over before.
     over: BTreeMap<RolloutId, u64>,
 }
 
 impl Agenda {
-    fn note(&mut self, commit: &StoredCommit, now: Timestamp) {
-        if commit.commit.aggregate != "rollout" {
-            return;
-        }
-        let Ok(id) = RolloutId::new(commit.commit.aggregate_id.clone()) else {
-            return;
+    fn note(&mut self, stored: &StoredCommit, now: Timestamp) {
+        let commit = &stored.commit;
+        let waits = |event: &v1::Event| {
+            let kind = event.kind.as_ref();
+            kind.is_some_and(|kind| matches!(kind, Kind::RequestMade(_) | Kind::GlassBroken(_)))
         };
-        match self.over.get(&id) {
-            Some(over) if commit.sequence <= *over => {}
-            _ => {
-                self.due.insert(id, Some(now));
+        match Aggregate::of(&commit.aggregate, &commit.aggregate_id) {
+            Some(Aggregate::Rollout(id)) => {
+                let over = self.over.get(&id);
+                if over.is_none_or(|over| stored.sequence > *over) {
+                    self.due.insert(Aggregate::Rollout(id), Some(now));
+                }
             }
+            Some(of @ Aggregate::Flag(..)) if commit.events.iter().any(waits) => {
+                self.due.insert(of, Some(now));
+            }
+            _ => {}
         }
     }
 }
@@ -252,26 +260,42 @@ impl Orchestrator {
 
     async fn look(&self, agenda: &mut Agenda) {
         let now = self.handler.now();
-        let due: Vec<RolloutId> = agenda
+        let due: Vec<Aggregate> = agenda
             .due
             .iter()
             .filter(|(_, at)| at.is_none_or(|at| at <= now))
             .map(|(id, _)| id.clone())
             .collect();
         let mut failed = None;
-        for id in due {
-            match self.advance(&id).await {
+        for of in due {
+            let looked = match &of {
+                Aggregate::Rollout(id) => self.advance(id).await,
+                Aggregate::Flag(environment, key) => {
+                    let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
+                    let settled = self.handler.settle_flag(environment, key, &caller).await;
+                    settled
+                        .map(|wake_at| wake_at.map_or(Found::Nothing, Found::Wake))
+                        .map_err(LookError::from)
+                }
+                Aggregate::Worker(_) | Aggregate::Environment(_) => Ok(Found::Nothing),
+            };
+            match looked {
                 Ok(Found::Wake(wake_at)) => {
-                    agenda.due.insert(id, Some(wake_at));
+                    agenda.due.insert(of, Some(wake_at));
                 }
                 Ok(Found::Over(sequence)) => {
-                    self.note_over(&id, sequence).await;
-                    agenda.due.remove(&id);
+                    if let Aggregate::Rollout(id) = &of {
+                        self.note_over(id, sequence).await;
+                    }
+                    agenda.due.remove(&of);
+                }
+                Ok(Found::Nothing) => {
+                    agenda.due.remove(&of);
                 }
                 Err(error) => {
-                    tracing::warn!(rollout = %id, %error, "could not advance; looking again");
-                    failed.get_or_insert_with(|| format!("rollout {id}: {error}"));
-                    agenda.due.insert(id, later(now, BACK_OFF));
+                    tracing::warn!(%of, %error, "could not advance; looking again");
+                    failed.get_or_insert_with(|| format!("{of}: {error}"));
+                    agenda.due.insert(of, later(now, BACK_OFF));
                 }
             }
         }

@@ -5,6 +5,7 @@
 mod agent;
 mod apart;
 mod apart_shards;
+mod authority;
 mod bad_input;
 mod calculators;
 mod compare;
@@ -25,6 +26,7 @@ mod integrity;
 mod interrupt;
 mod journey;
 mod notices;
+mod numbers;
 mod outage;
 mod postgres_views;
 mod quorum;
