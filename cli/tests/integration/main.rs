@@ -11,6 +11,7 @@ mod calculators;
 mod command_ids;
 mod compare;
 mod concurrency;
+mod connections;
 mod crash;
 mod data;
 mod documents;
@@ -23,13 +24,16 @@ mod gates;
 mod harness;
 mod http;
 mod https;
+mod integrity;
 mod interrupt;
 mod journey;
 mod names;
+mod notices;
 mod numbers;
 mod outage;
 mod plans;
 mod postgres_views;
+mod quorum;
 mod rollback;
 mod sql_scripts;
 mod suggestions;
@@ -39,6 +43,10 @@ mod texts;
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/postgres.rs"]
 mod postgres;
+
+#[allow(unreachable_pub, dead_code)]
+#[path = "../../../ledger/tests/integration/nats.rs"]
+mod cluster;
 
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/s3.rs"]
