@@ -11,10 +11,13 @@ use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::{LedgerId, WorkerName};
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal, JournalError};
-use rollbook_ledger::nats::{self, EmbeddedServer, NatsOptions, ServerError, ServerOptions};
+use rollbook_ledger::nats::{
+    self, Credentials, EmbeddedServer, NatsOptions, ServerError, ServerOptions,
+};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_server::serve::{self, Dependencies, ServeError};
+use rollbook_workers::child;
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::membership;
 use rollbook_workers::fleet::presence;
@@ -23,7 +26,6 @@ use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, QueueOptions,
     TaskQueue, WorkerConfig,
 };
-use rollbook_workers::snapshot::exec;
 use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +47,8 @@ struct Parts {
 }
 
 impl Parts {
-    /// Connects: control and bulk replay on separate connections.
+    /// Connects: control and bulk replay on separate connections. The credentials in `settings` are
+    /// taken out of everything that steps give.
     async fn open(
         options: impl Fn(&str) -> NatsOptions,
         ledger: LedgerId,
@@ -53,8 +56,14 @@ impl Parts {
         replicas: usize,
         sync: SyncKnown,
         system: Option<Client>,
+        settings: impl IntoIterator<Item = &str>,
     ) -> Result<Self, Failure> {
-        let nats = connect(&options("rollbook")).await?;
+        let own = options("rollbook");
+        let mut secrets = ProcessSecrets::new(settings);
+        if let Credentials::Token(token) = &own.credentials {
+            secrets = secrets.and(token.clone());
+        }
+        let nats = connect(&own).await?;
         let follow = connect(&options("rollbook follower")).await?;
         let settings = JetStreamOptions {
             replicas,
@@ -90,7 +99,7 @@ impl Parts {
         let tools = Tools {
             evidence,
             clock,
-            secrets: Arc::new(ProcessSecrets),
+            secrets: Arc::new(secrets),
             output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
             progress: Arc::new(NatsProgress::start(nats.clone(), ledger.clone())),
             flags: Arc::new(LedgerPort::new(handler.clone())),
@@ -224,7 +233,7 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
                 _ = terminate.recv() => {}
             }
             if stop.is_cancelled() {
-                exec::end_all();
+                child::end_all();
                 std::process::exit(i32::from(Exit::Unavailable.code()));
             }
             print::aside("stopping; running steps get a moment to finish");
@@ -286,6 +295,7 @@ async fn up_parts(
         1,
         SyncKnown::Always,
         None,
+        config.texts(),
     )
     .await?;
     let views = open_views(&views_url).await?;
@@ -409,6 +419,7 @@ async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure
         replicas,
         SyncKnown::Unknown,
         system,
+        config.texts(),
     )
     .await?;
     if asked && parts.journal.sync() == SyncKnown::Unknown {

@@ -172,6 +172,8 @@ codes! {
     Empty = 37, "Add phases, and steps to each phase.";
     /// A calculator that cannot compute.
     Calculator = 38, "Name a program or a query; remove `model`, and with `sql` also `inventory_query`.";
+    /// An evidence pattern that leaves the step's directory.
+    OutsideDirectory = 50, "Name files below the step's `directory`, without a leading `/` and `..`.";
 }
 
 impl fmt::Display for Code {

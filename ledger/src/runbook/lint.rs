@@ -6,6 +6,7 @@ mod effects;
 mod measures;
 mod order;
 mod people;
+mod programs;
 mod references;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -39,6 +40,7 @@ pub(super) fn lint(
     effects::check(&mut linter);
     measures::check(&mut linter);
     people::check(&mut linter);
+    programs::check(&mut linter);
     calculators::check(&mut linter);
 }
 

@@ -10,6 +10,7 @@ pub mod calculator;
 pub mod describe;
 pub mod diagnostic;
 mod document;
+pub mod environment;
 pub mod expr;
 pub mod files;
 mod findings;
@@ -30,6 +31,7 @@ pub mod window;
 
 pub use describe::{PlannedItem, describe};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+pub use environment::{Env, EnvValue};
 pub use expr::{Expr, ExprError, ExprOutcome};
 pub use files::{Directory, Files, NoFiles};
 pub use load::{Loaded, Origin, inspect, load};

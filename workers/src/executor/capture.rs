@@ -32,6 +32,21 @@ pub struct Captured {
     pub bytes: Vec<u8>,
     /// Bytes were cut.
     pub truncated: bool,
+    /// Where in `bytes` the part begins that reaches to the end of the output without a cut.
+    end_from: usize,
+}
+
+impl Captured {
+    /// The end of the output, without a cut in it; all of it when nothing was cut.
+    pub fn end(&self) -> &[u8] {
+        self.bytes.get(self.end_from..).unwrap_or_default()
+    }
+
+    /// A place in [`Captured::end`] before which bytes may have been cut: what begins there may
+    /// have begun earlier.
+    pub fn is_cut_at(&self, start: usize) -> bool {
+        self.truncated && start == 0
+    }
 }
 
 impl Capture {
@@ -100,10 +115,13 @@ impl Capture {
                 format!("\n[{} bytes were cut here]\n", self.dropped_bytes).as_bytes(),
             );
         }
+        let truncated = self.dropped_bytes > 0;
+        let end_from = if truncated { bytes.len() } else { 0 };
         bytes.extend(self.tail);
         Captured {
             bytes,
-            truncated: self.dropped_bytes > 0,
+            truncated,
+            end_from,
         }
     }
 }

@@ -155,15 +155,24 @@ async fn by_run(
     let command = Run {
         command: measure.command.clone(),
         directory: None,
-        env: indexmap::IndexMap::new(),
-        env_sources: indexmap::IndexMap::new(),
+        env: measure.env.clone(),
+        env_sources: measure.env_sources.clone(),
         measure: indexmap::IndexMap::new(),
     };
     let ran = command::run(context, &run::shell(context, &command, Some(limit))?).await?;
-    let text = String::from_utf8_lossy(&ran.stdout.bytes);
+    let text = String::from_utf8_lossy(ran.stdout.end());
     Ok(match (&ran.ending, &measure.pointer) {
         (Ending::Exited(0), None) => {
-            Sample::number(text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or(""))
+            let end = text.trim_end();
+            let last = end.rfind('\n').map_or(0, |at| at + 1);
+            if ran.stdout.is_cut_at(last) {
+                Sample::none("the last line of the output is too long, its beginning was cut")
+            } else {
+                Sample::number(end.get(last..).unwrap_or_default())
+            }
+        }
+        (Ending::Exited(0), Some(_)) if ran.stdout.truncated => {
+            Sample::none("the output is too long, its middle was cut")
         }
         (Ending::Exited(0), Some(pointer)) => {
             match serde_json::from_str::<serde_json::Value>(&text) {

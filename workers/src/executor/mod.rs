@@ -8,6 +8,7 @@
 //! An executor never records a result itself and never decides what comes next. Whatever it
 //! returns is redacted: no secret of the plan is in a message, a measurement or evidence.
 
+pub mod attach;
 pub mod calculator;
 pub mod capture;
 pub mod command;
@@ -21,6 +22,7 @@ pub mod http;
 pub mod metric;
 pub mod notify;
 pub mod outcome;
+pub mod own_secrets;
 pub mod progress;
 pub mod redact;
 pub mod run;
@@ -70,7 +72,7 @@ pub fn limit_of(step: &Step) -> Duration {
 }
 
 /// `90 s`, `1.5 s`.
-fn seconds(duration: Duration) -> String {
+pub(crate) fn seconds(duration: Duration) -> String {
     let text = format!("{:.3}", duration.as_secs_f64());
     format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -85,7 +87,7 @@ pub async fn execute(step: &Step, context: &StepContext) -> Outcome {
                 Action::Run(run) => run.directory.as_deref(),
                 _ => None,
             };
-            match run::attach_files(context, &step.evidence, directory).await {
+            match attach::files(context, &step.evidence, directory).await {
                 Ok(files) => outcome.evidence.extend(files),
                 Err(error) => {
                     let missing = Outcome::error("the evidence is there", &error);

@@ -16,11 +16,14 @@ use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
 use rollbook_ledger::runbook::step::{Action, Step};
 use rollbook_proto::v1::{self, Verdict};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::port::{Assignment, RolloutPort, Standing};
 use super::queue::{Delivery, QueuedTask};
+use crate::child::Lease;
+use crate::child::lease::Renewal;
 use crate::executor::{
     self, Cancel, EffectMark, Outcome, PortError, SampleSink, StepContext, Tools, redactor_for,
 };
@@ -41,6 +44,9 @@ pub(super) struct Patience {
     pub result_for: Duration,
     /// Before a task that could not be started is delivered again.
     pub again_after: Duration,
+    /// How long after a sign of life that the queue confirmed an action may go on that another
+    /// worker would begin again.
+    pub lease: Duration,
 }
 
 /// What every attempt of a worker shares.
@@ -96,8 +102,9 @@ impl Attempts {
             // This process works on it: the queue lost patience, not the worker.
             None => Settle::Again(self.patience.again_after),
             Some(_claim) => {
-                let _alive = self.keep_alive(&delivery);
-                self.carry_out(&task).await
+                let (renewal, lease) = Lease::new(self.patience.lease);
+                let _alive = self.keep_alive(&delivery, renewal);
+                self.carry_out(&task, &lease).await
             }
         };
         let settled = match settle {
@@ -110,21 +117,26 @@ impl Attempts {
         }
     }
 
-    /// Tells the queue regularly that the task is in work, until dropped.
-    fn keep_alive(&self, delivery: &Arc<dyn Delivery>) -> AbortOnDropHandle<()> {
+    /// Tells the queue regularly that the task is in work, until dropped; what the queue confirms
+    /// renews the lease.
+    fn keep_alive(&self, delivery: &Arc<dyn Delivery>, renewal: Renewal) -> AbortOnDropHandle<()> {
         let delivery = Arc::clone(delivery);
         let every = self.patience.progress_every;
         AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
-                tokio::time::sleep(every).await;
-                if let Err(error) = delivery.progress().await {
-                    tracing::warn!(task = %delivery.task().key(), %error, "no sign of life sent");
+                let sent = Instant::now();
+                match delivery.progress().await {
+                    Ok(()) => renewal.confirmed(sent),
+                    Err(error) => {
+                        tracing::warn!(task = %delivery.task().key(), %error, "no sign of life sent");
+                    }
                 }
+                tokio::time::sleep(every).await;
             }
         }))
     }
 
-    async fn carry_out(&self, task: &QueuedTask) -> Settle {
+    async fn carry_out(&self, task: &QueuedTask, lease: &Lease) -> Settle {
         let key = task.key();
         let looked = self
             .patiently(self.patience.intent_for, || {
@@ -153,7 +165,7 @@ impl Attempts {
                 Settle::Done
             }
             Standing::Wanted => {
-                let context = match self.context(task, &step, &assignment, None) {
+                let context = match self.context(task, &step, &assignment, None, lease) {
                     Ok(context) => context,
                     Err(error) => return self.cannot_begin(task, error).await,
                 };
@@ -163,7 +175,8 @@ impl Attempts {
                 }
             }
             Standing::Running { worker, started_at } => {
-                let context = match self.context(task, &step, &assignment, Some(started_at)) {
+                let context = match self.context(task, &step, &assignment, Some(started_at), lease)
+                {
                     Ok(context) => context,
                     Err(error) => return self.interrupt(task, &error).await,
                 };
@@ -189,6 +202,7 @@ impl Attempts {
         step: &Step,
         assignment: &Assignment,
         started_at: Option<Timestamp>,
+        lease: &Lease,
     ) -> Result<StepContext, String> {
         let environment = assignment
             .plan
@@ -213,6 +227,8 @@ impl Attempts {
             }),
             redactor,
             cancel: Cancel::new(),
+            // Everything else nobody begins beside it: see [`Attempts::after_crash`].
+            lease: step.idempotent.then(|| lease.clone()),
             effect: EffectMark::default(),
         })
     }
@@ -280,8 +296,16 @@ impl Attempts {
                 TaskAction::Undo => executor::undo(step, &context).await,
             }
         };
+        let lost = async {
+            match context.lease.clone() {
+                Some(lease) => lease.lost().await,
+                None => std::future::pending().await,
+            }
+        };
         let mut outcome = tokio::select! {
             biased;
+            // First: after a pause of this process, what the guard has ended gave no result.
+            () = lost => return self.cut_off(task).await,
             outcome = work => outcome,
             () = self.stop_now.cancelled() => {
                 // Dropping the action has killed what it started. What it did is not known:
@@ -294,6 +318,21 @@ impl Attempts {
             outcome.message = format!("{remark}; {}", outcome.message);
         }
         self.finish(task, outcome, false).await
+    }
+
+    /// The queue has not been heard of for so long that it will give the task to another worker,
+    /// which may begin the action again: dropping it here has ended it.
+    async fn cut_off(&self, task: &QueuedTask) -> Settle {
+        let reason = format!(
+            "worker {} had no sign of the queue for {}; the action was stopped so that no second one runs beside it",
+            self.worker,
+            executor::seconds(self.patience.lease)
+        );
+        tracing::warn!(task = %task.key(), %reason, "the lease ran out");
+        match task.task.action {
+            TaskAction::Execute => self.interrupt(task, &reason).await,
+            TaskAction::Undo => Settle::Again(Duration::ZERO),
+        }
     }
 
     /// Cancels the action when the rollout no longer wants it. Ends when dropped.

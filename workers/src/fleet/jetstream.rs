@@ -343,9 +343,9 @@ impl Taken {
     }
 
     pub(super) async fn progress(&self) -> Result<(), QueueError> {
-        self.message
-            .ack_with(AckKind::Progress)
+        tokio::time::timeout(ACK_TIMEOUT, self.message.double_ack_with(AckKind::Progress))
             .await
+            .map_err(|_| unavailable("the sign of life was not confirmed in time"))?
             .map_err(unavailable)
     }
 

@@ -160,7 +160,7 @@ pub trait Delivery: Send + Sync + std::fmt::Debug {
     /// How often it has been delivered, this time included.
     fn deliveries(&self) -> u32;
 
-    /// Says that it is still being worked on.
+    /// Says that it is still being worked on. Confirmed by the queue on return.
     async fn progress(&self) -> Result<(), QueueError>;
 
     /// Done with: the queue forgets it. Confirmed by the queue on return.

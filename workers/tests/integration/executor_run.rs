@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rollbook_proto::v1::Verdict;
+use rollbook_workers::child::environment::is_inherited;
 use serde_json::json;
 
 use crate::executor_fixture::{Fixture, number};
@@ -247,27 +248,170 @@ async fn no_secret_of_the_plan_comes_out() {
     assert!(all.contains("[redacted]"));
 }
 
-#[tokio::test]
-async fn what_configures_the_worker_is_withheld_from_commands() {
-    let fixture =
-        Fixture::new(json!({"run": {"command": "env | grep '^ROLLBOOK_' | cut -d= -f1 | sort"}}));
+/// Names of the variables that a command sees.
+async fn variables(step: serde_json::Value, secrets: &[(&str, &str)]) -> Vec<String> {
+    let fixture = Fixture::with(step, json!({}), secrets);
     let outcome = fixture.execute().await;
-    let names = fixture.evidence(&outcome, "stdout").await;
+    let mut names: Vec<String> = fixture
+        .evidence(&outcome, "stdout")
+        .await
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name.to_owned())
+        // Set by the shell itself.
+        .filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_command_gets_what_the_plan_names_and_a_few_variables_of_the_worker() {
+    let step = json!({"run": {
+        "command": "env",
+        "env": {"PLAIN": "a", "TAKEN": {"env": "WORKER_TOKEN"}, "VALUE": {"value": "b"}},
+    }});
+    let names = variables(step, &[("WORKER_TOKEN", "t0ken-of-the-worker")]).await;
+    let (inherited, own): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| is_inherited(name));
     assert_eq!(
-        names.split_whitespace().collect::<Vec<_>>(),
+        own,
         [
+            "PLAIN",
             "ROLLBOOK_ATTEMPT",
             "ROLLBOOK_ENVIRONMENT",
             "ROLLBOOK_PARAM_DEAL_COUNT",
             "ROLLBOOK_ROLLOUT",
-            "ROLLBOOK_STEP"
+            "ROLLBOOK_STEP",
+            "TAKEN",
+            "VALUE",
         ],
     );
+    // Cargo sets many for this test, of which none is seen.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    assert!(inherited.contains(&"PATH".to_owned()));
+}
+
+#[tokio::test]
+async fn a_variable_taken_over_is_a_secret_and_a_missing_one_an_error() {
+    let step = json!({"run": {
+        "command": "echo \"$TAKEN\"; printf %s \"user:$TAKEN\" | base64; printf %s \"$TAKEN\" | od -An -tx1",
+        "env": {"TAKEN": {"env": "WORKER_TOKEN"}},
+    }});
+    let fixture = Fixture::with(step, json!({}), &[("WORKER_TOKEN", "t0ken-of-the-worker")]);
+    let outcome = fixture.execute().await;
+    let stdout = fixture.evidence(&outcome, "stdout").await;
+    assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
+    assert!(stdout.starts_with("[redacted]\n"), "{stdout}");
+    assert_eq!(stdout.matches("[redacted]").count(), 3, "{stdout}");
+
+    let step = json!({"run": {"command": "true", "env": {"T": {"env": "SURELY_NOT_SET"}}}});
+    let outcome = Fixture::new(step).execute().await;
+    assert_eq!(outcome.verdict, Verdict::Error);
+    assert!(outcome.message.contains("SURELY_NOT_SET"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn evidence_stays_in_the_directory_of_the_step() {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), "of others").unwrap();
+    let inside = tempfile::tempdir().unwrap();
+    std::fs::write(inside.path().join("report"), "ours").unwrap();
+    std::os::unix::fs::symlink("report", inside.path().join("again")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), inside.path().join("out")).unwrap();
+    let secret = outside.path().join("secret");
+    std::os::unix::fs::symlink(&secret, inside.path().join("link")).unwrap();
+    let attach = async |pattern: &str| {
+        let step = json!({
+            "run": {"command": "true", "directory": inside.path()},
+            "evidence": [pattern],
+        });
+        Fixture::new(step).execute().await
+    };
+    for pattern in ["report", "./again", "rep*"] {
+        assert_eq!(attach(pattern).await.verdict, Verdict::Pass, "{pattern}");
+    }
+    let up = format!(
+        "../{}/secret",
+        outside.path().file_name().unwrap().display()
+    );
+    for pattern in [
+        secret.to_str().unwrap(),
+        &up,
+        "[.][.]/*/secret",
+        "link",
+        "out/secret",
+        "*",
+    ] {
+        let outcome = attach(pattern).await;
+        assert_eq!(outcome.verdict, Verdict::Error, "{pattern}: {outcome:?}");
+        assert!(outcome.evidence.is_empty(), "{pattern}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_last_match_of_the_whole_output_is_measured() {
+    let cut = |before: &str, middle: &str, after: &str| {
+        let filler = "yes 'filler line of text' | head -c 15000000; echo";
+        json!({
+            "run": {
+                "command": format!("{before}; {filler}; {middle}; {filler}; {after}"),
+                "measure": {"errors": "errors (\\S+)"},
+            },
+            "changes": "nothing",
+            "expect": ["errors == 0"],
+        })
+    };
+    for (step, value, verdict) in [
+        (
+            cut("echo errors 9", "echo errors 8", "echo errors 0"),
+            Some(0.0),
+            Verdict::Pass,
+        ),
+        (
+            cut("echo errors 0", "echo errors 9", "true"),
+            None,
+            Verdict::Inconclusive,
+        ),
+        (
+            cut("true", "echo errors 0", "true"),
+            None,
+            Verdict::Inconclusive,
+        ),
+        // Where standard output may have said it, standard error does not count.
+        (
+            cut("echo errors 0 >&2", "true", "true"),
+            None,
+            Verdict::Inconclusive,
+        ),
+    ] {
+        let outcome = Fixture::new(step.clone()).execute().await;
+        assert_eq!(number(&outcome, "errors"), value, "{step}");
+        assert_eq!(outcome.verdict, verdict, "{step}: {outcome:?}");
+        assert_eq!(
+            outcome.message.contains("was cut"),
+            value.is_none(),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn odd_bytes_do_not_move_what_is_measured() {
+    let step = json!({
+        "run": {
+            "command": "printf 'caf\\351 \\200\\000\\033[31mred\\033[0m\\n'; printf 'ratio 0.5\\r\\n'; printf 'done \\303'",
+            "measure": {"ratio": "ratio (\\S+)"},
+        },
+        "expect": ["ratio == 0.5"],
+    });
+    let outcome = Fixture::new(step).execute().await;
+    assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
 }
 
 #[tokio::test]
 async fn missing_evidence_is_an_error_and_verify_must_hold() {
-    let step = json!({"run": {"command": "true"}, "evidence": ["/no/such/file-*"]});
+    let step = json!({"run": {"command": "true"}, "evidence": ["no-such-file-*"]});
     let outcome = Fixture::new(step).execute().await;
     assert_eq!(outcome.verdict, Verdict::Error);
     assert!(

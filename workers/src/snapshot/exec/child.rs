@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::running;
+use crate::child::{environment, running};
 
 /// The longest answer, in bytes.
 pub(super) const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -40,8 +40,8 @@ pub struct Program {
     pub command: Vec<String>,
     /// Working directory; `None`: this process's.
     pub directory: Option<PathBuf>,
-    /// Variables added to this process's own, of which those named `ROLLBOOK_*` are withheld.
-    /// May hold credentials.
+    /// Variables it gets besides those that [every program](environment::INHERITED) gets. May hold
+    /// credentials.
     pub env: Vec<(String, String)>,
 }
 
@@ -99,12 +99,7 @@ impl Child {
         if let Some(directory) = &program.directory {
             command.current_dir(directory);
         }
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ROLLBOOK_") {
-                command.env_remove(name);
-            }
-        }
-        command.envs(program.env.iter().map(|(name, value)| (name, value)));
+        command.env_clear().envs(environment::of(&program.env));
         let mut process = running::start(&mut command)?;
         let (stdin, stdout, stderr) = (
             process.stdin.take(),
