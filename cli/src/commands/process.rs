@@ -78,7 +78,9 @@ impl Parts {
         let evidence = open_evidence(objects)
             .await
             .map_err(|error| super::data::snapshot_failure(error.into()))?;
-        let clock = Arc::new(SystemClock);
+        let system = Arc::new(SystemClock);
+        let clock = ServerClock::follow(nats.clone(), journal.stream(), system).await;
+        let clock = Arc::new(clock);
         let handler = Handler::new(
             Arc::new(journal.clone()),
             evidence.clone(),

@@ -92,12 +92,21 @@ fn tuned(options: SqliteConnectOptions) -> SqliteConnectOptions {
 fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
     move |error| {
         let reason = error.to_string();
+        // The primary result code is the low byte.
+        let code = match &error {
+            sqlx::Error::Database(error) => error
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .map(|code| code & 0xFF),
+            _ => None,
+        };
+        // 18 too big, 19 constraint, 20 mismatch.
+        if matches!(code, Some(18..=20)) || matches!(&error, sqlx::Error::Encode(_)) {
+            return ViewError::Value { reason };
+        }
         let is_retryable = match &error {
-            sqlx::Error::Database(error) => {
-                // The primary result code is the low byte: 5 busy, 6 locked, 10 I/O error, 13 full.
-                let code = error.code().and_then(|code| code.parse::<u32>().ok());
-                matches!(code.map(|code| code & 0xFF), Some(5 | 6 | 10 | 13))
-            }
+            // 5 busy, 6 locked, 10 I/O error, 13 full.
+            sqlx::Error::Database(_) => matches!(code, Some(5 | 6 | 10 | 13)),
             sqlx::Error::Io(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed

@@ -20,6 +20,7 @@ mod journal_group;
 mod journal_settings;
 mod nats;
 mod nats_child;
+mod nats_clock;
 mod postgres;
 mod projection_contract;
 mod projection_history;

@@ -108,6 +108,8 @@ const BUILDERS: &[Build] = &[
 const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
+    ("step_interrupted-2", steps::step_interrupted_and_resumed),
+    ("gate_blocked-2", gates::gate_blocked_by_many),
 ];
 
 /// Every event in a commit of its own, and one commit of several events.

@@ -13,6 +13,7 @@ pub mod calculator;
 pub mod capture;
 pub mod command;
 pub mod context;
+pub(crate) mod cut;
 pub mod database;
 pub mod deals;
 pub mod error;
@@ -227,7 +228,7 @@ pub fn intent(step: &Step, context: &StepContext) -> String {
         }
         Action::Wait(wait) => format!("wait {}", wait.r#for),
     };
-    shorten(context.redactor.text(&text))
+    cut::shorten(&context.redactor.text(&text))
 }
 
 /// What an undo will run, for the intent on the record.
@@ -249,19 +250,7 @@ pub fn undo_intent(step: &Step, context: &StepContext) -> String {
         EffectiveUndo::Nothing => "undo: nothing to take back".to_owned(),
         EffectiveUndo::None | EffectiveUndo::Irreversible => "undo: not possible".to_owned(),
     };
-    shorten(context.redactor.text(&text))
-}
-
-/// An intent is cut after this many characters: it goes into an event.
-const INTENT_CHARS: usize = 2_000;
-
-fn shorten(text: String) -> String {
-    if text.chars().count() <= INTENT_CHARS {
-        return text;
-    }
-    let mut cut: String = text.chars().take(INTENT_CHARS).collect();
-    cut.push('…');
-    cut
+    cut::shorten(&context.redactor.text(&text))
 }
 
 fn describe_sql(sql: &Sql) -> String {

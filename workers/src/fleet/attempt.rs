@@ -13,17 +13,20 @@ use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use rollbook_ledger::ids::EnvironmentId;
 use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
-use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
-use rollbook_ledger::runbook::step::{Action, Step};
+use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, only_reads};
+use rollbook_ledger::runbook::step::Step;
 use rollbook_proto::v1::{self, Verdict};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
+use super::fit::fit;
 use super::port::{Assignment, RolloutPort, Standing};
 use super::queue::{Delivery, QueuedTask};
 use crate::child::Lease;
 use crate::child::lease::Renewal;
+use crate::executor::cut::shorten;
 use crate::executor::{
     self, Cancel, EffectMark, Outcome, PortError, SampleSink, StepContext, Tools, redactor_for,
 };
@@ -104,7 +107,7 @@ impl Attempts {
             Some(_claim) => {
                 let (renewal, lease) = Lease::new(self.patience.lease);
                 let _alive = self.keep_alive(&delivery, renewal);
-                self.carry_out(&task, &lease).await
+                self.carry_out(&task, delivery.deliveries(), &lease).await
             }
         };
         let settled = match settle {
@@ -136,7 +139,7 @@ impl Attempts {
         }))
     }
 
-    async fn carry_out(&self, task: &QueuedTask, lease: &Lease) -> Settle {
+    async fn carry_out(&self, task: &QueuedTask, deliveries: u32, lease: &Lease) -> Settle {
         let key = task.key();
         let looked = self
             .patiently(self.patience.intent_for, || {
@@ -164,11 +167,20 @@ impl Attempts {
                 tracing::debug!(task = %key, %reason, "task dropped");
                 Settle::Done
             }
+            Standing::Interrupted => {
+                tracing::debug!(task = %key, "task dropped: a person decides");
+                Settle::Done
+            }
             Standing::Wanted => {
                 let context = match self.context(task, &step, &assignment, None, lease) {
                     Ok(context) => context,
                     Err(error) => return self.cannot_begin(task, error).await,
                 };
+                if deliveries > MAX_UNBEGUN_DELIVERIES {
+                    let error =
+                        format!("{deliveries} workers took the task, and none has begun it");
+                    return self.cannot_begin(task, error).await;
+                }
                 match self.begin(task, &step, &context).await {
                     Ok(()) => self.act(task, &step, context, "").await,
                     Err(settle) => settle,
@@ -188,11 +200,11 @@ impl Attempts {
     /// A task whose context cannot be made (secrets that no search can be built for): begun and
     /// finished with an error, so that it is on the record.
     async fn cannot_begin(&self, task: &QueuedTask, error: String) -> Settle {
-        let intent = format!("nothing: {error}");
+        let intent = shorten(&format!("nothing: {error}"));
         if let Err(settle) = self.record_intent(task, intent).await {
             return settle;
         }
-        let outcome = Outcome::new(Verdict::Error, "the action can begin", error);
+        let outcome = Outcome::new(Verdict::Error, "the action can begin", shorten(&error));
         self.finish(task, outcome, false).await
     }
 
@@ -317,6 +329,7 @@ impl Attempts {
         if !remark.is_empty() {
             outcome.message = format!("{remark}; {}", outcome.message);
         }
+        let outcome = fit(&context, outcome).await;
         self.finish(task, outcome, false).await
     }
 
@@ -371,9 +384,18 @@ impl Attempts {
         let key = task.key();
         let died = format!("worker {worker} ended before it recorded a result");
         tracing::warn!(task = %key, worker, "an intent without a result was found");
-        if is_repeatable(step, task.task.action) {
-            let remark =
-                format!("{died}, and the action was repeated, which has no effect of its own");
+        if task.task.action == TaskAction::Execute && only_reads(step) {
+            return match self.resume(task, &died).await {
+                Ok(true) => {
+                    let remark = format!("{died}, and another one went on: the step only reads");
+                    self.act(task, step, context, &remark).await
+                }
+                Ok(false) => Settle::Done,
+                Err(settle) => settle,
+            };
+        }
+        if is_undo_repeatable(step, task.task.action) {
+            let remark = format!("{died}, and the undo was repeated");
             return self.act(task, step, context, &remark).await;
         }
         if task.task.action == TaskAction::Undo {
@@ -394,6 +416,7 @@ impl Attempts {
             Some(mut outcome) if outcome.verdict == Verdict::Pass => {
                 outcome.effect = true;
                 outcome.message = format!("{died}; its effect was verified: {}", outcome.message);
+                let outcome = fit(&context, outcome).await;
                 self.finish(task, outcome, true).await
             }
             Some(outcome) => {
@@ -401,6 +424,37 @@ impl Attempts {
                 self.interrupt(task, &reason).await
             }
             None => self.interrupt(task, &died).await,
+        }
+    }
+
+    /// Takes a step that only reads over from a worker that was lost. `Ok(false)`: too many were,
+    /// and the step is interrupted.
+    async fn resume(&self, task: &QueuedTask, reason: &str) -> Result<bool, Settle> {
+        let command = WorkerCommand::ResumeStep {
+            step: task.task.step.clone(),
+            attempt: task.task.attempt,
+            worker: self.worker.clone(),
+            reason: shorten(reason),
+        };
+        let id = format!("{}/resume/{}", task.key(), Uuid::now_v7());
+        let within = self.patience.intent_for;
+        match self.record(task, command, &id, within).await {
+            Ok(()) => {}
+            Err(PortError::Refused { reason }) => {
+                tracing::info!(task = %task.key(), %reason, "task dropped");
+                return Err(Settle::Done);
+            }
+            Err(PortError::Unavailable { reason }) => {
+                tracing::warn!(task = %task.key(), %reason, "the step was not taken over; the task waits");
+                return Err(Settle::Again(self.patience.again_after));
+            }
+        }
+        match self.port.look(&task.rollout, &task.task).await {
+            Ok(assignment) => Ok(matches!(
+                assignment.standing,
+                Standing::Running { worker, .. } if worker == self.worker
+            )),
+            Err(_) => Err(Settle::Again(self.patience.again_after)),
         }
     }
 
@@ -413,11 +467,42 @@ impl Attempts {
             reason: shorten(reason),
         };
         let id = format!("{}/interrupt", task.key());
-        self.settle_result(task, command, &id).await
+        let settled = self.settle_result(task, command, &id).await;
+        // Refused: the rollout has moved on.
+        settled.unwrap_or(Settle::Done)
     }
 
+    /// Records the result. One that the ledger does not take becomes an error with its reason: a
+    /// step without a result would stand as running for ever.
     async fn finish(&self, task: &QueuedTask, outcome: Outcome, by_verification: bool) -> Settle {
         let id = format!("{}/result/{}", task.key(), self.worker);
+        let (effect, duration) = (outcome.effect, outcome.duration);
+        let reason = match self
+            .record_result(task, outcome, by_verification, &id)
+            .await
+        {
+            Ok(settle) => return settle,
+            Err(reason) => reason,
+        };
+        let rule = "the ledger takes the result";
+        let mut error = Outcome::new(Verdict::Error, rule, shorten(&reason));
+        (error.effect, error.duration) = (effect, duration);
+        let id = format!("{id}/refused");
+        match self.record_result(task, error, false, &id).await {
+            Ok(settle) => settle,
+            // The rollout has moved on.
+            Err(_) => Settle::Done,
+        }
+    }
+
+    /// `Err`: the ledger refused it, and why.
+    async fn record_result(
+        &self,
+        task: &QueuedTask,
+        outcome: Outcome,
+        by_verification: bool,
+        id: &str,
+    ) -> Result<Settle, String> {
         let duration = to_duration(outcome.duration);
         let command = match task.task.action {
             TaskAction::Execute => WorkerCommand::FinishStep {
@@ -425,8 +510,8 @@ impl Attempts {
                     step_id: task.task.step.to_string(),
                     attempt: task.task.attempt,
                     verdict: outcome.verdict.into(),
-                    rule: shorten(&outcome.rule),
-                    message: shorten(&outcome.message),
+                    rule: outcome.rule,
+                    message: outcome.message,
                     measurements: outcome.measurements,
                     evidence: outcome.evidence,
                     duration: Some(duration),
@@ -441,28 +526,31 @@ impl Attempts {
                     step_id: task.task.step.to_string(),
                     attempt: task.task.attempt,
                     verdict: outcome.verdict.into(),
-                    message: shorten(&outcome.message),
+                    message: outcome.message,
                     evidence: outcome.evidence,
                     duration: Some(duration),
                 },
             },
         };
-        self.settle_result(task, command, &id).await
+        self.settle_result(task, command, id).await
     }
 
-    async fn settle_result(&self, task: &QueuedTask, command: WorkerCommand, id: &str) -> Settle {
-        match self
-            .record(task, command, id, self.patience.result_for)
-            .await
-        {
-            Ok(()) => Settle::Done,
+    async fn settle_result(
+        &self,
+        task: &QueuedTask,
+        command: WorkerCommand,
+        id: &str,
+    ) -> Result<Settle, String> {
+        let within = self.patience.result_for;
+        match self.record(task, command, id, within).await {
+            Ok(()) => Ok(Settle::Done),
             Err(PortError::Refused { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the ledger did not take the result");
-                Settle::Done
+                Err(reason)
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::error!(task = %task.key(), %reason, "the result could not be recorded");
-                Settle::Again(self.patience.again_after)
+                Ok(Settle::Again(self.patience.again_after))
             }
         }
     }
@@ -522,15 +610,12 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// A task that was delivered more often and never begun ends with an error: it may be what ends
+/// its workers.
+const MAX_UNBEGUN_DELIVERIES: u32 = 50;
+
 /// A worker that has to stop still tries this long to record what it has.
 const LAST_TRIES: Duration = Duration::from_secs(2);
-
-/// A text of an event is cut after this many characters.
-const TEXT_CHARS: usize = 2_000;
-
-fn shorten(text: &str) -> String {
-    text.chars().take(TEXT_CHARS).collect()
-}
 
 fn to_duration(duration: Duration) -> rollbook_proto::Duration {
     rollbook_proto::Duration {
@@ -539,20 +624,14 @@ fn to_duration(duration: Duration) -> rollbook_proto::Duration {
     }
 }
 
-/// Doing it again changes nothing that doing it once does not: measurements, snapshots,
-/// comparisons, audits, queries and watches, and writing a flag's earlier value back. A
-/// message is not among them: its reader would get it twice.
-fn is_repeatable(step: &Step, action: TaskAction) -> bool {
-    match action {
-        TaskAction::Execute => !has_effect(step) && !matches!(step.action, Action::Notify(_)),
-        TaskAction::Undo => {
-            step.idempotent
-                || matches!(
-                    effective_undo(step),
-                    EffectiveUndo::RestoreFlag { .. } | EffectiveUndo::Nothing
-                )
-        }
-    }
+/// Doing the undo again changes nothing that doing it once does not.
+fn is_undo_repeatable(step: &Step, action: TaskAction) -> bool {
+    action == TaskAction::Undo
+        && (step.idempotent
+            || matches!(
+                effective_undo(step),
+                EffectiveUndo::RestoreFlag { .. } | EffectiveUndo::Nothing
+            ))
 }
 
 /// Records a watch's samples on the attempt.

@@ -156,25 +156,28 @@ impl JetStreamQueue {
         }
         let filter = format!("work.{}.{token}.>", self.ledger);
         let name = format!("{}_{token}", self.ledger);
-        let consumer: PullConsumer = self
+        let wanted = pull::Config {
+            durable_name: Some(name.clone()),
+            filter_subject: filter.clone(),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.options.ack_wait,
+            max_deliver: i64::from(self.options.max_deliver),
+            max_ack_pending: i64::from(self.options.max_tasks),
+            ..pull::Config::default()
+        };
+        let stream = self
             .context
             .get_stream_no_info(WORK_STREAM)
             .await
-            .map_err(unavailable)?
-            .get_or_create_consumer(
-                &name,
-                pull::Config {
-                    durable_name: Some(name.clone()),
-                    filter_subject: filter.clone(),
-                    ack_policy: AckPolicy::Explicit,
-                    ack_wait: self.options.ack_wait,
-                    max_deliver: i64::from(self.options.max_deliver),
-                    max_ack_pending: i64::from(self.options.max_tasks),
-                    ..pull::Config::default()
-                },
-            )
+            .map_err(unavailable)?;
+        let mut consumer: PullConsumer = stream
+            .get_or_create_consumer(&name, wanted.clone())
             .await
             .map_err(unavailable)?;
+        // Made by an earlier version.
+        if consumer.cached_info().config.max_deliver != wanted.max_deliver {
+            consumer = stream.create_consumer(wanted).await.map_err(unavailable)?;
+        }
         let config = &consumer.cached_info().config;
         if config.ack_policy != AckPolicy::Explicit || config.filter_subject != filter {
             return Err(QueueError::Setting {

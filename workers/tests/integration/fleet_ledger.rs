@@ -230,7 +230,7 @@ impl RolloutPort for FileLedger {
         let legal = match standing {
             Standing::Wanted => begins,
             Standing::Running { .. } => !begins,
-            Standing::Stale(_) => false,
+            Standing::Stale(_) | Standing::Interrupted => false,
         };
         if !legal {
             return Err(PortError::Refused {

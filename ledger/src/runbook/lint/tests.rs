@@ -136,6 +136,12 @@ fn breaks(code: Code, from: &str, to: &str, message: &str) {
     );
 }
 
+/// The base with one text replaced is as right as before.
+fn holds(from: &str, to: &str) {
+    assert_eq!(BASE.matches(from).count(), 1, "`{from}` is not unique");
+    assert_eq!(findings_of(&BASE.replace(from, to)), [], "{to}");
+}
+
 #[test]
 fn the_base_is_right() {
     assert_eq!(findings_of(BASE), []);

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::child::guard::Guard;
 use crate::child::{environment, running};
 
 /// The longest answer, in bytes.
@@ -75,6 +76,8 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub(super) struct Child {
     process: std::process::Child,
+    /// Ends the group should this process die; taken when it is ended here.
+    guard: Option<Guard>,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
     stderr: Option<ChildStderr>,
@@ -100,7 +103,10 @@ impl Child {
             command.current_dir(directory);
         }
         command.env_clear().envs(environment::of(&program.env));
+        let mut guard = Guard::start()?;
         let mut process = running::start(&mut command)?;
+        // Without its guard it still ends with the end of its input, as a rule.
+        let _ = guard.watch(process.id());
         let (stdin, stdout, stderr) = (
             process.stdin.take(),
             process.stdout.take(),
@@ -109,6 +115,7 @@ impl Child {
         let stdout = stdout.ok_or_else(|| std::io::Error::other("it has no output"))?;
         let child = Self {
             process,
+            guard: Some(guard),
             stdin,
             stdout,
             stderr,
@@ -265,6 +272,9 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         running::end(&mut self.process);
+        if let Some(guard) = self.guard.take() {
+            guard.done();
+        }
     }
 }
 
