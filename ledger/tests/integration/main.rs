@@ -28,6 +28,7 @@ mod projection_projector;
 mod projection_rebuild;
 mod projection_story;
 mod proxy;
+mod recorded_ledgers;
 mod runbook_files;
 mod runbook_schema;
 mod s3;
