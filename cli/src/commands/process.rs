@@ -12,7 +12,7 @@ use rollbook_ledger::ids::{LedgerId, WorkerName};
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal, JournalError};
 use rollbook_ledger::nats::{
-    self, Credentials, EmbeddedServer, NatsOptions, ServerError, ServerOptions,
+    self, Credentials, EmbeddedServer, NatsOptions, ServerClock, ServerError, ServerOptions,
 };
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};

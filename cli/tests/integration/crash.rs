@@ -88,19 +88,19 @@ fn a_killed_process_loses_nothing_and_repeats_nothing() {
 #[test]
 fn an_effect_that_verify_proves_is_not_repeated() {
     let place = Place::new();
-    let file = place.write("work.yaml", &runbook(HANGS));
+    // The effect is there, and the command has not ended.
+    let done = HANGS.replace("touch done\"}", "touch done; sleep 600\"}");
+    let file = place.write("work.yaml", &runbook(&done));
     let up = place.up();
     place
         .run(&format!(
             "open {file} --env local --id w --as alice --start"
         ))
         .exits(0);
-    wait_for("the step to begin", || began(&place) == 1);
+    fs::write(place.path().join("go"), "").unwrap();
+    wait_for("the effect", || place.has("done"));
     up.signal(Signal::SIGKILL);
     up.finish();
-    // What the command had begun goes on without its worker, and comes to its end.
-    fs::write(place.path().join("go"), "").unwrap();
-    wait_for("the command to end", || place.has("done"));
 
     let _up = place.up();
     place.run("status w --wait 90").exits(0).says("closed");

@@ -7,6 +7,7 @@ mod apart;
 mod apart_shards;
 mod bad_input;
 mod calculators;
+mod children;
 mod compare;
 mod concurrency;
 mod crash;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rollbook_proto::v1::Verdict;
+use rollbook_workers::child::Lease;
 use rollbook_workers::child::environment::is_inherited;
 use serde_json::json;
 
@@ -164,6 +165,30 @@ async fn a_cancelled_and_a_dropped_command_leave_nothing_running() {
         _ = fixture.execute() => panic!("it sleeps"),
         () = eventually("the command speaks", || first_line().is_some()) => {}
     }
+    let pid = first_line().unwrap();
+    eventually("the process ends", || !process_is_alive(&pid)).await;
+}
+
+#[tokio::test]
+async fn the_guard_ends_a_command_whose_lease_is_not_renewed() {
+    let mut fixture = Fixture::new(json!({"run": {"command": "sleep 1000 & echo $!; wait"}}));
+    let (renewal, lease) = Lease::new(Duration::from_secs(2));
+    fixture.context.lease = Some(lease);
+    let first_line = || {
+        let lines = fixture.lines.0.lock().unwrap();
+        lines.first().map(|l| l.text.clone())
+    };
+    let renewed = async {
+        // Longer than one lease.
+        for _ in 0..25 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            renewal.confirmed(tokio::time::Instant::now());
+        }
+        assert!(process_is_alive(&first_line().unwrap()));
+    };
+    let (outcome, ()) = tokio::join!(fixture.execute(), renewed);
+    assert_eq!(outcome.verdict, Verdict::Error, "{outcome:?}");
+    assert!(outcome.message.contains("signal 9"), "{outcome:?}");
     let pid = first_line().unwrap();
     eventually("the process ends", || !process_is_alive(&pid)).await;
 }
