@@ -78,9 +78,10 @@ impl Guard {
         self.say(&format!("group {group}\n"))
     }
 
-    /// Ends the group after this time, in whole seconds, unless it is said again.
+    /// Ends the group within a second after this time, unless it is said again: later than whoever
+    /// keeps the time here, should that be possible.
     pub(crate) fn lease(&mut self, left: Duration) -> io::Result<()> {
-        self.say(&format!("lease {}\n", left.as_secs()))
+        self.say(&format!("lease {}\n", left.as_secs() + 1))
     }
 
     /// The command has ended by itself: what it left running is meant to stay.

@@ -116,7 +116,7 @@ fn any_escape(c: char) -> String {
 /// As `xxd`, `od` and escapes write it.
 fn hexadecimal(bytes: &[u8]) -> String {
     let pairs: Vec<String> = bytes.iter().map(|byte| digits(*byte)).collect();
-    pairs.join(r"(?:[ :-]|\\x|\r?\n)?")
+    pairs.join(r"(?:[ :-]|\\x|\r?\n[ \t]?)?")
 }
 
 /// The part of the Base64 text that depends on the secret alone, when this many bytes stand before
