@@ -15,6 +15,8 @@ enum Found {
     Pass,
     /// Not needed for everything.
     Skipped,
+    /// Somebody should look.
+    Warning,
     Fail,
 }
 
@@ -56,6 +58,7 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
         evidence(session).await,
         server(session).await,
         server_stream(session).await,
+        views(session).await,
     ];
     let failed = checks.iter().any(|check| check.found == Found::Fail);
     if session.json {
@@ -65,6 +68,7 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
             let mark = match check.found {
                 Found::Pass => paint(GREEN, "pass"),
                 Found::Skipped => paint(YELLOW, "skipped"),
+                Found::Warning => paint(YELLOW, "warning"),
                 Found::Fail => paint(RED, "fail"),
             };
             line(format!("{mark:<8} {:<16} {}", check.name, check.message));
@@ -147,6 +151,36 @@ async fn server(session: &Session) -> Check {
     };
     Check {
         name: "server",
+        found,
+        message,
+    }
+}
+
+/// What the views could not show as it is on the ledger.
+async fn views(session: &Session) -> Check {
+    let page: Result<serde_json::Value, _> = session
+        .client
+        .get("/v1/anomalies", &[("limit", "1".to_owned())])
+        .await;
+    let (found, message) = match page {
+        Ok(page) => match page["data"]["rows"]
+            .as_array()
+            .and_then(|rows| rows.first())
+        {
+            None => (Found::Pass, "they show everything on the ledger".to_owned()),
+            Some(row) => (
+                Found::Warning,
+                format!(
+                    "there are anomalies, the first at sequence {}: {}; `GET /v1/anomalies` lists them",
+                    row["sequence"],
+                    word(&row["reason"])
+                ),
+            ),
+        },
+        Err(failure) => (Found::Fail, failure.message),
+    };
+    Check {
+        name: "views",
         found,
         message,
     }

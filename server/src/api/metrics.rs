@@ -6,13 +6,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use rollbook_ledger::projection::views::RolloutFilter;
+use rollbook_ledger::projection::views::{Cursor, RolloutFilter};
 use serde_json::json;
 
 use super::{Api, ApiError};
 
+/// Anomalies are counted up to here.
+const MAX_COUNTED: u32 = 100;
+
 pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
     let applied = api.applied.applied().sequence;
+    // How many events the views could not show as they are; unknown where they do not answer.
+    let anomalies = api.views.anomalies(Cursor::default(), MAX_COUNTED).await;
+    let anomalies = anomalies.ok().map(|page| page.data.rows.len());
     match api.handler.journal().last_sequence().await {
         Ok(last) => (
             StatusCode::OK,
@@ -23,6 +29,7 @@ pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
                 "last_sequence": last,
                 "applied_sequence": applied,
                 "lag": last.saturating_sub(applied),
+                "anomalies": anomalies,
             })),
         ),
         Err(error) => (
