@@ -21,6 +21,7 @@ use crate::projection_history::{
     Choice, History, defined, opened, random, recorded_at, rollout, started, worker, worker_joined,
     worker_left,
 };
+use crate::projection_refused::a_row_that_the_database_refuses_is_an_anomaly;
 use crate::projection_story::{ending, story};
 
 /// Where a store lives; opening it again finds what is there.
@@ -333,69 +334,9 @@ async fn what_makes_no_sense_is_an_anomaly(place: &Place) {
     assert_eq!(detail.rollout.started_at, None);
 }
 
-/// Text that no index can hold, however it is compressed.
-fn noise(bytes: usize) -> String {
-    let mut seed = 0x2545_F491_4F6C_DD1D_u64;
-    let mut text = String::new();
-    while text.len() < bytes {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        text.push_str(&format!("{seed:016x}"));
-    }
-    text
-}
-
-async fn a_row_that_the_database_refuses_is_an_anomaly(place: &Place) {
-    let store = place.open().await;
-    let mut history = History::default();
-    let r = rollout("r1");
-    let metric = |metric: String| {
-        Kind::SuccessMetricRecorded(v1::SuccessMetricRecorded {
-            metric,
-            target: "value < 1".to_owned(),
-            actual: "0".to_owned(),
-            status: v1::Verdict::Pass.into(),
-        })
-    };
-    history.push(&r, "ada", vec![opened()]);
-    history.push(&r, "ada", vec![Kind::RolloutStarted(v1::RolloutStarted {})]);
-    let long = history.push(
-        &r,
-        "orchestrator",
-        vec![metric(noise(20_000)), metric("errors".to_owned())],
-    );
-    let last = history.push(&r, "worker", vec![started("1.1", 1)]);
-    let reached = store.apply(&history.commits).await.unwrap();
-    assert_eq!(reached.sequence, last);
-    let detail = store.rollout("r1").await.unwrap().data.unwrap();
-    assert_eq!(detail.phases[0].steps[0].status, StepStatus::Running);
-    let names = detail.success_metrics.iter().map(|row| row.metric.as_str());
-    assert!(names.clone().any(|name| name == "errors"));
-    let anomalies = store
-        .anomalies(Cursor::default(), 0)
-        .await
-        .unwrap()
-        .data
-        .rows;
-    if matches!(place, Place::Postgres { .. }) {
-        let [anomaly] = &anomalies[..] else {
-            panic!("{anomalies:?}")
-        };
-        assert_eq!((anomaly.sequence, anomaly.idx), (long, 2));
-        assert!(anomaly.reason.contains("success_metrics"), "{anomaly:?}");
-        assert_eq!(names.count(), 1);
-    } else {
-        assert_eq!(anomalies, []);
-    }
-
-    // However the commits come, the rows are the same.
-    let dump = store.dump().await.unwrap();
-    store.reset().await.unwrap();
-    for commit in &history.commits {
-        store.apply(std::slice::from_ref(commit)).await.unwrap();
-    }
-    assert_eq!(store.dump().await.unwrap(), dump);
+async fn a_row_that_is_refused_is_an_anomaly(place: &Place) {
+    let refuses = matches!(place, Place::Postgres { .. });
+    a_row_that_the_database_refuses_is_an_anomaly(&place.open().await, refuses).await;
 }
 
 async fn workers_join_and_leave(place: &Place) {
@@ -524,7 +465,7 @@ macro_rules! suite {
         lists_are_filtered_and_paged(&$place("lists").await).await;
         redelivery_is_harmless_and_a_gap_is_refused(&$place("again").await).await;
         what_makes_no_sense_is_an_anomaly(&$place("anomalies").await).await;
-        a_row_that_the_database_refuses_is_an_anomaly(&$place("refused").await).await;
+        a_row_that_is_refused_is_an_anomaly(&$place("refused").await).await;
         workers_join_and_leave(&$place("workers").await).await;
         two_projectors_share_a_store(&$place("shared").await).await;
         any_history_gives_the_same_rows(&$place("random").await).await;

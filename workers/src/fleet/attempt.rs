@@ -4,22 +4,22 @@
 //! acknowledged only after its result is on the ledger, or when the ledger does not want it.
 //! An intent without a result is never blindly repeated.
 
+mod crash;
+mod record;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use rollbook_ledger::ids::EnvironmentId;
 use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
-use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, only_reads};
 use rollbook_ledger::runbook::step::Step;
 use rollbook_proto::v1::{self, Verdict};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use uuid::Uuid;
 
 use super::fit::fit;
 use super::port::{Assignment, RolloutPort, Standing};
@@ -333,21 +333,6 @@ impl Attempts {
         self.finish(task, outcome, false).await
     }
 
-    /// The queue has not been heard of for so long that it will give the task to another worker,
-    /// which may begin the action again: dropping it here has ended it.
-    async fn cut_off(&self, task: &QueuedTask) -> Settle {
-        let reason = format!(
-            "worker {} had no sign of the queue for {}; the action was stopped so that no second one runs beside it",
-            self.worker,
-            executor::seconds(self.patience.lease)
-        );
-        tracing::warn!(task = %task.key(), %reason, "the lease ran out");
-        match task.task.action {
-            TaskAction::Execute => self.interrupt(task, &reason).await,
-            TaskAction::Undo => Settle::Again(Duration::ZERO),
-        }
-    }
-
     /// Cancels the action when the rollout no longer wants it. Ends when dropped.
     fn follow(&self, task: &QueuedTask, cancel: Cancel) -> AbortOnDropHandle<()> {
         let (port, task, every) = (
@@ -372,267 +357,11 @@ impl Attempts {
             }
         }))
     }
-
-    /// The crash rules: an intent is on the ledger, no result, and this process is not at it.
-    async fn after_crash(
-        &self,
-        task: &QueuedTask,
-        step: &Step,
-        context: StepContext,
-        worker: &str,
-    ) -> Settle {
-        let key = task.key();
-        let died = format!("worker {worker} ended before it recorded a result");
-        tracing::warn!(task = %key, worker, "an intent without a result was found");
-        if task.task.action == TaskAction::Execute && only_reads(step) {
-            return match self.resume(task, &died).await {
-                Ok(true) => {
-                    let remark = format!("{died}, and another one went on: the step only reads");
-                    self.act(task, step, context, &remark).await
-                }
-                Ok(false) => Settle::Done,
-                Err(settle) => settle,
-            };
-        }
-        if is_undo_repeatable(step, task.task.action) {
-            let remark = format!("{died}, and the undo was repeated");
-            return self.act(task, step, context, &remark).await;
-        }
-        if task.task.action == TaskAction::Undo {
-            let outcome = Outcome::new(
-                Verdict::Error,
-                "an undo ends with a result",
-                format!(
-                    "{died}; whether the undo happened is not known: look, then undo again or go on"
-                ),
-            );
-            return self.finish(task, outcome, false).await;
-        }
-        let verified = tokio::select! {
-            verified = executor::verify(step, &context) => verified,
-            () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
-        };
-        match verified {
-            Some(mut outcome) if outcome.verdict == Verdict::Pass => {
-                outcome.effect = true;
-                outcome.message = format!("{died}; its effect was verified: {}", outcome.message);
-                let outcome = fit(&context, outcome).await;
-                self.finish(task, outcome, true).await
-            }
-            Some(outcome) => {
-                let reason = format!("{died}; verify says {}", outcome.message);
-                self.interrupt(task, &reason).await
-            }
-            None => self.interrupt(task, &died).await,
-        }
-    }
-
-    /// Takes a step that only reads over from a worker that was lost. `Ok(false)`: too many were,
-    /// and the step is interrupted.
-    async fn resume(&self, task: &QueuedTask, reason: &str) -> Result<bool, Settle> {
-        let command = WorkerCommand::ResumeStep {
-            step: task.task.step.clone(),
-            attempt: task.task.attempt,
-            worker: self.worker.clone(),
-            reason: shorten(reason),
-        };
-        let id = format!("{}/resume/{}", task.key(), Uuid::now_v7());
-        let within = self.patience.intent_for;
-        match self.record(task, command, &id, within).await {
-            Ok(()) => {}
-            Err(PortError::Refused { reason }) => {
-                tracing::info!(task = %task.key(), %reason, "task dropped");
-                return Err(Settle::Done);
-            }
-            Err(PortError::Unavailable { reason }) => {
-                tracing::warn!(task = %task.key(), %reason, "the step was not taken over; the task waits");
-                return Err(Settle::Again(self.patience.again_after));
-            }
-        }
-        match self.port.look(&task.rollout, &task.task).await {
-            Ok(assignment) => Ok(matches!(
-                assignment.standing,
-                Standing::Running { worker, .. } if worker == self.worker
-            )),
-            Err(_) => Err(Settle::Again(self.patience.again_after)),
-        }
-    }
-
-    /// The effect is not known. The ledger decides from the plan whether the next attempt may
-    /// start by itself (`idempotent`) or a person must say.
-    async fn interrupt(&self, task: &QueuedTask, reason: &str) -> Settle {
-        let command = WorkerCommand::InterruptStep {
-            step: task.task.step.clone(),
-            attempt: task.task.attempt,
-            reason: shorten(reason),
-        };
-        let id = format!("{}/interrupt", task.key());
-        let settled = self.settle_result(task, command, &id).await;
-        // Refused: the rollout has moved on.
-        settled.unwrap_or(Settle::Done)
-    }
-
-    /// Records the result. One that the ledger does not take becomes an error with its reason: a
-    /// step without a result would stand as running for ever.
-    async fn finish(&self, task: &QueuedTask, outcome: Outcome, by_verification: bool) -> Settle {
-        let id = format!("{}/result/{}", task.key(), self.worker);
-        let (effect, duration) = (outcome.effect, outcome.duration);
-        let reason = match self
-            .record_result(task, outcome, by_verification, &id)
-            .await
-        {
-            Ok(settle) => return settle,
-            Err(reason) => reason,
-        };
-        let rule = "the ledger takes the result";
-        let mut error = Outcome::new(Verdict::Error, rule, shorten(&reason));
-        (error.effect, error.duration) = (effect, duration);
-        let id = format!("{id}/refused");
-        match self.record_result(task, error, false, &id).await {
-            Ok(settle) => settle,
-            // The rollout has moved on.
-            Err(_) => Settle::Done,
-        }
-    }
-
-    /// `Err`: the ledger refused it, and why.
-    async fn record_result(
-        &self,
-        task: &QueuedTask,
-        outcome: Outcome,
-        by_verification: bool,
-        id: &str,
-    ) -> Result<Settle, String> {
-        let duration = to_duration(outcome.duration);
-        let command = match task.task.action {
-            TaskAction::Execute => WorkerCommand::FinishStep {
-                finished: v1::StepFinished {
-                    step_id: task.task.step.to_string(),
-                    attempt: task.task.attempt,
-                    verdict: outcome.verdict.into(),
-                    rule: outcome.rule,
-                    message: outcome.message,
-                    measurements: outcome.measurements,
-                    evidence: outcome.evidence,
-                    duration: Some(duration),
-                    by_verification,
-                    checklist: Vec::new(),
-                    effect: outcome.effect,
-                },
-                details: outcome.details,
-            },
-            TaskAction::Undo => WorkerCommand::FinishUndo {
-                finished: v1::UndoFinished {
-                    step_id: task.task.step.to_string(),
-                    attempt: task.task.attempt,
-                    verdict: outcome.verdict.into(),
-                    message: outcome.message,
-                    evidence: outcome.evidence,
-                    duration: Some(duration),
-                },
-            },
-        };
-        self.settle_result(task, command, id).await
-    }
-
-    async fn settle_result(
-        &self,
-        task: &QueuedTask,
-        command: WorkerCommand,
-        id: &str,
-    ) -> Result<Settle, String> {
-        let within = self.patience.result_for;
-        match self.record(task, command, id, within).await {
-            Ok(()) => Ok(Settle::Done),
-            Err(PortError::Refused { reason }) => {
-                tracing::warn!(task = %task.key(), %reason, "the ledger did not take the result");
-                Err(reason)
-            }
-            Err(PortError::Unavailable { reason }) => {
-                tracing::error!(task = %task.key(), %reason, "the result could not be recorded");
-                Ok(Settle::Again(self.patience.again_after))
-            }
-        }
-    }
-
-    async fn record(
-        &self,
-        task: &QueuedTask,
-        command: WorkerCommand,
-        command_id: &str,
-        within: Duration,
-    ) -> Result<(), PortError> {
-        self.patiently(within, || {
-            self.port.record(
-                &task.rollout,
-                command.clone(),
-                command_id,
-                &self.worker,
-                &task.traceparent,
-            )
-        })
-        .await
-    }
-
-    /// Repeats while the ledger is unavailable, with growing waits, for about `within`.
-    async fn patiently<T, F, Fut>(&self, within: Duration, call: F) -> Result<T, PortError>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, PortError>>,
-    {
-        let tries = call
-            .retry(
-                ExponentialBuilder::default()
-                    .with_min_delay(FIRST_WAIT)
-                    .with_max_delay(LONGEST_WAIT)
-                    .with_jitter()
-                    .without_max_times()
-                    .with_total_delay(Some(within)),
-            )
-            .when(|error: &PortError| matches!(error, PortError::Unavailable { .. }));
-        let stopped = async {
-            self.stop_now.cancelled().await;
-            tokio::time::sleep(LAST_TRIES).await;
-        };
-        tokio::select! {
-            biased;
-            done = tries => done,
-            () = stopped => Err(PortError::Unavailable {
-                reason: "the worker had to stop before the ledger answered".to_owned(),
-            }),
-        }
-    }
 }
-
-/// The wait before the ledger is asked again; doubled up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A task that was delivered more often and never begun ends with an error: it may be what ends
 /// its workers.
 const MAX_UNBEGUN_DELIVERIES: u32 = 50;
-
-/// A worker that has to stop still tries this long to record what it has.
-const LAST_TRIES: Duration = Duration::from_secs(2);
-
-fn to_duration(duration: Duration) -> rollbook_proto::Duration {
-    rollbook_proto::Duration {
-        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0),
-    }
-}
-
-/// Doing the undo again changes nothing that doing it once does not.
-fn is_undo_repeatable(step: &Step, action: TaskAction) -> bool {
-    action == TaskAction::Undo
-        && (step.idempotent
-            || matches!(
-                effective_undo(step),
-                EffectiveUndo::RestoreFlag { .. } | EffectiveUndo::Nothing
-            ))
-}
 
 /// Records a watch's samples on the attempt.
 #[derive(Debug)]
