@@ -174,6 +174,8 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
         group.signal(Signal::SIGKILL);
         let _ = child.wait().await;
         group.ended();
+        // Its number may be another's from now on.
+        guard.done();
     }
     let late = stop.clone();
     let _timer = AbortOnDropHandle::new(tokio::spawn(async move {
