@@ -39,13 +39,14 @@ fn credentials_of_the_worker_reach_no_command_and_no_record() {
         ("TAKEN_OVER", "of-the-worker".to_owned()),
     ]);
     place.write("known", SECRET);
+    place.write("other", "hunter2-pass");
     let file = place
         .write(
             "env.yaml",
             &steps(&[
                 "run: {command: env}\nchanges: nothing",
-                "run: {command: 'cat known; base64 known; echo hunter2-pass >&2; cp known copy'}\nchanges: nothing\nevidence: [copy]",
-                "run: {command: 'test \"$T\" = of-the-worker && echo \"$T\"', env: {T: {env: TAKEN_OVER}}}\nchanges: nothing",
+                "run: {command: 'cat known; base64 known; cat other >&2; cp known copy'}\nchanges: nothing\nevidence: [copy]",
+                "run: {command: 'test -n \"$T\" && echo \"$T\"', env: {T: {env: TAKEN_OVER}}}\nchanges: nothing",
             ]),
         )
         .to_owned();
@@ -188,7 +189,7 @@ fn a_result_larger_than_a_commit_is_an_error_on_the_record() {
     let text = steps(&[
         &format!("sql: {{source: db, query: 'SELECT {}'}}\ntimeout: 60s", columns.join(", ")),
     ])
-    .replace("phases:\n", "sources: {db: {kind: sqlite, url: {local: {value: 'sqlite:wide.db?mode=rwc'}}}}\nphases:\n");
+    .replace("phases:\n", "sources: {db: {kind: sqlite, url: {local: {value: 'sqlite:wide.db'}}}}\nphases:\n");
     let file = place.write("wide.yaml", &text).to_owned();
     place.write("wide.db", "");
     let _up = place.up();

@@ -63,7 +63,7 @@ pub(crate) async fn a_row_that_the_database_refuses_is_an_anomaly(
         };
         assert_eq!((anomaly.sequence, anomaly.idx), (long, 2));
         assert!(anomaly.reason.contains("success_metrics"), "{anomaly:?}");
-        assert_eq!(names.count(), 1);
+        assert!(names.clone().all(|name| name.len() < 1_000));
     } else {
         assert_eq!(anomalies, []);
     }

@@ -531,12 +531,12 @@ fn texts_and_counts_are_bounded() {
         &format!("        title: ¦{long}\n"),
         "201 bytes, at most 200",
     );
-    let metric = format!("m{}", "x".repeat(4_000));
+    let metric = format!("m{}", "x".repeat(900));
     breaks(
         Code::TooLarge,
         "  rate:\n    http:",
         &format!("  {metric}: ¦{{step: regressions}}\n  rate:\n    http:"),
-        "a name of 4001 bytes",
+        "a name of 901 bytes",
     );
     breaks(
         Code::TooLarge,
