@@ -224,9 +224,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         line(format!("  [{answer}] {} {}", item.item, item.note));
     }
     for measured in &step.measurements.0 {
-        let value = measured
-            .value
-            .map_or_else(|| measured.text.clone(), |value| value.to_string());
+        let value = measured.decimal.as_ref().unwrap_or(&measured.text);
         let verdict = measured
             .verdict
             .map(|verdict| format!(" → {verdict}"))

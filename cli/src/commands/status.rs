@@ -292,7 +292,7 @@ fn step_line(step: &StepRow) -> String {
     );
     let bad = matches!(
         step.verdict,
-        Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
+        Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive | Verdict::Warning)
     );
     if (bad || step.status == StepStatus::Interrupted) && !step.message.is_empty() {
         text.push_str(&format!("\n          {}", paint(style, &step.message)));
@@ -304,6 +304,7 @@ fn mark(step: &StepRow) -> (&'static str, Style) {
     match (step.status, step.verdict) {
         (StepStatus::Running | StepStatus::Undoing, _) => ("▶", YELLOW),
         (StepStatus::Finished, Some(Verdict::Pass)) => ("✔", GREEN),
+        (StepStatus::Finished, Some(Verdict::Warning)) => ("!", YELLOW),
         (StepStatus::Finished, Some(Verdict::Inconclusive)) => ("?", YELLOW),
         (StepStatus::Finished, _) | (StepStatus::Interrupted | StepStatus::UndoFailed, _) => {
             ("✘", RED)

@@ -311,9 +311,7 @@ fn figures(step: &StepRow) -> String {
         .0
         .iter()
         .map(|measured| {
-            let value = measured
-                .value
-                .map_or_else(|| measured.text.clone(), |value| value.to_string());
+            let value = measured.decimal.as_ref().unwrap_or(&measured.text);
             let rule = if measured.rule.is_empty() {
                 String::new()
             } else {

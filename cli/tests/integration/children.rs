@@ -186,10 +186,14 @@ fn a_result_larger_than_a_commit_is_an_error_on_the_record() {
     let columns: Vec<String> = (0..1_500)
         .map(|n| format!("{n} AS column_number_{n}"))
         .collect();
-    let text = steps(&[
-        &format!("sql: {{source: db, query: 'SELECT {}'}}\ntimeout: 60s", columns.join(", ")),
-    ])
-    .replace("phases:\n", "sources: {db: {kind: sqlite, url: {local: {value: 'sqlite:wide.db'}}}}\nphases:\n");
+    let text = steps(&[&format!(
+        "sql: {{source: db, query: 'SELECT {}'}}\ntimeout: 60s",
+        columns.join(", ")
+    )])
+    .replace(
+        "phases:\n",
+        "sources: {db: {kind: sqlite, url: {local: {value: 'sqlite:wide.db'}}}}\nphases:\n",
+    );
     let file = place.write("wide.yaml", &text).to_owned();
     place.write("wide.db", "");
     let _up = place.up();

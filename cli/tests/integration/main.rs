@@ -23,6 +23,7 @@ mod http;
 mod https;
 mod interrupt;
 mod journey;
+mod numbers;
 mod outage;
 mod postgres_views;
 mod rollback;

@@ -9,6 +9,7 @@
 //! | `undo_failed` | 40 | undone |
 //! | `open_alert` | info 0, warning 10, error 20, critical 40 | resolved |
 //! | `unresolved_regression` | 31 | a later comparison of the same snapshot has none |
+//! | `unexpected_difference` | 10 | a later comparison of the same snapshot has none |
 //! | `comparison_warning` | 5 | a later comparison of the same snapshot has none |
 //! | `blocked_gate` | 10 | passed |
 //! | `refused_sign_off` | 15 | the gate passes, the person signs off, or it is voided |
@@ -178,6 +179,19 @@ fn alerts_and_comparisons(rollout: &RolloutState, deductions: &mut Vec<Deduction
                 format!(
                     "the latest comparison of {} found {} regressions in {} figures",
                     comparison.snapshot, comparison.regressions, comparison.compared
+                ),
+            );
+        }
+        // Comparisons without a verdict are of before these differences counted.
+        if comparison.unexpected > 0 && comparison.verdict.is_some() {
+            deduct(
+                deductions,
+                "unexpected_difference",
+                &comparison.snapshot,
+                10,
+                format!(
+                    "in the latest comparison of {} {} deals differ as no rule expects",
+                    comparison.snapshot, comparison.unexpected
                 ),
             );
         }

@@ -120,7 +120,9 @@ fn is_complete(step: &StepRow) -> bool {
     match step.status {
         StepStatus::Skipped | StepStatus::NotApplicable => true,
         StepStatus::Finished => match step.verdict {
-            Some(Verdict::Pass | Verdict::NotApplicable | Verdict::Skipped) => true,
+            Some(Verdict::Pass | Verdict::Warning | Verdict::NotApplicable | Verdict::Skipped) => {
+                true
+            }
             Some(Verdict::Fail | Verdict::Inconclusive | Verdict::Error) => !step.critical,
             None => false,
         },

@@ -7,6 +7,7 @@ use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
 use super::row::{Column, Kind, Value, clean};
+use crate::measurement;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -64,6 +65,8 @@ words!(
         Skipped = "skipped",
         /// Does not apply here, reviewed.
         NotApplicable = "not_applicable",
+        /// Passed, with something worth a look.
+        Warning = "warning",
     }
 );
 
@@ -265,6 +268,7 @@ impl Verdict {
             v1::Verdict::Error => Some(Self::Error),
             v1::Verdict::Skipped => Some(Self::Skipped),
             v1::Verdict::NotApplicable => Some(Self::NotApplicable),
+            v1::Verdict::Warning => Some(Self::Warning),
         }
     }
 }
@@ -348,8 +352,11 @@ impl EvidenceRef {
 pub struct Measured {
     /// What was measured.
     pub metric: String,
-    /// The number; absent when there is no data or the value is not a finite number.
+    /// The number as the nearest double, for charts; absent when there is no data.
     pub value: Option<f64>,
+    /// The number exactly.
+    #[serde(default)]
+    pub decimal: Option<String>,
     /// The value when it is not a number.
     pub text: String,
     /// Unit of `value`.
@@ -364,7 +371,10 @@ pub struct Measured {
 
 impl Measured {
     pub(super) fn from_wire(measurement: &v1::Measurement) -> Self {
-        let value = measurement.value.filter(|value| value.is_finite());
+        let number = measurement::number(measurement);
+        let value = measurement
+            .value
+            .filter(|value| value.is_finite() && !measurement.incomplete);
         let text = match measurement.value {
             // JSON and SQL have no NaN: the text keeps what was measured.
             Some(number) if value.is_none() && measurement.text.is_empty() => number.to_string(),
@@ -373,6 +383,7 @@ impl Measured {
         Self {
             metric: clean(&measurement.metric),
             value: value.map(|value| value + 0.0),
+            decimal: number.map(|number| number.to_string()),
             text,
             unit: clean(&measurement.unit),
             rule: clean(&measurement.rule),

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use rollbook_proto::v1;
 
 use crate::command_ids::CommandIds;
+use crate::counter::Counter;
+use crate::decimal::Decimal;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
 use crate::runbook::model::RollbackLevel;
 
@@ -143,7 +145,7 @@ pub struct UndoState {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// `None`: measured, no data.
-    pub value: Option<f64>,
+    pub value: Option<Decimal>,
     /// When, if the sample says.
     pub at: Option<Timestamp>,
 }
@@ -251,13 +253,24 @@ pub struct PhaseState {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     /// `None`: measured, no data.
-    pub value: Option<f64>,
+    pub value: Option<Decimal>,
     /// When.
     pub at: Timestamp,
     /// By which step.
     pub step: StepId,
     /// Unit for people.
     pub unit: String,
+}
+
+/// All values of a metric since the first one that counts, taken as those of a counter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counted {
+    /// How it has grown.
+    pub counter: Counter,
+    /// When its first value was measured.
+    pub since: Timestamp,
+    /// By which step; when that runs again, its first value no longer counts.
+    pub step: StepId,
 }
 
 /// A plan that waits for acceptance.
@@ -361,6 +374,8 @@ pub struct RolloutState {
     pub gates: IndexMap<PhaseId, GateState>,
     /// Last value per metric.
     pub metrics: BTreeMap<String, Measured>,
+    /// What each metric has grown by since its first value.
+    pub counters: BTreeMap<String, Counted>,
     /// (snapshot, label) → manifest of the latest capture.
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Steps that have left an effect, oldest first.

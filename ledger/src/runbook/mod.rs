@@ -32,7 +32,7 @@ pub mod window;
 pub use describe::{PlannedItem, describe};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use environment::{Env, EnvValue};
-pub use expr::{Expr, ExprError, ExprOutcome};
+pub use expr::{Expr, ExprError, ExprOutcome, Figure, Term};
 pub use files::{Directory, Files, NoFiles};
 pub use load::{Loaded, Origin, inspect, load};
 pub use model::Runbook;

@@ -401,5 +401,5 @@ fn a_regression_shuts_the_gate_and_the_instant_rollback_is_proved() {
         let at = play.state.step(step).unwrap();
         assert_eq!((at.status, at.recheck), (StepStatus::Succeeded, true));
     }
-    assert_eq!(play.state.metrics["regressions"].value, Some(0.0));
+    assert_eq!(play.state.metrics["regressions"].value, Some(0.into()));
 }

@@ -196,6 +196,7 @@ pub fn compared(snapshot: &str, regressions: u64) -> Kind {
                 threshold: "5 %".to_owned(),
                 before_text: (rank == 1).then(|| "draft".to_owned()),
                 after_text: (rank < 2).then(|| "sent \"now\"\n".to_owned()),
+                judged_as: if rank == 1 { "acquisition" } else { "" }.to_owned(),
             })
             .collect(),
         totals: vec![v1::TypeTotal {

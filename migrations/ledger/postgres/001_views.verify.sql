@@ -20,7 +20,7 @@ SELECT
 FROM steps t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."attempt", t."metric",
-    t."value", t."text", t."unit", t."rule", t."verdict", t."measured_at"
+    t."value", t."decimal", t."text", t."unit", t."rule", t."verdict", t."measured_at"
 FROM measurements t WHERE 1 = 0;
 SELECT
     t."rollout", t."gate", t."position", t."title", t."dropped", t."status", t."reasons",
@@ -48,12 +48,12 @@ SELECT
     t."sequence", t."idx", t."rollout", t."step", t."snapshot", t."before_manifest",
     t."after_manifest", t."result", t."compared", t."equal", t."regressions", t."warnings",
     t."expected", t."ignored", t."missing", t."added", t."within_tolerance", t."unexpected",
-    t."errors", t."type_changed", t."totals", t."by_type", t."superseded_by", t."made_at",
+    t."errors", t."type_changed", t."verdict", t."totals", t."by_type", t."superseded_by", t."made_at",
     t."updated_sequence"
 FROM comparisons t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."snapshot", t."deal_id",
-    t."deal_type", t."metric", t."before", t."after", t."before_text",
+    t."deal_type", t."judged_as", t."metric", t."before", t."after", t."before_text",
     t."after_text", t."rule", t."threshold"
 FROM regressions t WHERE 1 = 0;
 SELECT

@@ -110,6 +110,11 @@ const LATER: &[(&str, Build)] = &[
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
     ("step_interrupted-2", steps::step_interrupted_and_resumed),
     ("gate_blocked-2", gates::gate_blocked_by_many),
+    (
+        "comparison_made_with_verdict",
+        outcomes::comparison_made_with_verdict,
+    ),
+    ("step_finished_exactly", steps::step_finished_exactly),
 ];
 
 /// Every event in a commit of its own, and one commit of several events.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use regex::bytes::{Captures, Regex};
+use regex::bytes::Regex;
+use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::runbook::step::Run;
 use rollbook_ledger::runbook::{Env, EnvValue, recorded};
-use rollbook_proto::v1::Verdict;
+use rollbook_proto::v1::{self, Verdict};
 
 use super::capture::OUTPUT_CAP_BYTES;
 use super::command::{self, Ending, Ran, Shell};
@@ -30,26 +31,13 @@ pub async fn execute(
     let ran = command::run(context, &shell).await?;
     let mut outcome = judge(&ran);
     outcome.measurements.push(match ran.ending {
-        Ending::Exited(code) => context.number(recorded::EXIT_CODE, f64::from(code), ""),
+        Ending::Exited(code) => context.number(recorded::EXIT_CODE, Decimal::from(code), ""),
         _ => context.no_data(recorded::EXIT_CODE),
     });
-    let mut cut = Vec::new();
     for (name, pattern) in measures {
-        outcome.measurements.push(match find(&pattern, &ran) {
-            Found::Last(text) => context.text_or_number(name, &text),
-            Found::Nothing => context.no_data(name),
-            Found::Cut => {
-                cut.push(name);
-                context.no_data(name)
-            }
-        });
-    }
-    if !cut.is_empty() {
-        outcome.message = format!(
-            "{}; no data for {}: the output was longer than {OUTPUT_CAP_BYTES} bytes, its middle was cut, and what is left at its end does not say",
-            outcome.message,
-            cut.join(", ")
-        );
+        outcome
+            .measurements
+            .push(measure(context, name, &pattern, &ran));
     }
     for (name, captured) in [("stdout", ran.stdout), ("stderr", ran.stderr)] {
         let kept = context
@@ -201,38 +189,65 @@ fn measures(run: &Run) -> Result<Vec<(&str, Regex)>, ExecutorError> {
         .collect()
 }
 
-/// What a pattern found in the output.
-enum Found {
-    /// The group of the last match in standard output, else in standard error.
-    Last(String),
-    /// Nothing.
-    Nothing,
-    /// Nothing that is known to be the last match: the output was cut.
-    Cut,
-}
-
-/// A match counts only where nothing that was cut can come after it, or belong to it.
-fn find(pattern: &Regex, ran: &Ran) -> Found {
-    for captured in [&ran.stdout, &ran.stderr] {
-        let last = pattern.captures_iter(captured.end()).last();
-        let begins = |groups: &Captures<'_>| groups.get(0).map_or(0, |whole| whole.start());
+/// The last match in standard output, else in standard error; none is no data. Where output was
+/// cut, or the command did not come to its end, the last match may be in what is missing: no data
+/// either, and the measurement says so.
+fn measure(context: &StepContext, name: &str, pattern: &Regex, ran: &Ran) -> v1::Measurement {
+    if let Some(why) = ran.ending.unfinished() {
+        return context.incomplete(name, &why);
+    }
+    for (stream, captured) in [
+        ("standard output", &ran.stdout),
+        ("standard error", &ran.stderr),
+    ] {
+        let last = last_match(pattern, &captured.bytes, captured.whole_from());
         match last {
-            Some(groups) if !captured.is_cut_at(begins(&groups)) => {
-                let group = groups.get(1).or_else(|| groups.get(0));
-                let bytes = group.map_or(&[][..], |group| group.as_bytes());
-                return Found::Last(String::from_utf8_lossy(bytes).into_owned());
-            }
-            _ if captured.truncated => return Found::Cut,
-            _ => {}
+            Some(text) => return context.text_or_number(name, &text),
+            None if captured.truncated => return context.incomplete(name, &cut(stream)),
+            None => {}
         }
     }
-    Found::Nothing
+    context.no_data(name)
+}
+
+/// Why output that was cut has no figure.
+pub fn cut(stream: &str) -> String {
+    format!(
+        "{stream} was longer than {OUTPUT_CAP_BYTES} bytes, and what was cut may hold the last figure; write less, or the figure at its end"
+    )
+}
+
+/// The last match that begins at `from` or behind: its group, or all of it.
+fn last_match(pattern: &Regex, bytes: &[u8], from: usize) -> Option<String> {
+    let (mut at, mut last) = (from, None);
+    while let Some(found) = pattern.captures_at(bytes, at) {
+        let whole = found.get(0)?;
+        at = whole.end() + usize::from(whole.is_empty());
+        last = found.get(1).or(Some(whole));
+        if at > bytes.len() {
+            break;
+        }
+    }
+    last.map(|group| String::from_utf8_lossy(group.as_bytes()).into_owned())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_match_behind_a_place_is_taken() {
+        let last = |pattern: &str, text: &str, from: usize| {
+            last_match(&Regex::new(pattern).unwrap(), text.as_bytes(), from)
+        };
+        let text = "rows 1\nrows 22\n";
+        assert_eq!(last(r"rows (\d+)", text, 0).as_deref(), Some("22"));
+        assert_eq!(last(r"rows (\d+)", text, 8), None);
+        assert_eq!(last(r"(?m)^rows (\d+)$", text, 7).as_deref(), Some("22"));
+        assert_eq!(last(r"x*()", text, 0).as_deref(), Some(""));
+        assert_eq!(last(r"rows (\d+)", text, text.len()), None);
+    }
 
     #[test]
     fn parameters_become_variables() {

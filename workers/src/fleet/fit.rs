@@ -109,9 +109,10 @@ fn event(kind: &Kind) -> v1::Event {
 fn written(outcome: &Outcome) -> String {
     let mut text = String::new();
     for measurement in &outcome.measurements {
-        let value = measurement
-            .value
-            .map_or_else(|| measurement.text.clone(), |value| value.to_string());
+        let value = match &measurement.decimal {
+            none if none.is_empty() => &measurement.text,
+            number => number,
+        };
         let at = clock::from_proto(measurement.measured_at.as_ref())
             .map_or_else(String::new, |at| at.to_string());
         text.push_str(&format!(

@@ -375,66 +375,6 @@ async fn evidence_stays_in_the_directory_of_the_step() {
 }
 
 #[tokio::test]
-async fn only_the_last_match_of_the_whole_output_is_measured() {
-    let cut = |before: &str, middle: &str, after: &str| {
-        let filler = "yes 'filler line of text' | head -c 15000000; echo";
-        json!({
-            "run": {
-                "command": format!("{before}; {filler}; {middle}; {filler}; {after}"),
-                "measure": {"errors": "errors (\\S+)"},
-            },
-            "changes": "nothing",
-            "expect": ["errors == 0"],
-        })
-    };
-    for (step, value, verdict) in [
-        (
-            cut("echo errors 9", "echo errors 8", "echo errors 0"),
-            Some(0.0),
-            Verdict::Pass,
-        ),
-        (
-            cut("echo errors 0", "echo errors 9", "true"),
-            None,
-            Verdict::Inconclusive,
-        ),
-        (
-            cut("true", "echo errors 0", "true"),
-            None,
-            Verdict::Inconclusive,
-        ),
-        // Where standard output may have said it, standard error does not count.
-        (
-            cut("echo errors 0 >&2", "true", "true"),
-            None,
-            Verdict::Inconclusive,
-        ),
-    ] {
-        let outcome = Fixture::new(step.clone()).execute().await;
-        assert_eq!(number(&outcome, "errors"), value, "{step}");
-        assert_eq!(outcome.verdict, verdict, "{step}: {outcome:?}");
-        assert_eq!(
-            outcome.message.contains("was cut"),
-            value.is_none(),
-            "{outcome:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn odd_bytes_do_not_move_what_is_measured() {
-    let step = json!({
-        "run": {
-            "command": "printf 'caf\\351 \\200\\000\\033[31mred\\033[0m\\n'; printf 'ratio 0.5\\r\\n'; printf 'done \\303'",
-            "measure": {"ratio": "ratio (\\S+)"},
-        },
-        "expect": ["ratio == 0.5"],
-    });
-    let outcome = Fixture::new(step).execute().await;
-    assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
-}
-
-#[tokio::test]
 async fn missing_evidence_is_an_error_and_verify_must_hold() {
     let step = json!({"run": {"command": "true"}, "evidence": ["no-such-file-*"]});
     let outcome = Fixture::new(step).execute().await;

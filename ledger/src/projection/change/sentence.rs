@@ -37,8 +37,8 @@ fn setting(setting: Option<&rollbook_proto::v1::FlagSetting>) -> String {
 
 /// A measured value as people read it: `error_rate 7.2 % (value > 5: fail)`.
 pub(in crate::projection) fn figure(measured: &Measured) -> String {
-    let value = match (measured.value, measured.text.is_empty()) {
-        (Some(value), _) if measured.unit.is_empty() => value.to_string(),
+    let value = match (&measured.decimal, measured.text.is_empty()) {
+        (Some(value), _) if measured.unit.is_empty() => value.clone(),
         (Some(value), _) => format!("{value} {}", measured.unit),
         (None, false) => measured.text.clone(),
         (None, true) => "no data".to_owned(),

@@ -46,6 +46,7 @@ pub(super) fn opened(
         steps: IndexMap::new(),
         gates: IndexMap::new(),
         metrics: BTreeMap::new(),
+        counters: BTreeMap::new(),
         manifests: BTreeMap::new(),
         effects: Vec::new(),
         rollback: None,
