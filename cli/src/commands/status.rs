@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 use rollbook_ledger::projection::rows::{RolloutRow, StepRow};
 use rollbook_ledger::projection::words::{
-    GateStatus, Health, Outcome as RolloutOutcome, StepStatus, Verdict,
+    GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, StepStatus, Verdict,
 };
 use rollbook_ledger::rollout::Blocked;
 use rollbook_server::api::StatusAnswer;
 
-use super::Session;
+use super::{Session, authority};
 use crate::args::StatusArgs;
 use crate::exit::{Exit, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
@@ -230,6 +230,11 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
             advice.rule,
             advice.inputs.0.join(", ")
         ));
+    }
+    let waits = detail.revisions.iter();
+    for row in waits.filter(|row| row.status == RevisionStatus::Proposed) {
+        line("");
+        authority::show_revision(row);
     }
     if !answer.blocked.is_empty() {
         line(paint(BOLD, "\nwhy it stands still"));

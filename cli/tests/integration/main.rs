@@ -5,6 +5,7 @@
 mod agent;
 mod apart;
 mod apart_shards;
+mod authority;
 mod bad_input;
 mod calculators;
 mod children;

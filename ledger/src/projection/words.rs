@@ -71,6 +71,59 @@ words!(
 );
 
 words!(
+    /// Where a changed plan stands.
+    RevisionStatus {
+        /// Waits to be accepted.
+        Proposed = "proposed",
+        /// Accepted: in force until a later one is.
+        Accepted = "accepted",
+        /// Taken back or refused.
+        Withdrawn = "withdrawn",
+    }
+);
+
+words!(
+    /// What another person is asked for.
+    RequestKind {
+        /// To confirm what takes two persons.
+        Confirm = "confirm",
+        /// To review what one person did by breaking glass.
+        Review = "review",
+    }
+);
+
+words!(
+    /// Where a request or a review stands.
+    RequestStatus {
+        /// A request waits for a second person.
+        Waiting = "waiting",
+        /// Done, confirmed by a second person.
+        Confirmed = "confirmed",
+        /// Taken back or refused.
+        Withdrawn = "withdrawn",
+        /// Nobody confirmed it in time.
+        Expired = "expired",
+        /// What it rested on has changed.
+        Voided = "voided",
+        /// A review is open.
+        Open = "open",
+        /// A review is open and its deadline has passed.
+        Overdue = "overdue",
+        /// The reviewer would have agreed.
+        Agreed = "agreed",
+        /// The reviewer would not have agreed.
+        Disagreed = "disagreed",
+    }
+);
+
+impl RequestStatus {
+    /// Somebody has yet to act.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Open | Self::Overdue)
+    }
+}
+
+words!(
     /// Where a rollout stands.
     RolloutStatus {
         /// Opened, not started.

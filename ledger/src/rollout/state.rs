@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use rollbook_proto::v1;
 
+use crate::authority::{Requests, Reviews};
 use crate::command_ids::CommandIds;
 use crate::counter::Counter;
 use crate::decimal::Decimal;
@@ -286,6 +287,10 @@ pub struct PendingRevision {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// What it changes; `None` where it was recorded before differences were.
+    pub difference: Option<v1::PlanDifference>,
+    /// Its parameters, where the difference is known.
+    pub params: BTreeMap<String, String>,
 }
 
 /// The rollback under way, or the last one.
@@ -394,6 +399,10 @@ pub struct RolloutState {
     pub notices: BTreeSet<String>,
     /// Success metrics recorded.
     pub success: BTreeMap<String, v1::Verdict>,
+    /// Commands that wait for a second person.
+    pub requests: Requests,
+    /// What was done by breaking glass and has not been reviewed.
+    pub reviews: Reviews,
     /// Commands applied.
     pub command_ids: CommandIds,
 }

@@ -174,6 +174,8 @@ codes! {
     Calculator = 38, "Name a program or a query; remove `model`, and with `sql` also `inventory_query`.";
     /// An evidence pattern that leaves the step's directory.
     OutsideDirectory = 50, "Name files below the step's `directory`, without a leading `/` and `..`.";
+    /// Who may what leaves nobody who could, or closes a way back.
+    Authority = 60, "Name roles that have enough persons; leave the ways back open.";
 }
 
 impl fmt::Display for Code {

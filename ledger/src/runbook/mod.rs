@@ -6,9 +6,11 @@
 //! (canonical bytes and their digest).
 
 pub mod action;
+pub mod authority;
 pub mod calculator;
 pub mod describe;
 pub mod diagnostic;
+pub mod difference;
 mod document;
 pub mod environment;
 pub mod expr;
@@ -29,6 +31,7 @@ mod step_fields;
 mod substitute;
 pub mod window;
 
+pub use authority::{Authority, BreakGlass, Verb};
 pub use describe::{PlannedItem, describe};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use environment::{Env, EnvValue};

@@ -5,7 +5,7 @@ SELECT
     t."rollout", t."name", t."runbook", t."runbook_version", t."plan_digest", t."revision",
     t."revision_accepted", t."environment", t."protected", t."params", t."status",
     t."resume_status", t."reason", t."outcome", t."summary", t."current_phase", t."health",
-    t."health_score", t."opened_by", t."opened_at", t."started_at", t."closed_at",
+    t."health_score", t."open_reviews", t."opened_by", t."opened_at", t."started_at", t."closed_at",
     t."opened_sequence", t."updated_sequence"
 FROM rollouts t WHERE 1 = 0;
 SELECT
@@ -99,3 +99,17 @@ SELECT
     t."worker", t."session", t."status", t."labels", t."concurrency", t."threads",
     t."version", t."started_at", t."joined_at", t."left_at", t."joins", t."updated_sequence"
 FROM workers t WHERE 1 = 0;
+SELECT
+    t."environment", t."protected", t."terms", t."revision", t."pending", t."changed_by",
+    t."changed_at", t."reason", t."updated_sequence"
+FROM environments t WHERE 1 = 0;
+SELECT
+    t."rollout", t."revision", t."plan_digest", t."status", t."reason", t."proposed_by",
+    t."proposed_at", t."decided_by", t."decided_at", t."difference", t."changes",
+    t."difference_sha256", t."difference_bytes", t."params", t."outline", t."updated_sequence"
+FROM revisions t WHERE 1 = 0;
+SELECT
+    t."aggregate", t."request", t."kind", t."rollout", t."environment", t."flag", t."verb",
+    t."what", t."reason", t."rule", t."made_by", t."made_at", t."due_at", t."status",
+    t."ended_by", t."ended_at", t."note", t."made_sequence", t."updated_sequence"
+FROM requests t WHERE 1 = 0;

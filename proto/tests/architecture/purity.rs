@@ -9,6 +9,8 @@ const PURE: &[(&str, &[&str])] = &[
     ("ledger/src/decimal.rs", &[]),
     ("ledger/src/measurement.rs", &[]),
     ("ledger/src/flag/", &[]),
+    ("ledger/src/authority/", &[]),
+    ("ledger/src/environment/", &[]),
     ("ledger/src/fleet/", &[]),
     // The files beside a runbook, behind the `Files` port.
     ("ledger/src/runbook/", &["ledger/src/runbook/files.rs"]),

@@ -7,6 +7,7 @@ use super::super::command::{Command, Open, SystemCommand, WorkerCommand};
 use super::super::state::{Status, StepStatus};
 use super::super::{Context, decide, open};
 use super::story::*;
+use crate::environment::Environments;
 use crate::ids::EnvironmentId;
 
 fn pause() -> Command {
@@ -40,6 +41,8 @@ fn a_rollout_opens_only_with_its_own_plan_and_a_declared_environment() {
         environment: EnvironmentId::new("moon").unwrap(),
         params: Default::default(),
     };
+    let alice = by("alice", Command::Start {}).actor;
+    let open = |plan: &_, asked: &_| open(plan, asked, &alice, Environments::NONE);
     let refusal = open(&plan, &asked).unwrap_err();
     assert_eq!(refusal.code(), "RB-ROLLOUT-31");
     assert!(refusal.to_string().contains("production"), "{refusal}");
@@ -292,6 +295,7 @@ fn a_decision_on_another_plan_is_refused() {
         actor: &ask.actor,
         command_id: "x",
         new_plan: None,
+        environments: Environments::NONE,
     };
     let refusal = decide(&story.state, &other, &ask.request, &context).unwrap_err();
     assert_eq!(refusal.code(), "RB-ROLLOUT-2");
@@ -304,7 +308,7 @@ fn a_protected_environment_has_a_rollback_point_before_each_phase() {
         phase("1", vec![check("1.1")])
     ]));
     let story = opened_in(plan, "production")
-        .when(by("olga", Command::Start {}))
+        .when(by("alice", Command::Start {}))
         .then(&["RolloutStarted"]);
     assert!(story.tasks().is_empty(), "not before the point");
     let story = story
