@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 mod meaning;
+mod programs;
 
 use super::super::files::NoFiles;
 use super::super::{Code, Diagnostic, Origin, Severity, inspect};
