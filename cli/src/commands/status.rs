@@ -19,6 +19,14 @@ use crate::progress::{Steps, lines};
 /// Between two looks of `--watch` and `--wait`.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
+/// Says so where the views do not show everything as it is on the ledger.
+async fn tell_anomalies(session: &Session) {
+    let health: Result<serde_json::Value, _> = session.client.get("/health", &[]).await;
+    if health.is_ok_and(|health| health["anomalies"].as_u64() > Some(0)) {
+        print::aside("the views have anomalies: `rollbook doctor` says where they begin");
+    }
+}
+
 /// `status`.
 pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
@@ -30,6 +38,9 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
     if !args.watch {
         let answer = session.status_of(&id).await?;
         show(&answer, session.json)?;
+        if !session.json {
+            tell_anomalies(session).await;
+        }
         return Ok(Exit::Done);
     }
     let mut shown = 0;

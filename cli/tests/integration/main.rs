@@ -8,6 +8,7 @@ mod apart_shards;
 mod authority;
 mod bad_input;
 mod calculators;
+mod children;
 mod command_ids;
 mod compare;
 mod concurrency;

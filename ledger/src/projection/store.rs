@@ -35,6 +35,13 @@ pub enum ViewError {
         /// The database's words.
         reason: String,
     },
+    /// The database does not take a value: it is too long for an index, or of a kind that the column
+    /// cannot hold. Nothing was applied; the same rows are refused again.
+    #[error("RB-VIEW-8: the views' database does not take a value: {reason}")]
+    Value {
+        /// The database's words.
+        reason: String,
+    },
     /// The tables are not those of this version.
     #[error(
         "RB-VIEW-3: the tables of the views are not usable: {reason}; empty the views and let them be rebuilt"
@@ -122,7 +129,8 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
     /// transaction: after an error or a crash none of it is visible. Commits at or before the
     /// position are passed over, so redelivery is harmless. The first new commit must be the one
     /// after the position, else [`ViewError::Gap`] and nothing is applied. Any history is
-    /// accepted: what does not make sense becomes an anomaly. Returns the position reached.
+    /// accepted: what does not make sense becomes an anomaly, and so does a row that the database
+    /// does not take; a batch with such a row is applied in parts. Returns the position reached.
     async fn apply(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError>;
 
     /// Empties every view and sets the position to 0, in one transaction. New and emptied views

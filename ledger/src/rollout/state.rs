@@ -174,6 +174,8 @@ pub struct StepState {
     pub finished_event: u64,
     /// Who runs or ran the last attempt.
     pub worker: String,
+    /// Workers that were lost while they ran the last attempt, which then went on elsewhere.
+    pub losses: u32,
     /// Rule of the last result, or empty.
     pub rule: String,
     /// What the last result, interruption or skip said.
@@ -233,6 +235,8 @@ pub struct GateState {
     pub passed_at: Option<Timestamp>,
     /// The reasons last recorded for it being shut.
     pub blocked: Vec<String>,
+    /// Digest of all of them, where some were cut or left out.
+    pub blocked_sha256: String,
 }
 
 /// One phase.

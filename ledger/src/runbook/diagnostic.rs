@@ -178,6 +178,8 @@ codes! {
     Seats = 50, "Name more persons in its roles, let another role do the manual steps, or say `not_executor: false`.";
     /// A checklist item that is empty or stands twice.
     Checklist = 51, "Give each item words of its own.";
+    /// An evidence pattern that leaves the step's directory.
+    OutsideDirectory = 52, "Name files below the step's `directory`, without a leading `/` and `..`.";
     /// Who may what leaves nobody who could, or closes a way back.
     Authority = 60, "Name roles that have enough persons; leave the ways back open.";
 }

@@ -327,6 +327,12 @@ pub struct HttpMeasure {
 pub struct RunMeasure {
     /// Shell command.
     pub command: String,
+    /// Its environment variables, besides the few that every program gets.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env: super::environment::Env,
+    /// Environment variables from sources: variable → source name (its URL).
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env_sources: IndexMap<String, String>,
     /// JSON pointer into its output; absent: the last line is the number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,

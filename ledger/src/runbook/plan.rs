@@ -430,29 +430,27 @@ impl Plan {
 
     /// The skeleton that `RolloutOpened` carries.
     pub fn outline(&self) -> v1::PlanOutline {
-        let runbook = &self.document.runbook;
-        v1::PlanOutline {
-            phases: runbook
-                .phases
-                .iter()
-                .map(|phase| v1::PhaseOutline {
-                    id: phase.id.clone(),
-                    title: phase.title.clone(),
-                    steps: phase
-                        .steps
-                        .iter()
-                        .map(|step| v1::StepOutline {
-                            id: step.id.clone(),
-                            title: step.title.clone(),
-                            kind: step.action.kind().to_owned(),
-                            critical: step.critical,
-                        })
-                        .collect(),
-                    gate: phase.gate.is_some(),
-                })
-                .collect(),
-            success_metrics: runbook.success.iter().map(|s| s.name.clone()).collect(),
-        }
+        outline_of(&self.document.runbook)
+    }
+}
+
+/// The skeleton of a runbook.
+pub fn outline_of(runbook: &Runbook) -> v1::PlanOutline {
+    let step = |step: &Step| v1::StepOutline {
+        id: step.id.clone(),
+        title: step.title.clone(),
+        kind: step.action.kind().to_owned(),
+        critical: step.critical,
+    };
+    let phase = |phase: &Phase| v1::PhaseOutline {
+        id: phase.id.clone(),
+        title: phase.title.clone(),
+        steps: phase.steps.iter().map(step).collect(),
+        gate: phase.gate.is_some(),
+    };
+    v1::PlanOutline {
+        phases: runbook.phases.iter().map(phase).collect(),
+        success_metrics: runbook.success.iter().map(|s| s.name.clone()).collect(),
     }
 }
 
@@ -464,9 +462,7 @@ pub fn has_effect(step: &Step) -> bool {
     match (&step.action, step.changes) {
         (_, Some(Changes::Nothing)) => false,
         (Action::Run(_), _) => true,
-        (Action::Http(http), None) => {
-            !["GET", "HEAD", "OPTIONS"].contains(&http.method.to_ascii_uppercase().as_str())
-        }
+        (Action::Http(http), None) => !is_safe_method(&http.method),
         (Action::Http(_), Some(_)) => true,
         (Action::Sql(sql), _) => sql.deploy.is_some(),
         (Action::Flag(_), _) => true,
@@ -481,6 +477,27 @@ pub fn has_effect(step: &Step) -> bool {
             _,
         ) => false,
     }
+}
+
+/// The step's action reads and measures and can do nothing else, by its kind and not only by what
+/// the plan says of it: after a crash it goes on elsewhere. Of a command, a message and a request
+/// that is more than a question nobody but their author can say what doing them twice does.
+pub fn only_reads(step: &Step) -> bool {
+    match &step.action {
+        Action::Sql(sql) => sql.deploy.is_none(),
+        Action::Http(http) => is_safe_method(&http.method),
+        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) | Action::Watch(_) => true,
+        Action::Run(_)
+        | Action::Flag(_)
+        | Action::Manual(_)
+        | Action::Notify(_)
+        | Action::Wait(_) => false,
+    }
+}
+
+/// By the definition of HTTP a request that asks and changes nothing.
+fn is_safe_method(method: &str) -> bool {
+    ["GET", "HEAD", "OPTIONS"].contains(&method.to_ascii_uppercase().as_str())
 }
 
 /// How a step's effect is taken back: what the plan says, or what flags and migrations derive.

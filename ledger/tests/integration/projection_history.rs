@@ -466,6 +466,7 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
             attempt,
             reason: "killed \0 here".to_owned(),
             retry: extra.is_multiple_of(2),
+            ..v1::StepInterrupted::default()
         }),
         15 => Kind::StepRetried(v1::StepRetried {
             step_id: step,
@@ -517,6 +518,7 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
         26 => Kind::GateBlocked(v1::GateBlocked {
             gate_id: gate,
             reasons: vec![reason()],
+            ..v1::GateBlocked::default()
         }),
         27 => Kind::PlanRevised(v1::PlanRevised {
             revision: attempt,

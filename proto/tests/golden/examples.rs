@@ -132,6 +132,8 @@ const LATER: &[(&str, Build)] = &[
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
     ("sign_off_given-2", gates::sign_off_of_what_was_seen),
     ("step_finished-2", steps::step_finished_partly),
+    ("step_interrupted-2", steps::step_interrupted_and_resumed),
+    ("gate_blocked-2", gates::gate_blocked_by_many),
     ("plan_revised-2", authority::plan_revised_with_difference),
     (
         "comparison_made_with_verdict",

@@ -80,6 +80,17 @@ pub(crate) fn step_interrupted(d: &mut Distinct) -> Kind {
         attempt: d.small(),
         reason: d.text("reason"),
         retry: true,
+        ..StepInterrupted::default()
+    })
+}
+
+pub(crate) fn step_interrupted_and_resumed(d: &mut Distinct) -> Kind {
+    Kind::StepInterrupted(StepInterrupted {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        reason: d.text("reason"),
+        resumed_by: d.text("worker"),
+        ..StepInterrupted::default()
     })
 }
 

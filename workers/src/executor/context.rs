@@ -24,6 +24,7 @@ use super::progress::ProgressSink;
 use super::redact::Redactor;
 use super::secret::SecretResolver;
 use super::shards::ShardFleet;
+use crate::child::Lease;
 
 /// A line of a running step's output, already redacted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -210,6 +211,9 @@ pub struct StepContext {
     pub redactor: Redactor,
     /// Ends the action early.
     pub cancel: Cancel,
+    /// Until when the worker may go on without a sign from the queue; `None`: for as long as it
+    /// takes, because nobody begins the step beside it.
+    pub lease: Option<Lease>,
     /// Raised by an action when it may have changed something.
     pub effect: EffectMark,
 }

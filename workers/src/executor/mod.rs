@@ -8,10 +8,12 @@
 //! An executor never records a result itself and never decides what comes next. Whatever it
 //! returns is redacted: no secret of the plan is in a message, a measurement or evidence.
 
+pub mod attach;
 pub mod calculator;
 pub mod capture;
 pub mod command;
 pub mod context;
+pub(crate) mod cut;
 pub mod database;
 pub mod deals;
 pub mod error;
@@ -22,6 +24,7 @@ pub mod json;
 pub mod metric;
 pub mod notify;
 pub mod outcome;
+pub mod own_secrets;
 pub mod progress;
 pub mod redact;
 pub mod run;
@@ -70,7 +73,7 @@ pub fn limit_of(step: &Step) -> Duration {
 }
 
 /// `90 s`, `1.5 s`.
-fn seconds(duration: Duration) -> String {
+pub(crate) fn seconds(duration: Duration) -> String {
     let text = format!("{:.3}", duration.as_secs_f64());
     format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -85,7 +88,7 @@ pub async fn execute(step: &Step, context: &StepContext) -> Outcome {
                 Action::Run(run) => run.directory.as_deref(),
                 _ => None,
             };
-            match run::attach_files(context, &step.evidence, directory).await {
+            match attach::files(context, &step.evidence, directory).await {
                 Ok(files) => outcome.evidence.extend(files),
                 Err(error) => {
                     let missing = Outcome::error("the evidence is there", &error);
@@ -247,7 +250,7 @@ pub fn intent(step: &Step, context: &StepContext) -> String {
         }
         Action::Wait(wait) => format!("wait {}", wait.r#for),
     };
-    shorten(context.redactor.text(&text))
+    cut::shorten(&context.redactor.text(&text))
 }
 
 /// What an undo will run, for the intent on the record.
@@ -269,19 +272,7 @@ pub fn undo_intent(step: &Step, context: &StepContext) -> String {
         EffectiveUndo::Nothing => "undo: nothing to take back".to_owned(),
         EffectiveUndo::None | EffectiveUndo::Irreversible => "undo: not possible".to_owned(),
     };
-    shorten(context.redactor.text(&text))
-}
-
-/// An intent is cut after this many characters: it goes into an event.
-const INTENT_CHARS: usize = 2_000;
-
-fn shorten(text: String) -> String {
-    if text.chars().count() <= INTENT_CHARS {
-        return text;
-    }
-    let mut cut: String = text.chars().take(INTENT_CHARS).collect();
-    cut.push('…');
-    cut
+    cut::shorten(&context.redactor.text(&text))
 }
 
 fn describe_sql(sql: &Sql) -> String {

@@ -256,7 +256,12 @@ impl JetStreamQueue {
             ..PullConfig::default()
         };
         let stream = answered(self.context.get_stream_no_info(WORK_STREAM)).await?;
-        let consumer: PullConsumer = answered(stream.get_or_create_consumer(&name, wanted)).await?;
+        let mut consumer: PullConsumer =
+            answered(stream.get_or_create_consumer(&name, wanted.clone())).await?;
+        // Made by an earlier version.
+        if consumer.cached_info().config.max_deliver != wanted.max_deliver {
+            consumer = answered(stream.create_consumer(wanted)).await?;
+        }
         let config = &consumer.cached_info().config;
         if config.ack_policy != AckPolicy::Explicit || config.filter_subject != filter {
             return Err(QueueError::Setting {
@@ -422,7 +427,7 @@ impl Taken {
     }
 
     pub(super) async fn progress(&self) -> Result<(), QueueError> {
-        answered(self.message.ack_with(AckKind::Progress)).await
+        answered(self.message.double_ack_with(AckKind::Progress)).await
     }
 
     pub(super) async fn done(&self) -> Result<(), QueueError> {

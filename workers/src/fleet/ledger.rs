@@ -104,6 +104,12 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
             step.undo.started_at,
         ),
     };
+    if task.action == TaskAction::Execute
+        && step.status == StepStatus::Interrupted
+        && attempt == task.attempt
+    {
+        return Standing::Interrupted;
+    }
     match started_at {
         Some(started_at) if running && attempt == task.attempt => Standing::Running {
             worker: worker.clone(),

@@ -12,6 +12,7 @@
 
 mod attempt;
 mod dead_letter;
+mod fit;
 mod jetstream;
 mod ledger;
 pub mod membership;

@@ -67,7 +67,9 @@ pub(super) fn action_word(action: TaskAction) -> &'static str {
 pub struct QueueOptions {
     /// A delivery without a sign of life for this long goes to another worker.
     pub ack_wait: Duration,
-    /// A task is delivered at most this often; after that it is a dead letter.
+    /// A task is delivered at most this often; after that it is a dead letter. Far more often than
+    /// workers may be lost in it, which the ledger counts: a task also comes again because the
+    /// ledger could not be reached.
     pub max_deliver: u32,
     /// Copies of the queue: 1, or 3 on a cluster. Streams with fewer get more.
     pub replicas: usize,
@@ -79,7 +81,7 @@ impl Default for QueueOptions {
     fn default() -> Self {
         Self {
             ack_wait: Duration::from_secs(30),
-            max_deliver: 5,
+            max_deliver: 1_000,
             replicas: 1,
             max_tasks: 100_000,
         }
@@ -160,7 +162,7 @@ pub trait Delivery: Send + Sync + std::fmt::Debug {
     /// How often it has been delivered, this time included.
     fn deliveries(&self) -> u32;
 
-    /// Says that it is still being worked on.
+    /// Says that it is still being worked on. Confirmed by the queue on return.
     async fn progress(&self) -> Result<(), QueueError>;
 
     /// Done with: the queue forgets it. Confirmed by the queue on return.

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{Attempts, Patience};
 use super::port::RolloutPort;
 use super::presence::Activity;
-use super::queue::{ANY_LABEL, TaskQueue};
+use super::queue::{ANY_LABEL, QueueOptions, TaskQueue};
 use crate::executor::Tools;
 
 /// A pull waits at most this long, so that a shutdown is noticed.
@@ -43,6 +43,9 @@ pub struct WorkerConfig {
     pub drain: Duration,
     /// Between signs of life for the queue; well below the queue's `ack_wait`.
     pub progress_every: Duration,
+    /// How long after a sign of life that the queue confirmed an `idempotent` action may go on:
+    /// some seconds less than the queue's `ack_wait`, after which another worker begins it.
+    pub lease: Duration,
     /// Between looks at the rollout while an action runs: how quickly an abort takes effect.
     pub look_every: Duration,
     /// How long a result is tried to be recorded while the ledger is unavailable.
@@ -53,6 +56,9 @@ pub struct WorkerConfig {
     /// Counts what it does, for [`super::presence`].
     pub activity: Activity,
 }
+
+/// An action is ended so long before another worker may begin it.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Shards at a time unless told: more connections than this, and the database notices.
 const MAX_SHARD_SLOTS: usize = 8;
@@ -67,6 +73,7 @@ impl WorkerConfig {
             concurrency: 4,
             drain: Duration::from_secs(30),
             progress_every: Duration::from_secs(10),
+            lease: QueueOptions::default().ack_wait - LEASE_MARGIN,
             look_every: Duration::from_millis(500),
             result_patience: Duration::from_secs(60 * 60),
             threads: None,
@@ -138,6 +145,7 @@ pub async fn run(
             intent_for: INTENT_PATIENCE,
             result_for: config.result_patience,
             again_after: AGAIN_AFTER,
+            lease: config.lease,
         },
         stop_now: stop_now.clone(),
     };

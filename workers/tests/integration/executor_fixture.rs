@@ -26,7 +26,7 @@ impl SecretResolver for Secrets {
     fn resolve(&self, reference: &SecretRef) -> Result<String, ExecutorError> {
         match reference {
             SecretRef::Env(name) if self.0.contains_key(name) => Ok(self.0[name].clone()),
-            other => ProcessSecrets.resolve(other),
+            other => ProcessSecrets::default().resolve(other),
         }
     }
 }
@@ -210,6 +210,7 @@ impl Fixture {
             },
             samples: samples.clone(),
             cancel: Cancel::new(),
+            lease: None,
             effect: EffectMark::default(),
         };
         Self {

@@ -193,6 +193,48 @@ struct ChildConfig {
     sections: Value,
 }
 
+/// A worker that gives a single sign of life, as one that is cut off from then on.
+fn cut_off(name: &str) -> WorkerConfig {
+    WorkerConfig {
+        progress_every: Duration::from_secs(600),
+        lease: Duration::from_secs(1),
+        ..config(name)
+    }
+}
+
+#[tokio::test]
+async fn an_idempotent_command_of_a_worker_that_is_cut_off_is_stopped_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = "echo $$ > group; sleep 1000";
+    let bench = Bench::new(json!({
+        "run": {"command": command, "directory": dir.path()},
+        "idempotent": true,
+    }));
+    let worker = bench.worker(cut_off("a"));
+    bench.queue.publish(&task("1.1", None)).await.unwrap();
+    let interrupt = bench.ledger.wait_for("interrupt").await;
+    assert!(
+        interrupt.message.contains("no sign of the queue for 1 s"),
+        "{}",
+        interrupt.message
+    );
+    let group = std::fs::read_to_string(dir.path().join("group")).unwrap();
+    group_has_ended(group.trim()).await;
+    worker.stop().await;
+    assert_eq!(bench.ledger.kinds(), ["start", "interrupt"]);
+}
+
+#[tokio::test]
+async fn any_other_command_of_a_worker_that_is_cut_off_goes_on_and_counts() {
+    let bench = Bench::new(json!({"run": {"command": "sleep 2"}}));
+    let worker = bench.worker(cut_off("a"));
+    bench.queue.publish(&task("1.1", None)).await.unwrap();
+    let finish = bench.ledger.wait_for("finish").await;
+    assert_eq!(finish.verdict, "PASS");
+    worker.stop().await;
+    assert_eq!(bench.ledger.kinds(), ["start", "finish"]);
+}
+
 /// Not a test of its own: the worker process that the tests below start and kill.
 #[tokio::test]
 #[ignore = "started by the tests below as a process of its own"]
@@ -288,25 +330,40 @@ impl Crash {
         panic!("no {name}: {:#?}", self.ledger.lines());
     }
 
+    /// Waits until nothing is left of the process groups of the attempts.
+    async fn commands_have_ended(&self) {
+        let groups = std::fs::read_to_string(self.dir.path().join("group")).unwrap();
+        for group in groups.lines() {
+            group_has_ended(group).await;
+        }
+    }
+
     fn effects(&self) -> usize {
         let text = std::fs::read_to_string(self.dir.path().join("effects")).unwrap_or_default();
         text.lines().count()
     }
 }
 
+async fn group_has_ended(group: &str) {
+    for _ in 0..1500 {
+        // Gone, which `kill` says.
+        let found = Command::new("kill")
+            .args(["-0", "--", &format!("-{group}")])
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        if !found.success() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("process group {group} still runs");
+}
+
 impl Drop for Crash {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // The command of a killed worker lives on; each attempt wrote its process group here.
-        let groups = std::fs::read_to_string(self.dir.path().join("group")).unwrap_or_default();
-        for group in groups.lines() {
-            // The groups of attempts that ended are gone, which `kill` says.
-            let _ = Command::new("kill")
-                .args(["-9", "--", &format!("-{group}")])
-                .stderr(Stdio::null())
-                .status();
-        }
         self.server.kill();
     }
 }
@@ -329,6 +386,7 @@ fn command(extra: Value) -> impl Fn(&str) -> Value {
 async fn killed_without_a_way_to_tell_the_step_is_interrupted() {
     let (crash, worker) =
         Crash::after_kill(command(json!({})), json!({}), &task("1.1", None)).await;
+    crash.commands_have_ended().await;
     let interrupt = crash.ledger.wait_for("interrupt").await;
     assert!(
         interrupt.message.contains("worker killed ended before"),
@@ -444,6 +502,7 @@ async fn killed_during_a_watch_the_same_attempt_goes_on() {
     worker.stop().await;
     let kinds = crash.ledger.kinds();
     assert_eq!(kinds.iter().filter(|kind| *kind == "start").count(), 1);
+    assert_eq!(kinds.iter().filter(|kind| *kind == "resume").count(), 1);
     let measured: Vec<_> = crash
         .ledger
         .lines()

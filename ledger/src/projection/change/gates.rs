@@ -72,12 +72,19 @@ pub(super) fn apply(
             )?;
         }
         Kind::GateBlocked(blocked) => {
+            let mut reasons = blocked.reasons.clone();
+            if !blocked.reasons_sha256.is_empty() {
+                reasons.push(format!(
+                    "{} reasons in all, shortened here; SHA-256 of them whole {}",
+                    blocked.reasons_total, blocked.reasons_sha256
+                ));
+            }
             decide(
                 rollout,
                 at,
                 &blocked.gate_id,
                 GateStatus::Blocked,
-                &blocked.reasons,
+                &reasons,
                 out,
             )?;
         }

@@ -143,6 +143,16 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
                 tail(&e.message)
             ),
         ),
+        Kind::StepInterrupted(e) if !e.resumed_by.is_empty() => (
+            &e.step_id,
+            format!(
+                "Step {} goes on with worker {}, attempt {}{}",
+                e.step_id,
+                e.resumed_by,
+                e.attempt,
+                tail(&e.reason)
+            ),
+        ),
         Kind::StepInterrupted(e) => (
             &e.step_id,
             format!(

@@ -47,13 +47,17 @@ pub(super) fn apply(
             if step.status != StepStatus::Running || interrupted.attempt != step.attempt {
                 return Err(format!("attempt {} is not running", interrupted.attempt));
             }
-            step.status = if interrupted.retry {
-                StepStatus::Pending
-            } else {
-                StepStatus::Interrupted
-            };
             step.message = clean(&interrupted.reason);
-            step.finished_at = at.recorded_at;
+            if interrupted.resumed_by.is_empty() {
+                step.status = if interrupted.retry {
+                    StepStatus::Pending
+                } else {
+                    StepStatus::Interrupted
+                };
+                step.finished_at = at.recorded_at;
+            } else {
+                step.worker = clean(&interrupted.resumed_by);
+            }
         }
         Kind::StepRetried(retried) => {
             if step.status == StepStatus::Running {

@@ -197,6 +197,12 @@ impl<'a> Decider<'a> {
                 attempt,
                 reason,
             } => self.interrupt_step(step, *attempt, reason),
+            WorkerCommand::ResumeStep {
+                step,
+                attempt,
+                worker,
+                reason,
+            } => self.resume_step(step, *attempt, worker, reason),
             WorkerCommand::StartUndo {
                 step,
                 attempt,

@@ -125,6 +125,7 @@ fn new_step(phase: &PhaseId) -> StepState {
         finished_at: None,
         finished_event: 0,
         worker: String::new(),
+        losses: 0,
         rule: String::new(),
         message: String::new(),
         effect: Effect::None,

@@ -63,6 +63,7 @@ pub(super) fn started(state: &mut RolloutState, event: &v1::StepStarted, meta: &
     step.message.clear();
     step.not_before = None;
     step.samples.clear();
+    step.losses = 0;
     step.evidence.clear();
     step.proposal = None;
     note_executor(step, meta);
@@ -175,7 +176,15 @@ pub(super) fn finished(
         {
             step.attempt = event.attempt;
         }
+        // Its worker was taken for lost and was only cut off.
+        (StepStatus::Interrupted, _) if event.attempt == step.attempt => {}
         _ => running(step, &id, event.attempt, meta)?,
+    }
+    // What was not known is known now.
+    let clears =
+        step.status == StepStatus::Interrupted && step.effect == Effect::Unknown && !event.effect;
+    if clears {
+        step.effect = Effect::None;
     }
     step.status = match verdict {
         Verdict::Pass | Verdict::Warning => StepStatus::Succeeded,
@@ -195,6 +204,8 @@ pub(super) fn finished(
     note_executor(step, meta);
     if event.effect {
         leave_effect(state, &id, Effect::Made);
+    } else if clears {
+        state.effects.retain(|other| *other != id);
     }
     for measurement in &event.measurements {
         record(&mut state.metrics, &id, measurement, meta.at);
@@ -231,6 +242,12 @@ pub(super) fn interrupted(
     let number = state.events;
     let (id, step) = step_mut(state, &event.step_id, meta)?;
     running(step, &id, event.attempt, meta)?;
+    if !event.resumed_by.is_empty() {
+        step.worker.clone_from(&event.resumed_by);
+        step.losses = step.losses.saturating_add(1);
+        step.message.clone_from(&event.reason);
+        return Ok(());
+    }
     step.status = if event.retry {
         StepStatus::Pending
     } else {

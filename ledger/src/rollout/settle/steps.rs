@@ -262,6 +262,7 @@ pub(super) fn waits(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Ki
                 attempt: at.attempt,
                 reason: "the rollout was aborted".to_owned(),
                 retry: false,
+                resumed_by: String::new(),
             })];
         } else if wait_ends(at, step).is_some_and(|end| end <= now) {
             return vec![Kind::StepFinished(v1::StepFinished {

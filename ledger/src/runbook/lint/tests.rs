@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 mod meaning;
+mod programs;
 
 use super::super::files::NoFiles;
 use super::super::{Code, Diagnostic, Origin, Severity, inspect};
@@ -134,6 +135,12 @@ fn breaks(code: Code, from: &str, to: &str, message: &str) {
         "expected {code} at {line}:{column} with `{message}`, found:\n{}",
         found.join("\n")
     );
+}
+
+/// The base with one text replaced is as right as before.
+fn holds(from: &str, to: &str) {
+    assert_eq!(BASE.matches(from).count(), 1, "`{from}` is not unique");
+    assert_eq!(findings_of(&BASE.replace(from, to)), [], "{to}");
 }
 
 #[test]
