@@ -3,6 +3,7 @@
 use rollbook_ledger::ids::{PhaseId, RolloutId, StepId};
 use rollbook_ledger::projection::rows::RolloutRow;
 use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::projection::words::RolloutStatus;
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::rollout::command::{Answer as ChecklistAnswer, AnswerValue};
 use rollbook_ledger::runbook::Action;
@@ -40,7 +41,7 @@ impl Session {
             }
             None => rollouts
                 .iter()
-                .filter(|rollout| rollout.closed_at.is_none())
+                .filter(|rollout| rollout.status != RolloutStatus::Closed)
                 .collect(),
         };
         match (candidates.as_slice(), given) {

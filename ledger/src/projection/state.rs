@@ -9,7 +9,7 @@ use super::rows::{
     RolloutRow, SignOffRow, StepRow, SuccessMetricRow, WorkerRow,
 };
 use super::words::Verdict;
-use super::words::{AlertStatus, GateStatus, Health, RolloutStatus, SignOffStatus, StepStatus};
+use super::words::{AlertStatus, GateStatus, Health, SignOffStatus, StepStatus};
 use crate::ids::Aggregate;
 use crate::journal::StoredCommit;
 
@@ -105,13 +105,9 @@ impl RolloutState {
     pub(super) fn settle(&mut self) {
         self.sign_offs
             .retain(|row| row.status != SignOffStatus::Voided);
-        self.alerts.retain(|row| row.status == AlertStatus::Open);
+        self.alerts
+            .retain(|row| row.status != AlertStatus::Resolved);
         self.comparisons.retain(|row| row.superseded_by.is_none());
-    }
-
-    /// Whether the rollout is at its end.
-    pub fn is_closed(&self) -> bool {
-        self.rollout.status == RolloutStatus::Closed
     }
 }
 

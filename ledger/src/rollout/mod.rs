@@ -22,6 +22,7 @@
 //! rollback begun after the end.
 
 pub mod command;
+mod course;
 mod decide;
 mod evolve;
 pub mod how;
@@ -34,10 +35,11 @@ pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
 pub use decide::{Context, decide, open};
-pub use evolve::{advance, evolve, fold};
+pub use evolve::{advance, evolve, fold, undone};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
 pub use refusal::{Refusal, RefusalKind};
+pub use rules::measures::figures;
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub(crate) fn name(kind: &Kind) -> &'static str {
         Kind::AdviceGiven(_) => "advice_given",
         Kind::AlertRaised(_) => "alert_raised",
         Kind::AlertResolved(_) => "alert_resolved",
+        Kind::AlertUnwatched(_) => "alert_unwatched",
         Kind::NoticeSent(_) => "notice_sent",
         Kind::SnapshotTaken(_) => "snapshot_taken",
         Kind::ComparisonMade(_) => "comparison_made",
@@ -92,6 +93,7 @@ const BUILDERS: &[Build] = &[
     outcomes::advice_given,
     outcomes::alert_raised,
     outcomes::alert_resolved,
+    outcomes::alert_unwatched,
     outcomes::notice_sent,
     outcomes::snapshot_taken,
     outcomes::comparison_made,
@@ -108,6 +110,9 @@ const BUILDERS: &[Build] = &[
 const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
+    ("undo_finished-2", steps::undo_verified),
+    ("rollback_started-2", lifecycle::rollback_started_with_all),
+    ("rollback_finished-2", lifecycle::rollback_finished_with_all),
 ];
 
 /// Every event in a commit of its own, and one commit of several events.

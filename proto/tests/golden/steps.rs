@@ -3,7 +3,7 @@
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
     NotApplicableProposed, NotApplicableReviewed, StepFinished, StepInterrupted, StepMeasured,
-    StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted, Verdict,
+    StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted, UndoVerification, Verdict,
 };
 
 use crate::values::Distinct;
@@ -98,6 +98,16 @@ pub(crate) fn undo_started(d: &mut Distinct) -> Kind {
     })
 }
 
+pub(crate) fn undo_verified(d: &mut Distinct) -> Kind {
+    Kind::UndoFinished(UndoFinished {
+        step_id: d.text("step"),
+        verdict: Verdict::Inconclusive.into(),
+        verification: UndoVerification::NotVerified.into(),
+        verification_message: d.text("verification"),
+        ..UndoFinished::default()
+    })
+}
+
 pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
     Kind::UndoFinished(UndoFinished {
         step_id: d.text("step"),
@@ -106,5 +116,6 @@ pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
         message: d.text("message"),
         evidence: vec![d.evidence(), d.evidence()],
         duration: Some(d.duration()),
+        ..UndoFinished::default()
     })
 }

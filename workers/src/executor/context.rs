@@ -149,7 +149,7 @@ pub struct Facts {
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Measurement name → its latest numeric value.
     pub measurements: BTreeMap<String, f64>,
-    /// Samples this attempt has recorded already by metric, oldest first: what a redelivered
+    /// Samples that this attempt, and no other, has recorded already by metric, oldest first: what a redelivered
     /// watch goes on from.
     pub samples: BTreeMap<String, Vec<Sample>>,
     /// Level of the rollback under way. At level `flags` an undo writes the safe value.

@@ -163,6 +163,7 @@ impl Judge {
     }
 
     fn without_data(&mut self) -> Judged {
+        self.last = None;
         let verdict = match self.no_data {
             NoData::Inconclusive => Verdict::Inconclusive,
             NoData::Fail => Verdict::Fail,
@@ -202,7 +203,8 @@ impl Judge {
         }
     }
 
-    /// The last number.
+    /// The number of the last sample; `None` when it had no data. An earlier number does not
+    /// stand for it.
     pub fn last(&self) -> Option<f64> {
         self.last
     }
@@ -233,8 +235,12 @@ impl Judge {
                 text.push_str(&format!(", {count} {what}"));
             }
         }
-        if let (Some(lowest), Some(highest), Some(last)) = (self.lowest, self.highest, self.last) {
-            text.push_str(&format!(", from {lowest} to {highest}, last {last}"));
+        if let (Some(lowest), Some(highest)) = (self.lowest, self.highest) {
+            text.push_str(&format!(", from {lowest} to {highest}"));
+            match self.last {
+                Some(last) => text.push_str(&format!(", last {last}")),
+                None => text.push_str(", the last without data"),
+            }
         }
         text
     }

@@ -405,6 +405,7 @@ impl Attempts {
                     message: shorten(&outcome.message),
                     evidence: outcome.evidence,
                     duration: Some(duration),
+                    ..v1::UndoFinished::default()
                 },
             },
         };

@@ -9,6 +9,7 @@ use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
 use rollbook_ledger::rollout::{
     self, Request, RolloutState, Status, StepStatus, Task, TaskAction, WorkerCommand,
 };
+use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -58,7 +59,7 @@ impl RolloutPort for LedgerPort {
             params: loaded.state.params.clone(),
             standing,
             halted: halted(&loaded.state, task),
-            facts: facts(&loaded.state, task),
+            facts: facts(&loaded.state, &loaded.plan, task),
             plan: Arc::clone(&loaded.plan),
         })
     }
@@ -130,17 +131,13 @@ fn halted(state: &RolloutState, task: &Task) -> Option<String> {
     }
 }
 
-fn facts(state: &RolloutState, task: &Task) -> Facts {
+fn facts(state: &RolloutState, plan: &Plan, task: &Task) -> Facts {
     Facts {
         manifests: state.manifests.clone(),
-        measurements: state
-            .metrics
-            .iter()
-            .filter_map(|(name, measured)| Some((name.clone(), measured.value?)))
-            .collect(),
+        measurements: rollout::figures(state, plan),
         samples: state
             .step(&task.step)
-            .map(|step| step.samples.clone())
+            .map(|step| step.samples.of(task.attempt).clone())
             .unwrap_or_default(),
         rollback: state.current_rollback().map(|rollback| rollback.level),
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::rules::{effects, gates, start};
+use super::super::rules::{effects, gates, progress, start};
 use super::super::settle::wait_ends;
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::{DueNotice, Next, Task, TaskAction};
@@ -13,12 +13,15 @@ use rollbook_proto::v1::RolloutOutcome;
 
 /// Tasks of steps that may start now.
 pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
+    let mut reached = progress::Reached::default();
     for planned in plan.steps() {
         let Some(at) = state.step(planned.id) else {
             continue;
         };
         next.wake(wait_ends(at, planned.step), now);
-        if at.status != StepStatus::Pending {
+        if at.status != StepStatus::Pending
+            || !at.recheck && !reached.is(state, plan, planned.phase_id)
+        {
             continue;
         }
         match start::check(state, plan, planned.id, now) {

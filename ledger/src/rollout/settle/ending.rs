@@ -62,6 +62,7 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
         rollback_id: rollback.id.clone(),
         verdict: verdict.into(),
         summary,
+        ..v1::RollbackFinished::default()
     })]
 }
 
@@ -111,15 +112,17 @@ fn outcome(state: &RolloutState, plan: &Plan) -> Option<(v1::RolloutOutcome, Str
             .values()
             .filter(|at| at.status.is_failure())
             .count();
-        return Some((
-            v1::RolloutOutcome::Succeeded,
-            format!(
-                "{} of {} phases passed; {} steps succeeded, {skipped} skipped, {failed} failed without blocking",
-                state.phases.len(),
-                state.phases.len(),
-                count(state, StepStatus::Succeeded),
-            ),
-        ));
+        let mut summary = format!(
+            "{} of {} phases passed; {} steps succeeded, {skipped} skipped, {failed} failed without blocking",
+            state.phases.len(),
+            state.phases.len(),
+            count(state, StepStatus::Succeeded),
+        );
+        if !state.alerts.is_empty() {
+            let open = state.alerts.values().map(|alert| &alert.id);
+            summary.push_str(&format!("; still open: {}", progress::list(open)));
+        }
+        return Some((v1::RolloutOutcome::Succeeded, summary));
     }
     if state.status == Status::Aborted && !progress::anything_runs(state) {
         let broken: Vec<String> = state
@@ -194,8 +197,8 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
         .success
         .iter()
         .map(|metric| {
-            let measured = measures::last(state, plan, &metric.metric);
-            let value = measured.and_then(|measured| measured.value);
+            let figure = measures::figure(state, plan, &metric.metric);
+            let (measured, value) = (figure.measured, figure.value);
             let unit = plan
                 .runbook()
                 .metrics
@@ -205,7 +208,8 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
                 .unwrap_or_default();
             let actual = match value {
                 Some(value) => format!("{value} {unit}").trim_end().to_owned(),
-                None => "no data".to_owned(),
+                None if figure.doubt.is_empty() => "no data".to_owned(),
+                None => format!("no data, since {}", figure.doubt),
             };
             let holds = Expr::parse(&metric.target).ok().and_then(|expr| {
                 expr.evaluate(&|name| if name == "value" { value } else { None })

@@ -1,4 +1,4 @@
-//! Everything that is due by state and time and needs no worker: gates that pass or are newly
+//! Everything that is due by state and time and needs no worker: alerts whose watch has ended, gates that pass or are newly
 //! blocked, expired sign-offs, steps whose `when` is false, waits, automatic retries, advice
 //! and automatic rollbacks, the end of rollbacks, the close.
 
@@ -65,7 +65,8 @@ pub(super) fn settle(
 
 /// The first group of things that is due.
 fn due(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
-    let groups: [&dyn Fn() -> Vec<Kind>; 11] = [
+    let groups: [&dyn Fn() -> Vec<Kind>; 12] = [
+        &|| alerts::unwatched(state),
         &|| gates::expired(state, now),
         &|| steps::reactions(state, plan),
         &|| steps::retries(state, plan, now),
@@ -124,5 +125,6 @@ pub(super) fn rollback_started(
         level: wire.into(),
         reason: reason.to_owned(),
         undo_steps: steps.iter().map(ToString::to_string).collect(),
+        ..v1::RollbackStarted::default()
     })
 }

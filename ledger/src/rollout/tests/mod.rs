@@ -1,12 +1,15 @@
 //! Every rule as given / when / then: the ways it allows, and each way it refuses.
 
+mod cost;
 mod gates;
 mod history;
 mod lifecycle;
 mod manual;
+mod measured;
 mod revision;
 mod rollback;
 mod settling;
 mod steps;
 mod story;
+mod views;
 mod workers;
