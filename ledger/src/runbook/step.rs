@@ -50,6 +50,8 @@ pub struct Step {
     pub verify: Option<Check>,
     /// Takes the effect back.
     pub undo: Undo,
+    /// Holds once the effect is gone; `None`: `verify` must no longer pass then.
+    pub undo_verify: Option<Check>,
     /// Expressions over the step's own measurements; all must hold.
     pub expect: Vec<String>,
 }

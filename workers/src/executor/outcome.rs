@@ -23,6 +23,8 @@ pub struct Outcome {
     pub details: Vec<v1::event::Kind>,
     /// Something may have changed that an undo must take back.
     pub effect: bool,
+    /// Of an undo: whether something else has looked, and what it said.
+    pub verification: Option<(v1::UndoVerification, String)>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -38,6 +40,7 @@ impl Outcome {
             evidence: Vec::new(),
             details: Vec::new(),
             effect: false,
+            verification: None,
             duration: Duration::ZERO,
         }
     }

@@ -338,6 +338,19 @@ impl Attempts {
             return self.act(task, step, context, &remark).await;
         }
         if task.task.action == TaskAction::Undo {
+            let looked = tokio::select! {
+                looked = executor::verify_undo(step, &context) => looked,
+                () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
+            };
+            if let executor::Looked::Gone(message) = looked {
+                let mut outcome = Outcome::new(
+                    Verdict::Pass,
+                    "the effect is gone",
+                    format!("{died}; its effect is gone: {message}"),
+                );
+                outcome.verification = Some((v1::UndoVerification::Verified, message));
+                return self.finish(task, outcome, true).await;
+            }
             let outcome = Outcome::new(
                 Verdict::Error,
                 "an undo ends with a result",
@@ -380,6 +393,7 @@ impl Attempts {
     async fn finish(&self, task: &QueuedTask, outcome: Outcome, by_verification: bool) -> Settle {
         let id = format!("{}/result/{}", task.key(), self.worker);
         let duration = to_duration(outcome.duration);
+        let (verification, verified) = outcome.verification.unwrap_or_default();
         let command = match task.task.action {
             TaskAction::Execute => WorkerCommand::FinishStep {
                 finished: v1::StepFinished {
@@ -405,7 +419,8 @@ impl Attempts {
                     message: shorten(&outcome.message),
                     evidence: outcome.evidence,
                     duration: Some(duration),
-                    ..v1::UndoFinished::default()
+                    verification: verification.into(),
+                    verification_message: shorten(&verified),
                 },
             },
         };

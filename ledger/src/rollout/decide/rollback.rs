@@ -140,8 +140,10 @@ impl Decider<'_> {
             Kind::UndoFinished(v1::UndoFinished {
                 step_id: id.to_string(),
                 attempt,
-                verdict: v1::Verdict::Pass.into(),
+                verdict: v1::Verdict::Inconclusive.into(),
                 message: reason.to_owned(),
+                verification: v1::UndoVerification::NotVerified.into(),
+                verification_message: format!("{} says that it has been done", self.actor()),
                 ..v1::UndoFinished::default()
             }),
         ]

@@ -40,12 +40,18 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
     let is = |id: &StepId, status: StepStatus| state.step(id).is_some_and(|at| at.status == status);
     let left = named(&|id| is(id, StepStatus::UndoFailed));
     let undone = named(&|id| is(id, StepStatus::Undone));
+    let not_verified = named(&|id| {
+        is(id, StepStatus::Undone) && state.step(id).is_some_and(|at| !at.undo.verified)
+    });
     let beyond: Vec<String> = effects::beyond_undo(state, plan)
         .iter()
         .filter(|id| of_this(id))
         .map(ToString::to_string)
         .collect();
     let mut summary = format!("{} undone", words(&undone));
+    if !not_verified.is_empty() {
+        summary.push_str(&format!("; {} not verified", words(&not_verified)));
+    }
     if !left.is_empty() {
         summary.push_str(&format!("; {} left by decision", words(&left)));
     }
@@ -53,16 +59,19 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
         summary.push_str(&format!("; {} cannot be taken back", words(&beyond)));
     }
     summary.push_str(&time_taken(rollback, plan, now));
-    let verdict = if left.is_empty() {
-        v1::Verdict::Pass
-    } else {
+    let verdict = if !left.is_empty() {
         v1::Verdict::Fail
+    } else if !not_verified.is_empty() {
+        v1::Verdict::Inconclusive
+    } else {
+        v1::Verdict::Pass
     };
     vec![Kind::RollbackFinished(v1::RollbackFinished {
         rollback_id: rollback.id.clone(),
         verdict: verdict.into(),
         summary,
-        ..v1::RollbackFinished::default()
+        not_verified,
+        left,
     })]
 }
 
@@ -147,16 +156,20 @@ fn outcome(state: &RolloutState, plan: &Plan) -> Option<(v1::RolloutOutcome, Str
         && let Some(rollback) = &state.rollback
     {
         let id = &rollback.id;
-        return Some(if rollback.verdict == Some(v1::Verdict::Pass) {
-            (
+        let level = rollback.level.as_str();
+        return Some(match rollback.verdict {
+            Some(v1::Verdict::Pass) => (
                 v1::RolloutOutcome::RolledBack,
-                format!("{id} ({}) took it back", rollback.level.as_str()),
-            )
-        } else {
-            (
+                format!("{id} ({level}) took it back"),
+            ),
+            Some(v1::Verdict::Inconclusive) => (
+                v1::RolloutOutcome::RolledBack,
+                format!("{id} ({level}) took it back; not all of that is verified"),
+            ),
+            _ => (
                 v1::RolloutOutcome::Failed,
-                format!("{id} ({}) had to leave effects", rollback.level.as_str()),
-            )
+                format!("{id} ({level}) had to leave effects"),
+            ),
         });
     }
     None

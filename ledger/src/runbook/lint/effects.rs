@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::action::{Check, Undo};
 use super::super::diagnostic::{Code, Path};
 use super::super::model::FlagTarget;
-use super::super::plan::has_effect;
+use super::super::plan::{effective_undo, has_effect};
 use super::super::span::Span;
 use super::super::step::Action;
 use super::{Linter, Placed};
@@ -86,6 +86,15 @@ fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
         return;
     }
     let kind = step.action.kind();
+    if step.undo_verify.is_some() && !effective_undo(step).is_possible() {
+        linter.error(
+            Code::NoUndo,
+            &placed.path.key("undo").key("verify"),
+            format!("step `{}` verifies an undo that it does not have", step.id),
+            Some("add the undo beside its `verify`: `run`, `http`, `sql` or `manual`".to_owned()),
+        );
+        return;
+    }
     let (verified, undone) = match &step.action {
         Action::Flag(_) => (true, true),
         Action::Sql(sql) => (
@@ -145,8 +154,18 @@ fn scripts(linter: &mut Linter<'_>, placed: &Placed<'_>) {
             _ => {}
         }
     }
-    if let Some(Check::Sql(sql)) = &placed.step.verify {
-        let path = placed.path.key("verify").key("sql");
+    let checks = [
+        (&placed.step.verify, placed.path.key("verify")),
+        (
+            &placed.step.undo_verify,
+            placed.path.key("undo").key("verify"),
+        ),
+    ];
+    for (check, path) in &checks {
+        let Some(Check::Sql(sql)) = check else {
+            continue;
+        };
+        let path = path.key("sql");
         if sql.query.is_some() == sql.verify.is_some()
             || sql.deploy.is_some()
             || sql.revert.is_some()
