@@ -37,7 +37,7 @@ bench: setup ## Run the performance bars: all, or one with BAR=name (the program
 	@tools/bench-peers
 	@$(if $(QUICK),cargo build --release --locked -p rollbook -p rollbook-loadtest,tools/release)
 	@$(WITH_TOOLS) set -x; "$${CARGO_TARGET_DIR:-target}/$(if $(QUICK),release,production)/rollbook-loadtest" \
-		bench $(if $(BAR),--bar "$(BAR)")
+		bench $(if $(BAR),--bar "$(BAR)") $(if $(QUICK),--quick)
 
 lint: ## Check formatting and clippy, warnings denied
 	cargo fmt --all --check

@@ -17,6 +17,8 @@ pub(crate) struct Bar {
     bar: &'static str,
     value: f64,
     limit: String,
+    #[serde(skip)]
+    bound: Limit,
     unit: &'static str,
     peer: &'static str,
     /// Whether the bar holds.
@@ -43,11 +45,22 @@ impl Bar {
             bar,
             value,
             limit: text,
+            bound: limit,
             unit,
             peer,
             ok: ok && value.is_finite(),
             runs,
         }
+    }
+
+    /// Judges again with `percent` beyond the limit allowed. A bar of a NaN does not hold.
+    pub(crate) fn allow(mut self, percent: f64) -> Self {
+        let room = 1.0 + percent / 100.0;
+        self.ok = match self.bound {
+            Limit::AtMost(limit) => self.value <= limit * room,
+            Limit::AtLeast(limit) => self.value >= limit / room,
+        };
+        self
     }
 
     /// The JSON line.
@@ -105,5 +118,16 @@ mod tests {
         assert!(bar.line().contains("\"value\":1.2"));
         assert!(!Bar::judge("x", Limit::AtLeast(2.0), "ratio", "peer", vec![1.0]).ok);
         assert!(!Bar::judge("x", Limit::AtLeast(2.0), "ratio", "peer", vec![]).ok);
+    }
+
+    #[test]
+    fn what_is_allowed_beyond_the_limit_is_a_share_of_it() {
+        let judged =
+            |limit, value| Bar::judge("x", limit, "ratio", "peer", vec![value]).allow(20.0);
+        assert!(judged(Limit::AtMost(1.0), 1.2).ok);
+        assert!(!judged(Limit::AtMost(1.0), 1.21).ok);
+        assert!(judged(Limit::AtLeast(1.2), 1.0).ok);
+        assert!(!judged(Limit::AtLeast(1.2), 0.99).ok);
+        assert!(!judged(Limit::AtMost(1.0), f64::NAN).ok);
     }
 }

@@ -94,12 +94,17 @@ impl Orchestrator {
         agenda: &mut Agenda,
         shutdown: &CancellationToken,
     ) -> Result<(), JournalError> {
-        let last = self.handler.journal().last_sequence().await?;
-        let mut commits = self
-            .handler
-            .journal()
-            .follow(ReadFrom { after: *after })
-            .await?;
+        let journal = self.handler.journal();
+        let begin = async {
+            let last = journal.last_sequence().await?;
+            let commits = journal.follow(ReadFrom { after: *after }).await?;
+            Ok::<_, JournalError>((last, commits))
+        };
+        let (last, mut commits) = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            begun = begin => begun?,
+        };
         loop {
             // Old history is only noted; looking begins once all of it has been seen.
             let caught_up = *after >= last;
@@ -119,7 +124,11 @@ impl Orchestrator {
                     }
                     None => return Ok(()),
                 },
-                () = tokio::time::sleep(pause) => self.look(agenda).await,
+                () = tokio::time::sleep(pause) => tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = self.look(agenda) => {}
+                },
             }
         }
     }

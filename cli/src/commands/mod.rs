@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod runbook;
 pub(crate) mod status;
+mod stop;
 
 use crate::client::Client;
 use crate::config::Config;

@@ -23,14 +23,12 @@ use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, QueueOptions,
     TaskQueue, WorkerConfig,
 };
-use rollbook_workers::snapshot::exec;
-use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
+use super::stop::{on_signal, unless_stopped};
 use crate::args::{ServeArgs, UpArgs, WorkerArgs};
 use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::interrupt::handler;
 use crate::print;
 
 /// Everything a process of the ledger works with.
@@ -151,8 +149,7 @@ impl Parts {
         tokio::join!(steps, shards);
         gone.cancel();
         // Nobody misses it but the eye.
-        let _ = announced.await;
-        membership::drained(&handler, &worker).await;
+        let _ = tokio::join!(announced, membership::drained(&handler, &worker));
     }
 }
 
@@ -211,47 +208,34 @@ fn listen_failure(error: ServeError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// Ctrl-C or SIGTERM ends the process in order; a second one at once.
-fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    let mut interrupt = handler(SignalKind::interrupt())?;
-    let mut terminate = handler(SignalKind::terminate())?;
-    let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if stop.is_cancelled() {
-                exec::end_all();
-                std::process::exit(i32::from(Exit::Unavailable.code()));
-            }
-            print::aside("stopping; running steps get a moment to finish");
-            stop.cancel();
-        }
-    });
-    Ok(shutdown)
-}
-
 /// `up`: everything in one process.
 pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
     let config = config
         .with_flag("listen", args.listen.as_ref())
         .with_flag("nats_server", args.nats_server.as_ref())
         .with_flag("database", args.database.as_ref());
-    let shutdown = stop_on_signal()?;
+    let shutdown = on_signal()?;
     let data_dir = config.data_dir();
     let mut server_options = ServerOptions::new(&data_dir);
     server_options.binary = config.get("nats_server").map(PathBuf::from);
     let is_named = server_options.binary.is_some();
-    let server = EmbeddedServer::start(server_options)
-        .await
-        .map_err(|error| match error {
+    let starting = async {
+        let started = EmbeddedServer::start(server_options).await;
+        started.map_err(|error| match error {
             // The program that was named; one that is not found by itself is not installed.
             ServerError::BinaryMissing { .. } if is_named => Failure::usage(error),
             error => Failure::unavailable(error),
-        })?;
+        })
+    };
+    let Some(server) = unless_stopped(&shutdown, starting).await? else {
+        return Ok(Exit::Done);
+    };
+    let (gave_up, stop) = (server.gave_up(), shutdown.clone());
+    let gave_up = tokio::spawn(async move {
+        let error = gave_up.await;
+        stop.cancel();
+        error
+    });
     // Only now: that another `up` holds the directory says more than that the address is taken.
     let outcome = match serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN)).await {
         Ok(listener) => up_parts(&config, args, &data_dir, &server, listener, shutdown).await,
@@ -260,6 +244,11 @@ pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
     // It may be gone already; a stale file would only make the CLI ask a port nobody listens on.
     let _ = std::fs::remove_file(data_dir.join(ENDPOINT_FILE));
     server.stop().await;
+    if gave_up.is_finished()
+        && let Ok(error) = gave_up.await
+    {
+        return Err(Failure::unavailable(error));
+    }
     outcome
 }
 
@@ -279,22 +268,28 @@ async fn up_parts(
         || format!("sqlite:{}", data_dir.join("views.db").display()),
         str::to_owned,
     );
-    let parts = Parts::open(
-        |name| server.nats_options(name),
-        ledger_id(config)?,
-        &objects,
-        1,
-        SyncKnown::Always,
-        None,
-    )
-    .await?;
-    let views = open_views(&views_url).await?;
+    let opening = async {
+        let options = |name: &str| server.nats_options(name);
+        let ledger = ledger_id(config)?;
+        let parts = Parts::open(options, ledger, &objects, 1, SyncKnown::Always, None).await?;
+        let views = open_views(&views_url).await?;
+        Ok((parts, views))
+    };
+    let Some((parts, views)) = unless_stopped(&shutdown, opening).await? else {
+        return Ok(Exit::Done);
+    };
     let mut worker = WorkerConfig::new(worker_name());
     worker.labels.clone_from(&args.labels);
     worker.concurrency = usize::from(args.concurrency);
     worker.threads = args.threads.map(usize::from);
     // Before anybody can ask: what is on the ledger does not depend on who is quicker.
-    membership::joined(&parts.handler, &worker).await;
+    let joining = async {
+        membership::joined(&parts.handler, &worker).await;
+        Ok(())
+    };
+    if unless_stopped(&shutdown, joining).await?.is_none() {
+        return Ok(Exit::Done);
+    }
     let address = listener
         .local_addr()
         .map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
@@ -341,13 +336,19 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
         .with_flag("database", args.database.as_ref())
         .with_flag("objects", args.objects.as_ref())
         .with_flag("listen", args.listen.as_ref());
-    let shutdown = stop_on_signal()?;
+    let shutdown = on_signal()?;
     let views_url = required(&config, "database")?;
-    let parts = remote_parts(&config, usize::from(args.replicas)).await?;
-    let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
-        .await
-        .map_err(listen_failure)?;
-    let views = open_views(&views_url).await?;
+    let opening = async {
+        let parts = remote_parts(&config, usize::from(args.replicas)).await?;
+        let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
+            .await
+            .map_err(listen_failure)?;
+        let views = open_views(&views_url).await?;
+        Ok((parts, listener, views))
+    };
+    let Some((parts, listener, views)) = unless_stopped(&shutdown, opening).await? else {
+        return Ok(Exit::Done);
+    };
     if let Ok(address) = listener.local_addr() {
         print::line(format!(
             "rollbook {} serves ledger {} at http://{address}",
@@ -368,13 +369,19 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
         .with_flag("objects", args.objects.as_ref());
     let name = args.name.clone().unwrap_or_else(worker_name);
     let name = WorkerName::new(name).map_err(Failure::usage)?;
-    let shutdown = stop_on_signal()?;
-    let parts = remote_parts(&config, 1).await?;
+    let shutdown = on_signal()?;
     let mut worker = WorkerConfig::new(name);
     worker.labels.clone_from(&args.labels);
     worker.concurrency = usize::from(args.concurrency);
     worker.threads = args.threads.map(usize::from);
-    membership::joined(&parts.handler, &worker).await;
+    let opening = async {
+        let parts = remote_parts(&config, 1).await?;
+        membership::joined(&parts.handler, &worker).await;
+        Ok(parts)
+    };
+    let Some(parts) = unless_stopped(&shutdown, opening).await? else {
+        return Ok(Exit::Done);
+    };
     print::line(format!(
         "worker {} takes tasks of ledger {}",
         worker.name, parts.ledger

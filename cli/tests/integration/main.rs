@@ -22,6 +22,7 @@ mod http;
 mod https;
 mod interrupt;
 mod journey;
+mod outage;
 mod postgres_views;
 mod rollback;
 mod suggestions;

@@ -177,7 +177,7 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
 }
 
 /// The longest an append waits for an acknowledgement before its fate is looked up.
-pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+pub const APPEND_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A reader that stands beyond the end: its own store belongs to another journal, or the
 /// journal has lost its tail.

@@ -72,6 +72,16 @@ pub enum ServerError {
         /// The end of its log.
         log: String,
     },
+    /// It ended again and again, and is not started any more.
+    #[error(
+        "RB-NATS-10: nats-server ended too often and is not started again: {reason}\n{log}; nothing acknowledged is lost: mend the cause, then start rollbook again"
+    )]
+    GaveUp {
+        /// How it ended last.
+        reason: String,
+        /// The end of its log.
+        log: String,
+    },
     /// A server left behind by an earlier run cannot be ended.
     #[error(
         "RB-NATS-9: nats-server process {pid}, left behind by an earlier run, cannot be ended: {reason}; end it yourself"
@@ -121,6 +131,8 @@ pub struct EmbeddedServer {
     // Order matters: the child is stopped before the directory is unlocked.
     supervisor: Supervisor,
     _lock: DataLock,
+    /// Where its files are.
+    dir: PathBuf,
     version: String,
     endpoint: Endpoint,
 }
@@ -167,6 +179,7 @@ impl EmbeddedServer {
                 return Ok(Self {
                     supervisor,
                     _lock: lock,
+                    dir: launch.dir,
                     version,
                     endpoint,
                 });
@@ -198,6 +211,23 @@ impl EmbeddedServer {
     /// What the child is doing, and every change of it.
     pub fn status(&self) -> watch::Receiver<ChildStatus> {
         self.supervisor.status()
+    }
+
+    /// Returns when the child is given up: it ended too often and is not started again.
+    pub fn gave_up(&self) -> impl Future<Output = ServerError> + Send + use<> {
+        let (mut status, dir) = (self.status(), self.dir.clone());
+        async move {
+            loop {
+                if let ChildStatus::Failed { reason } = &*status.borrow_and_update() {
+                    let (reason, log) = (reason.clone(), log_tail(&dir));
+                    return ServerError::GaveUp { reason, log };
+                }
+                if status.changed().await.is_err() {
+                    // Stopped on purpose.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
     }
 
     /// Stops the child, and only the child, cleanly; then unlocks the data directory.

@@ -150,7 +150,12 @@ impl Projector {
         let mut pause = first_pause;
         loop {
             let before = self.applied().sequence;
-            match self.pump(None, &shutdown).await {
+            let pumped = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                pumped = self.pump(None) => pumped,
+            };
+            match pumped {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_retryable() => {
                     if self.applied().sequence > before {
@@ -171,11 +176,10 @@ impl Projector {
     /// Applies everything the journal holds at the time of the call and returns the position.
     pub async fn catch_up(&self) -> Result<AsOf, ProjectorError> {
         let target = self.journal.last_sequence().await?;
-        let never = CancellationToken::new();
         let (mut pause, _) = RETRY_PAUSES;
         let mut retries = 0;
         loop {
-            match self.pump(Some(target), &never).await {
+            match self.pump(Some(target)).await {
                 Ok(()) => return Ok(self.applied()),
                 Err(error) if error.is_retryable() && retries < MAX_CATCH_UP_RETRIES => {
                     retries += 1;
@@ -196,12 +200,9 @@ impl Projector {
         self.catch_up().await
     }
 
-    /// Follows until `until` is applied, or until shutdown.
-    async fn pump(
-        &self,
-        until: Option<u64>,
-        shutdown: &CancellationToken,
-    ) -> Result<(), ProjectorError> {
+    /// Follows until `until` is applied, else for ever. May be dropped at any moment: a batch under
+    /// way is then not applied.
+    async fn pump(&self, until: Option<u64>) -> Result<(), ProjectorError> {
         let mut position = self.store.position().await?;
         self.applied.send_replace(position);
         let last = self.journal.last_sequence().await?;
@@ -221,12 +222,7 @@ impl Projector {
         }
         let mut batches = Batches::follow(&self.journal, position.sequence, last).await?;
         loop {
-            let batch = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Ok(()),
-                batch = batches.next() => batch?,
-            };
-            let Some(batch) = batch else {
+            let Some(batch) = batches.next().await? else {
                 return Err(ProjectorError::Ended {
                     after: position.sequence,
                 });

@@ -117,6 +117,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/fleet/output.rs",
             "workers/src/fleet/presence.rs",
             "workers/src/fleet/progress.rs",
+            "workers/src/fleet/pull.rs",
             "workers/src/fleet/shards/lane.rs",
             // Hand the connection on, for the live output of steps.
             "server/src/api/mod.rs",

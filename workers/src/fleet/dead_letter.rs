@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, Message};
 use futures::StreamExt;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
@@ -14,7 +14,7 @@ use rollbook_proto::v1;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::jetstream::{DEAD_LETTER_STREAM, WORK_STREAM};
+use super::jetstream::{DEAD_LETTER_STREAM, WORK_STREAM, answered, unavailable};
 use super::queue::{QueueError, QueuedTask};
 use super::shards::{QueuedShard, ShardAnswer, ShardLane};
 
@@ -63,12 +63,6 @@ pub struct DeadLetters {
     lane: ShardLane,
 }
 
-fn unavailable(error: impl std::fmt::Display) -> QueueError {
-    QueueError::Unavailable {
-        reason: error.to_string(),
-    }
-}
-
 impl DeadLetters {
     /// A reader; the queue's streams must exist.
     pub fn new(
@@ -103,37 +97,26 @@ impl DeadLetters {
     }
 
     async fn read(&self) -> Result<(), QueueError> {
-        let work = self
-            .context
-            .get_stream(WORK_STREAM)
-            .await
-            .map_err(unavailable)?;
-        let letters = self
-            .context
-            .get_stream(DEAD_LETTER_STREAM)
-            .await
-            .map_err(unavailable)?;
+        let work = answered(self.context.get_stream(WORK_STREAM)).await?;
+        let letters = answered(self.context.get_stream(DEAD_LETTER_STREAM)).await?;
         let name = format!("{}_dead_letters", self.ledger);
-        let consumer: PullConsumer = letters
-            .get_or_create_consumer(
-                &name,
-                pull::Config {
-                    durable_name: Some(name.clone()),
-                    ack_policy: AckPolicy::Explicit,
-                    ..pull::Config::default()
-                },
-            )
-            .await
-            .map_err(unavailable)?;
-        let mut messages = consumer.messages().await.map_err(unavailable)?;
+        let config = pull::Config {
+            durable_name: Some(name.clone()),
+            ack_policy: AckPolicy::Explicit,
+            ..pull::Config::default()
+        };
+        let consumer: PullConsumer =
+            answered(letters.get_or_create_consumer(&name, config)).await?;
+        // Heartbeats end the stream when the server is not heard of, and it is begun anew.
+        let mut messages = answered(consumer.messages()).await?;
         while let Some(message) = messages.next().await {
             let message = message.map_err(unavailable)?;
             if let Err(error) = self.handle(&work, &message).await {
                 tracing::warn!(%error, "a dead letter was not handled; it comes again");
                 let again = jetstream::AckKind::Nak(Some(AGAIN_AFTER));
-                message.ack_with(again).await.map_err(unavailable)?;
+                answered(message.ack_with(again)).await?;
             } else {
-                message.ack().await.map_err(unavailable)?;
+                answered(message.ack()).await?;
             }
         }
         Ok(())
@@ -147,7 +130,14 @@ impl DeadLetters {
             return Ok(());
         };
         // Terminated messages are gone from the queue; the worker said why in its log.
-        let Ok(stored) = work.get_raw_message(advisory.stream_seq).await else {
+        let stored = answered(async {
+            match work.get_raw_message(advisory.stream_seq).await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let Some(stored) = stored.await? else {
             return Ok(());
         };
         if !stored
@@ -162,7 +152,7 @@ impl DeadLetters {
         } else if let Ok(shard) = serde_json::from_slice::<QueuedShard>(&stored.payload) {
             self.give_up_shard(&shard, &advisory).await?;
         }
-        if let Err(error) = work.delete_message(advisory.stream_seq).await {
+        if let Err(error) = answered(work.delete_message(advisory.stream_seq)).await {
             tracing::debug!(%error, "a dead letter's task was gone already");
         }
         Ok(())

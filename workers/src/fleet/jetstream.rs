@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull::Config as PullConfig};
 use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::pull;
 use super::queue::{Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
 
 /// The stream of tasks.
@@ -48,8 +49,9 @@ const ANNOUNCED_INTERVAL: Duration = Duration::from_millis(20);
 /// …for this long.
 const ANNOUNCED_FOR: Duration = Duration::from_millis(300);
 
-/// An acknowledgement's confirmation is waited for this long.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Every exchange with the server ends after this long, answered or not: requests on a connection
+/// that was lost are never answered, and a connection that is gone takes no more.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The work queue of one ledger.
 pub struct JetStreamQueue {
@@ -80,6 +82,19 @@ pub(super) fn unavailable(error: impl std::fmt::Display) -> QueueError {
     }
 }
 
+/// Waits for an exchange with the server, bounded.
+pub(super) async fn answered<T, E: std::fmt::Display>(
+    exchange: impl IntoFuture<Output = Result<T, E>>,
+) -> Result<T, QueueError> {
+    match tokio::time::timeout(ANSWER_WITHIN, exchange.into_future()).await {
+        Ok(answer) => answer.map_err(unavailable),
+        Err(_) => Err(unavailable(format!(
+            "the NATS server did not answer within {} s",
+            ANSWER_WITHIN.as_secs()
+        ))),
+    }
+}
+
 impl JetStreamQueue {
     /// Opens the queue, making its streams where they are missing and checking their settings
     /// where they are not.
@@ -100,11 +115,8 @@ impl JetStreamQueue {
             num_replicas: options.replicas,
             ..Config::default()
         };
-        let mut stream = context
-            .get_or_create_stream(work)
-            .await
-            .map_err(unavailable)?;
-        let found = &stream.info().await.map_err(unavailable)?.config;
+        let mut stream = answered(context.get_or_create_stream(work)).await?;
+        let found = &answered(stream.info()).await?.config;
         let wrong = |setting, found: String, required: &str| {
             Err(QueueError::Setting {
                 what: format!("stream {WORK_STREAM}"),
@@ -127,18 +139,16 @@ impl JetStreamQueue {
         }
         let advisories = ["MAX_DELIVERIES", "MSG_TERMINATED"]
             .map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{WORK_STREAM}.>"));
-        context
-            .get_or_create_stream(Config {
-                name: DEAD_LETTER_STREAM.to_owned(),
-                description: Some("Advisories about tasks that were given up".to_owned()),
-                subjects: advisories.to_vec(),
-                storage: StorageType::File,
-                max_age: DEAD_LETTER_AGE,
-                num_replicas: options.replicas,
-                ..Config::default()
-            })
-            .await
-            .map_err(unavailable)?;
+        let letters = Config {
+            name: DEAD_LETTER_STREAM.to_owned(),
+            description: Some("Advisories about tasks that were given up".to_owned()),
+            subjects: advisories.to_vec(),
+            storage: StorageType::File,
+            max_age: DEAD_LETTER_AGE,
+            num_replicas: options.replicas,
+            ..Config::default()
+        };
+        answered(context.get_or_create_stream(letters)).await?;
         Ok(Self {
             context,
             client,
@@ -156,25 +166,17 @@ impl JetStreamQueue {
         }
         let filter = format!("work.{}.{token}.>", self.ledger);
         let name = format!("{}_{token}", self.ledger);
-        let consumer: PullConsumer = self
-            .context
-            .get_stream_no_info(WORK_STREAM)
-            .await
-            .map_err(unavailable)?
-            .get_or_create_consumer(
-                &name,
-                pull::Config {
-                    durable_name: Some(name.clone()),
-                    filter_subject: filter.clone(),
-                    ack_policy: AckPolicy::Explicit,
-                    ack_wait: self.options.ack_wait,
-                    max_deliver: i64::from(self.options.max_deliver),
-                    max_ack_pending: i64::from(self.options.max_tasks),
-                    ..pull::Config::default()
-                },
-            )
-            .await
-            .map_err(unavailable)?;
+        let wanted = PullConfig {
+            durable_name: Some(name.clone()),
+            filter_subject: filter.clone(),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.options.ack_wait,
+            max_deliver: i64::from(self.options.max_deliver),
+            max_ack_pending: i64::from(self.options.max_tasks),
+            ..PullConfig::default()
+        };
+        let stream = answered(self.context.get_stream_no_info(WORK_STREAM)).await?;
+        let consumer: PullConsumer = answered(stream.get_or_create_consumer(&name, wanted)).await?;
         let config = &consumer.cached_info().config;
         if config.ack_policy != AckPolicy::Explicit || config.filter_subject != filter {
             return Err(QueueError::Setting {
@@ -185,7 +187,7 @@ impl JetStreamQueue {
             });
         }
         let announced = std::sync::Arc::new(Notify::new());
-        let mut hints = self.client.subscribe(filter).await.map_err(unavailable)?;
+        let mut hints = answered(self.client.subscribe(filter)).await?;
         let notify = std::sync::Arc::clone(&announced);
         let listener = AbortOnDropHandle::new(tokio::spawn(async move {
             while hints.next().await.is_some() {
@@ -201,21 +203,15 @@ impl JetStreamQueue {
         Ok(source)
     }
 
-    /// One look at a consumer, without waiting: a request that is given up half-way could be
-    /// answered with a task that nobody receives.
-    async fn look(&self, source: &Source) -> Result<Option<Message>, QueueError> {
-        let mut batch = source
-            .consumer
-            .fetch()
-            .max_messages(1)
-            .messages()
-            .await
-            .map_err(unavailable)?;
-        let mut taken = None;
-        while let Some(message) = batch.next().await {
-            taken = Some(message.map_err(unavailable)?);
+    /// One look at a label's consumer. After a failure the consumer is bound anew: its stream
+    /// may have been lost with a server's disk.
+    async fn look(&self, token: &str) -> Result<Option<Message>, QueueError> {
+        let source = self.source(token).await?;
+        let looked = pull::look(&source.consumer).await;
+        if looked.is_err() {
+            self.consumers.lock().await.remove(token);
         }
-        Ok(taken)
+        looked
     }
 
     /// The next message under one of these tokens; waits at most `wait` for one.
@@ -231,8 +227,8 @@ impl JetStreamQueue {
         let last = Instant::now() + wait;
         let mut announced_until = Instant::now();
         loop {
-            for source in &sources {
-                if let Some(message) = self.look(source).await? {
+            for token in tokens {
+                if let Some(message) = self.look(token).await? {
                     return Ok(Some(message));
                 }
             }
@@ -270,9 +266,12 @@ impl JetStreamQueue {
         let message = PublishMessage::build()
             .payload(body.into())
             .expected_last_subject_sequence(0);
-        let acknowledged = match self.context.send_publish(subject, message).await {
-            Ok(future) => future.await,
-            Err(error) => Err(error),
+        let acknowledged = async {
+            let sent = self.context.send_publish(subject, message).await?;
+            sent.await
+        };
+        let Ok(acknowledged) = tokio::time::timeout(ANSWER_WITHIN, acknowledged).await else {
+            return Err(unavailable("the publication was not acknowledged in time"));
         };
         match acknowledged {
             Ok(_) => Ok(Published::New),
@@ -343,24 +342,15 @@ impl Taken {
     }
 
     pub(super) async fn progress(&self) -> Result<(), QueueError> {
-        self.message
-            .ack_with(AckKind::Progress)
-            .await
-            .map_err(unavailable)
+        answered(self.message.ack_with(AckKind::Progress)).await
     }
 
     pub(super) async fn done(&self) -> Result<(), QueueError> {
-        tokio::time::timeout(ACK_TIMEOUT, self.message.double_ack())
-            .await
-            .map_err(|_| unavailable("the acknowledgement was not confirmed in time"))?
-            .map_err(unavailable)
+        answered(self.message.double_ack()).await
     }
 
     pub(super) async fn again(&self, delay: Duration) -> Result<(), QueueError> {
-        self.message
-            .ack_with(AckKind::Nak(Some(delay)))
-            .await
-            .map_err(unavailable)
+        answered(self.message.ack_with(AckKind::Nak(Some(delay)))).await
     }
 }
 
@@ -374,13 +364,9 @@ async fn terminate(message: &Message, reason: &str) -> Result<(), QueueError> {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(500)
         .collect();
-    let client = &message.context;
-    client
-        .client()
-        .publish(reply, format!("+TERM {reason}").into())
-        .await
-        .map_err(unavailable)?;
-    client.client().flush().await.map_err(unavailable)
+    let client = message.context.client();
+    answered(client.publish(reply, format!("+TERM {reason}").into())).await?;
+    answered(client.flush()).await
 }
 
 #[async_trait]

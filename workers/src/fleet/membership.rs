@@ -101,12 +101,21 @@ pub async fn watch(
     views: Arc<dyn ViewStore>,
     stop: CancellationToken,
 ) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = compare_always(client, ledger, handler, views) => {}
+    }
+}
+
+async fn compare_always(
+    client: Client,
+    ledger: LedgerId,
+    handler: Handler,
+    views: Arc<dyn ViewStore>,
+) {
     let mut silent = Silent::default();
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(BEAT) => {}
-        }
+        tokio::time::sleep(BEAT).await;
         let looked = tokio::join!(presence::workers(&client, &ledger), views.workers());
         let (there, on_record) = match looked {
             (Ok(there), Ok(on_record)) => (there, on_record.data),

@@ -20,6 +20,7 @@ mod output;
 mod port;
 pub mod presence;
 pub mod progress;
+mod pull;
 mod queue;
 pub mod shards;
 mod worker;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::jetstream::unavailable;
+use super::jetstream::{answered, unavailable};
 use super::queue::QueueError;
 use super::worker::WorkerConfig;
 
@@ -34,6 +34,9 @@ pub const GONE_AFTER: Duration = Duration::from_secs(PRESENCE_SECONDS.unsigned_a
 
 /// Between two signs of presence.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
+
+/// A worker that ends tries this long to say so.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
 
 /// The rate is that of so many beats.
 const RATE_BEATS: usize = 4;
@@ -116,7 +119,7 @@ impl Activity {
 }
 
 async fn bucket(context: &Context) -> Result<Store, QueueError> {
-    if let Ok(store) = context.get_key_value(WORKERS_BUCKET).await {
+    if let Ok(store) = answered(context.get_key_value(WORKERS_BUCKET)).await {
         return Ok(store);
     }
     let config = Config {
@@ -126,7 +129,7 @@ async fn bucket(context: &Context) -> Result<Store, QueueError> {
         storage: StorageType::Memory,
         ..Config::default()
     };
-    context.create_key_value(config).await.map_err(unavailable)
+    answered(context.create_key_value(config)).await
 }
 
 /// Says that a worker is there until `stop`, then that it is gone.
@@ -162,18 +165,24 @@ pub async fn announce(
             since,
             seen: clock.now(),
         };
-        if let Err(error) = put(&context, &key, &presence).await {
-            tracing::debug!(%error, "no sign of presence sent");
-        }
+        let sign = async {
+            if let Err(error) = put(&context, &key, &presence).await {
+                tracing::debug!(%error, "no sign of presence sent");
+            }
+            tokio::time::sleep(BEAT).await;
+        };
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(BEAT) => {}
+            () = sign => {}
         }
     }
-    if let Ok(store) = bucket(&context).await {
-        // Otherwise its age takes the key away.
-        let _ = store.purge(&key).await;
-    }
+    let last_word = async {
+        if let Ok(store) = bucket(&context).await {
+            let _ = store.purge(&key).await;
+        }
+    };
+    // Otherwise its age takes the key away.
+    let _ = tokio::time::timeout(LAST_WORD_WITHIN, last_word).await;
 }
 
 fn rate(samples: &VecDeque<(Instant, u64)>) -> u64 {
@@ -188,26 +197,27 @@ fn rate(samples: &VecDeque<(Instant, u64)>) -> u64 {
 async fn put(context: &Context, key: &str, presence: &Presence) -> Result<(), QueueError> {
     let body = serde_json::to_vec(presence).map_err(unavailable)?;
     let store = bucket(context).await?;
-    store
-        .put(key, body.into())
-        .await
-        .map(|_| ())
-        .map_err(unavailable)
+    answered(store.put(key, body.into())).await.map(|_| ())
+}
+
+async fn next_key<E: std::fmt::Display>(
+    keys: &mut (impl futures::Stream<Item = Result<String, E>> + Unpin),
+) -> Result<Option<String>, QueueError> {
+    answered(async { keys.next().await.transpose() }).await
 }
 
 /// The workers of a ledger that are there, by name.
 pub async fn workers(client: &Client, ledger: &LedgerId) -> Result<Vec<Presence>, QueueError> {
     let store = bucket(&jetstream::new(client.clone())).await?;
-    let mut keys = store.keys().await.map_err(unavailable)?.take(MAX_LISTED);
+    let mut keys = answered(store.keys()).await?.take(MAX_LISTED);
     let prefix = format!("{ledger}.");
     let mut found = Vec::new();
-    while let Some(key) = keys.next().await {
-        let key = key.map_err(unavailable)?;
+    while let Some(key) = next_key(&mut keys).await? {
         if !key.starts_with(&prefix) {
             continue;
         }
         // Gone since the keys were listed, or written by another version.
-        if let Some(body) = store.get(key).await.map_err(unavailable)?
+        if let Some(body) = answered(store.get(key)).await?
             && let Ok(presence) = serde_json::from_slice::<Presence>(&body)
         {
             found.push(presence);

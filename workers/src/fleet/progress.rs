@@ -14,7 +14,7 @@ use rollbook_ledger::ids::{LedgerId, RolloutId, StepId, subject_token};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::jetstream::unavailable;
+use super::jetstream::{answered, unavailable};
 use super::queue::QueueError;
 use crate::executor::progress::{ProgressSink, StepProgress};
 
@@ -101,13 +101,13 @@ async fn put(
         Some(store) => store,
         None => bucket(context).await?,
     };
-    store.put(key, body.into()).await.map_err(unavailable)?;
+    answered(store.put(key, body.into())).await?;
     *kept = Some(store);
     Ok(())
 }
 
 async fn bucket(context: &Context) -> Result<Store, QueueError> {
-    if let Ok(store) = context.get_key_value(PROGRESS_BUCKET).await {
+    if let Ok(store) = answered(context.get_key_value(PROGRESS_BUCKET)).await {
         return Ok(store);
     }
     let config = Config {
@@ -119,7 +119,7 @@ async fn bucket(context: &Context) -> Result<Store, QueueError> {
         storage: StorageType::Memory,
         ..Config::default()
     };
-    context.create_key_value(config).await.map_err(unavailable)
+    answered(context.create_key_value(config)).await
 }
 
 /// The latest states of a rollout's steps, then each new one. Ends when the connection does.
@@ -130,7 +130,7 @@ pub async fn follow(
 ) -> Result<impl Stream<Item = StepProgress> + Send + use<>, QueueError> {
     let store = bucket(&jetstream::new(client.clone())).await?;
     let steps = format!("{ledger}.{}.*", subject_token(rollout.as_str()));
-    let entries = store.watch_with_history(steps).await.map_err(unavailable)?;
+    let entries = answered(store.watch_with_history(steps)).await?;
     Ok(entries.filter_map(|entry| {
         let state = entry
             .ok()
@@ -152,7 +152,7 @@ pub async fn latest(
     let mut states = Vec::with_capacity(steps.len());
     for step in steps {
         let key = format!("{ledger}.{}", key(rollout, step));
-        let body = store.get(key).await.map_err(unavailable)?;
+        let body = answered(store.get(key)).await?;
         states.extend(body.and_then(|body| serde_json::from_slice::<StepProgress>(&body).ok()));
     }
     Ok(states)

@@ -17,6 +17,12 @@ use crate::executor::Tools;
 /// A pull waits at most this long, so that a shutdown is noticed.
 const PULL_WAIT: Duration = Duration::from_secs(2);
 
+/// A pull that has not ended so long after the shutdown is given up.
+const PULL_OVERDUE: Duration = Duration::from_secs(3);
+
+/// After the actions have been stopped, what is left of them is waited for this long.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+
 /// After a failed pull.
 const PULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -83,8 +89,36 @@ const INTENT_PATIENCE: Duration = Duration::from_secs(60);
 /// A task that could not be begun is delivered again after this long.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
+/// Returns some seconds after the shutdown, time enough for a pull that is answered: a task that is
+/// on its way would else be nobody's until the queue delivers it again.
+pub(super) async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(PULL_OVERDUE).await;
+}
+
+/// Waits for the end of what runs, within `drain`; then gives `stop_now` and waits a bounded time
+/// more, whatever queue and ledger do.
+pub(super) async fn drained(running: &TaskTracker, drain: Duration, stop_now: &CancellationToken) {
+    running.close();
+    if tokio::time::timeout(drain, running.wait()).await.is_ok() {
+        return;
+    }
+    tracing::warn!(
+        running = running.len(),
+        "stopping actions that did not end in time"
+    );
+    stop_now.cancel();
+    if tokio::time::timeout(STOPPED_WITHIN, running.wait())
+        .await
+        .is_err()
+    {
+        tracing::error!(running = running.len(), "what was stopped does not end");
+    }
+}
+
 /// Works until `shutdown` is given; then pulls nothing more, lets running actions finish within
-/// `config.drain`, stops the rest, and returns when nothing of it runs any more.
+/// `config.drain`, stops the rest, and returns. It returns in bounded time even when neither queue
+/// nor ledger answers.
 pub async fn run(
     config: WorkerConfig,
     queue: Arc<dyn TaskQueue>,
@@ -120,9 +154,12 @@ pub async fn run(
             slot = Arc::clone(&slots).acquire_owned() => slot,
         };
         let Ok(slot) = slot else { break };
-        // Not raced against the shutdown: a task that is on its way would be lost until the
-        // queue delivers it again.
-        match queue.pull(&labels, PULL_WAIT).await {
+        let pulled = tokio::select! {
+            biased;
+            pulled = queue.pull(&labels, PULL_WAIT) => pulled,
+            () = overdue(&shutdown) => break,
+        };
+        match pulled {
             Ok(Some(delivery)) if shutdown.is_cancelled() => {
                 let _ = delivery.again(Duration::ZERO).await;
             }
@@ -144,14 +181,6 @@ pub async fn run(
             }
         }
     }
-    running.close();
-    if tokio::time::timeout(config.drain, running.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(worker = %config.name, running = running.len(), "stopping actions that did not end in time");
-        stop_now.cancel();
-        running.wait().await;
-    }
+    drained(&running, config.drain, &stop_now).await;
     tracing::info!(worker = %config.name, "worker stopped");
 }

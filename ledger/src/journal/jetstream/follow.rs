@@ -16,6 +16,8 @@ use super::wire::{Leader, unavailable};
 use crate::journal::execute::jitter;
 use crate::journal::{JournalError, StoredCommit, ahead, envelope};
 
+/// A consumer that is not there by then is made anew.
+const CONSUMER_WITHIN: Duration = Duration::from_secs(10);
 /// The longest wait before a failed consumer is replaced.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
@@ -134,6 +136,16 @@ async fn check_end(leader: &Leader, last: u64) -> Result<(), JournalError> {
 
 /// A consumer of everything after `after`.
 async fn consumer(leader: &Leader, after: u64) -> Result<Ordered, JournalError> {
+    tokio::time::timeout(CONSUMER_WITHIN, made(leader, after))
+        .await
+        .unwrap_or_else(|_| {
+            Err(JournalError::Unavailable {
+                reason: format!("no consumer within {} s", CONSUMER_WITHIN.as_secs()),
+            })
+        })
+}
+
+async fn made(leader: &Leader, after: u64) -> Result<Ordered, JournalError> {
     let stream = match leader.context.get_stream(&leader.stream).await {
         Ok(stream) => stream,
         Err(error) => {

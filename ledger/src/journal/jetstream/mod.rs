@@ -82,7 +82,7 @@ impl Default for JetStreamOptions {
             system: None,
             follow_client: None,
             ack_timeout: APPEND_TIMEOUT,
-            give_up_after: APPEND_TIMEOUT * 3,
+            give_up_after: APPEND_TIMEOUT * 2,
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::wire::{Leader, unavailable};
+use super::wire::{Leader, answered};
 use crate::journal::{JournalError, StoredCommit, envelope};
 
 /// Messages per direct get.
@@ -103,17 +103,15 @@ async fn direct_get(
     position: u64,
 ) -> Result<Vec<StoredCommit>, JournalError> {
     let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.map_err(unavailable)?;
+    let mut answers = answered(client.subscribe(inbox.clone())).await?;
     let request = serde_json::json!({
         "batch": BATCH,
         "seq": position.saturating_add(1),
         "next_by_subj": subject,
     });
     let payload = Bytes::from(request.to_string());
-    client
-        .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, payload)
-        .await
-        .map_err(unavailable)?;
+    let subject = format!("$JS.API.DIRECT.GET.{stream}");
+    answered(client.publish_with_reply(subject, inbox, payload)).await?;
     let end = Instant::now() + LIMIT;
     let mut commits = Vec::new();
     // An answer is a message; a status (204 end of batch, 404 none, 408, 413, 503) ends it.

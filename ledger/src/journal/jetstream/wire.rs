@@ -7,7 +7,7 @@ use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::publish::PublishAck;
-use async_nats::jetstream::stream::RawMessageErrorKind;
+use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
 use async_nats::{Client, HeaderMap, HeaderValue, Message, Request, RequestErrorKind};
 use bytes::Bytes;
 use rollbook_proto::v1::Commit;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::from_proto;
 use crate::ids::{Aggregate, LedgerId};
-use crate::journal::{JournalError, envelope};
+use crate::journal::{APPEND_TIMEOUT, JournalError, envelope};
 
 /// How often a waiting publish looks whether its connection was replaced meanwhile.
 const CONNECTION_CHECK: Duration = Duration::from_millis(100);
@@ -219,20 +219,20 @@ impl Leader {
     /// The last message of a subject.
     pub(super) async fn last(&self, subject: &str) -> Found {
         let stream = self.stream().await?;
-        Self::found(stream.get_last_raw_message_by_subject(subject).await)
+        Self::found(stream.get_last_raw_message_by_subject(subject)).await
     }
 
     /// The first message of a subject with a sequence greater than `after`.
     pub(super) async fn next(&self, subject: &str, after: u64) -> Found {
         let stream = self.stream().await?;
         let from = after.saturating_add(1);
-        Self::found(stream.get_first_raw_message_by_subject(subject, from).await)
+        Self::found(stream.get_first_raw_message_by_subject(subject, from)).await
     }
 
     /// The stream's configuration and state.
     pub(super) async fn info(&self) -> Result<async_nats::jetstream::stream::Info, JournalError> {
         let stream = self.stream().await?;
-        stream.get_info().await.map_err(unavailable)
+        answered(stream.get_info()).await
     }
 
     async fn stream(&self) -> Result<async_nats::jetstream::stream::Stream<()>, JournalError> {
@@ -243,14 +243,28 @@ impl Leader {
             .map_err(unavailable)
     }
 
-    fn found(
-        answer: Result<StreamMessage, async_nats::jetstream::stream::RawMessageError>,
-    ) -> Found {
-        match answer {
-            Ok(message) => Ok(Some(message)),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(unavailable(error)),
-        }
+    async fn found(asked: impl Future<Output = Result<StreamMessage, RawMessageError>>) -> Found {
+        let found = async {
+            match asked.await {
+                Ok(message) => Ok(Some(message)),
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        answered(found).await
+    }
+}
+
+/// Waits for an exchange with the server, bounded: a request written to a connection that was lost
+/// is never answered, and a connection that is gone takes no more.
+pub(super) async fn answered<T, E: std::error::Error>(
+    exchange: impl Future<Output = Result<T, E>>,
+) -> Result<T, JournalError> {
+    match tokio::time::timeout(APPEND_TIMEOUT, exchange).await {
+        Ok(answer) => answer.map_err(unavailable),
+        Err(_) => Err(JournalError::Unavailable {
+            reason: format!("no answer within {} s", APPEND_TIMEOUT.as_secs()),
+        }),
     }
 }
 

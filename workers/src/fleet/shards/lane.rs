@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::jetstream::{JetStreamQueue, Taken, WORK_STREAM, unavailable};
+use super::super::jetstream::{JetStreamQueue, Taken, WORK_STREAM, answered, unavailable};
 use super::super::queue::{Published, QueueError};
 use super::{QueuedShard, ShardAnswer, ShardRun, shard_token};
 
@@ -61,14 +61,8 @@ impl ShardLane {
             ..Config::default()
         };
         let context = queue.context();
-        context
-            .get_or_create_stream(config)
-            .await
-            .map_err(unavailable)?;
-        let answers = context
-            .get_stream_no_info(SHARD_STREAM)
-            .await
-            .map_err(unavailable)?;
+        answered(context.get_or_create_stream(config)).await?;
+        let answers = answered(context.get_stream_no_info(SHARD_STREAM)).await?;
         Ok(Self { queue, answers })
     }
 
@@ -138,12 +132,8 @@ impl ShardLane {
             filter_subject: filter.to_owned(),
             ..OrderedConfig::default()
         };
-        let consumer = self.answers.create_consumer(config).await;
-        let mut messages = consumer
-            .map_err(unavailable)?
-            .messages()
-            .await
-            .map_err(unavailable)?;
+        let consumer = answered(self.answers.create_consumer(config)).await?;
+        let mut messages = answered(consumer.messages()).await?;
         while let Ok(Some(message)) = tokio::time::timeout(QUIET, messages.next()).await {
             let message = message.map_err(unavailable)?;
             let Some(Ok(shard)) = message.subject.rsplit('.').next().map(str::parse) else {
@@ -169,13 +159,10 @@ impl ShardLane {
     ) -> Result<(CancellationToken, AbortOnDropHandle<()>), QueueError> {
         let subject = run.answer_subject(self.queue.ledger(), "over");
         let client = self.queue.client();
-        let mut told = client
-            .subscribe(subject.clone())
-            .await
-            .map_err(unavailable)?;
-        client.flush().await.map_err(unavailable)?;
+        let mut told = answered(client.subscribe(subject.clone())).await?;
+        answered(client.flush()).await?;
         let over = CancellationToken::new();
-        let stored = self.answers.direct_get_last_for_subject(subject).await;
+        let stored = answered(self.answers.direct_get_last_for_subject(subject)).await;
         if stored.is_ok() {
             over.cancel();
         }
@@ -202,19 +189,14 @@ impl ShardLane {
         self.purge(WORK_STREAM, run.shard_subject_filter(ledger))
             .await?;
         // All but the word that it is over, for those that come late.
-        let stream = &self.answers;
-        stream
-            .purge()
-            .filter(run.answer_subject(ledger, "*"))
-            .keep(1)
-            .await
-            .map(|_| ())
-            .map_err(unavailable)
+        let answers = run.answer_subject(ledger, "*");
+        answered(self.answers.purge().filter(answers).keep(1)).await?;
+        Ok(())
     }
 
     async fn purge(&self, stream: &str, filter: String) -> Result<(), QueueError> {
-        let stream = self.queue.context().get_stream_no_info(stream).await;
-        let purge = stream.map_err(unavailable)?.purge().filter(filter).await;
-        purge.map(|_| ()).map_err(unavailable)
+        let stream = answered(self.queue.context().get_stream_no_info(stream)).await?;
+        answered(stream.purge().filter(filter)).await?;
+        Ok(())
     }
 }

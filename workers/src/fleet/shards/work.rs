@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::super::port::{Assignment, RolloutPort, Standing};
 use super::super::presence::Activity;
 use super::super::queue::{ANY_LABEL, QueueError};
-use super::super::worker::WorkerConfig;
+use super::super::worker::{self, WorkerConfig};
 use super::hands::{Failure, Hands, Source};
 use super::lane::ShardDelivery;
 use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun};
@@ -73,15 +73,8 @@ pub async fn work(
     for _ in 0..slots {
         running.spawn(Arc::clone(&bench).slot(shutdown.clone()));
     }
-    running.close();
     shutdown.cancelled().await;
-    if tokio::time::timeout(config.drain, running.wait())
-        .await
-        .is_err()
-    {
-        stop_now.cancel();
-        running.wait().await;
-    }
+    worker::drained(&running, config.drain, &stop_now).await;
 }
 
 /// What the slots of a worker share.
@@ -123,7 +116,12 @@ impl Bench {
     async fn slot(self: Arc<Self>, shutdown: CancellationToken) {
         let mut kept: Option<Kept> = None;
         while !shutdown.is_cancelled() {
-            match self.lane.pull(&self.labels, PULL_WAIT).await {
+            let pulled = tokio::select! {
+                biased;
+                pulled = self.lane.pull(&self.labels, PULL_WAIT) => pulled,
+                () = worker::overdue(&shutdown) => return,
+            };
+            match pulled {
                 Ok(Some(delivery)) if shutdown.is_cancelled() => {
                     let _ = delivery.taken.again(Duration::ZERO).await;
                 }

@@ -1,0 +1,62 @@
+//! How the processes end: in order on a signal, at once on a second one, and in bounded time
+//! whatever else does not answer.
+
+use std::time::Duration;
+
+use rollbook_workers::snapshot::exec;
+use tokio::signal::unix::SignalKind;
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::{Exit, Failure};
+use crate::interrupt::handler;
+use crate::print;
+
+/// The drain of a worker, its last words and the end of a nats-server child take less. A process
+/// that still runs by then hangs on something, and is ended.
+const STOPS_WITHIN: Duration = Duration::from_secs(75);
+
+/// A token that Ctrl-C or SIGTERM cancels; a second one ends the process at once.
+pub(super) fn on_signal() -> Result<CancellationToken, Failure> {
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut terminate = handler(SignalKind::terminate())?;
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_cancelled() {
+                end();
+            }
+            print::aside("stopping; running steps get a moment to finish");
+            stop.cancel();
+        }
+    });
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        tokio::time::sleep(STOPS_WITHIN).await;
+        print::aside("something does not end; the process ends without it");
+        end();
+    });
+    Ok(shutdown)
+}
+
+fn end() -> ! {
+    exec::end_all();
+    std::process::exit(i32::from(Exit::Unavailable.code()))
+}
+
+/// What starts up, unless the process is told to stop before: then `None`.
+pub(super) async fn unless_stopped<T>(
+    shutdown: &CancellationToken,
+    starting: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Ok(None),
+        started = starting => started.map(Some),
+    }
+}

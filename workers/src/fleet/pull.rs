@@ -1,0 +1,57 @@
+//! One look into a consumer for the next message, which always ends.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::pull::Batch;
+use async_nats::jetstream::{AckKind, Message};
+use futures::StreamExt;
+
+use super::jetstream::{answered, unavailable};
+use super::queue::QueueError;
+
+/// A look is answered at once or not at all: a request that was written to a lost connection is
+/// never answered.
+const LOOK_WITHIN: Duration = Duration::from_secs(3);
+
+/// A message that comes later than its look is still waited for this long, to be handed back.
+const LATE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The next message of a consumer, without waiting for one.
+pub(super) async fn look(consumer: &PullConsumer) -> Result<Option<Message>, QueueError> {
+    let asked = answered(consumer.fetch().max_messages(1).messages()).await?;
+    let mut asked = Asked(Some(asked));
+    let Some(batch) = &mut asked.0 else {
+        return Ok(None);
+    };
+    let Ok(answer) = tokio::time::timeout(LOOK_WITHIN, batch.next()).await else {
+        return Err(unavailable(format!(
+            "a pull request was not answered within {} s",
+            LOOK_WITHIN.as_secs()
+        )));
+    };
+    asked.0 = None;
+    answer
+        .transpose()
+        .map_err(|error| unavailable(error.to_string()))
+}
+
+/// A request under way. Given up, it may still be answered, with a task that nobody would do until
+/// the queue delivers it again: so a late answer goes back at once.
+struct Asked(Option<Batch>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let (Some(mut batch), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        runtime.spawn(async move {
+            if let Ok(Some(Ok(late))) = tokio::time::timeout(LATE_WITHIN, batch.next()).await
+                && let Err(error) = answered(late.ack_with(AckKind::Nak(None))).await
+            {
+                tracing::debug!(%error, "a late task was not handed back");
+            }
+        });
+    }
+}
