@@ -8,7 +8,7 @@ use rollbook_ledger::rollout::Command;
 use rollbook_ledger::rollout::command::{Answer as ChecklistAnswer, AnswerValue};
 use rollbook_ledger::runbook::Action;
 use rollbook_ledger::runbook::model::RollbackLevel;
-use rollbook_server::api::{CommandAnswer, StatusAnswer};
+use rollbook_server::api::{CommandAnswer, RollbackAnswer, StatusAnswer};
 
 use super::Session;
 use crate::args::{
@@ -260,8 +260,10 @@ pub(crate) async fn rollback(session: &Session, args: RollbackArgs) -> Outcome {
     }
     if args.dry_run {
         let id = session.resolve(args.rollout.rollout.as_deref()).await?;
-        let listed = super::open::rollback_list(session, &id, level, &steps).await?;
-        print::undo_list(&listed, session.json)?;
+        let path = format!("/v1/rollouts/{id}/rollback/{}", level.as_str());
+        let named = args.steps.join(",");
+        let answer: RollbackAnswer = session.client.get(&path, &[("steps", named)]).await?;
+        print::rollback_list(&answer, session.json)?;
         return Ok(Exit::Done);
     }
     let command = Command::Rollback {

@@ -112,6 +112,7 @@ async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
             reason: args.reason,
             rollout: None,
             step: None,
+            expect: None,
         },
         to => Change::Set {
             to: setting_of(&to, &FlagTarget::Off),

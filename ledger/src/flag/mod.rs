@@ -7,11 +7,13 @@ mod bucket;
 mod decide;
 mod evaluate;
 mod state;
+mod way_back;
 
 pub use bucket::{BUCKETING, TOTAL_MILLIS, bucket};
 pub use decide::{FlagCommand, FlagRefusal, decide};
 pub use evaluate::{Evaluation, EvaluationContext, EvaluationError, Reason, evaluate};
 pub use state::{FlagState, IllegalFlagEvent, evolve, fold};
+pub use way_back::{Change, WayBack, way_back};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, missing_docs)]

@@ -46,6 +46,7 @@ fn set(to: v1::FlagSetting) -> FlagCommand {
         reason: "week 2".to_owned(),
         rollout: None,
         step: None,
+        expect: None,
     }
 }
 

@@ -34,11 +34,12 @@ mod settle;
 pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use decide::{Context, decide, open};
+pub use decide::{Context, decide, open, rollback_list};
 pub use evolve::{advance, evolve, fold, undone};
 pub use illegal::IllegalEvent;
-pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
+pub use next::{Blocked, DueNotice, Lane, Next, Task, TaskAction, next};
 pub use refusal::{Refusal, RefusalKind};
+pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
 pub use rules::measures::figures;
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 

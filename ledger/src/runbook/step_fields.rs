@@ -125,7 +125,9 @@ pub enum StepShapeError {
         id: String,
     },
     /// Two or more ways back.
-    #[error("step `{id}` has more than one way back in `undo`; give it one of run, http, sql, manual")]
+    #[error(
+        "step `{id}` has more than one way back in `undo`; give it one of run, http, sql, manual"
+    )]
     ManyUndos {
         /// The step.
         id: String,

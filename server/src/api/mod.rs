@@ -4,6 +4,7 @@ mod error;
 mod evidence;
 mod flags;
 mod fleet;
+mod going_back;
 mod host;
 mod log;
 mod metrics;
@@ -31,6 +32,7 @@ use rollbook_proto::v1;
 
 pub use error::{ApiError, ErrorBody, ErrorClass};
 pub use fleet::FleetAnswer;
+pub use going_back::RollbackAnswer;
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
 
 /// The largest request body, in bytes: a plan with its scripts inlined fits.
@@ -107,6 +109,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts/{id}", get(rollouts::status))
         .route("/v1/rollouts/{id}/commands", post(rollouts::command))
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
+        .route("/v1/rollouts/{id}/rollback/{level}", get(going_back::list))
         .route("/v1/rollouts/{id}/progress", get(progress::progress))
         .route("/v1/rollouts/{id}/timeline", get(views::timeline))
         .route("/v1/rollouts/{id}/steps/{step}/output", get(output::output))

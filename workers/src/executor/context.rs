@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
 use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::flag::WayBack;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::rollout::Sample;
 use rollbook_ledger::runbook::Plan;
@@ -114,23 +115,24 @@ pub trait FlagPort: Send + Sync + std::fmt::Debug {
         cause: &FlagCause,
     ) -> Result<(), PortError>;
 
-    /// The value the flag had before this step of this rollout last changed it to `target`;
-    /// `None` when the step never did. Read from the flag's own history, so that it is right
-    /// after a crash between the change and the step's result.
-    async fn value_before(
+    /// The flag as of now and what taking the step's change to `target` back means then, decided by
+    /// the flag's own history; `None` when it was never defined there.
+    async fn way_back(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         cause: &FlagCause,
         target: &v1::FlagSetting,
-    ) -> Result<Option<v1::FlagSetting>, PortError>;
+        to_safe: bool,
+    ) -> Result<Option<(FlagReading, WayBack)>, PortError>;
 
-    /// Sets a defined flag. Durable on return.
+    /// Sets a defined flag, only if it is set to `expect` where that is given. Durable on return.
     async fn set(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         setting: v1::FlagSetting,
+        expect: Option<&v1::FlagSetting>,
         cause: &FlagCause,
     ) -> Result<(), PortError>;
 }

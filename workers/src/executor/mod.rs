@@ -194,8 +194,7 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
 }
 
 /// Said where nothing of the plan can tell whether an effect is gone.
-const NOTHING_TELLS: &str =
-    "not verified: the step has neither `verify` nor `undo.verify`, so nothing can tell whether its effect is gone";
+const NOTHING_TELLS: &str = "not verified: the step has neither `verify` nor `undo.verify`, so nothing can tell whether its effect is gone";
 
 /// What looking for a step's effect after its undo came to.
 #[derive(Debug, Clone, PartialEq, Eq)]

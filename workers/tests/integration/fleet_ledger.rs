@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rollbook_ledger::ids::RolloutId;
-use rollbook_ledger::rollout::{Sample, Task, TaskAction, WorkerCommand};
+use rollbook_ledger::rollout::{Lane, Sample, Task, TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::executor::{Facts, PortError};
@@ -225,6 +225,7 @@ impl RolloutPort for FileLedger {
             action,
             attempt: line.attempt,
             runs_on: None,
+            lane: Lane::Step,
         });
         let begins = line.what.starts_with("start");
         let legal = match standing {

@@ -18,6 +18,7 @@ use crate::ids::StepId;
 use crate::runbook::{Plan, Step};
 
 pub use lifecycle::open;
+pub use rollback::rollback_list;
 
 /// Who asks, when, and under which command id.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{effects, measures};
+use super::super::rules::{going_back, measures};
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
 use crate::runbook::model::{Advice, RollbackLevel};
@@ -58,10 +58,10 @@ pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     }
     let level = level(rule.then).filter(|_| rule.auto && is_new());
     let rollback = level.and_then(|level| {
-        let list = effects::to_undo(state, plan, level, &[]);
-        (!list.is_empty() || level == RollbackLevel::Full).then(|| {
+        let list = going_back::list(state, plan, level, &[]);
+        (!list.undo.is_empty() || level == RollbackLevel::Full).then(|| {
             let reason = format!("the plan's rule holds: {}", judged.text);
-            super::rollback_started(state, level, &reason, &list)
+            super::rollback_started(state, &reason, &list)
         })
     });
     let mut kinds = vec![Kind::AdviceGiven(v1::AdviceGiven {

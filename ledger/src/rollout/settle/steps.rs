@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{again, effects, measures, progress, start};
+use super::super::rules::{again, effects, going_back, measures, progress, start};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;
 use crate::ids::StepId;
@@ -31,29 +31,34 @@ pub(super) fn reactions(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
         return Vec::new();
     }
     for (id, at, step) in steps(state, plan) {
-        let level = match step.on_fail {
+        let (level, named) = match &step.on_fail {
             OnFail::Block | OnFail::Continue => continue,
-            OnFail::RollbackFlags => RollbackLevel::Flags,
-            OnFail::RollbackFull => RollbackLevel::Full,
+            OnFail::RollbackFlags => (RollbackLevel::Flags, Vec::new()),
+            OnFail::RollbackFull => (RollbackLevel::Full, Vec::new()),
+            OnFail::Undo(steps) => (
+                RollbackLevel::Partial,
+                steps.iter().filter_map(|id| StepId::new(id).ok()).collect(),
+            ),
+        };
+        // What must not be left as it is has to be put right however the step has failed.
+        let failed = match step.on_fail {
+            OnFail::Undo(_) => at.status.is_failure() || at.status == StepStatus::Interrupted,
+            _ => matches!(at.status, StepStatus::Failed | StepStatus::Errored),
         };
         let answered = state.rollback.as_ref().is_some_and(|rollback| {
             rollback
                 .finished_event
                 .is_none_or(|end| end > at.finished_event)
         });
-        if !matches!(at.status, StepStatus::Failed | StepStatus::Errored)
-            || at.recheck
-            || answered
-            || progress::will_retry(at, step)
-        {
+        if !failed || at.recheck || answered || progress::will_retry(at, step) {
             continue;
         }
-        let list = effects::to_undo(state, plan, level, &[]);
-        if list.is_empty() && level != RollbackLevel::Full {
+        let list = going_back::list(state, plan, level, &named);
+        if list.undo.is_empty() && level != RollbackLevel::Full {
             continue;
         }
         let reason = format!("step {id} is {}: {}", at.status.as_str(), at.message);
-        return vec![super::rollback_started(state, level, &reason, &list)];
+        return vec![super::rollback_started(state, &reason, &list)];
     }
     Vec::new()
 }

@@ -7,7 +7,7 @@ use super::super::diagnostic::{Code, Path};
 use super::super::model::FlagTarget;
 use super::super::plan::{effective_undo, has_effect};
 use super::super::span::Span;
-use super::super::step::Action;
+use super::super::step::{Action, OnFail};
 use super::{Linter, Placed};
 
 /// Attempts in all.
@@ -24,6 +24,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     let mut labels: HashMap<(&str, &str), Path> = HashMap::new();
     for placed in linter.steps() {
         undo_and_verify(linter, &placed);
+        undone_on_fail(linter, &placed);
         scripts(linter, &placed);
         times(linter, &placed);
         match &placed.step.action {
@@ -131,6 +132,46 @@ fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
                 .to_owned(),
             ),
         );
+    }
+}
+
+/// What `on_fail: {undo: […]}` names can be undone.
+fn undone_on_fail(linter: &mut Linter<'_>, placed: &Placed<'_>) {
+    let OnFail::Undo(named) = &placed.step.on_fail else {
+        return;
+    };
+    let path = placed.path.key("on_fail").key("undo");
+    if named.is_empty() {
+        linter.error(
+            Code::Empty,
+            &path,
+            "it names no step",
+            Some("name the steps to undo, or leave `on_fail` out".to_owned()),
+        );
+    }
+    let steps = linter.steps();
+    for (i, id) in named.iter().enumerate() {
+        let path = path.index(i);
+        match steps.iter().find(|other| other.step.id == *id) {
+            None => {
+                let known: Vec<&str> = steps.iter().map(|p| p.step.id.as_str()).collect();
+                linter.error(
+                    Code::DanglingNeed,
+                    &path,
+                    format!("there is no step `{id}` to undo"),
+                    super::super::diagnostic::suggest(id, &known),
+                );
+            }
+            Some(other) if !effective_undo(other.step).is_automatic() => {
+                linter.error(
+                    Code::NoUndo,
+                    &path,
+                    format!("step `{id}` has no undo that a worker can do"),
+                    Some("give that step an `undo` of `run`, `http` or `sql`".to_owned()),
+                );
+            }
+            Some(_) => {}
+        }
     }
 }
 
