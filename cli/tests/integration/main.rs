@@ -17,6 +17,7 @@ mod exit_codes;
 mod fleet;
 mod follow;
 mod full_disk;
+mod going_back;
 mod harness;
 mod http;
 mod https;
