@@ -224,8 +224,10 @@ fn finish(
         ));
     }
     if is_first_word {
-        // A person completes a manual step without an intent before.
-        if step.kind != "manual" {
+        // A person completes a manual step without an intent before, and a task that no worker
+        // took is given up without one.
+        let is_given_up = finished.verdict() == rollbook_proto::v1::Verdict::Error;
+        if step.kind != "manual" && !is_given_up {
             out.note("a result without an intent");
         }
         begin_attempt(step, finished.attempt);

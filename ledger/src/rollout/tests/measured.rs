@@ -183,7 +183,7 @@ fn only_data_resolves_an_alert_and_none_is_left_open_unseen() {
     assert_eq!(story.last_events(), ["AlertUnwatched"]);
     let alert = story.state.alerts.values().next().unwrap();
     assert!(alert.unwatched && alert.severity == "warning");
-    let closed = story.and(by("olga", complete("1.2", &[])));
+    let closed = story.and(by("alice", complete("1.2", &[])));
     let texts: Vec<String> = closed
         .events()
         .filter_map(|kind| match kind {
