@@ -80,11 +80,11 @@ fn is_over(answer: &StatusAnswer) -> bool {
     answer.view.data.rollout.status == RolloutStatus::Closed
 }
 
-/// Nothing runs, nothing will by itself, and somebody could unblock it.
+/// Nothing runs, nothing will by itself, nothing is due, and somebody could unblock it.
 fn needs_person(answer: &StatusAnswer) -> bool {
     let running = runs(answer);
     let by_person = answer.blocked.iter().any(|blocked| !by_time(blocked));
-    !running && answer.next.is_empty() && by_person
+    !running && !answer.due && answer.next.is_empty() && by_person
 }
 
 fn runs(answer: &StatusAnswer) -> bool {

@@ -158,7 +158,7 @@ words!(
         Given = "given",
         /// The person refused.
         Refused = "refused",
-        /// Given once; no longer counts, see the cause.
+        /// Given or refused once; no longer counts, see the cause.
         Voided = "voided",
     }
 );

@@ -463,13 +463,18 @@ fn the_list_before_is_the_list_of_the_start() {
             _ => None,
         });
         let started = started.unwrap();
-        let texts = |ids: Vec<String>| ids;
         assert_eq!(
-            texts(list.undo.iter().map(|item| item.step.to_string()).collect()),
+            list.undo
+                .iter()
+                .map(|item| item.step.to_string())
+                .collect::<Vec<_>>(),
             started.undo_steps
         );
         assert_eq!(
-            texts(list.running.iter().map(ToString::to_string).collect()),
+            list.running
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
             started.running
         );
         let left: Vec<(String, String)> = started

@@ -12,7 +12,6 @@ use super::history::{a_move, play};
 use super::story::*;
 use crate::journal::StoredCommit;
 use crate::projection::sqlite;
-use crate::projection::store::ViewStore;
 use crate::projection::views::RolloutDetail;
 use crate::projection::words::{
     AlertStatus, GateStatus, Outcome, RolloutStatus, SignOffStatus, StepStatus as Shown, Verdict,
