@@ -112,13 +112,13 @@ async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
             reason: args.reason,
             rollout: None,
             step: None,
-            expect: None,
         },
         to => Change::Set {
             to: setting_of(&to, &FlagTarget::Off),
             reason: args.reason,
             rollout: None,
             step: None,
+            expect: None,
         },
     };
     send(session, &args.environment, &args.key, &command).await

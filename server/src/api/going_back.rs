@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use rollbook_ledger::flag::{Change, WayBack, way_back};
+use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
-use rollbook_ledger::rollout::{self, RollbackList};
+use rollbook_ledger::rollout::{self, Refusal, RollbackList};
 use rollbook_ledger::runbook::Action;
 use rollbook_ledger::runbook::model::RollbackLevel;
 use rollbook_proto::v1;
@@ -48,13 +49,16 @@ pub(super) async fn list(
 ) -> Result<Json<RollbackAnswer>, ApiError> {
     let mut steps = Vec::new();
     for step in query.steps.split(',').filter(|step| !step.is_empty()) {
-        let step =
-            StepId::new(step).map_err(|error| ApiError::usage("RB-API-6", error.to_string()))?;
+        let step = StepId::new(step).map_err(|_| {
+            HandlerError::from(Refusal::NoSuchStep {
+                step: step.chars().take(200).collect(),
+            })
+        })?;
         steps.push(step);
     }
     let loaded = api.handler.rollout(&id).await?;
     let mut list = rollout::rollback_list(&loaded.state, &loaded.plan, level, &steps)
-        .map_err(rollbook_ledger::handler::HandlerError::from)?;
+        .map_err(HandlerError::from)?;
     // Flags that earlier undos of the list will have written.
     let mut written: HashMap<(EnvironmentId, FlagKey), v1::FlagSetting> = HashMap::new();
     for item in &mut list.undo {
