@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo demo-regression release bench lint clean
+.PHONY: help setup build test demo demo-regression storm release bench lint clean
 
 TOOLS := $(or $(ROLLBOOK_TOOLS_DIR),.tools)
 # Exports where tools/install found nats-server and PostgreSQL.
@@ -29,6 +29,10 @@ demo: setup build ## Run the deal-type-awareness rollout for real, staging then 
 
 demo-regression: setup build ## The same with a 7 % cost regression: caught, blocked, rolled back
 	@$(WITH_TOOLS) tools/demo-regression
+
+storm: setup build ## Inject faults while rollouts run, and judge what is left: FAULTS=8 SEED=1 PAUSE=40 (seconds at most) LAYOUT=up|one|three RESUME=1
+	@$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/rollbook-loadtest" storm --dir "$${CARGO_TARGET_DIR:-target}/storm" \
+		--faults $(or $(FAULTS),8) --seed $(or $(SEED),1) --longest-pause $(or $(PAUSE),40) $(if $(LAYOUT),--layout $(LAYOUT)) $(if $(RESUME),--resume)
 
 release: setup ## Build the programs for production, optimised for what they do most (long)
 	@tools/release

@@ -1,7 +1,8 @@
-//! Benches of Rollbook against named peers, in one run on one machine.
+//! Benches of Rollbook against named peers, and storms of faults with their judge.
 //!
 //! `rollbook-loadtest bench` runs every bar, `--bar NAME` one. Each prints one JSON line and the
-//! exit code says whether all hold.
+//! exit code says whether all hold. `rollbook-loadtest storm` rolls out while processes are killed,
+//! paused and cut off; `rollbook-loadtest judge` says of what is left whether all of it holds.
 
 mod append;
 mod bar;
@@ -9,11 +10,16 @@ mod commits;
 mod compare;
 mod deals;
 mod fold;
+mod judge;
+mod natsd;
 mod peer;
+mod process;
 mod rebuild;
+mod record;
 mod server;
 mod snapshots;
 mod status;
+mod storm;
 
 use std::process::ExitCode;
 
@@ -43,6 +49,12 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Roll out while faults are injected, and judge what is left
+    Storm(storm::StormArgs),
+    /// Tear the last block of a ledger: `rollbook up` must refuse it
+    Torn(storm::torn::TornArgs),
+    /// Judge what a slice of a storm left: ledger, views, effects and processes
+    Judge(judge::JudgeArgs),
     /// The measured process of the comparison bars: compares for each line of standard input
     #[command(hide = true)]
     CompareChild {
@@ -85,8 +97,13 @@ const BARS: [&str; 19] = [
 const QUICK_PERCENT: f64 = 20.0;
 
 fn main() -> ExitCode {
+    // Only the first call can fail to be the first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match Cli::parse().command {
         Command::Bench { bar, quick } => bench(bar.as_deref(), quick),
+        Command::Storm(args) => within(storm::run(&args)),
+        Command::Torn(args) => within(storm::torn::run(&args)),
+        Command::Judge(args) => within(judge::run(&args)),
         Command::Take(args) => take(&args),
         Command::CompareChild {
             objects,
@@ -101,6 +118,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
         eprintln!("RB-BENCH-2: no runtime: {error}");
         ExitCode::from(7)
     })
+}
+
+/// Runs one command to its end.
+fn within(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match runtime() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(exit) => exit,
+    }
 }
 
 fn take(args: &deals::take::TakeArgs) -> ExitCode {

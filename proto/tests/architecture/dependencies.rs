@@ -156,6 +156,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "server/src/serve.rs",
             "cli/src/client.rs",
             "cli/src/commands/look.rs",
+            "loadtest/src/storm/",
             "examples/cost-service/src/",
         ],
     ),

@@ -1,0 +1,232 @@
+//! Processes that a storm and its judge start, and those that they find on the machine.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+/// Between two looks at a process that is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "RB-STORM-2: {program} cannot be started: {reason}; `make build` makes it, `make setup` installs what it needs"
+)]
+pub(crate) struct StartError {
+    program: String,
+    reason: String,
+}
+
+impl StartError {
+    pub(crate) fn new(program: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {
+        Self {
+            program: program.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// A child with its output in a file; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pid: Pid,
+    log: PathBuf,
+    /// How long the log was when it was started.
+    log_before: usize,
+}
+
+impl Process {
+    /// Starts it. Its output goes to the end of `log`.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self, StartError> {
+        let program = command
+            .as_std()
+            .get_program()
+            .to_string_lossy()
+            .into_owned();
+        let failed = |reason: &dyn std::fmt::Display| StartError::new(&program, reason);
+        let log_before = std::fs::metadata(log).map_or(0, |log| log.len());
+        let open = || File::options().create(true).append(true).open(log);
+        let (out, err) = open()
+            .and_then(|out| Ok((out, open()?)))
+            .map_err(|error| failed(&error))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            // Ctrl-C is for whoever started the storm, which then ends its children.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(&error))?;
+        let pid = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .ok_or_else(|| failed(&"it has no process id"))?;
+        Ok(Self {
+            child,
+            pid: Pid::from_raw(pid),
+            log: log.to_path_buf(),
+            log_before: usize::try_from(log_before).unwrap_or(usize::MAX),
+        })
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends a signal; one that has ended gets none.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = kill(self.pid, signal);
+    }
+
+    /// Its exit code, when it has ended; `Some(None)` after a signal.
+    pub(crate) fn ended(&mut self) -> Option<Option<i32>> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(status.code())
+    }
+
+    /// Waits for its end; `None` when it does not come.
+    pub(crate) async fn wait(&mut self, at_most: Duration) -> Option<Option<i32>> {
+        let deadline = Instant::now() + at_most;
+        loop {
+            if let Some(code) = self.ended() {
+                return Some(code);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Ends it at once.
+    pub(crate) async fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill().await;
+    }
+
+    /// The last lines of its output.
+    pub(crate) fn last_words(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(text.get(self.log_before..).unwrap_or_default());
+        let lines: Vec<&str> = text.lines().rev().take(3).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A command with nothing of the caller's configuration of Rollbook.
+pub(crate) fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let shown = name.to_string_lossy();
+        if shown.starts_with("ROLLBOOK_") || shown.starts_with("AWS_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("NO_COLOR", "1");
+    command
+}
+
+/// A command run by another program, which these words start.
+pub(crate) fn behind(words: &[String], command: &Command) -> Command {
+    let inner = command.as_std();
+    let mut outer = Command::new(words.first().map_or("", String::as_str));
+    outer
+        .args(words.get(1..).unwrap_or_default())
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
+}
+
+/// A process of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Found {
+    pub(crate) pid: i32,
+    /// Words of its command line, separated by spaces.
+    pub(crate) line: String,
+    pub(crate) directory: String,
+}
+
+/// The processes that belong to a directory: it stands in their command line, or they work in it.
+/// Not those that this process descends from, and not itself.
+pub(crate) fn of_directory(directory: &Path) -> Vec<Found> {
+    let mut own = Vec::new();
+    let mut pid = i32::try_from(std::process::id()).unwrap_or(0);
+    while pid > 1 && !own.contains(&pid) {
+        own.push(pid);
+        pid = parent(pid).unwrap_or(0);
+    }
+    let here = directory.display().to_string();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| !own.contains(pid))
+        .filter_map(found)
+        .filter(|found| {
+            found.line.contains(&here) || Path::new(&found.directory).starts_with(directory)
+        })
+        .collect()
+}
+
+/// The processes that a step of a rollout started.
+pub(crate) fn of_step(rollout: &str, step: &str) -> Vec<i32> {
+    let wanted = [
+        format!("ROLLBOOK_ROLLOUT={rollout}"),
+        format!("ROLLBOOK_STEP={step}"),
+    ];
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            let bytes = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let variables: Vec<&[u8]> = bytes.split(|byte| *byte == 0).collect();
+            wanted
+                .iter()
+                .all(|wanted| variables.contains(&wanted.as_bytes()))
+        })
+        .collect()
+}
+
+fn found(pid: i32) -> Option<Found> {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    // Threads of the kernel, and processes that have ended and were not waited for, have none.
+    if words.is_empty() {
+        return None;
+    }
+    let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).ok();
+    Some(Found {
+        pid,
+        line: String::from_utf8_lossy(&words)
+            .replace('\0', " ")
+            .trim()
+            .to_owned(),
+        directory: directory
+            .map(|path| path.display().to_string())
+            .unwrap_or_default(),
+    })
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may have anything in it.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}

@@ -1,0 +1,189 @@
+//! The runbooks that a storm rolls out.
+
+use std::path::Path;
+
+use super::random::Random;
+use crate::record::{EFFECTS, Effect, MARKERS, NOTICES, PlanRecord, StepRecord};
+
+/// Who may act in every runbook.
+pub(crate) const PERSONS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// A runbook, and what its judge has to know of it.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) yaml: String,
+    pub(crate) record: PlanRecord,
+}
+
+/// Builds the text of a runbook step by step.
+struct Text<'a> {
+    directory: &'a Path,
+    rollout: &'a str,
+    flag: String,
+    phases: String,
+    steps: Vec<StepRecord>,
+}
+
+impl Text<'_> {
+    fn phase(&mut self, id: &str) {
+        self.phases.push_str(&format!(
+            "  - id: \"{id}\"\n    title: Phase {id}\n    steps:\n"
+        ));
+    }
+
+    fn step(&mut self, id: &str, effect: Effect, body: &str) {
+        self.phases
+            .push_str(&format!("      - id: \"{id}\"\n        title: Step {id}\n"));
+        for line in body.lines() {
+            self.phases.push_str(&format!("        {line}\n"));
+        }
+        self.steps.push(StepRecord {
+            id: id.to_owned(),
+            effect,
+        });
+    }
+
+    /// A command that leaves marks where it begins and ends.
+    fn run(&mut self, id: &str, effect: Effect, milliseconds: u64) {
+        let markers = self.directory.join(MARKERS);
+        let markers = markers.display();
+        let (mark, of) = (
+            "$ROLLBOOK_ROLLOUT $ROLLBOOK_STEP $ROLLBOOK_ATTEMPT",
+            self.rollout,
+        );
+        let seconds = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+        let mut body = format!(
+            "run:\n  command: |\n    echo \"begin {mark}\" >> {markers}\n    sleep {seconds}\n    echo \"end {mark}\" >> {markers}\n"
+        );
+        match effect {
+            Effect::None => body.push_str("changes: nothing\n"),
+            _ => body.push_str(&format!(
+                "verify: {{run: {{command: \"grep -q '^end {of} {id} ' {markers}\"}}}}\nundo: none\n"
+            )),
+        }
+        if effect == Effect::Idempotent {
+            body.push_str("idempotent: true\n");
+        }
+        self.step(id, effect, &body);
+    }
+
+    /// A row that must not be inserted twice.
+    fn sql(&mut self, id: &str) {
+        let rollout = self.rollout;
+        let body = format!(
+            "sql:\n  source: effects\n  deploy: \"INSERT INTO effects (rollout, step) VALUES ('{rollout}', '{id}');\"\n\
+             \x20 verify: \"SELECT json(CASE count(*) WHEN 1 THEN '1' ELSE 'not there once' END) FROM effects WHERE rollout = '{rollout}' AND step = '{id}';\"\n\
+             \x20 revert: \"DELETE FROM effects WHERE rollout = '{rollout}' AND step = '{id}';\"\n"
+        );
+        self.step(id, Effect::Row, &body);
+    }
+
+    fn set_flag(&mut self, id: &str, to: &str) {
+        let body = format!("flag: {{key: {}, to: {to}}}\n", self.flag);
+        self.step(id, Effect::None, &body);
+    }
+
+    fn watch(&mut self, id: &str, seconds: u64) {
+        let body = format!(
+            "watch:\n  for: {seconds}s\n  every: 500ms\n  thresholds:\n    - {{metric: load, fail: value > 5}}\n"
+        );
+        self.step(id, Effect::None, &body);
+    }
+
+    fn person(&mut self, id: &str) {
+        let body =
+            "manual: {instructions: Look., checklist: [It is as it should be], role: crew}\n";
+        self.step(id, Effect::None, body);
+    }
+
+    fn gate(&mut self) {
+        self.phases
+            .push_str("    gate:\n      statement: Go on.\n      sign_offs: [{role: crew}]\n");
+    }
+
+    fn made(self) -> Made {
+        let directory = self.directory.display();
+        let notices = ["begun", "ended"].map(str::to_owned);
+        let yaml = format!(
+            "apiVersion: rollbook/v1\nkind: Runbook\n\
+             metadata: {{name: storm, version: \"1.0\", owner: storm}}\n\
+             environments: {{local: {{}}}}\n\
+             roles: {{crew: [{}]}}\n\
+             channels: {{told: {{file: \"{directory}/{NOTICES}\"}}}}\n\
+             sources:\n  effects: {{kind: sqlite, url: {{local: {{value: \"sqlite:{directory}/{EFFECTS}\"}}}}}}\n\
+             flags:\n  {}: {{description: Switched by a storm, owner: crew}}\n\
+             metrics:\n  load: {{run: {{command: echo 1}}}}\n\
+             notices:\n\
+             \x20 - {{id: begun, channel: told, audience: crew, anchor: started, subject: begun, body: It has begun.}}\n\
+             \x20 - {{id: ended, channel: told, audience: crew, anchor: closed, subject: ended, body: It has ended.}}\n\
+             phases:\n{}",
+            PERSONS.join(", "),
+            self.flag,
+            self.phases
+        );
+        Made {
+            yaml,
+            record: PlanRecord {
+                rollout: self.rollout.to_owned(),
+                steps: self.steps,
+                notices: notices.to_vec(),
+            },
+        }
+    }
+}
+
+fn text<'a>(directory: &'a Path, rollout: &'a str) -> Text<'a> {
+    Text {
+        directory,
+        rollout,
+        flag: rollout.to_uppercase().replace('-', "_"),
+        phases: String::new(),
+        steps: Vec::new(),
+    }
+}
+
+/// Some seconds of everything.
+pub(crate) fn small(directory: &Path, rollout: &str, random: &mut Random) -> Made {
+    let mut text = text(directory, rollout);
+    text.phase("1");
+    text.run("1.1", Effect::Once, random.between(100, 2_500));
+    text.sql("1.2");
+    text.run("1.3", Effect::Idempotent, random.between(100, 2_500));
+    text.set_flag("1.4", "on");
+    if random.percent(50) {
+        text.gate();
+    }
+    text.phase("2");
+    if random.percent(50) {
+        text.person("2.1");
+    }
+    text.run("2.2", Effect::None, random.between(50, 500));
+    text.watch("2.3", random.between(1, 3));
+    text.run("2.4", Effect::Once, random.between(100, 1_000));
+    text.made()
+}
+
+/// More of it, for longer.
+pub(crate) fn long(directory: &Path, rollout: &str, random: &mut Random) -> Made {
+    let mut text = text(directory, rollout);
+    for phase in 1..=4 {
+        text.phase(&phase.to_string());
+        let mut number = 0;
+        let mut id = || {
+            number += 1;
+            format!("{phase}.{number}")
+        };
+        text.run(&id(), Effect::Once, random.between(500, 4_000));
+        text.sql(&id());
+        text.run(&id(), Effect::Idempotent, random.between(500, 4_000));
+        text.run(&id(), Effect::Once, random.between(50, 300));
+        text.set_flag(&id(), if phase % 2 == 1 { "on" } else { "off" });
+        text.watch(&id(), random.between(3, 8));
+        text.sql(&id());
+        if phase % 2 == 0 {
+            text.person(&id());
+        }
+        text.gate();
+    }
+    text.made()
+}

@@ -1,0 +1,203 @@
+//! One slice: a layout is started, works, suffers, comes to rest, is stopped, and is judged.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+use super::StormError;
+use super::inject::inject;
+use super::person::Desk;
+use super::plans::{self, Made};
+use super::random::Random;
+use super::schedule::{Fault, Kind, Layout, faults};
+use super::system::System;
+use super::untested;
+use crate::judge::report::{REPORT, Report};
+use crate::record::{self, EFFECTS, FAULTS, Recorder};
+
+/// How long rollouts may take to come to their end once nothing disturbs them: a task whose worker
+/// died is given to another after 30 seconds, and a step may die with several in turn.
+const REST_LIMIT: Duration = Duration::from_secs(300);
+/// Between two looks whether all have ended.
+const REST_STEP: Duration = Duration::from_millis(500);
+/// One long rollout for so many faults.
+const FAULTS_PER_LONG: usize = 8;
+
+/// What a slice shall be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) layout: Layout,
+    pub(crate) seed: u64,
+    pub(crate) faults: usize,
+    pub(crate) longest_pause: Duration,
+    /// `libfaketime`, where there is one.
+    pub(crate) faketime: Option<PathBuf>,
+}
+
+impl Wanted {
+    /// Its faults.
+    pub(crate) fn planned(&self) -> Vec<Fault> {
+        faults(self.seed, self.layout, self.faults, self.longest_pause)
+    }
+}
+
+/// Runs a slice in `directory`, anew. Returns how many faults of each kind there were.
+pub(crate) async fn run(
+    directory: &Path,
+    rollbook: &Path,
+    wanted: &Wanted,
+) -> Result<BTreeMap<String, usize>, StormError> {
+    if directory.exists() {
+        std::fs::remove_dir_all(directory).map_err(StormError::files(directory))?;
+    }
+    std::fs::create_dir_all(directory).map_err(StormError::files(directory))?;
+    let recorder = Arc::new(Recorder::new(directory));
+    create_effects(directory).await?;
+    let mut planned = wanted.planned();
+    let mut system = System::prepare(
+        directory,
+        wanted.layout,
+        rollbook,
+        wanted.faketime.clone(),
+        recorder.clone(),
+    )
+    .await?;
+    if wanted.faketime.is_none() && plans_any(&planned, Kind::Skew) {
+        untested(
+            "a clock that is off",
+            "there is no libfaketime; `make setup` installs it",
+        )?;
+        planned.retain(|fault| fault.kind != Kind::Skew);
+    }
+    if plans_any(&planned, Kind::FullDisk)
+        && let Err(why) = system.use_small_disk()
+    {
+        untested("a full file system", &why)?;
+        planned.retain(|fault| fault.kind != Kind::FullDisk);
+    }
+    system.start_all().await?;
+    let desk = Desk::new(
+        system.addresses(),
+        system.rollbook().to_path_buf(),
+        directory.to_path_buf(),
+        recorder.clone(),
+    )?;
+    let mut rollouts = JoinSet::new();
+    let reader = tokio::spawn(desk.clone().read_ledger());
+    let mut random = Random::new(wanted.seed, 2);
+    let mut number = 0;
+    let mut begin = |rollouts: &mut JoinSet<_>, random: &mut Random, is_long: bool| {
+        number += 1;
+        let id = format!("storm-{}-{number}", wanted.seed);
+        let made: Made = if is_long {
+            plans::long(directory, &id, random)
+        } else {
+            plans::small(directory, &id, random)
+        };
+        rollouts.spawn(
+            desk.clone()
+                .roll_out(made, Random::new(wanted.seed, 100 + number)),
+        );
+    };
+    let mut kinds = BTreeMap::new();
+    for (index, fault) in planned.iter().enumerate() {
+        if index % FAULTS_PER_LONG == 0 {
+            begin(&mut rollouts, &mut random, true);
+        }
+        for _ in 0..random.between(1, 2) {
+            begin(&mut rollouts, &mut random, false);
+        }
+        system.rest(fault.after).await?;
+        tell(fault);
+        recorder.append(FAULTS, fault)?;
+        inject(&mut system, fault, &mut random).await?;
+        *kinds.entry(kind_name(fault)).or_insert(0) += 1;
+    }
+    let deadline = Instant::now() + REST_LIMIT;
+    while !rollouts.is_empty() && Instant::now() < deadline {
+        system.rest(REST_STEP).await?;
+        while let Some(ended) = rollouts.try_join_next() {
+            finished(ended)?;
+        }
+    }
+    desk.closing.cancel();
+    while let Some(ended) = rollouts.join_next().await {
+        finished(ended)?;
+    }
+    finished(reader.await)?;
+    system.stop_all().await?;
+    Ok(kinds)
+}
+
+fn plans_any(planned: &[Fault], kind: Kind) -> bool {
+    planned.iter().any(|fault| fault.kind == kind)
+}
+
+fn finished(
+    ended: Result<Result<(), StormError>, tokio::task::JoinError>,
+) -> Result<(), StormError> {
+    ended.unwrap_or_else(|error| {
+        Err(StormError::Silent {
+            what: format!("a person: {error}"),
+        })
+    })
+}
+
+/// The database that `sql` steps insert into.
+pub(crate) async fn create_effects(directory: &Path) -> Result<(), StormError> {
+    let path = directory.join(EFFECTS);
+    let failed = StormError::files::<sqlx::Error>(&path);
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true)
+        .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
+    let pool = sqlx::SqlitePool::connect_with(options)
+        .await
+        .map_err(&failed)?;
+    sqlx::query("CREATE TABLE effects (rollout TEXT NOT NULL, step TEXT NOT NULL)")
+        .execute(&pool)
+        .await
+        .map_err(&failed)?;
+    pool.close().await;
+    Ok(())
+}
+
+/// Lets a process of its own judge what the directory holds.
+pub(crate) async fn judge(directory: &Path) -> Result<Report, StormError> {
+    let exe = std::env::current_exe().map_err(StormError::files(directory))?;
+    let status = Command::new(exe)
+        .arg("judge")
+        .arg(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .status()
+        .await
+        .map_err(StormError::files(directory))?;
+    match status.code() {
+        Some(0 | 1) => Ok(record::read(&directory.join(REPORT))?),
+        _ => Err(StormError::Silent {
+            what: "the judge".to_owned(),
+        }),
+    }
+}
+
+fn kind_name(fault: &Fault) -> String {
+    let name = serde_json::to_value(fault.kind).unwrap_or_default();
+    name.as_str().unwrap_or_default().replace('_', " ")
+}
+
+/// Says what is injected.
+pub(crate) fn tell(fault: &Fault) {
+    println!(
+        "  {} {} for {:.1} s",
+        kind_name(fault),
+        fault.target,
+        fault.pause.as_secs_f64()
+    );
+}

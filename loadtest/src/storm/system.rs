@@ -1,0 +1,461 @@
+//! The processes of one layout, started again when they end.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use super::StormError;
+use super::disk::SmallDisk;
+use super::proxy::Proxy;
+use super::schedule::Layout;
+use crate::natsd::{self, Server};
+use crate::process::{self, Process};
+use crate::record::{self, ENDS, End, Ended, Recorder, SYSTEM, SystemRecord};
+
+/// Between two looks at the processes.
+const KEEP_EVERY: Duration = Duration::from_millis(250);
+/// How long a server may take until it accepts connections.
+const START_LIMIT: Duration = Duration::from_secs(180);
+/// How long a process that ended by itself stays down; a service manager waits too.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// How long a process may take to end after SIGTERM: the drain of a worker, on a busy machine.
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(90);
+
+/// What a process of the layout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Nats(usize),
+    Up,
+    Serve(usize),
+    Worker(usize),
+}
+
+#[derive(Debug)]
+struct Member {
+    role: Role,
+    process: Option<Process>,
+    /// Not to be started by whoever looks after the processes.
+    is_held_down: bool,
+    ended_at: Option<Instant>,
+    skew_seconds: i64,
+}
+
+/// The running layout.
+#[derive(Debug)]
+pub(crate) struct System {
+    directory: PathBuf,
+    rollbook: PathBuf,
+    /// `libfaketime`, which sets the clock of a process off.
+    faketime: Option<PathBuf>,
+    recorder: Arc<Recorder>,
+    nats: Vec<Server>,
+    /// For each server and worker, one to each nats-server.
+    proxies: BTreeMap<String, Vec<Proxy>>,
+    ports: Vec<u16>,
+    members: BTreeMap<String, Member>,
+    /// What holds the data of `up`, or the store of the first nats-server.
+    disk: Option<SmallDisk>,
+}
+
+impl System {
+    /// Lays the files of a layout out in `directory`, which is empty. Nothing runs yet.
+    pub(crate) async fn prepare(
+        directory: &Path,
+        layout: Layout,
+        rollbook: &Path,
+        faketime: Option<PathBuf>,
+        recorder: Arc<Recorder>,
+    ) -> Result<Self, StormError> {
+        let stores: Vec<PathBuf> = match layout {
+            Layout::Up => vec![directory.join(".rollbook/nats/jetstream")],
+            _ => (1..=layout.nats_servers())
+                .map(|number| directory.join(format!("nats-{number}")))
+                .collect(),
+        };
+        let mut nats = Vec::new();
+        let mut proxies = BTreeMap::new();
+        let mut members = BTreeMap::new();
+        let mut add = |name: String, role| {
+            let member = Member {
+                role,
+                process: None,
+                is_held_down: true,
+                ended_at: None,
+                skew_seconds: 0,
+            };
+            members.insert(name, member);
+        };
+        if layout == Layout::Up {
+            add("up".to_owned(), Role::Up);
+        } else {
+            nats = natsd::configure(directory, &stores).map_err(StormError::files(directory))?;
+            for number in 0..nats.len() {
+                add(format!("nats-{}", number + 1), Role::Nats(number));
+            }
+            for (name, role) in [
+                ("serve-1", Role::Serve(0)),
+                ("serve-2", Role::Serve(1)),
+                ("worker-1", Role::Worker(1)),
+                ("worker-2", Role::Worker(2)),
+                ("worker-3", Role::Worker(3)),
+            ] {
+                add(name.to_owned(), role);
+                let mut links = Vec::new();
+                for server in &nats {
+                    let proxy = Proxy::start(server.port).await;
+                    links.push(proxy.map_err(StormError::files(directory))?);
+                }
+                proxies.insert(name.to_owned(), links);
+            }
+        }
+        let views = match layout {
+            Layout::Up => vec![directory.join(".rollbook/views.db")],
+            _ => vec![directory.join("views-1.db"), directory.join("views-2.db")],
+        };
+        let objects = match layout {
+            Layout::Up => directory.join(".rollbook/objects"),
+            _ => directory.join("objects"),
+        };
+        let system = SystemRecord {
+            layout: layout.name().to_owned(),
+            rollbook: rollbook.to_path_buf(),
+            stores,
+            objects,
+            views: views
+                .iter()
+                .map(|path| format!("sqlite:{}", path.display()))
+                .collect(),
+        };
+        record::write(&directory.join(SYSTEM), &system)?;
+        let servers = if layout == Layout::Up { 1 } else { 2 };
+        let ports = (0..servers)
+            .map(|_| natsd::free_port())
+            .collect::<Result<_, _>>()
+            .map_err(StormError::files(directory))?;
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            rollbook: rollbook.to_path_buf(),
+            faketime,
+            recorder,
+            nats,
+            proxies,
+            ports,
+            members,
+            disk: None,
+        })
+    }
+
+    /// Puts the data of `up`, or the store of the first nats-server, on a file system that a fault
+    /// can fill. `Err` says why the machine does not allow it.
+    pub(crate) fn use_small_disk(&mut self) -> Result<(), String> {
+        let place = self.directory.join(match self.nats.is_empty() {
+            true => ".rollbook",
+            false => "nats-1",
+        });
+        std::fs::create_dir_all(&place).map_err(|error| error.to_string())?;
+        self.disk = Some(SmallDisk::mount(&place)?);
+        Ok(())
+    }
+
+    pub(crate) fn disk(&mut self) -> Option<&mut SmallDisk> {
+        self.disk.as_mut()
+    }
+
+    /// The addresses of the API.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.ports
+            .iter()
+            .map(|port| format!("http://127.0.0.1:{port}"))
+            .collect()
+    }
+
+    pub(crate) fn rollbook(&self) -> &Path {
+        &self.rollbook
+    }
+
+    pub(crate) fn links(&self, name: &str) -> &[Proxy] {
+        self.proxies.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of all processes, nats-servers first.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.members.keys().cloned().collect()
+    }
+
+    /// The names of the nats-servers that are processes of their own.
+    pub(crate) fn nats_names(&self) -> Vec<String> {
+        let names = self.names();
+        names
+            .into_iter()
+            .filter(|name| name.starts_with("nats-"))
+            .collect()
+    }
+
+    /// Starts everything: nats-servers, servers, then workers.
+    pub(crate) async fn start_all(&mut self) -> Result<(), StormError> {
+        for name in self.nats_names() {
+            self.start(&name)?;
+        }
+        for server in self.nats.clone() {
+            if !server.answers().await {
+                return Err(StormError::Silent {
+                    what: format!("nats-server with {}", server.config.display()),
+                });
+            }
+        }
+        // A server makes the streams with as many copies as there are nats-servers.
+        for (prefix, port) in [("serve-1", 0), ("serve-2", 1), ("up", 0), ("worker-", 0)] {
+            for name in self.names() {
+                if name.starts_with(prefix) {
+                    self.start(&name)?;
+                    self.accepts(port).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the API of a server accepts connections.
+    async fn accepts(&mut self, number: usize) -> Result<(), StormError> {
+        let port = self.ports.get(number).copied().unwrap_or_default();
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            if Instant::now() >= deadline {
+                return Err(StormError::Silent {
+                    what: format!("the server at port {port}"),
+                });
+            }
+            self.look_after()?;
+            tokio::time::sleep(KEEP_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Starts one; its clock is right unless it was set off.
+    pub(crate) fn start(&mut self, name: &str) -> Result<(), StormError> {
+        let (role, skew) = match self.members.get(name) {
+            Some(member) => (member.role, member.skew_seconds),
+            None => return Ok(()),
+        };
+        let mut command = self.command(name, role)?;
+        if let (true, Some(library)) = (skew != 0, &self.faketime) {
+            // Timers go on as they are: only what o'clock it is differs.
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME", format!("{skew:+}s"))
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        command.current_dir(&self.directory);
+        if let (Role::Up | Role::Nats(0), Some(disk)) = (role, &self.disk) {
+            command = process::behind(&disk.enter(&self.directory), &command);
+        }
+        let log = self.directory.join(format!("{name}.log"));
+        let process = Process::start(&mut command, &log)?;
+        if let Some(member) = self.members.get_mut(name) {
+            member.process = Some(process);
+            member.is_held_down = false;
+            member.ended_at = None;
+        }
+        Ok(())
+    }
+
+    fn command(&self, name: &str, role: Role) -> Result<Command, StormError> {
+        if let Role::Nats(number) = role {
+            let server = self.nats.get(number);
+            let server = server.ok_or_else(|| StormError::Silent {
+                what: name.to_owned(),
+            })?;
+            return Ok(server.command()?);
+        }
+        let mut command = process::clean(&self.rollbook);
+        let port = |number: usize| self.ports.get(number).copied().unwrap_or_default();
+        let urls: Vec<String> = self
+            .links(name)
+            .iter()
+            .map(|proxy| format!("nats://127.0.0.1:{}", proxy.port()))
+            .collect();
+        let urls = urls.join(",");
+        let objects = self.directory.join("objects");
+        match role {
+            Role::Up => {
+                command
+                    .env("ROLLBOOK_NATS_SERVER", natsd::program()?)
+                    .arg("up")
+                    .arg("--data-dir")
+                    .arg(self.directory.join(".rollbook"))
+                    .args(["--listen", &format!("127.0.0.1:{}", port(0))]);
+            }
+            Role::Serve(number) => {
+                let views = self.directory.join(format!("views-{}.db", number + 1));
+                command
+                    .args(["serve", "--nats", &urls])
+                    .args(["--replicas", &self.nats.len().to_string()])
+                    .args(["--database", &format!("sqlite:{}", views.display())])
+                    .arg("--objects")
+                    .arg(objects)
+                    .args(["--listen", &format!("127.0.0.1:{}", port(number))]);
+            }
+            Role::Worker(number) => {
+                command
+                    .args(["worker", "--nats", &urls])
+                    .arg("--objects")
+                    .arg(objects)
+                    .args(["--name", &format!("worker-{number}")]);
+            }
+            Role::Nats(_) => {}
+        }
+        Ok(command)
+    }
+
+    /// The command of `up`, for whoever looks at its end.
+    pub(crate) fn up_command(&self) -> Result<Command, StormError> {
+        let mut command = self.command("up", Role::Up)?;
+        command.current_dir(&self.directory);
+        Ok(command)
+    }
+
+    /// The process id behind a name; `nats` is the child of `up`.
+    pub(crate) fn pid(&self, name: &str) -> Option<Pid> {
+        if name == "nats" {
+            return process::of_directory(&self.directory)
+                .into_iter()
+                .find(|found| {
+                    let program = found.line.split(' ').next().unwrap_or_default();
+                    program.ends_with("nats-server")
+                })
+                .map(|found| Pid::from_raw(found.pid));
+        }
+        let process = self.members.get(name)?.process.as_ref()?;
+        Some(process.pid())
+    }
+
+    /// Sends a signal to a process of the layout.
+    pub(crate) fn signal(&self, name: &str, signal: Signal) {
+        if let Some(pid) = self.pid(name) {
+            // It may have ended in between.
+            let _ = kill(pid, signal);
+        }
+    }
+
+    /// Kills a process; it stays down until it is started.
+    pub(crate) async fn kill(&mut self, name: &str) {
+        if name == "nats" {
+            self.signal(name, Signal::SIGKILL);
+            return;
+        }
+        if let Some(member) = self.members.get_mut(name) {
+            member.is_held_down = true;
+            if let Some(mut process) = member.process.take() {
+                process.kill().await;
+            }
+        }
+    }
+
+    /// Tells a process to stop, waits for its end, and writes down how it came. It stays down.
+    pub(crate) async fn stop(&mut self, name: &str) -> Result<(), StormError> {
+        let Some(member) = self.members.get_mut(name) else {
+            return Ok(());
+        };
+        member.is_held_down = true;
+        let Some(mut process) = member.process.take() else {
+            return Ok(());
+        };
+        let asked_at = Instant::now();
+        let end = match process.ended() {
+            Some(code) => End::Unasked {
+                code,
+                said: process.last_words(),
+            },
+            None => {
+                process.signal(Signal::SIGTERM);
+                let ended = process.wait(STOP_LIMIT).await;
+                let after_ms = u64::try_from(asked_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                match ended {
+                    Some(code) => End::Told { code, after_ms },
+                    None => End::Deaf { after_ms },
+                }
+            }
+        };
+        process.kill().await;
+        let ended = Ended {
+            process: name.to_owned(),
+            end,
+        };
+        Ok(self.recorder.append(ENDS, &ended)?)
+    }
+
+    /// Sets the clock of a process off when it is started next.
+    pub(crate) fn set_clock(&mut self, name: &str, skew_seconds: i64) {
+        if let Some(member) = self.members.get_mut(name) {
+            member.skew_seconds = skew_seconds;
+        }
+    }
+
+    /// Lets time pass. Processes that end by themselves are started again, as a service manager
+    /// does.
+    pub(crate) async fn rest(&mut self, time: Duration) -> Result<(), StormError> {
+        let deadline = Instant::now() + time;
+        loop {
+            self.look_after()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            tokio::time::sleep(left.min(KEEP_EVERY)).await;
+        }
+    }
+
+    fn look_after(&mut self) -> Result<(), StormError> {
+        for name in self.names() {
+            let Some(member) = self.members.get_mut(&name) else {
+                continue;
+            };
+            if member.is_held_down {
+                continue;
+            }
+            if let Some(process) = &mut member.process
+                && let Some(code) = process.ended()
+            {
+                let ended = Ended {
+                    process: name.clone(),
+                    end: End::Unasked {
+                        code,
+                        said: process.last_words(),
+                    },
+                };
+                member.process = None;
+                member.ended_at = Some(Instant::now());
+                self.recorder.append(ENDS, &ended)?;
+            }
+            let is_due = member.process.is_none()
+                && member
+                    .ended_at
+                    .is_none_or(|at| at.elapsed() >= RESTART_AFTER);
+            if is_due {
+                self.start(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops everything in order: workers and servers, then nats-servers.
+    pub(crate) async fn stop_all(&mut self) -> Result<(), StormError> {
+        let (nats, others): (Vec<_>, Vec<_>) = self
+            .names()
+            .into_iter()
+            .partition(|name| name.starts_with("nats-"));
+        for name in others.into_iter().rev().chain(nats) {
+            self.stop(&name).await?;
+        }
+        if let Some(disk) = self.disk.take() {
+            disk.unmount().map_err(StormError::files(&self.directory))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! `rollbook-loadtest torn`: the last block of a ledger loses its end, as by a disk that said it had
+//! written. What was acknowledged is gone then, and no program can bring it back: `rollbook up` has
+//! to refuse, to name the sequence that is missing, and to append nothing in its place.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use clap::Args;
+use nix::sys::signal::Signal;
+
+use super::StormError;
+use super::person::Desk;
+use super::plans;
+use super::random::Random;
+use super::schedule::Layout;
+use super::slice::create_effects;
+use super::system::System;
+use crate::natsd;
+use crate::process::Process;
+use crate::record::Recorder;
+
+/// How long what was acknowledged last may take until it is noted beside the ledger.
+const NOTED_AFTER: Duration = Duration::from_secs(2);
+/// How long `up` may take to refuse.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(120);
+/// The exit code of damaged history.
+const INTEGRITY: i32 = 6;
+/// The stream of the ledger.
+const STREAM: &str = "ROLLBOOK";
+
+/// `torn`.
+#[derive(Debug, Args)]
+pub(crate) struct TornArgs {
+    /// The number that decides how much is torn off
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A directory for it; what it holds is removed
+    #[arg(long, default_value = "target/storm/torn")]
+    dir: PathBuf,
+    /// The program [default: `rollbook` beside this one]
+    #[arg(long)]
+    rollbook: Option<PathBuf>,
+}
+
+/// Exit 0: refused as it must be; 1: not; 7: it could not be tried.
+pub(crate) async fn run(args: &TornArgs) -> ExitCode {
+    match tried(args).await {
+        Ok(problems) if problems.is_empty() => {
+            println!("torn last block: refused, named, nothing appended");
+            ExitCode::SUCCESS
+        }
+        Ok(problems) => {
+            for problem in problems {
+                println!("torn last block: {problem}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(7)
+        }
+    }
+}
+
+async fn tried(args: &TornArgs) -> Result<Vec<String>, StormError> {
+    if args.dir.exists() {
+        std::fs::remove_dir_all(&args.dir).map_err(StormError::files(&args.dir))?;
+    }
+    std::fs::create_dir_all(&args.dir).map_err(StormError::files(&args.dir))?;
+    let dir = args
+        .dir
+        .canonicalize()
+        .map_err(StormError::files(&args.dir))?;
+    let rollbook = super::program(args.rollbook.as_deref())?;
+    create_effects(&dir).await?;
+    let recorder = Arc::new(Recorder::new(&dir));
+    let mut system = System::prepare(&dir, Layout::Up, &rollbook, None, recorder.clone()).await?;
+    system.start_all().await?;
+    let desk = Desk::new(system.addresses(), rollbook, dir.clone(), recorder)?;
+    let mut random = Random::new(args.seed, 3);
+    let made = plans::small(&dir, "torn", &mut random);
+    desk.clone()
+        .roll_out(made, Random::new(args.seed, 4))
+        .await?;
+    system.rest(NOTED_AFTER).await?;
+    let health = desk.get("/health").await.unwrap_or_default();
+    let last = health["last_sequence"]
+        .as_u64()
+        .ok_or_else(|| StormError::Silent {
+            what: "the health of `up`".to_owned(),
+        })?;
+    let nats = system.pid("nats");
+    system.kill("up").await;
+    if let Some(pid) = nats {
+        let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+    }
+    let store = dir.join(".rollbook/nats/jetstream");
+    tear(&store, random.between(1, 30))?;
+
+    let mut command = system.up_command()?;
+    let log = dir.join("refusal.log");
+    let mut up = Process::start(&mut command, &log)?;
+    let code = up.wait(REFUSAL_LIMIT).await;
+    let said = up.last_words();
+    up.signal(Signal::SIGTERM);
+    up.wait(REFUSAL_LIMIT).await;
+    let mut problems = Vec::new();
+    match code {
+        Some(Some(INTEGRITY)) => {}
+        Some(code) => problems.push(format!("`up` ended with {code:?}, not {INTEGRITY}: {said}")),
+        None => problems.push(format!("`up` runs on a ledger that lost sequence {last}")),
+    }
+    if !said
+        .split(|c: char| !c.is_ascii_digit())
+        .any(|number| number == last.to_string())
+    {
+        problems.push(format!("sequence {last} is not named: {said}"));
+    }
+    let after = last_sequence(&dir, &store).await?;
+    if after >= last {
+        problems.push(format!(
+            "sequence {last} is used again; the last one is {after}"
+        ));
+    }
+    Ok(problems)
+}
+
+/// The last sequence of a ledger that nobody serves.
+async fn last_sequence(dir: &Path, store: &Path) -> Result<u64, StormError> {
+    let silent = |error: &dyn std::fmt::Display| StormError::Silent {
+        what: format!("the ledger's stream ({error})"),
+    };
+    let configured =
+        natsd::configure(dir, &[store.to_path_buf()]).map_err(StormError::files(dir))?;
+    let server = configured.first().ok_or_else(|| silent(&"no server"))?;
+    let log = dir.join("nats.log");
+    let mut process = Process::start(&mut server.command()?, &log)?;
+    if !server.answers().await {
+        return Err(silent(&"no connection"));
+    }
+    let client = async_nats::connect(format!("nats://127.0.0.1:{}", server.port))
+        .await
+        .map_err(|error| silent(&error))?;
+    let stream = jetstream::new(client).get_stream(STREAM).await;
+    let last = stream
+        .map_err(|error| silent(&error))?
+        .cached_info()
+        .state
+        .last_sequence;
+    process.signal(Signal::SIGTERM);
+    process.wait(REFUSAL_LIMIT).await;
+    Ok(last)
+}
+
+/// Cuts bytes off the end of the stream's last block.
+fn tear(store: &Path, bytes: u64) -> Result<(), StormError> {
+    let blocks = store.join("jetstream/$G/streams").join(STREAM).join("msgs");
+    let failed = StormError::files::<std::io::Error>(&blocks);
+    let mut numbered: Vec<(u64, PathBuf)> = std::fs::read_dir(&blocks)
+        .map_err(&failed)?
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let number = name.strip_suffix(".blk")?.parse().ok()?;
+            Some((number, entry.path()))
+        })
+        .collect();
+    numbered.sort();
+    let Some((_, block)) = numbered.last() else {
+        return Err(StormError::Silent {
+            what: "the ledger's last block".to_owned(),
+        });
+    };
+    let file = std::fs::File::options()
+        .write(true)
+        .open(block)
+        .map_err(&failed)?;
+    let length = file.metadata().map_err(&failed)?.len();
+    file.set_len(length.saturating_sub(bytes))
+        .map_err(&failed)?;
+    Ok(())
+}

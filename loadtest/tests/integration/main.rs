@@ -1,0 +1,5 @@
+//! Tests of the built program.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod judge;
