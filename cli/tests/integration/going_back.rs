@@ -105,10 +105,16 @@ fn a_flag_that_was_switched_off_meanwhile_stays_off() {
         .exits(0)
         .json();
     assert_eq!(flag["value"], false);
-    let history = place.run("flag history NEW_PATH --env local --json").exits(0);
+    let history = place
+        .run("flag history NEW_PATH --env local --json")
+        .exits(0);
     let rows = history.json()["data"].as_array().unwrap().clone();
     let last = rows.iter().max_by_key(|row| row["sequence"].as_u64());
-    assert_eq!(last.unwrap()["reason"], "page is red", "nothing came after it");
+    assert_eq!(
+        last.unwrap()["reason"],
+        "page is red",
+        "nothing came after it"
+    );
 }
 
 #[test]
@@ -133,7 +139,7 @@ fn a_rollback_after_the_end_is_said_by_status_report_and_exit_code() {
         .says("closed as rolled_back");
     let report = place.run("report r").exits(0);
     assert!(
-        report.out.contains("| Outcome | rolled_back |") && !report.out.contains("HEALTHY (100"),
+        report.out.contains("| Outcome | rolled\\_back |") && !report.out.contains("HEALTHY (100"),
         "{}",
         report.out
     );
@@ -155,14 +161,23 @@ fn a_flag_goes_back_while_all_hands_are_full() {
     open(&place, "busy", &busy);
     let running = || {
         let answer = place.run("status busy --json").exits(0).json();
-        let steps = answer["data"]["phases"][0]["steps"].as_array().unwrap().clone();
-        steps.iter().filter(|step| step["status"] == "running").count()
+        let steps = answer["data"]["phases"][0]["steps"]
+            .as_array()
+            .unwrap()
+            .clone();
+        steps
+            .iter()
+            .filter(|step| step["status"] == "running")
+            .count()
     };
     wait_for("all four hands to be full", || running() == 4);
     place
         .run("rollback flags flagged --reason 'costs are off' --as erin")
         .exits(0);
-    place.run("status flagged --wait 60").exits(4).says("paused");
+    place
+        .run("status flagged --wait 60")
+        .exits(4)
+        .says("paused");
     assert_eq!(status(&place, "flagged"), "paused");
     let flag = place
         .run("flag get NEW_PATH --env local --json")
@@ -199,9 +214,16 @@ fn what_must_not_stay_as_it_is_is_put_right_when_a_step_fails() {
     assert!(!place.has("stopped"), "the application runs again");
     // What `how` says leads out, and starts no further rollback.
     place.run("resume m --as alice").exits(0);
-    place.run("status m --wait 60").exits(1).says("rollbook retry stop m");
-    place.run("skip stop m --reason 'not needed' --as alice").exits(0);
-    place.run("skip migrate m --reason 'by hand' --as alice").exits(0);
+    place
+        .run("status m --wait 60")
+        .exits(1)
+        .says("rollbook retry stop m");
+    place
+        .run("skip stop m --reason 'not needed' --as alice")
+        .exits(0);
+    place
+        .run("skip migrate m --reason 'by hand' --as alice")
+        .exits(0);
     place.run("status m --wait 60").exits(0);
 }
 
@@ -226,7 +248,10 @@ fn a_retried_watch_is_judged_by_its_own_samples() {
     place
         .run("open w.yaml --env local --id w --as alice --start")
         .exits(0);
-    place.run("status w --wait 60").exits(1).says("attempt 1 is failed");
+    place
+        .run("status w --wait 60")
+        .exits(1)
+        .says("attempt 1 is failed");
     place.write("rate", "0.1");
     place.run("retry 1.1 w --reason mended --as alice").exits(0);
     place.run("status w --wait 60").exits(0).says("HEALTHY 100");

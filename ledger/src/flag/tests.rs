@@ -476,13 +476,22 @@ fn a_step_is_taken_back_only_while_its_value_stands() {
         .and(&define())
         .and(&by_rollout(percent(50_000), "1"))
         .and(&by_rollout(on.clone(), "2"));
-    assert_eq!(back(&story, "2", &on, false), WayBack::Write(percent(50_000)));
-    assert!(matches!(back(&story, "1", &percent(50_000), false), WayBack::Leave(_)));
+    assert_eq!(
+        back(&story, "2", &on, false),
+        WayBack::Write(percent(50_000))
+    );
+    assert!(matches!(
+        back(&story, "1", &percent(50_000), false),
+        WayBack::Leave(_)
+    ));
     let off = setting(FlagMode::Off);
     assert_eq!(back(&story, "2", &on, true), WayBack::Write(off.clone()));
     let stopped = story.and(&safe("the page is red"));
-    for (step, target, to_safe) in [("1", percent(50_000), false), ("2", on, false), ("2", off, true)]
-    {
+    for (step, target, to_safe) in [
+        ("1", percent(50_000), false),
+        ("2", on, false),
+        ("2", off, true),
+    ] {
         let way = back(&stopped, step, &target, to_safe);
         assert!(matches!(way, WayBack::Leave(_)), "{step} {way:?}");
     }

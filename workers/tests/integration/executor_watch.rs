@@ -68,7 +68,11 @@ async fn an_earlier_number_does_not_stand_for_a_last_sample_without_data() {
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Inconclusive, "{outcome:?}");
     assert_eq!(number(&outcome, "errors"), None);
-    assert!(outcome.message.contains("the last without data"), "{}", outcome.message);
+    assert!(
+        outcome.message.contains("the last without data"),
+        "{}",
+        outcome.message
+    );
 }
 
 #[tokio::test]
@@ -219,7 +223,11 @@ async fn a_flag_that_somebody_changed_meanwhile_is_left_as_it_is() {
 #[tokio::test]
 async fn an_undo_is_looked_at() {
     for (more, verdict, verification) in [
-        (json!({}), Verdict::Inconclusive, UndoVerification::NotVerified),
+        (
+            json!({}),
+            Verdict::Inconclusive,
+            UndoVerification::NotVerified,
+        ),
         (
             json!({"verify": {"run": {"command": "true"}}}),
             Verdict::Fail,
@@ -249,6 +257,10 @@ async fn an_undo_is_looked_at() {
         let fixture = Fixture::new(step);
         let undone = executor::undo(&fixture.step, &fixture.context).await;
         let found = undone.verification.clone().map(|(found, _)| found);
-        assert_eq!((undone.verdict, found), (verdict, Some(verification)), "{more}: {undone:?}");
+        assert_eq!(
+            (undone.verdict, found),
+            (verdict, Some(verification)),
+            "{more}: {undone:?}"
+        );
     }
 }

@@ -448,8 +448,16 @@ fn the_result_of_a_recheck_never_stands_for_the_step() {
 fn the_list_before_is_the_list_of_the_start() {
     let irreversible = json!({"id": "0.1", "title": "x", "run": {"command": "x"},
                               "undo": "irreversible"});
-    let by_hand = with(change("0.2"), json!({"undo": {"manual": "restore the dump"}}));
-    let steps = vec![irreversible, by_hand, flag("0.3"), with(change("0.4"), json!({"needs": []}))];
+    let by_hand = with(
+        change("0.2"),
+        json!({"undo": {"manual": "restore the dump"}}),
+    );
+    let steps = vec![
+        irreversible,
+        by_hand,
+        flag("0.3"),
+        with(change("0.4"), json!({"needs": []})),
+    ];
     let story = given(plan(json!([phase("0", steps)])))
         .runs("0.1")
         .runs("0.2")
@@ -499,7 +507,11 @@ fn the_list_before_is_the_list_of_the_start() {
             _ => {
                 assert_eq!(started.undo_steps, ["0.3"]);
                 assert!(started.running.is_empty());
-                assert!(listed.iter().any(|(id, why)| id == "0.2" && why.contains("level flags")));
+                assert!(
+                    listed
+                        .iter()
+                        .any(|(id, why)| id == "0.2" && why.contains("level flags"))
+                );
             }
         }
     }
@@ -518,13 +530,16 @@ fn an_undo_that_nothing_can_verify_is_said_to_be_so() {
             },
         })
     };
-    let story = given(plan(json!([phase("1", vec![change("1.1"), change("1.2")])])))
-        .runs("1.1")
-        .runs("1.2")
-        .and(by("olga", rollback(RollbackLevel::Full)))
-        .undoes("1.2")
-        .and(worker(start_undo("1.1", 1)))
-        .and(not_verified("1.1"));
+    let story = given(plan(json!([phase(
+        "1",
+        vec![change("1.1"), change("1.2")]
+    )])))
+    .runs("1.1")
+    .runs("1.2")
+    .and(by("olga", rollback(RollbackLevel::Full)))
+    .undoes("1.2")
+    .and(worker(start_undo("1.1", 1)))
+    .and(not_verified("1.1"));
     assert_eq!(story.step("1.1"), StepStatus::Undone);
     story.is(Status::Closed(RolloutOutcome::RolledBack));
     let finished = story.events().find_map(|kind| match kind {
@@ -534,7 +549,11 @@ fn an_undo_that_nothing_can_verify_is_said_to_be_so() {
     let finished = finished.unwrap();
     assert_eq!(finished.verdict(), Verdict::Inconclusive);
     assert_eq!(finished.not_verified, ["1.1"]);
-    assert!(finished.summary.contains("step 1.1 not verified"), "{}", finished.summary);
+    assert!(
+        finished.summary.contains("step 1.1 not verified"),
+        "{}",
+        finished.summary
+    );
 }
 
 #[test]
@@ -545,14 +564,18 @@ fn what_must_not_stay_as_it_is_is_undone_however_the_step_fails() {
             change("1.2"),
             with(change("1.3"), json!({"on_fail": {"undo": ["1.2"]}})),
         ];
-        let story = given(plan(json!([phase("1", steps)]))).runs("1.1").runs("1.2");
+        let story = given(plan(json!([phase("1", steps)])))
+            .runs("1.1")
+            .runs("1.2");
         let story = match how {
             "fail" => story.ends("1.3", Verdict::Fail),
-            _ => story.and(worker(start("1.3", 1))).and(worker(WorkerCommand::InterruptStep {
-                step: id("1.3"),
-                attempt: 1,
-                reason: "killed".to_owned(),
-            })),
+            _ => story
+                .and(worker(start("1.3", 1)))
+                .and(worker(WorkerCommand::InterruptStep {
+                    step: id("1.3"),
+                    attempt: 1,
+                    reason: "killed".to_owned(),
+                })),
         };
         assert_eq!(story.tasks(), ["undo 1.2"], "{how}");
         let story = story.undoes("1.2");
@@ -588,5 +611,9 @@ fn notices_go_out_while_effects_are_taken_back() {
     assert_eq!(due(&story), ["later", "back"]);
     let story = story.undoes("1.1");
     story.is(Status::Closed(RolloutOutcome::RolledBack));
-    assert_eq!(due(&story), ["back"], "the other speaks of a rollout that goes on");
+    assert_eq!(
+        due(&story),
+        ["back"],
+        "the other speaks of a rollout that goes on"
+    );
 }
