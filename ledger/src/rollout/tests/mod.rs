@@ -2,6 +2,7 @@
 
 mod cost;
 mod gates;
+mod going_back;
 mod history;
 mod lifecycle;
 mod manual;
