@@ -34,7 +34,7 @@ mod settle;
 pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use decide::{Context, decide, open, rollback_list};
+pub use decide::{Context, decide, open, records, rollback_list};
 pub use evolve::{advance, evolve, fold, undone};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Lane, Next, Task, TaskAction, next};

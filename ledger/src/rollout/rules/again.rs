@@ -110,7 +110,7 @@ pub(crate) fn sources(
     };
     let mut found: Vec<StepId> = Vec::new();
     for name in expr.variables() {
-        let measured: Vec<StepId> = match measures::figure(state, plan, name).source {
+        let measured: Vec<StepId> = match measures::reading(state, plan, name).source {
             Some(step) => vec![step.clone()],
             None => recorders(state, plan, gate, name),
         };

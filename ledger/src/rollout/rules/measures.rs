@@ -5,39 +5,36 @@ use std::collections::BTreeMap;
 use rollbook_proto::v1::Verdict;
 
 use super::super::state::{Measured, RolloutState, StepState};
+use crate::counter::Trail;
+use crate::decimal::Decimal;
 use crate::ids::StepId;
 use crate::runbook::model::NoData;
-use crate::runbook::{Expr, ExprOutcome, Plan, recorded};
+use crate::runbook::{Expr, ExprOutcome, Figure, Plan, Term, recorded};
 
-/// A figure as it may be judged by: the last measurement under a name, unless something says that
-/// it does not speak for what is there now.
+/// A measurement as it may be judged by: the last one under a name, unless something says that it
+/// does not speak for what is there now.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Figure<'s> {
+pub(crate) struct Reading<'s> {
     /// The last measurement; `None`: there is none.
     pub(crate) measured: Option<&'s Measured>,
     /// The number, where it counts.
-    pub(crate) value: Option<f64>,
+    pub(crate) value: Option<Decimal>,
     /// Why there is no number; empty when there is one, or when nothing was ever measured.
     pub(crate) doubt: String,
     /// The step that has to measure it again; `None`: nothing was ever measured.
     pub(crate) source: Option<&'s StepId>,
 }
 
-/// The figure under a name: recorded under it, or, for a metric of the plan that stands for a
-/// step's measurement, recorded under that one.
+/// The last measurement under a name: recorded under it, or, for a metric of the plan that stands
+/// for a step's measurement, recorded under that one.
 ///
 /// It has no number where the last measurement had none, where its own rule could not judge it
-/// (a watch that ended without data), where its attempt ended in error, or where a step that measures it has ended later without
-/// measuring it.
-pub(crate) fn figure<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> Figure<'s> {
-    let metrics = &plan.runbook().metrics;
-    let source = metrics.get(name).and_then(|metric| metric.step.as_deref());
-    let found = state
-        .metrics
-        .get_key_value(name)
-        .or_else(|| state.metrics.get_key_value(source?));
+/// (a watch that ended without data), where its attempt ended in error, or where a step that
+/// measures it has ended later without measuring it.
+pub(crate) fn reading<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> Reading<'s> {
+    let found = recorded_as(state, plan, name).and_then(|name| state.metrics.get_key_value(name));
     let Some((recorded_as, measured)) = found else {
-        return Figure {
+        return Reading {
             measured: None,
             value: None,
             doubt: String::new(),
@@ -52,23 +49,22 @@ pub(crate) fn figure<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> Fi
             at.attempt
         );
         (doubt, id)
-    } else if measured.value.is_none() {
-        (format!("{by}, measured none"), &measured.step)
-    } else if state
-        .step(&measured.step)
-        .is_some_and(|at| at.errored_attempt == measured.attempt)
-    {
-        (format!("{by}, ended in error"), &measured.step)
-    } else if matches!(measured.verdict, Verdict::Inconclusive | Verdict::Error) {
-        let doubt = format!(
-            "{by}, came to no conclusion on it; its last value was {}",
-            measured.value.unwrap_or_default()
-        );
+    } else if let Some(value) = &measured.value {
+        let errored = state
+            .step(&measured.step)
+            .is_some_and(|at| at.errored_attempt == measured.attempt);
+        let doubt = if errored {
+            format!("{by}, ended in error")
+        } else if matches!(measured.verdict, Verdict::Inconclusive | Verdict::Error) {
+            format!("{by}, came to no conclusion on it; its last value was {value}")
+        } else {
+            String::new()
+        };
         (doubt, &measured.step)
     } else {
-        (String::new(), &measured.step)
+        (format!("{by}, measured none"), &measured.step)
     };
-    Figure {
+    Reading {
         measured: Some(measured),
         value: measured.value.filter(|_| doubt.is_empty()),
         doubt,
@@ -94,12 +90,67 @@ fn ended_without<'s>(
 }
 
 /// The numbers that count, by the name they were recorded under.
-pub fn figures(state: &RolloutState, plan: &Plan) -> BTreeMap<String, f64> {
+pub fn figures(state: &RolloutState, plan: &Plan) -> BTreeMap<String, Decimal> {
     state
         .metrics
         .keys()
-        .filter_map(|name| Some((name.clone(), figure(state, plan, name).value?)))
+        .filter_map(|name| Some((name.clone(), reading(state, plan, name).value?)))
         .collect()
+}
+
+/// The name under which it was recorded.
+fn recorded_as<'a>(state: &'a RolloutState, plan: &'a Plan, name: &'a str) -> Option<&'a str> {
+    if state.metrics.contains_key(name) {
+        return Some(name);
+    }
+    plan.runbook().metrics.get(name)?.step.as_deref()
+}
+
+/// A number that an expression reads: the last value under a name, or how it has grown. `None`:
+/// no data.
+pub(crate) fn read(
+    state: &RolloutState,
+    plan: &Plan,
+    name: &str,
+    figure: Option<Figure>,
+) -> Option<Decimal> {
+    number(state, plan, name, figure, &reading(state, plan, name))
+}
+
+/// The same, of a measurement in hand.
+fn number(
+    state: &RolloutState,
+    plan: &Plan,
+    name: &str,
+    figure: Option<Figure>,
+    reading: &Reading<'_>,
+) -> Option<Decimal> {
+    let name = recorded_as(state, plan, name)?;
+    let last = reading.measured?;
+    // What ended without data has not been seen to grow.
+    let value = reading.value?;
+    let counted = || state.counters.get(name);
+    match figure {
+        None => Some(value),
+        Some(Figure::Delta) => counted()?.counter.delta(),
+        Some(Figure::Rate(unit)) => {
+            let mut trail = Trail::default();
+            let samples = state.step(&last.step)?.samples.of(last.attempt).get(name);
+            for sample in samples.into_iter().flatten() {
+                if let (Some(value), Some(at)) = (sample.value, sample.at) {
+                    trail.push(value, at);
+                }
+            }
+            trail.rate(unit.span()).or_else(|| {
+                // Measured by steps that take no samples: from the first to the last of them.
+                let counted = counted()?;
+                let mut trail = Trail::default();
+                trail.push(Decimal::ZERO, counted.since);
+                trail.push(counted.counter.delta()?, last.at);
+                trail.rate(unit.span())
+            })
+        }
+    }
 }
 
 /// What an expression says about the last measurements.
@@ -109,7 +160,7 @@ pub(crate) struct Judged {
     pub(crate) holds: Option<bool>,
     /// The expression and its inputs: `regressions == 0 (regressions=3)`.
     pub(crate) text: String,
-    /// `name=value` per variable.
+    /// `name=value` per number read.
     pub(crate) inputs: Vec<String>,
 }
 
@@ -130,32 +181,34 @@ pub(crate) fn judge_after(state: &RolloutState, plan: &Plan, text: &str, event: 
             };
         }
     };
-    let figures: BTreeMap<&str, Figure<'_>> = expr
-        .variables()
+    let readings: BTreeMap<&str, Reading<'_>> = expr
+        .terms()
         .iter()
-        .map(|name| (name.as_str(), figure(state, plan, name)))
+        .map(|term| (term.name.as_str(), reading(state, plan, &term.name)))
         .collect();
-    let value = |name: &str| {
-        let figure = figures.get(name)?;
-        let counts = figure.measured.is_some_and(|at| at.event > event);
-        figure.value.filter(|_| counts)
+    let value = |term: &Term| {
+        let reading = readings.get(term.name.as_str())?;
+        let counts = reading.measured.is_some_and(|at| at.event > event);
+        number(state, plan, &term.name, term.figure, reading).filter(|_| counts)
     };
     let inputs: Vec<String> = expr
-        .variables()
+        .terms()
         .iter()
-        .map(|name| match (value(name), figures.get(name.as_str())) {
-            (Some(number), _) => format!("{name}={number}"),
-            (None, Some(figure)) if !figure.doubt.is_empty() => {
-                format!("{name}=no data, since {}", figure.doubt)
-            }
-            (None, _) => format!("{name}=no data"),
-        })
+        .map(
+            |term| match (value(term), readings.get(term.name.as_str())) {
+                (Some(number), _) => format!("{term}={number}"),
+                (None, Some(reading)) if !reading.doubt.is_empty() => {
+                    format!("{term}=no data, since {}", reading.doubt)
+                }
+                (None, _) => format!("{term}=no data"),
+            },
+        )
         .collect();
     let shown = inputs.join(", ");
     let (holds, text) = match expr.evaluate(&value) {
         Ok(holds) => (Some(holds), format!("{text} ({shown})")),
         Err(ExprOutcome::NoData(_)) => (None, format!("{text} ({shown})")),
-        Err(ExprOutcome::Error(error)) => (None, format!("{text} ({shown}: {error})")),
+        Err(ExprOutcome::Undefined(error)) => (None, format!("{text} ({shown}: {error})")),
     };
     Judged {
         holds,
@@ -193,11 +246,10 @@ pub(crate) fn check(
 /// A step's `when` over the parameters: numbers, and `true` as 1, `false` as 0.
 pub(crate) fn when(state: &RolloutState, text: &str) -> Result<bool, String> {
     let expr = Expr::parse(text).map_err(|error| error.to_string())?;
-    expr.evaluate(&|name| match state.params.get(name).map(|v| v.trim()) {
-        Some("true") => Some(1.0),
-        Some("false") => Some(0.0),
-        Some(number) => number.parse().ok(),
-        None => None,
+    expr.evaluate(&|term| match state.params.get(&term.name)?.trim() {
+        "true" => Some(Decimal::ONE),
+        "false" => Some(Decimal::ZERO),
+        number => number.parse().ok(),
     })
     .map_err(|outcome| format!("`when: {text}` has no answer: {outcome}"))
 }

@@ -7,4 +7,5 @@ pub(super) mod going_back;
 pub(super) mod measures;
 pub(super) mod people;
 pub(super) mod progress;
+pub(super) mod requests;
 pub(super) mod start;

@@ -177,7 +177,7 @@ fn only_data_resolves_an_alert_and_none_is_left_open_unseen() {
         .then(&["StepMeasured"])
         .when(sample("1.1", 1, Some(1.0), Verdict::Error))
         .then(&["StepMeasured"])
-        .when(sample("1.1", 1, Some(3.0), Verdict::Pass))
+        .when(sample("1.1", 1, Some(3.0), Verdict::Warning))
         .then(&["StepMeasured", "AlertResolved", "AlertRaised"])
         .and(ends("1.1", 1, Verdict::Pass, Some(Some(3.0))));
     assert_eq!(story.last_events(), ["AlertUnwatched"]);
