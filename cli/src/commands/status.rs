@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 use rollbook_ledger::projection::rows::{RolloutRow, StepRow};
 use rollbook_ledger::projection::words::{
-    GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, StepStatus, Verdict,
+    AlertStatus, GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, RolloutStatus,
+    StepStatus, UndoVerification, Verdict,
 };
 use rollbook_ledger::rollout::Blocked;
 use rollbook_server::api::StatusAnswer;
@@ -85,19 +86,20 @@ pub(crate) async fn wait(
     }
 }
 
+/// It has ended, and nothing takes that end back.
 fn is_over(answer: &StatusAnswer) -> bool {
-    answer.view.data.rollout.closed_at.is_some()
+    answer.view.data.rollout.status == RolloutStatus::Closed
 }
 
-/// Nothing runs, nothing will by itself, and somebody could unblock it.
+/// Nothing runs, nothing will by itself, nothing is due, and somebody could unblock it.
 fn needs_person(answer: &StatusAnswer) -> bool {
     let running = runs(answer);
     let by_person = answer.blocked.iter().any(|blocked| !by_time(blocked));
-    !running && answer.next.is_empty() && by_person
+    !running && !answer.due && answer.next.is_empty() && by_person
 }
 
 fn runs(answer: &StatusAnswer) -> bool {
-    steps(answer).any(|step| step.status == StepStatus::Running)
+    steps(answer).any(|step| matches!(step.status, StepStatus::Running | StepStatus::Undoing))
 }
 
 /// Nothing goes on before a time.
@@ -110,7 +112,9 @@ fn by_time(blocked: &Blocked) -> bool {
     blocked.until.is_some() || blocked.who == ["time"]
 }
 
-/// How a rollout that stands (or is over) makes the process exit.
+/// How a rollout that stands (or is over) makes the process exit. During and after a rollback it
+/// is the rollback that counts: failed where an undo failed, else waiting for the person who
+/// decides how to go on.
 pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
     let rollout = &answer.view.data.rollout;
     if let Some(outcome) = rollout.outcome {
@@ -118,6 +122,9 @@ pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
             RolloutOutcome::Succeeded => Exit::Done,
             _ => Exit::Failed,
         };
+    }
+    if steps(answer).any(|step| step.status == StepStatus::UndoFailed) {
+        return Exit::Failed;
     }
     let worst = steps(answer)
         .filter(|step| step.critical)
@@ -218,8 +225,15 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         line(paint(
             RED,
             format!(
-                "\nalert {} ({}): {}",
-                alert.alert, alert.severity, alert.raised.0.rule
+                "\nalert {} ({}{}): {}",
+                alert.alert,
+                alert.severity,
+                if alert.status == AlertStatus::Unwatched {
+                    ", its watch has ended"
+                } else {
+                    ""
+                },
+                alert.raised.0.rule
             ),
         ));
     }
@@ -324,6 +338,11 @@ fn mark(step: &StepRow) -> (&'static str, Style) {
 fn word(step: &StepRow) -> String {
     match (step.status, step.verdict) {
         (StepStatus::Finished, Some(verdict)) => verdict.to_string(),
+        (StepStatus::Undone, _)
+            if step.undo_verification == Some(UndoVerification::NotVerified) =>
+        {
+            "undone, not verified".to_owned()
+        }
         (status, _) => status.to_string(),
     }
 }

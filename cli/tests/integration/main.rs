@@ -22,6 +22,7 @@ mod fleet;
 mod follow;
 mod full_disk;
 mod gates;
+mod going_back;
 mod harness;
 mod http;
 mod https;

@@ -426,6 +426,17 @@ impl Handler {
         Ok(state.map(|state| (Arc::unwrap_or_clone(state), sequence)))
     }
 
+    /// A flag as [`flag`](Self::flag) gives it, with its whole history.
+    pub async fn flag_history(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+    ) -> Result<Option<(FlagState, Vec<StoredCommit>)>, HandlerError> {
+        let aggregate = Aggregate::Flag(environment.clone(), key.clone());
+        let history = self.journal.read(&aggregate, 0).await?;
+        Ok(flag::fold(&history)?.map(|state| (state, history)))
+    }
+
     /// Decides a flag command and records the result; durable on return.
     pub async fn flag_request(
         &self,

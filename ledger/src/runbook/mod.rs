@@ -19,6 +19,7 @@ mod findings;
 mod lint;
 pub mod load;
 pub mod model;
+mod order;
 pub mod plan;
 pub mod positioned;
 pub mod recorded;

@@ -489,10 +489,11 @@ pub struct Notice {
     pub channel: String,
     /// Whom it is for.
     pub audience: String,
-    /// What the offset counts from: an RFC 3339 time, `opened`, `started`, `closed`,
-    /// or `phase/<id>` (its first step's start).
+    /// What the offset counts from: an RFC 3339 time, `opened`, `started`, `closed`, `rollback`
+    /// (the start of the latest), or `phase/<id>` (its first step's start).
     pub anchor: String,
-    /// Before (negative) or after the anchor, `-7d`.
+    /// After the anchor, `7d`; before it (`-7d`) only where the anchor is a time: of all others
+    /// nobody knows beforehand when they come.
     #[serde(default)]
     pub offset: Span,
     /// Subject line.

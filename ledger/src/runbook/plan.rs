@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::model::{Environment, Phase, Runbook};
+use super::order::Order;
 use super::step::{Action, Changes, Http, Run, Script, Sql, Step, Undo};
 use crate::ids::{EnvironmentId, IdError, PhaseId, StepId};
 use crate::person;
@@ -164,6 +165,8 @@ pub struct Plan {
     by_step: HashMap<StepId, usize>,
     /// Roles and persons in the one spelling of their names.
     roles: BTreeMap<String, Vec<String>>,
+    order: Order,
+    feeds: HashMap<StepId, Vec<StepId>>,
 }
 
 impl PartialEq for Plan {
@@ -231,8 +234,12 @@ impl Plan {
             steps: Vec::new(),
             by_phase: HashMap::new(),
             by_step: HashMap::new(),
+            order: Order::default(),
+            feeds: HashMap::new(),
         };
         plan.index()?;
+        plan.order = plan.in_order();
+        plan.feeds = plan.what_feeds();
         Ok(plan)
     }
 
@@ -316,6 +323,70 @@ impl Plan {
         }
     }
 
+    /// The steps and phases in an order in which each comes after what it needs.
+    fn in_order(&self) -> Order {
+        let count = self.steps.len();
+        let mut before: Vec<Vec<usize>> = vec![Vec::new(); count + self.phases.len()];
+        for (at, (phase, _, _, needs)) in self.steps.iter().enumerate() {
+            let steps = needs.steps.iter().filter_map(|id| self.by_step.get(id));
+            let phases = needs.phases.iter().filter_map(|id| self.by_phase.get(id));
+            if let Some(nodes) = before.get_mut(at) {
+                nodes.extend(steps);
+                nodes.extend(phases.map(|phase| count + phase));
+            }
+            if let Some(nodes) = before.get_mut(count + phase) {
+                nodes.push(at);
+            }
+        }
+        Order::of(before)
+    }
+
+    /// For each comparison the captures before it that it compares.
+    fn what_feeds(&self) -> HashMap<StepId, Vec<StepId>> {
+        let mut captures: HashMap<(&str, &str), usize> = HashMap::new();
+        for (at, planned) in self.steps().enumerate() {
+            if let Action::Snapshot(taken) = &planned.step.action {
+                captures.insert((&taken.of, &taken.label), at);
+            }
+        }
+        let mut feeds = HashMap::new();
+        for (at, planned) in self.steps().enumerate() {
+            let Action::Compare(compared) = &planned.step.action else {
+                continue;
+            };
+            let ancestors = self.order.all_before(at);
+            let fed = [&compared.before, &compared.after]
+                .into_iter()
+                .filter_map(|label| captures.get(&(compared.of.as_str(), label.as_str())))
+                .filter(|capture| ancestors.contains(*capture))
+                .filter_map(|capture| self.steps.get(*capture))
+                .map(|(.., id, _)| id.clone())
+                .collect();
+            feeds.insert(planned.id.clone(), fed);
+        }
+        feeds
+    }
+
+    /// The captures before this step that it compares; empty for all but comparisons.
+    pub(crate) fn feeds(&self, id: &StepId) -> &[StepId] {
+        self.feeds.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// For each step the greatest value, with its step, among all steps before it, however far.
+    /// One walk over the plan.
+    pub(crate) fn latest_before<'p>(
+        &'p self,
+        value: impl Fn(&'p StepId) -> Option<u64>,
+    ) -> Vec<(&'p StepId, Option<(u64, &'p StepId)>)> {
+        let own = |node: usize| {
+            let (.., id, _) = self.steps.get(node)?;
+            Some((value(id)?, id))
+        };
+        let before = self.order.greatest_before(own);
+        let ids = self.steps.iter().map(|(.., id, _)| id);
+        ids.zip(before).collect()
+    }
+
     /// The runbook.
     pub fn runbook(&self) -> &Runbook {
         &self.document.runbook
@@ -373,6 +444,8 @@ impl Plan {
 
     /// A step with its phase.
     pub fn step(&self, id: &StepId) -> Option<(&Phase, &Step)> {
+        #[cfg(test)]
+        LOOKED_UP.with(|count| count.set(count.get() + 1));
         let planned = self.planned(self.steps.get(*self.by_step.get(id)?)?)?;
         Some((planned.phase, planned.step))
     }
@@ -522,6 +595,12 @@ pub fn effective_undo(step: &Step) -> EffectiveUndo<'_> {
             _ => EffectiveUndo::Nothing,
         },
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a step was looked up: the unit in which the cost of rules is counted.
+    pub(crate) static LOOKED_UP: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

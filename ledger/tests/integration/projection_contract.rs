@@ -77,7 +77,7 @@ async fn the_story_is_told(place: &Place) {
     let gate = phase.gate_detail.as_ref().unwrap();
     assert_eq!(gate.gate.status, GateStatus::Passed);
     let signed: Vec<_> = gate.sign_offs.iter().map(|row| row.status).collect();
-    assert_eq!(signed, [SignOffStatus::Refused, SignOffStatus::Given]);
+    assert_eq!(signed, [SignOffStatus::Voided, SignOffStatus::Given]);
     assert_eq!(gate.sign_offs[1].authentication, "asserted");
     let watch = &detail.phases[1].steps[1];
     assert_eq!(

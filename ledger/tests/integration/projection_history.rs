@@ -547,11 +547,13 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
             level: i32::from(part),
             reason: reason(),
             undo_steps: vec![step],
+            ..v1::RollbackStarted::default()
         }),
         30 => Kind::RollbackFinished(v1::RollbackFinished {
             rollback_id: format!("b{extra}"),
             verdict: verdict(part).into(),
             summary: reason(),
+            ..v1::RollbackFinished::default()
         }),
         31 | 32 => Kind::AlertRaised(v1::AlertRaised {
             alert_id: format!("a{}", part % 2),

@@ -3,7 +3,8 @@
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
     EffectKind, NotApplicableProposed, NotApplicableReviewed, StepFinished, StepInterrupted,
-    StepMeasured, StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted, Verdict,
+    StepMeasured, StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted,
+    UndoVerification, Verdict,
 };
 
 use crate::values::Distinct;
@@ -134,6 +135,16 @@ pub(crate) fn undo_started(d: &mut Distinct) -> Kind {
     })
 }
 
+pub(crate) fn undo_verified(d: &mut Distinct) -> Kind {
+    Kind::UndoFinished(UndoFinished {
+        step_id: d.text("step"),
+        verdict: Verdict::Inconclusive.into(),
+        verification: UndoVerification::NotVerified.into(),
+        verification_message: d.text("verification"),
+        ..UndoFinished::default()
+    })
+}
+
 pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
     Kind::UndoFinished(UndoFinished {
         step_id: d.text("step"),
@@ -142,5 +153,6 @@ pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
         message: d.text("message"),
         evidence: vec![d.evidence(), d.evidence()],
         duration: Some(d.duration()),
+        ..UndoFinished::default()
     })
 }

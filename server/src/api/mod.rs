@@ -9,6 +9,7 @@ mod flags;
 mod fleet;
 mod followers;
 mod gates;
+mod going_back;
 mod health;
 mod host;
 mod log;
@@ -46,6 +47,7 @@ pub use feed::Feed;
 pub use fleet::FleetAnswer;
 pub use followers::Followers;
 pub use gates::GateAnswer;
+pub use going_back::RollbackAnswer;
 pub use health::{Health, HealthCheck, HealthMemory};
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
 
@@ -129,6 +131,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts/{id}/commands", post(rollouts::command))
         .route("/v1/rollouts/{id}/gates/{gate}", get(gates::gate))
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
+        .route("/v1/rollouts/{id}/rollback/{level}", get(going_back::list))
         .route("/v1/rollouts/{id}/progress", get(progress::progress))
         .route("/v1/rollouts/{id}/timeline", get(views::timeline))
         .route("/v1/rollouts/{id}/steps/{step}/output", get(output::output))

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
 use rollbook_ledger::runbook::step::{Action, Check, Sql, Step, Transaction};
-use rollbook_proto::v1::Verdict;
+use rollbook_proto::v1::{UndoVerification, Verdict};
 
 pub use capture::OUTPUT_CAP_BYTES;
 pub use context::{
@@ -146,7 +146,7 @@ pub async fn verify(step: &Step, context: &StepContext) -> Option<Outcome> {
     }
 }
 
-/// Takes a step's effect back.
+/// Takes a step's effect back, and looks whether it is gone.
 pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     let limit = limit_of(step);
     let work = async {
@@ -185,6 +185,18 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
         }
     };
     let mut outcome = bounded("undo", context, limit, work).await;
+    if outcome.verdict == Verdict::Pass && outcome.verification.is_none() {
+        let looked = verify_undo(step, context).await;
+        let (verdict, message) = match &looked {
+            Looked::Gone(message) => (Verdict::Pass, message.clone()),
+            Looked::Stands(message) => (Verdict::Fail, message.clone()),
+            Looked::Nowhere => (Verdict::Inconclusive, NOTHING_TELLS.to_owned()),
+            Looked::Failed(message) => (Verdict::Error, message.clone()),
+        };
+        outcome.verdict = verdict;
+        outcome.message = format!("{}; {message}", outcome.message);
+        outcome.verification = looked.verification().map(|found| (found, message));
+    }
     outcome.effect |= context.effect.is_raised();
     outcome
 }
@@ -204,6 +216,64 @@ fn partial_words(done: &database::Done) -> String {
         },
         done.last
     )
+}
+
+/// Said where nothing of the plan can tell whether an effect is gone.
+const NOTHING_TELLS: &str = "not verified: the step has neither `verify` nor `undo.verify`, so nothing can tell whether its effect is gone";
+
+/// What looking for a step's effect after its undo came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// The effect is gone.
+    Gone(String),
+    /// It still stands.
+    Stands(String),
+    /// The plan has nothing that could tell.
+    Nowhere,
+    /// Looking itself failed: nobody knows.
+    Failed(String),
+}
+
+impl Looked {
+    fn verification(&self) -> Option<UndoVerification> {
+        match self {
+            Self::Gone(_) => Some(UndoVerification::Verified),
+            Self::Stands(_) => Some(UndoVerification::Stands),
+            Self::Nowhere => Some(UndoVerification::NotVerified),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+/// Whether a step's effect is gone: its `undo.verify` holds, or, where there is none, its `verify`
+/// no longer passes.
+pub async fn verify_undo(step: &Step, context: &StepContext) -> Looked {
+    if let Some(check) = &step.undo_verify {
+        let limit = limit_of(step);
+        let looked = bounded("verify", context, limit, run_check(check, context, limit)).await;
+        return match looked.verdict {
+            Verdict::Pass => Looked::Gone(format!("`undo.verify` holds: {}", looked.message)),
+            Verdict::Fail => Looked::Stands(format!(
+                "the effect still stands: `undo.verify` does not hold: {}",
+                looked.message
+            )),
+            _ => Looked::Failed(format!("`undo.verify` gave no answer: {}", looked.message)),
+        };
+    }
+    match verify(step, context).await {
+        None => Looked::Nowhere,
+        Some(looked) => match looked.verdict {
+            Verdict::Pass => Looked::Stands(format!(
+                "the effect still stands: the step's `verify` passes as before ({}); where it passes without the effect too, say with `undo.verify` what holds afterwards",
+                looked.message
+            )),
+            Verdict::Fail => Looked::Gone(format!(
+                "the step's `verify` no longer passes: {}",
+                looked.message
+            )),
+            _ => Looked::Failed(format!("`verify` gave no answer: {}", looked.message)),
+        },
+    }
 }
 
 /// What will run, for the intent on the record: redacted, one paragraph.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rollbook_ledger::rollout::TaskAction;
+use rollbook_ledger::rollout::{Lane, TaskAction};
 use rollbook_workers::fleet::{
-    JetStreamQueue, MemoryQueue, QueuedTask, TaskQueue, WorkerConfig, run,
+    JetStreamQueue, Line, MemoryQueue, QueuedTask, TaskQueue, WorkerConfig, run,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -143,6 +143,30 @@ async fn an_abort_ends_the_running_action() {
 }
 
 #[tokio::test]
+async fn going_back_does_not_wait_behind_steps() {
+    let bench = Bench::new(json!({
+        "run": {"command": "sleep 1000"},
+        "undo": {"run": {"command": "true"}, "verify": {"run": {"command": "true"}}},
+    }));
+    let worker = bench.worker(WorkerConfig {
+        concurrency: 1,
+        ..config("a")
+    });
+    bench.queue.publish(&task("1.1", None)).await.unwrap();
+    bench.ledger.wait_for("start").await;
+    let mut back = task("1.1", None);
+    back.task.action = TaskAction::Undo;
+    back.task.lane = Lane::Undo;
+    bench.queue.publish(&back).await.unwrap();
+    let finish = bench.ledger.wait_for("finish-undo").await;
+    assert_eq!(finish.verdict, "PASS", "{}", finish.message);
+    assert_eq!(bench.ledger.kinds(), ["start", "start-undo", "finish-undo"]);
+    *bench.ledger.halted.lock().unwrap() = Some("enough".to_owned());
+    bench.ledger.wait_for("finish").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
     let bench = Bench::new(json!({"run": {"command": "sleep 0.5"}}));
     let worker = bench.worker(config("a"));
@@ -153,7 +177,7 @@ async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
     bench.queue.publish(&task("1.1", None)).await.unwrap();
     let waiting = bench
         .queue
-        .pull(&["any".to_owned()], Duration::ZERO)
+        .pull(&[Line::new(Lane::Step, "any")], Duration::ZERO)
         .await
         .unwrap();
     assert!(waiting.is_some(), "nobody took it");

@@ -370,6 +370,13 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
                 tail(&wire_figure(e.measurement.as_ref()))
             ),
         ),
+        Kind::AlertUnwatched(e) => (
+            &e.alert_id,
+            format!(
+                "Alert {} stays open: attempt {} of step {}, which watched it, has ended",
+                e.alert_id, e.attempt, e.step_id
+            ),
+        ),
         Kind::NoticeSent(e) => (
             &e.notice_id,
             format!(

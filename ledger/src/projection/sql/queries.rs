@@ -410,7 +410,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(rollout);
         if open_only {
-            conditions.add("t.status = 'open'", []);
+            conditions.add("t.status <> 'resolved'", []);
         }
         let rows = latest(&mut tx, conditions).await?;
         Self::answer(tx, as_of, rows).await

@@ -21,6 +21,7 @@ use crate::runbook::{Plan, Step};
 
 pub use gate::{GateHold, gate_hold};
 pub use lifecycle::{open, records};
+pub use rollback::rollback_list;
 
 /// Who asks, when, and under which command id.
 #[derive(Debug, Clone, Copy)]

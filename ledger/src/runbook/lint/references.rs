@@ -258,35 +258,23 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>, used: &mut Used) {
         }
         Action::Wait(_) => {}
     }
-    match &step.verify {
-        Some(Check::Run(check)) => {
-            run(
-                linter,
-                used,
-                check,
-                &path.key("verify").key("run"),
-                environment,
-            );
+    let checks = [
+        (&step.verify, path.key("verify")),
+        (&step.undo_verify, path.key("undo").key("verify")),
+    ];
+    for (check, path) in &checks {
+        match check {
+            Some(Check::Run(check)) => {
+                run(linter, used, check, &path.key("run"), environment);
+            }
+            Some(Check::Http(check)) => {
+                http(linter, used, check, &path.key("http"), environment);
+            }
+            Some(Check::Sql(check)) => {
+                sql(linter, used, check, &path.key("sql"), environment);
+            }
+            None => {}
         }
-        Some(Check::Http(check)) => {
-            http(
-                linter,
-                used,
-                check,
-                &path.key("verify").key("http"),
-                environment,
-            );
-        }
-        Some(Check::Sql(check)) => {
-            sql(
-                linter,
-                used,
-                check,
-                &path.key("verify").key("sql"),
-                environment,
-            );
-        }
-        None => {}
     }
     match &step.undo {
         Undo::Run(undo) => run(

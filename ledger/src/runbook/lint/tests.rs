@@ -107,7 +107,7 @@ phases:
 decide:
   - {when: affected_percent > 50, then: full}
 notices:
-  - {id: n1, channel: all, audience: users, anchor: phase/1, offset: -7d, subject: s, body: b}
+  - {id: n1, channel: all, audience: users, anchor: phase/1, offset: 7d, subject: s, body: b}
 success:
   - {name: No regression, metric: regressions, target: value == 0}
 "#;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, only_reads};
 use rollbook_ledger::runbook::step::Step;
-use rollbook_proto::v1::Verdict;
+use rollbook_proto::v1::{self, Verdict};
 use uuid::Uuid;
 
 use super::super::fit::fit;
@@ -57,6 +57,20 @@ impl Attempts {
             return self.act(task, step, context, &remark).await;
         }
         if task.task.action == TaskAction::Undo {
+            let looked = tokio::select! {
+                looked = executor::verify_undo(step, &context) => looked,
+                () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
+            };
+            if let executor::Looked::Gone(message) = looked {
+                let mut outcome = Outcome::new(
+                    Verdict::Pass,
+                    "the effect is gone",
+                    format!("{died}; its effect is gone: {message}"),
+                );
+                outcome.verification = Some((v1::UndoVerification::Verified, message));
+                let outcome = fit(&context, outcome).await;
+                return self.finish(task, outcome, true).await;
+            }
             let outcome = Outcome::new(
                 Verdict::Error,
                 "an undo ends with a result",

@@ -49,6 +49,7 @@ impl Attempts {
         id: &str,
     ) -> Result<Settle, String> {
         let duration = to_duration(outcome.duration);
+        let (verification, verified) = outcome.verification.unwrap_or_default();
         let command = match task.task.action {
             TaskAction::Execute => WorkerCommand::FinishStep {
                 finished: v1::StepFinished {
@@ -82,6 +83,8 @@ impl Attempts {
                     message: outcome.message,
                     evidence: outcome.evidence,
                     duration: Some(duration),
+                    verification: verification.into(),
+                    verification_message: shorten(&verified),
                 },
             },
         };
