@@ -19,7 +19,7 @@ use rollbook_ledger::rollout::Command as RolloutCommand;
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, act, compare, data, doctor, flag, fleet, look, open, process,
+    Session, act, authority, compare, data, doctor, environment, flag, fleet, look, open, process,
     report as report_command, runbook, status,
 };
 use config::Config;
@@ -135,12 +135,7 @@ async fn run(cli: Cli) -> Outcome {
             };
             session.act(args.rollout.rollout.as_deref(), &command).await
         }
-        Command::Abort(args) => {
-            let command = RolloutCommand::Abort {
-                reason: args.reason,
-            };
-            session.act(args.rollout.rollout.as_deref(), &command).await
-        }
+        Command::Abort(args) => act::abort(&session, args).await,
         Command::Skip(args) => act::skip(&session, args).await,
         Command::Retry(args) => act::retry(&session, args).await,
         Command::Complete(args) => act::complete(&session, args).await,
@@ -150,6 +145,12 @@ async fn run(cli: Cli) -> Outcome {
         Command::Undo(args) => act::undo(&session, args).await,
         Command::Rollback(args) => act::rollback(&session, args).await,
         Command::Revise(args) => open::revise(&session, &args).await,
+        Command::Accept(args) => authority::accept(&session, args).await,
+        Command::Confirm(args) => authority::confirm(&session, args).await,
+        Command::Withdraw(args) => authority::withdraw(&session, args).await,
+        Command::Review(args) => authority::review(&session, args).await,
+        Command::Requests(args) => authority::requests(&session, args).await,
+        Command::Environment(command) => environment::run(&session, command).await,
         Command::Status(args) => status::status(&session, args).await,
         Command::List(args) => look::list(&session, args).await,
         Command::Log(args) => look::log(&session, args).await,

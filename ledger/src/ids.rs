@@ -173,24 +173,29 @@ pub enum Aggregate {
     Flag(EnvironmentId, FlagKey),
     /// One worker of the fleet.
     Worker(WorkerName),
+    /// One environment.
+    Environment(EnvironmentId),
 }
 
 impl Aggregate {
-    /// "rollout", "flag" or "worker", as written in the commit.
+    /// "rollout", "flag", "worker" or "environment", as written in the commit.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Rollout(_) => "rollout",
             Self::Flag(..) => "flag",
             Self::Worker(_) => "worker",
+            Self::Environment(_) => "environment",
         }
     }
 
-    /// The id as written in the commit: `<rollout>`, `<environment>/<key>` or `<worker>`.
+    /// The id as written in the commit: `<rollout>`, `<environment>/<key>`, `<worker>` or
+    /// `<environment>`.
     pub fn id(&self) -> String {
         match self {
             Self::Rollout(id) => id.to_string(),
             Self::Flag(environment, key) => format!("{environment}/{key}"),
             Self::Worker(name) => name.to_string(),
+            Self::Environment(name) => name.to_string(),
         }
     }
 
@@ -206,6 +211,7 @@ impl Aggregate {
                 ))
             }
             "worker" => WorkerName::new(id).ok().map(Self::Worker),
+            "environment" => EnvironmentId::new(id).ok().map(Self::Environment),
             _ => None,
         }
     }
@@ -224,6 +230,10 @@ impl Aggregate {
             Self::Worker(name) => {
                 format!("rollbook.{ledger}.worker.{}", subject_token(name.as_str()))
             }
+            Self::Environment(name) => format!(
+                "rollbook.{ledger}.environment.{}",
+                subject_token(name.as_str())
+            ),
         }
     }
 }
@@ -274,6 +284,15 @@ mod tests {
         assert_eq!(
             worker.subject(&ledger),
             "rollbook.main.worker.host=2Ede=2F7"
+        );
+        let environment = Aggregate::Environment(EnvironmentId::new("production").unwrap());
+        assert_eq!(
+            Aggregate::of("environment", "production"),
+            Some(environment.clone())
+        );
+        assert_eq!(
+            environment.subject(&ledger),
+            "rollbook.main.environment.production"
         );
     }
 }

@@ -1,18 +1,24 @@
-//! The heart of Rollbook: runbooks, the rollout, flag and worker aggregates, the journal they are
-//! recorded in, the projections built from it and the evidence store beside it.
+//! The heart of Rollbook: runbooks, the rollout, flag, environment and worker aggregates, the journal
+//! they are recorded in, the projections built from it and the evidence store beside it.
 //!
-//! `rollout`, `flag`, `fleet` and `runbook` are pure: no I/O, no clock, no logging, no randomness.
+//! `rollout`, `flag`, `environment`, `authority`, `fleet`, `runbook`, `decimal`, `counter` and `measurement` are pure: no
+//! I/O, no clock, no logging, no randomness.
 //! Only adapters (`journal::jetstream`, `projection::{sqlite, postgres}`, `evidence`) touch
 //! the outside.
 
+pub mod authority;
 pub mod clock;
 pub mod command_ids;
+pub mod counter;
+pub mod decimal;
+pub mod environment;
 pub mod evidence;
 pub mod flag;
 pub mod fleet;
 pub mod handler;
 pub mod ids;
 pub mod journal;
+pub mod measurement;
 pub mod nats;
 pub mod projection;
 pub mod rollout;

@@ -44,8 +44,8 @@ CORE = {"erp", "finance", "core_business", "supply_chain", "manufacturing"}
 OFFICE = {"collaboration", "communication", "productivity", "file_sharing", "email"}
 COMPLEXITY = {"simple": 50, "medium": 100, "complex": 200, "critical": 300}
 DEPLOYMENT = {
-    "saas": 30, "cloud_iaas": 100, "cloud-iaas": 100, "cloud iaas": 100, "iaas": 100, "hybrid": 120, "on_prem": 150,
-    "on-prem": 150, "on prem": 150, "on-premise": 150, "on-premises": 150, "custom": 200,
+    "saas": 30, "cloud_iaas": 100, "iaas": 100, "hybrid": 120, "on_prem": 150, "on_premise": 150, "on_premises": 150,
+    "custom": 200,
 }
 KINDS = {
     "server": "server", "physical": "server", "vm": "vm", "virtual": "vm", "endpoint": "endpoint",
@@ -202,7 +202,7 @@ def figures(deal_type, items):
     for _, _, category, _, _, _, data in target_applications:
         interfaces = whole(data.get("api_integrations") or 0)
         app_users = whole(data.get("users") or 0)
-        deployment = (data.get("deployment_type") or "").strip().lower()
+        deployment = (data.get("deployment_type") or "").strip().lower().replace("-", "_").replace(" ", "_")
         complexity = COMPLEXITY.get((data.get("complexity") or "").strip().lower())
         if complexity is None:
             if category in CORE:
@@ -240,18 +240,20 @@ def figures(deal_type, items):
             tsa = 12 * min(max(monthly, 5_000_000), 50_000_000)
         for category, low, high, months in SEPARATION:
             present = [application for application in target_applications if application[2] == category]
-            monthly = 1_500_000
+            # Cents a month as a fraction: setup and services are one sum, rounded once.
+            monthly, under = 1_500_000, 1
             if present:
                 notes = [(annual, (data.get("notes") or "").lower()) for _, _, _, _, annual, _, data in present]
                 shared = [annual for annual, note in notes if "shared" in note or "parent" in note]
                 if not shared:
                     continue
                 known = [annual for annual in shared if annual is not None]
-                monthly = half_up(sum(known) * 125, 12_000, 1) if known else 1_000_000
+                monthly, under = (sum(known) * 125, 12_000) if known else (1_000_000, 1)
             low, high = low * THOUSAND, high * THOUSAND
             if kind == DIVESTITURE:
                 low, high, monthly = half_up(low * 220, 180, 1), half_up(high * 220, 180, 1), 0
-            separation.append((low + monthly * months, high + monthly * months))
+            services = half_up(monthly * months, under, 1)
+            separation.append((low + services, high + services))
     work_items = len(lines) + len(synergies) + len(separation) + (1 if tsa else 0)
     total = [sum(column) for column in zip(*synergies)] or [0, 0, 0, 0]
     apart = [sum(column) for column in zip(*separation)] or [0, 0]

@@ -14,3 +14,6 @@ CREATE INDEX IF NOT EXISTS rollback_points_rollout ON rollback_points ("rollout"
 CREATE INDEX IF NOT EXISTS advice_rollout ON advice ("rollout", "sequence", "idx");
 CREATE INDEX IF NOT EXISTS timeline_rollout ON timeline ("rollout", "sequence", "idx");
 CREATE INDEX IF NOT EXISTS workers_status ON workers ("status", "updated_sequence");
+CREATE INDEX IF NOT EXISTS requests_rollout ON requests ("rollout", "made_sequence");
+CREATE INDEX IF NOT EXISTS requests_flag ON requests ("environment", "flag");
+CREATE INDEX IF NOT EXISTS requests_id ON requests ("request");

@@ -10,11 +10,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::Timestamp;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
-use rollbook_ledger::ids::RolloutId;
+use rollbook_ledger::ids::{Aggregate, RolloutId};
 use rollbook_ledger::journal::{JournalError, ReadFrom, StoredCommit};
 use rollbook_ledger::rollout::{self, DueNotice, Request, SystemCommand};
 use rollbook_ledger::runbook::Plan;
-use rollbook_proto::v1;
+use rollbook_proto::v1::{self, event::Kind};
 use rollbook_workers::executor::{self, Message, SecretResolver};
 use rollbook_workers::fleet::{QueueError, QueuedTask, TaskQueue};
 use tokio_util::sync::CancellationToken;
@@ -51,8 +51,9 @@ enum LookError {
     Restless { id: RolloutId },
 }
 
-/// When to look at each rollout that is not finished. `None`: only when something is recorded.
-type Agenda = BTreeMap<RolloutId, Option<Timestamp>>;
+/// When to look at each rollout that is not finished, and at each flag where something waits for
+/// another person. `None`: only when something is recorded.
+type Agenda = BTreeMap<Aggregate, Option<Timestamp>>;
 
 impl Orchestrator {
     /// An orchestrator that puts tasks on `queue`; `secrets` and `http` are for notices.
@@ -147,22 +148,31 @@ impl Orchestrator {
 
     async fn look(&self, agenda: &mut Agenda) {
         let now = self.handler.now();
-        let due: Vec<RolloutId> = agenda
+        let due: Vec<Aggregate> = agenda
             .iter()
             .filter(|(_, at)| at.is_none_or(|at| at <= now))
             .map(|(id, _)| id.clone())
             .collect();
-        for id in due {
-            match self.advance(&id).await {
+        for of in due {
+            let looked = match &of {
+                Aggregate::Rollout(id) => self.advance(id).await,
+                Aggregate::Flag(environment, key) => {
+                    let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
+                    let settled = self.handler.settle_flag(environment, key, &caller).await;
+                    settled.map_err(LookError::from)
+                }
+                Aggregate::Worker(_) | Aggregate::Environment(_) => Ok(None),
+            };
+            match looked {
                 Ok(Some(wake_at)) => {
-                    agenda.insert(id, Some(wake_at));
+                    agenda.insert(of, Some(wake_at));
                 }
                 Ok(None) => {
-                    agenda.remove(&id);
+                    agenda.remove(&of);
                 }
                 Err(error) => {
-                    tracing::warn!(rollout = %id, %error, "could not advance; looking again");
-                    agenda.insert(id, later(now, BACK_OFF));
+                    tracing::warn!(%of, %error, "could not advance; looking again");
+                    agenda.insert(of, later(now, BACK_OFF));
                 }
             }
         }
@@ -264,12 +274,20 @@ impl Orchestrator {
     }
 }
 
-fn note(agenda: &mut Agenda, commit: &StoredCommit, now: Timestamp) {
-    if commit.commit.aggregate != "rollout" {
-        return;
-    }
-    if let Ok(id) = RolloutId::new(commit.commit.aggregate_id.clone()) {
-        agenda.insert(id, Some(now));
+fn note(agenda: &mut Agenda, stored: &StoredCommit, now: Timestamp) {
+    let commit = &stored.commit;
+    let waits = |event: &v1::Event| {
+        let kind = event.kind.as_ref();
+        kind.is_some_and(|kind| matches!(kind, Kind::RequestMade(_) | Kind::GlassBroken(_)))
+    };
+    match Aggregate::of(&commit.aggregate, &commit.aggregate_id) {
+        Some(of @ Aggregate::Rollout(_)) => {
+            agenda.insert(of, Some(now));
+        }
+        Some(of @ Aggregate::Flag(..)) if commit.events.iter().any(waits) => {
+            agenda.insert(of, Some(now));
+        }
+        _ => {}
     }
 }
 

@@ -72,4 +72,6 @@ pub(crate) struct FlagSetArgs {
     /// Why; goes on the record
     #[arg(long)]
     pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) glass: super::BreakGlassArg,
 }

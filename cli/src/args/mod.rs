@@ -1,6 +1,7 @@
 //! The command line as typed. Converted once, in `main`, into calls.
 
 mod data;
+mod environment;
 mod flag;
 mod process;
 mod rollout;
@@ -8,6 +9,7 @@ mod rollout;
 use clap::{Parser, Subcommand};
 
 pub(crate) use data::*;
+pub(crate) use environment::*;
 pub(crate) use flag::*;
 pub(crate) use process::*;
 pub(crate) use rollout::*;
@@ -80,10 +82,10 @@ pub(crate) enum Command {
     Resume(OptionalReasonArgs),
     /// End a rollout without undoing anything
     #[command(after_help = "Example:\n  rollbook abort --reason 'not this quarter' --as alice")]
-    Abort(ReasonArgs),
+    Abort(AbortArgs),
     /// Do without a step
     #[command(after_help = "Example:\n  rollbook skip 3.4 --reason 'done last week' --as alice")]
-    Skip(StepReasonArgs),
+    Skip(RiskyStepArgs),
     /// Run a step again
     #[command(
         after_help = "Example:\n  rollbook retry 1.6 --reason 'the disk has room again' --as alice"
@@ -107,17 +109,39 @@ pub(crate) enum Command {
     Reject(RejectArgs),
     /// Take one step's effect back
     #[command(after_help = "Example:\n  rollbook undo 1.6 --reason 'wrong mapping' --as dora")]
-    Undo(StepReasonArgs),
+    Undo(RiskyStepArgs),
     /// Go back: flags, partial, migrations, configuration or full
     #[command(
         after_help = "Examples:\n  rollbook rollback flags --reason 'costs are off' --as erin\n  rollbook rollback full --dry-run"
     )]
     Rollback(RollbackArgs),
-    /// Put a changed plan on the record, or accept one that waits
+    /// Put a changed plan on the record; parameters keep their values unless they are given
     #[command(
-        after_help = "Examples:\n  rollbook revise runbooks/hello.yaml --reason 'longer timeout' --as alice\n  rollbook revise --accept 2 --as bob"
+        after_help = "Examples:\n  rollbook revise runbooks/hello.yaml --reason 'longer timeout' --as alice\n  rollbook revise --withdraw 2 --reason 'wrong file' --as alice"
     )]
     Revise(ReviseArgs),
+    /// Show what a revision changes, and accept it
+    #[command(after_help = "Example:\n  rollbook accept 2 --as bob")]
+    Accept(AcceptArgs),
+    /// Confirm another person's request: what it asks for is done
+    #[command(after_help = "Example:\n  rollbook confirm q-1f2e3d4c5b --as bob")]
+    Confirm(ConfirmArgs),
+    /// Take a request back, or refuse it
+    #[command(
+        after_help = "Example:\n  rollbook withdraw q-1f2e3d4c5b --reason 'the disk has room again' --as alice"
+    )]
+    Withdraw(WithdrawArgs),
+    /// Review what another person did alone by breaking glass
+    #[command(
+        after_help = "Example:\n  rollbook review r-1f2e3d4c5b --agree --note 'the site was down' --as bob"
+    )]
+    Review(ReviewArgs),
+    /// What waits for another person: requests to confirm, broken glass to review
+    #[command(after_help = "Example:\n  rollbook requests --all")]
+    Requests(RequestsArgs),
+    /// Environments: whether they are protected, and by whose roles
+    #[command(subcommand, after_help = "Example:\n  rollbook environment list")]
+    Environment(EnvironmentCommand),
     /// What is going on, what is next, what is blocked and why
     #[command(after_help = "Example:\n  rollbook status --watch")]
     Status(StatusArgs),

@@ -59,6 +59,9 @@ pub(crate) struct PlanArgs {
     /// Environment
     #[arg(long = "env", value_name = "ENVIRONMENT")]
     pub(crate) environment: Option<String>,
+    /// Only the table of who may what
+    #[arg(long)]
+    pub(crate) authority: bool,
 }
 
 /// `rollbook open`.
@@ -110,6 +113,94 @@ pub(crate) struct StepReasonArgs {
     /// Why; goes on the record
     #[arg(long)]
     pub(crate) reason: String,
+}
+
+/// What takes two persons in a protected environment.
+#[derive(Debug, Args)]
+pub(crate) struct BreakGlassArg {
+    /// Do it alone and at once where a rule allows it; somebody else must review it
+    #[arg(long)]
+    pub(crate) break_glass: bool,
+}
+
+/// `rollbook abort`.
+#[derive(Debug, Args)]
+pub(crate) struct AbortArgs {
+    #[command(flatten)]
+    pub(crate) of: ReasonArgs,
+    #[command(flatten)]
+    pub(crate) glass: BreakGlassArg,
+}
+
+/// `rollbook skip` and `rollbook undo`.
+#[derive(Debug, Args)]
+pub(crate) struct RiskyStepArgs {
+    #[command(flatten)]
+    pub(crate) of: StepReasonArgs,
+    #[command(flatten)]
+    pub(crate) glass: BreakGlassArg,
+}
+
+/// `rollbook accept`.
+#[derive(Debug, Args)]
+pub(crate) struct AcceptArgs {
+    /// Number of the revision
+    pub(crate) revision: u32,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Why; needed to break glass
+    #[arg(long, default_value = "", required_if_eq("break_glass", "true"))]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) glass: BreakGlassArg,
+}
+
+/// `rollbook confirm`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfirmArgs {
+    /// Id of the request
+    pub(crate) request: String,
+    /// Rollout id [default: whose request it is]
+    pub(crate) rollout: Option<String>,
+}
+
+/// `rollbook withdraw`.
+#[derive(Debug, Args)]
+pub(crate) struct WithdrawArgs {
+    /// Id of the request
+    pub(crate) request: String,
+    /// Rollout id [default: whose request it is]
+    pub(crate) rollout: Option<String>,
+    /// Why; goes on the record
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+/// `rollbook review`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("finding").required(true).args(["agree", "disagree"])))]
+pub(crate) struct ReviewArgs {
+    /// Id of the review
+    pub(crate) review: String,
+    /// Rollout id [default: whose review it is]
+    pub(crate) rollout: Option<String>,
+    /// You would have agreed
+    #[arg(long)]
+    pub(crate) agree: bool,
+    /// You would not have agreed
+    #[arg(long)]
+    pub(crate) disagree: bool,
+    /// What you found; goes on the record
+    #[arg(long)]
+    pub(crate) note: String,
+}
+
+/// `rollbook requests`.
+#[derive(Debug, Args)]
+pub(crate) struct RequestsArgs {
+    /// Those that are settled too
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 /// `rollbook complete`.
@@ -218,7 +309,7 @@ pub(crate) struct RollbackArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReviseArgs {
     /// Changed runbook file
-    #[arg(required_unless_present = "accept")]
+    #[arg(required_unless_present_any = ["accept", "withdraw"])]
     pub(crate) runbook: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) params: ParamArgs,
@@ -231,6 +322,9 @@ pub(crate) struct ReviseArgs {
     /// Accept the revision of this number
     #[arg(long, value_name = "REVISION", conflicts_with = "runbook")]
     pub(crate) accept: Option<u32>,
+    /// Take the revision of this number back, or refuse it
+    #[arg(long, value_name = "REVISION", conflicts_with_all = ["runbook", "accept"], requires = "reason")]
+    pub(crate) withdraw: Option<u32>,
 }
 
 /// `rollbook status`.
@@ -317,7 +411,7 @@ pub(crate) struct ReportArgs {
     pub(crate) output: Option<PathBuf>,
 }
 
-fn name_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn name_value(text: &str) -> Result<(String, String), String> {
     split(text, text.split_once('='))
 }
 

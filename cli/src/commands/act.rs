@@ -9,9 +9,10 @@ use rollbook_ledger::runbook::Action;
 use rollbook_ledger::runbook::model::RollbackLevel;
 use rollbook_server::api::{CommandAnswer, StatusAnswer};
 
-use super::Session;
+use super::{Session, authority};
 use crate::args::{
-    ApproveArgs, CompleteArgs, Level, NotApplicableArgs, RejectArgs, RollbackArgs, StepReasonArgs,
+    AbortArgs, ApproveArgs, CompleteArgs, Level, NotApplicableArgs, RejectArgs, RiskyStepArgs,
+    RollbackArgs, StepReasonArgs,
 };
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
@@ -73,7 +74,7 @@ impl Session {
         let path = format!("/v1/rollouts/{id}/commands");
         let answer: CommandAnswer = self.client.command(&path, actor, command).await?;
         print::command_answer(&answer, self.json)?;
-        Ok(Exit::Done)
+        Ok(authority::exit_of(&answer.events, self.json))
     }
 
     /// The rollout as of now.
@@ -93,12 +94,14 @@ fn gate_id(text: &str) -> Result<PhaseId, Failure> {
 }
 
 /// `skip STEP`.
-pub(crate) async fn skip(session: &Session, args: StepReasonArgs) -> Outcome {
+pub(crate) async fn skip(session: &Session, args: RiskyStepArgs) -> Outcome {
+    let of = args.of;
     let command = Command::Skip {
-        step: step_id(&args.step)?,
-        reason: args.reason,
+        step: step_id(&of.step)?,
+        reason: of.reason,
     };
-    session.act(args.rollout.rollout.as_deref(), &command).await
+    let command = authority::with(&args.glass, command);
+    session.act(of.rollout.rollout.as_deref(), &command).await
 }
 
 /// `retry STEP`.
@@ -111,12 +114,22 @@ pub(crate) async fn retry(session: &Session, args: StepReasonArgs) -> Outcome {
 }
 
 /// `undo STEP`.
-pub(crate) async fn undo(session: &Session, args: StepReasonArgs) -> Outcome {
+pub(crate) async fn undo(session: &Session, args: RiskyStepArgs) -> Outcome {
+    let of = args.of;
     let command = Command::Undo {
-        step: step_id(&args.step)?,
-        reason: args.reason,
+        step: step_id(&of.step)?,
+        reason: of.reason,
     };
-    session.act(args.rollout.rollout.as_deref(), &command).await
+    let command = authority::with(&args.glass, command);
+    session.act(of.rollout.rollout.as_deref(), &command).await
+}
+
+/// `abort`.
+pub(crate) async fn abort(session: &Session, args: AbortArgs) -> Outcome {
+    let of = args.of;
+    let command = Command::Abort { reason: of.reason };
+    let command = authority::with(&args.glass, command);
+    session.act(of.rollout.rollout.as_deref(), &command).await
 }
 
 /// `complete STEP`.

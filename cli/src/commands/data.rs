@@ -227,6 +227,9 @@ fn dollars_of(cents: Total) -> String {
     i64::try_from(cents.0).map_or_else(|_| format!("{} cents", cents.0), dollars)
 }
 
+/// Invalid deals that are named; the report has up to 100.
+const SHOWN_INVALID: usize = 10;
+
 /// `audit`.
 pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
     let source = SnapshotSource::new(args.database);
@@ -258,7 +261,9 @@ pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
         for (deal_type, count) in &report.distribution {
             line(format!("  {:>7}  {}", count, deal_type.escape_debug()));
         }
-        for faulty in report.invalid_deals.iter().take(10) {
+        let shown = report.invalid_deals.iter().take(SHOWN_INVALID);
+        let more = report.invalid_count.saturating_sub(shown.len() as u64);
+        for faulty in shown {
             line(paint(
                 DIM,
                 format!(
@@ -266,6 +271,12 @@ pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
                     faulty.deal_id,
                     faulty.deal_type.as_deref().unwrap_or("NULL")
                 ),
+            ));
+        }
+        if more > 0 {
+            line(paint(
+                DIM,
+                format!("  and {more} more (--json lists the first 100)"),
             ));
         }
     }

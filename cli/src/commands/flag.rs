@@ -5,14 +5,15 @@ use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_ledger::projection::rows::{FlagHistoryRow, FlagRow};
 use rollbook_ledger::projection::views::Answer;
 use rollbook_ledger::runbook::model::FlagTarget;
+use rollbook_proto::v1;
 use rollbook_workers::executor::setting_of;
 use serde_json::Value;
 
-use super::Session;
 use super::status::as_of;
+use super::{Session, authority};
 use crate::args::{FlagArg, FlagCommand, FlagDefineArgs, FlagSetArgs};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::print::{self, BOLD, DIM, line, paint};
+use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
 
 /// `flag …`.
 pub(crate) async fn run(session: &Session, command: FlagCommand) -> Outcome {
@@ -74,7 +75,12 @@ fn path_of(environment: &str, key: &str) -> Result<String, Failure> {
     Ok(format!("/v1/flags/{environment}/{key}"))
 }
 
-async fn send(session: &Session, environment: &str, key: &str, command: &Change) -> Outcome {
+pub(super) async fn send(
+    session: &Session,
+    environment: &str,
+    key: &str,
+    command: &Change,
+) -> Outcome {
     let actor = session.config.actor()?;
     let path = format!("{}/commands", path_of(environment, key)?);
     let answer: Value = session.client.command(&path, actor, command).await?;
@@ -91,7 +97,9 @@ async fn send(session: &Session, environment: &str, key: &str, command: &Change)
             answer["sequence"]
         ));
     }
-    Ok(Exit::Done)
+    let events: Vec<v1::Event> =
+        serde_json::from_value(answer["events"].clone()).unwrap_or_default();
+    Ok(authority::exit_of(&events, session.json))
 }
 
 async fn define(session: &Session, args: FlagDefineArgs) -> Outcome {
@@ -119,6 +127,13 @@ async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
             rollout: None,
             step: None,
         },
+    };
+    let command = if args.glass.break_glass {
+        Change::BreakGlass {
+            of: Box::new(command),
+        }
+    } else {
+        command
     };
     send(session, &args.environment, &args.key, &command).await
 }
@@ -177,6 +192,20 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
             "  last change by {}: {}",
             flag.changed_by, flag.reason
         ));
+    }
+    for (kind, what) in [("requests", "asks to"), ("reviews", "broke the glass to")] {
+        for (id, of) in answer["flag"][kind].as_object().into_iter().flatten() {
+            let text = |field: &str| of[field].as_str().unwrap_or_default().to_owned();
+            line(paint(
+                YELLOW,
+                format!(
+                    "  {id}: {} {what} {}: {}",
+                    text("by"),
+                    text("what"),
+                    text("reason")
+                ),
+            ));
+        }
     }
     line(paint(DIM, as_of(&rows)));
     Ok(Exit::Done)

@@ -10,7 +10,7 @@ use super::Session;
 use super::status::{as_of, standing};
 use crate::args::{ListArgs, LogArgs, ReplayArgs, ShowArgs};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::print::{self, BOLD, DIM, line, paint};
+use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
 
 /// The longest line of the log that is read, in bytes: a full commit as JSON fits.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -28,7 +28,7 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
     }
     for rollout in &answer.data {
         line(format!(
-            "{:<40} {:<12} {:<13} {:<15} {}",
+            "{:<40} {:<12} {:<13} {:<15} {}{}",
             rollout.rollout,
             rollout.environment,
             rollout
@@ -39,6 +39,10 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
                 .opened_at
                 .map(|at| at.to_string())
                 .unwrap_or_default(),
+            match rollout.open_reviews {
+                0 => String::new(),
+                open => paint(YELLOW, format!(" open reviews: {open}")),
+            },
         ));
     }
     if answer.data.is_empty() {
@@ -224,9 +228,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         line(format!("  [{answer}] {} {}", item.item, item.note));
     }
     for measured in &step.measurements.0 {
-        let value = measured
-            .value
-            .map_or_else(|| measured.text.clone(), |value| value.to_string());
+        let value = measured.decimal.as_ref().unwrap_or(&measured.text);
         let verdict = measured
             .verdict
             .map(|verdict| format!(" → {verdict}"))

@@ -1,10 +1,12 @@
 //! One module a group of verbs. Each takes its arguments and returns how to exit.
 
 pub(crate) mod act;
+pub(crate) mod authority;
 mod calculator;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod doctor;
+pub(crate) mod environment;
 pub(crate) mod flag;
 pub(crate) mod fleet;
 pub(crate) mod look;

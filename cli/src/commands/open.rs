@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rollbook_ledger::ids::{EnvironmentId, RolloutId, StepId};
-use rollbook_ledger::projection::words::StepStatus;
+use rollbook_ledger::projection::words::{RevisionStatus, StepStatus};
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::runbook::model::RollbackLevel;
 use rollbook_ledger::runbook::{Action, Plan};
 use rollbook_server::api::{CommandAnswer, OpenBody};
 
-use super::{Session, runbook, status};
-use crate::args::{OpenArgs, ReviseArgs, RunArgs};
+use super::{Session, authority, runbook, status};
+use crate::args::{AcceptArgs, BreakGlassArg, OpenArgs, ReviseArgs, RolloutArg, RunArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::interrupt;
 use crate::print::{self, UndoItem};
@@ -94,12 +94,22 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
 /// `revise`.
 pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
     if let Some(revision) = args.accept {
-        return session
-            .act(
-                args.rollout.as_deref(),
-                &Command::AcceptRevision { revision },
-            )
-            .await;
+        let accept = AcceptArgs {
+            revision,
+            rollout: RolloutArg {
+                rollout: args.rollout.clone(),
+            },
+            reason: args.reason.clone(),
+            glass: BreakGlassArg { break_glass: false },
+        };
+        return authority::accept(session, accept).await;
+    }
+    if let Some(revision) = args.withdraw {
+        let command = Command::WithdrawRevision {
+            revision,
+            reason: args.reason.clone(),
+        };
+        return session.act(args.rollout.as_deref(), &command).await;
     }
     let Some(file) = &args.runbook else {
         return Err(Failure::usage(
@@ -113,7 +123,9 @@ pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
     }
     let id = session.resolve(args.rollout.as_deref()).await?;
     let environment = session.status_of(&id).await?.view.data.rollout.environment;
-    let plan = runbook::read(file, &args.params, Some(&environment))?;
+    let before = plan_of(session, &id).await?;
+    let named = runbook::params_of(&args.params)?;
+    let plan = runbook::read_revision(file, &before, &named, Some(&environment))?;
     let actor = session.config.actor()?;
     let bytes = Bytes::copy_from_slice(plan.canonical_json());
     let stored = session
@@ -122,9 +134,18 @@ pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
         .await?;
     let command = Command::Revise {
         plan: stored,
+        params: named,
         reason: args.reason.clone(),
     };
-    session.act(Some(&id), &command).await
+    let exit = session.act(Some(&id), &command).await?;
+    if !session.json {
+        let detail = session.status_of(&id).await?.view.data;
+        let waits = detail.revisions.iter();
+        for row in waits.filter(|row| row.status == RevisionStatus::Proposed) {
+            authority::show_revision(row);
+        }
+    }
+    Ok(exit)
 }
 
 /// The plan in force of a rollout.

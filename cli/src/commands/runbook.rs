@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rollbook_ledger::runbook::load::declared_params;
 use rollbook_ledger::runbook::{Directory, Origin, Plan, describe, inspect, schema};
 
+use super::authority;
 use crate::args::{LintArgs, ParamArgs, PlanArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
@@ -19,7 +21,49 @@ pub(crate) fn read(
     params: &ParamArgs,
     environment: Option<&str>,
 ) -> Result<Plan, Failure> {
-    let params = params_of(params)?;
+    read_with(file, &params_of(params)?, environment)
+}
+
+/// Reads a changed runbook for a rollout that runs: parameters that are not named keep the values of
+/// the plan in force.
+pub(crate) fn read_revision(
+    file: &Path,
+    before: &Plan,
+    named: &BTreeMap<String, String>,
+    environment: Option<&str>,
+) -> Result<Plan, Failure> {
+    // What cannot be read is told by the reading proper.
+    let declared = read_text(file).map_or_else(|_| Vec::new(), |text| declared_params(&text));
+    let mut params: BTreeMap<String, String> = before
+        .params()
+        .iter()
+        .filter(|(name, _)| declared.contains(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    params.extend(named.clone());
+    let plan = read_with(file, &params, environment)?;
+    for (name, param) in &plan.runbook().params {
+        let (kept, default) = (plan.params().get(name), param.default.as_ref());
+        let was = before.runbook().params.get(name);
+        let is_new_default = was.is_some_and(|was| was.default.as_ref() != default);
+        if is_new_default && !named.contains_key(name) && kept != default {
+            print::aside(paint(
+                YELLOW,
+                format!(
+                    "parameter {name} keeps its value `{}`; the runbook's default is another now: give it with --param to change it",
+                    kept.map(String::as_str).unwrap_or_default()
+                ),
+            ));
+        }
+    }
+    Ok(plan)
+}
+
+fn read_with(
+    file: &Path,
+    params: &BTreeMap<String, String>,
+    environment: Option<&str>,
+) -> Result<Plan, Failure> {
     let text = read_text(file).map_err(|error| {
         Failure::usage(format!(
             "RB-CLI-30: {}: cannot be read: {error}",
@@ -33,7 +77,7 @@ pub(crate) fn read(
         ))
     })?;
     let name = file.display().to_string();
-    let loaded = inspect(&text, &Origin::new(&name, &files), &params, environment);
+    let loaded = inspect(&text, &Origin::new(&name, &files), params, environment);
     match loaded.plan {
         Some(plan) => {
             for warning in loaded.diagnostics.iter() {
@@ -46,7 +90,7 @@ pub(crate) fn read(
 }
 
 /// `--params-file`, then `--param`.
-fn params_of(args: &ParamArgs) -> Result<BTreeMap<String, String>, Failure> {
+pub(crate) fn params_of(args: &ParamArgs) -> Result<BTreeMap<String, String>, Failure> {
     let mut params = BTreeMap::new();
     if let Some(file) = &args.params_file {
         let text = read_text(file).map_err(|error| {
@@ -127,6 +171,10 @@ pub(crate) fn plan(args: &PlanArgs, json: bool) -> Outcome {
         &args.runbook.params,
         args.environment.as_deref(),
     )?;
+    let environment = args.environment.as_deref();
+    if args.authority {
+        return authority::table(&plan, environment, json);
+    }
     let items = describe::describe(&plan);
     if json {
         print::json(&items)?;
@@ -142,6 +190,7 @@ pub(crate) fn plan(args: &PlanArgs, json: bool) -> Outcome {
     for item in &items {
         line(item);
     }
+    authority::table(&plan, environment, false)?;
     line(paint(DIM, "nothing has been opened or run"));
     Ok(Exit::Done)
 }

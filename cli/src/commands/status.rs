@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 use rollbook_ledger::projection::rows::{RolloutRow, StepRow};
 use rollbook_ledger::projection::words::{
-    GateStatus, Health, Outcome as RolloutOutcome, StepStatus, Verdict,
+    GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, StepStatus, Verdict,
 };
 use rollbook_ledger::rollout::Blocked;
 use rollbook_server::api::StatusAnswer;
 
-use super::Session;
+use super::{Session, authority};
 use crate::args::StatusArgs;
 use crate::exit::{Exit, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
@@ -220,6 +220,11 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
             advice.inputs.0.join(", ")
         ));
     }
+    let waits = detail.revisions.iter();
+    for row in waits.filter(|row| row.status == RevisionStatus::Proposed) {
+        line("");
+        authority::show_revision(row);
+    }
     if !answer.blocked.is_empty() {
         line(paint(BOLD, "\nwhy it stands still"));
     }
@@ -281,7 +286,7 @@ fn step_line(step: &StepRow) -> String {
     );
     let bad = matches!(
         step.verdict,
-        Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
+        Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive | Verdict::Warning)
     );
     if (bad || step.status == StepStatus::Interrupted) && !step.message.is_empty() {
         text.push_str(&format!("\n          {}", paint(style, &step.message)));
@@ -293,6 +298,7 @@ fn mark(step: &StepRow) -> (&'static str, Style) {
     match (step.status, step.verdict) {
         (StepStatus::Running | StepStatus::Undoing, _) => ("▶", YELLOW),
         (StepStatus::Finished, Some(Verdict::Pass)) => ("✔", GREEN),
+        (StepStatus::Finished, Some(Verdict::Warning)) => ("!", YELLOW),
         (StepStatus::Finished, Some(Verdict::Inconclusive)) => ("?", YELLOW),
         (StepStatus::Finished, _) | (StepStatus::Interrupted | StepStatus::UndoFailed, _) => {
             ("✘", RED)

@@ -6,7 +6,7 @@ use rollbook_ledger::projection::rows::StepRow;
 use rollbook_ledger::projection::views::RolloutDetail;
 use rollbook_ledger::projection::words::{DealTypeClasses, StepStatus, Verdict};
 
-use super::Material;
+use super::{Material, authority};
 use crate::print::{dollars, duration};
 
 /// Renders the report.
@@ -25,6 +25,8 @@ fn sections(out: &mut String, detail: &RolloutDetail, material: &Material) -> st
     comparisons(out, detail)?;
     audits(out, detail)?;
     gates(out, detail)?;
+    authority::revisions(out, detail)?;
+    authority::requests(out, detail)?;
     steps(out, detail)?;
     rollbacks(out, detail)?;
     alerts(out, detail)?;
@@ -311,9 +313,7 @@ fn figures(step: &StepRow) -> String {
         .0
         .iter()
         .map(|measured| {
-            let value = measured
-                .value
-                .map_or_else(|| measured.text.clone(), |value| value.to_string());
+            let value = measured.decimal.as_ref().unwrap_or(&measured.text);
             let rule = if measured.rule.is_empty() {
                 String::new()
             } else {
@@ -406,7 +406,7 @@ fn timeline(out: &mut String, material: &Material) -> std::fmt::Result {
     Ok(())
 }
 
-fn time(at: Option<jiff::Timestamp>) -> String {
+pub(super) fn time(at: Option<jiff::Timestamp>) -> String {
     at.map_or_else(
         || "–".to_owned(),
         |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
@@ -414,7 +414,7 @@ fn time(at: Option<jiff::Timestamp>) -> String {
 }
 
 /// Text from the ledger: one line, no markup of its own.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,6 +1,7 @@
 //! What is written for people to keep: the post-rollout report, rendered from the views and nothing
 //! else, and comparisons.
 
+mod authority;
 pub(crate) mod comparison;
 mod html;
 mod markdown;

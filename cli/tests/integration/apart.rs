@@ -164,6 +164,7 @@ const PROTECTED: &str = r#"apiVersion: rollbook/v1
 kind: Runbook
 metadata: {name: careful, version: "1.0", owner: tests}
 environments: {production: {protected: true}, local: {}}
+roles: {crew: [alice, bob]}
 phases:
   - id: "1"
     title: Work
@@ -188,7 +189,8 @@ fn nothing_protected_is_opened_on_a_server_that_does_not_sync() {
         let answer = open("protected", "production", &known).exits(opened);
         let doctor = place.run(&format!("doctor --server {known}"));
         if opened == 0 {
-            assert_eq!(answer.err, "");
+            assert_eq!(answer.err.lines().count(), 1, "{answer:?}");
+            answer.complains("production is recorded as protected");
             doctor.exits(0).says("sync_interval always");
         } else {
             answer

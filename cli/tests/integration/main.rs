@@ -5,6 +5,7 @@
 mod agent;
 mod apart;
 mod apart_shards;
+mod authority;
 mod bad_input;
 mod calculators;
 mod compare;
@@ -22,6 +23,7 @@ mod http;
 mod https;
 mod interrupt;
 mod journey;
+mod numbers;
 mod outage;
 mod postgres_views;
 mod rollback;

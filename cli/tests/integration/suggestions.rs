@@ -88,15 +88,22 @@ fn each_suggestion_moves_what_stands_still() {
     place.run("status f --wait 60").exits(1);
     place.write("mended", "");
     follow(&place, "step 1.4", "retry", "alice").exits(0);
-    follow(&place, "step 1.5", "skip", "alice").exits(0);
+    let asked = follow(&place, "step 1.5", "skip", "alice").exits(4);
+    let request = asked.out.split("confirm ").nth(1).unwrap();
+    let request = request.split(' ').next().unwrap();
+    let what = format!("request {request}");
+    follow(&place, &what, "confirm", "alice").exits(5);
+    follow(&place, &what, "confirm", "bob").exits(0);
 
     let changed = RUNBOOK.replace("All seen.", "All seen twice.");
     place.write("changed.yaml", &changed);
     place
         .run("revise changed.yaml --rollout f --reason 'say it better' --as alice")
         .exits(0);
-    follow(&place, "rollout", "revise", "alice").exits(5);
-    follow(&place, "rollout", "revise", "bob").exits(0);
+    follow(&place, "rollout", "accept", "alice").exits(5);
+    follow(&place, "rollout", "accept", "bob")
+        .exits(0)
+        .says("gate 1: statement: All seen. → All seen twice.");
     follow(&place, "gate 1", "approve", "carol").exits(0);
     place
         .run("status f --wait 60")
@@ -104,11 +111,11 @@ fn each_suggestion_moves_what_stands_still() {
         .says("closed as succeeded");
 
     place
-        .run("rollback full f --reason regret --as erin")
+        .run("rollback full f --reason regret --as bob")
         .exits(0);
     place.until_step("f", "1.6", &["undo_failed"]);
     fs::write(place.path().join("mended-too"), "").unwrap();
-    let undone = follow(&place, "rollback rollback-1", "undo", "erin");
+    let undone = follow(&place, "rollback rollback-1", "undo", "bob");
     assert_eq!(undone.code, Some(0), "{undone:?}");
     place.until_step("f", "1.6", &["undone"]);
     assert!(!place.has("made"));

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use rollbook_proto::v1::{self, event::Kind};
 use serde::{Deserialize, Serialize};
 
+use super::authority::{self, Gatekeeper};
 use super::bucket::{BUCKETING, TOTAL_MILLIS};
 use super::state::FlagState;
+use crate::environment::EnvironmentState;
 use crate::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use crate::rollout::RefusalKind;
 
@@ -65,6 +67,45 @@ pub enum FlagCommand {
         /// Why.
         reason: String,
     },
+    /// Confirm another person's request: what it asks for is done.
+    Confirm {
+        /// Its id.
+        request: String,
+    },
+    /// Take a request back, or refuse it.
+    Withdraw {
+        /// Its id.
+        request: String,
+        /// Why.
+        reason: String,
+    },
+    /// Do alone and at once what takes two persons, where a rule allows it. Opens a review.
+    BreakGlass {
+        /// The command.
+        of: Box<FlagCommand>,
+    },
+    /// Close the review of what another person did by breaking glass.
+    Review {
+        /// Its id.
+        review: String,
+        /// The reviewer would have agreed.
+        agreed: bool,
+        /// What was found.
+        note: String,
+    },
+}
+
+/// Who asks, when, under which command id, and what the ledger says about the environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who asks.
+    pub actor: &'a v1::Actor,
+    /// The injected clock's time.
+    pub now: jiff::Timestamp,
+    /// Idempotency key; a command id that the state knows has been applied.
+    pub command_id: &'a str,
+    /// The record of the flag's environment; `None`: there is none.
+    pub environment: Option<&'a EnvironmentState>,
 }
 
 /// A named rule that refused a command.
@@ -124,6 +165,44 @@ pub enum FlagRefusal {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// Not in a role that may.
+    #[error("RB-FLAG-7: {person} may not {what} in {environment}: it takes {roles}")]
+    NotInRole {
+        /// Who.
+        person: String,
+        /// What.
+        what: String,
+        /// Where.
+        environment: EnvironmentId,
+        /// The roles with their persons.
+        roles: String,
+    },
+    /// Four eyes.
+    #[error("RB-FLAG-8: {person} {did} and may not {what}; another person must")]
+    OwnWork {
+        /// Who.
+        person: String,
+        /// What they did.
+        did: String,
+        /// What they may not.
+        what: &'static str,
+    },
+    /// A request or a review that is not, or not any more, what was meant.
+    #[error("RB-FLAG-9: {request}: {problem}")]
+    Request {
+        /// Its id.
+        request: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Glass cannot be broken for it.
+    #[error("RB-FLAG-10: glass is not broken to {what}: {problem}")]
+    Glass {
+        /// What is asked for.
+        what: String,
+        /// What is wrong and what to do.
+        problem: &'static str,
+    },
 }
 
 impl FlagRefusal {
@@ -136,6 +215,10 @@ impl FlagRefusal {
             Self::ReasonMissing { .. } => "RB-FLAG-4",
             Self::Setting { .. } => "RB-FLAG-5",
             Self::Text { .. } => "RB-FLAG-6",
+            Self::NotInRole { .. } => "RB-FLAG-7",
+            Self::OwnWork { .. } => "RB-FLAG-8",
+            Self::Request { .. } => "RB-FLAG-9",
+            Self::Glass { .. } => "RB-FLAG-10",
         }
     }
 
@@ -144,25 +227,57 @@ impl FlagRefusal {
         match self {
             Self::NotDefined { .. } => RefusalKind::NotFound,
             Self::Exists { .. } | Self::Archived { .. } => RefusalKind::NotNow,
-            Self::ReasonMissing { .. } | Self::Setting { .. } | Self::Text { .. } => {
-                RefusalKind::Invalid
-            }
+            Self::NotInRole { .. } | Self::OwnWork { .. } => RefusalKind::NotAllowed,
+            Self::Request { .. } => RefusalKind::Stale,
+            Self::ReasonMissing { .. }
+            | Self::Setting { .. }
+            | Self::Text { .. }
+            | Self::Glass { .. } => RefusalKind::Invalid,
         }
     }
 }
 
 /// Decides a command. An empty list: nothing to do, because this command id was applied before
-/// or the flag is so already.
+/// or the flag is so already. Persons are held to the authority table; workers write what the steps
+/// of a rollout say, which was decided there.
 pub fn decide(
     state: Option<&FlagState>,
     environment: &EnvironmentId,
     key: &FlagKey,
     command: &FlagCommand,
-    command_id: &str,
+    asked: &Asked<'_>,
 ) -> Result<Vec<v1::Event>, FlagRefusal> {
-    if state.is_some_and(|state| state.command_ids.contains(command_id)) {
+    if state.is_some_and(|state| state.command_ids.contains(asked.command_id)) {
         return Ok(Vec::new());
     }
+    let gatekeeper = Gatekeeper {
+        state,
+        environment,
+        key,
+        asked,
+    };
+    if asked.actor.kind() == v1::ActorKind::Person {
+        return gatekeeper.decide(command);
+    }
+    let mut events = act(state, environment, key, command)?;
+    if let Some(state) = state.filter(|_| !events.is_empty()) {
+        events.extend(authority::voided(state, None, asked.now));
+    }
+    Ok(events)
+}
+
+/// What is due by time: requests that expired, reviews that are late.
+pub fn settle(state: &FlagState, now: jiff::Timestamp) -> Vec<v1::Event> {
+    authority::expired(state, now)
+}
+
+/// What a command of somebody who may leads to.
+pub(super) fn act(
+    state: Option<&FlagState>,
+    environment: &EnvironmentId,
+    key: &FlagKey,
+    command: &FlagCommand,
+) -> Result<Vec<v1::Event>, FlagRefusal> {
     if let FlagCommand::Define { .. } = command {
         return define(state, environment, key, command);
     }
@@ -195,10 +310,17 @@ pub fn decide(
             }
             Ok(vec![event(Kind::FlagArchived(v1::FlagArchived { reason }))])
         }
+        FlagCommand::Confirm { .. }
+        | FlagCommand::Withdraw { .. }
+        | FlagCommand::BreakGlass { .. }
+        | FlagCommand::Review { .. } => Err(FlagRefusal::Glass {
+            what: "settle requests".to_owned(),
+            problem: "only persons do that",
+        }),
     }
 }
 
-fn event(kind: Kind) -> v1::Event {
+pub(super) fn event(kind: Kind) -> v1::Event {
     v1::Event { kind: Some(kind) }
 }
 
@@ -300,7 +422,7 @@ fn change(
     }))])
 }
 
-fn check_reason(key: &FlagKey, reason: &str) -> Result<String, FlagRefusal> {
+pub(super) fn check_reason(key: &FlagKey, reason: &str) -> Result<String, FlagRefusal> {
     let reason = reason.trim();
     if reason.is_empty() {
         return Err(FlagRefusal::ReasonMissing { key: key.clone() });

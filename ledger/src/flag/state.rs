@@ -5,6 +5,7 @@ use rollbook_proto::v1::{self, event::Kind};
 use serde::Serialize;
 
 use super::bucket::TOTAL_MILLIS;
+use crate::authority::{Requests, Reviews};
 use crate::clock::from_proto;
 use crate::command_ids::CommandIds;
 use crate::ids::{EnvironmentId, FlagKey};
@@ -41,6 +42,10 @@ pub struct FlagState {
     pub reason: String,
     /// Why it was archived.
     pub archived: Option<String>,
+    /// Changes that wait for a second person.
+    pub requests: Requests,
+    /// What was done by breaking glass and has not been reviewed.
+    pub reviews: Reviews,
     /// Commands applied.
     #[serde(skip)]
     pub command_ids: CommandIds,
@@ -169,7 +174,11 @@ pub fn evolve(
                 flag.changed_at = at;
                 flag
             }
-            (Some(_), _) => return Err(transition("it is not an event of a flag")),
+            (Some(mut flag), Some(kind)) => {
+                authority(&mut flag, kind, &by).map_err(|reason| transition(&reason))?;
+                flag
+            }
+            (Some(_), None) => return Err(transition("it is not an event of a flag")),
         });
     }
     let mut state = state.ok_or_else(|| malformed("events"))?;
@@ -181,6 +190,31 @@ pub fn evolve(
         state.command_ids.insert(&commit.command_id);
     }
     Ok(state)
+}
+
+/// Requests for two persons, and broken glass.
+fn authority(flag: &mut FlagState, kind: &Kind, by: &str) -> Result<(), String> {
+    match kind {
+        Kind::RequestMade(made) => flag.requests.made(made, by),
+        Kind::RequestConfirmed(confirmed) => {
+            let request = flag.requests.over(&confirmed.request_id)?;
+            if request.by == by {
+                return Err("the person who asked confirms".to_owned());
+            }
+            Ok(())
+        }
+        Kind::RequestEnded(ended) => flag.requests.over(&ended.request_id).map(|_| ()),
+        Kind::GlassBroken(broken) => flag.reviews.opened(broken, by),
+        Kind::GlassReviewed(reviewed) => {
+            let review = flag.reviews.closed(&reviewed.review_id)?;
+            if review.by == by {
+                return Err("the person who broke the glass reviews it".to_owned());
+            }
+            Ok(())
+        }
+        Kind::ReviewOverdue(late) => flag.reviews.overdue(&late.review_id),
+        _ => Err("it is not an event of a flag".to_owned()),
+    }
 }
 
 /// Folds a history from its first commit; `None` for an empty one.
@@ -228,6 +262,8 @@ fn defined_state(
         changed_at: at,
         reason: String::new(),
         archived: None,
+        requests: Requests::default(),
+        reviews: Reviews::default(),
         command_ids: CommandIds::default(),
     })
 }

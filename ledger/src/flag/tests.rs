@@ -8,6 +8,8 @@ use crate::clock::to_proto;
 use crate::ids::{EnvironmentId, FlagKey};
 use crate::journal::StoredCommit;
 
+mod authority;
+
 fn setting(mode: FlagMode) -> v1::FlagSetting {
     v1::FlagSetting {
         mode: mode.into(),
@@ -82,7 +84,18 @@ fn key() -> FlagKey {
 impl Story {
     fn when(self, command: &FlagCommand) -> Outcome {
         let id = format!("command-{}", self.commits.len());
-        let result = decide(self.state.as_ref(), &environment(), &key(), command, &id);
+        let alice = v1::Actor {
+            name: "alice".to_owned(),
+            kind: v1::ActorKind::Person.into(),
+            authentication: "asserted".to_owned(),
+        };
+        let asked = Asked {
+            actor: &alice,
+            now: jiff::Timestamp::UNIX_EPOCH,
+            command_id: &id,
+            environment: None,
+        };
+        let result = decide(self.state.as_ref(), &environment(), &key(), command, &asked);
         Outcome(self, result)
     }
 
@@ -269,13 +282,15 @@ fn a_command_id_is_applied_once() {
     let story = defined()
         .and(&set(setting(FlagMode::On)))
         .and(&safe("back"));
-    let again = decide(
-        story.state.as_ref(),
-        &environment(),
-        &key(),
-        &set(setting(FlagMode::On)),
-        "command-1",
-    );
+    let worker = v1::Actor::default();
+    let asked = Asked {
+        actor: &worker,
+        now: jiff::Timestamp::UNIX_EPOCH,
+        command_id: "command-1",
+        environment: None,
+    };
+    let on = set(setting(FlagMode::On));
+    let again = decide(story.state.as_ref(), &environment(), &key(), &on, &asked);
     assert!(again.unwrap().is_empty());
 }
 

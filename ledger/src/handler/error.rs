@@ -1,5 +1,6 @@
 //! Why a request did not lead to a commit.
 
+use crate::environment::{EnvironmentRefusal, IllegalEnvironmentEvent};
 use crate::evidence::EvidenceError;
 use crate::flag::{FlagRefusal, IllegalFlagEvent};
 use crate::fleet::{FleetRefusal, IllegalWorkerEvent};
@@ -18,6 +19,9 @@ pub enum HandlerError {
     /// A rule of the flag refused.
     #[error(transparent)]
     FlagRefused(#[from] FlagRefusal),
+    /// A rule of the environment refused.
+    #[error(transparent)]
+    EnvironmentRefused(#[from] EnvironmentRefusal),
     /// A rule of the fleet refused.
     #[error(transparent)]
     FleetRefused(#[from] FleetRefusal),
@@ -54,6 +58,9 @@ pub enum HandlerError {
     /// The stored history of a flag breaks the rules; verify the ledger.
     #[error(transparent)]
     IllegalFlagHistory(#[from] IllegalFlagEvent),
+    /// The stored history of an environment breaks the rules; verify the ledger.
+    #[error(transparent)]
+    IllegalEnvironmentHistory(#[from] IllegalEnvironmentEvent),
     /// The stored history of a worker breaks the rules; verify the ledger.
     #[error(transparent)]
     IllegalWorkerHistory(#[from] IllegalWorkerEvent),

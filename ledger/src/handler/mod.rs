@@ -1,6 +1,7 @@
 //! Carries requests to their aggregate: the one place where rules meet the journal. Fold, decide,
 //! append and decide again is [`journal::execute`](crate::journal::execute()).
 
+mod environments;
 mod error;
 
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use uuid::Uuid;
 
 pub use error::HandlerError;
 
+use crate::authority;
 use crate::clock::{SharedClock, to_proto};
+use crate::environment::{self, EnvironmentState, Environments};
 use crate::evidence::EvidenceStore;
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
@@ -20,9 +23,9 @@ use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerN
 use crate::journal::execute::load;
 use crate::journal::{Cache, Executed, Journal, StoredCommit, SyncKnown, execute};
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
-use crate::runbook::Plan;
+use crate::runbook::{self, Plan};
 
-/// Folded rollouts, flags and workers kept in memory, of each; a cache only, any entry may be dropped.
+/// Folded aggregates kept in memory, of each kind; a cache only, any entry may be dropped.
 const MAX_CACHED: usize = 1_000;
 
 /// Who asks, and what led to it.
@@ -68,6 +71,15 @@ pub struct Loaded {
     pub plan: Arc<Plan>,
     /// Sequence of its last commit.
     pub sequence: u64,
+}
+
+/// What opening a rollout led to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// The commit.
+    pub done: Done,
+    /// Environments that it recorded on the way, protected and with the roles of the plan.
+    pub recorded: Vec<EnvironmentId>,
 }
 
 /// What a request led to.
@@ -126,6 +138,17 @@ fn fold_worker(
     Ok(state.map(Arc::new))
 }
 
+fn fold_environment(
+    state: Folded<EnvironmentState>,
+    tail: &[StoredCommit],
+) -> Result<Folded<EnvironmentState>, HandlerError> {
+    let mut state = state.map(Arc::unwrap_or_clone);
+    for stored in tail {
+        state = Some(environment::evolve(state, &stored.commit, stored.sequence)?);
+    }
+    Ok(state.map(Arc::new))
+}
+
 fn no_rollout(id: &RolloutId) -> HandlerError {
     HandlerError::NotFound {
         what: format!("rollout {id}"),
@@ -142,6 +165,7 @@ pub struct Handler {
     rollouts: Cache<Aggregate, Folded<RolloutState>>,
     flags: Cache<Aggregate, Folded<FlagState>>,
     workers: Cache<Aggregate, Folded<WorkerState>>,
+    environments: Cache<Aggregate, Folded<EnvironmentState>>,
     plans: Cache<String, Arc<Plan>>,
 }
 
@@ -161,6 +185,7 @@ impl Handler {
             rollouts: Cache::new(MAX_CACHED),
             flags: Cache::new(MAX_CACHED),
             workers: Cache::new(MAX_CACHED),
+            environments: Cache::new(MAX_CACHED),
             plans: Cache::new(MAX_CACHED),
         }
     }
@@ -188,33 +213,52 @@ impl Handler {
 
     /// Opens a rollout of a plan that has been stored. Durable on return; the same command id
     /// again records nothing more. In a protected environment refused where the server is known
-    /// to acknowledge before it syncs.
+    /// to acknowledge before it syncs, and to everybody outside its roles. An environment that the
+    /// plan declares protected and that the ledger does not know is recorded first.
     pub async fn open(
         &self,
         id: &RolloutId,
         open: &Open,
         caller: &Caller,
-    ) -> Result<Done, HandlerError> {
+    ) -> Result<Opened, HandlerError> {
         let plan = self.plan(&open.plan.sha256).await?;
-        let protected = plan
-            .environment(open.environment.as_str())
-            .is_some_and(|environment| environment.protected);
+        let environments = self.environments_of(&plan, &open.environment).await?;
+        let protected = authority::is_protected(&plan, &open.environment, false, &environments);
         let refused = protected && self.journal.sync() == SyncKnown::NotAlways;
-        let (aggregate, plan) = (&Aggregate::Rollout(id.clone()), &plan);
-        let decide = |state: Folded<RolloutState>| async move {
-            match state {
-                Some(state) if state.command_ids.contains(&caller.command_id) => Ok(None),
-                Some(_) => Err(HandlerError::Exists { id: id.clone() }),
-                None if refused => Err(HandlerError::NotSynced {
-                    id: id.clone(),
-                    environment: open.environment.clone(),
-                }),
-                None => Ok(self.commit(aggregate, rollout::open(plan, open)?, caller)),
+        let aggregate = &Aggregate::Rollout(id.clone());
+        let (plan, environments) = (&*plan, &environments);
+        let decided = |state: &Folded<RolloutState>| match state {
+            Some(state) if state.command_ids.contains(&caller.command_id) => Ok(Vec::new()),
+            Some(_) => Err(HandlerError::Exists { id: id.clone() }),
+            None if refused => Err(HandlerError::NotSynced {
+                id: id.clone(),
+                environment: open.environment.clone(),
+            }),
+            None => Ok(rollout::open(plan, open, &caller.actor, environments)?),
+        };
+        let mut recorded = Vec::new();
+        let records = rollout::records(plan, open, environments);
+        if !records.is_empty() {
+            // Whatever refuses the rollout also leaves the environments alone.
+            let journal = &*self.journal;
+            let (state, _) = load(journal, aggregate, &self.rollouts, fold_rollout).await?;
+            if !decided(&state)?.is_empty() {
+                for (name, terms) in records {
+                    if self.record_environment(&name, &terms, id, caller).await? {
+                        recorded.push(name);
+                    }
+                }
             }
+        }
+        let decide = |state: Folded<RolloutState>| async move {
+            Ok(self.commit(aggregate, decided(&state)?, caller))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
-        Ok(executed.into())
+        Ok(Opened {
+            done: executed.into(),
+            recorded,
+        })
     }
 
     /// A rollout with everything acknowledged before the call.
@@ -240,19 +284,20 @@ impl Handler {
         request: &Request,
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
-        let new_plan = match request {
-            Request::Person(Command::Revise { plan, .. }) => Some(self.plan(&plan.sha256).await?),
-            _ => None,
-        };
-        let (aggregate, new_plan) = (&Aggregate::Rollout(id.clone()), new_plan.as_deref());
+        let aggregate = &Aggregate::Rollout(id.clone());
         let decide = |state: Folded<RolloutState>| async move {
             let state = state.ok_or_else(|| no_rollout(id))?;
             let plan = self.plan(&state.plan_digest).await?;
+            let (new_plan, environments) = match request {
+                Request::Person(command) => self.person(&state, &plan, command).await?,
+                Request::Worker(_) | Request::System(_) => (None, Environments::default()),
+            };
             let context = Context {
                 now: self.clock.now(),
                 actor: &caller.actor,
                 command_id: &caller.command_id,
-                new_plan,
+                new_plan: new_plan.as_deref(),
+                environments: &environments,
             };
             let events = rollout::decide(&state, &plan, request, &context)?;
             Ok(self.commit(aggregate, events, caller))
@@ -260,6 +305,37 @@ impl Handler {
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
         Ok(executed.into())
+    }
+
+    /// What a person's command is decided by besides the rollout: the plan that it brings or
+    /// accepts, and the environments in which the plans act.
+    async fn person(
+        &self,
+        state: &RolloutState,
+        plan: &Plan,
+        command: &Command,
+    ) -> Result<(Option<Arc<Plan>>, Environments), HandlerError> {
+        let mut environments = self.environments_of(plan, &state.environment).await?;
+        let brought = match command.inner() {
+            Command::Revise { plan, .. } => Some(plan),
+            Command::AcceptRevision { .. } => {
+                state.pending_revision.as_ref().map(|pending| &pending.plan)
+            }
+            _ => None,
+        };
+        let Some(brought) = brought else {
+            return Ok((None, environments));
+        };
+        let new_plan = self.plan(&brought.sha256).await?;
+        if let Command::Revise { .. } = command.inner() {
+            // The event may keep a part of it only.
+            let whole = runbook::difference::between(plan, &new_plan).text();
+            let bytes = Bytes::from(whole);
+            self.evidence.put(bytes, "text/plain", "difference").await?;
+        }
+        self.add_environments(&new_plan, &state.environment, &mut environments)
+            .await?;
+        Ok((Some(new_plan), environments))
     }
 
     /// A flag with everything acknowledged before the call; `None` when it was never defined.
@@ -282,9 +358,19 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Flag(environment.clone(), key.clone());
+        let record = match caller.actor.kind() {
+            v1::ActorKind::Person => self.environment(environment).await?,
+            _ => None,
+        };
+        let record = record.as_deref();
         let decide = |state: Folded<FlagState>| async move {
-            let state = state.as_deref();
-            let events = flag::decide(state, environment, key, command, &caller.command_id)?;
+            let asked = flag::Asked {
+                actor: &caller.actor,
+                now: self.clock.now(),
+                command_id: &caller.command_id,
+                environment: record,
+            };
+            let events = flag::decide(state.as_deref(), environment, key, command, &asked)?;
             Ok(self.commit(aggregate, events, caller))
         };
         let journal = &*self.journal;

@@ -108,6 +108,13 @@ pub fn event_type(event: &Event) -> &'static str {
         Kind::GateBlocked(_) => "gate_blocked",
         Kind::PlanRevised(_) => "plan_revised",
         Kind::PlanRevisionAccepted(_) => "plan_revision_accepted",
+        Kind::RequestMade(_) => "request_made",
+        Kind::RequestConfirmed(_) => "request_confirmed",
+        Kind::RequestEnded(_) => "request_ended",
+        Kind::GlassBroken(_) => "glass_broken",
+        Kind::GlassReviewed(_) => "glass_reviewed",
+        Kind::ReviewOverdue(_) => "review_overdue",
+        Kind::PlanRevisionWithdrawn(_) => "plan_revision_withdrawn",
         Kind::RollbackPointRecorded(_) => "rollback_point_recorded",
         Kind::RollbackStarted(_) => "rollback_started",
         Kind::RollbackFinished(_) => "rollback_finished",
@@ -124,5 +131,9 @@ pub fn event_type(event: &Event) -> &'static str {
         Kind::FlagArchived(_) => "flag_archived",
         Kind::WorkerJoined(_) => "worker_joined",
         Kind::WorkerLeft(_) => "worker_left",
+        Kind::EnvironmentRecorded(_) => "environment_recorded",
+        Kind::EnvironmentRevised(_) => "environment_revised",
+        Kind::EnvironmentRevisionAccepted(_) => "environment_revision_accepted",
+        Kind::EnvironmentRevisionWithdrawn(_) => "environment_revision_withdrawn",
     }
 }

@@ -9,6 +9,7 @@
 //! | `undo_failed` | 40 | undone |
 //! | `open_alert` | info 0, warning 10, error 20, critical 40 | resolved |
 //! | `unresolved_regression` | 31 | a later comparison of the same snapshot has none |
+//! | `unexpected_difference` | 10 | a later comparison of the same snapshot has none |
 //! | `comparison_warning` | 5 | a later comparison of the same snapshot has none |
 //! | `blocked_gate` | 10 | passed |
 //! | `refused_sign_off` | 15 | the gate passes, the person signs off, or it is voided |
@@ -17,6 +18,7 @@
 //! | `audit_needs_attention` | 10 | a later audit is healthy |
 //! | `audit_critical` | 40 | a later audit is better |
 //! | `missed_success_metric` | 15 | recorded again as passed |
+//! | `open_review` | 15 (31 when overdue) | somebody else reviews the broken glass |
 //!
 //! 31 and more make the status CRITICAL on their own. The weights are this product's choice: one
 //! fact that should stop a rollout must not be averaged away. HEALTHY is 90 and above,
@@ -25,7 +27,8 @@
 use super::rows::{HealthRow, StepRow};
 use super::state::RolloutState;
 use super::words::{
-    Deduction, GateStatus, Health, RolloutStatus, Severity, SignOffStatus, StepStatus, Verdict,
+    Deduction, GateStatus, Health, RequestStatus, RolloutStatus, Severity, SignOffStatus,
+    StepStatus, Verdict,
 };
 
 /// The lowest score that is HEALTHY.
@@ -77,6 +80,7 @@ pub fn assess(rollout: &RolloutState) -> Assessment {
     gates(rollout, &mut deductions);
     rollbacks(rollout, &mut deductions);
     measurements(rollout, &mut deductions);
+    reviews(rollout, &mut deductions);
     let lost: u32 = deductions.iter().map(|deduction| deduction.points).sum();
     let score = 100_u32.saturating_sub(lost);
     Assessment {
@@ -181,6 +185,19 @@ fn alerts_and_comparisons(rollout: &RolloutState, deductions: &mut Vec<Deduction
                 ),
             );
         }
+        // Comparisons without a verdict are of before these differences counted.
+        if comparison.unexpected > 0 && comparison.verdict.is_some() {
+            deduct(
+                deductions,
+                "unexpected_difference",
+                &comparison.snapshot,
+                10,
+                format!(
+                    "in the latest comparison of {} {} deals differ as no rule expects",
+                    comparison.snapshot, comparison.unexpected
+                ),
+            );
+        }
         if comparison.warnings > 0 {
             deduct(
                 deductions,
@@ -268,6 +285,33 @@ fn rollbacks(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
             format!(
                 "rollback {} did not pass: {}",
                 rollback.rollback, rollback.summary
+            ),
+        );
+    }
+}
+
+fn reviews(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
+    for review in &rollout.requests {
+        let points = match review.status {
+            RequestStatus::Open => 15,
+            RequestStatus::Overdue => 31,
+            _ => continue,
+        };
+        deduct(
+            deductions,
+            "open_review",
+            &review.request,
+            points,
+            format!(
+                "{} broke the glass to {}: {}; somebody else must review it{}",
+                review.made_by,
+                review.what,
+                review.reason,
+                match (review.status, review.due_at) {
+                    (RequestStatus::Overdue, Some(due)) => format!(", overdue since {due}"),
+                    (_, Some(due)) => format!(" by {due}"),
+                    _ => String::new(),
+                }
             ),
         );
     }

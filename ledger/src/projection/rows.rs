@@ -1,10 +1,12 @@
 //! One struct for each table. The first fields are the primary key; `sequence` and `idx` address
 //! the event a row was made by, `updated_sequence` the commit that changed it last.
 
+mod authority;
 mod course;
 mod fleet;
 mod measured;
 
+pub use authority::*;
 pub use course::*;
 pub use fleet::*;
 pub use measured::*;
@@ -12,7 +14,7 @@ pub use measured::*;
 use super::row::{TableSpec, ViewRow};
 
 /// Every table, each in its order of columns.
-pub const TABLES: [&TableSpec; 22] = [
+pub const TABLES: [&TableSpec; 25] = [
     RolloutRow::TABLE,
     PhaseRow::TABLE,
     StepRow::TABLE,
@@ -35,4 +37,7 @@ pub const TABLES: [&TableSpec; 22] = [
     TimelineRow::TABLE,
     AnomalyRow::TABLE,
     WorkerRow::TABLE,
+    EnvironmentRow::TABLE,
+    RevisionRow::TABLE,
+    RequestRow::TABLE,
 ];

@@ -5,11 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::rows::{
-    AlertRow, AuditRow, ComparisonRow, FlagRow, GateRow, HealthRow, PhaseRow, RollbackRow,
-    RolloutRow, SignOffRow, StepRow, SuccessMetricRow, WorkerRow,
+    AlertRow, AuditRow, ComparisonRow, EnvironmentRow, FlagRow, GateRow, HealthRow, PhaseRow,
+    RequestRow, RevisionRow, RollbackRow, RolloutRow, SignOffRow, StepRow, SuccessMetricRow,
+    WorkerRow,
 };
 use super::words::Verdict;
-use super::words::{AlertStatus, GateStatus, Health, RolloutStatus, SignOffStatus, StepStatus};
+use super::words::{
+    AlertStatus, GateStatus, Health, RevisionStatus, RolloutStatus, SignOffStatus, StepStatus,
+};
 use crate::ids::Aggregate;
 use crate::journal::StoredCommit;
 
@@ -18,7 +21,9 @@ use crate::journal::StoredCommit;
 pub struct State {
     pub(super) rollouts: HashMap<String, RolloutState>,
     pub(super) flags: HashMap<(String, String), FlagRow>,
+    pub(super) flag_requests: HashMap<(String, String), Vec<RequestRow>>,
     pub(super) workers: HashMap<String, WorkerRow>,
+    pub(super) environments: HashMap<String, EnvironmentRow>,
 }
 
 /// The rows of one rollout that later events may change or that its health depends on.
@@ -46,6 +51,10 @@ pub struct RolloutState {
     pub audit: Option<AuditRow>,
     /// Success metrics by name.
     pub metrics: BTreeMap<String, SuccessMetricRow>,
+    /// The changed plan that waits to be accepted.
+    pub revision: Option<RevisionRow>,
+    /// Requests that wait and reviews that are open, in order.
+    pub requests: Vec<RequestRow>,
 }
 
 impl RolloutState {
@@ -71,6 +80,8 @@ impl RolloutState {
             comparisons: Vec::new(),
             audit: None,
             metrics: BTreeMap::new(),
+            revision: None,
+            requests: Vec::new(),
         }
     }
 
@@ -107,6 +118,9 @@ impl RolloutState {
             .retain(|row| row.status != SignOffStatus::Voided);
         self.alerts.retain(|row| row.status == AlertStatus::Open);
         self.comparisons.retain(|row| row.superseded_by.is_none());
+        self.revision
+            .take_if(|row| row.status != RevisionStatus::Proposed);
+        self.requests.retain(|row| row.status.is_open());
     }
 
     /// Whether the rollout is at its end.
@@ -120,7 +134,9 @@ fn is_complete(step: &StepRow) -> bool {
     match step.status {
         StepStatus::Skipped | StepStatus::NotApplicable => true,
         StepStatus::Finished => match step.verdict {
-            Some(Verdict::Pass | Verdict::NotApplicable | Verdict::Skipped) => true,
+            Some(Verdict::Pass | Verdict::Warning | Verdict::NotApplicable | Verdict::Skipped) => {
+                true
+            }
             Some(Verdict::Fail | Verdict::Inconclusive | Verdict::Error) => !step.critical,
             None => false,
         },
@@ -143,6 +159,8 @@ pub struct Needs {
     pub flags: BTreeSet<(String, String)>,
     /// Workers by name.
     pub workers: BTreeSet<String>,
+    /// Environments by name.
+    pub environments: BTreeSet<String>,
 }
 
 impl Needs {
@@ -160,6 +178,9 @@ impl Needs {
                 Some(Aggregate::Worker(name)) => {
                     needs.workers.insert(name.into());
                 }
+                Some(Aggregate::Environment(name)) => {
+                    needs.environments.insert(name.into());
+                }
                 None => {}
             }
         }
@@ -174,6 +195,8 @@ impl Needs {
         self.flags.retain(|flag| !state.flags.contains_key(flag));
         self.workers
             .retain(|worker| !state.workers.contains_key(worker));
+        self.environments
+            .retain(|name| !state.environments.contains_key(name));
         self
     }
 }
@@ -181,7 +204,7 @@ impl Needs {
 impl State {
     /// How many aggregates it holds.
     pub fn len(&self) -> usize {
-        self.rollouts.len() + self.flags.len() + self.workers.len()
+        self.rollouts.len() + self.flags.len() + self.workers.len() + self.environments.len()
     }
 
     /// Whether it holds none.
@@ -194,7 +217,11 @@ impl State {
         self.rollouts
             .retain(|rollout, _| needs.rollouts.contains(rollout));
         self.flags.retain(|flag, _| needs.flags.contains(flag));
+        self.flag_requests
+            .retain(|flag, _| needs.flags.contains(flag));
         self.workers
             .retain(|worker, _| needs.workers.contains(worker));
+        self.environments
+            .retain(|name, _| needs.environments.contains(name));
     }
 }

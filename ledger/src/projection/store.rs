@@ -4,15 +4,16 @@ use async_trait::async_trait;
 
 use super::row::RowError;
 use super::views::{
-    AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, FlagHistoryRow, FlagRow,
-    HealthRow, MeasurementRow, Page, RegressionFilter, RegressionRow, RolloutDetail, RolloutFilter,
-    RolloutRow, SnapshotRow, TimelineFilter, TimelineRow, WorkerRow,
+    AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, EnvironmentRow,
+    FlagHistoryRow, FlagRow, HealthRow, MeasurementRow, Page, RegressionFilter, RegressionRow,
+    RequestFilter, RequestRow, RolloutDetail, RolloutFilter, RolloutRow, SnapshotRow,
+    TimelineFilter, TimelineRow, WorkerRow,
 };
 use crate::journal::StoredCommit;
 
 /// The version of tables and of the projection. A store written by another version is emptied
 /// when it is opened and rebuilt by replay.
-pub const VIEWS_VERSION: i64 = 2;
+pub const VIEWS_VERSION: i64 = 4;
 
 /// Why the views could not be written or read. No error text contains a password.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +159,14 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
     /// [`MAX_WORKERS`](super::views::MAX_WORKERS); after them those that left, the latest first,
     /// at most [`MAX_LEFT_WORKERS`](super::views::MAX_LEFT_WORKERS).
     async fn workers(&self) -> Result<Answer<Vec<WorkerRow>>, ViewError>;
+
+    /// Environments that are recorded, by name; at most
+    /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
+    async fn environments(&self) -> Result<Answer<Vec<EnvironmentRow>>, ViewError>;
+
+    /// Requests and reviews in the order they were made; the latest
+    /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
+    async fn requests(&self, filter: &RequestFilter) -> Result<Answer<Vec<RequestRow>>, ViewError>;
 
     /// A page of the timeline.
     async fn timeline(

@@ -84,6 +84,18 @@ pub struct Cursor {
     pub ordinal: u32,
 }
 
+/// Which requests and reviews to list. Absent fields do not restrict.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RequestFilter {
+    /// Of this id.
+    pub request: Option<String>,
+    /// Of this rollout.
+    pub rollout: Option<String>,
+    /// Only those that somebody has yet to act on.
+    pub open_only: bool,
+}
+
 /// Which timeline rows to list, in order of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -171,4 +183,8 @@ pub struct RolloutDetail {
     pub comparisons: Vec<ComparisonRow>,
     /// Audits in order.
     pub audits: Vec<AuditRow>,
+    /// Changed plans in order, each with what it changes.
+    pub revisions: Vec<RevisionRow>,
+    /// What waits or waited for another person, in order.
+    pub requests: Vec<RequestRow>,
 }

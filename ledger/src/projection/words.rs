@@ -7,6 +7,7 @@ use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
 use super::row::{Column, Kind, Value, clean};
+use crate::measurement;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -64,8 +65,63 @@ words!(
         Skipped = "skipped",
         /// Does not apply here, reviewed.
         NotApplicable = "not_applicable",
+        /// Passed, with something worth a look.
+        Warning = "warning",
     }
 );
+
+words!(
+    /// Where a changed plan stands.
+    RevisionStatus {
+        /// Waits to be accepted.
+        Proposed = "proposed",
+        /// Accepted: in force until a later one is.
+        Accepted = "accepted",
+        /// Taken back or refused.
+        Withdrawn = "withdrawn",
+    }
+);
+
+words!(
+    /// What another person is asked for.
+    RequestKind {
+        /// To confirm what takes two persons.
+        Confirm = "confirm",
+        /// To review what one person did by breaking glass.
+        Review = "review",
+    }
+);
+
+words!(
+    /// Where a request or a review stands.
+    RequestStatus {
+        /// A request waits for a second person.
+        Waiting = "waiting",
+        /// Done, confirmed by a second person.
+        Confirmed = "confirmed",
+        /// Taken back or refused.
+        Withdrawn = "withdrawn",
+        /// Nobody confirmed it in time.
+        Expired = "expired",
+        /// What it rested on has changed.
+        Voided = "voided",
+        /// A review is open.
+        Open = "open",
+        /// A review is open and its deadline has passed.
+        Overdue = "overdue",
+        /// The reviewer would have agreed.
+        Agreed = "agreed",
+        /// The reviewer would not have agreed.
+        Disagreed = "disagreed",
+    }
+);
+
+impl RequestStatus {
+    /// Somebody has yet to act.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Open | Self::Overdue)
+    }
+}
 
 words!(
     /// Where a rollout stands.
@@ -265,6 +321,7 @@ impl Verdict {
             v1::Verdict::Error => Some(Self::Error),
             v1::Verdict::Skipped => Some(Self::Skipped),
             v1::Verdict::NotApplicable => Some(Self::NotApplicable),
+            v1::Verdict::Warning => Some(Self::Warning),
         }
     }
 }
@@ -348,8 +405,11 @@ impl EvidenceRef {
 pub struct Measured {
     /// What was measured.
     pub metric: String,
-    /// The number; absent when there is no data or the value is not a finite number.
+    /// The number as the nearest double, for charts; absent when there is no data.
     pub value: Option<f64>,
+    /// The number exactly.
+    #[serde(default)]
+    pub decimal: Option<String>,
     /// The value when it is not a number.
     pub text: String,
     /// Unit of `value`.
@@ -364,7 +424,10 @@ pub struct Measured {
 
 impl Measured {
     pub(super) fn from_wire(measurement: &v1::Measurement) -> Self {
-        let value = measurement.value.filter(|value| value.is_finite());
+        let number = measurement::number(measurement);
+        let value = measurement
+            .value
+            .filter(|value| value.is_finite() && !measurement.incomplete);
         let text = match measurement.value {
             // JSON and SQL have no NaN: the text keeps what was measured.
             Some(number) if value.is_none() && measurement.text.is_empty() => number.to_string(),
@@ -373,6 +436,7 @@ impl Measured {
         Self {
             metric: clean(&measurement.metric),
             value: value.map(|value| value + 0.0),
+            decimal: number.map(|number| number.to_string()),
             text,
             unit: clean(&measurement.unit),
             rule: clean(&measurement.rule),

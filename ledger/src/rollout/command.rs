@@ -134,6 +134,10 @@ pub enum Command {
     Revise {
         /// The canonical plan, already in the evidence store.
         plan: v1::Evidence,
+        /// Parameters that are meant to change, with their new values. Any other parameter that
+        /// both plans have must keep its value.
+        #[serde(default)]
+        params: BTreeMap<String, String>,
         /// Why.
         reason: String,
     },
@@ -141,7 +145,82 @@ pub enum Command {
     AcceptRevision {
         /// Its number.
         revision: u32,
+        /// The digest of the difference that the person looked at; refused when it is another.
+        #[serde(default)]
+        difference: Option<String>,
+        /// Why; needed only to break glass.
+        #[serde(default)]
+        reason: String,
     },
+    /// Take a proposed plan back, or refuse it.
+    WithdrawRevision {
+        /// Its number.
+        revision: u32,
+        /// Why.
+        reason: String,
+    },
+    /// Confirm another person's request: what it asks for is done.
+    Confirm {
+        /// Its id.
+        request: String,
+    },
+    /// Take a request back, or refuse it.
+    Withdraw {
+        /// Its id.
+        request: String,
+        /// Why.
+        reason: String,
+    },
+    /// Do alone and at once what takes two persons, where a rule allows it. Opens a review.
+    BreakGlass {
+        /// The command.
+        of: Box<Command>,
+    },
+    /// Close the review of what another person did by breaking glass.
+    Review {
+        /// Its id.
+        review: String,
+        /// The reviewer would have agreed.
+        agreed: bool,
+        /// What was found.
+        note: String,
+    },
+}
+
+impl Command {
+    /// The reason given; empty for commands that take none.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Pause { reason }
+            | Self::Resume { reason }
+            | Self::Abort { reason }
+            | Self::Skip { reason, .. }
+            | Self::Retry { reason, .. }
+            | Self::ProposeNotApplicable { reason, .. }
+            | Self::ReviewNotApplicable { reason, .. }
+            | Self::Reject { reason, .. }
+            | Self::Undo { reason, .. }
+            | Self::Rollback { reason, .. }
+            | Self::Revise { reason, .. }
+            | Self::AcceptRevision { reason, .. }
+            | Self::WithdrawRevision { reason, .. }
+            | Self::Withdraw { reason, .. } => reason,
+            Self::BreakGlass { of } => of.reason(),
+            Self::Start {}
+            | Self::Complete { .. }
+            | Self::Approve { .. }
+            | Self::Confirm { .. }
+            | Self::Review { .. } => "",
+        }
+    }
+
+    /// The command itself, when glass is broken for it.
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::BreakGlass { of } => of,
+            other => other,
+        }
+    }
 }
 
 /// An answer to one checklist item.

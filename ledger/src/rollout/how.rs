@@ -34,7 +34,17 @@ pub(super) fn rollback(rollout: &RolloutId) -> String {
 
 /// Accepts a changed plan.
 pub(super) fn accept_revision(rollout: &RolloutId, revision: u32) -> String {
-    format!("rollbook revise --accept {revision} --rollout {rollout}")
+    format!("rollbook accept {revision} {rollout} --as <person>")
+}
+
+/// Confirms another person's request.
+pub(super) fn confirm(rollout: &RolloutId, request: &str) -> String {
+    format!("rollbook confirm {request} {rollout} --as <person>")
+}
+
+/// Closes the review of what another person did alone.
+pub(super) fn review(rollout: &RolloutId, review: &str) -> String {
+    format!("rollbook review {review} {rollout} --agree --note … --as <person>")
 }
 
 /// Runs a step again.
@@ -109,6 +119,8 @@ pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<Str
         resume(rollout),
         rollback(rollout),
         accept_revision(rollout, 2),
+        confirm(rollout, "q-0123456789"),
+        review(rollout, "r-0123456789"),
         retry_any(rollout, std::slice::from_ref(step)),
         retry_or_skip(rollout, step),
         undo_or_skip(rollout, step),

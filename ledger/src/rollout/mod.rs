@@ -33,7 +33,7 @@ mod settle;
 pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use decide::{Context, decide, open};
+pub use decide::{Context, decide, open, records};
 pub use evolve::{advance, evolve, fold};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};

@@ -338,6 +338,88 @@ pub enum Refusal {
         /// Its id.
         notice: String,
     },
+    /// The same is asked for already.
+    #[error(
+        "RB-ROLLOUT-60: request {request} by {by} to {what} waits already; another person confirms it with `rollbook confirm {request}`"
+    )]
+    RequestWaits {
+        /// What is asked for.
+        what: String,
+        /// By whom.
+        by: String,
+        /// Its id.
+        request: String,
+    },
+    /// Too many at once.
+    #[error("RB-ROLLOUT-61: {limit} {what} in this rollout already; settle some of them first")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// It takes two, and there is nobody else.
+    #[error(
+        "RB-ROLLOUT-62: to {what} takes a second person, and there is none: {roles}; revise the plan's roles, or break glass where a rule allows it"
+    )]
+    NobodyElse {
+        /// What is asked for.
+        what: String,
+        /// The roles with their members.
+        roles: String,
+    },
+    /// Void, expired or unreadable.
+    #[error("RB-ROLLOUT-63: request {request} can no longer be confirmed: {why}; ask again")]
+    RequestOver {
+        /// Which.
+        request: String,
+        /// Why.
+        why: String,
+    },
+    /// No such request.
+    #[error(
+        "RB-ROLLOUT-64: request {request} does not wait in this rollout; `rollbook status` lists those that do"
+    )]
+    NoSuchRequest {
+        /// Its id.
+        request: String,
+    },
+    /// Nothing to break.
+    #[error("RB-ROLLOUT-65: to {what} takes no second person; do it without breaking glass")]
+    NoGlass {
+        /// What is asked for.
+        what: String,
+    },
+    /// No rule lets glass be broken.
+    #[error(
+        "RB-ROLLOUT-66: no rule of the runbook or the environment lets {person} break glass to {what}; ask for a second person"
+    )]
+    GlassHolds {
+        /// Who.
+        person: String,
+        /// What is asked for.
+        what: String,
+    },
+    /// No such review.
+    #[error(
+        "RB-ROLLOUT-67: review {review} is not open in this rollout; `rollbook status` lists those that are"
+    )]
+    NoSuchReview {
+        /// Its id.
+        review: String,
+    },
+    /// Another difference than the one that was looked at.
+    #[error(
+        "RB-ROLLOUT-68: the difference looked at has digest {given}, that of revision {revision} has {is}; look at it again with `rollbook status`"
+    )]
+    OtherDifference {
+        /// The revision.
+        revision: u32,
+        /// Digest given.
+        given: String,
+        /// Its digest.
+        is: String,
+    },
     /// A rule would write illegal history: a fault of this program.
     #[error("RB-ROLLOUT-34: a rule contradicts itself and nothing was recorded: {0}")]
     Inconsistent(IllegalEvent),
@@ -371,18 +453,25 @@ impl Refusal {
             Self::Actor { .. }
             | Self::NotInRole { .. }
             | Self::NotApplicableRefused { .. }
+            | Self::NobodyElse { .. }
+            | Self::GlassHolds { .. }
             | Self::OwnWork { .. } => RefusalKind::NotAllowed,
             Self::PlanDigest { .. }
             | Self::AlreadyRunning { .. }
             | Self::WrongAttempt { .. }
             | Self::LateResult { .. }
+            | Self::RequestOver { .. }
+            | Self::OtherDifference { .. }
             | Self::RevisionStale { .. } => RefusalKind::Stale,
-            Self::NoSuchStep { .. } | Self::NoSuchGate { .. } | Self::NoSuchNotice { .. } => {
-                RefusalKind::NotFound
-            }
+            Self::NoSuchStep { .. }
+            | Self::NoSuchGate { .. }
+            | Self::NoSuchRequest { .. }
+            | Self::NoSuchReview { .. }
+            | Self::NoSuchNotice { .. } => RefusalKind::NotFound,
             Self::TextMissing { .. }
             | Self::TextTooLong { .. }
             | Self::NotManual { .. }
+            | Self::NoGlass { .. }
             | Self::Checklist { .. }
             | Self::EvidenceMissing { .. }
             | Self::EvidenceMalformed { .. }
@@ -393,6 +482,8 @@ impl Refusal {
             | Self::Record { .. }
             | Self::Inconsistent(_) => RefusalKind::Invalid,
             Self::Status { .. }
+            | Self::RequestWaits { .. }
+            | Self::TooMany { .. }
             | Self::NotReady { .. }
             | Self::StepStatus { .. }
             | Self::NoProposal { .. }

@@ -7,7 +7,10 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use rollbook_proto::v1;
 
+use crate::authority::{Requests, Reviews};
 use crate::command_ids::CommandIds;
+use crate::counter::Counter;
+use crate::decimal::Decimal;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
 use crate::runbook::model::RollbackLevel;
 
@@ -143,7 +146,7 @@ pub struct UndoState {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// `None`: measured, no data.
-    pub value: Option<f64>,
+    pub value: Option<Decimal>,
     /// When, if the sample says.
     pub at: Option<Timestamp>,
 }
@@ -247,13 +250,24 @@ pub struct PhaseState {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     /// `None`: measured, no data.
-    pub value: Option<f64>,
+    pub value: Option<Decimal>,
     /// When.
     pub at: Timestamp,
     /// By which step.
     pub step: StepId,
     /// Unit for people.
     pub unit: String,
+}
+
+/// All values of a metric since the first one that counts, taken as those of a counter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counted {
+    /// How it has grown.
+    pub counter: Counter,
+    /// When its first value was measured.
+    pub since: Timestamp,
+    /// By which step; when that runs again, its first value no longer counts.
+    pub step: StepId,
 }
 
 /// A plan that waits for acceptance.
@@ -269,6 +283,10 @@ pub struct PendingRevision {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// What it changes; `None` where it was recorded before differences were.
+    pub difference: Option<v1::PlanDifference>,
+    /// Its parameters, where the difference is known.
+    pub params: BTreeMap<String, String>,
 }
 
 /// The rollback under way, or the last one.
@@ -357,6 +375,8 @@ pub struct RolloutState {
     pub gates: IndexMap<PhaseId, GateState>,
     /// Last value per metric.
     pub metrics: BTreeMap<String, Measured>,
+    /// What each metric has grown by since its first value.
+    pub counters: BTreeMap<String, Counted>,
     /// (snapshot, label) → manifest of the latest capture.
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Steps that have left an effect, oldest first.
@@ -375,6 +395,10 @@ pub struct RolloutState {
     pub notices: BTreeSet<String>,
     /// Success metrics recorded.
     pub success: BTreeMap<String, v1::Verdict>,
+    /// Commands that wait for a second person.
+    pub requests: Requests,
+    /// What was done by breaking glass and has not been reviewed.
+    pub reviews: Reviews,
     /// Commands applied.
     pub command_ids: CommandIds,
 }

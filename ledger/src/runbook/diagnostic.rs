@@ -172,6 +172,8 @@ codes! {
     Empty = 37, "Add phases, and steps to each phase.";
     /// A calculator that cannot compute.
     Calculator = 38, "Name a program or a query; remove `model`, and with `sql` also `inventory_query`.";
+    /// Who may what leaves nobody who could, or closes a way back.
+    Authority = 60, "Name roles that have enough persons; leave the ways back open.";
 }
 
 impl fmt::Display for Code {

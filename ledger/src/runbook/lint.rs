@@ -1,6 +1,7 @@
 //! What a runbook means: references, order, ways back, measurements, people and times.
 //! One file per theme; each reports everything it finds.
 
+mod authority;
 mod calculators;
 mod effects;
 mod measures;
@@ -39,6 +40,7 @@ pub(super) fn lint(
     effects::check(&mut linter);
     measures::check(&mut linter);
     people::check(&mut linter);
+    authority::check(&mut linter);
     calculators::check(&mut linter);
 }
 

@@ -64,6 +64,17 @@ pub fn load(
     loaded.plan.ok_or(loaded.diagnostics)
 }
 
+/// The parameters that a runbook declares, as far as it can be read.
+pub fn declared_params(text: &str) -> Vec<String> {
+    document::parse(text).map_or_else(
+        |_| Vec::new(),
+        |document| {
+            let declared = document.get("params").map_or(&[][..], Node::entries);
+            declared.iter().map(|entry| entry.key.clone()).collect()
+        },
+    )
+}
+
 /// As [`load`], with the warnings of a runbook that may be used.
 pub fn inspect(
     text: &str,

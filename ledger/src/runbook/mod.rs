@@ -6,9 +6,11 @@
 //! (canonical bytes and their digest).
 
 pub mod action;
+pub mod authority;
 pub mod calculator;
 pub mod describe;
 pub mod diagnostic;
+pub mod difference;
 mod document;
 pub mod expr;
 pub mod files;
@@ -28,9 +30,10 @@ mod step_fields;
 mod substitute;
 pub mod window;
 
+pub use authority::{Authority, BreakGlass, Verb};
 pub use describe::{PlannedItem, describe};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-pub use expr::{Expr, ExprError, ExprOutcome};
+pub use expr::{Expr, ExprError, ExprOutcome, Figure, Term};
 pub use files::{Directory, Files, NoFiles};
 pub use load::{Loaded, Origin, inspect, load};
 pub use model::Runbook;

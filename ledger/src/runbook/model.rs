@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::authority::Authority;
 use super::span::Span;
 use super::step::Step;
 
@@ -30,6 +31,9 @@ pub struct Runbook {
     /// Role → persons that may act in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub roles: BTreeMap<String, Vec<String>>,
+    /// Narrows who may what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Authority>,
     /// When steps may run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
@@ -100,7 +104,9 @@ pub struct Param {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Environment {
-    /// Human decisions need more care here: rollback points before each phase, no weak servers.
+    /// More care is taken here: only persons of the roles act, what is risky takes two of them,
+    /// each phase has a rollback point, and no weak server is accepted. An environment that the
+    /// ledger has recorded as protected is so whatever a runbook says.
     #[serde(default)]
     pub protected: bool,
 }

@@ -4,7 +4,7 @@
 //! Canonical form: JSON Canonicalization Scheme (RFC 8785) of [`Document`]; the digest is the
 //! lower-case hex SHA-256 of those bytes. Two plans with the same digest are the same plan.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
@@ -389,6 +389,14 @@ impl Plan {
     /// The environment a step acts in: its own, or the rollout's.
     pub fn environment_of<'a>(&'a self, step: &'a Step, rollout: &'a EnvironmentId) -> &'a str {
         step.environment.as_deref().unwrap_or(rollout.as_str())
+    }
+
+    /// Every environment that a rollout in `rollout` acts in: its own, and those of its steps.
+    pub fn environments_of<'a>(&'a self, rollout: &'a EnvironmentId) -> BTreeSet<&'a str> {
+        self.steps()
+            .map(|planned| self.environment_of(planned.step, rollout))
+            .chain([rollout.as_str()])
+            .collect()
     }
 
     /// A declared environment.

@@ -22,7 +22,15 @@ pub fn markdown() -> String {
          relative to the runbook and stay inside its repository.\n\n\
          Expressions: numbers, names, `true`, `false`, `+ - * / %`, `== != < <= > >=`, `&& || !`,\n\
          parentheses. A missing measurement decides nothing: `a > 0 || b > 0` holds when `a` alone\n\
-         makes it hold, and has no answer when it depends on the missing one.\n\n\
+         makes it hold, and has no answer when it depends on the missing one. Numbers are exact\n\
+         decimals of up to 28 digits; a quotient is rounded half to even at the twelfth place. A\n\
+         division by zero, or a result of more digits, has no answer: inconclusive.\n\n\
+         Cumulative counters: `delta(NAME)` is what was added since the first value, in a threshold\n\
+         (`delta(value)`) that of the watch, elsewhere that of the rollout; `rate(NAME, UNIT)` with\n\
+         `second` (the default), `minute`, `hour` or `day` what was added within the last such\n\
+         time, never extrapolated from less. A value below the one before it is a counter that\n\
+         began again at zero. Both need two values; with one they are no data, and in a watch the\n\
+         first sample passes.\n\n\
          For editors: `# yaml-language-server: $schema=docs/runbook.schema.json`\n\n\
          ## Runbook\n\n",
     );

@@ -29,6 +29,10 @@ pub fn flag(environment: &str, key: &str) -> Aggregate {
     )
 }
 
+pub fn environment_of(name: &str) -> Aggregate {
+    Aggregate::Environment(EnvironmentId::new(name).unwrap())
+}
+
 pub fn worker(name: &str) -> Aggregate {
     Aggregate::Worker(WorkerName::new(name).unwrap())
 }
@@ -196,6 +200,7 @@ pub fn compared(snapshot: &str, regressions: u64) -> Kind {
                 threshold: "5 %".to_owned(),
                 before_text: (rank == 1).then(|| "draft".to_owned()),
                 after_text: (rank < 2).then(|| "sent \"now\"\n".to_owned()),
+                judged_as: if rank == 1 { "acquisition" } else { "" }.to_owned(),
             })
             .collect(),
         totals: vec![v1::TypeTotal {
@@ -254,7 +259,7 @@ pub type Choice = (u8, u8, u8, u8);
 
 /// Random commands; their order and their subjects are arbitrary, so some do not make sense.
 pub fn choices(most: usize) -> impl Strategy<Value = Vec<Choice>> {
-    prop::collection::vec((0_u8..43, 0_u8..3, 0_u8..6, 0_u8..4), 1..most)
+    prop::collection::vec((0_u8..53, 0_u8..3, 0_u8..6, 0_u8..4), 1..most)
 }
 
 /// The history of random commands.
@@ -263,6 +268,21 @@ pub fn random(choices: &[Choice]) -> History {
     for (place, choice) in choices.iter().enumerate() {
         let (what, which, part, extra) = *choice;
         let environment = ["staging", "production"][usize::from(which % 2)];
+        if what >= 50 {
+            let aggregate = environment_of(environment);
+            let event = environment_event(what, extra, environment);
+            history.push(&aggregate, "ada", vec![event]);
+            continue;
+        }
+        if what >= 43 {
+            let aggregate = match part % 2 {
+                0 => rollout(&format!("r{which}")),
+                _ => flag(environment, "DEAL_TYPE"),
+            };
+            let actor = ["ada", "bob"][usize::from(extra % 2)];
+            history.push(&aggregate, actor, vec![authority_event(what, extra)]);
+            continue;
+        }
         if what >= 40 {
             let name = format!("w{which}");
             history.push(
@@ -295,6 +315,72 @@ pub fn random(choices: &[Choice]) -> History {
         history.push(&aggregate, actor, events);
     }
     history
+}
+
+/// Requests for two persons, and broken glass.
+fn authority_event(what: u8, extra: u8) -> Kind {
+    let id = format!("q-{}", extra % 2);
+    match what {
+        43 => Kind::RequestMade(v1::RequestMade {
+            request_id: id,
+            verb: "abort".to_owned(),
+            what: "abort the rollout".to_owned(),
+            reason: "because \0".to_owned(),
+            expires_at: Some(to_proto(recorded_at(9))),
+            ..v1::RequestMade::default()
+        }),
+        44 => Kind::RequestConfirmed(v1::RequestConfirmed { request_id: id }),
+        45 => Kind::RequestEnded(v1::RequestEnded {
+            request_id: id,
+            end: i32::from(extra),
+            reason: "late".to_owned(),
+        }),
+        46 => Kind::GlassBroken(v1::GlassBroken {
+            review_id: id,
+            what: "abort the rollout".to_owned(),
+            review_by: Some(to_proto(recorded_at(9))),
+            ..v1::GlassBroken::default()
+        }),
+        47 => Kind::GlassReviewed(v1::GlassReviewed {
+            review_id: id,
+            agreed: extra > 1,
+            note: "seen".to_owned(),
+        }),
+        48 => Kind::ReviewOverdue(v1::ReviewOverdue { review_id: id }),
+        _ => Kind::PlanRevisionWithdrawn(v1::PlanRevisionWithdrawn {
+            revision: u32::from(extra),
+            reason: "no".to_owned(),
+        }),
+    }
+}
+
+fn environment_event(what: u8, extra: u8, environment: &str) -> Kind {
+    let persons = v1::Persons {
+        persons: vec!["ada".to_owned()],
+    };
+    let terms = (extra < 3).then(|| v1::EnvironmentTerms {
+        protected: extra > 0,
+        roles: [(format!("role{extra}"), persons)].into(),
+        break_glass: None,
+    });
+    let revision = u32::from(extra);
+    match what {
+        50 => Kind::EnvironmentRecorded(v1::EnvironmentRecorded {
+            name: environment.to_owned(),
+            terms,
+            ..v1::EnvironmentRecorded::default()
+        }),
+        51 => Kind::EnvironmentRevised(v1::EnvironmentRevised {
+            revision,
+            terms,
+            reason: "more".to_owned(),
+        }),
+        _ if extra == 3 => Kind::EnvironmentRevisionWithdrawn(v1::EnvironmentRevisionWithdrawn {
+            revision: 2,
+            reason: "no".to_owned(),
+        }),
+        _ => Kind::EnvironmentRevisionAccepted(v1::EnvironmentRevisionAccepted { revision }),
+    }
 }
 
 fn flag_event(what: u8, part: u8, extra: u8, environment: &str) -> Kind {
@@ -441,6 +527,17 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
                 outline
             }),
             reason: reason(),
+            difference: (extra > 1).then(|| v1::PlanDifference {
+                changes: vec![v1::PlanChange {
+                    what: "parameter keep \0".to_owned(),
+                    before: "90".to_owned(),
+                    after: "30".to_owned(),
+                    ..v1::PlanChange::default()
+                }],
+                total: 2,
+                ..v1::PlanDifference::default()
+            }),
+            params: [("keep".to_owned(), "30".to_owned())].into(),
         }),
         28 => Kind::PlanRevisionAccepted(v1::PlanRevisionAccepted { revision: attempt }),
         29 => Kind::RollbackStarted(v1::RollbackStarted {

@@ -109,13 +109,13 @@ async fn views_are_indexed_when_they_have_caught_up() {
     assert_eq!(indexes().await, 0);
     let projector = Projector::new(journal.clone(), store.clone());
     projector.catch_up().await.unwrap();
-    assert_eq!(indexes().await, 14);
+    assert_eq!(indexes().await, 17);
     // Again when there is nothing to catch up with, and after a rebuild.
     projector.catch_up().await.unwrap();
     store.reset().await.unwrap();
     assert_eq!(indexes().await, 0);
     projector.rebuild().await.unwrap();
-    assert_eq!(indexes().await, 14);
+    assert_eq!(indexes().await, 17);
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ CREATE TABLE rollouts (
     "current_phase" TEXT COLLATE "C",
     "health" TEXT COLLATE "C" NOT NULL,
     "health_score" BIGINT,
+    "open_reviews" BIGINT NOT NULL,
     "opened_by" TEXT COLLATE "C" NOT NULL,
     "opened_at" TEXT COLLATE "C",
     "started_at" TEXT COLLATE "C",
@@ -95,6 +96,7 @@ CREATE TABLE measurements (
     "attempt" BIGINT NOT NULL,
     "metric" TEXT COLLATE "C" NOT NULL,
     "value" DOUBLE PRECISION,
+    "decimal" TEXT COLLATE "C",
     "text" TEXT COLLATE "C" NOT NULL,
     "unit" TEXT COLLATE "C" NOT NULL,
     "rule" TEXT COLLATE "C" NOT NULL,
@@ -220,6 +222,7 @@ CREATE TABLE comparisons (
     "unexpected" BIGINT NOT NULL,
     "errors" BIGINT NOT NULL,
     "type_changed" BIGINT NOT NULL,
+    "verdict" TEXT COLLATE "C",
     "totals" TEXT COLLATE "C" NOT NULL,
     "by_type" TEXT COLLATE "C" NOT NULL,
     "superseded_by" BIGINT,
@@ -238,6 +241,7 @@ CREATE TABLE regressions (
     "snapshot" TEXT COLLATE "C" NOT NULL,
     "deal_id" TEXT COLLATE "C" NOT NULL,
     "deal_type" TEXT COLLATE "C" NOT NULL,
+    "judged_as" TEXT COLLATE "C" NOT NULL,
     "metric" TEXT COLLATE "C" NOT NULL,
     "before" BIGINT,
     "after" BIGINT,
@@ -403,4 +407,63 @@ CREATE TABLE workers (
     "joins" BIGINT NOT NULL,
     "updated_sequence" BIGINT NOT NULL,
     PRIMARY KEY ("worker")
+);
+
+-- An environment, as of the terms in force.
+CREATE TABLE environments (
+    "environment" TEXT COLLATE "C" NOT NULL,
+    "protected" BOOLEAN NOT NULL,
+    "terms" TEXT COLLATE "C" NOT NULL,
+    "revision" BIGINT NOT NULL,
+    "pending" TEXT COLLATE "C" NOT NULL,
+    "changed_by" TEXT COLLATE "C" NOT NULL,
+    "changed_at" TEXT COLLATE "C",
+    "reason" TEXT COLLATE "C" NOT NULL,
+    "updated_sequence" BIGINT NOT NULL,
+    PRIMARY KEY ("environment")
+);
+
+-- A changed plan of a rollout.
+CREATE TABLE revisions (
+    "rollout" TEXT COLLATE "C" NOT NULL,
+    "revision" BIGINT NOT NULL,
+    "plan_digest" TEXT COLLATE "C" NOT NULL,
+    "status" TEXT COLLATE "C" NOT NULL,
+    "reason" TEXT COLLATE "C" NOT NULL,
+    "proposed_by" TEXT COLLATE "C" NOT NULL,
+    "proposed_at" TEXT COLLATE "C",
+    "decided_by" TEXT COLLATE "C" NOT NULL,
+    "decided_at" TEXT COLLATE "C",
+    "difference" TEXT COLLATE "C" NOT NULL,
+    "changes" BIGINT NOT NULL,
+    "difference_sha256" TEXT COLLATE "C" NOT NULL,
+    "difference_bytes" BIGINT NOT NULL,
+    "params" TEXT COLLATE "C" NOT NULL,
+    "outline" TEXT COLLATE "C" NOT NULL,
+    "updated_sequence" BIGINT NOT NULL,
+    PRIMARY KEY ("rollout", "revision")
+);
+
+-- What waits or waited for another person: a request to confirm, or a review of broken glass.
+CREATE TABLE requests (
+    "aggregate" TEXT COLLATE "C" NOT NULL,
+    "request" TEXT COLLATE "C" NOT NULL,
+    "kind" TEXT COLLATE "C" NOT NULL,
+    "rollout" TEXT COLLATE "C" NOT NULL,
+    "environment" TEXT COLLATE "C" NOT NULL,
+    "flag" TEXT COLLATE "C" NOT NULL,
+    "verb" TEXT COLLATE "C" NOT NULL,
+    "what" TEXT COLLATE "C" NOT NULL,
+    "reason" TEXT COLLATE "C" NOT NULL,
+    "rule" TEXT COLLATE "C" NOT NULL,
+    "made_by" TEXT COLLATE "C" NOT NULL,
+    "made_at" TEXT COLLATE "C",
+    "due_at" TEXT COLLATE "C",
+    "status" TEXT COLLATE "C" NOT NULL,
+    "ended_by" TEXT COLLATE "C" NOT NULL,
+    "ended_at" TEXT COLLATE "C",
+    "note" TEXT COLLATE "C" NOT NULL,
+    "made_sequence" BIGINT NOT NULL,
+    "updated_sequence" BIGINT NOT NULL,
+    PRIMARY KEY ("aggregate", "request")
 );

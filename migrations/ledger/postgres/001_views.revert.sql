@@ -1,4 +1,7 @@
 -- Removes the views. Nothing is lost: they are rebuilt from the journal.
+DROP TABLE IF EXISTS requests;
+DROP TABLE IF EXISTS revisions;
+DROP TABLE IF EXISTS environments;
 DROP TABLE IF EXISTS workers;
 DROP TABLE IF EXISTS anomalies;
 DROP TABLE IF EXISTS timeline;

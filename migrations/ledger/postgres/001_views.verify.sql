@@ -5,7 +5,7 @@ SELECT
     t."rollout", t."name", t."runbook", t."runbook_version", t."plan_digest", t."revision",
     t."revision_accepted", t."environment", t."protected", t."params", t."status",
     t."resume_status", t."reason", t."outcome", t."summary", t."current_phase", t."health",
-    t."health_score", t."opened_by", t."opened_at", t."started_at", t."closed_at",
+    t."health_score", t."open_reviews", t."opened_by", t."opened_at", t."started_at", t."closed_at",
     t."opened_sequence", t."updated_sequence"
 FROM rollouts t WHERE 1 = 0;
 SELECT
@@ -20,7 +20,7 @@ SELECT
 FROM steps t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."attempt", t."metric",
-    t."value", t."text", t."unit", t."rule", t."verdict", t."measured_at"
+    t."value", t."decimal", t."text", t."unit", t."rule", t."verdict", t."measured_at"
 FROM measurements t WHERE 1 = 0;
 SELECT
     t."rollout", t."gate", t."position", t."title", t."dropped", t."status", t."reasons",
@@ -48,12 +48,12 @@ SELECT
     t."sequence", t."idx", t."rollout", t."step", t."snapshot", t."before_manifest",
     t."after_manifest", t."result", t."compared", t."equal", t."regressions", t."warnings",
     t."expected", t."ignored", t."missing", t."added", t."within_tolerance", t."unexpected",
-    t."errors", t."type_changed", t."totals", t."by_type", t."superseded_by", t."made_at",
+    t."errors", t."type_changed", t."verdict", t."totals", t."by_type", t."superseded_by", t."made_at",
     t."updated_sequence"
 FROM comparisons t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."snapshot", t."deal_id",
-    t."deal_type", t."metric", t."before", t."after", t."before_text",
+    t."deal_type", t."judged_as", t."metric", t."before", t."after", t."before_text",
     t."after_text", t."rule", t."threshold"
 FROM regressions t WHERE 1 = 0;
 SELECT
@@ -99,3 +99,17 @@ SELECT
     t."worker", t."session", t."status", t."labels", t."concurrency", t."threads",
     t."version", t."started_at", t."joined_at", t."left_at", t."joins", t."updated_sequence"
 FROM workers t WHERE 1 = 0;
+SELECT
+    t."environment", t."protected", t."terms", t."revision", t."pending", t."changed_by",
+    t."changed_at", t."reason", t."updated_sequence"
+FROM environments t WHERE 1 = 0;
+SELECT
+    t."rollout", t."revision", t."plan_digest", t."status", t."reason", t."proposed_by",
+    t."proposed_at", t."decided_by", t."decided_at", t."difference", t."changes",
+    t."difference_sha256", t."difference_bytes", t."params", t."outline", t."updated_sequence"
+FROM revisions t WHERE 1 = 0;
+SELECT
+    t."aggregate", t."request", t."kind", t."rollout", t."environment", t."flag", t."verb",
+    t."what", t."reason", t."rule", t."made_by", t."made_at", t."due_at", t."status",
+    t."ended_by", t."ended_at", t."note", t."made_sequence", t."updated_sequence"
+FROM requests t WHERE 1 = 0;

@@ -31,6 +31,7 @@ CREATE TABLE rollouts (
     "current_phase" TEXT,
     "health" TEXT NOT NULL,
     "health_score" INTEGER,
+    "open_reviews" INTEGER NOT NULL,
     "opened_by" TEXT NOT NULL,
     "opened_at" TEXT,
     "started_at" TEXT,
@@ -95,6 +96,7 @@ CREATE TABLE measurements (
     "attempt" INTEGER NOT NULL,
     "metric" TEXT NOT NULL,
     "value" REAL,
+    "decimal" TEXT,
     "text" TEXT NOT NULL,
     "unit" TEXT NOT NULL,
     "rule" TEXT NOT NULL,
@@ -220,6 +222,7 @@ CREATE TABLE comparisons (
     "unexpected" INTEGER NOT NULL,
     "errors" INTEGER NOT NULL,
     "type_changed" INTEGER NOT NULL,
+    "verdict" TEXT,
     "totals" TEXT NOT NULL,
     "by_type" TEXT NOT NULL,
     "superseded_by" INTEGER,
@@ -238,6 +241,7 @@ CREATE TABLE regressions (
     "snapshot" TEXT NOT NULL,
     "deal_id" TEXT NOT NULL,
     "deal_type" TEXT NOT NULL,
+    "judged_as" TEXT NOT NULL,
     "metric" TEXT NOT NULL,
     "before" INTEGER,
     "after" INTEGER,
@@ -403,4 +407,63 @@ CREATE TABLE workers (
     "joins" INTEGER NOT NULL,
     "updated_sequence" INTEGER NOT NULL,
     PRIMARY KEY ("worker")
+) STRICT, WITHOUT ROWID;
+
+-- An environment, as of the terms in force.
+CREATE TABLE environments (
+    "environment" TEXT NOT NULL,
+    "protected" INTEGER NOT NULL,
+    "terms" TEXT NOT NULL,
+    "revision" INTEGER NOT NULL,
+    "pending" TEXT NOT NULL,
+    "changed_by" TEXT NOT NULL,
+    "changed_at" TEXT,
+    "reason" TEXT NOT NULL,
+    "updated_sequence" INTEGER NOT NULL,
+    PRIMARY KEY ("environment")
+) STRICT, WITHOUT ROWID;
+
+-- A changed plan of a rollout.
+CREATE TABLE revisions (
+    "rollout" TEXT NOT NULL,
+    "revision" INTEGER NOT NULL,
+    "plan_digest" TEXT NOT NULL,
+    "status" TEXT NOT NULL,
+    "reason" TEXT NOT NULL,
+    "proposed_by" TEXT NOT NULL,
+    "proposed_at" TEXT,
+    "decided_by" TEXT NOT NULL,
+    "decided_at" TEXT,
+    "difference" TEXT NOT NULL,
+    "changes" INTEGER NOT NULL,
+    "difference_sha256" TEXT NOT NULL,
+    "difference_bytes" INTEGER NOT NULL,
+    "params" TEXT NOT NULL,
+    "outline" TEXT NOT NULL,
+    "updated_sequence" INTEGER NOT NULL,
+    PRIMARY KEY ("rollout", "revision")
+) STRICT, WITHOUT ROWID;
+
+-- What waits or waited for another person: a request to confirm, or a review of broken glass.
+CREATE TABLE requests (
+    "aggregate" TEXT NOT NULL,
+    "request" TEXT NOT NULL,
+    "kind" TEXT NOT NULL,
+    "rollout" TEXT NOT NULL,
+    "environment" TEXT NOT NULL,
+    "flag" TEXT NOT NULL,
+    "verb" TEXT NOT NULL,
+    "what" TEXT NOT NULL,
+    "reason" TEXT NOT NULL,
+    "rule" TEXT NOT NULL,
+    "made_by" TEXT NOT NULL,
+    "made_at" TEXT,
+    "due_at" TEXT,
+    "status" TEXT NOT NULL,
+    "ended_by" TEXT NOT NULL,
+    "ended_at" TEXT,
+    "note" TEXT NOT NULL,
+    "made_sequence" INTEGER NOT NULL,
+    "updated_sequence" INTEGER NOT NULL,
+    PRIMARY KEY ("aggregate", "request")
 ) STRICT, WITHOUT ROWID;

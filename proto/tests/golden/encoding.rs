@@ -89,8 +89,10 @@ prop_compose! {
         rule: String,
         verdict: i32,
         measured_at in proptest::option::of(timestamp()),
+        decimal: String,
+        incomplete: bool,
     ) -> Measurement {
-        Measurement { metric, value, text, unit, rule, verdict, measured_at }
+        Measurement { metric, value, text, unit, rule, verdict, measured_at, decimal, incomplete }
     }
 }
 

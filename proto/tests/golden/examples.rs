@@ -4,7 +4,7 @@ use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{Actor, ActorKind, Commit, Event};
 
 use crate::values::Distinct;
-use crate::{flags, gates, lifecycle, outcomes, steps, workers};
+use crate::{authority, flags, gates, lifecycle, outcomes, steps, workers};
 
 /// A commit and the name of its files.
 #[derive(Debug, Clone)]
@@ -43,6 +43,13 @@ pub(crate) fn name(kind: &Kind) -> &'static str {
         Kind::GateBlocked(_) => "gate_blocked",
         Kind::PlanRevised(_) => "plan_revised",
         Kind::PlanRevisionAccepted(_) => "plan_revision_accepted",
+        Kind::RequestMade(_) => "request_made",
+        Kind::RequestConfirmed(_) => "request_confirmed",
+        Kind::RequestEnded(_) => "request_ended",
+        Kind::GlassBroken(_) => "glass_broken",
+        Kind::GlassReviewed(_) => "glass_reviewed",
+        Kind::ReviewOverdue(_) => "review_overdue",
+        Kind::PlanRevisionWithdrawn(_) => "plan_revision_withdrawn",
         Kind::RollbackPointRecorded(_) => "rollback_point_recorded",
         Kind::RollbackStarted(_) => "rollback_started",
         Kind::RollbackFinished(_) => "rollback_finished",
@@ -59,6 +66,10 @@ pub(crate) fn name(kind: &Kind) -> &'static str {
         Kind::FlagArchived(_) => "flag_archived",
         Kind::WorkerJoined(_) => "worker_joined",
         Kind::WorkerLeft(_) => "worker_left",
+        Kind::EnvironmentRecorded(_) => "environment_recorded",
+        Kind::EnvironmentRevised(_) => "environment_revised",
+        Kind::EnvironmentRevisionAccepted(_) => "environment_revision_accepted",
+        Kind::EnvironmentRevisionWithdrawn(_) => "environment_revision_withdrawn",
     }
 }
 
@@ -102,12 +113,29 @@ const BUILDERS: &[Build] = &[
     flags::flag_archived,
     workers::worker_joined,
     workers::worker_left,
+    authority::request_made,
+    authority::request_confirmed,
+    authority::request_ended,
+    authority::glass_broken,
+    authority::glass_reviewed,
+    authority::review_overdue,
+    authority::plan_revision_withdrawn,
+    authority::environment_recorded,
+    authority::environment_revised,
+    authority::environment_revision_accepted,
+    authority::environment_revision_withdrawn,
 ];
 
 /// Further examples of an event that has gained fields, with their file names: `("step_finished-2", …)`.
 const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
+    ("plan_revised-2", authority::plan_revised_with_difference),
+    (
+        "comparison_made_with_verdict",
+        outcomes::comparison_made_with_verdict,
+    ),
+    ("step_finished_exactly", steps::step_finished_exactly),
 ];
 
 /// Every event in a commit of its own, and one commit of several events.

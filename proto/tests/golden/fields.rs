@@ -186,6 +186,15 @@ fn note_filled(
             .unwrap_or_else(|| panic!("{name} shows `{key}`, which is none of its fields"));
         filled.insert((name.to_owned(), key.clone()));
         let inner = field.type_name().rsplit('.').next().unwrap_or_default();
+        if let Some(entry) = map_entry(message, field) {
+            let of = entry.field.iter().find(|field| field.name() == "value");
+            let of = of.map_or("", |field| field.type_name());
+            let of = of.rsplit('.').next().unwrap_or_default();
+            for item in value.as_object().into_iter().flatten() {
+                note_filled(of, item.1, messages, filled);
+            }
+            continue;
+        }
         match value {
             Value::Array(items) => items
                 .iter()

@@ -57,6 +57,7 @@ pub(crate) fn plan_revised(d: &mut Distinct) -> Kind {
         plan: Some(d.evidence()),
         outline: Some(d.outline()),
         reason: d.text("reason"),
+        ..PlanRevised::default()
     })
 }
 

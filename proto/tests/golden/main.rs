@@ -4,7 +4,7 @@
 //! encoded it; `v1/<event>.json` is the same commit as proto3 JSON; `v1/fields.txt` lists every field and enum
 //! value. What stands in these files is in ledgers that exist: it is never edited.
 //!
-//! * A new event: build it in `lifecycle.rs`, `steps.rs`, `gates.rs`, `outcomes.rs`, `flags.rs` or `workers.rs`, name it in
+//! * A new event: build it in `authority.rs`, `lifecycle.rs`, `steps.rs`, `gates.rs`, `outcomes.rs`, `flags.rs` or `workers.rs`, name it in
 //!   `examples.rs`, then write its files with `ROLLBOOK_BLESS=1 cargo test -p rollbook-proto --test golden`.
 //! * A new field of an existing event: leave it empty in the existing example, so that its bytes stay as they are,
 //!   and add a second example named `<event>-2` that fills it; bless as above.
@@ -13,6 +13,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod authority;
 mod compatibility;
 mod encoding;
 mod examples;

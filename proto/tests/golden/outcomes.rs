@@ -3,7 +3,7 @@
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
     AdviceGiven, AlertRaised, AlertResolved, AuditTaken, ComparisonMade, NoticeSent, Regression,
-    SnapshotTaken, SuccessMetricRecorded, TypeClasses, TypeTotal, Verdict,
+    SnapshotTaken, SuccessMetricRecorded, TypeClasses, TypeTotal, UncomputedDeal, Verdict,
 };
 
 use crate::values::Distinct;
@@ -85,6 +85,25 @@ pub(crate) fn comparison_made_by_type(d: &mut Distinct) -> Kind {
         errors: d.large(),
         type_changed: d.large(),
         by_type: vec![type_classes(d), type_classes(d)],
+        ..ComparisonMade::default()
+    })
+}
+
+/// What the rules made of it, and deals without figures on both sides.
+pub(crate) fn comparison_made_with_verdict(d: &mut Distinct) -> Kind {
+    let judged = Regression {
+        judged_as: d.text("type"),
+        ..regression(d)
+    };
+    Kind::ComparisonMade(ComparisonMade {
+        step_id: d.text("step"),
+        verdict: Verdict::Warning.into(),
+        worst: vec![judged],
+        uncomputed: vec![UncomputedDeal {
+            deal_id: d.text("deal"),
+            before: d.text("reason"),
+            after: d.text("reason"),
+        }],
         ..ComparisonMade::default()
     })
 }

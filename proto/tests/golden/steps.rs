@@ -49,6 +49,16 @@ pub(crate) fn step_finished(d: &mut Distinct) -> Kind {
     })
 }
 
+/// A result with numbers to their last digit.
+pub(crate) fn step_finished_exactly(d: &mut Distinct) -> Kind {
+    Kind::StepFinished(StepFinished {
+        step_id: d.text("step"),
+        verdict: Verdict::Warning.into(),
+        measurements: vec![d.measurement_of_digits(), d.measurement_of_cut_output()],
+        ..StepFinished::default()
+    })
+}
+
 pub(crate) fn step_interrupted(d: &mut Distinct) -> Kind {
     Kind::StepInterrupted(StepInterrupted {
         step_id: d.text("step"),

@@ -91,6 +91,24 @@ impl Distinct {
             rule: self.text("rule"),
             verdict: verdict.into(),
             measured_at: Some(self.time()),
+            ..Measurement::default()
+        }
+    }
+
+    /// A number that no double holds.
+    pub(crate) fn measurement_of_digits(&mut self) -> Measurement {
+        Measurement {
+            value: Some(9_007_199_254_740_992.0),
+            decimal: "9007199254740993".to_owned(),
+            ..self.measurement(Verdict::Pass)
+        }
+    }
+
+    /// No number, because what it would be read from was cut.
+    pub(crate) fn measurement_of_cut_output(&mut self) -> Measurement {
+        Measurement {
+            incomplete: true,
+            ..self.measurement_without_value()
         }
     }
 

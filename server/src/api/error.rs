@@ -140,6 +140,7 @@ impl From<HandlerError> for ApiError {
         let (status, class) = match &error {
             HandlerError::Refused(refusal) => refusal_class(refusal.kind()),
             HandlerError::FlagRefused(refusal) => refusal_class(refusal.kind()),
+            HandlerError::EnvironmentRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::FleetRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
             HandlerError::NotSynced { .. } => (StatusCode::FORBIDDEN, ErrorClass::Policy),
@@ -149,6 +150,7 @@ impl From<HandlerError> for ApiError {
             }
             HandlerError::IllegalHistory(_)
             | HandlerError::IllegalFlagHistory(_)
+            | HandlerError::IllegalEnvironmentHistory(_)
             | HandlerError::IllegalWorkerHistory(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, ErrorClass::Integrity)
             }

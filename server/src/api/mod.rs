@@ -1,5 +1,6 @@
 //! The HTTP API: commands in, views out. Loopback only until callers are authenticated.
 
+mod environments;
 mod error;
 mod evidence;
 mod flags;
@@ -29,6 +30,7 @@ use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_proto::v1;
 
+pub use environments::EnvironmentCommandAnswer;
 pub use error::{ApiError, ErrorBody, ErrorClass};
 pub use fleet::FleetAnswer;
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
@@ -124,6 +126,13 @@ pub fn router(api: Api) -> Router {
             "/v1/flags/{environment}/{key}/commands",
             post(flags::command),
         )
+        .route("/v1/environments", get(environments::list))
+        .route("/v1/environments/{name}", get(environments::show))
+        .route(
+            "/v1/environments/{name}/commands",
+            post(environments::command),
+        )
+        .route("/v1/requests", get(environments::requests))
         .route("/v1/fleet", get(fleet::fleet))
         .route("/v1/snapshots", get(views::snapshots))
         .route("/v1/comparisons", get(views::comparisons))

@@ -23,8 +23,12 @@ pub(super) async fn evaluate(
         Ok(context) => context,
         Err(details) => return failure(StatusCode::BAD_REQUEST, &key, "INVALID_CONTEXT", &details),
     };
-    let environment = text(&context, "environment").unwrap_or(DEFAULT_ENVIRONMENT);
-    let (Ok(environment), Ok(flag_key)) = (EnvironmentId::new(environment), FlagKey::new(&*key))
+    let asked = match Asked::of(&context) {
+        Ok(asked) => asked,
+        Err(details) => return failure(StatusCode::BAD_REQUEST, &key, "INVALID_CONTEXT", &details),
+    };
+    let (Ok(environment), Ok(flag_key)) =
+        (EnvironmentId::new(asked.environment), FlagKey::new(&*key))
     else {
         return failure(
             StatusCode::NOT_FOUND,
@@ -33,10 +37,9 @@ pub(super) async fn evaluate(
             "no such flag",
         );
     };
-    let labels = labels_of(&context);
     let asked = EvaluationContext {
-        targeting_key: text(&context, "targetingKey"),
-        labels: &labels,
+        targeting_key: asked.targeting_key,
+        labels: &asked.labels,
     };
     match api.handler.flag(&environment, &flag_key).await {
         Ok(Some((state, _))) => match flag::evaluate(&state, &asked) {
@@ -80,24 +83,100 @@ fn context_of(body: &[u8]) -> Result<Value, String> {
     }
 }
 
-fn text<'a>(context: &'a Value, name: &str) -> Option<&'a str> {
-    context.get(name).and_then(Value::as_str)
+/// What of a context evaluation looks at. A value of another type than is meant is refused: taken
+/// for none, it would be answered for somebody else, or for production.
+#[derive(Debug)]
+struct Asked<'a> {
+    environment: &'a str,
+    targeting_key: Option<&'a str>,
+    labels: Vec<String>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(context: &'a Value) -> Result<Self, String> {
+        Ok(Self {
+            environment: text(context, "environment")?.unwrap_or(DEFAULT_ENVIRONMENT),
+            targeting_key: text(context, "targetingKey")?,
+            labels: labels_of(context)?,
+        })
+    }
+}
+
+/// A text; `null` counts as none.
+fn text<'a>(context: &'a Value, name: &str) -> Result<Option<&'a str>, String> {
+    match context.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(format!("{name} must be a text, not {}", kind_of(other))),
+    }
 }
 
 /// Labels as an array or as comma-separated text.
-fn labels_of(context: &Value) -> Vec<String> {
+fn labels_of(context: &Value) -> Result<Vec<String>, String> {
     match context.get("labels") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::String(labels)) => Ok(labels.split(',').map(|l| l.trim().to_owned()).collect()),
         Some(Value::Array(labels)) => labels
             .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
+            .map(|label| match label {
+                Value::String(label) => Ok(label.clone()),
+                other => Err(format!("labels must be texts, not {}", kind_of(other))),
+            })
             .collect(),
-        Some(Value::String(labels)) => labels.split(',').map(|l| l.trim().to_owned()).collect(),
-        _ => Vec::new(),
+        Some(other) => Err(format!(
+            "labels must be an array of texts or one text, not {}",
+            kind_of(other)
+        )),
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }
 
 fn failure(status: StatusCode, key: &str, code: &str, details: &str) -> Response {
     let body = json!({ "key": key, "errorCode": code, "errorDetails": details });
     (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_of_other_types_is_refused_and_never_taken_for_production() {
+        let refused = |context: Value| Asked::of(&context).unwrap_err();
+        assert_eq!(
+            refused(json!({"environment": 7})),
+            "environment must be a text, not a number"
+        );
+        for (context, name) in [
+            (json!({"environment": ["staging"]}), "environment"),
+            (json!({"environment": {"name": "staging"}}), "environment"),
+            (json!({"environment": false}), "environment"),
+            (json!({"targetingKey": 17}), "targetingKey"),
+            (json!({"labels": 3}), "labels"),
+            (json!({"labels": ["a", 3]}), "labels"),
+            (json!({"labels": [null]}), "labels"),
+        ] {
+            assert!(refused(context.clone()).starts_with(name), "{context}");
+        }
+        let empty = json!({"environment": null, "labels": null});
+        assert_eq!(Asked::of(&empty).unwrap().environment, DEFAULT_ENVIRONMENT);
+        let asked = json!({"environment": "staging", "targetingKey": "u", "labels": " a, b"});
+        let asked = Asked::of(&asked).unwrap();
+        assert_eq!(
+            (asked.environment, asked.targeting_key),
+            ("staging", Some("u"))
+        );
+        assert_eq!(asked.labels, ["a", "b"]);
+    }
 }

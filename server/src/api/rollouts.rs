@@ -89,11 +89,12 @@ pub(super) async fn open(
         environment: body.environment,
         params: body.params,
     };
-    let done = api.handler.open(&id, &open, &caller).await?;
+    let opened = api.handler.open(&id, &open, &caller).await?;
+    let done = opened.done;
     api.settled(done.sequence).await;
-    let protected = plan
-        .environment(open.environment.as_str())
-        .is_some_and(|environment| environment.protected);
+    let protected = done.events.iter().any(|event| {
+        matches!(&event.kind, Some(v1::event::Kind::RolloutOpened(opened)) if opened.protected)
+    });
     let warning = || UNKNOWN_SYNC.replace("{environment}", open.environment.as_str());
     let is_unknown = api.handler.journal().sync() == SyncKnown::Unknown;
     let answer = CommandAnswer {
@@ -103,9 +104,24 @@ pub(super) async fn open(
         warnings: (protected && is_unknown)
             .then(warning)
             .into_iter()
+            .chain(opened.recorded.iter().map(|name| {
+                format!(
+                    "environment {name} is recorded as protected, with the roles of this runbook: {}; change that with `rollbook environment set {name}`",
+                    roles_of(&plan)
+                )
+            }))
             .collect(),
     };
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// The roles of a plan with their persons.
+fn roles_of(plan: &Plan) -> String {
+    let roles = plan.runbook().roles.iter();
+    let texts: Vec<String> = roles
+        .map(|(role, persons)| format!("{role}: {}", persons.join(" or ")))
+        .collect();
+    texts.join("; ")
 }
 
 pub(super) async fn command(

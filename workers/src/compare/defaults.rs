@@ -3,7 +3,6 @@
 
 use super::decimal::Decimal;
 use super::rules::{Rule, Rules, Scope, Severity, Test};
-use crate::deal::{TypeClass, classify};
 
 /// The largest TSA cost of a carveout: $500,000 a month for 12 months, in cents.
 const TSA_MAX_CENTS: i64 = 600_000_000;
@@ -11,11 +10,12 @@ const TSA_MAX_CENTS: i64 = 600_000_000;
 impl Rules {
     /// The default rules with a cost tolerance in percent (see [`Rules::tolerance`]).
     ///
-    /// Guarded are deals that were acquisitions or had no type. Of the others every difference
-    /// is expected or unexpected. The bounds follow the deal multipliers: 1.6 to 2.5 for
-    /// carveouts, 2.0 to 3.0 for divestitures, on one-time costs, which leaves room for the
-    /// rounding of every work item to $1,000. They hold for one-time cost and its phases, not
-    /// for `cost_total`, which adds licences (no multiplier) and TSA cost.
+    /// Guarded are deals that were computed as acquisitions. Of the others every change that is
+    /// meant has its bounds, and one beyond them is a regression; what else differs is unexpected.
+    /// The bounds follow the deal multipliers: 1.6 to 2.5 for carveouts, 2.0 to 3.0 for
+    /// divestitures, on one-time costs, which leaves room for the rounding of every work item to
+    /// $1,000. They hold for one-time cost and its phases, not for `cost_total`, which adds
+    /// licences (no multiplier) and TSA cost.
     pub fn default_with_tolerance(tolerance_percent: Decimal) -> Self {
         let mut rules = guarded(tolerance_percent);
         rules.extend(by_type("carveout", Decimal::whole(3), TSA_MAX_CENTS));
@@ -52,7 +52,7 @@ fn guarded(tolerance_percent: Decimal) -> Vec<Rule> {
             Test::Absolute { limit: 2 },
             Severity::Warning,
         ),
-        // A percentage of zero catches nothing, and an acquisition never pays for a TSA.
+        // An acquisition never pays for a TSA, however little.
         rule(
             "tsa-on-acquisition",
             "cost_tsa",
@@ -77,7 +77,7 @@ fn by_type(deal_type: &'static str, max_ratio: Decimal, tsa_max_cents: i64) -> V
             Scope::Unguarded,
             &[deal_type],
             test,
-            Severity::Warning,
+            Severity::Regression,
         )
     };
     let one_and_a_half = Decimal::from_millionths(1_500_000);
@@ -160,13 +160,5 @@ fn rule(
         deal_types: deal_types.iter().map(|t| (*t).to_owned()).collect(),
         test,
         severity,
-    }
-}
-
-/// The deal type a stored text stands for: its own name or a built-in alias.
-pub(super) fn resolve_alias(stored: &str) -> Option<&'static str> {
-    match classify(Some(stored)) {
-        TypeClass::Valid(kind) | TypeClass::Alias(kind) => Some(kind.as_str()),
-        TypeClass::Null | TypeClass::Invalid => None,
     }
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::Judge;
 use super::merge::Change;
-use super::rules::{Class, Rules};
-use super::{CompareError, comparable};
+use super::rules::{Class, Rules, computed_as};
+use super::{CompareError, comparable, unknown_as_acquisition};
 use crate::snapshot::{Row, RowOutcome, Snapshot, Value};
 
 /// One figure or text of a deal on both sides.
@@ -43,6 +43,9 @@ pub struct Explanation {
     pub type_before: Option<String>,
     /// Its type after; absent when the deal is gone.
     pub type_after: Option<String>,
+    /// The type it was computed as and is judged by, where that is another word than is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_as: Option<String>,
     /// Whether the rules guard the deal against regression.
     pub guarded: bool,
     /// What happened; absent when all figures are equal.
@@ -77,7 +80,8 @@ pub async fn explain(
         }
     };
     let infos = &before.manifest.metrics;
-    let mut judge = Judge::new(rules, infos);
+    let unknown = unknown_as_acquisition(&before.manifest);
+    let mut judge = Judge::new(rules, infos, unknown);
     let metrics: Vec<ExplainedMetric> = infos
         .iter()
         .enumerate()
@@ -127,7 +131,8 @@ pub async fn explain(
     };
     Ok(Explanation {
         deal_id: deal_id.to_owned(),
-        guarded: rules.guards(&judged_type),
+        guarded: rules.guards(&judged_type, computed_as(&judged_type, unknown)),
+        judged_as: judge.judged_as(&judged_type).map(str::to_owned),
         change,
         class,
         error_before: error(&old),

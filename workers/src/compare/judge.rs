@@ -1,6 +1,6 @@
 //! Rules applied to the metrics of two snapshots. Pure.
 
-use super::rules::{Class, Judgement, Rules, Severity, judge_by, judge_text_by};
+use super::rules::{Class, Judgement, Rules, Severity, computed_as, judge_by, judge_text_by};
 use super::tally::NO_RULE;
 use crate::deal::DealType;
 use crate::snapshot::MetricInfo;
@@ -14,6 +14,7 @@ const NO_RULE_THRESHOLD: &str = "no rule allows a difference";
 #[derive(Debug, Default)]
 pub(super) struct Kind {
     name: String,
+    computed: Option<DealType>,
     pub(super) guarded: bool,
     pub(super) carveout: bool,
     /// The rule of each metric, by its place in the set.
@@ -25,6 +26,7 @@ pub(super) struct Kind {
 pub struct Judge<'r> {
     rules: &'r Rules,
     metrics: &'r [MetricInfo],
+    unknown_as_acquisition: bool,
     thresholds: Vec<String>,
     kinds: Vec<Kind>,
     /// The type that was asked for last: in most snapshots few follow each other.
@@ -32,11 +34,13 @@ pub struct Judge<'r> {
 }
 
 impl<'r> Judge<'r> {
-    /// A judge for these metrics.
-    pub fn new(rules: &'r Rules, metrics: &'r [MetricInfo]) -> Self {
+    /// A judge for these metrics. `unknown_as_acquisition`: where the side before has figures of
+    /// a deal of unknown type, they are those of an acquisition (see [`computed_as`]).
+    pub fn new(rules: &'r Rules, metrics: &'r [MetricInfo], unknown_as_acquisition: bool) -> Self {
         Self {
             rules,
             metrics,
+            unknown_as_acquisition,
             thresholds: rules.rules.iter().map(|r| r.test.threshold()).collect(),
             kinds: Vec::new(),
             last: 0,
@@ -54,14 +58,16 @@ impl<'r> Judge<'r> {
             Some(known) => known,
             None => {
                 self.kinds.truncate(MAX_KINDS);
+                let computed = computed_as(deal_type, self.unknown_as_acquisition);
                 let found = self
                     .metrics
                     .iter()
-                    .map(|m| self.rules.find(deal_type, &m.name));
+                    .map(|m| self.rules.find(deal_type, computed, &m.name));
                 self.kinds.push(Kind {
                     name: deal_type.to_owned(),
-                    guarded: self.rules.guards(deal_type),
-                    carveout: DealType::resolve(Some(deal_type)) == Ok(DealType::Carveout),
+                    computed,
+                    guarded: self.rules.guards(deal_type, computed),
+                    carveout: computed == Some(DealType::Carveout),
                     rules: found.collect(),
                 });
                 self.kinds.len() - 1
@@ -73,6 +79,17 @@ impl<'r> Judge<'r> {
     /// What the rules say of a remembered type.
     pub(super) fn known(&self, kind: usize) -> Option<&Kind> {
         self.kinds.get(kind)
+    }
+
+    /// What deals of a type were computed as, where that is another word than is stored.
+    pub fn judged_as(&mut self, deal_type: &str) -> Option<&'static str> {
+        let kind = self.kind(deal_type);
+        let computed = self
+            .kinds
+            .get(kind)
+            .and_then(|kind| kind.computed)?
+            .as_str();
+        (computed != deal_type).then_some(computed)
     }
 
     /// The remembered types' names in their places.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CompareError;
 use super::judge::{Judge, MAX_KINDS};
-use super::rules::{Class, Rules};
+use super::rules::Class;
 use super::tally::{ClassCounts, OTHER, Tally, TypeTotals};
 use crate::snapshot::MetricInfo;
 use crate::snapshot::reader::Cursor;
@@ -196,7 +196,7 @@ pub fn merge<R: Rows>(
     after: &mut R,
     order: fn(&[u8], &[u8]) -> Ordering,
     metrics: &[MetricInfo],
-    rules: &Rules,
+    judge: Judge<'_>,
     sink: &mut impl Sink,
 ) -> Result<Tally, CompareError> {
     let place = |name: &str| {
@@ -206,8 +206,8 @@ pub fn merge<R: Rows>(
     let texts = 0..metrics.len();
     let is_text = |place: &usize| metrics.get(*place).is_some_and(MetricInfo::is_text);
     let mut merge = Merge {
-        judge: Judge::new(rules, metrics),
-        tally: Tally::new(rules),
+        tally: Tally::new(judge.rules()),
+        judge,
         types: Vec::new(),
         findings: Vec::new(),
         text_metrics: texts.filter(is_text).collect(),
@@ -218,8 +218,8 @@ pub fn merge<R: Rows>(
         sink,
     };
     if merge.tsa.is_some() {
-        let figures = &mut merge.tally.figures;
-        (figures.tsa_deals, figures.tsa_elsewhere) = (Some(0), Some(0));
+        let extremes = &mut merge.tally.extremes;
+        (extremes.tsa_deals, extremes.tsa_elsewhere) = (Some(0), Some(0));
     }
     let mut left = before.advance()?;
     let mut right = after.advance_beside(before)?;
@@ -300,7 +300,11 @@ impl<S: Sink> Merge<'_, '_, S> {
     }
 
     fn found(&mut self, difference: &Difference<'_>) -> Result<(), CompareError> {
-        self.tally.count(difference, &self.judge);
+        let judged_as = match difference.class {
+            Class::Regression => self.judge.judged_as(difference.deal_type),
+            _ => None,
+        };
+        self.tally.count(difference, judged_as, &self.judge);
         if !matches!(difference.change, Change::Added | Change::ErrorOnBothSides) {
             let kind = self.judge.kind(difference.deal_type);
             self.class(kind, difference.class);
@@ -341,7 +345,7 @@ impl<S: Sink> Merge<'_, '_, S> {
                 self.total(kind, old, new);
             }
             if self.one_time == Some(metric) && self.judge.known(kind).is_some_and(|k| k.carveout) {
-                self.tally.figures.carveout(old, new);
+                self.tally.extremes.carveout(old, new);
             }
             if old == new {
                 continue;
@@ -416,7 +420,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         {
             let kind = self.judge.kind(after.deal_type());
             let is_carveout = self.judge.known(kind).is_some_and(|kind| kind.carveout);
-            self.tally.figures.tsa(is_carveout);
+            self.tally.extremes.tsa(is_carveout);
         }
         Ok(())
     }
@@ -431,7 +435,7 @@ impl<S: Sink> Merge<'_, '_, S> {
             && self.judge.known(kind).is_some_and(|kind| kind.carveout)
         {
             let cost = rows.metric(metric)?;
-            self.tally.figures.carveout(cost, cost);
+            self.tally.extremes.carveout(cost, cost);
         }
         Ok(())
     }
@@ -457,7 +461,7 @@ impl<S: Sink> Merge<'_, '_, S> {
             totals.after_cents.0 += i128::from(after);
         }
         if self.judge.known(kind).is_some_and(|kind| kind.guarded) {
-            self.tally.figures.total(before, after);
+            self.tally.extremes.total(before, after);
         }
         self.tally.histogram.count(before, after);
     }

@@ -19,6 +19,7 @@ pub mod differences;
 mod error;
 mod event;
 pub mod explain;
+pub mod figures;
 pub mod histogram;
 pub mod judge;
 pub mod merge;
@@ -47,6 +48,7 @@ pub use rules::Rules;
 pub use task::{RangeReport, RangeTask, RangeWorker};
 
 use differences::{DifferencePage, PAGE_MEDIA_TYPE, Page, PageWriter};
+use judge::Judge;
 use tally::Tally;
 
 /// The media type of a comparison's result.
@@ -116,7 +118,7 @@ pub async fn compare_with(
             merged.map_ok(move |(tally, pages)| (range.deals, tally, pages))
         })
         .buffered(ranges::MAX_RANGES);
-    let (mut tally, mut pages) = (Tally::new(rules), Vec::new());
+    let (mut tally, mut pages) = (Tally::new(rules.rules.len()), Vec::new());
     while let Some((deals, counted, more)) = found.try_next().await? {
         tally.add(counted);
         pages.extend(more);
@@ -230,12 +232,23 @@ impl Job {
             &mut right,
             order,
             metrics,
-            &self.rules,
+            Judge::new(
+                &self.rules,
+                metrics,
+                unknown_as_acquisition(&self.before.manifest),
+            ),
             &mut writer,
         )?;
         let last = writer.finish()?;
         Ok((tally, pages, last))
     }
+}
+
+/// Whether a deal of unknown type that has figures was computed as an acquisition. The built-in
+/// model does so while deal types are not in force, and has an error in their place when they are;
+/// of other calculators it is not known.
+fn unknown_as_acquisition(before: &Manifest) -> bool {
+    behind::has_lines(before)
 }
 
 /// Refuses manifests whose figures do not mean the same, and rules that cannot judge them.

@@ -6,9 +6,10 @@ use rollbook_proto::v1::{self, ComparisonMade, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::differences::DifferencePage;
+use super::figures::Figures;
 use super::histogram::Bucket;
 use super::rules::{Class, Rules};
-use super::tally::{Figures, Regression, Tally, TypeTotals};
+use super::tally::{Regression, Tally, TypeTotals, Uncomputed};
 use super::{CompareError, Comparison, event};
 use crate::snapshot::Snapshot;
 use crate::snapshot::manifest::Total;
@@ -100,6 +101,9 @@ pub struct ComparisonResult {
     pub metrics: Vec<MetricTotals>,
     /// The at most 20 regressions with the largest relative change.
     pub worst: Vec<Regression>,
+    /// The first 5 deals in key order that could be computed on neither side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncomputed: Vec<Uncomputed>,
     /// Relative change of `cost_total`.
     pub histogram: Vec<Bucket>,
     /// Figures that gates ask for.
@@ -161,7 +165,8 @@ impl ComparisonResult {
             by_type: tally.by_type(),
             totals: tally.totals,
             worst: tally.worst,
-            figures: tally.figures,
+            uncomputed: tally.uncomputed,
+            figures: tally.extremes.figures(),
             differences,
         }
     }
@@ -189,7 +194,8 @@ impl ComparisonResult {
     }
 
     /// `fail` with any regression; `error` when a deal could be computed on neither side, so
-    /// that nothing is known about it; `inconclusive` when no deal was compared; else `pass`.
+    /// that nothing is known about it; `inconclusive` when no deal was compared; `warning` with a
+    /// warning or an unexpected difference; else `pass`.
     pub fn verdict(&self) -> Verdict {
         if self.regressions > 0 {
             Verdict::Fail
@@ -197,6 +203,8 @@ impl ComparisonResult {
             Verdict::Error
         } else if self.compared == 0 {
             Verdict::Inconclusive
+        } else if self.warnings + self.unexpected > 0 {
+            Verdict::Warning
         } else {
             Verdict::Pass
         }
@@ -235,12 +243,23 @@ impl Comparison {
             errors: result.errors,
             type_changed: result.type_changed,
             by_type: event::by_type(&result.by_type),
+            verdict: result.verdict().into(),
+            uncomputed: result
+                .uncomputed
+                .iter()
+                .map(|deal| v1::UncomputedDeal {
+                    deal_id: deal.deal_id.clone(),
+                    before: cut(&deal.before),
+                    after: cut(&deal.after),
+                })
+                .collect(),
             worst: result
                 .worst
                 .iter()
                 .map(|worst| v1::Regression {
                     deal_id: worst.deal_id.clone(),
                     deal_type: worst.deal_type.clone(),
+                    judged_as: worst.judged_as.clone().unwrap_or_default(),
                     metric: worst.metric.clone(),
                     before: worst.before,
                     after: worst.after,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CompareError;
 use super::decimal::{Decimal, SCALE};
+use crate::deal::{DealType, TypeClass, classify};
 use crate::snapshot::MetricInfo;
 
 /// The most rules of one set.
@@ -57,6 +58,28 @@ pub enum Severity {
     Warning,
 }
 
+/// The deal type that a stored text was computed as: its own name, a built-in alias, or none at
+/// all (`NULL` or blank), which is an acquisition. Nothing for a text that names no type, unless
+/// whoever computed it took such for acquisitions, as the built-in model does while deal types are
+/// not in force.
+pub fn computed_as(stored: &str, unknown_as_acquisition: bool) -> Option<DealType> {
+    if stored.trim().eq_ignore_ascii_case("NULL") {
+        return Some(DealType::Acquisition);
+    }
+    match classify(Some(stored)) {
+        TypeClass::Valid(kind) | TypeClass::Alias(kind) => Some(kind),
+        TypeClass::Null => Some(DealType::Acquisition),
+        TypeClass::Invalid => unknown_as_acquisition.then_some(DealType::Acquisition),
+    }
+}
+
+/// Whether a word of a rule names the type of a deal: as it is stored, or by what it was computed
+/// as.
+fn names(word: &str, stored: &str, computed: Option<DealType>) -> bool {
+    word.trim().eq_ignore_ascii_case(stored.trim())
+        || computed.is_some() && computed_as(word, false) == computed
+}
+
 /// Which deals a rule is for, by their type before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,8 +97,8 @@ pub enum Scope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Test {
-    /// Moved by at most so many percent of the figure before. A figure that was not above zero
-    /// has no percentage: its change is a warning, never a regression.
+    /// Moved by at most so many percent of the figure before, on either side of zero; from zero
+    /// nothing is tolerated but zero.
     Relative {
         /// Percent; exactly this much is still tolerated.
         tolerance_percent: Decimal,
@@ -94,10 +117,10 @@ pub enum Test {
     },
     /// A change that is meant: within these bounds it is expected.
     Expected {
-        /// The smallest after ÷ before; a figure that was not above zero has no ratio.
+        /// The figure after is at least so many times the one before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         min_ratio: Option<Decimal>,
-        /// The largest after ÷ before.
+        /// The figure after is at most so many times the one before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_ratio: Option<Decimal>,
         /// The smallest figure after, in the metric's unit.
@@ -122,7 +145,7 @@ pub struct Rule {
     /// Guarded deals, others or all.
     #[serde(default)]
     pub scope: Scope,
-    /// Deal types (before) it is for, aliases resolved; empty: all.
+    /// Deal types (before) it is for, or aliases of them; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deal_types: Vec<String>,
     /// What it demands.
@@ -136,9 +159,9 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// Types (before) that are guarded against regression, as stored, letter case aside;
-    /// `NULL` for deals without a type. Where nothing is said: acquisitions and deals without a
-    /// type.
+    /// Types (before) that are guarded against regression: types, aliases of them, or texts as
+    /// they are stored; letter case aside. Deals without a type are acquisitions, and so are those
+    /// of unknown types that were computed as such. Where nothing is said: acquisitions.
     #[serde(default = "default_guard")]
     pub guard: Vec<String>,
     /// Whether snapshots of different models may be compared.
@@ -150,7 +173,7 @@ pub struct Rules {
 
 /// The types that a deal-type rollout must not change.
 pub(super) fn default_guard() -> Vec<String> {
-    vec!["acquisition".to_owned(), "NULL".to_owned()]
+    vec![DealType::Acquisition.as_str().to_owned()]
 }
 
 /// A judged figure.
@@ -248,16 +271,20 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether deals of this type before are guarded.
-    pub fn guards(&self, deal_type: &str) -> bool {
-        let deal_type = deal_type.trim();
-        self.guard.iter().any(|g| g.eq_ignore_ascii_case(deal_type))
+    /// Whether deals of this type before, computed as that one, are guarded.
+    pub fn guards(&self, deal_type: &str, computed: Option<DealType>) -> bool {
+        let mut guard = self.guard.iter();
+        guard.any(|word| names(word, deal_type, computed))
     }
 
-    /// The place of the rule for a metric of deals of a type.
-    pub(super) fn find(&self, deal_type: &str, metric: &str) -> Option<usize> {
-        let guarded = self.guards(deal_type);
-        let resolved = super::defaults::resolve_alias(deal_type);
+    /// The place of the rule for a metric of deals of a type, computed as that one.
+    pub(super) fn find(
+        &self,
+        deal_type: &str,
+        computed: Option<DealType>,
+        metric: &str,
+    ) -> Option<usize> {
+        let guarded = self.guards(deal_type, computed);
         self.rules.iter().position(|rule| {
             let in_scope = match rule.scope {
                 Scope::Any => true,
@@ -265,10 +292,10 @@ impl Rules {
                 Scope::Unguarded => !guarded,
             };
             let of_type = rule.deal_types.is_empty()
-                || rule.deal_types.iter().any(|t| {
-                    t.eq_ignore_ascii_case(deal_type.trim())
-                        || resolved.is_some_and(|resolved| t.eq_ignore_ascii_case(resolved))
-                });
+                || rule
+                    .deal_types
+                    .iter()
+                    .any(|word| names(word, deal_type, computed));
             in_scope && of_type && matches_pattern(&rule.metric, metric)
         })
     }
@@ -330,11 +357,10 @@ pub(super) fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> C
     let change = i128::from(after) - i128::from(before);
     let kept = match &rule.test {
         Test::Ignore { .. } => return Class::Ignored,
-        Test::Relative { .. } if before <= 0 => return Severity::Warning.broken(guarded),
         Test::Relative { tolerance_percent } => {
-            // |Δ| / before > t / 100, with t in millionths.
+            // |Δ| ≤ t / 100 · |before|, with t in millionths.
             let moved = change.abs() * 100 * i128::from(SCALE);
-            moved <= i128::from(tolerance_percent.millionths()) * i128::from(before)
+            moved <= i128::from(tolerance_percent.millionths()) * i128::from(before).abs()
         }
         Test::Absolute { limit } => change.abs() <= i128::from(*limit),
         Test::Exact => false,
@@ -347,9 +373,7 @@ pub(super) fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> C
         } => {
             let scaled = i128::from(after) * i128::from(SCALE);
             let bound = |ratio: &Decimal| i128::from(ratio.millionths()) * i128::from(before);
-            let has_ratio = before > 0 || (min_ratio.is_none() && max_ratio.is_none());
-            let expected = has_ratio
-                && min_ratio.as_ref().is_none_or(|min| scaled >= bound(min))
+            let expected = min_ratio.as_ref().is_none_or(|min| scaled >= bound(min))
                 && max_ratio.as_ref().is_none_or(|max| scaled <= bound(max))
                 && min_after.is_none_or(|min| after >= min)
                 && max_after.is_none_or(|max| after <= max);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::figures::Extremes;
 use super::histogram::{Bucket, Histogram};
 use super::judge::{Judge, MAX_KINDS};
 use super::merge::{Change, Difference};
@@ -13,6 +14,10 @@ use crate::snapshot::manifest::Total;
 
 /// Regressions listed in the result and in the event; all of them are in the differences.
 pub const WORST: usize = 20;
+/// Deals without figures on both sides that the result lists; all of them are in the differences.
+pub const UNCOMPUTED: usize = 5;
+/// Characters of why such a deal has no figures.
+const UNCOMPUTED_CHARS: usize = 200;
 /// Where deal types beyond the first [`MAX_KINDS`] are counted.
 pub(super) const OTHER: &str = "(other)";
 /// What is counted apart per class.
@@ -40,6 +45,9 @@ pub struct Regression {
     pub deal_id: String,
     /// Its type before.
     pub deal_type: String,
+    /// The type it was computed as and is judged by, where that is another word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_as: Option<String>,
     /// The metric; `deal` for a missing one, `status` for an error on one side.
     pub metric: String,
     /// The figure before, if there is one.
@@ -56,6 +64,31 @@ pub struct Regression {
     pub rule: String,
     /// Its threshold in words.
     pub threshold: String,
+}
+
+/// A deal that could be computed on neither side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uncomputed {
+    /// The deal.
+    pub deal_id: String,
+    /// Why there were no figures before.
+    pub before: String,
+    /// Why there were no figures after.
+    pub after: String,
+}
+
+impl Uncomputed {
+    fn of(difference: &Difference<'_>) -> Self {
+        let reason = |error: Option<&str>| {
+            let error = error.unwrap_or_default();
+            error.chars().take(UNCOMPUTED_CHARS).collect()
+        };
+        Self {
+            deal_id: difference.deal_id.to_owned(),
+            before: reason(difference.error_before),
+            after: reason(difference.error_after),
+        }
+    }
 }
 
 /// Counts by the place of the class in [`CLASSES`].
@@ -78,111 +111,6 @@ impl TypeTotals {
         self.before_cents.0 += other.before_cents.0;
         self.after_cents.0 += other.after_cents.0;
     }
-}
-
-/// Figures that gates and the decision tree ask for and that no rule counts. `None`: there was
-/// no deal to measure on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
-    /// The largest change of a guarded deal's `cost_total`, in percent, without sign. A cost that
-    /// was zero has no change in percent.
-    pub worst_change_percent: Option<f64>,
-    /// Smallest after / before of a carve-out's one-time cost.
-    pub carveout_ratio_min: Option<f64>,
-    /// Largest after / before of a carve-out's one-time cost.
-    pub carveout_ratio_max: Option<f64>,
-    /// Deals with a TSA cost in the later snapshot. `None`: it has no such metric.
-    #[serde(default)]
-    pub tsa_deals: Option<u64>,
-    /// Those of them that are no carve-outs: the rule that only carve-outs pay for transition
-    /// services is broken unless this is 0.
-    #[serde(default)]
-    pub tsa_elsewhere: Option<u64>,
-}
-
-impl Figures {
-    pub(super) fn total(&mut self, before: i64, after: i64) {
-        if let Some(ratio) = ratio(before, after) {
-            let change = (ratio - 1.0).abs() * 100.0;
-            let worst = self.worst_change_percent;
-            self.worst_change_percent = Some(worst.map_or(change, |w| w.max(change)));
-        }
-    }
-
-    pub(super) fn carveout(&mut self, before: i64, after: i64) {
-        if let Some(ratio) = ratio(before, after) {
-            let (least, most) = (self.carveout_ratio_min, self.carveout_ratio_max);
-            self.carveout_ratio_min = Some(least.map_or(ratio, |l| l.min(ratio)));
-            self.carveout_ratio_max = Some(most.map_or(ratio, |m| m.max(ratio)));
-        }
-    }
-
-    /// Counts a deal that has a TSA cost in the later snapshot.
-    pub(super) fn tsa(&mut self, is_carveout: bool) {
-        self.tsa_deals = self.tsa_deals.map(|deals| deals + 1);
-        if !is_carveout {
-            self.tsa_elsewhere = self.tsa_elsewhere.map(|deals| deals + 1);
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a + b),
-            (one, other) => one.or(other),
-        };
-        self.tsa_deals = sum(self.tsa_deals, other.tsa_deals);
-        self.tsa_elsewhere = sum(self.tsa_elsewhere, other.tsa_elsewhere);
-        let pick = |a: Option<f64>, b: Option<f64>, choose: fn(f64, f64) -> f64| match (a, b) {
-            (Some(a), Some(b)) => Some(choose(a, b)),
-            (one, other) => one.or(other),
-        };
-        let worst = pick(
-            self.worst_change_percent,
-            other.worst_change_percent,
-            f64::max,
-        );
-        self.worst_change_percent = worst;
-        self.carveout_ratio_min = pick(self.carveout_ratio_min, other.carveout_ratio_min, f64::min);
-        self.carveout_ratio_max = pick(self.carveout_ratio_max, other.carveout_ratio_max, f64::max);
-    }
-}
-
-/// Figures between processes: their numbers by their bits, since the decimal text of one may be
-/// read as its neighbour.
-mod exact {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::Figures;
-
-    type Bits = [Option<u64>; 5];
-
-    pub(super) fn serialize<S: Serializer>(figures: &Figures, to: S) -> Result<S::Ok, S::Error> {
-        let bits: Bits = [
-            figures.worst_change_percent.map(f64::to_bits),
-            figures.carveout_ratio_min.map(f64::to_bits),
-            figures.carveout_ratio_max.map(f64::to_bits),
-            figures.tsa_deals,
-            figures.tsa_elsewhere,
-        ];
-        bits.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Figures, D::Error> {
-        let [worst, least, most, tsa_deals, tsa_elsewhere] = Bits::deserialize(from)?;
-        Ok(Figures {
-            worst_change_percent: worst.map(f64::from_bits),
-            carveout_ratio_min: least.map(f64::from_bits),
-            carveout_ratio_max: most.map(f64::from_bits),
-            tsa_deals,
-            tsa_elsewhere,
-        })
-    }
-}
-
-/// After ÷ before; nothing where there was nothing before.
-#[allow(clippy::cast_precision_loss)]
-fn ratio(before: i64, after: i64) -> Option<f64> {
-    (before != 0).then(|| after as f64 / before as f64)
 }
 
 /// Counts collected while merging.
@@ -227,17 +155,18 @@ pub struct Tally {
     by_type: BTreeMap<String, ClassCounts>,
     /// The regressions with the largest relative change, largest first.
     pub worst: Vec<Regression>,
-    /// Figures of their own.
-    #[serde(with = "exact")]
-    pub figures: Figures,
+    /// The first deals in key order that could be computed on neither side.
+    pub uncomputed: Vec<Uncomputed>,
+    /// What gates ask for and no rule counts.
+    pub(super) extremes: Extremes,
     pub(super) histogram: Histogram,
 }
 
 impl Tally {
     /// Nothing counted yet.
-    pub(super) fn new(rules: &Rules) -> Self {
+    pub(super) fn new(rules: usize) -> Self {
         Self {
-            by_rule: vec![[0; CLASSES.len()]; rules.rules.len() + 1],
+            by_rule: vec![[0; CLASSES.len()]; rules + 1],
             ..Self::default()
         }
     }
@@ -260,7 +189,15 @@ impl Tally {
     }
 
     /// Counts a deal that differs.
-    pub(super) fn count(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) {
+    /// `judged_as`: what deals of its type were computed as, where that is another word.
+    pub(super) fn count(
+        &mut self,
+        difference: &Difference<'_>,
+        judged_as: Option<&'static str>,
+        judge: &Judge<'_>,
+    ) {
+        let regression =
+            |metric: &str, rule: (&str, &str)| regression(difference, judged_as, metric, rule);
         match difference.change {
             Change::Added => {
                 self.added += 1;
@@ -268,6 +205,9 @@ impl Tally {
             }
             Change::ErrorOnBothSides => {
                 self.errors += 1;
+                if self.uncomputed.len() < UNCOMPUTED {
+                    self.uncomputed.push(Uncomputed::of(difference));
+                }
                 return;
             }
             Change::Missing => self.missing += 1,
@@ -289,7 +229,7 @@ impl Tally {
                 let figures = Some((finding.before, finding.after));
                 if let Some(place) = self.place_among_worst(figures) {
                     let metric = judge.metric(finding.metric);
-                    let regression = regression(difference, metric, judge.describe(finding.rule));
+                    let regression = regression(metric, judge.describe(finding.rule));
                     let (before, after) = (Some(finding.before), Some(finding.after));
                     self.insert_worst(
                         place,
@@ -308,7 +248,7 @@ impl Tally {
                 && let Some(place) = self.place_among_worst(None)
             {
                 let metric = judge.metric(finding.metric);
-                let regression = regression(difference, metric, judge.describe(finding.rule));
+                let regression = regression(metric, judge.describe(finding.rule));
                 self.insert_worst(
                     place,
                     Regression {
@@ -325,7 +265,7 @@ impl Tally {
             _ => return,
         };
         if let Some(place) = self.place_among_worst(None) {
-            self.insert_worst(place, regression(difference, metric, (rule, threshold)));
+            self.insert_worst(place, regression(metric, (rule, threshold)));
         }
     }
 
@@ -386,7 +326,9 @@ impl Tally {
                 self.worst.truncate(WORST);
             }
         }
-        self.figures.add(&later.figures);
+        self.uncomputed.extend(later.uncomputed);
+        self.uncomputed.truncate(UNCOMPUTED);
+        self.extremes.add(&later.extremes);
         self.histogram.add(&later.histogram);
     }
 
@@ -433,12 +375,14 @@ impl Tally {
 /// A regression without any value.
 fn regression(
     difference: &Difference<'_>,
+    judged_as: Option<&'static str>,
     metric: &str,
     (rule, threshold): (&str, &str),
 ) -> Regression {
     Regression {
         deal_id: difference.deal_id.to_owned(),
         deal_type: difference.deal_type.to_owned(),
+        judged_as: judged_as.map(str::to_owned),
         metric: metric.to_owned(),
         before: None,
         after: None,

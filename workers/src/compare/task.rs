@@ -208,7 +208,7 @@ pub async fn finish(
 ) -> Result<Comparison, CompareError> {
     reports.sort_by_key(|report| report.range);
     reports.dedup();
-    let (mut tally, mut pages) = (Tally::new(rules), Vec::new());
+    let (mut tally, mut pages) = (Tally::new(rules.rules.len()), Vec::new());
     let mut reports = reports.into_iter();
     for task in tasks {
         let report = reports.next().filter(|report| report.range == task.range);

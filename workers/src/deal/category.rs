@@ -89,7 +89,7 @@ impl AppCategory {
         }
     }
 
-    /// Folds one spelling. Trimmed, case-insensitive, with space, `-` and `/` read as `_`; two
+    /// Folds one spelling. Trimmed, without regard to ASCII case, with space, `-` and `/` read as `_`; two
     /// words for one thing in the sources (finance/financial, hcm/hr/hris, BI/analytics) are one
     /// category. Anything unknown is [`AppCategory::Other`].
     #[must_use]
@@ -138,7 +138,7 @@ pub(super) fn folded(text: &str) -> Cow<'_, str> {
         Cow::Borrowed(text)
     } else {
         let separator = |c: char| matches!(c, ' ' | '-' | '/');
-        Cow::Owned(text.to_lowercase().replace(separator, "_"))
+        Cow::Owned(text.to_ascii_lowercase().replace(separator, "_"))
     }
 }
 

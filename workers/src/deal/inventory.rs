@@ -87,9 +87,9 @@ impl Deployment {
     fn of_word(word: &str) -> Option<Self> {
         Some(match word {
             "saas" => Self::Saas,
-            "cloud_iaas" | "cloud-iaas" | "cloud iaas" | "iaas" => Self::CloudIaas,
+            "cloud_iaas" | "iaas" => Self::CloudIaas,
             "hybrid" => Self::Hybrid,
-            "on_prem" | "on-prem" | "on prem" | "on-premise" | "on-premises" => Self::OnPrem,
+            "on_prem" | "on_premise" | "on_premises" => Self::OnPrem,
             "custom" => Self::Custom,
             _ => return None,
         })

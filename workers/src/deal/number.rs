@@ -1,5 +1,7 @@
 //! Quantities of an inventory, held exactly.
 
+use rollbook_ledger::decimal::{Decimal, DecimalError};
+
 use super::exact::{DOLLAR_CENTS, ONE_MICRO};
 
 /// The largest number an inventory may hold, 10^12 (deal rules, drivers).
@@ -38,7 +40,9 @@ impl Quantity {
     pub(super) fn from_text(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         if let Some(positive) = text.strip_prefix('-') {
-            let zero = Self::from_unsigned(positive)?.0 == 0;
+            Self::from_unsigned(positive)?;
+            let mut digits = positive.chars().take_while(|c| !matches!(c, 'e' | 'E'));
+            let zero = digits.all(|c| matches!(c, '0' | '.'));
             return if zero { Ok(Self(0)) } else { Err(NEGATIVE) };
         }
         Self::from_unsigned(text.strip_prefix('+').unwrap_or(text))
@@ -51,11 +55,31 @@ impl Quantity {
         {
             return Err(NOT_A_NUMBER);
         }
-        if unsigned.contains(['e', 'E']) {
-            let value: f64 = unsigned.parse().map_err(|_| NOT_A_NUMBER)?;
-            return Self::from_f64(value);
+        match unsigned.split_once(['e', 'E']) {
+            Some((_, power)) => Self::from_power(unsigned, power),
+            None => Self::from_digits(unsigned),
         }
-        Self::from_digits(unsigned)
+    }
+
+    /// Reads a number with an exponent, `power`.
+    fn from_power(unsigned: &str, power: &str) -> Result<Self, &'static str> {
+        let is_small = power.starts_with('-');
+        match unsigned.parse::<Decimal>() {
+            // Written with an exponent only where all of it lies behind the sixth place.
+            Ok(number) if is_small && number < Decimal::ONE => {
+                let text = number.to_string();
+                Self::from_digits(if text.contains('e') { "0" } else { &text })
+            }
+            Ok(number) if number > Decimal::from(MAX_WHOLE) => Err(TOO_LARGE),
+            Ok(number) => Self::from_digits(&number.to_string()),
+            Err(DecimalError::OutOfRange) if is_small => Ok(Self(0)),
+            Err(DecimalError::OutOfRange) => Err(TOO_LARGE),
+            Err(DecimalError::NotANumber | DecimalError::DivisionByZero) => Err(NOT_A_NUMBER),
+            // More digits than a quantity holds; those past the sixth are rounded.
+            Err(DecimalError::TooManyDigits) => {
+                Self::from_f64(unsigned.parse().map_err(|_| NOT_A_NUMBER)?)
+            }
+        }
     }
 
     /// Reads digits with at most one point among them.
@@ -123,6 +147,14 @@ mod tests {
             ("1e3", 1_000_000_000),
             ("1.0000005", 1_000_001),
             ("1000000000000", 1_000_000_000_000_000_000),
+            // Six decimals are kept however many digits stand before them.
+            ("123456789012.123456", 123_456_789_012_123_456),
+            ("999999999999.999999", 999_999_999_999_999_999),
+            ("1.23456789012123456e11", 123_456_789_012_123_456),
+            ("2.5e-3", 2_500),
+            ("1e-300", 0),
+            ("1e-999", 0),
+            ("-0e5", 0),
         ] {
             assert_eq!(Quantity::from_text(text), Ok(Quantity(micros)), "{text}");
         }
@@ -143,6 +175,9 @@ mod tests {
             ("--1", NOT_A_NUMBER),
             ("1e", NOT_A_NUMBER),
             ("-1", NEGATIVE),
+            ("-1e-9", NEGATIVE),
+            ("-0.0000001", NEGATIVE),
+            ("1e999", TOO_LARGE),
             ("1000000000000.01", TOO_LARGE),
             ("99999999999999999999999999", TOO_LARGE),
             ("1e400", TOO_LARGE),

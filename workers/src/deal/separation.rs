@@ -20,7 +20,7 @@ pub struct SeparationItem<'a> {
     pub setup_low_cents: i64,
     /// Setup, high, cents.
     pub setup_high_cents: i64,
-    /// Transition services, cents a month; 0 for a divestiture.
+    /// Transition services, cents a month, rounded for people; 0 for a divestiture.
     pub tsa_monthly_cents: i64,
     /// Months of transition services; 0 for a divestiture.
     pub tsa_months: i64,
@@ -50,50 +50,74 @@ pub(super) fn of_separation<'a>(
             .applications
             .iter()
             .filter(|item| item.entity == Entity::Target && item.category == row.category);
-        if let Some(monthly_cents) = monthly_cents(present, model)? {
-            needed.push(item(row, monthly_cents, deal_type, users, model)?);
+        if let Some(monthly) = monthly(present, model)? {
+            needed.push(item(row, monthly, deal_type, users, model)?);
         }
     }
     needed.sort_by_key(|item| std::cmp::Reverse(item.total_high_cents));
     Ok(needed)
 }
 
+/// What transition services cost a month.
+#[derive(Clone, Copy)]
+enum Monthly {
+    Cents(i64),
+    /// A share of what the applications cost a year, in basis points.
+    ShareOfYear {
+        yearly_cents: i64,
+        share_bp: i64,
+    },
+}
+
+impl Monthly {
+    /// Adds the cost of so many months, exactly.
+    fn add_to(self, sum: Exact, months: i64) -> Exact {
+        match self {
+            Self::Cents(cents) => sum.plus(months, cents),
+            Self::ShareOfYear {
+                yearly_cents,
+                share_bp,
+            } => sum.plus_ratio(months, yearly_cents, share_bp, 12 * ONE_BP),
+        }
+    }
+}
+
 /// Transition services a month for a category, or nothing when the target stands alone in it. A
 /// category is shared when the notes of one of its applications mention "shared" or "parent"; the
 /// cost is then that of the applications so noted.
-fn monthly_cents<'i>(
+fn monthly<'i>(
     mut present: impl Iterator<Item = &'i Application<'i>> + Clone,
     model: &Model,
-) -> Result<Option<i64>, DealError> {
+) -> Result<Option<Monthly>, DealError> {
     let table = &model.separation;
     let mut shared = present.clone().filter(|item| item.notes_name_parent);
     if shared.clone().next().is_none() {
         let absent = present.next().is_none();
-        return Ok(absent.then_some(table.absent_monthly_cents));
+        return Ok(absent.then_some(Monthly::Cents(table.absent_monthly_cents)));
     }
     let known = shared.clone().filter_map(|item| item.annual_cost_cents);
     if shared.all(|item| item.annual_cost_cents.is_none()) {
-        return Ok(Some(table.unknown_cost_monthly_cents));
+        return Ok(Some(Monthly::Cents(table.unknown_cost_monthly_cents)));
     }
-    let yearly = sum(known, "shared application cost")?;
-    let monthly = Exact::cents(yearly, "separation TSA")
-        .times_bp(table.shared_yearly_bp)
-        .times(1, 12)
-        .round(1)?;
-    Ok(Some(monthly))
+    Ok(Some(Monthly::ShareOfYear {
+        yearly_cents: sum(known, "shared application cost")?,
+        share_bp: table.shared_yearly_bp,
+    }))
 }
+
+/// One category's item. Setup and services are one exact sum, rounded once.
 
 fn item<'a>(
     row: &'a SeparationCategory,
-    monthly_cents: i64,
+    monthly: Monthly,
     deal_type: DealType,
     users: i64,
     model: &Model,
 ) -> Result<SeparationItem<'a>, DealError> {
     const WHAT: &str = "separation cost";
-    let (monthly_cents, tsa_months) = match deal_type {
-        DealType::Carveout => (monthly_cents, row.tsa_months),
-        DealType::Acquisition | DealType::Divestiture => (0, 0),
+    let (monthly, tsa_months) = match deal_type {
+        DealType::Carveout => (monthly, row.tsa_months),
+        DealType::Acquisition | DealType::Divestiture => (Monthly::Cents(0), 0),
     };
     let (over, under) = match deal_type {
         DealType::Divestiture => (
@@ -109,22 +133,18 @@ fn item<'a>(
     };
     let setup = |cents: i64| {
         let whole = Exact::cents(cents, WHAT);
-        whole.times(over, under).times_bp(users_bp).round(1)
+        whole.times(over, under).times_bp(users_bp)
     };
-    let services = Exact::cents(0, WHAT)
-        .plus(monthly_cents, tsa_months)
-        .round(1)?;
-    let (setup_low_cents, setup_high_cents) =
-        (setup(row.setup_low_cents)?, setup(row.setup_high_cents)?);
+    let (low, high) = (setup(row.setup_low_cents), setup(row.setup_high_cents));
     Ok(SeparationItem {
         category: row.category,
         criticality: &row.criticality,
-        setup_low_cents,
-        setup_high_cents,
-        tsa_monthly_cents: monthly_cents,
+        setup_low_cents: low.round(1)?,
+        setup_high_cents: high.round(1)?,
+        tsa_monthly_cents: monthly.add_to(Exact::cents(0, WHAT), 1).round(1)?,
         tsa_months,
-        total_low_cents: sum([setup_low_cents, services], WHAT)?,
-        total_high_cents: sum([setup_high_cents, services], WHAT)?,
+        total_low_cents: monthly.add_to(low, tsa_months).round(1)?,
+        total_high_cents: monthly.add_to(high, tsa_months).round(1)?,
         months: (row.months_low, row.months_high),
     })
 }

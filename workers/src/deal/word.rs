@@ -1,5 +1,5 @@
-//! Comparing the texts of inventories: with the words of rules, trimmed and without regard to case,
-//! and with each other.
+//! Comparing the texts of inventories: with the words of rules, trimmed, without regard to ASCII
+//! case and with `-`, `_` and a blank as the same; and with each other.
 
 use std::cmp::Ordering;
 
@@ -15,7 +15,8 @@ pub(super) fn trimmed(text: &str) -> &str {
     }
 }
 
-/// What a text stands for, given what each word stands for. Words are ASCII and in lower case.
+/// What a text stands for, given what each word stands for. Words are ASCII, in lower case and have
+/// `_` between their parts.
 ///
 /// Nearly every text is a word as it is, which is far cheaper to see.
 #[inline(always)]
@@ -26,12 +27,13 @@ pub(super) fn known<T>(text: &str, word: impl Fn(&str) -> Option<T>) -> Option<T
     })
 }
 
-/// A text trimmed and in lower case, if that makes it another.
+/// A text trimmed, in lower case and with `_` for `-` and blanks, if that makes it another.
 #[inline(never)]
 fn plain(text: &str) -> Option<String> {
     let trimmed = trimmed(text);
-    let changes = trimmed.len() < text.len() || text.bytes().any(|byte| byte.is_ascii_uppercase());
-    changes.then(|| trimmed.to_ascii_lowercase())
+    let other = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b' ');
+    let changes = trimmed.len() < text.len() || text.bytes().any(other);
+    changes.then(|| trimmed.to_ascii_lowercase().replace(['-', ' '], "_"))
 }
 
 /// Whether a text contains one of the words. Words are ASCII; an empty one is in no text.
@@ -81,15 +83,11 @@ pub(crate) fn first_bytes(text: &str) -> u128 {
     }
 }
 
-/// The order of two texts in lower case.
+/// The order of two texts in lower case: ASCII, as everywhere, whatever a locale makes of others.
 pub(super) fn folded_order(left: &str, right: &str) -> Ordering {
-    if left.is_ascii() && right.is_ascii() {
-        let (left, right) = (left.bytes(), right.bytes());
-        let folded = |byte: u8| byte.to_ascii_lowercase();
-        left.map(folded).cmp(right.map(folded))
-    } else {
-        left.to_lowercase().cmp(&right.to_lowercase())
-    }
+    let (left, right) = (left.bytes(), right.bytes());
+    let folded = |byte: u8| byte.to_ascii_lowercase();
+    left.map(folded).cmp(right.map(folded))
 }
 
 #[cfg(test)]
@@ -107,10 +105,19 @@ mod tests {
             ["two", " \u{a0}One\n", "ONE", "ones", ""].map(number),
             [Some(1), Some(0), Some(0), None, None]
         );
+        let joined = |text| known(text, |word| (word == "on_prem").then_some(()));
+        for text in ["on_prem", "on-prem", "On Prem", " ON-PREM "] {
+            assert_eq!(joined(text), Some(()), "{text}");
+        }
+        assert_eq!(joined("onprem"), None);
         assert!(mentions("on the PARENT's tenant", &["shared", "parent"]));
         assert!(!mentions("apparent", &["shared"]) && !mentions("par", &["parent"]));
         assert!(!mentions("anything", &[""]));
-        assert!(folded_order("Z\u{dc}RICH", "z\u{fc}rich").is_eq());
+        assert!(folded_order("Z\u{fc}RICH", "z\u{fc}rich").is_eq());
+        assert!(
+            folded_order("Z\u{dc}RICH", "z\u{fc}rich").is_ne(),
+            "ASCII only"
+        );
         assert!(folded_order("GRAZ", "graz").is_eq() && folded_order("Graz", "ulm").is_lt());
     }
 

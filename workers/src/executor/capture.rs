@@ -32,6 +32,21 @@ pub struct Captured {
     pub bytes: Vec<u8>,
     /// Bytes were cut.
     pub truncated: bool,
+    /// Where what was kept of the end begins in `bytes`; `None`: nothing was cut.
+    pub tail_at: Option<usize>,
+}
+
+impl Captured {
+    /// Where the first line begins that is whole and behind which nothing is missing: 0 where
+    /// nothing was cut.
+    pub fn whole_from(&self) -> usize {
+        let Some(tail) = self.tail_at else {
+            return 0;
+        };
+        let kept = self.bytes.get(tail..).unwrap_or_default();
+        let end = kept.iter().position(|byte| *byte == b'\n');
+        end.map_or(self.bytes.len(), |end| tail + end + 1)
+    }
 }
 
 impl Capture {
@@ -95,15 +110,18 @@ impl Capture {
             self.flush_line(on_line);
         }
         let mut bytes = self.head;
+        let mut tail_at = None;
         if self.dropped_bytes > 0 {
             bytes.extend_from_slice(
                 format!("\n[{} bytes were cut here]\n", self.dropped_bytes).as_bytes(),
             );
+            tail_at = Some(bytes.len());
         }
         bytes.extend(self.tail);
         Captured {
             bytes,
-            truncated: self.dropped_bytes > 0,
+            truncated: tail_at.is_some(),
+            tail_at,
         }
     }
 }
@@ -143,6 +161,17 @@ mod tests {
         assert!(kept.starts_with("0123456789"), "{kept}");
         assert!(kept.contains("[900 bytes were cut here]"), "{kept}");
         assert!(kept.ends_with("0123456789"), "{kept}");
+    }
+
+    #[test]
+    fn whole_lines_begin_behind_the_first_line_end_of_the_tail() {
+        let (whole, _) = capture(1000, &[b"one\ntwo"]);
+        assert_eq!((whole.tail_at, whole.whole_from()), (None, 0));
+        let text = format!("{}\nlast line\n", "x".repeat(1000));
+        let (cut, _) = capture(100, &[text.as_bytes()]);
+        assert_eq!(&cut.bytes[cut.whole_from()..], b"last line\n");
+        let (one_line, _) = capture(100, &["x".repeat(1000).as_bytes()]);
+        assert_eq!(one_line.whole_from(), one_line.bytes.len());
     }
 
     #[test]

@@ -57,6 +57,18 @@ pub enum Ending {
     Cancelled(String),
 }
 
+impl Ending {
+    /// Why the command's output is not all it had to say; `None`: it came to its end.
+    pub fn unfinished(&self) -> Option<String> {
+        match self {
+            Self::Exited(_) => None,
+            Self::Signalled(signal) => Some(format!("ended by signal {signal}")),
+            Self::TimedOut(after) => Some(format!("timed out after {}", super::seconds(*after))),
+            Self::Cancelled(reason) => Some(format!("cancelled: {reason}")),
+        }
+    }
+}
+
 /// Ending and output.
 #[derive(Debug)]
 pub struct Ran {

@@ -8,8 +8,10 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
+use rollbook_ledger::decimal::{Decimal, DecimalError};
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
+use rollbook_ledger::measurement;
 use rollbook_ledger::rollout::Sample;
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::model::{FlagSpec, RollbackLevel};
@@ -148,7 +150,7 @@ pub struct Facts {
     /// (snapshot, label) → manifest of the latest capture.
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Measurement name → its latest numeric value.
-    pub measurements: BTreeMap<String, f64>,
+    pub measurements: BTreeMap<String, Decimal>,
     /// Samples this attempt has recorded already by metric, oldest first: what a redelivered
     /// watch goes on from.
     pub samples: BTreeMap<String, Vec<Sample>>,
@@ -272,32 +274,57 @@ impl StepContext {
         Ok(Some(evidence))
     }
 
-    /// A number measured now, without a rule.
-    pub fn number(&self, metric: &str, value: f64, unit: &str) -> v1::Measurement {
-        v1::Measurement {
+    /// A number measured now, without a rule; `None` is no data.
+    pub fn number(
+        &self,
+        metric: &str,
+        value: impl Into<Option<Decimal>>,
+        unit: &str,
+    ) -> v1::Measurement {
+        let measurement = v1::Measurement {
             metric: metric.to_owned(),
-            value: value.is_finite().then_some(value),
             unit: unit.to_owned(),
             measured_at: Some(rollbook_ledger::clock::to_proto(self.tools.clock.now())),
             ..v1::Measurement::default()
-        }
+        };
+        measurement::with_number(measurement, value.into())
     }
 
-    /// A text measured now, without a rule; a text that reads as a number is one.
+    /// A text measured now, without a rule; a text that reads as a number is one. One that cannot
+    /// be held exactly is none.
     pub fn text_or_number(&self, metric: &str, text: &str) -> v1::Measurement {
         let text = self.redactor.text(text.trim());
-        match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => self.number(metric, value, ""),
-            _ => v1::Measurement {
-                text: text.chars().take(MAX_MEASURED_CHARS).collect(),
-                ..self.number(metric, f64::NAN, "")
-            },
+        match text.parse::<Decimal>() {
+            Ok(value) => self.number(metric, value, ""),
+            Err(error) => {
+                let text = match error {
+                    DecimalError::NotANumber => text,
+                    _ => format!("{text}: {error}"),
+                };
+                self.without_number(metric, &text)
+            }
         }
     }
 
     /// A metric for which there was nothing to measure.
     pub fn no_data(&self, metric: &str) -> v1::Measurement {
-        self.number(metric, f64::NAN, "")
+        self.number(metric, None, "")
+    }
+
+    /// A metric whose value is a text, or of which a text says why there is no number.
+    pub fn without_number(&self, metric: &str, text: &str) -> v1::Measurement {
+        v1::Measurement {
+            text: text.chars().take(MAX_MEASURED_CHARS).collect(),
+            ..self.no_data(metric)
+        }
+    }
+
+    /// A metric that would have been read from something that was cut or did not end.
+    pub fn incomplete(&self, metric: &str, why: &str) -> v1::Measurement {
+        v1::Measurement {
+            incomplete: true,
+            ..self.without_number(metric, why)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::ids::FlagKey;
 use rollbook_ledger::runbook::model::SnapshotSpec;
 use rollbook_ledger::runbook::recorded;
@@ -18,7 +19,7 @@ use super::progress::Reporter;
 use super::secret::resolve_source;
 use super::shards;
 use crate::audit;
-use crate::compare::Rules;
+use crate::compare::{ComparisonResult, Rules};
 use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::{DealTable, Progress, Snapshot, SnapshotRequest, SnapshotSource, take};
 
@@ -165,9 +166,7 @@ async fn flags_in_force(
 }
 
 fn count(context: &StepContext, name: &str, value: u64) -> rollbook_proto::v1::Measurement {
-    #[allow(clippy::cast_precision_loss)]
-    let value = value as f64;
-    context.number(name, value, "deals")
+    context.number(name, Decimal::from(value), "deals")
 }
 
 /// Compares two captures of this rollout. The rules' verdict is the step's.
@@ -198,7 +197,7 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
         result.verdict(),
         "no regression by the comparison rules",
         format!(
-            "{} deals compared, {} equal, {} regressions, {} warnings, {} as expected, {} unexpected, {} missing, {} added",
+            "{} deals compared, {} equal, {} regressions, {} warnings, {} as expected, {} unexpected, {} missing, {} added, {} without figures on both sides{}",
             result.compared,
             result.equal,
             result.regressions,
@@ -207,6 +206,8 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
             result.unexpected,
             result.missing,
             result.added,
+            result.errors,
+            uncomputed(result),
         ),
     );
     for (name, value) in [
@@ -230,15 +231,18 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
         (recorded::TSA_ELSEWHERE, figures.tsa_elsewhere),
     ] {
         let number = value.map_or_else(
-            || context.number(name, f64::NAN, ""),
+            || context.no_data(name),
             |value| count(context, name, value),
         );
         outcome.measurements.push(number);
     }
-    #[allow(clippy::cast_precision_loss)]
-    let affected = 100.0 * result.regressions as f64 / result.compared as f64;
+    // No percentage of nothing.
+    let affected = Decimal::from(100)
+        .checked_mul(result.regressions.into())
+        .and_then(|percent| percent.checked_div(result.compared.into()))
+        .ok();
     for (name, value, unit) in [
-        (recorded::AFFECTED_PERCENT, Some(affected), "%"),
+        (recorded::AFFECTED_PERCENT, affected, "%"),
         (
             recorded::WORST_CHANGE_PERCENT,
             figures.worst_change_percent,
@@ -247,13 +251,31 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
         (recorded::CARVEOUT_RATIO_MIN, figures.carveout_ratio_min, ""),
         (recorded::CARVEOUT_RATIO_MAX, figures.carveout_ratio_max, ""),
     ] {
-        let number = context.number(name, value.unwrap_or(f64::NAN), unit);
-        outcome.measurements.push(number);
+        outcome.measurements.push(context.number(name, value, unit));
     }
     outcome.evidence.push(made.evidence.clone());
     let event = made.to_event(context.step.as_str());
     outcome.details.push(Kind::ComparisonMade(event));
     Ok(outcome)
+}
+
+/// The first deals without figures on both sides, with their reasons: `: d-7 (RB-DEAL-3: …)`.
+fn uncomputed(result: &ComparisonResult) -> String {
+    let deals: Vec<String> = result
+        .uncomputed
+        .iter()
+        .map(|deal| {
+            if deal.before == deal.after {
+                format!("{} ({})", deal.deal_id, deal.before)
+            } else {
+                format!("{} ({}; after: {})", deal.deal_id, deal.before, deal.after)
+            }
+        })
+        .collect();
+    match deals.as_slice() {
+        [] => String::new(),
+        deals => format!(": {}", deals.join(", ")),
+    }
 }
 
 /// The tolerance of guarded costs where the step says none.
@@ -318,11 +340,9 @@ pub async fn audit_types(
         ),
     );
     // Without active deals a share says nothing.
-    let percent = if report.active_deals == 0 {
-        f64::NAN
-    } else {
-        report.health_score.percentage
-    };
+    let percent = Decimal::from_f64(report.health_score.percentage)
+        .ok()
+        .filter(|_| report.active_deals > 0);
     outcome.measurements = vec![
         context.number(recorded::HEALTH_PERCENT, percent, "%"),
         count(context, recorded::NULL_COUNT, report.null_count),

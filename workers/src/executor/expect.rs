@@ -1,6 +1,7 @@
 //! `expect`: expressions over what the step itself measured.
 
-use rollbook_ledger::runbook::expr::{Expr, ExprOutcome};
+use rollbook_ledger::measurement;
+use rollbook_ledger::runbook::expr::{Expr, ExprOutcome, Term};
 use rollbook_proto::v1::{Measurement, Verdict};
 
 use super::outcome::Outcome;
@@ -8,7 +9,7 @@ use super::outcome::Outcome;
 /// Judges an outcome that has passed so far by each expression; the first that does not hold
 /// decides. Outcomes that have not passed stay as they are.
 pub fn apply(expressions: &[String], outcome: &mut Outcome) {
-    if outcome.verdict != Verdict::Pass {
+    if !matches!(outcome.verdict, Verdict::Pass | Verdict::Warning) {
         return;
     }
     for text in expressions {
@@ -29,22 +30,24 @@ fn judge(text: &str, measurements: &[Measurement]) -> (Verdict, String) {
         Ok(expression) => expression,
         Err(error) => return (Verdict::Error, error.to_string()),
     };
-    let lookup = |name: &str| {
-        measurements
-            .iter()
-            .rev()
-            .find(|measurement| measurement.metric == name)
-            .and_then(|measurement| measurement.value)
+    let last = |name: &str| {
+        let mut measured = measurements.iter().rev();
+        measured.find(|measurement| measurement.metric == name)
+    };
+    // One value says nothing of growth.
+    let lookup = |term: &Term| match term.figure {
+        None => last(&term.name).and_then(measurement::number),
+        Some(_) => None,
     };
     match expression.evaluate(&lookup) {
         Ok(true) => (Verdict::Pass, String::new()),
         Ok(false) => {
             let values: Vec<String> = expression
-                .variables()
+                .terms()
                 .iter()
-                .map(|name| match lookup(name) {
-                    Some(value) => format!("{name} = {value}"),
-                    None => format!("{name}: no data"),
+                .map(|term| match lookup(term) {
+                    Some(value) => format!("{term} = {value}"),
+                    None => format!("{term}: no data"),
                 })
                 .collect();
             (
@@ -52,13 +55,21 @@ fn judge(text: &str, measurements: &[Measurement]) -> (Verdict, String) {
                 format!("`{text}` does not hold: {}", values.join(", ")),
             )
         }
-        Err(ExprOutcome::NoData(name)) => (
+        Err(ExprOutcome::NoData(name)) => {
+            let why = last(&name).map_or("", |measured| measured.text.as_str());
+            let why = if why.is_empty() {
+                String::new()
+            } else {
+                format!(" ({why})")
+            };
+            (
+                Verdict::Inconclusive,
+                format!("`{text}` cannot be judged: no data for `{name}`{why}"),
+            )
+        }
+        Err(ExprOutcome::Undefined(reason)) => (
             Verdict::Inconclusive,
-            format!("`{text}` cannot be judged: no data for `{name}`"),
-        ),
-        Err(ExprOutcome::Error(reason)) => (
-            Verdict::Error,
-            format!("`{text}` cannot be evaluated: {reason}"),
+            format!("`{text}` cannot be judged: {reason}"),
         ),
     }
 }
@@ -113,8 +124,44 @@ mod tests {
         );
         assert_eq!(
             verdict(&["1 / rows > 1"], &[("rows", Some(0.0))]).0,
-            Verdict::Error
+            Verdict::Inconclusive
         );
+        assert_eq!(
+            verdict(&["delta(rows) > 1"], &[("rows", Some(1.0))]).0,
+            Verdict::Inconclusive
+        );
+    }
+
+    #[test]
+    fn numbers_are_compared_to_their_last_digit_and_a_reason_is_told() {
+        let mut copied = outcome(&[]);
+        for (metric, number) in [
+            ("copied", "9007199254740992"),
+            ("original", "9007199254740993"),
+        ] {
+            let named = Measurement {
+                metric: metric.to_owned(),
+                ..Measurement::default()
+            };
+            let number = Some(number.parse().unwrap());
+            copied
+                .measurements
+                .push(measurement::with_number(named, number));
+        }
+        apply(&["copied == original".to_owned()], &mut copied);
+        assert_eq!(copied.verdict, Verdict::Fail, "{}", copied.message);
+        assert!(copied.message.contains("original = 9007199254740993"));
+
+        let mut cut = outcome(&[]);
+        cut.measurements.push(Measurement {
+            metric: "errors".to_owned(),
+            text: "output was cut".to_owned(),
+            incomplete: true,
+            ..Measurement::default()
+        });
+        apply(&["errors == 0".to_owned()], &mut cut);
+        assert_eq!(cut.verdict, Verdict::Inconclusive);
+        assert!(cut.message.contains("(output was cut)"), "{}", cut.message);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use reqwest::{Client, Method, Response};
+use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::Http;
 use rollbook_proto::v1::Verdict;
@@ -12,6 +13,7 @@ use url::Url;
 
 use super::context::StepContext;
 use super::error::ExecutorError;
+use super::json::{self, Found, NotJson};
 use super::outcome::Outcome;
 use super::secret::resolve_source;
 
@@ -204,22 +206,23 @@ pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, Exec
             format!("status {}: {}", answer.status, start.trim()),
         )
     };
-    outcome
-        .measurements
-        .push(context.number(recorded::HTTP_STATUS, f64::from(answer.status), ""));
-    if !http.measure.is_empty() {
-        let document: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
-        for (name, pointer) in &http.measure {
-            let found = document.as_ref().and_then(|d| d.pointer(pointer));
-            outcome.measurements.push(match found {
-                Some(value) => json_measurement(context, name, value),
-                None => context.no_data(name),
-            });
-        }
-        if document.is_none() && outcome.verdict == Verdict::Pass {
-            outcome.verdict = Verdict::Inconclusive;
-            outcome.message = format!("{}, but the answer is not JSON", outcome.message);
-        }
+    outcome.measurements.push(context.number(
+        recorded::HTTP_STATUS,
+        Decimal::from(u32::from(answer.status)),
+        "",
+    ));
+    let mut is_json = true;
+    for (name, pointer) in &http.measure {
+        let found = json::at(&answer.body, pointer);
+        is_json = found.is_ok();
+        outcome.measurements.push(match found {
+            Ok(Some(value)) => json_measurement(context, name, &value),
+            Ok(None) | Err(NotJson) => context.no_data(name),
+        });
+    }
+    if !is_json && outcome.verdict == Verdict::Pass {
+        outcome.verdict = Verdict::Inconclusive;
+        outcome.message = format!("{}, but the answer is not JSON", outcome.message);
     }
     outcome.evidence.extend(
         context
@@ -233,13 +236,14 @@ pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, Exec
 pub fn json_measurement(
     context: &StepContext,
     name: &str,
-    value: &serde_json::Value,
+    value: &Found,
 ) -> rollbook_proto::v1::Measurement {
     match value {
-        serde_json::Value::Null => context.no_data(name),
-        serde_json::Value::Bool(yes) => context.number(name, f64::from(u8::from(*yes)), ""),
-        serde_json::Value::String(text) => context.text_or_number(name, text),
-        other => context.text_or_number(name, &other.to_string()),
+        Found::Null => context.no_data(name),
+        Found::Bool(yes) => context.number(name, Decimal::from(i32::from(*yes)), ""),
+        Found::Text(text) | Found::Number(text) | Found::Nested(text) => {
+            context.text_or_number(name, text)
+        }
     }
 }
 

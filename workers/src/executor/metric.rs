@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rollbook_ledger::decimal::{Decimal, DecimalError};
 use rollbook_ledger::runbook::model::{HttpMeasure, MetricSpec, RunMeasure, SqlMeasure};
 use rollbook_ledger::runbook::step::Run;
 
@@ -10,15 +11,18 @@ use super::context::StepContext;
 use super::database::Database;
 use super::error::ExecutorError;
 use super::http;
+use super::json::{self, Found, NotJson};
 use super::run;
 
 /// A sample: the number, or why there is none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The number; `None` is no data.
-    pub value: Option<f64>,
+    pub value: Option<Decimal>,
     /// Why there is no data, redacted; empty with a value.
     pub reason: String,
+    /// There is none because what it would be read from was cut.
+    pub incomplete: bool,
 }
 
 impl Sample {
@@ -26,28 +30,44 @@ impl Sample {
         Self {
             value: None,
             reason: reason.into(),
+            incomplete: false,
+        }
+    }
+
+    fn cut() -> Self {
+        Self {
+            incomplete: true,
+            ..Self::none(run::cut("standard output"))
+        }
+    }
+
+    fn some(value: Decimal) -> Self {
+        Self {
+            value: Some(value),
+            reason: String::new(),
+            incomplete: false,
         }
     }
 
     fn number(text: &str) -> Self {
-        match text.trim().parse::<f64>() {
-            Ok(value) if value.is_finite() => Self {
-                value: Some(value),
-                reason: String::new(),
-            },
-            _ => Self::none(format!(
-                "`{}` is not a number",
-                text.trim().chars().take(60).collect::<String>()
-            )),
+        match text.trim().parse() {
+            Ok(value) => Self::some(value),
+            Err(error) => {
+                let start: String = text.trim().chars().take(60).collect();
+                let error: DecimalError = error;
+                Self::none(format!("`{start}`: {error}"))
+            }
         }
     }
 
-    fn json(value: Option<&serde_json::Value>, pointer: &str) -> Self {
-        match value {
-            None | Some(serde_json::Value::Null) => Self::none(format!("nothing at `{pointer}`")),
-            Some(serde_json::Value::Bool(yes)) => Self::number(if *yes { "1" } else { "0" }),
-            Some(serde_json::Value::String(text)) => Self::number(text),
-            Some(other) => Self::number(&other.to_string()),
+    fn json(document: &[u8], pointer: &str) -> Self {
+        match json::at(document, pointer) {
+            Err(NotJson) => Self::none("it is not JSON"),
+            Ok(None | Some(Found::Null)) => Self::none(format!("nothing at `{pointer}`")),
+            Ok(Some(Found::Bool(yes))) => Self::some(Decimal::from(i32::from(yes))),
+            Ok(Some(Found::Text(text) | Found::Number(text) | Found::Nested(text))) => {
+                Self::number(&text)
+            }
         }
     }
 }
@@ -78,10 +98,7 @@ pub async fn take(
             step: Some(recorded),
             ..
         } => Ok(match context.facts.measurements.get(recorded) {
-            Some(value) => Sample {
-                value: Some(*value),
-                reason: String::new(),
-            },
+            Some(value) => Sample::some(*value),
             None => Sample::none(format!("no step has recorded `{recorded}` yet")),
         }),
         _ => {
@@ -131,20 +148,12 @@ async fn by_sql(
 async fn by_http(context: &StepContext, measure: &HttpMeasure) -> Result<Sample, ExecutorError> {
     let answer = http::request(context, &measure.source, &measure.path, "GET", None).await?;
     let Some(pointer) = &measure.pointer else {
-        return Ok(Sample {
-            value: Some(f64::from(answer.status)),
-            reason: String::new(),
-        });
+        return Ok(Sample::some(Decimal::from(u32::from(answer.status))));
     };
     if !(200..300).contains(&answer.status) {
         return Ok(Sample::none(format!("status {}", answer.status)));
     }
-    Ok(
-        match serde_json::from_slice::<serde_json::Value>(&answer.body) {
-            Ok(document) => Sample::json(document.pointer(pointer), pointer),
-            Err(_) => Sample::none("the answer is not JSON"),
-        },
-    )
+    Ok(Sample::json(&answer.body, pointer))
 }
 
 async fn by_run(
@@ -160,22 +169,27 @@ async fn by_run(
         measure: indexmap::IndexMap::new(),
     };
     let ran = command::run(context, &run::shell(context, &command, Some(limit))?).await?;
-    let text = String::from_utf8_lossy(&ran.stdout.bytes);
-    Ok(match (&ran.ending, &measure.pointer) {
-        (Ending::Exited(0), None) => {
-            Sample::number(text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or(""))
-        }
-        (Ending::Exited(0), Some(pointer)) => {
-            match serde_json::from_str::<serde_json::Value>(&text) {
-                Ok(document) => Sample::json(document.pointer(pointer), pointer),
-                Err(_) => Sample::none("the output is not JSON"),
+    if let Some(why) = ran.ending.unfinished() {
+        return Ok(Sample::none(why));
+    }
+    if let Ending::Exited(code) = ran.ending
+        && code != 0
+    {
+        return Ok(Sample::none(format!("exit code {code}")));
+    }
+    let output = &ran.stdout;
+    Ok(match &measure.pointer {
+        // A document of which a part is missing is none.
+        Some(_) if output.truncated => Sample::cut(),
+        Some(pointer) => Sample::json(&output.bytes, pointer),
+        None => {
+            let whole = output.bytes.get(output.whole_from()..).unwrap_or_default();
+            let text = String::from_utf8_lossy(whole);
+            match text.lines().rfind(|line| !line.trim().is_empty()) {
+                Some(line) => Sample::number(line),
+                None if output.truncated => Sample::cut(),
+                None => Sample::none("it printed nothing"),
             }
         }
-        (Ending::Exited(code), _) => Sample::none(format!("exit code {code}")),
-        (Ending::Signalled(signal), _) => Sample::none(format!("ended by signal {signal}")),
-        (Ending::TimedOut(after), _) => {
-            Sample::none(format!("timed out after {}", super::seconds(*after)))
-        }
-        (Ending::Cancelled(reason), _) => Sample::none(format!("cancelled: {reason}")),
     })
 }

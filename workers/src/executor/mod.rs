@@ -18,6 +18,7 @@ pub mod error;
 pub mod expect;
 pub mod flag;
 pub mod http;
+pub mod json;
 pub mod metric;
 pub mod notify;
 pub mod outcome;

@@ -9,7 +9,7 @@ use super::error::ExecutorError;
 /// The result of one action, ready to be recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// `pass`, `fail`, `inconclusive` or `error`.
+    /// `pass`, `warning`, `fail`, `inconclusive` or `error`.
     pub verdict: Verdict,
     /// The rule that gave the verdict: `exit code 0`.
     pub rule: String,
@@ -54,7 +54,9 @@ impl Outcome {
         self.evidence.append(&mut next.evidence);
         self.details.append(&mut next.details);
         self.effect |= next.effect;
-        if self.verdict == Verdict::Pass && next.verdict != Verdict::Pass {
+        let passed = |verdict| matches!(verdict, Verdict::Pass | Verdict::Warning);
+        let worse = passed(self.verdict) && !passed(next.verdict);
+        if worse || self.verdict == Verdict::Pass && next.verdict == Verdict::Warning {
             self.verdict = next.verdict;
             self.rule = format!("{part}: {}", next.rule);
             self.message = format!("{part}: {}", next.message);

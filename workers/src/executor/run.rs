@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use regex::bytes::Regex;
+use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::Run;
 use rollbook_proto::v1::{self, Verdict};
 
+use super::capture::OUTPUT_CAP_BYTES;
 use super::command::{self, Ending, Ran, Shell};
 use super::context::{Scope, StepContext};
 use super::error::ExecutorError;
@@ -35,7 +37,7 @@ pub async fn execute(
     let ran = command::run(context, &shell).await?;
     let mut outcome = judge(&ran);
     outcome.measurements.push(match ran.ending {
-        Ending::Exited(code) => context.number(recorded::EXIT_CODE, f64::from(code), ""),
+        Ending::Exited(code) => context.number(recorded::EXIT_CODE, Decimal::from(code), ""),
         _ => context.no_data(recorded::EXIT_CODE),
     });
     for (name, pattern) in measures {
@@ -186,17 +188,46 @@ fn measures(run: &Run) -> Result<Vec<(&str, Regex)>, ExecutorError> {
         .collect()
 }
 
-/// The last match in standard output, else in standard error; none is no data.
+/// The last match in standard output, else in standard error; none is no data. Where output was
+/// cut, or the command did not come to its end, the last match may be in what is missing: no data
+/// either, and the measurement says so.
 fn measure(context: &StepContext, name: &str, pattern: &Regex, ran: &Ran) -> v1::Measurement {
-    let found = [&ran.stdout, &ran.stderr].into_iter().find_map(|captured| {
-        let last = pattern.captures_iter(&captured.bytes).last()?;
-        let group = last.get(1).or_else(|| last.get(0))?;
-        Some(String::from_utf8_lossy(group.as_bytes()).into_owned())
-    });
-    match found {
-        Some(text) => context.text_or_number(name, &text),
-        None => context.no_data(name),
+    if let Some(why) = ran.ending.unfinished() {
+        return context.incomplete(name, &why);
     }
+    for (stream, captured) in [
+        ("standard output", &ran.stdout),
+        ("standard error", &ran.stderr),
+    ] {
+        let last = last_match(pattern, &captured.bytes, captured.whole_from());
+        match last {
+            Some(text) => return context.text_or_number(name, &text),
+            None if captured.truncated => return context.incomplete(name, &cut(stream)),
+            None => {}
+        }
+    }
+    context.no_data(name)
+}
+
+/// Why output that was cut has no figure.
+pub fn cut(stream: &str) -> String {
+    format!(
+        "{stream} was longer than {OUTPUT_CAP_BYTES} bytes, and what was cut may hold the last figure; write less, or the figure at its end"
+    )
+}
+
+/// The last match that begins at `from` or behind: its group, or all of it.
+fn last_match(pattern: &Regex, bytes: &[u8], from: usize) -> Option<String> {
+    let (mut at, mut last) = (from, None);
+    while let Some(found) = pattern.captures_at(bytes, at) {
+        let whole = found.get(0)?;
+        at = whole.end() + usize::from(whole.is_empty());
+        last = found.get(1).or(Some(whole));
+        if at > bytes.len() {
+            break;
+        }
+    }
+    last.map(|group| String::from_utf8_lossy(group.as_bytes()).into_owned())
 }
 
 /// Attaches the files that the step's `evidence` patterns name. Text files are redacted; a file
@@ -265,6 +296,19 @@ pub async fn attach_files(
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_match_behind_a_place_is_taken() {
+        let last = |pattern: &str, text: &str, from: usize| {
+            last_match(&Regex::new(pattern).unwrap(), text.as_bytes(), from)
+        };
+        let text = "rows 1\nrows 22\n";
+        assert_eq!(last(r"rows (\d+)", text, 0).as_deref(), Some("22"));
+        assert_eq!(last(r"rows (\d+)", text, 8), None);
+        assert_eq!(last(r"(?m)^rows (\d+)$", text, 7).as_deref(), Some("22"));
+        assert_eq!(last(r"x*()", text, 0).as_deref(), Some(""));
+        assert_eq!(last(r"rows (\d+)", text, text.len()), None);
+    }
 
     #[test]
     fn parameters_become_variables() {

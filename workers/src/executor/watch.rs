@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rollbook_ledger::clock;
+use rollbook_ledger::measurement;
 use rollbook_ledger::runbook::step::Watch;
 use rollbook_proto::v1::{Measurement, Verdict};
 
@@ -39,7 +40,7 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
     for (metric, samples) in &context.facts.samples {
         for judge in judges.iter_mut().filter(|judge| judge.metric == *metric) {
             samples.iter().for_each(|sample| {
-                judge.sample(sample.value);
+                judge.sample(sample.value, sample.at.unwrap_or(context.started_at));
             });
         }
         last = samples
@@ -73,7 +74,7 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
                 let reason = context.cancel.cancelled().await;
                 return Err(ExecutorError::Cancelled { reason });
             }
-            let judged = judge.sample(sample.value);
+            let judged = judge.sample(sample.value, at);
             record(context, judge, sample, judged.verdict, judged.rule, at).await?;
         }
         last = Some(at);
@@ -92,13 +93,15 @@ async fn record(
 ) -> Result<(), ExecutorError> {
     let measurement = Measurement {
         metric: judge.metric.clone(),
-        value: sample.value,
         text: sample.reason.chars().take(300).collect(),
         unit: unit(context, &judge.metric),
         rule,
         verdict: verdict.into(),
         measured_at: Some(clock::to_proto(at)),
+        incomplete: sample.incomplete,
+        ..Measurement::default()
     };
+    let measurement = measurement::with_number(measurement, sample.value);
     context
         .samples
         .record(measurement)
@@ -160,10 +163,7 @@ fn conclude(context: &StepContext, judges: &[Judge], missed: u64) -> Outcome {
             unit: unit(context, &judge.metric),
             rule: judge.rule(),
             verdict: judge.verdict().into(),
-            ..match judge.last() {
-                Some(value) => context.number(&judge.metric, value, ""),
-                None => context.no_data(&judge.metric),
-            }
+            ..context.number(&judge.metric, judge.last(), "")
         });
     }
     outcome

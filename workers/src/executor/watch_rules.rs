@@ -1,7 +1,9 @@
 //! How a watch judges its samples, and when it takes them. Pure.
 
 use jiff::Timestamp;
-use rollbook_ledger::runbook::expr::{Expr, ExprError, ExprOutcome};
+use rollbook_ledger::counter::Trail;
+use rollbook_ledger::decimal::Decimal;
+use rollbook_ledger::runbook::expr::{Expr, ExprError, ExprOutcome, Figure, Term};
 use rollbook_ledger::runbook::model::NoData;
 use rollbook_ledger::runbook::step::{Threshold, Watch};
 use rollbook_proto::v1::Verdict;
@@ -75,13 +77,14 @@ impl Schedule {
 /// How one sample was judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
-    /// `pass`, `fail`, `inconclusive` or `error`.
+    /// `pass`, `warning`, `fail` or `inconclusive`.
     pub verdict: Verdict,
     /// The rule that decided, as written in the plan.
     pub rule: String,
-    /// The `warn` rule holds.
-    pub warned: bool,
 }
+
+/// What a sample is judged by that growth is counted from.
+const FIRST_VALUE: &str = "first value: growth is counted from it";
 
 /// One metric of a watch, its rules and what they have said so far.
 #[derive(Debug, Clone)]
@@ -96,10 +99,13 @@ pub struct Judge {
     failing: u64,
     warned: u64,
     missing: u64,
-    errors: u64,
-    lowest: Option<f64>,
-    highest: Option<f64>,
-    last: Option<f64>,
+    /// Samples from which growth is counted and that say nothing of it.
+    bases: u64,
+    undefined: u64,
+    lowest: Option<Decimal>,
+    highest: Option<Decimal>,
+    last: Option<Decimal>,
+    trail: Trail,
 }
 
 impl Judge {
@@ -116,50 +122,62 @@ impl Judge {
             failing: 0,
             warned: 0,
             missing: 0,
-            errors: 0,
+            bases: 0,
+            undefined: 0,
             lowest: None,
             highest: None,
             last: None,
+            trail: Trail::default(),
         })
     }
 
-    /// Judges a sample and counts it.
-    pub fn sample(&mut self, value: Option<f64>) -> Judged {
+    /// Judges a sample taken at a time and counts it.
+    pub fn sample(&mut self, value: Option<Decimal>, at: Timestamp) -> Judged {
         self.samples += 1;
-        let value = value.filter(|value| value.is_finite());
         let Some(number) = value else {
             return self.without_data();
         };
+        let is_first = self.last.is_none();
         self.last = value;
+        self.trail.push(number, at);
         self.lowest = Some(self.lowest.map_or(number, |lowest| lowest.min(number)));
         self.highest = Some(self.highest.map_or(number, |highest| highest.max(number)));
+        let trail = &self.trail;
+        let read = |term: &Term| match term.figure {
+            _ if term.name != "value" => None,
+            None => Some(number),
+            Some(Figure::Delta) => trail.delta(),
+            Some(Figure::Rate(unit)) => trail.rate(unit.span()),
+        };
         let holds = |rule: &Option<Expr>| match rule {
             None => Ok(false),
-            Some(rule) => rule.evaluate(&|name| (name == "value").then_some(number)),
+            Some(rule) => rule.evaluate(&read),
         };
         let fails = holds(&self.fail);
         let warns = holds(&self.warn);
         let text = |rule: &Option<Expr>| rule.as_ref().map_or("", Expr::text).to_owned();
-        let (verdict, rule) = match (&fails, &warns) {
-            (Ok(true), _) => (Verdict::Fail, text(&self.fail)),
-            (Err(ExprOutcome::Error(_)), _) => (Verdict::Error, text(&self.fail)),
-            (Err(ExprOutcome::NoData(_)), _) => (Verdict::Inconclusive, text(&self.fail)),
-            (Ok(false), Ok(true)) => (Verdict::Pass, text(&self.warn)),
-            (Ok(false), _) => (Verdict::Pass, text(&self.fail)),
+        self.warned += u64::from(warns == Ok(true));
+        let (verdict, rule) = match (fails, warns) {
+            (Ok(true), _) => {
+                self.failing += 1;
+                (Verdict::Fail, text(&self.fail))
+            }
+            (Ok(false), Ok(true)) => (Verdict::Warning, text(&self.warn)),
+            (Ok(false), Ok(false)) => (Verdict::Pass, text(&self.fail)),
+            // One value says nothing of growth; the next ones are counted from it.
+            (Err(ExprOutcome::NoData(_)), _) | (_, Err(ExprOutcome::NoData(_))) if is_first => {
+                self.bases += 1;
+                (Verdict::Pass, FIRST_VALUE.to_owned())
+            }
+            (Err(outcome), _) | (_, Err(outcome)) => {
+                self.undefined += 1;
+                (
+                    Verdict::Inconclusive,
+                    format!("{}: {outcome}", text(&self.fail)),
+                )
+            }
         };
-        match verdict {
-            Verdict::Fail => self.failing += 1,
-            Verdict::Error => self.errors += 1,
-            Verdict::Inconclusive => self.missing += 1,
-            _ => {}
-        }
-        let warned = warns == Ok(true);
-        self.warned += u64::from(warned);
-        Judged {
-            verdict,
-            rule,
-            warned,
-        }
+        Judged { verdict, rule }
     }
 
     fn without_data(&mut self) -> Judged {
@@ -178,7 +196,6 @@ impl Judge {
                 NoData::Pass => "no data: pass",
             }
             .to_owned(),
-            warned: false,
         }
     }
 
@@ -187,15 +204,16 @@ impl Judge {
         self.failing > u64::from(self.tolerate)
     }
 
-    /// The verdict over all samples so far. A metric that was never measured is inconclusive
-    /// even where a missing sample passes.
+    /// The verdict over all samples so far. A metric that was never judged is inconclusive even
+    /// where a missing sample passes.
     pub fn verdict(&self) -> Verdict {
-        let measured = self.samples > self.missing;
+        let judged = self.samples > self.missing + self.bases;
         if self.has_failed() {
             Verdict::Fail
-        } else if self.errors > 0 {
-            Verdict::Error
-        } else if !measured || (self.missing > 0 && self.no_data == NoData::Inconclusive) {
+        } else if self.undefined > 0
+            || !judged
+            || (self.missing > 0 && self.no_data == NoData::Inconclusive)
+        {
             Verdict::Inconclusive
         } else {
             Verdict::Pass
@@ -203,7 +221,7 @@ impl Judge {
     }
 
     /// The last number.
-    pub fn last(&self) -> Option<f64> {
+    pub fn last(&self) -> Option<Decimal> {
         self.last
     }
 
@@ -227,7 +245,7 @@ impl Judge {
         for (count, what) in [
             (self.warned, "warned"),
             (self.missing, "without data"),
-            (self.errors, "could not be judged"),
+            (self.undefined, "could not be judged"),
         ] {
             if count > 0 {
                 text.push_str(&format!(", {count} {what}"));
@@ -319,15 +337,16 @@ mod tests {
             1,
             NoData::Inconclusive,
         );
-        assert_eq!(watch.sample(Some(1.0)).verdict, Verdict::Pass);
-        let warned = watch.sample(Some(4.0));
+        let mut sample = |value: i64| watch.sample(Some(value.into()), ms(value));
+        assert_eq!(sample(1).verdict, Verdict::Pass);
+        let warned = sample(4);
         assert_eq!(
-            (warned.verdict, warned.warned, warned.rule.as_str()),
-            (Verdict::Pass, true, "value > 3")
+            (warned.verdict, warned.rule.as_str()),
+            (Verdict::Warning, "value > 3")
         );
-        assert_eq!(watch.sample(Some(6.0)).verdict, Verdict::Fail);
+        assert_eq!(sample(6).verdict, Verdict::Fail);
         assert_eq!(watch.verdict(), Verdict::Pass);
-        watch.sample(Some(7.0));
+        watch.sample(Some(7.into()), ms(7));
         assert!(watch.has_failed());
         assert_eq!(watch.verdict(), Verdict::Fail);
         assert_eq!(
@@ -348,11 +367,11 @@ mod tests {
             (NoData::Pass, Verdict::Pass, Verdict::Inconclusive),
         ] {
             let mut watch = judge(None, Some("value > 5"), 0, policy);
-            watch.sample(Some(1.0));
-            watch.sample(None);
+            watch.sample(Some(Decimal::ONE), ms(0));
+            watch.sample(None, ms(1));
             assert_eq!(watch.verdict(), one_missing, "{policy:?}");
             let mut watch = judge(None, Some("value > 5"), 0, policy);
-            watch.sample(Some(f64::NAN));
+            watch.sample(None, ms(0));
             assert_eq!(watch.verdict(), only_missing, "{policy:?}");
         }
         assert_eq!(
@@ -362,10 +381,63 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_cannot_be_evaluated_is_an_error() {
-        let mut watch = judge(None, Some("1 / value > 5"), 0, NoData::Inconclusive);
-        assert_eq!(watch.sample(Some(0.0)).verdict, Verdict::Error);
-        assert_eq!(watch.verdict(), Verdict::Error);
+    fn a_rule_without_an_exact_answer_is_inconclusive_whatever_missing_data_would_be() {
+        for policy in [NoData::Inconclusive, NoData::Pass] {
+            let mut watch = judge(None, Some("1 / value > 5"), 0, policy);
+            let judged = watch.sample(Some(Decimal::ZERO), ms(0));
+            assert_eq!(judged.verdict, Verdict::Inconclusive);
+            assert!(judged.rule.contains("division by zero"), "{}", judged.rule);
+            watch.sample(Some(Decimal::ONE), ms(1));
+            assert_eq!(
+                watch.verdict(),
+                Verdict::Inconclusive,
+                "{}",
+                watch.summary()
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_counter_held_before_the_watch_does_not_fail_it() {
+        let rule = "delta(value) > 1";
+        let mut watch = judge(
+            Some("delta(value) > 0"),
+            Some(rule),
+            0,
+            NoData::Inconclusive,
+        );
+        let verdicts: Vec<Verdict> = (0..)
+            .zip([7, 7, 8, 9])
+            .map(|(at, value): (i64, i64)| watch.sample(Some(value.into()), ms(at)).verdict)
+            .collect();
+        let expected = [
+            Verdict::Pass,
+            Verdict::Pass,
+            Verdict::Warning,
+            Verdict::Fail,
+        ];
+        assert_eq!(verdicts, expected);
+        let mut watch = judge(None, Some(rule), 0, NoData::Pass);
+        watch.sample(Some(7.into()), ms(0));
+        let alone = watch.verdict();
+        assert_eq!(
+            alone,
+            Verdict::Inconclusive,
+            "one value says nothing of growth"
+        );
+    }
+
+    #[test]
+    fn errors_an_hour_are_those_of_the_last_hour() {
+        let mut watch = judge(None, Some("rate(value, hour) > 5"), 0, NoData::Inconclusive);
+        let minute = |minute: i64| ms(minute * 60_000);
+        // 6 in three hours, never more than 4 in one.
+        for (at, value) in [(0, 100), (50, 104), (120, 105), (180, 106)] {
+            let judged = watch.sample(Some(value.into()), minute(at));
+            assert_eq!(judged.verdict, Verdict::Pass, "{at}");
+        }
+        let burst = watch.sample(Some(112.into()), minute(200));
+        assert_eq!(burst.verdict, Verdict::Fail);
     }
 
     proptest! {

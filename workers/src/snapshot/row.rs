@@ -34,9 +34,9 @@ impl KeyOrder {
         match self {
             Self::Bytes => first_bytes(key),
             // The lowest of all is also that of what is no integer.
-            Self::Integer => key.parse().map_or(0, |integer: i64| {
-                u128::from(integer.cast_unsigned() ^ 1 << (u64::BITS - 1))
-            }),
+            Self::Integer => {
+                integer(key).map_or(0, |integer| integer.cast_unsigned() ^ 1 << (u128::BITS - 1))
+            }
         }
     }
 
@@ -46,11 +46,16 @@ impl KeyOrder {
         let bytes = || left.as_bytes().cmp(right.as_bytes());
         match self {
             Self::Bytes => bytes(),
-            Self::Integer => {
-                let integer = |text: &str| text.parse::<i64>().ok();
-                integer(left).cmp(&integer(right)).then_with(bytes)
-            }
+            Self::Integer => integer(left).cmp(&integer(right)).then_with(bytes),
         }
+    }
+}
+
+/// A key as an integer: of databases, or an unsigned one of a file.
+fn integer(key: &str) -> Option<i128> {
+    match key.parse::<i64>() {
+        Ok(integer) => Some(i128::from(integer)),
+        Err(_) => key.parse::<u64>().ok().map(i128::from),
     }
 }
 
@@ -218,6 +223,8 @@ mod tests {
         };
         let by_value = ["Z", "a", "é", "-10", "-2", "0", "9", "10"];
         assert_eq!(sorted(KeyOrder::Integer), by_value);
+        let large = ["9223372036854775807", "18446744073709551615"];
+        assert!(KeyOrder::Integer.compare(large[0], large[1]).is_lt());
         let by_bytes = ["-10", "-2", "0", "10", "9", "Z", "a", "é"];
         assert_eq!(sorted(KeyOrder::Bytes), by_bytes);
     }
@@ -241,6 +248,8 @@ mod tests {
             "abcdefgh",
             "-9223372036854775808",
             "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551615",
         ];
         for order in [KeyOrder::Bytes, KeyOrder::Integer] {
             for (left, right) in keys

@@ -81,6 +81,22 @@ pub async fn deal_types_are_mapped_and_restored(database: &Database) {
     let (before, shape) = (database.contents().await, database.shape().await);
     let constrain = database.migrations()[3];
 
+    // A hundred values are listed; how many more there are is told.
+    let listed = |refused: &str| refused.matches("unknown-").count();
+    let many: Vec<_> = (0..104)
+        .map(|n| (format!("many-{n}"), Some(format!("aa-unknown-{n:03}"))))
+        .collect();
+    insert(database, &many).await;
+    let refused = database.run(constrain.deploy).await.unwrap_err();
+    assert_eq!(listed(&refused), 100, "{refused}");
+    assert!(
+        refused.contains(" and ") && refused.contains(" more"),
+        "{refused}"
+    );
+    let taken = "DELETE FROM deals WHERE id LIKE 'many-%'";
+    database.run(taken).await.unwrap();
+    assert_eq!(database.contents().await, before);
+
     let refused = database.run(constrain.deploy).await.unwrap_err();
     assert!(refused.contains("RB-MIGRATE-4"), "{refused}");
     for unknown in ["jv", "lbo", "v"] {

@@ -81,7 +81,7 @@ async fn a_redelivered_watch_goes_on_from_its_recorded_samples() {
         samples: BTreeMap::from([(
             "errors".to_owned(),
             vec![Sample {
-                value: Some(7.0),
+                value: Some(7.into()),
                 at: Some(started_at),
             }],
         )]),

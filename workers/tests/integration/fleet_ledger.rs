@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::ids::RolloutId;
 use rollbook_ledger::rollout::{Sample, Task, TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
@@ -122,7 +123,7 @@ impl RolloutPort for FileLedger {
         for line in self.lines() {
             if line.what == "measure" && line.attempt == task.attempt {
                 let sample = Sample {
-                    value: line.value,
+                    value: line.value.and_then(|value| Decimal::from_f64(value).ok()),
                     at: Some(line.at),
                 };
                 samples.entry(line.message).or_default().push(sample);

@@ -152,7 +152,7 @@ async fn deals_are_captured_compared_and_the_flag_is_taken_back() {
         );
     }
     let compare = &state.steps["1.5"];
-    let value = |name: &str| state.metrics.get(name).and_then(|measured| measured.value);
+    let value = |name: &str| Some(state.metrics.get(name)?.value?.to_f64());
     assert!(value("compared").unwrap() > 200.0, "{}", compare.message);
     assert_eq!(value("regressions"), Some(0.0), "{}", compare.message);
     assert_eq!(

@@ -174,7 +174,7 @@ async fn lines_out_of_order_and_what_is_no_deal_are_named() {
 async fn integer_ids_of_a_file_are_ordered_by_value_and_a_changed_file_is_refused() {
     let (directory, store) = store();
     let path = directory.path().join("deals.jsonl");
-    let lines: Vec<String> = [-3, 9, 10, 200]
+    let mut lines: Vec<String> = [-3, 9, 10, 200]
         .iter()
         .map(|id| {
             format!(
@@ -183,6 +183,9 @@ async fn integer_ids_of_a_file_are_ordered_by_value_and_a_changed_file_is_refuse
             )
         })
         .collect();
+    // Of no tenant, as a NULL in a table.
+    lines.push(r#"{"id":300,"tenant_id":null,"inventory":"[]"}"#.to_owned());
+    lines.push(r#"{"id":18446744073709551615,"inventory":"[]"}"#.to_owned());
     let mut source = json_lines(&path, &lines);
     let mut request = request(source.clone(), calculator(true));
     request.rows_per_part = 3;

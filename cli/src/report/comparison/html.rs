@@ -7,7 +7,7 @@ use rollbook_workers::compare::result::Side;
 use rollbook_workers::compare::rules::{Class, Scope, Severity};
 
 use super::chart::{bars, stack};
-use super::{CLASSES, deals_in, delta, percent, sides, total};
+use super::{CLASSES, deals_in, delta, percent, sides, total, typed};
 use crate::report::html::escape;
 
 const STYLE: &str = include_str!("style.css");
@@ -204,7 +204,10 @@ fn worst(out: &mut String, result: &ComparisonResult) -> fmt::Result {
             out,
             "<tr><td><code>{}</code></td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{change}</td><td>{}<br><small>{}</small></td></tr>",
             escape(&regression.deal_id),
-            escape(&regression.deal_type),
+            escape(&typed(
+                &regression.deal_type,
+                regression.judged_as.as_deref()
+            )),
             escape(&regression.metric),
             escape(&before),
             escape(&after),

@@ -38,6 +38,14 @@ fn deals_in(result: &ComparisonResult, class: Class) -> u64 {
     }
 }
 
+/// A deal type as it is stored, with the type it is judged by where that is another word.
+fn typed(stored: &str, judged_as: Option<&str>) -> String {
+    match judged_as {
+        Some(judged) => format!("{}, judged as {judged}", shown(stored)),
+        None => shown(stored),
+    }
+}
+
 /// A figure in its unit.
 fn figure(value: i64, unit: &str) -> String {
     if unit == "cents" {

@@ -8,7 +8,9 @@ use rollbook_workers::compare::differences::RegressionPage;
 use rollbook_workers::compare::explain::{ExplainedMetric, Explanation};
 use rollbook_workers::compare::rules::Class;
 
-use super::{CLASSES, deals_in, delta, figure, percent, quoted, shown, sides, total, unit, values};
+use super::{
+    CLASSES, deals_in, delta, figure, percent, quoted, shown, sides, total, typed, unit, values,
+};
 use crate::print::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 
 /// The widest bar of the histogram, in characters.
@@ -18,6 +20,7 @@ const BAR_WIDTH: u64 = 32;
 pub(crate) fn text(result: &ComparisonResult) -> Result<String, fmt::Error> {
     let mut out = String::new();
     summary(&mut out, result)?;
+    uncomputed(&mut out, result)?;
     by_type(&mut out, result)?;
     totals(&mut out, result)?;
     histogram(&mut out, result)?;
@@ -39,7 +42,7 @@ fn summary(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     let colour = if result.regressions == 0 { GREEN } else { RED };
     writeln!(
         out,
-        "{} compared, {} equal, {} within tolerance, {} ignored, {} expected, {} unexpected, {} warnings, {}, {} missing, {} added, {} errors",
+        "{} compared, {} equal, {} within tolerance, {} ignored, {} expected, {} unexpected, {} warnings, {}, {} missing, {} added, {} errors on both sides",
         result.compared,
         result.equal,
         result.within_tolerance,
@@ -52,6 +55,25 @@ fn summary(out: &mut String, result: &ComparisonResult) -> fmt::Result {
         result.added,
         result.errors,
     )
+}
+
+/// Deals without figures on both sides, of which nothing is known.
+fn uncomputed(out: &mut String, result: &ComparisonResult) -> fmt::Result {
+    for deal in &result.uncomputed {
+        writeln!(
+            out,
+            "  {} {}: before: {}; after: {}",
+            paint(RED, "no figures"),
+            shown(&deal.deal_id),
+            shown(&deal.before),
+            shown(&deal.after),
+        )?;
+    }
+    let listed = u64::try_from(result.uncomputed.len()).unwrap_or(u64::MAX);
+    match result.errors.saturating_sub(listed) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} more without figures on both sides"),
+    }
 }
 
 fn by_type(out: &mut String, result: &ComparisonResult) -> fmt::Result {
@@ -169,7 +191,7 @@ fn worst(out: &mut String, result: &ComparisonResult) -> fmt::Result {
             "  {} {} ({}) {}: {before} → {after} {change}  {} {}",
             paint(RED, "regression"),
             shown(&regression.deal_id),
-            shown(&regression.deal_type),
+            typed(&regression.deal_type, regression.judged_as.as_deref()),
             regression.metric,
             regression.rule,
             paint(DIM, &regression.threshold),
@@ -232,7 +254,7 @@ pub(crate) fn explanation(
     let name = |name: &Option<String>| name.as_deref().map_or_else(|| "–".to_owned(), shown);
     writeln!(
         out,
-        "{} {} → {}, {}, {}",
+        "{} {} → {}, {}{}, {}",
         paint(BOLD, shown(&deal.deal_id)),
         name(&deal.type_before),
         name(&deal.type_after),
@@ -241,6 +263,9 @@ pub(crate) fn explanation(
         } else {
             "not guarded"
         },
+        deal.judged_as
+            .as_ref()
+            .map_or_else(String::new, |judged| format!(" as {judged}")),
         paint(style(deal.class), deal.class.as_str()),
     )?;
     for (side, error) in [("before", &deal.error_before), ("after", &deal.error_after)] {

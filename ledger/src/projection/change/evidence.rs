@@ -175,6 +175,7 @@ fn compare(rollout: &mut RolloutState, at: &At<'_>, made: &ComparisonMade, out: 
             snapshot: snapshot.clone(),
             deal_id: clean(&worst.deal_id),
             deal_type: clean(&worst.deal_type),
+            judged_as: clean(&worst.judged_as),
             metric: clean(&worst.metric),
             before: worst.before,
             after: worst.after,
@@ -205,6 +206,7 @@ fn compare(rollout: &mut RolloutState, at: &At<'_>, made: &ComparisonMade, out: 
         unexpected: made.unexpected,
         errors: made.errors,
         type_changed: made.type_changed,
+        verdict: Verdict::from_wire(made.verdict),
         totals: Json(
             made.totals
                 .iter()

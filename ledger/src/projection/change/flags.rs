@@ -3,7 +3,7 @@
 use rollbook_proto::v1::FlagDefined;
 use rollbook_proto::v1::event::Kind;
 
-use super::{At, Out};
+use super::{At, Out, authority};
 use crate::projection::row::{Json, clean};
 use crate::projection::rows::{FlagHistoryRow, FlagRow};
 use crate::projection::state::State;
@@ -17,6 +17,19 @@ pub(super) fn apply(
     out: &mut Out,
 ) -> Result<(), String> {
     let id = (environment.to_owned(), key.to_owned());
+    if authority::is_request(kind) {
+        if !state.flags.contains_key(&id) {
+            return Err("the flag has not been defined".to_owned());
+        }
+        let owner = authority::Owner {
+            aggregate: &format!("flag {environment}/{key}"),
+            rollout: "",
+            environment,
+            flag: key,
+        };
+        let open = state.flag_requests.entry(id).or_default();
+        return authority::request(&owner, open, at, kind, out);
+    }
     let mut history = FlagHistoryRow {
         sequence: at.sequence,
         idx: at.idx,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{PlanOutline, RollbackFinished, RollbackStarted, RolloutOpened};
 
-use super::{At, Out};
+use super::{At, Out, revisions};
 use crate::projection::row::{Json, clean};
 use crate::projection::rows::{
     GateRow, PhaseRow, RollbackPointRow, RollbackRow, RolloutRow, StepRow, SuccessMetricRow,
@@ -44,6 +44,7 @@ pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out)
         current_phase: None,
         health: Health::NoData,
         health_score: None,
+        open_reviews: 0,
         opened_by: at.actor.clone(),
         opened_at: at.recorded_at,
         started_at: None,
@@ -256,28 +257,14 @@ pub(super) fn apply(
             row.summary = clean(&closed.summary);
             row.closed_at = at.recorded_at;
         }
-        Kind::PlanRevised(revised) => {
-            if revised.revision <= rollout.rollout.revision {
-                return Err(format!(
-                    "revision {} does not follow revision {}",
-                    revised.revision, rollout.rollout.revision
-                ));
-            }
-            rollout.rollout.revision = revised.revision;
-            rollout.rollout.revision_accepted = false;
-            if let Some(plan) = &revised.plan {
-                rollout.rollout.plan_digest = clean(&plan.sha256);
-            }
-            match &revised.outline {
-                Some(outline) => apply_outline(rollout, at, outline, out),
-                None => out.note("the revision has no outline"),
+        Kind::PlanRevised(revised) => revisions::proposed(rollout, at, revised, out)?,
+        Kind::PlanRevisionAccepted(accepted) => {
+            if let Some(outline) = revisions::accepted(rollout, at, accepted.revision, out)? {
+                apply_outline(rollout, at, &outline, out);
             }
         }
-        Kind::PlanRevisionAccepted(accepted) => {
-            if accepted.revision != rollout.rollout.revision || rollout.rollout.revision_accepted {
-                return Err(format!("revision {} is not proposed", accepted.revision));
-            }
-            rollout.rollout.revision_accepted = true;
+        Kind::PlanRevisionWithdrawn(withdrawn) => {
+            revisions::withdrawn(rollout, at, withdrawn.revision, out)?;
         }
         Kind::RollbackPointRecorded(point) => {
             out.put(&RollbackPointRow {

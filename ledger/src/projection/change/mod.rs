@@ -4,11 +4,13 @@
 //! went before, changes no row; one that is merely odd is applied. Both leave a row in
 //! `anomalies` that says why, and every event leaves a row in the timeline.
 
+mod authority;
 mod evidence;
 mod flags;
 mod fleet;
 mod gates;
 mod lifecycle;
+mod revisions;
 mod sentence;
 mod steps;
 
@@ -19,7 +21,7 @@ use super::health;
 use super::row::{RowChange, ViewRow, clean};
 use super::rows::{AnomalyRow, TimelineRow};
 use super::state::{RolloutState, State};
-use super::words::time;
+use super::words::{RequestKind, time};
 use crate::ids::Aggregate;
 use crate::journal::{StoredCommit, event_type};
 
@@ -118,6 +120,9 @@ pub fn project(state: &mut State, stored: &StoredCommit) -> Vec<RowChange> {
             (Some(Aggregate::Worker(name)), Some(kind)) => {
                 fleet::apply(state, name.as_str(), &at, kind, &mut out)
             }
+            (Some(Aggregate::Environment(name)), Some(kind)) => {
+                authority::environment(state, name.as_str(), &at, kind, &mut out)
+            }
         };
         let mut odd = std::mem::take(&mut out.odd);
         odd.extend(applied.err());
@@ -178,6 +183,7 @@ fn rollout_event(
         | Kind::RolloutClosed(_)
         | Kind::PlanRevised(_)
         | Kind::PlanRevisionAccepted(_)
+        | Kind::PlanRevisionWithdrawn(_)
         | Kind::RollbackPointRecorded(_)
         | Kind::RollbackStarted(_)
         | Kind::RollbackFinished(_) => lifecycle::apply(rollout, at, kind, out),
@@ -204,8 +210,28 @@ fn rollout_event(
         | Kind::ComparisonMade(_)
         | Kind::AuditTaken(_)
         | Kind::SuccessMetricRecorded(_) => evidence::apply(rollout, at, kind, out),
+        Kind::RequestMade(_)
+        | Kind::RequestConfirmed(_)
+        | Kind::RequestEnded(_)
+        | Kind::GlassBroken(_)
+        | Kind::GlassReviewed(_)
+        | Kind::ReviewOverdue(_) => {
+            let owner = authority::Owner {
+                aggregate: &format!("rollout {id}"),
+                rollout: id,
+                environment: "",
+                flag: "",
+            };
+            authority::request(&owner, &mut rollout.requests, at, kind, out)
+        }
         Kind::FlagDefined(_) | Kind::FlagChanged(_) | Kind::FlagArchived(_) => {
             Err("an event of a flag in a rollout".to_owned())
+        }
+        Kind::EnvironmentRecorded(_)
+        | Kind::EnvironmentRevised(_)
+        | Kind::EnvironmentRevisionAccepted(_)
+        | Kind::EnvironmentRevisionWithdrawn(_) => {
+            Err("an event of an environment in a rollout".to_owned())
         }
         Kind::WorkerJoined(_) | Kind::WorkerLeft(_) => {
             Err("an event of a worker in a rollout".to_owned())
@@ -219,6 +245,12 @@ fn refresh(rollout: &mut RolloutState, at: &At<'_>, out: &mut Out) {
     rollout.settle();
     let assessment = health::assess(rollout);
     let phase = rollout.current_phase();
+    let reviews = rollout
+        .requests
+        .iter()
+        .filter(|row| row.kind == RequestKind::Review)
+        .count();
+    let reviews = u32::try_from(reviews).unwrap_or(u32::MAX);
     if !assessment.matches(&rollout.health) {
         rollout.health.status = assessment.status;
         rollout.health.score = assessment.score;
@@ -233,7 +265,9 @@ fn refresh(rollout: &mut RolloutState, at: &At<'_>, out: &mut Out) {
     if row.current_phase != phase
         || row.health != assessment.status
         || row.health_score != assessment.score
+        || row.open_reviews != reviews
     {
+        row.open_reviews = reviews;
         row.current_phase = phase;
         row.health = assessment.status;
         row.health_score = assessment.score;

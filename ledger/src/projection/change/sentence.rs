@@ -37,8 +37,8 @@ fn setting(setting: Option<&rollbook_proto::v1::FlagSetting>) -> String {
 
 /// A measured value as people read it: `error_rate 7.2 % (value > 5: fail)`.
 pub(in crate::projection) fn figure(measured: &Measured) -> String {
-    let value = match (measured.value, measured.text.is_empty()) {
-        (Some(value), _) if measured.unit.is_empty() => value.to_string(),
+    let value = match (&measured.decimal, measured.text.is_empty()) {
+        (Some(value), _) if measured.unit.is_empty() => value.clone(),
         (Some(value), _) => format!("{value} {}", measured.unit),
         (None, false) => measured.text.clone(),
         (None, true) => "no data".to_owned(),
@@ -251,6 +251,56 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
             "",
             format!("{actor} accepted revision {} of the plan", e.revision),
         ),
+        Kind::PlanRevisionWithdrawn(e) => (
+            "",
+            format!(
+                "{actor} withdrew revision {} of the plan{}",
+                e.revision,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::RequestMade(e) => (
+            &e.request_id,
+            format!(
+                "{actor} asks to {} ({}); a second person must confirm it{}",
+                e.what,
+                e.request_id,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::RequestConfirmed(e) => (
+            &e.request_id,
+            format!("{actor} confirmed request {}", e.request_id),
+        ),
+        Kind::RequestEnded(e) => (
+            &e.request_id,
+            format!(
+                "Request {} is {}{}",
+                e.request_id,
+                e.end().as_str_name().to_lowercase(),
+                tail(&e.reason)
+            ),
+        ),
+        Kind::GlassBroken(e) => (
+            &e.review_id,
+            format!(
+                "{actor} broke the glass to {} ({}), as {} allows{}",
+                e.what,
+                e.review_id,
+                e.rule,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::GlassReviewed(e) => (
+            &e.review_id,
+            format!(
+                "{actor} reviewed {} and {}{}",
+                e.review_id,
+                if e.agreed { "agrees" } else { "does not agree" },
+                tail(&e.note)
+            ),
+        ),
+        Kind::ReviewOverdue(e) => (&e.review_id, format!("Review {} is overdue", e.review_id)),
         Kind::RollbackPointRecorded(e) => (
             &e.point_id,
             format!(
@@ -397,6 +447,39 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
                     [] => String::new(),
                     labels => format!(", labels {}", labels.join(", ")),
                 }
+            ),
+        ),
+        Kind::EnvironmentRecorded(e) => (
+            "",
+            format!(
+                "{actor} recorded environment {} as {}{}",
+                e.name,
+                if e.terms.as_ref().is_some_and(|terms| terms.protected) {
+                    "protected"
+                } else {
+                    "not protected"
+                },
+                tail(&e.reason)
+            ),
+        ),
+        Kind::EnvironmentRevised(e) => (
+            "",
+            format!(
+                "{actor} proposed revision {} of {aggregate}{}",
+                e.revision,
+                tail(&e.reason)
+            ),
+        ),
+        Kind::EnvironmentRevisionAccepted(e) => (
+            "",
+            format!("{actor} accepted revision {} of {aggregate}", e.revision),
+        ),
+        Kind::EnvironmentRevisionWithdrawn(e) => (
+            "",
+            format!(
+                "{actor} withdrew revision {} of {aggregate}{}",
+                e.revision,
+                tail(&e.reason)
             ),
         ),
         Kind::WorkerLeft(e) => (

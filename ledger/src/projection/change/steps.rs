@@ -259,6 +259,7 @@ fn measure(
         attempt,
         metric: measured.metric.clone(),
         value: measured.value,
+        decimal: measured.decimal.clone(),
         text: measured.text.clone(),
         unit: measured.unit.clone(),
         rule: measured.rule.clone(),

@@ -208,6 +208,27 @@ fn one_regression_is_critical_until_a_later_comparison_is_clean() {
 }
 
 #[test]
+fn differences_that_no_rule_expects_count_until_a_later_comparison_has_none() {
+    let compared = |unexpected, verdict: v1::Verdict| {
+        Kind::ComparisonMade(v1::ComparisonMade {
+            step_id: "a".to_owned(),
+            snapshot: "deals".to_owned(),
+            unexpected,
+            verdict: verdict.into(),
+            ..v1::ComparisonMade::default()
+        })
+    };
+    let warned = compared(3, v1::Verdict::Warning);
+    let health = after(vec![warned.clone()]);
+    assert_eq!(reasons(&health), [("unexpected_difference", 10)]);
+    let clean = compared(0, v1::Verdict::Pass);
+    assert_eq!(reasons(&after(vec![warned, clean])), []);
+    // Events of before say nothing of what the rules made of them.
+    let before = compared(3, v1::Verdict::Unspecified);
+    assert_eq!(reasons(&after(vec![before])), []);
+}
+
+#[test]
 fn a_refusal_counts_until_the_person_signs() {
     let refused = Kind::SignOffRefused(v1::SignOffRefused {
         gate_id: "1".to_owned(),

@@ -21,11 +21,11 @@ view_row!(
         runbook: String,
         /// The runbook's version.
         runbook_version: String,
-        /// SHA-256 of the canonical plan now in force or proposed by the last revision.
+        /// SHA-256 of the canonical plan now in force.
         plan_digest: String,
-        /// Revision of the plan, 0 as opened.
+        /// Revision of the plan in force, 0 as opened.
         revision: u32,
-        /// Whether the last revision has been accepted on the record.
+        /// Whether no later revision waits to be accepted.
         revision_accepted: bool,
         /// Where it runs.
         environment: String,
@@ -49,6 +49,8 @@ view_row!(
         health: Health,
         /// Health score, 0 to 100; absent with `NO_DATA`.
         health_score: Option<u32>,
+        /// Reviews of broken glass that somebody else has yet to close.
+        open_reviews: u32,
         /// Who opened it.
         opened_by: String,
         /// When it was opened.

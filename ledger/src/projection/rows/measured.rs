@@ -26,8 +26,10 @@ view_row!(
         attempt: u32,
         /// What was measured.
         metric: String,
-        /// The number; absent when there is no data.
+        /// The number as the nearest double, for charts; absent when there is no data.
         value: Option<f64>,
+        /// The number exactly.
+        decimal: Option<String>,
         /// The value when it is not a number.
         text: String,
         /// Unit of `value`.
@@ -116,6 +118,8 @@ view_row!(
         errors: u64,
         /// Deals whose type differs.
         type_changed: u64,
+        /// What the rules made of it; absent in comparisons of before.
+        verdict: Option<Verdict>,
         /// Totals by deal type.
         totals: Json<Vec<DealTypeTotal>>,
         /// Deals by deal type and worst class.
@@ -149,6 +153,8 @@ view_row!(
         deal_id: String,
         /// Its type.
         deal_type: String,
+        /// The type it was computed as and is judged by; empty where that is the same word.
+        judged_as: String,
         /// Which figure.
         metric: String,
         /// Before; integer cents for cost figures, else a count.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::{Tx, select};
 use crate::projection::row::{Column, Value};
 use crate::projection::rows::{
-    AlertRow, AuditRow, ComparisonRow, FlagRow, GateRow, HealthRow, PhaseRow, RollbackRow,
-    RolloutRow, SignOffRow, StepRow, SuccessMetricRow, WorkerRow,
+    AlertRow, AuditRow, ComparisonRow, EnvironmentRow, FlagRow, GateRow, HealthRow, PhaseRow,
+    RequestRow, RevisionRow, RollbackRow, RolloutRow, SignOffRow, StepRow, SuccessMetricRow,
+    WorkerRow,
 };
 use crate::projection::state::{Needs, RolloutState, State};
 use crate::projection::store::ViewError;
@@ -36,6 +37,20 @@ pub(super) async fn load<T: Tx>(
                 .flags
                 .insert((row.environment.clone(), row.key.clone()), row);
         }
+        let args = ids
+            .iter()
+            .flat_map(|(environment, key)| [environment.to_value(), key.to_value()])
+            .collect();
+        let rest = format!(
+            "WHERE (t.environment, t.flag) IN (VALUES {places}) AND t.status IN ('waiting', 'open', 'overdue') ORDER BY t.made_sequence, t.request"
+        );
+        for row in select::<RequestRow, T>(tx, &rest, args).await? {
+            state
+                .flag_requests
+                .entry((row.environment.clone(), row.flag.clone()))
+                .or_default()
+                .push(row);
+        }
     }
     let workers: Vec<Value> = needs.workers.iter().map(Column::to_value).collect();
     for names in workers.chunks(MAX_IDS) {
@@ -43,6 +58,14 @@ pub(super) async fn load<T: Tx>(
         let rest = format!("WHERE t.worker IN ({places})");
         for row in select::<WorkerRow, T>(tx, &rest, names.to_vec()).await? {
             state.workers.insert(row.worker.clone(), row);
+        }
+    }
+    let environments: Vec<Value> = needs.environments.iter().map(Column::to_value).collect();
+    for names in environments.chunks(MAX_IDS) {
+        let places = vec!["?"; names.len()].join(", ");
+        let rest = format!("WHERE t.environment IN ({places})");
+        for row in select::<EnvironmentRow, T>(tx, &rest, names.to_vec()).await? {
+            state.environments.insert(row.environment.clone(), row);
         }
     }
     Ok(())
@@ -108,6 +131,16 @@ async fn load_rollouts<T: Tx>(
     rows!(SuccessMetricRow, "", |rollout, row| rollout
         .metrics
         .insert(row.metric.clone(), row));
+    rows!(
+        RevisionRow,
+        "AND t.status = 'proposed' ORDER BY t.revision",
+        |rollout, row| rollout.revision = Some(row)
+    );
+    rows!(
+        RequestRow,
+        "AND t.status IN ('waiting', 'open', 'overdue') ORDER BY t.made_sequence, t.request",
+        |rollout, row| rollout.requests.push(row)
+    );
     state.rollouts.extend(loaded);
     Ok(())
 }

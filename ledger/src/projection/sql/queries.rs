@@ -10,11 +10,12 @@ use crate::projection::row::{Column, Kind, Value, ViewRow};
 use crate::projection::rows::TABLES;
 use crate::projection::store::{ViewError, ViewStore};
 use crate::projection::views::{
-    AdviceRow, AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, FlagHistoryRow,
-    FlagRow, GateDetail, GateRow, HealthRow, MAX_LEFT_WORKERS, MAX_PAGE_ROWS, MAX_WORKERS,
-    MeasurementRow, NoticeRow, Page, PhaseDetail, PhaseRow, RegressionFilter, RegressionRow,
-    RollbackPointRow, RollbackRow, RolloutDetail, RolloutFilter, RolloutRow, SignOffRow,
-    SnapshotRow, StepRow, SuccessMetricRow, TimelineFilter, TimelineRow, WorkerRow,
+    AdviceRow, AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, EnvironmentRow,
+    FlagHistoryRow, FlagRow, GateDetail, GateRow, HealthRow, MAX_LEFT_WORKERS, MAX_PAGE_ROWS,
+    MAX_WORKERS, MeasurementRow, NoticeRow, Page, PhaseDetail, PhaseRow, RegressionFilter,
+    RegressionRow, RequestFilter, RequestRow, RevisionRow, RollbackPointRow, RollbackRow,
+    RolloutDetail, RolloutFilter, RolloutRow, SignOffRow, SnapshotRow, StepRow, SuccessMetricRow,
+    TimelineFilter, TimelineRow, WorkerRow,
 };
 
 /// Conditions joined by AND, with their arguments.
@@ -149,6 +150,18 @@ impl<D: Database> SqlViews<D> {
             snapshots: select::<SnapshotRow, _>(tx, in_order, args()).await?,
             comparisons: select::<ComparisonRow, _>(tx, in_order, args()).await?,
             audits: select::<AuditRow, _>(tx, in_order, args()).await?,
+            revisions: select::<RevisionRow, _>(
+                tx,
+                "WHERE t.rollout = ? ORDER BY t.revision",
+                args(),
+            )
+            .await?,
+            requests: select::<RequestRow, _>(
+                tx,
+                "WHERE t.rollout = ? ORDER BY t.made_sequence, t.request",
+                args(),
+            )
+            .await?,
         }))
     }
 }
@@ -359,6 +372,29 @@ impl<D: Database> ViewStore for SqlViews<D> {
             conditions.add("t.status = 'open'", []);
         }
         let rows = latest(&mut tx, conditions).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn environments(&self) -> Result<Answer<Vec<EnvironmentRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let rest = format!("ORDER BY t.environment LIMIT {MAX_PAGE_ROWS}");
+        let rows = select(&mut tx, &rest, Vec::new()).await?;
+        Self::answer(tx, as_of, rows).await
+    }
+
+    async fn requests(&self, filter: &RequestFilter) -> Result<Answer<Vec<RequestRow>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut conditions = of_rollout(filter.rollout.as_deref());
+        conditions.add_if("t.request = ?", filter.request.as_ref());
+        if filter.open_only {
+            conditions.add("t.status IN ('waiting', 'open', 'overdue')", []);
+        }
+        let rest = format!(
+            "{} ORDER BY t.made_sequence DESC, t.request DESC LIMIT {MAX_PAGE_ROWS}",
+            conditions.text()
+        );
+        let mut rows: Vec<RequestRow> = select(&mut tx, &rest, conditions.args).await?;
+        rows.reverse();
         Self::answer(tx, as_of, rows).await
     }
 

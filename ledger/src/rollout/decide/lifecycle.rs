@@ -1,5 +1,7 @@
 //! The rollout as a whole: open, start, pause, resume, abort, revise.
 
+use std::collections::BTreeMap;
+
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::command::Open;
@@ -8,10 +10,20 @@ use super::super::refusal::Refusal;
 use super::super::settle;
 use super::super::state::{RolloutState, Status};
 use super::{Decided, Decider, event, optional, required};
-use crate::runbook::Plan;
+use crate::authority::{Place, is_protected, roles_text};
+use crate::environment::{Environments, Terms};
+use crate::ids::EnvironmentId;
+use crate::runbook::{Plan, Verb, difference};
 
 /// Opens a rollout of a plan: pins the plan, its digest, the parameters and the environment.
-pub fn open(plan: &Plan, open: &Open) -> Result<Vec<v1::Event>, Refusal> {
+/// `environments`: what the ledger says of those in which the plan acts. In a protected one only a
+/// person of its roles and of a role of the plan may.
+pub fn open(
+    plan: &Plan,
+    open: &Open,
+    actor: &v1::Actor,
+    environments: &Environments,
+) -> Result<Vec<v1::Event>, Refusal> {
     let refuse = |problem: String| Refusal::Open { problem };
     if open.plan.sha256 != plan.digest() {
         return Err(Refusal::PlanDigest {
@@ -40,6 +52,7 @@ pub fn open(plan: &Plan, open: &Open) -> Result<Vec<v1::Event>, Refusal> {
         }
     }
     optional("name", &open.name)?;
+    may_open(plan, open, actor, environments)?;
     let metadata = &plan.runbook().metadata;
     let name = if open.name.trim().is_empty() {
         format!("{} in {}", metadata.name, open.environment)
@@ -53,9 +66,67 @@ pub fn open(plan: &Plan, open: &Open) -> Result<Vec<v1::Event>, Refusal> {
         plan: Some(open.plan.clone()),
         outline: Some(plan.outline()),
         environment: open.environment.to_string(),
-        protected: environment.protected,
+        protected: environment.protected
+            || is_protected(plan, &open.environment, false, environments),
         params: plan.params().clone(),
     }))])
+}
+
+fn may_open(
+    plan: &Plan,
+    open: &Open,
+    actor: &v1::Actor,
+    environments: &Environments,
+) -> Result<(), Refusal> {
+    let person = actor.name.as_str();
+    for name in plan.environments_of(&open.environment) {
+        if let Some(entered) = environments.get(name)
+            && entered.terms.protected
+            && !entered.has_person(person)
+        {
+            return Err(Refusal::NotInRole {
+                person: person.to_owned(),
+                what: format!("open a rollout that acts in {name}"),
+                roles: roles_text(entered.terms.roles.iter()),
+            });
+        }
+    }
+    let place = Place::of_rollout(plan, &open.environment, false, environments);
+    place
+        .grant(Verb::Open, person)
+        .map(|_| ())
+        .map_err(|denied| Refusal::NotInRole {
+            person: person.to_owned(),
+            what: format!("open a rollout of this runbook in {}", open.environment),
+            roles: denied.roles,
+        })
+}
+
+/// The environments that opening a rollout records: those in which the plan acts, that it declares
+/// protected, and of which the ledger knows nothing yet. They get the roles of the plan.
+pub fn records(
+    plan: &Plan,
+    open: &Open,
+    environments: &Environments,
+) -> Vec<(EnvironmentId, Terms)> {
+    plan.environments_of(&open.environment)
+        .into_iter()
+        .filter(|name| {
+            environments.get(name).is_none()
+                && plan
+                    .environment(name)
+                    .is_some_and(|declared| declared.protected)
+        })
+        .filter_map(|name| EnvironmentId::new(name).ok())
+        .map(|name| {
+            let terms = Terms {
+                protected: true,
+                roles: plan.runbook().roles.clone(),
+                break_glass: None,
+            };
+            (name, terms)
+        })
+        .collect()
 }
 
 impl Decider<'_> {
@@ -122,7 +193,12 @@ impl Decider<'_> {
         }
     }
 
-    pub(super) fn revise(&self, evidence: &v1::Evidence, reason: &str) -> Decided {
+    pub(super) fn revise(
+        &self,
+        evidence: &v1::Evidence,
+        params: &BTreeMap<String, String>,
+        reason: &str,
+    ) -> Decided {
         let reason = required("revise", "reason", reason)?.to_owned();
         if !matches!(
             self.state.status,
@@ -151,6 +227,8 @@ impl Decider<'_> {
                 self.state.environment
             )));
         }
+        self.may_enter(new, "propose")?;
+        parameters_carried(self.plan, new, params).map_err(refuse)?;
         let dropped: Vec<String> = self
             .state
             .steps
@@ -170,11 +248,13 @@ impl Decider<'_> {
             plan: Some(evidence.clone()),
             outline: Some(new.outline()),
             reason,
+            difference: Some(difference::between(self.plan, new).bounded()),
+            params: new.params().clone(),
         }));
         Ok(kinds)
     }
 
-    pub(super) fn accept_revision(&self, revision: u32) -> Decided {
+    pub(super) fn accept_revision(&self, revision: u32, seen: Option<&str>) -> Decided {
         let Some(pending) = &self.state.pending_revision else {
             if self.state.revision == revision {
                 return Ok(Vec::new());
@@ -190,7 +270,25 @@ impl Decider<'_> {
                 waits: format!("revision {} does", pending.revision),
             });
         }
-        if self.state.protected && pending.by == self.actor() {
+        if let (Some(given), Some(difference)) = (seen, &pending.difference)
+            && given != difference.sha256
+        {
+            return Err(Refusal::OtherDifference {
+                revision,
+                given: given.chars().take(80).collect(),
+                is: difference.sha256.clone(),
+            });
+        }
+        match self.ctx.new_plan {
+            Some(new) if new.digest() == pending.plan.sha256 => self.may_enter(new, "accept")?,
+            _ => {
+                return Err(Refusal::Revision {
+                    problem: "the plan that is to be accepted was not given".to_owned(),
+                });
+            }
+        }
+        let protected = self.place().is_protected() && !self.glass_broken;
+        if protected && pending.by == self.actor() {
             return Err(Refusal::OwnWork {
                 person: self.actor().to_owned(),
                 did: format!("brought revision {revision}"),
@@ -210,6 +308,39 @@ impl Decider<'_> {
             }),
             None => Ok(()),
         }
+    }
+}
+
+/// Parameters that both plans have keep their values, except those that are named with a new one.
+fn parameters_carried(
+    before: &Plan,
+    after: &Plan,
+    named: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    if let Some((name, value)) = named
+        .iter()
+        .find(|(name, value)| after.params().get(*name) != Some(*value))
+    {
+        return Err(format!(
+            "parameter `{name}` is named with value `{value}`, the changed plan has another; load the plan with the value named"
+        ));
+    }
+    let reset: Vec<String> = after
+        .params()
+        .iter()
+        .filter(|(name, _)| !named.contains_key(*name))
+        .filter_map(|(name, value)| {
+            let old = before.params().get(name).filter(|old| *old != value)?;
+            Some(format!("`{name}` from `{old}` to `{value}`"))
+        })
+        .collect();
+    if reset.is_empty() {
+        Ok(())
+    } else {
+        Err(format!(
+            "it changes parameter {} without naming it; load the changed plan with the values in force, or name the new ones in `params`",
+            reset.join(", ")
+        ))
     }
 }
 

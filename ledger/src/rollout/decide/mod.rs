@@ -1,5 +1,6 @@
 //! Deciding: a request on a state gives events, or a refusal by a named rule.
 
+mod authority;
 mod gate;
 mod lifecycle;
 mod manual;
@@ -14,10 +15,11 @@ use rollbook_proto::v1::{self, event::Kind};
 use super::command::{Command, Request, SystemCommand, WorkerCommand};
 use super::refusal::Refusal;
 use super::state::{RolloutState, StepState};
+use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Step};
 
-pub use lifecycle::open;
+pub use lifecycle::{open, records};
 
 /// Who asks, when, and under which command id.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +30,11 @@ pub struct Context<'a> {
     pub actor: &'a v1::Actor,
     /// Idempotency key; a command id that the state knows has been applied.
     pub command_id: &'a str,
-    /// The plan that a `Revise` brings, read from the evidence store by its digest; `None` for
-    /// every other command.
+    /// The plan that a `Revise` brings, or that an `AcceptRevision` accepts, read from the evidence
+    /// store by its digest; `None` for every other command.
     pub new_plan: Option<&'a Plan>,
+    /// What the ledger says about the environments in which the plan in force, and `new_plan`, act.
+    pub environments: &'a Environments,
 }
 
 /// The longest text of a command that an event keeps, in bytes.
@@ -56,7 +60,12 @@ pub fn decide(
         });
     }
     check_actor(request, ctx.actor)?;
-    let d = Decider { state, plan, ctx };
+    let d = Decider {
+        state,
+        plan,
+        ctx,
+        glass_broken: false,
+    };
     let kinds = match request {
         Request::Person(command) => d.person(command)?,
         Request::Worker(command) => d.worker(command)?,
@@ -107,10 +116,13 @@ struct Decider<'a> {
     state: &'a RolloutState,
     plan: &'a Plan,
     ctx: &'a Context<'a>,
+    /// One person does what takes two.
+    glass_broken: bool,
 }
 
 impl<'a> Decider<'a> {
-    fn person(&self, command: &Command) -> Decided {
+    /// Decides a command of a person who may.
+    fn act(&self, command: &Command) -> Decided {
         match command {
             Command::Start {} => self.start(),
             Command::Pause { reason } => self.pause(reason),
@@ -148,8 +160,23 @@ impl<'a> Decider<'a> {
                 steps,
                 reason,
             } => self.rollback(*level, steps, reason),
-            Command::Revise { plan, reason } => self.revise(plan, reason),
-            Command::AcceptRevision { revision } => self.accept_revision(*revision),
+            Command::Revise {
+                plan,
+                params,
+                reason,
+            } => self.revise(plan, params, reason),
+            Command::AcceptRevision {
+                revision,
+                difference,
+                ..
+            } => self.accept_revision(*revision, difference.as_deref()),
+            Command::WithdrawRevision { revision, reason } => {
+                self.withdraw_revision(*revision, reason)
+            }
+            Command::Confirm { .. }
+            | Command::Withdraw { .. }
+            | Command::BreakGlass { .. }
+            | Command::Review { .. } => self.person(command),
         }
     }
 

@@ -6,6 +6,7 @@ use super::super::refusal::Refusal;
 use super::super::settle::alerts;
 use super::super::state::{StepState, StepStatus};
 use super::{Decided, Decider, optional, required};
+use crate::decimal::Decimal;
 use crate::ids::StepId;
 use crate::runbook::Action;
 
@@ -100,11 +101,16 @@ impl Decider<'_> {
         match v1::Verdict::try_from(finished.verdict) {
             Ok(
                 v1::Verdict::Pass
+                | v1::Verdict::Warning
                 | v1::Verdict::Fail
                 | v1::Verdict::Inconclusive
                 | v1::Verdict::Error,
             ) => {}
-            _ => return Err(refuse("a step ends with pass, fail, inconclusive or error")),
+            _ => {
+                return Err(refuse(
+                    "a step ends with pass, warning, fail, inconclusive or error",
+                ));
+            }
         }
         for measurement in &finished.measurements {
             check_measurement(&id, measurement)?;
@@ -151,6 +157,8 @@ fn check_measurement(id: &StepId, measurement: &v1::Measurement) -> Result<(), R
         "a measurement without a name"
     } else if v1::Verdict::try_from(measurement.verdict).is_err() {
         "a measurement with an unknown verdict"
+    } else if !measurement.decimal.is_empty() && measurement.decimal.parse::<Decimal>().is_err() {
+        "a measurement whose decimal is not a number of at most 28 digits"
     } else {
         return Ok(());
     };

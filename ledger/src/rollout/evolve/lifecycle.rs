@@ -46,6 +46,7 @@ pub(super) fn opened(
         steps: IndexMap::new(),
         gates: IndexMap::new(),
         metrics: BTreeMap::new(),
+        counters: BTreeMap::new(),
         manifests: BTreeMap::new(),
         effects: Vec::new(),
         rollback: None,
@@ -55,6 +56,8 @@ pub(super) fn opened(
         alerts_raised: 0,
         notices: BTreeSet::new(),
         success: BTreeMap::new(),
+        requests: Default::default(),
+        reviews: Default::default(),
         command_ids: Default::default(),
     };
     lay_out(&mut state, outline, meta)?;
@@ -224,6 +227,8 @@ pub(super) fn plan_revised(
         outline,
         by: meta.person().unwrap_or_default().to_owned(),
         reason: event.reason.clone(),
+        difference: event.difference.clone(),
+        params: event.params.clone(),
     });
     Ok(())
 }
@@ -240,8 +245,22 @@ pub(super) fn revision_accepted(
             state.revision = pending.revision;
             state.plan_digest.clone_from(&pending.plan.sha256);
             state.plan = pending.plan;
+            if pending.difference.is_some() {
+                state.params = pending.params;
+            }
             Ok(())
         }
+        _ => Err(meta.transition(format!("revision {} does not wait", event.revision))),
+    }
+}
+
+pub(super) fn revision_withdrawn(
+    state: &mut RolloutState,
+    event: &v1::PlanRevisionWithdrawn,
+    meta: &Meta<'_>,
+) -> Done {
+    match state.pending_revision.take() {
+        Some(pending) if pending.revision == event.revision => Ok(()),
         _ => Err(meta.transition(format!("revision {} does not wait", event.revision))),
     }
 }

@@ -1,5 +1,6 @@
 //! Folding: every (state, event) pair is a transition or a named error.
 
+mod authority;
 mod gate;
 mod lifecycle;
 mod rollback;
@@ -240,6 +241,13 @@ pub(super) fn apply(
         Kind::GateBlocked(e) => gate::blocked(s, e, meta),
         Kind::PlanRevised(e) => lifecycle::plan_revised(s, e, meta),
         Kind::PlanRevisionAccepted(e) => lifecycle::revision_accepted(s, e, meta),
+        Kind::PlanRevisionWithdrawn(e) => lifecycle::revision_withdrawn(s, e, meta),
+        Kind::RequestMade(e) => authority::request_made(s, e, meta),
+        Kind::RequestConfirmed(e) => authority::request_confirmed(s, e, meta),
+        Kind::RequestEnded(e) => authority::request_ended(s, e, meta),
+        Kind::GlassBroken(e) => authority::glass_broken(s, e, meta),
+        Kind::GlassReviewed(e) => authority::glass_reviewed(s, e, meta),
+        Kind::ReviewOverdue(e) => authority::review_overdue(s, e, meta),
         Kind::RollbackPointRecorded(e) => rollback::point(s, e, meta),
         Kind::RollbackStarted(e) => rollback::started(s, e, meta),
         Kind::RollbackFinished(e) => rollback::finished(s, e, meta),
@@ -263,6 +271,12 @@ pub(super) fn apply(
         }
         Kind::WorkerJoined(_) | Kind::WorkerLeft(_) => {
             Err(meta.transition("it is an event of a worker, not of a rollout"))
+        }
+        Kind::EnvironmentRecorded(_)
+        | Kind::EnvironmentRevised(_)
+        | Kind::EnvironmentRevisionAccepted(_)
+        | Kind::EnvironmentRevisionWithdrawn(_) => {
+            Err(meta.transition("it is an event of an environment, not of a rollout"))
         }
     }
 }
@@ -306,6 +320,13 @@ pub(super) fn name(event: &v1::Event) -> &'static str {
             Kind::GateBlocked(_) => "GateBlocked",
             Kind::PlanRevised(_) => "PlanRevised",
             Kind::PlanRevisionAccepted(_) => "PlanRevisionAccepted",
+            Kind::PlanRevisionWithdrawn(_) => "PlanRevisionWithdrawn",
+            Kind::RequestMade(_) => "RequestMade",
+            Kind::RequestConfirmed(_) => "RequestConfirmed",
+            Kind::RequestEnded(_) => "RequestEnded",
+            Kind::GlassBroken(_) => "GlassBroken",
+            Kind::GlassReviewed(_) => "GlassReviewed",
+            Kind::ReviewOverdue(_) => "ReviewOverdue",
             Kind::RollbackPointRecorded(_) => "RollbackPointRecorded",
             Kind::RollbackStarted(_) => "RollbackStarted",
             Kind::RollbackFinished(_) => "RollbackFinished",
@@ -322,6 +343,10 @@ pub(super) fn name(event: &v1::Event) -> &'static str {
             Kind::FlagArchived(_) => "FlagArchived",
             Kind::WorkerJoined(_) => "WorkerJoined",
             Kind::WorkerLeft(_) => "WorkerLeft",
+            Kind::EnvironmentRecorded(_) => "EnvironmentRecorded",
+            Kind::EnvironmentRevised(_) => "EnvironmentRevised",
+            Kind::EnvironmentRevisionAccepted(_) => "EnvironmentRevisionAccepted",
+            Kind::EnvironmentRevisionWithdrawn(_) => "EnvironmentRevisionWithdrawn",
         },
     }
 }

@@ -154,7 +154,10 @@ pub(super) fn undo_finished(
             step.status = StepStatus::UndoFailed;
             step.undo.failed = true;
         }
-        v1::Verdict::Unspecified | v1::Verdict::Skipped | v1::Verdict::NotApplicable => {
+        v1::Verdict::Unspecified
+        | v1::Verdict::Warning
+        | v1::Verdict::Skipped
+        | v1::Verdict::NotApplicable => {
             return Err(meta.malformed("verdict"));
         }
     }

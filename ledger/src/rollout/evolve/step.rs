@@ -7,11 +7,13 @@ use rollbook_proto::v1;
 
 use super::super::illegal::IllegalEvent;
 use super::super::state::{
-    Alert, Effect, Measured, Proposal, RolloutState, Sample, Status, StepState, StepStatus,
+    Alert, Counted, Effect, Measured, Proposal, RolloutState, Sample, Status, StepState, StepStatus,
 };
 use super::{Meta, step_mut};
 use crate::clock::from_proto;
+use crate::counter::Counter;
 use crate::ids::StepId;
+use crate::measurement;
 
 type Done = Result<(), IllegalEvent>;
 
@@ -81,20 +83,49 @@ fn record(
     at: Timestamp,
 ) {
     let at = from_proto(measurement.measured_at.as_ref()).unwrap_or(at);
+    let value = measurement::number(measurement);
     if let Some(last) = metrics.get_mut(&measurement.metric) {
-        last.value = measurement.value;
+        last.value = value;
         last.at = at;
         last.step.clone_from(id);
         last.unit.clone_from(&measurement.unit);
         return;
     }
     let measured = Measured {
-        value: measurement.value,
+        value,
         at,
         step: id.clone(),
         unit: measurement.unit.clone(),
     };
     metrics.insert(measurement.metric.clone(), measured);
+}
+
+/// Counts a value to those before it.
+fn count(
+    counters: &mut BTreeMap<String, Counted>,
+    id: &StepId,
+    measurement: &v1::Measurement,
+    at: Timestamp,
+) {
+    let Some(value) = measurement::number(measurement) else {
+        return;
+    };
+    if let Some(counted) = counters.get_mut(&measurement.metric) {
+        counted.counter.add(value);
+        return;
+    }
+    let counted = Counted {
+        counter: Counter::new(value),
+        since: from_proto(measurement.measured_at.as_ref()).unwrap_or(at),
+        step: id.clone(),
+    };
+    counters.insert(measurement.metric.clone(), counted);
+}
+
+/// What the step measured so far no longer speaks for it.
+fn forget(state: &mut RolloutState, id: &StepId) {
+    state.metrics.retain(|_, measured| measured.step != *id);
+    state.counters.retain(|_, counted| counted.step != *id);
 }
 
 pub(super) fn measured(
@@ -111,7 +142,7 @@ pub(super) fn measured(
         .as_ref()
         .ok_or_else(|| meta.malformed("measurement"))?;
     let sample = Sample {
-        value: measurement.value,
+        value: measurement::number(measurement),
         at: from_proto(measurement.measured_at.as_ref()),
     };
     match step.samples.get_mut(&measurement.metric) {
@@ -122,6 +153,7 @@ pub(super) fn measured(
         }
     }
     record(&mut state.metrics, id, measurement, meta.at);
+    count(&mut state.counters, id, measurement, meta.at);
     Ok(())
 }
 
@@ -146,7 +178,7 @@ pub(super) fn finished(
         _ => running(step, &id, event.attempt, meta)?,
     }
     step.status = match verdict {
-        Verdict::Pass => StepStatus::Succeeded,
+        Verdict::Pass | Verdict::Warning => StepStatus::Succeeded,
         Verdict::Fail => StepStatus::Failed,
         Verdict::Inconclusive => StepStatus::Inconclusive,
         Verdict::Error => StepStatus::Errored,
@@ -165,6 +197,14 @@ pub(super) fn finished(
     }
     for measurement in &event.measurements {
         record(&mut state.metrics, &id, measurement, meta.at);
+        // The result of a watch repeats its last sample: a value once measured counts once.
+        let sampled = state
+            .steps
+            .get(&id)
+            .is_some_and(|step| step.samples.contains_key(&measurement.metric));
+        if !sampled {
+            count(&mut state.counters, &id, measurement, meta.at);
+        }
     }
     Ok(())
 }
@@ -199,7 +239,7 @@ pub(super) fn interrupted(
     step.finished_at = Some(meta.at);
     step.finished_event = number;
     leave_effect(state, &id, Effect::Unknown);
-    state.metrics.retain(|_, measured| measured.step != id);
+    forget(state, &id);
     Ok(())
 }
 
@@ -232,8 +272,8 @@ pub(super) fn retried(state: &mut RolloutState, event: &v1::StepRetried, meta: &
     step.message.clone_from(&event.reason);
     note_executor(step, meta);
     let phase = step.phase.clone();
-    // What the earlier attempt measured no longer speaks for the step, nor do decisions on it.
-    state.metrics.retain(|_, measured| measured.step != id);
+    // Nor do decisions on it.
+    forget(state, &id);
     if let Some(gate) = state.gates.get_mut(&phase) {
         gate.passed_at = None;
         gate.refusals.clear();

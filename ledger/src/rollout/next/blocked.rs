@@ -3,18 +3,20 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::how;
-use super::super::rules::{effects, gates, people, progress, start};
+use super::super::rules::{effects, gates, people, progress, requests, start};
 use super::super::settle::{closes_after_rollback, wait_ends};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use super::{Blocked, Next};
+use crate::environment::Environments;
 use crate::ids::StepId;
-use crate::runbook::{Action, EffectiveUndo, Plan, Step};
+use crate::runbook::{Action, EffectiveUndo, Plan, Step, Verb};
 
 /// A running step is reported when its timeout has been over for so long.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
-fn operator() -> Vec<String> {
-    vec!["any operator".to_owned()]
+/// Who may do a verb here.
+fn who_may(state: &RolloutState, plan: &Plan, verb: Verb) -> Vec<String> {
+    requests::place(state, plan, Environments::NONE).who(verb)
 }
 
 fn blocked(
@@ -40,7 +42,7 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
         Status::Open => next.blocked.push(blocked(
             what(),
             "it is open and has not been started",
-            operator(),
+            who_may(state, plan, Verb::Start),
             how::start(id),
         )),
         Status::Paused if !closes_after_rollback(state) => {
@@ -53,8 +55,9 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
                 ),
                 None => "it is paused".to_owned(),
             };
+            let who = who_may(state, plan, Verb::Resume);
             next.blocked
-                .push(blocked(what(), why, operator(), how::resume(id)));
+                .push(blocked(what(), why, who, how::resume(id)));
         }
         Status::Aborted => {
             let runs: Vec<&StepId> = state
@@ -78,10 +81,11 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
         Status::Running | Status::Paused | Status::RollingBack | Status::Closed(_) => {}
     }
     if let Some(pending) = &state.pending_revision {
-        let who = if state.protected {
-            vec![format!("anyone but {}", pending.by)]
+        let place = requests::place(state, plan, Environments::NONE);
+        let who = if place.is_protected() {
+            place.persons(Verb::Accept, &pending.by)
         } else {
-            operator()
+            place.who(Verb::Accept)
         };
         next.blocked.push(blocked(
             what(),
@@ -114,7 +118,7 @@ fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
                 at.undo.message,
                 queue.len()
             ),
-            operator(),
+            who_may(state, plan, Verb::Rollback),
             how::undo_or_skip(rollout, id),
         ));
     } else if at.status == StepStatus::Running {
@@ -128,7 +132,7 @@ fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
         next.blocked.push(blocked(
             what,
             format!("step {id} is undone by hand: {text}"),
-            operator(),
+            who_may(state, plan, Verb::Rollback),
             how::undo(rollout, id),
         ));
     }
@@ -170,7 +174,7 @@ fn pending(
             };
             let who = match &manual.role {
                 Some(role) => vec![people::role_text(plan, role)],
-                None if plan.runbook().roles.is_empty() => operator(),
+                None if plan.runbook().roles.is_empty() => who_may(state, plan, Verb::Complete),
                 None => plan
                     .runbook()
                     .roles
@@ -290,7 +294,7 @@ fn ended(
                     at.status.as_str(),
                     at.message
                 ),
-                operator(),
+                who_may(state, plan, Verb::Retry),
                 retry,
             ))
         }
@@ -300,13 +304,13 @@ fn ended(
                 "attempt {} was interrupted and nobody knows what it did: {}; look, then decide",
                 at.attempt, at.message
             ),
-            operator(),
+            who_may(state, plan, Verb::Retry),
             retry,
         )),
         StepStatus::Undone => Some(blocked(
             what,
             "its effect was taken back by a rollback",
-            operator(),
+            who_may(state, plan, Verb::Retry),
             retry,
         )),
         StepStatus::UndoFailed => Some(blocked(
@@ -315,7 +319,7 @@ fn ended(
                 "its effect may stand: its undo ended with {}",
                 at.undo.message
             ),
-            operator(),
+            who_may(state, plan, Verb::Retry),
             how::undo_or_skip(rollout, id),
         )),
         StepStatus::Pending
@@ -356,7 +360,7 @@ pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
                 .map(|refusal| format!("{} (by signing after all)", refusal.person)),
         );
         if who.is_empty() {
-            who = operator();
+            who = who_may(state, plan, Verb::Retry);
         }
         let how = match answer.missing.first() {
             Some(missing) => how::approve(&state.id, id, &missing.role),

@@ -1,6 +1,7 @@
 //! What a rollout needs next: a pure function of its state, its plan and the time.
 
 mod agenda;
+mod authority;
 mod blocked;
 
 use jiff::Timestamp;
@@ -98,10 +99,12 @@ pub fn next(state: &RolloutState, plan: &Plan, now: Timestamp) -> Next {
     let notices_to_come = agenda::notices(state, plan, now, &mut next);
     next.settle = super::settle::settle(state, plan, now).map_or(true, |events| !events.is_empty());
     blocked::rollout(state, plan, &mut next);
+    let reviews_to_come = authority::waiting(state, plan, now, &mut next);
     blocked::steps(state, plan, now, &mut next);
     blocked::gates(state, plan, now, &mut next);
     next.over = state.status.is_closed()
         && !notices_to_come
+        && !reviews_to_come
         && !next.settle
         && next.tasks.is_empty()
         && !super::rules::progress::anything_runs(state);

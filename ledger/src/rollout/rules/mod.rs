@@ -6,4 +6,5 @@ pub(super) mod gates;
 pub(super) mod measures;
 pub(super) mod people;
 pub(super) mod progress;
+pub(super) mod requests;
 pub(super) mod start;

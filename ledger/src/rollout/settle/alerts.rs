@@ -4,34 +4,19 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::state::RolloutState;
 use crate::ids::StepId;
-use crate::runbook::{Action, Expr, Step};
+use crate::runbook::Step;
 
-/// The severity a sample deserves; `None`: it is well.
+/// The severity a sample deserves, by what its watch made of it; `None`: it is well.
 fn severity(step: &Step, sample: &v1::Measurement) -> Option<&'static str> {
     match sample.verdict() {
-        v1::Verdict::Fail if step.critical => return Some("critical"),
-        v1::Verdict::Fail => return Some("error"),
-        v1::Verdict::Inconclusive | v1::Verdict::Error => return Some("warning"),
+        v1::Verdict::Fail if step.critical => Some("critical"),
+        v1::Verdict::Fail => Some("error"),
+        v1::Verdict::Warning | v1::Verdict::Inconclusive | v1::Verdict::Error => Some("warning"),
         v1::Verdict::Pass
         | v1::Verdict::Unspecified
         | v1::Verdict::Skipped
-        | v1::Verdict::NotApplicable => {}
+        | v1::Verdict::NotApplicable => None,
     }
-    let Action::Watch(watch) = &step.action else {
-        return None;
-    };
-    let value = sample.value?;
-    watch
-        .thresholds
-        .iter()
-        .filter(|threshold| threshold.metric == sample.metric)
-        .filter_map(|threshold| threshold.warn.as_deref())
-        .any(|warn| {
-            Expr::parse(warn).is_ok_and(|expr| {
-                expr.evaluate(&|name| (name == "value").then_some(value)) == Ok(true)
-            })
-        })
-        .then_some("warning")
 }
 
 /// What a sample raises or resolves.

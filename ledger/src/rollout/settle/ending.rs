@@ -8,7 +8,7 @@ use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepSta
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
 use crate::runbook::plan::has_effect;
-use crate::runbook::{Expr, Plan, Span};
+use crate::runbook::{Expr, Plan, Span, Term};
 
 /// A rollback that has undone all it can.
 pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
@@ -203,13 +203,22 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
                 .and_then(|spec| spec.unit.clone())
                 .or_else(|| measured.map(|measured| measured.unit.clone()))
                 .unwrap_or_default();
-            let actual = match value {
+            let mut actual = match value {
                 Some(value) => format!("{value} {unit}").trim_end().to_owned(),
                 None => "no data".to_owned(),
             };
             let holds = Expr::parse(&metric.target).ok().and_then(|expr| {
-                expr.evaluate(&|name| if name == "value" { value } else { None })
-                    .ok()
+                let read = |term: &Term| match term.name.as_str() {
+                    "value" => measures::read(state, plan, &metric.metric, term.figure),
+                    _ => None,
+                };
+                for term in expr.terms().iter().filter(|term| term.figure.is_some()) {
+                    match read(term) {
+                        Some(number) => actual.push_str(&format!(", {term} = {number}")),
+                        None => actual.push_str(&format!(", no data for {term}")),
+                    }
+                }
+                expr.evaluate(&read).ok()
             });
             let status = match holds.filter(|_| value.is_some()) {
                 Some(true) => v1::Verdict::Pass,

@@ -1,11 +1,12 @@
 //! Everything that is due by state and time and needs no worker: gates that pass or are newly
-//! blocked, expired sign-offs, steps whose `when` is false, waits, automatic retries, advice
+//! blocked, expired sign-offs and requests, late reviews, steps whose `when` is false, waits, automatic retries, advice
 //! and automatic rollbacks, the end of rollbacks, the close.
 
 mod advice;
 pub(super) mod alerts;
 mod ending;
 mod gates;
+mod requests;
 mod steps;
 
 use jiff::Timestamp;
@@ -65,8 +66,9 @@ pub(super) fn settle(
 
 /// The first group of things that is due.
 fn due(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
-    let groups: [&dyn Fn() -> Vec<Kind>; 11] = [
+    let groups: [&dyn Fn() -> Vec<Kind>; 12] = [
         &|| gates::expired(state, now),
+        &|| requests::over(state, now),
         &|| steps::reactions(state, plan),
         &|| steps::retries(state, plan, now),
         &|| steps::stale(state, plan),

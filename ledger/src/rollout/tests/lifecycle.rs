@@ -3,10 +3,11 @@
 use rollbook_proto::v1::{self, ActorKind, RolloutOutcome, Verdict};
 use serde_json::json;
 
-use super::super::command::{Command, Open, SystemCommand};
+use super::super::command::{Command, Open, SystemCommand, WorkerCommand};
 use super::super::state::{Status, StepStatus};
 use super::super::{Context, decide, open};
 use super::story::*;
+use crate::environment::Environments;
 use crate::ids::EnvironmentId;
 
 fn pause() -> Command {
@@ -40,6 +41,8 @@ fn a_rollout_opens_only_with_its_own_plan_and_a_declared_environment() {
         environment: EnvironmentId::new("moon").unwrap(),
         params: Default::default(),
     };
+    let alice = by("alice", Command::Start {}).actor;
+    let open = |plan: &_, asked: &_| open(plan, asked, &alice, Environments::NONE);
     let refusal = open(&plan, &asked).unwrap_err();
     assert_eq!(refusal.code(), "RB-ROLLOUT-31");
     assert!(refusal.to_string().contains("production"), "{refusal}");
@@ -163,6 +166,77 @@ fn it_closes_as_succeeded_when_every_phase_has_passed_and_records_the_figures() 
 }
 
 #[test]
+fn counters_are_judged_by_what_was_added_since_the_rollout_began() {
+    let closes = |values: &[f64], passes: bool| {
+        let steps: Vec<String> = (1..=values.len()).map(|n| format!("0.{n}")).collect();
+        let plan = plan_with(
+            json!([phase("0", steps.iter().map(|id| check(id)).collect())]),
+            json!({"success": [
+                {"name": "no new ones", "metric": "errors", "target": "delta(value) == 0"},
+                {"name": "few an hour", "metric": "errors", "target": "rate(value, hour) <= 0"}
+            ]}),
+        );
+        let mut story = given(plan);
+        for (step, value) in steps.iter().zip(values) {
+            story = story.measures(step, Verdict::Pass, &[("errors", *value)]);
+        }
+        let found: Vec<Verdict> = story.state.success.values().copied().collect();
+        let expected = match values.len() {
+            // One value says nothing of growth.
+            1 => Verdict::Inconclusive,
+            _ if passes => Verdict::Pass,
+            _ => Verdict::Fail,
+        };
+        assert_eq!(found, [expected; 2], "{values:?}");
+        story.folds();
+    };
+    closes(&[7.0, 7.0, 7.0], true);
+    closes(&[7.0, 7.0, 8.0], false);
+    closes(&[7.0], true);
+    // It began again at zero, and stayed there; then it counted two.
+    closes(&[7.0, 0.0, 0.0], true);
+    closes(&[7.0, 2.0], false);
+}
+
+#[test]
+fn a_number_counts_to_its_last_digit() {
+    let plan = plan_with(
+        json!([phase("0", vec![check("0.1")])]),
+        json!({"success": [
+            {"name": "same", "metric": "original", "target": "value == 9007199254740993"},
+            {"name": "cut", "metric": "cut", "target": "value == 0"}
+        ]}),
+    );
+    let number = |metric: &str, decimal: &str, incomplete: bool| v1::Measurement {
+        metric: metric.to_owned(),
+        decimal: decimal.to_owned(),
+        value: Some(9_007_199_254_740_992.0),
+        incomplete,
+        ..v1::Measurement::default()
+    };
+    let finish = |measurement: v1::Measurement| {
+        worker(WorkerCommand::FinishStep {
+            finished: v1::StepFinished {
+                measurements: vec![measurement, number("cut", "0", true)],
+                ..result("0.1", 1, Verdict::Pass)
+            },
+            details: Vec::new(),
+        })
+    };
+    let story = given(plan)
+        .and(worker(start("0.1", 1)))
+        .when(finish(number("original", "not a number", false)))
+        .refused("RB-ROLLOUT-32", "28 digits")
+        .and(finish(number("original", "9007199254740993", false)));
+    let found: Vec<_> = story.state.success.into_iter().collect();
+    let expected = [
+        ("cut".to_owned(), Verdict::Inconclusive),
+        ("same".to_owned(), Verdict::Pass),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn texts_are_required_and_bounded() {
     let empty = Command::Pause {
         reason: "  ".to_owned(),
@@ -221,6 +295,7 @@ fn a_decision_on_another_plan_is_refused() {
         actor: &ask.actor,
         command_id: "x",
         new_plan: None,
+        environments: Environments::NONE,
     };
     let refusal = decide(&story.state, &other, &ask.request, &context).unwrap_err();
     assert_eq!(refusal.code(), "RB-ROLLOUT-2");
@@ -233,7 +308,7 @@ fn a_protected_environment_has_a_rollback_point_before_each_phase() {
         phase("1", vec![check("1.1")])
     ]));
     let story = opened_in(plan, "production")
-        .when(by("olga", Command::Start {}))
+        .when(by("alice", Command::Start {}))
         .then(&["RolloutStarted"]);
     assert!(story.tasks().is_empty(), "not before the point");
     let story = story

@@ -1,5 +1,6 @@
 //! Every rule as given / when / then: the ways it allows, and each way it refuses.
 
+mod authority;
 mod gates;
 mod history;
 mod lifecycle;

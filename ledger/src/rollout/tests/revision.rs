@@ -21,12 +21,17 @@ fn version(steps: &[&str]) -> Plan {
 fn revise(plan: &Plan) -> Command {
     Command::Revise {
         plan: evidence_of(plan),
+        params: Default::default(),
         reason: "one check more".to_owned(),
     }
 }
 
 fn accept(revision: u32) -> Command {
-    Command::AcceptRevision { revision }
+    Command::AcceptRevision {
+        revision,
+        difference: None,
+        reason: String::new(),
+    }
 }
 
 fn with_new(mut story: Story, plan: Plan) -> Story {
@@ -70,13 +75,13 @@ fn in_a_protected_environment_another_person_accepts() {
     let new = version(&["0.1", "0.2"]);
     let story = opened_in(version(&["0.1"]), "production");
     with_new(story, new.clone())
-        .when(by("olga", revise(&new)))
+        .when(by("alice", revise(&new)))
         .then(&["PlanRevised"])
-        .when(by("olga", Command::Start {}))
+        .when(by("alice", Command::Start {}))
         .refused("RB-ROLLOUT-25", "start")
-        .when(by("olga", accept(2)))
-        .refused("RB-ROLLOUT-19", "olga brought revision 2")
-        .when(by("olaf", accept(2)))
+        .when(by("alice", accept(2)))
+        .refused("RB-ROLLOUT-19", "alice brought revision 2")
+        .when(by("bob", accept(2)))
         .then(&["PlanRevisionAccepted"]);
 }
 

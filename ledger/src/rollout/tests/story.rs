@@ -10,6 +10,7 @@ use super::super::next::{Blocked, Next, TaskAction};
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::super::{Context, Refusal, decide, evolve, fold, next, open};
 use crate::clock::to_proto;
+use crate::environment::Environments;
 use crate::ids::{EnvironmentId, PhaseId, StepId};
 use crate::journal::StoredCommit;
 use crate::runbook::plan::has_effect;
@@ -237,6 +238,7 @@ pub(super) struct Story {
     pub(super) state: RolloutState,
     pub(super) now: Timestamp,
     pub(super) new_plan: Option<Plan>,
+    pub(super) environments: Environments,
 }
 
 /// A rollout that has been opened in `environment`.
@@ -250,6 +252,8 @@ pub(super) fn opened_in(plan: Plan, environment: &str) -> Story {
             environment: EnvironmentId::new(environment).unwrap(),
             params: plan.params().clone(),
         },
+        &actor("alice", v1::ActorKind::Person),
+        Environments::NONE,
     )
     .unwrap();
     let commit = commit(
@@ -266,6 +270,7 @@ pub(super) fn opened_in(plan: Plan, environment: &str) -> Story {
         state,
         now,
         new_plan: None,
+        environments: Environments::default(),
     }
 }
 
@@ -319,6 +324,7 @@ impl Story {
             actor: &ask.actor,
             command_id,
             new_plan: self.new_plan.as_ref(),
+            environments: &self.environments,
         };
         decide(&self.state, &self.plan, &ask.request, &context)
     }

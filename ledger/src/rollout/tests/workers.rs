@@ -164,9 +164,9 @@ fn a_bad_sample_raises_one_alert_until_a_good_one_resolves_it() {
     let story = story
         .when(sample(0.0, Verdict::Pass))
         .then(&["StepMeasured"])
-        .when(sample(3.0, Verdict::Pass))
+        .when(sample(3.0, Verdict::Warning))
         .then(&["StepMeasured", "AlertRaised"])
-        .when(sample(4.0, Verdict::Pass))
+        .when(sample(4.0, Verdict::Warning))
         .then(&["StepMeasured"])
         .when(sample(9.0, Verdict::Fail))
         .then(&["StepMeasured", "AlertResolved", "AlertRaised"])

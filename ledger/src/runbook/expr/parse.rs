@@ -3,7 +3,8 @@
 //! From loose to tight: `||`, `&&`, `== !=`, `< <= > >=`, `+ -`, `* / %`, then `! -`.
 //! Conditions and numbers are kept apart while parsing, so that what parses evaluates.
 
-use super::ExprError;
+use super::{ExprError, Figure, Term, Unit};
+use crate::decimal::Decimal;
 
 /// A truth value.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +25,8 @@ pub(super) enum Condition {
 /// A number.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Number {
-    Constant(f64),
-    Name(String),
+    Constant(Decimal),
+    Term(Term),
     Negative(Box<Number>),
     Arithmetic(Arithmetic, Box<Number>, Box<Number>),
 }
@@ -53,12 +54,12 @@ pub(super) enum Arithmetic {
 const MAX_DEPTH: usize = 64;
 
 /// Longest first: `<=` is not `<` and `=`.
-const SYMBOLS: [&str; 16] = [
-    "||", "&&", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "(", ")",
+const SYMBOLS: [&str; 17] = [
+    "||", "&&", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "(", ")", ",",
 ];
 
 enum Token<'a> {
-    Number(f64),
+    Number(Decimal),
     Name(&'a str),
     Symbol(&'static str),
 }
@@ -77,13 +78,13 @@ pub(super) fn is_name(text: &str) -> bool {
         && !matches!(text, "true" | "false")
 }
 
-pub(super) fn parse(text: &str) -> Result<(Condition, Vec<String>), ExprError> {
+pub(super) fn parse(text: &str) -> Result<(Condition, Vec<Term>), ExprError> {
     let mut parser = Parser {
         text,
         tokens: tokens(text)?,
         at: 0,
         depth: 0,
-        names: Vec::new(),
+        terms: Vec::new(),
     };
     let value = parser.binary(0)?;
     if let Some(token) = parser.tokens.get(parser.at) {
@@ -91,7 +92,7 @@ pub(super) fn parse(text: &str) -> Result<(Condition, Vec<String>), ExprError> {
         return Err(parser.syntax(&format!("{found} stands after its end")));
     }
     match value {
-        Value::Condition(condition) => Ok((condition, parser.names)),
+        Value::Condition(condition) => Ok((condition, parser.terms)),
         Value::Number(_) => {
             Err(parser.kind("it is a number; compare it with something, as in `value > 5`"))
         }
@@ -117,11 +118,9 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, ExprError> {
         let length = if first.is_ascii_digit() || first == '.' {
             let length = number_length(rest);
             let (digits, _) = rest.split_at(length);
-            let number: f64 = digits
+            let number: Decimal = digits
                 .parse()
-                .ok()
-                .filter(|n: &f64| n.is_finite())
-                .ok_or_else(|| syntax(format!("`{digits}` is not a number")))?;
+                .map_err(|error| syntax(format!("`{digits}`: {error}")))?;
             tokens.push(Token::Number(number));
             length
         } else if first.is_ascii_alphabetic() || first == '_' {
@@ -174,7 +173,7 @@ struct Parser<'a> {
     tokens: Vec<Token<'a>>,
     at: usize,
     depth: usize,
-    names: Vec<String>,
+    terms: Vec<Term>,
 }
 
 fn precedence(symbol: &str) -> Option<u8> {
@@ -287,6 +286,50 @@ impl Parser<'_> {
         value
     }
 
+    /// Passes a symbol if it is the next token.
+    fn passes(&mut self, symbol: &str) -> bool {
+        let is_next = matches!(self.tokens.get(self.at), Some(Token::Symbol(it)) if *it == symbol);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    /// What stands behind `delta(` and `rate(`.
+    fn figure(&mut self, function: &str) -> Result<Term, ExprError> {
+        if !matches!(function, "delta" | "rate") {
+            return Err(self.syntax(&format!(
+                "there is no function `{function}`; there are delta(NAME) and rate(NAME, UNIT)"
+            )));
+        }
+        let Some(Token::Name(name)) = self.tokens.get(self.at) else {
+            return Err(self.syntax(&format!("`{function}(` is followed by no name")));
+        };
+        let name = (*name).to_owned();
+        self.at += 1;
+        let figure = match function {
+            "delta" => Figure::Delta,
+            _ => Figure::Rate(self.unit()?),
+        };
+        if !self.passes(")") {
+            return Err(self.syntax(&format!("`{function}({name}` is not followed by `)`")));
+        }
+        Ok(Term {
+            name,
+            figure: Some(figure),
+        })
+    }
+
+    fn unit(&mut self) -> Result<Unit, ExprError> {
+        if !self.passes(",") {
+            return Ok(Unit::Second);
+        }
+        let found = match self.tokens.get(self.at) {
+            Some(Token::Name(word)) => Unit::ALL.into_iter().find(|unit| unit.as_str() == *word),
+            _ => None,
+        };
+        self.at += 1;
+        found.ok_or_else(|| self.syntax("the unit of a rate is second, minute, hour or day"))
+    }
+
     fn operand(&mut self) -> Result<Value, ExprError> {
         let Some(token) = self.tokens.get(self.at) else {
             return Err(self.syntax("a value is missing at its end"));
@@ -297,14 +340,19 @@ impl Parser<'_> {
             Token::Name("true") => Ok(Value::Condition(Condition::Constant(true))),
             Token::Name("false") => Ok(Value::Condition(Condition::Constant(false))),
             Token::Name(name) => {
-                let name = (*name).to_owned();
-                if matches!(self.tokens.get(self.at), Some(Token::Symbol("("))) {
-                    return Err(self.syntax(&format!("there is no function `{name}`")));
+                let name = *name;
+                let term = if self.passes("(") {
+                    self.figure(name)?
+                } else {
+                    Term {
+                        name: name.to_owned(),
+                        figure: None,
+                    }
+                };
+                if !self.terms.contains(&term) {
+                    self.terms.push(term.clone());
                 }
-                if !self.names.contains(&name) {
-                    self.names.push(name.clone());
-                }
-                Ok(Value::Number(Number::Name(name)))
+                Ok(Value::Number(Number::Term(term)))
             }
             Token::Symbol("!") => match self.unary()? {
                 Value::Condition(inner) => Ok(Value::Condition(Condition::Not(Box::new(inner)))),
@@ -316,8 +364,7 @@ impl Parser<'_> {
             },
             Token::Symbol("(") => {
                 let inner = self.binary(0)?;
-                if matches!(self.tokens.get(self.at), Some(Token::Symbol(")"))) {
-                    self.at += 1;
+                if self.passes(")") {
                     Ok(inner)
                 } else {
                     Err(self.syntax("a `)` is missing"))

@@ -7,6 +7,7 @@ use super::super::model::MetricSpec;
 use super::super::recorded;
 use super::super::step::{Action, Step};
 use super::{Linter, Placed};
+use crate::decimal::Decimal;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     metrics(linter);
@@ -177,8 +178,12 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     if let Some(when) = &step.when {
         let params: Vec<&str> = linter.params.keys().map(String::as_str).collect();
         let path = path.key("when");
+        single_values(linter, when, &path);
         for name in variables(linter, when, &path) {
-            let value = linter.params.get(&name).map(|v| v.trim().parse::<f64>());
+            let value = linter
+                .params
+                .get(&name)
+                .map(|v| v.trim().parse::<Decimal>());
             match value {
                 Some(Ok(_)) => {}
                 Some(Err(_)) => linter.error(
@@ -199,6 +204,7 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     let own = recorded::of_step(step);
     for (i, text) in step.expect.iter().enumerate() {
         let path = path.key("expect").index(i);
+        single_values(linter, text, &path);
         for name in variables(linter, text, &path) {
             if !records(step, &name) {
                 linter.error(
@@ -249,6 +255,19 @@ fn variables(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<String> {
             linter.error(Code::Expression, path, error.to_string(), None);
             Vec::new()
         }
+    }
+}
+
+/// Refuses figures of counters where there is one value only.
+fn single_values(linter: &mut Linter<'_>, text: &str, path: &Path) {
+    let Ok(expr) = Expr::parse(text) else { return };
+    if let Some(term) = expr.terms().iter().find(|term| term.figure.is_some()) {
+        linter.error(
+            Code::Expression,
+            path,
+            format!("`{term}` needs several values, and here is one"),
+            Some("use it in the thresholds of a watch, in gates, `decide` or `success`".to_owned()),
+        );
     }
 }
 

@@ -53,12 +53,13 @@ DECLARE
   unknown text;
 BEGIN
   SELECT string_agg(format('%L (%s)', listed.deal_type, listed.deals), ', ' ORDER BY listed.deal_type)
+    || CASE WHEN max(listed.kinds) > 100 THEN format(' and %s more', max(listed.kinds) - 100) ELSE '' END
   INTO unknown
   FROM (
-    SELECT d.deal_type, count(*) AS deals
+    SELECT d.deal_type, count(*) AS deals, count(*) OVER () AS kinds
     FROM deals AS d
     LEFT JOIN deal_type_alias AS a
-      ON a.value = lower(btrim(coalesce(d.deal_type, ''), E' \t\n\r\x0b\f'))
+      ON a.value = lower(btrim(coalesce(d.deal_type, ''), E' \t\n\r\x0b\f') COLLATE "C")
     WHERE a.value IS NULL
     GROUP BY d.deal_type
     ORDER BY d.deal_type
@@ -80,7 +81,7 @@ CREATE TABLE deal_type_prior (
 INSERT INTO deal_type_prior (deal_id, deal_type, mapped_type)
 SELECT d.id, d.deal_type, a.deal_type
 FROM deals AS d
-JOIN deal_type_alias AS a ON a.value = lower(btrim(coalesce(d.deal_type, ''), E' \t\n\r\x0b\f'))
+JOIN deal_type_alias AS a ON a.value = lower(btrim(coalesce(d.deal_type, ''), E' \t\n\r\x0b\f') COLLATE "C")
 WHERE d.deal_type IS DISTINCT FROM a.deal_type;
 
 UPDATE deals AS d

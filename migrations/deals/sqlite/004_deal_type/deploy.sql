@@ -59,9 +59,10 @@ INSERT INTO migration_refusal
 SELECT json_extract('{}', 'RB-MIGRATE-4: unknown deal types (number of deals): ' || listed
   || '; run aliases.sql, add a row to deal_type_alias for each, and deploy again; nothing was changed')
 FROM (
-  SELECT group_concat('"' || deal_type || '" (' || deals || ')', ', ') AS listed
+  SELECT group_concat('"' || deal_type || '" (' || deals || ')', ', ')
+    || CASE WHEN max(kinds) > 100 THEN ' and ' || (max(kinds) - 100) || ' more' ELSE '' END AS listed
   FROM (
-    SELECT d.deal_type, count(*) AS deals
+    SELECT d.deal_type, count(*) AS deals, count(*) OVER () AS kinds
     FROM deals AS d
     LEFT JOIN deal_type_alias AS a ON a.value = lower(trim(coalesce(d.deal_type, ''), char(32, 9, 10, 13, 11, 12)))
     WHERE a.value IS NULL

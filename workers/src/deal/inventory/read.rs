@@ -217,7 +217,9 @@ impl<'de: 'a, 'a, const ITEM: bool> Visitor<'de> for ObjectSeed<'_, 'a, ITEM> {
             if field == Field::Data {
                 map.next_value_seed(ObjectSeed::<false>(self.0))?;
             } else {
-                self.0.set(field, map.next_value()?);
+                let value = map.next_value();
+                let named = |error| A::Error::custom(format_args!("{}: {error}", field.path()));
+                self.0.set(field, value.map_err(named)?);
             }
         }
         Ok(())

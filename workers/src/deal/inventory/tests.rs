@@ -67,9 +67,58 @@ fn bad_numbers_name_item_and_field() {
             assert!(message.contains(part), "{message} lacks {part}");
         }
     }
+    // What is no JSON number names them as far as it can.
+    for value in ["1e999", "-1e999", "123456789012345678901234567890"] {
+        let json = with_data(json!({"users": 7})).replace("7}", &format!("{value}}}"));
+        let message = message(&json);
+        assert!(
+            message.contains("I-APP-1") && message.contains("data.users"),
+            "{message}"
+        );
+    }
+    for value in ["NaN", "Infinity", "-Infinity"] {
+        let json = with_data(json!({"users": 7})).replace("7}", &format!("{value}}}"));
+        let message = message(&json);
+        assert!(
+            message.contains("item 0") && message.contains("data.users"),
+            "{message}"
+        );
+    }
     for blank in [json!(null), json!(""), json!("  ")] {
         assert!(parse(with_data(json!({"users": blank})).as_bytes()).is_ok());
     }
+}
+
+#[test]
+fn six_decimals_of_a_large_number_are_kept() {
+    let json = with_data(json!({"cost": 7})).replace("7}", "123456789012.345678}");
+    let cost = parse(json.as_bytes()).unwrap().applications[0].annual_cost_cents;
+    assert_eq!(cost, Some(12_345_678_901_235));
+    let json = with_data(json!({"data_volume_gb": 7})).replace("7}", "123456789012.345678}");
+    let volume = parse(json.as_bytes()).unwrap().applications[0].data_volume_micro_gb;
+    assert_eq!(volume, 123_456_789_012_345_678);
+}
+
+#[test]
+fn words_are_the_same_with_hyphen_underscore_or_blank() {
+    for word in ["on_premises", "on-premises", "On Premises", "on-prem"] {
+        let json = with_data(
+            json!({"deployment_type": word, "cost": 5, "cost_status": "internal-no-cost"}),
+        );
+        let inventory = parse(json.as_bytes()).unwrap();
+        let application = &inventory.applications[0];
+        assert_eq!(application.deployment, Some(Deployment::OnPrem), "{word}");
+        assert_eq!(
+            application.annual_cost_cents,
+            Some(0),
+            "the status overrides the cost"
+        );
+    }
+    let json = with_data(json!({"cost": 5, "cost_status": "Unknown"}));
+    assert_eq!(
+        parse(json.as_bytes()).unwrap().applications[0].annual_cost_cents,
+        None
+    );
 }
 
 #[test]

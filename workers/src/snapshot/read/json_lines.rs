@@ -94,11 +94,9 @@ fn parse<'a>(line: &'a [u8], source: &SnapshotSource) -> Result<Option<Line<'a>>
         }
     }
     if let Some(wanted) = &source.tenant {
+        // A deal without a tenant is of none, as in a table where the column is NULL.
         let found = tenant.map(scalar).transpose()?.flatten();
-        let Some((found, _)) = found else {
-            return Err(format!("it has no `{}`", table.tenant_id));
-        };
-        if found != wanted.as_str() {
+        if found.is_none_or(|(found, _)| found != wanted.as_str()) {
             return Ok(None);
         }
     }
@@ -129,7 +127,10 @@ fn scalar(value: LazyValue<'_>) -> Result<Option<(Cow<'_, str>, KeyOrder)>, Stri
         },
         JsonType::Number => match value.as_i64() {
             Some(number) => Ok(Some((Cow::Owned(number.to_string()), KeyOrder::Integer))),
-            None => Err(format!("{} is no 64-bit integer", value.as_raw_str())),
+            None => match value.as_u64() {
+                Some(number) => Ok(Some((Cow::Owned(number.to_string()), KeyOrder::Integer))),
+                None => Err(format!("{} is no 64-bit integer", value.as_raw_str())),
+            },
         },
         _ => Err("an id, type or tenant is neither text nor integer".to_owned()),
     }

@@ -1,11 +1,12 @@
 //! Parquet: one row per deal, columns by name at the top level.
 
-use ::parquet::basic::Type as Physical;
+use ::parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use ::parquet::column::reader::ColumnReader;
 use ::parquet::data_type::ByteArray;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, RowGroupReader};
 use ::parquet::file::serialized_reader::SerializedFileReader;
+use ::parquet::schema::types::ColumnDescriptor;
 use bytes::Bytes;
 
 use super::RawDeal;
@@ -23,7 +24,7 @@ const BATCH_ROWS: usize = BATCH_DEALS;
 enum Cell {
     Null,
     Text(ByteArray),
-    Integer(i64),
+    Integer(i128),
     /// Of a type only whose presence matters.
     Other,
 }
@@ -53,15 +54,22 @@ impl Cell {
     }
 }
 
+/// Where a column is, and whether its integers have no sign.
+#[derive(Clone, Copy, Debug)]
+struct Where {
+    index: usize,
+    unsigned: bool,
+}
+
 /// Which columns of the file are which.
 #[derive(Clone, Copy, Debug)]
 struct Columns {
-    id: usize,
+    id: Where,
     id_order: KeyOrder,
-    deal_type: usize,
-    inventory: usize,
-    deleted_at: Option<usize>,
-    tenant: Option<usize>,
+    deal_type: Where,
+    inventory: Where,
+    deleted_at: Option<Where>,
+    tenant: Option<Where>,
 }
 
 struct Opened {
@@ -99,50 +107,104 @@ fn columns(
 ) -> Result<Columns, SnapshotError> {
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let find = |name: &str| {
-        let found = schema.columns().iter().position(|column| {
+        let mut columns = schema.columns().iter().enumerate();
+        columns.find(|(_, column)| {
             column.path().parts().len() == 1 && column.name() == name && column.max_rep_level() == 0
-        });
-        found.and_then(|index| Some((index, schema.columns().get(index)?.physical_type())))
+        })
     };
     let table = &source.table;
     let need = |name: &str| {
         find(name).ok_or_else(|| file.error(&format!("it has no plain column `{name}`")))
     };
-    let (id, id_type) = need(&table.id)?;
-    let id_order = match id_type {
-        Physical::INT32 | Physical::INT64 => KeyOrder::Integer,
-        _ => KeyOrder::Bytes,
+    // What is compared or shown as text must be what is written: texts and whole numbers.
+    let key = |name: &str| {
+        let (index, column) = need(name)?;
+        let unsigned = unsigned(column).map_err(|kind| {
+            file.error(&format!(
+                "column `{name}` is {kind}; ids, types and tenants are texts or whole numbers: cast it where the file is written"
+            ))
+        })?;
+        let of_integers = matches!(column.physical_type(), Physical::INT32 | Physical::INT64);
+        Ok::<_, SnapshotError>((Where { index, unsigned }, of_integers))
     };
+    let any = |index: usize| Where {
+        index,
+        unsigned: false,
+    };
+    let (id, of_integers) = key(&table.id)?;
     let tenant = match source.tenant {
-        Some(_) => Some(need(&table.tenant_id)?.0),
+        Some(_) => Some(key(&table.tenant_id)?.0),
         None => None,
     };
+    let deleted_at = table.deleted_at.as_deref().and_then(find);
     Ok(Columns {
         id,
-        id_order,
-        deal_type: need(&table.deal_type)?.0,
-        inventory: need(&table.inventory)?.0,
-        deleted_at: table
-            .deleted_at
-            .as_deref()
-            .and_then(find)
-            .map(|(index, _)| index),
+        id_order: match of_integers {
+            true => KeyOrder::Integer,
+            false => KeyOrder::Bytes,
+        },
+        deal_type: key(&table.deal_type)?.0,
+        inventory: any(need(&table.inventory)?.0),
+        deleted_at: deleted_at.map(|(index, _)| any(index)),
         tenant,
     })
 }
 
+/// Whether the integers of a column have no sign; `Err` names a type whose values are neither
+/// texts nor whole numbers though they are stored as such.
+fn unsigned(column: &ColumnDescriptor) -> Result<bool, String> {
+    let of_bytes = matches!(
+        column.physical_type(),
+        Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY
+    );
+    let is_decimal = column.converted_type() == ConvertedType::DECIMAL
+        || matches!(column.logical_type_ref(), Some(LogicalType::Decimal { .. }));
+    if is_decimal && (of_bytes || column.type_scale() != 0) {
+        return Err(format!(
+            "DECIMAL({}, {})",
+            column.type_precision(),
+            column.type_scale()
+        ));
+    }
+    match column.converted_type() {
+        ConvertedType::UINT_8
+        | ConvertedType::UINT_16
+        | ConvertedType::UINT_32
+        | ConvertedType::UINT_64 => return Ok(true),
+        time @ (ConvertedType::DATE
+        | ConvertedType::TIME_MILLIS
+        | ConvertedType::TIME_MICROS
+        | ConvertedType::TIMESTAMP_MILLIS
+        | ConvertedType::TIMESTAMP_MICROS) => return Err(time.to_string()),
+        _ => {}
+    }
+    match column.logical_type_ref() {
+        Some(LogicalType::Integer(integer)) => Ok(!integer.is_signed),
+        Some(LogicalType::Date) => Err("DATE".to_owned()),
+        Some(LogicalType::Time { .. }) => Err("TIME".to_owned()),
+        Some(LogicalType::Timestamp { .. }) => Err("TIMESTAMP".to_owned()),
+        _ => Ok(false),
+    }
+}
+
 /// One column of a row group, read in step with the others.
-struct Column(ColumnReader);
+struct Column {
+    reader: ColumnReader,
+    unsigned: bool,
+}
 
 impl Column {
-    fn open(group: &dyn RowGroupReader, index: usize) -> Result<Self, ParquetError> {
-        group.get_column_reader(index).map(Self)
+    fn open(group: &dyn RowGroupReader, place: Where) -> Result<Self, ParquetError> {
+        Ok(Self {
+            reader: group.get_column_reader(place.index)?,
+            unsigned: place.unsigned,
+        })
     }
 
     fn skip(&mut self, rows: usize) -> Result<(), ParquetError> {
         macro_rules! skip {
             ($($kind:ident),*) => {
-                match &mut self.0 { $(ColumnReader::$kind(reader) => reader.skip_records(rows),)* }
+                match &mut self.reader { $(ColumnReader::$kind(reader) => reader.skip_records(rows),)* }
             };
         }
         skip!(
@@ -184,11 +246,20 @@ impl Column {
                 }
             }};
         }
-        Ok(match &mut self.0 {
+        let unsigned = self.unsigned;
+        Ok(match &mut self.reader {
             ColumnReader::ByteArrayColumnReader(reader) => read!(reader, Cell::Text),
-            ColumnReader::Int64ColumnReader(reader) => read!(reader, Cell::Integer),
+            ColumnReader::Int64ColumnReader(reader) => {
+                read!(reader, |value: i64| Cell::Integer(match unsigned {
+                    true => value.cast_unsigned().into(),
+                    false => value.into(),
+                }))
+            }
             ColumnReader::Int32ColumnReader(reader) => {
-                read!(reader, |value| Cell::Integer(i64::from(value)))
+                read!(reader, |value: i32| Cell::Integer(match unsigned {
+                    true => value.cast_unsigned().into(),
+                    false => value.into(),
+                }))
             }
             ColumnReader::BoolColumnReader(reader) => read!(reader, |_| Cell::Other),
             ColumnReader::Int96ColumnReader(reader) => read!(reader, |_| Cell::Other),
@@ -250,7 +321,7 @@ struct Keys {
 
 impl Keys {
     fn open(group: &dyn RowGroupReader, columns: &Columns) -> Result<Self, ParquetError> {
-        let open = |index: Option<usize>| index.map(|i| Column::open(group, i)).transpose();
+        let open = |place: Option<Where>| place.map(|it| Column::open(group, it)).transpose();
         Ok(Self {
             id: Column::open(group, columns.id)?,
             deleted_at: open(columns.deleted_at)?,
@@ -364,7 +435,7 @@ impl Rows {
             .get_row_group(self.next_group)
             .map_err(bad)?;
         let columns = &self.opened.columns;
-        let open = |index| Column::open(reader.as_ref(), index).map_err(bad);
+        let open = |place| Column::open(reader.as_ref(), place).map_err(bad);
         let mut group = Group {
             keys: Keys::open(reader.as_ref(), columns).map_err(bad)?,
             deal_type: open(columns.deal_type)?,
@@ -429,88 +500,4 @@ impl Rows {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::fs::File;
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use ::parquet::data_type::ByteArrayType;
-    use ::parquet::file::writer::SerializedFileWriter;
-    use ::parquet::schema::parser::parse_message_type;
-
-    use super::*;
-
-    /// Deals with inventories of these sizes, in one row group.
-    fn write(path: &Path, sizes: &[usize]) {
-        let schema = "message deal { REQUIRED BYTE_ARRAY id (UTF8); \
-                      OPTIONAL BYTE_ARRAY deal_type (UTF8); \
-                      REQUIRED BYTE_ARRAY inventory (UTF8); }";
-        let schema = Arc::new(parse_message_type(schema).unwrap());
-        let file = File::create(path).unwrap();
-        let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
-        let mut group = writer.next_row_group().unwrap();
-        let ids = (0..sizes.len()).map(|n| ByteArray::from(format!("{n:06}").into_bytes()));
-        let nulls = vec![0i16; sizes.len()];
-        let inventories = sizes.iter().map(|size| ByteArray::from(vec![b' '; *size]));
-        let columns: [(Vec<ByteArray>, Option<&[i16]>); 3] = [
-            (ids.collect(), None),
-            (Vec::new(), Some(&nulls)),
-            (inventories.collect(), None),
-        ];
-        for (values, levels) in columns {
-            let mut column = group.next_column().unwrap().unwrap();
-            let typed = column.typed::<ByteArrayType>();
-            typed.write_batch(&values, levels, None).unwrap();
-            column.close().unwrap();
-        }
-        group.close().unwrap();
-        writer.close().unwrap();
-    }
-
-    /// Rows and bytes of each batch from a row on.
-    fn batches(sizes: &[usize], start: u64) -> Vec<(usize, usize)> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("deals.parquet");
-        write(&path, sizes);
-        let source = SnapshotSource::new(format!("parquet:{}", path.display()));
-        let file = SourceFile::open(&path).unwrap();
-        let mut rows = Rows::open(file, source, start, sizes.len() as u64).unwrap();
-        let (mut batches, mut next) = (Vec::new(), start);
-        loop {
-            let deals = rows.next_batch().unwrap();
-            if deals.is_empty() {
-                assert_eq!(next, sizes.len() as u64);
-                return batches;
-            }
-            for deal in &deals {
-                assert_eq!(deal.id, format!("{next:06}"));
-                next += 1;
-            }
-            let bytes = deals.iter().map(|deal| deal.inventory.len()).sum();
-            batches.push((deals.len(), bytes));
-        }
-    }
-
-    #[test]
-    fn large_inventories_make_small_batches() {
-        let half = BATCH_BYTES / 2 + 1;
-        assert_eq!(
-            batches(&[half; 5], 0),
-            [(2, 2 * half), (2, 2 * half), (1, half)]
-        );
-        // One may exceed the bound; its batch ends with it.
-        let huge = BATCH_BYTES * 3;
-        let sizes = [10, huge, 10, huge, huge];
-        let expected = [(2, huge + 10), (2, huge + 10), (1, huge)];
-        assert_eq!(batches(&sizes, 0), expected);
-        assert_eq!(batches(&sizes, 2), expected.get(1..).unwrap());
-    }
-
-    #[test]
-    fn small_inventories_make_batches_of_so_many_rows() {
-        let found = batches(&[3; BATCH_ROWS * 2 + 7], 1);
-        assert_eq!(found, [(256, 768), (256, 768), (6, 18)]);
-    }
-}
+mod tests;

@@ -486,3 +486,60 @@ fn plans_are_the_same_whatever_the_order_of_keys() {
         digest(&BASE.replace("title: Two", "title: Zwei"))
     );
 }
+
+#[test]
+fn authority() {
+    let roles = "  ops: [alice, bob]";
+    let with = |authority: &str| format!("{roles}\n  solo: [alice]\nauthority:\n{authority}");
+    for (code, authority, message) in [
+        (
+            Code::UnknownReference,
+            "  verbs: {pause: [¦nobody, ops]}",
+            "there is no role `nobody`",
+        ),
+        (
+            Code::Authority,
+            "  verbs: {¦abort: [solo]}",
+            "`abort` takes 2 persons, and the roles it is narrowed to have 1: nobody could do it",
+        ),
+        (
+            Code::Authority,
+            "  verbs: {¦pause: []}",
+            "`pause` takes 1 person, and the roles it is narrowed to have 0",
+        ),
+        (
+            Code::Authority,
+            "  verbs: {¦rollback: [ops]}",
+            "stays open to every person",
+        ),
+        (
+            Code::Authority,
+            "  verbs: {¦flag_on: [ops]}",
+            "not done in a rollout",
+        ),
+        (
+            Code::Authority,
+            "  break_glass: {verbs: [¦pause], review_within: 1h}",
+            "takes one person",
+        ),
+        (
+            Code::UnknownReference,
+            "  break_glass: {verbs: [abort], roles: [¦nobody], review_within: 1h}",
+            "there is no role",
+        ),
+        (
+            Code::Bounds,
+            "  break_glass: {verbs: [abort], review_within: ¦0s}",
+            "never be in time",
+        ),
+        (Code::Bounds, "  request_expires: ¦0s", "never be confirmed"),
+    ] {
+        breaks(code, roles, &with(authority), message);
+    }
+    breaks(
+        Code::Authority,
+        "environments:\n  staging: {}\n  production: {protected: true}\nroles:\n  ops: [alice, bob]",
+        "environments:\n  staging: {}\n  ¦production: {protected: true}\nroles:\n  ops: [alice]",
+        "only one person has a role",
+    );
+}

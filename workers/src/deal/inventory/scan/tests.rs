@@ -9,7 +9,17 @@ fn same(json: &[u8]) -> bool {
     let Some(scanned) = scan(json) else {
         return true;
     };
-    let mut read = read(json).expect("what is scanned can be read");
+    let mut read = match read(json) {
+        Ok(read) => read,
+        // Only a number that no double holds, whose field is named where it was scanned.
+        Err(error) => {
+            let is_bad = |value| matches!(value, Scalar::BadNumber(_));
+            let mut items = scanned.items();
+            let named = items.any(|mut it| Field::ALL.into_iter().any(|f| is_bad(it.take(f))));
+            assert!(named, "what is scanned can be read: {error}");
+            return true;
+        }
+    };
     let agree = scanned.items().zip(&mut read).all(|(mut scanned, read)| {
         Field::ALL
             .into_iter()
@@ -28,7 +38,7 @@ fn every_generated_inventory_is_read_the_fast_way() {
 }
 
 #[test]
-fn unusual_texts_are_read_too_and_numbers_that_are_left_are_left() {
+fn unusual_texts_and_numbers_are_read_too() {
     for (data, scanned) in [
         (r#"{"vendor": "a\"b\\c\u00e9\n"}"#, true),
         (
@@ -41,12 +51,22 @@ fn unusual_texts_are_read_too_and_numbers_that_are_left_are_left() {
         (r#"{"users": 12.25}"#, true),
         (r#"{"users": 1000000000001}"#, true),
         ("null", true),
-        (r#"{"users": -1}"#, false),
+        (r#"{"users": -1}"#, true),
+        (r#"{"users": -0}"#, true),
+        (r#"{"users": -1e-9}"#, true),
+        (r#"{"users": 1e3}"#, true),
+        (r#"{"users": 12.5E+2}"#, true),
+        (r#"{"users": 1e999}"#, true),
+        (r#"{"users": 0.30000000000000004}"#, true),
+        (r#"{"users": 9999999999999999999}"#, true),
         (r#"{"users": 01}"#, false),
+        (r#"{"users": -01}"#, false),
         (r#"{"users": 1.}"#, false),
-        (r#"{"users": 1e3}"#, false),
-        (r#"{"users": 0.30000000000000004}"#, false),
-        (r#"{"users": 9999999999999999999}"#, false),
+        (r#"{"users": 1.e5}"#, false),
+        (r#"{"users": 1e}"#, false),
+        (r#"{"users": -}"#, false),
+        (r#"{"users": .5}"#, false),
+        (r#"{"users": NaN}"#, false),
         (r#"{"users": 1, "users": 2}"#, false),
         (r#"{"vendor": "\ud800"}"#, false),
         ("{\"vendor\": \"a\tb\"}", false),

@@ -1,0 +1,278 @@
+//! What takes two persons: requests, reviews of broken glass, accepting a changed plan.
+
+use rollbook_ledger::authority::{Place, rows};
+use rollbook_ledger::environment::Environments;
+use rollbook_ledger::flag::FlagCommand;
+use rollbook_ledger::ids::EnvironmentId;
+use rollbook_ledger::projection::rows::{RequestRow, RevisionRow};
+use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::projection::words::{RequestKind, RevisionStatus};
+use rollbook_ledger::rollout::Command;
+use rollbook_ledger::runbook::Plan;
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::Session;
+use super::flag;
+use super::status::as_of;
+use crate::args::{AcceptArgs, BreakGlassArg, ConfirmArgs, RequestsArgs, ReviewArgs, WithdrawArgs};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
+
+/// The command, with glass broken for it where that was asked for.
+pub(crate) fn with(glass: &BreakGlassArg, command: Command) -> Command {
+    if glass.break_glass {
+        Command::BreakGlass {
+            of: Box::new(command),
+        }
+    } else {
+        command
+    }
+}
+
+/// How to exit after these events: a request waits for somebody else.
+pub(crate) fn exit_of(events: &[v1::Event], json: bool) -> Exit {
+    let made = events.iter().find_map(|event| match &event.kind {
+        Some(Kind::RequestMade(made)) => Some(made),
+        _ => None,
+    });
+    for event in events {
+        if let Some(Kind::GlassBroken(broken)) = &event.kind
+            && !json
+        {
+            line(paint(
+                YELLOW,
+                format!(
+                    "review {} is open: somebody else must close it with `rollbook review {}`",
+                    broken.review_id, broken.review_id
+                ),
+            ));
+        }
+    }
+    let Some(made) = made else {
+        return Exit::Done;
+    };
+    if !json {
+        line(paint(
+            YELLOW,
+            format!(
+                "nothing is done yet: to {} takes a second person, who confirms it with `rollbook confirm {} --as PERSON`",
+                made.what, made.request_id
+            ),
+        ));
+    }
+    Exit::Waiting
+}
+
+/// Whose request or review it is.
+async fn find(session: &Session, id: &str) -> Result<RequestRow, Failure> {
+    let query = [("request", id.to_owned())];
+    let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
+    let mut rows = answer.data;
+    let open = rows.iter().rposition(|row| row.status.is_open());
+    match open.or(rows.len().checked_sub(1)) {
+        Some(at) => Ok(rows.swap_remove(at)),
+        None => Err(Failure::usage(format!(
+            "RB-CLI-91: there is no request or review `{id}`; `rollbook requests` lists those that wait"
+        ))),
+    }
+}
+
+async fn settle(
+    session: &Session,
+    id: &str,
+    rollout: Option<&str>,
+    of_rollout: Command,
+    of_flag: FlagCommand,
+) -> Outcome {
+    if rollout.is_some() {
+        return session.act(rollout, &of_rollout).await;
+    }
+    let row = find(session, id).await?;
+    if row.flag.is_empty() {
+        session.act(Some(&row.rollout), &of_rollout).await
+    } else {
+        flag::send(session, &row.environment, &row.flag, &of_flag).await
+    }
+}
+
+/// `confirm ID`.
+pub(crate) async fn confirm(session: &Session, args: ConfirmArgs) -> Outcome {
+    let request = args.request.clone();
+    settle(
+        session,
+        &args.request,
+        args.rollout.as_deref(),
+        Command::Confirm {
+            request: request.clone(),
+        },
+        FlagCommand::Confirm { request },
+    )
+    .await
+}
+
+/// `withdraw ID`.
+pub(crate) async fn withdraw(session: &Session, args: WithdrawArgs) -> Outcome {
+    let (request, reason) = (args.request.clone(), args.reason);
+    settle(
+        session,
+        &args.request,
+        args.rollout.as_deref(),
+        Command::Withdraw {
+            request: request.clone(),
+            reason: reason.clone(),
+        },
+        FlagCommand::Withdraw { request, reason },
+    )
+    .await
+}
+
+/// `review ID`.
+pub(crate) async fn review(session: &Session, args: ReviewArgs) -> Outcome {
+    let (review, agreed, note) = (args.review.clone(), args.agree, args.note);
+    settle(
+        session,
+        &args.review,
+        args.rollout.as_deref(),
+        Command::Review {
+            review: review.clone(),
+            agreed,
+            note: note.clone(),
+        },
+        FlagCommand::Review {
+            review,
+            agreed,
+            note,
+        },
+    )
+    .await
+}
+
+/// `requests`.
+pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
+    let query = [("open_only", (!args.all).to_string())];
+    let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
+    if session.json {
+        print::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    for row in &answer.data {
+        let due = row.due_at.map(|at| at.to_string()).unwrap_or_default();
+        line(format!(
+            "{:<13} {:<10} {} · {} by {}, {} {due}: {}",
+            row.request,
+            row.status,
+            row.aggregate,
+            row.what,
+            row.made_by,
+            match row.kind {
+                RequestKind::Confirm => "until",
+                RequestKind::Review => "to be reviewed by",
+            },
+            row.reason
+        ));
+    }
+    if answer.data.is_empty() {
+        line("nothing waits for another person");
+    }
+    line(paint(DIM, as_of(&answer)));
+    Ok(Exit::Done)
+}
+
+/// `accept REVISION`: shows what it changes, then accepts exactly that.
+pub(crate) async fn accept(session: &Session, args: AcceptArgs) -> Outcome {
+    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    let detail = session.status_of(&id).await?.view.data;
+    let waits = detail
+        .revisions
+        .iter()
+        .find(|row| row.revision == args.revision && row.status == RevisionStatus::Proposed);
+    if let Some(row) = waits.filter(|_| !session.json) {
+        show_revision(row);
+    }
+    let command = Command::AcceptRevision {
+        revision: args.revision,
+        difference: waits
+            .map(|row| row.difference_sha256.clone())
+            .filter(|digest| !digest.is_empty()),
+        reason: args.reason,
+    };
+    session.act(Some(&id), &with(&args.glass, command)).await
+}
+
+/// What a changed plan changes.
+pub(crate) fn show_revision(row: &RevisionRow) {
+    line(format!(
+        "{} by {}, {}: {}",
+        paint(BOLD, format!("revision {}", row.revision)),
+        row.proposed_by,
+        row.status,
+        row.reason
+    ));
+    for change in &row.difference.0 {
+        line(format!("  {change}"));
+    }
+    let shown = u32::try_from(row.difference.len()).unwrap_or(u32::MAX);
+    if row.difference_sha256.is_empty() {
+        line(paint(DIM, "  what it changes was not recorded"));
+    } else if row.changes == 0 {
+        line(paint(DIM, "  it changes nothing that runs"));
+    } else if shown < row.changes {
+        line(paint(
+            YELLOW,
+            format!("  … and {} more changes", row.changes - shown),
+        ));
+    }
+    if !row.difference_sha256.is_empty() {
+        line(paint(
+            DIM,
+            format!(
+                "  the whole: {} bytes, GET /v1/evidence/{}",
+                row.difference_bytes, row.difference_sha256
+            ),
+        ));
+    }
+}
+
+/// The table of who may what, for each environment of a plan or for one.
+pub(crate) fn table(plan: &Plan, only: Option<&str>, json: bool) -> Outcome {
+    let mut all = serde_json::Map::new();
+    for name in plan.runbook().environments.keys() {
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
+        let environment = EnvironmentId::new(name.as_str()).map_err(Failure::usage)?;
+        let place = Place::of_rollout(plan, &environment, false, Environments::NONE);
+        let rows = rows(&place);
+        if json {
+            let value = serde_json::to_value(&rows).map_err(print::unprintable)?;
+            all.insert(name.clone(), value);
+            continue;
+        }
+        line(format!(
+            "\n{} {}",
+            paint(BOLD, format!("who may what in {name}")),
+            if place.is_protected() {
+                "(protected)"
+            } else {
+                "(not protected by this runbook; what the ledger has recorded of it may be stricter)"
+            }
+        ));
+        for row in rows {
+            let glass = if row.break_glass.is_empty() {
+                String::new()
+            } else {
+                format!(" [break glass by {}]", row.break_glass.join(", "))
+            };
+            line(format!(
+                "  {:<24} {:<48} {}{glass}",
+                row.verb,
+                row.rule,
+                row.who.join("; ")
+            ));
+        }
+    }
+    if json {
+        print::json(&all)?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,266 @@
+//! Who may what: one table of verbs, the same for rollouts and flags. Pure.
+//!
+//! In an unprotected environment every named person may everything, except where the runbook
+//! narrows a verb to roles. In a protected one only persons of a role act: of the plan in force for
+//! a rollout (of the environment, when the plan declares none), of the environment for a flag. What
+//! is risky takes a second person of a role, or breaks glass where a rule allows it.
+//!
+//! A command gets its verb, and a verb its row, by exhaustive matches: a new command does not
+//! compile without one.
+
+pub mod request;
+mod table;
+
+pub use request::{Request, Requests, Review, Reviews, request_id, review_id};
+pub use table::{Row, Rule, rows, rule};
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::environment::{EnvironmentState, Environments};
+use crate::ids::EnvironmentId;
+use crate::runbook::{Authority, BreakGlass, Plan, Verb};
+
+/// Role → its persons.
+pub type Roles = BTreeMap<String, Vec<String>>;
+
+/// How long a request waits for its second person where nothing else is said.
+const REQUEST_EXPIRES: SignedDuration = SignedDuration::from_hours(24);
+
+/// Who may what in one place, as it stands now.
+#[derive(Debug, Clone)]
+pub struct Place<'a> {
+    protected: bool,
+    roles: std::borrow::Cow<'a, Roles>,
+    narrowed: Option<&'a Authority>,
+    /// Whose rule, and the rule.
+    break_glass: Vec<(String, &'a BreakGlass)>,
+}
+
+/// A person may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// At once.
+    Alone,
+    /// With a second person.
+    WithAnother,
+}
+
+/// A person may not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// The roles that may, with their persons.
+    pub roles: String,
+}
+
+/// A rule that lets glass be broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breakable {
+    /// Whose rule.
+    pub rule: String,
+    /// When the review must be closed.
+    pub review_by: Timestamp,
+}
+
+/// Whether a rollout acts in a protected environment: the ledger's record or the plan says so, for
+/// any environment that it touches, or it did when the rollout was opened.
+pub fn is_protected(
+    plan: &Plan,
+    environment: &EnvironmentId,
+    recorded: bool,
+    environments: &Environments,
+) -> bool {
+    recorded
+        || plan.environments_of(environment).into_iter().any(|name| {
+            environments.protects(name)
+                || plan
+                    .environment(name)
+                    .is_some_and(|declared| declared.protected)
+        })
+}
+
+impl<'a> Place<'a> {
+    /// A rollout under `plan`; `recorded`: it was opened as protected.
+    pub fn of_rollout(
+        plan: &'a Plan,
+        environment: &EnvironmentId,
+        recorded: bool,
+        environments: &'a Environments,
+    ) -> Self {
+        let runbook = plan.runbook();
+        let touched: Vec<&EnvironmentState> = plan
+            .environments_of(environment)
+            .into_iter()
+            .filter_map(|name| environments.get(name))
+            .collect();
+        let roles = if runbook.roles.is_empty() {
+            let mut roles = Roles::new();
+            for state in &touched {
+                for (role, persons) in &state.terms.roles {
+                    roles
+                        .entry(role.clone())
+                        .or_default()
+                        .extend(persons.iter().cloned());
+                }
+            }
+            std::borrow::Cow::Owned(roles)
+        } else {
+            std::borrow::Cow::Borrowed(&runbook.roles)
+        };
+        let narrowed = runbook.authority.as_ref();
+        let mut break_glass: Vec<(String, &BreakGlass)> = narrowed
+            .and_then(|authority| authority.break_glass.as_ref())
+            .map(|rule| ("the runbook".to_owned(), rule))
+            .into_iter()
+            .collect();
+        break_glass.extend(touched.into_iter().filter_map(of_environment));
+        Self {
+            protected: is_protected(plan, environment, recorded, environments),
+            roles,
+            narrowed,
+            break_glass,
+        }
+    }
+
+    /// What belongs to no rollout: flags.
+    pub fn of_environment(state: Option<&'a EnvironmentState>) -> Self {
+        static NOBODY: Roles = Roles::new();
+        Self {
+            protected: state.is_some_and(|state| state.terms.protected),
+            roles: std::borrow::Cow::Borrowed(state.map_or(&NOBODY, |state| &state.terms.roles)),
+            narrowed: None,
+            break_glass: state.and_then(of_environment).into_iter().collect(),
+        }
+    }
+
+    /// Only persons of roles act here.
+    pub fn is_protected(&self) -> bool {
+        self.protected
+    }
+
+    /// Whether a person may, and whether alone.
+    pub fn grant(&self, verb: Verb, person: &str) -> Result<Grant, Denied> {
+        let narrowed = self.narrowed.and_then(|spec| spec.verbs.get(&verb));
+        let rule = if self.protected {
+            rule(verb)
+        } else {
+            Rule::EveryPerson
+        };
+        if rule == Rule::EveryPerson && narrowed.is_none() {
+            return Ok(Grant::Alone);
+        }
+        let allowed = self
+            .roles
+            .iter()
+            .filter(|(role, _)| narrowed.is_none_or(|only| only.contains(role)));
+        if !has_person(allowed.clone(), person) {
+            return Err(Denied {
+                roles: roles_text(allowed),
+            });
+        }
+        Ok(match rule {
+            Rule::TwoPersons => Grant::WithAnother,
+            Rule::EveryPerson
+            | Rule::EveryRole
+            | Rule::RoleOfStep
+            | Rule::RolesOfGate
+            | Rule::AnotherPerson
+            | Rule::WayBack => Grant::Alone,
+        })
+    }
+
+    /// Who may do a verb, for people: `dba: dora or dan; lead: lee`.
+    pub fn who(&self, verb: Verb) -> Vec<String> {
+        let narrowed = self.narrowed.and_then(|spec| spec.verbs.get(&verb));
+        if !self.protected && narrowed.is_none() {
+            return vec!["any operator".to_owned()];
+        }
+        self.roles
+            .iter()
+            .filter(|(role, _)| narrowed.is_none_or(|only| only.contains(role)))
+            .map(|(role, persons)| role_text(role, persons))
+            .collect()
+    }
+
+    /// Persons that may do a verb, each once, without `except`.
+    pub fn persons(&self, verb: Verb, except: &str) -> Vec<String> {
+        let narrowed = self.narrowed.and_then(|spec| spec.verbs.get(&verb));
+        let mut persons: Vec<String> = self
+            .roles
+            .iter()
+            .filter(|(role, _)| narrowed.is_none_or(|only| only.contains(role)))
+            .flat_map(|(_, persons)| persons.iter().cloned())
+            .filter(|person| person != except)
+            .collect();
+        persons.sort();
+        persons.dedup();
+        persons
+    }
+
+    /// Until when a request made now can be confirmed.
+    pub fn request_expires(&self, now: Timestamp) -> Timestamp {
+        let span = self
+            .narrowed
+            .and_then(|spec| spec.request_expires)
+            .map_or(REQUEST_EXPIRES, |span| span.to_signed());
+        now.checked_add(span).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The rule by which this person may break glass for a verb.
+    pub fn breakable(&self, verb: Verb, person: &str, now: Timestamp) -> Option<Breakable> {
+        let (rule, spec) = self.break_glass.iter().find(|(_, spec)| {
+            spec.verbs.contains(&verb)
+                && (spec.roles.is_empty()
+                    || has_person(
+                        self.roles
+                            .iter()
+                            .filter(|(role, _)| spec.roles.contains(role)),
+                        person,
+                    ))
+        })?;
+        Some(Breakable {
+            rule: rule.clone(),
+            review_by: now
+                .checked_add(spec.review_within.to_signed())
+                .unwrap_or(Timestamp::MAX),
+        })
+    }
+}
+
+fn of_environment(state: &EnvironmentState) -> Option<(String, &BreakGlass)> {
+    let rule = state.terms.break_glass.as_ref()?;
+    Some((format!("environment {}", state.name), rule))
+}
+
+fn has_person<'r>(
+    mut roles: impl Iterator<Item = (&'r String, &'r Vec<String>)>,
+    person: &str,
+) -> bool {
+    roles.any(|(_, persons)| persons.iter().any(|member| member == person))
+}
+
+/// A role with its persons, for people: `dba: dora or dan`.
+pub(crate) fn role_text(role: &str, persons: &[String]) -> String {
+    if persons.is_empty() {
+        format!("{role}: nobody")
+    } else {
+        format!("{role}: {}", persons.join(" or "))
+    }
+}
+
+/// Roles with their persons; what to do when there are none.
+pub(crate) fn roles_text<'r>(roles: impl Iterator<Item = (&'r String, &'r Vec<String>)>) -> String {
+    let texts: Vec<String> = roles
+        .map(|(role, persons)| role_text(role, persons))
+        .collect();
+    if texts.is_empty() {
+        "a person of a role, and neither the plan nor the environment has roles: give the environment its roles with `rollbook environment set`".to_owned()
+    } else {
+        texts.join("; ")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, missing_docs)]
+mod tests;

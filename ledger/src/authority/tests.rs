@@ -1,0 +1,152 @@
+//! The table: who may what, in every kind of place.
+
+use serde_json::json;
+
+use super::*;
+use crate::environment::Terms;
+use crate::runbook::Runbook;
+
+fn plan(authority: serde_json::Value) -> Plan {
+    let mut runbook = json!({
+        "apiVersion": "rollbook/v1", "kind": "Runbook",
+        "metadata": {"name": "r", "version": "1", "owner": "me"},
+        "environments": {"local": {}, "prod": {"protected": true}},
+        "roles": {"eng": ["alice", "bob"], "lead": ["lee", "lou"]},
+        "phases": [{"id": "1", "title": "One", "steps": [
+            {"id": "1.1", "title": "Go", "run": {"command": "true"}, "changes": "nothing"}
+        ]}]
+    });
+    if !authority.is_null() {
+        runbook["authority"] = authority;
+    }
+    let runbook: Runbook = serde_json::from_value(runbook).unwrap();
+    Plan::from_runbook(runbook, BTreeMap::new()).unwrap()
+}
+
+fn environment(name: &str) -> EnvironmentId {
+    EnvironmentId::new(name).unwrap()
+}
+
+#[test]
+fn in_an_unprotected_environment_every_named_person_may_everything_alone() {
+    let plan = plan(json!(null));
+    let local = environment("local");
+    let place = Place::of_rollout(&plan, &local, false, Environments::NONE);
+    for verb in Verb::ALL {
+        for person in ["alice", "lee", "stranger"] {
+            assert_eq!(
+                place.grant(*verb, person),
+                Ok(Grant::Alone),
+                "{verb} {person}"
+            );
+        }
+    }
+}
+
+#[test]
+fn in_a_protected_environment_a_stranger_may_nothing_and_risk_takes_two() {
+    let plan = plan(json!(null));
+    let prod = environment("prod");
+    let place = Place::of_rollout(&plan, &prod, false, Environments::NONE);
+    let two = [Verb::SkipCritical, Verb::Abort, Verb::Undo, Verb::FlagOn];
+    for verb in Verb::ALL {
+        let denied = place.grant(*verb, "stranger").unwrap_err();
+        assert_eq!(
+            denied.roles, "eng: alice or bob; lead: lee or lou",
+            "{verb}"
+        );
+        let expected = if two.contains(verb) {
+            Grant::WithAnother
+        } else {
+            Grant::Alone
+        };
+        for person in ["alice", "lee"] {
+            assert_eq!(place.grant(*verb, person), Ok(expected), "{verb} {person}");
+        }
+    }
+}
+
+#[test]
+fn the_record_of_an_environment_protects_whatever_a_plan_says() {
+    let plan = plan(json!(null));
+    let local = environment("local");
+    let place = Place::of_rollout(&plan, &local, true, Environments::NONE);
+    assert!(place.grant(Verb::Start, "stranger").is_err());
+    let terms = Terms {
+        protected: true,
+        roles: [("ops".to_owned(), vec!["olga".to_owned()])].into(),
+        break_glass: None,
+    };
+    let commit = v1_recorded("local", &terms);
+    let state = crate::environment::evolve(None, &commit, 1).unwrap();
+    let mut environments = Environments::default();
+    environments.insert(std::sync::Arc::new(state));
+    let place = Place::of_rollout(&plan, &local, false, &environments);
+    assert!(place.is_protected());
+    assert!(place.grant(Verb::Start, "stranger").is_err());
+    assert!(
+        place.grant(Verb::Start, "olga").is_err(),
+        "in a rollout the roles of its plan hold"
+    );
+}
+
+fn v1_recorded(name: &str, terms: &Terms) -> rollbook_proto::v1::Commit {
+    use rollbook_proto::v1::{Commit, EnvironmentRecorded, Event, event::Kind};
+    Commit {
+        aggregate: "environment".to_owned(),
+        aggregate_id: name.to_owned(),
+        recorded_at: Some(crate::clock::to_proto(Timestamp::UNIX_EPOCH)),
+        events: vec![Event {
+            kind: Some(Kind::EnvironmentRecorded(EnvironmentRecorded {
+                name: name.to_owned(),
+                terms: Some(terms.to_wire()),
+                ..EnvironmentRecorded::default()
+            })),
+        }],
+        ..Commit::default()
+    }
+}
+
+#[test]
+fn a_runbook_narrows_verbs_to_roles_everywhere_it_runs() {
+    let plan = plan(json!({"verbs": {"abort": ["lead"], "start": ["lead"]}}));
+    for name in ["local", "prod"] {
+        let environment = environment(name);
+        let place = Place::of_rollout(&plan, &environment, false, Environments::NONE);
+        for verb in [Verb::Abort, Verb::Start] {
+            let denied = place.grant(verb, "alice").unwrap_err();
+            assert_eq!(denied.roles, "lead: lee or lou", "{verb} in {name}");
+            assert!(place.grant(verb, "lee").is_ok());
+        }
+        assert!(place.grant(Verb::Pause, "alice").is_ok());
+        assert_eq!(place.persons(Verb::Abort, "lee"), ["lou"]);
+    }
+}
+
+#[test]
+fn glass_is_broken_only_where_a_rule_says_so_and_by_whom_it_says() {
+    let now = Timestamp::UNIX_EPOCH;
+    let spec =
+        json!({"break_glass": {"verbs": ["abort"], "roles": ["lead"], "review_within": "2h"}});
+    let plan = plan(spec);
+    let prod = environment("prod");
+    let place = Place::of_rollout(&plan, &prod, false, Environments::NONE);
+    let rule = place.breakable(Verb::Abort, "lee", now).unwrap();
+    assert_eq!(rule.rule, "the runbook");
+    assert_eq!(rule.review_by.to_string(), "1970-01-01T02:00:00Z");
+    assert_eq!(place.breakable(Verb::Abort, "alice", now), None);
+    assert_eq!(place.breakable(Verb::Undo, "lee", now), None);
+}
+
+#[test]
+fn the_table_has_a_row_for_every_verb() {
+    let plan = plan(json!(null));
+    let prod = environment("prod");
+    let place = Place::of_rollout(&plan, &prod, false, Environments::NONE);
+    let table = rows(&place);
+    assert_eq!(table.len(), Verb::ALL.len());
+    for (row, verb) in table.iter().zip(Verb::ALL) {
+        assert_eq!(Verb::of(row.verb), Some(*verb));
+        assert!(!row.who.is_empty() && !row.rule.is_empty());
+    }
+}

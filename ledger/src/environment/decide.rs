@@ -1,0 +1,429 @@
+//! What can be asked of an environment, and the rules that refuse.
+
+use rollbook_proto::v1::{self, event::Kind};
+use serde::{Deserialize, Serialize};
+
+use super::state::{EnvironmentState, PendingTerms, Terms, difference};
+use crate::authority::{Roles, Rule, roles_text, rule};
+use crate::ids::{EnvironmentId, RolloutId};
+use crate::rollout::RefusalKind;
+use crate::runbook::{BreakGlass, Verb};
+
+/// The longest reason, in bytes.
+const MAX_TEXT_BYTES: usize = 4_096;
+/// The most roles of an environment.
+const MAX_ROLES: usize = 50;
+/// The most persons of a role.
+const MAX_PERSONS: usize = 100;
+/// The longest name of a role or person, in bytes.
+const MAX_NAME_BYTES: usize = 128;
+
+/// A person's command to one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EnvironmentCommand {
+    /// Record it, or propose other terms.
+    Set {
+        /// Only persons of roles act in it; absent: as it is, at first unprotected.
+        #[serde(default)]
+        protected: Option<bool>,
+        /// All its roles; absent: as they are.
+        #[serde(default)]
+        roles: Option<Roles>,
+        /// When glass may be broken; absent: as it is. A rule without verbs allows nothing.
+        #[serde(default)]
+        break_glass: Option<BreakGlass>,
+        /// Why.
+        reason: String,
+    },
+    /// Accept the terms that wait.
+    Accept {
+        /// Their number.
+        revision: u32,
+    },
+    /// Take proposed terms back, or refuse them.
+    Withdraw {
+        /// Their number.
+        revision: u32,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A named rule that refused a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvironmentRefusal {
+    /// Not recorded.
+    #[error(
+        "RB-ENVIRONMENT-1: environment {name} is not recorded; record it with `rollbook environment set {name}`"
+    )]
+    NotRecorded {
+        /// Which.
+        name: EnvironmentId,
+    },
+    /// No role.
+    #[error("RB-ENVIRONMENT-2: {person} may not {what} environment {name}: it takes {roles}")]
+    NotInRole {
+        /// Who.
+        person: String,
+        /// What.
+        what: &'static str,
+        /// Which.
+        name: EnvironmentId,
+        /// The roles with their persons.
+        roles: String,
+    },
+    /// Four eyes.
+    #[error(
+        "RB-ENVIRONMENT-3: {person} proposed revision {revision} of environment {name}; another person must accept it: {roles}"
+    )]
+    OwnWork {
+        /// Who.
+        person: String,
+        /// Its number.
+        revision: u32,
+        /// Which.
+        name: EnvironmentId,
+        /// The roles with their persons.
+        roles: String,
+    },
+    /// Other terms wait.
+    #[error(
+        "RB-ENVIRONMENT-4: revision {revision} of environment {name} by {by} waits; accept or withdraw it first"
+    )]
+    Waits {
+        /// Which.
+        name: EnvironmentId,
+        /// Its number.
+        revision: u32,
+        /// Who proposed it.
+        by: String,
+    },
+    /// Not the revision that waits.
+    #[error(
+        "RB-ENVIRONMENT-5: revision {given} of environment {name} does not wait; look at it with `rollbook environment show {name}`"
+    )]
+    Stale {
+        /// Which.
+        name: EnvironmentId,
+        /// Asked for.
+        given: u32,
+    },
+    /// The terms cannot be.
+    #[error("RB-ENVIRONMENT-6: the terms of environment {name} are refused: {problem}")]
+    Terms {
+        /// Which.
+        name: EnvironmentId,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Not a person.
+    #[error("RB-ENVIRONMENT-7: it takes a person with a name to change environment {name}")]
+    Actor {
+        /// Which.
+        name: EnvironmentId,
+    },
+}
+
+impl EnvironmentRefusal {
+    /// The stable code, `RB-ENVIRONMENT-n`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotRecorded { .. } => "RB-ENVIRONMENT-1",
+            Self::NotInRole { .. } => "RB-ENVIRONMENT-2",
+            Self::OwnWork { .. } => "RB-ENVIRONMENT-3",
+            Self::Waits { .. } => "RB-ENVIRONMENT-4",
+            Self::Stale { .. } => "RB-ENVIRONMENT-5",
+            Self::Terms { .. } => "RB-ENVIRONMENT-6",
+            Self::Actor { .. } => "RB-ENVIRONMENT-7",
+        }
+    }
+
+    /// Its class.
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            Self::NotRecorded { .. } => RefusalKind::NotFound,
+            Self::NotInRole { .. } | Self::OwnWork { .. } | Self::Actor { .. } => {
+                RefusalKind::NotAllowed
+            }
+            Self::Waits { .. } => RefusalKind::NotNow,
+            Self::Stale { .. } => RefusalKind::Stale,
+            Self::Terms { .. } => RefusalKind::Invalid,
+        }
+    }
+}
+
+/// Decides a person's command. An empty list: nothing to do.
+pub fn decide(
+    state: Option<&EnvironmentState>,
+    name: &EnvironmentId,
+    command: &EnvironmentCommand,
+    actor: &v1::Actor,
+    command_id: &str,
+) -> Result<Vec<v1::Event>, EnvironmentRefusal> {
+    if state.is_some_and(|state| state.command_ids.contains(command_id)) {
+        return Ok(Vec::new());
+    }
+    if actor.kind() != v1::ActorKind::Person || actor.name.trim().is_empty() {
+        return Err(EnvironmentRefusal::Actor { name: name.clone() });
+    }
+    let person = actor.name.as_str();
+    match command {
+        EnvironmentCommand::Set {
+            protected,
+            roles,
+            break_glass,
+            reason,
+        } => {
+            let mut terms = state.map_or_else(Terms::default, |state| state.terms.clone());
+            if let Some(protected) = protected {
+                terms.protected = *protected;
+            }
+            if let Some(roles) = roles {
+                terms.roles.clone_from(roles);
+            }
+            if let Some(rule) = break_glass {
+                terms.break_glass = (!rule.verbs.is_empty()).then(|| rule.clone());
+            }
+            let reason = text(name, reason)?;
+            match state {
+                None => first(name, &terms, &reason, None),
+                Some(state) => propose(state, terms, person, reason),
+            }
+        }
+        EnvironmentCommand::Accept { revision } => {
+            let Some(state) = state else {
+                return Err(EnvironmentRefusal::NotRecorded { name: name.clone() });
+            };
+            if state.pending.is_none() && state.revision == *revision {
+                return Ok(Vec::new());
+            }
+            let pending = waiting(state, *revision)?;
+            member(state, person, "accept terms of")?;
+            if pending.by == person {
+                return Err(EnvironmentRefusal::OwnWork {
+                    person: person.to_owned(),
+                    revision: *revision,
+                    name: name.clone(),
+                    roles: roles_text(state.terms.roles.iter()),
+                });
+            }
+            Ok(vec![event(Kind::EnvironmentRevisionAccepted(
+                v1::EnvironmentRevisionAccepted {
+                    revision: *revision,
+                },
+            ))])
+        }
+        EnvironmentCommand::Withdraw { revision, reason } => {
+            let Some(state) = state else {
+                return Err(EnvironmentRefusal::NotRecorded { name: name.clone() });
+            };
+            waiting(state, *revision)?;
+            member(state, person, "withdraw terms of")?;
+            Ok(vec![event(Kind::EnvironmentRevisionWithdrawn(
+                v1::EnvironmentRevisionWithdrawn {
+                    revision: *revision,
+                    reason: text(name, reason)?,
+                },
+            ))])
+        }
+    }
+}
+
+/// The first record, made by the opening of a rollout whose runbook declares the environment
+/// protected. An empty list: it is recorded already.
+pub fn record(
+    state: Option<&EnvironmentState>,
+    name: &EnvironmentId,
+    terms: &Terms,
+    rollout: &RolloutId,
+) -> Result<Vec<v1::Event>, EnvironmentRefusal> {
+    if state.is_some() {
+        return Ok(Vec::new());
+    }
+    first(
+        name,
+        terms,
+        "the first rollout opened in it is of a runbook that declares it protected",
+        Some(rollout),
+    )
+}
+
+fn first(
+    name: &EnvironmentId,
+    terms: &Terms,
+    reason: &str,
+    rollout: Option<&RolloutId>,
+) -> Result<Vec<v1::Event>, EnvironmentRefusal> {
+    check(name, terms)?;
+    Ok(vec![event(Kind::EnvironmentRecorded(
+        v1::EnvironmentRecorded {
+            name: name.to_string(),
+            terms: Some(terms.to_wire()),
+            reason: reason.to_owned(),
+            rollout_id: rollout.map(ToString::to_string).unwrap_or_default(),
+        },
+    ))])
+}
+
+fn propose(
+    state: &EnvironmentState,
+    terms: Terms,
+    person: &str,
+    reason: String,
+) -> Result<Vec<v1::Event>, EnvironmentRefusal> {
+    member(state, person, "propose terms of")?;
+    if let Some(pending) = &state.pending {
+        return Err(EnvironmentRefusal::Waits {
+            name: state.name.clone(),
+            revision: pending.revision,
+            by: pending.by.clone(),
+        });
+    }
+    check(&state.name, &terms)?;
+    if difference(&state.terms, &terms).is_empty() {
+        return Ok(Vec::new());
+    }
+    let revision = state.last_revision.saturating_add(1);
+    let mut events = vec![event(Kind::EnvironmentRevised(v1::EnvironmentRevised {
+        revision,
+        terms: Some(terms.to_wire()),
+        reason,
+    }))];
+    // Without roles there is nobody who could accept it.
+    if state.terms.roles.is_empty() {
+        events.push(event(Kind::EnvironmentRevisionAccepted(
+            v1::EnvironmentRevisionAccepted { revision },
+        )));
+    }
+    Ok(events)
+}
+
+fn waiting(state: &EnvironmentState, revision: u32) -> Result<&PendingTerms, EnvironmentRefusal> {
+    state
+        .pending
+        .as_ref()
+        .filter(|pending| pending.revision == revision)
+        .ok_or_else(|| EnvironmentRefusal::Stale {
+            name: state.name.clone(),
+            given: revision,
+        })
+}
+
+/// The person is in one of its roles, if it has any.
+fn member(
+    state: &EnvironmentState,
+    person: &str,
+    what: &'static str,
+) -> Result<(), EnvironmentRefusal> {
+    if state.terms.roles.is_empty() || state.has_person(person) {
+        return Ok(());
+    }
+    Err(EnvironmentRefusal::NotInRole {
+        person: person.to_owned(),
+        what,
+        name: state.name.clone(),
+        roles: roles_text(state.terms.roles.iter()),
+    })
+}
+
+fn event(kind: Kind) -> v1::Event {
+    v1::Event { kind: Some(kind) }
+}
+
+fn text(name: &EnvironmentId, reason: &str) -> Result<String, EnvironmentRefusal> {
+    let reason = reason.trim();
+    let problem = if reason.is_empty() {
+        "a change needs a reason; give one, it stays on the record".to_owned()
+    } else if reason.len() > MAX_TEXT_BYTES {
+        format!(
+            "the reason has {} bytes, at most {MAX_TEXT_BYTES} are kept; shorten it",
+            reason.len()
+        )
+    } else {
+        return Ok(reason.to_owned());
+    };
+    Err(EnvironmentRefusal::Terms {
+        name: name.clone(),
+        problem,
+    })
+}
+
+fn check(name: &EnvironmentId, terms: &Terms) -> Result<(), EnvironmentRefusal> {
+    match problem(terms) {
+        None => Ok(()),
+        Some(problem) => Err(EnvironmentRefusal::Terms {
+            name: name.clone(),
+            problem,
+        }),
+    }
+}
+
+/// Why the terms cannot be.
+fn problem(terms: &Terms) -> Option<String> {
+    if terms.protected && terms.roles.is_empty() {
+        return Some(
+            "it is protected and has no roles, so nobody could act in it; give it at least one role"
+                .to_owned(),
+        );
+    }
+    if terms.roles.len() > MAX_ROLES {
+        return Some(format!(
+            "{} roles, at most {MAX_ROLES} are kept",
+            terms.roles.len()
+        ));
+    }
+    for (role, persons) in &terms.roles {
+        if persons.is_empty() {
+            return Some(format!("role `{role}` has no person; name at least one"));
+        }
+        if persons.len() > MAX_PERSONS {
+            return Some(format!(
+                "role `{role}` has {} persons, at most {MAX_PERSONS} are kept",
+                persons.len()
+            ));
+        }
+        for name in persons.iter().chain([role]) {
+            if name.trim().is_empty() || name.trim() != name {
+                return Some(format!(
+                    "`{name}` is no name; give one without spaces around it"
+                ));
+            }
+            if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+                return Some(format!(
+                    "a name has at most {MAX_NAME_BYTES} bytes and no control characters"
+                ));
+            }
+        }
+        if let Some(twice) = persons
+            .iter()
+            .enumerate()
+            .find(|(at, person)| persons.iter().take(*at).any(|other| other == *person))
+        {
+            return Some(format!("`{}` stands twice in role `{role}`", twice.1));
+        }
+    }
+    terms.break_glass.as_ref().and_then(|rule| {
+        if let Some(role) = rule
+            .roles
+            .iter()
+            .find(|role| !terms.roles.contains_key(*role))
+        {
+            return Some(format!(
+                "its break-glass rule names role `{role}`, which it has not"
+            ));
+        }
+        if let Some(verb) = rule.verbs.iter().find(|verb| !takes_two(**verb)) {
+            return Some(format!(
+                "`{verb}` takes one person; glass need not be broken for it"
+            ));
+        }
+        (rule.review_within.as_millis() <= 0)
+            .then(|| "a review that is due at once can never be in time".to_owned())
+    })
+}
+
+/// Whether glass can be broken for it.
+fn takes_two(verb: Verb) -> bool {
+    rule(verb) == Rule::TwoPersons || verb == Verb::Accept
+}

@@ -1,0 +1,284 @@
+//! Who may: every command of a person passes here first. What takes two persons becomes a request,
+//! which another person confirms; glass is broken where a rule allows it.
+
+use rollbook_proto::v1::{self, event::Kind};
+
+use super::super::command::Command;
+use super::super::refusal::Refusal;
+use super::super::rules::requests;
+use super::{Decided, Decider, optional, required};
+use crate::authority::request::{MAX_REQUESTS, MAX_REVIEWS};
+use crate::authority::{Denied, Grant, Place, request_id, review_id, roles_text};
+use crate::clock::to_proto;
+use crate::runbook::{Plan, Verb};
+
+impl<'a> Decider<'a> {
+    /// Who may what in this rollout now.
+    pub(super) fn place(&self) -> Place<'a> {
+        requests::place(self.state, self.plan, self.ctx.environments)
+    }
+
+    /// Decides a person's command.
+    pub(super) fn person(&self, command: &Command) -> Decided {
+        match command {
+            Command::Confirm { request } => self.confirm(request),
+            Command::Withdraw { request, reason } => self.withdraw(request, reason),
+            Command::BreakGlass { of } => self.break_glass(of),
+            Command::Review {
+                review,
+                agreed,
+                note,
+            } => self.review_glass(review, *agreed, note),
+            other => {
+                let verb = requests::verb(self.state, other);
+                match self.grant(verb, other)? {
+                    Grant::Alone => self.act(other),
+                    Grant::WithAnother => self.ask(verb, other),
+                }
+            }
+        }
+    }
+
+    fn grant(&self, verb: Verb, command: &Command) -> Result<Grant, Refusal> {
+        self.place()
+            .grant(verb, self.actor())
+            .map_err(|denied| self.denied(requests::what(command), denied))
+    }
+
+    fn denied(&self, what: String, denied: Denied) -> Refusal {
+        Refusal::NotInRole {
+            person: self.actor().to_owned(),
+            what,
+            roles: denied.roles,
+        }
+    }
+
+    /// The command is possible now, and waits for a second person.
+    fn ask(&self, verb: Verb, command: &Command) -> Decided {
+        if self.act(command)?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let what = requests::what(command);
+        if let Some(waits) = self
+            .state
+            .requests
+            .iter()
+            .find(|request| request.what == what && request.expires_at > self.ctx.now)
+        {
+            return Err(Refusal::RequestWaits {
+                what,
+                by: waits.by.clone(),
+                request: waits.id.clone(),
+            });
+        }
+        if self.state.requests.len() >= MAX_REQUESTS {
+            return Err(Refusal::TooMany {
+                what: "requests wait",
+                limit: MAX_REQUESTS,
+            });
+        }
+        let place = self.place();
+        if place.persons(verb, self.actor()).is_empty() {
+            return Err(Refusal::NobodyElse {
+                what,
+                roles: place.who(verb).join("; "),
+            });
+        }
+        let reason = required("a request", "reason", command.reason())?.to_owned();
+        let Ok(text) = serde_json::to_string(command) else {
+            return Err(Refusal::RequestOver {
+                request: what,
+                why: "it cannot be written down".to_owned(),
+            });
+        };
+        Ok(vec![Kind::RequestMade(v1::RequestMade {
+            request_id: request_id(&self.state.id.to_string(), self.ctx.command_id),
+            verb: verb.to_string(),
+            what,
+            command: text,
+            reason,
+            expires_at: Some(to_proto(place.request_expires(self.ctx.now))),
+            rests_on: requests::rests_on(self.state, command),
+        })])
+    }
+
+    /// Another person confirms: exactly what was asked for is done.
+    fn confirm(&self, id: &str) -> Decided {
+        let Some(request) = self.state.requests.get(id) else {
+            return Err(Refusal::NoSuchRequest {
+                request: id.chars().take(100).collect(),
+            });
+        };
+        let over = |why: String| Refusal::RequestOver {
+            request: id.to_owned(),
+            why,
+        };
+        if request.expires_at <= self.ctx.now {
+            return Err(over(format!("it expired at {}", request.expires_at)));
+        }
+        let Some(command) = requests::command(request) else {
+            return Err(over("this version cannot read what it asks for".to_owned()));
+        };
+        let now = requests::rests_on(self.state, &command);
+        if now != request.rests_on {
+            return Err(over(format!(
+                "it was asked on: {}; now: {now}",
+                request.rests_on
+            )));
+        }
+        // As it stands now: a step may have become critical since.
+        self.grant(requests::verb(self.state, &command), &command)?;
+        if request.by == self.actor() {
+            return Err(Refusal::OwnWork {
+                person: request.by.clone(),
+                did: format!("made request {id}"),
+                what: "confirm it",
+            });
+        }
+        let mut kinds = vec![Kind::RequestConfirmed(v1::RequestConfirmed {
+            request_id: id.to_owned(),
+        })];
+        kinds.extend(self.act(&command)?);
+        Ok(kinds)
+    }
+
+    fn withdraw(&self, id: &str, reason: &str) -> Decided {
+        let Some(request) = self.state.requests.get(id) else {
+            return Err(Refusal::NoSuchRequest {
+                request: id.chars().take(100).collect(),
+            });
+        };
+        let reason = required("withdraw", "reason", reason)?.to_owned();
+        if request.by != self.actor()
+            && let Err(denied) = self.place().grant(Verb::Withdraw, self.actor())
+        {
+            return Err(self.denied(format!("withdraw request {id}"), denied));
+        }
+        Ok(vec![Kind::RequestEnded(v1::RequestEnded {
+            request_id: id.to_owned(),
+            end: v1::RequestEnd::Withdrawn.into(),
+            reason,
+        })])
+    }
+
+    /// Does at once what takes two persons, where a rule allows it.
+    fn break_glass(&self, command: &Command) -> Decided {
+        let verb = match command {
+            Command::Confirm { .. }
+            | Command::Withdraw { .. }
+            | Command::BreakGlass { .. }
+            | Command::Review { .. } => {
+                return Err(Refusal::NoGlass {
+                    what: requests::what(command),
+                });
+            }
+            other => requests::verb(self.state, other),
+        };
+        let what = requests::what(command);
+        let place = self.place();
+        let grant = self.grant(verb, command)?;
+        let own = verb == Verb::Accept && place.is_protected();
+        if grant == Grant::Alone && !own {
+            return Err(Refusal::NoGlass { what });
+        }
+        let Some(rule) = place.breakable(verb, self.actor(), self.ctx.now) else {
+            return Err(Refusal::GlassHolds {
+                person: self.actor().to_owned(),
+                what,
+            });
+        };
+        if self.state.reviews.len() >= MAX_REVIEWS {
+            return Err(Refusal::TooMany {
+                what: "reviews are open",
+                limit: MAX_REVIEWS,
+            });
+        }
+        let reason = match command {
+            Command::AcceptRevision { reason, .. } => reason,
+            other => other.reason(),
+        };
+        let reason = required("breaking glass", "reason", reason)?.to_owned();
+        let alone = Self {
+            glass_broken: true,
+            ..*self
+        };
+        let done = alone.act(command)?;
+        if done.is_empty() {
+            return Ok(done);
+        }
+        let mut kinds = vec![Kind::GlassBroken(v1::GlassBroken {
+            review_id: review_id(&self.state.id.to_string(), self.ctx.command_id),
+            verb: verb.to_string(),
+            what,
+            reason,
+            review_by: Some(to_proto(rule.review_by)),
+            rule: rule.rule,
+        })];
+        kinds.extend(done);
+        Ok(kinds)
+    }
+
+    fn review_glass(&self, id: &str, agreed: bool, note: &str) -> Decided {
+        let Some(review) = self.state.reviews.get(id) else {
+            return Err(Refusal::NoSuchReview {
+                review: id.chars().take(100).collect(),
+            });
+        };
+        let note = required("a review", "note", note)?.to_owned();
+        if let Err(denied) = self.place().grant(Verb::Review, self.actor()) {
+            return Err(self.denied(format!("close review {id}"), denied));
+        }
+        if review.by == self.actor() {
+            return Err(Refusal::OwnWork {
+                person: review.by.clone(),
+                did: format!("broke the glass ({})", review.what),
+                what: "review that",
+            });
+        }
+        Ok(vec![Kind::GlassReviewed(v1::GlassReviewed {
+            review_id: id.to_owned(),
+            agreed,
+            note,
+        })])
+    }
+
+    /// Whoever brings or accepts a plan that acts in further protected environments is in a role of
+    /// each of these.
+    pub(super) fn may_enter(&self, new: &Plan, what: &str) -> Result<(), Refusal> {
+        let known = self.plan.environments_of(&self.state.environment);
+        for name in new.environments_of(&self.state.environment) {
+            let Some(entered) = self.ctx.environments.get(name) else {
+                continue;
+            };
+            if known.contains(name) || !entered.terms.protected || entered.has_person(self.actor())
+            {
+                continue;
+            }
+            return Err(Refusal::NotInRole {
+                person: self.actor().to_owned(),
+                what: format!("{what} a plan that acts in {name}"),
+                roles: roles_text(entered.terms.roles.iter()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes a proposed plan back, or refuses it.
+    pub(super) fn withdraw_revision(&self, revision: u32, reason: &str) -> Decided {
+        let reason = optional("reason", reason.trim())?;
+        let reason = required("withdraw", "reason", reason)?.to_owned();
+        match &self.state.pending_revision {
+            Some(pending) if pending.revision == revision => Ok(vec![Kind::PlanRevisionWithdrawn(
+                v1::PlanRevisionWithdrawn { revision, reason },
+            )]),
+            waits => Err(Refusal::RevisionStale {
+                given: revision,
+                waits: waits
+                    .as_ref()
+                    .map_or("no revision does".to_owned(), |pending| {
+                        format!("revision {} does", pending.revision)
+                    }),
+            }),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Requests for two persons, and broken glass.
+
+use rollbook_proto::v1;
+
+use super::super::illegal::IllegalEvent;
+use super::super::rules::requests;
+use super::super::state::RolloutState;
+use super::Meta;
+
+type Done = Result<(), IllegalEvent>;
+
+pub(super) fn request_made(
+    state: &mut RolloutState,
+    event: &v1::RequestMade,
+    meta: &Meta<'_>,
+) -> Done {
+    let by = meta.person().ok_or_else(|| meta.malformed("actor"))?;
+    let made = state.requests.made(event, by);
+    made.map_err(|reason| meta.transition(reason))
+}
+
+pub(super) fn request_confirmed(
+    state: &mut RolloutState,
+    event: &v1::RequestConfirmed,
+    meta: &Meta<'_>,
+) -> Done {
+    let request = state
+        .requests
+        .over(&event.request_id)
+        .map_err(|reason| meta.transition(reason))?;
+    if meta.person() == Some(request.by.as_str()) {
+        return Err(meta.transition("the person who asked confirms"));
+    }
+    // Whoever asked had a hand in it too, and does not sign the gate.
+    let command = requests::command(&request);
+    if let Some(step) = command.as_ref().and_then(requests::step_of)
+        && let Some(at) = state.steps.get_mut(step)
+    {
+        at.executors.insert(request.by);
+    }
+    Ok(())
+}
+
+pub(super) fn request_ended(
+    state: &mut RolloutState,
+    event: &v1::RequestEnded,
+    meta: &Meta<'_>,
+) -> Done {
+    let over = state.requests.over(&event.request_id);
+    over.map(|_| ()).map_err(|reason| meta.transition(reason))
+}
+
+pub(super) fn glass_broken(
+    state: &mut RolloutState,
+    event: &v1::GlassBroken,
+    meta: &Meta<'_>,
+) -> Done {
+    let by = meta.person().ok_or_else(|| meta.malformed("actor"))?;
+    let opened = state.reviews.opened(event, by);
+    opened.map_err(|reason| meta.transition(reason))
+}
+
+pub(super) fn glass_reviewed(
+    state: &mut RolloutState,
+    event: &v1::GlassReviewed,
+    meta: &Meta<'_>,
+) -> Done {
+    let review = state
+        .reviews
+        .closed(&event.review_id)
+        .map_err(|reason| meta.transition(reason))?;
+    if meta.person() == Some(review.by.as_str()) {
+        return Err(meta.transition("the person who broke the glass reviews it"));
+    }
+    Ok(())
+}
+
+pub(super) fn review_overdue(
+    state: &mut RolloutState,
+    event: &v1::ReviewOverdue,
+    meta: &Meta<'_>,
+) -> Done {
+    let overdue = state.reviews.overdue(&event.review_id);
+    overdue.map_err(|reason| meta.transition(reason))
+}

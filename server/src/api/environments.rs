@@ -1,0 +1,92 @@
+//! Environments, and what waits for another person.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use rollbook_ledger::environment::{EnvironmentCommand, EnvironmentState, difference};
+use rollbook_ledger::handler::HandlerError;
+use rollbook_ledger::ids::EnvironmentId;
+use rollbook_ledger::projection::rows::{EnvironmentRow, RequestRow};
+use rollbook_ledger::projection::views::{Answer, RequestFilter};
+use rollbook_proto::v1;
+use serde::{Deserialize, Serialize};
+
+use super::{Api, ApiError, Who};
+
+/// An environment as of its last commit.
+#[derive(Debug, Serialize)]
+pub(super) struct EnvironmentAnswer {
+    sequence: u64,
+    /// What the terms that wait change, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    difference: Vec<String>,
+    environment: EnvironmentState,
+}
+
+/// What a command to an environment led to.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EnvironmentCommandAnswer {
+    /// The environment.
+    pub environment: EnvironmentId,
+    /// Sequence at which it is recorded.
+    pub sequence: u64,
+    /// What was recorded.
+    pub events: Vec<v1::Event>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+) -> Result<Json<Answer<Vec<EnvironmentRow>>>, ApiError> {
+    let answer = api.views.environments().await?;
+    let lag = api.lag().await;
+    Ok(Json(Answer { lag, ..answer }))
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(name): Path<EnvironmentId>,
+) -> Result<Json<EnvironmentAnswer>, ApiError> {
+    let found = api.handler.environment(&name).await?;
+    let environment = found.ok_or_else(|| {
+        ApiError::from(HandlerError::NotFound {
+            what: format!("a record of environment {name}"),
+        })
+    })?;
+    let difference = environment
+        .pending
+        .as_ref()
+        .map_or_else(Vec::new, |pending| {
+            difference(&environment.terms, &pending.terms)
+        });
+    Ok(Json(EnvironmentAnswer {
+        sequence: environment.sequence,
+        difference,
+        environment: (*environment).clone(),
+    }))
+}
+
+pub(super) async fn command(
+    State(api): State<Api>,
+    Path(name): Path<EnvironmentId>,
+    Who(caller): Who,
+    Json(command): Json<EnvironmentCommand>,
+) -> Result<Json<EnvironmentCommandAnswer>, ApiError> {
+    let done = api
+        .handler
+        .environment_request(&name, &command, &caller)
+        .await?;
+    api.settled(done.sequence).await;
+    Ok(Json(EnvironmentCommandAnswer {
+        environment: name,
+        sequence: done.sequence,
+        events: done.events,
+    }))
+}
+
+pub(super) async fn requests(
+    State(api): State<Api>,
+    Query(filter): Query<RequestFilter>,
+) -> Result<Json<Answer<Vec<RequestRow>>>, ApiError> {
+    let answer = api.views.requests(&filter).await?;
+    let lag = api.lag().await;
+    Ok(Json(Answer { lag, ..answer }))
+}
