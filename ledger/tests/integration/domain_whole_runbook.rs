@@ -240,7 +240,7 @@ impl Play {
             };
             let person = people.split(" or ").next().unwrap().to_owned();
             let id = PhaseId::new(gate).unwrap();
-            let shown = presented(&self.state, &self.plan, &id).unwrap();
+            let shown = rollbook_ledger::rollout::presented(&self.state, &self.plan, &id).unwrap();
             self.person(
                 &person,
                 Command::Approve {

@@ -178,6 +178,7 @@ pub fn signed(gate: &str, role: &str) -> Kind {
         evidence_seen: vec![evidence("stdout").sha256],
         expires_at: Some(to_proto(recorded_at(90_000))),
         on_behalf_of: String::new(),
+        ..v1::SignOffGiven::default()
     })
 }
 
