@@ -1,6 +1,6 @@
 //! Talks to the server's HTTP API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rollbook_server::api::{ACTOR_HEADER, COMMAND_HEADER, ErrorBody};
@@ -14,6 +14,9 @@ use crate::exit::{Exit, Failure};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a command is sent when the connection fails; its command id makes that safe.
 const TRIES: u32 = 3;
+/// A command is not sent again after this long: a server that has no quorum takes some ten seconds to
+/// say so, and has tried by itself.
+const SENT_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// A connection to one server.
 #[derive(Debug, Clone)]
@@ -78,7 +81,7 @@ impl Client {
         body: &B,
     ) -> Result<T, Failure> {
         let command_id = uuid::Uuid::now_v7().to_string();
-        let mut tried = 0;
+        let (mut tried, began) = (0, Instant::now());
         loop {
             tried += 1;
             let request = self
@@ -89,7 +92,11 @@ impl Client {
                 .json(body);
             match self.send(request).await {
                 Ok(response) => return self.json(response).await,
-                Err(failure) if failure.exit == Exit::Unavailable && tried < TRIES => {
+                Err(failure)
+                    if failure.exit == Exit::Unavailable
+                        && tried < TRIES
+                        && began.elapsed() < SENT_AGAIN_WITHIN =>
+                {
                     tokio::time::sleep(Duration::from_millis(200 * u64::from(tried))).await;
                 }
                 Err(failure) => return Err(failure),

@@ -11,9 +11,11 @@ pub(crate) mod flag;
 pub(crate) mod fleet;
 pub(crate) mod look;
 pub(crate) mod open;
+mod open_files;
 pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod runbook;
+mod standing;
 pub(crate) mod status;
 mod stop;
 

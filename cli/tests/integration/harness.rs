@@ -119,6 +119,12 @@ impl Process {
         });
     }
 
+    /// What it has printed to standard output so far.
+    pub(crate) fn said(&self) -> String {
+        let [out, _] = self.output.as_ref().unwrap();
+        out.so_far()
+    }
+
     /// Whether it has ended; its exit code stays for `finish`.
     pub(crate) fn ended(&self) -> bool {
         // A process that has ended and was not waited for is a zombie.

@@ -10,6 +10,7 @@ mod bad_input;
 mod calculators;
 mod compare;
 mod concurrency;
+mod connections;
 mod crash;
 mod data;
 mod documents;
@@ -21,11 +22,14 @@ mod full_disk;
 mod harness;
 mod http;
 mod https;
+mod integrity;
 mod interrupt;
 mod journey;
+mod notices;
 mod numbers;
 mod outage;
 mod postgres_views;
+mod quorum;
 mod rollback;
 mod sql_scripts;
 mod suggestions;
@@ -35,6 +39,10 @@ mod texts;
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/postgres.rs"]
 mod postgres;
+
+#[allow(unreachable_pub, dead_code)]
+#[path = "../../../ledger/tests/integration/nats.rs"]
+mod cluster;
 
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/s3.rs"]

@@ -16,7 +16,7 @@ pub use error::HandlerError;
 use crate::authority;
 use crate::clock::{SharedClock, to_proto};
 use crate::environment::{self, EnvironmentState, Environments};
-use crate::evidence::EvidenceStore;
+use crate::evidence::{EvidenceError, EvidenceStore};
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerName};
@@ -267,7 +267,7 @@ impl Handler {
         let (state, sequence) =
             load(&*self.journal, &aggregate, &self.rollouts, fold_rollout).await?;
         let state = state.ok_or_else(|| no_rollout(id))?;
-        let plan = self.plan(&state.plan_digest).await?;
+        let plan = self.pinned(&state.plan_digest).await?;
         Ok(Loaded {
             state: Arc::unwrap_or_clone(state),
             plan,
@@ -287,7 +287,7 @@ impl Handler {
         let aggregate = &Aggregate::Rollout(id.clone());
         let decide = |state: Folded<RolloutState>| async move {
             let state = state.ok_or_else(|| no_rollout(id))?;
-            let plan = self.plan(&state.plan_digest).await?;
+            let plan = self.pinned(&state.plan_digest).await?;
             let (new_plan, environments) = match request {
                 Request::Person(command) => self.person(&state, &plan, command).await?,
                 Request::Worker(_) | Request::System(_) => (None, Environments::default()),
@@ -393,6 +393,16 @@ impl Handler {
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.workers, fold_worker, decide).await?;
         Ok(executed.into())
+    }
+
+    /// The plan that a rollout is pinned to. It was stored before the rollout was opened.
+    async fn pinned(&self, digest: &str) -> Result<Arc<Plan>, HandlerError> {
+        self.plan(digest).await.map_err(|error| match error {
+            HandlerError::Evidence(EvidenceError::NotFound { .. }) => HandlerError::EvidenceLost {
+                sha256: digest.to_owned(),
+            },
+            error => error,
+        })
     }
 
     /// A pinned plan by its digest, from the evidence store.

@@ -23,6 +23,7 @@ mod nats_child;
 mod postgres;
 mod projection_contract;
 mod projection_history;
+mod projection_positions;
 mod projection_projector;
 mod projection_rebuild;
 mod projection_story;

@@ -21,6 +21,7 @@ use crate::projection_history::{
     Choice, History, defined, opened, random, recorded_at, rollout, started, worker, worker_joined,
     worker_left,
 };
+use crate::projection_positions::positions_name_their_commit;
 use crate::projection_story::{ending, story};
 
 /// Where a store lives; opening it again finds what is there.
@@ -455,6 +456,7 @@ async fn any_history_gives_the_same_rows(place: &Place) {
 macro_rules! suite {
     ($place:ident) => {
         an_empty_store_says_so(&$place("empty").await).await;
+        positions_name_their_commit(&*$place("positions").await.open().await).await;
         the_story_is_told(&$place("story").await).await;
         lists_are_filtered_and_paged(&$place("lists").await).await;
         redelivery_is_harmless_and_a_gap_is_refused(&$place("again").await).await;

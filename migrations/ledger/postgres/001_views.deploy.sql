@@ -8,7 +8,17 @@ CREATE TABLE view_position (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     version BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
-    recorded_at TEXT
+    recorded_at TEXT,
+    -- Whose commit stands there, and which: compared with the ledger at start.
+    ledger TEXT NOT NULL,
+    commit_id TEXT NOT NULL
+);
+
+-- Rollouts that the orchestrator found over, and as of which sequence. A note, no view of the ledger:
+-- without it everything is looked at again.
+CREATE TABLE rollouts_over (
+    rollout TEXT NOT NULL PRIMARY KEY,
+    sequence BIGINT NOT NULL
 );
 
 -- A rollout.

@@ -8,8 +8,18 @@ CREATE TABLE view_position (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     version INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
-    recorded_at TEXT
+    recorded_at TEXT,
+    -- Whose commit stands there, and which: compared with the ledger at start.
+    ledger TEXT NOT NULL,
+    commit_id TEXT NOT NULL
 ) STRICT;
+
+-- Rollouts that the orchestrator found over, and as of which sequence. A note, no view of the ledger:
+-- without it everything is looked at again.
+CREATE TABLE rollouts_over (
+    rollout TEXT NOT NULL PRIMARY KEY,
+    sequence INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- A rollout.
 CREATE TABLE rollouts (

@@ -1,6 +1,7 @@
 -- Fails when a table or a column is missing. Reads no row. Columns are qualified because SQLite
 -- takes an unknown name in double quotes for a text.
-SELECT id, version, sequence, recorded_at FROM view_position t WHERE 1 = 0;
+SELECT id, version, sequence, recorded_at, ledger, commit_id FROM view_position t WHERE 1 = 0;
+SELECT rollout, sequence FROM rollouts_over t WHERE 1 = 0;
 SELECT
     t."rollout", t."name", t."runbook", t."runbook_version", t."plan_digest", t."revision",
     t."revision_accepted", t."environment", t."protected", t."params", t."status",

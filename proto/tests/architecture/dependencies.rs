@@ -153,7 +153,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/executor/http.rs",
             "workers/src/executor/notify.rs",
             // Hand the client on, to the executors of steps.
-            "server/src/orchestrator.rs",
+            "server/src/notices.rs",
             "server/src/serve.rs",
             "cli/src/client.rs",
             "cli/src/commands/look.rs",

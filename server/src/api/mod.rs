@@ -3,8 +3,11 @@
 mod environments;
 mod error;
 mod evidence;
+mod feed;
 mod flags;
 mod fleet;
+mod followers;
+mod health;
 mod host;
 mod log;
 mod metrics;
@@ -22,6 +25,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts};
 use axum::http::request::Parts;
 use axum::middleware::{from_fn, map_response};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 use rollbook_ledger::flag::FlagState;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, LedgerId, RolloutId, StepId};
@@ -30,9 +34,15 @@ use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_proto::v1;
 
+use crate::http::bounded_body;
+use crate::orchestrator::Pulse;
+
 pub use environments::EnvironmentCommandAnswer;
 pub use error::{ApiError, ErrorBody, ErrorClass};
+pub use feed::Feed;
 pub use fleet::FleetAnswer;
+pub use followers::Followers;
+pub use health::{Health, HealthCheck, HealthMemory};
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
 
 /// The largest request body, in bytes: a plan with its scripts inlined fits.
@@ -61,6 +71,16 @@ pub struct Api {
     pub ledger: LedgerId,
     /// Its stream, for reports about the server behind it.
     pub stream: JetStreamJournal,
+    /// New commits, read once for all who follow.
+    pub feed: Feed,
+    /// Places for those who follow.
+    pub followers: Followers,
+    /// How the orchestrator fares.
+    pub pulse: Pulse,
+    /// When the server started.
+    pub started_at: Timestamp,
+    /// What was found at the last look.
+    pub health: HealthMemory,
 }
 
 impl Api {
@@ -103,7 +123,7 @@ fn missing(what: String) -> ApiError {
 /// All routes.
 pub fn router(api: Api) -> Router {
     Router::new()
-        .route("/health", get(metrics::health))
+        .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/rollouts", get(views::rollouts).post(rollouts::open))
         .route("/v1/rollouts/{id}", get(rollouts::status))
@@ -146,6 +166,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/evidence/{sha256}", get(evidence::get))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(bounded_body))
         .layer(map_response(error::with_code))
         .layer(from_fn(host::own))
         .with_state(api)

@@ -69,7 +69,7 @@ pub struct QueueOptions {
     pub ack_wait: Duration,
     /// A task is delivered at most this often; after that it is a dead letter.
     pub max_deliver: u32,
-    /// Copies of the queue: 1, or 3 on a cluster.
+    /// Copies of the queue: 1, or 3 on a cluster. Streams with fewer get more.
     pub replicas: usize,
     /// The queue holds at most this many tasks; further ones are refused.
     pub max_tasks: u32,

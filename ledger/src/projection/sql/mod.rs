@@ -2,6 +2,8 @@
 //! placeholders are `?`, which an adapter rewrites when its database wants another form.
 
 mod load;
+mod notes;
+mod positions;
 mod queries;
 mod write;
 
@@ -157,6 +159,7 @@ impl<D: Database> SqlViews<D> {
         if version != Some(Value::Int(VIEWS_VERSION)) {
             Self::create(&mut tx).await?;
         }
+        tx.script(positions::DEPLOY).await?;
         tx.script(D::VERIFY).await.map_err(|error| match error {
             ViewError::Database { reason, .. } => ViewError::Schema { reason },
             other => other,
@@ -174,7 +177,8 @@ impl<D: Database> SqlViews<D> {
         tx.script(D::REVERT).await?;
         tx.script(D::DEPLOY).await?;
         tx.execute(
-            "INSERT INTO view_position (id, version, sequence, recorded_at) VALUES (1, ?, 0, NULL)"
+            "INSERT INTO view_position (id, version, sequence, recorded_at, ledger, commit_id) \
+             VALUES (1, ?, 0, NULL, '', '')"
                 .into(),
             vec![Value::Int(VIEWS_VERSION)],
             &[Kind::Int],
@@ -254,9 +258,16 @@ impl<D: Database> SqlViews<D> {
             recorded_at: super::words::time(last.commit.recorded_at.as_ref()),
         };
         tx.execute(
-            "UPDATE view_position SET sequence = ?, recorded_at = ? WHERE id = 1".into(),
-            vec![reached.sequence.to_value(), reached.recorded_at.to_value()],
-            &[Kind::Int, Kind::Text],
+            "UPDATE view_position SET sequence = ?, recorded_at = ?, ledger = ?, commit_id = ? \
+             WHERE id = 1"
+                .into(),
+            vec![
+                reached.sequence.to_value(),
+                reached.recorded_at.to_value(),
+                Value::Text(last.commit.ledger.clone()),
+                Value::Text(last.commit.id.clone()),
+            ],
+            &[Kind::Int, Kind::Text, Kind::Text, Kind::Text],
         )
         .await?;
         tx.commit().await?;
