@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo demo-regression storm release bench lint clean
+.PHONY: help setup build test demo demo-regression storm torn release bench lint clean
 
 TOOLS := $(or $(ROLLBOOK_TOOLS_DIR),.tools)
 # Exports where tools/install found nats-server and PostgreSQL.
@@ -33,6 +33,9 @@ demo-regression: setup build ## The same with a 7 % cost regression: caught, blo
 storm: setup build ## Inject faults while rollouts run, and judge what is left: FAULTS=8 SEED=1 PAUSE=40 (seconds at most) LAYOUT=up|one|three RESUME=1
 	@$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/rollbook-loadtest" storm --dir "$${CARGO_TARGET_DIR:-target}/storm" \
 		--faults $(or $(FAULTS),8) --seed $(or $(SEED),1) --longest-pause $(or $(PAUSE),40) $(if $(LAYOUT),--layout $(LAYOUT)) $(if $(RESUME),--resume)
+
+torn: setup build ## Tear the end off a ledger: `rollbook up` must refuse it, name what is missing, and append nothing
+	@$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/rollbook-loadtest" torn --dir "$${CARGO_TARGET_DIR:-target}/storm/torn"
 
 release: setup ## Build the programs for production, optimised for what they do most (long)
 	@tools/release

@@ -1,7 +1,7 @@
 //! Talks to the server's HTTP API.
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::CONTENT_TYPE;
@@ -20,6 +20,9 @@ use crate::print;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a command is sent when the connection fails; its command id makes that safe.
 const TRIES: u32 = 3;
+/// A command is not sent again after this long: a server that has no quorum takes some ten seconds to
+/// say so, and has tried by itself.
+const SENT_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// What is escaped in a header besides what is not ASCII.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
@@ -153,7 +156,7 @@ impl Client {
         body: &B,
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(print::unprintable)?;
-        let (mut tried, mut unknown) = (0, false);
+        let (mut tried, mut unknown, began) = (0, false, Instant::now());
         loop {
             tried += 1;
             let request = self
@@ -171,9 +174,10 @@ impl Client {
                 Err(unanswered) => unanswered,
             };
             unknown |= unanswered.unknown;
-            if unanswered.failure.exit == Exit::Unavailable && tried < TRIES {
+            let unavailable = unanswered.failure.exit == Exit::Unavailable;
+            if unavailable && tried < TRIES && began.elapsed() < SENT_AGAIN_WITHIN {
                 tokio::time::sleep(Duration::from_millis(200 * u64::from(tried))).await;
-            } else if unknown && unanswered.failure.exit == Exit::Unavailable {
+            } else if unknown && unavailable {
                 return Err(self.maybe_recorded(&unanswered.failure));
             } else {
                 return Err(unanswered.failure);

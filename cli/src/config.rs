@@ -166,6 +166,11 @@ impl Config {
         self.values.get(key).map(|value| value.value.as_str())
     }
 
+    /// Every effective value, credentials included: never shown.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.values.values().map(|value| value.value.as_str())
+    }
+
     /// The embedded ledger's directory.
     pub(crate) fn data_dir(&self) -> PathBuf {
         PathBuf::from(self.get("data_dir").unwrap_or(".rollbook"))

@@ -6,11 +6,11 @@ mod commands;
 mod config;
 mod exit;
 mod interrupt;
+mod logging;
 mod print;
 mod progress;
 mod report;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -74,7 +74,7 @@ fn complain(failure: &Failure, json: bool) {
 }
 
 fn start(cli: Cli) -> Outcome {
-    init_logging();
+    logging::init();
     // Only fails when a provider is installed already, which is what is wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,16 +84,6 @@ fn start(cli: Cli) -> Outcome {
     let outcome = runtime.block_on(run(cli));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     outcome
-}
-
-fn init_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ROLLBOOK_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .init();
 }
 
 async fn run(cli: Cli) -> Outcome {

@@ -3,7 +3,7 @@
 
 use anstyle::{AnsiColor, Style};
 use rollbook_proto::v1;
-use rollbook_server::api::CommandAnswer;
+use rollbook_server::api::{CommandAnswer, RollbackAnswer};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
@@ -114,35 +114,45 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
     Ok(())
 }
 
-/// The steps a rollback would undo, in order.
-pub(crate) fn undo_list(steps: &[UndoItem], as_json: bool) -> Result<(), Failure> {
+/// What a rollback would do.
+pub(crate) fn rollback_list(answer: &RollbackAnswer, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        return json(&steps);
+        return json(answer);
     }
-    if steps.is_empty() {
-        line("nothing to undo at this level");
+    let list = &answer.list;
+    if list.undo.is_empty() {
+        line(format!("nothing to undo at level {}", list.level.as_str()));
     }
-    for (index, item) in steps.iter().enumerate() {
+    for (index, item) in list.undo.iter().enumerate() {
+        let proof = if item.verified_by.is_empty() {
+            "not verified"
+        } else {
+            &item.verified_by
+        };
         line(format!(
-            "{:>3}. undo {} {} ({})",
+            "{:>3}. undo {} {} ({}; {proof})",
             index + 1,
             item.step,
             item.title,
             item.how
         ));
     }
+    for step in &list.running {
+        line(format!(
+            "  step {step} runs, and is undone when it has ended"
+        ));
+    }
+    for left in &list.left {
+        line(format!("  step {} is left: {}", left.step, left.why));
+    }
+    if let Some(target) = &answer.target {
+        line(paint(DIM, format!("target: {target}")));
+    }
+    if let Some(description) = &answer.description {
+        line(paint(DIM, description));
+    }
+    line(paint(DIM, format!("as of sequence {}", answer.sequence)));
     Ok(())
-}
-
-/// One step that a rollback would undo.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct UndoItem {
-    /// Step id.
-    pub(crate) step: String,
-    /// Its title.
-    pub(crate) title: String,
-    /// What undoing means.
-    pub(crate) how: String,
 }
 
 /// A duration for people.

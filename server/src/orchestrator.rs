@@ -1,7 +1,10 @@
-//! Follows the ledger and makes happen what is due: tasks on the work queue, notices, and the
+//! Follows the ledger and makes happen what is due: tasks and notices on the work queue, and the
 //! settling of gates, waits and rollbacks. It keeps no memory of its own beyond which rollouts
 //! to look at; two orchestrators are harmless, because every decision is made again on the
-//! state at append and every task has a message id.
+//! state at append, and the queue holds each task and each notice once.
+//!
+//! Which rollouts were found over, and at which sequence, is noted beside the views, so that a
+//! restart does not fold everything that ever ended. Without the notes it does, to the same end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +15,11 @@ use jiff::Timestamp;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{Aggregate, RolloutId};
 use rollbook_ledger::journal::{JournalError, ReadFrom, StoredCommit};
-use rollbook_ledger::rollout::{self, DueNotice, Request, SystemCommand};
-use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::projection::store::ViewStore;
+use rollbook_ledger::rollout::{self, Request, SystemCommand};
 use rollbook_proto::v1::{self, event::Kind};
-use rollbook_workers::executor::{self, Message, SecretResolver};
-use rollbook_workers::fleet::{QueueError, QueuedTask, TaskQueue};
+use rollbook_workers::fleet::{NoticeLane, QueueError, QueuedNotice, QueuedTask, TaskQueue};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Rollouts are looked at again at least this often, should a timer or a message be lost.
@@ -24,6 +27,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// After a failure of something that is needed.
 const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// The views are asked for notes, and told them, for this long.
+const NOTES_WITHIN: Duration = Duration::from_secs(10);
 
 /// Settling records something each time it says there is something to settle; more rounds than
 /// this in one go means a rule that contradicts itself.
@@ -34,8 +40,9 @@ const MAX_SETTLES: u32 = 64;
 pub struct Orchestrator {
     handler: Handler,
     queue: Arc<dyn TaskQueue>,
-    secrets: Arc<dyn SecretResolver>,
-    http: reqwest::Client,
+    notices: NoticeLane,
+    views: Arc<dyn ViewStore>,
+    pulse: Pulse,
 }
 
 /// Why the loop looked at a rollout in vain; it will look again.
@@ -51,30 +58,108 @@ enum LookError {
     Restless { id: RolloutId },
 }
 
-/// When to look at each rollout that is not finished, and at each flag where something waits for
-/// another person. `None`: only when something is recorded.
-type Agenda = BTreeMap<Aggregate, Option<Timestamp>>;
+/// What a look found.
+enum Found {
+    /// To be looked at again then, or when something is recorded.
+    Wake(Timestamp),
+    /// Over as of this sequence; to be looked at again only when something is recorded.
+    Over(u64),
+    /// Nothing waits; to be looked at again only when something is recorded.
+    Nothing,
+}
+
+/// What to look at.
+#[derive(Debug, Default)]
+struct Agenda {
+    /// When to look at each rollout that is not over, and at each flag where something waits for
+    /// another person. `None`: only when something is recorded.
+    due: BTreeMap<Aggregate, Option<Timestamp>>,
+    /// Up to which sequence rollouts were found over before.
+    over: BTreeMap<RolloutId, u64>,
+}
+
+impl Agenda {
+    fn note(&mut self, stored: &StoredCommit, now: Timestamp) {
+        let commit = &stored.commit;
+        let waits = |event: &v1::Event| {
+            let kind = event.kind.as_ref();
+            kind.is_some_and(|kind| matches!(kind, Kind::RequestMade(_) | Kind::GlassBroken(_)))
+        };
+        match Aggregate::of(&commit.aggregate, &commit.aggregate_id) {
+            Some(Aggregate::Rollout(id)) => {
+                let over = self.over.get(&id);
+                if over.is_none_or(|over| stored.sequence > *over) {
+                    self.due.insert(Aggregate::Rollout(id), Some(now));
+                }
+            }
+            Some(of @ Aggregate::Flag(..)) if commit.events.iter().any(waits) => {
+                self.due.insert(of, Some(now));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How the loop fares, for those who look after it. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Pulse(Arc<watch::Sender<Beat>>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Beat::default())))
+    }
+}
+
+/// The loop's last success, and what has failed since.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// When everything due was done last.
+    pub succeeded_at: Option<Timestamp>,
+    /// Why a later look failed.
+    pub failing: Option<String>,
+}
+
+impl Pulse {
+    /// The last beat.
+    pub fn last(&self) -> Beat {
+        self.0.borrow().clone()
+    }
+
+    fn beat(&self, at: Timestamp) {
+        self.0.send_replace(Beat {
+            succeeded_at: Some(at),
+            failing: None,
+        });
+    }
+
+    fn skip(&self, reason: String) {
+        self.0.send_modify(|beat| beat.failing = Some(reason));
+    }
+}
 
 impl Orchestrator {
-    /// An orchestrator that puts tasks on `queue`; `secrets` and `http` are for notices.
+    /// An orchestrator that puts tasks on `queue` and notices on `notices`; it notes in `views` which
+    /// rollouts are over, and says on `pulse` how it fares.
     pub fn new(
         handler: Handler,
         queue: Arc<dyn TaskQueue>,
-        secrets: Arc<dyn SecretResolver>,
-        http: reqwest::Client,
+        notices: NoticeLane,
+        views: Arc<dyn ViewStore>,
+        pulse: Pulse,
     ) -> Self {
         Self {
             handler,
             queue,
-            secrets,
-            http,
+            notices,
+            views,
+            pulse,
         }
     }
 
     /// Runs until `shutdown`. Survives restarts of the server: follows again from where it was.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut after = 0;
-        let mut agenda = Agenda::new();
+        let mut agenda = Agenda::default();
         while !shutdown.is_cancelled() {
             match self.follow(&mut after, &mut agenda, &shutdown).await {
                 Ok(()) => return,
@@ -99,6 +184,9 @@ impl Orchestrator {
         let begin = async {
             let last = journal.last_sequence().await?;
             let commits = journal.follow(ReadFrom { after: *after }).await?;
+            if *after == 0 {
+                agenda.over = self.noted_over().await;
+            }
             Ok::<_, JournalError>((last, commits))
         };
         let (last, mut commits) = tokio::select! {
@@ -121,7 +209,8 @@ impl Orchestrator {
                     Some(commit) => {
                         let commit = commit?;
                         *after = commit.sequence;
-                        note(agenda, &commit, self.handler.now());
+                        agenda.note(&commit, self.handler.now());
+                        self.pulse.beat(self.handler.now());
                     }
                     None => return Ok(()),
                 },
@@ -137,7 +226,7 @@ impl Orchestrator {
     /// How long until the first look is due.
     fn pause(&self, agenda: &Agenda) -> Duration {
         let now = self.handler.now();
-        let first = agenda.values().flatten().min();
+        let first = agenda.due.values().flatten().min();
         first.map_or(LOOK_AGAIN, |at| {
             let left = at.duration_since(now);
             Duration::try_from(left)
@@ -146,41 +235,78 @@ impl Orchestrator {
         })
     }
 
+    /// What was noted as over; nothing where the views do not answer.
+    async fn noted_over(&self) -> BTreeMap<RolloutId, u64> {
+        let noted = tokio::time::timeout(NOTES_WITHIN, self.views.rollouts_over()).await;
+        let noted = match noted {
+            Ok(Ok(noted)) => noted,
+            Ok(Err(error)) => {
+                tracing::info!(%error, "which rollouts are over is not known; looking at all");
+                return BTreeMap::new();
+            }
+            Err(_) => return BTreeMap::new(),
+        };
+        let read = |(id, sequence)| Some((RolloutId::new(id).ok()?, sequence));
+        noted.into_iter().filter_map(read).collect()
+    }
+
+    /// Notes that a rollout is over; a note that is lost costs a look at the next start.
+    async fn note_over(&self, id: &RolloutId, sequence: u64) {
+        let noted = self.views.note_rollout_over(id.as_str(), sequence);
+        if let Ok(Err(error)) = tokio::time::timeout(NOTES_WITHIN, noted).await {
+            tracing::debug!(rollout = %id, %error, "not noted as over");
+        }
+    }
+
     async fn look(&self, agenda: &mut Agenda) {
         let now = self.handler.now();
         let due: Vec<Aggregate> = agenda
+            .due
             .iter()
             .filter(|(_, at)| at.is_none_or(|at| at <= now))
             .map(|(id, _)| id.clone())
             .collect();
+        let mut failed = None;
         for of in due {
             let looked = match &of {
                 Aggregate::Rollout(id) => self.advance(id).await,
                 Aggregate::Flag(environment, key) => {
                     let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
                     let settled = self.handler.settle_flag(environment, key, &caller).await;
-                    settled.map_err(LookError::from)
+                    settled
+                        .map(|wake_at| wake_at.map_or(Found::Nothing, Found::Wake))
+                        .map_err(LookError::from)
                 }
-                Aggregate::Worker(_) | Aggregate::Environment(_) => Ok(None),
+                Aggregate::Worker(_) | Aggregate::Environment(_) => Ok(Found::Nothing),
             };
             match looked {
-                Ok(Some(wake_at)) => {
-                    agenda.insert(of, Some(wake_at));
+                Ok(Found::Wake(wake_at)) => {
+                    agenda.due.insert(of, Some(wake_at));
                 }
-                Ok(None) => {
-                    agenda.remove(&of);
+                Ok(Found::Over(sequence)) => {
+                    if let Aggregate::Rollout(id) = &of {
+                        self.note_over(id, sequence).await;
+                    }
+                    agenda.due.remove(&of);
+                }
+                Ok(Found::Nothing) => {
+                    agenda.due.remove(&of);
                 }
                 Err(error) => {
                     tracing::warn!(%of, %error, "could not advance; looking again");
-                    agenda.insert(of, later(now, BACK_OFF));
+                    failed.get_or_insert_with(|| format!("{of}: {error}"));
+                    agenda.due.insert(of, later(now, BACK_OFF));
                 }
             }
         }
+        match failed {
+            None => self.pulse.beat(self.handler.now()),
+            Some(reason) => self.pulse.skip(reason),
+        }
     }
 
-    /// Does all that is due for one rollout. Returns when to look again without a commit in
-    /// between; `None` when the rollout is over.
-    async fn advance(&self, id: &RolloutId) -> Result<Option<Timestamp>, LookError> {
+    /// Does all that is due for one rollout.
+    async fn advance(&self, id: &RolloutId) -> Result<Found, LookError> {
         let caller = |name| Caller::process(name, v1::ActorKind::Orchestrator);
         for _ in 0..MAX_SETTLES {
             let loaded = self.handler.rollout(id).await?;
@@ -203,91 +329,23 @@ impl Orchestrator {
                 };
                 self.queue.publish(&task).await?;
             }
-            let mut sent_any = false;
-            for notice in &next.notices {
-                self.send(
-                    id,
-                    &loaded.plan,
-                    loaded.state.environment.as_str(),
-                    notice,
-                    &caller("orchestrator"),
-                )
-                .await?;
-                sent_any = true;
-            }
-            if sent_any {
-                continue;
+            for due in &next.notices {
+                let notice = QueuedNotice {
+                    rollout: id.clone(),
+                    notice: due.notice.clone(),
+                };
+                self.notices.publish(&notice).await?;
             }
             if next.is_over() {
-                return Ok(None);
+                return Ok(Found::Over(loaded.sequence));
             }
             let now = self.handler.now();
-            let look = later(now, LOOK_AGAIN);
-            return Ok(match (next.wake_at, look) {
-                (Some(wake), Some(look)) => Some(wake.min(look)),
-                (wake, look) => wake.or(look),
-            });
+            let look = later(now, LOOK_AGAIN).unwrap_or(now);
+            return Ok(Found::Wake(
+                next.wake_at.map_or(look, |wake| wake.min(look)),
+            ));
         }
         Err(LookError::Restless { id: id.clone() })
-    }
-
-    /// Sends first, records then: a crash in between sends twice rather than never.
-    async fn send(
-        &self,
-        id: &RolloutId,
-        plan: &Plan,
-        environment: &str,
-        due: &DueNotice,
-        caller: &Caller,
-    ) -> Result<(), HandlerError> {
-        let runbook = plan.runbook();
-        let Some(notice) = runbook
-            .notices
-            .iter()
-            .find(|notice| notice.id == due.notice)
-        else {
-            return Ok(());
-        };
-        let rollout = id.to_string();
-        let message = Message::new(
-            &notice.subject,
-            &notice.body,
-            &rollout,
-            environment,
-            self.handler.now(),
-        );
-        let channel = &notice.channel;
-        let sent = executor::send(&self.http, &*self.secrets, runbook, channel, &message).await;
-        let (verdict, text) = match sent {
-            Ok(taken) => (v1::Verdict::Pass, taken),
-            Err(error) => (v1::Verdict::Error, error.to_string()),
-        };
-        let sent = v1::NoticeSent {
-            notice_id: due.notice.clone(),
-            channel: notice.channel.clone(),
-            verdict: verdict.into(),
-            message: text,
-        };
-        let record = Request::System(SystemCommand::RecordNotice { sent });
-        self.handler.request(id, &record, caller).await?;
-        Ok(())
-    }
-}
-
-fn note(agenda: &mut Agenda, stored: &StoredCommit, now: Timestamp) {
-    let commit = &stored.commit;
-    let waits = |event: &v1::Event| {
-        let kind = event.kind.as_ref();
-        kind.is_some_and(|kind| matches!(kind, Kind::RequestMade(_) | Kind::GlassBroken(_)))
-    };
-    match Aggregate::of(&commit.aggregate, &commit.aggregate_id) {
-        Some(of @ Aggregate::Rollout(_)) => {
-            agenda.insert(of, Some(now));
-        }
-        Some(of @ Aggregate::Flag(..)) if commit.events.iter().any(waits) => {
-            agenda.insert(of, Some(now));
-        }
-        _ => {}
     }
 }
 

@@ -2,20 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::journal::integrity::{Damage, compare};
 use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::{Projector, ProjectorError};
-use rollbook_ledger::projection::store::ViewStore;
+use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_workers::executor::SecretResolver;
-use rollbook_workers::fleet::{DeadLetters, TaskQueue, membership};
+use rollbook_workers::fleet::{DeadLetters, NoticeLane, TaskQueue, membership};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api};
-use crate::orchestrator::Orchestrator;
+use crate::api::{self, Api, Feed, Followers, HealthMemory};
+use crate::http;
+use crate::notices::Notices;
+use crate::orchestrator::{Orchestrator, Pulse};
+
+/// Between two comparisons of the views' position with the ledger.
+const GUARD_EVERY: Duration = Duration::from_secs(10);
 
 /// What a server works with.
 #[derive(Debug, Clone)]
@@ -26,6 +33,8 @@ pub struct Dependencies {
     pub views: Arc<dyn ViewStore>,
     /// Where tasks go.
     pub queue: Arc<dyn TaskQueue>,
+    /// Where notices that are due go, and come from.
+    pub notices: NoticeLane,
     /// Resolves webhook URLs of notices.
     pub secrets: Arc<dyn SecretResolver>,
     /// Sends notices.
@@ -38,6 +47,8 @@ pub struct Dependencies {
     pub ledger: LedgerId,
     /// Its stream, for reports about the server behind it.
     pub stream: JetStreamJournal,
+    /// How many files the process may open: it bounds the connections.
+    pub open_files: u64,
 }
 
 /// Why a server could not start or had to stop.
@@ -59,12 +70,12 @@ pub enum ServeError {
         /// The system's words.
         source: std::io::Error,
     },
-    /// The HTTP server ended.
-    #[error("RB-SERVE-3: the HTTP server ended: {0}")]
-    Http(#[source] std::io::Error),
     /// The views can no longer follow the ledger.
     #[error(transparent)]
     Projector(#[from] ProjectorError),
+    /// The ledger is no more what it acknowledged.
+    #[error(transparent)]
+    Damage(#[from] Damage),
     /// A loop ended by a panic; a defect.
     #[error(
         "RB-SERVE-4: a part of the server ended unexpectedly: {reason}; restart it and report this"
@@ -73,6 +84,45 @@ pub enum ServeError {
         /// What is known.
         reason: String,
     },
+}
+
+impl ServeError {
+    /// Whether stored history is damaged.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Projector(error) => error.is_damage(),
+            Self::Damage(damage) => !damage.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// Whether the views' database is damaged: another can take its place.
+    pub fn is_damaged_views(&self) -> bool {
+        matches!(
+            self,
+            Self::Projector(ProjectorError::View(ViewError::Damaged { .. }))
+        )
+    }
+}
+
+/// Compares the views' position with the ledger again and again: a server of NATS that came back
+/// with less than it had acknowledged, and gave the numbers away again, is seen by nobody else.
+async fn stand_guard(
+    handler: Handler,
+    views: Arc<dyn ViewStore>,
+    ledger: LedgerId,
+) -> Result<(), ServeError> {
+    loop {
+        tokio::time::sleep(GUARD_EVERY).await;
+        // What cannot be asked now is asked again.
+        let Ok(position) = views.standing().await else {
+            continue;
+        };
+        match compare(&**handler.journal(), &ledger, &position, "the views stand").await {
+            Err(damage) if !damage.is_retryable() => return Err(damage.into()),
+            _ => {}
+        }
+    }
 }
 
 /// Binds the API's address. Nothing is served yet.
@@ -107,6 +157,15 @@ pub async fn run(
         dependencies.views.clone(),
         shutdown.clone(),
     );
+    let guard = stand_guard(
+        dependencies.handler.clone(),
+        dependencies.views.clone(),
+        dependencies.ledger.clone(),
+    );
+    let pulse = Pulse::default();
+    let feed = Feed::new(dependencies.handler.journal().clone());
+    let open_files = dependencies.open_files;
+    let views = dependencies.views.clone();
     let api = Api {
         handler: dependencies.handler.clone(),
         views: dependencies.views,
@@ -114,12 +173,24 @@ pub async fn run(
         nats: dependencies.nats,
         ledger: dependencies.ledger,
         stream: dependencies.stream,
+        feed: feed.clone(),
+        followers: Followers::default(),
+        pulse: pulse.clone(),
+        started_at: dependencies.handler.now(),
+        health: HealthMemory::default(),
+    };
+    let notices = Notices {
+        handler: dependencies.handler.clone(),
+        lane: dependencies.notices.clone(),
+        secrets: dependencies.secrets,
+        http: dependencies.http,
     };
     let orchestrator = Orchestrator::new(
         dependencies.handler,
         dependencies.queue,
-        dependencies.secrets,
-        dependencies.http,
+        dependencies.notices,
+        views,
+        pulse,
     );
     let dead_letters = dependencies.dead_letters;
     let mut parts: JoinSet<Result<(), ServeError>> = JoinSet::new();
@@ -128,6 +199,16 @@ pub async fn run(
     let stop = shutdown.clone();
     parts.spawn(async move {
         orchestrator.run(stop).await;
+        Ok(())
+    });
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        feed.run(stop).await;
+        Ok(())
+    });
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        notices.run(stop).await;
         Ok(())
     });
     let stop = shutdown.clone();
@@ -141,9 +222,16 @@ pub async fn run(
     });
     let stop = shutdown.clone();
     parts.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            found = guard => found,
+        }
+    });
+    let stop = shutdown.clone();
+    parts.spawn(async move {
         // Followers never end by themselves, so connections are cut, not drained.
         tokio::select! {
-            served = axum::serve(listener, api::router(api)).into_future() => served.map_err(ServeError::Http),
+            never = http::serve(listener, api::router(api), open_files) => match never {},
             () = stop.cancelled() => Ok(()),
         }
     });

@@ -23,6 +23,9 @@ pub(crate) struct UpArgs {
     /// Labels of the embedded worker
     #[arg(long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
+    /// Go on though acknowledged commits up to this sequence are lost; the number is in the refusal
+    #[arg(long, value_name = "SEQUENCE")]
+    pub(crate) accept_loss: Option<u64>,
 }
 
 /// `rollbook serve`.
@@ -43,6 +46,9 @@ pub(crate) struct ServeArgs {
     /// Address of the HTTP API
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+    /// Go on though acknowledged commits up to this sequence are lost; the number is in the refusal
+    #[arg(long, value_name = "SEQUENCE")]
+    pub(crate) accept_loss: Option<u64>,
     /// Copies of each message in the NATS cluster
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) replicas: u8,

@@ -3,11 +3,12 @@
 use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::projection::rows::RolloutRow;
 use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::projection::words::RolloutStatus;
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::rollout::command::{Answer as ChecklistAnswer, AnswerValue};
 use rollbook_ledger::runbook::Action;
 use rollbook_ledger::runbook::model::RollbackLevel;
-use rollbook_server::api::{CommandAnswer, StatusAnswer};
+use rollbook_server::api::{CommandAnswer, RollbackAnswer, StatusAnswer};
 
 use super::gate::gate_id;
 use super::{Session, answer, authority};
@@ -50,7 +51,7 @@ impl Session {
             }
             None => rollouts
                 .iter()
-                .filter(|rollout| rollout.closed_at.is_none())
+                .filter(|rollout| rollout.status != RolloutStatus::Closed)
                 .collect(),
         };
         match (candidates.as_slice(), given) {
@@ -262,8 +263,10 @@ pub(crate) async fn rollback(session: &Session, args: RollbackArgs) -> Outcome {
     }
     if args.dry_run {
         let id = session.resolve(args.rollout.rollout.as_deref()).await?;
-        let listed = super::open::rollback_list(session, &id, level, &steps).await?;
-        print::undo_list(&listed, session.json)?;
+        let path = format!("/v1/rollouts/{id}/rollback/{}", level.as_str());
+        let named = args.steps.join(",");
+        let answer: RollbackAnswer = session.client.get(&path, &[("steps", named)]).await?;
+        print::rollback_list(&answer, session.json)?;
         return Ok(Exit::Done);
     }
     let command = Command::Rollback {

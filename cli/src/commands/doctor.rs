@@ -2,6 +2,7 @@
 
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_ledger::nats;
+use rollbook_server::api::{ErrorClass, Health};
 use serde::Serialize;
 
 use super::Session;
@@ -15,13 +16,15 @@ enum Found {
     Pass,
     /// Not needed for everything.
     Skipped,
+    /// Somebody should look.
+    Warning,
     Fail,
 }
 
 /// One check of `doctor`.
 #[derive(Debug, Serialize)]
 struct Check {
-    name: &'static str,
+    name: String,
     found: Found,
     message: String,
 }
@@ -49,14 +52,14 @@ pub(crate) fn config(session: &Session) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// `doctor`: 0 when everything that was checked is well, else 7.
+/// `doctor`: 0 when everything that was checked is well, 6 when history or evidence is damaged, else
+/// 7.
 pub(crate) async fn doctor(session: &Session) -> Outcome {
-    let checks = vec![
-        nats_binary(session),
-        evidence(session).await,
-        server(session).await,
-        server_stream(session).await,
-    ];
+    let (server, is_damaged) = server(session).await;
+    let mut checks = vec![nats_binary(session), evidence(session).await];
+    checks.extend(server);
+    checks.push(server_stream(session).await);
+    checks.push(anomalies(session).await);
     let failed = checks.iter().any(|check| check.found == Found::Fail);
     if session.json {
         print::json(&checks)?;
@@ -65,12 +68,15 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
             let mark = match check.found {
                 Found::Pass => paint(GREEN, "pass"),
                 Found::Skipped => paint(YELLOW, "skipped"),
+                Found::Warning => paint(YELLOW, "warning"),
                 Found::Fail => paint(RED, "fail"),
             };
             line(format!("{mark:<8} {:<16} {}", check.name, check.message));
         }
     }
-    Ok(if failed {
+    Ok(if is_damaged {
+        Exit::Integrity
+    } else if failed {
         Exit::Unavailable
     } else {
         Exit::Done
@@ -91,7 +97,7 @@ fn nats_binary(session: &Session) -> Check {
         Err(error) => (Found::Fail, error.to_string()),
     };
     Check {
-        name: "nats-server",
+        name: "nats-server".to_owned(),
         found,
         message,
     }
@@ -111,7 +117,7 @@ async fn evidence(session: &Session) -> Check {
         Err(error) => (Found::Fail, error.to_string()),
     };
     Check {
-        name: "evidence",
+        name: "evidence".to_owned(),
         found,
         message,
     }
@@ -124,35 +130,84 @@ async fn written_and_read(store: &EvidenceStore) -> Result<(), EvidenceError> {
     store.get(&kept.sha256).await.map(|_| ())
 }
 
+/// What the server found when it looked at everything that it needs.
+async fn server(session: &Session) -> (Vec<Check>, bool) {
+    let asked = [("report", "true".to_owned())];
+    let health: Health = match session.client.get("/health", &asked).await {
+        Ok(health) => health,
+        Err(failure) => {
+            let check = Check {
+                name: "server".to_owned(),
+                found: Found::Fail,
+                message: failure.message,
+            };
+            return (vec![check], failure.exit == Exit::Integrity);
+        }
+    };
+    let number = |number: Option<u64>| number.map_or("unknown".to_owned(), |n| n.to_string());
+    let mut checks = vec![Check {
+        name: "server".to_owned(),
+        found: Found::Pass,
+        message: format!(
+            "{} version {}, ledger {}, last sequence {}, lag {}",
+            session.client.base(),
+            health.version,
+            health.ledger,
+            number(health.last_sequence),
+            number(health.lag)
+        ),
+    }];
+    let mut is_damaged = false;
+    for check in health.checks {
+        is_damaged |= check.failure == Some(ErrorClass::Integrity);
+        checks.push(Check {
+            name: check.name,
+            found: match check.failure {
+                None => Found::Pass,
+                Some(_) => Found::Fail,
+            },
+            message: check.message,
+        });
+    }
+    (checks, is_damaged)
+}
+
 /// A text without its quotes.
 fn word(value: &serde_json::Value) -> &str {
     value.as_str().unwrap_or("unknown")
 }
 
-async fn server(session: &Session) -> Check {
-    let health: Result<serde_json::Value, _> = session.client.get("/health", &[]).await;
-    let (found, message) = match health {
-        Ok(health) => (
-            Found::Pass,
-            format!(
-                "{} version {}, ledger {}, last sequence {}, lag {}",
-                session.client.base(),
-                word(&health["version"]),
-                word(&health["ledger"]),
-                health["last_sequence"],
-                health["lag"]
+/// What the views could not show as it is on the ledger.
+async fn anomalies(session: &Session) -> Check {
+    let page: Result<serde_json::Value, _> = session
+        .client
+        .get("/v1/anomalies", &[("limit", "1".to_owned())])
+        .await;
+    let (found, message) = match page {
+        Ok(page) => match page["data"]["rows"]
+            .as_array()
+            .and_then(|rows| rows.first())
+        {
+            None => (Found::Pass, "they show everything on the ledger".to_owned()),
+            Some(row) => (
+                Found::Warning,
+                format!(
+                    "there are anomalies, the first at sequence {}: {}; `GET /v1/anomalies` lists them",
+                    row["sequence"],
+                    word(&row["reason"])
+                ),
             ),
-        ),
+        },
         Err(failure) => (Found::Fail, failure.message),
     };
     Check {
-        name: "server",
+        name: "anomalies".to_owned(),
         found,
         message,
     }
 }
 
-/// What the server knows of its NATS: version, whether writes are synced, gaps.
+/// What the server knows of its NATS: version, whether writes are synced.
 async fn server_stream(session: &Session) -> Check {
     let report: Result<serde_json::Value, _> = session.client.get("/v1/ledger", &[]).await;
     let (found, message) = match report {
@@ -162,12 +217,18 @@ async fn server_stream(session: &Session) -> Check {
         ),
         Ok(report) => (
             Found::Pass,
-            format!("nats-server {}, stream {}, sync_interval {}, replicas {}", word(&report["version"]), word(&report["stream"]), word(&report["sync"]), report["replicas"]),
+            format!(
+                "nats-server {}, stream {}, sync_interval {}, replicas {}",
+                word(&report["version"]),
+                word(&report["stream"]),
+                word(&report["sync"]),
+                report["replicas"]
+            ),
         ),
         Err(failure) => (Found::Fail, failure.message),
     };
     Check {
-        name: "ledger",
+        name: "stream".to_owned(),
         found,
         message,
     }

@@ -126,6 +126,7 @@ async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
             reason: args.reason,
             rollout: None,
             step: None,
+            expect: None,
         },
     };
     let command = if args.glass.break_glass {

@@ -13,9 +13,11 @@ pub(crate) mod fleet;
 pub(crate) mod gate;
 pub(crate) mod look;
 pub(crate) mod open;
+mod open_files;
 pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod runbook;
+mod standing;
 pub(crate) mod status;
 mod stop;
 

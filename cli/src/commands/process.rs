@@ -3,15 +3,22 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::Client;
 use rollbook_ledger::clock::SystemClock;
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::{LedgerId, WorkerName};
+use rollbook_ledger::journal::integrity::inspect;
 use rollbook_ledger::journal::jetstream::SyncKnown;
-use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal, JournalError};
-use rollbook_ledger::nats::{self, EmbeddedServer, NatsOptions, ServerError, ServerOptions};
+use rollbook_ledger::journal::{
+    JetStreamJournal, JetStreamOptions, Journal, JournalError, KeptJournal, PositionFile,
+};
+use rollbook_ledger::nats::{
+    self, Credentials, EmbeddedServer, NatsOptions, ServerClock, ServerError, ServerOptions,
+};
+use rollbook_ledger::projection::acknowledged::AcknowledgedInViews;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_server::serve::{self, Dependencies, ServeError};
@@ -20,30 +27,39 @@ use rollbook_workers::fleet::membership;
 use rollbook_workers::fleet::presence;
 use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
-    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, QueueOptions,
-    TaskQueue, WorkerConfig,
+    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, NoticeLane,
+    QueueOptions, TaskQueue, WorkerConfig,
 };
 use tokio_util::sync::CancellationToken;
 
+use super::open_files;
+use super::standing::{Known, damage};
 use super::stop::{on_signal, unless_stopped};
 use crate::args::{ServeArgs, UpArgs, WorkerArgs};
 use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
 
+/// Between two looks whether a server has made the ledger.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Everything a process of the ledger works with.
 struct Parts {
     ledger: LedgerId,
     nats: Client,
     journal: JetStreamJournal,
+    /// The same, noting what it acknowledges; the handler's.
+    kept: KeptJournal,
     handler: Handler,
     queue: Arc<dyn TaskQueue>,
     lane: ShardLane,
+    notices: NoticeLane,
     tools: Tools,
 }
 
 impl Parts {
-    /// Connects: control and bulk replay on separate connections.
+    /// Connects: control and bulk replay on separate connections. The credentials in `settings` are
+    /// taken out of everything that steps give.
     async fn open(
         options: impl Fn(&str) -> NatsOptions,
         ledger: LedgerId,
@@ -51,8 +67,14 @@ impl Parts {
         replicas: usize,
         sync: SyncKnown,
         system: Option<Client>,
+        settings: impl IntoIterator<Item = &str>,
     ) -> Result<Self, Failure> {
-        let nats = connect(&options("rollbook")).await?;
+        let own = options("rollbook");
+        let mut secrets = ProcessSecrets::new(settings);
+        if let Credentials::Token(token) = &own.credentials {
+            secrets = secrets.and(token.clone());
+        }
+        let nats = connect(&own).await?;
         let follow = connect(&options("rollbook follower")).await?;
         let settings = JetStreamOptions {
             replicas,
@@ -67,9 +89,12 @@ impl Parts {
         let evidence = open_evidence(objects)
             .await
             .map_err(|error| super::data::snapshot_failure(error.into()))?;
-        let clock = Arc::new(SystemClock);
+        let system = Arc::new(SystemClock);
+        let clock = ServerClock::follow(nats.clone(), journal.stream(), system).await;
+        let clock = Arc::new(clock);
+        let kept = KeptJournal::new(Arc::new(journal.clone()));
         let handler = Handler::new(
-            Arc::new(journal.clone()),
+            Arc::new(kept.clone()),
             evidence.clone(),
             clock.clone(),
             ledger.clone(),
@@ -82,13 +107,14 @@ impl Parts {
             .await
             .map_err(Failure::unavailable)?;
         let queue = Arc::new(queue);
+        let notices = NoticeLane::new(queue.clone());
         let lane = ShardLane::open(queue.clone())
             .await
             .map_err(Failure::unavailable)?;
         let tools = Tools {
             evidence,
             clock,
-            secrets: Arc::new(ProcessSecrets),
+            secrets: Arc::new(secrets),
             output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
             progress: Arc::new(NatsProgress::start(nats.clone(), ledger.clone())),
             flags: Arc::new(LedgerPort::new(handler.clone())),
@@ -99,9 +125,11 @@ impl Parts {
             ledger,
             nats,
             journal,
+            kept,
             handler,
             queue,
             lane,
+            notices,
             tools,
         })
     }
@@ -111,6 +139,7 @@ impl Parts {
             handler: self.handler.clone(),
             views,
             queue: self.queue.clone(),
+            notices: self.notices.clone(),
             secrets: self.tools.secrets.clone(),
             http: self.tools.http.clone(),
             dead_letters: DeadLetters::new(
@@ -122,6 +151,7 @@ impl Parts {
             nats: self.nats.clone(),
             ledger: self.ledger.clone(),
             stream: self.journal.clone(),
+            open_files: open_files::raise(),
         }
     }
 
@@ -168,8 +198,18 @@ async fn connect(options: &NatsOptions) -> Result<Client, Failure> {
 fn journal_failure(error: JournalError) -> Failure {
     let exit = match &error {
         JournalError::UnsafeSetting { .. } => Exit::Blocked,
+        JournalError::Reserved { .. } => Exit::Usage,
         JournalError::Corrupt { .. } => Exit::Integrity,
         _ => Exit::Unavailable,
+    };
+    Failure::new(exit, error)
+}
+
+fn serve_failure(error: ServeError) -> Failure {
+    let exit = if error.is_damage() {
+        Exit::Integrity
+    } else {
+        Exit::Unavailable
     };
     Failure::new(exit, error)
 }
@@ -178,15 +218,20 @@ fn ledger_id(config: &Config) -> Result<LedgerId, Failure> {
     LedgerId::new(config.get("ledger").unwrap_or("main")).map_err(Failure::usage)
 }
 
+/// The file of views in SQLite.
+fn sqlite_file(url: &str) -> Option<&Path> {
+    let path = url
+        .strip_prefix("sqlite://")
+        .or_else(|| url.strip_prefix("sqlite:"));
+    path.map(Path::new)
+}
+
 /// Opens the views at `sqlite:PATH` or a PostgreSQL URL.
 async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
     let opened = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         postgres::open(url, postgres::DEFAULT_SCHEMA).await
-    } else if let Some(path) = url
-        .strip_prefix("sqlite://")
-        .or_else(|| url.strip_prefix("sqlite:"))
-    {
-        sqlite::open(Path::new(path)).await
+    } else if let Some(path) = sqlite_file(url) {
+        sqlite::open_or_replace(path).await
     } else {
         return Err(Failure::usage(format!(
             "RB-CLI-70: `{}` is no database for views; write sqlite:PATH or postgres://…",
@@ -194,6 +239,34 @@ async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
         )));
     };
     opened.map_err(Failure::unavailable)
+}
+
+/// Serves until `shutdown`. Views in SQLite that turn out to be damaged are set aside, and the server
+/// goes on with others, which are rebuilt.
+async fn serve_on(
+    mut listener: tokio::net::TcpListener,
+    parts: Dependencies,
+    views_url: &str,
+    shutdown: &CancellationToken,
+) -> Outcome {
+    let mut parts = parts;
+    loop {
+        let address = listener
+            .local_addr()
+            .map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
+        let served = serve::run(listener, parts.clone(), shutdown.child_token()).await;
+        match (served, sqlite_file(views_url)) {
+            (Err(error), Some(file)) if error.is_damaged_views() => {
+                print::aside(format!("{error}; going on with new ones"));
+                sqlite::set_aside(file).map_err(Failure::unavailable)?;
+                parts.views = open_views(views_url).await?;
+                listener = serve::listen(&address.to_string())
+                    .await
+                    .map_err(listen_failure)?;
+            }
+            (served, _) => return served.map(|()| Exit::Done).map_err(serve_failure),
+        }
+    }
 }
 
 /// An address that cannot be meant is wrong usage; one that is taken is not available.
@@ -271,17 +344,34 @@ async fn up_parts(
     let opening = async {
         let options = |name: &str| server.nats_options(name);
         let ledger = ledger_id(config)?;
-        let parts = Parts::open(options, ledger, &objects, 1, SyncKnown::Always, None).await?;
+        let parts = Parts::open(
+            options,
+            ledger,
+            &objects,
+            1,
+            SyncKnown::Always,
+            None,
+            config.texts(),
+        )
+        .await?;
         let views = open_views(&views_url).await?;
-        Ok((parts, views))
+        let known = Known {
+            views,
+            acknowledged: Arc::new(PositionFile::in_dir(data_dir)),
+        };
+        known
+            .check(&parts.kept, &parts.ledger, args.accept_loss)
+            .await?;
+        Ok((parts, known))
     };
-    let Some((parts, views)) = unless_stopped(&shutdown, opening).await? else {
+    let Some((parts, known)) = unless_stopped(&shutdown, opening).await? else {
         return Ok(Exit::Done);
     };
     let mut worker = WorkerConfig::new(worker_name());
     worker.labels.clone_from(&args.labels);
     worker.concurrency = usize::from(args.concurrency);
     worker.threads = args.threads.map(usize::from);
+    let keeping = known.keep(&parts.kept);
     // Before anybody can ask: what is on the ledger does not depend on who is quicker.
     let joining = async {
         membership::joined(&parts.handler, &worker).await;
@@ -302,16 +392,18 @@ async fn up_parts(
         data_dir.display(),
         server.version(),
     ));
-    let dependencies = parts.dependencies(views);
+    let dependencies = parts.dependencies(known.views);
     let working = tokio::spawn(parts.work(worker, shutdown.clone()));
-    let served = serve::run(listener, dependencies, shutdown.clone()).await;
+    let served = serve_on(listener, dependencies, &views_url, &shutdown).await;
     shutdown.cancel();
-    if let Err(error) = working.await {
+    let worked = working.await;
+    keeping.end().await;
+    if let Err(error) = worked {
         return Err(Failure::unavailable(format!(
             "RB-CLI-73: the worker ended unexpectedly: {error}"
         )));
     }
-    served.map(|()| Exit::Done).map_err(Failure::unavailable)
+    served
 }
 
 /// Written whole or not at all, so that a reader never sees half a URL.
@@ -344,9 +436,17 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
             .await
             .map_err(listen_failure)?;
         let views = open_views(&views_url).await?;
-        Ok((parts, listener, views))
+        let kept_in = AcknowledgedInViews::new(Arc::clone(&views), parts.ledger.clone());
+        let known = Known {
+            views,
+            acknowledged: Arc::new(kept_in),
+        };
+        known
+            .check(&parts.kept, &parts.ledger, args.accept_loss)
+            .await?;
+        Ok((parts, listener, known))
     };
-    let Some((parts, listener, views)) = unless_stopped(&shutdown, opening).await? else {
+    let Some((parts, listener, known)) = unless_stopped(&shutdown, opening).await? else {
         return Ok(Exit::Done);
     };
     if let Ok(address) = listener.local_addr() {
@@ -356,10 +456,11 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
             parts.ledger
         ));
     }
-    serve::run(listener, parts.dependencies(views), shutdown)
-        .await
-        .map(|()| Exit::Done)
-        .map_err(Failure::unavailable)
+    let keeping = known.keep(&parts.kept);
+    let dependencies = parts.dependencies(known.views);
+    let served = serve_on(listener, dependencies, &views_url, &shutdown).await;
+    keeping.end().await;
+    served
 }
 
 /// `worker`: executes tasks.
@@ -370,12 +471,16 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     let name = args.name.clone().unwrap_or_else(worker_name);
     let name = WorkerName::new(name).map_err(Failure::usage)?;
     let shutdown = on_signal()?;
+    open_files::raise();
     let mut worker = WorkerConfig::new(name);
     worker.labels.clone_from(&args.labels);
     worker.concurrency = usize::from(args.concurrency);
     worker.threads = args.threads.map(usize::from);
     let opening = async {
+        until_there(&config).await?;
         let parts = remote_parts(&config, 1).await?;
+        // It keeps no position of its own; what the stream itself says is missing it sees.
+        inspect(&parts.kept).await.map_err(damage)?;
         membership::joined(&parts.handler, &worker).await;
         Ok(parts)
     };
@@ -388,6 +493,38 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     ));
     parts.work(worker, shutdown).await;
     Ok(Exit::Done)
+}
+
+/// Waits until a server has made the streams: how many copies they have is the server's to say.
+async fn until_there(config: &Config) -> Result<(), Failure> {
+    let ledger = ledger_id(config)?;
+    let client = connect(&NatsOptions {
+        url: required(config, "nats")?,
+        name: "rollbook".to_owned(),
+        ..NatsOptions::default()
+    })
+    .await?;
+    let mut said = false;
+    loop {
+        let has_ledger = JetStreamJournal::exists(&client, &ledger).await;
+        if has_ledger.map_err(journal_failure)? {
+            // Settings that are refused are no reason to wait.
+            JetStreamJournal::open(client.clone(), ledger.clone(), JetStreamOptions::default())
+                .await
+                .map_err(journal_failure)?;
+            let has_queue = JetStreamQueue::exists(&client).await;
+            if has_queue.map_err(Failure::unavailable)? {
+                return Ok(());
+            }
+        }
+        if !said {
+            print::aside(format!(
+                "ledger {ledger} is not there yet; waiting for `rollbook serve` to make it"
+            ));
+            said = true;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure> {
@@ -416,6 +553,7 @@ async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure
         replicas,
         SyncKnown::Unknown,
         system,
+        config.texts(),
     )
     .await?;
     if asked && parts.journal.sync() == SyncKnown::Unknown {

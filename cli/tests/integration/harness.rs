@@ -119,6 +119,21 @@ impl Process {
         });
     }
 
+    /// What it has printed to standard output so far.
+    pub(crate) fn said(&self) -> String {
+        let [out, _] = self.output.as_ref().unwrap();
+        out.so_far()
+    }
+
+    /// Waits until it has printed this to standard error.
+    #[track_caller]
+    pub(crate) fn until_complains(&self, text: &str) {
+        wait_for(&format!("`{text}` from {}", self.shown), || {
+            let [_, err] = self.output.as_ref().unwrap();
+            err.so_far().contains(text)
+        });
+    }
+
     /// Whether it has ended; its exit code stays for `finish`.
     pub(crate) fn ended(&self) -> bool {
         // A process that has ended and was not waited for is a zombie.

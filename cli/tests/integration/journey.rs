@@ -164,7 +164,7 @@ fn every_answer_is_json_when_asked() {
             .all(|check| check["found"] == "pass")
     );
     assert!(
-        asked("rollback full --dry-run", 0)
+        asked("rollback full --dry-run", 0)["undo"]
             .as_array()
             .unwrap()
             .is_empty()

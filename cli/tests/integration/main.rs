@@ -8,9 +8,11 @@ mod apart_shards;
 mod authority;
 mod bad_input;
 mod calculators;
+mod children;
 mod command_ids;
 mod compare;
 mod concurrency;
+mod connections;
 mod crash;
 mod data;
 mod documents;
@@ -20,17 +22,22 @@ mod fleet;
 mod follow;
 mod full_disk;
 mod gates;
+mod going_back;
 mod harness;
 mod http;
 mod https;
+mod integrity;
 mod interrupt;
 mod journey;
 mod names;
+mod notices;
 mod numbers;
 mod outage;
 mod plans;
 mod postgres_views;
+mod quorum;
 mod rollback;
+mod sql_scripts;
 mod suggestions;
 mod texts;
 
@@ -38,6 +45,10 @@ mod texts;
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/postgres.rs"]
 mod postgres;
+
+#[allow(unreachable_pub, dead_code)]
+#[path = "../../../ledger/tests/integration/nats.rs"]
+mod cluster;
 
 #[allow(unreachable_pub)]
 #[path = "../../../ledger/tests/integration/s3.rs"]

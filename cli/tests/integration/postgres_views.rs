@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tokio::runtime::Runtime;
 
 use crate::apart::{nats, serve};
-use crate::harness::{Place, Process};
+use crate::harness::{Place, Process, wait_for};
 use crate::postgres::Postgres;
 
 /// An operator's psql.
@@ -120,10 +120,52 @@ fn up_keeps_its_views_there_and_rebuilds_them() {
 fn of_rollouts(mut dump: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     dump.remove("workers");
     dump.remove("view_position");
+    dump.remove("acknowledged");
     if let Some(rows) = dump.get_mut("timeline") {
         rows.retain(|row| !row.contains("\"worker_"));
     }
     dump
+}
+
+#[test]
+fn two_servers_make_the_schema_at_once_and_say_when_the_database_is_gone() {
+    let database = Database::start();
+    let place = Place::new();
+    let (_nats, url) = nats(&place, "always");
+    let options = format!("--database {}", database.url);
+    // The first makes the streams; what both find empty is the database.
+    let (first, _) = serve(&place, &url, &options);
+    stop(first);
+    for _ in 0..3 {
+        database.query("DROP SCHEMA rollbook CASCADE");
+        let servers = [(); 2].map(|()| {
+            let line =
+                format!("serve --nats {url} --objects objects --listen 127.0.0.1:0 {options}");
+            Process::start(&mut place.command(&line))
+        });
+        for server in &servers {
+            server.until_says("serves ledger");
+        }
+        for server in servers {
+            stop(server);
+        }
+    }
+    let (server, address) = serve(&place, &url, &options);
+    place
+        .run(&format!("doctor --server {address}"))
+        .exits(0)
+        .says("as the ledger has it");
+    let Database { _cluster, .. } = database;
+    drop(_cluster);
+    // An answer is good for two seconds.
+    wait_for("the doctor to miss it", || {
+        let doctor = place.run(&format!("doctor --server {address} --json"));
+        let checks = doctor.json();
+        let mut checks = checks.as_array().unwrap().iter();
+        let views = checks.find(|check| check["name"] == "views").unwrap();
+        doctor.code == Some(7) && views["found"] == "fail"
+    });
+    stop(server);
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub struct FlagState {
     pub changed_at: Timestamp,
     /// Why.
     pub reason: String,
+    /// A rollout changed it last.
+    #[serde(skip)]
+    pub held_by_rollout: bool,
     /// Why it was archived.
     pub archived: Option<String>,
     /// Changes that wait for a second person.
@@ -163,6 +166,7 @@ pub fn evolve(
                 flag.changed_by.clone_from(&by);
                 flag.changed_at = at;
                 flag.reason.clone_from(&changed.reason);
+                flag.held_by_rollout = !changed.rollout_id.is_empty();
                 flag
             }
             (Some(mut flag), Some(Kind::FlagArchived(archived))) => {
@@ -259,6 +263,7 @@ fn defined_state(
         changed_by: by.to_owned(),
         changed_at: at,
         reason: String::new(),
+        held_by_rollout: false,
         archived: None,
         requests: Requests::default(),
         reviews: Reviews::default(),

@@ -59,6 +59,14 @@ pub enum HandlerError {
         /// Where the other one is.
         sequence: u64,
     },
+    /// Something that the ledger names is not in the evidence store any more.
+    #[error(
+        "RB-HANDLER-20: evidence {sha256}, which the ledger names, is not in the evidence store; restore the store from its backup, or name the right one with --objects"
+    )]
+    EvidenceLost {
+        /// Its digest.
+        sha256: String,
+    },
     /// Others kept appending first.
     #[error(transparent)]
     Contended(#[from] Contended),

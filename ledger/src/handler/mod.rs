@@ -18,7 +18,7 @@ use crate::authority;
 use crate::clock::{SharedClock, to_proto};
 use crate::command_ids::{CommandDigest, CommandIds};
 use crate::environment::{self, EnvironmentState, Environments};
-use crate::evidence::{EvidenceStore, is_address};
+use crate::evidence::{EvidenceError, EvidenceStore, is_address};
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerName};
@@ -332,7 +332,7 @@ impl Handler {
         let (state, sequence) =
             load(&*self.journal, &aggregate, &self.rollouts, fold_rollout).await?;
         let state = state.ok_or_else(|| no_rollout(id))?;
-        let plan = self.plan(&state.plan_digest).await?;
+        let plan = self.pinned(&state.plan_digest).await?;
         Ok(Loaded {
             state: Arc::unwrap_or_clone(state),
             plan,
@@ -363,7 +363,7 @@ impl Handler {
             if let Some(repeated) = repeated(Some(&state.command_ids), caller, digest)? {
                 return Ok(repeated);
             }
-            let plan = self.plan(&state.plan_digest).await?;
+            let plan = self.pinned(&state.plan_digest).await?;
             let (new_plan, environments) = match request {
                 Request::Person(command) => self.person(&state, &plan, command).await?,
                 Request::Worker(_) | Request::System(_) => (None, Environments::default()),
@@ -424,6 +424,17 @@ impl Handler {
         let aggregate = Aggregate::Flag(environment.clone(), key.clone());
         let (state, sequence) = load(&*self.journal, &aggregate, &self.flags, fold_flag).await?;
         Ok(state.map(|state| (Arc::unwrap_or_clone(state), sequence)))
+    }
+
+    /// A flag as [`flag`](Self::flag) gives it, with its whole history.
+    pub async fn flag_history(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+    ) -> Result<Option<(FlagState, Vec<StoredCommit>)>, HandlerError> {
+        let aggregate = Aggregate::Flag(environment.clone(), key.clone());
+        let history = self.journal.read(&aggregate, 0).await?;
+        Ok(flag::fold(&history)?.map(|state| (state, history)))
     }
 
     /// Decides a flag command and records the result; durable on return.
@@ -497,6 +508,16 @@ impl Handler {
             }
         }
         Ok(())
+    }
+
+    /// The plan that a rollout is pinned to. It was stored before the rollout was opened.
+    async fn pinned(&self, digest: &str) -> Result<Arc<Plan>, HandlerError> {
+        self.plan(digest).await.map_err(|error| match error {
+            HandlerError::Evidence(EvidenceError::NotFound { .. }) => HandlerError::EvidenceLost {
+                sha256: digest.to_owned(),
+            },
+            error => error,
+        })
     }
 
     /// A pinned plan by its digest, from the evidence store.

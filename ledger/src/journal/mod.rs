@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use rollbook_proto::v1::Commit;
 
@@ -20,13 +21,17 @@ use crate::ids::Aggregate;
 mod cache;
 mod envelope;
 pub mod execute;
+pub mod integrity;
 pub mod jetstream;
+pub mod kept;
 pub mod memory;
 
 pub use cache::Cache;
 pub use envelope::event_type;
 pub use execute::{Contended, Decision, ExecuteError, Executed, execute};
+pub use integrity::{Damage, Extent, Position};
 pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions, SyncKnown};
+pub use kept::{KeptJournal, PositionFile, PositionStore};
 pub use memory::MemoryJournal;
 
 /// The largest encoded commit, in bytes: what one Merkle leaf can hold.
@@ -105,6 +110,16 @@ pub enum JournalError {
         /// What to do.
         remedy: String,
     },
+    /// The ledger's stream would be one of the product's own.
+    #[error(
+        "RB-JOURNAL-9: the ledger cannot be called `{ledger}`: its stream would be {stream}, which holds something else; choose another name"
+    )]
+    Reserved {
+        /// The refused name.
+        ledger: String,
+        /// The stream.
+        stream: String,
+    },
     /// The journal could not be reached or did not answer in time. Retryable. Whenever the
     /// server could be asked, the commit was looked up and was not there; a copy still on its
     /// way can only be stored while the aggregate has not moved. So append the *same* commit
@@ -125,6 +140,11 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether stored history is not what it was.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+
     /// Whether the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
@@ -169,6 +189,25 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
 
     /// The sequence of the last stored commit, 0 for an empty journal.
     async fn last_sequence(&self) -> Result<u64, JournalError>;
+
+    /// The commit stored at a sequence, as the leader has it; `None`: there is none.
+    async fn at(&self, sequence: u64) -> Result<Option<StoredCommit>, JournalError> {
+        let last = self.last_sequence().await?;
+        if sequence == 0 || sequence > last {
+            return Ok(None);
+        }
+        let after = sequence - 1;
+        self.follow(ReadFrom { after })
+            .await?
+            .next()
+            .await
+            .transpose()
+    }
+
+    /// What the journal says that it holds.
+    async fn extent(&self) -> Result<Extent, JournalError> {
+        Ok(Extent::complete(self.last_sequence().await?))
+    }
 
     /// Whether acknowledged means synced, as far as is known.
     fn sync(&self) -> SyncKnown {

@@ -15,6 +15,7 @@
 //!
 //! A store can be emptied at any time; replay rebuilds it, row for row the same.
 
+pub mod acknowledged;
 pub mod change;
 pub mod health;
 pub mod postgres;

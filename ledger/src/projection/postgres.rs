@@ -56,15 +56,19 @@ pub async fn open(url: &str, schema: &str) -> Result<Arc<dyn ViewStore>, ViewErr
     let mut connection = sqlx::PgConnection::connect_with(&options)
         .await
         .map_err(failed("connect"))?;
-    // Two processes that create the schema at once: one of them finds it there.
-    let create = format!(
-        "SELECT pg_advisory_lock({SCHEMA_LOCK}); CREATE SCHEMA IF NOT EXISTS \"{schema}\"; \
-         SELECT pg_advisory_unlock({SCHEMA_LOCK})"
-    );
-    sqlx::raw_sql(AssertSqlSafe(create))
-        .execute(&mut connection)
-        .await
-        .map_err(failed("create the schema"))?;
+    // Of two processes that create the schema at once the second finds it there: the lock is held
+    // until the first one's transaction has ended. Statements sent together would be one transaction,
+    // and the lock be gone before its end.
+    for statement in [
+        format!("SELECT pg_advisory_lock({SCHEMA_LOCK})"),
+        format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\""),
+        format!("SELECT pg_advisory_unlock({SCHEMA_LOCK})"),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .map_err(failed("create the schema"))?;
+    }
     connection.close().await.map_err(failed("connect"))?;
     let pool = PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
@@ -93,8 +97,20 @@ fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
             _ => false,
         };
+        // 22 data exception, 23 integrity, 54 limit of the program: a row too long for an index.
+        let is_value = match &error {
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                ["22", "23", "54"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+            }),
+            sqlx::Error::Encode(_) => true,
+            _ => false,
+        };
         if is_retryable {
             ViewError::Unavailable { reason }
+        } else if is_value {
+            ViewError::Value { reason }
         } else {
             ViewError::Database { action, reason }
         }

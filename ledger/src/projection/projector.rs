@@ -56,6 +56,15 @@ pub enum ProjectorError {
 }
 
 impl ProjectorError {
+    /// Whether the ledger is not what it was: history is lost or does not decode.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Journal(error) => error.is_damage(),
+            Self::Ahead { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether following again from the store's position may succeed without any change.
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@
 //! may lose the last batches, never their consistency, and the projector applies them again from
 //! the journal; views need no stronger promise.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,9 @@ const READ_CONNECTIONS: u32 = 4;
 /// Page cache of a connection, in KiB with a minus sign, as SQLite wants it: a batch of the
 /// projector should fit.
 const CACHE_SIZE: &str = "-32768";
+/// Up to this size a file is looked through for damage when it is opened; of a larger one damage
+/// shows when it is met.
+const MAX_CHECKED_BYTES: u64 = 64 * 1024 * 1024;
 /// Prepared statements kept by a connection: every table in every statement size and the queries.
 const STATEMENT_CACHE: usize = 400;
 
@@ -38,8 +41,45 @@ struct SqliteDatabase {
     readers: SqlitePool,
 }
 
+/// Opens the views in a file as [`open`] does. A file that is damaged is set aside beside itself, and
+/// empty views take its place: the projector fills them from the ledger.
+pub async fn open_or_replace(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
+    match open(path).await {
+        Err(ViewError::Damaged { reason }) => {
+            let aside = set_aside(path)?;
+            tracing::warn!(
+                %reason,
+                aside = %aside.display(),
+                "the views' database is damaged; it was set aside, and the views are rebuilt from the ledger"
+            );
+            open(path).await
+        }
+        opened => opened,
+    }
+}
+
+/// Renames a database out of the way; what belongs to it goes.
+pub fn set_aside(path: &Path) -> Result<PathBuf, ViewError> {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let aside = beside(&format!(".damaged-{}", jiff::Timestamp::now().as_second()));
+    let moved = std::fs::rename(path, &aside);
+    moved.map_err(|error| ViewError::Location {
+        location: path.display().to_string(),
+        reason: format!("it is damaged and cannot be set aside: {error}"),
+    })?;
+    for end in ["-wal", "-shm"] {
+        // Of a database that is gone they would be taken for the new one's.
+        let _ = std::fs::remove_file(beside(end));
+    }
+    Ok(aside)
+}
+
 /// Opens the views in a file, which is created when it does not exist; its folder must.
-/// Views of another version are emptied.
+/// Views of another version are emptied. A small file is looked through for damage.
 pub async fn open(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -52,12 +92,25 @@ pub async fn open(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
             .acquire_timeout(BUSY_TIMEOUT)
             .connect_with(tuned(options.clone()))
     };
-    let located = |error: sqlx::Error| ViewError::Location {
-        location: path.display().to_string(),
-        reason: error.to_string(),
+    let located = |error: sqlx::Error| match failed("open")(error) {
+        ViewError::Database { reason, .. } | ViewError::Unavailable { reason } => {
+            ViewError::Location {
+                location: path.display().to_string(),
+                reason,
+            }
+        }
+        error => error,
     };
     let writer = connect(1).await.map_err(located)?;
     let readers = connect(READ_CONNECTIONS).await.map_err(located)?;
+    let is_small = std::fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES);
+    if is_small {
+        let check = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&readers);
+        let found: String = check.await.map_err(located)?;
+        if found != "ok" {
+            return Err(ViewError::Damaged { reason: found });
+        }
+    }
     Ok(Arc::new(
         SqlViews::open(SqliteDatabase { writer, readers }).await?,
     ))
@@ -92,12 +145,25 @@ fn tuned(options: SqliteConnectOptions) -> SqliteConnectOptions {
 fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
     move |error| {
         let reason = error.to_string();
+        // The primary result code is the low byte.
+        let code = match &error {
+            sqlx::Error::Database(error) => error
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .map(|code| code & 0xFF),
+            _ => None,
+        };
+        // 11 corrupt, 26 not a database.
+        if matches!(code, Some(11 | 26)) {
+            return ViewError::Damaged { reason };
+        }
+        // 18 too big, 19 constraint, 20 mismatch.
+        if matches!(code, Some(18..=20)) || matches!(&error, sqlx::Error::Encode(_)) {
+            return ViewError::Value { reason };
+        }
         let is_retryable = match &error {
-            sqlx::Error::Database(error) => {
-                // The primary result code is the low byte: 5 busy, 6 locked, 10 I/O error, 13 full.
-                let code = error.code().and_then(|code| code.parse::<u32>().ok());
-                matches!(code.map(|code| code & 0xFF), Some(5 | 6 | 10 | 13))
-            }
+            // 5 busy, 6 locked, 10 I/O error, 13 full.
+            sqlx::Error::Database(_) => matches!(code, Some(5 | 6 | 10 | 13)),
             sqlx::Error::Io(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed

@@ -9,11 +9,11 @@ use super::views::{
     RequestFilter, RequestRow, RolloutDetail, RolloutFilter, RolloutRow, SnapshotRow,
     TimelineFilter, TimelineRow, WorkerRow,
 };
-use crate::journal::StoredCommit;
+use crate::journal::{Position, StoredCommit};
 
 /// The version of tables and of the projection. A store written by another version is emptied
 /// when it is opened and rebuilt by replay.
-pub const VIEWS_VERSION: i64 = 4;
+pub const VIEWS_VERSION: i64 = 6;
 
 /// Why the views could not be written or read. No error text contains a password.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,13 @@ pub enum ViewError {
         /// The database's words.
         reason: String,
     },
+    /// The database does not take a value: it is too long for an index, or of a kind that the column
+    /// cannot hold. Nothing was applied; the same rows are refused again.
+    #[error("RB-VIEW-8: the views' database does not take a value: {reason}")]
+    Value {
+        /// The database's words.
+        reason: String,
+    },
     /// The tables are not those of this version.
     #[error(
         "RB-VIEW-3: the tables of the views are not usable: {reason}; empty the views and let them be rebuilt"
@@ -53,6 +60,14 @@ pub enum ViewError {
         position: u64,
         /// The batch's first new sequence.
         first: u64,
+    },
+    /// The file is no database any more.
+    #[error(
+        "RB-VIEW-7: the views' database is damaged: {reason}; stop, set it aside and start again: views are rebuilt from the ledger"
+    )]
+    Damaged {
+        /// The database's words.
+        reason: String,
     },
     /// A stored row does not read back.
     #[error(transparent)]
@@ -83,11 +98,39 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
     /// What is applied.
     async fn position(&self) -> Result<AsOf, ViewError>;
 
+    /// What is applied, with the ledger and the commit it was: to be compared with the journal.
+    async fn standing(&self) -> Result<Position, ViewError>;
+
+    /// The last position that was acknowledged to anybody, as far as it was noted here. Not a
+    /// view: [`ViewStore::reset`] leaves it.
+    async fn acknowledged(&self, ledger: &str) -> Result<Option<Position>, ViewError>;
+
+    /// Notes an acknowledged position, unless a later one of its ledger is noted.
+    async fn acknowledge(&self, position: &Position) -> Result<(), ViewError>;
+
+    /// Forgets the acknowledged position of a ledger.
+    async fn forget_acknowledged(&self, ledger: &str) -> Result<(), ViewError>;
+
+    /// Rollouts noted as over, each as of a sequence. A note of the orchestrator, no view: emptied
+    /// with the views, and never needed for being right.
+    async fn rollouts_over(&self) -> Result<Vec<(String, u64)>, ViewError>;
+
+    /// Notes that a rollout is over as of a sequence.
+    async fn note_rollout_over(&self, rollout: &str, sequence: u64) -> Result<(), ViewError>;
+
+    /// Whether an open or closed rollout names evidence: the digest of its plan, or what a step
+    /// stored.
+    async fn names_evidence(&self, sha256: &str) -> Result<bool, ViewError>;
+
+    /// Digests that open rollouts rest on, their plans first, at most `limit`.
+    async fn evidence_of_open(&self, limit: u32) -> Result<Vec<String>, ViewError>;
+
     /// Applies a batch of consecutive commits and moves the position to its last, all in one
     /// transaction: after an error or a crash none of it is visible. Commits at or before the
     /// position are passed over, so redelivery is harmless. The first new commit must be the one
     /// after the position, else [`ViewError::Gap`] and nothing is applied. Any history is
-    /// accepted: what does not make sense becomes an anomaly. Returns the position reached.
+    /// accepted: what does not make sense becomes an anomaly, and so does a row that the database
+    /// does not take; a batch with such a row is applied in parts. Returns the position reached.
     async fn apply(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError>;
 
     /// Empties every view and sets the position to 0, in one transaction. New and emptied views

@@ -276,7 +276,8 @@ pub enum WorkerCommand {
     },
     /// The result.
     FinishStep {
-        /// The fact to record; refused unless this attempt is running.
+        /// The fact to record; refused unless this attempt is running, or was interrupted because its
+        /// worker was taken for lost.
         finished: v1::StepFinished,
         /// Facts that belong to it, in the same commit: `SnapshotTaken`, `ComparisonMade`,
         /// `AuditTaken`.
@@ -290,6 +291,17 @@ pub enum WorkerCommand {
         /// Which attempt.
         attempt: u32,
         /// Why.
+        reason: String,
+    },
+    /// After a crash, of a step that only reads: this worker goes on with the attempt.
+    ResumeStep {
+        /// Which.
+        step: StepId,
+        /// Which attempt.
+        attempt: u32,
+        /// Who goes on.
+        worker: String,
+        /// What became of the one before.
         reason: String,
     },
     /// Intent of an undo.

@@ -27,6 +27,11 @@ pub(super) fn resume(rollout: &RolloutId) -> String {
     format!("rollbook resume {rollout}")
 }
 
+/// Goes on after a pause, or ends the rollout.
+pub(super) fn resume_or_abort(rollout: &RolloutId) -> String {
+    format!("{}{OR}rollbook abort {rollout} --reason …", resume(rollout))
+}
+
 /// Takes effects back, at a level of the person's choice.
 pub(super) fn rollback(rollout: &RolloutId) -> String {
     format!("rollbook rollback full {rollout} --reason …")
@@ -126,7 +131,7 @@ pub(super) fn revise(rollout: &RolloutId) -> String {
 pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<String> {
     [
         start(rollout),
-        resume(rollout),
+        resume_or_abort(rollout),
         rollback(rollout),
         accept_revision(rollout, 2),
         confirm(rollout, "q-0123456789"),

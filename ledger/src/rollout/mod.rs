@@ -22,6 +22,7 @@
 //! rollback begun after the end.
 
 pub mod command;
+mod course;
 mod decide;
 mod evolve;
 pub mod how;
@@ -34,12 +35,14 @@ mod settle;
 pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use decide::{Context, GateHold, decide, gate_hold, open, records};
-pub use evolve::{advance, evolve, fold};
+pub use decide::{Context, GateHold, decide, gate_hold, open, records, rollback_list};
+pub use evolve::{advance, evolve, fold, undone};
 pub use illegal::IllegalEvent;
-pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
+pub use next::{Blocked, DueNotice, Lane, Next, Task, TaskAction, next};
 pub use presented::{Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, presented};
 pub use refusal::{Refusal, RefusalKind};
+pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
+pub use rules::measures::figures;
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use super::refusal::Refusal;
 use super::rules::{measures, progress};
 use super::state::RolloutState;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
-use crate::runbook::{Plan, difference};
 use crate::runbook::model::{Gate, SignOffRule};
 use crate::runbook::plan::has_effect;
+use crate::runbook::{Plan, difference};
 
 /// The most pieces of evidence that one sign-off names, so that its commit stays within its size.
 const MAX_EVIDENCE: usize = 400;

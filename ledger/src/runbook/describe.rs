@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::action::{Check, Http, Run, Script, Sql};
+use super::action::{Check, Http, Run, Script, Sql, Transaction};
 use super::model::{FlagTarget, Gate};
 use super::plan::{EffectiveUndo, Plan, effective_undo, has_effect};
 use super::step::{Action, Changes, Step};
@@ -202,7 +202,11 @@ fn sql_text(sql: &Sql) -> String {
             });
         }
     }
-    format!("{}: {}", sql.source, parts.join(", "))
+    let alone = match sql.transaction {
+        Transaction::One => "",
+        Transaction::None => ", each statement by itself",
+    };
+    format!("{}: {}{alone}", sql.source, parts.join(", "))
 }
 
 fn target(target: &FlagTarget) -> String {

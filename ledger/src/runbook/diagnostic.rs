@@ -172,10 +172,14 @@ codes! {
     Empty = 37, "Add phases, and steps to each phase.";
     /// A calculator that cannot compute.
     Calculator = 38, "Name a program or a query; remove `model`, and with `sql` also `inventory_query`.";
+    /// A script with a statement that the step's transaction cannot hold.
+    SqlTransaction = 48, "Leave `BEGIN` and `COMMIT` out; give what no transaction holds to a step with `transaction: none`.";
     /// A gate whose sign-offs cannot all be given.
     Seats = 50, "Name more persons in its roles, let another role do the manual steps, or say `not_executor: false`.";
     /// A checklist item that is empty or stands twice.
     Checklist = 51, "Give each item words of its own.";
+    /// An evidence pattern that leaves the step's directory.
+    OutsideDirectory = 52, "Name files below the step's `directory`, without a leading `/` and `..`.";
     /// Who may what leaves nobody who could, or closes a way back.
     Authority = 60, "Name roles that have enough persons; leave the ways back open.";
 }

@@ -2,13 +2,16 @@
 //! One file per theme; each reports everything it finds.
 
 mod authority;
+mod bounds;
 mod calculators;
 mod checklists;
 mod effects;
 mod measures;
 mod order;
 mod people;
+mod programs;
 mod references;
+mod scripts;
 mod seats;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -46,6 +49,8 @@ pub(super) fn lint(
     seats::check(&mut linter);
     checklists::check(&mut linter);
     authority::check(&mut linter);
+    programs::check(&mut linter);
+    bounds::check(&mut linter);
     calculators::check(&mut linter);
 }
 

@@ -9,6 +9,7 @@ use super::findings::Findings;
 use super::model::Runbook;
 use super::plan::Plan;
 use super::schema::schema;
+use super::sql_text::without_mark;
 use super::step::{Action, Check, Script, Sql, Undo};
 use super::{lint, shape, substitute};
 
@@ -111,6 +112,7 @@ fn read(
         );
         return None;
     }
+    let text = without_mark(text);
     let mut document = match document::parse(text) {
         Ok(document) => document,
         Err(error) => {
@@ -268,6 +270,10 @@ fn inline(runbook: &mut Runbook, document: &Node, origin: &Origin<'_>, findings:
             }
             if let Undo::Sql(sql) = &mut step.undo {
                 scripts(sql, &path.key("undo").key("sql"), &mut read);
+            }
+            if let Some(Check::Sql(sql)) = &mut step.undo_verify {
+                let path = path.key("undo").key("verify").key("sql");
+                scripts(sql, &path, &mut read);
             }
         }
     }

@@ -180,6 +180,7 @@ impl Play {
                 step_id: id.to_string(),
                 attempt,
                 verdict: Verdict::Pass.into(),
+                verification: v1::UndoVerification::Verified.into(),
                 ..v1::UndoFinished::default()
             },
         });

@@ -6,11 +6,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
+use rollbook_ledger::journal::integrity::{compare, inspect, spot_check};
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{
     Cache, Decision, ExecuteError, Executed, JetStreamJournal, JetStreamOptions, Journal,
     JournalError, MAX_COMMIT_BYTES, MemoryJournal, ReadFrom, StoredCommit, execute,
 };
+use rollbook_ledger::journal::{Damage, Extent, Position};
 use rollbook_ledger::proto::v1::{Commit, Event, RolloutPaused, RolloutStarted, event::Kind};
 
 use crate::nats::{Cluster, Server, ServerConfig};
@@ -77,6 +79,7 @@ async fn contract(journal: Arc<dyn Journal>) {
     many_aggregates(journal).await;
     commands(journal).await;
     cached_commands(journal).await;
+    by_sequence(journal).await;
     // Whatever happened: one total order without gaps, as everybody sees it.
     let last = journal.last_sequence().await.unwrap();
     let all = take(&**journal, 0, usize::try_from(last).unwrap()).await;
@@ -87,6 +90,52 @@ async fn contract(journal: Arc<dyn Journal>) {
 async fn empty(journal: &Arc<dyn Journal>) {
     assert_eq!(journal.last_sequence().await.unwrap(), 0);
     assert_eq!(journal.read(&rollout("none"), 0).await.unwrap(), vec![]);
+}
+
+async fn by_sequence(journal: &Arc<dyn Journal>) {
+    let last = journal.last_sequence().await.unwrap();
+    for sequence in [1, last / 2, last] {
+        let stored = journal.at(sequence).await.unwrap().unwrap();
+        assert_eq!(
+            vec![stored],
+            take(&**journal, sequence - 1, 1).await,
+            "{sequence}"
+        );
+    }
+    for sequence in [0, last + 1] {
+        assert_eq!(journal.at(sequence).await.unwrap(), None);
+    }
+    assert_eq!(journal.extent().await.unwrap(), Extent::complete(last));
+    assert_eq!(inspect(&**journal).await.unwrap(), Extent::complete(last));
+    spot_check(&**journal, 16).await.unwrap();
+
+    let stored = journal.at(last).await.unwrap().unwrap();
+    let position = Position::of(&stored);
+    compare(&**journal, &ledger(), &position, "it stands")
+        .await
+        .unwrap();
+    let compared = |position: Position| async move {
+        compare(&**journal, &ledger(), &position, "it stands")
+            .await
+            .unwrap_err()
+    };
+    let other = Position {
+        commit_id: "other".to_owned(),
+        ..position.clone()
+    };
+    assert!(matches!(compared(other).await, Damage::Replaced { sequence, .. } if sequence == last));
+    let beyond = Position {
+        sequence: last + 3,
+        ..position.clone()
+    };
+    let short = compared(beyond).await;
+    let missing = format!("{} to {}", last + 1, last + 3);
+    assert!(short.to_string().contains(&missing), "{short}");
+    let foreign = Position {
+        ledger: "foreign".to_owned(),
+        ..position
+    };
+    assert!(matches!(compared(foreign).await, Damage::Foreign { .. }));
 }
 
 async fn order_and_conflict(journal: &Arc<dyn Journal>) {

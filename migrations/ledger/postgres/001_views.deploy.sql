@@ -8,7 +8,17 @@ CREATE TABLE view_position (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     version BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
-    recorded_at TEXT
+    recorded_at TEXT,
+    -- Whose commit stands there, and which: compared with the ledger at start.
+    ledger TEXT NOT NULL,
+    commit_id TEXT NOT NULL
+);
+
+-- Rollouts that the orchestrator found over, and as of which sequence. A note, no view of the ledger:
+-- without it everything is looked at again.
+CREATE TABLE rollouts_over (
+    rollout TEXT NOT NULL PRIMARY KEY,
+    sequence BIGINT NOT NULL
 );
 
 -- A rollout.
@@ -24,7 +34,6 @@ CREATE TABLE rollouts (
     "protected" BOOLEAN NOT NULL,
     "params" TEXT COLLATE "C" NOT NULL,
     "status" TEXT COLLATE "C" NOT NULL,
-    "resume_status" TEXT COLLATE "C",
     "reason" TEXT COLLATE "C" NOT NULL,
     "outcome" TEXT COLLATE "C",
     "summary" TEXT COLLATE "C" NOT NULL,
@@ -80,6 +89,7 @@ CREATE TABLE steps (
     "evidence" TEXT COLLATE "C" NOT NULL,
     "measurements" TEXT COLLATE "C" NOT NULL,
     "undo_verdict" TEXT COLLATE "C",
+    "undo_verification" TEXT COLLATE "C",
     "undo_message" TEXT COLLATE "C" NOT NULL,
     "undo_finished_at" TEXT COLLATE "C",
     "updated_sequence" BIGINT NOT NULL,
@@ -333,6 +343,9 @@ CREATE TABLE rollbacks (
     "level" TEXT COLLATE "C",
     "reason" TEXT COLLATE "C" NOT NULL,
     "undo_steps" TEXT COLLATE "C" NOT NULL,
+    "running" TEXT COLLATE "C" NOT NULL,
+    "left" TEXT COLLATE "C" NOT NULL,
+    "not_verified" TEXT COLLATE "C" NOT NULL,
     "started_by" TEXT COLLATE "C" NOT NULL,
     "started_at" TEXT COLLATE "C",
     "finished_at" TEXT COLLATE "C",

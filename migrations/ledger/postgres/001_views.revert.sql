@@ -24,4 +24,5 @@ DROP TABLE IF EXISTS measurements;
 DROP TABLE IF EXISTS steps;
 DROP TABLE IF EXISTS phases;
 DROP TABLE IF EXISTS rollouts;
+DROP TABLE IF EXISTS rollouts_over;
 DROP TABLE IF EXISTS view_position;

@@ -8,8 +8,18 @@ CREATE TABLE view_position (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     version INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
-    recorded_at TEXT
+    recorded_at TEXT,
+    -- Whose commit stands there, and which: compared with the ledger at start.
+    ledger TEXT NOT NULL,
+    commit_id TEXT NOT NULL
 ) STRICT;
+
+-- Rollouts that the orchestrator found over, and as of which sequence. A note, no view of the ledger:
+-- without it everything is looked at again.
+CREATE TABLE rollouts_over (
+    rollout TEXT NOT NULL PRIMARY KEY,
+    sequence INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- A rollout.
 CREATE TABLE rollouts (
@@ -24,7 +34,6 @@ CREATE TABLE rollouts (
     "protected" INTEGER NOT NULL,
     "params" TEXT NOT NULL,
     "status" TEXT NOT NULL,
-    "resume_status" TEXT,
     "reason" TEXT NOT NULL,
     "outcome" TEXT,
     "summary" TEXT NOT NULL,
@@ -80,6 +89,7 @@ CREATE TABLE steps (
     "evidence" TEXT NOT NULL,
     "measurements" TEXT NOT NULL,
     "undo_verdict" TEXT,
+    "undo_verification" TEXT,
     "undo_message" TEXT NOT NULL,
     "undo_finished_at" TEXT,
     "updated_sequence" INTEGER NOT NULL,
@@ -333,6 +343,9 @@ CREATE TABLE rollbacks (
     "level" TEXT,
     "reason" TEXT NOT NULL,
     "undo_steps" TEXT NOT NULL,
+    "running" TEXT NOT NULL,
+    "left" TEXT NOT NULL,
+    "not_verified" TEXT NOT NULL,
     "started_by" TEXT NOT NULL,
     "started_at" TEXT,
     "finished_at" TEXT,

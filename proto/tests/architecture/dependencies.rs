@@ -127,6 +127,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "loadtest/src/",
         ],
     ),
+    ("rusqlite", &["workers/src/executor/database"]),
     (
         "sqlx",
         &[
@@ -135,7 +136,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/audit/query.rs",
             "workers/src/deal/load.rs",
             "workers/src/deal/migrate.rs",
-            "workers/src/executor/database.rs",
+            "workers/src/executor/database",
             "workers/src/snapshot/database.rs",
             "workers/src/snapshot/one.rs",
             "workers/src/snapshot/read/postgres",
@@ -152,7 +153,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/executor/http.rs",
             "workers/src/executor/notify.rs",
             // Hand the client on, to the executors of steps.
-            "server/src/orchestrator.rs",
+            "server/src/notices.rs",
             "server/src/serve.rs",
             "cli/src/client.rs",
             "cli/src/commands/look.rs",

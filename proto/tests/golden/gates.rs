@@ -58,5 +58,15 @@ pub(crate) fn gate_blocked(d: &mut Distinct) -> Kind {
     Kind::GateBlocked(GateBlocked {
         gate_id: d.text("gate"),
         reasons: d.texts("reason"),
+        ..GateBlocked::default()
+    })
+}
+
+pub(crate) fn gate_blocked_by_many(d: &mut Distinct) -> Kind {
+    Kind::GateBlocked(GateBlocked {
+        gate_id: d.text("gate"),
+        reasons: d.texts("reason"),
+        reasons_total: d.small(),
+        reasons_sha256: d.text("sha256"),
     })
 }

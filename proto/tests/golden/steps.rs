@@ -2,8 +2,9 @@
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
-    NotApplicableProposed, NotApplicableReviewed, StepFinished, StepInterrupted, StepMeasured,
-    StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted, Verdict,
+    EffectKind, NotApplicableProposed, NotApplicableReviewed, StepFinished, StepInterrupted,
+    StepMeasured, StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted,
+    UndoVerification, Verdict,
 };
 
 use crate::values::Distinct;
@@ -46,6 +47,21 @@ pub(crate) fn step_finished(d: &mut Distinct) -> Kind {
             d.answer(Verdict::NotApplicable),
         ],
         effect: true,
+        ..StepFinished::default()
+    })
+}
+
+pub(crate) fn step_finished_partly(d: &mut Distinct) -> Kind {
+    Kind::StepFinished(StepFinished {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        verdict: Verdict::Fail.into(),
+        message: d.text("message"),
+        effect: true,
+        effect_kind: EffectKind::Partial.into(),
+        statements_done: d.small(),
+        last_statement: d.text("statement"),
+        ..StepFinished::default()
     })
 }
 
@@ -65,6 +81,17 @@ pub(crate) fn step_interrupted(d: &mut Distinct) -> Kind {
         attempt: d.small(),
         reason: d.text("reason"),
         retry: true,
+        ..StepInterrupted::default()
+    })
+}
+
+pub(crate) fn step_interrupted_and_resumed(d: &mut Distinct) -> Kind {
+    Kind::StepInterrupted(StepInterrupted {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        reason: d.text("reason"),
+        resumed_by: d.text("worker"),
+        ..StepInterrupted::default()
     })
 }
 
@@ -108,6 +135,16 @@ pub(crate) fn undo_started(d: &mut Distinct) -> Kind {
     })
 }
 
+pub(crate) fn undo_verified(d: &mut Distinct) -> Kind {
+    Kind::UndoFinished(UndoFinished {
+        step_id: d.text("step"),
+        verdict: Verdict::Inconclusive.into(),
+        verification: UndoVerification::NotVerified.into(),
+        verification_message: d.text("verification"),
+        ..UndoFinished::default()
+    })
+}
+
 pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
     Kind::UndoFinished(UndoFinished {
         step_id: d.text("step"),
@@ -116,5 +153,6 @@ pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
         message: d.text("message"),
         evidence: vec![d.evidence(), d.evidence()],
         duration: Some(d.duration()),
+        ..UndoFinished::default()
     })
 }

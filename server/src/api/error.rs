@@ -74,6 +74,29 @@ impl ApiError {
         )
     }
 
+    /// Too much at the same time; the same request may be repeated.
+    pub(crate) fn busy(status: StatusCode, code: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(
+            status,
+            ErrorClass::Unavailable,
+            format!("{code}: {message}"),
+        )
+    }
+
+    /// An error whose text begins with its code.
+    pub(crate) fn unavailable_as(error: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorClass::Unavailable,
+            error.to_string(),
+        )
+    }
+
+    /// What the caller is told.
+    pub(crate) fn body(&self) -> &ErrorBody {
+        &self.body
+    }
+
     pub(crate) fn unavailable(code: &str, message: impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -162,7 +185,8 @@ impl From<HandlerError> for ApiError {
             HandlerError::Contended(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
             }
-            HandlerError::IllegalHistory(_)
+            HandlerError::EvidenceLost { .. }
+            | HandlerError::IllegalHistory(_)
             | HandlerError::IllegalFlagHistory(_)
             | HandlerError::IllegalEnvironmentHistory(_)
             | HandlerError::IllegalWorkerHistory(_) => {

@@ -5,6 +5,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
+use rollbook_ledger::evidence::EvidenceError;
+use rollbook_ledger::handler::HandlerError;
 use serde::Deserialize;
 
 use super::{Api, ApiError, Who};
@@ -38,7 +40,14 @@ pub(super) async fn get(
     State(api): State<Api>,
     Path(sha256): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let bytes = api.handler.evidence().get(&sha256).await?;
+    let bytes = match api.handler.evidence().get(&sha256).await {
+        Ok(bytes) => bytes,
+        // What the ledger names was stored once: it is lost, not unknown.
+        Err(EvidenceError::NotFound { .. }) if api.views.names_evidence(&sha256).await? => {
+            return Err(HandlerError::EvidenceLost { sha256 }.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
     // Never rendered as a page: evidence is whatever a command printed.
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),

@@ -1,16 +1,19 @@
 //! The ledger itself, as JSON lines: one line a commit, from any sequence, optionally live.
 
+use std::convert::Infallible;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
+use rollbook_ledger::journal::ReadFrom;
 use rollbook_ledger::journal::jetstream::ServerReport;
-use rollbook_ledger::journal::{JournalError, ReadFrom, StoredCommit};
 use serde::Deserialize;
-use serde_json::json;
 
+use super::feed::{FeedError, Line};
+use super::followers::holding;
 use super::{Api, ApiError};
 
 /// Which part of the log.
@@ -33,7 +36,6 @@ pub(super) async fn log(
     Query(query): Query<LogQuery>,
 ) -> Result<Response, ApiError> {
     let last = api.handler.journal().last_sequence().await?;
-    let end = if query.follow { u64::MAX } else { last };
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
     if query.follow && query.after > last {
@@ -45,18 +47,23 @@ pub(super) async fn log(
             ),
         ));
     }
-    if query.after >= end {
+    if query.follow {
+        let lines = followed(api, query)?.take(limit);
+        return Ok((headers, Body::from_stream(lines)).into_response());
+    }
+    if query.after >= last {
         return Ok((headers, Body::empty()).into_response());
     }
+    let place = api.followers.place()?;
     let commits = api
         .handler
         .journal()
         .follow(ReadFrom { after: query.after })
         .await?;
     // Sequences have no gaps, so the number of commits to come is known.
-    let to_come = usize::try_from(end - query.after).unwrap_or(usize::MAX);
-    let bounded = commits.take(to_come);
-    let lines = bounded
+    let to_come = usize::try_from(last - query.after).unwrap_or(usize::MAX);
+    let lines = commits
+        .take(to_come)
         .filter(move |item| {
             let wanted = match (&query.aggregate, item) {
                 (Some(id), Ok(stored)) => stored.commit.aggregate_id == *id,
@@ -65,23 +72,61 @@ pub(super) async fn log(
             std::future::ready(wanted)
         })
         .take(limit)
-        .flat_map(|item| stream::iter([line(item)]));
-    Ok((headers, Body::from_stream(lines)).into_response())
+        .map(|item| {
+            let stored = item.map_err(std::io::Error::other)?;
+            let line = Line::of(&stored).map_err(std::io::Error::other)?;
+            Ok::<Bytes, std::io::Error>(line.bytes)
+        });
+    Ok((headers, Body::from_stream(holding(lines, place))).into_response())
+}
+
+/// What is there after a sequence, then what is appended. A last line with `code`, `message` and
+/// `class` says why it ends.
+fn followed(
+    api: Api,
+    query: LogQuery,
+) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send, ApiError> {
+    let place = api.followers.place()?;
+    let pages = stream::unfold(Some(query.after), move |after| {
+        let feed = api.feed.clone();
+        async move {
+            match feed.next(after?).await {
+                Ok(lines) => {
+                    let last = lines.last().map(|line| line.sequence);
+                    Some((Ok(lines), last))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
+        }
+    });
+    let lines = pages.flat_map(move |page| {
+        let lines: Vec<Bytes> = match page {
+            Ok(lines) => lines
+                .into_iter()
+                .filter(|line| match &query.aggregate {
+                    Some(id) => *line.aggregate_id == **id,
+                    None => true,
+                })
+                .map(|line| line.bytes)
+                .collect(),
+            Err(error) => vec![ended(error)],
+        };
+        stream::iter(lines.into_iter().map(Ok))
+    });
+    Ok(holding(lines, place))
+}
+
+fn ended(error: FeedError) -> Bytes {
+    let error = match error {
+        FeedError::Journal(error) => ApiError::from(error),
+        error => ApiError::unavailable_as(error),
+    };
+    let mut line = serde_json::to_vec(error.body()).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
 }
 
 /// The server and the stream as found: version, sync setting, replicas, gaps.
 pub(super) async fn ledger(State(api): State<Api>) -> Result<Json<ServerReport>, ApiError> {
     Ok(Json(api.stream.report().await?))
-}
-
-fn line(item: Result<StoredCommit, JournalError>) -> Result<Bytes, std::io::Error> {
-    let stored = item.map_err(std::io::Error::other)?;
-    let value = json!({
-        "sequence": stored.sequence,
-        "stored_at": stored.stored_at.to_string(),
-        "commit": stored.commit,
-    });
-    let mut text = serde_json::to_vec(&value).map_err(std::io::Error::other)?;
-    text.push(b'\n');
-    Ok(Bytes::from(text))
 }

@@ -1,42 +1,13 @@
-//! Health of the process and figures for Prometheus.
+//! Figures for Prometheus.
 
 use std::fmt::Write as _;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::IntoResponse;
 use rollbook_ledger::projection::views::RolloutFilter;
-use serde_json::json;
 
 use super::{Api, ApiError};
-
-pub(super) async fn health(State(api): State<Api>) -> impl IntoResponse {
-    let applied = api.applied.applied().sequence;
-    match api.handler.journal().last_sequence().await {
-        Ok(last) => (
-            StatusCode::OK,
-            Json(json!({
-                "status": "ok",
-                "version": env!("CARGO_PKG_VERSION"),
-                "ledger": api.ledger,
-                "last_sequence": last,
-                "applied_sequence": applied,
-                "lag": last.saturating_sub(applied),
-            })),
-        ),
-        Err(error) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({
-                "status": "unavailable",
-                "version": env!("CARGO_PKG_VERSION"),
-                "ledger": api.ledger,
-                "applied_sequence": applied,
-                "reason": error.to_string(),
-            })),
-        ),
-    }
-}
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let last = api.handler.journal().last_sequence().await?;

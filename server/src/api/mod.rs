@@ -4,9 +4,13 @@ mod caller;
 mod environments;
 mod error;
 mod evidence;
+mod feed;
 mod flags;
 mod fleet;
+mod followers;
 mod gates;
+mod going_back;
+mod health;
 mod host;
 mod log;
 mod metrics;
@@ -24,6 +28,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, map_response};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 use rollbook_ledger::flag::FlagState;
 use rollbook_ledger::handler::{Handler, HandlerError};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, LedgerId, RolloutId, StepId};
@@ -31,12 +36,19 @@ use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
 
+use crate::http::bounded_body;
+use crate::orchestrator::Pulse;
 pub use caller::{ACTOR_HEADER, COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
 pub(crate) use caller::{Sent, Who};
+
 pub use environments::EnvironmentCommandAnswer;
 pub use error::{ApiError, ErrorBody, ErrorClass};
+pub use feed::Feed;
 pub use fleet::FleetAnswer;
+pub use followers::Followers;
 pub use gates::GateAnswer;
+pub use going_back::RollbackAnswer;
+pub use health::{Health, HealthCheck, HealthMemory};
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
 
 /// The largest request body, in bytes: a plan with its scripts inlined fits.
@@ -60,6 +72,16 @@ pub struct Api {
     pub ledger: LedgerId,
     /// Its stream, for reports about the server behind it.
     pub stream: JetStreamJournal,
+    /// New commits, read once for all who follow.
+    pub feed: Feed,
+    /// Places for those who follow.
+    pub followers: Followers,
+    /// How the orchestrator fares.
+    pub pulse: Pulse,
+    /// When the server started.
+    pub started_at: Timestamp,
+    /// What was found at the last look.
+    pub health: HealthMemory,
 }
 
 impl Api {
@@ -102,13 +124,14 @@ fn missing(what: String) -> ApiError {
 /// All routes.
 pub fn router(api: Api) -> Router {
     Router::new()
-        .route("/health", get(metrics::health))
+        .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/rollouts", get(views::rollouts).post(rollouts::open))
         .route("/v1/rollouts/{id}", get(rollouts::status))
         .route("/v1/rollouts/{id}/commands", post(rollouts::command))
         .route("/v1/rollouts/{id}/gates/{gate}", get(gates::gate))
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
+        .route("/v1/rollouts/{id}/rollback/{level}", get(going_back::list))
         .route("/v1/rollouts/{id}/progress", get(progress::progress))
         .route("/v1/rollouts/{id}/timeline", get(views::timeline))
         .route("/v1/rollouts/{id}/steps/{step}/output", get(output::output))
@@ -147,6 +170,7 @@ pub fn router(api: Api) -> Router {
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
         .layer(from_fn(query::known))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(bounded_body))
         .layer(map_response(error::with_code))
         .layer(from_fn(host::own))
         .with_state(api)

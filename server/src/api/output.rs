@@ -12,6 +12,7 @@ use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::rollout::{Status, StepStatus};
 use rollbook_workers::fleet::output_subject;
 
+use super::followers::holding;
 use super::{Api, ApiError};
 
 /// Between two looks whether the step still runs.
@@ -23,6 +24,7 @@ pub(super) async fn output(
     Path((rollout, step)): Path<(RolloutId, StepId)>,
 ) -> Result<Response, ApiError> {
     api.known_step(&rollout, &step).await?;
+    let place = api.followers.place()?;
     let subject = output_subject(&api.ledger, &rollout, &step);
     let lines = api
         .nats
@@ -34,6 +36,7 @@ pub(super) async fn output(
             Ok::<Bytes, std::convert::Infallible>(line.into())
         })
         .take_until(ended(api, rollout, step));
+    let lines = holding(lines, place);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((headers, Body::from_stream(lines)).into_response())
 }

@@ -17,6 +17,7 @@ use rollbook_workers::executor::StepProgress;
 use rollbook_workers::fleet::{QueueError, progress};
 use serde::Deserialize;
 
+use super::followers::holding;
 use super::{Api, ApiError};
 
 /// Between two looks whether the rollout is over.
@@ -42,6 +43,7 @@ pub(super) async fn progress(
 ) -> Result<Response, ApiError> {
     let loaded = api.handler.rollout(&rollout).await?;
     if query.follow {
+        let place = api.followers.place()?;
         let states = progress::follow(&api.nats, &api.ledger, &rollout)
             .await
             .map_err(unknown)?;
@@ -52,6 +54,7 @@ pub(super) async fn progress(
                 Ok::<Bytes, std::convert::Infallible>(line.into())
             })
             .take_until(over(api, rollout));
+        let lines = holding(lines, place);
         let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
         return Ok((headers, Body::from_stream(lines)).into_response());
     }

@@ -68,6 +68,10 @@ pub struct StatusAnswer {
     pub blocked: Vec<Blocked>,
     /// Steps that workers have been or are being asked to do.
     pub next: Vec<String>,
+    /// Something is due that is recorded without anybody's doing (a rollback that a failure starts, a
+    /// gate that passes): what is shown is about to change.
+    #[serde(default)]
+    pub due: bool,
     /// How far the `snapshot` and `compare` steps that run are; for the eye, not for the record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub progress: Vec<StepProgress>,
@@ -181,6 +185,7 @@ pub(super) async fn status(
             lag,
             data: detail,
         },
+        due: next.settle,
         blocked: next.blocked,
         next: next
             .tasks

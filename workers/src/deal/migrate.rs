@@ -16,8 +16,8 @@ pub enum Dialect {
     Sqlite,
 }
 
-/// One migration of the target schema. Each script is a transaction of its own; after an error the
-/// connection has to be rolled back or closed.
+/// One migration of the target schema. Each script is a transaction of its own, safe also with a
+/// client that goes on after an error; after one the connection has to be rolled back or closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// Name of its folder, such as `004_deal_type`.

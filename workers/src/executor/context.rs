@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
 use rollbook_ledger::decimal::{Decimal, DecimalError};
 use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::flag::WayBack;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::measurement;
 use rollbook_ledger::rollout::Sample;
@@ -18,11 +19,13 @@ use rollbook_ledger::runbook::model::{FlagSpec, RollbackLevel};
 use rollbook_proto::v1;
 use tokio_util::sync::CancellationToken;
 
+use super::database::Done;
 use super::error::ExecutorError;
 use super::progress::ProgressSink;
 use super::redact::Redactor;
 use super::secret::SecretResolver;
 use super::shards::ShardFleet;
+use crate::child::Lease;
 
 /// A line of a running step's output, already redacted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -116,23 +119,24 @@ pub trait FlagPort: Send + Sync + std::fmt::Debug {
         cause: &FlagCause,
     ) -> Result<(), PortError>;
 
-    /// The value the flag had before this step of this rollout last changed it to `target`;
-    /// `None` when the step never did. Read from the flag's own history, so that it is right
-    /// after a crash between the change and the step's result.
-    async fn value_before(
+    /// The flag as of now and what taking the step's change to `target` back means then, decided by
+    /// the flag's own history; `None` when it was never defined there.
+    async fn way_back(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         cause: &FlagCause,
         target: &v1::FlagSetting,
-    ) -> Result<Option<v1::FlagSetting>, PortError>;
+        to_safe: bool,
+    ) -> Result<Option<(FlagReading, WayBack)>, PortError>;
 
-    /// Sets a defined flag. Durable on return.
+    /// Sets a defined flag, only if it is set to `expect` where that is given. Durable on return.
     async fn set(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         setting: v1::FlagSetting,
+        expect: Option<&v1::FlagSetting>,
         cause: &FlagCause,
     ) -> Result<(), PortError>;
 }
@@ -151,7 +155,7 @@ pub struct Facts {
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Measurement name → its latest numeric value.
     pub measurements: BTreeMap<String, Decimal>,
-    /// Samples this attempt has recorded already by metric, oldest first: what a redelivered
+    /// Samples that this attempt, and no other, has recorded already by metric, oldest first: what a redelivered
     /// watch goes on from.
     pub samples: BTreeMap<String, Vec<Sample>>,
     /// Level of the rollback under way. At level `flags` an undo writes the safe value.
@@ -209,6 +213,9 @@ pub struct StepContext {
     pub redactor: Redactor,
     /// Ends the action early.
     pub cancel: Cancel,
+    /// Until when the worker may go on without a sign from the queue; `None`: for as long as it
+    /// takes, because nobody begins the step beside it.
+    pub lease: Option<Lease>,
     /// Raised by an action when it may have changed something.
     pub effect: EffectMark,
 }
@@ -362,23 +369,55 @@ impl Cancel {
     }
 }
 
-/// Remembers that an action may have changed something, even when it is ended early.
+/// Remembers that an action may have changed something, and how far it came, even when it is
+/// ended early.
 #[derive(Debug, Clone, Default)]
-pub struct EffectMark(Arc<AtomicBool>);
+pub struct EffectMark(Arc<Marks>);
+
+#[derive(Debug, Default)]
+struct Marks {
+    raised: AtomicBool,
+    /// Set while the action works in parts that each stay.
+    parts: Mutex<Option<Done>>,
+}
 
 impl EffectMark {
     /// Something may have changed from here on.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.raised.store(true, Ordering::SeqCst);
     }
 
     /// It is known that nothing changed after all (a transaction was rolled back).
     pub fn lower(&self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.raised.store(false, Ordering::SeqCst);
     }
 
     /// Whether something may have changed.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.raised.load(Ordering::SeqCst)
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Option<Done>> {
+        self.0.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on each part that is done stays, whatever becomes of the next.
+    pub fn begin_parts(&self) {
+        *self.parts() = Some(Done::default());
+    }
+
+    /// One more part is done.
+    pub fn part_done(&self, done: Done) {
+        *self.parts() = Some(done);
+    }
+
+    /// All parts are done.
+    pub fn whole(&self) {
+        *self.parts() = None;
+    }
+
+    /// What is done of an action that stopped between its parts.
+    pub fn partly(&self) -> Option<Done> {
+        self.parts().clone()
     }
 }

@@ -1,34 +1,53 @@
-//! A database of the plan: connecting, scripts in one transaction, the first row of a query.
+//! A database of the plan: connecting, scripts in one transaction, scripts without one, the
+//! first row of a query.
+//!
+//! What may run is for the database's own parser to say, in `postgres` and `sqlite`.
 
+mod authorizer;
+mod foreign_keys;
+mod postgres;
+mod script;
+mod sqlite;
+
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use rollbook_ledger::runbook::model::SourceKind;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Row, TypeInfo, ValueRef, raw_sql};
+use rollbook_ledger::runbook::sql_text::Dialect;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
+use sqlx::{ConnectOptions, Connection};
 
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::secret::{ResolvedSource, resolve_source, without_password};
-use super::sql_text::Dialect;
+use postgres::Postgres;
+pub use script::{Done, Failure, SqlScript};
+use sqlite::Sqlite;
 
 /// Connecting takes at most this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A statement waits at most this long for another writer of a SQLite file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is going to be done with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The database itself refuses every write.
+    Read,
+    /// Scripts.
+    Write,
+}
 
 /// An open connection, used by one action and closed with it.
 pub struct Database {
     connection: Either,
     name: String,
+    access: Access,
     redactor: super::redact::Redactor,
 }
 
 enum Either {
-    Postgres(Box<PgConnection>),
-    Sqlite(Box<SqliteConnection>),
+    Postgres(Postgres),
+    Sqlite(Sqlite),
 }
 
 /// One column of a row: its name and its value as text; `None` is NULL.
@@ -40,39 +59,65 @@ pub struct Cell {
     pub text: Option<String>,
 }
 
+/// What a database answered instead of doing it; not redacted yet.
+#[derive(Debug, Default)]
+struct Refusal {
+    /// PostgreSQL's SQLSTATE.
+    code: String,
+    is_constraint: bool,
+    transaction_lost: bool,
+    reason: String,
+}
+
+impl Refusal {
+    fn plain(error: &sqlx::Error) -> Self {
+        let code = match error {
+            sqlx::Error::Database(inner) => inner.code().unwrap_or_default().into_owned(),
+            _ => String::new(),
+        };
+        Self {
+            is_constraint: is_constraint(&code),
+            transaction_lost: code == NO_TRANSACTION,
+            reason: words(error),
+            code,
+        }
+    }
+
+    fn of_sqlite(error: &rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|inner| inner.extended_code);
+        let words = match error {
+            rusqlite::Error::SqliteFailure(_, Some(words)) => words.clone(),
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            other => other.to_string(),
+        };
+        Self {
+            // Primary result code 19, SQLITE_CONSTRAINT.
+            is_constraint: code.is_some_and(|code| code & 0xff == 19),
+            reason: match code {
+                Some(code) => format!("{words} [{code}]"),
+                None => words,
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// SQLSTATE of a statement that needs a transaction where none stands.
+const NO_TRANSACTION: &str = "25P01";
+
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Database({})", self.name)
     }
 }
 
-/// A statement that failed.
-#[derive(Debug)]
-pub struct Failure {
-    /// A constraint, trigger or privilege refused it; the statement itself is in order.
-    pub is_constraint: bool,
-    /// The error.
-    pub error: ExecutorError,
-}
-
-macro_rules! on {
-    ($self:expr, $connection:ident => $body:expr) => {
-        match &mut $self.connection {
-            Either::Postgres($connection) => {
-                let $connection = $connection.as_mut();
-                $body
-            }
-            Either::Sqlite($connection) => {
-                let $connection = $connection.as_mut();
-                $body
-            }
-        }
-    };
-}
-
 impl Database {
     /// Connects to a source of the plan in the step's environment.
-    pub async fn connect(context: &StepContext, source: &str) -> Result<Self, ExecutorError> {
+    pub async fn connect(
+        context: &StepContext,
+        source: &str,
+        access: Access,
+    ) -> Result<Self, ExecutorError> {
         let resolved = resolve_source(
             context.plan.runbook(),
             source,
@@ -84,7 +129,7 @@ impl Database {
             source_name: format!("`{source}` ({shown})"),
             reason: context.redactor.text(&reason),
         };
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, open(&resolved));
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, open(&resolved, access));
         let connection = match connecting.await {
             Ok(Ok(connection)) => connection,
             Ok(Err(reason)) => return Err(failed(reason)),
@@ -98,6 +143,7 @@ impl Database {
         Ok(Self {
             connection,
             name: format!("`{source}`"),
+            access,
             redactor: context.redactor.clone(),
         })
     }
@@ -110,105 +156,177 @@ impl Database {
         }
     }
 
-    fn failed(&self, what: &str, error: &sqlx::Error) -> ExecutorError {
-        ExecutorError::Statement {
-            what: what.to_owned(),
-            source_name: self.name.clone(),
-            reason: self.redactor.text(&words(error)),
+    fn failed(&self, what: &str, refusal: Refusal) -> Failure {
+        Failure {
+            is_constraint: refusal.is_constraint,
+            transaction_lost: refusal.transaction_lost,
+            error: ExecutorError::Statement {
+                what: what.to_owned(),
+                source_name: self.name.clone(),
+                reason: self.redactor.text(&refusal.reason),
+            },
         }
     }
 
     /// Lets the server itself end statements that take longer: a client that gives up does not
-    /// stop them. SQLite has no such setting; dropping the connection ends its transaction.
+    /// stop them. SQLite's are interrupted when the action is given up.
     pub async fn limit_statements(&mut self, limit: Duration) -> Result<(), ExecutorError> {
-        if self.dialect() == Dialect::Postgres {
+        if let Either::Postgres(postgres) = &mut self.connection {
             let millis = limit.as_millis().max(1);
-            self.run(
-                "the statement timeout",
-                format!("SET statement_timeout = {millis}"),
-            )
-            .await?;
+            let set = postgres.own(format!("SET statement_timeout = {millis}"));
+            if let Err(error) = set.await {
+                let failure = self.failed("the statement timeout", Refusal::plain(&error));
+                return Err(failure.error);
+            }
         }
         Ok(())
     }
 
-    /// Refuses writes from here on.
-    pub async fn read_only(&mut self) -> Result<(), ExecutorError> {
-        let statement = match self.dialect() {
-            Dialect::Postgres => "SET default_transaction_read_only = on",
-            Dialect::Sqlite => "PRAGMA query_only = on",
-        };
-        self.run("the read-only setting", statement.to_owned())
-            .await
-    }
-
-    /// Begins a transaction. It is rolled back when the connection is dropped.
+    /// Begins a transaction, read-only where the access is. It is rolled back when the
+    /// connection is dropped.
     pub async fn begin(&mut self) -> Result<(), ExecutorError> {
-        // SQLite: take the write lock now, not in the middle of the script, where waiting for
-        // it could end in a deadlock.
-        let statement = match self.dialect() {
-            Dialect::Postgres => "BEGIN",
-            Dialect::Sqlite => "BEGIN IMMEDIATE",
+        let read_only = self.access == Access::Read;
+        let begun = match &mut self.connection {
+            Either::Postgres(postgres) => {
+                let begun = postgres.begin(read_only).await;
+                begun.map_err(|error| Refusal::plain(&error))
+            }
+            Either::Sqlite(sqlite) => sqlite.begin(read_only).await,
         };
-        self.run("BEGIN", statement.to_owned()).await
+        begun.map_err(|refusal| self.failed("BEGIN", refusal).error)
     }
 
-    /// Commits.
-    pub async fn commit(&mut self) -> Result<(), ExecutorError> {
-        self.run("COMMIT", "COMMIT".to_owned()).await
+    /// Commits, when the transaction is still the one that was begun.
+    pub async fn commit(&mut self) -> Result<(), CommitError> {
+        let committed = match &mut self.connection {
+            Either::Postgres(postgres) => commit(postgres).await,
+            Either::Sqlite(sqlite) => match sqlite.is_inside().await {
+                Ok(true) => sqlite.commit().await.map_err(Uncommitted::Refused),
+                Ok(false) => Err(Uncommitted::Refused(lost())),
+                Err(refusal) => Err(Uncommitted::Refused(refusal)),
+            },
+        };
+        match committed {
+            Ok(()) => Ok(()),
+            Err(Uncommitted::Refused(refusal)) => {
+                Err(CommitError::Refused(self.failed("COMMIT", refusal)))
+            }
+            Err(Uncommitted::Unknown(refusal)) => {
+                Err(CommitError::Unknown(self.failed("COMMIT", refusal).error))
+            }
+        }
     }
 
     /// Rolls back.
     pub async fn rollback(&mut self) -> Result<(), ExecutorError> {
-        self.run("ROLLBACK", "ROLLBACK".to_owned()).await
+        self.own("ROLLBACK").await
     }
 
-    /// Runs a script of any number of statements. Rows are read and dropped.
-    pub async fn run(&mut self, what: &str, script: String) -> Result<(), ExecutorError> {
-        let ran = on!(self, connection => raw_sql(AssertSqlSafe(script)).execute(connection).await.map(|_| ()));
-        ran.map_err(|error| self.failed(what, &error))
+    /// Begins what [`Self::forget_verify`] takes back.
+    pub async fn mark_verify(&mut self) -> Result<(), ExecutorError> {
+        self.own("SAVEPOINT rollbook_verify").await
     }
 
-    /// Runs a script and tells a refusal by a constraint from a statement that is wrong.
-    pub async fn run_checked(&mut self, what: &str, script: String) -> Result<(), Failure> {
-        let ran = on!(self, connection => raw_sql(AssertSqlSafe(script)).execute(connection).await.map(|_| ()));
-        ran.map_err(|error| Failure {
-            is_constraint: is_constraint(&error),
-            error: self.failed(what, &error),
-        })
+    /// Takes back what was done since [`Self::mark_verify`].
+    pub async fn forget_verify(&mut self) -> Result<(), ExecutorError> {
+        self.own("ROLLBACK TO SAVEPOINT rollbook_verify").await
     }
 
-    /// The first row of a query. The simple protocol gives every type as text, so that no
-    /// type is unknown.
+    async fn own(&mut self, statement: &'static str) -> Result<(), ExecutorError> {
+        let ran = match &mut self.connection {
+            Either::Postgres(postgres) => {
+                let ran = postgres.own(statement.to_owned()).await;
+                ran.map_err(|error| Refusal::plain(&error))
+            }
+            Either::Sqlite(sqlite) => sqlite.own(statement).await,
+        };
+        ran.map_err(|refusal| self.failed(statement, refusal).error)
+    }
+
+    /// Runs a script of any number of statements in the transaction that was begun. Rows are
+    /// read and dropped.
+    pub async fn run(&mut self, script: &SqlScript) -> Result<(), Failure> {
+        let ran = match &mut self.connection {
+            Either::Postgres(postgres) => postgres.run(script).await,
+            Either::Sqlite(sqlite) => sqlite.run(script).await,
+        };
+        ran.map_err(|refusal| self.failed(script.name, refusal))
+    }
+
+    /// Runs a script one statement at a time, each a transaction of its own; `done` hears of
+    /// each that is.
+    pub async fn run_alone(
+        &mut self,
+        script: &SqlScript,
+        done: impl FnMut(Done) + Send + 'static,
+    ) -> Result<(), Failure> {
+        let ran = match &mut self.connection {
+            Either::Postgres(postgres) => postgres.run_alone(script, done).await,
+            Either::Sqlite(sqlite) => sqlite.run_alone(script, done).await,
+        };
+        ran.map_err(|refusal| self.failed(script.name, refusal))
+    }
+
+    /// The first row of a query that is one statement.
     pub async fn first_row(
         &mut self,
-        what: &str,
-        query: String,
+        query: &SqlScript,
     ) -> Result<Option<Vec<Cell>>, ExecutorError> {
-        let query = raw_sql(AssertSqlSafe(query));
         let row = match &mut self.connection {
-            Either::Postgres(connection) => query
-                .fetch_optional(connection.as_mut())
-                .await
-                .and_then(|row| row.map(|row| postgres_cells(&row)).transpose()),
-            Either::Sqlite(connection) => query
-                .fetch_optional(connection.as_mut())
-                .await
-                .and_then(|row| row.map(|row| sqlite_cells(&row)).transpose()),
+            Either::Postgres(postgres) => postgres.first_row(query).await,
+            Either::Sqlite(sqlite) => sqlite.first_row(query).await,
         };
-        row.map_err(|error| self.failed(what, &error))
+        row.map_err(|refusal| self.failed(query.name, refusal).error)
     }
 
     /// Closes the connection in order; errors no longer matter.
     pub async fn close(self) {
-        let _ = match self.connection {
-            Either::Postgres(connection) => connection.close().await,
-            Either::Sqlite(connection) => connection.close().await,
-        };
+        match self.connection {
+            Either::Postgres(postgres) => {
+                let _ = postgres.connection.close().await;
+            }
+            Either::Sqlite(sqlite) => sqlite.close().await,
+        }
     }
 }
 
-async fn open(source: &ResolvedSource) -> Result<Either, String> {
+/// Why a commit did not succeed.
+#[derive(Debug)]
+pub enum CommitError {
+    /// The database refused it, and nothing of the transaction stands unless the failure says
+    /// that the transaction was lost before.
+    Refused(Failure),
+    /// No answer came: it may have been committed.
+    Unknown(ExecutorError),
+}
+
+enum Uncommitted {
+    Refused(Refusal),
+    Unknown(Refusal),
+}
+
+fn lost() -> Refusal {
+    Refusal {
+        transaction_lost: true,
+        reason: "the transaction of the step had ended before".to_owned(),
+        ..Refusal::default()
+    }
+}
+
+async fn commit(postgres: &mut Postgres) -> Result<(), Uncommitted> {
+    let refused = |error: &sqlx::Error| Uncommitted::Refused(Refusal::plain(error));
+    if !postgres.is_same().await.map_err(|error| refused(&error))? {
+        return Err(Uncommitted::Refused(lost()));
+    }
+    match postgres.own("COMMIT".to_owned()).await {
+        Ok(()) => Ok(()),
+        // A deferred constraint: the server has rolled back.
+        Err(error @ sqlx::Error::Database(_)) => Err(refused(&error)),
+        Err(error) => Err(Uncommitted::Unknown(Refusal::plain(&error))),
+    }
+}
+
+async fn open(source: &ResolvedSource, access: Access) -> Result<Either, String> {
     let url = source.url.as_str();
     let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
     let is_sqlite = url.starts_with("sqlite:");
@@ -236,26 +354,19 @@ async fn open(source: &ResolvedSource) -> Result<Either, String> {
         let connection = PgConnection::connect_with(&options)
             .await
             .map_err(|error| connect_words(&error))?;
-        return Ok(Either::Postgres(Box::new(connection)));
+        return Ok(Either::Postgres(Postgres::new(connection)));
     }
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    let path = path.strip_prefix("//").unwrap_or(path);
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .busy_timeout(BUSY_TIMEOUT)
-        .disable_statement_logging();
-    let connection = SqliteConnection::connect_with(&options)
-        .await
-        .map_err(|error| {
-            let words = words(&error);
-            if std::path::Path::new(path).exists() {
-                words
-            } else {
-                format!("there is no file {path}: {words}")
-            }
-        })?;
-    Ok(Either::Sqlite(Box::new(connection)))
+    let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+    let opened = Sqlite::open(path.clone(), access == Access::Read).await;
+    let sqlite = opened.map_err(|words| {
+        if path.exists() {
+            words
+        } else {
+            format!("there is no file {}: {words}", path.display())
+        }
+    })?;
+    Ok(Either::Sqlite(sqlite))
 }
 
 /// What PostgreSQL's error says, and what to do about the usual ones.
@@ -274,24 +385,13 @@ fn connect_words(error: &sqlx::Error) -> String {
     }
 }
 
-/// PostgreSQL: class 22 (a value its type refuses, such as an unknown enum label), 23
-/// (constraints), 44 (a view's check option), P0001 (raised by a trigger), 42501 (privilege);
-/// SQLite: primary result code 19, SQLITE_CONSTRAINT.
-fn is_constraint(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(inner) = error else {
-        return false;
-    };
-    let code = inner.code().unwrap_or_default();
-    if inner
-        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
-        .is_some()
-    {
-        return code.starts_with("22")
-            || code.starts_with("23")
-            || code.starts_with("44")
-            || matches!(code.as_ref(), "P0001" | "42501");
-    }
-    code.parse::<u32>().is_ok_and(|code| code & 0xff == 19)
+/// Class 22 (a value its type refuses, such as an unknown enum label), 23 (constraints), 44 (a
+/// view's check option), P0001 (raised by a trigger), 42501 (privilege).
+fn is_constraint(code: &str) -> bool {
+    ["22", "23", "44"]
+        .iter()
+        .any(|class| code.starts_with(class))
+        || matches!(code, "P0001" | "42501")
 }
 
 fn words(error: &sqlx::Error) -> String {
@@ -299,7 +399,7 @@ fn words(error: &sqlx::Error) -> String {
         sqlx::Error::Database(inner) => {
             let code = inner.code().unwrap_or_default();
             let place = inner
-                .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+                .try_downcast_ref::<PgDatabaseError>()
                 .and_then(|pg| pg.detail())
                 .map(|detail| format!(" ({detail})"))
                 .unwrap_or_default();
@@ -307,52 +407,4 @@ fn words(error: &sqlx::Error) -> String {
         }
         other => other.to_string(),
     }
-}
-
-fn postgres_cells(row: &PgRow) -> Result<Vec<Cell>, sqlx::Error> {
-    row.columns()
-        .iter()
-        .map(|column| {
-            let value = row.try_get_raw(column.ordinal())?;
-            let text = if value.is_null() {
-                None
-            } else {
-                let text = value.as_str().map_err(sqlx::Error::Decode)?;
-                Some(match (value.type_info().name(), text) {
-                    ("BOOL", "t") => "1".to_owned(),
-                    ("BOOL", "f") => "0".to_owned(),
-                    (_, text) => text.to_owned(),
-                })
-            };
-            Ok(Cell {
-                name: column.name().to_owned(),
-                text,
-            })
-        })
-        .collect()
-}
-
-fn sqlite_cells(row: &SqliteRow) -> Result<Vec<Cell>, sqlx::Error> {
-    row.columns()
-        .iter()
-        .map(|column| {
-            let at = column.ordinal();
-            let value = row.try_get_raw(at)?;
-            let kind = value.type_info().name().to_owned();
-            let text = if value.is_null() {
-                None
-            } else {
-                Some(match kind.as_str() {
-                    "INTEGER" => row.try_get_unchecked::<i64, _>(at)?.to_string(),
-                    "REAL" => row.try_get_unchecked::<f64, _>(at)?.to_string(),
-                    "BLOB" => hex::encode(row.try_get_unchecked::<Vec<u8>, _>(at)?),
-                    _ => row.try_get_unchecked::<String, _>(at)?,
-                })
-            };
-            Ok(Cell {
-                name: column.name().to_owned(),
-                text,
-            })
-        })
-        .collect()
 }

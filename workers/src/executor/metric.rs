@@ -8,7 +8,7 @@ use rollbook_ledger::runbook::step::Run;
 
 use super::command::{self, Ending};
 use super::context::StepContext;
-use super::database::Database;
+use super::database::{Access, Database, SqlScript};
 use super::error::ExecutorError;
 use super::http;
 use super::json::{self, Found, NotJson};
@@ -130,10 +130,11 @@ async fn by_sql(
     sql: &SqlMeasure,
     limit: Duration,
 ) -> Result<Sample, ExecutorError> {
-    let mut database = Database::connect(context, &sql.source).await?;
+    let query = SqlScript::query(&sql.query, "query")?;
+    let mut database = Database::connect(context, &sql.source, Access::Read).await?;
     database.limit_statements(limit).await?;
-    database.read_only().await?;
-    let row = database.first_row("query", sql.query.clone()).await;
+    database.begin().await?;
+    let row = database.first_row(&query).await;
     database.close().await;
     let cell = row?.and_then(|cells| cells.into_iter().next());
     Ok(match cell {
@@ -164,8 +165,8 @@ async fn by_run(
     let command = Run {
         command: measure.command.clone(),
         directory: None,
-        env: indexmap::IndexMap::new(),
-        env_sources: indexmap::IndexMap::new(),
+        env: measure.env.clone(),
+        env_sources: measure.env_sources.clone(),
         measure: indexmap::IndexMap::new(),
     };
     let ran = command::run(context, &run::shell(context, &command, Some(limit))?).await?;

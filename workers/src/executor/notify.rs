@@ -31,6 +31,8 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is posted to a webhook, or appended to a file as one line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message<'a> {
+    /// The same however often it is sent: a receiver that knows it has the message already.
+    pub id: &'a str,
     /// Subject line and text as most chat systems take them.
     pub text: String,
     /// Subject line.
@@ -48,6 +50,7 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// A message about a rollout.
     pub fn new(
+        id: &'a str,
         subject: &'a str,
         body: &'a str,
         rollout: &'a str,
@@ -55,6 +58,7 @@ impl<'a> Message<'a> {
         at: Timestamp,
     ) -> Self {
         Self {
+            id,
             text: format!("{subject}\n\n{body}"),
             subject,
             body,
@@ -68,7 +72,8 @@ impl<'a> Message<'a> {
 /// Sends a message to a channel of the plan. `Ok` says what took it, redacted.
 ///
 /// A webhook is tried a few times with growing waits on connection errors, 429 and 5xx; a
-/// receiver may therefore see a message twice. A file is appended to and synced.
+/// receiver may therefore see a message twice, with the same id in the body and in the header
+/// `Idempotency-Key`. A file is appended to and synced.
 pub async fn send(
     client: &Client,
     secrets: &dyn SecretResolver,
@@ -102,6 +107,14 @@ pub async fn send(
     }
 }
 
+/// An id as a header can carry it.
+fn header_text(id: &str) -> String {
+    let is_plain = |c: char| c.is_ascii() && !c.is_ascii_control();
+    id.chars()
+        .map(|c| if is_plain(c) { c } else { '_' })
+        .collect()
+}
+
 /// One failed try.
 struct TryError {
     reason: String,
@@ -118,6 +131,7 @@ async fn post(
         let sent = client
             .post(url)
             .timeout(TRY_TIMEOUT)
+            .header("Idempotency-Key", header_text(message.id))
             .json(message)
             .send()
             .await;
@@ -172,7 +186,12 @@ async fn append(path: &str, message: &Message<'_>) -> Result<(), String> {
 pub async fn execute(context: &StepContext, notify: &Notify) -> Result<Outcome, ExecutorError> {
     let subject = context.redactor.text(&notify.subject);
     let body = context.redactor.text(&notify.body);
+    let id = format!(
+        "{}/step/{}/{}",
+        context.rollout, context.step, context.attempt
+    );
     let message = Message::new(
+        &id,
         &subject,
         &body,
         context.rollout.as_str(),

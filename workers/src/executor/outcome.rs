@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rollbook_proto::v1::{self, Verdict};
 
+use super::database::Done;
 use super::error::ExecutorError;
 
 /// The result of one action, ready to be recorded.
@@ -23,6 +24,10 @@ pub struct Outcome {
     pub details: Vec<v1::event::Kind>,
     /// Something may have changed that an undo must take back.
     pub effect: bool,
+    /// The effect is partial: what stands of an action that stopped between parts that each stay.
+    pub partial: Option<Done>,
+    /// Of an undo: whether something else has looked, and what it said.
+    pub verification: Option<(v1::UndoVerification, String)>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -38,6 +43,8 @@ impl Outcome {
             evidence: Vec::new(),
             details: Vec::new(),
             effect: false,
+            partial: None,
+            verification: None,
             duration: Duration::ZERO,
         }
     }

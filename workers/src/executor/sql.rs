@@ -2,41 +2,50 @@
 
 use std::time::Duration;
 
-use rollbook_ledger::runbook::step::{Script, Sql};
+use rollbook_ledger::runbook::sql_text::Ending;
+use rollbook_ledger::runbook::step::{Script, Sql, Transaction};
 use rollbook_proto::v1::Verdict;
 
 use super::context::StepContext;
-use super::database::Database;
+use super::database::{Access, CommitError, Database, Failure, SqlScript};
 use super::error::ExecutorError;
 use super::outcome::Outcome;
-use super::sql_text;
 
 /// Runs the action: `deploy` with its `verify`, or `verify` alone, or the `query`.
 ///
 /// `deploy` and `verify` share one transaction that is committed only when both succeed, so a
-/// deploy that does not verify leaves nothing behind. A query can write nothing, unless it
-/// must fail, and then it is rolled back either way.
+/// deploy that does not verify leaves nothing behind; with `transaction: none` each statement of
+/// `deploy` stays. A query can write nothing, unless it must fail, and then it is rolled back
+/// either way.
 pub async fn execute(
     context: &StepContext,
     sql: &Sql,
     limit: Option<Duration>,
 ) -> Result<Outcome, ExecutorError> {
-    let mut database = Database::connect(context, &sql.source).await?;
-    if let Some(limit) = limit {
-        database.limit_statements(limit).await?;
-    }
+    let access = match (&sql.deploy, &sql.query) {
+        (None, Some(_)) if !sql.must_fail => Access::Read,
+        _ => Access::Write,
+    };
+    let mut database = connect(context, &sql.source, access, limit).await?;
     let outcome = match (&sql.deploy, &sql.verify, &sql.query) {
         (Some(deploy), verify, _) => {
-            let deploy = script(deploy, "deploy", &database)?;
+            let deploy = effecting(deploy, "deploy", &database)?;
             let verify = verify
                 .as_ref()
-                .map(|verify| script(verify, "verify", &database))
+                .map(|verify| looking(verify, "verify", &database))
                 .transpose()?;
-            deploy_and_verify(context, &mut database, deploy, verify).await
+            match sql.transaction {
+                Transaction::One => {
+                    deploy_and_verify(context, &mut database, &deploy, verify.as_ref()).await
+                }
+                Transaction::None => {
+                    one_by_one(context, &mut database, &deploy, verify.as_ref()).await
+                }
+            }
         }
         (None, Some(verify), None) => {
-            let verify = script(verify, "verify", &database)?;
-            verify_alone(&mut database, verify).await
+            let verify = looking(verify, "verify", &database)?;
+            verify_alone(&mut database, &verify).await
         }
         (None, _, Some(query)) if sql.must_fail => must_fail(&mut database, query).await,
         (None, _, Some(query)) => query_row(context, &mut database, query).await,
@@ -48,102 +57,196 @@ pub async fn execute(
     outcome
 }
 
-/// Takes a deploy back with the `revert` script, in one transaction.
+/// Takes a deploy back with the `revert` script, in one transaction or in none as the deploy.
 pub async fn revert(
     context: &StepContext,
     source: &str,
     revert: &Script,
+    transaction: Transaction,
     limit: Option<Duration>,
 ) -> Result<Outcome, ExecutorError> {
-    let mut database = Database::connect(context, source).await?;
+    let mut database = connect(context, source, Access::Write, limit).await?;
+    let revert = effecting(revert, "revert", &database)?;
+    let outcome = match transaction {
+        Transaction::One => in_one(context, &mut database, &revert).await,
+        Transaction::None => one_by_one(context, &mut database, &revert, None).await,
+    };
+    database.close().await;
+    outcome
+}
+
+async fn connect(
+    context: &StepContext,
+    source: &str,
+    access: Access,
+    limit: Option<Duration>,
+) -> Result<Database, ExecutorError> {
+    let mut database = Database::connect(context, source, access).await?;
     if let Some(limit) = limit {
         database.limit_statements(limit).await?;
     }
-    let revert = script(revert, "revert", &database)?;
-    database.begin().await?;
-    let outcome = match database.run("revert", revert).await {
-        Ok(()) => {
-            context.effect.raise();
-            database.commit().await?;
-            let mut outcome = Outcome::new(Verdict::Pass, "revert succeeds", "reverted");
-            outcome.effect = true;
-            outcome
-        }
-        Err(error) => Outcome::new(
-            Verdict::Fail,
-            "revert succeeds",
-            format!("{error}; nothing was changed"),
-        ),
-    };
-    database.close().await;
-    Ok(outcome)
+    Ok(database)
 }
 
-/// The script's text, fit for one transaction.
-fn script(script: &Script, name: &str, database: &Database) -> Result<String, ExecutorError> {
-    let text = script.text().ok_or_else(|| ExecutorError::Plan {
-        reason: format!("the {name} script's file was not inlined when the plan was made"),
-    })?;
-    sql_text::body(text, database.dialect()).map_err(|error| ExecutorError::Plan {
-        reason: format!("{name} script, {error}"),
-    })
+/// A script whose effects are meant to stay.
+fn effecting(
+    script: &Script,
+    name: &'static str,
+    database: &Database,
+) -> Result<SqlScript, ExecutorError> {
+    SqlScript::of_plan(script, name, database.dialect(), Ending::Commit)
+}
+
+/// A script that is taken back in any case.
+fn looking(
+    script: &Script,
+    name: &'static str,
+    database: &Database,
+) -> Result<SqlScript, ExecutorError> {
+    SqlScript::of_plan(script, name, database.dialect(), Ending::Any)
 }
 
 async fn deploy_and_verify(
     context: &StepContext,
     database: &mut Database,
-    deploy: String,
-    verify: Option<String>,
+    deploy: &SqlScript,
+    verify: Option<&SqlScript>,
 ) -> Result<Outcome, ExecutorError> {
     let rule = match verify {
         Some(_) => "deploy and verify succeed",
         None => "deploy succeeds",
     };
     database.begin().await?;
-    if let Err(error) = database.run("deploy", deploy).await {
-        return Ok(Outcome::new(
-            Verdict::Fail,
-            rule,
-            format!("{error}; nothing was changed"),
-        ));
+    if let Err(failure) = database.run(deploy).await {
+        return Ok(not_done(context, database, (rule, ""), failure).await);
     }
     let mut message = "deployed";
     if let Some(verify) = verify {
         // What a verify script leaves (temporary tables) does not belong to the migration.
-        database
-            .run("SAVEPOINT", "SAVEPOINT rollbook_verify".to_owned())
-            .await?;
-        if let Err(error) = database.run("verify", verify).await {
-            return Ok(Outcome::new(
-                Verdict::Fail,
-                rule,
-                format!("deploy was rolled back because {error}"),
-            ));
-        }
-        database
-            .run(
-                "ROLLBACK TO SAVEPOINT",
-                "ROLLBACK TO SAVEPOINT rollbook_verify".to_owned(),
+        database.mark_verify().await?;
+        if let Err(failure) = database.run(verify).await {
+            return Ok(not_done(
+                context,
+                database,
+                (rule, "deploy was rolled back because "),
+                failure,
             )
-            .await?;
+            .await);
+        }
+        database.forget_verify().await?;
         message = "deployed and verified";
     }
+    commit(context, database, rule, message).await
+}
+
+async fn in_one(
+    context: &StepContext,
+    database: &mut Database,
+    revert: &SqlScript,
+) -> Result<Outcome, ExecutorError> {
+    const RULE: &str = "revert succeeds";
+    database.begin().await?;
+    if let Err(failure) = database.run(revert).await {
+        return Ok(not_done(context, database, (RULE, ""), failure).await);
+    }
+    commit(context, database, RULE, "reverted").await
+}
+
+async fn commit(
+    context: &StepContext,
+    database: &mut Database,
+    rule: &str,
+    message: &str,
+) -> Result<Outcome, ExecutorError> {
     // From here the outcome of a lost connection is not known.
     context.effect.raise();
-    database.commit().await?;
-    let mut outcome = Outcome::new(Verdict::Pass, rule, message);
+    match database.commit().await {
+        Ok(()) => {
+            let mut outcome = Outcome::new(Verdict::Pass, rule, message);
+            outcome.effect = true;
+            Ok(outcome)
+        }
+        Err(CommitError::Refused(failure)) => {
+            context.effect.lower();
+            Ok(not_done(context, database, (rule, ""), failure).await)
+        }
+        Err(CommitError::Unknown(error)) => Err(error),
+    }
+}
+
+/// A failed script, rolled back. That nothing was changed is said only where it is known.
+async fn not_done(
+    context: &StepContext,
+    database: &mut Database,
+    (rule, because): (&str, &str),
+    failure: Failure,
+) -> Outcome {
+    // SQLite may have rolled back itself.
+    let _ = database.rollback().await;
+    if failure.transaction_lost {
+        context.effect.raise();
+        let mut outcome = Outcome::new(
+            Verdict::Fail,
+            rule,
+            format!(
+                "{because}{}; what the script did before that may stand: look at the database",
+                failure.error
+            ),
+        );
+        outcome.effect = true;
+        return outcome;
+    }
+    Outcome::new(
+        Verdict::Fail,
+        rule,
+        format!("{because}{}; nothing was changed", failure.error),
+    )
+}
+
+/// Each statement by itself. What was done before an error stays, and is told.
+async fn one_by_one(
+    context: &StepContext,
+    database: &mut Database,
+    script: &SqlScript,
+    verify: Option<&SqlScript>,
+) -> Result<Outcome, ExecutorError> {
+    let rule = format!("every statement of {} succeeds", script.name);
+    context.effect.raise();
+    context.effect.begin_parts();
+    let mark = context.effect.clone();
+    let ran = database
+        .run_alone(script, move |done| mark.part_done(done))
+        .await;
+    let mut outcome = match ran {
+        Err(failure) => Outcome::new(Verdict::Fail, rule, failure.error.to_string()),
+        Ok(()) => {
+            context.effect.whole();
+            let done = match script.name {
+                "revert" => "reverted",
+                _ => "deployed",
+            };
+            let outcome = Outcome::new(Verdict::Pass, rule, done);
+            match verify {
+                Some(verify) => outcome.and("verify", verify_alone(database, verify).await?),
+                None => outcome,
+            }
+        }
+    };
     outcome.effect = true;
     Ok(outcome)
 }
 
-async fn verify_alone(database: &mut Database, verify: String) -> Result<Outcome, ExecutorError> {
+async fn verify_alone(
+    database: &mut Database,
+    verify: &SqlScript,
+) -> Result<Outcome, ExecutorError> {
     const RULE: &str = "verify succeeds";
     database.begin().await?;
-    let outcome = match database.run("verify", verify).await {
+    let outcome = match database.run(verify).await {
         Ok(()) => Outcome::new(Verdict::Pass, RULE, "verified"),
-        Err(error) => Outcome::new(Verdict::Fail, RULE, error.to_string()),
+        Err(failure) => Outcome::new(Verdict::Fail, RULE, failure.error.to_string()),
     };
-    database.rollback().await?;
+    let _ = database.rollback().await;
     Ok(outcome)
 }
 
@@ -151,12 +254,9 @@ async fn verify_alone(database: &mut Database, verify: String) -> Result<Outcome
 /// wrong in itself (a missing table, a syntax error) proves nothing.
 async fn must_fail(database: &mut Database, query: &str) -> Result<Outcome, ExecutorError> {
     const RULE: &str = "the statement is refused";
-    let query = sql_text::body(query, database.dialect()).map_err(|error| ExecutorError::Plan {
-        reason: format!("query, {error}"),
-    })?;
+    let query = SqlScript::query(query, "query")?;
     database.begin().await?;
-    let ran = database.run_checked("query", query).await;
-    let outcome = match ran {
+    let outcome = match database.run(&query).await {
         Ok(()) => Outcome::new(
             Verdict::Fail,
             RULE,
@@ -180,8 +280,10 @@ async fn query_row(
     query: &str,
 ) -> Result<Outcome, ExecutorError> {
     const RULE: &str = "the query gives a row";
-    database.read_only().await?;
-    let row = database.first_row("query", query.to_owned()).await?;
+    database.begin().await?;
+    let row = database
+        .first_row(&SqlScript::query(query, "query")?)
+        .await?;
     let Some(cells) = row else {
         return Ok(Outcome::new(
             Verdict::Inconclusive,

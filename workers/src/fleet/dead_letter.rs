@@ -8,13 +8,14 @@ use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, Message};
 use futures::StreamExt;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
-use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::ids::{LedgerId, RolloutId};
 use rollbook_ledger::rollout::{Request, SystemCommand};
 use rollbook_proto::v1;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::jetstream::{DEAD_LETTER_STREAM, WORK_STREAM, answered, unavailable};
+use super::notices::QueuedNotice;
 use super::queue::{QueueError, QueuedTask};
 use super::shards::{QueuedShard, ShardAnswer, ShardLane};
 
@@ -151,11 +152,48 @@ impl DeadLetters {
             self.give_up(&task, &advisory).await?;
         } else if let Ok(shard) = serde_json::from_slice::<QueuedShard>(&stored.payload) {
             self.give_up_shard(&shard, &advisory).await?;
+        } else if let Ok(notice) = serde_json::from_slice::<QueuedNotice>(&stored.payload) {
+            self.give_up_notice(&notice, &advisory).await?;
         }
         if let Err(error) = answered(work.delete_message(advisory.stream_seq)).await {
             tracing::debug!(%error, "a dead letter's task was gone already");
         }
         Ok(())
+    }
+
+    /// Records that a notice was not sent: no server could even record what became of it.
+    async fn give_up_notice(
+        &self,
+        notice: &QueuedNotice,
+        advisory: &Advisory,
+    ) -> Result<(), LetterError> {
+        let loaded = match self.handler.rollout(&notice.rollout).await {
+            Ok(loaded) => loaded,
+            Err(HandlerError::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut planned = loaded.plan.runbook().notices.iter();
+        let Some(planned) = planned.find(|planned| planned.id == notice.notice) else {
+            return Ok(());
+        };
+        let sent = v1::NoticeSent {
+            notice_id: planned.id.clone(),
+            channel: planned.channel.clone(),
+            verdict: v1::Verdict::Error.into(),
+            message: advisory.reason(),
+        };
+        let request = Request::System(SystemCommand::RecordNotice { sent });
+        self.tell(&notice.rollout, &request).await
+    }
+
+    async fn tell(&self, rollout: &RolloutId, request: &Request) -> Result<(), LetterError> {
+        let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
+        match self.handler.request(rollout, request, &caller).await {
+            Ok(_) => Ok(()),
+            // The rollout has moved on: there is nothing to give up any more.
+            Err(HandlerError::Refused(_) | HandlerError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Answers a shard whose workers died or went silent: its run fails with the reason.
@@ -177,16 +215,6 @@ impl DeadLetters {
             attempt: queued.task.attempt,
             reason: advisory.reason(),
         });
-        let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
-        match self
-            .handler
-            .request(&queued.rollout, &request, &caller)
-            .await
-        {
-            Ok(_) => Ok(()),
-            // The rollout has moved on: there is nothing to give up any more.
-            Err(HandlerError::Refused(_) | HandlerError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.tell(&queued.rollout, &request).await
     }
 }

@@ -9,20 +9,25 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::Client;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull::Config as PullConfig};
-use async_nats::jetstream::context::PublishError;
+use async_nats::jetstream::context::{GetStreamErrorKind, PublishError};
+use async_nats::jetstream::kv::{Config as BucketConfig, Store};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, AckKind, Context, Message};
 use async_trait::async_trait;
 use futures::StreamExt;
-use rollbook_ledger::ids::{LedgerId, subject_token};
+use rollbook_ledger::ids::LedgerId;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::presence::WORKERS_BUCKET;
+use super::progress::PROGRESS_BUCKET;
 use super::pull;
-use super::queue::{Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+use super::queue::{Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+use super::shards::SHARD_STREAM;
 
 /// The stream of tasks.
 pub const WORK_STREAM: &str = "ROLLBOOK_WORK";
@@ -95,6 +100,55 @@ pub(super) async fn answered<T, E: std::fmt::Display>(
     }
 }
 
+/// The settings of a stream, which is made where it is missing, and gets more copies where it has
+/// too few.
+pub(super) async fn open_stream(context: &Context, wanted: Config) -> Result<Config, QueueError> {
+    let replicas = wanted.num_replicas;
+    let stream = answered(context.get_or_create_stream(wanted)).await?;
+    raise_replicas(context, stream.cached_info().config.clone(), replicas).await
+}
+
+/// Gives a stream more copies, unless it has as many.
+pub(super) async fn raise_replicas(
+    context: &Context,
+    found: Config,
+    replicas: usize,
+) -> Result<Config, QueueError> {
+    if found.num_replicas >= replicas {
+        return Ok(found);
+    }
+    let raised = Config {
+        num_replicas: replicas,
+        ..found
+    };
+    Ok(answered(context.update_stream(raised)).await?.config)
+}
+
+/// A bucket in memory, made where it is missing with as many copies as the work queue has: one dead
+/// server must not take it away.
+pub(super) async fn bucket(context: &Context, wanted: BucketConfig) -> Result<Store, QueueError> {
+    if let Ok(store) = answered(context.get_key_value(&wanted.bucket)).await {
+        return Ok(store);
+    }
+    let queue = answered(context.get_stream(WORK_STREAM)).await;
+    let num_replicas = queue.map_or(1, |queue| queue.cached_info().config.num_replicas);
+    let wanted = BucketConfig {
+        num_replicas,
+        ..wanted
+    };
+    answered(context.create_key_value(wanted)).await
+}
+
+/// Gives a bucket that is there more copies.
+async fn raise_bucket(context: &Context, bucket: &str, replicas: usize) -> Result<(), QueueError> {
+    // One that is not there is made with them.
+    let Ok(stream) = answered(context.get_stream(format!("KV_{bucket}"))).await else {
+        return Ok(());
+    };
+    raise_replicas(context, stream.cached_info().config.clone(), replicas).await?;
+    Ok(())
+}
+
 impl JetStreamQueue {
     /// Opens the queue, making its streams where they are missing and checking their settings
     /// where they are not.
@@ -115,8 +169,7 @@ impl JetStreamQueue {
             num_replicas: options.replicas,
             ..Config::default()
         };
-        let mut stream = answered(context.get_or_create_stream(work)).await?;
-        let found = &answered(stream.info()).await?.config;
+        let found = &open_stream(&context, work).await?;
         let wrong = |setting, found: String, required: &str| {
             Err(QueueError::Setting {
                 what: format!("stream {WORK_STREAM}"),
@@ -148,7 +201,10 @@ impl JetStreamQueue {
             num_replicas: options.replicas,
             ..Config::default()
         };
-        answered(context.get_or_create_stream(letters)).await?;
+        open_stream(&context, letters).await?;
+        for bucket in [WORKERS_BUCKET, PROGRESS_BUCKET] {
+            raise_bucket(&context, bucket, options.replicas).await?;
+        }
         Ok(Self {
             context,
             client,
@@ -156,6 +212,30 @@ impl JetStreamQueue {
             options,
             consumers: Mutex::new(HashMap::new()),
         })
+    }
+
+    /// Whether the streams are there that a server makes when it starts.
+    pub async fn exists(client: &Client) -> Result<bool, QueueError> {
+        let context = jetstream::new(client.clone());
+        for stream in [WORK_STREAM, DEAD_LETTER_STREAM, SHARD_STREAM] {
+            let found = answered(async {
+                match context.get_stream(stream).await {
+                    Ok(_) => Ok(true),
+                    Err(error) => match error.kind() {
+                        GetStreamErrorKind::JetStream(e)
+                            if e.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                        {
+                            Ok(false)
+                        }
+                        _ => Err(error),
+                    },
+                }
+            });
+            if !found.await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The consumer of the tasks under `work.<ledger>.<token>`, made where it is missing.
@@ -176,7 +256,12 @@ impl JetStreamQueue {
             ..PullConfig::default()
         };
         let stream = answered(self.context.get_stream_no_info(WORK_STREAM)).await?;
-        let consumer: PullConsumer = answered(stream.get_or_create_consumer(&name, wanted)).await?;
+        let mut consumer: PullConsumer =
+            answered(stream.get_or_create_consumer(&name, wanted.clone())).await?;
+        // Made by an earlier version.
+        if consumer.cached_info().config.max_deliver != wanted.max_deliver {
+            consumer = answered(stream.create_consumer(wanted)).await?;
+        }
         let config = &consumer.cached_info().config;
         if config.ack_policy != AckPolicy::Explicit || config.filter_subject != filter {
             return Err(QueueError::Setting {
@@ -342,7 +427,7 @@ impl Taken {
     }
 
     pub(super) async fn progress(&self) -> Result<(), QueueError> {
-        answered(self.message.ack_with(AckKind::Progress)).await
+        answered(self.message.double_ack_with(AckKind::Progress)).await
     }
 
     pub(super) async fn done(&self) -> Result<(), QueueError> {
@@ -378,10 +463,10 @@ impl TaskQueue for JetStreamQueue {
 
     async fn pull(
         &self,
-        labels: &[String],
+        lines: &[Line],
         wait: Duration,
     ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
-        let tokens: Vec<String> = labels.iter().map(|label| subject_token(label)).collect();
+        let tokens: Vec<String> = lines.iter().map(Line::token).collect();
         while let Some(message) = self.next(&tokens, wait).await? {
             if let Some((taken, task)) = Taken::read(message).await? {
                 return Ok(Some(Box::new(JetStreamDelivery { taken, task })));

@@ -12,10 +12,12 @@
 
 mod attempt;
 mod dead_letter;
+mod fit;
 mod jetstream;
 mod ledger;
 pub mod membership;
 mod memory;
+mod notices;
 mod output;
 mod port;
 pub mod presence;
@@ -29,8 +31,11 @@ pub use dead_letter::DeadLetters;
 pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
 pub use ledger::LedgerPort;
 pub use memory::MemoryQueue;
+pub use notices::{NoticeDelivery, NoticeLane, QueuedNotice};
 pub use output::{NatsOutput, output_subject};
 pub use port::{Assignment, RolloutPort, Standing};
 pub use progress::NatsProgress;
-pub use queue::{ANY_LABEL, Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+pub use queue::{
+    ANY_LABEL, Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue,
+};
 pub use worker::{WorkerConfig, run};

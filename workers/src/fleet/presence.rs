@@ -119,9 +119,6 @@ impl Activity {
 }
 
 async fn bucket(context: &Context) -> Result<Store, QueueError> {
-    if let Ok(store) = answered(context.get_key_value(WORKERS_BUCKET)).await {
-        return Ok(store);
-    }
     let config = Config {
         bucket: WORKERS_BUCKET.to_owned(),
         description: "Workers that are there".to_owned(),
@@ -129,7 +126,7 @@ async fn bucket(context: &Context) -> Result<Store, QueueError> {
         storage: StorageType::Memory,
         ..Config::default()
     };
-    answered(context.create_key_value(config)).await
+    super::jetstream::bucket(context, config).await
 }
 
 /// Says that a worker is there until `stop`, then that it is gone.

@@ -107,9 +107,6 @@ async fn put(
 }
 
 async fn bucket(context: &Context) -> Result<Store, QueueError> {
-    if let Ok(store) = answered(context.get_key_value(PROGRESS_BUCKET)).await {
-        return Ok(store);
-    }
     let config = Config {
         bucket: PROGRESS_BUCKET.to_owned(),
         description: "How far running steps are".to_owned(),
@@ -119,7 +116,17 @@ async fn bucket(context: &Context) -> Result<Store, QueueError> {
         storage: StorageType::Memory,
         ..Config::default()
     };
-    answered(context.create_key_value(config)).await
+    super::jetstream::bucket(context, config).await
+}
+
+/// Whether the servers of NATS acknowledge a write: without a quorum they do not.
+pub async fn probe(client: &Client, ledger: &LedgerId) -> Result<(), QueueError> {
+    let store = bucket(&jetstream::new(client.clone())).await?;
+    // No rollout's and no step's token begins with `=`.
+    let key = format!("{ledger}.=probe");
+    answered(store.put(key, Vec::new().into()))
+        .await
+        .map(|_| ())
 }
 
 /// The latest states of a rollout's steps, then each new one. Ends when the connection does.

@@ -78,7 +78,8 @@ impl Database {
                  FROM pragma_table_info('deals')
                  UNION ALL SELECT 'table ' || name FROM sqlite_schema
                    WHERE type = 'table' AND name <> 'deal_type_alias'
-                 UNION ALL SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL
+                 UNION ALL SELECT replace(sql, '\"', '') FROM sqlite_schema
+                   WHERE type = 'index' AND sql IS NOT NULL
                  UNION ALL SELECT 'checked' FROM sqlite_schema
                    WHERE name = 'deals' AND sql LIKE '%CHECK%'
                  ORDER BY line"

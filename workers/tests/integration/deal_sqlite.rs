@@ -49,20 +49,26 @@ async fn generated_deals_survive_the_migration() {
     deal_load::generated_deals_survive_the_migration(&database(&dir)).await;
 }
 
-/// The rebuild of 004 would drop an index it does not know.
+/// 004 keeps an index it does not know, and refuses one that uses the column it replaces.
 #[tokio::test]
-async fn a_table_with_strange_indexes_is_not_rebuilt() {
+async fn strange_indexes_are_kept_or_refused() {
     let dir = tempfile::tempdir().unwrap();
     let database = database(&dir);
     apply(&database.url, "003").await.unwrap();
-    database
-        .run("CREATE INDEX by_name ON deals (name)")
-        .await
-        .unwrap();
+    for index in [
+        "CREATE INDEX by_name ON deals (name)",
+        "CREATE INDEX by_both ON deals (deal_type, name)",
+    ] {
+        database.run(index).await.unwrap();
+    }
     let refused = apply(&database.url, "004").await.unwrap_err().to_string();
     assert!(refused.contains("RB-MIGRATE-6"), "{refused}");
-    database.run("DROP INDEX by_name").await.unwrap();
+    database.run("DROP INDEX by_both").await.unwrap();
     apply(&database.url, "004").await.unwrap();
+    assert_eq!(
+        database.count("sqlite_schema WHERE name = 'by_name'").await,
+        1
+    );
 }
 
 #[tokio::test]

@@ -10,9 +10,9 @@ use crate::executor_fixture::{Fixture, number};
 use crate::postgres::Postgres;
 
 /// A database with a table `deals` of three rows.
-struct Database {
+pub struct Database {
     url: String,
-    kind: &'static str,
+    pub kind: &'static str,
     _dir: Option<TempDir>,
 }
 
@@ -20,7 +20,7 @@ const SCHEMA: &str =
     "CREATE TABLE deals (id integer PRIMARY KEY, deal_type text, price numeric(10,2) DEFAULT 1.50);
     INSERT INTO deals (id, deal_type) VALUES (1, 'acquisition'), (2, NULL), (3, 'carveout');";
 
-async fn sqlite() -> Database {
+pub async fn sqlite() -> Database {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deals.db");
     let options = sqlx::sqlite::SqliteConnectOptions::new()
@@ -41,7 +41,7 @@ async fn sqlite() -> Database {
     }
 }
 
-async fn postgres(server: &Postgres, name: &str) -> Database {
+pub async fn postgres(server: &Postgres, name: &str) -> Database {
     let url = server.database(name).await;
     let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
     sqlx::raw_sql(SCHEMA)
@@ -57,13 +57,13 @@ async fn postgres(server: &Postgres, name: &str) -> Database {
 }
 
 impl Database {
-    fn fixture(&self, step: Value) -> Fixture {
+    pub fn fixture(&self, step: Value) -> Fixture {
         let sections =
             json!({"sources": {"db": {"kind": "database", "url": {"staging": {"env": "DB"}}}}});
         Fixture::with(step, sections, &[("DB", &self.url)])
     }
 
-    async fn count(&self, query: &str) -> i64 {
+    pub async fn count(&self, query: &str) -> i64 {
         let query = AssertSqlSafe(query.to_owned());
         if self.kind == "sqlite" {
             let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();

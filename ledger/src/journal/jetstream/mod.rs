@@ -32,7 +32,7 @@ use rollbook_proto::v1::Commit;
 use self::append::Sender;
 use self::group::Group;
 use self::wire::{Leader, Letter, unavailable};
-use super::{APPEND_TIMEOUT, Appended, Journal, JournalError, ReadFrom, StoredCommit};
+use super::{APPEND_TIMEOUT, Appended, Extent, Journal, JournalError, ReadFrom, StoredCommit};
 use crate::ids::{Aggregate, LedgerId};
 
 pub use group::GroupCounts;
@@ -55,7 +55,7 @@ pub enum GroupCommit {
 #[derive(Debug, Clone)]
 pub struct JetStreamOptions {
     /// Copies of the stream: 1 for a server alone, 3 in production. An existing stream with
-    /// fewer is refused.
+    /// fewer gets more.
     pub replicas: usize,
     /// Group commit.
     pub group_commit: GroupCommit,
@@ -115,7 +115,10 @@ impl JetStreamJournal {
             .timeout(options.ack_timeout)
             .build(client.clone());
         let desired = settings::desired(&ledger, &options);
-        let info = open_stream(&context, &desired).await?;
+        let mut info = open_stream(&context, &ledger, &desired).await?;
+        if info.config.num_replicas < desired.num_replicas {
+            info = raise_replicas(&context, info.config, desired.num_replicas).await?;
+        }
         settings::check(&info.config, &desired)?;
         let sync = match &options.system {
             Some(system) => report::ask_servers(system).await,
@@ -142,6 +145,26 @@ impl JetStreamJournal {
         })
     }
 
+    /// Whether the ledger's stream is there. Whoever must not decide how many copies it has waits
+    /// for it.
+    pub async fn exists(client: &Client, ledger: &LedgerId) -> Result<bool, JournalError> {
+        let context = ContextBuilder::new()
+            .timeout(APPEND_TIMEOUT)
+            .build(client.clone());
+        match context.get_stream(stream_name(ledger)).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(e)
+                    if e.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Ok(false)
+                }
+                GetStreamErrorKind::JetStream(e) => Err(refused_or_later(&e)),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
     /// The ledger.
     pub fn ledger(&self) -> &LedgerId {
         &self.ledger
@@ -161,15 +184,19 @@ impl JetStreamJournal {
     pub async fn report(&self) -> Result<ServerReport, JournalError> {
         let info = self.leader.info().await?;
         let cluster = info.cluster.as_ref();
+        let behind = cluster.map_or(0, |cluster| {
+            let behind = cluster.replicas.iter().filter(|r| !r.current || r.offline);
+            behind.count()
+        });
+        let copies = info.config.num_replicas;
+        let has_leader = cluster.is_none_or(|c| c.leader.as_ref().is_some_and(|l| !l.is_empty()));
         Ok(ServerReport {
             version: self.client.server_info().version,
             cluster: cluster.and_then(|cluster| cluster.name.clone()),
             stream: self.leader.stream.clone(),
-            replicas: info.config.num_replicas,
-            replicas_behind: cluster.map_or(0, |cluster| {
-                let behind = cluster.replicas.iter().filter(|r| !r.current || r.offline);
-                behind.count()
-            }),
+            replicas: copies,
+            replicas_behind: behind,
+            quorum: has_leader && copies.saturating_sub(behind) * 2 > copies,
             sync: self.sync,
             first_sequence: info.state.first_sequence,
             last_sequence: info.state.last_sequence,
@@ -179,18 +206,53 @@ impl JetStreamJournal {
     }
 }
 
+/// Gives a stream more copies.
+async fn raise_replicas(
+    context: &Context,
+    found: async_nats::jetstream::stream::Config,
+    replicas: usize,
+) -> Result<Info, JournalError> {
+    let (stream, before) = (found.name.clone(), found.num_replicas);
+    let wanted = async_nats::jetstream::stream::Config {
+        num_replicas: replicas,
+        ..found
+    };
+    let raised = context.update_stream(wanted).await;
+    raised.map_err(|error| JournalError::UnsafeSetting {
+        setting: format!("stream {stream}: num_replicas"),
+        found: before.to_string(),
+        required: format!("at least {replicas}"),
+        remedy: format!(
+            "raising it failed: {error}; start enough nats-servers, or ask for fewer with --replicas"
+        ),
+    })
+}
+
 /// The stream as the server has it, created when there is none.
 async fn open_stream(
     context: &Context,
+    ledger: &LedgerId,
     desired: &async_nats::jetstream::stream::Config,
 ) -> Result<Info, JournalError> {
+    let is_reserved = settings::is_reserved(ledger);
+    let reserved = || JournalError::Reserved {
+        ledger: ledger.to_string(),
+        stream: desired.name.clone(),
+    };
     match context.get_stream(&desired.name).await {
+        // A ledger that was made before the name was taken goes on.
+        Ok(stream) if is_reserved && stream.cached_info().config.subjects != desired.subjects => {
+            return Err(reserved());
+        }
         Ok(stream) => return Ok(stream.cached_info().clone()),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(e) if e.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
             GetStreamErrorKind::JetStream(e) => return Err(refused_or_later(&e)),
             _ => return Err(unavailable(error)),
         },
+    }
+    if is_reserved {
+        return Err(reserved());
     }
     match context.create_stream(desired).await {
         Ok(_) => {}
@@ -256,6 +318,27 @@ impl Journal for JetStreamJournal {
 
     async fn last_sequence(&self) -> Result<u64, JournalError> {
         Ok(self.leader.info().await?.state.last_sequence)
+    }
+
+    async fn at(&self, sequence: u64) -> Result<Option<StoredCommit>, JournalError> {
+        let found = self.leader.at(sequence).await?;
+        found.map(read::stored).transpose()
+    }
+
+    async fn extent(&self) -> Result<Extent, JournalError> {
+        let state = self.leader.info().await?.state;
+        let extent = Extent {
+            first: state.first_sequence,
+            last: state.last_sequence,
+            commits: state.messages,
+            missing: Vec::new(),
+        };
+        if extent.is_complete() {
+            return Ok(extent);
+        }
+        // Which ones is a long answer, and so only asked for when there are some.
+        let missing = self.leader.deleted().await?;
+        Ok(Extent { missing, ..extent })
     }
 
     fn sync(&self) -> SyncKnown {

@@ -140,7 +140,7 @@ fn header(headers: Option<&HeaderMap>, name: async_nats::header::HeaderName) -> 
     headers?.get(name).map(|value| value.as_str())
 }
 
-fn stored(message: StreamMessage) -> Result<StoredCommit, JournalError> {
+pub(super) fn stored(message: StreamMessage) -> Result<StoredCommit, JournalError> {
     Ok(StoredCommit {
         sequence: message.sequence,
         stored_at: jiff::Timestamp::from_nanosecond(message.time.unix_timestamp_nanos())

@@ -85,6 +85,8 @@ pub struct ServerReport {
     pub replicas: usize,
     /// Copies that are behind or offline.
     pub replicas_behind: usize,
+    /// Whether more than half of the copies are there, and one of them leads.
+    pub quorum: bool,
     /// Whether acknowledged means synced.
     pub sync: SyncKnown,
     /// The first sequence still stored; more than 1 means that history is missing.

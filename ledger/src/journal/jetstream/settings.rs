@@ -31,6 +31,14 @@ pub fn stream_name(ledger: &LedgerId) -> String {
     }
 }
 
+/// Names whose streams are the product's own: tasks, answers of shards, dead letters.
+const RESERVED: [&str; 3] = ["work", "shards", "dlq"];
+
+/// Whether a ledger's stream would be one of the product's own.
+pub(super) fn is_reserved(ledger: &LedgerId) -> bool {
+    RESERVED.contains(&ledger.as_str())
+}
+
 /// The subject filter of all commits of a ledger.
 pub fn ledger_subjects(ledger: &LedgerId) -> String {
     format!("rollbook.{ledger}.>")

@@ -229,6 +229,22 @@ impl Leader {
         Self::found(stream.get_first_raw_message_by_subject(subject, from)).await
     }
 
+    /// The message at a sequence.
+    pub(super) async fn at(&self, sequence: u64) -> Found {
+        if sequence == 0 {
+            return Ok(None);
+        }
+        let stream = self.stream().await?;
+        Self::found(stream.get_raw_message(sequence)).await
+    }
+
+    /// The sequences between first and last that are not stored.
+    pub(super) async fn deleted(&self) -> Result<Vec<u64>, JournalError> {
+        let stream = self.stream().await?;
+        let info = answered(stream.info_builder().with_deleted(true).fetch()).await?;
+        Ok(info.info.state.deleted.unwrap_or_default())
+    }
+
     /// The stream's configuration and state.
     pub(super) async fn info(&self) -> Result<async_nats::jetstream::stream::Info, JournalError> {
         let stream = self.stream().await?;

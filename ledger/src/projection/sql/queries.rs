@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use super::{Database, SqlViews, Tx, select};
-use crate::journal::StoredCommit;
+use super::{Database, SqlViews, Tx, notes, positions, select};
+use crate::journal::{Position, StoredCommit};
 use crate::projection::row::{Column, Kind, Value, ViewRow};
 use crate::projection::rows::TABLES;
 use crate::projection::store::{ViewError, ViewStore};
@@ -209,6 +209,44 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Ok(as_of)
     }
 
+    async fn standing(&self) -> Result<Position, ViewError> {
+        let sql = "SELECT ledger, sequence, commit_id FROM view_position WHERE id = 1";
+        let found = positions::read(&self.database, sql, Vec::new()).await?;
+        found.ok_or_else(|| ViewError::Schema {
+            reason: "view_position has no row".to_owned(),
+        })
+    }
+
+    async fn acknowledged(&self, ledger: &str) -> Result<Option<Position>, ViewError> {
+        let sql = "SELECT ledger, sequence, commit_id FROM acknowledged WHERE ledger = ?";
+        let ledger = Value::Text(ledger.to_owned());
+        positions::read(&self.database, sql, vec![ledger]).await
+    }
+
+    async fn acknowledge(&self, position: &Position) -> Result<(), ViewError> {
+        positions::write(&self.database, position).await
+    }
+
+    async fn forget_acknowledged(&self, ledger: &str) -> Result<(), ViewError> {
+        positions::forget(&self.database, ledger).await
+    }
+
+    async fn rollouts_over(&self) -> Result<Vec<(String, u64)>, ViewError> {
+        notes::rollouts_over(&self.database).await
+    }
+
+    async fn note_rollout_over(&self, rollout: &str, sequence: u64) -> Result<(), ViewError> {
+        notes::note_rollout_over(&self.database, rollout, sequence).await
+    }
+
+    async fn names_evidence(&self, sha256: &str) -> Result<bool, ViewError> {
+        notes::names_evidence(&self.database, sha256).await
+    }
+
+    async fn evidence_of_open(&self, limit: u32) -> Result<Vec<String>, ViewError> {
+        notes::evidence_of_open(&self.database, limit).await
+    }
+
     async fn apply(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError> {
         self.apply_batch(batch).await
     }
@@ -372,7 +410,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(rollout);
         if open_only {
-            conditions.add("t.status = 'open'", []);
+            conditions.add("t.status <> 'resolved'", []);
         }
         let rows = latest(&mut tx, conditions).await?;
         Self::answer(tx, as_of, rows).await

@@ -21,6 +21,7 @@ use crate::runbook::{Plan, Step};
 
 pub use gate::{GateHold, gate_hold};
 pub use lifecycle::{open, records};
+pub use rollback::rollback_list;
 
 /// Who asks, when, and under which command id.
 #[derive(Debug, Clone, Copy)]
@@ -197,6 +198,12 @@ impl<'a> Decider<'a> {
                 attempt,
                 reason,
             } => self.interrupt_step(step, *attempt, reason),
+            WorkerCommand::ResumeStep {
+                step,
+                attempt,
+                worker,
+                reason,
+            } => self.resume_step(step, *attempt, worker, reason),
             WorkerCommand::StartUndo {
                 step,
                 attempt,

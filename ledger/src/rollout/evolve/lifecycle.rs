@@ -124,13 +124,17 @@ fn new_step(phase: &PhaseId) -> StepState {
         started_at: None,
         finished_at: None,
         finished_event: 0,
+        ended_event: 0,
+        errored_attempt: 0,
         worker: String::new(),
+        losses: 0,
         rule: String::new(),
         message: String::new(),
         effect: Effect::None,
+        is_partial: false,
         not_before: None,
         recheck: false,
-        samples: BTreeMap::new(),
+        samples: Default::default(),
         evidence: Vec::new(),
         executors: BTreeSet::new(),
         proposal: None,
@@ -146,57 +150,19 @@ fn from_one_of(state: &RolloutState, allowed: &[Status], meta: &Meta<'_>) -> Don
     }
 }
 
-pub(super) fn started(state: &mut RolloutState, meta: &Meta<'_>) -> Done {
-    from_one_of(state, &[Status::Open], meta)?;
-    state.status = Status::Running;
-    state.started_at = Some(meta.at);
-    Ok(())
-}
-
-pub(super) fn paused(state: &mut RolloutState, meta: &Meta<'_>) -> Done {
-    from_one_of(state, &[Status::Running], meta)?;
-    state.status = Status::Paused;
-    Ok(())
-}
-
-pub(super) fn resumed(state: &mut RolloutState, meta: &Meta<'_>) -> Done {
-    from_one_of(state, &[Status::Paused], meta)?;
-    state.status = Status::Running;
-    Ok(())
-}
-
-pub(super) fn aborted(state: &mut RolloutState, meta: &Meta<'_>) -> Done {
-    from_one_of(
-        state,
-        &[
-            Status::Open,
-            Status::Running,
-            Status::Paused,
-            Status::RollingBack,
-        ],
-        meta,
-    )?;
-    // An abort during a rollback ends the rollback where it stands.
+pub(super) fn aborted(state: &mut RolloutState) {
     if let Some(rollback) = &mut state.rollback
         && rollback.verdict.is_none()
     {
         rollback.verdict = Some(v1::Verdict::Inconclusive);
+        rollback.finished_event = Some(state.events);
     }
-    state.status = Status::Aborted;
-    Ok(())
 }
 
 pub(super) fn closed(state: &mut RolloutState, event: &v1::RolloutClosed, meta: &Meta<'_>) -> Done {
-    let outcome = v1::RolloutOutcome::try_from(event.outcome)
-        .ok()
-        .filter(|outcome| *outcome != v1::RolloutOutcome::Unspecified)
-        .ok_or_else(|| meta.malformed("outcome"))?;
-    from_one_of(
-        state,
-        &[Status::Running, Status::Paused, Status::Aborted],
-        meta,
-    )?;
-    state.status = Status::Closed(outcome);
+    if event.outcome() == v1::RolloutOutcome::Unspecified {
+        return Err(meta.malformed("outcome"));
+    }
     state.closed_at = Some(meta.at);
     Ok(())
 }

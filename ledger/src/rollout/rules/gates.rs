@@ -196,6 +196,19 @@ fn evaluate(
             refusal.person, refusal.role, refusal.reason
         ));
     }
+    // Whoever looks at the gate sees what nobody watches any more.
+    answer.holds.extend(
+        state
+            .alerts
+            .iter()
+            .filter(|((step, _), _)| state.step(step).is_some_and(|at| at.phase == *id))
+            .map(|((step, metric), alert)| {
+                format!(
+                    "{} ({}) on {metric} of step {step} is still open, and its watch has ended",
+                    alert.id, alert.severity
+                )
+            }),
+    );
     for text in &spec.checks {
         let (holds, reason) = measures::check(state, plan, text, spec.no_data);
         if holds {

@@ -4,7 +4,7 @@ use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{RolloutOutcome, Verdict};
 use serde_json::json;
 
-use super::super::command::Command;
+use super::super::command::{Command, WorkerCommand};
 use super::super::presented::presented;
 use super::super::state::Status;
 use super::story::*;
@@ -395,4 +395,39 @@ fn a_step_that_stands_failed_shuts_the_gate_by_name() {
     );
     let how = story.blocked("gate 0").how.unwrap();
     assert_eq!(how, "rollbook retry 0.1 r1 --reason …");
+}
+
+#[test]
+fn a_gate_shut_for_many_long_reasons_is_recorded_within_bounds() {
+    let steps = 40;
+    let checks = (0..steps).map(|n| with(check(&format!("0.{n}")), json!({"needs": []})));
+    let gate = json!({"sign_offs": [{"role": "eng"}]});
+    let mut story = given(plan(json!([gated("0", checks.collect(), gate)])));
+    for n in 0..steps {
+        let step = format!("0.{n}");
+        let mut finished = result(&step, 1, Verdict::Fail);
+        finished.message = format!("{n} {}", "ä".repeat(1_400));
+        story = story
+            .and(worker(start(&step, 1)))
+            .and(worker(WorkerCommand::FinishStep {
+                finished,
+                details: Vec::new(),
+            }));
+    }
+    let blocked: Vec<_> = story
+        .events()
+        .filter_map(|kind| match kind {
+            Kind::GateBlocked(blocked) => Some(blocked.clone()),
+            _ => None,
+        })
+        .collect();
+    let last = blocked.last().unwrap();
+    assert_eq!(last.reasons_total, steps + 1, "and the sign-off");
+    assert_eq!(last.reasons.len(), 20);
+    assert_eq!(last.reasons_sha256.len(), 64);
+    assert!(last.reasons.iter().all(|reason| reason.len() <= 510));
+    // Settled again, nothing is new.
+    let before = story.count("GateBlocked");
+    let story = story.and(system(super::super::SystemCommand::Settle));
+    assert_eq!(story.count("GateBlocked"), before);
 }

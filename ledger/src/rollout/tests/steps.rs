@@ -1,9 +1,9 @@
 //! Steps: order, attempts, retry, skip, not applicable, when, windows.
 
-use rollbook_proto::v1::{RolloutOutcome, Verdict};
+use rollbook_proto::v1::{self, RolloutOutcome, Verdict};
 use serde_json::json;
 
-use super::super::command::Command;
+use super::super::command::{Command, WorkerCommand};
 use super::super::state::{Status, StepStatus};
 use super::story::*;
 
@@ -102,6 +102,25 @@ fn automatic_attempts_back_off_and_end() {
     let step = with(check("0.1"), json!({"retry": {"attempts": 3}}));
     let story = given(plan(json!([phase("0", vec![step])]))).ends("0.1", Verdict::Inconclusive);
     assert_eq!(story.step("0.1"), StepStatus::Inconclusive);
+}
+
+#[test]
+fn what_stopped_half_way_is_not_repeated_by_itself() {
+    for (is_idempotent, status) in [(false, StepStatus::Failed), (true, StepStatus::Pending)] {
+        let more = json!({"retry": {"attempts": 3}, "idempotent": is_idempotent});
+        let story = given(plan(json!([phase("0", vec![with(change("0.1"), more)])])))
+            .and(worker(start("0.1", 1)))
+            .and(worker(WorkerCommand::FinishStep {
+                finished: v1::StepFinished {
+                    effect: true,
+                    effect_kind: v1::EffectKind::Partial.into(),
+                    statements_done: 1,
+                    ..result("0.1", 1, Verdict::Fail)
+                },
+                details: Vec::new(),
+            }));
+        assert_eq!(story.step("0.1"), status);
+    }
 }
 
 #[test]

@@ -228,6 +228,10 @@ pub(super) fn finish_undo(step: &str, attempt: u32, verdict: v1::Verdict) -> Wor
             attempt,
             verdict: verdict.into(),
             message: "said so".to_owned(),
+            verification: match verdict {
+                v1::Verdict::Pass => v1::UndoVerification::Verified.into(),
+                _ => v1::UndoVerification::Unspecified.into(),
+            },
             ..v1::UndoFinished::default()
         },
     }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::super::action::{Check, Undo};
+use super::super::action::Undo;
 use super::super::diagnostic::{Code, Path};
 use super::super::model::FlagTarget;
-use super::super::plan::has_effect;
+use super::super::plan::{effective_undo, has_effect};
 use super::super::span::Span;
-use super::super::step::Action;
-use super::{Linter, Placed};
+use super::super::step::{Action, OnFail};
+use super::{Linter, Placed, scripts};
 
 /// Attempts in all.
 const RETRY_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=20;
@@ -27,7 +27,8 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     let mut labels: HashMap<(&str, &str), Path> = HashMap::new();
     for placed in linter.steps() {
         undo_and_verify(linter, &placed);
-        scripts(linter, &placed);
+        undone_on_fail(linter, &placed);
+        scripts::check(linter, &placed);
         times(linter, &placed);
         match &placed.step.action {
             Action::Snapshot(snapshot) => {
@@ -89,6 +90,15 @@ fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
         return;
     }
     let kind = step.action.kind();
+    if step.undo_verify.is_some() && !effective_undo(step).is_possible() {
+        linter.error(
+            Code::NoUndo,
+            &placed.path.key("undo").key("verify"),
+            format!("step `{}` verifies an undo that it does not have", step.id),
+            Some("add the undo beside its `verify`: `run`, `http`, `sql` or `manual`".to_owned()),
+        );
+        return;
+    }
     let (verified, undone) = match &step.action {
         Action::Flag(_) => (true, true),
         Action::Sql(sql) => (
@@ -128,49 +138,44 @@ fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     }
 }
 
-fn scripts(linter: &mut Linter<'_>, placed: &Placed<'_>) {
-    if let Action::Sql(sql) = &placed.step.action {
-        let path = placed.path.key("sql");
-        match (&sql.deploy, &sql.query) {
-            (Some(_), Some(_)) => shape(linter, &path, "has both `deploy` and `query`"),
-            (None, None) if sql.verify.is_none() => {
-                shape(linter, &path, "has none of `deploy`, `query` and `verify`");
+/// What `on_fail: {undo: […]}` names can be undone.
+fn undone_on_fail(linter: &mut Linter<'_>, placed: &Placed<'_>) {
+    let OnFail::Undo(named) = &placed.step.on_fail else {
+        return;
+    };
+    let path = placed.path.key("on_fail").key("undo");
+    if named.is_empty() {
+        linter.error(
+            Code::Empty,
+            &path,
+            "it names no step",
+            Some("name the steps to undo, or leave `on_fail` out".to_owned()),
+        );
+    }
+    let steps = linter.steps();
+    for (i, id) in named.iter().enumerate() {
+        let path = path.index(i);
+        match steps.iter().find(|other| other.step.id == *id) {
+            None => {
+                let known: Vec<&str> = steps.iter().map(|p| p.step.id.as_str()).collect();
+                linter.error(
+                    Code::DanglingNeed,
+                    &path,
+                    format!("there is no step `{id}` to undo"),
+                    super::super::diagnostic::suggest(id, &known),
+                );
             }
-            (None, Some(_)) if sql.verify.is_some() => {
-                shape(linter, &path, "has both `verify` and `query`");
+            Some(other) if !effective_undo(other.step).is_automatic() => {
+                linter.error(
+                    Code::NoUndo,
+                    &path,
+                    format!("step `{id}` has no undo that a worker can do"),
+                    Some("give that step an `undo` of `run`, `http` or `sql`".to_owned()),
+                );
             }
-            (None, _) if sql.revert.is_some() => {
-                shape(linter, &path, "has `revert` without `deploy`");
-            }
-            (_, None) if sql.must_fail => {
-                shape(linter, &path, "has `must_fail` without `query`");
-            }
-            _ => {}
+            Some(_) => {}
         }
     }
-    if let Some(Check::Sql(sql)) = &placed.step.verify {
-        let path = placed.path.key("verify").key("sql");
-        if sql.query.is_some() == sql.verify.is_some()
-            || sql.deploy.is_some()
-            || sql.revert.is_some()
-        {
-            shape(
-                linter,
-                &path,
-                "is a check and needs either `query` or `verify`",
-            );
-        }
-    }
-    if let Undo::Sql(sql) = &placed.step.undo {
-        let path = placed.path.key("undo").key("sql");
-        if sql.deploy.is_none() || sql.query.is_some() || sql.revert.is_some() {
-            shape(linter, &path, "is an undo and needs `deploy`");
-        }
-    }
-}
-
-fn shape(linter: &mut Linter<'_>, path: &Path, what: &str) {
-    linter.error(Code::SqlShape, path, format!("`sql` {what}"), None);
 }
 
 fn flags(linter: &mut Linter<'_>) {

@@ -120,11 +120,27 @@ fn notices(linter: &mut Linter<'_>) {
     let runbook = linter.runbook;
     let phases: Vec<&str> = runbook.phases.iter().map(|p| p.id.as_str()).collect();
     for (i, notice) in runbook.notices.iter().enumerate() {
-        let path = Path::root().key("notices").index(i).key("anchor");
+        let path = Path::root().key("notices").index(i);
         let anchor = notice.anchor.as_str();
-        if matches!(anchor, "opened" | "started" | "closed")
-            || anchor.parse::<jiff::Timestamp>().is_ok()
-        {
+        if anchor.parse::<jiff::Timestamp>().is_ok() {
+            continue;
+        }
+        if notice.offset.as_millis() < 0 {
+            linter.error(
+                Code::Anchor,
+                &path.key("offset"),
+                format!(
+                    "notice `{}` is to go out before `{anchor}`, whose time is not known before it comes",
+                    notice.id
+                ),
+                Some(
+                    "anchor it at an RFC 3339 time, at an earlier phase without an offset, or send it by a `notify` step"
+                        .to_owned(),
+                ),
+            );
+        }
+        let path = path.key("anchor");
+        if matches!(anchor, "opened" | "started" | "closed" | "rollback") {
             continue;
         }
         match anchor.strip_prefix("phase/") {
@@ -143,7 +159,7 @@ fn notices(linter: &mut Linter<'_>) {
                 &path,
                 format!("`{anchor}` is not a time to count from"),
                 Some(
-                    "write an RFC 3339 time, `opened`, `started`, `closed` or `phase/<id>`"
+                    "write an RFC 3339 time, `opened`, `started`, `closed`, `rollback` or `phase/<id>`"
                         .to_owned(),
                 ),
             ),

@@ -1,13 +1,14 @@
 -- The deals table as the deal tool first had it: deal_type is nullable and unconstrained.
--- Stop at the first error (sqlite3 -bail) and roll back; a refusal then changes nothing.
-BEGIN IMMEDIATE;
+-- Its one change fails by itself where the table exists: safe with any client.
+SAVEPOINT migration_001;
 
+DROP TABLE IF EXISTS temp.migration_guard;
 CREATE TEMP TABLE migration_guard (
   passed INTEGER CONSTRAINT "RB-MIGRATE-1: table deals exists; migration 001 is already deployed; nothing was changed" CHECK (passed)
 );
-INSERT INTO migration_guard
+INSERT INTO temp.migration_guard
 SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'deals');
-DROP TABLE migration_guard;
+DROP TABLE temp.migration_guard;
 
 -- inventory is one JSON array of inventory items, NULL when empty; deal_value is a range as text.
 -- Times are UTC in RFC 3339.
@@ -28,4 +29,4 @@ CREATE TABLE deals (
   updated_at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
 );
 
-COMMIT;
+RELEASE migration_001;

@@ -1,21 +1,57 @@
 -- Takes the columns with their values. Refused while deals are soft-deleted: without the column
 -- they would be alive again.
--- Stop at the first error (sqlite3 -bail) and roll back; a refusal then changes nothing.
-BEGIN IMMEDIATE;
-
+--
+-- Safe with any client, also one that goes on after an error: ../README.md says how.
+PRAGMA legacy_alter_table = OFF;
+DROP VIEW IF EXISTS temp.migration_refused;
+DROP TABLE IF EXISTS temp.migration_passed;
+DROP TABLE IF EXISTS temp.migration_guard;
+DROP TABLE IF EXISTS temp.migration_done;
+CREATE TEMP VIEW migration_refused AS SELECT passed FROM temp.migration_passed;
 CREATE TEMP TABLE migration_guard (
-  passed INTEGER CONSTRAINT "RB-MIGRATE-3: deals are soft-deleted and would come back to life; purge or restore them first" CHECK (passed)
+  kept INTEGER
+    CONSTRAINT "RB-MIGRATE-3: deals are soft-deleted and would come back to life; purge or restore them first; nothing was changed"
+    CHECK (kept)
 );
-INSERT INTO migration_guard
+CREATE TEMP TABLE migration_done (
+  passed INTEGER
+    CONSTRAINT "RB-MIGRATE-7: the revert of migration 002 was not done whole; all of it was taken back"
+    CHECK (passed)
+);
+
+SAVEPOINT migration_002;
+
+INSERT INTO temp.migration_guard
 SELECT NOT EXISTS (SELECT 1 FROM deals WHERE deleted_at IS NOT NULL);
-DROP TABLE migration_guard;
 
-DROP INDEX deals_live;
-ALTER TABLE deals DROP COLUMN target_locked;
-ALTER TABLE deals DROP COLUMN buyer_locked;
-ALTER TABLE deals DROP COLUMN locked_at;
-ALTER TABLE deals DROP COLUMN locked_by;
-ALTER TABLE deals DROP COLUMN last_accessed_at;
-ALTER TABLE deals DROP COLUMN deleted_at;
+-- There only when the guard took its row; until then SQLite refuses to rename or drop anything.
+CREATE TEMP TABLE migration_passed AS
+SELECT CASE (SELECT count(*) FROM temp.migration_guard)
+  WHEN 1 THEN 1 ELSE json_extract('{}', 'refused above; nothing was changed') END AS passed;
 
-COMMIT;
+ALTER TABLE deals RENAME TO deals_in_migration;
+-- An open transaction also where an error before has ended the first one.
+SAVEPOINT migration_002_index;
+DROP INDEX IF EXISTS deals_live;
+ALTER TABLE deals_in_migration DROP COLUMN target_locked;
+ALTER TABLE deals_in_migration DROP COLUMN buyer_locked;
+ALTER TABLE deals_in_migration DROP COLUMN locked_at;
+ALTER TABLE deals_in_migration DROP COLUMN locked_by;
+ALTER TABLE deals_in_migration DROP COLUMN last_accessed_at;
+ALTER TABLE deals_in_migration DROP COLUMN deleted_at;
+ALTER TABLE deals_in_migration RENAME TO deals;
+
+INSERT OR ROLLBACK INTO temp.migration_done
+SELECT EXISTS (SELECT 1 FROM sqlite_temp_master WHERE name = 'migration_passed')
+  AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'deals_in_migration')
+  AND NOT EXISTS (SELECT 1 FROM pragma_table_info('deals') WHERE name IN (
+      'target_locked', 'buyer_locked', 'locked_at', 'locked_by',
+      'last_accessed_at', 'deleted_at'))
+  AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = 'deals_live')
+  AND EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'deals');
+
+RELEASE migration_002;
+DROP VIEW temp.migration_refused;
+DROP TABLE temp.migration_passed;
+DROP TABLE temp.migration_guard;
+DROP TABLE temp.migration_done;

@@ -4,25 +4,38 @@
 -- without a row there is never guessed: the migration refuses with the list of them. The value that
 -- each changed row had is kept in deal_type_prior, so that revert restores data and not only the
 -- schema. No other column is touched. All or nothing.
--- Stop at the first error (sqlite3 -bail) and roll back; a refusal then changes nothing.
-BEGIN IMMEDIATE;
-
+--
+-- SQLite cannot add NOT NULL or a CHECK to a column. A new column takes the place of the old one:
+-- the table is never dropped, so that rows that refer to it, columns, indexes and views that this
+-- migration does not know stay as they are. deal_type becomes the last column.
+--
+-- Safe with any client, also one that goes on after an error: ../README.md says how.
+PRAGMA legacy_alter_table = OFF;
+DROP VIEW IF EXISTS temp.migration_refused;
+DROP TABLE IF EXISTS temp.migration_passed;
+DROP VIEW IF EXISTS temp.migration_uncopied;
+DROP TABLE IF EXISTS temp.migration_copied;
+DROP TABLE IF EXISTS temp.migration_guard;
+DROP TABLE IF EXISTS temp.migration_done;
+CREATE TEMP VIEW migration_refused AS SELECT passed FROM temp.migration_passed;
 CREATE TEMP TABLE migration_guard (
-  passed INTEGER CONSTRAINT "RB-MIGRATE-1: table deal_type_prior exists; migration 004 is already deployed; nothing was changed" CHECK (passed)
+  new INTEGER
+    CONSTRAINT "RB-MIGRATE-1: table deal_type_prior exists; migration 004 is already deployed; nothing was changed"
+    CHECK (new),
+  plain INTEGER
+    CONSTRAINT "RB-MIGRATE-6: a trigger of deals, or an index, view, trigger or foreign key that uses deal_type or every column of deals, is not of migrations 001 to 004; drop it first and create it again after; nothing was changed"
+    CHECK (plain),
+  known INTEGER
+    CONSTRAINT "RB-MIGRATE-4: unknown deal types; run aliases.sql, add a row to deal_type_alias for each, and deploy again; nothing was changed"
+    CHECK (known)
 );
-INSERT INTO migration_guard
-SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'deal_type_prior');
-DROP TABLE migration_guard;
+CREATE TEMP TABLE migration_done (
+  passed INTEGER
+    CONSTRAINT "RB-MIGRATE-7: migration 004 was not done whole; all of it was taken back"
+    CHECK (passed)
+);
 
-CREATE TEMP TABLE migration_guard (
-  passed INTEGER CONSTRAINT "RB-MIGRATE-6: deals has triggers or indexes that are not of migrations 001 to 004 and that rebuilding the table would drop; drop them first" CHECK (passed)
-);
-INSERT INTO migration_guard
-SELECT NOT EXISTS (
-  SELECT 1 FROM sqlite_schema
-  WHERE tbl_name = 'deals' AND type IN ('trigger', 'index') AND sql IS NOT NULL
-    AND name NOT IN ('deals_live', 'deals_by_type'));
-DROP TABLE migration_guard;
+SAVEPOINT migration_004;
 
 -- aliases.sql word for word, in this transaction; change it there and copy it (a test compares).
 CREATE TABLE IF NOT EXISTS deal_type_alias (
@@ -54,8 +67,6 @@ ON CONFLICT (value) DO NOTHING;
 
 -- RAISE takes computed text only since SQLite 3.47. A JSON path that is not one is refused with its
 -- text in every version, so the list of unknown values is handed over as such a path.
-CREATE TEMP TABLE migration_refusal (message TEXT);
-INSERT INTO migration_refusal
 SELECT json_extract('{}', 'RB-MIGRATE-4: unknown deal types (number of deals): ' || listed
   || '; run aliases.sql, add a row to deal_type_alias for each, and deploy again; nothing was changed')
 FROM (
@@ -72,73 +83,83 @@ FROM (
   )
 )
 WHERE listed IS NOT NULL;
-DROP TABLE migration_refusal;
 
-CREATE TABLE deal_type_prior (
-  deal_id     TEXT PRIMARY KEY NOT NULL,
-  deal_type   TEXT,
-  mapped_type TEXT NOT NULL
-);
+INSERT INTO temp.migration_guard
+SELECT
+  NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'deal_type_prior'),
+  NOT EXISTS (
+    SELECT 1 FROM sqlite_schema
+    WHERE type = 'trigger' AND tbl_name = 'deals'
+       OR type IN ('trigger', 'view')
+          AND (sql LIKE '%deal_type%' OR sql LIKE '%deals%' AND sql LIKE '%*%')
+       OR type = 'index' AND tbl_name = 'deals' AND sql LIKE '%deal_type%' AND name <> 'deals_by_type')
+  AND NOT EXISTS (
+    SELECT 1 FROM sqlite_schema AS t JOIN pragma_foreign_key_list(t.name) AS k
+    WHERE t.type = 'table'
+      AND (t.name = 'deals' AND k."from" = 'deal_type'
+        OR k."table" = 'deals' COLLATE NOCASE AND k."to" = 'deal_type')),
+  NOT EXISTS (
+    SELECT 1 FROM deals AS d
+    WHERE NOT EXISTS (
+      SELECT 1 FROM deal_type_alias AS a
+      WHERE a.value = lower(trim(coalesce(d.deal_type, ''), char(32, 9, 10, 13, 11, 12)))));
 
-INSERT INTO deal_type_prior (deal_id, deal_type, mapped_type)
-SELECT d.id, d.deal_type, a.deal_type
-FROM deals AS d
+-- There only when the guard took its row; until then SQLite refuses to rename or drop anything.
+CREATE TEMP TABLE migration_passed AS
+SELECT CASE (SELECT count(*) FROM temp.migration_guard)
+  WHEN 1 THEN 1 ELSE json_extract('{}', 'refused above; nothing was changed') END AS passed;
+
+ALTER TABLE deals RENAME TO deals_in_migration;
+
+CREATE TABLE deal_type_prior AS
+SELECT d.id AS deal_id, d.deal_type AS deal_type, a.deal_type AS mapped_type
+FROM deals_in_migration AS d
 JOIN deal_type_alias AS a ON a.value = lower(trim(coalesce(d.deal_type, ''), char(32, 9, 10, 13, 11, 12)))
 WHERE d.deal_type IS NOT a.deal_type;
+CREATE UNIQUE INDEX deal_type_prior_by_deal ON deal_type_prior (deal_id);
 
-UPDATE deals
-SET deal_type = (SELECT p.mapped_type FROM deal_type_prior AS p WHERE p.deal_id = deals.id)
-WHERE id IN (SELECT deal_id FROM deal_type_prior);
+ALTER TABLE deals_in_migration RENAME COLUMN deal_type TO deal_type_before;
+ALTER TABLE deals_in_migration ADD COLUMN deal_type TEXT NOT NULL DEFAULT 'acquisition'
+  CONSTRAINT valid_deal_type CHECK (deal_type IN ('acquisition', 'carveout', 'divestiture'));
+UPDATE deals_in_migration
+SET deal_type = (
+  SELECT a.deal_type FROM deal_type_alias AS a
+  WHERE a.value = lower(trim(coalesce(deals_in_migration.deal_type_before, ''), char(32, 9, 10, 13, 11, 12))));
 
--- SQLite cannot add NOT NULL or a CHECK to a column: the table is rebuilt.
-CREATE TABLE deals_rebuilt (
-  id                  TEXT PRIMARY KEY NOT NULL,
-  tenant_id           TEXT,
-  owner_id            TEXT,
-  name                TEXT NOT NULL DEFAULT '',
-  target_name         TEXT NOT NULL,
-  buyer_name          TEXT,
-  deal_type           TEXT NOT NULL DEFAULT 'acquisition'
-                      CONSTRAINT valid_deal_type
-                      CHECK (deal_type IN ('acquisition', 'carveout', 'divestiture')),
-  industry            TEXT,
-  sub_industry        TEXT,
-  deal_value          TEXT,
-  status              TEXT NOT NULL DEFAULT 'draft',
-  inventory           TEXT,
-  created_at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
-  updated_at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
-  target_locked       INTEGER NOT NULL DEFAULT 0,
-  buyer_locked        INTEGER NOT NULL DEFAULT 0,
-  locked_at           TEXT,
-  locked_by           TEXT,
-  last_accessed_at    TEXT,
-  deleted_at          TEXT,
-  documents_uploaded  INTEGER NOT NULL DEFAULT 0,
-  facts_extracted     INTEGER NOT NULL DEFAULT 0,
-  findings_count      INTEGER NOT NULL DEFAULT 0,
-  analysis_runs_count INTEGER NOT NULL DEFAULT 0,
-  review_percent      INTEGER NOT NULL DEFAULT 0,
-  context             TEXT NOT NULL DEFAULT '{}',
-  settings            TEXT NOT NULL DEFAULT '{}'
-);
+-- As the gate above, for the old column: it goes only when every value has its place.
+CREATE TEMP VIEW migration_uncopied AS SELECT copied FROM temp.migration_copied;
+CREATE TEMP TABLE migration_copied AS
+SELECT CASE WHEN EXISTS (
+  SELECT 1 FROM deals_in_migration AS d
+  LEFT JOIN deal_type_alias AS a ON a.value = lower(trim(coalesce(d.deal_type_before, ''), char(32, 9, 10, 13, 11, 12)))
+  LEFT JOIN deal_type_prior AS p ON p.deal_id = d.id
+  WHERE d.deal_type IS NOT a.deal_type
+     OR d.deal_type IS NOT d.deal_type_before
+        AND (p.deal_type IS NOT d.deal_type_before OR p.mapped_type IS NOT d.deal_type)
+) THEN json_extract('{}', 'deal types were not copied; all was taken back') ELSE 1 END AS copied;
 
-INSERT INTO deals_rebuilt (
-  id, tenant_id, owner_id, name, target_name, buyer_name, deal_type, industry, sub_industry,
-  deal_value, status, inventory, created_at, updated_at, target_locked, buyer_locked,
-  locked_at, locked_by, last_accessed_at, deleted_at, documents_uploaded, facts_extracted,
-  findings_count, analysis_runs_count, review_percent, context, settings
-)
-SELECT
-  id, tenant_id, owner_id, name, target_name, buyer_name, deal_type, industry, sub_industry,
-  deal_value, status, inventory, created_at, updated_at, target_locked, buyer_locked,
-  locked_at, locked_by, last_accessed_at, deleted_at, documents_uploaded, facts_extracted,
-  findings_count, analysis_runs_count, review_percent, context, settings
-FROM deals;
+-- An open transaction also where an error before has ended the first one.
+SAVEPOINT migration_004_index;
+DROP INDEX IF EXISTS deals_by_type;
+ALTER TABLE deals_in_migration DROP COLUMN deal_type_before;
+CREATE INDEX deals_by_type ON deals_in_migration (deal_type);
+ALTER TABLE deals_in_migration RENAME TO deals;
 
-DROP TABLE deals;
-ALTER TABLE deals_rebuilt RENAME TO deals;
-CREATE INDEX deals_live ON deals (id) WHERE deleted_at IS NULL;
-CREATE INDEX deals_by_type ON deals (deal_type);
+INSERT OR ROLLBACK INTO temp.migration_done
+SELECT EXISTS (SELECT 1 FROM sqlite_temp_master WHERE name = 'migration_copied')
+  AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'deals_in_migration')
+  AND (SELECT count(*) = 2 FROM sqlite_schema
+    WHERE type = 'table' AND name IN ('deal_type_alias', 'deal_type_prior'))
+  AND (SELECT count(*) = 2 FROM sqlite_schema
+    WHERE type = 'index' AND name IN ('deal_type_prior_by_deal', 'deals_by_type'))
+  AND NOT EXISTS (SELECT 1 FROM pragma_table_info('deals') WHERE name = 'deal_type_before')
+  AND EXISTS (SELECT 1 FROM pragma_table_info('deals')
+    WHERE name = 'deal_type' AND "notnull" = 1 AND dflt_value = '''acquisition''');
 
-COMMIT;
+RELEASE migration_004;
+DROP VIEW temp.migration_refused;
+DROP VIEW temp.migration_uncopied;
+DROP TABLE temp.migration_copied;
+DROP TABLE temp.migration_passed;
+DROP TABLE temp.migration_guard;
+DROP TABLE temp.migration_done;

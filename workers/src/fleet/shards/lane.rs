@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::jetstream::{JetStreamQueue, Taken, WORK_STREAM, answered, unavailable};
+use super::super::jetstream::{
+    JetStreamQueue, Taken, WORK_STREAM, answered, open_stream, unavailable,
+};
 use super::super::queue::{Published, QueueError};
 use super::{QueuedShard, ShardAnswer, ShardRun, shard_token};
 
@@ -61,7 +63,7 @@ impl ShardLane {
             ..Config::default()
         };
         let context = queue.context();
-        answered(context.get_or_create_stream(config)).await?;
+        open_stream(context, config).await?;
         let answers = answered(context.get_stream_no_info(SHARD_STREAM)).await?;
         Ok(Self { queue, answers })
     }

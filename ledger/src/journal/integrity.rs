@@ -1,0 +1,414 @@
+//! Whether a journal still holds what it has acknowledged: compared with the positions that others
+//! remember, and looked through for holes and broken chains.
+//!
+//! ```text
+//!   remembered:            sequence 4 is commit c4
+//!   stream  [ c1 ][ c2 ][ c3 ]          ends before it: c4 is lost
+//!   stream  [ c1 ][ c2 ][ c3 ][ x ]     its number was used again: c4 is lost
+//!   stream  [ c1 ][    ][ c3 ][ c4 ]    a hole: 2 is lost
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use super::{Journal, JournalError, ReadFrom, StoredCommit};
+use crate::ids::LedgerId;
+
+/// A journal of at most so many commits is read as a whole when it is inspected; of a longer one
+/// so many at its end, and samples.
+pub const WHOLE_COMMITS: u64 = 5_000;
+/// Commits sampled from a longer journal, evenly spread, each with the one it follows.
+pub const SAMPLES: u64 = 64;
+/// Samples read at the same time.
+const SAMPLING: usize = 8;
+/// A journal that delivers nothing for this long is unavailable.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
+/// Ranges of missing sequences that a message names.
+const MAX_NAMED: usize = 20;
+
+/// A place in a ledger, known by the commit that is stored there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// The ledger; empty at sequence 0.
+    pub ledger: String,
+    /// The sequence; 0: nothing yet.
+    pub sequence: u64,
+    /// The id of the commit stored there; empty at sequence 0.
+    pub commit_id: String,
+}
+
+impl Position {
+    /// Where a commit is stored.
+    pub fn of(stored: &StoredCommit) -> Self {
+        Self {
+            ledger: stored.commit.ledger.clone(),
+            sequence: stored.sequence,
+            commit_id: stored.commit.id.clone(),
+        }
+    }
+}
+
+/// What a journal holds, by its own account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// The first sequence still stored; 0 when it is empty.
+    pub first: u64,
+    /// The last sequence ever given.
+    pub last: u64,
+    /// Commits stored.
+    pub commits: u64,
+    /// Sequences between first and last that are known not to be stored, in order.
+    pub missing: Vec<u64>,
+}
+
+impl Extent {
+    /// Everything from 1 to `last`.
+    pub fn complete(last: u64) -> Self {
+        Self {
+            first: last.min(1),
+            last,
+            commits: last,
+            missing: Vec::new(),
+        }
+    }
+
+    /// Whether every sequence from 1 to the last is stored.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.commits == self.last && self.first <= 1
+    }
+
+    /// The sequences that are not stored.
+    fn lost(&self) -> Sequences {
+        let before = 1..self.first.max(1).min(self.last.saturating_add(1));
+        let mut lost: Vec<(u64, u64)> = Vec::new();
+        if !before.is_empty() {
+            lost.push((1, before.end - 1));
+        }
+        for sequence in &self.missing {
+            match lost.last_mut() {
+                Some((_, end)) if *end + 1 == *sequence => *end = *sequence,
+                _ => lost.push((*sequence, *sequence)),
+            }
+        }
+        Sequences(lost)
+    }
+}
+
+/// Ranges of sequences, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequences(Vec<(u64, u64)>);
+
+impl fmt::Display for Sequences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("(which ones the server does not say)");
+        }
+        for (place, (first, last)) in self.0.iter().take(MAX_NAMED).enumerate() {
+            let comma = if place > 0 { ", " } else { "" };
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first} to {last}")?;
+            }
+        }
+        match self.0.len().saturating_sub(MAX_NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more ranges"),
+        }
+    }
+}
+
+/// How a journal differs from what it has acknowledged. Nothing may be appended to it.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// The journal ends before a remembered position.
+    #[error(
+        "RB-INTEGRITY-1: {who} at sequence {sequence}, but the ledger ends at {last}: acknowledged and missing: {missing}; keep everything as it is and restore the ledger from its backup, or accept the loss with --accept-loss {sequence}"
+    )]
+    Short {
+        /// Who remembers, and how.
+        who: &'static str,
+        /// What is remembered.
+        sequence: u64,
+        /// Where the journal ends.
+        last: u64,
+        /// What is missing.
+        missing: Sequences,
+    },
+    /// Another commit stands where a remembered one stood.
+    #[error(
+        "RB-INTEGRITY-2: {who} at sequence {sequence} as commit {expected}, but the ledger holds {found} there: it belongs to another ledger, or commits up to {sequence} were lost and their numbers used again; name the right ledger, or keep everything as it is and restore the backup, or accept the loss with --accept-loss {sequence}"
+    )]
+    Replaced {
+        /// Who remembers, and how.
+        who: &'static str,
+        /// Where.
+        sequence: u64,
+        /// The commit that is remembered.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The position is one of another ledger.
+    #[error(
+        "RB-INTEGRITY-3: {who} of ledger `{theirs}`, and this is `{ours}`; name the data directory or database that belongs to it"
+    )]
+    Foreign {
+        /// Who remembers, and how.
+        who: &'static str,
+        /// The ledger that is remembered.
+        theirs: String,
+        /// The ledger that was opened.
+        ours: LedgerId,
+    },
+    /// Sequences in the middle are not stored.
+    #[error(
+        "RB-INTEGRITY-4: the ledger holds {commits} commits though it ends at sequence {last}: missing: {missing}; keep everything as it is and restore the ledger from its backup"
+    )]
+    Holes {
+        /// Commits stored.
+        commits: u64,
+        /// Where the journal ends.
+        last: u64,
+        /// What is missing.
+        missing: Sequences,
+    },
+    /// A commit does not follow on the one it names.
+    #[error(
+        "RB-INTEGRITY-5: sequence {sequence} says that it follows sequence {previous} of {aggregate}, but {found}; keep everything as it is and restore the ledger from its backup"
+    )]
+    Chain {
+        /// The commit.
+        sequence: u64,
+        /// What it names.
+        previous: u64,
+        /// Its aggregate.
+        aggregate: String,
+        /// What is there.
+        found: String,
+    },
+    /// The journal failed, or a commit does not decode.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl Damage {
+    /// Whether the journal only could not be asked, and may be asked again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Journal(error) if error.is_retryable())
+    }
+
+    /// The sequence whose loss a person may accept; `None`: this cannot be gone on with.
+    pub fn acceptable(&self) -> Option<u64> {
+        match self {
+            Self::Short { sequence, .. } | Self::Replaced { sequence, .. } => Some(*sequence),
+            _ => None,
+        }
+    }
+}
+
+/// Compares a remembered position with what the journal holds there. `who` begins the message:
+/// "the views stand".
+///
+/// # Errors
+/// `Short`, `Replaced` or `Foreign`; a position at sequence 0 agrees with every journal.
+pub async fn compare(
+    journal: &dyn Journal,
+    ledger: &LedgerId,
+    position: &Position,
+    who: &'static str,
+) -> Result<(), Damage> {
+    if position.sequence == 0 {
+        return Ok(());
+    }
+    if position.ledger != ledger.as_str() {
+        return Err(Damage::Foreign {
+            who,
+            theirs: position.ledger.clone(),
+            ours: ledger.clone(),
+        });
+    }
+    let last = journal.last_sequence().await?;
+    let sequence = position.sequence;
+    if last < sequence {
+        return Err(Damage::Short {
+            who,
+            sequence,
+            last,
+            missing: Sequences(vec![(last + 1, sequence)]),
+        });
+    }
+    let found = match journal.at(sequence).await? {
+        Some(stored) if stored.commit.id == position.commit_id => return Ok(()),
+        Some(stored) => format!("commit {}", stored.commit.id),
+        None => "nothing".to_owned(),
+    };
+    Err(Damage::Replaced {
+        who,
+        sequence,
+        expected: position.commit_id.clone(),
+        found,
+    })
+}
+
+/// Looks through a journal at bounded cost: its own account of what it holds, then the chain of
+/// previous sequences of each aggregate, over the whole of a short journal, over the end and
+/// samples of a long one.
+///
+/// # Errors
+/// `Holes`, `Chain`, or what a commit that does not decode says.
+pub async fn inspect(journal: &dyn Journal) -> Result<Extent, Damage> {
+    let extent = journal.extent().await?;
+    if !extent.is_complete() {
+        return Err(holes(&extent));
+    }
+    let after = extent.last.saturating_sub(WHOLE_COMMITS);
+    read_through(journal, after, extent.last).await?;
+    sample(journal, after, SAMPLES).await?;
+    Ok(extent)
+}
+
+/// Looks at what the journal says that it holds, and reads `samples` commits spread over all of it:
+/// what a server can afford to do again and again.
+///
+/// # Errors
+/// As [`inspect`].
+pub async fn spot_check(journal: &dyn Journal, samples: u64) -> Result<Extent, Damage> {
+    let extent = journal.extent().await?;
+    if !extent.is_complete() {
+        return Err(holes(&extent));
+    }
+    sample(journal, extent.last, samples).await?;
+    Ok(extent)
+}
+
+fn holes(extent: &Extent) -> Damage {
+    Damage::Holes {
+        commits: extent.commits,
+        last: extent.last,
+        missing: extent.lost(),
+    }
+}
+
+/// The chain of every aggregate between two sequences.
+async fn read_through(journal: &dyn Journal, after: u64, last: u64) -> Result<(), Damage> {
+    if after >= last {
+        return Ok(());
+    }
+    let mut commits = journal.follow(ReadFrom { after }).await?;
+    let mut ends: HashMap<(String, String), u64> = HashMap::new();
+    let mut position = after;
+    while position < last {
+        let next = tokio::time::timeout(STALLED_AFTER, commits.next()).await;
+        let stored = match next {
+            Ok(Some(stored)) => stored?,
+            _ => {
+                return Err(Damage::Journal(JournalError::Unavailable {
+                    reason: format!("nothing was delivered after sequence {position}"),
+                }));
+            }
+        };
+        position = stored.sequence;
+        let previous = stored.commit.previous_sequence;
+        let aggregate = (
+            stored.commit.aggregate.clone(),
+            stored.commit.aggregate_id.clone(),
+        );
+        let wrong = match ends.get(&aggregate) {
+            Some(end) if *end != previous => Some(format!("its last one before is {end}")),
+            // The one before it stands where reading began, or earlier.
+            None if previous > after => Some("that is none of its commits".to_owned()),
+            _ => None,
+        };
+        if let Some(found) = wrong {
+            return Err(broken(&stored, found));
+        }
+        ends.insert(aggregate, position);
+    }
+    Ok(())
+}
+
+/// Commits spread over the sequences up to `last`, each with the one it follows.
+async fn sample(journal: &dyn Journal, last: u64, samples: u64) -> Result<(), Damage> {
+    let samples = samples.min(last);
+    // From the first to the last.
+    let place =
+        |number: u64| 1 + number * last.saturating_sub(1) / samples.saturating_sub(1).max(1);
+    stream::iter((0..samples).map(place))
+        .map(|sequence| sampled(journal, sequence))
+        .buffer_unordered(SAMPLING)
+        .try_for_each(|()| std::future::ready(Ok(())))
+        .await
+}
+
+async fn sampled(journal: &dyn Journal, sequence: u64) -> Result<(), Damage> {
+    let Some(stored) = journal.at(sequence).await? else {
+        return Err(Damage::Journal(JournalError::Corrupt {
+            sequence,
+            reason: "it is missing".to_owned(),
+        }));
+    };
+    let previous = stored.commit.previous_sequence;
+    if previous == 0 {
+        return Ok(());
+    }
+    if previous >= sequence {
+        return Err(broken(&stored, "that does not come before it".to_owned()));
+    }
+    match journal.at(previous).await? {
+        Some(before)
+            if before.commit.aggregate == stored.commit.aggregate
+                && before.commit.aggregate_id == stored.commit.aggregate_id =>
+        {
+            Ok(())
+        }
+        Some(_) => Err(broken(&stored, "that is none of its commits".to_owned())),
+        None => Err(broken(&stored, "that is not stored".to_owned())),
+    }
+}
+
+fn broken(stored: &StoredCommit, found: String) -> Damage {
+    let commit = &stored.commit;
+    Damage::Chain {
+        sequence: stored.sequence,
+        previous: commit.previous_sequence,
+        aggregate: format!("{} {}", commit.aggregate, commit.aggregate_id),
+        found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_named_in_ranges() {
+        assert!(Extent::complete(0).is_complete());
+        assert!(Extent::complete(7).is_complete());
+        let holes = Extent {
+            first: 3,
+            last: 12,
+            commits: 7,
+            missing: vec![5, 6, 7, 10],
+        };
+        assert!(!holes.is_complete());
+        assert_eq!(holes.lost().to_string(), "1 to 2, 5 to 7, 10");
+        let purged = Extent {
+            first: 13,
+            last: 12,
+            commits: 0,
+            missing: Vec::new(),
+        };
+        assert_eq!(purged.lost().to_string(), "1 to 12");
+        let unknown = Extent {
+            commits: 1,
+            ..Extent::complete(3)
+        };
+        assert!(!unknown.is_complete());
+        assert!(unknown.lost().to_string().contains("does not say"));
+    }
+}

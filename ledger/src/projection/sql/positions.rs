@@ -1,0 +1,64 @@
+//! Where the views stand, and what was acknowledged: positions that name their commit.
+
+use super::super::row::{Column, Kind, Value};
+use super::super::store::ViewError;
+use super::{Database, Tx};
+use crate::journal::Position;
+
+/// Makes the table of acknowledged positions where it is missing.
+pub(super) const DEPLOY: &str =
+    include_str!("../../../../migrations/ledger/003_acknowledged.deploy.sql");
+
+/// The one position that `sql` selects as ledger, sequence, commit.
+pub(super) async fn read<D: Database>(
+    database: &D,
+    sql: &str,
+    args: Vec<Value>,
+) -> Result<Option<Position>, ViewError> {
+    let mut tx = database.read().await?;
+    let columns = [Kind::Text, Kind::Int, Kind::Text];
+    let found = tx.fetch(sql.to_owned(), args, &columns).await?.pop();
+    tx.commit().await?;
+    let Some(row) = found else {
+        return Ok(None);
+    };
+    let damaged = |found| ViewError::Schema {
+        reason: format!("a position holds {found}"),
+    };
+    let mut row = row.into_iter();
+    let mut next = || row.next().unwrap_or(Value::Null);
+    Ok(Some(Position {
+        ledger: String::from_value(next()).map_err(damaged)?,
+        sequence: u64::from_value(next()).map_err(damaged)?,
+        commit_id: String::from_value(next()).map_err(damaged)?,
+    }))
+}
+
+/// Notes an acknowledged position; any number of servers may do so, the latest stays.
+pub(super) async fn write<D: Database>(database: &D, position: &Position) -> Result<(), ViewError> {
+    let sql = "INSERT INTO acknowledged (ledger, sequence, commit_id) VALUES (?, ?, ?) \
+         ON CONFLICT (ledger) DO UPDATE SET sequence = excluded.sequence, commit_id = excluded.commit_id \
+         WHERE acknowledged.sequence < excluded.sequence";
+    let args = vec![
+        Value::Text(position.ledger.clone()),
+        position.sequence.to_value(),
+        Value::Text(position.commit_id.clone()),
+    ];
+    let mut tx = database.write().await?;
+    tx.execute(sql.into(), args, &[Kind::Text, Kind::Int, Kind::Text])
+        .await?;
+    tx.commit().await
+}
+
+/// Forgets the acknowledged position of a ledger.
+pub(super) async fn forget<D: Database>(database: &D, ledger: &str) -> Result<(), ViewError> {
+    let mut tx = database.write().await?;
+    let args = vec![Value::Text(ledger.to_owned())];
+    tx.execute(
+        "DELETE FROM acknowledged WHERE ledger = ?".into(),
+        args,
+        &[Kind::Text],
+    )
+    .await?;
+    tx.commit().await
+}

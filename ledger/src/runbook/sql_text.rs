@@ -1,0 +1,578 @@
+//! Where the statements of a SQL script begin and end, for showing lines and for advice.
+//!
+//! Nothing rests on it: whether a statement may run inside a step's transaction is for the
+//! database's own parser to say. What this reading gets wrong costs a less exact line number or
+//! a missing hint, and a statement cut in the wrong place is a syntax error to the database.
+
+use std::ops::Range;
+
+/// Which SQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// PostgreSQL, read as psql reads it.
+    Postgres,
+    /// SQLite, read as its shell reads it.
+    Sqlite,
+}
+
+/// How a script's own transaction may end for it to be the same as the step's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// `COMMIT` or `END`: what it did is meant to stay.
+    Commit,
+    /// Also `ROLLBACK`: a script whose effects are taken back in any case.
+    Any,
+}
+
+/// One statement with its `;`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Bytes of the script, from its first word to its `;`.
+    pub range: Range<usize>,
+    /// Its first words in upper case.
+    words: Vec<String>,
+}
+
+/// So many leading words are kept.
+const WORDS: usize = 8;
+
+/// The text without the byte order mark that editors on Windows put first; psql skips it too.
+#[must_use]
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Line of a byte, from 1.
+#[must_use]
+pub fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|b| *b == b'\n').count() + 1
+}
+
+/// The script without a transaction of its own around all of it (as Sqitch's scripts have).
+/// Spaces take its place, so that lines and columns stay. A transaction with options
+/// (`ISOLATION LEVEL …`, `AND CHAIN`) is left in for the database to refuse.
+#[must_use]
+pub fn without_transaction(script: &str, dialect: Dialect, ending: Ending) -> String {
+    let found = statements(script, dialect);
+    let mut text = script.to_owned();
+    if let [first, .., last] = found.as_slice()
+        && first.begins_plainly(dialect)
+        && last.ends_plainly(ending)
+    {
+        blank(&mut text, &last.range);
+        blank(&mut text, &first.range);
+    }
+    text
+}
+
+fn blank(text: &mut String, range: &Range<usize>) {
+    let Some(old) = text.get(range.clone()) else {
+        return;
+    };
+    // Byte for byte, so that what the database says of a place stays true of the script.
+    let spaces: String = old
+        .bytes()
+        .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
+        .collect();
+    text.replace_range(range.clone(), &spaces);
+}
+
+impl Statement {
+    /// Its first word, in upper case; empty when it begins with none.
+    #[must_use]
+    pub fn keyword(&self) -> &str {
+        self.word(0)
+    }
+
+    fn word(&self, at: usize) -> &str {
+        self.words.get(at).map_or("", String::as_str)
+    }
+
+    fn begins_plainly(&self, dialect: Dialect) -> bool {
+        let rest: Vec<&str> = self.words.iter().skip(1).map(String::as_str).collect();
+        match (self.keyword(), rest.as_slice()) {
+            ("BEGIN", [] | ["TRANSACTION"]) => true,
+            ("BEGIN", ["WORK"]) | ("START", ["TRANSACTION"]) => dialect == Dialect::Postgres,
+            ("BEGIN", ["DEFERRED" | "IMMEDIATE" | "EXCLUSIVE"] | [_, "TRANSACTION"]) => {
+                dialect == Dialect::Sqlite
+            }
+            _ => false,
+        }
+    }
+
+    fn ends_plainly(&self, ending: Ending) -> bool {
+        let known = match self.keyword() {
+            "COMMIT" | "END" => true,
+            "ROLLBACK" => ending == Ending::Any,
+            _ => false,
+        };
+        known
+            && (self.words.len() == 1 || matches!(self.word(1), "TRANSACTION" | "WORK"))
+            && self.words.len() <= 2
+    }
+
+    /// It reads as one that begins, ends or marks a transaction.
+    #[must_use]
+    pub fn is_transaction_control(&self) -> bool {
+        match self.keyword() {
+            "BEGIN" | "COMMIT" | "END" | "ABORT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" => true,
+            "START" | "PREPARE" => self.word(1) == "TRANSACTION",
+            _ => false,
+        }
+    }
+
+    /// It reads as one that marks a place in a transaction, which SQLite takes inside a step's.
+    #[must_use]
+    pub fn is_savepoint(&self) -> bool {
+        match self.keyword() {
+            "SAVEPOINT" | "RELEASE" => true,
+            "ROLLBACK" => self.words.iter().skip(1).take(2).any(|word| word == "TO"),
+            _ => false,
+        }
+    }
+
+    /// What it is, when it reads as one that no transaction can hold: `VACUUM`.
+    #[must_use]
+    pub fn outside_transactions(&self) -> Option<&'static str> {
+        let second = self.word(1);
+        let has = |word: &str| self.words.iter().any(|w| w == word);
+        Some(match self.keyword() {
+            "VACUUM" => "VACUUM",
+            "ALTER" if second == "SYSTEM" => "ALTER SYSTEM",
+            "ALTER" if second == "DATABASE" && has("TABLESPACE") => "ALTER DATABASE … TABLESPACE",
+            "CREATE" | "DROP" if second == "DATABASE" => match self.keyword() {
+                "CREATE" => "CREATE DATABASE",
+                _ => "DROP DATABASE",
+            },
+            "CREATE" | "DROP" if second == "TABLESPACE" => match self.keyword() {
+                "CREATE" => "CREATE TABLESPACE",
+                _ => "DROP TABLESPACE",
+            },
+            "CREATE" if has("INDEX") && has("CONCURRENTLY") => "CREATE INDEX CONCURRENTLY",
+            "DROP" if second == "INDEX" && self.word(2) == "CONCURRENTLY" => {
+                "DROP INDEX CONCURRENTLY"
+            }
+            "REINDEX" if has("CONCURRENTLY") => "REINDEX … CONCURRENTLY",
+            "REINDEX" if matches!(second, "DATABASE" | "SYSTEM") => "REINDEX DATABASE",
+            "DISCARD" if second == "ALL" => "DISCARD ALL",
+            _ => return None,
+        })
+    }
+}
+
+/// The statements of a script, in order.
+#[must_use]
+pub fn statements(script: &str, dialect: Dialect) -> Vec<Statement> {
+    Cutter::new(script, dialect).collect()
+}
+
+/// The first statement of a script; what follows it is not read.
+#[must_use]
+pub fn first(script: &str, dialect: Dialect) -> Option<Statement> {
+    Cutter::new(script, dialect).next()
+}
+
+struct Cutter<'a> {
+    reader: Reader<'a>,
+    open: Open,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(script: &'a str, dialect: Dialect) -> Self {
+        Self {
+            reader: Reader {
+                script,
+                bytes: script.as_bytes(),
+                dialect,
+                at: 0,
+            },
+            open: Open::default(),
+        }
+    }
+}
+
+impl Iterator for Cutter<'_> {
+    type Item = Statement;
+
+    fn next(&mut self) -> Option<Statement> {
+        let Reader {
+            script, dialect, ..
+        } = self.reader;
+        while let Some(token) = self.reader.token() {
+            let (from, to) = (token.range.start, token.range.end);
+            if token.kind == Kind::Semicolon && self.open.ends_here(dialect) {
+                let open = std::mem::take(&mut self.open);
+                if let Some(start) = open.start {
+                    return Some(Statement {
+                        range: start..to,
+                        words: open.words,
+                    });
+                }
+                continue;
+            }
+            self.open.start.get_or_insert(from);
+            let word = script.get(token.range).unwrap_or_default();
+            self.open.take(token.kind, word, dialect);
+        }
+        let open = std::mem::take(&mut self.open);
+        open.start.map(|start| Statement {
+            range: start..script.len(),
+            words: open.words,
+        })
+    }
+}
+
+/// The statement being read, and whether a `;` ends it.
+#[derive(Default)]
+struct Open {
+    start: Option<usize>,
+    words: Vec<String>,
+    /// Open parentheses: psql cuts at no `;` inside them (`CREATE RULE … DO (a; b)`).
+    parentheses: usize,
+    /// Nesting of `BEGIN ATOMIC … END` and of `CASE` within.
+    atomic: usize,
+    /// SQLite's triggers end with `; END ;`.
+    after_semicolon: bool,
+    after_end: bool,
+}
+
+impl Open {
+    fn take(&mut self, kind: Kind, text: &str, dialect: Dialect) {
+        self.after_end = false;
+        match kind {
+            Kind::Word => {
+                let word = text.to_ascii_uppercase();
+                self.after_end = self.after_semicolon && word == "END";
+                if dialect == Dialect::Postgres && self.parentheses == 0 && self.is_routine() {
+                    match word.as_str() {
+                        "BEGIN" => self.atomic += 1,
+                        "CASE" if self.atomic > 0 => self.atomic += 1,
+                        "END" => self.atomic = self.atomic.saturating_sub(1),
+                        _ => {}
+                    }
+                }
+                if self.words.len() < WORDS {
+                    self.words.push(word);
+                }
+            }
+            Kind::Open => self.parentheses += 1,
+            Kind::Close => self.parentheses = self.parentheses.saturating_sub(1),
+            Kind::Semicolon | Kind::Other => {}
+        }
+        self.after_semicolon = kind == Kind::Semicolon;
+    }
+
+    fn is_routine(&self) -> bool {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        matches!(
+            words.as_slice(),
+            ["CREATE", "FUNCTION" | "PROCEDURE", ..]
+                | ["CREATE", "OR", "REPLACE", "FUNCTION" | "PROCEDURE", ..]
+        )
+    }
+
+    fn is_trigger(&self) -> bool {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        matches!(
+            words.as_slice(),
+            ["CREATE", "TRIGGER", ..] | ["CREATE", "TEMP" | "TEMPORARY", "TRIGGER", ..]
+        )
+    }
+
+    fn ends_here(&self, dialect: Dialect) -> bool {
+        match dialect {
+            Dialect::Postgres => self.parentheses == 0 && self.atomic == 0,
+            Dialect::Sqlite => !self.is_trigger() || self.after_end,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Semicolon,
+    Open,
+    Close,
+    Other,
+}
+
+struct Token {
+    kind: Kind,
+    range: Range<usize>,
+}
+
+/// Cuts a script into tokens; comments and blanks are none.
+struct Reader<'a> {
+    script: &'a str,
+    bytes: &'a [u8],
+    dialect: Dialect,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn byte(&self, ahead: usize) -> u8 {
+        self.bytes.get(self.at + ahead).copied().unwrap_or(0)
+    }
+
+    fn token(&mut self) -> Option<Token> {
+        loop {
+            let from = self.at;
+            let byte = *self.bytes.get(from)?;
+            let kind = match byte {
+                b'-' if self.byte(1) == b'-' => {
+                    self.line_comment();
+                    continue;
+                }
+                b'/' if self.byte(1) == b'*' => {
+                    self.block_comment();
+                    continue;
+                }
+                _ if byte.is_ascii_whitespace() || byte == 0x0b => {
+                    self.at += 1;
+                    continue;
+                }
+                b'\'' | b'"' => self.quoted(byte, false),
+                b'`' if self.dialect == Dialect::Sqlite => self.quoted(byte, false),
+                b'[' if self.dialect == Dialect::Sqlite => self.quoted(b']', false),
+                b'$' if self.dialect == Dialect::Postgres => self.dollar_quoted(),
+                b';' => self.one(Kind::Semicolon),
+                b'(' => self.one(Kind::Open),
+                b')' => self.one(Kind::Close),
+                _ if is_word(byte) => self.word(),
+                _ => self.one(Kind::Other),
+            };
+            return Some(Token {
+                kind,
+                range: from..self.at,
+            });
+        }
+    }
+
+    fn one(&mut self, kind: Kind) -> Kind {
+        self.at += 1;
+        kind
+    }
+
+    /// A name goes on over `$` (`cost$eur$2026`); a number does not.
+    fn word(&mut self) -> Kind {
+        let from = self.at;
+        let is_name = !self.byte(0).is_ascii_digit();
+        while is_word(self.byte(0)) || (is_name && self.byte(0) == b'$') {
+            self.at += 1;
+        }
+        let escapes = self.dialect == Dialect::Postgres
+            && self.byte(0) == b'\''
+            && matches!(self.script.get(from..self.at), Some("e" | "E"));
+        if escapes {
+            return self.quoted(b'\'', true);
+        }
+        Kind::Word
+    }
+
+    /// PostgreSQL ends a line at CR as well.
+    fn line_comment(&mut self) {
+        let postgres = self.dialect == Dialect::Postgres;
+        while self.at < self.bytes.len() {
+            let byte = self.byte(0);
+            self.at += 1;
+            if byte == b'\n' || (postgres && byte == b'\r') {
+                return;
+            }
+        }
+    }
+
+    /// PostgreSQL's comments nest, SQLite's do not.
+    fn block_comment(&mut self) {
+        let mut depth = 0_usize;
+        while self.at < self.bytes.len() {
+            match (self.byte(0), self.byte(1)) {
+                (b'*', b'/') => {
+                    self.at += 2;
+                    depth = depth.saturating_sub(1);
+                    if depth == 0 {
+                        return;
+                    }
+                }
+                (b'/', b'*') if depth == 0 || self.dialect == Dialect::Postgres => {
+                    self.at += 2;
+                    depth += 1;
+                }
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// A doubled quote stands for itself: it looks like two texts side by side, which ends at
+    /// the same place.
+    fn quoted(&mut self, close: u8, escapes: bool) -> Kind {
+        self.at += 1;
+        while self.at < self.bytes.len() {
+            let byte = self.byte(0);
+            self.at += 1;
+            if escapes && byte == b'\\' {
+                self.at += 1;
+            } else if escapes && byte == close && self.byte(0) == close {
+                self.at += 1;
+            } else if byte == close {
+                break;
+            }
+        }
+        self.at = self.at.min(self.bytes.len());
+        Kind::Other
+    }
+
+    /// `$tag$ … $tag$`, or a `$` that begins no such text.
+    fn dollar_quoted(&mut self) -> Kind {
+        let rest = self.script.get(self.at..).unwrap_or_default();
+        let tag = rest
+            .get(1..)
+            .and_then(|after| after.find('$'))
+            .and_then(|length| rest.get(..length + 2));
+        let Some(tag) = tag.filter(|tag| is_tag(tag)) else {
+            return self.one(Kind::Other);
+        };
+        let body = rest.get(tag.len()..).unwrap_or_default();
+        self.at += match body.find(tag) {
+            Some(length) => tag.len() + length + tag.len(),
+            None => rest.len(),
+        };
+        Kind::Other
+    }
+}
+
+fn is_tag(tag: &str) -> bool {
+    let name = tag.trim_matches('$');
+    name.bytes().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PG: Dialect = Dialect::Postgres;
+    const LITE: Dialect = Dialect::Sqlite;
+
+    fn cut(script: &str, dialect: Dialect) -> Vec<&str> {
+        let found = statements(script, dialect);
+        found.iter().map(|s| &script[s.range.clone()]).collect()
+    }
+
+    #[test]
+    fn statements_of_postgres_end_where_psql_ends_them() {
+        for (script, count) in [
+            ("", 0),
+            ("-- only a comment; BEGIN;", 0),
+            ("-- a comment that ends here\rCOMMIT;", 1),
+            (
+                "CREATE TABLE cost$eur$2026 (id int);\nCOMMIT;\nSELECT '$eur$'",
+                3,
+            ),
+            ("SELECT 'a;b', \"c;d\", $$e;f$$, $x$ $$;$$ $x$; SELECT 2", 2),
+            ("SELECT E'it\\'s; ''x'; SELECT 'it\\'; SELECT 3", 3),
+            ("SELECT 1 /* a; /* b; */ c; */; SELECT $1;", 2),
+            (
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN 1=1 THEN 1 END; SELECT 2; END; SELECT 1;",
+                2,
+            ),
+            (
+                "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 1",
+                2,
+            ),
+            ("DO $$ BEGIN RAISE EXCEPTION 'x'; END $$; ;; SELECT 1", 2),
+        ] {
+            assert_eq!(
+                cut(script, PG).len(),
+                count,
+                "{script}: {:?}",
+                cut(script, PG)
+            );
+        }
+    }
+
+    #[test]
+    fn statements_of_sqlite_end_where_its_shell_ends_them() {
+        let trigger = "CREATE TRIGGER t AFTER UPDATE ON d WHEN NEW.a OR NEW.b OR NEW.c OR NEW.e OR NEW.f OR NEW.g \
+            BEGIN UPDATE x SET y = CASE WHEN 1 THEN 2 END; /* ; END; */ SELECT 1; -- END;\n END; SELECT 1;";
+        assert_eq!(cut(trigger, LITE).len(), 2, "{:?}", cut(trigger, LITE));
+        assert_eq!(
+            cut("SELECT [a;b], `c;d`; SELECT 1 /* /* ; */ ;", LITE).len(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_surrounding_transaction_is_taken_off_byte_for_byte() {
+        let script = "-- Deploy\nBEGIN;\nALTER TABLE t ADD x int;\nCOMMIT;\n";
+        assert_eq!(
+            without_transaction(script, PG, Ending::Commit),
+            "-- Deploy\n      \nALTER TABLE t ADD x int;\n       \n"
+        );
+        let verify = "BEGIN TRANSACTION; SELECT 1; ROLLBACK";
+        assert_eq!(
+            without_transaction(verify, LITE, Ending::Any).trim(),
+            "SELECT 1;"
+        );
+        let lite = "BEGIN IMMEDIATE TRANSACTION; SELECT 1; END;";
+        assert_eq!(
+            without_transaction(lite, LITE, Ending::Commit).trim(),
+            "SELECT 1;"
+        );
+    }
+
+    #[test]
+    fn any_other_transaction_is_left_for_the_database_to_refuse() {
+        for script in [
+            "SELECT 1; COMMIT; SELECT 2;",
+            "BEGIN; SELECT 1;",
+            "BEGIN",
+            "BEGIN; DELETE FROM t; ROLLBACK;",
+            "BEGIN; SELECT 1; COMMIT AND CHAIN;",
+            "BEGIN; SAVEPOINT a; ROLLBACK TO a;",
+            "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT;",
+            "START TRANSACTION READ ONLY; SELECT 1; END;",
+        ] {
+            assert_eq!(without_transaction(script, PG, Ending::Commit), script);
+        }
+    }
+
+    #[test]
+    fn statements_that_no_transaction_holds_are_named() {
+        for (statement, name) in [
+            ("vacuum (full) deals", Some("VACUUM")),
+            (
+                "CREATE UNIQUE INDEX CONCURRENTLY i ON t (x)",
+                Some("CREATE INDEX CONCURRENTLY"),
+            ),
+            ("DROP INDEX CONCURRENTLY i", Some("DROP INDEX CONCURRENTLY")),
+            ("ALTER SYSTEM SET work_mem = '1MB'", Some("ALTER SYSTEM")),
+            ("CREATE DATABASE x", Some("CREATE DATABASE")),
+            ("CREATE TABLE vacuum (id int)", None),
+            ("ALTER TABLE t ADD x int", None),
+        ] {
+            let found = statements(statement, PG);
+            assert_eq!(found[0].outside_transactions(), name, "{statement}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_to_its_end(script in "(BEGIN|COMMIT|CREATE TRIGGER|CREATE FUNCTION|END|;|'|\"|\\$|\\$a\\$|--|/\\*|\\*/|\n|\r| |e|E'|é|\\\\|\\(|\\)|\\[){0,30}") {
+            for dialect in [PG, LITE] {
+                let mut end = 0;
+                for statement in statements(&script, dialect) {
+                    prop_assert!(statement.range.start >= end);
+                    end = statement.range.end;
+                    prop_assert!(script.get(statement.range).is_some());
+                }
+                prop_assert_eq!(without_transaction(&script, dialect, Ending::Any).len(), script.len());
+            }
+        }
+    }
+}
