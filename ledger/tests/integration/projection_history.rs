@@ -175,7 +175,6 @@ pub fn signed(gate: &str, role: &str) -> Kind {
         role: role.to_owned(),
         statement: "I have looked".to_owned(),
         plan_digest: evidence("plan").sha256,
-        seen: evidence("seen").sha256,
         evidence_seen: vec![evidence("stdout").sha256],
         expires_at: Some(to_proto(recorded_at(90_000))),
         on_behalf_of: String::new(),
