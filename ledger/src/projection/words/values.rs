@@ -1,0 +1,197 @@
+//! The small values that rows carry as JSON.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use rollbook_proto::v1;
+use serde::{Deserialize, Serialize};
+
+use super::{FlagMode, Verdict, time};
+use crate::measurement;
+use crate::projection::row::clean;
+
+/// An effect that a rollback does not take back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EffectLeft {
+    /// Which step left it.
+    pub step: String,
+    /// Why it stays.
+    pub why: String,
+}
+
+/// A reference to bytes in the evidence store.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EvidenceRef {
+    /// Lower-case hex SHA-256 of the stored bytes; empty when the event names no evidence.
+    pub sha256: String,
+    /// Stored size.
+    pub size_bytes: u64,
+    /// Media type.
+    pub media_type: String,
+    /// What the bytes are, for the reader.
+    pub name: String,
+    /// The output was cut at the cap.
+    pub truncated: bool,
+}
+
+impl EvidenceRef {
+    pub(in crate::projection) fn from_wire(evidence: Option<&v1::Evidence>) -> Self {
+        evidence.map_or_else(Self::default, |evidence| Self {
+            sha256: clean(&evidence.sha256),
+            size_bytes: evidence.size_bytes,
+            media_type: clean(&evidence.media_type),
+            name: clean(&evidence.name),
+            truncated: evidence.truncated,
+        })
+    }
+}
+
+/// A measured value and the rule that judged it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// What was measured.
+    pub metric: String,
+    /// The number as the nearest double, for charts; absent when there is no data.
+    pub value: Option<f64>,
+    /// The number exactly.
+    #[serde(default)]
+    pub decimal: Option<String>,
+    /// The value when it is not a number.
+    pub text: String,
+    /// Unit of `value`.
+    pub unit: String,
+    /// The rule as written in the plan; empty: recorded, not judged.
+    pub rule: String,
+    /// What the rule said; absent when not judged.
+    pub verdict: Option<Verdict>,
+    /// When it was measured.
+    pub measured_at: Option<Timestamp>,
+}
+
+impl Measured {
+    pub(in crate::projection) fn from_wire(measurement: &v1::Measurement) -> Self {
+        let number = measurement::number(measurement);
+        let value = measurement
+            .value
+            .filter(|value| value.is_finite() && !measurement.incomplete);
+        let text = match measurement.value {
+            // JSON and SQL have no NaN: the text keeps what was measured.
+            Some(number) if value.is_none() && measurement.text.is_empty() => number.to_string(),
+            _ => clean(&measurement.text),
+        };
+        Self {
+            metric: clean(&measurement.metric),
+            value: value.map(|value| value + 0.0),
+            decimal: number.map(|number| number.to_string()),
+            text,
+            unit: clean(&measurement.unit),
+            rule: clean(&measurement.rule),
+            verdict: Verdict::from_wire(measurement.verdict),
+            measured_at: time(measurement.measured_at.as_ref()),
+        }
+    }
+}
+
+/// One answered item of a manual step's checklist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChecklistItem {
+    /// The item.
+    pub item: String,
+    /// The answer; absent when it is not a verdict.
+    pub answer: Option<Verdict>,
+    /// What the person noted.
+    pub note: String,
+}
+
+/// What a flag is set to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagSetting {
+    /// What it does.
+    pub mode: FlagMode,
+    /// Thousandths of a percent, 0 to 100,000; used by `percentage` only.
+    pub percentage_millis: u32,
+    /// Used by `beta` only.
+    pub beta_labels: Vec<String>,
+}
+
+impl FlagSetting {
+    pub(in crate::projection) fn from_wire(setting: Option<&v1::FlagSetting>) -> Option<Self> {
+        let setting = setting?;
+        Some(Self {
+            mode: FlagMode::from_wire(setting.mode)?,
+            percentage_millis: setting.percentage_millis,
+            beta_labels: setting
+                .beta_labels
+                .iter()
+                .map(|label| clean(label))
+                .collect(),
+        })
+    }
+}
+
+impl fmt::Display for FlagSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mode {
+            FlagMode::Percentage => {
+                let (whole, rest) = (self.percentage_millis / 1000, self.percentage_millis % 1000);
+                if rest == 0 {
+                    write!(f, "{whole} %")
+                } else {
+                    let decimals = format!("{rest:03}");
+                    write!(f, "{whole}.{} %", decimals.trim_end_matches('0'))
+                }
+            }
+            FlagMode::Beta if !self.beta_labels.is_empty() => {
+                write!(f, "beta ({})", self.beta_labels.join(", "))
+            }
+            mode => write!(f, "{mode}"),
+        }
+    }
+}
+
+/// Totals of one deal type in a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealTypeTotal {
+    /// The deal type.
+    pub deal_type: String,
+    /// How many deals.
+    pub deals: u64,
+    /// Total before, in cents.
+    pub before_cents: i64,
+    /// Total after, in cents.
+    pub after_cents: i64,
+}
+
+/// Deals of one type in a comparison, each in one class: that of its worst difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealTypeClasses {
+    /// The deal type; `(other)` for those beyond the 64 most frequent.
+    pub deal_type: String,
+    /// Deals whose figures are all the same.
+    pub equal: u64,
+    /// Deals whose differences are all tolerated.
+    pub within_tolerance: u64,
+    /// Deals whose worst difference is ignored by a rule with a reason.
+    pub ignored: u64,
+    /// Deals whose worst difference the rules expect.
+    pub expected: u64,
+    /// Deals whose worst difference is past a warning threshold.
+    pub warnings: u64,
+    /// Unguarded deals with a difference no rule expects.
+    pub unexpected: u64,
+    /// Deals with a regression; missing ones and those in error on one side among them.
+    pub regressions: u64,
+}
+
+/// One named reason why a health score is below 100.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deduction {
+    /// The stable name of the rule, such as `failed_critical_step`.
+    pub reason: String,
+    /// What it applies to: a step, gate, alert, comparison, rollback or metric.
+    pub subject: String,
+    /// Points taken off.
+    pub points: u32,
+    /// One readable sentence.
+    pub message: String,
+}
