@@ -1,14 +1,20 @@
 //! Talks to the server's HTTP API.
 
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use rollbook_server::api::{ACTOR_HEADER, COMMAND_HEADER, ErrorBody};
+use rollbook_server::api::{
+    ACTOR_HEADER, COMMAND_HEADER, ErrorBody, MAX_COMMAND_ID_BYTES, is_command_id,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Config, redact_url};
 use crate::exit::{Exit, Failure};
+use crate::print;
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,21 +24,47 @@ const TRIES: u32 = 3;
 /// say so, and has tried by itself.
 const SENT_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 
-/// A connection to one server.
+/// What is escaped in a header besides what is not ASCII.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// A connection to one server, for one command typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
+    /// Of the command typed, the same in all tries.
+    command_id: String,
+    /// What must be typed too, to send the same command again.
+    words: Vec<String>,
+}
+
+/// Why a request has no answer.
+struct Unanswered {
+    failure: Failure,
+    /// What was asked may have been done all the same.
+    unknown: bool,
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.failure
+    }
 }
 
 impl Client {
     /// A client for the configured server; nothing is sent yet.
-    pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
-        Self::at(&config.server())
-    }
-
-    /// A client for a server at a URL.
-    pub(crate) fn at(base: &str) -> Result<Self, Failure> {
+    /// `command_id`: that of the command, when it is sent again.
+    pub(crate) fn new(config: &Config, command_id: Option<&str>) -> Result<Self, Failure> {
+        let command_id = match command_id {
+            None => uuid::Uuid::now_v7().to_string(),
+            Some(given) if is_command_id(&second(given)) => given.to_owned(),
+            Some(_) => {
+                return Err(Failure::usage(format!(
+                    "RB-CLI-80: --command-id takes 1 to {} visible ASCII characters; give the id that was printed, or leave it out",
+                    MAX_COMMAND_ID_BYTES - second("").len()
+                )));
+            }
+        };
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .no_proxy()
@@ -40,8 +72,28 @@ impl Client {
             .map_err(|error| Failure::unavailable(format!("RB-CLI-4: no HTTP client: {error}")))?;
         Ok(Self {
             http,
-            base: base.to_owned(),
+            base: config.server(),
+            command_id,
+            words: Vec::new(),
         })
+    }
+
+    /// The same; to type its command again takes these words too.
+    #[must_use]
+    pub(crate) fn with_words(&self, words: &[&str]) -> Self {
+        Self {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// What was typed, with further words.
+    pub(crate) fn typed_with(&self, words: &[&str]) -> String {
+        quoted(
+            typed(std::env::args_os(), &[])
+                .into_iter()
+                .chain(words.iter().map(|word| (*word).to_owned())),
+        )
     }
 
     /// The server's URL.
@@ -59,7 +111,8 @@ impl Client {
             .request(Method::GET, path)
             .query(query)
             .timeout(TIMEOUT);
-        self.json(self.send(request).await?).await
+        let response = self.send(request).await?;
+        self.json(response).await
     }
 
     /// GET, as a stream of bytes.
@@ -68,40 +121,79 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Response, Failure> {
-        self.send(self.request(Method::GET, path).query(query))
-            .await
+        let request = self.request(Method::GET, path).query(query);
+        Ok(self.send(request).await?)
     }
 
-    /// POST a command as a person. Sent again, with the same command id, when the connection
-    /// breaks: it is applied once.
+    /// POST a command as a person. Sent again, the same to the byte and under the same command
+    /// id, when there is no answer: it is applied once.
     pub(crate) async fn command<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         path: &str,
         actor: &str,
         body: &B,
     ) -> Result<T, Failure> {
-        let command_id = uuid::Uuid::now_v7().to_string();
-        let (mut tried, began) = (0, Instant::now());
+        self.command_under(&self.command_id, path, actor, body)
+            .await
+    }
+
+    /// The second command of what was typed, under an id of its own.
+    pub(crate) async fn second_command<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        actor: &str,
+        body: &B,
+    ) -> Result<T, Failure> {
+        self.command_under(&second(&self.command_id), path, actor, body)
+            .await
+    }
+
+    async fn command_under<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        id: &str,
+        path: &str,
+        actor: &str,
+        body: &B,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(print::unprintable)?;
+        let (mut tried, mut unknown, began) = (0, false, Instant::now());
         loop {
             tried += 1;
             let request = self
                 .request(Method::POST, path)
-                .header(ACTOR_HEADER, actor)
-                .header(COMMAND_HEADER, &command_id)
+                .header(ACTOR_HEADER, header_text(actor))
+                .header(COMMAND_HEADER, id)
+                .header(CONTENT_TYPE, "application/json")
                 .timeout(TIMEOUT)
-                .json(body);
-            match self.send(request).await {
-                Ok(response) => return self.json(response).await,
-                Err(failure)
-                    if failure.exit == Exit::Unavailable
-                        && tried < TRIES
-                        && began.elapsed() < SENT_AGAIN_WITHIN =>
-                {
-                    tokio::time::sleep(Duration::from_millis(200 * u64::from(tried))).await;
-                }
-                Err(failure) => return Err(failure),
+                .body(body.clone());
+            let unanswered = match self.send(request).await {
+                Ok(response) => match response.json().await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => self.unreadable(&error),
+                },
+                Err(unanswered) => unanswered,
+            };
+            unknown |= unanswered.unknown;
+            let unavailable = unanswered.failure.exit == Exit::Unavailable;
+            if unavailable && tried < TRIES && began.elapsed() < SENT_AGAIN_WITHIN {
+                tokio::time::sleep(Duration::from_millis(200 * u64::from(tried))).await;
+            } else if unknown && unavailable {
+                return Err(self.maybe_recorded(&unanswered.failure));
+            } else {
+                return Err(unanswered.failure);
             }
         }
+    }
+
+    /// Nobody knows whether the command was recorded; sent again under its id, it is once.
+    fn maybe_recorded(&self, failure: &Failure) -> Failure {
+        let mut words = typed(std::env::args_os(), &self.words);
+        words.extend(["--command-id".to_owned(), self.command_id.clone()]);
+        let typed = quoted(words);
+        Failure::unavailable(format!(
+            "RB-CLI-81: unknown: the command may or may not be recorded ({}); its id is {}: repeat it under this id, and it is done once:\n  {typed}",
+            failure.message, self.command_id
+        ))
     }
 
     /// Stores bytes as evidence.
@@ -114,29 +206,37 @@ impl Client {
         let request = self
             .request(Method::POST, "/v1/evidence")
             .query(&[("name", name)])
-            .header(ACTOR_HEADER, actor)
+            .header(ACTOR_HEADER, header_text(actor))
             .timeout(TIMEOUT)
             .body(bytes);
-        self.json(self.send(request).await?).await
+        let response = self.send(request).await?;
+        self.json(response).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Unanswered> {
         let response = request.send().await.map_err(|error| {
             if error.is_builder() {
-                return Failure::usage(format!(
-                    "RB-CLI-16: `{}` is no address of a server; write http://HOST:PORT",
-                    redact_url(&self.base)
-                ));
+                return Unanswered {
+                    failure: Failure::usage(format!(
+                        "RB-CLI-16: `{}` is no address of a server; write http://HOST:PORT",
+                        redact_url(&self.base)
+                    )),
+                    unknown: false,
+                };
             }
-            Failure::unavailable(format!(
-                "RB-CLI-5: no server answers at {}: {}; start one with `rollbook up`, or name it with --server",
-                redact_url(&self.base),
-                error.without_url()
-            ))
+            Unanswered {
+                // Without a connection nothing was sent.
+                unknown: !error.is_connect(),
+                failure: Failure::unavailable(format!(
+                    "RB-CLI-5: no server answers at {}: {}; start one with `rollbook up`, or name it with --server",
+                    redact_url(&self.base),
+                    error.without_url()
+                )),
+            }
         })?;
         if response.status().is_success() {
             return Ok(response);
@@ -144,36 +244,129 @@ impl Client {
         Err(self.failure(response).await)
     }
 
-    async fn failure(&self, response: Response) -> Failure {
+    async fn failure(&self, response: Response) -> Unanswered {
         let status = response.status();
         let text = response.text().await.unwrap_or_default();
-        match serde_json::from_str::<ErrorBody>(&text) {
-            Ok(body) => Failure::new(Exit::from(body.class), body.message),
-            Err(_) => {
-                let exit = if status.is_server_error() || status == StatusCode::NOT_FOUND {
-                    Exit::Unavailable
-                } else {
-                    Exit::Usage
-                };
-                let text: String = text.chars().take(300).collect();
-                Failure::new(
-                    exit,
-                    format!(
-                        "RB-CLI-6: {} answered {status}: {text}",
-                        redact_url(&self.base)
-                    ),
-                )
-            }
+        if let Ok(body) = serde_json::from_str::<ErrorBody>(&text) {
+            return Unanswered {
+                failure: Failure::new(Exit::from(body.class), body.message),
+                unknown: body.unknown,
+            };
+        }
+        let exit = if status.is_server_error() || status == StatusCode::NOT_FOUND {
+            Exit::Unavailable
+        } else {
+            Exit::Usage
+        };
+        let text: String = text.chars().take(300).collect();
+        Unanswered {
+            failure: Failure::new(
+                exit,
+                format!(
+                    "RB-CLI-6: {} answered {status}: {text}",
+                    redact_url(&self.base)
+                ),
+            ),
+            // Something between this program and the server may have given up waiting.
+            unknown: status.is_server_error(),
         }
     }
 
     async fn json<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
-        response.json().await.map_err(|error| {
-            Failure::unavailable(format!(
-                "RB-CLI-7: {} answered something this version does not understand: {}",
+        response
+            .json()
+            .await
+            .map_err(|error| self.unreadable(&error).failure)
+    }
+
+    /// An answer that broke off, or is of another version.
+    fn unreadable(&self, error: &reqwest::Error) -> Unanswered {
+        Unanswered {
+            failure: Failure::unavailable(format!(
+                "RB-CLI-7: {} answered something this version does not understand: {error}",
                 redact_url(&self.base),
-                error.without_url()
-            ))
-        })
+            )),
+            unknown: true,
+        }
+    }
+}
+
+/// The id of the second command of what was typed.
+fn second(command_id: &str) -> String {
+    format!("{command_id}-2")
+}
+
+/// A text as a header carries it.
+fn header_text(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+/// What was typed, without its command id and without the options that `words` give anew.
+fn typed(typed: impl IntoIterator<Item = OsString>, words: &[String]) -> Vec<String> {
+    let given = |word: &str| word == "--command-id" || words.iter().any(|other| other == word);
+    let mut again = vec!["rollbook".to_owned()];
+    let mut typed = typed.into_iter().skip(1);
+    while let Some(word) = typed.next() {
+        let word = word.to_string_lossy().into_owned();
+        let option = word.split('=').next().unwrap_or_default();
+        if !option.starts_with("--") || !given(option) {
+            again.push(word);
+        } else if option == word {
+            typed.next();
+        }
+    }
+    again.extend(words.iter().cloned());
+    again
+}
+
+/// Words as a shell takes them.
+fn quoted(words: impl IntoIterator<Item = String>) -> String {
+    let words: Vec<String> = words.into_iter().collect();
+    // Only a NUL cannot be quoted, and no argument has one.
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_typed_is_typed_again() {
+        for line in [
+            vec!["/usr/bin/rollbook", "approve", "it's 1", "--as", "b"],
+            vec![
+                "rollbook",
+                "--command-id",
+                "old",
+                "approve",
+                "it's 1",
+                "--as",
+                "b",
+            ],
+            vec![
+                "rollbook",
+                "approve",
+                "--command-id=old",
+                "it's 1",
+                "--as",
+                "b",
+                "--seen=a",
+            ],
+            vec!["rollbook", "approve", "it's 1", "--seen", "a", "--as", "b"],
+        ] {
+            let words = ["--seen".to_owned(), "d".to_owned()];
+            let again = quoted(typed(line.into_iter().map(OsString::from), &words));
+            let words: Vec<String> = shlex::split(&again).unwrap_or_default();
+            assert_eq!(
+                words,
+                ["rollbook", "approve", "it's 1", "--as", "b", "--seen", "d"]
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_travels_in_ascii() {
+        assert_eq!(header_text("amélie 100%"), "am%C3%A9lie 100%25");
+        assert_eq!(header_text("O'Neil"), "O'Neil");
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rollbook_ledger::person;
 use serde::Deserialize;
 
 use crate::exit::Failure;
@@ -165,16 +166,22 @@ impl Config {
         self.values.get(key).map(|value| value.value.as_str())
     }
 
+    /// Every effective value, credentials included: never shown.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.values.values().map(|value| value.value.as_str())
+    }
+
     /// The embedded ledger's directory.
     pub(crate) fn data_dir(&self) -> PathBuf {
         PathBuf::from(self.get("data_dir").unwrap_or(".rollbook"))
     }
 
-    /// Who acts.
-    pub(crate) fn actor(&self) -> Result<&str, Failure> {
-        self.get("as").ok_or_else(|| {
+    /// Who acts, in the one spelling of the name.
+    pub(crate) fn actor(&self) -> Result<String, Failure> {
+        let name = self.get("as").ok_or_else(|| {
             Failure::usage("RB-CLI-1: who acts? Name the person with --as NAME, ROLLBOOK_AS or `as` in rollbook.toml")
-        })
+        })?;
+        person::name(name).map_err(Failure::usage)
     }
 
     /// The server's URL: as configured, else that of the `rollbook up` in the data directory.

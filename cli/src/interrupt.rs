@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use rollbook_workers::snapshot::exec;
+use rollbook_workers::child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
@@ -39,7 +39,7 @@ pub(crate) fn ends_the_process() -> Result<(), Failure> {
                 if let Some(text) = PARTING.get() {
                     print::aside(text);
                 }
-                exec::end_all();
+                child::end_all();
                 std::process::exit(i32::from(exit.code()));
             }
         });

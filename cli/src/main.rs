@@ -6,11 +6,11 @@ mod commands;
 mod config;
 mod exit;
 mod interrupt;
+mod logging;
 mod print;
 mod progress;
 mod report;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -19,8 +19,8 @@ use rollbook_ledger::rollout::Command as RolloutCommand;
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, act, authority, compare, data, doctor, environment, flag, fleet, look, open, process,
-    report as report_command, runbook, status,
+    Session, act, authority, compare, data, doctor, environment, flag, fleet, gate, look, open,
+    process, report as report_command, runbook, status,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -74,7 +74,7 @@ fn complain(failure: &Failure, json: bool) {
 }
 
 fn start(cli: Cli) -> Outcome {
-    init_logging();
+    logging::init();
     // Only fails when a provider is installed already, which is what is wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -86,16 +86,6 @@ fn start(cli: Cli) -> Outcome {
     outcome
 }
 
-fn init_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ROLLBOOK_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .init();
-}
-
 async fn run(cli: Cli) -> Outcome {
     if !matches!(
         cli.command,
@@ -103,9 +93,14 @@ async fn run(cli: Cli) -> Outcome {
     ) {
         interrupt::ends_the_process()?;
     }
+    if cli.command_id.is_some() && !cli.command.records() {
+        return Err(Failure::usage(
+            "RB-CLI-82: --command-id is for commands that record something; leave it out",
+        ));
+    }
     let config = Config::load(&cli.config)?;
     let session = Session {
-        client: Client::new(&config)?,
+        client: Client::new(&config, cli.command_id.as_deref())?,
         config,
         json: cli.json,
     };
@@ -140,7 +135,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Retry(args) => act::retry(&session, args).await,
         Command::Complete(args) => act::complete(&session, args).await,
         Command::NotApplicable(args) => act::not_applicable(&session, args).await,
-        Command::Approve(args) => act::approve(&session, args).await,
+        Command::Approve(args) => gate::approve(&session, args).await,
+        Command::Gate(args) => gate::gate(&session, args).await,
         Command::Reject(args) => act::reject(&session, args).await,
         Command::Undo(args) => act::undo(&session, args).await,
         Command::Rollback(args) => act::rollback(&session, args).await,

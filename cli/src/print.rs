@@ -3,7 +3,7 @@
 
 use anstyle::{AnsiColor, Style};
 use rollbook_proto::v1;
-use rollbook_server::api::CommandAnswer;
+use rollbook_server::api::{CommandAnswer, RollbackAnswer};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
@@ -34,6 +34,21 @@ pub(crate) fn line(text: impl std::fmt::Display) {
 pub(crate) fn aside(text: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Somebody else's text on one line: nothing in it can move the cursor or pass for our own words.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let hidden = c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+            let (shown, escaped) = if hidden {
+                (None, Some(c.escape_unicode()))
+            } else {
+                (Some(c), None)
+            };
+            shown.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
 }
 
 /// A value as pretty JSON.
@@ -85,8 +100,13 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
     } else {
         let events: Vec<String> = answer.events.iter().map(event_name).collect();
         line(format!(
-            "{} recorded {} at sequence {}",
+            "{} {} {} at sequence {}",
             answer.rollout,
+            if answer.repeated {
+                "had recorded"
+            } else {
+                "recorded"
+            },
             events.join(", "),
             answer.sequence
         ));
@@ -94,35 +114,45 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
     Ok(())
 }
 
-/// The steps a rollback would undo, in order.
-pub(crate) fn undo_list(steps: &[UndoItem], as_json: bool) -> Result<(), Failure> {
+/// What a rollback would do.
+pub(crate) fn rollback_list(answer: &RollbackAnswer, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        return json(&steps);
+        return json(answer);
     }
-    if steps.is_empty() {
-        line("nothing to undo at this level");
+    let list = &answer.list;
+    if list.undo.is_empty() {
+        line(format!("nothing to undo at level {}", list.level.as_str()));
     }
-    for (index, item) in steps.iter().enumerate() {
+    for (index, item) in list.undo.iter().enumerate() {
+        let proof = if item.verified_by.is_empty() {
+            "not verified"
+        } else {
+            &item.verified_by
+        };
         line(format!(
-            "{:>3}. undo {} {} ({})",
+            "{:>3}. undo {} {} ({}; {proof})",
             index + 1,
             item.step,
             item.title,
             item.how
         ));
     }
+    for step in &list.running {
+        line(format!(
+            "  step {step} runs, and is undone when it has ended"
+        ));
+    }
+    for left in &list.left {
+        line(format!("  step {} is left: {}", left.step, left.why));
+    }
+    if let Some(target) = &answer.target {
+        line(paint(DIM, format!("target: {target}")));
+    }
+    if let Some(description) = &answer.description {
+        line(paint(DIM, description));
+    }
+    line(paint(DIM, format!("as of sequence {}", answer.sequence)));
     Ok(())
-}
-
-/// One step that a rollback would undo.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct UndoItem {
-    /// Step id.
-    pub(crate) step: String,
-    /// Its title.
-    pub(crate) title: String,
-    /// What undoing means.
-    pub(crate) how: String,
 }
 
 /// A duration for people.

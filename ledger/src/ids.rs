@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use sha2::{Digest, Sha256};
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum IdError {
         allowed: &'static str,
     },
 }
+
+/// Bytes of a digest that make a rollout's id unique.
+const SUFFIX_BYTES: usize = 6;
 
 /// The longest id, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
@@ -143,8 +146,9 @@ text_id!(
 );
 
 impl RolloutId {
-    /// A new id: `<runbook>-<time-ordered suffix>`, short enough to type.
-    pub fn generate(runbook: &str, unique: Uuid) -> Self {
+    /// The id of the rollout that a command opens: `<runbook>-<suffix>`, short enough to type. The
+    /// same command id gives the same.
+    pub fn generate(runbook: &str, command_id: &str) -> Self {
         let stem: String = runbook
             .chars()
             .map(|c| {
@@ -156,7 +160,7 @@ impl RolloutId {
             })
             .take(40)
             .collect();
-        let tail: String = unique.simple().to_string().chars().skip(20).collect();
+        let tail = hex::encode(&Sha256::digest(command_id)[..SUFFIX_BYTES]);
         Self(format!(
             "{}-{tail}",
             if stem.is_empty() { "rollout" } else { &stem }

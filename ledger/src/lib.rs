@@ -20,6 +20,7 @@ pub mod ids;
 pub mod journal;
 pub mod measurement;
 pub mod nats;
+pub mod person;
 pub mod projection;
 pub mod rollout;
 pub mod runbook;

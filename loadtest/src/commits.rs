@@ -77,6 +77,7 @@ pub(crate) fn commit(
         aggregate: aggregate.kind().to_owned(),
         aggregate_id: aggregate.id(),
         schema_version: rollbook_proto::SCHEMA_VERSION,
+        command_digest: vec![7; 16],
         causation_id: String::new(),
         actor: Some(v1::Actor {
             name: "worker-1".to_owned(),

@@ -25,7 +25,9 @@ pub(crate) const ENDS: &str = "ends.jsonl";
 pub(crate) const MARKERS: &str = "markers";
 /// Written by notices and by `notify` steps.
 pub(crate) const NOTICES: &str = "notices.jsonl";
-/// The database that `sql` steps change.
+/// Rows that `sql` steps inserted into PostgreSQL.
+pub(crate) const SHARED_ROWS: &str = "rows-postgres.jsonl";
+/// The SQLite database that `sql` steps change.
 pub(crate) const EFFECTS: &str = "effects.db";
 
 /// Why the record could not be written or read.
@@ -88,6 +90,13 @@ pub(crate) struct PlanRecord {
     pub(crate) steps: Vec<StepRecord>,
     /// Ids of its notices; each is its message's subject.
     pub(crate) notices: Vec<String>,
+}
+
+/// A row that a `sql` step inserted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) rollout: String,
+    pub(crate) step: String,
 }
 
 /// An acknowledged command.

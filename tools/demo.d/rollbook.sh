@@ -35,7 +35,13 @@ complete_step() {
         --note "Checked by the demo; the services' own health is attached." --as "$3"
 }
 
-approve() { rollbook approve "$2" "$1" --as "$3"; }
+# approve ROLLOUT GATE PERSON : signs what the gate shows now; the demo's reader sees it too.
+approve() {
+    local seen
+    rollbook gate "$2" "$1"
+    seen=$(rollbook gate "$2" "$1" --digest)
+    rollbook approve "$2" "$1" --as "$3" --seen "$seen"
+}
 
 roll_back_flags() { rollbook rollback flags "$1" --reason "$2" --as "$3"; }
 

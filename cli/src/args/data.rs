@@ -115,6 +115,9 @@ pub(crate) struct SnapshotTakeArgs {
     /// File whose content belongs to the command's model
     #[arg(long, value_name = "FILE", requires = "exec")]
     pub(crate) exec_file: Option<String>,
+    /// Variable of this shell that the command gets, besides the few that every program gets
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "exec")]
+    pub(crate) exec_env: Vec<String>,
     /// How long the command may take for one deal
     #[arg(long, value_name = "DURATION", default_value = "5s", requires = "exec")]
     pub(crate) exec_timeout: Span,

@@ -30,8 +30,46 @@ pub(crate) struct Cli {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Id of the command, to send it again: with the id that a command printed it is done once
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) command_id: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Command {
+    /// It asks the server to record something.
+    pub(crate) fn records(&self) -> bool {
+        match self {
+            Self::Run(_)
+            | Self::Open(_)
+            | Self::Start(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Abort(_)
+            | Self::Skip(_)
+            | Self::Retry(_)
+            | Self::Complete(_)
+            | Self::NotApplicable(_)
+            | Self::Approve(_)
+            | Self::Reject(_)
+            | Self::Undo(_)
+            | Self::Rollback(_)
+            | Self::Revise(_)
+            | Self::Accept(_)
+            | Self::Confirm(_)
+            | Self::Withdraw(_)
+            | Self::Review(_) => true,
+            Self::Flag(flag) => matches!(flag, FlagCommand::Define(_) | FlagCommand::Set(_)),
+            Self::Environment(command) => matches!(
+                command,
+                EnvironmentCommand::Set(_)
+                    | EnvironmentCommand::Accept { .. }
+                    | EnvironmentCommand::Withdraw { .. }
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// The verbs.
@@ -101,8 +139,13 @@ pub(crate) enum Command {
         after_help = "Examples:\n  rollbook not-applicable 3.3 --reason 'no UI here' --as alice\n  rollbook not-applicable 3.3 --accept --as bob"
     )]
     NotApplicable(NotApplicableArgs),
-    /// Sign a gate
-    #[command(after_help = "Example:\n  rollbook approve 1 --as dora --role database")]
+    /// What is signed at a gate, and the digest of it
+    #[command(after_help = "Examples:\n  rollbook gate 1\n  rollbook gate 1 --digest")]
+    Gate(GateArgs),
+    /// Sign what a gate shows
+    #[command(
+        after_help = "Examples:\n  rollbook approve 1 --as dora --role database          asks for a yes at a terminal\n  rollbook approve 1 --as dora --seen 9f86d081884c7d65 signs only what has this digest"
+    )]
     Approve(ApproveArgs),
     /// Refuse a gate
     #[command(after_help = "Example:\n  rollbook reject 1 --reason 'backup missing' --as dora")]

@@ -210,9 +210,10 @@ pub(crate) struct CompleteArgs {
     pub(crate) step: String,
     #[command(flatten)]
     pub(crate) rollout: RolloutArg,
-    /// Answer to one checklist item: pass, fail or not_applicable, with an optional note
-    #[arg(long = "answer", value_name = "ITEM=ANSWER[:NOTE]", value_parser = last_name_value)]
-    pub(crate) answers: Vec<(String, String)>,
+    /// Answer to one checklist item, by its number or its exact text: pass, fail or not_applicable,
+    /// with an optional note
+    #[arg(long = "answer", value_name = "NUMBER|ITEM=ANSWER[:NOTE]")]
+    pub(crate) answers: Vec<String>,
     /// Answer every item not answered otherwise with pass
     #[arg(long)]
     pub(crate) all_pass: bool,
@@ -242,6 +243,18 @@ pub(crate) struct NotApplicableArgs {
     pub(crate) decline: bool,
 }
 
+/// `rollbook gate`.
+#[derive(Debug, Args)]
+pub(crate) struct GateArgs {
+    /// Gate: the id of its phase
+    pub(crate) gate: String,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
+    /// Print only the digest that `approve --seen` takes
+    #[arg(long)]
+    pub(crate) digest: bool,
+}
+
 /// `rollbook approve`.
 #[derive(Debug, Args)]
 pub(crate) struct ApproveArgs {
@@ -255,6 +268,9 @@ pub(crate) struct ApproveArgs {
     /// What is stated [default: the gate's statement]
     #[arg(long)]
     pub(crate) statement: Option<String>,
+    /// Digest of what you have seen, from `rollbook gate`: signs without asking, and only that
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) seen: Option<String>,
 }
 
 /// `rollbook reject`.
@@ -412,16 +428,7 @@ pub(crate) struct ReportArgs {
 }
 
 pub(super) fn name_value(text: &str) -> Result<(String, String), String> {
-    split(text, text.split_once('='))
-}
-
-/// Checklist items may contain `=`; answers never do.
-fn last_name_value(text: &str) -> Result<(String, String), String> {
-    split(text, text.rsplit_once('='))
-}
-
-fn split(text: &str, parts: Option<(&str, &str)>) -> Result<(String, String), String> {
-    parts
+    text.split_once('=')
         .filter(|(name, _)| !name.is_empty())
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .ok_or_else(|| format!("`{text}` is not NAME=VALUE"))

@@ -1,18 +1,20 @@
 //! A person's commands to a rollout.
 
-use rollbook_ledger::ids::{PhaseId, RolloutId, StepId};
+use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::projection::rows::RolloutRow;
 use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::projection::words::RolloutStatus;
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::rollout::command::{Answer as ChecklistAnswer, AnswerValue};
 use rollbook_ledger::runbook::Action;
 use rollbook_ledger::runbook::model::RollbackLevel;
-use rollbook_server::api::{CommandAnswer, StatusAnswer};
+use rollbook_server::api::{CommandAnswer, RollbackAnswer, StatusAnswer};
 
-use super::{Session, authority};
+use super::gate::gate_id;
+use super::{Session, answer, authority};
 use crate::args::{
-    AbortArgs, ApproveArgs, CompleteArgs, Level, NotApplicableArgs, RejectArgs, RiskyStepArgs,
-    RollbackArgs, StepReasonArgs,
+    AbortArgs, CompleteArgs, Level, NotApplicableArgs, RejectArgs, RiskyStepArgs, RollbackArgs,
+    StepReasonArgs,
 };
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
@@ -27,8 +29,16 @@ impl Session {
             // It becomes part of a path.
             RolloutId::new(given).map_err(Failure::usage)?;
         }
-        let answer: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &[]).await?;
-        let rollouts = answer.data;
+        let all: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &[]).await?;
+        let mut rollouts = all.data;
+        if given.is_none() {
+            // The one that is open may be older than a page of those that are not.
+            let open = [("open_only", "true".to_owned())];
+            let open: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &open).await?;
+            if !open.data.is_empty() {
+                rollouts = open.data;
+            }
+        }
         let candidates: Vec<&RolloutRow> = match given {
             Some(given) => {
                 if rollouts.iter().any(|rollout| rollout.rollout == given) {
@@ -41,7 +51,7 @@ impl Session {
             }
             None => rollouts
                 .iter()
-                .filter(|rollout| rollout.closed_at.is_none())
+                .filter(|rollout| rollout.status != RolloutStatus::Closed)
                 .collect(),
         };
         match (candidates.as_slice(), given) {
@@ -69,10 +79,24 @@ impl Session {
 
     /// Sends a command and prints what it led to.
     pub(crate) async fn act(&self, rollout: Option<&str>, command: &Command) -> Outcome {
+        self.act_as_typed(rollout, command, &[]).await
+    }
+
+    /// The same; to type it again takes these words too.
+    pub(crate) async fn act_as_typed(
+        &self,
+        rollout: Option<&str>,
+        command: &Command,
+        words: &[&str],
+    ) -> Outcome {
         let actor = self.config.actor()?;
         let id = self.resolve(rollout).await?;
         let path = format!("/v1/rollouts/{id}/commands");
-        let answer: CommandAnswer = self.client.command(&path, actor, command).await?;
+        let answer: CommandAnswer = self
+            .client
+            .with_words(words)
+            .command(&path, &actor, command)
+            .await?;
         print::command_answer(&answer, self.json)?;
         Ok(authority::exit_of(&answer.events, self.json))
     }
@@ -86,11 +110,6 @@ impl Session {
 /// A typed id from the command line.
 pub(crate) fn step_id(text: &str) -> Result<StepId, Failure> {
     StepId::new(text).map_err(Failure::usage)
-}
-
-fn gate_id(text: &str) -> Result<PhaseId, Failure> {
-    let text = text.strip_prefix("gate/").unwrap_or(text);
-    PhaseId::new(text).map_err(Failure::usage)
 }
 
 /// `skip STEP`.
@@ -134,14 +153,19 @@ pub(crate) async fn abort(session: &Session, args: AbortArgs) -> Outcome {
 
 /// `complete STEP`.
 pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
-    let actor = session.config.actor()?.to_owned();
+    let actor = session.config.actor()?;
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    let items = if args.answers.is_empty() && !args.all_pass {
+        Vec::new()
+    } else {
+        checklist_of(session, &id, &args.step).await?
+    };
     let mut checklist = Vec::new();
-    for (item, answer) in &args.answers {
-        checklist.push(parse_answer(item, answer)?);
+    for answer in &args.answers {
+        checklist.push(answer::parse(answer, &items)?);
     }
     if args.all_pass {
-        for item in checklist_of(session, &id, &args.step).await? {
+        for item in items {
             if !checklist.iter().any(|answer| answer.item == item) {
                 checklist.push(ChecklistAnswer {
                     item,
@@ -182,25 +206,6 @@ pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
     session.act(Some(&id), &command).await
 }
 
-fn parse_answer(item: &str, answer: &str) -> Result<ChecklistAnswer, Failure> {
-    let (word, note) = answer.split_once(':').unwrap_or((answer, ""));
-    let answer = match word {
-        "pass" => AnswerValue::Pass,
-        "fail" => AnswerValue::Fail,
-        "not_applicable" => AnswerValue::NotApplicable,
-        other => {
-            return Err(Failure::usage(format!(
-                "RB-CLI-13: `{other}` is not an answer to `{item}`; say pass, fail or not_applicable"
-            )));
-        }
-    };
-    Ok(ChecklistAnswer {
-        item: item.to_owned(),
-        answer,
-        note: note.to_owned(),
-    })
-}
-
 /// The checklist as it stands in the plan in force.
 async fn checklist_of(session: &Session, id: &str, step: &str) -> Result<Vec<String>, Failure> {
     let plan = super::open::plan_of(session, id).await?;
@@ -233,20 +238,6 @@ pub(crate) async fn not_applicable(session: &Session, args: NotApplicableArgs) -
     session.act(args.rollout.rollout.as_deref(), &command).await
 }
 
-/// `approve GATE`.
-pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
-    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
-    // The plan in force when the person asked: a revision in between refuses the signature.
-    let plan_digest = session.status_of(&id).await?.view.data.rollout.plan_digest;
-    let command = Command::Approve {
-        gate: gate_id(&args.gate)?,
-        role: args.role,
-        statement: args.statement,
-        plan_digest: Some(plan_digest),
-    };
-    session.act(Some(&id), &command).await
-}
-
 /// `reject GATE`.
 pub(crate) async fn reject(session: &Session, args: RejectArgs) -> Outcome {
     let command = Command::Reject {
@@ -272,8 +263,10 @@ pub(crate) async fn rollback(session: &Session, args: RollbackArgs) -> Outcome {
     }
     if args.dry_run {
         let id = session.resolve(args.rollout.rollout.as_deref()).await?;
-        let listed = super::open::rollback_list(session, &id, level, &steps).await?;
-        print::undo_list(&listed, session.json)?;
+        let path = format!("/v1/rollouts/{id}/rollback/{}", level.as_str());
+        let named = args.steps.join(",");
+        let answer: RollbackAnswer = session.client.get(&path, &[("steps", named)]).await?;
+        print::rollback_list(&answer, session.json)?;
         return Ok(Exit::Done);
     }
     let command = Command::Rollback {

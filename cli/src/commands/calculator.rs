@@ -33,11 +33,12 @@ pub(super) fn of(
         let calculator = DealCalculator::new(model, !args.flag_off).map_err(Failure::usage)?;
         return Ok((Arc::new(calculator), None));
     };
+    let env: Result<Vec<_>, _> = args.exec_env.iter().map(|name| variable(name)).collect();
     let calculator = ExecCalculator::new(ExecRequest {
         program: Program {
             command: vec!["sh".to_owned(), "-c".to_owned(), command.clone()],
             directory: None,
-            env: Vec::new(),
+            env: env?,
         },
         model_env: BTreeMap::new(),
         file: args.exec_file.clone(),
@@ -47,6 +48,13 @@ pub(super) fn of(
         redact: Arc::new(str::to_owned),
     });
     Ok((Arc::new(calculator.map_err(snapshot_failure)?), None))
+}
+
+/// A variable of this shell with its value.
+fn variable(name: &str) -> Result<(String, String), Failure> {
+    let value = std::env::var(name)
+        .map_err(|error| Failure::usage(format!("RB-CLI-67: --exec-env {name}: {error}")))?;
+    Ok((name.to_owned(), value))
 }
 
 /// `cost_total:cents`.

@@ -16,6 +16,8 @@ enum Found {
     Pass,
     /// Not needed for everything.
     Skipped,
+    /// Somebody should look.
+    Warning,
     Fail,
 }
 
@@ -57,6 +59,7 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
     let mut checks = vec![nats_binary(session), evidence(session).await];
     checks.extend(server);
     checks.push(server_stream(session).await);
+    checks.push(anomalies(session).await);
     let failed = checks.iter().any(|check| check.found == Found::Fail);
     if session.json {
         print::json(&checks)?;
@@ -65,6 +68,7 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
             let mark = match check.found {
                 Found::Pass => paint(GREEN, "pass"),
                 Found::Skipped => paint(YELLOW, "skipped"),
+                Found::Warning => paint(YELLOW, "warning"),
                 Found::Fail => paint(RED, "fail"),
             };
             line(format!("{mark:<8} {:<16} {}", check.name, check.message));
@@ -171,6 +175,36 @@ async fn server(session: &Session) -> (Vec<Check>, bool) {
 /// A text without its quotes.
 fn word(value: &serde_json::Value) -> &str {
     value.as_str().unwrap_or("unknown")
+}
+
+/// What the views could not show as it is on the ledger.
+async fn anomalies(session: &Session) -> Check {
+    let page: Result<serde_json::Value, _> = session
+        .client
+        .get("/v1/anomalies", &[("limit", "1".to_owned())])
+        .await;
+    let (found, message) = match page {
+        Ok(page) => match page["data"]["rows"]
+            .as_array()
+            .and_then(|rows| rows.first())
+        {
+            None => (Found::Pass, "they show everything on the ledger".to_owned()),
+            Some(row) => (
+                Found::Warning,
+                format!(
+                    "there are anomalies, the first at sequence {}: {}; `GET /v1/anomalies` lists them",
+                    row["sequence"],
+                    word(&row["reason"])
+                ),
+            ),
+        },
+        Err(failure) => (Found::Fail, failure.message),
+    };
+    Check {
+        name: "anomalies".to_owned(),
+        found,
+        message,
+    }
 }
 
 /// What the server knows of its NATS: version, whether writes are synced.

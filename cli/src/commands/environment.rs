@@ -110,7 +110,7 @@ async fn set(session: &Session, args: EnvironmentSetArgs) -> Outcome {
 async fn send(session: &Session, environment: &str, command: &Change) -> Outcome {
     let actor = session.config.actor()?;
     let path = format!("{}/commands", path_of(environment)?);
-    let answer: EnvironmentCommandAnswer = session.client.command(&path, actor, command).await?;
+    let answer: EnvironmentCommandAnswer = session.client.command(&path, &actor, command).await?;
     let names: Vec<String> = answer.events.iter().map(event_name).collect();
     let waits = names.iter().any(|name| name == "environment_revised")
         && !names

@@ -83,7 +83,7 @@ pub(super) async fn send(
 ) -> Outcome {
     let actor = session.config.actor()?;
     let path = format!("{}/commands", path_of(environment, key)?);
-    let answer: Value = session.client.command(&path, actor, command).await?;
+    let answer: Value = session.client.command(&path, &actor, command).await?;
     if session.json {
         print::json(&answer)?;
     } else if answer["events"].as_array().is_none_or(Vec::is_empty) {
@@ -126,6 +126,7 @@ async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
             reason: args.reason,
             rollout: None,
             step: None,
+            expect: None,
         },
     };
     let command = if args.glass.break_glass {

@@ -15,15 +15,43 @@ use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
 /// The longest line of the log that is read, in bytes: a full commit as JSON fits.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
 
+/// The most rollouts that one answer of the server holds.
+const PAGE: u32 = 1_000;
+
 /// `list`.
 pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
-    let mut query = vec![("limit", args.limit.to_string())];
+    let mut filter = Vec::new();
     if let Some(environment) = args.environment {
-        query.push(("environment", environment));
+        filter.push(("environment", environment));
     }
-    let answer: Answer<Vec<RolloutRow>> = session.client.get("/v1/rollouts", &query).await?;
+    let page = async |limit: u32, before: Option<u64>| {
+        let mut query = filter.clone();
+        query.push(("limit", limit.min(PAGE).to_string()));
+        if let Some(before) = before {
+            query.push(("before_sequence", before.to_string()));
+        }
+        let page: Result<Answer<Vec<RolloutRow>>, Failure> =
+            session.client.get("/v1/rollouts", &query).await;
+        page
+    };
+    let mut answer = page(args.limit, None).await?;
+    let more = loop {
+        let Some(last) = answer.data.last().map(|row| row.opened_sequence) else {
+            break false;
+        };
+        let listed = u32::try_from(answer.data.len()).unwrap_or(u32::MAX);
+        let left = args.limit.saturating_sub(listed);
+        // With the list full, one more is asked for to know whether there is more.
+        let next = page(left.max(1), Some(last)).await?.data;
+        if next.is_empty() || left == 0 {
+            break !next.is_empty();
+        }
+        answer.data.extend(next);
+    };
     if session.json {
-        print::json(&answer)?;
+        let mut value = serde_json::to_value(&answer).map_err(print::unprintable)?;
+        value["more"] = more.into();
+        print::json(&value)?;
         return Ok(Exit::Done);
     }
     for rollout in &answer.data {
@@ -47,6 +75,12 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
     }
     if answer.data.is_empty() {
         line("no rollouts; open one with `rollbook open RUNBOOK --env ENVIRONMENT --as PERSON`");
+    }
+    if more {
+        line(format!(
+            "the {} newest; there are more: --limit lists them",
+            answer.data.len()
+        ));
     }
     line(paint(DIM, as_of(&answer)));
     Ok(Exit::Done)

@@ -1,6 +1,7 @@
 //! One module a group of verbs. Each takes its arguments and returns how to exit.
 
 pub(crate) mod act;
+mod answer;
 pub(crate) mod authority;
 mod calculator;
 pub(crate) mod compare;
@@ -9,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod environment;
 pub(crate) mod flag;
 pub(crate) mod fleet;
+pub(crate) mod gate;
 pub(crate) mod look;
 pub(crate) mod open;
 mod open_files;

@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rollbook_ledger::ids::{EnvironmentId, RolloutId, StepId};
-use rollbook_ledger::projection::words::{RevisionStatus, StepStatus};
+use rollbook_ledger::ids::{EnvironmentId, RolloutId};
+use rollbook_ledger::projection::words::RevisionStatus;
 use rollbook_ledger::rollout::Command;
-use rollbook_ledger::runbook::model::RollbackLevel;
-use rollbook_ledger::runbook::{Action, Plan};
+use rollbook_ledger::runbook::Plan;
 use rollbook_server::api::{CommandAnswer, OpenBody};
 
 use super::{Session, authority, runbook, status};
 use crate::args::{AcceptArgs, BreakGlassArg, OpenArgs, ReviseArgs, RolloutArg, RunArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::interrupt;
-use crate::print::{self, UndoItem};
+use crate::print;
 
 /// `open`.
 pub(crate) async fn open(session: &Session, args: &OpenArgs) -> Outcome {
@@ -42,7 +41,7 @@ async fn start(session: &Session, opened: &CommandAnswer) -> Result<CommandAnswe
     let actor = session.config.actor()?;
     session
         .client
-        .command(&path, actor, &Command::Start {})
+        .second_command(&path, &actor, &Command::Start {})
         .await
 }
 
@@ -67,7 +66,7 @@ async fn open_rollout(session: &Session, args: &OpenArgs) -> Result<CommandAnswe
         environment,
         params: plan.params().clone(),
     };
-    session.client.command("/v1/rollouts", actor, &body).await
+    session.client.command("/v1/rollouts", &actor, &body).await
 }
 
 fn plan_json(plan: &Plan) -> Result<serde_json::Value, Failure> {
@@ -130,7 +129,7 @@ pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
     let bytes = Bytes::copy_from_slice(plan.canonical_json());
     let stored = session
         .client
-        .put_evidence(actor, "plan", bytes.to_vec())
+        .put_evidence(&actor, "plan", bytes.to_vec())
         .await?;
     let command = Command::Revise {
         plan: stored,
@@ -161,55 +160,4 @@ pub(crate) async fn plan_of(session: &Session, id: &str) -> Result<Plan, Failure
         ))
     })?;
     Plan::from_canonical(&bytes).map_err(|error| Failure::new(Exit::Integrity, error))
-}
-
-/// What a rollback of a level would undo, in order: the reverse of what was done.
-pub(crate) async fn rollback_list(
-    session: &Session,
-    id: &str,
-    level: RollbackLevel,
-    chosen: &[StepId],
-) -> Result<Vec<UndoItem>, Failure> {
-    let plan = plan_of(session, id).await?;
-    let answer = session.status_of(id).await?;
-    let mut done: Vec<_> = answer
-        .view
-        .data
-        .phases
-        .iter()
-        .flat_map(|phase| &phase.steps)
-        .filter(|step| step.effect && step.status != StepStatus::Undone)
-        .collect();
-    done.sort_by_key(|step| std::cmp::Reverse(step.finished_at));
-    let mut items = Vec::new();
-    for row in done {
-        let Ok(step_id) = StepId::new(row.step.clone()) else {
-            continue;
-        };
-        let Some((_, step)) = plan.step(&step_id) else {
-            continue;
-        };
-        let listed = match level {
-            RollbackLevel::Flags => matches!(step.action, Action::Flag(_)),
-            RollbackLevel::Migrations => matches!(step.action, Action::Sql(_)),
-            RollbackLevel::Partial => chosen.contains(&step_id),
-            RollbackLevel::Configuration => {
-                step.changes == Some(rollbook_ledger::runbook::step::Changes::Configuration)
-            }
-            RollbackLevel::Full => true,
-        };
-        if listed {
-            let how = match &step.action {
-                Action::Flag(flag) => format!("flag {} to its safe value", flag.key),
-                Action::Sql(_) => "revert script".to_owned(),
-                _ => "its undo".to_owned(),
-            };
-            items.push(UndoItem {
-                step: row.step.clone(),
-                title: row.title.clone(),
-                how,
-            });
-        }
-    }
-    Ok(items)
 }

@@ -15,7 +15,9 @@ use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{
     JetStreamJournal, JetStreamOptions, Journal, JournalError, KeptJournal, PositionFile,
 };
-use rollbook_ledger::nats::{self, EmbeddedServer, NatsOptions, ServerError, ServerOptions};
+use rollbook_ledger::nats::{
+    self, Credentials, EmbeddedServer, NatsOptions, ServerClock, ServerError, ServerOptions,
+};
 use rollbook_ledger::projection::acknowledged::AcknowledgedInViews;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
@@ -56,7 +58,8 @@ struct Parts {
 }
 
 impl Parts {
-    /// Connects: control and bulk replay on separate connections.
+    /// Connects: control and bulk replay on separate connections. The credentials in `settings` are
+    /// taken out of everything that steps give.
     async fn open(
         options: impl Fn(&str) -> NatsOptions,
         ledger: LedgerId,
@@ -64,8 +67,14 @@ impl Parts {
         replicas: usize,
         sync: SyncKnown,
         system: Option<Client>,
+        settings: impl IntoIterator<Item = &str>,
     ) -> Result<Self, Failure> {
-        let nats = connect(&options("rollbook")).await?;
+        let own = options("rollbook");
+        let mut secrets = ProcessSecrets::new(settings);
+        if let Credentials::Token(token) = &own.credentials {
+            secrets = secrets.and(token.clone());
+        }
+        let nats = connect(&own).await?;
         let follow = connect(&options("rollbook follower")).await?;
         let settings = JetStreamOptions {
             replicas,
@@ -80,7 +89,9 @@ impl Parts {
         let evidence = open_evidence(objects)
             .await
             .map_err(|error| super::data::snapshot_failure(error.into()))?;
-        let clock = Arc::new(SystemClock);
+        let system = Arc::new(SystemClock);
+        let clock = ServerClock::follow(nats.clone(), journal.stream(), system).await;
+        let clock = Arc::new(clock);
         let kept = KeptJournal::new(Arc::new(journal.clone()));
         let handler = Handler::new(
             Arc::new(kept.clone()),
@@ -103,7 +114,7 @@ impl Parts {
         let tools = Tools {
             evidence,
             clock,
-            secrets: Arc::new(ProcessSecrets),
+            secrets: Arc::new(secrets),
             output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
             progress: Arc::new(NatsProgress::start(nats.clone(), ledger.clone())),
             flags: Arc::new(LedgerPort::new(handler.clone())),
@@ -333,7 +344,16 @@ async fn up_parts(
     let opening = async {
         let options = |name: &str| server.nats_options(name);
         let ledger = ledger_id(config)?;
-        let parts = Parts::open(options, ledger, &objects, 1, SyncKnown::Always, None).await?;
+        let parts = Parts::open(
+            options,
+            ledger,
+            &objects,
+            1,
+            SyncKnown::Always,
+            None,
+            config.texts(),
+        )
+        .await?;
         let views = open_views(&views_url).await?;
         let known = Known {
             views,
@@ -533,6 +553,7 @@ async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure
         replicas,
         SyncKnown::Unknown,
         system,
+        config.texts(),
     )
     .await?;
     if asked && parts.journal.sync() == SyncKnown::Unknown {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 use rollbook_ledger::projection::rows::{RolloutRow, StepRow};
 use rollbook_ledger::projection::words::{
-    GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, StepStatus, Verdict,
+    AlertStatus, GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, RolloutStatus,
+    StepStatus, UndoVerification, Verdict,
 };
 use rollbook_ledger::rollout::Blocked;
 use rollbook_server::api::StatusAnswer;
@@ -19,6 +20,14 @@ use crate::progress::{Steps, lines};
 /// Between two looks of `--watch` and `--wait`.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
+/// Says so where the views do not show everything as it is on the ledger.
+async fn tell_anomalies(session: &Session) {
+    let health: Result<serde_json::Value, _> = session.client.get("/health", &[]).await;
+    if health.is_ok_and(|health| health["anomalies"].as_u64() > Some(0)) {
+        print::aside("the views have anomalies: `rollbook doctor` says where they begin");
+    }
+}
+
 /// `status`.
 pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
@@ -30,6 +39,9 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
     if !args.watch {
         let answer = session.status_of(&id).await?;
         show(&answer, session.json)?;
+        if !session.json {
+            tell_anomalies(session).await;
+        }
         return Ok(Exit::Done);
     }
     let mut shown = 0;
@@ -74,19 +86,20 @@ pub(crate) async fn wait(
     }
 }
 
+/// It has ended, and nothing takes that end back.
 fn is_over(answer: &StatusAnswer) -> bool {
-    answer.view.data.rollout.closed_at.is_some()
+    answer.view.data.rollout.status == RolloutStatus::Closed
 }
 
-/// Nothing runs, nothing will by itself, and somebody could unblock it.
+/// Nothing runs, nothing will by itself, nothing is due, and somebody could unblock it.
 fn needs_person(answer: &StatusAnswer) -> bool {
     let running = runs(answer);
     let by_person = answer.blocked.iter().any(|blocked| !by_time(blocked));
-    !running && answer.next.is_empty() && by_person
+    !running && !answer.due && answer.next.is_empty() && by_person
 }
 
 fn runs(answer: &StatusAnswer) -> bool {
-    steps(answer).any(|step| step.status == StepStatus::Running)
+    steps(answer).any(|step| matches!(step.status, StepStatus::Running | StepStatus::Undoing))
 }
 
 /// Nothing goes on before a time.
@@ -99,7 +112,9 @@ fn by_time(blocked: &Blocked) -> bool {
     blocked.until.is_some() || blocked.who == ["time"]
 }
 
-/// How a rollout that stands (or is over) makes the process exit.
+/// How a rollout that stands (or is over) makes the process exit. During and after a rollback it
+/// is the rollback that counts: failed where an undo failed, else waiting for the person who
+/// decides how to go on.
 pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
     let rollout = &answer.view.data.rollout;
     if let Some(outcome) = rollout.outcome {
@@ -107,6 +122,9 @@ pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
             RolloutOutcome::Succeeded => Exit::Done,
             _ => Exit::Failed,
         };
+    }
+    if steps(answer).any(|step| step.status == StepStatus::UndoFailed) {
+        return Exit::Failed;
     }
     let worst = steps(answer)
         .filter(|step| step.critical)
@@ -207,8 +225,15 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         line(paint(
             RED,
             format!(
-                "\nalert {} ({}): {}",
-                alert.alert, alert.severity, alert.raised.0.rule
+                "\nalert {} ({}{}): {}",
+                alert.alert,
+                alert.severity,
+                if alert.status == AlertStatus::Unwatched {
+                    ", its watch has ended"
+                } else {
+                    ""
+                },
+                alert.raised.0.rule
             ),
         ));
     }
@@ -313,6 +338,11 @@ fn mark(step: &StepRow) -> (&'static str, Style) {
 fn word(step: &StepRow) -> String {
     match (step.status, step.verdict) {
         (StepStatus::Finished, Some(verdict)) => verdict.to_string(),
+        (StepStatus::Undone, _)
+            if step.undo_verification == Some(UndoVerification::NotVerified) =>
+        {
+            "undone, not verified".to_owned()
+        }
         (status, _) => status.to_string(),
     }
 }

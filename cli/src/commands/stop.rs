@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rollbook_workers::snapshot::exec;
+use rollbook_workers::child;
 use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +45,7 @@ pub(super) fn on_signal() -> Result<CancellationToken, Failure> {
 }
 
 fn end() -> ! {
-    exec::end_all();
+    child::end_all();
     std::process::exit(i32::from(Exit::Unavailable.code()))
 }
 

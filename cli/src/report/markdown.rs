@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use rollbook_ledger::projection::rows::StepRow;
 use rollbook_ledger::projection::views::RolloutDetail;
-use rollbook_ledger::projection::words::{DealTypeClasses, StepStatus, Verdict};
+use rollbook_ledger::projection::words::{
+    AlertStatus, DealTypeClasses, StepStatus, UndoVerification, Verdict,
+};
 
 use super::{Material, authority};
 use crate::print::{dollars, duration};
@@ -302,6 +304,11 @@ fn steps(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
 fn result(step: &StepRow) -> String {
     match (step.status, step.verdict) {
         (StepStatus::Finished, Some(verdict)) => verdict.to_string(),
+        (StepStatus::Undone, _)
+            if step.undo_verification == Some(UndoVerification::NotVerified) =>
+        {
+            "undone, not verified".to_owned()
+        }
         (StepStatus::Undone, _) => "undone".to_owned(),
         (status, _) => status.to_string(),
     }
@@ -381,7 +388,11 @@ fn alerts(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
             cell(&alert.alert),
             alert.severity,
             time(alert.raised_at),
-            time(alert.resolved_at)
+            match alert.status {
+                AlertStatus::Unwatched => "open; its watch has ended".to_owned(),
+                AlertStatus::Open => "open".to_owned(),
+                AlertStatus::Resolved => time(alert.resolved_at),
+            }
         )?;
     }
     Ok(())

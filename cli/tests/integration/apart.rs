@@ -104,7 +104,9 @@ fn hello_with_two_workers() {
     .exits(4);
     run("complete 1.2 --all-pass --as alice").exits(0);
     run("status --wait 60").exits(4);
-    run("approve 1 --as bob").exits(0);
+    place
+        .approve(&format!("1 --as bob --server {}", apart.address))
+        .exits(0);
     run("status h --wait 60").exits(0);
     for worker in workers {
         worker.signal(Signal::SIGTERM);

@@ -65,7 +65,7 @@ fn strangers_do_not_take_over_a_protected_gate_nor_the_environment() {
         "complete 1.1 r",
         "not-applicable 1.1 r --reason x",
         "not-applicable 1.1 r --accept",
-        "approve 1 r",
+        "approve 1 r --seen x",
         "reject 1 r --reason x",
         "undo 1.1 r --reason x",
         "rollback full r --reason x",
@@ -91,7 +91,7 @@ fn strangers_do_not_take_over_a_protected_gate_nor_the_environment() {
 
     place.run("start r --as alice").exits(0);
     place.until_step("r", "1.1", &["finished"]);
-    place.run("approve 1 r --as alice").exits(0);
+    place.approve("1 r --as alice").exits(0);
     for line in stranger
         .iter()
         .filter(|line| !line.starts_with("environment"))
@@ -114,8 +114,8 @@ fn strangers_do_not_take_over_a_protected_gate_nor_the_environment() {
     place
         .run("revise --withdraw 2 --rollout r --reason 'not these' --as bob")
         .exits(0);
-    place.run("approve 1 r --as alice").exits(0);
-    place.run("approve 1 r --as bob").exits(0);
+    place.approve("1 r --as alice").exits(0);
+    place.approve("1 r --as bob").exits(0);
     place.run("status r --wait 60").exits(0).says("succeeded");
     place
         .run("report r")

@@ -55,7 +55,9 @@ fn of_several_completions_one_counts() {
     let log = place.run("log l --json").exits(0).out;
     assert_eq!(log.matches("stepFinished").count(), 1, "{log}");
 
-    let lines = ["alice", "bob"].map(|name| format!("approve 1 l --as {name}"));
+    let seen = place.run("gate 1 l --digest").exits(0).out;
+    let lines =
+        ["alice", "bob"].map(|name| format!("approve 1 l --as {name} --seen {}", seen.trim()));
     let ran = at_once(&place, &lines);
     assert_eq!(codes(&ran), [0, 0], "{ran:?}");
     place.run("status l --wait 60").exits(0);

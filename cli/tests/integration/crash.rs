@@ -88,19 +88,19 @@ fn a_killed_process_loses_nothing_and_repeats_nothing() {
 #[test]
 fn an_effect_that_verify_proves_is_not_repeated() {
     let place = Place::new();
-    let file = place.write("work.yaml", &runbook(HANGS));
+    // The effect is there, and the command has not ended.
+    let done = HANGS.replace("touch done\"}", "touch done; sleep 600\"}");
+    let file = place.write("work.yaml", &runbook(&done));
     let up = place.up();
     place
         .run(&format!(
             "open {file} --env local --id w --as alice --start"
         ))
         .exits(0);
-    wait_for("the step to begin", || began(&place) == 1);
+    fs::write(place.path().join("go"), "").unwrap();
+    wait_for("the effect", || place.has("done"));
     up.signal(Signal::SIGKILL);
     up.finish();
-    // What the command had begun goes on without its worker, and comes to its end.
-    fs::write(place.path().join("go"), "").unwrap();
-    wait_for("the command to end", || place.has("done"));
 
     let _up = place.up();
     place.run("status w --wait 90").exits(0).says("closed");
@@ -205,9 +205,10 @@ fn left_running(rollout: &str, step: &str) -> String {
 }
 
 #[test]
-fn the_command_of_a_killed_worker_goes_on_and_the_guide_finds_it() {
+fn what_left_the_group_of_a_command_outlives_the_worker_and_the_guide_finds_it() {
     let place = Place::new();
-    let file = place.write("work.yaml", &runbook(HANGS));
+    let leaves = HANGS.replace("until [ -e go ]", "setsid sleep 600 & until [ -e go ]");
+    let file = place.write("work.yaml", &runbook(&leaves));
     let up = place.up();
     // Tests run at the same time: an id of its own.
     let id = format!("left-{}", up.pid());
@@ -217,19 +218,20 @@ fn the_command_of_a_killed_worker_goes_on_and_the_guide_finds_it() {
         ))
         .exits(0);
     wait_for("the step to begin", || began(&place) == 1);
-    assert!(left_running(&id, "1.1").contains("until [ -e go ]"));
+    wait_for("what leaves the group", || {
+        left_running(&id, "1.1").contains("sleep 600")
+    });
     up.signal(Signal::SIGKILL);
     up.finish();
-
-    let _up = place.up();
-    place.until_step(&id, "1.1", &["interrupted"]);
+    wait_for("the command to end", || {
+        !left_running(&id, "1.1").contains("until [ -e go ]")
+    });
     let listed = left_running(&id, "1.1");
-    assert!(listed.contains("until [ -e go ]"), "{listed}");
     assert_eq!(left_running(&id, "1.2"), "");
     // PID, PPID, PGID: the leader of a group.
     let line = listed
         .lines()
-        .find(|line| line.contains("until ["))
+        .find(|line| line.contains("sleep 600"))
         .unwrap();
     let words: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(words[0], words[2], "{listed}");

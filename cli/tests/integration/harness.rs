@@ -125,6 +125,15 @@ impl Process {
         out.so_far()
     }
 
+    /// Waits until it has printed this to standard error.
+    #[track_caller]
+    pub(crate) fn until_complains(&self, text: &str) {
+        wait_for(&format!("`{text}` from {}", self.shown), || {
+            let [_, err] = self.output.as_ref().unwrap();
+            err.so_far().contains(text)
+        });
+    }
+
     /// Whether it has ended; its exit code stays for `finish`.
     pub(crate) fn ended(&self) -> bool {
         // A process that has ended and was not waited for is a zombie.
@@ -328,6 +337,18 @@ impl Place {
     #[track_caller]
     pub(crate) fn run(&self, line: &str) -> Ran {
         Process::start(&mut self.command(line)).finish()
+    }
+
+    /// Signs a gate as it shows itself now: `1 h --as bob`.
+    #[track_caller]
+    pub(crate) fn approve(&self, line: &str) -> Ran {
+        let named = line.split(" --").next().unwrap_or_default();
+        let server = line
+            .split_once("--server ")
+            .map_or(String::new(), |(_, url)| format!("--server {url}"));
+        let shown = self.run(&format!("gate {named} --digest {server}"));
+        let seen = shown.exits(0).out;
+        self.run(&format!("approve {line} --seen {}", seen.trim()))
     }
 
     /// Starts `rollbook up` and waits until it answers.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::Place;
 
 /// One request and its answer: status, and the body as JSON (null when it is none).
-fn ask(
+pub(crate) fn ask(
     method: Method,
     url: &str,
     fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
@@ -64,6 +64,9 @@ fn every_refusal_has_a_code_and_leaves_no_trace() {
         (get("/v1/rollouts/ghost"), 404, "usage"),
         (get("/v1/rollouts/..%2f..%2fetc"), 400, "usage"),
         (get("/v1/rollouts?limit=many"), 400, "usage"),
+        (get("/v1/rollouts?enviroment=local"), 400, "usage"),
+        (get("/v1/flags?rollout=h"), 400, "usage"),
+        (get("/v1/fleet?limit=1"), 400, "usage"),
         (get("/v1/rollouts/h/timeline?at=-1"), 400, "usage"),
         (get("/v1/log?after=start"), 400, "usage"),
         (get("/v1/evidence/zz"), 400, "usage"),
@@ -187,6 +190,8 @@ fn a_command_sent_twice_is_applied_once() {
         first.1["events"].to_string().contains("rolloutStarted"),
         "{first:?}"
     );
+    assert_eq!(first.1["events"], second.1["events"]);
+    assert_eq!(first.1["sequence"], second.1["sequence"]);
     let log = place.run("log h --json").exits(0).out;
     assert_eq!(log.matches("rolloutStarted").count(), 1, "{log}");
 }

@@ -72,15 +72,15 @@ fn hello_from_open_to_report() {
     assert!(waiting.out.contains("listeners: bob"), "{}", waiting.out);
     place.run("show gate/1").exits(0).says("0 of 1 sign-offs");
     place
-        .run("approve 1 --as alice")
+        .approve("1 --as alice")
         .exits(5)
         .complains("RB-ROLLOUT-19");
     place
-        .run("approve 1 --as mallory")
+        .approve("1 --as mallory")
         .exits(5)
         .complains("RB-ROLLOUT-17");
     place
-        .run("approve 1 --role listeners --as bob")
+        .approve("1 --role listeners --as bob")
         .exits(0)
         .says("sign_off_given");
 
@@ -164,7 +164,7 @@ fn every_answer_is_json_when_asked() {
             .all(|check| check["found"] == "pass")
     );
     assert!(
-        asked("rollback full --dry-run", 0)
+        asked("rollback full --dry-run", 0)["undo"]
             .as_array()
             .unwrap()
             .is_empty()

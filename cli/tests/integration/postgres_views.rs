@@ -76,7 +76,7 @@ fn hello(place: &Place, server: &str) {
     .exits(4);
     run("complete 1.2 h --all-pass --as alice").exits(0);
     run("status h --wait 60").exits(4);
-    run("approve 1 h --as bob").exits(0);
+    place.approve(&format!("1 h --as bob {server}")).exits(0);
     run("status h --wait 60").exits(0).says("succeeded");
 }
 

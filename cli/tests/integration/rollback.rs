@@ -67,7 +67,7 @@ fn flags_then_everything_in_reverse_order() {
     );
 
     let listed = place.run("rollback full --dry-run --json").exits(0).json();
-    let steps: Vec<&str> = listed
+    let steps: Vec<&str> = listed["undo"]
         .as_array()
         .unwrap()
         .iter()

@@ -61,7 +61,10 @@ fn follow(place: &Place, what: &str, verb: &str, person: &str) -> Ran {
         .unwrap_or_else(|| panic!("{verb} is not suggested for {what}: {blocked:#?}"));
     let (line, _) = how.split_once(" --as ").unwrap_or((how, ""));
     let line = line.trim_start_matches("rollbook ").replace('…', "because");
-    place.run(&format!("{line} --as {person}"))
+    match line.strip_prefix("approve ") {
+        Some(gate) => place.approve(&format!("{gate} --as {person}")),
+        None => place.run(&format!("{line} --as {person}")),
+    }
 }
 
 #[test]

@@ -161,7 +161,7 @@ pub fn decide(
     actor: &v1::Actor,
     command_id: &str,
 ) -> Result<Vec<v1::Event>, EnvironmentRefusal> {
-    if state.is_some_and(|state| state.command_ids.contains(command_id)) {
+    if state.is_some_and(|state| state.command_ids.find(actor.kind(), command_id).is_some()) {
         return Ok(Vec::new());
     }
     if actor.kind() != v1::ActorKind::Person || actor.name.trim().is_empty() {

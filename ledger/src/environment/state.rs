@@ -262,7 +262,7 @@ pub fn evolve(
         return Err(malformed("events"));
     }
     if let Some(state) = &state
-        && state.command_ids.contains(&commit.command_id)
+        && state.command_ids.holds(commit)
     {
         return Err(transition("its command was applied before"));
     }
@@ -341,8 +341,6 @@ pub fn evolve(
     }
     let mut state = state.ok_or_else(|| malformed("events"))?;
     state.sequence = sequence;
-    if !commit.command_id.is_empty() {
-        state.command_ids.insert(&commit.command_id);
-    }
+    state.command_ids.insert(commit, sequence);
     Ok(state)
 }

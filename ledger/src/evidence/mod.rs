@@ -274,17 +274,22 @@ impl EvidenceStore {
 
     /// Whether something is stored at an address. Its content is not read.
     pub async fn exists(&self, sha256: &str) -> Result<bool, EvidenceError> {
+        Ok(self.size(sha256).await?.is_some())
+    }
+
+    /// How many bytes are stored at an address; `None`: nothing is. Its content is not read.
+    pub async fn size(&self, sha256: &str) -> Result<Option<u64>, EvidenceError> {
         let path = object_path(sha256)?;
         let failed = |source| EvidenceError::from_store(&self.location, "look up", source);
         match self.objects.head(&path).await {
-            Ok(_) => return Ok(true),
+            Ok(found) => return Ok(Some(found.size)),
             Err(object_store::Error::NotFound { .. }) => {}
             Err(source) => return Err(failed(source)),
         }
         // Only an answer with a body tells an absent object from an absent bucket.
         match self.objects.get(&path).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Ok(found) => Ok(Some(found.meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(failed(source)),
         }
     }
@@ -331,15 +336,17 @@ fn local_directory(location: &str) -> Result<PathBuf, EvidenceError> {
     Ok(PathBuf::from(path))
 }
 
+/// Whether a text can be the address of evidence: 64 lower-case hex digits.
+pub fn is_address(text: &str) -> bool {
+    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.len() == 64 && text.bytes().all(is_hex)
+}
+
 /// The object of an address; anything but 64 lower-case hex digits is refused, so that no text
 /// can reach outside the store.
 fn object_path(sha256: &str) -> Result<ObjectPath, EvidenceError> {
-    let well_formed = sha256.len() == 64
-        && sha256
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     match sha256.get(..2) {
-        Some(prefix) if well_formed => Ok(ObjectPath::from(format!("{prefix}/{sha256}"))),
+        Some(prefix) if is_address(sha256) => Ok(ObjectPath::from(format!("{prefix}/{sha256}"))),
         _ => Err(EvidenceError::Address {
             text: sha256.chars().take(80).collect(),
         }),

@@ -50,6 +50,9 @@ pub enum FlagCommand {
         /// The step that asks.
         #[serde(default)]
         step: Option<StepId>,
+        /// Only if it is set to this now.
+        #[serde(default)]
+        expect: Option<v1::FlagSetting>,
     },
     /// The instant rollback: to its safe value.
     Safe {
@@ -155,6 +158,16 @@ pub enum FlagRefusal {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// It is not what the command expects.
+    #[error(
+        "RB-FLAG-11: flag {key} is not set to what was expected; {by} changed it meanwhile; look at it again"
+    )]
+    Changed {
+        /// Which.
+        key: FlagKey,
+        /// Who changed it last.
+        by: String,
+    },
     /// A text that is missing, too long or malformed.
     #[error("RB-FLAG-6: the {field} of flag {key} is refused: {problem}")]
     Text {
@@ -219,6 +232,7 @@ impl FlagRefusal {
             Self::OwnWork { .. } => "RB-FLAG-8",
             Self::Request { .. } => "RB-FLAG-9",
             Self::Glass { .. } => "RB-FLAG-10",
+            Self::Changed { .. } => "RB-FLAG-11",
         }
     }
 
@@ -226,7 +240,9 @@ impl FlagRefusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::NotDefined { .. } => RefusalKind::NotFound,
-            Self::Exists { .. } | Self::Archived { .. } => RefusalKind::NotNow,
+            Self::Exists { .. } | Self::Archived { .. } | Self::Changed { .. } => {
+                RefusalKind::NotNow
+            }
             Self::NotInRole { .. } | Self::OwnWork { .. } => RefusalKind::NotAllowed,
             Self::Request { .. } => RefusalKind::Stale,
             Self::ReasonMissing { .. }
@@ -247,7 +263,10 @@ pub fn decide(
     command: &FlagCommand,
     asked: &Asked<'_>,
 ) -> Result<Vec<v1::Event>, FlagRefusal> {
-    if state.is_some_and(|state| state.command_ids.contains(asked.command_id)) {
+    if state.is_some_and(|state| {
+        let kind = asked.actor.kind();
+        state.command_ids.find(kind, asked.command_id).is_some()
+    }) {
         return Ok(Vec::new());
     }
     let gatekeeper = Gatekeeper {
@@ -294,8 +313,18 @@ pub(super) fn act(
             reason,
             rollout,
             step,
+            expect,
         } => {
             check_setting(key, "new", to)?;
+            if expect
+                .as_ref()
+                .is_some_and(|expect| *expect != state.setting)
+            {
+                return Err(FlagRefusal::Changed {
+                    key: key.clone(),
+                    by: state.changed_by.clone(),
+                });
+            }
             change(state, to, reason, rollout.as_ref(), step.as_ref())
         }
         FlagCommand::Safe {
@@ -410,7 +439,10 @@ fn change(
             reason: archived.clone(),
         });
     }
-    if state.setting == *to {
+    // Somebody who switches a flag off that a rollout holds off takes it into their own hands:
+    // that is on the record, so that the rollout's undo does not switch it on again.
+    let takes_over = rollout.is_none() && state.held_by_rollout && to.mode() == v1::FlagMode::Off;
+    if state.setting == *to && !takes_over {
         return Ok(Vec::new());
     }
     Ok(vec![event(Kind::FlagChanged(v1::FlagChanged {

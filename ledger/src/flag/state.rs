@@ -40,6 +40,9 @@ pub struct FlagState {
     pub changed_at: Timestamp,
     /// Why.
     pub reason: String,
+    /// A rollout changed it last.
+    #[serde(skip)]
+    pub held_by_rollout: bool,
     /// Why it was archived.
     pub archived: Option<String>,
     /// Changes that wait for a second person.
@@ -129,7 +132,7 @@ pub fn evolve(
     }
     let at = from_proto(commit.recorded_at.as_ref()).ok_or_else(|| malformed("recorded_at"))?;
     if let Some(state) = &state
-        && state.command_ids.contains(&commit.command_id)
+        && state.command_ids.holds(commit)
     {
         return Err(transition("its command was applied before"));
     }
@@ -163,6 +166,7 @@ pub fn evolve(
                 flag.changed_by.clone_from(&by);
                 flag.changed_at = at;
                 flag.reason.clone_from(&changed.reason);
+                flag.held_by_rollout = !changed.rollout_id.is_empty();
                 flag
             }
             (Some(mut flag), Some(Kind::FlagArchived(archived))) => {
@@ -186,9 +190,7 @@ pub fn evolve(
         return Err(malformed("events"));
     }
     state.sequence = sequence;
-    if !commit.command_id.is_empty() {
-        state.command_ids.insert(&commit.command_id);
-    }
+    state.command_ids.insert(commit, sequence);
     Ok(state)
 }
 
@@ -261,6 +263,7 @@ fn defined_state(
         changed_by: by.to_owned(),
         changed_at: at,
         reason: String::new(),
+        held_by_rollout: false,
         archived: None,
         requests: Requests::default(),
         reviews: Reviews::default(),

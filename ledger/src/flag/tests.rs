@@ -48,6 +48,7 @@ fn set(to: v1::FlagSetting) -> FlagCommand {
         reason: "week 2".to_owned(),
         rollout: None,
         step: None,
+        expect: None,
     }
 }
 
@@ -279,19 +280,11 @@ fn an_archived_flag_neither_changes_nor_answers() {
 
 #[test]
 fn a_command_id_is_applied_once() {
-    let story = defined()
-        .and(&set(setting(FlagMode::On)))
-        .and(&safe("back"));
-    let worker = v1::Actor::default();
-    let asked = Asked {
-        actor: &worker,
-        now: jiff::Timestamp::UNIX_EPOCH,
-        command_id: "command-1",
-        environment: None,
-    };
-    let on = set(setting(FlagMode::On));
-    let again = decide(story.state.as_ref(), &environment(), &key(), &on, &asked);
-    assert!(again.unwrap().is_empty());
+    let story = defined().and(&set(setting(FlagMode::On)));
+    let mut again = story.commits.last().unwrap().commit.clone();
+    again.previous_sequence = story.state().sequence;
+    let error = evolve(story.state.clone(), &again, story.state().sequence + 1).unwrap_err();
+    assert!(error.to_string().contains("applied before"), "{error}");
 }
 
 #[test]
@@ -437,4 +430,89 @@ fn commands_read_as_the_api_sends_them() {
     let command: FlagCommand = serde_json::from_str(text).unwrap();
     assert!(matches!(command, FlagCommand::Set { to, .. } if to == percent(50_000)));
     assert!(serde_json::from_str::<FlagCommand>(r#"{"command":"safe"}"#).is_err());
+}
+
+fn by_rollout(to: v1::FlagSetting, step: &str) -> FlagCommand {
+    FlagCommand::Set {
+        to,
+        reason: "the plan".to_owned(),
+        rollout: Some("r1".parse().unwrap()),
+        step: Some(step.parse().unwrap()),
+        expect: None,
+    }
+}
+
+#[test]
+fn a_value_is_written_only_where_it_is_what_was_expected() {
+    let expecting = |expect| match set(setting(FlagMode::On)) {
+        FlagCommand::Set { to, reason, .. } => FlagCommand::Set {
+            to,
+            reason,
+            rollout: None,
+            step: None,
+            expect: Some(expect),
+        },
+        other => other,
+    };
+    let story = Story::default().and(&define());
+    let refused = story
+        .clone()
+        .when(&expecting(setting(FlagMode::Parallel)))
+        .1
+        .unwrap_err();
+    assert_eq!(refused.code(), "RB-FLAG-11");
+    story.and(&expecting(setting(FlagMode::Off)));
+}
+
+/// What taking back means for a step that set this, after this history.
+fn back(story: &Story, step: &str, target: &v1::FlagSetting, to_safe: bool) -> WayBack {
+    let change = Change {
+        rollout: &"r1".parse().unwrap(),
+        step: &step.parse().unwrap(),
+        target,
+        to_safe,
+    };
+    let state = story.state();
+    way_back(&story.commits, &state.setting, &state.safe, &change)
+}
+
+#[test]
+fn a_step_is_taken_back_only_while_its_value_stands() {
+    let on = setting(FlagMode::On);
+    let story = Story::default()
+        .and(&define())
+        .and(&by_rollout(percent(50_000), "1"))
+        .and(&by_rollout(on.clone(), "2"));
+    assert_eq!(
+        back(&story, "2", &on, false),
+        WayBack::Write(percent(50_000))
+    );
+    assert!(matches!(
+        back(&story, "1", &percent(50_000), false),
+        WayBack::Leave(_)
+    ));
+    let off = setting(FlagMode::Off);
+    assert_eq!(back(&story, "2", &on, true), WayBack::Write(off.clone()));
+    let stopped = story.and(&safe("the page is red"));
+    for (step, target, to_safe) in [
+        ("1", percent(50_000), false),
+        ("2", on, false),
+        ("2", off, true),
+    ] {
+        let way = back(&stopped, step, &target, to_safe);
+        assert!(matches!(way, WayBack::Leave(_)), "{step} {way:?}");
+    }
+}
+
+#[test]
+fn switching_off_what_a_rollout_holds_off_is_on_the_record_and_stays() {
+    let (on, off) = (setting(FlagMode::On), setting(FlagMode::Off));
+    let story = Story::default()
+        .and(&define())
+        .and(&set(on.clone()))
+        .and(&by_rollout(off.clone(), "1"));
+    assert_eq!(back(&story, "1", &off, false), WayBack::Write(on));
+    let held = story.when(&set(off.clone())).then(1);
+    assert!(matches!(back(&held, "1", &off, false), WayBack::Leave(_)));
+    held.when(&set(off)).then(0);
 }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, WorkerLeaveReason, event::Kind};
+use serde::Serialize;
 
 use super::state::WorkerState;
 use crate::clock::to_proto;
@@ -14,7 +15,7 @@ use crate::rollout::RefusalKind;
 pub const PRESENCE_SECONDS: i64 = 15;
 
 /// What is said of one worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum FleetCommand {
     /// It is there. Of a session that is there already: nothing to do.
     Join {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rollbook_proto::v1::{self, WorkerLeaveReason, event::Kind};
 
 use crate::clock::from_proto;
+use crate::command_ids::CommandIds;
 use crate::ids::WorkerName;
 
 /// One worker, as of its last commit.
@@ -19,6 +20,8 @@ pub struct WorkerState {
     pub joined_at: Timestamp,
     /// How it left; `None`: it is there.
     pub left: Option<WorkerLeaveReason>,
+    /// Commands applied.
+    pub command_ids: CommandIds,
 }
 
 /// Why a commit does not continue a worker's history: damage, or a foreign writer.
@@ -96,13 +99,19 @@ pub fn evolve(
     if commit.events.is_empty() {
         return Err(malformed("events"));
     }
+    if state
+        .as_ref()
+        .is_some_and(|state| state.command_ids.holds(commit))
+    {
+        return Err(transition("its command was applied before"));
+    }
     let mut state = state;
     for event in &commit.events {
         state = Some(match (state, &event.kind) {
             (Some(worker), Some(Kind::WorkerJoined(_))) if worker.left.is_none() => {
                 return Err(transition("the worker is there already"));
             }
-            (_, Some(Kind::WorkerJoined(joined))) => {
+            (worker, Some(Kind::WorkerJoined(joined))) => {
                 if joined.name != name.as_str() {
                     return Err(malformed("name"));
                 }
@@ -112,6 +121,7 @@ pub fn evolve(
                     session: joined.session.clone(),
                     joined_at: at,
                     left: None,
+                    command_ids: worker.map(|worker| worker.command_ids).unwrap_or_default(),
                 }
             }
             (None, Some(Kind::WorkerLeft(_))) => {
@@ -133,5 +143,7 @@ pub fn evolve(
             (_, _) => return Err(transition("it is not an event of a worker")),
         });
     }
-    state.ok_or_else(|| malformed("events"))
+    let mut state = state.ok_or_else(|| malformed("events"))?;
+    state.command_ids.insert(commit, sequence);
+    Ok(state)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Caller, Done, Handler, HandlerError, fold_environment, fold_flag};
+use super::{Caller, Done, Handler, HandlerError, digest, fold_environment, fold_flag, repeated};
 use crate::environment::{self, EnvironmentCommand, EnvironmentState, Environments, Terms};
 use crate::flag;
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
@@ -65,7 +65,12 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Environment(name.clone());
+        let digest = &digest(aggregate, command, caller)?;
         let decide = |state: Option<Arc<EnvironmentState>>| async move {
+            let applied = state.as_ref().map(|state| &state.command_ids);
+            if let Some(repeated) = repeated(applied, caller, digest)? {
+                return Ok(repeated);
+            }
             let events = environment::decide(
                 state.as_deref(),
                 name,
@@ -73,7 +78,7 @@ impl Handler {
                 &caller.actor,
                 &caller.command_id,
             )?;
-            Ok(self.commit(aggregate, events, caller))
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let (journal, cache) = (&*self.journal, &self.environments);
         let executed = execute(journal, aggregate, cache, fold_environment, decide).await?;
@@ -90,9 +95,10 @@ impl Handler {
         caller: &Caller,
     ) -> Result<bool, HandlerError> {
         let aggregate = &Aggregate::Environment(name.clone());
+        let digest = &digest(aggregate, &(rollout, "record"), caller)?;
         let decide = |state: Option<Arc<EnvironmentState>>| async move {
             let events = environment::record(state.as_deref(), name, terms, rollout)?;
-            Ok(self.commit(aggregate, events, caller))
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let (journal, cache) = (&*self.journal, &self.environments);
         let executed = execute(journal, aggregate, cache, fold_environment, decide).await?;
@@ -108,10 +114,11 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Option<Timestamp>, HandlerError> {
         let aggregate = &Aggregate::Flag(environment.clone(), key.clone());
+        let digest = &digest(aggregate, &"settle", caller)?;
         let decide = |state: Option<Arc<flag::FlagState>>| async move {
             let events =
                 state.map_or_else(Vec::new, |state| flag::settle(&state, self.clock.now()));
-            Ok(self.commit(aggregate, events, caller))
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let journal = &*self.journal;
         execute(journal, aggregate, &self.flags, fold_flag, decide).await?;

@@ -7,7 +7,7 @@ use crate::fleet::{FleetRefusal, IllegalWorkerEvent};
 use crate::ids::{EnvironmentId, RolloutId};
 use crate::journal::{Contended, ExecuteError, JournalError};
 use crate::rollout::{IllegalEvent, Refusal};
-use crate::runbook::PlanError;
+use crate::runbook::{Diagnostics, PlanError};
 
 /// Why a request did not lead to a commit. Nothing was recorded, except after
 /// [`JournalError::Unavailable`], where repeating the request is safe.
@@ -49,6 +49,16 @@ pub enum HandlerError {
         /// Where it was to run.
         environment: EnvironmentId,
     },
+    /// The command id belongs to another command.
+    #[error(
+        "RB-HANDLER-15: command id `{command_id}` was used for another command, which is recorded at sequence {sequence}; nothing was done: give each command an id of its own, and repeat a command only as it was sent, by the same person"
+    )]
+    OtherCommand {
+        /// The id.
+        command_id: String,
+        /// Where the other one is.
+        sequence: u64,
+    },
     /// Something that the ledger names is not in the evidence store any more.
     #[error(
         "RB-HANDLER-20: evidence {sha256}, which the ledger names, is not in the evidence store; restore the store from its backup, or name the right one with --objects"
@@ -78,6 +88,24 @@ pub enum HandlerError {
     /// The evidence store refused or failed.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The plan breaks rules that a runbook is checked by.
+    #[error(
+        "RB-HANDLER-18: the plan is refused; mend the runbook until `rollbook lint` has no errors, and send its plan again:\n{0}"
+    )]
+    PlanRefused(Diagnostics),
+    /// A command names evidence that is not in the store.
+    #[error(
+        "RB-HANDLER-17: no evidence {sha256} is stored here with {size_bytes} bytes; store it first (`rollbook complete --evidence FILE`, POST /v1/evidence) and name it as the answer does"
+    )]
+    NoSuchEvidence {
+        /// The address named.
+        sha256: String,
+        /// The size named.
+        size_bytes: u64,
+    },
+    /// A command has no canonical form.
+    #[error("RB-HANDLER-16: the command has no JSON form: {0}; nothing was done")]
+    Unprintable(#[from] serde_json::Error),
     /// A stored plan does not read.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -9,19 +9,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rollbook_proto::v1;
+use serde::Serialize;
 use uuid::Uuid;
 
 pub use error::HandlerError;
 
 use crate::authority;
 use crate::clock::{SharedClock, to_proto};
+use crate::command_ids::{CommandDigest, CommandIds};
 use crate::environment::{self, EnvironmentState, Environments};
-use crate::evidence::{EvidenceError, EvidenceStore};
+use crate::evidence::{EvidenceError, EvidenceStore, is_address};
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerName};
 use crate::journal::execute::load;
-use crate::journal::{Cache, Executed, Journal, StoredCommit, SyncKnown, execute};
+use crate::journal::{Cache, Decision, Executed, Journal, StoredCommit, SyncKnown, execute};
+use crate::rollout::command::MAX_EVIDENCE;
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::{self, Plan};
 
@@ -33,8 +36,11 @@ const MAX_CACHED: usize = 1_000;
 pub struct Caller {
     /// Who, and how that was established.
     pub actor: v1::Actor,
-    /// Idempotency key: applied at most once per aggregate.
+    /// Idempotency key: applied at most once per aggregate and kind of actor. The same id for
+    /// another command is refused.
     pub command_id: String,
+    /// The command as it was sent, in canonical form; `None`: as it was understood.
+    pub sent: Option<Bytes>,
     /// Commit that led to this one, or empty.
     pub causation_id: String,
     /// W3C trace context, or empty.
@@ -47,6 +53,7 @@ impl Caller {
         Self {
             actor,
             command_id: Uuid::now_v7().to_string(),
+            sent: None,
             causation_id: String::new(),
             traceparent: String::new(),
         }
@@ -87,14 +94,17 @@ pub struct Opened {
 pub struct Done {
     /// Sequence of the commit; when nothing had to be recorded, of the aggregate's last one.
     pub sequence: u64,
-    /// What was recorded; empty when the command had been applied before or changes nothing.
+    /// What is recorded there of this command; empty when it changes nothing.
     pub events: Vec<v1::Event>,
+    /// The command had been applied before: sequence and events are those of the first time.
+    pub repeated: bool,
 }
 
 impl From<Executed> for Done {
     fn from(executed: Executed) -> Self {
         Self {
             sequence: executed.sequence,
+            repeated: executed.repeated,
             events: executed
                 .commit
                 .map_or_else(Vec::new, |commit| commit.events),
@@ -136,6 +146,51 @@ fn fold_worker(
         state = Some(fleet::evolve(state, &stored.commit, stored.sequence)?);
     }
     Ok(state.map(Arc::new))
+}
+
+/// Refuses a plan that its runbook would be refused for, wherever it comes from. Plans on the
+/// record are never checked again: what was opened under older rules goes on.
+fn check(plan: &Plan, environment: &EnvironmentId) -> Result<(), HandlerError> {
+    let diagnostics = runbook::check(plan, Some(environment.as_str()));
+    if diagnostics.has_errors() {
+        return Err(HandlerError::PlanRefused(diagnostics));
+    }
+    Ok(())
+}
+
+/// What the caller's command is: as it was sent, or else as it was understood.
+fn digest(
+    aggregate: &Aggregate,
+    command: &impl Serialize,
+    caller: &Caller,
+) -> Result<CommandDigest, HandlerError> {
+    let body = match &caller.sent {
+        Some(sent) => sent.clone(),
+        None => Bytes::from(serde_json_canonicalizer::to_vec(command)?),
+    };
+    Ok(CommandDigest::new(&caller.actor, aggregate, &body))
+}
+
+/// Whether the caller's command has been applied before.
+///
+/// # Errors
+/// [`HandlerError::OtherCommand`] when its id has been used for another.
+fn repeated(
+    applied: Option<&CommandIds>,
+    caller: &Caller,
+    digest: &CommandDigest,
+) -> Result<Option<Decision>, HandlerError> {
+    let found = applied.and_then(|ids| ids.find(caller.actor.kind(), &caller.command_id));
+    match found {
+        None => Ok(None),
+        Some(first) if first.is(digest) => Ok(Some(Decision::Repeated {
+            sequence: first.sequence,
+        })),
+        Some(other) => Err(HandlerError::OtherCommand {
+            command_id: caller.command_id.clone(),
+            sequence: other.sequence,
+        }),
+    }
 }
 
 fn fold_environment(
@@ -211,10 +266,11 @@ impl Handler {
         Ok(self.evidence.put(bytes, "application/json", "plan").await?)
     }
 
-    /// Opens a rollout of a plan that has been stored. Durable on return; the same command id
-    /// again records nothing more. In a protected environment refused where the server is known
-    /// to acknowledge before it syncs, and to everybody outside its roles. An environment that the
-    /// plan declares protected and that the ledger does not know is recorded first.
+    /// Opens a rollout of a plan that has been stored. Durable on return; the same command again,
+    /// under its id, records nothing more and is answered as the first time. In a protected
+    /// environment refused where the server is known to acknowledge before it syncs, and to
+    /// everybody outside its roles. An environment that the plan declares protected and that the
+    /// ledger does not know is recorded first.
     pub async fn open(
         &self,
         id: &RolloutId,
@@ -226,15 +282,25 @@ impl Handler {
         let protected = authority::is_protected(&plan, &open.environment, false, &environments);
         let refused = protected && self.journal.sync() == SyncKnown::NotAlways;
         let aggregate = &Aggregate::Rollout(id.clone());
+        let digest = &digest(aggregate, open, caller)?;
         let (plan, environments) = (&*plan, &environments);
-        let decided = |state: &Folded<RolloutState>| match state {
-            Some(state) if state.command_ids.contains(&caller.command_id) => Ok(Vec::new()),
-            Some(_) => Err(HandlerError::Exists { id: id.clone() }),
-            None if refused => Err(HandlerError::NotSynced {
-                id: id.clone(),
-                environment: open.environment.clone(),
-            }),
-            None => Ok(rollout::open(plan, open, &caller.actor, environments)?),
+        let decided = |state: &Folded<RolloutState>| {
+            let applied = state.as_ref().map(|state| &state.command_ids);
+            if let Some(repeated) = repeated(applied, caller, digest)? {
+                return Ok(repeated);
+            }
+            match state {
+                Some(_) => Err(HandlerError::Exists { id: id.clone() }),
+                None if refused => Err(HandlerError::NotSynced {
+                    id: id.clone(),
+                    environment: open.environment.clone(),
+                }),
+                None => {
+                    check(plan, &open.environment)?;
+                    let events = rollout::open(plan, open, &caller.actor, environments)?;
+                    Ok(self.record(aggregate, events, caller, digest))
+                }
+            }
         };
         let mut recorded = Vec::new();
         let records = rollout::records(plan, open, environments);
@@ -242,7 +308,7 @@ impl Handler {
             // Whatever refuses the rollout also leaves the environments alone.
             let journal = &*self.journal;
             let (state, _) = load(journal, aggregate, &self.rollouts, fold_rollout).await?;
-            if !decided(&state)?.is_empty() {
+            if let Decision::Record(_) = decided(&state)? {
                 for (name, terms) in records {
                     if self.record_environment(&name, &terms, id, caller).await? {
                         recorded.push(name);
@@ -250,9 +316,8 @@ impl Handler {
                 }
             }
         }
-        let decide = |state: Folded<RolloutState>| async move {
-            Ok(self.commit(aggregate, decided(&state)?, caller))
-        };
+        let decided = &decided;
+        let decide = |state: Folded<RolloutState>| async move { decided(&state) };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
         Ok(Opened {
@@ -275,8 +340,8 @@ impl Handler {
         })
     }
 
-    /// Decides a request and records the result. Durable on return; the same command id again
-    /// records nothing more. On `Unavailable` the same request, with the same command id, may be
+    /// Decides a request and records the result. Durable on return; the same request again, under
+    /// its command id, records nothing more and is answered as the first time. On `Unavailable` the same request, with the same command id, may be
     /// made again.
     pub async fn request(
         &self,
@@ -285,8 +350,19 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Rollout(id.clone());
+        if let Request::Person(command) = request {
+            match command.inner() {
+                Command::Complete { evidence, .. } => self.stored(evidence).await?,
+                Command::Revise { plan, .. } => self.stored(std::slice::from_ref(plan)).await?,
+                _ => {}
+            }
+        }
+        let digest = &digest(aggregate, request, caller)?;
         let decide = |state: Folded<RolloutState>| async move {
             let state = state.ok_or_else(|| no_rollout(id))?;
+            if let Some(repeated) = repeated(Some(&state.command_ids), caller, digest)? {
+                return Ok(repeated);
+            }
             let plan = self.pinned(&state.plan_digest).await?;
             let (new_plan, environments) = match request {
                 Request::Person(command) => self.person(&state, &plan, command).await?,
@@ -300,7 +376,7 @@ impl Handler {
                 environments: &environments,
             };
             let events = rollout::decide(&state, &plan, request, &context)?;
-            Ok(self.commit(aggregate, events, caller))
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
@@ -328,6 +404,7 @@ impl Handler {
         };
         let new_plan = self.plan(&brought.sha256).await?;
         if let Command::Revise { .. } = command.inner() {
+            check(&new_plan, &state.environment)?;
             // The event may keep a part of it only.
             let whole = runbook::difference::between(plan, &new_plan).text();
             let bytes = Bytes::from(whole);
@@ -349,6 +426,17 @@ impl Handler {
         Ok(state.map(|state| (Arc::unwrap_or_clone(state), sequence)))
     }
 
+    /// A flag as [`flag`](Self::flag) gives it, with its whole history.
+    pub async fn flag_history(
+        &self,
+        environment: &EnvironmentId,
+        key: &FlagKey,
+    ) -> Result<Option<(FlagState, Vec<StoredCommit>)>, HandlerError> {
+        let aggregate = Aggregate::Flag(environment.clone(), key.clone());
+        let history = self.journal.read(&aggregate, 0).await?;
+        Ok(flag::fold(&history)?.map(|state| (state, history)))
+    }
+
     /// Decides a flag command and records the result; durable on return.
     pub async fn flag_request(
         &self,
@@ -363,15 +451,21 @@ impl Handler {
             _ => None,
         };
         let record = record.as_deref();
+        let digest = &digest(aggregate, command, caller)?;
         let decide = |state: Folded<FlagState>| async move {
+            let state = state.as_deref();
+            let applied = state.map(|state| &state.command_ids);
+            if let Some(repeated) = repeated(applied, caller, digest)? {
+                return Ok(repeated);
+            }
             let asked = flag::Asked {
                 actor: &caller.actor,
                 now: self.clock.now(),
                 command_id: &caller.command_id,
                 environment: record,
             };
-            let events = flag::decide(state.as_deref(), environment, key, command, &asked)?;
-            Ok(self.commit(aggregate, events, caller))
+            let events = flag::decide(state, environment, key, command, &asked)?;
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.flags, fold_flag, decide).await?;
@@ -386,13 +480,34 @@ impl Handler {
         caller: &Caller,
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Worker(name.clone());
+        let digest = &digest(aggregate, command, caller)?;
         let decide = |state: Folded<WorkerState>| async move {
-            let events = fleet::decide(state.as_deref(), name, command, self.clock.now())?;
-            Ok(self.commit(aggregate, events, caller))
+            let state = state.as_deref();
+            let applied = state.map(|state| &state.command_ids);
+            if let Some(repeated) = repeated(applied, caller, digest)? {
+                return Ok(repeated);
+            }
+            let events = fleet::decide(state, name, command, self.clock.now())?;
+            Ok(self.record(aggregate, events, caller, digest))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.workers, fold_worker, decide).await?;
         Ok(executed.into())
+    }
+
+    /// Refuses what a person names as evidence and nobody stored.
+    async fn stored(&self, evidence: &[v1::Evidence]) -> Result<(), HandlerError> {
+        // What is no address is the rules' to refuse, and too many are too.
+        let named = evidence.iter().filter(|piece| is_address(&piece.sha256));
+        for piece in named.take(MAX_EVIDENCE) {
+            if self.evidence.size(&piece.sha256).await? != Some(piece.size_bytes) {
+                return Err(HandlerError::NoSuchEvidence {
+                    sha256: piece.sha256.clone(),
+                    size_bytes: piece.size_bytes,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The plan that a rollout is pinned to. It was stored before the rollout was opened.
@@ -416,20 +531,25 @@ impl Handler {
         Ok(plan)
     }
 
-    /// A commit of these events, its `previous_sequence` still open; `None` without events.
-    fn commit(
+    /// To record a commit of these events; nothing, where there are none.
+    fn record(
         &self,
         aggregate: &Aggregate,
         events: Vec<v1::Event>,
         caller: &Caller,
-    ) -> Option<v1::Commit> {
-        (!events.is_empty()).then(|| v1::Commit {
+        digest: &CommandDigest,
+    ) -> Decision {
+        if events.is_empty() {
+            return Decision::Nothing;
+        }
+        Decision::Record(v1::Commit {
             id: Uuid::now_v7().to_string(),
             ledger: self.ledger.to_string(),
             aggregate: aggregate.kind().to_owned(),
             aggregate_id: aggregate.id(),
             schema_version: rollbook_proto::SCHEMA_VERSION,
             command_id: caller.command_id.clone(),
+            command_digest: digest.to_bytes(),
             causation_id: caller.causation_id.clone(),
             actor: Some(caller.actor.clone()),
             recorded_at: Some(to_proto(self.clock.now())),

@@ -121,6 +121,7 @@ pub fn event_type(event: &Event) -> &'static str {
         Kind::AdviceGiven(_) => "advice_given",
         Kind::AlertRaised(_) => "alert_raised",
         Kind::AlertResolved(_) => "alert_resolved",
+        Kind::AlertUnwatched(_) => "alert_unwatched",
         Kind::NoticeSent(_) => "notice_sent",
         Kind::SnapshotTaken(_) => "snapshot_taken",
         Kind::ComparisonMade(_) => "comparison_made",

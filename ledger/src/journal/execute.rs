@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Applying a command twice is prevented by `decide`: it finds the command id in the state and
-//! answers `None`.
+//! answers `Repeated`, and the caller gets the commit of the first time.
 
 use std::future::Future;
 use std::time::Duration;
@@ -52,14 +52,30 @@ pub enum ExecuteError<R> {
     Contended(#[from] Contended),
 }
 
+/// What was decided on a state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Append this; its `previous_sequence` is filled in.
+    Record(Commit),
+    /// Things are so already.
+    Nothing,
+    /// The same command led to the commit at this sequence.
+    Repeated {
+        /// Of the aggregate's commit.
+        sequence: u64,
+    },
+}
+
 /// What executing a command did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Executed {
-    /// The aggregate's last sequence: the new commit's, or, when there was nothing to do, the
-    /// one the decision was made on.
+    /// Of the commit that the command led to, now or the first time; when there was nothing to
+    /// do, the aggregate's last one, on which that was decided.
     pub sequence: u64,
-    /// The commit as appended, with its `previous_sequence`; `None`: nothing to do.
+    /// The commit as stored, with its `previous_sequence`; `None`: nothing to do.
     pub commit: Option<Commit>,
+    /// The commit is that of the first time.
+    pub repeated: bool,
     /// How often the command was decided.
     pub attempts: u32,
 }
@@ -80,10 +96,10 @@ impl Executed {
 /// Executes a command: one round trip when the aggregate is cached and nobody else has written.
 ///
 /// `evolve` continues a state with the commits after it; before the first commit it is
-/// `S::default()`. `decide` turns the state into a commit, into `None` (nothing to do, or already
-/// done), or refuses. Both may run several times and must have no effect. `previous_sequence` is
-/// filled in here. A commit decided on a cached state is safe, the append checks it; a refusal or
-/// a `None` decided on a cached state is not, so it only counts after a read from the leader.
+/// `S::default()`. `decide` turns the state into a decision, or refuses. Both may run several
+/// times and must have no effect. A commit decided on a cached state is safe, the append checks
+/// it, and what was applied stays applied; a refusal or `Nothing` decided on a cached state is
+/// not, so it only counts after a read from the leader.
 ///
 /// **Durable on return** when `commit` is `Some`, as [`Journal::append`] promises.
 pub async fn execute<S, R, D>(
@@ -95,7 +111,7 @@ pub async fn execute<S, R, D>(
 ) -> Result<Executed, ExecuteError<R>>
 where
     S: Clone + Default,
-    D: Future<Output = Result<Option<Commit>, R>>,
+    D: Future<Output = Result<Decision, R>>,
 {
     let mut known = cache.get(aggregate);
     let mut fresh = false;
@@ -109,13 +125,22 @@ where
             }
         };
         let decided = match decide(state.clone()).await {
-            Ok(Some(commit)) => Some(commit),
-            Ok(None) | Err(_) if !fresh => {
+            Ok(Decision::Record(commit)) => Some(commit),
+            Ok(Decision::Repeated { sequence }) => {
+                return Ok(Executed {
+                    sequence,
+                    commit: Some(first_time(journal, aggregate, sequence).await?),
+                    repeated: true,
+                    attempts: attempt,
+                });
+            }
+            Ok(Decision::Nothing) | Err(_) if !fresh => {
                 fresh = true;
                 known = Some((state, last));
                 continue;
             }
-            other => other.map_err(ExecuteError::Rejected)?,
+            Ok(Decision::Nothing) => None,
+            Err(refusal) => return Err(ExecuteError::Rejected(refusal)),
         };
         if let Some(done) = append(journal, aggregate, decided, last, attempt).await? {
             if let Some(stored) = done.stored() {
@@ -166,6 +191,22 @@ async fn continued<S: Clone + Default, R>(
     Ok((state, newest))
 }
 
+/// The aggregate's commit at a sequence that its state names.
+async fn first_time(
+    journal: &dyn Journal,
+    aggregate: &Aggregate,
+    sequence: u64,
+) -> Result<Commit, JournalError> {
+    let tail = journal.read(aggregate, sequence.saturating_sub(1)).await?;
+    match tail.into_iter().next() {
+        Some(stored) if stored.sequence == sequence => Ok(stored.commit),
+        _ => Err(JournalError::Corrupt {
+            sequence,
+            reason: format!("{aggregate} has a commit there, and it is gone"),
+        }),
+    }
+}
+
 /// Appends what was decided; `None` means a conflict.
 async fn append<R>(
     journal: &dyn Journal,
@@ -178,6 +219,7 @@ async fn append<R>(
         return Ok(Some(Executed {
             sequence: last,
             commit: None,
+            repeated: false,
             attempts,
         }));
     };
@@ -186,6 +228,7 @@ async fn append<R>(
         Ok(appended) => Ok(Some(Executed {
             sequence: appended.sequence,
             commit: Some(commit),
+            repeated: false,
             attempts,
         })),
         Err(JournalError::Conflict { .. }) => Ok(None),

@@ -28,7 +28,7 @@ pub mod memory;
 
 pub use cache::Cache;
 pub use envelope::event_type;
-pub use execute::{Contended, ExecuteError, Executed, execute};
+pub use execute::{Contended, Decision, ExecuteError, Executed, execute};
 pub use integrity::{Damage, Extent, Position};
 pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions, SyncKnown};
 pub use kept::{KeptJournal, PositionFile, PositionStore};

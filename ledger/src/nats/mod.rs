@@ -1,6 +1,7 @@
 //! The NATS server: how we connect to one, and the private one that `rollbook up` runs.
 
 mod binary;
+mod clock;
 mod connect;
 mod lock;
 mod orphan;
@@ -8,6 +9,7 @@ mod server;
 mod supervisor;
 
 pub use binary::find_binary;
+pub use clock::ServerClock;
 pub use connect::{ConnectError, Credentials, NatsOptions, connect, redact_url};
 pub use lock::DataLock;
 pub use server::{EmbeddedServer, ServerError, ServerOptions};

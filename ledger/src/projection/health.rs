@@ -7,7 +7,7 @@
 //! | `inconclusive_check` | 10 (20 when critical) | retried, skipped or undone |
 //! | `interrupted_step` | 15 | retried, skipped or undone |
 //! | `undo_failed` | 40 | undone |
-//! | `open_alert` | info 0, warning 10, error 20, critical 40 | resolved |
+//! | `open_alert` | info 0, warning 10, error 20, critical 40; watched or not | resolved |
 //! | `unresolved_regression` | 31 | a later comparison of the same snapshot has none |
 //! | `unexpected_difference` | 10 | a later comparison of the same snapshot has none |
 //! | `comparison_warning` | 5 | a later comparison of the same snapshot has none |
@@ -15,6 +15,8 @@
 //! | `refused_sign_off` | 15 | the gate passes, the person signs off, or it is voided |
 //! | `rollback_in_progress` | 31 | finished |
 //! | `rollback_failed` | 40 | a later rollback passes |
+//! | `rollback_not_verified` | 10 | a later rollback is verified |
+//! | `rolled_back` | 15 | never: the rollout did not reach its end |
 //! | `audit_needs_attention` | 10 | a later audit is healthy |
 //! | `audit_critical` | 40 | a later audit is better |
 //! | `missed_success_metric` | 15 | recorded again as passed |
@@ -27,7 +29,7 @@
 use super::rows::{HealthRow, StepRow};
 use super::state::RolloutState;
 use super::words::{
-    Deduction, GateStatus, Health, RequestStatus, RolloutStatus, Severity, SignOffStatus,
+    Deduction, GateStatus, Health, Outcome, RequestStatus, RolloutStatus, Severity, SignOffStatus,
     StepStatus, Verdict,
 };
 
@@ -274,7 +276,29 @@ fn rollbacks(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
         .iter()
         .rev()
         .find(|rollback| rollback.verdict.is_some());
+    if rollout.rollout.outcome == Some(Outcome::RolledBack) {
+        deduct(
+            deductions,
+            "rolled_back",
+            &rollout.rollout.rollout,
+            15,
+            "the rollout was taken back".to_owned(),
+        );
+    }
     if let Some(rollback) = last
+        && rollback.verdict == Some(Verdict::Inconclusive)
+    {
+        deduct(
+            deductions,
+            "rollback_not_verified",
+            &rollback.rollback,
+            10,
+            format!(
+                "whether rollback {} took everything back is not known: {}",
+                rollback.rollback, rollback.summary
+            ),
+        );
+    } else if let Some(rollback) = last
         && rollback.verdict != Some(Verdict::Pass)
     {
         deduct(

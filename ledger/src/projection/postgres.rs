@@ -97,8 +97,20 @@ fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
             _ => false,
         };
+        // 22 data exception, 23 integrity, 54 limit of the program: a row too long for an index.
+        let is_value = match &error {
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                ["22", "23", "54"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+            }),
+            sqlx::Error::Encode(_) => true,
+            _ => false,
+        };
         if is_retryable {
             ViewError::Unavailable { reason }
+        } else if is_value {
+            ViewError::Value { reason }
         } else {
             ViewError::Database { action, reason }
         }

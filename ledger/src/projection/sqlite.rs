@@ -146,17 +146,24 @@ fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
     move |error| {
         let reason = error.to_string();
         // The primary result code is the low byte.
-        let code = |error: &dyn sqlx::error::DatabaseError| {
-            let code = error.code().and_then(|code| code.parse::<u32>().ok());
-            code.map(|code| code & 0xFF)
+        let code = match &error {
+            sqlx::Error::Database(error) => error
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .map(|code| code & 0xFF),
+            _ => None,
         };
+        // 11 corrupt, 26 not a database.
+        if matches!(code, Some(11 | 26)) {
+            return ViewError::Damaged { reason };
+        }
+        // 18 too big, 19 constraint, 20 mismatch.
+        if matches!(code, Some(18..=20)) || matches!(&error, sqlx::Error::Encode(_)) {
+            return ViewError::Value { reason };
+        }
         let is_retryable = match &error {
-            sqlx::Error::Database(error) => match code(&**error) {
-                // Corrupt, not a database.
-                Some(11 | 26) => return ViewError::Damaged { reason },
-                // Busy, locked, I/O error, full.
-                code => matches!(code, Some(5 | 6 | 10 | 13)),
-            },
+            // 5 busy, 6 locked, 10 I/O error, 13 full.
+            sqlx::Error::Database(_) => matches!(code, Some(5 | 6 | 10 | 13)),
             sqlx::Error::Io(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed

@@ -10,9 +10,7 @@ use super::rows::{
     WorkerRow,
 };
 use super::words::Verdict;
-use super::words::{
-    AlertStatus, GateStatus, Health, RevisionStatus, RolloutStatus, SignOffStatus, StepStatus,
-};
+use super::words::{AlertStatus, GateStatus, Health, RevisionStatus, SignOffStatus, StepStatus};
 use crate::ids::Aggregate;
 use crate::journal::StoredCommit;
 
@@ -116,16 +114,12 @@ impl RolloutState {
     pub(super) fn settle(&mut self) {
         self.sign_offs
             .retain(|row| row.status != SignOffStatus::Voided);
-        self.alerts.retain(|row| row.status == AlertStatus::Open);
+        self.alerts
+            .retain(|row| row.status != AlertStatus::Resolved);
         self.comparisons.retain(|row| row.superseded_by.is_none());
         self.revision
             .take_if(|row| row.status != RevisionStatus::Proposed);
         self.requests.retain(|row| row.status.is_open());
-    }
-
-    /// Whether the rollout is at its end.
-    pub fn is_closed(&self) -> bool {
-        self.rollout.status == RolloutStatus::Closed
     }
 }
 

@@ -13,7 +13,7 @@ use crate::journal::{Position, StoredCommit};
 
 /// The version of tables and of the projection. A store written by another version is emptied
 /// when it is opened and rebuilt by replay.
-pub const VIEWS_VERSION: i64 = 5;
+pub const VIEWS_VERSION: i64 = 6;
 
 /// Why the views could not be written or read. No error text contains a password.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,13 @@ pub enum ViewError {
     Database {
         /// What was tried.
         action: &'static str,
+        /// The database's words.
+        reason: String,
+    },
+    /// The database does not take a value: it is too long for an index, or of a kind that the column
+    /// cannot hold. Nothing was applied; the same rows are refused again.
+    #[error("RB-VIEW-8: the views' database does not take a value: {reason}")]
+    Value {
         /// The database's words.
         reason: String,
     },
@@ -122,7 +129,8 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
     /// transaction: after an error or a crash none of it is visible. Commits at or before the
     /// position are passed over, so redelivery is harmless. The first new commit must be the one
     /// after the position, else [`ViewError::Gap`] and nothing is applied. Any history is
-    /// accepted: what does not make sense becomes an anomaly. Returns the position reached.
+    /// accepted: what does not make sense becomes an anomaly, and so does a row that the database
+    /// does not take; a batch with such a row is applied in parts. Returns the position reached.
     async fn apply(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError>;
 
     /// Empties every view and sets the position to 0, in one transaction. New and emptied views

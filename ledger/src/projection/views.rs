@@ -65,6 +65,8 @@ pub struct RolloutFilter {
     pub status: Option<RolloutStatus>,
     /// Of this runbook.
     pub runbook: Option<String>,
+    /// Not closed.
+    pub open_only: bool,
     /// Opened by a sequence less than this: the `opened_sequence` of the last row of the page
     /// before.
     pub before_sequence: Option<u64>,

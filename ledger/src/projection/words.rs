@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
+use crate::rollout::Status;
+
 use super::row::{Column, Kind, Value, clean};
 use crate::measurement;
 
@@ -182,6 +184,18 @@ words!(
 );
 
 words!(
+    /// Whether something other than the undo itself has looked whether the effect is gone.
+    UndoVerification {
+        /// It is gone.
+        Verified = "verified",
+        /// Nothing could tell.
+        NotVerified = "not_verified",
+        /// It still stands.
+        Stands = "stands",
+    }
+);
+
+words!(
     /// Where a gate stands.
     GateStatus {
         /// Not decided.
@@ -200,7 +214,7 @@ words!(
         Given = "given",
         /// The person refused.
         Refused = "refused",
-        /// Given once; no longer counts, see the cause.
+        /// Given or refused once; no longer counts, see the cause.
         Voided = "voided",
     }
 );
@@ -210,6 +224,8 @@ words!(
     AlertStatus {
         /// Raised.
         Open = "open",
+        /// Raised; its watch has ended, so that nothing resolves it by itself.
+        Unwatched = "unwatched",
         /// Raised and resolved.
         Resolved = "resolved",
     }
@@ -326,10 +342,63 @@ impl Verdict {
     }
 }
 
+impl UndoVerification {
+    /// That of an event's field; `None` for an absent or unknown one.
+    pub fn from_wire(number: i32) -> Option<Self> {
+        match v1::UndoVerification::try_from(number).ok()? {
+            v1::UndoVerification::Unspecified => None,
+            v1::UndoVerification::Verified => Some(Self::Verified),
+            v1::UndoVerification::NotVerified => Some(Self::NotVerified),
+            v1::UndoVerification::Stands => Some(Self::Stands),
+        }
+    }
+}
+
+impl RolloutStatus {
+    /// The word of a status.
+    pub fn from_domain(status: Status) -> Self {
+        match status {
+            Status::Open => Self::Open,
+            Status::Running => Self::Running,
+            Status::Paused => Self::Paused,
+            Status::RollingBack => Self::RollingBack,
+            Status::Aborted => Self::Aborted,
+            Status::Closed(_) => Self::Closed,
+        }
+    }
+
+    /// The status of a word and an outcome.
+    pub fn to_domain(self, outcome: Option<Outcome>) -> Status {
+        match self {
+            Self::Open => Status::Open,
+            Self::Running => Status::Running,
+            Self::Paused => Status::Paused,
+            Self::RollingBack => Status::RollingBack,
+            Self::Aborted => Status::Aborted,
+            Self::Closed => Status::Closed(match outcome {
+                None => v1::RolloutOutcome::Unspecified,
+                Some(Outcome::Succeeded) => v1::RolloutOutcome::Succeeded,
+                Some(Outcome::RolledBack) => v1::RolloutOutcome::RolledBack,
+                Some(Outcome::Aborted) => v1::RolloutOutcome::Aborted,
+                Some(Outcome::Failed) => v1::RolloutOutcome::Failed,
+            }),
+        }
+    }
+}
+
 impl Outcome {
+    /// The outcome of a status; `None`: it is no end.
+    pub fn from_domain(status: Status) -> Option<Self> {
+        Self::of_proto(status.outcome()?)
+    }
+
     /// The outcome of an event's field; `None` for an absent or unknown one.
     pub fn from_wire(number: i32) -> Option<Self> {
-        match v1::RolloutOutcome::try_from(number).ok()? {
+        Self::of_proto(v1::RolloutOutcome::try_from(number).ok()?)
+    }
+
+    fn of_proto(outcome: v1::RolloutOutcome) -> Option<Self> {
+        match outcome {
             v1::RolloutOutcome::Unspecified => None,
             v1::RolloutOutcome::Succeeded => Some(Self::Succeeded),
             v1::RolloutOutcome::RolledBack => Some(Self::RolledBack),
@@ -371,6 +440,15 @@ impl FlagMode {
 pub(super) fn time(time: Option<&rollbook_proto::Timestamp>) -> Option<Timestamp> {
     let time = crate::clock::from_proto(time)?;
     Timestamp::from_microsecond(time.as_microsecond()).ok()
+}
+
+/// An effect that a rollback does not take back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EffectLeft {
+    /// Which step left it.
+    pub step: String,
+    /// Why it stays.
+    pub why: String,
 }
 
 /// A reference to bytes in the evidence store.

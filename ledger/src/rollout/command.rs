@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 use rollbook_proto::v1;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::{EnvironmentId, PhaseId, StepId};
 use crate::runbook::model::RollbackLevel;
 
+/// How many pieces of evidence one manual step takes.
+pub const MAX_EVIDENCE: usize = 50;
+
 /// Opens a rollout: the only command without a state before it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Open {
     /// Name for people; empty: runbook and environment.
     pub name: String,
@@ -99,9 +102,9 @@ pub enum Command {
         /// What is stated; default: the gate's statement.
         #[serde(default)]
         statement: Option<String>,
-        /// The plan the person looked at; refused when it is not the plan in force.
-        #[serde(default)]
-        plan_digest: Option<String>,
+        /// Digest of what the person was shown (`GET /v1/rollouts/{id}/gates/{gate}`); refused when
+        /// the gate has changed since.
+        seen: String,
     },
     /// Refuse a gate.
     Reject {
@@ -249,7 +252,7 @@ pub enum AnswerValue {
 }
 
 /// A worker's record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum WorkerCommand {
     /// Intent, before any effect. Refused unless the step is ready at this attempt.
     StartStep {
@@ -273,10 +276,12 @@ pub enum WorkerCommand {
     },
     /// The result.
     FinishStep {
-        /// The fact to record; refused unless this attempt is running.
+        /// The fact to record; refused unless this attempt is running, or was interrupted because its
+        /// worker was taken for lost.
         finished: v1::StepFinished,
         /// Facts that belong to it, in the same commit: `SnapshotTaken`, `ComparisonMade`,
         /// `AuditTaken`.
+        #[serde(serialize_with = "as_events")]
         details: Vec<v1::event::Kind>,
     },
     /// After a crash: intent without result, effect unknown.
@@ -286,6 +291,17 @@ pub enum WorkerCommand {
         /// Which attempt.
         attempt: u32,
         /// Why.
+        reason: String,
+    },
+    /// After a crash, of a step that only reads: this worker goes on with the attempt.
+    ResumeStep {
+        /// Which.
+        step: StepId,
+        /// Which attempt.
+        attempt: u32,
+        /// Who goes on.
+        worker: String,
+        /// What became of the one before.
         reason: String,
     },
     /// Intent of an undo.
@@ -308,7 +324,7 @@ pub enum WorkerCommand {
 
 /// The orchestrator's command: what time and state make due. Each is decided again on the
 /// state at append, so that two orchestrators are harmless.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum SystemCommand {
     /// Everything that is due now and needs no worker: gates that pass or are newly blocked,
     /// expired sign-offs, steps whose `when` is false, waits that are over, automatic retries,
@@ -331,7 +347,7 @@ pub enum SystemCommand {
 }
 
 /// Any command, with who and when.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Request {
     /// From a person.
     Person(Command),
@@ -339,4 +355,11 @@ pub enum Request {
     Worker(WorkerCommand),
     /// From the orchestrator.
     System(SystemCommand),
+}
+
+/// Kinds of events have JSON only as events.
+fn as_events<S: Serializer>(kinds: &[v1::event::Kind], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(kinds.iter().map(|kind| v1::Event {
+        kind: Some(kind.clone()),
+    }))
 }

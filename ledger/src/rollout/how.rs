@@ -27,6 +27,11 @@ pub(super) fn resume(rollout: &RolloutId) -> String {
     format!("rollbook resume {rollout}")
 }
 
+/// Goes on after a pause, or ends the rollout.
+pub(super) fn resume_or_abort(rollout: &RolloutId) -> String {
+    format!("{}{OR}rollbook abort {rollout} --reason …", resume(rollout))
+}
+
 /// Takes effects back, at a level of the person's choice.
 pub(super) fn rollback(rollout: &RolloutId) -> String {
     format!("rollbook rollback full {rollout} --reason …")
@@ -110,13 +115,23 @@ pub(super) fn approve(rollout: &RolloutId, gate: &PhaseId, role: &str) -> String
     format!("rollbook approve {gate} {rollout} --as <{role}>")
 }
 
+/// Shows what is signed at a gate.
+pub(super) fn look(rollout: &RolloutId, gate: &PhaseId) -> String {
+    format!("rollbook gate {gate} {rollout}")
+}
+
+/// Names more persons in the roles of a plan.
+pub(super) fn revise(rollout: &RolloutId) -> String {
+    format!("rollbook revise RUNBOOK --rollout {rollout} --reason …")
+}
+
 /// Every form of command that a blocked rollout can name, one command each, for a rollout `id`
 /// with a step and a gate of these ids: what a command line must be able to take.
 #[must_use]
 pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<String> {
     [
         start(rollout),
-        resume(rollout),
+        resume_or_abort(rollout),
         rollback(rollout),
         accept_revision(rollout, 2),
         confirm(rollout, "q-0123456789"),
@@ -144,6 +159,8 @@ pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<Str
         ),
         accept_not_applicable(rollout, step),
         approve(rollout, gate, "role"),
+        look(rollout, gate),
+        revise(rollout),
     ]
     .iter()
     .flat_map(|form| form.split(OR).map(str::to_owned))

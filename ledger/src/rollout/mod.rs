@@ -22,22 +22,27 @@
 //! rollback begun after the end.
 
 pub mod command;
+mod course;
 mod decide;
 mod evolve;
 pub mod how;
 mod illegal;
 pub mod next;
+mod presented;
 mod refusal;
 mod rules;
 mod settle;
 pub mod state;
 
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use decide::{Context, decide, open, records};
-pub use evolve::{advance, evolve, fold};
+pub use decide::{Context, GateHold, decide, gate_hold, open, records, rollback_list};
+pub use evolve::{advance, evolve, fold, undone};
 pub use illegal::IllegalEvent;
-pub use next::{Blocked, DueNotice, Next, Task, TaskAction, next};
+pub use next::{Blocked, DueNotice, Lane, Next, Task, TaskAction, next};
+pub use presented::{Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, presented};
 pub use refusal::{Refusal, RefusalKind};
+pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
+pub use rules::measures::figures;
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
 #[cfg(test)]

@@ -338,6 +338,20 @@ pub enum Refusal {
         /// Its id.
         notice: String,
     },
+    /// What was seen is not what would be signed.
+    #[error(
+        "RB-ROLLOUT-50: gate {gate} is not as it was seen: {seen} was seen, now it is {now}; look at it again with `{how}` and sign what it says then"
+    )]
+    GateChanged {
+        /// Which.
+        gate: String,
+        /// Digest given.
+        seen: String,
+        /// Digest now.
+        now: String,
+        /// The command that shows it.
+        how: String,
+    },
     /// The same is asked for already.
     #[error(
         "RB-ROLLOUT-60: request {request} by {by} to {what} waits already; another person confirms it with `rollbook confirm {request}`"
@@ -462,7 +476,8 @@ impl Refusal {
             | Self::LateResult { .. }
             | Self::RequestOver { .. }
             | Self::OtherDifference { .. }
-            | Self::RevisionStale { .. } => RefusalKind::Stale,
+            | Self::RevisionStale { .. }
+            | Self::GateChanged { .. } => RefusalKind::Stale,
             Self::NoSuchStep { .. }
             | Self::NoSuchGate { .. }
             | Self::NoSuchRequest { .. }

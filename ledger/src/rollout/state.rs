@@ -136,6 +136,8 @@ pub struct UndoState {
     pub started_at: Option<Timestamp>,
     /// What the last attempt said.
     pub message: String,
+    /// Something other than the undo has seen that the effect is gone.
+    pub verified: bool,
     /// The last attempt failed and nobody has asked for another.
     pub failed: bool,
     /// A person decided to leave the effect.
@@ -149,6 +151,42 @@ pub struct Sample {
     pub value: Option<Decimal>,
     /// When, if the sample says.
     pub at: Option<Timestamp>,
+}
+
+/// The samples of one attempt by metric, oldest first. They are given out for that attempt only,
+/// so that no attempt is judged by what another one measured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Samples {
+    attempt: u32,
+    by_metric: BTreeMap<String, Vec<Sample>>,
+}
+
+/// What an attempt without samples has.
+static NO_SAMPLES: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
+
+impl Samples {
+    /// Those of this attempt.
+    pub fn of(&self, attempt: u32) -> &BTreeMap<String, Vec<Sample>> {
+        if self.attempt == attempt {
+            &self.by_metric
+        } else {
+            &NO_SAMPLES
+        }
+    }
+
+    /// Adds one; those of another attempt go.
+    pub(super) fn add(&mut self, attempt: u32, metric: &str, sample: Sample) {
+        if self.attempt != attempt {
+            self.attempt = attempt;
+            self.by_metric.clear();
+        }
+        match self.by_metric.get_mut(metric) {
+            Some(samples) => samples.push(sample),
+            None => {
+                self.by_metric.insert(metric.to_owned(), vec![sample]);
+            }
+        }
+    }
 }
 
 /// One step.
@@ -172,8 +210,14 @@ pub struct StepState {
     pub finished_at: Option<Timestamp>,
     /// Number of the event with its result, counted over the whole history: what was later.
     pub finished_event: u64,
+    /// Number of the event that ended the last attempt: its result or its interruption.
+    pub ended_event: u64,
+    /// The last attempt that ended in error; 0: none. What it measured is not complete.
+    pub errored_attempt: u32,
     /// Who runs or ran the last attempt.
     pub worker: String,
+    /// Workers that were lost while they ran the last attempt, which then went on elsewhere.
+    pub losses: u32,
     /// Rule of the last result, or empty.
     pub rule: String,
     /// What the last result, interruption or skip said.
@@ -186,8 +230,8 @@ pub struct StepState {
     pub not_before: Option<Timestamp>,
     /// The attempt (to come or last) checks a rollback and does not count for the phase.
     pub recheck: bool,
-    /// Samples of the last attempt by metric, oldest first.
-    pub samples: BTreeMap<String, Vec<Sample>>,
+    /// Samples of the last attempt that took any.
+    pub samples: Samples,
     /// Evidence of the last result.
     pub evidence: Vec<v1::Evidence>,
     /// Persons who had a hand in it; they may not sign its gate.
@@ -233,6 +277,8 @@ pub struct GateState {
     pub passed_at: Option<Timestamp>,
     /// The reasons last recorded for it being shut.
     pub blocked: Vec<String>,
+    /// Digest of all of them, where some were cut or left out.
+    pub blocked_sha256: String,
 }
 
 /// One phase.
@@ -253,10 +299,16 @@ pub struct PhaseState {
 pub struct Measured {
     /// `None`: measured, no data.
     pub value: Option<Decimal>,
+    /// What the measuring step made of it; `Unspecified`: it was not judged.
+    pub verdict: v1::Verdict,
     /// When.
     pub at: Timestamp,
     /// By which step.
     pub step: StepId,
+    /// In which attempt of it.
+    pub attempt: u32,
+    /// Number of the event that recorded it.
+    pub event: u64,
     /// Unit for people.
     pub unit: String,
 }
@@ -291,6 +343,23 @@ pub struct PendingRevision {
     pub params: BTreeMap<String, String>,
 }
 
+/// A changed plan that was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AcceptedRevision {
+    /// Its number.
+    pub revision: u32,
+    /// Digest of the plan.
+    pub plan_digest: String,
+    /// Who brought it.
+    pub by: String,
+    /// Who accepted it.
+    pub accepted_by: String,
+    /// Why.
+    pub reason: String,
+    /// What it changed; `None` where it was recorded before differences were.
+    pub difference: Option<v1::PlanDifference>,
+}
+
 /// The rollback under way, or the last one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RollbackState {
@@ -310,6 +379,19 @@ pub struct RollbackState {
     pub before: ResumeTo,
     /// Its result; `None`: under way.
     pub verdict: Option<v1::Verdict>,
+    /// Number of the event that ended it. What failed before that has been answered by it.
+    pub finished_event: Option<u64>,
+}
+
+/// What the decision tree said last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advised {
+    /// The rule that held.
+    pub rule: String,
+    /// Its inputs, with their values.
+    pub inputs: Vec<String>,
+    /// Number of the event.
+    pub event: u64,
 }
 
 /// What the rollout was when a rollback began.
@@ -330,6 +412,8 @@ pub struct Alert {
     pub id: String,
     /// info warning error critical
     pub severity: String,
+    /// Its watch has ended: nothing measures any more what it is about.
+    pub unwatched: bool,
 }
 
 /// The folded history of one rollout.
@@ -353,6 +437,8 @@ pub struct RolloutState {
     pub revision: u32,
     /// A revision that waits for acceptance.
     pub pending_revision: Option<PendingRevision>,
+    /// The revisions that were accepted, in order.
+    pub accepted_revisions: Vec<AcceptedRevision>,
     /// Highest revision number ever given out.
     pub last_revision: u32,
     /// Environment.
@@ -387,8 +473,8 @@ pub struct RolloutState {
     pub rollback: Option<RollbackState>,
     /// How many rollbacks were started.
     pub rollbacks: u32,
-    /// The last advice: rule and inputs.
-    pub advice: Option<(String, Vec<String>)>,
+    /// The last advice.
+    pub advice: Option<Advised>,
     /// Alerts not resolved, by step and metric.
     pub alerts: BTreeMap<(StepId, String), Alert>,
     /// How many alerts were raised.

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::environment::Env;
 use super::model::{FlagTarget, NoData};
 use super::span::Span;
 
@@ -43,9 +44,9 @@ pub struct Run {
     /// Working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// Further environment variables.
+    /// Its environment variables, besides the few that every program gets.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    pub env: IndexMap<String, String>,
+    pub env: Env,
     /// Environment variables from sources: variable → source name (its URL).
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub env_sources: IndexMap<String, String>,
@@ -263,12 +264,10 @@ pub enum Check {
 }
 
 /// How to take an effect back.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum Undo {
     /// Not said. Only right for actions that have no effect or derive their undo.
     #[default]
-    #[schemars(skip)]
     Unset,
     /// Nothing to take back, on purpose.
     None,
@@ -282,4 +281,92 @@ pub enum Undo {
     Sql(Sql),
     /// Instructions for a person.
     Manual(String),
+}
+
+/// How to take an effect back, as it stands in a file: a word, or one way and what proves it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "Undo")]
+pub enum UndoFields {
+    /// Nothing takes it back.
+    Word(UndoWord),
+    /// A way back.
+    Way(Box<UndoWay>),
+}
+
+/// Why there is no way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UndoWord {
+    /// Nothing to take back, on purpose.
+    None,
+    /// Cannot be taken back; said before it is done.
+    Irreversible,
+}
+
+/// A way back: at most one of `run`, `http`, `sql` and `manual`; none of them where the step
+/// derives its undo.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndoWay {
+    /// A command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// A request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+    /// A script (`deploy` of this is run).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<Sql>,
+    /// Instructions for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<String>,
+    /// Holds once the effect is gone; absent: the step's `verify` must no longer pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Check>,
+}
+
+impl Default for UndoFields {
+    fn default() -> Self {
+        Self::Way(Box::default())
+    }
+}
+
+impl UndoFields {
+    /// The way back and what proves it; `None`: more than one way is given.
+    pub(super) fn split(self) -> Option<(Undo, Option<Check>)> {
+        let way = match self {
+            Self::Word(UndoWord::None) => return Some((Undo::None, None)),
+            Self::Word(UndoWord::Irreversible) => return Some((Undo::Irreversible, None)),
+            Self::Way(way) => *way,
+        };
+        let mut ways = [
+            way.run.map(Undo::Run),
+            way.http.map(Undo::Http),
+            way.sql.map(Undo::Sql),
+            way.manual.map(Undo::Manual),
+        ]
+        .into_iter()
+        .flatten();
+        let undo = ways.next().unwrap_or_default();
+        ways.next().is_none().then_some((undo, way.verify))
+    }
+
+    /// As it stands in a file.
+    pub(super) fn of(undo: Undo, verify: Option<Check>) -> Self {
+        let mut way = UndoWay {
+            verify,
+            ..UndoWay::default()
+        };
+        match undo {
+            Undo::None => return Self::Word(UndoWord::None),
+            Undo::Irreversible => return Self::Word(UndoWord::Irreversible),
+            Undo::Unset => {}
+            Undo::Run(run) => way.run = Some(run),
+            Undo::Http(http) => way.http = Some(http),
+            Undo::Sql(sql) => way.sql = Some(sql),
+            Undo::Manual(text) => way.manual = Some(text),
+        }
+        Self::Way(Box::new(way))
+    }
 }

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::environment::Env;
 use super::span::Span;
 
 /// The most metrics a calculator may declare.
@@ -56,9 +57,9 @@ pub struct ExecCalculatorSpec {
     /// Working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// Further environment variables.
+    /// Its environment variables, besides the few that every program gets.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    pub env: IndexMap<String, String>,
+    pub env: Env,
     /// Environment variables from sources: variable → source name (its URL).
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub env_sources: IndexMap<String, String>,

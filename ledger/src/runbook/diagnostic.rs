@@ -174,6 +174,12 @@ codes! {
     Calculator = 38, "Name a program or a query; remove `model`, and with `sql` also `inventory_query`.";
     /// A script with a statement that the step's transaction cannot hold.
     SqlTransaction = 48, "Leave `BEGIN` and `COMMIT` out; give what no transaction holds to a step with `transaction: none`.";
+    /// A gate whose sign-offs cannot all be given.
+    Seats = 50, "Name more persons in its roles, let another role do the manual steps, or say `not_executor: false`.";
+    /// A checklist item that is empty or stands twice.
+    Checklist = 51, "Give each item words of its own.";
+    /// An evidence pattern that leaves the step's directory.
+    OutsideDirectory = 52, "Name files below the step's `directory`, without a leading `/` and `..`.";
     /// Who may what leaves nobody who could, or closes a way back.
     Authority = 60, "Name roles that have enough persons; leave the ways back open.";
 }
@@ -199,9 +205,11 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// The file as it was named.
     pub file: String,
-    /// Line, from 1.
+    /// Line, from 1; 0: there is no text, only a plan.
+    #[serde(skip_serializing_if = "is_zero")]
     pub line: u32,
-    /// Column in characters, from 1.
+    /// Column in characters, from 1; 0 as for the line.
+    #[serde(skip_serializing_if = "is_zero")]
     pub column: u32,
     /// Where in the document, `phases[1].steps[3].needs[0]`.
     pub path: String,
@@ -218,11 +226,11 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(
-            f,
-            "{}:{}:{}: {severity} {}: {}",
-            self.file, self.line, self.column, self.code, self.message
-        )?;
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        write!(f, ": {severity} {}: {}", self.code, self.message)?;
         if !self.path.is_empty() {
             write!(f, " (at {})", self.path)?;
         }
@@ -231,6 +239,11 @@ impl fmt::Display for Diagnostic {
         }
         Ok(())
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// All findings of one file, by position.

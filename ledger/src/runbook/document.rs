@@ -19,6 +19,8 @@ pub(super) struct Position {
 
 impl Position {
     pub(super) const START: Self = Self { line: 1, column: 1 };
+    /// Of what has no text.
+    pub(super) const NOWHERE: Self = Self { line: 0, column: 0 };
 
     fn of(location: serde_saphyr::Location) -> Self {
         Self {
@@ -104,6 +106,32 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
 }
 
 impl Node {
+    /// A value that was never a text: nothing in it has a place.
+    pub(super) fn of(value: serde_json::Value) -> Self {
+        use serde_json::Value;
+        let at = Position::NOWHERE;
+        let value = match value {
+            Value::Null => Yaml::Null,
+            Value::Bool(truth) => Yaml::Bool(truth),
+            Value::Number(number) => Yaml::Number(number),
+            Value::String(text) => Yaml::Text(text),
+            Value::Array(items) => Yaml::List(items.into_iter().map(Self::of).collect()),
+            Value::Object(entries) => {
+                let entry = |(key, value)| Entry {
+                    key,
+                    at,
+                    value: Self::of(value),
+                };
+                Yaml::Map(entries.into_iter().map(entry).collect())
+            }
+        };
+        Self {
+            value,
+            at,
+            substituted: false,
+        }
+    }
+
     /// The value of a key of a map.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {

@@ -46,6 +46,11 @@ pub(super) fn is_relative(path: &str) -> bool {
     !path.is_empty() && !path.starts_with('/') && !path.contains(['\\', '\0'])
 }
 
+/// A path or pattern that cannot leave the directory it is looked up in, links apart.
+pub fn stays_below(path: &str) -> bool {
+    is_relative(path) && !path.split('/').any(|part| part == "..")
+}
+
 /// Joins a path to `directory` (relative to the root) and resolves `.` and `..`, by text.
 fn resolve(directory: &str, path: &str) -> Result<String, FileError> {
     let outside = || FileError::Outside(path.to_owned());

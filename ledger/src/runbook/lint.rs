@@ -2,23 +2,28 @@
 //! One file per theme; each reports everything it finds.
 
 mod authority;
+mod bounds;
 mod calculators;
+mod checklists;
 mod effects;
 mod measures;
 mod order;
 mod people;
+mod programs;
 mod references;
 mod scripts;
+mod seats;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use super::diagnostic::{Code, Path, Severity};
-use super::document::Node;
+use super::diagnostic::{Code, Diagnostics, Path, Severity};
+use super::document::{Node, Position};
 use super::findings::Findings;
 use super::model::{Phase, Runbook};
+use super::plan::Plan;
 use super::step::Step;
 
 /// Checks a runbook of the right shape. `params` are the effective parameters.
@@ -41,8 +46,35 @@ pub(super) fn lint(
     effects::check(&mut linter);
     measures::check(&mut linter);
     people::check(&mut linter);
+    seats::check(&mut linter);
+    checklists::check(&mut linter);
     authority::check(&mut linter);
+    programs::check(&mut linter);
+    bounds::check(&mut linter);
     calculators::check(&mut linter);
+}
+
+/// Checks a pinned plan by the rules that its runbook is checked by: what comes as a plan must not
+/// pass where what comes as a file would not. Findings have a path and no line.
+pub fn check(plan: &Plan, environment: Option<&str>) -> Diagnostics {
+    let mut findings = Findings::new("plan");
+    match serde_json::to_value(plan.runbook()) {
+        Ok(value) => lint(
+            plan.runbook(),
+            &Node::of(value),
+            plan.params(),
+            environment,
+            &mut findings,
+        ),
+        Err(error) => findings.error(
+            Code::Type,
+            Position::NOWHERE,
+            &Path::root(),
+            error.to_string(),
+            None,
+        ),
+    }
+    findings.finish()
 }
 
 struct Linter<'a> {

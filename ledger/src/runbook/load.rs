@@ -271,6 +271,10 @@ fn inline(runbook: &mut Runbook, document: &Node, origin: &Origin<'_>, findings:
             if let Undo::Sql(sql) = &mut step.undo {
                 scripts(sql, &path.key("undo").key("sql"), &mut read);
             }
+            if let Some(Check::Sql(sql)) = &mut step.undo_verify {
+                let path = path.key("undo").key("verify").key("sql");
+                scripts(sql, &path, &mut read);
+            }
         }
     }
 }

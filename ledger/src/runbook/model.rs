@@ -327,6 +327,12 @@ pub struct HttpMeasure {
 pub struct RunMeasure {
     /// Shell command.
     pub command: String,
+    /// Its environment variables, besides the few that every program gets.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env: super::environment::Env,
+    /// Environment variables from sources: variable → source name (its URL).
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env_sources: IndexMap<String, String>,
     /// JSON pointer into its output; absent: the last line is the number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
@@ -483,10 +489,11 @@ pub struct Notice {
     pub channel: String,
     /// Whom it is for.
     pub audience: String,
-    /// What the offset counts from: an RFC 3339 time, `opened`, `started`, `closed`,
-    /// or `phase/<id>` (its first step's start).
+    /// What the offset counts from: an RFC 3339 time, `opened`, `started`, `closed`, `rollback`
+    /// (the start of the latest), or `phase/<id>` (its first step's start).
     pub anchor: String,
-    /// Before (negative) or after the anchor, `-7d`.
+    /// After the anchor, `7d`; before it (`-7d`) only where the anchor is a time: of all others
+    /// nobody knows beforehand when they come.
     #[serde(default)]
     pub offset: Span,
     /// Subject line.

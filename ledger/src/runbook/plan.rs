@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::model::{Environment, Phase, Runbook};
+use super::order::Order;
 use super::step::{Action, Changes, Http, Run, Script, Sql, Step, Undo};
 use crate::ids::{EnvironmentId, IdError, PhaseId, StepId};
+use crate::person;
 
 /// What `format` says in the canonical document.
 pub const FORMAT: &str = "rollbook/plan/v1";
@@ -161,6 +163,10 @@ pub struct Plan {
     steps: Vec<(usize, usize, StepId, Needs)>,
     by_phase: HashMap<PhaseId, usize>,
     by_step: HashMap<StepId, usize>,
+    /// Roles and persons in the one spelling of their names.
+    roles: BTreeMap<String, Vec<String>>,
+    order: Order,
+    feeds: HashMap<StepId, Vec<StepId>>,
 }
 
 impl PartialEq for Plan {
@@ -215,7 +221,12 @@ impl Plan {
             });
         }
         let digest = hex::encode(Sha256::digest(&canonical));
+        let roles = document.runbook.roles.iter().map(|(role, members)| {
+            let members = members.iter().map(|person| person::normal(person));
+            (person::normal(role), members.collect())
+        });
         let mut plan = Self {
+            roles: roles.collect(),
             document,
             canonical,
             digest,
@@ -223,8 +234,12 @@ impl Plan {
             steps: Vec::new(),
             by_phase: HashMap::new(),
             by_step: HashMap::new(),
+            order: Order::default(),
+            feeds: HashMap::new(),
         };
         plan.index()?;
+        plan.order = plan.in_order();
+        plan.feeds = plan.what_feeds();
         Ok(plan)
     }
 
@@ -308,6 +323,70 @@ impl Plan {
         }
     }
 
+    /// The steps and phases in an order in which each comes after what it needs.
+    fn in_order(&self) -> Order {
+        let count = self.steps.len();
+        let mut before: Vec<Vec<usize>> = vec![Vec::new(); count + self.phases.len()];
+        for (at, (phase, _, _, needs)) in self.steps.iter().enumerate() {
+            let steps = needs.steps.iter().filter_map(|id| self.by_step.get(id));
+            let phases = needs.phases.iter().filter_map(|id| self.by_phase.get(id));
+            if let Some(nodes) = before.get_mut(at) {
+                nodes.extend(steps);
+                nodes.extend(phases.map(|phase| count + phase));
+            }
+            if let Some(nodes) = before.get_mut(count + phase) {
+                nodes.push(at);
+            }
+        }
+        Order::of(before)
+    }
+
+    /// For each comparison the captures before it that it compares.
+    fn what_feeds(&self) -> HashMap<StepId, Vec<StepId>> {
+        let mut captures: HashMap<(&str, &str), usize> = HashMap::new();
+        for (at, planned) in self.steps().enumerate() {
+            if let Action::Snapshot(taken) = &planned.step.action {
+                captures.insert((&taken.of, &taken.label), at);
+            }
+        }
+        let mut feeds = HashMap::new();
+        for (at, planned) in self.steps().enumerate() {
+            let Action::Compare(compared) = &planned.step.action else {
+                continue;
+            };
+            let ancestors = self.order.all_before(at);
+            let fed = [&compared.before, &compared.after]
+                .into_iter()
+                .filter_map(|label| captures.get(&(compared.of.as_str(), label.as_str())))
+                .filter(|capture| ancestors.contains(*capture))
+                .filter_map(|capture| self.steps.get(*capture))
+                .map(|(.., id, _)| id.clone())
+                .collect();
+            feeds.insert(planned.id.clone(), fed);
+        }
+        feeds
+    }
+
+    /// The captures before this step that it compares; empty for all but comparisons.
+    pub(crate) fn feeds(&self, id: &StepId) -> &[StepId] {
+        self.feeds.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// For each step the greatest value, with its step, among all steps before it, however far.
+    /// One walk over the plan.
+    pub(crate) fn latest_before<'p>(
+        &'p self,
+        value: impl Fn(&'p StepId) -> Option<u64>,
+    ) -> Vec<(&'p StepId, Option<(u64, &'p StepId)>)> {
+        let own = |node: usize| {
+            let (.., id, _) = self.steps.get(node)?;
+            Some((value(id)?, id))
+        };
+        let before = self.order.greatest_before(own);
+        let ids = self.steps.iter().map(|(.., id, _)| id);
+        ids.zip(before).collect()
+    }
+
     /// The runbook.
     pub fn runbook(&self) -> &Runbook {
         &self.document.runbook
@@ -365,6 +444,8 @@ impl Plan {
 
     /// A step with its phase.
     pub fn step(&self, id: &StepId) -> Option<(&Phase, &Step)> {
+        #[cfg(test)]
+        LOOKED_UP.with(|count| count.set(count.get() + 1));
         let planned = self.planned(self.steps.get(*self.by_step.get(id)?)?)?;
         Some((planned.phase, planned.step))
     }
@@ -404,20 +485,17 @@ impl Plan {
         self.document.runbook.environments.get(name)
     }
 
-    /// The persons of a role; empty when there is none.
+    /// The persons of a role, each name in its one spelling; empty when there is no such role.
     pub fn role_members(&self, role: &str) -> &[String] {
-        self.document
-            .runbook
-            .roles
+        self.roles
             .get(role)
+            .or_else(|| self.roles.get(&person::normal(role)))
             .map_or(&[], Vec::as_slice)
     }
 
     /// The roles of a person.
     pub fn roles_of<'a>(&'a self, person: &'a str) -> impl Iterator<Item = &'a str> {
-        self.document
-            .runbook
-            .roles
+        self.roles
             .iter()
             .filter(move |(_, members)| members.iter().any(|m| m == person))
             .map(|(role, _)| role.as_str())
@@ -425,29 +503,27 @@ impl Plan {
 
     /// The skeleton that `RolloutOpened` carries.
     pub fn outline(&self) -> v1::PlanOutline {
-        let runbook = &self.document.runbook;
-        v1::PlanOutline {
-            phases: runbook
-                .phases
-                .iter()
-                .map(|phase| v1::PhaseOutline {
-                    id: phase.id.clone(),
-                    title: phase.title.clone(),
-                    steps: phase
-                        .steps
-                        .iter()
-                        .map(|step| v1::StepOutline {
-                            id: step.id.clone(),
-                            title: step.title.clone(),
-                            kind: step.action.kind().to_owned(),
-                            critical: step.critical,
-                        })
-                        .collect(),
-                    gate: phase.gate.is_some(),
-                })
-                .collect(),
-            success_metrics: runbook.success.iter().map(|s| s.name.clone()).collect(),
-        }
+        outline_of(&self.document.runbook)
+    }
+}
+
+/// The skeleton of a runbook.
+pub fn outline_of(runbook: &Runbook) -> v1::PlanOutline {
+    let step = |step: &Step| v1::StepOutline {
+        id: step.id.clone(),
+        title: step.title.clone(),
+        kind: step.action.kind().to_owned(),
+        critical: step.critical,
+    };
+    let phase = |phase: &Phase| v1::PhaseOutline {
+        id: phase.id.clone(),
+        title: phase.title.clone(),
+        steps: phase.steps.iter().map(step).collect(),
+        gate: phase.gate.is_some(),
+    };
+    v1::PlanOutline {
+        phases: runbook.phases.iter().map(phase).collect(),
+        success_metrics: runbook.success.iter().map(|s| s.name.clone()).collect(),
     }
 }
 
@@ -459,9 +535,7 @@ pub fn has_effect(step: &Step) -> bool {
     match (&step.action, step.changes) {
         (_, Some(Changes::Nothing)) => false,
         (Action::Run(_), _) => true,
-        (Action::Http(http), None) => {
-            !["GET", "HEAD", "OPTIONS"].contains(&http.method.to_ascii_uppercase().as_str())
-        }
+        (Action::Http(http), None) => !is_safe_method(&http.method),
         (Action::Http(_), Some(_)) => true,
         (Action::Sql(sql), _) => sql.deploy.is_some(),
         (Action::Flag(_), _) => true,
@@ -476,6 +550,27 @@ pub fn has_effect(step: &Step) -> bool {
             _,
         ) => false,
     }
+}
+
+/// The step's action reads and measures and can do nothing else, by its kind and not only by what
+/// the plan says of it: after a crash it goes on elsewhere. Of a command, a message and a request
+/// that is more than a question nobody but their author can say what doing them twice does.
+pub fn only_reads(step: &Step) -> bool {
+    match &step.action {
+        Action::Sql(sql) => sql.deploy.is_none(),
+        Action::Http(http) => is_safe_method(&http.method),
+        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) | Action::Watch(_) => true,
+        Action::Run(_)
+        | Action::Flag(_)
+        | Action::Manual(_)
+        | Action::Notify(_)
+        | Action::Wait(_) => false,
+    }
+}
+
+/// By the definition of HTTP a request that asks and changes nothing.
+fn is_safe_method(method: &str) -> bool {
+    ["GET", "HEAD", "OPTIONS"].contains(&method.to_ascii_uppercase().as_str())
 }
 
 /// How a step's effect is taken back: what the plan says, or what flags and migrations derive.
@@ -500,6 +595,12 @@ pub fn effective_undo(step: &Step) -> EffectiveUndo<'_> {
             _ => EffectiveUndo::Nothing,
         },
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a step was looked up: the unit in which the cost of rules is counted.
+    pub(crate) static LOOKED_UP: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub struct Step {
     pub verify: Option<Check>,
     /// Takes the effect back.
     pub undo: Undo,
+    /// Holds once the effect is gone; `None`: `verify` must no longer pass then.
+    pub undo_verify: Option<Check>,
     /// Expressions over the step's own measurements; all must hold.
     pub expect: Vec<String>,
 }
@@ -112,7 +114,7 @@ pub struct Retry {
 }
 
 /// What a failed step leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFail {
     /// Nothing that needs it runs; a person decides.
@@ -124,6 +126,9 @@ pub enum OnFail {
     RollbackFlags,
     /// Start a rollback of level `full`.
     RollbackFull,
+    /// Undo these steps, the latest first, however this step failed, interrupted included: for what
+    /// must not be left as it is until a person comes, such as an application that was stopped.
+    Undo(Vec<String>),
 }
 
 /// What a step changes.

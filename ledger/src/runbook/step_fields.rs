@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::{
-    AuditStep, Check, CompareStep, FlagStep, Http, Manual, Notify, Run, SnapshotStep, Sql, Undo,
-    Wait, Watch,
+    AuditStep, Check, CompareStep, FlagStep, Http, Manual, Notify, Run, SnapshotStep, Sql,
+    UndoFields, Wait, Watch,
 };
 use super::span::Span;
 use super::step::{Action, Changes, OnFail, Retry, Step};
@@ -95,7 +95,7 @@ pub struct StepFields {
     verify: Option<Check>,
     /// Takes the effect back; flags and migrations derive theirs.
     #[serde(default, skip_serializing_if = "is_default")]
-    undo: Undo,
+    undo: UndoFields,
     /// Expressions over the step's own measurements; all must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     expect: Vec<String>,
@@ -121,6 +121,14 @@ pub enum StepShapeError {
         "step `{id}` says nothing to do; give it one of run, http, sql, flag, manual, snapshot, compare, audit, watch, notify, wait"
     )]
     NoAction {
+        /// The step.
+        id: String,
+    },
+    /// Two or more ways back.
+    #[error(
+        "step `{id}` has more than one way back in `undo`; give it one of run, http, sql, manual"
+    )]
+    ManyUndos {
         /// The step.
         id: String,
     },
@@ -167,6 +175,9 @@ impl TryFrom<StepFields> for Step {
         let Some(action) = actions.pop() else {
             return Err(StepShapeError::NoAction { id: f.id });
         };
+        let Some((undo, undo_verify)) = f.undo.split() else {
+            return Err(StepShapeError::ManyUndos { id: f.id });
+        };
         Ok(Self {
             id: f.id,
             title: f.title,
@@ -184,7 +195,8 @@ impl TryFrom<StepFields> for Step {
             changes: f.changes,
             action,
             verify: f.verify,
-            undo: f.undo,
+            undo,
+            undo_verify,
             expect: f.expect,
         })
     }
@@ -219,7 +231,7 @@ impl From<Step> for StepFields {
             notify: None,
             wait: None,
             verify: s.verify,
-            undo: s.undo,
+            undo: UndoFields::of(s.undo, s.undo_verify),
             expect: s.expect,
         };
         match s.action {

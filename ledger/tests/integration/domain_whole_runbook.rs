@@ -180,6 +180,7 @@ impl Play {
                 step_id: id.to_string(),
                 attempt,
                 verdict: Verdict::Pass.into(),
+                verification: v1::UndoVerification::Verified.into(),
                 ..v1::UndoFinished::default()
             },
         });
@@ -238,13 +239,15 @@ impl Play {
                 return false;
             };
             let person = people.split(" or ").next().unwrap().to_owned();
+            let id = PhaseId::new(gate).unwrap();
+            let shown = rollbook_ledger::rollout::presented(&self.state, &self.plan, &id).unwrap();
             self.person(
                 &person,
                 Command::Approve {
-                    gate: PhaseId::new(gate).unwrap(),
+                    gate: id,
                     role: Some(role.to_owned()),
                     statement: None,
-                    plan_digest: None,
+                    seen: shown.seen(),
                 },
             );
             return true;

@@ -12,13 +12,14 @@ use rollbook_ledger::clock::SystemClock;
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_ledger::flag::FlagCommand;
 use rollbook_ledger::handler::{Caller, Done, Handler, HandlerError};
-use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
+use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::journal::execute::MAX_ATTEMPTS;
 use rollbook_ledger::journal::{
     Appended, Journal, JournalError, MemoryJournal, ReadFrom, StoredCommit, SyncKnown,
 };
-use rollbook_ledger::proto::v1::{Actor, ActorKind, Commit};
-use rollbook_ledger::rollout::{Command, Open, Request, Status};
+use rollbook_ledger::proto::v1::event::Kind;
+use rollbook_ledger::proto::v1::{Actor, ActorKind, Commit, Event, RolloutStarted};
+use rollbook_ledger::rollout::{Command, Open, Request, Status, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
 use serde_json::json;
 use tempfile::TempDir;
@@ -234,14 +235,23 @@ async fn a_command_id_counts_once_whoever_is_asked() {
     let opened = open(&first, "open").await.unwrap();
     assert_eq!((opened.sequence, opened.events.len()), (1, 1));
     let started = ask(&first, &Command::Start {}, "start").await.unwrap();
-    ask(&second, &pause(), "pause").await.unwrap();
+    let paused = ask(&second, &pause(), "pause").await.unwrap();
     // The first handler's cache does not know the pause; its own command counts once all the same.
     for handler in [&first, &second, &ledger.handler()] {
-        for (command, command_id) in [(Command::Start {}, "start"), (pause(), "pause")] {
+        // Each is answered as the first time, whatever happened since.
+        for (first_time, command, command_id) in [
+            (&started, Command::Start {}, "start"),
+            (&paused, pause(), "pause"),
+        ] {
             let again = ask(handler, &command, command_id).await.unwrap();
-            assert_eq!((again.sequence, again.events), (3, vec![]));
+            assert_eq!(
+                (again.sequence, &again.events),
+                (first_time.sequence, &first_time.events)
+            );
+            assert!(again.repeated && !first_time.repeated);
         }
-        assert_eq!(open(handler, "open").await.unwrap().events, vec![]);
+        let again = open(handler, "open").await.unwrap();
+        assert_eq!((again.sequence, &again.events), (1, &opened.events));
     }
     assert_eq!((started.sequence, ledger.commits().await), (2, 3));
     // Another person's open is no repetition.
@@ -251,6 +261,105 @@ async fn a_command_id_counts_once_whoever_is_asked() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn an_id_is_one_command_of_one_person() {
+    let ledger = Ledger::new();
+    let handler = ledger.handler();
+    open(&handler, "open").await.unwrap();
+    ask(&handler, &Command::Start {}, "key").await.unwrap();
+    define(&handler, "define").await.unwrap();
+    let on = json!({"command": "set", "to": {"mode": "ON"}, "reason": "go"});
+    let off = json!({"command": "set", "to": {"mode": "OFF"}, "reason": "go"});
+    flag(&handler, on, "key").await.unwrap();
+    let commits = ledger.commits().await;
+    let bob = |command_id| Caller {
+        actor: Actor {
+            name: "bob".to_owned(),
+            ..alice("").actor
+        },
+        ..alice(command_id)
+    };
+    let start = Request::Person(Command::Start {});
+    for handler in [&handler, &ledger.handler()] {
+        for (refused, sequence) in [
+            // Another command, the same one by somebody else, another value, another plan.
+            (ask(handler, &pause(), "key").await, 2),
+            (handler.request(&id(), &start, &bob("key")).await, 2),
+            (flag(handler, off.clone(), "key").await, 4),
+            (open_in("production", handler, "open").await, 1),
+        ] {
+            match refused {
+                Err(error @ HandlerError::OtherCommand { .. }) => {
+                    let words = error.to_string();
+                    let place = format!("at sequence {sequence};");
+                    assert!(
+                        words.starts_with("RB-HANDLER-15") && words.contains(&place),
+                        "{words}"
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(ledger.commits().await, commits);
+}
+
+#[tokio::test]
+async fn nobody_takes_the_id_of_a_worker() {
+    let ledger = Ledger::new();
+    let handler = ledger.handler();
+    open(&handler, "open").await.unwrap();
+    let intent = "r/1.1/execute/1/intent/w";
+    ask(&handler, &Command::Start {}, intent).await.unwrap();
+    let start = Request::Worker(WorkerCommand::StartStep {
+        step: StepId::new("1.1").unwrap(),
+        attempt: 1,
+        worker: "w".to_owned(),
+        intent: "true".to_owned(),
+    });
+    let worker = Caller {
+        command_id: intent.to_owned(),
+        ..Caller::process("w", ActorKind::Worker)
+    };
+    let started = handler.request(&id(), &start, &worker).await.unwrap();
+    assert_eq!((started.events.len(), started.repeated), (1, false));
+    let again = handler.request(&id(), &start, &worker).await.unwrap();
+    assert_eq!((again.sequence, again.repeated), (started.sequence, true));
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_recorded_is_repeated_by_its_id() {
+    let ledger = Ledger::new();
+    open(&ledger.handler(), "open").await.unwrap();
+    let started = Commit {
+        id: uuid::Uuid::now_v7().to_string(),
+        command_id: "start".to_owned(),
+        command_digest: Vec::new(),
+        previous_sequence: 1,
+        events: vec![Event {
+            kind: Some(Kind::RolloutStarted(RolloutStarted {})),
+        }],
+        ..ledger
+            .journal
+            .read(&Aggregate::Rollout(id()), 0)
+            .await
+            .unwrap()[0]
+            .commit
+            .clone()
+    };
+    ledger
+        .journal
+        .append(&Aggregate::Rollout(id()), started)
+        .await
+        .unwrap();
+    let again = ask(&ledger.handler(), &Command::Start {}, "start").await;
+    let again = again.unwrap();
+    assert_eq!(
+        (again.sequence, again.events.len(), again.repeated),
+        (2, 1, true)
+    );
 }
 
 #[tokio::test]
@@ -284,7 +393,7 @@ async fn after_a_lost_acknowledgement_the_same_command_may_be_repeated() {
     for fault in [Fault::AckLost, Fault::NotStored] {
         let ledger = Ledger::new();
         let once = || ledger.faulty(fault, 1).0;
-        let recorded = usize::from(fault == Fault::NotStored);
+        let found = fault == Fault::AckLost;
 
         let handler = once();
         let lost = open(&handler, "open").await.unwrap_err();
@@ -293,12 +402,18 @@ async fn after_a_lost_acknowledgement_the_same_command_may_be_repeated() {
             "{lost:?}"
         );
         let again = open(&handler, "open").await.unwrap();
-        assert_eq!((again.sequence, again.events.len()), (1, recorded));
+        assert_eq!(
+            (again.sequence, again.events.len(), again.repeated),
+            (1, 1, found)
+        );
 
         let handler = once();
         assert!(ask(&handler, &Command::Start {}, "start").await.is_err());
         let again = ask(&handler, &Command::Start {}, "start").await.unwrap();
-        assert_eq!((again.sequence, again.events.len()), (2, recorded));
+        assert_eq!(
+            (again.sequence, again.events.len(), again.repeated),
+            (2, 1, found)
+        );
 
         // Now from a cache that does not know what became of it.
         let (handler, faulty) = ledger.faulty(fault, 0);
@@ -309,12 +424,18 @@ async fn after_a_lost_acknowledgement_the_same_command_may_be_repeated() {
         faulty.left.store(1, Ordering::SeqCst);
         assert!(ask(&handler, &pause(), "pause").await.is_err());
         let again = ask(&handler, &pause(), "pause").await.unwrap();
-        assert_eq!((again.sequence, again.events.len()), (3, recorded));
+        assert_eq!(
+            (again.sequence, again.events.len(), again.repeated),
+            (3, 1, found)
+        );
 
         let handler = once();
         assert!(define(&handler, "define").await.is_err());
         let again = define(&handler, "define").await.unwrap();
-        assert_eq!((again.sequence, again.events.len()), (4, recorded));
+        assert_eq!(
+            (again.sequence, again.events.len(), again.repeated),
+            (4, 1, found)
+        );
         assert_eq!(ledger.commits().await, 4);
     }
 }
@@ -359,8 +480,8 @@ async fn of_many_at_once_each_is_recorded_once() {
     let recorded = set
         .await
         .into_iter()
-        .map(|done| done.unwrap().unwrap().events.len());
-    assert_eq!(recorded.sum::<usize>(), 16);
+        .filter(|done| !done.as_ref().unwrap().as_ref().unwrap().repeated);
+    assert_eq!(recorded.count(), 16);
     assert_eq!(ledger.commits().await, 2 + 16);
 }
 

@@ -9,8 +9,8 @@ use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutI
 use rollbook_ledger::journal::integrity::{compare, inspect, spot_check};
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{
-    Cache, ExecuteError, Executed, JetStreamJournal, JetStreamOptions, Journal, JournalError,
-    MAX_COMMIT_BYTES, MemoryJournal, ReadFrom, StoredCommit, execute,
+    Cache, Decision, ExecuteError, Executed, JetStreamJournal, JetStreamOptions, Journal,
+    JournalError, MAX_COMMIT_BYTES, MemoryJournal, ReadFrom, StoredCommit, execute,
 };
 use rollbook_ledger::journal::{Damage, Extent, Position};
 use rollbook_ledger::proto::v1::{Commit, Event, RolloutPaused, RolloutStarted, event::Kind};
@@ -321,12 +321,16 @@ async fn many_aggregates(journal: &Arc<dyn Journal>) {
 }
 
 /// A command that appends its number unless it is there already, and refuses 13.
-fn decide(r: &Aggregate, seen: &[String], number: u32) -> Result<Option<Commit>, String> {
+fn decide(r: &Aggregate, seen: &[String], number: u32) -> Result<Decision, String> {
     if number == 13 {
         return Err(format!("13 after {}", seen.len()));
     }
     let text = number.to_string();
-    Ok((!seen.contains(&text)).then(|| commit(r, 0, &text)))
+    Ok(if seen.contains(&text) {
+        Decision::Nothing
+    } else {
+        Decision::Record(commit(r, 0, &text))
+    })
 }
 
 fn notes(history: &[StoredCommit]) -> Vec<String> {

@@ -22,6 +22,7 @@ use crate::projection_history::{
     worker_left,
 };
 use crate::projection_positions::positions_name_their_commit;
+use crate::projection_refused::a_row_that_the_database_refuses_is_an_anomaly;
 use crate::projection_story::{ending, story};
 
 /// Where a store lives; opening it again finds what is there.
@@ -76,7 +77,7 @@ async fn the_story_is_told(place: &Place) {
     let gate = phase.gate_detail.as_ref().unwrap();
     assert_eq!(gate.gate.status, GateStatus::Passed);
     let signed: Vec<_> = gate.sign_offs.iter().map(|row| row.status).collect();
-    assert_eq!(signed, [SignOffStatus::Refused, SignOffStatus::Given]);
+    assert_eq!(signed, [SignOffStatus::Voided, SignOffStatus::Given]);
     assert_eq!(gate.sign_offs[1].authentication, "asserted");
     let watch = &detail.phases[1].steps[1];
     assert_eq!(
@@ -334,6 +335,11 @@ async fn what_makes_no_sense_is_an_anomaly(place: &Place) {
     assert_eq!(detail.rollout.started_at, None);
 }
 
+async fn a_row_that_is_refused_is_an_anomaly(place: &Place) {
+    let refuses = matches!(place, Place::Postgres { .. });
+    a_row_that_the_database_refuses_is_an_anomaly(&place.open().await, refuses).await;
+}
+
 async fn workers_join_and_leave(place: &Place) {
     let store = place.open().await;
     let mut history = History::default();
@@ -461,6 +467,7 @@ macro_rules! suite {
         lists_are_filtered_and_paged(&$place("lists").await).await;
         redelivery_is_harmless_and_a_gap_is_refused(&$place("again").await).await;
         what_makes_no_sense_is_an_anomaly(&$place("anomalies").await).await;
+        a_row_that_is_refused_is_an_anomaly(&$place("refused").await).await;
         workers_join_and_leave(&$place("workers").await).await;
         two_projectors_share_a_store(&$place("shared").await).await;
         any_history_gives_the_same_rows(&$place("random").await).await;

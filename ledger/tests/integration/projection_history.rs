@@ -178,6 +178,7 @@ pub fn signed(gate: &str, role: &str) -> Kind {
         evidence_seen: vec![evidence("stdout").sha256],
         expires_at: Some(to_proto(recorded_at(90_000))),
         on_behalf_of: String::new(),
+        ..v1::SignOffGiven::default()
     })
 }
 
@@ -466,6 +467,7 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
             attempt,
             reason: "killed \0 here".to_owned(),
             retry: extra.is_multiple_of(2),
+            ..v1::StepInterrupted::default()
         }),
         15 => Kind::StepRetried(v1::StepRetried {
             step_id: step,
@@ -517,6 +519,7 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
         26 => Kind::GateBlocked(v1::GateBlocked {
             gate_id: gate,
             reasons: vec![reason()],
+            ..v1::GateBlocked::default()
         }),
         27 => Kind::PlanRevised(v1::PlanRevised {
             revision: attempt,
@@ -545,11 +548,13 @@ fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
             level: i32::from(part),
             reason: reason(),
             undo_steps: vec![step],
+            ..v1::RollbackStarted::default()
         }),
         30 => Kind::RollbackFinished(v1::RollbackFinished {
             rollback_id: format!("b{extra}"),
             verdict: verdict(part).into(),
             summary: reason(),
+            ..v1::RollbackFinished::default()
         }),
         31 | 32 => Kind::AlertRaised(v1::AlertRaised {
             alert_id: format!("a{}", part % 2),

@@ -117,6 +117,7 @@ pub fn ending(history: &mut History) {
             level: v1::RollbackLevel::Flags.into(),
             reason: "7 % regression".to_owned(),
             undo_steps: vec!["2.1".to_owned()],
+            ..v1::RollbackStarted::default()
         })],
     );
     history.push(
@@ -136,6 +137,7 @@ pub fn ending(history: &mut History) {
                 rollback_id: "b1".to_owned(),
                 verdict: v1::Verdict::Pass.into(),
                 summary: "flag off".to_owned(),
+                ..v1::RollbackFinished::default()
             }),
             compared("costs", 0),
             Kind::AlertResolved(v1::AlertResolved {

@@ -5,6 +5,6 @@ pub(crate) mod compute;
 pub(crate) mod copy;
 mod data;
 pub(crate) mod growth;
-mod postgres;
+pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod take;

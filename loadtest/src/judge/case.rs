@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::Found;
 use crate::record::{
     self, ACKNOWLEDGED, Acknowledged, ENDS, Ended, MARKERS, NOTICES, PLANS, PlanRecord,
-    RecordError, SEEN, Seen,
+    RecordError, Row, SEEN, SHARED_ROWS, Seen,
 };
 
 /// Where a judge keeps what it collected.
@@ -18,7 +18,7 @@ pub(crate) const COLLECTED: &str = "collected";
 pub(crate) const LOG: &str = "log.jsonl";
 /// Each rollout, as `rollbook status --json` prints it.
 pub(crate) const STATUSES: &str = "statuses.jsonl";
-/// Rows that `sql` steps inserted.
+/// Rows that `sql` steps inserted into SQLite.
 pub(crate) const ROWS: &str = "rows.jsonl";
 /// The rows of each views' database.
 pub(crate) const VIEWS: &str = "views.jsonl";
@@ -47,13 +47,6 @@ pub(crate) struct Mark {
     pub(crate) rollout: String,
     pub(crate) step: String,
     pub(crate) attempt: u64,
-}
-
-/// A row that a `sql` step inserted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) rollout: String,
-    pub(crate) step: String,
 }
 
 /// All rows of one views' database.
@@ -95,7 +88,7 @@ impl Case {
             commits: log.iter().map(Commit::of).collect(),
             statuses: record::lines(&collected.join(STATUSES))?,
             marks: marks(&directory.join(MARKERS))?,
-            rows: record::lines(&collected.join(ROWS))?,
+            rows: rows(directory, &collected)?,
             notices: record::lines(&directory.join(NOTICES))?,
             views: record::lines(&collected.join(VIEWS))?,
             processes: record::lines(&collected.join(PROCESSES))?,
@@ -151,6 +144,13 @@ impl Commit {
             events: commit["events"].as_array().cloned().unwrap_or_default(),
         }
     }
+}
+
+/// Those in SQLite, which a judge looks for itself, and those in a PostgreSQL that is gone.
+fn rows(directory: &Path, collected: &Path) -> Result<Vec<Row>, RecordError> {
+    let mut rows: Vec<Row> = record::lines(&collected.join(ROWS))?;
+    rows.extend(record::lines::<Row>(&directory.join(SHARED_ROWS))?);
+    Ok(rows)
 }
 
 /// A line that a killed command wrote half is no mark.

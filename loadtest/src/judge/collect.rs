@@ -11,10 +11,10 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use super::JudgeError;
-use super::case::{COLLECTED, LOG, PROCESSES, ROWS, Row, STATUSES, VIEWS, Views};
+use super::case::{COLLECTED, LOG, PROCESSES, ROWS, STATUSES, VIEWS, Views};
 use crate::natsd;
 use crate::process::{self, Process};
-use crate::record::{self, EFFECTS, Recorder, SYSTEM, SystemRecord};
+use crate::record::{self, EFFECTS, Recorder, Row, SYSTEM, SystemRecord};
 
 /// Commands of steps, and guards of dead workers, may take so long to end by themselves.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(45);

@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::case::{Case, Commit, Mark, Row, Views, mark};
+use super::case::{Case, Commit, Mark, Views, mark};
 use super::report::Rule;
 use crate::process::Found;
-use crate::record::{Acknowledged, Effect, End, Ended, PlanRecord, Seen, StepRecord};
+use crate::record::{Acknowledged, Effect, End, Ended, PlanRecord, Row, Seen, StepRecord};
 
 fn commit(sequence: u64, previous: u64, actor: (&str, &str), events: &Value) -> Commit {
     let previous = (previous > 0).then(|| previous.to_string());

@@ -5,6 +5,9 @@ use std::path::Path;
 use super::random::Random;
 use crate::record::{EFFECTS, Effect, MARKERS, NOTICES, PlanRecord, StepRecord};
 
+/// The variable that names the PostgreSQL to workers.
+pub(crate) const SHARED_URL: &str = "STORM_DATABASE_URL";
+
 /// Who may act in every runbook.
 pub(crate) const PERSONS: [&str; 3] = ["alice", "bob", "carol"];
 
@@ -20,6 +23,8 @@ struct Text<'a> {
     directory: &'a Path,
     rollout: &'a str,
     flag: String,
+    /// There is a PostgreSQL that steps can change.
+    shared: bool,
     phases: String,
     steps: Vec<StepRecord>,
 }
@@ -78,6 +83,18 @@ impl Text<'_> {
         self.step(id, Effect::Row, &body);
     }
 
+    /// The same in PostgreSQL.
+    fn shared_sql(&mut self, id: &str) {
+        let of = format!("rollout = '{}' AND step = '{id}'", self.rollout);
+        let body = format!(
+            "sql:\n  source: shared\n  deploy: \"INSERT INTO effects (rollout, step) VALUES ('{}', '{id}');\"\n\
+             \x20 verify: \"SELECT 1 / (count(*) = 1)::int FROM effects WHERE {of};\"\n\
+             \x20 revert: \"DELETE FROM effects WHERE {of};\"\n",
+            self.rollout
+        );
+        self.step(id, Effect::Row, &body);
+    }
+
     fn set_flag(&mut self, id: &str, to: &str) {
         let body = format!("flag: {{key: {}, to: {to}}}\n", self.flag);
         self.step(id, Effect::None, &body);
@@ -85,7 +102,7 @@ impl Text<'_> {
 
     fn watch(&mut self, id: &str, seconds: u64) {
         let body = format!(
-            "watch:\n  for: {seconds}s\n  every: 500ms\n  thresholds:\n    - {{metric: load, fail: value > 5}}\n"
+            "watch:\n  for: {seconds}s\n  every: 1s\n  thresholds:\n    - {{metric: load, fail: value > 5}}\n"
         );
         self.step(id, Effect::None, &body);
     }
@@ -103,6 +120,12 @@ impl Text<'_> {
 
     fn made(self) -> Made {
         let directory = self.directory.display();
+        let shared = match self.shared {
+            true => {
+                format!("  shared: {{kind: postgres, url: {{local: {{env: {SHARED_URL}}}}}}}\n")
+            }
+            false => String::new(),
+        };
         let notices = ["begun", "ended"].map(str::to_owned);
         let yaml = format!(
             "apiVersion: rollbook/v1\nkind: Runbook\n\
@@ -110,7 +133,7 @@ impl Text<'_> {
              environments: {{local: {{}}}}\n\
              roles: {{crew: [{}]}}\n\
              channels: {{told: {{file: \"{directory}/{NOTICES}\"}}}}\n\
-             sources:\n  effects: {{kind: sqlite, url: {{local: {{value: \"sqlite:{directory}/{EFFECTS}\"}}}}}}\n\
+             sources:\n  effects: {{kind: sqlite, url: {{local: {{value: \"sqlite:{directory}/{EFFECTS}\"}}}}}}\n{shared}\
              flags:\n  {}: {{description: Switched by a storm, owner: crew}}\n\
              metrics:\n  load: {{run: {{command: echo 1}}}}\n\
              notices:\n\
@@ -132,10 +155,11 @@ impl Text<'_> {
     }
 }
 
-fn text<'a>(directory: &'a Path, rollout: &'a str) -> Text<'a> {
+fn text<'a>(directory: &'a Path, rollout: &'a str, shared: bool) -> Text<'a> {
     Text {
         directory,
         rollout,
+        shared,
         flag: rollout.to_uppercase().replace('-', "_"),
         phases: String::new(),
         steps: Vec::new(),
@@ -143,13 +167,17 @@ fn text<'a>(directory: &'a Path, rollout: &'a str) -> Text<'a> {
 }
 
 /// Some seconds of everything.
-pub(crate) fn small(directory: &Path, rollout: &str, random: &mut Random) -> Made {
-    let mut text = text(directory, rollout);
+/// With `shared`, also in PostgreSQL.
+pub(crate) fn small(directory: &Path, rollout: &str, shared: bool, random: &mut Random) -> Made {
+    let mut text = text(directory, rollout, shared);
     text.phase("1");
     text.run("1.1", Effect::Once, random.between(100, 2_500));
     text.sql("1.2");
     text.run("1.3", Effect::Idempotent, random.between(100, 2_500));
     text.set_flag("1.4", "on");
+    if shared {
+        text.shared_sql("1.5");
+    }
     if random.percent(50) {
         text.gate();
     }
@@ -164,8 +192,8 @@ pub(crate) fn small(directory: &Path, rollout: &str, random: &mut Random) -> Mad
 }
 
 /// More of it, for longer.
-pub(crate) fn long(directory: &Path, rollout: &str, random: &mut Random) -> Made {
-    let mut text = text(directory, rollout);
+pub(crate) fn long(directory: &Path, rollout: &str, shared: bool, random: &mut Random) -> Made {
+    let mut text = text(directory, rollout, shared);
     for phase in 1..=4 {
         text.phase(&phase.to_string());
         let mut number = 0;
@@ -179,7 +207,11 @@ pub(crate) fn long(directory: &Path, rollout: &str, random: &mut Random) -> Made
         text.run(&id(), Effect::Once, random.between(50, 300));
         text.set_flag(&id(), if phase % 2 == 1 { "on" } else { "off" });
         text.watch(&id(), random.between(3, 8));
-        text.sql(&id());
+        if shared {
+            text.shared_sql(&id());
+        } else {
+            text.sql(&id());
+        }
         if phase % 2 == 0 {
             text.person(&id());
         }

@@ -17,14 +17,17 @@ use super::random::Random;
 use super::schedule::{Fault, Kind, Layout, faults};
 use super::system::System;
 use super::untested;
+use crate::deals::postgres::Postgres;
 use crate::judge::report::{REPORT, Report};
-use crate::record::{self, EFFECTS, FAULTS, Recorder};
+use crate::record::{self, EFFECTS, FAULTS, Recorder, Row, SHARED_ROWS};
 
 /// How long rollouts may take to come to their end once nothing disturbs them: a task whose worker
 /// died is given to another after 30 seconds, and a step may die with several in turn.
 const REST_LIMIT: Duration = Duration::from_secs(300);
 /// Between two looks whether all have ended.
 const REST_STEP: Duration = Duration::from_millis(500);
+/// The table that `sql` steps insert into.
+const CREATE_EFFECTS: &str = "CREATE TABLE effects (rollout TEXT NOT NULL, step TEXT NOT NULL)";
 /// One long rollout for so many faults.
 const FAULTS_PER_LONG: usize = 8;
 
@@ -80,6 +83,11 @@ pub(crate) async fn run(
         untested("a full file system", &why)?;
         planned.retain(|fault| fault.kind != Kind::FullDisk);
     }
+    let postgres = postgres()?;
+    if let Some(postgres) = &postgres {
+        system.share(postgres.url());
+    }
+    let shared = postgres.is_some();
     system.start_all().await?;
     let desk = Desk::new(
         system.addresses(),
@@ -95,9 +103,9 @@ pub(crate) async fn run(
         number += 1;
         let id = format!("storm-{}-{number}", wanted.seed);
         let made: Made = if is_long {
-            plans::long(directory, &id, random)
+            plans::long(directory, &id, shared, random)
         } else {
-            plans::small(directory, &id, random)
+            plans::small(directory, &id, shared, random)
         };
         rollouts.spawn(
             desk.clone()
@@ -131,6 +139,9 @@ pub(crate) async fn run(
     }
     finished(reader.await)?;
     system.stop_all().await?;
+    if let Some(postgres) = &postgres {
+        shared_rows(postgres, &recorder).await?;
+    }
     Ok(kinds)
 }
 
@@ -148,7 +159,40 @@ fn finished(
     })
 }
 
-/// The database that `sql` steps insert into.
+/// A PostgreSQL with the table that `sql` steps insert into.
+fn postgres() -> Result<Option<Postgres>, StormError> {
+    if std::env::var_os("ROLLBOOK_PG_BIN").is_none() {
+        untested("steps in PostgreSQL", "ROLLBOOK_PG_BIN names no PostgreSQL")?;
+        return Ok(None);
+    }
+    let failed = |error| StormError::Silent {
+        what: format!("PostgreSQL ({error})"),
+    };
+    let postgres = Postgres::start().map_err(failed)?;
+    postgres.execute(CREATE_EFFECTS).map_err(failed)?;
+    Ok(Some(postgres))
+}
+
+/// Writes down what steps inserted into PostgreSQL, which goes with the slice.
+async fn shared_rows(postgres: &Postgres, recorder: &Recorder) -> Result<(), StormError> {
+    let failed = |error: sqlx::Error| StormError::Silent {
+        what: format!("PostgreSQL ({error})"),
+    };
+    let pool = sqlx::PgPool::connect(postgres.url())
+        .await
+        .map_err(failed)?;
+    let rows: Vec<(String, String)> = sqlx::query_as("SELECT rollout, step FROM effects")
+        .fetch_all(&pool)
+        .await
+        .map_err(failed)?;
+    pool.close().await;
+    for (rollout, step) in rows {
+        recorder.append(SHARED_ROWS, &Row { rollout, step })?;
+    }
+    Ok(())
+}
+
+/// The SQLite database that `sql` steps insert into.
 pub(crate) async fn create_effects(directory: &Path) -> Result<(), StormError> {
     let path = directory.join(EFFECTS);
     let failed = StormError::files::<sqlx::Error>(&path);
@@ -159,7 +203,7 @@ pub(crate) async fn create_effects(directory: &Path) -> Result<(), StormError> {
     let pool = sqlx::SqlitePool::connect_with(options)
         .await
         .map_err(&failed)?;
-    sqlx::query("CREATE TABLE effects (rollout TEXT NOT NULL, step TEXT NOT NULL)")
+    sqlx::query(CREATE_EFFECTS)
         .execute(&pool)
         .await
         .map_err(&failed)?;

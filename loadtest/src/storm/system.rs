@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use super::StormError;
 use super::disk::SmallDisk;
+use super::plans::SHARED_URL;
 use super::proxy::Proxy;
 use super::schedule::Layout;
 use crate::natsd::{self, Server};
@@ -59,6 +60,8 @@ pub(crate) struct System {
     proxies: BTreeMap<String, Vec<Proxy>>,
     ports: Vec<u16>,
     members: BTreeMap<String, Member>,
+    /// The PostgreSQL that steps change.
+    shared: Option<String>,
     /// What holds the data of `up`, or the store of the first nats-server.
     disk: Option<SmallDisk>,
 }
@@ -147,6 +150,7 @@ impl System {
             proxies,
             ports,
             members,
+            shared: None,
             disk: None,
         })
     }
@@ -161,6 +165,11 @@ impl System {
         std::fs::create_dir_all(&place).map_err(|error| error.to_string())?;
         self.disk = Some(SmallDisk::mount(&place)?);
         Ok(())
+    }
+
+    /// Workers shall know this PostgreSQL.
+    pub(crate) fn share(&mut self, url: &str) {
+        self.shared = Some(url.to_owned());
     }
 
     pub(crate) fn disk(&mut self) -> Option<&mut SmallDisk> {
@@ -274,6 +283,9 @@ impl System {
             return Ok(server.command()?);
         }
         let mut command = process::clean(&self.rollbook);
+        if let Some(url) = &self.shared {
+            command.env(SHARED_URL, url);
+        }
         let port = |number: usize| self.ports.get(number).copied().unwrap_or_default();
         let urls: Vec<String> = self
             .links(name)

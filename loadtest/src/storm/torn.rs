@@ -81,7 +81,7 @@ async fn tried(args: &TornArgs) -> Result<Vec<String>, StormError> {
     system.start_all().await?;
     let desk = Desk::new(system.addresses(), rollbook, dir.clone(), recorder)?;
     let mut random = Random::new(args.seed, 3);
-    let made = plans::small(&dir, "torn", &mut random);
+    let made = plans::small(&dir, "torn", false, &mut random);
     desk.clone()
         .roll_out(made, Random::new(args.seed, 4))
         .await?;

@@ -5,7 +5,7 @@ SELECT rollout, sequence FROM rollouts_over t WHERE 1 = 0;
 SELECT
     t."rollout", t."name", t."runbook", t."runbook_version", t."plan_digest", t."revision",
     t."revision_accepted", t."environment", t."protected", t."params", t."status",
-    t."resume_status", t."reason", t."outcome", t."summary", t."current_phase", t."health",
+    t."reason", t."outcome", t."summary", t."current_phase", t."health",
     t."health_score", t."open_reviews", t."opened_by", t."opened_at", t."started_at", t."closed_at",
     t."opened_sequence", t."updated_sequence"
 FROM rollouts t WHERE 1 = 0;
@@ -17,7 +17,7 @@ SELECT
     t."dropped", t."status", t."attempt", t."verdict", t."rule", t."message", t."worker",
     t."intent", t."started_at", t."finished_at", t."duration_ms", t."not_before",
     t."by_verification", t."effect", t."checklist", t."evidence", t."measurements",
-    t."undo_verdict", t."undo_message", t."undo_finished_at", t."updated_sequence"
+    t."undo_verdict", t."undo_verification", t."undo_message", t."undo_finished_at", t."updated_sequence"
 FROM steps t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."attempt", t."metric",
@@ -78,7 +78,7 @@ SELECT
     t."sequence", t."idx", t."rollout", t."point", t."phase", t."description", t."made_at"
 FROM rollback_points t WHERE 1 = 0;
 SELECT
-    t."rollout", t."rollback", t."level", t."reason", t."undo_steps", t."started_by",
+    t."rollout", t."rollback", t."level", t."reason", t."undo_steps", t."running", t."left", t."not_verified", t."started_by",
     t."started_at", t."finished_at", t."verdict", t."summary", t."started_sequence",
     t."updated_sequence"
 FROM rollbacks t WHERE 1 = 0;

@@ -175,10 +175,12 @@ prop_compose! {
         recorded_at in proptest::option::of(timestamp()),
         previous_sequence: u64,
         traceparent: String,
+        command_digest: Vec<u8>,
         kinds in proptest::collection::vec(kind(), 0..6),
     ) -> Commit {
         Commit {
             id, ledger, aggregate, aggregate_id, command_id, schema_version, recorded_at, previous_sequence, traceparent,
+            command_digest,
             causation_id: String::new(),
             actor: actor.map(|(name, kind, authentication)| Actor { name, kind, authentication }),
             events: kinds.into_iter().map(|kind| Event { kind }).collect(),

@@ -56,6 +56,7 @@ pub(crate) fn name(kind: &Kind) -> &'static str {
         Kind::AdviceGiven(_) => "advice_given",
         Kind::AlertRaised(_) => "alert_raised",
         Kind::AlertResolved(_) => "alert_resolved",
+        Kind::AlertUnwatched(_) => "alert_unwatched",
         Kind::NoticeSent(_) => "notice_sent",
         Kind::SnapshotTaken(_) => "snapshot_taken",
         Kind::ComparisonMade(_) => "comparison_made",
@@ -103,6 +104,7 @@ const BUILDERS: &[Build] = &[
     outcomes::advice_given,
     outcomes::alert_raised,
     outcomes::alert_resolved,
+    outcomes::alert_unwatched,
     outcomes::notice_sent,
     outcomes::snapshot_taken,
     outcomes::comparison_made,
@@ -130,7 +132,13 @@ const BUILDERS: &[Build] = &[
 const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
+    ("sign_off_given-2", gates::sign_off_of_what_was_seen),
     ("step_finished-2", steps::step_finished_partly),
+    ("step_interrupted-2", steps::step_interrupted_and_resumed),
+    ("gate_blocked-2", gates::gate_blocked_by_many),
+    ("undo_finished-2", steps::undo_verified),
+    ("rollback_started-2", lifecycle::rollback_started_with_all),
+    ("rollback_finished-2", lifecycle::rollback_finished_with_all),
     ("plan_revised-2", authority::plan_revised_with_difference),
     (
         "comparison_made_with_verdict",
@@ -160,10 +168,17 @@ pub(crate) fn examples() -> Vec<Example> {
             gates::gate_blocked(&mut d),
         ]),
     };
-    first.chain(later).chain([several]).collect()
+    let digested = Example {
+        name: "command_digest".to_owned(),
+        commit: Commit {
+            command_digest: (0..16).collect(),
+            ..commit(vec![lifecycle::rollout_started(&mut Distinct::default())])
+        },
+    };
+    first.chain(later).chain([several, digested]).collect()
 }
 
-/// Every field filled; values beyond those of the events.
+/// Every field of the first version filled; values beyond those of the events.
 pub(crate) fn commit(kinds: Vec<Kind>) -> Commit {
     Commit {
         id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
@@ -173,6 +188,7 @@ pub(crate) fn commit(kinds: Vec<Kind>) -> Commit {
         schema_version: 1,
         command_id: "command".to_owned(),
         causation_id: "01890a5d-ac96-774b-bcce-b302099a8056".to_owned(),
+        command_digest: Vec::new(),
         actor: Some(Actor {
             name: "alice".to_owned(),
             kind: ActorKind::Person.into(),

@@ -14,6 +14,19 @@ pub(crate) fn sign_off_given(d: &mut Distinct) -> Kind {
         evidence_seen: vec![d.digest(), d.digest()],
         expires_at: Some(d.time()),
         on_behalf_of: d.text("person"),
+        seen: String::new(),
+    })
+}
+
+/// Of what was shown when it was given.
+pub(crate) fn sign_off_of_what_was_seen(d: &mut Distinct) -> Kind {
+    Kind::SignOffGiven(SignOffGiven {
+        gate_id: d.text("gate"),
+        role: d.text("role"),
+        plan_digest: d.digest(),
+        evidence_seen: vec![d.digest()],
+        seen: d.digest(),
+        ..SignOffGiven::default()
     })
 }
 
@@ -45,5 +58,15 @@ pub(crate) fn gate_blocked(d: &mut Distinct) -> Kind {
     Kind::GateBlocked(GateBlocked {
         gate_id: d.text("gate"),
         reasons: d.texts("reason"),
+        ..GateBlocked::default()
+    })
+}
+
+pub(crate) fn gate_blocked_by_many(d: &mut Distinct) -> Kind {
+    Kind::GateBlocked(GateBlocked {
+        gate_id: d.text("gate"),
+        reasons: d.texts("reason"),
+        reasons_total: d.small(),
+        reasons_sha256: d.text("sha256"),
     })
 }

@@ -2,9 +2,9 @@
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
-    PlanRevised, PlanRevisionAccepted, RollbackFinished, RollbackLevel, RollbackPointRecorded,
-    RollbackStarted, RolloutAborted, RolloutClosed, RolloutOpened, RolloutOutcome, RolloutPaused,
-    RolloutResumed, RolloutStarted, Verdict,
+    EffectLeft, PlanRevised, PlanRevisionAccepted, RollbackFinished, RollbackLevel,
+    RollbackPointRecorded, RollbackStarted, RolloutAborted, RolloutClosed, RolloutOpened,
+    RolloutOutcome, RolloutPaused, RolloutResumed, RolloutStarted, Verdict,
 };
 
 use crate::values::Distinct;
@@ -81,6 +81,7 @@ pub(crate) fn rollback_started(d: &mut Distinct) -> Kind {
         level: RollbackLevel::Migrations.into(),
         reason: d.text("reason"),
         undo_steps: d.texts("step"),
+        ..RollbackStarted::default()
     })
 }
 
@@ -89,5 +90,29 @@ pub(crate) fn rollback_finished(d: &mut Distinct) -> Kind {
         rollback_id: d.text("rollback"),
         verdict: Verdict::Pass.into(),
         summary: d.text("summary"),
+        ..RollbackFinished::default()
+    })
+}
+
+pub(crate) fn rollback_started_with_all(d: &mut Distinct) -> Kind {
+    Kind::RollbackStarted(RollbackStarted {
+        running: d.texts("running"),
+        left: vec![effect_left(d), effect_left(d)],
+        ..RollbackStarted::default()
+    })
+}
+
+fn effect_left(d: &mut Distinct) -> EffectLeft {
+    EffectLeft {
+        step_id: d.text("step"),
+        why: d.text("why"),
+    }
+}
+
+pub(crate) fn rollback_finished_with_all(d: &mut Distinct) -> Kind {
+    Kind::RollbackFinished(RollbackFinished {
+        not_verified: d.texts("step"),
+        left: d.texts("left"),
+        ..RollbackFinished::default()
     })
 }

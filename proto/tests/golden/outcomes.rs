@@ -2,8 +2,9 @@
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
-    AdviceGiven, AlertRaised, AlertResolved, AuditTaken, ComparisonMade, NoticeSent, Regression,
-    SnapshotTaken, SuccessMetricRecorded, TypeClasses, TypeTotal, UncomputedDeal, Verdict,
+    AdviceGiven, AlertRaised, AlertResolved, AlertUnwatched, AuditTaken, ComparisonMade,
+    NoticeSent, Regression, SnapshotTaken, SuccessMetricRecorded, TypeClasses, TypeTotal,
+    UncomputedDeal, Verdict,
 };
 
 use crate::values::Distinct;
@@ -30,6 +31,14 @@ pub(crate) fn alert_resolved(d: &mut Distinct) -> Kind {
     Kind::AlertResolved(AlertResolved {
         alert_id: d.text("alert"),
         measurement: Some(d.measurement(Verdict::Pass)),
+    })
+}
+
+pub(crate) fn alert_unwatched(d: &mut Distinct) -> Kind {
+    Kind::AlertUnwatched(AlertUnwatched {
+        alert_id: d.text("alert"),
+        step_id: d.text("step"),
+        attempt: d.small(),
     })
 }
 

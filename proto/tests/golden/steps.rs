@@ -3,7 +3,8 @@
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
     EffectKind, NotApplicableProposed, NotApplicableReviewed, StepFinished, StepInterrupted,
-    StepMeasured, StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted, Verdict,
+    StepMeasured, StepRetried, StepSkipped, StepStarted, UndoFinished, UndoStarted,
+    UndoVerification, Verdict,
 };
 
 use crate::values::Distinct;
@@ -80,6 +81,17 @@ pub(crate) fn step_interrupted(d: &mut Distinct) -> Kind {
         attempt: d.small(),
         reason: d.text("reason"),
         retry: true,
+        ..StepInterrupted::default()
+    })
+}
+
+pub(crate) fn step_interrupted_and_resumed(d: &mut Distinct) -> Kind {
+    Kind::StepInterrupted(StepInterrupted {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        reason: d.text("reason"),
+        resumed_by: d.text("worker"),
+        ..StepInterrupted::default()
     })
 }
 
@@ -123,6 +135,16 @@ pub(crate) fn undo_started(d: &mut Distinct) -> Kind {
     })
 }
 
+pub(crate) fn undo_verified(d: &mut Distinct) -> Kind {
+    Kind::UndoFinished(UndoFinished {
+        step_id: d.text("step"),
+        verdict: Verdict::Inconclusive.into(),
+        verification: UndoVerification::NotVerified.into(),
+        verification_message: d.text("verification"),
+        ..UndoFinished::default()
+    })
+}
+
 pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
     Kind::UndoFinished(UndoFinished {
         step_id: d.text("step"),
@@ -131,5 +153,6 @@ pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
         message: d.text("message"),
         evidence: vec![d.evidence(), d.evidence()],
         duration: Some(d.duration()),
+        ..UndoFinished::default()
     })
 }

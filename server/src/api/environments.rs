@@ -10,7 +10,7 @@ use rollbook_ledger::projection::views::{Answer, RequestFilter};
 use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, ApiError, Who};
+use super::{Api, ApiError, Sent, Who};
 
 /// An environment as of its last commit.
 #[derive(Debug, Serialize)]
@@ -67,9 +67,10 @@ pub(super) async fn show(
 pub(super) async fn command(
     State(api): State<Api>,
     Path(name): Path<EnvironmentId>,
-    Who(caller): Who,
-    Json(command): Json<EnvironmentCommand>,
+    who: Who,
+    sent: Sent<EnvironmentCommand>,
 ) -> Result<Json<EnvironmentCommandAnswer>, ApiError> {
+    let (command, caller) = sent.by(who);
     let done = api
         .handler
         .environment_request(&name, &command, &caller)

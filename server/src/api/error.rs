@@ -40,6 +40,12 @@ pub struct ErrorBody {
     pub message: String,
     /// Kind of failure.
     pub class: ErrorClass,
+    /// The command may have been recorded: nobody could be asked. Repeat it under its id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
+    /// What is wrong with a plan, each with its rule and its place; see `rollbook lint --json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnostics: Option<serde_json::Value>,
 }
 
 /// An error on its way out.
@@ -113,6 +119,8 @@ impl ApiError {
                 code,
                 message,
                 class,
+                unknown: false,
+                diagnostics: None,
             },
         }
     }
@@ -167,6 +175,12 @@ impl From<HandlerError> for ApiError {
             HandlerError::FleetRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
             HandlerError::NotSynced { .. } => (StatusCode::FORBIDDEN, ErrorClass::Policy),
+            HandlerError::OtherCommand { .. } => (StatusCode::CONFLICT, ErrorClass::Usage),
+            HandlerError::PlanRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
+            HandlerError::NoSuchEvidence { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage)
+            }
+            HandlerError::Unprintable(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
             HandlerError::Exists { .. } => (StatusCode::CONFLICT, ErrorClass::Refused),
             HandlerError::Contended(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
@@ -182,7 +196,16 @@ impl From<HandlerError> for ApiError {
             HandlerError::Evidence(error) => evidence_class(error),
             HandlerError::Plan(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),
         };
-        Self::new(status, class, error.to_string())
+        let unknown = matches!(
+            error,
+            HandlerError::Journal(JournalError::Unavailable { .. })
+        );
+        let mut answer = Self::new(status, class, error.to_string());
+        answer.body.unknown = unknown;
+        if let HandlerError::PlanRefused(diagnostics) = &error {
+            answer.body.diagnostics = serde_json::to_value(diagnostics).ok();
+        }
+        answer
     }
 }
 

@@ -7,7 +7,7 @@ use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_proto::v1;
 use serde::Serialize;
 
-use super::{Api, ApiError, Who};
+use super::{Api, ApiError, Sent, Who};
 
 /// A flag as of its last commit.
 #[derive(Debug, Serialize)]
@@ -24,6 +24,9 @@ pub(super) struct FlagAnswer {
 pub(super) struct FlagCommandAnswer {
     sequence: u64,
     events: Vec<v1::Event>,
+    /// The command was applied before; this is what it led to then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    repeated: bool,
 }
 
 pub(super) async fn get_flag(
@@ -46,9 +49,10 @@ pub(super) async fn get_flag(
 pub(super) async fn command(
     State(api): State<Api>,
     Path((environment, key)): Path<(EnvironmentId, FlagKey)>,
-    Who(caller): Who,
-    Json(command): Json<FlagCommand>,
+    who: Who,
+    sent: Sent<FlagCommand>,
 ) -> Result<Json<FlagCommandAnswer>, ApiError> {
+    let (command, caller) = sent.by(who);
     let done = api
         .handler
         .flag_request(&environment, &key, &command, &caller)
@@ -57,5 +61,6 @@ pub(super) async fn command(
     Ok(Json(FlagCommandAnswer {
         sequence: done.sequence,
         events: done.events,
+        repeated: done.repeated,
     }))
 }

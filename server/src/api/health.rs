@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use rollbook_ledger::evidence::EvidenceError;
 use rollbook_ledger::journal::integrity::{Damage, compare, spot_check};
+use rollbook_ledger::projection::views::Cursor;
 use rollbook_workers::fleet::progress;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -24,6 +25,8 @@ const CHECKED_WITHIN: Duration = Duration::from_secs(8);
 const SAMPLES: u64 = 16;
 /// Pieces of evidence looked for at each look.
 const EVIDENCE: u32 = 50;
+/// Anomalies are counted up to here.
+const MAX_COUNTED: u32 = 100;
 /// The orchestrator looks at everything at least every 15 seconds.
 const ORCHESTRATOR_SILENT: SignedDuration = SignedDuration::from_secs(60);
 
@@ -64,6 +67,9 @@ pub struct Health {
     /// Commits that the views are behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
+    /// Events that the views could not show as they are, counted up to 100, where they answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anomalies: Option<usize>,
     /// What was looked at.
     pub checks: Vec<HealthCheck>,
 }
@@ -119,6 +125,9 @@ async fn look(api: &Api) -> Health {
     let last = tokio::time::timeout(Duration::from_secs(1), last).await;
     let last = last.ok().and_then(Result::ok);
     let applied = api.applied.applied().sequence;
+    let anomalies = api.views.anomalies(Cursor::default(), MAX_COUNTED);
+    let anomalies = tokio::time::timeout(Duration::from_secs(1), anomalies).await;
+    let anomalies = anomalies.ok().and_then(Result::ok);
     let mut checks = Vec::new();
     for (name, found) in [
         ("ledger", ledger),
@@ -152,6 +161,7 @@ async fn look(api: &Api) -> Health {
         last_sequence: last,
         applied_sequence: applied,
         lag: last.map(|last| last.saturating_sub(applied)),
+        anomalies: anomalies.map(|page| page.data.rows.len()),
         checks,
     }
 }

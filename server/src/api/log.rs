@@ -38,6 +38,15 @@ pub(super) async fn log(
     let last = api.handler.journal().last_sequence().await?;
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    if query.follow && query.after > last {
+        return Err(ApiError::usage(
+            "RB-API-22",
+            format!(
+                "the ledger ends at sequence {last}, so nothing follows {} yet; follow after {last} or less",
+                query.after
+            ),
+        ));
+    }
     if query.follow {
         let lines = followed(api, query)?.take(limit);
         return Ok((headers, Body::from_stream(lines)).into_response());

@@ -12,13 +12,7 @@ use super::{Api, ApiError};
 pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let last = api.handler.journal().last_sequence().await?;
     let applied = api.applied.applied().sequence;
-    let rollouts = api
-        .views
-        .rollouts(&RolloutFilter {
-            limit: 1_000,
-            ..RolloutFilter::default()
-        })
-        .await?;
+    let open = open_rollouts(&api).await?;
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: u64| {
         // Writing to a String cannot fail.
@@ -42,15 +36,27 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
         "Commits the views are behind",
         last.saturating_sub(applied),
     );
-    let open = rollouts
-        .data
-        .iter()
-        .filter(|rollout| rollout.closed_at.is_none())
-        .count();
     gauge(
         "rollbook_rollouts_open",
         "Rollouts that are not closed",
-        u64::try_from(open).unwrap_or(0),
+        open,
     );
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+}
+
+/// All that are not closed, page by page.
+async fn open_rollouts(api: &Api) -> Result<u64, ApiError> {
+    let mut filter = RolloutFilter {
+        open_only: true,
+        ..RolloutFilter::default()
+    };
+    let mut count = 0_u64;
+    loop {
+        let page = api.views.rollouts(&filter).await?.data;
+        let Some(last) = page.last() else {
+            return Ok(count);
+        };
+        count = count.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
+        filter.before_sequence = Some(last.opened_sequence);
+    }
 }

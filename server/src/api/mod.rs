@@ -1,5 +1,6 @@
 //! The HTTP API: commands in, views out. Loopback only until callers are authenticated.
 
+mod caller;
 mod environments;
 mod error;
 mod evidence;
@@ -7,6 +8,8 @@ mod feed;
 mod flags;
 mod fleet;
 mod followers;
+mod gates;
+mod going_back;
 mod health;
 mod host;
 mod log;
@@ -14,6 +17,7 @@ mod metrics;
 mod ofrep;
 mod output;
 mod progress;
+mod query;
 mod rollouts;
 mod views;
 
@@ -21,27 +25,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
-use axum::http::request::Parts;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, map_response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use rollbook_ledger::flag::FlagState;
-use rollbook_ledger::handler::{Caller, Handler, HandlerError};
+use rollbook_ledger::handler::{Handler, HandlerError};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, LedgerId, RolloutId, StepId};
 use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
-use rollbook_proto::v1;
 
 use crate::http::bounded_body;
 use crate::orchestrator::Pulse;
+pub use caller::{ACTOR_HEADER, COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
+pub(crate) use caller::{Sent, Who};
 
 pub use environments::EnvironmentCommandAnswer;
 pub use error::{ApiError, ErrorBody, ErrorClass};
 pub use feed::Feed;
 pub use fleet::FleetAnswer;
 pub use followers::Followers;
+pub use gates::GateAnswer;
+pub use going_back::RollbackAnswer;
 pub use health::{Health, HealthCheck, HealthMemory};
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
 
@@ -50,11 +56,6 @@ const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long a command waits for the views to catch up before it answers without them.
 const VIEW_WAIT: Duration = Duration::from_secs(5);
-
-/// Header naming the person who acts.
-pub const ACTOR_HEADER: &str = "rollbook-actor";
-/// Header with the command id: the same command sent twice is applied once.
-pub const COMMAND_HEADER: &str = "idempotency-key";
 
 /// What the API answers from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -128,7 +129,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts", get(views::rollouts).post(rollouts::open))
         .route("/v1/rollouts/{id}", get(rollouts::status))
         .route("/v1/rollouts/{id}/commands", post(rollouts::command))
+        .route("/v1/rollouts/{id}/gates/{gate}", get(gates::gate))
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
+        .route("/v1/rollouts/{id}/rollback/{level}", get(going_back::list))
         .route("/v1/rollouts/{id}/progress", get(progress::progress))
         .route("/v1/rollouts/{id}/timeline", get(views::timeline))
         .route("/v1/rollouts/{id}/steps/{step}/output", get(output::output))
@@ -165,55 +168,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/evidence", post(evidence::put))
         .route("/v1/evidence/{sha256}", get(evidence::get))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
+        .layer(from_fn(query::known))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(bounded_body))
         .layer(map_response(error::with_code))
         .layer(from_fn(host::own))
         .with_state(api)
-}
-
-/// Who calls: required on every command.
-#[derive(Debug)]
-pub(crate) struct Who(pub(crate) Caller);
-
-impl<S: Send + Sync> FromRequestParts<S> for Who {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let header = |name: &str| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::trim)
-        };
-        // A header of our own also keeps other sites' pages out: a browser asks first.
-        let name = header(ACTOR_HEADER).unwrap_or_default();
-        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
-            return Err(ApiError::usage(
-                "RB-API-1",
-                format!(
-                    "the header {ACTOR_HEADER} must name who acts (1–128 characters); with the CLI: --as NAME"
-                ),
-            ));
-        }
-        let mut caller = Caller::new(v1::Actor {
-            name: name.to_owned(),
-            kind: v1::ActorKind::Person.into(),
-            authentication: "asserted".to_owned(),
-        });
-        if let Some(id) = header(COMMAND_HEADER) {
-            if id.is_empty() || id.len() > 128 {
-                return Err(ApiError::usage(
-                    "RB-API-2",
-                    format!("the header {COMMAND_HEADER} must have 1–128 characters"),
-                ));
-            }
-            id.clone_into(&mut caller.command_id);
-        }
-        if let Some(traceparent) = header("traceparent").filter(|value| value.len() == 55) {
-            traceparent.clone_into(&mut caller.traceparent);
-        }
-        Ok(Self(caller))
-    }
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, RolloutId};
 use rollbook_ledger::journal::SyncKnown;
 use rollbook_ledger::projection::views::{Answer, RolloutDetail};
@@ -14,9 +15,8 @@ use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1;
 use rollbook_workers::executor::StepProgress;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::{Api, ApiError, Who, progress};
+use super::{Api, ApiError, Sent, Who, progress};
 
 /// Said when a rollout is opened where nobody knows whether acknowledged means synced.
 const UNKNOWN_SYNC: &str = "{environment} is protected, and whether the NATS server syncs every write is not known: see that `sync_interval: always` is set, or let the server ask with `serve --nats-system`";
@@ -25,7 +25,8 @@ const UNKNOWN_SYNC: &str = "{environment} is protected, and whether the NATS ser
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenBody {
-    /// Id of the new rollout; made up when absent.
+    /// Id of the new rollout; when absent, made from the name of the runbook and the command id, so
+    /// that a repeated command means the same rollout.
     #[serde(default)]
     pub id: Option<RolloutId>,
     /// Name for people.
@@ -49,6 +50,9 @@ pub struct CommandAnswer {
     pub sequence: u64,
     /// What was recorded.
     pub events: Vec<v1::Event>,
+    /// The command was applied before; this is what it led to then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeated: bool,
     /// What the caller should know although it was done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -64,6 +68,10 @@ pub struct StatusAnswer {
     pub blocked: Vec<Blocked>,
     /// Steps that workers have been or are being asked to do.
     pub next: Vec<String>,
+    /// Something is due that is recorded without anybody's doing (a rollback that a failure starts, a
+    /// gate that passes): what is shown is about to change.
+    #[serde(default)]
+    pub due: bool,
     /// How far the `snapshot` and `compare` steps that run are; for the eye, not for the record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub progress: Vec<StepProgress>,
@@ -71,16 +79,15 @@ pub struct StatusAnswer {
 
 pub(super) async fn open(
     State(api): State<Api>,
-    Who(caller): Who,
-    Json(body): Json<OpenBody>,
+    who: Who,
+    sent: Sent<OpenBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let bytes = serde_json::to_vec(&body.plan)
-        .map_err(|error| ApiError::usage("RB-API-3", format!("the plan is not JSON: {error}")))?;
-    let plan =
-        Plan::from_canonical(&bytes).map_err(rollbook_ledger::handler::HandlerError::from)?;
+    let (body, caller) = sent.by(who);
+    let bytes = serde_json::to_vec(&body.plan).map_err(HandlerError::from)?;
+    let plan = Plan::from_canonical(&bytes).map_err(HandlerError::from)?;
     let id = match body.id {
         Some(id) => id,
-        None => RolloutId::generate(&plan.runbook().metadata.name, Uuid::now_v7()),
+        None => RolloutId::generate(&plan.runbook().metadata.name, &caller.command_id),
     };
     let stored = api.handler.store_plan(&plan).await?;
     let open = Open {
@@ -101,6 +108,7 @@ pub(super) async fn open(
         rollout: id,
         sequence: done.sequence,
         events: done.events,
+        repeated: done.repeated,
         warnings: (protected && is_unknown)
             .then(warning)
             .into_iter()
@@ -127,9 +135,10 @@ fn roles_of(plan: &Plan) -> String {
 pub(super) async fn command(
     State(api): State<Api>,
     Path(id): Path<RolloutId>,
-    Who(caller): Who,
-    Json(command): Json<Command>,
+    who: Who,
+    sent: Sent<Command>,
 ) -> Result<Json<CommandAnswer>, ApiError> {
+    let (command, caller) = sent.by(who);
     let done = api
         .handler
         .request(&id, &Request::Person(command), &caller)
@@ -139,6 +148,7 @@ pub(super) async fn command(
         rollout: id,
         sequence: done.sequence,
         events: done.events,
+        repeated: done.repeated,
         warnings: Vec::new(),
     }))
 }
@@ -175,6 +185,7 @@ pub(super) async fn status(
             lag,
             data: detail,
         },
+        due: next.settle,
         blocked: next.blocked,
         next: next
             .tasks

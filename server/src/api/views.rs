@@ -90,6 +90,7 @@ pub(super) async fn rollouts(
         environment: query.environment.clone(),
         status: query.status,
         runbook: query.runbook.clone(),
+        open_only: query.open_only,
         before_sequence: query.before_sequence,
         limit: query.limit,
     };

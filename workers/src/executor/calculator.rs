@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rollbook_ledger::runbook::EnvValue;
 use rollbook_ledger::runbook::calculator::{CalculatorSpec, ExecCalculatorSpec};
 use rollbook_ledger::runbook::model::SnapshotSpec;
 
 use super::context::Scope;
 use super::error::ExecutorError;
 use super::run;
+use super::secret::describe;
 use crate::deal::{Model, ModelError};
 use crate::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use crate::snapshot::plan::ROWS_PER_PART;
@@ -84,6 +86,14 @@ fn built_in(spec: &SnapshotSpec, aware: bool) -> Result<Arc<dyn Calculator>, Exe
     Ok(Arc::new(calculator))
 }
 
+/// A variable as it belongs to the model: of a reference, what it refers to, never its value.
+fn described(value: &EnvValue) -> String {
+    match value {
+        EnvValue::Text(text) => text.clone(),
+        EnvValue::Reference(reference) => describe(reference),
+    }
+}
+
 /// A program gets the environment that a `run` step's command gets.
 fn program(
     scope: &Scope<'_>,
@@ -101,7 +111,7 @@ fn program(
         model_env: exec
             .env
             .iter()
-            .map(|(name, value)| (name.clone(), value.clone()))
+            .map(|(name, value)| (name.clone(), described(value)))
             .collect(),
         file: exec.file.clone(),
         metrics: exec.metrics.clone(),

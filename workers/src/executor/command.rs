@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,6 +17,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::capture::{Capture, Captured};
 use super::context::{OutputLine, StepContext};
 use super::error::ExecutorError;
+use crate::child::guard::{GO, Guard, gated};
+use crate::child::{Lease, environment, running};
 
 /// Between the polite signal and the final one.
 const GRACE: Duration = Duration::from_secs(5);
@@ -37,8 +40,7 @@ pub struct Shell {
     pub text: String,
     /// Working directory; `None`: the worker's.
     pub directory: Option<PathBuf>,
-    /// Variables added to the worker's own, of which those named `ROLLBOOK_*` are withheld:
-    /// they configure the worker and may be credentials.
+    /// Variables it gets besides those that [every program](environment::INHERITED) gets.
     pub env: Vec<(String, String)>,
     /// The group is ended after this long.
     pub timeout: Option<Duration>,
@@ -109,17 +111,19 @@ impl Drop for Group {
 }
 
 /// Runs a command to its end, its timeout or its cancellation; after the latter two nothing of
-/// its process group is left. Standard input is closed. A process that the command itself put
-/// into the background with its output redirected lives on after a normal end.
+/// its process group is left, nor is it when this process dies or its lease runs out meanwhile.
+/// Standard input is empty. A process that the command itself put into the background with its
+/// output redirected lives on after a normal end.
 pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorError> {
     let failed = |what: &str, error: std::io::Error| ExecutorError::Command {
         reason: format!("{what}: {error}"),
     };
-    let mut command = Command::new("sh");
+    let mut guard = Guard::start().map_err(|error| failed("its guard", error))?;
+    let [program, arguments @ ..] = gated(&shell.text);
+    let mut command = Command::new(program);
     command
-        .arg("-c")
-        .arg(&shell.text)
-        .stdin(Stdio::null())
+        .args(arguments)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -127,25 +131,26 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
     if let Some(directory) = &shell.directory {
         command.current_dir(directory);
     }
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("ROLLBOOK_") {
-            command.env_remove(name);
-        }
-    }
-    command.envs(shell.env.iter().map(|(name, value)| (name, value)));
-    let mut child = command.spawn().map_err(|error| {
+    command.env_clear().envs(environment::of(&shell.env));
+    let spawned = running::started(|| {
+        let child = command.spawn()?;
+        let leader = child.id().unwrap_or_default();
+        Ok((child, leader))
+    });
+    let (mut child, registered) = spawned.map_err(|error| {
         let place = shell
             .directory
             .as_ref()
             .map_or_else(String::new, |d| format!(" in directory `{}`", d.display()));
         failed(&format!("sh -c{place}"), error)
     })?;
+    let leader = child.id().and_then(|id| i32::try_from(id).ok());
     let mut group = Group {
-        leader: child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .map(Pid::from_raw),
+        leader: leader.map(Pid::from_raw),
     };
+    let begun = begin(&mut child, &mut guard).await;
+    begun.map_err(|error| failed("its guard", error))?;
+    let guard = GuardedUntilDone::new(guard, context.lease.clone());
     context.effect.raise();
 
     let stop = CancellationToken::new();
@@ -157,6 +162,8 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
         status = child.wait() => {
             let status = status.map_err(|error| failed("waiting for the command", error))?;
             group.ended();
+            drop(registered);
+            guard.done();
             match status.code() {
                 Some(code) => Ending::Exited(code),
                 None => {
@@ -179,6 +186,8 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
         group.signal(Signal::SIGKILL);
         let _ = child.wait().await;
         group.ended();
+        // Its number may be another's from now on.
+        guard.done();
     }
     let late = stop.clone();
     let _timer = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -190,6 +199,67 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
         stdout: heard(stdout).await?,
         stderr: heard(stderr).await?,
     })
+}
+
+/// Tells the guard whose end it is, then lets the command go.
+async fn begin(child: &mut Child, guard: &mut Guard) -> std::io::Result<()> {
+    if let Some(leader) = child.id() {
+        guard.watch(leader)?;
+    }
+    match child.stdin.take() {
+        Some(mut gate) => gate.write_all(GO).await,
+        None => Ok(()),
+    }
+}
+
+/// A guard that hears of every renewal of the lease.
+struct GuardedUntilDone {
+    guard: Arc<Mutex<Option<Guard>>>,
+    _renewals: Option<AbortOnDropHandle<()>>,
+}
+
+impl GuardedUntilDone {
+    fn new(guard: Guard, lease: Option<Lease>) -> Self {
+        let guard = Arc::new(Mutex::new(Some(guard)));
+        let told = Arc::clone(&guard);
+        let renewals = lease.map(|mut lease| {
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                loop {
+                    let left = lease.left();
+                    if let Some(guard) = &mut *told.lock().unwrap_or_else(PoisonError::into_inner) {
+                        // A guard that is gone is not needed less; there is no other.
+                        let _ = guard.lease(left);
+                    }
+                    if !lease.renewed().await {
+                        return;
+                    }
+                }
+            }))
+        });
+        Self {
+            guard,
+            _renewals: renewals,
+        }
+    }
+
+    fn take(&self) -> Option<Guard> {
+        self.guard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn done(&self) {
+        if let Some(guard) = self.take() {
+            guard.done();
+        }
+    }
+}
+
+impl Drop for GuardedUntilDone {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
 }
 
 /// Reads a pipe in a task of its own until it is closed or `stop` is given.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
 use rollbook_ledger::decimal::{Decimal, DecimalError};
 use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::flag::WayBack;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::measurement;
 use rollbook_ledger::rollout::Sample;
@@ -24,6 +25,7 @@ use super::progress::ProgressSink;
 use super::redact::Redactor;
 use super::secret::SecretResolver;
 use super::shards::ShardFleet;
+use crate::child::Lease;
 
 /// A line of a running step's output, already redacted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -117,23 +119,24 @@ pub trait FlagPort: Send + Sync + std::fmt::Debug {
         cause: &FlagCause,
     ) -> Result<(), PortError>;
 
-    /// The value the flag had before this step of this rollout last changed it to `target`;
-    /// `None` when the step never did. Read from the flag's own history, so that it is right
-    /// after a crash between the change and the step's result.
-    async fn value_before(
+    /// The flag as of now and what taking the step's change to `target` back means then, decided by
+    /// the flag's own history; `None` when it was never defined there.
+    async fn way_back(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         cause: &FlagCause,
         target: &v1::FlagSetting,
-    ) -> Result<Option<v1::FlagSetting>, PortError>;
+        to_safe: bool,
+    ) -> Result<Option<(FlagReading, WayBack)>, PortError>;
 
-    /// Sets a defined flag. Durable on return.
+    /// Sets a defined flag, only if it is set to `expect` where that is given. Durable on return.
     async fn set(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         setting: v1::FlagSetting,
+        expect: Option<&v1::FlagSetting>,
         cause: &FlagCause,
     ) -> Result<(), PortError>;
 }
@@ -152,7 +155,7 @@ pub struct Facts {
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Measurement name → its latest numeric value.
     pub measurements: BTreeMap<String, Decimal>,
-    /// Samples this attempt has recorded already by metric, oldest first: what a redelivered
+    /// Samples that this attempt, and no other, has recorded already by metric, oldest first: what a redelivered
     /// watch goes on from.
     pub samples: BTreeMap<String, Vec<Sample>>,
     /// Level of the rollback under way. At level `flags` an undo writes the safe value.
@@ -210,6 +213,9 @@ pub struct StepContext {
     pub redactor: Redactor,
     /// Ends the action early.
     pub cancel: Cancel,
+    /// Until when the worker may go on without a sign from the queue; `None`: for as long as it
+    /// takes, because nobody begins the step beside it.
+    pub lease: Option<Lease>,
     /// Raised by an action when it may have changed something.
     pub effect: EffectMark,
 }

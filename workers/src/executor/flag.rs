@@ -1,9 +1,10 @@
 //! The `flag` action: sets a flag of the plan in the step's environment.
 
+use rollbook_ledger::flag::WayBack;
 use rollbook_ledger::ids::FlagKey;
 use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget, RollbackLevel};
 use rollbook_ledger::runbook::step::FlagStep;
-use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict};
+use rollbook_proto::v1::{FlagMode, FlagSetting, UndoVerification, Verdict};
 
 use super::context::{FlagCause, FlagReading, PortError, StepContext};
 use super::error::ExecutorError;
@@ -141,49 +142,77 @@ pub async fn execute(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
                 })?
         }
     };
-    change(context, &flag.key, &before.setting, &flag.target, "set").await
+    change(context, &flag.key, &before.setting, &flag.target).await
 }
 
+/// Tries to write while others write too.
+const MAX_TRIES: u32 = 5;
+
 /// Writes back what was there before this step changed it, or, in a rollback of level `flags`,
-/// the flag's safe value.
+/// the flag's safe value; only if the flag still is as it was looked at. What somebody else has
+/// changed since is left, and said.
 pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
     let flag = flag_of(context, step)?;
-    let Some(now) = read(context, &flag.key).await? else {
-        return Ok(Outcome::new(
-            Verdict::Pass,
-            "nothing to undo",
-            format!(
-                "flag {} was never defined in {}",
-                flag.key, context.environment
-            ),
-        ));
-    };
-    let target = if context.facts.rollback == Some(RollbackLevel::Flags) {
-        now.safe.clone()
-    } else {
-        let before = context
+    let to_safe = context.facts.rollback == Some(RollbackLevel::Flags);
+    let failed = failed(context, &flag.key);
+    let mut tries = 0;
+    loop {
+        let found = context
             .tools
             .flags
-            .value_before(
+            .way_back(
                 &context.environment,
                 &flag.key,
                 &cause(context, "set"),
                 &flag.target,
+                to_safe,
             )
             .await
-            .map_err(failed(context, &flag.key))?;
-        match before {
-            Some(before) => before,
-            None => {
-                return Ok(Outcome::new(
-                    Verdict::Pass,
-                    "nothing to undo",
-                    format!("this step never changed flag {}", flag.key),
-                ));
-            }
+            .map_err(&failed)?;
+        let Some((now, way)) = found else {
+            let why = format!("it was never defined in {}", context.environment);
+            return Ok(left(&flag.key, "not there", &why));
+        };
+        let to = match way {
+            WayBack::Leave(why) => return Ok(left(&flag.key, &describe(&now.setting), &why)),
+            WayBack::Write(to) => to,
+        };
+        context.effect.raise();
+        tries += 1;
+        let written = context
+            .tools
+            .flags
+            .set(
+                &context.environment,
+                &flag.key,
+                to.clone(),
+                Some(&now.setting),
+                &cause(context, "undo"),
+            )
+            .await;
+        match written {
+            // Somebody was faster: what that means is looked at again.
+            Err(PortError::Refused { .. }) if tries < MAX_TRIES => continue,
+            Err(error) => return Err(failed(error)),
+            Ok(()) => {}
         }
-    };
-    change(context, &flag.key, &now.setting, &target, "undo").await
+        let read = read(context, &flag.key).await?.map(|now| now.setting);
+        let mut outcome = judge(&flag.key, read.as_ref(), &to);
+        outcome.message = format!("{}, was {}", outcome.message, describe(&now.setting));
+        outcome.effect = true;
+        if outcome.verdict == Verdict::Pass {
+            outcome.verification = Some((UndoVerification::Verified, outcome.message.clone()));
+        }
+        return Ok(outcome);
+    }
+}
+
+/// Nothing is written: the step's change stands no more, or is somebody else's.
+fn left(key: &FlagKey, now: &str, why: &str) -> Outcome {
+    let message = format!("flag {key} is {now} and was left as it is: {why}");
+    let mut outcome = Outcome::new(Verdict::Pass, "nothing to undo", message.clone());
+    outcome.verification = Some((UndoVerification::Verified, message));
+    outcome
 }
 
 /// Whether the flag stands where the step puts it.
@@ -198,14 +227,19 @@ async fn change(
     key: &FlagKey,
     from: &FlagSetting,
     to: &FlagSetting,
-    what: &str,
 ) -> Result<Outcome, ExecutorError> {
     context.effect.raise();
     if from != to {
         context
             .tools
             .flags
-            .set(&context.environment, key, to.clone(), &cause(context, what))
+            .set(
+                &context.environment,
+                key,
+                to.clone(),
+                None,
+                &cause(context, "set"),
+            )
             .await
             .map_err(failed(context, key))?;
     }

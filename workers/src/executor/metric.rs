@@ -165,8 +165,8 @@ async fn by_run(
     let command = Run {
         command: measure.command.clone(),
         directory: None,
-        env: indexmap::IndexMap::new(),
-        env_sources: indexmap::IndexMap::new(),
+        env: measure.env.clone(),
+        env_sources: measure.env_sources.clone(),
         measure: indexmap::IndexMap::new(),
     };
     let ran = command::run(context, &run::shell(context, &command, Some(limit))?).await?;

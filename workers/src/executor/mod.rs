@@ -8,10 +8,12 @@
 //! An executor never records a result itself and never decides what comes next. Whatever it
 //! returns is redacted: no secret of the plan is in a message, a measurement or evidence.
 
+pub mod attach;
 pub mod calculator;
 pub mod capture;
 pub mod command;
 pub mod context;
+pub(crate) mod cut;
 pub mod database;
 pub mod deals;
 pub mod error;
@@ -22,6 +24,7 @@ pub mod json;
 pub mod metric;
 pub mod notify;
 pub mod outcome;
+pub mod own_secrets;
 pub mod progress;
 pub mod redact;
 pub mod run;
@@ -35,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
 use rollbook_ledger::runbook::step::{Action, Check, Sql, Step, Transaction};
-use rollbook_proto::v1::Verdict;
+use rollbook_proto::v1::{UndoVerification, Verdict};
 
 pub use capture::OUTPUT_CAP_BYTES;
 pub use context::{
@@ -70,7 +73,7 @@ pub fn limit_of(step: &Step) -> Duration {
 }
 
 /// `90 s`, `1.5 s`.
-fn seconds(duration: Duration) -> String {
+pub(crate) fn seconds(duration: Duration) -> String {
     let text = format!("{:.3}", duration.as_secs_f64());
     format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -85,7 +88,7 @@ pub async fn execute(step: &Step, context: &StepContext) -> Outcome {
                 Action::Run(run) => run.directory.as_deref(),
                 _ => None,
             };
-            match run::attach_files(context, &step.evidence, directory).await {
+            match attach::files(context, &step.evidence, directory).await {
                 Ok(files) => outcome.evidence.extend(files),
                 Err(error) => {
                     let missing = Outcome::error("the evidence is there", &error);
@@ -143,7 +146,7 @@ pub async fn verify(step: &Step, context: &StepContext) -> Option<Outcome> {
     }
 }
 
-/// Takes a step's effect back.
+/// Takes a step's effect back, and looks whether it is gone.
 pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     let limit = limit_of(step);
     let work = async {
@@ -182,6 +185,18 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
         }
     };
     let mut outcome = bounded("undo", context, limit, work).await;
+    if outcome.verdict == Verdict::Pass && outcome.verification.is_none() {
+        let looked = verify_undo(step, context).await;
+        let (verdict, message) = match &looked {
+            Looked::Gone(message) => (Verdict::Pass, message.clone()),
+            Looked::Stands(message) => (Verdict::Fail, message.clone()),
+            Looked::Nowhere => (Verdict::Inconclusive, NOTHING_TELLS.to_owned()),
+            Looked::Failed(message) => (Verdict::Error, message.clone()),
+        };
+        outcome.verdict = verdict;
+        outcome.message = format!("{}; {message}", outcome.message);
+        outcome.verification = looked.verification().map(|found| (found, message));
+    }
     outcome.effect |= context.effect.is_raised();
     outcome
 }
@@ -201,6 +216,64 @@ fn partial_words(done: &database::Done) -> String {
         },
         done.last
     )
+}
+
+/// Said where nothing of the plan can tell whether an effect is gone.
+const NOTHING_TELLS: &str = "not verified: the step has neither `verify` nor `undo.verify`, so nothing can tell whether its effect is gone";
+
+/// What looking for a step's effect after its undo came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// The effect is gone.
+    Gone(String),
+    /// It still stands.
+    Stands(String),
+    /// The plan has nothing that could tell.
+    Nowhere,
+    /// Looking itself failed: nobody knows.
+    Failed(String),
+}
+
+impl Looked {
+    fn verification(&self) -> Option<UndoVerification> {
+        match self {
+            Self::Gone(_) => Some(UndoVerification::Verified),
+            Self::Stands(_) => Some(UndoVerification::Stands),
+            Self::Nowhere => Some(UndoVerification::NotVerified),
+            Self::Failed(_) => None,
+        }
+    }
+}
+
+/// Whether a step's effect is gone: its `undo.verify` holds, or, where there is none, its `verify`
+/// no longer passes.
+pub async fn verify_undo(step: &Step, context: &StepContext) -> Looked {
+    if let Some(check) = &step.undo_verify {
+        let limit = limit_of(step);
+        let looked = bounded("verify", context, limit, run_check(check, context, limit)).await;
+        return match looked.verdict {
+            Verdict::Pass => Looked::Gone(format!("`undo.verify` holds: {}", looked.message)),
+            Verdict::Fail => Looked::Stands(format!(
+                "the effect still stands: `undo.verify` does not hold: {}",
+                looked.message
+            )),
+            _ => Looked::Failed(format!("`undo.verify` gave no answer: {}", looked.message)),
+        };
+    }
+    match verify(step, context).await {
+        None => Looked::Nowhere,
+        Some(looked) => match looked.verdict {
+            Verdict::Pass => Looked::Stands(format!(
+                "the effect still stands: the step's `verify` passes as before ({}); where it passes without the effect too, say with `undo.verify` what holds afterwards",
+                looked.message
+            )),
+            Verdict::Fail => Looked::Gone(format!(
+                "the step's `verify` no longer passes: {}",
+                looked.message
+            )),
+            _ => Looked::Failed(format!("`verify` gave no answer: {}", looked.message)),
+        },
+    }
 }
 
 /// What will run, for the intent on the record: redacted, one paragraph.
@@ -247,7 +320,7 @@ pub fn intent(step: &Step, context: &StepContext) -> String {
         }
         Action::Wait(wait) => format!("wait {}", wait.r#for),
     };
-    shorten(context.redactor.text(&text))
+    cut::shorten(&context.redactor.text(&text))
 }
 
 /// What an undo will run, for the intent on the record.
@@ -269,19 +342,7 @@ pub fn undo_intent(step: &Step, context: &StepContext) -> String {
         EffectiveUndo::Nothing => "undo: nothing to take back".to_owned(),
         EffectiveUndo::None | EffectiveUndo::Irreversible => "undo: not possible".to_owned(),
     };
-    shorten(context.redactor.text(&text))
-}
-
-/// An intent is cut after this many characters: it goes into an event.
-const INTENT_CHARS: usize = 2_000;
-
-fn shorten(text: String) -> String {
-    if text.chars().count() <= INTENT_CHARS {
-        return text;
-    }
-    let mut cut: String = text.chars().take(INTENT_CHARS).collect();
-    cut.push('…');
-    cut
+    cut::shorten(&context.redactor.text(&text))
 }
 
 fn describe_sql(sql: &Sql) -> String {

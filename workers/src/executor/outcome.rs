@@ -26,6 +26,8 @@ pub struct Outcome {
     pub effect: bool,
     /// The effect is partial: what stands of an action that stopped between parts that each stay.
     pub partial: Option<Done>,
+    /// Of an undo: whether something else has looked, and what it said.
+    pub verification: Option<(v1::UndoVerification, String)>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -42,6 +44,7 @@ impl Outcome {
             details: Vec::new(),
             effect: false,
             partial: None,
+            verification: None,
             duration: Duration::ZERO,
         }
     }

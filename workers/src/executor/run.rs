@@ -6,8 +6,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::bytes::Regex;
 use rollbook_ledger::decimal::Decimal;
-use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::Run;
+use rollbook_ledger::runbook::{Env, EnvValue, recorded};
 use rollbook_proto::v1::{self, Verdict};
 
 use super::capture::OUTPUT_CAP_BYTES;
@@ -16,12 +16,6 @@ use super::context::{Scope, StepContext};
 use super::error::ExecutorError;
 use super::outcome::Outcome;
 use super::secret::resolve_source;
-
-/// At most so many files are attached by one step's `evidence` patterns.
-const MAX_EVIDENCE_FILES: usize = 100;
-
-/// An attached file may have so many bytes.
-const MAX_EVIDENCE_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The end of the output that goes into the message of a failure, in characters.
 const MESSAGE_TAIL_CHARS: usize = 400;
@@ -78,10 +72,11 @@ pub fn shell(
     })
 }
 
-/// The environment of a program: parameters, the rollout and step, plain variables, source URLs.
+/// What the environment of a program says besides what every program gets: parameters, the rollout
+/// and step, the variables that the plan names, source URLs.
 pub fn environment(
     scope: &Scope<'_>,
-    plain: &IndexMap<String, String>,
+    named: &Env,
     sources: &IndexMap<String, String>,
 ) -> Result<Vec<(String, String)>, ExecutorError> {
     let mut env: Vec<(String, String)> = scope
@@ -96,7 +91,13 @@ pub fn environment(
         "ROLLBOOK_ENVIRONMENT".to_owned(),
         scope.environment.to_owned(),
     ));
-    env.extend(plain.iter().map(|(n, v)| (n.clone(), v.clone())));
+    for (variable, value) in named {
+        let value = match value {
+            EnvValue::Text(text) => text.clone(),
+            EnvValue::Reference(reference) => scope.secrets.resolve(reference)?,
+        };
+        env.push((variable.clone(), value));
+    }
     for (variable, source) in sources {
         let resolved = resolve_source(
             scope.plan.runbook(),
@@ -228,68 +229,6 @@ fn last_match(pattern: &Regex, bytes: &[u8], from: usize) -> Option<String> {
         }
     }
     last.map(|group| String::from_utf8_lossy(group.as_bytes()).into_owned())
-}
-
-/// Attaches the files that the step's `evidence` patterns name. Text files are redacted; a file
-/// that is not UTF-8 is searched for secrets all the same, byte by byte.
-pub async fn attach_files(
-    context: &StepContext,
-    patterns: &[String],
-    directory: Option<&str>,
-) -> Result<Vec<v1::Evidence>, ExecutorError> {
-    let mut kept = Vec::new();
-    for pattern in patterns {
-        let full = match directory {
-            Some(directory) => PathBuf::from(directory).join(pattern),
-            None => PathBuf::from(pattern),
-        };
-        let failed = |reason: String| ExecutorError::Evidence {
-            name: pattern.clone(),
-            reason,
-        };
-        let paths = glob::glob(&full.to_string_lossy()).map_err(|e| failed(e.to_string()))?;
-        let mut found = 0_usize;
-        for path in paths {
-            let path = path.map_err(|error| failed(error.to_string()))?;
-            if !path.is_file() {
-                continue;
-            }
-            found += 1;
-            if kept.len() >= MAX_EVIDENCE_FILES {
-                return Err(failed(format!(
-                    "more than {MAX_EVIDENCE_FILES} files match; pack them into an archive"
-                )));
-            }
-            let size = tokio::fs::metadata(&path)
-                .await
-                .map_err(|error| failed(error.to_string()))?
-                .len();
-            if size > MAX_EVIDENCE_FILE_BYTES {
-                return Err(failed(format!(
-                    "{} has {size} bytes, at most {MAX_EVIDENCE_FILE_BYTES} can be attached",
-                    path.display()
-                )));
-            }
-            let bytes = tokio::fs::read(&path)
-                .await
-                .map_err(|error| failed(error.to_string()))?;
-            let name = path.file_name().map_or_else(
-                || pattern.clone(),
-                |name| name.to_string_lossy().into_owned(),
-            );
-            let media_type = if std::str::from_utf8(&bytes).is_ok() {
-                "text/plain; charset=utf-8"
-            } else {
-                "application/octet-stream"
-            };
-            let clean = context.redactor.bytes(&bytes);
-            kept.extend(context.keep(clean, media_type, &name, false).await?);
-        }
-        if found == 0 {
-            return Err(failed("no file matches".to_owned()));
-        }
-    }
-    Ok(kept)
 }
 
 #[cfg(test)]

@@ -2,22 +2,58 @@
 
 use std::collections::BTreeSet;
 
-use rollbook_ledger::runbook::Runbook;
 use rollbook_ledger::runbook::model::{Channel, SecretRef, Source, SourceKind};
+use rollbook_ledger::runbook::{EnvValue, Runbook};
 use url::Url;
 
 use super::error::ExecutorError;
+use super::own_secrets;
 use super::redact::Redactor;
 
 /// Where secret values come from at the moment of execution.
 pub trait SecretResolver: Send + Sync + std::fmt::Debug {
     /// The value behind a reference. The error names the reference, never a value.
     fn resolve(&self, reference: &SecretRef) -> Result<String, ExecutorError>;
+
+    /// Credentials of this process that no plan refers to: never shown either.
+    fn own(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
 }
 
 /// The worker's own environment variables and files.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ProcessSecrets;
+#[derive(Clone, Default)]
+pub struct ProcessSecrets {
+    own: BTreeSet<String>,
+}
+
+impl std::fmt::Debug for ProcessSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ProcessSecrets({} of its own)", self.own.len())
+    }
+}
+
+impl ProcessSecrets {
+    /// Knows the credentials in this process's variables and in the settings it was started with.
+    pub fn new<'a>(settings: impl IntoIterator<Item = &'a str>) -> Self {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let mut own = own_secrets::of_variables(variables);
+        own.extend(settings.into_iter().flat_map(own_secrets::of_setting));
+        Self { own }
+    }
+
+    /// Knows one more.
+    #[must_use]
+    pub fn and(mut self, secret: String) -> Self {
+        self.own.insert(secret);
+        self
+    }
+}
+
+/// A variable that a plan takes over from the worker is searched for when it has so many bytes.
+const MIN_VARIABLE_BYTES: usize = 4;
 
 /// A secret file larger than this many bytes is refused: it is not a secret.
 const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
@@ -51,6 +87,10 @@ impl SecretResolver for ProcessSecrets {
             }
         }
     }
+
+    fn own(&self) -> BTreeSet<String> {
+        self.own.clone()
+    }
 }
 
 /// A reference as people read it; shows no value except a [`SecretRef::Value`]'s, without its
@@ -83,34 +123,14 @@ fn secret_parts(reference: &SecretRef, value: &str) -> Vec<String> {
     if !matches!(reference, SecretRef::Value(_)) {
         parts.push(value.to_owned());
     }
-    let Ok(url) = Url::parse(value) else {
-        return parts;
-    };
-    let mut add = |encoded: &str| {
-        parts.push(encoded.to_owned());
-        let decoded =
-            url::form_urlencoded::parse(format!("p={}", encoded.replace('+', "%2B")).as_bytes())
-                .next()
-                .map(|(_, value)| value.into_owned());
-        parts.extend(decoded);
-    };
-    if let Some(password) = url.password() {
-        add(password);
-    }
-    for (name, secret) in url.query_pairs() {
-        let name = name.to_ascii_lowercase();
-        if ["password", "token", "secret", "key", "sig"]
-            .iter()
-            .any(|word| name.contains(word))
-        {
-            add(&secret);
-        }
+    if let Ok(url) = Url::parse(value) {
+        parts.extend(own_secrets::of_url(&url));
     }
     parts
 }
 
-/// A redactor for every secret the plan refers to, in any environment, as far as this worker
-/// can resolve it: a command could print any of them.
+/// A redactor for every secret the plan refers to, in any environment, as far as this worker can
+/// resolve it, and for the worker's own: a command could print any of them.
 pub fn redactor_for(
     plan: &Runbook,
     secrets: &dyn SecretResolver,
@@ -120,9 +140,19 @@ pub fn redactor_for(
         Channel::Webhook(reference) => Some(reference),
         Channel::File(_) => None,
     });
-    let mut values = BTreeSet::new();
+    let mut values = secrets.own();
     for reference in sources.chain(channels) {
         if let Ok(value) = secrets.resolve(reference) {
+            values.extend(secret_parts(reference, &value));
+        }
+    }
+    let variables = plan.environments_of_programs();
+    for value in variables.into_iter().flat_map(|env| env.values()) {
+        if let EnvValue::Reference(reference) = value
+            && let Ok(value) = secrets.resolve(reference)
+            // `1` or `on` is taken from nobody's output.
+            && value.len() >= MIN_VARIABLE_BYTES
+        {
             values.extend(secret_parts(reference, &value));
         }
     }
@@ -212,11 +242,11 @@ mod tests {
 
     #[test]
     fn a_missing_variable_or_file_is_named() {
-        let missing = ProcessSecrets
+        let missing = ProcessSecrets::default()
             .resolve(&SecretRef::Env("ROLLBOOK_TEST_SURELY_NOT_SET".to_owned()))
             .unwrap_err();
         assert!(missing.to_string().contains("ROLLBOOK_TEST_SURELY_NOT_SET"));
-        let missing = ProcessSecrets
+        let missing = ProcessSecrets::default()
             .resolve(&SecretRef::File("/nonexistent/secret".to_owned()))
             .unwrap_err();
         assert!(missing.to_string().contains("/nonexistent/secret"));

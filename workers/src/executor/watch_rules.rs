@@ -137,7 +137,7 @@ impl Judge {
         let Some(number) = value else {
             return self.without_data();
         };
-        let is_first = self.last.is_none();
+        let is_first = self.lowest.is_none();
         self.last = value;
         self.trail.push(number, at);
         self.lowest = Some(self.lowest.map_or(number, |lowest| lowest.min(number)));
@@ -181,6 +181,7 @@ impl Judge {
     }
 
     fn without_data(&mut self) -> Judged {
+        self.last = None;
         let verdict = match self.no_data {
             NoData::Inconclusive => Verdict::Inconclusive,
             NoData::Fail => Verdict::Fail,
@@ -220,7 +221,8 @@ impl Judge {
         }
     }
 
-    /// The last number.
+    /// The number of the last sample; `None` when it had no data. An earlier number does not
+    /// stand for it.
     pub fn last(&self) -> Option<Decimal> {
         self.last
     }
@@ -251,8 +253,12 @@ impl Judge {
                 text.push_str(&format!(", {count} {what}"));
             }
         }
-        if let (Some(lowest), Some(highest), Some(last)) = (self.lowest, self.highest, self.last) {
-            text.push_str(&format!(", from {lowest} to {highest}, last {last}"));
+        if let (Some(lowest), Some(highest)) = (self.lowest, self.highest) {
+            text.push_str(&format!(", from {lowest} to {highest}"));
+            match self.last {
+                Some(last) => text.push_str(&format!(", last {last}")),
+                None => text.push_str(", the last without data"),
+            }
         }
         text
     }

@@ -4,23 +4,29 @@
 //! acknowledged only after its result is on the ledger, or when the ledger does not want it.
 //! An intent without a result is never blindly repeated.
 
+mod crash;
+mod record;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use rollbook_ledger::ids::EnvironmentId;
 use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
-use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
-use rollbook_ledger::runbook::step::{Action, Step};
+use rollbook_ledger::runbook::step::Step;
 use rollbook_proto::v1::{self, Verdict};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::fit::fit;
 use super::port::{Assignment, RolloutPort, Standing};
 use super::queue::{Delivery, QueuedTask};
+use crate::child::Lease;
+use crate::child::lease::Renewal;
+use crate::executor::cut::shorten;
 use crate::executor::{
     self, Cancel, EffectMark, Outcome, PortError, SampleSink, StepContext, Tools, redactor_for,
 };
@@ -41,6 +47,9 @@ pub(super) struct Patience {
     pub result_for: Duration,
     /// Before a task that could not be started is delivered again.
     pub again_after: Duration,
+    /// How long after a sign of life that the queue confirmed an action may go on that another
+    /// worker would begin again.
+    pub lease: Duration,
 }
 
 /// What every attempt of a worker shares.
@@ -96,8 +105,9 @@ impl Attempts {
             // This process works on it: the queue lost patience, not the worker.
             None => Settle::Again(self.patience.again_after),
             Some(_claim) => {
-                let _alive = self.keep_alive(&delivery);
-                self.carry_out(&task).await
+                let (renewal, lease) = Lease::new(self.patience.lease);
+                let _alive = self.keep_alive(&delivery, renewal);
+                self.carry_out(&task, delivery.deliveries(), &lease).await
             }
         };
         let settled = match settle {
@@ -110,21 +120,26 @@ impl Attempts {
         }
     }
 
-    /// Tells the queue regularly that the task is in work, until dropped.
-    fn keep_alive(&self, delivery: &Arc<dyn Delivery>) -> AbortOnDropHandle<()> {
+    /// Tells the queue regularly that the task is in work, until dropped; what the queue confirms
+    /// renews the lease.
+    fn keep_alive(&self, delivery: &Arc<dyn Delivery>, renewal: Renewal) -> AbortOnDropHandle<()> {
         let delivery = Arc::clone(delivery);
         let every = self.patience.progress_every;
         AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
-                tokio::time::sleep(every).await;
-                if let Err(error) = delivery.progress().await {
-                    tracing::warn!(task = %delivery.task().key(), %error, "no sign of life sent");
+                let sent = Instant::now();
+                match delivery.progress().await {
+                    Ok(()) => renewal.confirmed(sent),
+                    Err(error) => {
+                        tracing::warn!(task = %delivery.task().key(), %error, "no sign of life sent");
+                    }
                 }
+                tokio::time::sleep(every).await;
             }
         }))
     }
 
-    async fn carry_out(&self, task: &QueuedTask) -> Settle {
+    async fn carry_out(&self, task: &QueuedTask, deliveries: u32, lease: &Lease) -> Settle {
         let key = task.key();
         let looked = self
             .patiently(self.patience.intent_for, || {
@@ -152,18 +167,28 @@ impl Attempts {
                 tracing::debug!(task = %key, %reason, "task dropped");
                 Settle::Done
             }
+            Standing::Interrupted => {
+                tracing::debug!(task = %key, "task dropped: a person decides");
+                Settle::Done
+            }
             Standing::Wanted => {
-                let context = match self.context(task, &step, &assignment, None) {
+                let context = match self.context(task, &step, &assignment, None, lease) {
                     Ok(context) => context,
                     Err(error) => return self.cannot_begin(task, error).await,
                 };
+                if deliveries > MAX_UNBEGUN_DELIVERIES {
+                    let error =
+                        format!("{deliveries} workers took the task, and none has begun it");
+                    return self.cannot_begin(task, error).await;
+                }
                 match self.begin(task, &step, &context).await {
                     Ok(()) => self.act(task, &step, context, "").await,
                     Err(settle) => settle,
                 }
             }
             Standing::Running { worker, started_at } => {
-                let context = match self.context(task, &step, &assignment, Some(started_at)) {
+                let context = match self.context(task, &step, &assignment, Some(started_at), lease)
+                {
                     Ok(context) => context,
                     Err(error) => return self.interrupt(task, &error).await,
                 };
@@ -175,11 +200,11 @@ impl Attempts {
     /// A task whose context cannot be made (secrets that no search can be built for): begun and
     /// finished with an error, so that it is on the record.
     async fn cannot_begin(&self, task: &QueuedTask, error: String) -> Settle {
-        let intent = format!("nothing: {error}");
+        let intent = shorten(&format!("nothing: {error}"));
         if let Err(settle) = self.record_intent(task, intent).await {
             return settle;
         }
-        let outcome = Outcome::new(Verdict::Error, "the action can begin", error);
+        let outcome = Outcome::new(Verdict::Error, "the action can begin", shorten(&error));
         self.finish(task, outcome, false).await
     }
 
@@ -189,6 +214,7 @@ impl Attempts {
         step: &Step,
         assignment: &Assignment,
         started_at: Option<Timestamp>,
+        lease: &Lease,
     ) -> Result<StepContext, String> {
         let environment = assignment
             .plan
@@ -213,6 +239,8 @@ impl Attempts {
             }),
             redactor,
             cancel: Cancel::new(),
+            // Everything else nobody begins beside it: see [`Attempts::after_crash`].
+            lease: step.idempotent.then(|| lease.clone()),
             effect: EffectMark::default(),
         })
     }
@@ -280,8 +308,16 @@ impl Attempts {
                 TaskAction::Undo => executor::undo(step, &context).await,
             }
         };
+        let lost = async {
+            match context.lease.clone() {
+                Some(lease) => lease.lost().await,
+                None => std::future::pending().await,
+            }
+        };
         let mut outcome = tokio::select! {
             biased;
+            // First: after a pause of this process, what the guard has ended gave no result.
+            () = lost => return self.cut_off(task).await,
             outcome = work => outcome,
             () = self.stop_now.cancelled() => {
                 // Dropping the action has killed what it started. What it did is not known:
@@ -293,6 +329,7 @@ impl Attempts {
         if !remark.is_empty() {
             outcome.message = format!("{remark}; {}", outcome.message);
         }
+        let outcome = fit(&context, outcome).await;
         self.finish(task, outcome, false).await
     }
 
@@ -320,209 +357,11 @@ impl Attempts {
             }
         }))
     }
-
-    /// The crash rules: an intent is on the ledger, no result, and this process is not at it.
-    async fn after_crash(
-        &self,
-        task: &QueuedTask,
-        step: &Step,
-        context: StepContext,
-        worker: &str,
-    ) -> Settle {
-        let key = task.key();
-        let died = format!("worker {worker} ended before it recorded a result");
-        tracing::warn!(task = %key, worker, "an intent without a result was found");
-        if is_repeatable(step, task.task.action) {
-            let remark =
-                format!("{died}, and the action was repeated, which has no effect of its own");
-            return self.act(task, step, context, &remark).await;
-        }
-        if task.task.action == TaskAction::Undo {
-            let outcome = Outcome::new(
-                Verdict::Error,
-                "an undo ends with a result",
-                format!(
-                    "{died}; whether the undo happened is not known: look, then undo again or go on"
-                ),
-            );
-            return self.finish(task, outcome, false).await;
-        }
-        let verified = tokio::select! {
-            verified = executor::verify(step, &context) => verified,
-            () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
-        };
-        match verified {
-            Some(mut outcome) if outcome.verdict == Verdict::Pass => {
-                outcome.effect = true;
-                outcome.message = format!("{died}; its effect was verified: {}", outcome.message);
-                self.finish(task, outcome, true).await
-            }
-            Some(outcome) => {
-                let reason = format!("{died}; verify says {}", outcome.message);
-                self.interrupt(task, &reason).await
-            }
-            None => self.interrupt(task, &died).await,
-        }
-    }
-
-    /// The effect is not known. The ledger decides from the plan whether the next attempt may
-    /// start by itself (`idempotent`) or a person must say.
-    async fn interrupt(&self, task: &QueuedTask, reason: &str) -> Settle {
-        let command = WorkerCommand::InterruptStep {
-            step: task.task.step.clone(),
-            attempt: task.task.attempt,
-            reason: shorten(reason),
-        };
-        let id = format!("{}/interrupt", task.key());
-        self.settle_result(task, command, &id).await
-    }
-
-    async fn finish(&self, task: &QueuedTask, outcome: Outcome, by_verification: bool) -> Settle {
-        let id = format!("{}/result/{}", task.key(), self.worker);
-        let duration = to_duration(outcome.duration);
-        let command = match task.task.action {
-            TaskAction::Execute => WorkerCommand::FinishStep {
-                finished: v1::StepFinished {
-                    step_id: task.task.step.to_string(),
-                    attempt: task.task.attempt,
-                    verdict: outcome.verdict.into(),
-                    rule: shorten(&outcome.rule),
-                    message: shorten(&outcome.message),
-                    measurements: outcome.measurements,
-                    evidence: outcome.evidence,
-                    duration: Some(duration),
-                    by_verification,
-                    checklist: Vec::new(),
-                    effect: outcome.effect,
-                    effect_kind: match outcome.partial {
-                        Some(_) => v1::EffectKind::Partial.into(),
-                        None => v1::EffectKind::Unspecified.into(),
-                    },
-                    statements_done: outcome.partial.as_ref().map_or(0, |done| done.statements),
-                    last_statement: outcome
-                        .partial
-                        .map_or_else(String::new, |done| shorten(&done.last)),
-                },
-                details: outcome.details,
-            },
-            TaskAction::Undo => WorkerCommand::FinishUndo {
-                finished: v1::UndoFinished {
-                    step_id: task.task.step.to_string(),
-                    attempt: task.task.attempt,
-                    verdict: outcome.verdict.into(),
-                    message: shorten(&outcome.message),
-                    evidence: outcome.evidence,
-                    duration: Some(duration),
-                },
-            },
-        };
-        self.settle_result(task, command, &id).await
-    }
-
-    async fn settle_result(&self, task: &QueuedTask, command: WorkerCommand, id: &str) -> Settle {
-        match self
-            .record(task, command, id, self.patience.result_for)
-            .await
-        {
-            Ok(()) => Settle::Done,
-            Err(PortError::Refused { reason }) => {
-                tracing::warn!(task = %task.key(), %reason, "the ledger did not take the result");
-                Settle::Done
-            }
-            Err(PortError::Unavailable { reason }) => {
-                tracing::error!(task = %task.key(), %reason, "the result could not be recorded");
-                Settle::Again(self.patience.again_after)
-            }
-        }
-    }
-
-    async fn record(
-        &self,
-        task: &QueuedTask,
-        command: WorkerCommand,
-        command_id: &str,
-        within: Duration,
-    ) -> Result<(), PortError> {
-        self.patiently(within, || {
-            self.port.record(
-                &task.rollout,
-                command.clone(),
-                command_id,
-                &self.worker,
-                &task.traceparent,
-            )
-        })
-        .await
-    }
-
-    /// Repeats while the ledger is unavailable, with growing waits, for about `within`.
-    async fn patiently<T, F, Fut>(&self, within: Duration, call: F) -> Result<T, PortError>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, PortError>>,
-    {
-        let tries = call
-            .retry(
-                ExponentialBuilder::default()
-                    .with_min_delay(FIRST_WAIT)
-                    .with_max_delay(LONGEST_WAIT)
-                    .with_jitter()
-                    .without_max_times()
-                    .with_total_delay(Some(within)),
-            )
-            .when(|error: &PortError| matches!(error, PortError::Unavailable { .. }));
-        let stopped = async {
-            self.stop_now.cancelled().await;
-            tokio::time::sleep(LAST_TRIES).await;
-        };
-        tokio::select! {
-            biased;
-            done = tries => done,
-            () = stopped => Err(PortError::Unavailable {
-                reason: "the worker had to stop before the ledger answered".to_owned(),
-            }),
-        }
-    }
 }
 
-/// The wait before the ledger is asked again; doubled up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-
-/// A worker that has to stop still tries this long to record what it has.
-const LAST_TRIES: Duration = Duration::from_secs(2);
-
-/// A text of an event is cut after this many characters.
-const TEXT_CHARS: usize = 2_000;
-
-fn shorten(text: &str) -> String {
-    text.chars().take(TEXT_CHARS).collect()
-}
-
-fn to_duration(duration: Duration) -> rollbook_proto::Duration {
-    rollbook_proto::Duration {
-        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0),
-    }
-}
-
-/// Doing it again changes nothing that doing it once does not: measurements, snapshots,
-/// comparisons, audits, queries and watches, and writing a flag's earlier value back. A
-/// message is not among them: its reader would get it twice.
-fn is_repeatable(step: &Step, action: TaskAction) -> bool {
-    match action {
-        TaskAction::Execute => !has_effect(step) && !matches!(step.action, Action::Notify(_)),
-        TaskAction::Undo => {
-            step.idempotent
-                || matches!(
-                    effective_undo(step),
-                    EffectiveUndo::RestoreFlag { .. } | EffectiveUndo::Nothing
-                )
-        }
-    }
-}
+/// A task that was delivered more often and never begun ends with an error: it may be what ends
+/// its workers.
+const MAX_UNBEGUN_DELIVERIES: u32 = 50;
 
 /// Records a watch's samples on the attempt.
 #[derive(Debug)]

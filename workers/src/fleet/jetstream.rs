@@ -18,7 +18,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{self, AckKind, Context, Message};
 use async_trait::async_trait;
 use futures::StreamExt;
-use rollbook_ledger::ids::{LedgerId, subject_token};
+use rollbook_ledger::ids::LedgerId;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::presence::WORKERS_BUCKET;
 use super::progress::PROGRESS_BUCKET;
 use super::pull;
-use super::queue::{Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+use super::queue::{Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
 use super::shards::SHARD_STREAM;
 
 /// The stream of tasks.
@@ -256,7 +256,12 @@ impl JetStreamQueue {
             ..PullConfig::default()
         };
         let stream = answered(self.context.get_stream_no_info(WORK_STREAM)).await?;
-        let consumer: PullConsumer = answered(stream.get_or_create_consumer(&name, wanted)).await?;
+        let mut consumer: PullConsumer =
+            answered(stream.get_or_create_consumer(&name, wanted.clone())).await?;
+        // Made by an earlier version.
+        if consumer.cached_info().config.max_deliver != wanted.max_deliver {
+            consumer = answered(stream.create_consumer(wanted)).await?;
+        }
         let config = &consumer.cached_info().config;
         if config.ack_policy != AckPolicy::Explicit || config.filter_subject != filter {
             return Err(QueueError::Setting {
@@ -422,7 +427,7 @@ impl Taken {
     }
 
     pub(super) async fn progress(&self) -> Result<(), QueueError> {
-        answered(self.message.ack_with(AckKind::Progress)).await
+        answered(self.message.double_ack_with(AckKind::Progress)).await
     }
 
     pub(super) async fn done(&self) -> Result<(), QueueError> {
@@ -458,10 +463,10 @@ impl TaskQueue for JetStreamQueue {
 
     async fn pull(
         &self,
-        labels: &[String],
+        lines: &[Line],
         wait: Duration,
     ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
-        let tokens: Vec<String> = labels.iter().map(|label| subject_token(label)).collect();
+        let tokens: Vec<String> = lines.iter().map(Line::token).collect();
         while let Some(message) = self.next(&tokens, wait).await? {
             if let Some((taken, task)) = Taken::read(message).await? {
                 return Ok(Some(Box::new(JetStreamDelivery { taken, task })));

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rollbook_ledger::flag::FlagCommand;
+use rollbook_ledger::flag::{Change, FlagCommand, WayBack, way_back};
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
-use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
+use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId};
 use rollbook_ledger::rollout::{
     self, Request, RolloutState, Status, StepStatus, Task, TaskAction, WorkerCommand,
 };
+use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
-use rollbook_proto::v1::{self, event::Kind};
+use rollbook_proto::v1;
 
 use super::port::{Assignment, RolloutPort, Standing};
 use crate::executor::{Facts, FlagCause, FlagPort, FlagReading, PortError, setting_of};
@@ -58,7 +59,7 @@ impl RolloutPort for LedgerPort {
             params: loaded.state.params.clone(),
             standing,
             halted: halted(&loaded.state, task),
-            facts: facts(&loaded.state, task),
+            facts: facts(&loaded.state, &loaded.plan, task),
             plan: Arc::clone(&loaded.plan),
         })
     }
@@ -104,6 +105,12 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
             step.undo.started_at,
         ),
     };
+    if task.action == TaskAction::Execute
+        && step.status == StepStatus::Interrupted
+        && attempt == task.attempt
+    {
+        return Standing::Interrupted;
+    }
     match started_at {
         Some(started_at) if running && attempt == task.attempt => Standing::Running {
             worker: worker.clone(),
@@ -130,17 +137,13 @@ fn halted(state: &RolloutState, task: &Task) -> Option<String> {
     }
 }
 
-fn facts(state: &RolloutState, task: &Task) -> Facts {
+fn facts(state: &RolloutState, plan: &Plan, task: &Task) -> Facts {
     Facts {
         manifests: state.manifests.clone(),
-        measurements: state
-            .metrics
-            .iter()
-            .filter_map(|(name, measured)| Some((name.clone(), measured.value?)))
-            .collect(),
+        measurements: rollout::figures(state, plan),
         samples: state
             .step(&task.step)
-            .map(|step| step.samples.clone())
+            .map(|step| step.samples.of(task.attempt).clone())
             .unwrap_or_default(),
         rollback: state.current_rollback().map(|rollback| rollback.level),
     }
@@ -207,32 +210,34 @@ impl FlagPort for LedgerPort {
         self.change(environment, key, &command, &define).await
     }
 
-    async fn value_before(
+    async fn way_back(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         cause: &FlagCause,
         target: &v1::FlagSetting,
-    ) -> Result<Option<v1::FlagSetting>, PortError> {
-        let aggregate = Aggregate::Flag(environment.clone(), key.clone());
-        let commits = self
+        to_safe: bool,
+    ) -> Result<Option<(FlagReading, WayBack)>, PortError> {
+        let found = self
             .handler
-            .journal()
-            .read(&aggregate, 0)
+            .flag_history(environment, key)
             .await
-            .map_err(|error| port_error(error.into()))?;
-        let changes = commits.iter().flat_map(|stored| &stored.commit.events);
-        let mut before = changes.filter_map(|event| match &event.kind {
-            Some(Kind::FlagChanged(changed))
-                if changed.rollout_id == cause.rollout.as_str()
-                    && changed.step_id == cause.step.as_str()
-                    && changed.to.as_ref() == Some(target) =>
-            {
-                changed.from.clone()
-            }
-            _ => None,
-        });
-        Ok(before.next_back())
+            .map_err(port_error)?;
+        Ok(found.map(|(state, history)| {
+            let change = Change {
+                rollout: &cause.rollout,
+                step: &cause.step,
+                target,
+                to_safe,
+            };
+            let way = way_back(&history, &state.setting, &state.safe, &change);
+            let reading = FlagReading {
+                sequence: state.sequence,
+                setting: state.setting,
+                safe: state.safe,
+            };
+            (reading, way)
+        }))
     }
 
     async fn set(
@@ -240,9 +245,11 @@ impl FlagPort for LedgerPort {
         environment: &EnvironmentId,
         key: &FlagKey,
         setting: v1::FlagSetting,
+        expect: Option<&v1::FlagSetting>,
         cause: &FlagCause,
     ) -> Result<(), PortError> {
         let command = FlagCommand::Set {
+            expect: expect.cloned(),
             to: setting,
             reason: cause.reason.clone(),
             rollout: Some(cause.rollout.clone()),

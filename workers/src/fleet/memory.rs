@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::queue::{Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+use super::queue::{Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
 
 /// Tasks in memory. Clones share them; nothing survives the process.
 #[derive(Debug, Clone)]
@@ -63,15 +63,15 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first visible task of a label, or when to look again.
-    fn take(self: &Arc<Self>, labels: &[String]) -> Result<MemoryDelivery, Option<Instant>> {
+    /// The first visible task of a line, or when to look again.
+    fn take(self: &Arc<Self>, lines: &[Line]) -> Result<MemoryDelivery, Option<Instant>> {
         let now = Instant::now();
         let mut state = self.lock();
         state.bury(self.options.max_deliver, now);
         let ticket = state.tickets + 1;
         let mut next: Option<Instant> = None;
         for entry in &mut state.entries {
-            if !labels.iter().any(|label| label == entry.task.label()) {
+            if !lines.contains(&entry.task.line()) {
                 continue;
             }
             if entry.visible_at > now {
@@ -137,7 +137,7 @@ impl TaskQueue for MemoryQueue {
 
     async fn pull(
         &self,
-        labels: &[String],
+        lines: &[Line],
         wait: Duration,
     ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
         let last = Instant::now() + wait;
@@ -146,7 +146,7 @@ impl TaskQueue for MemoryQueue {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let next = match self.inner.take(labels) {
+            let next = match self.inner.take(lines) {
                 Ok(delivery) => return Ok(Some(Box::new(delivery))),
                 Err(next) => next,
             };

@@ -12,6 +12,7 @@
 
 mod attempt;
 mod dead_letter;
+mod fit;
 mod jetstream;
 mod ledger;
 pub mod membership;
@@ -34,5 +35,7 @@ pub use notices::{NoticeDelivery, NoticeLane, QueuedNotice};
 pub use output::{NatsOutput, output_subject};
 pub use port::{Assignment, RolloutPort, Standing};
 pub use progress::NatsProgress;
-pub use queue::{ANY_LABEL, Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+pub use queue::{
+    ANY_LABEL, Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue,
+};
 pub use worker::{WorkerConfig, run};

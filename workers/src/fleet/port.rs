@@ -23,6 +23,9 @@ pub enum Standing {
         /// When.
         started_at: Timestamp,
     },
+    /// Its intent is recorded, and that its worker was lost; a person decides. A worker that was
+    /// only cut off goes on: its result counts.
+    Interrupted,
     /// Neither: done, overtaken, or not wanted now. Should it be wanted again, the orchestrator
     /// publishes it again.
     Stale(String),

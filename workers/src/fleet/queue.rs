@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rollbook_ledger::ids::{LedgerId, RolloutId, subject_token};
-use rollbook_ledger::rollout::{Task, TaskAction};
+use rollbook_ledger::rollout::{Lane, Task, TaskAction};
 use serde::{Deserialize, Serialize};
 
 /// The label of tasks that any worker may take.
@@ -40,17 +40,49 @@ impl QueuedTask {
         self.task.runs_on.as_deref().unwrap_or(ANY_LABEL)
     }
 
-    /// Its subject: `work.<ledger>.<label>.<rollout>.<step>.<action>.<attempt>`. One task, one
+    /// The line it waits in.
+    pub fn line(&self) -> Line {
+        Line::new(self.task.lane, self.label())
+    }
+
+    /// Its subject: `work.<ledger>.<line>.<rollout>.<step>.<action>.<attempt>`. One task, one
     /// subject, so that the queue itself can refuse a second message of a task it holds.
     pub fn subject(&self, ledger: &LedgerId) -> String {
         format!(
             "work.{ledger}.{}.{}.{}.{}.{}",
-            subject_token(self.label()),
+            self.line().token(),
             subject_token(self.rollout.as_str()),
             subject_token(self.task.step.as_str()),
             action_word(self.task.action),
             self.task.attempt
         )
+    }
+}
+
+/// One line of the queue: the tasks of a lane that workers of a label may take.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Line {
+    lane: Lane,
+    label: String,
+}
+
+impl Line {
+    /// The line of a lane and a label.
+    pub fn new(lane: Lane, label: impl Into<String>) -> Self {
+        Self {
+            lane,
+            label: label.into(),
+        }
+    }
+
+    /// Its token in a subject. A `=` in a label's own token stands before two hexadecimal digits.
+    pub fn token(&self) -> String {
+        let label = subject_token(&self.label);
+        match self.lane {
+            Lane::Step => label,
+            Lane::Undo => format!("{label}=undo"),
+            Lane::Flag => format!("{label}=flag"),
+        }
     }
 }
 
@@ -67,7 +99,9 @@ pub(super) fn action_word(action: TaskAction) -> &'static str {
 pub struct QueueOptions {
     /// A delivery without a sign of life for this long goes to another worker.
     pub ack_wait: Duration,
-    /// A task is delivered at most this often; after that it is a dead letter.
+    /// A task is delivered at most this often; after that it is a dead letter. Far more often than
+    /// workers may be lost in it, which the ledger counts: a task also comes again because the
+    /// ledger could not be reached.
     pub max_deliver: u32,
     /// Copies of the queue: 1, or 3 on a cluster. Streams with fewer get more.
     pub replicas: usize,
@@ -79,7 +113,7 @@ impl Default for QueueOptions {
     fn default() -> Self {
         Self {
             ack_wait: Duration::from_secs(30),
-            max_deliver: 5,
+            max_deliver: 1_000,
             replicas: 1,
             max_tasks: 100_000,
         }
@@ -141,12 +175,12 @@ pub trait TaskQueue: Send + Sync + std::fmt::Debug {
     /// stale by the worker.
     async fn publish(&self, task: &QueuedTask) -> Result<Published, QueueError>;
 
-    /// The next task of one of these labels; waits at most `wait` for one. A task pulled is
+    /// The next task of one of these lines; waits at most `wait` for one. A task pulled is
     /// nobody else's until it is settled or `ack_wait` has passed since its last
     /// [`Delivery::progress`].
     async fn pull(
         &self,
-        labels: &[String],
+        lines: &[Line],
         wait: Duration,
     ) -> Result<Option<Box<dyn Delivery>>, QueueError>;
 }
@@ -160,7 +194,7 @@ pub trait Delivery: Send + Sync + std::fmt::Debug {
     /// How often it has been delivered, this time included.
     fn deliveries(&self) -> u32;
 
-    /// Says that it is still being worked on.
+    /// Says that it is still being worked on. Confirmed by the queue on return.
     async fn progress(&self) -> Result<(), QueueError>;
 
     /// Done with: the queue forgets it. Confirmed by the queue on return.
@@ -187,12 +221,13 @@ mod tests {
                 action: TaskAction::Undo,
                 attempt: 2,
                 runs_on: Some("db.*>x".to_owned()),
+                lane: Lane::Undo,
             },
             traceparent: String::new(),
         };
         assert_eq!(
             task.subject(&"main".parse().unwrap()),
-            "work.main.db=2E=2A=3Ex.r-1.1=2E6.undo.2"
+            "work.main.db=2E=2A=3Ex=undo.r-1.1=2E6.undo.2"
         );
         assert_eq!(task.key(), "r-1/1.6/undo/2");
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rollbook_ledger::rollout::Lane;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{Attempts, Patience};
 use super::port::RolloutPort;
 use super::presence::Activity;
-use super::queue::{ANY_LABEL, TaskQueue};
+use super::queue::{ANY_LABEL, Line, QueueOptions, TaskQueue};
 use crate::executor::Tools;
 
 /// A pull waits at most this long, so that a shutdown is noticed.
@@ -36,13 +37,16 @@ pub struct WorkerConfig {
     pub session: String,
     /// Labels whose tasks it takes, besides those that any worker may take.
     pub labels: Vec<String>,
-    /// Tasks at a time, at least 1.
+    /// Steps at a time, at least 1. Undos have room of their own.
     pub concurrency: usize,
     /// On shutdown, running actions are given this long; those that take longer are stopped and
     /// left to the crash rules.
     pub drain: Duration,
     /// Between signs of life for the queue; well below the queue's `ack_wait`.
     pub progress_every: Duration,
+    /// How long after a sign of life that the queue confirmed an `idempotent` action may go on:
+    /// some seconds less than the queue's `ack_wait`, after which another worker begins it.
+    pub lease: Duration,
     /// Between looks at the rollout while an action runs: how quickly an abort takes effect.
     pub look_every: Duration,
     /// How long a result is tried to be recorded while the ledger is unavailable.
@@ -53,6 +57,9 @@ pub struct WorkerConfig {
     /// Counts what it does, for [`super::presence`].
     pub activity: Activity,
 }
+
+/// An action is ended so long before another worker may begin it.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Shards at a time unless told: more connections than this, and the database notices.
 const MAX_SHARD_SLOTS: usize = 8;
@@ -67,6 +74,7 @@ impl WorkerConfig {
             concurrency: 4,
             drain: Duration::from_secs(30),
             progress_every: Duration::from_secs(10),
+            lease: QueueOptions::default().ack_wait - LEASE_MARGIN,
             look_every: Duration::from_millis(500),
             result_patience: Duration::from_secs(60 * 60),
             threads: None,
@@ -138,49 +146,84 @@ pub async fn run(
             intent_for: INTENT_PATIENCE,
             result_for: config.result_patience,
             again_after: AGAIN_AFTER,
+            lease: config.lease,
         },
         stop_now: stop_now.clone(),
     };
     let mut labels = vec![ANY_LABEL.to_owned()];
     labels.extend(config.labels.iter().filter(|l| *l != ANY_LABEL).cloned());
-    let slots = Arc::new(Semaphore::new(config.concurrency.max(1)));
     let running = TaskTracker::new();
     tracing::info!(worker = %config.name, ?labels, "worker started");
+    let of = |lane| labels.iter().map(|label| Line::new(lane, label)).collect();
+    let hand = Hand {
+        config: &config,
+        queue: &*queue,
+        attempts: &attempts,
+        running: &running,
+        shutdown: &shutdown,
+    };
+    tokio::join!(
+        hand.take(of(Lane::Step), config.concurrency.max(1)),
+        hand.take(of(Lane::Undo), UNDO_SLOTS),
+        // A flag is written through the ledger, which every worker can.
+        hand.take(vec![Line::new(Lane::Flag, ANY_LABEL)], FLAG_SLOTS),
+    );
+    drained(&running, config.drain, &stop_now).await;
+    tracing::info!(worker = %config.name, "worker stopped");
+}
 
-    while !shutdown.is_cancelled() {
-        // A free slot first: a task is never pulled to wait here while another worker is free.
-        let slot = tokio::select! {
-            () = shutdown.cancelled() => break,
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-        };
-        let Ok(slot) = slot else { break };
-        let pulled = tokio::select! {
-            biased;
-            pulled = queue.pull(&labels, PULL_WAIT) => pulled,
-            () = overdue(&shutdown) => break,
-        };
-        match pulled {
-            Ok(Some(delivery)) if shutdown.is_cancelled() => {
-                let _ = delivery.again(Duration::ZERO).await;
-            }
-            Ok(Some(delivery)) => {
-                let attempts = attempts.clone();
-                let in_work = config.activity.step();
-                running.spawn(async move {
-                    attempts.perform(Arc::from(delivery)).await;
-                    drop((slot, in_work));
-                });
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(worker = %config.name, %error, "no task could be pulled");
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = tokio::time::sleep(PULL_RETRY) => {}
+/// Undos at a time, beside steps: going back does not wait for a step to end.
+const UNDO_SLOTS: usize = 4;
+
+/// Undos of flags at a time, beside undos that may take long.
+const FLAG_SLOTS: usize = 4;
+
+/// What takes tasks of some lines, up to a number of its own at a time.
+struct Hand<'a> {
+    config: &'a WorkerConfig,
+    queue: &'a dyn TaskQueue,
+    attempts: &'a Attempts,
+    running: &'a TaskTracker,
+    shutdown: &'a CancellationToken,
+}
+
+impl Hand<'_> {
+    async fn take(&self, lines: Vec<Line>, slots: usize) {
+        let shutdown = self.shutdown;
+        let slots = Arc::new(Semaphore::new(slots));
+        while !shutdown.is_cancelled() {
+            // A free slot first: a task is never pulled to wait here while another worker is free.
+            let slot = tokio::select! {
+                () = shutdown.cancelled() => break,
+                slot = Arc::clone(&slots).acquire_owned() => slot,
+            };
+            let Ok(slot) = slot else { break };
+            let pulled = tokio::select! {
+                biased;
+                pulled = self.queue.pull(&lines, PULL_WAIT) => pulled,
+                () = overdue(shutdown) => break,
+            };
+            match pulled {
+                Ok(Some(delivery)) if shutdown.is_cancelled() => {
+                    let _ = delivery.again(Duration::ZERO).await;
+                }
+                Ok(Some(delivery)) => {
+                    let attempts = self.attempts.clone();
+                    let in_work = self.config.activity.step();
+                    self.running.spawn(async move {
+                        attempts.perform(Arc::from(delivery)).await;
+                        drop((slot, in_work));
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(worker = %self.config.name, %error, "no task could be pulled");
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = tokio::time::sleep(PULL_RETRY) => {}
+                    }
                 }
             }
         }
     }
-    drained(&running, config.drain, &stop_now).await;
-    tracing::info!(worker = %config.name, "worker stopped");
 }

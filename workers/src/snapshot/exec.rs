@@ -11,7 +11,6 @@
 
 mod child;
 mod line;
-mod running;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -25,7 +24,6 @@ use sha2::{Digest, Sha256};
 pub use child::Program;
 use child::{Asked, Child, MAX_LINE_BYTES};
 use line::{Reply, reply, request};
-pub use running::end_all;
 
 use super::SnapshotError;
 use super::calculator::{Calculator, MetricInfo, RawDeal};

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use rollbook_ledger::clock::{Clock, SystemClock};
 use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_ledger::flag::{Change, WayBack, way_back};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
+use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::runbook::model::{FlagSpec, SecretRef};
 use rollbook_ledger::runbook::{Plan, Step};
 use rollbook_proto::v1;
@@ -26,7 +28,7 @@ impl SecretResolver for Secrets {
     fn resolve(&self, reference: &SecretRef) -> Result<String, ExecutorError> {
         match reference {
             SecretRef::Env(name) if self.0.contains_key(name) => Ok(self.0[name].clone()),
-            other => ProcessSecrets.resolve(other),
+            other => ProcessSecrets::default().resolve(other),
         }
     }
 }
@@ -92,22 +94,28 @@ impl FlagPort for Flags {
         Ok(())
     }
 
-    async fn value_before(
+    async fn way_back(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         cause: &FlagCause,
         target: &v1::FlagSetting,
-    ) -> Result<Option<v1::FlagSetting>, PortError> {
+        to_safe: bool,
+    ) -> Result<Option<(FlagReading, WayBack)>, PortError> {
         let flags = self.0.lock().unwrap();
-        let (_, history) = &flags[&(environment.to_string(), key.to_string())];
-        Ok(history
-            .iter()
-            .rev()
-            .find(|change| {
-                change.step_id == cause.step.as_str() && change.to.as_ref() == Some(target)
-            })
-            .and_then(|change| change.from.clone()))
+        let Some((reading, changes)) = flags.get(&(environment.to_string(), key.to_string()))
+        else {
+            return Ok(None);
+        };
+        let history: Vec<StoredCommit> = changes.iter().map(stored).collect();
+        let change = Change {
+            rollout: &cause.rollout,
+            step: &cause.step,
+            target,
+            to_safe,
+        };
+        let way = way_back(&history, &reading.setting, &reading.safe, &change);
+        Ok(Some((reading.clone(), way)))
     }
 
     async fn set(
@@ -115,12 +123,18 @@ impl FlagPort for Flags {
         environment: &EnvironmentId,
         key: &FlagKey,
         setting: v1::FlagSetting,
+        expect: Option<&v1::FlagSetting>,
         cause: &FlagCause,
     ) -> Result<(), PortError> {
         let mut flags = self.0.lock().unwrap();
         let (reading, history) = flags
             .get_mut(&(environment.to_string(), key.to_string()))
             .unwrap();
+        if expect.is_some_and(|expect| *expect != reading.setting) {
+            return Err(PortError::Refused {
+                reason: "RB-FLAG-7".to_owned(),
+            });
+        }
         history.push(v1::FlagChanged {
             from: Some(reading.setting.clone()),
             to: Some(setting.clone()),
@@ -130,6 +144,20 @@ impl FlagPort for Flags {
         });
         reading.setting = setting;
         Ok(())
+    }
+}
+
+/// A change as the ledger would keep it.
+fn stored(changed: &v1::FlagChanged) -> StoredCommit {
+    StoredCommit {
+        sequence: 1,
+        stored_at: SystemClock.now(),
+        commit: v1::Commit {
+            events: vec![v1::Event {
+                kind: Some(v1::event::Kind::FlagChanged(changed.clone())),
+            }],
+            ..v1::Commit::default()
+        },
     }
 }
 
@@ -210,6 +238,7 @@ impl Fixture {
             },
             samples: samples.clone(),
             cancel: Cancel::new(),
+            lease: None,
             effect: EffectMark::default(),
         };
         Self {

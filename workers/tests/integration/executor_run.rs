@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use rollbook_proto::v1::Verdict;
+use rollbook_workers::child::Lease;
+use rollbook_workers::child::environment::is_inherited;
 use serde_json::json;
 
 use crate::executor_fixture::{Fixture, number};
@@ -168,6 +170,30 @@ async fn a_cancelled_and_a_dropped_command_leave_nothing_running() {
 }
 
 #[tokio::test]
+async fn the_guard_ends_a_command_whose_lease_is_not_renewed() {
+    let mut fixture = Fixture::new(json!({"run": {"command": "sleep 1000 & echo $!; wait"}}));
+    let (renewal, lease) = Lease::new(Duration::from_secs(2));
+    fixture.context.lease = Some(lease);
+    let first_line = || {
+        let lines = fixture.lines.0.lock().unwrap();
+        lines.first().map(|l| l.text.clone())
+    };
+    let renewed = async {
+        // Longer than one lease.
+        for _ in 0..25 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            renewal.confirmed(tokio::time::Instant::now());
+        }
+        assert!(process_is_alive(&first_line().unwrap()));
+    };
+    let (outcome, ()) = tokio::join!(fixture.execute(), renewed);
+    assert_eq!(outcome.verdict, Verdict::Error, "{outcome:?}");
+    assert!(outcome.message.contains("signal 9"), "{outcome:?}");
+    let pid = first_line().unwrap();
+    eventually("the process ends", || !process_is_alive(&pid)).await;
+}
+
+#[tokio::test]
 async fn a_process_left_in_the_background_on_purpose_lives_on_and_holds_nothing_up() {
     let fixture = Fixture::new(json!({
         "run": {"command": "sleep 1000 >/dev/null 2>&1 & echo $!"},
@@ -247,27 +273,110 @@ async fn no_secret_of_the_plan_comes_out() {
     assert!(all.contains("[redacted]"));
 }
 
-#[tokio::test]
-async fn what_configures_the_worker_is_withheld_from_commands() {
-    let fixture =
-        Fixture::new(json!({"run": {"command": "env | grep '^ROLLBOOK_' | cut -d= -f1 | sort"}}));
+/// Names of the variables that a command sees.
+async fn variables(step: serde_json::Value, secrets: &[(&str, &str)]) -> Vec<String> {
+    let fixture = Fixture::with(step, json!({}), secrets);
     let outcome = fixture.execute().await;
-    let names = fixture.evidence(&outcome, "stdout").await;
+    let mut names: Vec<String> = fixture
+        .evidence(&outcome, "stdout")
+        .await
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name.to_owned())
+        // Set by the shell itself.
+        .filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_command_gets_what_the_plan_names_and_a_few_variables_of_the_worker() {
+    let step = json!({"run": {
+        "command": "env",
+        "env": {"PLAIN": "a", "TAKEN": {"env": "WORKER_TOKEN"}, "VALUE": {"value": "b"}},
+    }});
+    let names = variables(step, &[("WORKER_TOKEN", "t0ken-of-the-worker")]).await;
+    let (inherited, own): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| is_inherited(name));
     assert_eq!(
-        names.split_whitespace().collect::<Vec<_>>(),
+        own,
         [
+            "PLAIN",
             "ROLLBOOK_ATTEMPT",
             "ROLLBOOK_ENVIRONMENT",
             "ROLLBOOK_PARAM_DEAL_COUNT",
             "ROLLBOOK_ROLLOUT",
-            "ROLLBOOK_STEP"
+            "ROLLBOOK_STEP",
+            "TAKEN",
+            "VALUE",
         ],
     );
+    // This process has others, of which none is seen.
+    assert!(std::env::vars().any(|(name, _)| !is_inherited(&name)));
+    assert!(inherited.contains(&"PATH".to_owned()));
+}
+
+#[tokio::test]
+async fn a_variable_taken_over_is_a_secret_and_a_missing_one_an_error() {
+    let step = json!({"run": {
+        "command": "echo \"$TAKEN\"; printf %s \"user:$TAKEN\" | base64; printf %s \"$TAKEN\" | od -An -tx1",
+        "env": {"TAKEN": {"env": "WORKER_TOKEN"}},
+    }});
+    let fixture = Fixture::with(step, json!({}), &[("WORKER_TOKEN", "t0ken-of-the-worker")]);
+    let outcome = fixture.execute().await;
+    let stdout = fixture.evidence(&outcome, "stdout").await;
+    assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
+    assert!(stdout.starts_with("[redacted]\n"), "{stdout}");
+    assert_eq!(stdout.matches("[redacted]").count(), 3, "{stdout}");
+
+    let step = json!({"run": {"command": "true", "env": {"T": {"env": "SURELY_NOT_SET"}}}});
+    let outcome = Fixture::new(step).execute().await;
+    assert_eq!(outcome.verdict, Verdict::Error);
+    assert!(outcome.message.contains("SURELY_NOT_SET"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn evidence_stays_in_the_directory_of_the_step() {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), "of others").unwrap();
+    let inside = tempfile::tempdir().unwrap();
+    std::fs::write(inside.path().join("report"), "ours").unwrap();
+    std::os::unix::fs::symlink("report", inside.path().join("again")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), inside.path().join("out")).unwrap();
+    let secret = outside.path().join("secret");
+    std::os::unix::fs::symlink(&secret, inside.path().join("link")).unwrap();
+    let attach = async |pattern: &str| {
+        let step = json!({
+            "run": {"command": "true", "directory": inside.path()},
+            "evidence": [pattern],
+        });
+        Fixture::new(step).execute().await
+    };
+    for pattern in ["report", "./again", "rep*"] {
+        assert_eq!(attach(pattern).await.verdict, Verdict::Pass, "{pattern}");
+    }
+    let up = format!(
+        "../{}/secret",
+        outside.path().file_name().unwrap().display()
+    );
+    for pattern in [
+        secret.to_str().unwrap(),
+        &up,
+        "[.][.]/*/secret",
+        "link",
+        "out/secret",
+        "*",
+    ] {
+        let outcome = attach(pattern).await;
+        assert_eq!(outcome.verdict, Verdict::Error, "{pattern}: {outcome:?}");
+        assert!(outcome.evidence.is_empty(), "{pattern}: {outcome:?}");
+    }
 }
 
 #[tokio::test]
 async fn missing_evidence_is_an_error_and_verify_must_hold() {
-    let step = json!({"run": {"command": "true"}, "evidence": ["/no/such/file-*"]});
+    let step = json!({"run": {"command": "true"}, "evidence": ["no-such-file-*"]});
     let outcome = Fixture::new(step).execute().await;
     assert_eq!(outcome.verdict, Verdict::Error);
     assert!(

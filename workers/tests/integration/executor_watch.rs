@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use rollbook_ledger::clock::{Clock, SystemClock};
 use rollbook_ledger::rollout::Sample;
-use rollbook_ledger::runbook::model::RollbackLevel;
-use rollbook_proto::v1::{FlagMode, Verdict};
-use rollbook_workers::executor::{self, Facts};
+use rollbook_ledger::runbook::model::{FlagTarget, RollbackLevel};
+use rollbook_proto::v1::{FlagMode, UndoVerification, Verdict};
+use rollbook_workers::executor::{self, Facts, FlagCause};
 use serde_json::json;
 
-use crate::executor_fixture::Fixture;
+use crate::executor_fixture::{Fixture, number};
 
 fn watch(fail: &str, tolerate: u32, length: &str, command: &str) -> Fixture {
     Fixture::with(
@@ -54,6 +54,22 @@ async fn a_watch_fails_as_soon_as_more_samples_fail_than_are_borne() {
         outcome
             .message
             .contains("2 of 2 samples failed (1 are borne)"),
+        "{}",
+        outcome.message
+    );
+}
+
+#[tokio::test]
+async fn an_earlier_number_does_not_stand_for_a_last_sample_without_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = dir.path().join("said").display().to_string();
+    let command = format!("test -e {said} && exit 1; touch {said}; echo 0.2");
+    let fixture = watch("value > 5", 0, "300ms", &command);
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Inconclusive, "{outcome:?}");
+    assert_eq!(number(&outcome, "errors"), None);
+    assert!(
+        outcome.message.contains("the last without data"),
         "{}",
         outcome.message
     );
@@ -169,4 +185,82 @@ async fn a_flag_is_defined_set_verified_and_put_back() {
         FlagMode::Parallel,
         "an instant rollback writes the safe value"
     );
+}
+
+#[tokio::test]
+async fn a_flag_that_somebody_changed_meanwhile_is_left_as_it_is() {
+    for level in [RollbackLevel::Full, RollbackLevel::Flags] {
+        let mut fixture = flag(json!("on"));
+        fixture.execute().await;
+        let off = executor::setting_of(&FlagTarget::Off, &FlagTarget::Off);
+        let somebody = FlagCause {
+            rollout: "another".parse().unwrap(),
+            step: fixture.context.step.clone(),
+            request: "r".to_owned(),
+            reason: "the page is red".to_owned(),
+        };
+        let key = "NEW_COSTS".parse().unwrap();
+        let environment = &fixture.context.environment;
+        let flags = &fixture.context.tools.flags;
+        flags
+            .set(environment, &key, off, None, &somebody)
+            .await
+            .unwrap();
+        fixture.context.facts = Arc::new(Facts {
+            rollback: Some(level),
+            ..Facts::default()
+        });
+        let undone = executor::undo(&fixture.step, &fixture.context).await;
+        assert_eq!(undone.verdict, Verdict::Pass, "{undone:?}");
+        assert!(undone.message.contains("left as it is"), "{undone:?}");
+        let flags = fixture.flags.0.lock().unwrap();
+        let (reading, history) = flags.values().next().unwrap();
+        assert_eq!(reading.setting.mode(), FlagMode::Off);
+        assert_eq!(history.len(), 2, "nothing was written");
+    }
+}
+
+#[tokio::test]
+async fn an_undo_is_looked_at() {
+    for (more, verdict, verification) in [
+        (
+            json!({}),
+            Verdict::Inconclusive,
+            UndoVerification::NotVerified,
+        ),
+        (
+            json!({"verify": {"run": {"command": "true"}}}),
+            Verdict::Fail,
+            UndoVerification::Stands,
+        ),
+        (
+            json!({"verify": {"run": {"command": "false"}}}),
+            Verdict::Pass,
+            UndoVerification::Verified,
+        ),
+        (
+            json!({"verify": {"run": {"command": "true"}},
+                   "undo": {"run": {"command": "true"}, "verify": {"run": {"command": "true"}}}}),
+            Verdict::Pass,
+            UndoVerification::Verified,
+        ),
+        (
+            json!({"undo": {"run": {"command": "true"}, "verify": {"run": {"command": "false"}}}}),
+            Verdict::Fail,
+            UndoVerification::Stands,
+        ),
+    ] {
+        let mut step = json!({"run": {"command": "true"}, "undo": {"run": {"command": "true"}}});
+        for (key, value) in more.as_object().unwrap() {
+            step[key] = value.clone();
+        }
+        let fixture = Fixture::new(step);
+        let undone = executor::undo(&fixture.step, &fixture.context).await;
+        let found = undone.verification.clone().map(|(found, _)| found);
+        assert_eq!(
+            (undone.verdict, found),
+            (verdict, Some(verification)),
+            "{more}: {undone:?}"
+        );
+    }
 }

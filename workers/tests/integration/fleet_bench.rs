@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollbook_ledger::nats::{NatsOptions, connect};
-use rollbook_ledger::rollout::{Task, TaskAction};
+use rollbook_ledger::rollout::{Lane, Task, TaskAction};
 use rollbook_workers::executor::shards::do_all;
 use rollbook_workers::executor::{ShardJob, ShardsError};
 use rollbook_workers::fleet::shards::{ShardLane, work};
@@ -220,6 +220,7 @@ pub(crate) fn job() -> ShardJob {
             action: TaskAction::Execute,
             attempt: 1,
             runs_on: None,
+            lane: Lane::Step,
         },
     }
 }

@@ -8,12 +8,12 @@ use rollbook_ledger::clock::SystemClock;
 use rollbook_ledger::handler::{Caller, Handler};
 use rollbook_ledger::ids::{LedgerId, RolloutId};
 use rollbook_ledger::journal::jetstream::{JetStreamJournal, JetStreamOptions};
-use rollbook_ledger::rollout::{self, Command, Open, Request, StepStatus};
+use rollbook_ledger::rollout::{self, Command, Lane, Open, Request, StepStatus};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1::ActorKind;
 use rollbook_workers::fleet::shards::ShardLane;
 use rollbook_workers::fleet::{
-    ANY_LABEL, DeadLetters, JetStreamQueue, Published, QueueOptions, QueuedTask, TaskQueue,
+    ANY_LABEL, DeadLetters, JetStreamQueue, Line, Published, QueueOptions, QueuedTask, TaskQueue,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
         "metadata": {"name": "stuck", "version": "1", "owner": "tests"},
         "environments": {"staging": {}},
         "phases": [{"id": "1", "title": "all of it", "steps": [
-            {"id": "1.1", "title": "never begun", "run": {"command": "true"}, "undo": "none"},
+            {"id": "1.1", "title": "never begun", "run": {"command": "true"}, "verify": {"run": {"command": "true"}}, "undo": "none"},
         ]}],
     });
     let plan =
@@ -85,7 +85,10 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
     // A worker that takes the task and is never heard of again, as often as it is given it.
     for _ in 0..200 {
         let _lost = queue
-            .pull(&[ANY_LABEL.to_owned()], Duration::from_millis(100))
+            .pull(
+                &[Line::new(Lane::Step, ANY_LABEL)],
+                Duration::from_millis(100),
+            )
             .await
             .unwrap();
         let state = handler.rollout(&id).await.unwrap().state;

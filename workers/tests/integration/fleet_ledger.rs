@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::ids::RolloutId;
-use rollbook_ledger::rollout::{Sample, Task, TaskAction, WorkerCommand};
+use rollbook_ledger::rollout::{Lane, Sample, Task, TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::executor::{Facts, PortError};
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     pub id: String,
-    /// `start`, `measure`, `finish`, `interrupt`, `start-undo`, `finish-undo`.
+    /// `start`, `measure`, `finish`, `interrupt`, `resume`, `start-undo`, `finish-undo`.
     pub what: String,
     pub attempt: u32,
     pub worker: String,
@@ -106,7 +106,10 @@ impl FileLedger {
         if ends.iter().any(|end| of_attempt(end).is_some()) {
             return Standing::Stale("it has its result".to_owned());
         }
-        match of_attempt(start) {
+        let resumed = lines
+            .iter()
+            .rfind(|line| line.what == "resume" && line.attempt == task.attempt);
+        match resumed.or(of_attempt(start)) {
             Some(line) => Standing::Running {
                 worker: line.worker.clone(),
                 started_at: line.at,
@@ -207,6 +210,16 @@ impl RolloutPort for FileLedger {
                 (line.what, line.attempt, line.message) = ("interrupt".to_owned(), attempt, reason);
                 TaskAction::Execute
             }
+            WorkerCommand::ResumeStep {
+                attempt,
+                worker,
+                reason,
+                ..
+            } => {
+                (line.what, line.attempt, line.message) = ("resume".to_owned(), attempt, reason);
+                line.worker = worker;
+                TaskAction::Execute
+            }
             WorkerCommand::StartUndo {
                 attempt, intent, ..
             } => {
@@ -226,12 +239,13 @@ impl RolloutPort for FileLedger {
             action,
             attempt: line.attempt,
             runs_on: None,
+            lane: Lane::Step,
         });
         let begins = line.what.starts_with("start");
         let legal = match standing {
             Standing::Wanted => begins,
             Standing::Running { .. } => !begins,
-            Standing::Stale(_) => false,
+            Standing::Stale(_) | Standing::Interrupted => false,
         };
         if !legal {
             return Err(PortError::Refused {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollbook_ledger::rollout::{Task, TaskAction};
+use rollbook_ledger::rollout::{Lane, Task, TaskAction};
 use rollbook_workers::fleet::{
-    DEAD_LETTER_STREAM, Delivery, JetStreamQueue, MemoryQueue, Published, QueueOptions, QueuedTask,
-    TaskQueue, WORK_STREAM,
+    DEAD_LETTER_STREAM, Delivery, JetStreamQueue, Line, MemoryQueue, Published, QueueOptions,
+    QueuedTask, TaskQueue, WORK_STREAM,
 };
 
 use crate::nats::{Server, ServerConfig};
@@ -29,13 +29,17 @@ pub fn task(step: &str, label: Option<&str>) -> QueuedTask {
             action: TaskAction::Execute,
             attempt: 1,
             runs_on: label.map(str::to_owned),
+            lane: Lane::Step,
         },
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
     }
 }
 
-fn labels(labels: &[&str]) -> Vec<String> {
-    labels.iter().map(|label| (*label).to_owned()).collect()
+fn labels(labels: &[&str]) -> Vec<Line> {
+    labels
+        .iter()
+        .map(|label| Line::new(Lane::Step, *label))
+        .collect()
 }
 
 async fn pulled(queue: &dyn TaskQueue, label: &[&str]) -> Box<dyn Delivery> {
@@ -51,6 +55,19 @@ async fn nothing(queue: &dyn TaskQueue, label: &[&str]) {
 async fn contract(queue: Arc<dyn TaskQueue>) {
     let queue = queue.as_ref();
     nothing(queue, &["any"]).await;
+
+    // Going back waits in lines of its own.
+    for lane in [Lane::Undo, Lane::Flag] {
+        let mut back = task("1.0", None);
+        back.task.action = TaskAction::Undo;
+        back.task.lane = lane;
+        assert_eq!(queue.publish(&back).await.unwrap(), Published::New);
+        nothing(queue, &["any"]).await;
+        let line = [Line::new(lane, "any")];
+        let delivery = queue.pull(&line, SOON).await.unwrap().unwrap();
+        assert_eq!(delivery.task(), &back);
+        delivery.done().await.unwrap();
+    }
 
     // A task is there once, however often it is published, waiting or in work.
     let first = task("1.1", None);

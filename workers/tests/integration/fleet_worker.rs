@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rollbook_ledger::rollout::TaskAction;
+use rollbook_ledger::rollout::{Lane, TaskAction};
 use rollbook_workers::fleet::{
-    JetStreamQueue, MemoryQueue, QueuedTask, TaskQueue, WorkerConfig, run,
+    JetStreamQueue, Line, MemoryQueue, QueuedTask, TaskQueue, WorkerConfig, run,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -143,6 +143,30 @@ async fn an_abort_ends_the_running_action() {
 }
 
 #[tokio::test]
+async fn going_back_does_not_wait_behind_steps() {
+    let bench = Bench::new(json!({
+        "run": {"command": "sleep 1000"},
+        "undo": {"run": {"command": "true"}, "verify": {"run": {"command": "true"}}},
+    }));
+    let worker = bench.worker(WorkerConfig {
+        concurrency: 1,
+        ..config("a")
+    });
+    bench.queue.publish(&task("1.1", None)).await.unwrap();
+    bench.ledger.wait_for("start").await;
+    let mut back = task("1.1", None);
+    back.task.action = TaskAction::Undo;
+    back.task.lane = Lane::Undo;
+    bench.queue.publish(&back).await.unwrap();
+    let finish = bench.ledger.wait_for("finish-undo").await;
+    assert_eq!(finish.verdict, "PASS", "{}", finish.message);
+    assert_eq!(bench.ledger.kinds(), ["start", "start-undo", "finish-undo"]);
+    *bench.ledger.halted.lock().unwrap() = Some("enough".to_owned());
+    bench.ledger.wait_for("finish").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
     let bench = Bench::new(json!({"run": {"command": "sleep 0.5"}}));
     let worker = bench.worker(config("a"));
@@ -153,7 +177,7 @@ async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
     bench.queue.publish(&task("1.1", None)).await.unwrap();
     let waiting = bench
         .queue
-        .pull(&["any".to_owned()], Duration::ZERO)
+        .pull(&[Line::new(Lane::Step, "any")], Duration::ZERO)
         .await
         .unwrap();
     assert!(waiting.is_some(), "nobody took it");
@@ -191,6 +215,48 @@ struct ChildConfig {
     ledger: String,
     step: Value,
     sections: Value,
+}
+
+/// A worker that gives a single sign of life, as one that is cut off from then on.
+fn cut_off(name: &str) -> WorkerConfig {
+    WorkerConfig {
+        progress_every: Duration::from_secs(600),
+        lease: Duration::from_secs(1),
+        ..config(name)
+    }
+}
+
+#[tokio::test]
+async fn an_idempotent_command_of_a_worker_that_is_cut_off_is_stopped_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = "echo $$ > group; sleep 1000";
+    let bench = Bench::new(json!({
+        "run": {"command": command, "directory": dir.path()},
+        "idempotent": true,
+    }));
+    let worker = bench.worker(cut_off("a"));
+    bench.queue.publish(&task("1.1", None)).await.unwrap();
+    let interrupt = bench.ledger.wait_for("interrupt").await;
+    assert!(
+        interrupt.message.contains("no sign of the queue for 1 s"),
+        "{}",
+        interrupt.message
+    );
+    let group = std::fs::read_to_string(dir.path().join("group")).unwrap();
+    group_has_ended(group.trim()).await;
+    worker.stop().await;
+    assert_eq!(bench.ledger.kinds(), ["start", "interrupt"]);
+}
+
+#[tokio::test]
+async fn any_other_command_of_a_worker_that_is_cut_off_goes_on_and_counts() {
+    let bench = Bench::new(json!({"run": {"command": "sleep 2"}}));
+    let worker = bench.worker(cut_off("a"));
+    bench.queue.publish(&task("1.1", None)).await.unwrap();
+    let finish = bench.ledger.wait_for("finish").await;
+    assert_eq!(finish.verdict, "PASS");
+    worker.stop().await;
+    assert_eq!(bench.ledger.kinds(), ["start", "finish"]);
 }
 
 /// Not a test of its own: the worker process that the tests below start and kill.
@@ -288,25 +354,40 @@ impl Crash {
         panic!("no {name}: {:#?}", self.ledger.lines());
     }
 
+    /// Waits until nothing is left of the process groups of the attempts.
+    async fn commands_have_ended(&self) {
+        let groups = std::fs::read_to_string(self.dir.path().join("group")).unwrap();
+        for group in groups.lines() {
+            group_has_ended(group).await;
+        }
+    }
+
     fn effects(&self) -> usize {
         let text = std::fs::read_to_string(self.dir.path().join("effects")).unwrap_or_default();
         text.lines().count()
     }
 }
 
+async fn group_has_ended(group: &str) {
+    for _ in 0..1500 {
+        // Gone, which `kill` says.
+        let found = Command::new("kill")
+            .args(["-0", "--", &format!("-{group}")])
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        if !found.success() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("process group {group} still runs");
+}
+
 impl Drop for Crash {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // The command of a killed worker lives on; each attempt wrote its process group here.
-        let groups = std::fs::read_to_string(self.dir.path().join("group")).unwrap_or_default();
-        for group in groups.lines() {
-            // The groups of attempts that ended are gone, which `kill` says.
-            let _ = Command::new("kill")
-                .args(["-9", "--", &format!("-{group}")])
-                .stderr(Stdio::null())
-                .status();
-        }
         self.server.kill();
     }
 }
@@ -329,6 +410,7 @@ fn command(extra: Value) -> impl Fn(&str) -> Value {
 async fn killed_without_a_way_to_tell_the_step_is_interrupted() {
     let (crash, worker) =
         Crash::after_kill(command(json!({})), json!({}), &task("1.1", None)).await;
+    crash.commands_have_ended().await;
     let interrupt = crash.ledger.wait_for("interrupt").await;
     assert!(
         interrupt.message.contains("worker killed ended before"),
@@ -444,6 +526,7 @@ async fn killed_during_a_watch_the_same_attempt_goes_on() {
     worker.stop().await;
     let kinds = crash.ledger.kinds();
     assert_eq!(kinds.iter().filter(|kind| *kind == "start").count(), 1);
+    assert_eq!(kinds.iter().filter(|kind| *kind == "resume").count(), 1);
     let measured: Vec<_> = crash
         .ledger
         .lines()

@@ -80,6 +80,17 @@ pub(super) fn apply(
             // A later event of the same commit may raise it again.
             rollout.settle();
         }
+        Kind::AlertUnwatched(unwatched) => {
+            let alert = clean(&unwatched.alert_id);
+            let row = rollout
+                .alerts
+                .iter_mut()
+                .find(|row| row.alert == alert)
+                .ok_or_else(|| format!("alert {alert} is not open"))?;
+            row.status = AlertStatus::Unwatched;
+            row.updated_sequence = at.sequence;
+            out.put(row);
+        }
         Kind::AdviceGiven(given) => out.put(&AdviceRow {
             sequence: at.sequence,
             idx: at.idx,
@@ -129,6 +140,7 @@ fn raise(rollout: &mut RolloutState, at: &At<'_>, raised: &AlertRaised, out: &mu
     let alert = clean(&raised.alert_id);
     if let Some(row) = rollout.alerts.iter_mut().find(|row| row.alert == alert) {
         row.severity = severity;
+        row.status = AlertStatus::Open;
         row.raised = measured;
         row.updated_sequence = at.sequence;
         out.put(row);

@@ -19,6 +19,9 @@ pub(super) fn apply(
             let mut row = signed(rollout, at, &given.gate_id, &given.role, out)?;
             row.statement = clean(&given.statement);
             row.plan_digest = clean(&given.plan_digest);
+            // Who signs takes an own refusal back.
+            let (gate, person) = (row.gate.clone(), row.person.clone());
+            void_refusals(rollout, at, &gate, Some(&person), "signed", out);
             row.evidence_seen = Json(given.evidence_seen.iter().map(|sha| clean(sha)).collect());
             row.on_behalf_of = clean(&given.on_behalf_of);
             row.expires_at = time(given.expires_at.as_ref());
@@ -72,18 +75,64 @@ pub(super) fn apply(
             )?;
         }
         Kind::GateBlocked(blocked) => {
+            let mut reasons = blocked.reasons.clone();
+            if !blocked.reasons_sha256.is_empty() {
+                reasons.push(format!(
+                    "{} reasons in all, shortened here; SHA-256 of them whole {}",
+                    blocked.reasons_total, blocked.reasons_sha256
+                ));
+            }
             decide(
                 rollout,
                 at,
                 &blocked.gate_id,
                 GateStatus::Blocked,
-                &blocked.reasons,
+                &reasons,
                 out,
             )?;
         }
         _ => return Err("not an event of a gate".to_owned()),
     }
     Ok(())
+}
+
+/// A step of the phase runs again: its gate is decided anew, and refusals are answered by that.
+pub(super) fn reopen(rollout: &mut RolloutState, at: &At<'_>, phase: &str, out: &mut Out) {
+    void_refusals(rollout, at, phase, None, "step_retried", out);
+    let Some(row) = rollout.gates.get_mut(phase) else {
+        return;
+    };
+    if row.status != GateStatus::Waiting {
+        row.status = GateStatus::Waiting;
+        row.reasons = Json::default();
+        row.decided_at = None;
+        row.decided_by.clear();
+        row.updated_sequence = at.sequence;
+        out.put(row);
+    }
+}
+
+/// Refusals of a gate, of one person or of all, that no longer count.
+fn void_refusals(
+    rollout: &mut RolloutState,
+    at: &At<'_>,
+    gate: &str,
+    person: Option<&str>,
+    cause: &str,
+    out: &mut Out,
+) {
+    for row in &mut rollout.sign_offs {
+        if row.status == SignOffStatus::Refused
+            && row.gate == gate
+            && person.is_none_or(|person| row.person == person)
+        {
+            row.status = SignOffStatus::Voided;
+            row.voided_cause = cause.to_owned();
+            row.voided_at = at.recorded_at;
+            row.updated_sequence = at.sequence;
+            out.put(row);
+        }
+    }
 }
 
 fn signed(

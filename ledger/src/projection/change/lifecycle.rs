@@ -12,7 +12,7 @@ use crate::projection::rows::{
 };
 use crate::projection::state::RolloutState;
 use crate::projection::words::{
-    GateStatus, Health, Outcome, RollbackLevel, RolloutStatus, StepStatus, Verdict,
+    EffectLeft, GateStatus, Health, Outcome, RollbackLevel, RolloutStatus, StepStatus, Verdict,
 };
 
 pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out) -> RolloutState {
@@ -37,7 +37,6 @@ pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out)
                 .collect(),
         ),
         status: RolloutStatus::Open,
-        resume_status: None,
         reason: String::new(),
         outcome: None,
         summary: String::new(),
@@ -196,6 +195,7 @@ fn new_step(rollout: &str, step: &str) -> StepRow {
         evidence: Json::default(),
         measurements: Json::default(),
         undo_verdict: None,
+        undo_verification: None,
         undo_message: String::new(),
         undo_finished_at: None,
         updated_sequence: 0,
@@ -223,34 +223,25 @@ pub(super) fn apply(
 ) -> Result<(), String> {
     match kind {
         Kind::RolloutStarted(_) => {
-            move_on(rollout, RolloutStatus::Running, &[RolloutStatus::Open])?;
+            stand(rollout, kind)?;
             rollout.rollout.started_at = at.recorded_at;
         }
         Kind::RolloutPaused(paused) => {
-            move_on(rollout, RolloutStatus::Paused, &[RolloutStatus::Running])?;
+            stand(rollout, kind)?;
             rollout.rollout.reason = clean(&paused.reason);
         }
         Kind::RolloutResumed(resumed) => {
-            move_on(rollout, RolloutStatus::Running, &[RolloutStatus::Paused])?;
+            stand(rollout, kind)?;
             rollout.rollout.reason = clean(&resumed.reason);
         }
         Kind::RolloutAborted(aborted) => {
-            let from = [
-                RolloutStatus::Open,
-                RolloutStatus::Running,
-                RolloutStatus::Paused,
-            ];
-            move_on(rollout, RolloutStatus::Aborted, &from)?;
+            stand(rollout, kind)?;
             rollout.rollout.reason = clean(&aborted.reason);
+            end_rollbacks(rollout, at, "the rollout was aborted", out);
         }
         Kind::RolloutClosed(closed) => {
-            if rollout.is_closed() {
-                return Err("the rollout is closed already".to_owned());
-            }
+            stand(rollout, kind)?;
             let row = &mut rollout.rollout;
-            row.status = RolloutStatus::Closed;
-            row.resume_status = None;
-            row.outcome = Outcome::from_wire(closed.outcome);
             if row.outcome.is_none() {
                 out.note("the outcome is not one of ours");
             }
@@ -278,47 +269,55 @@ pub(super) fn apply(
             });
             return Ok(());
         }
-        Kind::RollbackStarted(started) => rollback_started(rollout, at, started, out)?,
-        Kind::RollbackFinished(finished) => rollback_finished(rollout, at, finished, out)?,
+        Kind::RollbackStarted(started) => {
+            rollback_started(rollout, at, (kind, started), out)?;
+        }
+        Kind::RollbackFinished(finished) => {
+            rollback_finished(rollout, at, (kind, finished), out)?;
+        }
         _ => return Err("not an event of the rollout's course".to_owned()),
     }
     rollout.rollout.updated_sequence = at.sequence;
     Ok(())
 }
 
-/// Changes the status. While a rollback runs, what changes is the status after it.
-fn move_on(
-    rollout: &mut RolloutState,
-    to: RolloutStatus,
-    from: &[RolloutStatus],
-) -> Result<(), String> {
+/// Changes status and outcome as the domain does.
+fn stand(rollout: &mut RolloutState, kind: &Kind) -> Result<(), String> {
     let row = &mut rollout.rollout;
-    let is_rolling_back = row.status == RolloutStatus::RollingBack;
-    let current = match (is_rolling_back, row.resume_status) {
-        (true, Some(after)) => after,
-        _ => row.status,
-    };
-    if !from.contains(&current) {
-        return Err(format!("the rollout is {current}, it cannot become {to}"));
-    }
-    if is_rolling_back {
-        row.resume_status = Some(to);
-    } else {
-        row.status = to;
-    }
+    let after = row.status.to_domain(row.outcome).after(kind)?;
+    row.status = RolloutStatus::from_domain(after);
+    row.outcome = Outcome::from_domain(after);
     Ok(())
+}
+
+/// Ends rollbacks under way without a result of their own.
+fn end_rollbacks(rollout: &mut RolloutState, at: &At<'_>, why: &str, out: &mut Out) {
+    for row in &mut rollout.rollbacks {
+        if row.verdict.is_none() {
+            row.verdict = Some(Verdict::Inconclusive);
+            row.finished_at = at.recorded_at;
+            row.summary = why.to_owned();
+            row.updated_sequence = at.sequence;
+            out.put(row);
+        }
+    }
 }
 
 fn rollback_started(
     rollout: &mut RolloutState,
     at: &At<'_>,
-    started: &RollbackStarted,
+    (kind, started): (&Kind, &RollbackStarted),
     out: &mut Out,
 ) -> Result<(), String> {
     let id = clean(&started.rollback_id);
     if rollout.rollbacks.iter().any(|row| row.rollback == id) {
         return Err(format!("rollback {id} was started before"));
     }
+    stand(rollout, kind)?;
+    // An end that the rollout had is being taken back.
+    rollout.rollout.closed_at = None;
+    rollout.rollout.summary.clear();
+    end_rollbacks(rollout, at, &format!("replaced by {id}"), out);
     let level = RollbackLevel::from_wire(started.level);
     if level.is_none() {
         out.note("the rollback's level is not one of ours");
@@ -337,6 +336,18 @@ fn rollback_started(
         level,
         reason: clean(&started.reason),
         undo_steps: Json(started.undo_steps.iter().map(|step| clean(step)).collect()),
+        running: Json(started.running.iter().map(|step| clean(step)).collect()),
+        left: Json(
+            started
+                .left
+                .iter()
+                .map(|left| EffectLeft {
+                    step: clean(&left.step_id),
+                    why: clean(&left.why),
+                })
+                .collect(),
+        ),
+        not_verified: Json::default(),
         started_by: at.actor.clone(),
         started_at: at.recorded_at,
         finished_at: None,
@@ -347,25 +358,25 @@ fn rollback_started(
     };
     out.put(&row);
     rollout.rollbacks.push(row);
-    if rollout.rollout.status != RolloutStatus::RollingBack {
-        rollout.rollout.resume_status = Some(rollout.rollout.status);
-        rollout.rollout.status = RolloutStatus::RollingBack;
-    }
     Ok(())
 }
 
 fn rollback_finished(
     rollout: &mut RolloutState,
     at: &At<'_>,
-    finished: &RollbackFinished,
+    (kind, finished): (&Kind, &RollbackFinished),
     out: &mut Out,
 ) -> Result<(), String> {
     let id = clean(&finished.rollback_id);
-    let row = rollout
+    let place = rollout
         .rollbacks
-        .iter_mut()
-        .find(|row| row.rollback == id && row.verdict.is_none())
+        .iter()
+        .position(|row| row.rollback == id && row.verdict.is_none())
         .ok_or_else(|| format!("rollback {id} is not in progress"))?;
+    stand(rollout, kind)?;
+    let Some(row) = rollout.rollbacks.get_mut(place) else {
+        return Ok(());
+    };
     let verdict = Verdict::from_wire(finished.verdict);
     if verdict.is_none() {
         out.note("the rollback finished without a verdict");
@@ -373,15 +384,15 @@ fn rollback_finished(
     // Without a verdict nothing is proven: it must not look as if it were still running either.
     row.verdict = Some(verdict.unwrap_or(Verdict::Error));
     row.finished_at = at.recorded_at;
+    row.not_verified = Json(
+        finished
+            .not_verified
+            .iter()
+            .map(|step| clean(step))
+            .collect(),
+    );
     row.summary = clean(&finished.summary);
     row.updated_sequence = at.sequence;
     out.put(row);
-    let is_another_running = rollout.rollbacks.iter().any(|row| row.verdict.is_none());
-    if !is_another_running
-        && rollout.rollout.status == RolloutStatus::RollingBack
-        && let Some(after) = rollout.rollout.resume_status.take()
-    {
-        rollout.rollout.status = after;
-    }
     Ok(())
 }

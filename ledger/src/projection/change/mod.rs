@@ -205,6 +205,7 @@ fn rollout_event(
         Kind::AdviceGiven(_)
         | Kind::AlertRaised(_)
         | Kind::AlertResolved(_)
+        | Kind::AlertUnwatched(_)
         | Kind::NoticeSent(_)
         | Kind::SnapshotTaken(_)
         | Kind::ComparisonMade(_)

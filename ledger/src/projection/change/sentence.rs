@@ -143,6 +143,16 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
                 tail(&e.message)
             ),
         ),
+        Kind::StepInterrupted(e) if !e.resumed_by.is_empty() => (
+            &e.step_id,
+            format!(
+                "Step {} goes on with worker {}, attempt {}{}",
+                e.step_id,
+                e.resumed_by,
+                e.attempt,
+                tail(&e.reason)
+            ),
+        ),
         Kind::StepInterrupted(e) => (
             &e.step_id,
             format!(
@@ -358,6 +368,13 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
                 "Alert {} resolved{}",
                 e.alert_id,
                 tail(&wire_figure(e.measurement.as_ref()))
+            ),
+        ),
+        Kind::AlertUnwatched(e) => (
+            &e.alert_id,
+            format!(
+                "Alert {} stays open: attempt {} of step {}, which watched it, has ended",
+                e.alert_id, e.attempt, e.step_id
             ),
         ),
         Kind::NoticeSent(e) => (

@@ -7,7 +7,11 @@ use super::{At, Out};
 use crate::projection::row::{Json, clean};
 use crate::projection::rows::{MeasurementRow, StepRow};
 use crate::projection::state::RolloutState;
-use crate::projection::words::{ChecklistItem, EvidenceRef, Measured, StepStatus, Verdict, time};
+use crate::projection::words::{
+    AlertStatus, ChecklistItem, EvidenceRef, Measured, RolloutStatus, StepStatus, UndoVerification,
+    Verdict, time,
+};
+use crate::rollout::undone;
 
 /// The most metrics a step's row shows; all samples are in `measurements`.
 const MAX_LATEST_METRICS: usize = 100;
@@ -19,6 +23,7 @@ pub(super) fn apply(
     out: &mut Out,
 ) -> Result<(), String> {
     let id = step_of(kind).ok_or("not an event of a step")?;
+    let is_rolling_back = rollout.rollout.status == RolloutStatus::RollingBack;
     let step = rollout
         .steps
         .get_mut(&clean(id))
@@ -47,13 +52,17 @@ pub(super) fn apply(
             if step.status != StepStatus::Running || interrupted.attempt != step.attempt {
                 return Err(format!("attempt {} is not running", interrupted.attempt));
             }
-            step.status = if interrupted.retry {
-                StepStatus::Pending
-            } else {
-                StepStatus::Interrupted
-            };
             step.message = clean(&interrupted.reason);
-            step.finished_at = at.recorded_at;
+            if interrupted.resumed_by.is_empty() {
+                step.status = if interrupted.retry {
+                    StepStatus::Pending
+                } else {
+                    StepStatus::Interrupted
+                };
+                step.finished_at = at.recorded_at;
+            } else {
+                step.worker = clean(&interrupted.resumed_by);
+            }
         }
         Kind::StepRetried(retried) => {
             if step.status == StepStatus::Running {
@@ -68,10 +77,13 @@ pub(super) fn apply(
             if step.status == StepStatus::Running {
                 out.note("skipped while running");
             }
-            step.status = StepStatus::Skipped;
-            step.verdict = Some(Verdict::Skipped);
             step.message = clean(&skipped.reason);
-            step.finished_at = at.recorded_at;
+            // During a rollback an effect is left by decision: it stands all the same.
+            if !(is_rolling_back && step.status == StepStatus::UndoFailed) {
+                step.status = StepStatus::Skipped;
+                step.verdict = Some(Verdict::Skipped);
+                step.finished_at = at.recorded_at;
+            }
         }
         Kind::NotApplicableProposed(proposed) => {
             step.status = StepStatus::InReview;
@@ -86,6 +98,8 @@ pub(super) fn apply(
                 step.status = StepStatus::NotApplicable;
                 step.verdict = Some(Verdict::NotApplicable);
                 step.finished_at = at.recorded_at;
+            } else if step.verdict.is_some() {
+                step.status = StepStatus::Finished;
             } else {
                 step.status = StepStatus::Pending;
             }
@@ -104,9 +118,10 @@ pub(super) fn apply(
                 out.note("an undo finished without a verdict");
             }
             step.undo_verdict = Some(verdict.unwrap_or(Verdict::Error));
+            step.undo_verification = UndoVerification::from_wire(finished.verification);
             step.undo_message = clean(&finished.message);
             step.undo_finished_at = at.recorded_at;
-            if verdict == Some(Verdict::Pass) {
+            if undone(finished) {
                 step.status = StepStatus::Undone;
                 step.effect = false;
             } else {
@@ -117,7 +132,26 @@ pub(super) fn apply(
     }
     step.updated_sequence = at.sequence;
     out.put(step);
+    match kind {
+        Kind::StepStarted(_) => watch_again(rollout, at, &clean(id), out),
+        Kind::StepRetried(_) => {
+            let phase = step.phase.clone();
+            super::gates::reopen(rollout, at, &phase, out);
+        }
+        _ => {}
+    }
     Ok(())
+}
+
+/// A new attempt measures again what the step's alerts are about.
+fn watch_again(rollout: &mut RolloutState, at: &At<'_>, step: &str, out: &mut Out) {
+    for alert in &mut rollout.alerts {
+        if alert.step == step && alert.status == AlertStatus::Unwatched {
+            alert.status = AlertStatus::Open;
+            alert.updated_sequence = at.sequence;
+            out.put(alert);
+        }
+    }
 }
 
 fn step_of(kind: &Kind) -> Option<&str> {
@@ -175,6 +209,7 @@ fn begin_attempt(step: &mut StepRow, attempt: u32) {
     step.evidence = Json::default();
     step.measurements = Json::default();
     step.undo_verdict = None;
+    step.undo_verification = None;
     step.undo_message.clear();
     step.undo_finished_at = None;
 }
@@ -193,8 +228,10 @@ fn finish(
         ));
     }
     if is_first_word {
-        // A person completes a manual step without an intent before.
-        if step.kind != "manual" {
+        // A person completes a manual step without an intent before, and a task that no worker
+        // took is given up without one.
+        let is_given_up = finished.verdict() == rollbook_proto::v1::Verdict::Error;
+        if step.kind != "manual" && !is_given_up {
             out.note("a result without an intent");
         }
         begin_attempt(step, finished.attempt);
@@ -204,7 +241,12 @@ fn finish(
     if step.verdict.is_none() {
         out.note("a result without a verdict");
     }
-    step.status = StepStatus::Finished;
+    if step.verdict == Some(Verdict::NotApplicable) {
+        step.status = StepStatus::NotApplicable;
+    } else if step.status != StepStatus::InReview {
+        // A claim that it does not apply still waits for its review.
+        step.status = StepStatus::Finished;
+    }
     step.rule = clean(&finished.rule);
     step.message = clean(&finished.message);
     step.finished_at = at.recorded_at;

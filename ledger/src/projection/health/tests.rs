@@ -173,6 +173,7 @@ fn an_interrupted_step_waits_for_a_person_unless_it_is_repeated() {
             attempt: 1,
             reason: "worker died".to_owned(),
             retry,
+            ..v1::StepInterrupted::default()
         })
     };
     let health = after(vec![started("a", 1), interrupted(false)]);
@@ -243,6 +244,7 @@ fn a_refusal_counts_until_the_person_signs() {
     let blocked = Kind::GateBlocked(v1::GateBlocked {
         gate_id: "1".to_owned(),
         reasons: vec!["refused".to_owned()],
+        ..v1::GateBlocked::default()
     });
     let health = after(vec![refused.clone(), blocked]);
     assert_eq!(

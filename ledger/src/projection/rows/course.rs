@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use crate::projection::row::{Json, view_row};
 use crate::projection::words::{
-    ChecklistItem, Deduction, EvidenceRef, FlagChangeKind, FlagMode, FlagSetting, GateStatus,
-    Health, Measured, Outcome, RollbackLevel, RolloutStatus, SignOffStatus, StepStatus, Verdict,
+    ChecklistItem, Deduction, EffectLeft, EvidenceRef, FlagChangeKind, FlagMode, FlagSetting,
+    GateStatus, Health, Measured, Outcome, RollbackLevel, RolloutStatus, SignOffStatus, StepStatus,
+    UndoVerification, Verdict,
 };
 
 view_row!(
@@ -35,11 +36,9 @@ view_row!(
         params: Json<BTreeMap<String, String>>,
         /// Where it stands.
         status: RolloutStatus,
-        /// What `status` returns to when a running rollback finishes.
-        resume_status: Option<RolloutStatus>,
         /// Why it was paused, resumed or aborted last; empty when never.
         reason: String,
-        /// How it ended.
+        /// How it ended; absent before, and while an end is being taken back.
         outcome: Option<Outcome>,
         /// The closing summary.
         summary: String,
@@ -57,7 +56,7 @@ view_row!(
         opened_at: Option<Timestamp>,
         /// When it was started.
         started_at: Option<Timestamp>,
-        /// When it was closed.
+        /// When it was closed; absent while an end is being taken back.
         closed_at: Option<Timestamp>,
         /// Sequence of the commit that opened it.
         opened_sequence: u64,
@@ -140,6 +139,9 @@ view_row!(
         measurements: Json<Vec<Measured>>,
         /// The verdict of its undo.
         undo_verdict: Option<Verdict>,
+        /// Whether something other than the undo looked afterwards; absent before, and for undos
+        /// that were recorded before they were verified.
+        undo_verification: Option<UndoVerification>,
         /// What its undo said.
         undo_message: String,
         /// When its undo finished.
@@ -342,6 +344,12 @@ view_row!(
         reason: String,
         /// The steps undone, in the order of execution.
         undo_steps: Json<Vec<String>>,
+        /// Steps of its level that ran when it started.
+        running: Json<Vec<String>>,
+        /// Effects that it does not take back, and why, as it started.
+        left: Json<Vec<EffectLeft>>,
+        /// Steps undone where nothing could tell whether their effect is gone.
+        not_verified: Json<Vec<String>>,
         /// Who started it.
         started_by: String,
         /// When.

@@ -114,7 +114,7 @@ async fn load_rollouts<T: Tx>(
     );
     rows!(
         AlertRow,
-        &format!("AND t.status = 'open' {in_order}"),
+        &format!("AND t.status <> 'resolved' {in_order}"),
         |rollout, row| rollout.alerts.push(row)
     );
     rows!(

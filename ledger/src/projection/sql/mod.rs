@@ -17,7 +17,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::write::{Latest, Writer};
 use super::change::project;
-use super::row::{Column, Kind, Value, ViewRow};
+use super::row::{Column, Kind, RowChange, Value, ViewRow, clean};
+use super::rows::AnomalyRow;
 use super::state::{Needs, State};
 use super::store::{VIEWS_VERSION, ViewError};
 use super::views::{Answer, AsOf};
@@ -232,8 +233,37 @@ impl<D: Database> SqlViews<D> {
         })
     }
 
+    /// Applies a batch; where the database does not take a value, in halves, until the commit that
+    /// holds it stands alone.
     pub(super) async fn apply_batch(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError> {
         let mut slot = self.cache.lock().await;
+        let mut parts = vec![batch];
+        let mut reached = None;
+        while let Some(part) = parts.pop() {
+            match (self.apply_part(&mut slot, part).await, part) {
+                (Ok(position), _) => reached = Some(position),
+                (Err(ViewError::Value { .. }), [commit]) => {
+                    reached = Some(self.apply_refused(&mut slot, commit).await?);
+                }
+                (Err(ViewError::Value { reason }), _) => {
+                    tracing::warn!(%reason, commits = part.len(), "a batch is applied in parts");
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        match reached {
+            Some(position) => Ok(position),
+            None => self.apply_part(&mut slot, &[]).await,
+        }
+    }
+
+    async fn apply_part(
+        &self,
+        slot: &mut Option<Cache>,
+        batch: &[StoredCommit],
+    ) -> Result<AsOf, ViewError> {
         let mut tx = self.database.write().await?;
         let position = Self::position_in(&mut tx, D::LOCK_POSITION).await?;
         let news = fresh(batch, position.sequence)?;
@@ -253,6 +283,19 @@ impl<D: Database> SqlViews<D> {
             load::load(&mut tx, &mut cache.state, missing).await?;
         }
         let mut tx = self.write_projected(tx, &mut cache.state, news).await?;
+        let reached = Self::reach(&mut tx, last).await?;
+        tx.commit().await?;
+        cache.sequence = reached.sequence;
+        if cache.state.len() > MAX_CACHED_AGGREGATES {
+            cache.state.keep_only(&needs);
+            cache.is_complete = false;
+        }
+        *slot = Some(cache);
+        Ok(reached)
+    }
+
+    /// Moves the position to a commit.
+    async fn reach(tx: &mut D::Tx, last: &StoredCommit) -> Result<AsOf, ViewError> {
         let reached = AsOf {
             sequence: last.sequence,
             recorded_at: super::words::time(last.commit.recorded_at.as_ref()),
@@ -270,13 +313,48 @@ impl<D: Database> SqlViews<D> {
             &[Kind::Int, Kind::Text, Kind::Text, Kind::Text],
         )
         .await?;
-        tx.commit().await?;
-        cache.sequence = reached.sequence;
-        if cache.state.len() > MAX_CACHED_AGGREGATES {
-            cache.state.keep_only(&needs);
-            cache.is_complete = false;
+        Ok(reached)
+    }
+
+    /// Applies a commit of which the database does not take some row: without that row, and with an
+    /// anomaly that says so. What follows is projected onto the rows that are there.
+    async fn apply_refused(
+        &self,
+        slot: &mut Option<Cache>,
+        commit: &StoredCommit,
+    ) -> Result<AsOf, ViewError> {
+        *slot = None;
+        let mut tx = self.database.write().await?;
+        let position = Self::position_in(&mut tx, D::LOCK_POSITION).await?;
+        if fresh(std::slice::from_ref(commit), position.sequence)?.is_empty() {
+            return Ok(position);
         }
-        *slot = Some(cache);
+        let mut state = State::default();
+        let needs = Needs::of(std::slice::from_ref(commit));
+        load::load(&mut tx, &mut state, needs).await?;
+        let mut rows = Latest::default();
+        for change in project(&mut state, commit) {
+            rows.put(change);
+        }
+        let mut refused = Vec::new();
+        for row in rows.into_rows() {
+            let table = row.table.name;
+            tx.script("SAVEPOINT one_row").await?;
+            match self.writer.write_rows(&mut tx, 1, vec![row]).await {
+                Ok(()) => tx.script("RELEASE SAVEPOINT one_row").await?,
+                Err(ViewError::Value { reason }) => {
+                    tx.script("ROLLBACK TO SAVEPOINT one_row").await?;
+                    refused.push(format!("a row of `{table}`: {reason}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let anomaly = refused_anomaly(commit, &refused);
+        tracing::error!(sequence = commit.sequence, reason = %anomaly.reason, "a row is missing in the views");
+        let anomaly = RowChange::put(&anomaly);
+        self.writer.write_rows(&mut tx, 1, vec![anomaly]).await?;
+        let reached = Self::reach(&mut tx, commit).await?;
+        tx.commit().await?;
         Ok(reached)
     }
 
@@ -331,6 +409,27 @@ impl<D: Database> SqlViews<D> {
         Self::position_in(&mut tx, D::LOCK_POSITION).await?;
         Self::create(&mut tx).await?;
         tx.commit().await
+    }
+}
+
+/// The longest reason of an anomaly, in bytes.
+const MAX_REASON_BYTES: usize = 2_000;
+
+/// Stands behind the anomalies of the commit's events.
+fn refused_anomaly(stored: &StoredCommit, refused: &[String]) -> AnomalyRow {
+    let commit = &stored.commit;
+    let mut reason = clean(&format!(
+        "the views' database does not take {}",
+        refused.join("; ")
+    ));
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+    AnomalyRow {
+        sequence: stored.sequence,
+        idx: u32::try_from(commit.events.len()).unwrap_or(u32::MAX),
+        recorded_at: super::words::time(commit.recorded_at.as_ref()),
+        aggregate: clean(&format!("{} {}", commit.aggregate, commit.aggregate_id)),
+        event: "commit".to_owned(),
+        reason,
     }
 }
 

@@ -265,6 +265,9 @@ impl<D: Database> ViewStore for SqlViews<D> {
         conditions.add_if("t.environment = ?", filter.environment.as_ref());
         conditions.add_if("t.status = ?", filter.status.as_ref());
         conditions.add_if("t.runbook = ?", filter.runbook.as_ref());
+        if filter.open_only {
+            conditions.add("t.closed_at IS NULL", []);
+        }
         conditions.add_if("t.opened_sequence < ?", filter.before_sequence.as_ref());
         let rest = format!(
             "{} ORDER BY t.opened_sequence DESC LIMIT {}",
@@ -407,7 +410,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(rollout);
         if open_only {
-            conditions.add("t.status = 'open'", []);
+            conditions.add("t.status <> 'resolved'", []);
         }
         let rows = latest(&mut tx, conditions).await?;
         Self::answer(tx, as_of, rows).await

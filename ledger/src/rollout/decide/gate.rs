@@ -2,17 +2,20 @@
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
+use serde::{Deserialize, Serialize};
 
 use super::super::how;
+use super::super::presented::presented;
 use super::super::refusal::Refusal;
 use super::super::rules::{gates, people, progress};
 use super::super::settle;
-use super::super::state::{GateState, Status};
-use super::{Decided, Decider, required};
+use super::super::state::{GateState, RolloutState, Status};
+use super::{Decided, Decider, lifecycle, required};
 use crate::clock::to_proto;
 use crate::ids::PhaseId;
+use crate::person;
+use crate::runbook::Plan;
 use crate::runbook::model::Gate;
-use crate::runbook::plan::has_effect;
 
 impl Decider<'_> {
     pub(super) fn approve(
@@ -20,19 +23,11 @@ impl Decider<'_> {
         id: &PhaseId,
         role: Option<&str>,
         statement: Option<&str>,
-        plan_digest: Option<&str>,
+        seen: &str,
     ) -> Decided {
         let (spec, at) = self.gate(id)?;
         self.gate_is_decided_now(id, at, "signed")?;
         let role = self.gate_role(id, spec, role)?;
-        if let Some(given) = plan_digest
-            && given != self.state.plan_digest
-        {
-            return Err(Refusal::PlanDigest {
-                given: given.to_owned(),
-                in_force: self.state.plan_digest.clone(),
-            });
-        }
         let person = self.actor();
         if spec.not_executor {
             let steps = people::executed_by(self.state, id, person);
@@ -44,6 +39,8 @@ impl Decider<'_> {
                 });
             }
         }
+        let shown = presented(self.state, self.plan, id)?;
+        let digest = shown.seen();
         let mut kinds = Vec::new();
         if let Some(before) = at.sign_offs.iter().find(|s| s.person == person) {
             if !gates::is_expired(before, self.ctx.now) {
@@ -56,12 +53,17 @@ impl Decider<'_> {
             }
             kinds.push(settle::void(id, before, "expired"));
         }
+        if seen != digest {
+            return Err(Refusal::GateChanged {
+                gate: id.to_string(),
+                seen: seen.chars().take(64).collect(),
+                now: digest,
+                how: how::look(&self.state.id, id),
+            });
+        }
         let statement = match statement {
             Some(given) => required("approve", "statement", given)?.to_owned(),
-            None => spec
-                .statement
-                .clone()
-                .unwrap_or_else(|| format!("Phase {id} may pass")),
+            None => shown.statement,
         };
         let expires_at: Option<Timestamp> = spec
             .expires
@@ -71,9 +73,14 @@ impl Decider<'_> {
             role: role.to_owned(),
             statement,
             plan_digest: self.state.plan_digest.clone(),
-            evidence_seen: self.evidence_of(id),
+            evidence_seen: shown
+                .evidence
+                .into_iter()
+                .map(|piece| piece.sha256)
+                .collect(),
             expires_at: expires_at.map(to_proto),
             on_behalf_of: String::new(),
+            seen: digest,
         }));
         Ok(kinds)
     }
@@ -124,44 +131,7 @@ impl Decider<'_> {
         at: &GateState,
         what: &'static str,
     ) -> Result<(), Refusal> {
-        match self.state.status {
-            Status::Running | Status::Paused => {}
-            Status::Open => {
-                return Err(self.status(
-                    "a gate decision",
-                    format!("start it with `{}`", how::start(&self.state.id)),
-                ));
-            }
-            Status::RollingBack | Status::Aborted | Status::Closed(_) => {
-                return Err(self.status("a gate decision", "no phase passes any more"));
-            }
-        }
-        self.no_revision_waits("a gate decision")?;
-        if let Some(at) = at.passed_at {
-            return Err(Refusal::GatePassed {
-                gate: id.to_string(),
-                at,
-            });
-        }
-        let phases = progress::missing_phases(self.state, self.plan, id);
-        let mut open: Vec<String> = phases
-            .iter()
-            .map(|phase| format!("phase {phase} has not passed"))
-            .collect();
-        open.extend(
-            progress::open_steps(self.state, self.plan, id)
-                .into_iter()
-                .map(|(step, at)| format!("step {step} is {}", at.status.as_str())),
-        );
-        if open.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::PhaseNotDone {
-                gate: id.to_string(),
-                what,
-                open: open.join(", "),
-            })
-        }
+        decided_now(self.state, self.plan, id, at, what)
     }
 
     /// The role in which the actor decides: given, or the only one that fits.
@@ -177,7 +147,7 @@ impl Decider<'_> {
             .iter()
             .copied()
             .filter(|role| people::has_role(self.plan, person, role))
-            .filter(|role| given.is_none_or(|given| given == *role))
+            .filter(|role| given.is_none_or(|given| person::same(given, role)))
             .collect();
         match mine.as_slice() {
             [role] => Ok(role),
@@ -204,30 +174,77 @@ impl Decider<'_> {
             }),
         }
     }
+}
 
-    /// Digests of the evidence of the phase: what there is to see before signing. At most 100,
-    /// those of checks first, so that the commit stays within its size.
-    fn evidence_of(&self, id: &PhaseId) -> Vec<String> {
-        let mut pieces: Vec<(bool, String)> = self
-            .state
-            .steps
-            .iter()
-            .filter(|(_, step)| step.phase == *id)
-            .flat_map(|(step_id, step)| {
-                let effect = self
-                    .plan
-                    .step(step_id)
-                    .is_some_and(|(_, step)| has_effect(step));
-                step.evidence
-                    .iter()
-                    .map(move |piece| (effect, piece.sha256.clone()))
-            })
-            .collect();
-        pieces.sort_by_key(|(effect, _)| *effect);
-        pieces
-            .into_iter()
-            .map(|(_, sha256)| sha256)
-            .take(100)
-            .collect()
+/// The rollout goes on, the plan is settled, the phase is done, and the gate is shut.
+fn decided_now(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &PhaseId,
+    at: &GateState,
+    what: &'static str,
+) -> Result<(), Refusal> {
+    match state.status {
+        Status::Running | Status::Paused => {}
+        Status::Open => {
+            return Err(super::status(
+                state,
+                "a gate decision",
+                format!("start it with `{}`", how::start(&state.id)),
+            ));
+        }
+        Status::RollingBack | Status::Aborted | Status::Closed(_) => {
+            return Err(super::status(
+                state,
+                "a gate decision",
+                "no phase passes any more",
+            ));
+        }
     }
+    lifecycle::no_revision_waits(state, "a gate decision")?;
+    if let Some(at) = at.passed_at {
+        return Err(Refusal::GatePassed {
+            gate: id.to_string(),
+            at,
+        });
+    }
+    let phases = progress::missing_phases(state, plan, id);
+    let mut open: Vec<String> = phases
+        .iter()
+        .map(|phase| format!("phase {phase} has not passed"))
+        .collect();
+    open.extend(
+        progress::open_steps(state, plan, id)
+            .into_iter()
+            .map(|(step, at)| format!("step {step} is {}", at.status.as_str())),
+    );
+    if open.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::PhaseNotDone {
+            gate: id.to_string(),
+            what,
+            open: open.join(", "),
+        })
+    }
+}
+
+/// Why a gate can be decided by nobody now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateHold {
+    /// The code of the rule.
+    pub code: String,
+    /// The rule, with what is open.
+    pub why: String,
+}
+
+/// What stands against signing a gate now, whoever would; `None`: nothing does, or there is no
+/// such gate.
+pub fn gate_hold(state: &RolloutState, plan: &Plan, id: &PhaseId) -> Option<GateHold> {
+    let at = state.gates.get(id)?;
+    let refusal = decided_now(state, plan, id, at, "signed").err()?;
+    Some(GateHold {
+        code: refusal.code(),
+        why: refusal.to_string(),
+    })
 }

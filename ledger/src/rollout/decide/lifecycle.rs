@@ -301,13 +301,18 @@ impl Decider<'_> {
     }
 
     pub(super) fn no_revision_waits(&self, what: &'static str) -> Result<(), Refusal> {
-        match &self.state.pending_revision {
-            Some(pending) => Err(Refusal::RevisionWaits {
-                what,
-                revision: pending.revision,
-            }),
-            None => Ok(()),
-        }
+        no_revision_waits(self.state, what)
+    }
+}
+
+/// No changed plan waits to be accepted.
+pub(super) fn no_revision_waits(state: &RolloutState, what: &'static str) -> Result<(), Refusal> {
+    match &state.pending_revision {
+        Some(pending) => Err(Refusal::RevisionWaits {
+            what,
+            revision: pending.revision,
+        }),
+        None => Ok(()),
     }
 }
 

@@ -2,18 +2,16 @@
 
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::command::{Answer, AnswerValue};
+use super::super::command::{Answer, AnswerValue, MAX_EVIDENCE};
 use super::super::refusal::Refusal;
 use super::super::rules::{people, start};
 use super::super::state::StepStatus;
 use super::{Decided, Decider, optional};
+use crate::evidence::is_address;
 use crate::ids::StepId;
 use crate::runbook::Action;
 use crate::runbook::plan::has_effect;
 use crate::runbook::step::Manual;
-
-/// How many pieces of evidence one manual step takes.
-const MAX_EVIDENCE: usize = 50;
 
 impl Decider<'_> {
     pub(super) fn complete(
@@ -177,8 +175,7 @@ fn check_evidence(id: &StepId, manual: &Manual, evidence: &[v1::Evidence]) -> Re
         });
     }
     for piece in evidence {
-        let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        if piece.sha256.len() != 64 || !piece.sha256.chars().all(hex) {
+        if !is_address(&piece.sha256) {
             return Err(Refusal::EvidenceMalformed {
                 sha256: piece.sha256.chars().take(80).collect(),
             });

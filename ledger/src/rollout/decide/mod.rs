@@ -19,7 +19,9 @@ use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Step};
 
+pub use gate::{GateHold, gate_hold};
 pub use lifecycle::{open, records};
+pub use rollback::rollback_list;
 
 /// Who asks, when, and under which command id.
 #[derive(Debug, Clone, Copy)]
@@ -43,14 +45,16 @@ pub(crate) const MAX_TEXT_BYTES: usize = 4_096;
 /// Decides a request. `plan` is the plan in force.
 ///
 /// An empty list: nothing to do, because this command id was applied before or things are so
-/// already. The events are one commit: all or none.
+/// already. The events are one commit: all or none. Whether it was the same command that was
+/// applied is the caller's to ask, of the state's `command_ids`.
 pub fn decide(
     state: &RolloutState,
     plan: &Plan,
     request: &Request,
     ctx: &Context<'_>,
 ) -> Result<Vec<v1::Event>, Refusal> {
-    if state.command_ids.contains(ctx.command_id) {
+    let applied = state.command_ids.find(ctx.actor.kind(), ctx.command_id);
+    if applied.is_some() {
         return Ok(Vec::new());
     }
     if plan.digest() != state.plan_digest {
@@ -146,13 +150,8 @@ impl<'a> Decider<'a> {
                 gate,
                 role,
                 statement,
-                plan_digest,
-            } => self.approve(
-                gate,
-                role.as_deref(),
-                statement.as_deref(),
-                plan_digest.as_deref(),
-            ),
+                seen,
+            } => self.approve(gate, role.as_deref(), statement.as_deref(), seen),
             Command::Reject { gate, role, reason } => self.reject(gate, role.as_deref(), reason),
             Command::Undo { step, reason } => self.undo(step, reason),
             Command::Rollback {
@@ -199,6 +198,12 @@ impl<'a> Decider<'a> {
                 attempt,
                 reason,
             } => self.interrupt_step(step, *attempt, reason),
+            WorkerCommand::ResumeStep {
+                step,
+                attempt,
+                worker,
+                reason,
+            } => self.resume_step(step, *attempt, worker, reason),
             WorkerCommand::StartUndo {
                 step,
                 attempt,
@@ -224,11 +229,16 @@ impl<'a> Decider<'a> {
 
     /// A refusal because of where the rollout stands.
     fn status(&self, what: &'static str, remedy: impl Into<String>) -> Refusal {
-        Refusal::Status {
-            what,
-            status: self.state.status.as_str(),
-            remedy: remedy.into(),
-        }
+        status(self.state, what, remedy)
+    }
+}
+
+/// A refusal because of where a rollout stands.
+fn status(state: &RolloutState, what: &'static str, remedy: impl Into<String>) -> Refusal {
+    Refusal::Status {
+        what,
+        status: state.status.as_str(),
+        remedy: remedy.into(),
     }
 }
 

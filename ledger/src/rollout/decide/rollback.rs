@@ -3,37 +3,77 @@
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::refusal::Refusal;
+use super::super::rules::going_back::{self, RollbackList};
 use super::super::rules::{effects, progress};
 use super::super::settle;
-use super::super::state::{Effect, Status, StepStatus};
+use super::super::state::{Effect, RolloutState, Status, StepStatus};
 use super::{Decided, Decider, optional, required};
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
 use crate::runbook::plan::EffectiveUndo;
-use crate::runbook::{Action, Step};
+use crate::runbook::{Action, Plan, Step};
+
+/// What a rollback asked for now would do: the list that its start records.
+///
+/// # Errors
+/// Where the request itself is wrong. That nothing is to be taken back is an empty list.
+pub fn rollback_list(
+    state: &RolloutState,
+    plan: &Plan,
+    level: RollbackLevel,
+    steps: &[StepId],
+) -> Result<RollbackList, Refusal> {
+    if state.status == Status::Open {
+        return Err(Refusal::Status {
+            what: "rollback",
+            status: state.status.as_str(),
+            remedy: "nothing has been done; abort it instead".to_owned(),
+        });
+    }
+    if level == RollbackLevel::Partial && steps.is_empty() {
+        return Err(Refusal::RollbackSteps {
+            problem: "a partial rollback takes back named steps; name at least one".to_owned(),
+        });
+    }
+    if level != RollbackLevel::Partial && !steps.is_empty() {
+        return Err(Refusal::RollbackSteps {
+            problem: format!(
+                "a rollback of level {} chooses its steps itself; name steps only with level partial",
+                level.as_str()
+            ),
+        });
+    }
+    for id in steps {
+        has_something_to_undo(state, plan, id)?;
+    }
+    Ok(going_back::list(state, plan, level, steps))
+}
+
+fn has_something_to_undo(state: &RolloutState, plan: &Plan, id: &StepId) -> Result<(), Refusal> {
+    let (Some(at), Some(undo)) = (state.step(id), plan.undo(id)) else {
+        return Err(Refusal::NoSuchStep {
+            step: id.to_string(),
+        });
+    };
+    if effects::stands(state, plan, id) || at.status == StepStatus::Running && undo.is_possible() {
+        return Ok(());
+    }
+    let why = match (at.effect, undo) {
+        (Effect::None, _) => format!("step {id} is {} and left no effect", at.status.as_str()),
+        (_, EffectiveUndo::Irreversible) => format!("step {id} is declared irreversible"),
+        (_, EffectiveUndo::None) => format!("the plan says that nothing undoes step {id}"),
+        _ => format!("step {id} changes nothing"),
+    };
+    Err(Refusal::NothingToUndo {
+        level: RollbackLevel::Partial.as_str(),
+        why,
+    })
+}
 
 impl Decider<'_> {
     pub(super) fn rollback(&self, level: RollbackLevel, steps: &[StepId], reason: &str) -> Decided {
         let reason = required("rollback", "reason", reason)?;
-        if self.state.status == Status::Open {
-            return Err(self.status("rollback", "nothing has been done; abort it instead"));
-        }
-        if level == RollbackLevel::Partial && steps.is_empty() {
-            return Err(Refusal::RollbackSteps {
-                problem: "a partial rollback takes back named steps; name at least one".to_owned(),
-            });
-        }
-        if level != RollbackLevel::Partial && !steps.is_empty() {
-            return Err(Refusal::RollbackSteps {
-                problem: format!(
-                    "a rollback of level {} chooses its steps itself; name steps only with level partial",
-                    level.as_str()
-                ),
-            });
-        }
-        for id in steps {
-            self.has_something_to_undo(id)?;
-        }
+        let list = rollback_list(self.state, self.plan, level, steps)?;
         // The same rollback asked for twice by two people in a hurry is one rollback.
         if let Some(current) = self.state.current_rollback()
             && current.level == level
@@ -44,9 +84,7 @@ impl Decider<'_> {
         {
             return Ok(Vec::new());
         }
-        let list = effects::to_undo(self.state, self.plan, level, steps);
-        let runs = self.runs_at(level);
-        if list.is_empty() && !runs && level != RollbackLevel::Full {
+        if list.undo.is_empty() && list.running.is_empty() && level != RollbackLevel::Full {
             return Err(Refusal::NothingToUndo {
                 level: level.as_str(),
                 why: "no step of that level has left an effect that can be taken back".to_owned(),
@@ -56,9 +94,7 @@ impl Decider<'_> {
         if level == RollbackLevel::Partial {
             text.push_str(&self.standing_dependents(steps));
         }
-        Ok(vec![settle::rollback_started(
-            self.state, level, &text, &list,
-        )])
+        Ok(vec![settle::rollback_started(self.state, &text, &list)])
     }
 
     pub(super) fn undo(&self, id: &StepId, reason: &str) -> Decided {
@@ -67,7 +103,7 @@ impl Decider<'_> {
         if self.state.status == Status::Open {
             return Err(self.status("undo", "nothing has been done"));
         }
-        self.has_something_to_undo(id)?;
+        has_something_to_undo(self.state, self.plan, id)?;
         if at.status == StepStatus::Undoing {
             return Err(Refusal::StepStatus {
                 what: "to undo",
@@ -103,21 +139,14 @@ impl Decider<'_> {
                 return Ok(Vec::new());
             }
             // Asking again for a failed undo starts the rest of the rollback anew.
-            return Ok(vec![settle::rollback_started(
-                self.state,
-                current.level,
-                reason,
-                &queue,
-            )]);
+            let mut rest = going_back::list(self.state, self.plan, current.level, &current.steps);
+            rest.undo.retain(|item| queue.contains(&item.step));
+            return Ok(vec![settle::rollback_started(self.state, reason, &rest)]);
         }
         let ids = [id.clone()];
         let text = format!("{reason}{}", self.standing_dependents(&ids));
-        let mut kinds = vec![settle::rollback_started(
-            self.state,
-            RollbackLevel::Partial,
-            &text,
-            &ids,
-        )];
+        let list = going_back::list(self.state, self.plan, RollbackLevel::Partial, &ids);
+        let mut kinds = vec![settle::rollback_started(self.state, &text, &list)];
         if self.is_undone_by_hand(id) {
             kinds.extend(self.undone_by_hand(id, at.undo.attempt.saturating_add(1), reason));
         }
@@ -140,8 +169,10 @@ impl Decider<'_> {
             Kind::UndoFinished(v1::UndoFinished {
                 step_id: id.to_string(),
                 attempt,
-                verdict: v1::Verdict::Pass.into(),
+                verdict: v1::Verdict::Inconclusive.into(),
                 message: reason.to_owned(),
+                verification: v1::UndoVerification::NotVerified.into(),
+                verification_message: format!("{} says that it has been done", self.actor()),
                 ..v1::UndoFinished::default()
             }),
         ]
@@ -163,45 +194,6 @@ impl Decider<'_> {
                 progress::list(standing)
             )
         }
-    }
-
-    fn has_something_to_undo(&self, id: &StepId) -> Result<(), Refusal> {
-        let (at, _) = self.step(id)?;
-        if effects::stands(self.state, self.plan, id)
-            || at.status == StepStatus::Running && self.may_leave_effect(id)
-        {
-            return Ok(());
-        }
-        let why = match (at.effect, self.plan.undo(id)) {
-            (Effect::None, _) => format!("step {id} is {} and left no effect", at.status.as_str()),
-            (_, Some(EffectiveUndo::Irreversible)) => {
-                format!("step {id} is declared irreversible")
-            }
-            (_, Some(EffectiveUndo::None)) => {
-                format!("the plan says that nothing undoes step {id}")
-            }
-            _ => format!("step {id} changes nothing"),
-        };
-        Err(Refusal::NothingToUndo {
-            level: RollbackLevel::Partial.as_str(),
-            why,
-        })
-    }
-
-    fn may_leave_effect(&self, id: &StepId) -> bool {
-        self.plan.undo(id).is_some_and(|undo| undo.is_possible())
-    }
-
-    /// A step of the level runs now: what it does will have to be taken back.
-    fn runs_at(&self, level: RollbackLevel) -> bool {
-        self.state.steps.iter().any(|(id, at)| {
-            at.status == StepStatus::Running
-                && self.may_leave_effect(id)
-                && self
-                    .plan
-                    .step(id)
-                    .is_some_and(|(_, step)| effects::belongs(step, id, level, &[]))
-        })
     }
 
     pub(super) fn start_undo(

@@ -18,6 +18,7 @@ impl Decider<'_> {
                     attempt,
                     reason,
                     retry: false,
+                    resumed_by: String::new(),
                 })])
             }
             StepStatus::Pending if at.attempt.checked_add(1) == Some(attempt) => {

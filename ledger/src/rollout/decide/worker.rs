@@ -9,9 +9,13 @@ use super::{Decided, Decider, optional, required};
 use crate::decimal::Decimal;
 use crate::ids::StepId;
 use crate::runbook::Action;
+use crate::runbook::plan::only_reads;
 
 /// After so many attempts that were interrupted a person decides, idempotent or not.
 const MAX_UNASKED_ATTEMPTS: u32 = 20;
+
+/// An attempt that has lost so many workers is not given to another one: it may be what ends them.
+const MAX_LOSSES: u32 = 20;
 
 impl Decider<'_> {
     /// The step that a record names.
@@ -93,7 +97,13 @@ impl Decider<'_> {
     pub(super) fn finish_step(&self, finished: &v1::StepFinished, details: &[Kind]) -> Decided {
         let id = self.named(&finished.step_id)?;
         let (at, _) = self.step(&id)?;
-        self.runs(&id, at, finished.attempt)?;
+        // Its worker was only cut off, and nobody has decided anything yet: its result counts.
+        let is_late = at.status == StepStatus::Interrupted
+            && at.attempt == finished.attempt
+            && !self.state.status.is_closed();
+        if !is_late {
+            self.runs(&id, at, finished.attempt)?;
+        }
         let refuse = |problem: &str| Refusal::Record {
             step: id.to_string(),
             problem: problem.to_owned(),
@@ -148,6 +158,41 @@ impl Decider<'_> {
             attempt,
             reason,
             retry: step.idempotent && attempt < MAX_UNASKED_ATTEMPTS,
+            resumed_by: String::new(),
+        })])
+    }
+
+    /// Only of steps that Rollbook itself knows to read and nothing else. Of a command only the
+    /// plan says that it changes nothing, and two of it may still be in each other's way.
+    pub(super) fn resume_step(
+        &self,
+        id: &StepId,
+        attempt: u32,
+        worker: &str,
+        reason: &str,
+    ) -> Decided {
+        let (at, step) = self.step(id)?;
+        self.runs(id, at, attempt)?;
+        let worker = required("resumption", "worker", worker)?.to_owned();
+        let reason = required("resumption", "reason", reason)?;
+        if !only_reads(step) {
+            return Err(Refusal::Record {
+                step: id.to_string(),
+                problem: "only a step that reads and changes nothing goes on elsewhere".to_owned(),
+            });
+        }
+        let is_worn = at.losses >= MAX_LOSSES;
+        let reason = if is_worn {
+            format!("{reason}; {MAX_LOSSES} workers were lost in this attempt before")
+        } else {
+            reason.to_owned()
+        };
+        Ok(vec![Kind::StepInterrupted(v1::StepInterrupted {
+            step_id: id.to_string(),
+            attempt,
+            reason,
+            retry: false,
+            resumed_by: if is_worn { String::new() } else { worker },
         })])
     }
 }

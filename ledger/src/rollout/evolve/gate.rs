@@ -96,5 +96,6 @@ pub(super) fn blocked(state: &mut RolloutState, event: &v1::GateBlocked, meta: &
         return Err(meta.transition(format!("gate {} has passed", event.gate_id)));
     }
     gate.blocked.clone_from(&event.reasons);
+    gate.blocked_sha256.clone_from(&event.reasons_sha256);
     Ok(())
 }

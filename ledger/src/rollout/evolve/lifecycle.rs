@@ -7,7 +7,8 @@ use rollbook_proto::v1;
 
 use super::super::illegal::IllegalEvent;
 use super::super::state::{
-    Effect, PendingRevision, PhaseState, RolloutState, Status, StepState, StepStatus, UndoState,
+    AcceptedRevision, Effect, PendingRevision, PhaseState, RolloutState, Status, StepState,
+    StepStatus, UndoState,
 };
 use super::Meta;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
@@ -33,6 +34,7 @@ pub(super) fn opened(
         plan,
         revision: 1,
         pending_revision: None,
+        accepted_revisions: Vec::new(),
         last_revision: 1,
         environment: EnvironmentId::new(&event.environment)
             .map_err(|_| meta.malformed("environment"))?,
@@ -122,14 +124,17 @@ fn new_step(phase: &PhaseId) -> StepState {
         started_at: None,
         finished_at: None,
         finished_event: 0,
+        ended_event: 0,
+        errored_attempt: 0,
         worker: String::new(),
+        losses: 0,
         rule: String::new(),
         message: String::new(),
         effect: Effect::None,
         is_partial: false,
         not_before: None,
         recheck: false,
-        samples: BTreeMap::new(),
+        samples: Default::default(),
         evidence: Vec::new(),
         executors: BTreeSet::new(),
         proposal: None,
@@ -145,57 +150,19 @@ fn from_one_of(state: &RolloutState, allowed: &[Status], meta: &Meta<'_>) -> Don
     }
 }
 
-pub(super) fn started(state: &mut RolloutState, meta: &Meta<'_>) -> Done {
-    from_one_of(state, &[Status::Open], meta)?;
-    state.status = Status::Running;
-    state.started_at = Some(meta.at);
-    Ok(())
-}
-
-pub(super) fn paused(state: &mut RolloutState, meta: &Meta<'_>) -> Done {
-    from_one_of(state, &[Status::Running], meta)?;
-    state.status = Status::Paused;
-    Ok(())
-}
-
-pub(super) fn resumed(state: &mut RolloutState, meta: &Meta<'_>) -> Done {
-    from_one_of(state, &[Status::Paused], meta)?;
-    state.status = Status::Running;
-    Ok(())
-}
-
-pub(super) fn aborted(state: &mut RolloutState, meta: &Meta<'_>) -> Done {
-    from_one_of(
-        state,
-        &[
-            Status::Open,
-            Status::Running,
-            Status::Paused,
-            Status::RollingBack,
-        ],
-        meta,
-    )?;
-    // An abort during a rollback ends the rollback where it stands.
+pub(super) fn aborted(state: &mut RolloutState) {
     if let Some(rollback) = &mut state.rollback
         && rollback.verdict.is_none()
     {
         rollback.verdict = Some(v1::Verdict::Inconclusive);
+        rollback.finished_event = Some(state.events);
     }
-    state.status = Status::Aborted;
-    Ok(())
 }
 
 pub(super) fn closed(state: &mut RolloutState, event: &v1::RolloutClosed, meta: &Meta<'_>) -> Done {
-    let outcome = v1::RolloutOutcome::try_from(event.outcome)
-        .ok()
-        .filter(|outcome| *outcome != v1::RolloutOutcome::Unspecified)
-        .ok_or_else(|| meta.malformed("outcome"))?;
-    from_one_of(
-        state,
-        &[Status::Running, Status::Paused, Status::Aborted],
-        meta,
-    )?;
-    state.status = Status::Closed(outcome);
+    if event.outcome() == v1::RolloutOutcome::Unspecified {
+        return Err(meta.malformed("outcome"));
+    }
     state.closed_at = Some(meta.at);
     Ok(())
 }
@@ -244,11 +211,19 @@ pub(super) fn revision_accepted(
         Some(pending) if pending.revision == event.revision => {
             lay_out(state, &pending.outline, meta)?;
             state.revision = pending.revision;
-            state.plan_digest.clone_from(&pending.plan.sha256);
-            state.plan = pending.plan;
             if pending.difference.is_some() {
                 state.params = pending.params;
             }
+            state.accepted_revisions.push(AcceptedRevision {
+                revision: pending.revision,
+                plan_digest: pending.plan.sha256.clone(),
+                by: pending.by,
+                accepted_by: meta.person().unwrap_or_default().to_owned(),
+                reason: pending.reason,
+                difference: pending.difference,
+            });
+            state.plan_digest.clone_from(&pending.plan.sha256);
+            state.plan = pending.plan;
             Ok(())
         }
         _ => Err(meta.transition(format!("revision {} does not wait", event.revision))),

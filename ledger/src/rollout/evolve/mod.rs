@@ -6,11 +6,13 @@ mod lifecycle;
 mod rollback;
 mod step;
 
+pub use rollback::undone;
+
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::illegal::IllegalEvent;
-use super::state::{RolloutState, StepState};
+use super::state::{Advised, RolloutState, StepState};
 use crate::clock::from_proto;
 use crate::ids::{PhaseId, StepId};
 use crate::journal::StoredCommit;
@@ -114,7 +116,7 @@ pub fn advance(
     sequence: u64,
 ) -> Result<(), IllegalEvent> {
     let at = checked(commit, sequence, state.id.as_str(), state.sequence)?;
-    if state.command_ids.contains(&commit.command_id) {
+    if state.command_ids.holds(commit) {
         return Err(IllegalEvent::CommandTwice {
             sequence,
             command_id: commit.command_id.clone(),
@@ -190,9 +192,7 @@ fn malformed_commit(sequence: u64, field: &'static str) -> IllegalEvent {
 
 fn settle(state: &mut RolloutState, commit: &v1::Commit, sequence: u64) {
     state.sequence = sequence;
-    if !commit.command_id.is_empty() {
-        state.command_ids.insert(&commit.command_id);
-    }
+    state.command_ids.insert(commit, sequence);
 }
 
 /// Folds a history from its first commit; `None` for an empty one.
@@ -217,12 +217,24 @@ pub(super) fn apply(
         return Err(meta.malformed("kind"));
     };
     s.events += 1;
+    let after = s.status.after(kind).map_err(|why| meta.transition(why))?;
+    apply_kind(s, kind, meta)?;
+    s.status = after;
+    Ok(())
+}
+
+fn apply_kind(s: &mut RolloutState, kind: &Kind, meta: &Meta<'_>) -> Result<(), IllegalEvent> {
     match kind {
         Kind::RolloutOpened(_) => Err(meta.transition("the rollout is open already")),
-        Kind::RolloutStarted(_) => lifecycle::started(s, meta),
-        Kind::RolloutPaused(_) => lifecycle::paused(s, meta),
-        Kind::RolloutResumed(_) => lifecycle::resumed(s, meta),
-        Kind::RolloutAborted(_) => lifecycle::aborted(s, meta),
+        Kind::RolloutStarted(_) => {
+            s.started_at = Some(meta.at);
+            Ok(())
+        }
+        Kind::RolloutPaused(_) | Kind::RolloutResumed(_) => Ok(()),
+        Kind::RolloutAborted(_) => {
+            lifecycle::aborted(s);
+            Ok(())
+        }
         Kind::RolloutClosed(e) => lifecycle::closed(s, e, meta),
         Kind::StepStarted(e) => step::started(s, e, meta),
         Kind::StepMeasured(e) => step::measured(s, e, meta),
@@ -252,11 +264,16 @@ pub(super) fn apply(
         Kind::RollbackStarted(e) => rollback::started(s, e, meta),
         Kind::RollbackFinished(e) => rollback::finished(s, e, meta),
         Kind::AdviceGiven(e) => {
-            s.advice = Some((e.rule.clone(), e.inputs.clone()));
+            s.advice = Some(Advised {
+                rule: e.rule.clone(),
+                inputs: e.inputs.clone(),
+                event: s.events,
+            });
             Ok(())
         }
         Kind::AlertRaised(e) => step::alert_raised(s, e, meta),
         Kind::AlertResolved(e) => step::alert_resolved(s, e, meta),
+        Kind::AlertUnwatched(e) => step::alert_unwatched(s, e, meta),
         Kind::NoticeSent(e) => lifecycle::notice_sent(s, e, meta),
         Kind::SnapshotTaken(e) => step::snapshot_taken(s, e, meta),
         Kind::ComparisonMade(e) => step_mut(s, &e.step_id, meta).map(|_| ()),
@@ -333,6 +350,7 @@ pub(super) fn name(event: &v1::Event) -> &'static str {
             Kind::AdviceGiven(_) => "AdviceGiven",
             Kind::AlertRaised(_) => "AlertRaised",
             Kind::AlertResolved(_) => "AlertResolved",
+            Kind::AlertUnwatched(_) => "AlertUnwatched",
             Kind::NoticeSent(_) => "NoticeSent",
             Kind::SnapshotTaken(_) => "SnapshotTaken",
             Kind::ComparisonMade(_) => "ComparisonMade",

@@ -44,8 +44,7 @@ pub(super) fn started(
 ) -> Done {
     let level = level_of(event.level).ok_or_else(|| meta.malformed("level"))?;
     let before = match state.status {
-        Status::Open => return Err(meta.transition("the rollout has not started")),
-        Status::Running | Status::Paused => ResumeTo::Going,
+        Status::Open | Status::Running | Status::Paused => ResumeTo::Going,
         Status::Aborted => ResumeTo::Aborted,
         Status::Closed(_) => ResumeTo::Closed,
         // It replaces the one under way.
@@ -62,7 +61,6 @@ pub(super) fn started(
         steps.push(id);
     }
     state.rollbacks += 1;
-    state.status = Status::RollingBack;
     state.rollback = Some(RollbackState {
         id: event.rollback_id.clone(),
         level,
@@ -72,6 +70,7 @@ pub(super) fn started(
         started_event: state.events,
         before,
         verdict: None,
+        finished_event: None,
     });
     Ok(())
 }
@@ -85,7 +84,7 @@ pub(super) fn finished(
     match &mut state.rollback {
         Some(rollback) if rollback.verdict.is_none() && rollback.id == event.rollback_id => {
             rollback.verdict = Some(verdict);
-            state.status = Status::Paused;
+            rollback.finished_event = Some(state.events);
             Ok(())
         }
         _ => Err(meta.transition(format!("{} is not under way", event.rollback_id))),
@@ -126,6 +125,17 @@ pub(super) fn undo_started(
     Ok(())
 }
 
+/// The undo took the effect back, as far as anybody can tell: it passed, or it ended and nothing
+/// could look whether the effect is gone.
+#[must_use]
+pub fn undone(event: &v1::UndoFinished) -> bool {
+    match event.verdict() {
+        v1::Verdict::Pass => true,
+        v1::Verdict::Inconclusive => event.verification() == v1::UndoVerification::NotVerified,
+        _ => false,
+    }
+}
+
 pub(super) fn undo_finished(
     state: &mut RolloutState,
     event: &v1::UndoFinished,
@@ -143,14 +153,15 @@ pub(super) fn undo_finished(
         )));
     }
     step.undo.message.clone_from(&event.message);
+    step.undo.verified = event.verification() == v1::UndoVerification::Verified;
     match verdict {
-        v1::Verdict::Pass => {
+        _ if undone(event) => {
             step.status = StepStatus::Undone;
             step.effect = Effect::None;
             step.finished_event = number;
             state.effects.retain(|other| *other != id);
         }
-        v1::Verdict::Fail | v1::Verdict::Inconclusive | v1::Verdict::Error => {
+        v1::Verdict::Pass | v1::Verdict::Fail | v1::Verdict::Inconclusive | v1::Verdict::Error => {
             step.status = StepStatus::UndoFailed;
             step.undo.failed = true;
         }

@@ -7,7 +7,8 @@ use rollbook_proto::v1;
 
 use super::super::illegal::IllegalEvent;
 use super::super::state::{
-    Alert, Counted, Effect, Measured, Proposal, RolloutState, Sample, Status, StepState, StepStatus,
+    Alert, Counted, Effect, Measured, Proposal, RolloutState, Sample, Samples, Status, StepState,
+    StepStatus,
 };
 use super::{Meta, step_mut};
 use crate::clock::from_proto;
@@ -62,7 +63,8 @@ pub(super) fn started(state: &mut RolloutState, event: &v1::StepStarted, meta: &
     step.rule.clear();
     step.message.clear();
     step.not_before = None;
-    step.samples.clear();
+    step.samples = Samples::default();
+    step.losses = 0;
     step.evidence.clear();
     step.proposal = None;
     note_executor(step, meta);
@@ -72,29 +74,41 @@ pub(super) fn started(state: &mut RolloutState, event: &v1::StepStarted, meta: &
     {
         phase.started_at = Some(meta.at);
     }
+    for ((of, _), alert) in &mut state.alerts {
+        if *of == id {
+            alert.unwatched = false;
+        }
+    }
     Ok(())
 }
 
 /// Notes a value as the last of its metric.
 fn record(
     metrics: &mut BTreeMap<String, Measured>,
-    id: &StepId,
+    by: (&StepId, u32, u64),
     measurement: &v1::Measurement,
     at: Timestamp,
 ) {
+    let (id, attempt, event) = by;
     let at = from_proto(measurement.measured_at.as_ref()).unwrap_or(at);
     let value = measurement::number(measurement);
     if let Some(last) = metrics.get_mut(&measurement.metric) {
         last.value = value;
+        last.verdict = measurement.verdict();
         last.at = at;
         last.step.clone_from(id);
+        last.attempt = attempt;
+        last.event = event;
         last.unit.clone_from(&measurement.unit);
         return;
     }
     let measured = Measured {
         value,
+        verdict: measurement.verdict(),
         at,
         step: id.clone(),
+        attempt,
+        event,
         unit: measurement.unit.clone(),
     };
     metrics.insert(measurement.metric.clone(), measured);
@@ -145,14 +159,9 @@ pub(super) fn measured(
         value: measurement::number(measurement),
         at: from_proto(measurement.measured_at.as_ref()),
     };
-    match step.samples.get_mut(&measurement.metric) {
-        Some(samples) => samples.push(sample),
-        None => {
-            step.samples
-                .insert(measurement.metric.clone(), vec![sample]);
-        }
-    }
-    record(&mut state.metrics, id, measurement, meta.at);
+    step.samples.add(event.attempt, &measurement.metric, sample);
+    let by = (&*id, event.attempt, state.events);
+    record(&mut state.metrics, by, measurement, meta.at);
     count(&mut state.counters, id, measurement, meta.at);
     Ok(())
 }
@@ -175,7 +184,15 @@ pub(super) fn finished(
         {
             step.attempt = event.attempt;
         }
+        // Its worker was taken for lost and was only cut off.
+        (StepStatus::Interrupted, _) if event.attempt == step.attempt => {}
         _ => running(step, &id, event.attempt, meta)?,
+    }
+    // What was not known is known now.
+    let clears =
+        step.status == StepStatus::Interrupted && step.effect == Effect::Unknown && !event.effect;
+    if clears {
+        step.effect = Effect::None;
     }
     step.status = match verdict {
         Verdict::Pass | Verdict::Warning => StepStatus::Succeeded,
@@ -187,6 +204,10 @@ pub(super) fn finished(
     };
     step.finished_at = Some(meta.at);
     step.finished_event = number;
+    step.ended_event = number;
+    if verdict == Verdict::Error {
+        step.errored_attempt = event.attempt;
+    }
     step.rule.clone_from(&event.rule);
     step.message.clone_from(&event.message);
     step.evidence.clone_from(&event.evidence);
@@ -195,14 +216,17 @@ pub(super) fn finished(
     note_executor(step, meta);
     if event.effect {
         leave_effect(state, &id, Effect::Made);
+    } else if clears {
+        state.effects.retain(|other| *other != id);
     }
     for measurement in &event.measurements {
-        record(&mut state.metrics, &id, measurement, meta.at);
+        let by = (&id, event.attempt, number);
+        record(&mut state.metrics, by, measurement, meta.at);
         // The result of a watch repeats its last sample: a value once measured counts once.
-        let sampled = state
-            .steps
-            .get(&id)
-            .is_some_and(|step| step.samples.contains_key(&measurement.metric));
+        let sampled = state.steps.get(&id).is_some_and(|step| {
+            let samples = step.samples.of(event.attempt);
+            samples.contains_key(&measurement.metric)
+        });
         if !sampled {
             count(&mut state.counters, &id, measurement, meta.at);
         }
@@ -231,6 +255,12 @@ pub(super) fn interrupted(
     let number = state.events;
     let (id, step) = step_mut(state, &event.step_id, meta)?;
     running(step, &id, event.attempt, meta)?;
+    if !event.resumed_by.is_empty() {
+        step.worker.clone_from(&event.resumed_by);
+        step.losses = step.losses.saturating_add(1);
+        step.message.clone_from(&event.reason);
+        return Ok(());
+    }
     step.status = if event.retry {
         StepStatus::Pending
     } else {
@@ -239,6 +269,7 @@ pub(super) fn interrupted(
     step.message.clone_from(&event.reason);
     step.finished_at = Some(meta.at);
     step.finished_event = number;
+    step.ended_event = number;
     leave_effect(state, &id, Effect::Unknown);
     forget(state, &id);
     Ok(())
@@ -365,12 +396,35 @@ pub(super) fn alert_raised(
     let alert = Alert {
         id: event.alert_id.clone(),
         severity: event.severity.clone(),
+        unwatched: false,
     };
-    if state.alerts.insert((id, metric), alert).is_some() {
-        return Err(meta.transition("an alert on this metric of this step stands already"));
+    match state.alerts.insert((id, metric), alert) {
+        None => state.alerts_raised += 1,
+        // It has become worse.
+        Some(before) if before.id == event.alert_id => {}
+        Some(_) => {
+            return Err(meta.transition("an alert on this metric of this step stands already"));
+        }
     }
-    state.alerts_raised += 1;
     Ok(())
+}
+
+pub(super) fn alert_unwatched(
+    state: &mut RolloutState,
+    event: &v1::AlertUnwatched,
+    meta: &Meta<'_>,
+) -> Done {
+    let standing = state
+        .alerts
+        .values_mut()
+        .find(|alert| alert.id == event.alert_id);
+    match standing {
+        Some(alert) => {
+            alert.unwatched = true;
+            Ok(())
+        }
+        None => Err(meta.transition(format!("alert {} does not stand", event.alert_id))),
+    }
 }
 
 pub(super) fn alert_resolved(

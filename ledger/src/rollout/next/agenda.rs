@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::super::rules::{effects, gates, start};
+use super::super::rules::{effects, gates, progress, start};
 use super::super::settle::wait_ends;
 use super::super::state::{RolloutState, Status, StepStatus};
-use super::{DueNotice, Next, Task, TaskAction};
+use super::{DueNotice, Lane, Next, Task, TaskAction};
 use crate::ids::PhaseId;
 use crate::runbook::model::Notice;
 use crate::runbook::{Action, EffectiveUndo, Plan};
@@ -13,12 +13,15 @@ use rollbook_proto::v1::RolloutOutcome;
 
 /// Tasks of steps that may start now.
 pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
+    let mut reached = progress::Reached::default();
     for planned in plan.steps() {
         let Some(at) = state.step(planned.id) else {
             continue;
         };
         next.wake(wait_ends(at, planned.step), now);
-        if at.status != StepStatus::Pending {
+        if at.status != StepStatus::Pending
+            || !at.recheck && !reached.is(state, plan, planned.phase_id)
+        {
             continue;
         }
         match start::check(state, plan, planned.id, now) {
@@ -29,6 +32,7 @@ pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
                         action: TaskAction::Execute,
                         attempt,
                         runs_on: planned.step.runs_on.clone(),
+                        lane: Lane::Step,
                     });
                 }
             }
@@ -68,6 +72,10 @@ pub(super) fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
             EffectiveUndo::RestoreFlag { .. } => None,
             _ => step.runs_on.clone(),
         },
+        lane: match way {
+            EffectiveUndo::RestoreFlag { .. } => Lane::Flag,
+            _ => Lane::Undo,
+        },
     });
 }
 
@@ -77,6 +85,7 @@ fn due_at(state: &RolloutState, notice: &Notice) -> Option<Timestamp> {
         "opened" => Some(state.opened_at),
         "started" => state.started_at,
         "closed" => state.closed_at.filter(|_| state.status.is_closed()),
+        "rollback" => state.rollback.as_ref().map(|rollback| rollback.started_at),
         other => match other.strip_prefix("phase/") {
             Some(phase) => state.phases.get(&PhaseId::new(phase).ok()?)?.started_at,
             None => other.parse().ok(),
@@ -85,17 +94,21 @@ fn due_at(state: &RolloutState, notice: &Notice) -> Option<Timestamp> {
     anchor.checked_add(notice.offset.to_signed()).ok()
 }
 
-/// Notices that are due and not recorded. None go out while effects are taken back, nor after
-/// an end other than success: they speak of a rollout that goes on. Returns whether some are
-/// to come.
+/// Notices that are due and not recorded, while effects are taken back too. After an end other
+/// than success only those about a rollback still go out: the others speak of a rollout that goes
+/// on. Returns whether some are to come.
 pub(super) fn notices(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) -> bool {
-    let sends = matches!(
-        state.status,
-        Status::Open | Status::Running | Status::Paused | Status::Closed(RolloutOutcome::Succeeded)
-    );
+    let sends = |notice: &Notice| match state.status {
+        Status::Open
+        | Status::Running
+        | Status::Paused
+        | Status::RollingBack
+        | Status::Closed(RolloutOutcome::Succeeded) => true,
+        Status::Aborted | Status::Closed(_) => notice.anchor == "rollback",
+    };
     let mut to_come = false;
     for notice in &plan.runbook().notices {
-        if !sends || state.notices.contains(&notice.id) {
+        if !sends(notice) || state.notices.contains(&notice.id) {
             continue;
         }
         if let Some(due_at) = due_at(state, notice) {

@@ -46,18 +46,20 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
             how::start(id),
         )),
         Status::Paused if !closes_after_rollback(state) => {
-            let why = match &state.rollback {
-                Some(rollback) => format!(
-                    "it is paused; the last rollback was {} ({}): {}",
-                    rollback.id,
-                    rollback.level.as_str(),
-                    rollback.reason
+            let (why, how) = match &state.rollback {
+                Some(rollback) => (
+                    format!(
+                        "it is paused; the last rollback was {} ({}): {}. That is answered and starts no further rollback: once it is resumed, what was taken back and what failed can be retried or skipped",
+                        rollback.id,
+                        rollback.level.as_str(),
+                        rollback.reason
+                    ),
+                    how::resume_or_abort(id),
                 ),
-                None => "it is paused".to_owned(),
+                None => ("it is paused".to_owned(), how::resume(id)),
             };
             let who = who_may(state, plan, Verb::Resume);
-            next.blocked
-                .push(blocked(what(), why, who, how::resume(id)));
+            next.blocked.push(blocked(what(), why, who, how));
         }
         Status::Aborted => {
             let runs: Vec<&StepId> = state
@@ -145,10 +147,18 @@ pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
         return;
     }
     let over = matches!(state.status, Status::Aborted | Status::Closed(_));
+    let mut reached = progress::Reached::default();
     for planned in plan.steps() {
         let Some(at) = state.step(planned.id) else {
             continue;
         };
+        if at.status == StepStatus::Pending
+            && at.proposal.is_none()
+            && !at.recheck
+            && !reached.is(state, plan, planned.phase_id)
+        {
+            continue;
+        }
         let found = match at.status {
             StepStatus::Pending => pending(state, plan, planned.id, planned.step, now),
             StepStatus::Running => running(planned.id, at, planned.step, now, next),
@@ -347,10 +357,16 @@ pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
             .missing
             .iter()
             .map(|missing| {
-                if missing.eligible.is_empty() {
-                    format!("{}: nobody may (executors may not sign)", missing.role)
-                } else {
+                if !missing.eligible.is_empty() {
                     format!("{}: {}", missing.role, missing.eligible.join(" or "))
+                } else if missing.excluded.is_empty() {
+                    format!("{}: nobody is left to sign", missing.role)
+                } else {
+                    format!(
+                        "{}: nobody is left to sign ({})",
+                        missing.role,
+                        missing.excluded.join(", ")
+                    )
                 }
             })
             .collect();
@@ -362,8 +378,11 @@ pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
         if who.is_empty() {
             who = who_may(state, plan, Verb::Retry);
         }
-        let how = match answer.missing.first() {
+        let can = |missing: &&gates::Missing| !missing.eligible.is_empty();
+        let how = match answer.missing.iter().find(can) {
             Some(missing) => how::approve(&state.id, id, &missing.role),
+            // Only other persons in the roles help.
+            None if !answer.missing.is_empty() => how::revise(&state.id),
             None if at.refusals.is_empty() => how::retry_any(&state.id, &answer.again),
             None => how::approve(&state.id, id, "person"),
         };

@@ -21,6 +21,22 @@ pub enum TaskAction {
     Undo,
 }
 
+/// Which line a task waits in. Going back has lines of its own, so that it never waits behind
+/// steps; flags have another, so that they never wait behind long undos.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Actions of steps.
+    #[default]
+    Step,
+    /// Undos.
+    Undo,
+    /// Undos of flags: one write to the ledger each.
+    Flag,
+}
+
 /// One task for the work queue. Its message id is rollout/step/action/attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -32,6 +48,9 @@ pub struct Task {
     pub attempt: u32,
     /// Label of the workers that may take it.
     pub runs_on: Option<String>,
+    /// The line it waits in.
+    #[serde(default)]
+    pub lane: Lane,
 }
 
 /// A notice that is due.

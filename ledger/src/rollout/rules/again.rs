@@ -4,20 +4,55 @@
 
 use jiff::Timestamp;
 
-use super::super::state::RolloutState;
+use std::collections::HashMap;
+
+use super::super::state::{RolloutState, StepStatus};
 use super::{gates, measures};
 use crate::ids::{PhaseId, StepId};
 use crate::runbook::plan::has_effect;
 use crate::runbook::{Action, Expr, Plan, Step, recorded};
 
-/// The second compares what the first captures.
-pub(crate) fn feeds(first: &Step, second: &Step) -> bool {
-    match (&first.action, &second.action) {
-        (Action::Snapshot(taken), Action::Compare(compared)) => {
-            taken.of == compared.of
-                && (taken.label == compared.before || taken.label == compared.after)
+/// What was done again, by what comes after it: for each step the latest passed step before it
+/// that changes something, or captures what it compares. One walk in the plan's order, however
+/// long the chains are.
+#[derive(Debug)]
+pub(crate) struct Redone<'p> {
+    latest: HashMap<&'p StepId, Done<'p>>,
+}
+
+/// A passed step, by the number of the event with its result.
+type Done<'p> = (u64, &'p StepId);
+
+impl<'p> Redone<'p> {
+    pub(crate) fn of(state: &RolloutState, plan: &'p Plan) -> Self {
+        let passed = |id: &StepId| {
+            state
+                .step(id)
+                .filter(|at| at.status == StepStatus::Succeeded && !at.recheck)
+                .map(|at| at.finished_event)
+        };
+        let changed = |id: &'p StepId| {
+            let (_, step) = plan.step(id)?;
+            has_effect(step).then(|| passed(id)).flatten()
+        };
+        let mut latest: HashMap<&StepId, Done<'p>> = HashMap::new();
+        for (id, before) in plan.latest_before(changed) {
+            let fed = plan
+                .feeds(id)
+                .iter()
+                .filter_map(|feed| Some((passed(feed)?, feed)))
+                .max();
+            if let Some(done) = before.max(fed) {
+                latest.insert(id, done);
+            }
         }
-        _ => false,
+        Self { latest }
+    }
+
+    /// The step before this one that passed last, if that was after the event of this number.
+    pub(crate) fn before(&self, id: &StepId, event: u64) -> Option<&'p StepId> {
+        let (done, by) = self.latest.get(id)?;
+        (*done > event).then_some(*by)
     }
 }
 
@@ -75,8 +110,8 @@ pub(crate) fn sources(
     };
     let mut found: Vec<StepId> = Vec::new();
     for name in expr.variables() {
-        let measured: Vec<StepId> = match measures::last(state, plan, name) {
-            Some(measured) => vec![measured.step.clone()],
+        let measured: Vec<StepId> = match measures::reading(state, plan, name).source {
+            Some(step) => vec![step.clone()],
             None => recorders(state, plan, gate, name),
         };
         for id in measured {

@@ -7,13 +7,17 @@ use super::{again, measures, people, progress};
 use crate::ids::{PhaseId, StepId};
 use crate::runbook::Plan;
 use crate::runbook::model::Gate;
+use crate::runbook::seats::{self, Seat};
 
 /// A role that has not signed often enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missing {
     pub(crate) role: String,
-    /// Members who may still sign.
+    /// Members who may still sign, so that every other seat can be filled too. Nobody: the gate
+    /// cannot open with the roles as they are.
     pub(crate) eligible: Vec<String>,
+    /// Why its other members may not: what they did.
+    pub(crate) excluded: Vec<String>,
 }
 
 /// What a gate says now.
@@ -90,6 +94,52 @@ pub(crate) fn standing(
     Some(answer)
 }
 
+/// The sign-offs that are still to come, with those who may give them.
+fn seats<'a>(
+    state: &RolloutState,
+    plan: &'a Plan,
+    id: &PhaseId,
+    spec: &'a Gate,
+    at: &GateState,
+    now: Timestamp,
+) -> Vec<Seat<'a>> {
+    let given = |role: &str| {
+        valid(at, now)
+            .filter(|sign_off| sign_off.role == role)
+            .count()
+    };
+    seats::of_gate(
+        spec,
+        |role| plan.role_members(role),
+        |role| u32::try_from(given(role)).unwrap_or(u32::MAX),
+        |person| {
+            valid(at, now).all(|sign_off| sign_off.person != person)
+                && !(spec.not_executor && people::has_hand_in(state, id, person))
+        },
+    )
+}
+
+/// The members of a role who may not sign any more, with the reason.
+fn excluded(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &PhaseId,
+    spec: &Gate,
+    at: &GateState,
+    now: Timestamp,
+    role: &str,
+) -> Vec<String> {
+    let why = |person: &String| {
+        if let Some(signed) = valid(at, now).find(|sign_off| sign_off.person == *person) {
+            return Some(format!("{person} has signed as {}", signed.role));
+        }
+        let steps = people::executed_by(state, id, person);
+        (spec.not_executor && !steps.is_empty())
+            .then(|| format!("{person} had a hand in step {}", steps.join(", ")))
+    };
+    plan.role_members(role).iter().filter_map(why).collect()
+}
+
 /// Evaluates a gate whose phase is done.
 fn evaluate(
     state: &RolloutState,
@@ -100,6 +150,8 @@ fn evaluate(
     now: Timestamp,
 ) -> Answer {
     let mut answer = Answer::default();
+    let seats = seats(state, plan, id, spec, at, now);
+    let empty = seats::left_empty(&seats);
     for rule in &spec.sign_offs {
         let signed: Vec<&str> = valid(at, now)
             .filter(|sign_off| sign_off.role == rule.role)
@@ -120,18 +172,22 @@ fn evaluate(
             "{have} of {} sign-offs by {}",
             rule.quorum, rule.role
         ));
-        let eligible = plan
-            .role_members(&rule.role)
-            .iter()
-            .filter(|person| valid(at, now).all(|sign_off| sign_off.person != **person))
-            .filter(|person| {
-                !spec.not_executor || people::executed_by(state, id, person).is_empty()
-            })
-            .cloned()
-            .collect();
+        // While any seat must stay empty, whoever signs opens nothing; those of other roles may.
+        let eligible: Vec<&str> = if empty.is_empty() {
+            seats::helpful(&seats, &rule.role)
+        } else if empty.iter().any(|seat| seat.role == rule.role) {
+            Vec::new()
+        } else {
+            seats
+                .iter()
+                .find(|seat| seat.role == rule.role)
+                .map(|seat| seat.persons.clone())
+                .unwrap_or_default()
+        };
         answer.missing.push(Missing {
             role: rule.role.clone(),
-            eligible,
+            excluded: excluded(state, plan, id, spec, at, now, &rule.role),
+            eligible: eligible.into_iter().map(str::to_owned).collect(),
         });
     }
     for refusal in &at.refusals {
@@ -140,6 +196,19 @@ fn evaluate(
             refusal.person, refusal.role, refusal.reason
         ));
     }
+    // Whoever looks at the gate sees what nobody watches any more.
+    answer.holds.extend(
+        state
+            .alerts
+            .iter()
+            .filter(|((step, _), _)| state.step(step).is_some_and(|at| at.phase == *id))
+            .map(|((step, metric), alert)| {
+                format!(
+                    "{} ({}) on {metric} of step {step} is still open, and its watch has ended",
+                    alert.id, alert.severity
+                )
+            }),
+    );
     for text in &spec.checks {
         let (holds, reason) = measures::check(state, plan, text, spec.no_data);
         if holds {

@@ -3,6 +3,7 @@
 pub(super) mod again;
 pub(super) mod effects;
 pub(super) mod gates;
+pub(super) mod going_back;
 pub(super) mod measures;
 pub(super) mod people;
 pub(super) mod progress;

@@ -33,6 +33,14 @@ pub(crate) fn gate_roles(gate: &Gate) -> Vec<&str> {
     roles
 }
 
+/// The person had a hand in a step of the phase.
+pub(crate) fn has_hand_in(state: &RolloutState, phase: &PhaseId, person: &str) -> bool {
+    state
+        .steps
+        .values()
+        .any(|step| step.phase == *phase && step.executors.contains(person))
+}
+
 /// Steps of the phase in which the person had a hand.
 pub(crate) fn executed_by(state: &RolloutState, phase: &PhaseId, person: &str) -> Vec<String> {
     state

@@ -64,7 +64,29 @@ pub(crate) fn phase_passed(state: &RolloutState, plan: &Plan, phase: &PhaseId) -
         .gates
         .get(phase)
         .is_none_or(|gate| gate.passed_at.is_some());
-    gate_passed && state.phases.contains_key(phase) && open_steps(state, plan, phase).is_empty()
+    gate_passed
+        && state
+            .phases
+            .get(phase)
+            .is_some_and(|at| at.steps.iter().all(|id| is_done(state, plan, id)))
+}
+
+/// Whether phases may run, asked once for each run of steps of one phase.
+#[derive(Debug, Default)]
+pub(crate) struct Reached<'p>(Option<(&'p PhaseId, bool)>);
+
+impl<'p> Reached<'p> {
+    /// What comes before the phase has passed.
+    pub(crate) fn is(&mut self, state: &RolloutState, plan: &Plan, phase: &'p PhaseId) -> bool {
+        match self.0 {
+            Some((known, reached)) if known == phase => reached,
+            _ => {
+                let reached = missing_phases(state, plan, phase).is_empty();
+                self.0 = Some((phase, reached));
+                reached
+            }
+        }
+    }
 }
 
 /// The phases before this one that have not passed.

@@ -171,13 +171,7 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
         }
         return Ok(());
     }
-    let phases = progress::missing_phases(state, plan, &at.phase);
-    if !phases.is_empty() {
-        return Err(Hold::explained(format!(
-            "it needs phase {}, which has not passed",
-            progress::list(phases)
-        )));
-    }
+    // The steps first: that is soon said, while a phase is a walk over its steps.
     let steps: Vec<&StepId> = needs
         .steps
         .iter()
@@ -190,6 +184,13 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
                 let status = state.step(need).map_or("unknown", |at| at.status.as_str());
                 format!("step {need} ({status})")
             }))
+        )));
+    }
+    let phases = progress::missing_phases(state, plan, &at.phase);
+    if !phases.is_empty() {
+        return Err(Hold::explained(format!(
+            "it needs phase {}, which has not passed",
+            progress::list(phases)
         )));
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{effects, measures};
+use super::super::rules::{going_back, measures};
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
 use crate::runbook::model::{Advice, RollbackLevel};
@@ -29,8 +29,9 @@ fn level(advice: Advice) -> Option<RollbackLevel> {
     }
 }
 
-/// New advice, with the rollback it starts where the plan says `auto`. The same rule on the
-/// same numbers is said once.
+/// New advice, with the rollback it starts where the plan says `auto` and what was measured since
+/// the last rollback makes the rule hold. The same rule on the same numbers is said once, and
+/// again when it was answered by a rollback and holds on new measurements.
 pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     if !matches!(state.status, Status::Running | Status::Paused) {
         return Vec::new();
@@ -42,17 +43,25 @@ pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     let Some((rule, judged)) = found else {
         return Vec::new();
     };
-    if let Some((last, inputs)) = &state.advice
-        && *last == rule.when
-        && *inputs == judged.inputs
+    // What was measured before the end of the last rollback has been answered by it.
+    let answered = state
+        .rollback
+        .as_ref()
+        .map_or(0, |rollback| rollback.finished_event.unwrap_or(u64::MAX));
+    let is_new = || measures::judge_after(state, plan, &rule.when, answered).holds == Some(true);
+    if let Some(last) = &state.advice
+        && last.rule == rule.when
+        && last.inputs == judged.inputs
+        && !(rule.auto && last.event < answered && is_new())
     {
         return Vec::new();
     }
-    let rollback = level(rule.then).filter(|_| rule.auto).and_then(|level| {
-        let list = effects::to_undo(state, plan, level, &[]);
-        (!list.is_empty() || level == RollbackLevel::Full).then(|| {
+    let level = level(rule.then).filter(|_| rule.auto && is_new());
+    let rollback = level.and_then(|level| {
+        let list = going_back::list(state, plan, level, &[]);
+        (!list.undo.is_empty() || level == RollbackLevel::Full).then(|| {
             let reason = format!("the plan's rule holds: {}", judged.text);
-            super::rollback_started(state, level, &reason, &list)
+            super::rollback_started(state, &reason, &list)
         })
     });
     let mut kinds = vec![Kind::AdviceGiven(v1::AdviceGiven {

@@ -40,12 +40,18 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
     let is = |id: &StepId, status: StepStatus| state.step(id).is_some_and(|at| at.status == status);
     let left = named(&|id| is(id, StepStatus::UndoFailed));
     let undone = named(&|id| is(id, StepStatus::Undone));
+    let not_verified = named(&|id| {
+        is(id, StepStatus::Undone) && state.step(id).is_some_and(|at| !at.undo.verified)
+    });
     let beyond: Vec<String> = effects::beyond_undo(state, plan)
         .iter()
         .filter(|id| of_this(id))
         .map(ToString::to_string)
         .collect();
     let mut summary = format!("{} undone", words(&undone));
+    if !not_verified.is_empty() {
+        summary.push_str(&format!("; {} not verified", words(&not_verified)));
+    }
     if !left.is_empty() {
         summary.push_str(&format!("; {} left by decision", words(&left)));
     }
@@ -53,15 +59,19 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
         summary.push_str(&format!("; {} cannot be taken back", words(&beyond)));
     }
     summary.push_str(&time_taken(rollback, plan, now));
-    let verdict = if left.is_empty() {
-        v1::Verdict::Pass
-    } else {
+    let verdict = if !left.is_empty() {
         v1::Verdict::Fail
+    } else if !not_verified.is_empty() {
+        v1::Verdict::Inconclusive
+    } else {
+        v1::Verdict::Pass
     };
     vec![Kind::RollbackFinished(v1::RollbackFinished {
         rollback_id: rollback.id.clone(),
         verdict: verdict.into(),
         summary,
+        not_verified,
+        left,
     })]
 }
 
@@ -111,15 +121,17 @@ fn outcome(state: &RolloutState, plan: &Plan) -> Option<(v1::RolloutOutcome, Str
             .values()
             .filter(|at| at.status.is_failure())
             .count();
-        return Some((
-            v1::RolloutOutcome::Succeeded,
-            format!(
-                "{} of {} phases passed; {} steps succeeded, {skipped} skipped, {failed} failed without blocking",
-                state.phases.len(),
-                state.phases.len(),
-                count(state, StepStatus::Succeeded),
-            ),
-        ));
+        let mut summary = format!(
+            "{} of {} phases passed; {} steps succeeded, {skipped} skipped, {failed} failed without blocking",
+            state.phases.len(),
+            state.phases.len(),
+            count(state, StepStatus::Succeeded),
+        );
+        if !state.alerts.is_empty() {
+            let open = state.alerts.values().map(|alert| &alert.id);
+            summary.push_str(&format!("; still open: {}", progress::list(open)));
+        }
+        return Some((v1::RolloutOutcome::Succeeded, summary));
     }
     if state.status == Status::Aborted && !progress::anything_runs(state) {
         let broken: Vec<String> = state
@@ -144,16 +156,20 @@ fn outcome(state: &RolloutState, plan: &Plan) -> Option<(v1::RolloutOutcome, Str
         && let Some(rollback) = &state.rollback
     {
         let id = &rollback.id;
-        return Some(if rollback.verdict == Some(v1::Verdict::Pass) {
-            (
+        let level = rollback.level.as_str();
+        return Some(match rollback.verdict {
+            Some(v1::Verdict::Pass) => (
                 v1::RolloutOutcome::RolledBack,
-                format!("{id} ({}) took it back", rollback.level.as_str()),
-            )
-        } else {
-            (
+                format!("{id} ({level}) took it back"),
+            ),
+            Some(v1::Verdict::Inconclusive) => (
+                v1::RolloutOutcome::RolledBack,
+                format!("{id} ({level}) took it back; not all of that is verified"),
+            ),
+            _ => (
                 v1::RolloutOutcome::Failed,
-                format!("{id} ({}) had to leave effects", rollback.level.as_str()),
-            )
+                format!("{id} ({level}) had to leave effects"),
+            ),
         });
     }
     None
@@ -194,8 +210,8 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
         .success
         .iter()
         .map(|metric| {
-            let measured = measures::last(state, plan, &metric.metric);
-            let value = measured.and_then(|measured| measured.value);
+            let reading = measures::reading(state, plan, &metric.metric);
+            let (measured, value) = (reading.measured, reading.value);
             let unit = plan
                 .runbook()
                 .metrics
@@ -205,7 +221,8 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
                 .unwrap_or_default();
             let mut actual = match value {
                 Some(value) => format!("{value} {unit}").trim_end().to_owned(),
-                None => "no data".to_owned(),
+                None if reading.doubt.is_empty() => "no data".to_owned(),
+                None => format!("no data, since {}", reading.doubt),
             };
             let holds = Expr::parse(&metric.target).ok().and_then(|expr| {
                 let read = |term: &Term| match term.name.as_str() {

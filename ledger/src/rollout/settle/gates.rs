@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
+use sha2::{Digest, Sha256};
 
 use super::super::rules::gates;
 use super::super::state::{RolloutState, Status};
+use crate::ids::PhaseId;
 use crate::runbook::Plan;
 
 /// Sign-offs that have run out while their gate is shut.
@@ -37,15 +39,57 @@ pub(super) fn decided(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<
         if answer.blocks.is_empty() {
             return vec![Kind::GatePassed(v1::GatePassed {
                 gate_id: id.to_string(),
-                reasons: answer.holds,
+                reasons: shown(&answer.holds),
             })];
         }
-        if answer.blocks != at.blocked {
-            return vec![Kind::GateBlocked(v1::GateBlocked {
-                gate_id: id.to_string(),
-                reasons: answer.blocks,
-            })];
+        let blocked = blocked(id, &answer.blocks);
+        if blocked.reasons != at.blocked || blocked.reasons_sha256 != at.blocked_sha256 {
+            return vec![Kind::GateBlocked(blocked)];
         }
     }
     Vec::new()
+}
+
+/// So many reasons are recorded; all count in the digest.
+const MAX_REASONS: usize = 20;
+
+/// So many bytes of a reason are recorded.
+const MAX_REASON_BYTES: usize = 500;
+
+/// The first reasons, cut where they are long: an event must fit into a commit whatever a plan
+/// and its results say.
+fn shown(reasons: &[String]) -> Vec<String> {
+    reasons
+        .iter()
+        .take(MAX_REASONS)
+        .map(|reason| cut(reason, MAX_REASON_BYTES))
+        .collect()
+}
+
+fn blocked(id: &PhaseId, reasons: &[String]) -> v1::GateBlocked {
+    let shown = shown(reasons);
+    let mut blocked = v1::GateBlocked {
+        gate_id: id.to_string(),
+        ..v1::GateBlocked::default()
+    };
+    if shown != reasons {
+        let mut digest = Sha256::new();
+        for reason in reasons {
+            digest.update(reason.as_bytes());
+            digest.update([0]);
+        }
+        blocked.reasons_total = u32::try_from(reasons.len()).unwrap_or(u32::MAX);
+        blocked.reasons_sha256 = hex::encode(digest.finalize());
+    }
+    blocked.reasons = shown;
+    blocked
+}
+
+/// At most so many bytes of a text, whole characters, with `…` in the place of the rest.
+fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes);
+    format!("{}…", text.get(..end).unwrap_or_default())
 }

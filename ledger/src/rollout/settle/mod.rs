@@ -1,5 +1,5 @@
-//! Everything that is due by state and time and needs no worker: gates that pass or are newly
-//! blocked, expired sign-offs and requests, late reviews, steps whose `when` is false, waits, automatic retries, advice
+//! Everything that is due by state and time and needs no worker: alerts whose watch has ended, gates
+//! that pass or are newly blocked, expired sign-offs and requests, late reviews, steps whose `when` is false, waits, automatic retries, advice
 //! and automatic rollbacks, the end of rollbacks, the close.
 
 mod advice;
@@ -16,8 +16,9 @@ use rollbook_proto::v1::{self, event::Kind};
 use super::decide::event;
 use super::evolve::{self, Meta};
 use super::illegal::IllegalEvent;
+use super::rules::going_back::RollbackList;
 use super::state::{RolloutState, SignOff};
-use crate::ids::{PhaseId, StepId};
+use crate::ids::PhaseId;
 use crate::runbook::Plan;
 use crate::runbook::model::RollbackLevel;
 
@@ -66,7 +67,8 @@ pub(super) fn settle(
 
 /// The first group of things that is due.
 fn due(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
-    let groups: [&dyn Fn() -> Vec<Kind>; 12] = [
+    let groups: [&dyn Fn() -> Vec<Kind>; 13] = [
+        &|| alerts::unwatched(state),
         &|| gates::expired(state, now),
         &|| requests::over(state, now),
         &|| steps::reactions(state, plan),
@@ -107,14 +109,13 @@ pub(super) fn void_phase(state: &RolloutState, phase: &PhaseId, cause: &str) -> 
     })
 }
 
-/// The start of a rollback.
-pub(super) fn rollback_started(
-    state: &RolloutState,
-    level: RollbackLevel,
-    reason: &str,
-    steps: &[StepId],
-) -> Kind {
-    let wire = match level {
+/// The most effects left that a start of a rollback names: the event is bounded. The list before
+/// it has them all.
+const MAX_LEFT: usize = 100;
+
+/// The start of a rollback that does what is listed.
+pub(super) fn rollback_started(state: &RolloutState, reason: &str, list: &RollbackList) -> Kind {
+    let wire = match list.level {
         RollbackLevel::Flags => v1::RollbackLevel::Flags,
         RollbackLevel::Partial => v1::RollbackLevel::Partial,
         RollbackLevel::Migrations => v1::RollbackLevel::Migrations,
@@ -125,6 +126,16 @@ pub(super) fn rollback_started(
         rollback_id: format!("rollback-{}", state.rollbacks.saturating_add(1)),
         level: wire.into(),
         reason: reason.to_owned(),
-        undo_steps: steps.iter().map(ToString::to_string).collect(),
+        undo_steps: list.steps().map(ToString::to_string).collect(),
+        running: list.running.iter().map(ToString::to_string).collect(),
+        left: list
+            .left
+            .iter()
+            .take(MAX_LEFT)
+            .map(|left| v1::EffectLeft {
+                step_id: left.step.to_string(),
+                why: left.why.clone(),
+            })
+            .collect(),
     })
 }

@@ -1,16 +1,13 @@
 //! Steps that move by themselves.
 
-use std::collections::HashSet;
-
 use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{again, effects, measures, progress, start};
+use super::super::rules::{again, effects, going_back, measures, progress, start};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
-use crate::runbook::plan::has_effect;
 use crate::runbook::step::{OnFail, Retry};
 use crate::runbook::{Action, Plan, Step};
 
@@ -27,34 +24,41 @@ fn steps<'a>(
         .filter_map(|(id, at)| plan.step(id).map(|(_, step)| (id, at, step)))
 }
 
-/// `on_fail` of steps whose automatic attempts are used up: once per failure.
+/// `on_fail` of steps whose automatic attempts are used up: once per failure. What failed before
+/// the end of a rollback has been answered by it.
 pub(super) fn reactions(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     if !matches!(state.status, Status::Running | Status::Paused) {
         return Vec::new();
     }
     for (id, at, step) in steps(state, plan) {
-        let level = match step.on_fail {
+        let (level, named) = match &step.on_fail {
             OnFail::Block | OnFail::Continue => continue,
-            OnFail::RollbackFlags => RollbackLevel::Flags,
-            OnFail::RollbackFull => RollbackLevel::Full,
+            OnFail::RollbackFlags => (RollbackLevel::Flags, Vec::new()),
+            OnFail::RollbackFull => (RollbackLevel::Full, Vec::new()),
+            OnFail::Undo(steps) => (
+                RollbackLevel::Partial,
+                steps.iter().filter_map(|id| StepId::new(id).ok()).collect(),
+            ),
         };
-        let answered = state
-            .rollback
-            .as_ref()
-            .is_some_and(|rollback| rollback.started_event > at.finished_event);
-        if !matches!(at.status, StepStatus::Failed | StepStatus::Errored)
-            || at.recheck
-            || answered
-            || progress::will_retry(at, step)
-        {
+        // What must not be left as it is has to be put right however the step has failed.
+        let failed = match step.on_fail {
+            OnFail::Undo(_) => at.status.is_failure() || at.status == StepStatus::Interrupted,
+            _ => matches!(at.status, StepStatus::Failed | StepStatus::Errored),
+        };
+        let answered = state.rollback.as_ref().is_some_and(|rollback| {
+            rollback
+                .finished_event
+                .is_none_or(|end| end > at.finished_event)
+        });
+        if !failed || at.recheck || answered || progress::will_retry(at, step) {
             continue;
         }
-        let list = effects::to_undo(state, plan, level, &[]);
-        if list.is_empty() && level != RollbackLevel::Full {
+        let list = going_back::list(state, plan, level, &named);
+        if list.undo.is_empty() && level != RollbackLevel::Full {
             continue;
         }
         let reason = format!("step {id} is {}: {}", at.status.as_str(), at.message);
-        return vec![super::rollback_started(state, level, &reason, &list)];
+        return vec![super::rollback_started(state, &reason, &list)];
     }
     Vec::new()
 }
@@ -123,6 +127,7 @@ pub(super) fn stale(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     if state.status != Status::Running {
         return Vec::new();
     }
+    let redone = again::Redone::of(state, plan);
     for (id, at, step) in steps(state, plan) {
         if at.status != StepStatus::Succeeded && !at.status.is_failure() {
             continue;
@@ -132,57 +137,13 @@ pub(super) fn stale(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
             return retried(state, id, at, reason.to_owned(), None);
         }
         if effects::is_check(step)
-            && let Some(later) = redone_before(state, plan, id, at, step)
+            && let Some(later) = redone.before(id, at.finished_event)
         {
             let reason = format!("step {later}, which it rests on, was done again after it");
             return retried(state, id, at, reason, None);
         }
     }
     Vec::new()
-}
-
-/// A step that comes before this one and passed after it.
-fn redone_before(
-    state: &RolloutState,
-    plan: &Plan,
-    id: &StepId,
-    at: &StepState,
-    step: &Step,
-) -> Option<StepId> {
-    let is_later = |other: &StepId| {
-        state.step(other).is_some_and(|other| {
-            other.status == StepStatus::Succeeded
-                && !other.recheck
-                && other.finished_event > at.finished_event
-        })
-    };
-    if !state.steps.keys().any(is_later) {
-        return None;
-    }
-    let mut seen: HashSet<StepId> = HashSet::new();
-    let mut open = vec![id.clone()];
-    while let Some(next) = open.pop() {
-        let Some(needs) = plan.needs(&next) else {
-            continue;
-        };
-        let phases = needs
-            .phases
-            .iter()
-            .filter_map(|phase| state.phases.get(phase))
-            .flat_map(|phase| phase.steps.iter());
-        for before in needs.steps.iter().chain(phases) {
-            if seen.insert(before.clone()) {
-                open.push(before.clone());
-            }
-        }
-    }
-    seen.into_iter()
-        .filter(|before| is_later(before))
-        .filter(|before| {
-            plan.step(before)
-                .is_some_and(|(_, other)| has_effect(other) || again::feeds(other, step))
-        })
-        .min()
 }
 
 /// Steps that are next and whose `when` is false.
@@ -262,6 +223,7 @@ pub(super) fn waits(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Ki
                 attempt: at.attempt,
                 reason: "the rollout was aborted".to_owned(),
                 retry: false,
+                resumed_by: String::new(),
             })];
         } else if wait_ends(at, step).is_some_and(|end| end <= now) {
             return vec![Kind::StepFinished(v1::StepFinished {

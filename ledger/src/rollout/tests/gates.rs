@@ -1,9 +1,11 @@
 //! Gates: sign-offs, refusals, checks, expiry.
 
+use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{RolloutOutcome, Verdict};
 use serde_json::json;
 
-use super::super::command::Command;
+use super::super::command::{Command, WorkerCommand};
+use super::super::presented::presented;
 use super::super::state::Status;
 use super::story::*;
 use crate::runbook::Plan;
@@ -57,7 +59,7 @@ fn only_declared_roles_sign_and_not_the_executor() {
         gate: gate_id("0"),
         role: Some(role.to_owned()),
         statement: None,
-        plan_digest: None,
+        seen: AS_SHOWN.to_owned(),
     };
     done(eng())
         .when(by("mallory", approve("0")))
@@ -132,7 +134,7 @@ fn a_quorum_is_of_different_persons() {
                 gate: gate_id("0"),
                 role: Some("eng".to_owned()),
                 statement: Some("I looked".to_owned()),
-                plan_digest: None,
+                seen: AS_SHOWN.to_owned(),
             },
         )
     };
@@ -148,7 +150,7 @@ fn a_quorum_is_of_different_persons() {
                 gate: gate_id("0"),
                 role: Some("lead".to_owned()),
                 statement: None,
-                plan_digest: None,
+                seen: AS_SHOWN.to_owned(),
             },
         ))
         .refused("RB-ROLLOUT-24", "as eng")
@@ -246,28 +248,45 @@ fn a_step_that_runs_again_voids_the_sign_offs_and_shuts_the_gate() {
 }
 
 #[test]
-fn a_sign_off_names_the_plan_it_looked_at() {
-    let other = Command::Approve {
-        gate: gate_id("0"),
-        role: None,
-        statement: None,
-        plan_digest: Some("0".repeat(64)),
-    };
-    let story = done(eng())
-        .when(by("bob", other))
-        .refused("RB-ROLLOUT-2", "000");
-    let digest = story.plan.digest().to_owned();
-    story
-        .when(by(
+fn a_sign_off_is_of_what_was_seen() {
+    let as_seen = |seen: &str| {
+        by(
             "bob",
             Command::Approve {
                 gate: gate_id("0"),
                 role: None,
                 statement: None,
-                plan_digest: Some(digest),
+                seen: seen.to_owned(),
             },
-        ))
-        .then(&["SignOffGiven"]);
+        )
+    };
+    let story = done(eng());
+    let shown = presented(&story.state, &story.plan, &gate_id("0")).unwrap();
+    let first = shown.seen();
+    assert_eq!(shown.plan_digest, story.plan.digest());
+    let story = story
+        .when(as_seen(""))
+        .refused("RB-ROLLOUT-50", "look at it again")
+        .when(as_seen(&"0".repeat(64)))
+        .refused("RB-ROLLOUT-50", &first)
+        // The same again, after the step ran once more: it is the second attempt now.
+        .and(by("bob", reject("0")))
+        .and(by("olga", retry("0.1")))
+        .runs("0.1")
+        .when(as_seen(&first))
+        .refused("RB-ROLLOUT-50", &first);
+    let second = presented(&story.state, &story.plan, &gate_id("0"))
+        .unwrap()
+        .seen();
+    let story = story.when(as_seen(&second)).then(&["SignOffGiven"]);
+    let given = story.events().find_map(|kind| match kind {
+        Kind::SignOffGiven(given) => Some(given.clone()),
+        _ => None,
+    });
+    assert_eq!(given.unwrap().seen, second);
+    // A signature does not change what others see.
+    let after = presented(&story.state, &story.plan, &gate_id("0")).unwrap();
+    assert_eq!(after.seen(), second);
 }
 
 #[test]
@@ -376,4 +395,39 @@ fn a_step_that_stands_failed_shuts_the_gate_by_name() {
     );
     let how = story.blocked("gate 0").how.unwrap();
     assert_eq!(how, "rollbook retry 0.1 r1 --reason …");
+}
+
+#[test]
+fn a_gate_shut_for_many_long_reasons_is_recorded_within_bounds() {
+    let steps = 40;
+    let checks = (0..steps).map(|n| with(check(&format!("0.{n}")), json!({"needs": []})));
+    let gate = json!({"sign_offs": [{"role": "eng"}]});
+    let mut story = given(plan(json!([gated("0", checks.collect(), gate)])));
+    for n in 0..steps {
+        let step = format!("0.{n}");
+        let mut finished = result(&step, 1, Verdict::Fail);
+        finished.message = format!("{n} {}", "ä".repeat(1_400));
+        story = story
+            .and(worker(start(&step, 1)))
+            .and(worker(WorkerCommand::FinishStep {
+                finished,
+                details: Vec::new(),
+            }));
+    }
+    let blocked: Vec<_> = story
+        .events()
+        .filter_map(|kind| match kind {
+            Kind::GateBlocked(blocked) => Some(blocked.clone()),
+            _ => None,
+        })
+        .collect();
+    let last = blocked.last().unwrap();
+    assert_eq!(last.reasons_total, steps + 1, "and the sign-off");
+    assert_eq!(last.reasons.len(), 20);
+    assert_eq!(last.reasons_sha256.len(), 64);
+    assert!(last.reasons.iter().all(|reason| reason.len() <= 510));
+    // Settled again, nothing is new.
+    let before = story.count("GateBlocked");
+    let story = story.and(system(super::super::SystemCommand::Settle));
+    assert_eq!(story.count("GateBlocked"), before);
 }

@@ -52,7 +52,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 
 /// What may be asked next. `Follow` does what `next` proposes: so that histories get far.
 #[derive(Debug, Clone)]
-enum Move {
+pub(super) enum Move {
     Ask(Box<Ask>),
     Follow(Verdict, f64),
     Wait(&'static str),
@@ -110,7 +110,7 @@ fn record() -> impl Strategy<Value = WorkerCommand> {
     })
 }
 
-fn a_move() -> impl Strategy<Value = Move> {
+pub(super) fn a_move() -> impl Strategy<Value = Move> {
     prop_oneof![
         6 => (verdict(), 0.0..8.0).prop_map(|(verdict, value)| Move::Follow(verdict, value)),
         4 => (prop::sample::select(PEOPLE.to_vec()), command())
@@ -139,7 +139,7 @@ fn ask(story: &mut Story, ask: &Ask, number: usize) -> bool {
     }
 }
 
-fn play(moves: &[Move]) -> Story {
+pub(super) fn play(moves: &[Move]) -> Story {
     let mut story = given(rich());
     for (number, a_move) in moves.iter().enumerate() {
         match a_move {

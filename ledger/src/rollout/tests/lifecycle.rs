@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::command::{Command, Open, SystemCommand, WorkerCommand};
 use super::super::state::{Status, StepStatus};
-use super::super::{Context, decide, open};
+use super::super::{Context, decide, evolve, open};
 use super::story::*;
 use crate::environment::Environments;
 use crate::ids::EnvironmentId;
@@ -259,8 +259,23 @@ fn a_command_id_is_applied_once() {
     let mut story = story;
     story.apply(&events, &ask, "same");
     let story = story.and(by("olga", resume()));
-    assert!(story.decide(&ask, "same").unwrap().is_empty());
-    assert_eq!(story.decide(&ask, "other").unwrap().len(), 1);
+    // The same id by another kind of actor is another name.
+    for (kind, is_known) in [(ActorKind::Person, true), (ActorKind::Worker, false)] {
+        let found = story.state.command_ids.find(kind, "same");
+        assert_eq!(found.is_some(), is_known, "{kind:?}");
+    }
+    let repeated = story.commits.last().unwrap().commit.clone();
+    let mut again = v1::Commit {
+        previous_sequence: story.state.sequence,
+        command_id: "same".to_owned(),
+        ..repeated
+    };
+    let sequence = story.state.sequence + 1;
+    let error = evolve(Some(story.state.clone()), &again, sequence).unwrap_err();
+    assert!(error.to_string().starts_with("RB-FOLD-7"), "{error}");
+    again.command_id = "other".to_owned();
+    let error = evolve(Some(story.state.clone()), &again, sequence).unwrap_err();
+    assert!(!error.to_string().starts_with("RB-FOLD-7"), "{error}");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! Every rule as given / when / then: the ways it allows, and each way it refuses.
 
 mod authority;
+mod cost;
 mod gates;
+mod going_back;
 mod history;
 mod lifecycle;
 mod manual;
+mod measured;
 mod revision;
 mod rollback;
 mod settling;
 mod steps;
 mod story;
+mod views;
 mod workers;

@@ -44,6 +44,85 @@ fn a_failure_rolls_back_where_the_plan_says_so_and_once() {
     .is(Status::Closed(RolloutOutcome::RolledBack));
 }
 
+#[test]
+fn what_a_rollback_has_answered_starts_no_other_and_the_advice_leads_out() {
+    // The second check fails while the flags go back: it finds nothing more to take back then.
+    let rolling = json!({"on_fail": "rollback_flags", "needs": ["1.1"]});
+    let steps = vec![
+        flag("1.1"),
+        with(check("1.2"), rolling.clone()),
+        with(check("1.3"), rolling),
+    ];
+    let story = given(plan(json!([phase("1", steps)])))
+        .runs("1.1")
+        .and(worker(start("1.2", 1)))
+        .and(worker(start("1.3", 1)))
+        .and(worker(finish("1.2", 1, Verdict::Fail)))
+        .and(worker(finish("1.3", 1, Verdict::Error)))
+        .undoes("1.1");
+    story.is(Status::Paused);
+    let paused = story.blocked("rollout");
+    assert_eq!(
+        paused.how.unwrap(),
+        "rollbook resume r1   or: rollbook abort r1 --reason …"
+    );
+    assert!(
+        paused.why.contains("starts no further rollback"),
+        "{}",
+        paused.why
+    );
+    let story = story.and(by(
+        "olga",
+        Command::Resume {
+            reason: String::new(),
+        },
+    ));
+    story.is(Status::Running);
+    // As `how` says for the flag: once it is on again, the old failures start nothing, and the
+    // checks run again.
+    assert!(
+        story
+            .blocked("step 1.1")
+            .how
+            .unwrap()
+            .starts_with("rollbook retry 1.1")
+    );
+    let story = story.and(by("olga", retry("1.1"))).runs("1.1");
+    story.is(Status::Running);
+    assert_eq!(story.count("RollbackStarted"), 1);
+    assert_eq!(story.tasks(), ["1.2", "1.3"]);
+    // A failure of the new attempt is a new one.
+    let story = story.ends("1.2", Verdict::Fail);
+    story.is(Status::RollingBack);
+    assert_eq!(story.count("RollbackStarted"), 2);
+}
+
+#[test]
+fn a_rule_of_the_tree_acts_again_only_on_what_was_measured_since() {
+    let rule = json!({"decide": [
+        {"when": "affected > 5 && deals > 0", "then": "flags", "auto": true}]});
+    let steps = vec![flag("1.1"), check("1.2"), check("1.3"), by_hand("1.4")];
+    let story = given(plan_with(json!([phase("1", steps)]), rule))
+        .runs("1.1")
+        .measures("1.2", Verdict::Pass, &[("affected", 9.0), ("deals", 4.0)])
+        .undoes("1.1")
+        .and(by(
+            "olga",
+            Command::Resume {
+                reason: String::new(),
+            },
+        ))
+        .and(by("olga", skip("1.1")))
+        // New figures beside the old one that made the rule hold.
+        .measures("1.3", Verdict::Pass, &[("deals", 5.0)]);
+    story.is(Status::Running);
+    assert_eq!(story.count("RollbackStarted"), 1);
+    assert_eq!(
+        advice(&story),
+        [("flags".to_owned(), true), ("flags".to_owned(), false)]
+    );
+}
+
 fn tree() -> serde_json::Value {
     json!({"decide": [
         {"when": "affected > 50", "then": "full"},

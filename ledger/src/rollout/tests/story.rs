@@ -8,7 +8,7 @@ use super::super::command::{Answer, AnswerValue, Command, Open, Request};
 use super::super::command::{SystemCommand, WorkerCommand};
 use super::super::next::{Blocked, Next, TaskAction};
 use super::super::state::{RolloutState, Status, StepStatus};
-use super::super::{Context, Refusal, decide, evolve, fold, next, open};
+use super::super::{Context, Refusal, decide, evolve, fold, next, open, presented};
 use crate::clock::to_proto;
 use crate::environment::Environments;
 use crate::ids::{EnvironmentId, PhaseId, StepId};
@@ -142,12 +142,15 @@ pub(super) fn skip(step: &str) -> Command {
     }
 }
 
+/// In a sign-off: whatever the gate shows when it is given.
+pub(super) const AS_SHOWN: &str = "as shown";
+
 pub(super) fn approve(gate: &str) -> Command {
     Command::Approve {
         gate: gate_id(gate),
         role: None,
         statement: None,
-        plan_digest: None,
+        seen: AS_SHOWN.to_owned(),
     }
 }
 
@@ -225,6 +228,10 @@ pub(super) fn finish_undo(step: &str, attempt: u32, verdict: v1::Verdict) -> Wor
             attempt,
             verdict: verdict.into(),
             message: "said so".to_owned(),
+            verification: match verdict {
+                v1::Verdict::Pass => v1::UndoVerification::Verified.into(),
+                _ => v1::UndoVerification::Unspecified.into(),
+            },
             ..v1::UndoFinished::default()
         },
     }
@@ -326,7 +333,14 @@ impl Story {
             new_plan: self.new_plan.as_ref(),
             environments: &self.environments,
         };
-        decide(&self.state, &self.plan, &ask.request, &context)
+        let mut request = ask.request.clone();
+        if let Request::Person(Command::Approve { gate, seen, .. }) = &mut request
+            && seen == AS_SHOWN
+            && let Ok(shown) = presented(&self.state, &self.plan, gate)
+        {
+            *seen = shown.seen();
+        }
+        decide(&self.state, &self.plan, &request, &context)
     }
 
     pub(super) fn apply(&mut self, events: &[v1::Event], ask: &Ask, command_id: &str) {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::super::action::Undo;
 use super::super::diagnostic::{Code, Path};
 use super::super::model::FlagTarget;
-use super::super::plan::has_effect;
+use super::super::plan::{effective_undo, has_effect};
 use super::super::span::Span;
-use super::super::step::Action;
+use super::super::step::{Action, OnFail};
 use super::{Linter, Placed, scripts};
 
 /// Attempts in all.
@@ -17,6 +17,9 @@ const RETRY_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=20;
 const MAX_SPAN_MS: i64 = 400 * 86_400_000;
 
 /// Most samples of one watch: each is an event.
+const MIN_CADENCE_MS: i64 = 1_000;
+
+/// The most samples of one watch.
 const MAX_SAMPLES: i64 = 20_000;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -24,6 +27,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     let mut labels: HashMap<(&str, &str), Path> = HashMap::new();
     for placed in linter.steps() {
         undo_and_verify(linter, &placed);
+        undone_on_fail(linter, &placed);
         scripts::check(linter, &placed);
         times(linter, &placed);
         match &placed.step.action {
@@ -86,6 +90,15 @@ fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
         return;
     }
     let kind = step.action.kind();
+    if step.undo_verify.is_some() && !effective_undo(step).is_possible() {
+        linter.error(
+            Code::NoUndo,
+            &placed.path.key("undo").key("verify"),
+            format!("step `{}` verifies an undo that it does not have", step.id),
+            Some("add the undo beside its `verify`: `run`, `http`, `sql` or `manual`".to_owned()),
+        );
+        return;
+    }
     let (verified, undone) = match &step.action {
         Action::Flag(_) => (true, true),
         Action::Sql(sql) => (
@@ -122,6 +135,46 @@ fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
                 .to_owned(),
             ),
         );
+    }
+}
+
+/// What `on_fail: {undo: […]}` names can be undone.
+fn undone_on_fail(linter: &mut Linter<'_>, placed: &Placed<'_>) {
+    let OnFail::Undo(named) = &placed.step.on_fail else {
+        return;
+    };
+    let path = placed.path.key("on_fail").key("undo");
+    if named.is_empty() {
+        linter.error(
+            Code::Empty,
+            &path,
+            "it names no step",
+            Some("name the steps to undo, or leave `on_fail` out".to_owned()),
+        );
+    }
+    let steps = linter.steps();
+    for (i, id) in named.iter().enumerate() {
+        let path = path.index(i);
+        match steps.iter().find(|other| other.step.id == *id) {
+            None => {
+                let known: Vec<&str> = steps.iter().map(|p| p.step.id.as_str()).collect();
+                linter.error(
+                    Code::DanglingNeed,
+                    &path,
+                    format!("there is no step `{id}` to undo"),
+                    super::super::diagnostic::suggest(id, &known),
+                );
+            }
+            Some(other) if !effective_undo(other.step).is_automatic() => {
+                linter.error(
+                    Code::NoUndo,
+                    &path,
+                    format!("step `{id}` has no undo that a worker can do"),
+                    Some("give that step an `undo` of `run`, `http` or `sql`".to_owned()),
+                );
+            }
+            Some(_) => {}
+        }
     }
 }
 
@@ -205,7 +258,7 @@ fn times(linter: &mut Linter<'_>, placed: &Placed<'_>) {
             let path = path.key("watch");
             positive(linter, watch.r#for, &path.key("for"), "the watch");
             let (length, every) = (watch.r#for.as_millis(), watch.every.as_millis());
-            if every <= 0 || every > length.max(0) {
+            if every < MIN_CADENCE_MS || every > length.max(0) {
                 linter.error(
                     Code::Bounds,
                     &path.key("every"),
@@ -213,7 +266,7 @@ fn times(linter: &mut Linter<'_>, placed: &Placed<'_>) {
                         "{} between samples is not within the {} of the watch",
                         watch.every, watch.r#for
                     ),
-                    Some("`every` is more than nothing and at most `for`".to_owned()),
+                    Some("`every` is at least 1s and at most `for`".to_owned()),
                 );
             } else if length / every > MAX_SAMPLES {
                 linter.error(

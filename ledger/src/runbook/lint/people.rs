@@ -6,6 +6,7 @@ use super::super::diagnostic::{Code, Path, suggest};
 use super::super::window;
 use super::Linter;
 use super::references::role;
+use crate::person;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     roles(linter);
@@ -16,8 +17,19 @@ pub(super) fn check(linter: &mut Linter<'_>) {
 
 fn roles(linter: &mut Linter<'_>) {
     let runbook = linter.runbook;
+    let mut roles = HashSet::new();
     for (name, persons) in &runbook.roles {
         let path = Path::root().key("roles").key(name);
+        match person::name(name) {
+            Ok(normal) if roles.insert(normal.clone()) => {}
+            Ok(_) => linter.error(
+                Code::Duplicate,
+                &path,
+                format!("role `{name}` stands twice, in two spellings of the same letters"),
+                None,
+            ),
+            Err(error) => linter.error(Code::InvalidId, &path, error.to_string(), None),
+        }
         if persons.is_empty() {
             linter.error(
                 Code::EmptyRole,
@@ -28,15 +40,14 @@ fn roles(linter: &mut Linter<'_>) {
         }
         let mut seen = HashSet::new();
         for (i, person) in persons.iter().enumerate() {
-            if person.trim().is_empty() {
-                linter.error(
-                    Code::InvalidId,
-                    &path.index(i),
-                    "a person has no name",
-                    None,
-                );
-            }
-            if !seen.insert(person) {
+            let normal = match person::name(person) {
+                Ok(normal) => normal,
+                Err(error) => {
+                    linter.error(Code::InvalidId, &path.index(i), error.to_string(), None);
+                    continue;
+                }
+            };
+            if !seen.insert(normal) {
                 linter.error(
                     Code::Duplicate,
                     &path.index(i),
@@ -109,11 +120,27 @@ fn notices(linter: &mut Linter<'_>) {
     let runbook = linter.runbook;
     let phases: Vec<&str> = runbook.phases.iter().map(|p| p.id.as_str()).collect();
     for (i, notice) in runbook.notices.iter().enumerate() {
-        let path = Path::root().key("notices").index(i).key("anchor");
+        let path = Path::root().key("notices").index(i);
         let anchor = notice.anchor.as_str();
-        if matches!(anchor, "opened" | "started" | "closed")
-            || anchor.parse::<jiff::Timestamp>().is_ok()
-        {
+        if anchor.parse::<jiff::Timestamp>().is_ok() {
+            continue;
+        }
+        if notice.offset.as_millis() < 0 {
+            linter.error(
+                Code::Anchor,
+                &path.key("offset"),
+                format!(
+                    "notice `{}` is to go out before `{anchor}`, whose time is not known before it comes",
+                    notice.id
+                ),
+                Some(
+                    "anchor it at an RFC 3339 time, at an earlier phase without an offset, or send it by a `notify` step"
+                        .to_owned(),
+                ),
+            );
+        }
+        let path = path.key("anchor");
+        if matches!(anchor, "opened" | "started" | "closed" | "rollback") {
             continue;
         }
         match anchor.strip_prefix("phase/") {
@@ -132,7 +159,7 @@ fn notices(linter: &mut Linter<'_>) {
                 &path,
                 format!("`{anchor}` is not a time to count from"),
                 Some(
-                    "write an RFC 3339 time, `opened`, `started`, `closed` or `phase/<id>`"
+                    "write an RFC 3339 time, `opened`, `started`, `closed`, `rollback` or `phase/<id>`"
                         .to_owned(),
                 ),
             ),

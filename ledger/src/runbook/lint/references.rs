@@ -258,35 +258,23 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>, used: &mut Used) {
         }
         Action::Wait(_) => {}
     }
-    match &step.verify {
-        Some(Check::Run(check)) => {
-            run(
-                linter,
-                used,
-                check,
-                &path.key("verify").key("run"),
-                environment,
-            );
+    let checks = [
+        (&step.verify, path.key("verify")),
+        (&step.undo_verify, path.key("undo").key("verify")),
+    ];
+    for (check, path) in &checks {
+        match check {
+            Some(Check::Run(check)) => {
+                run(linter, used, check, &path.key("run"), environment);
+            }
+            Some(Check::Http(check)) => {
+                http(linter, used, check, &path.key("http"), environment);
+            }
+            Some(Check::Sql(check)) => {
+                sql(linter, used, check, &path.key("sql"), environment);
+            }
+            None => {}
         }
-        Some(Check::Http(check)) => {
-            http(
-                linter,
-                used,
-                check,
-                &path.key("verify").key("http"),
-                environment,
-            );
-        }
-        Some(Check::Sql(check)) => {
-            sql(
-                linter,
-                used,
-                check,
-                &path.key("verify").key("sql"),
-                environment,
-            );
-        }
-        None => {}
     }
     match &step.undo {
         Undo::Run(undo) => run(
@@ -394,6 +382,12 @@ fn metric_sources(linter: &mut Linter<'_>, used: &mut Used, name: &str, environm
         let at = path.key("http").key("source");
         source(linter, used, (&http.source, &at), Wanted::Http, environment);
     }
+    if let Some(run) = &metric.run {
+        for (variable, name) in &run.env_sources {
+            let at = path.key("run").key("env_sources").key(variable);
+            source(linter, used, (name, &at), Wanted::Any, environment);
+        }
+    }
 }
 
 fn sections(linter: &mut Linter<'_>, used: &mut Used) {
@@ -439,6 +433,14 @@ fn sections(linter: &mut Linter<'_>, used: &mut Used) {
                     &known,
                 );
             }
+        }
+        for (variable, source) in metric.run.iter().flat_map(|run| &run.env_sources) {
+            if !runbook.sources.contains_key(source) {
+                let known: Vec<&str> = runbook.sources.keys().map(String::as_str).collect();
+                let at = path.key("run").key("env_sources").key(variable);
+                unknown(linter, &at, "source", source, &known);
+            }
+            used.sources.insert(source.clone());
         }
     }
     for (i, notice) in runbook.notices.iter().enumerate() {
@@ -490,7 +492,7 @@ fn credentials(linter: &mut Linter<'_>) {
     }
 }
 
-fn carries_password(url: &str) -> bool {
+pub(super) fn carries_password(url: &str) -> bool {
     url.split_once("://")
         .map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""))
         .and_then(|authority| authority.rsplit_once('@'))

@@ -49,8 +49,18 @@ fn shapes(linter: &mut Linter<'_>, placed: &Placed<'_>) {
             );
         }
     }
-    if let Some(Check::Sql(sql)) = &placed.step.verify {
-        let path = placed.path.key("verify").key("sql");
+    let checks = [
+        (&placed.step.verify, placed.path.key("verify")),
+        (
+            &placed.step.undo_verify,
+            placed.path.key("undo").key("verify"),
+        ),
+    ];
+    for (check, path) in &checks {
+        let Some(Check::Sql(sql)) = check else {
+            continue;
+        };
+        let path = path.key("sql");
         if sql.query.is_some() == sql.verify.is_some()
             || sql.deploy.is_some()
             || sql.revert.is_some()

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 mod meaning;
+mod programs;
 
 use super::super::files::NoFiles;
 use super::super::{Code, Diagnostic, Origin, Severity, inspect};
@@ -106,7 +107,7 @@ phases:
 decide:
   - {when: affected_percent > 50, then: full}
 notices:
-  - {id: n1, channel: all, audience: users, anchor: phase/1, offset: -7d, subject: s, body: b}
+  - {id: n1, channel: all, audience: users, anchor: phase/1, offset: 7d, subject: s, body: b}
 success:
   - {name: No regression, metric: regressions, target: value == 0}
 "#;
@@ -134,6 +135,12 @@ fn breaks(code: Code, from: &str, to: &str, message: &str) {
         "expected {code} at {line}:{column} with `{message}`, found:\n{}",
         found.join("\n")
     );
+}
+
+/// The base with one text replaced is as right as before.
+fn holds(from: &str, to: &str) {
+    assert_eq!(BASE.matches(from).count(), 1, "`{from}` is not unique");
+    assert_eq!(findings_of(&BASE.replace(from, to)), [], "{to}");
 }
 
 #[test]

@@ -30,8 +30,11 @@ const PULL_WAIT: Duration = Duration::from_secs(2);
 /// After a failed pull.
 const PULL_RETRY: Duration = Duration::from_secs(1);
 
-/// A shard that fails for a reason that may pass is tried this often, less than the queue
-/// delivers it: the reason is reported, not swallowed by the queue.
+/// A shard that was delivered more often is not done: it may be what ends its workers.
+const MAX_DELIVERIES: u32 = 20;
+
+/// A shard that fails for a reason that may pass is tried this often, less than it may be
+/// delivered: the reason is reported.
 const MAX_TRIES: u32 = 4;
 
 /// Between two tries, times the number of tries so far.
@@ -189,10 +192,17 @@ impl Bench {
         let Some(current) = kept.as_ref() else {
             return Settle::Again(TRY_AGAIN);
         };
+        let shard = async {
+            if deliveries > MAX_DELIVERIES {
+                let reason = format!("no worker could carry it out in {MAX_DELIVERIES} deliveries");
+                return Err(Stop::Impossible(reason));
+            }
+            self.shard(queued, &current.hands).await
+        };
         let done = tokio::select! {
             biased;
             () = current.over.cancelled() => return Settle::Done,
-            done = self.shard(queued, &current.hands) => done,
+            done = shard => done,
         };
         let answer = match done {
             Ok(answer) => {

@@ -12,7 +12,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::running;
+use crate::child::guard::Guard;
+use crate::child::{environment, running};
 
 /// The longest answer, in bytes.
 pub(super) const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -40,8 +41,8 @@ pub struct Program {
     pub command: Vec<String>,
     /// Working directory; `None`: this process's.
     pub directory: Option<PathBuf>,
-    /// Variables added to this process's own, of which those named `ROLLBOOK_*` are withheld.
-    /// May hold credentials.
+    /// Variables it gets besides those that [every program](environment::INHERITED) gets. May hold
+    /// credentials.
     pub env: Vec<(String, String)>,
 }
 
@@ -75,6 +76,8 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub(super) struct Child {
     process: std::process::Child,
+    /// Ends the group should this process die; taken when it is ended here.
+    guard: Option<Guard>,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
     stderr: Option<ChildStderr>,
@@ -99,13 +102,11 @@ impl Child {
         if let Some(directory) = &program.directory {
             command.current_dir(directory);
         }
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ROLLBOOK_") {
-                command.env_remove(name);
-            }
-        }
-        command.envs(program.env.iter().map(|(name, value)| (name, value)));
+        command.env_clear().envs(environment::of(&program.env));
+        let mut guard = Guard::start()?;
         let mut process = running::start(&mut command)?;
+        // Without its guard it still ends with the end of its input, as a rule.
+        let _ = guard.watch(process.id());
         let (stdin, stdout, stderr) = (
             process.stdin.take(),
             process.stdout.take(),
@@ -114,6 +115,7 @@ impl Child {
         let stdout = stdout.ok_or_else(|| std::io::Error::other("it has no output"))?;
         let child = Self {
             process,
+            guard: Some(guard),
             stdin,
             stdout,
             stderr,
@@ -270,6 +272,9 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         running::end(&mut self.process);
+        if let Some(guard) = self.guard.take() {
+            guard.done();
+        }
     }
 }
 

@@ -354,6 +354,24 @@ fn people_and_notices() {
         "anchor: ¦tomorrow",
         "RFC 3339",
     );
+    breaks(
+        Code::Anchor,
+        "offset: 7d",
+        "offset: ¦-7d",
+        "not known before it comes",
+    );
+    breaks(
+        Code::DanglingNeed,
+        "        window: night",
+        "        on_fail: {undo: [¦nine]}\n        window: night",
+        "there is no step `nine` to undo",
+    );
+    breaks(
+        Code::NoUndo,
+        "        window: night",
+        "        on_fail: {undo: [¦\"1.1\"]}\n        window: night",
+        "has no undo that a worker can do",
+    );
     let empty = BASE.replace(
         "      sign_offs: [{role: ops}]\n      checks: [rows_now >= 0]\n",
         "      statement: s\n",

@@ -28,7 +28,7 @@ fn running() -> MutexGuard<'static, Running> {
 }
 
 /// Starts the leader of a process group.
-pub(super) fn start(command: &mut Command) -> io::Result<Child> {
+pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
     let mut running = running();
     if running.ended {
         return Err(io::Error::other("this process is ending"));
@@ -39,7 +39,7 @@ pub(super) fn start(command: &mut Command) -> io::Result<Child> {
 }
 
 /// How it ended; `None`: it runs.
-pub(super) fn ended(leader: &mut Child) -> io::Result<Option<ExitStatus>> {
+pub(crate) fn ended(leader: &mut Child) -> io::Result<Option<ExitStatus>> {
     let mut running = running();
     let status = leader.try_wait()?;
     if status.is_some() {
@@ -49,7 +49,7 @@ pub(super) fn ended(leader: &mut Child) -> io::Result<Option<ExitStatus>> {
 }
 
 /// Kills the whole group of a program that runs, and waits for it.
-pub(super) fn end(leader: &mut Child) {
+pub(crate) fn end(leader: &mut Child) {
     {
         let mut running = running();
         if matches!(leader.try_wait(), Ok(None)) {
@@ -60,8 +60,8 @@ pub(super) fn end(leader: &mut Child) {
     let _ = leader.wait();
 }
 
-/// Kills every program of every calculator of this process, and lets none start any more: to be
-/// called right before the process ends by force.
+/// Kills every program and command of this process, and lets none start any more: to be called
+/// right before the process ends by force.
 pub fn end_all() {
     let mut running = running();
     running.ended = true;
@@ -75,4 +75,28 @@ fn kill(leader: u32) {
         // Gone already is as good.
         let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
     }
+}
+
+/// A process group that [`end_all`] ends while this is held.
+#[derive(Debug)]
+pub(crate) struct Registered(u32);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        running().leaders.remove(&self.0);
+    }
+}
+
+/// Starts the leader of a process group by other means; `spawn` gives its number. To be dropped as
+/// soon as the leader has been waited for.
+pub(crate) fn started<T>(
+    spawn: impl FnOnce() -> io::Result<(T, u32)>,
+) -> io::Result<(T, Registered)> {
+    let mut running = running();
+    if running.ended {
+        return Err(io::Error::other("this process is ending"));
+    }
+    let (started, leader) = spawn()?;
+    running.leaders.insert(leader);
+    Ok((started, Registered(leader)))
 }

@@ -1,0 +1,216 @@
+//! Programs that steps start: what they are given, what is kept of them, and their end.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Place, Process, runbook, wait_for};
+
+/// Whether a process runs; one that has ended and was not waited for does not.
+fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+/// One phase with these steps, each given by its lines after the title.
+fn steps(all: &[&str]) -> String {
+    let mut text = "  - id: \"1\"\n    title: One\n    steps:\n".to_owned();
+    for (n, step) in all.iter().enumerate() {
+        text.push_str(&format!(
+            "      - id: \"1.{}\"\n        title: Step\n",
+            n + 1
+        ));
+        for line in step.lines() {
+            text.push_str(&format!("        {line}\n"));
+        }
+    }
+    runbook(&text)
+}
+
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG";
+
+#[test]
+fn credentials_of_the_worker_reach_no_command_and_no_record() {
+    let mut place = Place::new();
+    place.set(vec![
+        ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+        ("DATABASE", "postgres://app:hunter2-pass@db/x".to_owned()),
+        ("TAKEN_OVER", "of-the-worker".to_owned()),
+    ]);
+    place.write("known", SECRET);
+    place.write("other", "hunter2-pass");
+    let file = place
+        .write(
+            "env.yaml",
+            &steps(&[
+                "run: {command: env}\nchanges: nothing",
+                "run: {command: 'cat known; base64 known; cat other >&2; cp known copy'}\nchanges: nothing\nevidence: [copy]",
+                "run: {command: 'test -n \"$T\" && echo \"$T\"', env: {T: {env: TAKEN_OVER}}}\nchanges: nothing",
+            ]),
+        )
+        .to_owned();
+    let _up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id e --as alice --start"
+        ))
+        .exits(0);
+    place.run("status e --wait 60").exits(0);
+    let shown = place.run("show 1.1 e --output").exits(0).out;
+    for name in [
+        "AWS_SECRET_ACCESS_KEY",
+        "DATABASE",
+        "TAKEN_OVER",
+        "ROLLBOOK_NATS_SERVER",
+    ] {
+        assert!(!shown.contains(name), "{name}: {shown}");
+    }
+    assert!(shown.contains("ROLLBOOK_STEP=1.1"), "{shown}");
+    let shown = place.run("show 1.2 e --output").exits(0).out;
+    assert!(shown.contains("[redacted]"), "{shown}");
+    assert!(
+        place
+            .run("show 1.3 e --output")
+            .exits(0)
+            .out
+            .contains("[redacted]")
+    );
+
+    // Neither the ledger nor the evidence store has any of them, in any spelling.
+    let mut places = vec![place.data_dir()];
+    while let Some(at) = places.pop() {
+        if at.is_dir() {
+            places.extend(
+                fs::read_dir(&at)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+            continue;
+        }
+        let bytes = fs::read(&at).unwrap_or_default();
+        for secret in [
+            SECRET,
+            "d0phbHJYVXRuRkVNSS9LN01ERU5H",
+            "hunter2-pass",
+            "of-the-worker",
+        ] {
+            let found = bytes
+                .windows(secret.len())
+                .any(|part| part == secret.as_bytes());
+            assert!(!found, "{secret} in {}", at.display());
+        }
+    }
+}
+
+#[test]
+fn evidence_from_outside_of_the_directory_is_refused_before_anything_runs() {
+    let place = Place::new();
+    let file = place
+        .write(
+            "escape.yaml",
+            &steps(&["run: {command: 'true'}\nchanges: nothing\nevidence: [/etc/hostname, ../../etc/passwd]"]),
+        )
+        .to_owned();
+    let lint = place.run(&format!("lint {file}"));
+    let said = format!("{}{}", lint.out, lint.err);
+    assert_eq!(said.matches("RB-RUNBOOK-52").count(), 2, "{said}");
+    assert_ne!(lint.code, Some(0));
+}
+
+/// A step that leaves a process running on purpose, and one that does not end, deaf to signals.
+fn two_kinds() -> String {
+    steps(&[
+        "run: {command: 'sleep 600 >/dev/null 2>&1 & echo $! > stays'}\nchanges: nothing",
+        "run: {command: 'trap \"\" TERM INT HUP; sleep 600 & echo $$ $! > ends.new; mv ends.new ends; wait; wait'}\nchanges: nothing",
+    ])
+}
+
+fn begun(place: &Place) -> (Process, String, String) {
+    let file = place.write("two.yaml", &two_kinds()).to_owned();
+    let up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id t --as alice --start"
+        ))
+        .exits(0);
+    wait_for("the second step to run", || place.has("ends"));
+    let read = |name: &str| fs::read_to_string(place.path().join(name)).unwrap();
+    let (stays, ends) = (read("stays"), read("ends"));
+    assert!(runs(stays.trim()) && ends.split_whitespace().all(runs));
+    (up, stays.trim().to_owned(), ends)
+}
+
+fn end(pid: &str) {
+    let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+    nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_command_ends_with_its_worker_and_what_a_finished_step_left_stays() {
+    let place = Place::new();
+    let (up, stays, ends) = begun(&place);
+    up.signal(Signal::SIGKILL);
+    up.finish();
+    wait_for("the command to end", || !ends.split_whitespace().any(runs));
+    assert!(runs(&stays), "it was left on purpose");
+    end(&stays);
+
+    // The table of the operator guide: it says of itself that it changes nothing, and no more.
+    let _up = place.up();
+    place.until_step("t", "1.2", &["interrupted"]);
+}
+
+#[test]
+fn a_second_signal_ends_the_commands_of_running_steps_before_the_process_ends() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let place = Place::new();
+        let (up, stays, ends) = begun(&place);
+        up.signal(signal);
+        up.until_complains("stopping");
+        assert!(ends.split_whitespace().all(runs), "it gets a moment");
+        up.signal(signal);
+        up.finish().exits(7);
+        assert!(
+            !ends.split_whitespace().any(runs),
+            "{signal}: it still runs"
+        );
+        assert!(runs(&stays), "it was left on purpose");
+        end(&stays);
+    }
+}
+
+#[test]
+fn a_result_larger_than_a_commit_is_an_error_on_the_record() {
+    let place = Place::new();
+    let columns: Vec<String> = (0..1_500)
+        .map(|n| format!("{n} AS column_number_{n}"))
+        .collect();
+    let text = steps(&[&format!(
+        "sql: {{source: db, query: 'SELECT {}'}}\ntimeout: 60s",
+        columns.join(", ")
+    )])
+    .replace(
+        "phases:\n",
+        "sources: {db: {kind: sqlite, url: {local: {value: 'sqlite:wide.db'}}}}\nphases:\n",
+    );
+    let file = place.write("wide.yaml", &text).to_owned();
+    place.write("wide.db", "");
+    let _up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id w --as alice --start"
+        ))
+        .exits(0);
+    let step = place.until_step("w", "1.1", &["finished"]);
+    assert_eq!(step["verdict"], "error", "{step}");
+    let message = step["message"].as_str().unwrap();
+    assert!(
+        message.contains("measured 1500 figures, at most 200"),
+        "{message}"
+    );
+    place.run("status w").exits(4).says("rollbook retry 1.1 w");
+    // All of it is kept.
+    let shown = place.run("show 1.1 w --output").exits(0).out;
+    assert!(shown.contains("column_number_1499"), "{shown}");
+}

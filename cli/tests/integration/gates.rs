@@ -1,0 +1,309 @@
+//! Gates: a person signs what they were shown, persons are matched to seats, names are UTF-8.
+
+use std::process::Command;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Place, Process, Ran, runbook};
+use crate::http::ask;
+
+const SIGNED: &str = r#"
+  - id: "1"
+    title: Measure
+    steps:
+      - id: "1.1"
+        title: Count
+        run: {command: "cat count", measure: {counted: '(\d+) counted'}}
+        changes: nothing
+      - id: "1.2"
+        title: Look
+        manual: {instructions: Look., checklist: [It is there], role: crew}
+    gate:
+      statement: Seen.
+      checks: ["counted < 5"]
+      sign_offs: [{role: crew}]
+"#;
+
+/// A rollout `g` that waits at its gate, with evidence.
+fn waiting(place: &Place) -> Process {
+    let file = place.write("gate.yaml", &runbook(SIGNED)).to_owned();
+    place.write("count", "3 counted\n");
+    place.write("photo.txt", "it is there");
+    let up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id g --as alice --start"
+        ))
+        .exits(0);
+    place.run("status g --wait 60").exits(4);
+    place
+        .run("complete 1.2 g --all-pass --evidence photo.txt --as alice")
+        .exits(0);
+    place.run("status g --wait 60").exits(4);
+    up
+}
+
+fn command(place: &Place, person: &str, body: &Value) -> (u16, Value) {
+    let url = format!("{}/v1/rollouts/g/commands", place.endpoint());
+    ask(Method::POST, &url, |request| {
+        request.header("rollbook-actor", person).json(body)
+    })
+}
+
+#[test]
+fn a_signature_is_of_what_was_shown() {
+    let place = Place::new();
+    let _up = waiting(&place);
+    let shown = place.run("gate 1 g --json").exits(0).json();
+    let pieces = shown["shown"]["evidence"].as_array().unwrap();
+    let photo = pieces.iter().find(|piece| piece["name"] == "photo.txt");
+    let photo = photo.unwrap_or_else(|| panic!("{shown}"));
+    assert_eq!(photo["size_bytes"], 11);
+    place
+        .run("gate 1 g")
+        .exits(0)
+        .says("statement: Seen.")
+        .says("counted=3")
+        .says(photo["sha256"].as_str().unwrap())
+        .says("1 × crew");
+
+    // Without a terminal and without a digest nothing is signed, and what would be is said.
+    let before = place.run("log g --json").exits(0).out;
+    let asked = place.run("approve 1 g --as bob").exits(2);
+    let asked = asked.says("counted=3").complains("RB-CLI-83");
+    let seen = shown["seen"].as_str().unwrap();
+    let typed = format!("rollbook approve 1 g --as bob --seen {seen}");
+    assert!(asked.err.contains(&typed), "{}", asked.err);
+    place
+        .run("approve 1 g --as bob --json")
+        .exits(2)
+        .complains("RB-CLI-83");
+    for (body, status, code) in [
+        (json!({"command": "approve", "gate": "1"}), 422, "RB-API-8"),
+        (
+            json!({"command": "approve", "gate": "1", "seen": "x"}),
+            409,
+            "RB-ROLLOUT-50",
+        ),
+    ] {
+        let (found, answer) = command(&place, "bob", &body);
+        assert_eq!(
+            (found, answer["code"].as_str()),
+            (status, Some(code)),
+            "{answer}"
+        );
+    }
+    assert_eq!(place.run("log g --json").exits(0).out, before);
+
+    // The gate changes: the old digest signs nothing any more.
+    place.run("reject 1 g --reason 'again' --as bob").exits(0);
+    place.write("count", "4 counted\n");
+    place
+        .run("retry 1.1 g --reason 'again' --as alice")
+        .exits(0);
+    place.run("status g --wait 60").exits(4);
+    place
+        .run(&format!("approve 1 g --as bob --seen {seen}"))
+        .exits(1)
+        .complains("RB-ROLLOUT-50")
+        .complains("rollbook gate 1 g");
+    place.approve("1 g --as bob").exits(0);
+    let log = place.run("log g --json").exits(0).json_lines();
+    let given = log
+        .iter()
+        .flat_map(|line| line["commit"]["events"].as_array().unwrap())
+        .find_map(|event| event.get("signOffGiven"))
+        .unwrap();
+    let now = place.run("gate 1 g --json").exits(0).json();
+    assert_eq!(given["seen"], now["seen"]);
+    let listed: Vec<&Value> = now["shown"]["evidence"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|piece| &piece["sha256"])
+        .collect();
+    let recorded: Vec<&Value> = given["evidenceSeen"].as_array().unwrap().iter().collect();
+    assert_eq!(listed, recorded);
+    assert!(!recorded.is_empty());
+}
+
+/// Types a command at a terminal, and this line.
+fn at_a_terminal(place: &Place, line: &str, answer: &str) -> Ran {
+    let typed = format!(
+        "printf '{answer}\\n' | script -qec '{} {line}' /dev/null",
+        env!("CARGO_BIN_EXE_rollbook")
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &typed]);
+    place.clean(&mut shell);
+    Process::start(&mut shell).finish()
+}
+
+#[test]
+fn at_a_terminal_it_takes_a_typed_yes() {
+    let place = Place::new();
+    let _up = waiting(&place);
+    for no in ["", "y", "no", "YES"] {
+        at_a_terminal(&place, "approve 1 g --as bob", no)
+            .exits(2)
+            .says("Seen.")
+            .says("RB-CLI-84");
+    }
+    at_a_terminal(&place, "approve 1 g --as bob", "yes")
+        .exits(0)
+        .says("Seen.")
+        .says("counted=3")
+        .says("sign_off_given");
+}
+
+#[test]
+fn evidence_that_nobody_stored_is_refused() {
+    let place = Place::new();
+    let file = place.write("gate.yaml", &runbook(SIGNED)).to_owned();
+    place.write("count", "3 counted\n");
+    let _up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id g --as alice --start"
+        ))
+        .exits(0);
+    place.run("status g --wait 60").exits(4);
+    let before = place.run("log g --json").exits(0).out;
+    let url = format!("{}/v1/evidence?name=note", place.endpoint());
+    let stored = ask(Method::POST, &url, |request| {
+        request.header("rollbook-actor", "alice").body("a note")
+    });
+    assert_eq!(stored.0, 201, "{stored:?}");
+    let mut longer = stored.1.clone();
+    longer["sizeBytes"] = json!("7");
+    let complete = |evidence: &Value| {
+        json!({
+            "command": "complete", "step": "1.2", "evidence": [evidence],
+            "checklist": [{"item": "It is there", "answer": "pass"}],
+        })
+    };
+    for wrong in [json!({"sha256": "0".repeat(64), "name": "x"}), longer] {
+        let (status, answer) = command(&place, "alice", &complete(&wrong));
+        assert_eq!(status, 422, "{answer}");
+        assert_eq!(answer["code"], "RB-HANDLER-17", "{answer}");
+    }
+    let revise = json!({
+        "command": "revise", "reason": "x",
+        "plan": {"sha256": "0".repeat(64), "name": "plan"},
+    });
+    let (status, answer) = command(&place, "alice", &revise);
+    assert!((400..500).contains(&status), "{answer}");
+    assert_eq!(place.run("log g --json").exits(0).out, before);
+    let (status, answer) = command(&place, "alice", &complete(&stored.1));
+    assert_eq!(status, 200, "{answer}");
+}
+
+const TWO_ROLES: &str = r#"
+apiVersion: rollbook/v1
+kind: Runbook
+metadata: {name: seats, version: "1", owner: field}
+environments: {local: {}}
+roles: {ROLES}
+phases:
+  - id: "1"
+    title: Work
+    steps:
+      - {id: "1.1", title: Work, run: {command: "true"}, changes: nothing}
+      - {id: "1.2", title: Look, manual: {instructions: look, role: doers}}
+    gate:
+      statement: done
+      sign_offs: SIGN_OFFS
+"#;
+
+#[test]
+fn lint_names_the_seats_that_nobody_can_take() {
+    let place = Place::new();
+    let lint = |roles: &str, sign_offs: &str| {
+        let text = TWO_ROLES
+            .replace("{ROLES}", roles)
+            .replace("SIGN_OFFS", sign_offs);
+        place.write("seats.yaml", &text);
+        place.run("lint seats.yaml")
+    };
+    // One person in two roles; three seats for two persons.
+    lint(
+        "{doers: [dan], security: [cleo], legal: [cleo]}",
+        "[{role: security}, {role: legal}]",
+    )
+    .exits(2)
+    .says("RB-RUNBOOK-50")
+    .says("`legal`");
+    lint(
+        "{doers: [dan], a: [x, y], b: [x, y], c: [x, y]}",
+        "[{role: a}, {role: b}, {role: c}]",
+    )
+    .exits(2)
+    .says("RB-RUNBOOK-50");
+    // Two spellings of one name are one person.
+    lint(
+        "{doers: [dan], a: [\"am\u{e9}lie\"], b: [\"ame\u{301}lie\"]}",
+        "[{role: a}, {role: b}]",
+    )
+    .exits(2)
+    .says("RB-RUNBOOK-50");
+    // Who must do the step may not sign.
+    lint("{doers: [mia]}", "[{role: doers}]")
+        .exits(2)
+        .says("RB-RUNBOOK-50")
+        .says("mia");
+    // Who may do it might be missed.
+    lint("{doers: [mia, max], chief: [max]}", "[{role: chief}]")
+        .exits(0)
+        .complains("warning RB-RUNBOOK-50")
+        .complains("max");
+    let fine = lint("{doers: [mia, max], chief: [eve]}", "[{role: chief}]").exits(0);
+    assert!(!fine.err.contains("RB-RUNBOOK-50"), "{}", fine.err);
+}
+
+#[test]
+fn status_advises_only_what_is_possible() {
+    let place = Place::new();
+    let text = TWO_ROLES
+        .replace(
+            "{ROLES}",
+            "{doers: [mia, max], eng: [alice, bob], lead: [alice], chief: [max]}",
+        )
+        .replace("SIGN_OFFS", "[{role: eng}, {role: lead}, {role: chief}]");
+    place.write("seats.yaml", &text);
+    let _up = place.up();
+    place
+        .run("open seats.yaml --env local --id s --as mia --start")
+        .exits(0);
+    place.run("status s --wait 60").exits(4);
+    place.run("complete 1.2 s --as mia").exits(0);
+    let gate = |place: &Place| {
+        place.run("status s --wait 60").exits(4);
+        let status = place.run("status s --json").exits(0).json();
+        let blocked = status["blocked"].as_array().unwrap().clone();
+        blocked
+            .into_iter()
+            .find(|blocked| blocked["what"] == "gate 1")
+            .unwrap()
+    };
+    // alice could sign as eng, and then nobody as lead.
+    assert_eq!(
+        gate(&place)["who"],
+        json!(["eng: bob", "lead: alice", "chief: max"])
+    );
+    place.approve("1 s --role eng --as alice").exits(0);
+    let stuck = gate(&place);
+    assert_eq!(
+        stuck["who"][0],
+        "lead: nobody is left to sign (alice has signed as eng)"
+    );
+    place.approve("1 s --as max").exits(0);
+    let stuck = gate(&place);
+    assert!(
+        stuck["how"]
+            .as_str()
+            .unwrap()
+            .starts_with("rollbook revise"),
+        "{stuck}"
+    );
+}

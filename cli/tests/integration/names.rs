@@ -1,0 +1,127 @@
+//! Persons, roles and checklists in any script: they act, answer and are shown, in one spelling.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::Place;
+use crate::http::ask;
+
+const RUNBOOK: &str = r#"
+apiVersion: rollbook/v1
+kind: Runbook
+metadata: {name: mise-en-production, title: "Déploiement « Artisanat »", version: "1", owner: équipe-dévops}
+environments: {local: {}}
+roles:
+  Tech Lead: [amélie]
+  DevOps: [benoît, 日本 太郎]
+phases:
+  - id: J-1
+    title: Préparation
+    steps:
+      - id: J-1.1
+        title: Vérifications
+        manual:
+          instructions: Tout vérifier.
+          role: DevOps
+          checklist: ["a: b=c", "Couverture ≥ 80%", "x=pass", "日本語の項目 ✅"]
+    gate:
+      statement: "Décision : GO"
+      sign_offs: [{role: Tech Lead}]
+"#;
+
+#[test]
+fn people_with_accents_act() {
+    let place = Place::new();
+    place.write("mise.yaml", RUNBOOK);
+    let _up = place.up();
+    place
+        .run("open mise.yaml --env local --id m --start --as amélie")
+        .exits(0);
+    place.run("status m --wait 60").exits(4).says("benoît");
+    let id = "J-1.1";
+    place
+        .run(&format!("complete {id} m --answer 1=pass --as Benoît"))
+        .exits(5)
+        .complains("RB-ROLLOUT-17");
+    // The other spelling of the same name; items by number and by text, any note.
+    let answers = "--answer 'a: b=c=pass:a: b=c=pass:note' --answer '2=pass' \
+                   --answer 'x=pass=pass' --answer '日本語の項目 ✅=pass:はい'";
+    place
+        .run(&format!("complete {id} m {answers} --as benoi\u{302}t"))
+        .exits(0);
+    let step = place.step("m", id);
+    let checklist = step["checklist"].to_string();
+    assert!(checklist.contains("a: b=c=pass:note"), "{step}");
+    place.run("status m --wait 60").exits(4);
+    place
+        .approve("J-1 m --as 'ame\u{301}lie' --role 'Tech Lead'")
+        .exits(0);
+    place.run("status m --wait 60").exits(0);
+    let log = place.run("log m --json").exits(0).out;
+    assert!(
+        log.contains("\"am\u{e9}lie\"") && log.contains("\"beno\u{ee}t\""),
+        "{log}"
+    );
+    assert!(
+        !log.contains('\u{301}') && !log.contains('\u{302}'),
+        "{log}"
+    );
+    place.run("report m").exits(0).says("amélie");
+}
+
+#[test]
+fn a_header_carries_any_name_and_nothing_invisible() {
+    let place = Place::new();
+    place.write("mise.yaml", RUNBOOK);
+    let _up = place.up();
+    place
+        .run("open mise.yaml --env local --id m --as amélie")
+        .exits(0);
+    let url = format!("{}/v1/rollouts/m/commands", place.endpoint());
+    let send = |actor: &[u8]| {
+        ask(Method::POST, &url, |request| {
+            request
+                .header("rollbook-actor", actor)
+                .json(&json!({"command": "start"}))
+        })
+    };
+    for refused in [
+        b"".as_slice(),
+        b"%20",
+        b"%ff",
+        b"\xff",
+        b"am%00elie",
+        b"am%E2%80%8Belie",
+        b"am%C2%A0elie",
+        b"%E2%80%AEeila",
+    ] {
+        let (status, answer) = send(refused);
+        assert_eq!(status, 400, "{refused:?}: {answer}");
+        assert_eq!(answer["code"], "RB-API-1", "{refused:?}: {answer}");
+    }
+    place
+        .run("start m --as 'am\u{200b}elie'")
+        .exits(2)
+        .complains("RB-PERSON-3");
+    let (status, answer) = send(b"am%C3%A9lie");
+    assert_eq!(status, 200, "{answer}");
+    // As a terminal's curl sends it.
+    let (status, answer) = send("日本 太郎".as_bytes());
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[test]
+fn lint_refuses_items_that_say_nothing_or_stand_twice_and_hidden_names() {
+    let place = Place::new();
+    for (from, to, code) in [
+        ("\"x=pass\"", "\"  \"", "RB-RUNBOOK-51"),
+        ("\"x=pass\"", "\"a: b=c \"", "RB-RUNBOOK-51"),
+        ("benoît, ", "\"beno\u{200d}it\", ", "RB-RUNBOOK-13"),
+        ("benoît, ", "benoît, \"benoi\u{302}t\", ", "RB-RUNBOOK-12"),
+    ] {
+        place.write("mise.yaml", &RUNBOOK.replacen(from, to, 1));
+        place.run("lint mise.yaml").exits(2).says(code);
+    }
+    place.write("mise.yaml", RUNBOOK);
+    place.run("lint mise.yaml").exits(0);
+}

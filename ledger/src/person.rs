@@ -1,0 +1,139 @@
+//! Names of persons: one spelling for each, and nothing in it that the eye cannot see.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// The longest name, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// Why a text is not the name of a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing, or nothing but space.
+    #[error("RB-PERSON-1: a person has no name; give one")]
+    Empty,
+    /// Longer than a name may be.
+    #[error("RB-PERSON-2: a name of {bytes} bytes is longer than {MAX_NAME_BYTES}; shorten it")]
+    TooLong {
+        /// Its length in normal form.
+        bytes: usize,
+    },
+    /// A character that cannot be seen, or passes for another.
+    #[error(
+        "RB-PERSON-3: the name `{shown}` contains U+{code:04X}, which cannot be seen or passes for a space; write it without"
+    )]
+    Invisible {
+        /// The name with such characters escaped.
+        shown: String,
+        /// The character.
+        code: u32,
+    },
+}
+
+/// The name as it is recorded and compared: Unicode normal form C, without space around it.
+pub fn name(text: &str) -> Result<String, NameError> {
+    let name = normal(text);
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(NameError::TooLong { bytes: name.len() });
+    }
+    match name.chars().find(|c| is_invisible(*c)) {
+        None => Ok(name),
+        Some(found) => Err(NameError::Invisible {
+            shown: shown(&name),
+            code: u32::from(found),
+        }),
+    }
+}
+
+/// A text of a plan or a command in the form in which it is compared with another.
+pub fn normal(text: &str) -> String {
+    text.trim().nfc().collect()
+}
+
+/// Both are the same name, or the same item, however their accents are composed.
+pub fn same(a: &str, b: &str) -> bool {
+    a == b || normal(a) == normal(b)
+}
+
+fn shown(name: &str) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for c in name.chars() {
+        if is_invisible(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Controls, format characters, fillers, selectors, and every space but U+0020.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(
+            u32::from(c),
+            0x00AD
+                | 0x034F
+                | 0x061C
+                | 0x115F..=0x1160
+                | 0x17B4..=0x17B5
+                | 0x180B..=0x180F
+                | 0x200B..=0x200F
+                | 0x202A..=0x202E
+                | 0x2060..=0x206F
+                | 0x2800
+                | 0x3164
+                | 0xFE00..=0xFE0F
+                | 0xFEFF
+                | 0xFFA0
+                | 0xFFF0..=0xFFFD
+                | 0x1BCA0..=0x1BCA3
+                | 0x1D173..=0x1D17A
+                | 0xE0000..=0xE0FFF
+        )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_spelling() {
+        assert_eq!(name(" ame\u{301}lie ").unwrap(), "am\u{e9}lie");
+        assert_eq!(name("Tech Lead").unwrap(), "Tech Lead");
+        for kept in ["日本 太郎", "Nguyễn Thị", "أحمد", "O'Neil", "a=b:c"] {
+            assert_eq!(name(kept).unwrap(), kept);
+        }
+        assert!(same("benoi\u{302}t", "beno\u{ee}t"));
+        assert!(!same("benoit", "beno\u{ee}t"));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_refused() {
+        assert_eq!(name(" \t "), Err(NameError::Empty));
+        assert!(matches!(
+            name(&"x".repeat(129)),
+            Err(NameError::TooLong { bytes: 129 })
+        ));
+        for c in [
+            '\u{0}',
+            '\u{7f}',
+            '\n',
+            '\u{a0}',
+            '\u{200b}',
+            '\u{202e}',
+            '\u{feff}',
+            '\u{3164}',
+            '\u{e0041}',
+        ] {
+            let text = format!("al{c}ice");
+            let error = name(&text).unwrap_err();
+            assert!(matches!(error, NameError::Invisible { .. }), "{error}");
+            assert!(!error.to_string().contains(c), "{error}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What a verdict rests on: measurements of its own attempt, or it says that there are none.
+
+use rollbook_proto::v1::{self, Verdict, event::Kind};
+use serde_json::{Value, json};
+
+use super::super::command::WorkerCommand;
+use super::story::*;
+use crate::runbook::Plan;
+
+fn watch(step: &str, more: Value) -> Value {
+    let watch = json!({"id": step, "title": step, "watch": {"for": "1h", "every": "1m",
+        "thresholds": [{"metric": "rate", "warn": "value > 2", "fail": "value > 5"}]}});
+    with(watch, more)
+}
+
+/// One phase whose gate asks for what its watches measure.
+fn watched(steps: Vec<Value>) -> Plan {
+    plan_with(
+        json!([gated("1", steps, json!({"checks": ["rate <= 5"]}))]),
+        json!({
+            "metrics": {"rate": {"unit": "%", "run": {"command": "count"}}},
+            "success": [{"name": "Few errors", "metric": "rate", "target": "value <= 5"}]
+        }),
+    )
+}
+
+fn of(value: Option<f64>, verdict: Verdict) -> v1::Measurement {
+    v1::Measurement {
+        value,
+        verdict: verdict.into(),
+        ..measurement("rate", 0.0)
+    }
+}
+
+fn sample(step: &str, attempt: u32, value: Option<f64>, verdict: Verdict) -> Ask {
+    worker(WorkerCommand::Measure {
+        step: id(step),
+        attempt,
+        measurement: of(value, verdict),
+    })
+}
+
+fn ends(step: &str, attempt: u32, verdict: Verdict, value: Option<Option<f64>>) -> Ask {
+    worker(WorkerCommand::FinishStep {
+        finished: v1::StepFinished {
+            measurements: value.map(|value| of(value, verdict)).into_iter().collect(),
+            ..result(step, attempt, verdict)
+        },
+        details: Vec::new(),
+    })
+}
+
+/// It does not block by itself, so that the gate has to see it.
+fn lenient() -> Value {
+    json!({"critical": false, "on_fail": "continue"})
+}
+
+#[test]
+fn samples_are_given_out_for_their_own_attempt_only() {
+    let story = given(watched(vec![watch("1.1", json!({}))]))
+        .and(worker(start("1.1", 1)))
+        .and(sample("1.1", 1, Some(9.0), Verdict::Fail));
+    let samples = |story: &Story, attempt| {
+        let at = story.state.step(&id("1.1")).unwrap();
+        at.samples.of(attempt).values().map(Vec::len).sum::<usize>()
+    };
+    assert_eq!((samples(&story, 1), samples(&story, 2)), (1, 0));
+    let story = story
+        .and(ends("1.1", 1, Verdict::Fail, Some(Some(9.0))))
+        .and(by("olga", retry("1.1")));
+    // Between the retry and its start, as a worker asks before it records its intent.
+    assert_eq!(samples(&story, 2), 0);
+    let story = story
+        .and(worker(start("1.1", 2)))
+        .and(sample("1.1", 2, Some(0.1), Verdict::Pass));
+    assert_eq!((samples(&story, 1), samples(&story, 2)), (0, 1));
+}
+
+#[test]
+fn a_gate_does_not_hold_on_a_figure_whose_watch_came_to_no_conclusion() {
+    // As earlier builds recorded it: the last number, with the verdict that the watch came to.
+    let story = given(watched(vec![watch("1.1", lenient())]))
+        .and(worker(start("1.1", 1)))
+        .and(sample("1.1", 1, Some(0.2), Verdict::Pass))
+        .and(sample("1.1", 1, None, Verdict::Inconclusive))
+        .and(ends("1.1", 1, Verdict::Inconclusive, Some(Some(0.2))));
+    assert_eq!(story.count("GatePassed"), 0);
+    let blocked = story.blocked("gate 1");
+    assert!(
+        blocked.why.contains("check is inconclusive: rate <= 5")
+            && blocked
+                .why
+                .contains("step 1.1, attempt 1, came to no conclusion")
+            && blocked.why.contains("0.2"),
+        "{blocked:?}"
+    );
+    assert_eq!(blocked.how.unwrap(), "rollbook retry 1.1 r1 --reason …");
+    let story = story
+        .and(by("olga", retry("1.1")))
+        .and(worker(start("1.1", 2)))
+        .and(ends("1.1", 2, Verdict::Pass, Some(Some(0.3))));
+    assert_eq!(story.count("GatePassed"), 1);
+    story.folds();
+}
+
+#[test]
+fn an_older_figure_does_not_stand_for_a_later_attempt_that_has_none() {
+    let ended = |last: Ask| {
+        given(watched(vec![
+            watch("1.1", json!({})),
+            watch("1.2", lenient()),
+        ]))
+        .and(worker(start("1.1", 1)))
+        .and(ends("1.1", 1, Verdict::Pass, Some(Some(0.2))))
+        .and(worker(start("1.2", 1)))
+        .and(last)
+    };
+    let story = ended(ends("1.2", 1, Verdict::Error, None));
+    let blocked = story.blocked("gate 1");
+    assert!(
+        blocked
+            .why
+            .contains("step 1.2, attempt 1, ended without measuring it"),
+        "{blocked:?}"
+    );
+    assert_eq!(blocked.how.unwrap(), "rollbook retry 1.2 r1 --reason …");
+    // What was sampled before an error is not the whole.
+    let story = given(watched(vec![watch("1.1", lenient())]))
+        .and(worker(start("1.1", 1)))
+        .and(sample("1.1", 1, Some(0.2), Verdict::Pass))
+        .and(ends("1.1", 1, Verdict::Error, None));
+    assert!(story.blocked("gate 1").why.contains("ended in error"));
+    let story = ended(ends("1.2", 1, Verdict::Pass, Some(Some(0.2))));
+    assert_eq!(story.count("GatePassed"), 1);
+}
+
+#[test]
+fn a_success_metric_says_why_it_has_no_data() {
+    let plan = plan_with(
+        json!([phase("1", vec![watch("1.1", lenient())])]),
+        json!({
+            "metrics": {"rate": {"run": {"command": "count"}}},
+            "success": [{"name": "Few errors", "metric": "rate", "target": "value <= 5"}]
+        }),
+    );
+    let story = given(plan).and(worker(start("1.1", 1))).and(ends(
+        "1.1",
+        1,
+        Verdict::Inconclusive,
+        Some(None),
+    ));
+    let recorded = story.events().find_map(|kind| match kind {
+        Kind::SuccessMetricRecorded(recorded) => Some(recorded.clone()),
+        _ => None,
+    });
+    let recorded = recorded.unwrap();
+    assert_eq!(recorded.status(), Verdict::Inconclusive);
+    assert_eq!(
+        recorded.actual,
+        "no data, since step 1.1, attempt 1, measured none"
+    );
+}
+
+#[test]
+fn only_data_resolves_an_alert_and_none_is_left_open_unseen() {
+    let story = given(watched(vec![watch("1.1", lenient()), by_hand("1.2")]))
+        .and(worker(start("1.1", 1)))
+        .when(sample("1.1", 1, None, Verdict::Inconclusive))
+        .then(&["StepMeasured", "AlertRaised"])
+        .when(sample("1.1", 1, Some(9.0), Verdict::Fail))
+        .then(&["StepMeasured", "AlertRaised"]);
+    assert_eq!(story.state.alerts_raised, 1, "the same alert, now worse");
+    let story = story
+        .when(sample("1.1", 1, None, Verdict::Inconclusive))
+        .then(&["StepMeasured"])
+        .when(sample("1.1", 1, None, Verdict::Pass))
+        .then(&["StepMeasured"])
+        .when(sample("1.1", 1, Some(1.0), Verdict::Error))
+        .then(&["StepMeasured"])
+        .when(sample("1.1", 1, Some(3.0), Verdict::Warning))
+        .then(&["StepMeasured", "AlertResolved", "AlertRaised"])
+        .and(ends("1.1", 1, Verdict::Pass, Some(Some(3.0))));
+    assert_eq!(story.last_events(), ["AlertUnwatched"]);
+    let alert = story.state.alerts.values().next().unwrap();
+    assert!(alert.unwatched && alert.severity == "warning");
+    let closed = story.and(by("alice", complete("1.2", &[])));
+    let texts: Vec<String> = closed
+        .events()
+        .filter_map(|kind| match kind {
+            Kind::GatePassed(passed) => Some(passed.reasons.join("; ")),
+            Kind::RolloutClosed(closed) => Some(closed.summary.clone()),
+            _ => None,
+        })
+        .collect();
+    let [gate, summary] = texts.as_slice() else {
+        panic!("{texts:?}");
+    };
+    assert!(
+        gate.contains("alert-2 (warning) on rate of step 1.1 is still open"),
+        "{gate}"
+    );
+    assert!(summary.contains("still open: alert-2"), "{summary}");
+    assert_eq!(closed.count("AlertUnwatched"), 1, "marked once");
+    closed.folds();
+}
+
+#[test]
+fn a_new_attempt_watches_the_alerts_of_the_one_before() {
+    let story = given(watched(vec![watch("1.1", json!({}))]))
+        .and(worker(start("1.1", 1)))
+        .and(sample("1.1", 1, Some(9.0), Verdict::Fail))
+        .and(ends("1.1", 1, Verdict::Fail, Some(Some(9.0))));
+    let unwatched = |story: &Story| story.state.alerts.values().all(|alert| alert.unwatched);
+    assert!(unwatched(&story));
+    let story = story
+        .and(by("olga", retry("1.1")))
+        .and(worker(start("1.1", 2)));
+    assert!(!unwatched(&story));
+    story
+        .when(sample("1.1", 2, Some(0.1), Verdict::Pass))
+        .then(&["StepMeasured", "AlertResolved"]);
+}

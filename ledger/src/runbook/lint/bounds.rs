@@ -1,0 +1,168 @@
+//! How long texts, and how many things, a plan may have: they end in events, in rows of the views
+//! and on screens, all of which are bounded.
+
+use prost::Message;
+use serde_json::Value;
+
+use super::super::diagnostic::{Code, Path, Segment};
+use super::super::plan::outline_of;
+use super::Linter;
+
+/// The longest key, name or title, in bytes.
+const MAX_NAME_BYTES: usize = 200;
+
+/// The longest text that people read, and of all that is not listed otherwise.
+const MAX_TEXT_BYTES: usize = 4_096;
+
+/// The longest text of several paragraphs.
+const MAX_LONG_TEXT_BYTES: usize = 16 * 1024;
+
+/// The longest command, script or query that stands in a plan; a file beside it may be longer.
+const MAX_CODE_BYTES: usize = 64 * 1024;
+
+/// The most entries of a list or map.
+const MAX_ENTRIES: usize = 1_000;
+
+/// The most figures that one step measures.
+const MAX_MEASURES: usize = 150;
+
+/// What the opening of a rollout may take of a commit: phases, steps and parameters.
+const MAX_OPENING_BYTES: usize = 56 * 1024;
+
+/// Names: they are keys of rows, or stand in tables.
+const NAMES: [&str; 16] = [
+    "id",
+    "name",
+    "title",
+    "version",
+    "owner",
+    "unit",
+    "label",
+    "key",
+    "role",
+    "metric",
+    "runs_on",
+    "source",
+    "channel",
+    "audience",
+    "responsible",
+    "environment",
+];
+
+/// Texts for people of several paragraphs.
+const LONG: [&str; 4] = ["body", "description", "instructions", "manual"];
+
+/// What machines read.
+const CODE: [&str; 9] = [
+    "command",
+    "default",
+    "deploy",
+    "inventory_query",
+    "model",
+    "query",
+    "revert",
+    "verify",
+    "where",
+];
+
+pub(super) fn check(linter: &mut Linter<'_>) {
+    let Ok(value) = serde_json::to_value(linter.runbook) else {
+        return; // a number that JSON cannot hold is the plan's finding
+    };
+    walk(linter, &value, &Path::root());
+    opening(linter);
+}
+
+fn last_key(path: &Path) -> &str {
+    path.segments()
+        .iter()
+        .rev()
+        .find_map(|segment| match segment {
+            Segment::Key(key) => Some(key.as_str()),
+            Segment::Index(_) => None,
+        })
+        .unwrap_or_default()
+}
+
+fn walk(linter: &mut Linter<'_>, value: &Value, path: &Path) {
+    match value {
+        Value::String(text) => {
+            let key = last_key(path);
+            let limit = if CODE.contains(&key) {
+                MAX_CODE_BYTES
+            } else if LONG.contains(&key) {
+                MAX_LONG_TEXT_BYTES
+            } else if NAMES.contains(&key) {
+                MAX_NAME_BYTES
+            } else {
+                MAX_TEXT_BYTES
+            };
+            // A file that was inlined: bounded as a part of the plan.
+            let is_inlined = key == "text";
+            if text.len() > limit && !is_inlined {
+                too_large(
+                    linter,
+                    path,
+                    format!("{} bytes, at most {limit}", text.len()),
+                );
+            }
+        }
+        Value::Array(items) => {
+            many(linter, path, items.len());
+            for (i, item) in items.iter().enumerate() {
+                walk(linter, item, &path.index(i));
+            }
+        }
+        Value::Object(entries) => {
+            many(linter, path, entries.len());
+            for (key, value) in entries {
+                let at = path.key(key);
+                if key.len() > MAX_NAME_BYTES {
+                    let found = format!("a name of {} bytes, at most {MAX_NAME_BYTES}", key.len());
+                    too_large(linter, path, found);
+                }
+                walk(linter, value, &at);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn many(linter: &mut Linter<'_>, path: &Path, entries: usize) {
+    let limit = match last_key(path) {
+        "measure" => MAX_MEASURES,
+        _ => MAX_ENTRIES,
+    };
+    if entries > limit {
+        too_large(linter, path, format!("{entries} entries, at most {limit}"));
+    }
+}
+
+fn too_large(linter: &mut Linter<'_>, path: &Path, found: String) {
+    linter.error(
+        Code::TooLarge,
+        path,
+        format!("it has {found} are allowed"),
+        None,
+    );
+}
+
+/// What stands in the event that opens a rollout.
+fn opening(linter: &mut Linter<'_>) {
+    let outline = outline_of(linter.runbook).encoded_len();
+    let params: usize = linter
+        .params
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 8)
+        .sum();
+    if outline + params > MAX_OPENING_BYTES {
+        too_large(
+            linter,
+            &Path::root(),
+            format!(
+                "{} bytes of ids, titles and values of parameters, at most {MAX_OPENING_BYTES}",
+                outline + params
+            ),
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! Whether every gate can be signed: persons against seats, less those who must do the manual
+//! steps of the phase.
+
+use std::collections::BTreeSet;
+
+use super::super::diagnostic::{Code, Path};
+use super::super::model::{Gate, Phase};
+use super::super::seats::{self, Seat};
+use super::super::step::Action;
+use super::Linter;
+use crate::person;
+
+/// The most ways to choose who does the manual steps of a phase that are looked at.
+const MAX_CHOICES: usize = 2_000;
+
+pub(super) fn check(linter: &mut Linter<'_>) {
+    let runbook = linter.runbook;
+    let members: Vec<(&str, Vec<String>)> = runbook
+        .roles
+        .iter()
+        .map(|(role, persons)| {
+            let names = persons.iter().map(|name| person::normal(name));
+            (role.as_str(), names.collect())
+        })
+        .collect();
+    for (phase, path) in linter.phases() {
+        let Some(gate) = &phase.gate else { continue };
+        let known = |role: &str| members.iter().any(|(name, _)| *name == role);
+        // What is missing or asked for twice has been said.
+        if gate.sign_offs.iter().any(|rule| !known(&rule.role)) {
+            continue;
+        }
+        let of = |role: &str| {
+            members
+                .iter()
+                .find(|(name, _)| *name == role)
+                .map_or(&[][..], |(_, persons)| persons.as_slice())
+        };
+        gate_can_open(linter, phase, gate, &path.key("gate"), &of);
+    }
+}
+
+fn gate_can_open<'a>(
+    linter: &mut Linter<'_>,
+    phase: &'a Phase,
+    gate: &'a Gate,
+    path: &Path,
+    members: &impl Fn(&str) -> &'a [String],
+) {
+    let seats = |done_by: &[&str]| {
+        seats::of_gate(gate, members, |_| 0, |person| !done_by.contains(&person))
+    };
+    let all = seats(&[]);
+    let empty = roles(&seats::left_empty(&all));
+    if !empty.is_empty() {
+        linter.error(
+            Code::Seats,
+            &path.key("sign_offs"),
+            format!(
+                "the gate of phase `{}` asks for {} sign-offs, each by another person; nobody is left to sign as {empty}",
+                phase.id,
+                all.len(),
+            ),
+            Some("name more persons in these roles".to_owned()),
+        );
+        return;
+    }
+    if !gate.not_executor {
+        return;
+    }
+    let doers = doers(phase, members, linter);
+    let mut opens = false;
+    let mut stuck: Option<(Vec<&str>, String)> = None;
+    for choice in choices(&doers) {
+        let seats = seats(&choice);
+        let empty = roles(&seats::left_empty(&seats));
+        if empty.is_empty() {
+            opens = true;
+        } else if stuck.is_none() {
+            stuck = Some((choice, empty));
+        }
+    }
+    let Some((choice, empty)) = stuck else { return };
+    let steps = manual_steps(phase).join(", ");
+    let path = path.key("sign_offs");
+    if opens {
+        linter.warn(
+            Code::Seats,
+            &path,
+            format!(
+                "when {} does step {steps} of phase `{}`, nobody is left to sign its gate as {empty}: who did a step may not sign",
+                choice.join(" and "),
+                phase.id,
+            ),
+            Some("name more persons, or agree on who does the step".to_owned()),
+        );
+    } else {
+        linter.error(
+            Code::Seats,
+            &path,
+            format!(
+                "whoever does step {steps} of phase `{}` may not sign its gate, and then nobody is left to sign as {empty} (for example when {} does)",
+                phase.id,
+                choice.join(" and "),
+            ),
+            Some(
+                "name more persons, let another role do the step, or say `not_executor: false`"
+                    .to_owned(),
+            ),
+        );
+    }
+}
+
+fn roles(empty: &[&Seat<'_>]) -> String {
+    let roles: BTreeSet<&str> = empty.iter().map(|seat| seat.role).collect();
+    let roles: Vec<String> = roles.iter().map(|role| format!("`{role}`")).collect();
+    roles.join(" and ")
+}
+
+fn manual_steps(phase: &Phase) -> Vec<&str> {
+    phase
+        .steps
+        .iter()
+        .filter(|step| matches!(step.action, Action::Manual(_)))
+        .map(|step| step.id.as_str())
+        .collect()
+}
+
+/// Who can do the manual steps of a phase: one list for each role that does some. One person of a
+/// role can do all of its steps.
+fn doers<'a>(
+    phase: &Phase,
+    members: &impl Fn(&str) -> &'a [String],
+    linter: &Linter<'_>,
+) -> Vec<Vec<&'a str>> {
+    let mut seen = BTreeSet::new();
+    let mut doers = Vec::new();
+    for step in &phase.steps {
+        let Action::Manual(manual) = &step.action else {
+            continue;
+        };
+        if !seen.insert(&manual.role) {
+            continue;
+        }
+        let persons: BTreeSet<&str> = match &manual.role {
+            Some(role) => members(role).iter().map(String::as_str).collect(),
+            None => linter
+                .runbook
+                .roles
+                .keys()
+                .flat_map(|role| members(role))
+                .map(String::as_str)
+                .collect(),
+        };
+        if !persons.is_empty() {
+            doers.push(persons.into_iter().collect());
+        }
+    }
+    doers
+}
+
+/// Every way to take one person of each list, as far as there are not too many.
+fn choices<'a>(doers: &[Vec<&'a str>]) -> Vec<Vec<&'a str>> {
+    let mut choices: Vec<Vec<&str>> = vec![Vec::new()];
+    for persons in doers {
+        choices = choices
+            .iter()
+            .flat_map(|choice| {
+                persons.iter().map(move |person| {
+                    let mut longer = choice.clone();
+                    if !longer.contains(person) {
+                        longer.push(person);
+                    }
+                    longer
+                })
+            })
+            .take(MAX_CHOICES)
+            .collect();
+    }
+    choices
+}

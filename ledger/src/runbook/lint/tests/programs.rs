@@ -1,0 +1,72 @@
+//! What programs are given, where their files lie, and how long texts may be.
+
+use super::*;
+
+#[test]
+fn programs_get_what_the_plan_names_and_leave_evidence_in_their_directory() {
+    let run = "        run: {command: do it}\n";
+    let given = |env: &str| format!("        run: {{command: do it, env: {{{env}}}}}\n");
+    holds(
+        run,
+        &given("A: b, T: {env: TOKEN}, F: {file: /run/x}, V: {value: y}"),
+    );
+    breaks(
+        Code::Credential,
+        run,
+        &given("¦U: 'postgres://bob:secret@db/x'").replace("¦U: ", "U: ¦"),
+        "carries a password",
+    );
+    breaks(
+        Code::InvalidId,
+        run,
+        &given("A=B: ¦c"),
+        "cannot name an environment variable",
+    );
+    for pattern in ["/etc/hostname", "../x", "a/../../x"] {
+        breaks(
+            Code::OutsideDirectory,
+            run,
+            &format!("{run}        evidence: [a.txt, ¦{pattern}]\n"),
+            "leaves the step's directory",
+        );
+    }
+    holds(
+        run,
+        &format!("{run}        evidence: [a.txt, 'logs/**/*.txt', ./b]\n"),
+    );
+}
+
+#[test]
+fn texts_and_counts_are_bounded() {
+    let title = "        title: Before\n";
+    let long = "x".repeat(201);
+    breaks(
+        Code::TooLarge,
+        title,
+        &format!("        title: ¦{long}\n"),
+        "201 bytes, at most 200",
+    );
+    let metric = format!("m{}", "x".repeat(900));
+    breaks(
+        Code::TooLarge,
+        "  rate:\n    http:",
+        &format!("  {metric}: ¦{{step: regressions}}\n  rate:\n    http:"),
+        "a name of 901 bytes",
+    );
+    breaks(
+        Code::TooLarge,
+        "    description: New path\n",
+        &format!("    description: ¦{}\n", "x ".repeat(9_000)),
+        "at most 16384",
+    );
+    let measures: Vec<String> = (0..151).map(|n| format!("m{n}: '(x)'")).collect();
+    breaks(
+        Code::TooLarge,
+        "        run: {command: do it}\n",
+        &format!(
+            "        run: {{command: do it, measure: ¦{{{}}}}}\n",
+            measures.join(", ")
+        ),
+        "151 entries, at most 150",
+    );
+}

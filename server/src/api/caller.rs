@@ -1,0 +1,120 @@
+//! Who calls, under which command id, and what was sent: what makes a command one command.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::HeaderValue;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode;
+use rollbook_ledger::handler::Caller;
+use rollbook_ledger::person;
+use rollbook_proto::v1;
+use serde::de::DeserializeOwned;
+
+use super::ApiError;
+
+/// Header naming the person who acts: UTF-8, percent-encoded where it is not ASCII.
+pub const ACTOR_HEADER: &str = "rollbook-actor";
+/// Header with the command id: the same command sent twice is applied once.
+pub const COMMAND_HEADER: &str = "idempotency-key";
+/// The longest command id, in bytes.
+pub const MAX_COMMAND_ID_BYTES: usize = 128;
+
+/// Whether a text can be a command id: 1 to 128 visible ASCII characters.
+pub fn is_command_id(text: &str) -> bool {
+    (1..=MAX_COMMAND_ID_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Who calls: required on every command.
+#[derive(Debug)]
+pub(crate) struct Who(pub(crate) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
+        // A header of our own also keeps other sites' pages out: a browser asks first.
+        let mut caller = Caller::new(v1::Actor {
+            name: actor(header(ACTOR_HEADER).unwrap_or_default())?,
+            kind: v1::ActorKind::Person.into(),
+            authentication: "asserted".to_owned(),
+        });
+        if let Some(id) = header(COMMAND_HEADER) {
+            let id = std::str::from_utf8(id).map(str::trim).unwrap_or_default();
+            if !is_command_id(id) {
+                return Err(ApiError::usage(
+                    "RB-API-2",
+                    format!(
+                        "the header {COMMAND_HEADER} must have 1–{MAX_COMMAND_ID_BYTES} visible ASCII characters"
+                    ),
+                ));
+            }
+            id.clone_into(&mut caller.command_id);
+        }
+        if let Some(traceparent) = header("traceparent")
+            .and_then(|value| std::str::from_utf8(value).ok())
+            .filter(|value| value.len() == 55)
+        {
+            traceparent.clone_into(&mut caller.traceparent);
+        }
+        Ok(Self(caller))
+    }
+}
+
+fn actor(header: &[u8]) -> Result<String, ApiError> {
+    let refused = |problem: String| {
+        ApiError::usage(
+            "RB-API-1",
+            format!(
+                "the header {ACTOR_HEADER} must name who acts, in UTF-8, percent-encoded where it is not ASCII: {problem}; with the CLI: --as NAME"
+            ),
+        )
+    };
+    let text = percent_decode(header)
+        .decode_utf8()
+        .map_err(|error| refused(error.to_string()))?;
+    person::name(&text).map_err(|error| refused(error.to_string()))
+}
+
+/// A body of JSON, read as a command, and in the canonical form that says whether another body is
+/// the same command.
+#[derive(Debug)]
+pub(crate) struct Sent<T> {
+    pub(crate) command: T,
+    pub(crate) canonical: Bytes,
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts.clone(), body);
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let request = Request::from_parts(parts, Body::from(bytes.clone()));
+        let Json(command) = Json::<T>::from_request(request, state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let not_json = |error: serde_json::Error| {
+            ApiError::usage("RB-API-3", format!("the body is not JSON: {error}")).into_response()
+        };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(not_json)?;
+        let canonical = serde_json_canonicalizer::to_vec(&value).map_err(not_json)?;
+        Ok(Self {
+            command,
+            canonical: canonical.into(),
+        })
+    }
+}
+
+impl<T> Sent<T> {
+    /// The command, and its caller, who has sent it.
+    pub(crate) fn by(self, Who(mut caller): Who) -> (T, Caller) {
+        caller.sent = Some(self.canonical);
+        (self.command, caller)
+    }
+}

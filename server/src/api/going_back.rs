@@ -1,0 +1,110 @@
+//! What a rollback would do: the list that the real one starts from.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use rollbook_ledger::flag::{Change, WayBack, way_back};
+use rollbook_ledger::handler::HandlerError;
+use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
+use rollbook_ledger::rollout::{self, Refusal, RollbackList};
+use rollbook_ledger::runbook::Action;
+use rollbook_ledger::runbook::model::RollbackLevel;
+use rollbook_proto::v1;
+use rollbook_workers::executor::{describe_flag, setting_of};
+use serde::{Deserialize, Serialize};
+
+use super::{Api, ApiError};
+
+/// The dry run of a rollback.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RollbackAnswer {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// Sequence of its last commit, as of which this is true.
+    pub sequence: u64,
+    /// How long it should take at most, by the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What a person should know before, by the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What is done, what runs, what stays.
+    #[serde(flatten)]
+    pub list: RollbackList,
+}
+
+/// Which steps a partial rollback names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RollbackQuery {
+    /// Ids with commas between them.
+    steps: String,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path((id, level)): Path<(RolloutId, RollbackLevel)>,
+    Query(query): Query<RollbackQuery>,
+) -> Result<Json<RollbackAnswer>, ApiError> {
+    let mut steps = Vec::new();
+    for step in query.steps.split(',').filter(|step| !step.is_empty()) {
+        let step = StepId::new(step).map_err(|_| {
+            HandlerError::from(Refusal::NoSuchStep {
+                step: step.chars().take(200).collect(),
+            })
+        })?;
+        steps.push(step);
+    }
+    let loaded = api.handler.rollout(&id).await?;
+    let mut list = rollout::rollback_list(&loaded.state, &loaded.plan, level, &steps)
+        .map_err(HandlerError::from)?;
+    // Flags that earlier undos of the list will have written.
+    let mut written: HashMap<(EnvironmentId, FlagKey), v1::FlagSetting> = HashMap::new();
+    for item in &mut list.undo {
+        let Some((_, step)) = loaded.plan.step(&item.step) else {
+            continue;
+        };
+        let Action::Flag(flag) = &step.action else {
+            continue;
+        };
+        let environment = loaded.plan.environment_of(step, &loaded.state.environment);
+        let (Ok(environment), Ok(key), Some(spec)) = (
+            EnvironmentId::new(environment),
+            FlagKey::new(&flag.key),
+            loaded.plan.runbook().flags.get(&flag.key),
+        ) else {
+            continue;
+        };
+        let Some((state, history)) = api.handler.flag_history(&environment, &key).await? else {
+            continue;
+        };
+        let place = (environment, key);
+        let now = written.get(&place).unwrap_or(&state.setting).clone();
+        let change = Change {
+            rollout: &id,
+            step: &item.step,
+            target: &setting_of(&flag.to, &spec.safe),
+            to_safe: level == RollbackLevel::Flags,
+        };
+        let shown = describe_flag(&now);
+        item.how = match way_back(&history, &now, &state.safe, &change) {
+            WayBack::Write(to) => {
+                let how = format!("flag {}: {shown} → {}", place.1, describe_flag(&to));
+                written.insert(place, to);
+                how
+            }
+            WayBack::Leave(why) => format!("flag {} stays {shown}: {why}", place.1),
+        };
+    }
+    let spec = loaded.plan.runbook().rollbacks.get(&level);
+    Ok(Json(RollbackAnswer {
+        rollout: id,
+        sequence: loaded.sequence,
+        target: spec
+            .and_then(|spec| spec.target)
+            .map(|target| target.to_string()),
+        description: spec.and_then(|spec| spec.description.clone()),
+        list,
+    }))
+}

@@ -1,0 +1,137 @@
+//! The credentials of this process itself, which are no part of a plan and must not come out of a
+//! step either.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+/// A variable whose name contains one of these holds a secret.
+const SECRET_WORDS: [&str; 7] = [
+    "TOKEN",
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "CREDENTIAL",
+    "KEY",
+];
+
+/// The value of a variable with such a name that is shorter, in bytes, is a setting: `true`, `us`.
+const MIN_SECRET_BYTES: usize = 6;
+
+/// What must not be shown of these variables: the values of those whose names say so, and of all
+/// others the credentials in URLs and connection strings.
+pub fn of_variables(variables: impl IntoIterator<Item = (String, String)>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (name, value) in variables {
+        let name = name.to_ascii_uppercase();
+        let value = value.trim();
+        if value.len() >= MIN_SECRET_BYTES && SECRET_WORDS.iter().any(|word| name.contains(word)) {
+            found.insert(value.to_owned());
+        }
+        found.extend(of_setting(value));
+    }
+    found
+}
+
+/// The credentials in the value of a setting: one URL or several separated by commas, or a
+/// connection string of `name=value` pairs.
+pub fn of_setting(value: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    // As a whole first: a password may contain a comma.
+    for text in std::iter::once(value).chain(value.split(',')) {
+        let Ok(url) = Url::parse(text.trim()) else {
+            continue;
+        };
+        found.extend(of_url(&url));
+        // The user alone is the token of a NATS server.
+        if url.password().is_none() && ["nats", "tls", "ws", "wss"].contains(&url.scheme()) {
+            found.extend(spelled(url.username()));
+        }
+    }
+    found.extend(of_connection_string(value));
+    found.retain(|secret| !secret.is_empty());
+    found
+}
+
+/// Password, and query values whose names say that they are secret.
+pub fn of_url(url: &Url) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    if let Some(password) = url.password() {
+        found.extend(spelled(password));
+    }
+    for (name, secret) in url.query_pairs() {
+        let name = name.to_ascii_lowercase();
+        if ["password", "token", "secret", "key", "sig"]
+            .iter()
+            .any(|word| name.contains(word))
+        {
+            found.extend(spelled(&secret));
+        }
+    }
+    found
+}
+
+/// As it stands and decoded.
+fn spelled(encoded: &str) -> Vec<String> {
+    let decoded =
+        url::form_urlencoded::parse(format!("p={}", encoded.replace('+', "%2B")).as_bytes())
+            .next()
+            .map(|(_, value)| value.into_owned());
+    std::iter::once(encoded.to_owned()).chain(decoded).collect()
+}
+
+/// `host=db password=hunter2` and `Server=db;Password=hunter2;`.
+fn of_connection_string(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let at = lower.find("password=")? + "password=".len();
+    let rest = text.get(at..)?;
+    let end = match rest.strip_prefix('\'') {
+        Some(quoted) => return quoted.split('\'').next().map(str::to_owned),
+        None => rest.find([' ', ';', '&', '\n']).unwrap_or(rest.len()),
+    };
+    rest.get(..end).map(str::to_owned)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str, value: &str) -> Vec<String> {
+        of_variables([(name.to_owned(), value.to_owned())])
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn names_and_credentials_in_values_tell() {
+        assert_eq!(of("AWS_SECRET_ACCESS_KEY", "wJalrXUtn"), ["wJalrXUtn"]);
+        assert_eq!(of("github_token", "ghp_0123"), ["ghp_0123"]);
+        assert_eq!(of("PGPASSWORD", "hunter2"), ["hunter2"]);
+        assert_eq!(
+            of("DATABASE_URL", "postgres://u:p%40ss@h/d"),
+            ["p%40ss", "p@ss"]
+        );
+        assert_eq!(
+            of("ROLLBOOK_NATS", "nats://a:one@h:1,nats://a:two@h:2"),
+            ["one", "two"]
+        );
+        assert_eq!(of("ROLLBOOK_NATS", "nats://t0ken@h:4222"), ["t0ken"]);
+        assert_eq!(of("DSN", "host=db password=hunter2 user=u"), ["hunter2"]);
+        assert_eq!(of("DSN", "Server=db;Password='a b';"), ["a b"]);
+    }
+
+    #[test]
+    fn settings_are_no_secrets() {
+        for (name, value) in [
+            ("ROLLBOOK_AS", "alice"),
+            ("AWS_REGION", "eu-central-1"),
+            ("HOME", "/root"),
+            ("KEYMAP", "us"),
+            ("ROLLBOOK_SERVER", "http://127.0.0.1:7400"),
+        ] {
+            assert!(of(name, value).is_empty(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! An intent without a result: what becomes of a step whose worker was lost, or is cut off.
+
+use std::time::Duration;
+
+use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
+use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, only_reads};
+use rollbook_ledger::runbook::step::Step;
+use rollbook_proto::v1::{self, Verdict};
+use uuid::Uuid;
+
+use super::super::fit::fit;
+use super::super::port::Standing;
+use super::super::queue::QueuedTask;
+use super::{Attempts, Settle};
+use crate::executor::cut::shorten;
+use crate::executor::{self, Outcome, PortError, StepContext};
+
+impl Attempts {
+    /// The queue has not been heard of for so long that it will give the task to another worker,
+    /// which may begin the action again: dropping it here has ended it.
+    pub(super) async fn cut_off(&self, task: &QueuedTask) -> Settle {
+        let reason = format!(
+            "worker {} had no sign of the queue for {}; the action was stopped so that no second one runs beside it",
+            self.worker,
+            executor::seconds(self.patience.lease)
+        );
+        tracing::warn!(task = %task.key(), %reason, "the lease ran out");
+        match task.task.action {
+            TaskAction::Execute => self.interrupt(task, &reason).await,
+            TaskAction::Undo => Settle::Again(Duration::ZERO),
+        }
+    }
+
+    /// The crash rules: an intent is on the ledger, no result, and this process is not at it.
+    pub(super) async fn after_crash(
+        &self,
+        task: &QueuedTask,
+        step: &Step,
+        context: StepContext,
+        worker: &str,
+    ) -> Settle {
+        let key = task.key();
+        let died = format!("worker {worker} ended before it recorded a result");
+        tracing::warn!(task = %key, worker, "an intent without a result was found");
+        if task.task.action == TaskAction::Execute && only_reads(step) {
+            return match self.resume(task, &died).await {
+                Ok(true) => {
+                    let remark = format!("{died}, and another one went on: the step only reads");
+                    self.act(task, step, context, &remark).await
+                }
+                Ok(false) => Settle::Done,
+                Err(settle) => settle,
+            };
+        }
+        if is_undo_repeatable(step, task.task.action) {
+            let remark = format!("{died}, and the undo was repeated");
+            return self.act(task, step, context, &remark).await;
+        }
+        if task.task.action == TaskAction::Undo {
+            let looked = tokio::select! {
+                looked = executor::verify_undo(step, &context) => looked,
+                () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
+            };
+            if let executor::Looked::Gone(message) = looked {
+                let mut outcome = Outcome::new(
+                    Verdict::Pass,
+                    "the effect is gone",
+                    format!("{died}; its effect is gone: {message}"),
+                );
+                outcome.verification = Some((v1::UndoVerification::Verified, message));
+                let outcome = fit(&context, outcome).await;
+                return self.finish(task, outcome, true).await;
+            }
+            let outcome = Outcome::new(
+                Verdict::Error,
+                "an undo ends with a result",
+                format!(
+                    "{died}; whether the undo happened is not known: look, then undo again or go on"
+                ),
+            );
+            return self.finish(task, outcome, false).await;
+        }
+        let verified = tokio::select! {
+            verified = executor::verify(step, &context) => verified,
+            () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
+        };
+        match verified {
+            Some(mut outcome) if outcome.verdict == Verdict::Pass => {
+                outcome.effect = true;
+                outcome.message = format!("{died}; its effect was verified: {}", outcome.message);
+                let outcome = fit(&context, outcome).await;
+                self.finish(task, outcome, true).await
+            }
+            Some(outcome) => {
+                let reason = format!("{died}; verify says {}", outcome.message);
+                self.interrupt(task, &reason).await
+            }
+            None => self.interrupt(task, &died).await,
+        }
+    }
+
+    /// Takes a step that only reads over from a worker that was lost. `Ok(false)`: too many were,
+    /// and the step is interrupted.
+    pub(super) async fn resume(&self, task: &QueuedTask, reason: &str) -> Result<bool, Settle> {
+        let command = WorkerCommand::ResumeStep {
+            step: task.task.step.clone(),
+            attempt: task.task.attempt,
+            worker: self.worker.clone(),
+            reason: shorten(reason),
+        };
+        let id = format!("{}/resume/{}", task.key(), Uuid::now_v7());
+        let within = self.patience.intent_for;
+        match self.record(task, command, &id, within).await {
+            Ok(()) => {}
+            Err(PortError::Refused { reason }) => {
+                tracing::info!(task = %task.key(), %reason, "task dropped");
+                return Err(Settle::Done);
+            }
+            Err(PortError::Unavailable { reason }) => {
+                tracing::warn!(task = %task.key(), %reason, "the step was not taken over; the task waits");
+                return Err(Settle::Again(self.patience.again_after));
+            }
+        }
+        match self.port.look(&task.rollout, &task.task).await {
+            Ok(assignment) => Ok(matches!(
+                assignment.standing,
+                Standing::Running { worker, .. } if worker == self.worker
+            )),
+            Err(_) => Err(Settle::Again(self.patience.again_after)),
+        }
+    }
+
+    /// The effect is not known. The ledger decides from the plan whether the next attempt may
+    /// start by itself (`idempotent`) or a person must say.
+    pub(super) async fn interrupt(&self, task: &QueuedTask, reason: &str) -> Settle {
+        let command = WorkerCommand::InterruptStep {
+            step: task.task.step.clone(),
+            attempt: task.task.attempt,
+            reason: shorten(reason),
+        };
+        let id = format!("{}/interrupt", task.key());
+        let settled = self.settle_result(task, command, &id).await;
+        // Refused: the rollout has moved on.
+        settled.unwrap_or(Settle::Done)
+    }
+}
+
+/// Doing the undo again changes nothing that doing it once does not.
+fn is_undo_repeatable(step: &Step, action: TaskAction) -> bool {
+    action == TaskAction::Undo
+        && (step.idempotent
+            || matches!(
+                effective_undo(step),
+                EffectiveUndo::RestoreFlag { .. } | EffectiveUndo::Nothing
+            ))
+}

@@ -1,0 +1,141 @@
+//! Results within what a commit holds: texts are cut with the digest of the whole, which is kept
+//! as evidence, and what cannot be cut makes the result an error that says so.
+
+use prost::Message;
+use rollbook_ledger::clock;
+use rollbook_proto::v1::{self, Verdict, event::Kind};
+
+use crate::executor::cut::{TEXT_BYTES, shorten};
+use crate::executor::{Outcome, StepContext};
+
+/// The most measurements of one result.
+const MAX_MEASUREMENTS: usize = 200;
+
+/// The longest name of a measurement, in bytes.
+const MAX_METRIC_BYTES: usize = 200;
+
+/// The most bytes of everything a result consists of: a commit holds 65,535 bytes, and what else
+/// is in it needs a few thousand.
+const MAX_RESULT_BYTES: usize = 48 * 1024;
+
+/// The outcome as it can be recorded.
+pub(super) async fn fit(context: &StepContext, mut outcome: Outcome) -> Outcome {
+    for (name, text) in [("message", &outcome.message), ("rule", &outcome.rule)] {
+        if text.len() > TEXT_BYTES {
+            keep(context, text, name, &mut outcome.evidence).await;
+        }
+    }
+    outcome.message = shorten(&outcome.message);
+    outcome.rule = shorten(&outcome.rule);
+    let Some(problem) = excess(&outcome) else {
+        return outcome;
+    };
+    let mut error = Outcome::new(
+        Verdict::Error,
+        "the result can be recorded",
+        format!("{problem}; before that: {}", outcome.message),
+    );
+    error.message = shorten(&error.message);
+    error.effect = outcome.effect;
+    error.partial.clone_from(&outcome.partial);
+    error.duration = outcome.duration;
+    // What was kept already is shown as far as it fits; the newest says why.
+    let whole = written(&outcome);
+    keep(context, &whole, "result", &mut error.evidence).await;
+    for evidence in outcome.evidence {
+        error.evidence.push(evidence);
+        if size(&error) > MAX_RESULT_BYTES {
+            error.evidence.pop();
+            break;
+        }
+    }
+    error
+}
+
+/// Why an outcome cannot be recorded as it is.
+fn excess(outcome: &Outcome) -> Option<String> {
+    let measured = outcome.measurements.len();
+    if measured > MAX_MEASUREMENTS {
+        return Some(format!(
+            "the step measured {measured} figures, at most {MAX_MEASUREMENTS} can be recorded: name fewer columns or metrics"
+        ));
+    }
+    let long = outcome
+        .measurements
+        .iter()
+        .find(|measurement| measurement.metric.len() > MAX_METRIC_BYTES);
+    if let Some(measurement) = long {
+        let name: String = measurement.metric.chars().take(60).collect();
+        return Some(format!(
+            "the name of the figure `{name}…` has {} bytes, at most {MAX_METRIC_BYTES} can be recorded",
+            measurement.metric.len()
+        ));
+    }
+    let bytes = size(outcome);
+    (bytes > MAX_RESULT_BYTES).then(|| {
+        format!(
+            "the result has {bytes} bytes, at most {MAX_RESULT_BYTES} can be recorded: measure or attach less"
+        )
+    })
+}
+
+/// About what it takes in a commit.
+fn size(outcome: &Outcome) -> usize {
+    let framed = |bytes: usize| bytes + 8;
+    let measured: usize = outcome
+        .measurements
+        .iter()
+        .map(|measurement| framed(measurement.encoded_len()))
+        .sum();
+    let kept: usize = outcome
+        .evidence
+        .iter()
+        .map(|evidence| framed(evidence.encoded_len()))
+        .sum();
+    let details: usize = outcome
+        .details
+        .iter()
+        .map(|kind| framed(event(kind).encoded_len()))
+        .sum();
+    outcome.message.len() + outcome.rule.len() + measured + kept + details
+}
+
+fn event(kind: &Kind) -> v1::Event {
+    v1::Event {
+        kind: Some(kind.clone()),
+    }
+}
+
+/// All that was measured and found, one line each.
+fn written(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    for measurement in &outcome.measurements {
+        let value = match &measurement.decimal {
+            none if none.is_empty() => &measurement.text,
+            number => number,
+        };
+        let at = clock::from_proto(measurement.measured_at.as_ref())
+            .map_or_else(String::new, |at| at.to_string());
+        text.push_str(&format!(
+            "{}\t{value}\t{}\t{at}\n",
+            measurement.metric, measurement.unit
+        ));
+    }
+    for kind in &outcome.details {
+        text.push_str(&serde_json::to_string(&event(kind)).unwrap_or_default());
+        text.push('\n');
+    }
+    text
+}
+
+/// Keeps a text as evidence; where that fails, its digest is on the record all the same.
+async fn keep(context: &StepContext, text: &str, name: &str, into: &mut Vec<v1::Evidence>) {
+    let bytes = text.as_bytes().to_vec();
+    match context
+        .keep(bytes, "text/plain; charset=utf-8", name, false)
+        .await
+    {
+        Ok(kept) => into.extend(kept),
+        Err(error) => tracing::warn!(%error, name, "a text that was cut is not kept whole"),
+    }
+}
