@@ -409,9 +409,9 @@ impl Reader<'_> {
         while self.at < self.bytes.len() {
             let byte = self.byte(0);
             self.at += 1;
-            if escapes && byte == b'\\' {
-                self.at += 1;
-            } else if escapes && byte == close && self.byte(0) == close {
+            // With escapes a doubled quote must not begin a text of its own: that one would have none.
+            let is_pair = escapes && (byte == b'\\' || (byte == close && self.byte(0) == close));
+            if is_pair {
                 self.at += 1;
             } else if byte == close {
                 break;

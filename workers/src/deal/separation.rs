@@ -106,7 +106,6 @@ fn monthly<'i>(
 }
 
 /// One category's item. Setup and services are one exact sum, rounded once.
-
 fn item<'a>(
     row: &'a SeparationCategory,
     monthly: Monthly,

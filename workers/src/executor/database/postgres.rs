@@ -130,8 +130,8 @@ impl Postgres {
         mut done: impl FnMut(Done),
     ) -> Result<(), Refusal> {
         const DIALECT: Dialect = Dialect::Postgres;
-        let mut count = 0;
-        for statement in sql_text::statements(&script.text, DIALECT) {
+        let statements = sql_text::statements(&script.text, DIALECT);
+        for (statement, count) in statements.into_iter().zip(1_u32..) {
             let text = script.text.get(statement.range.clone()).unwrap_or_default();
             let from = statement.range.start;
             let failed = |error: &sqlx::Error| refusal(error, script, from, text, text);
@@ -153,7 +153,6 @@ impl Postgres {
                     ..Refusal::default()
                 });
             }
-            count += 1;
             done(Done {
                 statements: count,
                 last: script.statement(from, DIALECT),
