@@ -125,7 +125,7 @@ async fn the_story_is_told(place: &Place) {
     let more = &history.commits[history.commits.len() - 3..];
     store.apply(more).await.unwrap();
     let detail = store.rollout("r1").await.unwrap().data.unwrap();
-    assert_eq!(detail.rollout.status, RolloutStatus::Running);
+    assert_eq!(detail.rollout.status, RolloutStatus::Paused);
     assert_eq!(detail.rollbacks[0].verdict, Some(Verdict::Pass));
     assert_eq!(detail.alerts[0].status, AlertStatus::Resolved);
     assert_eq!(detail.comparisons[0].superseded_by, Some(last + 3));

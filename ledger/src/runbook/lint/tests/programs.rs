@@ -49,8 +49,8 @@ fn texts_and_counts_are_bounded() {
     let metric = format!("m{}", "x".repeat(900));
     breaks(
         Code::TooLarge,
-        "  rate:\n    http:",
-        &format!("  {metric}: ¦{{step: regressions}}\n  rate:\n    http:"),
+        "metrics:\n",
+        &format!("¦metrics:\n  {metric}: {{step: regressions}}\n"),
         "a name of 901 bytes",
     );
     breaks(
@@ -64,7 +64,7 @@ fn texts_and_counts_are_bounded() {
         Code::TooLarge,
         "        run: {command: do it}\n",
         &format!(
-            "        run: {{command: do it, measure: ¦{{{}}}}}\n",
+            "        run: {{command: do it, ¦measure: {{{}}}}}\n",
             measures.join(", ")
         ),
         "151 entries, at most 150",
