@@ -144,7 +144,7 @@ pub(crate) enum Command {
     Gate(GateArgs),
     /// Sign what a gate shows
     #[command(
-        after_help = "Examples:\n  rollbook approve 1 --as dora --role database          asks for a yes at a terminal\n  rollbook approve 1 --as dora --seen 9f86d081884c7d65 signs only what has this digest"
+        after_help = "Examples:\n  rollbook approve 1 --as dora --role database           asks for a yes at a terminal\n  rollbook approve 1 --as dora --seen 9f86d081884c7d65   signs only what has this digest"
     )]
     Approve(ApproveArgs),
     /// Refuse a gate

@@ -237,7 +237,7 @@ fn a_retried_watch_is_judged_by_its_own_samples() {
     steps:
       - id: "1.1"
         title: Watch the rate
-        watch: {for: 600ms, every: 200ms, thresholds: [{metric: rate, fail: value > 1}]}
+        watch: {for: 3s, every: 1s, thresholds: [{metric: rate, fail: value > 1}]}
 "#;
     let text = runbook(phases).replace(
         "phases:",

@@ -204,7 +204,7 @@ phases:
         changes: nothing
         watch:
           for: 10m
-          every: 100ms
+          every: 1s
           thresholds: [{metric: added, fail: "rate(value, hour) > 1"}]
 "#;
     let (place, _up, code) = ran(phases, |_| {});

@@ -50,7 +50,8 @@ fn what_lint_refuses_is_not_opened() {
         change(&mut runbook);
         runbook
     };
-    let cases: [(fn(&mut Value), &str, &str); 6] = [
+    type Case = (fn(&mut Value), &'static str, &'static str);
+    let cases: [Case; 6] = [
         (
             |r| r["sources"]["db"]["url"]["local"]["value"] = json!("postgres://u:secret@db/x"),
             "RB-RUNBOOK-35",

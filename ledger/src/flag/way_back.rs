@@ -69,12 +69,12 @@ pub fn way_back(
                 && changed.to.as_ref() == Some(change.target)
         })
         .filter_map(|(_, changed)| changed.from.clone())
-        .last();
+        .next_back();
     let Some(before) = before else {
         return WayBack::Leave("this step never changed it".to_owned());
     };
     // Who has had the last word, besides this rollout.
-    let other = changes().last().filter(|(_, changed)| !own(changed));
+    let other = changes().next_back().filter(|(_, changed)| !own(changed));
     let since = other.map_or_else(String::new, |(by, changed)| {
         format!("; {by} changed it since: {}", changed.reason)
     });

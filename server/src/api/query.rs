@@ -43,6 +43,7 @@ fn understood(path: &str) -> &'static [&'static str] {
             "limit",
         ],
         "/v1/alerts" => &["at", "rollout", "open_only"],
+        "/v1/rollouts/{id}/rollback/{level}" => &["steps"],
         "/v1/rollouts/{id}/progress" => &["follow"],
         "/v1/requests" => &["request", "rollout", "open_only"],
         "/v1/log" => &["after", "limit", "follow", "aggregate"],

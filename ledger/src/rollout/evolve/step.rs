@@ -160,7 +160,7 @@ pub(super) fn measured(
         at: from_proto(measurement.measured_at.as_ref()),
     };
     step.samples.add(event.attempt, &measurement.metric, sample);
-    let by = (&*id, event.attempt, state.events);
+    let by = (id, event.attempt, state.events);
     record(&mut state.metrics, by, measurement, meta.at);
     count(&mut state.counters, id, measurement, meta.at);
     Ok(())

@@ -145,7 +145,7 @@ fn base64(secret: &[u8], before: usize) -> Option<String> {
         })
         .collect();
     let mut pattern = characters.join(LINE_BREAK);
-    if group.len() % 3 != 0 {
+    if !group.len().is_multiple_of(3) {
         pattern.push_str("(?:[A-Za-z0-9+/_-](?:=|%3[dD]){0,2})?");
     }
     Some(pattern)
