@@ -91,7 +91,7 @@ async fn deals_are_captured_compared_and_the_flag_is_taken_back() {
             {"id": "1.4", "title": "after", "snapshot": {"of": "costs", "label": "after", "max_errors": 300}},
             {"id": "1.5", "title": "compare", "critical": false, "on_fail": "continue",
              "compare": {"of": "costs", "before": "before", "after": "after"}},
-            {"id": "1.6", "title": "end", "run": {"command": "echo end"}, "undo": "none"},
+            {"id": "1.6", "title": "end", "run": {"command": "echo end"}, "verify": {"run": {"command": "true"}}, "undo": "none"},
         ]}],
     });
     let plan =
