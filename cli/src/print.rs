@@ -51,6 +51,12 @@ pub(crate) fn visible(text: &str) -> String {
         .collect()
 }
 
+/// Somebody else's text, whose further lines stand further in than our own.
+pub(crate) fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(visible).collect();
+    lines.join("\n          ")
+}
+
 /// A value as pretty JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(unprintable)?;
@@ -139,7 +145,7 @@ pub(crate) fn rollback_list(answer: &RollbackAnswer, as_json: bool) -> Result<()
     }
     for step in &list.running {
         line(format!(
-            "  step {step} runs, and is undone when it has ended"
+            "  step {step} runs; it is stopped, and undone when it has ended"
         ));
     }
     for left in &list.left {

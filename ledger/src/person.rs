@@ -69,7 +69,8 @@ fn shown(name: &str) -> String {
     shown
 }
 
-/// Controls, format characters, fillers, selectors, and every space but U+0020.
+/// Controls, format characters, fillers, selectors, private and no characters, and every space but
+/// U+0020.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || (c.is_whitespace() && c != ' ')
@@ -86,13 +87,18 @@ fn is_invisible(c: char) -> bool {
                 | 0x2060..=0x206F
                 | 0x2800
                 | 0x3164
+                | 0xE000..=0xF8FF
+                | 0xFDD0..=0xFDEF
                 | 0xFE00..=0xFE0F
                 | 0xFEFF
                 | 0xFFA0
-                | 0xFFF0..=0xFFFD
+                | 0xFFF0..=0xFFFF
+                | 0x13430..=0x1343F
+                | 0x16FE4
+                | 0x1D159
                 | 0x1BCA0..=0x1BCA3
                 | 0x1D173..=0x1D17A
-                | 0xE0000..=0xE0FFF
+                | 0xE0000..=0x10FFFF
         )
 }
 
@@ -129,6 +135,12 @@ mod tests {
             '\u{feff}',
             '\u{3164}',
             '\u{e0041}',
+            '\u{e000}',
+            '\u{fdd0}',
+            '\u{13430}',
+            '\u{16fe4}',
+            '\u{1d159}',
+            '\u{10ffff}',
         ] {
             let text = format!("al{c}ice");
             let error = name(&text).unwrap_err();

@@ -127,7 +127,7 @@ pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
         return Exit::Failed;
     }
     let worst = steps(answer)
-        .filter(|step| step.critical)
+        .filter(|step| step.critical && step.status != StepStatus::Undone)
         .filter_map(|step| step.verdict)
         .find(|verdict| {
             matches!(
@@ -175,14 +175,16 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
     for deduction in &detail.health_detail.deductions.0 {
         line(format!(
             "  −{} {}: {}",
-            deduction.points, deduction.reason, deduction.message
+            deduction.points,
+            deduction.reason,
+            print::indented(&deduction.message)
         ));
     }
     for phase in &detail.phases {
         line(format!(
             "\n{} {}",
             paint(BOLD, &phase.phase.phase),
-            paint(BOLD, &phase.phase.title)
+            paint(BOLD, print::visible(&phase.phase.title))
         ));
         for step in &phase.steps {
             line(step_line(step));
@@ -205,7 +207,9 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
                 .map(|sign_off| {
                     format!(
                         "{} as {} ({})",
-                        sign_off.person, sign_off.role, sign_off.status
+                        print::visible(&sign_off.person),
+                        print::visible(&sign_off.role),
+                        sign_off.status
                     )
                 })
                 .collect();
@@ -237,7 +241,8 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
             ),
         ));
     }
-    if let Some(advice) = detail.advice.last() {
+    let advice = detail.advice.last();
+    if let Some(advice) = advice.filter(|advice| advice.advice != "none") {
         line(format!(
             "\nadvice: {} because {} ({})",
             paint(BOLD, &advice.advice),
@@ -257,7 +262,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         line(format!(
             "  {}: {}",
             paint(YELLOW, &blocked.what),
-            blocked.why
+            print::indented(&blocked.why)
         ));
         if !blocked.who.is_empty() {
             line(format!("      who: {}", blocked.who.join(", ")));
@@ -304,7 +309,7 @@ fn step_line(step: &StepRow) -> String {
         "  {} {:<5} {:<52} {:<9} {} {}",
         paint(style, mark),
         step.step,
-        clip(&step.title, 52),
+        clip(&print::visible(&step.title), 52),
         step.kind,
         paint(style, word(step)),
         paint(DIM, time),
@@ -314,7 +319,10 @@ fn step_line(step: &StepRow) -> String {
         Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive | Verdict::Warning)
     );
     if (bad || step.status == StepStatus::Interrupted) && !step.message.is_empty() {
-        text.push_str(&format!("\n          {}", paint(style, &step.message)));
+        text.push_str(&format!(
+            "\n          {}",
+            paint(style, print::indented(&step.message))
+        ));
     }
     text
 }

@@ -352,7 +352,7 @@ fn rollbacks(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
             .map_or_else(|| "running".to_owned(), |verdict| verdict.to_string());
         writeln!(
             out,
-            "- {} to level **{level}** by {}: {}. Undone: {}. {verdict}. {}",
+            "- {} to level **{level}** by {}: {}. To undo: {}. {verdict}. {}",
             time(rollback.started_at),
             cell(&rollback.started_by),
             cell(&rollback.reason),

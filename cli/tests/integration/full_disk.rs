@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Place, Process, Ran};
+use crate::harness::{Place, Process, Ran, wait_for};
 use crate::small_disk::SmallDisk;
 
 /// Of the disk, what something else takes: a part of so many deals does not fit beside it.
@@ -47,4 +47,51 @@ fn a_snapshot_on_a_full_disk_ends_with_7_and_goes_well_when_there_is_room() {
          find . -type f | while read -r file; do \
          echo \"${{file##*/}}  $file\" | sha256sum --check --quiet || exit 1; done"
     ));
+}
+
+#[test]
+fn views_on_a_full_disk_wait_for_room_and_the_work_goes_on() {
+    let place = Place::new();
+    let file = place.hello();
+    let disk_at = place.path().join("views");
+    fs::create_dir(&disk_at).unwrap();
+    let Some(mut disk) = SmallDisk::mount(&disk_at, DISK_MEGABYTES) else {
+        return;
+    };
+    let at = disk_at.display();
+    let line = format!(
+        "up --listen 127.0.0.1:0 --data-dir {} --database sqlite:{at}/views.db",
+        place.data_dir().display()
+    );
+    let before = disk.enter();
+    let up = Process::start(&mut place.command_behind(&before, &line));
+    wait_for("`rollbook up` to answer", || {
+        place.run("list").code == Some(0)
+    });
+    place
+        .run(&format!(
+            "open {file} --env local --id h --start --as alice"
+        ))
+        .exits(0);
+    place.until_step("h", "1.1", &["finished"]);
+
+    // What dd cannot write is what is wanted.
+    disk.run(&format!("dd if=/dev/zero of='{at}/ballast' bs=4k || true"));
+    for index in 0..5 {
+        let ran = place.run(&format!(
+            "flag define F{index} --env local --owner eng --description d --as alice"
+        ));
+        assert!(matches!(ran.code, Some(0 | 7)), "{ran:?}");
+    }
+    up.until_complains("full");
+    let lag = |ran: &Ran| ran.out.contains("lag 0");
+    assert!(
+        !lag(&place.run("doctor")),
+        "the views stand where they stood"
+    );
+
+    disk.run(&format!("rm '{at}/ballast'"));
+    wait_for("the views to catch up", || lag(&place.run("doctor")));
+    up.signal(nix::sys::signal::Signal::SIGTERM);
+    up.finish().exits(0);
 }

@@ -5,6 +5,10 @@
 //! a rollout (of the environment, when the plan declares none), of the environment for a flag. What
 //! is risky takes a second person of a role, or breaks glass where a rule allows it.
 //!
+//! A plan narrows what the ledger's record of a protected environment says, and never widens it:
+//! who is in no role of the record is in none of the plan's, and glass breaks only where the
+//! record's rule lets it.
+//!
 //! A command gets its verb, and a verb its row, by exhaustive matches: a new command does not
 //! compile without one.
 
@@ -36,6 +40,17 @@ pub struct Place<'a> {
     narrowed: Option<&'a Authority>,
     /// Whose rule, and the rule.
     break_glass: Vec<(String, &'a BreakGlass)>,
+    /// Any of the rules will do, or all of them must let glass be broken.
+    glass: Glass,
+}
+
+/// How rules about breaking glass come together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Glass {
+    AnyRule,
+    EveryRule,
+    /// A protected environment has none.
+    Never,
 }
 
 /// A person may.
@@ -106,7 +121,18 @@ impl<'a> Place<'a> {
             }
             std::borrow::Cow::Owned(roles)
         } else {
-            std::borrow::Cow::Borrowed(&runbook.roles)
+            std::borrow::Cow::Borrowed(plan.roles())
+        };
+        let recorded_as_protected: Vec<&EnvironmentState> = touched
+            .iter()
+            .copied()
+            .filter(|state| state.terms.protected)
+            .collect();
+        let roles = within(roles, &recorded_as_protected);
+        let glass = match recorded_as_protected.as_slice() {
+            [] => Glass::AnyRule,
+            all if all.iter().all(|state| state.terms.break_glass.is_some()) => Glass::EveryRule,
+            _ => Glass::Never,
         };
         let narrowed = runbook.authority.as_ref();
         let mut break_glass: Vec<(String, &BreakGlass)> = narrowed
@@ -120,6 +146,7 @@ impl<'a> Place<'a> {
             roles,
             narrowed,
             break_glass,
+            glass,
         }
     }
 
@@ -131,6 +158,7 @@ impl<'a> Place<'a> {
             roles: std::borrow::Cow::Borrowed(state.map_or(&NOBODY, |state| &state.terms.roles)),
             narrowed: None,
             break_glass: state.and_then(of_environment).into_iter().collect(),
+            glass: Glass::AnyRule,
         }
     }
 
@@ -209,7 +237,7 @@ impl<'a> Place<'a> {
 
     /// The rule by which this person may break glass for a verb.
     pub fn breakable(&self, verb: Verb, person: &str, now: Timestamp) -> Option<Breakable> {
-        let (rule, spec) = self.break_glass.iter().find(|(_, spec)| {
+        let allows = |spec: &BreakGlass| {
             spec.verbs.contains(&verb)
                 && (spec.roles.is_empty()
                     || has_person(
@@ -218,11 +246,26 @@ impl<'a> Place<'a> {
                             .filter(|(role, _)| spec.roles.contains(role)),
                         person,
                     ))
-        })?;
+        };
+        let rules: Vec<&(String, &BreakGlass)> = match self.glass {
+            Glass::Never => return None,
+            Glass::AnyRule => self
+                .break_glass
+                .iter()
+                .find(|(_, spec)| allows(spec))
+                .into_iter()
+                .collect(),
+            Glass::EveryRule if self.break_glass.iter().all(|(_, spec)| allows(spec)) => {
+                self.break_glass.iter().collect()
+            }
+            Glass::EveryRule => return None,
+        };
+        let within = rules.iter().map(|(_, spec)| spec.review_within).min()?;
+        let names: Vec<&str> = rules.iter().map(|(rule, _)| rule.as_str()).collect();
         Some(Breakable {
-            rule: rule.clone(),
+            rule: names.join(" and "),
             review_by: now
-                .checked_add(spec.review_within.to_signed())
+                .checked_add(within.to_signed())
                 .unwrap_or(Timestamp::MAX),
         })
     }
@@ -231,6 +274,22 @@ impl<'a> Place<'a> {
 fn of_environment(state: &EnvironmentState) -> Option<(String, &BreakGlass)> {
     let rule = state.terms.break_glass.as_ref()?;
     Some((format!("environment {}", state.name), rule))
+}
+
+/// The roles with those of their persons who are in a role of each of these environments.
+fn within<'a>(
+    roles: std::borrow::Cow<'a, Roles>,
+    environments: &[&EnvironmentState],
+) -> std::borrow::Cow<'a, Roles> {
+    let is_in = |person: &String| environments.iter().all(|state| state.has_person(person));
+    if roles.values().flatten().all(is_in) {
+        return roles;
+    }
+    let mut roles = roles.into_owned();
+    for persons in roles.values_mut() {
+        persons.retain(is_in);
+    }
+    std::borrow::Cow::Owned(roles)
 }
 
 fn has_person<'r>(

@@ -107,6 +107,61 @@ fn v1_recorded(name: &str, terms: &Terms) -> rollbook_proto::v1::Commit {
     }
 }
 
+fn recorded(terms: serde_json::Value) -> Environments {
+    let text = |value: &serde_json::Value| serde_json::from_value(value.clone()).unwrap();
+    let terms = Terms {
+        protected: true,
+        roles: serde_json::from_value(terms["roles"].clone()).unwrap(),
+        break_glass: text(&terms["break_glass"]),
+    };
+    let state = crate::environment::evolve(None, &v1_recorded("prod", &terms), 1).unwrap();
+    let mut environments = Environments::default();
+    environments.insert(std::sync::Arc::new(state));
+    environments
+}
+
+#[test]
+fn a_plan_does_not_bring_its_own_people_into_a_protected_environment() {
+    let environments = recorded(json!({"roles": {"ops": ["alice", "lee", "olga"]}}));
+    let (plan, prod) = (plan(json!(null)), environment("prod"));
+    let place = Place::of_rollout(&plan, &prod, false, &environments);
+    for person in ["alice", "lee"] {
+        assert!(place.grant(Verb::Start, person).is_ok(), "{person}");
+    }
+    // In a role of the plan only, and in a role of the environment only.
+    for person in ["bob", "lou", "olga"] {
+        let denied = place.grant(Verb::Start, person).unwrap_err();
+        assert_eq!(denied.roles, "eng: alice; lead: lee", "{person}");
+    }
+    assert_eq!(place.persons(Verb::SkipCritical, "alice"), ["lee"]);
+}
+
+#[test]
+fn in_a_protected_environment_glass_breaks_only_where_its_record_and_the_plan_let_it() {
+    let now = Timestamp::UNIX_EPOCH;
+    let everybody = json!({"ops": ["alice", "bob", "lee", "lou"]});
+    let rule =
+        |verbs: serde_json::Value, within: &str| json!({"verbs": verbs, "review_within": within});
+    let own = plan(json!({"break_glass": rule(json!(["abort", "undo", "accept"]), "2h")}));
+    let silent = plan(json!(null));
+    let prod = environment("prod");
+    let with = recorded(
+        json!({"roles": everybody, "break_glass": rule(json!(["abort", "skip_critical"]), "1h")}),
+    );
+    let without = recorded(json!({"roles": everybody}));
+    let breakable = |plan: &Plan, environments: &Environments, verb: Verb| {
+        Place::of_rollout(plan, &prod, false, environments).breakable(verb, "alice", now)
+    };
+    let found = breakable(&own, &with, Verb::Abort).unwrap();
+    assert_eq!(found.rule, "the runbook and environment prod");
+    assert_eq!(found.review_by.to_string(), "1970-01-01T01:00:00Z");
+    for verb in [Verb::Accept, Verb::Undo, Verb::SkipCritical] {
+        assert_eq!(breakable(&own, &with, verb), None, "{verb}");
+    }
+    assert!(breakable(&silent, &with, Verb::SkipCritical).is_some());
+    assert_eq!(breakable(&own, &without, Verb::Abort), None);
+}
+
 #[test]
 fn a_runbook_narrows_verbs_to_roles_everywhere_it_runs() {
     let plan = plan(json!({"verbs": {"abort": ["lead"], "start": ["lead"]}}));

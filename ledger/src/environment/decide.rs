@@ -1,11 +1,14 @@
 //! What can be asked of an environment, and the rules that refuse.
 
+use std::collections::BTreeSet;
+
 use rollbook_proto::v1::{self, event::Kind};
 use serde::{Deserialize, Serialize};
 
 use super::state::{EnvironmentState, PendingTerms, Terms, difference};
 use crate::authority::{Roles, Rule, roles_text, rule};
 use crate::ids::{EnvironmentId, RolloutId};
+use crate::person;
 use crate::rollout::RefusalKind;
 use crate::runbook::{BreakGlass, Verb};
 
@@ -15,8 +18,6 @@ const MAX_TEXT_BYTES: usize = 4_096;
 const MAX_ROLES: usize = 50;
 /// The most persons of a role.
 const MAX_PERSONS: usize = 100;
-/// The longest name of a role or person, in bytes.
-const MAX_NAME_BYTES: usize = 128;
 
 /// A person's command to one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,6 +187,7 @@ pub fn decide(
                 terms.break_glass = (!rule.verbs.is_empty()).then(|| rule.clone());
             }
             let reason = text(name, reason)?;
+            two_persons(name, &terms)?;
             match state {
                 None => first(name, &terms, &reason, None),
                 Some(state) => propose(state, terms, person, reason),
@@ -349,6 +351,19 @@ fn text(name: &EnvironmentId, reason: &str) -> Result<String, EnvironmentRefusal
     })
 }
 
+/// Whoever protects an environment alone locks it for good: nobody could accept a change of it.
+fn two_persons(name: &EnvironmentId, terms: &Terms) -> Result<(), EnvironmentRefusal> {
+    let persons: BTreeSet<&String> = terms.roles.values().flatten().collect();
+    if !terms.protected || terms.roles.is_empty() || persons.len() > 1 {
+        return Ok(());
+    }
+    Err(EnvironmentRefusal::Terms {
+        name: name.clone(),
+        problem: "it is protected and has one person, so nobody could confirm or accept what takes two; name another"
+            .to_owned(),
+    })
+}
+
 fn check(name: &EnvironmentId, terms: &Terms) -> Result<(), EnvironmentRefusal> {
     match problem(terms) {
         None => Ok(()),
@@ -384,15 +399,15 @@ fn problem(terms: &Terms) -> Option<String> {
             ));
         }
         for name in persons.iter().chain([role]) {
-            if name.trim().is_empty() || name.trim() != name {
-                return Some(format!(
-                    "`{name}` is no name; give one without spaces around it"
-                ));
-            }
-            if name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
-                return Some(format!(
-                    "a name has at most {MAX_NAME_BYTES} bytes and no control characters"
-                ));
+            match person::name(name) {
+                Ok(spelled) if spelled == *name => {}
+                Ok(_) => {
+                    return Some(format!(
+                        "`{}` is not spelled as names are recorded: in Unicode normal form C, without spaces around it",
+                        name.escape_debug()
+                    ));
+                }
+                Err(error) => return Some(error.to_string()),
             }
         }
         if let Some(twice) = persons

@@ -131,6 +131,8 @@ fn a_proposal_can_be_taken_back_and_terms_must_make_sense() {
         json!({"roles": {"ops": []}}),
         json!({"roles": {"ops": ["a", "a"]}}),
         json!({"roles": {"ops": [" a"]}}),
+        json!({"roles": {"ops": ["alone"]}}),
+        json!({"roles": {"ops": ["ame\u{301}lie", "am\u{e9}lie"]}}),
         json!({"break_glass": {"verbs": ["start"], "review_within": "1h"}}),
         json!({"break_glass": {"verbs": ["abort"], "roles": ["none"], "review_within": "1h"}}),
         json!({"break_glass": {"verbs": ["abort"], "review_within": "0s"}}),

@@ -27,20 +27,41 @@ pub(super) struct Gatekeeper<'a> {
 fn verb(state: Option<&FlagState>, command: &FlagCommand) -> Verb {
     match command {
         FlagCommand::Define { .. } => Verb::DefineFlag,
-        FlagCommand::Set { to, .. } => {
-            let is_safe = state.is_some_and(|state| state.safe == *to);
-            if is_safe || to.mode() == v1::FlagMode::Off {
-                Verb::FlagSafe
-            } else {
-                Verb::FlagOn
-            }
-        }
-        FlagCommand::Safe { .. } => Verb::FlagSafe,
+        FlagCommand::Set { to, .. } => towards(state, to),
+        FlagCommand::Safe { .. } => state.map_or(Verb::FlagSafe, |at| towards(state, &at.safe)),
         FlagCommand::Archive { .. } => Verb::ArchiveFlag,
         FlagCommand::Withdraw { .. } => Verb::Withdraw,
         FlagCommand::Review { .. } => Verb::Review,
         FlagCommand::BreakGlass { of } => verb(state, of),
         FlagCommand::Confirm { .. } => Verb::FlagOn,
+    }
+}
+
+/// Going back: to `off` from anywhere, and to the safe value, except that it never switches on what
+/// is off.
+fn towards(state: Option<&FlagState>, to: &v1::FlagSetting) -> Verb {
+    let is_back = state.is_some_and(|state| {
+        state.safe == *to && (state.setting.mode() != v1::FlagMode::Off || state.setting == *to)
+    });
+    if is_back || to.mode() == v1::FlagMode::Off {
+        Verb::FlagSafe
+    } else {
+        Verb::FlagOn
+    }
+}
+
+/// A command that says which step of a rollout changes the flag: that is the step's to say.
+fn names_a_step(command: &FlagCommand) -> bool {
+    match command {
+        FlagCommand::Set { rollout, step, .. } | FlagCommand::Safe { rollout, step, .. } => {
+            rollout.is_some() || step.is_some()
+        }
+        FlagCommand::BreakGlass { of } => names_a_step(of),
+        FlagCommand::Define { .. }
+        | FlagCommand::Archive { .. }
+        | FlagCommand::Confirm { .. }
+        | FlagCommand::Withdraw { .. }
+        | FlagCommand::Review { .. } => false,
     }
 }
 
@@ -163,6 +184,11 @@ impl<'a> Gatekeeper<'a> {
 
     /// Decides a person's command. What has expired meanwhile is recorded with it.
     pub(super) fn decide(&self, command: &FlagCommand) -> Decided {
+        if names_a_step(command) {
+            return Err(FlagRefusal::NotAStep {
+                key: self.key.clone(),
+            });
+        }
         let decided = match command {
             FlagCommand::Confirm { request } => self.confirm(request),
             FlagCommand::Withdraw { request, reason } => self.withdraw(request, reason),

@@ -216,6 +216,14 @@ pub enum FlagRefusal {
         /// What is wrong and what to do.
         problem: &'static str,
     },
+    /// A person says that a step did it.
+    #[error(
+        "RB-FLAG-12: a person changes flag {key} in their own name; leave out `rollout` and `step`, which only the steps of a rollout record"
+    )]
+    NotAStep {
+        /// Which flag.
+        key: FlagKey,
+    },
 }
 
 impl FlagRefusal {
@@ -233,6 +241,7 @@ impl FlagRefusal {
             Self::Request { .. } => "RB-FLAG-9",
             Self::Glass { .. } => "RB-FLAG-10",
             Self::Changed { .. } => "RB-FLAG-11",
+            Self::NotAStep { .. } => "RB-FLAG-12",
         }
     }
 
@@ -248,6 +257,7 @@ impl FlagRefusal {
             Self::ReasonMissing { .. }
             | Self::Setting { .. }
             | Self::Text { .. }
+            | Self::NotAStep { .. }
             | Self::Glass { .. } => RefusalKind::Invalid,
         }
     }

@@ -85,9 +85,16 @@ fn key() -> FlagKey {
 impl Story {
     fn when(self, command: &FlagCommand) -> Outcome {
         let id = format!("command-{}", self.commits.len());
+        // Only steps say which rollout changes a flag.
+        let kind = match command {
+            FlagCommand::Set {
+                rollout: Some(_), ..
+            } => v1::ActorKind::Worker,
+            _ => v1::ActorKind::Person,
+        };
         let alice = v1::Actor {
             name: "alice".to_owned(),
-            kind: v1::ActorKind::Person.into(),
+            kind: kind.into(),
             authentication: "asserted".to_owned(),
         };
         let asked = Asked {
@@ -487,10 +494,13 @@ fn a_step_is_taken_back_only_while_its_value_stands() {
         back(&story, "2", &on, false),
         WayBack::Write(percent(50_000))
     );
-    assert!(matches!(
-        back(&story, "1", &percent(50_000), false),
-        WayBack::Leave(_)
-    ));
+    assert!(
+        matches!(
+            back(&story, "1", &percent(50_000), false),
+            WayBack::LeaveOn(_)
+        ),
+        "it is on, and that is not this step's doing"
+    );
     let off = setting(FlagMode::Off);
     assert_eq!(back(&story, "2", &on, true), WayBack::Write(off.clone()));
     let stopped = story.and(&safe("the page is red"));

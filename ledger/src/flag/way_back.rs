@@ -24,8 +24,11 @@ pub struct Change<'a> {
 pub enum WayBack {
     /// Write this, if the flag still is as it was looked at.
     Write(v1::FlagSetting),
-    /// Leave it as it is, for this reason.
+    /// Leave it as it is, for this reason: nothing of the change is left to take back.
     Leave(String),
+    /// Leave it as it is, for this reason: it is not off, and not what it was before either, but
+    /// that is somebody else's doing.
+    LeaveOn(String),
 }
 
 /// Decides by the flag's own history, so that it is right after a crash between the change and
@@ -79,7 +82,12 @@ pub fn way_back(
         format!("; {by} changed it since: {}", changed.reason)
     });
     if now != change.target {
-        WayBack::Leave(format!("it is no longer as this step set it{since}"))
+        let why = format!("it is no longer as this step set it{since}");
+        if is_off || *now == before {
+            WayBack::Leave(why)
+        } else {
+            WayBack::LeaveOn(why)
+        }
     } else if is_off && other.is_some() {
         WayBack::Leave(format!("it was switched off apart from this step{since}"))
     } else {

@@ -198,6 +198,8 @@ words!(
         NotVerified = "not_verified",
         /// It still stands.
         Stands = "stands",
+        /// Somebody else has changed it since, and it was left.
+        Left = "left",
     }
 );
 
@@ -356,6 +358,7 @@ impl UndoVerification {
             v1::UndoVerification::Verified => Some(Self::Verified),
             v1::UndoVerification::NotVerified => Some(Self::NotVerified),
             v1::UndoVerification::Stands => Some(Self::Stands),
+            v1::UndoVerification::Left => Some(Self::Left),
         }
     }
 }

@@ -224,6 +224,8 @@ pub struct StepState {
     pub message: String,
     /// What is left to take back.
     pub effect: Effect,
+    /// The last attempt passed: its `verify`, where it has one, has seen the effect.
+    pub has_passed: bool,
     /// Its last attempt stopped between parts that each stay.
     pub is_partial: bool,
     /// The next attempt may not start before.
@@ -377,10 +379,25 @@ pub struct RollbackState {
     pub started_event: u64,
     /// Status before it.
     pub before: ResumeTo,
+    /// The rollback that it interrupted and that goes on when this one has finished.
+    pub interrupted: Option<InterruptedRollback>,
     /// Its result; `None`: under way.
     pub verdict: Option<v1::Verdict>,
     /// Number of the event that ended it. What failed before that has been answered by it.
     pub finished_event: Option<u64>,
+}
+
+/// A rollback that stands back behind one of level `flags`, which is urgent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InterruptedRollback {
+    /// `rollback-1`, …
+    pub id: String,
+    /// How far it goes.
+    pub level: RollbackLevel,
+    /// Why.
+    pub reason: String,
+    /// The steps named at its start.
+    pub steps: Vec<StepId>,
 }
 
 /// What the decision tree said last.
@@ -390,6 +407,8 @@ pub struct Advised {
     pub rule: String,
     /// Its inputs, with their values.
     pub inputs: Vec<String>,
+    /// It no longer holds.
+    pub is_over: bool,
     /// Number of the event.
     pub event: u64,
 }

@@ -180,6 +180,8 @@ codes! {
     Checklist = 51, "Give each item words of its own.";
     /// An evidence pattern that leaves the step's directory.
     OutsideDirectory = 52, "Name files below the step's `directory`, without a leading `/` and `..`.";
+    /// A text with a character that cannot be seen.
+    Unseen = 53, "Write it without: a title is one line, other texts have lines and tabs.";
     /// Who may what leaves nobody who could, or closes a way back.
     Authority = 60, "Name roles that have enough persons; leave the ways back open.";
 }

@@ -446,6 +446,11 @@ impl Plan {
         self.document.runbook.environments.get(name)
     }
 
+    /// Role → its persons, each name in its one spelling.
+    pub fn roles(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.roles
+    }
+
     /// The persons of a role, each name in its one spelling; empty when there is no such role.
     pub fn role_members(&self, role: &str) -> &[String] {
         self.roles

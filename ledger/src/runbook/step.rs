@@ -56,6 +56,19 @@ pub struct Step {
     pub expect: Vec<String>,
 }
 
+impl Step {
+    /// The other says the same of what is done and of what its result means. How it is retried,
+    /// undone and waited for may differ.
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        self.title == other.title
+            && self.action == other.action
+            && self.environment == other.environment
+            && self.verify == other.verify
+            && self.expect == other.expect
+            && self.evidence == other.evidence
+    }
+}
+
 /// The one thing a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {

@@ -94,7 +94,9 @@ pub(super) async fn list(
                 written.insert(place, to);
                 how
             }
-            WayBack::Leave(why) => format!("flag {} stays {shown}: {why}", place.1),
+            WayBack::Leave(why) | WayBack::LeaveOn(why) => {
+                format!("flag {} stays {shown}: {why}", place.1)
+            }
         };
     }
     let spec = loaded.plan.runbook().rollbacks.get(&level);

@@ -160,6 +160,8 @@ pub struct Facts {
     pub samples: BTreeMap<String, Vec<Sample>>,
     /// Level of the rollback under way. At level `flags` an undo writes the safe value.
     pub rollback: Option<RollbackLevel>,
+    /// The step's last attempt passed, and its `verify` with it.
+    pub has_passed: bool,
 }
 
 /// What an action may touch. Cheap to clone; one per worker.

@@ -59,6 +59,25 @@ pub struct Cell {
     pub text: Option<String>,
 }
 
+/// The longest value that a query gives, in bytes of its text.
+const MAX_CELL_BYTES: usize = 64 * 1024;
+
+/// A value that is cut is no measurement, so one that would have to be is refused.
+fn small(cells: Vec<Cell>) -> Result<Vec<Cell>, Refusal> {
+    let bytes = |cell: &Cell| cell.text.as_ref().map_or(0, String::len);
+    match cells.iter().find(|cell| bytes(cell) > MAX_CELL_BYTES) {
+        None => Ok(cells),
+        Some(long) => Err(Refusal {
+            reason: format!(
+                "column `{}` has a value of {} bytes, at most {MAX_CELL_BYTES} are kept; select less of it",
+                long.name,
+                bytes(long)
+            ),
+            ..Refusal::default()
+        }),
+    }
+}
+
 /// What a database answered instead of doing it; not redacted yet.
 #[derive(Debug, Default)]
 struct Refusal {
@@ -276,7 +295,8 @@ impl Database {
             Either::Postgres(postgres) => postgres.first_row(query).await,
             Either::Sqlite(sqlite) => sqlite.first_row(query).await,
         };
-        row.map_err(|refusal| self.failed(query.name, refusal).error)
+        row.and_then(|row| row.map(small).transpose())
+            .map_err(|refusal| self.failed(query.name, refusal).error)
     }
 
     /// Closes the connection in order; errors no longer matter.

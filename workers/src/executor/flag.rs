@@ -175,6 +175,12 @@ pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
         };
         let to = match way {
             WayBack::Leave(why) => return Ok(left(&flag.key, &describe(&now.setting), &why)),
+            WayBack::LeaveOn(why) => {
+                let mut outcome = left(&flag.key, &describe(&now.setting), &why);
+                outcome.verdict = Verdict::Inconclusive;
+                outcome.verification = Some((UndoVerification::Left, outcome.message.clone()));
+                return Ok(outcome);
+            }
             WayBack::Write(to) => to,
         };
         context.effect.raise();

@@ -149,6 +149,7 @@ pub async fn verify(step: &Step, context: &StepContext) -> Option<Outcome> {
 /// Takes a step's effect back, and looks whether it is gone.
 pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     let limit = limit_of(step);
+    let tells = tells(step, context).await;
     let work = async {
         match effective_undo(step) {
             EffectiveUndo::Run(run) => run::execute(context, run, Some(limit)).await,
@@ -186,11 +187,11 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     };
     let mut outcome = bounded("undo", context, limit, work).await;
     if outcome.verdict == Verdict::Pass && outcome.verification.is_none() {
-        let looked = verify_undo(step, context).await;
+        let looked = verify_undo(step, context, tells).await;
         let (verdict, message) = match &looked {
             Looked::Gone(message) => (Verdict::Pass, message.clone()),
             Looked::Stands(message) => (Verdict::Fail, message.clone()),
-            Looked::Nowhere => (Verdict::Inconclusive, NOTHING_TELLS.to_owned()),
+            Looked::Nowhere(why) => (Verdict::Inconclusive, (*why).to_owned()),
             Looked::Failed(message) => (Verdict::Error, message.clone()),
         };
         outcome.verdict = verdict;
@@ -221,6 +222,22 @@ fn partial_words(done: &database::Done) -> String {
 /// Said where nothing of the plan can tell whether an effect is gone.
 const NOTHING_TELLS: &str = "not verified: the step has neither `verify` nor `undo.verify`, so nothing can tell whether its effect is gone";
 
+/// Said where the only thing that could tell has not seen the effect either.
+const NEVER_PASSED: &str = "not verified: the step's `verify` did not pass before the undo either, so it cannot tell whether what the step left is gone; `undo.verify` could";
+
+/// Whether `verify` can tell that the effect is gone: it has seen the effect, in the step's last
+/// attempt or now, before the undo. Of a step that failed half-way it may say nothing.
+async fn tells(step: &Step, context: &StepContext) -> bool {
+    let is_asked = step.undo_verify.is_none() && !matches!(step.action, Action::Flag(_));
+    if !is_asked || context.facts.has_passed {
+        return true;
+    }
+    match verify(step, context).await {
+        Some(before) => before.verdict == Verdict::Pass,
+        None => true,
+    }
+}
+
 /// What looking for a step's effect after its undo came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Looked {
@@ -228,8 +245,8 @@ pub enum Looked {
     Gone(String),
     /// It still stands.
     Stands(String),
-    /// The plan has nothing that could tell.
-    Nowhere,
+    /// The plan has nothing that could tell, for this reason.
+    Nowhere(&'static str),
     /// Looking itself failed: nobody knows.
     Failed(String),
 }
@@ -239,15 +256,15 @@ impl Looked {
         match self {
             Self::Gone(_) => Some(UndoVerification::Verified),
             Self::Stands(_) => Some(UndoVerification::Stands),
-            Self::Nowhere => Some(UndoVerification::NotVerified),
+            Self::Nowhere(_) => Some(UndoVerification::NotVerified),
             Self::Failed(_) => None,
         }
     }
 }
 
 /// Whether a step's effect is gone: its `undo.verify` holds, or, where there is none, its `verify`
-/// no longer passes.
-pub async fn verify_undo(step: &Step, context: &StepContext) -> Looked {
+/// no longer passes. That proves nothing unless it `tells`: unless it passed while the effect stood.
+pub async fn verify_undo(step: &Step, context: &StepContext, tells: bool) -> Looked {
     if let Some(check) = &step.undo_verify {
         let limit = limit_of(step);
         let looked = bounded("verify", context, limit, run_check(check, context, limit)).await;
@@ -261,8 +278,9 @@ pub async fn verify_undo(step: &Step, context: &StepContext) -> Looked {
         };
     }
     match verify(step, context).await {
-        None => Looked::Nowhere,
+        None => Looked::Nowhere(NOTHING_TELLS),
         Some(looked) => match looked.verdict {
+            Verdict::Fail if !tells => Looked::Nowhere(NEVER_PASSED),
             Verdict::Pass => Looked::Stands(format!(
                 "the effect still stands: the step's `verify` passes as before ({}); where it passes without the effect too, say with `undo.verify` what holds afterwards",
                 looked.message

@@ -36,11 +36,16 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
         .map_err(|error| ExecutorError::Plan {
             reason: error.to_string(),
         })?;
+    let schedule = Schedule::new(watch, context.started_at);
     let mut last: Option<Timestamp> = None;
     for (metric, samples) in &context.facts.samples {
         for judge in judges.iter_mut().filter(|judge| judge.metric == *metric) {
             samples.iter().for_each(|sample| {
-                judge.sample(sample.value, sample.at.unwrap_or(context.started_at));
+                judge.take(
+                    sample.value,
+                    sample.at.unwrap_or(context.started_at),
+                    &schedule,
+                );
             });
         }
         last = samples
@@ -50,18 +55,14 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
             .flatten()
             .max(last);
     }
-    let schedule = Schedule::new(watch, context.started_at);
     let limit = watch
         .every
         .to_std()
         .clamp(MIN_SAMPLE_LIMIT, MAX_SAMPLE_LIMIT);
-    let mut expected = schedule.next(last, context.started_at);
-    let mut missed = 0;
     while !judges.iter().any(Judge::has_failed) {
         let Some(index) = schedule.next(last, context.tools.clock.now()) else {
             break;
         };
-        missed += index.saturating_sub(expected.unwrap_or(index));
         if let Some(due) = schedule.at(index)
             && let Some(reason) = wait_until(context, due).await
         {
@@ -74,13 +75,12 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
                 let reason = context.cancel.cancelled().await;
                 return Err(ExecutorError::Cancelled { reason });
             }
-            let judged = judge.sample(sample.value, at);
+            let judged = judge.take(sample.value, at, &schedule);
             record(context, judge, sample, judged.verdict, judged.rule, at).await?;
         }
         last = Some(at);
-        expected = Some(index + 1);
     }
-    Ok(conclude(context, &judges, missed))
+    Ok(conclude(context, &judges))
 }
 
 async fn record(
@@ -133,7 +133,7 @@ async fn wait_until(context: &StepContext, due: Timestamp) -> Option<String> {
 }
 
 /// The worst verdict decides: fail, then error, then inconclusive.
-fn conclude(context: &StepContext, judges: &[Judge], missed: u64) -> Outcome {
+fn conclude(context: &StepContext, judges: &[Judge]) -> Outcome {
     let rank = |verdict: Verdict| match verdict {
         Verdict::Fail => 3,
         Verdict::Error => 2,
@@ -149,10 +149,7 @@ fn conclude(context: &StepContext, judges: &[Judge], missed: u64) -> Outcome {
         );
     };
     let summaries: Vec<String> = judges.iter().map(Judge::summary).collect();
-    let mut message = summaries.join("; ");
-    if missed > 0 {
-        message.push_str(&format!("; {missed} sampling times went by unsampled"));
-    }
+    let message = summaries.join("; ");
     let mut outcome = Outcome::new(
         worst.verdict(),
         format!("{}: {}", worst.metric, worst.rule()),

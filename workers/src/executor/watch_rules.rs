@@ -62,6 +62,18 @@ impl Schedule {
         Some(first.max(self.index_at(now)))
     }
 
+    /// How many sampling times went by without a sample between those at `before` and at `at`,
+    /// because nobody was there. A sample that takes longer than the cadence misses none.
+    fn missed(&self, before: Option<Timestamp>, at: Timestamp) -> u64 {
+        let since = before.unwrap_or(self.start);
+        let pause = at.duration_since(since).as_millis();
+        if pause <= i128::from(self.every_ms.saturating_add(LONGEST_SAMPLE_MS)) {
+            return 0;
+        }
+        let first = before.map_or(0, |before| self.index_at(before) + 1);
+        self.index_at(at).saturating_sub(first)
+    }
+
     /// The latest sampling time at or before `time`; 0 before the start.
     fn index_at(&self, time: Timestamp) -> u64 {
         let passed = time.duration_since(self.start).as_millis();
@@ -86,6 +98,12 @@ pub struct Judged {
 /// What a sample is judged by that growth is counted from.
 const FIRST_VALUE: &str = "first value: growth is counted from it";
 
+/// A pause between two samples of this much beyond the cadence is put down to slow sources.
+const LONGEST_SAMPLE_MS: i64 = 5_000;
+
+/// A watch may miss one in so many sampling times, a pause of its worker, before it is inconclusive.
+const MISSED_ONE_IN: u64 = 10;
+
 /// One metric of a watch, its rules and what they have said so far.
 #[derive(Debug, Clone)]
 pub struct Judge {
@@ -99,6 +117,9 @@ pub struct Judge {
     failing: u64,
     warned: u64,
     missing: u64,
+    /// Sampling times that went by while nobody sampled.
+    unsampled: u64,
+    last_at: Option<Timestamp>,
     /// Samples from which growth is counted and that say nothing of it.
     bases: u64,
     undefined: u64,
@@ -122,6 +143,8 @@ impl Judge {
             failing: 0,
             warned: 0,
             missing: 0,
+            unsampled: 0,
+            last_at: None,
             bases: 0,
             undefined: 0,
             lowest: None,
@@ -131,8 +154,17 @@ impl Judge {
         })
     }
 
+    /// Judges a sample taken at a time and counts it, and the sampling times that went by between
+    /// the one before it and this one.
+    pub fn take(&mut self, value: Option<Decimal>, at: Timestamp, schedule: &Schedule) -> Judged {
+        let missed = schedule.missed(self.last_at, at);
+        self.unsampled = self.unsampled.saturating_add(missed);
+        self.last_at = Some(at);
+        self.sample(value, at)
+    }
+
     /// Judges a sample taken at a time and counts it.
-    pub fn sample(&mut self, value: Option<Decimal>, at: Timestamp) -> Judged {
+    fn sample(&mut self, value: Option<Decimal>, at: Timestamp) -> Judged {
         self.samples += 1;
         let Some(number) = value else {
             return self.without_data();
@@ -202,7 +234,17 @@ impl Judge {
 
     /// More samples have failed than are borne: the watch need not go on.
     pub fn has_failed(&self) -> bool {
-        self.failing > u64::from(self.tolerate)
+        let unsampled = match self.no_data {
+            NoData::Fail => self.unsampled,
+            NoData::Inconclusive | NoData::Pass => 0,
+        };
+        self.failing.saturating_add(unsampled) > u64::from(self.tolerate)
+    }
+
+    /// Too many sampling times went by for the others to stand for the whole watch.
+    fn has_gaps(&self) -> bool {
+        let times = self.samples.saturating_add(self.unsampled);
+        self.no_data == NoData::Inconclusive && self.unsampled.saturating_mul(MISSED_ONE_IN) > times
     }
 
     /// The verdict over all samples so far. A metric that was never judged is inconclusive even
@@ -213,6 +255,7 @@ impl Judge {
             Verdict::Fail
         } else if self.undefined > 0
             || !judged
+            || self.has_gaps()
             || (self.missing > 0 && self.no_data == NoData::Inconclusive)
         {
             Verdict::Inconclusive
@@ -248,6 +291,7 @@ impl Judge {
             (self.warned, "warned"),
             (self.missing, "without data"),
             (self.undefined, "could not be judged"),
+            (self.unsampled, "sampling times missed"),
         ] {
             if count > 0 {
                 text.push_str(&format!(", {count} {what}"));
@@ -333,6 +377,38 @@ mod tests {
         );
         assert_eq!(watch.next(Some(ms(61)), ms(500)), None);
         assert_eq!(watch.next(None, ms(-5)), Some(0));
+    }
+
+    #[test]
+    fn a_watch_that_nobody_looked_at_for_long_is_no_proof() {
+        let times = schedule(60_000, 2_000);
+        let looked = |policy: NoData, at: &[i64]| {
+            let mut watch = judge(None, Some("value > 5"), 0, policy);
+            for at in at {
+                watch.take(Some(Decimal::ONE), ms(*at), &times);
+            }
+            (watch.verdict(), watch.unsampled)
+        };
+        let all: Vec<i64> = (0..=30).map(|index| index * 2_000).collect();
+        let slow: Vec<i64> = (0..=10).map(|index| index * 6_000).collect();
+        let away = [
+            0, 2_000, 4_000, 50_000, 52_000, 54_000, 56_000, 58_000, 60_000,
+        ];
+        let short: Vec<i64> = all
+            .iter()
+            .copied()
+            .filter(|at| !(8_000..14_001).contains(at))
+            .collect();
+        for (policy, at, expected) in [
+            (NoData::Inconclusive, &all[..], (Verdict::Pass, 0)),
+            (NoData::Inconclusive, &slow[..], (Verdict::Pass, 0)),
+            (NoData::Inconclusive, &short[..], (Verdict::Inconclusive, 4)),
+            (NoData::Inconclusive, &away[..], (Verdict::Inconclusive, 22)),
+            (NoData::Fail, &away[..], (Verdict::Fail, 22)),
+            (NoData::Pass, &away[..], (Verdict::Pass, 22)),
+        ] {
+            assert_eq!(looked(policy, at), expected, "{policy:?} {at:?}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl RolloutPort for LedgerPort {
             environment: loaded.state.environment.clone(),
             params: loaded.state.params.clone(),
             standing,
-            halted: halted(&loaded.state, task),
+            halted: halted(&loaded.state, &loaded.plan, task),
             facts: facts(&loaded.state, &loaded.plan, task),
             plan: Arc::clone(&loaded.plan),
         })
@@ -124,15 +124,17 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
     }
 }
 
-/// Why a running action must end early. An undo is what a rollback wants, so only actions do.
-fn halted(state: &RolloutState, task: &Task) -> Option<String> {
+/// Why a running action must end early: only an action, and during a rollback only one that the
+/// rollback takes back.
+fn halted(state: &RolloutState, plan: &Plan, task: &Task) -> Option<String> {
     if task.action == TaskAction::Undo {
         return None;
     }
-    let recheck = state.step(&task.step).is_some_and(|step| step.recheck);
     match state.status {
         Status::Aborted => Some("the rollout was aborted".to_owned()),
-        Status::RollingBack if !recheck => Some("the rollout is being rolled back".to_owned()),
+        Status::RollingBack if rollout::is_stopped(state, plan, &task.step) => {
+            Some("the rollout is being rolled back".to_owned())
+        }
         _ => None,
     }
 }
@@ -146,6 +148,7 @@ fn facts(state: &RolloutState, plan: &Plan, task: &Task) -> Facts {
             .map(|step| step.samples.of(task.attempt).clone())
             .unwrap_or_default(),
         rollback: state.current_rollback().map(|rollback| rollback.level),
+        has_passed: state.step(&task.step).is_some_and(|step| step.has_passed),
     }
 }
 

@@ -199,6 +199,25 @@ async fn queries(database: &Database) {
         outcome.message
     );
 
+    // Longer than what is kept, and longer than what SQLite makes for a query at all.
+    let long = "replace(hex(zeroblob(40000)), '00', 'xx')";
+    let selects = match database.url.starts_with("sqlite") {
+        true => vec![long.to_owned(), "zeroblob(1000000000)".to_owned()],
+        false => vec!["repeat('x', 80000)".to_owned()],
+    };
+    for select in selects {
+        let query = format!("SELECT {select} AS long");
+        let large = database.fixture(json!({"sql": {"source": "db", "query": query}}));
+        let outcome = large.execute().await;
+        assert_eq!(outcome.verdict, Verdict::Error, "{select}");
+        assert!(
+            outcome.message.contains("at most 65536 are kept")
+                || outcome.message.contains("too big"),
+            "{}",
+            outcome.message
+        );
+    }
+
     let writes = database
         .fixture(json!({"sql": {"source": "db", "query": "DELETE FROM deals RETURNING id"}}));
     assert_eq!(

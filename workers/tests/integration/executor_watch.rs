@@ -111,7 +111,7 @@ async fn a_redelivered_watch_goes_on_from_its_recorded_samples() {
         "the recorded failure counts"
     );
     assert!(
-        outcome.message.contains("went by unsampled"),
+        outcome.message.contains("sampling times missed"),
         "{}",
         outcome.message
     );
@@ -254,7 +254,11 @@ async fn an_undo_is_looked_at() {
         for (key, value) in more.as_object().unwrap() {
             step[key] = value.clone();
         }
-        let fixture = Fixture::new(step);
+        let mut fixture = Fixture::new(step);
+        fixture.context.facts = Arc::new(Facts {
+            has_passed: true,
+            ..Facts::default()
+        });
         let undone = executor::undo(&fixture.step, &fixture.context).await;
         let found = undone.verification.clone().map(|(found, _)| found);
         assert_eq!(
@@ -263,4 +267,26 @@ async fn an_undo_is_looked_at() {
             "{more}: {undone:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_verify_that_has_not_seen_the_effect_does_not_prove_it_gone() {
+    let fixture = Fixture::new(json!({
+        "run": {"command": "touch half; exit 3"},
+        "verify": {"run": {"command": "test -e whole"}},
+        "undo": {"run": {"command": "true"}},
+    }));
+    let undone = executor::undo(&fixture.step, &fixture.context).await;
+    assert_eq!(undone.verdict, Verdict::Inconclusive, "{undone:?}");
+    assert_eq!(
+        undone.verification.map(|(found, _)| found),
+        Some(UndoVerification::NotVerified)
+    );
+    assert!(
+        undone
+            .message
+            .contains("did not pass before the undo either"),
+        "{}",
+        undone.message
+    );
 }

@@ -178,3 +178,50 @@ fn glass_is_broken_at_once_and_reviewed_by_somebody_else() {
     let refusal = ask(Some(defined().state()), "alice", &off).unwrap_err();
     assert_eq!(refusal.code(), "RB-FLAG-10");
 }
+
+#[test]
+fn the_safe_value_is_no_way_to_switch_on_alone() {
+    let on = setting(FlagMode::On);
+    let defined = FlagCommand::Define {
+        description: "kill switch".to_owned(),
+        owner: "eng".to_owned(),
+        safe: on.clone(),
+        initial: setting(FlagMode::Off),
+        retire_by: String::new(),
+        salt: None,
+    };
+    let off = Story::default().and(&defined);
+    for command in [safe("go"), set(on)] {
+        let events = ask(Some(off.state()), "alice", &command).unwrap();
+        assert_eq!(kinds(&events), ["request_made"], "{command:?}");
+    }
+}
+
+#[test]
+fn a_person_does_not_speak_for_a_step() {
+    let flag = defined().state().clone();
+    let off = setting(FlagMode::Off);
+    let forged = [
+        FlagCommand::Set {
+            to: off.clone(),
+            reason: "x".to_owned(),
+            rollout: Some("r1".parse().unwrap()),
+            step: None,
+            expect: None,
+        },
+        FlagCommand::Safe {
+            reason: "x".to_owned(),
+            rollout: None,
+            step: Some("1.3".parse().unwrap()),
+        },
+    ];
+    for command in forged {
+        let broken = FlagCommand::BreakGlass {
+            of: Box::new(command.clone()),
+        };
+        for command in [command, broken] {
+            let refusal = ask(Some(&flag), "alice", &command).unwrap_err();
+            assert_eq!(refusal.code(), "RB-FLAG-12", "{refusal}");
+        }
+    }
+}

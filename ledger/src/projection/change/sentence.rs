@@ -339,6 +339,14 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
                 tail(&e.summary)
             ),
         ),
+        Kind::AdviceGiven(e) if e.advice == "none" => (
+            &e.rule,
+            format!(
+                "Rule {} no longer holds{}",
+                e.rule,
+                tail(&e.inputs.join(", "))
+            ),
+        ),
         Kind::AdviceGiven(e) => (
             &e.rule,
             format!(

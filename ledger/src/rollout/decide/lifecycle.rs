@@ -103,7 +103,8 @@ fn may_open(
 }
 
 /// The environments that opening a rollout records: those in which the plan acts, that it declares
-/// protected, and of which the ledger knows nothing yet. They get the roles of the plan.
+/// protected, and of which the ledger knows nothing yet. They get the roles of the plan, and its rule
+/// about breaking glass.
 pub fn records(
     plan: &Plan,
     open: &Open,
@@ -121,8 +122,12 @@ pub fn records(
         .map(|name| {
             let terms = Terms {
                 protected: true,
-                roles: plan.runbook().roles.clone(),
-                break_glass: None,
+                roles: plan.roles().clone(),
+                break_glass: plan
+                    .runbook()
+                    .authority
+                    .as_ref()
+                    .and_then(|authority| authority.break_glass.clone()),
             };
             (name, terms)
         })
@@ -240,6 +245,28 @@ impl Decider<'_> {
             return Err(refuse(format!(
                 "it drops {}, which have run; keep their ids",
                 dropped.join(", ")
+            )));
+        }
+        let rewritten: Vec<String> = self
+            .state
+            .steps
+            .iter()
+            .filter(|(_, at)| {
+                matches!(
+                    at.status,
+                    StepStatus::Running | StepStatus::Succeeded | StepStatus::Undoing
+                )
+            })
+            .filter(|(id, _)| match (self.plan.step(id), new.step(id)) {
+                (Some((_, was)), Some((_, is))) => !was.does_the_same(is),
+                _ => false,
+            })
+            .map(|(id, _)| id.to_string())
+            .collect();
+        if !rewritten.is_empty() {
+            return Err(refuse(format!(
+                "it changes what {} did, and the result on record is that of the plan before: keep title, action, environment, verify, expect and evidence of steps that have passed or run, and give what else is to be done a step of its own",
+                rewritten.join(", ")
             )));
         }
         let mut kinds = void_all(self.state, "plan_revised");

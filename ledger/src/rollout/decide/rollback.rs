@@ -84,17 +84,55 @@ impl Decider<'_> {
         {
             return Ok(Vec::new());
         }
-        if list.undo.is_empty() && list.running.is_empty() && level != RollbackLevel::Full {
+        // One that goes on may end by a full rollback that finds nothing to take back.
+        let may_be_empty = level == RollbackLevel::Full && !self.state.status.is_closed();
+        if list.undo.is_empty() && list.running.is_empty() && !may_be_empty {
             return Err(Refusal::NothingToUndo {
                 level: level.as_str(),
                 why: "no step of that level has left an effect that can be taken back".to_owned(),
             });
         }
+        self.takes_back_as_much(level, &list)?;
         let mut text = reason.to_owned();
         if level == RollbackLevel::Partial {
             text.push_str(&self.standing_dependents(steps));
         }
         Ok(vec![settle::rollback_started(self.state, &text, &list)])
+    }
+
+    /// A rollback in the middle of another must not leave what that one takes back: to leave an
+    /// effect is a decision of its own. One of level `flags` comes in between, and the other then
+    /// goes on.
+    fn takes_back_as_much(&self, level: RollbackLevel, list: &RollbackList) -> Result<(), Refusal> {
+        let Some(current) = self.state.current_rollback() else {
+            return Ok(());
+        };
+        if level == RollbackLevel::Flags {
+            return Ok(());
+        }
+        let interrupted = current
+            .interrupted
+            .iter()
+            .flat_map(|other| effects::to_undo(self.state, self.plan, other.level, &other.steps));
+        let mut missing: Vec<StepId> = effects::queue(self.state, self.plan)
+            .into_iter()
+            .chain(effects::running(self.state, self.plan))
+            .chain(interrupted)
+            .filter(|id| !list.steps().chain(&list.running).any(|listed| listed == id))
+            .collect();
+        missing.sort();
+        missing.dedup();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::RollbackSteps {
+            problem: format!(
+                "{} (level {}) is under way and takes back more: {}; let it finish, and leave an effect, if need be, by `skip` when its undo has failed",
+                current.id,
+                current.level.as_str(),
+                progress::list(missing)
+            ),
+        })
     }
 
     pub(super) fn undo(&self, id: &StepId, reason: &str) -> Decided {
@@ -232,6 +270,9 @@ impl Decider<'_> {
             .find(|(other, at)| *other != id && at.status == StepStatus::Undoing);
         if let Some((other, _)) = other {
             return Err(refuse(format!("step {other} is being undone")));
+        }
+        if let Some(later) = effects::waits_for(self.state, self.plan, id).first() {
+            return Err(refuse(format!("step {later} came later and still runs")));
         }
         match effects::queue(self.state, self.plan).first() {
             Some(first) if first == id => {}

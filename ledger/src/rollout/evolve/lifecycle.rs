@@ -126,6 +126,7 @@ fn new_step(phase: &PhaseId) -> StepState {
         finished_event: 0,
         ended_event: 0,
         errored_attempt: 0,
+        has_passed: false,
         worker: String::new(),
         losses: 0,
         rule: String::new(),

@@ -3,7 +3,9 @@
 use rollbook_proto::v1;
 
 use super::super::illegal::IllegalEvent;
-use super::super::state::{Effect, ResumeTo, RollbackState, RolloutState, Status, StepStatus};
+use super::super::state::{
+    Effect, InterruptedRollback, ResumeTo, RollbackState, RolloutState, Status, StepStatus,
+};
 use super::{Meta, step_mut};
 use crate::runbook::model::RollbackLevel;
 
@@ -43,15 +45,35 @@ pub(super) fn started(
     meta: &Meta<'_>,
 ) -> Done {
     let level = level_of(event.level).ok_or_else(|| meta.malformed("level"))?;
+    let previous = state.rollback.as_ref();
+    // One that was interrupted goes on in the event after the end of the urgent one.
+    let goes_on = previous.is_some_and(|previous| {
+        previous.interrupted.is_some()
+            && previous
+                .finished_event
+                .and_then(|event| event.checked_add(1))
+                == Some(state.events)
+    });
     let before = match state.status {
+        _ if goes_on => previous.map_or(ResumeTo::Going, |previous| previous.before),
         Status::Open | Status::Running | Status::Paused => ResumeTo::Going,
         Status::Aborted => ResumeTo::Aborted,
         Status::Closed(_) => ResumeTo::Closed,
         // It replaces the one under way.
-        Status::RollingBack => state
-            .rollback
-            .as_ref()
-            .map_or(ResumeTo::Going, |rollback| rollback.before),
+        Status::RollingBack => previous.map_or(ResumeTo::Going, |previous| previous.before),
+    };
+    let replaced = previous.filter(|previous| previous.verdict.is_none());
+    let interrupted = match replaced {
+        Some(old) if level == RollbackLevel::Flags && old.level != RollbackLevel::Flags => {
+            Some(InterruptedRollback {
+                id: old.id.clone(),
+                level: old.level,
+                reason: old.reason.clone(),
+                steps: old.steps.clone(),
+            })
+        }
+        Some(old) if level == old.level => old.interrupted.clone(),
+        _ => None,
     };
     let mut steps = Vec::with_capacity(event.undo_steps.len());
     for id in &event.undo_steps {
@@ -59,6 +81,12 @@ pub(super) fn started(
         step.undo.failed = false;
         step.undo.left = false;
         steps.push(id);
+    }
+    if level == RollbackLevel::Partial {
+        for id in &event.running {
+            let (id, _) = step_mut(state, id, meta)?;
+            steps.push(id);
+        }
     }
     state.rollbacks += 1;
     state.rollback = Some(RollbackState {
@@ -69,6 +97,7 @@ pub(super) fn started(
         started_at: meta.at,
         started_event: state.events,
         before,
+        interrupted,
         verdict: None,
         finished_event: None,
     });
@@ -125,6 +154,12 @@ pub(super) fn undo_started(
     Ok(())
 }
 
+/// The undo found that somebody else has changed it since, and left it.
+fn left(event: &v1::UndoFinished) -> bool {
+    event.verdict() == v1::Verdict::Inconclusive
+        && event.verification() == v1::UndoVerification::Left
+}
+
 /// The undo took the effect back, as far as anybody can tell: it passed, or it ended and nothing
 /// could look whether the effect is gone.
 #[must_use]
@@ -155,6 +190,11 @@ pub(super) fn undo_finished(
     step.undo.message.clone_from(&event.message);
     step.undo.verified = event.verification() == v1::UndoVerification::Verified;
     match verdict {
+        _ if left(event) => {
+            step.status = StepStatus::UndoFailed;
+            step.undo.left = true;
+            step.finished_event = number;
+        }
         _ if undone(event) => {
             step.status = StepStatus::Undone;
             step.effect = Effect::None;

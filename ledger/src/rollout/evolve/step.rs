@@ -63,6 +63,7 @@ pub(super) fn started(state: &mut RolloutState, event: &v1::StepStarted, meta: &
     step.rule.clear();
     step.message.clear();
     step.not_before = None;
+    step.has_passed = false;
     step.samples = Samples::default();
     step.losses = 0;
     step.evidence.clear();
@@ -205,6 +206,7 @@ pub(super) fn finished(
     step.finished_at = Some(meta.at);
     step.finished_event = number;
     step.ended_event = number;
+    step.has_passed = matches!(verdict, Verdict::Pass | Verdict::Warning);
     if verdict == Verdict::Error {
         step.errored_attempt = event.attempt;
     }

@@ -63,6 +63,9 @@ pub(super) fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
     if at.status == StepStatus::Running || at.undo.failed || !way.is_automatic() {
         return;
     }
+    if !effects::waits_for(state, plan, id).is_empty() {
+        return;
+    }
     next.tasks.push(Task {
         step: id.clone(),
         action: TaskAction::Undo,

@@ -111,6 +111,7 @@ fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
     let Some(at) = state.step(id) else { return };
     let what = format!("rollback {}", rollback.id);
     let rollout = &state.id;
+    let before = effects::waits_for(state, plan, id);
     if at.undo.failed {
         next.blocked.push(blocked(
             what,
@@ -127,6 +128,16 @@ fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
         next.blocked.push(blocked(
             what,
             format!("step {id} still runs and is undone when it has ended"),
+            vec!["time".to_owned()],
+            None,
+        ));
+    } else if !before.is_empty() {
+        next.blocked.push(blocked(
+            what,
+            format!(
+                "step {} still runs, came later than step {id}, and is undone first when it has ended",
+                progress::list(before)
+            ),
             vec!["time".to_owned()],
             None,
         ));

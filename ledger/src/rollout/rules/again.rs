@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::state::{RolloutState, StepStatus};
 use super::{gates, measures};
@@ -35,8 +35,12 @@ impl<'p> Redone<'p> {
             let (_, step) = plan.step(id)?;
             has_effect(step).then(|| passed(id)).flatten()
         };
+        let baselines = baselines(plan);
         let mut latest: HashMap<&StepId, Done<'p>> = HashMap::new();
         for (id, before) in plan.latest_before(changed) {
+            if baselines.contains(id) {
+                continue;
+            }
             let fed = plan
                 .feeds(id)
                 .iter()
@@ -54,6 +58,27 @@ impl<'p> Redone<'p> {
         let (done, by) = self.latest.get(id)?;
         (*done > event).then_some(*by)
     }
+}
+
+/// Snapshots that a comparison takes as what was before: taken again after something has changed
+/// they would be compared with themselves.
+fn baselines(plan: &Plan) -> HashSet<&StepId> {
+    let compared: HashSet<(&str, &str)> = plan
+        .steps()
+        .filter_map(|planned| match &planned.step.action {
+            Action::Compare(compare) => Some((compare.of.as_str(), compare.before.as_str())),
+            _ => None,
+        })
+        .collect();
+    plan.steps()
+        .filter(|planned| match &planned.step.action {
+            Action::Snapshot(taken) => {
+                compared.contains(&(taken.of.as_str(), taken.label.as_str()))
+            }
+            _ => false,
+        })
+        .map(|planned| planned.id)
+        .collect()
 }
 
 /// A gate stands shut and the passed step, which changes nothing, can move it: someone refused

@@ -97,6 +97,27 @@ pub(crate) fn running(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
         .collect()
 }
 
+/// The rollback under way stops this step where it runs: it takes back what the step does. Steps
+/// that it leaves alone run to their end.
+#[must_use]
+pub fn is_stopped(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
+    let (Some(rollback), Some(at), Some((_, step))) =
+        (state.current_rollback(), state.step(id), plan.step(id))
+    else {
+        return false;
+    };
+    !at.recheck && belongs(step, id, rollback.level, &rollback.steps)
+}
+
+/// The undo that is next waits for steps that still run: what they do came later. A flag goes back
+/// at once.
+pub(crate) fn waits_for(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<StepId> {
+    match plan.step(id) {
+        Some((_, step)) if !matches!(step.action, Action::Flag(_)) => running(state, plan),
+        _ => Vec::new(),
+    }
+}
+
 /// Standing steps that name this one in their `needs`: what loses its ground by an undo.
 pub(crate) fn dependents(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<StepId> {
     plan.steps()

@@ -7,6 +7,27 @@ use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
 use crate::runbook::model::{Advice, RollbackLevel};
 
+/// The advice that takes the last one back.
+pub(crate) const NONE: &str = "none";
+
+/// Takes the last advice back where what it rests on has been measured again and no longer makes its
+/// rule hold. No data takes nothing back.
+fn over(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+    let Some(last) = state.advice.as_ref().filter(|last| !last.is_over) else {
+        return Vec::new();
+    };
+    let judged = measures::judge(state, plan, &last.rule);
+    if judged.holds != Some(false) {
+        return Vec::new();
+    }
+    vec![Kind::AdviceGiven(v1::AdviceGiven {
+        rule: last.rule.clone(),
+        advice: NONE.to_owned(),
+        inputs: judged.inputs,
+        automatic: false,
+    })]
+}
+
 fn word(advice: Advice) -> &'static str {
     match advice {
         Advice::FixForward => "fix_forward",
@@ -41,7 +62,7 @@ pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
         (judged.holds == Some(true)).then_some((rule, judged))
     });
     let Some((rule, judged)) = found else {
-        return Vec::new();
+        return over(state, plan);
     };
     // What was measured before the end of the last rollback has been answered by it.
     let answered = state

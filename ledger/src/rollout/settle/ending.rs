@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{effects, measures, progress};
+use super::super::rules::{effects, going_back, measures, progress};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
@@ -39,10 +39,15 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
     };
     let is = |id: &StepId, status: StepStatus| state.step(id).is_some_and(|at| at.status == status);
     let left = named(&|id| is(id, StepStatus::UndoFailed));
-    let undone = named(&|id| is(id, StepStatus::Undone));
-    let not_verified = named(&|id| {
-        is(id, StepStatus::Undone) && state.step(id).is_some_and(|at| !at.undo.verified)
-    });
+    // Those of this rollback, not of one before it.
+    let is_undone = |id: &StepId| {
+        let at = state.step(id);
+        is(id, StepStatus::Undone)
+            && at.is_some_and(|at| at.finished_event > rollback.started_event)
+    };
+    let undone = named(&is_undone);
+    let not_verified =
+        named(&|id| is_undone(id) && state.step(id).is_some_and(|at| !at.undo.verified));
     let beyond: Vec<String> = effects::beyond_undo(state, plan)
         .iter()
         .filter(|id| of_this(id))
@@ -53,7 +58,7 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
         summary.push_str(&format!("; {} not verified", words(&not_verified)));
     }
     if !left.is_empty() {
-        summary.push_str(&format!("; {} left by decision", words(&left)));
+        summary.push_str(&format!("; {} left as it stands", words(&left)));
     }
     if !beyond.is_empty() {
         summary.push_str(&format!("; {} cannot be taken back", words(&beyond)));
@@ -66,13 +71,19 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
     } else {
         v1::Verdict::Pass
     };
-    vec![Kind::RollbackFinished(v1::RollbackFinished {
+    let mut kinds = vec![Kind::RollbackFinished(v1::RollbackFinished {
         rollback_id: rollback.id.clone(),
         verdict: verdict.into(),
         summary,
         not_verified,
         left,
-    })]
+    })];
+    if let Some(other) = &rollback.interrupted {
+        let reason = format!("{} goes on: {}", other.id, other.reason);
+        let list = going_back::list(state, plan, other.level, &other.steps);
+        kinds.push(super::rollback_started(state, &reason, &list));
+    }
+    kinds
 }
 
 fn words(ids: &[String]) -> String {

@@ -116,3 +116,34 @@ fn a_revision_keeps_what_has_run_and_names_its_own_bytes() {
         .when(by("olga", revise(&elsewhere)))
         .refused("RB-ROLLOUT-7", "new rollout");
 }
+
+#[test]
+fn a_revision_does_not_rewrite_what_has_passed() {
+    let of = |first: serde_json::Value, second: serde_json::Value| {
+        plan(json!([phase("0", vec![first, second, check("0.3")])]))
+    };
+    let failing = with(check("0.2"), json!({"on_fail": "pause"}));
+    let story = given(of(check("0.1"), failing.clone()))
+        .runs("0.1")
+        .ends("0.2", rollbook_proto::v1::Verdict::Fail);
+    for changed in [
+        json!({"title": "Backup verified"}),
+        json!({"run": {"command": "echo DANGEROUS"}}),
+        json!({"expect": ["exit_code == 7"]}),
+        json!({"verify": {"run": {"command": "true"}}}),
+        json!({"evidence": ["other.txt"]}),
+    ] {
+        let new = of(with(check("0.1"), changed.clone()), failing.clone());
+        with_new(story.clone(), new.clone())
+            .when(by("olga", revise(&new)))
+            .refused("RB-ROLLOUT-29", "what 0.1 did");
+    }
+    // How it is repeated may change, and so may a step that has not passed.
+    let new = of(
+        with(check("0.1"), json!({"timeout": "5m"})),
+        with(failing, json!({"run": {"command": "another"}})),
+    );
+    with_new(story, new.clone())
+        .when(by("olga", revise(&new)))
+        .then(&["PlanRevised"]);
+}

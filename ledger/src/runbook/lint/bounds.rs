@@ -97,6 +97,7 @@ fn walk(linter: &mut Linter<'_>, value: &Value, path: &Path) {
             } else {
                 MAX_TEXT_BYTES
             };
+            unseen(linter, path, key, text);
             // A file that was inlined: bounded as a part of the plan.
             let is_inlined = key == "text";
             if text.len() > limit && !is_inlined {
@@ -125,6 +126,28 @@ fn walk(linter: &mut Linter<'_>, value: &Value, path: &Path) {
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// What moves a terminal's cursor or turns the direction of what follows passes for something else;
+/// no program takes NUL.
+fn unseen(linter: &mut Linter<'_>, path: &Path, key: &str, text: &str) {
+    let is_program = CODE.contains(&key) || key == "text";
+    let is_refused = |c: char| match c {
+        '\0' => true,
+        _ if is_program => false,
+        '\n' => key == "title",
+        '\t' => false,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    };
+    if let Some(found) = text.chars().find(|c| is_refused(*c)) {
+        linter.error(
+            Code::Unseen,
+            path,
+            format!("it holds U+{:04X}, which cannot be seen", u32::from(found)),
+            None,
+        );
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rollbook_ledger::runbook::sql_text::{self, Dialect};
 use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, ErrorCode, InterruptHandle, OpenFlags, Statement};
 
@@ -23,6 +24,9 @@ const DIALECT: Dialect = Dialect::Sqlite;
 
 /// A statement waits at most this long for another writer of the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest value that a query may make on its way: memory is the worker's.
+const MAX_VALUE_BYTES: i32 = 16 * 1024 * 1024;
 
 /// An open connection; `None` once a call on it was lost.
 pub(super) struct Sqlite {
@@ -191,6 +195,9 @@ fn open(path: &std::path::Path, read_only: bool) -> rusqlite::Result<Connection>
     };
     let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    if read_only {
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)?;
+    }
     connection.execute_batch("PRAGMA foreign_keys = ON")?;
     // The file is opened at the first read.
     match first_read(&connection) {

@@ -58,7 +58,7 @@ impl Attempts {
         }
         if task.task.action == TaskAction::Undo {
             let looked = tokio::select! {
-                looked = executor::verify_undo(step, &context) => looked,
+                looked = executor::verify_undo(step, &context, context.facts.has_passed) => looked,
                 () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
             };
             if let executor::Looked::Gone(message) = looked {

@@ -70,3 +70,29 @@ fn texts_and_counts_are_bounded() {
         "151 entries, at most 150",
     );
 }
+
+#[test]
+fn texts_hold_nothing_that_cannot_be_seen() {
+    let title = "        title: Before\n";
+    for (text, says) in [
+        ("Before\\nwhy it stands still", "U+000A"),
+        ("Before\\r", "U+000D"),
+        ("Be\\u202efore", "U+202E"),
+        ("\\e[2J", "U+001B"),
+    ] {
+        breaks(
+            Code::Unseen,
+            title,
+            &format!("        title: ¦\"{text}\"\n"),
+            says,
+        );
+    }
+    let run = "        run: {command: do it}\n";
+    breaks(
+        Code::Unseen,
+        run,
+        "        run: {command: ¦\"do\\0it\"}\n",
+        "U+0000",
+    );
+    holds(run, "        run: {command: \"do\\r\\n\\e[0m it\"}\n");
+}
