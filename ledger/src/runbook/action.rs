@@ -226,7 +226,9 @@ pub struct Threshold {
     /// Failing samples that are borne before the watch fails; default 0.
     #[serde(default)]
     pub tolerate: u32,
-    /// What a sample without data means.
+    /// What a sample without data means. Sampling times that went by while no worker was there count
+    /// with `fail` as such samples; with `inconclusive` the watch is inconclusive when they are more
+    /// than one in ten.
     #[serde(default)]
     pub no_data: NoData,
 }
