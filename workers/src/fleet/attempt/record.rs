@@ -75,7 +75,7 @@ impl Attempts {
                 },
                 details: outcome.details,
             },
-            TaskAction::Undo => WorkerCommand::FinishUndo {
+            TaskAction::Undo | TaskAction::VerifyUndo => WorkerCommand::FinishUndo {
                 finished: v1::UndoFinished {
                     step_id: task.task.step.to_string(),
                     attempt: task.task.attempt,
