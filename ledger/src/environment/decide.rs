@@ -187,9 +187,11 @@ pub fn decide(
                 terms.break_glass = (!rule.verbs.is_empty()).then(|| rule.clone());
             }
             let reason = text(name, reason)?;
-            two_persons(name, &terms)?;
             match state {
-                None => first(name, &terms, &reason, None),
+                None => {
+                    two_persons(name, &terms)?;
+                    first(name, &terms, &reason, None)
+                }
                 Some(state) => propose(state, terms, person, reason),
             }
         }
@@ -283,6 +285,7 @@ fn propose(
         });
     }
     check(&state.name, &terms)?;
+    two_persons(&state.name, &terms)?;
     if difference(&state.terms, &terms).is_empty() {
         return Ok(Vec::new());
     }

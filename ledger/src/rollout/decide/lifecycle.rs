@@ -8,7 +8,7 @@ use super::super::command::Open;
 use super::super::how;
 use super::super::refusal::Refusal;
 use super::super::settle;
-use super::super::state::{RolloutState, Status};
+use super::super::state::{RolloutState, Status, StepStatus};
 use super::{Decided, Decider, event, optional, required};
 use crate::authority::{Place, is_protected, roles_text};
 use crate::environment::{Environments, Terms};

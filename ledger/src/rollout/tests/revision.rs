@@ -122,7 +122,7 @@ fn a_revision_does_not_rewrite_what_has_passed() {
     let of = |first: serde_json::Value, second: serde_json::Value| {
         plan(json!([phase("0", vec![first, second, check("0.3")])]))
     };
-    let failing = with(check("0.2"), json!({"on_fail": "pause"}));
+    let failing = with(check("0.2"), json!({"on_fail": "continue"}));
     let story = given(of(check("0.1"), failing.clone()))
         .runs("0.1")
         .ends("0.2", rollbook_proto::v1::Verdict::Fail);
