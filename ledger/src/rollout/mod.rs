@@ -42,7 +42,7 @@ pub use next::{Blocked, DueNotice, Lane, Next, Task, TaskAction, next};
 pub use presented::{Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, presented};
 pub use refusal::{Refusal, RefusalKind};
 pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
-pub use rules::measures::figures;
+pub use rules::measures::{baselines, figures};
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
 #[cfg(test)]

@@ -463,6 +463,8 @@ pub struct RolloutState {
     pub gates: IndexMap<PhaseId, GateState>,
     /// Last value per metric.
     pub metrics: BTreeMap<String, Measured>,
+    /// What the first step of the plan that has measured a metric ended with.
+    pub baselines: BTreeMap<String, Measured>,
     /// What each metric has grown by since its first value.
     pub counters: BTreeMap<String, Counted>,
     /// (snapshot, label) → manifest of the latest capture.

@@ -48,6 +48,7 @@ pub(super) fn opened(
         steps: IndexMap::new(),
         gates: IndexMap::new(),
         metrics: BTreeMap::new(),
+        baselines: BTreeMap::new(),
         counters: BTreeMap::new(),
         manifests: BTreeMap::new(),
         effects: Vec::new(),

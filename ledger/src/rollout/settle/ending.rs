@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{effects, measures, progress};
+use super::super::rules::{effects, measures, progress, terms};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
@@ -225,16 +225,20 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
                 None => format!("no data, since {}", reading.doubt),
             };
             let holds = Expr::parse(&metric.target).ok().and_then(|expr| {
-                let read = |term: &Term| match term.name.as_str() {
-                    "value" => measures::read(state, plan, &metric.metric, term.figure),
-                    _ => None,
-                };
+                let about = |term: &Term| term.about(&metric.metric);
+                let all: Vec<Term> = expr.terms().iter().map(about).collect();
+                let ask = |term: &Term| terms::ask(state, plan, &about(term), &all);
                 for term in expr.terms().iter().filter(|term| term.figure.is_some()) {
-                    match read(term) {
+                    let asked = ask(term);
+                    match asked.value {
                         Some(number) => actual.push_str(&format!(", {term} = {number}")),
                         None => actual.push_str(&format!(", no data for {term}")),
                     }
+                    if asked.value.is_none() && !asked.doubt.is_empty() && value.is_some() {
+                        actual.push_str(&format!(", since {}", asked.doubt));
+                    }
                 }
+                let read = |term: &Term| ask(term).value;
                 expr.evaluate(&read).ok()
             });
             let status = match holds.filter(|_| value.is_some()) {
