@@ -485,6 +485,9 @@ pub struct RolloutState {
     pub notices: BTreeSet<String>,
     /// Success metrics recorded.
     pub success: BTreeMap<String, v1::Verdict>,
+    /// Those of them that were recorded for a close that is not recorded yet: one commit may not
+    /// hold them all.
+    pub reviewed: BTreeSet<String>,
     /// Commands that wait for a second person.
     pub requests: Requests,
     /// What was done by breaking glass and has not been reviewed.

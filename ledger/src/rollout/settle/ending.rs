@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
+use super::super::decide::{cut, shortened};
 use super::super::rules::{effects, measures, progress, terms};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;
@@ -192,6 +193,9 @@ fn count(state: &RolloutState, status: StepStatus) -> usize {
         .count()
 }
 
+/// The longest text of what a success metric came to.
+const MAX_ACTUAL_BYTES: usize = 1_000;
+
 /// The close, preceded by the figures the review asks for.
 pub(super) fn closed(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     let Some((outcome, summary)) = outcome(state, plan) else {
@@ -200,7 +204,7 @@ pub(super) fn closed(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     let mut kinds = success(state, plan);
     kinds.push(Kind::RolloutClosed(v1::RolloutClosed {
         outcome: outcome.into(),
-        summary,
+        summary: shortened(&summary),
     }));
     kinds
 }
@@ -209,6 +213,7 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     plan.runbook()
         .success
         .iter()
+        .filter(|metric| !state.reviewed.contains(&metric.name))
         .map(|metric| {
             let reading = measures::reading(state, plan, &metric.metric);
             let (measured, value) = (reading.measured, reading.value);
@@ -249,7 +254,7 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
             Kind::SuccessMetricRecorded(v1::SuccessMetricRecorded {
                 metric: metric.name.clone(),
                 target: metric.target.clone(),
-                actual,
+                actual: cut(&actual, MAX_ACTUAL_BYTES),
                 status: status.into(),
             })
         })
