@@ -189,13 +189,7 @@ pub(super) fn read_answer(message: &Message) -> Answer {
             | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT
             | ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT
             | ErrorCode::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE => Answer::Doubt(words),
-            ErrorCode::CLUSTER_NOT_AVAILABLE
-            | ErrorCode::CLUSTER_NOT_LEADER
-            | ErrorCode::CLUSTER_NOT_ACTIVE
-            | ErrorCode::CLUSTER_NO_PEERS
-            | ErrorCode::JETSTREAM_NOT_ENABLED
-            | ErrorCode::STREAM_TOO_MANY_REQUESTS
-            | ErrorCode::STREAM_OFFLINE => Answer::Later(words),
+            code if is_passing(code) => Answer::Later(words),
             _ => Answer::Refused(words),
         };
     }
@@ -203,6 +197,20 @@ pub(super) fn read_answer(message: &Message) -> Answer {
         Ok(ack) => Answer::Ack(ack),
         Err(error) => Answer::Doubt(format!("unreadable acknowledgement: {error}")),
     }
+}
+
+/// Whether the server, or its cluster, is only not ready to do it.
+pub(super) fn is_passing(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::CLUSTER_NOT_AVAILABLE
+            | ErrorCode::CLUSTER_NOT_LEADER
+            | ErrorCode::CLUSTER_NOT_ACTIVE
+            | ErrorCode::CLUSTER_NO_PEERS
+            | ErrorCode::JETSTREAM_NOT_ENABLED
+            | ErrorCode::STREAM_TOO_MANY_REQUESTS
+            | ErrorCode::STREAM_OFFLINE
+    )
 }
 
 /// A message as the stream's leader has it; `None`: there is none.
