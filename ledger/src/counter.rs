@@ -54,6 +54,14 @@ impl Counter {
     }
 }
 
+/// What one counter has grown by, in percent of the growth of another: 100 × errors / requests.
+/// `None` where either is not known, or where the other has not grown.
+pub fn share(part: Option<Decimal>, total: Option<Decimal>) -> Option<Decimal> {
+    let total = total.filter(|total| *total > Decimal::ZERO)?;
+    let hundredfold = part?.checked_mul(Decimal::from(100)).ok()?;
+    hundredfold.checked_div(total).ok()
+}
+
 /// A counter with the times of its values, oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct Trail {
@@ -135,6 +143,19 @@ mod tests {
         assert_eq!(delta(&[5, 9, 2]), Some(6));
         assert_eq!(delta(&[5, 9, 0, 3, 1]), Some(4 + 3 + 1));
         assert_eq!(delta(&[5, 0]), Some(0));
+    }
+
+    #[test]
+    fn a_share_is_a_part_of_growth_in_percent() {
+        let of = |part: Option<i64>, total: Option<i64>| {
+            share(part.map(Decimal::from), total.map(Decimal::from)).map(|it| it.to_string())
+        };
+        assert_eq!(of(Some(1), Some(3)).as_deref(), Some("33.333333333333"));
+        assert_eq!(of(Some(0), Some(7)).as_deref(), Some("0"));
+        assert_eq!(of(Some(3), Some(2)).as_deref(), Some("150"));
+        assert_eq!(of(Some(0), Some(0)), None, "of nothing there is no share");
+        assert_eq!(of(None, Some(3)), None);
+        assert_eq!(of(Some(3), None), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The heart of Rollbook: runbooks, the rollout, flag, environment and worker aggregates, the journal
 //! they are recorded in, the projections built from it and the evidence store beside it.
 //!
-//! `rollout`, `flag`, `environment`, `authority`, `fleet`, `runbook`, `decimal`, `counter` and `measurement` are pure: no
-//! I/O, no clock, no logging, no randomness.
+//! `rollout`, `flag`, `environment`, `authority`, `fleet`, `runbook`, `decimal`, `counter`, `sampled` and
+//! `measurement` are pure: no I/O, no clock, no logging, no randomness.
 //! Only adapters (`journal::jetstream`, `projection::{sqlite, postgres}`, `evidence`) touch
 //! the outside.
 
@@ -24,5 +24,6 @@ pub mod person;
 pub mod projection;
 pub mod rollout;
 pub mod runbook;
+pub mod sampled;
 
 pub use rollbook_proto as proto;

@@ -18,6 +18,7 @@ mod data;
 mod documents;
 mod evidence_s3;
 mod exit_codes;
+mod figures;
 mod fleet;
 mod follow;
 mod full_disk;

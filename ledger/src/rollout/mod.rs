@@ -43,7 +43,7 @@ pub use presented::{Presented, ShownCheck, ShownEvidence, ShownRevision, ShownSt
 pub use refusal::{Refusal, RefusalKind};
 pub use rules::effects::is_stopped;
 pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
-pub use rules::measures::figures;
+pub use rules::measures::{baselines, figures};
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
 #[cfg(test)]

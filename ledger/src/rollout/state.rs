@@ -484,6 +484,8 @@ pub struct RolloutState {
     pub gates: IndexMap<PhaseId, GateState>,
     /// Last value per metric.
     pub metrics: BTreeMap<String, Measured>,
+    /// What the first step of the plan that has measured a metric ended with.
+    pub baselines: BTreeMap<String, Measured>,
     /// What each metric has grown by since its first value.
     pub counters: BTreeMap<String, Counted>,
     /// (snapshot, label) → manifest of the latest capture.
@@ -504,6 +506,9 @@ pub struct RolloutState {
     pub notices: BTreeSet<String>,
     /// Success metrics recorded.
     pub success: BTreeMap<String, v1::Verdict>,
+    /// Those of them that were recorded for a close that is not recorded yet: one commit may not
+    /// hold them all.
+    pub reviewed: BTreeSet<String>,
     /// Commands that wait for a second person.
     pub requests: Requests,
     /// What was done by breaking glass and has not been reviewed.

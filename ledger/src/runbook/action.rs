@@ -217,10 +217,10 @@ pub struct Watch {
 pub struct Threshold {
     /// A metric of `metrics`.
     pub metric: String,
-    /// Expression over `value` (or `delta(value)`, `rate(value, hour)`) that raises a warning alert.
+    /// Expression over `value` and figures of it, as `avg(value)`, that raises a warning alert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warn: Option<String>,
-    /// Expression over `value` (or `delta(value)`, `rate(value, hour)`) that counts as a failure.
+    /// Expression over `value` and figures of it, as `rate(value, hour)`, that counts as a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail: Option<String>,
     /// Failing samples that are borne before the watch fails; default 0.

@@ -1,22 +1,23 @@
 //! Expressions over measurements: `value > 5`, `regressions == 0 && health_percent >= 99.5`.
 //!
 //! Numbers, `true`, `false`, names, `+ - * / %`, `== != < <= > >=`, `&& || !`, parentheses.
-//! `delta(NAME)` and `rate(NAME, UNIT)` say how a cumulative counter has grown (see
-//! [`crate::counter`]). No other functions, no texts, no assignment. Numbers are exact decimals
-//! (see [`crate::decimal`]): the same inputs give the same answer everywhere, and where an exact
-//! result would need too many digits there is none. Logic is three-valued (Kleene): a missing
-//! measurement decides nothing unless the rest of the expression decides without it, so
-//! `true || missing` is true and `missing > 0` is [`ExprOutcome::NoData`].
+//! `delta(NAME)`, `rate(NAME, UNIT)` and `share(NAME, TOTAL)` say how cumulative counters have
+//! grown (see [`crate::counter`]), `avg min max p95` of a name what the samples of an attempt
+//! come to (see [`crate::sampled`]), `baseline(NAME)` what was measured first. No other functions,
+//! no texts, no assignment. Numbers are exact decimals (see [`crate::decimal`]): the same inputs
+//! give the same answer everywhere, and where an exact result would need too many digits there is
+//! none. Logic is three-valued (Kleene): a missing measurement decides nothing unless the rest of
+//! the expression decides without it, so `true || missing` is true and `missing > 0` is
+//! [`ExprOutcome::NoData`].
 //!
 //! Own code because the language is this small and the one crate that fits it is under a
 //! licence (AGPL) that this program cannot take on.
 
 mod parse;
+mod term;
 
-use std::fmt;
-
-use jiff::SignedDuration;
 use parse::{Arithmetic, Comparison, Condition, Number};
+pub use term::{Figure, Term, Unit, VALUE};
 
 use crate::decimal::{Decimal, DecimalError};
 
@@ -58,71 +59,6 @@ pub enum ExprOutcome {
     Undefined(#[from] DecimalError),
 }
 
-/// A unit of time that a rate counts by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// `second`, where none is named.
-    Second,
-    /// `minute`
-    Minute,
-    /// `hour`
-    Hour,
-    /// `day`: 24 hours.
-    Day,
-}
-
-impl Unit {
-    const ALL: [Self; 4] = [Self::Second, Self::Minute, Self::Hour, Self::Day];
-
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Second => "second",
-            Self::Minute => "minute",
-            Self::Hour => "hour",
-            Self::Day => "day",
-        }
-    }
-
-    /// How long it is.
-    pub fn span(self) -> SignedDuration {
-        match self {
-            Self::Second => SignedDuration::from_secs(1),
-            Self::Minute => SignedDuration::from_mins(1),
-            Self::Hour => SignedDuration::from_hours(1),
-            Self::Day => SignedDuration::from_hours(24),
-        }
-    }
-}
-
-/// What is asked of a cumulative counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Figure {
-    /// What was added since its first value.
-    Delta,
-    /// What was added within the last unit of time.
-    Rate(Unit),
-}
-
-/// A number that an expression reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Term {
-    /// The name of the measurement.
-    pub name: String,
-    /// What is asked of its values; `None`: the last one.
-    pub figure: Option<Figure>,
-}
-
-impl fmt::Display for Term {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.figure {
-            None => f.write_str(&self.name),
-            Some(Figure::Delta) => write!(f, "delta({})", self.name),
-            Some(Figure::Rate(unit)) => write!(f, "rate({}, {})", self.name, unit.as_str()),
-        }
-    }
-}
-
 /// A parsed, checked condition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expr {
@@ -140,9 +76,9 @@ impl Expr {
         }
         let (root, terms) = parse::parse(text)?;
         let mut variables: Vec<String> = Vec::new();
-        for term in &terms {
-            if !variables.contains(&term.name) {
-                variables.push(term.name.clone());
+        for name in terms.iter().flat_map(Term::names) {
+            if !variables.iter().any(|known| known == name) {
+                variables.push(name.to_owned());
             }
         }
         Ok(Self {

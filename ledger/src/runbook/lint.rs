@@ -6,6 +6,7 @@ mod bounds;
 mod calculators;
 mod checklists;
 mod effects;
+mod figures;
 mod measures;
 mod order;
 mod people;

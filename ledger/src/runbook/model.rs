@@ -510,7 +510,7 @@ pub struct SuccessMetric {
     pub name: String,
     /// Metric whose last value is judged.
     pub metric: String,
-    /// Expression over `value`: `value <= 5`.
+    /// Expression over `value` and figures of it: `value <= 5`, `p95(value) < 2`.
     pub target: String,
 }
 

@@ -25,12 +25,23 @@ pub fn markdown() -> String {
          makes it hold, and has no answer when it depends on the missing one. Numbers are exact\n\
          decimals of up to 28 digits; a quotient is rounded half to even at the twelfth place. A\n\
          division by zero, or a result of more digits, has no answer: inconclusive.\n\n\
-         Cumulative counters: `delta(NAME)` is what was added since the first value, in a threshold\n\
-         (`delta(value)`) that of the watch, elsewhere that of the rollout; `rate(NAME, UNIT)` with\n\
-         `second` (the default), `minute`, `hour` or `day` what was added within the last such\n\
-         time, never extrapolated from less. A value below the one before it is a counter that\n\
-         began again at zero. Both need two values; with one they are no data, and in a watch the\n\
-         first sample passes.\n\n\
+         Figures stand where a number can, in thresholds, gates, `decide` and `success`:\n\n\
+         | Figure | Is |\n|---|---|\n\
+         | `delta(NAME)` | What was added to a cumulative counter since its first value: in a threshold that of the watch, elsewhere that of the rollout. |\n\
+         | `rate(NAME, UNIT)` | What was added within the last `second` (the default), `minute`, `hour` or `day`, never extrapolated from less. |\n\
+         | `share(NAME, TOTAL)` | 100 × `delta(NAME)` / `delta(TOTAL)`: errors in percent of requests. No data while TOTAL has not grown. |\n\
+         | `avg(NAME)`, `min(NAME)`, `max(NAME)` | Mean, smallest and largest of the samples that the attempt which measured NAME last took, in a threshold so far. |\n\
+         | `p95(NAME)` | Of the same samples the smallest that at least 95 of 100 do not exceed (nearest rank). |\n\
+         | `baseline(NAME)` | What the first step of the plan that has measured NAME ended with: what was there before the change. Also in `expect`. |\n\n\
+         In a threshold and a `target` the measured number is `value`: `delta(value)`,\n\
+         `share(value, requests)`, `value > 1.1 * baseline(value)`; TOTAL is sampled by the same watch,\n\
+         where `- {metric: requests}` alone samples without judging. A counter's value below the one\n\
+         before it is one that began again at zero. Growth needs two values; with one it is no data,\n\
+         and in a watch the first sample passes, as one does until TOTAL has grown; a watch that\n\
+         judged nothing else is inconclusive. `avg min max p95` rest on every sample: with one that\n\
+         has no data, or was cut, they are no data, unless the threshold says `no_data: pass`. A step\n\
+         that takes no samples has one. A baseline whose step came to no conclusion is no data, and\n\
+         beside NAME itself it is that of another step.\n\n\
          For editors: `# yaml-language-server: $schema=docs/runbook.schema.json`\n\n\
          ## Runbook\n\n",
     );

@@ -155,6 +155,9 @@ pub struct Facts {
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Measurement name → its latest numeric value.
     pub measurements: BTreeMap<String, Decimal>,
+    /// Measurement name → what the first step that measured it ended with, of other steps than
+    /// this one.
+    pub baselines: BTreeMap<String, Decimal>,
     /// Samples that this attempt, and no other, has recorded already by metric, oldest first: what a redelivered
     /// watch goes on from.
     pub samples: BTreeMap<String, Vec<Sample>>,

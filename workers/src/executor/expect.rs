@@ -1,19 +1,23 @@
 //! `expect`: expressions over what the step itself measured.
 
+use std::collections::BTreeMap;
+
+use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::measurement;
-use rollbook_ledger::runbook::expr::{Expr, ExprOutcome, Term};
+use rollbook_ledger::runbook::expr::{Expr, ExprOutcome, Figure, Term};
 use rollbook_proto::v1::{Measurement, Verdict};
 
 use super::outcome::Outcome;
 
 /// Judges an outcome that has passed so far by each expression; the first that does not hold
 /// decides. Outcomes that have not passed stay as they are.
-pub fn apply(expressions: &[String], outcome: &mut Outcome) {
+/// `baselines` is what other steps measured first.
+pub fn apply(expressions: &[String], baselines: &BTreeMap<String, Decimal>, outcome: &mut Outcome) {
     if !matches!(outcome.verdict, Verdict::Pass | Verdict::Warning) {
         return;
     }
     for text in expressions {
-        let (verdict, reason) = judge(text, &outcome.measurements);
+        let (verdict, reason) = judge(text, baselines, &outcome.measurements);
         if verdict == Verdict::Pass {
             outcome.rule = format!("{} and {text}", outcome.rule);
         } else {
@@ -25,7 +29,11 @@ pub fn apply(expressions: &[String], outcome: &mut Outcome) {
     }
 }
 
-fn judge(text: &str, measurements: &[Measurement]) -> (Verdict, String) {
+fn judge(
+    text: &str,
+    baselines: &BTreeMap<String, Decimal>,
+    measurements: &[Measurement],
+) -> (Verdict, String) {
     let expression = match Expr::parse(text) {
         Ok(expression) => expression,
         Err(error) => return (Verdict::Error, error.to_string()),
@@ -34,9 +42,10 @@ fn judge(text: &str, measurements: &[Measurement]) -> (Verdict, String) {
         let mut measured = measurements.iter().rev();
         measured.find(|measurement| measurement.metric == name)
     };
-    // One value says nothing of growth.
     let lookup = |term: &Term| match term.figure {
         None => last(&term.name).and_then(measurement::number),
+        Some(Figure::Baseline) => baselines.get(&term.name).copied(),
+        // One value says nothing of several.
         Some(_) => None,
     };
     match expression.evaluate(&lookup) {
@@ -95,7 +104,7 @@ mod tests {
     fn verdict(expressions: &[&str], values: &[(&str, Option<f64>)]) -> (Verdict, String) {
         let mut outcome = outcome(values);
         let expressions: Vec<String> = expressions.iter().map(|e| (*e).to_owned()).collect();
-        apply(&expressions, &mut outcome);
+        apply(&expressions, &BTreeMap::new(), &mut outcome);
         (outcome.verdict, outcome.message)
     }
 
@@ -148,7 +157,11 @@ mod tests {
                 .measurements
                 .push(measurement::with_number(named, number));
         }
-        apply(&["copied == original".to_owned()], &mut copied);
+        apply(
+            &["copied == original".to_owned()],
+            &BTreeMap::new(),
+            &mut copied,
+        );
         assert_eq!(copied.verdict, Verdict::Fail, "{}", copied.message);
         assert!(copied.message.contains("original = 9007199254740993"));
 
@@ -159,16 +172,31 @@ mod tests {
             incomplete: true,
             ..Measurement::default()
         });
-        apply(&["errors == 0".to_owned()], &mut cut);
+        apply(&["errors == 0".to_owned()], &BTreeMap::new(), &mut cut);
         assert_eq!(cut.verdict, Verdict::Inconclusive);
         assert!(cut.message.contains("(output was cut)"), "{}", cut.message);
+    }
+
+    #[test]
+    fn what_was_measured_before_can_be_compared() {
+        let text = ["rows >= baseline(rows)".to_owned()];
+        for (before, expected) in [
+            (Some(3), Verdict::Pass),
+            (Some(4), Verdict::Fail),
+            (None, Verdict::Inconclusive),
+        ] {
+            let baselines = before.map(|it: i64| ("rows".to_owned(), Decimal::from(it)));
+            let mut measured = outcome(&[("rows", Some(3.0))]);
+            apply(&text, &baselines.into_iter().collect(), &mut measured);
+            assert_eq!(measured.verdict, expected, "{before:?}");
+        }
     }
 
     #[test]
     fn a_failed_outcome_stays_failed() {
         let mut failed = outcome(&[("rows", Some(1.0))]);
         failed.verdict = Verdict::Fail;
-        apply(&["rows == 1".to_owned()], &mut failed);
+        apply(&["rows == 1".to_owned()], &BTreeMap::new(), &mut failed);
         assert_eq!(
             (failed.verdict, failed.message.as_str()),
             (Verdict::Fail, "ok")

@@ -104,7 +104,7 @@ pub async fn execute(step: &Step, context: &StepContext) -> Outcome {
         Ok(outcome)
     };
     let mut outcome = bounded(step.action.kind(), context, limit, work).await;
-    expect::apply(&step.expect, &mut outcome);
+    expect::apply(&step.expect, &context.facts.baselines, &mut outcome);
     outcome.effect = (outcome.effect || context.effect.is_raised()) && has_effect(step);
     outcome
 }

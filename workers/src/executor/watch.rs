@@ -1,9 +1,11 @@
 //! The `watch` action: metrics sampled over a time and judged.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rollbook_ledger::clock;
+use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::measurement;
 use rollbook_ledger::runbook::step::Watch;
 use rollbook_proto::v1::{Measurement, Verdict};
@@ -12,7 +14,7 @@ use super::context::StepContext;
 use super::error::ExecutorError;
 use super::metric;
 use super::outcome::Outcome;
-use super::watch_rules::{Judge, Schedule};
+use super::watch_rules::{Around, Judge, Schedule};
 
 /// One sample takes at most this long, and never longer than the watch's cadence unless that is
 /// below [`MIN_SAMPLE_LIMIT`].
@@ -37,24 +39,7 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
             reason: error.to_string(),
         })?;
     let schedule = Schedule::new(watch, context.started_at);
-    let mut last: Option<Timestamp> = None;
-    for (metric, samples) in &context.facts.samples {
-        for judge in judges.iter_mut().filter(|judge| judge.metric == *metric) {
-            samples.iter().for_each(|sample| {
-                judge.take(
-                    sample.value,
-                    sample.at.unwrap_or(context.started_at),
-                    &schedule,
-                );
-            });
-        }
-        last = samples
-            .iter()
-            .map(|sample| sample.at)
-            .max()
-            .flatten()
-            .max(last);
-    }
+    let mut last = go_on_after(context, &mut judges, &schedule);
     let limit = watch
         .every
         .to_std()
@@ -69,18 +54,58 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
             return Err(ExecutorError::Cancelled { reason });
         }
         let at = context.tools.clock.now();
+        let mut samples = Vec::with_capacity(judges.len());
         for judge in &mut judges {
             let sample = metric::take(context, &judge.metric, limit).await?;
             if context.cancel.is_cancelled() {
                 let reason = context.cancel.cancelled().await;
                 return Err(ExecutorError::Cancelled { reason });
             }
-            let judged = judge.take(sample.value, at, &schedule);
+            judge.pause(at, &schedule);
+            judge.take(sample.value, at);
+            samples.push(sample);
+        }
+        let around = Around::of(&judges, &context.facts.baselines);
+        for (judge, sample) in judges.iter_mut().zip(samples) {
+            let judged = judge.judge(&around);
             record(context, judge, sample, judged.verdict, judged.rule, at).await?;
         }
         last = Some(at);
     }
     Ok(conclude(context, &judges))
+}
+
+/// Takes and judges again what this attempt has recorded already, round by round; gives the time
+/// of the last round.
+fn go_on_after(
+    context: &StepContext,
+    judges: &mut [Judge],
+    schedule: &Schedule,
+) -> Option<Timestamp> {
+    let mut rounds: BTreeMap<Timestamp, Vec<(&str, Option<Decimal>)>> = BTreeMap::new();
+    for (metric, samples) in &context.facts.samples {
+        for sample in samples {
+            let at = sample.at.unwrap_or(context.started_at);
+            let round = rounds.entry(at).or_default();
+            round.push((metric, sample.value));
+        }
+    }
+    for (at, round) in &rounds {
+        for (metric, value) in round {
+            let of = judges.iter_mut().filter(|judge| judge.metric == *metric);
+            of.for_each(|judge| {
+                judge.pause(*at, schedule);
+                judge.take(*value, *at);
+            });
+        }
+        let around = Around::of(judges, &context.facts.baselines);
+        for (metric, _) in round {
+            let of = judges.iter_mut().filter(|judge| judge.metric == *metric);
+            of.for_each(|judge| drop(judge.judge(&around)));
+        }
+    }
+    let samples = context.facts.samples.values().flatten();
+    samples.filter_map(|sample| sample.at).max()
 }
 
 async fn record(

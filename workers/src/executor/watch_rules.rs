@@ -1,11 +1,14 @@
 //! How a watch judges its samples, and when it takes them. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use rollbook_ledger::counter::Trail;
+use rollbook_ledger::counter::{Trail, share};
 use rollbook_ledger::decimal::Decimal;
-use rollbook_ledger::runbook::expr::{Expr, ExprError, ExprOutcome, Figure, Term};
+use rollbook_ledger::runbook::expr::{Expr, ExprError, ExprOutcome, Figure, Term, VALUE};
 use rollbook_ledger::runbook::model::NoData;
 use rollbook_ledger::runbook::step::{Threshold, Watch};
+use rollbook_ledger::sampled::Sampled;
 use rollbook_proto::v1::Verdict;
 
 /// The sampling times of a watch: at its start, then every `every`, and at its end.
@@ -96,7 +99,38 @@ pub struct Judged {
 }
 
 /// What a sample is judged by that growth is counted from.
-const FIRST_VALUE: &str = "first value: growth is counted from it";
+const NO_GROWTH: &str = "first value, or nothing counted yet: growth is counted from here";
+
+/// What a threshold may read besides its own metric.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
+    /// What was measured before by other steps.
+    pub baselines: BTreeMap<String, Decimal>,
+    /// What each metric of the watch has grown by so far, where that is known.
+    pub growth: BTreeMap<String, Decimal>,
+}
+
+impl Around {
+    /// For a round of samples that all judges have taken.
+    pub fn of(judges: &[Judge], baselines: &BTreeMap<String, Decimal>) -> Self {
+        let growth = |judge: &Judge| Some((judge.metric.clone(), judge.trail.delta()?));
+        Self {
+            baselines: baselines.clone(),
+            growth: judges.iter().filter_map(growth).collect(),
+        }
+    }
+
+    /// Neither of the two counters has counted anything yet.
+    fn is_quiet(&self, part: &str, total: &str) -> bool {
+        let quiet = |name| self.growth.get(name).is_none_or(|grown| grown.is_zero());
+        quiet(part) && quiet(total)
+    }
+
+    fn share(&self, part: &str, total: &str) -> Option<Decimal> {
+        let grown = |name| self.growth.get(name).copied();
+        share(grown(part), grown(total))
+    }
+}
 
 /// A pause between two samples of this much beyond the cadence is put down to slow sources.
 const LONGEST_SAMPLE_MS: i64 = 5_000;
@@ -127,6 +161,7 @@ pub struct Judge {
     highest: Option<Decimal>,
     last: Option<Decimal>,
     trail: Trail,
+    sampled: Sampled,
 }
 
 impl Judge {
@@ -151,36 +186,68 @@ impl Judge {
             highest: None,
             last: None,
             trail: Trail::default(),
+            sampled: Sampled::default(),
         })
     }
 
-    /// Judges a sample taken at a time and counts it, and the sampling times that went by between
-    /// the one before it and this one.
-    pub fn take(&mut self, value: Option<Decimal>, at: Timestamp, schedule: &Schedule) -> Judged {
+    /// Counts the sampling times that went by between the sample before and the one that is to be
+    /// taken at this time.
+    pub fn pause(&mut self, at: Timestamp, schedule: &Schedule) {
         let missed = schedule.missed(self.last_at, at);
         self.unsampled = self.unsampled.saturating_add(missed);
         self.last_at = Some(at);
-        self.sample(value, at)
     }
 
-    /// Judges a sample taken at a time and counts it.
-    fn sample(&mut self, value: Option<Decimal>, at: Timestamp) -> Judged {
-        self.samples += 1;
-        let Some(number) = value else {
-            return self.without_data();
-        };
-        let is_first = self.lowest.is_none();
+    /// Takes the sample of a round. [`Judge::judge`] follows when all metrics have taken theirs.
+    pub fn take(&mut self, value: Option<Decimal>, at: Timestamp) {
         self.last = value;
-        self.trail.push(number, at);
-        self.lowest = Some(self.lowest.map_or(number, |lowest| lowest.min(number)));
-        self.highest = Some(self.highest.map_or(number, |highest| highest.max(number)));
-        let trail = &self.trail;
-        let read = |term: &Term| match term.figure {
-            _ if term.name != "value" => None,
-            None => Some(number),
-            Some(Figure::Delta) => trail.delta(),
-            Some(Figure::Rate(unit)) => trail.rate(unit.span()),
+        if value.is_some() || self.no_data != NoData::Pass {
+            self.sampled.push(value);
+        }
+        if let Some(number) = value {
+            self.trail.push(number, at);
+            self.lowest = Some(self.lowest.map_or(number, |lowest| lowest.min(number)));
+            self.highest = Some(self.highest.map_or(number, |highest| highest.max(number)));
+        }
+    }
+
+    fn read(&self, term: &Term, around: &Around) -> Option<Decimal> {
+        let is_own = term.name == VALUE;
+        let about = term.about(&self.metric);
+        match &about.figure {
+            Some(Figure::Baseline) => around.baselines.get(&about.name).copied(),
+            Some(Figure::Share { total }) => around.share(&about.name, total),
+            _ if !is_own => None,
+            None => self.last,
+            Some(Figure::Delta) => self.trail.delta(),
+            Some(Figure::Rate(unit)) => self.trail.rate(unit.span()),
+            Some(Figure::Over(statistic)) => self.sampled.figure(*statistic),
+        }
+    }
+
+    /// Growth is counted from this sample, or there was none yet that a share could be of: the
+    /// sample says nothing.
+    fn is_base(&self, around: &Around) -> bool {
+        let is_quiet = |term: &Term| match &term.about(&self.metric) {
+            Term {
+                name,
+                figure: Some(Figure::Share { total }),
+            } => around.is_quiet(name, total),
+            _ => false,
         };
+        let mut terms = self.warn.iter().chain(&self.fail).flat_map(Expr::terms);
+        self.sampled.count() == 1 || terms.any(is_quiet)
+    }
+
+    /// Judges the sample that was taken last and counts it.
+    pub fn judge(&mut self, around: &Around) -> Judged {
+        self.samples += 1;
+        if self.last.is_none() {
+            return self.without_data();
+        }
+        let is_base = self.is_base(around);
+        let this = &*self;
+        let read = |term: &Term| this.read(term, around);
         let holds = |rule: &Option<Expr>| match rule {
             None => Ok(false),
             Some(rule) => rule.evaluate(&read),
@@ -197,9 +264,9 @@ impl Judge {
             (Ok(false), Ok(true)) => (Verdict::Warning, text(&self.warn)),
             (Ok(false), Ok(false)) => (Verdict::Pass, text(&self.fail)),
             // One value says nothing of growth; the next ones are counted from it.
-            (Err(ExprOutcome::NoData(_)), _) | (_, Err(ExprOutcome::NoData(_))) if is_first => {
+            (Err(ExprOutcome::NoData(_)), _) | (_, Err(ExprOutcome::NoData(_))) if is_base => {
                 self.bases += 1;
-                (Verdict::Pass, FIRST_VALUE.to_owned())
+                (Verdict::Pass, NO_GROWTH.to_owned())
             }
             (Err(outcome), _) | (_, Err(outcome)) => {
                 self.undefined += 1;
@@ -213,7 +280,6 @@ impl Judge {
     }
 
     fn without_data(&mut self) -> Judged {
-        self.last = None;
         let verdict = match self.no_data {
             NoData::Inconclusive => Verdict::Inconclusive,
             NoData::Fail => Verdict::Fail,
@@ -309,231 +375,4 @@ impl Judge {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod tests {
-    use jiff::SignedDuration;
-    use proptest::prelude::*;
-    use rollbook_ledger::runbook::span::Span;
-
-    use super::*;
-
-    fn schedule(for_ms: i64, every_ms: i64) -> Schedule {
-        let watch = Watch {
-            r#for: Span::from_millis(for_ms),
-            every: Span::from_millis(every_ms),
-            thresholds: Vec::new(),
-        };
-        Schedule::new(&watch, Timestamp::UNIX_EPOCH)
-    }
-
-    fn ms(millis: i64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis)
-    }
-
-    fn times(schedule: &Schedule) -> Vec<i64> {
-        (0..schedule.count())
-            .map(|i| schedule.at(i).unwrap().as_millisecond())
-            .collect()
-    }
-
-    fn judge(warn: Option<&str>, fail: Option<&str>, tolerate: u32, no_data: NoData) -> Judge {
-        Judge::new(&Threshold {
-            metric: "m".to_owned(),
-            warn: warn.map(str::to_owned),
-            fail: fail.map(str::to_owned),
-            tolerate,
-            no_data,
-        })
-        .unwrap()
-    }
-
-    #[test]
-    fn samples_are_due_at_start_every_cadence_and_end() {
-        assert_eq!(times(&schedule(60, 20)), [0, 20, 40, 60]);
-        assert_eq!(times(&schedule(50, 20)), [0, 20, 40, 50]);
-        assert_eq!(times(&schedule(10, 20)), [0, 10]);
-        assert_eq!(times(&schedule(0, 20)), [0]);
-        assert_eq!(schedule(10, 5).at(3), None);
-    }
-
-    #[test]
-    fn a_redelivered_watch_goes_on_and_makes_nothing_up() {
-        let watch = schedule(60, 20);
-        assert_eq!(watch.next(None, ms(0)), Some(0));
-        assert_eq!(
-            watch.next(Some(ms(1)), ms(2)),
-            Some(1),
-            "waits for the next time"
-        );
-        assert_eq!(
-            watch.next(Some(ms(1)), ms(45)),
-            Some(2),
-            "missed one, takes the latest"
-        );
-        assert_eq!(
-            watch.next(Some(ms(1)), ms(500)),
-            Some(3),
-            "the end is always sampled"
-        );
-        assert_eq!(watch.next(Some(ms(61)), ms(500)), None);
-        assert_eq!(watch.next(None, ms(-5)), Some(0));
-    }
-
-    #[test]
-    fn a_watch_that_nobody_looked_at_for_long_is_no_proof() {
-        let times = schedule(60_000, 2_000);
-        let looked = |policy: NoData, at: &[i64]| {
-            let mut watch = judge(None, Some("value > 5"), 0, policy);
-            for at in at {
-                watch.take(Some(Decimal::ONE), ms(*at), &times);
-            }
-            (watch.verdict(), watch.unsampled)
-        };
-        let all: Vec<i64> = (0..=30).map(|index| index * 2_000).collect();
-        let slow: Vec<i64> = (0..=10).map(|index| index * 6_000).collect();
-        let away = [
-            0, 2_000, 4_000, 50_000, 52_000, 54_000, 56_000, 58_000, 60_000,
-        ];
-        let short: Vec<i64> = all
-            .iter()
-            .copied()
-            .filter(|at| !(8_000..14_001).contains(at))
-            .collect();
-        for (policy, at, expected) in [
-            (NoData::Inconclusive, &all[..], (Verdict::Pass, 0)),
-            (NoData::Inconclusive, &slow[..], (Verdict::Pass, 0)),
-            (NoData::Inconclusive, &short[..], (Verdict::Inconclusive, 4)),
-            (NoData::Inconclusive, &away[..], (Verdict::Inconclusive, 22)),
-            (NoData::Fail, &away[..], (Verdict::Fail, 22)),
-            (NoData::Pass, &away[..], (Verdict::Pass, 22)),
-        ] {
-            assert_eq!(looked(policy, at), expected, "{policy:?} {at:?}");
-        }
-    }
-
-    #[test]
-    fn more_failures_than_tolerated_fail() {
-        let mut watch = judge(
-            Some("value > 3"),
-            Some("value > 5"),
-            1,
-            NoData::Inconclusive,
-        );
-        let mut sample = |value: i64| watch.sample(Some(value.into()), ms(value));
-        assert_eq!(sample(1).verdict, Verdict::Pass);
-        let warned = sample(4);
-        assert_eq!(
-            (warned.verdict, warned.rule.as_str()),
-            (Verdict::Warning, "value > 3")
-        );
-        assert_eq!(sample(6).verdict, Verdict::Fail);
-        assert_eq!(watch.verdict(), Verdict::Pass);
-        watch.sample(Some(7.into()), ms(7));
-        assert!(watch.has_failed());
-        assert_eq!(watch.verdict(), Verdict::Fail);
-        assert_eq!(
-            watch.summary(),
-            "m: 2 of 4 samples failed (1 are borne), 3 warned, from 1 to 7, last 7"
-        );
-    }
-
-    #[test]
-    fn missing_data_follows_the_policy_and_never_passes_alone() {
-        for (policy, one_missing, only_missing) in [
-            (
-                NoData::Inconclusive,
-                Verdict::Inconclusive,
-                Verdict::Inconclusive,
-            ),
-            (NoData::Fail, Verdict::Fail, Verdict::Fail),
-            (NoData::Pass, Verdict::Pass, Verdict::Inconclusive),
-        ] {
-            let mut watch = judge(None, Some("value > 5"), 0, policy);
-            watch.sample(Some(Decimal::ONE), ms(0));
-            watch.sample(None, ms(1));
-            assert_eq!(watch.verdict(), one_missing, "{policy:?}");
-            let mut watch = judge(None, Some("value > 5"), 0, policy);
-            watch.sample(None, ms(0));
-            assert_eq!(watch.verdict(), only_missing, "{policy:?}");
-        }
-        assert_eq!(
-            judge(None, None, 0, NoData::Pass).verdict(),
-            Verdict::Inconclusive
-        );
-    }
-
-    #[test]
-    fn a_rule_without_an_exact_answer_is_inconclusive_whatever_missing_data_would_be() {
-        for policy in [NoData::Inconclusive, NoData::Pass] {
-            let mut watch = judge(None, Some("1 / value > 5"), 0, policy);
-            let judged = watch.sample(Some(Decimal::ZERO), ms(0));
-            assert_eq!(judged.verdict, Verdict::Inconclusive);
-            assert!(judged.rule.contains("division by zero"), "{}", judged.rule);
-            watch.sample(Some(Decimal::ONE), ms(1));
-            assert_eq!(
-                watch.verdict(),
-                Verdict::Inconclusive,
-                "{}",
-                watch.summary()
-            );
-        }
-    }
-
-    #[test]
-    fn what_a_counter_held_before_the_watch_does_not_fail_it() {
-        let rule = "delta(value) > 1";
-        let mut watch = judge(
-            Some("delta(value) > 0"),
-            Some(rule),
-            0,
-            NoData::Inconclusive,
-        );
-        let verdicts: Vec<Verdict> = (0..)
-            .zip([7, 7, 8, 9])
-            .map(|(at, value): (i64, i64)| watch.sample(Some(value.into()), ms(at)).verdict)
-            .collect();
-        let expected = [
-            Verdict::Pass,
-            Verdict::Pass,
-            Verdict::Warning,
-            Verdict::Fail,
-        ];
-        assert_eq!(verdicts, expected);
-        let mut watch = judge(None, Some(rule), 0, NoData::Pass);
-        watch.sample(Some(7.into()), ms(0));
-        let alone = watch.verdict();
-        assert_eq!(
-            alone,
-            Verdict::Inconclusive,
-            "one value says nothing of growth"
-        );
-    }
-
-    #[test]
-    fn errors_an_hour_are_those_of_the_last_hour() {
-        let mut watch = judge(None, Some("rate(value, hour) > 5"), 0, NoData::Inconclusive);
-        let minute = |minute: i64| ms(minute * 60_000);
-        // 6 in three hours, never more than 4 in one.
-        for (at, value) in [(0, 100), (50, 104), (120, 105), (180, 106)] {
-            let judged = watch.sample(Some(value.into()), minute(at));
-            assert_eq!(judged.verdict, Verdict::Pass, "{at}");
-        }
-        let burst = watch.sample(Some(112.into()), minute(200));
-        assert_eq!(burst.verdict, Verdict::Fail);
-    }
-
-    proptest! {
-        #[test]
-        fn every_sampling_time_is_taken_once_when_none_is_missed(for_ms in 0i64..200, every_ms in 1i64..50) {
-            let watch = schedule(for_ms, every_ms);
-            let mut last = None;
-            let mut taken = Vec::new();
-            while let Some(index) = watch.next(last, last.unwrap_or(ms(0))) {
-                prop_assert!(taken.len() < 300);
-                taken.push(index);
-                last = watch.at(index);
-            }
-            prop_assert_eq!(taken, (0..watch.count()).collect::<Vec<_>>());
-        }
-    }
-}
+mod tests;

@@ -147,6 +147,7 @@ fn facts(state: &RolloutState, plan: &Plan, task: &Task) -> Facts {
     Facts {
         manifests: state.manifests.clone(),
         measurements: rollout::figures(state, plan),
+        baselines: rollout::baselines(state, plan, &task.step),
         samples: state
             .step(&task.step)
             .map(|step| step.samples.of(task.attempt).clone())

@@ -6,7 +6,7 @@ use super::super::command::{Answer, AnswerValue, MAX_EVIDENCE};
 use super::super::refusal::Refusal;
 use super::super::rules::{people, start};
 use super::super::state::StepStatus;
-use super::{Decided, Decider, optional};
+use super::{Decided, Decider, bounds, optional, shortened};
 use crate::evidence::is_address;
 use crate::ids::StepId;
 use crate::runbook::Action;
@@ -56,6 +56,7 @@ impl Decider<'_> {
         let attempt = self.may_start(id)?;
         check_answers(id, manual, checklist)?;
         check_evidence(id, manual, evidence)?;
+        bounds::evidence(evidence)?;
         let note = optional("note", note.trim())?;
         let failed: Vec<&str> = checklist
             .iter()
@@ -93,7 +94,7 @@ impl Decider<'_> {
                 attempt,
                 verdict: verdict.into(),
                 rule: "every checklist item is answered and none failed".to_owned(),
-                message,
+                message: shortened(&message),
                 evidence: evidence.to_vec(),
                 checklist: checklist.iter().map(answer).collect(),
                 effect: has_effect(step),

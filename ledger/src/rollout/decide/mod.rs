@@ -1,6 +1,7 @@
 //! Deciding: a request on a state gives events, or a refusal by a named rule.
 
 mod authority;
+mod bounds;
 mod gate;
 mod lifecycle;
 mod manual;
@@ -11,6 +12,7 @@ mod worker;
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
+use sha2::{Digest, Sha256};
 
 use super::command::{Command, Request, SystemCommand, WorkerCommand};
 use super::refusal::Refusal;
@@ -19,6 +21,7 @@ use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Step};
 
+pub(super) use bounds::MAX_EVENT_BYTES;
 pub use gate::{GateHold, gate_hold};
 pub use lifecycle::{open, records};
 pub use rollback::rollback_list;
@@ -83,7 +86,9 @@ pub fn decide(
         }) => d.give_up(step, *attempt, reason)?,
         Request::System(SystemCommand::RecordNotice { sent }) => d.record_notice(sent)?,
     };
-    Ok(kinds.into_iter().map(event).collect())
+    let events: Vec<v1::Event> = kinds.into_iter().map(event).collect();
+    bounds::fit(&events)?;
+    Ok(events)
 }
 
 /// Wraps a kind.
@@ -265,4 +270,21 @@ fn optional<'t>(field: &'static str, text: &'t str) -> Result<&'t str, Refusal> 
         });
     }
     Ok(text)
+}
+
+/// A text that the domain puts together itself, or gets from elsewhere: of a longer one the
+/// beginning, its length and the digest of all of it.
+pub(super) fn shortened(text: &str) -> String {
+    cut(text, MAX_TEXT_BYTES)
+}
+
+/// The same, within so many bytes.
+pub(super) fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let digest = hex::encode(Sha256::digest(text.as_bytes()));
+    let note = format!("… [{} bytes, SHA-256 {digest}]", text.len());
+    let end = text.floor_char_boundary(bytes.saturating_sub(note.len()));
+    format!("{}{note}", text.get(..end).unwrap_or_default())
 }

@@ -7,7 +7,7 @@ use super::super::rules::going_back::{self, RollbackList};
 use super::super::rules::{effects, progress};
 use super::super::settle;
 use super::super::state::{Effect, RolloutState, Status, StepStatus};
-use super::{Decided, Decider, optional, required};
+use super::{Decided, Decider, bounds, optional, required};
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
 use crate::runbook::plan::{EffectiveUndo, undo_verified_by};
@@ -322,6 +322,7 @@ impl Decider<'_> {
                 current: at.undo.attempt,
             });
         }
+        bounds::undo(finished)?;
         match v1::Verdict::try_from(finished.verdict) {
             Ok(
                 v1::Verdict::Pass

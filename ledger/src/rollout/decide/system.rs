@@ -4,7 +4,7 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::refusal::Refusal;
 use super::super::state::StepStatus;
-use super::{Decided, Decider, required};
+use super::{Decided, Decider, required, shortened};
 use crate::ids::StepId;
 
 impl Decider<'_> {
@@ -64,6 +64,11 @@ impl Decider<'_> {
         if self.state.notices.contains(&sent.notice_id) {
             return Ok(Vec::new());
         }
-        Ok(vec![Kind::NoticeSent(sent.clone())])
+        // What a receiver answered is not ours to bound: refused, the notice would be sent again.
+        Ok(vec![Kind::NoticeSent(v1::NoticeSent {
+            channel: shortened(&sent.channel),
+            message: shortened(&sent.message),
+            ..sent.clone()
+        })])
     }
 }

@@ -5,7 +5,7 @@ use rollbook_proto::v1::{self, event::Kind};
 use super::super::refusal::Refusal;
 use super::super::settle::alerts;
 use super::super::state::{StepState, StepStatus};
-use super::{Decided, Decider, optional, required};
+use super::{Decided, Decider, bounds, optional, required};
 use crate::decimal::Decimal;
 use crate::ids::StepId;
 use crate::runbook::Action;
@@ -84,6 +84,7 @@ impl Decider<'_> {
     ) -> Decided {
         let (at, step) = self.step(id)?;
         self.runs(id, at, attempt)?;
+        bounds::measurement(measurement)?;
         check_measurement(id, measurement)?;
         let mut kinds = vec![Kind::StepMeasured(v1::StepMeasured {
             step_id: id.to_string(),
@@ -122,6 +123,7 @@ impl Decider<'_> {
                 ));
             }
         }
+        bounds::result(finished)?;
         for measurement in &finished.measurements {
             check_measurement(&id, measurement)?;
         }
@@ -143,6 +145,7 @@ impl Decider<'_> {
             if *of != finished.step_id {
                 return Err(refuse("a fact of another step goes with the result"));
             }
+            bounds::detail(detail)?;
             kinds.push(detail.clone());
         }
         kinds.push(Kind::StepFinished(finished.clone()));

@@ -48,6 +48,7 @@ pub(super) fn opened(
         steps: IndexMap::new(),
         gates: IndexMap::new(),
         metrics: BTreeMap::new(),
+        baselines: BTreeMap::new(),
         counters: BTreeMap::new(),
         manifests: BTreeMap::new(),
         effects: Vec::new(),
@@ -58,6 +59,7 @@ pub(super) fn opened(
         alerts_raised: 0,
         notices: BTreeSet::new(),
         success: BTreeMap::new(),
+        reviewed: BTreeSet::new(),
         requests: Default::default(),
         reviews: Default::default(),
         command_ids: Default::default(),
@@ -165,6 +167,7 @@ pub(super) fn closed(state: &mut RolloutState, event: &v1::RolloutClosed, meta: 
         return Err(meta.malformed("outcome"));
     }
     state.closed_at = Some(meta.at);
+    state.reviewed.clear();
     Ok(())
 }
 

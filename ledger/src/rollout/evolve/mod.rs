@@ -282,6 +282,7 @@ fn apply_kind(s: &mut RolloutState, kind: &Kind, meta: &Meta<'_>) -> Result<(), 
         Kind::SuccessMetricRecorded(e) => {
             let status = v1::Verdict::try_from(e.status).map_err(|_| meta.malformed("status"))?;
             s.success.insert(e.metric.clone(), status);
+            s.reviewed.insert(e.metric.clone());
             Ok(())
         }
         Kind::FlagDefined(_) | Kind::FlagChanged(_) | Kind::FlagArchived(_) => {

@@ -137,9 +137,30 @@ fn count(
     counters.insert(measurement.metric.clone(), counted);
 }
 
+/// Notes what the step ended with as what was there before the change, unless a step that stands
+/// earlier in the plan has measured it.
+fn note_baseline(state: &mut RolloutState, step: &str, metric: &str) {
+    let Some((place, id, _)) = state.steps.get_full(step) else {
+        return;
+    };
+    if let Some(first) = state.baselines.get(metric)
+        && first.step != *id
+        && state
+            .steps
+            .get_index_of(&first.step)
+            .is_none_or(|earlier| earlier < place)
+    {
+        return;
+    }
+    if let Some(measured) = state.metrics.get(metric) {
+        state.baselines.insert(metric.to_owned(), measured.clone());
+    }
+}
+
 /// What the step measured so far no longer speaks for it.
 fn forget(state: &mut RolloutState, id: &StepId) {
     state.metrics.retain(|_, measured| measured.step != *id);
+    state.baselines.retain(|_, measured| measured.step != *id);
     state.counters.retain(|_, counted| counted.step != *id);
 }
 
@@ -232,6 +253,7 @@ pub(super) fn finished(
         if !sampled {
             count(&mut state.counters, &id, measurement, meta.at);
         }
+        note_baseline(state, &event.step_id, &measurement.metric);
     }
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use rollbook_proto::v1::Verdict;
 
 use super::super::state::{Measured, RolloutState, StepState};
-use crate::counter::Trail;
+use super::terms::{self, Asked};
 use crate::decimal::Decimal;
 use crate::ids::StepId;
 use crate::runbook::model::NoData;
-use crate::runbook::{Expr, ExprOutcome, Figure, Plan, Term, recorded};
+use crate::runbook::{Expr, ExprOutcome, Plan, Term, recorded};
 
 /// A measurement as it may be judged by: the last one under a name, unless something says that it
 /// does not speak for what is there now.
@@ -50,17 +50,7 @@ pub(crate) fn reading<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> R
         );
         (doubt, id)
     } else if let Some(value) = &measured.value {
-        let errored = state
-            .step(&measured.step)
-            .is_some_and(|at| at.errored_attempt == measured.attempt);
-        let doubt = if errored {
-            format!("{by}, ended in error")
-        } else if matches!(measured.verdict, Verdict::Inconclusive | Verdict::Error) {
-            format!("{by}, came to no conclusion on it; its last value was {value}")
-        } else {
-            String::new()
-        };
-        (doubt, &measured.step)
+        (unsure_of(state, measured, *value), &measured.step)
     } else {
         (format!("{by}, measured none"), &measured.step)
     };
@@ -70,6 +60,47 @@ pub(crate) fn reading<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> R
         doubt,
         source: Some(source),
     }
+}
+
+/// Why a number that was measured does not count by its own attempt; empty where it does.
+fn unsure_of(state: &RolloutState, measured: &Measured, value: Decimal) -> String {
+    let by = format!("step {}, attempt {}", measured.step, measured.attempt);
+    let errored = state
+        .step(&measured.step)
+        .is_some_and(|at| at.errored_attempt == measured.attempt);
+    if errored {
+        format!("{by}, ended in error")
+    } else if matches!(measured.verdict, Verdict::Inconclusive | Verdict::Error) {
+        format!("{by}, came to no conclusion on it; its last value was {value}")
+    } else {
+        String::new()
+    }
+}
+
+/// What was measured first, and its number or why that does not count.
+pub(super) fn first_of<'s>(
+    state: &'s RolloutState,
+    plan: &Plan,
+    name: &str,
+) -> Option<(&'s Measured, Result<Decimal, String>)> {
+    let name = recorded_as(state, plan, name)?;
+    let first = state.baselines.get(name)?;
+    let Some(value) = first.value else {
+        let doubt = format!(
+            "step {}, attempt {}, measured none",
+            first.step, first.attempt
+        );
+        return Some((first, Err(doubt)));
+    };
+    let doubt = unsure_of(state, first, value);
+    Some((
+        first,
+        if doubt.is_empty() {
+            Ok(value)
+        } else {
+            Err(doubt)
+        },
+    ))
 }
 
 /// A step that measures this, by its plan, and whose last attempt ended after the measurement and
@@ -98,59 +129,33 @@ pub fn figures(state: &RolloutState, plan: &Plan) -> BTreeMap<String, Decimal> {
         .collect()
 }
 
+/// What was there before the change, by name, metrics of the plan that stand for a step's
+/// measurement included: the numbers that may be asked of in this step, which are those that
+/// another step ended with.
+pub fn baselines(state: &RolloutState, plan: &Plan, asking: &StepId) -> BTreeMap<String, Decimal> {
+    let metrics = &plan.runbook().metrics;
+    state
+        .baselines
+        .keys()
+        .chain(metrics.keys())
+        .filter_map(|name| {
+            let (first, value) = first_of(state, plan, name)?;
+            let value = value.ok().filter(|_| first.step != *asking)?;
+            Some((name.clone(), value))
+        })
+        .collect()
+}
+
 /// The name under which it was recorded.
-fn recorded_as<'a>(state: &'a RolloutState, plan: &'a Plan, name: &'a str) -> Option<&'a str> {
+pub(super) fn recorded_as<'a>(
+    state: &'a RolloutState,
+    plan: &'a Plan,
+    name: &'a str,
+) -> Option<&'a str> {
     if state.metrics.contains_key(name) {
         return Some(name);
     }
     plan.runbook().metrics.get(name)?.step.as_deref()
-}
-
-/// A number that an expression reads: the last value under a name, or how it has grown. `None`:
-/// no data.
-pub(crate) fn read(
-    state: &RolloutState,
-    plan: &Plan,
-    name: &str,
-    figure: Option<Figure>,
-) -> Option<Decimal> {
-    number(state, plan, name, figure, &reading(state, plan, name))
-}
-
-/// The same, of a measurement in hand.
-fn number(
-    state: &RolloutState,
-    plan: &Plan,
-    name: &str,
-    figure: Option<Figure>,
-    reading: &Reading<'_>,
-) -> Option<Decimal> {
-    let name = recorded_as(state, plan, name)?;
-    let last = reading.measured?;
-    // What ended without data has not been seen to grow.
-    let value = reading.value?;
-    let counted = || state.counters.get(name);
-    match figure {
-        None => Some(value),
-        Some(Figure::Delta) => counted()?.counter.delta(),
-        Some(Figure::Rate(unit)) => {
-            let mut trail = Trail::default();
-            let samples = state.step(&last.step)?.samples.of(last.attempt).get(name);
-            for sample in samples.into_iter().flatten() {
-                if let (Some(value), Some(at)) = (sample.value, sample.at) {
-                    trail.push(value, at);
-                }
-            }
-            trail.rate(unit.span()).or_else(|| {
-                // Measured by steps that take no samples: from the first to the last of them.
-                let counted = counted()?;
-                let mut trail = Trail::default();
-                trail.push(Decimal::ZERO, counted.since);
-                trail.push(counted.counter.delta()?, last.at);
-                trail.rate(unit.span())
-            })
-        }
-    }
 }
 
 /// What an expression says about the last measurements.
@@ -181,28 +186,24 @@ pub(crate) fn judge_after(state: &RolloutState, plan: &Plan, text: &str, event: 
             };
         }
     };
-    let readings: BTreeMap<&str, Reading<'_>> = expr
+    let asked: Vec<(&Term, Asked)> = expr
         .terms()
         .iter()
-        .map(|term| (term.name.as_str(), reading(state, plan, &term.name)))
+        .map(|term| (term, terms::ask(state, plan, term, expr.terms())))
         .collect();
     let value = |term: &Term| {
-        let reading = readings.get(term.name.as_str())?;
-        let counts = reading.measured.is_some_and(|at| at.event > event);
-        number(state, plan, &term.name, term.figure, reading).filter(|_| counts)
+        let (_, asked) = asked.iter().find(|(known, _)| *known == term)?;
+        asked.value.filter(|_| asked.event > event)
     };
-    let inputs: Vec<String> = expr
-        .terms()
+    let inputs: Vec<String> = asked
         .iter()
-        .map(
-            |term| match (value(term), readings.get(term.name.as_str())) {
-                (Some(number), _) => format!("{term}={number}"),
-                (None, Some(reading)) if !reading.doubt.is_empty() => {
-                    format!("{term}=no data, since {}", reading.doubt)
-                }
-                (None, _) => format!("{term}=no data"),
-            },
-        )
+        .map(|(term, asked)| match value(term) {
+            Some(number) => format!("{term}={number}"),
+            None if !asked.doubt.is_empty() => {
+                format!("{term}=no data, since {}", asked.doubt)
+            }
+            None => format!("{term}=no data"),
+        })
         .collect();
     let shown = inputs.join(", ");
     let (holds, text) = match expr.evaluate(&value) {

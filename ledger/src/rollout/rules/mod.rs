@@ -9,3 +9,4 @@ pub(super) mod people;
 pub(super) mod progress;
 pub(super) mod requests;
 pub(super) mod start;
+pub(super) mod terms;

@@ -2,6 +2,7 @@
 
 use rollbook_proto::v1::{self, event::Kind};
 
+use super::super::decide::shortened;
 use super::super::rules::{going_back, measures};
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
@@ -81,7 +82,7 @@ pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     let rollback = level.and_then(|level| {
         let list = going_back::list(state, plan, level, &[]);
         (!list.undo.is_empty() || level == RollbackLevel::Full).then(|| {
-            let reason = format!("the plan's rule holds: {}", judged.text);
+            let reason = shortened(&format!("the plan's rule holds: {}", judged.text));
             super::rollback_started(state, &reason, &list)
         })
     });

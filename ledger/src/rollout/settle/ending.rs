@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::rules::{effects, going_back, measures, progress};
+use super::super::decide::{cut, shortened};
+use super::super::rules::{effects, going_back, measures, progress, terms};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
@@ -203,6 +204,9 @@ fn count(state: &RolloutState, status: StepStatus) -> usize {
         .count()
 }
 
+/// The longest text of what a success metric came to.
+const MAX_ACTUAL_BYTES: usize = 1_000;
+
 /// The close, preceded by the figures the review asks for.
 pub(super) fn closed(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     let Some((outcome, summary)) = outcome(state, plan) else {
@@ -211,7 +215,7 @@ pub(super) fn closed(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     let mut kinds = success(state, plan);
     kinds.push(Kind::RolloutClosed(v1::RolloutClosed {
         outcome: outcome.into(),
-        summary,
+        summary: shortened(&summary),
     }));
     kinds
 }
@@ -220,6 +224,7 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     plan.runbook()
         .success
         .iter()
+        .filter(|metric| !state.reviewed.contains(&metric.name))
         .map(|metric| {
             let reading = measures::reading(state, plan, &metric.metric);
             let (measured, value) = (reading.measured, reading.value);
@@ -236,16 +241,20 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
                 None => format!("no data, since {}", reading.doubt),
             };
             let holds = Expr::parse(&metric.target).ok().and_then(|expr| {
-                let read = |term: &Term| match term.name.as_str() {
-                    "value" => measures::read(state, plan, &metric.metric, term.figure),
-                    _ => None,
-                };
+                let about = |term: &Term| term.about(&metric.metric);
+                let all: Vec<Term> = expr.terms().iter().map(about).collect();
+                let ask = |term: &Term| terms::ask(state, plan, &about(term), &all);
                 for term in expr.terms().iter().filter(|term| term.figure.is_some()) {
-                    match read(term) {
+                    let asked = ask(term);
+                    match asked.value {
                         Some(number) => actual.push_str(&format!(", {term} = {number}")),
                         None => actual.push_str(&format!(", no data for {term}")),
                     }
+                    if asked.value.is_none() && !asked.doubt.is_empty() && value.is_some() {
+                        actual.push_str(&format!(", since {}", asked.doubt));
+                    }
                 }
+                let read = |term: &Term| ask(term).value;
                 expr.evaluate(&read).ok()
             });
             let status = match holds.filter(|_| value.is_some()) {
@@ -256,7 +265,7 @@ fn success(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
             Kind::SuccessMetricRecorded(v1::SuccessMetricRecorded {
                 metric: metric.name.clone(),
                 target: metric.target.clone(),
-                actual,
+                actual: cut(&actual, MAX_ACTUAL_BYTES),
                 status: status.into(),
             })
         })

@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use prost::Message;
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::decide::event;
+use super::decide::{MAX_EVENT_BYTES, event, shortened};
 use super::evolve::{self, Meta};
 use super::illegal::IllegalEvent;
 use super::rules::going_back::RollbackList;
 use super::state::{RolloutState, SignOff};
-use crate::ids::PhaseId;
+use crate::ids::{PhaseId, StepId};
 use crate::runbook::Plan;
 use crate::runbook::model::RollbackLevel;
 
@@ -31,7 +31,8 @@ const MAX_EVENTS: usize = 100;
 /// The most bytes of events of one settling: well below what a commit may have.
 const MAX_BYTES: usize = 32 * 1024;
 
-/// All that is due now, each event decided on the state after those before it.
+/// All that is due now, each event decided on the state after those before it, as far as it fits
+/// into a commit. Of a group that does not fit the rest is due again at the next settling.
 pub(super) fn settle(
     state: &RolloutState,
     plan: &Plan,
@@ -49,6 +50,9 @@ pub(super) fn settle(
         let mut next = at.clone();
         for kind in due {
             let event = event(kind);
+            if !events.is_empty() && bytes.saturating_add(event.encoded_len()) > MAX_EVENT_BYTES {
+                return Ok(events);
+            }
             let meta = Meta {
                 sequence: state.sequence.saturating_add(1),
                 at: now,
@@ -57,7 +61,7 @@ pub(super) fn settle(
                 event: evolve::name(&event),
             };
             evolve::apply(&mut next, &event, &meta)?;
-            bytes = bytes.saturating_add(event.encoded_len());
+            bytes = bytes.saturating_add(event.encoded_len()).saturating_add(8);
             events.push(event);
         }
         scratch = Some(next);
@@ -113,6 +117,9 @@ pub(super) fn void_phase(state: &RolloutState, phase: &PhaseId, cause: &str) -> 
 /// it has them all.
 const MAX_LEFT: usize = 100;
 
+/// What the steps and effects that a start of a rollback names may take.
+const MAX_STARTED_BYTES: usize = 50 * 1024;
+
 /// The start of a rollback that does what is listed.
 pub(super) fn rollback_started(state: &RolloutState, reason: &str, list: &RollbackList) -> Kind {
     let wire = match list.level {
@@ -122,19 +129,35 @@ pub(super) fn rollback_started(state: &RolloutState, reason: &str, list: &Rollba
         RollbackLevel::Configuration => v1::RollbackLevel::Configuration,
         RollbackLevel::Full => v1::RollbackLevel::Full,
     };
+    let steps = |ids: &mut dyn Iterator<Item = &StepId>| -> Vec<String> {
+        ids.map(ToString::to_string).collect()
+    };
+    let (undo_steps, running) = (steps(&mut list.steps()), steps(&mut list.running.iter()));
+    let named: usize = undo_steps
+        .iter()
+        .chain(&running)
+        .map(|id| id.len() + 8)
+        .sum();
+    let mut room = MAX_STARTED_BYTES.saturating_sub(named);
     Kind::RollbackStarted(v1::RollbackStarted {
         rollback_id: format!("rollback-{}", state.rollbacks.saturating_add(1)),
         level: wire.into(),
-        reason: reason.to_owned(),
-        undo_steps: list.steps().map(ToString::to_string).collect(),
-        running: list.running.iter().map(ToString::to_string).collect(),
+        reason: shortened(reason),
+        undo_steps,
+        running,
         left: list
             .left
             .iter()
             .take(MAX_LEFT)
             .map(|left| v1::EffectLeft {
                 step_id: left.step.to_string(),
-                why: left.why.clone(),
+                why: shortened(&left.why),
+            })
+            .take_while(|left| {
+                let bytes = left.encoded_len() + 8;
+                let fits = bytes <= room;
+                room = room.saturating_sub(bytes);
+                fits
             })
             .collect(),
     })

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, event::Kind};
 
+use super::super::decide::shortened;
 use super::super::rules::{again, effects, going_back, measures, progress, start};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;
@@ -82,7 +83,7 @@ fn retried(
     let mut kinds = super::void_phase(state, &at.phase, "step_retried");
     kinds.push(Kind::StepRetried(v1::StepRetried {
         step_id: id.to_string(),
-        reason,
+        reason: shortened(&reason),
         not_before: not_before.map(to_proto),
         recheck: false,
     }));

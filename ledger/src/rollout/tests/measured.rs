@@ -220,3 +220,138 @@ fn a_new_attempt_watches_the_alerts_of_the_one_before() {
         .when(sample("1.1", 2, Some(0.1), Verdict::Pass))
         .then(&["StepMeasured", "AlertResolved"]);
 }
+
+fn judged(plan: &Plan, values: &[Option<f64>]) -> Story {
+    let mut story = given(plan.clone()).and(worker(start("1.1", 1)));
+    for value in values {
+        story = story.and(sample("1.1", 1, *value, Verdict::Pass));
+    }
+    let last = *values.last().unwrap();
+    story.and(ends("1.1", 1, Verdict::Pass, Some(last)))
+}
+
+fn asking(checks: &[&str], more: Value) -> Plan {
+    let steps = vec![watch("1.1", with(lenient(), more))];
+    plan_with(
+        json!([gated("1", steps, json!({"checks": checks}))]),
+        json!({"metrics": {"rate": {"run": {"command": "count"}}},
+            "success": [{"name": "steady", "metric": "rate", "target": "max(value) - min(value) <= 3 && avg(value) < 3"}]}),
+    )
+}
+
+#[test]
+fn figures_are_over_the_samples_of_the_attempt_that_measured_last() {
+    let plan = asking(
+        &["avg(rate) <= 2", "p95(rate) <= 4", "min(rate) == 1"],
+        json!({}),
+    );
+    let story = judged(&plan, &[Some(1.0), Some(1.0), Some(4.0)]);
+    assert_eq!(story.count("GatePassed"), 1);
+    let actual = story.events().find_map(|kind| match kind {
+        Kind::SuccessMetricRecorded(recorded) => Some(recorded.actual.clone()),
+        _ => None,
+    });
+    assert_eq!(
+        actual.unwrap(),
+        "4, max(value) = 4, min(value) = 1, avg(value) = 2"
+    );
+    let story = judged(&plan, &[Some(1.0), Some(2.0), Some(4.0)]);
+    let why = story.blocked("gate 1").why;
+    assert!(why.contains("avg(rate)=2.333333333333"), "{why}");
+    // Another attempt: what the first one sampled is gone.
+    let story = story
+        .and(by("olga", retry("1.1")))
+        .and(worker(start("1.1", 2)))
+        .and(sample("1.1", 2, Some(1.0), Verdict::Pass))
+        .and(ends("1.1", 2, Verdict::Pass, Some(Some(1.0))));
+    assert_eq!(story.count("GatePassed"), 1);
+    story.folds();
+}
+
+#[test]
+fn a_missing_sample_leaves_no_figure_unless_the_plan_bears_it() {
+    let gap = [Some(1.0), None, Some(1.0)];
+    let story = judged(&asking(&["avg(rate) <= 2"], json!({})), &gap);
+    let why = story.blocked("gate 1").why;
+    assert!(
+        why.contains("1 of 3 samples of step 1.1, attempt 1, have no data"),
+        "{why}"
+    );
+    let bears = json!({"watch": {"for": "1h", "every": "1m", "thresholds": [
+        {"metric": "rate", "fail": "value > 5", "no_data": "pass"}]}});
+    let story = judged(&asking(&["avg(rate) <= 2"], bears), &gap);
+    assert_eq!(story.count("GatePassed"), 1);
+}
+
+#[test]
+fn a_share_is_of_what_both_have_grown_by() {
+    let closes = |values: &[(f64, f64)]| {
+        let ids: Vec<String> = (1..=values.len()).map(|n| format!("0.{n}")).collect();
+        let plan = plan_with(
+            json!([phase("0", ids.iter().map(|id| check(id)).collect())]),
+            json!({"success": [{"name": "few", "metric": "errors", "target": "share(value, requests) <= 5"}]}),
+        );
+        let mut story = given(plan);
+        for (id, (errors, requests)) in ids.iter().zip(values) {
+            let measured = [("errors", *errors), ("requests", *requests)];
+            story = story.measures(id, Verdict::Pass, &measured);
+        }
+        story.folds();
+        story.state.success["few"]
+    };
+    assert_eq!(closes(&[(90.0, 100.0), (91.0, 120.0)]), Verdict::Pass);
+    assert_eq!(closes(&[(90.0, 100.0), (92.0, 120.0)]), Verdict::Fail);
+    assert_eq!(closes(&[(90.0, 100.0)]), Verdict::Inconclusive);
+    assert_eq!(
+        closes(&[(90.0, 100.0), (90.0, 100.0)]),
+        Verdict::Inconclusive
+    );
+}
+
+fn before_and_after(checks: &[&str]) -> Plan {
+    plan_with(
+        json!([
+            phase("0", vec![check("0.1"), check("0.2")]),
+            gated("1", vec![check("1.1")], json!({"checks": checks}))
+        ]),
+        json!({}),
+    )
+}
+
+#[test]
+fn a_baseline_is_what_the_first_step_of_the_plan_ended_with() {
+    let plan = before_and_after(&["latency <= 1.1 * baseline(latency)"]);
+    let run = |before: f64, between: f64, after: f64| {
+        given(plan.clone())
+            .measures("0.1", Verdict::Pass, &[("latency", before)])
+            .measures("0.2", Verdict::Pass, &[("latency", between)])
+            .measures("1.1", Verdict::Pass, &[("latency", after)])
+    };
+    let story = run(200.0, 1.0, 220.0);
+    assert_eq!(story.count("GatePassed"), 1);
+    story.folds();
+    let story = run(200.0, 1000.0, 221.0);
+    let why = story.blocked("gate 1").why;
+    assert!(why.contains("baseline(latency)=200"), "{why}");
+    let baselines = |asking: &str| crate::rollout::baselines(&story.state, &plan, &id(asking));
+    assert_eq!(baselines("1.1")["latency"].to_string(), "200");
+    assert!(baselines("0.1").is_empty(), "nothing is before itself");
+    // A check without a word of the measurement asks of the past alone.
+    let alone = before_and_after(&["baseline(latency) > 100"]);
+    let story = given(alone)
+        .measures("0.1", Verdict::Pass, &[("latency", 200.0)])
+        .measures("0.2", Verdict::Pass, &[])
+        .measures("1.1", Verdict::Pass, &[]);
+    assert_eq!(story.count("GatePassed"), 1);
+}
+
+#[test]
+fn there_is_no_baseline_where_only_one_step_has_measured() {
+    let plan = before_and_after(&["latency <= 1.1 * baseline(latency)"]);
+    let story = given(plan)
+        .measures("0.1", Verdict::Pass, &[])
+        .measures("0.2", Verdict::Pass, &[])
+        .measures("1.1", Verdict::Pass, &[("latency", 5.0)]);
+    let why = story.blocked("gate 1").why;
+    assert!(why.contains("only step 1.1 has measured it"), "{why}");
+}

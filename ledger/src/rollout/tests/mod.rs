@@ -1,6 +1,7 @@
 //! Every rule as given / when / then: the ways it allows, and each way it refuses.
 
 mod authority;
+mod bounds;
 mod cost;
 mod gates;
 mod going_back;

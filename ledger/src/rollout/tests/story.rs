@@ -1,6 +1,7 @@
 //! The one check: `given(plan).and(…).when(…).then(…)` or `.refused(…)`.
 
 use jiff::Timestamp;
+use prost::Message;
 use rollbook_proto::v1::{self, event::Kind};
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use super::super::{Context, Refusal, decide, evolve, fold, next, open, presented
 use crate::clock::to_proto;
 use crate::environment::Environments;
 use crate::ids::{EnvironmentId, PhaseId, StepId};
-use crate::journal::StoredCommit;
+use crate::journal::{MAX_COMMIT_BYTES, StoredCommit};
 use crate::runbook::plan::has_effect;
 use crate::runbook::{Plan, Runbook, Span};
 
@@ -353,6 +354,12 @@ impl Story {
             command_id,
             ask.actor.clone(),
             self.now,
+        );
+        let bytes = commit.commit.encoded_len();
+        assert!(
+            bytes <= MAX_COMMIT_BYTES,
+            "{bytes} bytes: {:?}",
+            names(events)
         );
         self.state = evolve(Some(self.state.clone()), &commit.commit, commit.sequence)
             .unwrap_or_else(|error| panic!("{:?} do not evolve: {error}", names(events)));

@@ -5,6 +5,7 @@
 
 use super::{ExprError, Figure, Term, Unit};
 use crate::decimal::Decimal;
+use crate::sampled::Statistic;
 
 /// A truth value.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +50,10 @@ pub(super) enum Arithmetic {
     Divide,
     Remainder,
 }
+
+/// The functions there are.
+const FUNCTIONS: &str = "delta(NAME), rate(NAME, UNIT), share(NAME, TOTAL), avg(NAME), min(NAME), \
+     max(NAME), p95(NAME) and baseline(NAME)";
 
 /// How deep signs, negations and parentheses may nest.
 const MAX_DEPTH: usize = 64;
@@ -293,29 +298,56 @@ impl Parser<'_> {
         is_next
     }
 
-    /// What stands behind `delta(` and `rate(`.
+    /// What stands behind `delta(` and its like.
     fn figure(&mut self, function: &str) -> Result<Term, ExprError> {
-        if !matches!(function, "delta" | "rate") {
-            return Err(self.syntax(&format!(
-                "there is no function `{function}`; there are delta(NAME) and rate(NAME, UNIT)"
-            )));
-        }
-        let Some(Token::Name(name)) = self.tokens.get(self.at) else {
-            return Err(self.syntax(&format!("`{function}(` is followed by no name")));
+        let over = Statistic::ALL
+            .into_iter()
+            .find(|it| it.as_str() == function);
+        let shape = match (function, over) {
+            ("rate", _) => "rate(NAME, UNIT)".to_owned(),
+            ("share", _) => "share(NAME, TOTAL)".to_owned(),
+            ("delta" | "baseline", _) | (_, Some(_)) => format!("{function}(NAME)"),
+            _ => {
+                return Err(self.syntax(&format!(
+                    "there is no function `{function}`; there are {FUNCTIONS}"
+                )));
+            }
         };
-        let name = (*name).to_owned();
-        self.at += 1;
-        let figure = match function {
-            "delta" => Figure::Delta,
+        let name = self.name(&shape)?;
+        let figure = match (function, over) {
+            (_, Some(statistic)) => Figure::Over(statistic),
+            ("delta", _) => Figure::Delta,
+            ("baseline", _) => Figure::Baseline,
+            ("share", _) => {
+                if !self.passes(",") {
+                    return Err(self.syntax(&format!("`share` takes two names: write `{shape}`")));
+                }
+                Figure::Share {
+                    total: self.name(&shape)?,
+                }
+            }
             _ => Figure::Rate(self.unit()?),
         };
         if !self.passes(")") {
-            return Err(self.syntax(&format!("`{function}({name}` is not followed by `)`")));
+            let reason = format!("`{function}({name}` goes on otherwise than `{shape}`");
+            return Err(self.syntax(&reason));
         }
         Ok(Term {
             name,
             figure: Some(figure),
         })
+    }
+
+    /// A name in the parentheses of a figure.
+    fn name(&mut self, shape: &str) -> Result<String, ExprError> {
+        let Some(Token::Name(name)) = self.tokens.get(self.at) else {
+            let reason =
+                format!("a name is missing, and figures are of names only: write `{shape}`");
+            return Err(self.syntax(&reason));
+        };
+        let name = (*name).to_owned();
+        self.at += 1;
+        Ok(name)
     }
 
     fn unit(&mut self) -> Result<Unit, ExprError> {

@@ -96,6 +96,14 @@ fn only_the_small_language_is_accepted() {
         "rate(a hour) > 1",
         "rate(a,) > 1",
         "sum(a) > 1",
+        "avg() > 1",
+        "max(a, b) > 1",
+        "p95(95) > 1",
+        "share(a) > 1",
+        "share(a,) > 1",
+        "share(a, b, c) > 1",
+        "share(a, delta(b)) > 1",
+        "baseline(a, b) > 1",
         "a.b > 1",
         "a & b",
         "value && true",
@@ -142,8 +150,8 @@ fn figures_of_counters_are_terms_of_their_own() {
     );
     assert_eq!(expr.variables(), ["errors", "b"]);
     let of = |wanted: Option<Figure>| {
-        expr.evaluate(&|term| match term.figure {
-            found if found == wanted => Some(Decimal::from(6)),
+        expr.evaluate(&|term| match &term.figure {
+            found if *found == wanted => Some(Decimal::from(6)),
             _ => Some(Decimal::from(6)).filter(|_| term.name == "b"),
         })
     };
@@ -157,4 +165,47 @@ fn figures_of_counters_are_terms_of_their_own() {
         Expr::parse("delta > rate").unwrap().variables(),
         ["delta", "rate"]
     );
+}
+
+#[test]
+fn every_figure_is_read_as_it_is_shown() {
+    let text = "avg(a) > min(a) && max(a) > p95(b) && share(a, c) > 1 && b <= 1.1 * baseline(d)";
+    let expr = Expr::parse(text).unwrap();
+    let shown: Vec<String> = expr.terms().iter().map(ToString::to_string).collect();
+    let expected = [
+        "avg(a)",
+        "min(a)",
+        "max(a)",
+        "p95(b)",
+        "share(a, c)",
+        "b",
+        "baseline(d)",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(expr.variables(), ["a", "b", "c", "d"]);
+    for term in expr.terms() {
+        let again = Expr::parse(&format!("{term} > 0")).unwrap();
+        assert_eq!(again.terms(), [term.clone()]);
+    }
+    let about = |text: &str| Expr::parse(text).unwrap().terms()[0].about("m").to_string();
+    assert_eq!(about("share(value, b) > 0"), "share(m, b)");
+    assert_eq!(about("share(b, value) > 0"), "share(b, m)");
+    assert_eq!(about("baseline(value) > 0"), "baseline(m)");
+}
+
+#[test]
+fn a_wrong_figure_is_told_how_it_is_written() {
+    for (text, says) in [
+        ("median(a) > 1", "p95(NAME) and baseline(NAME)"),
+        (
+            "share(a) > 1",
+            "`share` takes two names: write `share(NAME, TOTAL)`",
+        ),
+        ("min(a, 3) > 1", "otherwise than `min(NAME)`"),
+        ("avg(3) > 1", "write `avg(NAME)`"),
+        ("share(a, 3) > 1", "write `share(NAME, TOTAL)`"),
+    ] {
+        let error = Expr::parse(text).unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
 }

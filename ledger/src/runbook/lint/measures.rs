@@ -2,11 +2,11 @@
 
 use super::super::action::{Http, Run};
 use super::super::diagnostic::{Code, Path, suggest};
-use super::super::expr::{Expr, is_name};
+use super::super::expr::is_name;
 use super::super::model::MetricSpec;
 use super::super::recorded;
 use super::super::step::{Action, Step};
-use super::{Linter, Placed};
+use super::{Linter, Placed, figures};
 use crate::decimal::Decimal;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -20,7 +20,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
 }
 
 /// The metric is recorded by a step of the phases up to this one; `None`: of any phase.
-fn is_recorded(linter: &Linter<'_>, name: &str, up_to_phase: Option<usize>) -> bool {
+pub(super) fn is_recorded(linter: &Linter<'_>, name: &str, up_to_phase: Option<usize>) -> bool {
     linter
         .steps()
         .iter()
@@ -28,7 +28,7 @@ fn is_recorded(linter: &Linter<'_>, name: &str, up_to_phase: Option<usize>) -> b
         .any(|placed| records(placed.step, name))
 }
 
-fn records(step: &Step, name: &str) -> bool {
+pub(super) fn records(step: &Step, name: &str) -> bool {
     recorded::of_step(step).contains(&name)
         || recorded::records_columns(step)
             .is_some_and(|query| recorded::query_mentions(query, name))
@@ -155,7 +155,8 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
                         suggest(&threshold.metric, &known),
                     );
                 }
-                if threshold.warn.is_none() && threshold.fail.is_none() {
+                let unjudged = threshold.warn.is_none() && threshold.fail.is_none();
+                if unjudged && !figures::read_by_another(watch, i) {
                     linter.error(
                         Code::EmptyThreshold,
                         &path,
@@ -168,7 +169,13 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
                 }
                 for (key, text) in [("warn", &threshold.warn), ("fail", &threshold.fail)] {
                     if let Some(text) = text {
-                        over_value(linter, text, &path.key(key));
+                        figures::threshold(
+                            linter,
+                            placed,
+                            (watch, threshold),
+                            text,
+                            &path.key(key),
+                        );
                     }
                 }
             }
@@ -178,8 +185,8 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     if let Some(when) = &step.when {
         let params: Vec<&str> = linter.params.keys().map(String::as_str).collect();
         let path = path.key("when");
-        single_values(linter, when, &path);
-        for name in variables(linter, when, &path) {
+        figures::single_values(linter, when, &path, false);
+        for name in figures::variables(linter, when, &path) {
             let value = linter
                 .params
                 .get(&name)
@@ -204,14 +211,16 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     let own = recorded::of_step(step);
     for (i, text) in step.expect.iter().enumerate() {
         let path = path.key("expect").index(i);
-        single_values(linter, text, &path);
-        for name in variables(linter, text, &path) {
-            if !records(step, &name) {
+        figures::single_values(linter, text, &path, true);
+        for term in figures::terms(linter, text, &path) {
+            if term.is_baseline() {
+                figures::measured_before(linter, placed, &term.name, &path);
+            } else if !records(step, &term.name) {
                 linter.error(
                     Code::UnknownName,
                     &path,
-                    format!("step `{}` does not measure `{name}`", step.id),
-                    suggest(&name, &own),
+                    format!("step `{}` does not measure `{}`", step.id, term.name),
+                    suggest(&term.name, &own),
                 );
             }
         }
@@ -247,44 +256,7 @@ fn http_measures(linter: &mut Linter<'_>, http: &Http, path: &Path) {
     }
 }
 
-/// The names an expression reads; none when it does not parse, which is reported.
-fn variables(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<String> {
-    match Expr::parse(text) {
-        Ok(expr) => expr.variables().to_vec(),
-        Err(error) => {
-            linter.error(Code::Expression, path, error.to_string(), None);
-            Vec::new()
-        }
-    }
-}
-
-/// Refuses figures of counters where there is one value only.
-fn single_values(linter: &mut Linter<'_>, text: &str, path: &Path) {
-    let Ok(expr) = Expr::parse(text) else { return };
-    if let Some(term) = expr.terms().iter().find(|term| term.figure.is_some()) {
-        linter.error(
-            Code::Expression,
-            path,
-            format!("`{term}` needs several values, and here is one"),
-            Some("use it in the thresholds of a watch, in gates, `decide` or `success`".to_owned()),
-        );
-    }
-}
-
-fn over_value(linter: &mut Linter<'_>, text: &str, path: &Path) {
-    for name in variables(linter, text, path) {
-        if name != "value" {
-            linter.error(
-                Code::UnknownName,
-                path,
-                format!("`{name}` cannot be read here"),
-                Some("the measured number is called `value`".to_owned()),
-            );
-        }
-    }
-}
-
-fn not_recorded(linter: &mut Linter<'_>, name: &str, path: &Path, what: &str) {
+pub(super) fn not_recorded(linter: &mut Linter<'_>, name: &str, path: &Path, what: &str) {
     let known = all_recorded(linter);
     let suggestion = if linter.runbook.metrics.contains_key(name) {
         Some(format!(
@@ -306,7 +278,8 @@ fn gates(linter: &mut Linter<'_>) {
         let Some(gate) = &phase.gate else { continue };
         for (i, text) in gate.checks.iter().enumerate() {
             let path = path.key("gate").key("checks").index(i);
-            for name in variables(linter, text, &path) {
+            figures::not_before_itself(linter, text, &path, Some(p));
+            for name in figures::variables(linter, text, &path) {
                 if is_recorded(linter, &name, Some(p)) {
                     continue;
                 }
@@ -325,7 +298,8 @@ fn decisions(linter: &mut Linter<'_>) {
     let runbook = linter.runbook;
     for (i, decision) in runbook.decide.iter().enumerate() {
         let path = Path::root().key("decide").index(i).key("when");
-        for name in variables(linter, &decision.when, &path) {
+        figures::not_before_itself(linter, &decision.when, &path, None);
+        for name in figures::variables(linter, &decision.when, &path) {
             if !is_recorded(linter, &name, None) {
                 not_recorded(linter, &name, &path, "no step records");
             }
@@ -358,6 +332,6 @@ fn success(linter: &mut Linter<'_>) {
                 );
             }
         }
-        over_value(linter, &metric.target, &path.key("target"));
+        figures::target(linter, metric, &path.key("target"));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+mod figures;
 mod meaning;
 mod programs;
 

@@ -1,0 +1,174 @@
+//! What the terms of an expression come to: the last value under a name, or a figure over the
+//! values that speak for it.
+
+use super::super::state::{Measured, RolloutState};
+use super::measures::{first_of, reading, recorded_as};
+use crate::counter::{Trail, share};
+use crate::decimal::Decimal;
+use crate::runbook::expr::Unit;
+use crate::runbook::model::NoData;
+use crate::runbook::{Action, Figure, Plan, Term};
+use crate::sampled::{Sampled, Statistic};
+
+/// What a term comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The number, where it counts; `None`: no data.
+    pub(crate) value: Option<Decimal>,
+    /// Why there is none, where something was measured.
+    pub(crate) doubt: String,
+    /// Number of the event that recorded what it rests on; of two, the earlier one. A baseline
+    /// beside something else is as new as that: it is meant to be old.
+    pub(crate) event: u64,
+}
+
+impl Asked {
+    fn nothing(doubt: String) -> Self {
+        Self {
+            value: None,
+            doubt,
+            event: 0,
+        }
+    }
+}
+
+/// Asks for one term of an expression, whose terms are `all`.
+pub(crate) fn ask(state: &RolloutState, plan: &Plan, term: &Term, all: &[Term]) -> Asked {
+    if term.is_baseline() {
+        return before(state, plan, &term.name, all);
+    }
+    let read = reading(state, plan, &term.name);
+    // What ended without data has not been seen to grow.
+    let (Some(name), Some(last), Some(value)) = (
+        recorded_as(state, plan, &term.name),
+        read.measured,
+        read.value,
+    ) else {
+        return Asked::nothing(read.doubt);
+    };
+    let found = |value: Option<Decimal>| Asked {
+        value,
+        doubt: String::new(),
+        event: last.event,
+    };
+    match &term.figure {
+        None => found(Some(value)),
+        Some(Figure::Delta) => found(growth(state, name)),
+        Some(Figure::Rate(unit)) => found(rate(state, name, last, *unit)),
+        Some(Figure::Over(statistic)) => over(state, plan, name, last, *statistic),
+        Some(Figure::Share { total }) => {
+            let of = Term {
+                name: total.clone(),
+                figure: Some(Figure::Delta),
+            };
+            let total = ask(state, plan, &of, all);
+            Asked {
+                value: share(growth(state, name), total.value),
+                doubt: total.doubt,
+                event: total.event.min(last.event),
+            }
+        }
+        // Answered above.
+        Some(Figure::Baseline) => found(None),
+    }
+}
+
+/// What was measured first. Beside the measurement itself it must be that of another step: nothing
+/// is before itself.
+fn before(state: &RolloutState, plan: &Plan, name: &str, all: &[Term]) -> Asked {
+    let Some((first, value)) = first_of(state, plan, name) else {
+        return Asked::nothing(String::new());
+    };
+    let beside: Vec<&Term> = all.iter().filter(|term| !term.is_baseline()).collect();
+    let is_own = beside.iter().flat_map(|term| term.names()).any(|other| {
+        other == name
+            && reading(state, plan, other)
+                .measured
+                .is_some_and(|last| last.step == first.step)
+    });
+    match value {
+        Err(doubt) => Asked::nothing(doubt),
+        Ok(_) if is_own => Asked::nothing(format!(
+            "only step {} has measured it, and nothing before",
+            first.step
+        )),
+        Ok(value) => Asked {
+            value: Some(value),
+            doubt: String::new(),
+            event: if beside.is_empty() {
+                first.event
+            } else {
+                u64::MAX
+            },
+        },
+    }
+}
+
+fn growth(state: &RolloutState, name: &str) -> Option<Decimal> {
+    state.counters.get(name)?.counter.delta()
+}
+
+fn rate(state: &RolloutState, name: &str, last: &Measured, unit: Unit) -> Option<Decimal> {
+    let mut trail = Trail::default();
+    let samples = state.step(&last.step)?.samples.of(last.attempt).get(name);
+    for sample in samples.into_iter().flatten() {
+        if let (Some(value), Some(at)) = (sample.value, sample.at) {
+            trail.push(value, at);
+        }
+    }
+    trail.rate(unit.span()).or_else(|| {
+        // Measured by steps that take no samples: from the first to the last of them.
+        let counted = state.counters.get(name)?;
+        let mut trail = Trail::default();
+        trail.push(Decimal::ZERO, counted.since);
+        trail.push(counted.counter.delta()?, last.at);
+        trail.rate(unit.span())
+    })
+}
+
+/// Over the samples of the attempt that measured it last. A step that takes no samples has
+/// measured one value.
+fn over(
+    state: &RolloutState,
+    plan: &Plan,
+    name: &str,
+    last: &Measured,
+    statistic: Statistic,
+) -> Asked {
+    let step = state.step(&last.step);
+    let samples = step.and_then(|at| at.samples.of(last.attempt).get(name));
+    let borne = bears_gaps(plan, last, name);
+    let mut sampled = Sampled::default();
+    match samples {
+        Some(samples) => samples
+            .iter()
+            .map(|sample| sample.value)
+            .filter(|value| !(borne && value.is_none()))
+            .for_each(|value| sampled.push(value)),
+        None => sampled.push(last.value),
+    }
+    let doubt = match sampled.gaps() {
+        0 => String::new(),
+        gaps => format!(
+            "{gaps} of {} samples of step {}, attempt {}, have no data",
+            gaps + sampled.count(),
+            last.step,
+            last.attempt
+        ),
+    };
+    Asked {
+        value: sampled.figure(statistic),
+        doubt,
+        event: last.event,
+    }
+}
+
+/// The watch that took the samples lets missing ones pass.
+fn bears_gaps(plan: &Plan, last: &Measured, name: &str) -> bool {
+    plan.step(&last.step).is_some_and(|(_, step)| {
+        matches!(&step.action, Action::Watch(watch) if watch
+            .thresholds
+            .iter()
+            .any(|threshold| threshold.metric == name && threshold.no_data == NoData::Pass))
+    })
+}

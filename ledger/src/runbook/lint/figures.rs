@@ -1,0 +1,204 @@
+//! What the expressions of a place may read: `value`, figures, and what there is a baseline of.
+
+use super::super::action::{Threshold, Watch};
+use super::super::diagnostic::{Code, Path};
+use super::super::expr::{Expr, Figure, Term, VALUE};
+use super::super::model::SuccessMetric;
+use super::measures::{is_recorded, not_recorded, records};
+use super::{Linter, Placed};
+
+/// The names an expression reads; none when it does not parse, which is reported.
+pub(super) fn variables(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<String> {
+    match Expr::parse(text) {
+        Ok(expr) => expr.variables().to_vec(),
+        Err(error) => {
+            linter.error(Code::Expression, path, error.to_string(), None);
+            Vec::new()
+        }
+    }
+}
+
+/// The numbers an expression reads; none when it does not parse, which is reported.
+pub(super) fn terms(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<Term> {
+    variables(linter, text, path);
+    Expr::parse(text).map_or_else(|_| Vec::new(), |expr| expr.terms().to_vec())
+}
+
+/// Refuses figures over several values where there is one value only.
+pub(super) fn single_values(linter: &mut Linter<'_>, text: &str, path: &Path, baselines: bool) {
+    let Ok(expr) = Expr::parse(text) else { return };
+    let refused = |term: &&Term| term.figure.is_some() && !(baselines && term.is_baseline());
+    let Some(term) = expr.terms().iter().find(refused) else {
+        return;
+    };
+    let (problem, help) = if term.is_baseline() {
+        (
+            "needs measurements, and here are parameters",
+            "use it in thresholds, `expect`, gates, `decide` or `success`",
+        )
+    } else {
+        (
+            "needs several values, and here is one",
+            "use it in the thresholds of a watch, in gates, `decide` or `success`",
+        )
+    };
+    linter.error(
+        Code::Expression,
+        path,
+        format!("`{term}` {problem}"),
+        Some(help.to_owned()),
+    );
+}
+
+/// Another threshold of the watch reads what this one samples.
+pub(super) fn read_by_another(watch: &Watch, threshold: usize) -> bool {
+    let Some(metric) = watch.thresholds.get(threshold).map(|it| &it.metric) else {
+        return false;
+    };
+    let others = watch.thresholds.iter().enumerate();
+    others
+        .filter(|(at, _)| *at != threshold)
+        .flat_map(|(_, other)| other.warn.iter().chain(&other.fail))
+        .filter_map(|text| Expr::parse(text).ok())
+        .any(|expr| {
+            let mut names = expr.terms().iter().flat_map(Term::names);
+            names.any(|name| name == metric)
+        })
+}
+
+/// A rule of a threshold: over `value`, with shares of what the same watch samples.
+pub(super) fn threshold(
+    linter: &mut Linter<'_>,
+    placed: &Placed<'_>,
+    (watch, threshold): (&Watch, &Threshold),
+    text: &str,
+    path: &Path,
+) {
+    let sampled: Vec<&str> = watch
+        .thresholds
+        .iter()
+        .map(|it| it.metric.as_str())
+        .collect();
+    for term in terms(linter, text, path) {
+        let about = term.about(&threshold.metric);
+        match &about.figure {
+            Some(Figure::Baseline) => measured_before(linter, placed, &about.name, path),
+            Some(Figure::Share { .. }) => {
+                for name in about.names().filter(|name| !sampled.contains(name)) {
+                    linter.error(
+                        Code::UnknownName,
+                        path,
+                        format!("`{term}` needs `{name}`, which this watch does not sample"),
+                        Some(format!("add it to the thresholds: `- {{metric: {name}}}`")),
+                    );
+                }
+            }
+            _ if term.name == VALUE => {}
+            _ => only_value(linter, &term.name, path),
+        }
+    }
+}
+
+fn only_value(linter: &mut Linter<'_>, name: &str, path: &Path) {
+    linter.error(
+        Code::UnknownName,
+        path,
+        format!("`{name}` cannot be read here"),
+        Some("the measured number is called `value`".to_owned()),
+    );
+}
+
+/// A step before this one measures it.
+pub(super) fn measured_before(
+    linter: &mut Linter<'_>,
+    placed: &Placed<'_>,
+    name: &str,
+    path: &Path,
+) {
+    let steps = linter.steps();
+    let earlier = steps
+        .iter()
+        .take_while(|other| !std::ptr::eq(other.step, placed.step));
+    let recorded_as = stands_for(linter, name);
+    if !earlier
+        .into_iter()
+        .any(|other| records(other.step, name) || records(other.step, &recorded_as))
+    {
+        no_baseline(
+            linter,
+            path,
+            &format!("no step before {} measures `{name}`", placed.step.id),
+        );
+    }
+}
+
+/// The name that the steps record, of a metric that stands for a step's measurement.
+fn stands_for(linter: &Linter<'_>, name: &str) -> String {
+    let metric = linter.runbook.metrics.get(name);
+    let step = metric.and_then(|metric| metric.step.as_deref());
+    step.unwrap_or(name).to_owned()
+}
+
+fn no_baseline(linter: &mut Linter<'_>, path: &Path, problem: &str) {
+    linter.error(
+        Code::UnknownName,
+        path,
+        format!("there is no baseline: {problem}"),
+        Some("measure it in a step before the change".to_owned()),
+    );
+}
+
+/// A baseline beside the measurement itself is that of another step.
+pub(super) fn not_before_itself(
+    linter: &mut Linter<'_>,
+    text: &str,
+    path: &Path,
+    up_to_phase: Option<usize>,
+) {
+    let Ok(expr) = Expr::parse(text) else { return };
+    compared(linter, expr.terms(), path, up_to_phase);
+}
+
+fn compared(linter: &mut Linter<'_>, terms: &[Term], path: &Path, up_to_phase: Option<usize>) {
+    for baseline in terms.iter().filter(|term| term.is_baseline()) {
+        let is_beside = terms
+            .iter()
+            .any(|term| !term.is_baseline() && term.names().any(|name| name == baseline.name));
+        let recorded_as = stands_for(linter, &baseline.name);
+        let count = linter
+            .steps()
+            .iter()
+            .filter(|placed| up_to_phase.is_none_or(|last| placed.phase <= last))
+            .filter(|placed| {
+                records(placed.step, &baseline.name) || records(placed.step, &recorded_as)
+            })
+            .count();
+        if is_beside && count == 1 {
+            let problem = format!("only one step measures `{}`", baseline.name);
+            no_baseline(linter, path, &problem);
+        }
+    }
+}
+
+/// The target of a success metric: over `value`, with shares and baselines of what is recorded.
+pub(super) fn target(linter: &mut Linter<'_>, success: &SuccessMetric, path: &Path) {
+    let terms = terms(linter, &success.target, path);
+    for term in &terms {
+        let about = term.about(&success.metric);
+        let others = match &term.figure {
+            Some(Figure::Baseline | Figure::Share { .. }) => about.names(),
+            _ if term.name == VALUE => continue,
+            _ => {
+                only_value(linter, &term.name, path);
+                continue;
+            }
+        };
+        for name in others.filter(|name| *name != success.metric) {
+            if !is_recorded(linter, &stands_for(linter, name), None) {
+                not_recorded(linter, name, path, "no step records");
+            }
+        }
+    }
+    let about: Vec<Term> = terms.iter().map(|it| it.about(&success.metric)).collect();
+    compared(linter, &about, path, None);
+}
