@@ -8,7 +8,7 @@ use super::projector::{Batches, ProjectorError};
 use super::sqlite;
 use super::store::ViewStore;
 use super::words::time;
-use crate::journal::{Journal, StoredCommit};
+use crate::journal::{Journal, StoredCommit, expected};
 
 /// Where the past ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,9 @@ impl Until {
 /// Replays the prefix of the journal up to `until` into views in memory, which answer every query
 /// as of that point. A point beyond the end of the journal means its end at the time of the call.
 /// Takes the time and the memory of that prefix.
+///
+/// # Errors
+/// A sequence that is missing or does not decode is damage, and named.
 pub async fn replay_at(
     journal: &Arc<dyn Journal>,
     until: Until,
@@ -50,7 +53,8 @@ pub async fn replay_at(
     }
     let mut batches = Batches::follow(journal, 0, end).await?;
     while reached < end {
-        let Some(mut batch) = batches.next().await? else {
+        let next = expected(&**journal, reached + 1, batches.next()).await?;
+        let Some(mut batch) = next? else {
             return Err(ProjectorError::Ended { after: reached });
         };
         let delivered = batch.len();
