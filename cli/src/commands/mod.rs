@@ -14,6 +14,7 @@ pub(crate) mod gate;
 pub(crate) mod look;
 pub(crate) mod open;
 mod open_files;
+mod parts;
 pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod runbook;

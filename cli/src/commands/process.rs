@@ -3,207 +3,26 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_nats::Client;
-use rollbook_ledger::clock::SystemClock;
-use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
-use rollbook_ledger::handler::Handler;
-use rollbook_ledger::ids::{LedgerId, WorkerName};
-use rollbook_ledger::journal::integrity::inspect;
+use rollbook_ledger::ids::WorkerName;
+use rollbook_ledger::journal::PositionFile;
 use rollbook_ledger::journal::jetstream::SyncKnown;
-use rollbook_ledger::journal::{
-    JetStreamJournal, JetStreamOptions, Journal, JournalError, KeptJournal, PositionFile,
-};
-use rollbook_ledger::nats::{
-    self, Credentials, EmbeddedServer, NatsOptions, ServerClock, ServerError, ServerOptions,
-};
+use rollbook_ledger::nats::{EmbeddedServer, ServerError, ServerOptions};
 use rollbook_ledger::projection::acknowledged::AcknowledgedInViews;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_server::serve::{self, Dependencies, ServeError};
-use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
-use rollbook_workers::fleet::membership;
-use rollbook_workers::fleet::presence;
-use rollbook_workers::fleet::shards::{self, ShardLane};
-use rollbook_workers::fleet::{
-    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, NoticeLane,
-    QueueOptions, TaskQueue, WorkerConfig,
-};
+use rollbook_workers::fleet::{WorkerConfig, membership};
 use tokio_util::sync::CancellationToken;
 
 use super::open_files;
-use super::standing::{Known, damage, without_lost_end};
+use super::parts::{Reached, ledger_id, required};
+use super::standing::{Known, without_lost_end};
 use super::stop::{on_signal, unless_stopped};
 use crate::args::{ServeArgs, UpArgs, WorkerArgs};
 use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
-
-/// Between two looks whether a server has made the ledger.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// Everything a process of the ledger works with.
-struct Parts {
-    ledger: LedgerId,
-    nats: Client,
-    journal: JetStreamJournal,
-    /// The same, noting what it acknowledges; the handler's.
-    kept: KeptJournal,
-    handler: Handler,
-    queue: Arc<dyn TaskQueue>,
-    lane: ShardLane,
-    notices: NoticeLane,
-    tools: Tools,
-}
-
-impl Parts {
-    /// Connects: control and bulk replay on separate connections. The credentials in `settings` are
-    /// taken out of everything that steps give.
-    async fn open(
-        options: impl Fn(&str) -> NatsOptions,
-        ledger: LedgerId,
-        objects: &str,
-        replicas: usize,
-        sync: SyncKnown,
-        system: Option<Client>,
-        settings: impl IntoIterator<Item = &str>,
-    ) -> Result<Self, Failure> {
-        let own = options("rollbook");
-        let mut secrets = ProcessSecrets::new(settings);
-        if let Credentials::Token(token) = &own.credentials {
-            secrets = secrets.and(token.clone());
-        }
-        let nats = connect(&own).await?;
-        let follow = connect(&options("rollbook follower")).await?;
-        let settings = JetStreamOptions {
-            replicas,
-            sync,
-            system,
-            follow_client: Some(follow),
-            ..JetStreamOptions::default()
-        };
-        let journal = JetStreamJournal::open(nats.clone(), ledger.clone(), settings)
-            .await
-            .map_err(journal_failure)?;
-        let evidence = open_evidence(objects)
-            .await
-            .map_err(|error| super::data::snapshot_failure(error.into()))?;
-        let system = Arc::new(SystemClock);
-        let clock = ServerClock::follow(nats.clone(), journal.stream(), system).await;
-        let clock = Arc::new(clock);
-        let kept = KeptJournal::new(Arc::new(journal.clone()));
-        let handler = Handler::new(
-            Arc::new(kept.clone()),
-            evidence.clone(),
-            clock.clone(),
-            ledger.clone(),
-        );
-        let queue_options = QueueOptions {
-            replicas,
-            ..QueueOptions::default()
-        };
-        let queue = JetStreamQueue::open(nats.clone(), ledger.clone(), queue_options)
-            .await
-            .map_err(Failure::unavailable)?;
-        let queue = Arc::new(queue);
-        let notices = NoticeLane::new(queue.clone());
-        let lane = ShardLane::open(queue.clone())
-            .await
-            .map_err(Failure::unavailable)?;
-        let tools = Tools {
-            evidence,
-            clock,
-            secrets: Arc::new(secrets),
-            output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
-            progress: Arc::new(NatsProgress::start(nats.clone(), ledger.clone())),
-            flags: Arc::new(LedgerPort::new(handler.clone())),
-            http: http_client().map_err(Failure::unavailable)?,
-            shards: Some(Arc::new(lane.clone())),
-        };
-        Ok(Self {
-            ledger,
-            nats,
-            journal,
-            kept,
-            handler,
-            queue,
-            lane,
-            notices,
-            tools,
-        })
-    }
-
-    fn dependencies(&self, views: Arc<dyn ViewStore>) -> Dependencies {
-        Dependencies {
-            handler: self.handler.clone(),
-            views,
-            queue: self.queue.clone(),
-            notices: self.notices.clone(),
-            secrets: self.tools.secrets.clone(),
-            http: self.tools.http.clone(),
-            dead_letters: DeadLetters::new(
-                self.nats.clone(),
-                self.ledger.clone(),
-                self.handler.clone(),
-                self.lane.clone(),
-            ),
-            nats: self.nats.clone(),
-            ledger: self.ledger.clone(),
-            stream: self.journal.clone(),
-            open_files: open_files::raise(),
-        }
-    }
-
-    /// Takes tasks until told to stop. The worker has joined already.
-    async fn work(self, config: WorkerConfig, shutdown: CancellationToken) {
-        let handler = self.handler.clone();
-        let (worker, config) = (config.clone(), config);
-        let port = Arc::new(LedgerPort::new(self.handler));
-        let gone = CancellationToken::new();
-        let announced = tokio::spawn(presence::announce(
-            self.nats.clone(),
-            self.ledger.clone(),
-            config.clone(),
-            self.tools.clock.clone(),
-            gone.clone(),
-        ));
-        let shards = shards::work(
-            config.clone(),
-            self.lane,
-            port.clone(),
-            self.tools.clone(),
-            shutdown.clone(),
-        );
-        let steps = fleet::run(config, self.queue, port, self.tools, shutdown);
-        tokio::join!(steps, shards);
-        gone.cancel();
-        // Nobody misses it but the eye.
-        let _ = tokio::join!(announced, membership::drained(&handler, &worker));
-    }
-}
-
-/// Opens the evidence store, and finds out now whether it answers: a worker without one would
-/// take tasks that it cannot do.
-async fn open_evidence(objects: &str) -> Result<EvidenceStore, EvidenceError> {
-    let store = EvidenceStore::open(objects)?;
-    store.check().await?;
-    Ok(store)
-}
-
-async fn connect(options: &NatsOptions) -> Result<Client, Failure> {
-    nats::connect(options).await.map_err(Failure::unavailable)
-}
-
-fn journal_failure(error: JournalError) -> Failure {
-    let exit = match &error {
-        JournalError::UnsafeSetting { .. } => Exit::Blocked,
-        JournalError::Reserved { .. } => Exit::Usage,
-        JournalError::Corrupt { .. } => Exit::Integrity,
-        _ => Exit::Unavailable,
-    };
-    Failure::new(exit, error)
-}
 
 fn serve_failure(error: ServeError) -> Failure {
     let exit = if error.is_damage() {
@@ -212,10 +31,6 @@ fn serve_failure(error: ServeError) -> Failure {
         Exit::Unavailable
     };
     Failure::new(exit, error)
-}
-
-fn ledger_id(config: &Config) -> Result<LedgerId, Failure> {
-    LedgerId::new(config.get("ledger").unwrap_or("main")).map_err(Failure::usage)
 }
 
 /// The file of views in SQLite.
@@ -349,25 +164,14 @@ async fn up_parts(
     );
     let opening = async {
         let options = |name: &str| server.nats_options(name);
-        let ledger = ledger_id(config)?;
-        let parts = Parts::open(
-            options,
-            ledger,
-            &objects,
-            1,
-            SyncKnown::Always,
-            None,
-            config.texts(),
-        )
-        .await?;
+        let reached = Reached::by(options, config, &objects, SyncKnown::Always, None).await?;
+        let parts = reached.serving(1).await?;
         let views = open_views(&views_url).await?;
         let known = Known {
             views,
             acknowledged: Arc::new(PositionFile::in_dir(data_dir)),
         };
-        known
-            .check(&parts.kept, &parts.ledger, args.accept_loss)
-            .await?;
+        parts.checked(&known, args.accept_loss).await?;
         Ok((parts, known))
     };
     let Some((parts, known)) = unless_stopped(&shutdown, opening).await? else {
@@ -437,7 +241,8 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
     let shutdown = on_signal()?;
     let views_url = required(&config, "database")?;
     let opening = async {
-        let parts = remote_parts(&config, usize::from(args.replicas)).await?;
+        let reached = Reached::remote(&config).await?;
+        let parts = reached.serving(usize::from(args.replicas)).await?;
         let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
             .await
             .map_err(listen_failure)?;
@@ -447,9 +252,7 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
             views,
             acknowledged: Arc::new(kept_in),
         };
-        known
-            .check(&parts.kept, &parts.ledger, args.accept_loss)
-            .await?;
+        parts.checked(&known, args.accept_loss).await?;
         Ok((parts, listener, known))
     };
     let Some((parts, listener, known)) = unless_stopped(&shutdown, opening).await? else {
@@ -483,10 +286,7 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     worker.concurrency = usize::from(args.concurrency);
     worker.threads = args.threads.map(usize::from);
     let opening = async {
-        until_there(&config).await?;
-        let parts = remote_parts(&config, 1).await?;
-        // It keeps no position of its own; what the stream itself says is missing it sees.
-        inspect(&parts.kept).await.map_err(damage)?;
+        let parts = Reached::remote(&config).await?.working().await?;
         membership::joined(&parts.handler, &worker).await;
         Ok(parts)
     };
@@ -499,84 +299,6 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     ));
     parts.work(worker, shutdown).await;
     Ok(Exit::Done)
-}
-
-/// Waits until a server has made the streams: how many copies they have is the server's to say.
-async fn until_there(config: &Config) -> Result<(), Failure> {
-    let ledger = ledger_id(config)?;
-    let client = connect(&NatsOptions {
-        url: required(config, "nats")?,
-        name: "rollbook".to_owned(),
-        ..NatsOptions::default()
-    })
-    .await?;
-    let mut said = false;
-    loop {
-        let has_ledger = JetStreamJournal::exists(&client, &ledger).await;
-        if has_ledger.map_err(journal_failure)? {
-            // Settings that are refused are no reason to wait.
-            JetStreamJournal::open(client.clone(), ledger.clone(), JetStreamOptions::default())
-                .await
-                .map_err(journal_failure)?;
-            let has_queue = JetStreamQueue::exists(&client).await;
-            if has_queue.map_err(Failure::unavailable)? {
-                return Ok(());
-            }
-        }
-        if !said {
-            print::aside(format!(
-                "ledger {ledger} is not there yet; waiting for `rollbook serve` to make it"
-            ));
-            said = true;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-async fn remote_parts(config: &Config, replicas: usize) -> Result<Parts, Failure> {
-    let url = required(config, "nats")?;
-    let objects = required(config, "objects")?;
-    let options = |name: &str| NatsOptions {
-        url: url.clone(),
-        name: name.to_owned(),
-        ..NatsOptions::default()
-    };
-    let system = match config.get("nats_system") {
-        None => None,
-        Some(url) => Some(
-            connect(&NatsOptions {
-                url: url.to_owned(),
-                ..options("rollbook system")
-            })
-            .await?,
-        ),
-    };
-    let asked = system.is_some();
-    let parts = Parts::open(
-        options,
-        ledger_id(config)?,
-        &objects,
-        replicas,
-        SyncKnown::Unknown,
-        system,
-        config.texts(),
-    )
-    .await?;
-    if asked && parts.journal.sync() == SyncKnown::Unknown {
-        print::aside(
-            "whether the NATS server syncs is still not known: --nats-system must name a user of its system account",
-        );
-    }
-    Ok(parts)
-}
-
-fn required(config: &Config, key: &str) -> Result<String, Failure> {
-    config.get(key).map(str::to_owned).ok_or_else(|| {
-        Failure::usage(format!(
-            "RB-CLI-75: {key} is not set; give --{key}, ROLLBOOK_{} or `{key}` in rollbook.toml",
-            key.to_uppercase()
-        ))
-    })
 }
 
 /// Host and process: who did it, for the record.

@@ -110,13 +110,10 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
-    /// Waits until it has printed this to standard output.
+    /// Waits until it has printed this to standard output; one that ends without it fails at once.
     #[track_caller]
     pub(crate) fn until_says(&self, text: &str) {
-        wait_for(&format!("`{text}` from {}", self.shown), || {
-            let [out, _] = self.output.as_ref().unwrap();
-            out.so_far().contains(text)
-        });
+        self.until(text, |[out, _]| out);
     }
 
     /// What it has printed to standard output so far.
@@ -125,13 +122,38 @@ impl Process {
         out.so_far()
     }
 
-    /// Waits until it has printed this to standard error.
+    /// Waits until it has printed this to standard error; one that ends without it fails at once.
     #[track_caller]
     pub(crate) fn until_complains(&self, text: &str) {
-        wait_for(&format!("`{text}` from {}", self.shown), || {
-            let [_, err] = self.output.as_ref().unwrap();
-            err.so_far().contains(text)
-        });
+        self.until(text, |[_, err]| err);
+    }
+
+    #[track_caller]
+    fn until(&self, text: &str, stream: impl Fn(&[Output; 2]) -> &Output) {
+        let output = self.output.as_ref().unwrap();
+        let deadline = Instant::now() + AT_MOST;
+        loop {
+            // Asked first: what it printed last is read a moment after it has ended.
+            let ended = self.ended();
+            if ended {
+                std::thread::sleep(LOOK_EVERY * 4);
+            }
+            if stream(output).so_far().contains(text) {
+                return;
+            }
+            let [out, err] = output.each_ref().map(Output::so_far);
+            assert!(
+                !ended,
+                "{} ended without `{text}`\n--- stdout\n{out}\n--- stderr\n{err}",
+                self.shown
+            );
+            assert!(
+                Instant::now() < deadline,
+                "waited {AT_MOST:?} for `{text}` from {}\n--- stdout\n{out}\n--- stderr\n{err}",
+                self.shown
+            );
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Whether it has ended; its exit code stays for `finish`.

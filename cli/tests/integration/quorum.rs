@@ -22,6 +22,7 @@ fn streams_have_the_copies_asked_for_and_a_lost_quorum_is_said() {
         "worker --nats {url} --objects objects --name early"
     )));
     // It must not make streams of one copy meanwhile.
+    worker.until_complains("RB-CLI-76");
     std::thread::sleep(std::time::Duration::from_secs(2));
     let server = Process::start(&mut place.command(&format!(
         "serve --nats {url} --objects objects --database sqlite:views.db --listen 127.0.0.1:0 --replicas 3"

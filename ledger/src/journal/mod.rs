@@ -211,6 +211,13 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
         Ok(Extent::complete(self.last_sequence().await?))
     }
 
+    /// The subjects of all rollouts, in any order; `None`: there are more than `at_most`, or nobody
+    /// can say.
+    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
+        let _ = at_most;
+        Ok(None)
+    }
+
     /// Whether acknowledged means synced, as far as is known.
     fn sync(&self) -> SyncKnown {
         SyncKnown::Unknown

@@ -31,7 +31,7 @@ use rollbook_proto::v1::Commit;
 
 use self::append::Sender;
 use self::group::Group;
-use self::wire::{Leader, Letter, unavailable};
+use self::wire::{Leader, Letter, is_passing, unavailable};
 use super::{APPEND_TIMEOUT, Appended, Extent, Journal, JournalError, ReadFrom, StoredCommit};
 use crate::ids::{Aggregate, LedgerId};
 
@@ -218,13 +218,18 @@ async fn raise_replicas(
         ..found
     };
     let raised = context.update_stream(wanted).await;
-    raised.map_err(|error| JournalError::UnsafeSetting {
-        setting: format!("stream {stream}: num_replicas"),
-        found: before.to_string(),
-        required: format!("at least {replicas}"),
-        remedy: format!(
-            "raising it failed: {error}; start enough nats-servers, or ask for fewer with --replicas"
-        ),
+    raised.map_err(|error| match error.kind() {
+        CreateStreamErrorKind::JetStream(e) if !is_passing(e.error_code()) => {
+            JournalError::UnsafeSetting {
+                setting: format!("stream {stream}: num_replicas"),
+                found: before.to_string(),
+                required: format!("at least {replicas}"),
+                remedy: format!(
+                    "raising it failed: {error}; start enough nats-servers, or ask for fewer with --replicas"
+                ),
+            }
+        }
+        _ => unavailable(error),
     })
 }
 
@@ -274,13 +279,10 @@ async fn open_stream(
 
 fn refused_or_later(error: &async_nats::jetstream::Error) -> JournalError {
     let reason = error.to_string();
-    match error.error_code() {
-        ErrorCode::CLUSTER_NOT_AVAILABLE
-        | ErrorCode::CLUSTER_NOT_LEADER
-        | ErrorCode::CLUSTER_NOT_ACTIVE
-        | ErrorCode::CLUSTER_NO_PEERS
-        | ErrorCode::JETSTREAM_NOT_ENABLED => JournalError::Unavailable { reason },
-        _ => JournalError::Refused { reason },
+    if is_passing(error.error_code()) {
+        JournalError::Unavailable { reason }
+    } else {
+        JournalError::Refused { reason }
     }
 }
 
@@ -339,6 +341,11 @@ impl Journal for JetStreamJournal {
         // Which ones is a long answer, and so only asked for when there are some.
         let missing = self.leader.deleted().await?;
         Ok(Extent { missing, ..extent })
+    }
+
+    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
+        let subjects = format!("rollbook.{}.rollout.*", self.ledger);
+        self.leader.subjects(subjects, at_most).await
     }
 
     fn sync(&self) -> SyncKnown {

@@ -10,6 +10,7 @@ use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
 use async_nats::{Client, HeaderMap, HeaderValue, Message, Request, RequestErrorKind};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use rollbook_proto::v1::Commit;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
@@ -189,13 +190,7 @@ pub(super) fn read_answer(message: &Message) -> Answer {
             | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT
             | ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT
             | ErrorCode::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE => Answer::Doubt(words),
-            ErrorCode::CLUSTER_NOT_AVAILABLE
-            | ErrorCode::CLUSTER_NOT_LEADER
-            | ErrorCode::CLUSTER_NOT_ACTIVE
-            | ErrorCode::CLUSTER_NO_PEERS
-            | ErrorCode::JETSTREAM_NOT_ENABLED
-            | ErrorCode::STREAM_TOO_MANY_REQUESTS
-            | ErrorCode::STREAM_OFFLINE => Answer::Later(words),
+            code if is_passing(code) => Answer::Later(words),
             _ => Answer::Refused(words),
         };
     }
@@ -203,6 +198,20 @@ pub(super) fn read_answer(message: &Message) -> Answer {
         Ok(ack) => Answer::Ack(ack),
         Err(error) => Answer::Doubt(format!("unreadable acknowledgement: {error}")),
     }
+}
+
+/// Whether the server, or its cluster, is only not ready to do it.
+pub(super) fn is_passing(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::CLUSTER_NOT_AVAILABLE
+            | ErrorCode::CLUSTER_NOT_LEADER
+            | ErrorCode::CLUSTER_NOT_ACTIVE
+            | ErrorCode::CLUSTER_NO_PEERS
+            | ErrorCode::JETSTREAM_NOT_ENABLED
+            | ErrorCode::STREAM_TOO_MANY_REQUESTS
+            | ErrorCode::STREAM_OFFLINE
+    )
 }
 
 /// A message as the stream's leader has it; `None`: there is none.
@@ -243,6 +252,20 @@ impl Leader {
         let stream = self.stream().await?;
         let info = answered(stream.info_builder().with_deleted(true).fetch()).await?;
         Ok(info.info.state.deleted.unwrap_or_default())
+    }
+
+    /// The subjects that match, at most so many; `None`: there are more.
+    pub(super) async fn subjects(
+        &self,
+        filter: String,
+        at_most: usize,
+    ) -> Result<Option<Vec<String>>, JournalError> {
+        let stream = self.stream().await?;
+        let listed = answered(stream.info_with_subjects(filter)).await?;
+        let wanted = at_most.saturating_add(1);
+        let subjects = listed.take(wanted).map_ok(|(subject, _)| subject);
+        let subjects: Vec<String> = answered(subjects.try_collect()).await?;
+        Ok((subjects.len() <= at_most).then_some(subjects))
     }
 
     /// The stream's configuration and state.

@@ -1,0 +1,387 @@
+//! What a process of the ledger works with, and how it waits for a NATS server that is only just
+//! there: streams of three copies choose their leaders, a busy cluster answers late.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use rollbook_ledger::clock::SystemClock;
+use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
+use rollbook_ledger::handler::Handler;
+use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::journal::integrity::inspect;
+use rollbook_ledger::journal::jetstream::SyncKnown;
+use rollbook_ledger::journal::{
+    JetStreamJournal, JetStreamOptions, Journal, JournalError, KeptJournal,
+};
+use rollbook_ledger::nats::{self, Credentials, NatsOptions, ServerClock};
+use rollbook_ledger::projection::store::ViewStore;
+use rollbook_server::serve::Dependencies;
+use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
+use rollbook_workers::fleet::shards::{self, ShardLane};
+use rollbook_workers::fleet::{
+    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, NoticeLane,
+    QueueError, QueueOptions, TaskQueue, WorkerConfig, membership, presence,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::open_files;
+use super::standing::{Known, damage};
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::print;
+
+/// Between two tries to open what is not available yet.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// For so long a server tries to open its streams on a NATS server that it has reached.
+const SERVER_TRIES: Duration = Duration::from_secs(60);
+
+/// Connections and evidence store: what a process has before it looks at the ledger. What is
+/// wrong with these is the address or the credentials, and nothing to wait for.
+pub(super) struct Reached {
+    ledger: LedgerId,
+    nats: Client,
+    /// Bulk replay goes on a connection of its own.
+    follow: Client,
+    /// A user of the system account.
+    system: Option<Client>,
+    evidence: EvidenceStore,
+    secrets: Arc<ProcessSecrets>,
+    sync: SyncKnown,
+}
+
+/// The ledger that is configured.
+pub(super) fn ledger_id(config: &Config) -> Result<LedgerId, Failure> {
+    LedgerId::new(config.get("ledger").unwrap_or("main")).map_err(Failure::usage)
+}
+
+impl Reached {
+    /// Connects by these options and opens the evidence store at `objects`. The credentials in the
+    /// configuration are taken out of everything that steps give.
+    pub(super) async fn by(
+        options: impl Fn(&str) -> NatsOptions,
+        config: &Config,
+        objects: &str,
+        sync: SyncKnown,
+        system: Option<Client>,
+    ) -> Result<Self, Failure> {
+        let ledger = ledger_id(config)?;
+        let own = options("rollbook");
+        let mut secrets = ProcessSecrets::new(config.texts());
+        if let Credentials::Token(token) = &own.credentials {
+            secrets = secrets.and(token.clone());
+        }
+        Ok(Self {
+            ledger,
+            nats: connect(&own).await?,
+            follow: connect(&options("rollbook follower")).await?,
+            system,
+            evidence: open_evidence(objects).await?,
+            secrets: Arc::new(secrets),
+            sync,
+        })
+    }
+
+    /// The same for a NATS server that somebody else runs.
+    pub(super) async fn remote(config: &Config) -> Result<Self, Failure> {
+        let url = required(config, "nats")?;
+        let objects = required(config, "objects")?;
+        let options = |name: &str| NatsOptions {
+            url: url.clone(),
+            name: name.to_owned(),
+            ..NatsOptions::default()
+        };
+        let system = match config.get("nats_system") {
+            None => None,
+            Some(url) => Some(
+                connect(&NatsOptions {
+                    url: url.to_owned(),
+                    ..options("rollbook system")
+                })
+                .await?,
+            ),
+        };
+        Self::by(options, config, &objects, SyncKnown::Unknown, system).await
+    }
+
+    /// Opens everything, making the streams with so many copies where they are missing. What is
+    /// not available is tried again for a minute.
+    pub(super) async fn serving(&self, replicas: usize) -> Result<Parts, Failure> {
+        let parts = patiently(Some(SERVER_TRIES), || self.parts(replicas)).await?;
+        if self.system.is_some() && parts.journal.sync() == SyncKnown::Unknown {
+            print::aside(
+                "whether the NATS server syncs is still not known: --nats-system must name a user of its system account",
+            );
+        }
+        Ok(parts)
+    }
+
+    /// Waits until a server has made the streams and all of it answers, however long that takes:
+    /// how many copies they have is the server's to say.
+    pub(super) async fn working(&self) -> Result<Parts, Failure> {
+        patiently(None, || async {
+            self.made().await?;
+            let parts = self.parts(1).await?;
+            // It keeps no position of its own; what the stream itself says is missing it sees.
+            inspect(&parts.kept).await.map_err(damage)?;
+            Ok(parts)
+        })
+        .await
+    }
+
+    /// Whether a server has made the streams.
+    async fn made(&self) -> Result<(), Trouble> {
+        let has_ledger = JetStreamJournal::exists(&self.nats, &self.ledger).await;
+        if has_ledger.map_err(journal_failure)? {
+            // Settings that are refused are no reason to wait.
+            self.journal(1).await?;
+            if JetStreamQueue::exists(&self.nats)
+                .await
+                .map_err(queue_failure)?
+            {
+                return Ok(());
+            }
+        }
+        Err(Trouble::from(Failure::unavailable(format!(
+            "RB-CLI-76: ledger {} is not there yet; start `rollbook serve`, which makes it",
+            self.ledger
+        ))))
+    }
+
+    async fn journal(&self, replicas: usize) -> Result<JetStreamJournal, Trouble> {
+        let options = JetStreamOptions {
+            replicas,
+            sync: self.sync,
+            system: self.system.clone(),
+            follow_client: Some(self.follow.clone()),
+            ..JetStreamOptions::default()
+        };
+        JetStreamJournal::open(self.nats.clone(), self.ledger.clone(), options)
+            .await
+            .map_err(journal_failure)
+    }
+
+    async fn parts(&self, replicas: usize) -> Result<Parts, Trouble> {
+        let (nats, ledger) = (&self.nats, &self.ledger);
+        let journal = self.journal(replicas).await?;
+        let system = Arc::new(SystemClock);
+        let clock = ServerClock::follow(nats.clone(), journal.stream(), system).await;
+        let clock = Arc::new(clock);
+        let kept = KeptJournal::new(Arc::new(journal.clone()));
+        let handler = Handler::new(
+            Arc::new(kept.clone()),
+            self.evidence.clone(),
+            clock.clone(),
+            ledger.clone(),
+        );
+        let options = QueueOptions {
+            replicas,
+            ..QueueOptions::default()
+        };
+        let queue = JetStreamQueue::open(nats.clone(), ledger.clone(), options)
+            .await
+            .map_err(queue_failure)?;
+        let queue = Arc::new(queue);
+        let notices = NoticeLane::new(queue.clone());
+        let lane = ShardLane::open(queue.clone())
+            .await
+            .map_err(queue_failure)?;
+        let tools = Tools {
+            evidence: self.evidence.clone(),
+            clock,
+            secrets: self.secrets.clone(),
+            output: Arc::new(NatsOutput::start(nats.clone(), ledger.clone())),
+            progress: Arc::new(NatsProgress::start(nats.clone(), ledger.clone())),
+            flags: Arc::new(LedgerPort::new(handler.clone())),
+            http: http_client().map_err(Failure::unavailable)?,
+            shards: Some(Arc::new(lane.clone())),
+        };
+        Ok(Parts {
+            ledger: ledger.clone(),
+            nats: nats.clone(),
+            journal,
+            kept,
+            handler,
+            queue,
+            lane,
+            notices,
+            tools,
+        })
+    }
+}
+
+/// Everything a process of the ledger works with.
+pub(super) struct Parts {
+    pub(super) ledger: LedgerId,
+    nats: Client,
+    journal: JetStreamJournal,
+    /// The same, noting what it acknowledges; the handler's.
+    pub(super) kept: KeptJournal,
+    pub(super) handler: Handler,
+    queue: Arc<dyn TaskQueue>,
+    lane: ShardLane,
+    notices: NoticeLane,
+    tools: Tools,
+}
+
+impl Parts {
+    /// Compares the ledger with what is known of it, before anything is appended. A stream that
+    /// has no leader yet is asked again for a minute.
+    pub(super) async fn checked(
+        &self,
+        known: &Known,
+        accepted: Option<u64>,
+    ) -> Result<(), Failure> {
+        patiently(Some(SERVER_TRIES), || async {
+            let checked = known.check(&self.kept, &self.ledger, accepted).await;
+            checked.map_err(Trouble::from)
+        })
+        .await
+    }
+
+    pub(super) fn dependencies(&self, views: Arc<dyn ViewStore>) -> Dependencies {
+        Dependencies {
+            handler: self.handler.clone(),
+            views,
+            queue: self.queue.clone(),
+            notices: self.notices.clone(),
+            secrets: self.tools.secrets.clone(),
+            http: self.tools.http.clone(),
+            dead_letters: DeadLetters::new(
+                self.nats.clone(),
+                self.ledger.clone(),
+                self.handler.clone(),
+                self.lane.clone(),
+            ),
+            nats: self.nats.clone(),
+            ledger: self.ledger.clone(),
+            stream: self.journal.clone(),
+            open_files: open_files::raise(),
+        }
+    }
+
+    /// Takes tasks until told to stop. The worker has joined already.
+    pub(super) async fn work(self, config: WorkerConfig, shutdown: CancellationToken) {
+        let handler = self.handler.clone();
+        let (worker, config) = (config.clone(), config);
+        let port = Arc::new(LedgerPort::new(self.handler));
+        let gone = CancellationToken::new();
+        let announced = tokio::spawn(presence::announce(
+            self.nats.clone(),
+            self.ledger.clone(),
+            config.clone(),
+            self.tools.clock.clone(),
+            gone.clone(),
+        ));
+        let shards = shards::work(
+            config.clone(),
+            self.lane,
+            port.clone(),
+            self.tools.clone(),
+            shutdown.clone(),
+        );
+        let steps = fleet::run(config, self.queue, port, self.tools, shutdown);
+        tokio::join!(steps, shards);
+        gone.cancel();
+        // Nobody misses it but the eye.
+        let _ = tokio::join!(announced, membership::drained(&handler, &worker));
+    }
+}
+
+/// Why something could not be opened.
+enum Trouble {
+    /// The same may succeed later.
+    Later(Failure),
+    /// Trying again is no use.
+    Final(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        if failure.exit == Exit::Unavailable {
+            Self::Later(failure)
+        } else {
+            Self::Final(failure)
+        }
+    }
+}
+
+/// Tries until it succeeds or is refused, for at most so long. Each reason to wait is said once.
+async fn patiently<T, F>(
+    at_most: Option<Duration>,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Trouble>>,
+{
+    let begun = Instant::now();
+    let mut said = HashSet::new();
+    loop {
+        let failure = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(Trouble::Final(failure)) => return Err(failure),
+            Err(Trouble::Later(failure)) => failure,
+        };
+        if at_most.is_some_and(|at_most| begun.elapsed() >= at_most) {
+            return Err(failure);
+        }
+        if said.insert(failure.code().to_owned()) {
+            let until = at_most.map_or_else(
+                || "until it can be".to_owned(),
+                |at_most| format!("for {} s", at_most.as_secs()),
+            );
+            print::aside(format!(
+                "not ready to start: {}; trying again {until}",
+                failure.message
+            ));
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+/// Opens the evidence store, and finds out now whether it answers: a worker without one would
+/// take tasks that it cannot do.
+async fn open_evidence(objects: &str) -> Result<EvidenceStore, Failure> {
+    let opened = async {
+        let store = EvidenceStore::open(objects)?;
+        store.check().await?;
+        Ok(store)
+    };
+    opened
+        .await
+        .map_err(|error: EvidenceError| super::data::snapshot_failure(error.into()))
+}
+
+async fn connect(options: &NatsOptions) -> Result<Client, Failure> {
+    nats::connect(options).await.map_err(Failure::unavailable)
+}
+
+fn journal_failure(error: JournalError) -> Trouble {
+    let exit = match &error {
+        JournalError::UnsafeSetting { .. } => Exit::Blocked,
+        JournalError::Reserved { .. } => Exit::Usage,
+        JournalError::Corrupt { .. } => Exit::Integrity,
+        JournalError::Unavailable { .. } => return Trouble::Later(Failure::unavailable(error)),
+        _ => Exit::Unavailable,
+    };
+    Trouble::Final(Failure::new(exit, error))
+}
+
+fn queue_failure(error: QueueError) -> Trouble {
+    let exit = match &error {
+        QueueError::Setting { .. } => Exit::Blocked,
+        QueueError::Unavailable { .. } | QueueError::Full { .. } => Exit::Unavailable,
+    };
+    Trouble::from(Failure::new(exit, error))
+}
+
+pub(super) fn required(config: &Config, key: &str) -> Result<String, Failure> {
+    config.get(key).map(str::to_owned).ok_or_else(|| {
+        Failure::usage(format!(
+            "RB-CLI-75: {key} is not set; give --{key}, ROLLBOOK_{} or `{key}` in rollbook.toml",
+            key.to_uppercase()
+        ))
+    })
+}
