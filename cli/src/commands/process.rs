@@ -109,7 +109,10 @@ pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
     let is_named = server_options.binary.is_some();
     let ledger = ledger_id(&config)?;
     let starting = async {
-        let started = match (EmbeddedServer::start(server_options.clone()).await, args.accept_loss) {
+        let started = match (
+            EmbeddedServer::start(server_options.clone()).await,
+            args.accept_loss,
+        ) {
             (Ok(server), Some(accepted)) => {
                 without_lost_end(server, server_options, &ledger, accepted).await
             }

@@ -142,8 +142,12 @@ mod tests {
         std::fs::write(file(&addresses[1]), "sEcond").unwrap();
         std::fs::remove_file(file(&addresses[2])).unwrap();
         let damaged = look(100).await.unwrap().damaged;
-        assert!(matches!(&damaged[0], EvidenceError::NotFound { sha256, .. } if *sha256 == addresses[2]));
-        assert!(matches!(&damaged[1], EvidenceError::Corrupt { sha256, .. } if *sha256 == addresses[1]));
+        assert!(
+            matches!(&damaged[0], EvidenceError::NotFound { sha256, .. } if *sha256 == addresses[2])
+        );
+        assert!(
+            matches!(&damaged[1], EvidenceError::Corrupt { sha256, .. } if *sha256 == addresses[1])
+        );
         assert_eq!(look(4).await.unwrap().damaged.len(), 1);
     }
 }

@@ -20,9 +20,18 @@ pub async fn expected<T>(
     sequence: u64,
     next: impl Future<Output = T>,
 ) -> Result<T, JournalError> {
+    expected_within(journal, sequence, next, ASKED_AFTER).await
+}
+
+async fn expected_within<T>(
+    journal: &dyn Journal,
+    sequence: u64,
+    next: impl Future<Output = T>,
+    asked_after: Duration,
+) -> Result<T, JournalError> {
     tokio::pin!(next);
     for _ in 0..TRIES {
-        if let Ok(came) = tokio::time::timeout(ASKED_AFTER, &mut next).await {
+        if let Ok(came) = tokio::time::timeout(asked_after, &mut next).await {
             return Ok(came);
         }
         if journal.at(sequence).await?.is_none() {
@@ -46,11 +55,13 @@ mod tests {
     use crate::ids::LedgerId;
     use crate::journal::MemoryJournal;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_never_comes_and_is_not_there_is_damage() {
         let journal = MemoryJournal::new(LedgerId::new("main").unwrap());
         assert_eq!(expected(&journal, 1, ready(7)).await.unwrap(), 7);
-        let error = expected(&journal, 3, pending::<()>()).await.unwrap_err();
+        let soon = Duration::from_millis(1);
+        let never = expected_within(&journal, 3, pending::<()>(), soon);
+        let error = never.await.unwrap_err();
         assert!(error.is_damage(), "{error}");
         assert!(error.to_string().contains("sequence 3"), "{error}");
     }

@@ -161,7 +161,9 @@ impl Journal for MemoryJournal {
                 .of
                 .keys()
                 .filter(|aggregate| matches!(aggregate, Aggregate::Rollout(_)));
-            rollouts.map(|aggregate| aggregate.subject(&self.ledger)).collect()
+            rollouts
+                .map(|aggregate| aggregate.subject(&self.ledger))
+                .collect()
         });
         Ok((subjects.len() <= at_most).then_some(subjects))
     }

@@ -90,11 +90,11 @@ fn only_forgets(block: &Path, after: u64) -> io::Result<bool> {
     let (records, rest) = bytes.as_chunks::<DELETION_BYTES>();
     let is_deletion = |record: &[u8; DELETION_BYTES]| {
         let (length, sequence) = record.split_at(4);
-        let length = length.try_into().map(u32::from_le_bytes);
+        let length = length.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
         let sequence = sequence
-            .first_chunk::<8>()
+            .first_chunk()
             .map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        length == Ok(DELETION_BYTES as u32)
+        length.is_some_and(|length| usize::try_from(length) == Ok(DELETION_BYTES))
             && sequence & DELETED != 0
             && sequence & !DELETED > after
     };

@@ -45,7 +45,7 @@ impl fmt::Display for Difference {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "RB-VIEW-9: the views are not what the ledger says: {first}{}; the ledger is the record: stop the server, delete views.db (in PostgreSQL: drop the schema of the views) and start again, and the views are rebuilt",
-    more(*.others)
+    more(*others)
 )]
 pub struct Differs {
     /// The first difference.
@@ -81,9 +81,9 @@ pub type TableRows = (&'static TableSpec, Vec<Vec<Value>>);
 /// The tables whose rows belong to rollouts. A flag's row is its own: of a rollout it only names the one
 /// that changed it last.
 pub(super) fn tables() -> impl Iterator<Item = &'static TableSpec> {
-    TABLES.into_iter().filter(|table| {
-        table.name != FlagRow::TABLE.name && column(table, ROLLOUT).is_some()
-    })
+    TABLES
+        .into_iter()
+        .filter(|table| table.name != FlagRow::TABLE.name && column(table, ROLLOUT).is_some())
 }
 
 fn column(table: &TableSpec, name: &str) -> Option<usize> {
@@ -101,9 +101,9 @@ pub async fn prove(
     rollout: &RolloutId,
     flags: impl IntoIterator<Item = Aggregate>,
 ) -> Result<Vec<Difference>, ProjectorError> {
+    let mut aggregates: BTreeSet<Aggregate> = flags.into_iter().take(MAX_FLAGS).collect();
     let stored = views.rows_of(rollout.as_str()).await?;
     let own = Aggregate::Rollout(rollout.clone());
-    let mut aggregates: BTreeSet<Aggregate> = flags.into_iter().take(MAX_FLAGS).collect();
     aggregates.extend(named_by(&stored.data));
     aggregates.insert(own);
     let mut commits = Vec::new();

@@ -100,14 +100,22 @@ mod tests {
     fn a_moment_is_named_by_a_sequence_or_a_time() {
         assert_eq!(Until::named("120"), Some(Until::Sequence(120)));
         let time = "2026-01-02T03:04:05Z";
-        assert_eq!(
-            Until::named(time),
-            Some(Until::Time(time.parse().unwrap()))
-        );
+        assert_eq!(Until::named(time), Some(Until::Time(time.parse().unwrap())));
         for end in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-05:00"] {
-            assert_eq!(Until::named(end), Some(Until::Time(Timestamp::MAX)), "{end}");
+            assert_eq!(
+                Until::named(end),
+                Some(Until::Time(Timestamp::MAX)),
+                "{end}"
+            );
         }
-        for wrong in ["", "-1", "yesterday", "9999-12-31", "9999-12-31T23:59:59", "9999-13-31T00:00:00Z"] {
+        for wrong in [
+            "",
+            "-1",
+            "yesterday",
+            "9999-12-31",
+            "9999-12-31T23:59:59",
+            "9999-13-31T00:00:00Z",
+        ] {
             assert_eq!(Until::named(wrong), None, "{wrong}");
         }
     }

@@ -42,7 +42,9 @@ pub(super) async fn get(
     let bytes = match api.handler.evidence().get(&sha256).await {
         Ok(bytes) => bytes,
         // What the ledger names was stored once: it is lost, not unknown.
-        Err(error @ EvidenceError::NotFound { .. }) if api.views.names_evidence(&sha256).await? => {
+        Err(error @ EvidenceError::NotFound { .. })
+            if api.views.names_evidence(&sha256).await? =>
+        {
             return Err(gates::lost(error).into());
         }
         Err(error) => return Err(error.into()),

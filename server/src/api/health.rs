@@ -155,12 +155,7 @@ async fn look(api: &Api, memory: &mut Memory, anew: bool) -> Health {
         bounded("quorum", quorum(api)),
         bounded("views", views(api)),
         kept(&mut memory.rows, anew, "rows", rows(api, turn)),
-        kept(
-            &mut memory.evidence,
-            anew,
-            "evidence",
-            evidence(api, turn)
-        ),
+        kept(&mut memory.evidence, anew, "evidence", evidence(api, turn)),
     );
     let orchestrator = orchestrator(api);
     let last = api.handler.journal().last_sequence();

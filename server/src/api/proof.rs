@@ -8,8 +8,8 @@ use rollbook_ledger::evidence::{EvidenceError, Looked};
 use rollbook_ledger::handler::Loaded;
 use rollbook_ledger::ids::{Aggregate, FlagKey, LedgerId, RolloutId, text_of_token};
 use rollbook_ledger::journal::Journal;
-use rollbook_ledger::projection::proof::{Difference, Differs, is_shown, prove};
 use rollbook_ledger::projection::projector::ProjectorError;
+use rollbook_ledger::projection::proof::{Difference, Differs, is_shown, prove};
 use rollbook_ledger::projection::row::ViewRow;
 use rollbook_ledger::projection::rows::RolloutRow;
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
@@ -40,14 +40,6 @@ pub struct ProofAnswer {
     pub sound: usize,
     /// Pieces that are there and, being too large, were not read.
     pub unread: usize,
-}
-
-impl ProofAnswer {
-    /// What there is to complain about, the views first.
-    pub fn findings(&self) -> Vec<&str> {
-        let views = self.views.as_deref().into_iter();
-        views.chain(self.damaged.iter().map(String::as_str)).collect()
-    }
 }
 
 pub(super) async fn proof(
@@ -92,10 +84,12 @@ async fn rows(
 ) -> Result<Vec<Difference>, ProjectorError> {
     let environment = &loaded.state.environment;
     let keys = loaded.plan.runbook().flags.keys();
-    let flags = keys.filter_map(|key| {
-        let key = FlagKey::new(key.as_str()).ok()?;
-        Some(Aggregate::Flag(environment.clone(), key))
-    });
+    let flags: Vec<Aggregate> = keys
+        .filter_map(|key| {
+            let key = FlagKey::new(key.as_str()).ok()?;
+            Some(Aggregate::Flag(environment.clone(), key))
+        })
+        .collect();
     prove(&**api.handler.journal(), &*api.views, id, flags).await
 }
 
@@ -153,7 +147,7 @@ pub(super) async fn look_at_rows(
         None => Vec::new(),
     };
     let (open, over): (Vec<&Shown>, Vec<&Shown>) = shown.iter().partition(|one| one.open);
-    let looked_at = turned(open, turn * at_most)
+    let looked_at = turned(open, turn.wrapping_mul(at_most))
         .into_iter()
         .chain(turned(over, turn))
         .take(at_most);
@@ -225,11 +219,13 @@ async fn miscounted(
     let mut found: Vec<Difference> = strays
         .map(|id| of_list(id, "is not on the ledger"))
         .collect();
-    let lacking = on_ledger
+    let lacking: Vec<RolloutId> = on_ledger
         .iter()
         .filter(|id| !in_views.contains(id.as_str()))
-        .filter_map(|id| RolloutId::new(id.as_str()).ok());
-    for id in lacking.take(MAX_LACKING) {
+        .filter_map(|id| RolloutId::new(id.as_str()).ok())
+        .take(MAX_LACKING)
+        .collect();
+    for id in lacking {
         let mut commits = journal.read(&Aggregate::Rollout(id.clone()), 0).await?;
         commits.retain(|commit| commit.sequence <= as_of);
         if is_shown(&commits, &id) {

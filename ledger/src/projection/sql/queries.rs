@@ -48,9 +48,7 @@ impl Conditions {
 }
 
 fn quoted(columns: &[ColumnSpec]) -> Vec<String> {
-    let quoted = columns
-        .iter()
-        .map(|column| format!("\"{}\"", column.name));
+    let quoted = columns.iter().map(|column| format!("\"{}\"", column.name));
     quoted.collect()
 }
 
