@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo demo-regression storm torn release bench lint clean
+.PHONY: help setup build test demo demo-regression storm torn full release bench lint clean
 
 TOOLS := $(or $(ROLLBOOK_TOOLS_DIR),.tools)
 # Exports where tools/install found nats-server and PostgreSQL.
@@ -34,8 +34,15 @@ storm: setup build ## Inject faults while rollouts run, and judge what is left: 
 	@$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/rollbook-loadtest" storm --dir "$${CARGO_TARGET_DIR:-target}/storm" \
 		--faults $(or $(FAULTS),8) --seed $(or $(SEED),1) --longest-pause $(or $(PAUSE),40) $(if $(LAYOUT),--layout $(LAYOUT)) $(if $(RESUME),--resume)
 
-torn: setup build ## Tear the end off a ledger: `rollbook up` must refuse it, name what is missing, and append nothing
+torn: setup build ## Tear the end off a ledger: `up` and `serve` must refuse it, name what is missing, and append nothing
 	@$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/rollbook-loadtest" torn --dir "$${CARGO_TARGET_DIR:-target}/storm/torn"
+
+full: ## What takes hours, before a release: torn ledgers, a long storm, both demos, all bars: FAULTS=60 SEED=1 RESUME=1
+	$(MAKE) torn
+	$(MAKE) storm FAULTS=$(or $(FAULTS),60) PAUSE=40
+	$(MAKE) demo
+	$(MAKE) demo-regression
+	$(MAKE) bench
 
 release: setup ## Build the programs for production, optimised for what they do most (long)
 	@tools/release

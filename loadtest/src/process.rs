@@ -12,6 +12,9 @@ use tokio::process::{Child, Command};
 /// Between two looks at a process that is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Until then a program may not have its signals in its own hands, on a busy machine.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+
 /// Why a process could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -39,6 +42,7 @@ pub(crate) struct Process {
     log: PathBuf,
     /// How long the log was when it was started.
     log_before: usize,
+    started_at: Instant,
 }
 
 impl Process {
@@ -73,11 +77,17 @@ impl Process {
             pid: Pid::from_raw(pid),
             log: log.to_path_buf(),
             log_before: usize::try_from(log_before).unwrap_or(usize::MAX),
+            started_at: Instant::now(),
         })
     }
 
     pub(crate) fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// It was started just now, and SIGTERM still ends it as it ends any program.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.started_at.elapsed() < STARTS_WITHIN && !catches(self.pid, Signal::SIGTERM)
     }
 
     /// Sends a signal; one that has ended gets none.
@@ -222,6 +232,17 @@ fn found(pid: i32) -> Option<Found> {
             .map(|path| path.display().to_string())
             .unwrap_or_default(),
     })
+}
+
+/// Whether a process has a handler for a signal.
+fn catches(pid: Pid, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The lowest bit is signal 1.
+    caught.is_some_and(|mask| mask >> (signal as i32 - 1) & 1 == 1)
 }
 
 fn parent(pid: i32) -> Option<i32> {

@@ -25,6 +25,8 @@ pub(crate) const ENDS: &str = "ends.jsonl";
 pub(crate) const MARKERS: &str = "markers";
 /// Written by notices and by `notify` steps.
 pub(crate) const NOTICES: &str = "notices.jsonl";
+/// Written by the receiver of webhooks: what it took, and what it read but said it could not take.
+pub(crate) const CALLS: &str = "calls.jsonl";
 /// Rows that `sql` steps inserted into PostgreSQL.
 pub(crate) const SHARED_ROWS: &str = "rows-postgres.jsonl";
 /// The SQLite database that `sql` steps change.
@@ -130,9 +132,17 @@ pub(crate) enum End {
     /// By itself, with this exit code.
     Unasked { code: Option<i32>, said: String },
     /// Told to by SIGTERM, after so long.
-    Told { code: Option<i32>, after_ms: u64 },
+    Told {
+        code: Option<i32>,
+        after_ms: u64,
+        /// It had hardly begun: signals were not yet in its hands, and nothing was its own.
+        #[serde(default)]
+        starting: bool,
+    },
     /// Told to by SIGTERM, and still there when the wait was over; then killed.
     Deaf { after_ms: u64 },
+    /// It had to give up, and was still there when the wait was over.
+    Stays { after_ms: u64 },
 }
 
 /// A process that ended.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::rollout::{self, Request, SystemCommand};
 use rollbook_proto::v1;
-use rollbook_workers::executor::{self, Message, SecretResolver};
+use rollbook_workers::executor::{self, Message, Patience, SecretResolver};
 use rollbook_workers::fleet::{NoticeDelivery, NoticeLane, QueuedNotice};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -130,6 +130,7 @@ impl Notices {
             runbook,
             &planned.channel,
             &message,
+            Patience::Notice,
         );
         let (verdict, text) = match tokio::time::timeout(SENT_WITHIN, sent).await {
             Ok(Ok(taken)) => (v1::Verdict::Pass, taken),

@@ -1,7 +1,8 @@
 //! Notices: a channel that does not answer holds up nobody, and two servers send none twice.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use crate::apart::{nats, serve};
 use crate::harness::{Place, Process, wait_for};
@@ -50,6 +51,59 @@ fn a_dead_webhook_holds_up_no_rollout() {
         .exits(0);
     let log = place.run("log told --json").exits(0).out;
     assert!(!log.contains("noticeSent"), "{log}");
+}
+
+/// Reads a request and answers it; the value of its `Idempotency-Key`.
+fn answer(connection: TcpStream, status: &str) -> String {
+    let mut reader = BufReader::new(connection);
+    let (mut key, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            if line.trim_end().is_empty() {
+                break;
+            }
+            continue;
+        };
+        match name.to_lowercase().as_str() {
+            "idempotency-key" => key = value.to_owned(),
+            "content-length" => length = value.parse().unwrap(),
+            _ => {}
+        }
+    }
+    reader.read_exact(&mut vec![0; length]).unwrap();
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    reader.get_mut().write_all(answer.as_bytes()).unwrap();
+    key
+}
+
+#[test]
+fn a_webhook_that_is_back_after_a_while_gets_its_notice() {
+    let mut place = Place::new();
+    let hook = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", hook.local_addr().unwrap());
+    // A step's four tries are over by then.
+    let served = std::thread::spawn(move || {
+        let mut keys = Vec::new();
+        for status in [["503 Service Unavailable"; 5].as_slice(), &["200 OK"]].concat() {
+            keys.push(answer(hook.accept().unwrap().0, status));
+        }
+        keys
+    });
+    place.set(vec![("CREW_WEBHOOK", url)]);
+    let notice =
+        "  - {id: n, channel: crew, audience: crew, anchor: opened, subject: S, body: B}\n";
+    place.write("told.yaml", &plan("{webhook: {env: CREW_WEBHOOK}}", notice));
+    let _up = place.up();
+    place
+        .run("run told.yaml --env local --id told --as alice --timeout 100")
+        .exits(0);
+    wait_for("the notice to be on the record", || {
+        let log = place.run("log told --json").out;
+        log.contains("noticeSent") && log.contains("answered 200")
+    });
+    assert_eq!(served.join().unwrap(), ["told/notice/n"; 6]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Arguments, AssertSqlSafe, Row, Sqlite, Transaction};
+use sqlx::{Arguments, AssertSqlSafe, Connection, Row, Sqlite, Transaction};
 
 use super::row::{Kind, Value};
 use super::sql::{Database, SqlViews, Tx};
@@ -90,6 +90,12 @@ pub async fn open(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
         SqlitePoolOptions::new()
             .max_connections(count)
             .acquire_timeout(BUSY_TIMEOUT)
+            // SQLite itself ends a transaction that met a full disk. sqlx, which fails to roll back
+            // what is not there, would count the connection as within one for ever.
+            .before_acquire(|connection, _| {
+                let is_usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_usable) })
+            })
             .connect_with(tuned(options.clone()))
     };
     let located = |error: sqlx::Error| match failed("open")(error) {

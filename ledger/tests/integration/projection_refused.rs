@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rollbook_ledger::projection::sqlite;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::views::{Cursor, StepStatus};
 use rollbook_ledger::proto::v1;
@@ -75,4 +76,27 @@ pub(crate) async fn a_row_that_the_database_refuses_is_an_anomaly(
         store.apply(std::slice::from_ref(commit)).await.unwrap();
     }
     assert_eq!(store.dump().await.unwrap(), dump);
+}
+
+/// SQLite ends a whole transaction by itself when the disk is full; `RAISE(ROLLBACK)` does the same.
+#[tokio::test]
+async fn a_transaction_that_sqlite_ended_by_itself_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("views.db");
+    let store = sqlite::open(&file).await.unwrap();
+    let mut history = History::default();
+    let last = history.push(&rollout("r1"), "ada", vec![opened()]);
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", file.display()))
+        .await
+        .unwrap();
+    let script = async |sql: &'static str| sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    script(
+        "CREATE TRIGGER ends BEFORE UPDATE ON view_position \
+         BEGIN SELECT RAISE(ROLLBACK, 'ended by itself'); END",
+    )
+    .await;
+    store.apply(&history.commits).await.unwrap_err();
+    script("DROP TRIGGER ends").await;
+    let reached = store.apply(&history.commits).await.unwrap();
+    assert_eq!(reached.sequence, last);
 }

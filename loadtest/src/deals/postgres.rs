@@ -64,6 +64,22 @@ impl Postgres {
         &self.url
     }
 
+    /// Another database of it.
+    pub(crate) fn database(&self, name: &str) -> String {
+        let server = self.url.strip_suffix("postgres").unwrap_or(&self.url);
+        format!("{server}{name}")
+    }
+
+    /// Where it keeps its data, and its processes work.
+    pub(crate) fn cluster(&self) -> PathBuf {
+        // As `tools/postgres` has it.
+        let elsewhere = std::fs::read_to_string(self.dir.path().join("location"));
+        elsewhere.map_or_else(
+            |_| self.dir.path().join("cluster"),
+            |place| PathBuf::from(place.trim()),
+        )
+    }
+
     /// psql with one statement.
     pub(crate) fn psql(&self, statement: &str) -> Command {
         let mut command = Command::new(self.programs.join("psql"));

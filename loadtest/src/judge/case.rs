@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::process::Found;
 use crate::record::{
-    self, ACKNOWLEDGED, Acknowledged, ENDS, Ended, MARKERS, NOTICES, PLANS, PlanRecord,
+    self, ACKNOWLEDGED, Acknowledged, CALLS, ENDS, Ended, MARKERS, NOTICES, PLANS, PlanRecord,
     RecordError, Row, SEEN, SHARED_ROWS, Seen,
 };
 
@@ -89,7 +89,7 @@ impl Case {
             statuses: record::lines(&collected.join(STATUSES))?,
             marks: marks(&directory.join(MARKERS))?,
             rows: rows(directory, &collected)?,
-            notices: record::lines(&directory.join(NOTICES))?,
+            notices: notices(directory)?,
             views: record::lines(&collected.join(VIEWS))?,
             processes: record::lines(&collected.join(PROCESSES))?,
         })
@@ -151,6 +151,13 @@ fn rows(directory: &Path, collected: &Path) -> Result<Vec<Row>, RecordError> {
     let mut rows: Vec<Row> = record::lines(&collected.join(ROWS))?;
     rows.extend(record::lines::<Row>(&directory.join(SHARED_ROWS))?);
     Ok(rows)
+}
+
+/// Those in a file, and those that were posted.
+fn notices(directory: &Path) -> Result<Vec<Value>, RecordError> {
+    let mut notices: Vec<Value> = record::lines(&directory.join(NOTICES))?;
+    notices.extend(record::lines::<Value>(&directory.join(CALLS))?);
+    Ok(notices)
 }
 
 /// A line that a killed command wrote half is no mark.

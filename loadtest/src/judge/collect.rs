@@ -1,8 +1,7 @@
 //! Looks at what a storm left: processes, then the ledger, views and effects, by way of servers of
 //! its own.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -10,8 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::JudgeError;
-use super::case::{COLLECTED, LOG, PROCESSES, ROWS, STATUSES, VIEWS, Views};
+use super::case::{COLLECTED, LOG, PROCESSES, ROWS, STATUSES, VIEWS};
+use super::{JudgeError, database};
 use crate::natsd;
 use crate::process::{self, Process};
 use crate::record::{self, EFFECTS, Recorder, Row, SYSTEM, SystemRecord};
@@ -59,7 +58,7 @@ pub(super) async fn collect(directory: &Path) -> Result<(), JudgeError> {
             return Err(missing("a nats-server")(server.config.display()));
         }
     }
-    let rebuilt = format!("sqlite:{}", into.join("rebuilt.db").display());
+    let rebuilt = database::empty(&into, system.views.first()).await?;
     let databases: Vec<String> = system.views.iter().cloned().chain([rebuilt]).collect();
     let mut round = 1;
     loop {
@@ -75,7 +74,7 @@ pub(super) async fn collect(directory: &Path) -> Result<(), JudgeError> {
         }
         let mut views = Vec::new();
         for database in &databases {
-            views.push(dump(database, Some(database) == databases.last()).await?);
+            views.push(database::dump(database, Some(database) == databases.last()).await?);
         }
         let first = views.first().map(|views| views.sequence);
         if round == ROUNDS || views.iter().all(|views| Some(views.sequence) == first) {
@@ -96,7 +95,7 @@ pub(super) async fn collect(directory: &Path) -> Result<(), JudgeError> {
     Ok(())
 }
 
-fn missing<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> JudgeError {
+pub(super) fn missing<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> JudgeError {
     move |reason| JudgeError::Missing {
         what: what.to_owned(),
         reason: reason.to_string(),
@@ -245,59 +244,6 @@ async fn ledger(
         }
     }
     Ok(())
-}
-
-/// All rows of a database of views, as SQL literals, in order.
-async fn dump(database: &str, rebuilt: bool) -> Result<Views, JudgeError> {
-    let path = PathBuf::from(database.strip_prefix("sqlite:").unwrap_or(database));
-    let failed = missing("a database of views");
-    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path))
-        .await
-        .map_err(&failed)?;
-    let names: Vec<(String,)> = sqlx::query_as(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
-         AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' ORDER BY name",
-    )
-    .fetch_all(&pool)
-    .await
-    .map_err(&failed)?;
-    let (sequence,): (i64,) = sqlx::query_as("SELECT max(sequence) FROM view_position")
-        .fetch_one(&pool)
-        .await
-        .map_err(&failed)?;
-    let mut tables = BTreeMap::new();
-    for (table,) in names {
-        // Where they stand is compared by itself; what a server had acknowledged is no view.
-        if table == "view_position" || table == "acknowledged" {
-            continue;
-        }
-        let columns: Vec<(String,)> =
-            sqlx::query_as("SELECT name FROM pragma_table_info(?) ORDER BY name")
-                .bind(&table)
-                .fetch_all(&pool)
-                .await
-                .map_err(&failed)?;
-        let literals: Vec<String> = columns
-            .iter()
-            .map(|(name,)| format!("'{name}=' || quote(\"{name}\")"))
-            .collect();
-        let query = format!("SELECT {} FROM \"{table}\"", literals.join(" || ' ' || "));
-        let mut rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(query))
-            .fetch_all(&pool)
-            .await
-            .map_err(&failed)?;
-        rows.sort();
-        tables.insert(table, rows);
-    }
-    pool.close().await;
-    Ok(Views {
-        name: path
-            .file_name()
-            .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-        rebuilt,
-        sequence: u64::try_from(sequence).unwrap_or(0),
-        tables,
-    })
 }
 
 async fn rows(path: &Path) -> Result<Vec<impl Serialize>, JudgeError> {

@@ -147,7 +147,7 @@ fn notices(case: &Case, plan: &PlanRecord, find: &mut impl FnMut(Rule, String)) 
     }
     for notice in &plan.notices {
         let is_due = match notice.as_str() {
-            "begun" => has("rolloutStarted"),
+            "begun" | "begun by post" => has("rolloutStarted"),
             _ => has("rolloutClosed"),
         };
         let delivered = ids.get(notice.as_str());

@@ -50,6 +50,12 @@ pub(super) fn judge(case: &Case, findings: &mut Vec<Finding>) {
             End::Told {
                 code: Some(0 | 7), ..
             } => {}
+            // By the signal itself: it had not begun.
+            End::Told {
+                code: None,
+                starting: true,
+                ..
+            } => {}
             End::Told { code, .. } => find(
                 Rule::Process,
                 format!("{name} was told to stop and ended with {code:?}"),
@@ -57,6 +63,10 @@ pub(super) fn judge(case: &Case, findings: &mut Vec<Finding>) {
             End::Deaf { after_ms } => find(
                 Rule::Process,
                 format!("{name} was told to stop and had not ended after {after_ms} ms"),
+            ),
+            End::Stays { after_ms } => find(
+                Rule::Process,
+                format!("{name} could not go on and had not ended after {after_ms} ms"),
             ),
         }
     }

@@ -5,6 +5,7 @@
 
 mod case;
 mod collect;
+mod database;
 mod effects;
 mod history;
 pub(crate) mod report;

@@ -85,6 +85,7 @@ fn sound() -> Case {
             end: End::Told {
                 code: Some(0),
                 after_ms: 10,
+                starting: false,
             },
         }],
         commits: vec![
@@ -257,6 +258,9 @@ fn a_lost_notice_and_one_under_two_ids_are_found() {
         case.notices.pop();
     });
     finds(Rule::Notice, |case| case.notices[1]["id"] = json!("c"));
+    finds(Rule::Notice, |case| {
+        case.plans[0].notices.push("begun by post".to_owned());
+    });
 }
 
 #[test]
@@ -317,9 +321,21 @@ fn a_process_that_does_not_stop_or_crashes_is_found() {
     finds(Rule::Process, |case| {
         case.ends[0].end = End::Deaf { after_ms: 90_000 };
     });
+    finds(Rule::Process, |case| {
+        case.ends[0].end = End::Stays { after_ms: 120_000 };
+    });
     finds(Rule::Process, |case| case.ends[0].end = ends(Some(101)));
     finds(Rule::Process, |case| case.ends[0].end = ends(None));
     let mut case = sound();
     case.ends[0].end = ends(Some(7));
+    assert_eq!(broken(&case), []);
+    // Ended by SIGTERM itself: nothing was stopped in order, unless there was nothing yet.
+    let told = |starting| End::Told {
+        code: None,
+        after_ms: 10,
+        starting,
+    };
+    finds(Rule::Process, |case| case.ends[0].end = told(false));
+    case.ends[0].end = told(true);
     assert_eq!(broken(&case), []);
 }

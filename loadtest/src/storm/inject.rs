@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::StormError;
+use super::hook::Manner;
 use super::proxy::Moment;
 use super::random::Random;
 use super::schedule::{Fault, Kind};
@@ -13,6 +16,10 @@ use super::system::System;
 
 /// How many connections say nothing.
 const IDLE_CONNECTIONS: usize = 300;
+/// What a follower asks for.
+const FOLLOW: &[u8] = b"GET /v1/log?follow=true HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+/// The highest page of a small database of views that is overwritten.
+const LAST_PAGE: u64 = 20;
 /// How far a clock is off.
 const SKEW_SECONDS: i64 = 30;
 
@@ -23,6 +30,9 @@ pub(crate) async fn inject(
     random: &mut Random,
 ) -> Result<(), StormError> {
     let target = fault.target.as_str();
+    if target == "postgres" {
+        return postgres(system, fault).await;
+    }
     match fault.kind {
         Kind::Kill => {
             system.kill(target).await;
@@ -68,22 +78,8 @@ pub(crate) async fn inject(
             }
             again(system, target)?;
         }
-        Kind::IdleConnections => {
-            let addresses = system.addresses();
-            let number = usize::from(target == "serve-2");
-            let address = addresses.get(number).or_else(|| addresses.first());
-            let address = address.and_then(|address| address.strip_prefix("http://"));
-            let mut held = Vec::new();
-            for _ in 0..IDLE_CONNECTIONS {
-                // A server that is down has none.
-                if let Some(address) = address
-                    && let Ok(connection) = TcpStream::connect(address).await
-                {
-                    held.push(connection);
-                }
-            }
-            system.rest(fault.pause).await?;
-        }
+        Kind::IdleConnections => connections(system, fault, &[]).await?,
+        Kind::DeafFollowers => connections(system, fault, FOLLOW).await?,
         Kind::Skew => {
             let skew = if random.percent(50) {
                 SKEW_SECONDS
@@ -109,6 +105,88 @@ pub(crate) async fn inject(
             system.stop(target).await?;
             again(system, target)?;
         }
+        Kind::InterruptTwice => {
+            system.interrupt_twice(target).await?;
+            system.rest(fault.pause).await?;
+            again(system, target)?;
+        }
+        Kind::WorkerFirst => {
+            let servers = system.names_of("serve-");
+            for name in servers.iter().map(String::as_str).chain([target]) {
+                system.kill(name).await;
+            }
+            again(system, target)?;
+            system.rest(fault.pause).await?;
+            for name in &servers {
+                again(system, name)?;
+            }
+        }
+        Kind::DeadWebhook => {
+            let manners = [Manner::Refuses, Manner::Stalls, Manner::Fails];
+            let manner = random.pick(&manners).copied().unwrap_or(Manner::Stalls);
+            if let Some(hook) = system.hook() {
+                hook.behave(manner);
+            }
+            system.rest(fault.pause).await?;
+            if let Some(hook) = system.hook() {
+                hook.behave(Manner::Takes);
+            }
+        }
+        Kind::DamagedViews => {
+            system.kill(target).await;
+            // The first page says what the file is; the others hold rows and indexes.
+            let page = match random.percent(50) {
+                true => 0,
+                false => random.between(1, LAST_PAGE),
+            };
+            system.damage_views(target, page)?;
+            system.rest(fault.pause).await?;
+            again(system, target)?;
+        }
+        Kind::NatsGone => system.starve().await?,
+    }
+    Ok(())
+}
+
+/// Connections to the API of a server that send this, and read nothing.
+async fn connections(system: &mut System, fault: &Fault, what: &[u8]) -> Result<(), StormError> {
+    let addresses = system.addresses();
+    let number = usize::from(fault.target == "serve-2");
+    let address = addresses.get(number).or_else(|| addresses.first());
+    let address = address.and_then(|address| address.strip_prefix("http://"));
+    let mut held = Vec::new();
+    for _ in 0..IDLE_CONNECTIONS {
+        // A server that is down has none.
+        if let Some(address) = address
+            && let Ok(mut connection) = TcpStream::connect(address).await
+            && connection.write_all(what).await.is_ok()
+        {
+            held.push(connection);
+        }
+    }
+    system.rest(fault.pause).await
+}
+
+/// Faults of PostgreSQL, which recovers by itself.
+async fn postgres(system: &mut System, fault: &Fault) -> Result<(), StormError> {
+    let processes = system.postgres_processes();
+    let signal = |found: &crate::process::Found, signal| {
+        // It may have ended in between.
+        let _ = kill(Pid::from_raw(found.pid), signal);
+    };
+    if fault.kind == Kind::Kill {
+        let serves = |line: &str| line.starts_with("postgres: rollbook ");
+        if let Some(found) = processes.iter().find(|found| serves(&found.line)) {
+            signal(found, Signal::SIGKILL);
+        }
+        return system.rest(fault.pause).await;
+    }
+    for found in &processes {
+        signal(found, Signal::SIGSTOP);
+    }
+    system.rest(fault.pause).await?;
+    for found in &processes {
+        signal(found, Signal::SIGCONT);
     }
     Ok(())
 }

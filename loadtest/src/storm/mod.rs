@@ -3,7 +3,9 @@
 //! `rollbook-loadtest judge`, a process that knows only what the directory holds.
 
 mod disk;
+mod hook;
 mod inject;
+mod interrupt;
 mod person;
 mod plans;
 mod proxy;
@@ -18,15 +20,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::judge::report::Report;
-use crate::process::{self, StartError};
+use crate::process::StartError;
 use crate::record::{self, RecordError, Recorder};
-use schedule::Layout;
+use schedule::{Layout, Views};
 
 /// One line for each slice that was judged.
 const RESULTS: &str = "results.jsonl";
@@ -118,40 +117,17 @@ impl Outcome {
 
 /// Runs slices until all faults have been injected.
 pub(crate) async fn run(args: &StormArgs) -> ExitCode {
-    let ran = tokio::select! {
-        ran = slices(args) => ran,
-        code = interrupted() => {
-            // What it started must not outlive it, nor what that started.
-            for found in args.dir.canonicalize().iter().flat_map(|dir| process::of_directory(dir)) {
-                let _ = kill(Pid::from_raw(found.pid), Signal::SIGKILL);
+    interrupt::unless_interrupted(&args.dir, async {
+        match slices(args).await {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(7)
             }
-            return ExitCode::from(code);
         }
-    };
-    match ran {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(7)
-        }
-    }
-}
-
-/// Waits for Ctrl-C or SIGTERM; the exit code that says which.
-async fn interrupted() -> u8 {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => 130,
-        () = terminated => 143,
-    }
+    })
+    .await
 }
 
 async fn slices(args: &StormArgs) -> Result<bool, StormError> {
@@ -200,7 +176,7 @@ async fn slices(args: &StormArgs) -> Result<bool, StormError> {
         let directory = dir.join(format!("slice-{slice}"));
         let started = Instant::now();
         tell_slice(slice, &wanted);
-        let kinds = slice::run(&directory, &rollbook, &wanted).await?;
+        let ran = slice::run(&directory, &rollbook, &wanted).await?;
         let report = slice::judge(&directory).await?;
         for line in report.lines() {
             println!("  {line}");
@@ -213,7 +189,7 @@ async fn slices(args: &StormArgs) -> Result<bool, StormError> {
                 seed: wanted.seed,
                 layout: wanted.layout,
                 faults,
-                kinds,
+                kinds: ran.kinds,
                 seconds: started.elapsed().as_secs(),
                 report,
             },
@@ -235,10 +211,14 @@ async fn slices(args: &StormArgs) -> Result<bool, StormError> {
 
 fn tell_slice(slice: usize, wanted: &slice::Wanted) {
     println!(
-        "slice {slice}: seed {}, layout {}, {} faults",
+        "slice {slice}: seed {}, layout {}, {} faults{}",
         wanted.seed,
         wanted.layout.name(),
-        wanted.faults
+        wanted.faults,
+        match Views::of(wanted.seed, wanted.layout) {
+            Views::Sqlite => "",
+            Views::Postgres => ", views in PostgreSQL",
+        }
     );
 }
 

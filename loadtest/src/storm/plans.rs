@@ -1,6 +1,6 @@
 //! The runbooks that a storm rolls out.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::random::Random;
 use crate::record::{EFFECTS, Effect, MARKERS, NOTICES, PlanRecord, StepRecord};
@@ -18,13 +18,22 @@ pub(crate) struct Made {
     pub(crate) record: PlanRecord,
 }
 
+/// What stands around the rollouts of a storm.
+#[derive(Debug, Clone)]
+pub(crate) struct Around {
+    /// Where everything is written down.
+    pub(crate) directory: PathBuf,
+    /// There is a PostgreSQL that steps can change.
+    pub(crate) shared: bool,
+    /// Where notices are posted.
+    pub(crate) hook: Option<String>,
+}
+
 /// Builds the text of a runbook step by step.
 struct Text<'a> {
-    directory: &'a Path,
+    around: &'a Around,
     rollout: &'a str,
     flag: String,
-    /// There is a PostgreSQL that steps can change.
-    shared: bool,
     phases: String,
     steps: Vec<StepRecord>,
 }
@@ -50,7 +59,7 @@ impl Text<'_> {
 
     /// A command that leaves marks where it begins and ends.
     fn run(&mut self, id: &str, effect: Effect, milliseconds: u64) {
-        let markers = self.directory.join(MARKERS);
+        let markers = self.around.directory.join(MARKERS);
         let markers = markers.display();
         let (mark, of) = (
             "$ROLLBOOK_ROLLOUT $ROLLBOOK_STEP $ROLLBOOK_ATTEMPT",
@@ -119,26 +128,37 @@ impl Text<'_> {
     }
 
     fn made(self) -> Made {
-        let directory = self.directory.display();
-        let shared = match self.shared {
+        let directory = self.around.directory.display();
+        let shared = match self.around.shared {
             true => {
                 format!("  shared: {{kind: postgres, url: {{local: {{env: {SHARED_URL}}}}}}}\n")
             }
             false => String::new(),
         };
-        let notices = ["begun", "ended"].map(str::to_owned);
+        let mut notices = vec!["begun", "ended"];
+        let mut channels = format!("  told: {{file: \"{directory}/{NOTICES}\"}}\n");
+        let mut posts = String::new();
+        if let Some(url) = &self.around.hook {
+            notices.extend(["begun by post", "ended by post"]);
+            channels.push_str(&format!("  post: {{webhook: {{value: \"{url}\"}}}}\n"));
+            posts.push_str(
+                "  - {id: begun-by-post, channel: post, audience: crew, anchor: started, subject: begun by post, body: It has begun.}\n\
+                 \x20 - {id: ended-by-post, channel: post, audience: crew, anchor: closed, subject: ended by post, body: It has ended.}\n",
+            );
+        }
         let yaml = format!(
             "apiVersion: rollbook/v1\nkind: Runbook\n\
              metadata: {{name: storm, version: \"1.0\", owner: storm}}\n\
              environments: {{local: {{}}}}\n\
              roles: {{crew: [{}]}}\n\
-             channels: {{told: {{file: \"{directory}/{NOTICES}\"}}}}\n\
+             channels:\n{channels}\
              sources:\n  effects: {{kind: sqlite, url: {{local: {{value: \"sqlite:{directory}/{EFFECTS}\"}}}}}}\n{shared}\
              flags:\n  {}: {{description: Switched by a storm, owner: crew}}\n\
              metrics:\n  load: {{run: {{command: echo 1}}}}\n\
              notices:\n\
              \x20 - {{id: begun, channel: told, audience: crew, anchor: started, subject: begun, body: It has begun.}}\n\
              \x20 - {{id: ended, channel: told, audience: crew, anchor: closed, subject: ended, body: It has ended.}}\n\
+             {posts}\
              phases:\n{}",
             PERSONS.join(", "),
             self.flag,
@@ -149,17 +169,21 @@ impl Text<'_> {
             record: PlanRecord {
                 rollout: self.rollout.to_owned(),
                 steps: self.steps,
-                notices: notices.to_vec(),
+                notices: notices.into_iter().map(str::to_owned).collect(),
             },
         }
     }
 }
 
-fn text<'a>(directory: &'a Path, rollout: &'a str, shared: bool) -> Text<'a> {
+/// The ids under which notices of a rollout are posted.
+pub(crate) fn posted(rollout: &str) -> [String; 2] {
+    ["begun", "ended"].map(|what| format!("{rollout}/notice/{what}-by-post"))
+}
+
+fn text<'a>(around: &'a Around, rollout: &'a str) -> Text<'a> {
     Text {
-        directory,
+        around,
         rollout,
-        shared,
         flag: rollout.to_uppercase().replace('-', "_"),
         phases: String::new(),
         steps: Vec::new(),
@@ -167,15 +191,14 @@ fn text<'a>(directory: &'a Path, rollout: &'a str, shared: bool) -> Text<'a> {
 }
 
 /// Some seconds of everything.
-/// With `shared`, also in PostgreSQL.
-pub(crate) fn small(directory: &Path, rollout: &str, shared: bool, random: &mut Random) -> Made {
-    let mut text = text(directory, rollout, shared);
+pub(crate) fn small(around: &Around, rollout: &str, random: &mut Random) -> Made {
+    let mut text = text(around, rollout);
     text.phase("1");
     text.run("1.1", Effect::Once, random.between(100, 2_500));
     text.sql("1.2");
     text.run("1.3", Effect::Idempotent, random.between(100, 2_500));
     text.set_flag("1.4", "on");
-    if shared {
+    if around.shared {
         text.shared_sql("1.5");
     }
     if random.percent(50) {
@@ -192,8 +215,8 @@ pub(crate) fn small(directory: &Path, rollout: &str, shared: bool, random: &mut 
 }
 
 /// More of it, for longer.
-pub(crate) fn long(directory: &Path, rollout: &str, shared: bool, random: &mut Random) -> Made {
-    let mut text = text(directory, rollout, shared);
+pub(crate) fn long(around: &Around, rollout: &str, random: &mut Random) -> Made {
+    let mut text = text(around, rollout);
     for phase in 1..=4 {
         text.phase(&phase.to_string());
         let mut number = 0;
@@ -207,7 +230,7 @@ pub(crate) fn long(directory: &Path, rollout: &str, shared: bool, random: &mut R
         text.run(&id(), Effect::Once, random.between(50, 300));
         text.set_flag(&id(), if phase % 2 == 1 { "on" } else { "off" });
         text.watch(&id(), random.between(3, 8));
-        if shared {
+        if around.shared {
             text.shared_sql(&id());
         } else {
             text.sql(&id());

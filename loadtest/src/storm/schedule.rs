@@ -40,11 +40,11 @@ impl Layout {
         }
     }
 
-    /// The processes that a fault can hit.
-    fn targets(self) -> &'static [&'static str] {
-        match self {
+    /// What a fault can hit.
+    fn targets(self, views: Views) -> Vec<&'static str> {
+        let processes: &[&str] = match self {
             // Its nats-server is a child of its own.
-            Self::Up => &["up", "nats"],
+            Self::Up => &["up", "up", "up", "nats", "nats"],
             Self::One => &[
                 "nats-1", "serve-1", "serve-2", "worker-1", "worker-2", "worker-3",
             ],
@@ -52,6 +52,32 @@ impl Layout {
                 "nats-1", "nats-2", "nats-3", "serve-1", "serve-2", "worker-1", "worker-2",
                 "worker-3",
             ],
+        };
+        let mut targets = processes.to_vec();
+        targets.push("hook");
+        if views == Views::Postgres {
+            targets.push("postgres");
+        }
+        targets
+    }
+}
+
+/// Where the servers of a layout keep their views.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Views {
+    /// Each in a file of its own.
+    Sqlite,
+    /// All in one database.
+    Postgres,
+}
+
+impl Views {
+    /// As the seed wants it: every other slice of servers.
+    pub(crate) fn of(seed: u64, layout: Layout) -> Self {
+        if layout != Layout::Up && seed.is_multiple_of(2) {
+            Self::Postgres
+        } else {
+            Self::Sqlite
         }
     }
 }
@@ -84,6 +110,18 @@ pub(crate) enum Kind {
     Skew,
     /// The file system of the store is full for the pause.
     FullDisk,
+    /// SIGINT, and again at once.
+    InterruptTwice,
+    /// A worker is started while no server runs; servers come after the pause.
+    WorkerFirst,
+    /// The receiver of webhooks refuses, stalls or fails for the pause.
+    DeadWebhook,
+    /// Views in SQLite are overwritten in part while their server is down.
+    DamagedViews,
+    /// Hundreds of connections to the API that follow the log and read nothing of it.
+    DeafFollowers,
+    /// The nats-server of `up` ends whenever it is started, until `up` gives up.
+    NatsGone,
 }
 
 /// A fault.
@@ -96,13 +134,18 @@ pub(crate) struct Fault {
     pub(crate) pause: Duration,
 }
 
-fn kinds(target: &str) -> Vec<Kind> {
+fn kinds(target: &str, views: Views) -> Vec<Kind> {
+    match target {
+        "hook" => return vec![Kind::DeadWebhook],
+        // One of those that serve a client is killed, which ends all of these; all are frozen.
+        "postgres" => return vec![Kind::Kill, Kind::Freeze],
+        _ => {}
+    }
     let mut kinds = vec![Kind::Kill, Kind::Kill, Kind::Freeze, Kind::Freeze];
     let is_nats = target.starts_with("nats");
     match target {
         // `up` starts its child again by itself; it is not told to stop.
-        "nats" => kinds.push(Kind::FreezeThenKill),
-        "up" => kinds.extend([Kind::Restart, Kind::IdleConnections]),
+        "nats" => kinds.extend([Kind::FreezeThenKill, Kind::NatsGone]),
         _ => kinds.push(Kind::Restart),
     }
     if is_nats && target != "nats" {
@@ -117,14 +160,17 @@ fn kinds(target: &str) -> Vec<Kind> {
             Kind::CutBeforePublish,
         ]);
     }
-    if target.starts_with("serve") {
-        kinds.push(Kind::IdleConnections);
+    if target == "up" || target.starts_with("serve") {
+        kinds.extend([Kind::IdleConnections, Kind::DeafFollowers]);
+        if views == Views::Sqlite {
+            kinds.push(Kind::DamagedViews);
+        }
     }
     if target.starts_with("worker") {
-        kinds.push(Kind::StopWithoutNats);
+        kinds.extend([Kind::StopWithoutNats, Kind::WorkerFirst]);
     }
     if !is_nats {
-        kinds.push(Kind::Skew);
+        kinds.extend([Kind::Skew, Kind::InterruptTwice]);
     }
     if matches!(target, "up" | "nats-1") {
         kinds.push(Kind::FullDisk);
@@ -140,20 +186,29 @@ pub(crate) fn faults(
     longest_pause: Duration,
 ) -> Vec<Fault> {
     let mut random = Random::new(seed, 1);
+    let views = Views::of(seed, layout);
+    let targets = layout.targets(views);
     let longest_ms = u64::try_from(longest_pause.as_millis()).unwrap_or(u64::MAX);
     (0..count)
         .map(|_| {
-            let target = random.pick(layout.targets()).copied().unwrap_or("up");
-            let kinds = kinds(target);
+            let target = random.pick(&targets).copied().unwrap_or("up");
+            let kinds = kinds(target, views);
             let kind = random.pick(&kinds).copied().unwrap_or(Kind::Kill);
             let shortest = match kind {
                 // Shorter is no more than a busy machine.
-                Kind::Freeze | Kind::FreezeThenKill | Kind::Silence => 5_000.min(longest_ms),
+                Kind::Freeze | Kind::FreezeThenKill | Kind::Silence | Kind::DeadWebhook => {
+                    5_000.min(longest_ms)
+                }
                 _ => 200.min(longest_ms),
             };
             let longest = match kind {
                 // What is down comes back soon: what matters has happened.
-                Kind::Kill | Kind::Restart | Kind::Skew => longest_ms.min(3_000),
+                Kind::Kill
+                | Kind::Restart
+                | Kind::Skew
+                | Kind::InterruptTwice
+                | Kind::WorkerFirst
+                | Kind::DamagedViews => longest_ms.min(3_000),
                 _ => longest_ms,
             };
             Fault {
@@ -187,16 +242,18 @@ mod tests {
         let pause = Duration::from_secs(40);
         let mut kinds = std::collections::BTreeSet::new();
         for layout in Layout::ALL {
-            let faults = faults(1, layout, 500, pause);
-            for target in layout.targets() {
-                assert!(
-                    faults.iter().any(|fault| fault.target == *target),
-                    "{target}"
-                );
+            for seed in [1, 2] {
+                let faults = faults(seed, layout, 500, pause);
+                for target in layout.targets(Views::of(seed, layout)) {
+                    assert!(
+                        faults.iter().any(|fault| fault.target == target),
+                        "{target}"
+                    );
+                }
+                kinds.extend(faults.iter().map(|fault| fault.kind));
             }
-            kinds.extend(faults.iter().map(|fault| fault.kind));
         }
-        assert_eq!(kinds.len(), 12, "{kinds:?}");
+        assert_eq!(kinds.len(), 18, "{kinds:?}");
     }
 
     #[test]

@@ -10,11 +10,12 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use super::StormError;
+use super::hook::Hook;
 use super::inject::inject;
 use super::person::Desk;
-use super::plans::{self, Made};
+use super::plans::{self, Around, Made};
 use super::random::Random;
-use super::schedule::{Fault, Kind, Layout, faults};
+use super::schedule::{Fault, Kind, Layout, Views, faults};
 use super::system::System;
 use super::untested;
 use crate::deals::postgres::Postgres;
@@ -28,6 +29,9 @@ const REST_LIMIT: Duration = Duration::from_secs(300);
 const REST_STEP: Duration = Duration::from_millis(500);
 /// The table that `sql` steps insert into.
 const CREATE_EFFECTS: &str = "CREATE TABLE effects (rollout TEXT NOT NULL, step TEXT NOT NULL)";
+/// How long notices may take after the rollouts: a webhook is tried for 90 seconds, and a notice whose
+/// server died comes again.
+const NOTICE_LIMIT: Duration = Duration::from_secs(150);
 /// One long rollout for so many faults.
 const FAULTS_PER_LONG: usize = 8;
 
@@ -49,12 +53,21 @@ impl Wanted {
     }
 }
 
-/// Runs a slice in `directory`, anew. Returns how many faults of each kind there were.
+/// What a slice did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// How many faults of each kind there were.
+    pub(crate) kinds: BTreeMap<String, usize>,
+    /// What may hold views, until they have been judged.
+    pub(crate) _postgres: Option<Arc<Postgres>>,
+}
+
+/// Runs a slice in `directory`, anew.
 pub(crate) async fn run(
     directory: &Path,
     rollbook: &Path,
     wanted: &Wanted,
-) -> Result<BTreeMap<String, usize>, StormError> {
+) -> Result<Ran, StormError> {
     if directory.exists() {
         std::fs::remove_dir_all(directory).map_err(StormError::files(directory))?;
     }
@@ -62,14 +75,27 @@ pub(crate) async fn run(
     let recorder = Arc::new(Recorder::new(directory));
     create_effects(directory).await?;
     let mut planned = wanted.planned();
+    let postgres = postgres()?.map(Arc::new);
+    let shared_views = match (Views::of(wanted.seed, wanted.layout), &postgres) {
+        (Views::Postgres, Some(postgres)) => Some(views(postgres)?),
+        _ => None,
+    };
     let mut system = System::prepare(
         directory,
         wanted.layout,
         rollbook,
         wanted.faketime.clone(),
         recorder.clone(),
+        shared_views.as_deref(),
     )
     .await?;
+    let hook = Hook::start(recorder.clone()).map_err(StormError::files(directory))?;
+    let around = Around {
+        directory: directory.to_path_buf(),
+        shared: postgres.is_some(),
+        hook: Some(hook.url()),
+    };
+    system.post_to(hook);
     if wanted.faketime.is_none() && plans_any(&planned, Kind::Skew) {
         untested(
             "a clock that is off",
@@ -83,12 +109,11 @@ pub(crate) async fn run(
         untested("a full file system", &why)?;
         planned.retain(|fault| fault.kind != Kind::FullDisk);
     }
-    let postgres = postgres()?;
     if let Some(postgres) = &postgres {
-        system.share(postgres.url());
+        system.share(postgres.clone());
     }
-    let shared = postgres.is_some();
-    system.start_all().await?;
+    let worker_first = Random::new(wanted.seed, 5).percent(50);
+    system.start_all(worker_first).await?;
     let desk = Desk::new(
         system.addresses(),
         system.rollbook().to_path_buf(),
@@ -99,14 +124,16 @@ pub(crate) async fn run(
     let reader = tokio::spawn(desk.clone().read_ledger());
     let mut random = Random::new(wanted.seed, 2);
     let mut number = 0;
+    let mut posted: Vec<String> = Vec::new();
     let mut begin = |rollouts: &mut JoinSet<_>, random: &mut Random, is_long: bool| {
         number += 1;
         let id = format!("storm-{}-{number}", wanted.seed);
         let made: Made = if is_long {
-            plans::long(directory, &id, shared, random)
+            plans::long(&around, &id, random)
         } else {
-            plans::small(directory, &id, shared, random)
+            plans::small(&around, &id, random)
         };
+        posted.extend(plans::posted(&id));
         rollouts.spawn(
             desk.clone()
                 .roll_out(made, Random::new(wanted.seed, 100 + number)),
@@ -133,6 +160,14 @@ pub(crate) async fn run(
             finished(ended)?;
         }
     }
+    let deadline = Instant::now() + NOTICE_LIMIT;
+    let is_taken = |system: &System| {
+        let hook = system.hook();
+        hook.is_none_or(|hook| posted.iter().all(|id| hook.has_taken(id)))
+    };
+    while rollouts.is_empty() && !is_taken(&system) && Instant::now() < deadline {
+        system.rest(REST_STEP).await?;
+    }
     desk.closing.cancel();
     while let Some(ended) = rollouts.join_next().await {
         finished(ended)?;
@@ -142,7 +177,10 @@ pub(crate) async fn run(
     if let Some(postgres) = &postgres {
         shared_rows(postgres, &recorder).await?;
     }
-    Ok(kinds)
+    Ok(Ran {
+        kinds,
+        _postgres: postgres,
+    })
 }
 
 fn plans_any(planned: &[Fault], kind: Kind) -> bool {
@@ -171,6 +209,15 @@ fn postgres() -> Result<Option<Postgres>, StormError> {
     let postgres = Postgres::start().map_err(failed)?;
     postgres.execute(CREATE_EFFECTS).map_err(failed)?;
     Ok(Some(postgres))
+}
+
+/// An empty database for the views of all servers.
+fn views(postgres: &Postgres) -> Result<String, StormError> {
+    let made = postgres.execute("CREATE DATABASE views");
+    made.map_err(|error| StormError::Silent {
+        what: format!("PostgreSQL ({error})"),
+    })?;
+    Ok(postgres.database("views"))
 }
 
 /// Writes down what steps inserted into PostgreSQL, which goes with the slice.

@@ -1,6 +1,7 @@
 //! `rollbook-loadtest torn`: the last block of a ledger loses its end, as by a disk that said it had
-//! written. What was acknowledged is gone then, and no program can bring it back: `rollbook up` has
-//! to refuse, to name the sequence that is missing, and to append nothing in its place.
+//! written. What was acknowledged is gone then, and no program can bring it back: `rollbook up` and
+//! `rollbook serve` have to refuse, to name the sequence that is missing, and to append nothing in its
+//! place.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,19 +13,20 @@ use clap::Args;
 use nix::sys::signal::Signal;
 
 use super::StormError;
+use super::interrupt::unless_interrupted;
 use super::person::Desk;
-use super::plans;
+use super::plans::{self, Around};
 use super::random::Random;
 use super::schedule::Layout;
 use super::slice::create_effects;
-use super::system::System;
+use super::system::{System, stores};
 use crate::natsd;
 use crate::process::Process;
 use crate::record::Recorder;
 
 /// How long what was acknowledged last may take until it is noted beside the ledger.
 const NOTED_AFTER: Duration = Duration::from_secs(2);
-/// How long `up` may take to refuse.
+/// How long a server may take to refuse.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(120);
 /// The exit code of damaged history.
 const INTEGRITY: i32 = 6;
@@ -47,41 +49,54 @@ pub(crate) struct TornArgs {
 
 /// Exit 0: refused as it must be; 1: not; 7: it could not be tried.
 pub(crate) async fn run(args: &TornArgs) -> ExitCode {
-    match tried(args).await {
-        Ok(problems) if problems.is_empty() => {
-            println!("torn last block: refused, named, nothing appended");
-            ExitCode::SUCCESS
-        }
-        Ok(problems) => {
-            for problem in problems {
-                println!("torn last block: {problem}");
+    unless_interrupted(&args.dir, async {
+        let mut exit = ExitCode::SUCCESS;
+        for layout in [Layout::Up, Layout::One] {
+            let program = match layout {
+                Layout::Up => "`up`",
+                _ => "`serve`",
+            };
+            match tried(args, layout).await {
+                Ok(problems) if problems.is_empty() => {
+                    println!("torn last block: refused by {program}, named, nothing appended");
+                }
+                Ok(problems) => {
+                    for problem in problems {
+                        println!("torn last block: {problem}");
+                    }
+                    exit = ExitCode::FAILURE;
+                }
+                Err(error) => {
+                    eprintln!("{error}");
+                    return ExitCode::from(7);
+                }
             }
-            ExitCode::FAILURE
         }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(7)
-        }
-    }
+        exit
+    })
+    .await
 }
 
-async fn tried(args: &TornArgs) -> Result<Vec<String>, StormError> {
-    if args.dir.exists() {
-        std::fs::remove_dir_all(&args.dir).map_err(StormError::files(&args.dir))?;
+async fn tried(args: &TornArgs, layout: Layout) -> Result<Vec<String>, StormError> {
+    let dir = args.dir.join(layout.name());
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).map_err(StormError::files(&dir))?;
     }
-    std::fs::create_dir_all(&args.dir).map_err(StormError::files(&args.dir))?;
-    let dir = args
-        .dir
-        .canonicalize()
-        .map_err(StormError::files(&args.dir))?;
+    std::fs::create_dir_all(&dir).map_err(StormError::files(&dir))?;
+    let dir = dir.canonicalize().map_err(StormError::files(&dir))?;
     let rollbook = super::program(args.rollbook.as_deref())?;
     create_effects(&dir).await?;
     let recorder = Arc::new(Recorder::new(&dir));
-    let mut system = System::prepare(&dir, Layout::Up, &rollbook, None, recorder.clone()).await?;
-    system.start_all().await?;
+    let mut system = System::prepare(&dir, layout, &rollbook, None, recorder.clone(), None).await?;
+    system.start_all(false).await?;
     let desk = Desk::new(system.addresses(), rollbook, dir.clone(), recorder)?;
     let mut random = Random::new(args.seed, 3);
-    let made = plans::small(&dir, "torn", false, &mut random);
+    let around = Around {
+        directory: dir.clone(),
+        shared: false,
+        hook: None,
+    };
+    let made = plans::small(&around, "torn", &mut random);
     desk.clone()
         .roll_out(made, Random::new(args.seed, 4))
         .await?;
@@ -90,40 +105,68 @@ async fn tried(args: &TornArgs) -> Result<Vec<String>, StormError> {
     let last = health["last_sequence"]
         .as_u64()
         .ok_or_else(|| StormError::Silent {
-            what: "the health of `up`".to_owned(),
+            what: "the health of a server".to_owned(),
         })?;
+    // Workers first: what they would say of their end is not to come after what was looked at.
     let nats = system.pid("nats");
-    system.kill("up").await;
+    for name in system.names().into_iter().rev() {
+        system.kill(&name).await;
+    }
     if let Some(pid) = nats {
         let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
     }
-    let store = dir.join(".rollbook/nats/jetstream");
-    tear(&store, random.between(1, 30))?;
+    let stores = stores(&dir, layout);
+    let store = stores.first().ok_or_else(|| StormError::Silent {
+        what: "the store".to_owned(),
+    })?;
+    tear(store, random.between(1, 30))?;
 
-    let mut command = system.up_command()?;
-    let log = dir.join("refusal.log");
-    let mut up = Process::start(&mut command, &log)?;
-    let code = up.wait(REFUSAL_LIMIT).await;
-    let said = up.last_words();
-    up.signal(Signal::SIGTERM);
-    up.wait(REFUSAL_LIMIT).await;
+    system.start_nats().await?;
+    let mut problems = Vec::new();
+    for name in system.names() {
+        if name == "up" || name.starts_with("serve-") {
+            problems.extend(refuses(&system, &dir, &name, last).await?);
+        }
+    }
+    for name in system.nats_names() {
+        system.kill(&name).await;
+    }
+    let after = last_sequence(&dir, store).await?;
+    if after >= last {
+        problems.push(format!(
+            "sequence {last} is used again; the last one is {after}"
+        ));
+    }
+    Ok(problems)
+}
+
+/// Starts a server on the torn ledger, and says what is wrong with its refusal.
+async fn refuses(
+    system: &System,
+    dir: &Path,
+    name: &str,
+    last: u64,
+) -> Result<Vec<String>, StormError> {
+    let mut command = system.own_command(name)?;
+    let log = dir.join(format!("refusal-{name}.log"));
+    let mut server = Process::start(&mut command, &log)?;
+    let code = server.wait(REFUSAL_LIMIT).await;
+    let said = server.last_words();
+    server.signal(Signal::SIGTERM);
+    server.wait(REFUSAL_LIMIT).await;
     let mut problems = Vec::new();
     match code {
         Some(Some(INTEGRITY)) => {}
-        Some(code) => problems.push(format!("`up` ended with {code:?}, not {INTEGRITY}: {said}")),
-        None => problems.push(format!("`up` runs on a ledger that lost sequence {last}")),
+        Some(code) => problems.push(format!(
+            "{name} ended with {code:?}, not {INTEGRITY}: {said}"
+        )),
+        None => problems.push(format!("{name} runs on a ledger that lost sequence {last}")),
     }
     if !said
         .split(|c: char| !c.is_ascii_digit())
         .any(|number| number == last.to_string())
     {
-        problems.push(format!("sequence {last} is not named: {said}"));
-    }
-    let after = last_sequence(&dir, &store).await?;
-    if after >= last {
-        problems.push(format!(
-            "sequence {last} is used again; the last one is {after}"
-        ));
+        problems.push(format!("{name} does not name sequence {last}: {said}"));
     }
     Ok(problems)
 }

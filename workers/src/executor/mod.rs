@@ -48,7 +48,7 @@ pub use context::{
 pub use error::ExecutorError;
 pub use flag::{describe as describe_flag, setting_of};
 pub use http::client as http_client;
-pub use notify::{Message, send};
+pub use notify::{Message, Patience, send};
 pub use outcome::Outcome;
 pub use progress::{NoProgress, ProgressSink, StepProgress};
 pub use redact::{MASK, RedactError, RedactStream, Redactor};

@@ -19,11 +19,17 @@ use super::outcome::Outcome;
 use super::redact::Redactor;
 use super::secret::{SecretResolver, redactor_for};
 
-/// A webhook is tried this often in all.
+/// A webhook is tried this often in all for a step.
 const ATTEMPTS: usize = 4;
 
 /// The wait before the second try; doubled before each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// The longest wait before a try of a notice.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+
+/// All waits before tries of a notice together.
+const NOTICE_WAITS: Duration = Duration::from_secs(75);
 
 /// One try takes at most this long.
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,9 +75,33 @@ impl<'a> Message<'a> {
     }
 }
 
+/// How long a webhook is tried that does not take a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Four tries: somebody waits for the step, and can have it run again.
+    Step,
+    /// More than a minute, in which a receiver may have been started again: nobody repeats a notice.
+    Notice,
+}
+
+impl Patience {
+    fn waits(self) -> ExponentialBuilder {
+        let waits = ExponentialBuilder::default()
+            .with_min_delay(FIRST_WAIT)
+            .with_jitter();
+        match self {
+            Self::Step => waits.with_max_times(ATTEMPTS - 1),
+            Self::Notice => waits
+                .with_max_delay(LONGEST_WAIT)
+                .with_total_delay(Some(NOTICE_WAITS))
+                .without_max_times(),
+        }
+    }
+}
+
 /// Sends a message to a channel of the plan. `Ok` says what took it, redacted.
 ///
-/// A webhook is tried a few times with growing waits on connection errors, 429 and 5xx; a
+/// A webhook is tried again with growing waits on connection errors, 429 and 5xx; a
 /// receiver may therefore see a message twice, with the same id in the body and in the header
 /// `Idempotency-Key`. A file is appended to and synced.
 pub async fn send(
@@ -80,6 +110,7 @@ pub async fn send(
     plan: &Runbook,
     channel: &str,
     message: &Message<'_>,
+    patience: Patience,
 ) -> Result<String, ExecutorError> {
     let redactor = redactor_for(plan, secrets)?;
     let target = plan
@@ -95,7 +126,7 @@ pub async fn send(
     match target {
         Channel::Webhook(reference) => {
             let url = secrets.resolve(reference)?;
-            let status = post(client, &url, message, &redactor)
+            let status = post(client, &url, message, patience, &redactor)
                 .await
                 .map_err(failed)?;
             Ok(format!("webhook of `{channel}` answered {status}"))
@@ -125,6 +156,7 @@ async fn post(
     client: &Client,
     url: &str,
     message: &Message<'_>,
+    patience: Patience,
     redactor: &Redactor,
 ) -> Result<u16, String> {
     let once = || async {
@@ -148,22 +180,17 @@ async fn post(
             again: status.is_server_error() || status.as_u16() == 429,
         })
     };
-    once.retry(
-        ExponentialBuilder::default()
-            .with_min_delay(FIRST_WAIT)
-            .with_jitter()
-            .with_max_times(ATTEMPTS - 1),
-    )
-    .when(|error: &TryError| error.again)
-    .notify(|error: &TryError, wait: Duration| {
-        tracing::info!(
-            reason = %redactor.text(&error.reason),
-            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "webhook tried again"
-        );
-    })
-    .await
-    .map_err(|error| error.reason)
+    once.retry(patience.waits())
+        .when(|error: &TryError| error.again)
+        .notify(|error: &TryError, wait: Duration| {
+            tracing::info!(
+                reason = %redactor.text(&error.reason),
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                "webhook tried again"
+            );
+        })
+        .await
+        .map_err(|error| error.reason)
 }
 
 async fn append(path: &str, message: &Message<'_>) -> Result<(), String> {
@@ -204,6 +231,7 @@ pub async fn execute(context: &StepContext, notify: &Notify) -> Result<Outcome, 
         context.plan.runbook(),
         &notify.channel,
         &message,
+        Patience::Step,
     )
     .await?;
     Ok(Outcome::new(

@@ -1,20 +1,21 @@
 //! The processes of one layout, started again when they end.
 
+mod commands;
+mod ends;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::net::TcpStream;
-use tokio::process::Command;
 
 use super::StormError;
 use super::disk::SmallDisk;
-use super::plans::SHARED_URL;
+use super::hook::Hook;
 use super::proxy::Proxy;
 use super::schedule::Layout;
+use crate::deals::postgres::Postgres;
 use crate::natsd::{self, Server};
 use crate::process::{self, Process};
 use crate::record::{self, ENDS, End, Ended, Recorder, SYSTEM, SystemRecord};
@@ -25,8 +26,6 @@ const KEEP_EVERY: Duration = Duration::from_millis(250);
 const START_LIMIT: Duration = Duration::from_secs(180);
 /// How long a process that ended by itself stays down; a service manager waits too.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
-/// How long a process may take to end after SIGTERM: the drain of a worker, on a busy machine.
-pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(90);
 
 /// What a process of the layout is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,27 +59,27 @@ pub(crate) struct System {
     proxies: BTreeMap<String, Vec<Proxy>>,
     ports: Vec<u16>,
     members: BTreeMap<String, Member>,
-    /// The PostgreSQL that steps change.
-    shared: Option<String>,
+    /// The PostgreSQL that steps change, and that holds the views where `views` names it.
+    postgres: Option<Arc<Postgres>>,
+    /// The databases of the servers' views, by number.
+    views: Vec<String>,
+    hook: Option<Hook>,
     /// What holds the data of `up`, or the store of the first nats-server.
     disk: Option<SmallDisk>,
 }
 
 impl System {
-    /// Lays the files of a layout out in `directory`, which is empty. Nothing runs yet.
+    /// Lays the files of a layout out in `directory`, which is empty. Nothing runs yet. Servers have
+    /// views of their own in SQLite, or share those of a PostgreSQL.
     pub(crate) async fn prepare(
         directory: &Path,
         layout: Layout,
         rollbook: &Path,
         faketime: Option<PathBuf>,
         recorder: Arc<Recorder>,
+        shared_views: Option<&str>,
     ) -> Result<Self, StormError> {
-        let stores: Vec<PathBuf> = match layout {
-            Layout::Up => vec![directory.join(".rollbook/nats/jetstream")],
-            _ => (1..=layout.nats_servers())
-                .map(|number| directory.join(format!("nats-{number}")))
-                .collect(),
-        };
+        let stores = stores(directory, layout);
         let mut nats = Vec::new();
         let mut proxies = BTreeMap::new();
         let mut members = BTreeMap::new();
@@ -117,23 +116,29 @@ impl System {
                 proxies.insert(name.to_owned(), links);
             }
         }
-        let views = match layout {
-            Layout::Up => vec![directory.join(".rollbook/views.db")],
-            _ => vec![directory.join("views-1.db"), directory.join("views-2.db")],
+        let files = match layout {
+            Layout::Up => [".rollbook/views.db"].as_slice(),
+            _ => &["views-1.db", "views-2.db"],
+        };
+        let views = match shared_views {
+            Some(url) => vec![url.to_owned(); files.len()],
+            None => files
+                .iter()
+                .map(|file| format!("sqlite:{}", directory.join(file).display()))
+                .collect(),
         };
         let objects = match layout {
             Layout::Up => directory.join(".rollbook/objects"),
             _ => directory.join("objects"),
         };
+        let mut databases = views.clone();
+        databases.dedup();
         let system = SystemRecord {
             layout: layout.name().to_owned(),
             rollbook: rollbook.to_path_buf(),
             stores,
             objects,
-            views: views
-                .iter()
-                .map(|path| format!("sqlite:{}", path.display()))
-                .collect(),
+            views: databases,
         };
         record::write(&directory.join(SYSTEM), &system)?;
         let servers = if layout == Layout::Up { 1 } else { 2 };
@@ -150,7 +155,9 @@ impl System {
             proxies,
             ports,
             members,
-            shared: None,
+            postgres: None,
+            views,
+            hook: None,
             disk: None,
         })
     }
@@ -167,9 +174,18 @@ impl System {
         Ok(())
     }
 
-    /// Workers shall know this PostgreSQL.
-    pub(crate) fn share(&mut self, url: &str) {
-        self.shared = Some(url.to_owned());
+    /// Workers shall know this PostgreSQL, and faults shall reach it.
+    pub(crate) fn share(&mut self, postgres: Arc<Postgres>) {
+        self.postgres = Some(postgres);
+    }
+
+    /// Faults shall reach the receiver of webhooks.
+    pub(crate) fn post_to(&mut self, hook: Hook) {
+        self.hook = Some(hook);
+    }
+
+    pub(crate) fn hook(&self) -> Option<&Hook> {
+        self.hook.as_ref()
     }
 
     pub(crate) fn disk(&mut self) -> Option<&mut SmallDisk> {
@@ -199,15 +215,20 @@ impl System {
 
     /// The names of the nats-servers that are processes of their own.
     pub(crate) fn nats_names(&self) -> Vec<String> {
+        self.names_of("nats-")
+    }
+
+    /// The names of processes that begin so.
+    pub(crate) fn names_of(&self, prefix: &str) -> Vec<String> {
         let names = self.names();
         names
             .into_iter()
-            .filter(|name| name.starts_with("nats-"))
+            .filter(|name| name.starts_with(prefix))
             .collect()
     }
 
-    /// Starts everything: nats-servers, servers, then workers.
-    pub(crate) async fn start_all(&mut self) -> Result<(), StormError> {
+    /// Starts nats-servers, and waits for them.
+    pub(crate) async fn start_nats(&mut self) -> Result<(), StormError> {
         for name in self.nats_names() {
             self.start(&name)?;
         }
@@ -218,13 +239,30 @@ impl System {
                 });
             }
         }
-        // A server makes the streams with as many copies as there are nats-servers.
-        for (prefix, port) in [("serve-1", 0), ("serve-2", 1), ("up", 0), ("worker-", 0)] {
-            for name in self.names() {
-                if name.starts_with(prefix) {
-                    self.start(&name)?;
-                    self.accepts(port).await?;
-                }
+        Ok(())
+    }
+
+    /// Starts everything: nats-servers, servers side by side, then workers. With `worker_first` a
+    /// worker is there before there is a ledger.
+    pub(crate) async fn start_all(&mut self, worker_first: bool) -> Result<(), StormError> {
+        self.start_nats().await?;
+        if worker_first {
+            for name in self.names_of("worker-1") {
+                self.start(&name)?;
+            }
+        }
+        for name in self.names() {
+            if name == "up" || name.starts_with("serve-") {
+                self.start(&name)?;
+            }
+        }
+        for number in 0..self.ports.len() {
+            self.accepts(number).await?;
+        }
+        for name in self.names_of("worker-") {
+            let member = self.members.get(&name);
+            if member.is_some_and(|member| member.is_held_down) {
+                self.start(&name)?;
             }
         }
         Ok(())
@@ -272,134 +310,6 @@ impl System {
             member.ended_at = None;
         }
         Ok(())
-    }
-
-    fn command(&self, name: &str, role: Role) -> Result<Command, StormError> {
-        if let Role::Nats(number) = role {
-            let server = self.nats.get(number);
-            let server = server.ok_or_else(|| StormError::Silent {
-                what: name.to_owned(),
-            })?;
-            return Ok(server.command()?);
-        }
-        let mut command = process::clean(&self.rollbook);
-        if let Some(url) = &self.shared {
-            command.env(SHARED_URL, url);
-        }
-        let port = |number: usize| self.ports.get(number).copied().unwrap_or_default();
-        let urls: Vec<String> = self
-            .links(name)
-            .iter()
-            .map(|proxy| format!("nats://127.0.0.1:{}", proxy.port()))
-            .collect();
-        let urls = urls.join(",");
-        let objects = self.directory.join("objects");
-        match role {
-            Role::Up => {
-                command
-                    .env("ROLLBOOK_NATS_SERVER", natsd::program()?)
-                    .arg("up")
-                    .arg("--data-dir")
-                    .arg(self.directory.join(".rollbook"))
-                    .args(["--listen", &format!("127.0.0.1:{}", port(0))]);
-            }
-            Role::Serve(number) => {
-                let views = self.directory.join(format!("views-{}.db", number + 1));
-                command
-                    .args(["serve", "--nats", &urls])
-                    .args(["--replicas", &self.nats.len().to_string()])
-                    .args(["--database", &format!("sqlite:{}", views.display())])
-                    .arg("--objects")
-                    .arg(objects)
-                    .args(["--listen", &format!("127.0.0.1:{}", port(number))]);
-            }
-            Role::Worker(number) => {
-                command
-                    .args(["worker", "--nats", &urls])
-                    .arg("--objects")
-                    .arg(objects)
-                    .args(["--name", &format!("worker-{number}")]);
-            }
-            Role::Nats(_) => {}
-        }
-        Ok(command)
-    }
-
-    /// The command of `up`, for whoever looks at its end.
-    pub(crate) fn up_command(&self) -> Result<Command, StormError> {
-        let mut command = self.command("up", Role::Up)?;
-        command.current_dir(&self.directory);
-        Ok(command)
-    }
-
-    /// The process id behind a name; `nats` is the child of `up`.
-    pub(crate) fn pid(&self, name: &str) -> Option<Pid> {
-        if name == "nats" {
-            return process::of_directory(&self.directory)
-                .into_iter()
-                .find(|found| {
-                    let program = found.line.split(' ').next().unwrap_or_default();
-                    program.ends_with("nats-server")
-                })
-                .map(|found| Pid::from_raw(found.pid));
-        }
-        let process = self.members.get(name)?.process.as_ref()?;
-        Some(process.pid())
-    }
-
-    /// Sends a signal to a process of the layout.
-    pub(crate) fn signal(&self, name: &str, signal: Signal) {
-        if let Some(pid) = self.pid(name) {
-            // It may have ended in between.
-            let _ = kill(pid, signal);
-        }
-    }
-
-    /// Kills a process; it stays down until it is started.
-    pub(crate) async fn kill(&mut self, name: &str) {
-        if name == "nats" {
-            self.signal(name, Signal::SIGKILL);
-            return;
-        }
-        if let Some(member) = self.members.get_mut(name) {
-            member.is_held_down = true;
-            if let Some(mut process) = member.process.take() {
-                process.kill().await;
-            }
-        }
-    }
-
-    /// Tells a process to stop, waits for its end, and writes down how it came. It stays down.
-    pub(crate) async fn stop(&mut self, name: &str) -> Result<(), StormError> {
-        let Some(member) = self.members.get_mut(name) else {
-            return Ok(());
-        };
-        member.is_held_down = true;
-        let Some(mut process) = member.process.take() else {
-            return Ok(());
-        };
-        let asked_at = Instant::now();
-        let end = match process.ended() {
-            Some(code) => End::Unasked {
-                code,
-                said: process.last_words(),
-            },
-            None => {
-                process.signal(Signal::SIGTERM);
-                let ended = process.wait(STOP_LIMIT).await;
-                let after_ms = u64::try_from(asked_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-                match ended {
-                    Some(code) => End::Told { code, after_ms },
-                    None => End::Deaf { after_ms },
-                }
-            }
-        };
-        process.kill().await;
-        let ended = Ended {
-            process: name.to_owned(),
-            end,
-        };
-        Ok(self.recorder.append(ENDS, &ended)?)
     }
 
     /// Sets the clock of a process off when it is started next.
@@ -469,5 +379,15 @@ impl System {
             disk.unmount().map_err(StormError::files(&self.directory))?;
         }
         Ok(())
+    }
+}
+
+/// Where the nats-servers of a layout keep their streams.
+pub(crate) fn stores(directory: &Path, layout: Layout) -> Vec<PathBuf> {
+    match layout {
+        Layout::Up => vec![directory.join(".rollbook/nats/jetstream")],
+        _ => (1..=layout.nats_servers())
+            .map(|number| directory.join(format!("nats-{number}")))
+            .collect(),
     }
 }
