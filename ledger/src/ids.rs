@@ -284,6 +284,18 @@ pub fn subject_token(text: &str) -> String {
     token
 }
 
+/// The text that [`subject_token`] made a token of; `None`: it made none such.
+pub fn text_of_token(token: &str) -> Option<String> {
+    let mut parts = token.split('=');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend(rest.bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -293,6 +305,10 @@ mod tests {
     fn a_subject_token_never_adds_tokens_or_wildcards() {
         assert_eq!(subject_token("a.b*>c d"), "a=2Eb=2A=3Ec=20d");
         assert_eq!(subject_token("DEAL_TYPE-1"), "DEAL_TYPE-1");
+        for text in ["a.b*>c d", "é=", ""] {
+            assert_eq!(text_of_token(&subject_token(text)).as_deref(), Some(text));
+        }
+        assert_eq!(text_of_token("a=2"), None);
     }
 
     #[test]

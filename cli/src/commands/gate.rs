@@ -172,6 +172,15 @@ fn show(answer: &GateAnswer) {
             "evidence: {evidence_left_out} further pieces are not listed (together {evidence_left_out_sha256}); `rollbook show STEP` has them"
         ));
     }
+    if answer.unread > 0 {
+        line(paint(
+            YELLOW,
+            format!(
+                "evidence: {} pieces are there and were not read, because they are too large",
+                answer.unread
+            ),
+        ));
+    }
     if let Some(hold) = &answer.hold {
         line(paint(YELLOW, format!("cannot be signed now: {}", hold.why)));
     }

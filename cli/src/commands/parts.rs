@@ -52,6 +52,11 @@ pub(super) struct Reached {
     sync: SyncKnown,
 }
 
+/// The ledger that is configured.
+pub(super) fn ledger_id(config: &Config) -> Result<LedgerId, Failure> {
+    LedgerId::new(config.get("ledger").unwrap_or("main")).map_err(Failure::usage)
+}
+
 impl Reached {
     /// Connects by these options and opens the evidence store at `objects`. The credentials in the
     /// configuration are taken out of everything that steps give.
@@ -62,8 +67,7 @@ impl Reached {
         sync: SyncKnown,
         system: Option<Client>,
     ) -> Result<Self, Failure> {
-        let ledger = LedgerId::new(config.get("ledger").unwrap_or("main"));
-        let ledger = ledger.map_err(Failure::usage)?;
+        let ledger = ledger_id(config)?;
         let own = options("rollbook");
         let mut secrets = ProcessSecrets::new(config.texts());
         if let Credentials::Token(token) = &own.credentials {

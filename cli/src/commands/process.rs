@@ -16,8 +16,8 @@ use rollbook_workers::fleet::{WorkerConfig, membership};
 use tokio_util::sync::CancellationToken;
 
 use super::open_files;
-use super::parts::{Reached, required};
-use super::standing::Known;
+use super::parts::{Reached, ledger_id, required};
+use super::standing::{Known, without_lost_end};
 use super::stop::{on_signal, unless_stopped};
 use crate::args::{ServeArgs, UpArgs, WorkerArgs};
 use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
@@ -107,8 +107,17 @@ pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
     let mut server_options = ServerOptions::new(&data_dir);
     server_options.binary = config.get("nats_server").map(PathBuf::from);
     let is_named = server_options.binary.is_some();
+    let ledger = ledger_id(&config)?;
     let starting = async {
-        let started = EmbeddedServer::start(server_options).await;
+        let started = match (
+            EmbeddedServer::start(server_options.clone()).await,
+            args.accept_loss,
+        ) {
+            (Ok(server), Some(accepted)) => {
+                without_lost_end(server, server_options, &ledger, accepted).await
+            }
+            (started, _) => started,
+        };
         started.map_err(|error| match error {
             // The program that was named; one that is not found by itself is not installed.
             ServerError::BinaryMissing { .. } if is_named => Failure::usage(error),

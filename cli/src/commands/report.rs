@@ -2,6 +2,7 @@
 
 use rollbook_ledger::projection::rows::TimelineRow;
 use rollbook_ledger::projection::views::{Answer, Page};
+use rollbook_server::api::ProofAnswer;
 
 use super::Session;
 use crate::args::{ReportArgs, ReportFormat};
@@ -14,17 +15,25 @@ const PAGE_ROWS: u32 = 1_000;
 /// Pages read at most: a timeline of half a million events is not a report.
 const MAX_PAGES: u32 = 500;
 
-/// `report`.
+/// `report`: proven by the ledger before it is written; one whose evidence is damaged says so, and the
+/// command exits 6.
 pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
     let status = session.status_of(&id).await?;
+    let timeline = timeline(session, &id).await?;
+    // After everything that is written was asked for: what is not the record's is not handed over.
+    let path = format!("/v1/rollouts/{id}/proof");
+    let proof: ProofAnswer = session.client.get(&path, &[]).await?;
+    if let Some(views) = &proof.views {
+        return Err(Failure::new(Exit::Integrity, views));
+    }
     let material = Material {
-        timeline: timeline(session, &id).await?,
+        timeline,
         status,
+        proof,
     };
     let text = if session.json {
-        let value =
-            serde_json::json!({ "rollout": material.status, "timeline": material.timeline });
+        let value = serde_json::json!({ "rollout": material.status, "timeline": material.timeline, "proof": material.proof });
         serde_json::to_string_pretty(&value)
             .map_err(|error| Failure::new(Exit::Integrity, error))?
     } else {
@@ -45,7 +54,10 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
         }
         None => print::line(text.trim_end()),
     }
-    Ok(Exit::Done)
+    match material.proof.damaged.as_slice() {
+        [] => Ok(Exit::Done),
+        damaged => Err(Failure::new(Exit::Integrity, damaged.join("\n"))),
+    }
 }
 
 async fn timeline(session: &Session, id: &str) -> Result<Vec<TimelineRow>, Failure> {

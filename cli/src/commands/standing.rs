@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use rollbook_ledger::ids::LedgerId;
-use rollbook_ledger::journal::integrity::{Damage, Position, compare, inspect};
-use rollbook_ledger::journal::{Journal, KeptJournal, PositionStore};
+use rollbook_ledger::journal::integrity::{Damage, Extent, Position, compare, inspect};
+use rollbook_ledger::journal::jetstream::stream_name;
+use rollbook_ledger::journal::{
+    JetStreamJournal, JetStreamOptions, Journal, KeptJournal, PositionStore,
+};
+use rollbook_ledger::nats::{self, EmbeddedServer, ServerError, ServerOptions};
 use rollbook_ledger::projection::store::ViewStore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -85,6 +89,47 @@ impl Known {
             task: AbortOnDropHandle::new(task),
         }
     }
+}
+
+/// Where the end of the ledger is torn off and its loss is accepted up to the sequence `accepted`, starts
+/// the server again without the numbers that are lost: the next commit gets the first of them.
+pub(super) async fn without_lost_end(
+    server: EmbeddedServer,
+    options: ServerOptions,
+    ledger: &LedgerId,
+    accepted: u64,
+) -> Result<EmbeddedServer, ServerError> {
+    // What cannot be asked now is told when the ledger is opened.
+    let Some(extent) = extent(&server, ledger).await else {
+        return Ok(server);
+    };
+    let Some(after) = extent.torn_after().filter(|_| extent.last <= accepted) else {
+        return Ok(server);
+    };
+    server.stop().await;
+    let stamp = jiff::Timestamp::now().as_second().to_string();
+    let forgotten = nats::forget_end(&options.data_dir, &stream_name(ledger), after, &stamp);
+    let forgotten = forgotten.map_err(|source| ServerError::Io {
+        path: options.data_dir.clone(),
+        source,
+    })?;
+    if let Some(aside) = forgotten {
+        print::aside(format!(
+            "accepted as --accept-loss says: the ledger ends at {after}, and nats-server forgets that it went on to {}; what remembered it is in {}",
+            extent.last,
+            aside.display()
+        ));
+    }
+    EmbeddedServer::start(options).await
+}
+
+async fn extent(server: &EmbeddedServer, ledger: &LedgerId) -> Option<Extent> {
+    let client = nats::connect(&server.nats_options("rollbook")).await.ok()?;
+    if !JetStreamJournal::exists(&client, ledger).await.ok()? {
+        return None;
+    }
+    let journal = JetStreamJournal::open(client, ledger.clone(), JetStreamOptions::default());
+    journal.await.ok()?.extent().await.ok()
 }
 
 /// Writes the acknowledged position behind.

@@ -22,6 +22,7 @@ pub(crate) fn markdown(material: &Material) -> String {
 
 fn sections(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::fmt::Result {
     head(out, detail, material)?;
+    proof(out, material)?;
     success(out, detail)?;
     health(out, detail)?;
     comparisons(out, detail)?;
@@ -33,6 +34,23 @@ fn sections(out: &mut String, detail: &RolloutDetail, material: &Material) -> st
     rollbacks(out, detail)?;
     alerts(out, detail)?;
     timeline(out, material)
+}
+
+/// What the report rests on, and what of it is damaged.
+fn proof(out: &mut String, material: &Material) -> std::fmt::Result {
+    let proof = &material.proof;
+    for damaged in &proof.damaged {
+        writeln!(out, "\n**Damaged:** {}", cell(damaged))?;
+    }
+    let unread = match proof.unread {
+        0 => String::new(),
+        unread => format!("; {unread} more are there and, being large, were not read"),
+    };
+    writeln!(
+        out,
+        "\nCompared with the ledger when it was written: every row is what the ledger says; {} pieces of evidence were read and are what they were{unread}.",
+        proof.sound
+    )
 }
 
 fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::fmt::Result {

@@ -10,7 +10,7 @@ pub(crate) use html::html;
 pub(crate) use markdown::markdown;
 
 use rollbook_ledger::projection::rows::TimelineRow;
-use rollbook_server::api::StatusAnswer;
+use rollbook_server::api::{ProofAnswer, StatusAnswer};
 
 /// What a report is made from.
 #[derive(Debug)]
@@ -19,4 +19,6 @@ pub(crate) struct Material {
     pub(crate) status: StatusAnswer,
     /// Its whole timeline.
     pub(crate) timeline: Vec<TimelineRow>,
+    /// What was found when it was compared with ledger and evidence.
+    pub(crate) proof: ProofAnswer,
 }

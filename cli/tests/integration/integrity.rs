@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::harness::{Place, runbook, wait_for};
 
 /// The files of the ledger's messages.
-fn blocks(place: &Place) -> Vec<PathBuf> {
+pub(crate) fn blocks(place: &Place) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![place.data_dir().join("nats/jetstream")];
     while let Some(folder) = folders.pop() {
@@ -29,12 +29,12 @@ fn blocks(place: &Place) -> Vec<PathBuf> {
 }
 
 /// Makes nats-server read the blocks again instead of trusting its own notes.
-fn forget_index(block: &Path) {
+pub(crate) fn forget_index(block: &Path) {
     let _ = fs::remove_file(block.with_file_name("index.db"));
 }
 
 /// A stopped `up` with a rollout and some flags on its ledger; its last sequence.
-fn history(place: &Place, flags: usize) -> u64 {
+pub(crate) fn history(place: &Place, flags: usize) -> u64 {
     let file = place.hello();
     let up = place.up();
     place

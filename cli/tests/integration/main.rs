@@ -14,6 +14,7 @@ mod compare;
 mod concurrency;
 mod connections;
 mod crash;
+mod damage;
 mod data;
 mod documents;
 mod evidence_s3;

@@ -133,6 +133,12 @@ pub enum EvidenceError {
 }
 
 impl EvidenceError {
+    /// Whether something that was stored is not there any more, or not what it was; a missing piece
+    /// is damage only where somebody knows that it was stored.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Corrupt { .. })
+    }
+
     /// Whether the same call may succeed later without any change to it.
     pub fn is_retryable(&self) -> bool {
         matches!(

@@ -7,6 +7,7 @@
 
 mod checked;
 mod error;
+mod look;
 mod s3;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 pub use checked::CheckedFile;
 pub use error::EvidenceError;
+pub use look::Looked;
 
 /// How much of a streamed file is in memory at once, in bytes. S3 takes parts of at least
 /// 5 MiB and at most 10,000 of them.

@@ -6,27 +6,25 @@
 //!   stream  [ c1 ][ c2 ][ c3 ]          ends before it: c4 is lost
 //!   stream  [ c1 ][ c2 ][ c3 ][ x ]     its number was used again: c4 is lost
 //!   stream  [ c1 ][    ][ c3 ][ c4 ]    a hole: 2 is lost
+//!   stream  [ c1 ][ c2 ][ c3 ][    ]    the end is torn off, but its number is not given again
 //! ```
 
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::{Journal, JournalError, ReadFrom, StoredCommit};
+use super::{Journal, JournalError, ReadFrom, StoredCommit, expected};
 use crate::ids::LedgerId;
 
-/// A journal of at most so many commits is read as a whole when it is inspected; of a longer one
-/// so many at its end, and samples.
+/// A journal of at most so many commits is read as a whole when it is looked at; of a longer one so
+/// many at its end, and samples, when it is inspected.
 pub const WHOLE_COMMITS: u64 = 5_000;
 /// Commits sampled from a longer journal, evenly spread, each with the one it follows.
 pub const SAMPLES: u64 = 64;
 /// Samples read at the same time.
 const SAMPLING: usize = 8;
-/// A journal that delivers nothing for this long is unavailable.
-const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// Ranges of missing sequences that a message names.
 const MAX_NAMED: usize = 20;
 
@@ -79,6 +77,15 @@ impl Extent {
     /// Whether every sequence from 1 to the last is stored.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.commits == self.last && self.first <= 1
+    }
+
+    /// The last commit that is stored, where everything after it, and nothing else, is missing:
+    /// the end is torn off.
+    pub fn torn_after(&self) -> Option<u64> {
+        let after = self.commits;
+        let missing = after.saturating_add(1)..=self.last;
+        let is_end = after > 0 && self.first == 1 && self.missing.iter().copied().eq(missing);
+        (is_end && after < self.last).then_some(after)
     }
 
     /// The sequences that are not stored.
@@ -191,6 +198,18 @@ pub enum Damage {
         /// What is there.
         found: String,
     },
+    /// The end is not stored, though its numbers are given.
+    #[error(
+        "RB-INTEGRITY-7: the ledger ends at {last}, though nats-server has given the numbers up to {sequence}: acknowledged and missing: {missing}; keep everything as it is and restore the ledger from its backup, or accept the loss: `rollbook up --accept-loss {sequence}` lets its nats-server forget those numbers; one that you run yourself must be made to, see docs/operators.md"
+    )]
+    Torn {
+        /// The last number given.
+        sequence: u64,
+        /// The last commit stored.
+        last: u64,
+        /// What is missing.
+        missing: Sequences,
+    },
     /// The journal failed, or a commit does not decode.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -205,7 +224,9 @@ impl Damage {
     /// The sequence whose loss a person may accept; `None`: this cannot be gone on with.
     pub fn acceptable(&self) -> Option<u64> {
         match self {
-            Self::Short { sequence, .. } | Self::Replaced { sequence, .. } => Some(*sequence),
+            Self::Short { sequence, .. }
+            | Self::Replaced { sequence, .. }
+            | Self::Torn { sequence, .. } => Some(*sequence),
             _ => None,
         }
     }
@@ -260,7 +281,7 @@ pub async fn compare(
 /// samples of a long one.
 ///
 /// # Errors
-/// `Holes`, `Chain`, or what a commit that does not decode says.
+/// `Torn`, `Holes`, `Chain`, or what a commit that does not decode says.
 pub async fn inspect(journal: &dyn Journal) -> Result<Extent, Damage> {
     let extent = journal.extent().await?;
     if !extent.is_complete() {
@@ -272,8 +293,8 @@ pub async fn inspect(journal: &dyn Journal) -> Result<Extent, Damage> {
     Ok(extent)
 }
 
-/// Looks at what the journal says that it holds, and reads `samples` commits spread over all of it:
-/// what a server can afford to do again and again.
+/// Looks at what the journal says that it holds and reads a short journal whole, of a longer one
+/// `samples` commits spread over all of it: what a server can afford to do again and again.
 ///
 /// # Errors
 /// As [`inspect`].
@@ -282,11 +303,22 @@ pub async fn spot_check(journal: &dyn Journal, samples: u64) -> Result<Extent, D
     if !extent.is_complete() {
         return Err(holes(&extent));
     }
-    sample(journal, extent.last, samples).await?;
+    if extent.last <= WHOLE_COMMITS {
+        read_through(journal, 0, extent.last).await?;
+    } else {
+        sample(journal, extent.last, samples).await?;
+    }
     Ok(extent)
 }
 
 fn holes(extent: &Extent) -> Damage {
+    if let Some(last) = extent.torn_after() {
+        return Damage::Torn {
+            sequence: extent.last,
+            last,
+            missing: extent.lost(),
+        };
+    }
     Damage::Holes {
         commits: extent.commits,
         last: extent.last,
@@ -303,14 +335,11 @@ async fn read_through(journal: &dyn Journal, after: u64, last: u64) -> Result<()
     let mut ends: HashMap<(String, String), u64> = HashMap::new();
     let mut position = after;
     while position < last {
-        let next = tokio::time::timeout(STALLED_AFTER, commits.next()).await;
-        let stored = match next {
-            Ok(Some(stored)) => stored?,
-            _ => {
-                return Err(Damage::Journal(JournalError::Unavailable {
-                    reason: format!("nothing was delivered after sequence {position}"),
-                }));
-            }
+        let next = expected(journal, position + 1, commits.next()).await?;
+        let Some(stored) = next.transpose()? else {
+            return Err(Damage::Journal(JournalError::Unavailable {
+                reason: format!("nothing was delivered after sequence {position}"),
+            }));
         };
         position = stored.sequence;
         let previous = stored.commit.previous_sequence;
@@ -410,5 +439,30 @@ mod tests {
         };
         assert!(!unknown.is_complete());
         assert!(unknown.lost().to_string().contains("does not say"));
+    }
+
+    #[test]
+    fn only_a_torn_end_can_be_accepted() {
+        let extent = |first, commits, missing: &[u64]| Extent {
+            first,
+            last: 7,
+            commits,
+            missing: missing.to_vec(),
+        };
+        let torn = holes(&extent(1, 5, &[6, 7]));
+        assert_eq!(torn.acceptable(), Some(7));
+        let text = torn.to_string();
+        assert!(text.starts_with("RB-INTEGRITY-7"), "{text}");
+        assert!(text.contains("missing: 6 to 7;"), "{text}");
+        for (first, commits, missing) in [
+            (1, 6, &[6][..]),
+            (1, 5, &[3, 7]),
+            (2, 5, &[7]),
+            (1, 5, &[7]),
+            (8, 0, &[]),
+        ] {
+            let found = holes(&extent(first, commits, missing));
+            assert_eq!(found.acceptable(), None, "{found}");
+        }
     }
 }

@@ -150,6 +150,10 @@ impl Journal for KeptJournal {
         self.inner.extent().await
     }
 
+    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
+        self.inner.rollouts(at_most).await
+    }
+
     fn sync(&self) -> SyncKnown {
         self.inner.sync()
     }

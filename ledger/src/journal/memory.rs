@@ -155,6 +155,19 @@ impl Journal for MemoryJournal {
         Ok(chunks.flatten().boxed())
     }
 
+    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
+        let subjects: Vec<String> = self.log(|log| {
+            let rollouts = log
+                .of
+                .keys()
+                .filter(|aggregate| matches!(aggregate, Aggregate::Rollout(_)));
+            rollouts
+                .map(|aggregate| aggregate.subject(&self.ledger))
+                .collect()
+        });
+        Ok((subjects.len() <= at_most).then_some(subjects))
+    }
+
     async fn last_sequence(&self) -> Result<u64, JournalError> {
         Ok(*self.shared.last.borrow())
     }

@@ -21,6 +21,7 @@ use crate::ids::Aggregate;
 mod cache;
 mod envelope;
 pub mod execute;
+mod expected;
 pub mod integrity;
 pub mod jetstream;
 pub mod kept;
@@ -29,6 +30,7 @@ pub mod memory;
 pub use cache::Cache;
 pub use envelope::event_type;
 pub use execute::{Contended, Decision, ExecuteError, Executed, execute};
+pub use expected::expected;
 pub use integrity::{Damage, Extent, Position};
 pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions, SyncKnown};
 pub use kept::{KeptJournal, PositionFile, PositionStore};
@@ -207,6 +209,13 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
     /// What the journal says that it holds.
     async fn extent(&self) -> Result<Extent, JournalError> {
         Ok(Extent::complete(self.last_sequence().await?))
+    }
+
+    /// The subjects of all rollouts, in any order; `None`: there are more than `at_most`, or nobody
+    /// can say.
+    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
+        let _ = at_most;
+        Ok(None)
     }
 
     /// Whether acknowledged means synced, as far as is known.

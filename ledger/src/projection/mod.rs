@@ -11,6 +11,7 @@
 //! * [`change`]: the pure step from a commit to changed rows, total over any history.
 //! * [`health`]: the score of a rollout and its named deductions, computed from rows.
 //! * [`store`]: the port. [`sqlite`] and [`postgres`] are its adapters.
+//! * [`proof`]: whether stored rows are those that the ledger makes.
 //! * [`projector`]: follows the journal into a store. [`replay`]: any view as of an earlier time.
 //!
 //! A store can be emptied at any time; replay rebuilds it, row for row the same.
@@ -20,6 +21,7 @@ pub mod change;
 pub mod health;
 pub mod postgres;
 pub mod projector;
+pub mod proof;
 pub mod replay;
 pub mod row;
 pub mod rows;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::TimeZone;
 
 use super::projector::{Batches, ProjectorError};
 use super::sqlite;
 use super::store::ViewStore;
 use super::words::time;
-use crate::journal::{Journal, StoredCommit};
+use crate::journal::{Journal, StoredCommit, expected};
 
 /// Where the past ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,21 @@ pub enum Until {
 }
 
 impl Until {
+    /// What a person names: a sequence, or an RFC 3339 time. A time of the last days that can be
+    /// written, of which not all can be computed with, means the end.
+    pub fn named(text: &str) -> Option<Self> {
+        if let Ok(sequence) = text.parse() {
+            return Some(Self::Sequence(sequence));
+        }
+        if let Ok(time) = text.parse() {
+            return Some(Self::Time(time));
+        }
+        let pieces = Pieces::parse(text).ok()?;
+        let is_late = pieces.date() >= Timestamp::MAX.to_zoned(TimeZone::UTC).date();
+        (pieces.time().is_some() && pieces.offset().is_some() && is_late)
+            .then_some(Self::Time(Timestamp::MAX))
+    }
+
     fn includes(self, commit: &StoredCommit) -> bool {
         match self {
             Self::Sequence(last) => commit.sequence <= last,
@@ -35,6 +52,9 @@ impl Until {
 /// Replays the prefix of the journal up to `until` into views in memory, which answer every query
 /// as of that point. A point beyond the end of the journal means its end at the time of the call.
 /// Takes the time and the memory of that prefix.
+///
+/// # Errors
+/// A sequence that is missing or does not decode is damage, and named.
 pub async fn replay_at(
     journal: &Arc<dyn Journal>,
     until: Until,
@@ -50,7 +70,8 @@ pub async fn replay_at(
     }
     let mut batches = Batches::follow(journal, 0, end).await?;
     while reached < end {
-        let Some(mut batch) = batches.next().await? else {
+        let next = expected(&**journal, reached + 1, batches.next()).await?;
+        let Some(mut batch) = next? else {
             return Err(ProjectorError::Ended { after: reached });
         };
         let delivered = batch.len();
@@ -68,4 +89,34 @@ pub async fn replay_at(
         }
     }
     Ok(store)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_named_by_a_sequence_or_a_time() {
+        assert_eq!(Until::named("120"), Some(Until::Sequence(120)));
+        let time = "2026-01-02T03:04:05Z";
+        assert_eq!(Until::named(time), Some(Until::Time(time.parse().unwrap())));
+        for end in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-05:00"] {
+            assert_eq!(
+                Until::named(end),
+                Some(Until::Time(Timestamp::MAX)),
+                "{end}"
+            );
+        }
+        for wrong in [
+            "",
+            "-1",
+            "yesterday",
+            "9999-12-31",
+            "9999-12-31T23:59:59",
+            "9999-13-31T00:00:00Z",
+        ] {
+            assert_eq!(Until::named(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::proof::TableRows;
 use super::row::RowError;
 use super::views::{
     AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, EnvironmentRow,
@@ -145,6 +146,9 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
 
     /// One rollout with everything that belongs to it; `None` when there is no such rollout.
     async fn rollout(&self, rollout: &str) -> Result<Answer<Option<RolloutDetail>>, ViewError>;
+
+    /// Every stored row that belongs to a rollout, as it is stored; a rollout that nobody knows has none.
+    async fn rows_of(&self, rollout: &str) -> Result<Answer<Vec<TableRows>>, ViewError>;
 
     /// The health of one rollout; `None` when there is no such rollout.
     async fn health(&self, rollout: &str) -> Result<Answer<Option<HealthRow>>, ViewError>;

@@ -39,7 +39,10 @@ pub use decide::{Context, GateHold, decide, gate_hold, open, records, rollback_l
 pub use evolve::{advance, evolve, fold, undone};
 pub use illegal::IllegalEvent;
 pub use next::{Blocked, DueNotice, Lane, Next, Task, TaskAction, next};
-pub use presented::{Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, presented};
+pub use presented::{
+    Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, all_evidence, presented,
+    rests_on,
+};
 pub use refusal::{Refusal, RefusalKind};
 pub use rules::effects::is_stopped;
 pub use rules::going_back::{LeftItem, RollbackList, UndoItem};

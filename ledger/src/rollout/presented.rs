@@ -201,6 +201,36 @@ fn digest_of(pieces: &[ShownEvidence]) -> String {
     hex::encode(digest.finalize())
 }
 
+/// The addresses of everything that a signature at a gate rests on: the plan, what revised it, and all
+/// evidence of the phase, listed or not.
+pub fn rests_on(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Vec<String> {
+    let revised = state.accepted_revisions.iter().filter_map(|accepted| {
+        let difference = accepted.difference.as_ref()?;
+        Some(difference.sha256.clone())
+    });
+    let pieces = evidence(state, plan, gate);
+    std::iter::once(state.plan_digest.clone())
+        .chain(pieces.into_iter().map(|piece| piece.sha256))
+        .chain(revised)
+        .filter(|sha256| !sha256.is_empty())
+        .collect()
+}
+
+/// The addresses of everything that a rollout rests on: its plan, what revised it, all evidence.
+pub fn all_evidence(state: &RolloutState) -> Vec<String> {
+    let revised = state.accepted_revisions.iter().flat_map(|accepted| {
+        let difference = accepted.difference.as_ref();
+        let difference = difference.map(|difference| difference.sha256.clone());
+        std::iter::once(accepted.plan_digest.clone()).chain(difference)
+    });
+    let pieces = state.steps.values().flat_map(|at| &at.evidence);
+    std::iter::once(state.plan_digest.clone())
+        .chain(pieces.map(|piece| piece.sha256.clone()))
+        .chain(revised)
+        .filter(|sha256| !sha256.is_empty())
+        .collect()
+}
+
 /// What a gate states.
 pub(super) fn statement(spec: &Gate, gate: &PhaseId) -> String {
     spec.statement

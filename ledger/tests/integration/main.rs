@@ -26,6 +26,7 @@ mod projection_contract;
 mod projection_history;
 mod projection_positions;
 mod projection_projector;
+mod projection_proof;
 mod projection_rebuild;
 mod projection_refused;
 mod projection_story;

@@ -83,6 +83,15 @@ impl ApiError {
         )
     }
 
+    /// Stored history or evidence is damaged.
+    pub(crate) fn damage(code: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorClass::Integrity,
+            format!("{code}: {message}"),
+        )
+    }
+
     /// An error whose text begins with its code.
     pub(crate) fn unavailable_as(error: impl std::fmt::Display) -> Self {
         Self::new(

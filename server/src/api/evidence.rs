@@ -6,10 +6,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use rollbook_ledger::evidence::EvidenceError;
-use rollbook_ledger::handler::HandlerError;
 use serde::Deserialize;
 
-use super::{Api, ApiError, Who};
+use super::{Api, ApiError, Who, gates};
 
 /// What the bytes are called.
 #[derive(Debug, Deserialize)]
@@ -43,8 +42,10 @@ pub(super) async fn get(
     let bytes = match api.handler.evidence().get(&sha256).await {
         Ok(bytes) => bytes,
         // What the ledger names was stored once: it is lost, not unknown.
-        Err(EvidenceError::NotFound { .. }) if api.views.names_evidence(&sha256).await? => {
-            return Err(HandlerError::EvidenceLost { sha256 }.into());
+        Err(error @ EvidenceError::NotFound { .. })
+            if api.views.names_evidence(&sha256).await? =>
+        {
+            return Err(gates::lost(error).into());
         }
         Err(error) => return Err(error.into()),
     };

@@ -206,7 +206,8 @@ impl Feed {
     }
 }
 
-fn line(stored: &StoredCommit) -> Result<Line, FeedError> {
+/// The line of a commit.
+pub(super) fn line(stored: &StoredCommit) -> Result<Line, FeedError> {
     Line::of(stored).map_err(|error| FeedError::Json {
         sequence: stored.sequence,
         reason: error.to_string(),

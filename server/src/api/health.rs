@@ -7,15 +7,15 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
-use rollbook_ledger::evidence::EvidenceError;
-use rollbook_ledger::journal::integrity::{Damage, compare, spot_check};
+use rollbook_ledger::journal::integrity::{Damage, WHOLE_COMMITS, compare, spot_check};
 use rollbook_ledger::projection::views::Cursor;
 use rollbook_workers::fleet::progress;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Api, ErrorClass};
+use super::proof::look_at_rows;
+use super::{Api, ErrorClass, gates};
 use crate::unrecorded;
 
 /// One answer serves everybody who asks within this time.
@@ -24,8 +24,14 @@ const FRESH_FOR: Duration = Duration::from_secs(2);
 const CHECKED_WITHIN: Duration = Duration::from_secs(8);
 /// Commits read at each look, spread over the whole ledger.
 const SAMPLES: u64 = 16;
-/// Pieces of evidence looked for at each look.
-const EVIDENCE: u32 = 50;
+/// Pieces of evidence that are listed, and of these looked at at each look, turn by turn.
+const EVIDENCE: (u32, usize) = (2_000, 50);
+/// Evidence read at each look, in bytes.
+const EVIDENCE_BYTES: u64 = 16 * 1024 * 1024;
+/// Rollouts whose rows are compared with the ledger at each look.
+const COMPARED: usize = 10;
+/// What was found out by much reading stands for so long, unless the whole report is asked for.
+const KEPT_FOR: Duration = Duration::from_secs(15);
 /// Anomalies are counted up to here.
 const MAX_COUNTED: u32 = 100;
 /// The orchestrator looks at everything at least every 15 seconds.
@@ -42,7 +48,7 @@ pub(super) struct HealthQuery {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// `ledger`, `quorum`, `views`, `open_rollouts`, `orchestrator` or `environments`.
+    /// `ledger`, `quorum`, `views`, `rows`, `open_rollouts`, `orchestrator` or `environments`.
     pub name: String,
     /// What kind of failure was found; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,13 +93,40 @@ impl Health {
 
 /// The last answer. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct HealthMemory(Arc<Mutex<Option<(Instant, Health)>>>);
+pub struct HealthMemory(Arc<Mutex<Memory>>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// The last answer, and whether everything was looked at anew for it.
+    last: Option<(Instant, bool, Health)>,
+    /// What was found out by much reading.
+    ledger: Kept,
+    rows: Kept,
+    evidence: Kept,
+    /// Looks so far: each reads another part.
+    turn: usize,
+}
+
+type Kept = Option<(Instant, Found)>;
+
+/// What was found a short time ago, or is now.
+async fn kept(kept: &mut Kept, anew: bool, name: &str, look: impl Future<Output = Found>) -> Found {
+    if let Some((at, found)) = kept
+        && !anew
+        && at.elapsed() < KEPT_FOR
+    {
+        return found.clone();
+    }
+    let found = bounded(name, look).await;
+    *kept = Some((Instant::now(), found.clone()));
+    found
+}
 
 pub(super) async fn health(
     State(api): State<Api>,
     Query(query): Query<HealthQuery>,
 ) -> (StatusCode, Json<Health>) {
-    let health = looked(&api).await;
+    let health = looked(&api, query.report).await;
     let status = if health.is_ok() || query.report {
         StatusCode::OK
     } else {
@@ -103,26 +136,30 @@ pub(super) async fn health(
 }
 
 /// Looks, unless somebody has just looked; those who ask meanwhile wait for the same answer.
-async fn looked(api: &Api) -> Health {
-    let mut last = api.health.0.lock().await;
-    if let Some((at, health)) = &*last
+async fn looked(api: &Api, anew: bool) -> Health {
+    let mut memory = api.health.0.lock().await;
+    if let Some((at, was_anew, health)) = &memory.last
+        && (*was_anew || !anew)
         && at.elapsed() < FRESH_FOR
     {
         return health.clone();
     }
-    let health = look(api).await;
-    *last = Some((Instant::now(), health.clone()));
+    let health = look(api, &mut memory, anew).await;
+    memory.last = Some((Instant::now(), anew, health.clone()));
+    memory.turn = memory.turn.wrapping_add(1);
     health
 }
 
 type Found = Result<String, (ErrorClass, String)>;
 
-async fn look(api: &Api) -> Health {
-    let (ledger, quorum, views, evidence) = tokio::join!(
-        bounded("ledger", ledger(api)),
+async fn look(api: &Api, memory: &mut Memory, anew: bool) -> Health {
+    let turn = memory.turn;
+    let (ledger, quorum, views, rows, evidence) = tokio::join!(
+        kept(&mut memory.ledger, anew, "ledger", ledger(api)),
         bounded("quorum", quorum(api)),
         bounded("views", views(api)),
-        bounded("evidence", evidence(api)),
+        kept(&mut memory.rows, anew, "rows", rows(api, turn)),
+        kept(&mut memory.evidence, anew, "evidence", evidence(api, turn)),
     );
     let orchestrator = orchestrator(api);
     let last = api.handler.journal().last_sequence();
@@ -137,6 +174,7 @@ async fn look(api: &Api) -> Health {
         ("ledger", ledger),
         ("quorum", quorum),
         ("views", views),
+        ("rows", rows),
         ("open_rollouts", evidence),
         ("orchestrator", orchestrator),
     ] {
@@ -196,15 +234,16 @@ fn damage(damage: Damage) -> (ErrorClass, String) {
     (class, damage.to_string())
 }
 
-/// Every sequence is there, and samples of them decode and follow on what they name.
+/// Every sequence is there; all, or samples of a long ledger, decode and follow on what they name.
 async fn ledger(api: &Api) -> Found {
     let journal = &**api.handler.journal();
     let extent = spot_check(journal, SAMPLES).await.map_err(damage)?;
-    Ok(format!(
-        "{} commits, none missing; {} samples read",
-        extent.last,
-        SAMPLES.min(extent.last)
-    ))
+    let read = if extent.last <= WHOLE_COMMITS {
+        "all of them read".to_owned()
+    } else {
+        format!("{SAMPLES} samples read")
+    };
+    Ok(format!("{} commits, none missing; {read}", extent.last))
 }
 
 /// More than half of the copies are there, and a write is acknowledged.
@@ -237,27 +276,45 @@ async fn views(api: &Api) -> Found {
     ))
 }
 
-/// What open rollouts rest on is in the store.
-async fn evidence(api: &Api) -> Found {
-    let digests = api.views.evidence_of_open(EVIDENCE).await;
-    let digests = digests.map_err(unavailable)?;
-    for sha256 in &digests {
-        match api.handler.evidence().exists(sha256).await {
-            Ok(true) | Err(EvidenceError::Address { .. }) => {}
-            Ok(false) => {
-                return Err((
-                    ErrorClass::Integrity,
-                    format!(
-                        "evidence {sha256} of an open rollout is not in the store; restore it from the backup"
-                    ),
-                ));
-            }
-            Err(error) => return Err(unavailable(error)),
-        }
+/// The views have the rollouts of the ledger, and their rows are what it makes.
+async fn rows(api: &Api, turn: usize) -> Found {
+    let journal = &**api.handler.journal();
+    match look_at_rows(journal, &*api.views, &api.ledger, COMPARED, turn).await {
+        Ok(Ok(rows)) => Ok(rows.to_string()),
+        Ok(Err(differs)) => Err((ErrorClass::Integrity, differs.to_string())),
+        Err(error) if error.is_damage() => Err((ErrorClass::Integrity, error.to_string())),
+        Err(error) => Err(unavailable(error)),
     }
+}
+
+/// What open rollouts rest on is in the store, and is what it was.
+async fn evidence(api: &Api, turn: usize) -> Found {
+    let (listed, at_once) = EVIDENCE;
+    let digests = api.views.evidence_of_open(listed).await;
+    let mut digests = digests.map_err(unavailable)?;
+    let known = digests.len();
+    let from = turn.wrapping_mul(at_once).checked_rem(known).unwrap_or(0);
+    digests.rotate_left(from);
+    digests.truncate(at_once);
+    let store = api.handler.evidence();
+    let looked = store.look_through(digests, EVIDENCE_BYTES).await;
+    let looked = looked.map_err(unavailable)?;
+    if let Some(found) = looked.damaged.first() {
+        let others = match looked.damaged.len() - 1 {
+            0 => String::new(),
+            others => format!("; {others} more"),
+        };
+        let found = gates::lost(found.clone());
+        let message = format!("evidence of an open rollout: {found}{others}");
+        return Err((ErrorClass::Integrity, message));
+    }
+    let unread = match looked.unread {
+        0 => String::new(),
+        unread => format!("; {unread} more are there, too large to be read at each look"),
+    };
     Ok(format!(
-        "{} pieces of open rollouts are there",
-        digests.len()
+        "{} of {known} pieces of open rollouts were read and are what they were{unread}",
+        looked.sound
     ))
 }
 

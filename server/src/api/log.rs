@@ -1,18 +1,20 @@
 //! The ledger itself, as JSON lines: one line a commit, from any sequence, optionally live.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
-use rollbook_ledger::journal::ReadFrom;
 use rollbook_ledger::journal::jetstream::ServerReport;
+use rollbook_ledger::journal::{Journal, JournalError, ReadFrom, StoredCommit, expected};
 use serde::Deserialize;
 
-use super::feed::{FeedError, Line};
+use super::feed::{FeedError, Line, line};
 use super::followers::holding;
 use super::{Api, ApiError};
 
@@ -55,29 +57,53 @@ pub(super) async fn log(
         return Ok((headers, Body::empty()).into_response());
     }
     let place = api.followers.place()?;
-    let commits = api
-        .handler
-        .journal()
-        .follow(ReadFrom { after: query.after })
-        .await?;
-    // Sequences have no gaps, so the number of commits to come is known.
-    let to_come = usize::try_from(last - query.after).unwrap_or(usize::MAX);
-    let lines = commits
-        .take(to_come)
+    let lines = stored(&api, query.after, last).await?;
+    let lines = lines
         .filter(move |item| {
             let wanted = match (&query.aggregate, item) {
-                (Some(id), Ok(stored)) => stored.commit.aggregate_id == *id,
+                (Some(id), Ok(line)) => *line.aggregate_id == **id,
                 _ => true,
             };
             std::future::ready(wanted)
         })
         .take(limit)
-        .map(|item| {
-            let stored = item.map_err(std::io::Error::other)?;
-            let line = Line::of(&stored).map_err(std::io::Error::other)?;
-            Ok::<Bytes, std::io::Error>(line.bytes)
-        });
+        .map(|item| Ok::<Bytes, Infallible>(item.map_or_else(ended, |line| line.bytes)));
     Ok((headers, Body::from_stream(holding(lines, place))).into_response())
+}
+
+/// What is there after a sequence up to another. Ends after an error, which comes as a last line, as in
+/// [`followed`].
+async fn stored(
+    api: &Api,
+    after: u64,
+    last: u64,
+) -> Result<impl Stream<Item = Result<Line, FeedError>> + Send + use<>, ApiError> {
+    let journal = Arc::clone(api.handler.journal());
+    let commits = journal.follow(ReadFrom { after }).await?;
+    let from = Some((journal, commits, after));
+    Ok(stream::unfold(from, move |state| async move {
+        let (journal, mut commits, at) = state.filter(|(_, _, at)| *at < last)?;
+        match next_line(&*journal, &mut commits, at + 1).await {
+            Ok(line) => {
+                let at = line.sequence;
+                Some((Ok(line), Some((journal, commits, at))))
+            }
+            Err(error) => Some((Err(error), None)),
+        }
+    }))
+}
+
+async fn next_line(
+    journal: &dyn Journal,
+    commits: &mut BoxStream<'static, Result<StoredCommit, JournalError>>,
+    sequence: u64,
+) -> Result<Line, FeedError> {
+    match expected(journal, sequence, commits.next()).await? {
+        Some(commit) => line(&commit?),
+        None => Err(FeedError::Stopping {
+            after: sequence - 1,
+        }),
+    }
 }
 
 /// What is there after a sequence, then what is appended. A last line with `code`, `message` and

@@ -17,6 +17,7 @@ mod metrics;
 mod ofrep;
 mod output;
 mod progress;
+mod proof;
 mod query;
 mod rollouts;
 mod views;
@@ -49,6 +50,7 @@ pub use followers::Followers;
 pub use gates::GateAnswer;
 pub use going_back::RollbackAnswer;
 pub use health::{Health, HealthCheck, HealthMemory};
+pub use proof::ProofAnswer;
 pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
 
 /// The largest request body, in bytes: a plan with its scripts inlined fits.
@@ -130,6 +132,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts/{id}", get(rollouts::status))
         .route("/v1/rollouts/{id}/commands", post(rollouts::command))
         .route("/v1/rollouts/{id}/gates/{gate}", get(gates::gate))
+        .route("/v1/rollouts/{id}/proof", get(proof::proof))
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
         .route("/v1/rollouts/{id}/rollback/{level}", get(going_back::list))
         .route("/v1/rollouts/{id}/progress", get(progress::progress))

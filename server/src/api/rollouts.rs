@@ -16,7 +16,7 @@ use rollbook_proto::v1;
 use rollbook_workers::executor::StepProgress;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, ApiError, Sent, Who, progress};
+use super::{Api, ApiError, Sent, Who, gates, progress};
 
 /// Said when a rollout is opened where nobody knows whether acknowledged means synced.
 const UNKNOWN_SYNC: &str = "{environment} is protected, and whether the NATS server syncs every write is not known: see that `sync_interval: always` is set, or let the server ask with `serve --nats-system`";
@@ -139,6 +139,10 @@ pub(super) async fn command(
     sent: Sent<Command>,
 ) -> Result<Json<CommandAnswer>, ApiError> {
     let (command, caller) = sent.by(who);
+    if let Command::Approve { gate, .. } = command.inner() {
+        let loaded = api.handler.rollout(&id).await?;
+        gates::sound(&api, &loaded, gate).await?;
+    }
     let done = api
         .handler
         .request(&id, &Request::Person(command), &caller)

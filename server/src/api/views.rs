@@ -57,17 +57,19 @@ impl Api {
         let Some(at) = at else {
             return Ok(Arc::clone(&self.views));
         };
-        let until = match (at.parse(), at.parse()) {
-            (Ok(sequence), _) => Until::Sequence(sequence),
-            (_, Ok(time)) => Until::Time(time),
-            _ => {
-                let message = format!("`{at}` is neither a sequence nor an RFC 3339 time");
-                return Err(ApiError::usage("RB-API-6", message));
-            }
-        };
+        let until = Until::named(at).ok_or_else(|| {
+            let message = format!("`{at}` is neither a sequence nor an RFC 3339 time");
+            ApiError::usage("RB-API-6", message)
+        })?;
         replay_at(self.handler.journal(), until)
             .await
-            .map_err(|error| ApiError::unavailable("RB-API-7", error))
+            .map_err(|error| {
+                if error.is_damage() {
+                    ApiError::damage("RB-API-7", error)
+                } else {
+                    ApiError::unavailable("RB-API-7", error)
+                }
+            })
     }
 
     async fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {

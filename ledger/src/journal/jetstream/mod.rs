@@ -343,6 +343,11 @@ impl Journal for JetStreamJournal {
         Ok(Extent { missing, ..extent })
     }
 
+    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
+        let subjects = format!("rollbook.{}.rollout.*", self.ledger);
+        self.leader.subjects(subjects, at_most).await
+    }
+
     fn sync(&self) -> SyncKnown {
         self.sync
     }

@@ -10,6 +10,7 @@ use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
 use async_nats::{Client, HeaderMap, HeaderValue, Message, Request, RequestErrorKind};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use rollbook_proto::v1::Commit;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
@@ -251,6 +252,20 @@ impl Leader {
         let stream = self.stream().await?;
         let info = answered(stream.info_builder().with_deleted(true).fetch()).await?;
         Ok(info.info.state.deleted.unwrap_or_default())
+    }
+
+    /// The subjects that match, at most so many; `None`: there are more.
+    pub(super) async fn subjects(
+        &self,
+        filter: String,
+        at_most: usize,
+    ) -> Result<Option<Vec<String>>, JournalError> {
+        let stream = self.stream().await?;
+        let listed = answered(stream.info_with_subjects(filter)).await?;
+        let wanted = at_most.saturating_add(1);
+        let subjects = listed.take(wanted).map_ok(|(subject, _)| subject);
+        let subjects: Vec<String> = answered(subjects.try_collect()).await?;
+        Ok((subjects.len() <= at_most).then_some(subjects))
     }
 
     /// The stream's configuration and state.

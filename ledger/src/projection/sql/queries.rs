@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::{Database, SqlViews, Tx, notes, positions, select};
 use crate::journal::{Position, StoredCommit};
-use crate::projection::row::{Column, Kind, Value, ViewRow};
+use crate::projection::proof::{self, TableRows};
+use crate::projection::row::{Column, ColumnSpec, Kind, Value, ViewRow};
 use crate::projection::rows::TABLES;
 use crate::projection::store::{ViewError, ViewStore};
 use crate::projection::views::{
@@ -44,6 +45,11 @@ impl Conditions {
             format!("WHERE {}", self.texts.join(" AND "))
         }
     }
+}
+
+fn quoted(columns: &[ColumnSpec]) -> Vec<String> {
+    let quoted = columns.iter().map(|column| format!("\"{}\"", column.name));
+    quoted.collect()
 }
 
 fn page_rows(limit: u32) -> u32 {
@@ -462,6 +468,22 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Self::answer(tx, as_of, rows).await
     }
 
+    async fn rows_of(&self, rollout: &str) -> Result<Answer<Vec<TableRows>>, ViewError> {
+        let (mut tx, as_of) = self.begin_query().await?;
+        let mut all = Vec::new();
+        for table in proof::tables() {
+            let sql = format!(
+                "SELECT {} FROM {} WHERE rollout = ?",
+                quoted(table.columns).join(", "),
+                table.name
+            );
+            let kinds: Vec<Kind> = table.columns.iter().map(|column| column.kind).collect();
+            let of = vec![Value::Text(rollout.to_owned())];
+            all.push((table, tx.fetch(sql, of, &kinds).await?));
+        }
+        Self::answer(tx, as_of, all).await
+    }
+
     async fn anomalies(
         &self,
         place: Cursor,
@@ -486,11 +508,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
         let (mut tx, _) = self.begin_query().await?;
         let mut dump = Vec::with_capacity(TABLES.len());
         for table in TABLES {
-            let quoted: Vec<String> = table
-                .columns
-                .iter()
-                .map(|column| format!("\"{}\"", column.name))
-                .collect();
+            let quoted = quoted(table.columns);
             let kinds: Vec<Kind> = table.columns.iter().map(|column| column.kind).collect();
             let sql = format!(
                 "SELECT {} FROM {} ORDER BY {}",

@@ -1,0 +1,153 @@
+//! Whether what is stored is still what it was: pieces are read and hashed, as far as there is time.
+
+use std::collections::BTreeSet;
+use std::io::{Seek, SeekFrom};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{GetResultPayload, ObjectStoreExt};
+use sha2::{Digest, Sha256};
+
+use super::{EvidenceError, EvidenceStore, blocking, digest_of, object_path, verify};
+
+/// Pieces asked for at the same time.
+const AT_ONCE: usize = 8;
+
+/// What a look at some pieces found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Looked {
+    /// Pieces that were read whole and are what they were.
+    pub sound: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Pieces that are there and were not read: the bytes allowed were used up.
+    pub unread: usize,
+    /// Pieces that are missing ([`EvidenceError::NotFound`]) or not what they were
+    /// ([`EvidenceError::Corrupt`]), by address.
+    pub damaged: Vec<EvidenceError>,
+}
+
+impl EvidenceStore {
+    /// Reads the content of an address and compares it, with little of it in memory; returns its size
+    /// in bytes.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, or what the store says.
+    pub async fn verify(&self, sha256: &str) -> Result<u64, EvidenceError> {
+        let path = object_path(sha256)?;
+        let failed = |error| EvidenceError::from_read(&self.location, sha256, error);
+        let found = self.objects.get(&path).await.map_err(failed)?;
+        let (digest, size_bytes) = match found.payload {
+            GetResultPayload::File(mut file, _) => {
+                let location = self.location.clone();
+                blocking(move || {
+                    let io = |source| EvidenceError::from_io(&location, "read", &source);
+                    file.seek(SeekFrom::Start(0)).map_err(io)?;
+                    digest_of(&mut file).map_err(io)
+                })
+                .await?
+            }
+            GetResultPayload::Stream(mut chunks) => {
+                let (mut hasher, mut size_bytes) = (Sha256::new(), 0_u64);
+                while let Some(chunk) = chunks.next().await {
+                    let chunk = chunk.map_err(failed)?;
+                    hasher.update(&chunk);
+                    size_bytes += chunk.len() as u64;
+                }
+                (hex::encode(hasher.finalize()), size_bytes)
+            }
+        };
+        verify(sha256, &digest, size_bytes)?;
+        Ok(size_bytes)
+    }
+
+    /// Looks at each of some addresses: all must be there, and as many as `max_bytes` allow, in their
+    /// order, are read and compared. What is no address is passed over.
+    ///
+    /// # Errors
+    /// When the store does not answer; damage is no error.
+    pub async fn look_through(
+        &self,
+        addresses: impl IntoIterator<Item = String>,
+        max_bytes: u64,
+    ) -> Result<Looked, EvidenceError> {
+        let mut seen = BTreeSet::new();
+        let once: Vec<String> = addresses
+            .into_iter()
+            .filter(|sha256| super::is_address(sha256) && seen.insert(sha256.clone()))
+            .collect();
+        let sizes: Vec<(String, Option<u64>)> = stream::iter(once)
+            .map(|sha256| async move {
+                let size = self.size(&sha256).await?;
+                Ok::<_, EvidenceError>((sha256, size))
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut looked = Looked::default();
+        let mut read = Vec::new();
+        for (sha256, size) in sizes {
+            match size {
+                None => looked.damaged.push(EvidenceError::NotFound {
+                    sha256,
+                    location: self.location.to_string(),
+                }),
+                Some(size) if looked.bytes.saturating_add(size) <= max_bytes => {
+                    looked.bytes += size;
+                    read.push(sha256);
+                }
+                Some(_) => looked.unread += 1,
+            }
+        }
+        let verified: Vec<Result<u64, EvidenceError>> = stream::iter(read)
+            .map(|sha256| async move { self.verify(&sha256).await })
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        for one in verified {
+            match one {
+                Ok(_) => looked.sound += 1,
+                Err(error) if error.is_damage() => looked.damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(looked)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn damage_is_found_as_far_as_bytes_are_allowed() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = EvidenceStore::open(dir.path().to_str().unwrap()).unwrap();
+        let mut addresses = Vec::new();
+        for text in ["first", "second", "third"] {
+            let kept = store.put(Bytes::from(text), "text/plain", "x").await;
+            addresses.push(kept.unwrap().sha256);
+        }
+        let file = |sha256: &str| dir.path().join(&sha256[..2]).join(sha256);
+        let look = |bytes| store.look_through(addresses.clone(), bytes);
+        let looked = look(100).await.unwrap();
+        assert_eq!((looked.sound, looked.bytes, looked.unread), (3, 16, 0));
+        assert!(looked.damaged.is_empty());
+        // The second does not fit, the third does.
+        let looked = look(10).await.unwrap();
+        assert_eq!((looked.sound, looked.unread), (2, 1));
+
+        std::fs::write(file(&addresses[1]), "sEcond").unwrap();
+        std::fs::remove_file(file(&addresses[2])).unwrap();
+        let damaged = look(100).await.unwrap().damaged;
+        assert!(
+            matches!(&damaged[0], EvidenceError::NotFound { sha256, .. } if *sha256 == addresses[2])
+        );
+        assert!(
+            matches!(&damaged[1], EvidenceError::Corrupt { sha256, .. } if *sha256 == addresses[1])
+        );
+        assert_eq!(look(4).await.unwrap().damaged.len(), 1);
+    }
+}

@@ -1,0 +1,68 @@
+//! Waiting for a commit that the journal is known to hold: one that cannot be read any more is never
+//! delivered.
+
+use std::time::Duration;
+
+use super::{Journal, JournalError};
+
+/// What does not come for so long is asked for.
+const ASKED_AFTER: Duration = Duration::from_secs(4);
+/// How often it is waited for again when it is there.
+const TRIES: u32 = 3;
+
+/// Waits for `next`, which brings the commit at `sequence` or ends; the journal has given that
+/// number before.
+///
+/// # Errors
+/// `Corrupt` when there is no such commit any more, `Unavailable` when it is there and does not come.
+pub async fn expected<T>(
+    journal: &dyn Journal,
+    sequence: u64,
+    next: impl Future<Output = T>,
+) -> Result<T, JournalError> {
+    expected_within(journal, sequence, next, ASKED_AFTER).await
+}
+
+async fn expected_within<T>(
+    journal: &dyn Journal,
+    sequence: u64,
+    next: impl Future<Output = T>,
+    asked_after: Duration,
+) -> Result<T, JournalError> {
+    tokio::pin!(next);
+    for _ in 0..TRIES {
+        if let Ok(came) = tokio::time::timeout(asked_after, &mut next).await {
+            return Ok(came);
+        }
+        if journal.at(sequence).await?.is_none() {
+            return Err(JournalError::Corrupt {
+                sequence,
+                reason: "it is missing".to_owned(),
+            });
+        }
+    }
+    Err(JournalError::Unavailable {
+        reason: format!("sequence {sequence} is there but is not delivered"),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::ids::LedgerId;
+    use crate::journal::MemoryJournal;
+
+    #[tokio::test]
+    async fn what_never_comes_and_is_not_there_is_damage() {
+        let journal = MemoryJournal::new(LedgerId::new("main").unwrap());
+        assert_eq!(expected(&journal, 1, ready(7)).await.unwrap(), 7);
+        let soon = Duration::from_millis(1);
+        let never = expected_within(&journal, 3, pending::<()>(), soon);
+        let error = never.await.unwrap_err();
+        assert!(error.is_damage(), "{error}");
+        assert!(error.to_string().contains("sequence 3"), "{error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Lets a nats-server that is stopped forget numbers that it gave and whose messages are torn off.
+//!
+//! Of a stream whose last block lost its end nats-server knows by its index how far it went, and
+//! notes that as the deletion of the last number, in a block of its own behind the others:
+//!
+//! ```text
+//!   1.blk   [ m1 ][ m2 ][ m3 ]      what is left of the block
+//!   2.blk   [ 4 is deleted ]        so that the next number is 5
+//!   index.db                        the last number is 4
+//! ```
+//!
+//! Without the two, the next number is 4.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// A record that says that a message was deleted: length, sequence, time, length of the subject, and
+/// a checksum; nothing else.
+const DELETION_BYTES: usize = 30;
+/// Set in the sequence of such a record.
+const DELETED: u64 = 1 << 62;
+/// More such records in a block than this are not looked through.
+const MAX_DELETIONS_BYTES: u64 = 1024 * 1024;
+
+/// Moves what only remembers numbers after `after` out of a stream, into the directory `lost-end-…` in
+/// the data directory, and returns where it lies now; `None`: there was nothing. `stamp` makes its name.
+/// The server of the data directory must be stopped.
+///
+/// # Errors
+/// What the file system says; then some of it may have been moved.
+pub fn forget_end(
+    data_dir: &Path,
+    stream: &str,
+    after: u64,
+    stamp: &str,
+) -> io::Result<Option<PathBuf>> {
+    let messages = data_dir
+        .join("nats/jetstream/jetstream/$G/streams")
+        .join(stream)
+        .join("msgs");
+    let mut blocks = blocks(&messages)?;
+    let mut moved = Vec::new();
+    while let Some((_, path)) = blocks.pop() {
+        if !only_forgets(&path, after)? {
+            break;
+        }
+        moved.push(path);
+    }
+    if moved.is_empty() {
+        return Ok(None);
+    }
+    let index = messages.join("index.db");
+    if index.exists() {
+        moved.push(index);
+    }
+    let aside = data_dir.join(format!("lost-end-{stamp}"));
+    fs::create_dir_all(&aside)?;
+    for path in moved {
+        if let Some(name) = path.file_name() {
+            fs::rename(&path, aside.join(name))?;
+        }
+    }
+    fs::File::open(&messages)?.sync_all()?;
+    Ok(Some(aside))
+}
+
+/// The blocks of messages by their number.
+fn blocks(messages: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut blocks = Vec::new();
+    for entry in fs::read_dir(messages)? {
+        let path = entry?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str());
+        let number = number.and_then(|stem| stem.parse().ok());
+        if let (Some(number), Some("blk")) = (number, path.extension().and_then(|end| end.to_str()))
+        {
+            blocks.push((number, path));
+        }
+    }
+    blocks.sort();
+    Ok(blocks)
+}
+
+/// Whether a block holds nothing but deletions of numbers after `after`.
+fn only_forgets(block: &Path, after: u64) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(block)?
+        .take(MAX_DELETIONS_BYTES)
+        .read_to_end(&mut bytes)?;
+    let (records, rest) = bytes.as_chunks::<DELETION_BYTES>();
+    let is_deletion = |record: &[u8; DELETION_BYTES]| {
+        let (length, sequence) = record.split_at(4);
+        let length = length.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+        let sequence = sequence
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        length.is_some_and(|length| usize::try_from(length) == Ok(DELETION_BYTES))
+            && sequence & DELETED != 0
+            && sequence & !DELETED > after
+    };
+    Ok(read > 0 && rest.is_empty() && records.iter().all(is_deletion))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn deletion(sequence: u64) -> Vec<u8> {
+        let mut record = 30_u32.to_le_bytes().to_vec();
+        record.extend((sequence | DELETED).to_le_bytes());
+        record.resize(DELETION_BYTES, 0);
+        record
+    }
+
+    #[test]
+    fn only_what_remembers_lost_numbers_is_moved() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let messages = dir
+            .path()
+            .join("nats/jetstream/jetstream/$G/streams/S/msgs");
+        fs::create_dir_all(&messages).unwrap();
+        let message = [7_u8; 90];
+        let write = |name: &str, bytes: &[u8]| fs::write(messages.join(name), bytes).unwrap();
+        write("2.blk", &deletion(2));
+        write("9.blk", &message);
+        write("10.blk", &deletion(6));
+        write("index.db", b"index");
+        let forget = || forget_end(dir.path(), "S", 5, "1").unwrap();
+        let aside = forget().unwrap();
+        let names = |path: &Path| {
+            let mut names: Vec<_> = fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&messages), ["2.blk", "9.blk"]);
+        assert_eq!(names(&aside), ["10.blk", "index.db"]);
+        // Nothing more, not the message and not a deletion before it.
+        assert_eq!(forget(), None);
+        write("11.blk", &deletion(5));
+        write("index.db", b"index");
+        assert_eq!(forget(), None);
+        assert!(messages.join("index.db").exists());
+    }
+}

@@ -1,0 +1,232 @@
+//! Whether the stored rows of a rollout are those that the ledger makes: they are made again from its
+//! own commits and compared, value by value.
+//!
+//! The state that a rollout's rows come from is its own, and that of flags theirs, so nothing else of the
+//! ledger has to be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::change::project;
+use super::projector::ProjectorError;
+use super::row::{RowChange, TableSpec, Value, ViewRow};
+use super::rows::{FlagRow, RolloutRow, TABLES, TimelineRow};
+use super::state::State;
+use super::store::ViewStore;
+use crate::ids::{Aggregate, RolloutId};
+use crate::journal::{Journal, StoredCommit};
+
+/// Flags read for one rollout, at most.
+const MAX_FLAGS: usize = 200;
+/// The longest value that a message shows, in characters.
+const MAX_SHOWN: usize = 60;
+
+/// The column that says to which rollout a row belongs.
+const ROLLOUT: &str = "rollout";
+
+/// A stored row that is not what the ledger says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its table.
+    pub table: &'static str,
+    /// Its key: the values joined by `/`.
+    pub row: String,
+    /// What differs.
+    pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row {} of {} {}", self.row, self.table, self.what)
+    }
+}
+
+/// The views say what the ledger does not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "RB-VIEW-9: the views are not what the ledger says: {first}{}; the ledger is the record: stop the server, delete views.db (in PostgreSQL: drop the schema of the views) and start again, and the views are rebuilt",
+    more(*others)
+)]
+pub struct Differs {
+    /// The first difference.
+    pub first: Difference,
+    /// How many more there are.
+    pub others: usize,
+}
+
+fn more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!(", and {others} more"),
+    }
+}
+
+impl Differs {
+    /// Of differences, if there are any.
+    pub fn of(mut differences: Vec<Difference>) -> Option<Self> {
+        if differences.is_empty() {
+            return None;
+        }
+        let first = differences.remove(0);
+        Some(Self {
+            first,
+            others: differences.len(),
+        })
+    }
+}
+
+/// The rows of one table.
+pub type TableRows = (&'static TableSpec, Vec<Vec<Value>>);
+
+/// The tables whose rows belong to rollouts. A flag's row is its own: of a rollout it only names the one
+/// that changed it last.
+pub(super) fn tables() -> impl Iterator<Item = &'static TableSpec> {
+    TABLES
+        .into_iter()
+        .filter(|table| table.name != FlagRow::TABLE.name && column(table, ROLLOUT).is_some())
+}
+
+fn column(table: &TableSpec, name: &str) -> Option<usize> {
+    table.columns.iter().position(|column| column.name == name)
+}
+
+/// Compares the stored rows of a rollout with those that its commits make, up to where the views
+/// stand. `flags`: the flags that its plan names.
+///
+/// # Errors
+/// When journal or views cannot be read; a journal that is damaged too.
+pub async fn prove(
+    journal: &dyn Journal,
+    views: &dyn ViewStore,
+    rollout: &RolloutId,
+    flags: impl IntoIterator<Item = Aggregate>,
+) -> Result<Vec<Difference>, ProjectorError> {
+    let mut aggregates: BTreeSet<Aggregate> = flags.into_iter().take(MAX_FLAGS).collect();
+    let stored = views.rows_of(rollout.as_str()).await?;
+    let own = Aggregate::Rollout(rollout.clone());
+    aggregates.extend(named_by(&stored.data));
+    aggregates.insert(own);
+    let mut commits = Vec::new();
+    for aggregate in &aggregates {
+        commits.extend(journal.read(aggregate, 0).await?);
+    }
+    commits.retain(|commit| commit.sequence <= stored.as_of.sequence);
+    commits.sort_by_key(|commit| commit.sequence);
+    let made = made(&commits, rollout.as_str());
+    Ok(differences(made, &stored.data))
+}
+
+/// Whether the commits of a rollout make a row of it.
+pub fn is_shown(commits: &[StoredCommit], rollout: &RolloutId) -> bool {
+    let made = made(commits, rollout.as_str());
+    made.keys()
+        .any(|(table, _)| *table == RolloutRow::TABLE.name)
+}
+
+/// The flags that stored rows of the timeline are about.
+fn named_by(stored: &[TableRows]) -> BTreeSet<Aggregate> {
+    let Some(place) = column(TimelineRow::TABLE, "aggregate") else {
+        return BTreeSet::new();
+    };
+    let timeline = stored
+        .iter()
+        .filter(|(table, _)| table.name == TimelineRow::TABLE.name);
+    timeline
+        .flat_map(|(_, rows)| rows)
+        .filter_map(|row| match row.get(place) {
+            Some(Value::Text(text)) => {
+                let (kind, id) = text.split_once(' ')?;
+                Aggregate::of(kind, id)
+            }
+            _ => None,
+        })
+        .filter(|aggregate| matches!(aggregate, Aggregate::Flag(..)))
+        .take(MAX_FLAGS)
+        .collect()
+}
+
+type Made = BTreeMap<(&'static str, String), (&'static TableSpec, Vec<Value>)>;
+
+/// The rows of a rollout that commits make.
+fn made(commits: &[StoredCommit], rollout: &str) -> Made {
+    let mut state = State::default();
+    let mut made = Made::new();
+    for commit in commits {
+        for RowChange { table, values } in project(&mut state, commit) {
+            let of = column(table, ROLLOUT).and_then(|place| values.get(place));
+            let is_own = matches!(of, Some(Value::Text(id)) if id == rollout);
+            if !is_own || table.name == FlagRow::TABLE.name {
+                continue;
+            }
+            let key = (table.name, key_of(table, &values));
+            if table.is_updated() {
+                made.insert(key, (table, values));
+            } else {
+                made.entry(key).or_insert((table, values));
+            }
+        }
+    }
+    made
+}
+
+fn key_of(table: &TableSpec, row: &[Value]) -> String {
+    let texts: Vec<String> = row.iter().take(table.key).map(shown).collect();
+    texts.join("/")
+}
+
+fn differences(mut made: Made, stored: &[TableRows]) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for (table, rows) in stored {
+        for row in rows {
+            let key = key_of(table, row);
+            let expected = made.remove(&(table.name, key.clone()));
+            let what = match expected {
+                None => "is not on the ledger".to_owned(),
+                Some((_, expected)) => match differing(table, &expected, row) {
+                    None => continue,
+                    Some(what) => what,
+                },
+            };
+            found.push(Difference {
+                table: table.name,
+                row: key,
+                what,
+            });
+        }
+    }
+    found.extend(made.into_keys().map(|(table, row)| Difference {
+        table,
+        row,
+        what: "is missing".to_owned(),
+    }));
+    found
+}
+
+/// The first value that differs.
+fn differing(table: &TableSpec, expected: &[Value], stored: &[Value]) -> Option<String> {
+    let place = (0..table.columns.len()).find(|at| expected.get(*at) != stored.get(*at))?;
+    let name = table.columns.get(place).map_or("", |column| column.name);
+    let cut = |row: &[Value]| {
+        let text = row.get(place).map(shown).unwrap_or_default();
+        let mut short: String = text.chars().take(MAX_SHOWN).collect();
+        if short.len() < text.len() {
+            short.push('…');
+        }
+        short
+    };
+    Some(format!(
+        "says {name} `{}`, and the ledger `{}`",
+        cut(stored),
+        cut(expected)
+    ))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Real(value) => value.to_string(),
+        Value::Text(value) => value.clone(),
+    }
+}

@@ -1,0 +1,166 @@
+//! Stored rows are compared with those that the ledger makes: any history is proven, and any edited row
+//! is found.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use rollbook_ledger::ids::{Aggregate, LedgerId, RolloutId};
+use rollbook_ledger::journal::integrity::spot_check;
+use rollbook_ledger::journal::{
+    Appended, Journal, JournalError, MemoryJournal, ReadFrom, StoredCommit,
+};
+use rollbook_ledger::projection::proof::{Differs, is_shown, prove};
+use rollbook_ledger::projection::replay::{Until, replay_at};
+use rollbook_ledger::projection::sqlite;
+use rollbook_ledger::projection::store::ViewStore;
+use rollbook_ledger::projection::views::RolloutFilter;
+use rollbook_proto::v1::Commit;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::projection_history::{Choice, History, random};
+use crate::projection_story::{ending, story};
+
+fn long() -> History {
+    let choices: Vec<Choice> = (0..300_u32)
+        .map(|n| {
+            let mixed = n.wrapping_mul(2_654_435_761);
+            let byte = |shift: u32, of: u32| u8::try_from((mixed >> shift) % of).unwrap();
+            (byte(3, 40), byte(9, 3), byte(15, 6), byte(21, 4))
+        })
+        .collect();
+    random(&choices)
+}
+
+async fn journal_of(history: &History) -> MemoryJournal {
+    let journal = MemoryJournal::new(LedgerId::new("main").unwrap());
+    for stored in &history.commits {
+        let commit = stored.commit.clone();
+        let aggregate = Aggregate::of(&commit.aggregate, &commit.aggregate_id).unwrap();
+        journal.append(&aggregate, commit).await.unwrap();
+    }
+    journal
+}
+
+async fn rollouts(views: &Arc<dyn ViewStore>) -> Vec<RolloutId> {
+    let all = views.rollouts(&RolloutFilter::default()).await.unwrap();
+    all.data
+        .iter()
+        .map(|row| RolloutId::new(row.rollout.as_str()).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_projected_is_proven_at_every_prefix() {
+    let mut told = story();
+    ending(&mut told);
+    for history in [told, long()] {
+        let journal = journal_of(&history).await;
+        let views = sqlite::in_memory().await.unwrap();
+        let mut compared = 0;
+        for batch in history.commits.chunks(7) {
+            views.apply(batch).await.unwrap();
+            for id in rollouts(&views).await {
+                let found = prove(&journal, &*views, &id, None).await.unwrap();
+                assert_eq!(found, [], "{id}");
+                let own = journal.read(&Aggregate::Rollout(id.clone()), 0).await;
+                assert!(is_shown(&own.unwrap(), &id));
+                compared += 1;
+            }
+        }
+        assert!(compared > 3, "{compared}");
+    }
+}
+
+#[tokio::test]
+async fn an_edited_row_is_named() {
+    let mut history = story();
+    ending(&mut history);
+    let journal = journal_of(&history).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("views.db");
+    let views = sqlite::open(&file).await.unwrap();
+    views.apply(&history.commits).await.unwrap();
+    let id = RolloutId::new("r1").unwrap();
+    let mut by_hand = SqliteConnection::connect(&format!("sqlite:{}", file.display()))
+        .await
+        .unwrap();
+    for (sql, says) in [
+        (
+            "UPDATE rollouts SET opened_by = 'eve'",
+            "row r1 of rollouts says opened_by `eve`",
+        ),
+        ("DELETE FROM health", "row r1 of health is missing"),
+        (
+            "DELETE FROM timeline WHERE aggregate LIKE 'flag %'",
+            "of timeline is missing",
+        ),
+    ] {
+        sqlx::query(sql).execute(&mut by_hand).await.unwrap();
+        let flag = Aggregate::of("flag", "production/DEAL_TYPE");
+        let found = prove(&journal, &*views, &id, flag).await.unwrap();
+        let told = Differs::of(found.clone()).unwrap().to_string();
+        assert!(told.starts_with("RB-VIEW-9: "), "{told}");
+        assert!(
+            found.iter().any(|one| one.to_string().contains(says)),
+            "{says}: {found:?}"
+        );
+    }
+}
+
+/// A journal of which one commit cannot be read any more, though it is counted.
+#[derive(Debug)]
+struct Unreadable(MemoryJournal, u64);
+
+#[async_trait]
+impl Journal for Unreadable {
+    async fn append(&self, a: &Aggregate, commit: Commit) -> Result<Appended, JournalError> {
+        self.0.append(a, commit).await
+    }
+
+    async fn read(&self, a: &Aggregate, after: u64) -> Result<Vec<StoredCommit>, JournalError> {
+        self.0.read(a, after).await
+    }
+
+    async fn follow(
+        &self,
+        from: ReadFrom,
+    ) -> Result<BoxStream<'static, Result<StoredCommit, JournalError>>, JournalError> {
+        let lost = self.1;
+        let commits = self.0.follow(from).await?;
+        let commits = commits.map(move |stored| match stored {
+            Ok(stored) if stored.sequence == lost => Err(JournalError::Corrupt {
+                sequence: lost,
+                reason: "it is missing".to_owned(),
+            }),
+            other => other,
+        });
+        Ok(commits.boxed())
+    }
+
+    async fn last_sequence(&self) -> Result<u64, JournalError> {
+        self.0.last_sequence().await
+    }
+}
+
+#[tokio::test]
+async fn one_commit_that_cannot_be_read_is_found_at_every_place() {
+    let history = long();
+    let journal = journal_of(&history).await;
+    let last = journal.last_sequence().await.unwrap();
+    spot_check(&journal, 16).await.unwrap();
+    for lost in (1..=last).step_by(13) {
+        let journal = Unreadable(journal.clone(), lost);
+        let found = spot_check(&journal, 16).await.unwrap_err();
+        assert!(
+            found.to_string().contains(&format!("sequence {lost} ")),
+            "{found}"
+        );
+        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let found = replay_at(&journal, Until::Sequence(last))
+            .await
+            .unwrap_err();
+        assert!(found.is_damage(), "{found}");
+    }
+}

@@ -1,0 +1,244 @@
+//! Whether what is shown of a rollout is what the ledger and the evidence store hold.
+
+use std::collections::HashSet;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use rollbook_ledger::evidence::{EvidenceError, Looked};
+use rollbook_ledger::handler::Loaded;
+use rollbook_ledger::ids::{Aggregate, FlagKey, LedgerId, RolloutId, text_of_token};
+use rollbook_ledger::journal::Journal;
+use rollbook_ledger::projection::projector::ProjectorError;
+use rollbook_ledger::projection::proof::{Difference, Differs, is_shown, prove};
+use rollbook_ledger::projection::row::ViewRow;
+use rollbook_ledger::projection::rows::RolloutRow;
+use rollbook_ledger::projection::store::{ViewError, ViewStore};
+use rollbook_ledger::projection::views::RolloutFilter;
+use rollbook_ledger::projection::words::RolloutStatus;
+use rollbook_ledger::rollout;
+use serde::{Deserialize, Serialize};
+
+use super::{Api, ApiError, gates};
+
+/// Evidence read for one rollout, in bytes.
+const MAX_READ_BYTES: u64 = 256 * 1024 * 1024;
+/// Rollouts counted on the ledger and in the views.
+const MAX_COUNTED: usize = 10_000;
+/// Rollouts that are looked for on the ledger because the views lack them.
+const MAX_LACKING: usize = 20;
+
+/// What was found when a rollout was proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofAnswer {
+    /// That rows of the views are not what the ledger says, with the first of them and what to do;
+    /// absent: every row is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub views: Option<String>,
+    /// Evidence that is missing, or not what it was.
+    pub damaged: Vec<String>,
+    /// Pieces of evidence that were read and are what they were.
+    pub sound: usize,
+    /// Pieces that are there and, being too large, were not read.
+    pub unread: usize,
+}
+
+pub(super) async fn proof(
+    State(api): State<Api>,
+    Path(id): Path<RolloutId>,
+) -> Result<Json<ProofAnswer>, ApiError> {
+    let loaded = api.handler.rollout(&id).await?;
+    api.settled(loaded.sequence).await;
+    let differences = rows(&api, &id, &loaded).await.map_err(failed)?;
+    let looked = evidence(&api, &loaded).await?;
+    Ok(Json(ProofAnswer {
+        views: Differs::of(differences).map(|differs| differs.to_string()),
+        damaged: looked
+            .damaged
+            .into_iter()
+            .map(|found| gates::lost(found).to_string())
+            .collect(),
+        sound: looked.sound,
+        unread: looked.unread,
+    }))
+}
+
+/// Damage of the ledger is told as damage.
+fn failed(error: ProjectorError) -> ApiError {
+    match error {
+        ProjectorError::Journal(error) => error.into(),
+        ProjectorError::View(error) => error.into(),
+        error => ApiError::unavailable_as(error),
+    }
+}
+
+async fn evidence(api: &Api, loaded: &Loaded) -> Result<Looked, EvidenceError> {
+    let addresses = rollout::all_evidence(&loaded.state);
+    let store = api.handler.evidence();
+    store.look_through(addresses, MAX_READ_BYTES).await
+}
+
+async fn rows(
+    api: &Api,
+    id: &RolloutId,
+    loaded: &Loaded,
+) -> Result<Vec<Difference>, ProjectorError> {
+    let environment = &loaded.state.environment;
+    let keys = loaded.plan.runbook().flags.keys();
+    let flags: Vec<Aggregate> = keys
+        .filter_map(|key| {
+            let key = FlagKey::new(key.as_str()).ok()?;
+            Some(Aggregate::Flag(environment.clone(), key))
+        })
+        .collect();
+    prove(&**api.handler.journal(), &*api.views, id, flags).await
+}
+
+/// What a look at the rows of several rollouts found.
+pub(super) struct Rows {
+    /// Rollouts in the views.
+    known: usize,
+    /// Whether they were compared with those on the ledger: there are not too many.
+    counted: bool,
+    /// Rollouts whose rows were compared.
+    compared: usize,
+}
+
+impl std::fmt::Display for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            known, compared, ..
+        } = self;
+        if self.counted {
+            write!(f, "{known} rollouts, as many as on the ledger; ")?;
+        } else {
+            write!(f, "too many rollouts to count them at each look; ")?;
+        }
+        write!(f, "all rows of {compared} of them are what the ledger says")
+    }
+}
+
+/// A rollout in the views.
+struct Shown {
+    id: String,
+    open: bool,
+}
+
+/// Compares the rollouts in the views with those on the ledger, and all rows of at most `at_most` of
+/// them: open ones first, others from `turn` on.
+///
+/// # Errors
+/// Why it could not be found out; within, what differs.
+pub(super) async fn look_at_rows(
+    journal: &dyn Journal,
+    views: &dyn ViewStore,
+    ledger: &LedgerId,
+    at_most: usize,
+    turn: usize,
+) -> Result<Result<Rows, Differs>, ProjectorError> {
+    let (shown, as_of, is_all) = shown(views).await?;
+    let subjects = if is_all {
+        journal.rollouts(MAX_COUNTED).await?
+    } else {
+        None
+    };
+    let counted = subjects.is_some();
+    let mut found = match subjects {
+        Some(subjects) => miscounted(journal, ledger, &shown, subjects, as_of).await?,
+        None => Vec::new(),
+    };
+    let (open, over): (Vec<&Shown>, Vec<&Shown>) = shown.iter().partition(|one| one.open);
+    let looked_at = turned(open, turn.wrapping_mul(at_most))
+        .into_iter()
+        .chain(turned(over, turn))
+        .take(at_most);
+    let mut compared = 0;
+    for one in looked_at {
+        if !found.is_empty() {
+            break;
+        }
+        compared += 1;
+        match RolloutId::new(one.id.as_str()) {
+            Ok(id) => found.extend(prove(journal, views, &id, None).await?),
+            Err(_) => found.push(of_list(&one.id, "is not on the ledger")),
+        }
+    }
+    Ok(match Differs::of(found) {
+        Some(differs) => Err(differs),
+        None => Ok(Rows {
+            known: shown.len(),
+            counted,
+            compared,
+        }),
+    })
+}
+
+/// The list from a place on, and then from its beginning.
+fn turned<T>(mut list: Vec<T>, from: usize) -> Vec<T> {
+    let from = from.checked_rem(list.len()).unwrap_or(0);
+    list.rotate_left(from);
+    list
+}
+
+/// The rollouts in the views, where the views stood, and whether that is all of them.
+async fn shown(views: &dyn ViewStore) -> Result<(Vec<Shown>, u64, bool), ViewError> {
+    let mut filter = RolloutFilter::default();
+    let mut all = Vec::new();
+    let mut as_of = None;
+    loop {
+        let page = views.rollouts(&filter).await?;
+        as_of.get_or_insert(page.as_of.sequence);
+        let Some(last) = page.data.last() else {
+            return Ok((all, as_of.unwrap_or(0), true));
+        };
+        filter.before_sequence = Some(last.opened_sequence);
+        all.extend(page.data.into_iter().map(|row| Shown {
+            open: row.status != RolloutStatus::Closed,
+            id: row.rollout,
+        }));
+        if all.len() > MAX_COUNTED {
+            return Ok((all, as_of.unwrap_or(0), false));
+        }
+    }
+}
+
+/// Rollouts that are only on the ledger, or only in the views.
+async fn miscounted(
+    journal: &dyn Journal,
+    ledger: &LedgerId,
+    shown: &[Shown],
+    subjects: Vec<String>,
+    as_of: u64,
+) -> Result<Vec<Difference>, ProjectorError> {
+    let prefix = format!("rollbook.{ledger}.rollout.");
+    let on_ledger: HashSet<String> = subjects
+        .iter()
+        .filter_map(|subject| text_of_token(subject.strip_prefix(&prefix)?))
+        .collect();
+    let in_views: HashSet<&str> = shown.iter().map(|one| one.id.as_str()).collect();
+    let strays = in_views.iter().filter(|id| !on_ledger.contains(**id));
+    let mut found: Vec<Difference> = strays
+        .map(|id| of_list(id, "is not on the ledger"))
+        .collect();
+    let lacking: Vec<RolloutId> = on_ledger
+        .iter()
+        .filter(|id| !in_views.contains(id.as_str()))
+        .filter_map(|id| RolloutId::new(id.as_str()).ok())
+        .take(MAX_LACKING)
+        .collect();
+    for id in lacking {
+        let mut commits = journal.read(&Aggregate::Rollout(id.clone()), 0).await?;
+        commits.retain(|commit| commit.sequence <= as_of);
+        if is_shown(&commits, &id) {
+            found.push(of_list(id.as_str(), "is missing"));
+        }
+    }
+    Ok(found)
+}
+
+fn of_list(id: &str, what: &str) -> Difference {
+    Difference {
+        table: RolloutRow::TABLE.name,
+        row: id.to_owned(),
+        what: what.to_owned(),
+    }
+}
