@@ -87,6 +87,7 @@ pub(super) fn result(finished: &v1::StepFinished) -> Result<(), Refusal> {
 pub(super) fn undo(finished: &v1::UndoFinished) -> Result<(), Refusal> {
     optional("message of an undo", &finished.message)?;
     optional("verification of an undo", &finished.verification_message)?;
+    optional("last statement of an undo", &finished.last_statement)?;
     evidence(&finished.evidence)
 }
 
