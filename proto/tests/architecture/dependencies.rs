@@ -123,7 +123,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "server/src/api/mod.rs",
             "server/src/serve.rs",
             // Puts the parts together.
-            "cli/src/commands/process.rs",
+            "cli/src/commands/parts.rs",
             "loadtest/src/",
         ],
     ),
