@@ -197,8 +197,9 @@ phases:
     title: One
     steps:
       - {id: "1.1", title: Fails, run: {command: "exit 3"}, changes: nothing}
-      - {id: "1.2", title: Keep, run: {command: "echo kept ${{ keep }}"}, changes: nothing}
+      - {id: "1.2", title: Begin, run: {command: "echo begun"}, changes: nothing}
       - {id: "1.3", title: By hand, manual: {instructions: Look.}}
+      - {id: "1.4", title: Keep, run: {command: "echo kept ${{ keep }}"}, changes: nothing}
 "#;
 
 #[test]
@@ -236,13 +237,23 @@ fn what_is_risky_takes_two_persons_or_broken_glass_that_is_reviewed() {
     place.run(&format!("confirm {request} --as bob")).exits(0);
     place.until_step("r", "1.2", &["finished"]);
 
+    // What has passed stays what it was.
+    place.write(
+        "rewritten.yaml",
+        &RISKY.replace("echo begun", "echo BACKED UP"),
+    );
+    place
+        .run("revise rewritten.yaml --rollout r --reason 'say it better' --as alice")
+        .exits(2)
+        .complains("it changes what 1.2 did");
+
     // Parameters keep their values, and the difference is shown.
     let changed = RISKY.replace("kept ${{ keep }}", "kept for ${{ keep }}");
     place.write("changed.yaml", &changed);
     place
         .run("revise changed.yaml --rollout r --reason 'say it better' --as alice")
         .exits(0)
-        .says("step 1.2: run.command: echo kept 90 → echo kept for 90");
+        .says("step 1.4: run.command: echo kept 90 → echo kept for 90");
     let shown = place.run("accept 2 r --as bob").exits(0);
     let shown = shown.says("echo kept 90 → echo kept for 90");
     assert!(!shown.out.contains("parameter keep"), "{shown:?}");

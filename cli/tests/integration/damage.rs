@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use crate::harness::{Place, Process, runbook, wait_for};
-use crate::integrity::{blocks, forget_index, history};
+use crate::integrity::{blocks, history};
 
 /// Where the records of a block begin; its end behind them. Each begins with its length.
 fn records(block: &[u8]) -> Vec<usize> {
@@ -66,8 +66,19 @@ fn an_end_that_was_torn_off_is_accepted_with_the_sequence_that_is_named() {
     place.run("pause h --reason again --as alice").exits(0);
     stop(up);
     let up = place.up();
-    place.run("status h").exits(0).says("again");
+    place.run("log h --json").exits(0).says("again");
     stop(up);
+}
+
+/// Damages the commit at a sequence in the stored block. nats-server, which looks at the end of a block
+/// when it starts, finds that out when it reads the commit.
+fn flip_in_the_middle(place: &Place, sequence: u64) {
+    let block = blocks(place).remove(0);
+    let mut bytes = fs::read(&block).unwrap();
+    let begins = records(&bytes);
+    let begin = begins[usize::try_from(sequence).unwrap() - 1];
+    bytes[begin + 60] ^= 0x10;
+    fs::write(&block, bytes).unwrap();
 }
 
 #[test]
@@ -78,40 +89,32 @@ fn a_hole_in_the_middle_cannot_be_accepted() {
     place
         .run(&format!("up --listen 127.0.0.1:0 --accept-loss {last}"))
         .exits(6)
-        .complains("RB-INTEGRITY-4")
-        .complains(&format!("missing: {};", last / 2));
-}
-
-/// Damages the commit at a sequence in the stored block, so that nats-server has to read it again.
-fn flip_in_the_middle(place: &Place, sequence: u64) {
-    let block = blocks(place).remove(0);
-    let mut bytes = fs::read(&block).unwrap();
-    let begins = records(&bytes);
-    let begin = begins[usize::try_from(sequence).unwrap() - 1];
-    bytes[begin + 60] ^= 0x10;
-    fs::write(&block, bytes).unwrap();
-    forget_index(&block);
+        .complains(&format!("sequence {} ", last / 2));
 }
 
 #[test]
 fn a_damaged_middle_is_exit_6_wherever_it_is_read() {
     let place = Place::new();
     let last = history(&place, 4);
-    let _up = place.up();
+    let up = place.up();
     let end = "replay --at 9999-12-31T23:59:59Z";
     place.run(end).exits(0).says("h ");
     place.run("doctor").exits(0).says("all of them read");
-    let damaged = last / 2;
-    flip_in_the_middle(&place, damaged);
+    // nats-server notes in order where its blocks end, and is started again by `up`, which sees nothing
+    // of what happens in between.
+    up.signal(Signal::SIGSTOP);
     let [server] = place.nats_servers()[..] else {
         panic!("{:?}", place.nats_servers())
     };
-    kill(Pid::from_raw(server), Signal::SIGKILL).unwrap();
-    wait_for("another nats-server", || {
-        place.nats_servers().iter().any(|pid| *pid != server)
+    kill(Pid::from_raw(server), Signal::SIGTERM).unwrap();
+    wait_for("nats-server to end", || place.nats_servers().is_empty());
+    let damaged = last / 2;
+    flip_in_the_middle(&place, damaged);
+    up.signal(Signal::SIGCONT);
+    wait_for("another nats-server to answer", || {
+        place.run("log").code != Some(7)
     });
     let named = format!("sequence {damaged} ");
-    wait_for("it to be asked", || place.run("log").code != Some(7));
     for line in [
         "log",
         "log --json",
@@ -121,8 +124,7 @@ fn a_damaged_middle_is_exit_6_wherever_it_is_read() {
     ] {
         place.run(line).exits(6).complains(&named);
     }
-    let missing = format!("missing: {damaged};");
-    place.run("doctor").exits(6).says(&missing);
+    place.run("doctor").exits(6).says(&named);
     // What was read before the damage is shown.
     let shown = place.run("log --json").exits(6).json_lines();
     assert_eq!(shown.len() as u64, damaged - 1);

@@ -29,7 +29,7 @@ pub(crate) fn blocks(place: &Place) -> Vec<PathBuf> {
 }
 
 /// Makes nats-server read the blocks again instead of trusting its own notes.
-pub(crate) fn forget_index(block: &Path) {
+fn forget_index(block: &Path) {
     let _ = fs::remove_file(block.with_file_name("index.db"));
 }
 

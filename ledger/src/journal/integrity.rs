@@ -443,23 +443,23 @@ mod tests {
 
     #[test]
     fn only_a_torn_end_can_be_accepted() {
-        let extent = |first, commits, missing: &[u64]| Extent {
+        let extent = |first, commits, missing| Extent {
             first,
             last: 7,
             commits,
-            missing: missing.to_vec(),
+            missing,
         };
-        let torn = holes(&extent(1, 5, &[6, 7]));
+        let torn = holes(&extent(1, 5, vec![6, 7]));
         assert_eq!(torn.acceptable(), Some(7));
         let text = torn.to_string();
         assert!(text.starts_with("RB-INTEGRITY-7"), "{text}");
         assert!(text.contains("missing: 6 to 7;"), "{text}");
         for (first, commits, missing) in [
-            (1, 6, &[6][..]),
-            (1, 5, &[3, 7]),
-            (2, 5, &[7]),
-            (1, 5, &[7]),
-            (8, 0, &[]),
+            (1, 6, vec![6]),
+            (1, 5, vec![3, 7]),
+            (2, 5, vec![7]),
+            (1, 5, vec![7]),
+            (8, 0, Vec::new()),
         ] {
             let found = holes(&extent(first, commits, missing));
             assert_eq!(found.acceptable(), None, "{found}");

@@ -97,14 +97,24 @@ pub struct HealthMemory(Arc<Mutex<Memory>>);
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// The last answer, and whether everything was looked at anew for it.
-    last: Option<(Instant, bool, Health)>,
+    /// The last answer.
+    last: Option<Last>,
     /// What was found out by much reading.
     ledger: Kept,
     rows: Kept,
     evidence: Kept,
     /// Looks so far: each reads another part.
     turn: usize,
+}
+
+#[derive(Debug)]
+struct Last {
+    /// When the look began, and when it ended.
+    from: Instant,
+    until: Instant,
+    /// Whether everything was looked at for it.
+    anew: bool,
+    health: Health,
 }
 
 type Kept = Option<(Instant, Found)>;
@@ -135,17 +145,29 @@ pub(super) async fn health(
     (status, Json(health))
 }
 
-/// Looks, unless somebody has just looked; those who ask meanwhile wait for the same answer.
+/// Looks, unless somebody has just looked; those who ask meanwhile wait for the same answer. Who
+/// wants everything looked at anew takes no answer whose look began before they asked.
 async fn looked(api: &Api, anew: bool) -> Health {
+    let asked = Instant::now();
     let mut memory = api.health.0.lock().await;
-    if let Some((at, was_anew, health)) = &memory.last
-        && (*was_anew || !anew)
-        && at.elapsed() < FRESH_FOR
-    {
-        return health.clone();
+    if let Some(last) = &memory.last {
+        let is_fresh = if anew {
+            last.anew && last.from >= asked
+        } else {
+            last.until.elapsed() < FRESH_FOR
+        };
+        if is_fresh {
+            return last.health.clone();
+        }
     }
+    let from = Instant::now();
     let health = look(api, &mut memory, anew).await;
-    memory.last = Some((Instant::now(), anew, health.clone()));
+    memory.last = Some(Last {
+        from,
+        until: Instant::now(),
+        anew,
+        health: health.clone(),
+    });
     memory.turn = memory.turn.wrapping_add(1);
     health
 }

@@ -1,6 +1,7 @@
 //! Whether what is shown of a rollout is what the ledger and the evidence store hold.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -17,6 +18,7 @@ use rollbook_ledger::projection::views::RolloutFilter;
 use rollbook_ledger::projection::words::RolloutStatus;
 use rollbook_ledger::rollout;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{Api, ApiError, gates};
 
@@ -26,6 +28,9 @@ const MAX_READ_BYTES: u64 = 256 * 1024 * 1024;
 const MAX_COUNTED: usize = 10_000;
 /// Rollouts that are looked for on the ledger because the views lack them.
 const MAX_LACKING: usize = 20;
+
+/// A look at the rows of several rollouts begins with no further one after this.
+const COMPARED_WITHIN: Duration = Duration::from_secs(4);
 
 /// What was found when a rollout was proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +140,7 @@ pub(super) async fn look_at_rows(
     at_most: usize,
     turn: usize,
 ) -> Result<Result<Rows, Differs>, ProjectorError> {
+    let until = Instant::now() + COMPARED_WITHIN;
     let (shown, as_of, is_all) = shown(views).await?;
     let subjects = if is_all {
         journal.rollouts(MAX_COUNTED).await?
@@ -156,11 +162,17 @@ pub(super) async fn look_at_rows(
         if !found.is_empty() {
             break;
         }
+        let Ok(id) = RolloutId::new(one.id.as_str()) else {
+            found.push(of_list(&one.id, "is not on the ledger"));
+            break;
+        };
+        let proven = tokio::time::timeout_at(until, prove(journal, views, &id, None));
+        // The next look begins with others.
+        let Ok(differences) = proven.await else {
+            break;
+        };
+        found.extend(differences?);
         compared += 1;
-        match RolloutId::new(one.id.as_str()) {
-            Ok(id) => found.extend(prove(journal, views, &id, None).await?),
-            Err(_) => found.push(of_list(&one.id, "is not on the ledger")),
-        }
     }
     Ok(match Differs::of(found) {
         Some(differs) => Err(differs),
