@@ -188,22 +188,6 @@ pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Pr
     })
 }
 
-<<<<<<< HEAD
-/// One digest for pieces that are not listed.
-fn digest_of(pieces: &[ShownEvidence]) -> String {
-    if pieces.is_empty() {
-        return String::new();
-    }
-    let mut digest = Sha256::new();
-    for piece in pieces {
-        digest.update(piece.sha256.as_bytes());
-        digest.update(b"\n");
-    }
-    hex::encode(digest.finalize())
-}
-
-=======
->>>>>>> h-damage
 /// The addresses of everything that a signature at a gate rests on: the plan, what revised it, and all
 /// evidence of the phase, listed or not.
 pub fn rests_on(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Vec<String> {
@@ -232,8 +216,6 @@ pub fn all_evidence(state: &RolloutState) -> Vec<String> {
         .chain(revised)
         .filter(|sha256| !sha256.is_empty())
         .collect()
-<<<<<<< HEAD
-=======
 }
 
 /// One digest for pieces that are not listed.
@@ -247,7 +229,6 @@ fn digest_of(pieces: &[ShownEvidence]) -> String {
         digest.update(b"\n");
     }
     hex::encode(digest.finalize())
->>>>>>> h-damage
 }
 
 /// What a gate states.
