@@ -39,6 +39,28 @@ pub enum IdError {
     },
 }
 
+impl IdError {
+    /// The same of an id that has the form of another and a name of its own: `notice id`.
+    #[must_use]
+    pub fn of(self, what: &'static str) -> Self {
+        match self {
+            Self::Empty { .. } => Self::Empty { what },
+            Self::TooLong { text, limit, .. } => Self::TooLong { what, text, limit },
+            Self::Character {
+                text,
+                found,
+                allowed,
+                ..
+            } => Self::Character {
+                what,
+                text,
+                found,
+                allowed,
+            },
+        }
+    }
+}
+
 /// Bytes of a digest that make a rollout's id unique.
 const SUFFIX_BYTES: usize = 6;
 

@@ -5,3 +5,4 @@ mod http;
 pub mod notices;
 pub mod orchestrator;
 pub mod serve;
+mod unrecorded;

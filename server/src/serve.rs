@@ -8,7 +8,7 @@ use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::integrity::{Damage, compare};
 use rollbook_ledger::journal::jetstream::JetStreamJournal;
-use rollbook_ledger::projection::projector::{Projector, ProjectorError};
+use rollbook_ledger::projection::projector::{Projector, ProjectorError, Waiter};
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_workers::executor::SecretResolver;
 use rollbook_workers::fleet::{DeadLetters, NoticeLane, TaskQueue, membership};
@@ -20,9 +20,13 @@ use crate::api::{self, Api, Feed, Followers, HealthMemory};
 use crate::http;
 use crate::notices::Notices;
 use crate::orchestrator::{Orchestrator, Pulse};
+use crate::unrecorded;
 
 /// Between two comparisons of the views' position with the ledger.
 const GUARD_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the first look at environments waits for the views.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a server works with.
 #[derive(Debug, Clone)]
@@ -125,6 +129,34 @@ async fn stand_guard(
     }
 }
 
+/// Says once, when the views have caught up, which environments are to be recorded; then waits
+/// for the end, since a part that ends ends the server.
+async fn tell_unrecorded(
+    handler: Handler,
+    views: Arc<dyn ViewStore>,
+    applied: Waiter,
+    stop: CancellationToken,
+) {
+    let tell = async {
+        let Ok(last) = handler.journal().last_sequence().await else {
+            return;
+        };
+        if applied.wait_for(last, CAUGHT_UP_WITHIN).await.is_err() {
+            return;
+        }
+        for text in unrecorded::look(&handler, &*views)
+            .await
+            .unwrap_or_default()
+        {
+            tracing::warn!("{text}");
+        }
+    };
+    tokio::select! {
+        () = tell => stop.cancelled().await,
+        () = stop.cancelled() => {}
+    }
+}
+
 /// Binds the API's address. Nothing is served yet.
 pub async fn listen(address: &str) -> Result<TcpListener, ServeError> {
     let refused = |source| ServeError::Listen {
@@ -161,6 +193,12 @@ pub async fn run(
         dependencies.handler.clone(),
         dependencies.views.clone(),
         dependencies.ledger.clone(),
+    );
+    let environments = tell_unrecorded(
+        dependencies.handler.clone(),
+        dependencies.views.clone(),
+        projector.waiter(),
+        shutdown.clone(),
     );
     let pulse = Pulse::default();
     let feed = Feed::new(dependencies.handler.journal().clone());
@@ -218,6 +256,10 @@ pub async fn run(
     });
     parts.spawn(async move {
         fleet.await;
+        Ok(())
+    });
+    parts.spawn(async move {
+        environments.await;
         Ok(())
     });
     let stop = shutdown.clone();

@@ -178,6 +178,29 @@ pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// Reviews of broken glass that nobody has closed.
+pub(crate) async fn open_reviews(session: &Session) -> Result<Vec<RequestRow>, Failure> {
+    let query = [("open_only", "true".to_owned())];
+    let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
+    let mut rows = answer.data;
+    rows.retain(|row| row.kind == RequestKind::Review);
+    Ok(rows)
+}
+
+/// A review, with the command that closes it.
+pub(crate) fn review_text(row: &RequestRow) -> String {
+    let due = row.due_at.map(|at| at.to_string()).unwrap_or_default();
+    let rollout = if row.rollout.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", row.rollout)
+    };
+    format!(
+        "review {0} of {1}: {2} broke the glass to {3} ({4}), which somebody else must review by {due}: rollbook review {0}{rollout} --agree --note … --as <person>",
+        row.request, row.aggregate, row.made_by, row.what, row.reason
+    )
+}
+
 /// `accept REVISION`: shows what it changes, then accepts exactly that.
 pub(crate) async fn accept(session: &Session, args: AcceptArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;

@@ -5,7 +5,7 @@ use rollbook_ledger::nats;
 use rollbook_server::api::{ErrorClass, Health};
 use serde::Serialize;
 
-use super::Session;
+use super::{Session, authority};
 use crate::exit::{Exit, Outcome};
 use crate::print::{self, GREEN, RED, YELLOW, line, paint};
 
@@ -60,6 +60,7 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
     checks.extend(server);
     checks.push(server_stream(session).await);
     checks.push(anomalies(session).await);
+    checks.push(reviews(session).await);
     let failed = checks.iter().any(|check| check.found == Found::Fail);
     if session.json {
         print::json(&checks)?;
@@ -163,6 +164,7 @@ async fn server(session: &Session) -> (Vec<Check>, bool) {
         checks.push(Check {
             name: check.name,
             found: match check.failure {
+                None if check.warning => Found::Warning,
                 None => Found::Pass,
                 Some(_) => Found::Fail,
             },
@@ -202,6 +204,23 @@ async fn anomalies(session: &Session) -> Check {
     };
     Check {
         name: "anomalies".to_owned(),
+        found,
+        message,
+    }
+}
+
+/// What was done by breaking glass and nobody has reviewed.
+async fn reviews(session: &Session) -> Check {
+    let (found, message) = match authority::open_reviews(session).await {
+        Ok(rows) if rows.is_empty() => (Found::Pass, "no broken glass waits for one".to_owned()),
+        Ok(rows) => {
+            let texts: Vec<String> = rows.iter().map(authority::review_text).collect();
+            (Found::Warning, texts.join("; "))
+        }
+        Err(failure) => (Found::Fail, failure.message),
+    };
+    Check {
+        name: "reviews".to_owned(),
         found,
         message,
     }

@@ -109,6 +109,7 @@ fn show(answer: &GateAnswer) {
         steps,
         evidence,
         evidence_left_out,
+        evidence_left_out_sha256,
     } = &answer.shown;
     line(format!(
         "{} of {rollout} in {environment}",
@@ -168,7 +169,7 @@ fn show(answer: &GateAnswer) {
     }
     if *evidence_left_out > 0 {
         line(format!(
-            "evidence: {evidence_left_out} further pieces are not listed; `rollbook show STEP` has them"
+            "evidence: {evidence_left_out} further pieces are not listed (together {evidence_left_out_sha256}); `rollbook show STEP` has them"
         ));
     }
     if let Some(hold) = &answer.hold {

@@ -245,10 +245,19 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         ("intent", &step.intent),
         ("rule", &step.rule),
         ("message", &step.message),
+        ("undo", &step.undo_message),
         ("worker", &step.worker),
     ] {
         if !value.is_empty() {
             line(format!("{name}: {value}"));
+        }
+    }
+    for (name, partial) in [
+        ("effect", &step.partial),
+        ("effect of the undo", &step.undo_partial),
+    ] {
+        if let Some(partial) = &partial.0 {
+            line(format!("{name}: {partial}"));
         }
     }
     if let Some(millis) = step.duration_ms {

@@ -28,6 +28,19 @@ async fn tell_anomalies(session: &Session) {
     }
 }
 
+/// Names flags of the rollout's environment that somebody has switched by breaking glass: a rollout
+/// that stands on them is not told otherwise.
+async fn tell_reviews(session: &Session, answer: &StatusAnswer) {
+    let environment = &answer.view.data.rollout.environment;
+    let reviews = authority::open_reviews(session).await.unwrap_or_default();
+    let of_flags = reviews
+        .iter()
+        .filter(|row| !row.flag.is_empty() && row.environment == *environment);
+    for row in of_flags {
+        line(paint(YELLOW, format!("\n{}", authority::review_text(row))));
+    }
+}
+
 /// `status`.
 pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
@@ -40,6 +53,7 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
         let answer = session.status_of(&id).await?;
         show(&answer, session.json)?;
         if !session.json {
+            tell_reviews(session, &answer).await;
             tell_anomalies(session).await;
         }
         return Ok(Exit::Done);

@@ -334,6 +334,14 @@ fn figures(step: &StepRow) -> String {
     } else if !step.rule.is_empty() {
         parts.push(step.rule.clone());
     }
+    for (name, partial) in [
+        ("effect", &step.partial),
+        ("effect of the undo", &step.undo_partial),
+    ] {
+        if let Some(partial) = &partial.0 {
+            parts.push(format!("{name}: {partial}"));
+        }
+    }
     parts.join("; ")
 }
 

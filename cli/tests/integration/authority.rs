@@ -287,3 +287,40 @@ fn what_is_risky_takes_two_persons_or_broken_glass_that_is_reviewed() {
         .says("| abort the rollout | broken glass | lee | the site is down | agreed | alice | it was down |")
         .says("| skip step 1.1 | request | alice | done last week | confirmed | bob |");
 }
+
+#[test]
+fn a_flag_switched_by_broken_glass_is_told_by_doctor_and_to_rollouts_beside_it() {
+    let place = Place::new();
+    place.write("risky.yaml", RISKY);
+    let _up = place.up();
+    place
+        .run("environment set prod --protected --role ops=alice,bob --role lead=lee --break-glass flag_on --review-within 2h --reason 'set up' --as alice")
+        .exits(0);
+    place
+        .run("open risky.yaml --env prod --id r --as alice")
+        .exits(0);
+    place
+        .run("doctor")
+        .exits(0)
+        .says("no broken glass waits for one")
+        .says("what open rollouts protect is recorded");
+    place
+        .run("flag define F --env prod --owner me --description x --as alice")
+        .exits(0);
+    place
+        .run("flag set F on --env prod --reason 'page is down' --break-glass --as alice")
+        .exits(0);
+    let reviews = place.run("requests --json").exits(0).json();
+    let review = reviews["data"][0]["request"].as_str().unwrap().to_owned();
+    let told = format!(
+        "review {review} of flag prod/F: alice broke the glass to set flag F to on (page is down)"
+    );
+    place.run("doctor").exits(0).says(&told);
+    place.run("status r").exits(0).says(&told);
+    place
+        .run(&format!("review {review} --agree --note fine --as bob"))
+        .exits(0);
+    place.run("doctor").exits(0).says("no broken glass");
+    let status = place.run("status r").exits(0);
+    assert!(!status.out.contains(&review), "{status:?}");
+}

@@ -7,6 +7,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::apart;
 use crate::harness::{Place, Process, runbook, wait_for, workspace};
 
 /// A step that hangs until a file is there, and whose effect can be verified.
@@ -83,6 +84,37 @@ fn a_killed_process_loses_nothing_and_repeats_nothing() {
         "nats-server outlives its parent"
     );
     assert!(!place.data_dir().join("endpoint").exists());
+}
+
+#[test]
+fn a_step_that_changes_nothing_outlives_five_workers() {
+    let place = Place::new();
+    let harmless = HANGS.replace("; touch done\"}", "\"}").replace(
+        "        verify: {run: {command: test -e done}}\n        undo: {run: {command: rm done}}\n",
+        "        changes: nothing\n        idempotent: true\n",
+    );
+    let file = place.write("work.yaml", &runbook(&harmless));
+    let apart = apart::start(&place);
+    let run = |line: &str| place.run(&format!("{line} --server {}", apart.address));
+    run(&format!(
+        "open {file} --env local --id w --as alice --start"
+    ))
+    .exits(0);
+    for attempt in 1..=5 {
+        let worker = apart::worker(&place, &apart, &format!("w{attempt}"));
+        wait_for(&format!("attempt {attempt}"), || began(&place) == attempt);
+        worker.signal(Signal::SIGKILL);
+        worker.finish();
+    }
+    let _sixth = apart::worker(&place, &apart, "w6");
+    wait_for("attempt 6", || began(&place) == 6);
+    fs::write(place.path().join("go"), "").unwrap();
+    run("status w --wait 90").exits(0).says("closed");
+    let log = run("log w --json").exits(0).out;
+    assert!(
+        !log.contains("stepRetried") && log.matches("stepInterrupted").count() == 5,
+        "{log}"
+    );
 }
 
 #[test]

@@ -44,6 +44,62 @@ fn waiting(place: &Place) -> Process {
     up
 }
 
+#[test]
+fn a_signature_is_of_the_changed_plan_and_of_all_evidence() {
+    let place = Place::new();
+    let _up = waiting(&place);
+    let seen = || {
+        place
+            .run("gate 1 g --digest")
+            .exits(0)
+            .out
+            .trim()
+            .to_owned()
+    };
+    let first = seen();
+    // Another plan comes into force between looking and signing.
+    let changed = runbook(SIGNED).replace("counted < 5", "counted < 4");
+    let file = place.write("changed.yaml", &changed).to_owned();
+    place
+        .run(&format!(
+            "revise {file} --rollout g --reason 'be stricter' --as alice"
+        ))
+        .exits(0);
+    place.run("accept 2 g --as bob").exits(0);
+    place
+        .run(&format!("approve 1 g --as bob --seen {first}"))
+        .exits(1)
+        .complains("RB-ROLLOUT-50");
+    place
+        .run("gate 1 g")
+        .exits(0)
+        .says("revision 2 by alice, accepted by bob: be stricter")
+        .says("counted < 5")
+        .says("counted < 4");
+    // So does another piece of evidence.
+    let second = seen();
+    assert_ne!(second, first);
+    place.write("photo2.txt", "it is there, too");
+    place
+        .run("reject 1 g --reason 'one photo more' --as bob")
+        .exits(0);
+    place
+        .run("retry 1.2 g --reason 'one photo more' --as alice")
+        .exits(0);
+    place
+        .run("complete 1.2 g --all-pass --evidence photo.txt --evidence photo2.txt --as alice")
+        .exits(0);
+    place.run("status g --wait 60").exits(4);
+    place
+        .run(&format!("approve 1 g --as bob --seen {second}"))
+        .exits(1)
+        .complains("RB-ROLLOUT-50");
+    place.run("gate 1 g").exits(0).says("photo2.txt");
+    place
+        .run(&format!("approve 1 g --as bob --seen {}", seen()))
+        .exits(0);
+}
+
 fn command(place: &Place, person: &str, body: &Value) -> (u16, Value) {
     let url = format!("{}/v1/rollouts/g/commands", place.endpoint());
     ask(Method::POST, &url, |request| {
@@ -257,8 +313,45 @@ fn lint_names_the_seats_that_nobody_can_take() {
         .exits(0)
         .complains("warning RB-RUNBOOK-50")
         .complains("max");
+    // Two roles that are the same two persons: whoever signs as one cannot as the other.
+    lint(
+        "{doers: [dan], a: [x, y], b: [x, y]}",
+        "[{role: a, quorum: 2}, {role: b}]",
+    )
+    .exits(2)
+    .says("RB-RUNBOOK-50");
     let fine = lint("{doers: [mia, max], chief: [eve]}", "[{role: chief}]").exits(0);
     assert!(!fine.err.contains("RB-RUNBOOK-50"), "{}", fine.err);
+}
+
+#[test]
+fn lint_warns_of_the_hands_that_status_then_finds_at_the_gate() {
+    let place = Place::new();
+    let text = TWO_ROLES
+        .replace("{ROLES}", "{doers: [mia, max], chief: [mia, max]}")
+        .replace("SIGN_OFFS", "[{role: chief}]")
+        .replace(
+            "    gate:",
+            "      - {id: \"1.3\", title: Look again, manual: {instructions: look, role: doers}}\n    gate:",
+        );
+    place.write("seats.yaml", &text);
+    // Each of them alone leaves the other to sign.
+    place
+        .run("lint seats.yaml")
+        .exits(0)
+        .complains("warning RB-RUNBOOK-50")
+        .complains("when max and mia do step 1.2, 1.3 of phase `1`");
+    let _up = place.up();
+    place
+        .run("open seats.yaml --env local --id s --as mia --start")
+        .exits(0);
+    place.run("status s --wait 60").exits(4);
+    place.run("complete 1.2 s --as mia").exits(0);
+    place.run("complete 1.3 s --as max").exits(0);
+    place.run("status s --wait 60").exits(4);
+    place.run("status s").exits(0).says(
+        "chief: nobody is left to sign (mia had a hand in step 1.2, max had a hand in step 1.3)",
+    );
 }
 
 #[test]

@@ -74,6 +74,39 @@ fn an_undo_that_leaves_the_effect_is_not_taken_for_one() {
 }
 
 #[test]
+fn an_undo_by_hand_is_looked_at() {
+    let place = Place::new();
+    let _up = place.up();
+    let phases = EFFECT.replace(
+        "undo: {run: {command: UNDO}}",
+        "undo: {manual: Remove the file., verify: {run: {command: \"! test -e file\"}}}",
+    );
+    open(&place, "h", &phases);
+    place.run("status h --wait 60").exits(4);
+    place
+        .run("rollback full h --dry-run")
+        .exits(0)
+        .says("`undo.verify` holds");
+    place
+        .run("undo 1.1 h --reason 'file removed' --as erin")
+        .exits(0);
+    place.until_step("h", "1.1", &["undo_failed"]);
+    place
+        .run("status h --wait 60")
+        .says("the effect still stands");
+    fs::remove_file(place.path().join("file")).unwrap();
+    place
+        .run("undo 1.1 h --reason 'now it is removed' --as erin")
+        .exits(0);
+    place.until_step("h", "1.1", &["undone"]);
+    let log = place.run("log h --json").exits(0).out;
+    assert!(
+        log.contains(r#""verification":"VERIFIED""#) && log.contains("now it is removed"),
+        "{log}"
+    );
+}
+
+#[test]
 fn a_flag_that_was_switched_off_meanwhile_stays_off() {
     let place = Place::new();
     let _up = place.up();

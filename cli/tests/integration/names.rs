@@ -1,9 +1,12 @@
 //! Persons, roles and checklists in any script: they act, answer and are shown, in one spelling.
 
+use std::fs;
+
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::Place;
+use crate::apart::{start, worker};
+use crate::harness::{Place, wait_for};
 use crate::http::ask;
 
 const RUNBOOK: &str = r#"
@@ -124,4 +127,72 @@ fn lint_refuses_items_that_say_nothing_or_stand_twice_and_hidden_names() {
     }
     place.write("mise.yaml", RUNBOOK);
     place.run("lint mise.yaml").exits(0);
+}
+
+const ANYWHERE: &str = r#"
+apiVersion: rollbook/v1
+kind: Runbook
+metadata: {name: partout, version: "1", owner: équipe}
+environments: {local: {}}
+channels: {"équipe 日本": {file: "avis-日本.jsonl"}}
+notices:
+  - {id: debut-1, channel: "équipe 日本", audience: tous, anchor: started, subject: Début, body: 始}
+  - {id: debut-2, channel: "équipe 日本", audience: tous, anchor: started, subject: Début, body: 始}
+phases:
+  - id: "1"
+    title: Travail
+    steps:
+      - id: "1.1"
+        title: Photos
+        run: {command: "mkdir -p blätter; echo はい > blätter/日本-1.txt"}
+        changes: nothing
+        evidence: ["blätter/日本-*.txt"]
+        runs_on: büro 日本
+"#;
+
+#[test]
+fn channels_evidence_texts_and_labels_are_in_any_script() {
+    let place = Place::new();
+    place.write("partout.yaml", ANYWHERE);
+    place.run("lint partout.yaml").exits(0);
+    let apart = start(&place);
+    let _worker = worker(&place, &apart, "bürokraft --label 'büro 日本'");
+    let ask = |line: &str| place.run(&format!("{line} --server {}", apart.address));
+    ask("open partout.yaml --env local --id p --start --as amélie").exits(0);
+    ask("status p --wait 60").exits(0).says("succeeded");
+    ask("show 1.1 p").exits(0).says("evidence 日本-1.txt");
+    ask("fleet").exits(0).says("büro 日本");
+    wait_for("both notices", || {
+        let told = fs::read_to_string(place.path().join("avis-日本.jsonl")).unwrap_or_default();
+        told.contains("p/notice/debut-1") && told.contains("p/notice/debut-2")
+    });
+}
+
+#[test]
+fn what_cannot_carry_any_script_says_so_at_lint() {
+    let place = Place::new();
+    let http = "http: {source: app, path: /, method: GÄT}";
+    for (from, to, says) in [
+        ("{local: {}}", "{büro: {}}", "letters, digits, - and _"),
+        (
+            "metadata: {name: partout",
+            "metadata: {name: überall",
+            "letters, digits and `-`",
+        ),
+        ("id: debut-1", "id: début-1", "notice id `début-1` contains"),
+        (
+            "run: {command: \"mkdir -p blätter; echo はい > blätter/日本-1.txt\"}",
+            http,
+            "no method that a request can carry",
+        ),
+    ] {
+        let text = ANYWHERE.replacen(from, to, 1);
+        assert_ne!(text, ANYWHERE, "{from}");
+        place.write("partout.yaml", &text);
+        place
+            .run("lint partout.yaml")
+            .exits(2)
+            .says("RB-RUNBOOK-13")
+            .says(says);
+    }
 }

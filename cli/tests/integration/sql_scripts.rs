@@ -112,6 +112,10 @@ async fn scripts_are_kept_whole_by_the_database() {
         "whole.sql",
         "CREATE TABLE vacuumed (id int);\nVACUUM vacuumed;\n",
     );
+    place.write(
+        "back.sql",
+        "DROP INDEX CONCURRENTLY by_id;\nSELECT no_such_column;\n",
+    );
     let text = book(&[
         (
             "1.1",
@@ -139,7 +143,7 @@ async fn scripts_are_kept_whole_by_the_database() {
         ),
         (
             "1.7",
-            "{source: pg, deploy: {file: partial.sql}, verify: SELECT 1, revert: DROP INDEX CONCURRENTLY IF EXISTS by_id, transaction: none}",
+            "{source: pg, deploy: {file: partial.sql}, verify: SELECT 1, revert: {file: back.sql}, transaction: none}",
         ),
         (
             "1.8",
@@ -216,6 +220,16 @@ async fn scripts_are_kept_whole_by_the_database() {
     }
     place.run("status s-1").says("effect: partial");
     place.run("report s-1").exits(0).says("effect: partial");
+    assert_eq!(partial["partial"]["statements_done"], 1, "{partial}");
+    let last = partial["partial"]["last_statement"].as_str();
+    assert!(
+        last.is_some_and(|last| last.contains("partial.sql:1")),
+        "{partial}"
+    );
+    place
+        .run("show 1.7 s-1")
+        .exits(0)
+        .says("effect: partial: 1 statement is done, partial.sql:1");
 
     let whole = shown("1.8");
     assert_eq!(whole["verdict"], "fail", "{whole}");
@@ -226,6 +240,26 @@ async fn scripts_are_kept_whole_by_the_database() {
     assert!(whole.to_string().contains("`transaction: none`"), "{whole}");
     let vacuumed = "SELECT count(*) FROM pg_class WHERE relname = 'vacuumed'";
     assert_eq!(data.pg(vacuumed).await, 0);
+
+    // The way back stops half-way too.
+    place
+        .run("undo 1.7 s-1 --reason 'no index after all' --as alice")
+        .exits(0);
+    let undone = place.until_step("s-1", "1.7", &["undo_failed"]);
+    assert_eq!(undone["undo_partial"]["statements_done"], 1, "{undone}");
+    let last = undone["undo_partial"]["last_statement"].as_str();
+    assert!(
+        last.is_some_and(|last| last.contains("back.sql:1")),
+        "{undone}"
+    );
+    place
+        .run("show 1.7 s-1")
+        .exits(0)
+        .says("effect of the undo: partial: 1 statement is done, back.sql:1");
+    place
+        .run("report s-1")
+        .exits(0)
+        .says("effect of the undo: partial");
 }
 
 #[test]

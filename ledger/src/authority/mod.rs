@@ -139,14 +139,19 @@ impl<'a> Place<'a> {
         self.protected
     }
 
-    /// Whether a person may, and whether alone.
-    pub fn grant(&self, verb: Verb, person: &str) -> Result<Grant, Denied> {
-        let narrowed = self.narrowed.and_then(|spec| spec.verbs.get(&verb));
-        let rule = if self.protected {
+    /// What a verb takes here.
+    pub fn rule(&self, verb: Verb) -> Rule {
+        if self.protected {
             rule(verb)
         } else {
             Rule::EveryPerson
-        };
+        }
+    }
+
+    /// Whether a person may, and whether alone.
+    pub fn grant(&self, verb: Verb, person: &str) -> Result<Grant, Denied> {
+        let narrowed = self.narrowed.and_then(|spec| spec.verbs.get(&verb));
+        let rule = self.rule(verb);
         if rule == Rule::EveryPerson && narrowed.is_none() {
             return Ok(Grant::Alone);
         }

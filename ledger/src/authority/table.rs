@@ -81,11 +81,7 @@ pub fn rows(place: &Place<'_>) -> Vec<Row> {
         .iter()
         .map(|verb| Row {
             verb: verb.as_str(),
-            rule: if place.protected {
-                rule(*verb).text()
-            } else {
-                Rule::EveryPerson.text()
-            },
+            rule: place.rule(*verb).text(),
             who: place.who(*verb),
             break_glass: place
                 .break_glass

@@ -1,17 +1,50 @@
 //! Environments: their records, read for every decision of a person and changed by their own
 //! commands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Caller, Done, Handler, HandlerError, digest, fold_environment, fold_flag, repeated};
+use crate::authority::Roles;
 use crate::environment::{self, EnvironmentCommand, EnvironmentState, Environments, Terms};
 use crate::flag;
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, RolloutId};
 use crate::journal::execute;
 use crate::journal::execute::load;
 use crate::runbook::Plan;
+
+/// An environment that plans protect and that is not recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnrecordedEnvironment {
+    /// Its name.
+    pub name: EnvironmentId,
+    /// The rollouts whose plans protect it.
+    pub rollouts: Vec<RolloutId>,
+    /// The roles of the first of these plans.
+    pub roles: Roles,
+}
+
+impl UnrecordedEnvironment {
+    /// What is wrong, and the command that records it, as typed.
+    pub fn text(&self) -> String {
+        let rollouts: Vec<&str> = self.rollouts.iter().map(RolloutId::as_str).collect();
+        let roles: String = self
+            .roles
+            .iter()
+            .map(|(role, persons)| {
+                let pair = format!("{role}={}", persons.join(","));
+                format!(" --role '{}'", pair.replace('\'', r"'\''"))
+            })
+            .collect();
+        format!(
+            "environment {name} is protected by the plan of {} and not recorded, so another runbook may open there unprotected; record it: rollbook environment set {name} --protected{roles} --reason 'recorded after the upgrade' --as <person>",
+            rollouts.join(", "),
+            name = self.name,
+        )
+    }
+}
 
 impl Handler {
     /// An environment with everything acknowledged before the call; `None` when it is not recorded.
@@ -55,6 +88,37 @@ impl Handler {
             }
         }
         Ok(())
+    }
+
+    /// Environments that the plans of these rollouts protect and that are not recorded: the ledger
+    /// is older than the record of environments. Until they are recorded, another runbook may open
+    /// there as if nothing protected them.
+    pub async fn unrecorded(
+        &self,
+        rollouts: &[RolloutId],
+    ) -> Result<Vec<UnrecordedEnvironment>, HandlerError> {
+        let mut found: BTreeMap<EnvironmentId, UnrecordedEnvironment> = BTreeMap::new();
+        for id in rollouts {
+            let loaded = self.rollout(id).await?;
+            for name in loaded.plan.environments_of(&loaded.state.environment) {
+                let protects = loaded.plan.environment(name).is_some_and(|it| it.protected);
+                let Ok(name) = EnvironmentId::new(name) else {
+                    continue;
+                };
+                if !protects || self.environment(&name).await?.is_some() {
+                    continue;
+                }
+                let entry = found
+                    .entry(name.clone())
+                    .or_insert_with(|| UnrecordedEnvironment {
+                        name,
+                        rollouts: Vec::new(),
+                        roles: loaded.plan.runbook().roles.clone(),
+                    });
+                entry.rollouts.push(id.clone());
+            }
+        }
+        Ok(found.into_values().collect())
     }
 
     /// Decides a person's command to an environment and records the result; durable on return.

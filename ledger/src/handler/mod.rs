@@ -12,6 +12,7 @@ use rollbook_proto::v1;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use environments::UnrecordedEnvironment;
 pub use error::HandlerError;
 
 use crate::authority;

@@ -14,7 +14,7 @@ mod values;
 
 pub use values::{
     ChecklistItem, DealTypeClasses, DealTypeTotal, Deduction, EffectLeft, EvidenceRef, FlagSetting,
-    Measured,
+    Measured, PartialEffect,
 };
 
 macro_rules! words {

@@ -75,6 +75,11 @@ pub(super) fn skip(rollout: &RolloutId, step: &StepId) -> String {
     format!("rollbook skip {step} {rollout} --reason …")
 }
 
+/// Does without a step, or mends the plan.
+pub(super) fn skip_or_revise(rollout: &RolloutId, step: &StepId) -> String {
+    format!("{}{OR}{}", skip(rollout, step), revise(rollout))
+}
+
 /// Takes one step's effect back.
 pub(super) fn undo(rollout: &RolloutId, step: &StepId) -> String {
     format!("rollbook undo {step} {rollout} --reason …")
@@ -120,7 +125,7 @@ pub(super) fn look(rollout: &RolloutId, gate: &PhaseId) -> String {
     format!("rollbook gate {gate} {rollout}")
 }
 
-/// Names more persons in the roles of a plan.
+/// Changes a plan: other steps, more persons in its roles.
 pub(super) fn revise(rollout: &RolloutId) -> String {
     format!("rollbook revise RUNBOOK --rollout {rollout} --reason …")
 }
@@ -138,6 +143,7 @@ pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<Str
         review(rollout, "r-0123456789"),
         retry_any(rollout, std::slice::from_ref(step)),
         retry_or_skip(rollout, step),
+        skip_or_revise(rollout, step),
         undo_or_skip(rollout, step),
         complete(
             rollout,

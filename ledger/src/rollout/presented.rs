@@ -104,6 +104,9 @@ pub struct Presented {
     pub evidence: Vec<ShownEvidence>,
     /// Further pieces that are not listed, because there are too many: the steps have them.
     pub evidence_left_out: usize,
+    /// SHA-256 over the digests of those; empty: all are listed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence_left_out_sha256: String,
 }
 
 impl Presented {
@@ -127,6 +130,7 @@ pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Pr
     };
     let mut evidence = evidence(state, plan, gate);
     let left_out = evidence.len().saturating_sub(MAX_EVIDENCE);
+    let left_out_sha256 = digest_of(evidence.get(MAX_EVIDENCE..).unwrap_or_default());
     evidence.truncate(MAX_EVIDENCE);
     Ok(Presented {
         rollout: state.id.clone(),
@@ -180,7 +184,21 @@ pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Pr
             .collect(),
         evidence,
         evidence_left_out: left_out,
+        evidence_left_out_sha256: left_out_sha256,
     })
+}
+
+/// One digest for pieces that are not listed.
+fn digest_of(pieces: &[ShownEvidence]) -> String {
+    if pieces.is_empty() {
+        return String::new();
+    }
+    let mut digest = Sha256::new();
+    for piece in pieces {
+        digest.update(piece.sha256.as_bytes());
+        digest.update(b"\n");
+    }
+    hex::encode(digest.finalize())
 }
 
 /// What a gate states.

@@ -132,6 +132,8 @@ pub struct UndoState {
     pub attempt: u32,
     /// Who started it.
     pub worker: String,
+    /// A person did it: a worker only looks whether the effect is gone.
+    pub by_hand: bool,
     /// When.
     pub started_at: Option<Timestamp>,
     /// What the last attempt said.

@@ -324,6 +324,9 @@ pub struct UndoWay {
     /// Holds once the effect is gone; absent: the step's `verify` must no longer pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Check>,
+    /// `verify` is asked again until it holds, for at most so long; absent: it is asked once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_within: Option<Span>,
 }
 
 impl Default for UndoFields {
@@ -333,11 +336,11 @@ impl Default for UndoFields {
 }
 
 impl UndoFields {
-    /// The way back and what proves it; `None`: more than one way is given.
-    pub(super) fn split(self) -> Option<(Undo, Option<Check>)> {
+    /// The way back, what proves it and within which time; `None`: more than one way is given.
+    pub(super) fn split(self) -> Option<(Undo, Option<Check>, Option<Span>)> {
         let way = match self {
-            Self::Word(UndoWord::None) => return Some((Undo::None, None)),
-            Self::Word(UndoWord::Irreversible) => return Some((Undo::Irreversible, None)),
+            Self::Word(UndoWord::None) => return Some((Undo::None, None, None)),
+            Self::Word(UndoWord::Irreversible) => return Some((Undo::Irreversible, None, None)),
             Self::Way(way) => *way,
         };
         let mut ways = [
@@ -349,13 +352,16 @@ impl UndoFields {
         .into_iter()
         .flatten();
         let undo = ways.next().unwrap_or_default();
-        ways.next().is_none().then_some((undo, way.verify))
+        ways.next()
+            .is_none()
+            .then_some((undo, way.verify, way.verify_within))
     }
 
     /// As it stands in a file.
-    pub(super) fn of(undo: Undo, verify: Option<Check>) -> Self {
+    pub(super) fn of(undo: Undo, verify: Option<Check>, verify_within: Option<Span>) -> Self {
         let mut way = UndoWay {
             verify,
+            verify_within,
             ..UndoWay::default()
         };
         match undo {

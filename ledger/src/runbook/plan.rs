@@ -18,7 +18,7 @@ use crate::person;
 
 mod effect;
 
-pub use effect::{EffectiveUndo, effective_undo, has_effect, only_reads};
+pub use effect::{EffectiveUndo, effective_undo, has_effect, only_reads, undo_verified_by};
 
 /// What `format` says in the canonical document.
 pub const FORMAT: &str = "rollbook/plan/v1";

@@ -10,14 +10,24 @@ pub(crate) struct Seat<'a> {
     pub(crate) persons: Vec<&'a str>,
 }
 
-/// The seats of a gate: `taken` sign-offs of a role are given, `may` says who can give another.
-/// Of one role no more seats are made than can be filled, and one more.
+/// The seats of a gate that are still to be filled, with those who may fill them: who has signed
+/// may not sign again, nor may who had a hand in the phase, where the gate says so. The one rule
+/// for lint, which asks before anybody has done anything, and for what `status` advises. Of one
+/// role no more seats are made than can be filled, and one more.
 pub(crate) fn of_gate<'a>(
     gate: &'a Gate,
     members: impl Fn(&'a str) -> &'a [String],
-    taken: impl Fn(&str) -> u32,
-    may: impl Fn(&str) -> bool,
+    signed: &[(&str, &str)],
+    has_hand_in: impl Fn(&str) -> bool,
 ) -> Vec<Seat<'a>> {
+    let taken = |role: &str| {
+        let given = signed.iter().filter(|(_, signed_as)| *signed_as == role);
+        u32::try_from(given.count()).unwrap_or(u32::MAX)
+    };
+    let may = |person: &str| {
+        signed.iter().all(|(signer, _)| *signer != person)
+            && !(gate.not_executor && has_hand_in(person))
+    };
     let mut seats = Vec::new();
     for rule in &gate.sign_offs {
         let persons: Vec<&str> = members(&rule.role)

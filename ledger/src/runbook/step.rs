@@ -52,6 +52,8 @@ pub struct Step {
     pub undo: Undo,
     /// Holds once the effect is gone; `None`: `verify` must no longer pass then.
     pub undo_verify: Option<Check>,
+    /// `undo_verify` is asked again until it holds, for at most so long.
+    pub undo_verify_within: Option<Span>,
     /// Expressions over the step's own measurements; all must hold.
     pub expect: Vec<String>,
 }

@@ -175,7 +175,7 @@ impl TryFrom<StepFields> for Step {
         let Some(action) = actions.pop() else {
             return Err(StepShapeError::NoAction { id: f.id });
         };
-        let Some((undo, undo_verify)) = f.undo.split() else {
+        let Some((undo, undo_verify, undo_verify_within)) = f.undo.split() else {
             return Err(StepShapeError::ManyUndos { id: f.id });
         };
         Ok(Self {
@@ -197,6 +197,7 @@ impl TryFrom<StepFields> for Step {
             verify: f.verify,
             undo,
             undo_verify,
+            undo_verify_within,
             expect: f.expect,
         })
     }
@@ -231,7 +232,7 @@ impl From<Step> for StepFields {
             notify: None,
             wait: None,
             verify: s.verify,
-            undo: UndoFields::of(s.undo, s.undo_verify),
+            undo: UndoFields::of(s.undo, s.undo_verify, s.undo_verify_within),
             expect: s.expect,
         };
         match s.action {

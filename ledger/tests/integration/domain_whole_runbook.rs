@@ -212,6 +212,7 @@ impl Play {
             match task.action {
                 TaskAction::Execute => self.execute(&task.step, task.attempt),
                 TaskAction::Undo => self.undo(&task.step, task.attempt),
+                TaskAction::VerifyUndo => unreachable!("no undo by hand is verified here"),
             }
             return true;
         }

@@ -486,6 +486,31 @@ async fn of_many_at_once_each_is_recorded_once() {
 }
 
 #[tokio::test]
+async fn environments_that_a_ledger_of_before_does_not_record_are_named() {
+    let ledger = Ledger::new();
+    let handler = ledger.handler();
+    open_in("production", &handler, "open").await.unwrap();
+    assert_eq!(handler.unrecorded(&[id()]).await.unwrap(), []);
+    // The same rollout on a ledger of before: nothing recorded its environment.
+    let aggregate = Aggregate::Rollout(id());
+    let before = MemoryJournal::new(crate::journal_contract::ledger());
+    for stored in ledger.journal.read(&aggregate, 0).await.unwrap() {
+        before.append(&aggregate, stored.commit).await.unwrap();
+    }
+    let handler = ledger.on(Arc::new(before));
+    let found = handler.unrecorded(&[id()]).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let text = found[0].text();
+    assert!(
+        text.contains("the plan of r ")
+            && text.contains(
+                "rollbook environment set production --protected --role 'operators=alice,bob'"
+            ),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn nothing_protected_is_opened_where_commits_could_be_lost() {
     for (sync, protected) in [
         (SyncKnown::Always, true),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rollbook_ledger::ids::{EnvironmentId, StepId};
+use rollbook_ledger::runbook::model::Window;
 use rollbook_ledger::runbook::plan::has_effect;
 use rollbook_ledger::runbook::{
     Action, Diagnostics, Directory, EffectiveUndo, Loaded, Origin, Plan, inspect,
@@ -105,6 +106,28 @@ fn only_the_production_migration_waits_for_the_maintenance_window() {
         .collect();
     assert!(bound.iter().all(|id| id.starts_with("1.6")), "{bound:?}");
     assert!(plan.runbook().windows.iter().all(|w| w.named_only));
+}
+
+#[test]
+fn the_application_is_stopped_only_while_the_window_leaves_time_for_the_migration() {
+    let plan = plan_of("deal-type-awareness.yaml", &[]);
+    let step = |id: &str| plan.step(&StepId::new(id).unwrap()).unwrap().1;
+    let window = |id: &str| {
+        let name = step(id).window.as_deref();
+        let windows = plan.runbook().windows.iter();
+        let window = windows.clone().find(|it| Some(it.name.as_str()) == name);
+        window.unwrap().clone()
+    };
+    let (stop, migrate) = (window("1.6-stop"), window("1.6"));
+    assert_eq!(
+        (&stop.cron, &stop.time_zone, &stop.environments),
+        (&migrate.cron, &migrate.time_zone, &migrate.environments)
+    );
+    let takes = |id: &str| step(id).timeout.unwrap().as_millis();
+    let lasts = |it: &Window| it.duration.unwrap().as_millis();
+    assert!(lasts(&stop) + takes("1.6-stop") + takes("1.6") <= lasts(&migrate));
+    // An application that was started again is given time until it answers.
+    assert!(step("1.6-stop").undo_verify_within.is_some());
 }
 
 #[test]

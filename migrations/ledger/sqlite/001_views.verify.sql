@@ -16,8 +16,9 @@ SELECT
     t."rollout", t."step", t."phase", t."position", t."title", t."kind", t."critical",
     t."dropped", t."status", t."attempt", t."verdict", t."rule", t."message", t."worker",
     t."intent", t."started_at", t."finished_at", t."duration_ms", t."not_before",
-    t."by_verification", t."effect", t."checklist", t."evidence", t."measurements",
-    t."undo_verdict", t."undo_verification", t."undo_message", t."undo_finished_at", t."updated_sequence"
+    t."by_verification", t."effect", t."partial", t."checklist", t."evidence", t."measurements",
+    t."undo_verdict", t."undo_verification", t."undo_message", t."undo_partial",
+    t."undo_finished_at", t."updated_sequence"
 FROM steps t WHERE 1 = 0;
 SELECT
     t."sequence", t."idx", t."ordinal", t."rollout", t."step", t."attempt", t."metric",

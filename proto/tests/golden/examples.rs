@@ -137,6 +137,7 @@ const LATER: &[(&str, Build)] = &[
     ("step_interrupted-2", steps::step_interrupted_and_resumed),
     ("gate_blocked-2", gates::gate_blocked_by_many),
     ("undo_finished-2", steps::undo_verified),
+    ("undo_finished-3", steps::undo_finished_partly),
     ("rollback_started-2", lifecycle::rollback_started_with_all),
     ("rollback_finished-2", lifecycle::rollback_finished_with_all),
     ("plan_revised-2", authority::plan_revised_with_difference),

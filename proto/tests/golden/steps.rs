@@ -145,6 +145,19 @@ pub(crate) fn undo_verified(d: &mut Distinct) -> Kind {
     })
 }
 
+pub(crate) fn undo_finished_partly(d: &mut Distinct) -> Kind {
+    Kind::UndoFinished(UndoFinished {
+        step_id: d.text("step"),
+        attempt: d.small(),
+        verdict: Verdict::Error.into(),
+        message: d.text("message"),
+        effect_kind: EffectKind::Partial.into(),
+        statements_done: d.small(),
+        last_statement: d.text("statement"),
+        ..UndoFinished::default()
+    })
+}
+
 pub(crate) fn undo_finished(d: &mut Distinct) -> Kind {
     Kind::UndoFinished(UndoFinished {
         step_id: d.text("step"),

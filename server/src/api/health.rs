@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Api, ErrorClass};
+use crate::unrecorded;
 
 /// One answer serves everybody who asks within this time.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -41,11 +42,14 @@ pub(super) struct HealthQuery {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// `ledger`, `quorum`, `views`, `open_rollouts` or `orchestrator`.
+    /// `ledger`, `quorum`, `views`, `open_rollouts`, `orchestrator` or `environments`.
     pub name: String,
     /// What kind of failure was found; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ErrorClass>,
+    /// It works, and somebody should look.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warning: bool,
     /// What was found.
     pub message: String,
 }
@@ -143,9 +147,11 @@ async fn look(api: &Api) -> Health {
         checks.push(HealthCheck {
             name: name.to_owned(),
             failure,
+            warning: false,
             message,
         });
     }
+    checks.push(environments(api).await);
     let has = |class| checks.iter().any(|check| check.failure == Some(class));
     let status = if has(ErrorClass::Integrity) {
         "damaged"
@@ -253,6 +259,29 @@ async fn evidence(api: &Api) -> Found {
         "{} pieces of open rollouts are there",
         digests.len()
     ))
+}
+
+/// What open rollouts protect is recorded as protected.
+async fn environments(api: &Api) -> HealthCheck {
+    let looked = unrecorded::look(&api.handler, &*api.views);
+    let found = match tokio::time::timeout(CHECKED_WITHIN, looked).await {
+        Ok(found) => found,
+        Err(_) => Err(format!("no answer within {} s", CHECKED_WITHIN.as_secs())),
+    };
+    let (warning, message) = match found {
+        Ok(texts) if texts.is_empty() => (
+            false,
+            "what open rollouts protect is recorded as protected".to_owned(),
+        ),
+        Ok(texts) => (true, texts.join("; ")),
+        Err(reason) => (true, format!("could not be looked at: {reason}")),
+    };
+    HealthCheck {
+        name: "environments".to_owned(),
+        failure: None,
+        warning,
+        message,
+    }
 }
 
 /// The orchestrator has done everything that was due a short time ago.

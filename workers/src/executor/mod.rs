@@ -186,18 +186,32 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     };
     let mut outcome = bounded("undo", context, limit, work).await;
     if outcome.verdict == Verdict::Pass && outcome.verification.is_none() {
-        let looked = verify_undo(step, context).await;
-        let (verdict, message) = match &looked {
-            Looked::Gone(message) => (Verdict::Pass, message.clone()),
-            Looked::Stands(message) => (Verdict::Fail, message.clone()),
-            Looked::Nowhere => (Verdict::Inconclusive, NOTHING_TELLS.to_owned()),
-            Looked::Failed(message) => (Verdict::Error, message.clone()),
-        };
-        outcome.verdict = verdict;
-        outcome.message = format!("{}; {message}", outcome.message);
-        outcome.verification = looked.verification().map(|found| (found, message));
+        outcome = looked_after(outcome, verify_undo(step, context).await);
     }
     outcome.effect |= context.effect.is_raised();
+    outcome
+}
+
+/// Looks whether an undo that a person did took the step's effect back.
+pub async fn verify_undo_by_hand(step: &Step, context: &StepContext) -> Outcome {
+    let begun = Instant::now();
+    let done = Outcome::new(Verdict::Pass, "the effect is gone", "undone by hand");
+    let mut outcome = looked_after(done, verify_undo(step, context).await);
+    outcome.duration = begun.elapsed();
+    outcome
+}
+
+/// What an undo that ended comes to, once something has looked at its effect.
+fn looked_after(mut outcome: Outcome, looked: Looked) -> Outcome {
+    let (verdict, message) = match &looked {
+        Looked::Gone(message) => (Verdict::Pass, message.clone()),
+        Looked::Stands(message) => (Verdict::Fail, message.clone()),
+        Looked::Nowhere => (Verdict::Inconclusive, NOTHING_TELLS.to_owned()),
+        Looked::Failed(message) => (Verdict::Error, message.clone()),
+    };
+    outcome.verdict = verdict;
+    outcome.message = format!("{}; {message}", outcome.message);
+    outcome.verification = looked.verification().map(|found| (found, message));
     outcome
 }
 
@@ -217,6 +231,9 @@ fn partial_words(done: &database::Done) -> String {
         done.last
     )
 }
+
+/// Between two looks whether an effect is gone.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Said where nothing of the plan can tell whether an effect is gone.
 const NOTHING_TELLS: &str = "not verified: the step has neither `verify` nor `undo.verify`, so nothing can tell whether its effect is gone";
@@ -250,7 +267,18 @@ impl Looked {
 pub async fn verify_undo(step: &Step, context: &StepContext) -> Looked {
     if let Some(check) = &step.undo_verify {
         let limit = limit_of(step);
-        let looked = bounded("verify", context, limit, run_check(check, context, limit)).await;
+        let within = step
+            .undo_verify_within
+            .map_or(Duration::ZERO, |span| span.to_std());
+        let begun = Instant::now();
+        let looked = loop {
+            let looked = bounded("verify", context, limit, run_check(check, context, limit)).await;
+            // What was taken back may need a while until it is seen.
+            if looked.verdict == Verdict::Pass || begun.elapsed() >= within {
+                break looked;
+            }
+            tokio::time::sleep(ASKED_AGAIN_AFTER).await;
+        };
         return match looked.verdict {
             Verdict::Pass => Looked::Gone(format!("`undo.verify` holds: {}", looked.message)),
             Verdict::Fail => Looked::Stands(format!(

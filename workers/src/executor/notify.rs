@@ -138,12 +138,18 @@ pub async fn send(
     }
 }
 
-/// An id as a header can carry it.
+/// An id as a header can carry it: what is not ASCII, and `%`, percent-encoded, so that no two ids
+/// become one.
 fn header_text(id: &str) -> String {
-    let is_plain = |c: char| c.is_ascii() && !c.is_ascii_control();
-    id.chars()
-        .map(|c| if is_plain(c) { c } else { '_' })
-        .collect()
+    let mut text = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii() && !byte.is_ascii_control() && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 /// One failed try.
@@ -239,4 +245,18 @@ pub async fn execute(context: &StepContext, notify: &Notify) -> Result<Outcome, 
         "the channel takes the message",
         taken,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_in_any_script_stay_different_in_a_header() {
+        assert_eq!(header_text("r/notice/n-1"), "r/notice/n-1");
+        assert_eq!(header_text("r/notice/ä"), "r/notice/%C3%A4");
+        assert_ne!(header_text("日"), header_text("本"));
+        assert_ne!(header_text("%C3%A4"), header_text("ä"));
+        assert_eq!(header_text("a\nb"), "a%0Ab");
+    }
 }

@@ -201,7 +201,9 @@ impl Attempts {
     /// finished with an error, so that it is on the record.
     async fn cannot_begin(&self, task: &QueuedTask, error: String) -> Settle {
         let intent = shorten(&format!("nothing: {error}"));
-        if let Err(settle) = self.record_intent(task, intent).await {
+        if task.task.action != TaskAction::VerifyUndo
+            && let Err(settle) = self.record_intent(task, intent).await
+        {
             return settle;
         }
         let outcome = Outcome::new(Verdict::Error, "the action can begin", shorten(&error));
@@ -255,6 +257,8 @@ impl Attempts {
         let intent = match task.task.action {
             TaskAction::Execute => executor::intent(step, context),
             TaskAction::Undo => executor::undo_intent(step, context),
+            // It only looks: any worker may look again.
+            TaskAction::VerifyUndo => return Ok(()),
         };
         self.record_intent(task, intent).await
     }
@@ -269,7 +273,7 @@ impl Attempts {
                 worker,
                 intent,
             },
-            TaskAction::Undo => WorkerCommand::StartUndo {
+            TaskAction::Undo | TaskAction::VerifyUndo => WorkerCommand::StartUndo {
                 step,
                 attempt,
                 worker,
@@ -306,6 +310,7 @@ impl Attempts {
             match task.task.action {
                 TaskAction::Execute => executor::execute(step, &context).await,
                 TaskAction::Undo => executor::undo(step, &context).await,
+                TaskAction::VerifyUndo => executor::verify_undo_by_hand(step, &context).await,
             }
         };
         let lost = async {

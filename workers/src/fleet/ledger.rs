@@ -98,7 +98,7 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
             &step.worker,
             step.started_at,
         ),
-        TaskAction::Undo => (
+        TaskAction::Undo | TaskAction::VerifyUndo => (
             step.status == StepStatus::Undoing,
             step.undo.attempt,
             &step.undo.worker,
@@ -112,10 +112,14 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
         return Standing::Interrupted;
     }
     match started_at {
-        Some(started_at) if running && attempt == task.attempt => Standing::Running {
-            worker: worker.clone(),
-            started_at,
-        },
+        Some(started_at)
+            if running && attempt == task.attempt && task.action != TaskAction::VerifyUndo =>
+        {
+            Standing::Running {
+                worker: worker.clone(),
+                started_at,
+            }
+        }
         _ => Standing::Stale(format!(
             "step {} is {} at attempt {attempt}",
             task.step,
@@ -126,7 +130,7 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
 
 /// Why a running action must end early. An undo is what a rollback wants, so only actions do.
 fn halted(state: &RolloutState, task: &Task) -> Option<String> {
-    if task.action == TaskAction::Undo {
+    if task.action != TaskAction::Execute {
         return None;
     }
     let recheck = state.step(&task.step).is_some_and(|step| step.recheck);

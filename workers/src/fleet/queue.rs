@@ -86,11 +86,12 @@ impl Line {
     }
 }
 
-/// `execute` or `undo`.
+/// `execute`, `undo` or `verify-undo`.
 pub(super) fn action_word(action: TaskAction) -> &'static str {
     match action {
         TaskAction::Execute => "execute",
         TaskAction::Undo => "undo",
+        TaskAction::VerifyUndo => "verify-undo",
     }
 }
 

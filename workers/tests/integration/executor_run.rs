@@ -5,6 +5,7 @@ use std::time::Duration;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::child::Lease;
 use rollbook_workers::child::environment::is_inherited;
+use rollbook_workers::executor;
 use serde_json::json;
 
 use crate::executor_fixture::{Fixture, number};
@@ -393,4 +394,27 @@ async fn missing_evidence_is_an_error_and_verify_must_hold() {
         "{}",
         outcome.message
     );
+}
+
+#[tokio::test]
+async fn an_effect_is_given_time_to_go_and_no_more() {
+    // It is gone at the third look.
+    let step = |within: &str| {
+        json!({
+            "run": {"command": "true"},
+            "undo": {
+                "run": {"command": "true"},
+                "verify": {"run": {"command": "echo >> DIR/asked; test $(wc -l < DIR/asked) -ge 3"}},
+                "verify_within": within,
+            },
+        })
+    };
+    for (within, verdict) in [("60s", Verdict::Pass), ("1ms", Verdict::Fail)] {
+        let directory = tempfile::tempdir().unwrap();
+        let text = step(within).to_string();
+        let text = text.replace("DIR", directory.path().to_str().unwrap());
+        let fixture = Fixture::new(serde_json::from_str(&text).unwrap());
+        let undone = executor::undo(&fixture.step, &fixture.context).await;
+        assert_eq!(undone.verdict, verdict, "{within}: {}", undone.message);
+    }
 }

@@ -96,6 +96,7 @@ impl FileLedger {
         let (start, ends): (&str, &[&str]) = match task.action {
             TaskAction::Execute => ("start", &["finish", "interrupt"]),
             TaskAction::Undo => ("start-undo", &["finish-undo"]),
+            TaskAction::VerifyUndo => ("start-undo", &["finish-undo"]),
         };
         let lines = self.lines();
         let of_attempt = |what: &str| {

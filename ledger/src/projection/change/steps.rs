@@ -8,8 +8,8 @@ use crate::projection::row::{Json, clean};
 use crate::projection::rows::{MeasurementRow, StepRow};
 use crate::projection::state::RolloutState;
 use crate::projection::words::{
-    AlertStatus, ChecklistItem, EvidenceRef, Measured, RolloutStatus, StepStatus, UndoVerification,
-    Verdict, time,
+    AlertStatus, ChecklistItem, EvidenceRef, Measured, PartialEffect, RolloutStatus, StepStatus,
+    UndoVerification, Verdict, time,
 };
 use crate::rollout::undone;
 
@@ -121,9 +121,15 @@ pub(super) fn apply(
             step.undo_verification = UndoVerification::from_wire(finished.verification);
             step.undo_message = clean(&finished.message);
             step.undo_finished_at = at.recorded_at;
+            step.undo_partial = Json(PartialEffect::from_wire(
+                finished.effect_kind,
+                finished.statements_done,
+                &finished.last_statement,
+            ));
             if undone(finished) {
                 step.status = StepStatus::Undone;
                 step.effect = false;
+                step.partial = Json::default();
             } else {
                 step.status = StepStatus::UndoFailed;
             }
@@ -211,6 +217,7 @@ fn begin_attempt(step: &mut StepRow, attempt: u32) {
     step.undo_verdict = None;
     step.undo_verification = None;
     step.undo_message.clear();
+    step.undo_partial = Json::default();
     step.undo_finished_at = None;
 }
 
@@ -257,6 +264,11 @@ fn finish(
     });
     step.by_verification = finished.by_verification;
     step.effect |= finished.effect;
+    step.partial = Json(PartialEffect::from_wire(
+        finished.effect_kind,
+        finished.statements_done,
+        &finished.last_statement,
+    ));
     step.checklist = Json(
         finished
             .checklist

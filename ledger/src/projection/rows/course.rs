@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::projection::row::{Json, view_row};
 use crate::projection::words::{
     ChecklistItem, Deduction, EffectLeft, EvidenceRef, FlagChangeKind, FlagMode, FlagSetting,
-    GateStatus, Health, Measured, Outcome, RollbackLevel, RolloutStatus, SignOffStatus, StepStatus,
-    UndoVerification, Verdict,
+    GateStatus, Health, Measured, Outcome, PartialEffect, RollbackLevel, RolloutStatus,
+    SignOffStatus, StepStatus, UndoVerification, Verdict,
 };
 
 view_row!(
@@ -130,6 +130,8 @@ view_row!(
         by_verification: bool,
         /// It changed something that undo must take back.
         effect: bool,
+        /// How much of it, where the latest finished attempt stopped between its parts.
+        partial: Json<Option<PartialEffect>>,
         /// Checklist answers of a manual step.
         checklist: Json<Vec<ChecklistItem>>,
         /// Evidence of the latest finished attempt.
@@ -144,6 +146,8 @@ view_row!(
         undo_verification: Option<UndoVerification>,
         /// What its undo said.
         undo_message: String,
+        /// What its undo did, where it stopped between its parts.
+        undo_partial: Json<Option<PartialEffect>>,
         /// When its undo finished.
         undo_finished_at: Option<Timestamp>,
         /// Sequence of the commit that changed this row last.

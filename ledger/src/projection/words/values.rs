@@ -19,6 +19,39 @@ pub struct EffectLeft {
     pub why: String,
 }
 
+/// What stands of an action that stopped between parts that each stay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PartialEffect {
+    /// How many statements of the script were done.
+    pub statements_done: u32,
+    /// The last of them with its place; empty: none was, and only what a failed one leaves stands.
+    pub last_statement: String,
+}
+
+impl PartialEffect {
+    /// `None` where all of the action was done, or none of it.
+    pub(in crate::projection) fn from_wire(kind: i32, done: u32, last: &str) -> Option<Self> {
+        (kind == i32::from(v1::EffectKind::Partial)).then(|| Self {
+            statements_done: done,
+            last_statement: clean(last),
+        })
+    }
+}
+
+impl fmt::Display for PartialEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.statements_done {
+            0 => f.write_str("partial: no statement was done"),
+            1 => write!(f, "partial: 1 statement is done, {}", self.last_statement),
+            n => write!(
+                f,
+                "partial: {n} statements are done, the last at {}",
+                self.last_statement
+            ),
+        }
+    }
+}
+
 /// A reference to bytes in the evidence store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EvidenceRef {

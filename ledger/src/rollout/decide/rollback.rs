@@ -10,7 +10,7 @@ use super::super::state::{Effect, RolloutState, Status, StepStatus};
 use super::{Decided, Decider, optional, required};
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
-use crate::runbook::plan::EffectiveUndo;
+use crate::runbook::plan::{EffectiveUndo, undo_verified_by};
 use crate::runbook::{Action, Plan, Step};
 
 /// What a rollback asked for now would do: the list that its start records.
@@ -98,7 +98,7 @@ impl Decider<'_> {
     }
 
     pub(super) fn undo(&self, id: &StepId, reason: &str) -> Decided {
-        let (at, _) = self.step(id)?;
+        let (at, step) = self.step(id)?;
         let reason = required("undo", "reason", reason)?;
         if self.state.status == Status::Open {
             return Err(self.status("undo", "nothing has been done"));
@@ -133,7 +133,7 @@ impl Decider<'_> {
                 });
             }
             if self.is_undone_by_hand(id) {
-                return Ok(self.undone_by_hand(id, at.undo.attempt.saturating_add(1), reason));
+                return Ok(self.undone_by_hand(step, at.undo.attempt.saturating_add(1), reason));
             }
             if !at.undo.failed {
                 return Ok(Vec::new());
@@ -148,7 +148,7 @@ impl Decider<'_> {
         let list = going_back::list(self.state, self.plan, RollbackLevel::Partial, &ids);
         let mut kinds = vec![settle::rollback_started(self.state, &text, &list)];
         if self.is_undone_by_hand(id) {
-            kinds.extend(self.undone_by_hand(id, at.undo.attempt.saturating_add(1), reason));
+            kinds.extend(self.undone_by_hand(step, at.undo.attempt.saturating_add(1), reason));
         }
         Ok(kinds)
     }
@@ -157,17 +157,24 @@ impl Decider<'_> {
         matches!(self.plan.undo(id), Some(EffectiveUndo::Manual(_)))
     }
 
-    /// The person says that the undo has been done.
-    fn undone_by_hand(&self, id: &StepId, attempt: u32, reason: &str) -> Vec<Kind> {
-        vec![
+    /// The person says that the undo has been done. Where something can tell, a worker looks, and
+    /// only that ends it.
+    fn undone_by_hand(&self, step: &Step, attempt: u32, reason: &str) -> Vec<Kind> {
+        let started = |intent: String| {
             Kind::UndoStarted(v1::UndoStarted {
-                step_id: id.to_string(),
+                step_id: step.id.clone(),
                 attempt,
                 worker: self.actor().to_owned(),
-                intent: "undone by hand".to_owned(),
-            }),
+                intent,
+            })
+        };
+        if undo_verified_by(step).is_some() {
+            return vec![started(format!("undone by hand: {reason}"))];
+        }
+        vec![
+            started("undone by hand".to_owned()),
             Kind::UndoFinished(v1::UndoFinished {
-                step_id: id.to_string(),
+                step_id: step.id.clone(),
                 attempt,
                 verdict: v1::Verdict::Inconclusive.into(),
                 message: reason.to_owned(),

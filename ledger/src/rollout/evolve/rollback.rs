@@ -116,6 +116,7 @@ pub(super) fn undo_started(
     step.proposal = None;
     step.undo.attempt = event.attempt;
     step.undo.worker.clone_from(&event.worker);
+    step.undo.by_hand = meta.person().is_some();
     step.undo.started_at = Some(meta.at);
     step.undo.message.clear();
     step.undo.failed = false;

@@ -46,14 +46,23 @@ pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
     }
 }
 
-/// The one undo that is next.
+/// The one undo that is next, or the look at one that a person did.
 pub(super) fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
     let undoing = state
         .steps
-        .values()
-        .any(|at| at.status == StepStatus::Undoing);
+        .iter()
+        .find(|(_, at)| at.status == StepStatus::Undoing);
+    if let Some((id, at)) = undoing.filter(|(_, at)| at.undo.by_hand) {
+        next.tasks.push(Task {
+            step: id.clone(),
+            action: TaskAction::VerifyUndo,
+            attempt: at.undo.attempt,
+            runs_on: plan.step(id).and_then(|(_, step)| step.runs_on.clone()),
+            lane: Lane::Undo,
+        });
+    }
     let queue = effects::queue(state, plan);
-    let Some(id) = queue.first().filter(|_| !undoing) else {
+    let Some(id) = queue.first().filter(|_| undoing.is_none()) else {
         return;
     };
     let (Some(at), Some((_, step)), Some(way)) = (state.step(id), plan.step(id), plan.undo(id))

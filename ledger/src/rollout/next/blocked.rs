@@ -130,6 +130,16 @@ fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
             vec!["time".to_owned()],
             None,
         ));
+    } else if at.status == StepStatus::Undoing && at.undo.by_hand {
+        next.blocked.push(blocked(
+            what,
+            format!(
+                "step {id} was undone by hand by {}; a worker looks whether its effect is gone",
+                at.undo.worker
+            ),
+            vec!["time".to_owned()],
+            None,
+        ));
     } else if let Some(EffectiveUndo::Manual(text)) = plan.undo(id) {
         next.blocked.push(blocked(
             what,

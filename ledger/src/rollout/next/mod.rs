@@ -19,6 +19,9 @@ pub enum TaskAction {
     Execute,
     /// The step's undo.
     Undo,
+    /// A look whether an undo by hand took the effect back. It changes nothing and records no
+    /// intent: the undo's own is the person's.
+    VerifyUndo,
 }
 
 /// Which line a task waits in. Going back has lines of its own, so that it never waits behind

@@ -103,19 +103,14 @@ fn seats<'a>(
     at: &GateState,
     now: Timestamp,
 ) -> Vec<Seat<'a>> {
-    let given = |role: &str| {
-        valid(at, now)
-            .filter(|sign_off| sign_off.role == role)
-            .count()
-    };
+    let signed: Vec<(&str, &str)> = valid(at, now)
+        .map(|sign_off| (sign_off.person.as_str(), sign_off.role.as_str()))
+        .collect();
     seats::of_gate(
         spec,
         |role| plan.role_members(role),
-        |role| u32::try_from(given(role)).unwrap_or(u32::MAX),
-        |person| {
-            valid(at, now).all(|sign_off| sign_off.person != person)
-                && !(spec.not_executor && people::has_hand_in(state, id, person))
-        },
+        &signed,
+        |person| people::has_hand_in(state, id, person),
     )
 }
 

@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::super::state::{Effect, RolloutState, StepStatus};
 use super::effects;
 use crate::ids::StepId;
+use crate::runbook::Plan;
 use crate::runbook::model::RollbackLevel;
-use crate::runbook::plan::{EffectiveUndo, has_effect};
-use crate::runbook::step::{Action, Sql};
-use crate::runbook::{Plan, Step};
+use crate::runbook::plan::{EffectiveUndo, has_effect, undo_verified_by};
 
 /// All that a rollback comes to, as of one state of a rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,24 +145,7 @@ fn item(plan: &Plan, id: StepId, level: RollbackLevel) -> Option<UndoItem> {
         title: step.title.clone(),
         how,
         by_hand: matches!(undo, EffectiveUndo::Manual(_)),
-        verified_by: verified_by(step, &undo).to_owned(),
+        verified_by: undo_verified_by(step).unwrap_or_default().to_owned(),
         step: id,
     })
-}
-
-fn verified_by(step: &Step, undo: &EffectiveUndo<'_>) -> &'static str {
-    match undo {
-        EffectiveUndo::Manual(_) => "",
-        EffectiveUndo::RestoreFlag { .. } => "the flag is read",
-        _ if step.undo_verify.is_some() => "`undo.verify` holds",
-        _ if step.verify.is_some() => "`verify` no longer passes",
-        _ => match &step.action {
-            Action::Sql(Sql {
-                deploy: Some(_),
-                verify: Some(_),
-                ..
-            }) => "`verify` no longer passes",
-            _ => "",
-        },
-    }
 }

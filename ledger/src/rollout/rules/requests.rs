@@ -1,7 +1,7 @@
 //! Verbs of commands, and what requests for two persons rest on.
 
 use super::super::command::Command;
-use super::super::state::{RolloutState, Status, StepStatus};
+use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::authority::{Place, Request};
 use crate::environment::Environments;
 use crate::ids::StepId;
@@ -24,11 +24,7 @@ pub(crate) fn verb(state: &RolloutState, command: &Command) -> Verb {
         Command::Pause { .. } => Verb::Pause,
         Command::Resume { .. } => Verb::Resume,
         Command::Abort { .. } => Verb::Abort,
-        Command::Skip { step, .. } => match state.step(step) {
-            Some(at) if !at.critical && at.status != StepStatus::UndoFailed => Verb::Skip,
-            // Whoever leaves an effect that could not be undone decides as much.
-            _ => Verb::SkipCritical,
-        },
+        Command::Skip { step, .. } => state.step(step).map_or(Verb::SkipCritical, verb_of_skip),
         Command::Retry { .. } => Verb::Retry,
         Command::Complete { .. } => Verb::Complete,
         Command::ProposeNotApplicable { .. } => Verb::ProposeNotApplicable,
@@ -49,6 +45,16 @@ pub(crate) fn verb(state: &RolloutState, command: &Command) -> Verb {
             .get(request)
             .and_then(self::command)
             .map_or(Verb::SkipCritical, |asked| verb(state, &asked)),
+    }
+}
+
+/// What leaving a step out takes.
+pub(crate) fn verb_of_skip(at: &StepState) -> Verb {
+    if !at.critical && at.status != StepStatus::UndoFailed {
+        Verb::Skip
+    } else {
+        // Whoever leaves an effect that could not be undone decides as much.
+        Verb::SkipCritical
     }
 }
 

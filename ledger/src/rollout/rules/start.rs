@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use super::super::how;
 use super::super::state::{RolloutState, Status, StepStatus};
-use super::{measures, progress};
+use super::{measures, progress, requests};
+use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Step, window};
 
@@ -63,10 +64,13 @@ pub(crate) fn check(
                 return Err(Hold::explained(format!("its `when: {text}` is false")));
             }
             Err(why) => {
+                let skip = requests::verb_of_skip(at);
+                let place = requests::place(state, plan, Environments::NONE);
+                let takes = place.rule(skip).text();
                 return Err(Hold {
-                    who: vec!["any operator".to_owned()],
-                    how: Some(how::skip(&state.id, id)),
-                    ..Hold::because(why)
+                    who: place.who(skip),
+                    how: Some(how::skip_or_revise(&state.id, id)),
+                    ..Hold::because(format!("{why}; leaving the step out takes {takes}"))
                 });
             }
         }

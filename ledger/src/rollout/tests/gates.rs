@@ -1,7 +1,7 @@
 //! Gates: sign-offs, refusals, checks, expiry.
 
 use rollbook_proto::v1::event::Kind;
-use rollbook_proto::v1::{RolloutOutcome, Verdict};
+use rollbook_proto::v1::{self, RolloutOutcome, Verdict};
 use serde_json::json;
 
 use super::super::command::{Command, WorkerCommand};
@@ -287,6 +287,51 @@ fn a_sign_off_is_of_what_was_seen() {
     // A signature does not change what others see.
     let after = presented(&story.state, &story.plan, &gate_id("0")).unwrap();
     assert_eq!(after.seen(), second);
+}
+
+#[test]
+fn what_is_seen_covers_every_piece_of_evidence_and_every_revision() {
+    let story = done(eng());
+    let seen = |state: &crate::rollout::RolloutState| {
+        presented(state, &story.plan, &gate_id("0")).unwrap().seen()
+    };
+    let first = seen(&story.state);
+    let piece = |sha256: String| v1::Evidence {
+        sha256,
+        ..v1::Evidence::default()
+    };
+    let mut state = story.state.clone();
+    let step = state.steps.get_mut(&id("0.1")).unwrap();
+    step.evidence.push(piece("ab".repeat(32)));
+    let second = seen(&state);
+    assert_ne!(second, first);
+    // Nor is what is too much to be listed left out of it.
+    let step = state.steps.get_mut(&id("0.1")).unwrap();
+    step.evidence = (0..500).map(|n| piece(format!("{n:064}"))).collect();
+    let many = seen(&state);
+    let step = state.steps.get_mut(&id("0.1")).unwrap();
+    step.evidence.last_mut().unwrap().sha256 = "cd".repeat(32);
+    assert_ne!(seen(&state), many);
+
+    let mut state = story.state.clone();
+    state
+        .accepted_revisions
+        .push(crate::rollout::state::AcceptedRevision {
+            revision: 2,
+            plan_digest: state.plan_digest.clone(),
+            by: "alice".to_owned(),
+            accepted_by: "bob".to_owned(),
+            reason: "stricter".to_owned(),
+            difference: None,
+        });
+    let revised = seen(&state);
+    assert_ne!(revised, first);
+    let last = state.accepted_revisions.last_mut().unwrap();
+    last.difference = Some(v1::PlanDifference {
+        sha256: "ab".repeat(32),
+        ..v1::PlanDifference::default()
+    });
+    assert_ne!(seen(&state), revised);
 }
 
 #[test]

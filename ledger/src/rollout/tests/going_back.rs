@@ -8,6 +8,13 @@ use super::super::state::{Status, StepStatus};
 use super::story::*;
 use crate::runbook::model::RollbackLevel;
 
+fn undo(step: &str) -> Command {
+    Command::Undo {
+        step: id(step),
+        reason: "it is done".to_owned(),
+    }
+}
+
 fn rollback(level: RollbackLevel) -> Command {
     Command::Rollback {
         level,
@@ -126,6 +133,54 @@ fn an_undo_that_nothing_can_verify_is_said_to_be_so() {
         "{}",
         finished.summary
     );
+}
+
+#[test]
+fn an_undo_by_hand_is_verified_by_whatever_can_tell() {
+    let looks = [
+        json!({"undo": {"manual": "restore it", "verify": {"run": {"command": "gone"}}}}),
+        json!({"undo": {"manual": "restore it"}, "verify": {"run": {"command": "there"}}}),
+    ];
+    for (look, rollback_first) in looks.into_iter().zip([true, false]) {
+        let by_hand = with(change("1.1"), look);
+        let story = given(plan(json!([phase("1", vec![by_hand, check("1.2")])]))).runs("1.1");
+        let story = match rollback_first {
+            true => story.and(by("olga", rollback(RollbackLevel::Full))),
+            false => story,
+        };
+        let story = story.and(by("olga", undo("1.1")));
+        assert_eq!(story.step("1.1"), StepStatus::Undoing);
+        assert_eq!(story.tasks(), ["verify undo 1.1"]);
+        let blocked = story.blocked("rollback rollback-1");
+        assert!(blocked.why.contains("by hand by olga"), "{blocked:?}");
+
+        let stands = story
+            .clone()
+            .and(worker(finish_undo("1.1", 1, Verdict::Fail)));
+        assert_eq!(stands.step("1.1"), StepStatus::UndoFailed);
+        assert!(stands.tasks().is_empty());
+        stands.is(Status::RollingBack);
+        let again = stands.and(by("olga", undo("1.1")));
+        assert_eq!(again.tasks(), ["verify undo 1.1"]);
+
+        let gone = story.and(worker(WorkerCommand::FinishUndo {
+            finished: v1::UndoFinished {
+                step_id: "1.1".to_owned(),
+                attempt: 1,
+                verdict: Verdict::Pass.into(),
+                verification: v1::UndoVerification::Verified.into(),
+                ..v1::UndoFinished::default()
+            },
+        }));
+        assert_eq!(gone.step("1.1"), StepStatus::Undone);
+        let finished = gone.events().find_map(|kind| match kind {
+            Kind::RollbackFinished(finished) => Some(finished.clone()),
+            _ => None,
+        });
+        let finished = finished.unwrap();
+        assert_eq!(finished.verdict(), Verdict::Pass);
+        assert!(finished.not_verified.is_empty(), "{finished:?}");
+    }
 }
 
 #[test]

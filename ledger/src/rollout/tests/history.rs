@@ -157,6 +157,9 @@ pub(super) fn play(moves: &[Move]) -> Story {
             let begin = match task.action {
                 TaskAction::Execute => start(task.step.as_str(), task.attempt),
                 TaskAction::Undo => start_undo(task.step.as_str(), task.attempt),
+                TaskAction::VerifyUndo => {
+                    finish_undo(task.step.as_str(), task.attempt, Verdict::Pass)
+                }
             };
             let result = story.decide(&worker(begin), "probe");
             assert!(
@@ -209,6 +212,13 @@ fn follow(story: &mut Story, verdict: Verdict, value: f64, number: usize) {
                 details: Vec::new(),
             };
             ask(story, &worker(done), number);
+        }
+        TaskAction::VerifyUndo => {
+            assert!(ask(
+                story,
+                &worker(finish_undo(step, attempt, verdict)),
+                number
+            ));
         }
         TaskAction::Undo => {
             assert!(ask(story, &worker(start_undo(step, attempt)), number));

@@ -460,6 +460,7 @@ impl Story {
             .map(|task| match task.action {
                 TaskAction::Execute => task.step.to_string(),
                 TaskAction::Undo => format!("undo {}", task.step),
+                TaskAction::VerifyUndo => format!("verify undo {}", task.step),
             })
             .collect()
     }

@@ -84,8 +84,29 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     }
 }
 
+/// The longest time in which an undo may come to hold.
+const MAX_VERIFY_WITHIN_MILLIS: i64 = 60 * 60 * 1000;
+
 fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     let step = placed.step;
+    if let Some(within) = step.undo_verify_within {
+        let path = placed.path.key("undo").key("verify_within");
+        if step.undo_verify.is_none() {
+            linter.error(
+                Code::NoVerify,
+                &path,
+                format!("step `{}` has no `undo.verify` to ask again", step.id),
+                Some("add `verify` beside it, or leave it out".to_owned()),
+            );
+        } else if within > Span::from_millis(MAX_VERIFY_WITHIN_MILLIS) {
+            linter.error(
+                Code::Bounds,
+                &path,
+                format!("an undo has at most 1h to come to hold, not {within}"),
+                None,
+            );
+        }
+    }
     if !has_effect(step) {
         return;
     }

@@ -111,13 +111,15 @@ fn ids(linter: &mut Linter<'_>) {
     let mut seen = HashMap::new();
     for (i, notice) in runbook.notices.iter().enumerate() {
         let path = root.key("notices").index(i).key("id");
-        id(linter, &path, StepId::new(&notice.id).err());
+        let error = StepId::new(&notice.id).err();
+        id(linter, &path, error.map(|error| error.of("notice id")));
         duplicate(linter, &mut seen, "notice", &notice.id, path);
     }
     let mut seen = HashMap::new();
     for (i, window) in runbook.windows.iter().enumerate() {
         let path = root.key("windows").index(i).key("name");
-        id(linter, &path, StepId::new(&window.name).err());
+        let error = StepId::new(&window.name).err();
+        id(linter, &path, error.map(|error| error.of("window name")));
         duplicate(linter, &mut seen, "window", &window.name, path);
     }
     let mut seen = HashMap::new();

@@ -1,8 +1,8 @@
-//! What programs of the plan are given, and the files that are kept of them.
+//! What programs and requests of the plan are given, and the files that are kept of them.
 
 use indexmap::IndexMap;
 
-use super::super::action::{Check, Undo};
+use super::super::action::{Check, Http, Undo};
 use super::super::calculator::CalculatorSpec;
 use super::super::diagnostic::{Code, Path};
 use super::super::environment::{Env, EnvValue};
@@ -45,6 +45,18 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
         let path = path.key("undo").key("run");
         environment(linter, &run.env, &run.env_sources, &path);
     }
+    if let Action::Http(http) = &step.action {
+        method(linter, http, &path.key("http"));
+    }
+    if let Some(Check::Http(http)) = &step.verify {
+        method(linter, http, &path.key("verify").key("http"));
+    }
+    if let Undo::Http(http) = &step.undo {
+        method(linter, http, &path.key("undo").key("http"));
+    }
+    if let Some(Check::Http(http)) = &step.undo_verify {
+        method(linter, http, &path.key("undo").key("verify").key("http"));
+    }
     for (i, pattern) in step.evidence.iter().enumerate() {
         if !stays_below(pattern) {
             linter.error(
@@ -54,6 +66,19 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
                 Some("name files below `directory`, without a leading `/` and `..`".to_owned()),
             );
         }
+    }
+}
+
+/// The first line of a request carries ASCII only.
+fn method(linter: &mut Linter<'_>, http: &Http, path: &Path) {
+    let name = &http.method;
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        linter.error(
+            Code::InvalidId,
+            &path.key("method"),
+            format!("`{name}` is no method that a request can carry"),
+            Some("use GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE".to_owned()),
+        );
     }
 }
 

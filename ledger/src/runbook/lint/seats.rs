@@ -47,9 +47,8 @@ fn gate_can_open<'a>(
     path: &Path,
     members: &impl Fn(&str) -> &'a [String],
 ) {
-    let seats = |done_by: &[&str]| {
-        seats::of_gate(gate, members, |_| 0, |person| !done_by.contains(&person))
-    };
+    let seats =
+        |done_by: &[&str]| seats::of_gate(gate, members, &[], |person| done_by.contains(&person));
     let all = seats(&[]);
     let empty = roles(&seats::left_empty(&all));
     if !empty.is_empty() {
@@ -71,7 +70,10 @@ fn gate_can_open<'a>(
     let doers = doers(phase, members, linter);
     let mut opens = false;
     let mut stuck: Option<(Vec<&str>, String)> = None;
-    for choice in choices(&doers) {
+    // As few hands as can be first: where they leave nobody, more of them do not help either.
+    let few = choices(once_each(&doers));
+    let many = choices(doers.iter().map(|(_, persons)| persons));
+    for choice in few.into_iter().chain(many) {
         let seats = seats(&choice);
         let empty = roles(&seats::left_empty(&seats));
         if empty.is_empty() {
@@ -88,8 +90,9 @@ fn gate_can_open<'a>(
             Code::Seats,
             &path,
             format!(
-                "when {} does step {steps} of phase `{}`, nobody is left to sign its gate as {empty}: who did a step may not sign",
+                "when {} {} step {steps} of phase `{}`, nobody is left to sign its gate as {empty}: who did a step may not sign",
                 choice.join(" and "),
+                if choice.len() == 1 { "does" } else { "do" },
                 phase.id,
             ),
             Some("name more persons, or agree on who does the step".to_owned()),
@@ -126,22 +129,20 @@ fn manual_steps(phase: &Phase) -> Vec<&str> {
         .collect()
 }
 
-/// Who can do the manual steps of a phase: one list for each role that does some. One person of a
-/// role can do all of its steps.
-fn doers<'a>(
-    phase: &Phase,
+/// A role that does manual steps, and its persons.
+type Doers<'p, 'a> = (&'p Option<String>, Vec<&'a str>);
+
+/// Who can do each manual step of a phase.
+fn doers<'p, 'a>(
+    phase: &'p Phase,
     members: &impl Fn(&str) -> &'a [String],
     linter: &Linter<'_>,
-) -> Vec<Vec<&'a str>> {
-    let mut seen = BTreeSet::new();
+) -> Vec<Doers<'p, 'a>> {
     let mut doers = Vec::new();
     for step in &phase.steps {
         let Action::Manual(manual) = &step.action else {
             continue;
         };
-        if !seen.insert(&manual.role) {
-            continue;
-        }
         let persons: BTreeSet<&str> = match &manual.role {
             Some(role) => members(role).iter().map(String::as_str).collect(),
             None => linter
@@ -153,24 +154,31 @@ fn doers<'a>(
                 .collect(),
         };
         if !persons.is_empty() {
-            doers.push(persons.into_iter().collect());
+            doers.push((&manual.role, persons.into_iter().collect()));
         }
     }
     doers
 }
 
-/// Every way to take one person of each list, as far as there are not too many.
-fn choices<'a>(doers: &[Vec<&'a str>]) -> Vec<Vec<&'a str>> {
-    let mut choices: Vec<Vec<&str>> = vec![Vec::new()];
-    for persons in doers {
+/// One person of a role can do all of its steps.
+fn once_each<'d, 'a>(doers: &'d [Doers<'_, 'a>]) -> impl Iterator<Item = &'d Vec<&'a str>> {
+    let mut seen = BTreeSet::new();
+    doers
+        .iter()
+        .filter(move |(role, _)| seen.insert(*role))
+        .map(|(_, persons)| persons)
+}
+
+/// Every set of persons that comes of taking one of each list, as far as there are not too many.
+fn choices<'d, 'a: 'd>(lists: impl Iterator<Item = &'d Vec<&'a str>>) -> Vec<Vec<&'a str>> {
+    let mut choices: BTreeSet<BTreeSet<&str>> = BTreeSet::from([BTreeSet::new()]);
+    for persons in lists {
         choices = choices
             .iter()
             .flat_map(|choice| {
                 persons.iter().map(move |person| {
                     let mut longer = choice.clone();
-                    if !longer.contains(person) {
-                        longer.push(person);
-                    }
+                    longer.insert(*person);
                     longer
                 })
             })
@@ -178,4 +186,7 @@ fn choices<'a>(doers: &[Vec<&'a str>]) -> Vec<Vec<&'a str>> {
             .collect();
     }
     choices
+        .into_iter()
+        .map(|choice| choice.into_iter().collect())
+        .collect()
 }

@@ -70,6 +70,27 @@ pub fn has_effect(step: &Step) -> bool {
     }
 }
 
+/// What can tell that the step's effect is gone once it was undone, in words; `None`: nothing of
+/// the plan can. The same for an undo by a worker and by a person.
+pub fn undo_verified_by(step: &Step) -> Option<&'static str> {
+    if matches!(effective_undo(step), EffectiveUndo::RestoreFlag { .. }) {
+        return Some("the flag is read");
+    }
+    if step.undo_verify.is_some() {
+        return Some("`undo.verify` holds");
+    }
+    match &step.action {
+        _ if step.verify.is_some() => Some("`verify` no longer passes"),
+        Action::Sql(Sql {
+            deploy: Some(_),
+            verify: Some(_),
+            ..
+        }) => Some("`verify` no longer passes"),
+        Action::Flag(_) => Some("the flag is read"),
+        _ => None,
+    }
+}
+
 /// The step's action reads and measures and can do nothing else, by its kind and not only by what
 /// the plan says of it: after a crash it goes on elsewhere. Of a command, a message and a request
 /// that is more than a question nobody but their author can say what doing them twice does.

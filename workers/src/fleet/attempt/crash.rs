@@ -27,7 +27,7 @@ impl Attempts {
         tracing::warn!(task = %task.key(), %reason, "the lease ran out");
         match task.task.action {
             TaskAction::Execute => self.interrupt(task, &reason).await,
-            TaskAction::Undo => Settle::Again(Duration::ZERO),
+            TaskAction::Undo | TaskAction::VerifyUndo => Settle::Again(Duration::ZERO),
         }
     }
 

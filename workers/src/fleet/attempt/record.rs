@@ -50,6 +50,14 @@ impl Attempts {
     ) -> Result<Settle, String> {
         let duration = to_duration(outcome.duration);
         let (verification, verified) = outcome.verification.unwrap_or_default();
+        let effect_kind = match outcome.partial {
+            Some(_) => v1::EffectKind::Partial,
+            None => v1::EffectKind::Unspecified,
+        };
+        let statements_done = outcome.partial.as_ref().map_or(0, |done| done.statements);
+        let last_statement = outcome
+            .partial
+            .map_or_else(String::new, |done| shorten(&done.last));
         let command = match task.task.action {
             TaskAction::Execute => WorkerCommand::FinishStep {
                 finished: v1::StepFinished {
@@ -64,18 +72,13 @@ impl Attempts {
                     by_verification,
                     checklist: Vec::new(),
                     effect: outcome.effect,
-                    effect_kind: match outcome.partial {
-                        Some(_) => v1::EffectKind::Partial.into(),
-                        None => v1::EffectKind::Unspecified.into(),
-                    },
-                    statements_done: outcome.partial.as_ref().map_or(0, |done| done.statements),
-                    last_statement: outcome
-                        .partial
-                        .map_or_else(String::new, |done| shorten(&done.last)),
+                    effect_kind: effect_kind.into(),
+                    statements_done,
+                    last_statement,
                 },
                 details: outcome.details,
             },
-            TaskAction::Undo => WorkerCommand::FinishUndo {
+            TaskAction::Undo | TaskAction::VerifyUndo => WorkerCommand::FinishUndo {
                 finished: v1::UndoFinished {
                     step_id: task.task.step.to_string(),
                     attempt: task.task.attempt,
@@ -85,6 +88,9 @@ impl Attempts {
                     duration: Some(duration),
                     verification: verification.into(),
                     verification_message: shorten(&verified),
+                    effect_kind: effect_kind.into(),
+                    statements_done,
+                    last_statement,
                 },
             },
         };

@@ -70,3 +70,31 @@ fn texts_and_counts_are_bounded() {
         "151 entries, at most 150",
     );
 }
+
+#[test]
+fn requests_and_ways_back_can_be_carried_out() {
+    let undo = "        undo: {run: {command: undo it}}\n";
+    let with = |more: &str| format!("        undo: {{run: {{command: undo it}}, {more}}}\n");
+    holds(
+        undo,
+        &with("verify: {http: {source: web, path: /bäck, method: post}}, verify_within: 2m"),
+    );
+    breaks(
+        Code::InvalidId,
+        undo,
+        &with("verify: {http: {source: web, path: /, method: ¦GÄT}}"),
+        "no method that a request can carry",
+    );
+    breaks(
+        Code::NoVerify,
+        undo,
+        &with("verify_within: ¦2m"),
+        "no `undo.verify` to ask again",
+    );
+    breaks(
+        Code::Bounds,
+        undo,
+        &with("verify: {run: {command: look}}, verify_within: ¦61m"),
+        "at most 1h",
+    );
+}

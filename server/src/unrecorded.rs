@@ -1,0 +1,32 @@
+//! Environments that open rollouts protect and that a ledger of before does not record.
+
+use rollbook_ledger::handler::Handler;
+use rollbook_ledger::ids::RolloutId;
+use rollbook_ledger::projection::store::ViewStore;
+use rollbook_ledger::projection::views::RolloutFilter;
+
+/// The newest open rollouts are looked at, so many at most.
+const MAX_ROLLOUTS: u32 = 100;
+
+/// What is wrong with each, and the command that records it. `Err`: why nobody could look.
+pub(crate) async fn look(handler: &Handler, views: &dyn ViewStore) -> Result<Vec<String>, String> {
+    let filter = RolloutFilter {
+        open_only: true,
+        limit: MAX_ROLLOUTS,
+        ..RolloutFilter::default()
+    };
+    let open = views
+        .rollouts(&filter)
+        .await
+        .map_err(|error| error.to_string())?;
+    let ids: Vec<RolloutId> = open
+        .data
+        .iter()
+        .filter_map(|row| RolloutId::new(&*row.rollout).ok())
+        .collect();
+    let found = handler
+        .unrecorded(&ids)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(found.iter().map(|it| it.text()).collect())
+}
