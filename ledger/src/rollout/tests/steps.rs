@@ -330,6 +330,35 @@ fn a_step_whose_condition_is_false_does_not_apply() {
 }
 
 #[test]
+fn a_condition_without_an_answer_says_who_can_leave_the_step_out() {
+    let plan = |critical: bool| {
+        plan(json!([phase(
+            "0",
+            vec![with(
+                check("0.1"),
+                json!({"when": "missing > 0", "critical": critical})
+            )]
+        )]))
+    };
+    let roles = ["dba: dora", "eng: alice or bob", "lead: alice or lee"];
+    for (environment, critical, who, takes) in [
+        ("staging", true, &["any operator"][..], "every named person"),
+        ("production", true, &roles[..], "two persons of a role"),
+        ("production", false, &roles[..], "one person of a role"),
+    ] {
+        let story = opened_in(plan(critical), environment).and(by("alice", Command::Start {}));
+        let mut blocked = story.blocked("step 0.1");
+        blocked.who.sort();
+        assert_eq!(blocked.who, who, "{environment}");
+        assert!(blocked.why.contains(takes), "{blocked:?}");
+        let how = blocked.how.unwrap_or_default();
+        for command in ["rollbook skip 0.1 ", "rollbook revise "] {
+            assert!(how.contains(command), "{how}");
+        }
+    }
+}
+
+#[test]
 fn a_window_holds_a_step_and_says_until_when() {
     let plan = plan_with(
         json!([phase(
