@@ -124,27 +124,53 @@ pub(super) async fn raise_replicas(
     Ok(answered(context.update_stream(raised)).await?.config)
 }
 
+/// Whether a stream is there. That nobody knows is an error.
+async fn is_there(context: &Context, stream: &str) -> Result<bool, QueueError> {
+    answered(async {
+        match context.get_stream(stream).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(e)
+                    if e.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Ok(false)
+                }
+                _ => Err(error),
+            },
+        }
+    })
+    .await
+}
+
 /// A bucket in memory, made where it is missing with as many copies as the work queue has: one dead
 /// server must not take it away.
 pub(super) async fn bucket(context: &Context, wanted: BucketConfig) -> Result<Store, QueueError> {
-    if let Ok(store) = answered(context.get_key_value(&wanted.bucket)).await {
-        return Ok(store);
+    if !is_there(context, &format!("KV_{}", wanted.bucket)).await? {
+        let queue = match is_there(context, WORK_STREAM).await? {
+            true => Some(answered(context.get_stream(WORK_STREAM)).await?),
+            false => None,
+        };
+        let num_replicas = queue.map_or(1, |queue| queue.cached_info().config.num_replicas);
+        let made = BucketConfig {
+            num_replicas,
+            ..wanted.clone()
+        };
+        if let Ok(store) = answered(context.create_key_value(made)).await {
+            return Ok(store);
+        }
+        // Another process may have made it meanwhile.
     }
-    let queue = answered(context.get_stream(WORK_STREAM)).await;
-    let num_replicas = queue.map_or(1, |queue| queue.cached_info().config.num_replicas);
-    let wanted = BucketConfig {
-        num_replicas,
-        ..wanted
-    };
-    answered(context.create_key_value(wanted)).await
+    answered(context.get_key_value(&wanted.bucket)).await
 }
 
 /// Gives a bucket that is there more copies.
 async fn raise_bucket(context: &Context, bucket: &str, replicas: usize) -> Result<(), QueueError> {
+    let name = format!("KV_{bucket}");
     // One that is not there is made with them.
-    let Ok(stream) = answered(context.get_stream(format!("KV_{bucket}"))).await else {
+    if !is_there(context, &name).await? {
         return Ok(());
-    };
+    }
+    let stream = answered(context.get_stream(name)).await?;
     raise_replicas(context, stream.cached_info().config.clone(), replicas).await?;
     Ok(())
 }
@@ -218,20 +244,7 @@ impl JetStreamQueue {
     pub async fn exists(client: &Client) -> Result<bool, QueueError> {
         let context = jetstream::new(client.clone());
         for stream in [WORK_STREAM, DEAD_LETTER_STREAM, SHARD_STREAM] {
-            let found = answered(async {
-                match context.get_stream(stream).await {
-                    Ok(_) => Ok(true),
-                    Err(error) => match error.kind() {
-                        GetStreamErrorKind::JetStream(e)
-                            if e.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-                        {
-                            Ok(false)
-                        }
-                        _ => Err(error),
-                    },
-                }
-            });
-            if !found.await? {
+            if !is_there(&context, stream).await? {
                 return Ok(false);
             }
         }
