@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use rollbook_ledger::flag::FlagState;
@@ -37,7 +37,7 @@ use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
 
-use crate::http::bounded_body;
+use crate::http::{BodyLimits, bounded_body};
 use crate::orchestrator::Pulse;
 pub use caller::{ACTOR_HEADER, COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
 pub(crate) use caller::{Sent, Who};
@@ -173,7 +173,7 @@ pub fn router(api: Api) -> Router {
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
         .layer(from_fn(query::known))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(bounded_body))
+        .layer(from_fn_with_state(BodyLimits::default(), bounded_body))
         .layer(map_response(error::with_code))
         .layer(from_fn(host::own))
         .with_state(api)
