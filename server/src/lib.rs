@@ -1,7 +1,11 @@
 //! The server: orchestrator and projector loops around the ledger, and the HTTP API.
 
+mod alarm;
 pub mod api;
 mod http;
 pub mod notices;
 pub mod orchestrator;
 pub mod serve;
+
+pub use alarm::Alarm;
+pub use http::Limits;

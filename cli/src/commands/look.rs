@@ -4,6 +4,7 @@ use futures::StreamExt;
 use rollbook_ledger::ids::StepId;
 use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, StepRow, TimelineRow};
 use rollbook_ledger::projection::views::{Answer, Page, PhaseDetail};
+use rollbook_server::api::ErrorBody;
 use rollbook_workers::executor::OutputLine;
 
 use super::Session;
@@ -95,17 +96,35 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
     if let Some(aggregate) = &args.aggregate {
         query.push(("aggregate", aggregate.clone()));
     }
-    let mut found = false;
+    let (mut found, mut last, mut reason) = (false, args.after, None);
     let response = session.client.stream("/v1/log", &query).await?;
-    each_line(response, |text| {
+    let read = each_line(response, |text| {
+        if let Ok(ended) = serde_json::from_str::<ErrorBody>(text) {
+            reason = Some(Failure::new(Exit::from(ended.class), ended.message));
+            return;
+        }
         found = true;
+        last = sequence_of(text).unwrap_or(last);
         if session.json {
             line(text);
         } else {
             line(readable(text));
         }
     })
-    .await?;
+    .await;
+    if let Err(failure) = reason.map_or(read, Err) {
+        let mut again = args.aggregate.clone().map_or_else(
+            || "rollbook log".to_owned(),
+            |aggregate| format!("rollbook log {aggregate}"),
+        );
+        for (flag, given) in [(" --follow", args.follow), (" --json", session.json)] {
+            if given {
+                again.push_str(flag);
+            }
+        }
+        let message = format!("{}; go on with: {again} --after {last}", failure.message);
+        return Err(Failure { message, ..failure });
+    }
     match args.aggregate {
         Some(aggregate) if !found && args.after == 0 && !args.follow => {
             Err(Failure::usage(format!(
@@ -114,6 +133,12 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
         }
         _ => Ok(Exit::Done),
     }
+}
+
+/// The sequence of a line of the log.
+fn sequence_of(text: &str) -> Option<u64> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    value["sequence"].as_u64()
 }
 
 /// One commit for people: sequence, time, who, aggregate, events.

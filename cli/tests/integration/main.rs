@@ -16,6 +16,7 @@ mod connections;
 mod crash;
 mod data;
 mod documents;
+mod edges;
 mod evidence_s3;
 mod exit_codes;
 mod fleet;

@@ -9,12 +9,14 @@ use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use rollbook_ledger::evidence::EvidenceError;
 use rollbook_ledger::journal::integrity::{Damage, compare, spot_check};
+use rollbook_ledger::projection::store::ViewError;
 use rollbook_ledger::projection::views::Cursor;
 use rollbook_workers::fleet::progress;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::error::Told;
 use super::{Api, ErrorClass};
 
 /// One answer serves everybody who asks within this time.
@@ -177,8 +179,25 @@ async fn bounded(what: &str, check: impl Future<Output = Found>) -> Found {
     })
 }
 
-fn unavailable(error: impl std::fmt::Display) -> (ErrorClass, String) {
-    (ErrorClass::Unavailable, error.to_string())
+/// As people are told it; the whole text is in the log.
+fn unavailable(error: impl Told) -> (ErrorClass, String) {
+    let told = error.told();
+    if told != error.to_string() {
+        tracing::warn!(%error, "something needed is unavailable");
+    }
+    (ErrorClass::Unavailable, told)
+}
+
+fn lacking(message: String) -> (ErrorClass, String) {
+    (ErrorClass::Unavailable, message)
+}
+
+/// Of the views; their damage is acted on.
+fn view_failure(api: &Api, error: ViewError) -> (ErrorClass, String) {
+    if let ViewError::Damaged { reason } = &error {
+        api.alarm.raise(reason);
+    }
+    unavailable(error)
 }
 
 fn damage(damage: Damage) -> (ErrorClass, String) {
@@ -207,26 +226,31 @@ async fn quorum(api: &Api) -> Found {
     let copies = report.replicas;
     let there = copies.saturating_sub(report.replicas_behind);
     if !report.quorum {
-        return Err(unavailable(format!(
+        return Err(lacking(format!(
             "no quorum: {there} of {copies} copies of {} are there; start the other nats-servers",
             report.stream
         )));
     }
     progress::probe(&api.nats, &api.ledger)
         .await
-        .map_err(|error| unavailable(format!("no write is acknowledged: {error}")))?;
+        .map_err(|error| lacking(format!("no write is acknowledged: {error}")))?;
     Ok(format!("{there} of {copies} copies of {}", report.stream))
 }
 
 /// The views' database answers, and stands at a commit that the ledger has.
 async fn views(api: &Api) -> Found {
-    let position = api.views.standing().await.map_err(unavailable)?;
+    let position = api.views.standing().await;
+    let position = position.map_err(|error| view_failure(api, error))?;
     let journal = &**api.handler.journal();
     compare(journal, &api.ledger, &position, "the views stand")
         .await
         .map_err(damage)?;
+    let rebuilt = match &api.rebuilt {
+        Some(rebuilt) => format!("; {rebuilt}"),
+        None => String::new(),
+    };
     Ok(format!(
-        "the views stand at sequence {}, as the ledger has it",
+        "the views stand at sequence {}, as the ledger has it{rebuilt}",
         position.sequence
     ))
 }
@@ -234,7 +258,7 @@ async fn views(api: &Api) -> Found {
 /// What open rollouts rest on is in the store.
 async fn evidence(api: &Api) -> Found {
     let digests = api.views.evidence_of_open(EVIDENCE).await;
-    let digests = digests.map_err(unavailable)?;
+    let digests = digests.map_err(|error| view_failure(api, error))?;
     for sha256 in &digests {
         match api.handler.evidence().exists(sha256).await {
             Ok(true) | Err(EvidenceError::Address { .. }) => {}
@@ -270,7 +294,7 @@ fn orchestrator(api: &Api) -> Found {
     let reason = beat
         .failing
         .unwrap_or_else(|| "it does not get on".to_owned());
-    Err(unavailable(format!(
+    Err(lacking(format!(
         "has not done what was due for {} s: {reason}",
         silent.as_secs()
     )))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use rollbook_ledger::evidence::without_paths;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::projection::replay::{Until, replay_at};
 use rollbook_ledger::projection::rows::{
@@ -67,7 +68,7 @@ impl Api {
         };
         replay_at(self.handler.journal(), until)
             .await
-            .map_err(|error| ApiError::unavailable("RB-API-7", error))
+            .map_err(|error| ApiError::unavailable("RB-API-7", without_paths(&error.to_string())))
     }
 
     async fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {
