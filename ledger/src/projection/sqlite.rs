@@ -210,6 +210,11 @@ impl Database for SqliteDatabase {
         let tx = self.writer.begin_with("BEGIN IMMEDIATE");
         Ok(SqliteTx(tx.await.map_err(failed("begin"))?))
     }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
 }
 
 struct SqliteTx(Transaction<'static, Sqlite>);
