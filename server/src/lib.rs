@@ -1,8 +1,12 @@
 //! The server: orchestrator and projector loops around the ledger, and the HTTP API.
 
+mod alarm;
 pub mod api;
 mod http;
 pub mod notices;
 pub mod orchestrator;
 pub mod serve;
 mod unrecorded;
+
+pub use alarm::Alarm;
+pub use http::Limits;

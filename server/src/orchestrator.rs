@@ -22,6 +22,8 @@ use rollbook_workers::fleet::{NoticeLane, QueueError, QueuedNotice, QueuedTask, 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Told;
+
 /// Rollouts are looked at again at least this often, should a timer or a message be lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
@@ -56,6 +58,15 @@ enum LookError {
         "RB-ORCHESTRATOR-1: rollout {id} does not come to rest after {MAX_SETTLES} settlements; its plan contradicts itself, pause it"
     )]
     Restless { id: RolloutId },
+}
+
+impl Told for LookError {
+    fn told(&self) -> String {
+        match self {
+            Self::Handler(error) => error.told(),
+            Self::Queue(_) | Self::Restless { .. } => self.to_string(),
+        }
+    }
 }
 
 /// What a look found.
@@ -294,7 +305,7 @@ impl Orchestrator {
                 }
                 Err(error) => {
                     tracing::warn!(%of, %error, "could not advance; looking again");
-                    failed.get_or_insert_with(|| format!("{of}: {error}"));
+                    failed.get_or_insert_with(|| format!("{of}: {}", error.told()));
                     agenda.due.insert(of, later(now, BACK_OFF));
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
-use rollbook_ledger::journal::integrity::{Damage, compare};
+use rollbook_ledger::journal::integrity::{Damage, Position, compare};
 use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::{Projector, ProjectorError, Waiter};
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
@@ -16,14 +16,15 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::Alarm;
 use crate::api::{self, Api, Feed, Followers, HealthMemory};
-use crate::http;
+use crate::http::{self, Limits};
 use crate::notices::Notices;
 use crate::orchestrator::{Orchestrator, Pulse};
 use crate::unrecorded;
 
-/// Between two comparisons of the views' position with the ledger.
-const GUARD_EVERY: Duration = Duration::from_secs(10);
+/// Between two comparisons of the views' position with the ledger, where nothing else is wanted.
+pub const GUARD_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the first look at environments waits for the views.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
@@ -51,8 +52,12 @@ pub struct Dependencies {
     pub ledger: LedgerId,
     /// Its stream, for reports about the server behind it.
     pub stream: JetStreamJournal,
-    /// How many files the process may open: it bounds the connections.
-    pub open_files: u64,
+    /// How many connections there may be, and for how long.
+    pub limits: Limits,
+    /// Between two comparisons of the views' position with the ledger.
+    pub guard_every: Duration,
+    /// That the views were found damaged and made anew, and when; shown by `/health`.
+    pub rebuilt: Option<String>,
 }
 
 /// Why a server could not start or had to stop.
@@ -100,31 +105,59 @@ impl ServeError {
         }
     }
 
-    /// Whether the views' database is damaged: another can take its place.
+    /// Whether the views' database is damaged, or holds what nobody wrote there: another can take
+    /// its place.
     pub fn is_damaged_views(&self) -> bool {
         matches!(
             self,
-            Self::Projector(ProjectorError::View(ViewError::Damaged { .. }))
+            Self::Projector(ProjectorError::View(
+                ViewError::Damaged { .. } | ViewError::Row(_) | ViewError::Schema { .. }
+            ))
         )
     }
 }
 
 /// Compares the views' position with the ledger again and again: a server of NATS that came back
-/// with less than it had acknowledged, and gave the numbers away again, is seen by nobody else.
+/// with less than it had acknowledged, and gave the numbers away again, is seen by nobody else. The
+/// position before, `known` at first, is compared too: views that have followed on in another
+/// journal stand right in that one. Ends too when somebody has met damage in the views' database.
 async fn stand_guard(
     handler: Handler,
     views: Arc<dyn ViewStore>,
     ledger: LedgerId,
+    every: Duration,
+    mut known: Position,
+    alarm: Alarm,
 ) -> Result<(), ServeError> {
+    let damaged = |reason: String| {
+        let damaged = ViewError::Damaged { reason };
+        Err(ServeError::Projector(damaged.into()))
+    };
+    let holds = async |position: &Position| match compare(
+        &**handler.journal(),
+        &ledger,
+        position,
+        "the views stand",
+    )
+    .await
+    {
+        Err(damage) if !damage.is_retryable() => Err(ServeError::from(damage)),
+        found => Ok(found.is_ok()),
+    };
     loop {
-        tokio::time::sleep(GUARD_EVERY).await;
-        // What cannot be asked now is asked again.
-        let Ok(position) = views.standing().await else {
-            continue;
+        tokio::select! {
+            reason = alarm.raised() => return damaged(reason),
+            () = tokio::time::sleep(every) => {}
+        }
+        holds(&known).await?;
+        let position = match views.standing().await {
+            Ok(position) => position,
+            Err(ViewError::Damaged { reason }) => return damaged(reason),
+            // What cannot be asked now is asked again.
+            Err(_) => continue,
         };
-        match compare(&**handler.journal(), &ledger, &position, "the views stand").await {
-            Err(damage) if !damage.is_retryable() => return Err(damage.into()),
-            _ => {}
+        if holds(&position).await? {
+            known = position;
         }
     }
 }
@@ -189,10 +222,16 @@ pub async fn run(
         dependencies.views.clone(),
         shutdown.clone(),
     );
+    let alarm = Alarm::default();
+    // What cannot be read now is met by the projector.
+    let known = dependencies.views.standing().await.unwrap_or_default();
     let guard = stand_guard(
         dependencies.handler.clone(),
         dependencies.views.clone(),
         dependencies.ledger.clone(),
+        dependencies.guard_every,
+        known,
+        alarm.clone(),
     );
     let environments = tell_unrecorded(
         dependencies.handler.clone(),
@@ -202,7 +241,7 @@ pub async fn run(
     );
     let pulse = Pulse::default();
     let feed = Feed::new(dependencies.handler.journal().clone());
-    let open_files = dependencies.open_files;
+    let limits = dependencies.limits;
     let views = dependencies.views.clone();
     let api = Api {
         handler: dependencies.handler.clone(),
@@ -216,6 +255,8 @@ pub async fn run(
         pulse: pulse.clone(),
         started_at: dependencies.handler.now(),
         health: HealthMemory::default(),
+        alarm,
+        rebuilt: dependencies.rebuilt,
     };
     let notices = Notices {
         handler: dependencies.handler.clone(),
@@ -273,7 +314,7 @@ pub async fn run(
     parts.spawn(async move {
         // Followers never end by themselves, so connections are cut, not drained.
         tokio::select! {
-            never = http::serve(listener, api::router(api), open_files) => match never {},
+            never = http::serve(listener, api::router(api), limits) => match never {},
             () = stop.cancelled() => Ok(()),
         }
     });
@@ -290,4 +331,107 @@ pub async fn run(
         shutdown.cancel();
     }
     result
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rollbook_ledger::clock::SystemClock;
+    use rollbook_ledger::evidence::EvidenceStore;
+    use rollbook_ledger::fleet::FleetCommand;
+    use rollbook_ledger::handler::Caller;
+    use rollbook_ledger::ids::WorkerName;
+    use rollbook_ledger::journal::MemoryJournal;
+    use rollbook_ledger::projection::sqlite;
+    use rollbook_proto::v1::ActorKind;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(10);
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn ledger() -> LedgerId {
+        LedgerId::new("main").unwrap()
+    }
+
+    /// A ledger that this many workers have joined.
+    async fn ledger_of(workers: usize) -> (Handler, TempDir) {
+        let objects = TempDir::new().unwrap();
+        let evidence = EvidenceStore::open(objects.path().to_str().unwrap()).unwrap();
+        let journal = Arc::new(MemoryJournal::new(ledger()));
+        let handler = Handler::new(journal, evidence, Arc::new(SystemClock), ledger());
+        for number in 0..workers {
+            let name = format!("w{number}");
+            let join = FleetCommand::Join {
+                session: "s".to_owned(),
+                labels: Vec::new(),
+                concurrency: 1,
+                threads: 1,
+                version: "1".to_owned(),
+                started_at: handler.now(),
+            };
+            let caller = Caller::process(&name, ActorKind::Worker);
+            let worker = WorkerName::new(&*name).unwrap();
+            handler
+                .fleet_request(&worker, &join, &caller)
+                .await
+                .unwrap();
+        }
+        (handler, objects)
+    }
+
+    async fn views_of(handler: &Handler) -> Arc<dyn ViewStore> {
+        let views = sqlite::in_memory().await.unwrap();
+        let projector = Projector::new(handler.journal().clone(), views.clone());
+        projector.catch_up().await.unwrap();
+        views
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_is_replaced_is_noticed_whatever_its_length() {
+        let (first, _objects) = ledger_of(2).await;
+        let views = views_of(&first).await;
+        let known = views.standing().await.unwrap();
+        let guard = |handler: &Handler| {
+            let (handler, alarm) = (handler.clone(), Alarm::default());
+            stand_guard(handler, views.clone(), ledger(), SOON, known.clone(), alarm)
+        };
+        for (workers, code) in [
+            (1, "RB-INTEGRITY-1"),
+            (2, "RB-INTEGRITY-2"),
+            (3, "RB-INTEGRITY-2"),
+        ] {
+            let (other, _objects) = ledger_of(workers).await;
+            let found = guard(&other).await.unwrap_err();
+            assert!(found.is_damage(), "{found}");
+            assert!(found.to_string().starts_with(code), "{found}");
+        }
+        // The right one is looked at again and again.
+        let right = tokio::time::timeout(SOON * 20, guard(&first)).await;
+        assert!(right.is_err());
+        // Views that have already followed on in the other one do not hide it.
+        let (other, _objects) = ledger_of(3).await;
+        let projector = Projector::new(other.journal().clone(), views.clone());
+        projector.catch_up().await.unwrap();
+        let found = tokio::time::timeout(PATIENCE, guard(&other)).await;
+        let found = found.unwrap().unwrap_err();
+        assert!(found.to_string().starts_with("RB-INTEGRITY-2"), "{found}");
+    }
+
+    #[tokio::test]
+    async fn damage_that_anybody_met_in_the_views_ends_the_guard() {
+        let (handler, _objects) = ledger_of(1).await;
+        let views = views_of(&handler).await;
+        let alarm = Alarm::default();
+        alarm.raise("malformed");
+        alarm.raise("later");
+        let hour = Duration::from_secs(3600);
+        let known = Position::default();
+        let found = stand_guard(handler, views, ledger(), hour, known, alarm)
+            .await
+            .unwrap_err();
+        assert!(found.is_damaged_views() && !found.is_damage(), "{found}");
+        assert!(found.to_string().contains("malformed"), "{found}");
+    }
 }

@@ -17,7 +17,8 @@ use rollbook_ledger::journal::{
 };
 use rollbook_ledger::nats::{self, Credentials, NatsOptions, ServerClock};
 use rollbook_ledger::projection::store::ViewStore;
-use rollbook_server::serve::Dependencies;
+use rollbook_server::Limits;
+use rollbook_server::serve::{Dependencies, GUARD_EVERY};
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
@@ -258,7 +259,9 @@ impl Parts {
             nats: self.nats.clone(),
             ledger: self.ledger.clone(),
             stream: self.journal.clone(),
-            open_files: open_files::raise(),
+            limits: Limits::new(open_files::raise()),
+            guard_every: GUARD_EVERY,
+            rebuilt: None,
         }
     }
 

@@ -24,6 +24,10 @@ use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
 
+/// So often damaged views are replaced while a process runs; a disk that goes on damaging them is
+/// for a person.
+const MAX_REPLACED: u32 = 5;
+
 fn serve_failure(error: ServeError) -> Failure {
     let exit = if error.is_damage() {
         Exit::Integrity
@@ -62,19 +66,29 @@ async fn serve_on(
     mut listener: tokio::net::TcpListener,
     parts: Dependencies,
     views_url: &str,
+    moved: impl Fn(&Arc<dyn ViewStore>),
     shutdown: &CancellationToken,
 ) -> Outcome {
     let mut parts = parts;
+    let mut replaced = 0;
     loop {
         let address = listener
             .local_addr()
             .map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
         let served = serve::run(listener, parts.clone(), shutdown.child_token()).await;
         match (served, sqlite_file(views_url)) {
-            (Err(error), Some(file)) if error.is_damaged_views() => {
+            (Err(error), Some(file)) if error.is_damaged_views() && replaced < MAX_REPLACED => {
+                replaced += 1;
                 print::aside(format!("{error}; going on with new ones"));
+                parts.rebuilt = Some(format!(
+                    "found damaged at {}, set aside and rebuilt from the ledger",
+                    parts.handler.now()
+                ));
+                // A connection that closes later would take the new database's log for its own.
+                parts.views.close().await;
                 sqlite::set_aside(file).map_err(Failure::unavailable)?;
                 parts.views = open_views(views_url).await?;
+                moved(&parts.views);
                 listener = serve::listen(&address.to_string())
                     .await
                     .map_err(listen_failure)?;
@@ -207,7 +221,7 @@ async fn up_parts(
     ));
     let dependencies = parts.dependencies(known.views);
     let working = tokio::spawn(parts.work(worker, shutdown.clone()));
-    let served = serve_on(listener, dependencies, &views_url, &shutdown).await;
+    let served = serve_on(listener, dependencies, &views_url, |_| {}, &shutdown).await;
     shutdown.cancel();
     let worked = working.await;
     keeping.end().await;
@@ -251,14 +265,15 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
             .map_err(listen_failure)?;
         let views = open_views(&views_url).await?;
         let kept_in = AcknowledgedInViews::new(Arc::clone(&views), parts.ledger.clone());
+        let kept_in = Arc::new(kept_in);
         let known = Known {
             views,
-            acknowledged: Arc::new(kept_in),
+            acknowledged: kept_in.clone(),
         };
         parts.checked(&known, args.accept_loss).await?;
-        Ok((parts, listener, known))
+        Ok((parts, listener, known, kept_in))
     };
-    let Some((parts, listener, known)) = unless_stopped(&shutdown, opening).await? else {
+    let Some((parts, listener, known, kept_in)) = unless_stopped(&shutdown, opening).await? else {
         return Ok(Exit::Done);
     };
     if let Ok(address) = listener.local_addr() {
@@ -270,7 +285,8 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
     }
     let keeping = known.keep(&parts.kept);
     let dependencies = parts.dependencies(known.views);
-    let served = serve_on(listener, dependencies, &views_url, &shutdown).await;
+    let moved = |views: &Arc<dyn ViewStore>| kept_in.move_to(Arc::clone(views));
+    let served = serve_on(listener, dependencies, &views_url, moved, &shutdown).await;
     keeping.end().await;
     served
 }

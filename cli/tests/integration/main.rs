@@ -17,6 +17,7 @@ mod crash;
 mod damage;
 mod data;
 mod documents;
+mod edges;
 mod evidence_s3;
 mod exit_codes;
 mod figures;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
+use reqwest::Method;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tokio::runtime::Runtime;
 
 use crate::apart::{nats, serve};
 use crate::harness::{Place, Process, wait_for};
+use crate::http::ask;
 use crate::postgres::Postgres;
 
 /// An operator's psql.
@@ -165,6 +167,22 @@ fn two_servers_make_the_schema_at_once_and_say_when_the_database_is_gone() {
         let views = checks.find(|check| check["name"] == "views").unwrap();
         doctor.code == Some(7) && views["found"] == "fail"
     });
+    let doctor = place.run(&format!("doctor --server {address}")).exits(7);
+    doctor.says("the views' database is unavailable");
+    let health = ask(Method::GET, &format!("{address}/health"), |request| request);
+    assert_eq!(
+        (health.0, &health.1["status"]),
+        (503, &"unavailable".into())
+    );
+    let checks = health.1["checks"].as_array().unwrap().iter();
+    let failing = checks.filter(|check| !check["failure"].is_null());
+    let failing: Vec<_> = failing
+        .map(|check| check["name"].as_str().unwrap())
+        .collect();
+    assert!(
+        failing.contains(&"views") && !failing.contains(&"ledger"),
+        "{health:?}"
+    );
     stop(server);
 }
 

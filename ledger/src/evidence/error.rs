@@ -147,6 +147,42 @@ impl EvidenceError {
         )
     }
 
+    /// The same for people who ask the server from elsewhere: neither where the store is on its
+    /// machine, nor the system's words, which name files.
+    pub fn without_places(&self) -> Self {
+        let place = || "the evidence store".to_owned();
+        let mut told = self.clone();
+        match &mut told {
+            Self::Address { .. } | Self::Corrupt { .. } => {}
+            Self::NotFound { location, .. } | Self::NoBucket { location } => *location = place(),
+            Self::Full {
+                location, reason, ..
+            }
+            | Self::Denied {
+                location, reason, ..
+            }
+            | Self::Unavailable {
+                location, reason, ..
+            }
+            | Self::Location { location, reason }
+            | Self::Refused {
+                location, reason, ..
+            }
+            | Self::Unreachable {
+                location, reason, ..
+            }
+            | Self::Credentials { location, reason } => {
+                *location = place();
+                *reason = without_paths(reason);
+            }
+            Self::Source { path, reason } => {
+                *path = "named".to_owned();
+                *reason = without_paths(reason);
+            }
+        }
+        told
+    }
+
     pub(super) fn from_io(location: &str, action: &'static str, source: &std::io::Error) -> Self {
         Self::classify(location, action, source.kind(), source.to_string())
     }
@@ -197,6 +233,39 @@ impl EvidenceError {
     }
 }
 
+/// A text with `…` for every absolute path in it, and for every address of a file.
+pub fn without_paths(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = next_path(rest) {
+        let (before, path) = rest.split_at(start);
+        shown.push_str(before);
+        shown.push('…');
+        // What quotes a path may stand behind it; a space in a path ends it too early, where only the
+        // tail of it, which says less, stays.
+        let end = path
+            .find(|c: char| c.is_whitespace() || "\"'`,;:)]}>".contains(c))
+            .unwrap_or(path.len());
+        rest = path.get(end..).unwrap_or_default();
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Where an absolute path begins: a `/` at the beginning of a word, with more behind it.
+fn next_path(text: &str) -> Option<usize> {
+    let mut before = None;
+    for (at, c) in text.char_indices() {
+        let begins = before.is_none_or(|b: char| b.is_whitespace() || "\"'`(<[=".contains(b));
+        let more = text.get(at + 1..).and_then(|rest| rest.chars().next());
+        if c == '/' && begins && more.is_some_and(|c| c.is_alphanumeric() || "._-/~".contains(c)) {
+            return Some(at);
+        }
+        before = Some(c);
+    }
+    None
+}
+
 /// The kind of the system error an object-store error was caused by.
 fn io_kind(error: &object_store::Error) -> ErrorKind {
     match error {
@@ -234,6 +303,34 @@ mod tests {
         let error = wrapped(std::fs::write("/dev/full", b"x").unwrap_err());
         assert!(matches!(error, EvidenceError::Full { .. }), "{error}");
         assert!(error.is_retryable());
+    }
+
+    #[test]
+    fn places_are_hidden_from_callers() {
+        for (text, shown) in [
+            ("open /srv/a/b.db: denied", "open …: denied"),
+            ("`/srv/a` and '/srv/b'", "`…` and '…'"),
+            (
+                "a/b, 3 / 4, n/a, s3://bucket/x",
+                "a/b, 3 / 4, n/a, s3://bucket/x",
+            ),
+            ("path=/x", "path=…"),
+            ("", ""),
+        ] {
+            assert_eq!(without_paths(text), shown);
+        }
+        let error = EvidenceError::Denied {
+            location: "/srv/objects".to_owned(),
+            action: "read",
+            reason: "Unable to open file /srv/objects/ab/cd: Permission denied".to_owned(),
+        };
+        let told = error.without_places().to_string();
+        assert!(!told.contains("/srv"), "{told}");
+        assert!(
+            told.starts_with("RB-EVIDENCE-5: cannot read in the evidence store"),
+            "{told}"
+        );
+        assert!(told.contains("Permission denied"), "{told}");
     }
 
     #[test]

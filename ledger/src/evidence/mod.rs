@@ -25,7 +25,7 @@ use rollbook_proto::v1::Evidence;
 use sha2::{Digest, Sha256};
 
 pub use checked::CheckedFile;
-pub use error::EvidenceError;
+pub use error::{EvidenceError, without_paths};
 pub use look::Looked;
 
 /// How much of a streamed file is in memory at once, in bytes. S3 takes parts of at least

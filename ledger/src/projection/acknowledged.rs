@@ -1,6 +1,6 @@
 //! The last acknowledged position of a ledger in the views' database.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
@@ -10,16 +10,29 @@ use crate::journal::kept::KeepError;
 use crate::journal::{Position, PositionStore};
 
 /// Keeps the position beside the views, for all servers of the ledger.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct AcknowledgedInViews {
-    views: Arc<dyn ViewStore>,
+    views: RwLock<Arc<dyn ViewStore>>,
     ledger: LedgerId,
 }
 
 impl AcknowledgedInViews {
     /// The position of `ledger`.
     pub fn new(views: Arc<dyn ViewStore>, ledger: LedgerId) -> Self {
-        Self { views, ledger }
+        Self {
+            views: RwLock::new(views),
+            ledger,
+        }
+    }
+
+    /// From now on keeps it in these views, which have taken the place of others.
+    pub fn move_to(&self, views: Arc<dyn ViewStore>) {
+        *self.views.write().unwrap_or_else(PoisonError::into_inner) = views;
+    }
+
+    fn views(&self) -> Arc<dyn ViewStore> {
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&views)
     }
 }
 
@@ -34,17 +47,17 @@ fn failed(action: &'static str) -> impl Fn(ViewError) -> KeepError {
 #[async_trait]
 impl PositionStore for AcknowledgedInViews {
     async fn load(&self) -> Result<Option<Position>, KeepError> {
-        let found = self.views.acknowledged(self.ledger.as_str()).await;
+        let found = self.views().acknowledged(self.ledger.as_str()).await;
         found.map_err(failed("read"))
     }
 
     async fn save(&self, position: &Position) -> Result<(), KeepError> {
-        let saved = self.views.acknowledge(position).await;
+        let saved = self.views().acknowledge(position).await;
         saved.map_err(failed("written"))
     }
 
     async fn forget(&self) -> Result<(), KeepError> {
-        let forgotten = self.views.forget_acknowledged(self.ledger.as_str()).await;
+        let forgotten = self.views().forget_acknowledged(self.ledger.as_str()).await;
         forgotten.map_err(failed("written"))
     }
 }

@@ -141,6 +141,10 @@ impl Database for PostgresDatabase {
         Ok(PostgresTx(tx))
     }
 
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+
     async fn write(&self) -> Result<PostgresTx, ViewError> {
         // READ COMMITTED: after the lock on the position row, what the other writer committed
         // must be visible.

@@ -221,6 +221,11 @@ impl Database for SqliteDatabase {
             Err(error) => Err(failed("begin")(error)),
         }
     }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
 }
 
 struct SqliteTx(Transaction<'static, Sqlite>);

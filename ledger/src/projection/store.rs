@@ -138,6 +138,10 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
     /// have no indexes: queries answer the same, slower.
     async fn reset(&self) -> Result<(), ViewError>;
 
+    /// Ends all use of the database, and returns when nothing of it is open any more; whatever is
+    /// asked afterwards is unavailable.
+    async fn close(&self);
+
     /// Makes the indexes that are missing; to be called once the views have caught up.
     async fn index(&self) -> Result<(), ViewError>;
 

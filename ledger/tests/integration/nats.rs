@@ -6,6 +6,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -29,10 +30,19 @@ pub fn binary() -> PathBuf {
         .expect("no nats-server in ROLLBOOK_NATS_SERVER, PATH or .tools/bin: run `make tools`")
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that was free a moment ago, and that no connection of another program is given:
+/// those come from above. Processes begin at different places, so that two that look at the same time
+/// find different ones.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(101);
+    loop {
+        let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + u16::try_from(first.wrapping_add(asked) % 12_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// How a test server is configured.

@@ -5,7 +5,7 @@ use axum::body::to_bytes;
 use axum::http::StatusCode;
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use rollbook_ledger::evidence::EvidenceError;
+use rollbook_ledger::evidence::{EvidenceError, without_paths};
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::journal::JournalError;
 use rollbook_ledger::projection::store::ViewError;
@@ -53,6 +53,67 @@ pub struct ErrorBody {
 pub struct ApiError {
     status: StatusCode,
     body: ErrorBody,
+    untold: Box<Untold>,
+}
+
+/// What is not for the caller.
+#[derive(Debug, Default)]
+struct Untold {
+    /// The whole text, for the log of this server only: where its files are is nobody else's.
+    whole: Option<String>,
+    /// The views' database is damaged.
+    damaged_views: Option<DamagedViews>,
+}
+
+/// Goes with an answer to whoever can do something about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DamagedViews(pub(super) String);
+
+/// What a caller is told of an error: no place on this machine.
+pub(crate) trait Told: std::fmt::Display {
+    /// The text for callers.
+    fn told(&self) -> String;
+}
+
+impl Told for EvidenceError {
+    fn told(&self) -> String {
+        self.without_places().to_string()
+    }
+}
+
+impl Told for ViewError {
+    fn told(&self) -> String {
+        match self {
+            Self::Location { reason, .. } => Self::Location {
+                location: "the database named".to_owned(),
+                reason: without_paths(reason),
+            }
+            .to_string(),
+            // The database's words; of ours only these name a place.
+            error => without_paths(&error.to_string()),
+        }
+    }
+}
+
+impl Told for JournalError {
+    fn told(&self) -> String {
+        match self {
+            // The server's words.
+            Self::Unavailable { .. } | Self::Refused { .. } => without_paths(&self.to_string()),
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl Told for HandlerError {
+    fn told(&self) -> String {
+        match self {
+            Self::Evidence(error) => error.told(),
+            Self::Journal(error) => error.told(),
+            // Of what the caller sent, or what is on the ledger.
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl ApiError {
@@ -101,6 +162,16 @@ impl ApiError {
         )
     }
 
+    /// What is told, and what is logged.
+    fn of(status: StatusCode, class: ErrorClass, error: &impl Told) -> Self {
+        let whole = error.to_string();
+        let mut answer = Self::new(status, class, error.told());
+        if answer.body.message != whole {
+            answer.untold.whole = Some(whole);
+        }
+        answer
+    }
+
     /// What the caller is told.
     pub(crate) fn body(&self) -> &ErrorBody {
         &self.body
@@ -131,6 +202,7 @@ impl ApiError {
                 unknown: false,
                 diagnostics: None,
             },
+            untold: Box::default(),
         }
     }
 }
@@ -138,9 +210,14 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         if self.status.is_server_error() {
-            tracing::warn!(code = %self.body.code, message = %self.body.message, "request failed");
+            let message = self.untold.whole.as_ref().unwrap_or(&self.body.message);
+            tracing::warn!(code = %self.body.code, %message, "request failed");
         }
-        (self.status, Json(self.body)).into_response()
+        let mut response = (self.status, Json(self.body)).into_response();
+        if let Some(damaged) = self.untold.damaged_views {
+            response.extensions_mut().insert(damaged);
+        }
+        response
     }
 }
 
@@ -209,7 +286,7 @@ impl From<HandlerError> for ApiError {
             error,
             HandlerError::Journal(JournalError::Unavailable { .. })
         );
-        let mut answer = Self::new(status, class, error.to_string());
+        let mut answer = Self::of(status, class, &error);
         answer.body.unknown = unknown;
         if let HandlerError::PlanRefused(diagnostics) = &error {
             answer.body.diagnostics = serde_json::to_value(diagnostics).ok();
@@ -261,10 +338,11 @@ impl From<EvidenceError> for ApiError {
 
 impl From<ViewError> for ApiError {
     fn from(error: ViewError) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorClass::Unavailable,
-            error.to_string(),
-        )
+        let (status, class) = (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable);
+        let mut answer = Self::of(status, class, &error);
+        if let ViewError::Damaged { reason } = error {
+            answer.untold.damaged_views = Some(DamagedViews(reason));
+        }
+        answer
     }
 }

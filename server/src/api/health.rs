@@ -8,12 +8,15 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use rollbook_ledger::journal::integrity::{Damage, WHOLE_COMMITS, compare, spot_check};
+use rollbook_ledger::projection::projector::ProjectorError;
+use rollbook_ledger::projection::store::ViewError;
 use rollbook_ledger::projection::views::Cursor;
 use rollbook_workers::fleet::progress;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::error::Told;
 use super::proof::look_at_rows;
 use super::{Api, ErrorClass, gates};
 use crate::unrecorded;
@@ -243,8 +246,25 @@ async fn bounded(what: &str, check: impl Future<Output = Found>) -> Found {
     })
 }
 
-fn unavailable(error: impl std::fmt::Display) -> (ErrorClass, String) {
-    (ErrorClass::Unavailable, error.to_string())
+/// As people are told it; the whole text is in the log.
+fn unavailable(error: impl Told) -> (ErrorClass, String) {
+    let told = error.told();
+    if told != error.to_string() {
+        tracing::warn!(%error, "something needed is unavailable");
+    }
+    (ErrorClass::Unavailable, told)
+}
+
+fn lacking(message: String) -> (ErrorClass, String) {
+    (ErrorClass::Unavailable, message)
+}
+
+/// Of the views; their damage is acted on.
+fn view_failure(api: &Api, error: ViewError) -> (ErrorClass, String) {
+    if let ViewError::Damaged { reason } = &error {
+        api.alarm.raise(reason);
+    }
+    unavailable(error)
 }
 
 fn damage(damage: Damage) -> (ErrorClass, String) {
@@ -274,26 +294,31 @@ async fn quorum(api: &Api) -> Found {
     let copies = report.replicas;
     let there = copies.saturating_sub(report.replicas_behind);
     if !report.quorum {
-        return Err(unavailable(format!(
+        return Err(lacking(format!(
             "no quorum: {there} of {copies} copies of {} are there; start the other nats-servers",
             report.stream
         )));
     }
     progress::probe(&api.nats, &api.ledger)
         .await
-        .map_err(|error| unavailable(format!("no write is acknowledged: {error}")))?;
+        .map_err(|error| lacking(format!("no write is acknowledged: {error}")))?;
     Ok(format!("{there} of {copies} copies of {}", report.stream))
 }
 
 /// The views' database answers, and stands at a commit that the ledger has.
 async fn views(api: &Api) -> Found {
-    let position = api.views.standing().await.map_err(unavailable)?;
+    let position = api.views.standing().await;
+    let position = position.map_err(|error| view_failure(api, error))?;
     let journal = &**api.handler.journal();
     compare(journal, &api.ledger, &position, "the views stand")
         .await
         .map_err(damage)?;
+    let rebuilt = match &api.rebuilt {
+        Some(rebuilt) => format!("; {rebuilt}"),
+        None => String::new(),
+    };
     Ok(format!(
-        "the views stand at sequence {}, as the ledger has it",
+        "the views stand at sequence {}, as the ledger has it{rebuilt}",
         position.sequence
     ))
 }
@@ -305,7 +330,9 @@ async fn rows(api: &Api, turn: usize) -> Found {
         Ok(Ok(rows)) => Ok(rows.to_string()),
         Ok(Err(differs)) => Err((ErrorClass::Integrity, differs.to_string())),
         Err(error) if error.is_damage() => Err((ErrorClass::Integrity, error.to_string())),
-        Err(error) => Err(unavailable(error)),
+        Err(ProjectorError::View(error)) => Err(view_failure(api, error)),
+        Err(ProjectorError::Journal(error)) => Err(unavailable(error)),
+        Err(error) => Err(lacking(error.to_string())),
     }
 }
 
@@ -313,7 +340,7 @@ async fn rows(api: &Api, turn: usize) -> Found {
 async fn evidence(api: &Api, turn: usize) -> Found {
     let (listed, at_once) = EVIDENCE;
     let digests = api.views.evidence_of_open(listed).await;
-    let mut digests = digests.map_err(unavailable)?;
+    let mut digests = digests.map_err(|error| view_failure(api, error))?;
     let known = digests.len();
     let from = turn.wrapping_mul(at_once).checked_rem(known).unwrap_or(0);
     digests.rotate_left(from);
@@ -378,7 +405,7 @@ fn orchestrator(api: &Api) -> Found {
     let reason = beat
         .failing
         .unwrap_or_else(|| "it does not get on".to_owned());
-    Err(unavailable(format!(
+    Err(lacking(format!(
         "has not done what was due for {} s: {reason}",
         silent.as_secs()
     )))

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_ledger::projection::views::RolloutFilter;
 
 use super::{Api, ApiError};
@@ -12,7 +13,7 @@ use super::{Api, ApiError};
 pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let last = api.handler.journal().last_sequence().await?;
     let applied = api.applied.applied().sequence;
-    let open = open_rollouts(&api).await?;
+    let open = open_rollouts(&*api.views).await?;
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: u64| {
         // Writing to a String cannot fail.
@@ -45,18 +46,53 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
 }
 
 /// All that are not closed, page by page.
-async fn open_rollouts(api: &Api) -> Result<u64, ApiError> {
+async fn open_rollouts(views: &dyn ViewStore) -> Result<u64, ViewError> {
     let mut filter = RolloutFilter {
         open_only: true,
         ..RolloutFilter::default()
     };
     let mut count = 0_u64;
     loop {
-        let page = api.views.rollouts(&filter).await?.data;
+        let page = views.rollouts(&filter).await?.data;
         let Some(last) = page.last() else {
             return Ok(count);
         };
         count = count.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
         filter.before_sequence = Some(last.opened_sequence);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use jiff::Timestamp;
+    use rollbook_ledger::journal::StoredCommit;
+    use rollbook_ledger::projection::sqlite;
+    use rollbook_proto::SCHEMA_VERSION;
+    use rollbook_proto::v1::{Commit, Event, RolloutOpened, event::Kind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_open_rollouts_are_counted_not_only_a_page_of_them() {
+        let views = sqlite::in_memory().await.unwrap();
+        let opened = |sequence: u64| StoredCommit {
+            sequence,
+            stored_at: Timestamp::UNIX_EPOCH,
+            commit: Commit {
+                id: format!("00000000-0000-4000-8000-{sequence:012}"),
+                ledger: "main".to_owned(),
+                schema_version: SCHEMA_VERSION,
+                aggregate: "rollout".to_owned(),
+                aggregate_id: format!("r{sequence}"),
+                events: vec![Event {
+                    kind: Some(Kind::RolloutOpened(RolloutOpened::default())),
+                }],
+                ..Commit::default()
+            },
+        };
+        let commits: Vec<StoredCommit> = (1..=1_234).map(opened).collect();
+        views.apply(&commits).await.unwrap();
+        assert_eq!(open_rollouts(&*views).await.unwrap(), 1_234);
     }
 }

@@ -26,8 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, map_response};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware::{from_fn, map_response, map_response_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use rollbook_ledger::flag::FlagState;
@@ -37,10 +38,11 @@ use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
 
-use crate::http::bounded_body;
+use crate::alarm::Alarm;
 use crate::orchestrator::Pulse;
 pub use caller::{ACTOR_HEADER, COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
 pub(crate) use caller::{Sent, Who};
+pub(crate) use error::Told;
 
 pub use environments::EnvironmentCommandAnswer;
 pub use error::{ApiError, ErrorBody, ErrorClass};
@@ -84,6 +86,10 @@ pub struct Api {
     pub started_at: Timestamp,
     /// What was found at the last look.
     pub health: HealthMemory,
+    /// Where damage of the views is told.
+    pub alarm: Alarm,
+    /// That the views were found damaged and made anew, and when.
+    pub rebuilt: Option<String>,
 }
 
 impl Api {
@@ -117,6 +123,14 @@ impl Api {
         let last = self.handler.journal().last_sequence().await.ok()?;
         Some(last.saturating_sub(self.applied.applied().sequence))
     }
+}
+
+/// Whatever query met it.
+async fn note_damage(State(alarm): State<Alarm>, response: Response) -> Response {
+    if let Some(error::DamagedViews(reason)) = response.extensions().get() {
+        alarm.raise(reason);
+    }
+    response
 }
 
 fn missing(what: String) -> ApiError {
@@ -173,8 +187,8 @@ pub fn router(api: Api) -> Router {
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
         .layer(from_fn(query::known))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(bounded_body))
         .layer(map_response(error::with_code))
+        .layer(map_response_with_state(api.alarm.clone(), note_damage))
         .layer(from_fn(host::own))
         .with_state(api)
 }

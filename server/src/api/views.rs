@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use rollbook_ledger::evidence::without_paths;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::projection::replay::{Until, replay_at};
 use rollbook_ledger::projection::rows::{
@@ -64,10 +65,11 @@ impl Api {
         replay_at(self.handler.journal(), until)
             .await
             .map_err(|error| {
+                let told = without_paths(&error.to_string());
                 if error.is_damage() {
-                    ApiError::damage("RB-API-7", error)
+                    ApiError::damage("RB-API-7", told)
                 } else {
-                    ApiError::unavailable("RB-API-7", error)
+                    ApiError::unavailable("RB-API-7", told)
                 }
             })
     }

@@ -32,6 +32,8 @@ pub(super) async fn follow(
     let follower = Box::new(Follower {
         leader,
         last: after,
+        last_id: String::new(),
+        consumer: String::new(),
         messages: Some(messages),
         failures: 0,
     });
@@ -49,6 +51,10 @@ struct Follower {
     leader: Leader,
     /// The last sequence handed out.
     last: u64,
+    /// The commit stored there; empty: nothing was handed out yet.
+    last_id: String,
+    /// The consumer that delivered last. Consumers make themselves anew after an outage.
+    consumer: String,
     messages: Option<Ordered>,
     /// Consumers that failed since the last message.
     failures: u32,
@@ -86,6 +92,18 @@ impl Follower {
             return Ok(None);
         };
         let sequence = info.stream_sequence;
+        if info.consumer != self.consumer {
+            if !self.last_id.is_empty() {
+                match check_same(&self.leader, self.last, &self.last_id).await {
+                    Err(error) if error.is_retryable() => {
+                        self.messages = None;
+                        return Ok(None);
+                    }
+                    checked => checked?,
+                }
+            }
+            info.consumer.clone_into(&mut self.consumer);
+        }
         if sequence <= self.last {
             // Either a repetition, or the journal lost its tail and gave the number away again.
             check_end(&self.leader, self.last).await?;
@@ -99,6 +117,7 @@ impl Follower {
         }
         let commit = envelope::open(sequence, &message.payload)?;
         self.last = sequence;
+        self.last_id.clone_from(&commit.id);
         Ok(Some(StoredCommit {
             sequence,
             stored_at: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())
@@ -122,6 +141,29 @@ impl Follower {
             Err(error) if error.is_retryable() => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Fails when another commit than `id` stands where the last one stood: after an outage the stream may be
+/// another one, and what comes next does not follow on what was handed out.
+async fn check_same(leader: &Leader, last: u64, id: &str) -> Result<(), JournalError> {
+    match leader.at(last).await? {
+        Some(found) => {
+            let found = envelope::open(last, &found.payload)?.id;
+            if found == id {
+                return Ok(());
+            }
+            Err(JournalError::Corrupt {
+                sequence: last,
+                reason: format!(
+                    "commit {id} stood there, and now {found}: the journal lost its tail, or was replaced"
+                ),
+            })
+        }
+        None => Err(JournalError::Corrupt {
+            sequence: last,
+            reason: format!("commit {id} stood there, and now none"),
+        }),
     }
 }
 

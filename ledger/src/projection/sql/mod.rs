@@ -58,6 +58,8 @@ pub(super) trait Database: Send + Sync + Debug {
     async fn read(&self) -> Result<Self::Tx, ViewError>;
     /// A transaction that writes.
     async fn write(&self) -> Result<Self::Tx, ViewError>;
+    /// Closes every connection.
+    async fn close(&self);
 }
 
 /// A transaction; dropped without commit it changes nothing.
@@ -400,6 +402,10 @@ impl<D: Database> SqlViews<D> {
             action: "write a batch",
             reason: stopped.to_string(),
         })?
+    }
+
+    pub(super) async fn shut(&self) {
+        self.database.close().await;
     }
 
     pub(super) async fn empty(&self) -> Result<(), ViewError> {

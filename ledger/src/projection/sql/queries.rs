@@ -261,6 +261,10 @@ impl<D: Database> ViewStore for SqlViews<D> {
         self.empty().await
     }
 
+    async fn close(&self) {
+        self.shut().await;
+    }
+
     async fn index(&self) -> Result<(), ViewError> {
         self.create_indexes().await
     }
