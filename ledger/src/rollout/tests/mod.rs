@@ -11,6 +11,7 @@ mod manual;
 mod measured;
 mod revision;
 mod rollback;
+mod rollback_scope;
 mod settling;
 mod steps;
 mod story;

@@ -9,7 +9,7 @@ use super::story::*;
 use crate::runbook::Plan;
 use crate::runbook::model::RollbackLevel;
 
-fn rollback(level: RollbackLevel) -> Command {
+pub(super) fn rollback(level: RollbackLevel) -> Command {
     Command::Rollback {
         level,
         steps: Vec::new(),
@@ -17,7 +17,7 @@ fn rollback(level: RollbackLevel) -> Command {
     }
 }
 
-fn partial(steps: &[&str]) -> Command {
+pub(super) fn partial(steps: &[&str]) -> Command {
     Command::Rollback {
         level: RollbackLevel::Partial,
         steps: steps.iter().map(|step| id(step)).collect(),
@@ -32,7 +32,7 @@ fn undo(step: &str) -> Command {
     }
 }
 
-fn resume() -> Command {
+pub(super) fn resume() -> Command {
     Command::Resume {
         reason: String::new(),
     }
@@ -43,11 +43,11 @@ fn migration(step: &str) -> serde_json::Value {
            "sql": {"source": "db", "deploy": "a", "verify": "b", "revert": "c"}})
 }
 
-fn capture(step: &str) -> serde_json::Value {
+pub(super) fn capture(step: &str) -> serde_json::Value {
     json!({"id": step, "title": step, "snapshot": {"of": "deals", "label": "after"}})
 }
 
-fn comparison(step: &str) -> serde_json::Value {
+pub(super) fn comparison(step: &str) -> serde_json::Value {
     json!({"id": step, "title": step,
            "compare": {"of": "deals", "before": "before", "after": "after"}})
 }
@@ -72,7 +72,7 @@ fn whole() -> Plan {
 }
 
 /// Up to a comparison that found three regressions.
-fn regressed() -> Story {
+pub(super) fn regressed() -> Story {
     given(whole())
         .runs("1.1")
         .runs("1.2")
@@ -81,7 +81,7 @@ fn regressed() -> Story {
         .measures("2.3", Verdict::Fail, &[("regressions", 3.0)])
 }
 
-fn undo_list(story: &Story) -> Vec<String> {
+pub(super) fn undo_list(story: &Story) -> Vec<String> {
     story
         .events()
         .filter_map(|kind| match kind {
@@ -442,233 +442,4 @@ fn the_result_of_a_recheck_never_stands_for_the_step() {
     .then(&["RolloutResumed"]);
     assert!(story.tasks().is_empty(), "not before 1.2 ran in its turn");
     assert_eq!(story.settled().tasks(), ["1.2"]);
-}
-
-#[test]
-fn a_narrower_rollback_does_not_leave_what_the_one_under_way_takes_back() {
-    let story = regressed().and(by("olga", rollback(RollbackLevel::Full)));
-    for narrower in [
-        partial(&["1.2"]),
-        rollback(RollbackLevel::Migrations),
-        rollback(RollbackLevel::Configuration),
-    ] {
-        story
-            .clone()
-            .when(by("olga", narrower))
-            .refused("RB-ROLLOUT-27", "takes back more");
-    }
-    // One of flags is urgent: it comes in between, and the other goes on.
-    let story = story
-        .and(worker(start_undo("2.1", 1)))
-        .and(worker(WorkerCommand::FinishUndo {
-            finished: v1::UndoFinished {
-                step_id: "2.1".to_owned(),
-                attempt: 1,
-                verdict: Verdict::Error.into(),
-                ..v1::UndoFinished::default()
-            },
-        }))
-        .and(by("olga", rollback(RollbackLevel::Flags)));
-    assert_eq!(undo_list(&story), ["2.1"]);
-    let story = story.undoes("2.1");
-    story.is(Status::RollingBack);
-    assert_eq!(undo_list(&story), ["1.2", "1.1"]);
-    assert!(
-        story
-            .state
-            .rollback
-            .as_ref()
-            .unwrap()
-            .reason
-            .contains("rollback-1 goes on")
-    );
-    story
-        .undoes("1.2")
-        .undoes("1.1")
-        .is(Status::Closed(RolloutOutcome::RolledBack));
-}
-
-#[test]
-fn after_the_end_there_must_be_something_to_take_back_for_a_full_rollback_too() {
-    let story = given(plan(json!([phase("1", vec![check("1.1")])]))).runs("1.1");
-    story.is(Status::Closed(RolloutOutcome::Succeeded));
-    story
-        .when(by("olga", rollback(RollbackLevel::Full)))
-        .refused("RB-ROLLOUT-26", "level full");
-    let story = regressed()
-        .and(by("olga", rollback(RollbackLevel::Full)))
-        .undoes("2.1")
-        .undoes("1.2")
-        .undoes("1.1");
-    story.is(Status::Closed(RolloutOutcome::RolledBack));
-    story
-        .when(by("olga", rollback(RollbackLevel::Full)))
-        .refused("RB-ROLLOUT-26", "level full");
-}
-
-#[test]
-fn a_rollback_reports_what_it_undid_and_not_what_an_earlier_one_did() {
-    let story = regressed()
-        .and(by("olga", rollback(RollbackLevel::Flags)))
-        .undoes("2.1")
-        .and(by("olga", rollback(RollbackLevel::Full)))
-        .undoes("1.2")
-        .undoes("1.1");
-    let summaries: Vec<String> = story
-        .events()
-        .filter_map(|kind| match kind {
-            Kind::RollbackFinished(finished) => Some(finished.summary.clone()),
-            _ => None,
-        })
-        .collect();
-    assert!(summaries[0].starts_with("step 2.1 undone"), "{summaries:?}");
-    assert!(
-        summaries[1].starts_with("steps 1.1, 1.2 undone"),
-        "{summaries:?}"
-    );
-}
-
-#[test]
-fn a_flag_that_somebody_else_has_set_since_is_said_to_be_left() {
-    let story = regressed()
-        .and(by("olga", rollback(RollbackLevel::Full)))
-        .and(worker(start_undo("2.1", 1)))
-        .and(worker(WorkerCommand::FinishUndo {
-            finished: v1::UndoFinished {
-                step_id: "2.1".to_owned(),
-                attempt: 1,
-                verdict: Verdict::Inconclusive.into(),
-                verification: v1::UndoVerification::Left.into(),
-                ..v1::UndoFinished::default()
-            },
-        }))
-        .undoes("1.2")
-        .undoes("1.1");
-    assert_eq!(story.step("2.1"), StepStatus::UndoFailed);
-    story.is(Status::Closed(RolloutOutcome::Failed));
-    let story = story.and(by("olga", rollback(RollbackLevel::Flags)));
-    assert_eq!(
-        undo_list(&story),
-        ["2.1"],
-        "the quick way back is still there"
-    );
-    story
-        .and(worker(start_undo("2.1", 2)))
-        .and(worker(WorkerCommand::FinishUndo {
-            finished: v1::UndoFinished {
-                step_id: "2.1".to_owned(),
-                attempt: 2,
-                verdict: Verdict::Pass.into(),
-                verification: v1::UndoVerification::Verified.into(),
-                ..v1::UndoFinished::default()
-            },
-        }))
-        .is(Status::Closed(RolloutOutcome::RolledBack));
-}
-
-#[test]
-fn what_came_before_a_running_step_is_undone_after_it_and_a_flag_at_once() {
-    let steps = vec![
-        change("1.1"),
-        flag("1.2"),
-        with(change("1.3"), json!({"needs": []})),
-    ];
-    let story = given(plan(json!([phase("1", steps)])))
-        .runs("1.1")
-        .runs("1.2")
-        .and(worker(start("1.3", 1)))
-        .and(by("olga", rollback(RollbackLevel::Full)));
-    assert_eq!(story.tasks(), ["undo 1.2"]);
-    let story = story.undoes("1.2");
-    assert!(story.tasks().is_empty(), "1.3 came later");
-    assert!(
-        story
-            .blocked("rollback rollback-1")
-            .why
-            .contains("still runs")
-    );
-    story
-        .clone()
-        .when(worker(start_undo("1.1", 1)))
-        .refused("RB-ROLLOUT-28", "still runs");
-    let finished = v1::StepFinished {
-        effect: true,
-        ..result("1.3", 1, Verdict::Error)
-    };
-    let story = story.and(worker(WorkerCommand::FinishStep {
-        finished,
-        details: Vec::new(),
-    }));
-    assert_eq!(story.tasks(), ["undo 1.3"]);
-    story
-        .undoes("1.3")
-        .undoes("1.1")
-        .is(Status::Closed(RolloutOutcome::RolledBack));
-}
-
-#[test]
-fn a_rollback_stops_the_steps_it_takes_back_and_no_other() {
-    let steps = vec![flag("1.1"), with(change("1.2"), json!({"needs": []}))];
-    let story = given(plan(json!([phase("1", steps)])))
-        .runs("1.1")
-        .and(worker(start("1.2", 1)));
-    for (level, stopped) in [(RollbackLevel::Flags, false), (RollbackLevel::Full, true)] {
-        let story = story.clone().and(by("olga", rollback(level)));
-        let is_stopped = super::super::is_stopped(&story.state, &story.plan, &id("1.2"));
-        assert_eq!(is_stopped, stopped, "{level:?}");
-    }
-}
-
-#[test]
-fn a_partial_rollback_waits_for_the_running_step_that_it_names() {
-    let steps = vec![change("1.1"), with(change("1.2"), json!({"needs": []}))];
-    let story = given(plan(json!([phase("1", steps)])))
-        .runs("1.1")
-        .and(worker(start("1.2", 1)))
-        .and(by("olga", partial(&["1.2"])));
-    story.is(Status::RollingBack);
-    let finished = v1::StepFinished {
-        effect: true,
-        ..result("1.2", 1, Verdict::Pass)
-    };
-    let story = story.and(worker(WorkerCommand::FinishStep {
-        finished,
-        details: Vec::new(),
-    }));
-    assert_eq!(story.tasks(), ["undo 1.2"]);
-    let story = story.undoes("1.2");
-    story.is(Status::Paused);
-    assert_eq!(story.step("1.1"), StepStatus::Succeeded);
-}
-
-#[test]
-fn what_was_before_is_not_taken_again_after_what_was_damaged() {
-    let before = json!({"id": "1.1", "title": "before",
-                        "snapshot": {"of": "deals", "label": "before"}});
-    let story = given(plan(json!([phase(
-        "1",
-        vec![
-            flag("1.0"),
-            before,
-            change("1.2"),
-            capture("1.3"),
-            comparison("1.4")
-        ]
-    )])))
-    .runs("1.0")
-    .runs("1.1")
-    .runs("1.2")
-    .runs("1.3")
-    .measures("1.4", Verdict::Fail, &[("regressions", 3.0)])
-    .and(by("olga", rollback(RollbackLevel::Flags)))
-    .undoes("1.0")
-    .and(by("olga", resume()))
-    .and(by("olga", retry("1.0")))
-    .runs("1.0");
-    assert_eq!(
-        story.step("1.1"),
-        StepStatus::Succeeded,
-        "the baseline stands"
-    );
-    assert_eq!(story.settled().tasks(), ["1.3"]);
 }

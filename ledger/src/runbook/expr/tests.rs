@@ -185,7 +185,7 @@ fn every_figure_is_read_as_it_is_shown() {
     assert_eq!(expr.variables(), ["a", "b", "c", "d"]);
     for term in expr.terms() {
         let again = Expr::parse(&format!("{term} > 0")).unwrap();
-        assert_eq!(again.terms(), [term.clone()]);
+        assert_eq!(again.terms(), std::slice::from_ref(term));
     }
     let about = |text: &str| Expr::parse(text).unwrap().terms()[0].about("m").to_string();
     assert_eq!(about("share(value, b) > 0"), "share(m, b)");
