@@ -397,15 +397,12 @@ mod tests {
             let (handler, alarm) = (handler.clone(), Alarm::default());
             stand_guard(handler, views.clone(), ledger(), SOON, known.clone(), alarm)
         };
-        for (workers, code) in [
-            (1, "RB-INTEGRITY-1"),
-            (2, "RB-INTEGRITY-2"),
-            (3, "RB-INTEGRITY-2"),
-        ] {
+        for (workers, code) in [(1, 1), (2, 2), (3, 2)] {
             let (other, _objects) = ledger_of(workers).await;
+            let code = format!("RB-INTEGRITY-{code}");
             let found = guard(&other).await.unwrap_err();
             assert!(found.is_damage(), "{found}");
-            assert!(found.to_string().starts_with(code), "{found}");
+            assert!(found.to_string().starts_with(&code), "{found}");
         }
         // The right one is looked at again and again.
         let right = tokio::time::timeout(SOON * 20, guard(&first)).await;
