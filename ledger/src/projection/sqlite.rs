@@ -207,19 +207,8 @@ impl Database for SqliteDatabase {
     }
 
     async fn write(&self) -> Result<SqliteTx, ViewError> {
-        match self.writer.begin_with("BEGIN IMMEDIATE").await {
-            Ok(tx) => Ok(SqliteTx(tx)),
-            // SQLite has ended a transaction by itself, on a full disk for example, and the
-            // connection counts it as open for ever: only a new connection goes on.
-            Err(error @ sqlx::Error::InvalidSavePointStatement) => {
-                let reason = format!("the connection is in no state to write: {error}");
-                if let Ok(connection) = self.writer.acquire().await {
-                    let _ = connection.close().await;
-                }
-                Err(ViewError::Unavailable { reason })
-            }
-            Err(error) => Err(failed("begin")(error)),
-        }
+        let tx = self.writer.begin_with("BEGIN IMMEDIATE");
+        Ok(SqliteTx(tx.await.map_err(failed("begin"))?))
     }
 
     async fn close(&self) {

@@ -17,6 +17,9 @@ const MAX_FILES: usize = 100;
 /// An attached file may have so many bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Where no files are, only what the kernel makes up when it is read.
+const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+
 /// Attaches the files that the step's `evidence` patterns name. Each lies below the step's
 /// directory, whatever links lead there. Text files are redacted; a file that is not UTF-8 is
 /// searched for secrets all the same, byte by byte.
@@ -68,6 +71,14 @@ fn matching(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let below = directory
         .canonicalize()
         .map_err(|error| format!("directory `{}`: {error}", directory.display()))?;
+    // What the kernel shows there of processes is no file that a step left, the worker's own
+    // environment least of all.
+    if let Some(kernel) = KERNEL.iter().find(|kernel| below.starts_with(kernel)) {
+        return Err(format!(
+            "directory `{}` is in {kernel}, which holds no files of a step; copy what you need of it",
+            directory.display()
+        ));
+    }
     let escaped = glob::Pattern::escape(&below.to_string_lossy());
     let paths = glob::glob(&format!("{escaped}/{pattern}")).map_err(|error| error.to_string())?;
     let mut found = Vec::new();

@@ -418,3 +418,20 @@ async fn an_effect_is_given_time_to_go_and_no_more() {
         assert_eq!(undone.verdict, verdict, "{within}: {}", undone.message);
     }
 }
+
+#[tokio::test]
+async fn what_the_kernel_shows_of_processes_is_no_evidence() {
+    let fixture = Fixture::new(json!({
+        "run": {"command": "true", "directory": "/proc/self"},
+        "evidence": ["environ"],
+    }));
+    let outcome = fixture.execute().await;
+    assert_eq!(outcome.verdict, Verdict::Error, "{outcome:?}");
+    assert!(
+        outcome.message.contains("no files of a step"),
+        "{}",
+        outcome.message
+    );
+    let kept = outcome.evidence.iter();
+    assert!(kept.clone().all(|piece| piece.name != "environ"));
+}

@@ -66,7 +66,12 @@ fn literal(bytes: &[u8]) -> String {
 
 /// The two hexadecimal digits of a byte, in either case.
 fn digits(byte: u8) -> String {
-    format!("{byte:02x}")
+    any_case(&format!("{byte:02x}"))
+}
+
+/// Hexadecimal digits in either case.
+fn any_case(digits: &str) -> String {
+    digits
         .chars()
         .map(|digit| match digit {
             '0'..='9' => digit.to_string(),
@@ -91,7 +96,13 @@ fn any_escape(c: char) -> String {
         .map(|unit| format!(r"\\u{}", unit.concat()))
         .collect();
     let percent: String = bytes.iter().map(|b| format!("%{}", digits(*b))).collect();
-    let mut ways = vec![as_is.clone(), percent, json];
+    let octal: String = bytes.iter().map(|b| format!(r"\\{b:03o}")).collect();
+    let code = u32::from(c);
+    let reference = format!(
+        "&#(?:0{{0,7}}{code}|[xX]0{{0,7}}{});",
+        any_case(&format!("{code:x}"))
+    );
+    let mut ways = vec![as_is.clone(), percent, json, octal, reference];
     if c.is_ascii_punctuation() || c == ' ' {
         ways.push(format!(r"\\{as_is}"));
     }
@@ -102,21 +113,22 @@ fn any_escape(c: char) -> String {
         '\t' => &[r"\\t"],
         '\u{8}' => &[r"\\b"],
         '\u{c}' => &[r"\\f"],
-        '&' => &["&amp;", "&#38;"],
-        '<' => &["&lt;", "&#60;"],
-        '>' => &["&gt;", "&#62;"],
-        '"' => &["&quot;", "&#34;"],
-        '\'' => &["&apos;", "&#39;", r#"'"'"'"#, r"'\\''"],
+        '&' => &["&amp;"],
+        '<' => &["&lt;"],
+        '>' => &["&gt;"],
+        '"' => &["&quot;"],
+        '\'' => &["&apos;", r#"'"'"'"#, r"'\\''"],
         _ => &[],
     };
     ways.extend(further.iter().map(|&way| way.to_owned()));
     format!("(?:{})", ways.join("|"))
 }
 
-/// As `xxd`, `od` and escapes write it.
+/// As `xxd`, `hexdump -C`, `od`, lists of bytes and escapes write it.
 fn hexadecimal(bytes: &[u8]) -> String {
     let pairs: Vec<String> = bytes.iter().map(|byte| digits(*byte)).collect();
-    pairs.join(r"(?:[ :-]|\\x|\r?\n[ \t]?)?")
+    // `hexdump -C` ends its lines with the characters and begins them with the offset.
+    pairs.join(r"(?:[ :-]|  |\\x|,? ?0[xX]|\r?\n[ \t]?|  \|[^|\n]{1,16}\|\r?\n[0-9a-f]{8}  )?")
 }
 
 /// The part of the Base64 text that depends on the secret alone, when this many bytes stand before

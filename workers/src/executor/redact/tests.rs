@@ -36,6 +36,11 @@ fn spellings_of_a_secret_are_taken_out() {
         "p@ss &quot;wörd&quot;/1",
         "7040737320227 7c3b672642 22f31".replace(' ', "").as_str(),
         "70:40:73:73:20:22:77:C3:B6:72:64:22:2F:31",
+        "p@ss &#x22;w&#246;rd&#34;&#X2F;1",
+        "&#112;@ss &quot;w&#x00f6;rd\"/1",
+        r#"p\100ss \042w\303\266rd"/1"#,
+        "70 0x40 0x73,0x73, 0x20, 0x22, 0x77, 0xc3, 0xb6, 0x72, 0x64, 0x22, 0x2f, 0x31",
+        "70 40 73 73 20 22 77 c3  b6 72 64 22  |xxxp@ss \"w..rd\"|\n00000010  2f 31",
         "line-two-long",
     ] {
         let text = format!("before {spelled} after");
