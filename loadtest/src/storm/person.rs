@@ -271,8 +271,12 @@ impl Desk {
                 let Ok(stored) = serde_json::from_str::<Value>(line) else {
                     break;
                 };
+                // A last line without a sequence says why the log ends early.
+                let Some(sequence) = stored["sequence"].as_u64() else {
+                    break;
+                };
                 let seen = Seen {
-                    sequence: stored["sequence"].as_u64().unwrap_or(0),
+                    sequence,
                     commit: text(&stored["commit"]["id"]),
                 };
                 after = seen.sequence;
