@@ -57,6 +57,11 @@ pub fn same(a: &str, b: &str) -> bool {
     a == b || normal(a) == normal(b)
 }
 
+/// The text says nothing that can be seen.
+pub(crate) fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c == ' ' || is_invisible(c))
+}
+
 fn shown(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for c in name.chars() {
@@ -116,6 +121,14 @@ mod tests {
         }
         assert!(same("benoi\u{302}t", "beno\u{ee}t"));
         assert!(!same("benoit", "beno\u{ee}t"));
+    }
+
+    #[test]
+    fn a_text_of_what_cannot_be_seen_is_blank() {
+        for text in ["", " \n", "\u{200b}", "\u{feff} \u{2060}"] {
+            assert!(is_blank(text), "{text:?}");
+        }
+        assert!(!is_blank("\u{200b}x"));
     }
 
     #[test]

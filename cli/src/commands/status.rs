@@ -8,7 +8,7 @@ use rollbook_ledger::projection::words::{
     AlertStatus, GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, RolloutStatus,
     StepStatus, UndoVerification, Verdict,
 };
-use rollbook_ledger::rollout::Blocked;
+use rollbook_ledger::rollout::{Blocked, NO_ADVICE};
 use rollbook_server::api::StatusAnswer;
 
 use super::{Session, authority};
@@ -256,7 +256,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         ));
     }
     let advice = detail.advice.last();
-    if let Some(advice) = advice.filter(|advice| advice.advice != "none") {
+    if let Some(advice) = advice.filter(|advice| advice.advice != NO_ADVICE) {
         line(format!(
             "\nadvice: {} because {} ({})",
             paint(BOLD, &advice.advice),

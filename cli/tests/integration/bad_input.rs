@@ -196,12 +196,7 @@ fn commands_about_what_is_not_there() {
         .run(&format!("open {file} --env local --id 'a b' --as alice"))
         .exits(2)
         .complains("RB-");
-    place
-        .run(&format!(
-            "open {file} --env local --id h --as alice --start"
-        ))
-        .exits(0);
-    place.run("status h --wait 60").exits(4);
+    place.waiting(file, "h");
     let before = place.run("log --json").exits(0).out;
     for (line, code) in [
         ("skip 9.9 h --reason x --as alice", 2),
@@ -244,12 +239,7 @@ fn an_error_as_json_is_one_object_with_a_code() {
     );
     place.write("model.json", "{}");
     let _up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id h --as alice --start"
-        ))
-        .exits(0);
-    place.run("status h --wait 60").exits(4);
+    place.waiting(file, "h");
     for (line, code, exit) in [
         ("teleport", "RB-CLI-15", 2),
         ("open", "RB-CLI-15", 2),

@@ -38,12 +38,7 @@ fn of_several_completions_one_counts() {
     let place = Place::new();
     let file = place.write("look.yaml", &runbook(MANUAL));
     let _up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id l --as alice --start"
-        ))
-        .exits(0);
-    place.run("status l --wait 60").exits(4);
+    place.waiting(file, "l");
 
     let lines =
         ["alice", "bob", "carol"].map(|name| format!("complete 1.1 l --all-pass --as {name}"));
@@ -71,12 +66,7 @@ fn skipping_and_completing_at_once_leaves_one_result() {
     let place = Place::new();
     let file = place.write("look.yaml", &runbook(MANUAL));
     let _up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id l --as alice --start"
-        ))
-        .exits(0);
-    place.run("status l --wait 60").exits(4);
+    place.waiting(file, "l");
     let ran = at_once(
         &place,
         &[

@@ -201,12 +201,7 @@ fn views_are_rebuilt_from_the_ledger() {
     let place = Place::new();
     let file = place.hello();
     let up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id h --as alice --start"
-        ))
-        .exits(0);
-    place.run("status h --wait 60").exits(4);
+    place.waiting(file, "h");
     let before = place.run("list --json").exits(0).json();
     up.signal(Signal::SIGTERM);
     up.finish().exits(0);

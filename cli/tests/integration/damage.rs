@@ -165,12 +165,7 @@ fn damaged_evidence_is_neither_shown_nor_signed_nor_reported_as_sound() {
     let place = Place::new();
     let file = place.write("gate.yaml", &runbook(SIGNED)).to_owned();
     let _up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id g --as alice --start"
-        ))
-        .exits(0);
-    place.run("status g --wait 60").exits(4);
+    place.waiting(&file, "g");
     place.run("doctor").exits(0).says("are what they were");
     place.run("report g").exits(0);
     let seen = place.run("gate 1 g --digest").exits(0).out;

@@ -43,12 +43,7 @@ fn views_that_are_damaged_while_up_runs_are_rebuilt() {
     let place = Place::new();
     let file = place.hello();
     let up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id h --as alice --start"
-        ))
-        .exits(0);
-    place.run("status h --wait 60").exits(4);
+    place.waiting(file, "h");
     let timeline = || {
         let url = format!("{}/v1/rollouts/h/timeline", place.endpoint());
         ask(Method::GET, &url, |request| request).1["data"]["rows"].clone()

@@ -31,12 +31,7 @@ fn waiting(place: &Place) -> Process {
     place.write("count", "3 counted\n");
     place.write("photo.txt", "it is there");
     let up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id g --as alice --start"
-        ))
-        .exits(0);
-    place.run("status g --wait 60").exits(4);
+    place.waiting(&file, "g");
     place
         .run("complete 1.2 g --all-pass --evidence photo.txt --as alice")
         .exits(0);
@@ -219,12 +214,7 @@ fn evidence_that_nobody_stored_is_refused() {
     let file = place.write("gate.yaml", &runbook(SIGNED)).to_owned();
     place.write("count", "3 counted\n");
     let _up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id g --as alice --start"
-        ))
-        .exits(0);
-    place.run("status g --wait 60").exits(4);
+    place.waiting(&file, "g");
     let before = place.run("log g --json").exits(0).out;
     let url = format!("{}/v1/evidence?name=note", place.endpoint());
     let stored = ask(Method::POST, &url, |request| {

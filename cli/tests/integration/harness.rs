@@ -361,6 +361,16 @@ impl Place {
         Process::start(&mut self.command(line)).finish()
     }
 
+    /// Opens a rollout in `local` as alice, starts it, and waits until it needs a person.
+    #[track_caller]
+    pub(crate) fn waiting(&self, file: &str, id: &str) {
+        self.run(&format!(
+            "open {file} --env local --id {id} --as alice --start"
+        ))
+        .exits(0);
+        self.run(&format!("status {id} --wait 60")).exits(4);
+    }
+
     /// Signs a gate as it shows itself now: `1 h --as bob`.
     #[track_caller]
     pub(crate) fn approve(&self, line: &str) -> Ran {

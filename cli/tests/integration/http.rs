@@ -41,12 +41,7 @@ fn every_refusal_has_a_code_and_leaves_no_trace() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id h --as alice --start"
-        ))
-        .exits(0);
-    place.run("status h --wait 60").exits(4);
+    place.waiting(file, "h");
     let before = place.run("log --json").exits(0).out;
     let base = place.endpoint();
     let json_text = "application/json";

@@ -37,12 +37,7 @@ fn forget_index(block: &Path) {
 pub(crate) fn history(place: &Place, flags: usize) -> u64 {
     let file = place.hello();
     let up = place.up();
-    place
-        .run(&format!(
-            "open {file} --env local --id h --as alice --start"
-        ))
-        .exits(0);
-    place.run("status h --wait 60").exits(4);
+    place.waiting(file, "h");
     for number in 0..flags {
         place
             .run(&format!("pause h --reason r{number} --as alice"))

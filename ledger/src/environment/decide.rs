@@ -338,7 +338,7 @@ fn event(kind: Kind) -> v1::Event {
 
 fn text(name: &EnvironmentId, reason: &str) -> Result<String, EnvironmentRefusal> {
     let reason = reason.trim();
-    let problem = if reason.is_empty() {
+    let problem = if person::is_blank(reason) {
         "a change needs a reason; give one, it stays on the record".to_owned()
     } else if reason.len() > MAX_TEXT_BYTES {
         format!(

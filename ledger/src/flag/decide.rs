@@ -10,6 +10,7 @@ use super::bucket::{BUCKETING, TOTAL_MILLIS};
 use super::state::FlagState;
 use crate::environment::EnvironmentState;
 use crate::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
+use crate::person;
 use crate::rollout::RefusalKind;
 
 /// The longest text of a command that an event keeps, in bytes.
@@ -466,7 +467,7 @@ fn change(
 
 pub(super) fn check_reason(key: &FlagKey, reason: &str) -> Result<String, FlagRefusal> {
     let reason = reason.trim();
-    if reason.is_empty() {
+    if person::is_blank(reason) {
         return Err(FlagRefusal::ReasonMissing { key: key.clone() });
     }
     check_text(key, "reason", reason)?;

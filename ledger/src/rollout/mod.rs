@@ -49,6 +49,9 @@ pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
 pub use rules::measures::{baselines, figures};
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
+/// The advice that takes the last one back: its rule no longer holds.
+pub const NO_ADVICE: &str = "none";
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 mod tests;

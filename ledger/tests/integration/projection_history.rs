@@ -263,6 +263,18 @@ pub fn choices(most: usize) -> impl Strategy<Value = Vec<Choice>> {
     prop::collection::vec((0_u8..53, 0_u8..3, 0_u8..6, 0_u8..4), 1..most)
 }
 
+/// A history of so many commits with some of everything, always the same.
+pub fn mixed(commits: u32) -> History {
+    let choices: Vec<Choice> = (0..commits)
+        .map(|n| {
+            let mixed = n.wrapping_mul(2_654_435_761);
+            let byte = |shift: u32, of: u32| u8::try_from((mixed >> shift) % of).unwrap();
+            (byte(3, 40), byte(9, 3), byte(15, 6), byte(21, 4))
+        })
+        .collect();
+    random(&choices)
+}
+
 /// The history of random commands.
 pub fn random(choices: &[Choice]) -> History {
     let mut history = History::default();

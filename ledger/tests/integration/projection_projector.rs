@@ -12,24 +12,13 @@ use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::views::AsOf;
 use tokio_util::sync::CancellationToken;
 
-use crate::projection_history::{Choice, History, random, recorded_at};
+use crate::projection_history::{History, mixed, recorded_at};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A history with some of everything.
 fn history() -> History {
-    history_of(400)
-}
-
-fn history_of(commits: u32) -> History {
-    let choices: Vec<Choice> = (0..commits)
-        .map(|n| {
-            let mixed = n.wrapping_mul(2_654_435_761);
-            let byte = |shift: u32, of: u32| u8::try_from((mixed >> shift) % of).unwrap();
-            (byte(3, 40), byte(9, 3), byte(15, 6), byte(21, 4))
-        })
-        .collect();
-    random(&choices)
+    mixed(400)
 }
 
 async fn append(journal: &dyn Journal, history: &History, range: std::ops::Range<usize>) {
@@ -78,7 +67,7 @@ async fn a_caller_reads_its_own_write_and_a_restart_goes_on() {
 
 #[tokio::test]
 async fn a_large_batch_is_the_same_as_many_small_ones() {
-    let history = history_of(3_000);
+    let history = mixed(3_000);
     let whole = direct(&history, history.commits.len()).await;
     let parts = sqlite::in_memory().await.unwrap();
     for part in history.commits.chunks(70) {

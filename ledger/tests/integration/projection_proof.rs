@@ -19,19 +19,8 @@ use rollbook_ledger::projection::views::RolloutFilter;
 use rollbook_proto::v1::Commit;
 use sqlx::{Connection, SqliteConnection};
 
-use crate::projection_history::{Choice, History, random};
+use crate::projection_history::{History, mixed};
 use crate::projection_story::{ending, story};
-
-fn long() -> History {
-    let choices: Vec<Choice> = (0..300_u32)
-        .map(|n| {
-            let mixed = n.wrapping_mul(2_654_435_761);
-            let byte = |shift: u32, of: u32| u8::try_from((mixed >> shift) % of).unwrap();
-            (byte(3, 40), byte(9, 3), byte(15, 6), byte(21, 4))
-        })
-        .collect();
-    random(&choices)
-}
 
 async fn journal_of(history: &History) -> MemoryJournal {
     let journal = MemoryJournal::new(LedgerId::new("main").unwrap());
@@ -55,7 +44,7 @@ async fn rollouts(views: &Arc<dyn ViewStore>) -> Vec<RolloutId> {
 async fn what_was_projected_is_proven_at_every_prefix() {
     let mut told = story();
     ending(&mut told);
-    for history in [told, long()] {
+    for history in [told, mixed(300)] {
         let journal = journal_of(&history).await;
         let views = sqlite::in_memory().await.unwrap();
         let mut compared = 0;
@@ -146,7 +135,7 @@ impl Journal for Unreadable {
 
 #[tokio::test]
 async fn one_commit_that_cannot_be_read_is_found_at_every_place() {
-    let history = long();
+    let history = mixed(300);
     let journal = journal_of(&history).await;
     let last = journal.last_sequence().await.unwrap();
     spot_check(&journal, 16).await.unwrap();

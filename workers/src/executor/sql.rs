@@ -304,8 +304,9 @@ async fn query_row(
             None => context.no_data(&cell.name),
         });
     }
-    let message: String = shown.join(", ").chars().take(MESSAGE_CHARS).collect();
-    outcome.message = context.redactor.text(&message);
+    // First redacted, then cut: half a secret would not be known as one.
+    let message = context.redactor.text(&shown.join(", "));
+    outcome.message = message.chars().take(MESSAGE_CHARS).collect();
     Ok(outcome)
 }
 

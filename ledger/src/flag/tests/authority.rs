@@ -198,6 +198,13 @@ fn the_safe_value_is_no_way_to_switch_on_alone() {
 }
 
 #[test]
+fn a_reason_says_something_that_can_be_seen() {
+    let unseen = safe("\u{200b}\u{2060}");
+    let refusal = ask(Some(defined().state()), "alice", &unseen).unwrap_err();
+    assert_eq!(refusal.code(), "RB-FLAG-4", "{refusal}");
+}
+
+#[test]
 fn a_person_does_not_speak_for_a_step() {
     let flag = defined().state().clone();
     let off = setting(FlagMode::Off);

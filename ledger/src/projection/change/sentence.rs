@@ -339,7 +339,7 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
                 tail(&e.summary)
             ),
         ),
-        Kind::AdviceGiven(e) if e.advice == "none" => (
+        Kind::AdviceGiven(e) if e.advice == crate::rollout::NO_ADVICE => (
             &e.rule,
             format!(
                 "Rule {} no longer holds{}",

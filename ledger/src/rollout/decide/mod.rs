@@ -19,6 +19,7 @@ use super::refusal::Refusal;
 use super::state::{RolloutState, StepState};
 use crate::environment::Environments;
 use crate::ids::StepId;
+use crate::person;
 use crate::runbook::{Plan, Step};
 
 pub(super) use bounds::MAX_EVENT_BYTES;
@@ -254,7 +255,7 @@ fn required<'t>(
     text: &'t str,
 ) -> Result<&'t str, Refusal> {
     let text = text.trim();
-    if text.is_empty() {
+    if person::is_blank(text) {
         return Err(Refusal::TextMissing { what, field });
     }
     optional(field, text)

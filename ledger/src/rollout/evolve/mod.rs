@@ -267,7 +267,7 @@ fn apply_kind(s: &mut RolloutState, kind: &Kind, meta: &Meta<'_>) -> Result<(), 
             s.advice = Some(Advised {
                 rule: e.rule.clone(),
                 inputs: e.inputs.clone(),
-                is_over: e.advice == super::settle::advice::NONE,
+                is_over: e.advice == super::NO_ADVICE,
                 event: s.events,
             });
             Ok(())

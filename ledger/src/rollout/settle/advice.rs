@@ -2,14 +2,12 @@
 
 use rollbook_proto::v1::{self, event::Kind};
 
+use super::super::NO_ADVICE;
 use super::super::decide::shortened;
 use super::super::rules::{going_back, measures};
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
 use crate::runbook::model::{Advice, RollbackLevel};
-
-/// The advice that takes the last one back.
-pub(crate) const NONE: &str = "none";
 
 /// Takes the last advice back where what it rests on has been measured again and no longer makes its
 /// rule hold. No data takes nothing back.
@@ -23,7 +21,7 @@ fn over(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     }
     vec![Kind::AdviceGiven(v1::AdviceGiven {
         rule: last.rule.clone(),
-        advice: NONE.to_owned(),
+        advice: NO_ADVICE.to_owned(),
         inputs: judged.inputs,
         automatic: false,
     })]

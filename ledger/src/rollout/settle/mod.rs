@@ -2,7 +2,7 @@
 //! that pass or are newly blocked, expired sign-offs and requests, late reviews, steps whose `when` is false, waits, automatic retries, advice
 //! and automatic rollbacks, the end of rollbacks, the close.
 
-pub(super) mod advice;
+mod advice;
 pub(super) mod alerts;
 mod ending;
 mod gates;
