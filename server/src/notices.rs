@@ -104,13 +104,14 @@ impl Notices {
     /// Sends a notice that is still due, and records what became of it.
     async fn send(&self, queued: &QueuedNotice) -> Result<(), HandlerError> {
         let loaded = self.handler.rollout(&queued.rollout).await?;
-        let next = rollout::next(&loaded.state, &loaded.plan, self.handler.now());
+        let now = self.handler.now();
+        let due = rollout::due_notices(&loaded.state, &loaded.plan, now);
         let runbook = loaded.plan.runbook();
         let planned = runbook
             .notices
             .iter()
             .find(|planned| planned.id == queued.notice);
-        let is_due = next.notices.iter().any(|due| due.notice == queued.notice);
+        let is_due = due.iter().any(|due| due.notice == queued.notice);
         let Some(planned) = planned.filter(|_| is_due) else {
             // Recorded already, or the rollout goes another way now.
             return Ok(());

@@ -16,7 +16,7 @@ use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{Aggregate, RolloutId};
 use rollbook_ledger::journal::{JournalError, ReadFrom, StoredCommit};
 use rollbook_ledger::projection::store::ViewStore;
-use rollbook_ledger::rollout::{self, Request, SystemCommand};
+use rollbook_ledger::rollout::{self, Frontier, Request, SystemCommand};
 use rollbook_proto::v1::{self, event::Kind};
 use rollbook_workers::fleet::{NoticeLane, QueueError, QueuedNotice, QueuedTask, TaskQueue};
 use tokio::sync::watch;
@@ -87,6 +87,8 @@ struct Agenda {
     due: BTreeMap<Aggregate, Option<Timestamp>>,
     /// Up to which sequence rollouts were found over before.
     over: BTreeMap<RolloutId, u64>,
+    /// Of the rollouts that are not over.
+    frontiers: BTreeMap<RolloutId, Frontier>,
 }
 
 impl Agenda {
@@ -280,7 +282,14 @@ impl Orchestrator {
         let mut failed = None;
         for of in due {
             let looked = match &of {
-                Aggregate::Rollout(id) => self.advance(id).await,
+                Aggregate::Rollout(id) => {
+                    let mut frontier = agenda.frontiers.remove(id).unwrap_or_default();
+                    let looked = self.advance(id, &mut frontier).await;
+                    if matches!(looked, Ok(Found::Wake(_))) {
+                        agenda.frontiers.insert(id.clone(), frontier);
+                    }
+                    looked
+                }
                 Aggregate::Flag(environment, key) => {
                     let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
                     let settled = self.handler.settle_flag(environment, key, &caller).await;
@@ -317,11 +326,12 @@ impl Orchestrator {
     }
 
     /// Does all that is due for one rollout.
-    async fn advance(&self, id: &RolloutId) -> Result<Found, LookError> {
+    async fn advance(&self, id: &RolloutId, frontier: &mut Frontier) -> Result<Found, LookError> {
         let caller = |name| Caller::process(name, v1::ActorKind::Orchestrator);
         for _ in 0..MAX_SETTLES {
             let loaded = self.handler.rollout(id).await?;
-            let next = rollout::next(&loaded.state, &loaded.plan, self.handler.now());
+            frontier.advance(&loaded.state, &loaded.plan);
+            let next = rollout::look(&loaded.state, &loaded.plan, frontier, self.handler.now());
             if next.settle {
                 let settle = Request::System(SystemCommand::Settle);
                 let done = self

@@ -74,7 +74,7 @@ impl Caller {
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// Its folded state.
-    pub state: RolloutState,
+    pub state: Arc<RolloutState>,
     /// The plan in force.
     pub plan: Arc<Plan>,
     /// Sequence of its last commit.
@@ -335,7 +335,7 @@ impl Handler {
         let state = state.ok_or_else(|| no_rollout(id))?;
         let plan = self.pinned(&state.plan_digest).await?;
         Ok(Loaded {
-            state: Arc::unwrap_or_clone(state),
+            state,
             plan,
             sequence,
         })

@@ -39,6 +39,27 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.insert(key, (value, sequence));
     }
 
+    /// Continues a value that is at `known`, and keeps the result with the sequence `newest`. An
+    /// entry for it is let go first, so that a shared value that nobody else holds is continued in
+    /// place; others wait, so `next` must be short. What cannot be continued is not kept.
+    pub fn continued<E>(
+        &self,
+        key: K,
+        value: V,
+        known: u64,
+        newest: u64,
+        next: impl FnOnce(V) -> Result<V, E>,
+    ) -> Result<V, E> {
+        let mut entries = self.lock();
+        if entries.get(&key).is_some_and(|(_, at)| *at == known) {
+            entries.remove(&key);
+        }
+        let next = next(value)?;
+        drop(entries);
+        self.put(key, next.clone(), newest);
+        Ok(next)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<K, (V, u64)>> {
         // The map is whole after every statement, so a panicked holder left nothing half done.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -63,6 +84,7 @@ impl<K, V> fmt::Debug for Cache<K, V> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -76,5 +98,22 @@ mod tests {
         cache.put("c", 3, 1);
         assert_eq!(cache.get(&"a"), None, "full: starts anew");
         assert_eq!(cache.get(&"c"), Some((3, 1)));
+    }
+
+    #[test]
+    fn a_shared_value_is_continued_in_place() {
+        let cache = Cache::new(2);
+        cache.put("a", Arc::new(1), 5);
+        let (value, known) = cache.get(&"a").unwrap();
+        let place = Arc::as_ptr(&value);
+        let next = |mut value: Arc<i32>| {
+            *Arc::get_mut(&mut value).unwrap() += 1;
+            Ok::<_, ()>(value)
+        };
+        let value = cache.continued("a", value, known, 6, next).unwrap();
+        assert_eq!((*value, Arc::as_ptr(&value)), (2, place));
+        assert_eq!(cache.get(&"a"), Some((Arc::new(2), 6)));
+        let refused = cache.continued("a", value, 6, 7, |_| Err::<Arc<i32>, _>("no"));
+        assert_eq!((refused, cache.get(&"a")), (Err("no"), None));
     }
 }

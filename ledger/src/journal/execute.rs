@@ -26,6 +26,9 @@ pub const MAX_ATTEMPTS: u32 = 32;
 /// The longest wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
+/// So many commits are folded while others wait for the cache.
+const SHORT_TAIL: usize = 16;
+
 /// Other writers were faster every time. Nothing was stored. Retryable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -145,9 +148,8 @@ where
         if let Some(done) = append(journal, aggregate, decided, last, attempt).await? {
             if let Some(stored) = done.stored() {
                 // A state that cannot be continued is simply not cached.
-                if let Ok(next) = evolve(state, &[stored]) {
-                    cache.put(aggregate.clone(), next, done.sequence);
-                }
+                let next = |state| evolve(state, &[stored]);
+                let _ = cache.continued(aggregate.clone(), state, last, done.sequence, next);
             }
             return Ok(done);
         }
@@ -186,7 +188,12 @@ async fn continued<S: Clone + Default, R>(
     let Some(newest) = tail.last().map(|stored| stored.sequence) else {
         return Ok((state, last));
     };
-    let state = evolve(state, &tail).map_err(ExecuteError::Rejected)?;
+    let next = |state| evolve(state, &tail);
+    if tail.len() <= SHORT_TAIL {
+        let continued = cache.continued(aggregate.clone(), state, last, newest, next);
+        return Ok((continued.map_err(ExecuteError::Rejected)?, newest));
+    }
+    let state = next(state).map_err(ExecuteError::Rejected)?;
     cache.put(aggregate.clone(), state.clone(), newest);
     Ok((state, newest))
 }

@@ -25,6 +25,7 @@ pub mod command;
 mod course;
 mod decide;
 mod evolve;
+mod frontier;
 pub mod how;
 mod illegal;
 pub mod next;
@@ -37,8 +38,11 @@ pub mod state;
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
 pub use decide::{Context, GateHold, decide, gate_hold, open, records, rollback_list};
 pub use evolve::{advance, evolve, fold, undone};
+pub use frontier::Frontier;
 pub use illegal::IllegalEvent;
-pub use next::{Blocked, DueNotice, Lane, Next, Task, TaskAction, next};
+pub use next::{
+    Blocked, DueNotice, Lane, Next, Task, TaskAction, due_notices, is_wanted, look, next,
+};
 pub use presented::{
     Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, all_evidence, presented,
     rests_on,

@@ -2,6 +2,7 @@
 //! plan is passed beside it and known here by its digest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -478,8 +479,9 @@ pub struct RolloutState {
     pub closed_at: Option<Timestamp>,
     /// Phases in order.
     pub phases: IndexMap<PhaseId, PhaseState>,
-    /// Steps in order of the plan.
-    pub steps: IndexMap<StepId, StepState>,
+    /// Steps in order of the plan. One that has not changed is the same in the states before and
+    /// after.
+    pub steps: IndexMap<StepId, Arc<StepState>>,
     /// Gates by phase.
     pub gates: IndexMap<PhaseId, GateState>,
     /// Last value per metric.
@@ -520,7 +522,12 @@ pub struct RolloutState {
 impl RolloutState {
     /// A step by id.
     pub fn step(&self, id: &StepId) -> Option<&StepState> {
-        self.steps.get(id)
+        self.steps.get(id).map(Arc::as_ref)
+    }
+
+    /// A step by id, to be changed.
+    pub(super) fn step_mut(&mut self, id: &StepId) -> Option<&mut StepState> {
+        self.steps.get_mut(id).map(Arc::make_mut)
     }
 
     /// The rollback that is under way.

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 
 /// Nodes (steps and phases) with what comes directly before each.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Order {
+pub(crate) struct Order {
     before: Vec<Vec<usize>>,
+    after: Vec<Vec<usize>>,
     /// Each node once, after what comes before it. Where needs go in a circle, which lint refuses,
     /// the nodes of the circle come last.
     sorted: Vec<usize>,
@@ -39,7 +40,26 @@ impl Order {
         }
         let known: HashSet<usize> = sorted.iter().copied().collect();
         sorted.extend((0..before.len()).filter(|node| !known.contains(node)));
-        Self { before, sorted }
+        Self {
+            before,
+            after,
+            sorted,
+        }
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.before.len()
+    }
+
+    /// The nodes directly before this one.
+    pub(crate) fn before(&self, node: usize) -> &[usize] {
+        self.before.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    /// The nodes directly after this one.
+    pub(crate) fn after(&self, node: usize) -> &[usize] {
+        self.after.get(node).map_or(&[], Vec::as_slice)
     }
 
     /// For each node the greatest of the own values of all nodes before it.

@@ -127,7 +127,11 @@ pub struct Plan {
     /// Roles and persons in the one spelling of their names.
     roles: BTreeMap<String, Vec<String>>,
     order: Order,
+    /// For each phase the nodes, in the order, of the phases that must have passed before it.
+    phases_before: Vec<Vec<usize>>,
     feeds: HashMap<StepId, Vec<StepId>>,
+    /// Those that steps name.
+    environments: BTreeSet<String>,
 }
 
 impl PartialEq for Plan {
@@ -196,7 +200,9 @@ impl Plan {
             by_phase: HashMap::new(),
             by_step: HashMap::new(),
             order: Order::default(),
+            phases_before: Vec::new(),
             feeds: HashMap::new(),
+            environments: BTreeSet::new(),
         };
         plan.index()?;
         plan.order = plan.in_order();
@@ -222,11 +228,17 @@ impl Plan {
             .iter()
             .flat_map(|phase| phase.steps.iter().map(|step| step.id.as_str()))
             .collect();
-        for (p, phase) in self.document.runbook.phases.iter().enumerate() {
+        let phases = &self.document.runbook.phases;
+        let count: usize = phases.iter().map(|phase| phase.steps.len()).sum();
+        for (p, phase) in phases.iter().enumerate() {
             let phases = self.phase_needs(p, phase)?;
+            let nodes = phases.iter().filter_map(|id| self.by_phase.get(id));
+            self.phases_before
+                .push(nodes.map(|need| count + need).collect());
             let mut before: Option<StepId> = None;
             for (s, step) in phase.steps.iter().enumerate() {
                 let id = StepId::new(&step.id)?;
+                self.environments.extend(step.environment.clone());
                 let steps = match &step.needs {
                     None => before.iter().cloned().collect(),
                     Some(needs) => needs
@@ -394,6 +406,8 @@ impl Plan {
         &'a self,
         (p, s, id, _): &'a (usize, usize, StepId, Needs),
     ) -> Option<PlannedStep<'a>> {
+        #[cfg(test)]
+        VISITED.with(|count| count.set(count.get() + 1));
         let phase = self.document.runbook.phases.get(*p)?;
         Some(PlannedStep {
             phase_id: self.phases.get(*p)?,
@@ -405,8 +419,6 @@ impl Plan {
 
     /// A step with its phase.
     pub fn step(&self, id: &StepId) -> Option<(&Phase, &Step)> {
-        #[cfg(test)]
-        LOOKED_UP.with(|count| count.set(count.get() + 1));
         let planned = self.planned(self.steps.get(*self.by_step.get(id)?)?)?;
         Some((planned.phase, planned.step))
     }
@@ -423,6 +435,34 @@ impl Plan {
         Some(needs)
     }
 
+    /// Steps and phases with what comes before and after each. The nodes are the steps in the
+    /// order of the runbook, then the phases.
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// How many steps there are.
+    pub(crate) fn step_count(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The step at a node of the order.
+    pub(crate) fn step_at(&self, node: usize) -> Option<PlannedStep<'_>> {
+        self.planned(self.steps.get(node)?)
+    }
+
+    /// The phase at a node of the order.
+    pub(crate) fn phase_at(&self, node: usize) -> Option<&PhaseId> {
+        self.phases.get(node.checked_sub(self.steps.len())?)
+    }
+
+    /// The nodes of the phases that must have passed before the phase at this node.
+    pub(crate) fn phase_nodes_before(&self, node: usize) -> &[usize] {
+        node.checked_sub(self.steps.len())
+            .and_then(|phase| self.phases_before.get(phase))
+            .map_or(&[], Vec::as_slice)
+    }
+
     /// How a step's effect is taken back. `None`: no such step.
     pub fn undo(&self, id: &StepId) -> Option<EffectiveUndo<'_>> {
         self.step(id).map(|(_, step)| effective_undo(step))
@@ -435,10 +475,9 @@ impl Plan {
 
     /// Every environment that a rollout in `rollout` acts in: its own, and those of its steps.
     pub fn environments_of<'a>(&'a self, rollout: &'a EnvironmentId) -> BTreeSet<&'a str> {
-        self.steps()
-            .map(|planned| self.environment_of(planned.step, rollout))
-            .chain([rollout.as_str()])
-            .collect()
+        let own = self.environments.iter().map(String::as_str);
+        // A step without one of its own acts in the rollout's.
+        own.chain([rollout.as_str()]).collect()
     }
 
     /// A declared environment.
@@ -495,8 +534,8 @@ pub fn outline_of(runbook: &Runbook) -> v1::PlanOutline {
 
 #[cfg(test)]
 thread_local! {
-    /// How often a step was looked up: the unit in which the cost of rules is counted.
-    pub(crate) static LOOKED_UP: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    /// How often a step was visited: the unit in which the cost of rules is counted.
+    pub(crate) static VISITED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

@@ -48,8 +48,8 @@ fn port_error(error: HandlerError) -> PortError {
 impl RolloutPort for LedgerPort {
     async fn look(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError> {
         let loaded = self.handler.rollout(rollout).await.map_err(port_error)?;
-        let next = rollout::next(&loaded.state, &loaded.plan, self.handler.now());
-        let standing = if next.tasks.contains(task) {
+        let (state, plan, now) = (&loaded.state, &loaded.plan, self.handler.now());
+        let standing = if rollout::is_wanted(state, plan, task, now) {
             Standing::Wanted
         } else {
             standing(&loaded.state, task)

@@ -38,7 +38,7 @@ async fn drive(
     for _ in 0..3000 {
         let loaded = handler.rollout(id).await.unwrap();
         if done(&loaded.state) {
-            return loaded.state;
+            return Arc::unwrap_or_clone(loaded.state);
         }
         let next = rollout::next(&loaded.state, &loaded.plan, handler.now());
         for task in next.tasks {

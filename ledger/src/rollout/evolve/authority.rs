@@ -34,7 +34,7 @@ pub(super) fn request_confirmed(
     // Whoever asked had a hand in it too, and does not sign the gate.
     let command = requests::command(&request);
     if let Some(step) = command.as_ref().and_then(requests::step_of)
-        && let Some(at) = state.steps.get_mut(step)
+        && let Some(at) = state.step_mut(step)
     {
         at.executors.insert(request.by);
     }

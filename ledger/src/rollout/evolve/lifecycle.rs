@@ -1,6 +1,7 @@
 //! Events of the rollout as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rollbook_proto::v1;
@@ -79,7 +80,7 @@ fn lay_out(state: &mut RolloutState, outline: &v1::PlanOutline, meta: &Meta<'_>)
         for step in &phase.steps {
             let id = StepId::new(&step.id).map_err(|_| meta.malformed("outline"))?;
             let mut laid = match state.steps.shift_remove(&id) {
-                Some(known) => known,
+                Some(known) => Arc::unwrap_or_clone(known),
                 None => new_step(&phase_id),
             };
             laid.phase = phase_id.clone();
@@ -87,7 +88,7 @@ fn lay_out(state: &mut RolloutState, outline: &v1::PlanOutline, meta: &Meta<'_>)
             laid.kind.clone_from(&step.kind);
             laid.critical = step.critical;
             ids.push(id.clone());
-            if steps.insert(id, laid).is_some() {
+            if steps.insert(id, Arc::new(laid)).is_some() {
                 return Err(meta.malformed("outline"));
             }
         }

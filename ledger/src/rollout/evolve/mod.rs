@@ -8,6 +8,8 @@ mod step;
 
 pub use rollback::undone;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -306,7 +308,7 @@ fn step_mut<'s>(
     meta: &Meta<'_>,
 ) -> Result<(StepId, &'s mut StepState), IllegalEvent> {
     match state.steps.get_full_mut(id) {
-        Some((_, id, step)) => Ok((id.clone(), step)),
+        Some((_, id, step)) => Ok((id.clone(), Arc::make_mut(step))),
         None => Err(meta.no_step(id)),
     }
 }

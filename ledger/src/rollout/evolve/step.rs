@@ -1,6 +1,7 @@
 //! Events of steps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rollbook_proto::v1;
@@ -172,6 +173,7 @@ pub(super) fn measured(
     let Some((_, id, step)) = state.steps.get_full_mut(event.step_id.as_str()) else {
         return Err(meta.no_step(&event.step_id));
     };
+    let step = Arc::make_mut(step);
     running(step, id, event.attempt, meta)?;
     let measurement = event
         .measurement
@@ -260,7 +262,7 @@ pub(super) fn finished(
 
 /// The step's effect is now the latest of all.
 fn leave_effect(state: &mut RolloutState, id: &StepId, effect: Effect) {
-    if let Some(step) = state.steps.get_mut(id) {
+    if let Some(step) = state.step_mut(id) {
         if step.effect != Effect::Made {
             step.effect = effect;
         }

@@ -2,40 +2,30 @@
 
 use jiff::Timestamp;
 
-use super::super::rules::{effects, gates, progress, start};
+use super::super::frontier::Look;
+use super::super::rules::{effects, gates, start};
 use super::super::settle::wait_ends;
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::{DueNotice, Lane, Next, Task, TaskAction};
-use crate::ids::PhaseId;
+use crate::ids::{PhaseId, StepId};
 use crate::runbook::model::Notice;
-use crate::runbook::{Action, EffectiveUndo, Plan};
+use crate::runbook::{Action, EffectiveUndo, Plan, Step};
 use rollbook_proto::v1::RolloutOutcome;
 
 /// Tasks of steps that may start now.
-pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
-    let mut reached = progress::Reached::default();
-    for planned in plan.steps() {
-        let Some(at) = state.step(planned.id) else {
-            continue;
-        };
-        next.wake(wait_ends(at, planned.step), now);
-        if at.status != StepStatus::Pending
-            || !at.recheck && !reached.is(state, plan, planned.phase_id)
-        {
+pub(super) fn steps(look: Look<'_>, next: &mut Next) {
+    let Look {
+        state, plan, now, ..
+    } = look;
+    for visited in look.steps() {
+        next.wake(wait_ends(visited.at, visited.step), now);
+        if visited.at.status != StepStatus::Pending {
             continue;
         }
-        match start::check(state, plan, planned.id, now) {
-            Ok(attempt) => {
-                if !matches!(planned.step.action, Action::Manual(_) | Action::Wait(_)) {
-                    next.tasks.push(Task {
-                        step: planned.id.clone(),
-                        action: TaskAction::Execute,
-                        attempt,
-                        runs_on: planned.step.runs_on.clone(),
-                        lane: Lane::Step,
-                    });
-                }
-            }
+        match start::check(state, plan, visited.id, now) {
+            Ok(attempt) => next
+                .tasks
+                .extend(task_of(visited.id, visited.step, attempt)),
             Err(hold) => next.wake(hold.until, now),
         }
     }
@@ -46,14 +36,29 @@ pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mu
     }
 }
 
+/// The task of a step that may start; `None`: no worker carries it out.
+pub(super) fn task_of(id: &StepId, step: &Step, attempt: u32) -> Option<Task> {
+    if matches!(step.action, Action::Manual(_) | Action::Wait(_)) {
+        return None;
+    }
+    Some(Task {
+        step: id.clone(),
+        action: TaskAction::Execute,
+        attempt,
+        runs_on: step.runs_on.clone(),
+        lane: Lane::Step,
+    })
+}
+
 /// The one undo that is next, or the look at one that a person did.
-pub(super) fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
+pub(super) fn undo(state: &RolloutState, plan: &Plan) -> Vec<Task> {
+    let mut tasks = Vec::new();
     let undoing = state
         .steps
         .iter()
         .find(|(_, at)| at.status == StepStatus::Undoing);
     if let Some((id, at)) = undoing.filter(|(_, at)| at.undo.by_hand) {
-        next.tasks.push(Task {
+        tasks.push(Task {
             step: id.clone(),
             action: TaskAction::VerifyUndo,
             attempt: at.undo.attempt,
@@ -63,19 +68,19 @@ pub(super) fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
     }
     let queue = effects::queue(state, plan);
     let Some(id) = queue.first().filter(|_| undoing.is_none()) else {
-        return;
+        return tasks;
     };
     let (Some(at), Some((_, step)), Some(way)) = (state.step(id), plan.step(id), plan.undo(id))
     else {
-        return;
+        return tasks;
     };
     if at.status == StepStatus::Running || at.undo.failed || !way.is_automatic() {
-        return;
+        return tasks;
     }
     if !effects::waits_for(state, plan, id).is_empty() {
-        return;
+        return tasks;
     }
-    next.tasks.push(Task {
+    tasks.push(Task {
         step: id.clone(),
         action: TaskAction::Undo,
         attempt: at.undo.attempt.saturating_add(1),
@@ -89,6 +94,7 @@ pub(super) fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
             _ => Lane::Undo,
         },
     });
+    tasks
 }
 
 /// When a notice is due; `None`: its anchor has not happened.

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::super::frontier::{AtStep, Look};
 use super::super::how;
 use super::super::rules::{effects, gates, people, progress, requests, start};
 use super::super::settle::{closes_after_rollback, wait_ends};
@@ -163,28 +164,20 @@ fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
 
 /// Steps that do not move for a reason of their own. A step that waits for another is
 /// explained by that other.
-pub(super) fn steps(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
+pub(super) fn steps(look: Look<'_>, next: &mut Next) {
+    let Look {
+        state, plan, now, ..
+    } = look;
     if matches!(state.status, Status::Open) {
         return;
     }
     let over = matches!(state.status, Status::Aborted | Status::Closed(_));
-    let mut reached = progress::Reached::default();
-    for planned in plan.steps() {
-        let Some(at) = state.step(planned.id) else {
-            continue;
-        };
-        if at.status == StepStatus::Pending
-            && at.proposal.is_none()
-            && !at.recheck
-            && !reached.is(state, plan, planned.phase_id)
-        {
-            continue;
-        }
+    for AtStep { id, at, step, .. } in look.steps() {
         let found = match at.status {
-            StepStatus::Pending => pending(state, plan, planned.id, planned.step, now),
-            StepStatus::Running => running(planned.id, at, planned.step, now, next),
+            StepStatus::Pending => pending(state, plan, id, step, now),
+            StepStatus::Running => running(id, at, step, now, next),
             _ if over || state.status == Status::RollingBack => None,
-            _ => ended(state, plan, planned.id, at, planned.step),
+            _ => ended(state, plan, id, at, step),
         };
         next.blocked.extend(found);
     }
@@ -363,12 +356,19 @@ fn ended(
 }
 
 /// Gates that do not pass.
-pub(super) fn gates(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) {
+pub(super) fn gates(look: Look<'_>, next: &mut Next) {
+    let Look {
+        state,
+        plan,
+        frontier,
+        now,
+    } = look;
     if !matches!(state.status, Status::Running | Status::Paused) {
         return;
     }
-    for (id, at) in &state.gates {
-        let Some(answer) = gates::standing(state, plan, id, now) else {
+    for id in frontier.gates(state, plan) {
+        let (Some(at), Some(answer)) = (state.gates.get(id), gates::standing(state, plan, id, now))
+        else {
             continue;
         };
         if answer.blocks.is_empty() {

@@ -7,6 +7,9 @@ mod blocked;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::frontier::{Frontier, Look};
+use super::rules::{progress, start};
+use super::settle;
 use super::state::RolloutState;
 use crate::ids::StepId;
 use crate::runbook::Plan;
@@ -115,20 +118,55 @@ impl Next {
 /// What the rollout needs now: tasks for the queue, notices, a settling; and why everything
 /// else stands still.
 pub fn next(state: &RolloutState, plan: &Plan, now: Timestamp) -> Next {
+    look(state, plan, &Frontier::of(state, plan), now)
+}
+
+/// The same for whoever keeps the frontier of the state: what the rollout has behind it and what
+/// waits for other steps is not visited.
+pub fn look(state: &RolloutState, plan: &Plan, frontier: &Frontier, now: Timestamp) -> Next {
+    let at = Look {
+        state,
+        plan,
+        frontier,
+        now,
+    };
     let mut next = Next::default();
-    agenda::steps(state, plan, now, &mut next);
-    agenda::undo(state, plan, &mut next);
+    agenda::steps(at, &mut next);
+    next.tasks.extend(agenda::undo(state, plan));
     let notices_to_come = agenda::notices(state, plan, now, &mut next);
-    next.settle = super::settle::settle(state, plan, now).map_or(true, |events| !events.is_empty());
+    next.settle = settle::is_due(at);
     blocked::rollout(state, plan, &mut next);
     let reviews_to_come = authority::waiting(state, plan, now, &mut next);
-    blocked::steps(state, plan, now, &mut next);
-    blocked::gates(state, plan, now, &mut next);
+    blocked::steps(at, &mut next);
+    blocked::gates(at, &mut next);
     next.over = state.status.is_closed()
         && !notices_to_come
         && !reviews_to_come
         && !next.settle
         && next.tasks.is_empty()
-        && !super::rules::progress::anything_runs(state);
+        && !progress::anything_runs(state);
     next
+}
+
+/// The task is among those that [`next`] names, asked for that one alone.
+#[must_use]
+pub fn is_wanted(state: &RolloutState, plan: &Plan, task: &Task, now: Timestamp) -> bool {
+    if task.action != TaskAction::Execute {
+        return agenda::undo(state, plan).contains(task);
+    }
+    let (Some((_, step)), Ok(attempt)) = (
+        plan.step(&task.step),
+        start::check(state, plan, &task.step, now),
+    ) else {
+        return false;
+    };
+    agenda::task_of(&task.step, step, attempt).as_ref() == Some(task)
+}
+
+/// The notices that [`next`] names.
+#[must_use]
+pub fn due_notices(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<DueNotice> {
+    let mut next = Next::default();
+    agenda::notices(state, plan, now, &mut next);
+    next.notices
 }

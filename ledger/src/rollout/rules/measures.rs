@@ -111,7 +111,8 @@ fn ended_without<'s>(
     name: &str,
     measured: &Measured,
 ) -> Option<(&'s StepId, &'s StepState)> {
-    state.steps.iter().find(|(id, at)| {
+    let steps = state.steps.iter().map(|(id, at)| (id, at.as_ref()));
+    steps.into_iter().find(|(id, at)| {
         at.ended_event > measured.event
             && !(measured.step == **id && measured.attempt == at.attempt)
             && plan

@@ -55,6 +55,7 @@ pub(crate) fn open_steps<'s>(
         .iter()
         .filter(|id| !is_done(state, plan, id))
         .filter_map(|id| state.steps.get_key_value(id))
+        .map(|(id, at)| (id, at.as_ref()))
         .collect()
 }
 
@@ -71,24 +72,6 @@ pub(crate) fn phase_passed(state: &RolloutState, plan: &Plan, phase: &PhaseId) -
             .is_some_and(|at| at.steps.iter().all(|id| is_done(state, plan, id)))
 }
 
-/// Whether phases may run, asked once for each run of steps of one phase.
-#[derive(Debug, Default)]
-pub(crate) struct Reached<'p>(Option<(&'p PhaseId, bool)>);
-
-impl<'p> Reached<'p> {
-    /// What comes before the phase has passed.
-    pub(crate) fn is(&mut self, state: &RolloutState, plan: &Plan, phase: &'p PhaseId) -> bool {
-        match self.0 {
-            Some((known, reached)) if known == phase => reached,
-            _ => {
-                let reached = missing_phases(state, plan, phase).is_empty();
-                self.0 = Some((phase, reached));
-                reached
-            }
-        }
-    }
-}
-
 /// The phases before this one that have not passed.
 pub(crate) fn missing_phases(state: &RolloutState, plan: &Plan, phase: &PhaseId) -> Vec<PhaseId> {
     plan.needs_of_phase(phase)
@@ -96,14 +79,6 @@ pub(crate) fn missing_phases(state: &RolloutState, plan: &Plan, phase: &PhaseId)
         .into_iter()
         .filter(|need| !phase_passed(state, plan, need))
         .collect()
-}
-
-/// Every phase has passed.
-pub(crate) fn all_passed(state: &RolloutState, plan: &Plan) -> bool {
-    state
-        .phases
-        .keys()
-        .all(|phase| phase_passed(state, plan, phase))
 }
 
 /// Something runs: an attempt or an undo.

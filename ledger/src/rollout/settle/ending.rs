@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::decide::{cut, shortened};
+use super::super::frontier::Look;
 use super::super::rules::{effects, going_back, measures, progress, terms};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;
@@ -122,10 +123,11 @@ pub(crate) fn closes_after_rollback(state: &RolloutState) -> bool {
 }
 
 /// How the rollout closes now, with a line for people; `None`: it does not.
-fn outcome(state: &RolloutState, plan: &Plan) -> Option<(v1::RolloutOutcome, String)> {
+fn outcome(look: Look<'_>) -> Option<(v1::RolloutOutcome, String)> {
+    let Look { state, plan, .. } = look;
     if state.status == Status::Running
         && state.pending_revision.is_none()
-        && progress::all_passed(state, plan)
+        && look.frontier.is_passed()
     {
         let skipped = count(state, StepStatus::Skipped);
         let failed = state
@@ -208,8 +210,9 @@ fn count(state: &RolloutState, status: StepStatus) -> usize {
 const MAX_ACTUAL_BYTES: usize = 1_000;
 
 /// The close, preceded by the figures the review asks for.
-pub(super) fn closed(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
-    let Some((outcome, summary)) = outcome(state, plan) else {
+pub(super) fn closed(look: Look<'_>) -> Vec<Kind> {
+    let Look { state, plan, .. } = look;
+    let Some((outcome, summary)) = outcome(look) else {
         return Vec::new();
     };
     let mut kinds = success(state, plan);

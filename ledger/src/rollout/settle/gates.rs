@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 use sha2::{Digest, Sha256};
 
+use super::super::frontier::Look;
 use super::super::rules::gates;
 use super::super::state::{RolloutState, Status};
 use crate::ids::PhaseId;
-use crate::runbook::Plan;
 
 /// Sign-offs that have run out while their gate is shut.
 pub(super) fn expired(state: &RolloutState, now: Timestamp) -> Vec<Kind> {
@@ -28,12 +28,19 @@ pub(super) fn expired(state: &RolloutState, now: Timestamp) -> Vec<Kind> {
 }
 
 /// The gates of phases that are done. Blocked is recorded once per change of its reasons.
-pub(super) fn decided(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
+pub(super) fn decided(look: Look<'_>) -> Vec<Kind> {
+    let Look {
+        state,
+        plan,
+        frontier,
+        now,
+    } = look;
     if state.status != Status::Running || state.pending_revision.is_some() {
         return Vec::new();
     }
-    for (id, at) in &state.gates {
-        let Some(answer) = gates::standing(state, plan, id, now) else {
+    for id in frontier.gates(state, plan) {
+        let (Some(at), Some(answer)) = (state.gates.get(id), gates::standing(state, plan, id, now))
+        else {
             continue;
         };
         if answer.blocks.is_empty() {

@@ -15,6 +15,7 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::decide::{MAX_EVENT_BYTES, event, shortened};
 use super::evolve::{self, Meta};
+use super::frontier::{Frontier, Look};
 use super::illegal::IllegalEvent;
 use super::rules::going_back::RollbackList;
 use super::state::{RolloutState, SignOff};
@@ -40,14 +41,19 @@ pub(super) fn settle(
 ) -> Result<Vec<v1::Event>, IllegalEvent> {
     let mut events: Vec<v1::Event> = Vec::new();
     let mut bytes = 0_usize;
-    let mut scratch: Option<RolloutState> = None;
+    let mut frontier = Frontier::of(state, plan);
+    let mut at: Option<RolloutState> = None;
     while events.len() < MAX_EVENTS && bytes < MAX_BYTES {
-        let at = scratch.as_ref().unwrap_or(state);
-        let due = due(at, plan, now);
+        let due = due(Look {
+            state: at.as_ref().unwrap_or(state),
+            plan,
+            frontier: &frontier,
+            now,
+        });
         if due.is_empty() {
             break;
         }
-        let mut next = at.clone();
+        let next = at.get_or_insert_with(|| state.clone());
         for kind in due {
             let event = event(kind);
             if !events.is_empty() && bytes.saturating_add(event.encoded_len()) > MAX_EVENT_BYTES {
@@ -60,31 +66,39 @@ pub(super) fn settle(
                 aggregate_id: state.id.as_str(),
                 event: evolve::name(&event),
             };
-            evolve::apply(&mut next, &event, &meta)?;
+            evolve::apply(next, &event, &meta)?;
             bytes = bytes.saturating_add(event.encoded_len()).saturating_add(8);
             events.push(event);
         }
-        scratch = Some(next);
+        frontier.advance(next, plan);
     }
     Ok(events)
 }
 
+/// A settling would record something.
+pub(super) fn is_due(look: Look<'_>) -> bool {
+    !due(look).is_empty()
+}
+
 /// The first group of things that is due.
-fn due(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
+pub(super) fn due(look: Look<'_>) -> Vec<Kind> {
+    let Look {
+        state, plan, now, ..
+    } = look;
     let groups: [&dyn Fn() -> Vec<Kind>; 13] = [
         &|| alerts::unwatched(state),
         &|| gates::expired(state, now),
         &|| requests::over(state, now),
-        &|| steps::reactions(state, plan),
-        &|| steps::retries(state, plan, now),
-        &|| steps::stale(state, plan),
-        &|| steps::not_applicable(state, plan),
-        &|| steps::points(state, plan),
-        &|| steps::waits(state, plan, now),
+        &|| steps::reactions(look),
+        &|| steps::retries(look),
+        &|| steps::stale(look),
+        &|| steps::not_applicable(look),
+        &|| steps::points(look),
+        &|| steps::waits(look),
         &|| advice::given(state, plan),
         &|| ending::rolled_back(state, plan, now),
-        &|| gates::decided(state, plan, now),
-        &|| ending::closed(state, plan),
+        &|| gates::decided(look),
+        &|| ending::closed(look),
     ];
     groups
         .iter()

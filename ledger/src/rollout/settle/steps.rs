@@ -4,34 +4,26 @@ use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::decide::shortened;
-use super::super::rules::{again, effects, going_back, measures, progress, start};
+use super::super::frontier::{AtStep, Look};
+use super::super::rules::{going_back, measures, progress, start};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;
 use crate::ids::StepId;
 use crate::runbook::model::RollbackLevel;
 use crate::runbook::step::{OnFail, Retry};
-use crate::runbook::{Action, Plan, Step};
+use crate::runbook::{Action, Step};
 
 /// The longest wait between automatic attempts.
 const MAX_BACK_OFF: SignedDuration = SignedDuration::from_hours(1);
 
-fn steps<'a>(
-    state: &'a RolloutState,
-    plan: &'a Plan,
-) -> impl Iterator<Item = (&'a StepId, &'a StepState, &'a Step)> {
-    state
-        .steps
-        .iter()
-        .filter_map(|(id, at)| plan.step(id).map(|(_, step)| (id, at, step)))
-}
-
 /// `on_fail` of steps whose automatic attempts are used up: once per failure. What failed before
 /// the end of a rollback has been answered by it.
-pub(super) fn reactions(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+pub(super) fn reactions(look: Look<'_>) -> Vec<Kind> {
+    let Look { state, plan, .. } = look;
     if !matches!(state.status, Status::Running | Status::Paused) {
         return Vec::new();
     }
-    for (id, at, step) in steps(state, plan) {
+    for AtStep { id, at, step, .. } in look.steps() {
         let (level, named) = match &step.on_fail {
             OnFail::Block | OnFail::Continue => continue,
             OnFail::RollbackFlags => (RollbackLevel::Flags, Vec::new()),
@@ -91,11 +83,12 @@ fn retried(
 }
 
 /// Automatic attempts after a failure, later and later.
-pub(super) fn retries(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
+pub(super) fn retries(look: Look<'_>) -> Vec<Kind> {
+    let Look { state, now, .. } = look;
     if state.status != Status::Running {
         return Vec::new();
     }
-    for (id, at, step) in steps(state, plan) {
+    for AtStep { id, at, step, .. } in look.steps() {
         let Some(retry) = step
             .retry
             .as_ref()
@@ -124,32 +117,33 @@ pub(super) fn retries(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<
 
 /// Checks whose result no longer speaks for what is there: rechecks of a rollback, and checks
 /// after which something before them was done again.
-pub(super) fn stale(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+pub(super) fn stale(look: Look<'_>) -> Vec<Kind> {
+    let state = look.state;
     if state.status != Status::Running {
         return Vec::new();
     }
-    let redone = again::Redone::of(state, plan);
-    for (id, at, step) in steps(state, plan) {
-        if at.status != StepStatus::Succeeded && !at.status.is_failure() {
-            continue;
-        }
-        if at.recheck {
+    let recheck = look.steps().find(|step| {
+        let status = step.at.status;
+        step.at.recheck && (status == StepStatus::Succeeded || status.is_failure())
+    });
+    let done_again = look.frontier.stale(state, look.plan);
+    match (recheck, done_again) {
+        (Some(step), later) if later.is_none_or(|(later, _)| step.node < later.node) => {
             let reason = "it ran as a check of the rollback; now it runs in the plan's order";
-            return retried(state, id, at, reason.to_owned(), None);
+            retried(state, step.id, step.at, reason.to_owned(), None)
         }
-        if effects::is_check(step)
-            && let Some(later) = redone.before(id, at.finished_event)
-        {
+        (_, Some((step, later))) => {
             let reason = format!("step {later}, which it rests on, was done again after it");
-            return retried(state, id, at, reason, None);
+            retried(state, step.id, step.at, reason, None)
         }
+        (_, None) => Vec::new(),
     }
-    Vec::new()
 }
 
 /// Steps that are next and whose `when` is false.
-pub(super) fn not_applicable(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
-    for (id, at, step) in steps(state, plan) {
+pub(super) fn not_applicable(look: Look<'_>) -> Vec<Kind> {
+    let Look { state, plan, .. } = look;
+    for AtStep { id, at, step, .. } in look.steps() {
         let Some(text) = &step.when else { continue };
         if start::check_order(state, plan, id).is_err() || measures::when(state, text) != Ok(false)
         {
@@ -168,15 +162,16 @@ pub(super) fn not_applicable(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
 }
 
 /// Points to come back to, before the first step of each phase in a protected environment.
-pub(super) fn points(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
+pub(super) fn points(look: Look<'_>) -> Vec<Kind> {
+    let state = look.state;
     if state.status != Status::Running || !state.protected || state.pending_revision.is_some() {
         return Vec::new();
     }
-    for (id, phase) in &state.phases {
-        if phase.rollback_point.is_some()
-            || progress::open_steps(state, plan, id).is_empty()
-            || !progress::missing_phases(state, plan, id).is_empty()
-        {
+    for (id, is_open) in look.frontier.phases(look.plan) {
+        let Some(phase) = state.phases.get(id) else {
+            continue;
+        };
+        if phase.rollback_point.is_some() || !is_open {
             continue;
         }
         let standing = if state.effects.is_empty() {
@@ -204,8 +199,11 @@ pub(crate) fn wait_ends(at: &StepState, step: &Step) -> Option<Timestamp> {
 }
 
 /// Waits that begin, are over, or have lost their purpose.
-pub(super) fn waits(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
-    for (id, at, step) in steps(state, plan) {
+pub(super) fn waits(look: Look<'_>) -> Vec<Kind> {
+    let Look {
+        state, plan, now, ..
+    } = look;
+    for AtStep { id, at, step, .. } in look.steps() {
         let Action::Wait(wait) = &step.action else {
             continue;
         };

@@ -301,15 +301,15 @@ fn what_is_seen_covers_every_piece_of_evidence_and_every_revision() {
         ..v1::Evidence::default()
     };
     let mut state = story.state.clone();
-    let step = state.steps.get_mut(&id("0.1")).unwrap();
+    let step = state.step_mut(&id("0.1")).unwrap();
     step.evidence.push(piece("ab".repeat(32)));
     let second = seen(&state);
     assert_ne!(second, first);
     // Nor is what is too much to be listed left out of it.
-    let step = state.steps.get_mut(&id("0.1")).unwrap();
+    let step = state.step_mut(&id("0.1")).unwrap();
     step.evidence = (0..500).map(|n| piece(format!("{n:064}"))).collect();
     let many = seen(&state);
-    let step = state.steps.get_mut(&id("0.1")).unwrap();
+    let step = state.step_mut(&id("0.1")).unwrap();
     step.evidence.last_mut().unwrap().sha256 = "cd".repeat(32);
     assert_ne!(seen(&state), many);
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::command::{Answer, AnswerValue, Command, Open, Request};
 use super::super::command::{SystemCommand, WorkerCommand};
+use super::super::frontier::Frontier;
 use super::super::next::{Blocked, Next, TaskAction};
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::super::{Context, Refusal, decide, evolve, fold, next, open, presented};
@@ -244,6 +245,7 @@ pub(super) struct Story {
     pub(super) plan: Plan,
     pub(super) commits: Vec<StoredCommit>,
     pub(super) state: RolloutState,
+    pub(super) frontier: Frontier,
     pub(super) now: Timestamp,
     pub(super) new_plan: Option<Plan>,
     pub(super) environments: Environments,
@@ -273,6 +275,7 @@ pub(super) fn opened_in(plan: Plan, environment: &str) -> Story {
     );
     let state = evolve(None, &commit.commit, 1).unwrap();
     Story {
+        frontier: Frontier::of(&state, &plan),
         plan,
         commits: vec![commit],
         state,
@@ -348,6 +351,13 @@ impl Story {
         if events.is_empty() {
             return;
         }
+        self.record(events, ask, command_id);
+        self.frontier.advance(&self.state, &self.plan);
+        super::cost::looks_agree(self);
+    }
+
+    /// The same, and nobody looks.
+    pub(super) fn record(&mut self, events: &[v1::Event], ask: &Ask, command_id: &str) {
         let commit = commit(
             events,
             self.state.sequence,
