@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use rollbook_ledger::runbook::RollbackLevel;
 
 /// Which rollout; the only open one when left out.
 #[derive(Debug, Clone, Args)]
@@ -288,26 +290,27 @@ pub(crate) struct RejectArgs {
     pub(crate) reason: String,
 }
 
-/// How far back.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Level {
-    /// Flags to their safe value, in seconds
-    Flags,
-    /// The steps given by --step
-    Partial,
-    /// Migrations
-    Migrations,
-    /// Configuration
-    Configuration,
-    /// Everything that can be undone
-    Full,
+/// The levels of `rollbook rollback`, with what help says of each.
+fn levels() -> impl TypedValueParser<Value = RollbackLevel> {
+    let value = |level: RollbackLevel| {
+        PossibleValue::new(level.as_str()).help(match level {
+            RollbackLevel::Flags => "Flags to their safe value, in seconds",
+            RollbackLevel::Partial => "The steps given by --step",
+            RollbackLevel::Migrations => "Migrations",
+            RollbackLevel::Configuration => "Configuration",
+            RollbackLevel::Full => "Everything that can be undone",
+        })
+    };
+    PossibleValuesParser::new(RollbackLevel::ALL.map(value))
+        .try_map(|text| text.parse::<RollbackLevel>())
 }
 
 /// `rollbook rollback`.
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {
     /// How far
-    pub(crate) level: Level,
+    #[arg(value_parser = levels())]
+    pub(crate) level: RollbackLevel,
     #[command(flatten)]
     pub(crate) rollout: RolloutArg,
     /// Steps to undo, for `partial`

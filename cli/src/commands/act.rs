@@ -7,13 +7,12 @@ use rollbook_ledger::projection::words::RolloutStatus;
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::rollout::command::{Answer as ChecklistAnswer, AnswerValue};
 use rollbook_ledger::runbook::Action;
-use rollbook_ledger::runbook::model::RollbackLevel;
 use rollbook_server::api::{CommandAnswer, RollbackAnswer, StatusAnswer};
 
 use super::gate::gate_id;
 use super::{Session, answer, authority};
 use crate::args::{
-    AbortArgs, CompleteArgs, Level, NotApplicableArgs, RejectArgs, RiskyStepArgs, RollbackArgs,
+    AbortArgs, CompleteArgs, NotApplicableArgs, RejectArgs, RiskyStepArgs, RollbackArgs,
     StepReasonArgs,
 };
 use crate::exit::{Exit, Failure, Outcome};
@@ -250,13 +249,7 @@ pub(crate) async fn reject(session: &Session, args: RejectArgs) -> Outcome {
 
 /// `rollback LEVEL`.
 pub(crate) async fn rollback(session: &Session, args: RollbackArgs) -> Outcome {
-    let level = match args.level {
-        Level::Flags => RollbackLevel::Flags,
-        Level::Partial => RollbackLevel::Partial,
-        Level::Migrations => RollbackLevel::Migrations,
-        Level::Configuration => RollbackLevel::Configuration,
-        Level::Full => RollbackLevel::Full,
-    };
+    let level = args.level;
     let mut steps = Vec::new();
     for step in &args.steps {
         steps.push(step_id(step)?);

@@ -371,7 +371,7 @@ fn rollbacks(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     for rollback in &detail.rollbacks {
         let level = rollback
             .level
-            .map(|level| level.to_string())
+            .map(|level| level.as_str().to_owned())
             .unwrap_or_default();
         let verdict = rollback
             .verdict

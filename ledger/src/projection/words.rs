@@ -7,6 +7,7 @@ use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::Status;
+use crate::runbook::RollbackLevel;
 
 use super::row::{Column, Kind, Value};
 
@@ -318,22 +319,6 @@ words!(
     }
 );
 
-words!(
-    /// How much a rollback takes back.
-    RollbackLevel {
-        /// Flags to their safe values.
-        Flags = "flags",
-        /// Named flags or components.
-        Partial = "partial",
-        /// Migrations reverted.
-        Migrations = "migrations",
-        /// Configuration only.
-        Configuration = "configuration",
-        /// Everything with an effect.
-        Full = "full",
-    }
-);
-
 impl Verdict {
     /// The verdict of an event's field; `None` for an absent or unknown one.
     pub fn from_wire(number: i32) -> Option<Self> {
@@ -417,16 +402,15 @@ impl Outcome {
     }
 }
 
-impl RollbackLevel {
-    /// The level of an event's field; `None` for an absent or unknown one.
-    pub fn from_wire(number: i32) -> Option<Self> {
-        match v1::RollbackLevel::try_from(number).ok()? {
-            v1::RollbackLevel::Unspecified => None,
-            v1::RollbackLevel::Flags => Some(Self::Flags),
-            v1::RollbackLevel::Partial => Some(Self::Partial),
-            v1::RollbackLevel::Migrations => Some(Self::Migrations),
-            v1::RollbackLevel::Configuration => Some(Self::Configuration),
-            v1::RollbackLevel::Full => Some(Self::Full),
+impl Column for RollbackLevel {
+    const KIND: Kind = Kind::Text;
+    fn to_value(&self) -> Value {
+        Value::Text(self.as_str().to_owned())
+    }
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => text.parse().map_err(|_| format!("the text `{text}`")),
+            other => Err(other.type_name().to_owned()),
         }
     }
 }

@@ -7,7 +7,7 @@ use rollbook_proto::v1;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::{EnvironmentId, PhaseId, StepId};
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 
 /// How many pieces of evidence one manual step takes.
 pub const MAX_EVIDENCE: usize = 50;

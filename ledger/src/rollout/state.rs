@@ -13,7 +13,7 @@ use crate::command_ids::CommandIds;
 use crate::counter::Counter;
 use crate::decimal::Decimal;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::{RollbackLevel, Selector};
 
 /// Where the rollout as a whole stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -388,6 +388,13 @@ pub struct RollbackState {
     pub verdict: Option<v1::Verdict>,
     /// Number of the event that ended it. What failed before that has been answered by it.
     pub finished_event: Option<u64>,
+}
+
+impl RollbackState {
+    /// The effects that it takes back.
+    pub fn selector(&self) -> Selector<'_> {
+        self.level.selector(&self.steps)
+    }
 }
 
 /// A rollback that stands back behind one of level `flags`, which is urgent.

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::authority::Authority;
+use super::rollback::{Advice, RollbackLevel};
 use super::span::Span;
 use super::step::Step;
 
@@ -418,24 +419,6 @@ pub enum NoData {
     Pass,
 }
 
-/// How far a rollback goes.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum RollbackLevel {
-    /// Flags to their safe value; seconds, never waits for approval.
-    Flags,
-    /// Named steps.
-    Partial,
-    /// `sql` steps.
-    Migrations,
-    /// `run` steps marked `configuration`.
-    Configuration,
-    /// Everything with an undo.
-    Full,
-}
-
 /// A way back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -446,24 +429,6 @@ pub struct RollbackSpec {
     /// What a person should know before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-}
-
-/// What a rule of the decision tree advises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Advice {
-    /// Patch and go on.
-    FixForward,
-    /// Roll back flags.
-    Flags,
-    /// Roll back named steps.
-    Partial,
-    /// Roll back migrations.
-    Migrations,
-    /// Roll back configuration.
-    Configuration,
-    /// Roll back everything.
-    Full,
 }
 
 /// One rule of the decision tree.
@@ -512,17 +477,4 @@ pub struct SuccessMetric {
     pub metric: String,
     /// Expression over `value` and figures of it: `value <= 5`, `p95(value) < 2`.
     pub target: String,
-}
-
-impl RollbackLevel {
-    /// The word used in files, commands and events.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Flags => "flags",
-            Self::Partial => "partial",
-            Self::Migrations => "migrations",
-            Self::Configuration => "configuration",
-            Self::Full => "full",
-        }
-    }
 }

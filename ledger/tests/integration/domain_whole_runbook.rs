@@ -12,7 +12,7 @@ use rollbook_ledger::rollout::{
     Context, Open, Request, RolloutState, Status, StepStatus, TaskAction, WorkerCommand, decide,
     evolve, fold, next, open,
 };
-use rollbook_ledger::runbook::model::RollbackLevel;
+use rollbook_ledger::runbook::RollbackLevel;
 use rollbook_ledger::runbook::plan::has_effect;
 use rollbook_ledger::runbook::{Action, Directory, Origin, Plan, inspect};
 use rollbook_proto::v1::{self, RolloutOutcome, Verdict, event::Kind};

@@ -9,7 +9,7 @@ use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::rollout::{self, Refusal, RollbackList};
 use rollbook_ledger::runbook::Action;
-use rollbook_ledger::runbook::model::RollbackLevel;
+use rollbook_ledger::runbook::RollbackLevel;
 use rollbook_proto::v1;
 use rollbook_workers::executor::{describe_flag, setting_of};
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ pub(super) async fn list(
             rollout: &id,
             step: &item.step,
             target: &setting_of(&flag.to, &spec.safe),
-            to_safe: level == RollbackLevel::Flags,
+            to_safe: level.is_urgent(),
         };
         let shown = describe_flag(&now);
         item.how = match way_back(&history, &now, &state.safe, &change) {

@@ -15,7 +15,8 @@ use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::measurement;
 use rollbook_ledger::rollout::Sample;
 use rollbook_ledger::runbook::Plan;
-use rollbook_ledger::runbook::model::{FlagSpec, RollbackLevel};
+use rollbook_ledger::runbook::RollbackLevel;
+use rollbook_ledger::runbook::model::FlagSpec;
 use rollbook_proto::v1;
 use tokio_util::sync::CancellationToken;
 

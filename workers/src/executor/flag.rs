@@ -2,7 +2,8 @@
 
 use rollbook_ledger::flag::WayBack;
 use rollbook_ledger::ids::FlagKey;
-use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget, RollbackLevel};
+use rollbook_ledger::runbook::RollbackLevel;
+use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
 use rollbook_ledger::runbook::step::FlagStep;
 use rollbook_proto::v1::{FlagMode, FlagSetting, UndoVerification, Verdict};
 
@@ -153,7 +154,7 @@ const MAX_TRIES: u32 = 5;
 /// changed since is left, and said.
 pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
     let flag = flag_of(context, step)?;
-    let to_safe = context.facts.rollback == Some(RollbackLevel::Flags);
+    let to_safe = context.facts.rollback.is_some_and(RollbackLevel::is_urgent);
     let failed = failed(context, &flag.key);
     let mut tries = 0;
     loop {

@@ -13,7 +13,7 @@ use rollbook_ledger::rollout::{
     self, Command, Open, Request, RolloutState, StepStatus, SystemCommand,
 };
 use rollbook_ledger::runbook::Plan;
-use rollbook_ledger::runbook::model::RollbackLevel;
+use rollbook_ledger::runbook::RollbackLevel;
 use rollbook_proto::v1::ActorKind;
 use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::load::load;

@@ -12,8 +12,9 @@ use crate::projection::rows::{
 };
 use crate::projection::state::RolloutState;
 use crate::projection::words::{
-    EffectLeft, GateStatus, Health, Outcome, RollbackLevel, RolloutStatus, StepStatus, Verdict,
+    EffectLeft, GateStatus, Health, Outcome, RolloutStatus, StepStatus, Verdict,
 };
+use crate::runbook::RollbackLevel;
 
 pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out) -> RolloutState {
     let mut rollout = RolloutState::new(RolloutRow {

@@ -3,9 +3,8 @@
 use rollbook_proto::v1::event::Kind;
 
 use crate::projection::row::clean;
-use crate::projection::words::{
-    FlagSetting, Measured, Outcome, RollbackLevel, Verdict, WorkerStatus,
-};
+use crate::projection::words::{FlagSetting, Measured, Outcome, Verdict, WorkerStatus};
+use crate::runbook::RollbackLevel;
 
 /// The longest sentence, in characters; the event itself has all of it.
 const MAX_SENTENCE_CHARS: usize = 400;

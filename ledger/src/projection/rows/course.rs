@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use crate::projection::row::{Json, view_row};
 use crate::projection::words::{
     ChecklistItem, Deduction, EffectLeft, EvidenceRef, FlagChangeKind, FlagMode, FlagSetting,
-    GateStatus, Health, Measured, Outcome, PartialEffect, RollbackLevel, RolloutStatus,
-    SignOffStatus, StepStatus, UndoVerification, Verdict,
+    GateStatus, Health, Measured, Outcome, PartialEffect, RolloutStatus, SignOffStatus, StepStatus,
+    UndoVerification, Verdict,
 };
+use crate::runbook::RollbackLevel;
 
 view_row!(
     /// A rollout.

@@ -9,7 +9,7 @@ use super::super::settle;
 use super::super::state::{Effect, RolloutState, Status, StepStatus};
 use super::{Decided, Decider, bounds, optional, required};
 use crate::ids::StepId;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 use crate::runbook::plan::{EffectiveUndo, undo_verified_by};
 use crate::runbook::{Action, Plan, Step};
 
@@ -30,12 +30,12 @@ pub fn rollback_list(
             remedy: "nothing has been done; abort it instead".to_owned(),
         });
     }
-    if level == RollbackLevel::Partial && steps.is_empty() {
+    if level.names_steps() && steps.is_empty() {
         return Err(Refusal::RollbackSteps {
             problem: "a partial rollback takes back named steps; name at least one".to_owned(),
         });
     }
-    if level != RollbackLevel::Partial && !steps.is_empty() {
+    if !level.names_steps() && !steps.is_empty() {
         return Err(Refusal::RollbackSteps {
             problem: format!(
                 "a rollback of level {} chooses its steps itself; name steps only with level partial",
@@ -77,7 +77,7 @@ impl Decider<'_> {
         // The same rollback asked for twice by two people in a hurry is one rollback.
         if let Some(current) = self.state.current_rollback()
             && current.level == level
-            && level != RollbackLevel::Partial
+            && !level.names_steps()
             && effects::queue(self.state, self.plan)
                 .iter()
                 .all(|id| self.state.step(id).is_some_and(|step| !step.undo.failed))
@@ -85,7 +85,7 @@ impl Decider<'_> {
             return Ok(Vec::new());
         }
         // One that goes on may end by a full rollback that finds nothing to take back.
-        let may_be_empty = level == RollbackLevel::Full && !self.state.status.is_closed();
+        let may_be_empty = level.ends_rollout() && !self.state.status.is_closed();
         if list.undo.is_empty() && list.running.is_empty() && !may_be_empty {
             return Err(Refusal::NothingToUndo {
                 level: level.as_str(),
@@ -94,7 +94,7 @@ impl Decider<'_> {
         }
         self.takes_back_as_much(level, &list)?;
         let mut text = reason.to_owned();
-        if level == RollbackLevel::Partial {
+        if level.names_steps() {
             text.push_str(&self.standing_dependents(steps));
         }
         Ok(vec![settle::rollback_started(self.state, &text, &list)])
@@ -107,7 +107,7 @@ impl Decider<'_> {
         let Some(current) = self.state.current_rollback() else {
             return Ok(());
         };
-        if level == RollbackLevel::Flags {
+        if level.is_urgent() {
             return Ok(());
         }
         let interrupted = current

@@ -7,7 +7,7 @@ use super::super::state::{
     Effect, InterruptedRollback, ResumeTo, RollbackState, RolloutState, Status, StepStatus,
 };
 use super::{Meta, step_mut};
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 
 type Done = Result<(), IllegalEvent>;
 
@@ -28,23 +28,12 @@ pub(super) fn point(
     Ok(())
 }
 
-fn level_of(level: i32) -> Option<RollbackLevel> {
-    match v1::RollbackLevel::try_from(level).ok()? {
-        v1::RollbackLevel::Unspecified => None,
-        v1::RollbackLevel::Flags => Some(RollbackLevel::Flags),
-        v1::RollbackLevel::Partial => Some(RollbackLevel::Partial),
-        v1::RollbackLevel::Migrations => Some(RollbackLevel::Migrations),
-        v1::RollbackLevel::Configuration => Some(RollbackLevel::Configuration),
-        v1::RollbackLevel::Full => Some(RollbackLevel::Full),
-    }
-}
-
 pub(super) fn started(
     state: &mut RolloutState,
     event: &v1::RollbackStarted,
     meta: &Meta<'_>,
 ) -> Done {
-    let level = level_of(event.level).ok_or_else(|| meta.malformed("level"))?;
+    let level = RollbackLevel::from_wire(event.level).ok_or_else(|| meta.malformed("level"))?;
     let previous = state.rollback.as_ref();
     // One that was interrupted goes on in the event after the end of the urgent one.
     let goes_on = previous.is_some_and(|previous| {
@@ -64,14 +53,12 @@ pub(super) fn started(
     };
     let replaced = previous.filter(|previous| previous.verdict.is_none());
     let interrupted = match replaced {
-        Some(old) if level == RollbackLevel::Flags && old.level != RollbackLevel::Flags => {
-            Some(InterruptedRollback {
-                id: old.id.clone(),
-                level: old.level,
-                reason: old.reason.clone(),
-                steps: old.steps.clone(),
-            })
-        }
+        Some(old) if level.is_urgent() && !old.level.is_urgent() => Some(InterruptedRollback {
+            id: old.id.clone(),
+            level: old.level,
+            reason: old.reason.clone(),
+            steps: old.steps.clone(),
+        }),
         Some(old) if level == old.level => old.interrupted.clone(),
         _ => None,
     };
@@ -82,7 +69,7 @@ pub(super) fn started(
         step.undo.left = false;
         steps.push(id);
     }
-    if level == RollbackLevel::Partial {
+    if level.names_steps() {
         for id in &event.running {
             let (id, _) = step_mut(state, id, meta)?;
             steps.push(id);

@@ -2,21 +2,10 @@
 
 use super::super::state::{Effect, RolloutState, StepStatus};
 use crate::ids::StepId;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 use crate::runbook::plan::{EffectiveUndo, has_effect};
-use crate::runbook::step::{Action, Changes};
+use crate::runbook::step::Action;
 use crate::runbook::{Plan, Step};
-
-/// A rollback of this level takes back what the step did.
-pub(crate) fn belongs(step: &Step, id: &StepId, level: RollbackLevel, named: &[StepId]) -> bool {
-    match level {
-        RollbackLevel::Flags => matches!(step.action, Action::Flag(_)),
-        RollbackLevel::Partial => named.contains(id),
-        RollbackLevel::Migrations => matches!(step.action, Action::Sql(_)),
-        RollbackLevel::Configuration => step.changes == Some(Changes::Configuration),
-        RollbackLevel::Full => true,
-    }
-}
 
 /// Something stands that the plan knows how to take back.
 pub(crate) fn stands(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
@@ -39,6 +28,7 @@ pub(crate) fn to_undo(
     level: RollbackLevel,
     named: &[StepId],
 ) -> Vec<StepId> {
+    let selector = level.selector(named);
     state
         .effects
         .iter()
@@ -46,7 +36,7 @@ pub(crate) fn to_undo(
         .filter(|id| stands(state, plan, id))
         .filter(|id| {
             plan.step(id)
-                .is_some_and(|(_, step)| belongs(step, id, level, named))
+                .is_some_and(|(_, step)| selector.takes(id, step))
         })
         .cloned()
         .collect()
@@ -89,9 +79,8 @@ pub(crate) fn running(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
         .iter()
         .filter(|(_, at)| at.status == StepStatus::Running && !at.recheck)
         .filter(|(id, _)| {
-            plan.step(id).is_some_and(|(_, step)| {
-                has_effect(step) && belongs(step, id, rollback.level, &rollback.steps)
-            })
+            plan.step(id)
+                .is_some_and(|(_, step)| has_effect(step) && rollback.selector().takes(id, step))
         })
         .map(|(id, _)| id.clone())
         .collect()
@@ -106,7 +95,7 @@ pub fn is_stopped(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
     else {
         return false;
     };
-    !at.recheck && belongs(step, id, rollback.level, &rollback.steps)
+    !at.recheck && rollback.selector().takes(id, step)
 }
 
 /// The undo that is next waits for steps that still run: what they do came later. A flag goes back

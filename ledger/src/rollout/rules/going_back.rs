@@ -7,7 +7,7 @@ use super::super::state::{Effect, RolloutState, StepStatus};
 use super::effects;
 use crate::ids::StepId;
 use crate::runbook::Plan;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 use crate::runbook::plan::{EffectiveUndo, has_effect, undo_verified_by};
 
 /// All that a rollback comes to, as of one state of a rollout.
@@ -63,7 +63,7 @@ pub(crate) fn list(
 ) -> RollbackList {
     let belongs = |id: &StepId| {
         plan.step(id)
-            .is_some_and(|(_, step)| effects::belongs(step, id, level, named))
+            .is_some_and(|(_, step)| level.selector(named).takes(id, step))
     };
     let undo: Vec<UndoItem> = effects::to_undo(state, plan, level, named)
         .into_iter()
@@ -114,7 +114,7 @@ fn why_left(
         EffectiveUndo::Irreversible => "the plan says that it cannot be taken back".to_owned(),
         EffectiveUndo::None => "the plan says that nothing takes it back".to_owned(),
         EffectiveUndo::Nothing => return None,
-        _ if !belongs && level == RollbackLevel::Partial => "it is not named".to_owned(),
+        _ if !belongs && level.names_steps() => "it is not named".to_owned(),
         _ => format!(
             "a rollback of level {} does not take it back",
             level.as_str()
@@ -126,7 +126,7 @@ fn item(plan: &Plan, id: StepId, level: RollbackLevel) -> Option<UndoItem> {
     let (_, step) = plan.step(&id)?;
     let undo = plan.undo(&id)?;
     let how = match &undo {
-        EffectiveUndo::RestoreFlag { key } if level == RollbackLevel::Flags => {
+        EffectiveUndo::RestoreFlag { key } if level.is_urgent() => {
             format!("flag {key} to its safe value")
         }
         EffectiveUndo::RestoreFlag { key } => {

@@ -7,7 +7,6 @@ use super::super::decide::shortened;
 use super::super::rules::{going_back, measures};
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
-use crate::runbook::model::{Advice, RollbackLevel};
 
 /// Takes the last advice back where what it rests on has been measured again and no longer makes its
 /// rule hold. No data takes nothing back.
@@ -25,28 +24,6 @@ fn over(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
         inputs: judged.inputs,
         automatic: false,
     })]
-}
-
-fn word(advice: Advice) -> &'static str {
-    match advice {
-        Advice::FixForward => "fix_forward",
-        Advice::Flags => "flags",
-        Advice::Partial => "partial",
-        Advice::Migrations => "migrations",
-        Advice::Configuration => "configuration",
-        Advice::Full => "full",
-    }
-}
-
-/// The level an advice leads to by itself. A partial rollback takes a person, who names steps.
-fn level(advice: Advice) -> Option<RollbackLevel> {
-    match advice {
-        Advice::FixForward | Advice::Partial => None,
-        Advice::Flags => Some(RollbackLevel::Flags),
-        Advice::Migrations => Some(RollbackLevel::Migrations),
-        Advice::Configuration => Some(RollbackLevel::Configuration),
-        Advice::Full => Some(RollbackLevel::Full),
-    }
 }
 
 /// New advice, with the rollback it starts where the plan says `auto` and what was measured since
@@ -76,17 +53,21 @@ pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     {
         return Vec::new();
     }
-    let level = level(rule.then).filter(|_| rule.auto && is_new());
+    // A partial rollback takes a person, who names the steps.
+    let level = rule
+        .then
+        .level()
+        .filter(|level| !level.names_steps() && rule.auto && is_new());
     let rollback = level.and_then(|level| {
         let list = going_back::list(state, plan, level, &[]);
-        (!list.undo.is_empty() || level == RollbackLevel::Full).then(|| {
+        (!list.undo.is_empty() || level.ends_rollout()).then(|| {
             let reason = shortened(&format!("the plan's rule holds: {}", judged.text));
             super::rollback_started(state, &reason, &list)
         })
     });
     let mut kinds = vec![Kind::AdviceGiven(v1::AdviceGiven {
         rule: rule.when.clone(),
-        advice: word(rule.then).to_owned(),
+        advice: rule.then.as_str().to_owned(),
         inputs: judged.inputs,
         automatic: rollback.is_some(),
     })];

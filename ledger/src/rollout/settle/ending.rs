@@ -8,7 +8,6 @@ use super::super::frontier::Look;
 use super::super::rules::{effects, going_back, measures, progress, terms};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;
-use crate::runbook::model::RollbackLevel;
 use crate::runbook::plan::has_effect;
 use crate::runbook::{Expr, Plan, Span, Term};
 
@@ -29,7 +28,7 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
     }
     let of_this = |id: &StepId| {
         plan.step(id)
-            .is_some_and(|(_, step)| effects::belongs(step, id, rollback.level, &rollback.steps))
+            .is_some_and(|(_, step)| rollback.selector().takes(id, step))
     };
     let named = |wanted: &dyn Fn(&StepId) -> bool| -> Vec<String> {
         state
@@ -115,7 +114,7 @@ pub(crate) fn closes_after_rollback(state: &RolloutState) -> bool {
     state.status == Status::Paused
         && state.rollback.as_ref().is_some_and(|rollback| {
             rollback.verdict.is_some()
-                && (rollback.level == RollbackLevel::Full || rollback.before != ResumeTo::Going)
+                && (rollback.level.ends_rollout() || rollback.before != ResumeTo::Going)
                 && state
                     .closed_at
                     .is_none_or(|closed| closed <= rollback.started_at)

@@ -21,7 +21,6 @@ use super::rules::going_back::RollbackList;
 use super::state::{RolloutState, SignOff};
 use crate::ids::{PhaseId, StepId};
 use crate::runbook::Plan;
-use crate::runbook::model::RollbackLevel;
 
 pub(super) use ending::closes_after_rollback;
 pub(super) use steps::wait_ends;
@@ -136,13 +135,6 @@ const MAX_STARTED_BYTES: usize = 50 * 1024;
 
 /// The start of a rollback that does what is listed.
 pub(super) fn rollback_started(state: &RolloutState, reason: &str, list: &RollbackList) -> Kind {
-    let wire = match list.level {
-        RollbackLevel::Flags => v1::RollbackLevel::Flags,
-        RollbackLevel::Partial => v1::RollbackLevel::Partial,
-        RollbackLevel::Migrations => v1::RollbackLevel::Migrations,
-        RollbackLevel::Configuration => v1::RollbackLevel::Configuration,
-        RollbackLevel::Full => v1::RollbackLevel::Full,
-    };
     let steps = |ids: &mut dyn Iterator<Item = &StepId>| -> Vec<String> {
         ids.map(ToString::to_string).collect()
     };
@@ -155,7 +147,7 @@ pub(super) fn rollback_started(state: &RolloutState, reason: &str, list: &Rollba
     let mut room = MAX_STARTED_BYTES.saturating_sub(named);
     Kind::RollbackStarted(v1::RollbackStarted {
         rollback_id: format!("rollback-{}", state.rollbacks.saturating_add(1)),
-        level: wire.into(),
+        level: list.level.to_wire().into(),
         reason: shortened(reason),
         undo_steps,
         running,

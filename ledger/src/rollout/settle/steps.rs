@@ -9,7 +9,7 @@ use super::super::rules::{going_back, measures, progress, start};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;
 use crate::ids::StepId;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 use crate::runbook::step::{OnFail, Retry};
 use crate::runbook::{Action, Step};
 
@@ -47,7 +47,7 @@ pub(super) fn reactions(look: Look<'_>) -> Vec<Kind> {
             continue;
         }
         let list = going_back::list(state, plan, level, &named);
-        if list.undo.is_empty() && level != RollbackLevel::Full {
+        if list.undo.is_empty() && !level.ends_rollout() {
             continue;
         }
         let reason = format!("step {id} is {}: {}", at.status.as_str(), at.message);

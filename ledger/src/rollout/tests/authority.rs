@@ -13,7 +13,7 @@ use crate::clock::to_proto;
 use crate::environment::{self, Environments, Terms};
 use crate::ids::EnvironmentId;
 use crate::runbook::Plan;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 
 fn two_steps() -> Plan {
     plan(json!([

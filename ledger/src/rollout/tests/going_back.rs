@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::command::{Command, WorkerCommand};
 use super::super::state::{Status, StepStatus};
 use super::story::*;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 
 fn undo(step: &str) -> Command {
     Command::Undo {

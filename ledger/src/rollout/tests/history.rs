@@ -10,7 +10,7 @@ use super::super::{evolve, fold, next};
 use super::story::*;
 use crate::journal::StoredCommit;
 use crate::runbook::Plan;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 
 const STEPS: [&str; 8] = ["0.1", "0.2", "1.1", "1.2", "1.3", "2.1", "2.2", "9.9"];
 const PEOPLE: [&str; 5] = ["alice", "bob", "dora", "olga", "mallory"];

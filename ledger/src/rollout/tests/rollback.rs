@@ -7,7 +7,7 @@ use super::super::command::{Command, WorkerCommand};
 use super::super::state::{Status, StepStatus};
 use super::story::*;
 use crate::runbook::Plan;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 
 pub(super) fn rollback(level: RollbackLevel) -> Command {
     Command::Rollback {

@@ -7,7 +7,7 @@ use super::super::command::WorkerCommand;
 use super::super::state::{Status, StepStatus};
 use super::rollback::{capture, comparison, partial, regressed, resume, rollback, undo_list};
 use super::story::*;
-use crate::runbook::model::RollbackLevel;
+use crate::runbook::RollbackLevel;
 
 #[test]
 fn a_narrower_rollback_does_not_leave_what_the_one_under_way_takes_back() {

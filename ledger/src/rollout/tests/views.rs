@@ -152,7 +152,7 @@ proptest! {
 #[test]
 fn a_rollback_after_the_end_is_what_everything_says() {
     use super::super::command::Command;
-    use crate::runbook::model::RollbackLevel;
+    use crate::runbook::RollbackLevel;
     let rollback = |level| {
         by(
             "olga",
