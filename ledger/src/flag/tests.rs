@@ -134,11 +134,11 @@ impl Outcome {
                 ..v1::Commit::default()
             };
             self.0.state = Some(evolve(self.0.state.take(), &commit, sequence).unwrap());
-            self.0.commits.push(StoredCommit {
+            self.0.commits.push(StoredCommit::new(
                 sequence,
-                stored_at: jiff::Timestamp::UNIX_EPOCH,
+                jiff::Timestamp::UNIX_EPOCH,
                 commit,
-            });
+            ));
         }
         assert_eq!(fold(&self.0.commits).unwrap(), self.0.state);
         self.0

@@ -88,11 +88,8 @@ impl Executed {
     /// depend on, is the time it was recorded at.
     fn stored(&self) -> Option<StoredCommit> {
         let commit = self.commit.clone()?;
-        Some(StoredCommit {
-            sequence: self.sequence,
-            stored_at: from_proto(commit.recorded_at.as_ref()).unwrap_or_default(),
-            commit,
-        })
+        let recorded_at = from_proto(commit.recorded_at.as_ref()).unwrap_or_default();
+        Some(StoredCommit::new(self.sequence, recorded_at, commit))
     }
 }
 

@@ -105,11 +105,8 @@ impl Journal for MemoryJournal {
             }
             let sequence = log.commits.len() as u64 + 1;
             log.of.entry(aggregate.clone()).or_default().push(sequence);
-            log.commits.push(StoredCommit {
-                sequence,
-                stored_at,
-                commit,
-            });
+            let stored = StoredCommit::new(sequence, stored_at, commit);
+            log.commits.push(stored);
             self.shared.last.send_replace(sequence);
             Ok(Appended { sequence })
         })

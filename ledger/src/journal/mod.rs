@@ -12,8 +12,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use prost::Message;
 use rollbook_proto::v1::Commit;
 
 use crate::ids::Aggregate;
@@ -46,8 +48,41 @@ pub struct StoredCommit {
     pub sequence: u64,
     /// When the server stored it; shown, never compared.
     pub stored_at: jiff::Timestamp,
-    /// The commit.
+    /// The commit, as far as this build can read it.
     pub commit: Commit,
+    /// The bytes that are stored. Fields that this build does not know are in them, so that what
+    /// is copied or hashed is what was written.
+    pub payload: Bytes,
+}
+
+impl StoredCommit {
+    /// A commit that this build has written at `sequence`.
+    pub fn new(sequence: u64, stored_at: jiff::Timestamp, commit: Commit) -> Self {
+        let payload = Bytes::from(commit.encode_to_vec());
+        Self {
+            sequence,
+            stored_at,
+            commit,
+            payload,
+        }
+    }
+
+    /// What is stored at `sequence`.
+    ///
+    /// # Errors
+    /// `Corrupt` with the sequence, where the bytes are no commit.
+    pub fn read(
+        sequence: u64,
+        stored_at: jiff::Timestamp,
+        payload: Bytes,
+    ) -> Result<Self, JournalError> {
+        Ok(Self {
+            sequence,
+            stored_at,
+            commit: envelope::open(sequence, &payload)?,
+            payload,
+        })
+    }
 }
 
 /// Where a follower starts and stops.

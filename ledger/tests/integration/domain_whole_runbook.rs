@@ -322,10 +322,10 @@ fn stored(
     actor: &v1::Actor,
     now: Timestamp,
 ) -> StoredCommit {
-    StoredCommit {
-        sequence: previous + 1,
-        stored_at: now,
-        commit: v1::Commit {
+    StoredCommit::new(
+        previous + 1,
+        now,
+        v1::Commit {
             aggregate: "rollout".to_owned(),
             aggregate_id: "r1".to_owned(),
             command_id: format!("c{previous}"),
@@ -335,7 +335,7 @@ fn stored(
             events,
             ..v1::Commit::default()
         },
-    }
+    )
 }
 
 #[test]

@@ -188,6 +188,8 @@ async fn repeated_appends(journal: &Arc<dyn Journal>) {
     let first = commit(&r, 0, "1");
     let at = journal.append(&r, first.clone()).await.unwrap();
     assert_eq!(journal.append(&r, first.clone()).await.unwrap(), at);
+    let stored = journal.at(at.sequence).await.unwrap().unwrap();
+    assert_eq!(stored.payload, prost::Message::encode_to_vec(&first));
     let second = append(&**journal, &r, at.sequence, "2").await;
     // Not the last any more, and still recognised.
     assert_eq!(journal.append(&r, first.clone()).await.unwrap(), at);

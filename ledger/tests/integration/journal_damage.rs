@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use rollbook_ledger::journal::{Journal, JournalError, ReadFrom};
 
-use crate::journal_contract::{append, commit, ledger, rollout};
+use crate::journal_contract::{append, commit, ledger, note, rollout, take};
 use crate::journal_faults::open;
 use crate::nats::{Server, ServerConfig};
 
@@ -30,6 +30,28 @@ async fn damage_is_reported_with_its_sequence() {
         "{second:?}"
     );
     assert!(commits.next().await.is_none());
+}
+
+#[tokio::test]
+async fn the_stored_bytes_are_given_out_with_fields_that_nobody_here_knows() {
+    let server = Server::single(ServerConfig::default()).await;
+    let journal = open(&server).await;
+    let r = rollout("newer");
+    let mut newer = prost::Message::encode_to_vec(&commit(&r, 0, "1"));
+    // Field 1000, a varint: what a later version might add.
+    newer.extend([0xc0, 0x3e, 0x07]);
+    let context = async_nats::jetstream::new(server.client().await);
+    let published = context.publish(r.subject(&ledger()), newer.clone().into());
+    published.await.unwrap().await.unwrap();
+    let followed = take(&journal, 0, 1).await;
+    let read = journal.read(&r, 0).await.unwrap();
+    let at = journal.at(1).await.unwrap().unwrap();
+    for stored in [&followed[0], &read[0], &at] {
+        assert_eq!(stored.payload, newer);
+        assert_eq!(note(stored), "1");
+    }
+    // It was read, and something follows it.
+    assert_eq!(append(&journal, &r, 1, "2").await, 2);
 }
 
 #[tokio::test]

@@ -49,10 +49,10 @@ impl History {
         let sequence = u64::try_from(self.commits.len()).unwrap() + 1;
         let at = recorded_at(sequence);
         let previous = self.last.insert(aggregate.clone(), sequence);
-        self.commits.push(StoredCommit {
+        self.commits.push(StoredCommit::new(
             sequence,
-            stored_at: at,
-            commit: Commit {
+            at,
+            Commit {
                 id: uuid::Uuid::from_u128(u128::from(sequence)).to_string(),
                 ledger: "main".to_owned(),
                 aggregate: aggregate.kind().to_owned(),
@@ -72,7 +72,7 @@ impl History {
                     .collect(),
                 ..Commit::default()
             },
-        });
+        ));
         sequence
     }
 }

@@ -39,11 +39,11 @@ fn commits(ledger: &Path) -> Vec<StoredCommit> {
         let [sequence, stored_at, bytes] = line.split(' ').collect::<Vec<_>>()[..] else {
             panic!("{}: {line}", ledger.display());
         };
-        commits.push(StoredCommit {
-            sequence: sequence.parse().unwrap(),
-            stored_at: stored_at.parse().unwrap(),
-            commit: Commit::decode(hex::decode(bytes).unwrap().as_slice()).unwrap(),
-        });
+        commits.push(StoredCommit::new(
+            sequence.parse().unwrap(),
+            stored_at.parse().unwrap(),
+            Commit::decode(hex::decode(bytes).unwrap().as_slice()).unwrap(),
+        ));
     }
     commits
 }

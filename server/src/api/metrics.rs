@@ -76,20 +76,22 @@ mod tests {
     #[tokio::test]
     async fn all_open_rollouts_are_counted_not_only_a_page_of_them() {
         let views = sqlite::in_memory().await.unwrap();
-        let opened = |sequence: u64| StoredCommit {
-            sequence,
-            stored_at: Timestamp::UNIX_EPOCH,
-            commit: Commit {
-                id: format!("00000000-0000-4000-8000-{sequence:012}"),
-                ledger: "main".to_owned(),
-                schema_version: SCHEMA_VERSION,
-                aggregate: "rollout".to_owned(),
-                aggregate_id: format!("r{sequence}"),
-                events: vec![Event {
-                    kind: Some(Kind::RolloutOpened(RolloutOpened::default())),
-                }],
-                ..Commit::default()
-            },
+        let opened = |sequence: u64| {
+            StoredCommit::new(
+                sequence,
+                Timestamp::UNIX_EPOCH,
+                Commit {
+                    id: format!("00000000-0000-4000-8000-{sequence:012}"),
+                    ledger: "main".to_owned(),
+                    schema_version: SCHEMA_VERSION,
+                    aggregate: "rollout".to_owned(),
+                    aggregate_id: format!("r{sequence}"),
+                    events: vec![Event {
+                        kind: Some(Kind::RolloutOpened(RolloutOpened::default())),
+                    }],
+                    ..Commit::default()
+                },
+            )
         };
         let commits: Vec<StoredCommit> = (1..=1_234).map(opened).collect();
         views.apply(&commits).await.unwrap();

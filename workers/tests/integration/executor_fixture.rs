@@ -149,16 +149,16 @@ impl FlagPort for Flags {
 
 /// A change as the ledger would keep it.
 fn stored(changed: &v1::FlagChanged) -> StoredCommit {
-    StoredCommit {
-        sequence: 1,
-        stored_at: SystemClock.now(),
-        commit: v1::Commit {
+    StoredCommit::new(
+        1,
+        SystemClock.now(),
+        v1::Commit {
             events: vec![v1::Event {
                 kind: Some(v1::event::Kind::FlagChanged(changed.clone())),
             }],
             ..v1::Commit::default()
         },
-    }
+    )
 }
 
 /// A step of a plan and its context.

@@ -115,15 +115,15 @@ impl Follower {
                 reason: format!("it is missing; the next stored sequence is {sequence}"),
             });
         }
-        let commit = envelope::open(sequence, &message.payload)?;
-        self.last = sequence;
-        self.last_id.clone_from(&commit.id);
-        Ok(Some(StoredCommit {
+        let stored_at = jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos());
+        let stored = StoredCommit::read(
             sequence,
-            stored_at: jiff::Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())
-                .unwrap_or_default(),
-            commit,
-        }))
+            stored_at.unwrap_or_default(),
+            message.payload.clone(),
+        )?;
+        self.last = sequence;
+        self.last_id.clone_from(&stored.commit.id);
+        Ok(Some(stored))
     }
 
     /// Waits a little and makes a new consumer; keeps `None` if that fails.

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::wire::{Leader, answered};
-use crate::journal::{JournalError, StoredCommit, envelope};
+use crate::journal::{JournalError, StoredCommit};
 
 /// Messages per direct get.
 const BATCH: u64 = 512;
@@ -127,11 +127,7 @@ async fn direct_get(
                 reason: "a direct get was answered without sequence or time".to_owned(),
             });
         };
-        commits.push(StoredCommit {
-            sequence,
-            stored_at,
-            commit: envelope::open(sequence, &answer.payload)?,
-        });
+        commits.push(StoredCommit::read(sequence, stored_at, answer.payload)?);
     }
     Ok(commits)
 }
@@ -141,10 +137,10 @@ fn header(headers: Option<&HeaderMap>, name: async_nats::header::HeaderName) -> 
 }
 
 pub(super) fn stored(message: StreamMessage) -> Result<StoredCommit, JournalError> {
-    Ok(StoredCommit {
-        sequence: message.sequence,
-        stored_at: jiff::Timestamp::from_nanosecond(message.time.unix_timestamp_nanos())
-            .unwrap_or_default(),
-        commit: envelope::open(message.sequence, &message.payload)?,
-    })
+    let stored_at = jiff::Timestamp::from_nanosecond(message.time.unix_timestamp_nanos());
+    StoredCommit::read(
+        message.sequence,
+        stored_at.unwrap_or_default(),
+        message.payload,
+    )
 }

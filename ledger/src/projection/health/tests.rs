@@ -32,10 +32,10 @@ fn after(events: Vec<Kind>) -> HealthRow {
     let mut state = State::default();
     let start = [opened, Kind::RolloutStarted(v1::RolloutStarted {})];
     for (kind, sequence) in start.into_iter().chain(events).zip(1..) {
-        let stored = StoredCommit {
+        let stored = StoredCommit::new(
             sequence,
-            stored_at: jiff::Timestamp::UNIX_EPOCH,
-            commit: Commit {
+            jiff::Timestamp::UNIX_EPOCH,
+            Commit {
                 aggregate: "rollout".to_owned(),
                 aggregate_id: "r".to_owned(),
                 actor: Some(v1::Actor {
@@ -45,7 +45,7 @@ fn after(events: Vec<Kind>) -> HealthRow {
                 events: vec![Event { kind: Some(kind) }],
                 ..Commit::default()
             },
-        };
+        );
         project(&mut state, &stored);
     }
     state.rollouts["r"].health.clone()

@@ -304,10 +304,10 @@ fn commit(
     actor: v1::Actor,
     now: Timestamp,
 ) -> StoredCommit {
-    StoredCommit {
-        sequence: previous + 1,
-        stored_at: now,
-        commit: v1::Commit {
+    StoredCommit::new(
+        previous + 1,
+        now,
+        v1::Commit {
             id: format!("c{previous}"),
             ledger: "main".to_owned(),
             aggregate: "rollout".to_owned(),
@@ -320,7 +320,7 @@ fn commit(
             events: events.to_vec(),
             ..v1::Commit::default()
         },
-    }
+    )
 }
 
 /// The names of events, as people read them.
