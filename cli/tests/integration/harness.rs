@@ -166,14 +166,19 @@ impl Process {
     }
 
     /// Waits for the end, and ends the whole group when it does not come.
-    pub(crate) fn finish(mut self) -> Ran {
-        let status = self.wait();
+    pub(crate) fn finish(self) -> Ran {
+        self.finish_within(AT_MOST)
+    }
+
+    /// The same, where it must not take longer than this.
+    pub(crate) fn finish_within(mut self, at_most: Duration) -> Ran {
+        let status = self.wait(at_most);
         // What a command left behind must not keep its pipes open.
         let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
         let [out, err] = self.output.take().unwrap().map(Output::whole);
         let shown = std::mem::take(&mut self.shown);
         let Some(status) = status else {
-            panic!("{shown}: still runs after {AT_MOST:?}\n{out}\n{err}");
+            panic!("{shown}: still runs after {at_most:?}\n{out}\n{err}");
         };
         Ran {
             code: status.code(),
@@ -183,8 +188,8 @@ impl Process {
         }
     }
 
-    fn wait(&mut self) -> Option<ExitStatus> {
-        let deadline = Instant::now() + AT_MOST;
+    fn wait(&mut self, at_most: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + at_most;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return Some(status);

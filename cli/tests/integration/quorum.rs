@@ -1,10 +1,18 @@
 //! A cluster of three nats-servers: copies are the server's to say, and a lost quorum is told.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
+use reqwest::Method;
+use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::cluster::Cluster;
 use crate::harness::{Place, Process, wait_for};
+use crate::http::ask;
+
+/// Without a quorum every command says so within 15 seconds; the rest is for a busy machine.
+const SAID_WITHIN: Duration = Duration::from_secs(15 + 5);
 
 /// Everything that a server makes.
 const STREAMS: [&str; 6] = [
@@ -127,23 +135,72 @@ fn streams_have_the_copies_asked_for_and_a_lost_quorum_is_said() {
             .all(|line| run(line).code == Some(0))
     });
     run("pause h --reason r --as alice").exits(0);
+    for flag in ["F", "G"] {
+        run(&format!(
+            "flag define {flag} --env local --owner me --description x --as alice"
+        ))
+        .exits(0);
+    }
     run("fleet").exits(0);
     cluster.servers[1].kill();
     // Nobody knows whether it is recorded: the line to type again has the id of the command.
-    let unknown = run("resume h --as alice").exits(7).complains("unknown:");
-    let again = unknown.err.lines().last().unwrap().trim().to_owned();
-    assert!(again.contains("--command-id "), "{again}");
+    let began = Instant::now();
+    let left = || SAID_WITHIN.saturating_sub(began.elapsed());
+    let typed = [
+        "resume h --as alice".to_owned(),
+        "flag set F on --env local --reason r --as alice".to_owned(),
+        "environment set other --role 'crew=alice,bob' --reason r --as alice".to_owned(),
+        format!("open {file} --env local --id late --as alice"),
+    ];
+    let typed = typed.map(|line| {
+        let command = format!("{line} --server {address}");
+        (Process::start(&mut place.command(&command)), line)
+    });
+    let url = format!("{address}/v1/flags/local/G/commands");
+    let over_http = |within: Duration| {
+        ask(Method::POST, &url, |request| {
+            request
+                .timeout(within)
+                .header("rollbook-actor", "alice")
+                .header("idempotency-key", "g-on")
+                .json(&json!({"command": "set", "to": {"mode": "ON"}, "reason": "r"}))
+        })
+    };
+    let (status, answer) = over_http(left());
+    assert_eq!(status, 503, "{answer}");
+    assert_eq!(answer["unknown"], true, "{answer}");
+    let again = typed.map(|(process, line)| {
+        let unknown = process.finish_within(left()).exits(7).complains("unknown:");
+        let again = unknown.err.lines().last().unwrap().trim().to_owned();
+        let (repeated, id) = again.split_once(" --command-id ").unwrap();
+        assert!(repeated.starts_with(&format!("rollbook {line}")), "{again}");
+        assert!(unknown.err.contains(&format!("its id is {id}:")), "{again}");
+        again
+    });
     run("doctor").exits(7);
     for index in [1, 2] {
         cluster.servers[index].start();
     }
     wait_for("the cluster to be back", || run("doctor").code == Some(0));
-    let again = again.trim_start_matches("rollbook ");
-    wait_for("the command to be applied", || {
-        place.run(again).code == Some(0)
+    for line in &again {
+        let line = line.trim_start_matches("rollbook ");
+        wait_for("the command to be applied", || {
+            place.run(line).code == Some(0)
+        });
+    }
+    wait_for("the request to be applied", || {
+        over_http(SAID_WITHIN).0 == 200
     });
-    let log = run("log h --json").exits(0).out;
-    assert_eq!(log.matches("rolloutResumed").count(), 1, "{log}");
+    // Each once, whatever had become of it before.
+    let log = run("log --json").exits(0).out;
+    for (event, times) in [
+        ("rolloutResumed", 1),
+        ("flagChanged", 2),
+        ("environmentRecorded", 1),
+        ("rolloutOpened", 2),
+    ] {
+        assert_eq!(log.matches(event).count(), times, "{event}: {log}");
+    }
     stop(worker);
     stop(server);
 }
