@@ -8,6 +8,7 @@ mod exit;
 mod interrupt;
 mod logging;
 mod print;
+mod private;
 mod progress;
 mod report;
 
@@ -75,6 +76,9 @@ fn complain(failure: &Failure, json: bool) {
 
 fn start(cli: Cli) -> Outcome {
     logging::init();
+    if cli.command.runs_programs() {
+        private::close();
+    }
     // Only fails when a provider is installed already, which is what is wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()

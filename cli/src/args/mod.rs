@@ -38,6 +38,14 @@ pub(crate) struct Cli {
 }
 
 impl Command {
+    /// It runs programs that a plan or its caller names, in this process's keeping.
+    pub(crate) fn runs_programs(&self) -> bool {
+        matches!(
+            self,
+            Self::Up(_) | Self::Worker(_) | Self::Snapshot(SnapshotCommand::Take(_))
+        )
+    }
+
     /// It asks the server to record something.
     pub(crate) fn records(&self) -> bool {
         match self {

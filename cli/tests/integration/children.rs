@@ -4,6 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
+use crate::apart::{nats, serve};
 use crate::harness::{Place, Process, runbook, wait_for};
 
 /// Whether a process runs; one that has ended and was not waited for does not.
@@ -101,6 +102,74 @@ fn credentials_of_the_worker_reach_no_command_and_no_record() {
             assert!(!found, "{secret} in {}", at.display());
         }
     }
+}
+
+/// What takes the superuser's rights over other processes from a command; nothing where nobody has
+/// any.
+fn as_no_superuser() -> Vec<String> {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let held = u64::from_str_radix(held.unwrap().trim(), 16).unwrap();
+    let words: &[&str] = match held {
+        0 => &["env"],
+        _ => &["setpriv", "--bounding-set", "-all"],
+    };
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn no_command_reads_what_its_worker_was_started_with() {
+    const READ: &str = "cat /proc/[0-9]*/environ > seen.new 2>/dev/null; mv seen.new seen";
+    let place = Place::new();
+    let file = place
+        .write(
+            "spy.yaml",
+            &steps(&[&format!("run: {{command: '{READ}'}}\nchanges: nothing")]),
+        )
+        .to_owned();
+    let secret = |name: &str| format!("{name}-{}", place.path().display());
+    let started = |name: &str, line: &str| {
+        let mut command = place.command_behind(&as_no_superuser(), line);
+        command.env("AWS_SECRET_ACCESS_KEY", secret(name));
+        Process::start(&mut command)
+    };
+    let spied = |id: &str, server: &str| {
+        let opened = format!("open {file} --env local --id {id} --as alice --start {server}");
+        place.run(&opened).exits(0);
+        place
+            .run(&format!("status {id} --wait 60 {server}"))
+            .exits(0);
+        let seen = fs::read(place.path().join("seen")).unwrap();
+        fs::remove_file(place.path().join("seen")).unwrap();
+        String::from_utf8_lossy(&seen).into_owned()
+    };
+    // A process of the same user that hides nothing: what the command would see.
+    let mut open_one = std::process::Command::new(&as_no_superuser()[0]);
+    open_one
+        .args(&as_no_superuser()[1..])
+        .args(["sleep", "600"])
+        .env("OPEN_ONE", secret("open"));
+    let _open_one = Process::start(&mut open_one);
+
+    let up = started("up", "up --listen 127.0.0.1:0");
+    wait_for("`rollbook up` to answer", || {
+        place.run("list").code == Some(0)
+    });
+    // Not shown when it fails: these are environments of whatever runs here.
+    let seen = spied("u", "");
+    assert!(seen.contains(&secret("open")));
+    assert!(seen.contains("ROLLBOOK_STEP=1.1"));
+    assert!(!seen.contains(&secret("up")));
+    up.signal(Signal::SIGTERM);
+    up.finish().exits(0);
+
+    let (_nats, url) = nats(&place, "always");
+    let (_server, address) = serve(&place, &url, "--database sqlite:views.db");
+    let worker = started("worker", &format!("worker --nats {url} --objects objects"));
+    worker.until_says("takes tasks");
+    let seen = spied("w", &format!("--server {address}"));
+    assert!(seen.contains(&secret("open")));
+    assert!(!seen.contains(&secret("worker")));
 }
 
 #[test]

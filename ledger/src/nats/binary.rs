@@ -1,5 +1,6 @@
 //! Finding a nats-server binary that is new enough.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -44,6 +45,24 @@ pub fn find_binary(explicit: Option<&Path>) -> Result<PathBuf, ServerError> {
         })
 }
 
+/// What the server gets of this process's variables: where it runs, and the limits of its runtime
+/// and memory. The rest may be credentials, and whoever runs as the same user can read what a
+/// process was started with.
+pub(super) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    const GIVEN: [&str; 7] = [
+        "GODEBUG",
+        "GOGC",
+        "GOMAXPROCS",
+        "GOMEMLIMIT",
+        "HOME",
+        "PATH",
+        "TZ",
+    ];
+    GIVEN
+        .into_iter()
+        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
+}
+
 /// Asks a binary for its version and refuses one that is too old.
 pub(super) async fn check_version(binary: &Path) -> Result<String, ServerError> {
     let unusable = |reason: String| ServerError::BinaryUnusable {
@@ -52,6 +71,8 @@ pub(super) async fn check_version(binary: &Path) -> Result<String, ServerError> 
     };
     let asked = tokio::process::Command::new(binary)
         .arg("--version")
+        .env_clear()
+        .envs(environment())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -19,6 +19,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::watch;
 
+use super::binary;
+
 /// How often the child is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long the child may take to stop before it is killed. Nothing is lost then either: what
@@ -163,6 +165,8 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
     };
     let output = File::create(launch.dir.join("nats-server.out"))?;
     command
+        .env_clear()
+        .envs(binary::environment())
         .arg("--config")
         .arg(&launch.config)
         .current_dir(&launch.dir)
