@@ -199,24 +199,29 @@ async fn queries(database: &Database) {
         outcome.message
     );
 
-    // Longer than what is kept, and longer than what SQLite makes for a query at all.
+    // Longer than what is kept, and longer than what the database may hand over for a query at all.
     let long = "replace(hex(zeroblob(40000)), '00', 'xx')";
     let selects = match database.url.starts_with("sqlite") {
-        true => vec![long.to_owned(), "zeroblob(1000000000)".to_owned()],
-        false => vec!["repeat('x', 80000)".to_owned()],
+        true => [
+            (long.to_owned(), "at most 65536 are kept"),
+            ("zeroblob(1000000000)".to_owned(), "too big"),
+        ],
+        false => [
+            ("repeat('x', 80000)".to_owned(), "at most 65536 are kept"),
+            (
+                "repeat('x', 20000000)".to_owned(),
+                "the first row has 20000002 bytes as text, at most 16777216 are read",
+            ),
+        ],
     };
-    for select in selects {
+    for (select, said) in selects {
         let query = format!("SELECT {select} AS long");
         let large = database.fixture(json!({"sql": {"source": "db", "query": query}}));
         let outcome = large.execute().await;
         assert_eq!(outcome.verdict, Verdict::Error, "{select}");
-        assert!(
-            outcome.message.contains("at most 65536 are kept")
-                || outcome.message.contains("too big"),
-            "{}",
-            outcome.message
-        );
+        assert!(outcome.message.contains(said), "{}", outcome.message);
     }
+    half_a_secret_is_not_shown(database).await;
 
     let writes = database
         .fixture(json!({"sql": {"source": "db", "query": "DELETE FROM deals RETURNING id"}}));
@@ -226,6 +231,25 @@ async fn queries(database: &Database) {
         "a query writes nothing"
     );
     assert_eq!(database.count("SELECT count(*) FROM deals").await, 3);
+}
+
+/// A value with a secret across the end of what a message shows of a row: cut first, its beginning
+/// would not be known as one.
+async fn half_a_secret_is_not_shown(database: &Database) {
+    let query = format!("SELECT '{}tops3' || 'cret-pass' AS row", "x".repeat(490));
+    let sections = json!({"sources": {
+        "db": {"kind": "database", "url": {"staging": {"env": "DB"}}},
+        "other": {"kind": "postgres", "url": {"staging": {"env": "OTHER"}}},
+    }});
+    let step = json!({"sql": {"source": "db", "query": query}});
+    let secrets = [
+        ("DB", database.url.as_str()),
+        ("OTHER", "postgres://app:tops3cret-pass@h/d"),
+    ];
+    let outcome = Fixture::with(step, sections, &secrets).execute().await;
+    assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:?}");
+    assert_eq!(outcome.message.chars().count(), 500, "{outcome:?}");
+    assert!(!outcome.message.contains("top"), "{}", outcome.message);
 }
 
 async fn refusals(database: &Database) {

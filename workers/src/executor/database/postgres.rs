@@ -22,6 +22,15 @@ const IDENTITY: &str =
 /// The transaction is not the one that was begun.
 const LOST_CODE: &str = "RB001";
 
+/// A row is too long to be sent.
+const LONG_CODE: &str = "RB002";
+
+/// The longest first row that is sent, in bytes of its text: memory is the worker's.
+const MAX_ROW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// The cursor over a query.
+const CURSOR: &str = "rollbook_first_row";
+
 /// SQLSTATE of a syntax error.
 const SYNTAX_ERROR: &str = "42601";
 /// SQLSTATE of "cannot open multi-query plan as cursor" and its kin.
@@ -173,20 +182,22 @@ impl Postgres {
     }
 
     /// The first row of a query, in the read-only transaction that was begun. The server's own
-    /// parser says first that it is one statement and gives rows; only then is it run. The
-    /// simple protocol gives every type as text, so that no type is unknown.
+    /// parser says first that it is one statement and gives rows; only then is it run, and the
+    /// server measures the row before any of it is sent: a message is read whole. The simple
+    /// protocol gives every type as text, so that no type is unknown.
     pub(super) async fn first_row(
         &mut self,
         query: &SqlScript,
     ) -> Result<Option<Vec<Cell>>, Refusal> {
-        self.own(cursor(&query.text))
-            .await
-            .map_err(|error| refusal(&error, query, 0, &query.text, &query.text))?;
-        let row = raw_sql(AssertSqlSafe(query.text.clone()))
+        let refused = |error: sqlx::Error| refusal(&error, query, 0, &query.text, &query.text);
+        self.own(cursor(&query.text)).await.map_err(refused)?;
+        let row = raw_sql(AssertSqlSafe(format!("FETCH NEXT FROM {CURSOR}")))
             .fetch_optional(self.connection.as_mut())
             .await
-            .and_then(|row| row.map(|row| cells(&row)).transpose());
-        row.map_err(|error| refusal(&error, query, 0, &query.text, &query.text))
+            .and_then(|row| row.map(|row| cells(&row)).transpose())
+            .map_err(refused)?;
+        self.own(format!("CLOSE {CURSOR}")).await.map_err(refused)?;
+        Ok(row)
     }
 }
 
@@ -232,16 +243,24 @@ fn block(sent: &str, transaction: Option<&str>) -> String {
     format!("DO LANGUAGE plpgsql {outer}BEGIN {same}EXECUTE {inner}{sent}{inner}; END{outer}")
 }
 
-/// Opens a cursor over a query and closes it: the server parses and plans it, and refuses
-/// several statements and those that give no rows.
+/// Opens a cursor over a query, which stands before its first row afterwards: the server parses and
+/// plans it, refuses several statements and those that give no rows, and a first row that is too
+/// long to be sent. What is dear to compute the server keeps as the cursor goes back; at most a scan
+/// finds its first row a second time.
 fn cursor(sent: &str) -> String {
     let (outer, inner) = (
         delimiter("rollbook_do", sent),
         delimiter("rollbook_query", sent),
     );
     format!(
-        "DO LANGUAGE plpgsql {outer}DECLARE c pg_catalog.refcursor; BEGIN \
-         OPEN c FOR EXECUTE {inner}{sent}{inner}; CLOSE c; END{outer}"
+        "DO LANGUAGE plpgsql {outer}DECLARE c pg_catalog.refcursor := '{CURSOR}'; \
+         r record; n pg_catalog.int4; BEGIN \
+         OPEN c SCROLL FOR EXECUTE {inner}{sent}{inner}; FETCH NEXT FROM c INTO r; \
+         IF FOUND THEN n := pg_catalog.octet_length(r::pg_catalog.text); \
+         IF n OPERATOR(pg_catalog.>) {MAX_ROW_BYTES} THEN \
+         RAISE EXCEPTION USING ERRCODE = '{LONG_CODE}', MESSAGE = pg_catalog.format(\
+         'the first row has %s bytes as text, at most {MAX_ROW_BYTES} are read; select less of it', n); \
+         END IF; MOVE ABSOLUTE 0 FROM c; END IF; END{outer}"
     )
 }
 
