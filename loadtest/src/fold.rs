@@ -146,7 +146,7 @@ fn opened() -> v1::RolloutOpened {
                 }],
                 gate: false,
             }],
-            success_metrics: Vec::new(),
+            ..v1::PlanOutline::default()
         }),
         environment: "production".to_owned(),
         protected: false,

@@ -112,6 +112,7 @@ fn opened() -> v1::RolloutOpened {
                 gate: true,
             }],
             success_metrics: vec!["errors".to_owned()],
+            ..v1::PlanOutline::default()
         }),
         environment: "production".to_owned(),
         ..v1::RolloutOpened::default()

@@ -95,6 +95,45 @@ fn a_signature_is_of_the_changed_plan_and_of_all_evidence() {
         .exits(0);
 }
 
+#[test]
+fn the_plan_in_force_has_its_own_version_and_one_number_everywhere() {
+    let place = Place::new();
+    let _up = waiting(&place);
+    let numbered = |number: u32, version: &str| {
+        let status = place.run("status g --json").exits(0).json();
+        assert_eq!(status["data"]["revision"], number, "{status}");
+        assert_eq!(status["data"]["runbook_version"], version, "{status}");
+        let listed = place.run("list --json").exits(0).json();
+        let listed = listed.to_string();
+        assert!(
+            listed.contains(&format!("\"revision\":{number}")),
+            "{listed}"
+        );
+        let gate = place.run("gate 1 g --json").exits(0).json();
+        assert_eq!(gate["shown"]["revision"], number, "{gate}");
+        place
+            .run("status g")
+            .exits(0)
+            .says(&format!("test {version} · local"));
+        place
+            .run("report g")
+            .exits(0)
+            .says(&format!("| Runbook | test {version} |"))
+            .says(&format!("(revision {number})"));
+    };
+    numbered(1, "1.0");
+    let changed = runbook(SIGNED).replace("version: \"1.0\"", "version: \"2.0\"");
+    let file = place.write("changed.yaml", &changed).to_owned();
+    place
+        .run(&format!(
+            "revise {file} --rollout g --reason 'say it better' --as alice"
+        ))
+        .exits(0);
+    numbered(1, "1.0");
+    place.run("accept 2 g --as bob").exits(0);
+    numbered(2, "2.0");
+}
+
 fn command(place: &Place, person: &str, body: &Value) -> (u16, Value) {
     let url = format!("{}/v1/rollouts/g/commands", place.endpoint());
     ask(Method::POST, &url, |request| {

@@ -14,7 +14,7 @@ use crate::journal::{Position, StoredCommit};
 
 /// The version of tables and of the projection. A store written by another version is emptied
 /// when it is opened and rebuilt by replay.
-pub const VIEWS_VERSION: i64 = 7;
+pub const VIEWS_VERSION: i64 = 8;
 
 /// Why the views could not be written or read. No error text contains a password.
 #[derive(Debug, thiserror::Error)]

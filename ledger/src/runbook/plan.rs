@@ -529,6 +529,8 @@ pub fn outline_of(runbook: &Runbook) -> v1::PlanOutline {
     v1::PlanOutline {
         phases: runbook.phases.iter().map(phase).collect(),
         success_metrics: runbook.success.iter().map(|s| s.name.clone()).collect(),
+        runbook: runbook.metadata.name.clone(),
+        runbook_version: runbook.metadata.version.clone(),
     }
 }
 

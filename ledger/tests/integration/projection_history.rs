@@ -114,6 +114,7 @@ pub fn outline() -> v1::PlanOutline {
             ),
         ],
         success_metrics: vec!["health".to_owned(), "errors".to_owned()],
+        ..v1::PlanOutline::default()
     }
 }
 

@@ -146,6 +146,10 @@ const LATER: &[(&str, Build)] = &[
         outcomes::comparison_made_with_verdict,
     ),
     ("step_finished_exactly", steps::step_finished_exactly),
+    (
+        "plan_revised_with_its_runbook",
+        lifecycle::plan_revised_with_its_runbook,
+    ),
 ];
 
 /// Every event in a commit of its own, and one commit of several events.

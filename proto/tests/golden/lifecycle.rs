@@ -2,7 +2,7 @@
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
-    EffectLeft, PlanRevised, PlanRevisionAccepted, RollbackFinished, RollbackLevel,
+    EffectLeft, PlanOutline, PlanRevised, PlanRevisionAccepted, RollbackFinished, RollbackLevel,
     RollbackPointRecorded, RollbackStarted, RolloutAborted, RolloutClosed, RolloutOpened,
     RolloutOutcome, RolloutPaused, RolloutResumed, RolloutStarted, Verdict,
 };
@@ -57,6 +57,17 @@ pub(crate) fn plan_revised(d: &mut Distinct) -> Kind {
         plan: Some(d.evidence()),
         outline: Some(d.outline()),
         reason: d.text("reason"),
+        ..PlanRevised::default()
+    })
+}
+
+pub(crate) fn plan_revised_with_its_runbook(d: &mut Distinct) -> Kind {
+    Kind::PlanRevised(PlanRevised {
+        outline: Some(PlanOutline {
+            runbook: d.text("runbook"),
+            runbook_version: d.text("version"),
+            ..PlanOutline::default()
+        }),
         ..PlanRevised::default()
     })
 }

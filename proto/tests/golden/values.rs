@@ -140,6 +140,7 @@ impl Distinct {
         PlanOutline {
             phases: vec![self.phase(true), self.phase(false)],
             success_metrics: self.texts("success metric"),
+            ..PlanOutline::default()
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out)
             .plan
             .as_ref()
             .map_or_else(String::new, |plan| clean(&plan.sha256)),
-        revision: 0,
+        revision: 1,
         revision_accepted: true,
         environment: clean(&opened.environment),
         protected: opened.protected,
@@ -137,6 +137,18 @@ fn apply_outline(rollout: &mut RolloutState, at: &At<'_>, outline: &PlanOutline,
         row.position = position;
         row.updated_sequence = at.sequence;
         out.put(row);
+    }
+}
+
+/// Names the runbook of the plan that is now in force. Commits of before do not say it.
+fn name(row: &mut RolloutRow, outline: &PlanOutline) {
+    for (shown, said) in [
+        (&mut row.runbook, &outline.runbook),
+        (&mut row.runbook_version, &outline.runbook_version),
+    ] {
+        if !said.is_empty() {
+            *shown = clean(said);
+        }
     }
 }
 
@@ -254,6 +266,7 @@ pub(super) fn apply(
         Kind::PlanRevised(revised) => revisions::proposed(rollout, at, revised, out)?,
         Kind::PlanRevisionAccepted(accepted) => {
             if let Some(outline) = revisions::accepted(rollout, at, accepted.revision, out)? {
+                name(&mut rollout.rollout, &outline);
                 apply_outline(rollout, at, &outline, out);
             }
         }

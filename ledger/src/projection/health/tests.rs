@@ -26,6 +26,7 @@ fn after(events: Vec<Kind>) -> HealthRow {
                 ..v1::PhaseOutline::default()
             }],
             success_metrics: vec!["uptime".to_owned()],
+            ..v1::PlanOutline::default()
         }),
         ..v1::RolloutOpened::default()
     });

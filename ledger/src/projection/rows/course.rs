@@ -19,13 +19,13 @@ view_row!(
         rollout: String,
         /// Its name.
         name: String,
-        /// The runbook it executes.
+        /// The runbook of the plan in force.
         runbook: String,
-        /// The runbook's version.
+        /// That runbook's version.
         runbook_version: String,
         /// SHA-256 of the canonical plan now in force.
         plan_digest: String,
-        /// Revision of the plan in force, 0 as opened.
+        /// Revision of the plan in force, from 1: the plan it was opened with.
         revision: u32,
         /// Whether no later revision waits to be accepted.
         revision_accepted: bool,

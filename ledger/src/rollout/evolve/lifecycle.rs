@@ -216,6 +216,10 @@ pub(super) fn revision_accepted(
         Some(pending) if pending.revision == event.revision => {
             lay_out(state, &pending.outline, meta)?;
             state.revision = pending.revision;
+            // Commits of before do not name it.
+            if !pending.outline.runbook.is_empty() {
+                state.runbook.clone_from(&pending.outline.runbook);
+            }
             if pending.difference.is_some() {
                 state.params = pending.params;
             }

@@ -42,6 +42,14 @@ fn compare(state: &RolloutState, detail: &RolloutDetail) {
     let row = &detail.rollout;
     assert_eq!(row.status, RolloutStatus::from_domain(state.status));
     assert_eq!(row.outcome, Outcome::from_domain(state.status));
+    assert_eq!(
+        (row.revision, row.revision_accepted),
+        (state.revision, state.pending_revision.is_none())
+    );
+    assert_eq!(
+        (&row.runbook, &row.plan_digest),
+        (&state.runbook, &state.plan_digest)
+    );
     assert_eq!(row.closed_at.is_some(), state.status.is_closed());
     assert_eq!(row.started_at.is_some(), state.started_at.is_some());
     let steps: BTreeMap<&str, _> = detail
@@ -147,6 +155,38 @@ proptest! {
     fn views_say_what_the_folded_state_says(moves in prop::collection::vec(a_move(), 0..60)) {
         views_equal_fold(&play(&moves).commits);
     }
+}
+
+#[test]
+fn a_changed_plan_is_what_everything_says_once_it_is_accepted() {
+    use super::super::command::Command;
+    let of = |version: &str| {
+        let metadata = serde_json::json!({"name": format!("tiny {version}"), "version": version, "owner": "eng"});
+        let phases = serde_json::json!([phase("1", vec![by_hand("1.1")])]);
+        plan_with(phases, serde_json::json!({"metadata": metadata}))
+    };
+    let mut story = given(of("1"));
+    story.new_plan = Some(of("2"));
+    let story = story.and(by(
+        "olga",
+        Command::Revise {
+            plan: evidence_of(&of("2")),
+            params: Default::default(),
+            reason: "another version".to_owned(),
+        },
+    ));
+    assert_eq!(story.state.runbook, "tiny 1");
+    views_equal_fold(&story.commits);
+    let story = story.and(by(
+        "olga",
+        Command::AcceptRevision {
+            revision: 2,
+            difference: None,
+            reason: String::new(),
+        },
+    ));
+    assert_eq!(story.state.runbook, "tiny 2");
+    views_equal_fold(&story.commits);
 }
 
 #[test]
