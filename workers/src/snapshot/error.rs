@@ -110,10 +110,20 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-    /// A line or row of a source file is no deal, or stands in the wrong place.
+    /// A deal of a source file stands in the wrong place.
     #[error(
         "RB-SNAPSHOT-12: {path}, {place}: {reason}; give every deal once, sorted by id, and take the snapshot again"
     )]
+    FileOrder {
+        /// The file.
+        path: String,
+        /// `line 12` or `row 12`, from 1.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A line or row of a source file is no deal.
+    #[error("RB-SNAPSHOT-18: {path}, {place}: {reason}; mend it there and take the snapshot again")]
     FileRow {
         /// The file.
         path: String,

@@ -141,6 +141,7 @@ async fn files_give_the_parts_a_database_gives() {
 async fn lines_out_of_order_and_what_is_no_deal_are_named() {
     let (directory, store) = store();
     let deal = |id: &str| format!(r#"{{"id":{id},"deal_type":null,"inventory":[]}}"#);
+    const ORDER: &str = "RB-SNAPSHOT-12: ";
     for (lines, place, reason) in [
         (vec![deal("\"b\""), deal("\"a\"")], "line 2", "after"),
         (
@@ -149,16 +150,70 @@ async fn lines_out_of_order_and_what_is_no_deal_are_named() {
             "twice",
         ),
         (vec![deal("1"), deal("\"a\"")], "line 2", "numbers"),
+    ] {
+        let source = json_lines(&directory.path().join("bad.jsonl"), &lines);
+        let text = snapshot(source, true, &store)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(text.starts_with(ORDER), "{text}");
+        assert!(
+            text.contains("bad.jsonl, ") && text.contains(place),
+            "{text}"
+        );
+        assert!(
+            text.contains(reason) && text.contains("sorted by id"),
+            "{text}"
+        );
+    }
+    let twice = |more: &str| format!(r#"{{"id":2,{more},"inventory":[]}}"#);
+    for (lines, place, reason) in [
         (vec![deal("null")], "line 1", "no `id`"),
         (vec![deal("[1]")], "line 1", "neither"),
         (vec![deal("1.5")], "line 1", "integer"),
-        (vec![deal("1"), "{\"id\":2".to_owned()], "line 2", ""),
+        (
+            vec![deal("1"), "{\"id\":2".to_owned()],
+            "line 2",
+            "no JSON object",
+        ),
+        (vec![deal("1"), "2".to_owned()], "line 2", "no JSON object"),
+        (vec![twice("\"id\":2")], "line 1", "`id` stands twice"),
+        (
+            vec![String::new(), twice("\"\\u0069d\":3")],
+            "line 2",
+            "`id` stands twice",
+        ),
+        (
+            vec![twice("\"inventory\":null")],
+            "line 1",
+            "`inventory` stands twice",
+        ),
+        (
+            vec![deal("1"), twice("\"deal_type\":\"x\",\"deal_type\":\"x\"")],
+            "line 2",
+            "`deal_type` stands twice",
+        ),
+        (
+            vec![twice("\"deleted_at\":null,\"deleted_at\":1")],
+            "line 1",
+            "`deleted_at` stands twice",
+        ),
+        (
+            vec![twice("\"note\":1,\"other\":2,\"note\":1")],
+            "line 1",
+            "`note` stands twice",
+        ),
     ] {
         let source = json_lines(&directory.path().join("bad.jsonl"), &lines);
         let error = snapshot(source, true, &store).await.unwrap_err();
         assert!(matches!(error, SnapshotError::FileRow { .. }), "{error:?}");
         let text = error.to_string();
-        assert!(text.contains(place) && text.contains(reason), "{text}");
+        assert!(text.starts_with("RB-SNAPSHOT-18: "), "{text}");
+        assert!(
+            text.contains("bad.jsonl, ") && text.contains(place),
+            "{text}"
+        );
+        assert!(text.contains(reason) && !text.contains("sorted"), "{text}");
     }
     let absent = SnapshotSource::new(format!("parquet:{}/absent", directory.path().display()));
     let error = snapshot(absent, true, &store).await.unwrap_err();
@@ -168,6 +223,7 @@ async fn lines_out_of_order_and_what_is_no_deal_are_named() {
     let source = parquet_file(&directory.path().join("unsorted.parquet"), &unsorted);
     let error = snapshot(source, true, &store).await.unwrap_err();
     assert!(error.to_string().contains("row 1502"), "{error}");
+    assert!(error.to_string().starts_with(ORDER), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

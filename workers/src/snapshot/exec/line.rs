@@ -1,8 +1,10 @@
 //! The lines spoken with a calculator's program: pure.
 
+use std::fmt;
+
 use rollbook_ledger::runbook::calculator::MetricDeclaration;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::snapshot::calculator::RawDeal;
@@ -19,9 +21,45 @@ struct Answer {
     #[serde(default)]
     deal_id: Option<String>,
     #[serde(default)]
-    metrics: Option<serde_json::Map<String, Value>>,
+    metrics: Option<Metrics>,
     #[serde(default)]
     error: Option<String>,
+}
+
+/// The figures that a program gives by name.
+#[derive(Default)]
+struct Metrics {
+    given: serde_json::Map<String, Value>,
+    /// A name that stands twice: which of its figures is meant is not for us to choose.
+    twice: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Metrics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Named;
+
+        impl<'de> Visitor<'de> for Named {
+            type Value = Metrics;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of figures")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metrics, A::Error> {
+                let mut metrics = Metrics::default();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if metrics.given.contains_key(&name) {
+                        metrics.twice.get_or_insert(name);
+                    } else {
+                        metrics.given.insert(name, value);
+                    }
+                }
+                Ok(metrics)
+            }
+        }
+
+        deserializer.deserialize_map(Named)
+    }
 }
 
 /// How an answer ends for the deal.
@@ -84,10 +122,14 @@ pub(super) fn reply(
 }
 
 fn values(
-    mut metrics: serde_json::Map<String, Value>,
+    metrics: Metrics,
     declared: &[MetricDeclaration],
     redact: &dyn Fn(&str) -> String,
 ) -> Result<Values, String> {
+    if let Some(name) = metrics.twice {
+        return Err(format!("the program gave {name:?} twice"));
+    }
+    let mut metrics = metrics.given;
     let mut values = Values::from(Vec::with_capacity(declared.len()));
     for metric in declared {
         let name = &metric.name;
@@ -195,6 +237,14 @@ mod tests {
             (r#"{"metrics":{"cost":1}}"#, "no items"),
             (r#"{"metrics":{"cost":1,"items":1,"more":1}}"#, "more"),
             (
+                r#"{"metrics":{"cost":1,"items":1,"cost":1}}"#,
+                "\"cost\" twice",
+            ),
+            (
+                r#"{"metrics":{"items":1,"cost":1,"\u0063ost":2}}"#,
+                "\"cost\" twice",
+            ),
+            (
                 r#"{"metrics":{"cost":12.5,"items":1}}"#,
                 "write decimals as text",
             ),
@@ -214,6 +264,8 @@ mod tests {
             r#"{"deal_id":"2","error":"x"}"#,
             r#"{"metrics":{},"error":"x"}"#,
             r#"{"metric":{}}"#,
+            r#"{"metrics":[]}"#,
+            r#"{"error":"x","error":"x"}"#,
         ] {
             assert!(matches!(said(line), Reply::Garbage(_)), "{line}");
         }

@@ -104,6 +104,16 @@ impl SourceFile {
         file_error(&self.path, error)
     }
 
+    /// A deal that stands in the wrong place.
+    pub(super) fn order_error(&self, place: String, reason: String) -> SnapshotError {
+        SnapshotError::FileOrder {
+            path: self.path.display().to_string(),
+            place,
+            reason,
+        }
+    }
+
+    /// A line or row that is no deal.
     pub(super) fn row_error(&self, place: String, reason: impl Into<String>) -> SnapshotError {
         SnapshotError::FileRow {
             path: self.path.display().to_string(),

@@ -77,21 +77,34 @@ fn parse<'a>(line: &'a [u8], source: &SnapshotSource) -> Result<Option<Line<'a>>
     }
     let table = &source.table;
     let (mut id, mut tenant) = (None, None);
-    let (mut deal_type, mut inventory, mut deleted) = (None, None, false);
+    let (mut deal_type, mut inventory, mut deleted_at) = (None, None, None);
+    let mut others = Vec::new();
     for field in sonic_rs::to_object_iter(line) {
-        let (name, value) = field.map_err(|error| first_line(&error.to_string()))?;
-        let name = name.as_ref();
-        if name == table.id {
-            id = Some(value);
-        } else if name == table.deal_type {
-            deal_type = Some(value);
-        } else if name == table.inventory {
-            inventory = Some(value);
-        } else if Some(name) == table.deleted_at.as_deref() {
-            deleted = !value.is_null();
-        } else if source.tenant.is_some() && name == table.tenant_id {
-            tenant = Some(value);
+        let (name, value) = field
+            .map_err(|error| format!("it is no JSON object: {}", first_line(&error.to_string())))?;
+        let key: &str = name.as_ref();
+        let place = if key == table.id {
+            &mut id
+        } else if key == table.deal_type {
+            &mut deal_type
+        } else if key == table.inventory {
+            &mut inventory
+        } else if Some(key) == table.deleted_at.as_deref() {
+            &mut deleted_at
+        } else if source.tenant.is_some() && key == table.tenant_id {
+            &mut tenant
+        } else {
+            others.push(name);
+            continue;
+        };
+        // Which of them holds would be for the reader to choose, and readers choose differently.
+        if place.replace(value).is_some() {
+            return Err(twice(key));
         }
+    }
+    others.sort_unstable();
+    if let Some([name, ..]) = others.windows(2).find(|pair| pair.first() == pair.last()) {
+        return Err(twice(name));
     }
     if let Some(wanted) = &source.tenant {
         // A deal without a tenant is of none, as in a table where the column is NULL.
@@ -113,8 +126,12 @@ fn parse<'a>(line: &'a [u8], source: &SnapshotSource) -> Result<Option<Line<'a>>
             .flatten()
             .map(|(text, _)| text),
         inventory: inventory.filter(|value| !value.is_null()),
-        deleted,
+        deleted: deleted_at.is_some_and(|value| !value.is_null()),
     }))
+}
+
+fn twice(key: &str) -> String {
+    format!("the key `{key}` stands twice")
 }
 
 /// A text or integer; `None` for null.
@@ -162,7 +179,7 @@ pub(super) fn scan(
             Some(deal) if deal.deleted => scan.deleted += 1,
             Some(deal) => scan
                 .deal(&deal.id, deal.order, place)
-                .map_err(|reason| reader.error(place, reason))?,
+                .map_err(|reason| file.order_error(format!("line {}", place.line), reason))?,
         }
     }
 }

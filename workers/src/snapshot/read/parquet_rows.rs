@@ -294,7 +294,8 @@ pub(super) fn scan(
                     Key::Deleted => scan.deleted += 1,
                     Key::Live(id) => {
                         let order = opened.columns.id_order;
-                        scan.deal(&id, order, place).map_err(wrong)?;
+                        scan.deal(&id, order, place)
+                            .map_err(|reason| file.order_error(format!("row {row}"), reason))?;
                     }
                 }
             }
