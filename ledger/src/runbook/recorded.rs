@@ -19,7 +19,7 @@ pub const ADDED: &str = "added";
 pub const ERRORS: &str = "errors";
 /// Differences of unguarded deals that the rules do not explain.
 pub const UNEXPECTED: &str = "unexpected";
-/// Deals with a regression, in percent of the deals compared.
+/// Deals with a regression, missing ones among them, in percent of the deals of the earlier capture.
 pub const AFFECTED_PERCENT: &str = "affected_percent";
 /// The largest change of a guarded cost, in percent, without sign.
 pub const WORST_CHANGE_PERCENT: &str = "worst_change_percent";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rollbook_ledger::decimal::Decimal;
 use rollbook_proto::v1::{self, ComparisonMade, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -191,6 +192,16 @@ impl ComparisonResult {
         serde_json::to_vec(self).map_err(|error| CompareError::Encode {
             reason: error.to_string(),
         })
+    }
+
+    /// Deals with a regression in percent of the deals before, which are those compared and those
+    /// missing: a missing one is a regression too. `None`: there was no deal before.
+    pub fn affected_percent(&self) -> Option<Decimal> {
+        let before = self.compared.saturating_add(self.missing);
+        Decimal::from(100)
+            .checked_mul(self.regressions.into())
+            .and_then(|percent| percent.checked_div(before.into()))
+            .ok()
     }
 
     /// `fail` with any regression; `error` when a deal could be computed on neither side, so

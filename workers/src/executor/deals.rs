@@ -236,13 +236,8 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
         );
         outcome.measurements.push(number);
     }
-    // No percentage of nothing.
-    let affected = Decimal::from(100)
-        .checked_mul(result.regressions.into())
-        .and_then(|percent| percent.checked_div(result.compared.into()))
-        .ok();
     for (name, value, unit) in [
-        (recorded::AFFECTED_PERCENT, affected, "%"),
+        (recorded::AFFECTED_PERCENT, result.affected_percent(), "%"),
         (
             recorded::WORST_CHANGE_PERCENT,
             figures.worst_change_percent,

@@ -6,7 +6,9 @@ use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::compare::differences::{read_page, regressions};
 use rollbook_workers::compare::rules::{Class, computed_as};
-use rollbook_workers::compare::{CompareError, Rules, compare, compare_on, explain};
+use rollbook_workers::compare::{
+    CompareError, ComparisonResult, Rules, compare, compare_on, explain,
+};
 use rollbook_workers::deal::DealType;
 use rollbook_workers::snapshot::parquet::PartWriter;
 use rollbook_workers::snapshot::reader::key_order;
@@ -230,6 +232,10 @@ async fn missing_added_and_broken_deals_are_told_apart() {
     assert_eq!(result.verdict(), Verdict::Fail);
     let rules_hit: Vec<_> = result.worst.iter().map(|w| w.rule.as_str()).collect();
     assert_eq!(rules_hit, ["error-on-one-side", "missing-after"]);
+    // Of the deals before, which the missing ones belong to.
+    let share: f64 = affected(&result).unwrap().parse().unwrap();
+    let exact = 200.0 / result.before.deals as f64;
+    assert!((share - exact).abs() < 1e-9, "{share} {exact}");
 
     let again = snapshot(source, true, &store).await.unwrap();
     let result = compare(&after, &again, &rules(), &store)
@@ -238,6 +244,44 @@ async fn missing_added_and_broken_deals_are_told_apart() {
         .result;
     assert_eq!((result.errors, result.regressions), (1, 0));
     assert_eq!(result.verdict(), Verdict::Error);
+}
+
+fn affected(result: &ComparisonResult) -> Option<String> {
+    result.affected_percent().map(|share| share.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_all_deals_are_affected() {
+    let (directory, store) = store();
+    let path = directory.path().join("deals.db");
+    let source = database(&path).await;
+    let before = snapshot(source.clone(), true, &store).await.unwrap();
+    let left = async |statement: &'static str| {
+        execute(&path, statement).await;
+        snapshot(source.clone(), true, &store).await.unwrap()
+    };
+    let one =
+        left("DELETE FROM deals WHERE id <> (SELECT min(id) FROM deals WHERE deleted_at IS NULL)")
+            .await;
+    let none = left("DELETE FROM deals").await;
+    for (sides, counts, share) in [
+        ((&before, &one), (1, before.manifest.total - 1), None),
+        ((&before, &none), (0, before.manifest.total), Some("100")),
+        ((&none, &one), (0, 0), None),
+    ] {
+        let result = compare(sides.0, sides.1, &rules(), &store)
+            .await
+            .unwrap()
+            .result;
+        assert_eq!((result.compared, result.missing), counts);
+        match counts {
+            (1, _) => {
+                let share: f64 = affected(&result).unwrap().parse().unwrap();
+                assert!(share > 0.0 && share < 100.0, "{share}");
+            }
+            _ => assert_eq!(affected(&result).as_deref(), share),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
