@@ -90,6 +90,18 @@ pub(super) fn retry_or_skip(rollout: &RolloutId, step: &StepId) -> String {
     format!("{}{OR}{}", retry(rollout, step), skip(rollout, step))
 }
 
+/// Runs a step again, takes back what it left, or does without it; what stopped half-way is taken
+/// back first, since a second run would begin on what stands.
+pub(super) fn retry_undo_or_skip(rollout: &RolloutId, step: &StepId, is_partial: bool) -> String {
+    let (retry, undo) = (retry(rollout, step), undo(rollout, step));
+    let [first, second] = if is_partial {
+        [undo, retry]
+    } else {
+        [retry, undo]
+    };
+    format!("{first}{OR}{second}{OR}{}", skip(rollout, step))
+}
+
 /// Takes one step's effect back, or leaves it.
 pub(super) fn undo_or_skip(rollout: &RolloutId, step: &StepId) -> String {
     format!("{}{OR}{}", undo(rollout, step), skip(rollout, step))
@@ -145,6 +157,7 @@ pub fn every_form(rollout: &RolloutId, step: &StepId, gate: &PhaseId) -> Vec<Str
         retry_or_skip(rollout, step),
         skip_or_revise(rollout, step),
         undo_or_skip(rollout, step),
+        retry_undo_or_skip(rollout, step, true),
         complete(
             rollout,
             step,

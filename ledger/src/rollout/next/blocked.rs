@@ -297,7 +297,11 @@ fn ended(
             how::accept_not_applicable(rollout, id),
         ));
     }
-    let retry = how::retry_or_skip(rollout, id);
+    let retry = if effects::stands(state, plan, id) {
+        how::retry_undo_or_skip(rollout, id, at.is_partial)
+    } else {
+        how::retry_or_skip(rollout, id)
+    };
     match at.status {
         StepStatus::Failed | StepStatus::Inconclusive | StepStatus::Errored => {
             let rule = if at.rule.is_empty() {
@@ -396,11 +400,14 @@ pub(super) fn gates(look: Look<'_>, next: &mut Next) {
                 .iter()
                 .map(|refusal| format!("{} (by signing after all)", refusal.person)),
         );
-        if who.is_empty() {
-            who = who_may(state, plan, Verb::Retry);
+        // It would void whatever is signed before it.
+        let retry_first = !answer.again.is_empty();
+        if who.is_empty() || retry_first {
+            who.splice(0..0, who_may(state, plan, Verb::Retry));
         }
         let can = |missing: &&gates::Missing| !missing.eligible.is_empty();
         let how = match answer.missing.iter().find(can) {
+            _ if retry_first => how::retry_any(&state.id, &answer.again),
             Some(missing) => how::approve(&state.id, id, &missing.role),
             // Only other persons in the roles help.
             None if !answer.missing.is_empty() => how::revise(&state.id),

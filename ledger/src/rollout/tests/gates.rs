@@ -373,6 +373,39 @@ fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
 }
 
 #[test]
+fn a_retry_that_voids_sign_offs_is_advised_before_them() {
+    let plan = plan(json!([
+        gated(
+            "0",
+            vec![check("0.1")],
+            json!({"checks": ["regressions == 0"], "sign_offs": [{"role": "eng"}]})
+        ),
+        phase("1", vec![check("1.1")])
+    ]));
+    let story = given(plan).measures("0.1", Verdict::Pass, &[("regressions", 3.0)]);
+    for story in [
+        story.clone(),
+        story.clone().and(by("bob", approve("0"))),
+        story.clone().and(by("bob", reject("0"))),
+    ] {
+        let blocked = story.blocked("gate 0");
+        assert_eq!(blocked.how.unwrap(), "rollbook retry 0.1 r1 --reason …");
+        assert!(!blocked.who.is_empty());
+    }
+    let who = story.blocked("gate 0").who;
+    assert_eq!(who, ["any operator", "eng: alice or bob"]);
+    let story =
+        story
+            .and(by("olga", retry("0.1")))
+            .measures("0.1", Verdict::Pass, &[("regressions", 0.0)]);
+    assert_eq!(
+        story.blocked("gate 0").how.unwrap(),
+        "rollbook approve 0 r1 --as <eng>"
+    );
+    assert_eq!(story.and(by("bob", approve("0"))).tasks(), ["1.1"]);
+}
+
+#[test]
 fn a_check_whose_step_was_skipped_after_a_retry_has_no_data() {
     let plan = plan(json!([
         gated(

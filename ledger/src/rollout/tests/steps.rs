@@ -124,6 +124,49 @@ fn what_stopped_half_way_is_not_repeated_by_itself() {
 }
 
 #[test]
+fn what_a_failed_step_left_can_be_undone_and_what_stopped_half_way_first() {
+    let story = |undo: serde_json::Value, effect: bool, kind: v1::EffectKind| {
+        let step = with(change("0.1"), json!({"undo": undo}));
+        given(plan(json!([phase("0", vec![step])])))
+            .and(worker(start("0.1", 1)))
+            .and(worker(WorkerCommand::FinishStep {
+                finished: v1::StepFinished {
+                    effect,
+                    effect_kind: kind.into(),
+                    ..result("0.1", 1, Verdict::Fail)
+                },
+                details: Vec::new(),
+            }))
+    };
+    let undo = || json!({"run": {"command": "true"}});
+    let (whole, partial) = (v1::EffectKind::Unspecified, v1::EffectKind::Partial);
+    for (undo, effect, kind, verbs) in [
+        (undo(), true, partial, &["undo", "retry", "skip"][..]),
+        (undo(), true, whole, &["retry", "undo", "skip"]),
+        (undo(), false, whole, &["retry", "skip"]),
+        (json!("irreversible"), true, partial, &["retry", "skip"]),
+    ] {
+        let story = story(undo, effect, kind);
+        let how = story.blocked("step 0.1").how.unwrap();
+        let named: Vec<String> = how
+            .split("   or: ")
+            .map(|command| command.split(' ').nth(1).unwrap().to_owned())
+            .collect();
+        assert_eq!(named, verbs, "{how}");
+        if verbs.contains(&"undo") {
+            let undo = Command::Undo {
+                step: id("0.1"),
+                reason: "half done".to_owned(),
+            };
+            let story = story.and(by("olga", undo)).undoes("0.1");
+            assert_eq!(story.step("0.1"), StepStatus::Undone);
+            let how = story.blocked("step 0.1").how.unwrap();
+            assert!(!how.contains("undo"), "{how}");
+        }
+    }
+}
+
+#[test]
 fn retry_is_for_steps_that_ended() {
     let story = given(plan(json!([phase(
         "0",
