@@ -1,5 +1,6 @@
 //! `rollbook status`: what is going on, what is next, what is blocked, why, and who can move it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
@@ -19,6 +20,9 @@ use crate::progress::{Steps, lines};
 
 /// Between two looks of `--watch` and `--wait`.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// So many different things are said to be waited for.
+const MAX_TOLD: usize = 100;
 
 /// Says so where the views do not show everything as it is on the ledger.
 async fn tell_anomalies(session: &Session) {
@@ -84,17 +88,31 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
     }
 }
 
-/// Looks until the rollout is over, a person is needed, or time is up.
+/// Looks until the rollout is over, a person is needed, or time is up. What it waits for that comes
+/// with time only, it says once: that may be days away.
 pub(crate) async fn wait(
     session: &Session,
     id: &str,
     at_most: Duration,
 ) -> Result<StatusAnswer, crate::exit::Failure> {
     let deadline = Instant::now() + at_most;
+    let mut told = BTreeSet::new();
     loop {
         let answer = session.status_of(id).await?;
         if is_over(&answer) || needs_person(&answer) || Instant::now() >= deadline {
             return Ok(answer);
+        }
+        if !session.json && is_held_by_time(&answer) && !answer.due && answer.next.is_empty() {
+            for text in answer
+                .blocked
+                .iter()
+                .filter(|it| by_time(it))
+                .map(waiting_for)
+            {
+                if told.len() < MAX_TOLD && told.insert(text.clone()) {
+                    print::aside(text);
+                }
+            }
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -124,6 +142,17 @@ fn is_held_by_time(answer: &StatusAnswer) -> bool {
 /// It goes on by itself, even where nobody knows when.
 fn by_time(blocked: &Blocked) -> bool {
     blocked.until.is_some() || blocked.who == ["time"]
+}
+
+fn waiting_for(blocked: &Blocked) -> String {
+    let until = blocked
+        .until
+        .map_or_else(String::new, |until| format!(" until {until}"));
+    format!(
+        "{} waits{until}: {}",
+        blocked.what,
+        print::indented(&blocked.why)
+    )
 }
 
 /// How a rollout that stands (or is over) makes the process exit. During and after a rollback it

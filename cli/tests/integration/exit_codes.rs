@@ -94,12 +94,19 @@ fn outside_its_window_it_is_5() {
         let window =
             format!("  - {{name: night, kind: allow, from: \"{from}\", until: \"{until}\"}}\n");
         let file = place.write("later.yaml", &runbook(&format!("{LATER}{window}")));
-        place
+        let ran = place
             .run(&format!(
-                "run {file} --env local --id {id} --as alice --timeout 1"
+                "run {file} --env local --id {id} --as alice --timeout 3"
             ))
             .exits(5)
             .says("outside the allow window night");
+        // While it waits, and once: what for and, where that is known, until when.
+        let when = match id {
+            "soon" => format!("step 1.1 waits until {tomorrow}: "),
+            _ => "step 1.1 waits: ".to_owned(),
+        };
+        assert_eq!(ran.err.matches(&when).count(), 1, "{ran:?}");
+        assert_eq!(ran.err.matches(&words).count(), 1, "{ran:?}");
         place
             .run(&format!("status {id} --wait 1"))
             .exits(5)
