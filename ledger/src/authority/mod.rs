@@ -1,7 +1,8 @@
 //! Who may what: one table of verbs, the same for rollouts and flags. Pure.
 //!
 //! In an unprotected environment every named person may everything, except where the runbook
-//! narrows a verb to roles. In a protected one only persons of a role act: of the plan in force for
+//! narrows a verb to roles, and where it asks for persons of a role itself: to sign a gate, to do a
+//! manual step, to agree that a step does not apply. In a protected one only persons of a role act: of the plan in force for
 //! a rollout (of the environment, when the plan declares none), of the environment for a flag. What
 //! is risky takes a second person of a role, or breaks glass where a rule allows it.
 //!
@@ -38,6 +39,8 @@ pub struct Place<'a> {
     protected: bool,
     roles: std::borrow::Cow<'a, Roles>,
     narrowed: Option<&'a Authority>,
+    /// The plan has roles of its own.
+    declares_roles: bool,
     /// Whose rule, and the rule.
     break_glass: Vec<(String, &'a BreakGlass)>,
     /// Any of the rules will do, or all of them must let glass be broken.
@@ -145,6 +148,7 @@ impl<'a> Place<'a> {
             protected: is_protected(plan, environment, recorded, environments),
             roles,
             narrowed,
+            declares_roles: !runbook.roles.is_empty(),
             break_glass,
             glass,
         }
@@ -157,6 +161,7 @@ impl<'a> Place<'a> {
             protected: state.is_some_and(|state| state.terms.protected),
             roles: std::borrow::Cow::Borrowed(state.map_or(&NOBODY, |state| &state.terms.roles)),
             narrowed: None,
+            declares_roles: false,
             break_glass: state.and_then(of_environment).into_iter().collect(),
             glass: Glass::AnyRule,
         }
@@ -178,7 +183,7 @@ impl<'a> Place<'a> {
 
     /// Whether a person may, and whether alone.
     pub fn grant(&self, verb: Verb, person: &str) -> Result<Grant, Denied> {
-        let narrowed = self.narrowed.and_then(|spec| spec.verbs.get(&verb));
+        let narrowed = self.narrowed_to(verb);
         let rule = self.rule(verb);
         if rule == Rule::EveryPerson && narrowed.is_none() {
             return Ok(Grant::Alone);
@@ -205,10 +210,20 @@ impl<'a> Place<'a> {
 
     /// Who may do a verb, for people: `dba: dora or dan; lead: lee`.
     pub fn who(&self, verb: Verb) -> Vec<String> {
-        let narrowed = self.narrowed.and_then(|spec| spec.verbs.get(&verb));
-        if !self.protected && narrowed.is_none() {
+        if !self.protected && self.narrowed_to(verb).is_none() {
             return vec!["any operator".to_owned()];
         }
+        self.of_roles(verb)
+    }
+
+    /// The roles to which the runbook narrows a verb.
+    fn narrowed_to(&self, verb: Verb) -> Option<&'a Vec<String>> {
+        self.narrowed.and_then(|spec| spec.verbs.get(&verb))
+    }
+
+    /// The roles that a verb may be of, with their persons.
+    fn of_roles(&self, verb: Verb) -> Vec<String> {
+        let narrowed = self.narrowed_to(verb);
         self.roles
             .iter()
             .filter(|(role, _)| narrowed.is_none_or(|only| only.contains(role)))
@@ -218,7 +233,7 @@ impl<'a> Place<'a> {
 
     /// Persons that may do a verb, each once, without `except`.
     pub fn persons(&self, verb: Verb, except: &str) -> Vec<String> {
-        let narrowed = self.narrowed.and_then(|spec| spec.verbs.get(&verb));
+        let narrowed = self.narrowed_to(verb);
         let mut persons: Vec<String> = self
             .roles
             .iter()

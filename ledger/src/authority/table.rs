@@ -40,7 +40,8 @@ impl Rule {
 }
 
 /// What a verb takes in a protected environment. In an unprotected one every verb is
-/// [`Rule::EveryPerson`].
+/// [`Rule::EveryPerson`]; what a plan asks for besides, of the persons of a step or a gate, holds in
+/// both.
 pub fn rule(verb: Verb) -> Rule {
     match verb {
         Verb::Open
@@ -75,14 +76,41 @@ pub struct Row {
     pub break_glass: Vec<String>,
 }
 
+/// Where every named person may, a plan with roles asks for them all the same: a gate for those that
+/// sign it, a manual step for its own, a review for any.
+fn is_of_roles(place: &Place<'_>, verb: Verb) -> bool {
+    place.declares_roles
+        && matches!(
+            verb,
+            Verb::Complete | Verb::Approve | Verb::Reject | Verb::ReviewNotApplicable
+        )
+}
+
+/// What a verb takes in a place, for people.
+fn takes(place: &Place<'_>, verb: Verb) -> &'static str {
+    match (place.rule(verb), rule(verb)) {
+        (Rule::EveryPerson, rule) if is_of_roles(place, verb) => rule.text(),
+        (Rule::EveryPerson, _) if place.narrowed_to(verb).is_some() => Rule::EveryRole.text(),
+        // Nobody judges their own doing anywhere; a plan is changed where nothing is protected.
+        (Rule::EveryPerson, Rule::AnotherPerson) if verb != Verb::Accept => {
+            "every named person, not the one it judges"
+        }
+        (rule, _) => rule.text(),
+    }
+}
+
 /// The whole table as it holds in a place.
 pub fn rows(place: &Place<'_>) -> Vec<Row> {
     Verb::ALL
         .iter()
         .map(|verb| Row {
             verb: verb.as_str(),
-            rule: place.rule(*verb).text(),
-            who: place.who(*verb),
+            rule: takes(place, *verb),
+            who: if is_of_roles(place, *verb) {
+                place.of_roles(*verb)
+            } else {
+                place.who(*verb)
+            },
             break_glass: place
                 .break_glass
                 .iter()

@@ -205,3 +205,40 @@ fn the_table_has_a_row_for_every_verb() {
         assert!(!row.who.is_empty() && !row.rule.is_empty());
     }
 }
+
+#[test]
+fn the_table_says_what_a_plan_with_roles_asks_for_where_nothing_is_protected() {
+    let local = environment("local");
+    let named = plan(json!({"verbs": {"start": ["lead"]}}));
+    let place = Place::of_rollout(&named, &local, false, Environments::NONE);
+    let table = rows(&place);
+    let row = |verb: Verb| table.iter().find(|row| row.verb == verb.as_str()).unwrap();
+    let lead = "lead: lee or lou".to_owned();
+    for (verb, rule, by_role) in [
+        (Verb::Complete, "one person of the step's role", true),
+        (Verb::Approve, "the roles of the gate", true),
+        (Verb::Reject, "the roles of the gate", true),
+        (
+            Verb::ReviewNotApplicable,
+            "one person of a role, not the one it judges",
+            true,
+        ),
+        (Verb::Start, "one person of a role", true),
+        (
+            Verb::Review,
+            "every named person, not the one it judges",
+            false,
+        ),
+        (Verb::Accept, "every named person", false),
+        (Verb::Pause, "every named person", false),
+        (Verb::Rollback, "every named person", false),
+    ] {
+        let row = row(verb);
+        assert_eq!(row.rule, rule, "{verb}");
+        assert_eq!(row.who.contains(&lead), by_role, "{verb}: {:?}", row.who);
+        assert_eq!(row.who == ["any operator"], !by_role, "{verb}");
+    }
+    // What is said is what holds.
+    assert_eq!(place.grant(Verb::Complete, "anyone"), Ok(Grant::Alone));
+    assert!(place.grant(Verb::Start, "anyone").is_err());
+}
