@@ -264,6 +264,17 @@ impl Aggregate {
     }
 }
 
+impl Aggregate {
+    /// The aggregate of a subject of this ledger; `None` when it is of none of ours.
+    pub fn of_subject(ledger: &LedgerId, subject: &str) -> Option<Self> {
+        let rest = subject.strip_prefix("rollbook.")?;
+        let rest = rest.strip_prefix(ledger.as_str())?.strip_prefix('.')?;
+        let (kind, tokens) = rest.split_once('.')?;
+        let texts: Option<Vec<String>> = tokens.split('.').map(text_of_token).collect();
+        Self::of(kind, &texts?.join("/"))
+    }
+}
+
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind(), self.id())

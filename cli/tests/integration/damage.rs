@@ -262,6 +262,61 @@ async fn views_that_somebody_edited_are_not_reported() {
         place.run("report g").exits(0).says("bob");
         place.run("doctor").exits(0);
     }
+    // What every rollout stands on.
+    for line in [
+        "flag define F --env local --owner me --description x --as alice",
+        "environment set local --role crew=alice,bob --reason 'set up' --as alice",
+    ] {
+        place.run(line).exits(0);
+    }
+    place
+        .run("doctor")
+        .exits(0)
+        .says("flags, environments and workers");
+    for (sql, table, back) in [
+        (
+            "UPDATE flags SET owner = 'eve'",
+            "flags says owner `eve`",
+            "UPDATE flags SET owner = 'me'",
+        ),
+        (
+            "UPDATE flag_history SET changed_by = 'eve'",
+            "flag_history says changed_by",
+            "UPDATE flag_history SET changed_by = 'alice'",
+        ),
+        (
+            "UPDATE environments SET terms = replace(terms, 'bob', 'eve')",
+            "environments says terms",
+            "UPDATE environments SET terms = replace(terms, 'eve', 'bob')",
+        ),
+        (
+            "INSERT INTO flags SELECT environment, 'GHOST', description, owner, mode, setting, safe, retire_by, bucketing, salt, archived, changed_by, reason, rollout, defined_at, changed_at, updated_sequence FROM flags",
+            "flags is not on the ledger",
+            "DELETE FROM flags WHERE \"key\" = 'GHOST'",
+        ),
+        (
+            "UPDATE environments SET environment = 'hidden'",
+            "environments is",
+            "UPDATE environments SET environment = 'local'",
+        ),
+    ] {
+        stop(up);
+        edit(&place, sql).await;
+        up = place.up();
+        place
+            .run("doctor")
+            .exits(6)
+            .says("RB-VIEW-9")
+            .says(&format!("of {table}"));
+        if table.starts_with("environments") {
+            place.run("report g").exits(6).complains("of environments ");
+        }
+        stop(up);
+        edit(&place, back).await;
+        up = place.up();
+        place.run("report g").exits(0);
+        place.run("doctor").exits(0);
+    }
     stop(up);
     edit(&place, "DELETE FROM rollouts WHERE rollout = 'open'").await;
     up = place.up();

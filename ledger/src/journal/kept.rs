@@ -150,8 +150,12 @@ impl Journal for KeptJournal {
         self.inner.extent().await
     }
 
-    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
-        self.inner.rollouts(at_most).await
+    async fn subjects(
+        &self,
+        kind: &str,
+        at_most: usize,
+    ) -> Result<Option<Vec<String>>, JournalError> {
+        self.inner.subjects(kind, at_most).await
     }
 
     fn sync(&self) -> SyncKnown {

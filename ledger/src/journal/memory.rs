@@ -152,13 +152,14 @@ impl Journal for MemoryJournal {
         Ok(chunks.flatten().boxed())
     }
 
-    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
+    async fn subjects(
+        &self,
+        kind: &str,
+        at_most: usize,
+    ) -> Result<Option<Vec<String>>, JournalError> {
         let subjects: Vec<String> = self.log(|log| {
-            let rollouts = log
-                .of
-                .keys()
-                .filter(|aggregate| matches!(aggregate, Aggregate::Rollout(_)));
-            rollouts
+            let of_kind = log.of.keys().filter(|aggregate| aggregate.kind() == kind);
+            of_kind
                 .map(|aggregate| aggregate.subject(&self.ledger))
                 .collect()
         });

@@ -246,10 +246,14 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
         Ok(Extent::complete(self.last_sequence().await?))
     }
 
-    /// The subjects of all rollouts, in any order; `None`: there are more than `at_most`, or nobody
-    /// can say.
-    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
-        let _ = at_most;
+    /// The subjects of all aggregates of a [kind](Aggregate::kind), in any order; `None`: there are
+    /// more than `at_most`, or nobody can say.
+    async fn subjects(
+        &self,
+        kind: &str,
+        at_most: usize,
+    ) -> Result<Option<Vec<String>>, JournalError> {
+        let _ = (kind, at_most);
         Ok(None)
     }
 

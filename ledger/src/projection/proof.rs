@@ -1,8 +1,8 @@
-//! Whether the stored rows of a rollout are those that the ledger makes: they are made again from its
+//! Whether the stored rows of an aggregate are those that the ledger makes: they are made again from its
 //! own commits and compared, value by value.
 //!
-//! The state that a rollout's rows come from is its own, and that of flags theirs, so nothing else of the
-//! ledger has to be read.
+//! The state that an aggregate's rows come from is its own, so nothing else of the ledger has to be
+//! read: for a rollout the flags beside it, whose changes are on its timeline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,9 +10,12 @@ use std::fmt;
 use super::change::project;
 use super::projector::ProjectorError;
 use super::row::{RowChange, TableSpec, Value, ViewRow};
-use super::rows::{FlagRow, RolloutRow, TABLES, TimelineRow};
+use super::rows::{
+    EnvironmentRow, FlagHistoryRow, FlagRow, RequestRow, RolloutRow, TABLES, TimelineRow, WorkerRow,
+};
 use super::state::State;
 use super::store::ViewStore;
+use super::views::Answer;
 use crate::ids::{Aggregate, RolloutId};
 use crate::journal::{Journal, StoredCommit};
 
@@ -78,12 +81,47 @@ impl Differs {
 /// The rows of one table.
 pub type TableRows = (&'static TableSpec, Vec<Vec<Value>>);
 
-/// The tables whose rows belong to rollouts. A flag's row is its own: of a rollout it only names the one
+/// A table, and by which columns its rows belong to an aggregate.
+#[derive(Debug, Clone)]
+pub struct Owned {
+    /// The table.
+    pub table: &'static TableSpec,
+    /// Columns with the texts that they have in rows of the aggregate.
+    pub by: Vec<(&'static str, String)>,
+}
+
+/// The tables with rows of an aggregate. A flag's row is its own: of a rollout it only names the one
 /// that changed it last.
-pub(super) fn tables() -> impl Iterator<Item = &'static TableSpec> {
-    TABLES
-        .into_iter()
-        .filter(|table| table.name != FlagRow::TABLE.name && column(table, ROLLOUT).is_some())
+pub fn owned(aggregate: &Aggregate) -> Vec<Owned> {
+    let with = |table, by: &[(&'static str, &str)]| Owned {
+        table,
+        by: by
+            .iter()
+            .map(|(name, text)| (*name, (*text).to_owned()))
+            .collect(),
+    };
+    match aggregate {
+        Aggregate::Rollout(id) => TABLES
+            .into_iter()
+            .filter(|table| table.name != FlagRow::TABLE.name && column(table, ROLLOUT).is_some())
+            .map(|table| with(table, &[(ROLLOUT, id.as_str())]))
+            .collect(),
+        Aggregate::Flag(environment, key) => {
+            let flag = [("environment", environment.as_str()), ("key", key.as_str())];
+            vec![
+                with(FlagRow::TABLE, &flag),
+                with(FlagHistoryRow::TABLE, &flag),
+                with(RequestRow::TABLE, &[("aggregate", &aggregate.to_string())]),
+            ]
+        }
+        Aggregate::Environment(name) => {
+            vec![with(
+                EnvironmentRow::TABLE,
+                &[("environment", name.as_str())],
+            )]
+        }
+        Aggregate::Worker(name) => vec![with(WorkerRow::TABLE, &[("worker", name.as_str())])],
+    }
 }
 
 fn column(table: &TableSpec, name: &str) -> Option<usize> {
@@ -102,23 +140,45 @@ pub async fn prove(
     flags: impl IntoIterator<Item = Aggregate>,
 ) -> Result<Vec<Difference>, ProjectorError> {
     let mut aggregates: BTreeSet<Aggregate> = flags.into_iter().take(MAX_FLAGS).collect();
-    let stored = views.rows_of(rollout.as_str()).await?;
     let own = Aggregate::Rollout(rollout.clone());
+    let stored = views.rows_of(&own).await?;
     aggregates.extend(named_by(&stored.data));
-    aggregates.insert(own);
+    aggregates.insert(own.clone());
+    compared(journal, &own, &aggregates, stored).await
+}
+
+/// Compares the stored rows of an aggregate with those that its own commits make, up to where the
+/// views stand: of a flag, an environment or a worker.
+///
+/// # Errors
+/// When journal or views cannot be read; a journal that is damaged too.
+pub async fn prove_alone(
+    journal: &dyn Journal,
+    views: &dyn ViewStore,
+    aggregate: &Aggregate,
+) -> Result<Vec<Difference>, ProjectorError> {
+    let stored = views.rows_of(aggregate).await?;
+    compared(journal, aggregate, [aggregate], stored).await
+}
+
+async fn compared<'a>(
+    journal: &dyn Journal,
+    own: &Aggregate,
+    read: impl IntoIterator<Item = &'a Aggregate>,
+    stored: Answer<Vec<TableRows>>,
+) -> Result<Vec<Difference>, ProjectorError> {
     let mut commits = Vec::new();
-    for aggregate in &aggregates {
+    for aggregate in read {
         commits.extend(journal.read(aggregate, 0).await?);
     }
     commits.retain(|commit| commit.sequence <= stored.as_of.sequence);
     commits.sort_by_key(|commit| commit.sequence);
-    let made = made(&commits, rollout.as_str());
-    Ok(differences(made, &stored.data))
+    Ok(differences(made(&commits, own), &stored.data))
 }
 
 /// Whether the commits of a rollout make a row of it.
 pub fn is_shown(commits: &[StoredCommit], rollout: &RolloutId) -> bool {
-    let made = made(commits, rollout.as_str());
+    let made = made(commits, &Aggregate::Rollout(rollout.clone()));
     made.keys()
         .any(|(table, _)| *table == RolloutRow::TABLE.name)
 }
@@ -147,15 +207,23 @@ fn named_by(stored: &[TableRows]) -> BTreeSet<Aggregate> {
 
 type Made = BTreeMap<(&'static str, String), (&'static TableSpec, Vec<Value>)>;
 
-/// The rows of a rollout that commits make.
-fn made(commits: &[StoredCommit], rollout: &str) -> Made {
+/// The rows of an aggregate that commits make.
+fn made(commits: &[StoredCommit], aggregate: &Aggregate) -> Made {
+    let owned = owned(aggregate);
+    let is_own = |table: &TableSpec, values: &[Value]| {
+        owned.iter().any(|owned| {
+            owned.table.name == table.name
+                && owned.by.iter().all(|(name, text)| {
+                    let value = column(table, name).and_then(|place| values.get(place));
+                    matches!(value, Some(Value::Text(found)) if found == text)
+                })
+        })
+    };
     let mut state = State::default();
     let mut made = Made::new();
     for commit in commits {
         for RowChange { table, values } in project(&mut state, commit) {
-            let of = column(table, ROLLOUT).and_then(|place| values.get(place));
-            let is_own = matches!(of, Some(Value::Text(id)) if id == rollout);
-            if !is_own || table.name == FlagRow::TABLE.name {
+            if !is_own(table, &values) {
                 continue;
             }
             let key = (table.name, key_of(table, &values));

@@ -10,6 +10,7 @@ use super::views::{
     RequestFilter, RequestRow, RolloutDetail, RolloutFilter, RolloutRow, SnapshotRow,
     TimelineFilter, TimelineRow, WorkerRow,
 };
+use crate::ids::Aggregate;
 use crate::journal::{Position, StoredCommit};
 
 /// The version of tables and of the projection. A store written by another version is emptied
@@ -151,8 +152,9 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
     /// One rollout with everything that belongs to it; `None` when there is no such rollout.
     async fn rollout(&self, rollout: &str) -> Result<Answer<Option<RolloutDetail>>, ViewError>;
 
-    /// Every stored row that belongs to a rollout, as it is stored; a rollout that nobody knows has none.
-    async fn rows_of(&self, rollout: &str) -> Result<Answer<Vec<TableRows>>, ViewError>;
+    /// Every stored row that [belongs to](super::proof::Owned) an aggregate, as it is stored; one that
+    /// nobody knows has none.
+    async fn rows_of(&self, aggregate: &Aggregate) -> Result<Answer<Vec<TableRows>>, ViewError>;
 
     /// The health of one rollout; `None` when there is no such rollout.
     async fn health(&self, rollout: &str) -> Result<Answer<Option<HealthRow>>, ViewError>;

@@ -1,18 +1,18 @@
 //! Whether what is shown of a rollout is what the ledger and the evidence store hold.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use rollbook_ledger::evidence::{EvidenceError, Looked};
 use rollbook_ledger::handler::Loaded;
-use rollbook_ledger::ids::{Aggregate, FlagKey, LedgerId, RolloutId, text_of_token};
+use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
 use rollbook_ledger::journal::Journal;
 use rollbook_ledger::projection::projector::ProjectorError;
-use rollbook_ledger::projection::proof::{Difference, Differs, is_shown, prove};
-use rollbook_ledger::projection::row::ViewRow;
-use rollbook_ledger::projection::rows::RolloutRow;
+use rollbook_ledger::projection::proof::{Difference, Differs, is_shown, prove, prove_alone};
+use rollbook_ledger::projection::row::{TableSpec, ViewRow};
+use rollbook_ledger::projection::rows::{EnvironmentRow, FlagRow, RolloutRow, WorkerRow};
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_ledger::projection::views::RolloutFilter;
 use rollbook_ledger::projection::words::RolloutStatus;
@@ -24,9 +24,11 @@ use super::{Api, ApiError, gates};
 
 /// Evidence read for one rollout, in bytes.
 const MAX_READ_BYTES: u64 = 256 * 1024 * 1024;
-/// Rollouts counted on the ledger and in the views.
+/// The kind of aggregate that rollouts are.
+const ROLLOUT: &str = "rollout";
+/// Aggregates of a kind counted on the ledger and in the views.
 const MAX_COUNTED: usize = 10_000;
-/// Rollouts that are looked for on the ledger because the views lack them.
+/// Aggregates that are looked for because only the ledger or only the views have them.
 const MAX_LACKING: usize = 20;
 
 /// A look at the rows of several rollouts begins with no further one after this.
@@ -95,10 +97,21 @@ async fn rows(
             Some(Aggregate::Flag(environment.clone(), key))
         })
         .collect();
-    prove(&**api.handler.journal(), &*api.views, id, flags).await
+    let (journal, views) = (&**api.handler.journal(), &*api.views);
+    let touched = loaded.plan.environments_of(environment);
+    let touched = touched
+        .into_iter()
+        .filter_map(|name| Some(Aggregate::Environment(EnvironmentId::new(name).ok()?)));
+    // What it stands on: the flags that its plan names, and who may what where it acts.
+    let beside: Vec<Aggregate> = flags.iter().cloned().chain(touched).collect();
+    let mut found = prove(journal, views, id, flags).await?;
+    for aggregate in &beside {
+        found.extend(prove_alone(journal, views, aggregate).await?);
+    }
+    Ok(found)
 }
 
-/// What a look at the rows of several rollouts found.
+/// What a look at the rows of several aggregates found.
 pub(super) struct Rows {
     /// Rollouts in the views.
     known: usize,
@@ -106,19 +119,27 @@ pub(super) struct Rows {
     counted: bool,
     /// Rollouts whose rows were compared.
     compared: usize,
+    /// Flags, environments and workers whose rows were compared.
+    others: usize,
 }
 
 impl std::fmt::Display for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
-            known, compared, ..
+            known,
+            compared,
+            others,
+            ..
         } = self;
         if self.counted {
             write!(f, "{known} rollouts, as many as on the ledger; ")?;
         } else {
             write!(f, "too many rollouts to count them at each look; ")?;
         }
-        write!(f, "all rows of {compared} of them are what the ledger says")
+        write!(
+            f,
+            "all rows of {compared} of them, and of {others} flags, environments and workers, are what the ledger says"
+        )
     }
 }
 
@@ -129,7 +150,7 @@ struct Shown {
 }
 
 /// Compares the rollouts in the views with those on the ledger, and all rows of at most `at_most` of
-/// them: open ones first, others from `turn` on.
+/// them: open ones first, others from `turn` on. The same of flags, environments and workers.
 ///
 /// # Errors
 /// Why it could not be found out; within, what differs.
@@ -143,7 +164,7 @@ pub(super) async fn look_at_rows(
     let until = Instant::now() + COMPARED_WITHIN;
     let (shown, as_of, is_all) = shown(views).await?;
     let subjects = if is_all {
-        journal.rollouts(MAX_COUNTED).await?
+        journal.subjects(ROLLOUT, MAX_COUNTED).await?
     } else {
         None
     };
@@ -174,14 +195,94 @@ pub(super) async fn look_at_rows(
         found.extend(differences?);
         compared += 1;
     }
+    let mut others = 0;
+    if found.is_empty() {
+        (others, found) = look_at_others(journal, views, ledger, at_most, turn, until).await?;
+    }
     Ok(match Differs::of(found) {
         Some(differs) => Err(differs),
         None => Ok(Rows {
             known: shown.len(),
             counted,
             compared,
+            others,
         }),
     })
+}
+
+/// Flags, environments and workers: how many had their rows compared, and what differs. First those
+/// that are only on the ledger or only in the views, then `at_most` of each kind.
+async fn look_at_others(
+    journal: &dyn Journal,
+    views: &dyn ViewStore,
+    ledger: &LedgerId,
+    at_most: usize,
+    turn: usize,
+    until: Instant,
+) -> Result<(usize, Vec<Difference>), ProjectorError> {
+    let flags = views.flags(None).await?.data.into_iter();
+    let environments = views.environments().await?.data.into_iter();
+    let workers = views.workers().await?.data.into_iter();
+    let kinds: [(&TableSpec, &str, Vec<String>); 3] = [
+        (
+            FlagRow::TABLE,
+            "flag",
+            flags
+                .map(|row| format!("{}/{}", row.environment, row.key))
+                .collect(),
+        ),
+        (
+            EnvironmentRow::TABLE,
+            "environment",
+            environments.map(|row| row.environment).collect(),
+        ),
+        (
+            WorkerRow::TABLE,
+            "worker",
+            workers.map(|row| row.worker).collect(),
+        ),
+    ];
+    let mut compared = 0;
+    for (table, kind, ids) in kinds {
+        let mut shown = Vec::new();
+        for id in ids {
+            match Aggregate::of(kind, &id) {
+                Some(aggregate) => shown.push(aggregate),
+                None => return Ok((compared, vec![stray(table, &id)])),
+            }
+        }
+        // Asked after the views: what they show is on it.
+        let subjects = journal.subjects(kind, MAX_COUNTED).await?;
+        let odd = subjects.map_or_else(Vec::new, |subjects| {
+            let subjects = subjects.iter();
+            let on_ledger = subjects.filter_map(|one| Aggregate::of_subject(ledger, one));
+            only_in_one(&shown, on_ledger.collect())
+        });
+        let others = turned(shown, turn.wrapping_mul(at_most));
+        for aggregate in odd.into_iter().chain(others.into_iter().take(at_most)) {
+            let proven = tokio::time::timeout_at(until, prove_alone(journal, views, &aggregate));
+            // The next look begins with others.
+            let Ok(differences) = proven.await else {
+                return Ok((compared, Vec::new()));
+            };
+            let differences = differences?;
+            if !differences.is_empty() {
+                return Ok((compared, differences));
+            }
+            compared += 1;
+        }
+    }
+    Ok((compared, Vec::new()))
+}
+
+/// Some of those that only one of the two has.
+fn only_in_one(shown: &[Aggregate], on_ledger: BTreeSet<Aggregate>) -> Vec<Aggregate> {
+    let shown: BTreeSet<Aggregate> = shown.iter().cloned().collect();
+    shown
+        .symmetric_difference(&on_ledger)
+        .take(MAX_LACKING)
+        .cloned()
+        .collect()
 }
 
 /// The list from a place on, and then from its beginning.
@@ -221,10 +322,10 @@ async fn miscounted(
     subjects: Vec<String>,
     as_of: u64,
 ) -> Result<Vec<Difference>, ProjectorError> {
-    let prefix = format!("rollbook.{ledger}.rollout.");
     let on_ledger: HashSet<String> = subjects
         .iter()
-        .filter_map(|subject| text_of_token(subject.strip_prefix(&prefix)?))
+        .filter_map(|subject| Aggregate::of_subject(ledger, subject))
+        .map(|aggregate| aggregate.id())
         .collect();
     let in_views: HashSet<&str> = shown.iter().map(|one| one.id.as_str()).collect();
     let strays = in_views.iter().filter(|id| !on_ledger.contains(**id));
@@ -245,6 +346,14 @@ async fn miscounted(
         }
     }
     Ok(found)
+}
+
+fn stray(table: &TableSpec, id: &str) -> Difference {
+    Difference {
+        table: table.name,
+        row: id.to_owned(),
+        what: "is not on the ledger".to_owned(),
+    }
 }
 
 fn of_list(id: &str, what: &str) -> Difference {

@@ -343,8 +343,12 @@ impl Journal for JetStreamJournal {
         Ok(Extent { missing, ..extent })
     }
 
-    async fn rollouts(&self, at_most: usize) -> Result<Option<Vec<String>>, JournalError> {
-        let subjects = format!("rollbook.{}.rollout.*", self.ledger);
+    async fn subjects(
+        &self,
+        kind: &str,
+        at_most: usize,
+    ) -> Result<Option<Vec<String>>, JournalError> {
+        let subjects = format!("rollbook.{}.{kind}.>", self.ledger);
         self.leader.subjects(subjects, at_most).await
     }
 

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 
 use super::{Database, SqlViews, Tx, notes, positions, select};
+use crate::ids::Aggregate;
 use crate::journal::{Position, StoredCommit};
-use crate::projection::proof::{self, TableRows};
+use crate::projection::proof::{self, Owned, TableRows};
 use crate::projection::row::{Column, ColumnSpec, Kind, Value, ViewRow};
 use crate::projection::rows::TABLES;
 use crate::projection::store::{ViewError, ViewStore};
@@ -472,17 +473,22 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Self::answer(tx, as_of, rows).await
     }
 
-    async fn rows_of(&self, rollout: &str) -> Result<Answer<Vec<TableRows>>, ViewError> {
+    async fn rows_of(&self, aggregate: &Aggregate) -> Result<Answer<Vec<TableRows>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut all = Vec::new();
-        for table in proof::tables() {
+        for Owned { table, by } in proof::owned(aggregate) {
+            let own: Vec<String> = by
+                .iter()
+                .map(|(column, _)| format!("\"{column}\" = ?"))
+                .collect();
             let sql = format!(
-                "SELECT {} FROM {} WHERE rollout = ?",
+                "SELECT {} FROM {} WHERE {}",
                 quoted(table.columns).join(", "),
-                table.name
+                table.name,
+                own.join(" AND ")
             );
             let kinds: Vec<Kind> = table.columns.iter().map(|column| column.kind).collect();
-            let of = vec![Value::Text(rollout.to_owned())];
+            let of = by.into_iter().map(|(_, text)| Value::Text(text)).collect();
             all.push((table, tx.fetch(sql, of, &kinds).await?));
         }
         Self::answer(tx, as_of, all).await
