@@ -196,3 +196,31 @@ fn the_first_rollout_records_it_once() {
             .is_empty()
     );
 }
+
+#[test]
+fn a_reason_in_which_nothing_can_be_seen_is_none() {
+    let terms = |reason: &str, persons: &[&str]| {
+        set(json!({"reason": reason, "protected": true, "roles": {"ops": persons}}))
+    };
+    let recorded = Story::default().and("alice", &terms("set up", &["alice", "bob"]));
+    let proposed = Story::default()
+        .and("alice", &terms("set up", &["alice", "bob"]))
+        .and("alice", &terms("carol joined", &["alice", "bob", "carol"]));
+    for blank in [
+        "",
+        "  ",
+        "\t\r\n",
+        "\u{a0}\u{3000}",
+        "\u{200b}\u{3000}\u{feff}",
+    ] {
+        let first = terms(blank, &["alice", "bob"]);
+        Story::default().refused("alice", &first, "RB-ENVIRONMENT-6");
+        let change = terms(blank, &["alice", "bob", "carol"]);
+        recorded.refused("alice", &change, "RB-ENVIRONMENT-6");
+        let withdraw = EnvironmentCommand::Withdraw {
+            revision: 2,
+            reason: blank.to_owned(),
+        };
+        proposed.refused("bob", &withdraw, "RB-ENVIRONMENT-6");
+    }
+}

@@ -1,5 +1,6 @@
 //! Open, start, pause, resume, abort, close; command ids; actors.
 
+use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{self, ActorKind, RolloutOutcome, Verdict};
 use serde_json::json;
 
@@ -249,6 +250,98 @@ fn texts_are_required_and_bounded() {
         .refused("RB-ROLLOUT-5", "reason")
         .when(by("olga", long))
         .refused("RB-ROLLOUT-6", "5000 bytes");
+}
+
+/// Texts in which nothing can be seen.
+const BLANK: [&str; 5] = [
+    "",
+    "  ",
+    "\t\r\n",
+    "\u{a0}\u{3000}",
+    "\u{200b}\u{3000}\u{2060} \u{feff}",
+];
+
+#[test]
+fn a_reason_in_which_nothing_can_be_seen_is_none() {
+    let glass = json!({"verbs": ["abort"], "roles": ["lead"], "review_within": "2h"});
+    let gate = json!({"sign_offs": [{"role": "eng"}]});
+    let plan = plan_with(
+        json!([gated("0", vec![change("0.1")], gate)]),
+        json!({"authority": {"break_glass": glass}}),
+    );
+    let command = |value: serde_json::Value| -> Command { serde_json::from_value(value).unwrap() };
+    let failed = given(plan.clone()).ends("0.1", Verdict::Fail);
+    let protected = opened_in(plan, "production").and(by("alice", Command::Start {}));
+    let asked = protected.clone().and(by(
+        "alice",
+        command(json!({"command": "abort", "reason": "enough"})),
+    ));
+    let request = asked.events().find_map(|kind| match kind {
+        Kind::RequestMade(made) => Some(made.request_id.clone()),
+        _ => None,
+    });
+    let broken = json!({"command": "break_glass", "of": {"command": "abort", "reason": "enough"}});
+    let broken = protected.clone().and(by("lee", command(broken)));
+    let review = broken.events().find_map(|kind| match kind {
+        Kind::GlassBroken(broken) => Some(broken.review_id.clone()),
+        _ => None,
+    });
+    for blank in BLANK {
+        for (story, person, value) in [
+            (&failed, "olga", json!({"command": "pause"})),
+            (&failed, "olga", json!({"command": "abort"})),
+            (&failed, "olga", json!({"command": "skip", "step": "0.1"})),
+            (&failed, "olga", json!({"command": "retry", "step": "0.1"})),
+            (&failed, "olga", json!({"command": "undo", "step": "0.1"})),
+            (
+                &failed,
+                "olga",
+                json!({"command": "rollback", "level": "full"}),
+            ),
+            (&failed, "bob", json!({"command": "reject", "gate": "0"})),
+            (
+                &failed,
+                "olga",
+                json!({"command": "withdraw_revision", "revision": 2}),
+            ),
+            (
+                &failed,
+                "olga",
+                json!({"command": "revise", "plan": {"sha256": "ab"}}),
+            ),
+            (
+                &failed,
+                "olga",
+                json!({"command": "propose_not_applicable", "step": "0.1"}),
+            ),
+            (
+                &failed,
+                "olga",
+                json!({"command": "review_not_applicable", "step": "0.1", "accept": false}),
+            ),
+            (&protected, "alice", json!({"command": "abort"})),
+            (
+                &asked,
+                "alice",
+                json!({"command": "withdraw", "request": request}),
+            ),
+        ] {
+            let mut value = value;
+            value["reason"] = json!(blank);
+            let ask = by(person, command(value));
+            story.clone().when(ask).refused("RB-ROLLOUT-5", "reason");
+        }
+        let alone = json!({"command": "break_glass", "of": {"command": "abort", "reason": blank}});
+        protected
+            .clone()
+            .when(by("lee", command(alone)))
+            .refused("RB-ROLLOUT-5", "reason");
+        let note = json!({"command": "review", "review": review, "agreed": true, "note": blank});
+        broken
+            .clone()
+            .when(by("alice", command(note)))
+            .refused("RB-ROLLOUT-5", "note");
+    }
 }
 
 #[test]
