@@ -1,8 +1,14 @@
-//! Compiles the `.proto` files with protox (pure Rust, no protoc) and derives proto3 JSON.
+//! Compiles the `.proto` files with protox (pure Rust, no protoc), derives proto3 JSON, and takes the
+//! names of events from where they are defined.
 
+use std::error::Error;
+use std::fmt::Write;
 use std::path::PathBuf;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=rollbook");
     let descriptors = protox::Compiler::new(["."])?
         .include_source_info(true)
@@ -10,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .open_files(["rollbook/v1/commit.proto"])?
         .encode_file_descriptor_set();
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("event_names.rs"), event_names(&descriptors)?)?;
     let file = out.join("descriptors.bin");
     std::fs::write(&file, &descriptors)?;
     prost_build::Config::new()
@@ -24,4 +31,47 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .btree_map(["."])
         .build(&[".rollbook.v1"])?;
     Ok(())
+}
+
+/// `Kind::field_name` and `Kind::message_name`: what an event is called in the oneof, and what its
+/// message is.
+fn event_names(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
+    let set = FileDescriptorSet::decode(descriptors)?;
+    let event = set
+        .file
+        .iter()
+        .flat_map(|file| &file.message_type)
+        .find(|message| message.name() == "Event")
+        .ok_or("there is no message Event")?;
+    let (mut fields, mut messages) = (String::new(), String::new());
+    for field in event
+        .field
+        .iter()
+        .filter(|field| field.oneof_index == Some(0))
+    {
+        let message = field.type_name().rsplit('.').next().unwrap_or_default();
+        let (name, variant) = (field.name(), camel_case(field.name()));
+        writeln!(fields, "Self::{variant}(_) => {name:?},")?;
+        writeln!(messages, "Self::{variant}(_) => {message:?},")?;
+    }
+    Ok(format!(
+        "impl v1::event::Kind {{
+            /// What the event is called in `Event.kind`: `rollout_opened`.
+            pub const fn field_name(&self) -> &'static str {{ match self {{ {fields} }} }}
+
+            /// The name of its message: `RolloutOpened`.
+            pub const fn message_name(&self) -> &'static str {{ match self {{ {messages} }} }}
+        }}"
+    ))
+}
+
+/// A field's name as prost writes the variant.
+fn camel_case(name: &str) -> String {
+    name.split('_')
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            first.into_iter().chain(letters)
+        })
+        .collect()
 }

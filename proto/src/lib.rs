@@ -11,6 +11,8 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/rollbook.v1.serde.rs"));
 }
 
+include!(concat!(env!("OUT_DIR"), "/event_names.rs"));
+
 pub use pbjson_types::{Duration, Timestamp};
 
 /// The schema version written into every commit.
