@@ -168,6 +168,7 @@ pub(super) fn snapshot_failure(error: SnapshotError) -> Failure {
         | SnapshotError::Request { .. }
         | SnapshotError::Query { .. }
         | SnapshotError::File { .. }
+        | SnapshotError::FileOrder { .. }
         | SnapshotError::FileRow { .. }
         | SnapshotError::Calculator { .. }
         | SnapshotError::Order { .. } => Exit::Usage,

@@ -257,7 +257,12 @@ fn a_snapshot_of_one_tenant_and_of_a_file() {
     place
         .run("snapshot take --database jsonl:deals.jsonl")
         .exits(2)
-        .complains("line 2");
+        .complains("RB-SNAPSHOT-12: deals.jsonl, line 2: ");
+    place.write("deals.jsonl", "{\"id\":9}\n{\"id\":10,\"id\":10}\n");
+    place
+        .run("snapshot take --database jsonl:deals.jsonl")
+        .exits(2)
+        .complains("RB-SNAPSHOT-18: deals.jsonl, line 2: ");
     place
         .run(&format!("snapshot take {DEALS} --threads 0"))
         .exits(2)
