@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_workers::compare::rules::{Rule, Scope, Severity, Test};
-use rollbook_workers::compare::{Decimal, Rules, compare};
+use rollbook_workers::compare::{Millionths, Rules, compare};
 use rollbook_workers::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
@@ -205,7 +205,7 @@ fn rules() -> Rules {
             scope: Scope::Any,
             deal_types: Vec::new(),
             test: Test::Relative {
-                tolerance_percent: Decimal::whole(TOLERANCE_PERCENT),
+                tolerance_percent: Millionths::whole(TOLERANCE_PERCENT),
             },
             severity: Severity::Regression,
         }],

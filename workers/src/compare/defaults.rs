@@ -1,7 +1,7 @@
 //! The default rules of a deal-type rollout: acquisitions must not move, carveouts and
 //! divestitures must move as their rules say.
 
-use super::decimal::Decimal;
+use super::millionths::Millionths;
 use super::rules::{Rule, Rules, Scope, Severity, Test};
 
 /// The largest TSA cost of a carveout: $500,000 a month for 12 months, in cents.
@@ -16,10 +16,10 @@ impl Rules {
     /// divestitures, on one-time costs, which leaves room for the rounding of every work item to
     /// $1,000. They hold for one-time cost and its phases, not for `cost_total`, which adds
     /// licences (no multiplier) and TSA cost.
-    pub fn default_with_tolerance(tolerance_percent: Decimal) -> Self {
+    pub fn default_with_tolerance(tolerance_percent: Millionths) -> Self {
         let mut rules = guarded(tolerance_percent);
-        rules.extend(by_type("carveout", Decimal::whole(3), TSA_MAX_CENTS));
-        let divestiture_max = Decimal::from_millionths(3_500_000);
+        rules.extend(by_type("carveout", Millionths::whole(3), TSA_MAX_CENTS));
+        let divestiture_max = Millionths::from_millionths(3_500_000);
         rules.extend(by_type("divestiture", divestiture_max, 0));
         rules.push(rule(
             "unguarded-other",
@@ -37,7 +37,7 @@ impl Rules {
     }
 }
 
-fn guarded(tolerance_percent: Decimal) -> Vec<Rule> {
+fn guarded(tolerance_percent: Millionths) -> Vec<Rule> {
     let rule = |id, metric, test, severity| rule(id, metric, Scope::Guarded, &[], test, severity);
     vec![
         rule(
@@ -69,7 +69,7 @@ fn guarded(tolerance_percent: Decimal) -> Vec<Rule> {
     ]
 }
 
-fn by_type(deal_type: &'static str, max_ratio: Decimal, tsa_max_cents: i64) -> Vec<Rule> {
+fn by_type(deal_type: &'static str, max_ratio: Millionths, tsa_max_cents: i64) -> Vec<Rule> {
     let rule = |what: &str, metric, test| {
         rule(
             &format!("{deal_type}-{what}"),
@@ -80,7 +80,7 @@ fn by_type(deal_type: &'static str, max_ratio: Decimal, tsa_max_cents: i64) -> V
             Severity::Regression,
         )
     };
-    let one_and_a_half = Decimal::from_millionths(1_500_000);
+    let one_and_a_half = Millionths::from_millionths(1_500_000);
     let ratio = |min, max, reason: &str| Test::Expected {
         min_ratio: Some(min),
         max_ratio: max,
@@ -98,7 +98,7 @@ fn by_type(deal_type: &'static str, max_ratio: Decimal, tsa_max_cents: i64) -> V
             "applications",
             "cost_applications",
             ratio(
-                Decimal::whole(1),
+                Millionths::whole(1),
                 Some(max_ratio),
                 "the multiplier applies to a part of it",
             ),
@@ -112,7 +112,7 @@ fn by_type(deal_type: &'static str, max_ratio: Decimal, tsa_max_cents: i64) -> V
             "total",
             "cost_total",
             ratio(
-                Decimal::whole(1),
+                Millionths::whole(1),
                 None,
                 "sum of multiplied one-time cost, licences and TSA",
             ),

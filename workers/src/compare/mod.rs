@@ -13,7 +13,6 @@
 //! it is read; a damaged one fails the comparison by name.
 
 pub mod behind;
-pub mod decimal;
 pub mod defaults;
 pub mod differences;
 mod error;
@@ -23,6 +22,7 @@ pub mod figures;
 pub mod histogram;
 pub mod judge;
 pub mod merge;
+pub mod millionths;
 mod ranges;
 pub mod result;
 pub mod rules;
@@ -40,9 +40,9 @@ use crate::snapshot::bridge::{self, Pool};
 use crate::snapshot::reader::{BlockingStore, Cursor, KeyRange, key_order, or_damage};
 use crate::snapshot::{Manifest, MetricInfo, Progress, Snapshot, SnapshotError};
 
-pub use decimal::Decimal;
 pub use error::CompareError;
 pub use explain::{Explanation, explain};
+pub use millionths::Millionths;
 pub use result::ComparisonResult;
 pub use rules::Rules;
 pub use task::{RangeReport, RangeTask, RangeWorker};

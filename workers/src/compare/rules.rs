@@ -4,7 +4,7 @@ use rollbook_ledger::runbook::positioned::{Misplaced, Positioned};
 use serde::{Deserialize, Serialize};
 
 use super::CompareError;
-use super::decimal::{Decimal, SCALE};
+use super::millionths::{Millionths, SCALE};
 use crate::deal::{DealType, TypeClass, classify};
 use crate::snapshot::MetricInfo;
 
@@ -101,7 +101,7 @@ pub enum Test {
     /// nothing is tolerated but zero.
     Relative {
         /// Percent; exactly this much is still tolerated.
-        tolerance_percent: Decimal,
+        tolerance_percent: Millionths,
     },
     /// Off by at most so much, in the metric's unit.
     Absolute {
@@ -119,10 +119,10 @@ pub enum Test {
     Expected {
         /// The figure after is at least so many times the one before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        min_ratio: Option<Decimal>,
+        min_ratio: Option<Millionths>,
         /// The figure after is at most so many times the one before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        max_ratio: Option<Decimal>,
+        max_ratio: Option<Millionths>,
         /// The smallest figure after, in the metric's unit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         min_after: Option<i64>,
@@ -203,18 +203,18 @@ impl Rules {
     }
 
     /// Checks a percentage given by a person: a decimal, not below zero.
-    pub fn tolerance(text: &str) -> Result<Decimal, CompareError> {
+    pub fn tolerance(text: &str) -> Result<Millionths, CompareError> {
         let refuse = |reason: String| CompareError::Tolerance {
             text: text.chars().take(40).collect(),
             reason,
         };
-        let decimal: Decimal = text
+        let tolerance: Millionths = text
             .parse()
-            .map_err(|error: super::decimal::DecimalError| refuse(error.to_string()))?;
-        if decimal < Decimal::whole(0) {
+            .map_err(|error: super::millionths::MillionthsError| refuse(error.to_string()))?;
+        if tolerance < Millionths::whole(0) {
             return Err(refuse("it is below zero".to_owned()));
         }
-        Ok(decimal)
+        Ok(tolerance)
     }
 
     /// Refuses rules that make no sense.
@@ -317,7 +317,7 @@ impl Rule {
             return Err(self.refuse("it names no metric; write `*` for all"));
         }
         match &self.test {
-            Test::Relative { tolerance_percent } if *tolerance_percent < Decimal::whole(0) => {
+            Test::Relative { tolerance_percent } if *tolerance_percent < Millionths::whole(0) => {
                 Err(CompareError::Tolerance {
                     text: tolerance_percent.to_string(),
                     reason: format!("it is below zero in rule `{}`", self.id),
@@ -372,7 +372,7 @@ pub(super) fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> C
             ..
         } => {
             let scaled = i128::from(after) * i128::from(SCALE);
-            let bound = |ratio: &Decimal| i128::from(ratio.millionths()) * i128::from(before);
+            let bound = |ratio: &Millionths| i128::from(ratio.millionths()) * i128::from(before);
             let expected = min_ratio.as_ref().is_none_or(|min| scaled >= bound(min))
                 && max_ratio.as_ref().is_none_or(|max| scaled <= bound(max))
                 && min_after.is_none_or(|min| after >= min)

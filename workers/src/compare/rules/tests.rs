@@ -213,7 +213,7 @@ fn a_broken_tolerance_is_refused() {
     }
     let mut rules = default_rules();
     rules.rules[3].test = Test::Relative {
-        tolerance_percent: Decimal::from_millionths(-1),
+        tolerance_percent: Millionths::from_millionths(-1),
     };
     assert!(matches!(rules.check(), Err(CompareError::Tolerance { .. })));
 }
@@ -232,8 +232,8 @@ fn broken_rules_are_refused_by_name() {
         broken(|r| r.test = Test::Ignore { reason: " ".into() }),
         broken(|r| {
             r.test = Test::Expected {
-                min_ratio: Some(Decimal::whole(3)),
-                max_ratio: Some(Decimal::whole(1)),
+                min_ratio: Some(Millionths::whole(3)),
+                max_ratio: Some(Millionths::whole(1)),
                 min_after: None,
                 max_after: None,
                 reason: "x".into(),
@@ -292,7 +292,7 @@ proptest! {
     fn the_tolerance_is_the_exact_rational_comparison(
         before in 1i64..i64::MAX, after in any::<i64>(), millionths in 0i64..200_000_000,
     ) {
-        let tolerance = Decimal::from_millionths(millionths);
+        let tolerance = Millionths::from_millionths(millionths);
         let rules = Rules::default_with_tolerance(tolerance);
         // |Δ|·10^8 and t·before as 192-bit numbers by schoolbook halves would be the same; for
         // i64 both sides fit 128 bits, so the reference divides instead of multiplying.

@@ -1,4 +1,4 @@
-//! Exact decimals for tolerances and ratios.
+//! Exact tolerances and ratios.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,14 +11,14 @@ pub const SCALE: i64 = 1_000_000;
 /// A decimal with at most six places, kept in millionths: 5 % is exactly 5 %, not the nearest
 /// binary fraction. Written as text, read from text or number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Decimal(i64);
+pub struct Millionths(i64);
 
 /// Why a text is no decimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a decimal number with at most six places below a billion")]
-pub struct DecimalError(String);
+pub struct MillionthsError(String);
 
-impl Decimal {
+impl Millionths {
     /// A whole number, at most a billion either way.
     pub const fn whole(value: i32) -> Self {
         Self(value as i64 * SCALE)
@@ -35,11 +35,11 @@ impl Decimal {
     }
 }
 
-impl FromStr for Decimal {
-    type Err = DecimalError;
+impl FromStr for Millionths {
+    type Err = MillionthsError;
 
-    fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let bad = || DecimalError(text.chars().take(40).collect());
+    fn from_str(text: &str) -> Result<Self, MillionthsError> {
+        let bad = || MillionthsError(text.chars().take(40).collect());
         let trimmed = text.trim();
         let (negative, digits) = match trimmed.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -56,7 +56,7 @@ impl FromStr for Decimal {
         {
             return Err(bad());
         }
-        let number = |part: &str| -> Result<i64, DecimalError> {
+        let number = |part: &str| -> Result<i64, MillionthsError> {
             if part.is_empty() {
                 return Ok(0);
             }
@@ -67,7 +67,7 @@ impl FromStr for Decimal {
     }
 }
 
-impl fmt::Display for Decimal {
+impl fmt::Display for Millionths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let (whole, places) = (
@@ -82,13 +82,13 @@ impl fmt::Display for Decimal {
     }
 }
 
-impl Serialize for Decimal {
+impl Serialize for Millionths {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Decimal {
+impl<'de> Deserialize<'de> for Millionths {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -124,7 +124,7 @@ mod tests {
             ("0", 0, "0"),
             ("0.10000000", 100_000, "0.1"),
         ] {
-            let decimal: Decimal = text.parse().unwrap();
+            let decimal: Millionths = text.parse().unwrap();
             assert_eq!(decimal.millionths(), millionths, "{text}");
             assert_eq!(decimal.to_string(), shown, "{text}");
         }
@@ -140,16 +140,16 @@ mod tests {
             "5 %",
             "--5",
         ] {
-            assert!(bad.parse::<Decimal>().is_err(), "{bad}");
+            assert!(bad.parse::<Millionths>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn json_numbers_and_texts_are_read() {
-        let read: Vec<Decimal> = serde_json::from_str("[5, 5.0, 0.1, \"0.1\"]").unwrap();
-        let expected = [5_000_000, 5_000_000, 100_000, 100_000].map(Decimal::from_millionths);
+        let read: Vec<Millionths> = serde_json::from_str("[5, 5.0, 0.1, \"0.1\"]").unwrap();
+        let expected = [5_000_000, 5_000_000, 100_000, 100_000].map(Millionths::from_millionths);
         assert_eq!(read, expected);
         assert_eq!(serde_json::to_string(&read[2]).unwrap(), "\"0.1\"");
-        assert!(serde_json::from_str::<Decimal>("1e300").is_err());
+        assert!(serde_json::from_str::<Millionths>("1e300").is_err());
     }
 }
