@@ -1,14 +1,16 @@
 //! What computes the figures of `snapshot take`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit, SqlCalculatorSpec};
+use rollbook_workers::deal::Model;
 use rollbook_workers::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use rollbook_workers::snapshot::query::{QueryCalculator, figures_query};
 use rollbook_workers::snapshot::{Calculator, DealCalculator};
 
-use super::data::{model_of, snapshot_failure};
+use super::stored::snapshot_failure;
 use crate::args::SnapshotTakeArgs;
 use crate::exit::Failure;
 
@@ -48,6 +50,23 @@ pub(super) fn of(
         redact: Arc::new(str::to_owned),
     });
     Ok((Arc::new(calculator.map_err(snapshot_failure)?), None))
+}
+
+/// The model of a file; without one, the built-in.
+pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
+    let Some(file) = file else {
+        return Ok(Model::built_in());
+    };
+    let bytes = std::fs::read(file).map_err(|error| unreadable(file, error))?;
+    Model::from_json(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}
+
+/// A file given on the command line that cannot be read.
+pub(super) fn unreadable(file: &Path, reason: impl std::fmt::Display) -> Failure {
+    Failure::usage(format!(
+        "RB-CLI-60: {}: cannot be read: {reason}",
+        file.display()
+    ))
 }
 
 /// A variable of this shell with its value.

@@ -14,7 +14,8 @@ use rollbook_workers::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
 
 use super::Session;
-use super::data::{model_of, open, snapshot_failure, store, unreadable};
+use super::calculator::{model_of, unreadable};
+use super::stored::{open, snapshot_failure, store};
 use crate::args::CompareArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, aside, line, unprintable};

@@ -1,48 +1,25 @@
 //! Deals without a server: generate, snapshot, audit.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
-use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::audit;
-use rollbook_workers::deal::Model;
 use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::load;
 use rollbook_workers::deal::migrate::{self, TargetError};
 use rollbook_workers::snapshot::manifest::Total;
 use rollbook_workers::snapshot::plan::ROWS_PER_PART;
-use rollbook_workers::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource};
+use rollbook_workers::snapshot::{self, Snapshot, SnapshotRequest, SnapshotSource};
 
+use super::stored::{open, snapshot_failure, store};
 use super::{Session, calculator};
 use crate::args::{AuditArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, dollars, line, paint};
 use crate::progress::Live;
-
-/// The evidence store's location: flag, configuration, else in the data directory.
-pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String {
-    flag.or_else(|| session.config.get("objects")).map_or_else(
-        || {
-            session
-                .config
-                .data_dir()
-                .join("objects")
-                .display()
-                .to_string()
-        },
-        str::to_owned,
-    )
-}
-
-/// The evidence store.
-pub(super) fn store(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
-    EvidenceStore::open(&objects_location(session, flag))
-        .map_err(|error| snapshot_failure(error.into()))
-}
 
 /// A bar on a terminal, nothing otherwise.
 fn progress_bar(session: &Session, total: u64, what: &str) -> ProgressBar {
@@ -82,23 +59,6 @@ pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
         ));
     }
     Ok(Exit::Done)
-}
-
-/// A file given on the command line that cannot be read.
-pub(super) fn unreadable(file: &Path, reason: impl std::fmt::Display) -> Failure {
-    Failure::usage(format!(
-        "RB-CLI-60: {}: cannot be read: {reason}",
-        file.display()
-    ))
-}
-
-/// The model of a file; without one, the built-in.
-pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
-    let Some(file) = file else {
-        return Ok(Model::built_in());
-    };
-    let bytes = std::fs::read(file).map_err(|error| unreadable(file, error))?;
-    Model::from_json(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
 /// `snapshot take`.
@@ -141,43 +101,7 @@ pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// A stored snapshot.
-pub(super) async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot, Failure> {
-    Snapshot::open(store, sha256)
-        .await
-        .map_err(|error| match error {
-            // The name that was typed is nowhere; what a stored snapshot names and is gone is damage.
-            SnapshotError::Evidence(EvidenceError::NotFound { .. }) => Failure::usage(error),
-            error => snapshot_failure(error),
-        })
-}
-
-/// The one place where a snapshot's failure becomes an exit code.
-pub(super) fn snapshot_failure(error: SnapshotError) -> Failure {
-    let exit = match &error {
-        SnapshotError::Malformed { .. }
-        | SnapshotError::Evidence(EvidenceError::Corrupt { .. } | EvidenceError::NotFound { .. }) => {
-            Exit::Integrity
-        }
-        SnapshotError::Url { .. }
-        | SnapshotError::Evidence(
-            EvidenceError::Address { .. }
-            | EvidenceError::Location { .. }
-            | EvidenceError::NoBucket { .. },
-        )
-        | SnapshotError::Request { .. }
-        | SnapshotError::Query { .. }
-        | SnapshotError::File { .. }
-        | SnapshotError::FileOrder { .. }
-        | SnapshotError::FileRow { .. }
-        | SnapshotError::Calculator { .. }
-        | SnapshotError::Order { .. } => Exit::Usage,
-        _ => Exit::Unavailable,
-    };
-    Failure::new(exit, error)
-}
-
-/// The same for writing deals: what a database that answers refuses is refused by a rule.
+/// The exit code of a failure to write deals: what a database that answers refuses is refused by a rule.
 fn target_failure(error: TargetError) -> Failure {
     let exit = if error.is_wrong_address() {
         Exit::Usage

@@ -21,6 +21,7 @@ pub(crate) mod runbook;
 mod standing;
 pub(crate) mod status;
 mod stop;
+mod stored;
 
 use crate::client::Client;
 use crate::config::Config;

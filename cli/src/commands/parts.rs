@@ -354,7 +354,7 @@ async fn open_evidence(objects: &str) -> Result<EvidenceStore, Failure> {
     };
     opened
         .await
-        .map_err(|error: EvidenceError| super::data::snapshot_failure(error.into()))
+        .map_err(|error: EvidenceError| super::stored::snapshot_failure(error.into()))
 }
 
 async fn connect(options: &NatsOptions) -> Result<Client, Failure> {
