@@ -9,8 +9,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use rollbook_ledger::evidence::EvidenceStore;
+use rollbook_workers::calculators::Calculators;
 use rollbook_workers::compare::rules::{Rule, Scope, Severity, Test};
 use rollbook_workers::compare::{Millionths, Rules, compare};
+use rollbook_workers::deal::Deals;
 use rollbook_workers::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
@@ -215,13 +217,14 @@ fn rules() -> Rules {
 /// The measured process: compares once for each line of standard input.
 pub(crate) async fn child(objects: &str, before: &str, after: &str) -> Result<(), BenchError> {
     let store = EvidenceStore::open(objects).map_err(failed("open the store"))?;
+    let declared = Deals.declaration();
     for line in std::io::stdin().lines() {
         line.map_err(failed("hear the bench"))?;
         let start = Instant::now();
         let open = failed("open a snapshot");
         let before = Snapshot::open(&store, before).await.map_err(&open)?;
         let after = Snapshot::open(&store, after).await.map_err(&open)?;
-        let made = compare(&before, &after, &rules(), &store).await;
+        let made = compare(&before, &after, &rules(), &declared, &store).await;
         let result = made.map_err(failed("compare"))?.result;
         let seconds = start.elapsed().as_secs_f64();
         let cents = |side: fn(&rollbook_workers::compare::tally::TypeTotals) -> i128| {

@@ -3,6 +3,7 @@
 //! `deal` and `compare::rules` are pure: integer cents in, integer cents out.
 
 pub mod audit;
+pub mod calculators;
 pub mod child;
 pub mod compare;
 pub mod deal;

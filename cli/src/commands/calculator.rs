@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit, SqlCalculatorSpec};
-use rollbook_workers::deal::Model;
+use rollbook_workers::deal::{DealCalculator, Model};
+use rollbook_workers::snapshot::Calculator;
 use rollbook_workers::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use rollbook_workers::snapshot::query::{QueryCalculator, figures_query};
-use rollbook_workers::snapshot::{Calculator, DealCalculator};
 
 use super::stored::snapshot_failure;
 use crate::args::SnapshotTakeArgs;

@@ -4,11 +4,14 @@ use std::path::Path;
 
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Verdict;
-use rollbook_workers::compare::behind::{Behind, behind, has_lines};
+use rollbook_workers::calculators::Calculators;
+use rollbook_workers::compare::declaration::Declaration;
 use rollbook_workers::compare::differences::regressions;
 use rollbook_workers::compare::{
     CompareError, ComparisonResult, Explanation, Rules, compare_with, explain,
 };
+use rollbook_workers::deal::Deals;
+use rollbook_workers::deal::lines::{LinesBehind, has_lines, lines_behind};
 use rollbook_workers::snapshot::reader::key_order;
 use rollbook_workers::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
@@ -43,11 +46,12 @@ pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
         Some(sha256) => stored(&store, sha256).await?,
         None => {
             let (before, after) = snapshots(&store, &args).await?;
-            let rules = rules_of(&args, &before)?;
+            let declared = Deals.declaration();
+            let rules = rules_of(&args, &before, declared.as_ref())?;
             let made = {
                 let live = Live::new("compare", session.json);
                 let progress = |now| live.update(now);
-                compare_with(None, &before, &after, &rules, &store, &progress)
+                compare_with(None, &before, &after, &rules, &declared, &store, &progress)
                     .await
                     .map_err(comparison_failure)?
             };
@@ -110,15 +114,19 @@ async fn snapshots(
     Ok((before, after))
 }
 
-fn rules_of(args: &CompareArgs, before: &Snapshot) -> Result<Rules, Failure> {
+fn rules_of(
+    args: &CompareArgs,
+    before: &Snapshot,
+    declared: &dyn Declaration,
+) -> Result<Rules, Failure> {
     let mut rules = match &args.rules {
         None => {
             let tolerance = Rules::tolerance(&args.tolerance).map_err(Failure::usage)?;
-            Rules::default_with_tolerance(tolerance)
+            declared.default_rules(tolerance)
         }
         Some(file) => {
             let text = read_rules(file)?;
-            Rules::from_text_for(&text, &before.manifest.metrics)
+            Rules::from_text_for(&text, &before.manifest.metrics, declared)
                 .map_err(|error| Failure::usage(format!("RB-CLI-62: {}:{error}", file.display())))?
         }
     };
@@ -174,6 +182,8 @@ async fn explain_deal(
     args: &CompareArgs,
     deal: &str,
 ) -> Outcome {
+    let declared = Deals.declaration();
+    let declared = declared.as_ref();
     let (before, after, rules) = match &args.result {
         Some(sha256) => {
             let compared = stored(store, sha256).await?;
@@ -181,28 +191,25 @@ async fn explain_deal(
         }
         None => {
             let (before, after) = snapshots(store, args).await?;
-            let rules = rules_of(args, &before)?;
+            let rules = rules_of(args, &before, declared)?;
             (before, after, rules)
         }
     };
-    let explained = explain(&before, &after, &rules, store, deal)
+    let explained = explain(&before, &after, &rules, declared, store, deal)
         .await
         .map_err(comparison_failure)?;
     let own = [&before, &after].map(|snapshot| !has_lines(&snapshot.manifest));
     let (behind, without_lines) = if own == [true, true] {
         (None, Some(no_lines(&before, &after)))
     } else {
-        (
-            lines_behind(store, args, &before, &after, deal).await?,
-            None,
-        )
+        (behind(store, args, &before, &after, deal).await?, None)
     };
     if session.json {
         #[derive(Serialize)]
         struct Answer {
             #[serde(flatten)]
             explained: Explanation,
-            behind: Option<Behind>,
+            behind: Option<LinesBehind>,
             /// Why there is nothing behind the figures, where there never is.
             #[serde(skip_serializing_if = "Option::is_none")]
             without_lines: Option<String>,
@@ -241,16 +248,16 @@ fn no_lines(before: &Snapshot, after: &Snapshot) -> String {
     )
 }
 
-async fn lines_behind(
+async fn behind(
     store: &EvidenceStore,
     args: &CompareArgs,
     before: &Snapshot,
     after: &Snapshot,
     deal: &str,
-) -> Result<Option<Behind>, Failure> {
+) -> Result<Option<LinesBehind>, Failure> {
     let model = model_of(args.model.as_deref())?;
     let database = args.database.as_deref();
-    match behind(before, after, store, database, &model, deal).await {
+    match lines_behind(before, after, store, database, &model, deal).await {
         Ok(behind) => Ok(Some(behind)),
         Err(error) if database.is_some() => Err(comparison_failure(error)),
         // Nobody asked for the source: that it cannot be read takes nothing from the figures.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use rollbook_proto::v1::Verdict;
-use rollbook_workers::audit;
+use rollbook_workers::deal::audit;
 use rollbook_workers::deal::generate::GenerateOptions;
 use rollbook_workers::deal::load;
 use rollbook_workers::deal::migrate::{self, TargetError};

@@ -19,6 +19,7 @@ use rollbook_ledger::nats::{self, Credentials, NatsOptions, ServerClock};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_server::Limits;
 use rollbook_server::serve::{Dependencies, GUARD_EVERY};
+use rollbook_workers::deal::Deals;
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
@@ -197,6 +198,8 @@ impl Reached {
             progress: Arc::new(NatsProgress::start(nats.clone(), ledger.clone())),
             flags: Arc::new(LedgerPort::new(handler.clone())),
             http: http_client().map_err(Failure::unavailable)?,
+            calculators: Arc::new(Deals),
+            auditor: Arc::new(Deals),
             shards: Some(Arc::new(lane.clone())),
         };
         Ok(Parts {

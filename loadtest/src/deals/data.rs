@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rollbook_workers::deal::Model;
 use rollbook_workers::deal::generate::{GenerateOptions, GeneratedDeal, generate};
-use rollbook_workers::snapshot::{Calculator, DealCalculator, RawDeal};
+use rollbook_workers::deal::{DealCalculator, Model};
+use rollbook_workers::snapshot::{Calculator, RawDeal};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 

@@ -133,7 +133,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
         &[
             "ledger/src/projection/postgres.rs",
             "ledger/src/projection/sqlite.rs",
-            "workers/src/audit/query.rs",
+            "workers/src/deal/audit/query.rs",
             "workers/src/deal/load.rs",
             "workers/src/deal/migrate.rs",
             "workers/src/executor/database",

@@ -3,10 +3,11 @@
 use rollbook_ledger::evidence::EvidenceStore;
 use serde::{Deserialize, Serialize};
 
+use super::declaration::Declaration;
 use super::judge::Judge;
 use super::merge::Change;
-use super::rules::{Class, Rules, computed_as};
-use super::{CompareError, comparable, unknown_as_acquisition};
+use super::rules::{Class, Rules};
+use super::{CompareError, comparable};
 use crate::snapshot::{Row, RowOutcome, Snapshot, Value};
 
 /// One figure or text of a deal on both sides.
@@ -65,6 +66,7 @@ pub async fn explain(
     before: &Snapshot,
     after: &Snapshot,
     rules: &Rules,
+    declared: &dyn Declaration,
     store: &EvidenceStore,
     deal_id: &str,
 ) -> Result<Explanation, CompareError> {
@@ -80,8 +82,7 @@ pub async fn explain(
         }
     };
     let infos = &before.manifest.metrics;
-    let unknown = unknown_as_acquisition(&before.manifest);
-    let mut judge = Judge::new(rules, infos, unknown);
+    let mut judge = Judge::of(rules, declared, &before.manifest);
     let metrics: Vec<ExplainedMetric> = infos
         .iter()
         .enumerate()
@@ -131,7 +132,7 @@ pub async fn explain(
     };
     Ok(Explanation {
         deal_id: deal_id.to_owned(),
-        guarded: rules.guards(&judged_type, computed_as(&judged_type, unknown)),
+        guarded: judge.guards(&judged_type),
         judged_as: judge.judged_as(&judged_type).map(str::to_owned),
         change,
         class,

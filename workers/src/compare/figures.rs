@@ -1,48 +1,104 @@
 //! Figures that gates and the decision tree ask for and that no rule counts. Pure.
 //!
-//! While merging, the deals that stand out are kept by their two costs and compared as integers;
-//! each figure is divided once, at the end.
+//! While merging, the deals that stand out are kept by their two figures and compared as integers;
+//! each ratio is divided once, at the end.
 
+use indexmap::IndexMap;
 use rollbook_ledger::decimal::Decimal;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-/// A cost before and after, in cents.
+use super::declaration::Measures;
+
+/// A figure before and after.
 type Pair = (i64, i64);
 
-/// The deals that stand out. `None`: there was no deal to measure on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The deals that stand out, of the figures that are measured. `None`: there was no deal to
+/// measure on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Extremes {
     worst_change: Option<Pair>,
-    least_carveout: Option<Pair>,
-    most_carveout: Option<Pair>,
-    pub(super) tsa_deals: Option<u64>,
-    pub(super) tsa_elsewhere: Option<u64>,
+    /// By name: of each ratio the least and the most, then of each presence all deals and those
+    /// elsewhere.
+    #[serde(flatten)]
+    marks: IndexMap<String, Option<Mark>>,
+}
+
+/// What was found of one figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Mark {
+    /// So many deals.
+    Deals(u64),
+    /// The deal whose ratio goes furthest.
+    Pair(Pair),
+}
+
+/// The marks of a ratio: the least, and the most.
+fn ratio_marks(name: &str) -> [String; 2] {
+    ["least", "most"].map(|end| format!("{end}_{name}"))
 }
 
 /// What they come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
-    /// The largest change of a guarded deal's `cost_total`, in percent, without sign. A cost that
-    /// was zero has no change in percent.
+    /// The largest change of a guarded deal's total, in percent, without sign. A total that was
+    /// zero has no change in percent.
     #[serde(with = "as_number")]
     pub worst_change_percent: Option<Decimal>,
-    /// Smallest after / before of a carve-out's one-time cost.
-    #[serde(with = "as_number")]
-    pub carveout_ratio_min: Option<Decimal>,
-    /// Largest after / before of a carve-out's one-time cost.
-    #[serde(with = "as_number")]
-    pub carveout_ratio_max: Option<Decimal>,
-    /// Deals with a TSA cost in the later snapshot. `None`: it has no such metric.
-    #[serde(default)]
-    pub tsa_deals: Option<u64>,
-    /// Those of them that are no carve-outs: the rule that only carve-outs pay for transition
-    /// services is broken unless this is 0.
-    #[serde(default)]
-    pub tsa_elsewhere: Option<u64>,
+    /// The figures that are declared, by name. `None`: there was no deal to measure on, or the
+    /// snapshots have no such metric.
+    #[serde(flatten)]
+    declared: IndexMap<String, Option<Figure>>,
+}
+
+/// One declared figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Figure {
+    /// So many deals.
+    Deals(u64),
+    /// A figure after ÷ the same before.
+    Ratio(#[serde(with = "as_number::one")] Decimal),
+}
+
+impl Figures {
+    /// A declared figure by its name.
+    pub fn get(&self, name: &str) -> Option<Figure> {
+        self.declared.get(name).copied().flatten()
+    }
+
+    /// The number of deals that a declared figure counts.
+    pub fn deals(&self, name: &str) -> Option<u64> {
+        match self.get(name)? {
+            Figure::Deals(deals) => Some(deals),
+            Figure::Ratio(_) => None,
+        }
+    }
+
+    /// A declared ratio.
+    pub fn ratio(&self, name: &str) -> Option<Decimal> {
+        match self.get(name)? {
+            Figure::Ratio(ratio) => Some(ratio),
+            Figure::Deals(_) => None,
+        }
+    }
 }
 
 impl Extremes {
+    /// Nothing found yet. `counts` says of each presence whether the snapshots have its metric:
+    /// only then is no deal a number.
+    pub(super) fn new(measures: &Measures, counts: impl Fn(&str) -> bool) -> Self {
+        let ratios = measures.ratios.iter().flat_map(|r| ratio_marks(r.name));
+        let presences = measures.presences.iter().flat_map(|presence| {
+            let none = counts(presence.metric).then_some(Mark::Deals(0));
+            presence.figures().map(|name| (name, none))
+        });
+        Self {
+            worst_change: None,
+            marks: ratios.map(|name| (name, None)).chain(presences).collect(),
+        }
+    }
+
     /// The total of a guarded deal.
     #[inline]
     pub(super) fn total(&mut self, before: i64, after: i64) {
@@ -59,66 +115,92 @@ impl Extremes {
         }
     }
 
-    /// The one-time cost of a carve-out.
-    pub(super) fn carveout(&mut self, before: i64, after: i64) {
+    /// A figure of a deal that the ratio in this place is about.
+    pub(super) fn ratio(&mut self, place: usize, before: i64, after: i64) {
         let pair = (before, after);
-        if before != 0 {
-            if self
-                .least_carveout
-                .is_none_or(|least| is_larger_ratio(least, pair))
-            {
-                self.least_carveout = Some(pair);
-            }
-            if self
-                .most_carveout
-                .is_none_or(|most| is_larger_ratio(pair, most))
-            {
-                self.most_carveout = Some(pair);
+        if before == 0 {
+            return;
+        }
+        for (mark, is_most) in [(place * 2, false), (place * 2 + 1, true)] {
+            if let Some((_, mark)) = self.marks.get_index_mut(mark) {
+                widen(mark, pair, is_most);
             }
         }
     }
 
-    /// Counts a deal that has a TSA cost in the later snapshot.
-    pub(super) fn tsa(&mut self, is_carveout: bool) {
-        self.tsa_deals = self.tsa_deals.map(|deals| deals + 1);
-        if !is_carveout {
-            self.tsa_elsewhere = self.tsa_elsewhere.map(|deals| deals + 1);
+    /// Counts a deal of the later snapshot that has the figure of a presence. `place` is that
+    /// among the marks.
+    pub(super) fn presence(&mut self, (ratios, place): (usize, usize), is_elsewhere: bool) {
+        let first = (ratios + place) * 2;
+        for mark in first..=first + usize::from(is_elsewhere) {
+            if let Some((_, Some(Mark::Deals(deals)))) = self.marks.get_index_mut(mark) {
+                *deals += 1;
+            }
         }
     }
 
     /// Adds those of the key range after this one; of equals the first stays.
     pub(super) fn add(&mut self, later: &Self) {
-        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a + b),
-            (one, other) => one.or(other),
-        };
-        self.tsa_deals = sum(self.tsa_deals, later.tsa_deals);
-        self.tsa_elsewhere = sum(self.tsa_elsewhere, later.tsa_elsewhere);
         if let Some((before, after)) = later.worst_change {
             self.total(before, after);
         }
-        for (before, after) in later.least_carveout.into_iter().chain(later.most_carveout) {
-            self.carveout(before, after);
+        for (name, found) in &later.marks {
+            let mark = self.marks.entry(name.clone()).or_default();
+            match (mark.as_mut(), *found) {
+                (_, None) => {}
+                (None, found) => *mark = found,
+                (Some(Mark::Deals(sum)), Some(Mark::Deals(deals))) => *sum += deals,
+                (_, Some(Mark::Pair(pair))) => widen(mark, pair, name.starts_with("most_")),
+                (Some(Mark::Pair(_)), Some(Mark::Deals(_))) => {}
+            }
         }
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        let ratio = |pair: Option<Pair>| {
-            let (before, after) = pair?;
-            Decimal::from(after).checked_div(before.into()).ok()
+    pub(super) fn figures(&self, measures: &Measures) -> Figures {
+        let found = |name: &str| self.marks.get(name).copied().flatten();
+        let ratio = |name: String| match found(&name)? {
+            Mark::Pair((before, after)) => {
+                let ratio = Decimal::from(after).checked_div(before.into());
+                ratio.ok().map(Figure::Ratio)
+            }
+            Mark::Deals(_) => None,
+        };
+        let deals = |name: &str| match found(name)? {
+            Mark::Deals(deals) => Some(Figure::Deals(deals)),
+            Mark::Pair(_) => None,
         };
         let percent = |pair: Option<Pair>| {
             let (before, after) = pair?;
             let change = Decimal::from(after.abs_diff(before)).checked_mul(100.into());
             change.ok()?.checked_div(before.unsigned_abs().into()).ok()
         };
+        let ratios = measures.ratios.iter().flat_map(|declared| {
+            let marks = ratio_marks(declared.name);
+            declared.figures().into_iter().zip(marks.map(ratio))
+        });
+        let presences = measures.presences.iter().flat_map(|declared| {
+            let named = |name: String| {
+                let found = deals(&name);
+                (name, found)
+            };
+            declared.figures().map(named)
+        });
         Figures {
             worst_change_percent: percent(self.worst_change),
-            carveout_ratio_min: ratio(self.least_carveout),
-            carveout_ratio_max: ratio(self.most_carveout),
-            tsa_deals: self.tsa_deals,
-            tsa_elsewhere: self.tsa_elsewhere,
+            declared: ratios.chain(presences).collect(),
         }
+    }
+}
+
+/// Puts the deal whose ratio goes further in place of the one before.
+fn widen(mark: &mut Option<Mark>, pair: Pair, is_most: bool) {
+    let further = match mark {
+        Some(Mark::Pair(known)) if is_most => is_larger_ratio(pair, *known),
+        Some(Mark::Pair(known)) => is_larger_ratio(*known, pair),
+        Some(Mark::Deals(_)) | None => true,
+    };
+    if further {
+        *mark = Some(Mark::Pair(pair));
     }
 }
 
@@ -139,7 +221,8 @@ fn is_larger_ratio(a: Pair, b: Pair) -> bool {
 
 /// A decimal as a JSON number, for whoever reads the result; the step records it exactly.
 mod as_number {
-    use super::*;
+    use rollbook_ledger::decimal::Decimal;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[allow(clippy::trivially_copy_pass_by_ref)]
     pub(super) fn serialize<S: Serializer>(
@@ -155,6 +238,26 @@ mod as_number {
         let number: Option<f64> = Option::deserialize(from)?;
         Ok(number.and_then(|number| Decimal::from_f64(number).ok()))
     }
+
+    /// The same where there is one.
+    pub(super) mod one {
+        use super::*;
+
+        #[allow(clippy::trivially_copy_pass_by_ref)]
+        pub(in super::super) fn serialize<S: Serializer>(
+            figure: &Decimal,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            figure.to_f64().serialize(to)
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Decimal, D::Error> {
+            let number = f64::deserialize(from)?;
+            Decimal::from_f64(number).map_err(serde::de::Error::custom)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -163,6 +266,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::compare::declaration::{Presence, Ratio};
+
+    const MEASURES: Measures = Measures {
+        total: None,
+        ratios: &[Ratio {
+            name: "square",
+            metric: "price",
+            class: "square",
+        }],
+        presences: &[Presence {
+            name: "corner",
+            metric: "corners",
+            class: "square",
+        }],
+    };
+
+    fn empty() -> Extremes {
+        Extremes::new(&MEASURES, |_| true)
+    }
+
+    fn figures_of(extremes: &Extremes) -> Figures {
+        extremes.figures(&MEASURES)
+    }
 
     fn text(figure: Option<Decimal>) -> String {
         figure.unwrap().to_string()
@@ -170,19 +296,19 @@ mod tests {
 
     #[test]
     fn figures_are_those_of_the_integers() {
-        let mut extremes = Extremes::default();
-        assert_eq!(extremes.figures().worst_change_percent, None);
+        let mut extremes = empty();
+        assert_eq!(figures_of(&extremes).worst_change_percent, None);
         for (before, after) in [(0, 500), (100, 107), (300, 290), (-200, -210), (100, 107)] {
             extremes.total(before, after);
         }
         // 1.07 − 1 of doubles is more than 0.07.
-        assert_eq!(text(extremes.figures().worst_change_percent), "7");
+        assert_eq!(text(figures_of(&extremes).worst_change_percent), "7");
         for (before, after) in [(3, 4), (200, 300), (0, 9), (10, 30)] {
-            extremes.carveout(before, after);
+            extremes.ratio(0, before, after);
         }
-        let figures = extremes.figures();
-        assert_eq!(text(figures.carveout_ratio_min), "1.333333333333");
-        assert_eq!(text(figures.carveout_ratio_max), "3");
+        let figures = figures_of(&extremes);
+        assert_eq!(text(figures.ratio("square_ratio_min")), "1.333333333333");
+        assert_eq!(text(figures.ratio("square_ratio_max")), "3");
         let json = serde_json::to_string(&figures).unwrap();
         assert!(
             json.starts_with(r#"{"worst_change_percent":7.0,"#),
@@ -191,23 +317,53 @@ mod tests {
         assert_eq!(serde_json::from_str::<Figures>(&json).unwrap(), figures);
     }
 
+    #[test]
+    fn what_is_counted_and_kept_has_the_names_of_its_declaration() {
+        let mut extremes = empty();
+        extremes.ratio(0, 10, 30);
+        extremes.presence((1, 0), false);
+        extremes.presence((1, 0), true);
+        let kept = serde_json::to_string(&extremes).unwrap();
+        assert_eq!(
+            kept,
+            r#"{"worst_change":null,"least_square":[10,30],"most_square":[10,30],"corner_deals":2,"corner_elsewhere":1}"#
+        );
+        assert_eq!(serde_json::from_str::<Extremes>(&kept).unwrap(), extremes);
+        let figures = serde_json::to_string(&figures_of(&extremes)).unwrap();
+        assert_eq!(
+            figures,
+            r#"{"worst_change_percent":null,"square_ratio_min":3.0,"square_ratio_max":3.0,"corner_deals":2,"corner_elsewhere":1}"#
+        );
+        // No deal has a metric that there is not.
+        let none = Extremes::new(&MEASURES, |_| false);
+        let figures = figures_of(&none);
+        assert_eq!(figures.get("corner_deals"), None);
+        assert_eq!(
+            serde_json::to_string(&figures).unwrap(),
+            r#"{"worst_change_percent":null,"square_ratio_min":null,"square_ratio_max":null,"corner_deals":null,"corner_elsewhere":null}"#
+        );
+    }
+
     proptest! {
         #[test]
         fn ranges_merge_to_what_one_range_finds(
             pairs in prop::collection::vec((any::<i64>(), any::<i64>()), 0..8), cut in 0_usize..8,
         ) {
             let found = |pairs: &[Pair]| {
-                let mut extremes = Extremes::default();
+                let mut extremes = empty();
                 for (before, after) in pairs {
                     extremes.total(*before, *after);
-                    extremes.carveout(*before, *after);
+                    extremes.ratio(0, *before, *after);
+                    extremes.presence((1, 0), before < after);
                 }
                 extremes
             };
             let (first, second) = pairs.split_at(cut.min(pairs.len()));
-            let mut merged = found(first);
+            // What is added to has been told of no figure yet, like the sum of a whole comparison.
+            let mut merged = Extremes::default();
+            merged.add(&found(first));
             merged.add(&found(second));
-            prop_assert_eq!(merged.figures(), found(&pairs).figures());
+            prop_assert_eq!(figures_of(&merged), figures_of(&found(&pairs)));
         }
     }
 }

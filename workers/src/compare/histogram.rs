@@ -1,4 +1,4 @@
-//! The distribution of the relative change of `cost_total`. Pure.
+//! The distribution of the relative change of the total. Pure.
 
 use std::cmp::Ordering;
 
@@ -61,7 +61,7 @@ impl Histogram {
     }
 
     /// Every bar, from the largest fall to the largest rise.
-    pub(super) fn buckets(&self) -> Vec<Bucket> {
+    pub(super) fn buckets(&self, called: &str) -> Vec<Bucket> {
         let mut buckets = Vec::new();
         let mut bar = |label: String, deals: u64| buckets.push(Bucket { label, deals });
         let mut lower: Option<i64> = None;
@@ -81,7 +81,7 @@ impl Histogram {
             }
             lower = RISES.get(index).copied().unwrap_or(lower);
         }
-        bar("no cost before".to_owned(), self.no_base);
+        bar(format!("no {called} before"), self.no_base);
         buckets
     }
 }

@@ -1,9 +1,9 @@
 //! Rules applied to the metrics of two snapshots. Pure.
 
-use super::rules::{Class, Judgement, Rules, Severity, computed_as, judge_by, judge_text_by};
+use super::declaration::{Declaration, Measures};
+use super::rules::{Class, Judgement, Rules, Severity, class_of, judge_by, judge_text_by};
 use super::tally::NO_RULE;
-use crate::deal::DealType;
-use crate::snapshot::MetricInfo;
+use crate::snapshot::{Manifest, MetricInfo};
 
 /// Deal types that are remembered; beyond, their rules are looked up each time and they are
 /// counted together.
@@ -14,9 +14,9 @@ const NO_RULE_THRESHOLD: &str = "no rule allows a difference";
 #[derive(Debug, Default)]
 pub(super) struct Kind {
     name: String,
-    computed: Option<DealType>,
+    /// The class by which they were computed.
+    pub(super) computed: Option<&'static str>,
     pub(super) guarded: bool,
-    pub(super) carveout: bool,
     /// The rule of each metric, by its place in the set.
     rules: Vec<Option<usize>>,
 }
@@ -26,7 +26,8 @@ pub(super) struct Kind {
 pub struct Judge<'r> {
     rules: &'r Rules,
     metrics: &'r [MetricInfo],
-    unknown_as_acquisition: bool,
+    declared: &'r dyn Declaration,
+    unknown_as: Option<&'static str>,
     thresholds: Vec<String>,
     kinds: Vec<Kind>,
     /// The type that was asked for last: in most snapshots few follow each other.
@@ -34,13 +35,29 @@ pub struct Judge<'r> {
 }
 
 impl<'r> Judge<'r> {
-    /// A judge for these metrics. `unknown_as_acquisition`: where the side before has figures of
-    /// a deal of unknown type, they are those of an acquisition (see [`computed_as`]).
-    pub fn new(rules: &'r Rules, metrics: &'r [MetricInfo], unknown_as_acquisition: bool) -> Self {
+    /// A judge of the figures of a snapshot against those of a later one of the same metrics.
+    pub fn of(rules: &'r Rules, declared: &'r dyn Declaration, before: &'r Manifest) -> Self {
+        Self::new(
+            rules,
+            declared,
+            &before.metrics,
+            declared.unknown_as(before),
+        )
+    }
+
+    /// A judge for these metrics. `unknown_as`: the class by which deals before were computed whose
+    /// type means none.
+    pub fn new(
+        rules: &'r Rules,
+        declared: &'r dyn Declaration,
+        metrics: &'r [MetricInfo],
+        unknown_as: Option<&'static str>,
+    ) -> Self {
         Self {
             rules,
             metrics,
-            unknown_as_acquisition,
+            declared,
+            unknown_as,
             thresholds: rules.rules.iter().map(|r| r.test.threshold()).collect(),
             kinds: Vec::new(),
             last: 0,
@@ -58,16 +75,16 @@ impl<'r> Judge<'r> {
             Some(known) => known,
             None => {
                 self.kinds.truncate(MAX_KINDS);
-                let computed = computed_as(deal_type, self.unknown_as_acquisition);
-                let found = self
-                    .metrics
-                    .iter()
-                    .map(|m| self.rules.find(deal_type, computed, &m.name));
+                let computed = class_of(self.declared, deal_type).or(self.unknown_as);
+                let guarded = self.rules.guards(self.declared, deal_type, computed);
+                let found = self.metrics.iter().map(|metric| {
+                    let of = (deal_type, computed);
+                    self.rules.find(self.declared, of, guarded, &metric.name)
+                });
                 self.kinds.push(Kind {
                     name: deal_type.to_owned(),
                     computed,
-                    guarded: self.rules.guards(deal_type, computed),
-                    carveout: computed == Some(DealType::Carveout),
+                    guarded,
                     rules: found.collect(),
                 });
                 self.kinds.len() - 1
@@ -84,12 +101,19 @@ impl<'r> Judge<'r> {
     /// What deals of a type were computed as, where that is another word than is stored.
     pub fn judged_as(&mut self, deal_type: &str) -> Option<&'static str> {
         let kind = self.kind(deal_type);
-        let computed = self
-            .kinds
-            .get(kind)
-            .and_then(|kind| kind.computed)?
-            .as_str();
+        let computed = self.kinds.get(kind).and_then(|kind| kind.computed)?;
         (computed != deal_type).then_some(computed)
+    }
+
+    /// Whether the rules guard deals of a type.
+    pub fn guards(&mut self, deal_type: &str) -> bool {
+        let kind = self.kind(deal_type);
+        self.kinds.get(kind).is_some_and(|kind| kind.guarded)
+    }
+
+    /// What is measured besides.
+    pub(super) fn measures(&self) -> &Measures {
+        self.declared.measures()
     }
 
     /// The remembered types' names in their places.

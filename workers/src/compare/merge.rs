@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::CompareError;
+use super::figures::Extremes;
 use super::judge::{Judge, MAX_KINDS};
 use super::rules::Class;
 use super::tally::{ClassCounts, OTHER, Tally, TypeTotals};
@@ -15,10 +16,6 @@ use crate::snapshot::reader::Cursor;
 pub(super) const MISSING_THRESHOLD: &str = "no deal may be missing after";
 /// What every deal must be.
 pub(super) const ERROR_THRESHOLD: &str = "computed on both sides or on none";
-
-const TOTAL: &str = "cost_total";
-const ONE_TIME: &str = "cost_one_time_base";
-const TSA: &str = "cost_tsa";
 
 /// Rows in strict key order. The accessors speak of the row `advance` moved to.
 pub trait Rows {
@@ -205,22 +202,29 @@ pub fn merge<R: Rows>(
     };
     let texts = 0..metrics.len();
     let is_text = |place: &usize| metrics.get(*place).is_some_and(MetricInfo::is_text);
+    let measures = *judge.measures();
+    let mut tally = Tally::new(judge.rules());
+    tally.extremes = Extremes::new(&measures, |metric| place(metric).is_some());
     let mut merge = Merge {
-        tally: Tally::new(judge.rules()),
+        tally,
         judge,
         types: Vec::new(),
         findings: Vec::new(),
         text_metrics: texts.filter(is_text).collect(),
         texts: Vec::new(),
-        total: place(TOTAL),
-        one_time: place(ONE_TIME),
-        tsa: place(TSA),
+        total: measures.total.and_then(|total| place(total.metric)),
+        ratios: measures
+            .ratios
+            .iter()
+            .map(|it| (place(it.metric), it.class))
+            .collect(),
+        presences: measures
+            .presences
+            .iter()
+            .map(|it| (place(it.metric), it.class))
+            .collect(),
         sink,
     };
-    if merge.tsa.is_some() {
-        let extremes = &mut merge.tally.extremes;
-        (extremes.tsa_deals, extremes.tsa_elsewhere) = (Some(0), Some(0));
-    }
     let mut left = before.advance()?;
     let mut right = after.advance_beside(before)?;
     while left || right {
@@ -233,7 +237,7 @@ pub fn merge<R: Rows>(
         match order {
             Ordering::Less => merge.one_sided(before, Change::Missing)?,
             Ordering::Greater => {
-                merge.tsa(after)?;
+                merge.presences(after)?;
                 merge.one_sided(after, Change::Added)?;
             }
             Ordering::Equal => merge.both(before, after)?,
@@ -258,8 +262,10 @@ struct Merge<'r, 's, S> {
     text_metrics: Vec<usize>,
     texts: Vec<TextFinding>,
     total: Option<usize>,
-    one_time: Option<usize>,
-    tsa: Option<usize>,
+    /// Of each ratio its metric, where the snapshots have it, and its class of deals.
+    ratios: Vec<(Option<usize>, &'static str)>,
+    /// The same of each presence.
+    presences: Vec<(Option<usize>, &'static str)>,
     sink: &'s mut S,
 }
 
@@ -318,7 +324,7 @@ impl<S: Sink> Merge<'_, '_, S> {
     /// A deal of both snapshots.
     fn both<R: Rows>(&mut self, before: &mut R, after: &mut R) -> Result<(), CompareError> {
         self.tally.compared += 1;
-        self.tsa(after)?;
+        self.presences(after)?;
         if before.is_error() || after.is_error() {
             return self.errors(before, after);
         }
@@ -334,7 +340,8 @@ impl<S: Sink> Merge<'_, '_, S> {
         self.findings.clear();
         let mut worst = Class::Equal;
         for metric in 0..self.judge.metrics().len() {
-            let summed = self.total == Some(metric) || self.one_time == Some(metric);
+            let is_ratio = self.ratios.iter().any(|(it, _)| *it == Some(metric));
+            let summed = self.total == Some(metric) || is_ratio;
             let shared = after.shares_metric(before, metric);
             if shared && !summed || self.text_metrics.contains(&metric) {
                 continue;
@@ -344,8 +351,8 @@ impl<S: Sink> Merge<'_, '_, S> {
             if self.total == Some(metric) {
                 self.total(kind, old, new);
             }
-            if self.one_time == Some(metric) && self.judge.known(kind).is_some_and(|k| k.carveout) {
-                self.tally.extremes.carveout(old, new);
+            if is_ratio {
+                self.ratios(kind, metric, old, new);
             }
             if old == new {
                 continue;
@@ -412,30 +419,50 @@ impl<S: Sink> Merge<'_, '_, S> {
         Ok(worst)
     }
 
-    /// Looks whether a deal of the later snapshot has a TSA cost.
-    fn tsa(&mut self, after: &mut impl Rows) -> Result<(), CompareError> {
-        if let Some(metric) = self.tsa
-            && !after.is_error()
-            && after.metric(metric)? != 0
-        {
-            let kind = self.judge.kind(after.deal_type());
-            let is_carveout = self.judge.known(kind).is_some_and(|kind| kind.carveout);
-            self.tally.extremes.tsa(is_carveout);
+    /// Looks which of the figures that are counted a deal of the later snapshot has.
+    fn presences(&mut self, after: &mut impl Rows) -> Result<(), CompareError> {
+        for place in 0..self.presences.len() {
+            if let Some((Some(metric), class)) = self.presences.get(place).copied()
+                && !after.is_error()
+                && after.metric(metric)? != 0
+            {
+                let kind = self.judge.kind(after.deal_type());
+                let place = (self.ratios.len(), place);
+                let is_elsewhere = !self.is_of(kind, class);
+                self.tally.extremes.presence(place, is_elsewhere);
+            }
         }
         Ok(())
+    }
+
+    /// Whether deals of a remembered type were computed as this class.
+    fn is_of(&self, kind: usize, class: &str) -> bool {
+        let computed = self.judge.known(kind).and_then(|kind| kind.computed);
+        computed == Some(class)
+    }
+
+    /// Keeps what stands out of a figure that ratios are made of.
+    fn ratios(&mut self, kind: usize, metric: usize, before: i64, after: i64) {
+        for (place, (of, class)) in self.ratios.iter().enumerate() {
+            if *of == Some(metric) && self.is_of(kind, class) {
+                self.tally.extremes.ratio(place, before, after);
+            }
+        }
     }
 
     /// A deal all of whose figures are equal still counts in sums.
     fn equal(&mut self, kind: usize, rows: &mut impl Rows) -> Result<(), CompareError> {
         if let Some(metric) = self.total {
-            let cost = rows.metric(metric)?;
-            self.total(kind, cost, cost);
+            let figure = rows.metric(metric)?;
+            self.total(kind, figure, figure);
         }
-        if let Some(metric) = self.one_time
-            && self.judge.known(kind).is_some_and(|kind| kind.carveout)
-        {
-            let cost = rows.metric(metric)?;
-            self.tally.extremes.carveout(cost, cost);
+        for place in 0..self.ratios.len() {
+            if let Some((Some(metric), class)) = self.ratios.get(place).copied()
+                && self.is_of(kind, class)
+            {
+                let figure = rows.metric(metric)?;
+                self.tally.extremes.ratio(place, figure, figure);
+            }
         }
         Ok(())
     }

@@ -6,14 +6,14 @@
 //!  after ──┘  begin            └─   on rayon              └─▶ differences (Parquet, paged evidence)
 //! ```
 //!
-//! `rules`, `judge`, `merge`, `tally` and `ranges` are pure. Memory does not grow with the number
+//! `rules`, `judge`, `merge`, `tally` and `ranges` are pure. What types and figures mean is told by a
+//! [`Declaration`], which is a port: whoever makes the figures knows. Memory does not grow with the number
 //! of deals: per thread one row group of each side and one page of differences are held. Ranges
 //! depend on the manifests alone, so the outcome is byte for byte the same on any number of
 //! threads, and in whatever processes the ranges are merged (`task`). Every part is hashed while
 //! it is read; a damaged one fails the comparison by name.
 
-pub mod behind;
-pub mod defaults;
+pub mod declaration;
 pub mod differences;
 mod error;
 mod event;
@@ -26,6 +26,8 @@ pub mod millionths;
 mod ranges;
 pub mod result;
 pub mod rules;
+#[cfg(test)]
+mod shapes;
 pub mod tally;
 pub mod task;
 
@@ -47,6 +49,7 @@ pub use result::ComparisonResult;
 pub use rules::Rules;
 pub use task::{RangeReport, RangeTask, RangeWorker};
 
+use declaration::Declaration;
 use differences::{DifferencePage, PAGE_MEDIA_TYPE, Page, PageWriter};
 use judge::Judge;
 use tally::Tally;
@@ -66,6 +69,8 @@ pub struct Comparison {
 
 /// Compares two snapshots by rules, on one thread per core.
 ///
+/// What `declared` says of the types and figures is that of whoever made them.
+///
 /// Refused before anything is read: invalid rules, different metrics, and different models
 /// unless the rules say `allow_model_change`; the comparison of an old with a new model is the
 /// purpose of a rollout, but it must be meant, so it is asked for and recorded.
@@ -75,9 +80,10 @@ pub async fn compare(
     before: &Snapshot,
     after: &Snapshot,
     rules: &Rules,
+    declared: &Arc<dyn Declaration>,
     store: &EvidenceStore,
 ) -> Result<Comparison, CompareError> {
-    compare_on(None, before, after, rules, store).await
+    compare_on(None, before, after, rules, declared, store).await
 }
 
 /// [`compare`] on a number of threads of its own. The outcome does not depend on it.
@@ -86,9 +92,10 @@ pub async fn compare_on(
     before: &Snapshot,
     after: &Snapshot,
     rules: &Rules,
+    declared: &Arc<dyn Declaration>,
     store: &EvidenceStore,
 ) -> Result<Comparison, CompareError> {
-    compare_with(threads, before, after, rules, store, &|_| {}).await
+    compare_with(threads, before, after, rules, declared, store, &|_| {}).await
 }
 
 /// [`compare_on`] that tells how far it is: with the deals of the larger snapshot, at the
@@ -98,12 +105,13 @@ pub async fn compare_with(
     before: &Snapshot,
     after: &Snapshot,
     rules: &Rules,
+    declared: &Arc<dyn Declaration>,
     store: &EvidenceStore,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Comparison, CompareError> {
     comparable(&before.manifest, &after.manifest, rules)?;
     let pool = Pool::new(threads)?;
-    let job = Arc::new(Job::new(before, after, rules, store));
+    let job = Arc::new(Job::new((before, after), rules, declared, store));
     let order = key_order(&before.manifest);
     let ranges = ranges::plan(&before.manifest.parts, &after.manifest.parts, order);
     let mut now = Progress {
@@ -127,19 +135,20 @@ pub async fn compare_with(
         progress(now);
     }
     drop(found);
-    conclude(before, after, rules, tally, pages, store).await
+    let found = (tally, pages);
+    conclude((before, after), rules, declared.as_ref(), found, store).await
 }
 
 /// Stores the result of what all ranges found.
 async fn conclude(
-    before: &Snapshot,
-    after: &Snapshot,
+    (before, after): (&Snapshot, &Snapshot),
     rules: &Rules,
-    tally: Tally,
-    pages: Vec<DifferencePage>,
+    declared: &dyn Declaration,
+    (tally, pages): (Tally, Vec<DifferencePage>),
     store: &EvidenceStore,
 ) -> Result<Comparison, CompareError> {
-    let result = ComparisonResult::new(before, after, rules, tally, pages);
+    let measures = declared.measures();
+    let result = ComparisonResult::new(before, after, rules, measures, tally, pages);
     let bytes = Bytes::from(result.to_bytes()?);
     let evidence = store
         .put(bytes, RESULT_MEDIA_TYPE, "comparison.json")
@@ -153,6 +162,7 @@ struct Job {
     before: Arc<Snapshot>,
     after: Arc<Snapshot>,
     rules: Rules,
+    declared: Arc<dyn Declaration>,
     store: BlockingStore,
 }
 
@@ -184,11 +194,17 @@ async fn merge_range(
 }
 
 impl Job {
-    fn new(before: &Snapshot, after: &Snapshot, rules: &Rules, store: &EvidenceStore) -> Self {
+    fn new(
+        (before, after): (&Snapshot, &Snapshot),
+        rules: &Rules,
+        declared: &Arc<dyn Declaration>,
+        store: &EvidenceStore,
+    ) -> Self {
         Self {
             before: Arc::new(before.clone()),
             after: Arc::new(after.clone()),
             rules: rules.clone(),
+            declared: Arc::clone(declared),
             store: BlockingStore::new(store),
         }
     }
@@ -232,23 +248,12 @@ impl Job {
             &mut right,
             order,
             metrics,
-            Judge::new(
-                &self.rules,
-                metrics,
-                unknown_as_acquisition(&self.before.manifest),
-            ),
+            Judge::of(&self.rules, self.declared.as_ref(), &self.before.manifest),
             &mut writer,
         )?;
         let last = writer.finish()?;
         Ok((tally, pages, last))
     }
-}
-
-/// Whether a deal of unknown type that has figures was computed as an acquisition. The built-in
-/// model does so while deal types are not in force, and has an error in their place when they are;
-/// of other calculators it is not known.
-fn unknown_as_acquisition(before: &Manifest) -> bool {
-    behind::has_lines(before)
 }
 
 /// Refuses manifests whose figures do not mean the same, and rules that cannot judge them.

@@ -6,6 +6,7 @@ use rollbook_ledger::decimal::Decimal;
 use rollbook_proto::v1::{self, ComparisonMade, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::declaration::Measures;
 use super::differences::DifferencePage;
 use super::figures::Figures;
 use super::histogram::Bucket;
@@ -18,6 +19,9 @@ use crate::snapshot::manifest::Total;
 /// The version of the result this code writes and the only one it reads. Version 1 had its
 /// differences as JSON lines.
 const VERSION: u32 = 2;
+
+/// What a total is called that is not declared.
+const TOTAL: &str = "total";
 
 /// Characters of a text that an event carries: 20 regressions must fit into one.
 const EVENT_TEXT_CHARS: usize = 100;
@@ -96,7 +100,7 @@ pub struct ComparisonResult {
     /// Deals per deal type before and worst class; missing ones and those in error on one side
     /// are regressions.
     pub by_type: BTreeMap<String, BTreeMap<Class, u64>>,
-    /// `cost_total` per deal type before, over deals computed on both sides.
+    /// The total per deal type before, over deals computed on both sides.
     pub totals: BTreeMap<String, TypeTotals>,
     /// Every metric that is no text summed over each snapshot.
     pub metrics: Vec<MetricTotals>,
@@ -105,7 +109,7 @@ pub struct ComparisonResult {
     /// The first 5 deals in key order that could be computed on neither side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncomputed: Vec<Uncomputed>,
-    /// Relative change of `cost_total`.
+    /// Relative change of the total.
     pub histogram: Vec<Bucket>,
     /// Figures that gates ask for.
     #[serde(default)]
@@ -119,6 +123,7 @@ impl ComparisonResult {
         before: &Snapshot,
         after: &Snapshot,
         rules: &Rules,
+        measures: &Measures,
         tally: Tally,
         differences: Vec<DifferencePage>,
     ) -> Self {
@@ -149,7 +154,7 @@ impl ComparisonResult {
             model_changed: before.manifest.model_digest != after.manifest.model_digest,
             rules: rules.clone(),
             metrics: metrics.collect(),
-            histogram: tally.buckets(),
+            histogram: tally.buckets(measures.total.map_or(TOTAL, |total| total.called)),
             compared: tally.compared,
             equal: tally.equal,
             within_tolerance: tally.within_tolerance,
@@ -167,7 +172,7 @@ impl ComparisonResult {
             totals: tally.totals,
             worst: tally.worst,
             uncomputed: tally.uncomputed,
-            figures: tally.extremes.figures(),
+            figures: tally.extremes.figures(measures),
             differences,
         }
     }

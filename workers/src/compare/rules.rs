@@ -4,9 +4,10 @@ use rollbook_ledger::runbook::positioned::{Misplaced, Positioned};
 use serde::{Deserialize, Serialize};
 
 use super::CompareError;
+use super::declaration::Declaration;
 use super::millionths::{Millionths, SCALE};
-use crate::deal::{DealType, TypeClass, classify};
 use crate::snapshot::MetricInfo;
+use crate::snapshot::row::NULL_TYPE;
 
 /// The most rules of one set.
 const MAX_RULES: usize = 1_000;
@@ -58,26 +59,22 @@ pub enum Severity {
     Warning,
 }
 
-/// The deal type that a stored text was computed as: its own name, a built-in alias, or none at
-/// all (`NULL` or blank), which is an acquisition. Nothing for a text that names no type, unless
-/// whoever computed it took such for acquisitions, as the built-in model does while deal types are
-/// not in force.
-pub fn computed_as(stored: &str, unknown_as_acquisition: bool) -> Option<DealType> {
-    if stored.trim().eq_ignore_ascii_case("NULL") {
-        return Some(DealType::Acquisition);
-    }
-    match classify(Some(stored)) {
-        TypeClass::Valid(kind) | TypeClass::Alias(kind) => Some(kind),
-        TypeClass::Null => Some(DealType::Acquisition),
-        TypeClass::Invalid => unknown_as_acquisition.then_some(DealType::Acquisition),
-    }
+/// The class that a stored type means: none at all is `NULL`.
+pub(super) fn class_of(declared: &dyn Declaration, stored: &str) -> Option<&'static str> {
+    let is_null = stored.trim().eq_ignore_ascii_case(NULL_TYPE);
+    declared.class_of((!is_null).then_some(stored))
 }
 
 /// Whether a word of a rule names the type of a deal: as it is stored, or by what it was computed
 /// as.
-fn names(word: &str, stored: &str, computed: Option<DealType>) -> bool {
+fn names(
+    declared: &dyn Declaration,
+    word: &str,
+    stored: &str,
+    computed: Option<&'static str>,
+) -> bool {
     word.trim().eq_ignore_ascii_case(stored.trim())
-        || computed.is_some() && computed_as(word, false) == computed
+        || computed.is_some() && class_of(declared, word) == computed
 }
 
 /// Which deals a rule is for, by their type before.
@@ -140,7 +137,7 @@ pub enum Test {
 pub struct Rule {
     /// Names the rule in results.
     pub id: String,
-    /// The metrics it judges; `*` stands for any text: `cost_*`.
+    /// The metrics it judges; `*` stands for any text: `price_*`.
     pub metric: String,
     /// Guarded deals, others or all.
     #[serde(default)]
@@ -160,9 +157,8 @@ pub struct Rule {
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     /// Types (before) that are guarded against regression: types, aliases of them, or texts as
-    /// they are stored; letter case aside. Deals without a type are acquisitions, and so are those
-    /// of unknown types that were computed as such. Where nothing is said: acquisitions.
-    #[serde(default = "default_guard")]
+    /// they are stored; letter case aside. Deals without a type, and those of unknown types, are of
+    /// the class that they were computed as.
     pub guard: Vec<String>,
     /// Whether snapshots of different models may be compared.
     #[serde(default)]
@@ -171,9 +167,24 @@ pub struct Rules {
     pub rules: Vec<Rule>,
 }
 
-/// The types that a deal-type rollout must not change.
-pub(super) fn default_guard() -> Vec<String> {
-    vec![DealType::Acquisition.as_str().to_owned()]
+/// Rules as a person writes them: without a guard, the declared one holds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "struct Rules")]
+struct Written {
+    guard: Option<Vec<String>>,
+    #[serde(default)]
+    allow_model_change: bool,
+    rules: Vec<Rule>,
+}
+
+impl Written {
+    fn complete(self, declared: &dyn Declaration) -> Rules {
+        Rules {
+            guard: self.guard.unwrap_or_else(|| declared.default_guard()),
+            allow_model_change: self.allow_model_change,
+            rules: self.rules,
+        }
+    }
 }
 
 /// A judged figure.
@@ -187,19 +198,31 @@ pub struct Judgement {
 
 impl Rules {
     /// Reads rules from YAML or JSON; every complaint has a line and a column.
-    pub fn from_text(text: &str) -> Result<Self, Misplaced> {
-        Self::from_text_for(text, &[])
+    pub fn from_text(text: &str, declared: &dyn Declaration) -> Result<Self, Misplaced> {
+        Self::from_text_for(text, &[], declared)
     }
 
     /// The same for snapshots of these metrics: see [`Rules::check_texts`].
-    pub fn from_text_for(text: &str, metrics: &[MetricInfo]) -> Result<Self, Misplaced> {
+    pub fn from_text_for(
+        text: &str,
+        metrics: &[MetricInfo],
+        declared: &dyn Declaration,
+    ) -> Result<Self, Misplaced> {
         let document = Positioned::parse(text)?;
-        let rules: Self = document.read()?;
+        let rules = document.read::<Written>()?.complete(declared);
         rules
             .check_each()
             .and_then(|()| rules.check_each_text(metrics))
             .map_err(|(index, error)| document.complain("rules", index, error.to_string()))?;
         Ok(rules)
+    }
+
+    /// Reads the rules of a plan.
+    pub fn from_plan(
+        rules: &serde_json::Value,
+        declared: &dyn Declaration,
+    ) -> Result<Self, serde_json::Error> {
+        Written::deserialize(rules).map(|written| written.complete(declared))
     }
 
     /// Checks a percentage given by a person: a decimal, not below zero.
@@ -271,20 +294,25 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether deals of this type before, computed as that one, are guarded.
-    pub fn guards(&self, deal_type: &str, computed: Option<DealType>) -> bool {
+    /// Whether deals of this type before, computed as that class, are guarded.
+    pub fn guards(
+        &self,
+        declared: &dyn Declaration,
+        deal_type: &str,
+        computed: Option<&'static str>,
+    ) -> bool {
         let mut guard = self.guard.iter();
-        guard.any(|word| names(word, deal_type, computed))
+        guard.any(|word| names(declared, word, deal_type, computed))
     }
 
-    /// The place of the rule for a metric of deals of a type, computed as that one.
+    /// The place of the rule for a metric of deals of a type, which are `guarded` or not.
     pub(super) fn find(
         &self,
-        deal_type: &str,
-        computed: Option<DealType>,
+        declared: &dyn Declaration,
+        (deal_type, computed): (&str, Option<&'static str>),
+        guarded: bool,
         metric: &str,
     ) -> Option<usize> {
-        let guarded = self.guards(deal_type, computed);
         self.rules.iter().position(|rule| {
             let in_scope = match rule.scope {
                 Scope::Any => true,
@@ -295,7 +323,7 @@ impl Rules {
                 || rule
                     .deal_types
                     .iter()
-                    .any(|word| names(word, deal_type, computed));
+                    .any(|word| names(declared, word, deal_type, computed));
             in_scope && of_type && matches_pattern(&rule.metric, metric)
         })
     }

@@ -94,7 +94,7 @@ impl Uncomputed {
 /// Counts by the place of the class in [`CLASSES`].
 pub(super) type ClassCounts = [u64; CLASSES.len()];
 
-/// `cost_total` of the deals of one type, computed on both sides.
+/// The total of the deals of one type, computed on both sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeTotals {
     /// Deals.
@@ -149,7 +149,7 @@ pub struct Tally {
     by_rule: Vec<ClassCounts>,
     /// Deals in error on one side only.
     one_sided_errors: u64,
-    /// `cost_total` per deal type before.
+    /// The total per deal type before.
     pub totals: BTreeMap<String, TypeTotals>,
     /// Deals per deal type before, or after where there is none before, and worst class.
     by_type: BTreeMap<String, ClassCounts>,
@@ -171,7 +171,7 @@ impl Tally {
         }
     }
 
-    /// Adds `cost_total` sums of a deal type.
+    /// Adds sums of the total of a deal type.
     pub(super) fn add_totals(&mut self, deal_type: &str, totals: TypeTotals) {
         let full = self.totals.len() >= MAX_KINDS && !self.totals.contains_key(deal_type);
         let key = if full { OTHER } else { deal_type };
@@ -366,9 +366,10 @@ impl Tally {
         named
     }
 
-    /// The relative change of `cost_total`, from the largest fall to the largest rise.
-    pub fn buckets(&self) -> Vec<Bucket> {
-        self.histogram.buckets()
+    /// The relative change of the total, from the largest fall to the largest rise. `called`: what
+    /// the total is, in a word.
+    pub fn buckets(&self, called: &str) -> Vec<Bucket> {
+        self.histogram.buckets(called)
     }
 }
 

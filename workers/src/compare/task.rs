@@ -16,6 +16,7 @@ use rollbook_ledger::evidence::EvidenceStore;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::declaration::Declaration;
 use super::differences::DifferencePage;
 use super::rules::Rules;
 use super::tally::Tally;
@@ -134,6 +135,7 @@ impl RangeWorker {
     /// A worker for the ranges of a task's comparison. Nothing but the manifests is read yet.
     pub async fn open(
         task: &RangeTask,
+        declared: &Arc<dyn Declaration>,
         store: &EvidenceStore,
         threads: Option<usize>,
     ) -> Result<Self, CompareError> {
@@ -152,7 +154,7 @@ impl RangeWorker {
         comparable(&before.manifest, &after.manifest, &terms.rules)?;
         Ok(Self {
             terms: task.terms.clone(),
-            job: Arc::new(Job::new(&before, &after, &terms.rules, store)),
+            job: Arc::new(Job::new((&before, &after), &terms.rules, declared, store)),
             store: store.clone(),
             pool: Pool::new(threads)?,
         })
@@ -202,6 +204,7 @@ pub async fn finish(
     before: &Snapshot,
     after: &Snapshot,
     rules: &Rules,
+    declared: &dyn Declaration,
     tasks: &[RangeTask],
     mut reports: Vec<RangeReport>,
     store: &EvidenceStore,
@@ -220,7 +223,7 @@ pub async fn finish(
         tally.add(partial.tally);
         pages.extend(partial.pages);
     }
-    conclude(before, after, rules, tally, pages, store).await
+    conclude((before, after), rules, declared, (tally, pages), store).await
 }
 
 fn mismatch(range: u32, reason: String) -> CompareError {

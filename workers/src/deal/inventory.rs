@@ -12,7 +12,8 @@ use self::raw::{Field, Item, Scalar};
 use super::category::AppCategory;
 use super::error::DealError;
 use super::number::Quantity;
-use super::word::{first_bytes, known, mentions, trimmed};
+use super::word::{known, mentions, trimmed};
+use crate::snapshot::prefix::first_bytes;
 
 /// Which company an item belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

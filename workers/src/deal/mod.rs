@@ -1,9 +1,10 @@
 //! The deal model: what an inventory costs to integrate or to separate.
 //!
-//! Everything but [`load`] and [`migrate`] (adapters) is pure: bytes and a table in, integer cents
-//! out. The same inputs give the same outputs on every machine. `inventory` parses the stored JSON,
+//! Everything but [`load`], [`migrate`], [`audit`] and [`lines`] (adapters) is pure: bytes and a
+//! table in, integer cents out. The same inputs give the same outputs on every machine. `inventory` parses the stored JSON,
 //! `drivers` condenses it, `cost`, `application`, `tsa`, `synergy` and `separation` are one rule set
-//! each, `assess` puts them together and `outputs` names the results.
+//! each, `assess` puts them together and `outputs` names the results. [`Deals`] is what the fleet knows of
+//! all this.
 //!
 //! "deal rules §n" in a comment names a section of the facts gathered about the deal tool that the
 //! deal-type rollout describes; "deal rules, decisions" is the list of choices made where that tool
@@ -13,7 +14,10 @@
 
 mod application;
 mod assess;
+pub mod audit;
+mod calculator;
 mod category;
+mod comparison;
 mod contribution;
 mod cost;
 mod drivers;
@@ -23,16 +27,20 @@ pub mod generate;
 pub mod insight;
 mod inventory;
 mod kind;
+pub mod lines;
 pub mod load;
 pub mod migrate;
 pub mod model;
 mod number;
 mod outputs;
+mod ports;
 mod separation;
 mod synergy;
 mod tsa;
 mod word;
 
+#[cfg(test)]
+mod comparison_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
@@ -40,7 +48,9 @@ mod worked_tests;
 
 pub use application::ApplicationCost;
 pub use assess::{Assessment, assess, compute};
+pub use calculator::DealCalculator;
 pub use category::AppCategory;
+pub use comparison::DealDeclaration;
 pub use contribution::{Contribution, DriverSource, contributions, driver_sources};
 pub use cost::{CostLine, WorkItemKind};
 pub use drivers::Drivers;
@@ -52,7 +62,7 @@ pub use inventory::{
 pub use kind::{BUILT_IN_ALIASES, DealType, TypeClass, classify};
 pub use model::{Model, ModelError, Phase};
 pub use outputs::{METRICS, MetricDef, Outputs, Unit};
+pub use ports::Deals;
 pub use separation::SeparationItem;
 pub use synergy::Synergy;
 pub use tsa::Tsa;
-pub(crate) use word::first_bytes;

@@ -57,32 +57,6 @@ pub(super) fn mentions(text: &str, words: &[impl AsRef<str>]) -> bool {
     false
 }
 
-/// The first bytes of a text, filled up with zeros, as a number that orders as they do: texts
-/// with different numbers are in the order of these.
-pub(crate) fn first_bytes(text: &str) -> u128 {
-    const HALF: usize = size_of::<u64>();
-    let bytes = text.as_bytes();
-    if let Some(whole) = bytes.first_chunk() {
-        return u128::from_be_bytes(*whole);
-    }
-    match (bytes.first_chunk::<HALF>(), bytes.last_chunk::<HALF>()) {
-        (Some(first), Some(last)) => {
-            // What the halves have in common is shifted out of the second one; it may be all of it.
-            let common = 8 * (2 * HALF - bytes.len()) as u32;
-            let last = u64::from_be_bytes(*last).checked_shl(common);
-            u128::from(u64::from_be_bytes(*first)) << 64 | u128::from(last.unwrap_or_default())
-        }
-        _ => {
-            let mut whole = [0; 2 * HALF];
-            whole
-                .iter_mut()
-                .zip(bytes)
-                .for_each(|(to, from)| *to = *from);
-            u128::from_be_bytes(whole)
-        }
-    }
-}
-
 /// The order of two texts in lower case: ASCII, as everywhere, whatever a locale makes of others.
 pub(super) fn folded_order(left: &str, right: &str) -> Ordering {
     let (left, right) = (left.bytes(), right.bytes());
@@ -119,23 +93,5 @@ mod tests {
             "ASCII only"
         );
         assert!(folded_order("GRAZ", "graz").is_eq() && folded_order("Graz", "ulm").is_lt());
-    }
-
-    #[test]
-    fn first_bytes_order_texts_of_any_length_as_their_bytes_do() {
-        let texts: Vec<String> = (0..20)
-            .flat_map(|length| {
-                let start = "abcdefghijklmnopqrst".get(..length).unwrap_or_default();
-                ["", "a", "z"].map(|end| format!("{start}{end}"))
-            })
-            .collect();
-        for left in &texts {
-            for right in &texts {
-                let ranks = first_bytes(left).cmp(&first_bytes(right));
-                assert!(ranks.is_eq() || ranks == left.cmp(right), "{left} {right}");
-                let start = |text: &str| text.bytes().take(16).collect::<Vec<_>>();
-                assert_eq!(ranks.is_eq(), start(left) == start(right), "{left} {right}");
-            }
-        }
     }
 }

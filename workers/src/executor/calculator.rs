@@ -11,11 +11,11 @@ use super::context::Scope;
 use super::error::ExecutorError;
 use super::run;
 use super::secret::describe;
-use crate::deal::{Model, ModelError};
+use crate::calculators::Calculators;
+use crate::snapshot::Calculator;
 use crate::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use crate::snapshot::plan::ROWS_PER_PART;
 use crate::snapshot::query::{QueryCalculator, figures_query};
-use crate::snapshot::{Calculator, DealCalculator};
 
 /// Deals of a shard that a program computes: it takes milliseconds for a deal, where the model and
 /// queries take microseconds. Few deals are work for many workers, and a killed one loses little.
@@ -25,11 +25,12 @@ const ROWS_PER_PROGRAM_PART: u64 = 2_048;
 /// plan, program and secrets it is the same: see [`crate::snapshot::calculator::CalculatorDescription`].
 pub fn calculator(
     scope: &Scope<'_>,
+    calculators: &dyn Calculators,
     spec: &SnapshotSpec,
     aware: bool,
 ) -> Result<Arc<dyn Calculator>, ExecutorError> {
     match &spec.calculator {
-        None => built_in(spec, aware),
+        None => built_in(calculators, spec, aware),
         Some(CalculatorSpec::Exec(exec)) => program(scope, exec, aware),
         Some(CalculatorSpec::Sql(sql)) => {
             let calculator = QueryCalculator::new(sql, aware).map_err(failed(scope))?;
@@ -69,21 +70,21 @@ fn failed<E: std::fmt::Display>(scope: &Scope<'_>) -> impl Fn(E) -> ExecutorErro
 }
 
 /// The built-in model, or the one that the snapshot names, with deal types in force or not.
-fn built_in(spec: &SnapshotSpec, aware: bool) -> Result<Arc<dyn Calculator>, ExecutorError> {
-    let model_error = |error: ModelError| ExecutorError::Plan {
-        reason: error.to_string(),
-    };
+fn built_in(
+    calculators: &dyn Calculators,
+    spec: &SnapshotSpec,
+    aware: bool,
+) -> Result<Arc<dyn Calculator>, ExecutorError> {
+    let plan_error = |reason| ExecutorError::Plan { reason };
     let model = match &spec.model {
-        None => Model::built_in(),
-        Some(script) => {
-            let text = script.text().ok_or_else(|| ExecutorError::Plan {
-                reason: "the model file was not inlined when the plan was made".to_owned(),
-            })?;
-            Model::from_json(text.as_bytes()).map_err(model_error)?
-        }
+        None => None,
+        Some(script) => Some(script.text().ok_or_else(|| {
+            plan_error("the model file was not inlined when the plan was made".to_owned())
+        })?),
     };
-    let calculator = DealCalculator::new(model, aware).map_err(model_error)?;
-    Ok(Arc::new(calculator))
+    calculators
+        .built_in(model.map(str::as_bytes), aware)
+        .map_err(plan_error)
 }
 
 /// A variable as it belongs to the model: of a reference, what it refers to, never its value.

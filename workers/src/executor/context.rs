@@ -26,6 +26,8 @@ use super::progress::ProgressSink;
 use super::redact::Redactor;
 use super::secret::SecretResolver;
 use super::shards::ShardFleet;
+use crate::audit::Auditor;
+use crate::calculators::Calculators;
 use crate::child::Lease;
 
 /// A line of a running step's output, already redacted.
@@ -185,6 +187,10 @@ pub struct Tools {
     pub flags: Arc<dyn FlagPort>,
     /// HTTP, with the process's TLS provider.
     pub http: reqwest::Client,
+    /// What computes snapshots that declare no calculator, and what comparisons are told of them.
+    pub calculators: Arc<dyn Calculators>,
+    /// Audits deal types.
+    pub auditor: Arc<dyn Auditor>,
     /// The fleet that does the shards of snapshots and comparisons; `None`: this process does
     /// them all.
     pub shards: Option<Arc<dyn ShardFleet>>,

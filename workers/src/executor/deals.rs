@@ -8,7 +8,7 @@ use rollbook_ledger::ids::FlagKey;
 use rollbook_ledger::runbook::model::SnapshotSpec;
 use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::{AuditStep, CompareStep, SnapshotStep};
-use rollbook_proto::v1::{FlagMode, FlagSetting, Verdict, event::Kind};
+use rollbook_proto::v1::{AuditTaken, FlagMode, FlagSetting, Verdict, event::Kind};
 
 use super::calculator::{calculator, inventory_query, rows_per_part};
 use super::context::StepContext;
@@ -18,7 +18,8 @@ use super::outcome::Outcome;
 use super::progress::Reporter;
 use super::secret::resolve_source;
 use super::shards;
-use crate::audit;
+use crate::audit::Audit;
+use crate::compare::declaration::{Presence, Ratio};
 use crate::compare::{ComparisonResult, Rules};
 use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::{DealTable, Progress, Snapshot, SnapshotRequest, SnapshotSource, take};
@@ -62,7 +63,12 @@ pub async fn snapshot(
         context.tools.secrets.as_ref(),
     )?;
     let (aware, flags, flags_sequence) = flags_in_force(context, spec).await?;
-    let calculator = calculator(&context.scope(), spec, aware)?;
+    let calculator = calculator(
+        &context.scope(),
+        context.tools.calculators.as_ref(),
+        spec,
+        aware,
+    )?;
     let _stop = StopOnDrop(Arc::clone(&calculator));
     let request = SnapshotRequest {
         name: step.of.clone(),
@@ -174,8 +180,9 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
     let spec = spec_of(context, &step.of)?;
     let before = capture(context, &step.of, &step.before).await?;
     let after = capture(context, &step.of, &step.after).await?;
+    let declared = context.tools.calculators.declaration();
     let rules = match (&spec.rules, step.tolerance_percent) {
-        (Some(rules), _) => serde_json::from_value(rules.clone()).map_err(|error| {
+        (Some(rules), _) => Rules::from_plan(rules, declared.as_ref()).map_err(|error| {
             plan_error(format!(
                 "`snapshots.{}.rules` are not rules: {error}",
                 step.of
@@ -185,7 +192,7 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
             let text = tolerance.unwrap_or(DEFAULT_TOLERANCE_PERCENT).to_string();
             let tolerance =
                 Rules::tolerance(&text).map_err(|error| plan_error(error.to_string()))?;
-            Rules::default_with_tolerance(tolerance)
+            declared.default_rules(tolerance)
         }
     };
     let made = shards::compare(context, (&before, &after), &rules, shards::MIN_FLEET_DEALS)
@@ -226,27 +233,24 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
     ] {
         outcome.measurements.push(count(context, name, value));
     }
-    for (name, value) in [
-        (recorded::TSA_DEALS, figures.tsa_deals),
-        (recorded::TSA_ELSEWHERE, figures.tsa_elsewhere),
-    ] {
-        let number = value.map_or_else(
-            || context.no_data(name),
-            |value| count(context, name, value),
-        );
+    let measures = declared.measures();
+    for name in measures.presences.iter().flat_map(Presence::figures) {
+        let number = match figures.deals(&name) {
+            Some(deals) => count(context, &name, deals),
+            None => context.no_data(&name),
+        };
         outcome.measurements.push(number);
     }
-    for (name, value, unit) in [
-        (recorded::AFFECTED_PERCENT, result.affected_percent(), "%"),
-        (
-            recorded::WORST_CHANGE_PERCENT,
-            figures.worst_change_percent,
-            "%",
-        ),
-        (recorded::CARVEOUT_RATIO_MIN, figures.carveout_ratio_min, ""),
-        (recorded::CARVEOUT_RATIO_MAX, figures.carveout_ratio_max, ""),
+    let worst = figures.worst_change_percent;
+    for (name, value) in [
+        (recorded::AFFECTED_PERCENT, result.affected_percent()),
+        (recorded::WORST_CHANGE_PERCENT, worst),
     ] {
-        outcome.measurements.push(context.number(name, value, unit));
+        outcome.measurements.push(context.number(name, value, "%"));
+    }
+    for name in measures.ratios.iter().flat_map(Ratio::figures) {
+        let number = context.number(&name, figures.ratio(&name), "");
+        outcome.measurements.push(number);
     }
     outcome.evidence.push(made.evidence.clone());
     let event = made.to_event(context.step.as_str());
@@ -273,7 +277,7 @@ fn uncomputed(result: &ComparisonResult) -> String {
     }
 }
 
-/// The tolerance of guarded costs where the step says none.
+/// The tolerance of guarded figures where the step says none.
 const DEFAULT_TOLERANCE_PERCENT: f64 = 5.0;
 
 async fn capture(context: &StepContext, of: &str, label: &str) -> Result<Snapshot, ExecutorError> {
@@ -288,7 +292,10 @@ async fn capture(context: &StepContext, of: &str, label: &str) -> Result<Snapsho
         .map_err(failed(context, "compare"))
 }
 
-/// Audits deal types. A CRITICAL health fails unless the step only records.
+/// The rule of an audit that fails nothing.
+const RECORD_ONLY: &str = "the audit is recorded";
+
+/// Audits deal types. What the audit says fails unless the step only records.
 pub async fn audit_types(
     context: &StepContext,
     step: &AuditStep,
@@ -306,47 +313,39 @@ pub async fn audit_types(
         },
         ..SnapshotSource::new(source.url)
     };
-    let report = audit::take(&source, context.tools.clock.now())
-        .await
-        .map_err(failed(context, "audit"))?;
-    let bytes = report.to_bytes().map_err(failed(context, "audit"))?;
-    let evidence = context
-        .keep(bytes, audit::MEDIA_TYPE, "audit.json", false)
-        .await?;
-    let verdict = match report.verdict() {
-        Verdict::Fail if step.record_only => Verdict::Pass,
-        verdict => verdict,
-    };
-    let rule = if step.record_only {
-        "the audit is recorded"
-    } else {
-        "health is not CRITICAL"
-    };
-    let mut outcome = Outcome::new(
+    let taken_at = context.tools.clock.now();
+    let Audit {
         verdict,
         rule,
-        format!(
-            "{}: {} % of {} active deals have a valid type, {} have none, {} an invalid one",
-            report.health_score.status.as_str(),
-            report.health_score.percentage,
-            report.active_deals,
-            report.null_count,
-            report.invalid_count,
-        ),
-    );
-    // Without active deals a share says nothing.
-    let percent = Decimal::from_f64(report.health_score.percentage)
-        .ok()
-        .filter(|_| report.active_deals > 0);
-    outcome.measurements = vec![
-        context.number(recorded::HEALTH_PERCENT, percent, "%"),
-        count(context, recorded::NULL_COUNT, report.null_count),
-        count(context, recorded::INVALID_COUNT, report.invalid_count),
-        count(context, recorded::ACTIVE, report.active_deals),
-        count(context, recorded::TOTAL, report.total_deals),
-    ];
+        message,
+        measurements,
+        report,
+        media_type,
+        event,
+    } = context
+        .tools
+        .auditor
+        .audit(&source, taken_at)
+        .await
+        .map_err(failed(context, "audit"))?;
+    let evidence = context
+        .keep(report, media_type, "audit.json", false)
+        .await?;
+    let (verdict, rule) = match verdict {
+        Verdict::Fail if step.record_only => (Verdict::Pass, RECORD_ONLY),
+        verdict if step.record_only => (verdict, RECORD_ONLY),
+        verdict => (verdict, rule),
+    };
+    let mut outcome = Outcome::new(verdict, rule, message);
+    let numbers = measurements.into_iter();
+    outcome.measurements = numbers
+        .map(|(name, value, unit)| context.number(name, value, unit))
+        .collect();
     outcome.evidence.extend(evidence.clone());
-    let event = report.to_event(context.step.as_str(), evidence);
-    outcome.details.push(Kind::AuditTaken(event));
+    outcome.details.push(Kind::AuditTaken(AuditTaken {
+        step_id: context.step.as_str().to_owned(),
+        report: evidence,
+        ..event
+    }));
     Ok(outcome)
 }

@@ -245,6 +245,7 @@ pub async fn compare(
 ) -> Result<Comparison, ShardsError> {
     let store = &context.tools.evidence;
     let reporter = Reporter::new(context);
+    let declared = context.tools.calculators.declaration();
     let deals = before.manifest.total.max(after.manifest.total);
     let fleet = context.tools.shards.as_ref().filter(|_| deals >= least);
     if let Some(fleet) = fleet {
@@ -252,11 +253,15 @@ pub async fn compare(
         if tasks.len() > 1 {
             let progress = |counts| reporter.counts(counts);
             let reports = merge_all(fleet.as_ref(), &job(context), &tasks, &progress).await?;
-            return Ok(compare::task::finish(before, after, rules, &tasks, reports, store).await?);
+            let declared = declared.as_ref();
+            let made =
+                compare::task::finish(before, after, rules, declared, &tasks, reports, store);
+            return Ok(made.await?);
         }
     }
     let progress = |now: Progress| reporter.alone(now.done, now.total, now.errors);
-    Ok(compare::compare_with(None, before, after, rules, store, &progress).await?)
+    let made = compare::compare_with(None, before, after, rules, &declared, store, &progress);
+    Ok(made.await?)
 }
 
 /// Has the ranges of a comparison merged by a fleet.

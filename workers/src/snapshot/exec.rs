@@ -26,7 +26,7 @@ use child::{Asked, Child, MAX_LINE_BYTES};
 use line::{Reply, reply, request};
 
 use super::SnapshotError;
-use super::calculator::{Calculator, MetricInfo, RawDeal};
+use super::calculator::{Calculator, CalculatorDescription, MetricInfo, RawDeal};
 use super::values::Values;
 
 /// So many failures one after the other, without an answer between them, end the snapshot.
@@ -72,10 +72,8 @@ pub struct ExecRequest {
 pub struct ExecCalculator {
     program: Program,
     declared: Vec<MetricDeclaration>,
-    metrics: Vec<MetricInfo>,
-    digest: String,
+    description: CalculatorDescription,
     timeout: Duration,
-    deal_types: bool,
     redact: Redact,
     idle: Mutex<Vec<Child>>,
     failures: AtomicU32,
@@ -89,7 +87,7 @@ impl std::fmt::Debug for ExecCalculator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ExecCalculator")
             .field("program", &self.program)
-            .field("digest", &self.digest)
+            .field("digest", &self.description.digest)
             .finish_non_exhaustive()
     }
 }
@@ -130,12 +128,15 @@ impl ExecCalculator {
         let model = serde_json_canonicalizer::to_vec(&model)
             .map_err(|error| refuse(format!("it has no canonical form: {error}")))?;
         Ok(Self {
-            digest: hex::encode(Sha256::digest(model)),
-            metrics: wanted.metrics.iter().map(MetricInfo::of).collect(),
+            description: CalculatorDescription {
+                name: "exec".to_owned(),
+                digest: hex::encode(Sha256::digest(model)),
+                deal_type_awareness: wanted.deal_types,
+                metrics: wanted.metrics.iter().map(MetricInfo::of).collect(),
+            },
             declared: wanted.metrics,
             program: wanted.program,
             timeout: wanted.timeout,
-            deal_types: wanted.deal_types,
             redact: wanted.redact,
             idle: Mutex::default(),
             failures: AtomicU32::new(0),
@@ -263,24 +264,12 @@ impl ExecCalculator {
 }
 
 impl Calculator for ExecCalculator {
-    fn name(&self) -> &str {
-        "exec"
-    }
-
-    fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    fn deal_type_awareness(&self) -> bool {
-        self.deal_types
-    }
-
-    fn metrics(&self) -> &[MetricInfo] {
-        &self.metrics
+    fn description(&self) -> &CalculatorDescription {
+        &self.description
     }
 
     fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
-        let request = request(deal, self.deal_types)?;
+        let request = request(deal, self.description.deal_type_awareness)?;
         let mut outcome = Err(String::new());
         // A program may have died of an earlier deal; a deal is judged by a fresh one.
         for fresh in [false, true] {

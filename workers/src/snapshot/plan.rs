@@ -144,7 +144,7 @@ pub async fn plan_here(request: &SnapshotRequest) -> Result<LocalPlan, SnapshotE
         source: described(&request.source, &database, None),
         consistency,
         key_order,
-        calculator: CalculatorDescription::of(request.calculator.as_ref()),
+        calculator: request.calculator.description().clone(),
     };
     let all = KeyRange {
         from: None,
@@ -178,7 +178,7 @@ fn shards(
         source: described(&request.source, database, planned.file_sha256),
         consistency: planned.consistency,
         key_order: planned.key_order,
-        calculator: CalculatorDescription::of(request.calculator.as_ref()),
+        calculator: request.calculator.description().clone(),
     };
     let cuts = (0..).zip(planned.shards);
     let shards: Vec<ShardTask> = cuts
@@ -281,7 +281,7 @@ fn check(request: &SnapshotRequest) -> Result<(), SnapshotError> {
     if tenant.is_some_and(|tenant| tenant.is_empty() || tenant.contains('\0')) {
         return refuse("tenant", "it is empty or holds a NUL; name one".to_owned());
     }
-    let metrics = request.calculator.metrics();
+    let metrics = &request.calculator.description().metrics;
     let reserved = ["deal_id", "deal_type", "status", "error", "digest"];
     for (index, metric) in metrics.iter().enumerate() {
         let twice = metrics.iter().take(index).any(|m| m.name == metric.name);

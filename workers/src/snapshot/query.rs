@@ -8,7 +8,7 @@ use rollbook_ledger::runbook::calculator::{MetricDeclaration, SqlCalculatorSpec,
 use sha2::{Digest, Sha256};
 
 use super::SnapshotError;
-use super::calculator::{Calculator, MetricInfo, RawDeal};
+use super::calculator::{Calculator, CalculatorDescription, MetricInfo, RawDeal};
 use super::figure;
 use super::sql::quoted_part;
 use super::values::{Values, checked_text};
@@ -17,9 +17,7 @@ use super::values::{Values, checked_text};
 #[derive(Debug)]
 pub struct QueryCalculator {
     declared: Vec<MetricDeclaration>,
-    metrics: Vec<MetricInfo>,
-    digest: String,
-    awareness: bool,
+    description: CalculatorDescription,
 }
 
 impl QueryCalculator {
@@ -39,10 +37,13 @@ impl QueryCalculator {
         let model = serde_json_canonicalizer::to_vec(&model)
             .map_err(|error| refuse(format!("it has no canonical form: {error}")))?;
         Ok(Self {
-            digest: hex::encode(Sha256::digest(model)),
-            metrics: spec.metrics.iter().map(MetricInfo::of).collect(),
+            description: CalculatorDescription {
+                name: "sql".to_owned(),
+                digest: hex::encode(Sha256::digest(model)),
+                deal_type_awareness: awareness,
+                metrics: spec.metrics.iter().map(MetricInfo::of).collect(),
+            },
             declared: spec.metrics.clone(),
-            awareness,
         })
     }
 }
@@ -80,20 +81,8 @@ pub fn figures_query(spec: &SqlCalculatorSpec, database: &str) -> Result<String,
 }
 
 impl Calculator for QueryCalculator {
-    fn name(&self) -> &str {
-        "sql"
-    }
-
-    fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    fn deal_type_awareness(&self) -> bool {
-        self.awareness
-    }
-
-    fn metrics(&self) -> &[MetricInfo] {
-        &self.metrics
+    fn description(&self) -> &CalculatorDescription {
+        &self.description
     }
 
     fn compute(&self, deal: &RawDeal) -> Result<Values, String> {

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::prefix::first_bytes;
 use super::values::Values;
-use crate::deal::first_bytes;
 
 /// The longest error text a row carries, in characters.
 const MAX_ERROR_CHARS: usize = 500;

@@ -3,7 +3,7 @@
 use super::source::{DealTable, SnapshotSource};
 
 /// An identifier in SQL quotes; dots separate schema and table.
-pub(crate) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     let parts: Vec<String> = name.split('.').map(quoted_part).collect();
     parts.join(".")
 }
@@ -15,7 +15,7 @@ pub(super) fn quoted_part(name: &str) -> String {
 
 /// A column of the deals. With the table before it, because SQLite reads an unknown quoted name
 /// that stands alone as a text.
-pub(crate) fn column(table: &DealTable, name: &str) -> String {
+pub fn column(table: &DealTable, name: &str) -> String {
     format!("{}.{}", quoted(&table.table), quoted_part(name))
 }
 
@@ -25,7 +25,7 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// The filter on its own lines, so that a comment at its end hides nothing behind it.
-pub(crate) fn sql_filter(source: &SnapshotSource) -> Option<String> {
+pub fn sql_filter(source: &SnapshotSource) -> Option<String> {
     let filter = source.filter.as_deref()?.trim();
     (!filter.is_empty()).then(|| format!("(\n{filter}\n)"))
 }

@@ -161,8 +161,8 @@ impl ShardTask {
                 self.version
             )));
         }
-        let here = CalculatorDescription::of(calculator);
-        if here != self.calculator {
+        let here = calculator.description();
+        if *here != self.calculator {
             return Err(self.error(format!(
                 "it needs the calculator {} {}, not {} {}",
                 self.calculator.name, self.calculator.digest, here.name, here.digest

@@ -1,10 +1,15 @@
 //! Audits of deal types on both databases.
 
-use rollbook_workers::audit::{self, AuditReport};
+use rollbook_proto::v1::Verdict;
+use rollbook_workers::audit::Auditor;
+use rollbook_workers::deal::Deals;
+use rollbook_workers::deal::audit::{self, AuditReport};
 use rollbook_workers::snapshot::SnapshotSource;
 
 use crate::snapshot_cluster::Cluster;
 use crate::snapshot_sqlite::{database, execute};
+
+const TAKEN_AT: &str = "2026-01-02T03:04:05Z";
 
 fn check(report: &AuditReport) {
     // 2,500 deals, one deleted (a merger); of six types in turn two have none.
@@ -24,16 +29,11 @@ fn check(report: &AuditReport) {
     let json = serde_json::to_value(report).unwrap();
     assert_eq!(json["health_score"]["status"], "CRITICAL");
     assert_eq!(json["health_score"]["percentage"], 50.0);
-    assert_eq!(json["audit_timestamp"], "2026-01-02T03:04:05Z");
-    let event = report.to_event("0.1", None);
-    assert_eq!(
-        (event.health.as_str(), event.health_permille),
-        ("CRITICAL", 500)
-    );
+    assert_eq!(json["audit_timestamp"], TAKEN_AT);
 }
 
 async fn audited(source: &SnapshotSource) -> AuditReport {
-    audit::take(source, "2026-01-02T03:04:05Z".parse().unwrap())
+    audit::take(source, TAKEN_AT.parse().unwrap())
         .await
         .unwrap()
 }
@@ -44,6 +44,17 @@ async fn sqlite_and_postgres_give_the_same_audit() {
     let path = directory.path().join("deals.db");
     let sqlite = audited(&database(&path).await).await;
     check(&sqlite);
+    // What a step records of it, through the port.
+    let source = SnapshotSource::new(format!("sqlite:{}", path.display()));
+    let recorded = Deals.audit(&source, TAKEN_AT.parse().unwrap()).await;
+    let recorded = recorded.unwrap();
+    assert_eq!(recorded.verdict, Verdict::Fail);
+    assert_eq!(recorded.report, sqlite.to_bytes().unwrap());
+    let event = recorded.event;
+    assert_eq!(
+        (event.health.as_str(), event.health_permille),
+        ("CRITICAL", 500)
+    );
     let cluster = Cluster::start().await;
     cluster.deals("json").await;
     let postgres = audited(&cluster.source()).await;

@@ -1,7 +1,7 @@
 //! The inventory lines behind each figure of a deal.
 
-use rollbook_workers::compare::behind::{Side, behind};
 use rollbook_workers::deal::Model;
+use rollbook_workers::deal::lines::{Side, lines_behind};
 use rollbook_workers::snapshot::{RowOutcome, Snapshot, SnapshotSource};
 
 use crate::snapshot_deals::{snapshot, store};
@@ -41,7 +41,7 @@ async fn lines_add_up_and_a_deal_that_changed_since_is_said_to_have() {
     for source in [whole.clone(), items] {
         let before = snapshot(source.clone(), false, &store).await.unwrap();
         let after = snapshot(source, true, &store).await.unwrap();
-        let found = behind(&before, &after, &store, None, &model, DEAL)
+        let found = lines_behind(&before, &after, &store, None, &model, DEAL)
             .await
             .unwrap();
         adds_up(&found.before, &before, &store).await;
@@ -55,7 +55,7 @@ async fn lines_add_up_and_a_deal_that_changed_since_is_said_to_have() {
     let before = snapshot(whole.clone(), false, &store).await.unwrap();
     let after = snapshot(whole, true, &store).await.unwrap();
     let look = || async {
-        behind(&before, &after, &store, None, &model, DEAL)
+        lines_behind(&before, &after, &store, None, &model, DEAL)
             .await
             .unwrap()
     };

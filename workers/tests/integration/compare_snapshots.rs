@@ -5,45 +5,45 @@ use std::sync::Arc;
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::compare::differences::{read_page, regressions};
-use rollbook_workers::compare::rules::{Class, computed_as};
+use rollbook_workers::compare::rules::Class;
 use rollbook_workers::compare::{
     CompareError, ComparisonResult, Rules, compare, compare_on, explain,
 };
-use rollbook_workers::deal::DealType;
 use rollbook_workers::snapshot::parquet::PartWriter;
 use rollbook_workers::snapshot::reader::key_order;
 use rollbook_workers::snapshot::row::KeyOrder;
 use rollbook_workers::snapshot::{
-    Calculator, MetricInfo, Part, RawDeal, Row, Snapshot, SnapshotError, Values, take,
+    Calculator, CalculatorDescription, Part, RawDeal, Row, Snapshot, SnapshotError, Values, take,
 };
 
-use crate::snapshot_deals::{calculator, deals, request, snapshot, store};
+use crate::snapshot_deals::{calculator, deals, declared, request, snapshot, store};
 use crate::snapshot_sqlite::{database, execute};
 
 pub(crate) fn rules() -> Rules {
-    Rules::default_with_tolerance(Rules::tolerance("5").unwrap())
+    declared().default_rules(Rules::tolerance("5").unwrap())
 }
 
 /// The deal model with every cost 7 % higher.
 #[derive(Debug)]
-struct Dearer(Arc<dyn Calculator>);
+struct Dearer(Arc<dyn Calculator>, CalculatorDescription);
+
+impl Dearer {
+    fn new(inner: Arc<dyn Calculator>) -> Self {
+        let description = CalculatorDescription {
+            digest: "dearer".to_owned(),
+            ..inner.description().clone()
+        };
+        Self(inner, description)
+    }
+}
 
 impl Calculator for Dearer {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-    fn digest(&self) -> &str {
-        "dearer"
-    }
-    fn deal_type_awareness(&self) -> bool {
-        self.0.deal_type_awareness()
-    }
-    fn metrics(&self) -> &[MetricInfo] {
-        self.0.metrics()
+    fn description(&self) -> &CalculatorDescription {
+        &self.1
     }
     fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
         let mut values = self.0.compute(deal)?;
-        for (value, metric) in values.numbers.iter_mut().zip(self.metrics()) {
+        for (value, metric) in values.numbers.iter_mut().zip(&self.1.metrics) {
             if metric.name.starts_with("cost_") {
                 *value += *value * 7 / 100;
             }
@@ -57,21 +57,12 @@ impl Calculator for Dearer {
 struct TsaForAll(Arc<dyn Calculator>);
 
 impl Calculator for TsaForAll {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-    fn digest(&self) -> &str {
-        self.0.digest()
-    }
-    fn deal_type_awareness(&self) -> bool {
-        self.0.deal_type_awareness()
-    }
-    fn metrics(&self) -> &[MetricInfo] {
-        self.0.metrics()
+    fn description(&self) -> &CalculatorDescription {
+        self.0.description()
     }
     fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
         let mut values = self.0.compute(deal)?;
-        for (value, metric) in values.numbers.iter_mut().zip(self.metrics()) {
+        for (value, metric) in values.numbers.iter_mut().zip(&self.description().metrics) {
             if metric.name == "cost_tsa" {
                 *value += 100;
             }
@@ -80,21 +71,12 @@ impl Calculator for TsaForAll {
     }
 }
 
-/// The deal model without its last metric.
+/// A calculator without its last metric.
 #[derive(Debug)]
-struct Fewer(Arc<dyn Calculator>, Vec<MetricInfo>);
+struct Fewer(Arc<dyn Calculator>, CalculatorDescription);
 
 impl Calculator for Fewer {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-    fn digest(&self) -> &str {
-        self.0.digest()
-    }
-    fn deal_type_awareness(&self) -> bool {
-        true
-    }
-    fn metrics(&self) -> &[MetricInfo] {
+    fn description(&self) -> &CalculatorDescription {
         &self.1
     }
     fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
@@ -110,7 +92,9 @@ async fn turning_deal_types_on_leaves_acquisitions_and_changes_the_rest_as_expec
     let source = database(&directory.path().join("deals.db")).await;
     let before = snapshot(source.clone(), false, &store).await.unwrap();
     let after = snapshot(source, true, &store).await.unwrap();
-    let found = compare(&before, &after, &rules(), &store).await.unwrap();
+    let found = compare(&before, &after, &rules(), &declared(), &store)
+        .await
+        .unwrap();
     let result = &found.result;
     assert_eq!(result.compared, 2_499);
     assert_eq!(result.regressions, 0, "{:?}", result.worst);
@@ -134,9 +118,16 @@ async fn turning_deal_types_on_leaves_acquisitions_and_changes_the_rest_as_expec
     let carveouts = event.by_type.iter().find(|t| t.deal_type == "carveout");
     assert!(carveouts.unwrap().expected > 0, "{:?}", event.by_type);
 
-    let why = explain(&before, &after, &rules(), &store, "Z-upper")
-        .await
-        .unwrap();
+    let why = explain(
+        &before,
+        &after,
+        &rules(),
+        declared().as_ref(),
+        &store,
+        "Z-upper",
+    )
+    .await
+    .unwrap();
     assert_eq!(why.type_before.as_deref(), Some("carveout"));
     assert!(!why.guarded);
     let base = why
@@ -145,9 +136,16 @@ async fn turning_deal_types_on_leaves_acquisitions_and_changes_the_rest_as_expec
         .find(|m| m.metric == "cost_one_time_base")
         .unwrap();
     assert_eq!(base.rule, "carveout-one-time");
-    let error = explain(&before, &after, &rules(), &store, "nobody")
-        .await
-        .unwrap_err();
+    let error = explain(
+        &before,
+        &after,
+        &rules(),
+        declared().as_ref(),
+        &store,
+        "nobody",
+    )
+    .await
+    .unwrap_err();
     assert!(matches!(error, CompareError::NoSuchDeal { .. }), "{error}");
 }
 
@@ -156,20 +154,25 @@ async fn seven_percent_on_every_cost_is_caught_in_every_deal() {
     let (directory, store) = store();
     let source = database(&directory.path().join("deals.db")).await;
     let before = snapshot(source.clone(), false, &store).await.unwrap();
-    let mut request = request(source, Arc::new(Dearer(calculator(false))));
+    let mut request = request(source, Arc::new(Dearer::new(calculator(false))));
     request.label = "after".to_owned();
     let after = take(&request, &store, &|_| {}).await.unwrap();
-    let error = compare(&before, &after, &rules(), &store)
+    let error = compare(&before, &after, &rules(), &declared(), &store)
         .await
         .unwrap_err();
     assert!(matches!(error, CompareError::Model { .. }), "{error}");
 
     let mut rules = rules();
     rules.allow_model_change = true;
-    let found = compare(&before, &after, &rules, &store).await.unwrap();
+    let found = compare(&before, &after, &rules, &declared(), &store)
+        .await
+        .unwrap();
     let result = &found.result;
     // Acquisitions by name, by an alias and for want of a type.
-    let acquisition = |stored: &str| computed_as(stored, true) == Some(DealType::Acquisition);
+    let acquisition = |stored: &str| {
+        let stored = (stored != "NULL").then_some(stored);
+        declared().class_of(stored) == Some("acquisition")
+    };
     let types = before.manifest.deal_types.iter();
     let guarded: u64 = types
         .filter(|(stored, _)| acquisition(stored))
@@ -199,9 +202,11 @@ async fn seven_percent_on_every_cost_is_caught_in_every_deal() {
     assert_eq!(seven.deals, result.compared - result.equal);
 
     // Ten percent may be what is tolerated.
-    rules = Rules::default_with_tolerance(Rules::tolerance("7").unwrap());
+    rules = declared().default_rules(Rules::tolerance("7").unwrap());
     rules.allow_model_change = true;
-    let found = compare(&before, &after, &rules, &store).await.unwrap();
+    let found = compare(&before, &after, &rules, &declared(), &store)
+        .await
+        .unwrap();
     let others = found.result.compared - found.result.equal - guarded;
     assert_eq!(found.result.regressions, others);
     assert_eq!(found.result.within_tolerance, guarded);
@@ -221,7 +226,7 @@ async fn missing_added_and_broken_deals_are_told_apart() {
     )
     .await;
     let after = snapshot(source.clone(), true, &store).await.unwrap();
-    let result = compare(&before, &after, &rules(), &store)
+    let result = compare(&before, &after, &rules(), &declared(), &store)
         .await
         .unwrap()
         .result;
@@ -238,7 +243,7 @@ async fn missing_added_and_broken_deals_are_told_apart() {
     assert!((share - exact).abs() < 1e-9, "{share} {exact}");
 
     let again = snapshot(source, true, &store).await.unwrap();
-    let result = compare(&after, &again, &rules(), &store)
+    let result = compare(&after, &again, &rules(), &declared(), &store)
         .await
         .unwrap()
         .result;
@@ -269,7 +274,7 @@ async fn no_more_than_all_deals_are_affected() {
         ((&before, &none), (0, before.manifest.total), Some("100")),
         ((&none, &one), (0, 0), None),
     ] {
-        let result = compare(sides.0, sides.1, &rules(), &store)
+        let result = compare(sides.0, sides.1, &rules(), &declared(), &store)
             .await
             .unwrap()
             .result;
@@ -290,11 +295,11 @@ async fn snapshots_of_other_metrics_are_refused_with_what_differs() {
     let source = database(&directory.path().join("deals.db")).await;
     let before = snapshot(source.clone(), true, &store).await.unwrap();
     let all = calculator(true);
-    let mut metrics = all.metrics().to_vec();
-    let dropped = metrics.pop().unwrap().name;
-    let fewer = request(source, Arc::new(Fewer(all, metrics)));
+    let mut description = all.description().clone();
+    let dropped = description.metrics.pop().unwrap().name;
+    let fewer = request(source, Arc::new(Fewer(all, description)));
     let after = take(&fewer, &store, &|_| {}).await.unwrap();
-    let error = compare(&before, &after, &rules(), &store)
+    let error = compare(&before, &after, &rules(), &declared(), &store)
         .await
         .unwrap_err();
     assert!(matches!(error, CompareError::Metrics { .. }), "{error}");
@@ -314,33 +319,33 @@ async fn deals_with_a_tsa_cost_are_counted_and_so_are_those_that_should_have_non
         deal.deal_type == Some("carveout") && deal.inventory().contains("hosted_by_parent")
     };
     let carveouts = u64::try_from(deals().iter().filter(shared).count()).unwrap();
-    let figures = compare(&before, &after, &rules(), &store)
+    let figures = compare(&before, &after, &rules(), &declared(), &store)
         .await
         .unwrap()
         .result
         .figures;
     assert!(carveouts > 0);
-    assert_eq!(figures.tsa_deals, Some(carveouts));
-    assert_eq!(figures.tsa_elsewhere, Some(0));
+    assert_eq!(figures.deals("tsa_deals"), Some(carveouts));
+    assert_eq!(figures.deals("tsa_elsewhere"), Some(0));
 
     // With the flag off nobody pays; with a wrong model the others are told apart.
-    let figures = compare(&after, &before, &rules(), &store)
+    let figures = compare(&after, &before, &rules(), &declared(), &store)
         .await
         .unwrap()
         .result
         .figures;
     assert_eq!(
-        (figures.tsa_deals, figures.tsa_elsewhere),
+        (figures.deals("tsa_deals"), figures.deals("tsa_elsewhere")),
         (Some(0), Some(0))
     );
-    let figures = compare(&before, &everyone, &rules(), &store)
+    let figures = compare(&before, &everyone, &rules(), &declared(), &store)
         .await
         .unwrap()
         .result
         .figures;
     let carveouts = after.manifest.deal_types["carveout"];
-    assert_eq!(figures.tsa_deals, Some(2_499));
-    assert_eq!(figures.tsa_elsewhere, Some(2_499 - carveouts));
+    assert_eq!(figures.deals("tsa_deals"), Some(2_499));
+    assert_eq!(figures.deals("tsa_elsewhere"), Some(2_499 - carveouts));
 }
 
 /// Stores a snapshot of synthetic rows in parts of `part_rows`.
@@ -400,14 +405,21 @@ async fn the_outcome_is_the_same_bytes_on_any_number_of_threads_and_parts() {
     let (old, new) = (synthetic_rows(metrics, 0), synthetic_rows(metrics, 1));
     let before = synthetic(&store, &like, &old, 1_000).await;
     let after = synthetic(&store, &like, &new, 1_700).await;
-    let one = compare_on(Some(1), &before, &after, &rules(), &store)
+    let one = compare_on(Some(1), &before, &after, &rules(), &declared(), &store)
         .await
         .unwrap();
     assert!(one.result.differences.len() > 1, "one range tests nothing");
     for threads in [2, 8] {
-        let many = compare_on(Some(threads), &before, &after, &rules(), &store)
-            .await
-            .unwrap();
+        let many = compare_on(
+            Some(threads),
+            &before,
+            &after,
+            &rules(),
+            &declared(),
+            &store,
+        )
+        .await
+        .unwrap();
         assert_eq!(
             many.evidence.sha256, one.evidence.sha256,
             "{threads} threads"
@@ -416,7 +428,7 @@ async fn the_outcome_is_the_same_bytes_on_any_number_of_threads_and_parts() {
     // However the rows are cut into parts, the same is found in them.
     let whole_before = synthetic(&store, &like, &old, 100_000).await;
     let whole_after = synthetic(&store, &like, &new, 100_000).await;
-    let whole = compare(&whole_before, &whole_after, &rules(), &store)
+    let whole = compare(&whole_before, &whole_after, &rules(), &declared(), &store)
         .await
         .unwrap()
         .result;
@@ -442,7 +454,7 @@ async fn regressions_are_paged_by_deal_and_none_is_lost() {
     let metrics = like.manifest.metrics.len();
     let before = synthetic(&store, &like, &synthetic_rows(metrics, 0), 1_000).await;
     let after = synthetic(&store, &like, &synthetic_rows(metrics, 1), 1_000).await;
-    let result = compare(&before, &after, &rules(), &store)
+    let result = compare(&before, &after, &rules(), &declared(), &store)
         .await
         .unwrap()
         .result;
@@ -496,7 +508,7 @@ async fn a_flipped_byte_anywhere_in_a_part_is_found_and_named() {
         let at = place * (bytes.len() - 1) / 59;
         bytes[at] ^= 1 << (place % 8);
         std::fs::write(&path, &bytes).unwrap();
-        let error = compare(&before, &after, &rules(), &store)
+        let error = compare(&before, &after, &rules(), &declared(), &store)
             .await
             .unwrap_err();
         match error {
@@ -508,7 +520,9 @@ async fn a_flipped_byte_anywhere_in_a_part_is_found_and_named() {
         }
     }
     std::fs::write(&path, &whole).unwrap();
-    compare(&before, &after, &rules(), &store).await.unwrap();
+    compare(&before, &after, &rules(), &declared(), &store)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -525,7 +539,7 @@ async fn integer_keys_are_merged_by_value_and_never_with_keys_in_byte_order() {
     };
     let before = synthetic(&store, &like, &rows(0), 300).await;
     let after = synthetic(&store, &like, &rows(99), 450).await;
-    let result = compare(&before, &after, &rules(), &store)
+    let result = compare(&before, &after, &rules(), &declared(), &store)
         .await
         .unwrap()
         .result;
@@ -534,7 +548,7 @@ async fn integer_keys_are_merged_by_value_and_never_with_keys_in_byte_order() {
 
     let mut bytes = after.clone();
     bytes.manifest.key_order = KeyOrder::Bytes;
-    let error = compare(&before, &bytes, &rules(), &store)
+    let error = compare(&before, &bytes, &rules(), &declared(), &store)
         .await
         .unwrap_err();
     assert!(matches!(error, CompareError::Keys { .. }), "{error}");

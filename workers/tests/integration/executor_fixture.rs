@@ -12,6 +12,7 @@ use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::runbook::model::{FlagSpec, SecretRef};
 use rollbook_ledger::runbook::{Plan, Step};
 use rollbook_proto::v1;
+use rollbook_workers::deal::Deals;
 use rollbook_workers::executor::{
     self, Cancel, EffectMark, ExecutorError, Facts, FlagCause, FlagPort, FlagReading, Outcome,
     OutputLine, OutputSink, PortError, ProcessSecrets, SampleSink, SecretResolver, StepContext,
@@ -234,6 +235,8 @@ impl Fixture {
                 progress: Arc::new(executor::NoProgress),
                 flags: flags.clone(),
                 http: executor::http_client().unwrap(),
+                calculators: Arc::new(Deals),
+                auditor: Arc::new(Deals),
                 shards: None,
             },
             samples: samples.clone(),

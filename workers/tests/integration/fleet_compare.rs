@@ -22,7 +22,7 @@ use crate::executor_fixture::{Fixture, plan};
 use crate::fleet_bench::{PATIENCE, Process, config, job, lane};
 use crate::fleet_ledger::FileLedger;
 use crate::nats::{Server, ServerConfig};
-use crate::snapshot_deals::snapshot;
+use crate::snapshot_deals::{declared, snapshot};
 use crate::snapshot_sqlite::database;
 
 /// Rows of a part; the sides are cut at different keys.
@@ -100,9 +100,15 @@ impl Bench {
 
     /// What one process finds.
     async fn alone(&self) -> Comparison {
-        compare(&self.before, &self.after, &rules(), self.store())
-            .await
-            .unwrap()
+        compare(
+            &self.before,
+            &self.after,
+            &rules(),
+            &declared(),
+            self.store(),
+        )
+        .await
+        .unwrap()
     }
 
     /// What the fleet finds.
@@ -166,7 +172,10 @@ async fn run(
     let tasks: Vec<RangeTask> = task::plan(before, after, &rules(), store).await?;
     assert!(tasks.len() > 20, "{}", tasks.len());
     let reports = merge_all(lane, &job(), &tasks, &|_| {}).await?;
-    Ok(task::finish(before, after, &rules(), &tasks, reports, store).await?)
+    let (rules, declared) = (rules(), declared());
+    let declared = declared.as_ref();
+    let made = task::finish(before, after, &rules, declared, &tasks, reports, store);
+    Ok(made.await?)
 }
 
 /// A part that whoever opens it waits for, until it is put back.

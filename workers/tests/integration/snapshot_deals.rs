@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollbook_ledger::evidence::EvidenceStore;
-use rollbook_workers::deal::Model;
+use rollbook_workers::calculators::Calculators;
+use rollbook_workers::compare::declaration::Declaration;
+use rollbook_workers::deal::{DealCalculator, Deals, Model};
 use rollbook_workers::snapshot::{
-    Calculator, DealCalculator, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource, take,
+    Calculator, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource, take,
 };
 
 pub(crate) struct Deal {
@@ -95,6 +97,10 @@ pub(crate) fn store() -> (tempfile::TempDir, EvidenceStore) {
 
 pub(crate) fn calculator(awareness: bool) -> Arc<dyn Calculator> {
     Arc::new(DealCalculator::new(Model::built_in(), awareness).unwrap())
+}
+
+pub(crate) fn declared() -> Arc<dyn Declaration> {
+    Deals.declaration()
 }
 
 pub(crate) fn request(source: SnapshotSource, calculator: Arc<dyn Calculator>) -> SnapshotRequest {

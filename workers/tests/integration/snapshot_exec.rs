@@ -279,7 +279,7 @@ fn deal_types_are_told_only_when_they_are_in_force() {
     let mut wanted = wanted(directory.path(), &["python3", "model.py"]);
     wanted.deal_types = false;
     let calculator = ExecCalculator::new(wanted).unwrap();
-    assert!(!calculator.deal_type_awareness());
+    assert!(!calculator.description().deal_type_awareness);
     assert_eq!(
         calculator.compute(&deal("1-fine")),
         Ok(vec![1234, 1, 0].into())
@@ -339,7 +339,11 @@ fn the_digest_is_that_of_command_metrics_and_file() {
         let mut wanted = wanted(directory.path(), &["python3", "model.py"]);
         wanted.file = Some("model.py".to_owned());
         change(&mut wanted);
-        ExecCalculator::new(wanted).unwrap().digest().to_owned()
+        ExecCalculator::new(wanted)
+            .unwrap()
+            .description()
+            .digest
+            .clone()
     };
     let base = of(&|_| {});
     // Whether types are in force is what a rollout compares, and stands in the manifest itself.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rollbook_workers::snapshot::{
-    Calculator, KeyOrder, MetricInfo, RawDeal, ShardContext, ShardTask, ShardWorker, SnapshotError,
-    SnapshotPlan, Values, finish, plan, run_shard, take,
+    Calculator, CalculatorDescription, KeyOrder, RawDeal, ShardContext, ShardTask, ShardWorker,
+    SnapshotError, SnapshotPlan, Values, finish, plan, run_shard, take,
 };
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
@@ -230,24 +230,12 @@ async fn explain(cluster: &Cluster, statement: &str) -> String {
 struct Stopping {
     cluster: Arc<Cluster>,
     stopped: AtomicBool,
-    metrics: Vec<MetricInfo>,
+    description: CalculatorDescription,
 }
 
 impl Calculator for Stopping {
-    fn name(&self) -> &str {
-        "stopping"
-    }
-
-    fn digest(&self) -> &str {
-        "0"
-    }
-
-    fn deal_type_awareness(&self) -> bool {
-        true
-    }
-
-    fn metrics(&self) -> &[MetricInfo] {
-        &self.metrics
+    fn description(&self) -> &CalculatorDescription {
+        &self.description
     }
 
     fn compute(&self, _: &RawDeal) -> Result<Values, String> {
@@ -266,7 +254,12 @@ async fn a_database_that_stops_in_the_middle_leaves_no_snapshot() {
     let calculator = Arc::new(Stopping {
         cluster: Arc::clone(&cluster),
         stopped: AtomicBool::new(false),
-        metrics: Vec::new(),
+        description: CalculatorDescription {
+            name: "stopping".to_owned(),
+            digest: "0".to_owned(),
+            deal_type_awareness: true,
+            metrics: Vec::new(),
+        },
     });
     let mut request = request(cluster.source(), calculator);
     request.rows_per_part = 100;

@@ -3,10 +3,10 @@
 use std::fmt::{self, Write};
 
 use rollbook_workers::compare::ComparisonResult;
-use rollbook_workers::compare::behind::{Behind, Side};
 use rollbook_workers::compare::differences::RegressionPage;
 use rollbook_workers::compare::explain::{ExplainedMetric, Explanation};
 use rollbook_workers::compare::rules::Class;
+use rollbook_workers::deal::lines::{LinesBehind, Side};
 
 use super::{
     CLASSES, deals_in, delta, figure, percent, quoted, shown, sides, total, typed, unit, values,
@@ -248,7 +248,7 @@ fn shell_word(text: &str) -> String {
 /// One deal side by side; with `behind`, each figure with what it is made of.
 pub(crate) fn explanation(
     deal: &Explanation,
-    behind: Option<&Behind>,
+    behind: Option<&LinesBehind>,
 ) -> Result<String, fmt::Error> {
     let mut out = String::new();
     let name = |name: &Option<String>| name.as_deref().map_or_else(|| "–".to_owned(), shown);

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::super::rules::Rules;
 use super::*;
+use crate::compare::declaration::Declaration;
 use crate::compare::rules::{Rule, Severity, Test};
+use crate::compare::shapes::Shapes;
 use crate::compare::tally::WORST;
 use crate::snapshot::{Row, RowOutcome, Value, Values};
 
@@ -80,7 +82,7 @@ impl Rows for Memory {
     }
 }
 
-const METRICS: [&str; 3] = ["cost_total", "synergy_count", "work_item_count"];
+const METRICS: [&str; 3] = ["price_total", "link_count", "item_count"];
 
 fn infos(metrics: &[(&str, &str)]) -> Vec<MetricInfo> {
     let info = |(name, unit): &(&str, &str)| MetricInfo {
@@ -92,13 +94,13 @@ fn infos(metrics: &[(&str, &str)]) -> Vec<MetricInfo> {
 
 /// Two figures with a text between them.
 fn with_text() -> Vec<MetricInfo> {
-    infos(&[("cost_total", "cents"), ("state", "text"), ("n", "count")])
+    infos(&[("price_total", "cents"), ("state", "text"), ("n", "count")])
 }
 
 type Deals = BTreeMap<String, Row>;
 
 fn rules() -> Rules {
-    Rules::default_with_tolerance(Rules::tolerance("5").unwrap())
+    Shapes.default_rules(Rules::tolerance("5").unwrap())
 }
 
 /// What a sink saw of a deal.
@@ -131,7 +133,7 @@ fn run(before: &Deals, after: &Deals) -> (Tally, Vec<Seen>) {
         &mut Memory::new(after),
         |left, right| left.cmp(right),
         &metrics,
-        Judge::new(&rules(), &metrics, false),
+        Judge::new(&rules(), &Shapes, &metrics, None),
         &mut seen,
     )
     .unwrap();
@@ -153,33 +155,33 @@ fn deals(rows: &[Given<'_>]) -> Deals {
 #[test]
 fn every_kind_of_difference_is_counted_and_listed() {
     let before = deals(&[
-        ("a", "acquisition", Ok([100, 1, 5])),
-        ("b", "acquisition", Ok([100, 1, 5])),
+        ("a", "circle", Ok([100, 1, 5])),
+        ("b", "circle", Ok([100, 1, 5])),
         ("c", "", Ok([100, 1, 5])),
-        ("d", "carveout", Ok([100, 1, 5])),
-        ("e", "carveout", Ok([100, 1, 5])),
-        ("f", "acquisition", Err("bad json")),
-        ("g", "acquisition", Err("bad json")),
-        ("h", "divestiture", Ok([100, 1, 5])),
-        ("i", "acquisition", Ok([100, 1, 5])),
+        ("d", "square", Ok([100, 1, 5])),
+        ("e", "square", Ok([100, 1, 5])),
+        ("f", "circle", Err("bad json")),
+        ("g", "circle", Err("bad json")),
+        ("h", "triangle", Ok([100, 1, 5])),
+        ("i", "circle", Ok([100, 1, 5])),
     ]);
     let after = deals(&[
-        ("a", "acquisition", Ok([100, 1, 5])),
-        ("b", "acquisition", Ok([104, 1, 5])),
-        ("c", "acquisition", Ok([107, 1, 9])),
-        ("d", "carveout", Ok([200, 0, 9])),
-        ("e", "carveout", Ok([50, 0, 9])),
-        ("f", "acquisition", Err("bad json")),
-        ("g", "acquisition", Ok([1, 1, 1])),
-        ("i", "acquisition", Ok([100, 1, 8])),
-        ("j", "acquisition", Ok([1, 1, 1])),
+        ("a", "circle", Ok([100, 1, 5])),
+        ("b", "circle", Ok([104, 1, 5])),
+        ("c", "circle", Ok([107, 1, 9])),
+        ("d", "square", Ok([200, 0, 9])),
+        ("e", "square", Ok([50, 0, 9])),
+        ("f", "circle", Err("bad json")),
+        ("g", "circle", Ok([1, 1, 1])),
+        ("i", "circle", Ok([100, 1, 8])),
+        ("j", "circle", Ok([1, 1, 1])),
     ]);
     let (summary, differences) = run(&before, &after);
     assert_eq!((summary.compared, summary.equal), (8, 1));
     assert_eq!((summary.within_tolerance, summary.expected), (1, 1));
     assert_eq!((summary.unexpected, summary.warnings), (0, 1));
     assert_eq!((summary.missing, summary.added, summary.errors), (1, 1, 1));
-    // c by cost, e by its bounds, g by an error on one side, h by being gone.
+    // c by price, e by its bounds, g by an error on one side, h by being gone.
     assert_eq!(summary.regressions, 4);
     assert_eq!(summary.type_changed, 1);
     let listed: Vec<_> = differences
@@ -200,28 +202,21 @@ fn every_kind_of_difference_is_counted_and_listed() {
         ]
     );
     let worst: Vec<_> = summary.worst.iter().map(|w| w.metric.as_str()).collect();
-    assert_eq!(worst, ["cost_total", "cost_total", "status", "deal"]);
+    assert_eq!(worst, ["price_total", "price_total", "status", "deal"]);
     let judged: Vec<_> = summary
         .worst
         .iter()
         .map(|w| w.judged_as.as_deref())
         .collect();
-    assert_eq!(
-        judged,
-        [None, Some("acquisition"), None, None],
-        "c has no type"
-    );
+    assert_eq!(judged, [None, Some("circle"), None, None], "c has no type");
     let uncomputed = &summary.uncomputed[0];
     assert_eq!(
         (uncomputed.deal_id.as_str(), uncomputed.before.as_str()),
         ("f", "bad json")
     );
-    let carveouts = summary.totals["carveout"];
-    assert_eq!(carveouts.deals, 2);
-    assert_eq!(
-        (carveouts.before_cents.0, carveouts.after_cents.0),
-        (200, 250)
-    );
+    let squares = summary.totals["square"];
+    assert_eq!(squares.deals, 2);
+    assert_eq!((squares.before_cents.0, squares.after_cents.0), (200, 250));
 }
 
 #[test]
@@ -263,12 +258,12 @@ impl Sink for Texts {
 #[test]
 fn texts_are_equal_or_different_and_null_is_no_text() {
     let make = |deals: &[(&str, i64, Option<&str>)]| -> Deals {
-        let row = |(id, cost, state): &(&str, i64, Option<&str>)| {
+        let row = |(id, price, state): &(&str, i64, Option<&str>)| {
             let values = Values {
-                numbers: vec![*cost, 1],
+                numbers: vec![*price, 1],
                 texts: vec![state.map(str::to_owned)],
             };
-            let deal_type = if id.starts_with('w') { "carveout" } else { "" };
+            let deal_type = if id.starts_with('w') { "square" } else { "" };
             let row = Row::new((*id).to_owned(), Some(deal_type), Ok(values));
             ((*id).to_owned(), row)
         };
@@ -312,7 +307,7 @@ fn texts_are_equal_or_different_and_null_is_no_text() {
             &mut Memory::new(&after),
             |left, right| left.cmp(right),
             &with_text(),
-            Judge::new(&rules, &with_text(), false),
+            Judge::new(&rules, &Shapes, &with_text(), None),
             &mut texts,
         )
         .unwrap();
@@ -387,7 +382,7 @@ fn the_histogram_puts_edges_on_the_side_of_less_change() {
     };
     let (summary, _) = run(&side(|p| p.0), &side(|p| p.1));
     let bars: BTreeMap<String, u64> = summary
-        .buckets()
+        .buckets("price")
         .into_iter()
         .filter(|b| b.deals > 0)
         .map(|b| (b.label, b.deals))
@@ -398,7 +393,7 @@ fn the_histogram_puts_edges_on_the_side_of_less_change() {
         ("-5 % … -1 %", 1),
         ("-10 % … -5 %", 1),
         ("unchanged", 1),
-        ("no cost before", 1),
+        ("no price before", 1),
         ("above 200 %", 1),
     ];
     let expected: BTreeMap<String, u64> = expected
@@ -411,10 +406,10 @@ fn the_histogram_puts_edges_on_the_side_of_less_change() {
 fn any_row() -> impl Strategy<Value = (Option<&'static str>, Result<[i64; 3], &'static str>)> {
     let types = prop::sample::select(vec![
         None,
-        Some("acquisition"),
-        Some("carveout"),
-        Some("divestiture"),
-        Some("joint venture"),
+        Some("circle"),
+        Some("square"),
+        Some("triangle"),
+        Some("blob"),
     ]);
     let outcome = prop_oneof![
         8 => [95i64..110, 0i64..3, 0i64..6].prop_map(Ok),
@@ -450,7 +445,7 @@ fn naive(before: &Deals, after: &Deals) -> BTreeMap<&'static str, u64> {
             (RowOutcome::Error(_), RowOutcome::Error(_)) => count("errors"),
             (RowOutcome::Success(a), RowOutcome::Success(b)) => {
                 let (a, b) = (&a.numbers, &b.numbers);
-                let mut judge = Judge::new(&rules, &metrics, false);
+                let mut judge = Judge::new(&rules, &Shapes, &metrics, None);
                 let worst = (0..3)
                     .map(|m| judge.judge(&old.deal_type, m, a[m], b[m]).class)
                     .max()

@@ -347,8 +347,9 @@ impl Bench {
             secrets,
             redactor: &redactor,
         };
-        let calculator = calculator::calculator(&scope, spec, aware)
-            .map_err(|error| impossible(error.to_string()))?;
+        let calculator =
+            calculator::calculator(&scope, self.tools.calculators.as_ref(), spec, aware)
+                .map_err(|error| impossible(error.to_string()))?;
         let stop = StopOnDrop(Arc::clone(&calculator));
         let store = self.tools.evidence.clone();
         let context = ShardContext::new(calculator, store, self.threads)?;
@@ -376,7 +377,8 @@ impl Bench {
         if let Some(worker) = compared.as_ref().filter(|worker| worker.is_for(task)) {
             return Ok(worker.clone());
         }
-        let worker = RangeWorker::open(task, &self.tools.evidence, self.threads).await?;
+        let declared = self.tools.calculators.declaration();
+        let worker = RangeWorker::open(task, &declared, &self.tools.evidence, self.threads).await?;
         *compared = Some(worker.clone());
         Ok(worker)
     }

@@ -7,10 +7,15 @@ mod query;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rollbook_proto::v1::{AuditTaken, Evidence, Verdict};
+use rollbook_ledger::decimal::Decimal;
+use rollbook_ledger::runbook::recorded;
+use rollbook_proto::v1::{AuditTaken, Verdict};
 use serde::{Deserialize, Serialize};
 
 pub use query::take;
+
+use crate::audit::Audit;
+use crate::snapshot::SnapshotError;
 
 /// The most deals listed by id; the counts are of all.
 pub const MAX_LISTED: usize = 100;
@@ -137,10 +142,42 @@ impl AuditReport {
         serde_json::to_vec(self)
     }
 
-    /// The event that records this audit for a step.
-    pub fn to_event(&self, step_id: &str, report: Option<Evidence>) -> AuditTaken {
+    /// What a step records of it.
+    pub(super) fn into_audit(self) -> Result<Audit, SnapshotError> {
+        let score = &self.health_score;
+        // Without active deals a share says nothing.
+        let percent = Decimal::from_f64(score.percentage)
+            .ok()
+            .filter(|_| self.active_deals > 0);
+        let count = |name, deals: u64| (name, Some(Decimal::from(deals)), "deals");
+        Ok(Audit {
+            verdict: self.verdict(),
+            rule: "health is not CRITICAL",
+            message: format!(
+                "{}: {} % of {} active deals have a valid type, {} have none, {} an invalid one",
+                score.status.as_str(),
+                score.percentage,
+                self.active_deals,
+                self.null_count,
+                self.invalid_count,
+            ),
+            measurements: vec![
+                (recorded::HEALTH_PERCENT, percent, "%"),
+                count(recorded::NULL_COUNT, self.null_count),
+                count(recorded::INVALID_COUNT, self.invalid_count),
+                count(recorded::ACTIVE, self.active_deals),
+                count(recorded::TOTAL, self.total_deals),
+            ],
+            report: self.to_bytes().map_err(|error| SnapshotError::Encode {
+                reason: error.to_string(),
+            })?,
+            media_type: MEDIA_TYPE,
+            event: self.event(),
+        })
+    }
+
+    fn event(&self) -> AuditTaken {
         AuditTaken {
-            step_id: step_id.to_owned(),
             total: self.total_deals,
             active: self.active_deals,
             deleted: self.deleted_deals,
@@ -149,7 +186,7 @@ impl AuditReport {
             distribution: self.distribution.clone().into_iter().collect(),
             health_permille: permille(self.health_score.valid_deals, self.active_deals),
             health: self.health_score.status.as_str().to_owned(),
-            report,
+            ..AuditTaken::default()
         }
     }
 }

@@ -1,26 +1,71 @@
-//! The default rules of a deal-type rollout: acquisitions must not move, carveouts and
-//! divestitures must move as their rules say.
+//! What a comparison is told of deals: the words for their types, the rules of a deal-type rollout
+//! (acquisitions must not move, carveouts and divestitures must move as their rules say), and the
+//! figures that gates ask for. Pure.
 
-use super::millionths::Millionths;
-use super::rules::{Rule, Rules, Scope, Severity, Test};
+use super::calculator::NAME;
+use super::kind::{DealType, TypeClass, classify};
+use crate::compare::declaration::{Declaration, Measures, Presence, Ratio, Total};
+use crate::compare::millionths::Millionths;
+use crate::compare::rules::{Rule, Rules, Scope, Severity, Test};
+use crate::snapshot::Manifest;
 
 /// The largest TSA cost of a carveout: $500,000 a month for 12 months, in cents.
 const TSA_MAX_CENTS: i64 = 600_000_000;
 
-impl Rules {
-    /// The default rules with a cost tolerance in percent (see [`Rules::tolerance`]).
-    ///
+const CARVEOUT: &str = DealType::Carveout.as_str();
+
+const MEASURES: Measures = Measures {
+    total: Some(Total {
+        metric: "cost_total",
+        called: "cost",
+    }),
+    ratios: &[Ratio {
+        name: "carveout",
+        metric: "cost_one_time_base",
+        class: CARVEOUT,
+    }],
+    // Only carveouts pay for transition services.
+    presences: &[Presence {
+        name: "tsa",
+        metric: "cost_tsa",
+        class: CARVEOUT,
+    }],
+};
+
+/// What a comparison is told of deals, whoever computes their figures.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DealDeclaration;
+
+impl Declaration for DealDeclaration {
+    fn class_of(&self, stored: Option<&str>) -> Option<&'static str> {
+        match classify(stored) {
+            TypeClass::Valid(kind) | TypeClass::Alias(kind) => Some(kind.as_str()),
+            TypeClass::Null => Some(DealType::Acquisition.as_str()),
+            TypeClass::Invalid => None,
+        }
+    }
+
+    /// While deal types are not in force, the built-in model computes every deal as an acquisition.
+    /// When they are, a deal of unknown type has an error in place of figures.
+    fn unknown_as(&self, manifest: &Manifest) -> Option<&'static str> {
+        (manifest.model == NAME).then_some(DealType::Acquisition.as_str())
+    }
+
+    fn default_guard(&self) -> Vec<String> {
+        vec![DealType::Acquisition.as_str().to_owned()]
+    }
+
     /// Guarded are deals that were computed as acquisitions. Of the others every change that is
     /// meant has its bounds, and one beyond them is a regression; what else differs is unexpected.
     /// The bounds follow the deal multipliers: 1.6 to 2.5 for carveouts, 2.0 to 3.0 for
     /// divestitures, on one-time costs, which leaves room for the rounding of every work item to
     /// $1,000. They hold for one-time cost and its phases, not for `cost_total`, which adds
     /// licences (no multiplier) and TSA cost.
-    pub fn default_with_tolerance(tolerance_percent: Millionths) -> Self {
+    fn default_rules(&self, tolerance_percent: Millionths) -> Rules {
         let mut rules = guarded(tolerance_percent);
-        rules.extend(by_type("carveout", Millionths::whole(3), TSA_MAX_CENTS));
+        rules.extend(by_type(CARVEOUT, Millionths::whole(3), TSA_MAX_CENTS));
         let divestiture_max = Millionths::from_millionths(3_500_000);
-        rules.extend(by_type("divestiture", divestiture_max, 0));
+        rules.extend(by_type(DealType::Divestiture.as_str(), divestiture_max, 0));
         rules.push(rule(
             "unguarded-other",
             "*",
@@ -29,11 +74,15 @@ impl Rules {
             Test::Exact,
             Severity::Warning,
         ));
-        Self {
-            guard: super::rules::default_guard(),
+        Rules {
+            guard: self.default_guard(),
             allow_model_change: false,
             rules,
         }
+    }
+
+    fn measures(&self) -> &Measures {
+        &MEASURES
     }
 }
 

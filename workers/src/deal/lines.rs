@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::CompareError;
-use crate::deal::{
-    self, Assessment, Contribution, DealError, DealType, DriverSource, Inventory, Model,
-    contributions, driver_sources,
-};
+use super::assess::Assessment;
+use super::calculator::NAME;
+use super::contribution::{Contribution, DriverSource, contributions, driver_sources};
+use super::error::DealError;
+use super::inventory::{self, Inventory};
+use super::kind::DealType;
+use super::model::Model;
+use crate::compare::CompareError;
 use crate::snapshot::one::{CurrentDeal, read_deal};
 use crate::snapshot::{Manifest, Row, RowOutcome, Snapshot, SnapshotError, SnapshotSource};
-
-/// [`crate::snapshot::Calculator::name`] of the built-in model.
-const BUILT_IN: &str = "deal";
 
 /// One addend of a figure, with the inventory items it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,7 +76,7 @@ pub struct Side {
 
 /// What is behind a deal's figures on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Behind {
+pub struct LinesBehind {
     /// The database that was read, without credentials.
     pub source: String,
     /// Behind the figures before.
@@ -87,7 +87,7 @@ pub struct Behind {
 
 /// Whether the lines behind a snapshot's figures can be shown at all.
 pub fn has_lines(manifest: &Manifest) -> bool {
-    manifest.model == BUILT_IN
+    manifest.model == NAME
 }
 
 /// Reads a deal from its source and says what each figure of both snapshots is made of.
@@ -97,14 +97,14 @@ pub fn has_lines(manifest: &Manifest) -> bool {
 ///
 /// `database` replaces the source's URL, of which a manifest keeps no credentials. `model` is used
 /// for both sides and must be the one the snapshots were made by for the figures to come out.
-pub async fn behind(
+pub async fn lines_behind(
     before: &Snapshot,
     after: &Snapshot,
     store: &rollbook_ledger::evidence::EvidenceStore,
     database: Option<&str>,
     model: &Model,
     deal_id: &str,
-) -> Result<Behind, CompareError> {
+) -> Result<LinesBehind, CompareError> {
     let rows = [
         before.find(store, deal_id).await?,
         after.find(store, deal_id).await?,
@@ -138,7 +138,7 @@ pub async fn behind(
         }
         side
     };
-    Ok(Behind {
+    Ok(LinesBehind {
         source: shown,
         before: side(&before.manifest, old),
         after: side(&after.manifest, new),
@@ -245,8 +245,8 @@ fn assess(
     } else {
         DealType::Acquisition
     };
-    let inventory = deal::parse(&current.inventory)?;
-    let assessed = deal::assess(&inventory, deal_type, aware, model)?;
+    let inventory = inventory::parse(&current.inventory)?;
+    let assessed = super::assess::assess(&inventory, deal_type, aware, model)?;
     Ok(take(&inventory, &assessed))
 }
 
