@@ -81,6 +81,50 @@ fn a_query_gives_the_figures() {
 }
 
 #[test]
+fn unknown_types_are_guarded_in_own_figures_where_types_were_not_in_force() {
+    let place = Place::new();
+    let deals = "--database sqlite:deals.db";
+    place
+        .run(&format!("deals generate --count 400 --seed 3 {deals}"))
+        .exits(0);
+    let take = |figure: &str, options: &str| {
+        let query = format!("SELECT id, {figure} AS cost_total FROM deals");
+        let taken = place
+            .run(&format!(
+                "snapshot take {deals} --sql '{query}' --metrics cost_total:cents {options} --json"
+            ))
+            .exits(0)
+            .json();
+        taken["snapshot"].as_str().unwrap().to_owned()
+    };
+    // Only deals of types that nobody knows become dearer: `lbo`, `tbd` and `joint_venture`.
+    let dearer = "CASE length(deal_type) WHEN 3 THEN 150 WHEN 13 THEN 150 ELSE 100 END";
+    let compare = |options: &str| {
+        let (before, after) = (take("100", options), take(dearer, options));
+        place.run(&format!(
+            "compare {before} {after} --allow-model-change --json"
+        ))
+    };
+    // Where types are not in force, they go the way of acquisitions.
+    let found = compare("--flag-off").exits(1).json();
+    let result = &found["result"];
+    let regressions = result["regressions"].as_u64().unwrap();
+    assert!(regressions > 0, "the data has no unknown type");
+    let worst = &result["worst"][0];
+    assert_eq!(
+        (&worst["rule"], &worst["judged_as"]),
+        (&"cost".into(), &"acquisition".into())
+    );
+    // Where they are, nobody says what such a deal was computed as.
+    let found = compare("").exits(0).json();
+    let result = &found["result"];
+    assert_eq!(
+        (&result["regressions"], &result["unexpected"]),
+        (&0.into(), &regressions.into())
+    );
+}
+
+#[test]
 fn what_is_declared_wrongly_is_refused() {
     let place = place();
     let take = "snapshot take --database jsonl:deals.jsonl";

@@ -45,10 +45,12 @@ impl Declaration for DealDeclaration {
         }
     }
 
-    /// While deal types are not in force, the built-in model computes every deal as an acquisition.
-    /// When they are, a deal of unknown type has an error in place of figures.
+    /// Where deal types are not in force every deal is computed as an acquisition, whoever computes
+    /// it. Where they are, a deal of unknown type has an error in place of the built-in model's
+    /// figures, and of other calculators it is not known what they make of it.
     fn unknown_as(&self, manifest: &Manifest) -> Option<&'static str> {
-        (manifest.model == NAME).then_some(DealType::Acquisition.as_str())
+        let known = manifest.model == NAME || !manifest.deal_type_awareness;
+        known.then_some(DealType::Acquisition.as_str())
     }
 
     fn default_guard(&self) -> Vec<String> {
