@@ -8,11 +8,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
+use rollbook_deals::Deals;
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_workers::calculators::Calculators;
 use rollbook_workers::compare::rules::{Rule, Scope, Severity, Test};
 use rollbook_workers::compare::{Millionths, Rules, compare};
-use rollbook_workers::deal::Deals;
 use rollbook_workers::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 

@@ -1,12 +1,12 @@
-//! The worker fleet: step executors, the deal model, snapshot, comparison and audit.
+//! The worker fleet: step executors, snapshot and comparison.
 //!
-//! `deal` and `compare::rules` are pure: integer cents in, integer cents out.
+//! It knows neither the types of deals nor their figures: those come in through [`calculators`] and
+//! [`audit`], from outside. `compare::rules` is pure.
 
 pub mod audit;
 pub mod calculators;
 pub mod child;
 pub mod compare;
-pub mod deal;
 pub mod executor;
 pub mod fleet;
 pub mod snapshot;

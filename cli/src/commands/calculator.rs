@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use rollbook_deals::{DealCalculator, Model};
 use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit, SqlCalculatorSpec};
-use rollbook_workers::deal::{DealCalculator, Model};
 use rollbook_workers::snapshot::Calculator;
 use rollbook_workers::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use rollbook_workers::snapshot::query::{QueryCalculator, figures_query};

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rollbook_deals::Deals;
+use rollbook_deals::lines::{LinesBehind, has_lines, lines_behind};
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::calculators::Calculators;
@@ -10,8 +12,6 @@ use rollbook_workers::compare::differences::regressions;
 use rollbook_workers::compare::{
     CompareError, ComparisonResult, Explanation, Rules, compare_with, explain,
 };
-use rollbook_workers::deal::Deals;
-use rollbook_workers::deal::lines::{LinesBehind, has_lines, lines_behind};
 use rollbook_workers::snapshot::reader::key_order;
 use rollbook_workers::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
+use rollbook_deals::audit;
+use rollbook_deals::generate::GenerateOptions;
+use rollbook_deals::load;
+use rollbook_deals::migrate::{self, TargetError};
 use rollbook_proto::v1::Verdict;
-use rollbook_workers::deal::audit;
-use rollbook_workers::deal::generate::GenerateOptions;
-use rollbook_workers::deal::load;
-use rollbook_workers::deal::migrate::{self, TargetError};
 use rollbook_workers::snapshot::manifest::Total;
 use rollbook_workers::snapshot::plan::ROWS_PER_PART;
 use rollbook_workers::snapshot::{self, Snapshot, SnapshotRequest, SnapshotSource};

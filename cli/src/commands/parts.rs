@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
+use rollbook_deals::Deals;
 use rollbook_ledger::clock::SystemClock;
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_ledger::handler::Handler;
@@ -19,7 +20,6 @@ use rollbook_ledger::nats::{self, Credentials, NatsOptions, ServerClock};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_server::Limits;
 use rollbook_server::serve::{Dependencies, GUARD_EVERY};
-use rollbook_workers::deal::Deals;
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rollbook_workers::deal::Model;
+use rollbook_deals::Model;
 use serde_json::Value;
 
 use crate::harness::Place;

@@ -1,7 +1,7 @@
 //! Numbers are exact from where they are measured to where they are judged, and a figure of output
 //! that was cut is none.
 
-use rollbook_workers::deal::Model;
+use rollbook_deals::Model;
 use serde_json::Value;
 
 use crate::harness::Place;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use rollbook_workers::deal::model::Multipliers;
-use rollbook_workers::deal::{self, DealType, METRICS, Model};
+use rollbook_deals::model::Multipliers;
+use rollbook_deals::{self as deals, DealType, METRICS, Model};
 
 use crate::error::Error;
 use crate::store::{NewDeal, StoredDeal};
@@ -61,7 +61,7 @@ impl Engine {
         deal: &StoredDeal,
         flag_on: bool,
     ) -> Result<Computed, Error> {
-        let failed = |error: deal::DealError| Error::Compute {
+        let failed = |error: deals::DealError| Error::Compute {
             deal_id: deal_id.to_owned(),
             reason: error.to_string(),
         };
@@ -72,9 +72,9 @@ impl Engine {
         }
         .map_err(failed)?;
         let inventory =
-            deal::parse(deal.inventory.as_deref().unwrap_or("[]").as_bytes()).map_err(failed)?;
+            deals::parse(deal.inventory.as_deref().unwrap_or("[]").as_bytes()).map_err(failed)?;
         let outputs =
-            deal::compute(&inventory, computed_as, flag_on, &self.model).map_err(failed)?;
+            deals::compute(&inventory, computed_as, flag_on, &self.model).map_err(failed)?;
         let metrics = METRICS
             .iter()
             .zip(outputs.values)
@@ -87,7 +87,7 @@ impl Engine {
 
     /// Refuses a new deal whose inventory could not be computed later.
     pub(crate) fn check_inventory(&self, deal: &NewDeal) -> Result<(), Error> {
-        match deal::parse(deal.inventory.as_bytes()) {
+        match deals::parse(deal.inventory.as_bytes()) {
             Ok(_) => Ok(()),
             Err(error) => Err(Error::Invalid(format!("inventory: {error}"))),
         }

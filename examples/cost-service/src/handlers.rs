@@ -7,7 +7,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rollbook_workers::deal::DealType;
+use rollbook_deals::DealType;
 use serde::Deserialize;
 use serde_json::json;
 

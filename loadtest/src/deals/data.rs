@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rollbook_workers::deal::generate::{GenerateOptions, GeneratedDeal, generate};
-use rollbook_workers::deal::{DealCalculator, Model};
+use rollbook_deals::generate::{GenerateOptions, GeneratedDeal, generate};
+use rollbook_deals::{DealCalculator, Model};
 use rollbook_workers::snapshot::{Calculator, RawDeal};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;

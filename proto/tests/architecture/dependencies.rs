@@ -1,4 +1,5 @@
-//! `cli → server → workers → ledger → proto`, and which files see the outside world.
+//! `cli → server → workers → ledger → proto`, the deals beside the workers, and which files see the
+//! outside world.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,12 @@ const LAYERS: &[(&str, &str)] = &[
     ("server", "rollbook-server"),
     ("cli", "rollbook"),
 ];
+
+/// Beside the layers above the workers: what implements ports of theirs, and the only layer that
+/// builds on it. Nothing else knows a deal.
+const ADAPTER: (&str, &str) = ("deals", "rollbook-deals");
+const ADAPTER_BUILDS_ON: &[&str] = &["rollbook-proto", "rollbook-ledger", "rollbook-workers"];
+const PUTS_TOGETHER: &str = "cli";
 
 /// On top of all layers; nothing builds on them.
 const ON_TOP: &[&str] = &["loadtest", "examples/cost-service"];
@@ -52,7 +59,7 @@ fn each_layer_builds_only_on_those_below() {
             .filter(|name| name.starts_with("rollbook"))
         {
             assert!(
-                below.contains(&name.as_str()),
+                below.contains(&name.as_str()) || *directory == PUTS_TOGETHER && name == ADAPTER.1,
                 "{directory} depends on {name}; it may depend on {below:?}"
             );
         }
@@ -60,8 +67,34 @@ fn each_layer_builds_only_on_those_below() {
 }
 
 #[test]
+fn the_deals_implement_ports_of_the_workers_and_are_put_in_from_outside() {
+    let (directory, package) = ADAPTER;
+    let on: Vec<_> = dependencies(directory)
+        .into_iter()
+        .filter(|name| name.starts_with("rollbook"))
+        .collect();
+    assert!(
+        on.iter()
+            .all(|name| ADAPTER_BUILDS_ON.contains(&name.as_str())),
+        "{directory} depends on {on:?}; it may depend on {ADAPTER_BUILDS_ON:?}"
+    );
+    for (layer, _) in LAYERS {
+        let builds_on_it = dependencies(layer).contains(package);
+        assert_eq!(
+            builds_on_it,
+            *layer == PUTS_TOGETHER,
+            "{layer}: only {PUTS_TOGETHER} hands the deals to the workers"
+        );
+    }
+}
+
+#[test]
 fn load_test_and_examples_build_on_layers_only() {
-    let layers: Vec<_> = LAYERS.iter().map(|(_, package)| *package).collect();
+    let layers: Vec<_> = LAYERS
+        .iter()
+        .chain([&ADAPTER])
+        .map(|(_, package)| *package)
+        .collect();
     for directory in ON_TOP {
         for name in dependencies(directory)
             .iter()
@@ -82,9 +115,10 @@ fn every_member_of_the_workspace_has_its_place() {
         .lines()
         .find_map(|line| line.strip_prefix("members = "))
         .unwrap();
-    let members: Vec<_> = members.split('"').skip(1).step_by(2).collect();
-    let known: Vec<_> = LAYERS
+    let members: BTreeSet<_> = members.split('"').skip(1).step_by(2).collect();
+    let known: BTreeSet<_> = LAYERS
         .iter()
+        .chain([&ADAPTER])
         .map(|(directory, _)| directory)
         .chain(ON_TOP)
         .copied()
@@ -133,9 +167,9 @@ const ADAPTERS: &[(&str, &[&str])] = &[
         &[
             "ledger/src/projection/postgres.rs",
             "ledger/src/projection/sqlite.rs",
-            "workers/src/deal/audit/query.rs",
-            "workers/src/deal/load.rs",
-            "workers/src/deal/migrate.rs",
+            "deals/src/audit/query.rs",
+            "deals/src/load.rs",
+            "deals/src/migrate.rs",
             "workers/src/executor/database",
             "workers/src/snapshot/database.rs",
             "workers/src/snapshot/one.rs",

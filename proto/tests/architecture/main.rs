@@ -9,3 +9,4 @@ mod error_codes;
 mod files;
 mod purity;
 mod tree;
+mod vocabulary;

@@ -15,13 +15,13 @@ const PURE: &[(&str, &[&str])] = &[
     // The files beside a runbook, behind the `Files` port.
     ("ledger/src/runbook/", &["ledger/src/runbook/files.rs"]),
     (
-        "workers/src/deal/",
+        "deals/src/",
         &[
-            "workers/src/deal/audit/query.rs",
-            "workers/src/deal/lines.rs",
-            "workers/src/deal/load.rs",
-            "workers/src/deal/migrate.rs",
-            "workers/src/deal/ports.rs",
+            "deals/src/audit/query.rs",
+            "deals/src/lines.rs",
+            "deals/src/load.rs",
+            "deals/src/migrate.rs",
+            "deals/src/ports.rs",
         ],
     ),
     // Open two snapshots, hand on to the rules, keep the result.

@@ -39,8 +39,13 @@ fn code(path: &str, text: &str) -> String {
         declaration.is_some_and(|line| line.ends_with('{'))
     });
     let end = test_module.map_or(text.len(), |(start, _)| start);
-    let mut code = String::with_capacity(end);
-    for line in text[..end].lines() {
+    without_comments(&text[..end])
+}
+
+/// A text line by line, without what the comments in it say.
+pub(crate) fn without_comments(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    for line in text.lines() {
         code.push_str(without_comment(line));
         code.push('\n');
     }

@@ -1,8 +1,8 @@
 //! The `exec` calculator: figures from a program that speaks JSON lines.
 //!
 //! ```text
-//!  {"deal_id":"7","deal_type":"carveout","inventory":[…]}   ──▶ program
-//!  {"deal_id":"7","metrics":{"cost":"12.50","items":3}}     ◀── or {"error":"…"}
+//!  {"deal_id":"7","deal_type":"square","inventory":[…]}    ──▶ program
+//!  {"deal_id":"7","metrics":{"price":"12.50","items":3}}    ◀── or {"error":"…"}
 //! ```
 //!
 //! As many programs run as threads compute, each for as long as it behaves. What depends on time

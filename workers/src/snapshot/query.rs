@@ -127,9 +127,9 @@ mod tests {
 
     fn spec() -> SqlCalculatorSpec {
         SqlCalculatorSpec {
-            query: "SELECT id, cost, n FROM figures;".to_owned(),
+            query: "SELECT id, price, n FROM figures;".to_owned(),
             key: "id".to_owned(),
-            metrics: [("cost", MetricUnit::Cents), ("n", MetricUnit::Count)]
+            metrics: [("price", MetricUnit::Cents), ("n", MetricUnit::Count)]
                 .map(|(name, unit)| MetricDeclaration {
                     name: name.to_owned(),
                     unit,
@@ -161,7 +161,7 @@ mod tests {
             (r#"[["1",null]]"#, "n is NULL"),
             (r#"[["0.30000000000000004","1"]]"#, "decimal places"),
             (r#"[["NaN","1"]]"#, "not a decimal"),
-            (r#"[{"cost":1}]"#, "cannot be read"),
+            (r#"[{"price":1}]"#, "cannot be read"),
         ] {
             let error = computed(items).unwrap_err();
             assert!(error.contains(reason), "{items}: {error}");
@@ -198,8 +198,8 @@ mod tests {
     fn columns_are_named_and_quoted_part() {
         assert_eq!(
             figures_query(&spec(), "sqlite:x.db").unwrap(),
-            "SELECT rollbook_figures.\"id\", json_array(CAST(rollbook_figures.\"cost\" AS TEXT), \
-             CAST(rollbook_figures.\"n\" AS TEXT)) FROM (\nSELECT id, cost, n FROM figures\n) AS \
+            "SELECT rollbook_figures.\"id\", json_array(CAST(rollbook_figures.\"price\" AS TEXT), \
+             CAST(rollbook_figures.\"n\" AS TEXT)) FROM (\nSELECT id, price, n FROM figures\n) AS \
              rollbook_figures"
         );
         let mut odd = spec();

@@ -12,7 +12,6 @@ use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::runbook::model::{FlagSpec, SecretRef};
 use rollbook_ledger::runbook::{Plan, Step};
 use rollbook_proto::v1;
-use rollbook_workers::deal::Deals;
 use rollbook_workers::executor::{
     self, Cancel, EffectMark, ExecutorError, Facts, FlagCause, FlagPort, FlagReading, Outcome,
     OutputLine, OutputSink, PortError, ProcessSecrets, SampleSink, SecretResolver, StepContext,
@@ -20,6 +19,8 @@ use rollbook_workers::executor::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::calculators::{auditor, calculators};
 
 /// Environment variables without touching the process's own.
 #[derive(Debug, Default)]
@@ -235,8 +236,8 @@ impl Fixture {
                 progress: Arc::new(executor::NoProgress),
                 flags: flags.clone(),
                 http: executor::http_client().unwrap(),
-                calculators: Arc::new(Deals),
-                auditor: Arc::new(Deals),
+                calculators: calculators(),
+                auditor: auditor(),
                 shards: None,
             },
             samples: samples.clone(),

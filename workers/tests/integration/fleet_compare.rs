@@ -17,13 +17,14 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::calculators::declared;
 use crate::compare_snapshots::{rules, synthetic, synthetic_rows};
 use crate::executor_fixture::{Fixture, plan};
 use crate::fleet_bench::{PATIENCE, Process, config, job, lane};
 use crate::fleet_ledger::FileLedger;
 use crate::nats::{Server, ServerConfig};
-use crate::snapshot_deals::{declared, snapshot};
-use crate::snapshot_sqlite::database;
+use crate::snapshot_database::database;
+use crate::snapshot_deals::snapshot;
 
 /// Rows of a part; the sides are cut at different keys.
 const PARTS: [usize; 2] = [1_000, 1_700];

@@ -7,15 +7,8 @@
     unreachable_pub
 )]
 
-mod audit_types;
-mod compare_behind;
+mod calculators;
 mod compare_snapshots;
-mod deal_database;
-mod deal_failures;
-mod deal_load;
-mod deal_migrations;
-mod deal_postgres;
-mod deal_sqlite;
 mod executor_fixture;
 mod executor_http;
 mod executor_notify;
@@ -30,11 +23,10 @@ mod fleet_dead_letter;
 mod fleet_ledger;
 mod fleet_progress;
 mod fleet_queue;
-mod fleet_rollout;
 mod fleet_shards;
 mod fleet_worker;
-mod snapshot_bad_input;
 mod snapshot_cluster;
+mod snapshot_database;
 mod snapshot_deals;
 mod snapshot_exec;
 mod snapshot_files;

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollbook_ledger::evidence::EvidenceStore;
-use rollbook_workers::calculators::Calculators;
-use rollbook_workers::compare::declaration::Declaration;
-use rollbook_workers::deal::{DealCalculator, Deals, Model};
 use rollbook_workers::snapshot::{
     Calculator, Snapshot, SnapshotError, SnapshotRequest, SnapshotSource, take,
 };
+
+pub(crate) use crate::calculators::calculator;
 
 pub(crate) struct Deal {
     pub(crate) id: String,
@@ -93,14 +92,6 @@ pub(crate) fn store() -> (tempfile::TempDir, EvidenceStore) {
     let location = directory.path().join("evidence");
     let store = EvidenceStore::open(location.to_str().unwrap()).unwrap();
     (directory, store)
-}
-
-pub(crate) fn calculator(awareness: bool) -> Arc<dyn Calculator> {
-    Arc::new(DealCalculator::new(Model::built_in(), awareness).unwrap())
-}
-
-pub(crate) fn declared() -> Arc<dyn Declaration> {
-    Deals.declaration()
 }
 
 pub(crate) fn request(source: SnapshotSource, calculator: Arc<dyn Calculator>) -> SnapshotRequest {

@@ -9,13 +9,14 @@ use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use rollbook_ledger::evidence::EvidenceError;
 use rollbook_workers::snapshot::source::Consistency;
 use rollbook_workers::snapshot::{
     KeyOrder, ShardContext, SnapshotError, SnapshotSource, plan, run_shard, take,
 };
 
+use crate::snapshot_database::database;
 use crate::snapshot_deals::{Deal, calculator, deals, request, snapshot, store};
-use crate::snapshot_sqlite::database;
 
 fn sorted() -> Vec<Deal> {
     let mut deals = deals();
@@ -270,4 +271,22 @@ async fn integer_ids_of_a_file_are_ordered_by_value_and_a_changed_file_is_refuse
         "{error:?}"
     );
     assert!(error.needs_new_plan());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_takes_nothing_leaves_no_snapshot() {
+    let (directory, store) = store();
+    // Files stand where the store's directories belong: even root cannot write below them.
+    for prefix in 0..=255u8 {
+        std::fs::write(directory.path().join(format!("evidence/{prefix:02x}")), "").unwrap();
+    }
+    let path = directory.path().join("deals.jsonl");
+    std::fs::write(&path, r#"{"id":"a","inventory":[]}"#).unwrap();
+    let source = SnapshotSource::new(format!("jsonl:{}", path.display()));
+    let error = snapshot(source, true, &store).await.unwrap_err();
+    assert!(
+        matches!(error, SnapshotError::Evidence(EvidenceError::Denied { .. })),
+        "{error:?}"
+    );
+    assert!(error.to_string().starts_with("RB-EVIDENCE-5: "), "{error}");
 }

@@ -6,8 +6,8 @@ use rollbook_workers::snapshot::source::Consistency;
 use rollbook_workers::snapshot::{LocalPlan, Progress, SnapshotError, plan_here, take_planned};
 
 use crate::snapshot_cluster::Cluster;
+use crate::snapshot_database::database;
 use crate::snapshot_deals::{calculator, request, snapshot, store};
-use crate::snapshot_sqlite::database;
 
 /// Drops a snapshot in the middle and waits until the server works for it no more.
 async fn dropped(cluster: &Cluster, filter: &str) {

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::executor_fixture::Fixture;
 use crate::snapshot_cluster::Cluster;
+use crate::snapshot_database::database;
 use crate::snapshot_deals::{deals, request, store};
-use crate::snapshot_sqlite::database;
 
 fn spec(query: &str) -> SqlCalculatorSpec {
     let metric = |name: &str, unit| MetricDeclaration {

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write};
 
+use rollbook_deals::lines::{LinesBehind, Side};
 use rollbook_workers::compare::ComparisonResult;
 use rollbook_workers::compare::differences::RegressionPage;
 use rollbook_workers::compare::explain::{ExplainedMetric, Explanation};
 use rollbook_workers::compare::rules::Class;
-use rollbook_workers::deal::lines::{LinesBehind, Side};
 
 use super::{
     CLASSES, deals_in, delta, figure, percent, quoted, shown, sides, total, typed, unit, values,

@@ -190,13 +190,13 @@ mod tests {
     fn deal(inventory: &str) -> RawDeal {
         RawDeal {
             id: "d\"\n1".to_owned(),
-            deal_type: Some("acquisition".to_owned()),
+            deal_type: Some("circle".to_owned()),
             inventory: Bytes::from(inventory.to_owned()),
         }
     }
 
     fn declared() -> Vec<MetricDeclaration> {
-        [("cost", MetricUnit::Cents), ("items", MetricUnit::Count)]
+        [("price", MetricUnit::Cents), ("items", MetricUnit::Count)]
             .map(|(name, unit)| MetricDeclaration {
                 name: name.to_owned(),
                 unit,
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
         let value: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(value["deal_id"], "d\"\n1");
-        assert_eq!(value["deal_type"], "acquisition");
+        assert_eq!(value["deal_type"], "circle");
         assert_eq!(value["inventory"][0]["a"], "\n");
         let untyped: Value = serde_json::from_slice(&request(&deal("[]"), false).unwrap()).unwrap();
         assert!(untyped["deal_type"].is_null());
@@ -223,10 +223,10 @@ mod tests {
     fn answers_are_figures_refusals_or_garbage() {
         let said = |line: &str| reply(line.as_bytes(), &deal("[]"), &declared(), &str::to_owned);
         for (line, figures) in [
-            (r#"{"metrics":{"cost":1250,"items":3}}"#, vec![1250, 3]),
-            (r#"{"metrics":{"items":"3","cost":"12.5"}}"#, vec![1250, 3]),
+            (r#"{"metrics":{"price":1250,"items":3}}"#, vec![1250, 3]),
+            (r#"{"metrics":{"items":"3","price":"12.5"}}"#, vec![1250, 3]),
             (
-                r#"{"deal_id":"d\"\n1","metrics":{"items":-1,"cost":"-0.01"}}"#,
+                r#"{"deal_id":"d\"\n1","metrics":{"items":-1,"price":"-0.01"}}"#,
                 vec![-1, -1],
             ),
         ] {
@@ -234,22 +234,22 @@ mod tests {
         }
         for (line, error) in [
             (r#"{"error":"no such deal"}"#, "no such deal"),
-            (r#"{"metrics":{"cost":1}}"#, "no items"),
-            (r#"{"metrics":{"cost":1,"items":1,"more":1}}"#, "more"),
+            (r#"{"metrics":{"price":1}}"#, "no items"),
+            (r#"{"metrics":{"price":1,"items":1,"more":1}}"#, "more"),
             (
-                r#"{"metrics":{"cost":1,"items":1,"cost":1}}"#,
-                "\"cost\" twice",
+                r#"{"metrics":{"price":1,"items":1,"price":1}}"#,
+                "\"price\" twice",
             ),
             (
-                r#"{"metrics":{"items":1,"cost":1,"\u0063ost":2}}"#,
-                "\"cost\" twice",
+                r#"{"metrics":{"items":1,"price":1,"\u0070rice":2}}"#,
+                "\"price\" twice",
             ),
             (
-                r#"{"metrics":{"cost":12.5,"items":1}}"#,
+                r#"{"metrics":{"price":12.5,"items":1}}"#,
                 "write decimals as text",
             ),
-            (r#"{"metrics":{"cost":null,"items":1}}"#, "neither"),
-            (r#"{"metrics":{"cost":1,"items":"1.5"}}"#, "decimal places"),
+            (r#"{"metrics":{"price":null,"items":1}}"#, "neither"),
+            (r#"{"metrics":{"price":1,"items":"1.5"}}"#, "decimal places"),
         ] {
             match said(line) {
                 Reply::Said(Err(text)) => assert!(text.contains(error), "{line}: {text}"),
@@ -279,7 +279,7 @@ mod tests {
             unit: MetricUnit::Text,
         });
         let said = |state: &str| {
-            let line = format!(r#"{{"metrics":{{"cost":1,"items":2,"state":{state}}}}}"#);
+            let line = format!(r#"{{"metrics":{{"price":1,"items":2,"state":{state}}}}}"#);
             let redact = |text: &str| text.replace("hush", "[redacted]");
             match reply(line.as_bytes(), &deal("[]"), &declared, &redact) {
                 Reply::Said(said) => said,

@@ -8,16 +8,16 @@ use crate::snapshot::values::Values;
 use crate::snapshot::{Part, Row};
 
 fn metrics() -> Vec<MetricInfo> {
-    infos(&[("cost_total", "count"), ("synergy_count", "count")])
+    infos(&[("price_total", "count"), ("link_count", "count")])
 }
 
 /// Texts before, between and after figures.
 fn with_texts() -> Vec<MetricInfo> {
     infos(&[
         ("state", "text"),
-        ("cost_total", "cents"),
+        ("price_total", "cents"),
         ("owner", "text"),
-        ("synergy_count", "count"),
+        ("link_count", "count"),
         ("note", "text"),
     ])
 }
@@ -158,7 +158,7 @@ fn a_row_without_its_texts_is_refused() {
 fn parts_of_many_row_groups_keep_every_row() {
     let count = ROW_GROUP_ROWS * 2 + 7;
     let rows: Vec<Row> = (0..count)
-        .map(|n| Row::new(format!("{n:08}"), Some("carveout"), Ok(vec![n as i64, 1])))
+        .map(|n| Row::new(format!("{n:08}"), Some("square"), Ok(vec![n as i64, 1])))
         .collect();
     let (bytes, part) = encode(&rows);
     assert_eq!((part.rows, part.errors), (count as u64, 0));

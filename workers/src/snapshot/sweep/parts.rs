@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn row(id: &str) -> Row {
-        Row::new(id.to_owned(), Some("carveout"), Ok(vec![id.len() as i64]))
+        Row::new(id.to_owned(), Some("square"), Ok(vec![id.len() as i64]))
     }
 
     proptest! {

@@ -1,0 +1,269 @@
+//! The inventory lines behind each figure of a deal.
+//!
+//! A snapshot holds figures, not inventories. So the deal is read again from its source, assessed
+//! by the same model and flag as each snapshot, and what comes out is compared with what the
+//! snapshot holds: where they differ, the deal changed since, and that is said. Only the built-in
+//! model says what its figures are made of; of other calculators there are no lines.
+
+use std::collections::BTreeMap;
+
+use rollbook_workers::compare::CompareError;
+use rollbook_workers::snapshot::one::{CurrentDeal, read_deal};
+use rollbook_workers::snapshot::{
+    Manifest, Row, RowOutcome, Snapshot, SnapshotError, SnapshotSource,
+};
+use serde::Serialize;
+
+use super::assess::Assessment;
+use super::calculator::NAME;
+use super::contribution::{Contribution, DriverSource, contributions, driver_sources};
+use super::error::DealError;
+use super::inventory::{self, Inventory};
+use super::kind::DealType;
+use super::model::Model;
+
+/// One addend of a figure, with the inventory items it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// What adds.
+    pub what: String,
+    /// How much, in the figure's unit.
+    pub amount: i64,
+    /// Inventory items by id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<String>,
+}
+
+/// An input of the cost rules with the inventory items it was counted from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Driver {
+    /// `users`, `sites` …
+    pub driver: String,
+    /// Its value.
+    pub value: i64,
+    /// Inventory items by id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<String>,
+}
+
+/// A figure that is no longer what the snapshot holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// The metric.
+    pub metric: String,
+    /// In the snapshot.
+    pub snapshot: i64,
+    /// By the inventory as it is now.
+    pub now: i64,
+}
+
+/// What is behind the figures of one side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Side {
+    /// Whether the lines below give exactly the snapshot's figures.
+    pub explains: bool,
+    /// What keeps them from it, in words: the deal changed since, another model, an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Figures that differ from the snapshot's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<Moved>,
+    /// The inputs of the cost rules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drivers: Vec<Driver>,
+    /// The addends of each figure that is not zero.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, Vec<Line>>,
+}
+
+/// What is behind a deal's figures on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LinesBehind {
+    /// The database that was read, without credentials.
+    pub source: String,
+    /// Behind the figures before.
+    pub before: Side,
+    /// Behind the figures after.
+    pub after: Side,
+}
+
+/// Whether the lines behind a snapshot's figures can be shown at all.
+pub fn has_lines(manifest: &Manifest) -> bool {
+    manifest.model == NAME
+}
+
+/// Reads a deal from its source and says what each figure of both snapshots is made of.
+///
+/// Of a snapshot by another calculator than the built-in model it says so and nothing more;
+/// where both are, ask [`has_lines`] first: the source need not be read.
+///
+/// `database` replaces the source's URL, of which a manifest keeps no credentials. `model` is used
+/// for both sides and must be the one the snapshots were made by for the figures to come out.
+pub async fn lines_behind(
+    before: &Snapshot,
+    after: &Snapshot,
+    store: &rollbook_ledger::evidence::EvidenceStore,
+    database: Option<&str>,
+    model: &Model,
+    deal_id: &str,
+) -> Result<LinesBehind, CompareError> {
+    let rows = [
+        before.find(store, deal_id).await?,
+        after.find(store, deal_id).await?,
+    ];
+    // The query of another calculator gives its figures, no items.
+    let described = match has_lines(&after.manifest) {
+        true => &after.manifest,
+        false => &before.manifest,
+    };
+    let source = source_of(described, database);
+    let shown = described.source.database.clone();
+    let current = read_deal(&source, deal_id).await?;
+    let digest = model.digest().map_err(|error| SnapshotError::Encode {
+        reason: error.to_string(),
+    })?;
+    let [old, new] = rows;
+    let side = |manifest: &Manifest, row: Option<Row>| {
+        if !has_lines(manifest) {
+            return noted(format!(
+                "its figures are those of the calculator `{}`; only the built-in model's have lines",
+                manifest.model
+            ));
+        }
+        let mut side = explain_side(manifest, row.as_ref(), current.as_ref(), model);
+        if manifest.model_digest != digest {
+            side.explains = false;
+            side.note = Some(format!(
+                "the snapshot was made by model {} and these lines by {digest}; give its model file",
+                manifest.model_digest
+            ));
+        }
+        side
+    };
+    Ok(LinesBehind {
+        source: shown,
+        before: side(&before.manifest, old),
+        after: side(&after.manifest, new),
+    })
+}
+
+fn source_of(manifest: &Manifest, database: Option<&str>) -> SnapshotSource {
+    let described = &manifest.source;
+    let mut source = SnapshotSource::new(database.unwrap_or(&described.database));
+    source.table = described.table.clone();
+    source
+        .inventory_query
+        .clone_from(&described.inventory_query);
+    source
+}
+
+fn noted(note: String) -> Side {
+    Side {
+        note: Some(note),
+        ..Side::default()
+    }
+}
+
+fn explain_side(
+    manifest: &Manifest,
+    row: Option<&Row>,
+    current: Option<&CurrentDeal>,
+    model: &Model,
+) -> Side {
+    let Some(current) = current else {
+        return noted("the source no longer has the deal".to_owned());
+    };
+    let Some(row) = row else {
+        return noted("this snapshot does not have the deal".to_owned());
+    };
+    let aware = manifest.deal_type_awareness;
+    let computed = assess(current, aware, model, |inventory, assessed| {
+        let mut side = Side::default();
+        for metric in &manifest.metrics {
+            let lines = contributions(inventory, assessed, &metric.name);
+            if !lines.is_empty() {
+                side.figures
+                    .insert(metric.name.clone(), lines.into_iter().map(line).collect());
+            }
+        }
+        side.drivers = driver_sources(inventory, &assessed.drivers)
+            .into_iter()
+            .map(driver)
+            .collect();
+        if let Some(values) = row.values() {
+            let numbers = manifest.metrics.iter().filter(|metric| !metric.is_text());
+            let moved = numbers.zip(&values.numbers).filter_map(|(metric, figure)| {
+                let now = assessed.outputs.get(&metric.name)?;
+                (now != *figure).then(|| Moved {
+                    metric: metric.name.clone(),
+                    snapshot: *figure,
+                    now,
+                })
+            });
+            side.moved = moved.collect();
+        }
+        side
+    });
+    match (computed, &row.outcome) {
+        (Err(error), RowOutcome::Error(text)) if *text == error.to_string() => Side {
+            explains: true,
+            note: Some(format!("the deal cannot be computed: {error}")),
+            ..Side::default()
+        },
+        (Err(error), _) => noted(format!(
+            "the deal changed since the snapshot: it can no longer be computed: {error}"
+        )),
+        (Ok(side), RowOutcome::Error(_)) => Side {
+            note: Some("the deal changed since the snapshot: it can be computed now".to_owned()),
+            ..side
+        },
+        (Ok(side), RowOutcome::Success(_)) if side.moved.is_empty() && !current.deleted => Side {
+            explains: true,
+            ..side
+        },
+        (Ok(side), RowOutcome::Success(_)) => Side {
+            note: Some(if current.deleted {
+                "the deal was deleted since the snapshot".to_owned()
+            } else {
+                format!(
+                    "the deal changed since the snapshot: {} figures are no longer those of it",
+                    side.moved.len()
+                )
+            }),
+            ..side
+        },
+    }
+}
+
+/// Assesses the deal and lets `take` have what was found while the inventory is held.
+fn assess(
+    current: &CurrentDeal,
+    aware: bool,
+    model: &Model,
+    take: impl FnOnce(&Inventory<'_>, &Assessment<'_>) -> Side,
+) -> Result<Side, DealError> {
+    let deal_type = if aware {
+        DealType::resolve(current.deal_type.as_deref())?
+    } else {
+        DealType::Acquisition
+    };
+    let inventory = inventory::parse(&current.inventory)?;
+    let assessed = super::assess::assess(&inventory, deal_type, aware, model)?;
+    Ok(take(&inventory, &assessed))
+}
+
+fn line(contribution: Contribution) -> Line {
+    Line {
+        what: contribution.what,
+        amount: contribution.amount,
+        items: contribution.items,
+    }
+}
+
+fn driver(source: DriverSource) -> Driver {
+    Driver {
+        driver: source.driver.to_owned(),
+        value: source.value,
+        items: source.items,
+    }
+}

@@ -1,0 +1,313 @@
+//! Adapter: brings a target database to a migration of `migrations/deals`.
+//!
+//! The scripts are the ones an operator reads and a rollout's `sql` steps run; they are compiled in
+//! so that generating deals needs no checkout.
+
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+/// Which SQL a database speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// PostgreSQL 12 or later.
+    Postgres,
+    /// SQLite 3.35 or later.
+    Sqlite,
+}
+
+/// One migration of the target schema. Each script is a transaction of its own, safe also with a
+/// client that goes on after an error; after one the connection has to be rolled back or closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Name of its folder, such as `004_deal_type`.
+    pub id: &'static str,
+    /// Makes the change, or refuses and changes nothing.
+    pub deploy: &'static str,
+    /// Raises an error when the change is not in place. Changes nothing.
+    pub verify: &'static str,
+    /// Undoes the change, data included, or refuses and changes nothing.
+    pub revert: &'static str,
+}
+
+macro_rules! migration {
+    ($dialect:literal, $id:literal) => {
+        Migration {
+            id: $id,
+            deploy: include_str!(concat!(
+                "../../migrations/deals/",
+                $dialect,
+                "/",
+                $id,
+                "/deploy.sql"
+            )),
+            verify: include_str!(concat!(
+                "../../migrations/deals/",
+                $dialect,
+                "/",
+                $id,
+                "/verify.sql"
+            )),
+            revert: include_str!(concat!(
+                "../../migrations/deals/",
+                $dialect,
+                "/",
+                $id,
+                "/revert.sql"
+            )),
+        }
+    };
+}
+
+const POSTGRES: [Migration; 4] = [
+    migration!("postgres", "001_deals"),
+    migration!("postgres", "002_lifecycle"),
+    migration!("postgres", "003_counters"),
+    migration!("postgres", "004_deal_type"),
+];
+
+const SQLITE: [Migration; 4] = [
+    migration!("sqlite", "001_deals"),
+    migration!("sqlite", "002_lifecycle"),
+    migration!("sqlite", "003_counters"),
+    migration!("sqlite", "004_deal_type"),
+];
+
+/// The migrations in their order.
+#[must_use]
+pub const fn migrations(dialect: Dialect) -> &'static [Migration] {
+    match dialect {
+        Dialect::Postgres => &POSTGRES,
+        Dialect::Sqlite => &SQLITE,
+    }
+}
+
+/// The script that creates and seeds `deal_type_alias` alone, for mapping unknown deal types before
+/// 004. Repeating it changes nothing.
+#[must_use]
+pub const fn alias_script(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => {
+            include_str!("../../migrations/deals/postgres/004_deal_type/aliases.sql")
+        }
+        Dialect::Sqlite => {
+            include_str!("../../migrations/deals/sqlite/004_deal_type/aliases.sql")
+        }
+    }
+}
+
+/// Why a target database was not brought to a migration, or not filled.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Not an address of a supported database. Terminal.
+    #[error(
+        "RB-TARGET-1: the database address does not start with postgres://, postgresql:// or \
+         sqlite:; use one of them"
+    )]
+    UnknownScheme,
+    /// No migration of that name. Terminal.
+    #[error("RB-TARGET-2: there is no migration {wanted:?}; use 001, 002, 003 or 004")]
+    UnknownMigration {
+        /// What was asked for.
+        wanted: String,
+    },
+    /// No connection. Retryable: nothing was done.
+    #[error("RB-TARGET-3: cannot connect to the target database: {0}")]
+    Connect(#[source] sqlx::Error),
+    /// A script refused or failed; its own transaction was rolled back. Terminal.
+    #[error("RB-TARGET-4: migration {id}, {script}: {source}")]
+    Script {
+        /// The migration.
+        id: &'static str,
+        /// `deploy` or `verify`.
+        script: &'static str,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// Deals could not be written; none were. Terminal, unless the cause passes.
+    #[error("RB-TARGET-5: cannot load deals, nothing was loaded: {0}")]
+    Load(#[source] sqlx::Error),
+}
+
+impl TargetError {
+    /// Whether trying again without a change can help.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
+
+    /// The address is wrong: it names no database, or one that is nowhere.
+    #[must_use]
+    pub fn is_wrong_address(&self) -> bool {
+        match self {
+            Self::UnknownScheme | Self::UnknownMigration { .. } => true,
+            Self::Connect(sqlx::Error::Configuration(_)) => true,
+            // No such database; no such directory (SQLITE_CANTOPEN).
+            Self::Connect(sqlx::Error::Database(error)) => {
+                matches!(error.code().as_deref(), Some("3D000" | "14"))
+            }
+            _ => false,
+        }
+    }
+
+    /// The database answers and refuses what is asked, by a rule of the schema or of a script.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let (Self::Script { source, .. } | Self::Load(source)) = self else {
+            return false;
+        };
+        source.as_database_error().is_some_and(|error| {
+            error.message().contains("RB-MIGRATE-") || error.kind() != sqlx::error::ErrorKind::Other
+        })
+    }
+}
+
+/// A connection to a target database of either kind.
+pub(super) enum Target {
+    Postgres(Box<PgConnection>),
+    Sqlite(Box<SqliteConnection>),
+}
+
+impl Target {
+    /// Connects; a SQLite file that does not exist is created.
+    pub(super) async fn connect(database_url: &str) -> Result<Self, TargetError> {
+        match dialect(database_url)? {
+            Dialect::Postgres => {
+                let connection = PgConnection::connect(database_url).await;
+                Ok(Self::Postgres(Box::new(
+                    connection.map_err(TargetError::Connect)?,
+                )))
+            }
+            Dialect::Sqlite => {
+                let options: SqliteConnectOptions =
+                    database_url.parse().map_err(TargetError::Connect)?;
+                let connection = options.create_if_missing(true).connect().await;
+                Ok(Self::Sqlite(Box::new(
+                    connection.map_err(TargetError::Connect)?,
+                )))
+            }
+        }
+    }
+
+    async fn run(&mut self, script: &'static str) -> Result<(), sqlx::Error> {
+        let query = sqlx::raw_sql(AssertSqlSafe(script));
+        match self {
+            Self::Postgres(connection) => query.execute(&mut **connection).await.map(drop),
+            Self::Sqlite(connection) => query.execute(&mut **connection).await.map(drop),
+        }
+    }
+
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Postgres(connection) => connection.close().await,
+            Self::Sqlite(connection) => connection.close().await,
+        }
+    }
+}
+
+/// The kind of database an address names.
+///
+/// # Errors
+/// [`TargetError::UnknownScheme`]; the address is not repeated, as it may hold a password.
+pub fn dialect(database_url: &str) -> Result<Dialect, TargetError> {
+    if database_url.starts_with("postgres://") || database_url.starts_with("postgresql://") {
+        Ok(Dialect::Postgres)
+    } else if database_url.starts_with("sqlite:") {
+        Ok(Dialect::Sqlite)
+    } else {
+        Err(TargetError::UnknownScheme)
+    }
+}
+
+/// Deploys and verifies, in order, every migration up to and including `upto` (`"003"` or
+/// `"003_counters"`) that is not in place yet, and returns the ids of those deployed. On return they
+/// are committed.
+///
+/// # Errors
+/// A [`TargetError`]; migrations before the failing one stay deployed, the failing one does not.
+pub async fn apply(database_url: &str, upto: &str) -> Result<Vec<&'static str>, TargetError> {
+    let all = migrations(dialect(database_url)?);
+    let named = |migration: &Migration| {
+        migration.id == upto || migration.id.split('_').next() == Some(upto)
+    };
+    let Some(last) = all.iter().position(named) else {
+        return Err(TargetError::UnknownMigration {
+            wanted: upto.chars().take(64).collect(),
+        });
+    };
+    let mut deployed = Vec::new();
+    for migration in all.iter().take(last + 1) {
+        if run_alone(database_url, migration.verify).await?.is_ok() {
+            continue;
+        }
+        for (script, text) in [("deploy", migration.deploy), ("verify", migration.verify)] {
+            let outcome = run_alone(database_url, text).await?;
+            outcome.map_err(|source| TargetError::Script {
+                id: migration.id,
+                script,
+                source,
+            })?;
+        }
+        deployed.push(migration.id);
+    }
+    Ok(deployed)
+}
+
+/// Runs one script on its own connection: dropping that is what rolls a failed script back.
+async fn run_alone(
+    database_url: &str,
+    script: &'static str,
+) -> Result<Result<(), sqlx::Error>, TargetError> {
+    let mut target = Target::connect(database_url).await?;
+    let outcome = target.run(script).await;
+    let closed = target.close().await;
+    Ok(outcome.and(closed))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What the script does between its BEGIN and its COMMIT.
+    fn body(script: &str) -> &str {
+        let (_, rest) = script.split_once("BEGIN").unwrap();
+        let (_, rest) = rest.split_once(";\n").unwrap();
+        rest.split_once("COMMIT;").unwrap().0.trim()
+    }
+
+    /// SQL has no include that every client knows, and 004 is one transaction: `aliases.sql` is
+    /// where the table and its rows are changed, `deploy.sql` carries them word for word.
+    #[test]
+    fn deploy_carries_the_alias_table_of_its_one_source() {
+        for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+            let deploy = migrations(dialect)[3].deploy;
+            let aliases = body(alias_script(dialect));
+            assert!(aliases.contains("INSERT INTO deal_type_alias"));
+            assert!(
+                deploy.contains(aliases),
+                "{dialect:?}: copy aliases.sql into deploy.sql between its BEGIN and COMMIT"
+            );
+            assert_eq!(
+                deploy.matches("INTO deal_type_alias").count(),
+                1,
+                "{dialect:?}: the rows come from aliases.sql alone"
+            );
+        }
+    }
+
+    #[test]
+    fn both_dialects_seed_the_same_aliases() {
+        let rows = |dialect| -> Vec<String> {
+            let script = alias_script(dialect);
+            let (_, rows) = script.split_once("VALUES").unwrap();
+            let rows = rows.split_once("ON CONFLICT").unwrap().0;
+            rows.lines()
+                .filter_map(|row| row.trim().rsplit_once(", "))
+                .map(|(names, _built_in)| names.to_owned())
+                .collect()
+        };
+        assert_eq!(rows(Dialect::Postgres).len(), 15);
+        assert_eq!(rows(Dialect::Postgres), rows(Dialect::Sqlite));
+    }
+}
