@@ -33,8 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `Kind::field_name` and `Kind::message_name`: what an event is called in the oneof, and what its
-/// message is.
+/// `EVENT_NAMES`, `Kind::field_name` and `Kind::message_name`: what an event is called in the oneof,
+/// and what its message is.
 fn event_names(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
     let set = FileDescriptorSet::decode(descriptors)?;
     let event = set
@@ -44,6 +44,7 @@ fn event_names(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
         .find(|message| message.name() == "Event")
         .ok_or("there is no message Event")?;
     let (mut fields, mut messages) = (String::new(), String::new());
+    let mut names = Vec::new();
     for field in event
         .field
         .iter()
@@ -51,11 +52,15 @@ fn event_names(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
     {
         let message = field.type_name().rsplit('.').next().unwrap_or_default();
         let (name, variant) = (field.name(), camel_case(field.name()));
+        names.push(name);
         writeln!(fields, "Self::{variant}(_) => {name:?},")?;
         writeln!(messages, "Self::{variant}(_) => {message:?},")?;
     }
     Ok(format!(
-        "impl v1::event::Kind {{
+        "/// What the events are called in `Event.kind`, in the order of `commit.proto`.
+        pub const EVENT_NAMES: &[&str] = &{names:?};
+
+        impl v1::event::Kind {{
             /// What the event is called in `Event.kind`: `rollout_opened`.
             pub const fn field_name(&self) -> &'static str {{ match self {{ {fields} }} }}
 

@@ -3,6 +3,7 @@
 mod alarm;
 pub mod api;
 mod http;
+pub mod live;
 pub mod notices;
 pub mod orchestrator;
 pub mod serve;

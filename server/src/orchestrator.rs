@@ -14,7 +14,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{Aggregate, RolloutId};
-use rollbook_ledger::journal::{JournalError, ReadFrom, StoredCommit};
+use rollbook_ledger::journal::{Journal, JournalError, ReadFrom, StoredCommit};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::rollout::{self, Frontier, Request, SystemCommand};
 use rollbook_proto::v1::{self, event::Kind};
@@ -41,6 +41,7 @@ const MAX_SETTLES: u32 = 64;
 #[derive(Debug, Clone)]
 pub struct Orchestrator {
     handler: Handler,
+    journal: Arc<dyn Journal>,
     queue: Arc<dyn TaskQueue>,
     notices: NoticeLane,
     views: Arc<dyn ViewStore>,
@@ -151,10 +152,11 @@ impl Pulse {
 }
 
 impl Orchestrator {
-    /// An orchestrator that puts tasks on `queue` and notices on `notices`; it notes in `views` which
-    /// rollouts are over, and says on `pulse` how it fares.
+    /// An orchestrator that follows `journal` and puts tasks on `queue` and notices on `notices`; it
+    /// notes in `views` which rollouts are over, and says on `pulse` how it fares.
     pub fn new(
         handler: Handler,
+        journal: Arc<dyn Journal>,
         queue: Arc<dyn TaskQueue>,
         notices: NoticeLane,
         views: Arc<dyn ViewStore>,
@@ -162,6 +164,7 @@ impl Orchestrator {
     ) -> Self {
         Self {
             handler,
+            journal,
             queue,
             notices,
             views,
@@ -193,7 +196,7 @@ impl Orchestrator {
         agenda: &mut Agenda,
         shutdown: &CancellationToken,
     ) -> Result<(), JournalError> {
-        let journal = self.handler.journal();
+        let journal = &self.journal;
         let begin = async {
             let last = journal.last_sequence().await?;
             let commits = journal.follow(ReadFrom { after: *after }).await?;

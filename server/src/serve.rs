@@ -8,17 +8,19 @@ use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::integrity::{Damage, Position, compare};
 use rollbook_ledger::journal::jetstream::JetStreamJournal;
+use rollbook_ledger::journal::{Journal, SharedJournal};
 use rollbook_ledger::projection::projector::{Projector, ProjectorError, Waiter};
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_workers::executor::SecretResolver;
-use rollbook_workers::fleet::{DeadLetters, NoticeLane, TaskQueue, membership};
+use rollbook_workers::fleet::{DeadLetters, NatsSignals, NoticeLane, TaskQueue, membership};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::Alarm;
-use crate::api::{self, Api, Feed, Followers, HealthMemory};
+use crate::api::{self, Api, Followers, HealthMemory};
 use crate::http::{self, Limits};
+use crate::live::{Beside, Feed, Live};
 use crate::notices::Notices;
 use crate::orchestrator::{Orchestrator, Pulse};
 use crate::unrecorded;
@@ -211,10 +213,9 @@ pub async fn run(
     dependencies: Dependencies,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let projector = Projector::new(
-        dependencies.handler.journal().clone(),
-        dependencies.views.clone(),
-    );
+    let shared = SharedJournal::new(dependencies.handler.journal().clone());
+    let journal: Arc<dyn Journal> = Arc::new(shared.clone());
+    let projector = Projector::new(journal.clone(), dependencies.views.clone());
     let fleet = membership::watch(
         dependencies.nats.clone(),
         dependencies.ledger.clone(),
@@ -240,7 +241,15 @@ pub async fn run(
         shutdown.clone(),
     );
     let pulse = Pulse::default();
-    let feed = Feed::new(dependencies.handler.journal().clone());
+    let signals = NatsSignals::new(dependencies.nats.clone(), dependencies.ledger.clone());
+    let beside = Beside::new(Arc::new(signals));
+    let live = Live::new(
+        Feed::new(shared.clone()),
+        projector.waiter(),
+        dependencies.views.clone(),
+        beside.clone(),
+    );
+    let environments_of = live.environments.clone();
     let limits = dependencies.limits;
     let views = dependencies.views.clone();
     let api = Api {
@@ -250,7 +259,7 @@ pub async fn run(
         nats: dependencies.nats,
         ledger: dependencies.ledger,
         stream: dependencies.stream,
-        feed: feed.clone(),
+        live,
         followers: Followers::default(),
         pulse: pulse.clone(),
         started_at: dependencies.handler.now(),
@@ -266,6 +275,7 @@ pub async fn run(
     };
     let orchestrator = Orchestrator::new(
         dependencies.handler,
+        journal,
         dependencies.queue,
         dependencies.notices,
         views,
@@ -282,7 +292,12 @@ pub async fn run(
     });
     let stop = shutdown.clone();
     parts.spawn(async move {
-        feed.run(stop).await;
+        shared.run(stop).await;
+        Ok(())
+    });
+    let stop = shutdown.clone();
+    parts.spawn(async move {
+        beside.run(environments_of, stop).await;
         Ok(())
     });
     let stop = shutdown.clone();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Place, Process, nats_server, runbook, wait_for};
+use crate::harness::{Place, Process, nats_server, runbook, wait_for, workspace};
 
 const WORK: &str = r#"
   - id: "1"
@@ -25,10 +25,36 @@ const WORK: &str = r#"
 "#;
 
 pub(crate) struct Apart {
-    _nats: Process,
+    nats_process: Process,
     pub(crate) server: Process,
     pub(crate) address: String,
     pub(crate) nats: String,
+}
+
+impl Apart {
+    /// Kills the server and starts it again at the same address.
+    pub(crate) fn kill_server(&mut self, place: &Place) {
+        kill(&self.server);
+        let listen = self.address.trim_start_matches("http://");
+        let line = format!(
+            "serve --nats {} --objects objects --listen {listen} --database sqlite:views.db",
+            self.nats
+        );
+        self.server = Process::start(&mut place.command(&line));
+    }
+
+    /// Kills the nats-server and starts it again on the same port and data.
+    pub(crate) fn kill_nats(&mut self, place: &Place) {
+        kill(&self.nats_process);
+        let mut again = Command::new(nats_server());
+        again.args(["-c", "nats.conf"]).current_dir(place.path());
+        self.nats_process = Process::start(&mut again);
+    }
+}
+
+fn kill(process: &Process) {
+    process.signal(Signal::SIGKILL);
+    wait_for("a killed process to end", || process.ended());
 }
 
 fn free_port() -> u16 {
@@ -39,15 +65,28 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// A nats-server with this `sync_interval` and a user `sys` of its system account; its URL.
+/// The user that may only read, as the guide of the live feed gives it.
+fn reader() -> String {
+    let guide = std::fs::read_to_string(workspace().join("docs/live-feed.md")).unwrap();
+    let (_, user) = guide.split_once("```nats\n").unwrap();
+    user.split_once("```").unwrap().0.to_owned()
+}
+
+/// The URL of that user.
+pub(crate) fn reader_of(nats: &str) -> String {
+    nats.replace("nats://", "nats://reader:CHANGE-ME@")
+}
+
+/// A nats-server with this `sync_interval`, a user that may only read, and a user `sys` of its system account; its URL.
 pub(crate) fn nats(place: &Place, sync_interval: &str) -> (Process, String) {
     let port = free_port();
     let config = format!(
         "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\", sync_interval: {sync_interval} }}\n\
          accounts {{ SYS {{ users: [{{user: sys, password: sys}}] }}\n\
-         APP {{ jetstream: enabled, users: [{{user: app, password: app}}] }} }}\n\
+         APP {{ jetstream: enabled, users: [{{user: app, password: app}}, {}] }} }}\n\
          system_account: SYS\nno_auth_user: app\n",
-        place.path().join("js").display()
+        place.path().join("js").display(),
+        reader()
     );
     place.write("nats.conf", &config);
     let mut command = Command::new(nats_server());
@@ -76,7 +115,7 @@ pub(crate) fn start(place: &Place) -> Apart {
     let (nats_process, nats) = nats(place, "always");
     let (server, address) = serve(place, &nats, "--database sqlite:views.db");
     Apart {
-        _nats: nats_process,
+        nats_process,
         server,
         address,
         nats,

@@ -91,11 +91,11 @@ fn followers_beyond_what_fits_are_refused_and_the_others_get_every_commit() {
     own_limit();
     let place = Place::new();
     let up = up(&place, 8_192);
-    let follow = || {
+    let follow = |number: u32| {
         let mut reader = connect(&place);
-        reader
-            .write_all(b"GET /v1/log?follow=true HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            .unwrap();
+        // Readers of the log and of the live feed share the places.
+        let path = ["log?follow=true", "events"][number as usize % 2];
+        write!(reader, "GET /v1/{path} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         reader
             .set_read_timeout(Some(Duration::from_secs(100)))
             .unwrap();
@@ -108,8 +108,8 @@ fn followers_beyond_what_fits_are_refused_and_the_others_get_every_commit() {
     };
     let mut readers = Vec::new();
     let mut refused = 0;
-    for _ in 0..600 {
-        let mut reader = follow();
+    for number in 0..600 {
+        let mut reader = follow(number);
         let answer = head(&mut reader);
         if answer.starts_with("HTTP/1.1 429") {
             refused += 1;

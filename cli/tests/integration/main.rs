@@ -18,6 +18,8 @@ mod damage;
 mod data;
 mod documents;
 mod edges;
+mod events;
+mod events_restarts;
 mod evidence_s3;
 mod exit_codes;
 mod figures;
@@ -41,6 +43,7 @@ mod postgres_views;
 mod quorum;
 mod rollback;
 mod sql_scripts;
+mod subscribers;
 mod suggestions;
 mod texts;
 

@@ -28,6 +28,7 @@ pub mod integrity;
 pub mod jetstream;
 pub mod kept;
 pub mod memory;
+pub mod shared;
 
 pub use cache::Cache;
 pub use envelope::event_type;
@@ -37,6 +38,7 @@ pub use integrity::{Damage, Extent, Position};
 pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions, SyncKnown};
 pub use kept::{KeptJournal, PositionFile, PositionStore};
 pub use memory::MemoryJournal;
+pub use shared::SharedJournal;
 
 /// The largest encoded commit, in bytes: what one Merkle leaf can hold.
 pub const MAX_COMMIT_BYTES: usize = 65_535;

@@ -101,6 +101,14 @@ impl Waiter {
         *self.applied.borrow()
     }
 
+    /// Waits, as long as it takes, until more than `sequence` is applied; `None`: the projector has
+    /// ended.
+    pub async fn beyond(&self, sequence: u64) -> Option<AsOf> {
+        let mut applied = self.applied.clone();
+        let reached = applied.wait_for(|as_of| as_of.sequence > sequence).await;
+        reached.ok().map(|as_of| *as_of)
+    }
+
     /// Returns as soon as `sequence` is applied: what a caller appended is then in every answer.
     pub async fn wait_for(&self, sequence: u64, timeout: Duration) -> Result<AsOf, WaitError> {
         let mut applied = self.applied.clone();

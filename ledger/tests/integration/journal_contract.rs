@@ -67,7 +67,7 @@ pub async fn take(journal: &dyn Journal, after: u64, count: usize) -> Vec<Stored
 }
 
 /// Every case of the contract, on a journal that is empty at first.
-async fn contract(journal: Arc<dyn Journal>) {
+pub async fn contract(journal: Arc<dyn Journal>) {
     let journal = &journal;
     empty(journal).await;
     order_and_conflict(journal).await;

@@ -18,6 +18,7 @@ mod journal_faults;
 mod journal_full_disk;
 mod journal_group;
 mod journal_settings;
+mod journal_shared;
 mod nats;
 mod nats_child;
 mod nats_clock;

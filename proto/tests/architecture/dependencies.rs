@@ -153,12 +153,15 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/fleet/progress.rs",
             "workers/src/fleet/pull.rs",
             "workers/src/fleet/shards/lane.rs",
-            // Hand the connection on, for the live output of steps.
+            "workers/src/fleet/signals.rs",
+            // Hand the connection on, for the presence of workers.
             "server/src/api/mod.rs",
             "server/src/serve.rs",
             // Puts the parts together.
             "cli/src/commands/parts.rs",
             "loadtest/src/",
+            // What integrators write.
+            "examples/live-feed/",
         ],
     ),
     ("rusqlite", &["workers/src/executor/database"]),
@@ -193,6 +196,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "cli/src/commands/look.rs",
             "loadtest/src/storm/",
             "examples/cost-service/src/",
+            "examples/live-feed/",
         ],
     ),
 ];

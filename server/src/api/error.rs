@@ -12,6 +12,8 @@ use rollbook_ledger::projection::store::ViewError;
 use rollbook_ledger::rollout::RefusalKind;
 use serde::{Deserialize, Serialize};
 
+use crate::live::FeedError;
+
 /// The longest reason taken over from the framework, in bytes.
 const MAX_REASON_BYTES: usize = 16 * 1024;
 
@@ -160,6 +162,22 @@ impl ApiError {
             ErrorClass::Unavailable,
             error.to_string(),
         )
+    }
+
+    /// Why a follower is closed.
+    pub(crate) fn from_feed(error: &FeedError) -> Self {
+        match error {
+            FeedError::Journal(error) => {
+                let (status, class) = journal_class(error);
+                Self::of(status, class, error)
+            }
+            FeedError::View(error) => Self::of(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorClass::Unavailable,
+                error,
+            ),
+            error => Self::unavailable_as(error),
+        }
     }
 
     /// What is told, and what is logged.

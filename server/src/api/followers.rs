@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ApiError;
 
-/// Followers of log, progress and output together.
+/// Followers of events, log, progress and output together.
 const MAX_FOLLOWERS: usize = 512;
 
 /// Places for followers. Clones share them.

@@ -14,9 +14,9 @@ use rollbook_ledger::journal::jetstream::ServerReport;
 use rollbook_ledger::journal::{Journal, JournalError, ReadFrom, StoredCommit, expected};
 use serde::Deserialize;
 
-use super::feed::{FeedError, Line, line};
 use super::followers::holding;
 use super::{Api, ApiError};
+use crate::live::{FeedError, Line, line};
 
 /// Which part of the log.
 #[derive(Debug, Deserialize)]
@@ -41,13 +41,7 @@ pub(super) async fn log(
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
     if query.follow && query.after > last {
-        return Err(ApiError::usage(
-            "RB-API-22",
-            format!(
-                "the ledger ends at sequence {last}, so nothing follows {} yet; follow after {last} or less",
-                query.after
-            ),
-        ));
+        return Err(beyond_end(last, query.after));
     }
     if query.follow {
         let lines = followed(api, query)?.take(limit);
@@ -69,6 +63,16 @@ pub(super) async fn log(
         .take(limit)
         .map(|item| Ok::<Bytes, Infallible>(item.map_or_else(ended, |line| line.bytes)));
     Ok((headers, Body::from_stream(holding(lines, place))).into_response())
+}
+
+/// Refuses to follow from where nothing is.
+pub(super) fn beyond_end(last: u64, after: impl std::fmt::Display) -> ApiError {
+    ApiError::usage(
+        "RB-API-22",
+        format!(
+            "the ledger ends at sequence {last}, so nothing follows {after} yet; follow after {last} or less"
+        ),
+    )
 }
 
 /// What is there after a sequence up to another. Ends after an error, which comes as a last line, as in
@@ -114,7 +118,7 @@ fn followed(
 ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send, ApiError> {
     let place = api.followers.place()?;
     let pages = stream::unfold(Some(query.after), move |after| {
-        let feed = api.feed.clone();
+        let feed = api.live.feed.clone();
         async move {
             match feed.next(after?).await {
                 Ok(lines) => {
@@ -143,10 +147,7 @@ fn followed(
 }
 
 fn ended(error: FeedError) -> Bytes {
-    let error = match error {
-        FeedError::Journal(error) => ApiError::from(error),
-        error => ApiError::unavailable_as(error),
-    };
+    let error = ApiError::from_feed(&error);
     let mut line = serde_json::to_vec(error.body()).unwrap_or_default();
     line.push(b'\n');
     line.into()

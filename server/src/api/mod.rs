@@ -3,8 +3,8 @@
 mod caller;
 mod environments;
 mod error;
+mod events;
 mod evidence;
-mod feed;
 mod flags;
 mod fleet;
 mod followers;
@@ -20,6 +20,7 @@ mod progress;
 mod proof;
 mod query;
 mod rollouts;
+mod until;
 mod views;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
 
 use crate::alarm::Alarm;
+use crate::live::Live;
 use crate::orchestrator::Pulse;
 pub use caller::{ACTOR_HEADER, COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
 pub(crate) use caller::{Sent, Who};
@@ -46,7 +48,6 @@ pub(crate) use error::Told;
 
 pub use environments::EnvironmentCommandAnswer;
 pub use error::{ApiError, ErrorBody, ErrorClass};
-pub use feed::Feed;
 pub use fleet::FleetAnswer;
 pub use followers::Followers;
 pub use gates::GateAnswer;
@@ -70,14 +71,14 @@ pub struct Api {
     pub views: Arc<dyn ViewStore>,
     /// How far the views are.
     pub applied: Waiter,
-    /// For the live output and the progress of steps.
+    /// For the presence of workers, and whether it answers.
     pub nats: async_nats::Client,
     /// The ledger served.
     pub ledger: LedgerId,
     /// Its stream, for reports about the server behind it.
     pub stream: JetStreamJournal,
-    /// New commits, read once for all who follow.
-    pub feed: Feed,
+    /// New commits and signals of running steps, read once for all who follow.
+    pub live: Live,
     /// Places for those who follow.
     pub followers: Followers,
     /// How the orchestrator fares.
@@ -181,6 +182,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/alerts", get(views::alerts))
         .route("/v1/anomalies", get(views::anomalies))
         .route("/v1/log", get(log::log))
+        .route("/v1/events", get(events::events))
         .route("/v1/ledger", get(log::ledger))
         .route("/v1/evidence", post(evidence::put))
         .route("/v1/evidence/{sha256}", get(evidence::get))

@@ -10,13 +10,13 @@ use futures::StreamExt;
 use rollbook_ledger::handler::Loaded;
 use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::rollout::{Status, StepStatus};
-use rollbook_workers::fleet::output_subject;
 
 use super::followers::holding;
+use super::until::until;
 use super::{Api, ApiError};
 
-/// Between two looks whether the step still runs.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The last lines of a step come at most this long after its result.
+const LAST_WITHIN: Duration = Duration::from_millis(500);
 
 /// Lines from now on, each as JSON ([`rollbook_workers::executor::OutputLine`]), until the step has ended.
 pub(super) async fn output(
@@ -25,14 +25,11 @@ pub(super) async fn output(
 ) -> Result<Response, ApiError> {
     api.known_step(&rollout, &step).await?;
     let place = api.followers.place()?;
-    let subject = output_subject(&api.ledger, &rollout, &step);
-    let lines = api
-        .nats
-        .subscribe(subject)
-        .await
+    let lines = api.live.beside.signals().output(&rollout, &step).await;
+    let lines = lines
         .map_err(|error| ApiError::unavailable("RB-API-5", format!("no live output: {error}")))?
-        .map(|message| {
-            let line = [message.payload.as_ref(), b"\n"].concat();
+        .map(|line| {
+            let line = [line.as_ref(), b"\n"].concat();
             Ok::<Bytes, std::convert::Infallible>(line.into())
         })
         .take_until(ended(api, rollout, step));
@@ -41,17 +38,10 @@ pub(super) async fn output(
     Ok((headers, Body::from_stream(lines)).into_response())
 }
 
-/// Returns when the step has ended, or never will begin. While the ledger is out of reach
-/// nothing is known, so the reader stays.
+/// Returns when the step has ended, or never will begin.
 async fn ended(api: Api, rollout: RolloutId, step: StepId) {
-    while match api.handler.rollout(&rollout).await {
-        Ok(loaded) => speaks(&loaded, &step),
-        Err(_) => true,
-    } {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    // Its last lines may still be on their way.
-    tokio::time::sleep(LOOK_EVERY).await;
+    until(&api, &rollout, |loaded| !speaks(loaded, &step)).await;
+    tokio::time::sleep(LAST_WITHIN).await;
 }
 
 /// Whether output is still to come.

@@ -14,14 +14,15 @@ use rollbook_ledger::rollout::{Status, StepState, StepStatus};
 use rollbook_ledger::runbook::plan::PlannedStep;
 use rollbook_ledger::runbook::step::Action;
 use rollbook_workers::executor::StepProgress;
-use rollbook_workers::fleet::{QueueError, progress};
+use rollbook_workers::fleet::QueueError;
 use serde::Deserialize;
 
 use super::followers::holding;
+use super::until::until;
 use super::{Api, ApiError};
 
-/// Between two looks whether the rollout is over.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The last states of a step come at most this long after its result.
+const LAST_WITHIN: Duration = Duration::from_millis(500);
 
 /// A status waits at most this long for progress.
 const STATUS_WAIT: Duration = Duration::from_secs(1);
@@ -44,9 +45,8 @@ pub(super) async fn progress(
     let loaded = api.handler.rollout(&rollout).await?;
     if query.follow {
         let place = api.followers.place()?;
-        let states = progress::follow(&api.nats, &api.ledger, &rollout)
-            .await
-            .map_err(unknown)?;
+        let states = api.live.beside.signals().progress_of(&rollout).await;
+        let states = states.map_err(unknown)?;
         let lines = states
             .map(|state| {
                 let mut line = serde_json::to_vec(&state).unwrap_or_default();
@@ -103,9 +103,8 @@ async fn of_steps(
     if steps.is_empty() {
         return Ok(Vec::new());
     }
-    progress::latest(&api.nats, &api.ledger, rollout, &steps)
-        .await
-        .map_err(unknown)
+    let latest = api.live.beside.signals().latest(rollout, &steps).await;
+    latest.map_err(unknown)
 }
 
 fn unknown(error: QueueError) -> ApiError {
@@ -115,23 +114,17 @@ fn unknown(error: QueueError) -> ApiError {
     )
 }
 
-/// Returns when nothing of the rollout will run any more. While the ledger is out of reach
-/// nothing is known, so the reader stays.
+/// Returns when nothing of the rollout will run any more.
 async fn over(api: Api, rollout: RolloutId) {
-    while match api.handler.rollout(&rollout).await {
-        Ok(loaded) => {
-            let mut steps = loaded.plan.steps();
-            let runs = steps.any(|planned| {
-                let step = loaded.state.step(planned.id);
-                step.is_some_and(|step| step.status == StepStatus::Running)
-            });
-            let over = matches!(loaded.state.status, Status::Aborted | Status::Closed(_));
-            runs || !over
-        }
-        Err(_) => true,
-    } {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    // The last states may still be on their way.
-    tokio::time::sleep(LOOK_EVERY).await;
+    until(&api, &rollout, is_over).await;
+    tokio::time::sleep(LAST_WITHIN).await;
+}
+
+fn is_over(loaded: &Loaded) -> bool {
+    let mut steps = loaded.plan.steps();
+    let runs = steps.any(|planned| {
+        let step = loaded.state.step(planned.id);
+        step.is_some_and(|step| step.status == StepStatus::Running)
+    });
+    !runs && matches!(loaded.state.status, Status::Aborted | Status::Closed(_))
 }

@@ -47,6 +47,7 @@ fn understood(path: &str) -> &'static [&'static str] {
         "/v1/rollouts/{id}/progress" => &["follow"],
         "/v1/requests" => &["request", "rollout", "open_only"],
         "/v1/log" => &["after", "limit", "follow", "aggregate"],
+        "/v1/events" => &["after", "rollout", "type", "environment"],
         "/v1/evidence" => &["name"],
         "/health" => &["report"],
         _ => &[],

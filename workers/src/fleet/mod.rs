@@ -25,6 +25,7 @@ pub mod progress;
 mod pull;
 mod queue;
 pub mod shards;
+mod signals;
 mod worker;
 
 pub use dead_letter::DeadLetters;
@@ -32,10 +33,11 @@ pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
 pub use ledger::LedgerPort;
 pub use memory::MemoryQueue;
 pub use notices::{NoticeDelivery, NoticeLane, QueuedNotice};
-pub use output::{NatsOutput, output_subject};
+pub use output::NatsOutput;
 pub use port::{Assignment, RolloutPort, Standing};
 pub use progress::NatsProgress;
 pub use queue::{
     ANY_LABEL, Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue,
 };
+pub use signals::{NatsSignals, Signals};
 pub use worker::{WorkerConfig, run};

@@ -15,7 +15,7 @@ const MAX_WAITING: usize = 10_000;
 
 /// Where a step's output is published: `output.<ledger>.<rollout>.<step>`, one JSON
 /// [`OutputLine`] per message.
-pub fn output_subject(ledger: &LedgerId, rollout: &RolloutId, step: &StepId) -> String {
+pub(super) fn output_subject(ledger: &LedgerId, rollout: &RolloutId, step: &StepId) -> String {
     format!(
         "output.{ledger}.{}.{}",
         subject_token(rollout.as_str()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::jetstream::kv::{Config, Operation, Store};
+use async_nats::jetstream::kv::{Config, Entry, Operation, Store};
 use async_nats::jetstream::stream::StorageType;
 use async_nats::jetstream::{self, Context};
 use futures::{Stream, StreamExt};
@@ -138,14 +138,25 @@ pub async fn follow(
     let store = bucket(&jetstream::new(client.clone())).await?;
     let steps = format!("{ledger}.{}.*", subject_token(rollout.as_str()));
     let entries = answered(store.watch_with_history(steps)).await?;
-    Ok(entries.filter_map(|entry| {
-        let state = entry
-            .ok()
-            .filter(|entry| entry.operation == Operation::Put)
-            // Of another version, perhaps.
-            .and_then(|entry| serde_json::from_slice(&entry.value).ok());
-        std::future::ready(state)
-    }))
+    Ok(entries.filter_map(|entry| std::future::ready(entry.ok().as_ref().and_then(state))))
+}
+
+/// Each new state of every step of the ledger. Ends when something may have been missed.
+pub(super) async fn follow_all(
+    client: &Client,
+    ledger: &LedgerId,
+) -> Result<impl Stream<Item = StepProgress> + Send + use<>, QueueError> {
+    let store = bucket(&jetstream::new(client.clone())).await?;
+    let entries = answered(store.watch(format!("{ledger}.>"))).await?;
+    Ok(entries
+        .take_while(|entry| std::future::ready(entry.is_ok()))
+        .filter_map(|entry| std::future::ready(entry.ok().as_ref().and_then(state))))
+}
+
+fn state(entry: &Entry) -> Option<StepProgress> {
+    // Of another version, perhaps.
+    let put = entry.operation == Operation::Put;
+    put.then(|| serde_json::from_slice(&entry.value).ok())?
 }
 
 /// The latest states of these steps, as far as they were reported within the last hour.

@@ -1,0 +1,158 @@
+//! Two hundred clients of the live feed while server and nats-server are killed: each gets every event
+//! once and in order.
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::apart::{Apart, start, worker};
+use crate::events::{EventReader, camel, logged};
+use crate::harness::{Place, runbook, wait_for};
+
+const CLIENTS: usize = 200;
+/// A client that has not seen the end by then has lost it.
+const AT_MOST: Duration = Duration::from_secs(400);
+/// A client that is cut off waits this long before it asks again.
+const RETRY: Duration = Duration::from_millis(200);
+
+const STEPS: &str = r#"
+  - id: "1"
+    title: Work
+    steps:
+      - {id: "1.1", title: Look, run: {command: "true"}, changes: nothing}
+      - {id: "1.2", title: Look, run: {command: "true"}, changes: nothing}
+      - {id: "1.3", title: Look, run: {command: "true"}, changes: nothing}
+"#;
+
+/// What a client got.
+#[derive(Debug, Default)]
+struct Got {
+    /// Id and type of each event.
+    events: Vec<(String, String)>,
+    /// How often it was cut off or refused.
+    again: usize,
+}
+
+/// Follows until the flag `the-end` is defined, going on after its last id wherever it is cut off.
+fn client(server: String, query: &'static str) -> JoinHandle<Got> {
+    let follow = move || {
+        let begun = Instant::now();
+        let mut got = Got::default();
+        let mut last: Option<String> = None;
+        while begun.elapsed() < AT_MOST {
+            let Ok(mut reader) = EventReader::open(&server, query, last.as_deref()) else {
+                got.again += 1;
+                std::thread::sleep(RETRY);
+                continue;
+            };
+            while let Some(told) = reader.next() {
+                last = told.id.clone().or(last);
+                if told.event.is_empty() || told.event == "dropped" {
+                    continue;
+                }
+                got.events.push((told.id.unwrap_or_default(), told.event));
+                if told.data["aggregate_id"] == "local/the-end" {
+                    return got;
+                }
+            }
+            got.again += 1;
+        }
+        panic!("the end did not come within {AT_MOST:?}, after {last:?}")
+    };
+    let small = std::thread::Builder::new().stack_size(512 * 1024);
+    small.spawn(follow).unwrap()
+}
+
+#[test]
+fn two_hundred_clients_get_every_event_once_through_restarts() {
+    let place = Place::new();
+    let file = place.write("steps.yaml", &runbook(STEPS));
+    let mut apart = start(&place);
+    let _worker = worker(&place, &apart, "one");
+    let run = |apart: &Apart, line: &str| place.run(&format!("{line} --server {}", apart.address));
+    let works = |apart: &Apart, id: &str| {
+        run(
+            apart,
+            &format!("run {file} --env local --id {id} --as alice --timeout 110"),
+        )
+        .exits(0);
+    };
+    let answers = |apart: &Apart| {
+        wait_for("the server to answer", || {
+            run(apart, "list").code == Some(0)
+        });
+    };
+    let queries = [
+        "?after=0",
+        "?after=0&environment=local",
+        "?after=0&type=step_finished&type=flag_defined",
+        "?after=0&type=rollout_closed&type=flag_defined&environment=local",
+    ];
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| client(apart.address.clone(), queries[number % queries.len()]))
+        .collect();
+    works(&apart, "quiet");
+
+    apart.kill_server(&place);
+    answers(&apart);
+    works(&apart, "after-the-server");
+
+    apart.kill_nats(&place);
+    answers(&apart);
+    works(&apart, "after-nats");
+
+    // Both, in the middle of the work.
+    run(
+        &apart,
+        &format!("open {file} --env local --id middle --as alice --start"),
+    )
+    .exits(0);
+    apart.kill_nats(&place);
+    apart.kill_server(&place);
+    answers(&apart);
+    run(&apart, "status middle --wait 110").exits(0);
+    run(
+        &apart,
+        "flag define the-end --env local --as alice --description End --owner tests --retire-by 2099-01-01",
+    )
+    .exits(0);
+
+    let got: Vec<Got> = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .collect();
+    let log = run(&apart, "log --json").exits(0).json_lines();
+    let of_workers: Vec<String> = log
+        .iter()
+        .filter(|line| line["commit"]["aggregate"] == "worker")
+        .map(|line| line["sequence"].to_string())
+        .collect();
+    let all = logged(&log);
+    let end = all.iter().position(|(_, name, _)| name == "flagDefined");
+    let all = &all[..=end.unwrap()];
+    for (number, got) in got.iter().enumerate() {
+        let query = queries[number % queries.len()];
+        let wanted: Vec<(String, String)> = all
+            .iter()
+            .filter(|(_, name, _)| {
+                let types: Vec<_> = query.split("type=").skip(1).collect();
+                types.is_empty()
+                    || types
+                        .iter()
+                        .any(|rest| &camel(rest.split('&').next().unwrap()) == name)
+            })
+            .filter(|(id, _, _)| {
+                let sequence = id.split('.').next().unwrap();
+                let elsewhere = of_workers.iter().any(|worker| worker == sequence);
+                !(elsewhere && query.contains("environment"))
+            })
+            .map(|(id, name, _)| (id.clone(), name.clone()))
+            .collect();
+        let told: Vec<(String, String)> = got
+            .events
+            .iter()
+            .map(|(id, name)| (id.clone(), camel(name)))
+            .collect();
+        assert_eq!(told, wanted, "client {number} of {query}");
+        assert!(got.again >= 2, "client {number} was not cut off: {got:?}");
+    }
+}

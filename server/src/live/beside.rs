@@ -1,0 +1,120 @@
+//! Signals of running steps for all clients of the live feed: read once, told to whoever is there, kept
+//! for nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures::StreamExt;
+use rollbook_workers::executor::StepProgress;
+use rollbook_workers::fleet::{QueueError, Signals};
+use serde::Serialize;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use super::environments::Environments;
+use super::event::About;
+
+/// The type of a step's progress.
+pub(super) const PROGRESS: &str = "progress";
+
+/// Signals that a client may be behind; it misses older ones.
+const MAX_BEHIND: usize = 256;
+/// After a failure of what the signals come by.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// One signal on its way.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    pub(crate) name: &'static str,
+    pub(crate) about: About,
+    /// With `event`, `data` and the empty line that ends it. It has no `id`: it does not move the place
+    /// that a client goes on from.
+    pub(crate) bytes: Bytes,
+}
+
+#[derive(Debug, Serialize)]
+struct Data<'a> {
+    #[serde(rename = "type")]
+    name: &'static str,
+    environment: Option<&'a str>,
+    #[serde(flatten)]
+    progress: &'a StepProgress,
+}
+
+/// Tells signals. Clones share the clients.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    signals: Arc<dyn Signals>,
+    clients: broadcast::Sender<Arc<Signal>>,
+}
+
+impl Beside {
+    /// Nothing is read yet.
+    pub fn new(signals: Arc<dyn Signals>) -> Self {
+        Self {
+            signals,
+            clients: broadcast::Sender::new(MAX_BEHIND),
+        }
+    }
+
+    /// Where the signals come from.
+    pub(crate) fn signals(&self) -> &Arc<dyn Signals> {
+        &self.signals
+    }
+
+    /// What is told from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Signal>> {
+        self.clients.subscribe()
+    }
+
+    /// Reads and tells until `shutdown`.
+    pub async fn run(self, environments: Environments, shutdown: CancellationToken) {
+        let read = async {
+            loop {
+                if let Err(error) = self.read(&environments).await {
+                    tracing::debug!(%error, "progress is not told");
+                }
+                tokio::time::sleep(READ_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = read => {}
+        }
+    }
+
+    async fn read(&self, environments: &Environments) -> Result<(), QueueError> {
+        let mut states = self.signals.progress().await?;
+        while let Some(state) = states.next().await {
+            if self.clients.receiver_count() == 0 {
+                continue;
+            }
+            // Without the views nobody knows where it belongs: no filter lets it pass then.
+            let environment = environments.of(state.rollout.as_str()).await;
+            let environment = environment.ok().flatten();
+            if let Some(signal) = progress(&state, environment) {
+                // Nobody may be there any more.
+                let _told = self.clients.send(Arc::new(signal));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn progress(state: &StepProgress, environment: Option<String>) -> Option<Signal> {
+    let data = Data {
+        name: PROGRESS,
+        environment: environment.as_deref(),
+        progress: state,
+    };
+    let data = serde_json::to_string(&data).ok()?;
+    Some(Signal {
+        name: PROGRESS,
+        bytes: format!("event: {PROGRESS}\ndata: {data}\n\n").into(),
+        about: About {
+            rollout: Some(state.rollout.to_string()),
+            environment,
+        },
+    })
+}

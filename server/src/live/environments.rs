@@ -1,0 +1,53 @@
+//! In which environment each rollout is: asked of the views once, since it never changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rollbook_ledger::projection::store::{ViewError, ViewStore};
+
+/// Rollouts remembered; of more, all are asked for again.
+const MAX_KNOWN: usize = 20_000;
+
+/// The memory. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Environments {
+    views: Arc<dyn ViewStore>,
+    known: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Environments {
+    /// Nothing known; `views` are asked.
+    pub fn new(views: Arc<dyn ViewStore>) -> Self {
+        Self {
+            views,
+            known: Arc::default(),
+        }
+    }
+
+    /// The environment of a rollout; `None`: the views do not know the rollout.
+    pub(crate) async fn of(&self, rollout: &str) -> Result<Option<String>, ViewError> {
+        if let Some(known) = self.lock().get(rollout) {
+            return Ok(Some(known.clone()));
+        }
+        let found = self.views.rollout(rollout).await?.data;
+        let environment = found.map(|detail| detail.rollout.environment);
+        if let Some(environment) = &environment {
+            self.learn(rollout, environment);
+        }
+        Ok(environment)
+    }
+
+    /// Remembers what a commit says.
+    pub(crate) fn learn(&self, rollout: &str, environment: &str) {
+        let mut known = self.lock();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(rollout.to_owned(), environment.to_owned());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        // Whole after every statement, so a panicked holder left nothing half done.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

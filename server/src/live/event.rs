@@ -1,0 +1,157 @@
+//! Commits as clients of the live feed are told them: one block of server-sent events for each event,
+//! written once for all clients.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Bytes;
+use rollbook_ledger::ids::Aggregate;
+use rollbook_ledger::journal::{StoredCommit, event_type};
+use rollbook_proto::Timestamp;
+use rollbook_proto::v1::{Actor, Event, event::Kind};
+use serde::Serialize;
+
+use super::environments::Environments;
+use super::feed::FeedError;
+
+/// Commits whose blocks are kept, the newest.
+const MAX_TOLD: usize = 1_024;
+
+/// What something is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) rollout: Option<String>,
+    pub(crate) environment: Option<String>,
+}
+
+/// One event on its way.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) index: u32,
+    pub(crate) name: &'static str,
+    pub(crate) about: About,
+    /// With `id`, `event`, `data` and the empty line that ends it.
+    pub(crate) bytes: Bytes,
+}
+
+/// The `data` of an event: `event` as in the log, and where it belongs.
+#[derive(Debug, Serialize)]
+struct Data<'a> {
+    sequence: u64,
+    index: u32,
+    #[serde(rename = "type")]
+    name: &'static str,
+    rollout: Option<&'a str>,
+    environment: Option<&'a str>,
+    aggregate: &'a str,
+    aggregate_id: &'a str,
+    commit: &'a str,
+    actor: Option<&'a Actor>,
+    recorded_at: Option<&'a Timestamp>,
+    event: &'a Event,
+}
+
+/// The blocks of the newest commits. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told(Arc<Mutex<BTreeMap<u64, Arc<Vec<Block>>>>>);
+
+impl Told {
+    /// The blocks of a commit that the views contain.
+    pub(crate) async fn blocks(
+        &self,
+        stored: &StoredCommit,
+        environments: &Environments,
+    ) -> Result<Arc<Vec<Block>>, FeedError> {
+        let sequence = stored.sequence;
+        let kept = |told: &Self| {
+            let told = told.0.lock().unwrap_or_else(PoisonError::into_inner);
+            told.get(&sequence).cloned()
+        };
+        if let Some(blocks) = kept(self) {
+            return Ok(blocks);
+        }
+        let mut blocks = Vec::with_capacity(stored.commit.events.len());
+        for (index, event) in (0..).zip(&stored.commit.events) {
+            let about = about(stored, event, environments).await?;
+            blocks.push(block(stored, index, event, about)?);
+        }
+        let blocks = Arc::new(blocks);
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(sequence, Arc::clone(&blocks));
+        while told.len() > MAX_TOLD {
+            told.pop_first();
+        }
+        Ok(blocks)
+    }
+}
+
+async fn about(
+    stored: &StoredCommit,
+    event: &Event,
+    environments: &Environments,
+) -> Result<About, FeedError> {
+    let commit = &stored.commit;
+    let about = match Aggregate::of(&commit.aggregate, &commit.aggregate_id) {
+        Some(Aggregate::Rollout(rollout)) => {
+            if let Some(Kind::RolloutOpened(opened)) = &event.kind {
+                environments.learn(rollout.as_str(), &opened.environment);
+            }
+            let environment = environments.of(rollout.as_str()).await?;
+            About {
+                rollout: Some(rollout.into()),
+                environment,
+            }
+        }
+        Some(Aggregate::Flag(environment, _)) => About {
+            rollout: match &event.kind {
+                Some(Kind::FlagChanged(change)) => Some(change.rollout_id.clone()),
+                _ => None,
+            }
+            .filter(|rollout| !rollout.is_empty()),
+            environment: Some(environment.into()),
+        },
+        Some(Aggregate::Environment(name)) => About {
+            rollout: None,
+            environment: Some(name.into()),
+        },
+        Some(Aggregate::Worker(_)) | None => About::default(),
+    };
+    Ok(about)
+}
+
+fn block(
+    stored: &StoredCommit,
+    index: u32,
+    event: &Event,
+    about: About,
+) -> Result<Block, FeedError> {
+    let (commit, sequence) = (&stored.commit, stored.sequence);
+    let name = event_type(event);
+    let data = Data {
+        sequence,
+        index,
+        name,
+        rollout: about.rollout.as_deref(),
+        environment: about.environment.as_deref(),
+        aggregate: &commit.aggregate,
+        aggregate_id: &commit.aggregate_id,
+        commit: &commit.id,
+        actor: commit.actor.as_ref(),
+        recorded_at: commit.recorded_at.as_ref(),
+        event,
+    };
+    let head = format!("id: {sequence}.{index}\nevent: {name}\ndata: ");
+    let mut bytes = head.into_bytes();
+    // JSON has no line ends of its own, which would end `data`.
+    serde_json::to_writer(&mut bytes, &data).map_err(|error| FeedError::Json {
+        sequence,
+        reason: error.to_string(),
+    })?;
+    bytes.extend_from_slice(b"\n\n");
+    Ok(Block {
+        index,
+        name,
+        about,
+        bytes: bytes.into(),
+    })
+}

@@ -1,0 +1,224 @@
+//! Pages of commits for all who follow: from the newest ones, which are read once, or from the
+//! journal.
+//!
+//! A follower holds no buffer of its own: it asks for what comes after its sequence when its reader
+//! has taken what came before. One that reads too slowly is closed, and goes on from its sequence.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures::StreamExt;
+use rollbook_ledger::journal::{JournalError, SharedJournal, StoredCommit};
+use rollbook_ledger::projection::projector::Waiter;
+use rollbook_ledger::projection::store::ViewError;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+/// Lines of the log kept, of the newest commits.
+const MAX_LINES: usize = 1_024;
+/// Commits read for a follower that stands further back, at a time.
+const BACK_PAGE: usize = 2_048;
+/// Such reads at the same time.
+const BACK_READS: usize = 8;
+/// A follower waits this long for its turn to read further back, and for each commit of it.
+const BACK_WITHIN: Duration = Duration::from_secs(30);
+
+/// One commit as followers of the log get it.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) sequence: u64,
+    pub(crate) aggregate_id: Arc<str>,
+    pub(crate) bytes: Bytes,
+}
+
+impl Line {
+    fn of(stored: &StoredCommit) -> Result<Self, serde_json::Error> {
+        let value = json!({
+            "sequence": stored.sequence,
+            "stored_at": stored.stored_at.to_string(),
+            "commit": stored.commit,
+        });
+        let mut text = serde_json::to_vec(&value)?;
+        text.push(b'\n');
+        Ok(Self {
+            sequence: stored.sequence,
+            aggregate_id: stored.commit.aggregate_id.as_str().into(),
+            bytes: text.into(),
+        })
+    }
+}
+
+/// Why a follower is closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FeedError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    View(#[from] ViewError),
+    #[error(
+        "RB-API-31: too many followers read old commits at the same time; follow again from sequence {after}"
+    )]
+    Busy { after: u64 },
+    #[error("RB-API-32: the server is stopping; follow again from sequence {after}")]
+    Stopping { after: u64 },
+    #[error("RB-API-33: sequence {sequence} cannot be written as JSON: {reason}")]
+    Json { sequence: u64, reason: String },
+    #[error(
+        "RB-API-35: the events were read too slowly, what follows sequence {after} is no more at hand; follow again from the last event that you have, and read faster or filter"
+    )]
+    Slow { after: u64 },
+}
+
+/// Commits in order, never none.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) commits: Vec<Arc<StoredCommit>>,
+    /// They were at hand; else they were read from the journal.
+    pub(crate) at_hand: bool,
+}
+
+/// The newest commits, and those before. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Feed(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    journal: SharedJournal,
+    lines: Mutex<BTreeMap<u64, Line>>,
+    back: Semaphore,
+}
+
+impl Feed {
+    /// What the reader of `journal` reads.
+    pub fn new(journal: SharedJournal) -> Self {
+        Self(Arc::new(Inner {
+            journal,
+            lines: Mutex::default(),
+            back: Semaphore::new(BACK_READS),
+        }))
+    }
+
+    /// The last sequence read; `None`: reading has not begun.
+    pub(crate) fn known(&self) -> Option<u64> {
+        self.0.journal.known()
+    }
+
+    /// Waits until reading has begun; the last sequence read.
+    pub(crate) async fn begun(&self) -> u64 {
+        self.0.journal.begun().await
+    }
+
+    /// What comes after a sequence, never empty; waits for it as long as it takes.
+    pub(crate) async fn next(&self, after: u64) -> Result<Vec<Line>, FeedError> {
+        let last = self.0.journal.beyond(after).await?;
+        let page = self.page(after, last).await?;
+        let lines = page.commits.iter().map(|commit| self.line(commit));
+        lines.collect()
+    }
+
+    /// The same of what the views contain. `at_hand`: the page before was, and so must be this one, for
+    /// a reader that does not keep up must not cost more than one that does.
+    pub(crate) async fn viewed(
+        &self,
+        after: u64,
+        applied: &Waiter,
+        at_hand: bool,
+    ) -> Result<Page, FeedError> {
+        if at_hand && self.0.journal.kept(after).is_none() {
+            return Err(FeedError::Slow { after });
+        }
+        let last = self.0.journal.beyond(after).await?;
+        let applied = applied.beyond(after).await;
+        let applied = applied.ok_or(FeedError::Stopping { after })?;
+        self.page(after, last.min(applied.sequence)).await
+    }
+
+    /// Waits until something is recorded of a rollout after a sequence, or may have been.
+    ///
+    /// # Errors
+    /// The journal is damaged, so nothing more is read.
+    pub(crate) async fn changed(&self, rollout: &str, mut after: u64) -> Result<(), JournalError> {
+        loop {
+            self.0.journal.beyond(after).await?;
+            let Some(commits) = self.0.journal.kept(after) else {
+                return Ok(());
+            };
+            let is_of = |stored: &Arc<StoredCommit>| stored.commit.aggregate_id == rollout;
+            if commits.iter().any(is_of) {
+                return Ok(());
+            }
+            after = commits.last().map_or(after, |stored| stored.sequence);
+        }
+    }
+
+    /// What comes after a sequence, up to another that has been read.
+    async fn page(&self, after: u64, last: u64) -> Result<Page, FeedError> {
+        match self.0.journal.kept(after) {
+            Some(mut commits) if !commits.is_empty() => {
+                commits.retain(|commit| commit.sequence <= last);
+                Ok(Page {
+                    commits,
+                    at_hand: true,
+                })
+            }
+            _ => Ok(Page {
+                commits: self.further_back(after, last).await?,
+                at_hand: false,
+            }),
+        }
+    }
+
+    /// A page that is not at hand.
+    async fn further_back(
+        &self,
+        after: u64,
+        last: u64,
+    ) -> Result<Vec<Arc<StoredCommit>>, FeedError> {
+        let busy = || FeedError::Busy { after };
+        let turn = tokio::time::timeout(BACK_WITHIN, self.0.back.acquire());
+        let _turn = turn.await.map_err(|_| busy())?.map_err(|_| busy())?;
+        let wanted = usize::try_from(last.saturating_sub(after)).unwrap_or(usize::MAX);
+        let mut commits = self
+            .0
+            .journal
+            .history(after)
+            .await?
+            .take(wanted.min(BACK_PAGE));
+        let mut page = Vec::new();
+        while let Some(stored) = tokio::time::timeout(BACK_WITHIN, commits.next())
+            .await
+            .map_err(|_| busy())?
+        {
+            page.push(Arc::new(stored?));
+        }
+        if page.is_empty() {
+            return Err(busy());
+        }
+        Ok(page)
+    }
+
+    /// The line of a commit, written once for all followers of the newest ones.
+    fn line(&self, stored: &StoredCommit) -> Result<Line, FeedError> {
+        let lines = || self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines().get(&stored.sequence) {
+            return Ok(line.clone());
+        }
+        let line = line(stored)?;
+        let mut lines = lines();
+        lines.insert(line.sequence, line.clone());
+        while lines.len() > MAX_LINES {
+            lines.pop_first();
+        }
+        Ok(line)
+    }
+}
+
+/// The line of a commit.
+pub(crate) fn line(stored: &StoredCommit) -> Result<Line, FeedError> {
+    Line::of(stored).map_err(|error| FeedError::Json {
+        sequence: stored.sequence,
+        reason: error.to_string(),
+    })
+}

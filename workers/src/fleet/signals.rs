@@ -1,0 +1,91 @@
+//! What running steps tell while they run: for people who look, not for the record. Nothing here is on
+//! the ledger, and nothing is kept for a reader who comes later but the last progress of each step.
+
+use async_nats::Client;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use rollbook_ledger::ids::{LedgerId, RolloutId, StepId};
+
+use super::output::output_subject;
+use super::progress;
+use super::queue::QueueError;
+use crate::executor::progress::StepProgress;
+
+/// Where a server reads it.
+#[async_trait]
+pub trait Signals: Send + Sync + std::fmt::Debug {
+    /// Each new progress of every step. Ends when something may have been missed; ask again.
+    async fn progress(&self) -> Result<BoxStream<'static, StepProgress>, QueueError>;
+
+    /// The latest progress of a rollout's steps, then each new one. Ends when the connection does.
+    async fn progress_of(
+        &self,
+        rollout: &RolloutId,
+    ) -> Result<BoxStream<'static, StepProgress>, QueueError>;
+
+    /// The latest progress of these steps, as far as it was reported within the last hour.
+    async fn latest(
+        &self,
+        rollout: &RolloutId,
+        steps: &[StepId],
+    ) -> Result<Vec<StepProgress>, QueueError>;
+
+    /// The lines that a step prints from now on, each one JSON value
+    /// ([`OutputLine`](crate::executor::OutputLine)).
+    async fn output(
+        &self,
+        rollout: &RolloutId,
+        step: &StepId,
+    ) -> Result<BoxStream<'static, Bytes>, QueueError>;
+}
+
+/// The same on NATS: progress in a bucket in memory, output on core subjects.
+#[derive(Debug, Clone)]
+pub struct NatsSignals {
+    client: Client,
+    ledger: LedgerId,
+}
+
+impl NatsSignals {
+    /// Of one ledger.
+    pub fn new(client: Client, ledger: LedgerId) -> Self {
+        Self { client, ledger }
+    }
+}
+
+#[async_trait]
+impl Signals for NatsSignals {
+    async fn progress(&self) -> Result<BoxStream<'static, StepProgress>, QueueError> {
+        let states = progress::follow_all(&self.client, &self.ledger).await?;
+        Ok(states.boxed())
+    }
+
+    async fn progress_of(
+        &self,
+        rollout: &RolloutId,
+    ) -> Result<BoxStream<'static, StepProgress>, QueueError> {
+        let states = progress::follow(&self.client, &self.ledger, rollout).await?;
+        Ok(states.boxed())
+    }
+
+    async fn latest(
+        &self,
+        rollout: &RolloutId,
+        steps: &[StepId],
+    ) -> Result<Vec<StepProgress>, QueueError> {
+        progress::latest(&self.client, &self.ledger, rollout, steps).await
+    }
+
+    async fn output(
+        &self,
+        rollout: &RolloutId,
+        step: &StepId,
+    ) -> Result<BoxStream<'static, Bytes>, QueueError> {
+        let subject = output_subject(&self.ledger, rollout, step);
+        let subscribed = self.client.subscribe(subject).await;
+        let messages = subscribed.map_err(super::jetstream::unavailable)?;
+        Ok(messages.map(|message| message.payload).boxed())
+    }
+}
