@@ -7,7 +7,7 @@ use rollbook_workers::snapshot::{
     DealTable, Progress, RowOutcome, Snapshot, SnapshotError, SnapshotSource, take,
 };
 
-use crate::snapshot_database::{database, execute};
+use crate::snapshot_database::{broken_deals_are_error_rows, database};
 use crate::snapshot_deals::{calculator, request, snapshot, store};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,28 +77,7 @@ async fn a_child_table_gives_the_same_snapshot_as_a_column() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_deal_is_an_error_row_and_the_others_are_computed() {
-    let (directory, store) = store();
-    let path = directory.path().join("deals.db");
-    let source = database(&path).await;
-    execute(
-        &path,
-        "UPDATE deals SET inventory = '[{\"item_id\":' WHERE id = 'é-accent';
-         UPDATE deals SET inventory = CAST(x'ff' AS TEXT) WHERE id = 'Z-upper';
-         UPDATE deals SET deal_type = 'joint_venture' WHERE id = 'z-lower';
-         UPDATE deals SET inventory = NULL WHERE id = 'line' || char(10) || 'break'",
-    )
-    .await;
-    let taken = snapshot(source, true, &store).await.unwrap();
-    assert_eq!((taken.manifest.total, taken.manifest.errors), (2_499, 3));
-    for id in ["é-accent", "Z-upper", "z-lower"] {
-        let row = taken.find(&store, id).await.unwrap().unwrap();
-        let RowOutcome::Error(text) = row.outcome else {
-            panic!("{id} was computed");
-        };
-        assert!(text.starts_with("counter: "), "{text}");
-    }
-    let null = taken.find(&store, "line\nbreak").await.unwrap().unwrap();
-    assert!(!null.is_error(), "a deal without inventory has figures");
+    broken_deals_are_error_rows("counter: ").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

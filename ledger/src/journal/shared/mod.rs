@@ -275,9 +275,10 @@ impl Journal for SharedJournal {
         // What cannot be followed is reported at once; what stands beyond the end is for the journal
         // to judge.
         let is_kept = self.known().is_some_and(|last| after <= last) && self.kept(after).is_some();
-        let history = match is_kept {
-            true => None,
-            false => Some(self.history(after).await?),
+        let history = if is_kept {
+            None
+        } else {
+            Some(self.history(after).await?)
         };
         // Boxed: it is handed on with every commit.
         let follower = Box::new(Follower {
