@@ -249,7 +249,7 @@ impl Client {
         let text = response.text().await.unwrap_or_default();
         if let Ok(body) = serde_json::from_str::<ErrorBody>(&text) {
             return Unanswered {
-                failure: Failure::new(Exit::from(body.class), body.message),
+                failure: Failure::new(Exit::from(body.class), body.message).by(body.remedies),
                 unknown: body.unknown,
             };
         }

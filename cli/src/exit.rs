@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use rollbook_ledger::rollout::Remedy;
 use rollbook_server::api::ErrorClass;
 
 /// What the process says when it ends.
@@ -60,6 +61,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What was wrong, where, and what to do.
     pub(crate) message: String,
+    /// The commands that help; any one of them does.
+    pub(crate) remedies: Vec<Remedy>,
 }
 
 impl Failure {
@@ -67,7 +70,13 @@ impl Failure {
         Self {
             exit,
             message: message.to_string(),
+            remedies: Vec::new(),
         }
+    }
+
+    /// The same, with the commands that help.
+    pub(crate) fn by(self, remedies: Vec<Remedy>) -> Self {
+        Self { remedies, ..self }
     }
 
     pub(crate) fn usage(message: impl std::fmt::Display) -> Self {

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use rollbook_ledger::rollout::Command as RolloutCommand;
+use rollbook_server::command_line;
 
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
@@ -63,7 +64,11 @@ fn main() -> ExitCode {
 
 fn complain(failure: &Failure, json: bool) {
     if json {
-        let body = serde_json::json!({ "code": failure.code(), "message": failure.message, "exit": failure.exit.code() });
+        let mut body = serde_json::json!({ "code": failure.code(), "message": failure.message, "exit": failure.exit.code() });
+        if let Some(how) = command_line::how(&failure.remedies) {
+            body["remedies"] = serde_json::json!(failure.remedies);
+            body["how"] = how.into();
+        }
         print::aside(body);
     } else {
         print::aside(format!(
@@ -71,6 +76,9 @@ fn complain(failure: &Failure, json: bool) {
             print::paint(print::RED, "error:"),
             failure.message
         ));
+        if let Some(how) = command_line::how(&failure.remedies) {
+            print::aside(format!("  how: {how}"));
+        }
     }
 }
 

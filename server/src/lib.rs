@@ -2,6 +2,7 @@
 
 mod alarm;
 pub mod api;
+pub mod command_line;
 mod http;
 pub mod live;
 pub mod notices;

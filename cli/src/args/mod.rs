@@ -265,8 +265,10 @@ pub(crate) enum Command {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use clap::CommandFactory;
-    use rollbook_ledger::ids::{PhaseId, RolloutId, StepId};
-    use rollbook_ledger::rollout::how;
+    use rollbook_ledger::ids::{EnvironmentId, FlagKey, PhaseId, RolloutId, StepId};
+    use rollbook_ledger::rollout::Remedy;
+    use rollbook_ledger::runbook::RollbackLevel;
+    use rollbook_server::command_line;
 
     use super::*;
 
@@ -316,27 +318,102 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_command_that_status_suggests_is_accepted_and_means_the_rollout() {
+    /// The form after this one; exhaustive, so that a new remedy does not compile without its place.
+    fn next_form(last: Option<&Remedy>) -> Option<Remedy> {
         let rollout = RolloutId::new("hello-1").unwrap();
         let step = StepId::new("1.2").unwrap();
         let gate = PhaseId::new("7").unwrap();
-        let forms = how::every_form(&rollout, &step, &gate);
-        assert!(forms.len() >= 10, "{forms:?}");
-        for form in forms {
+        let environment = EnvironmentId::new("production").unwrap();
+        let flag = FlagKey::new("NEW").unwrap();
+        let role = Some("role".to_owned());
+        Some(match last {
+            None => Remedy::Start { rollout },
+            Some(Remedy::Start { .. }) => Remedy::Resume { rollout },
+            Some(Remedy::Resume { .. }) => Remedy::Abort { rollout },
+            Some(Remedy::Abort { .. }) => Remedy::Rollback {
+                rollout,
+                level: RollbackLevel::Full,
+            },
+            Some(Remedy::Rollback { .. }) => Remedy::Revise { rollout },
+            Some(Remedy::Revise { .. }) => Remedy::AcceptRevision {
+                rollout,
+                revision: 2,
+            },
+            Some(Remedy::AcceptRevision { .. }) => Remedy::Confirm {
+                rollout,
+                request: "q-0123456789".to_owned(),
+            },
+            Some(Remedy::Confirm { .. }) => Remedy::Review {
+                rollout,
+                review: "r-0123456789".to_owned(),
+            },
+            Some(Remedy::Review { .. }) => Remedy::Retry { rollout, step },
+            Some(Remedy::Retry { .. }) => Remedy::Skip { rollout, step },
+            Some(Remedy::Skip { .. }) => Remedy::Undo { rollout, step },
+            Some(Remedy::Undo { .. }) => Remedy::Complete {
+                rollout,
+                step,
+                role,
+                answers: true,
+                evidence: true,
+            },
+            Some(Remedy::Complete { answers: true, .. }) => Remedy::Complete {
+                rollout,
+                step,
+                role: None,
+                answers: false,
+                evidence: false,
+            },
+            Some(Remedy::Complete { .. }) => Remedy::AcceptNotApplicable { rollout, step },
+            Some(Remedy::AcceptNotApplicable { .. }) => Remedy::Approve {
+                rollout,
+                gate,
+                role,
+            },
+            Some(Remedy::Approve { role: Some(_), .. }) => Remedy::Approve {
+                rollout,
+                gate,
+                role: None,
+            },
+            Some(Remedy::Approve { .. }) => Remedy::ShowGate { rollout, gate },
+            Some(Remedy::ShowGate { .. }) => Remedy::Status { rollout },
+            Some(Remedy::Status { .. }) => Remedy::ConfirmFlag {
+                environment,
+                flag,
+                request: "q-0123456789".to_owned(),
+            },
+            Some(Remedy::ConfirmFlag { .. }) => Remedy::ShowFlag { environment, flag },
+            Some(Remedy::ShowFlag { .. }) => Remedy::SetEnvironment { environment },
+            Some(Remedy::SetEnvironment { .. }) => Remedy::ShowEnvironment { environment },
+            Some(Remedy::ShowEnvironment { .. }) => return None,
+        })
+    }
+
+    #[test]
+    fn every_remedy_is_a_command_that_is_accepted_and_means_the_same() {
+        let forms: Vec<Remedy> =
+            std::iter::successors(next_form(None), |last| next_form(Some(last))).collect();
+        assert!(forms.len() >= 20, "{forms:?}");
+        for remedy in forms {
+            let form = command_line::line(&remedy);
             let cli = Cli::try_parse_from(form.split_whitespace())
                 .unwrap_or_else(|error| panic!("`{form}`: {error}"));
             let meant = format!("{:?}", cli.command);
-            assert!(
-                meant.contains(r#"rollout: Some("hello-1")"#),
-                "`{form}` means {meant}"
-            );
-            if form.contains("1.2") {
-                assert!(meant.contains(r#"step: "1.2""#), "`{form}` means {meant}");
+            let typed = serde_json::to_value(&remedy).unwrap();
+            for (argument, said) in [
+                ("rollout", r#"rollout: Some("hello-1")"#),
+                ("step", r#"step: "1.2""#),
+                ("gate", r#"gate: "7""#),
+                ("request", r#"request: "q-0123456789""#),
+                ("review", r#"review: "r-0123456789""#),
+                ("revision", "revision: 2"),
+                ("level", "level: Full"),
+            ] {
+                let is_meant = typed.get(argument).is_none() || meant.contains(said);
+                assert!(is_meant, "`{form}` means {meant}, {argument} is {typed}");
             }
-            if form.contains(" 7 ") {
-                assert!(meant.contains(r#"gate: "7""#), "`{form}` means {meant}");
-            }
+            let back: Remedy = serde_json::from_value(typed).unwrap();
+            assert_eq!(back, remedy);
         }
     }
 }

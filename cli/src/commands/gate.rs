@@ -5,6 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use rollbook_ledger::ids::PhaseId;
 use rollbook_ledger::rollout::{Command, Presented};
 use rollbook_server::api::GateAnswer;
+use rollbook_server::command_line;
 
 use super::Session;
 use crate::args::{ApproveArgs, GateArgs};
@@ -47,7 +48,7 @@ pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
         None => {
             let answer = look(session, &id, &gate).await?;
             if let Some(hold) = answer.hold {
-                return Err(Failure::new(Exit::Failed, hold.why));
+                return Err(Failure::new(Exit::Failed, hold.why).by(hold.remedies));
             }
             let says = args.statement.as_deref();
             agreed(session, &answer, says)?;
@@ -183,6 +184,9 @@ fn show(answer: &GateAnswer) {
     }
     if let Some(hold) = &answer.hold {
         line(paint(YELLOW, format!("cannot be signed now: {}", hold.why)));
+        if let Some(how) = command_line::how(&hold.remedies) {
+            line(format!("  how: {how}"));
+        }
     }
     line(format!("seen: {}", paint(BOLD, &answer.seen)));
 }

@@ -9,8 +9,8 @@ use rollbook_ledger::projection::words::{
     AlertStatus, GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, RolloutStatus,
     StepStatus, UndoVerification, Verdict,
 };
-use rollbook_ledger::rollout::{Blocked, NO_ADVICE};
-use rollbook_server::api::StatusAnswer;
+use rollbook_ledger::rollout::{Blocked, NO_ADVICE, WaitsFor};
+use rollbook_server::api::{BlockedAnswer, StatusAnswer};
 
 use super::{Session, authority};
 use crate::args::StatusArgs;
@@ -103,10 +103,8 @@ pub(crate) async fn wait(
             return Ok(answer);
         }
         if !session.json && is_held_by_time(&answer) && !answer.due && answer.next.is_empty() {
-            for text in answer
-                .blocked
-                .iter()
-                .filter(|it| by_time(it))
+            for text in standing_still(&answer)
+                .filter(|it| goes_on_by_itself(it))
                 .map(waiting_for)
             {
                 if told.len() < MAX_TOLD && told.insert(text.clone()) {
@@ -126,7 +124,7 @@ fn is_over(answer: &StatusAnswer) -> bool {
 /// Nothing runs, nothing will by itself, nothing is due, and somebody could unblock it.
 fn needs_person(answer: &StatusAnswer) -> bool {
     let running = runs(answer);
-    let by_person = answer.blocked.iter().any(|blocked| !by_time(blocked));
+    let by_person = standing_still(answer).any(|blocked| !goes_on_by_itself(blocked));
     !running && !answer.due && answer.next.is_empty() && by_person
 }
 
@@ -136,12 +134,19 @@ fn runs(answer: &StatusAnswer) -> bool {
 
 /// Nothing goes on before a time.
 fn is_held_by_time(answer: &StatusAnswer) -> bool {
-    !runs(answer) && !needs_person(answer) && answer.blocked.iter().any(by_time)
+    !runs(answer) && !needs_person(answer) && standing_still(answer).any(goes_on_by_itself)
 }
 
 /// It goes on by itself, even where nobody knows when.
-fn by_time(blocked: &Blocked) -> bool {
-    blocked.until.is_some() || blocked.who == ["time"]
+fn goes_on_by_itself(blocked: &Blocked) -> bool {
+    match blocked.waits_for {
+        WaitsFor::Time | WaitsFor::Worker => true,
+        WaitsFor::Person => blocked.until.is_some(),
+    }
+}
+
+fn standing_still(answer: &StatusAnswer) -> impl Iterator<Item = &Blocked> {
+    answer.blocked.iter().map(|it| &it.blocked)
 }
 
 fn waiting_for(blocked: &Blocked) -> String {
@@ -301,7 +306,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
     if !answer.blocked.is_empty() {
         line(paint(BOLD, "\nwhy it stands still"));
     }
-    for blocked in &answer.blocked {
+    for BlockedAnswer { blocked, how } in &answer.blocked {
         line(format!(
             "  {}: {}",
             paint(YELLOW, &blocked.what),
@@ -313,7 +318,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         if let Some(until) = blocked.until {
             line(format!("      until: {until}"));
         }
-        if let Some(how) = &blocked.how {
+        if let Some(how) = how {
             line(format!("      how: {how}"));
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::{Value, json};
+
 use crate::harness::{Place, Ran};
 
 const RUNBOOK: &str = r#"apiVersion: rollbook/v1
@@ -94,6 +96,20 @@ fn each_suggestion_moves_what_stands_still() {
     let asked = follow(&place, "step 1.5", "skip", "alice").exits(4);
     let request = asked.out.split("confirm ").nth(1).unwrap();
     let request = request.split(' ').next().unwrap();
+    // A refusal names the command that helps, as data and as typed.
+    let again = place
+        .run("skip 1.5 f --reason again --as alice --json")
+        .exits(1);
+    let error: Value = serde_json::from_str(again.err.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        error["remedies"],
+        json!([{"command": "confirm", "rollout": "f", "request": request}]),
+        "{error}"
+    );
+    assert_eq!(
+        error["how"],
+        format!("rollbook confirm {request} f --as <person>")
+    );
     let what = format!("request {request}");
     follow(&place, &what, "confirm", "alice").exits(5);
     follow(&place, &what, "confirm", "bob").exits(0);

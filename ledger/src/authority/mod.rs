@@ -70,6 +70,8 @@ pub enum Grant {
 pub struct Denied {
     /// The roles that may, with their persons.
     pub roles: String,
+    /// Nobody may, because neither the plan nor the environment has roles.
+    pub lacks_roles: bool,
 }
 
 /// A rule that lets glass be broken.
@@ -194,6 +196,7 @@ impl<'a> Place<'a> {
             .filter(|(role, _)| narrowed.is_none_or(|only| only.contains(role)));
         if !has_person(allowed.clone(), person) {
             return Err(Denied {
+                lacks_roles: allowed.clone().next().is_none(),
                 roles: roles_text(allowed),
             });
         }
@@ -334,7 +337,7 @@ pub(crate) fn roles_text<'r>(roles: impl Iterator<Item = (&'r String, &'r Vec<St
         .map(|(role, persons)| role_text(role, persons))
         .collect();
     if texts.is_empty() {
-        "a person of a role, and neither the plan nor the environment has roles: give the environment its roles with `rollbook environment set`".to_owned()
+        "a person of a role, and neither the plan nor the environment has roles: give the environment its roles".to_owned()
     } else {
         texts.join("; ")
     }

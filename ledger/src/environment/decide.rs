@@ -9,7 +9,7 @@ use super::state::{EnvironmentState, PendingTerms, Terms, difference};
 use crate::authority::{Roles, Rule, roles_text, rule};
 use crate::ids::{EnvironmentId, RolloutId};
 use crate::person;
-use crate::rollout::RefusalKind;
+use crate::rollout::{RefusalKind, Remedy};
 use crate::runbook::{BreakGlass, Verb};
 
 /// The longest reason, in bytes.
@@ -55,9 +55,7 @@ pub enum EnvironmentCommand {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentRefusal {
     /// Not recorded.
-    #[error(
-        "RB-ENVIRONMENT-1: environment {name} is not recorded; record it with `rollbook environment set {name}`"
-    )]
+    #[error("RB-ENVIRONMENT-1: environment {name} is not recorded; record it")]
     NotRecorded {
         /// Which.
         name: EnvironmentId,
@@ -102,7 +100,7 @@ pub enum EnvironmentRefusal {
     },
     /// Not the revision that waits.
     #[error(
-        "RB-ENVIRONMENT-5: revision {given} of environment {name} does not wait; look at it with `rollbook environment show {name}`"
+        "RB-ENVIRONMENT-5: revision {given} of environment {name} does not wait; look what is recorded"
     )]
     Stale {
         /// Which.
@@ -138,6 +136,23 @@ impl EnvironmentRefusal {
             Self::Terms { .. } => "RB-ENVIRONMENT-6",
             Self::Actor { .. } => "RB-ENVIRONMENT-7",
         }
+    }
+
+    /// The commands that help; any one of them does.
+    pub fn remedies(&self) -> Vec<Remedy> {
+        let environment = match self {
+            Self::NotRecorded { name } => {
+                return vec![Remedy::SetEnvironment {
+                    environment: name.clone(),
+                }];
+            }
+            Self::Waits { name, .. } | Self::Stale { name, .. } => name.clone(),
+            Self::NotInRole { .. }
+            | Self::OwnWork { .. }
+            | Self::Terms { .. }
+            | Self::Actor { .. } => return Vec::new(),
+        };
+        vec![Remedy::ShowEnvironment { environment }]
     }
 
     /// Its class.

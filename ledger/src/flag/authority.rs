@@ -10,6 +10,7 @@ use crate::authority::request::{MAX_REQUESTS, MAX_REVIEWS};
 use crate::authority::{Denied, Grant, Place, request_id, review_id};
 use crate::clock::to_proto;
 use crate::ids::{EnvironmentId, FlagKey};
+use crate::rollout::Remedy;
 use crate::runbook::Verb;
 
 type Decided = Result<Vec<v1::Event>, FlagRefusal>;
@@ -163,6 +164,15 @@ impl<'a> Gatekeeper<'a> {
             what,
             environment: self.environment.clone(),
             roles: denied.roles,
+            lacks_roles: denied.lacks_roles,
+        }
+    }
+
+    /// Shows the flag, with what waits for it.
+    fn shown(&self) -> Remedy {
+        Remedy::ShowFlag {
+            environment: self.environment.clone(),
+            flag: self.key.clone(),
         }
     }
 
@@ -250,9 +260,14 @@ impl<'a> Gatekeeper<'a> {
             return Err(FlagRefusal::Request {
                 request: waits.id.clone(),
                 problem: format!(
-                    "{} asks to {what} already; another person confirms it with `rollbook confirm {}`",
-                    waits.by, waits.id
+                    "{} asks to {what} already; another person confirms it",
+                    waits.by
                 ),
+                remedies: vec![Remedy::ConfirmFlag {
+                    environment: self.environment.clone(),
+                    flag: self.key.clone(),
+                    request: waits.id.clone(),
+                }],
             });
         }
         let id = request_id(
@@ -267,6 +282,7 @@ impl<'a> Gatekeeper<'a> {
                     "{MAX_REQUESTS} requests wait for flag {} already; settle some of them first",
                     self.key
                 ),
+                remedies: vec![self.shown()],
             });
         }
         let place = self.place();
@@ -278,6 +294,7 @@ impl<'a> Gatekeeper<'a> {
                         "a second person, and there is none: {}",
                         place.who(verb).join("; ")
                     ),
+                    lacks_roles: false,
                 },
             ));
         }
@@ -285,6 +302,7 @@ impl<'a> Gatekeeper<'a> {
             return Err(FlagRefusal::Request {
                 request: id,
                 problem: "the command cannot be written down".to_owned(),
+                remedies: Vec::new(),
             });
         };
         Ok(vec![event(Kind::RequestMade(v1::RequestMade {
@@ -302,12 +320,17 @@ impl<'a> Gatekeeper<'a> {
         let refuse = |problem: String| FlagRefusal::Request {
             request: id.chars().take(100).collect(),
             problem,
+            remedies: Vec::new(),
         };
         let Some(request) = self.state.and_then(|state| state.requests.get(id)) else {
-            return Err(refuse(format!(
-                "it does not wait for flag {} in {}; `rollbook flag get {} --env {}` shows those that do",
-                self.key, self.environment, self.key, self.environment
-            )));
+            return Err(FlagRefusal::Request {
+                request: id.chars().take(100).collect(),
+                problem: format!(
+                    "it does not wait for flag {} in {}; look which do",
+                    self.key, self.environment
+                ),
+                remedies: vec![self.shown()],
+            });
         };
         if request.expires_at <= self.asked.now {
             return Err(refuse(format!(
@@ -340,6 +363,7 @@ impl<'a> Gatekeeper<'a> {
             return Err(FlagRefusal::Request {
                 request: id.chars().take(100).collect(),
                 problem: format!("it does not wait for flag {}", self.key),
+                remedies: vec![self.shown()],
             });
         };
         let reason = check_reason(self.key, reason)?;
@@ -378,6 +402,7 @@ impl<'a> Gatekeeper<'a> {
                 Denied {
                     roles: "a rule of the environment that allows it, or a second person"
                         .to_owned(),
+                    lacks_roles: false,
                 },
             ));
         };
@@ -415,6 +440,7 @@ impl<'a> Gatekeeper<'a> {
             return Err(FlagRefusal::Request {
                 request: id.chars().take(100).collect(),
                 problem: format!("no such review of flag {} is open", self.key),
+                remedies: vec![self.shown()],
             });
         };
         let note = check_reason(self.key, note)?;

@@ -11,7 +11,7 @@ use super::state::FlagState;
 use crate::environment::EnvironmentState;
 use crate::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use crate::person;
-use crate::rollout::RefusalKind;
+use crate::rollout::{RefusalKind, Remedy};
 
 /// The longest text of a command that an event keeps, in bytes.
 const MAX_TEXT_BYTES: usize = 4_096;
@@ -190,6 +190,8 @@ pub enum FlagRefusal {
         environment: EnvironmentId,
         /// The roles with their persons.
         roles: String,
+        /// The environment has no roles.
+        lacks_roles: bool,
     },
     /// Four eyes.
     #[error("RB-FLAG-8: {person} {did} and may not {what}; another person must")]
@@ -208,6 +210,8 @@ pub enum FlagRefusal {
         request: String,
         /// What is wrong and what to do.
         problem: String,
+        /// The commands that do it.
+        remedies: Vec<Remedy>,
     },
     /// Glass cannot be broken for it.
     #[error("RB-FLAG-10: glass is not broken to {what}: {problem}")]
@@ -243,6 +247,21 @@ impl FlagRefusal {
             Self::Glass { .. } => "RB-FLAG-10",
             Self::Changed { .. } => "RB-FLAG-11",
             Self::NotAStep { .. } => "RB-FLAG-12",
+        }
+    }
+
+    /// The commands that help; any one of them does.
+    pub fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Request { remedies, .. } => remedies.clone(),
+            Self::NotInRole {
+                environment,
+                lacks_roles: true,
+                ..
+            } => vec![Remedy::SetEnvironment {
+                environment: environment.clone(),
+            }],
+            _ => Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::flag::{FlagRefusal, IllegalFlagEvent};
 use crate::fleet::{FleetRefusal, IllegalWorkerEvent};
 use crate::ids::{EnvironmentId, RolloutId};
 use crate::journal::{Contended, ExecuteError, JournalError};
-use crate::rollout::{IllegalEvent, Refusal};
+use crate::rollout::{IllegalEvent, Refusal, Remedy};
 use crate::runbook::{Diagnostics, PlanError};
 
 /// Why a request did not lead to a commit. Nothing was recorded, except after
@@ -109,6 +109,19 @@ pub enum HandlerError {
     /// A stored plan does not read.
     #[error(transparent)]
     Plan(#[from] PlanError),
+}
+
+impl HandlerError {
+    /// The commands that help where a rule refused; any one of them does.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Refused(refusal) => refusal.remedies(),
+            Self::FlagRefused(refusal) => refusal.remedies(),
+            Self::EnvironmentRefused(refusal) => refusal.remedies(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl From<ExecuteError<HandlerError>> for HandlerError {

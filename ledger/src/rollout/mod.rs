@@ -26,11 +26,12 @@ mod course;
 mod decide;
 mod evolve;
 mod frontier;
-pub mod how;
+mod hold;
 mod illegal;
 pub mod next;
 mod presented;
 mod refusal;
+mod remedy;
 mod rules;
 mod settle;
 pub mod state;
@@ -39,15 +40,15 @@ pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
 pub use decide::{Context, GateHold, decide, gate_hold, open, records, rollback_list};
 pub use evolve::{advance, evolve, fold, undone};
 pub use frontier::Frontier;
+pub use hold::{Blocked, Figures, HoldRule, Subject, SubjectError, WaitsFor};
 pub use illegal::IllegalEvent;
-pub use next::{
-    Blocked, DueNotice, Lane, Next, Task, TaskAction, due_notices, is_wanted, look, next,
-};
+pub use next::{DueNotice, Lane, Next, Task, TaskAction, due_notices, is_wanted, look, next};
 pub use presented::{
     Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, all_evidence, presented,
     rests_on,
 };
 pub use refusal::{Refusal, RefusalKind};
+pub use remedy::Remedy;
 pub use rules::effects::is_stopped;
 pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
 pub use rules::measures::{baselines, figures};

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 
 use super::illegal::IllegalEvent;
+use super::remedy::{self, Remedy};
+use crate::ids::{PhaseId, RolloutId};
 
 /// Classes of refusals, for exit codes and HTTP statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +44,11 @@ pub enum Refusal {
     },
     /// No such step.
     #[error(
-        "RB-ROLLOUT-3: step {step} is not in the plan of this rollout; `rollbook status` lists its steps"
+        "RB-ROLLOUT-3: step {step} is not in the plan of this rollout; its status lists its steps"
     )]
     NoSuchStep {
+        /// Of which rollout.
+        rollout: RolloutId,
         /// The id.
         step: String,
     },
@@ -85,9 +89,11 @@ pub enum Refusal {
         status: &'static str,
         /// What to do.
         remedy: String,
+        /// The commands that do it.
+        remedies: Vec<Remedy>,
     },
     /// The step may not start yet.
-    #[error("RB-ROLLOUT-8: step {step} may not start: {why}{}", unblock(who, how, *until))]
+    #[error("RB-ROLLOUT-8: step {step} may not start: {why}{}", unblock(who, *until))]
     NotReady {
         /// Which.
         step: String,
@@ -95,8 +101,8 @@ pub enum Refusal {
         why: String,
         /// Who can change that.
         who: Vec<String>,
-        /// The command that would.
-        how: Option<String>,
+        /// The commands that would.
+        remedies: Vec<Remedy>,
         /// When it changes by itself.
         until: Option<Timestamp>,
     },
@@ -111,6 +117,8 @@ pub enum Refusal {
         status: &'static str,
         /// What to do.
         remedy: String,
+        /// The commands that do it.
+        remedies: Vec<Remedy>,
     },
     /// Someone else started it first.
     #[error(
@@ -197,6 +205,8 @@ pub enum Refusal {
         what: String,
         /// The roles with their members.
         roles: String,
+        /// The commands that help where there are no roles.
+        remedies: Vec<Remedy>,
     },
     /// The plan does not accept "not applicable" here.
     #[error(
@@ -279,6 +289,8 @@ pub enum Refusal {
     RevisionWaits {
         /// The command.
         what: &'static str,
+        /// Of which rollout.
+        rollout: RolloutId,
         /// Its number.
         revision: u32,
     },
@@ -340,23 +352,25 @@ pub enum Refusal {
     },
     /// What was seen is not what would be signed.
     #[error(
-        "RB-ROLLOUT-50: gate {gate} is not as it was seen: {seen} was seen, now it is {now}; look at it again with `{how}` and sign what it says then"
+        "RB-ROLLOUT-50: gate {gate} is not as it was seen: {seen} was seen, now it is {now}; look at it again and sign what it says then"
     )]
     GateChanged {
         /// Which.
-        gate: String,
+        gate: PhaseId,
         /// Digest given.
         seen: String,
         /// Digest now.
         now: String,
-        /// The command that shows it.
-        how: String,
+        /// Of which rollout.
+        rollout: RolloutId,
     },
     /// The same is asked for already.
     #[error(
-        "RB-ROLLOUT-60: request {request} by {by} to {what} waits already; another person confirms it with `rollbook confirm {request}`"
+        "RB-ROLLOUT-60: request {request} by {by} to {what} waits already; another person confirms it"
     )]
     RequestWaits {
+        /// Of which rollout.
+        rollout: RolloutId,
         /// What is asked for.
         what: String,
         /// By whom.
@@ -392,9 +406,11 @@ pub enum Refusal {
     },
     /// No such request.
     #[error(
-        "RB-ROLLOUT-64: request {request} does not wait in this rollout; `rollbook status` lists those that do"
+        "RB-ROLLOUT-64: request {request} does not wait in this rollout; its status lists those that do"
     )]
     NoSuchRequest {
+        /// Of which rollout.
+        rollout: RolloutId,
         /// Its id.
         request: String,
     },
@@ -416,17 +432,21 @@ pub enum Refusal {
     },
     /// No such review.
     #[error(
-        "RB-ROLLOUT-67: review {review} is not open in this rollout; `rollbook status` lists those that are"
+        "RB-ROLLOUT-67: review {review} is not open in this rollout; its status lists those that are"
     )]
     NoSuchReview {
+        /// Of which rollout.
+        rollout: RolloutId,
         /// Its id.
         review: String,
     },
     /// Another difference than the one that was looked at.
     #[error(
-        "RB-ROLLOUT-68: the difference looked at has digest {given}, that of revision {revision} has {is}; look at it again with `rollbook status`"
+        "RB-ROLLOUT-68: the difference looked at has digest {given}, that of revision {revision} has {is}; look at it again in the status of the rollout"
     )]
     OtherDifference {
+        /// Of which rollout.
+        rollout: RolloutId,
         /// The revision.
         revision: u32,
         /// Digest given.
@@ -439,14 +459,11 @@ pub enum Refusal {
     Inconsistent(IllegalEvent),
 }
 
-fn unblock(who: &[String], how: &Option<String>, until: Option<Timestamp>) -> String {
+fn unblock(who: &[String], until: Option<Timestamp>) -> String {
     let mut text = String::new();
     if !who.is_empty() {
         text.push_str("; who can change that: ");
         text.push_str(&who.join(", "));
-    }
-    if let Some(how) = how {
-        text.push_str(&format!(" (`{how}`)"));
     }
     if let Some(until) = until {
         text.push_str(&format!("; by itself at {until}"));
@@ -459,6 +476,68 @@ impl Refusal {
     pub fn code(&self) -> String {
         let text = self.to_string();
         text.split(':').next().unwrap_or_default().to_owned()
+    }
+
+    /// The commands that help, the best first; any one of them does.
+    pub fn remedies(&self) -> Vec<Remedy> {
+        match self {
+            Self::Status { remedies, .. }
+            | Self::StepStatus { remedies, .. }
+            | Self::NotInRole { remedies, .. }
+            | Self::NotReady { remedies, .. } => remedies.clone(),
+            Self::NoSuchStep { rollout, .. }
+            | Self::NoSuchRequest { rollout, .. }
+            | Self::NoSuchReview { rollout, .. }
+            | Self::OtherDifference { rollout, .. } => vec![remedy::status(rollout)],
+            Self::GateChanged { rollout, gate, .. } => vec![remedy::show_gate(rollout, gate)],
+            Self::RequestWaits {
+                rollout, request, ..
+            } => vec![remedy::confirm(rollout, request)],
+            Self::RevisionWaits {
+                rollout, revision, ..
+            } => vec![remedy::accept_revision(rollout, *revision)],
+            Self::Actor { .. }
+            | Self::PlanDigest { .. }
+            | Self::NoSuchGate { .. }
+            | Self::TextMissing { .. }
+            | Self::TextTooLong { .. }
+            | Self::AlreadyRunning { .. }
+            | Self::WrongAttempt { .. }
+            | Self::LateResult { .. }
+            | Self::NotManual { .. }
+            | Self::Checklist { .. }
+            | Self::EvidenceMissing { .. }
+            | Self::EvidenceMalformed { .. }
+            | Self::NotApplicableRefused { .. }
+            | Self::OwnWork { .. }
+            | Self::NoProposal { .. }
+            | Self::PhaseNotDone { .. }
+            | Self::GatePassed { .. }
+            | Self::RoleUnclear { .. }
+            | Self::DecidedTwice { .. }
+            | Self::NothingToUndo { .. }
+            | Self::RollbackSteps { .. }
+            | Self::UndoOrder { .. }
+            | Self::Revision { .. }
+            | Self::RevisionStale { .. }
+            | Self::Open { .. }
+            | Self::Record { .. }
+            | Self::NoSuchNotice { .. }
+            | Self::TooMany { .. }
+            | Self::NobodyElse { .. }
+            | Self::RequestOver { .. }
+            | Self::NoGlass { .. }
+            | Self::GlassHolds { .. }
+            | Self::Inconsistent(_) => Vec::new(),
+        }
+    }
+
+    /// The same refusal, with the commands that help.
+    pub(super) fn by(mut self, helps: Vec<Remedy>) -> Self {
+        if let Self::Status { remedies, .. } | Self::StepStatus { remedies, .. } = &mut self {
+            *remedies = helps;
+        }
+        self
     }
 
     /// Its class.

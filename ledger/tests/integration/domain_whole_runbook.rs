@@ -9,8 +9,8 @@ use rollbook_ledger::ids::{EnvironmentId, PhaseId, StepId};
 use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::rollout::command::{Answer, AnswerValue, Command, SystemCommand};
 use rollbook_ledger::rollout::{
-    Context, Open, Request, RolloutState, Status, StepStatus, TaskAction, WorkerCommand, decide,
-    evolve, fold, next, open,
+    Blocked, Context, Open, Refusal, Remedy, Request, RolloutState, Status, StepStatus, Subject,
+    TaskAction, WorkerCommand, decide, evolve, fold, next, open, presented,
 };
 use rollbook_ledger::runbook::RollbackLevel;
 use rollbook_ledger::runbook::plan::has_effect;
@@ -91,7 +91,12 @@ impl Play {
         play
     }
 
-    fn ask(&mut self, who: &str, kind: v1::ActorKind, request: Request) {
+    fn decided(
+        &self,
+        who: &str,
+        kind: v1::ActorKind,
+        request: &Request,
+    ) -> Result<Vec<v1::Event>, Refusal> {
         let actor = actor(who, kind);
         let command_id = format!("c{}", self.state.sequence);
         let context = Context {
@@ -101,8 +106,14 @@ impl Play {
             new_plan: None,
             environments: Environments::NONE,
         };
-        let events = decide(&self.state, &self.plan, &request, &context)
+        decide(&self.state, &self.plan, request, &context)
+    }
+
+    fn ask(&mut self, who: &str, kind: v1::ActorKind, request: Request) {
+        let events = self
+            .decided(who, kind, &request)
             .unwrap_or_else(|refusal| panic!("{request:?}: {refusal}"));
+        let actor = actor(who, kind);
         if events.is_empty() {
             return;
         }
@@ -217,12 +228,7 @@ impl Play {
             return true;
         }
         for blocked in &offered.blocked {
-            let how = blocked.how.as_deref().unwrap_or_default();
-            // A gate that a check shuts is not opened by signing.
-            if blocked.what.starts_with("gate ") && !how.starts_with("rollbook approve") {
-                continue;
-            }
-            if self.unblock(&blocked.what, &blocked.who) {
+            if self.unblock(blocked) {
                 return true;
             }
         }
@@ -233,61 +239,65 @@ impl Play {
         false
     }
 
-    /// Does what a person can do about it, as `next` says who can.
-    fn unblock(&mut self, what: &str, who: &[String]) -> bool {
-        if let Some(gate) = what.strip_prefix("gate ") {
-            let Some((role, people)) = who.first().and_then(|who| who.split_once(": ")) else {
-                return false;
-            };
-            let person = people.split(" or ").next().unwrap().to_owned();
-            let id = PhaseId::new(gate).unwrap();
-            let shown = rollbook_ledger::rollout::presented(&self.state, &self.plan, &id).unwrap();
-            self.person(
-                &person,
-                Command::Approve {
-                    gate: id,
-                    role: Some(role.to_owned()),
-                    statement: None,
-                    seen: shown.seen(),
-                },
-            );
-            return true;
+    /// Does what a person can do about it: signs the gate or completes the step of its remedy.
+    fn unblock(&mut self, blocked: &Blocked) -> bool {
+        match blocked.remedies.first() {
+            // A gate that a check shuts is not opened by signing.
+            Some(Remedy::Approve {
+                gate,
+                role: Some(role),
+                ..
+            }) => self.sign(gate, role),
+            Some(Remedy::Complete { step, role, .. }) => {
+                self.complete(step, role.as_deref().unwrap_or("engineering"));
+            }
+            _ => return false,
         }
-        let Some(step) = what.strip_prefix("step ") else {
-            return false;
+        true
+    }
+
+    /// Signs as the first person of the role who may.
+    fn sign(&mut self, gate: &PhaseId, role: &str) {
+        let shown = presented(&self.state, &self.plan, gate).unwrap();
+        let approve = Command::Approve {
+            gate: gate.clone(),
+            role: Some(role.to_owned()),
+            statement: None,
+            seen: shown.seen(),
         };
-        let id = StepId::new(step).unwrap();
-        let (_, step) = self.plan.step(&id).unwrap();
+        let request = Request::Person(approve.clone());
+        let may = |person: &&String| {
+            let decided = self.decided(person, v1::ActorKind::Person, &request);
+            decided.is_ok_and(|events| !events.is_empty())
+        };
+        let members = self.plan.role_members(role);
+        let person = members.iter().find(may).unwrap().clone();
+        self.person(&person, approve);
+    }
+
+    fn complete(&mut self, id: &StepId, role: &str) {
+        let (_, step) = self.plan.step(id).unwrap();
         let Action::Manual(manual) = step.action.clone() else {
-            return false;
+            panic!("step {id} is not done by hand");
         };
-        if self.state.step(&id).unwrap().status != StepStatus::Pending
-            || who.contains(&"time".to_owned())
-        {
-            return false;
-        }
-        let person = self.member(manual.role.as_deref().unwrap_or("engineering"));
+        let answer = |item: &String| Answer {
+            item: item.clone(),
+            answer: AnswerValue::Pass,
+            note: String::new(),
+        };
+        let proof = v1::Evidence {
+            sha256: "ab".repeat(32),
+            ..v1::Evidence::default()
+        };
         self.person(
-            &person,
+            &self.member(role),
             Command::Complete {
-                step: id,
-                checklist: manual
-                    .checklist
-                    .iter()
-                    .map(|item| Answer {
-                        item: item.clone(),
-                        answer: AnswerValue::Pass,
-                        note: String::new(),
-                    })
-                    .collect(),
-                evidence: vec![v1::Evidence {
-                    sha256: "ab".repeat(32),
-                    ..v1::Evidence::default()
-                }],
+                step: id.clone(),
+                checklist: manual.checklist.iter().map(answer).collect(),
+                evidence: vec![proof],
                 note: String::new(),
             },
         );
-        true
     }
 
     fn drive(&mut self) {
@@ -370,7 +380,7 @@ fn a_regression_shuts_the_gate_and_the_instant_rollback_is_proved() {
     play.drive();
     let blocked = next(&play.state, &play.plan, play.now).blocked;
     assert!(
-        blocked.iter().any(|b| b.what.starts_with("gate ")),
+        blocked.iter().any(|b| matches!(b.what, Subject::Gate(_))),
         "{blocked:#?}"
     );
     assert!(play.has(|kind| matches!(kind, Kind::AdviceGiven(given) if given.advice == "flags")));

@@ -211,14 +211,15 @@ impl Desk {
 
     /// Does what a line of `status` says would unblock a rollout.
     async fn unblock(&self, id: &str, blocked: &Value) -> Result<(), StormError> {
-        let how = text(&blocked["how"]);
-        let words: Vec<&str> = how.split_whitespace().collect();
-        let (verb, what) = match words.as_slice() {
-            ["rollbook", verb, what, ..] => (*verb, *what),
-            _ => return Ok(()),
-        };
+        // The first command named is the best.
+        let remedy = &blocked["remedies"][0];
+        let what = text(match remedy["gate"] {
+            Value::Null => &remedy["step"],
+            ref gate => gate,
+        });
+        let what = what.as_str();
         let [alice, bob, carol] = PERSONS;
-        let (actor, body) = match verb {
+        let (actor, body) = match text(&remedy["command"]).as_str() {
             "start" => (alice, json!({"command": "start"})),
             "resume" => (bob, json!({"command": "resume", "reason": "seen"})),
             "complete" => {

@@ -110,6 +110,13 @@ pub(crate) fn sources(extensions: &[&str]) -> Vec<&'static Source> {
     found
 }
 
+/// The text of one source or document.
+#[track_caller]
+pub(crate) fn text_of(path: &str) -> &'static str {
+    let found = all().iter().find(|source| source.path == path);
+    &found.unwrap_or_else(|| panic!("{path} is gone")).text
+}
+
 /// The Rust sources.
 pub(crate) fn rust() -> Vec<&'static Source> {
     let found = sources(&["rs"]);

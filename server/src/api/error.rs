@@ -9,9 +9,10 @@ use rollbook_ledger::evidence::{EvidenceError, without_paths};
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::journal::JournalError;
 use rollbook_ledger::projection::store::ViewError;
-use rollbook_ledger::rollout::RefusalKind;
+use rollbook_ledger::rollout::{RefusalKind, Remedy};
 use serde::{Deserialize, Serialize};
 
+use crate::command_line;
 use crate::live::FeedError;
 
 /// The longest reason taken over from the framework, in bytes.
@@ -48,6 +49,12 @@ pub struct ErrorBody {
     /// What is wrong with a plan, each with its rule and its place; see `rollbook lint --json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnostics: Option<serde_json::Value>,
+    /// The commands that help, the best first; any one of them does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<Remedy>,
+    /// `remedies` as typed, with `   or: ` between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
 }
 
 /// An error on its way out.
@@ -219,6 +226,8 @@ impl ApiError {
                 class,
                 unknown: false,
                 diagnostics: None,
+                remedies: Vec::new(),
+                how: None,
             },
             untold: Box::default(),
         }
@@ -306,6 +315,8 @@ impl From<HandlerError> for ApiError {
         );
         let mut answer = Self::of(status, class, &error);
         answer.body.unknown = unknown;
+        answer.body.remedies = error.remedies();
+        answer.body.how = command_line::how(&answer.body.remedies);
         if let HandlerError::PlanRefused(diagnostics) = &error {
             answer.body.diagnostics = serde_json::to_value(diagnostics).ok();
         }

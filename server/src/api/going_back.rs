@@ -51,6 +51,7 @@ pub(super) async fn list(
     for step in query.steps.split(',').filter(|step| !step.is_empty()) {
         let step = StepId::new(step).map_err(|_| {
             HandlerError::from(Refusal::NoSuchStep {
+                rollout: id.clone(),
                 step: step.chars().take(200).collect(),
             })
         })?;

@@ -54,7 +54,7 @@ pub use gates::GateAnswer;
 pub use going_back::RollbackAnswer;
 pub use health::{Health, HealthCheck, HealthMemory};
 pub use proof::ProofAnswer;
-pub use rollouts::{CommandAnswer, OpenBody, StatusAnswer};
+pub use rollouts::{BlockedAnswer, CommandAnswer, OpenBody, StatusAnswer};
 
 /// The largest request body, in bytes: a plan with its scripts inlined fits.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;

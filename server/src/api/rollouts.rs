@@ -17,6 +17,7 @@ use rollbook_workers::executor::StepProgress;
 use serde::{Deserialize, Serialize};
 
 use super::{Api, ApiError, Sent, Who, gates, progress};
+use crate::command_line;
 
 /// Said when a rollout is opened where nobody knows whether acknowledged means synced.
 const UNKNOWN_SYNC: &str = "{environment} is protected, and whether the NATS server syncs every write is not known: see that `sync_interval: always` is set, or let the server ask with `serve --nats-system`";
@@ -58,6 +59,25 @@ pub struct CommandAnswer {
     pub warnings: Vec<String>,
 }
 
+/// What stands still, and the command line that moves it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BlockedAnswer {
+    /// What, why, who, and by which commands.
+    #[serde(flatten)]
+    pub blocked: Blocked,
+    /// `remedies` as typed, with `   or: ` between them.
+    pub how: Option<String>,
+}
+
+impl From<Blocked> for BlockedAnswer {
+    fn from(blocked: Blocked) -> Self {
+        Self {
+            how: command_line::how(&blocked.remedies),
+            blocked,
+        }
+    }
+}
+
 /// A rollout as of now, with what stands still and why.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StatusAnswer {
@@ -65,7 +85,7 @@ pub struct StatusAnswer {
     #[serde(flatten)]
     pub view: Answer<RolloutDetail>,
     /// What does not move, why, and who can move it; from the ledger itself, not from views.
-    pub blocked: Vec<Blocked>,
+    pub blocked: Vec<BlockedAnswer>,
     /// Steps that workers have been or are being asked to do.
     pub next: Vec<String>,
     /// Something is due that is recorded without anybody's doing (a rollback that a failure starts, a
@@ -190,7 +210,7 @@ pub(super) async fn status(
             data: detail,
         },
         due: next.settle,
-        blocked: next.blocked,
+        blocked: next.blocked.into_iter().map(BlockedAnswer::from).collect(),
         next: next
             .tasks
             .iter()

@@ -6,7 +6,7 @@ use rollbook_proto::v1::{self, event::Kind};
 use super::super::command::Command;
 use super::super::refusal::Refusal;
 use super::super::rules::requests;
-use super::{Decided, Decider, optional, required};
+use super::{Decided, Decider, optional, required, roles_remedy};
 use crate::authority::request::{MAX_REQUESTS, MAX_REVIEWS};
 use crate::authority::{Denied, Grant, Place, request_id, review_id, roles_text};
 use crate::clock::to_proto;
@@ -50,6 +50,7 @@ impl<'a> Decider<'a> {
             person: self.actor().to_owned(),
             what,
             roles: denied.roles,
+            remedies: roles_remedy(denied.lacks_roles, self.state.environment.as_str()),
         }
     }
 
@@ -66,6 +67,7 @@ impl<'a> Decider<'a> {
             .find(|request| request.what == what && request.expires_at > self.ctx.now)
         {
             return Err(Refusal::RequestWaits {
+                rollout: self.state.id.clone(),
                 what,
                 by: waits.by.clone(),
                 request: waits.id.clone(),
@@ -106,6 +108,7 @@ impl<'a> Decider<'a> {
     fn confirm(&self, id: &str) -> Decided {
         let Some(request) = self.state.requests.get(id) else {
             return Err(Refusal::NoSuchRequest {
+                rollout: self.state.id.clone(),
                 request: id.chars().take(100).collect(),
             });
         };
@@ -145,6 +148,7 @@ impl<'a> Decider<'a> {
     fn withdraw(&self, id: &str, reason: &str) -> Decided {
         let Some(request) = self.state.requests.get(id) else {
             return Err(Refusal::NoSuchRequest {
+                rollout: self.state.id.clone(),
                 request: id.chars().take(100).collect(),
             });
         };
@@ -221,6 +225,7 @@ impl<'a> Decider<'a> {
     fn review_glass(&self, id: &str, agreed: bool, note: &str) -> Decided {
         let Some(review) = self.state.reviews.get(id) else {
             return Err(Refusal::NoSuchReview {
+                rollout: self.state.id.clone(),
                 review: id.chars().take(100).collect(),
             });
         };
@@ -264,6 +269,7 @@ impl<'a> Decider<'a> {
                 person: self.actor().to_owned(),
                 what: format!("{what} a plan that acts in {name}"),
                 roles: roles_text(entered.terms.roles.iter()),
+                remedies: roles_remedy(entered.terms.roles.is_empty(), name),
             });
         }
         Ok(())

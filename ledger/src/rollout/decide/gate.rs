@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 use serde::{Deserialize, Serialize};
 
-use super::super::how;
 use super::super::presented::presented;
 use super::super::refusal::Refusal;
+use super::super::remedy::{self, Remedy};
 use super::super::rules::{gates, people, progress};
 use super::super::settle;
 use super::super::state::{GateState, RolloutState, Status};
@@ -55,10 +55,10 @@ impl Decider<'_> {
         }
         if seen != digest {
             return Err(Refusal::GateChanged {
-                gate: id.to_string(),
+                gate: id.clone(),
                 seen: seen.chars().take(64).collect(),
                 now: digest,
-                how: how::look(&self.state.id, id),
+                rollout: self.state.id.clone(),
             });
         }
         let statement = match statement {
@@ -166,6 +166,7 @@ impl Decider<'_> {
                         .collect();
                     roles.join("; ")
                 },
+                remedies: Vec::new(),
             }),
             several => Err(Refusal::RoleUnclear {
                 person: person.to_owned(),
@@ -190,7 +191,8 @@ fn decided_now(
             return Err(super::status(
                 state,
                 "a gate decision",
-                format!("start it with `{}`", how::start(&state.id)),
+                "start it",
+                vec![remedy::start(&state.id)],
             ));
         }
         Status::RollingBack | Status::Aborted | Status::Closed(_) => {
@@ -198,6 +200,7 @@ fn decided_now(
                 state,
                 "a gate decision",
                 "no phase passes any more",
+                Vec::new(),
             ));
         }
     }
@@ -236,6 +239,9 @@ pub struct GateHold {
     pub code: String,
     /// The rule, with what is open.
     pub why: String,
+    /// The commands that would change that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<Remedy>,
 }
 
 /// What stands against signing a gate now, whoever would; `None`: nothing does, or there is no
@@ -246,5 +252,6 @@ pub fn gate_hold(state: &RolloutState, plan: &Plan, id: &PhaseId) -> Option<Gate
     Some(GateHold {
         code: refusal.code(),
         why: refusal.to_string(),
+        remedies: refusal.remedies(),
     })
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::command::Open;
-use super::super::how;
 use super::super::refusal::Refusal;
+use super::super::remedy;
 use super::super::settle;
 use super::super::state::{RolloutState, Status, StepStatus};
-use super::{Decided, Decider, event, optional, required};
+use super::{Decided, Decider, event, optional, required, roles_remedy};
 use crate::authority::{Place, is_protected, roles_text};
 use crate::environment::{Environments, Terms};
 use crate::ids::EnvironmentId;
@@ -88,6 +88,7 @@ fn may_open(
                 person: person.to_owned(),
                 what: format!("open a rollout that acts in {name}"),
                 roles: roles_text(entered.terms.roles.iter()),
+                remedies: roles_remedy(entered.terms.roles.is_empty(), name),
             });
         }
     }
@@ -99,6 +100,7 @@ fn may_open(
             person: person.to_owned(),
             what: format!("open a rollout of this runbook in {}", open.environment),
             roles: denied.roles,
+            remedies: roles_remedy(denied.lacks_roles, open.environment.as_str()),
         })
 }
 
@@ -142,10 +144,9 @@ impl Decider<'_> {
                 Ok(vec![Kind::RolloutStarted(v1::RolloutStarted {})])
             }
             Status::Running => Ok(Vec::new()),
-            Status::Paused => Err(self.status(
-                "start",
-                format!("resume it with `{}`", how::resume(&self.state.id)),
-            )),
+            Status::Paused => {
+                Err(self.status_with("start", "resume it", remedy::resume(&self.state.id)))
+            }
             _ => Err(self.status("start", "open a new rollout")),
         }
     }
@@ -172,10 +173,9 @@ impl Decider<'_> {
             }
             Status::Paused => Ok(vec![Kind::RolloutResumed(v1::RolloutResumed { reason })]),
             Status::Running => Ok(Vec::new()),
-            Status::Open => Err(self.status(
-                "resume",
-                format!("start it with `{}`", how::start(&self.state.id)),
-            )),
+            Status::Open => {
+                Err(self.status_with("resume", "start it", remedy::start(&self.state.id)))
+            }
             Status::RollingBack => {
                 Err(self.status("resume", "wait until the rollback has finished"))
             }
@@ -187,12 +187,10 @@ impl Decider<'_> {
         let reason = required("abort", "reason", reason)?.to_owned();
         match self.state.status {
             Status::Aborted => Ok(Vec::new()),
-            Status::Closed(_) => Err(self.status(
+            Status::Closed(_) => Err(self.status_with(
                 "abort",
-                format!(
-                    "it has ended; to take its effects back use `{}`",
-                    how::rollback(&self.state.id)
-                ),
+                "it has ended; a rollback takes its effects back",
+                remedy::rollback(&self.state.id),
             )),
             _ => Ok(vec![Kind::RolloutAborted(v1::RolloutAborted { reason })]),
         }
@@ -301,6 +299,7 @@ impl Decider<'_> {
             && given != difference.sha256
         {
             return Err(Refusal::OtherDifference {
+                rollout: self.state.id.clone(),
                 revision,
                 given: given.chars().take(80).collect(),
                 is: difference.sha256.clone(),
@@ -337,6 +336,7 @@ pub(super) fn no_revision_waits(state: &RolloutState, what: &'static str) -> Res
     match &state.pending_revision {
         Some(pending) => Err(Refusal::RevisionWaits {
             what,
+            rollout: state.id.clone(),
             revision: pending.revision,
         }),
         None => Ok(()),

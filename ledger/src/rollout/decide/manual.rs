@@ -40,6 +40,7 @@ impl Decider<'_> {
                     _ => "retry it first if it must be done again",
                 }
                 .to_owned(),
+                remedies: Vec::new(),
             });
         }
         match &manual.role {
@@ -48,6 +49,7 @@ impl Decider<'_> {
                     person: self.actor().to_owned(),
                     what: format!("complete step {id}"),
                     roles: people::role_text(self.plan, role),
+                    remedies: Vec::new(),
                 });
             }
             Some(_) => {}
@@ -109,7 +111,7 @@ impl Decider<'_> {
             step: id.to_string(),
             why: hold.why,
             who: hold.who,
-            how: hold.how,
+            remedies: hold.remedies,
             until: hold.until,
         })
     }

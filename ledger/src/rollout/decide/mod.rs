@@ -16,9 +16,10 @@ use sha2::{Digest, Sha256};
 
 use super::command::{Command, Request, SystemCommand, WorkerCommand};
 use super::refusal::Refusal;
+use super::remedy::Remedy;
 use super::state::{RolloutState, StepState};
 use crate::environment::Environments;
-use crate::ids::StepId;
+use crate::ids::{EnvironmentId, StepId};
 use crate::person;
 use crate::runbook::{Plan, Step};
 
@@ -224,6 +225,7 @@ impl<'a> Decider<'a> {
         match (self.state.step(id), self.plan.step(id)) {
             (Some(state), Some((_, step))) => Ok((state, step)),
             _ => Err(Refusal::NoSuchStep {
+                rollout: self.state.id.clone(),
                 step: id.to_string(),
             }),
         }
@@ -235,17 +237,37 @@ impl<'a> Decider<'a> {
 
     /// A refusal because of where the rollout stands.
     fn status(&self, what: &'static str, remedy: impl Into<String>) -> Refusal {
-        status(self.state, what, remedy)
+        status(self.state, what, remedy, Vec::new())
+    }
+
+    /// The same, where one command helps.
+    fn status_with(&self, what: &'static str, text: &'static str, remedy: Remedy) -> Refusal {
+        status(self.state, what, text, vec![remedy])
     }
 }
 
 /// A refusal because of where a rollout stands.
-fn status(state: &RolloutState, what: &'static str, remedy: impl Into<String>) -> Refusal {
+fn status(
+    state: &RolloutState,
+    what: &'static str,
+    remedy: impl Into<String>,
+    remedies: Vec<Remedy>,
+) -> Refusal {
     Refusal::Status {
         what,
         status: state.status.as_str(),
         remedy: remedy.into(),
+        remedies,
     }
+}
+
+/// What helps where nobody may, because there are no roles.
+fn roles_remedy(lacks_roles: bool, environment: &str) -> Vec<Remedy> {
+    let environment = EnvironmentId::new(environment).ok().filter(|_| lacks_roles);
+    environment
+        .map(|environment| Remedy::SetEnvironment { environment })
+        .into_iter()
+        .collect()
 }
 
 /// A text that must be there and fit.

@@ -3,6 +3,7 @@
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::refusal::Refusal;
+use super::super::remedy;
 use super::super::rules::going_back::{self, RollbackList};
 use super::super::rules::{effects, progress};
 use super::super::settle;
@@ -28,6 +29,7 @@ pub fn rollback_list(
             what: "rollback",
             status: state.status.as_str(),
             remedy: "nothing has been done; abort it instead".to_owned(),
+            remedies: vec![remedy::abort(&state.id)],
         });
     }
     if level.names_steps() && steps.is_empty() {
@@ -52,6 +54,7 @@ pub fn rollback_list(
 fn has_something_to_undo(state: &RolloutState, plan: &Plan, id: &StepId) -> Result<(), Refusal> {
     let (Some(at), Some(undo)) = (state.step(id), plan.undo(id)) else {
         return Err(Refusal::NoSuchStep {
+            rollout: state.id.clone(),
             step: id.to_string(),
         });
     };
@@ -148,6 +151,7 @@ impl Decider<'_> {
                 step: id.to_string(),
                 status: at.status.as_str(),
                 remedy: "wait for its result".to_owned(),
+                remedies: Vec::new(),
             });
         }
         if at.status == StepStatus::Running {
@@ -156,6 +160,7 @@ impl Decider<'_> {
                 step: id.to_string(),
                 status: at.status.as_str(),
                 remedy: "wait for its result, or start a rollback, which does".to_owned(),
+                remedies: vec![remedy::rollback(&self.state.id)],
             });
         }
         if let Some(current) = self.state.current_rollback() {

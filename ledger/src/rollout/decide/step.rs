@@ -3,6 +3,7 @@
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::refusal::Refusal;
+use super::super::remedy;
 use super::super::rules::{again, effects, people};
 use super::super::settle;
 use super::super::state::{Status, StepState, StepStatus};
@@ -24,6 +25,7 @@ impl Decider<'_> {
             step: id.to_string(),
             status: at.status.as_str(),
             remedy: remedy.into(),
+            remedies: Vec::new(),
         }
     }
 
@@ -85,7 +87,12 @@ impl Decider<'_> {
                 } else {
                     "its result stands; it can run again while the gate of its phase is refused or a gate's check on what it measured does not hold, and as a check after a rollback"
                 };
-                return Err(self.step_status("to retry", id, at, remedy));
+                let remedies = if has_effect(step) {
+                    vec![remedy::undo(&self.state.id, id)]
+                } else {
+                    Vec::new()
+                };
+                return Err(self.step_status("to retry", id, at, remedy).by(remedies));
             }
             StepStatus::Pending if recheck && !at.recheck => {}
             StepStatus::Pending => {
@@ -95,12 +102,13 @@ impl Decider<'_> {
                 return Err(self.step_status("to retry", id, at, "wait for its result"));
             }
             StepStatus::UndoFailed => {
-                return Err(self.step_status(
-                    "to retry",
-                    id,
-                    at,
+                let (rollout, remedy) = (
+                    &self.state.id,
                     "its effect may stand; undo it again, or skip it with a reason",
-                ));
+                );
+                return Err(self
+                    .step_status("to retry", id, at, remedy)
+                    .by(vec![remedy::undo(rollout, id), remedy::skip(rollout, id)]));
             }
         }
         let mut kinds = settle::void_phase(self.state, &at.phase, "step_retried");
@@ -152,15 +160,17 @@ impl Decider<'_> {
             });
         }
         if let Some(proposal) = &at.proposal {
-            return Err(self.step_status(
-                "to propose \"not applicable\" for",
-                id,
-                at,
-                format!(
-                    "{} has proposed it already; another person must review that",
-                    proposal.by
-                ),
-            ));
+            return Err(self
+                .step_status(
+                    "to propose \"not applicable\" for",
+                    id,
+                    at,
+                    format!(
+                        "{} has proposed it already; another person must review that",
+                        proposal.by
+                    ),
+                )
+                .by(vec![remedy::accept_not_applicable(&self.state.id, id)]));
         }
         if at.status != StepStatus::Pending && !at.status.is_failure() {
             return Err(self.step_status(
@@ -221,6 +231,7 @@ impl Decider<'_> {
             person: self.actor().to_owned(),
             what: what.to_owned(),
             roles: roles.join("; "),
+            remedies: Vec::new(),
         })
     }
 }

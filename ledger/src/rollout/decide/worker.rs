@@ -21,6 +21,7 @@ impl Decider<'_> {
     /// The step that a record names.
     pub(super) fn named(&self, id: &str) -> Result<StepId, Refusal> {
         StepId::new(id).map_err(|_| Refusal::NoSuchStep {
+            rollout: self.state.id.clone(),
             step: id.chars().take(200).collect(),
         })
     }

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::super::how;
+use super::super::hold::{Hold, HoldRule, Subject};
+use super::super::remedy;
 use super::super::rules::requests;
 use super::super::state::RolloutState;
-use super::{Blocked, Next};
+use super::Next;
 use crate::authority::Place;
 use crate::environment::Environments;
 use crate::runbook::{Plan, Verb};
@@ -18,37 +19,45 @@ pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &
         next.wake(Some(request.expires_at), now);
         to_come = true;
         let verb = Verb::of(&request.verb).unwrap_or(Verb::SkipCritical);
-        next.blocked.push(Blocked {
-            what: format!("request {}", request.id),
-            why: format!(
+        let hold = Hold::person(
+            HoldRule::RequestWaits,
+            format!(
                 "{} asks to {} ({}), which a second person must confirm until {}",
                 request.by, request.what, request.reason, request.expires_at
             ),
-            who: others(&place, verb, &request.by),
-            how: Some(how::confirm(&state.id, &request.id)),
-            until: None,
-        });
+            others(&place, verb, &request.by),
+            vec![remedy::confirm(&state.id, &request.id)],
+        )
+        .figure("by", &request.by)
+        .figure("asks_to", &request.what)
+        .figure("reason", &request.reason)
+        .figure("expires_at", request.expires_at);
+        next.blocked
+            .push(hold.of(Subject::Request(request.id.clone())));
     }
     for review in state.reviews.iter() {
         if !review.overdue {
             next.wake(Some(review.review_by), now);
             to_come = true;
         }
-        let late = if review.review_by <= now {
-            "; it is overdue"
-        } else {
-            ""
-        };
-        next.blocked.push(Blocked {
-            what: format!("review {}", review.id),
-            why: format!(
+        let is_late = review.review_by <= now;
+        let late = if is_late { "; it is overdue" } else { "" };
+        let hold = Hold::person(
+            HoldRule::ReviewOpen,
+            format!(
                 "{} broke the glass to {} ({}), which somebody else must review by {}{late}",
                 review.by, review.what, review.reason, review.review_by
             ),
-            who: others(&place, Verb::Review, &review.by),
-            how: Some(how::review(&state.id, &review.id)),
-            until: None,
-        });
+            others(&place, Verb::Review, &review.by),
+            vec![remedy::review(&state.id, &review.id)],
+        )
+        .figure("by", &review.by)
+        .figure("did", &review.what)
+        .figure("reason", &review.reason)
+        .figure("review_by", review.review_by)
+        .figure("overdue", is_late);
+        next.blocked
+            .push(hold.of(Subject::Review(review.id.clone())));
     }
     to_come
 }

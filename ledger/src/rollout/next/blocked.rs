@@ -3,13 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::frontier::{AtStep, Look};
-use super::super::how;
+use super::super::hold::{Blocked, Hold, HoldRule, Subject};
+use super::super::remedy::{self, Remedy};
 use super::super::rules::{effects, gates, people, progress, requests, start};
 use super::super::settle::{closes_after_rollback, wait_ends};
-use super::super::state::{RolloutState, Status, StepState, StepStatus};
-use super::{Blocked, Next};
+use super::super::state::{GateState, RolloutState, Status, StepState, StepStatus};
+use super::Next;
 use crate::environment::Environments;
-use crate::ids::StepId;
+use crate::ids::{PhaseId, StepId};
+use crate::runbook::step::Manual;
 use crate::runbook::{Action, EffectiveUndo, Plan, Step, Verb};
 
 /// A running step is reported when its timeout has been over for so long.
@@ -20,47 +22,66 @@ fn who_may(state: &RolloutState, plan: &Plan, verb: Verb) -> Vec<String> {
     requests::place(state, plan, Environments::NONE).who(verb)
 }
 
-fn blocked(
-    what: String,
-    why: impl Into<String>,
-    who: Vec<String>,
-    how: impl Into<Option<String>>,
-) -> Blocked {
-    Blocked {
-        what,
-        why: why.into(),
-        who,
-        how: how.into(),
-        until: None,
-    }
-}
-
 /// What holds the rollout as a whole.
 pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
+    let standing = standing(state, plan);
+    next.blocked
+        .extend(standing.map(|hold| hold.of(Subject::Rollout)));
+    if let Some(pending) = &state.pending_revision {
+        let place = requests::place(state, plan, Environments::NONE);
+        let who = if place.is_protected() {
+            place.persons(Verb::Accept, &pending.by)
+        } else {
+            place.who(Verb::Accept)
+        };
+        let why = format!(
+            "revision {} of the plan by {} waits to be accepted: {}",
+            pending.revision, pending.by, pending.reason
+        );
+        let remedy = remedy::accept_revision(&state.id, pending.revision);
+        let hold = Hold::person(HoldRule::RevisionWaits, why, who, vec![remedy])
+            .figure("revision", pending.revision)
+            .figure("by", &pending.by)
+            .figure("reason", &pending.reason);
+        next.blocked.push(hold.of(Subject::Rollout));
+    }
+    next.blocked.extend(undo(state, plan));
+}
+
+/// Why the rollout does not go on, by where it stands.
+fn standing(state: &RolloutState, plan: &Plan) -> Option<Hold> {
     let id = &state.id;
-    let what = || "rollout".to_owned();
     match state.status {
-        Status::Open => next.blocked.push(blocked(
-            what(),
+        Status::Open => Some(Hold::person(
+            HoldRule::NotStarted,
             "it is open and has not been started",
             who_may(state, plan, Verb::Start),
-            how::start(id),
+            vec![remedy::start(id)],
         )),
         Status::Paused if !closes_after_rollback(state) => {
-            let (why, how) = match &state.rollback {
-                Some(rollback) => (
-                    format!(
-                        "it is paused; the last rollback was {} ({}): {}. That is answered and starts no further rollback: once it is resumed, what was taken back and what failed can be retried or skipped",
-                        rollback.id,
-                        rollback.level.as_str(),
-                        rollback.reason
-                    ),
-                    how::resume_or_abort(id),
-                ),
-                None => ("it is paused".to_owned(), how::resume(id)),
-            };
             let who = who_may(state, plan, Verb::Resume);
-            next.blocked.push(blocked(what(), why, who, how));
+            let Some(rollback) = &state.rollback else {
+                let remedies = vec![remedy::resume(id)];
+                return Some(Hold::person(
+                    HoldRule::Paused,
+                    "it is paused",
+                    who,
+                    remedies,
+                ));
+            };
+            let why = format!(
+                "it is paused; the last rollback was {} ({}): {}. That is answered and starts no further rollback: once it is resumed, what was taken back and what failed can be retried or skipped",
+                rollback.id,
+                rollback.level.as_str(),
+                rollback.reason
+            );
+            let remedies = vec![remedy::resume(id), remedy::abort(id)];
+            Some(
+                Hold::person(HoldRule::Paused, why, who, remedies)
+                    .figure("rollback", &rollback.id)
+                    .figure("level", rollback.level.as_str())
+                    .figure("reason", &rollback.reason),
+            )
         }
         Status::Aborted => {
             let runs: Vec<&StepId> = state
@@ -69,97 +90,67 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
                 .filter(|(_, at)| matches!(at.status, StepStatus::Running | StepStatus::Undoing))
                 .map(|(id, _)| id)
                 .collect();
-            if !runs.is_empty() {
-                next.blocked.push(blocked(
-                    what(),
-                    format!(
-                        "it was aborted and closes when {} has ended",
-                        progress::list(runs)
-                    ),
-                    vec!["time".to_owned()],
-                    None,
-                ));
+            if runs.is_empty() {
+                return None;
             }
+            let runs = progress::list(runs);
+            let why = format!("it was aborted and closes when {runs} has ended");
+            Some(Hold::worker(HoldRule::Aborting, why).figure("steps", runs))
         }
-        Status::Running | Status::Paused | Status::RollingBack | Status::Closed(_) => {}
+        Status::Running | Status::Paused | Status::RollingBack | Status::Closed(_) => None,
     }
-    if let Some(pending) = &state.pending_revision {
-        let place = requests::place(state, plan, Environments::NONE);
-        let who = if place.is_protected() {
-            place.persons(Verb::Accept, &pending.by)
-        } else {
-            place.who(Verb::Accept)
-        };
-        next.blocked.push(blocked(
-            what(),
-            format!(
-                "revision {} of the plan by {} waits to be accepted: {}",
-                pending.revision, pending.by, pending.reason
-            ),
-            who,
-            how::accept_revision(id, pending.revision),
-        ));
-    }
-    undo(state, plan, next);
 }
 
 /// What holds the rollback under way.
-fn undo(state: &RolloutState, plan: &Plan, next: &mut Next) {
+fn undo(state: &RolloutState, plan: &Plan) -> Option<Blocked> {
     let queue = effects::queue(state, plan);
-    let (Some(id), Some(rollback)) = (queue.first(), state.current_rollback()) else {
-        return;
-    };
-    let Some(at) = state.step(id) else { return };
-    let what = format!("rollback {}", rollback.id);
-    let rollout = &state.id;
+    let (id, rollback) = (queue.first()?, state.current_rollback()?);
+    let at = state.step(id)?;
     let before = effects::waits_for(state, plan, id);
-    if at.undo.failed {
-        next.blocked.push(blocked(
-            what,
-            format!(
-                "undo attempt {} of step {id} failed: {}; {} steps are left to undo",
-                at.undo.attempt,
-                at.undo.message,
-                queue.len()
-            ),
-            who_may(state, plan, Verb::Rollback),
-            how::undo_or_skip(rollout, id),
-        ));
+    let hold = if at.undo.failed {
+        let why = format!(
+            "undo attempt {} of step {id} failed: {}; {} steps are left to undo",
+            at.undo.attempt,
+            at.undo.message,
+            queue.len()
+        );
+        let who = who_may(state, plan, Verb::Rollback);
+        let remedies = vec![remedy::undo(&state.id, id), remedy::skip(&state.id, id)];
+        Hold::person(HoldRule::UndoFailed, why, who, remedies)
+            .figure("attempt", at.undo.attempt)
+            .figure("message", &at.undo.message)
+            .figure("left", queue.len())
     } else if at.status == StepStatus::Running {
-        next.blocked.push(blocked(
-            what,
-            format!("step {id} still runs and is undone when it has ended"),
-            vec!["time".to_owned()],
-            None,
-        ));
+        let why = format!("step {id} still runs and is undone when it has ended");
+        Hold::worker(HoldRule::UndoWaitsForStep, why).figure("waits_for", id)
     } else if at.status == StepStatus::Undoing && at.undo.by_hand {
-        next.blocked.push(blocked(
-            what,
-            format!(
-                "step {id} was undone by hand by {}; a worker looks whether its effect is gone",
-                at.undo.worker
-            ),
-            vec!["time".to_owned()],
-            None,
-        ));
+        let why = format!(
+            "step {id} was undone by hand by {}; a worker looks whether its effect is gone",
+            at.undo.worker
+        );
+        Hold::worker(HoldRule::UndoBeingVerified, why).figure("by", &at.undo.worker)
     } else if !before.is_empty() {
-        next.blocked.push(blocked(
-            what,
-            format!(
-                "step {} still runs, came later than step {id}, and is undone first when it has ended",
-                progress::list(before)
-            ),
-            vec!["time".to_owned()],
-            None,
-        ));
+        let runs = progress::list(before);
+        let why = format!(
+            "step {runs} still runs, came later than step {id}, and is undone first when it has ended"
+        );
+        Hold::worker(HoldRule::UndoWaitsForStep, why).figure("waits_for", runs)
     } else if let Some(EffectiveUndo::Manual(text)) = plan.undo(id) {
-        next.blocked.push(blocked(
-            what,
-            format!("step {id} is undone by hand: {text}"),
-            who_may(state, plan, Verb::Rollback),
-            how::undo(rollout, id),
-        ));
-    }
+        let why = format!("step {id} is undone by hand: {text}");
+        let who = who_may(state, plan, Verb::Rollback);
+        Hold::person(
+            HoldRule::UndoByHand,
+            why,
+            who,
+            vec![remedy::undo(&state.id, id)],
+        )
+    } else {
+        return None;
+    };
+    Some(
+        hold.figure("step", id)
+            .of(Subject::Rollback(rollback.id.clone())),
+    )
 }
 
 /// Steps that do not move for a reason of their own. A step that waits for another is
@@ -175,11 +166,12 @@ pub(super) fn steps(look: Look<'_>, next: &mut Next) {
     for AtStep { id, at, step, .. } in look.steps() {
         let found = match at.status {
             StepStatus::Pending => pending(state, plan, id, step, now),
-            StepStatus::Running => running(id, at, step, now, next),
+            StepStatus::Running => running(at, step, now, next),
             _ if over || state.status == Status::RollingBack => None,
             _ => ended(state, plan, id, at, step),
         };
-        next.blocked.extend(found);
+        next.blocked
+            .extend(found.map(|hold| hold.of(Subject::Step(id.clone()))));
     }
 }
 
@@ -189,67 +181,52 @@ fn pending(
     id: &StepId,
     step: &Step,
     now: Timestamp,
-) -> Option<Blocked> {
-    let what = format!("step {id}");
+) -> Option<Hold> {
     match start::check(state, plan, id, now) {
-        Ok(_) => {
-            let Action::Manual(manual) = &step.action else {
-                return None;
-            };
-            let who = match &manual.role {
-                Some(role) => vec![people::role_text(plan, role)],
-                None if plan.runbook().roles.is_empty() => who_may(state, plan, Verb::Complete),
-                None => plan
-                    .runbook()
-                    .roles
-                    .keys()
-                    .map(|role| people::role_text(plan, role))
-                    .collect(),
-            };
-            let name = manual.role.as_deref().unwrap_or("person");
-            Some(blocked(
-                what,
-                format!(
-                    "{} waits to be done by hand ({} checklist items{}): {}",
-                    step.title,
-                    manual.checklist.len(),
-                    if manual.evidence_required {
-                        ", evidence required"
-                    } else {
-                        ""
-                    },
-                    manual.instructions
-                ),
-                who,
-                how::complete(
-                    &state.id,
-                    id,
-                    name,
-                    how::Asks {
-                        answers: !manual.checklist.is_empty(),
-                        evidence: manual.evidence_required,
-                    },
-                ),
-            ))
-        }
+        Ok(_) => match &step.action {
+            Action::Manual(manual) => Some(by_hand(state, plan, id, step, manual)),
+            _ => None,
+        },
         Err(hold) if hold.explained => None,
-        Err(hold) => Some(Blocked {
-            what,
-            why: hold.why,
-            who: hold.who,
-            how: hold.how,
-            until: hold.until,
-        }),
+        Err(hold) => Some(hold),
     }
 }
 
-fn running(
-    id: &StepId,
-    at: &StepState,
-    step: &Step,
-    now: Timestamp,
-    next: &mut Next,
-) -> Option<Blocked> {
+/// A manual step that a person may do now.
+fn by_hand(state: &RolloutState, plan: &Plan, id: &StepId, step: &Step, manual: &Manual) -> Hold {
+    let roles = &plan.runbook().roles;
+    let who = match &manual.role {
+        Some(role) => vec![people::role_text(plan, role)],
+        None if roles.is_empty() => who_may(state, plan, Verb::Complete),
+        None => roles
+            .keys()
+            .map(|role| people::role_text(plan, role))
+            .collect(),
+    };
+    let why = format!(
+        "{} waits to be done by hand ({} checklist items{}): {}",
+        step.title,
+        manual.checklist.len(),
+        if manual.evidence_required {
+            ", evidence required"
+        } else {
+            ""
+        },
+        manual.instructions
+    );
+    let complete = Remedy::Complete {
+        rollout: state.id.clone(),
+        step: id.clone(),
+        role: manual.role.clone(),
+        answers: !manual.checklist.is_empty(),
+        evidence: manual.evidence_required,
+    };
+    Hold::person(HoldRule::ManualStep, why, who, vec![complete])
+        .figure("checklist_items", manual.checklist.len())
+        .figure("evidence_required", manual.evidence_required)
+}
+
+fn running(at: &StepState, step: &Step, now: Timestamp, next: &mut Next) -> Option<Hold> {
     if wait_ends(at, step).is_some() {
         return None;
     }
@@ -263,15 +240,20 @@ fn running(
         next.wake(Some(overdue), now);
         return None;
     }
-    Some(blocked(
-        format!("step {id}"),
-        format!(
-            "attempt {} by {} started at {started}; its timeout of {timeout} is over and there is no result: the worker is gone or cut off, its task is redelivered when the lease ends",
-            at.attempt, at.worker
-        ),
-        vec!["a worker".to_owned()],
-        None,
-    ))
+    let why = format!(
+        "attempt {} by {} started at {started}; its timeout of {timeout} is over and there is no result: the worker is gone or cut off, its task is redelivered when the lease ends",
+        at.attempt, at.worker
+    );
+    Some(
+        Hold {
+            who: vec!["a worker".to_owned()],
+            ..Hold::worker(HoldRule::ResultOverdue, why)
+        }
+        .figure("attempt", at.attempt)
+        .figure("worker", &at.worker)
+        .figure("started_at", started)
+        .figure("timeout", timeout),
+    )
 }
 
 fn ended(
@@ -280,83 +262,81 @@ fn ended(
     id: &StepId,
     at: &StepState,
     step: &Step,
-) -> Option<Blocked> {
+) -> Option<Hold> {
     if progress::is_done(state, plan, id) || progress::will_retry(at, step) {
         return None;
     }
-    let rollout = &state.id;
-    let what = format!("step {id}");
     if let Some(proposal) = &at.proposal {
-        return Some(blocked(
-            what,
-            format!(
-                "{} says that it is not applicable ({}), which another person must review",
-                proposal.by, proposal.reason
-            ),
-            vec![format!("anyone but {}", proposal.by)],
-            how::accept_not_applicable(rollout, id),
-        ));
+        return Some(start::not_applicable(state, id, proposal));
     }
+    let rollout = &state.id;
+    let who = who_may(state, plan, Verb::Retry);
     let retry = if effects::stands(state, plan, id) {
-        how::retry_undo_or_skip(rollout, id, at.is_partial)
+        remedy::retry_undo_or_skip(rollout, id, at.is_partial)
     } else {
-        how::retry_or_skip(rollout, id)
+        vec![remedy::retry(rollout, id), remedy::skip(rollout, id)]
     };
-    match at.status {
-        StepStatus::Failed | StepStatus::Inconclusive | StepStatus::Errored => {
-            let rule = if at.rule.is_empty() {
-                String::new()
-            } else {
-                format!(" by rule `{}`", at.rule)
-            };
-            let recheck = if at.recheck {
-                " (as a check of the rollback)"
-            } else {
-                ""
-            };
-            Some(blocked(
-                what,
-                format!(
-                    "attempt {} is {}{rule}{recheck}: {}",
-                    at.attempt,
-                    at.status.as_str(),
-                    at.message
-                ),
-                who_may(state, plan, Verb::Retry),
-                retry,
-            ))
-        }
-        StepStatus::Interrupted => Some(blocked(
-            what,
-            format!(
+    let rule = match at.status {
+        StepStatus::Failed => HoldRule::StepFailed,
+        StepStatus::Inconclusive => HoldRule::StepInconclusive,
+        StepStatus::Errored => HoldRule::StepErrored,
+        StepStatus::Interrupted => {
+            let why = format!(
                 "attempt {} was interrupted and nobody knows what it did: {}; look, then decide",
                 at.attempt, at.message
-            ),
-            who_may(state, plan, Verb::Retry),
-            retry,
-        )),
-        StepStatus::Undone => Some(blocked(
-            what,
-            "its effect was taken back by a rollback",
-            who_may(state, plan, Verb::Retry),
-            retry,
-        )),
-        StepStatus::UndoFailed => Some(blocked(
-            what,
-            format!(
+            );
+            let hold = Hold::person(HoldRule::StepInterrupted, why, who, retry);
+            return Some(
+                hold.figure("attempt", at.attempt)
+                    .figure("message", &at.message),
+            );
+        }
+        StepStatus::Undone => {
+            let why = "its effect was taken back by a rollback";
+            return Some(Hold::person(HoldRule::StepUndone, why, who, retry));
+        }
+        StepStatus::UndoFailed => {
+            let why = format!(
                 "its effect may stand: its undo ended with {}",
                 at.undo.message
-            ),
-            who_may(state, plan, Verb::Retry),
-            how::undo_or_skip(rollout, id),
-        )),
+            );
+            let remedies = vec![remedy::undo(rollout, id), remedy::skip(rollout, id)];
+            let hold = Hold::person(HoldRule::UndoFailed, why, who, remedies);
+            return Some(
+                hold.figure("attempt", at.undo.attempt)
+                    .figure("message", &at.undo.message),
+            );
+        }
         StepStatus::Pending
         | StepStatus::Running
         | StepStatus::Succeeded
         | StepStatus::NotApplicable
         | StepStatus::Skipped
-        | StepStatus::Undoing => None,
-    }
+        | StepStatus::Undoing => return None,
+    };
+    let by_rule = if at.rule.is_empty() {
+        String::new()
+    } else {
+        format!(" by rule `{}`", at.rule)
+    };
+    let recheck = if at.recheck {
+        " (as a check of the rollback)"
+    } else {
+        ""
+    };
+    let why = format!(
+        "attempt {} is {}{by_rule}{recheck}: {}",
+        at.attempt,
+        at.status.as_str(),
+        at.message
+    );
+    Some(
+        Hold::person(rule, why, who, retry)
+            .figure("attempt", at.attempt)
+            .figure("by_rule", &at.rule)
+            .figure("recheck", at.recheck)
+            .figure("message", &at.message),
+    )
 }
 
 /// Gates that do not pass.
@@ -375,50 +355,73 @@ pub(super) fn gates(look: Look<'_>, next: &mut Next) {
         else {
             continue;
         };
-        if answer.blocks.is_empty() {
-            continue;
+        if !answer.blocks.is_empty() {
+            let hold = shut(state, plan, id, at, &answer);
+            next.blocked.push(hold.of(Subject::Gate(id.clone())));
         }
-        let mut who: Vec<String> = answer
-            .missing
-            .iter()
-            .map(|missing| {
-                if !missing.eligible.is_empty() {
-                    format!("{}: {}", missing.role, missing.eligible.join(" or "))
-                } else if missing.excluded.is_empty() {
-                    format!("{}: nobody is left to sign", missing.role)
-                } else {
-                    format!(
-                        "{}: nobody is left to sign ({})",
-                        missing.role,
-                        missing.excluded.join(", ")
-                    )
-                }
-            })
-            .collect();
-        who.extend(
-            at.refusals
-                .iter()
-                .map(|refusal| format!("{} (by signing after all)", refusal.person)),
-        );
-        // It would void whatever is signed before it.
-        let retry_first = !answer.again.is_empty();
-        if who.is_empty() || retry_first {
-            who.splice(0..0, who_may(state, plan, Verb::Retry));
-        }
-        let can = |missing: &&gates::Missing| !missing.eligible.is_empty();
-        let how = match answer.missing.iter().find(can) {
-            _ if retry_first => how::retry_any(&state.id, &answer.again),
-            Some(missing) => how::approve(&state.id, id, &missing.role),
-            // Only other persons in the roles help.
-            None if !answer.missing.is_empty() => how::revise(&state.id),
-            None if at.refusals.is_empty() => how::retry_any(&state.id, &answer.again),
-            None => how::approve(&state.id, id, "person"),
-        };
-        next.blocked.push(blocked(
-            format!("gate {id}"),
-            answer.blocks.join("; "),
-            who,
-            how,
-        ));
     }
+}
+
+/// What opens a gate, and who can.
+fn shut(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &PhaseId,
+    at: &GateState,
+    answer: &gates::Answer,
+) -> Hold {
+    let mut who: Vec<String> = answer
+        .missing
+        .iter()
+        .map(|missing| {
+            if !missing.eligible.is_empty() {
+                format!("{}: {}", missing.role, missing.eligible.join(" or "))
+            } else if missing.excluded.is_empty() {
+                format!("{}: nobody is left to sign", missing.role)
+            } else {
+                format!(
+                    "{}: nobody is left to sign ({})",
+                    missing.role,
+                    missing.excluded.join(", ")
+                )
+            }
+        })
+        .collect();
+    who.extend(
+        at.refusals
+            .iter()
+            .map(|refusal| format!("{} (by signing after all)", refusal.person)),
+    );
+    // It would void whatever is signed before it.
+    let retry_first = !answer.again.is_empty();
+    if who.is_empty() || retry_first {
+        who.splice(0..0, who_may(state, plan, Verb::Retry));
+    }
+    let can = |missing: &&gates::Missing| !missing.eligible.is_empty();
+    let signer = answer.missing.iter().find(can);
+    let remedies = match signer {
+        _ if retry_first => remedy::retry_any(&state.id, &answer.again),
+        Some(missing) => vec![remedy::approve(&state.id, id, Some(&missing.role))],
+        // Only other persons in the roles help.
+        None if !answer.missing.is_empty() => vec![remedy::revise(&state.id)],
+        None if at.refusals.is_empty() => remedy::retry_any(&state.id, &answer.again),
+        None => vec![remedy::approve(&state.id, id, None)],
+    };
+    // By what moves it first.
+    let rule = if answer.failed > 0 {
+        HoldRule::PhaseFailed
+    } else if answer.unmet > 0 {
+        HoldRule::CheckNotMet
+    } else if !answer.missing.is_empty() && signer.is_none() {
+        HoldRule::NobodyLeftToSign
+    } else if !at.refusals.is_empty() {
+        HoldRule::SignOffRefused
+    } else {
+        HoldRule::SignOffsMissing
+    };
+    Hold::person(rule, answer.blocks.join("; "), who, remedies)
+        .figure("failed_steps", answer.failed)
+        .figure("checks_not_met", answer.unmet)
+        .figure("refusals", at.refusals.len())
+        .figure("roles_missing", answer.missing.len())
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::frontier::{Frontier, Look};
+use super::hold::Blocked;
 use super::rules::{progress, start};
 use super::settle;
 use super::state::RolloutState;
@@ -66,22 +67,6 @@ pub struct DueNotice {
     pub notice: String,
     /// When it should have gone out.
     pub due_at: Timestamp,
-}
-
-/// Why something does not move, and who can move it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blocked {
-    /// `step 1.6`, `gate 1`, `rollout`.
-    pub what: String,
-    /// The rule, with its numbers.
-    pub why: String,
-    /// Persons, roles or "time" that can unblock it.
-    pub who: Vec<String>,
-    /// The command that would, as typed.
-    pub how: Option<String>,
-    /// When it unblocks by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
 }
 
 /// The whole answer.

@@ -31,6 +31,10 @@ pub(crate) struct Answer {
     pub(crate) missing: Vec<Missing>,
     /// Steps that may run again and by that change the answer.
     pub(crate) again: Vec<StepId>,
+    /// How many steps of the phase stand failed.
+    pub(crate) failed: usize,
+    /// How many checks do not hold.
+    pub(crate) unmet: usize,
 }
 
 /// Sign-offs that have not run out.
@@ -88,6 +92,7 @@ pub(crate) fn standing(
     if !failed.is_empty() {
         // Nobody can sign while a step of the phase stands failed.
         answer.missing.clear();
+        answer.failed = failed.len();
         answer.blocks.splice(0..0, failed);
         answer.again = failed_ids;
     }
@@ -210,6 +215,7 @@ fn evaluate(
             answer.holds.push(reason);
         } else {
             answer.blocks.push(reason);
+            answer.unmet += 1;
             for source in again::sources(state, plan, id, text) {
                 if !answer.again.contains(&source) {
                     answer.again.push(source);

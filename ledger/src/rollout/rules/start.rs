@@ -3,48 +3,13 @@
 
 use jiff::Timestamp;
 
-use super::super::how;
-use super::super::state::{RolloutState, Status, StepStatus};
+use super::super::hold::{Hold, HoldRule};
+use super::super::remedy;
+use super::super::state::{Proposal, RolloutState, Status, StepStatus};
 use super::{measures, progress, requests};
 use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Step, window};
-
-/// Why a step may not start.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Hold {
-    /// The rule, with its numbers.
-    pub(crate) why: String,
-    pub(crate) who: Vec<String>,
-    pub(crate) how: Option<String>,
-    pub(crate) until: Option<Timestamp>,
-    /// It waits for something that moves or is reported by itself.
-    pub(crate) explained: bool,
-}
-
-impl Hold {
-    fn because(why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            ..Self::default()
-        }
-    }
-
-    fn explained(why: impl Into<String>) -> Self {
-        Self {
-            explained: true,
-            ..Self::because(why)
-        }
-    }
-
-    fn time(why: impl Into<String>, until: Option<Timestamp>) -> Self {
-        Self {
-            who: vec!["time".to_owned()],
-            until,
-            ..Self::because(why)
-        }
-    }
-}
 
 /// The attempt that may start now. The step must be pending.
 pub(crate) fn check(
@@ -55,23 +20,29 @@ pub(crate) fn check(
 ) -> Result<u32, Hold> {
     check_order(state, plan, id)?;
     let (Some(at), Some((_, step))) = (state.step(id), plan.step(id)) else {
-        return Err(Hold::because("it is not in the plan"));
+        return Err(Hold::because(HoldRule::NotInPlan, "it is not in the plan"));
     };
     if let Some(text) = &step.when {
         match measures::when(state, text) {
             Ok(true) => {}
             Ok(false) => {
-                return Err(Hold::explained(format!("its `when: {text}` is false")));
+                return Err(Hold::explained(
+                    HoldRule::WhenFalse,
+                    format!("its `when: {text}` is false"),
+                ));
             }
             Err(why) => {
                 let skip = requests::verb_of_skip(at);
                 let place = requests::place(state, plan, Environments::NONE);
                 let takes = place.rule(skip).text();
-                return Err(Hold {
-                    who: place.who(skip),
-                    how: Some(how::skip_or_revise(&state.id, id)),
-                    ..Hold::because(format!("{why}; leaving the step out takes {takes}"))
-                });
+                return Err(Hold::person(
+                    HoldRule::WhenUndecided,
+                    format!("{why}; leaving the step out takes {takes}"),
+                    place.who(skip),
+                    vec![remedy::skip(&state.id, id), remedy::revise(&state.id)],
+                )
+                .figure("when", text)
+                .figure("problem", why));
             }
         }
     }
@@ -83,6 +54,7 @@ pub(crate) fn check(
             .is_some_and(|phase| phase.rollback_point.is_none())
     {
         return Err(Hold::explained(
+            HoldRule::RollbackPointMissing,
             "the rollback point of its phase is not recorded yet",
         ));
     }
@@ -90,17 +62,20 @@ pub(crate) fn check(
         && not_before > now
     {
         return Err(Hold::time(
+            HoldRule::RetryDelay,
             format!(
                 "attempt {} waits after a failure until {not_before}: {}",
                 at.attempt.saturating_add(1),
                 at.message
             ),
             Some(not_before),
-        ));
+        )
+        .figure("attempt", at.attempt.saturating_add(1))
+        .figure("message", &at.message));
     }
     let verdict = window_of(state, plan, step, now);
     if !verdict.open {
-        return Err(Hold::time(verdict.reason, verdict.next));
+        return Err(Hold::time(HoldRule::Window, verdict.reason, verdict.next));
     }
     Ok(at.attempt.saturating_add(1))
 }
@@ -124,37 +99,39 @@ pub(crate) fn window_of(
 /// nobody has stopped the rollout.
 pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Result<(), Hold> {
     let Some(at) = state.step(id) else {
-        return Err(Hold::because("it is not in the plan"));
+        return Err(Hold::because(HoldRule::NotInPlan, "it is not in the plan"));
     };
     if at.status != StepStatus::Pending {
-        return Err(Hold::because(format!("it is {}", at.status.as_str())));
+        return Err(Hold::because(
+            HoldRule::NotPending,
+            format!("it is {}", at.status.as_str()),
+        )
+        .figure("status", at.status.as_str()));
     }
     if !at.recheck {
         if state.status != Status::Running {
-            return Err(Hold::explained(format!(
-                "the rollout is {}",
-                state.status.as_str()
-            )));
+            return Err(Hold::explained(
+                HoldRule::NotRunning,
+                format!("the rollout is {}", state.status.as_str()),
+            )
+            .figure("status", state.status.as_str()));
         }
         if let Some(pending) = &state.pending_revision {
-            return Err(Hold::explained(format!(
-                "revision {} of the plan waits to be accepted",
-                pending.revision
-            )));
+            return Err(Hold::explained(
+                HoldRule::RevisionWaits,
+                format!(
+                    "revision {} of the plan waits to be accepted",
+                    pending.revision
+                ),
+            )
+            .figure("revision", pending.revision));
         }
     }
     if let Some(proposal) = &at.proposal {
-        return Err(Hold {
-            who: vec![format!("anyone but {}", proposal.by)],
-            how: Some(how::accept_not_applicable(&state.id, id)),
-            ..Hold::because(format!(
-                "{} says that it is not applicable ({}), which another person must review",
-                proposal.by, proposal.reason
-            ))
-        });
+        return Err(not_applicable(state, id, proposal));
     }
     let Some(needs) = plan.needs(id) else {
-        return Err(Hold::because("it is not in the plan"));
+        return Err(Hold::because(HoldRule::NotInPlan, "it is not in the plan"));
     };
     if at.recheck {
         // The order of the plan is void while effects are taken back; among rechecks it holds.
@@ -168,10 +145,10 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
             })
             .collect();
         if !waits.is_empty() {
-            return Err(Hold::explained(format!(
-                "it waits for the recheck of {}",
-                progress::list(waits)
-            )));
+            return Err(Hold::explained(
+                HoldRule::RecheckNeeded,
+                format!("it waits for the recheck of {}", progress::list(waits)),
+            ));
         }
         return Ok(());
     }
@@ -182,20 +159,39 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
         .filter(|need| !progress::is_done(state, plan, need))
         .collect();
     if !steps.is_empty() {
-        return Err(Hold::explained(format!(
-            "it needs {}, not done yet",
-            progress::list(steps.iter().map(|need| {
-                let status = state.step(need).map_or("unknown", |at| at.status.as_str());
-                format!("step {need} ({status})")
-            }))
-        )));
+        let named = progress::list(steps.iter().map(|need| {
+            let status = state.step(need).map_or("unknown", |at| at.status.as_str());
+            format!("step {need} ({status})")
+        }));
+        return Err(Hold::explained(
+            HoldRule::StepNeeded,
+            format!("it needs {named}, not done yet"),
+        )
+        .figure("steps", named));
     }
     let phases = progress::missing_phases(state, plan, &at.phase);
     if !phases.is_empty() {
-        return Err(Hold::explained(format!(
-            "it needs phase {}, which has not passed",
-            progress::list(phases)
-        )));
+        let named = progress::list(phases);
+        return Err(Hold::explained(
+            HoldRule::PhaseNeeded,
+            format!("it needs phase {named}, which has not passed"),
+        )
+        .figure("phases", named));
     }
     Ok(())
+}
+
+/// Somebody says that the step does not apply, and another person must agree.
+pub(crate) fn not_applicable(state: &RolloutState, id: &StepId, proposal: &Proposal) -> Hold {
+    Hold::person(
+        HoldRule::NotApplicableProposed,
+        format!(
+            "{} says that it is not applicable ({}), which another person must review",
+            proposal.by, proposal.reason
+        ),
+        vec![format!("anyone but {}", proposal.by)],
+        vec![remedy::accept_not_applicable(&state.id, id)],
+    )
+    .figure("by", &proposal.by)
+    .figure("reason", &proposal.reason)
 }

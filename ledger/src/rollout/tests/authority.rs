@@ -203,8 +203,8 @@ fn a_request_is_confirmed_by_another_person_of_a_role_and_does_exactly_that() {
     );
     assert!(!blocked.who.contains(&text("alice")) && blocked.who.contains(&text("bob")));
     assert_eq!(
-        blocked.how.unwrap(),
-        format!("rollbook confirm {request} r1 --as <person>")
+        blocked.remedies,
+        [remedy::confirm(&story.state.id, &request)]
     );
     let story = story
         .when(by("lee", skip("0.1")))

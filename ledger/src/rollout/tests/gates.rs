@@ -36,8 +36,8 @@ fn a_gate_waits_for_its_sign_off_and_then_passes() {
     assert_eq!(blocked.why, "0 of 1 sign-offs by eng");
     assert_eq!(blocked.who, ["eng: bob"], "not the executor");
     assert_eq!(
-        blocked.how.as_deref(),
-        Some("rollbook approve 0 r1 --as <eng>")
+        blocked.remedies,
+        [remedy::approve(&story.state.id, &gate_id("0"), Some("eng"))]
     );
     assert_eq!(story.count("GateBlocked"), 1);
     let story = story
@@ -352,8 +352,8 @@ fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
         "check does not hold: regressions == 0 (regressions=3)"
     );
     assert_eq!(
-        story.blocked("gate 0").how.unwrap(),
-        "rollbook retry 0.1 r1 --reason …"
+        story.blocked("gate 0").remedies,
+        [remedy::retry(&story.state.id, &id("0.1"))]
     );
     let story =
         story
@@ -367,7 +367,7 @@ fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
         let blocked = story.blocked("gate 0");
         assert!(blocked.why.contains("regressions=no data"));
         // No step of the plan measures it.
-        assert_eq!(blocked.how.unwrap(), "rollbook rollback full r1 --reason …");
+        assert_eq!(blocked.remedies, [remedy::rollback(&story.state.id)]);
     }
     assert_eq!(given(gate("pass")).runs("0.1").tasks(), ["1.1"]);
 }
@@ -389,7 +389,10 @@ fn a_retry_that_voids_sign_offs_is_advised_before_them() {
         story.clone().and(by("bob", reject("0"))),
     ] {
         let blocked = story.blocked("gate 0");
-        assert_eq!(blocked.how.unwrap(), "rollbook retry 0.1 r1 --reason …");
+        assert_eq!(
+            blocked.remedies,
+            [remedy::retry(&story.state.id, &id("0.1"))]
+        );
         assert!(!blocked.who.is_empty());
     }
     let who = story.blocked("gate 0").who;
@@ -399,8 +402,8 @@ fn a_retry_that_voids_sign_offs_is_advised_before_them() {
             .and(by("olga", retry("0.1")))
             .measures("0.1", Verdict::Pass, &[("regressions", 0.0)]);
     assert_eq!(
-        story.blocked("gate 0").how.unwrap(),
-        "rollbook approve 0 r1 --as <eng>"
+        story.blocked("gate 0").remedies,
+        [remedy::approve(&story.state.id, &gate_id("0"), Some("eng"))]
     );
     assert_eq!(story.and(by("bob", approve("0"))).tasks(), ["1.1"]);
 }
@@ -471,8 +474,11 @@ fn a_step_that_stands_failed_shuts_the_gate_by_name() {
         story.blocked("gate 0").why,
         "step 0.1 is failed: said so; check does not hold: regressions == 0 (regressions=3)"
     );
-    let how = story.blocked("gate 0").how.unwrap();
-    assert_eq!(how, "rollbook retry 0.1 r1 --reason …");
+    let blocked = story.blocked("gate 0");
+    assert_eq!(
+        blocked.remedies,
+        [remedy::retry(&story.state.id, &id("0.1"))]
+    );
 }
 
 #[test]

@@ -64,11 +64,9 @@ fn it_starts_once() {
         .nothing();
     let open = opened_in(two_checks(), "staging");
     assert!(open.tasks().is_empty());
-    assert!(
-        open.blocked("rollout")
-            .how
-            .unwrap()
-            .contains("rollbook start")
+    assert_eq!(
+        open.blocked("rollout").remedies,
+        [remedy::start(&open.state.id)]
     );
     open.when(by("olga", pause()))
         .refused("RB-ROLLOUT-7", "open");

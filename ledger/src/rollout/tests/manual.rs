@@ -32,8 +32,14 @@ fn it_is_intent_and_result_by_one_person_and_no_task() {
     let blocked = story.blocked("step 0.1");
     assert_eq!(blocked.who, ["dba: dora"]);
     assert_eq!(
-        blocked.how.as_deref(),
-        Some("rollbook complete 0.1 r1 --answer 'ITEM=pass' --as <dba>")
+        blocked.remedies,
+        [Remedy::Complete {
+            rollout: story.state.id.clone(),
+            step: id("0.1"),
+            role: Some("dba".to_owned()),
+            answers: true,
+            evidence: false,
+        }]
     );
     let story = story
         .when(by("dora", complete("0.1", &[("a", Pass), ("b", Pass)])))

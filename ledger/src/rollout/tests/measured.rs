@@ -94,7 +94,10 @@ fn a_gate_does_not_hold_on_a_figure_whose_watch_came_to_no_conclusion() {
             && blocked.why.contains("0.2"),
         "{blocked:?}"
     );
-    assert_eq!(blocked.how.unwrap(), "rollbook retry 1.1 r1 --reason …");
+    assert_eq!(
+        blocked.remedies,
+        [remedy::retry(&story.state.id, &id("1.1"))]
+    );
     let story = story
         .and(by("olga", retry("1.1")))
         .and(worker(start("1.1", 2)))
@@ -123,7 +126,10 @@ fn an_older_figure_does_not_stand_for_a_later_attempt_that_has_none() {
             .contains("step 1.2, attempt 1, ended without measuring it"),
         "{blocked:?}"
     );
-    assert_eq!(blocked.how.unwrap(), "rollbook retry 1.2 r1 --reason …");
+    assert_eq!(
+        blocked.remedies,
+        [remedy::retry(&story.state.id, &id("1.2"))]
+    );
     // What was sampled before an error is not the whole.
     let story = given(watched(vec![watch("1.1", lenient())]))
         .and(worker(start("1.1", 1)))

@@ -63,8 +63,11 @@ fn what_a_rollback_has_answered_starts_no_other_and_the_advice_leads_out() {
     story.is(Status::Paused);
     let paused = story.blocked("rollout");
     assert_eq!(
-        paused.how.unwrap(),
-        "rollbook resume r1   or: rollbook abort r1 --reason …"
+        paused.remedies,
+        [
+            remedy::resume(&story.state.id),
+            remedy::abort(&story.state.id)
+        ]
     );
     assert!(
         paused.why.contains("starts no further rollback"),
@@ -78,14 +81,11 @@ fn what_a_rollback_has_answered_starts_no_other_and_the_advice_leads_out() {
         },
     ));
     story.is(Status::Running);
-    // As `how` says for the flag: once it is on again, the old failures start nothing, and the
+    // As the remedies say for the flag: once it is on again, the old failures start nothing, and the
     // checks run again.
-    assert!(
-        story
-            .blocked("step 1.1")
-            .how
-            .unwrap()
-            .starts_with("rollbook retry 1.1")
+    assert_eq!(
+        story.blocked("step 1.1").remedies.first(),
+        Some(&remedy::retry(&story.state.id, &id("1.1")))
     );
     let story = story.and(by("olga", retry("1.1"))).runs("1.1");
     story.is(Status::Running);

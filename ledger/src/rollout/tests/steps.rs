@@ -51,7 +51,10 @@ fn a_critical_failure_blocks_what_needs_it_and_says_why() {
         assert!(story.tasks().is_empty());
         let blocked = story.blocked("step 0.1");
         assert!(blocked.why.contains("said so"), "{blocked:?}");
-        assert!(blocked.how.unwrap().contains("rollbook retry 0.1 r1"));
+        assert_eq!(
+            blocked.remedies.first(),
+            Some(&remedy::retry(&story.state.id, &id("0.1")))
+        );
         let story = story
             .when(by("olga", retry("0.1")))
             .then(&["StepRetried"])
@@ -147,12 +150,16 @@ fn what_a_failed_step_left_can_be_undone_and_what_stopped_half_way_first() {
         (json!("irreversible"), true, partial, &["retry", "skip"]),
     ] {
         let story = story(undo, effect, kind);
-        let how = story.blocked("step 0.1").how.unwrap();
-        let named: Vec<String> = how
-            .split("   or: ")
-            .map(|command| command.split(' ').nth(1).unwrap().to_owned())
+        let (rollout, step) = (story.state.id.clone(), id("0.1"));
+        let named: Vec<Remedy> = verbs
+            .iter()
+            .map(|verb| match *verb {
+                "undo" => remedy::undo(&rollout, &step),
+                "retry" => remedy::retry(&rollout, &step),
+                _ => remedy::skip(&rollout, &step),
+            })
             .collect();
-        assert_eq!(named, verbs, "{how}");
+        assert_eq!(story.blocked("step 0.1").remedies, named);
         if verbs.contains(&"undo") {
             let undo = Command::Undo {
                 step: id("0.1"),
@@ -160,8 +167,9 @@ fn what_a_failed_step_left_can_be_undone_and_what_stopped_half_way_first() {
             };
             let story = story.and(by("olga", undo)).undoes("0.1");
             assert_eq!(story.step("0.1"), StepStatus::Undone);
-            let how = story.blocked("step 0.1").how.unwrap();
-            assert!(!how.contains("undo"), "{how}");
+            let remedies = story.blocked("step 0.1").remedies;
+            assert!(!remedies.contains(&remedy::undo(&rollout, &step)));
+            assert!(!remedies.is_empty());
         }
     }
 }
@@ -231,8 +239,8 @@ fn a_passed_check_runs_again_only_where_a_gate_stands_shut_on_it() {
         .refused("RB-ROLLOUT-9", "its result stands")
         .measures("0.5", Verdict::Pass, &[("regressions", 3.0)]);
     assert_eq!(
-        story.blocked("gate 0").how.unwrap(),
-        "rollbook retry 0.5 r1 --reason …"
+        story.blocked("gate 0").remedies,
+        [remedy::retry(&story.state.id, &id("0.5"))]
     );
     let story = story
         .when(by("olga", retry("0.1")))
@@ -394,10 +402,11 @@ fn a_condition_without_an_answer_says_who_can_leave_the_step_out() {
         blocked.who.sort();
         assert_eq!(blocked.who, who, "{environment}");
         assert!(blocked.why.contains(takes), "{blocked:?}");
-        let how = blocked.how.unwrap_or_default();
-        for command in ["rollbook skip 0.1 ", "rollbook revise "] {
-            assert!(how.contains(command), "{how}");
-        }
+        let rollout = &story.state.id;
+        assert_eq!(
+            blocked.remedies,
+            [remedy::skip(rollout, &id("0.1")), remedy::revise(rollout)]
+        );
     }
 }
 

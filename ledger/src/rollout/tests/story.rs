@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::super::command::{Answer, AnswerValue, Command, Open, Request};
 use super::super::command::{SystemCommand, WorkerCommand};
 use super::super::frontier::Frontier;
-use super::super::next::{Blocked, Next, TaskAction};
+use super::super::hold::Blocked;
+use super::super::next::{Next, TaskAction};
+pub(super) use super::super::remedy::{self, Remedy};
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::super::{Context, Refusal, decide, evolve, fold, next, open, presented};
 use crate::clock::to_proto;
@@ -486,7 +488,7 @@ impl Story {
         let next = self.next();
         next.blocked
             .iter()
-            .find(|blocked| blocked.what == what)
+            .find(|blocked| blocked.what.to_string() == what)
             .cloned()
             .unwrap_or_else(|| panic!("{what} is not blocked: {:?}", next.blocked))
     }

@@ -104,7 +104,7 @@ fn narrowed(linter: &mut Linter<'_>, verb: Verb, roles: &[String], path: &Path) 
             Code::Authority,
             path,
             format!("`{verb}` is not done in a rollout; the roles of the environment decide on it"),
-            Some("use `rollbook environment set`".to_owned()),
+            Some("give it to roles of the environment".to_owned()),
         );
         return;
     }
