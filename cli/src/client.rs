@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rollbook_ledger::trace::{self, TRACEPARENT};
 use rollbook_server::api::{
     ACTOR_HEADER, COMMAND_HEADER, ErrorBody, MAX_COMMAND_ID_BYTES, is_command_id,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Span;
 
 use crate::config::{Config, redact_url};
 use crate::exit::{Exit, Failure};
-use crate::print;
+use crate::{print, telemetry};
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -214,7 +216,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match trace::context_of(&Span::current(), &telemetry::inherited()) {
+            none if none.is_empty() => request,
+            context => request.header(TRACEPARENT, context),
+        }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Unanswered> {

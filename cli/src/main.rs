@@ -11,12 +11,16 @@ mod print;
 mod private;
 mod progress;
 mod report;
+mod telemetry;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use rollbook_ledger::rollout::Command as RolloutCommand;
+use rollbook_ledger::trace;
 use rollbook_server::command_line;
+use tokio::runtime::Runtime;
+use tracing::{Instrument, Span};
 
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
@@ -26,6 +30,7 @@ use commands::{
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
+use telemetry::Traces;
 
 /// Commits are made of many small strings that one thread allocates and another frees, where the
 /// system's allocator spends a third of a replay.
@@ -33,8 +38,8 @@ use exit::{Exit, Failure, Outcome};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, name) = match parse() {
+        Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => {
             // What was typed did not parse, so whether JSON was asked for is not known otherwise.
             if std::env::args_os().any(|word| word == "--json") {
@@ -53,13 +58,21 @@ fn main() -> ExitCode {
         }
     };
     let json = cli.json;
-    match start(cli) {
+    match start(cli, &name) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             complain(&failure, json);
             failure.exit.into()
         }
     }
+}
+
+/// The command line, and the name of its command.
+fn parse() -> Result<(Cli, String), clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((cli, matches.subcommand_name().unwrap_or_default().to_owned()))
 }
 
 fn complain(failure: &Failure, json: bool) {
@@ -82,8 +95,7 @@ fn complain(failure: &Failure, json: bool) {
     }
 }
 
-fn start(cli: Cli) -> Outcome {
-    logging::init();
+fn start(cli: Cli, name: &str) -> Outcome {
     if cli.command.runs_programs() {
         private::close();
     }
@@ -93,16 +105,45 @@ fn start(cli: Cli) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::unavailable(format!("RB-CLI-9: no runtime: {error}")))?;
-    let outcome = runtime.block_on(run(cli));
+    let outcome = {
+        let _entered = runtime.enter();
+        traced(&runtime, cli, name)
+    };
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     outcome
 }
 
+/// Runs the command, a process that stays or one span of a trace.
+fn traced(runtime: &Runtime, cli: Cli, name: &str) -> Outcome {
+    let stays = cli.command.stays();
+    let service = match cli.command {
+        Command::Serve(_) => "rollbook-server",
+        Command::Worker(_) => "rollbook-worker",
+        _ => "rollbook",
+    };
+    let (traces, error) = match Traces::start(service) {
+        Ok(traces) => (traces, None),
+        Err(error) => (None, Some(error)),
+    };
+    logging::init(traces.as_ref(), stays);
+    if let Some(error) = error {
+        tracing::warn!(%error, "nothing is traced");
+    }
+    let span = if stays {
+        Span::none()
+    } else {
+        tracing::info_span!("command", otel.name = format!("rollbook {name}"), otel.kind = "client")
+    };
+    trace::continue_from(&span, &telemetry::inherited());
+    let outcome = runtime.block_on(run(cli).instrument(span));
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    outcome
+}
+
 async fn run(cli: Cli) -> Outcome {
-    if !matches!(
-        cli.command,
-        Command::Up(_) | Command::Serve(_) | Command::Worker(_)
-    ) {
+    if !cli.command.stays() {
         interrupt::ends_the_process()?;
     }
     if cli.command_id.is_some() && !cli.command.records() {

@@ -25,5 +25,6 @@ pub mod projection;
 pub mod rollout;
 pub mod runbook;
 pub mod sampled;
+pub mod trace;
 
 pub use rollbook_proto as proto;

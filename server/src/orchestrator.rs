@@ -6,7 +6,7 @@
 //! Which rollouts were found over, and at which sequence, is noted beside the views, so that a
 //! restart does not fold everything that ever ended. Without the notes it does, to the same end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +17,12 @@ use rollbook_ledger::ids::{Aggregate, RolloutId};
 use rollbook_ledger::journal::{Journal, JournalError, ReadFrom, StoredCommit};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::rollout::{self, Frontier, Request, SystemCommand};
+use rollbook_ledger::trace::{self, Cause};
 use rollbook_proto::v1::{self, event::Kind};
 use rollbook_workers::fleet::{NoticeLane, QueueError, QueuedNotice, QueuedTask, TaskQueue};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::api::Told;
 
@@ -90,6 +92,40 @@ struct Agenda {
     over: BTreeMap<RolloutId, u64>,
     /// Of the rollouts that are not over.
     frontiers: BTreeMap<RolloutId, Frontier>,
+    /// What last moved each rollout that is not over.
+    causes: BTreeMap<RolloutId, RolloutCause>,
+}
+
+/// What last moved a rollout. Its tasks are part of the trace of the person's command that last
+/// moved it, so that the steps of one command are side by side, however many there are; which commit
+/// led to which is told by their causation ids.
+#[derive(Debug, Default)]
+struct RolloutCause {
+    /// The last commit, and the trace of the last person's command.
+    cause: Cause,
+    /// Tasks that the last look has put on the queue, by key.
+    offered: BTreeSet<String>,
+}
+
+impl RolloutCause {
+    fn note(&mut self, commit: &v1::Commit) {
+        self.cause.causation_id.clone_from(&commit.id);
+        let by_person = commit
+            .actor
+            .as_ref()
+            .is_some_and(|actor| actor.kind() == v1::ActorKind::Person);
+        if by_person {
+            self.cause.traceparent.clone_from(&commit.traceparent);
+        }
+    }
+
+    /// The orchestrator, because of it.
+    fn caller(&self) -> Caller {
+        Caller {
+            cause: self.cause.clone(),
+            ..Caller::process("orchestrator", v1::ActorKind::Orchestrator)
+        }
+    }
 }
 
 impl Agenda {
@@ -103,6 +139,7 @@ impl Agenda {
             Some(Aggregate::Rollout(id)) => {
                 let over = self.over.get(&id);
                 if over.is_none_or(|over| stored.sequence > *over) {
+                    self.causes.entry(id.clone()).or_default().note(commit);
                     self.due.insert(Aggregate::Rollout(id), Some(now));
                 }
             }
@@ -287,9 +324,16 @@ impl Orchestrator {
             let looked = match &of {
                 Aggregate::Rollout(id) => {
                     let mut frontier = agenda.frontiers.remove(id).unwrap_or_default();
-                    let looked = self.advance(id, &mut frontier).await;
-                    if matches!(looked, Ok(Found::Wake(_))) {
-                        agenda.frontiers.insert(id.clone(), frontier);
+                    let cause = agenda.causes.entry(id.clone()).or_default();
+                    let looked = self.advance(id, &mut frontier, cause).await;
+                    match looked {
+                        Ok(Found::Wake(_)) => {
+                            agenda.frontiers.insert(id.clone(), frontier);
+                        }
+                        Ok(Found::Over(_) | Found::Nothing) => {
+                            agenda.causes.remove(id);
+                        }
+                        Err(_) => {}
                     }
                     looked
                 }
@@ -329,30 +373,53 @@ impl Orchestrator {
     }
 
     /// Does all that is due for one rollout.
-    async fn advance(&self, id: &RolloutId, frontier: &mut Frontier) -> Result<Found, LookError> {
-        let caller = |name| Caller::process(name, v1::ActorKind::Orchestrator);
+    async fn advance(
+        &self,
+        id: &RolloutId,
+        frontier: &mut Frontier,
+        cause: &mut RolloutCause,
+    ) -> Result<Found, LookError> {
         for _ in 0..MAX_SETTLES {
             let loaded = self.handler.rollout(id).await?;
             frontier.advance(&loaded.state, &loaded.plan);
             let next = rollout::look(&loaded.state, &loaded.plan, frontier, self.handler.now());
             if next.settle {
                 let settle = Request::System(SystemCommand::Settle);
-                let done = self
-                    .handler
-                    .request(id, &settle, &caller("orchestrator"))
-                    .await?;
+                let span = tracing::info_span!(parent: None, "settle", rollout = %id);
+                trace::continue_from(&span, &cause.cause.traceparent);
+                let caller = cause.caller();
+                let settling = self.handler.request(id, &settle, &caller);
+                let done = settling.instrument(span).await?;
                 if !done.events.is_empty() {
                     continue;
                 }
             }
+            let mut offered = BTreeSet::new();
             for task in &next.tasks {
-                let task = QueuedTask {
+                let mut task = QueuedTask {
                     rollout: id.clone(),
                     task: task.clone(),
-                    traceparent: String::new(),
+                    cause: cause.cause.clone(),
                 };
-                self.queue.publish(&task).await?;
+                let key = task.key();
+                // A task that waits is put on the queue at each look, which holds it once.
+                let span = if cause.offered.contains(&key) {
+                    Span::none()
+                } else {
+                    tracing::info_span!(
+                        parent: None,
+                        "publish",
+                        otel.kind = "producer",
+                        rollout = %id,
+                        task = %key
+                    )
+                };
+                trace::continue_from(&span, &cause.cause.traceparent);
+                task.cause.traceparent = trace::context_of(&span, &cause.cause.traceparent);
+                self.queue.publish(&task).instrument(span).await?;
+                offered.insert(key);
             }
+            cause.offered = offered;
             for due in &next.notices {
                 let notice = QueuedNotice {
                     rollout: id.clone(),

@@ -46,6 +46,11 @@ impl Command {
         )
     }
 
+    /// It is a process that stays until it is stopped.
+    pub(crate) fn stays(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Serve(_) | Self::Worker(_))
+    }
+
     /// It asks the server to record something.
     pub(crate) fn records(&self) -> bool {
         match self {

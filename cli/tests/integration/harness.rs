@@ -347,12 +347,16 @@ impl Place {
     pub(crate) fn clean(&self, command: &mut Command) {
         for (name, _) in std::env::vars_os() {
             let shown = name.to_string_lossy();
-            if shown.starts_with("ROLLBOOK_") || shown.starts_with("AWS_") {
+            if ["ROLLBOOK_", "AWS_", "OTEL_"]
+                .iter()
+                .any(|ours| shown.starts_with(ours))
+            {
                 command.env_remove(name);
             }
         }
         command
             .env_remove("DEALS_DATABASE_URL")
+            .env_remove("TRACEPARENT")
             .env("NO_COLOR", "1")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env("ROLLBOOK_NATS_SERVER", nats_server())

@@ -9,6 +9,7 @@ mod authority;
 mod bad_input;
 mod calculators;
 mod children;
+mod collector;
 mod command_ids;
 mod compare;
 mod concurrency;
@@ -46,6 +47,7 @@ mod sql_scripts;
 mod subscribers;
 mod suggestions;
 mod texts;
+mod traces;
 
 // The servers that the ledger's tests start.
 #[allow(unreachable_pub)]

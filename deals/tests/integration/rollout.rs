@@ -17,6 +17,7 @@ use rollbook_ledger::rollout::{
 };
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::RollbackLevel;
+use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1::ActorKind;
 use rollbook_workers::fleet::{
     JetStreamQueue, LedgerPort, QueueOptions, QueuedTask, TaskQueue, WorkerConfig, run,
@@ -44,7 +45,7 @@ async fn drive(
             let queued = QueuedTask {
                 rollout: id.clone(),
                 task,
-                traceparent: String::new(),
+                cause: Cause::default(),
             };
             queue.publish(&queued).await.unwrap();
         }

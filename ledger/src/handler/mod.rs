@@ -28,6 +28,7 @@ use crate::journal::{Cache, Decision, Executed, Journal, StoredCommit, SyncKnown
 use crate::rollout::command::MAX_EVIDENCE;
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::{self, Plan};
+use crate::trace::Cause;
 
 /// Folded aggregates kept in memory, of each kind; a cache only, any entry may be dropped.
 const MAX_CACHED: usize = 1_000;
@@ -42,10 +43,8 @@ pub struct Caller {
     pub command_id: String,
     /// The command as it was sent, in canonical form; `None`: as it was understood.
     pub sent: Option<Bytes>,
-    /// Commit that led to this one, or empty.
-    pub causation_id: String,
-    /// W3C trace context, or empty.
-    pub traceparent: String,
+    /// What led to it.
+    pub cause: Cause,
 }
 
 impl Caller {
@@ -55,8 +54,7 @@ impl Caller {
             actor,
             command_id: Uuid::now_v7().to_string(),
             sent: None,
-            causation_id: String::new(),
-            traceparent: String::new(),
+            cause: Cause::default(),
         }
     }
 
@@ -551,11 +549,11 @@ impl Handler {
             schema_version: rollbook_proto::SCHEMA_VERSION,
             command_id: caller.command_id.clone(),
             command_digest: digest.to_bytes(),
-            causation_id: caller.causation_id.clone(),
+            causation_id: caller.cause.causation_id.clone(),
             actor: Some(caller.actor.clone()),
             recorded_at: Some(to_proto(self.clock.now())),
             previous_sequence: 0,
-            traceparent: caller.traceparent.clone(),
+            traceparent: caller.cause.traceparent.clone(),
             events,
         })
     }

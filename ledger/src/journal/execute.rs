@@ -15,10 +15,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use rollbook_proto::v1::Commit;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::{Cache, Journal, JournalError, StoredCommit};
 use crate::clock::from_proto;
 use crate::ids::Aggregate;
+use crate::trace;
 
 /// How often a command is decided before it gives up against other writers.
 pub const MAX_ATTEMPTS: u32 = 32;
@@ -124,7 +127,8 @@ where
                 continued(journal, aggregate, cache, stale, &evolve).await?
             }
         };
-        let decided = match decide(state.clone()).await {
+        let span = tracing::info_span!("decide", %aggregate, attempt);
+        let decided = match decide(state.clone()).instrument(span).await {
             Ok(Decision::Record(commit)) => Some(commit),
             Ok(Decision::Repeated { sequence }) => {
                 return Ok(Executed {
@@ -228,13 +232,26 @@ async fn append<R>(
         }));
     };
     commit.previous_sequence = last;
-    match journal.append(aggregate, commit.clone()).await {
-        Ok(appended) => Ok(Some(Executed {
-            sequence: appended.sequence,
-            commit: Some(commit),
-            repeated: false,
-            attempts,
-        })),
+    let span = tracing::info_span!(
+        "append",
+        otel.kind = "producer",
+        %aggregate,
+        commit = %commit.id,
+        sequence = Empty
+    );
+    // What follows from the commit follows from its append.
+    commit.traceparent = trace::context_of(&span, &commit.traceparent);
+    let appending = journal.append(aggregate, commit.clone());
+    match appending.instrument(span.clone()).await {
+        Ok(appended) => {
+            span.record("sequence", appended.sequence);
+            Ok(Some(Executed {
+                sequence: appended.sequence,
+                commit: Some(commit),
+                repeated: false,
+                attempts,
+            }))
+        }
         Err(JournalError::Conflict { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }

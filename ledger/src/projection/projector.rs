@@ -9,10 +9,12 @@ use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Span;
 
 use super::store::{ViewError, ViewStore};
 use super::views::AsOf;
 use crate::journal::{Journal, JournalError, ReadFrom, StoredCommit};
+use crate::trace;
 
 /// The most commits of one batch.
 pub const MAX_BATCH_COMMITS: usize = 8_192;
@@ -244,7 +246,9 @@ impl Projector {
                     after: position.sequence,
                 });
             };
+            let spans = spans_of(&batch, last);
             position = self.store.apply(&batch).await?;
+            drop(spans);
             self.applied.send_replace(position);
             if !is_indexed && position.sequence >= caught_up {
                 is_indexed = true;
@@ -255,6 +259,31 @@ impl Projector {
             }
         }
     }
+}
+
+/// A span for each commit of a batch that is part of a trace; none for what the journal held when
+/// following began, whose traces ended long ago.
+fn spans_of(batch: &[StoredCommit], last: u64) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for stored in batch {
+        let commit = &stored.commit;
+        if stored.sequence <= last || commit.traceparent.is_empty() {
+            continue;
+        }
+        let span = tracing::info_span!(
+            parent: None,
+            "project",
+            otel.kind = "consumer",
+            commit = %commit.id,
+            sequence = stored.sequence
+        );
+        if span.is_disabled() {
+            break;
+        }
+        trace::continue_from(&span, &commit.traceparent);
+        spans.push(span);
+    }
+    spans
 }
 
 /// A followed journal in bounded batches, read and decoded one batch ahead of their use.

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode;
 use rollbook_ledger::handler::Caller;
 use rollbook_ledger::person;
+use rollbook_ledger::trace::{TRACEPARENT, is_traceparent};
 use rollbook_proto::v1;
 use serde::de::DeserializeOwned;
 
@@ -53,14 +54,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
             }
             id.clone_into(&mut caller.command_id);
         }
-        if let Some(traceparent) = header("traceparent")
-            .and_then(|value| std::str::from_utf8(value).ok())
-            .filter(|value| value.len() == 55)
-        {
-            traceparent.clone_into(&mut caller.traceparent);
-        }
+        caller.cause.traceparent = traceparent(&parts.headers).to_owned();
         Ok(Self(caller))
     }
+}
+
+/// The trace context of a request; empty where it has none that is valid.
+pub(super) fn traceparent(headers: &HeaderMap) -> &str {
+    headers
+        .get(TRACEPARENT)
+        .and_then(|value| value.to_str().ok())
+        .filter(|value| is_traceparent(value))
+        .unwrap_or_default()
 }
 
 fn actor(header: &[u8]) -> Result<String, ApiError> {

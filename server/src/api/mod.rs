@@ -20,6 +20,7 @@ mod progress;
 mod proof;
 mod query;
 mod rollouts;
+mod trace;
 mod until;
 mod views;
 
@@ -192,5 +193,6 @@ pub fn router(api: Api) -> Router {
         .layer(map_response(error::with_code))
         .layer(map_response_with_state(api.alarm.clone(), note_damage))
         .layer(from_fn(host::own))
+        .layer(from_fn(trace::traced))
         .with_state(api)
 }

@@ -101,6 +101,8 @@ pub struct FlagCause {
     pub request: String,
     /// Why, for the record.
     pub reason: String,
+    /// Id of the commit that led to it, or empty.
+    pub causation_id: String,
 }
 
 /// The ledger's flags.
@@ -215,6 +217,8 @@ pub struct StepContext {
     pub worker: String,
     /// When this attempt's intent was recorded.
     pub started_at: Timestamp,
+    /// Id of the commit that led to the attempt, or empty.
+    pub causation_id: String,
     /// What was recorded before.
     pub facts: Arc<Facts>,
     /// What it may touch.

@@ -105,6 +105,7 @@ fn cause(context: &StepContext, what: &str) -> FlagCause {
             context.rollout, context.step, context.attempt
         ),
         reason: format!("{what} rollout {} step {}", context.rollout, context.step),
+        causation_id: context.causation_id.clone(),
     }
 }
 

@@ -8,7 +8,9 @@ use reqwest::{Client, Method, Response};
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::runbook::recorded;
 use rollbook_ledger::runbook::step::Http;
+use rollbook_ledger::trace::{self, TRACEPARENT};
 use rollbook_proto::v1::Verdict;
+use tracing::Span;
 use url::Url;
 
 use super::context::StepContext;
@@ -86,6 +88,10 @@ pub async fn request(
     let mut request = context.tools.http.request(method, url);
     if let Some(body) = body {
         request = request.json(body);
+    }
+    let traceparent = trace::context_of(&Span::current(), "");
+    if !traceparent.is_empty() {
+        request = request.header(TRACEPARENT, traceparent);
     }
     if changes {
         context.effect.raise();

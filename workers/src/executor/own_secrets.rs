@@ -29,9 +29,23 @@ pub fn of_variables(variables: impl IntoIterator<Item = (String, String)>) -> BT
         if value.len() >= MIN_SECRET_BYTES && SECRET_WORDS.iter().any(|word| name.contains(word)) {
             found.insert(value.to_owned());
         }
+        if name.ends_with("_HEADERS") {
+            found.extend(of_headers(value));
+        }
         found.extend(of_setting(value));
     }
     found
+}
+
+/// The values of `name=value` pairs separated by commas, percent-encoded, as the `OTEL_…_HEADERS` hold
+/// them; `Bearer` and the like are not a part of a credential.
+fn of_headers(text: &str) -> BTreeSet<String> {
+    text.split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .flat_map(|(_, value)| spelled(value.trim()))
+        .map(|value| value.rsplit(' ').next().unwrap_or_default().to_owned())
+        .filter(|value| value.len() >= MIN_SECRET_BYTES)
+        .collect()
 }
 
 /// The credentials in the value of a setting: one URL or several separated by commas, or a
@@ -120,6 +134,10 @@ mod tests {
         assert_eq!(of("ROLLBOOK_NATS", "nats://t0ken@h:4222"), ["t0ken"]);
         assert_eq!(of("DSN", "host=db password=hunter2 user=u"), ["hunter2"]);
         assert_eq!(of("DSN", "Server=db;Password='a b';"), ["a b"]);
+        assert_eq!(
+            of("OTEL_EXPORTER_OTLP_HEADERS", "x-team=a,authorization=Bearer%20s3cr3t-t0ken"),
+            ["Bearer%20s3cr3t-t0ken", "s3cr3t-t0ken"]
+        );
     }
 
     #[test]

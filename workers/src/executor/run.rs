@@ -8,7 +8,9 @@ use regex::bytes::Regex;
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::runbook::step::Run;
 use rollbook_ledger::runbook::{Env, EnvValue, recorded};
+use rollbook_ledger::trace;
 use rollbook_proto::v1::{self, Verdict};
+use tracing::Span;
 
 use super::capture::OUTPUT_CAP_BYTES;
 use super::command::{self, Ending, Ran, Shell};
@@ -91,6 +93,10 @@ pub fn environment(
         "ROLLBOOK_ENVIRONMENT".to_owned(),
         scope.environment.to_owned(),
     ));
+    let traceparent = trace::context_of(&Span::current(), "");
+    if !traceparent.is_empty() {
+        env.push(("TRACEPARENT".to_owned(), traceparent));
+    }
     for (variable, value) in named {
         let value = match value {
             EnvValue::Text(text) => text.clone(),

@@ -16,14 +16,17 @@ use jiff::Timestamp;
 use rollbook_ledger::ids::EnvironmentId;
 use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::step::Step;
+use rollbook_ledger::trace;
 use rollbook_proto::v1::{self, Verdict};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::fit::fit;
 use super::port::{Assignment, RolloutPort, Standing};
-use super::queue::{Delivery, QueuedTask};
+use super::queue::{Delivery, QueuedTask, action_word};
 use crate::child::Lease;
 use crate::child::lease::Renewal;
 use crate::executor::cut::shorten;
@@ -107,7 +110,17 @@ impl Attempts {
             Some(_claim) => {
                 let (renewal, lease) = Lease::new(self.patience.lease);
                 let _alive = self.keep_alive(&delivery, renewal);
-                self.carry_out(&task, delivery.deliveries(), &lease).await
+                let span = tracing::info_span!(
+                    parent: None,
+                    "task",
+                    otel.kind = "consumer",
+                    task = %key,
+                    worker = %self.worker,
+                    deliveries = delivery.deliveries()
+                );
+                trace::continue_from(&span, &task.cause.traceparent);
+                let work = self.carry_out(&task, delivery.deliveries(), &lease);
+                work.instrument(span).await
             }
         };
         let settled = match settle {
@@ -233,6 +246,7 @@ impl Attempts {
             attempt: task.task.attempt,
             worker: self.worker.clone(),
             started_at: started_at.unwrap_or_else(|| self.tools.clock.now()),
+            causation_id: task.cause.causation_id.clone(),
             facts: Arc::new(assignment.facts.clone()),
             tools: self.tools.clone(),
             samples: Arc::new(Samples {
@@ -313,6 +327,15 @@ impl Attempts {
                 TaskAction::VerifyUndo => executor::verify_undo_by_hand(step, &context).await,
             }
         };
+        let action = action_word(task.task.action);
+        let kind = step.action.kind();
+        let span = tracing::info_span!("execute", action, kind, verdict = Empty);
+        let work = async {
+            let outcome = work.await;
+            Span::current().record("verdict", outcome.verdict.as_str_name());
+            outcome
+        };
+        let work = work.instrument(span);
         let lost = async {
             match context.lease.clone() {
                 Some(lease) => lease.lost().await,

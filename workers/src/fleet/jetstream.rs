@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, HeaderMap, HeaderValue};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull::Config as PullConfig};
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishError};
@@ -19,9 +19,11 @@ use async_nats::jetstream::{self, AckKind, Context, Message};
 use async_trait::async_trait;
 use futures::StreamExt;
 use rollbook_ledger::ids::LedgerId;
+use rollbook_ledger::trace::{self, TRACEPARENT};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Span;
 
 use super::presence::WORKERS_BUCKET;
 use super::progress::PROGRESS_BUCKET;
@@ -355,14 +357,21 @@ impl JetStreamQueue {
         }
     }
 
-    /// Puts a message on a subject that holds none. Durable on return.
+    /// Puts a message on a subject that holds none, with the trace context of the current span as a
+    /// header. Durable on return.
     pub(super) async fn put_once(
         &self,
         subject: String,
         body: Vec<u8>,
     ) -> Result<Published, QueueError> {
+        let mut headers = HeaderMap::new();
+        let traceparent = trace::context_of(&Span::current(), "");
+        if !traceparent.is_empty() {
+            headers.insert(TRACEPARENT, traceparent);
+        }
         let message = PublishMessage::build()
             .payload(body.into())
+            .headers(headers)
             .expected_last_subject_sequence(0);
         let acknowledged = async {
             let sent = self.context.send_publish(subject, message).await?;
@@ -437,6 +446,14 @@ impl Taken {
                 Ok(None)
             }
         }
+    }
+
+    /// The trace context that it came with; empty: none.
+    pub(super) fn traceparent(&self) -> &str {
+        let headers = self.message.headers.as_ref();
+        headers
+            .and_then(|headers| headers.get(TRACEPARENT))
+            .map_or("", HeaderValue::as_str)
     }
 
     pub(super) async fn progress(&self) -> Result<(), QueueError> {

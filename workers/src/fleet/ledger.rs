@@ -11,6 +11,7 @@ use rollbook_ledger::rollout::{
 };
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
+use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1;
 
 use super::port::{Assignment, RolloutPort, Standing};
@@ -70,11 +71,11 @@ impl RolloutPort for LedgerPort {
         command: WorkerCommand,
         command_id: &str,
         worker: &str,
-        traceparent: &str,
+        cause: &Cause,
     ) -> Result<(), PortError> {
         let caller = Caller {
             command_id: command_id.to_owned(),
-            traceparent: traceparent.to_owned(),
+            cause: cause.clone(),
             ..Caller::process(worker, v1::ActorKind::Worker)
         };
         let request = Request::Worker(command);
@@ -167,6 +168,10 @@ impl LedgerPort {
     ) -> Result<(), PortError> {
         let caller = Caller {
             command_id: cause.request.clone(),
+            cause: Cause {
+                causation_id: cause.causation_id.clone(),
+                ..Cause::default()
+            },
             ..Caller::process(&format!("rollout {}", cause.rollout), v1::ActorKind::Worker)
         };
         self.handler

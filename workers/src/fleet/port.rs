@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rollbook_ledger::ids::{EnvironmentId, RolloutId};
 use rollbook_ledger::rollout::{Task, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::trace::Cause;
 
 use crate::executor::{Facts, PortError};
 
@@ -55,13 +56,13 @@ pub trait RolloutPort: Send + Sync + std::fmt::Debug {
     async fn look(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError>;
 
     /// Records. Durable on return. The same `command_id` again records nothing more, so a
-    /// request whose answer was lost can be repeated.
+    /// request whose answer was lost can be repeated. `cause` is what led to the task.
     async fn record(
         &self,
         rollout: &RolloutId,
         command: WorkerCommand,
         command_id: &str,
         worker: &str,
-        traceparent: &str,
+        cause: &Cause,
     ) -> Result<(), PortError>;
 }

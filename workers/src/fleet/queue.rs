@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rollbook_ledger::ids::{LedgerId, RolloutId, subject_token};
 use rollbook_ledger::rollout::{Lane, Task, TaskAction};
+use rollbook_ledger::trace::Cause;
 use serde::{Deserialize, Serialize};
 
 /// The label of tasks that any worker may take.
@@ -18,9 +19,9 @@ pub struct QueuedTask {
     pub rollout: RolloutId,
     /// What to do.
     pub task: Task,
-    /// W3C trace context of what made the task due, or empty.
+    /// What made the task due.
     #[serde(default)]
-    pub traceparent: String,
+    pub cause: Cause,
 }
 
 impl QueuedTask {
@@ -224,7 +225,7 @@ mod tests {
                 runs_on: Some("db.*>x".to_owned()),
                 lane: Lane::Undo,
             },
-            traceparent: String::new(),
+            cause: Cause::default(),
         };
         assert_eq!(
             task.subject(&"main".parse().unwrap()),

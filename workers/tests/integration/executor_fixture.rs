@@ -227,6 +227,7 @@ impl Fixture {
             attempt: 1,
             worker: "host/1".to_owned(),
             started_at: SystemClock.now(),
+            causation_id: String::new(),
             facts: Arc::new(Facts::default()),
             tools: Tools {
                 evidence: EvidenceStore::open(evidence.to_str().unwrap()).unwrap(),

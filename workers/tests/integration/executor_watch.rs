@@ -199,6 +199,7 @@ async fn a_flag_that_somebody_changed_meanwhile_is_left_as_it_is() {
             step: fixture.context.step.clone(),
             request: "r".to_owned(),
             reason: "the page is red".to_owned(),
+            causation_id: String::new(),
         };
         let key = "NEW_COSTS".parse().unwrap();
         let environment = &fixture.context.environment;

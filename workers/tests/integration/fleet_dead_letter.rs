@@ -10,6 +10,7 @@ use rollbook_ledger::ids::{LedgerId, RolloutId};
 use rollbook_ledger::journal::jetstream::{JetStreamJournal, JetStreamOptions};
 use rollbook_ledger::rollout::{self, Command, Lane, Open, Request, StepStatus};
 use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1::ActorKind;
 use rollbook_workers::fleet::shards::ShardLane;
 use rollbook_workers::fleet::{
@@ -75,7 +76,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
     let task = QueuedTask {
         rollout: id.clone(),
         task: tasks.pop().unwrap(),
-        traceparent: String::new(),
+        cause: Cause::default(),
     };
     assert_eq!(queue.publish(&task).await.unwrap(), Published::New);
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollbook_ledger::rollout::{Lane, Task, TaskAction};
+use rollbook_ledger::trace::Cause;
 use rollbook_workers::fleet::{
     DEAD_LETTER_STREAM, Delivery, JetStreamQueue, Line, MemoryQueue, Published, QueueOptions,
     QueuedTask, TaskQueue, WORK_STREAM,
@@ -31,7 +32,10 @@ pub fn task(step: &str, label: Option<&str>) -> QueuedTask {
             runs_on: label.map(str::to_owned),
             lane: Lane::Step,
         },
-        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        cause: Cause {
+            causation_id: "01890a5d-ac96-774b-bcce-b302099a8056".to_owned(),
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        },
     }
 }
 

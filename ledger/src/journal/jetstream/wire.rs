@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::clock::from_proto;
 use crate::ids::{Aggregate, LedgerId};
 use crate::journal::{APPEND_TIMEOUT, JournalError, envelope};
+use crate::trace::{TRACEPARENT, is_traceparent};
 
 /// How often a waiting publish looks whether its connection was replaced meanwhile.
 const CONNECTION_CHECK: Duration = Duration::from_millis(100);
@@ -99,14 +100,8 @@ fn headers(ledger: &LedgerId, aggregate: &Aggregate, commit: &Commit) -> HeaderM
     if let Some(time) = from_proto(commit.recorded_at.as_ref()) {
         headers.insert("ce-time", time.to_string());
     }
-    // W3C trace context: 2-32-16-2 hex digits. Anything else is not a trace context.
-    if commit.traceparent.len() == 55
-        && commit
-            .traceparent
-            .bytes()
-            .all(|b| b == b'-' || b.is_ascii_hexdigit())
-    {
-        headers.insert("traceparent", commit.traceparent.as_str());
+    if is_traceparent(&commit.traceparent) {
+        headers.insert(TRACEPARENT, commit.traceparent.as_str());
     }
     headers
 }

@@ -130,7 +130,7 @@ impl Attempts {
                 command.clone(),
                 command_id,
                 &self.worker,
-                &task.traceparent,
+                &task.cause,
             )
         })
         .await

@@ -6,10 +6,12 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::step::Action;
+use rollbook_ledger::trace;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::super::port::{Assignment, RolloutPort, Standing};
 use super::super::presence::Activity;
@@ -147,7 +149,10 @@ impl Bench {
         let _in_work = self.activity.shard();
         let (run, shard) = (queued.run.run.clone(), queued.work.shard());
         let settle = {
+            let span = tracing::info_span!(parent: None, "shard", otel.kind = "consumer", %run, shard);
+            trace::continue_from(&span, taken.traceparent());
             let work = self.carry_out(&queued, taken.deliveries, kept);
+            let work = work.instrument(span);
             let alive = async {
                 loop {
                     tokio::time::sleep(self.progress_every).await;
