@@ -20,12 +20,14 @@ use rollbook_ledger::nats::{self, Credentials, NatsOptions, ServerClock};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_server::Limits;
 use rollbook_server::serve::{Dependencies, GUARD_EVERY};
+use rollbook_workers::executor::context::SAMPLES;
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::shards::{self, ShardLane};
 use rollbook_workers::fleet::{
     self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, NoticeLane,
     QueueError, QueueOptions, TaskQueue, WorkerConfig, membership, presence,
 };
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -191,6 +193,7 @@ impl Reached {
             .await
             .map_err(queue_failure)?;
         let tools = Tools {
+            sampling: Arc::new(Semaphore::new(SAMPLES)),
             evidence: self.evidence.clone(),
             clock,
             secrets: self.secrets.clone(),

@@ -18,6 +18,7 @@ use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::RollbackLevel;
 use rollbook_ledger::runbook::model::FlagSpec;
 use rollbook_proto::v1;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::database::Done;
@@ -29,6 +30,9 @@ use super::shards::ShardFleet;
 use crate::audit::Auditor;
 use crate::calculators::Calculators;
 use crate::child::Lease;
+
+/// Samples of watches that a worker takes at the same time.
+pub const SAMPLES: usize = 16;
 
 /// A line of a running step's output, already redacted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -189,6 +193,8 @@ pub struct Tools {
     pub flags: Arc<dyn FlagPort>,
     /// HTTP, with the process's TLS provider.
     pub http: reqwest::Client,
+    /// One permit for each sample of a watch that is taken at the same time.
+    pub sampling: Arc<Semaphore>,
     /// What computes snapshots that declare no calculator, and what comparisons are told of them.
     pub calculators: Arc<dyn Calculators>,
     /// Audits deal types.

@@ -53,6 +53,8 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
         {
             return Err(ExecutorError::Cancelled { reason });
         }
+        // Held for a sample only: however many watches wait, their samples are a few at a time.
+        let sampling = context.tools.sampling.acquire().await;
         let at = context.tools.clock.now();
         let mut samples = Vec::with_capacity(judges.len());
         for judge in &mut judges {
@@ -65,6 +67,7 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
             judge.take(sample.value, at);
             samples.push(sample);
         }
+        drop(sampling);
         let around = Around::of(&judges, &context.facts.baselines);
         for (judge, sample) in judges.iter_mut().zip(samples) {
             let judged = judge.judge(&around);

@@ -24,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use super::changes::Changes;
 use super::fit::fit;
 use super::port::{Assignment, RolloutPort, Standing};
 use super::queue::{Delivery, QueuedTask, action_word};
@@ -62,6 +63,7 @@ pub(super) struct Attempts {
     pub port: Arc<dyn RolloutPort>,
     pub tools: Tools,
     pub in_work: InWork,
+    pub changes: Changes,
     pub patience: Patience,
     /// Given when the time to finish orderly is over: running actions are dropped.
     pub stop_now: CancellationToken,
@@ -368,9 +370,14 @@ impl Attempts {
             task.clone(),
             self.patience.look_every,
         );
+        // Before the first look, so that no change falls between the two.
+        let mut changed = self.changes.of(&task.rollout);
         AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
-                tokio::time::sleep(every).await;
+                tokio::select! {
+                    _ = changed.changed() => {}
+                    () = tokio::time::sleep(every) => {}
+                }
                 let Ok(assignment) = port.look(&task.rollout, &task.task).await else {
                     continue;
                 };

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use rollbook_ledger::flag::{Change, FlagCommand, WayBack, way_back};
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId};
+use rollbook_ledger::journal::{JournalError, ReadFrom};
 use rollbook_ledger::rollout::{
     self, Request, RolloutState, Status, StepStatus, Task, TaskAction, WorkerCommand,
 };
@@ -14,6 +16,7 @@ use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
 use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1;
 
+use super::changes::Changes;
 use super::port::{Assignment, RolloutPort, Standing};
 use crate::executor::{Facts, FlagCause, FlagPort, FlagReading, PortError, setting_of};
 
@@ -63,6 +66,21 @@ impl RolloutPort for LedgerPort {
             facts: facts(&loaded.state, &loaded.plan, task),
             plan: Arc::clone(&loaded.plan),
         })
+    }
+
+    async fn tell(&self, changes: &Changes) -> Result<(), PortError> {
+        let lost = |error: JournalError| PortError::Unavailable {
+            reason: error.to_string(),
+        };
+        let journal = self.handler.journal();
+        let after = journal.last_sequence().await.map_err(lost)?;
+        let mut commits = journal.follow(ReadFrom { after }).await.map_err(lost)?;
+        // What was recorded before this follower began.
+        changes.tell_all();
+        while let Some(stored) = commits.next().await {
+            changes.tell(&stored.map_err(lost)?);
+        }
+        Ok(())
     }
 
     async fn record(

@@ -11,6 +11,7 @@
 //! dropped.
 
 mod attempt;
+mod changes;
 mod dead_letter;
 mod fit;
 mod jetstream;
@@ -28,6 +29,7 @@ pub mod shards;
 mod signals;
 mod worker;
 
+pub use changes::Changes;
 pub use dead_letter::DeadLetters;
 pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
 pub use ledger::LedgerPort;

@@ -10,6 +10,7 @@ use rollbook_ledger::rollout::{Task, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::trace::Cause;
 
+use super::changes::Changes;
 use crate::executor::{Facts, PortError};
 
 /// How a task stands on the ledger.
@@ -54,6 +55,9 @@ pub struct Assignment {
 pub trait RolloutPort: Send + Sync + std::fmt::Debug {
     /// How a task stands now. A task of a rollout or step that does not exist is stale.
     async fn look(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError>;
+
+    /// Tells of changes from now on, until the ledger can no longer be followed.
+    async fn tell(&self, changes: &Changes) -> Result<(), PortError>;
 
     /// Records. Durable on return. The same `command_id` again records nothing more, so a
     /// request whose answer was lost can be repeated. `cause` is what led to the task.

@@ -81,6 +81,7 @@ impl Line {
         let label = subject_token(&self.label);
         match self.lane {
             Lane::Step => label,
+            Lane::Watch => format!("{label}=watch"),
             Lane::Undo => format!("{label}=undo"),
             Lane::Flag => format!("{label}=flag"),
         }

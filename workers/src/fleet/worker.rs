@@ -7,9 +7,10 @@ use std::time::Duration;
 use rollbook_ledger::rollout::Lane;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::attempt::{Attempts, Patience};
+use super::changes::Changes;
 use super::port::RolloutPort;
 use super::presence::Activity;
 use super::queue::{ANY_LABEL, Line, QueueOptions, TaskQueue};
@@ -47,7 +48,7 @@ pub struct WorkerConfig {
     /// How long after a sign of life that the queue confirmed an `idempotent` action may go on:
     /// some seconds less than the queue's `ack_wait`, after which another worker begins it.
     pub lease: Duration,
-    /// Between looks at the rollout while an action runs: how quickly an abort takes effect.
+    /// Between looks at the rollout while an action runs, should what it is told be lost.
     pub look_every: Duration,
     /// How long a result is tried to be recorded while the ledger is unavailable.
     pub result_patience: Duration,
@@ -75,7 +76,7 @@ impl WorkerConfig {
             drain: Duration::from_secs(30),
             progress_every: Duration::from_secs(10),
             lease: QueueOptions::default().ack_wait - LEASE_MARGIN,
-            look_every: Duration::from_millis(500),
+            look_every: Duration::from_secs(15),
             result_patience: Duration::from_secs(60 * 60),
             threads: None,
             activity: Activity::default(),
@@ -140,6 +141,7 @@ pub async fn run(
         port,
         tools,
         in_work: Arc::new(Mutex::new(HashSet::new())),
+        changes: Changes::default(),
         patience: Patience {
             progress_every: config.progress_every,
             look_every: config.look_every,
@@ -162,18 +164,41 @@ pub async fn run(
         running: &running,
         shutdown: &shutdown,
     };
+    let changes = attempts.changes.clone();
+    let telling = AbortOnDropHandle::new(tokio::spawn(tell(Arc::clone(&attempts.port), changes)));
     tokio::join!(
         hand.take(of(Lane::Step), config.concurrency.max(1)),
+        hand.take(of(Lane::Watch), MAX_WATCHES),
         hand.take(of(Lane::Undo), UNDO_SLOTS),
         // A flag is written through the ledger, which every worker can.
         hand.take(vec![Line::new(Lane::Flag, ANY_LABEL)], FLAG_SLOTS),
     );
     drained(&running, config.drain, &stop_now).await;
+    drop(telling);
     tracing::info!(worker = %config.name, "worker stopped");
 }
 
+/// Watches at a time. One that waits for its next sample costs some memory and no slot of a step;
+/// [`SAMPLES`](crate::executor::context::SAMPLES) of them sample at a time.
+const MAX_WATCHES: usize = 2_000;
+
 /// Undos at a time, beside steps: going back does not wait for a step to end.
 const UNDO_SLOTS: usize = 4;
+
+/// Tells of changes for as long as the worker runs.
+async fn tell(port: Arc<dyn RolloutPort>, changes: Changes) {
+    loop {
+        if let Err(error) = port.tell(&changes).await {
+            tracing::warn!(%error, "changes of rollouts are not followed; following again");
+        }
+        tokio::time::sleep(FOLLOW_AGAIN).await;
+        // Nobody knows what was missed.
+        changes.tell_all();
+    }
+}
+
+/// After the ledger could not be followed.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
 /// Undos of flags at a time, beside undos that may take long.
 const FLAG_SLOTS: usize = 4;

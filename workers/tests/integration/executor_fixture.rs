@@ -230,6 +230,7 @@ impl Fixture {
             causation_id: String::new(),
             facts: Arc::new(Facts::default()),
             tools: Tools {
+                sampling: Arc::new(tokio::sync::Semaphore::new(executor::context::SAMPLES)),
                 evidence: EvidenceStore::open(evidence.to_str().unwrap()).unwrap(),
                 clock: Arc::new(SystemClock),
                 secrets,

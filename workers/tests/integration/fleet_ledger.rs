@@ -14,9 +14,10 @@ use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::ids::RolloutId;
 use rollbook_ledger::rollout::{Lane, Sample, Task, TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::executor::{Facts, PortError};
-use rollbook_workers::fleet::{Assignment, RolloutPort, Standing};
+use rollbook_workers::fleet::{Assignment, Changes, RolloutPort, Standing};
 use serde::{Deserialize, Serialize};
 
 /// One accepted record.
@@ -146,13 +147,18 @@ impl RolloutPort for FileLedger {
         })
     }
 
+    /// Written by one process alone: nothing changes but by its own records.
+    async fn tell(&self, _: &Changes) -> Result<(), PortError> {
+        std::future::pending().await
+    }
+
     async fn record(
         &self,
         _: &RolloutId,
         command: WorkerCommand,
         command_id: &str,
         worker: &str,
-        _: &str,
+        _: &Cause,
     ) -> Result<(), PortError> {
         let fails = self
             .unavailable

@@ -46,7 +46,10 @@ pub(super) fn task_of(id: &StepId, step: &Step, attempt: u32) -> Option<Task> {
         action: TaskAction::Execute,
         attempt,
         runs_on: step.runs_on.clone(),
-        lane: Lane::Step,
+        lane: match step.action {
+            Action::Watch(_) => Lane::Watch,
+            _ => Lane::Step,
+        },
     })
 }
 

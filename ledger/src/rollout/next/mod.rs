@@ -38,6 +38,8 @@ pub enum Lane {
     /// Actions of steps.
     #[default]
     Step,
+    /// Watches, which take little and last long: they hold no place of a step.
+    Watch,
     /// Undos.
     Undo,
     /// Undos of flags: one write to the ledger each.
