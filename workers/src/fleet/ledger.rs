@@ -1,4 +1,4 @@
-//! The worker's ports onto the ledger, by the handler.
+//! Implements the workers' ports to the ledger through the command handler.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use rollbook_proto::v1;
 use super::port::{Assignment, RolloutPort, Standing};
 use crate::executor::{Facts, FlagCause, FlagPort, FlagReading, PortError, setting_of};
 
-/// Workers' view of the ledger. Cheap to clone.
+/// A worker's access to the ledger. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LedgerPort {
     handler: Handler,
 }
 
 impl LedgerPort {
-    /// Ports on a handler.
+    /// Makes the ports of a handler.
     pub fn new(handler: Handler) -> Self {
         Self { handler }
     }
@@ -86,7 +86,7 @@ impl RolloutPort for LedgerPort {
     }
 }
 
-/// How a task stands that nobody should begin.
+/// The standing of a task that may not begin.
 fn standing(state: &RolloutState, task: &Task) -> Standing {
     let Some(step) = state.step(&task.step) else {
         return Standing::Stale(format!("there is no step {}", task.step));
@@ -128,8 +128,8 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
     }
 }
 
-/// Why a running action must end early: only an action, and during a rollback only one that the
-/// rollback takes back.
+/// Why a running action must end early. Only an execution is ended, and during a rollback only one
+/// that the rollback takes back.
 fn halted(state: &RolloutState, plan: &Plan, task: &Task) -> Option<String> {
     if task.action != TaskAction::Execute {
         return None;
