@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::process;
 
-/// Runs the work to its end unless a signal comes first; then also kills the processes that run in
-/// `directory`, and what they started.
+/// Runs the work to its end. If a signal comes first, kills all processes that belong to
+/// `directory` and returns the exit code of the signal.
 pub(crate) async fn unless_interrupted(
     directory: &Path,
     work: impl Future<Output = ExitCode>,

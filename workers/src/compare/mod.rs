@@ -88,7 +88,8 @@ pub async fn compare(
     compare_on(None, before, after, rules, declared, store).await
 }
 
-/// Like [`compare`], on its own `threads` threads. The outcome does not depend on their number.
+/// Like [`compare`], on `threads` threads of its own; `None` means one per core. The outcome does
+/// not depend on their number.
 pub async fn compare_on(
     threads: Option<usize>,
     before: &Snapshot,

@@ -215,7 +215,7 @@ impl Database {
         begun.map_err(|refusal| self.failed("BEGIN", refusal).error)
     }
 
-    /// Commits, if the open transaction is still the one that was begun. Durable on return.
+    /// Commits, if the open transaction is still the one that was begun.
     pub async fn commit(&mut self) -> Result<(), CommitError> {
         let committed = match &mut self.connection {
             Either::Postgres(postgres) => commit(postgres).await,

@@ -39,7 +39,8 @@ pub(super) async fn fit(context: &StepContext, mut outcome: Outcome) -> Outcome 
     error.effect = outcome.effect;
     error.partial.clone_from(&outcome.partial);
     error.duration = outcome.duration;
-    // Evidence already stored is listed as far as it fits; the newest entry gives the reason.
+    // The whole result is stored as text first; earlier evidence is listed after it as far as it
+    // fits.
     let whole = written(&outcome);
     keep(context, &whole, "result", &mut error.evidence).await;
     for evidence in outcome.evidence {

@@ -134,7 +134,7 @@ impl Sqlite {
         self.call(move |session| session.own(statement)).await
     }
 
-    /// Commits; if enforcement of foreign keys was off, they are checked first. Durable on return.
+    /// Commits; if enforcement of foreign keys was off, they are checked first.
     pub(super) async fn commit(&mut self) -> Result<(), Refusal> {
         self.call(|session| {
             if let Some(before) = session.orphans_before.take() {

@@ -186,7 +186,7 @@ impl ShardLane {
         self.purge(WORK_STREAM, filter).await
     }
 
-    /// Ends a run: workers skip its shards, and its messages are purged. Durable on return.
+    /// Ends a run: workers skip its shards, and its messages are purged.
     pub(super) async fn end(&self, run: &ShardRun) -> Result<(), QueueError> {
         let ledger = self.queue.ledger();
         let over = run.answer_subject(ledger, "over");
