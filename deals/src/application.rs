@@ -6,7 +6,7 @@ use super::exact::{Exact, ONE_MICRO};
 use super::inventory::{Application, Complexity, Deployment, Entity, Inventory};
 use super::model::{CostCategory, Model, PerApplication};
 
-/// What moving one application costs.
+/// The cost of moving one application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplicationCost<'a> {
     /// The application's item id.
@@ -15,8 +15,8 @@ pub struct ApplicationCost<'a> {
     pub one_time_cents: i64,
 }
 
-/// The target's applications, in the order of item ids. The rule names no rounding, so each figure
-/// is exact to the cent (half up).
+/// The costs of the target's applications, ordered by item id. The rule specifies no rounding, so
+/// each figure is exact to the cent (half up).
 pub(super) fn costs<'a>(
     inventory: &'a Inventory<'_>,
     model: &Model,
@@ -35,7 +35,7 @@ pub(super) fn costs<'a>(
     Ok(costs)
 }
 
-/// base × complexity × category × deployment × deal multiplier, plus unmultiplied amounts for
+/// base × complexity × category × deployment × deal multiplier, plus amounts without multiplier for
 /// interfaces, single sign-on and data (pro rata to the volume).
 fn one_time_cents(
     item: &Application<'_>,
@@ -43,7 +43,7 @@ fn one_time_cents(
     multiplier_bp: i64,
 ) -> Result<i64, DealError> {
     const FULL_VOLUME_GB: i64 = 100;
-    // A checked model has every category; `other` is what an unknown one falls to.
+    // A checked model has every category; an unknown one counts as `other`.
     let other = || table.category_bp.get(&AppCategory::Other);
     let category_bp = table.category_bp.get(&item.category).or_else(other);
     Exact::cents(table.base_cents, "application cost")
@@ -63,8 +63,8 @@ fn one_time_cents(
         .round(1)
 }
 
-/// The stated complexity; where none of the four words is stated, the inference of the rule. The
-/// business core comes before size, size before office tools.
+/// The stated complexity or, if it is none of the four words, the rule's inference: business core
+/// is checked before size, and size before office tools.
 fn complexity_bp(item: &Application<'_>, table: &PerApplication) -> i64 {
     let levels = &table.complexity;
     match item.complexity {

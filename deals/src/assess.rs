@@ -1,4 +1,4 @@
-//! All rules over one deal.
+//! Applies all rules to one deal.
 
 use super::application::{self, ApplicationCost};
 use super::cost::{self, CostLine};
@@ -13,10 +13,10 @@ use super::separation::{self, SeparationItem};
 use super::synergy::{self, Synergy};
 use super::tsa::{self, Tsa};
 
-/// Everything the rules say about one deal; [`Outputs`] are its totals.
+/// The result of all rules for one deal; [`Outputs`] are its totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assessment<'a> {
-    /// The type the rules were applied for: acquisition whenever awareness is off.
+    /// The type the rules were applied for; acquisition whenever awareness is off.
     pub deal_type: DealType,
     /// The inputs of the cost rules.
     pub drivers: Drivers<'a>,
@@ -36,8 +36,8 @@ pub struct Assessment<'a> {
 
 /// Applies every rule to one deal.
 ///
-/// With `awareness` off every deal is an acquisition with multiplier 1.0, whatever the model's
-/// multipliers say: the old system (deal rules, decisions, "Flag off").
+/// With `awareness` off every deal is an acquisition with multiplier 1.0, regardless of the model's
+/// multipliers, as in the old system (deal rules, decisions, "Flag off").
 ///
 /// # Errors
 /// [`DealError::Overflow`] when a figure leaves the range of 64-bit cents.
@@ -116,7 +116,7 @@ fn totals(deal: &Assessment<'_>, inventory: &Inventory<'_>) -> Result<Outputs, D
         "application cost",
     )?;
     let tsa = deal.tsa.map_or(0, |tsa| tsa.total_cents);
-    // "Negotiate TSA" is work only where something is to be paid.
+    // "Negotiate TSA" is a work item only if something has to be paid.
     let negotiate_tsa = usize::from(tsa > 0);
     let work_items =
         deal.cost_lines.len() + deal.synergies.len() + deal.separation.len() + negotiate_tsa;

@@ -1,6 +1,6 @@
-//! Audit of deal types: how many deals have one of the three valid types.
+//! Audits deal types: how many deals have one of the three valid types.
 //!
-//! Counted by the database in one consistent read; the lists of faulty deals are bounded.
+//! The database counts in one consistent read; the lists of faulty deals are bounded.
 
 mod query;
 
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use query::take;
 
-/// The most deals listed by id; the counts are of all.
+/// Maximum number of deals listed by id; the counts cover all.
 pub const MAX_LISTED: usize = 100;
-/// Deal types in the distribution; the rest is under `(other)`.
+/// Maximum number of deal types in the distribution; the rest is under `(other)`.
 pub const MAX_TYPES: usize = 256;
 /// The media type of a stored report.
 pub const MEDIA_TYPE: &str = "application/vnd.rollbook.audit+json";
@@ -38,7 +38,7 @@ pub enum Health {
 }
 
 impl Health {
-    /// The word in reports and events.
+    /// The value in reports and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "HEALTHY",
@@ -49,7 +49,7 @@ impl Health {
     }
 }
 
-/// A deal that has no type or none that is valid.
+/// A deal without a type, or with an invalid one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultyDeal {
     /// The deal.
@@ -66,7 +66,7 @@ pub struct HealthScore {
     /// Their share of the active deals in percent, rounded down to one decimal place, so that
     /// 89.96 never reads as 90.0.
     pub percentage: f64,
-    /// From the exact share.
+    /// Computed from the exact share.
     pub status: Health,
 }
 
@@ -90,7 +90,7 @@ impl HealthScore {
     }
 }
 
-/// Whether `valid` is at least so many tenths of `active`.
+/// Whether `valid` is at least `tenths` tenths of `active`.
 fn at_least(valid: u64, active: u64, tenths: u128) -> bool {
     u128::from(valid) * 10 >= u128::from(active) * tenths
 }
@@ -101,14 +101,14 @@ fn permille(valid: u64, active: u64) -> u32 {
     u32::try_from(share).unwrap_or(u32::MAX)
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditReport {
-    /// When it was taken, by the clock of the taker.
+    /// When the audit was taken, by the clock of the process that took it.
     pub audit_timestamp: Timestamp,
     /// All deals.
     pub total_deals: u64,
-    /// Those not deleted; everything below is about these.
+    /// Deals that are not deleted; everything below is about these.
     pub active_deals: u64,
     /// Deleted deals.
     pub deleted_deals: u64,
@@ -118,16 +118,16 @@ pub struct AuditReport {
     pub invalid_count: u64,
     /// Deals per type as stored; `NULL` for those without.
     pub distribution: BTreeMap<String, u64>,
-    /// The first invalid deals in order of their ids, at most 100.
+    /// The first invalid deals ordered by id, at most 100.
     pub invalid_deals: Vec<FaultyDeal>,
-    /// The first deals without a type in order of their ids, at most 100.
+    /// The first deals without a type ordered by id, at most 100.
     pub null_deals: Vec<FaultyDeal>,
     /// The share of valid deals.
     pub health_score: HealthScore,
 }
 
 impl AuditReport {
-    /// `fail` when critical, `inconclusive` without data, else `pass`.
+    /// `fail` when critical, `inconclusive` without data, otherwise `pass`.
     pub fn verdict(&self) -> Verdict {
         match self.health_score.status {
             Health::Critical => Verdict::Fail,
@@ -141,10 +141,10 @@ impl AuditReport {
         serde_json::to_vec(self)
     }
 
-    /// What a step records of it.
+    /// What a step records of the audit.
     pub(super) fn into_audit(self) -> Result<Audit, SnapshotError> {
         let score = &self.health_score;
-        // Without active deals a share says nothing.
+        // Without active deals there is no share.
         let percent = Decimal::from_f64(score.percentage)
             .ok()
             .filter(|_| self.active_deals > 0);

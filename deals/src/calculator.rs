@@ -1,4 +1,4 @@
-//! The deal model as the calculator of snapshots.
+//! The deal model as a calculator for snapshots.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::kind::DealType;
 use super::model::{Model, ModelError};
 use super::outputs::{METRICS, Unit};
 
-/// What the model is called in manifests.
+/// The model's name in manifests.
 pub(super) const NAME: &str = "deal";
 
-/// The deal model.
+/// A calculator that applies the deal model.
 #[derive(Debug)]
 pub struct DealCalculator {
     model: Model,
@@ -23,8 +23,8 @@ pub struct DealCalculator {
 }
 
 impl DealCalculator {
-    /// The model with deal types in force or not. Without, every deal is an acquisition,
-    /// whatever its type says.
+    /// Makes a calculator with or without deal-type awareness. Without it every deal is an
+    /// acquisition, whatever its type.
     pub fn new(model: Model, awareness: bool) -> Result<Self, ModelError> {
         let metrics = METRICS.iter().map(|metric| MetricInfo {
             name: metric.name.to_owned(),
@@ -44,7 +44,7 @@ impl DealCalculator {
         })
     }
 
-    /// The calculator of the model in a file, or else of the built-in one.
+    /// The calculator of the model in a file, or of the built-in one.
     pub(super) fn of_file(
         file: Option<&[u8]>,
         awareness: bool,

@@ -1,4 +1,4 @@
-//! Application categories: the words inventories use, folded into the words the rules use.
+//! Application categories: maps the words of inventories to the words of the rules.
 
 use std::borrow::Cow;
 
@@ -89,12 +89,12 @@ impl AppCategory {
         }
     }
 
-    /// Folds one spelling. Trimmed, without regard to ASCII case, with space, `-` and `/` read as `_`; two
-    /// words for one thing in the sources (finance/financial, hcm/hr/hris, BI/analytics) are one
-    /// category. Anything unknown is [`AppCategory::Other`].
+    /// Maps one spelling to a category. Text is trimmed, ASCII case is ignored, and space, `-` and
+    /// `/` are read as `_`. Two words for the same thing in the sources (finance/financial,
+    /// hcm/hr/hris, BI/analytics) are one category. Anything unknown is [`AppCategory::Other`].
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        // Nearly every text is a word as it is.
+        // Fast path: nearly every text is exactly one of the words.
         Self::of_word(text)
             .or_else(|| Self::of_word(&folded(text)))
             .unwrap_or(Self::Other)
@@ -129,7 +129,7 @@ impl AppCategory {
     }
 }
 
-/// A category's text as categories are compared: trimmed, in lower case, with `_` for space, `-`
+/// The form in which category texts are compared: trimmed, in lower case, with `_` for space, `-`
 /// and `/`.
 pub(super) fn folded(text: &str) -> Cow<'_, str> {
     let text = trimmed(text);

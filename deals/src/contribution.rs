@@ -1,4 +1,4 @@
-//! What each figure of a deal is made of: work items and, behind them, lines of the inventory.
+//! Breaks each figure of a deal down into work items and the inventory items behind them.
 
 use super::assess::Assessment;
 use super::category::AppCategory;
@@ -9,14 +9,14 @@ use super::model::Phase;
 use super::separation::SeparationItem;
 use super::synergy::Synergy;
 
-/// One addend of a figure. The addends of a figure add up to it.
+/// One addend of a figure. All addends of a figure sum to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contribution {
-    /// What adds: a work item, a category, an application.
+    /// The source of the amount: a work item, a category, an application.
     pub what: String,
-    /// How much, in the figure's unit.
+    /// The amount, in the figure's unit.
     pub amount: i64,
-    /// Inventory items it comes from; empty where it comes from the drivers.
+    /// The inventory items it comes from; empty if it comes from the drivers.
     pub items: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ pub struct Contribution {
 pub struct DriverSource {
     /// `users`, `sites` …
     pub driver: &'static str,
-    /// Its value; 1 or 0 for what is or is not so.
+    /// Its value; 1 or 0 for a yes-or-no driver.
     pub value: i64,
     /// The items behind it.
     pub items: Vec<String>,
@@ -200,7 +200,7 @@ fn machines<'i, 'a>(inventory: &'i Inventory<'a>) -> impl Iterator<Item = &'i In
     all.filter(|item| item.entity == Entity::Target)
 }
 
-/// What the target shares with its parent.
+/// The items that the target shares with its parent.
 fn shared(inventory: &Inventory<'_>) -> Vec<String> {
     let applications = target(inventory).filter(|item| item.parent_owned);
     let machines = machines(inventory).filter(|item| item.parent_owned);
@@ -210,7 +210,7 @@ fn shared(inventory: &Inventory<'_>) -> Vec<String> {
         .collect()
 }
 
-/// The inputs of the cost rules with the inventory items they were counted from.
+/// The inputs of the cost rules, with the inventory items they were counted from.
 #[must_use]
 pub fn driver_sources(inventory: &Inventory<'_>, drivers: &Drivers<'_>) -> Vec<DriverSource> {
     use InfrastructureKind::{Datacenter, Directory, Network, Server, Vm};

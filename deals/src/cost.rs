@@ -37,7 +37,7 @@ impl WorkItemKind {
     }
 }
 
-/// One applicable cost item, each figure rounded by itself.
+/// One applicable cost item; each figure is rounded by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CostLine {
     /// Which item.
@@ -50,7 +50,7 @@ pub struct CostLine {
     pub base_cents: i64,
     /// One-time cost in the stress scenario, cents.
     pub stress_cents: i64,
-    /// Licences a year, cents.
+    /// Licences per year, cents.
     pub licences_cents: i64,
 }
 
@@ -121,8 +121,8 @@ pub(super) fn lines(
 }
 
 /// one_time = (base + per_user·users + per_site·sites + per_server·(servers+vms) + per_app·apps) ×
-/// complexity × deal multiplier × scenario (deal rules §3), exact, then half up to $1,000;
-/// licences take no factor and round to $100.
+/// complexity × deal multiplier × scenario (deal rules §3), computed exactly and rounded half up to
+/// $1,000. Licences have no factors and are rounded to $100.
 fn line(
     kind: WorkItemKind,
     item: &CostItem,
@@ -173,7 +173,7 @@ fn line(
     })
 }
 
-/// Deal rules §3, column "Cut-offs".
+/// The complexity factor by the item's cut-offs (deal rules §3, column "Cut-offs").
 fn complexity_bp(item: &CostItem, drivers: &Drivers<'_>, machines: i64) -> i64 {
     let (low, high) = match &item.cut_off {
         CutOff::Driver {
@@ -211,7 +211,7 @@ fn complexity_bp(item: &CostItem, drivers: &Drivers<'_>, machines: i64) -> i64 {
     }
 }
 
-/// The factor of the highest tier reached, 1.0 below the first.
+/// The factor of the highest tier reached; 1.0 below the first tier.
 pub(super) fn tier_factor_bp(tiers: &[Tier], quantity: i64) -> i64 {
     let reached = tiers.iter().rev().find(|tier| quantity >= tier.at_least);
     reached.map_or(ONE_BP, |tier| tier.factor_bp)

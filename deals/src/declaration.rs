@@ -1,6 +1,6 @@
-//! What a comparison is told of deals: the words for their types, the rules of a deal-type rollout
-//! (acquisitions must not move, carveouts and divestitures must move as their rules say), and the
-//! figures that gates ask for. Pure.
+//! Declares deals for comparisons: the words for their types, the rules of a deal-type rollout
+//! (acquisitions must not change; carveouts and divestitures must change as their rules say), and
+//! the figures that gates use. Pure.
 
 use rollbook_workers::compare::declaration::{Declaration, Measures, Presence, Ratio, Total};
 use rollbook_workers::compare::millionths::Millionths;
@@ -33,7 +33,7 @@ const MEASURES: Measures = Measures {
     }],
 };
 
-/// What a comparison is told of deals, whoever computes their figures.
+/// The declaration of deals, whichever calculator computes their figures.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DealDeclaration;
 
@@ -46,9 +46,9 @@ impl Declaration for DealDeclaration {
         }
     }
 
-    /// Where deal types are not in force every deal is computed as an acquisition, whoever computes
-    /// it. Where they are, a deal of unknown type has an error in place of the built-in model's
-    /// figures, and of other calculators it is not known what they make of it.
+    /// With deal-type awareness off every calculator computes every deal as an acquisition. With it
+    /// on, a deal of unknown type has an error from the built-in model; what other calculators make
+    /// of it is unknown.
     fn unknown_as(&self, manifest: &Manifest) -> Option<&'static str> {
         let known = manifest.model == NAME || !manifest.deal_type_awareness;
         known.then_some(DealType::Acquisition.as_str())
@@ -58,12 +58,13 @@ impl Declaration for DealDeclaration {
         vec![DealType::Acquisition.as_str().to_owned()]
     }
 
-    /// Guarded are deals that were computed as acquisitions. Of the others every change that is
-    /// meant has its bounds, and one beyond them is a regression; what else differs is unexpected.
-    /// The bounds follow the deal multipliers: 1.6 to 2.5 for carveouts, 2.0 to 3.0 for
-    /// divestitures, on one-time costs, which leaves room for the rounding of every work item to
-    /// $1,000. They hold for one-time cost and its phases, not for `cost_total`, which adds
-    /// licences (no multiplier) and TSA cost.
+    /// Deals computed as acquisitions are guarded. For the others every intended change has bounds,
+    /// and a change beyond them is a regression; any other difference is unexpected.
+    ///
+    /// The bounds follow the deal multipliers: 1.6 to 2.5 for carveouts and 2.0 to 3.0 for
+    /// divestitures, on one-time costs, widened for the rounding of every work item to $1,000. They
+    /// apply to one-time cost and its phases, not to `cost_total`, which adds licences (no
+    /// multiplier) and TSA cost.
     fn default_rules(&self, tolerance_percent: Millionths) -> Rules {
         let mut rules = guarded(tolerance_percent);
         rules.extend(by_type(CARVEOUT, Millionths::whole(3), TSA_MAX_CENTS));
@@ -104,7 +105,7 @@ fn guarded(tolerance_percent: Millionths) -> Vec<Rule> {
             Test::Absolute { limit: 2 },
             Severity::Warning,
         ),
-        // An acquisition never pays for a TSA, however little.
+        // An acquisition never pays for a TSA, not even a small amount.
         rule(
             "tsa-on-acquisition",
             "cost_tsa",

@@ -1,4 +1,5 @@
-//! What the cost engine counts, condensed from the inventory (deal rules, drivers).
+//! The drivers, which are the quantities that the cost rules use, counted from the inventory (deal
+//! rules, drivers).
 
 use super::category::AppCategory;
 use super::error::DealError;
@@ -6,10 +7,10 @@ use super::exact::{count, sum};
 use super::inventory::{Entity, InfrastructureKind, Inventory};
 use super::word::{folded_order, trimmed};
 
-/// The inputs of the cost rules: active items of the target only.
+/// The inputs of the cost rules; only active items of the target count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drivers<'a> {
-    /// People: of all teams, else of the application with most users, else 0.
+    /// People of all teams; without teams, the users of the application with most users, or 0.
     pub users: i64,
     /// Distinct locations of infrastructure and teams, at least 1.
     pub sites: i64,
@@ -17,21 +18,22 @@ pub struct Drivers<'a> {
     pub servers: i64,
     /// Virtual machines.
     pub vms: i64,
-    /// Devices of users; as many as users when none are listed.
+    /// User devices; as many as users when none are listed.
     pub endpoints: i64,
     /// Applications.
     pub applications: i64,
-    /// An identity application or a directory is the parent's.
+    /// Whether an identity application or a directory is the parent's.
     pub parent_identity: bool,
-    /// A network is the parent's.
+    /// Whether a network is the parent's.
     pub parent_wan: bool,
-    /// A security application is the parent's.
+    /// Whether a security application is the parent's.
     pub parent_soc: bool,
-    /// An ERP is the parent's.
+    /// Whether an ERP is the parent's.
     pub parent_erp: bool,
-    /// A data centre, server or virtual machine is the parent's.
+    /// Whether a data centre, server or virtual machine is the parent's.
     pub parent_dc: bool,
-    /// The ERP's vendor, else its name (first by item id); nothing without an ERP.
+    /// The vendor of the ERP, or its name if there is none (the first ERP by item id); `None`
+    /// without an ERP.
     pub erp_system: Option<&'a str>,
     /// Parent-owned applications.
     pub shared_applications: i64,
@@ -48,7 +50,7 @@ impl<'a> Drivers<'a> {
         sum([self.servers, self.vms], "servers and virtual machines")
     }
 
-    /// Condenses an inventory.
+    /// Counts the drivers of an inventory.
     ///
     /// # Errors
     /// [`DealError::Overflow`] when counts add up to more than 64 bits hold.
@@ -87,7 +89,7 @@ impl<'a> Drivers<'a> {
         locations.retain(|location| !location.is_empty());
         locations.sort_unstable_by(|left, right| folded_order(left, right));
         locations.dedup_by(|left, right| folded_order(left, right).is_eq());
-        // Lists are in the order of item ids, so the first is the first by item id.
+        // Lists are ordered by item id, so the first is the first by item id.
         let erp = applications().find(|item| item.category == AppCategory::Erp);
         let system = erp.map(|item| {
             let vendor = trimmed(&item.vendor);
@@ -129,7 +131,7 @@ mod tests {
     use crate::parse;
 
     fn drivers(items: &[serde_json::Value]) -> Drivers<'static> {
-        // Leaked, so that what is borrowed from it may leave this test's helper.
+        // Leaked, so that values borrowed from it can be returned.
         let json = serde_json::to_vec(items).unwrap().leak();
         Drivers::of(Box::leak(Box::new(parse(json).unwrap()))).unwrap()
     }

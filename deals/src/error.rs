@@ -1,28 +1,28 @@
 //! Why a deal has no outputs.
 
-/// A deal that cannot be computed. It becomes an error row of the snapshot; the other deals are
-/// computed. None is retryable: the same inventory gives the same error.
+/// Why a deal cannot be computed. The deal becomes an error row of the snapshot; other deals are
+/// still computed. No error is retryable: the same inventory gives the same error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DealError {
     /// The inventory is not JSON, or not an array of item objects.
     #[error("RB-DEAL-1: inventory does not parse: {reason}; correct the deal's inventory JSON")]
     Malformed {
-        /// Position and reason, as the parser gives them.
+        /// The position and reason that the parser gives.
         reason: String,
     },
-    /// An item lacks its id.
+    /// An item has no id.
     #[error("RB-DEAL-2: inventory item {index} (from 0) has no item_id; give every item an id")]
     MissingItemId {
-        /// Position in the array, from 0.
+        /// Its position in the array, from 0.
         index: usize,
     },
-    /// Two items have one id, so the inventory was merged wrongly.
+    /// Two items have the same id, so the inventory was merged wrongly.
     #[error("RB-DEAL-3: item id {item:?} occurs more than once; remove the copy")]
     DuplicateItem {
         /// The repeated id.
         item: String,
     },
-    /// An item of a kind that no rule knows.
+    /// An item has a kind that no rule knows.
     #[error(
         "RB-DEAL-4: item {item:?} has inventory_type {value:?}; \
          use application, infrastructure, organization or vendor"
@@ -30,10 +30,10 @@ pub enum DealError {
     UnknownInventoryType {
         /// The item's id.
         item: String,
-        /// The text found.
+        /// The text that was found.
         value: String,
     },
-    /// A field holds something its rule cannot use.
+    /// A field holds a value that its rule cannot use.
     #[error("RB-DEAL-5: item {item:?}, field {field}: {reason}")]
     BadField {
         /// The item's id, or its position when it has none.
@@ -52,7 +52,7 @@ pub enum DealError {
         /// The stored text, cut to 64 characters.
         value: String,
     },
-    /// A sum left the range of 64-bit cents.
+    /// A sum exceeds the range of 64-bit cents.
     #[error("RB-DEAL-7: {what} exceeds the range of 64-bit cents; check the inventory's numbers")]
     Overflow {
         /// The figure that did not fit.

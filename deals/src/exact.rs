@@ -2,22 +2,22 @@
 
 use super::error::DealError;
 
-/// One whole, in basis points.
+/// The factor 1.0, in basis points.
 pub(super) const ONE_BP: i64 = 10_000;
 /// $1, in cents.
 pub(super) const DOLLAR_CENTS: i64 = 100;
-/// $1,000, in cents: what work items and synergies round to (deal rules, decisions).
+/// $1,000, in cents: the step that work items and synergies are rounded to (deal rules, decisions).
 pub(super) const THOUSAND_CENTS: i64 = 100_000;
-/// $100, in cents: what licences round to (deal rules, decisions).
+/// $100, in cents: the step that licences are rounded to (deal rules, decisions).
 pub(super) const HUNDRED_CENTS: i64 = 10_000;
-/// One whole, in millionths: the resolution of inventory quantities.
+/// One unit, in millionths: the resolution of inventory quantities.
 pub(super) const ONE_MICRO: i64 = 1_000_000;
 
-/// An exact non-negative fraction of cents. The one rounding is at the end, and so is the error
-/// when a step before it left the range.
+/// An exact non-negative fraction of cents. It is rounded once, at the end, which also reports an
+/// overflow of any earlier step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exact {
-    /// Nothing once the range was left.
+    /// `None` after an overflow.
     ratio: Option<Ratio>,
     what: &'static str,
 }
@@ -41,7 +41,7 @@ impl Ratio {
     /// Adds `term / under`.
     #[inline]
     fn plus(self, term: i128, under: i128) -> Option<Self> {
-        // Kept whole when it divides, so that denominators stay small.
+        // A quotient without remainder is added as a whole number, so that denominators stay small.
         let (whole, rest) = divided(term, under);
         if rest == 0 {
             return self.plus_whole(whole);
@@ -95,7 +95,7 @@ impl Exact {
     /// Adds `quantity · cents_each`.
     #[inline]
     pub(super) fn plus(self, quantity: i64, cents_each: i64) -> Self {
-        // The product of two 64-bit numbers fits 128.
+        // The product of two 64-bit numbers fits in 128.
         let cents = i128::from(quantity) * i128::from(cents_each);
         self.then(|ratio| ratio.plus_whole(cents))
     }
@@ -132,10 +132,10 @@ impl Exact {
         }
     }
 
-    /// Rounds half up to a multiple of `step_cents` and leaves the exact world.
+    /// Rounds half up to a multiple of `step_cents`.
     ///
     /// # Errors
-    /// [`DealError::Overflow`] when this or a step before left the range.
+    /// [`DealError::Overflow`] when this or an earlier step exceeded the range.
     #[inline]
     pub(super) fn round(self, step_cents: i64) -> Result<i64, DealError> {
         let rounded = self
@@ -145,7 +145,7 @@ impl Exact {
     }
 }
 
-/// Basis points as a ratio without common factors of ten, which factors nearly always have: small
+/// Basis points as a ratio without common factors of ten, which they nearly always have: small
 /// numerators and denominators divide fast.
 #[inline]
 fn reduced_bp(factor_bp: i64) -> (i64, i64) {
@@ -160,7 +160,7 @@ fn reduced_bp(factor_bp: i64) -> (i64, i64) {
     }
 }
 
-/// The product, by one instruction where both factors fit 64 bits.
+/// The product, computed in one instruction if both factors fit in 64 bits.
 #[inline]
 fn multiplied(left: i128, right: i128) -> Option<i128> {
     match (i64::try_from(left), i64::try_from(right)) {
@@ -169,7 +169,8 @@ fn multiplied(left: i128, right: i128) -> Option<i128> {
     }
 }
 
-/// Quotient and remainder, in 64 bits where both fit: several times as fast.
+/// Quotient and remainder, computed in 64 bits if both operands fit, which is several times as
+/// fast.
 #[inline]
 fn divided(value: i128, by: i128) -> (i128, i128) {
     match (u64::try_from(value), u64::try_from(by)) {
@@ -178,13 +179,13 @@ fn divided(value: i128, by: i128) -> (i128, i128) {
     }
 }
 
-/// Adds up, refusing to leave the range.
+/// Adds values; fails if the sum exceeds the range.
 #[inline]
 pub(super) fn sum(
     values: impl IntoIterator<Item = i64>,
     what: &'static str,
 ) -> Result<i64, DealError> {
-    // No list is so long that its sum leaves 128 bits.
+    // No list is long enough for its sum to exceed 128 bits.
     let total: i128 = values.into_iter().map(i128::from).sum();
     i64::try_from(total).map_err(|_| DealError::Overflow { what })
 }
@@ -204,7 +205,7 @@ mod tests {
         assert_eq!(half.round(THOUSAND_CENTS), Ok(28_800_000));
         let below = Exact::cents(28_749_999, "test");
         assert_eq!(below.round(THOUSAND_CENTS), Ok(28_700_000));
-        // 1/3 three times is one whole again: nothing was lost between.
+        // Three times 1/3 is exactly one: nothing is lost in between.
         let third = Exact::cents(0, "test").plus_ratio(1, 100, 1, 3);
         let whole = third.plus_ratio(2, 100, 1, 3);
         assert_eq!(whole.round(1), Ok(100));

@@ -1,6 +1,7 @@
-//! Realistic deals, the same for the same seed on every machine: demonstration and test data.
+//! Generates realistic deals, the same for the same seed on every machine, for demonstrations and
+//! tests.
 //!
-//! Each deal is drawn from its own stream, seeded by (seed, index), so that a longer run starts with
+//! Each deal has its own random stream, seeded by (seed, index), so that a longer run starts with
 //! the deals of a shorter one.
 
 use serde_json::{Map, Value, json};
@@ -13,18 +14,18 @@ use random::Random;
 /// What to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerateOptions {
-    /// How many deals.
+    /// Number of deals.
     pub count: u64,
-    /// Where the random streams start.
+    /// The seed of the random streams.
     pub seed: u64,
     /// Whether about 1 in 100 deals gets a type that nothing maps, which migration 004 refuses.
     pub invalid_types: bool,
-    /// How many deals, spread evenly, get an inventory that the model refuses.
+    /// Number of deals, spread evenly, that get an inventory that the model refuses.
     pub broken_inventory: u64,
 }
 
 impl GenerateOptions {
-    /// Deals on which the whole rollout can succeed.
+    /// Options for deals on which a whole rollout can succeed.
     #[must_use]
     pub const fn new(count: u64, seed: u64) -> Self {
         Self {
@@ -36,7 +37,7 @@ impl GenerateOptions {
     }
 
     /// Whether the deal at `index` gets a broken inventory: exactly `broken_inventory` of `count`
-    /// do, or all when fewer deals are made.
+    /// deals do, or all when fewer deals are made.
     fn breaks(&self, index: u64) -> bool {
         let (count, broken) = (
             u128::from(self.count.max(1)),
@@ -47,12 +48,12 @@ impl GenerateOptions {
     }
 }
 
-/// One deal as the target database holds it.
+/// One deal as the target database stores it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GeneratedDeal {
     /// 36 characters, unique within a seed.
     pub id: String,
-    /// The tenant, of a few.
+    /// The tenant, one of a few.
     pub tenant_id: String,
     /// Working name.
     pub name: String,
@@ -60,11 +61,11 @@ pub struct GeneratedDeal {
     pub target_name: String,
     /// The company that buys.
     pub buyer_name: Option<String>,
-    /// As a person or an old import stored it: a type, NULL, blank, an alias, or nonsense.
+    /// The type as a person or an old import stored it: a type, NULL, blank, an alias, or nonsense.
     pub deal_type: Option<String>,
     /// Industry.
     pub industry: String,
-    /// A range as text.
+    /// A range of values, as text.
     pub deal_value: String,
     /// draft, active, analyzing, complete or archived.
     pub status: String,
@@ -84,7 +85,7 @@ pub fn deals(count: u64, seed: u64) -> impl Iterator<Item = GeneratedDeal> {
     })
 }
 
-/// The deals that the options ask for, lazily: memory does not grow with their number.
+/// Generates deals lazily: memory does not grow with their number.
 pub fn generate(options: GenerateOptions) -> impl Iterator<Item = GeneratedDeal> {
     (0..options.count).map(move |index| deal(&options, index))
 }
@@ -159,7 +160,7 @@ fn deal(options: &GenerateOptions, index: u64) -> GeneratedDeal {
     }
 }
 
-/// How types are distributed: most right, the rest as years of forms and imports leave them.
+/// Draws a type: most are right, the others are what years of forms and imports leave behind.
 fn deal_type(random: &mut Random, invalid_types: bool) -> Option<String> {
     if invalid_types && random.percent(1) {
         let value = random.pick(&["joint_venture", "lbo", "recap", "tbd"]);
@@ -184,7 +185,7 @@ fn deal_type(random: &mut Random, invalid_types: bool) -> Option<String> {
     (value != "null").then(|| value.to_owned())
 }
 
-/// Damages one item the way bad imports do; the model names it.
+/// Damages one item the way faulty imports do; the model's error names it.
 fn break_one(items: &mut Vec<Value>, random: &mut Random) {
     let mut broken = Map::new();
     broken.insert("item_id".to_owned(), json!("I-APP-broken"));

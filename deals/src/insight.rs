@@ -1,11 +1,11 @@
-//! What about a deal deserves a sentence to a reader (deal rules §5 "Insights").
+//! Finds the figures of a deal that deserve a sentence in a report (deal rules §5 "Insights").
 
 use super::assess::Assessment;
 use super::error::DealError;
 use super::exact::{ONE_BP, THOUSAND_CENTS, sum};
 use super::inventory::{Entity, Inventory};
 
-/// Target's share of all people above which it dominates, and below which the buyer does.
+/// The target's share of all people above which it dominates.
 const SHARE_HIGH_BP: i64 = 7_000;
 const SHARE_LOW_BP: i64 = 4_000;
 /// $5 million.
@@ -13,12 +13,12 @@ const ONE_TIME_CENTS: i64 = 5_000 * THOUSAND_CENTS;
 /// $500,000.
 const TOTAL_CENTS: i64 = 500 * THOUSAND_CENTS;
 
-/// One remarkable figure.
+/// A noteworthy figure of a deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insight {
     /// The target has over 70 % of the people of both companies.
     TargetDominates {
-        /// Its share, basis points.
+        /// The target's share, basis points.
         share_bp: i64,
     },
     /// The target has under 40 % of the people of both companies.
@@ -26,24 +26,24 @@ pub enum Insight {
         /// The target's share, basis points.
         share_bp: i64,
     },
-    /// One-time cost in the stress scenario is over $5 million.
+    /// The one-time cost in the stress scenario is over $5 million.
     HighOneTimeCost {
         /// The cost, cents.
         cents: i64,
     },
-    /// High savings from synergies are over $500,000 a year.
+    /// The high estimate of savings from synergies is over $500,000 a year.
     LargeSynergies {
         /// The savings, cents.
         cents: i64,
     },
-    /// High separation cost is over $500,000.
+    /// The high estimate of the separation cost is over $500,000.
     LargeSeparation {
         /// The cost, cents.
         cents: i64,
     },
 }
 
-/// The insights of an assessed deal, in a fixed order. Shares are judged only where both companies
+/// The insights of an assessed deal, in a fixed order. Shares are judged only if both companies
 /// list people; thresholds are strict.
 ///
 /// # Errors
@@ -62,7 +62,7 @@ pub fn insights(
     if target > 0 && buyer > 0 {
         let all = i128::from(target) + i128::from(buyer);
         let share = i128::from(target) * i128::from(ONE_BP);
-        // A share is at most one whole, so it fits.
+        // A share is at most 1.0, so it fits.
         let share_bp = i64::try_from(share / all).unwrap_or(ONE_BP);
         if share > all * i128::from(SHARE_HIGH_BP) {
             found.push(Insight::TargetDominates { share_bp });

@@ -1,4 +1,4 @@
-//! The inventory of one deal, typed: what the rules read and nothing else.
+//! The typed inventory of one deal, with only what the rules read.
 
 mod fields;
 mod raw;
@@ -19,13 +19,13 @@ use super::word::{known, mentions, trimmed};
 /// Which company an item belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entity {
-    /// The company being bought or sold; what a missing entity means.
+    /// The company that is bought or sold; the default when no entity is given.
     Target,
     /// The company that buys.
     Buyer,
 }
 
-/// What a machine or line is, as far as a driver asks (deal rules, drivers).
+/// What kind of infrastructure an item is, as far as drivers distinguish it (deal rules, drivers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // The variants are the words of the driver table.
 pub enum InfrastructureKind {
@@ -38,7 +38,7 @@ pub enum InfrastructureKind {
     Other,
 }
 
-/// How complex an application is said to be (deal rules §3 "Per-application").
+/// The stated complexity of an application (deal rules §3 "Per-application").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // The variants are the words of the rule.
 pub enum Complexity {
@@ -101,9 +101,9 @@ impl Deployment {
 /// An application with status active.
 #[derive(Clone, Debug)]
 pub struct Application<'a> {
-    /// Content hash of the item.
+    /// The item's id, a content hash.
     pub item_id: Cow<'a, str>,
-    /// Whose application it is.
+    /// The company it belongs to.
     pub entity: Entity,
     /// Display name; may be empty.
     pub name: Cow<'a, str>,
@@ -111,23 +111,23 @@ pub struct Application<'a> {
     pub vendor: Cow<'a, str>,
     /// Category text as stored; may be empty.
     pub category_text: Cow<'a, str>,
-    /// The category its text folds to.
+    /// The category that its text maps to.
     pub category: AppCategory,
     /// Whether the parent owns or hosts it.
     pub parent_owned: bool,
     /// Whether its notes mention "shared" or "parent" (deal rules §5, separation).
     pub notes_name_parent: bool,
-    /// People using it.
+    /// Number of people who use it.
     pub users: i64,
-    /// Annual cost in cents; `None` when unknown. An internal one without cost is 0.
+    /// Annual cost in cents; `None` when unknown. An internal application without a cost is at 0.
     pub annual_cost_cents: Option<i64>,
-    /// Stated complexity; nothing where it is none that the rules know.
+    /// Stated complexity; `None` if it is not a word of the rules.
     pub complexity: Option<Complexity>,
-    /// Stated deployment; nothing where it is none that the rules know.
+    /// Stated deployment; `None` if it is not a word of the rules.
     pub deployment: Option<Deployment>,
     /// Number of API integrations.
     pub api_integrations: i64,
-    /// Whether single sign-on has to be set up.
+    /// Whether single sign-on must be set up.
     pub sso_required: bool,
     /// Data to move, in millionths of a gigabyte.
     pub data_volume_micro_gb: i64,
@@ -138,44 +138,44 @@ pub struct Application<'a> {
 /// An infrastructure item with status active.
 #[derive(Clone, Debug)]
 pub struct Infrastructure<'a> {
-    /// Content hash of the item.
+    /// The item's id, a content hash.
     pub item_id: Cow<'a, str>,
-    /// Whose item it is.
+    /// The company it belongs to.
     pub entity: Entity,
-    /// What it is.
+    /// What kind of item it is.
     pub kind: InfrastructureKind,
     /// Whether the parent owns or hosts it.
     pub parent_owned: bool,
     /// Site; may be empty.
     pub location: Cow<'a, str>,
-    /// How many of it, 1 unless stated.
+    /// How many of them there are; 1 unless stated.
     pub count: i64,
 }
 
 /// A team with status active.
 #[derive(Clone, Debug)]
 pub struct Organization<'a> {
-    /// Content hash of the item.
+    /// The item's id, a content hash.
     pub item_id: Cow<'a, str>,
-    /// Whose team it is.
+    /// The company it belongs to.
     pub entity: Entity,
     /// Site; may be empty.
     pub location: Cow<'a, str>,
-    /// People: headcount, else full-time equivalents rounded up.
+    /// People: the headcount, or full-time equivalents rounded up.
     pub people: i64,
 }
 
-/// A vendor with status active. No rule reads more than its existence.
+/// A vendor with status active. Rules only read whether it exists.
 #[derive(Clone, Debug)]
 pub struct Vendor<'a> {
-    /// Content hash of the item.
+    /// The item's id, a content hash.
     pub item_id: Cow<'a, str>,
-    /// Whose vendor it is.
+    /// The company it belongs to.
     pub entity: Entity,
 }
 
-/// The active items of one deal, both entities, each list in the order of item ids: outputs do not
-/// depend on the order in which items were stored.
+/// The active items of one deal, of both companies. Each list is ordered by item id, so that
+/// outputs do not depend on the order in which items are stored.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory<'a> {
     /// Applications.
@@ -188,10 +188,10 @@ pub struct Inventory<'a> {
     pub vendors: Vec<Vendor<'a>>,
 }
 
-/// Reads one deal's inventory array. Empty input and JSON `null` are an empty inventory.
+/// Parses the inventory array of one deal. Empty input and JSON `null` are an empty inventory.
 ///
 /// Every item is checked, active or not; only items with status active (or none) are kept. Text is
-/// compared trimmed and without regard to case (deal rules, drivers).
+/// compared trimmed and ignoring case (deal rules, drivers).
 ///
 /// # Errors
 /// A [`DealError`] naming the item and the field, or the position where the JSON breaks.
@@ -219,7 +219,7 @@ fn item_id(value: Scalar<'_>, index: usize) -> Result<Cow<'_, str>, DealError> {
     }
 }
 
-/// Which list an item belongs to.
+/// The list that an item belongs to.
 enum ItemKind {
     Application,
     Infrastructure,
@@ -241,8 +241,8 @@ impl ItemKind {
 
 impl<'a> Inventory<'a> {
     fn of(items: impl ExactSizeIterator<Item = impl Item<'a>>) -> Result<Self, DealError> {
-        // Sorted by the first bytes of their ids where these differ, because comparing texts takes
-        // a call.
+        // Ids are compared by their first bytes where these differ, because comparing texts takes a
+        // function call.
         let mut order = Vec::with_capacity(items.len());
         for (index, mut item) in items.enumerate() {
             let id = item_id(item.take(Field::ItemId), index)?;

@@ -10,7 +10,7 @@ use super::error::DealError;
 pub enum DealType {
     /// The target joins the buyer: consolidate.
     Acquisition,
-    /// The target leaves its parent and has to stand alone, with transition services meanwhile.
+    /// The target leaves its parent and must stand alone, with transition services in the meantime.
     Carveout,
     /// The target is sold off and its systems are extracted; no transition services.
     Divestiture,
@@ -37,11 +37,11 @@ impl DealType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// The type a deal is computed as when deal-type awareness is on: its own, or the one that
+    /// The type that a deal is computed as when deal-type awareness is on: its own, or the one that
     /// migration 004 will give it (NULL, blank and built-in aliases).
     ///
     /// # Errors
-    /// [`DealError::InvalidDealType`] for a value that nothing maps; it is never guessed.
+    /// [`DealError::InvalidDealType`] for a value that nothing maps; the type is never guessed.
     pub fn resolve(stored: Option<&str>) -> Result<Self, DealError> {
         match classify(stored) {
             TypeClass::Valid(kind) | TypeClass::Alias(kind) => Ok(kind),
@@ -59,16 +59,16 @@ impl std::fmt::Display for DealType {
     }
 }
 
-/// How a stored `deal_type` reads.
+/// How a stored `deal_type` is interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypeClass {
-    /// One of the three values, exactly as the CHECK constraint wants it.
+    /// One of the three values, exactly as the CHECK constraint requires.
     Valid(DealType),
     /// NULL or blank; counts as an acquisition.
     Null,
     /// Another spelling, or a word with a built-in meaning.
     Alias(DealType),
-    /// Anything else. A person has to map it.
+    /// Anything else; a person must map it.
     Invalid,
 }
 
@@ -88,12 +88,12 @@ pub const BUILT_IN_ALIASES: [(&str, DealType); 11] = [
     ("disposal", DealType::Divestiture),
 ];
 
-/// White space as migration 004 trims it, so that SQL and Rust agree on every value.
+/// White space that migration 004 trims, so that SQL and Rust agree on every value.
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}')
 }
 
-/// Reads a stored `deal_type`. Aliases are compared trimmed and without regard to ASCII case.
+/// Interprets a stored `deal_type`. Aliases are compared trimmed and ignoring ASCII case.
 #[must_use]
 pub fn classify(stored: Option<&str>) -> TypeClass {
     let Some(stored) = stored else {

@@ -1,15 +1,16 @@
-//! The deals: what an inventory costs to integrate or to separate, and all that depends on it.
+//! The deals: what an inventory costs to integrate or to separate, and everything that depends on
+//! it.
 //!
-//! [`Deals`] is what the worker fleet reaches of it, by ports of its own: calculators, what
-//! comparisons are told of types and figures, and the audit of deal types.
+//! [`Deals`] implements the ports of the worker fleet: calculators, the declaration of types and
+//! figures for comparisons, and the audit of deal types.
 //!
-//! The model is pure: bytes and a table in, integer cents out. The same inputs give the same outputs
-//! on every machine. `inventory` parses the stored JSON, `drivers` condenses it, `cost`,
-//! `application`, `tsa`, `synergy` and `separation` are one rule set each, `assess` puts them
-//! together and `outputs` names the results. [`audit`], [`lines`], [`load`] and [`migrate`] read and
-//! write databases.
+//! The model is pure: bytes and a table in, integer cents out. The same inputs give the same
+//! outputs on every machine. `inventory` parses the stored JSON, `drivers` counts what the cost
+//! rules use, `cost`, `application`, `tsa`, `synergy` and `separation` are one rule set each,
+//! `assess` applies them all and `outputs` names the results. [`audit`], [`lines`], [`load`] and
+//! [`migrate`] read and write databases.
 //!
-//! "deal rules §n" in a comment names a section of the facts gathered about the deal tool that the
+//! "deal rules §n" in a comment names a section of the facts collected about the deal tool that the
 //! deal-type rollout describes; "deal rules, decisions" is the list of choices made where that tool
 //! contradicts itself.
 

@@ -1,9 +1,9 @@
-//! The inventory lines behind each figure of a deal.
+//! Explains each figure of a deal by the inventory items behind it.
 //!
-//! A snapshot holds figures, not inventories. So the deal is read again from its source, assessed
-//! by the same model and flag as each snapshot, and what comes out is compared with what the
-//! snapshot holds: where they differ, the deal changed since, and that is said. Only the built-in
-//! model says what its figures are made of; of other calculators there are no lines.
+//! A snapshot holds figures, not inventories. The deal is therefore read again from its source and
+//! assessed with the model and flag of each snapshot, and the outcome is compared with the
+//! snapshot: where they differ, the deal has changed since, and the result says so. Only the
+//! built-in model can say what its figures are made of; figures of other calculators have no lines.
 
 use std::collections::BTreeMap;
 
@@ -25,47 +25,47 @@ use super::model::Model;
 /// One addend of a figure, with the inventory items it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// What adds.
+    /// The source of the amount: a work item, a category, an application.
     pub what: String,
-    /// How much, in the figure's unit.
+    /// The amount, in the figure's unit.
     pub amount: i64,
-    /// Inventory items by id.
+    /// The ids of the inventory items.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<String>,
 }
 
-/// An input of the cost rules with the inventory items it was counted from.
+/// An input of the cost rules, with the inventory items it was counted from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Driver {
     /// `users`, `sites` …
     pub driver: String,
     /// Its value.
     pub value: i64,
-    /// Inventory items by id.
+    /// The ids of the inventory items.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<String>,
 }
 
-/// A figure that is no longer what the snapshot holds.
+/// A figure that differs from the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Moved {
     /// The metric.
     pub metric: String,
-    /// In the snapshot.
+    /// The value in the snapshot.
     pub snapshot: i64,
-    /// By the inventory as it is now.
+    /// The value computed from the current inventory.
     pub now: i64,
 }
 
-/// What is behind the figures of one side.
+/// What explains the figures of one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Side {
     /// Whether the lines below give exactly the snapshot's figures.
     pub explains: bool,
-    /// What keeps them from it, in words: the deal changed since, another model, an error.
+    /// Why they do not, in words: the deal changed since, another model, an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Figures that differ from the snapshot's.
+    /// Figures that differ from the snapshot.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<Moved>,
     /// The inputs of the cost rules.
@@ -76,29 +76,29 @@ pub struct Side {
     pub figures: BTreeMap<String, Vec<Line>>,
 }
 
-/// What is behind a deal's figures on both sides.
+/// What explains a deal's figures in both snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LinesBehind {
     /// The database that was read, without credentials.
     pub source: String,
-    /// Behind the figures before.
+    /// The snapshot before.
     pub before: Side,
-    /// Behind the figures after.
+    /// The snapshot after.
     pub after: Side,
 }
 
-/// Whether the lines behind a snapshot's figures can be shown at all.
+/// Whether the figures of a snapshot can be explained by lines at all.
 pub fn has_lines(manifest: &Manifest) -> bool {
     manifest.model == NAME
 }
 
-/// Reads a deal from its source and says what each figure of both snapshots is made of.
+/// Reads a deal from its source and breaks down each figure of both snapshots.
 ///
-/// Of a snapshot by another calculator than the built-in model it says so and nothing more;
-/// where both are, ask [`has_lines`] first: the source need not be read.
+/// For a snapshot of another calculator than the built-in model, the result only says so; if both
+/// are, check [`has_lines`] first, since the source need not be read.
 ///
-/// `database` replaces the source's URL, of which a manifest keeps no credentials. `model` is used
-/// for both sides and must be the one the snapshots were made by for the figures to come out.
+/// `database` replaces the source's URL, as a manifest keeps no credentials. `model` is used for
+/// both sides and must be the model of the snapshots, or the figures differ.
 pub async fn lines_behind(
     before: &Snapshot,
     after: &Snapshot,
@@ -111,7 +111,7 @@ pub async fn lines_behind(
         before.find(store, deal_id).await?,
         after.find(store, deal_id).await?,
     ];
-    // The query of another calculator gives its figures, no items.
+    // The query of another calculator returns its figures, not inventory items.
     let described = match has_lines(&after.manifest) {
         true => &after.manifest,
         false => &before.manifest,
@@ -235,7 +235,7 @@ fn explain_side(
     }
 }
 
-/// Assesses the deal and lets `take` have what was found while the inventory is held.
+/// Assesses the deal and passes the result to `take` while the inventory is still borrowed.
 fn assess(
     current: &CurrentDeal,
     aware: bool,

@@ -9,9 +9,9 @@ use super::generate::{GenerateOptions, GeneratedDeal, generate};
 use super::kind::{TypeClass, classify};
 use super::migrate::{Target, TargetError};
 
-/// Deals held in memory at once. With 13 values each it stays below SQLite's 32,766 parameters.
+/// Deals in memory at once. With 13 values each, a batch stays below SQLite's 32,766 parameters.
 const BATCH_DEALS: usize = 200;
-/// COPY text is sent whenever it exceeds this.
+/// COPY text is sent whenever it exceeds this size, in bytes.
 const COPY_CHUNK_BYTES: usize = 1 << 20;
 
 /// What was loaded.
@@ -19,17 +19,17 @@ const COPY_CHUNK_BYTES: usize = 1 << 20;
 pub struct LoadReport {
     /// All deals.
     pub deals: u64,
-    /// Those soft-deleted.
+    /// Deals that are soft-deleted.
     pub deleted: u64,
-    /// Those whose type is valid as stored, deleted ones included, as in the next three.
+    /// Deals whose type is valid as stored; deleted ones are included here and in the next three.
     pub valid_types: u64,
-    /// Those whose type is NULL or blank.
+    /// Deals whose type is NULL or blank.
     pub null_types: u64,
-    /// Those whose type is a built-in alias.
+    /// Deals whose type is a built-in alias.
     pub alias_types: u64,
-    /// Those whose type nothing maps.
+    /// Deals whose type nothing maps.
     pub invalid_types: u64,
-    /// Size of all inventories.
+    /// Total size of all inventories, in bytes.
     pub inventory_bytes: u64,
 }
 
@@ -48,13 +48,14 @@ impl LoadReport {
     }
 }
 
-/// Adds generated deals to a database that has migrations 001 to 003, in one transaction: on return
-/// all of them are committed, on error none. Memory does not grow with their number. `progress` is
-/// told the number written so far after each batch.
+/// Adds generated deals to a database that has migrations 001 to 003, in one transaction.
+///
+/// On return all of them are committed; on error none are. Memory does not grow with their number.
+/// `progress` is called after each batch with the number of deals written so far.
 ///
 /// # Errors
-/// [`TargetError::Connect`], or [`TargetError::Load`] for a missing table, an id that is there
-/// already (the same seed loaded twice), or a type that migration 004 no longer allows.
+/// [`TargetError::Connect`], or [`TargetError::Load`] for a missing table, an id that already
+/// exists (the same seed loaded twice), or a type that migration 004 no longer allows.
 pub async fn load(
     database_url: &str,
     options: &GenerateOptions,
@@ -101,7 +102,7 @@ async fn into_postgres(
     Ok(report)
 }
 
-/// One line of COPY's text format: tab between fields, `\N` for NULL, backslash escapes.
+/// Appends one line of COPY's text format: tabs between fields, `\N` for NULL, backslash escapes.
 fn copy_line(out: &mut String, deal: &GeneratedDeal) {
     let deleted_at = deal.deleted.then_some(deal.created_at.as_str());
     let fields = [
@@ -156,7 +157,7 @@ async fn into_sqlite(
         for deal in &batch {
             report.add(deal);
         }
-        // Many rows for each statement: every execution costs far more than a row does.
+        // Many rows per statement, because executing a statement costs far more than a row.
         let mut insert: QueryBuilder<Sqlite> = QueryBuilder::new(
             "INSERT INTO deals (id, tenant_id, name, target_name, buyer_name, deal_type, industry, \
              deal_value, status, created_at, updated_at, deleted_at, inventory) ",

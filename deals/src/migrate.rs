@@ -1,13 +1,13 @@
-//! Adapter: brings a target database to a migration of `migrations/deals`.
+//! Adapter: migrates a target database up to a migration of `migrations/deals`.
 //!
-//! The scripts are the ones an operator reads and a rollout's `sql` steps run; they are compiled in
-//! so that generating deals needs no checkout.
+//! The scripts are the same files that an operator reads and that a rollout's `sql` steps run; they
+//! are compiled in, so that generating deals needs no checkout.
 
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-/// Which SQL a database speaks.
+/// The SQL dialect of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// PostgreSQL 12 or later.
@@ -16,17 +16,18 @@ pub enum Dialect {
     Sqlite,
 }
 
-/// One migration of the target schema. Each script is a transaction of its own, safe also with a
-/// client that goes on after an error; after one the connection has to be rolled back or closed.
+/// One migration of the target schema. Each script is its own transaction and is safe even with a
+/// client that continues after an error; after an error the connection must be rolled back or
+/// closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
-    /// Name of its folder, such as `004_deal_type`.
+    /// The name of its folder, such as `004_deal_type`.
     pub id: &'static str,
     /// Makes the change, or refuses and changes nothing.
     pub deploy: &'static str,
-    /// Raises an error when the change is not in place. Changes nothing.
+    /// Raises an error if the change is not in place. Changes nothing.
     pub verify: &'static str,
-    /// Undoes the change, data included, or refuses and changes nothing.
+    /// Undoes the change, including its data, or refuses and changes nothing.
     pub revert: &'static str,
 }
 
@@ -73,7 +74,7 @@ const SQLITE: [Migration; 4] = [
     migration!("sqlite", "004_deal_type"),
 ];
 
-/// The migrations in their order.
+/// The migrations in order.
 #[must_use]
 pub const fn migrations(dialect: Dialect) -> &'static [Migration] {
     match dialect {
@@ -82,8 +83,8 @@ pub const fn migrations(dialect: Dialect) -> &'static [Migration] {
     }
 }
 
-/// The script that creates and seeds `deal_type_alias` alone, for mapping unknown deal types before
-/// 004. Repeating it changes nothing.
+/// The script that only creates and fills `deal_type_alias`, for mapping unknown deal types before
+/// migration 004. Running it again changes nothing.
 #[must_use]
 pub const fn alias_script(dialect: Dialect) -> &'static str {
     match dialect {
@@ -96,22 +97,22 @@ pub const fn alias_script(dialect: Dialect) -> &'static str {
     }
 }
 
-/// Why a target database was not brought to a migration, or not filled.
+/// Why a target database could not be migrated or filled.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// Not an address of a supported database. Terminal.
+    /// The address does not name a supported database. Terminal.
     #[error(
         "RB-TARGET-1: the database address does not start with postgres://, postgresql:// or \
          sqlite:; use one of them"
     )]
     UnknownScheme,
-    /// No migration of that name. Terminal.
+    /// No migration has this name. Terminal.
     #[error("RB-TARGET-2: there is no migration {wanted:?}; use 001, 002, 003 or 004")]
     UnknownMigration {
-        /// What was asked for.
+        /// The requested name.
         wanted: String,
     },
-    /// No connection. Retryable: nothing was done.
+    /// The connection failed. Retryable: nothing was done.
     #[error("RB-TARGET-3: cannot connect to the target database: {0}")]
     Connect(#[source] sqlx::Error),
     /// A script refused or failed; its own transaction was rolled back. Terminal.
@@ -121,28 +122,29 @@ pub enum TargetError {
         id: &'static str,
         /// `deploy` or `verify`.
         script: &'static str,
-        /// What the database said.
+        /// The database's error.
         source: sqlx::Error,
     },
-    /// Deals could not be written; none were. Terminal, unless the cause passes.
+    /// Deals could not be written; none were. Terminal, unless the cause is temporary.
     #[error("RB-TARGET-5: cannot load deals, nothing was loaded: {0}")]
     Load(#[source] sqlx::Error),
 }
 
 impl TargetError {
-    /// Whether trying again without a change can help.
+    /// Whether a retry without any change may succeed.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Connect(_))
     }
 
-    /// The address is wrong: it names no database, or one that is nowhere.
+    /// Whether the address is wrong: it is malformed, or names a database or directory that does
+    /// not exist.
     #[must_use]
     pub fn is_wrong_address(&self) -> bool {
         match self {
             Self::UnknownScheme | Self::UnknownMigration { .. } => true,
             Self::Connect(sqlx::Error::Configuration(_)) => true,
-            // No such database; no such directory (SQLITE_CANTOPEN).
+            // 3D000: no such database; 14, SQLITE_CANTOPEN: no such directory.
             Self::Connect(sqlx::Error::Database(error)) => {
                 matches!(error.code().as_deref(), Some("3D000" | "14"))
             }
@@ -150,7 +152,7 @@ impl TargetError {
         }
     }
 
-    /// The database answers and refuses what is asked, by a rule of the schema or of a script.
+    /// Whether the database responded and refused, by a rule of the schema or of a script.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         let (Self::Script { source, .. } | Self::Load(source)) = self else {
@@ -205,7 +207,7 @@ impl Target {
     }
 }
 
-/// The kind of database an address names.
+/// The kind of database that an address names.
 ///
 /// # Errors
 /// [`TargetError::UnknownScheme`]; the address is not repeated, as it may hold a password.
@@ -220,8 +222,8 @@ pub fn dialect(database_url: &str) -> Result<Dialect, TargetError> {
 }
 
 /// Deploys and verifies, in order, every migration up to and including `upto` (`"003"` or
-/// `"003_counters"`) that is not in place yet, and returns the ids of those deployed. On return they
-/// are committed.
+/// `"003_counters"`) that is not in place yet, and returns the ids of those deployed. On return
+/// they are committed.
 ///
 /// # Errors
 /// A [`TargetError`]; migrations before the failing one stay deployed, the failing one does not.
@@ -253,7 +255,7 @@ pub async fn apply(database_url: &str, upto: &str) -> Result<Vec<&'static str>, 
     Ok(deployed)
 }
 
-/// Runs one script on its own connection: dropping that is what rolls a failed script back.
+/// Runs one script on its own connection: dropping that connection rolls a failed script back.
 async fn run_alone(
     database_url: &str,
     script: &'static str,
@@ -269,15 +271,15 @@ async fn run_alone(
 mod tests {
     use super::*;
 
-    /// What the script does between its BEGIN and its COMMIT.
+    /// The content of a script between its BEGIN and its COMMIT.
     fn body(script: &str) -> &str {
         let (_, rest) = script.split_once("BEGIN").unwrap();
         let (_, rest) = rest.split_once(";\n").unwrap();
         rest.split_once("COMMIT;").unwrap().0.trim()
     }
 
-    /// SQL has no include that every client knows, and 004 is one transaction: `aliases.sql` is
-    /// where the table and its rows are changed, `deploy.sql` carries them word for word.
+    /// SQL has no include that every client supports, and 004 is one transaction: the table and its
+    /// rows are maintained in `aliases.sql`, and `deploy.sql` repeats them word for word.
     #[test]
     fn deploy_carries_the_alias_table_of_its_one_source() {
         for dialect in [Dialect::Postgres, Dialect::Sqlite] {

@@ -1,7 +1,7 @@
-//! The numbers behind the rules, as data: a JSON file, or the built-in table.
+//! The numbers behind the rules, as data: a JSON file or the built-in table.
 //!
-//! Money is integer cents, factors are basis points (10,000 = 1.0). A model is complete or it is
-//! refused; there are no partial overrides, so that its digest names everything that was applied.
+//! Money is in integer cents, factors are in basis points (10,000 = 1.0). An incomplete model is
+//! refused; there are no partial overrides, so that the digest covers everything that was applied.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +14,19 @@ use super::kind::DealType;
 mod built_in;
 mod validate;
 
-/// A model file that cannot be used. Never retryable.
+/// Why a model file cannot be used. Never retryable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
-    /// Not JSON of the model's shape.
+    /// The file is not JSON, or not in the shape of a model.
     #[error("RB-MODEL-1: model does not parse: {reason}; start from the printed built-in model")]
     Malformed {
         /// What is wrong, with line and column.
         reason: String,
     },
-    /// A number out of its range or a table with a hole.
+    /// A number is out of range, or a table is incomplete.
     #[error("RB-MODEL-2: model field {field}: {reason}")]
     BadValue {
-        /// Path of the field.
+        /// The path of the field.
         field: String,
         /// What is wrong and what is accepted.
         reason: String,
@@ -41,11 +41,11 @@ pub enum Phase {
     Day1,
     /// Within the first hundred days.
     Day100,
-    /// After them.
+    /// After that.
     Post100,
 }
 
-/// The categories that deal multipliers are given for.
+/// The categories that have deal multipliers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // The variants are the category words of deal rules §3.
@@ -81,7 +81,7 @@ pub struct MultiplierTable {
     pub divestiture: Multipliers,
 }
 
-/// Three factors, by how complex the work is, in basis points.
+/// Factors for three levels of complexity, in basis points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // The fields are the levels.
@@ -91,7 +91,7 @@ pub struct ComplexityLevels {
     pub high_bp: i64,
 }
 
-/// A driver that complexity is judged by.
+/// A driver that determines complexity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
@@ -99,7 +99,7 @@ pub enum Measure {
     Users,
     /// Locations.
     Sites,
-    /// Devices of users.
+    /// User devices.
     Endpoints,
     /// Servers and virtual machines.
     Machines,
@@ -113,23 +113,23 @@ pub enum CutOff {
     Driver {
         /// The driver.
         measure: Measure,
-        /// Low under this.
+        /// Low below this value.
         low_below: i64,
-        /// High over this.
+        /// High above this value.
         high_above: i64,
     },
     /// The transition programme: low when both drivers are low, high when either is high.
     Programme {
-        /// Sites: low under this.
+        /// Low below this number of sites.
         sites_low_below: i64,
-        /// Sites: high over this.
+        /// High above this number of sites.
         sites_high_above: i64,
-        /// Users: low under this.
+        /// Low below this number of users.
         users_low_below: i64,
-        /// Users: high over this.
+        /// High above this number of users.
         users_high_above: i64,
     },
-    /// By the ERP's vendor or name, which contains one of these words; high wins.
+    /// By the ERP's vendor or name: whether it contains one of these words; high takes precedence.
     ErpSystem {
         /// Words of small systems.
         low: Vec<String>,
@@ -138,7 +138,7 @@ pub enum CutOff {
     },
 }
 
-/// Yearly licences in cents; no complexity, scenario or deal multiplier applies.
+/// Yearly licences in cents; complexity, scenario and deal multipliers do not apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // The fields are the drivers they are counted by.
@@ -153,7 +153,7 @@ pub struct Licences {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostItem {
-    /// Which deal multiplier applies.
+    /// The category of the deal multiplier that applies.
     pub category: CostCategory,
     /// When it is due.
     pub phase: Phase,
@@ -169,7 +169,7 @@ pub struct CostItem {
     pub per_application_cents: i64,
     /// Factors by complexity.
     pub complexity: ComplexityLevels,
-    /// How complexity is judged.
+    /// How complexity is determined.
     pub cut_off: CutOff,
     /// Yearly licences.
     pub licences: Licences,
@@ -194,13 +194,13 @@ pub struct CostItems {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Applicability {
-    /// WAN work when there are more sites.
+    /// WAN work applies above this number of sites.
     pub wan_sites_above: i64,
-    /// Security work when there are more users.
+    /// Security work applies above this number of users.
     pub security_users_above: i64,
-    /// Data centre work when there are more servers.
+    /// Data centre work applies above this number of servers.
     pub dc_servers_above: i64,
-    /// A programme office when at least this many other items apply.
+    /// A programme office applies when at least this many other items do.
     pub pmo_items_at_least: i64,
 }
 
@@ -226,19 +226,19 @@ pub struct PerApplication {
     pub category_bp: BTreeMap<AppCategory, i64>,
     /// Factor by deployment.
     pub deployment: DeploymentLevels,
-    /// For each API integration, cents; no multiplier.
+    /// For each API integration, in cents; without multiplier.
     pub per_api_cents: i64,
-    /// For single sign-on, cents; no multiplier.
+    /// For single sign-on, in cents; without multiplier.
     pub sso_cents: i64,
-    /// For each 100 GB to move, pro rata, cents; no multiplier.
+    /// For each 100 GB to move, pro rata, in cents; without multiplier.
     pub per_100_gb_cents: i64,
-    /// For each custom interface, cents; no multiplier.
+    /// For each custom interface, in cents; without multiplier.
     pub per_custom_interface_cents: i64,
-    /// Inferred complex when users exceed this.
+    /// More users than this make an application complex, unless stated.
     pub complex_users_above: i64,
-    /// Inferred complex when API integrations exceed this.
+    /// More API integrations than this make an application complex, unless stated.
     pub complex_apis_above: i64,
-    /// Inferred simple when an office tool from the cloud has fewer users.
+    /// Fewer users than this make a cloud office tool simple, unless stated.
     pub simple_users_below: i64,
 }
 
@@ -266,7 +266,7 @@ pub struct DeploymentLevels {
     pub unknown_bp: i64,
 }
 
-/// Transition services, deal level (deal rules §4 and decisions).
+/// Transition services at deal level (deal rules §4 and decisions).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TsaTable {
@@ -274,11 +274,11 @@ pub struct TsaTable {
     pub per_application_cents: i64,
     /// For each shared infrastructure item, cents a month.
     pub per_infrastructure_cents: i64,
-    /// At least this, cents a month, once anything is shared.
+    /// Minimum in cents a month, once anything is shared.
     pub floor_cents: i64,
-    /// At most this, cents a month.
+    /// Maximum in cents a month.
     pub ceiling_cents: i64,
-    /// How long.
+    /// The term, in months.
     pub months: i64,
 }
 
@@ -286,19 +286,20 @@ pub struct TsaTable {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SynergyTable {
-    /// Overlaps whose combined yearly cost is under this are skipped, cents.
+    /// Minimum combined yearly cost of an overlap, in cents; smaller ones are skipped.
     pub combined_at_least_cents: i64,
-    /// Share of the larger side saved besides the whole smaller one, low.
+    /// The share of the larger side that is saved in addition to the whole smaller one, low
+    /// estimate, in basis points.
     pub larger_low_bp: i64,
-    /// The same, high.
+    /// The same, high estimate.
     pub larger_high_bp: i64,
-    /// Cost to achieve as a share of the smaller side, low.
+    /// The cost to achieve as a share of the smaller side, low estimate, in basis points.
     pub achieve_low_bp: i64,
-    /// The same, high.
+    /// The same, high estimate.
     pub achieve_high_bp: i64,
-    /// Years the net counts.
+    /// The years over which the net is counted.
     pub net_years: i64,
-    /// Categories that take 12–18 months with medium confidence.
+    /// Categories that take 12–18 months, with medium confidence.
     pub slow_categories: Vec<AppCategory>,
 }
 
@@ -306,15 +307,15 @@ pub struct SynergyTable {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeparationCategory {
-    /// The category of target applications it looks for.
+    /// The category of target applications that it looks for.
     pub category: AppCategory,
     /// `critical` or `high`.
     pub criticality: String,
-    /// Setup, low, cents.
+    /// Setup, low estimate, in cents.
     pub setup_low_cents: i64,
-    /// Setup, high, cents.
+    /// Setup, high estimate, in cents.
     pub setup_high_cents: i64,
-    /// Months of transition services until then.
+    /// Months of transition services until the setup is complete.
     pub tsa_months: i64,
     /// Shortest duration in months.
     pub months_low: i64,
@@ -328,22 +329,22 @@ pub struct SeparationCategory {
 pub struct SeparationTable {
     /// The categories.
     pub categories: Vec<SeparationCategory>,
-    /// Transition services for a category the target does not have, cents a month.
+    /// Transition services for a category that the target lacks, in cents a month.
     pub absent_monthly_cents: i64,
-    /// The same for a shared one whose yearly cost is unknown.
+    /// Transition services for a shared category whose yearly cost is unknown, in cents a month.
     pub unknown_cost_monthly_cents: i64,
-    /// Yearly transition services for a shared one, as a share of its yearly cost.
+    /// Yearly transition services for a shared category, as a share of its yearly cost, in basis
+    /// points.
     pub shared_yearly_bp: i64,
-    /// Factor on setup by users, used with the option `separation_user_scaling`: each tier from its
-    /// number of users on.
+    /// Factors on setup by number of users, used with the option `separation_user_scaling`.
     pub user_scaling: Vec<Tier>,
 }
 
-/// A factor that applies from a quantity on.
+/// A factor that applies from a quantity upwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
-    /// The quantity.
+    /// The smallest quantity it applies to.
     pub at_least: i64,
     /// The factor, basis points.
     pub factor_bp: i64,
@@ -359,7 +360,7 @@ pub struct VolumeDiscounts {
     pub machines: Vec<Tier>,
 }
 
-/// Rules that are off unless asked for (deal rules, decisions).
+/// Rules that are off unless enabled (deal rules, decisions).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
@@ -369,11 +370,12 @@ pub struct Options {
     pub separation_user_scaling: bool,
 }
 
-/// Every number the rules use.
+/// Every number that the rules use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Deal multipliers. They apply with deal-type awareness on; off is 1.0 whatever they say.
+    /// Deal multipliers. They apply with deal-type awareness on; with it off the multiplier is
+    /// always 1.0.
     pub multipliers: MultiplierTable,
     /// Cost items.
     pub cost_items: CostItems,
@@ -396,7 +398,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads and checks a model file.
+    /// Parses and checks a model file.
     ///
     /// # Errors
     /// [`ModelError::Malformed`] with line and column, or [`ModelError::BadValue`] with the field.
@@ -408,17 +410,18 @@ impl Model {
         Ok(model)
     }
 
-    /// The table of deal rules §3–§5 with both options off.
+    /// The table of deal rules §3–§5, with both options off.
     #[must_use]
     pub fn built_in() -> Self {
         built_in::model()
     }
 
-    /// SHA-256 of the canonical JSON (RFC 8785), in lower-case hex: equal exactly when every number
-    /// is.
+    /// SHA-256 of the canonical JSON (RFC 8785), in lower-case hex: two digests are equal exactly
+    /// when all numbers are.
     ///
     /// # Errors
-    /// [`ModelError::Malformed`] if the model has no canonical JSON, which a checked one always has.
+    /// [`ModelError::Malformed`] if the model has no canonical JSON; a checked model always has
+    /// one.
     pub fn digest(&self) -> Result<String, ModelError> {
         let canonical =
             serde_json_canonicalizer::to_vec(self).map_err(|error| ModelError::Malformed {

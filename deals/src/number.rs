@@ -1,14 +1,14 @@
-//! Quantities of an inventory, held exactly.
+//! Quantities in an inventory, stored exactly.
 
 use rollbook_ledger::decimal::{Decimal, DecimalError};
 
 use super::exact::{DOLLAR_CENTS, ONE_MICRO};
 
-/// The largest number an inventory may hold, 10^12 (deal rules, drivers).
+/// The largest number that an inventory may contain, 10^12 (deal rules, drivers).
 const MAX_WHOLE: i64 = 1_000_000_000_000;
 
-/// A number from 0 to 10^12, in millionths. Digits past the sixth are rounded half up, so that a
-/// sum printed as 0.30000000000000004 is 0.3 and does not count as a fourth tenth.
+/// A number from 0 to 10^12, in millionths. Digits after the sixth decimal are rounded half up, so
+/// that a sum printed as 0.30000000000000004 is 0.3 and does not count as a fourth tenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Quantity(i64);
 
@@ -31,12 +31,12 @@ impl Quantity {
         if value > 1e12 {
             return Err(TOO_LARGE);
         }
-        // The shortest text that reads back as this number is what its author wrote; its decimal
-        // digits are exact where binary arithmetic on the float would not be.
+        // The shortest text that parses to this float is what its author wrote; decimal digits are
+        // exact where binary arithmetic is not.
         Self::from_digits(&value.abs().to_string())
     }
 
-    /// Reads a numeric text: digits, at most one point, an optional sign and exponent.
+    /// Parses a numeric text: digits, at most one point, an optional sign and exponent.
     pub(super) fn from_text(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         if let Some(positive) = text.strip_prefix('-') {
@@ -61,11 +61,11 @@ impl Quantity {
         }
     }
 
-    /// Reads a number with an exponent, `power`.
+    /// Parses a number with an exponent, `power`.
     fn from_power(unsigned: &str, power: &str) -> Result<Self, &'static str> {
         let is_small = power.starts_with('-');
         match unsigned.parse::<Decimal>() {
-            // Written with an exponent only where all of it lies behind the sixth place.
+            // `Decimal` prints an exponent only if all digits come after the sixth decimal.
             Ok(number) if is_small && number < Decimal::ONE => {
                 let text = number.to_string();
                 Self::from_digits(if text.contains('e') { "0" } else { &text })
@@ -75,14 +75,14 @@ impl Quantity {
             Err(DecimalError::OutOfRange) if is_small => Ok(Self(0)),
             Err(DecimalError::OutOfRange) => Err(TOO_LARGE),
             Err(DecimalError::NotANumber | DecimalError::DivisionByZero) => Err(NOT_A_NUMBER),
-            // More digits than a quantity holds; those past the sixth are rounded.
+            // More digits than a `Decimal` holds; those after the sixth decimal are rounded anyway.
             Err(DecimalError::TooManyDigits) => {
                 Self::from_f64(unsigned.parse().map_err(|_| NOT_A_NUMBER)?)
             }
         }
     }
 
-    /// Reads digits with at most one point among them.
+    /// Parses digits with at most one point among them.
     pub(super) fn from_digits(text: &str) -> Result<Self, &'static str> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |part: &str| part.chars().all(|c| c.is_ascii_digit());
@@ -109,20 +109,20 @@ impl Quantity {
         Ok(Self(micros))
     }
 
-    /// In whole units; a part of a person, device or interface counts as a whole one.
+    /// Whole units, rounded up: part of a person, device or interface counts as a whole one.
     pub(super) fn whole_up(self) -> i64 {
         let more = i64::from(self.0 % ONE_MICRO != 0);
         self.0 / ONE_MICRO + more
     }
 
-    /// An amount of dollars, in cents, half up.
+    /// Cents for an amount in dollars, rounded half up.
     pub(super) fn dollars_as_cents(self) -> i64 {
         let micros_per_cent = ONE_MICRO / DOLLAR_CENTS;
         let up = i64::from(self.0 % micros_per_cent >= micros_per_cent / 2);
         self.0 / micros_per_cent + up
     }
 
-    /// In millionths.
+    /// The quantity in millionths.
     pub(super) fn micros(self) -> i64 {
         self.0
     }
@@ -147,7 +147,7 @@ mod tests {
             ("1e3", 1_000_000_000),
             ("1.0000005", 1_000_001),
             ("1000000000000", 1_000_000_000_000_000_000),
-            // Six decimals are kept however many digits stand before them.
+            // Six decimals are kept regardless of the number of digits before them.
             ("123456789012.123456", 123_456_789_012_123_456),
             ("999999999999.999999", 999_999_999_999_999_999),
             ("1.23456789012123456e11", 123_456_789_012_123_456),

@@ -1,11 +1,11 @@
 //! The named results of the model, in a fixed order.
 
-/// What a metric's integer counts.
+/// The unit of a metric's integer value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// US cents.
     Cents,
-    /// Things.
+    /// A number of things.
     Count,
 }
 
@@ -32,8 +32,8 @@ const fn count(name: &'static str) -> MetricDef {
     }
 }
 
-/// Every metric, in the order of [`Outputs::values`] (deal rules, "Outputs of the model"). The order
-/// is part of the snapshot format: new ones go to the end.
+/// Every metric, in the order of [`Outputs::values`] (deal rules, "Outputs of the model"). The
+/// order is part of the snapshot format: append new ones at the end.
 pub const METRICS: [MetricDef; 23] = [
     cents("cost_one_time_upside"),
     cents("cost_one_time_base"),
@@ -63,17 +63,17 @@ pub const METRICS: [MetricDef; 23] = [
 /// The results for one deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Outputs {
-    /// One value for each of [`METRICS`], in its order.
+    /// One value for each of [`METRICS`], in the same order.
     pub values: [i64; METRICS.len()],
 }
 
 impl Outputs {
-    /// What an empty deal has before any rule.
+    /// The outputs of an empty deal before any rule.
     pub(super) const ZERO: Self = Self {
         values: [0; METRICS.len()],
     };
 
-    /// The value of a metric; nothing for a name that is not one.
+    /// The value of a metric; `None` if no metric has this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<i64> {
         let position = METRICS.iter().position(|metric| metric.name == name)?;

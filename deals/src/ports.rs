@@ -1,4 +1,4 @@
-//! What the fleet reaches the deals through.
+//! Implements the fleet's ports for deals.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::audit;
 use super::calculator::DealCalculator;
 use super::declaration::DealDeclaration;
 
-/// The deals: their model, what comparisons are told of them, and their audit.
+/// The deals: their calculators, their declaration for comparisons, and their audit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Deals;
 

@@ -1,4 +1,4 @@
-//! What holds for every inventory.
+//! Properties that hold for every inventory.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What a company that leaves its parent has to set up (deal rules §5 "Carveout/divestiture" and
+//! What a company that leaves its parent must set up (deal rules §5 "Carveout/divestiture" and
 //! decisions).
 
 use super::category::AppCategory;
@@ -16,25 +16,25 @@ pub struct SeparationItem<'a> {
     pub category: AppCategory,
     /// `critical` or `high`.
     pub criticality: &'a str,
-    /// Setup, low, cents.
+    /// Setup, low estimate, cents.
     pub setup_low_cents: i64,
-    /// Setup, high, cents.
+    /// Setup, high estimate, cents.
     pub setup_high_cents: i64,
-    /// Transition services, cents a month, rounded for people; 0 for a divestiture.
+    /// Transition services in cents a month, rounded for display; 0 for a divestiture.
     pub tsa_monthly_cents: i64,
     /// Months of transition services; 0 for a divestiture.
     pub tsa_months: i64,
-    /// Setup and transition services, low, cents.
+    /// Setup and transition services, low estimate, cents.
     pub total_low_cents: i64,
-    /// Setup and transition services, high, cents.
+    /// Setup and transition services, high estimate, cents.
     pub total_high_cents: i64,
     /// Shortest and longest duration in months.
     pub months: (i64, i64),
 }
 
-/// The needed categories, the highest total first, equal ones in the model's order. An acquisition
-/// needs none. A divestiture has no transition services; its setup (extraction) costs divestiture ÷
-/// carveout of the `application` multiplier more (decisions, "Divestiture extraction").
+/// The needed categories, highest total first, ties in the model's order. An acquisition needs
+/// none. A divestiture has no transition services; its setup (extraction) is multiplied by
+/// divestiture ÷ carveout of the `application` multiplier (decisions, "Divestiture extraction").
 pub(super) fn of_separation<'a>(
     inventory: &Inventory<'_>,
     deal_type: DealType,
@@ -58,11 +58,11 @@ pub(super) fn of_separation<'a>(
     Ok(needed)
 }
 
-/// What transition services cost a month.
+/// The monthly cost of transition services.
 #[derive(Clone, Copy)]
 enum Monthly {
     Cents(i64),
-    /// A share of what the applications cost a year, in basis points.
+    /// A share of the applications' yearly cost, in basis points.
     ShareOfYear {
         yearly_cents: i64,
         share_bp: i64,
@@ -70,7 +70,7 @@ enum Monthly {
 }
 
 impl Monthly {
-    /// Adds the cost of so many months, exactly.
+    /// Adds the exact cost of a number of months.
     fn add_to(self, sum: Exact, months: i64) -> Exact {
         match self {
             Self::Cents(cents) => sum.plus(months, cents),
@@ -82,9 +82,9 @@ impl Monthly {
     }
 }
 
-/// Transition services a month for a category, or nothing when the target stands alone in it. A
-/// category is shared when the notes of one of its applications mention "shared" or "parent"; the
-/// cost is then that of the applications so noted.
+/// The monthly transition services for a category; `None` if the target does not depend on its
+/// parent for it. A category is shared when the notes of one of its applications mention "shared"
+/// or "parent"; the cost is then that of the applications with such notes.
 fn monthly<'i>(
     mut present: impl Iterator<Item = &'i Application<'i>> + Clone,
     model: &Model,
@@ -105,7 +105,7 @@ fn monthly<'i>(
     }))
 }
 
-/// One category's item. Setup and services are one exact sum, rounded once.
+/// The item for one category. Setup and services are one exact sum, rounded once.
 fn item<'a>(
     row: &'a SeparationCategory,
     monthly: Monthly,

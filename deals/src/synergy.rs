@@ -1,4 +1,4 @@
-//! What an acquirer saves where both companies run the same kind of application (deal rules §5).
+//! What an acquirer saves if both companies run the same kind of application (deal rules §5).
 
 use std::borrow::Cow;
 
@@ -8,34 +8,35 @@ use super::exact::{Exact, ONE_BP, THOUSAND_CENTS, sum};
 use super::inventory::{Application, Entity, Inventory};
 use super::model::Model;
 
-/// One overlap worth consolidating. Amounts are rounded to $1,000.
+/// One overlap that is worth consolidating. Amounts are rounded to $1,000.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Synergy {
-    /// The category both sides hold.
+    /// The category that both companies have.
     pub category: String,
-    /// Saved a year, low, cents.
+    /// Yearly savings, low estimate, cents.
     pub savings_low_cents: i64,
-    /// Saved a year, high, cents.
+    /// Yearly savings, high estimate, cents.
     pub savings_high_cents: i64,
-    /// Cost to achieve, low, cents.
+    /// Cost to achieve, low estimate, cents.
     pub cost_low_cents: i64,
-    /// Cost to achieve, high, cents.
+    /// Cost to achieve, high estimate, cents.
     pub cost_high_cents: i64,
-    /// Net over the model's years, low: low savings less high cost; may be negative, cents.
+    /// Net over the model's years, low estimate: low savings less high cost, cents; may be
+    /// negative.
     pub net_low_cents: i64,
-    /// Net over the model's years, high: high savings less low cost, cents.
+    /// Net over the model's years, high estimate: high savings less low cost, cents.
     pub net_high_cents: i64,
     /// Shortest and longest duration in months.
     pub months: (i64, i64),
-    /// `medium` for the slow categories, else `high`.
+    /// `medium` for the slow categories, otherwise `high`.
     pub confidence: &'static str,
-    /// Item ids of the applications on both sides.
+    /// Item ids of the applications of both companies.
     pub affected_items: Vec<String>,
 }
 
-/// The key under which the applications of both sides meet: the category's name, or the text itself
-/// where no rule names it (two unrelated unknown categories must not meet in "other"). Nothing for
-/// a blank category.
+/// The key by which applications of both companies overlap: the category's name, or the text itself
+/// if no rule names it (two unrelated unknown categories must not overlap as "other"). `None` for a
+/// blank category.
 fn overlap_key<'i>(item: &'i Application<'_>) -> Option<Cow<'i, str>> {
     if item.category != AppCategory::Other {
         return Some(Cow::Borrowed(item.category.as_str()));
@@ -44,14 +45,14 @@ fn overlap_key<'i>(item: &'i Application<'_>) -> Option<Cow<'i, str>> {
     (!folded.is_empty()).then_some(folded)
 }
 
-/// The overlaps, in the order of their category. An application whose cost is unknown makes its
-/// side hold the category but adds nothing to its total.
+/// The overlaps, ordered by category. An application whose cost is unknown counts as having the
+/// category but adds nothing to the total.
 pub(super) fn of_acquisition(
     inventory: &Inventory<'_>,
     model: &Model,
 ) -> Result<Vec<Synergy>, DealError> {
     let applications = &inventory.applications;
-    // Nothing overlaps with nobody, which is what most deals are: the buyer is not listed.
+    // Shortcut for most deals: without a listed buyer nothing overlaps.
     if !applications.iter().any(|item| item.entity == Entity::Buyer) {
         return Ok(Vec::new());
     }
@@ -59,7 +60,7 @@ pub(super) fn of_acquisition(
         .iter()
         .filter_map(|item| Some((overlap_key(item)?, item)))
         .collect();
-    // Stable: within a category items stay in the order of their ids.
+    // The sort is stable: within a category items stay ordered by id.
     keyed.sort_by(|left, right| left.0.cmp(&right.0));
     let mut synergies = Vec::new();
     for group in keyed.chunk_by(|left, right| left.0 == right.0) {
@@ -87,7 +88,7 @@ pub(super) fn of_acquisition(
 }
 
 /// savings = smaller + 10–30% of larger; cost to achieve = 50–200% of smaller; net over three years
-/// = 3·savings less cost, crosswise (deal rules §5).
+/// = 3·savings less cost, low with high and vice versa (deal rules §5).
 fn synergy(
     category: &str,
     smaller: i64,

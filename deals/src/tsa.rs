@@ -9,15 +9,15 @@ use super::model::Model;
 /// The transition services of one carveout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tsa {
-    /// Cents a month, after floor and ceiling.
+    /// Monthly cost in cents, after floor and ceiling.
     pub monthly_cents: i64,
-    /// Cents over the whole term.
+    /// Cost over the whole term in cents.
     pub total_cents: i64,
 }
 
-/// So much a month for each shared application and infrastructure item, between floor and ceiling,
-/// over the term. Nothing is shared: nothing is bought (decisions, "TSA on divestitures"). Callers
-/// ask for carveouts only.
+/// A monthly amount for each shared application and infrastructure item, between floor and ceiling,
+/// over the term. `None` if nothing is shared (decisions, "TSA on divestitures"). Callers use it
+/// for carveouts only.
 pub(super) fn of_carveout(drivers: &Drivers<'_>, model: &Model) -> Result<Option<Tsa>, DealError> {
     if drivers.shared_applications == 0 && drivers.shared_infrastructure == 0 {
         return Ok(None);

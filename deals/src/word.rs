@@ -1,24 +1,24 @@
-//! Comparing the texts of inventories: with the words of rules, trimmed, without regard to ASCII
-//! case and with `-`, `_` and a blank as the same; and with each other.
+//! Compares texts of inventories with the words of rules and with each other: trimmed, ignoring
+//! ASCII case, and with `-`, `_` and a blank as equal.
 
 use std::cmp::Ordering;
 
-/// A text without the white space around it.
+/// A text without surrounding white space.
 #[inline]
 pub(super) fn trimmed(text: &str) -> &str {
     let bytes = text.as_bytes();
     match (bytes.first(), bytes.last()) {
-        // Nearly every text, and far cheaper to see.
+        // A fast path that covers nearly every text.
         (Some(first), Some(last)) if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
         (None, _) => text,
         _ => text.trim(),
     }
 }
 
-/// What a text stands for, given what each word stands for. Words are ASCII, in lower case and have
-/// `_` between their parts.
+/// The meaning of a text, given the meaning of each word. Words are ASCII, in lower case, with `_`
+/// between their parts.
 ///
-/// Nearly every text is a word as it is, which is far cheaper to see.
+/// Nearly every text is exactly a word, which is far cheaper to test first.
 #[inline(always)]
 pub(super) fn known<T>(text: &str, word: impl Fn(&str) -> Option<T>) -> Option<T> {
     word(text).or_else(|| match text {
@@ -27,7 +27,7 @@ pub(super) fn known<T>(text: &str, word: impl Fn(&str) -> Option<T>) -> Option<T
     })
 }
 
-/// A text trimmed, in lower case and with `_` for `-` and blanks, if that makes it another.
+/// A text trimmed, in lower case and with `_` for `-` and blanks; `None` if it is so already.
 #[inline(never)]
 fn plain(text: &str) -> Option<String> {
     let trimmed = trimmed(text);
@@ -36,17 +36,17 @@ fn plain(text: &str) -> Option<String> {
     changes.then(|| trimmed.to_ascii_lowercase().replace(['-', ' '], "_"))
 }
 
-/// Whether a text contains one of the words. Words are ASCII; an empty one is in no text.
+/// Whether a text contains one of the words. Words are ASCII; an empty word is in no text.
 #[inline(always)]
 pub(super) fn mentions(text: &str, words: &[impl AsRef<str>]) -> bool {
     let bytes = text.as_bytes();
-    // Most texts are hardly longer than a word, so that few places are left where one can begin.
+    // Most texts are hardly longer than a word, so a word can begin at few positions.
     let shortest = words.iter().map(|word| word.as_ref().len()).min();
     let places = (bytes.len() + 1).saturating_sub(shortest.unwrap_or_default());
     for (at, byte) in bytes.iter().enumerate().take(places) {
         for word in words {
             let word = word.as_ref().as_bytes();
-            // Most places end here, long before a comparison of slices would begin.
+            // The first byte rules out most positions, before a comparison of slices.
             let begins = word.first().is_some_and(|it| it.eq_ignore_ascii_case(byte));
             let here = || bytes.get(at..at + word.len()).unwrap_or_default();
             if begins && here().eq_ignore_ascii_case(word) {
@@ -57,7 +57,7 @@ pub(super) fn mentions(text: &str, words: &[impl AsRef<str>]) -> bool {
     false
 }
 
-/// The order of two texts in lower case: ASCII, as everywhere, whatever a locale makes of others.
+/// Compares two texts in lower case; only ASCII letters are folded, regardless of any locale.
 pub(super) fn folded_order(left: &str, right: &str) -> Ordering {
     let (left, right) = (left.bytes(), right.bytes());
     let folded = |byte: u8| byte.to_ascii_lowercase();

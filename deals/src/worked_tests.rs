@@ -1,4 +1,4 @@
-//! The worked figures of deal rules §3–§5 and the decisions, to the dollar.
+//! The worked examples of deal rules §3–§5 and the decisions, to the dollar.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::*;
 
 const DOLLAR: i64 = 100;
 
-/// What is assessed is leaked, so that the assessment, which borrows from it, can be returned.
+/// The input is leaked, so that the assessment that borrows from it can be returned.
 fn assessed(
     items: &Value,
     deal_type: DealType,
@@ -31,7 +31,7 @@ fn app(id: &str, data: Value) -> Value {
     json!({"item_id": id, "inventory_type": "application", "data": data})
 }
 
-/// A target with so many people at so many sites and nothing else.
+/// A target with a number of people and sites and nothing else.
 fn company(users: i64, sites: i64) -> Vec<Value> {
     let mut items = vec![team(users)];
     for site in 0..sites {
@@ -72,7 +72,7 @@ fn identity_for_a_thousand_users_at_five_sites() {
         &aware(&items, DealType::Acquisition),
         WorkItemKind::IdentitySeparation,
     );
-    // 115,000 × 0.85 = 97,750 and × 1.3 = 149,500: the half goes up.
+    // 115,000 × 0.85 = 97,750 and × 1.3 = 149,500, where the half is rounded up.
     assert_eq!(acquisition.upside_cents, 98_000 * DOLLAR);
     assert_eq!(acquisition.stress_cents, 150_000 * DOLLAR);
 }
@@ -121,7 +121,7 @@ fn complexity_follows_the_cut_offs() {
         let deal = aware(&Value::from(company(users, sites)), DealType::Acquisition);
         line(&deal, kind).base_cents / DOLLAR
     };
-    // Users under 500 are low, 500 and 2,000 medium, over 2,000 high; ×0.7, ×1, ×1.5.
+    // Users under 500 are low, 500 to 2,000 medium, over 2,000 high; ×0.7, ×1, ×1.5.
     assert_eq!(base(499, 1, IdentitySeparation), 61_000);
     assert_eq!(base(500, 1, IdentitySeparation), 88_000);
     assert_eq!(base(2_000, 1, IdentitySeparation), 110_000);
@@ -131,7 +131,7 @@ fn complexity_follows_the_cut_offs() {
     assert_eq!(base(1, 4, WanSeparation), 160_000);
     assert_eq!(base(1, 10, WanSeparation), 250_000);
     assert_eq!(base(1, 11, WanSeparation), 424_000);
-    // The programme is low only when both are low, high when either is.
+    // The programme is low only if both drivers are low, and high if either is high.
     assert_eq!(base(499, 3, PmoTransition), 224_000);
     assert_eq!(base(500, 3, PmoTransition), 280_000);
     assert_eq!(base(2_001, 3, PmoTransition), 364_000);
@@ -173,7 +173,7 @@ fn items_apply_by_their_thresholds() {
         aware(&json!([server]), DealType::Acquisition)
     };
     assert!(!has(&servers(10), DcHostingExit) && has(&servers(11), DcHostingExit));
-    // One item alone needs no programme office; an ERP of its own needs no separation.
+    // One item alone needs no programme office; the company's own ERP needs no separation.
     assert!(!has(&servers(11), PmoTransition));
     let own_erp = aware(
         &json!([app("e", json!({"category": "erp"}))]),
@@ -405,7 +405,7 @@ fn without_awareness_every_deal_is_the_old_acquisition() {
     for deal_type in DealType::ALL {
         assert_eq!(assessed(&items, deal_type, false, &model).outputs, old);
     }
-    // The same model with awareness on is the regression of 7 %.
+    // The same model with awareness on gives the 7 % regression.
     let new = assessed(&items, DealType::Acquisition, true, &model).outputs;
     let [before, after] =
         [old, new].map(|outputs| i128::from(outputs.get("cost_one_time_base").unwrap()));

@@ -1,4 +1,4 @@
-//! Appending through the ledger against bare async-nats publishes with the same headers and
+//! Compares appends through the ledger with bare async-nats publishes of the same headers and
 //! payload to the same stream.
 
 use std::collections::VecDeque;
@@ -16,19 +16,19 @@ use crate::bar::{Bar, BenchError, Limit, failed, median};
 use crate::commits::{LEDGER, aggregate, headers, sample};
 use crate::server::Server;
 
-/// Appends of one block; ledger and peer take turns block by block.
+/// Appends per block; ledger and peer alternate block by block.
 const BLOCK: usize = 250;
-/// Blocks of each side per run.
+/// Blocks per side and run.
 const BLOCKS: usize = 6;
-/// Runs; the median is judged.
+/// Number of runs; the median is judged.
 const RUNS: usize = 3;
-/// Writers in flight.
+/// Maximum number of writers in flight.
 const IN_FLIGHT: usize = 256;
-/// Different aggregates of the pipelined bars.
+/// Number of aggregates in the pipelined bars.
 const AGGREGATES: usize = 1_000;
-/// How long each side of a throughput run appends before it is timed.
+/// How long each side appends before a throughput run is timed.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// How long each side appends at a time, and how often; the median counts.
+/// How long each side appends per turn, and the number of turns; the median counts.
 const TURN: Duration = Duration::from_secs(1);
 const TURNS: usize = 5;
 
@@ -74,7 +74,7 @@ impl Sides {
         Ok(appended.sequence)
     }
 
-    /// The same message as the ledger's, published and acknowledged without it.
+    /// Publishes the same message that the ledger would, without the ledger.
     async fn publish(&self, aggregate: &Aggregate, previous: u64) -> Result<u64, BenchError> {
         let commit = sample(aggregate, previous);
         let publish = PublishMessage::build()
@@ -93,8 +93,8 @@ impl Sides {
     }
 }
 
-/// One writer, one aggregate each, one append at a time: median latency, ledger ÷ bare; the
-/// worse of with and without `sync_interval: always`.
+/// One append at a time, with one writer and one aggregate per side: median latency, ledger ÷ bare,
+/// the worse of with and without `sync_interval: always`.
 pub(crate) async fn p50_ratio() -> Result<Bar, BenchError> {
     let mut runs = Vec::new();
     for run in 0..RUNS {
@@ -116,7 +116,7 @@ pub(crate) async fn p50_ratio() -> Result<Bar, BenchError> {
                     theirs_us.push(micros(start));
                 }
                 if block == 0 {
-                    // The first block of each warms up.
+                    // The first block of each side is warm-up.
                     ours_us.clear();
                     theirs_us.clear();
                 }
@@ -139,7 +139,7 @@ pub(crate) async fn p50_ratio() -> Result<Bar, BenchError> {
     ))
 }
 
-/// 256 in flight over 1,000 aggregates: throughput, ledger ÷ bare; the worse of with and
+/// 256 appends in flight over 1,000 aggregates: throughput, ledger ÷ bare, the worse of with and
 /// without `sync_interval: always`.
 pub(crate) async fn pipelined_ratio() -> Result<Bar, BenchError> {
     let mut runs = Vec::new();
@@ -159,7 +159,7 @@ pub(crate) async fn pipelined_ratio() -> Result<Bar, BenchError> {
     ))
 }
 
-/// The same with `sync_interval: always` only: what group commit gains.
+/// Like [`pipelined_ratio`], only with `sync_interval: always`: the gain of group commit.
 pub(crate) async fn sync_group_ratio() -> Result<Bar, BenchError> {
     let mut runs = Vec::new();
     for _ in 0..RUNS {
@@ -174,7 +174,7 @@ pub(crate) async fn sync_group_ratio() -> Result<Bar, BenchError> {
     ))
 }
 
-/// Who writes.
+/// Which side writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Ledger,
@@ -189,7 +189,7 @@ async fn throughput_ratio(sync_always: bool) -> Result<f64, BenchError> {
     theirs.run(&sides, WARM_UP).await?;
     let (mut ours_rates, mut theirs_rates) = (Vec::new(), Vec::new());
     for turn in 0..TURNS {
-        // Whoever goes second finds a larger stream: they take turns at that too.
+        // The side that goes second finds a larger stream, so the order alternates too.
         if turn % 2 == 0 {
             ours_rates.push(ours.run(&sides, TURN).await?);
             theirs_rates.push(theirs.run(&sides, TURN).await?);
@@ -203,7 +203,7 @@ async fn throughput_ratio(sync_always: bool) -> Result<f64, BenchError> {
     Ok(ours / theirs)
 }
 
-/// One side's aggregates and where each stands.
+/// One side's aggregates and the last sequence of each.
 struct Load {
     side: Side,
     aggregates: Vec<Aggregate>,
@@ -227,8 +227,8 @@ impl Load {
         })
     }
 
-    /// Appends for `time`, [`IN_FLIGHT`] at a time, each aggregate by one writer at a time;
-    /// returns appends per second.
+    /// Appends for `time`, [`IN_FLIGHT`] at a time, with at most one writer per aggregate; returns
+    /// appends per second.
     async fn run(&mut self, sides: &Sides, time: Duration) -> Result<f64, BenchError> {
         let mut flying = FuturesUnordered::new();
         let start = Instant::now();

@@ -1,17 +1,17 @@
-//! One measured bar and how it is printed.
+//! A measured bar, that is a benchmark with a limit, and how it is printed.
 
 use serde::Serialize;
 
 /// Whether the limit is a floor or a ceiling.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Limit {
-    /// The value must not be above it.
+    /// The value must not exceed this.
     AtMost(f64),
-    /// The value must not be below it.
+    /// The value must not be below this.
     AtLeast(f64),
 }
 
-/// A result: the median of `runs`, judged by its limit.
+/// A result: the median of `runs`, judged by a limit.
 #[derive(Debug, Serialize)]
 pub(crate) struct Bar {
     bar: &'static str,
@@ -21,7 +21,7 @@ pub(crate) struct Bar {
     bound: Limit,
     unit: &'static str,
     peer: &'static str,
-    /// Whether the bar holds.
+    /// Whether the limit is kept.
     pub(crate) ok: bool,
     runs: Vec<f64>,
 }
@@ -53,7 +53,7 @@ impl Bar {
         }
     }
 
-    /// Judges again with `percent` beyond the limit allowed. A bar of a NaN does not hold.
+    /// Judges again, allowing `percent` beyond the limit. A bar whose value is NaN fails.
     pub(crate) fn allow(mut self, percent: f64) -> Self {
         let room = 1.0 + percent / 100.0;
         self.ok = match self.bound {
@@ -63,13 +63,13 @@ impl Bar {
         self
     }
 
-    /// The JSON line.
+    /// The bar as a JSON line.
     pub(crate) fn line(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
     }
 }
 
-/// The middle value; NaN for none.
+/// The median; NaN for an empty list.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -83,7 +83,7 @@ fn round(value: f64) -> f64 {
 /// Why a bar could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
-    /// A part that was to be measured failed.
+    /// Something that was to be measured failed.
     #[error("RB-BENCH-3: {what}: {reason}")]
     Failed {
         /// What was being done.
@@ -93,7 +93,7 @@ pub(crate) enum BenchError {
     },
 }
 
-/// Names what was being done when something failed.
+/// Adds what was being done to an error.
 pub(crate) fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> BenchError {
     move |error| BenchError::Failed {
         what,

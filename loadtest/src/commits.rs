@@ -1,4 +1,4 @@
-//! Commits as a running rollout writes them.
+//! Builds commits like those a running rollout writes.
 
 use async_nats::HeaderMap;
 use rollbook_ledger::clock::{from_proto, to_proto};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::bar::{BenchError, failed};
 
-/// The ledger of the benches.
+/// The name of the ledger that the benches use.
 pub(crate) const LEDGER: &str = "main";
 
 /// The aggregate of a numbered rollout.
@@ -19,7 +19,7 @@ pub(crate) fn aggregate(number: usize) -> Result<Aggregate, BenchError> {
         .map_err(failed("name a rollout"))
 }
 
-/// The headers that the ledger writes beside id and expectation.
+/// The headers that the ledger writes besides the id and the expected sequence.
 pub(crate) fn headers(commit: &v1::Commit) -> HeaderMap {
     let (kind, id) = (&commit.aggregate, &commit.aggregate_id);
     let types: Vec<&str> = commit.events.iter().map(event_type).collect();
@@ -40,7 +40,7 @@ pub(crate) fn headers(commit: &v1::Commit) -> HeaderMap {
     headers
 }
 
-/// A measured sample of a watch: the most frequent event of a rollout, about 400 bytes encoded.
+/// A measured sample of a watch, the most frequent event of a rollout: about 400 bytes encoded.
 pub(crate) fn sample(aggregate: &Aggregate, previous_sequence: u64) -> v1::Commit {
     let now = jiff::Timestamp::now();
     let measured = v1::StepMeasured {

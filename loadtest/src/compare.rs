@@ -1,8 +1,8 @@
-//! Comparing two stored snapshots against DuckDB joining the very same Parquet files.
+//! Compares two stored snapshots, against DuckDB joining the very same Parquet files.
 //!
-//! Both run in a process of their own that is warm: start-up is in neither time. Rollbook verifies
-//! the checksum of every part, judges by rules and stores every difference within its time; DuckDB
-//! joins, tests the tolerance and counts. Their counts must be the same, or the bar fails.
+//! Both run in their own warm process, so neither time includes start-up. Within its time Rollbook
+//! verifies the checksum of every part, judges by rules and stores every difference; DuckDB joins,
+//! tests the tolerance and counts. Their counts must agree, or the bar fails.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -21,14 +21,14 @@ use crate::peer::python_peer;
 use crate::snapshots::{METRICS, Pair};
 
 const MILLION: u64 = 1_000_000;
-/// Runs; the median is judged.
+/// Number of runs; the median is judged.
 const RUNS: usize = 5;
 const TOLERANCE_PERCENT: i32 = 5;
-/// The most memory a comparison may have held, in MB.
+/// Maximum memory of a comparison, in MB.
 const PEAK_MB: f64 = 128.0;
 const PEER: &str = "DuckDB, join and tolerance test over the same files";
 
-/// What both sides count.
+/// The counts that both sides report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Counts {
     compared: u64,
@@ -56,7 +56,7 @@ pub(crate) async fn versus_duckdb() -> Result<Bar, BenchError> {
     let mut ours = Process::rollbook(&pair)?;
     let mut duckdb = Process::duckdb()?;
     let command = pair.duckdb_command(TOLERANCE_PERCENT, threads())?;
-    // The first of each fills the caches and is not counted.
+    // The first run of each side fills the caches and is not counted.
     agree(&ours.ask("{}")?, &duckdb.ask(&command)?)?;
     let mut runs = Vec::new();
     for run in 0..RUNS {
@@ -78,7 +78,7 @@ pub(crate) async fn versus_duckdb() -> Result<Bar, BenchError> {
     Ok(Bar::judge("compare_vs_duckdb", limit, "ratio", PEER, runs))
 }
 
-/// The most memory a fresh process held for one comparison of a million deals.
+/// The peak memory of a fresh process that compares a million deals once.
 pub(crate) async fn peak_mb() -> Result<Bar, BenchError> {
     let pair = Pair::make(MILLION).await?;
     let mut runs = Vec::new();
@@ -94,8 +94,8 @@ pub(crate) async fn peak_mb() -> Result<Bar, BenchError> {
     ))
 }
 
-/// Seconds for ten million deals ÷ ten times the seconds for one million; the memory is bounded
-/// by the same limit.
+/// Seconds for ten million deals ÷ ten times the seconds for one million; the memory limit also
+/// applies.
 pub(crate) async fn growth_10m() -> Result<Bar, BenchError> {
     let mut seconds = Vec::new();
     for deals in [MILLION, 10 * MILLION] {
@@ -146,7 +146,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// A process that answers each line with a line. Killed when dropped.
+/// A process that answers each line with a line. Killed on drop.
 struct Process {
     child: Child,
     input: ChildStdin,
@@ -214,7 +214,7 @@ fn rules() -> Rules {
     }
 }
 
-/// The measured process: compares once for each line of standard input.
+/// The measured process: runs one comparison for each line of standard input.
 pub(crate) async fn child(objects: &str, before: &str, after: &str) -> Result<(), BenchError> {
     let store = EvidenceStore::open(objects).map_err(failed("open the store"))?;
     let declared = Deals.declaration();
@@ -251,7 +251,7 @@ pub(crate) async fn child(objects: &str, before: &str, after: &str) -> Result<()
     Ok(())
 }
 
-/// The largest resident set this process ever had.
+/// The peak resident set of this process, in KB.
 fn peak_kb() -> Result<u64, BenchError> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(failed("read the memory"))?;
     status
@@ -266,5 +266,5 @@ fn peak_kb() -> Result<u64, BenchError> {
         .ok_or_else(|| failed("read the memory")("/proc/self/status has no VmHWM"))
 }
 
-/// The metrics that are compared are those of the files.
+/// The compared metrics are those in the files.
 const _: () = assert!(METRICS.len() == 12);

@@ -1,4 +1,5 @@
-//! Reading and folding a million events against a bare ordered consumer that only counts them.
+//! Compares reading and folding a million events with a bare ordered consumer that only counts
+//! them.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -16,11 +17,11 @@ use crate::bar::{Bar, BenchError, Limit, failed};
 use crate::commits::{LEDGER, aggregate, commit, headers, sample};
 use crate::server::Server;
 
-/// Events in the stream.
+/// Number of events in the stream.
 const EVENTS: u64 = 1_000_000;
-/// Rollouts they belong to, interleaved.
+/// Number of rollouts they belong to, interleaved.
 const ROLLOUTS: usize = 1_000;
-/// Runs; the median is judged.
+/// Number of runs; the median is judged.
 const RUNS: usize = 5;
 
 /// Events per second, fold ÷ count.
@@ -36,7 +37,7 @@ pub(crate) async fn ratio() -> Result<Bar, BenchError> {
         .map_err(failed("open the journal"))?;
     fill(&server, &journal, &ledger).await?;
     let mut runs = Vec::new();
-    // The first reading of each fills the caches and is not counted.
+    // The first run of each side fills the caches and is not counted.
     count(&server, &ledger).await?;
     fold(&journal).await?;
     for run in 0..RUNS {
@@ -59,7 +60,7 @@ pub(crate) async fn ratio() -> Result<Bar, BenchError> {
     ))
 }
 
-/// Fills the stream as fast as the server takes it: what is stored counts, not how.
+/// Fills the stream as fast as the server accepts it; only what is stored matters here.
 async fn fill(
     server: &Server,
     journal: &JetStreamJournal,
@@ -101,7 +102,8 @@ async fn fill(
             .await
             .map_err(failed("fill the stream"))?;
         if sequence % 10_000 == 0 {
-            // Bounded: never more on the way than the server has stored but for this much.
+            // Bounded: at most this many messages may be in flight beyond what the server has
+            // stored.
             while journal
                 .last_sequence()
                 .await
@@ -154,7 +156,7 @@ fn opened() -> v1::RolloutOpened {
     }
 }
 
-/// The peer: counts what an ordered push consumer delivers.
+/// The peer: counts the messages of an ordered push consumer.
 async fn count(server: &Server, ledger: &LedgerId) -> Result<f64, BenchError> {
     let client = server.connect().await?;
     let context = async_nats::jetstream::new(client.clone());
@@ -183,7 +185,7 @@ async fn count(server: &Server, ledger: &LedgerId) -> Result<f64, BenchError> {
     Ok(rate(start))
 }
 
-/// Ours: follows, decodes, folds every rollout.
+/// Our side: follows, decodes, and folds every rollout.
 async fn fold(journal: &JetStreamJournal) -> Result<f64, BenchError> {
     let start = Instant::now();
     let mut commits = journal

@@ -1,8 +1,9 @@
-//! Benches of Rollbook against named peers, and storms of faults with their judge.
+//! Runs benches of Rollbook against named peers, and storms of faults with their judge.
 //!
-//! `rollbook-loadtest bench` runs every bar, `--bar NAME` one. Each prints one JSON line and the
-//! exit code says whether all hold. `rollbook-loadtest storm` rolls out while processes are killed,
-//! paused and cut off; `rollbook-loadtest judge` says of what is left whether all of it holds.
+//! `rollbook-loadtest bench` runs every bar, or with `--bar NAME` one. Each prints one JSON line,
+//! and the exit code says whether all pass. `rollbook-loadtest storm` runs rollouts while processes
+//! are killed, paused and cut off; `rollbook-loadtest judge` checks whether everything that must
+//! hold still does.
 
 mod append;
 mod bar;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 use bar::{Bar, BenchError, failed};
 use clap::{Parser, Subcommand};
 
-/// Commits are made of many small strings that one thread allocates and another frees, where the
+/// Commits consist of many small strings that one thread allocates and another frees, on which the
 /// system's allocator spends a third of a replay.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -42,20 +43,20 @@ struct Cli {
 enum Command {
     /// Measure the performance bars
     Bench {
-        /// Only this bar
+        /// Measure only this bar
         #[arg(long)]
         bar: Option<String>,
-        /// Allow 20 % beyond each limit: for programs of a plain release build
+        /// Allow 20 % beyond each limit, for programs of a plain release build
         #[arg(long)]
         quick: bool,
     },
-    /// Roll out while faults are injected, and judge what is left
+    /// Run rollouts while faults are injected, and judge the result
     Storm(storm::StormArgs),
-    /// Tear the last block of a ledger: `rollbook up` must refuse it
+    /// Tear off the end of a ledger's last block: `rollbook up` must refuse it
     Torn(storm::torn::TornArgs),
     /// Judge what a slice of a storm left: ledger, views, effects and processes
     Judge(judge::JudgeArgs),
-    /// The measured process of the comparison bars: compares for each line of standard input
+    /// The measured process of the comparison bars: compares once for each line of standard input
     #[command(hide = true)]
     CompareChild {
         /// Evidence store
@@ -65,12 +66,12 @@ enum Command {
         /// Manifest after
         after: String,
     },
-    /// Take one snapshot and print what it took
+    /// Take one snapshot and print the resources it used
     #[command(hide = true)]
     Take(deals::take::TakeArgs),
 }
 
-/// Every bar by name, in the order they run.
+/// Every bar by name, in the order in which they run.
 const BARS: [&str; 19] = [
     "append_p50_ratio",
     "append_pipelined_ratio",
@@ -93,11 +94,11 @@ const BARS: [&str; 19] = [
     "growth_10m",
 ];
 
-/// How far beyond a limit a quick run may be, in percent.
+/// How far a quick run may exceed a limit, in percent.
 const QUICK_PERCENT: f64 = 20.0;
 
 fn main() -> ExitCode {
-    // Only the first call can fail to be the first.
+    // This fails only if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Cli::parse().command {
         Command::Bench { bar, quick } => bench(bar.as_deref(), quick),
@@ -120,7 +121,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
     })
 }
 
-/// Runs one command to its end.
+/// Runs one command to completion.
 fn within(command: impl Future<Output = ExitCode>) -> ExitCode {
     match runtime() {
         Ok(runtime) => runtime.block_on(command),
@@ -167,8 +168,8 @@ fn bench(bar: Option<&str>, quick: bool) -> ExitCode {
     };
     let mut all_hold = true;
     for name in chosen {
-        // A task like any in the server: what runs in `block_on` itself has a thread of its own,
-        // and every wake-up would cross threads.
+        // Spawned as a task, as in the server: the future in `block_on` itself runs on its own
+        // thread, so every wake-up would cross threads.
         let name = name.to_owned();
         let measured = runtime.block_on(runtime.spawn(measure(name.clone())));
         let measured = measured.unwrap_or_else(|error| Err(failed("measure")(error)));

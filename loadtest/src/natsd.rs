@@ -1,4 +1,4 @@
-//! nats-servers with stores that outlive them: one, or three in a cluster.
+//! Runs nats-servers whose stores outlive them: one, or three in a cluster.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use tokio::process::Command;
 
 use crate::process::StartError;
 
-/// How long one may take until it accepts connections.
+/// How long a nats-server may take to accept connections.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Ports for processes that must come back at the same one. The system hands out those from 32768
-/// on, also to connections: one of them may be taken while its process is down.
+/// Ports for processes that must restart on the same port. The system assigns ports from 32768
+/// upwards, to connections as well: one of those could be taken while its process is down.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// A port that nobody listens on and that was not given before.
+/// A port that nobody listens on and that was not returned before.
 pub(crate) fn free_port() -> std::io::Result<u16> {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let count = PORTS.end - PORTS.start;
-    // Other storms of this machine begin elsewhere.
+    // Another storm on this machine starts at a different port.
     let start = u16::try_from(std::process::id().wrapping_mul(37) % u32::from(count)).unwrap_or(0);
     let mut refused = std::io::Error::from(std::io::ErrorKind::AddrInUse);
     for _ in 0..count {
@@ -35,21 +35,22 @@ pub(crate) fn free_port() -> std::io::Result<u16> {
     Err(refused)
 }
 
-/// A nats-server: where it listens and keeps its store.
+/// A nats-server: its port and the directory of its store.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) config: PathBuf,
 }
 
-/// The nats-server program.
+/// The path of the nats-server program.
 pub(crate) fn program() -> Result<PathBuf, StartError> {
     let named = std::env::var_os("ROLLBOOK_NATS_SERVER").map(PathBuf::from);
     find_binary(named.as_deref()).map_err(|error| StartError::new("nats-server", error))
 }
 
-/// Writes a configuration for each store, into `directory`. Several make a cluster, whose members
-/// do not tell clients of each other: what stands between a client and a server stays between them.
+/// Writes a configuration for each store into `directory`. Several stores make a cluster whose
+/// members do not advertise each other to clients, so that clients always connect through their
+/// proxy.
 pub(crate) fn configure(directory: &Path, stores: &[PathBuf]) -> std::io::Result<Vec<Server>> {
     let ports: Vec<u16> = stores
         .iter()

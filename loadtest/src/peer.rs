@@ -1,10 +1,10 @@
-//! The peers in Python.
+//! Starts the peers written in Python.
 
 use std::process::Command;
 
 use crate::bar::{BenchError, failed};
 
-/// A script of `loadtest/peers`, with the wheels that tools/bench-peers installed.
+/// A command that runs a script of `loadtest/peers` with the wheels installed by tools/bench-peers.
 pub(crate) fn python_peer(script: &str) -> Result<Command, BenchError> {
     let place = std::env::var("ROLLBOOK_PEER_PYTHONPATH").map_err(|_| {
         failed("find the peers in Python")(

@@ -1,4 +1,4 @@
-//! Processes that a storm and its judge start, and those that they find on the machine.
+//! Starts the processes of a storm and its judge, and finds others on the machine.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-/// Between two looks at a process that is to end.
+/// The interval at which a process that should end is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Until then a program may not have its signals in its own hands, on a busy machine.
+/// How long a program may take to install its signal handlers on a busy machine.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Why a process could not be started.
@@ -34,19 +34,19 @@ impl StartError {
     }
 }
 
-/// A child with its output in a file; killed when dropped.
+/// A child process with its output in a file; killed on drop.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     pid: Pid,
     log: PathBuf,
-    /// How long the log was when it was started.
+    /// The length of the log when the process was started.
     log_before: usize,
     started_at: Instant,
 }
 
 impl Process {
-    /// Starts it. Its output goes to the end of `log`.
+    /// Starts it and appends its output to `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self, StartError> {
         let program = command
             .as_std()
@@ -63,7 +63,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
-            // Ctrl-C is for whoever started the storm, which then ends its children.
+            // Ctrl-C must reach only the storm, which then ends its children.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -85,23 +85,23 @@ impl Process {
         self.pid
     }
 
-    /// It was started just now, and SIGTERM still ends it as it ends any program.
+    /// Whether it was only just started, so that SIGTERM still has its default action.
     pub(crate) fn is_starting(&self) -> bool {
         self.started_at.elapsed() < STARTS_WITHIN && !catches(self.pid, Signal::SIGTERM)
     }
 
-    /// Sends a signal; one that has ended gets none.
+    /// Sends a signal unless it has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = kill(self.pid, signal);
     }
 
-    /// Its exit code, when it has ended; `Some(None)` after a signal.
+    /// Its exit code once it has ended; `Some(None)` if a signal ended it.
     pub(crate) fn ended(&mut self) -> Option<Option<i32>> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(status.code())
     }
 
-    /// Waits for its end; `None` when it does not come.
+    /// Waits for it to end; `None` if it does not end in time.
     pub(crate) async fn wait(&mut self, at_most: Duration) -> Option<Option<i32>> {
         let deadline = Instant::now() + at_most;
         loop {
@@ -115,7 +115,7 @@ impl Process {
         }
     }
 
-    /// Ends it at once.
+    /// Kills it.
     pub(crate) async fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill().await;
@@ -130,7 +130,7 @@ impl Process {
     }
 }
 
-/// A command with nothing of the caller's configuration of Rollbook.
+/// A command without the caller's configuration of Rollbook.
 pub(crate) fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -143,7 +143,7 @@ pub(crate) fn clean(program: &Path) -> Command {
     command
 }
 
-/// A command run by another program, which these words start.
+/// Wraps a command in another program, which is started by these words.
 pub(crate) fn behind(words: &[String], command: &Command) -> Command {
     let inner = command.as_std();
     let mut outer = Command::new(words.first().map_or("", String::as_str));
@@ -160,17 +160,17 @@ pub(crate) fn behind(words: &[String], command: &Command) -> Command {
     outer
 }
 
-/// A process of this machine.
+/// A process on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Found {
     pub(crate) pid: i32,
-    /// Words of its command line, separated by spaces.
+    /// Its command line, with words separated by spaces.
     pub(crate) line: String,
     pub(crate) directory: String,
 }
 
-/// The processes that belong to a directory: it stands in their command line, or they work in it.
-/// Not those that this process descends from, and not itself.
+/// The processes that belong to a directory because their command line names it or they run in it,
+/// except this process and its ancestors.
 pub(crate) fn of_directory(directory: &Path) -> Vec<Found> {
     let mut own = Vec::new();
     let mut pid = i32::try_from(std::process::id()).unwrap_or(0);
@@ -217,7 +217,7 @@ pub(crate) fn of_step(rollout: &str, step: &str) -> Vec<i32> {
 
 fn found(pid: i32) -> Option<Found> {
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    // Threads of the kernel, and processes that have ended and were not waited for, have none.
+    // Kernel threads, and processes that have ended but were not reaped, have no command line.
     if words.is_empty() {
         return None;
     }
@@ -234,7 +234,7 @@ fn found(pid: i32) -> Option<Found> {
     })
 }
 
-/// Whether a process has a handler for a signal.
+/// Whether a process handles a signal.
 fn catches(pid: Pid, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let caught = status
@@ -247,7 +247,7 @@ fn catches(pid: Pid, signal: Signal) -> bool {
 
 fn parent(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may have anything in it.
+    // The name, in parentheses, may contain anything.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
 }

@@ -1,5 +1,5 @@
-//! Rebuilding the SQLite views from a journal against inserting the same rows bare, by
-//! multi-row statements, in batches of the same number of commits.
+//! Compares rebuilding the SQLite views from a journal with inserting the same rows directly, by
+//! multi-row statements, in transactions of the same number of commits.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Row, ValueRef};
 use crate::bar::{Bar, BenchError, Limit, failed};
 use crate::commits::{LEDGER, aggregate, commit, sample};
 
-/// Commits replayed.
+/// Number of commits replayed.
 const COMMITS: u64 = 60_000;
-/// Rollouts they belong to.
+/// Number of rollouts they belong to.
 const ROLLOUTS: usize = 200;
-/// Runs; the median is judged.
+/// Number of runs; the median is judged.
 const RUNS: usize = 5;
-/// Rows of one statement of the peer.
+/// Rows per statement of the peer.
 const ROWS_PER_STATEMENT: usize = 256;
 
 /// Rows per second, rebuild ÷ bare insert.
@@ -163,8 +163,8 @@ enum Cell {
     Text(String),
 }
 
-/// The peer: the rows of the rebuilt views into empty tables of the same shape. Reading them is
-/// not timed.
+/// The peer: inserts the rows of the rebuilt views into empty tables of the same shape. Reading
+/// them is not timed.
 async fn bare(from: &Path, to: &Path) -> Result<(usize, f64), BenchError> {
     let mut source = connect(from).await?;
     let mut target = connect(to).await?;
@@ -183,7 +183,7 @@ async fn bare(from: &Path, to: &Path) -> Result<(usize, f64), BenchError> {
             .map_err(failed("create a table"))?;
         tables.push((table, rows_of(&mut source, table).await?));
     }
-    // As many transactions as the projector's, so equally many rows in each.
+    // As many transactions as the projector uses, so that each has the same number of rows.
     let total: usize = tables.iter().map(|(_, rows)| rows.len()).sum();
     let batches = usize::try_from(COMMITS)
         .unwrap_or(usize::MAX)

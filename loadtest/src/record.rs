@@ -1,5 +1,5 @@
-//! What a storm writes down for its judge: lines of JSON in files of one directory. The judge knows
-//! nothing else of the storm.
+//! The record that a storm writes for its judge: JSON lines in the files of one directory. The
+//! judge knows nothing else about the storm.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Where the processes kept their data.
+/// Where the processes keep their data.
 pub(crate) const SYSTEM: &str = "system.json";
 /// Rollouts that were opened, or may have been.
 pub(crate) const PLANS: &str = "plans.jsonl";
@@ -19,13 +19,14 @@ pub(crate) const ACKNOWLEDGED: &str = "acknowledged.jsonl";
 pub(crate) const SEEN: &str = "seen.jsonl";
 /// Faults as they were injected.
 pub(crate) const FAULTS: &str = "faults.jsonl";
-/// Processes that ended, told to or not.
+/// Processes that ended, whether told to or not.
 pub(crate) const ENDS: &str = "ends.jsonl";
 /// Written by the commands of steps: `begin|end ROLLOUT STEP ATTEMPT`.
 pub(crate) const MARKERS: &str = "markers";
 /// Written by notices and by `notify` steps.
 pub(crate) const NOTICES: &str = "notices.jsonl";
-/// Written by the receiver of webhooks: what it took, and what it read but said it could not take.
+/// Written by the receiver of webhooks: what it accepted, and what it read but answered with an
+/// error.
 pub(crate) const CALLS: &str = "calls.jsonl";
 /// Rows that `sql` steps inserted into PostgreSQL.
 pub(crate) const SHARED_ROWS: &str = "rows-postgres.jsonl";
@@ -49,32 +50,32 @@ impl RecordError {
     }
 }
 
-/// Where the processes kept their data, for whoever starts them again.
+/// Where the processes keep their data, for the judge that starts them again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SystemRecord {
     /// `up`, `one` or `three`.
     pub(crate) layout: String,
-    /// The program that ran.
+    /// The program under test.
     pub(crate) rollbook: PathBuf,
     /// The directory of each nats-server's store.
     pub(crate) stores: Vec<PathBuf>,
-    /// Evidence.
+    /// The evidence store.
     pub(crate) objects: PathBuf,
     /// The database of each server's views: `sqlite:PATH` or `postgres://…`.
     pub(crate) views: Vec<String>,
 }
 
-/// What a step does to the world.
+/// The effect of a step outside the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Effect {
-    /// A command that must not be repeated unasked.
+    /// A command that must not be repeated without a request.
     Once,
-    /// A command that may be.
+    /// A command that may be repeated.
     Idempotent,
-    /// A row inserted by `sql`, which must not be there twice.
+    /// A row inserted by `sql`, which must not exist twice.
     Row,
-    /// Nothing that the judge looks at.
+    /// No effect that the judge checks.
     None,
 }
 
@@ -85,12 +86,12 @@ pub(crate) struct StepRecord {
     pub(crate) effect: Effect,
 }
 
-/// A rollout that somebody tried to open.
+/// A rollout that a simulated person tried to open.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PlanRecord {
     pub(crate) rollout: String,
     pub(crate) steps: Vec<StepRecord>,
-    /// Ids of its notices; each is its message's subject.
+    /// The ids of its notices; each is the subject of its message.
     pub(crate) notices: Vec<String>,
 }
 
@@ -108,13 +109,13 @@ pub(crate) struct Acknowledged {
     /// The verb.
     pub(crate) what: String,
     pub(crate) actor: String,
-    /// Its idempotency key; absent where the command line made its own.
+    /// Its idempotency key; absent if the command line generated it.
     pub(crate) command_id: Option<String>,
-    /// Where the answer said it is recorded.
+    /// The sequence given in the answer.
     pub(crate) sequence: u64,
-    /// How many events it said were recorded; none: there was nothing to do.
+    /// The number of recorded events given in the answer; zero means that there was nothing to do.
     pub(crate) events: usize,
-    /// How often it was sent.
+    /// How often the command was sent.
     pub(crate) tries: u32,
 }
 
@@ -131,17 +132,18 @@ pub(crate) struct Seen {
 pub(crate) enum End {
     /// By itself, with this exit code.
     Unasked { code: Option<i32>, said: String },
-    /// Told to by SIGTERM, after so long.
+    /// After SIGTERM, within this time.
     Told {
         code: Option<i32>,
         after_ms: u64,
-        /// It had hardly begun: signals were not yet in its hands, and nothing was its own.
+        /// Whether it was still starting: it had not yet installed its signal handlers and owned
+        /// nothing.
         #[serde(default)]
         starting: bool,
     },
-    /// Told to by SIGTERM, and still there when the wait was over; then killed.
+    /// Not after SIGTERM: it was still running when the wait was over, and was killed.
     Deaf { after_ms: u64 },
-    /// It had to give up, and was still there when the wait was over.
+    /// Not when it had to give up: it was still running when the wait was over.
     Stays { after_ms: u64 },
 }
 
@@ -152,7 +154,7 @@ pub(crate) struct Ended {
     pub(crate) end: End,
 }
 
-/// Appends lines to the files of one directory; a line is whole or not there.
+/// Appends lines to the files of one directory; a line is written completely or not at all.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     directory: PathBuf,
@@ -183,7 +185,7 @@ impl Recorder {
     }
 }
 
-/// All lines of a file; none where there is no such file.
+/// All lines of a file; empty if the file does not exist.
 pub(crate) fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
     let failed = |error: &dyn std::fmt::Display| RecordError::new(path, error);
     let text = match std::fs::read_to_string(path) {
@@ -197,14 +199,14 @@ pub(crate) fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordEr
         .collect()
 }
 
-/// A file with one value.
+/// Reads a file that holds one value.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
     let failed = |error: &dyn std::fmt::Display| RecordError::new(path, error);
     let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
     serde_json::from_str(&text).map_err(|error| failed(&error))
 }
 
-/// Writes a file with one value.
+/// Writes a file that holds one value.
 pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
     let failed = |error: &dyn std::fmt::Display| RecordError::new(path, error);
     let text = serde_json::to_string_pretty(value).map_err(|error| failed(&error))?;

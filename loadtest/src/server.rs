@@ -1,4 +1,4 @@
-//! A nats-server of the bench's own, with or without `sync_interval: always`.
+//! A nats-server that a bench starts, with or without `sync_interval: always`.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use rollbook_ledger::nats::find_binary;
 
 use crate::bar::{BenchError, failed};
 
-/// Stopped, and its data removed, when dropped.
+/// A running nats-server; on drop it is stopped and its data removed.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -17,7 +17,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one on a free port and waits until it takes connections.
+    /// Starts one on a free port and waits until it accepts connections.
     pub(crate) async fn start(sync_always: bool) -> Result<Self, BenchError> {
         let binary = std::env::var_os("ROLLBOOK_NATS_SERVER").map(std::path::PathBuf::from);
         let binary = find_binary(binary.as_deref()).map_err(failed("find nats-server"))?;
@@ -59,7 +59,7 @@ impl Server {
         Err(failed("start nats-server")("it takes no connections"))
     }
 
-    /// A connection.
+    /// Opens a connection.
     pub(crate) async fn connect(&self) -> Result<async_nats::Client, BenchError> {
         async_nats::connect(&self.url)
             .await
@@ -69,7 +69,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to tell anyone here.
+        // It may have ended already; an error cannot be reported here.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Two stored snapshots of synthetic deals, written with the writer of real ones.
+//! Makes two stored snapshots of synthetic deals with the writer of real ones.
 
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_workers::snapshot::parquet::PartWriter;
@@ -22,17 +22,17 @@ pub(crate) const METRICS: [&str; 12] = [
     "synergy_count",
     "work_item_count",
 ];
-/// Of these the last are counts, not cents.
+/// How many of these, at the end, are counts rather than cents.
 const COUNTS: usize = 2;
 const TYPES: [&str; 3] = ["acquisition", "carveout", "divestiture"];
-/// Rows per part, as snapshots have.
+/// Rows per part, the maximum that snapshots allow.
 const PART_ROWS: u64 = 65_536;
-/// One deal in so many changed: 2 %.
+/// One in this many deals has changed: 2 %.
 const CHANGED_ONE_IN: u64 = 50;
-/// One deal in so many is on one side only.
+/// One in this many deals is on one side only.
 const ONE_SIDED_ONE_IN: u64 = 100_000;
 
-/// Two snapshots in a store of their own, removed when dropped.
+/// Two snapshots in their own store, removed on drop.
 pub(crate) struct Pair {
     directory: tempfile::TempDir,
     before: String,
@@ -41,7 +41,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Deals `0..deals`, 2 % of them changed: half of these by 3 %, half by 10 %.
+    /// Makes deals `0..deals`, of which 2 % change: half of these by 3 %, half by 10 %.
     pub(crate) async fn make(deals: u64) -> Result<Self, BenchError> {
         let directory = tempfile::tempdir().map_err(failed("make a directory"))?;
         let location = directory.path().display().to_string();
@@ -75,13 +75,13 @@ impl Pair {
         })
     }
 
-    /// The store's place and the two snapshots, for the measured process.
+    /// The path of the store and the two snapshots, for the measured process.
     pub(crate) fn arguments(&self) -> [String; 3] {
         let location = self.directory.path().display().to_string();
         [location, self.before.clone(), self.after.clone()]
     }
 
-    /// What the peer is asked.
+    /// The command that the peer executes.
     pub(crate) fn duckdb_command(
         &self,
         tolerance_percent: i32,
@@ -120,8 +120,8 @@ fn info(name: &str) -> MetricInfo {
     }
 }
 
-/// A deal of one side; none where it is on the other only. Ids are 36 characters in order of
-/// their number, as sorted UUIDs are.
+/// A deal on one side; `None` if it is only on the other. Ids have 36 characters and sort by
+/// number, as sorted UUIDs do.
 fn row(deal: u64, deals: u64, side: usize) -> Option<Row> {
     let noise = mix(deal);
     if noise % ONE_SIDED_ONE_IN == side as u64 {
@@ -148,12 +148,12 @@ fn row(deal: u64, deals: u64, side: usize) -> Option<Row> {
         let value = if metric >= METRICS.len() - COUNTS {
             1 + random % 12
         } else if metric % 4 == 3 {
-            // Some figures are exact to the cent, most are rounded to $1,000 by their rules.
+            // Some figures are exact to the cent; most are rounded to $1,000 by their rules.
             10_000 + random % 900_000_000
         } else {
             100_000 * (1 + random % 9_000)
         };
-        // Half of the figures, the total among them.
+        // Half of the figures, including the total.
         let moved = changed && metric % 2 == 1;
         let value = if moved { value * percent / 100 } else { value };
         i64::try_from(value).unwrap_or(i64::MAX)
@@ -166,7 +166,7 @@ fn row(deal: u64, deals: u64, side: usize) -> Option<Row> {
     ))
 }
 
-/// SplitMix64: a number that looks random and is the same everywhere.
+/// SplitMix64: a pseudorandom number that is the same everywhere.
 fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -174,7 +174,7 @@ fn mix(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Written as JSON, so that what a manifest may leave out can be left out.
+/// Built as JSON, so that optional fields of a manifest can be omitted.
 fn manifest(parts: &[Part]) -> Value {
     let rows: u64 = parts.iter().map(|part| part.rows).sum();
     let metrics: Vec<MetricInfo> = METRICS.iter().map(|name| info(name)).collect();

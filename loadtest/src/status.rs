@@ -1,4 +1,4 @@
-//! `rollbook status` as a whole process, against a running `rollbook up`.
+//! Measures `rollbook status` as a whole process, against a running `rollbook up`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::bar::{Bar, BenchError, Limit, failed};
 
-/// Timed calls, after warming up.
+/// Number of timed calls, after warm-up.
 const CALLS: usize = 30;
 const WARM_UP: usize = 3;
 
@@ -18,13 +18,13 @@ struct Up {
 impl Drop for Up {
     fn drop(&mut self) {
         let pid = self.child.id().to_string();
-        // SIGTERM lets it stop its nats-server; a failure leaves only temporary files.
+        // SIGTERM lets it stop its nats-server; if this fails, only temporary files remain.
         let _ = Command::new("kill").arg(pid).status();
         let _ = self.child.wait();
     }
 }
 
-/// Milliseconds of one call, the median.
+/// The median duration of a call, in milliseconds.
 pub(crate) async fn milliseconds() -> Result<Bar, BenchError> {
     let binary = find()?;
     let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
@@ -62,7 +62,7 @@ pub(crate) async fn milliseconds() -> Result<Bar, BenchError> {
     ))
 }
 
-/// The command itself, built beside this program.
+/// Finds the command, built beside this program.
 fn find() -> Result<PathBuf, BenchError> {
     let here = std::env::current_exe().map_err(failed("find this program"))?;
     let binary = here.with_file_name("rollbook");

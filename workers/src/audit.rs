@@ -1,4 +1,4 @@
-//! The port to an audit: whether the deals of a source are of the types that they may have.
+//! The port to an audit, which checks whether the deals of a source have allowed types.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -7,10 +7,10 @@ use rollbook_proto::v1::{AuditTaken, Verdict};
 
 use crate::snapshot::{SnapshotError, SnapshotSource};
 
-/// Whoever knows which types deals may have.
+/// An auditor, which knows the types that deals may have.
 #[async_trait]
 pub trait Auditor: Send + Sync + std::fmt::Debug {
-    /// Audits a source by one consistent read. `taken_at` is from the injected clock.
+    /// Audits a source in one consistent read. `taken_at` is from the injected clock.
     async fn audit(
         &self,
         source: &SnapshotSource,
@@ -18,21 +18,21 @@ pub trait Auditor: Send + Sync + std::fmt::Debug {
     ) -> Result<Audit, SnapshotError>;
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audit {
-    /// What it means.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The rule of the verdict, in words.
+    /// The rule behind the verdict, in words.
     pub rule: &'static str,
-    /// What was found, in words.
+    /// The findings, in words.
     pub message: String,
     /// Metric, number and unit. `None`: there was nothing to measure.
     pub measurements: Vec<(&'static str, Option<Decimal>, &'static str)>,
     /// The bytes of the report.
     pub report: Vec<u8>,
-    /// Their media type.
+    /// The media type of the report.
     pub media_type: &'static str,
-    /// The event that records it, but for the step and where the report lies.
+    /// The event that records the audit, without the step and the address of the report.
     pub event: AuditTaken,
 }

@@ -1,7 +1,7 @@
 //! The worker fleet: step executors, snapshot and comparison.
 //!
-//! It knows neither the types of deals nor their figures: those come in through [`calculators`] and
-//! [`audit`], from outside. `compare::rules` is pure.
+//! It knows neither the deal types nor their figures: those come in through the ports
+//! [`calculators`] and [`audit`]. `compare::rules` is pure.
 
 pub mod audit;
 pub mod calculators;

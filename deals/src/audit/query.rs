@@ -1,4 +1,4 @@
-//! The audit's questions to the database.
+//! The database queries of the audit.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::{AuditReport, FaultyDeal, HealthScore, MAX_LISTED, MAX_TYPES};
 use crate::DealType;
 
-/// What a blank type may consist of, as the migration to the target schema trims it.
+/// Characters that count as blank, the same that the migration to the target schema trims.
 const BLANKS: &str = " \t\n\r\u{b}\u{c}";
 
-/// Audits the deal types of a source. Its inventory is not read.
+/// Audits the deal types of a source, without reading inventories.
 ///
-/// All figures are from one transaction. `taken_at` is from the injected clock.
+/// All figures come from one transaction. `taken_at` is from the injected clock.
 pub async fn take(
     source: &SnapshotSource,
     taken_at: Timestamp,
@@ -26,7 +26,7 @@ pub async fn take(
     let table = &source.table.table;
     let sql = Queries::new(source);
     let failed = |error: sqlx::Error| database.query_error(table, 0, &error);
-    // The two drivers have different row types but the same columns.
+    // The two drivers have different row types but return the same columns.
     macro_rules! gather {
         ($connection:expr, $begin:literal) => {{
             let connection = $connection;
@@ -111,7 +111,7 @@ struct Queries {
 }
 
 impl Queries {
-    /// SQL both databases understand.
+    /// Builds SQL that both databases understand.
     fn new(source: &SnapshotSource) -> Self {
         let columns = &source.table;
         let id = column(columns, &columns.id);

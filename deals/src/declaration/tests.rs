@@ -1,4 +1,4 @@
-//! The default rules of deals, and the words for their types.
+//! Tests the default rules of deals and the words for their types.
 
 #![allow(clippy::unwrap_used)]
 
@@ -52,7 +52,7 @@ fn guarded_deals_are_judged_as_decided() {
         ("cost_total", 10_000, 10_501, Regression),
         ("cost_total", 10_000, 9_500, WithinTolerance),
         ("cost_total", 10_000, 9_499, Regression),
-        // 5 % of these is no binary fraction; exact arithmetic sees the single cent.
+        // 5 % of these figures is not a binary fraction; exact arithmetic detects the single cent.
         ("cost_total", 20, 21, WithinTolerance),
         (
             "cost_total",
@@ -66,7 +66,7 @@ fn guarded_deals_are_judged_as_decided() {
             945_755_921_747_804_224,
             Regression,
         ),
-        // From zero only zero holds, and a percentage is one of the size.
+        // From zero only zero is tolerated, and a percentage is of the absolute value.
         ("cost_total", 0, 1, Regression),
         ("cost_total", 0, 1_000_000, Regression),
         ("cost_total", 0, -1, Regression),
@@ -114,7 +114,7 @@ fn other_deals_differ_as_expected_or_unexpectedly_and_never_in_silence() {
         ("carveout", "cost_one_time_base", 100, 300, Expected),
         ("carveout", "cost_one_time_base", 100, 301, Regression),
         ("carveout", "cost_one_time_base", 100, 500, Regression),
-        // Zero times three is zero.
+        // Three times zero is zero.
         ("carveout", "cost_one_time_base", 0, 301, Regression),
         ("carveout", "cost_one_time_base", 0, 0, Equal),
         ("carveout", "cost_tsa", 0, 60_000_000, Expected),

@@ -1,4 +1,4 @@
-//! Inventories: skewed in size, every kind and nearly every field, both companies.
+//! Generates inventories: skewed in size, with every kind, nearly every field and both companies.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ const CITIES: [&str; 14] = [
     "Kyiv", "Lyon", "Malmo", "Nantes",
 ];
 
-/// Category, vendors, and the range of its yearly cost in thousands.
+/// Category, vendors, and the range of the yearly cost in thousands of dollars.
 const CATALOGUE: [(&str, [&str; 3], (u64, u64)); 18] = [
     ("erp", ["SAP", "Infor", "NetSuite"], (120, 900)),
     ("crm", ["Salesforce", "HubSpot", "Zoho"], (30, 300)),
@@ -39,7 +39,8 @@ const CATALOGUE: [(&str, [&str; 3], (u64, u64)); 18] = [
     ),
 ];
 
-/// One inventory. Three quarters are a small company's (about 3 KB of JSON), few are large.
+/// Generates one inventory. Three quarters are those of a small company (about 3 KB of JSON); a few
+/// are large.
 pub(super) fn items(random: &mut Random) -> Vec<Value> {
     let size = random.weighted(&[("empty", 1), ("small", 76), ("medium", 19), ("large", 4)]);
     let (people, apps, machines, teams, sites) = match size {
@@ -89,7 +90,7 @@ impl Builder {
             "organization" => "ORG",
             _ => "VEN",
         };
-        // The number keeps ids unique; the rest looks like the content hash that it stands for.
+        // The number makes ids unique; the rest looks like a content hash.
         let id = format!(
             "I-{prefix}-{:04x}{:03x}",
             random.between(0, 0xffff),
@@ -139,7 +140,8 @@ impl Builder {
         let index = usize::try_from(random.between(0, last)).unwrap_or(0);
         let (category, vendors, cost) = CATALOGUE.get(index).copied().unwrap_or(CATALOGUE[0]);
         let vendor = random.pick(&vendors);
-        // A shared ERP means building one; few parents let theirs be used by a company they sell.
+        // Losing a shared ERP means building one, so few parents share theirs with a company they
+        // sell.
         let chance = if category == "erp" {
             self.shared_percent / 4
         } else {

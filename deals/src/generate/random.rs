@@ -1,6 +1,6 @@
-//! A random sequence that never changes: SplitMix64 (Steele, Lea, Flood 2014). Written out because
-//! the seed is part of the data's name, and general-purpose crates do not promise the same sequence
-//! across their versions.
+//! A random sequence that never changes: SplitMix64 (Steele, Lea, Flood 2014). It is implemented
+//! here because the seed identifies the data, and general-purpose crates do not promise the same
+//! sequence across versions.
 
 pub(super) struct Random {
     state: u64,
@@ -21,7 +21,7 @@ impl Random {
         mix(self.state)
     }
 
-    /// From `low` to `high`, both included. The bias of the remainder is below 2^-40 for the spans
+    /// A number from `low` to `high`, both included. The modulo bias is below 2^-40 for the ranges
     /// used here.
     pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high.saturating_sub(low) + 1)
@@ -31,7 +31,7 @@ impl Random {
         self.between(0, 99) < chance
     }
 
-    /// One of a list; nothing only from an empty list.
+    /// One entry of a list; the empty string if the list is empty.
     pub(super) fn pick(&mut self, choices: &[&'static str]) -> &'static str {
         let last = u64::try_from(choices.len()).unwrap_or(1).saturating_sub(1);
         let index = usize::try_from(self.between(0, last)).unwrap_or(0);
@@ -50,8 +50,8 @@ impl Random {
         ""
     }
 
-    /// An id in the form of a random UUID. Its last 60 bits are a bijection of the index, so that no
-    /// two deals of one seed share an id.
+    /// An id in the form of a random UUID. Its last 60 bits are a bijection of the index, so no two
+    /// deals of a seed share an id.
     pub(super) fn uuid(&mut self, index: u64) -> String {
         const TAIL_BITS: u64 = (1 << 60) - 1;
         let head = self.next();

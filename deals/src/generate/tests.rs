@@ -86,8 +86,8 @@ fn options_decide_what_is_broken() {
     );
 }
 
-/// Deal rules §6: a carveout costs 1.5 to 3 times a comparable acquisition. The very same company,
-/// as both, is the closest comparison there is.
+/// Deal rules §6: a carveout costs 1.5 to 3 times a comparable acquisition. The closest comparison
+/// is the same company as both.
 #[test]
 fn carveouts_cost_between_one_and_a_half_and_three_times_an_acquisition() {
     let model = Model::built_in();

@@ -1,4 +1,4 @@
-//! The fields of an item: what each says, or why it can't be read.
+//! Reads the fields of an item, or says why one cannot be read.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::super::word::{known, mentions};
 use super::Entity;
 use super::raw::{Field, Item, Scalar, Usual};
 
-/// Reads fields of one item, naming it in errors.
+/// Reads the fields of one item and names the item in errors.
 pub(super) struct Fields<'i, I> {
     id: &'i str,
     item: &'i mut I,
@@ -19,8 +19,8 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
         Self { id, item }
     }
 
-    /// Text; missing is empty. A number where a name belongs (version 11, vendor 3) is not an
-    /// error, but no rule compares it, so it reads as empty.
+    /// Reads a text; a missing one is empty. A number where a name belongs (version 11, vendor 3)
+    /// is not an error, but no rule compares it, so it reads as empty.
     #[inline(always)]
     pub(super) fn text(&mut self, field: Field) -> Result<Cow<'a, str>, DealError> {
         match self.item.usual(field) {
@@ -41,7 +41,7 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
         }
     }
 
-    /// What a text says to a rule that keeps nothing of it.
+    /// Passes a text to `read`, for rules that do not keep the text itself.
     #[inline(always)]
     pub(super) fn said<T>(
         &mut self,
@@ -135,7 +135,7 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
         entity.ok_or_else(|| self.bad(Field::Entity, reason))
     }
 
-    /// Deal rules, drivers: "parent-owned".
+    /// Whether the item is parent-owned (deal rules, drivers: "parent-owned").
     #[inline(always)]
     pub(super) fn parent_owned(&mut self) -> Result<bool, DealError> {
         let owner = |word: &str| matches!(word, "parent" | "shared").then_some(());

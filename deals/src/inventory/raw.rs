@@ -1,5 +1,5 @@
-//! The inventory array as it lies in the database: every field optional, every scalar of any kind.
-//! Strings are borrowed from the input where they need no unescaping.
+//! The inventory array as stored: every field optional, every scalar of any kind. Strings are
+//! borrowed from the input unless they need unescaping.
 
 use std::borrow::Cow;
 use std::hint::select_unpredictable;
@@ -7,24 +7,24 @@ use std::mem::take;
 
 use super::super::number::Quantity;
 
-/// Levels below a field, more than in any honest inventory. Reading over a value recurses once for
-/// each, so that unbounded nesting would overflow the stack and end the process.
+/// Maximum nesting below a field, more than any real inventory has. Skipping a value recurses once
+/// per level, so unbounded nesting would overflow the stack and end the process.
 pub(super) const MAX_DEPTH: usize = 30;
 
-/// Items most inventories have at most.
+/// The number of items that most inventories do not exceed.
 pub(super) const USUAL_ITEMS: usize = 16;
 
-/// A field's value before its rule reads it.
+/// A field's value before its rule interprets it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) enum Scalar<'a> {
     #[default]
     Missing,
     Bool(bool),
     Number(Quantity),
-    /// A number that no inventory may hold, and why.
+    /// A number that no inventory may contain, and why.
     BadNumber(&'static str),
     Text(Cow<'a, str>),
-    /// An array or object, where a plain value belongs.
+    /// An array or object where a plain value is expected.
     Nested,
 }
 
@@ -34,15 +34,15 @@ impl From<Result<Quantity, &'static str>> for Scalar<'_> {
     }
 }
 
-/// Slots of a key table.
+/// Number of slots in a key table.
 const SLOTS: usize = 64;
-/// Words of eight bytes that hold any key of a field.
+/// Number of eight-byte words that hold any field's key.
 const WORDS: usize = 3;
-/// No field has a longer key, in bytes.
+/// The longest key that fits, in bytes.
 pub(super) const KEY_BYTES: usize = WORDS * size_of::<u64>();
 
-/// What lies in a slot: the key's words, which of their bits are the key's, its length in bytes
-/// and the place of its field. An empty one has a length that no key has.
+/// A slot of a key table: the key's words, a mask of the key's bytes in them, its length in bytes
+/// and the index of its field. An empty slot has a length that no key has.
 #[derive(Clone, Copy)]
 struct Entry {
     words: [u64; WORDS],
@@ -51,9 +51,9 @@ struct Entry {
     place: usize,
 }
 
-/// A slot for a key of a length with these first four bytes; of a key of three letters, as no field
-/// has fewer, the last is its closing quote. The factor was searched so that no two fields of an
-/// object share one, which is checked when this is compiled.
+/// The slot for a key with this length and these first four bytes. The fourth byte of a
+/// three-letter key is its closing quote; no field has a shorter key. The factor was chosen by
+/// search so that no two fields of an object share a slot, which is checked at compile time.
 #[inline(always)]
 const fn slot(first: u32, length: usize) -> usize {
     let mixed = first.wrapping_mul(0x52e6_b439) >> (u32::BITS - SLOTS.ilog2());
@@ -102,8 +102,8 @@ const fn table<const N: usize>(keys: &[&str; N], from: usize, below: usize) -> [
 
 macro_rules! fields {
     (item { $($of_item:ident = $item_key:literal,)* } data { $($of_data:ident = $data_key:literal,)* }) => {
-        /// The fields that rules read: those of an item first, then those of its `data` (deal
-        /// rules §1, inventory table).
+        /// The fields that rules read: first those of an item, then those of its `data` (deal rules
+        /// §1, inventory table).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Field {
             $($of_item,)*
@@ -115,7 +115,7 @@ macro_rules! fields {
                 [$(Self::$of_item,)* $(Self::$of_data,)*];
             const KEYS: [&str; Self::ALL.len()] = [$($item_key,)* $($data_key,)*];
 
-            /// Its key with that of the object it is in, as messages name it.
+            /// Its key, prefixed with that of its object, for error messages.
             pub(super) fn path(self) -> &'static str {
                 match self {
                     $(Self::$of_item => $item_key,)*
@@ -163,18 +163,19 @@ impl Field {
     const ITEM_TABLE: [Entry; SLOTS] = table(&Self::KEYS, 0, Self::Data as usize + 1);
     const DATA_TABLE: [Entry; SLOTS] = table(&Self::KEYS, Self::Data as usize + 1, Self::UNREAD);
 
-    /// The place for what no rule reads, behind those of all fields.
+    /// The index for anything no rule reads, after those of all fields.
     pub(super) const UNREAD: usize = Self::ALL.len();
 
-    /// The field of an item, or with `ITEM` off of its `data`, with a key; nothing for one that no
-    /// rule reads.
+    /// The field with this key, of an item or, with `ITEM` false, of its `data`; `None` if no rule
+    /// reads it.
     pub(super) fn of<const ITEM: bool>(key: &str) -> Option<Self> {
         let known = |field: &Self| field.key() == key && field.is_of_item() == ITEM;
         Self::ALL.into_iter().find(known)
     }
 
-    /// The place in [`Self::ALL`] of such a field, or [`Self::UNREAD`]: by the length of a key and
-    /// the bytes from its first on, which go on with its closing quote and whatever comes then.
+    /// The index in [`Self::ALL`] of the field with a key, or [`Self::UNREAD`]. `bytes` begin with
+    /// the key and its closing quote and continue with whatever follows; `length` is that of the
+    /// key.
     #[inline(always)]
     pub(super) fn place_of<const ITEM: bool>(bytes: &[u8; KEY_BYTES], length: usize) -> usize {
         let (parts, _) = bytes.as_chunks::<8>();
@@ -195,12 +196,12 @@ impl Field {
                 for (word, (known, mask)) in words.iter().zip(entry.words.iter().zip(entry.mask)) {
                     differs |= (word ^ known) & mask;
                 }
-                // No branch: which key comes next is hard to foresee, and a wrong guess costs more.
+                // No branch: the next key is hard to predict, and a misprediction costs more.
                 select_unpredictable(differs == 0, entry.place, Self::UNREAD)
             })
     }
 
-    /// Whether it is of an item; otherwise it is of an item's `data`.
+    /// Whether it is a field of an item; otherwise it is one of an item's `data`.
     fn is_of_item(self) -> bool {
         self as usize <= Self::Data as usize
     }
@@ -210,14 +211,14 @@ impl Field {
         Self::KEYS.get(self as usize).copied().unwrap_or_default()
     }
 
-    /// A bit of its own, for sets of fields.
+    /// Its bit in a set of fields.
     #[inline]
     pub(super) fn bit(self) -> u32 {
         1 << self as u32
     }
 }
 
-/// A value of a kind that nearly all are of.
+/// A value of one of the kinds that nearly all values have.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Usual<'a> {
     Missing,
@@ -225,20 +226,20 @@ pub(super) enum Usual<'a> {
     Whole(u64),
     /// A text without escapes.
     Text(&'a str),
-    /// Any other, or one that is not known to be usual.
+    /// Any other value, or one not known to be usual.
     Other,
 }
 
-/// An item whose fields are taken out one by one, as their rules read them.
+/// An item whose fields are taken out one by one, as the rules read them.
 pub(super) trait Item<'a> {
-    /// The value of a field where it is cheap to see; otherwise it is to be taken.
+    /// The value of a field if that is cheap to tell; otherwise the caller must use `take`.
     fn usual(&self, field: Field) -> Usual<'a>;
 
     /// The value of a field.
     fn take(&mut self, field: Field) -> Scalar<'a>;
 }
 
-/// One item, each value read.
+/// An item with all values read.
 #[derive(Debug, Default)]
 pub(super) struct RawItem<'a>([Scalar<'a>; Field::ALL.len()]);
 

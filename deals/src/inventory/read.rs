@@ -1,4 +1,5 @@
-//! The general way to read an inventory array: whatever is JSON, with the reason where it is none.
+//! The general reader of an inventory array: accepts any JSON and gives the reason where it is
+//! invalid.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,11 +11,12 @@ use super::super::error::DealError;
 use super::super::number::Quantity;
 use super::raw::{Field, MAX_DEPTH, RawItem, Scalar, USUAL_ITEMS};
 
-/// Reads an array of items; `null` is an empty one.
+/// Reads an array of items; `null` is an empty array.
 pub(super) fn read(json: &[u8]) -> Result<Vec<RawItem<'_>>, DealError> {
     let parsed = sonic_rs::from_slice(json).map(|RawInventory(items)| items);
     parsed.map_err(|error| DealError::Malformed {
-        // The parser adds a drawing of the input; its first line has reason and position.
+        // The parser appends an excerpt of the input; only its first line has the reason and
+        // position.
         reason: error
             .to_string()
             .lines()
@@ -82,8 +84,8 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 }
 
-/// Reads over a value of any kind, so many levels below a field. The parser's own skipping is not
-/// used because it knows no bound.
+/// Skips a value of any kind at a nesting level below a field. The parser's own skipping has no
+/// bound.
 struct Skip(usize);
 
 impl<'de> DeserializeSeed<'de> for Skip {
@@ -149,7 +151,7 @@ impl<'de> Visitor<'de> for Skip {
     }
 }
 
-/// The name of a field, borrowed where it needs no unescaping.
+/// A field's name, borrowed unless it needs unescaping.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -176,15 +178,15 @@ impl<'de> Visitor<'de> for Key {
     }
 }
 
-/// Reads an item in place, or with `ITEM` off its `data`. Only an object is one, and null is no
-/// `data`: an array would give a meaning to what is broken.
+/// Reads an item in place or, with `ITEM` false, its `data`. Only an object is accepted, and null
+/// means no `data`: accepting an array would give meaning to broken input.
 struct ObjectSeed<'s, 'a, const ITEM: bool>(&'s mut RawItem<'a>);
 
 impl<'de: 'a, 'a, const ITEM: bool> DeserializeSeed<'de> for ObjectSeed<'_, 'a, ITEM> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        // Not `deserialize_map`: refusing another kind, it would read over it without a bound.
+        // Not `deserialize_map`: to refuse another kind it would skip the value without a bound.
         deserializer.deserialize_any(self)
     }
 }
@@ -234,7 +236,7 @@ impl<'de> Deserialize<'de> for RawInventory<'de> {
     }
 }
 
-/// The array, with each item's position in the error of the first one that does not parse.
+/// Reads the array; the error of the first item that does not parse has its position.
 struct InventoryVisitor;
 
 impl<'de> Visitor<'de> for InventoryVisitor {

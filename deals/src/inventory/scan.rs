@@ -1,11 +1,11 @@
-//! The fast way to read an inventory array: one pass over the bytes that notes where each value
-//! lies, without serde between.
+//! The fast reader of an inventory array: one pass over the bytes records where each value lies,
+//! without serde.
 //!
-//! It reads what nearly every inventory is made of and gives up on the rest: what is not JSON, a
-//! field that appears twice, deep nesting. The reader of `read` then decides, so that there is one
-//! judge of what is an error, and what this one accepts it reads the same (a property test holds it
-//! to that). Only numbers it reads better: by their digits, where the other gets a double. Snapshots spend most of their time
-//! here, which is why it exists beside a library's parser.
+//! It handles what nearly every inventory consists of and gives up on the rest: invalid JSON, a
+//! field that appears twice, deep nesting. The reader in `read` then decides, so that only one
+//! reader defines what is an error. What this one accepts it reads in the same way, as a property
+//! test checks; only numbers it reads more exactly, from their digits, where the other gets a
+//! double. Snapshots spend most of their time here, which justifies it beside a library's parser.
 
 mod windows;
 
@@ -16,36 +16,36 @@ use self::windows::Ahead;
 use super::super::number::Quantity;
 use super::raw::{Field, Item, KEY_BYTES, MAX_DEPTH, Scalar, USUAL_ITEMS, Usual};
 
-/// Digits of a whole number, more than any that is allowed has.
+/// Maximum digits of a whole number, more than any allowed number has.
 const MAX_WHOLE_DIGITS: usize = 15;
-/// Digits of a usual decimal number.
+/// Maximum digits of a usual decimal number.
 const MAX_DECIMAL_DIGITS: usize = 15;
 
-/// What a value is, as far as can be told without reading it.
+/// The kind of a value, as far as it can be told without parsing it.
 #[derive(Clone, Copy)]
 enum Kind {
     Null = 1,
     True,
     False,
-    /// Digits.
+    /// Digits only.
     Whole,
     /// Digits, a point and digits.
     Decimal,
     /// Any other number: with a sign, an exponent or many digits.
     Number,
-    /// The inside of a string, as it is.
+    /// The inside of a string without escapes.
     Text,
-    /// A string with its quotes, which has escapes.
+    /// A string with escapes, including its quotes.
     Escaped,
     Nested,
 }
 
 /// Where a value lies: first byte, length and kind in one word, so that it is passed in a register.
-/// Zero where there is none.
+/// Zero means no value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Mark(u64);
 
-/// Texts must be shorter than this many bytes for their values to be marked.
+/// Inputs must be shorter than this many bytes for their values to be marked.
 const MAX_BYTES: usize = 1 << 28;
 
 impl Mark {
@@ -66,10 +66,10 @@ impl Mark {
     }
 }
 
-/// One for each field, and one for what no rule reads.
+/// A mark for each field, and one for everything that no rule reads.
 type Marks = [Mark; Field::UNREAD + 1];
 
-/// An inventory's items, each value noted.
+/// The items of an inventory, with the position of each value.
 #[derive(Debug)]
 pub(super) struct Scanned<'a> {
     text: &'a str,
@@ -77,7 +77,7 @@ pub(super) struct Scanned<'a> {
 }
 
 impl<'a> Scanned<'a> {
-    /// The items in the order in which they are stored.
+    /// The items in stored order.
     pub(super) fn items(&self) -> impl ExactSizeIterator<Item = ScannedItem<'_, 'a>> {
         let text = self.text;
         self.items
@@ -86,7 +86,7 @@ impl<'a> Scanned<'a> {
     }
 }
 
-/// One item, each value noted.
+/// One item, with the position of each value.
 #[derive(Debug)]
 pub(super) struct ScannedItem<'s, 'a> {
     text: &'a str,
@@ -97,7 +97,7 @@ impl<'a> Item<'a> for ScannedItem<'_, 'a> {
     #[inline(always)]
     fn usual(&self, field: Field) -> Usual<'a> {
         let mark = self.mark(field);
-        // One by one: which it is can be foreseen for each field.
+        // One comparison per kind, because the kind of each field is well predicted.
         if mark.is(Kind::Text) {
             Usual::Text(self.text(mark))
         } else if mark == Mark::default() {
@@ -141,7 +141,7 @@ impl<'a> ScannedItem<'_, 'a> {
     }
 }
 
-/// The value of digits.
+/// The number that digits represent.
 #[inline(always)]
 fn whole_number(text: &str, digits: Range<usize>) -> u64 {
     let bytes = text.as_bytes();
@@ -159,8 +159,8 @@ fn whole_number(text: &str, digits: Range<usize>) -> u64 {
     }
 }
 
-/// The value of eight digits, the first in the lowest byte, zeros counting as `0`: pairs, then
-/// fours, then all are joined at once.
+/// The number that eight digits represent, the first in the lowest byte; zero bytes count as `0`.
+/// Digits are combined into pairs, then into fours, then into the whole.
 ///
 /// Source: D. Lemire, "Quickly parsing eight digits", <https://lemire.me/blog/2018/10/03/> (public
 /// domain).
@@ -172,12 +172,12 @@ fn eight_digits(word: u64) -> u64 {
     fours.wrapping_mul(10_000 << 32 | 1) >> 32
 }
 
-/// The text of a string with its quotes; nothing where an escape is none.
+/// The text of a quoted string; `None` if an escape is invalid.
 fn unescaped(quoted: &str) -> Option<String> {
     serde_json::from_str(quoted).ok()
 }
 
-/// Notes an array of items, or nothing where the other reader must decide.
+/// Scans an array of items; `None` where the other reader must decide.
 pub(super) fn scan(json: &[u8]) -> Option<Scanned<'_>> {
     if json.len() >= MAX_BYTES {
         return None;
@@ -191,13 +191,14 @@ pub(super) fn scan(json: &[u8]) -> Option<Scanned<'_>> {
     Some(Scanned { text, items })
 }
 
-/// Reads a text from left to right. Each step is told where it begins and says where it ended, so
-/// that the place stays in a register. A `PLAIN` text has no escapes, line ends or tabs.
+/// Scans a text from left to right. Each step takes the position where it begins and returns where
+/// it ends, so that the position stays in a register. A `PLAIN` text has no escapes, line ends or
+/// tabs.
 struct Scanner<'a, const PLAIN: bool> {
     text: &'a str,
 }
 
-/// A byte that is no white space, and its place.
+/// A byte that is not white space, with its position.
 type Token = (usize, u8);
 
 impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
@@ -211,14 +212,14 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         self.text.as_bytes().get(at).copied()
     }
 
-    /// The next token from a place on.
+    /// The next token at or after a position.
     #[inline(always)]
     fn token(&self, at: usize) -> Option<Token> {
         let byte = self.byte(at)?;
         if byte > b' ' {
             return Some((at, byte));
         }
-        // What the database prints has one space behind each comma and colon.
+        // JSON printed by the database has one space after each comma and colon.
         match self.byte(at + 1) {
             Some(next) if byte == b' ' && next > b' ' => Some((at + 1, next)),
             _ => self.behind_space(at),
@@ -233,7 +234,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         Some((at + spaces, *rest.get(spaces)?))
     }
 
-    /// Passes a token that is this byte.
+    /// Skips a token that must be this byte.
     #[inline(always)]
     fn pass(&self, at: usize, byte: u8) -> Option<usize> {
         if self.byte(at)? == byte {
@@ -270,7 +271,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         self.behind_space(at).is_none().then_some(items)
     }
 
-    /// An item, or its `data`: where it ends.
+    /// Scans an item, or its `data`, and returns where it ends.
     #[inline(never)]
     fn object<const ITEM: bool>(&self, (open, byte): Token, marks: &mut Marks) -> Option<usize> {
         if byte != b'{' {
@@ -281,8 +282,8 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
             return Some(end + 1);
         }
         loop {
-            // What no rule reads is noted too, in a place of its own: whether a key is known is
-            // hard to foresee, and a wrong guess costs more than the note.
+            // Values that no rule reads are recorded too, at an index of their own: whether a key
+            // is known is hard to predict, and a misprediction costs more than the write.
             let (place, value, ahead) = self.key::<ITEM>(at)?;
             let mark = marks.get_mut(place)?;
             if *mark != Mark::default() && place != Field::UNREAD {
@@ -293,7 +294,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
                 (*mark, end) = self.value(value, ahead, 0)?;
                 end
             } else {
-                // Its own fields are noted; of itself only that it was there.
+                // The fields of `data` are recorded; of `data` itself only that it was present.
                 *mark = Mark::new(Kind::Null, value.0, value.0);
                 match value.1 {
                     b'n' => self.word(value.0, "null")?,
@@ -307,8 +308,8 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         }
     }
 
-    /// Passes a key and its colon: the place of its field, and the first of the value with the
-    /// quotes behind it.
+    /// Scans a key and its colon; returns the index of its field, the first token of the value and
+    /// the quotes ahead of it.
     #[inline(always)]
     fn key<const ITEM: bool>(&self, at: usize) -> Option<(usize, Token, Ahead)> {
         let quote = self.pass(at, b'"')? - 1;
@@ -329,7 +330,8 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         Some((place, self.token(behind)?, ahead))
     }
 
-    /// The place of a key that is long, has escapes or lies near the end, and where it ends.
+    /// Handles a key that is long, has escapes or lies near the end; returns its index and where it
+    /// ends.
     #[inline(never)]
     fn unusual_key<const ITEM: bool>(&self, quote: usize) -> Option<(usize, usize)> {
         let (end, escaped) = self.end_of_text(quote + 1, &mut Ahead::default())?;
@@ -348,7 +350,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         Some((place, end))
     }
 
-    /// From behind its opening quote on: where a string has its closing one, and whether it has
+    /// Starting after the opening quote, finds the closing quote of a string and whether it has
     /// escapes.
     #[inline(always)]
     fn end_of_text(&self, start: usize, ahead: &mut Ahead) -> Option<(usize, bool)> {
@@ -369,10 +371,11 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         }
     }
 
-    /// Passes a value of any kind, so many levels below a field: what it is, and where it ends.
+    /// Scans a value of any kind at a nesting level below a field; returns its mark and where it
+    /// ends.
     #[inline(always)]
     fn value(&self, (start, byte): Token, mut ahead: Ahead, depth: usize) -> Option<(Mark, usize)> {
-        // Most values are texts, so these are seen first.
+        // Most values are texts, so these are checked first.
         if byte == b'"' {
             ahead.pass();
             let (end, escaped) = self.end_of_text(start + 1, &mut ahead)?;
@@ -396,7 +399,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         Some((Mark::new(kind, start, end), end))
     }
 
-    /// Passes a list of values: where it ends.
+    /// Skips an array or object and returns where it ends.
     #[inline(never)]
     fn nested(&self, (open, byte): Token, depth: usize) -> Option<usize> {
         let is_list = byte == b'[';
@@ -421,7 +424,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         }
     }
 
-    /// Where a word ends. What comes behind must be a token of its own, which whoever called sees.
+    /// Returns where a literal word ends. The caller checks that a token of its own follows.
     #[inline]
     fn word(&self, start: usize, word: &str) -> Option<usize> {
         let found = self.rest(start)?.starts_with(word.as_bytes());
@@ -452,7 +455,7 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
         }
     }
 
-    /// A number with a sign, an exponent or many digits, and where it ends.
+    /// Scans a number with a sign, an exponent or many digits, and returns where it ends.
     #[inline(never)]
     fn unusual_number(&self, start: usize) -> Option<(Kind, usize)> {
         let some_digits = |at: usize| {
@@ -475,15 +478,15 @@ impl<'a, const PLAIN: bool> Scanner<'a, PLAIN> {
     }
 }
 
-/// How many digits come first.
+/// The number of leading digits.
 #[inline(always)]
 fn digits(bytes: &[u8]) -> usize {
     let counted = |bytes: &[u8]| bytes.iter().take_while(|it| it.is_ascii_digit()).count();
     let Some(word) = bytes.first_chunk().map(|word| u64::from_le_bytes(*word)) else {
         return counted(bytes);
     };
-    // Few lengths are foreseen, so that eight bytes are looked at together: the high bit is set of
-    // each byte that is above `9` or, from the lowest on, below `0`.
+    // Lengths are hard to predict, so eight bytes are tested together: the high bit is set of every
+    // byte above `9` and, from the lowest such byte on, below `0`.
     const ONES: u64 = u64::MAX / 0xff;
     let above = (word & (ONES * 0x7f)).wrapping_add(ONES * (0x7f - b'9' as u64)) | word;
     let below = word.wrapping_sub(ONES * b'0' as u64);

@@ -67,7 +67,7 @@ fn bad_numbers_name_item_and_field() {
             assert!(message.contains(part), "{message} lacks {part}");
         }
     }
-    // What is no JSON number names them as far as it can.
+    // Errors about invalid JSON numbers name the item and field as well, where possible.
     for value in ["1e999", "-1e999", "123456789012345678901234567890"] {
         let json = with_data(json!({"users": 7})).replace("7}", &format!("{value}}}"));
         let message = message(&json);

@@ -87,8 +87,8 @@ pub(super) fn model() -> Model {
     }
 }
 
-/// Deal rules §3 "Deal multipliers": set (a) of the three that conflict, the only one in which both
-/// bounds hold (decisions, first row).
+/// Deal rules §3 "Deal multipliers": set (a) of the three conflicting ones, the only one that
+/// satisfies both bounds (decisions, first row).
 fn multipliers() -> MultiplierTable {
     let row = |[
         identity,
@@ -115,7 +115,7 @@ fn multipliers() -> MultiplierTable {
 }
 
 /// Deal rules §3, the work item table; phases from "Outputs of the model". A cut-off "≤3" is
-/// "below 4".
+/// written as "below 4".
 fn cost_items() -> CostItems {
     let plain = |category, phase, base, complexity, cut_off, licences| CostItem {
         category,
@@ -246,7 +246,7 @@ fn cost_items() -> CostItems {
     }
 }
 
-/// Deal rules §3 "Per-application". Categories that table does not name count as other.
+/// Deal rules §3 "Per-application". Categories that the table does not name count as other.
 fn per_application() -> PerApplication {
     let category_bp = |category| match category {
         AppCategory::Erp => 25_000,
@@ -328,7 +328,7 @@ const fn tier(at_least: i64, factor_bp: i64) -> Tier {
     }
 }
 
-/// Five per cent more at each threshold.
+/// Adds five per cent at each threshold.
 fn tiers(thresholds: &[i64]) -> Vec<Tier> {
     let factors = (1..).map(|step| 10_000 - 500 * step);
     let tiers = thresholds.iter().zip(factors);

@@ -1,11 +1,11 @@
-//! What makes a parsed model usable: every number in its range, every table complete.
+//! Checks that a parsed model is usable: every number is in range and every table complete.
 
 use super::{CostItem, CutOff, Model, ModelError, Multipliers, Tier};
 use crate::category::AppCategory;
 
-/// Ten trillion dollars, in cents; and what canonical JSON still writes as an integer.
+/// Ten trillion dollars, in cents, which canonical JSON still writes as an integer.
 const MAX_CENTS: i64 = 1_000_000_000_000_000;
-/// A hundredfold.
+/// The factor 100, in basis points.
 const MAX_FACTOR_BP: i64 = 1_000_000;
 const MAX_COUNT: i64 = 1_000_000_000_000;
 const MAX_MONTHS: i64 = 1_200;
@@ -144,7 +144,7 @@ fn cost_item(path: &str, item: &CostItem) -> Result<(), ModelError> {
     let ordered = |low: i64, high: i64| {
         let path = format!("{path}.cut_off");
         range(&path, low, 0, MAX_COUNT)?;
-        // Above `high` must not also be below `low`.
+        // A value above `high` must not also be below `low`.
         range(&path, high, low.saturating_sub(1).max(0), MAX_COUNT)
     };
     match &item.cut_off {

@@ -1,4 +1,4 @@
-//! Audits of deal types on both databases.
+//! Audits deal types on both databases.
 
 use rollbook_deals::Deals;
 use rollbook_deals::audit::{self, AuditReport};
@@ -12,7 +12,7 @@ use crate::snapshot_database::{database, execute};
 const TAKEN_AT: &str = "2026-01-02T03:04:05Z";
 
 fn check(report: &AuditReport) {
-    // 2,500 deals, one deleted (a merger); of six types in turn two have none.
+    // 2,500 deals, one of them (a merger) deleted; six types take turns, two of which mean no type.
     assert_eq!(report.total_deals, 2_500);
     assert_eq!((report.active_deals, report.deleted_deals), (2_499, 1));
     assert_eq!(report.null_count, 834);
@@ -44,7 +44,7 @@ async fn sqlite_and_postgres_give_the_same_audit() {
     let path = directory.path().join("deals.db");
     let sqlite = audited(&database(&path).await).await;
     check(&sqlite);
-    // What a step records of it, through the port.
+    // What a step records of the audit, through the port.
     let source = SnapshotSource::new(format!("sqlite:{}", path.display()));
     let recorded = Deals.audit(&source, TAKEN_AT.parse().unwrap()).await;
     let recorded = recorded.unwrap();

@@ -1,4 +1,4 @@
-//! Inventories as bad as they come, and types that nobody knows.
+//! Inventories broken in every way, and types that nobody knows.
 
 use rollbook_workers::snapshot::{RowOutcome, SnapshotSource};
 
@@ -45,7 +45,7 @@ async fn each_bad_inventory_is_one_error_row_that_says_why() {
     let lines: Vec<String> = cases
         .iter()
         .map(|(id, inventory, _)| {
-            // As a text, since not all are JSON.
+            // Written as a text, since not every inventory is JSON.
             serde_json::json!({"id": id, "deal_type": null, "inventory": inventory}).to_string()
         })
         .collect();

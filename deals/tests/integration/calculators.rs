@@ -1,4 +1,4 @@
-//! The deals as the tests that are shared with the workers take them.
+//! The calculators and declaration that tests shared with the workers use.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Comparison of snapshots of deals by the default rules.
+//! Compares snapshots of deals by the default rules.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Calculator for Dearer {
     }
 }
 
-/// The deal model with transition services sold to everyone.
+/// The deal model with TSA cost for every deal.
 #[derive(Debug)]
 struct TsaForAll(Arc<dyn Calculator>);
 
@@ -88,7 +88,7 @@ async fn turning_deal_types_on_leaves_acquisitions_and_changes_the_rest_as_expec
         .find(|t| t.deal_type == "carveout")
         .unwrap();
     assert!(carveouts.after_cents > carveouts.before_cents);
-    // Every deal of both snapshots is in one class of one type.
+    // Every deal in both snapshots is counted in one class of one type.
     let classes = event.by_type.iter();
     let counted: u64 = classes.map(|t| t.equal + t.expected + t.regressions).sum();
     assert_eq!(counted, 2_499);
@@ -145,7 +145,7 @@ async fn seven_percent_on_every_cost_is_caught_in_every_deal() {
         .await
         .unwrap();
     let result = &found.result;
-    // Acquisitions by name, by an alias and for want of a type.
+    // Acquisitions by name, by an alias and by a missing type.
     let acquisition = |stored: &str| {
         let stored = (stored != "NULL").then_some(stored);
         declared().class_of(stored) == Some("acquisition")
@@ -156,8 +156,8 @@ async fn seven_percent_on_every_cost_is_caught_in_every_deal() {
         .map(|(_, deals)| *deals)
         .sum();
     assert!(guarded > before.manifest.deal_types["acquisition"]);
-    // Deal 10 of the set has no inventory, hence no cost; it is a divestiture. Of the others those
-    // that are guarded move too far, and the rest not far enough.
+    // Deal 10 of the set has no inventory and so no cost; it is a divestiture. Of all others the
+    // guarded ones change too much, and the rest too little.
     assert_eq!(result.regressions, result.compared - result.equal);
     assert!(result.regressions > guarded);
     assert_eq!(result.verdict(), Verdict::Fail);
@@ -178,7 +178,7 @@ async fn seven_percent_on_every_cost_is_caught_in_every_deal() {
         .unwrap();
     assert_eq!(seven.deals, result.compared - result.equal);
 
-    // Ten percent may be what is tolerated.
+    // A higher tolerance can be allowed.
     rules = declared().default_rules(Rules::tolerance("7").unwrap());
     rules.allow_model_change = true;
     let found = compare(&before, &after, &rules, &declared(), &store)
@@ -211,7 +211,8 @@ async fn deals_with_a_tsa_cost_are_counted_and_so_are_those_that_should_have_non
     assert_eq!(figures.deals("tsa_deals"), Some(carveouts));
     assert_eq!(figures.deals("tsa_elsewhere"), Some(0));
 
-    // With the flag off nobody pays; with a wrong model the others are told apart.
+    // With the flag off no deal has TSA cost; with a wrong model, deals other than carveouts are
+    // counted separately.
     let figures = compare(&after, &before, &rules(), &declared(), &store)
         .await
         .unwrap()

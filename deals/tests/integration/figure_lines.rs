@@ -9,7 +9,7 @@ use crate::snapshot_deals::{snapshot, store};
 
 const DEAL: &str = "Z-upper";
 
-/// Lines add up to the snapshot's figures, for every figure that is not zero.
+/// Asserts that the lines sum to the snapshot's figures, for every figure that is not zero.
 async fn adds_up(
     side: &Side,
     snapshot: &Snapshot,

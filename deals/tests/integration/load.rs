@@ -15,7 +15,7 @@ fn options() -> GenerateOptions {
     }
 }
 
-/// What is in the database is what was generated, counted and in whole.
+/// The database contains what was generated, in number and content.
 pub async fn deals_are_loaded_whole(database: &Database) {
     assert_eq!(apply(&database.url, "003").await.unwrap().len(), 3);
     assert!(apply(&database.url, "003").await.unwrap().is_empty());
@@ -59,7 +59,7 @@ pub async fn deals_are_loaded_whole(database: &Database) {
     }
 }
 
-/// A load that fails leaves nothing.
+/// A load that fails leaves nothing behind.
 pub async fn a_failed_load_leaves_nothing(database: &Database) {
     let missing = load(&database.url, &options(), |_| ()).await.unwrap_err();
     assert!(matches!(missing, TargetError::Load(_)), "{missing}");
@@ -77,7 +77,7 @@ pub async fn a_failed_load_leaves_nothing(database: &Database) {
     assert_eq!(database.count("deals").await, 1);
 }
 
-/// On deals without invalid types the whole chain of migrations succeeds and comes back.
+/// With valid types only, all migrations succeed and can be reverted.
 pub async fn generated_deals_survive_the_migration(database: &Database) {
     apply(&database.url, "003_counters").await.unwrap();
     load(&database.url, &GenerateOptions::new(300, 5), |_| ())

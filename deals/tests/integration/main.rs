@@ -21,7 +21,7 @@ mod on_sqlite;
 mod rollout;
 mod target;
 
-// The deals, the databases and the step that the workers' tests use.
+// The deals, databases and step fixture that the workers' tests use as well.
 #[allow(dead_code)]
 #[path = "../../../workers/tests/integration/executor_fixture.rs"]
 mod executor_fixture;
@@ -33,7 +33,7 @@ mod snapshot_database;
 #[path = "../../../workers/tests/integration/snapshot_deals.rs"]
 mod snapshot_deals;
 
-// The servers that the ledger's tests start.
+// The servers that the ledger's tests use as well.
 #[allow(dead_code)]
 #[path = "../../../ledger/tests/integration/nats.rs"]
 mod nats;

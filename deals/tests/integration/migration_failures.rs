@@ -1,5 +1,5 @@
-//! The migrations of deals in the hands of a client that goes on after an error, is cut off, or
-//! feeds a script twice: whole or not at all, and nothing of others is lost.
+//! Runs the migrations of deals with a client that continues after an error, is cut off, or runs a
+//! script twice: each takes effect completely or not at all, and no other data is lost.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::postgres::Postgres;
 
-/// What can happen to a client at one statement.
+/// A fault that a client can meet at a statement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     None,
-    /// It ends before the statement.
+    /// The client is gone before the statement.
     Cut(usize),
-    /// The statement fails and the transaction stands.
+    /// The statement fails and the transaction stays open.
     Fails(usize),
-    /// The statement fails and SQLite ends the transaction (a full disk).
+    /// The statement fails and SQLite ends the transaction, as on a full disk.
     Ends(usize),
 }
 
@@ -29,7 +29,7 @@ fn statements(script: &str, dialect: Sql) -> Vec<&str> {
     found.iter().map(|s| &script[s.range.clone()]).collect()
 }
 
-/// As `sqlite3 FILE < script`, with a fault; the errors.
+/// Runs a script like `sqlite3 FILE < script`, with a fault; returns the errors.
 fn feed(path: &Path, script: &str, fault: Fault, keys: bool) -> Vec<String> {
     let connection = Connection::open(path).unwrap();
     connection
@@ -75,7 +75,7 @@ fn contents(path: &Path) -> BTreeMap<String, Vec<String>> {
         rows.sort();
         rows
     };
-    // A table that was renamed and named back has its name in quotes.
+    // SQLite quotes the name of a table that was renamed and renamed back.
     let schema = "SELECT type, name, replace(replace(sql, '\"', ''), 'deals (', 'deals(') FROM sqlite_schema";
     let mut all = BTreeMap::from([("schema".to_owned(), list(schema))]);
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table'";
@@ -87,7 +87,7 @@ fn contents(path: &Path) -> BTreeMap<String, Vec<String>> {
     all
 }
 
-/// Rows of others that hang on deals, and what somebody added to the table.
+/// Rows of other tables that refer to deals, and objects that somebody added to the table.
 const OTHERS: &str = "
     CREATE TABLE cost_line (id INTEGER PRIMARY KEY, deal TEXT NOT NULL REFERENCES deals (id) ON DELETE CASCADE);
     INSERT INTO cost_line VALUES (1, 'a'), (2, 'b');
@@ -95,7 +95,8 @@ const OTHERS: &str = "
     CREATE INDEX by_name ON deals (name);
     CREATE VIEW names AS SELECT id, name FROM deals;";
 
-/// A database with the first `count` migrations, deals of every kind, and what `others` adds.
+/// Makes a database with the first `count` migrations, deals of every kind, and the content of
+/// `others`.
 fn made(directory: &Path, count: usize, others: &str) -> PathBuf {
     let path = directory.join("deals.db");
     let _ = std::fs::remove_file(&path);
@@ -116,7 +117,7 @@ fn made(directory: &Path, count: usize, others: &str) -> PathBuf {
     path
 }
 
-/// A copy of a database, put back before each fault.
+/// A copy of a database that is restored before each fault.
 struct Start {
     path: PathBuf,
     bytes: Vec<u8>,
@@ -134,7 +135,8 @@ impl Start {
     }
 }
 
-/// Every fault at every statement: the database is as before, or as after.
+/// Injects every fault at every statement: the database must be in the state before or after the
+/// script.
 fn whole_or_not_at_all(start: &Start, script: &str) {
     let before = contents(start.again());
     assert_eq!(
@@ -151,7 +153,7 @@ fn whole_or_not_at_all(start: &Start, script: &str) {
     }
     for (index, statement) in statements(script, Sql::Sqlite).iter().enumerate() {
         let mut faults = vec![Fault::Cut(index)];
-        // These two touch no page: they cannot fail.
+        // These two write no page, so they cannot fail.
         if !statement.starts_with("SAVEPOINT")
             && !statement.starts_with("DELETE FROM deal_type_alias")
         {
@@ -281,7 +283,7 @@ fn a_refusal_changes_nothing_whatever_the_client_does_next() {
     }
 }
 
-/// psql goes on after an error as well.
+/// psql also continues after an error.
 #[tokio::test]
 async fn postgres_takes_back_what_a_client_that_goes_on_was_refused() {
     let server = Postgres::start();
@@ -325,7 +327,7 @@ async fn postgres_takes_back_what_a_client_that_goes_on_was_refused() {
             sqlx::query(gone).execute(&mut looking).await.unwrap();
         }
     }
-    // 001 does not take a table that others have built on.
+    // Reverting 001 does not drop a table that others have built on.
     let deployed = shape(&mut looking).await;
     let errors = go_on(all[0].revert).await;
     assert!(errors[0].contains("RB-MIGRATE-6"), "{errors:?}");

@@ -1,4 +1,4 @@
-//! The migration that the rollout of deal types ships, as a step on both databases.
+//! Runs the migration of the deal-type rollout as a step on both databases.
 
 use rollbook_deals::migrate::{apply, dialect, migrations};
 use rollbook_proto::v1::Verdict;

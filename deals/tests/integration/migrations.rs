@@ -1,11 +1,12 @@
-//! The suite that the migrations of both dialects pass.
+//! The suite that the migrations of both dialects must pass.
 
 use rollbook_deals::migrate::{alias_script, apply};
 use rollbook_deals::{BUILT_IN_ALIASES, DealType};
 
 use crate::target::Database;
 
-/// Each migration: not there, deployed, there, not deployed twice; and back again.
+/// Each migration is absent, is deployed, is verified, and cannot be deployed twice; then it is
+/// reverted.
 pub async fn each_deploys_verifies_and_reverts(database: &Database) {
     let mut shapes = Vec::new();
     for migration in database.migrations() {
@@ -31,7 +32,7 @@ pub async fn each_deploys_verifies_and_reverts(database: &Database) {
     }
 }
 
-/// Values as years of forms leave them, with the id of their deal.
+/// Values that years of forms leave behind, each with the id of its deal.
 fn stored_types() -> Vec<(String, Option<String>)> {
     let mut values: Vec<Option<String>> = vec![
         None,
@@ -73,7 +74,7 @@ async fn type_of(database: &Database, id: &str) -> Option<String> {
     database.rows(&sql).await.remove(0)
 }
 
-/// 004 refuses with the list of unknown values, obeys the alias table, and restores every row.
+/// 004 refuses unknown values with a list of them, applies the alias table, and restores every row.
 pub async fn deal_types_are_mapped_and_restored(database: &Database) {
     apply(&database.url, "003").await.unwrap();
     let deals = stored_types();
@@ -81,7 +82,7 @@ pub async fn deal_types_are_mapped_and_restored(database: &Database) {
     let (before, shape) = (database.contents().await, database.shape().await);
     let constrain = database.migrations()[3];
 
-    // A hundred values are listed; how many more there are is told.
+    // A hundred values are listed, with the number of further ones.
     let listed = |refused: &str| refused.matches("unknown-").count();
     let many: Vec<_> = (0..104)
         .map(|n| (format!("many-{n}"), Some(format!("aa-unknown-{n:03}"))))
@@ -174,7 +175,7 @@ pub async fn deal_types_are_mapped_and_restored(database: &Database) {
 
     database.run(constrain.revert).await.unwrap();
     assert_eq!(database.contents().await, before);
-    // What a person decided about unknown values is kept for the next deployment.
+    // A person's decisions about unknown values are kept for the next deployment.
     assert_eq!(
         database
             .count("deal_type_alias WHERE value IN ('jv', 'lbo', 'v')")
@@ -183,7 +184,7 @@ pub async fn deal_types_are_mapped_and_restored(database: &Database) {
     );
 
     database.run(constrain.deploy).await.unwrap();
-    // deal-000 was NULL; since then somebody decided.
+    // deal-000 was NULL; somebody has decided its type since.
     database
         .run("UPDATE deals SET deal_type = 'carveout' WHERE id = 'deal-000'")
         .await
@@ -196,7 +197,7 @@ pub async fn deal_types_are_mapped_and_restored(database: &Database) {
     assert_eq!(type_of(database, "deal-003").await.as_deref(), Some("jv"));
 }
 
-/// Reverts that would lose what nobody can restore are refused.
+/// A revert that would lose data which nobody can restore is refused.
 pub async fn reverts_that_lose_data_are_refused(database: &Database) {
     apply(&database.url, "003").await.unwrap();
     let [_, lifecycle, counters, _] = database.migrations() else {

@@ -1,4 +1,4 @@
-//! The deal suites on PostgreSQL: one cluster, a database for each.
+//! The deal suites on PostgreSQL: one cluster, with one database per suite.
 
 use crate::postgres::Postgres;
 use crate::target::Database;

@@ -1,4 +1,4 @@
-//! The deal suites on SQLite, and addresses that lead nowhere.
+//! The deal suites on SQLite, and addresses that name no database.
 
 use rollbook_deals::generate::GenerateOptions;
 use rollbook_deals::load::load;
@@ -49,7 +49,7 @@ async fn generated_deals_survive_the_migration() {
     loading::generated_deals_survive_the_migration(&database(&dir)).await;
 }
 
-/// 004 keeps an index it does not know, and refuses one that uses the column it replaces.
+/// 004 keeps an index that it does not know, and refuses one that uses the column it replaces.
 #[tokio::test]
 async fn strange_indexes_are_kept_or_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! A whole rollout on a real journal and a real queue: flags, snapshots, comparison and audit
-//! as steps, driven to its end and rolled back.
+//! Runs a whole rollout on a real journal and a real queue: flags, snapshots, comparison and audit
+//! as steps, to its end and rolled back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::executor_fixture::Fixture;
 use crate::nats::{Server, ServerConfig};
 
-/// What the orchestrator does, until `done`.
+/// Does what the orchestrator does, until `done`.
 async fn drive(
     handler: &Handler,
     queue: &dyn TaskQueue,

@@ -1,4 +1,4 @@
-//! One target database of either kind, asked in plain SQL.
+//! A target database of either kind, queried in plain SQL.
 
 use rollbook_deals::migrate::{Dialect, Migration, dialect, migrations};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -23,7 +23,7 @@ impl Database {
         options.create_if_missing(true).connect().await.unwrap()
     }
 
-    /// Runs a script on a connection of its own; the error is the database's message.
+    /// Runs a script on its own connection; the error is the database's message.
     pub async fn run(&self, script: &str) -> Result<(), String> {
         let query = sqlx::raw_sql(AssertSqlSafe(script));
         let outcome = match self.dialect() {
@@ -57,7 +57,7 @@ impl Database {
         self.rows(&sql).await[0].as_ref().unwrap().parse().unwrap()
     }
 
-    /// Columns, indexes and constraints of deals, in an order that does not depend on history.
+    /// Columns, indexes and constraints of deals, in an order independent of their history.
     pub async fn shape(&self) -> Vec<Option<String>> {
         let sql = match self.dialect() {
             Dialect::Postgres => {
@@ -71,7 +71,7 @@ impl Database {
                  UNION ALL SELECT 'table ' || tablename FROM pg_tables WHERE schemaname = 'public'
                  ORDER BY line"
             }
-            // deal_type_alias may stay behind, empty: SQLite has no conditional DROP.
+            // deal_type_alias may remain, empty: SQLite has no conditional DROP.
             Dialect::Sqlite => {
                 "SELECT name || '|' || type || '|' || \"notnull\" || '|' || pk || '|'
                         || coalesce(dflt_value, '') AS line
@@ -88,7 +88,7 @@ impl Database {
         self.rows(sql).await
     }
 
-    /// Every row of deals, whole.
+    /// Every row of deals, with all columns.
     pub async fn contents(&self) -> Vec<Option<String>> {
         let sql = match self.dialect() {
             Dialect::Postgres => "SELECT deals::text FROM deals ORDER BY id",

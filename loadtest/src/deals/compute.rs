@@ -1,4 +1,4 @@
-//! Parsing and rules from memory, per core and on two.
+//! Measures parsing and rules in memory, on one core and on two.
 
 use std::time::Instant;
 
@@ -9,11 +9,11 @@ use crate::bar::{Bar, BenchError, Limit, failed};
 
 /// Distinct deals in memory.
 const DEALS: usize = 20_000;
-/// How often one run computes them.
+/// How often one run computes these deals.
 const ROUNDS: usize = 5;
 const RUNS: usize = 5;
 
-/// Thousands of deals a second on one core.
+/// Thousands of deals per second on one core.
 pub(crate) fn per_core() -> Result<Bar, BenchError> {
     let (deals, calculator) = (in_memory(DEALS), calculator()?);
     rate(&deals, calculator.as_ref(), 1)?;
@@ -29,7 +29,7 @@ pub(crate) fn per_core() -> Result<Bar, BenchError> {
     ))
 }
 
-/// The rate of two threads ÷ that of one.
+/// The rate of two threads ÷ the rate of one.
 pub(crate) fn scaling() -> Result<Bar, BenchError> {
     let (deals, calculator) = (in_memory(DEALS), calculator()?);
     rate(&deals, calculator.as_ref(), 2)?;

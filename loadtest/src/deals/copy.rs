@@ -1,4 +1,4 @@
-//! Whole snapshots against a bare COPY of the same rows on the same number of connections.
+//! Compares whole snapshots with a bare COPY of the same rows on the same number of connections.
 
 use std::process::Stdio;
 use std::time::Instant;
@@ -8,11 +8,11 @@ use super::postgres::Postgres;
 use super::take::{Taken, in_child};
 use crate::bar::{Bar, BenchError, Limit, failed};
 
-/// Connections of both sides where nothing else is said: one for each core.
+/// Default number of connections of both sides: one per core.
 pub(crate) const CONNECTIONS: usize = 2;
 const RUNS: usize = 3;
 
-/// Seconds of a snapshot ÷ seconds of the COPY, `jsonb` column.
+/// Seconds of a snapshot ÷ seconds of the COPY, for a `jsonb` column.
 pub(crate) async fn jsonb() -> Result<Bar, BenchError> {
     let peer = "COPY BINARY of a jsonb column to /dev/null, 2 connections";
     let runs = ratios(&Postgres::start()?, "jsonb", CONNECTIONS).await?;
@@ -26,14 +26,14 @@ pub(crate) async fn json() -> Result<Bar, BenchError> {
     Ok(judged("snapshot_vs_copy_json", 2.0, peer, runs))
 }
 
-/// The same by a Unix socket, as `psql` connects where no host is named.
+/// The same over a Unix socket, which `psql` uses when no host is given.
 pub(crate) async fn json_socket() -> Result<Bar, BenchError> {
     let peer = "COPY BINARY of a json column to /dev/null, 2 connections by a Unix socket";
     let runs = ratios(&Postgres::start_with_socket()?, "json", CONNECTIONS).await?;
     Ok(judged("snapshot_vs_copy_json_socket", 2.0, peer, runs))
 }
 
-/// The same on one connection, by TCP.
+/// The same on one connection, over TCP.
 pub(crate) async fn json_alone() -> Result<Bar, BenchError> {
     let peer = "COPY BINARY of a json column to /dev/null, 1 connection";
     let runs = ratios(&Postgres::start()?, "json", 1).await?;
@@ -44,7 +44,7 @@ fn judged(name: &'static str, limit: f64, peer: &'static str, runs: Vec<f64>) ->
     Bar::judge(name, Limit::AtMost(limit), "ratio", peer, runs)
 }
 
-/// The largest resident size of a process that takes a snapshot of a million deals.
+/// The peak resident size of a process that takes a snapshot of a million deals.
 pub(crate) async fn peak() -> Result<Bar, BenchError> {
     let postgres = Postgres::start()?;
     fill(&postgres, "json", DEALS).await?;
@@ -67,7 +67,7 @@ async fn ratios(
     connections: usize,
 ) -> Result<Vec<f64>, BenchError> {
     fill(postgres, column, DEALS).await?;
-    // Once unmeasured, so that both find the pages in memory.
+    // One unmeasured read, so that both sides find the pages in memory.
     bare(postgres, connections)?;
     let mut runs = Vec::new();
     for _ in 0..RUNS {
@@ -82,13 +82,13 @@ async fn ratios(
     Ok(runs)
 }
 
-/// One snapshot into an empty evidence store.
+/// Takes one snapshot into an empty evidence store.
 pub(crate) fn snapshot(postgres: &Postgres, connections: usize) -> Result<Taken, BenchError> {
     let store = tempfile::tempdir().map_err(failed("make a directory"))?;
     in_child(postgres.url(), store.path(), None, connections)
 }
 
-/// The fastest bare read: each connection copies its share of the table as it lies on disk.
+/// The fastest bare read: each connection copies its share of the table in storage order.
 pub(crate) fn bare(postgres: &Postgres, connections: usize) -> Result<f64, BenchError> {
     let pages = "(SELECT CAST(pg_relation_size('deals') / 8192 AS bigint))";
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Generated deals of about 3 KB of inventory, and the tables they are read from.
+//! Generates deals with about 3 KB of inventory each, and the tables they are read from.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use sqlx::postgres::PgConnection;
 use super::postgres::Postgres;
 use crate::bar::{BenchError, failed};
 
-/// Deals in the tables unless the bar says otherwise.
+/// Deals in a table unless the bar sets another number.
 pub(crate) const DEALS: u64 = 1_000_000;
-/// Distinct inventories; the deals of a table repeat them under ids of their own.
+/// Number of distinct inventories; the deals of a table repeat them under different ids.
 const DISTINCT: usize = 20_000;
-/// Large companies are left out, so that an inventory has about 3 KB on average.
+/// Larger inventories are left out, so that the average is about 3 KB.
 const MAX_INVENTORY_BYTES: usize = 4_000;
 const SEED: u64 = 1;
-/// Bytes of COPY text sent together.
+/// How much COPY text is sent at once, in bytes.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Generated deals that are not too large.
@@ -28,7 +28,7 @@ fn generated() -> impl Iterator<Item = GeneratedDeal> {
         .filter(|deal| deal.inventory_json.len() <= MAX_INVENTORY_BYTES)
 }
 
-/// So many deals in memory.
+/// Makes this many deals in memory.
 pub(crate) fn in_memory(count: usize) -> Vec<RawDeal> {
     generated()
         .take(count)
@@ -46,10 +46,10 @@ pub(crate) fn calculator() -> Result<Arc<dyn Calculator>, BenchError> {
     Ok(Arc::new(calculator.map_err(failed("make the model"))?))
 }
 
-/// Fills table `deals` with `count` deals whose inventory is of a type.
+/// Fills table `deals` with `count` deals; `column` is the type of the inventory column.
 ///
-/// Ids are random, as UUIDs are, so that the order of ids is not the order on disk. 4 % of the
-/// generated deals are deleted.
+/// Ids are random, like UUIDs, so that their order is not the order on disk. 4 % of the generated
+/// deals are deleted.
 pub(crate) async fn fill(postgres: &Postgres, column: &str, count: u64) -> Result<(), BenchError> {
     postgres.execute(&format!(
         "SET client_min_messages = warning; DROP TABLE IF EXISTS deals, seeds; \

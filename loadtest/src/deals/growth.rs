@@ -1,4 +1,4 @@
-//! The cost per deal at ten million deals against that at one million.
+//! Compares the cost per deal at ten million deals with that at one million.
 
 use super::copy::{CONNECTIONS, bare, snapshot};
 use super::data::{DEALS, fill};
@@ -8,13 +8,14 @@ use crate::bar::{Bar, BenchError, Limit};
 const TIMES: u64 = 10;
 const RUNS: usize = 3;
 
-/// Seconds per deal at 10 M ÷ seconds per deal at 1 M, `json` column. The machine becomes busier and
-/// quieter within minutes, so each large snapshot is judged by the small ones right before and after.
+/// Seconds per deal at 10 M ÷ seconds per deal at 1 M, for a `json` column. The load of the machine
+/// changes within minutes, so each large snapshot is compared with the small ones right before and
+/// after it.
 pub(crate) async fn ratio() -> Result<Bar, BenchError> {
     let (few, many) = (Postgres::start()?, Postgres::start()?);
     fill(&few, "json", DEALS).await?;
     fill(&many, "json", DEALS * TIMES).await?;
-    // Once unmeasured, so that all find the pages in memory.
+    // One unmeasured read, so that all runs find the pages in memory.
     bare(&many, CONNECTIONS)?;
     per_deal(&few)?;
     let mut runs = Vec::new();
@@ -34,7 +35,7 @@ pub(crate) async fn ratio() -> Result<Bar, BenchError> {
     ))
 }
 
-/// Seconds of a snapshot for each of its deals.
+/// Seconds of a snapshot per deal.
 #[allow(clippy::cast_precision_loss)]
 fn per_deal(postgres: &Postgres) -> Result<f64, BenchError> {
     let taken = snapshot(postgres, CONNECTIONS)?;

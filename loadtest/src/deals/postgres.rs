@@ -1,11 +1,11 @@
-//! A PostgreSQL of the bench's own, by `tools/postgres`, with the defaults of its distribution.
+//! A PostgreSQL that a bench starts with `tools/postgres` and the defaults of its distribution.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::bar::{BenchError, failed};
 
-/// Stopped, and its data removed, when dropped.
+/// A running PostgreSQL; on drop it is stopped and its data removed.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     dir: tempfile::TempDir,
@@ -13,7 +13,7 @@ pub(crate) struct Postgres {
     programs: PathBuf,
 }
 
-/// The top of the repository this bench was built from.
+/// The root of the repository that this bench was built from.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -25,12 +25,12 @@ fn script() -> Command {
 }
 
 impl Postgres {
-    /// Reached by TCP.
+    /// Starts one that is reached over TCP.
     pub(crate) fn start() -> Result<Self, BenchError> {
         Self::start_with(None)
     }
 
-    /// Reached by a Unix socket.
+    /// Starts one that is reached over a Unix socket.
     pub(crate) fn start_with_socket() -> Result<Self, BenchError> {
         Self::start_with(Some("socket"))
     }
@@ -64,15 +64,15 @@ impl Postgres {
         &self.url
     }
 
-    /// Another database of it.
+    /// The URL of another of its databases.
     pub(crate) fn database(&self, name: &str) -> String {
         let server = self.url.strip_suffix("postgres").unwrap_or(&self.url);
         format!("{server}{name}")
     }
 
-    /// Where it keeps its data, and its processes work.
+    /// The directory of its data, in which its processes run.
     pub(crate) fn cluster(&self) -> PathBuf {
-        // As `tools/postgres` has it.
+        // `tools/postgres` records a different location in this file.
         let elsewhere = std::fs::read_to_string(self.dir.path().join("location"));
         elsewhere.map_or_else(
             |_| self.dir.path().join("cluster"),
@@ -80,7 +80,7 @@ impl Postgres {
         )
     }
 
-    /// psql with one statement.
+    /// A psql command with one statement.
     pub(crate) fn psql(&self, statement: &str) -> Command {
         let mut command = Command::new(self.programs.join("psql"));
         command
@@ -91,7 +91,7 @@ impl Postgres {
         command
     }
 
-    /// Runs a statement to its end.
+    /// Runs a statement to completion.
     pub(crate) fn execute(&self, statement: &str) -> Result<(), BenchError> {
         let status = self
             .psql(statement)
@@ -108,7 +108,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // There is nobody to tell; what stays behind is in the temporary directory.
+        // Errors cannot be reported here; whatever remains is in the temporary directory.
         let _ = script().arg("stop").arg(self.dir.path()).status();
     }
 }

@@ -1,4 +1,4 @@
-//! A snapshot against the two scripts a team would write in Python (`loadtest/peers`): same
+//! Compares a snapshot with two scripts that a team might write in Python (`loadtest/peers`): same
 //! rules, same database, rates per deal over a sample of the same rows.
 
 use std::process::Stdio;
@@ -12,11 +12,11 @@ use super::take::in_child;
 use crate::bar::{Bar, BenchError, Limit, failed};
 use crate::peer::python_peer;
 
-/// Deals the careful script does.
+/// Deals that the careful script processes.
 const CAREFUL_DEALS: u64 = 60_000;
-/// Deals the script that goes deal by deal does.
+/// Deals that the deal-by-deal script processes.
 const PER_DEAL_DEALS: u64 = 10_000;
-/// How many times as fast as the latter a snapshot must be.
+/// How many times faster than the deal-by-deal script a snapshot must be.
 const PER_DEAL_TIMES: f64 = 20.0;
 const RUNS: usize = 3;
 
@@ -28,9 +28,9 @@ struct Done {
     cost_total: String,
 }
 
-/// How many times the demanded advantage, `jsonb` column: the smaller one of the two scripts.
-/// Printing `jsonb` takes the server so long that its own COPY is only 8 to 11 times as fast as
-/// the careful script, so 6 times are demanded.
+/// The measured advantage ÷ the required one, for a `jsonb` column: the smaller value of the two
+/// scripts. Printing `jsonb` takes the server so long that even its own COPY is only 8 to 11 times
+/// as fast as the careful script, so 6 times are required.
 pub(crate) async fn jsonb() -> Result<Bar, BenchError> {
     ratio("snapshot_vs_python", "jsonb", 6.0, "of 6 and 20 times").await
 }
@@ -46,7 +46,7 @@ pub(crate) async fn json() -> Result<Bar, BenchError> {
     .await
 }
 
-/// `careful_times`: how many times as fast as the careful script a snapshot must be.
+/// `careful_times` is how many times faster than the careful script a snapshot must be.
 async fn ratio(
     name: &'static str,
     column: &str,
@@ -87,7 +87,7 @@ fn rate(deals: u64, seconds: f64) -> f64 {
     deals as f64 / seconds
 }
 
-/// The scripts' figures must be ours, else they do other work.
+/// The scripts' figures must equal ours, or they do different work.
 fn check_rules(postgres: &Postgres) -> Result<(), BenchError> {
     let theirs = run(postgres, "careful.py", CAREFUL_DEALS)?;
     let last = postgres

@@ -1,4 +1,4 @@
-//! One snapshot in a process of its own, so that its memory can be told from the bench's.
+//! Takes one snapshot in its own process, so that its memory is measured apart from the bench's.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,22 +12,22 @@ use serde::{Deserialize, Serialize};
 use super::data::calculator;
 use crate::bar::{BenchError, failed};
 
-/// What a snapshot took.
+/// The resources that a snapshot used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Taken {
-    /// From connecting to the stored manifest.
+    /// Time from connecting to the stored manifest.
     pub(crate) seconds: f64,
-    /// The largest resident size of the process.
+    /// The peak resident size of the process.
     pub(crate) peak_mb: f64,
     /// Deals computed, with or without figures.
     pub(crate) deals: u64,
-    /// Processor time of the process.
+    /// The processor time of the process.
     pub(crate) cpu_seconds: f64,
-    /// Sum of the total cost, in cents.
+    /// The sum of the total cost, in cents.
     pub(crate) cost_total: String,
 }
 
-/// Runs `rollbook-loadtest take` on so many connections and two threads.
+/// Runs `rollbook-loadtest take` with this many connections and two threads.
 pub(crate) fn in_child(
     url: &str,
     store: &Path,
@@ -50,7 +50,7 @@ pub(crate) fn in_child(
     serde_json::from_slice(&output.stdout).map_err(failed("read the snapshot's figures"))
 }
 
-/// What `rollbook-loadtest take` is asked for.
+/// The arguments of `rollbook-loadtest take`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TakeArgs {
     /// Where the deals are
@@ -70,7 +70,7 @@ pub(crate) struct TakeArgs {
     threads: usize,
 }
 
-/// Takes a snapshot in this process and says what it took.
+/// Takes a snapshot in this process and reports what it used.
 pub(crate) async fn here(args: &TakeArgs) -> Result<Taken, BenchError> {
     let store = EvidenceStore::open(&args.objects).map_err(failed("open the evidence store"))?;
     let request = SnapshotRequest {
@@ -103,7 +103,7 @@ pub(crate) async fn here(args: &TakeArgs) -> Result<Taken, BenchError> {
     })
 }
 
-/// The kernel's own account, `VmHWM`.
+/// The peak resident size as the kernel reports it, `VmHWM`.
 fn peak_mb() -> Result<f64, BenchError> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(failed("read the memory"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

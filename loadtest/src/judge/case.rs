@@ -1,4 +1,4 @@
-//! What is judged, read from the directory of a slice.
+//! The case to judge, read from the directory of a slice.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::record::{
     RecordError, Row, SEEN, SHARED_ROWS, Seen,
 };
 
-/// Where a judge keeps what it collected.
+/// The subdirectory in which a judge stores what it collected.
 pub(crate) const COLLECTED: &str = "collected";
 /// The ledger, as `rollbook log --json` prints it.
 pub(crate) const LOG: &str = "log.jsonl";
@@ -22,7 +22,7 @@ pub(crate) const STATUSES: &str = "statuses.jsonl";
 pub(crate) const ROWS: &str = "rows.jsonl";
 /// The rows of each views' database.
 pub(crate) const VIEWS: &str = "views.jsonl";
-/// Processes that were left.
+/// Processes that were still running.
 pub(crate) const PROCESSES: &str = "processes.jsonl";
 
 /// One commit of the ledger.
@@ -40,7 +40,7 @@ pub(crate) struct Commit {
     pub(crate) events: Vec<Value>,
 }
 
-/// A line that the command of a step wrote.
+/// A line written by the command of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) is_begin: bool,
@@ -49,17 +49,17 @@ pub(crate) struct Mark {
     pub(crate) attempt: u64,
 }
 
-/// All rows of one views' database.
+/// All rows of one database of views.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Views {
     pub(crate) name: String,
-    /// Whether it was filled from the ledger just now.
+    /// Whether it was just rebuilt from the ledger.
     pub(crate) rebuilt: bool,
     pub(crate) sequence: u64,
     pub(crate) tables: BTreeMap<String, Vec<String>>,
 }
 
-/// Everything.
+/// Everything that is judged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Case {
     pub(crate) plans: Vec<PlanRecord>,
@@ -76,7 +76,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// Reads what the storm wrote and what was collected.
+    /// Reads what the storm recorded and what was collected.
     pub(crate) fn read(directory: &Path) -> Result<Self, RecordError> {
         let collected = directory.join(COLLECTED);
         let log: Vec<Value> = record::lines(&collected.join(LOG))?;
@@ -95,7 +95,7 @@ impl Case {
         })
     }
 
-    /// The rollouts on the ledger.
+    /// The rollouts that the ledger has.
     pub(crate) fn opened(&self) -> impl Iterator<Item = &str> {
         self.events("rolloutOpened")
             .map(|(commit, _)| commit.rollout.as_str())
@@ -125,7 +125,7 @@ impl Case {
 }
 
 impl Commit {
-    /// A line of the log.
+    /// Parses a line of the log.
     pub(crate) fn of(line: &Value) -> Self {
         let commit = &line["commit"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -137,7 +137,7 @@ impl Commit {
             aggregate: format!("{kind}/{id}"),
             rollout: if kind == "rollout" { id } else { String::new() },
             command_id: text(&commit["commandId"]),
-            // proto3 JSON writes 64-bit numbers as texts.
+            // proto3 JSON writes 64-bit numbers as strings.
             previous: text(&commit["previousSequence"]).parse().unwrap_or(0),
             actor: text(&commit["actor"]["name"]),
             is_person: commit["actor"]["kind"] == "PERSON",
@@ -146,21 +146,22 @@ impl Commit {
     }
 }
 
-/// Those in SQLite, which a judge looks for itself, and those in a PostgreSQL that is gone.
+/// The rows in SQLite, which the judge reads itself, and those recorded from a PostgreSQL that is
+/// gone.
 fn rows(directory: &Path, collected: &Path) -> Result<Vec<Row>, RecordError> {
     let mut rows: Vec<Row> = record::lines(&collected.join(ROWS))?;
     rows.extend(record::lines::<Row>(&directory.join(SHARED_ROWS))?);
     Ok(rows)
 }
 
-/// Those in a file, and those that were posted.
+/// The notices in the file, and those that were posted.
 fn notices(directory: &Path) -> Result<Vec<Value>, RecordError> {
     let mut notices: Vec<Value> = record::lines(&directory.join(NOTICES))?;
     notices.extend(record::lines::<Value>(&directory.join(CALLS))?);
     Ok(notices)
 }
 
-/// A line that a killed command wrote half is no mark.
+/// Reads the marks; a line that a killed command wrote only half is skipped.
 fn marks(path: &Path) -> Result<Vec<Mark>, RecordError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -1,4 +1,4 @@
-//! Looks at what a storm left: processes, then the ledger, views and effects, by way of servers of
+//! Collects what a storm left: processes first, then the ledger, views and effects, by servers of
 //! its own.
 
 use std::path::Path;
@@ -15,18 +15,19 @@ use crate::natsd;
 use crate::process::{self, Process};
 use crate::record::{self, EFFECTS, Recorder, Row, SYSTEM, SystemRecord};
 
-/// Commands of steps, and guards of dead workers, may take so long to end by themselves.
+/// How long commands of steps, and guards of dead workers, may take to end by themselves.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(45);
-/// How long servers may take until their views are at the ledger's end.
+/// How long servers may take until their views have reached the end of the ledger.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(300);
 /// How long a server may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// A server may record something between the stops of two; then they are started again.
+/// Maximum number of rounds: a server may record something while another stops, and then all are
+/// started again.
 const ROUNDS: u32 = 5;
-/// Between two looks.
+/// The interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A server of the judge.
+/// A server that the judge starts.
 struct Server {
     process: Process,
     address: String,
@@ -102,7 +103,7 @@ pub(super) fn missing<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) ->
     }
 }
 
-/// Processes of the directory that do not end by themselves.
+/// Processes of the directory that do not end by themselves in time.
 async fn left_over(directory: &Path) -> Vec<process::Found> {
     let deadline = Instant::now() + ORPHAN_LIMIT;
     loop {
@@ -114,7 +115,8 @@ async fn left_over(directory: &Path) -> Vec<process::Found> {
     }
 }
 
-/// A server for each database of views, all at the end of the ledger.
+/// Starts a server for each database of views and waits until all have reached the end of the
+/// ledger.
 async fn serve(
     directory: &Path,
     system: &SystemRecord,
@@ -132,7 +134,7 @@ async fn serve(
         for server in &mut servers {
             match server.process.ended() {
                 None => {}
-                // A cluster that was just started has no leader yet.
+                // A cluster that has just started has no leader yet.
                 Some(Some(7)) if Instant::now() < deadline => {
                     tokio::time::sleep(LOOK_EVERY).await;
                     let (number, database, port) = &server.what;
@@ -162,7 +164,7 @@ async fn serve(
     }
 }
 
-/// A server on the views of one database: the how-manieth, which, at which port.
+/// Starts a server, with its number and port, on the views of one database.
 fn start(
     directory: &Path,
     system: &SystemRecord,
@@ -188,7 +190,7 @@ fn start(
     })
 }
 
-/// Where the views of a server stand, when that is the end of the ledger.
+/// The sequence of a server's views, if it is the end of the ledger.
 async fn position(rollbook: &Path, address: &str) -> Option<u64> {
     let out = ask(
         rollbook,
@@ -209,7 +211,7 @@ async fn ask(rollbook: &Path, words: &[&str]) -> Option<Vec<u8>> {
     ran.status.success().then_some(ran.stdout)
 }
 
-/// The ledger, and the status of every rollout.
+/// Collects the ledger and the status of every rollout.
 async fn ledger(
     system: &SystemRecord,
     into: &Path,

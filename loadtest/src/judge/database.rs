@@ -1,4 +1,4 @@
-//! The databases of views: what is in them, and an empty one to be filled anew.
+//! Reads the databases of views and creates an empty one to rebuild.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use super::JudgeError;
 use super::case::Views;
 use super::collect::missing;
 
-/// How the URL of a database in PostgreSQL begins.
+/// The scheme of a PostgreSQL URL.
 const POSTGRES: &str = "postgres://";
-/// The schema of the views there.
+/// The schema of the views in PostgreSQL.
 const SCHEMA: &str = "rollbook";
-/// The database beside it that is filled anew.
+/// The name of the database to rebuild.
 const REBUILT: &str = "rebuilt";
 
-/// A database of the same kind as `like`, without anything in it.
+/// Creates an empty database of the same kind as `like`.
 pub(super) async fn empty(into: &Path, like: Option<&String>) -> Result<String, JudgeError> {
     let Some(like) = like.filter(|database| database.starts_with(POSTGRES)) else {
         return Ok(format!("sqlite:{}", into.join("rebuilt.db").display()));
@@ -38,13 +38,13 @@ pub(super) async fn empty(into: &Path, like: Option<&String>) -> Result<String, 
     Ok(format!("{server}/{REBUILT}"))
 }
 
-/// Whether a table holds views. Where they stand is compared by itself, and what a server had
-/// acknowledged or notes for itself is no view.
+/// Whether a table holds views. Positions are compared separately, and what a server has
+/// acknowledged or noted for itself is not a view.
 fn is_view(table: &str) -> bool {
     !matches!(table, "view_position" | "acknowledged" | "rollouts_over")
 }
 
-/// All rows of a database of views, as texts, in order.
+/// All rows of a database of views, as texts in a fixed order.
 pub(super) async fn dump(database: &str, rebuilt: bool) -> Result<Views, JudgeError> {
     if database.starts_with(POSTGRES) {
         return dump_postgres(database, rebuilt).await;

@@ -1,4 +1,4 @@
-//! What steps and notices did to the world, against what the ledger says of it. Pure.
+//! Judges the effects of steps and notices against the ledger. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::case::{Case, Mark};
 use super::report::{Finding, Rule};
 use crate::record::{Effect, PlanRecord, StepRecord};
 
-/// Adds what is wrong.
+/// Adds the findings.
 pub(super) fn judge(case: &Case, findings: &mut Vec<Finding>) {
     let mut find = |rule, what: String| findings.push(Finding { rule, what });
     intents(case, &mut find);
@@ -86,7 +86,7 @@ fn once(case: &Case, plan: &PlanRecord, step: &StepRecord, find: &mut impl FnMut
     }
 }
 
-/// A step whose last result is a pass has had its effect.
+/// Finds a step whose last result is a pass but whose effect is missing.
 fn has_effect(
     case: &Case,
     plan: &PlanRecord,
@@ -114,7 +114,7 @@ fn has_effect(
     }
 }
 
-/// An attempt that ends after another one began ran beside it.
+/// Finds attempts that ran in parallel: one that ends after another has begun.
 fn alone(case: &Case, plan: &PlanRecord, step: &StepRecord, find: &mut impl FnMut(Rule, String)) {
     let mut latest = 0;
     for mark in marks(case, plan, step) {

@@ -1,4 +1,4 @@
-//! The ledger against what clients were told of it, and against itself. Pure.
+//! Judges the ledger against what clients were told about it, and for consistency. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::case::{Case, Commit};
 use super::report::{Finding, Rule};
 use crate::record::{Acknowledged, End};
 
-/// Adds what is wrong.
+/// Adds the findings.
 pub(super) fn judge(case: &Case, findings: &mut Vec<Finding>) {
     let mut find = |rule, what: String| findings.push(Finding { rule, what });
     unbroken(case, &mut find);
@@ -36,12 +36,12 @@ pub(super) fn judge(case: &Case, findings: &mut Vec<Finding>) {
     }
     for ended in &case.ends {
         let name = &ended.process;
-        // How a nats-server ends is its own affair.
+        // How a nats-server ends is not judged.
         if name.starts_with("nats") {
             continue;
         }
         match &ended.end {
-            // For want of NATS; whoever looks after it starts it again.
+            // NATS was missing; the storm starts the process again.
             End::Unasked { code: Some(7), .. } => {}
             End::Unasked { code, said } => find(
                 Rule::Process,
@@ -50,7 +50,7 @@ pub(super) fn judge(case: &Case, findings: &mut Vec<Finding>) {
             End::Told {
                 code: Some(0 | 7), ..
             } => {}
-            // By the signal itself: it had not begun.
+            // The signal itself ended it, before it had installed a handler.
             End::Told {
                 code: None,
                 starting: true,
@@ -115,8 +115,8 @@ fn acknowledged(case: &Case, find: &mut impl FnMut(Rule, String)) {
             .or_insert(commit);
     }
     for told in &case.acknowledged {
-        // There was nothing to do, and that was said. Sent again, it may be the answer to a
-        // command that had something to do the first time.
+        // The answer said that there was nothing to do. If the command was sent more than once,
+        // this may answer a repetition of one that had something to do the first time.
         if told.events == 0 && told.tries == 1 {
             continue;
         }

@@ -1,7 +1,8 @@
-//! `rollbook-loadtest judge DIR`: what a storm left behind, held against what must hold. It shares
-//! nothing with the storm but the record in the directory: it looks at the process table, starts
-//! servers of its own on the ledger and the views that were left, asks them as anybody could, and
-//! judges by rules that do no I/O.
+//! `rollbook-loadtest judge DIR`: judges whether what a storm left behind is as it must be.
+//!
+//! It shares nothing with the storm but the record in the directory: it reads the process table,
+//! starts its own servers on the ledger and the views that were left, queries them as any client
+//! could, and judges by rules that do no I/O.
 
 mod case;
 mod collect;
@@ -35,7 +36,7 @@ pub(crate) enum JudgeError {
     Missing { what: String, reason: String },
 }
 
-/// `judge`.
+/// The arguments of `judge`.
 #[derive(Debug, Args)]
 pub(crate) struct JudgeArgs {
     /// The directory of a slice
@@ -45,7 +46,7 @@ pub(crate) struct JudgeArgs {
     collected: bool,
 }
 
-/// Judges. Exit 0: nothing found; 1: findings; 7: it could not be judged.
+/// Judges. Exit code 0: no findings; 1: findings; 7: judging was not possible.
 pub(crate) async fn run(args: &JudgeArgs) -> ExitCode {
     match judged(&args.directory, args.collected).await {
         Ok(report) => {
@@ -78,7 +79,7 @@ async fn judged(directory: &Path, collected: bool) -> Result<Report, JudgeError>
     Ok(report)
 }
 
-/// All rules.
+/// Applies all rules.
 fn judge(case: &Case) -> Report {
     let mut findings = Vec::new();
     history::judge(case, &mut findings);

@@ -1,52 +1,52 @@
-//! What a judge says.
+//! The report of a judge.
 
 use serde::{Deserialize, Serialize};
 
-/// Where it is kept in the judged directory.
+/// The file that holds it in the judged directory.
 pub(crate) const REPORT: &str = "report.json";
 
-/// Something that must not be.
+/// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
-    /// Which rule is broken.
+    /// The rule that is broken.
     pub(crate) rule: Rule,
-    /// Where, and by what.
+    /// Where it is broken, and by what.
     pub(crate) what: String,
 }
 
-/// What must hold.
+/// The rules that must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Rule {
-    /// Every acknowledged command is on the ledger, where the answer said.
+    /// Every acknowledged command is on the ledger, at the sequence given in its answer.
     Acknowledged,
-    /// What a client was shown stays.
+    /// A commit that a client was shown stays as it was.
     Seen,
-    /// Sequences have no gap, and each commit names the one before it of its aggregate.
+    /// Sequences have no gap, and each commit names the previous one of its aggregate.
     Unbroken,
     /// No command is applied twice.
     CommandOnce,
-    /// No effect without an intent recorded before.
+    /// No effect occurs without an intent recorded before.
     Intent,
-    /// No effect twice unless a plan allows it or a person asked for it.
+    /// No effect occurs twice, unless a plan allows it or a person asked for it.
     EffectOnce,
-    /// What the ledger says has passed has had its effect.
+    /// A step that passed according to the ledger has had its effect.
     Effect,
     /// Two copies of a command never run at the same time.
     Alone,
     /// Every notice that was due was delivered, each time under the same id.
     Notice,
-    /// Views are what a rebuild of them is.
+    /// Views equal a rebuild of them.
     Views,
-    /// Every rollout ends, or status says what keeps it.
+    /// Every rollout ends, or its status says what blocks it.
     Ends,
-    /// No process outlives those that own it.
+    /// No process outlives its owner.
     Orphan,
-    /// Processes end when told to, and by themselves only for want of something.
+    /// Processes end when told to, and by themselves only if something they need is missing.
     Process,
 }
 
-/// The judgement.
+/// The result of a judge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) rollouts: usize,
@@ -64,7 +64,7 @@ impl Report {
         self.findings.is_empty()
     }
 
-    /// For people.
+    /// The report in readable form.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "{} rollouts, {} commands acknowledged, {} commits, {} effects, {} notices: {}",

@@ -1,5 +1,4 @@
-//! A sound case passes; each thing that must not be is put into it and must be found, and nothing
-//! else with it.
+//! A sound case passes. Each violation is put into it and must be found, and nothing else with it.
 
 use serde_json::{Value, json};
 
@@ -58,7 +57,7 @@ fn views(rebuilt: bool) -> Views {
     }
 }
 
-/// One rollout that went well: a command, one that may be repeated and was, a row.
+/// A rollout that went well, with a command, an idempotent one that was repeated, and a row.
 fn sound() -> Case {
     let (alice, worker) = (("alice", "PERSON"), ("w", "WORKER"));
     let step = |id: &str, effect| StepRecord {
@@ -135,7 +134,7 @@ fn finds(rule: Rule, doctor: impl FnOnce(&mut Case)) {
     assert_eq!(broken(&case), [rule], "{:?}", super::judge(&case));
 }
 
-/// Takes the last commit away, as a ledger that lost its end would look.
+/// Removes the last commit, as if the ledger had lost its end.
 fn lose_last(case: &mut Case) {
     case.commits.pop();
     case.statuses = vec![json!({
@@ -157,7 +156,7 @@ fn a_missing_command_is_found() {
     finds(Rule::Acknowledged, |case| {
         case.acknowledged.push(told(10, "approve"));
     });
-    // Another command may have got its sequence.
+    // Another command may have been given its sequence.
     finds(Rule::Acknowledged, |case| {
         lose_last(case);
         case.acknowledged.push(told(9, "approve"));
@@ -171,7 +170,7 @@ fn a_missing_command_is_found() {
     finds(Rule::Acknowledged, |case| {
         case.acknowledged[1].events = 2;
     });
-    // Opened by the command line, which keeps its command ids to itself.
+    // The command line opened it and does not reveal its command ids.
     finds(Rule::Acknowledged, |case| {
         case.acknowledged[0].command_id = None;
         case.acknowledged[0].rollout = "other".to_owned();
@@ -221,14 +220,14 @@ fn a_doubled_effect_is_found() {
         let row = case.rows[0].clone();
         case.rows.push(row);
     });
-    // A person asked for it.
+    // A person asked for the repetition.
     let mut case = sound();
     case.marks = marks(twice);
     let again = json!([{"stepRetried": {"stepId": "1"}}]);
     case.commits
         .push(commit(10, 9, ("alice", "PERSON"), &again));
     assert_eq!(broken(&case), []);
-    // A rule did: nobody was asked.
+    // A rule caused it: nobody was asked.
     case.commits[9].is_person = false;
     assert_eq!(broken(&case), [Rule::EffectOnce]);
 }
@@ -280,7 +279,7 @@ fn views_that_differ_from_their_rebuild_are_found() {
     finds(Rule::Views, |case| {
         case.views.remove(0);
     });
-    // A row that is there twice.
+    // The same row twice.
     finds(Rule::Views, |case| {
         let rows = case.views[0].tables.get_mut("rollouts").unwrap();
         rows.push("rollout='r'".to_owned());
@@ -329,7 +328,7 @@ fn a_process_that_does_not_stop_or_crashes_is_found() {
     let mut case = sound();
     case.ends[0].end = ends(Some(7));
     assert_eq!(broken(&case), []);
-    // Ended by SIGTERM itself: nothing was stopped in order, unless there was nothing yet.
+    // SIGTERM itself ended it without an orderly stop, which is allowed only while it was starting.
     let told = |starting| End::Told {
         code: None,
         after_ms: 10,

@@ -1,4 +1,4 @@
-//! Views against a rebuild of them, and what they say of rollouts that have not ended. Pure.
+//! Judges views against a rebuild, and the status of rollouts that have not ended. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::case::{Case, Views};
 use super::report::{Finding, Rule};
 
-/// Adds what is wrong.
+/// Adds the findings.
 pub(super) fn judge(case: &Case, findings: &mut Vec<Finding>) {
     let mut find = |rule, what: String| findings.push(Finding { rule, what });
     match case.views.iter().find(|views| views.rebuilt) {
@@ -37,7 +37,7 @@ pub(super) fn judge(case: &Case, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The rollouts that have not ended, with what status says of them.
+/// The rollouts that have not ended, with the reasons in their status.
 pub(super) fn unfinished(case: &Case) -> Vec<String> {
     case.statuses
         .iter()
@@ -92,7 +92,7 @@ fn has_ended(status: &Value) -> bool {
     status["data"]["closed_at"].is_string()
 }
 
-/// Something stands still, and it is said why and who or what moves it.
+/// Whether a status explains what is blocked: why, and who can move it or until when it waits.
 fn is_explained(status: &Value) -> bool {
     blocked(status).any(|blocked| {
         let is_told = blocked["why"].as_str().is_some_and(|why| !why.is_empty());

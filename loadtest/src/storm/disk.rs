@@ -1,17 +1,17 @@
-//! A small file system that really fills: a tmpfs in a mount namespace of its own, which the kernel
-//! takes back when its shell ends, however that happens. Made by root, or by anybody where user
-//! namespaces are allowed.
+//! A small file system that can really run full: a tmpfs in its own mount namespace, which the
+//! kernel removes when its shell ends, for whatever reason. Root can create it, and so can anybody
+//! where user namespaces are allowed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Its size; a ledger of one slice takes a tenth.
+/// Its size; the ledger of one slice takes a tenth of it.
 const MEGABYTES: u32 = 64;
 /// The file that fills it.
 const BALLAST: &str = "ballast";
 
-/// A shell that sees the small disk.
+/// A shell in the mount namespace of the small disk.
 #[derive(Debug)]
 pub(crate) struct SmallDisk {
     shell: Child,
@@ -22,7 +22,8 @@ pub(crate) struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one at `place`, an empty directory. `Err` says why the machine allows none.
+    /// Mounts a small disk at `place`, an empty directory. `Err` says why the machine does not
+    /// allow it.
     pub(crate) fn mount(place: &Path) -> Result<Self, String> {
         let mut refused = String::new();
         for in_user_namespace in [false, true] {
@@ -66,7 +67,7 @@ impl SmallDisk {
         })
     }
 
-    /// Runs a command beside the disk; what it printed if it failed.
+    /// Runs a command in the shell; the error is its output.
     fn tried(&mut self, command: &str) -> Result<(), String> {
         let mut printed = String::new();
         if let Some(input) = &mut self.input {
@@ -87,8 +88,8 @@ impl SmallDisk {
         Err(format!("[{}]", printed.trim_end()))
     }
 
-    /// The words before a program that is to see the disk and works in `directory`; it keeps the
-    /// process id.
+    /// The words to put before a program so that it sees the disk and runs in `directory`; the
+    /// process id stays the same.
     pub(crate) fn enter(&self, directory: &Path) -> Vec<String> {
         let mut words = vec![
             "nsenter".to_owned(),
@@ -102,20 +103,20 @@ impl SmallDisk {
         words
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk completely.
     pub(crate) fn fill(&mut self) {
         let ballast = self.place.join(BALLAST);
-        // It ends because there is no room: that is what it is for.
+        // `dd` fails because there is no room, which is its purpose.
         let _ = self.tried(&format!("dd if=/dev/zero of='{}' bs=4k", ballast.display()));
     }
 
-    /// Makes room again.
+    /// Frees the space again.
     pub(crate) fn empty(&mut self) -> Result<(), String> {
         let ballast = self.place.join(BALLAST);
         self.tried(&format!("rm -f '{}'", ballast.display()))
     }
 
-    /// Unmounts it and leaves its content in its place.
+    /// Unmounts it and leaves a copy of its content in its directory.
     pub(crate) fn unmount(mut self) -> Result<(), String> {
         let kept = self.place.with_extension("kept");
         let (place, kept) = (self.place.clone(), kept);

@@ -1,4 +1,4 @@
-//! The receiver of webhooks, which can be dead for a while.
+//! The receiver of webhooks, which can be out of order for a while.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,25 +13,25 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::natsd;
 use crate::record::{CALLS, Recorder};
 
-/// Before the port is taken again when somebody else has it.
+/// The wait before binding the port again when somebody else has it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
-/// The longest body that is read; a notice takes some hundred bytes.
+/// The longest body that is read, in bytes; a notice has some hundred.
 const MAX_BODY: usize = 64 * 1024;
 
-/// How it behaves.
+/// How the receiver behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Takes what is posted.
+    /// Accepts what is posted.
     Takes,
-    /// Nobody listens.
+    /// Refuses connections: nobody listens.
     Refuses,
-    /// Takes connections and says nothing.
+    /// Accepts connections and never answers.
     Stalls,
-    /// Writes down what is posted, and answers that it could not.
+    /// Records what is posted and answers with an error.
     Fails,
 }
 
-/// The receiver; ends when dropped.
+/// The receiver; it ends on drop.
 #[derive(Debug)]
 pub(crate) struct Hook {
     port: u16,
@@ -41,7 +41,7 @@ pub(crate) struct Hook {
 }
 
 impl Hook {
-    /// Listens on loopback. What it is sent goes to `recorder`.
+    /// Listens on loopback. What it receives goes to `recorder`.
     pub(crate) fn start(recorder: Arc<Recorder>) -> std::io::Result<Self> {
         let port = natsd::free_port()?;
         let manner = watch::Sender::new(Manner::Takes);
@@ -60,17 +60,17 @@ impl Hook {
         })
     }
 
-    /// Where to post.
+    /// The URL to post to.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
     }
 
-    /// From now on.
+    /// Changes the behaviour from now on.
     pub(crate) fn behave(&self, manner: Manner) {
         self.manner.send_replace(manner);
     }
 
-    /// Whether a message was taken, and its sender was told so.
+    /// Whether a message was accepted and its sender was told so.
     pub(crate) fn has_taken(&self, id: &str) -> bool {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.contains(id)
@@ -107,7 +107,7 @@ impl Desk {
         while let Ok((connection, _)) = listener.accept().await {
             let mut desk = self.clone();
             tokio::spawn(async move {
-                // A sender that went away comes again.
+                // A sender that went away will retry.
                 let _ = desk.receive(connection).await;
             });
         }
@@ -141,7 +141,7 @@ impl Desk {
     }
 }
 
-/// The body of a request.
+/// Reads the body of a request.
 async fn body(connection: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u8>> {
     let mut length = 0;
     loop {

@@ -1,4 +1,4 @@
-//! Faults done to the running layout.
+//! Injects faults into the running layout.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use super::random::Random;
 use super::schedule::{Fault, Kind};
 use super::system::System;
 
-/// How many connections say nothing.
+/// Number of idle connections.
 const IDLE_CONNECTIONS: usize = 300;
-/// What a follower asks for.
+/// The request of a follower.
 const FOLLOW: &[u8] = b"GET /v1/log?follow=true HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
-/// The highest page of a small database of views that is overwritten.
+/// The highest page of the views' database that is overwritten.
 const LAST_PAGE: u64 = 20;
-/// How far a clock is off.
+/// How far a clock is set off, in seconds.
 const SKEW_SECONDS: i64 = 30;
 
-/// Injects a fault and takes its cause away. What it led to goes on.
+/// Injects a fault and removes its cause; its consequences are left to the system.
 pub(crate) async fn inject(
     system: &mut System,
     fault: &Fault,
@@ -101,7 +101,7 @@ pub(crate) async fn inject(
                     what: format!("the small disk: {reason}"),
                 })?;
             }
-            // As the operator guide says: make room, then start it again.
+            // As in the operator guide: free space, then restart.
             system.stop(target).await?;
             again(system, target)?;
         }
@@ -134,7 +134,7 @@ pub(crate) async fn inject(
         }
         Kind::DamagedViews => {
             system.kill(target).await;
-            // The first page says what the file is; the others hold rows and indexes.
+            // The first page identifies the file; the others hold rows and indexes.
             let page = match random.percent(50) {
                 true => 0,
                 false => random.between(1, LAST_PAGE),
@@ -148,7 +148,7 @@ pub(crate) async fn inject(
     Ok(())
 }
 
-/// Connections to the API of a server that send this, and read nothing.
+/// Opens connections to the API of a server that send `what` and read nothing.
 async fn connections(system: &mut System, fault: &Fault, what: &[u8]) -> Result<(), StormError> {
     let addresses = system.addresses();
     let number = usize::from(fault.target == "serve-2");
@@ -156,7 +156,7 @@ async fn connections(system: &mut System, fault: &Fault, what: &[u8]) -> Result<
     let address = address.and_then(|address| address.strip_prefix("http://"));
     let mut held = Vec::new();
     for _ in 0..IDLE_CONNECTIONS {
-        // A server that is down has none.
+        // A server that is down has no address.
         if let Some(address) = address
             && let Ok(mut connection) = TcpStream::connect(address).await
             && connection.write_all(what).await.is_ok()
@@ -171,7 +171,7 @@ async fn connections(system: &mut System, fault: &Fault, what: &[u8]) -> Result<
 async fn postgres(system: &mut System, fault: &Fault) -> Result<(), StormError> {
     let processes = system.postgres_processes();
     let signal = |found: &crate::process::Found, signal| {
-        // It may have ended in between.
+        // It may have ended meanwhile.
         let _ = kill(Pid::from_raw(found.pid), signal);
     };
     if fault.kind == Kind::Kill {
@@ -191,7 +191,7 @@ async fn postgres(system: &mut System, fault: &Fault) -> Result<(), StormError> 
     Ok(())
 }
 
-/// Starts what was held down; the child of `up` is started by its parent.
+/// Starts a process that was held down; the child of `up` is started by its parent.
 fn again(system: &mut System, target: &str) -> Result<(), StormError> {
     if target == "nats" {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM end a storm with everything that it started.
+//! Ends a storm and everything it started on Ctrl-C or SIGTERM.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::process;
 
-/// Does the work, unless a signal comes first. Then what works in `directory` is ended too, and what
-/// that started.
+/// Runs the work to its end. If a signal comes first, kills all processes that belong to
+/// `directory` and returns the exit code of the signal.
 pub(crate) async fn unless_interrupted(
     directory: &Path,
     work: impl Future<Output = ExitCode>,
@@ -26,7 +26,7 @@ pub(crate) async fn unless_interrupted(
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM; the exit code that says which.
+/// Waits for Ctrl-C or SIGTERM; returns the matching exit code.
 async fn interrupted() -> u8 {
     let terminated = async {
         match signal(SignalKind::terminate()) {

@@ -1,6 +1,6 @@
-//! `rollbook-loadtest storm`: rollouts, persons and seeded faults against the built program, in
-//! slices. Each slice is a layout of its own with a directory of its own, judged by
-//! `rollbook-loadtest judge`, a process that knows only what the directory holds.
+//! `rollbook-loadtest storm`: runs rollouts with simulated persons and seeded faults against the
+//! built program, in slices. Each slice has its own layout and directory, and is judged by
+//! `rollbook-loadtest judge`, a process that knows only what the directory contains.
 
 mod disk;
 mod hook;
@@ -27,10 +27,10 @@ use crate::process::StartError;
 use crate::record::{self, RecordError, Recorder};
 use schedule::{Layout, Views};
 
-/// One line for each slice that was judged.
+/// The file with one line per judged slice.
 const RESULTS: &str = "results.jsonl";
 
-/// Why a storm could not go on.
+/// Why a storm could not continue.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StormError {
     #[error(transparent)]
@@ -52,58 +52,58 @@ pub(crate) enum StormError {
 }
 
 impl StormError {
-    /// Names the file or directory that could not be used.
+    /// Adds the file or directory that could not be used.
     fn files<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Self {
         move |error| Self::Record(RecordError::new(path, error))
     }
 }
 
-/// `storm`.
+/// The arguments of `storm`.
 #[derive(Debug, Args)]
 pub(crate) struct StormArgs {
-    /// Faults in all
+    /// Total number of faults
     #[arg(long, default_value_t = 8)]
     faults: usize,
-    /// Faults in one slice
+    /// Faults per slice
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
     per_slice: u16,
-    /// The number that decides rollouts, faults, targets and times
+    /// The seed that determines rollouts, faults, targets and times
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The longest pause of a process, in seconds
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=40))]
     longest_pause: u16,
-    /// Only this layout; otherwise they take turns
+    /// Use only this layout; otherwise they alternate
     #[arg(long)]
     layout: Option<Layout>,
-    /// Go on after the last slice of this seed that was judged
+    /// Continue after the last judged slice of this seed
     #[arg(long, conflicts_with = "from")]
     resume: bool,
-    /// Begin with this slice
+    /// Start with this slice
     #[arg(long)]
     from: Option<usize>,
-    /// Print the faults and inject none
+    /// Print the faults without injecting any
     #[arg(long)]
     plan: bool,
-    /// Where slices and results are kept
+    /// Directory for slices and results
     #[arg(long, default_value = "target/storm")]
     dir: PathBuf,
     /// The program [default: `rollbook` beside this one]
     #[arg(long)]
     rollbook: Option<PathBuf>,
-    /// Keep the directories of slices in which nothing was found
+    /// Keep the directories of slices without findings
     #[arg(long)]
     keep: bool,
 }
 
-/// What a slice did and what its judge found.
+/// What a slice did, and what its judge found.
 #[derive(Debug, Serialize, Deserialize)]
 struct Outcome {
     slice: usize,
     seed: u64,
     layout: Layout,
     faults: usize,
-    /// How many of each kind.
+    /// The number of faults of each kind.
     kinds: std::collections::BTreeMap<String, usize>,
     seconds: u64,
     report: Report,
@@ -201,7 +201,7 @@ async fn slices(args: &StormArgs) -> Result<bool, StormError> {
         }
     }
     let outcomes: Vec<Outcome> = record::lines(&results)?;
-    // A slice that was run again counts as it went last.
+    // If a slice was run again, its last result counts.
     let last = (0..sizes.len()).filter_map(|slice| {
         let mut newest_first = outcomes.iter().rev();
         newest_first.find(|outcome| outcome.is_of(slice, args.seed))
@@ -222,7 +222,7 @@ fn tell_slice(slice: usize, wanted: &slice::Wanted) {
     );
 }
 
-/// Faults of each slice. Few faults still meet every layout.
+/// The number of faults of each slice. Even a few faults reach every layout.
 fn sizes(faults: usize, per_slice: usize, every_layout: bool) -> Vec<usize> {
     let fewest = if every_layout { Layout::ALL.len() } else { 1 };
     let slices = faults
@@ -234,7 +234,7 @@ fn sizes(faults: usize, per_slice: usize, every_layout: bool) -> Vec<usize> {
         .collect()
 }
 
-/// Seeds of slices are apart, so that the slices of neighbouring seeds are not the same.
+/// Spreads the seeds of slices, so that slices of neighbouring seeds differ.
 fn slice_seed(seed: u64, slice: usize) -> u64 {
     let slice = u64::try_from(slice).unwrap_or(u64::MAX);
     seed.wrapping_mul(1_000_000).wrapping_add(slice)
@@ -249,8 +249,8 @@ fn program(named: Option<&Path>) -> Result<PathBuf, StormError> {
     found.map_err(|error| StartError::new(program.display(), error).into())
 }
 
-/// Says what this machine does not let a storm do. Under CI, where nobody reads it, that is a
-/// failure.
+/// Reports what a storm cannot test on this machine. In CI, where nobody reads the report, this is
+/// a failure.
 fn untested(what: &str, why: &str) -> Result<(), StormError> {
     let on_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false");
     if on_ci {
@@ -263,7 +263,8 @@ fn untested(what: &str, why: &str) -> Result<(), StormError> {
     Ok(())
 }
 
-/// Prints what all slices did, as rows for `docs/performance.md`. Whether nothing was found.
+/// Prints a summary of all slices as rows for `docs/performance.md`; returns whether there were no
+/// findings.
 fn summary<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> bool {
     let outcomes: Vec<&Outcome> = outcomes.collect();
     println!(

@@ -1,4 +1,4 @@
-//! Simulated persons: they open rollouts, do what `status` asks of them, and write down what was
+//! Simulated persons: they open rollouts, do what `status` asks for, and record what was
 //! acknowledged.
 
 use std::path::PathBuf;
@@ -16,32 +16,32 @@ use super::random::Random;
 use crate::process;
 use crate::record::{ACKNOWLEDGED, Acknowledged, PLANS, Recorder, SEEN, Seen};
 
-/// Between two looks at a rollout.
+/// The interval between two checks of a rollout.
 const LOOK_EVERY: Duration = Duration::from_millis(600);
-/// Between two looks at the ledger.
+/// The interval between two reads of the ledger.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
-/// How long one answer may take; then the same command is sent again.
+/// How long to wait for an answer before the same command is sent again.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// What persons work with. Cheap to clone.
+/// The access of persons to the system. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
     pub(crate) http: reqwest::Client,
-    /// The addresses of the API; any will do.
+    /// The addresses of the API; any of them serves.
     pub(crate) addresses: Arc<Vec<String>>,
     pub(crate) rollbook: PathBuf,
     pub(crate) directory: PathBuf,
     pub(crate) recorder: Arc<Recorder>,
-    /// Told when nobody shall act any more.
+    /// Cancelled when persons must stop acting.
     pub(crate) closing: CancellationToken,
     turn: Arc<AtomicU64>,
 }
 
-/// How a command went.
+/// The answer to a command.
 enum Answer {
     Acknowledged,
     Refused,
-    /// The desk closed before there was an answer.
+    /// The desk closed before an answer came.
     Unknown,
 }
 
@@ -79,7 +79,7 @@ impl Desk {
         self.addresses.get(index).cloned().unwrap_or_default()
     }
 
-    /// What the API answers to a question; `None` without an answer.
+    /// The API's response to a query; `None` without one.
     pub(crate) async fn get(&self, path: &str) -> Option<Value> {
         let url = format!("{}{path}", self.address());
         let response = self.http.get(url).send().await.ok()?;
@@ -87,7 +87,7 @@ impl Desk {
         response.json().await.ok()
     }
 
-    /// Sends a command until it is answered, always under the same key.
+    /// Sends a command, always with the same key, until it is answered.
     async fn command(
         &self,
         rollout: &str,
@@ -113,7 +113,7 @@ impl Desk {
                     continue;
                 }
             };
-            // An answer that broke off is none.
+            // A response that was cut off does not count.
             let Ok(answer) = answer else { continue };
             self.recorder.append(
                 ACKNOWLEDGED,
@@ -132,7 +132,7 @@ impl Desk {
         Ok(Answer::Unknown)
     }
 
-    /// Opens a rollout by the command line, and drives it to its end.
+    /// Opens a rollout by the command line and drives it to its end.
     pub(crate) async fn roll_out(self, made: Made, mut random: Random) -> Result<(), StormError> {
         let id = made.record.rollout.clone();
         let file = self.directory.join(format!("{id}.yaml"));
@@ -160,7 +160,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Whether the rollout is on the ledger.
+    /// Opens a rollout; returns whether it is on the ledger.
     async fn open(&self, id: &str, file: &std::path::Path) -> Result<bool, StormError> {
         let mut tries = 0;
         while !self.closing.is_cancelled() {
@@ -193,7 +193,7 @@ impl Desk {
             match ran.status.code() {
                 // Unavailable, or ended with the storm: try again.
                 Some(7) | None => {}
-                // It was recorded although nobody could say so.
+                // It was recorded although the answer was lost.
                 _ if self.get(&format!("/v1/rollouts/{id}")).await.is_some() => return Ok(true),
                 _ if tries > 1 => {}
                 code => {
@@ -229,7 +229,7 @@ impl Desk {
             }
             "approve" => {
                 let mut body = json!({"command": "approve", "gate": what, "role": "crew"});
-                // Signed is what was shown.
+                // Sign exactly what was shown.
                 let shown = self.get(&format!("/v1/rollouts/{id}/gates/{what}")).await;
                 if let Some(seen) = shown.and_then(|shown| Some(shown["seen"].as_str()?.to_owned()))
                 {
@@ -238,7 +238,8 @@ impl Desk {
                 (carol, body)
             }
             "retry" => {
-                // As the operator guide says: first see that nothing of it runs any more.
+                // As in the operator guide: first make sure that nothing of the step is still
+                // running.
                 if !process::of_step(id, what).is_empty() {
                     return Ok(());
                 }
@@ -248,12 +249,12 @@ impl Desk {
             }
             _ => return Ok(()),
         };
-        // A refusal means that somebody or something was first; `status` says what is left.
+        // A refusal means that somebody else was first; `status` shows what is left.
         self.command(id, actor, &body).await?;
         Ok(())
     }
 
-    /// Reads the ledger as it grows, and writes down which commits were shown.
+    /// Reads the ledger as it grows and records which commits were shown.
     pub(crate) async fn read_ledger(self) -> Result<(), StormError> {
         let mut after = 0;
         while !self.closing.is_cancelled() {
@@ -272,7 +273,7 @@ impl Desk {
                 let Ok(stored) = serde_json::from_str::<Value>(line) else {
                     break;
                 };
-                // A last line without a sequence says why the log ends early.
+                // A last line without a sequence gives the reason why the log ended early.
                 let Some(sequence) = stored["sequence"].as_u64() else {
                     break;
                 };

@@ -1,31 +1,31 @@
-//! The runbooks that a storm rolls out.
+//! Writes the runbooks that a storm rolls out.
 
 use std::path::PathBuf;
 
 use super::random::Random;
 use crate::record::{EFFECTS, Effect, MARKERS, NOTICES, PlanRecord, StepRecord};
 
-/// The variable that names the PostgreSQL to workers.
+/// The variable that gives workers the URL of the PostgreSQL.
 pub(crate) const SHARED_URL: &str = "STORM_DATABASE_URL";
 
-/// Who may act in every runbook.
+/// The persons who may act in every runbook.
 pub(crate) const PERSONS: [&str; 3] = ["alice", "bob", "carol"];
 
-/// A runbook, and what its judge has to know of it.
+/// A runbook, with what the judge must know about it.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) yaml: String,
     pub(crate) record: PlanRecord,
 }
 
-/// What stands around the rollouts of a storm.
+/// The surroundings of a storm's rollouts.
 #[derive(Debug, Clone)]
 pub(crate) struct Around {
-    /// Where everything is written down.
+    /// The directory of the record.
     pub(crate) directory: PathBuf,
-    /// There is a PostgreSQL that steps can change.
+    /// Whether there is a PostgreSQL that steps can change.
     pub(crate) shared: bool,
-    /// Where notices are posted.
+    /// The URL to which notices are posted.
     pub(crate) hook: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl Text<'_> {
         });
     }
 
-    /// A command that leaves marks where it begins and ends.
+    /// Adds a command that leaves marks when it begins and ends.
     fn run(&mut self, id: &str, effect: Effect, milliseconds: u64) {
         let markers = self.around.directory.join(MARKERS);
         let markers = markers.display();
@@ -81,7 +81,7 @@ impl Text<'_> {
         self.step(id, effect, &body);
     }
 
-    /// A row that must not be inserted twice.
+    /// Adds the insertion of a row that must not exist twice.
     fn sql(&mut self, id: &str) {
         let rollout = self.rollout;
         let body = format!(
@@ -175,7 +175,7 @@ impl Text<'_> {
     }
 }
 
-/// The ids under which notices of a rollout are posted.
+/// The ids under which the notices of a rollout are posted.
 pub(crate) fn posted(rollout: &str) -> [String; 2] {
     ["begun", "ended"].map(|what| format!("{rollout}/notice/{what}-by-post"))
 }
@@ -190,7 +190,7 @@ fn text<'a>(around: &'a Around, rollout: &'a str) -> Text<'a> {
     }
 }
 
-/// Some seconds of everything.
+/// A short runbook: some seconds of everything.
 pub(crate) fn small(around: &Around, rollout: &str, random: &mut Random) -> Made {
     let mut text = text(around, rollout);
     text.phase("1");
@@ -214,7 +214,7 @@ pub(crate) fn small(around: &Around, rollout: &str, random: &mut Random) -> Made
     text.made()
 }
 
-/// More of it, for longer.
+/// A long runbook: more steps, for longer.
 pub(crate) fn long(around: &Around, rollout: &str, random: &mut Random) -> Made {
     let mut text = text(around, rollout);
     for phase in 1..=4 {

@@ -1,5 +1,5 @@
-//! What stands between a process and a nats-server: a TCP proxy that closes connections, or lets
-//! them hang, when told to.
+//! A TCP proxy between a process and a nats-server, which can close or stall connections on
+//! request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,16 +10,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// At which moment a connection is closed.
+/// When a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// The server has the publish, the client gets no acknowledgement.
+    /// The server has received the publish, but the client gets no acknowledgement.
     BeforeAck,
-    /// The server does not get the publish.
+    /// The server does not receive the publish.
     BeforePublish,
 }
 
-/// The proxy; ends when dropped.
+/// The proxy; it ends on drop.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     port: u16,
@@ -31,7 +31,7 @@ pub(crate) struct Proxy {
 struct Shared {
     before_ack: AtomicBool,
     before_publish: AtomicBool,
-    /// Raised to close all connections there are.
+    /// Incremented to close all current connections.
     generation: watch::Sender<u64>,
     silent: watch::Sender<bool>,
 }
@@ -50,7 +50,7 @@ impl Proxy {
         let forward = shared.clone();
         let accepting = tokio::spawn(async move {
             loop {
-                // Out of descriptors, for example: the client comes again.
+                // For example, out of file descriptors: the client retries.
                 let Ok((client, _)) = listener.accept().await else {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     continue;
@@ -74,12 +74,13 @@ impl Proxy {
         self.shared.generation.send_modify(|number| *number += 1);
     }
 
-    /// From now on connections, also new ones, carry nothing; or carry again what waited.
+    /// With `silent` connections, including new ones, carry nothing from now on; without it they
+    /// resume, including what waited.
     pub(crate) fn silence(&self, silent: bool) {
         self.shared.silent.send_replace(silent);
     }
 
-    /// Closes a connection at the next such moment.
+    /// Arms or disarms closing a connection at the next such moment.
     pub(crate) fn arm(&self, moment: Moment, armed: bool) {
         match moment {
             Moment::BeforeAck => &self.shared.before_ack,
@@ -99,7 +100,7 @@ impl Drop for Proxy {
 async fn join(client: TcpStream, target: u16, shared: Arc<Shared>) {
     let mut silent = shared.silent.subscribe();
     let _ = silent.wait_for(|silent| !silent).await;
-    // The server may be down: the client finds its connection closed, and comes again.
+    // The server may be down: the client finds its connection closed and retries.
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else {
         return;
     };
@@ -111,11 +112,11 @@ async fn join(client: TcpStream, target: u16, shared: Arc<Shared>) {
         !(publishes && up.before_publish.swap(false, Ordering::SeqCst))
     });
     let downward = copy(from_server, to_client, &shared, move |bytes| {
-        // The acknowledgement of a publish; other JSON answers carry "type".
+        // The acknowledgement of a publish; other JSON answers contain "type".
         let acknowledges = contains(bytes, b"{\"stream\":\"ROLLBOOK\"");
         !(acknowledges && down.before_ack.swap(false, Ordering::SeqCst))
     });
-    // Either side's end is the end of both.
+    // When either side ends, both end.
     tokio::select! {
         () = upward => {}
         () = downward => {}

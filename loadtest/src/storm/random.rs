@@ -1,14 +1,14 @@
-//! Choices that are the same for the same seed, everywhere.
+//! Random choices that are the same for the same seed on every machine.
 
-/// SplitMix64 (Steele, Lea, Flood 2014), written out because a seed names a storm for good, and
-/// general-purpose crates do not promise the same sequence across their versions.
+/// SplitMix64 (Steele, Lea, Flood 2014). It is implemented here because a seed identifies a storm
+/// permanently, and general-purpose crates do not promise the same sequence across versions.
 #[derive(Debug, Clone)]
 pub(crate) struct Random {
     state: u64,
 }
 
 impl Random {
-    /// The choices of a seed for one purpose; those of another purpose do not shift them.
+    /// The choices of a seed for one purpose; those for another purpose do not affect them.
     pub(crate) fn new(seed: u64, purpose: u64) -> Self {
         let mut random = Self { state: seed };
         let mixed = random.next();
@@ -25,17 +25,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From `low` to `high`, both included.
+    /// A number from `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high.saturating_sub(low) + 1)
     }
 
-    /// Whether something of this chance happens.
+    /// Whether something with this chance, in percent, happens.
     pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.between(0, 99) < chance
     }
 
-    /// One of a list; `None` of an empty one.
+    /// One element of a list; `None` if it is empty.
     pub(crate) fn pick<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
         let last = u64::try_from(choices.len()).ok()?.checked_sub(1)?;
         let index = usize::try_from(self.between(0, last)).ok()?;

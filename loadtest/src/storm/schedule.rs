@@ -1,4 +1,4 @@
-//! Which faults a seed injects: pure.
+//! Derives the faults to inject from a seed. Pure.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::random::Random;
 
-/// Which processes there are.
+/// The set of processes that a slice runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Layout {
@@ -20,7 +20,7 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    /// All, in the order in which slices take turns.
+    /// All layouts, in the order in which slices use them.
     pub(crate) const ALL: [Self; 3] = [Self::Up, Self::One, Self::Three];
 
     pub(crate) fn name(self) -> &'static str {
@@ -31,7 +31,7 @@ impl Layout {
         }
     }
 
-    /// How many nats-servers are processes of their own.
+    /// The number of nats-servers that are separate processes.
     pub(crate) fn nats_servers(self) -> usize {
         match self {
             Self::Up => 0,
@@ -65,14 +65,14 @@ impl Layout {
 /// Where the servers of a layout keep their views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Views {
-    /// Each in a file of its own.
+    /// Each in its own file.
     Sqlite,
     /// All in one database.
     Postgres,
 }
 
 impl Views {
-    /// As the seed wants it: every other slice of servers.
+    /// As the seed determines: PostgreSQL for every other slice with servers.
     pub(crate) fn of(seed: u64, layout: Layout) -> Self {
         if layout != Layout::Up && seed.is_multiple_of(2) {
             Self::Postgres
@@ -82,17 +82,17 @@ impl Views {
     }
 }
 
-/// What is done to a process.
+/// The kinds of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// SIGKILL; started again after the pause.
+    /// SIGKILL; restarted after the pause.
     Kill,
     /// SIGSTOP, and SIGCONT after the pause.
     Freeze,
-    /// SIGTERM; started again after the pause.
+    /// SIGTERM; restarted after the pause.
     Restart,
-    /// SIGSTOP, SIGKILL after the pause, started again at once: its connections hang, then break.
+    /// SIGSTOP, SIGKILL after the pause, restarted at once: its connections hang, then break.
     FreezeThenKill,
     /// All connections to NATS are closed at once.
     Cut,
@@ -104,30 +104,30 @@ pub(crate) enum Kind {
     CutBeforePublish,
     /// SIGTERM to a worker while NATS is down.
     StopWithoutNats,
-    /// Hundreds of connections to the API that say nothing.
+    /// Hundreds of connections to the API that send nothing.
     IdleConnections,
-    /// Started again with a clock that is 30 seconds off.
+    /// Restarted with a clock that is 30 seconds off.
     Skew,
     /// The file system of the store is full for the pause.
     FullDisk,
-    /// SIGINT, and again at once.
+    /// SIGINT, and again immediately.
     InterruptTwice,
-    /// A worker is started while no server runs; servers come after the pause.
+    /// A worker is started while no server runs; servers follow after the pause.
     WorkerFirst,
     /// The receiver of webhooks refuses, stalls or fails for the pause.
     DeadWebhook,
     /// Views in SQLite are overwritten in part while their server is down.
     DamagedViews,
-    /// Hundreds of connections to the API that follow the log and read nothing of it.
+    /// Hundreds of connections to the API that follow the log and never read.
     DeafFollowers,
-    /// The nats-server of `up` ends whenever it is started, until `up` gives up.
+    /// The nats-server of `up` is killed whenever it is started, until `up` gives up.
     NatsGone,
 }
 
 /// A fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fault {
-    /// Time to work since the fault before.
+    /// The undisturbed time since the previous fault.
     pub(crate) after: Duration,
     pub(crate) kind: Kind,
     pub(crate) target: String,
@@ -137,14 +137,14 @@ pub(crate) struct Fault {
 fn kinds(target: &str, views: Views) -> Vec<Kind> {
     match target {
         "hook" => return vec![Kind::DeadWebhook],
-        // One of those that serve a client is killed, which ends all of these; all are frozen.
+        // Killing any client backend ends all of them; freezing stops all processes.
         "postgres" => return vec![Kind::Kill, Kind::Freeze],
         _ => {}
     }
     let mut kinds = vec![Kind::Kill, Kind::Kill, Kind::Freeze, Kind::Freeze];
     let is_nats = target.starts_with("nats");
     match target {
-        // `up` starts its child again by itself; it is not told to stop.
+        // `up` restarts its child itself; the child is never told to stop.
         "nats" => kinds.extend([Kind::FreezeThenKill, Kind::NatsGone]),
         _ => kinds.push(Kind::Restart),
     }
@@ -178,7 +178,7 @@ fn kinds(target: &str, views: Views) -> Vec<Kind> {
     kinds
 }
 
-/// The faults of a seed, in order. They do not depend on what the machine can do.
+/// The faults of a seed, in order. They do not depend on what the machine supports.
 pub(crate) fn faults(
     seed: u64,
     layout: Layout,
@@ -195,14 +195,14 @@ pub(crate) fn faults(
             let kinds = kinds(target, views);
             let kind = random.pick(&kinds).copied().unwrap_or(Kind::Kill);
             let shortest = match kind {
-                // Shorter is no more than a busy machine.
+                // A shorter pause is no different from a busy machine.
                 Kind::Freeze | Kind::FreezeThenKill | Kind::Silence | Kind::DeadWebhook => {
                     5_000.min(longest_ms)
                 }
                 _ => 200.min(longest_ms),
             };
             let longest = match kind {
-                // What is down comes back soon: what matters has happened.
+                // What is down comes back soon: the relevant part has happened.
                 Kind::Kill
                 | Kind::Restart
                 | Kind::Skew
@@ -232,7 +232,7 @@ mod tests {
             let first = faults(3, layout, 50, pause);
             assert_eq!(first, faults(3, layout, 50, pause));
             assert_ne!(first, faults(4, layout, 50, pause));
-            // A longer storm begins like a shorter one.
+            // A longer storm begins with the faults of a shorter one.
             assert_eq!(first[..10], faults(3, layout, 10, pause));
         }
     }

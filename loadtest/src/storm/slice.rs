@@ -1,4 +1,5 @@
-//! One slice: a layout is started, works, suffers, comes to rest, is stopped, and is judged.
+//! Runs one slice: starts a layout, runs rollouts under faults, lets them finish, stops and judges
+//! it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,32 +23,32 @@ use crate::deals::postgres::Postgres;
 use crate::judge::report::{REPORT, Report};
 use crate::record::{self, EFFECTS, FAULTS, Recorder, Row, SHARED_ROWS};
 
-/// How long rollouts may take to come to their end once nothing disturbs them: a task whose worker
-/// died is given to another after 30 seconds, and a step may die with several in turn.
+/// How long rollouts may take to end once nothing disturbs them: the task of a dead worker is
+/// redelivered after 30 seconds, and a step may lose several workers in turn.
 const REST_LIMIT: Duration = Duration::from_secs(300);
-/// Between two looks whether all have ended.
+/// The interval between two checks whether all have ended.
 const REST_STEP: Duration = Duration::from_millis(500);
 /// The table that `sql` steps insert into.
 const CREATE_EFFECTS: &str = "CREATE TABLE effects (rollout TEXT NOT NULL, step TEXT NOT NULL)";
-/// How long notices may take after the rollouts: a webhook is tried for 90 seconds, and a notice whose
-/// server died comes again.
+/// How long notices may take after the rollouts: a webhook is retried for 90 seconds, and a notice
+/// whose server died is redelivered.
 const NOTICE_LIMIT: Duration = Duration::from_secs(150);
-/// One long rollout for so many faults.
+/// One long rollout for this many faults.
 const FAULTS_PER_LONG: usize = 8;
 
-/// What a slice shall be.
+/// The configuration of a slice.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) layout: Layout,
     pub(crate) seed: u64,
     pub(crate) faults: usize,
     pub(crate) longest_pause: Duration,
-    /// `libfaketime`, where there is one.
+    /// The path of `libfaketime`, if installed.
     pub(crate) faketime: Option<PathBuf>,
 }
 
 impl Wanted {
-    /// Its faults.
+    /// The faults of the slice.
     pub(crate) fn planned(&self) -> Vec<Fault> {
         faults(self.seed, self.layout, self.faults, self.longest_pause)
     }
@@ -56,13 +57,13 @@ impl Wanted {
 /// What a slice did.
 #[derive(Debug)]
 pub(crate) struct Ran {
-    /// How many faults of each kind there were.
+    /// The number of faults of each kind.
     pub(crate) kinds: BTreeMap<String, usize>,
-    /// What may hold views, until they have been judged.
+    /// Holds the views in PostgreSQL until they have been judged.
     pub(crate) _postgres: Option<Arc<Postgres>>,
 }
 
-/// Runs a slice in `directory`, anew.
+/// Runs a slice in `directory`, from scratch.
 pub(crate) async fn run(
     directory: &Path,
     rollbook: &Path,
@@ -220,7 +221,7 @@ fn views(postgres: &Postgres) -> Result<String, StormError> {
     Ok(postgres.database("views"))
 }
 
-/// Writes down what steps inserted into PostgreSQL, which goes with the slice.
+/// Records what steps inserted into PostgreSQL, which does not outlive the slice.
 async fn shared_rows(postgres: &Postgres, recorder: &Recorder) -> Result<(), StormError> {
     let failed = |error: sqlx::Error| StormError::Silent {
         what: format!("PostgreSQL ({error})"),
@@ -258,7 +259,7 @@ pub(crate) async fn create_effects(directory: &Path) -> Result<(), StormError> {
     Ok(())
 }
 
-/// Lets a process of its own judge what the directory holds.
+/// Judges the content of the directory in a separate process.
 pub(crate) async fn judge(directory: &Path) -> Result<Report, StormError> {
     let exe = std::env::current_exe().map_err(StormError::files(directory))?;
     let status = Command::new(exe)
@@ -283,7 +284,7 @@ fn kind_name(fault: &Fault) -> String {
     name.as_str().unwrap_or_default().replace('_', " ")
 }
 
-/// Says what is injected.
+/// Prints the fault that is injected.
 pub(crate) fn tell(fault: &Fault) {
     println!(
         "  {} {} for {:.1} s",

@@ -1,6 +1,8 @@
-//! `rollbook-loadtest torn`: the last block of a ledger loses its end, as by a disk that said it had
-//! written. What was acknowledged is gone then, and no program can bring it back: `rollbook up` and
-//! `rollbook serve` have to refuse, to name the sequence that is missing, and to append nothing in its
+//! `rollbook-loadtest torn`: tears off the end of a ledger's last block, as a disk would that
+//! confirmed a write without doing it.
+//!
+//! What was acknowledged is then lost, and no program can bring it back: `rollbook up` and
+//! `rollbook serve` must refuse to start, name the missing sequence, and append nothing in its
 //! place.
 
 use std::path::{Path, PathBuf};
@@ -24,22 +26,22 @@ use crate::natsd;
 use crate::process::Process;
 use crate::record::Recorder;
 
-/// How long what was acknowledged last may take until it is noted beside the ledger.
+/// How long it may take until the last acknowledged position is written beside the ledger.
 const NOTED_AFTER: Duration = Duration::from_secs(2);
 /// How long a server may take to refuse.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(120);
-/// The exit code of damaged history.
+/// The exit code for damaged history.
 const INTEGRITY: i32 = 6;
 /// The stream of the ledger.
 const STREAM: &str = "ROLLBOOK";
 
-/// `torn`.
+/// The arguments of `torn`.
 #[derive(Debug, Args)]
 pub(crate) struct TornArgs {
-    /// The number that decides how much is torn off
+    /// The seed that determines how much is torn off
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A directory for it; what it holds is removed
+    /// Working directory; its content is removed
     #[arg(long, default_value = "target/storm/torn")]
     dir: PathBuf,
     /// The program [default: `rollbook` beside this one]
@@ -47,7 +49,7 @@ pub(crate) struct TornArgs {
     rollbook: Option<PathBuf>,
 }
 
-/// Exit 0: refused as it must be; 1: not; 7: it could not be tried.
+/// Exit code 0: refused as required; 1: not refused; 7: the test could not be run.
 pub(crate) async fn run(args: &TornArgs) -> ExitCode {
     unless_interrupted(&args.dir, async {
         let mut exit = ExitCode::SUCCESS;
@@ -107,7 +109,7 @@ async fn tried(args: &TornArgs, layout: Layout) -> Result<Vec<String>, StormErro
         .ok_or_else(|| StormError::Silent {
             what: "the health of a server".to_owned(),
         })?;
-    // Workers first: what they would say of their end is not to come after what was looked at.
+    // Workers first: nothing that they record may follow the sequence read above.
     let nats = system.pid("nats");
     for name in system.names().into_iter().rev() {
         system.kill(&name).await;
@@ -140,7 +142,7 @@ async fn tried(args: &TornArgs, layout: Layout) -> Result<Vec<String>, StormErro
     Ok(problems)
 }
 
-/// Starts a server on the torn ledger, and says what is wrong with its refusal.
+/// Starts a server on the torn ledger; returns what is wrong with its refusal.
 async fn refuses(
     system: &System,
     dir: &Path,
@@ -171,7 +173,7 @@ async fn refuses(
     Ok(problems)
 }
 
-/// The last sequence of a ledger that nobody serves.
+/// The last sequence of a ledger whose server is stopped.
 async fn last_sequence(dir: &Path, store: &Path) -> Result<u64, StormError> {
     let silent = |error: &dyn std::fmt::Display| StormError::Silent {
         what: format!("the ledger's stream ({error})"),

@@ -1,4 +1,4 @@
-//! What a check of the long kind started ends with it.
+//! An interrupted check ends everything that it started.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Starting on a busy machine.
+/// How long starting may take on a busy machine.
 const AT_MOST: Duration = Duration::from_secs(120);
 
-/// The command lines that name a directory, but for that of one process.
+/// The command lines that name a directory, except that of one process.
 fn naming(directory: &Path, but: u32) -> Vec<String> {
     let here = directory.display().to_string();
     let entries = std::fs::read_dir("/proc").unwrap().flatten();

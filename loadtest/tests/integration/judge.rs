@@ -1,5 +1,4 @@
-//! The judge as it is run: by a directory of records, into each of which one thing is put that must
-//! not be.
+//! Runs the judge on directories of records, each with one violation put into it.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +28,7 @@ fn commit(sequence: u64, kind: &str, events: &Value) -> Value {
     }})
 }
 
-/// What a storm of one rollout with one step leaves, once its judge has looked around.
+/// The records of a storm of one rollout with one step, after its judge has collected them.
 fn sound() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();

@@ -1,15 +1,15 @@
-//! A guard beside each running command: a small process that outlives this one and ends the
-//! command's process group when this process has died, or no longer holds its lease.
+//! A guard for each running command: a small process that outlives this one and kills the command's
+//! process group if this process dies or no longer holds its lease.
 //!
 //! ```text
-//!  worker ──pipe──▶ guard          "group N": whose end it is
-//!     │                            "lease S": ends the group unless renewed within S seconds
+//!  worker ──pipe──▶ guard          "group N": the group to kill
+//!     │                            "lease S": kills the group unless renewed within S seconds
 //!     └──▶ command (group N)       "done":    ends only itself; what still runs stays
-//!                                  the pipe closes: ends the group
+//!                                  the pipe closes: kills the group
 //! ```
 //!
-//! The guard is a shell, which whoever runs commands has, in a process group of its own: a
-//! terminal's Ctrl-C does not reach it. The command waits to be let go until its guard knows it.
+//! The guard is a shell, which every system that runs commands has, in its own process group, so
+//! that a terminal's Ctrl-C does not reach it. The command waits until its guard knows its group.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::environment;
 
-/// A timer that is replaced leaves its `sleep` behind, which the guard's own end ends with it.
+/// A replaced timer leaves its `sleep` behind; it ends together with the guard.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 group= timer=
@@ -36,19 +36,19 @@ done
 kill -s KILL 0
 "#;
 
-/// What a command is started with so that it waits for its guard: the shell text is its argument.
+/// The script that starts a command once its guard knows it; its argument is the shell text.
 const GATE: &str = r#"read -r go && exec </dev/null && exec sh -c "$1""#;
 
-/// Program and arguments that run a shell text once `go` and a line end come from standard input,
-/// and nothing when it ends before.
+/// The program and arguments that run a shell text once `go` and a line end arrive on standard
+/// input; if it ends before that, nothing runs.
 pub(crate) fn gated(text: &str) -> [&str; 5] {
     ["sh", "-c", GATE, "sh", text]
 }
 
-/// What lets a gated command go.
+/// Releases a command started by [`gated`].
 pub(crate) const GO: &[u8] = b"go\n";
 
-/// The guard of one process group. Dropped without [`Guard::done`], it ends the group.
+/// The guard of one process group. If dropped without [`Guard::done`], it kills the group.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pipe: Option<ChildStdin>,
@@ -56,7 +56,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Starts a guard that guards nothing yet.
+    /// Starts a guard that has no group yet.
     pub(crate) fn start() -> io::Result<Self> {
         let mut process = Command::new("sh")
             .args(["-c", SCRIPT])
@@ -73,24 +73,25 @@ impl Guard {
         })
     }
 
-    /// Guards the process group of this number from now on.
+    /// Makes it guard the process group with this number.
     pub(crate) fn watch(&mut self, group: u32) -> io::Result<()> {
         self.say(&format!("group {group}\n"))
     }
 
-    /// Ends the group within a second after this time, unless it is said again: later than whoever
-    /// keeps the time here, should that be possible.
+    /// Renews the lease: the group is killed within a second after `left` has passed, unless it is
+    /// renewed. That is later than whoever keeps the time in this process, if it still can.
     pub(crate) fn lease(&mut self, left: Duration) -> io::Result<()> {
         self.say(&format!("lease {}\n", left.as_secs() + 1))
     }
 
-    /// The command has ended by itself: what it left running is meant to stay.
+    /// Dismisses the guard: the command has ended by itself, and what it left running is meant to
+    /// stay.
     pub(crate) fn done(mut self) {
-        // A guard that is gone ends nothing either.
+        // If the guard is gone, it kills nothing either.
         let _ = self.say("done\n");
     }
 
-    /// A few bytes: they never fill the pipe.
+    /// Writes a few bytes, which never fill the pipe.
     fn say(&mut self, line: &str) -> io::Result<()> {
         match &mut self.pipe {
             Some(pipe) => pipe.write_all(line.as_bytes()),
@@ -105,8 +106,8 @@ impl Drop for Guard {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        // It ends within milliseconds, which nobody needs to wait for; unwaited for, it would
-        // stay in the process table.
+        // It ends within milliseconds, so nothing waits for it here; but it must be reaped, or it
+        // would stay in the process table.
         let reaper = std::thread::Builder::new().name("guard".to_owned());
         let _ = reaper.spawn(move || process.wait());
     }

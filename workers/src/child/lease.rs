@@ -1,12 +1,12 @@
-//! Until when a worker holds its task: the queue gives it to another one some time after the last
-//! sign of life that it confirmed.
+//! The lease under which a worker holds its task: the queue gives the task to another worker some
+//! time after the last heartbeat that it confirmed.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A worker's hold on a task, renewed by whoever gives signs of life.
+/// A worker's lease on a task, renewed by confirmed heartbeats.
 #[derive(Debug, Clone)]
 pub struct Lease {
     until: watch::Receiver<Instant>,
@@ -20,7 +20,7 @@ pub struct Renewal {
 }
 
 impl Lease {
-    /// A lease from now on; each renewal is for `length`.
+    /// Starts a lease; each renewal is for `length`.
     pub fn new(length: Duration) -> (Renewal, Self) {
         let (sender, until) = watch::channel(Instant::now() + length);
         let renewal = Renewal {
@@ -30,19 +30,19 @@ impl Lease {
         (renewal, Self { until })
     }
 
-    /// What is left of it.
+    /// The time left.
     pub fn left(&self) -> Duration {
         self.until
             .borrow()
             .saturating_duration_since(Instant::now())
     }
 
-    /// Waits for a renewal; `false`: there will be none.
+    /// Waits for a renewal; `false` means that none will come.
     pub async fn renewed(&mut self) -> bool {
         self.until.changed().await.is_ok()
     }
 
-    /// Returns when it has run out.
+    /// Returns when the lease has expired.
     pub async fn lost(mut self) {
         loop {
             let until = *self.until.borrow_and_update();
@@ -58,7 +58,7 @@ impl Lease {
 }
 
 impl Renewal {
-    /// The queue confirmed a sign of life that was sent at this moment.
+    /// Renews the lease from the moment at which the confirmed heartbeat was sent.
     pub fn confirmed(&self, sent: Instant) {
         self.until.send_replace(sent + self.length);
     }

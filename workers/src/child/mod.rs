@@ -1,4 +1,4 @@
-//! Programs that this process starts for a plan: what they are given, and their end.
+//! Starts programs of a plan: their environment, and how they are ended.
 
 pub mod environment;
 pub(crate) mod guard;

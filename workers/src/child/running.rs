@@ -1,7 +1,7 @@
-//! The process groups of the programs that run, so that they can be ended with this process.
+//! Tracks the process groups of running programs, so that they can be killed with this process.
 //!
 //! A program is not in this process's group, so a terminal's Ctrl-C does not reach it; and a
-//! process that ends at once drops nothing.
+//! process that ends at once runs no destructors.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,10 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// A number is in it only while its program is not reaped: until then nobody else can have it.
+/// The leaders of running groups. A number stays here only until its program is reaped: until then
+/// no other process can have it.
 struct Running {
     leaders: BTreeSet<u32>,
-    /// Everything was ended; nothing starts any more.
+    /// Whether everything was killed, so that nothing may start any more.
     ended: bool,
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
     Ok(leader)
 }
 
-/// How it ended; `None`: it runs.
+/// How it ended; `None` while it runs.
 pub(crate) fn ended(leader: &mut Child) -> io::Result<Option<ExitStatus>> {
     let mut running = running();
     let status = leader.try_wait()?;
@@ -48,7 +49,7 @@ pub(crate) fn ended(leader: &mut Child) -> io::Result<Option<ExitStatus>> {
     Ok(status)
 }
 
-/// Kills the whole group of a program that runs, and waits for it.
+/// Kills the whole group of a running program and waits for its leader.
 pub(crate) fn end(leader: &mut Child) {
     {
         let mut running = running();
@@ -60,8 +61,8 @@ pub(crate) fn end(leader: &mut Child) {
     let _ = leader.wait();
 }
 
-/// Kills every program and command of this process, and lets none start any more: to be called
-/// right before the process ends by force.
+/// Kills every program and command of this process and lets no more start. Call it right before the
+/// process ends by force.
 pub fn end_all() {
     let mut running = running();
     running.ended = true;
@@ -72,12 +73,12 @@ pub fn end_all() {
 
 fn kill(leader: u32) {
     if let Ok(leader) = i32::try_from(leader) {
-        // Gone already is as good.
+        // An error means that the group is already gone.
         let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
     }
 }
 
-/// A process group that [`end_all`] ends while this is held.
+/// A process group that [`end_all`] kills while this is held.
 #[derive(Debug)]
 pub(crate) struct Registered(u32);
 
@@ -87,8 +88,8 @@ impl Drop for Registered {
     }
 }
 
-/// Starts the leader of a process group by other means; `spawn` gives its number. To be dropped as
-/// soon as the leader has been waited for.
+/// Starts the leader of a process group by other means; `spawn` returns its number. Drop the result
+/// as soon as the leader has been waited for.
 pub(crate) fn started<T>(
     spawn: impl FnOnce() -> io::Result<(T, u32)>,
 ) -> io::Result<(T, Registered)> {

@@ -1,9 +1,9 @@
-//! The differences as Parquet pages of evidence: one row per differing figure, in key order.
+//! Stores the differences as Parquet pages of evidence: one row per differing figure, in key order.
 //!
 //! Columns: `deal_id`, `deal_type`, `change`, `deal_class`, `metric`, `before`, `after`, `class`,
 //! `rule`, `threshold`, `error_before`, `error_after`; where the snapshots have texts also
-//! `before_text` and `after_text`, behind `after`. A deal that is gone, new or without figures
-//! has one row, whose metric is `deal` or `status`. Of one deal, texts come after figures.
+//! `before_text` and `after_text`, following `after`. A deal that is missing, added or in error has
+//! one row, whose metric is `deal` or `status`. Within a deal, texts come after figures.
 
 mod read;
 
@@ -30,9 +30,9 @@ pub use read::{DifferenceRow, RegressionPage, read_page, regressions};
 
 /// The media type of a page.
 pub const PAGE_MEDIA_TYPE: &str = "application/vnd.apache.parquet";
-/// Rows that are encoded together.
+/// Rows per row group.
 const GROUP_ROWS: usize = 8_192;
-/// A page is closed when it has so many rows; the rows of one deal are never parted.
+/// A page is closed when it has this many rows; the rows of one deal are never split.
 const PAGE_ROWS: u64 = 131_072;
 
 /// One page of differences: a Parquet file.
@@ -40,22 +40,21 @@ const PAGE_ROWS: u64 = 131_072;
 pub struct DifferencePage {
     /// The page's address in the evidence store.
     pub sha256: String,
-    /// Its size.
+    /// Its size, in bytes.
     pub size_bytes: u64,
-    /// Differing figures, one per row.
+    /// Rows, one per differing figure.
     pub rows: u64,
-    /// Deals.
+    /// Number of deals.
     pub deals: u64,
-    /// Of these: deals with a regression.
+    /// Deals with a regression.
     pub regressions: u64,
-    /// The first deal, in key order.
+    /// The first deal id, in key order.
     pub first_id: String,
-    /// The last deal.
+    /// The last deal id.
     pub last_id: String,
 }
 
-/// Names of the columns of text, in order; between the fifth and the sixth stand the values before
-/// and after.
+/// The text columns in order; the values before and after stand between the fifth and the sixth.
 const TEXTS: [&str; 10] = [
     "deal_id",
     "deal_type",
@@ -68,7 +67,7 @@ const TEXTS: [&str; 10] = [
     "error_before",
     "error_after",
 ];
-/// Columns whose few distinct values are a dictionary.
+/// Columns with few distinct values, which are dictionary-encoded.
 const DICTIONARIES: [&str; 7] = [
     "deal_type",
     "change",
@@ -132,14 +131,14 @@ fn encode_error(error: &ParquetError) -> CompareError {
     }
 }
 
-/// A page that is full, or the last one: the file, and its entry with the address still empty.
+/// A finished page: the file, and its entry, which has no address yet.
 pub(super) type Page = (Bytes, DifferencePage);
 
-/// Writes differences into pages; one page is in memory.
+/// Writes differences into pages, with one page in memory.
 pub(super) struct PageWriter<F> {
-    /// Takes each full page.
+    /// Called with each full page.
     full: F,
-    /// Whether there are columns for texts.
+    /// Whether the page has columns for texts.
     texts: bool,
     file: Option<SerializedFileWriter<Vec<u8>>>,
     entry: DifferencePage,
@@ -147,7 +146,7 @@ pub(super) struct PageWriter<F> {
     names: Names,
 }
 
-/// Texts that occur again and again, made once.
+/// Interns texts that occur repeatedly.
 #[derive(Default)]
 struct Names {
     metrics: Vec<ByteArray>,
@@ -158,7 +157,7 @@ struct Names {
 #[derive(Default)]
 struct Columns {
     deals: Vec<[ByteArray; 2]>,
-    /// The deal, its change and class, and the finding of each row.
+    /// The deal, its change and class, and the finding for each row.
     rows: Vec<EncodedRow>,
 }
 
@@ -177,7 +176,7 @@ struct EncodedRow {
 }
 
 impl<F: FnMut(Page) -> Result<(), CompareError>> PageWriter<F> {
-    /// A writer that gives each full page to `full`; `texts`: whether any metric is a text.
+    /// Passes each full page to `full`; `texts` says whether any metric is a text.
     pub(super) fn new(texts: bool, full: F) -> Self {
         Self {
             full,
@@ -189,7 +188,7 @@ impl<F: FnMut(Page) -> Result<(), CompareError>> PageWriter<F> {
         }
     }
 
-    /// The last page, if it has any row.
+    /// Returns the last page, if it has any rows.
     pub(super) fn finish(mut self) -> Result<Option<Page>, CompareError> {
         self.close()
     }
@@ -317,7 +316,7 @@ impl<F: FnMut(Page) -> Result<(), CompareError>> Sink for PageWriter<F> {
     }
 }
 
-/// Metric, rule and threshold of what concerns a whole deal.
+/// Metric, rule and threshold of a change that concerns the whole deal.
 fn whole_deal(change: Change) -> Option<(&'static str, &'static str, &'static str)> {
     match change {
         Change::Changed => None,

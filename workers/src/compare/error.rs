@@ -3,10 +3,10 @@
 use crate::snapshot::SnapshotError;
 use crate::snapshot::row::KeyOrder;
 
-/// Why snapshots could not be compared. Regressions are no error; they are the result.
+/// Why snapshots could not be compared. A regression is not an error but a result.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
-    /// The tolerance is no usable number.
+    /// The tolerance is not a usable number.
     #[error(
         "RB-COMPARE-1: the tolerance `{text}` cannot be used: {reason}; give a percentage such as 5 or 0.25"
     )]
@@ -16,7 +16,7 @@ pub enum CompareError {
         /// What is wrong.
         reason: String,
     },
-    /// A rule makes no sense.
+    /// A rule is not valid.
     #[error("RB-COMPARE-2: rule `{rule}`: {reason}")]
     Rule {
         /// The rule's id.
@@ -32,17 +32,17 @@ pub enum CompareError {
         /// What differs.
         reason: String,
     },
-    /// The snapshots were made by different models.
+    /// The snapshots come from different models.
     #[error(
         "RB-COMPARE-4: the snapshots were made by different models: before {before}, after {after}; pass --allow-model-change, or set allow_model_change in the rules, if the new model is what is being compared"
     )]
     Model {
-        /// Name and digest.
+        /// Name and digest of the model before.
         before: String,
-        /// Name and digest.
+        /// Name and digest of the model after.
         after: String,
     },
-    /// A snapshot could not be read or the result not be stored.
+    /// A snapshot could not be read, or the result could not be stored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The result could not be written as JSON.
@@ -57,7 +57,7 @@ pub enum CompareError {
         /// The id.
         deal_id: String,
     },
-    /// Stored bytes are no result of a comparison this version understands.
+    /// The stored bytes are not a comparison result that this version can read.
     #[error(
         "RB-COMPARE-7: {sha256} is no comparison this program reads: {reason}; give the address of a comparison's result, or compare the snapshots again"
     )]
@@ -77,7 +77,7 @@ pub enum CompareError {
         /// The order after.
         after: KeyOrder,
     },
-    /// A rule that measures would judge a text.
+    /// A rule that measures a distance applies to a text.
     #[error(
         "RB-COMPARE-9: rule `{rule}` measures how far figures differ, but metric `{metric}` is a text, which is equal or different; before it, write a rule for `{metric}` with test `exact`, `ignore`, or `expected` without bounds"
     )]
@@ -90,7 +90,7 @@ pub enum CompareError {
 }
 
 impl CompareError {
-    /// Whether the same call may succeed later without any change to it.
+    /// Whether the same call may succeed if retried later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Snapshot(error) => error.is_retryable(),

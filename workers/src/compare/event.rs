@@ -1,4 +1,4 @@
-//! What the event of a comparison says of deal types, in a size that fits an event. Pure.
+//! Sums up deal types for the event of a comparison, within the size of an event. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use rollbook_proto::v1::TypeClasses;
 use super::rules::Class;
 use super::tally::OTHER;
 
-/// Deal types with counts of their own.
+/// Maximum number of deal types counted separately.
 const MAX_TYPES: usize = 64;
 
-/// The longest name of a deal type, in characters; types are text of the source.
+/// The longest name of a deal type, in characters; types are free text of the source.
 const MAX_TYPE_CHARS: usize = 64;
 
-/// Deals per type and class: the types with the most deals by name, then all others together.
+/// Deals per type and class: the types with the most deals by name, then all others under one name.
 pub(super) fn by_type(counts: &BTreeMap<String, BTreeMap<Class, u64>>) -> Vec<TypeClasses> {
     let deals = |classes: &BTreeMap<Class, u64>| classes.values().sum::<u64>();
     let mut types: Vec<_> = counts.iter().collect();
-    // Stable: of equals the first by name.
+    // The sort is stable: among equals the first by name stays first.
     types.sort_by_key(|(_, classes)| std::cmp::Reverse(deals(classes)));
     let (named, rest) = types.split_at(types.len().min(MAX_TYPES));
     let mut kept: BTreeMap<String, TypeClasses> = BTreeMap::new();

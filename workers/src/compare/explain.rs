@@ -1,4 +1,4 @@
-//! One deal side by side, with the rule that judged each figure.
+//! Shows one deal side by side, with the rule that decided on each figure.
 
 use rollbook_ledger::evidence::EvidenceStore;
 use serde::{Deserialize, Serialize};
@@ -10,46 +10,46 @@ use super::rules::{Class, Rules};
 use super::{CompareError, comparable};
 use crate::snapshot::{Row, RowOutcome, Snapshot, Value};
 
-/// One figure or text of a deal on both sides.
+/// One figure or text of a deal in both snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedMetric {
     /// The metric.
     pub metric: String,
     /// `cents`, `count` or `text`.
     pub unit: String,
-    /// The figure before, if the deal was computed.
+    /// The figure before; absent if the deal has none.
     pub before: Option<i64>,
-    /// The figure after, if the deal was computed.
+    /// The figure after; absent if the deal has none.
     pub after: Option<i64>,
-    /// The text before; absent where it is NULL, where the deal was not computed, and of a number.
+    /// The text before; absent for NULL, for a deal without figures and for a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_text: Option<String>,
-    /// The text after; absent as the one before is.
+    /// The text after; absent in the same cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_text: Option<String>,
-    /// How the difference is judged; absent when there are not two values.
+    /// How the difference is judged; absent unless both values exist.
     pub class: Option<Class>,
-    /// The rule that judges this metric of this deal.
+    /// The rule that applies to this metric of this deal.
     pub rule: String,
     /// Its threshold in words.
     pub threshold: String,
 }
 
-/// One deal side by side.
+/// One deal in both snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The deal.
     pub deal_id: String,
-    /// Its type before; absent when the deal is new.
+    /// Its type before; absent for an added deal.
     pub type_before: Option<String>,
-    /// Its type after; absent when the deal is gone.
+    /// Its type after; absent for a missing deal.
     pub type_after: Option<String>,
-    /// The type it was computed as and is judged by, where that is another word than is stored.
+    /// The type it was computed as and is judged by, if that differs from the stored word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_as: Option<String>,
     /// Whether the rules guard the deal against regression.
     pub guarded: bool,
-    /// What happened; absent when all figures are equal.
+    /// What happened to the deal; absent when all figures are equal.
     pub change: Option<Change>,
     /// The worst class of all figures.
     pub class: Class,
@@ -61,7 +61,7 @@ pub struct Explanation {
     pub metrics: Vec<ExplainedMetric>,
 }
 
-/// Explains how a deal is judged by the rules, reading one part of each snapshot.
+/// Explains how the rules judge a deal; reads one part of each snapshot.
 pub async fn explain(
     before: &Snapshot,
     after: &Snapshot,

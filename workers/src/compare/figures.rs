@@ -1,7 +1,7 @@
-//! Figures that gates and the decision tree ask for and that no rule counts. Pure.
+//! Figures that gates and the decision tree use and that no rule counts. Pure.
 //!
-//! While merging, the deals that stand out are kept by their two figures and compared as integers;
-//! each ratio is divided once, at the end.
+//! While merging, the extreme deals are kept as pairs of figures and compared as integers; each
+//! ratio is divided once, at the end.
 
 use indexmap::IndexMap;
 use rollbook_ledger::decimal::Decimal;
@@ -12,41 +12,40 @@ use super::declaration::Measures;
 /// A figure before and after.
 type Pair = (i64, i64);
 
-/// The deals that stand out, of the figures that are measured. `None`: there was no deal to
-/// measure on.
+/// The extreme deals for each measured figure. `None`: there was no deal to measure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Extremes {
     worst_change: Option<Pair>,
-    /// By name: of each ratio the least and the most, then of each presence all deals and those
-    /// elsewhere.
+    /// By name: for each ratio its least and most, then for each presence the count of all deals
+    /// and of those outside the class.
     #[serde(flatten)]
     marks: IndexMap<String, Option<Mark>>,
 }
 
-/// What was found of one figure.
+/// What was found for one figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Mark {
-    /// So many deals.
+    /// A number of deals.
     Deals(u64),
-    /// The deal whose ratio goes furthest.
+    /// The figures of the deal with the most extreme ratio.
     Pair(Pair),
 }
 
-/// The marks of a ratio: the least, and the most.
+/// The names of a ratio's entries: the least, and the most.
 fn ratio_marks(name: &str) -> [String; 2] {
     ["least", "most"].map(|end| format!("{end}_{name}"))
 }
 
-/// What they come to.
+/// The resulting figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// The largest change of a guarded deal's total, in percent, without sign. A total that was
-    /// zero has no change in percent.
+    /// zero is left out, as its change has no percentage.
     #[serde(with = "as_number")]
     pub worst_change_percent: Option<Decimal>,
-    /// The figures that are declared, by name. `None`: there was no deal to measure on, or the
-    /// snapshots have no such metric.
+    /// The declared figures by name. `None`: there was no deal to measure, or the snapshots lack
+    /// the metric.
     #[serde(flatten)]
     declared: IndexMap<String, Option<Figure>>,
 }
@@ -55,9 +54,9 @@ pub struct Figures {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Figure {
-    /// So many deals.
+    /// A number of deals.
     Deals(u64),
-    /// A figure after ÷ the same before.
+    /// The figure after divided by the figure before.
     Ratio(#[serde(with = "as_number::one")] Decimal),
 }
 
@@ -75,7 +74,7 @@ impl Figures {
         }
     }
 
-    /// A declared ratio.
+    /// A declared ratio by its name.
     pub fn ratio(&self, name: &str) -> Option<Decimal> {
         match self.get(name)? {
             Figure::Ratio(ratio) => Some(ratio),
@@ -85,8 +84,8 @@ impl Figures {
 }
 
 impl Extremes {
-    /// Nothing found yet. `counts` says of each presence whether the snapshots have its metric:
-    /// only then is no deal a number.
+    /// Starts with nothing found. `counts` says for each presence whether the snapshots have its
+    /// metric; only then does "no deal" mean zero.
     pub(super) fn new(measures: &Measures, counts: impl Fn(&str) -> bool) -> Self {
         let ratios = measures.ratios.iter().flat_map(|r| ratio_marks(r.name));
         let presences = measures.presences.iter().flat_map(|presence| {
@@ -99,12 +98,12 @@ impl Extremes {
         }
     }
 
-    /// The total of a guarded deal.
+    /// Records the total of a guarded deal.
     #[inline]
     pub(super) fn total(&mut self, before: i64, after: i64) {
         if before != 0 {
             let larger = match self.worst_change {
-                // Most deals do not change.
+                // A shortcut, as most deals do not change.
                 Some(_) if before == after => false,
                 Some(worst) => is_larger_change((before, after), worst),
                 None => true,
@@ -115,7 +114,7 @@ impl Extremes {
         }
     }
 
-    /// A figure of a deal that the ratio in this place is about.
+    /// Records a figure for the ratio at index `place`.
     pub(super) fn ratio(&mut self, place: usize, before: i64, after: i64) {
         let pair = (before, after);
         if before == 0 {
@@ -128,8 +127,8 @@ impl Extremes {
         }
     }
 
-    /// Counts a deal of the later snapshot that has the figure of a presence. `place` is that
-    /// among the marks.
+    /// Counts a deal of the later snapshot that has the figure of a presence. `ratios` is the
+    /// number of ratios and `place` the index of the presence, which together locate its entries.
     pub(super) fn presence(&mut self, (ratios, place): (usize, usize), is_elsewhere: bool) {
         let first = (ratios + place) * 2;
         for mark in first..=first + usize::from(is_elsewhere) {
@@ -139,7 +138,7 @@ impl Extremes {
         }
     }
 
-    /// Adds those of the key range after this one; of equals the first stays.
+    /// Adds what was found in the following key range; among equals the first stays.
     pub(super) fn add(&mut self, later: &Self) {
         if let Some((before, after)) = later.worst_change {
             self.total(before, after);
@@ -192,7 +191,7 @@ impl Extremes {
     }
 }
 
-/// Puts the deal whose ratio goes further in place of the one before.
+/// Keeps the pair if its ratio is more extreme than the one kept so far.
 fn widen(mark: &mut Option<Mark>, pair: Pair, is_most: bool) {
     let further = match mark {
         Some(Mark::Pair(known)) if is_most => is_larger_ratio(pair, *known),
@@ -213,13 +212,13 @@ fn is_larger_change(a: Pair, b: Pair) -> bool {
 
 /// after a ÷ before a > after b ÷ before b; no before is zero.
 fn is_larger_ratio(a: Pair, b: Pair) -> bool {
-    // The sign of what is divided by goes to what is divided.
+    // The sign of the divisor moves to the dividend.
     let over = |(before, after): Pair| i128::from(after) * i128::from(before.signum());
     let under = |(before, _): Pair| i128::from(before.unsigned_abs());
     over(a) * under(b) > over(b) * under(a)
 }
 
-/// A decimal as a JSON number, for whoever reads the result; the step records it exactly.
+/// Writes a decimal as a JSON number for readers of the result; the step records it exactly.
 mod as_number {
     use rollbook_ledger::decimal::Decimal;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -239,7 +238,7 @@ mod as_number {
         Ok(number.and_then(|number| Decimal::from_f64(number).ok()))
     }
 
-    /// The same where there is one.
+    /// The same for a decimal that is always present.
     pub(super) mod one {
         use super::*;
 
@@ -301,7 +300,7 @@ mod tests {
         for (before, after) in [(0, 500), (100, 107), (300, 290), (-200, -210), (100, 107)] {
             extremes.total(before, after);
         }
-        // 1.07 − 1 of doubles is more than 0.07.
+        // With doubles, 1.07 − 1 is more than 0.07.
         assert_eq!(text(figures_of(&extremes).worst_change_percent), "7");
         for (before, after) in [(3, 4), (200, 300), (0, 9), (10, 30)] {
             extremes.ratio(0, before, after);
@@ -334,7 +333,7 @@ mod tests {
             figures,
             r#"{"worst_change_percent":null,"square_ratio_min":3.0,"square_ratio_max":3.0,"corner_deals":2,"corner_elsewhere":1}"#
         );
-        // No deal has a metric that there is not.
+        // No deals can be counted for a metric that the snapshots lack.
         let none = Extremes::new(&MEASURES, |_| false);
         let figures = figures_of(&none);
         assert_eq!(figures.get("corner_deals"), None);
@@ -359,7 +358,7 @@ mod tests {
                 extremes
             };
             let (first, second) = pairs.split_at(cut.min(pairs.len()));
-            // What is added to has been told of no figure yet, like the sum of a whole comparison.
+            // The sum of a whole comparison also starts without any figures.
             let mut merged = Extremes::default();
             merged.add(&found(first));
             merged.add(&found(second));

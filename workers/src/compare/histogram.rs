@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 /// Upper edges below zero, in percent; the first bucket has no lower edge.
 const FALLS: [i64; 5] = [-50, -25, -10, -5, -1];
-/// Upper edges above zero, in percent; beyond the last is one more bucket.
+/// Upper edges above zero, in percent; one more bucket follows the last.
 const RISES: [i64; 7] = [1, 5, 10, 25, 50, 100, 200];
 
-/// One bar of the histogram.
+/// One bucket of the histogram.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     /// The range in words: `-5 % … -1 %`.
     pub label: String,
-    /// Deals in it.
+    /// Number of deals in the range.
     pub deals: u64,
 }
 
-/// Deals per range of change.
+/// Deals per range of relative change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Histogram {
     falls: [u64; FALLS.len() + 1],
@@ -28,7 +28,8 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    /// Ranges include the edge farther from zero, so that exactly 5 % is not "above 5 %".
+    /// Counts a deal. A range includes its edge farther from zero, so that exactly 5 % is not
+    /// "above 5 %".
     pub(super) fn count(&mut self, before: i64, after: i64) {
         let change = i128::from(after) - i128::from(before);
         let base = i128::from(before);
@@ -49,7 +50,7 @@ impl Histogram {
         }
     }
 
-    /// Adds the deals of another one.
+    /// Adds the counts of another histogram.
     pub(super) fn add(&mut self, other: &Self) {
         let add = |to: &mut [u64], from: &[u64]| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
@@ -60,7 +61,7 @@ impl Histogram {
         self.no_base += other.no_base;
     }
 
-    /// Every bar, from the largest fall to the largest rise.
+    /// Every bucket, from the largest fall to the largest rise.
     pub(super) fn buckets(&self, called: &str) -> Vec<Bucket> {
         let mut buckets = Vec::new();
         let mut bar = |label: String, deals: u64| buckets.push(Bucket { label, deals });

@@ -1,27 +1,27 @@
-//! Rules applied to the metrics of two snapshots. Pure.
+//! Applies rules to the metrics of two snapshots. Pure.
 
 use super::declaration::{Declaration, Measures};
 use super::rules::{Class, Judgement, Rules, Severity, class_of, judge_by, judge_text_by};
 use super::tally::NO_RULE;
 use crate::snapshot::{Manifest, MetricInfo};
 
-/// Deal types that are remembered; beyond, their rules are looked up each time and they are
-/// counted together.
+/// Maximum number of deal types that are cached; for further types the rules are looked up each
+/// time, and their deals are counted together.
 pub(super) const MAX_KINDS: usize = 256;
 const NO_RULE_THRESHOLD: &str = "no rule allows a difference";
 
-/// What the rules say of a deal type.
+/// What the rules say about a deal type.
 #[derive(Debug, Default)]
 pub(super) struct Kind {
     name: String,
-    /// The class by which they were computed.
+    /// The class as which its deals were computed.
     pub(super) computed: Option<&'static str>,
     pub(super) guarded: bool,
-    /// The rule of each metric, by its place in the set.
+    /// The rule for each metric, by its index in the set.
     rules: Vec<Option<usize>>,
 }
 
-/// Judges figures; remembers what the rules say of each deal type.
+/// Judges figures and caches what the rules say about each deal type.
 #[derive(Debug)]
 pub struct Judge<'r> {
     rules: &'r Rules,
@@ -30,12 +30,12 @@ pub struct Judge<'r> {
     unknown_as: Option<&'static str>,
     thresholds: Vec<String>,
     kinds: Vec<Kind>,
-    /// The type that was asked for last: in most snapshots few follow each other.
+    /// The type looked up last; in most snapshots the next deal often has the same one.
     last: usize,
 }
 
 impl<'r> Judge<'r> {
-    /// A judge of the figures of a snapshot against those of a later one of the same metrics.
+    /// Judges the figures of a snapshot against those of a later one with the same metrics.
     pub fn of(rules: &'r Rules, declared: &'r dyn Declaration, before: &'r Manifest) -> Self {
         Self::new(
             rules,
@@ -45,8 +45,8 @@ impl<'r> Judge<'r> {
         )
     }
 
-    /// A judge for these metrics. `unknown_as`: the class by which deals before were computed whose
-    /// type means none.
+    /// Judges these metrics. `unknown_as` is the class as which deals before were computed if their
+    /// type belongs to no class.
     pub fn new(
         rules: &'r Rules,
         declared: &'r dyn Declaration,
@@ -64,8 +64,8 @@ impl<'r> Judge<'r> {
         }
     }
 
-    /// The place of a deal type among the remembered. Types beyond the first [`MAX_KINDS`] share
-    /// the last place, one after the other.
+    /// The index of a deal type in the cache. All types beyond the first [`MAX_KINDS`] take turns
+    /// at the last index.
     pub(super) fn kind(&mut self, deal_type: &str) -> usize {
         let is = |kind: &Kind| kind.name == deal_type;
         if self.kinds.get(self.last).is_some_and(is) {
@@ -93,12 +93,12 @@ impl<'r> Judge<'r> {
         self.last
     }
 
-    /// What the rules say of a remembered type.
+    /// What the rules say about a cached type.
     pub(super) fn known(&self, kind: usize) -> Option<&Kind> {
         self.kinds.get(kind)
     }
 
-    /// What deals of a type were computed as, where that is another word than is stored.
+    /// The class as which deals of a type were computed, if that differs from the stored word.
     pub fn judged_as(&mut self, deal_type: &str) -> Option<&'static str> {
         let kind = self.kind(deal_type);
         let computed = self.kinds.get(kind).and_then(|kind| kind.computed)?;
@@ -111,23 +111,23 @@ impl<'r> Judge<'r> {
         self.kinds.get(kind).is_some_and(|kind| kind.guarded)
     }
 
-    /// What is measured besides.
+    /// The figures to measure besides those of the rules.
     pub(super) fn measures(&self) -> &Measures {
         self.declared.measures()
     }
 
-    /// The remembered types' names in their places.
+    /// The name of the cached type at an index.
     pub(super) fn kind_name(&self, kind: usize) -> &str {
         self.kinds.get(kind).map_or("", |kind| kind.name.as_str())
     }
 
-    /// Judges one figure of a deal with `deal_type` before.
+    /// Judges one figure of a deal; `deal_type` is its type before.
     pub fn judge(&mut self, deal_type: &str, metric: usize, before: i64, after: i64) -> Judgement {
         let kind = self.kind(deal_type);
         self.judge_kind(kind, metric, before, after)
     }
 
-    /// The same for a type that [`Judge::kind`] has just placed.
+    /// Like [`Judge::judge`], for a type that [`Judge::kind`] has just returned.
     pub(super) fn judge_kind(
         &self,
         kind: usize,
@@ -146,19 +146,19 @@ impl<'r> Judge<'r> {
         let guarded = kind.is_some_and(|kind| kind.guarded);
         let class = match rule.and_then(|index| self.rules.rules.get(index)) {
             Some(rule) => judge_by(rule, guarded, before, after),
-            // A figure nobody wrote a rule for must not change in silence.
+            // A figure without a rule must not change silently.
             None => Severity::Regression.broken(guarded),
         };
         Judgement { class, rule }
     }
 
-    /// Judges a text of a deal with `deal_type` before.
+    /// Judges a text of a deal; `deal_type` is its type before.
     pub fn judge_text(&mut self, deal_type: &str, metric: usize, same: bool) -> Judgement {
         let kind = self.kind(deal_type);
         self.judge_text_kind(kind, metric, same)
     }
 
-    /// The same for a type that [`Judge::kind`] has just placed.
+    /// Like [`Judge::judge_text`], for a type that [`Judge::kind`] has just returned.
     pub(super) fn judge_text_kind(&self, kind: usize, metric: usize, same: bool) -> Judgement {
         let kind = self.kinds.get(kind);
         let rule = kind.and_then(|kind| kind.rules.get(metric).copied().flatten());
@@ -180,12 +180,12 @@ impl<'r> Judge<'r> {
         found.unwrap_or((NO_RULE, NO_RULE_THRESHOLD))
     }
 
-    /// A metric's name.
+    /// The name of a metric.
     pub fn metric(&self, metric: usize) -> &str {
         self.metrics.get(metric).map_or("", |metric| &metric.name)
     }
 
-    /// How many rules there are.
+    /// The number of rules.
     pub(super) fn rules(&self) -> usize {
         self.rules.rules.len()
     }

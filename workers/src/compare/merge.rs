@@ -12,20 +12,20 @@ use super::tally::{ClassCounts, OTHER, Tally, TypeTotals};
 use crate::snapshot::MetricInfo;
 use crate::snapshot::reader::Cursor;
 
-/// What no deal may be.
+/// The threshold shown for a missing deal.
 pub(super) const MISSING_THRESHOLD: &str = "no deal may be missing after";
-/// What every deal must be.
+/// The threshold shown for a deal with an error on one side.
 pub(super) const ERROR_THRESHOLD: &str = "computed on both sides or on none";
 
-/// Rows in strict key order. The accessors speak of the row `advance` moved to.
+/// Rows in strict key order. The accessors refer to the row that `advance` moved to.
 pub trait Rows {
     /// Moves to the next row; `false` at the end.
     fn advance(&mut self) -> Result<bool, CompareError>;
-    /// The same beside the rows of the other snapshot, from which a reader may learn.
+    /// Like `advance`; a reader may reuse what the rows of the other snapshot have decoded.
     fn advance_beside(&mut self, other: &Self) -> Result<bool, CompareError>;
-    /// Whether a figure is known to be that of the other row without looking at it.
+    /// Whether a figure is known to equal that of the other row without being decoded.
     fn shares_metric(&self, other: &Self, metric: usize) -> bool;
-    /// Whether the deal is that of the other row.
+    /// Whether the row is for the same deal as the other row.
     fn same_deal(&self, other: &Self) -> bool;
     /// The bytes of the deal's id.
     fn key(&self) -> &[u8];
@@ -33,7 +33,7 @@ pub trait Rows {
     fn deal_id(&self) -> Result<&str, CompareError>;
     /// The deal's type.
     fn deal_type(&self) -> &str;
-    /// Whether the row has an error in place of figures.
+    /// Whether the row has an error instead of figures.
     fn is_error(&self) -> bool;
     /// The error's text.
     fn error(&mut self) -> Result<String, CompareError>;
@@ -41,7 +41,7 @@ pub trait Rows {
     fn digest(&self) -> &[u8];
     /// A figure.
     fn metric(&mut self, metric: usize) -> Result<i64, CompareError>;
-    /// A text; `None`: NULL.
+    /// A text; `None` is NULL.
     fn text(&mut self, metric: usize) -> Result<Option<&str>, CompareError>;
 }
 
@@ -118,20 +118,20 @@ impl Rows for Cursor {
 pub enum Change {
     /// Figures differ.
     Changed,
-    /// Only the before snapshot has it: a regression.
+    /// Only the before snapshot contains it: a regression.
     Missing,
-    /// Only the after snapshot has it.
+    /// Only the after snapshot contains it.
     Added,
-    /// It could be computed on one side only: a regression.
+    /// It was computed on one side only: a regression.
     ErrorOnOneSide,
-    /// It could not be computed on either side.
+    /// It was computed on neither side.
     ErrorOnBothSides,
 }
 
 /// One figure that differs, and how it was judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The metric's place.
+    /// The index of the metric.
     pub metric: usize,
     /// The figure before.
     pub before: i64,
@@ -139,22 +139,22 @@ pub struct Finding {
     pub after: i64,
     /// What the difference means.
     pub class: Class,
-    /// The place of the rule that judged; `None`: there is none.
+    /// The index of the rule that decided; `None` when no rule applies.
     pub rule: Option<usize>,
 }
 
 /// One text that differs, and how it was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextFinding {
-    /// The metric's place.
+    /// The index of the metric.
     pub metric: usize,
-    /// The text before; `None`: NULL.
+    /// The text before; `None` is NULL.
     pub before: Option<String>,
-    /// The text after; `None`: NULL.
+    /// The text after; `None` is NULL.
     pub after: Option<String>,
     /// What the difference means.
     pub class: Class,
-    /// The place of the rule that judged; `None`: there is none.
+    /// The index of the rule that decided; `None` when no rule applies.
     pub rule: Option<usize>,
 }
 
@@ -163,9 +163,9 @@ pub struct TextFinding {
 pub struct Difference<'a> {
     /// The deal's id.
     pub deal_id: &'a str,
-    /// Its type before; of an added deal, after.
+    /// Its type before; for an added deal, after.
     pub deal_type: &'a str,
-    /// What happened.
+    /// What happened to it.
     pub change: Change,
     /// The worst of the findings.
     pub class: Class,
@@ -179,15 +179,15 @@ pub struct Difference<'a> {
     pub error_after: Option<&'a str>,
 }
 
-/// Receives every deal that differs by more than a rule tolerates, in key order.
+/// Receives, in key order, every deal that differs by more than the rules tolerate.
 pub trait Sink {
     /// Takes one deal.
     fn take(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) -> Result<(), CompareError>;
 }
 
-/// Merges two snapshots, or the same range of keys of both, in key order.
+/// Merges two snapshots, or the same key range of both, in key order.
 ///
-/// Deals within tolerance are counted and not given to `sink`.
+/// Deals within tolerance are counted but not passed to `sink`.
 pub fn merge<R: Rows>(
     before: &mut R,
     after: &mut R,
@@ -255,16 +255,16 @@ pub fn merge<R: Rows>(
 struct Merge<'r, 's, S> {
     judge: Judge<'r>,
     tally: Tally,
-    /// Sums and counts by the judge's place of the deal type.
+    /// Sums and counts by the judge's index of the deal type.
     types: Vec<(TypeTotals, ClassCounts)>,
     findings: Vec<Finding>,
-    /// Places of the metrics that are texts.
+    /// The indices of the text metrics.
     text_metrics: Vec<usize>,
     texts: Vec<TextFinding>,
     total: Option<usize>,
-    /// Of each ratio its metric, where the snapshots have it, and its class of deals.
+    /// For each ratio, the index of its metric, if the snapshots have it, and its class.
     ratios: Vec<(Option<usize>, &'static str)>,
-    /// The same of each presence.
+    /// The same for each presence.
     presences: Vec<(Option<usize>, &'static str)>,
     sink: &'s mut S,
 }
@@ -321,7 +321,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         self.sink.take(difference, &self.judge)
     }
 
-    /// A deal of both snapshots.
+    /// Compares a deal that is in both snapshots.
     fn both<R: Rows>(&mut self, before: &mut R, after: &mut R) -> Result<(), CompareError> {
         self.tally.compared += 1;
         self.presences(after)?;
@@ -389,7 +389,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         found
     }
 
-    /// Finds the texts that differ; gives the worst of them.
+    /// Finds the texts that differ and returns the worst class among them.
     fn texts<R: Rows>(
         &mut self,
         kind: usize,
@@ -419,7 +419,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         Ok(worst)
     }
 
-    /// Looks which of the figures that are counted a deal of the later snapshot has.
+    /// Records which of the counted figures a deal of the later snapshot has.
     fn presences(&mut self, after: &mut impl Rows) -> Result<(), CompareError> {
         for place in 0..self.presences.len() {
             if let Some((Some(metric), class)) = self.presences.get(place).copied()
@@ -435,13 +435,13 @@ impl<S: Sink> Merge<'_, '_, S> {
         Ok(())
     }
 
-    /// Whether deals of a remembered type were computed as this class.
+    /// Whether deals of a cached type were computed as this class.
     fn is_of(&self, kind: usize, class: &str) -> bool {
         let computed = self.judge.known(kind).and_then(|kind| kind.computed);
         computed == Some(class)
     }
 
-    /// Keeps what stands out of a figure that ratios are made of.
+    /// Records a figure for the ratios made of it.
     fn ratios(&mut self, kind: usize, metric: usize, before: i64, after: i64) {
         for (place, (of, class)) in self.ratios.iter().enumerate() {
             if *of == Some(metric) && self.is_of(kind, class) {
@@ -450,7 +450,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         }
     }
 
-    /// A deal all of whose figures are equal still counts in sums.
+    /// Counts a deal whose figures are all equal; it still adds to the sums.
     fn equal(&mut self, kind: usize, rows: &mut impl Rows) -> Result<(), CompareError> {
         if let Some(metric) = self.total {
             let figure = rows.metric(metric)?;
@@ -493,7 +493,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         self.tally.histogram.count(before, after);
     }
 
-    /// A deal with an error on at least one side.
+    /// Handles a deal with an error on at least one side.
     fn errors(
         &mut self,
         before: &mut impl Rows,

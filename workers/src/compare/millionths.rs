@@ -5,21 +5,21 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One whole in millionths.
+/// One, in millionths.
 pub const SCALE: i64 = 1_000_000;
 
-/// A decimal with at most six places, kept in millionths: 5 % is exactly 5 %, not the nearest
-/// binary fraction. Written as text, read from text or number.
+/// A decimal with at most six places, stored in millionths: 5 % is exactly 5 %, not the nearest
+/// binary fraction. It is serialised as text and read from a text or a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millionths(i64);
 
-/// Why a text is no decimal.
+/// Why a text is not a usable decimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a decimal number with at most six places below a billion")]
 pub struct MillionthsError(String);
 
 impl Millionths {
-    /// A whole number, at most a billion either way.
+    /// A whole number, at most a billion in magnitude.
     pub const fn whole(value: i32) -> Self {
         Self(value as i64 * SCALE)
     }
@@ -29,7 +29,7 @@ impl Millionths {
         self.0
     }
 
-    /// From millionths.
+    /// Makes a number from millionths.
     pub const fn from_millionths(millionths: i64) -> Self {
         Self(millionths)
     }
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for Millionths {
             Whole(i64),
             Fraction(f64),
         }
-        // The shortest text of a binary fraction is the decimal its author wrote.
+        // The shortest text of a binary fraction is the decimal that its author wrote.
         let text = match Written::deserialize(deserializer)? {
             Written::Text(text) => text,
             Written::Whole(number) => number.to_string(),

@@ -1,17 +1,19 @@
-//! Comparison of two snapshots: exact to the cent, by rules that are data.
+//! Compares two snapshots exactly to the cent, by rules that are data.
 //!
 //! ```text
 //!  before ─┐  key ranges,      ┌─ merge ─ judge by rules ─┬─▶ counts, totals, worst, histogram
 //!          ├─ cut where parts ─┤   one per range,         │     added up in key order
-//!  after ──┘  begin            └─   on rayon              └─▶ differences (Parquet, paged evidence)
+//!  after ──┘  begin            └─   on rayon              └─▶ differences (Parquet evidence)
 //! ```
 //!
-//! `rules`, `judge`, `merge`, `tally` and `ranges` are pure. What types and figures mean is told by a
-//! [`Declaration`], which is a port: whoever makes the figures knows. Memory does not grow with the number
-//! of deals: per thread one row group of each side and one page of differences are held. Ranges
-//! depend on the manifests alone, so the outcome is byte for byte the same on any number of
-//! threads, and in whatever processes the ranges are merged (`task`). Every part is hashed while
-//! it is read; a damaged one fails the comparison by name.
+//! `rules`, `judge`, `merge`, `tally` and `ranges` are pure. A [`Declaration`], which is a port,
+//! tells what types and figures mean; whatever makes the figures implements it.
+//!
+//! Memory does not grow with the number of deals: each thread holds one row group of each side and
+//! one page of differences. Ranges depend on the manifests alone, so the outcome is byte for byte
+//! the same on any number of threads and in whichever processes the ranges are merged (`task`).
+//! Every part is hashed while it is read; a damaged part fails the comparison with an error that
+//! names it.
 
 pub mod declaration;
 pub mod differences;
@@ -58,22 +60,22 @@ use tally::Tally;
 pub const RESULT_MEDIA_TYPE: &str = "application/vnd.rollbook.comparison+json";
 const PAGE_NAME: &str = "differences.parquet";
 
-/// A finished comparison and where its result lies.
+/// A finished comparison and the address of its result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// What was found.
+    /// The result.
     pub result: ComparisonResult,
-    /// The stored result.
+    /// The result as evidence.
     pub evidence: Evidence,
 }
 
 /// Compares two snapshots by rules, on one thread per core.
 ///
-/// What `declared` says of the types and figures is that of whoever made them.
+/// `declared` must be the declaration of whatever made the figures.
 ///
-/// Refused before anything is read: invalid rules, different metrics, and different models
-/// unless the rules say `allow_model_change`; the comparison of an old with a new model is the
-/// purpose of a rollout, but it must be meant, so it is asked for and recorded.
+/// Refused before anything is read: invalid rules, different metrics, and different models unless
+/// the rules say `allow_model_change`. Comparing an old with a new model is the purpose of a
+/// rollout, but it must be intended, so it must be requested and is recorded.
 ///
 /// Durable on return: every difference and the result are in the evidence store.
 pub async fn compare(
@@ -86,7 +88,8 @@ pub async fn compare(
     compare_on(None, before, after, rules, declared, store).await
 }
 
-/// [`compare`] on a number of threads of its own. The outcome does not depend on it.
+/// Like [`compare`], on `threads` threads of its own; `None` means one per core. The outcome does
+/// not depend on their number.
 pub async fn compare_on(
     threads: Option<usize>,
     before: &Snapshot,
@@ -98,8 +101,8 @@ pub async fn compare_on(
     compare_with(threads, before, after, rules, declared, store, &|_| {}).await
 }
 
-/// [`compare_on`] that tells how far it is: with the deals of the larger snapshot, at the
-/// beginning and after each key range.
+/// Like [`compare_on`], and reports progress: the deals of the larger snapshot, at the start and
+/// after each key range.
 pub async fn compare_with(
     threads: Option<usize>,
     before: &Snapshot,
@@ -139,7 +142,7 @@ pub async fn compare_with(
     conclude((before, after), rules, declared.as_ref(), found, store).await
 }
 
-/// Stores the result of what all ranges found.
+/// Stores the result made from the outcomes of all ranges.
 async fn conclude(
     (before, after): (&Snapshot, &Snapshot),
     rules: &Rules,
@@ -157,7 +160,7 @@ async fn conclude(
     Ok(Comparison { result, evidence })
 }
 
-/// What every range needs.
+/// What the merge of every range needs.
 struct Job {
     before: Arc<Snapshot>,
     after: Arc<Snapshot>,
@@ -166,7 +169,7 @@ struct Job {
     store: BlockingStore,
 }
 
-/// Merges one range on the compute threads. Its last page is stored while they go on.
+/// Merges one range on the compute threads. Its last page is stored while they continue.
 async fn merge_range(
     pool: Pool,
     job: Arc<Job>,
@@ -209,7 +212,7 @@ impl Job {
         }
     }
 
-    /// The parts of both snapshots that hold keys of a range.
+    /// The parts of both snapshots that contain keys of a range.
     fn parts_in(&self, range: &KeyRange) -> Vec<&str> {
         let order = key_order(&self.before.manifest);
         let parts = [&self.before, &self.after].map(|snapshot| snapshot.manifest.parts.iter());
@@ -232,7 +235,8 @@ impl Job {
         let mut left = cursor(&self.before, range.clone());
         let mut right = cursor(&self.after, range);
         let mut pages = Vec::new();
-        // A range in which nearly everything differs fills pages; they must not pile up.
+        // A range in which nearly everything differs fills many pages; they must not pile up in
+        // memory.
         let metrics = &self.before.manifest.metrics;
         let texts = metrics.iter().any(MetricInfo::is_text);
         let mut writer = PageWriter::new(texts, |(bytes, entry): Page| {
@@ -256,7 +260,7 @@ impl Job {
     }
 }
 
-/// Refuses manifests whose figures do not mean the same, and rules that cannot judge them.
+/// Refuses manifests whose figures have different meanings, and rules that cannot judge them.
 fn comparable(before: &Manifest, after: &Manifest, rules: &Rules) -> Result<(), CompareError> {
     rules.check()?;
     if before.metrics != after.metrics {

@@ -1,15 +1,15 @@
-//! Cutting the keys of two snapshots into ranges that are merged apart. Pure.
+//! Cuts the keys of two snapshots into ranges that are merged separately. Pure.
 
 use std::cmp::Ordering;
 
 use crate::snapshot::Part;
 use crate::snapshot::reader::KeyRange;
 
-/// The most ranges of one comparison. More than any machine has threads, so that threads stay
-/// busy to the end; few enough that a range's fixed cost does not count.
+/// Maximum number of ranges in a comparison: more than any machine has threads, so that all threads
+/// stay busy to the end, and few enough that a range's fixed cost does not matter.
 pub(super) const MAX_RANGES: usize = 64;
 
-/// A range of keys that is merged by itself.
+/// A key range that is merged on its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Range {
     /// Its keys.
@@ -18,10 +18,10 @@ pub(super) struct Range {
     pub(super) deals: u64,
 }
 
-/// Ranges that together hold every key once, in key order.
+/// Cuts ranges that together contain every key exactly once, in key order.
 ///
-/// The cuts are where parts of the larger snapshot begin, so they depend on the manifests alone
-/// and never on the number of threads: the same snapshots are always merged in the same pieces.
+/// The cuts are where parts of the larger snapshot begin, so they depend on the manifests alone and
+/// never on the number of threads: the same snapshots are always cut the same way.
 pub(super) fn plan(
     before: &[Part],
     after: &[Part],
@@ -40,7 +40,7 @@ pub(super) fn plan(
         .skip(1)
         .map(|part| part.first_id.as_str())
         .collect();
-    // A manifest keeps its parts in order; ranges that overlap must not be possible even so.
+    // A manifest keeps its parts in order, but ranges must not overlap even if one does not.
     cuts.sort_by(|left, right| order(left.as_bytes(), right.as_bytes()));
     cuts.dedup();
     let starts = std::iter::once(None).chain(cuts.iter().map(|cut| Some((*cut).to_owned())));

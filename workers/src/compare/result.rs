@@ -1,4 +1,4 @@
-//! What a comparison found, in a form whose size does not grow with the number of deals.
+//! The result of a comparison, whose size does not grow with the number of deals.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use super::{CompareError, Comparison, event};
 use crate::snapshot::Snapshot;
 use crate::snapshot::manifest::Total;
 
-/// The version of the result this code writes and the only one it reads. Version 1 had its
+/// The result version that this code writes, and the only one it reads. Version 1 stored
 /// differences as JSON lines.
 const VERSION: u32 = 2;
 
-/// What a total is called that is not declared.
+/// The name of the total when none is declared.
 const TOTAL: &str = "total";
 
-/// Characters of a text that an event carries: 20 regressions must fit into one.
+/// Maximum characters of a text in an event: 20 regressions must fit into one.
 const EVENT_TEXT_CHARS: usize = 100;
 
 /// One side of a comparison.
@@ -35,17 +35,17 @@ pub struct Side {
     pub snapshot: String,
     /// `before`, `after` …
     pub label: String,
-    /// The model.
+    /// The digest of the model.
     pub model_digest: String,
     /// Whether deal types changed the figures.
     pub deal_type_awareness: bool,
-    /// Deals.
+    /// Number of deals.
     pub deals: u64,
     /// Deals without figures.
     pub errors: u64,
 }
 
-/// Sums of one metric that is no text over each whole snapshot.
+/// Sums of one numeric metric over both whole snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricTotals {
     /// The metric.
@@ -58,63 +58,63 @@ pub struct MetricTotals {
     pub after: Total,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonResult {
     /// The format's version.
     pub version: u32,
-    /// The snapshot compared against.
+    /// The snapshot before.
     pub before: Side,
-    /// The snapshot compared.
+    /// The snapshot after.
     pub after: Side,
-    /// Whether the two were made by different models.
+    /// Whether the two come from different models.
     pub model_changed: bool,
-    /// The rules that judged.
+    /// The rules that were applied.
     pub rules: Rules,
-    /// Deals of both snapshots.
+    /// Deals in both snapshots.
     pub compared: u64,
-    /// Of these: all figures the same.
+    /// Compared deals whose figures are all equal.
     pub equal: u64,
-    /// Of these: tolerated.
+    /// Compared deals whose differences are all tolerated.
     pub within_tolerance: u64,
-    /// Of these: ignored by a rule with its reason.
+    /// Compared deals with a difference that a rule ignores, with its reason.
     pub ignored: u64,
-    /// Of these: changed as expected.
+    /// Compared deals that changed as expected.
     pub expected: u64,
-    /// Of these: worth a look.
+    /// Compared deals with a warning.
     pub warnings: u64,
-    /// Of these: unguarded and changed as no rule expects.
+    /// Compared deals that are unguarded and changed as no rule expects.
     pub unexpected: u64,
-    /// Of these: could not be computed on either side.
+    /// Compared deals that were computed on neither side.
     pub errors: u64,
-    /// Deals with a regression: of these, and the missing ones.
+    /// Deals with a regression: compared ones, and the missing ones.
     pub regressions: u64,
-    /// Deals only the before snapshot has.
+    /// Deals only in the before snapshot.
     pub missing: u64,
-    /// Deals only the after snapshot has.
+    /// Deals only in the after snapshot.
     pub added: u64,
-    /// Deals whose type differs.
+    /// Deals whose type differs between the snapshots.
     pub type_changed: u64,
     /// Differing figures per rule and class.
     pub by_rule: BTreeMap<String, BTreeMap<Class, u64>>,
-    /// Deals per deal type before and worst class; missing ones and those in error on one side
-    /// are regressions.
+    /// Deals per deal type before and worst class; missing deals and those in error on one side
+    /// count as regressions.
     pub by_type: BTreeMap<String, BTreeMap<Class, u64>>,
     /// The total per deal type before, over deals computed on both sides.
     pub totals: BTreeMap<String, TypeTotals>,
-    /// Every metric that is no text summed over each snapshot.
+    /// The sum of every numeric metric over each snapshot.
     pub metrics: Vec<MetricTotals>,
-    /// The at most 20 regressions with the largest relative change.
+    /// Up to 20 regressions with the largest relative change.
     pub worst: Vec<Regression>,
-    /// The first 5 deals in key order that could be computed on neither side.
+    /// The first 5 deals in key order that were computed on neither side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncomputed: Vec<Uncomputed>,
-    /// Relative change of the total.
+    /// The distribution of the relative change of the total.
     pub histogram: Vec<Bucket>,
-    /// Figures that gates ask for.
+    /// Figures that gates use.
     #[serde(default)]
     pub figures: Figures,
-    /// Every deal that differs by more than is tolerated, in key order.
+    /// Every deal that differs by more than the rules tolerate, in key order.
     pub differences: Vec<DifferencePage>,
 }
 
@@ -199,8 +199,8 @@ impl ComparisonResult {
         })
     }
 
-    /// Deals with a regression in percent of the deals before, which are those compared and those
-    /// missing: a missing one is a regression too. `None`: there was no deal before.
+    /// The percentage of deals before that have a regression. Deals before are those compared and
+    /// those missing; a missing deal is a regression too. `None`: there was no deal before.
     pub fn affected_percent(&self) -> Option<Decimal> {
         let before = self.compared.saturating_add(self.missing);
         Decimal::from(100)
@@ -209,9 +209,9 @@ impl ComparisonResult {
             .ok()
     }
 
-    /// `fail` with any regression; `error` when a deal could be computed on neither side, so
-    /// that nothing is known about it; `inconclusive` when no deal was compared; `warning` with a
-    /// warning or an unexpected difference; else `pass`.
+    /// `fail` with any regression; `error` when a deal was computed on neither side, so that
+    /// nothing is known about it; `inconclusive` when no deal was compared; `warning` with a
+    /// warning or an unexpected difference; otherwise `pass`.
     pub fn verdict(&self) -> Verdict {
         if self.regressions > 0 {
             Verdict::Fail
@@ -227,14 +227,14 @@ impl ComparisonResult {
     }
 }
 
-/// A text as an event carries it.
+/// Cuts a text to the length allowed in an event.
 fn cut(text: &str) -> String {
     text.chars().take(EVENT_TEXT_CHARS).collect()
 }
 
 impl Comparison {
     /// The event that records this comparison for a step. Sums beyond 64 bits are clamped and long
-    /// texts cut; the stored result has them exactly.
+    /// texts are cut; the stored result has them exactly.
     pub fn to_event(&self, step_id: &str) -> ComparisonMade {
         let result = &self.result;
         let clamp = |total: Total| {

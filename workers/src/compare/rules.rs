@@ -9,10 +9,10 @@ use super::millionths::{Millionths, SCALE};
 use crate::snapshot::MetricInfo;
 use crate::snapshot::row::NULL_TYPE;
 
-/// The most rules of one set.
+/// Maximum number of rules in a set.
 const MAX_RULES: usize = 1_000;
 
-/// What a difference means, from harmless to failing.
+/// What a difference means, ordered from harmless to failing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -22,18 +22,18 @@ pub enum Class {
     WithinTolerance,
     /// A difference a rule ignores, with its reason; it stays counted.
     Ignored,
-    /// The difference the rules predict.
+    /// A difference that the rules predict.
     Expected,
-    /// Worth a look.
+    /// A difference that someone should look at.
     Warning,
     /// A deal outside the guard differs in a way no rule predicts.
     Unexpected,
-    /// Must not be.
+    /// A difference that fails the comparison.
     Regression,
 }
 
 impl Class {
-    /// The name in results.
+    /// The class's name in results.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Class {
     }
 }
 
-/// How bad it is when a rule is broken.
+/// How severe it is to break a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -59,13 +59,13 @@ pub enum Severity {
     Warning,
 }
 
-/// The class that a stored type means: none at all is `NULL`.
+/// The class of a stored type; `NULL` stands for no type.
 pub(super) fn class_of(declared: &dyn Declaration, stored: &str) -> Option<&'static str> {
     let is_null = stored.trim().eq_ignore_ascii_case(NULL_TYPE);
     declared.class_of((!is_null).then_some(stored))
 }
 
-/// Whether a word of a rule names the type of a deal: as it is stored, or by what it was computed
+/// Whether a word in a rule means a deal's type, either as stored or by the class it was computed
 /// as.
 fn names(
     declared: &dyn Declaration,
@@ -77,47 +77,47 @@ fn names(
         || computed.is_some() && class_of(declared, word) == computed
 }
 
-/// Which deals a rule is for, by their type before.
+/// Which deals a rule applies to, by their type before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// All.
+    /// All deals.
     #[default]
     Any,
-    /// Those whose type is in the guard.
+    /// Deals whose type is guarded.
     Guarded,
-    /// The others.
+    /// All other deals.
     Unguarded,
 }
 
-/// What a rule demands of a figure before and after.
+/// What a rule requires of a figure before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Test {
-    /// Moved by at most so many percent of the figure before, on either side of zero; from zero
-    /// nothing is tolerated but zero.
+    /// Changed by at most a percentage of the figure before, in either direction; from zero only
+    /// zero is tolerated.
     Relative {
-        /// Percent; exactly this much is still tolerated.
+        /// The tolerance in percent; exactly this much is still tolerated.
         tolerance_percent: Millionths,
     },
-    /// Off by at most so much, in the metric's unit.
+    /// Changed by at most a limit, in the metric's unit.
     Absolute {
-        /// The largest tolerated distance.
+        /// The largest tolerated change.
         limit: u64,
     },
     /// No difference.
     Exact,
-    /// Any difference, for a reason.
+    /// Any difference is ignored, for a reason.
     Ignore {
         /// Why it does not matter.
         reason: String,
     },
-    /// A change that is meant: within these bounds it is expected.
+    /// An intended change: within these bounds it is expected.
     Expected {
-        /// The figure after is at least so many times the one before.
+        /// The figure after is at least this multiple of the figure before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         min_ratio: Option<Millionths>,
-        /// The figure after is at most so many times the one before.
+        /// The figure after is at most this multiple of the figure before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_ratio: Option<Millionths>,
         /// The smallest figure after, in the metric's unit.
@@ -131,23 +131,23 @@ pub enum Test {
     },
 }
 
-/// One rule. The first rule of a set that fits deal and metric judges.
+/// One rule. The first rule of a set that matches deal and metric decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Names the rule in results.
+    /// The rule's name in results.
     pub id: String,
-    /// The metrics it judges; `*` stands for any text: `price_*`.
+    /// The metrics it applies to; `*` matches any text: `price_*`.
     pub metric: String,
-    /// Guarded deals, others or all.
+    /// Whether it applies to guarded deals, to the others or to all.
     #[serde(default)]
     pub scope: Scope,
-    /// Deal types (before) it is for, or aliases of them; empty: all.
+    /// The deal types (before) it applies to, or their aliases; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deal_types: Vec<String>,
-    /// What it demands.
+    /// What it requires.
     pub test: Test,
-    /// How bad it is when broken; a regression where nothing is said.
+    /// How severe it is to break the rule; by default a regression.
     #[serde(default)]
     pub severity: Severity,
 }
@@ -156,18 +156,18 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// Types (before) that are guarded against regression: types, aliases of them, or texts as
-    /// they are stored; letter case aside. Deals without a type, and those of unknown types, are of
-    /// the class that they were computed as.
+    /// Types (before) that are guarded against regression: types, aliases, or texts as stored,
+    /// regardless of letter case. Deals without a type, or of an unknown type, belong to the class
+    /// they were computed as.
     pub guard: Vec<String>,
     /// Whether snapshots of different models may be compared.
     #[serde(default)]
     pub allow_model_change: bool,
-    /// The rules, the first that fits judges.
+    /// The rules; the first that matches decides.
     pub rules: Vec<Rule>,
 }
 
-/// Rules as a person writes them: without a guard, the declared one holds.
+/// Rules as a person writes them: without a guard, the declared one applies.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "struct Rules")]
 struct Written {
@@ -192,17 +192,17 @@ impl Written {
 pub struct Judgement {
     /// What the difference means.
     pub class: Class,
-    /// The rule that judged, by its place in the set; `None`: no rule fits.
+    /// The index of the rule that decided; `None` when no rule matches.
     pub rule: Option<usize>,
 }
 
 impl Rules {
-    /// Reads rules from YAML or JSON; every complaint has a line and a column.
+    /// Parses rules from YAML or JSON; every error has a line and a column.
     pub fn from_text(text: &str, declared: &dyn Declaration) -> Result<Self, Misplaced> {
         Self::from_text_for(text, &[], declared)
     }
 
-    /// The same for snapshots of these metrics: see [`Rules::check_texts`].
+    /// Like [`Rules::from_text`], for snapshots with these metrics: see [`Rules::check_texts`].
     pub fn from_text_for(
         text: &str,
         metrics: &[MetricInfo],
@@ -217,7 +217,7 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Reads the rules of a plan.
+    /// Parses the rules of a plan.
     pub fn from_plan(
         rules: &serde_json::Value,
         declared: &dyn Declaration,
@@ -225,7 +225,7 @@ impl Rules {
         Written::deserialize(rules).map(|written| written.complete(declared))
     }
 
-    /// Checks a percentage given by a person: a decimal, not below zero.
+    /// Parses a percentage given by a person: a decimal, not below zero.
     pub fn tolerance(text: &str) -> Result<Millionths, CompareError> {
         let refuse = |reason: String| CompareError::Tolerance {
             text: text.chars().take(40).collect(),
@@ -240,18 +240,18 @@ impl Rules {
         Ok(tolerance)
     }
 
-    /// Refuses rules that make no sense.
+    /// Refuses invalid rules.
     pub fn check(&self) -> Result<(), CompareError> {
         self.check_each().map_err(|(_, error)| error)
     }
 
-    /// Refuses a rule that would judge a text by a distance, a ratio or a bound: a text is equal
-    /// or different. Rules that come after one for all deals judge nothing and are not looked at.
+    /// Refuses a rule that would judge a text by a distance, a ratio or a bound: a text is only
+    /// equal or different. Rules after one for all deals never apply and are not checked.
     pub fn check_texts(&self, metrics: &[MetricInfo]) -> Result<(), CompareError> {
         self.check_each_text(metrics).map_err(|(_, error)| error)
     }
 
-    /// The first rule that would measure a text, by its place.
+    /// Finds the first rule that would measure a text; the error has its index.
     fn check_each_text(&self, metrics: &[MetricInfo]) -> Result<(), (usize, CompareError)> {
         for metric in metrics.iter().filter(|metric| metric.is_text()) {
             for (index, rule) in self.rules.iter().enumerate() {
@@ -273,7 +273,7 @@ impl Rules {
         Ok(())
     }
 
-    /// The first rule that makes no sense, by its place.
+    /// Finds the first invalid rule; the error has its index.
     fn check_each(&self) -> Result<(), (usize, CompareError)> {
         if self.rules.len() > MAX_RULES {
             let error = CompareError::Rule {
@@ -294,7 +294,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether deals of this type before, computed as that class, are guarded.
+    /// Whether deals of this type before, computed as this class, are guarded.
     pub fn guards(
         &self,
         declared: &dyn Declaration,
@@ -305,7 +305,8 @@ impl Rules {
         guard.any(|word| names(declared, word, deal_type, computed))
     }
 
-    /// The place of the rule for a metric of deals of a type, which are `guarded` or not.
+    /// The index of the rule for a metric of deals of a type; `guarded` says whether they are
+    /// guarded.
     pub(super) fn find(
         &self,
         declared: &dyn Declaration,
@@ -370,7 +371,7 @@ impl Rule {
 }
 
 impl Severity {
-    /// The class of a difference that breaks a rule.
+    /// The class of a difference that breaks a rule of this severity.
     pub(super) fn broken(self, guarded: bool) -> Class {
         match (self, guarded) {
             (Self::Regression, _) => Class::Regression,
@@ -380,7 +381,7 @@ impl Severity {
     }
 }
 
-/// The class of a real difference. Exact integers throughout: cents × 10^8 fit 128 bits.
+/// The class of an actual difference. Uses exact integers throughout: cents × 10^8 fit in 128 bits.
 pub(super) fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> Class {
     let change = i128::from(after) - i128::from(before);
     let kept = match &rule.test {
@@ -418,7 +419,7 @@ pub(super) fn judge_by(rule: &Rule, guarded: bool, before: i64, after: i64) -> C
     }
 }
 
-/// The class of two different texts, by a rule that [`Rules::check_texts`] let pass.
+/// The class of two different texts, by a rule that [`Rules::check_texts`] has accepted.
 pub(super) fn judge_text_by(rule: &Rule, guarded: bool) -> Class {
     match &rule.test {
         Test::Ignore { .. } => Class::Ignored,
@@ -430,7 +431,7 @@ pub(super) fn judge_text_by(rule: &Rule, guarded: bool) -> Class {
 }
 
 impl Test {
-    /// Whether it needs numbers: a distance, a ratio or a bound.
+    /// Whether the test needs numbers: a distance, a ratio or a bound.
     fn measures(&self) -> bool {
         match self {
             Self::Relative { .. } | Self::Absolute { .. } => true,
@@ -448,7 +449,7 @@ impl Test {
         }
     }
 
-    /// The threshold in words, for results.
+    /// The threshold in words, as shown in results.
     pub fn threshold(&self) -> String {
         match self {
             Self::Relative { tolerance_percent } => format!("moved > {tolerance_percent} %"),
@@ -478,8 +479,8 @@ impl Test {
     }
 }
 
-/// Whether a name matches a pattern in which `*` stands for any text. Linear in practice:
-/// only the last star is ever tried again.
+/// Whether a name matches a pattern in which `*` matches any text. Practically linear: only the
+/// last star is ever retried.
 pub fn matches_pattern(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);

@@ -1,12 +1,11 @@
-//! A declaration for the tests of this module: figures of shapes, of three classes with other words
-//! for them.
+//! A declaration for the tests of this module: figures of shapes, in three classes with aliases.
 
 use super::declaration::{Declaration, Measures, Presence, Ratio, Total};
 use super::millionths::Millionths;
 use super::rules::{Rule, Rules, Scope, Severity, Test};
 use crate::snapshot::Manifest;
 
-/// Figures of shapes. Circles are guarded; shapes without a type are circles.
+/// Declares figures of shapes. Circles are guarded; shapes without a type are circles.
 #[derive(Debug)]
 pub(super) struct Shapes;
 

@@ -1,4 +1,4 @@
-//! What is counted while merging, in a size that does not grow with the number of deals. Pure.
+//! The counts collected while merging, whose size does not grow with the number of deals. Pure.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -12,15 +12,16 @@ use super::merge::{Change, Difference};
 use super::rules::{Class, Rules};
 use crate::snapshot::manifest::Total;
 
-/// Regressions listed in the result and in the event; all of them are in the differences.
+/// Maximum number of regressions listed in the result and in the event; the differences have all.
 pub const WORST: usize = 20;
-/// Deals without figures on both sides that the result lists; all of them are in the differences.
+/// Maximum number of deals without figures on both sides that the result lists; the differences
+/// have all.
 pub const UNCOMPUTED: usize = 5;
-/// Characters of why such a deal has no figures.
+/// Maximum characters of the reason why such a deal has no figures.
 const UNCOMPUTED_CHARS: usize = 200;
-/// Where deal types beyond the first [`MAX_KINDS`] are counted.
+/// The name under which deal types beyond the first [`MAX_KINDS`] are counted.
 pub(super) const OTHER: &str = "(other)";
-/// What is counted apart per class.
+/// The classes that are counted separately.
 pub(super) const CLASSES: [Class; 7] = [
     Class::Equal,
     Class::WithinTolerance,
@@ -31,42 +32,42 @@ pub(super) const CLASSES: [Class; 7] = [
     Class::Regression,
 ];
 
-/// The rule that fails a deal which is gone.
+/// The id of the rule that fails a missing deal.
 pub const MISSING_RULE: &str = "missing-after";
-/// The rule that fails a deal which can be computed on one side only.
+/// The id of the rule that fails a deal computed on one side only.
 pub const ERROR_RULE: &str = "error-on-one-side";
-/// The name of what judges figures no rule is written for.
+/// The id shown for figures to which no rule applies.
 pub const NO_RULE: &str = "no-rule";
 
-/// A regression as results and events show it.
+/// A regression as shown in results and events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Regression {
     /// The deal.
     pub deal_id: String,
     /// Its type before.
     pub deal_type: String,
-    /// The type it was computed as and is judged by, where that is another word.
+    /// The type it was computed as and is judged by, if that differs from the stored word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_as: Option<String>,
-    /// The metric; `deal` for a missing one, `status` for an error on one side.
+    /// The metric; `deal` for a missing deal, `status` for an error on one side.
     pub metric: String,
     /// The figure before, if there is one.
     pub before: Option<i64>,
     /// The figure after, if there is one.
     pub after: Option<i64>,
-    /// The text before, of a text metric; absent where it is NULL.
+    /// The text before of a text metric; absent for NULL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_text: Option<String>,
-    /// The text after, of a text metric; absent where it is NULL.
+    /// The text after of a text metric; absent for NULL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_text: Option<String>,
-    /// The rule that judged.
+    /// The rule that decided.
     pub rule: String,
     /// Its threshold in words.
     pub threshold: String,
 }
 
-/// A deal that could be computed on neither side.
+/// A deal that was computed on neither side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uncomputed {
     /// The deal.
@@ -91,13 +92,13 @@ impl Uncomputed {
     }
 }
 
-/// Counts by the place of the class in [`CLASSES`].
+/// Counts by the index of the class in [`CLASSES`].
 pub(super) type ClassCounts = [u64; CLASSES.len()];
 
-/// The total of the deals of one type, computed on both sides.
+/// The total of the deals of one type that were computed on both sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeTotals {
-    /// Deals.
+    /// Number of deals.
     pub deals: u64,
     /// Sum before, in cents.
     pub before_cents: Total,
@@ -113,16 +114,16 @@ impl TypeTotals {
     }
 }
 
-/// Counts collected while merging.
+/// The counts collected while merging.
 ///
-/// Every deal of both snapshots is in exactly one of `equal`, `within_tolerance`, `ignored`,
-/// `expected`, `warnings`, `unexpected`, `errors` and (`regressions` − `missing`).
+/// Every deal that is in both snapshots is counted in exactly one of `equal`, `within_tolerance`,
+/// `ignored`, `expected`, `warnings`, `unexpected`, `errors` and (`regressions` − `missing`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tally {
-    /// Deals of both snapshots.
+    /// Deals in both snapshots.
     pub compared: u64,
-    /// Deals whose figures are all the same.
+    /// Deals whose figures are all equal.
     pub equal: u64,
     /// Deals whose differences are all tolerated.
     pub within_tolerance: u64,
@@ -134,36 +135,36 @@ pub struct Tally {
     pub warnings: u64,
     /// Unguarded deals with a difference no rule expects.
     pub unexpected: u64,
-    /// Deals with a regression, the missing ones included.
+    /// Deals with a regression, including the missing ones.
     pub regressions: u64,
-    /// Deals only the before snapshot has.
+    /// Deals only in the before snapshot.
     pub missing: u64,
-    /// Deals only the after snapshot has.
+    /// Deals only in the after snapshot.
     pub added: u64,
-    /// Deals that could not be computed on either side.
+    /// Deals that were computed on neither side.
     pub errors: u64,
     /// Deals whose type differs between the snapshots.
     pub type_changed: u64,
-    /// Differing figures per rule, by its place in the set, and class; the last of them are those
-    /// no rule is written for.
+    /// Differing figures per rule, by its index in the set, and class; the last entry is for
+    /// figures to which no rule applies.
     by_rule: Vec<ClassCounts>,
     /// Deals in error on one side only.
     one_sided_errors: u64,
     /// The total per deal type before.
     pub totals: BTreeMap<String, TypeTotals>,
-    /// Deals per deal type before, or after where there is none before, and worst class.
+    /// Deals per worst class and per deal type before, or after if there is none before.
     by_type: BTreeMap<String, ClassCounts>,
     /// The regressions with the largest relative change, largest first.
     pub worst: Vec<Regression>,
-    /// The first deals in key order that could be computed on neither side.
+    /// The first deals in key order that were computed on neither side.
     pub uncomputed: Vec<Uncomputed>,
-    /// What gates ask for and no rule counts.
+    /// Figures that gates use and no rule counts.
     pub(super) extremes: Extremes,
     pub(super) histogram: Histogram,
 }
 
 impl Tally {
-    /// Nothing counted yet.
+    /// Starts with nothing counted.
     pub(super) fn new(rules: usize) -> Self {
         Self {
             by_rule: vec![[0; CLASSES.len()]; rules + 1],
@@ -171,7 +172,7 @@ impl Tally {
         }
     }
 
-    /// Adds sums of the total of a deal type.
+    /// Adds sums of the total for a deal type.
     pub(super) fn add_totals(&mut self, deal_type: &str, totals: TypeTotals) {
         let full = self.totals.len() >= MAX_KINDS && !self.totals.contains_key(deal_type);
         let key = if full { OTHER } else { deal_type };
@@ -189,7 +190,9 @@ impl Tally {
     }
 
     /// Counts a deal that differs.
-    /// `judged_as`: what deals of its type were computed as, where that is another word.
+    ///
+    /// `judged_as` is the class as which deals of its type were computed, if that differs from the
+    /// stored word.
     pub(super) fn count(
         &mut self,
         difference: &Difference<'_>,
@@ -269,7 +272,7 @@ impl Tally {
         }
     }
 
-    /// Counts a differing figure or text by its rule.
+    /// Counts a differing figure or text under its rule.
     fn count_rule(&mut self, rule: Option<usize>, class: Class) {
         let last = self.by_rule.len().saturating_sub(1);
         let counts = self.by_rule.get_mut(rule.unwrap_or(last));
@@ -278,7 +281,8 @@ impl Tally {
         }
     }
 
-    /// Of equals the first in key order stays first.
+    /// The index among the worst at which a regression belongs; among equals the first in key order
+    /// stays first.
     fn place_among_worst(&self, figures: Option<(i64, i64)>) -> Option<usize> {
         let place = self.worst.partition_point(|kept| {
             badness(kept.before.zip(kept.after), figures) != Ordering::Less
@@ -291,7 +295,7 @@ impl Tally {
         self.worst.truncate(WORST);
     }
 
-    /// Adds what was counted in the key range after this one.
+    /// Adds what was counted in the following key range.
     pub(super) fn add(&mut self, later: Self) {
         for (to, from) in [
             (&mut self.compared, later.compared),
@@ -344,7 +348,7 @@ impl Tally {
             .collect()
     }
 
-    /// Differing figures per rule and class, by the names of the rules.
+    /// Differing figures per rule id and class.
     pub(super) fn by_rule(&self, rules: &Rules) -> BTreeMap<String, BTreeMap<Class, u64>> {
         let names = rules.rules.iter().map(|rule| rule.id.as_str());
         let mut named: BTreeMap<String, BTreeMap<Class, u64>> = BTreeMap::new();
@@ -366,14 +370,14 @@ impl Tally {
         named
     }
 
-    /// The relative change of the total, from the largest fall to the largest rise. `called`: what
-    /// the total is, in a word.
+    /// The distribution of the relative change of the total, from the largest fall to the largest
+    /// rise. `called` is the word for the total.
     pub fn buckets(&self, called: &str) -> Vec<Bucket> {
         self.histogram.buckets(called)
     }
 }
 
-/// A regression without any value.
+/// A regression without values.
 fn regression(
     difference: &Difference<'_>,
     judged_as: Option<&'static str>,
@@ -394,9 +398,9 @@ fn regression(
     }
 }
 
-/// Compares how bad two regressions are: by relative change, exactly; a change from zero or
-/// below is beyond every percentage; regressions without figures, those of texts
-/// among them, come after those with.
+/// Compares how severe two regressions are: by relative change, exactly. A change from zero or
+/// below exceeds every percentage; regressions without figures, including those of texts, come
+/// last.
 fn badness(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Ordering {
     match (a, b) {
         (Some((a_before, a_after)), Some((b_before, b_after))) => {

@@ -1,4 +1,4 @@
-//! A comparison in pieces that travel: what a plan hands to workers and gets back.
+//! A comparison cut into tasks for a fleet: what a plan hands to workers and gets back.
 //!
 //! ```text
 //!  plan ─▶ terms (evidence)  ─▶ RangeTask ─▶ any worker: merge the range
@@ -6,8 +6,8 @@
 //!  finish ◀── tallies added in key order ◀── RangeReport
 //! ```
 //!
-//! Everything is named by its content: equal snapshots and rules make equal terms, and a range
-//! merged twice, wherever, makes the same bytes.
+//! Everything is addressed by its content: equal snapshots and rules make equal terms, and a range
+//! merged twice, on any worker, makes the same bytes.
 
 use std::sync::Arc;
 
@@ -26,56 +26,56 @@ use crate::snapshot::reader::{self, key_order};
 use crate::snapshot::task::KeyRange;
 use crate::snapshot::{Snapshot, SnapshotError};
 
-/// The version of terms, tasks and tallies this code writes and the only one it takes.
+/// The version of terms, tasks and tallies that this code writes, and the only one it accepts.
 const VERSION: u32 = 1;
 
 const TERMS: &str = "comparison terms";
 const PARTIAL: &str = "partial tally";
 const JSON: &str = "application/json";
 
-/// What is compared, by what rules.
+/// What a comparison compares, and by which rules.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Terms {
     version: u32,
-    /// Address of the manifest compared against.
+    /// Address of the manifest before.
     before: String,
-    /// Address of the manifest compared.
+    /// Address of the manifest after.
     after: String,
     rules: Rules,
 }
 
-/// One range of keys to be merged.
+/// The task to merge one key range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RangeTask {
-    /// Of terms, task and tally.
+    /// The version of terms, task and tally.
     pub version: u32,
-    /// Its place in the plan, from 0.
+    /// Its index in the plan, from 0.
     pub range: u32,
-    /// Its keys.
+    /// The range of its keys.
     pub keys: KeyRange,
     /// Deals of the larger snapshot in it.
     pub deals: u64,
-    /// Address of what is compared, by what rules.
+    /// Address of the stored terms: what is compared, and by which rules.
     pub terms: String,
 }
 
-/// What became of a range: pages and partial tally are in the evidence store.
+/// The result of a range whose pages and partial tally are in the evidence store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RangeReport {
-    /// Its place in the plan.
+    /// Its index in the plan.
     pub range: u32,
-    /// Address of the tally and the list of pages.
+    /// Address of its tally and list of pages.
     pub partial: String,
     /// Deals of the larger snapshot in it.
     pub deals: u64,
-    /// Deals that could be computed on neither side.
+    /// Deals that were computed on neither side.
     pub errors: u64,
 }
 
-/// What was found in a range.
+/// What was found in a range: its tally and its pages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Partial {
@@ -84,9 +84,10 @@ struct Partial {
     pages: Vec<DifferencePage>,
 }
 
-/// Cuts a comparison into ranges, the same as [`super::compare`] merges.
+/// Cuts a comparison into the same ranges that [`super::compare`] merges.
 ///
-/// Refuses what that refuses. Durable on return: what is compared, by what rules.
+/// Refuses whatever that refuses. Durable on return: the terms, which say what is compared and by
+/// which rules.
 pub async fn plan(
     before: &Snapshot,
     after: &Snapshot,
@@ -132,7 +133,7 @@ impl std::fmt::Debug for RangeWorker {
 }
 
 impl RangeWorker {
-    /// A worker for the ranges of a task's comparison. Nothing but the manifests is read yet.
+    /// Opens a worker for the ranges of a task's comparison. Only the manifests are read.
     pub async fn open(
         task: &RangeTask,
         declared: &Arc<dyn Declaration>,
@@ -160,7 +161,7 @@ impl RangeWorker {
         })
     }
 
-    /// Whether a task's range is of its comparison.
+    /// Whether a task belongs to this worker's comparison.
     pub fn is_for(&self, task: &RangeTask) -> bool {
         self.terms == task.terms
     }
@@ -168,8 +169,8 @@ impl RangeWorker {
     /// Merges one range.
     ///
     /// Durable on return: its differences and its partial tally are in the evidence store. Both
-    /// depend on the snapshots and the rules alone, so doing a range again stores the same. A
-    /// damaged part is reported by its address.
+    /// depend only on the snapshots and the rules, so doing a range again stores the same bytes.
+    /// The error for a damaged part names its address.
     pub async fn run(&self, task: &RangeTask) -> Result<RangeReport, CompareError> {
         if !self.is_for(task) {
             let reason = format!("it is of the comparison {}, not {}", task.terms, self.terms);
@@ -196,10 +197,10 @@ impl RangeWorker {
     }
 }
 
-/// Puts the reports of all ranges of a plan together and stores the result: the same bytes as
+/// Combines the reports of all ranges of a plan and stores the result, with the same bytes that
 /// [`super::compare`] makes.
 ///
-/// The order of the reports does not matter. Durable on return, like the pages already.
+/// The reports may come in any order. Durable on return: the result, as the pages already are.
 pub async fn finish(
     before: &Snapshot,
     after: &Snapshot,

@@ -1,4 +1,4 @@
-//! Files that a step leaves behind, attached as evidence.
+//! Attaches the files that a step writes as evidence.
 
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,18 +11,19 @@ use rollbook_proto::v1;
 use super::context::StepContext;
 use super::error::ExecutorError;
 
-/// At most so many files are attached by one step's `evidence` patterns.
+/// Maximum number of files that one step's `evidence` patterns may attach.
 const MAX_FILES: usize = 100;
 
-/// An attached file may have so many bytes.
+/// The largest file that is attached, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Where no files are, only what the kernel makes up when it is read.
+/// Directories that hold no files, only what the kernel generates on reading.
 const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Attaches the files that the step's `evidence` patterns name. Each lies below the step's
-/// directory, whatever links lead there. Text files are redacted; a file that is not UTF-8 is
-/// searched for secrets all the same, byte by byte.
+/// Attaches the files matched by the step's `evidence` patterns.
+///
+/// Each file must lie below the step's directory after links are resolved. Text files are redacted;
+/// a file that is not UTF-8 is searched for secrets byte by byte and redacted as well.
 pub async fn files(
     context: &StepContext,
     patterns: &[String],
@@ -63,7 +64,7 @@ pub async fn files(
     Ok(kept)
 }
 
-/// The files that match, by their real paths, which lie below the directory.
+/// The files that match, by their real paths, all of them below the directory.
 fn matching(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     if !stays_below(pattern) {
         return Err("it leaves the step's directory; name files below it".to_owned());
@@ -71,8 +72,8 @@ fn matching(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let below = directory
         .canonicalize()
         .map_err(|error| format!("directory `{}`: {error}", directory.display()))?;
-    // What the kernel shows there of processes is no file that a step left, the worker's own
-    // environment least of all.
+    // What the kernel shows there about processes, above all the worker's own environment, is not a
+    // file that a step wrote.
     if let Some(kernel) = KERNEL.iter().find(|kernel| below.starts_with(kernel)) {
         return Err(format!(
             "directory `{}` is in {kernel}, which holds no files of a step; copy what you need of it",
@@ -98,7 +99,7 @@ fn matching(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-/// Reads a file that is no link by now either.
+/// Reads a file that is still not a link.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = std::fs::OpenOptions::new()
         .read(true)

@@ -1,4 +1,4 @@
-//! What computes the figures of a snapshot, as its declaration in the plan says.
+//! Builds the calculator of a snapshot from its declaration in the plan.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,12 +17,15 @@ use crate::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use crate::snapshot::plan::ROWS_PER_PART;
 use crate::snapshot::query::{QueryCalculator, figures_query};
 
-/// Deals of a shard that a program computes: it takes milliseconds for a deal, where the model and
-/// queries take microseconds. Few deals are work for many workers, and a killed one loses little.
+/// Deals per shard when a program computes them. A program takes milliseconds per deal, where the
+/// model and queries take microseconds: small shards give many workers work, and little is lost
+/// when one is killed.
 const ROWS_PER_PROGRAM_PART: u64 = 2_048;
 
-/// The calculator of a snapshot, with deal types in force or not. On every worker with the same
-/// plan, program and secrets it is the same: see [`crate::snapshot::calculator::CalculatorDescription`].
+/// Builds the calculator of a snapshot, with or without deal-type awareness.
+///
+/// Every worker with the same plan, program and secrets builds the same one: see
+/// [`crate::snapshot::calculator::CalculatorDescription`].
 pub fn calculator(
     scope: &Scope<'_>,
     calculators: &dyn Calculators,
@@ -39,7 +42,7 @@ pub fn calculator(
     }
 }
 
-/// Deals of one shard.
+/// Deals per shard.
 pub fn rows_per_part(spec: &SnapshotSpec) -> u64 {
     match &spec.calculator {
         Some(CalculatorSpec::Exec(_)) => ROWS_PER_PROGRAM_PART,
@@ -47,7 +50,8 @@ pub fn rows_per_part(spec: &SnapshotSpec) -> u64 {
     }
 }
 
-/// What is read for every deal besides the deal: inventory items, or the figures of a query.
+/// The query read for every deal besides the deal itself: inventory items, or the figures of a
+/// query.
 pub fn inventory_query(
     scope: &Scope<'_>,
     spec: &SnapshotSpec,
@@ -69,7 +73,7 @@ fn failed<E: std::fmt::Display>(scope: &Scope<'_>) -> impl Fn(E) -> ExecutorErro
     }
 }
 
-/// The built-in model, or the one that the snapshot names, with deal types in force or not.
+/// The built-in model, or the one that the snapshot names, with or without deal-type awareness.
 fn built_in(
     calculators: &dyn Calculators,
     spec: &SnapshotSpec,
@@ -87,7 +91,8 @@ fn built_in(
         .map_err(plan_error)
 }
 
-/// A variable as it belongs to the model: of a reference, what it refers to, never its value.
+/// A variable as part of the model: a secret reference stands for what it refers to, never its
+/// value.
 fn described(value: &EnvValue) -> String {
     match value {
         EnvValue::Text(text) => text.clone(),
@@ -95,7 +100,7 @@ fn described(value: &EnvValue) -> String {
     }
 }
 
-/// A program gets the environment that a `run` step's command gets.
+/// The program to start, with the environment that the command of a `run` step gets.
 fn program(
     scope: &Scope<'_>,
     exec: &ExecCalculatorSpec,

@@ -1,19 +1,19 @@
-//! Keeps the output of a command within bounds, and hands its lines on while it runs.
+//! Captures the output of a command within bounds and forwards its lines while it runs.
 
 use std::collections::VecDeque;
 
 use super::redact::{RedactStream, Redactor};
 
-/// What is kept of one output stream, in bytes. Longer output loses its middle.
+/// How much of an output stream is kept, in bytes. Longer output loses its middle.
 pub const OUTPUT_CAP_BYTES: usize = 8 * 1024 * 1024;
 
-/// Of the cap, this much is kept of the end, where commands say how it went.
+/// How much of the cap is reserved for the end, where commands report their result.
 const TAIL_BYTES: usize = 64 * 1024;
 
-/// A live line longer than this many bytes is handed on in pieces.
+/// A live line longer than this many bytes is forwarded in pieces.
 const LINE_BYTES: usize = 4 * 1024;
 
-/// One output stream, redacted and capped.
+/// The captured output of one stream, redacted and capped.
 #[derive(Debug)]
 pub struct Capture {
     redact: RedactStream,
@@ -25,20 +25,19 @@ pub struct Capture {
     line: Vec<u8>,
 }
 
-/// What was kept.
+/// The output that was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Captured {
-    /// Redacted bytes; where the middle was cut a line says so.
+    /// Redacted bytes; a line marks where the middle was cut.
     pub bytes: Vec<u8>,
-    /// Bytes were cut.
+    /// Whether bytes were cut.
     pub truncated: bool,
-    /// Where what was kept of the end begins in `bytes`; `None`: nothing was cut.
+    /// Where the kept end begins in `bytes`; `None` when nothing was cut.
     pub tail_at: Option<usize>,
 }
 
 impl Captured {
-    /// Where the first line begins that is whole and behind which nothing is missing: 0 where
-    /// nothing was cut.
+    /// Where the first complete line begins after which nothing is missing; 0 when nothing was cut.
     pub fn whole_from(&self) -> usize {
         let Some(tail) = self.tail_at else {
             return 0;
@@ -50,12 +49,12 @@ impl Captured {
 }
 
 impl Capture {
-    /// An empty capture with the standard cap.
+    /// Makes an empty capture with the standard cap.
     pub fn new(redactor: &Redactor) -> Self {
         Self::with_cap(redactor, OUTPUT_CAP_BYTES)
     }
 
-    /// An empty capture that keeps at most `cap_bytes`.
+    /// Makes an empty capture that keeps at most `cap_bytes`.
     pub fn with_cap(redactor: &Redactor, cap_bytes: usize) -> Self {
         let tail_cap_bytes = TAIL_BYTES.min(cap_bytes / 2);
         Self {
@@ -69,7 +68,7 @@ impl Capture {
         }
     }
 
-    /// Takes what the command wrote and calls `on_line` for each line that is complete.
+    /// Adds what the command wrote and calls `on_line` for each complete line.
     pub fn push(&mut self, chunk: &[u8], on_line: &mut dyn FnMut(String)) {
         let clean = self.redact.push(chunk);
         self.keep(&clean, on_line);
@@ -102,7 +101,7 @@ impl Capture {
         );
     }
 
-    /// The end of the stream: gives what was kept.
+    /// Ends the stream and returns what was kept.
     pub fn finish(mut self, on_line: &mut dyn FnMut(String)) -> Captured {
         let clean = self.redact.finish();
         self.keep(&clean, on_line);

@@ -1,4 +1,4 @@
-//! Runs one shell command in a process group of its own.
+//! Runs one shell command in its own process group.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -20,47 +20,48 @@ use super::error::ExecutorError;
 use crate::child::guard::{GO, Guard, gated};
 use crate::child::{Lease, environment, running};
 
-/// Between the polite signal and the final one.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How often a dying group is looked at.
+/// How often a group being killed is checked.
 const GROUP_POLL: Duration = Duration::from_millis(20);
 
-/// After the command has ended, a background process that still holds its output open is
-/// listened to for this long.
+/// How long to go on reading after the command has ended, if a background process keeps its output
+/// open.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Read from a pipe at once, in bytes.
+/// How much is read from a pipe at once, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
-/// What to run.
+/// The command to run.
 #[derive(Debug, Clone)]
 pub struct Shell {
-    /// Text for `sh -c`.
+    /// The text for `sh -c`.
     pub text: String,
-    /// Working directory; `None`: the worker's.
+    /// Its working directory; `None` is the worker's.
     pub directory: Option<PathBuf>,
-    /// Variables it gets besides those that [every program](environment::INHERITED) gets.
+    /// Environment variables it gets besides those that [every program](environment::INHERITED)
+    /// gets.
     pub env: Vec<(String, String)>,
-    /// The group is ended after this long.
+    /// The group is killed after this long.
     pub timeout: Option<Duration>,
 }
 
-/// How it ended.
+/// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// By itself, with this code.
+    /// It exited with this code.
     Exited(i32),
-    /// By a signal that was not ours.
+    /// A signal killed it that the executor did not send.
     Signalled(i32),
-    /// By us, for time.
+    /// The executor killed it at its timeout.
     TimedOut(Duration),
-    /// By us, because the rollout no longer wants it.
+    /// The executor killed it because the step was cancelled, for this reason.
     Cancelled(String),
 }
 
 impl Ending {
-    /// Why the command's output is not all it had to say; `None`: it came to its end.
+    /// Why the command's output is incomplete; `None` if it ran to its end.
     pub fn unfinished(&self) -> Option<String> {
         match self {
             Self::Exited(_) => None,
@@ -71,7 +72,7 @@ impl Ending {
     }
 }
 
-/// Ending and output.
+/// How a command ended, and its output.
 #[derive(Debug)]
 pub struct Ran {
     /// How it ended.
@@ -82,7 +83,7 @@ pub struct Ran {
     pub stderr: Captured,
 }
 
-/// Kills the whole group unless told that it has ended: an action that is dropped half-way
+/// Kills the whole process group on drop unless it has ended, so that an action dropped half-way
 /// leaves nothing running.
 struct Group {
     leader: Option<Pid>,
@@ -110,10 +111,11 @@ impl Drop for Group {
     }
 }
 
-/// Runs a command to its end, its timeout or its cancellation; after the latter two nothing of
-/// its process group is left, nor is it when this process dies or its lease runs out meanwhile.
-/// Standard input is empty. A process that the command itself put into the background with its
-/// output redirected lives on after a normal end.
+/// Runs a command until it ends, times out or is cancelled. Standard input is empty.
+///
+/// After a timeout or cancellation, and also if this process dies or its lease expires meanwhile,
+/// nothing of the process group is left. A process that the command itself put into the background
+/// with its output redirected survives a normal end.
 pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorError> {
     let failed = |what: &str, error: std::io::Error| ExecutorError::Command {
         reason: format!("{what}: {error}"),
@@ -178,7 +180,7 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
     if matches!(ending, Ending::TimedOut(_) | Ending::Cancelled(_)) {
         group.signal(Signal::SIGTERM);
         let last = Instant::now() + GRACE;
-        // The leader must be reaped, or its zombie keeps the group alive.
+        // Reap the leader, or its zombie keeps the group alive.
         let _ = tokio::time::timeout_at(last, child.wait()).await;
         while group.is_alive() && Instant::now() < last {
             tokio::time::sleep(GROUP_POLL).await;
@@ -186,7 +188,7 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
         group.signal(Signal::SIGKILL);
         let _ = child.wait().await;
         group.ended();
-        // Its number may be another's from now on.
+        // From here on the group's id may belong to another process.
         guard.done();
     }
     let late = stop.clone();
@@ -201,7 +203,7 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
     })
 }
 
-/// Tells the guard whose end it is, then lets the command go.
+/// Tells the guard which group to kill, then releases the command.
 async fn begin(child: &mut Child, guard: &mut Guard) -> std::io::Result<()> {
     if let Some(leader) = child.id() {
         guard.watch(leader)?;
@@ -212,7 +214,7 @@ async fn begin(child: &mut Child, guard: &mut Guard) -> std::io::Result<()> {
     }
 }
 
-/// A guard that hears of every renewal of the lease.
+/// Passes every renewal of the lease to the guard.
 struct GuardedUntilDone {
     guard: Arc<Mutex<Option<Guard>>>,
     _renewals: Option<AbortOnDropHandle<()>>,
@@ -227,7 +229,7 @@ impl GuardedUntilDone {
                 loop {
                     let left = lease.left();
                     if let Some(guard) = &mut *told.lock().unwrap_or_else(PoisonError::into_inner) {
-                        // A guard that is gone is not needed less; there is no other.
+                        // If the guard is gone, nothing can replace it.
                         let _ = guard.lease(left);
                     }
                     if !lease.renewed().await {
@@ -262,7 +264,7 @@ impl Drop for GuardedUntilDone {
     }
 }
 
-/// Reads a pipe in a task of its own until it is closed or `stop` is given.
+/// Reads a pipe in its own task until it is closed or `stop` is signalled.
 fn listen(
     context: &StepContext,
     pipe: Option<impl AsyncRead + Unpin + Send + 'static>,

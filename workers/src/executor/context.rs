@@ -1,5 +1,5 @@
-//! What an action is given: the plan and the rollout it belongs to, the ports it may use, and
-//! the signal that ends it early.
+//! The context of an action: its plan and rollout, the ports it may use, and the signal that ends
+//! it early.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,27 +37,27 @@ pub const SAMPLES: usize = 16;
 /// A line of a running step's output, already redacted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OutputLine {
-    /// Which rollout.
+    /// The rollout.
     pub rollout: RolloutId,
-    /// Which step.
+    /// The step.
     pub step: StepId,
-    /// Which attempt.
+    /// The attempt.
     pub attempt: u32,
     /// `stdout` or `stderr`.
     pub stream: String,
-    /// The line without its end; at most 4 KiB, a longer one comes in pieces.
+    /// The line without its line end, at most 4 KiB; a longer line comes in pieces.
     pub text: String,
     /// When the worker read it.
     pub at: Timestamp,
 }
 
-/// Where live output goes. For the eye only: what counts is the evidence.
+/// Receives live output. It is for display only; the record is the evidence.
 pub trait OutputSink: Send + Sync + std::fmt::Debug {
-    /// Takes a line. Never blocks; a slow reader loses the oldest lines, not the newest.
+    /// Accepts a line. Never blocks; a slow reader loses the oldest lines, not the newest.
     fn line(&self, line: OutputLine);
 }
 
-/// Drops live output.
+/// Discards live output.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoOutput;
 
@@ -65,16 +65,16 @@ impl OutputSink for NoOutput {
     fn line(&self, _: OutputLine) {}
 }
 
-/// Why the ledger did not do what a worker asked.
+/// Why the ledger did not do what a worker requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortError {
-    /// By rule; asking again changes nothing.
+    /// Refused by a rule; retrying does not help.
     #[error("{reason}")]
     Refused {
         /// The refusal, with its code.
         reason: String,
     },
-    /// Not now; nothing was recorded, and asking again may succeed.
+    /// Temporarily unavailable: nothing was recorded, and retrying may succeed.
     #[error("{reason}")]
     Unavailable {
         /// What happened.
@@ -82,28 +82,27 @@ pub enum PortError {
     },
 }
 
-/// A flag as it stands in one environment.
+/// The state of a flag in one environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FlagReading {
-    /// What it is set to.
+    /// The current setting.
     pub setting: v1::FlagSetting,
-    /// What an instant rollback writes.
+    /// The setting that an instant rollback writes.
     pub safe: v1::FlagSetting,
-    /// Sequence of the flag's last commit.
+    /// The sequence of the flag's last commit.
     pub sequence: u64,
 }
 
-/// Which step asks for a flag change.
+/// Which step requests a flag change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlagCause {
     /// The rollout.
     pub rollout: RolloutId,
     /// Its step.
     pub step: StepId,
-    /// Distinguishes the requests of one step; the same request may be sent twice and is
-    /// applied once.
+    /// Distinguishes the requests of one step; a request sent twice is applied once.
     pub request: String,
-    /// Why, for the record.
+    /// The reason that is recorded.
     pub reason: String,
     /// Id of the commit that led to it, or empty.
     pub causation_id: String,
@@ -112,14 +111,14 @@ pub struct FlagCause {
 /// The ledger's flags.
 #[async_trait]
 pub trait FlagPort: Send + Sync + std::fmt::Debug {
-    /// The flag as of now; `None` when it was never defined there.
+    /// Reads the current flag; `None` when it was never defined there.
     async fn read(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
     ) -> Result<Option<FlagReading>, PortError>;
 
-    /// Defines the flag from the plan, switched off. Durable on return.
+    /// Defines the flag as in the plan, switched off. Durable on return.
     async fn define(
         &self,
         environment: &EnvironmentId,
@@ -128,8 +127,8 @@ pub trait FlagPort: Send + Sync + std::fmt::Debug {
         cause: &FlagCause,
     ) -> Result<(), PortError>;
 
-    /// The flag as of now and what taking the step's change to `target` back means then, decided by
-    /// the flag's own history; `None` when it was never defined there.
+    /// Reads the current flag and what undoing the step's change to `target` means, decided by the
+    /// flag's own history; `None` when it was never defined there.
     async fn way_back(
         &self,
         environment: &EnvironmentId,
@@ -139,7 +138,8 @@ pub trait FlagPort: Send + Sync + std::fmt::Debug {
         to_safe: bool,
     ) -> Result<Option<(FlagReading, WayBack)>, PortError>;
 
-    /// Sets a defined flag, only if it is set to `expect` where that is given. Durable on return.
+    /// Sets a defined flag; if `expect` is given, only while it has that setting. Durable on
+    /// return.
     async fn set(
         &self,
         environment: &EnvironmentId,
@@ -150,57 +150,56 @@ pub trait FlagPort: Send + Sync + std::fmt::Debug {
     ) -> Result<(), PortError>;
 }
 
-/// Where a watch records its samples while it runs.
+/// The port through which a running watch records its samples.
 #[async_trait]
 pub trait SampleSink: Send + Sync + std::fmt::Debug {
     /// Records a sample of the running attempt. Durable on return.
     async fn record(&self, measurement: v1::Measurement) -> Result<(), PortError>;
 }
 
-/// What the rollout has recorded so far and an action may need.
+/// What the rollout has recorded so far, as far as an action may need it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// (snapshot, label) → manifest of the latest capture.
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
     /// Measurement name → its latest numeric value.
     pub measurements: BTreeMap<String, Decimal>,
-    /// Measurement name → what the first step that measured it ended with, of other steps than
-    /// this one.
+    /// Measurement name → the last value of the first step that measured it, this step excluded.
     pub baselines: BTreeMap<String, Decimal>,
-    /// Samples that this attempt, and no other, has recorded already by metric, oldest first: what a redelivered
-    /// watch goes on from.
+    /// Samples by metric, oldest first, that this attempt alone has already recorded; a redelivered
+    /// watch resumes from them.
     pub samples: BTreeMap<String, Vec<Sample>>,
-    /// Level of the rollback under way. At level `flags` an undo writes the safe value.
+    /// The level of the rollback under way. At level `flags` an undo writes the safe value.
     pub rollback: Option<RollbackLevel>,
-    /// The step's last attempt passed, and its `verify` with it.
+    /// Whether the step's last attempt passed, including its `verify`.
     pub has_passed: bool,
 }
 
-/// What an action may touch. Cheap to clone; one per worker.
+/// The ports an action may use. Cheap to clone; one per worker.
 #[derive(Debug, Clone)]
 pub struct Tools {
-    /// Where documents are kept.
+    /// The evidence store.
     pub evidence: EvidenceStore,
-    /// The time.
+    /// The clock.
     pub clock: SharedClock,
-    /// Secret values.
+    /// Resolves secrets.
     pub secrets: Arc<dyn SecretResolver>,
-    /// Live output.
+    /// Receives live output.
     pub output: Arc<dyn OutputSink>,
-    /// How far steps are.
+    /// Receives progress of steps.
     pub progress: Arc<dyn ProgressSink>,
-    /// The ledger's flags.
+    /// The flags of the ledger.
     pub flags: Arc<dyn FlagPort>,
-    /// HTTP, with the process's TLS provider.
+    /// The HTTP client, with the process's TLS provider.
     pub http: reqwest::Client,
     /// One permit for each sample of a watch that is taken at the same time.
     pub sampling: Arc<Semaphore>,
-    /// What computes snapshots that declare no calculator, and what comparisons are told of them.
+    /// The calculators for snapshots that declare none, and the declarations for comparisons.
     pub calculators: Arc<dyn Calculators>,
-    /// Audits deal types.
+    /// The auditor of deal types.
     pub auditor: Arc<dyn Auditor>,
-    /// The fleet that does the shards of snapshots and comparisons; `None`: this process does
-    /// them all.
+    /// The fleet that does the shards of snapshots and comparisons; `None`: this process does them
+    /// all.
     pub shards: Option<Arc<dyn ShardFleet>>,
 }
 
@@ -209,63 +208,63 @@ pub struct Tools {
 pub struct StepContext {
     /// The pinned plan.
     pub plan: Arc<Plan>,
-    /// Which rollout.
+    /// The rollout.
     pub rollout: RolloutId,
-    /// Which step.
+    /// The step.
     pub step: StepId,
-    /// Where it acts: the step's environment, else the rollout's.
+    /// The environment in which it acts: the step's own, otherwise the rollout's.
     pub environment: EnvironmentId,
-    /// Effective parameters of the rollout.
+    /// The effective parameters of the rollout.
     pub params: Arc<BTreeMap<String, String>>,
-    /// From 1.
+    /// The attempt, from 1.
     pub attempt: u32,
-    /// Who carries it out, by the name on the record.
+    /// The worker that executes it, by its recorded name.
     pub worker: String,
     /// When this attempt's intent was recorded.
     pub started_at: Timestamp,
     /// Id of the commit that led to the attempt, or empty.
     pub causation_id: String,
-    /// What was recorded before.
+    /// What the rollout recorded before.
     pub facts: Arc<Facts>,
-    /// What it may touch.
+    /// The ports it may use.
     pub tools: Tools,
-    /// Where samples go.
+    /// Records its samples.
     pub samples: Arc<dyn SampleSink>,
-    /// Takes every secret of the plan out of bytes.
+    /// Redacts every secret of the plan.
     pub redactor: Redactor,
-    /// Ends the action early.
+    /// The signal that ends the action early.
     pub cancel: Cancel,
-    /// Until when the worker may go on without a sign from the queue; `None`: for as long as it
-    /// takes, because nobody begins the step beside it.
+    /// The lease until which the worker may continue without a sign from the queue; `None` when it
+    /// may continue indefinitely, because no other worker starts the step meanwhile.
     pub lease: Option<Lease>,
-    /// Raised by an action when it may have changed something.
+    /// Raised by the action when it may have changed something.
     pub effect: EffectMark,
 }
 
-/// Which attempt of which step acts, where, and with what secrets: all that the environment of a
-/// program of the plan is made of. Every worker that does a part of the step makes the same.
+/// Which attempt of which step acts, where, and with which secrets: everything the environment of a
+/// plan's program is built from. Every worker that does a part of the step builds the same one.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
     /// The pinned plan.
     pub plan: &'a Plan,
-    /// Which rollout.
+    /// The rollout.
     pub rollout: &'a RolloutId,
-    /// Which step.
+    /// The step.
     pub step: &'a StepId,
-    /// From 1.
+    /// The attempt, from 1.
     pub attempt: u32,
-    /// Where it acts: the step's environment, else the rollout's.
+    /// The environment in which it acts: the step's own, otherwise the rollout's.
     pub environment: &'a str,
-    /// Effective parameters of the rollout.
+    /// The effective parameters of the rollout.
     pub params: &'a BTreeMap<String, String>,
-    /// Secret values.
+    /// Resolves secrets.
     pub secrets: &'a dyn SecretResolver,
-    /// Takes every secret of the plan out of bytes.
+    /// Redacts every secret of the plan.
     pub redactor: &'a Redactor,
 }
 
 impl StepContext {
-    /// The step's own scope.
+    /// The scope of this step.
     pub fn scope(&self) -> Scope<'_> {
         Scope {
             plan: &self.plan,
@@ -303,7 +302,7 @@ impl StepContext {
         Ok(Some(evidence))
     }
 
-    /// A number measured now, without a rule; `None` is no data.
+    /// A number measured now, without a rule; `None` means no data.
     pub fn number(
         &self,
         metric: &str,
@@ -319,8 +318,8 @@ impl StepContext {
         measurement::with_number(measurement, value.into())
     }
 
-    /// A text measured now, without a rule; a text that reads as a number is one. One that cannot
-    /// be held exactly is none.
+    /// A text measured now, without a rule; a text that parses as a number is recorded as a number,
+    /// or as no data if it cannot be held exactly.
     pub fn text_or_number(&self, metric: &str, text: &str) -> v1::Measurement {
         let text = self.redactor.text(text.trim());
         match text.parse::<Decimal>() {
@@ -335,12 +334,12 @@ impl StepContext {
         }
     }
 
-    /// A metric for which there was nothing to measure.
+    /// A metric for which there was no data.
     pub fn no_data(&self, metric: &str) -> v1::Measurement {
         self.number(metric, None, "")
     }
 
-    /// A metric whose value is a text, or of which a text says why there is no number.
+    /// A metric whose value is a text, or whose missing number a text explains.
     pub fn without_number(&self, metric: &str, text: &str) -> v1::Measurement {
         v1::Measurement {
             text: text.chars().take(MAX_MEASURED_CHARS).collect(),
@@ -348,7 +347,7 @@ impl StepContext {
         }
     }
 
-    /// A metric that would have been read from something that was cut or did not end.
+    /// A metric whose source was cut off or did not finish.
     pub fn incomplete(&self, metric: &str, why: &str) -> v1::Measurement {
         v1::Measurement {
             incomplete: true,
@@ -357,7 +356,7 @@ impl StepContext {
     }
 }
 
-/// A measured text is cut after this many characters: it goes into an event.
+/// A measured text is cut to this many characters, because it goes into an event.
 const MAX_MEASURED_CHARS: usize = 500;
 
 /// Ends an action early, and says why.
@@ -368,12 +367,12 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A signal that has not been given.
+    /// Makes a signal that has not been given.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives the signal. The first reason stays.
+    /// Gives the signal. The first reason is kept.
     pub fn cancel(&self, reason: impl Into<String>) {
         self.reason.get_or_init(|| reason.into());
         self.token.cancel();
@@ -384,32 +383,32 @@ impl Cancel {
         self.token.is_cancelled()
     }
 
-    /// Waits for the signal; gives its reason.
+    /// Waits for the signal and returns its reason.
     pub async fn cancelled(&self) -> String {
         self.token.cancelled().await;
         self.reason.get().cloned().unwrap_or_default()
     }
 }
 
-/// Remembers that an action may have changed something, and how far it came, even when it is
-/// ended early.
+/// Records that an action may have changed something, and how far it got, even if it is ended
+/// early.
 #[derive(Debug, Clone, Default)]
 pub struct EffectMark(Arc<Marks>);
 
 #[derive(Debug, Default)]
 struct Marks {
     raised: AtomicBool,
-    /// Set while the action works in parts that each stay.
+    /// Set while the action works in parts that each stay in place.
     parts: Mutex<Option<Done>>,
 }
 
 impl EffectMark {
-    /// Something may have changed from here on.
+    /// From here on something may have changed.
     pub fn raise(&self) {
         self.0.raised.store(true, Ordering::SeqCst);
     }
 
-    /// It is known that nothing changed after all (a transaction was rolled back).
+    /// Nothing has changed after all: a transaction was rolled back.
     pub fn lower(&self) {
         self.0.raised.store(false, Ordering::SeqCst);
     }
@@ -423,22 +422,22 @@ impl EffectMark {
         self.0.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on each part that is done stays, whatever becomes of the next.
+    /// From here on each finished part stays in place, whatever happens to the next.
     pub fn begin_parts(&self) {
         *self.parts() = Some(Done::default());
     }
 
-    /// One more part is done.
+    /// Records one more finished part.
     pub fn part_done(&self, done: Done) {
         *self.parts() = Some(done);
     }
 
-    /// All parts are done.
+    /// All parts are finished.
     pub fn whole(&self) {
         *self.parts() = None;
     }
 
-    /// What is done of an action that stopped between its parts.
+    /// What is finished of an action that stopped between its parts.
     pub fn partly(&self) -> Option<Done> {
         self.parts().clone()
     }

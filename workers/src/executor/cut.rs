@@ -1,12 +1,13 @@
-//! Texts on their way into an event.
+//! Shortens texts that go into an event.
 
 use sha2::{Digest, Sha256};
 
-/// A text of an event is cut after this many bytes: with what is said of the cut it is within what
-/// the rules take.
+/// A text in an event is cut to this many bytes; with the note about the cut it stays within what
+/// the rules accept.
 pub(crate) const TEXT_BYTES: usize = 3_000;
 
-/// A text that fits; of a longer one the beginning, its length and the digest of all of it.
+/// A text that fits into an event; a longer one becomes its beginning, its length and the digest of
+/// the whole.
 pub(crate) fn shorten(text: &str) -> String {
     if text.len() <= TEXT_BYTES {
         return text.to_owned();

@@ -1,7 +1,7 @@
-//! A database of the plan: connecting, scripts in one transaction, scripts without one, the
-//! first row of a query.
+//! Uses a database of the plan: connects, runs scripts in one transaction or without one, and reads
+//! the first row of a query.
 //!
-//! What may run is for the database's own parser to say, in `postgres` and `sqlite`.
+//! The database's own parser decides what may run: see `postgres` and `sqlite`.
 
 mod authorizer;
 mod foreign_keys;
@@ -25,15 +25,15 @@ use postgres::Postgres;
 pub use script::{Done, Failure, SqlScript};
 use sqlite::Sqlite;
 
-/// Connecting takes at most this long.
+/// The longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is going to be done with a connection.
+/// What a connection will be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// The database itself refuses every write.
     Read,
-    /// Scripts.
+    /// For scripts, which may write.
     Write,
 }
 
@@ -55,14 +55,14 @@ enum Either {
 pub struct Cell {
     /// Column name.
     pub name: String,
-    /// Text form of the value; booleans are `1` and `0`.
+    /// The value as text; booleans are `1` and `0`.
     pub text: Option<String>,
 }
 
-/// The longest value that a query gives, in bytes of its text.
+/// The longest value a query may return, in bytes of its text.
 const MAX_CELL_BYTES: usize = 64 * 1024;
 
-/// A value that is cut is no measurement, so one that would have to be is refused.
+/// Refuses a value that would have to be cut: a cut value is not a measurement.
 fn small(cells: Vec<Cell>) -> Result<Vec<Cell>, Refusal> {
     let bytes = |cell: &Cell| cell.text.as_ref().map_or(0, String::len);
     match cells.iter().find(|cell| bytes(cell) > MAX_CELL_BYTES) {
@@ -78,7 +78,7 @@ fn small(cells: Vec<Cell>) -> Result<Vec<Cell>, Refusal> {
     }
 }
 
-/// What a database answered instead of doing it; not redacted yet.
+/// Why a database refused; not yet redacted.
 #[derive(Debug, Default)]
 struct Refusal {
     /// PostgreSQL's SQLSTATE.
@@ -121,7 +121,7 @@ impl Refusal {
     }
 }
 
-/// SQLSTATE of a statement that needs a transaction where none stands.
+/// SQLSTATE of a statement that needs a transaction when none is open.
 const NO_TRANSACTION: &str = "25P01";
 
 impl std::fmt::Debug for Database {
@@ -167,7 +167,7 @@ impl Database {
         })
     }
 
-    /// Which SQL it speaks.
+    /// The SQL dialect of the database.
     pub fn dialect(&self) -> Dialect {
         match self.connection {
             Either::Postgres(_) => Dialect::Postgres,
@@ -187,8 +187,8 @@ impl Database {
         }
     }
 
-    /// Lets the server itself end statements that take longer: a client that gives up does not
-    /// stop them. SQLite's are interrupted when the action is given up.
+    /// Makes the server end statements that take longer, since a client that stops waiting does not
+    /// stop them. SQLite's are interrupted when the action is dropped.
     pub async fn limit_statements(&mut self, limit: Duration) -> Result<(), ExecutorError> {
         if let Either::Postgres(postgres) = &mut self.connection {
             let millis = limit.as_millis().max(1);
@@ -201,8 +201,8 @@ impl Database {
         Ok(())
     }
 
-    /// Begins a transaction, read-only where the access is. It is rolled back when the
-    /// connection is dropped.
+    /// Begins a transaction, read-only if the access is. It is rolled back when the connection is
+    /// dropped.
     pub async fn begin(&mut self) -> Result<(), ExecutorError> {
         let read_only = self.access == Access::Read;
         let begun = match &mut self.connection {
@@ -215,7 +215,7 @@ impl Database {
         begun.map_err(|refusal| self.failed("BEGIN", refusal).error)
     }
 
-    /// Commits, when the transaction is still the one that was begun.
+    /// Commits, if the open transaction is still the one that was begun.
     pub async fn commit(&mut self) -> Result<(), CommitError> {
         let committed = match &mut self.connection {
             Either::Postgres(postgres) => commit(postgres).await,
@@ -236,17 +236,17 @@ impl Database {
         }
     }
 
-    /// Rolls back.
+    /// Rolls the transaction back.
     pub async fn rollback(&mut self) -> Result<(), ExecutorError> {
         self.own("ROLLBACK").await
     }
 
-    /// Begins what [`Self::forget_verify`] takes back.
+    /// Sets the savepoint that [`Self::forget_verify`] rolls back to.
     pub async fn mark_verify(&mut self) -> Result<(), ExecutorError> {
         self.own("SAVEPOINT rollbook_verify").await
     }
 
-    /// Takes back what was done since [`Self::mark_verify`].
+    /// Undoes everything since [`Self::mark_verify`].
     pub async fn forget_verify(&mut self) -> Result<(), ExecutorError> {
         self.own("ROLLBACK TO SAVEPOINT rollbook_verify").await
     }
@@ -262,8 +262,8 @@ impl Database {
         ran.map_err(|refusal| self.failed(statement, refusal).error)
     }
 
-    /// Runs a script of any number of statements in the transaction that was begun. Rows are
-    /// read and dropped.
+    /// Runs a script of any number of statements in the open transaction. Rows are read and
+    /// discarded.
     pub async fn run(&mut self, script: &SqlScript) -> Result<(), Failure> {
         let ran = match &mut self.connection {
             Either::Postgres(postgres) => postgres.run(script).await,
@@ -272,8 +272,8 @@ impl Database {
         ran.map_err(|refusal| self.failed(script.name, refusal))
     }
 
-    /// Runs a script one statement at a time, each a transaction of its own; `done` hears of
-    /// each that is.
+    /// Runs a script one statement at a time, each in its own transaction; `done` is called after
+    /// each that succeeded.
     pub async fn run_alone(
         &mut self,
         script: &SqlScript,
@@ -286,7 +286,7 @@ impl Database {
         ran.map_err(|refusal| self.failed(script.name, refusal))
     }
 
-    /// The first row of a query that is one statement.
+    /// Reads the first row of a query that must be a single statement.
     pub async fn first_row(
         &mut self,
         query: &SqlScript,
@@ -299,7 +299,7 @@ impl Database {
             .map_err(|refusal| self.failed(query.name, refusal).error)
     }
 
-    /// Closes the connection in order; errors no longer matter.
+    /// Closes the connection; errors are ignored.
     pub async fn close(self) {
         match self.connection {
             Either::Postgres(postgres) => {
@@ -313,10 +313,10 @@ impl Database {
 /// Why a commit did not succeed.
 #[derive(Debug)]
 pub enum CommitError {
-    /// The database refused it, and nothing of the transaction stands unless the failure says
-    /// that the transaction was lost before.
+    /// The database refused it. Nothing of the transaction remains, unless the failure says that
+    /// the transaction was lost before.
     Refused(Failure),
-    /// No answer came: it may have been committed.
+    /// No answer arrived: it may have been committed.
     Unknown(ExecutorError),
 }
 
@@ -340,7 +340,7 @@ async fn commit(postgres: &mut Postgres) -> Result<(), Uncommitted> {
     }
     match postgres.own("COMMIT".to_owned()).await {
         Ok(()) => Ok(()),
-        // A deferred constraint: the server has rolled back.
+        // A deferred constraint failed: the server has rolled back.
         Err(error @ sqlx::Error::Database(_)) => Err(refused(&error)),
         Err(error) => Err(Uncommitted::Unknown(Refusal::plain(&error))),
     }
@@ -389,8 +389,8 @@ async fn open(source: &ResolvedSource, access: Access) -> Result<Either, String>
     Ok(Either::Sqlite(sqlite))
 }
 
-/// What PostgreSQL's error says, and what to do about the usual ones.
-/// Codes: PostgreSQL documentation, appendix A.
+/// What PostgreSQL's error says, and how to fix the common ones. Codes: PostgreSQL documentation,
+/// appendix A.
 fn connect_words(error: &sqlx::Error) -> String {
     let words = words(error);
     match error {
@@ -405,7 +405,7 @@ fn connect_words(error: &sqlx::Error) -> String {
     }
 }
 
-/// Class 22 (a value its type refuses, such as an unknown enum label), 23 (constraints), 44 (a
+/// Class 22 (a value that its type refuses, such as an unknown enum label), 23 (constraints), 44 (a
 /// view's check option), P0001 (raised by a trigger), 42501 (privilege).
 fn is_constraint(code: &str) -> bool {
     ["22", "23", "44"]

@@ -49,8 +49,8 @@ fn spec_of<'a>(context: &'a StepContext, name: &str) -> Result<&'a SnapshotSpec,
     })
 }
 
-/// Takes a snapshot with the flag as it is in force. `pass` means at most `max_errors` deals
-/// without figures, and at least one deal.
+/// Takes a snapshot under the flag in force. `pass` means at most `max_errors` deals without
+/// figures, and at least one deal.
 pub async fn snapshot(
     context: &StepContext,
     step: &SnapshotStep,
@@ -123,8 +123,8 @@ pub async fn snapshot(
     Ok(outcome)
 }
 
-/// Whether deal types are in force, by the snapshot's flag; without one they are. A value under
-/// which some deals follow the new path and some the old is no state to capture.
+/// Whether deal types count, by the snapshot's flag; without a flag they do. Refuses a setting
+/// under which some deals take the new path and some the old: that is not a state to snapshot.
 async fn flags_in_force(
     context: &StepContext,
     spec: &SnapshotSpec,
@@ -144,7 +144,7 @@ async fn flags_in_force(
         .read(&context.environment, &key)
         .await
         .map_err(|error| unreadable(error.to_string()))?;
-    // Never defined: applications that ask for it get their default, the old path.
+    // A flag that was never defined: applications that ask for it get their default, the old path.
     let (setting, sequence) = match reading {
         Some(reading) => (reading.setting, reading.sequence),
         None => (
@@ -175,7 +175,7 @@ fn count(context: &StepContext, name: &str, value: u64) -> rollbook_proto::v1::M
     context.number(name, Decimal::from(value), "deals")
 }
 
-/// Compares two captures of this rollout. The rules' verdict is the step's.
+/// Compares two snapshots of this rollout. The verdict of the rules is the verdict of the step.
 pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcome, ExecutorError> {
     let spec = spec_of(context, &step.of)?;
     let before = capture(context, &step.of, &step.before).await?;
@@ -258,7 +258,7 @@ pub async fn compare(context: &StepContext, step: &CompareStep) -> Result<Outcom
     Ok(outcome)
 }
 
-/// The first deals without figures on both sides, with their reasons: `: d-7 (RB-DEAL-3: …)`.
+/// The first deals without figures on both sides, with the reasons: `: d-7 (RB-DEAL-3: …)`.
 fn uncomputed(result: &ComparisonResult) -> String {
     let deals: Vec<String> = result
         .uncomputed
@@ -277,7 +277,7 @@ fn uncomputed(result: &ComparisonResult) -> String {
     }
 }
 
-/// The tolerance of guarded figures where the step says none.
+/// The tolerance for guarded figures when the step gives none, in percent.
 const DEFAULT_TOLERANCE_PERCENT: f64 = 5.0;
 
 async fn capture(context: &StepContext, of: &str, label: &str) -> Result<Snapshot, ExecutorError> {
@@ -292,10 +292,10 @@ async fn capture(context: &StepContext, of: &str, label: &str) -> Result<Snapsho
         .map_err(failed(context, "compare"))
 }
 
-/// The rule of an audit that fails nothing.
+/// The rule of an audit that cannot fail.
 const RECORD_ONLY: &str = "the audit is recorded";
 
-/// Audits deal types. What the audit says fails unless the step only records.
+/// Audits deal types. Findings fail the step unless it only records them.
 pub async fn audit_types(
     context: &StepContext,
     step: &AuditStep,

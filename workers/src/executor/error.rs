@@ -1,9 +1,9 @@
-//! Why an action could not be judged.
+//! Why an action has no verdict of its own.
 
-/// Why a step's action gave no verdict of its own. Becomes verdict `error` on the record.
+/// Why an action has no verdict of its own; it is recorded with the verdict `error`.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutorError {
-    /// The plan asks for something that is not there. Lint finds most of these before.
+    /// The plan refers to something that does not exist. Lint finds most of these first.
     #[error("RB-EXECUTE-1: the plan cannot be carried out: {reason}")]
     Plan {
         /// What is missing, and where.
@@ -17,18 +17,18 @@ pub enum ExecutorError {
         /// Why.
         reason: String,
     },
-    /// The command could not be started or watched.
+    /// The command could not be started or supervised.
     #[error("RB-EXECUTE-3: the command cannot be run: {reason}")]
     Command {
-        /// What the system said.
+        /// The system's message.
         reason: String,
     },
-    /// The endpoint could not be reached or did not answer in full.
+    /// The endpoint was unreachable or its response incomplete.
     #[error("RB-EXECUTE-4: {source_name} does not answer: {reason}")]
     Http {
         /// The source as named in the plan.
         source_name: String,
-        /// What went wrong, redacted.
+        /// The cause, redacted.
         reason: String,
     },
     /// The database could not be reached.
@@ -36,7 +36,7 @@ pub enum ExecutorError {
     Database {
         /// The source as named in the plan.
         source_name: String,
-        /// What went wrong, redacted, and what to do.
+        /// The cause, redacted, and advice.
         reason: String,
     },
     /// The statement failed.
@@ -46,13 +46,13 @@ pub enum ExecutorError {
         what: String,
         /// The source as named in the plan.
         source_name: String,
-        /// What the database said, redacted.
+        /// The database's message, redacted.
         reason: String,
     },
-    /// Output or another document could not be kept.
+    /// Output or another document could not be stored.
     #[error("RB-EXECUTE-7: evidence `{name}` cannot be kept: {reason}")]
     Evidence {
-        /// Which document.
+        /// The document.
         name: String,
         /// Why.
         reason: String,
@@ -60,9 +60,9 @@ pub enum ExecutorError {
     /// A flag could not be read or set.
     #[error("RB-EXECUTE-8: flag {key} in {environment}: {reason}")]
     Flag {
-        /// Which flag.
+        /// The flag.
         key: String,
-        /// Where.
+        /// The environment.
         environment: String,
         /// Why.
         reason: String,
@@ -75,27 +75,27 @@ pub enum ExecutorError {
         /// Why, redacted.
         reason: String,
     },
-    /// The action took longer than it may.
+    /// The action exceeded its time limit.
     #[error("RB-EXECUTE-10: timed out after {after}")]
     TimedOut {
         /// The step's timeout.
         after: String,
     },
-    /// The rollout no longer wants the action.
+    /// The rollout cancelled the action.
     #[error("RB-EXECUTE-11: cancelled: {reason}")]
     Cancelled {
         /// Why.
         reason: String,
     },
-    /// Not work for a machine.
+    /// The step's kind is not executed by workers.
     #[error("RB-EXECUTE-12: a `{kind}` step is not executed by a worker; {instead}")]
     NotForWorkers {
         /// The step's kind.
         kind: &'static str,
-        /// Who does it and how.
+        /// Who executes it, and how.
         instead: &'static str,
     },
-    /// Taking or comparing a snapshot, or auditing, failed.
+    /// A snapshot, comparison or audit failed.
     #[error("RB-EXECUTE-13: {what} failed: {reason}")]
     Deals {
         /// `snapshot`, `compare` or `audit`.
@@ -106,7 +106,7 @@ pub enum ExecutorError {
     /// A sample could not be recorded on the ledger.
     #[error("RB-EXECUTE-14: a sample of {metric} could not be recorded: {reason}")]
     Sample {
-        /// Which metric.
+        /// The metric.
         metric: String,
         /// Why.
         reason: String,

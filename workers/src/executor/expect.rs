@@ -1,4 +1,4 @@
-//! `expect`: expressions over what the step itself measured.
+//! `expect`: evaluates expressions over what the step itself measured.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,10 @@ use rollbook_proto::v1::{Measurement, Verdict};
 
 use super::outcome::Outcome;
 
-/// Judges an outcome that has passed so far by each expression; the first that does not hold
-/// decides. Outcomes that have not passed stay as they are.
-/// `baselines` is what other steps measured first.
+/// Evaluates each expression on an outcome that has passed so far; the first that does not hold
+/// decides. An outcome that has not passed is unchanged.
+///
+/// `baselines` are the values that other steps measured first.
 pub fn apply(expressions: &[String], baselines: &BTreeMap<String, Decimal>, outcome: &mut Outcome) {
     if !matches!(outcome.verdict, Verdict::Pass | Verdict::Warning) {
         return;
@@ -45,7 +46,7 @@ fn judge(
     let lookup = |term: &Term| match term.figure {
         None => last(&term.name).and_then(measurement::number),
         Some(Figure::Baseline) => baselines.get(&term.name).copied(),
-        // One value says nothing of several.
+        // A single value has no growth and no statistic over several values.
         Some(_) => None,
     };
     match expression.evaluate(&lookup) {

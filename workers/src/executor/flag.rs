@@ -11,7 +11,7 @@ use super::context::{FlagCause, FlagReading, PortError, StepContext};
 use super::error::ExecutorError;
 use super::outcome::Outcome;
 
-/// What a target of the plan sets. `safe` is the flag's own safe value.
+/// The setting that a target of the plan means. `safe` is the flag's own safe value.
 pub fn setting_of(target: &FlagTarget, safe: &FlagTarget) -> FlagSetting {
     let mode = |mode: FlagMode| FlagSetting {
         mode: mode.into(),
@@ -21,7 +21,7 @@ pub fn setting_of(target: &FlagTarget, safe: &FlagTarget) -> FlagSetting {
         FlagTarget::On => mode(FlagMode::On),
         FlagTarget::Off => mode(FlagMode::Off),
         FlagTarget::Parallel => mode(FlagMode::Parallel),
-        // A safe value that refers to itself says nothing; `off` is the old path.
+        // A safe value that refers to itself means nothing; `off` is the old path.
         FlagTarget::Safe if *safe == FlagTarget::Safe => mode(FlagMode::Off),
         FlagTarget::Safe => setting_of(safe, &FlagTarget::Off),
         FlagTarget::Percentage(percent) => FlagSetting {
@@ -35,7 +35,8 @@ pub fn setting_of(target: &FlagTarget, safe: &FlagTarget) -> FlagSetting {
     }
 }
 
-/// Percent to thousandths of a percent, at most 100 %. Lint refuses anything else before.
+/// Converts a percentage to thousandths of a percent, at most 100 %. Lint refuses other values
+/// first.
 fn millis(percent: f64) -> u32 {
     let millis = (percent * 1000.0).round().clamp(0.0, 100_000.0);
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -43,7 +44,7 @@ fn millis(percent: f64) -> u32 {
     millis
 }
 
-/// A setting for people: `on`, `25 %`, `beta (internal, partners)`.
+/// A setting in readable form: `on`, `25 %`, `beta (internal, partners)`.
 pub fn describe(setting: &FlagSetting) -> String {
     match setting.mode() {
         FlagMode::Unspecified => "unset".to_owned(),
@@ -55,7 +56,7 @@ pub fn describe(setting: &FlagSetting) -> String {
     }
 }
 
-/// A target as written in the plan, for people.
+/// A target in readable form, as written in the plan.
 pub fn target_words(target: &FlagTarget) -> String {
     match target {
         FlagTarget::Safe => "its safe value".to_owned(),
@@ -118,7 +119,7 @@ async fn read(context: &StepContext, key: &FlagKey) -> Result<Option<FlagReading
         .map_err(failed(context, key))
 }
 
-/// Defines the flag where it is not yet, sets it, and reads it back.
+/// Defines the flag if necessary, sets it, and reads it back.
 pub async fn execute(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
     let flag = flag_of(context, step)?;
     let before = match read(context, &flag.key).await? {
@@ -147,12 +148,14 @@ pub async fn execute(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
     change(context, &flag.key, &before.setting, &flag.target).await
 }
 
-/// Tries to write while others write too.
+/// Maximum attempts to write while others write as well.
 const MAX_TRIES: u32 = 5;
 
-/// Writes back what was there before this step changed it, or, in a rollback of level `flags`,
-/// the flag's safe value; only if the flag still is as it was looked at. What somebody else has
-/// changed since is left, and said.
+/// Writes back the setting from before this step's change or, in a rollback of level `flags`, the
+/// flag's safe value.
+///
+/// It writes only if the flag is still as it was read. A later change by somebody else is kept, and
+/// the outcome says so.
 pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
     let flag = flag_of(context, step)?;
     let to_safe = context.facts.rollback.is_some_and(RollbackLevel::is_urgent);
@@ -199,7 +202,7 @@ pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
             )
             .await;
         match written {
-            // Somebody was faster: what that means is looked at again.
+            // Somebody else wrote first: read again and decide anew.
             Err(PortError::Refused { .. }) if tries < MAX_TRIES => continue,
             Err(error) => return Err(failed(error)),
             Ok(()) => {}
@@ -215,7 +218,8 @@ pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
     }
 }
 
-/// Nothing is written: the step's change stands no more, or is somebody else's.
+/// The outcome when nothing is written: the step's change no longer applies, or the setting is
+/// somebody else's.
 fn left(key: &FlagKey, now: &str, why: &str) -> Outcome {
     let message = format!("flag {key} is {now} and was left as it is: {why}");
     let mut outcome = Outcome::new(Verdict::Pass, "nothing to undo", message.clone());
@@ -223,7 +227,7 @@ fn left(key: &FlagKey, now: &str, why: &str) -> Outcome {
     outcome
 }
 
-/// Whether the flag stands where the step puts it.
+/// Whether the flag has the setting that the step gives it.
 pub async fn verify(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
     let flag = flag_of(context, step)?;
     let now = read(context, &flag.key).await?.map(|now| now.setting);

@@ -19,22 +19,25 @@ use super::json::{self, Found, NotJson};
 use super::outcome::Outcome;
 use super::secret::resolve_source;
 
-/// A longer answer is an error: what is measured in it could be cut off.
+/// The longest response, in bytes. A longer one is an error, because a measured value might be cut
+/// off.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
-/// Connecting takes at most this long.
+/// The longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The beginning of an unexpected answer that goes into the message, in characters.
+/// How many characters of an unexpected response go into the message.
 const MESSAGE_CHARS: usize = 300;
 
-/// The HTTP client. Installs the process's TLS provider (ring) unless there is one. Redirects
-/// are not followed: a credential in a header or path would go where the plan did not say.
+/// Makes the HTTP client, and installs the process's TLS provider (ring) unless there is one.
+///
+/// It does not follow redirects: a credential in a header or path would go where the plan did not
+/// say.
 pub fn client() -> Result<Client, ExecutorError> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // An error means that another part of the process was quicker: also fine.
+            // An error means that another part of the process installed one first, which is fine.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
     });
@@ -48,19 +51,19 @@ pub fn client() -> Result<Client, ExecutorError> {
         })
 }
 
-/// An answer read to its end.
+/// A response that was read completely.
 #[derive(Debug)]
 pub struct Answer {
     /// Status code.
     pub status: u16,
-    /// The body, as received.
+    /// The body as received.
     pub body: Vec<u8>,
     /// Its `Content-Type`, without parameters.
     pub media_type: String,
 }
 
-/// Requests a path below a source's URL. An answer of any status is an answer; no answer, or
-/// a body over [`MAX_BODY_BYTES`], is an error.
+/// Requests a path below a source's URL. A response with any status is `Ok`; no response, or a body
+/// over [`MAX_BODY_BYTES`], is an error.
 pub async fn request(
     context: &StepContext,
     source: &str,
@@ -134,7 +137,7 @@ async fn read(response: Response) -> Result<Answer, String> {
     })
 }
 
-/// The error with its causes, without the URL, which may carry a credential.
+/// The error with its causes, but without the URL, which may contain a credential.
 pub fn describe(error: &reqwest::Error) -> String {
     let mut text = if error.is_connect() {
         "cannot connect".to_owned()
@@ -152,7 +155,7 @@ pub fn describe(error: &reqwest::Error) -> String {
     text
 }
 
-/// The base URL with a path (and query) below it, wherever the slashes stand.
+/// Appends a path (and query) to the base URL, regardless of where the slashes stand.
 fn join(base: &str, path: &str) -> Result<Url, String> {
     let mut url = Url::parse(base).map_err(|error| format!("its URL is not a URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -181,7 +184,7 @@ fn join(base: &str, path: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Sends the request. `pass` means the expected status and every measured pointer there.
+/// Sends the request. `pass` means the expected status, and a value at every measured pointer.
 pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, ExecutorError> {
     let answer = request(
         context,
@@ -238,7 +241,8 @@ pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, Exec
     Ok(outcome)
 }
 
-/// A JSON value as a measurement: numbers, `true` 1 and `false` 0, texts; `null` is no data.
+/// Makes a measurement from a JSON value: a number, `true` as 1 and `false` as 0, or a text; `null`
+/// is no data.
 pub fn json_measurement(
     context: &StepContext,
     name: &str,

@@ -1,10 +1,10 @@
-//! A value in a JSON document, with its numbers as they are written.
+//! Finds a value in a JSON document and keeps its numbers as written.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// What lies at a place of a document.
+/// The value found at a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// `null`.
@@ -13,18 +13,18 @@ pub enum Found {
     Bool(bool),
     /// A text, without quotes and escapes.
     Text(String),
-    /// A number as it is written: `9007199254740993` and not the nearest double.
+    /// A number as written: `9007199254740993`, not the nearest double.
     Number(String),
-    /// An array or object, as it is written.
+    /// An array or object, as written.
     Nested(String),
 }
 
-/// The document is no JSON.
+/// The document is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotJson;
 
-/// The value at a JSON pointer (RFC 6901); `None` where nothing is. All of the document is checked.
-/// Of a key that stands twice the last counts.
+/// Finds the value at a JSON pointer (RFC 6901); `None` if there is none. The whole document is
+/// checked. If a key occurs twice the last one counts.
 pub fn at(document: &[u8], pointer: &str) -> Result<Option<Found>, NotJson> {
     let mut value: &RawValue = serde_json::from_slice(document).map_err(|_| NotJson)?;
     let tokens = match pointer.strip_prefix('/') {

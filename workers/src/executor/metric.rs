@@ -14,14 +14,14 @@ use super::http;
 use super::json::{self, Found, NotJson};
 use super::run;
 
-/// A sample: the number, or why there is none.
+/// A sample: a number, or why there is none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The number; `None` is no data.
+    /// The number; `None` means no data.
     pub value: Option<Decimal>,
-    /// Why there is no data, redacted; empty with a value.
+    /// Why there is no data, redacted; empty if there is a value.
     pub reason: String,
-    /// There is none because what it would be read from was cut.
+    /// Whether there is no data because the output it is read from was cut off.
     pub incomplete: bool,
 }
 
@@ -72,8 +72,8 @@ impl Sample {
     }
 }
 
-/// Takes a sample within `limit`. Whatever goes wrong is no data, with the reason; only a
-/// metric that the plan does not have, or has in no usable form, is an error.
+/// Takes a sample within `limit`. Any failure is no data, with its reason; only a metric that the
+/// plan lacks, or has in no usable form, is an error.
 pub async fn take(
     context: &StepContext,
     name: &str,
@@ -92,7 +92,7 @@ pub async fn take(
         MetricSpec {
             http: Some(http), ..
         } => limited(limit, by_http(context, http)).await,
-        // A command ends itself at the limit, with its process group.
+        // A command ends itself at the limit, together with its process group.
         MetricSpec { run: Some(run), .. } => by_run(context, run, limit).await,
         MetricSpec {
             step: Some(recorded),
@@ -180,7 +180,7 @@ async fn by_run(
     }
     let output = &ran.stdout;
     Ok(match &measure.pointer {
-        // A document of which a part is missing is none.
+        // A document with a part missing cannot be read.
         Some(_) if output.truncated => Sample::cut(),
         Some(pointer) => Sample::json(&output.bytes, pointer),
         None => {

@@ -5,8 +5,8 @@
 //!                    (timeout, cancellation around all of it)
 //! ```
 //!
-//! An executor never records a result itself and never decides what comes next. Whatever it
-//! returns is redacted: no secret of the plan is in a message, a measurement or evidence.
+//! An executor never records a result itself and never decides what comes next. Whatever it returns
+//! is redacted: no secret of the plan is in a message, a measurement or evidence.
 
 pub mod attach;
 pub mod calculator;
@@ -55,15 +55,15 @@ pub use redact::{MASK, RedactError, RedactStream, Redactor};
 pub use secret::{ProcessSecrets, SecretResolver, describe as describe_secret, redactor_for};
 pub use shards::{ShardFleet, ShardJob, ShardResult, ShardWork, ShardsError};
 
-/// An action without a `timeout` of its own is ended after this long: nothing runs for ever.
-/// A watch is given its own length in addition.
+/// The time limit of an action without a `timeout` of its own, so that nothing runs forever. A
+/// watch gets its own length on top.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4 * 60 * 60);
 
-/// On top of an action's own limit before it is ended from outside: killing a process group
-/// and keeping its output takes time.
+/// The extra time an action gets beyond its own limit before it is ended from outside: killing a
+/// process group and keeping its output takes time.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// A step's time limit.
+/// The time limit of a step.
 pub fn limit_of(step: &Step) -> Duration {
     let base = step.timeout.map_or(DEFAULT_TIMEOUT, |span| span.to_std());
     match &step.action {
@@ -72,13 +72,13 @@ pub fn limit_of(step: &Step) -> Duration {
     }
 }
 
-/// `90 s`, `1.5 s`.
+/// Formats a duration: `90 s`, `1.5 s`.
 pub(crate) fn seconds(duration: Duration) -> String {
     let text = format!("{:.3}", duration.as_secs_f64());
     format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// Executes a step: its action, then, when that passes, its `verify`, then its `expect`.
+/// Executes a step: its action and, while everything passes, its `verify` and its `expect`.
 pub async fn execute(step: &Step, context: &StepContext) -> Outcome {
     let limit = limit_of(step);
     let work = async {
@@ -109,8 +109,8 @@ pub async fn execute(step: &Step, context: &StepContext) -> Outcome {
     outcome
 }
 
-/// Proves whether the step's action has had its effect, without repeating it. `None`: the step
-/// has nothing that could tell.
+/// Checks, without repeating the action, whether it has had its effect. `None`: the step has
+/// nothing to check with.
 pub async fn verify(step: &Step, context: &StepContext) -> Option<Outcome> {
     let limit = limit_of(step);
     let check = match (&step.verify, &step.action) {
@@ -146,7 +146,7 @@ pub async fn verify(step: &Step, context: &StepContext) -> Option<Outcome> {
     }
 }
 
-/// Takes a step's effect back, and looks whether it is gone.
+/// Undoes a step's effect and checks that it is gone.
 pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     let limit = limit_of(step);
     let tells = tells(step, context).await;
@@ -193,7 +193,7 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     outcome
 }
 
-/// Looks whether an undo that a person did took the step's effect back.
+/// Checks whether an undo that a person carried out removed the step's effect.
 pub async fn verify_undo_by_hand(step: &Step, context: &StepContext) -> Outcome {
     let begun = Instant::now();
     let done = Outcome::new(Verdict::Pass, "the effect is gone", "undone by hand");
@@ -203,7 +203,7 @@ pub async fn verify_undo_by_hand(step: &Step, context: &StepContext) -> Outcome 
     outcome
 }
 
-/// What an undo that ended comes to, once something has looked at its effect.
+/// Turns the outcome of an undo into the final one, given what the check of its effect found.
 fn looked_after(mut outcome: Outcome, looked: Looked) -> Outcome {
     let (verdict, message) = match &looked {
         Looked::Gone(message) => (Verdict::Pass, message.clone()),
@@ -217,7 +217,7 @@ fn looked_after(mut outcome: Outcome, looked: Looked) -> Outcome {
     outcome
 }
 
-/// What stands of an action that stopped between its parts.
+/// Describes what remains of an action that stopped between its parts.
 fn partial_words(done: &database::Done) -> String {
     if done.statements == 0 {
         return "effect: partial: no statement was done, but what a failed one leaves (an invalid \
@@ -234,17 +234,17 @@ fn partial_words(done: &database::Done) -> String {
     )
 }
 
-/// Between two looks whether an effect is gone.
+/// The time between two checks whether an effect is gone.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Said where nothing of the plan can tell whether an effect is gone.
+/// The message when the plan has nothing to check an undo with.
 const NOTHING_TELLS: &str = "not verified: the step has neither `verify` nor `undo.verify`, so nothing can tell whether its effect is gone";
 
-/// Said where the only thing that could tell has not seen the effect either.
+/// The message when `verify` never passed, so that it cannot check the undo.
 const NEVER_PASSED: &str = "not verified: the step's `verify` did not pass before the undo either, so it cannot tell whether what the step left is gone; `undo.verify` could";
 
-/// Whether `verify` can tell that the effect is gone: it has seen the effect, in the step's last
-/// attempt or now, before the undo. Of a step that failed half-way it may say nothing.
+/// Whether `verify` can tell that the effect is gone: it must have passed in the step's last
+/// attempt, or now, before the undo. For a step that failed half-way it proves nothing otherwise.
 async fn tells(step: &Step, context: &StepContext) -> bool {
     let is_asked = step.undo_verify.is_none() && !matches!(step.action, Action::Flag(_));
     if !is_asked || context.facts.has_passed {
@@ -256,16 +256,16 @@ async fn tells(step: &Step, context: &StepContext) -> bool {
     }
 }
 
-/// What looking for a step's effect after its undo came to.
+/// The result of checking for a step's effect after its undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Looked {
     /// The effect is gone.
     Gone(String),
-    /// It still stands.
+    /// The effect is still there.
     Stands(String),
-    /// The plan has nothing that could tell, for this reason.
+    /// The plan has nothing to check with, for this reason.
     Nowhere(&'static str),
-    /// Looking itself failed: nobody knows.
+    /// The check itself failed: the state is unknown.
     Failed(String),
 }
 
@@ -280,8 +280,9 @@ impl Looked {
     }
 }
 
-/// Whether a step's effect is gone: its `undo.verify` holds, or, where there is none, its `verify`
-/// no longer passes. That proves nothing unless it `tells`: unless it passed while the effect stood.
+/// Checks whether a step's effect is gone: its `undo.verify` holds or, where there is none, its
+/// `verify` no longer passes. The latter proves something only with `tells`: if `verify` passed
+/// while the effect was there.
 pub async fn verify_undo(step: &Step, context: &StepContext, tells: bool) -> Looked {
     if let Some(check) = &step.undo_verify {
         let limit = limit_of(step);
@@ -291,7 +292,7 @@ pub async fn verify_undo(step: &Step, context: &StepContext, tells: bool) -> Loo
         let begun = Instant::now();
         let looked = loop {
             let looked = bounded("verify", context, limit, run_check(check, context, limit)).await;
-            // What was taken back may need a while until it is seen.
+            // An undo may take a while to become visible.
             if looked.verdict == Verdict::Pass || begun.elapsed() >= within {
                 break looked;
             }
@@ -323,7 +324,7 @@ pub async fn verify_undo(step: &Step, context: &StepContext, tells: bool) -> Loo
     }
 }
 
-/// What will run, for the intent on the record: redacted, one paragraph.
+/// Describes what will run, for the recorded intent: redacted, one paragraph.
 pub fn intent(step: &Step, context: &StepContext) -> String {
     let text = match &step.action {
         Action::Run(run) => format!("run `{}`", run.command.trim()),
@@ -370,7 +371,7 @@ pub fn intent(step: &Step, context: &StepContext) -> String {
     cut::shorten(&context.redactor.text(&text))
 }
 
-/// What an undo will run, for the intent on the record.
+/// Describes what an undo will run, for the recorded intent.
 pub fn undo_intent(step: &Step, context: &StepContext) -> String {
     let text = match effective_undo(step) {
         EffectiveUndo::Run(run) => format!("undo: run `{}`", run.command.trim()),
@@ -413,7 +414,7 @@ fn describe_sql(sql: &Sql) -> String {
     }
 }
 
-/// One action, without `verify` and `expect`.
+/// Runs the action alone, without `verify` and `expect`.
 async fn action(
     step: &Step,
     context: &StepContext,
@@ -452,8 +453,8 @@ async fn run_check(
     }
 }
 
-/// Puts the time limit and the cancellation around an action that does not look at them
-/// itself. Those that do (commands, watches) come first and end in order.
+/// Applies the time limit and the cancellation to an action that does not check them itself.
+/// Actions that do (commands, watches) react first and end in order.
 async fn bounded(
     what: &str,
     context: &StepContext,

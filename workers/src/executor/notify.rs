@@ -1,4 +1,4 @@
-//! The `notify` action and the sending of notices: a webhook or a file.
+//! The `notify` action and the sending of notices, to a webhook or a file.
 
 use std::time::Duration;
 
@@ -19,42 +19,42 @@ use super::outcome::Outcome;
 use super::redact::Redactor;
 use super::secret::{SecretResolver, redactor_for};
 
-/// A webhook is tried this often in all for a step.
+/// Maximum number of tries of a webhook for a step.
 const ATTEMPTS: usize = 4;
 
-/// The wait before the second try; doubled before each further one.
+/// The wait before the second try; doubled before each further try.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
-/// The longest wait before a try of a notice.
+/// The longest wait between two tries of a notice.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
-/// All waits before tries of a notice together.
+/// The total of all waits between tries of a notice.
 const NOTICE_WAITS: Duration = Duration::from_secs(75);
 
-/// One try takes at most this long.
+/// The time limit of one try.
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is posted to a webhook, or appended to a file as one line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message<'a> {
-    /// The same however often it is sent: a receiver that knows it has the message already.
+    /// The same for every sending of the message, so that a receiver can recognise a repetition.
     pub id: &'a str,
-    /// Subject line and text as most chat systems take them.
+    /// Subject and body in one text, as most chat systems expect it.
     pub text: String,
-    /// Subject line.
+    /// The subject line.
     pub subject: &'a str,
-    /// Text.
+    /// The body.
     pub body: &'a str,
-    /// Which rollout.
+    /// The rollout.
     pub rollout: &'a str,
-    /// Which environment.
+    /// The environment.
     pub environment: &'a str,
-    /// When it was written.
+    /// When the message was written.
     pub at: Timestamp,
 }
 
 impl<'a> Message<'a> {
-    /// A message about a rollout.
+    /// Makes a message about a rollout.
     pub fn new(
         id: &'a str,
         subject: &'a str,
@@ -75,12 +75,12 @@ impl<'a> Message<'a> {
     }
 }
 
-/// How long a webhook is tried that does not take a message.
+/// How long to retry a webhook that does not accept a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// Four tries: somebody waits for the step, and can have it run again.
+    /// Four tries: somebody is waiting for the step and can run it again.
     Step,
-    /// More than a minute, in which a receiver may have been started again: nobody repeats a notice.
+    /// More than a minute, enough for a receiver to restart: nobody repeats a notice.
     Notice,
 }
 
@@ -99,11 +99,11 @@ impl Patience {
     }
 }
 
-/// Sends a message to a channel of the plan. `Ok` says what took it, redacted.
+/// Sends a message to a channel of the plan. `Ok` says what accepted it, redacted.
 ///
-/// A webhook is tried again with growing waits on connection errors, 429 and 5xx; a
-/// receiver may therefore see a message twice, with the same id in the body and in the header
-/// `Idempotency-Key`. A file is appended to and synced.
+/// A webhook is retried with growing waits on connection errors, 429 and 5xx. A receiver may
+/// therefore see a message twice, with the same id in the body and in the header `Idempotency-Key`.
+/// A file is appended to and synced.
 pub async fn send(
     client: &Client,
     secrets: &dyn SecretResolver,
@@ -138,8 +138,8 @@ pub async fn send(
     }
 }
 
-/// An id as a header can carry it: what is not ASCII, and `%`, percent-encoded, so that no two ids
-/// become one.
+/// Encodes an id for a header: non-ASCII characters and `%` are percent-encoded, so that different
+/// ids stay different.
 fn header_text(id: &str) -> String {
     let mut text = String::with_capacity(id.len());
     for byte in id.bytes() {
@@ -215,7 +215,7 @@ async fn append(path: &str, message: &Message<'_>) -> Result<(), String> {
     write.await.map_err(|error| format!("{path}: {error}"))
 }
 
-/// Sends the step's message. `pass` means that the channel took it.
+/// Sends the step's message. `pass` means that the channel accepted it.
 pub async fn execute(context: &StepContext, notify: &Notify) -> Result<Outcome, ExecutorError> {
     let subject = context.redactor.text(&notify.subject);
     let body = context.redactor.text(&notify.body);

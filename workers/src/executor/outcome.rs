@@ -1,4 +1,4 @@
-//! What an action came to.
+//! The outcome of an action.
 
 use std::time::Duration;
 
@@ -7,33 +7,34 @@ use rollbook_proto::v1::{self, Verdict};
 use super::database::Done;
 use super::error::ExecutorError;
 
-/// The result of one action, ready to be recorded.
+/// The outcome of one action, ready to be recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// `pass`, `warning`, `fail`, `inconclusive` or `error`.
     pub verdict: Verdict,
-    /// The rule that gave the verdict: `exit code 0`.
+    /// The rule behind the verdict: `exit code 0`.
     pub rule: String,
     /// The reason, with numbers; redacted.
     pub message: String,
-    /// What was measured.
+    /// The measurements.
     pub measurements: Vec<v1::Measurement>,
-    /// What was kept.
+    /// The stored evidence.
     pub evidence: Vec<v1::Evidence>,
-    /// Facts to record in the same commit.
+    /// Events to record in the same commit.
     pub details: Vec<v1::event::Kind>,
-    /// Something may have changed that an undo must take back.
+    /// Whether something may have changed that an undo must revert.
     pub effect: bool,
-    /// The effect is partial: what stands of an action that stopped between parts that each stay.
+    /// What remains of an action that stopped between parts that each stay in place: a partial
+    /// effect.
     pub partial: Option<Done>,
-    /// Of an undo: whether something else has looked, and what it said.
+    /// For an undo: whether its effect was checked, and what the check found.
     pub verification: Option<(v1::UndoVerification, String)>,
-    /// How long it took.
+    /// How long the action took.
     pub duration: Duration,
 }
 
 impl Outcome {
-    /// An outcome with nothing measured or kept.
+    /// Makes an outcome without measurements or evidence.
     pub fn new(verdict: Verdict, rule: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             verdict,
@@ -49,13 +50,13 @@ impl Outcome {
         }
     }
 
-    /// The action gave no verdict of its own.
+    /// The outcome of an action that has no verdict of its own.
     pub fn error(rule: impl Into<String>, error: &ExecutorError) -> Self {
         Self::new(Verdict::Error, rule, error.to_string())
     }
 
-    /// Takes another outcome into this one: what it measured and kept, and its verdict, rule
-    /// and message when this one has passed so far and the other has not.
+    /// Merges another outcome into this one: its measurements and evidence and, if this one has
+    /// passed so far and the other has not, its verdict, rule and message.
     pub fn and(mut self, part: &str, mut next: Self) -> Self {
         self.measurements.append(&mut next.measurements);
         self.evidence.append(&mut next.evidence);

@@ -1,11 +1,11 @@
-//! The credentials of this process itself, which are no part of a plan and must not come out of a
-//! step either.
+//! Finds the credentials of this process itself, which belong to no plan and must not appear in a
+//! step's output either.
 
 use std::collections::BTreeSet;
 
 use url::Url;
 
-/// A variable whose name contains one of these holds a secret.
+/// A variable whose name contains one of these words holds a secret.
 const SECRET_WORDS: [&str; 7] = [
     "TOKEN",
     "SECRET",
@@ -16,11 +16,12 @@ const SECRET_WORDS: [&str; 7] = [
     "KEY",
 ];
 
-/// The value of a variable with such a name that is shorter, in bytes, is a setting: `true`, `us`.
+/// A value shorter than this many bytes is a setting even if its name suggests a secret: `true`,
+/// `us`.
 const MIN_SECRET_BYTES: usize = 6;
 
-/// What must not be shown of these variables: the values of those whose names say so, and of all
-/// others the credentials in URLs and connection strings.
+/// What must not be shown of these variables: the values of those whose names suggest a secret, and
+/// the credentials in URLs and connection strings of all others.
 pub fn of_variables(variables: impl IntoIterator<Item = (String, String)>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (name, value) in variables {
@@ -37,8 +38,8 @@ pub fn of_variables(variables: impl IntoIterator<Item = (String, String)>) -> BT
     found
 }
 
-/// The values of `name=value` pairs separated by commas, percent-encoded, as the `OTEL_…_HEADERS` hold
-/// them; `Bearer` and the like are not a part of a credential.
+/// The values of `name=value` pairs separated by commas and percent-encoded, as in
+/// `OTEL_EXPORTER_OTLP_HEADERS`. A scheme such as `Bearer` is not part of the credential.
 fn of_headers(text: &str) -> BTreeSet<String> {
     text.split(',')
         .filter_map(|pair| pair.split_once('='))
@@ -48,17 +49,17 @@ fn of_headers(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The credentials in the value of a setting: one URL or several separated by commas, or a
-/// connection string of `name=value` pairs.
+/// The credentials in the value of a setting: one URL, several separated by commas, or a connection
+/// string of `name=value` pairs.
 pub fn of_setting(value: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    // As a whole first: a password may contain a comma.
+    // First as a whole: a password may contain a comma.
     for text in std::iter::once(value).chain(value.split(',')) {
         let Ok(url) = Url::parse(text.trim()) else {
             continue;
         };
         found.extend(of_url(&url));
-        // The user alone is the token of a NATS server.
+        // A user without a password is the token of a NATS server.
         if url.password().is_none() && ["nats", "tls", "ws", "wss"].contains(&url.scheme()) {
             found.extend(spelled(url.username()));
         }
@@ -68,7 +69,7 @@ pub fn of_setting(value: &str) -> BTreeSet<String> {
     found
 }
 
-/// Password, and query values whose names say that they are secret.
+/// The password, and query values whose names suggest a secret.
 pub fn of_url(url: &Url) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     if let Some(password) = url.password() {
@@ -86,7 +87,7 @@ pub fn of_url(url: &Url) -> BTreeSet<String> {
     found
 }
 
-/// As it stands and decoded.
+/// The text as written, and decoded.
 fn spelled(encoded: &str) -> Vec<String> {
     let decoded =
         url::form_urlencoded::parse(format!("p={}", encoded.replace('+', "%2B")).as_bytes())
@@ -95,7 +96,8 @@ fn spelled(encoded: &str) -> Vec<String> {
     std::iter::once(encoded.to_owned()).chain(decoded).collect()
 }
 
-/// `host=db password=hunter2` and `Server=db;Password=hunter2;`.
+/// The password of a connection string: `host=db password=hunter2` or
+/// `Server=db;Password=hunter2;`.
 fn of_connection_string(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let at = lower.find("password=")? + "password=".len();

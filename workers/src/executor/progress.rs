@@ -1,4 +1,4 @@
-//! How far a running `snapshot` or `compare` step is: for the eye, not for the record.
+//! Reports how far a running `snapshot` or `compare` step is; for display, not recorded.
 //!
 //! ```text
 //!  counts, as often as they change ─▶ Meter: at most one a second ─▶ ProgressSink ─▶ dashboards
@@ -13,76 +13,76 @@ use serde::{Deserialize, Serialize};
 
 use super::context::StepContext;
 
-/// Between two reports of an attempt; its last one may follow sooner.
+/// The minimum time between two reports of an attempt; the last report may follow sooner.
 pub const REPORT_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 
-/// A rate is that of so many reports.
+/// The number of reports over which a rate is computed.
 const RATE_REPORTS: usize = 10;
 
-/// So many workers are reported each for itself, those with the most deals.
+/// Maximum number of workers reported individually, those with the most deals first.
 pub const MAX_WORKERS: usize = 100;
 
-/// How far an attempt of a step is.
+/// The progress of an attempt of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepProgress {
-    /// Which rollout.
+    /// The rollout.
     pub rollout: RolloutId,
-    /// Which step.
+    /// The step.
     pub step: StepId,
-    /// Which attempt.
+    /// The attempt.
     pub attempt: u32,
-    /// Deals done. Falls only when the work begins anew: on another worker after a crash, or
-    /// because the source's consistent read broke off.
+    /// Deals done. Decreases only when the work starts over: on another worker after a crash, or
+    /// because the source's consistent read was lost.
     pub done: u64,
-    /// Deals to do; 0 while it is not known.
+    /// Deals to do; 0 while unknown.
     pub total: u64,
-    /// Of the done ones: without figures.
+    /// Deals done that have no figures.
     pub errors: u64,
-    /// Deals per second of late.
+    /// Recent deals per second.
     pub deals_per_second: u64,
-    /// Seconds left at that rate; absent while there is none.
+    /// Seconds left at that rate; `None` while there is no rate.
     pub seconds_left: Option<u64>,
-    /// Shards, where the fleet does it.
+    /// Shards done, if the fleet does the step.
     pub shards: Option<ShardsDone>,
-    /// Who did how much, by name; at most [`MAX_WORKERS`].
+    /// What each worker did, by name; at most [`MAX_WORKERS`] entries.
     pub workers: Vec<WorkerProgress>,
     /// When the work began.
     pub since: Timestamp,
-    /// When this was so.
+    /// When the counts were taken.
     pub at: Timestamp,
-    /// Whether it was the last report: the work is done, failed, or was ended.
+    /// Whether this is the last report: the work is finished, failed, or was ended.
     pub ended: bool,
 }
 
-/// Shards done and to do.
+/// Shards done and their total.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardsDone {
-    /// Answered.
+    /// Shards done.
     pub done: u64,
-    /// All.
+    /// Shards in total.
     pub total: u64,
 }
 
-/// What one worker did of a step.
+/// What one worker did for a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerProgress {
-    /// Its name on the record.
+    /// Its recorded name.
     pub name: String,
-    /// Shards it has done; 0 where the step is not cut into shards.
+    /// Shards it has done; 0 if the step is not cut into shards.
     pub shards: u64,
     /// Deals it has done.
     pub deals: u64,
-    /// Deals per second of late.
+    /// Its recent deals per second.
     pub deals_per_second: u64,
 }
 
-/// Where progress goes.
+/// The port that receives progress.
 pub trait ProgressSink: Send + Sync + std::fmt::Debug {
-    /// Takes a report. Never blocks; a slow reader loses all but the newest.
+    /// Accepts a report. Never blocks; a slow reader gets only the newest.
     fn report(&self, progress: StepProgress);
 }
 
-/// Drops progress.
+/// Discards progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 
@@ -90,34 +90,34 @@ impl ProgressSink for NoProgress {
     fn report(&self, _: StepProgress) {}
 }
 
-/// Counts as they stand at a moment.
+/// The counts at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Deals done.
     pub done: u64,
     /// Deals to do.
     pub total: u64,
-    /// Of the done ones: without figures.
+    /// Deals done that have no figures.
     pub errors: u64,
-    /// Shards, where there are any.
+    /// Shards, if there are any.
     pub shards: Option<ShardsDone>,
     /// Shards and deals done by each worker.
     pub workers: BTreeMap<String, (u64, u64)>,
 }
 
-/// Decides when counts are reported, and knows the rates. Pure: time comes with the counts.
+/// Decides when counts are reported and computes rates. Pure: the time is passed with the counts.
 #[derive(Debug)]
 pub struct Meter {
     rollout: RolloutId,
     step: StepId,
     attempt: u32,
     since: Timestamp,
-    /// What was reported of late, oldest first.
+    /// Recent reports, oldest first.
     reported: VecDeque<(Timestamp, Counts)>,
 }
 
 impl Meter {
-    /// Nothing done yet.
+    /// Starts with nothing done.
     pub fn new(rollout: RolloutId, step: StepId, attempt: u32, since: Timestamp) -> Self {
         Self {
             rollout,
@@ -128,11 +128,11 @@ impl Meter {
         }
     }
 
-    /// The report of counts, unless the one before was given less than [`REPORT_INTERVAL`] ago.
-    /// The last one, `ended`, is always given.
+    /// Makes a report of counts, unless the previous one is less than [`REPORT_INTERVAL`] old. The
+    /// last one (`ended`) is always made.
     pub fn take(&mut self, counts: &Counts, now: Timestamp, ended: bool) -> Option<StepProgress> {
         let before = self.reported.back().map(|(at, _)| *at);
-        // A clock that was set back must not silence the work.
+        // A clock that was set back must not suppress reports.
         let soon = before.is_some_and(|at| now >= at && now.duration_since(at) < REPORT_INTERVAL);
         if soon && !ended {
             return None;
@@ -187,7 +187,7 @@ impl Meter {
         workers
     }
 
-    /// Per second, from the oldest report kept, or the beginning, to the newest.
+    /// The rate per second from the oldest report kept, or the beginning, to the newest.
     fn rate(&self, of: impl Fn(&Counts) -> u64) -> u64 {
         let (Some((first, before)), Some((now, after))) =
             (self.reported.front(), self.reported.back())
@@ -205,7 +205,7 @@ impl Meter {
     }
 }
 
-/// Reports the counts of one attempt. Dropped, it gives the last report, however the work ends.
+/// Reports the counts of one attempt. On drop it sends the last report, however the work ends.
 #[derive(Debug)]
 pub struct Reporter<'a> {
     context: &'a StepContext,
@@ -213,7 +213,7 @@ pub struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// Begins now, with nothing done, and says so.
+    /// Starts with nothing done and reports that.
     pub fn new(context: &'a StepContext) -> Self {
         let now = context.tools.clock.now();
         let (rollout, step) = (context.rollout.clone(), context.step.clone());
@@ -228,14 +228,14 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Takes note of counts; any number of times a second.
+    /// Updates the counts; may be called any number of times a second.
     pub fn counts(&self, counts: Counts) {
         let mut state = self.lock();
         state.1 = counts;
         give(self.context, &mut state, false);
     }
 
-    /// The same of work that this worker does alone.
+    /// Updates the counts of work that this worker does alone.
     pub fn alone(&self, done: u64, total: u64, errors: u64) {
         self.counts(Counts {
             done,

@@ -1,4 +1,4 @@
-//! Takes secret values out of bytes before anything is stored, shown or published.
+//! Removes secret values from bytes before anything is stored, shown or published.
 
 mod spelling;
 #[cfg(test)]
@@ -13,24 +13,24 @@ use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
 
-/// What stands where a secret stood.
+/// The text that replaces a secret.
 pub const MASK: &str = "[redacted]";
 
-/// What the search for all secrets of a plan may take, in bytes.
+/// Maximum memory for searching all secrets of a plan, in bytes.
 const MAX_SEARCH_BYTES: usize = 256 * 1024 * 1024;
 
-/// Why a redactor could not be built. Terminal: without it nothing may be stored.
+/// Why a redactor could not be built. Terminal: without one nothing may be stored.
 #[derive(Debug, thiserror::Error)]
 #[error("RB-REDACT-1: the secrets of the plan cannot be searched for: {reason}; shorten them")]
 pub struct RedactError {
     reason: String,
 }
 
-/// Replaces every occurrence of a set of secrets by [`MASK`], in whatever spelling programs
-/// commonly give them. Cheap to clone.
+/// Replaces every occurrence of a set of secrets by [`MASK`], in any spelling programs commonly
+/// use. Cheap to clone.
 ///
-/// Where secrets overlap the leftmost, then longest, is replaced, and the rest of the
-/// overlapped one is left: no secret survives whole.
+/// Where secrets overlap, the leftmost and then longest is replaced and the rest of the other is
+/// left: no secret survives whole.
 #[derive(Clone)]
 pub struct Redactor {
     search: Option<Arc<Search>>,
@@ -43,19 +43,19 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
-/// Finds spellings of secrets from a given place on.
+/// Finds spellings of secrets at a given position.
 struct Search {
     secrets: usize,
     dfa: DFA,
-    /// Bytes that a spelling can begin with.
+    /// The bytes that a spelling can begin with.
     begins: Box<[bool; 256]>,
 }
 
-/// What begins at a place.
+/// What begins at a position.
 struct Found {
-    /// The longest spelling that is there, in bytes.
+    /// The length of the longest spelling there, in bytes.
     longest: Option<usize>,
-    /// More bytes could make it a spelling, or a longer one.
+    /// Whether further bytes could make it a spelling, or a longer one.
     is_open: bool,
 }
 
@@ -104,9 +104,9 @@ impl Search {
         self.begins.get(usize::from(byte)).copied().unwrap_or(true)
     }
 
-    /// Looks at the beginning of these bytes.
+    /// Searches at the beginning of these bytes.
     fn at(&self, cache: &mut Cache, bytes: &[u8]) -> Found {
-        // The automaton gives up only when told to; should it ever, nothing is let through.
+        // The automaton gives up only when configured to; if it ever does, nothing is let through.
         self.walk(cache, bytes).unwrap_or(Found {
             longest: Some(bytes.len()),
             is_open: false,
@@ -120,7 +120,7 @@ impl Search {
         for (length, byte) in bytes.iter().enumerate() {
             state = self.dfa.next_state(cache, state, *byte).ok()?;
             if state.is_match() {
-                // Matches are told one byte late.
+                // The automaton reports a match one byte late.
                 longest = Some(length);
             } else if state.is_dead() {
                 return Some(Found {
@@ -143,8 +143,8 @@ impl Search {
 }
 
 impl Redactor {
-    /// A redactor for these values: see [`spelling`] for how each is recognised. Of one with several
-    /// lines, its longer lines are taken out too. Empty values are ignored.
+    /// Makes a redactor for these values: see [`spelling`] for how each is recognised. The longer
+    /// lines of a multi-line value are redacted too. Empty values are ignored.
     pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Result<Self, RedactError> {
         let secrets: BTreeSet<String> = secrets
             .into_iter()
@@ -159,17 +159,17 @@ impl Redactor {
         Ok(Self { search })
     }
 
-    /// A redactor that knows no secrets.
+    /// A redactor without secrets.
     pub fn none() -> Self {
         Self { search: None }
     }
 
-    /// The text without secrets.
+    /// Redacts a text.
     pub fn text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.bytes(text.as_bytes())).into_owned()
     }
 
-    /// The bytes without secrets.
+    /// Redacts bytes.
     pub fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.stream();
         let mut out = stream.push(bytes);
@@ -177,7 +177,7 @@ impl Redactor {
         out
     }
 
-    /// A redactor for bytes that arrive in pieces.
+    /// Makes a redactor for bytes that arrive in pieces.
     pub fn stream(&self) -> RedactStream {
         RedactStream {
             search: self
@@ -189,8 +189,8 @@ impl Redactor {
     }
 }
 
-/// Redacts a stream. Holds back what may be the beginning of a secret, so that one that is cut by
-/// a chunk boundary is still seen whole; nothing else.
+/// Redacts a stream. Holds back only what may be the beginning of a secret, so that a secret split
+/// by a chunk boundary is still recognised.
 #[derive(Debug)]
 pub struct RedactStream {
     search: Option<(Cache, Arc<Search>)>,
@@ -204,13 +204,13 @@ impl std::fmt::Debug for Search {
 }
 
 impl RedactStream {
-    /// Takes a piece; gives what can already be said to hold no secret.
+    /// Adds a chunk; returns the bytes that cannot contain a secret any more.
     pub fn push(&mut self, chunk: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(chunk);
         self.emit(false)
     }
 
-    /// The rest, when no more will come.
+    /// Returns the rest at the end of the stream.
     pub fn finish(&mut self) -> Vec<u8> {
         self.emit(true)
     }

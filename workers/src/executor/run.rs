@@ -19,7 +19,7 @@ use super::error::ExecutorError;
 use super::outcome::Outcome;
 use super::secret::resolve_source;
 
-/// The end of the output that goes into the message of a failure, in characters.
+/// How many characters of the end of the output go into the message of a failure.
 const MESSAGE_TAIL_CHARS: usize = 400;
 
 /// Runs the command. `pass` means exit code 0.
@@ -55,7 +55,7 @@ pub async fn execute(
     Ok(outcome)
 }
 
-/// The command with its environment.
+/// Makes the command with its environment.
 pub fn shell(
     context: &StepContext,
     run: &Run,
@@ -74,8 +74,8 @@ pub fn shell(
     })
 }
 
-/// What the environment of a program says besides what every program gets: parameters, the rollout
-/// and step, the variables that the plan names, source URLs.
+/// The environment variables a program gets besides those that every program gets: parameters, the
+/// rollout and step, the variables that the plan names, source URLs.
 pub fn environment(
     scope: &Scope<'_>,
     named: &Env,
@@ -113,7 +113,7 @@ pub fn environment(
         )?;
         env.push((variable.clone(), resolved.url));
     }
-    // The system refuses these by panicking in no defined way; name them instead.
+    // The system refuses these without a defined error, so name them here.
     for (name, value) in &env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(ExecutorError::Plan {
@@ -124,7 +124,7 @@ pub fn environment(
     Ok(env)
 }
 
-/// `deal-count` → `ROLLBOOK_PARAM_DEAL_COUNT`.
+/// The variable of a parameter: `deal-count` → `ROLLBOOK_PARAM_DEAL_COUNT`.
 pub fn param_variable(name: &str) -> String {
     let name: String = name
         .chars()
@@ -168,7 +168,7 @@ fn judge(ran: &Ran) -> Outcome {
     }
 }
 
-/// The last line of standard error, else of standard output.
+/// The last line of standard error, or of standard output if there is none.
 fn last_words(ran: &Ran) -> String {
     [&ran.stderr, &ran.stdout]
         .into_iter()
@@ -195,9 +195,11 @@ fn measures(run: &Run) -> Result<Vec<(&str, Regex)>, ExecutorError> {
         .collect()
 }
 
-/// The last match in standard output, else in standard error; none is no data. Where output was
-/// cut, or the command did not come to its end, the last match may be in what is missing: no data
-/// either, and the measurement says so.
+/// Measures the last match in standard output, or in standard error if there is none; no match is
+/// no data.
+///
+/// If output was cut, or the command did not run to its end, the last match may be in the missing
+/// part: that is no data either, and the measurement says so.
 fn measure(context: &StepContext, name: &str, pattern: &Regex, ran: &Ran) -> v1::Measurement {
     if let Some(why) = ran.ending.unfinished() {
         return context.incomplete(name, &why);
@@ -216,14 +218,14 @@ fn measure(context: &StepContext, name: &str, pattern: &Regex, ran: &Ran) -> v1:
     context.no_data(name)
 }
 
-/// Why output that was cut has no figure.
+/// Why output that was cut gives no measurement.
 pub fn cut(stream: &str) -> String {
     format!(
         "{stream} was longer than {OUTPUT_CAP_BYTES} bytes, and what was cut may hold the last figure; write less, or the figure at its end"
     )
 }
 
-/// The last match that begins at `from` or behind: its group, or all of it.
+/// The last match that begins at or after `from`: its group, or the whole match.
 fn last_match(pattern: &Regex, bytes: &[u8], from: usize) -> Option<String> {
     let (mut at, mut last) = (from, None);
     while let Some(found) = pattern.captures_at(bytes, at) {

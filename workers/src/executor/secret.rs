@@ -1,4 +1,4 @@
-//! Resolves what a plan only refers to: source URLs and channel addresses.
+//! Resolves what a plan only refers to: source URLs, channel addresses and secrets.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +10,18 @@ use super::error::ExecutorError;
 use super::own_secrets;
 use super::redact::Redactor;
 
-/// Where secret values come from at the moment of execution.
+/// The port that supplies secret values at execution time.
 pub trait SecretResolver: Send + Sync + std::fmt::Debug {
-    /// The value behind a reference. The error names the reference, never a value.
+    /// Resolves a reference. The error names the reference, never a value.
     fn resolve(&self, reference: &SecretRef) -> Result<String, ExecutorError>;
 
-    /// Credentials of this process that no plan refers to: never shown either.
+    /// Credentials of this process that no plan refers to; they must not be shown either.
     fn own(&self) -> BTreeSet<String> {
         BTreeSet::new()
     }
 }
 
-/// The worker's own environment variables and files.
+/// Resolves secrets from the worker's own environment variables and files.
 #[derive(Clone, Default)]
 pub struct ProcessSecrets {
     own: BTreeSet<String>,
@@ -34,7 +34,7 @@ impl std::fmt::Debug for ProcessSecrets {
 }
 
 impl ProcessSecrets {
-    /// Knows the credentials in this process's variables and in the settings it was started with.
+    /// Makes a resolver that knows the credentials in this process's variables and in its settings.
     pub fn new<'a>(settings: impl IntoIterator<Item = &'a str>) -> Self {
         let variables = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -44,7 +44,7 @@ impl ProcessSecrets {
         Self { own }
     }
 
-    /// Knows one more.
+    /// Adds another credential of this process.
     #[must_use]
     pub fn and(mut self, secret: String) -> Self {
         self.own.insert(secret);
@@ -52,10 +52,10 @@ impl ProcessSecrets {
     }
 }
 
-/// A variable that a plan takes over from the worker is searched for when it has so many bytes.
+/// A variable that a plan passes on from the worker is redacted if it has at least this many bytes.
 const MIN_VARIABLE_BYTES: usize = 4;
 
-/// A secret file larger than this many bytes is refused: it is not a secret.
+/// The largest secret file that is accepted, in bytes.
 const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
 
 impl SecretResolver for ProcessSecrets {
@@ -93,7 +93,7 @@ impl SecretResolver for ProcessSecrets {
     }
 }
 
-/// A reference as people read it; shows no value except a [`SecretRef::Value`]'s, without its
+/// A reference in readable form. Shows no value except that of a [`SecretRef::Value`], without its
 /// password.
 pub fn describe(reference: &SecretRef) -> String {
     match reference {
@@ -103,7 +103,7 @@ pub fn describe(reference: &SecretRef) -> String {
     }
 }
 
-/// The URL with its password masked; text that is no URL stays as it is.
+/// The URL with its password masked; a text that is not a URL is unchanged.
 pub fn without_password(text: &str) -> String {
     match Url::parse(text) {
         Ok(mut url) if url.password().is_some() => {
@@ -116,7 +116,7 @@ pub fn without_password(text: &str) -> String {
     }
 }
 
-/// The parts of a resolved value that must never be shown. A plain value is no secret, but a
+/// The parts of a resolved value that must never be shown. A plain value is not a secret, but a
 /// password in it is.
 fn secret_parts(reference: &SecretRef, value: &str) -> Vec<String> {
     let mut parts = Vec::new();
@@ -129,8 +129,8 @@ fn secret_parts(reference: &SecretRef, value: &str) -> Vec<String> {
     parts
 }
 
-/// A redactor for every secret the plan refers to, in any environment, as far as this worker can
-/// resolve it, and for the worker's own: a command could print any of them.
+/// Makes a redactor for every secret that the plan refers to in any environment, as far as this
+/// worker can resolve it, and for the worker's own credentials: a command could print any of them.
 pub fn redactor_for(
     plan: &Runbook,
     secrets: &dyn SecretResolver,
@@ -150,7 +150,7 @@ pub fn redactor_for(
     for value in variables.into_iter().flat_map(|env| env.values()) {
         if let EnvValue::Reference(reference) = value
             && let Ok(value) = secrets.resolve(reference)
-            // `1` or `on` is taken from nobody's output.
+            // Short values such as `1` or `on` are not redacted.
             && value.len() >= MIN_VARIABLE_BYTES
         {
             values.extend(secret_parts(reference, &value));
@@ -161,14 +161,14 @@ pub fn redactor_for(
     })
 }
 
-/// A source of the plan with its URL for one environment.
+/// A source of the plan, with its URL for one environment.
 #[derive(Clone)]
 pub struct ResolvedSource {
     /// Its name in the plan.
     pub name: String,
-    /// What it is.
+    /// The kind of source.
     pub kind: SourceKind,
-    /// The URL with credentials: never shown.
+    /// The URL with credentials; it must never be shown.
     pub url: String,
 }
 
@@ -193,7 +193,7 @@ pub fn resolve_source(
     })
 }
 
-/// The reference of a source for an environment.
+/// The reference of a source's URL for an environment.
 pub fn source_reference<'a>(
     plan: &'a Runbook,
     name: &str,

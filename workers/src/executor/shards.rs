@@ -1,4 +1,4 @@
-//! Snapshots and comparisons whose shards are done by all workers of the ledger.
+//! Runs snapshots and comparisons whose shards all workers of the ledger share.
 
 use std::time::Duration;
 
@@ -16,34 +16,34 @@ use crate::snapshot::{
     SnapshotRequest, finish, plan, take_planned,
 };
 
-/// A source whose consistent read ends is planned anew at most this often.
+/// Maximum number of plans for a source whose consistent read is lost.
 const MAX_PLANS: u32 = 3;
 
-/// Which attempt of which step wants shards done.
+/// Which attempt of which step needs shards done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardJob {
     /// The rollout.
     pub rollout: RolloutId,
-    /// The step's task; its label says whose workers may do the shards.
+    /// The step's task; its label says which workers may do the shards.
     pub task: Task,
 }
 
-/// Comparisons of fewer deals than this are done where the step runs: that takes a second, about
-/// as long as handing them out.
+/// Comparisons of fewer deals than this run in the step's own process: that takes a second, about
+/// as long as handing out their ranges.
 pub const MIN_FLEET_DEALS: u64 = 1_000_000;
 
-/// What a shard asks for.
+/// The work of a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShardWork {
-    /// Deals to be read and computed.
+    /// Read and compute deals.
     Snapshot(ShardTask),
-    /// A range of two snapshots to be merged.
+    /// Merge a key range of two snapshots.
     Compare(RangeTask),
 }
 
 impl ShardWork {
-    /// Its place in the plan, from 0.
+    /// Its index in the plan, from 0.
     pub fn shard(&self) -> u32 {
         match self {
             Self::Snapshot(task) => task.shard,
@@ -51,7 +51,7 @@ impl ShardWork {
         }
     }
 
-    /// Its keys.
+    /// The range of its keys.
     pub fn keys(&self) -> &KeyRange {
         match self {
             Self::Snapshot(task) => &task.range,
@@ -59,7 +59,7 @@ impl ShardWork {
         }
     }
 
-    /// Deals in it.
+    /// Number of deals in it.
     pub fn deals(&self) -> u64 {
         match self {
             Self::Snapshot(task) => task.deals,
@@ -68,7 +68,7 @@ impl ShardWork {
     }
 }
 
-/// What a shard came to. What it made is in the evidence store.
+/// The result of a shard. What it produced is in the evidence store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShardResult {
@@ -79,7 +79,7 @@ pub enum ShardResult {
 }
 
 impl ShardResult {
-    /// Deals done.
+    /// Number of deals done.
     pub fn deals(&self) -> u64 {
         match self {
             Self::Snapshot(report) => report.part.rows,
@@ -87,7 +87,7 @@ impl ShardResult {
         }
     }
 
-    /// Of these: without figures.
+    /// Deals done that have no figures.
     pub fn errors(&self) -> u64 {
         match self {
             Self::Snapshot(report) => report.part.errors,
@@ -96,36 +96,36 @@ impl ShardResult {
     }
 }
 
-/// A source that went away in the middle is waited for: so many tries…
+/// Maximum number of tries for a source that became unreachable midway.
 const MAX_WAITS: u32 = 30;
 
-/// …with this long between them.
+/// The wait between these tries.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// Why the shards of a plan were not done.
+/// Why the shards of a plan were not all done.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardsError {
-    /// A shard cannot be done, here or elsewhere.
+    /// A shard failed and cannot be done by any worker.
     #[error(
         "RB-SHARDS-1: shard {shard} (deals {range}) failed: {reason}; remove the cause, then run the step again"
     )]
     Failed {
-        /// Its place in the plan, from 0.
+        /// Its index in the plan, from 0.
         shard: u32,
-        /// Its keys.
+        /// The range of its keys.
         range: String,
-        /// The last worker's words.
+        /// The last worker's error.
         reason: String,
     },
-    /// The consistent read that the shards belong to has ended. A new plan may succeed.
+    /// The plan's consistent read has ended. A new plan may succeed.
     #[error(
         "RB-SHARDS-2: the consistent read ended before all shards were done: {reason}; run the step again"
     )]
     Over {
-        /// Who noticed, and how.
+        /// Who noticed it, and how.
         reason: String,
     },
-    /// The queue does not take shards.
+    /// The queue does not accept shards.
     #[error(
         "RB-SHARDS-3: the shards cannot be handed to the workers: {reason}; check the NATS server"
     )]
@@ -151,15 +151,15 @@ impl ShardsError {
     }
 }
 
-/// Whoever does shards: the workers of a ledger.
+/// The port to the workers of a ledger that do shards.
 #[async_trait]
 pub trait ShardFleet: Send + Sync + std::fmt::Debug {
-    /// Has shards done and gives their results, in their order; `held` is the consistent read
-    /// that they belong to, if they belong to one.
+    /// Has shards done and returns their results in order; `held` is the consistent read that they
+    /// belong to, if any.
     ///
-    /// What they made is in the evidence store on return. Dropped or failed, it tells the workers
-    /// to leave the rest. `progress` is called about once a second, at the beginning and at the
-    /// end.
+    /// On return everything they produced is in the evidence store. If the call fails or is
+    /// dropped, the workers are told to skip the remaining shards. `progress` is called at the
+    /// beginning, about once a second, and at the end.
     async fn run(
         &self,
         job: &ShardJob,
@@ -169,8 +169,8 @@ pub trait ShardFleet: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<ShardResult>, ShardsError>;
 }
 
-/// Takes a snapshot with a fleet. What only this process can read, and what is one shard, is
-/// done here. The manifest is the same.
+/// Takes a snapshot with a fleet. What only this process can read, or fits into one shard, is done
+/// here. The manifest is the same either way.
 pub async fn take(
     context: &StepContext,
     fleet: &dyn ShardFleet,
@@ -203,7 +203,7 @@ pub async fn take(
     }
 }
 
-/// Plans a source that has answered before, and may be restarting.
+/// Plans a source that has answered before and may be restarting.
 async fn plan_again(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotError> {
     let mut waits = 0;
     loop {
@@ -229,14 +229,14 @@ pub async fn do_all(
     let results = fleet.run(job, shards, Some(plan), progress).await?;
     let reports = results.into_iter().filter_map(|result| match result {
         ShardResult::Snapshot(report) => Some(report),
-        // Finishing misses it.
+        // A result of the wrong kind is dropped; finishing then reports the shard as missing.
         ShardResult::Compare(_) => None,
     });
     Ok(reports.collect())
 }
 
-/// Compares two snapshots with a fleet; here, where there is none, where they have fewer deals
-/// than `least`, or where one range holds them all. The result is the same, byte for byte.
+/// Compares two snapshots with a fleet, or in this process if there is no fleet, if they have fewer
+/// deals than `least`, or if a single range covers them. The result is byte for byte the same.
 pub async fn compare(
     context: &StepContext,
     (before, after): (&Snapshot, &Snapshot),
@@ -275,13 +275,13 @@ pub async fn merge_all(
     let results = fleet.run(job, shards, None, progress).await?;
     let reports = results.into_iter().filter_map(|result| match result {
         ShardResult::Compare(report) => Some(report),
-        // Finishing misses it.
+        // A result of the wrong kind is dropped; finishing then reports the range as missing.
         ShardResult::Snapshot(_) => None,
     });
     Ok(reports.collect())
 }
 
-/// The task whose shards they are.
+/// The job that the shards belong to.
 fn job(context: &StepContext) -> ShardJob {
     let step = context.plan.step(&context.step);
     ShardJob {

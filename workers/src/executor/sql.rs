@@ -11,12 +11,12 @@ use super::database::{Access, CommitError, Database, Failure, SqlScript};
 use super::error::ExecutorError;
 use super::outcome::Outcome;
 
-/// Runs the action: `deploy` with its `verify`, or `verify` alone, or the `query`.
+/// Runs the action: `deploy` with its `verify`, `verify` alone, or the `query`.
 ///
-/// `deploy` and `verify` share one transaction that is committed only when both succeed, so a
-/// deploy that does not verify leaves nothing behind; with `transaction: none` each statement of
-/// `deploy` stays. A query can write nothing, unless it must fail, and then it is rolled back
-/// either way.
+/// `deploy` and `verify` share one transaction that is committed only if both succeed, so a deploy
+/// that does not verify leaves nothing behind. With `transaction: none` each statement of `deploy`
+/// stays in place. A query cannot write, unless it is meant to fail; then it is rolled back either
+/// way.
 pub async fn execute(
     context: &StepContext,
     sql: &Sql,
@@ -57,7 +57,7 @@ pub async fn execute(
     outcome
 }
 
-/// Takes a deploy back with the `revert` script, in one transaction or in none as the deploy.
+/// Reverts a deploy with the `revert` script, in one transaction or in none, like the deploy.
 pub async fn revert(
     context: &StepContext,
     source: &str,
@@ -88,7 +88,7 @@ async fn connect(
     Ok(database)
 }
 
-/// A script whose effects are meant to stay.
+/// A script whose effects are to be kept.
 fn effecting(
     script: &Script,
     name: &'static str,
@@ -97,7 +97,7 @@ fn effecting(
     SqlScript::of_plan(script, name, database.dialect(), Ending::Commit)
 }
 
-/// A script that is taken back in any case.
+/// A script that is always rolled back.
 fn looking(
     script: &Script,
     name: &'static str,
@@ -122,7 +122,7 @@ async fn deploy_and_verify(
     }
     let mut message = "deployed";
     if let Some(verify) = verify {
-        // What a verify script leaves (temporary tables) does not belong to the migration.
+        // What a verify script creates (temporary tables) does not belong to the migration.
         database.mark_verify().await?;
         if let Err(failure) = database.run(verify).await {
             return Ok(not_done(
@@ -158,7 +158,7 @@ async fn commit(
     rule: &str,
     message: &str,
 ) -> Result<Outcome, ExecutorError> {
-    // From here the outcome of a lost connection is not known.
+    // From here on, a lost connection leaves the outcome unknown.
     context.effect.raise();
     match database.commit().await {
         Ok(()) => {
@@ -174,14 +174,15 @@ async fn commit(
     }
 }
 
-/// A failed script, rolled back. That nothing was changed is said only where it is known.
+/// The outcome of a failed script, rolled back. It says that nothing changed only where that is
+/// known.
 async fn not_done(
     context: &StepContext,
     database: &mut Database,
     (rule, because): (&str, &str),
     failure: Failure,
 ) -> Outcome {
-    // SQLite may have rolled back itself.
+    // SQLite may already have rolled back.
     let _ = database.rollback().await;
     if failure.transaction_lost {
         context.effect.raise();
@@ -203,7 +204,8 @@ async fn not_done(
     )
 }
 
-/// Each statement by itself. What was done before an error stays, and is told.
+/// Runs each statement by itself. What succeeded before an error stays in place, and the outcome
+/// says so.
 async fn one_by_one(
     context: &StepContext,
     database: &mut Database,
@@ -250,8 +252,8 @@ async fn verify_alone(
     Ok(outcome)
 }
 
-/// Passes when the database refuses the statement for what it would do. A statement that is
-/// wrong in itself (a missing table, a syntax error) proves nothing.
+/// Passes if the database refuses the statement for what it would do. A statement that is itself
+/// wrong (a missing table, a syntax error) proves nothing.
 async fn must_fail(database: &mut Database, query: &str) -> Result<Outcome, ExecutorError> {
     const RULE: &str = "the statement is refused";
     let query = SqlScript::query(query, "query")?;
@@ -269,7 +271,7 @@ async fn must_fail(database: &mut Database, query: &str) -> Result<Outcome, Exec
             return Err(failure.error);
         }
     };
-    // After an error PostgreSQL takes nothing but this; SQLite may have rolled back itself.
+    // After an error PostgreSQL accepts only a rollback; SQLite may already have rolled back.
     let _ = database.rollback().await;
     Ok(outcome)
 }
@@ -304,11 +306,11 @@ async fn query_row(
             None => context.no_data(&cell.name),
         });
     }
-    // First redacted, then cut: half a secret would not be known as one.
+    // Redact first, then cut: half a secret would not be recognised.
     let message = context.redactor.text(&shown.join(", "));
     outcome.message = message.chars().take(MESSAGE_CHARS).collect();
     Ok(outcome)
 }
 
-/// A row is shown in the message up to so many characters.
+/// Maximum characters of a row in the message.
 const MESSAGE_CHARS: usize = 500;

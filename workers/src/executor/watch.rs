@@ -1,4 +1,4 @@
-//! The `watch` action: metrics sampled over a time and judged.
+//! The `watch` action: samples metrics over a period and judges them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,19 +16,21 @@ use super::metric;
 use super::outcome::Outcome;
 use super::watch_rules::{Around, Judge, Schedule};
 
-/// One sample takes at most this long, and never longer than the watch's cadence unless that is
-/// below [`MIN_SAMPLE_LIMIT`].
+/// Maximum time for one sample; also never longer than the watch's cadence, unless that is below
+/// [`MIN_SAMPLE_LIMIT`].
 const MAX_SAMPLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// The least time a sample is given.
+/// The minimum time a sample is given.
 const MIN_SAMPLE_LIMIT: Duration = Duration::from_secs(2);
 
-/// The clock is looked at this often while waiting, so that a clock that is moved is followed.
+/// How often the clock is read while waiting, so that an adjusted clock is noticed.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Samples until the end, until more samples fail than are borne, or until it is cancelled.
-/// The schedule counts from the recorded start of the attempt and goes on after the samples
-/// recorded already: a redelivered watch resumes.
+/// Samples until the end of the watch, until more samples fail than it allows, or until it is
+/// cancelled.
+///
+/// The schedule counts from the recorded start of the attempt and continues after the samples
+/// already recorded, so a redelivered watch resumes.
 pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, ExecutorError> {
     let mut judges: Vec<Judge> = watch
         .thresholds
@@ -78,8 +80,8 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
     Ok(conclude(context, &judges))
 }
 
-/// Takes and judges again what this attempt has recorded already, round by round; gives the time
-/// of the last round.
+/// Replays, round by round, the samples this attempt has already recorded; returns the time of the
+/// last round.
 fn go_on_after(
     context: &StepContext,
     judges: &mut [Judge],
@@ -145,7 +147,7 @@ fn unit(context: &StepContext, metric: &str) -> String {
     spec.and_then(|spec| spec.unit.clone()).unwrap_or_default()
 }
 
-/// Waits; gives the reason when cancelled before.
+/// Waits until `due`; returns the reason if cancelled earlier.
 async fn wait_until(context: &StepContext, due: Timestamp) -> Option<String> {
     loop {
         let left = due.duration_since(context.tools.clock.now());
@@ -160,7 +162,7 @@ async fn wait_until(context: &StepContext, due: Timestamp) -> Option<String> {
     }
 }
 
-/// The worst verdict decides: fail, then error, then inconclusive.
+/// Combines the judges; the worst verdict decides: fail, then error, then inconclusive.
 fn conclude(context: &StepContext, judges: &[Judge]) -> Outcome {
     let rank = |verdict: Verdict| match verdict {
         Verdict::Fail => 3,

@@ -1,4 +1,4 @@
-//! How a watch judges its samples, and when it takes them. Pure.
+//! Decides when a watch samples and how it judges its samples. Pure.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of a watch that was started at `start`. A cadence below a millisecond is
-    /// one of a millisecond, so that every watch ends.
+    /// The schedule of a watch started at `start`. A cadence below a millisecond counts as one
+    /// millisecond, so that every watch ends.
     pub fn new(watch: &Watch, start: Timestamp) -> Self {
         Self {
             start,
@@ -30,10 +30,10 @@ impl Schedule {
         }
     }
 
-    /// How many sampling times there are, the end included.
+    /// The number of sampling times, including the end.
     pub fn count(&self) -> u64 {
         let inside = (self.for_ms - 1).max(0) / self.every_ms + 1;
-        // A watch of no length is one sample.
+        // A watch without a length is one sample.
         u64::try_from(inside + i64::from(self.for_ms > 0)).unwrap_or(1)
     }
 
@@ -51,9 +51,11 @@ impl Schedule {
             .ok()
     }
 
-    /// The sample to take next, when the last one was recorded at `last` and it is `now`. Times
-    /// that have gone by meanwhile are not made up: the latest of them is taken now, and the
-    /// others were missed. `None`: all were taken.
+    /// The index of the sample to take next, given the time of the last one and the current time.
+    /// `None` when all were taken.
+    ///
+    /// Sampling times that passed meanwhile are not made up: the latest is taken now, and the
+    /// others are missed.
     pub fn next(&self, last: Option<Timestamp>, now: Timestamp) -> Option<u64> {
         let first = match last {
             None => 0,
@@ -65,8 +67,9 @@ impl Schedule {
         Some(first.max(self.index_at(now)))
     }
 
-    /// How many sampling times went by without a sample between those at `before` and at `at`,
-    /// because nobody was there. A sample that takes longer than the cadence misses none.
+    /// The number of sampling times that passed without a sample between those at `before` and at
+    /// `at`, because no worker was sampling. A sample that takes longer than the cadence misses
+    /// none.
     fn missed(&self, before: Option<Timestamp>, at: Timestamp) -> u64 {
         let since = before.unwrap_or(self.start);
         let pause = at.duration_since(since).as_millis();
@@ -98,20 +101,20 @@ pub struct Judged {
     pub rule: String,
 }
 
-/// What a sample is judged by that growth is counted from.
+/// The rule shown for a sample that only starts the counting of growth.
 const NO_GROWTH: &str = "first value, or nothing counted yet: growth is counted from here";
 
-/// What a threshold may read besides its own metric.
+/// What a threshold may refer to besides its own metric.
 #[derive(Debug, Clone, Default)]
 pub struct Around {
-    /// What was measured before by other steps.
+    /// What other steps measured before.
     pub baselines: BTreeMap<String, Decimal>,
-    /// What each metric of the watch has grown by so far, where that is known.
+    /// The growth of each metric of the watch so far, where known.
     pub growth: BTreeMap<String, Decimal>,
 }
 
 impl Around {
-    /// For a round of samples that all judges have taken.
+    /// Collects this once all judges have taken their sample of a round.
     pub fn of(judges: &[Judge], baselines: &BTreeMap<String, Decimal>) -> Self {
         let growth = |judge: &Judge| Some((judge.metric.clone(), judge.trail.delta()?));
         Self {
@@ -120,7 +123,7 @@ impl Around {
         }
     }
 
-    /// Neither of the two counters has counted anything yet.
+    /// Whether neither of the two counters has counted anything yet.
     fn is_quiet(&self, part: &str, total: &str) -> bool {
         let quiet = |name| self.growth.get(name).is_none_or(|grown| grown.is_zero());
         quiet(part) && quiet(total)
@@ -132,13 +135,14 @@ impl Around {
     }
 }
 
-/// A pause between two samples of this much beyond the cadence is put down to slow sources.
+/// A sample later than its cadence by at most this many milliseconds is attributed to slow sources.
 const LONGEST_SAMPLE_MS: i64 = 5_000;
 
-/// A watch may miss one in so many sampling times, a pause of its worker, before it is inconclusive.
+/// A watch is inconclusive if it misses more than one in this many sampling times because its
+/// worker paused.
 const MISSED_ONE_IN: u64 = 10;
 
-/// One metric of a watch, its rules and what they have said so far.
+/// One metric of a watch, its rules and the state of judging it.
 #[derive(Debug, Clone)]
 pub struct Judge {
     /// The metric.
@@ -151,10 +155,10 @@ pub struct Judge {
     failing: u64,
     warned: u64,
     missing: u64,
-    /// Sampling times that went by while nobody sampled.
+    /// Sampling times that passed without a sample.
     unsampled: u64,
     last_at: Option<Timestamp>,
-    /// Samples from which growth is counted and that say nothing of it.
+    /// Samples from which growth is counted, so that they say nothing about it.
     bases: u64,
     undefined: u64,
     lowest: Option<Decimal>,
@@ -165,7 +169,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// The judge of a threshold; fails when a rule is no expression.
+    /// Makes the judge of a threshold; fails if a rule is not an expression.
     pub fn new(threshold: &Threshold) -> Result<Self, ExprError> {
         let parse = |text: &Option<String>| text.as_deref().map(Expr::parse).transpose();
         Ok(Self {
@@ -190,15 +194,15 @@ impl Judge {
         })
     }
 
-    /// Counts the sampling times that went by between the sample before and the one that is to be
-    /// taken at this time.
+    /// Counts the sampling times that passed between the previous sample and the one due at `at`.
     pub fn pause(&mut self, at: Timestamp, schedule: &Schedule) {
         let missed = schedule.missed(self.last_at, at);
         self.unsampled = self.unsampled.saturating_add(missed);
         self.last_at = Some(at);
     }
 
-    /// Takes the sample of a round. [`Judge::judge`] follows when all metrics have taken theirs.
+    /// Takes the sample of a round. [`Judge::judge`] must follow once all metrics have taken
+    /// theirs.
     pub fn take(&mut self, value: Option<Decimal>, at: Timestamp) {
         self.last = value;
         if value.is_some() || self.no_data != NoData::Pass {
@@ -225,8 +229,8 @@ impl Judge {
         }
     }
 
-    /// Growth is counted from this sample, or there was none yet that a share could be of: the
-    /// sample says nothing.
+    /// Whether the sample says nothing: growth is counted from it, or nothing has been counted yet
+    /// of which a share could be taken.
     fn is_base(&self, around: &Around) -> bool {
         let is_quiet = |term: &Term| match &term.about(&self.metric) {
             Term {
@@ -239,7 +243,7 @@ impl Judge {
         self.sampled.count() == 1 || terms.any(is_quiet)
     }
 
-    /// Judges the sample that was taken last and counts it.
+    /// Judges the last sample taken and counts it.
     pub fn judge(&mut self, around: &Around) -> Judged {
         self.samples += 1;
         if self.last.is_none() {
@@ -263,7 +267,7 @@ impl Judge {
             }
             (Ok(false), Ok(true)) => (Verdict::Warning, text(&self.warn)),
             (Ok(false), Ok(false)) => (Verdict::Pass, text(&self.fail)),
-            // One value says nothing of growth; the next ones are counted from it.
+            // One value says nothing about growth; later ones are measured from it.
             (Err(ExprOutcome::NoData(_)), _) | (_, Err(ExprOutcome::NoData(_))) if is_base => {
                 self.bases += 1;
                 (Verdict::Pass, NO_GROWTH.to_owned())
@@ -298,7 +302,7 @@ impl Judge {
         }
     }
 
-    /// More samples have failed than are borne: the watch need not go on.
+    /// Whether more samples have failed than allowed, so that the watch can stop.
     pub fn has_failed(&self) -> bool {
         let unsampled = match self.no_data {
             NoData::Fail => self.unsampled,
@@ -307,14 +311,14 @@ impl Judge {
         self.failing.saturating_add(unsampled) > u64::from(self.tolerate)
     }
 
-    /// Too many sampling times went by for the others to stand for the whole watch.
+    /// Whether too many sampling times were missed for the others to represent the whole watch.
     fn has_gaps(&self) -> bool {
         let times = self.samples.saturating_add(self.unsampled);
         self.no_data == NoData::Inconclusive && self.unsampled.saturating_mul(MISSED_ONE_IN) > times
     }
 
-    /// The verdict over all samples so far. A metric that was never judged is inconclusive even
-    /// where a missing sample passes.
+    /// The verdict over all samples so far. A metric that was never judged is inconclusive, even if
+    /// a missing sample passes.
     pub fn verdict(&self) -> Verdict {
         let judged = self.samples > self.missing + self.bases;
         if self.has_failed() {
@@ -330,13 +334,13 @@ impl Judge {
         }
     }
 
-    /// The number of the last sample; `None` when it had no data. An earlier number does not
-    /// stand for it.
+    /// The value of the last sample; `None` if it had no data. An earlier value does not replace
+    /// it.
     pub fn last(&self) -> Option<Decimal> {
         self.last
     }
 
-    /// The rule the verdict goes by.
+    /// The rule behind the verdict.
     pub fn rule(&self) -> String {
         match &self.fail {
             Some(fail) => format!("at most {} samples with {}", self.tolerate, fail.text()),

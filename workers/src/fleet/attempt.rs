@@ -1,8 +1,8 @@
-//! One task from delivery to acknowledgement: the crash rules live here.
+//! Carries one task from delivery to acknowledgement, including the crash rules.
 //!
-//! Invariants. The intent is on the ledger before anything has an effect. The task is
-//! acknowledged only after its result is on the ledger, or when the ledger does not want it.
-//! An intent without a result is never blindly repeated.
+//! Invariants: the intent is on the ledger before anything has an effect. The task is acknowledged
+//! only after its result is on the ledger, or when the ledger does not accept one. An intent
+//! without a result is never blindly repeated.
 
 mod crash;
 mod record;
@@ -35,28 +35,28 @@ use crate::executor::{
     self, Cancel, EffectMark, Outcome, PortError, SampleSink, StepContext, Tools, redactor_for,
 };
 
-/// Tasks this process has in work, by key.
+/// The tasks this process is working on, by key.
 pub(super) type InWork = Arc<Mutex<HashSet<String>>>;
 
-/// How long things may take; all of them bounded.
+/// The time limits and intervals of an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// Between signs of life for the queue.
+    /// The interval between heartbeats to the queue.
     pub progress_every: Duration,
-    /// Between looks at the rollout while an action runs.
+    /// The interval at which the rollout is checked while an action runs.
     pub look_every: Duration,
-    /// How long an intent is tried to be recorded before the task goes back to the queue.
+    /// How long to retry recording an intent before the task goes back to the queue.
     pub intent_for: Duration,
-    /// How long a result is tried to be recorded before it is left to the crash rules.
+    /// How long to retry recording a result before it is left to the crash rules.
     pub result_for: Duration,
-    /// Before a task that could not be started is delivered again.
+    /// The delay before a task that could not be started is redelivered.
     pub again_after: Duration,
-    /// How long after a sign of life that the queue confirmed an action may go on that another
-    /// worker would begin again.
+    /// How long after a heartbeat confirmed by the queue an action may continue if another worker
+    /// would start it again.
     pub lease: Duration,
 }
 
-/// What every attempt of a worker shares.
+/// What all attempts of a worker share.
 #[derive(Debug, Clone)]
 pub(super) struct Attempts {
     pub worker: String,
@@ -65,11 +65,11 @@ pub(super) struct Attempts {
     pub in_work: InWork,
     pub changes: Changes,
     pub patience: Patience,
-    /// Given when the time to finish orderly is over: running actions are dropped.
+    /// Cancelled when the drain time is over: running actions are then dropped.
     pub stop_now: CancellationToken,
 }
 
-/// Takes the key out again whatever happens.
+/// Claims a task's key and releases it on drop.
 struct Claim {
     in_work: InWork,
     key: String,
@@ -92,22 +92,22 @@ impl Drop for Claim {
     }
 }
 
-/// What becomes of the delivery.
+/// How to settle the delivery.
 #[derive(Debug, PartialEq, Eq)]
 enum Settle {
-    /// Acknowledge.
+    /// Acknowledge it.
     Done,
-    /// Deliver again later.
+    /// Have it redelivered after a delay.
     Again(Duration),
 }
 
 impl Attempts {
-    /// Carries a delivered task through and settles the delivery.
+    /// Executes a delivered task and settles its delivery.
     pub(super) async fn perform(&self, delivery: Arc<dyn Delivery>) {
         let task = delivery.task().clone();
         let key = task.key();
         let settle = match Claim::take(&self.in_work, &key) {
-            // This process works on it: the queue lost patience, not the worker.
+            // This process is still working on it: only the queue's `ack_wait` has passed.
             None => Settle::Again(self.patience.again_after),
             Some(_claim) => {
                 let (renewal, lease) = Lease::new(self.patience.lease);
@@ -130,13 +130,13 @@ impl Attempts {
             Settle::Again(delay) => delivery.again(delay).await,
         };
         if let Err(error) = settled {
-            // It will be delivered again and be found stale.
+            // It will be redelivered and found to be stale.
             tracing::warn!(task = %key, %error, "the task was not acknowledged");
         }
     }
 
-    /// Tells the queue regularly that the task is in work, until dropped; what the queue confirms
-    /// renews the lease.
+    /// Sends heartbeats for the task until dropped; each one that the queue confirms renews the
+    /// lease.
     fn keep_alive(&self, delivery: &Arc<dyn Delivery>, renewal: Renewal) -> AbortOnDropHandle<()> {
         let delivery = Arc::clone(delivery);
         let every = self.patience.progress_every;
@@ -212,8 +212,8 @@ impl Attempts {
         }
     }
 
-    /// A task whose context cannot be made (secrets that no search can be built for): begun and
-    /// finished with an error, so that it is on the record.
+    /// Handles a task whose context cannot be built (no search can be built for its secrets): it is
+    /// begun and finished with an error, so that the error is on the record.
     async fn cannot_begin(&self, task: &QueuedTask, error: String) -> Settle {
         let intent = shorten(&format!("nothing: {error}"));
         if task.task.action != TaskAction::VerifyUndo
@@ -257,13 +257,13 @@ impl Attempts {
             }),
             redactor,
             cancel: Cancel::new(),
-            // Everything else nobody begins beside it: see [`Attempts::after_crash`].
+            // No other worker starts any other step meanwhile: see [`Attempts::after_crash`].
             lease: step.idempotent.then(|| lease.clone()),
             effect: EffectMark::default(),
         })
     }
 
-    /// Records the intent. `Err` says what becomes of the task instead.
+    /// Records the intent. `Err` says how to settle the task instead.
     async fn begin(
         &self,
         task: &QueuedTask,
@@ -273,7 +273,7 @@ impl Attempts {
         let intent = match task.task.action {
             TaskAction::Execute => executor::intent(step, context),
             TaskAction::Undo => executor::undo_intent(step, context),
-            // It only looks: any worker may look again.
+            // It only checks: any worker may check again.
             TaskAction::VerifyUndo => return Ok(()),
         };
         self.record_intent(task, intent).await
@@ -313,7 +313,7 @@ impl Attempts {
         }
     }
 
-    /// Executes (or undoes) and records the result.
+    /// Executes (or undoes) the step and records the result.
     async fn act(
         &self,
         task: &QueuedTask,
@@ -346,12 +346,13 @@ impl Attempts {
         };
         let mut outcome = tokio::select! {
             biased;
-            // First: after a pause of this process, what the guard has ended gave no result.
+            // Checked first: after a pause of this process, an action that the guard has killed has
+            // no result.
             () = lost => return self.cut_off(task).await,
             outcome = work => outcome,
             () = self.stop_now.cancelled() => {
-                // Dropping the action has killed what it started. What it did is not known:
-                // another worker applies the crash rules.
+                // Dropping the action has killed what it started. Its effect is unknown: another
+                // worker applies the crash rules.
                 tracing::warn!(task = %task.key(), "stopped before the action ended");
                 return Settle::Again(Duration::ZERO);
             }
@@ -363,7 +364,7 @@ impl Attempts {
         self.finish(task, outcome, false).await
     }
 
-    /// Cancels the action when the rollout no longer wants it. Ends when dropped.
+    /// Cancels the action once the rollout no longer needs it. Stops when dropped.
     fn follow(&self, task: &QueuedTask, cancel: Cancel) -> AbortOnDropHandle<()> {
         let (port, task, every) = (
             Arc::clone(&self.port),
@@ -394,11 +395,11 @@ impl Attempts {
     }
 }
 
-/// A task that was delivered more often and never begun ends with an error: it may be what ends
-/// its workers.
+/// A task delivered more often than this without being begun ends with an error: it may be what
+/// crashes its workers.
 const MAX_UNBEGUN_DELIVERIES: u32 = 50;
 
-/// Records a watch's samples on the attempt.
+/// Records a watch's samples for the attempt.
 #[derive(Debug)]
 struct Samples {
     attempts: Attempts,

@@ -1,5 +1,6 @@
-//! Tasks that were delivered too often: told to the rollout, then taken off the queue, so that
-//! the step stands failed with a reason instead of waiting for ever.
+//! Handles dead letters, the tasks that were delivered too often: records the failure on the
+//! rollout and removes the task from the queue, so that its step fails with a reason instead of
+//! waiting forever.
 
 use std::time::Duration;
 
@@ -19,13 +20,13 @@ use super::notices::QueuedNotice;
 use super::queue::{QueueError, QueuedTask};
 use super::shards::{QueuedShard, ShardAnswer, ShardLane};
 
-/// After a failure of server or ledger.
+/// The wait after a failure of the NATS server or the ledger.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// An advisory whose handling failed comes again after this long.
+/// The delay before an advisory is redelivered after its handling failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// What the server says of a message delivered too often, or terminated by a worker.
+/// The server's advisory about a message that was delivered too often, or terminated by a worker.
 #[derive(Debug, Deserialize)]
 struct Advisory {
     stream_seq: u64,
@@ -46,7 +47,7 @@ impl Advisory {
     }
 }
 
-/// Why a letter was not handled.
+/// Why an advisory was not handled.
 #[derive(Debug, thiserror::Error)]
 enum LetterError {
     #[error(transparent)]
@@ -55,7 +56,7 @@ enum LetterError {
     Queue(#[from] QueueError),
 }
 
-/// The reader of dead letters of one ledger. Any number may run; each letter goes to one.
+/// Reads the dead letters of one ledger. Any number of readers may run; each advisory goes to one.
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
     context: jetstream::Context,
@@ -65,7 +66,7 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// A reader; the queue's streams must exist.
+    /// Makes a reader; the queue's streams must exist.
     pub fn new(
         client: async_nats::Client,
         ledger: LedgerId,
@@ -108,7 +109,7 @@ impl DeadLetters {
         };
         let consumer: PullConsumer =
             answered(letters.get_or_create_consumer(&name, config)).await?;
-        // Heartbeats end the stream when the server is not heard of, and it is begun anew.
+        // Missing heartbeats end the stream when the server is lost, and it is opened again.
         let mut messages = answered(consumer.messages()).await?;
         while let Some(message) = messages.next().await {
             let message = message.map_err(unavailable)?;
@@ -123,14 +124,14 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Tells the rollout, then deletes the message: a crash in between tells it twice, which the
-    /// rollout refuses harmlessly.
+    /// Records the failure, then deletes the message. After a crash in between it is recorded
+    /// again, which the rollout refuses harmlessly.
     async fn handle(&self, work: &Stream, message: &Message) -> Result<(), LetterError> {
         let Ok(advisory) = serde_json::from_slice::<Advisory>(&message.payload) else {
             tracing::error!(subject = %message.subject, "an advisory does not read");
             return Ok(());
         };
-        // Terminated messages are gone from the queue; the worker said why in its log.
+        // A terminated message is already gone from the queue; the worker logged the reason.
         let stored = answered(async {
             match work.get_raw_message(advisory.stream_seq).await {
                 Ok(message) => Ok(Some(message)),
@@ -161,7 +162,7 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Records that a notice was not sent: no server could even record what became of it.
+    /// Records that a notice was not sent: no server managed to record what became of it.
     async fn give_up_notice(
         &self,
         notice: &QueuedNotice,
@@ -190,13 +191,13 @@ impl DeadLetters {
         let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
         match self.handler.request(rollout, request, &caller).await {
             Ok(_) => Ok(()),
-            // The rollout has moved on: there is nothing to give up any more.
+            // The rollout has moved on: the notice is no longer open.
             Err(HandlerError::Refused(_) | HandlerError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Answers a shard whose workers died or went silent: its run fails with the reason.
+    /// Answers for a shard whose workers died or stopped responding: its run fails with the reason.
     async fn give_up_shard(
         &self,
         shard: &QueuedShard,

@@ -1,5 +1,5 @@
-//! Results within what a commit holds: texts are cut with the digest of the whole, which is kept
-//! as evidence, and what cannot be cut makes the result an error that says so.
+//! Fits results into the size of a commit. Texts are cut and keep the digest of the whole, which is
+//! stored as evidence; a result that cannot be cut becomes an error that says so.
 
 use prost::Message;
 use rollbook_ledger::clock;
@@ -8,17 +8,17 @@ use rollbook_proto::v1::{self, Verdict, event::Kind};
 use crate::executor::cut::{TEXT_BYTES, shorten};
 use crate::executor::{Outcome, StepContext};
 
-/// The most measurements of one result.
+/// Maximum number of measurements in one result.
 const MAX_MEASUREMENTS: usize = 200;
 
 /// The longest name of a measurement, in bytes.
 const MAX_METRIC_BYTES: usize = 200;
 
-/// The most bytes of everything a result consists of: a commit holds 65,535 bytes, and what else
-/// is in it needs a few thousand.
+/// Maximum size of everything in a result, in bytes: a commit holds 65,535 bytes, and its other
+/// content needs a few thousand.
 const MAX_RESULT_BYTES: usize = 48 * 1024;
 
-/// The outcome as it can be recorded.
+/// The outcome in a form that can be recorded.
 pub(super) async fn fit(context: &StepContext, mut outcome: Outcome) -> Outcome {
     for (name, text) in [("message", &outcome.message), ("rule", &outcome.rule)] {
         if text.len() > TEXT_BYTES {
@@ -39,7 +39,8 @@ pub(super) async fn fit(context: &StepContext, mut outcome: Outcome) -> Outcome 
     error.effect = outcome.effect;
     error.partial.clone_from(&outcome.partial);
     error.duration = outcome.duration;
-    // What was kept already is shown as far as it fits; the newest says why.
+    // The whole result is stored as text first; earlier evidence is listed after it as far as it
+    // fits.
     let whole = written(&outcome);
     keep(context, &whole, "result", &mut error.evidence).await;
     for evidence in outcome.evidence {
@@ -52,7 +53,7 @@ pub(super) async fn fit(context: &StepContext, mut outcome: Outcome) -> Outcome 
     error
 }
 
-/// Why an outcome cannot be recorded as it is.
+/// Why an outcome cannot be recorded as it is; `None` if it can.
 fn excess(outcome: &Outcome) -> Option<String> {
     let measured = outcome.measurements.len();
     if measured > MAX_MEASUREMENTS {
@@ -79,7 +80,7 @@ fn excess(outcome: &Outcome) -> Option<String> {
     })
 }
 
-/// About what it takes in a commit.
+/// The approximate size of an outcome in a commit, in bytes.
 fn size(outcome: &Outcome) -> usize {
     let framed = |bytes: usize| bytes + 8;
     let measured: usize = outcome
@@ -106,7 +107,7 @@ fn event(kind: &Kind) -> v1::Event {
     }
 }
 
-/// All that was measured and found, one line each.
+/// All measurements and findings, one line each.
 fn written(outcome: &Outcome) -> String {
     let mut text = String::new();
     for measurement in &outcome.measurements {
@@ -128,7 +129,7 @@ fn written(outcome: &Outcome) -> String {
     text
 }
 
-/// Keeps a text as evidence; where that fails, its digest is on the record all the same.
+/// Stores a text as evidence; if that fails, its digest is recorded anyway.
 async fn keep(context: &StepContext, text: &str, name: &str, into: &mut Vec<v1::Evidence>) {
     let bytes = text.as_bytes().to_vec();
     match context

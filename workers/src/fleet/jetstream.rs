@@ -1,9 +1,9 @@
 //! The work queue on JetStream.
 //!
-//! `ROLLBOOK_WORK` is a work-queue stream: a message is there until it is acknowledged. One
-//! durable pull consumer per label. A message is published only where its subject is empty, so
-//! the stream holds each task at most once, however many orchestrators publish it.
-//! `ROLLBOOK_DLQ` keeps the advisories about messages that were given up.
+//! `ROLLBOOK_WORK` is a work-queue stream: it keeps a message until it is acknowledged. Each label
+//! has one durable pull consumer. A message is published only if its subject is empty, so the
+//! stream holds each task at most once, however many orchestrators publish it. `ROLLBOOK_DLQ` keeps
+//! the advisories about messages that were given up.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -37,27 +37,28 @@ pub const WORK_STREAM: &str = "ROLLBOOK_WORK";
 /// The stream of advisories about tasks that were given up.
 pub const DEAD_LETTER_STREAM: &str = "ROLLBOOK_DLQ";
 
-/// Advisories are kept this long.
+/// How long advisories are kept.
 const DEAD_LETTER_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// "wrong last sequence": somebody's message is there. The second code is what a replicated
-/// stream says while the other message is still in flight (nats-server `errors.json`).
+/// "wrong last sequence": the subject already has a message. A replicated stream returns the second
+/// code while the other message is still in flight (nats-server `errors.json`).
 const CONFLICT_CODES: [u64; 2] = [10071, 10164];
 
 /// "maximum messages exceeded".
 const FULL_CODE: u64 = 10077;
 
-/// Consumers are looked into this often when nothing was announced.
+/// How often consumers are polled when no task was announced.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A task is announced by its own publication, before it is stored: look again this often…
+/// A task is announced by its own publication, before it is stored: after an announcement poll at
+/// this interval …
 const ANNOUNCED_INTERVAL: Duration = Duration::from_millis(20);
 
-/// …for this long.
+/// … for this long.
 const ANNOUNCED_FOR: Duration = Duration::from_millis(300);
 
-/// Every exchange with the server ends after this long, answered or not: requests on a connection
-/// that was lost are never answered, and a connection that is gone takes no more.
+/// The time limit of every exchange with the server: requests on a lost connection are never
+/// answered, and a closed connection accepts no more.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The work queue of one ledger.
@@ -75,7 +76,7 @@ impl std::fmt::Debug for JetStreamQueue {
     }
 }
 
-/// A label's consumer and the announcements of its tasks.
+/// A label's consumer, and the announcements of its tasks.
 #[derive(Clone)]
 struct Source {
     consumer: PullConsumer,
@@ -89,7 +90,7 @@ pub(super) fn unavailable(error: impl std::fmt::Display) -> QueueError {
     }
 }
 
-/// Waits for an exchange with the server, bounded.
+/// Waits for an exchange with the server, for at most [`ANSWER_WITHIN`].
 pub(super) async fn answered<T, E: std::fmt::Display>(
     exchange: impl IntoFuture<Output = Result<T, E>>,
 ) -> Result<T, QueueError> {
@@ -102,15 +103,15 @@ pub(super) async fn answered<T, E: std::fmt::Display>(
     }
 }
 
-/// The settings of a stream, which is made where it is missing, and gets more copies where it has
-/// too few.
+/// Opens a stream and returns its settings. It is created if missing, and gets more replicas if it
+/// has too few.
 pub(super) async fn open_stream(context: &Context, wanted: Config) -> Result<Config, QueueError> {
     let replicas = wanted.num_replicas;
     let stream = answered(context.get_or_create_stream(wanted)).await?;
     raise_replicas(context, stream.cached_info().config.clone(), replicas).await
 }
 
-/// Gives a stream more copies, unless it has as many.
+/// Raises the replicas of a stream unless it has as many.
 pub(super) async fn raise_replicas(
     context: &Context,
     found: Config,
@@ -126,7 +127,7 @@ pub(super) async fn raise_replicas(
     Ok(answered(context.update_stream(raised)).await?.config)
 }
 
-/// Whether a stream is there. That nobody knows is an error.
+/// Whether a stream exists. If the server cannot tell, that is an error.
 async fn is_there(context: &Context, stream: &str) -> Result<bool, QueueError> {
     answered(async {
         match context.get_stream(stream).await {
@@ -144,8 +145,8 @@ async fn is_there(context: &Context, stream: &str) -> Result<bool, QueueError> {
     .await
 }
 
-/// A bucket in memory, made where it is missing with as many copies as the work queue has: one dead
-/// server must not take it away.
+/// Opens a bucket in memory; it is created if missing, with as many replicas as the work queue has,
+/// so that one dead server does not lose it.
 pub(super) async fn bucket(context: &Context, wanted: BucketConfig) -> Result<Store, QueueError> {
     if !is_there(context, &format!("KV_{}", wanted.bucket)).await? {
         let queue = match is_there(context, WORK_STREAM).await? {
@@ -160,15 +161,15 @@ pub(super) async fn bucket(context: &Context, wanted: BucketConfig) -> Result<St
         if let Ok(store) = answered(context.create_key_value(made)).await {
             return Ok(store);
         }
-        // Another process may have made it meanwhile.
+        // Another process may have created it meanwhile.
     }
     answered(context.get_key_value(&wanted.bucket)).await
 }
 
-/// Gives a bucket that is there more copies.
+/// Raises the replicas of an existing bucket.
 async fn raise_bucket(context: &Context, bucket: &str, replicas: usize) -> Result<(), QueueError> {
     let name = format!("KV_{bucket}");
-    // One that is not there is made with them.
+    // A missing bucket is created with the right number.
     if !is_there(context, &name).await? {
         return Ok(());
     }
@@ -178,8 +179,7 @@ async fn raise_bucket(context: &Context, bucket: &str, replicas: usize) -> Resul
 }
 
 impl JetStreamQueue {
-    /// Opens the queue, making its streams where they are missing and checking their settings
-    /// where they are not.
+    /// Opens the queue: creates missing streams and checks the settings of existing ones.
     pub async fn open(
         client: Client,
         ledger: LedgerId,
@@ -242,7 +242,7 @@ impl JetStreamQueue {
         })
     }
 
-    /// Whether the streams are there that a server makes when it starts.
+    /// Whether the streams exist that a server creates when it starts.
     pub async fn exists(client: &Client) -> Result<bool, QueueError> {
         let context = jetstream::new(client.clone());
         for stream in [WORK_STREAM, DEAD_LETTER_STREAM, SHARD_STREAM] {
@@ -253,7 +253,7 @@ impl JetStreamQueue {
         Ok(true)
     }
 
-    /// The consumer of the tasks under `work.<ledger>.<token>`, made where it is missing.
+    /// The consumer of the tasks under `work.<ledger>.<token>`, created if missing.
     async fn source(&self, token: &str) -> Result<Source, QueueError> {
         let mut consumers = self.consumers.lock().await;
         if let Some(source) = consumers.get(token) {
@@ -273,7 +273,7 @@ impl JetStreamQueue {
         let stream = answered(self.context.get_stream_no_info(WORK_STREAM)).await?;
         let mut consumer: PullConsumer =
             answered(stream.get_or_create_consumer(&name, wanted.clone())).await?;
-        // Made by an earlier version.
+        // Created by an earlier version.
         if consumer.cached_info().config.max_deliver != wanted.max_deliver {
             consumer = answered(stream.create_consumer(wanted)).await?;
         }
@@ -303,8 +303,8 @@ impl JetStreamQueue {
         Ok(source)
     }
 
-    /// One look at a label's consumer. After a failure the consumer is bound anew: its stream
-    /// may have been lost with a server's disk.
+    /// Polls a label's consumer once. After a failure the consumer is opened again, because its
+    /// stream may have been lost with a server's disk.
     async fn look(&self, token: &str) -> Result<Option<Message>, QueueError> {
         let source = self.source(token).await?;
         let looked = pull::look(&source.consumer).await;
@@ -314,7 +314,7 @@ impl JetStreamQueue {
         looked
     }
 
-    /// The next message under one of these tokens; waits at most `wait` for one.
+    /// The next message under one of these tokens; waits up to `wait` for one.
     pub(super) async fn next(
         &self,
         tokens: &[String],
@@ -357,8 +357,8 @@ impl JetStreamQueue {
         }
     }
 
-    /// Puts a message on a subject that holds none, with the trace context of the current span as a
-    /// header. Durable on return.
+    /// Publishes a message on a subject that is empty, with the trace context of the current span as
+    /// a header. Durable on return.
     pub(super) async fn put_once(
         &self,
         subject: String,
@@ -392,7 +392,7 @@ impl JetStreamQueue {
         }
     }
 
-    /// The ledger whose queue it is.
+    /// The ledger that the queue belongs to.
     pub(super) fn ledger(&self) -> &LedgerId {
         &self.ledger
     }
@@ -407,22 +407,22 @@ impl JetStreamQueue {
         &self.context
     }
 
-    /// Copies of the queue.
+    /// The number of replicas of the queue.
     pub(super) fn replicas(&self) -> usize {
         self.options.replicas
     }
 }
 
-/// A message in a worker's hands.
+/// A message delivered to a worker.
 #[derive(Debug)]
 pub(super) struct Taken {
     message: Message,
-    /// How often it has been delivered, this time included.
+    /// How often it has been delivered, including this time.
     pub(super) deliveries: u32,
 }
 
 impl Taken {
-    /// Reads a message. One that does not read is given up, and is `None`.
+    /// Parses a message. One that cannot be parsed is terminated and gives `None`.
     pub(super) async fn read<T: serde::de::DeserializeOwned>(
         message: Message,
     ) -> Result<Option<(Self, T)>, QueueError> {
@@ -469,7 +469,7 @@ impl Taken {
     }
 }
 
-/// `Term` with a reason, which the advisory repeats. The client has no call for the reason.
+/// Sends `Term` with a reason, which the advisory repeats. The client library cannot send a reason.
 async fn terminate(message: &Message, reason: &str) -> Result<(), QueueError> {
     let Some(reply) = message.reply.clone() else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The worker's ports onto the ledger, by the handler.
+//! Implements the workers' ports to the ledger through the command handler.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use super::changes::Changes;
 use super::port::{Assignment, RolloutPort, Standing};
 use crate::executor::{Facts, FlagCause, FlagPort, FlagReading, PortError, setting_of};
 
-/// Workers' view of the ledger. Cheap to clone.
+/// A worker's access to the ledger. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LedgerPort {
     handler: Handler,
 }
 
 impl LedgerPort {
-    /// Ports on a handler.
+    /// Makes the ports of a handler.
     pub fn new(handler: Handler) -> Self {
         Self { handler }
     }
@@ -105,7 +105,7 @@ impl RolloutPort for LedgerPort {
     }
 }
 
-/// How a task stands that nobody should begin.
+/// The standing of a task that may not begin.
 fn standing(state: &RolloutState, task: &Task) -> Standing {
     let Some(step) = state.step(&task.step) else {
         return Standing::Stale(format!("there is no step {}", task.step));
@@ -147,8 +147,8 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
     }
 }
 
-/// Why a running action must end early: only an action, and during a rollback only one that the
-/// rollback takes back.
+/// Why a running action must end early. Only an execution is ended, and during a rollback only one
+/// that the rollback takes back.
 fn halted(state: &RolloutState, plan: &Plan, task: &Task) -> Option<String> {
     if task.action != TaskAction::Execute {
         return None;

@@ -1,8 +1,8 @@
-//! The record of who joined the fleet and left it.
+//! Records who joined the fleet and who left it.
 //!
-//! A worker says itself that it is there and that it has drained; [`watch`] on the server says
-//! the rest: that one was lost, or is heard of again. Only the aggregate decides, so any number
-//! of watchers records each fact once.
+//! A worker itself reports that it has started and that it has drained; [`watch`] on the server
+//! reports that a worker was lost or is back. Only the aggregate decides, so any number of watchers
+//! records each fact once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,18 +20,19 @@ use tokio_util::sync::CancellationToken;
 use super::presence::{self, BEAT, Presence};
 use super::worker::WorkerConfig;
 
-/// A worker's own word is given up after this long: it works without, and the server sees it.
+/// How long a worker tries to report itself; after that it works without, and the server notices
+/// it.
 const SAY_WITHIN: Duration = Duration::from_secs(5);
 
-/// Looks in a row at which a worker's sign must be gone. The signs are kept in memory: a NATS
-/// server that was restarted has none until the workers' next beat.
+/// The number of consecutive checks in which a worker's presence must be missing. Presence is kept
+/// in memory: after a restart a NATS server has none until the workers' next heartbeat.
 const LOOKS: u32 = 3;
 
-/// The most that is recorded after one look; the rest waits for the next.
+/// Maximum number of records after one check; the rest waits for the next.
 const MAX_RECORDED: usize = 100;
 
-/// Records that a worker is there. Where the ledger does not answer nothing is recorded, and the
-/// watch makes up for it.
+/// Records that a worker has started. If the ledger does not respond, nothing is recorded and
+/// [`watch`] makes up for it.
 pub async fn joined(handler: &Handler, config: &WorkerConfig) {
     let command = FleetCommand::Join {
         session: config.session.clone(),
@@ -44,7 +45,7 @@ pub async fn joined(handler: &Handler, config: &WorkerConfig) {
     say(handler, config, command).await;
 }
 
-/// Records that a worker's work has ended because it was told to stop.
+/// Records that a worker has drained after being told to stop.
 pub async fn drained(handler: &Handler, config: &WorkerConfig) {
     let command = FleetCommand::Leave {
         session: config.session.clone(),
@@ -79,7 +80,7 @@ async fn record(
     let caller = Caller::process(by, kind);
     match handler.fleet_request(&name, command, &caller).await {
         Ok(_) => Ok(()),
-        // Said too early or too late; what holds is on the record.
+        // Reported too early or too late; the record is right.
         Err(HandlerError::FleetRefused(refusal)) => {
             tracing::debug!(%refusal, "not recorded");
             Ok(())
@@ -92,8 +93,8 @@ fn small(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Compares the signs of presence with the record until `stop`, and records what is missing:
-/// workers that are heard of, and those that are not any more.
+/// Compares the workers' presence with the record until `stop`, and records what is missing:
+/// workers that are present but not recorded, and recorded ones that are gone.
 pub async fn watch(
     client: Client,
     ledger: LedgerId,
@@ -140,12 +141,12 @@ async fn compare_always(
     }
 }
 
-/// For how many looks the workers on the record, by name and session, have not been heard of.
+/// For each recorded worker, by name and session, in how many consecutive checks it was missing.
 #[derive(Debug, Default)]
 struct Silent(HashMap<(String, String), u32>);
 
 impl Silent {
-    /// What the record lacks. The views may be behind; then the aggregate has nothing to do.
+    /// What is missing from the record. If the views are behind, the aggregate finds nothing to do.
     fn compare(
         &mut self,
         there: &[Presence],
@@ -159,7 +160,7 @@ impl Silent {
         let heard: HashSet<&str> = there.iter().map(|worker| worker.name.as_str()).collect();
         let mut news = Vec::new();
         for worker in there {
-            // Of a version that does not name its session.
+            // A worker of a version that does not report its session.
             if worker.session.is_empty()
                 || present.get(worker.name.as_str()) == Some(&worker.session.as_str())
             {
@@ -273,7 +274,7 @@ mod tests {
         for _ in 1..LOOKS {
             assert!(silent.compare(&[], &on_record).is_empty());
         }
-        // Heard of once, it begins anew.
+        // A worker that was present once starts counting anew.
         assert!(silent.compare(&[there("w", "a")], &on_record).is_empty());
         for _ in 1..LOOKS {
             assert!(silent.compare(&[], &on_record).is_empty());

@@ -1,4 +1,5 @@
-//! The queue in memory: for one process, and as the model the JetStream queue is held against.
+//! The queue in memory: for a single process, and as the model that the JetStream queue is tested
+//! against.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,12 +36,12 @@ struct Entry {
     deliveries: u32,
     /// Not delivered before this time.
     visible_at: Instant,
-    /// Of the delivery under way; an older delivery can no longer settle it.
+    /// Identifies the current delivery; an older delivery can no longer settle the task.
     ticket: u64,
 }
 
 impl MemoryQueue {
-    /// An empty queue.
+    /// Makes an empty queue.
     pub fn new(options: QueueOptions) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -51,7 +52,7 @@ impl MemoryQueue {
         }
     }
 
-    /// Tasks that were given up, with the reason.
+    /// Tasks that were given up, each with the reason.
     pub fn dead_letters(&self) -> Vec<(QueuedTask, String)> {
         self.inner.lock().dead.clone()
     }
@@ -59,7 +60,8 @@ impl MemoryQueue {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Whole after every statement, so a panicked holder left nothing half done.
+        // The state is consistent after every statement, so a holder that panicked left nothing
+        // half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,7 +97,7 @@ impl Inner {
 }
 
 impl State {
-    /// Moves tasks whose last delivery has run out to the dead letters.
+    /// Moves tasks whose last delivery has expired to the dead letters.
     fn bury(&mut self, max_deliver: u32, now: Instant) {
         let mut index = 0;
         while let Some(entry) = self.entries.get(index) {
@@ -168,7 +170,7 @@ struct MemoryDelivery {
 }
 
 impl MemoryDelivery {
-    /// Changes the entry if this delivery is still the one under way.
+    /// Changes the entry if this delivery is still the current one.
     fn settle(&self, change: impl FnOnce(&mut State, usize)) {
         let mut state = self.inner.lock();
         let found = state

@@ -1,14 +1,13 @@
 //! The worker fleet: tasks on a work queue, and workers that execute and record them.
 //!
 //! ```text
-//!  orchestrator ─publish─▶ queue ─pull─▶ worker: look ─▶ record intent ─▶ execute ─▶ record result ─▶ acknowledge
-//!                            ▲                                                  │
-//!                            └───────────── redelivered after a crash ◀─────────┘
+//!  orchestrator ─publish─▶ queue ─pull─▶ worker: look ─▶ record intent ─▶ execute
+//!                            ▲             │          ─▶ record result ─▶ acknowledge
+//!                            └─────────────┘ redelivered after a crash
 //! ```
 //!
-//! The queue only carries hints: what a task may do is decided by the ledger, on the rollout's
-//! state, when the intent is recorded. Losing the queue loses time; a task that comes twice is
-//! dropped.
+//! The queue only carries hints: the ledger decides, from the rollout's state, whether a task may
+//! run when its intent is recorded. Losing the queue loses time; a task delivered twice is dropped.
 
 mod attempt;
 mod changes;

@@ -1,5 +1,5 @@
-//! Notices on the work queue: each is there once, goes to one server, and comes again when that
-//! server dies before it has recorded what became of it.
+//! Notices on the work queue. Each is on the queue once, is delivered to one server, and is
+//! redelivered if that server dies before it has recorded the result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 use super::jetstream::{JetStreamQueue, Taken};
 use super::queue::{Published, QueueError};
 
-/// The token of notices where a task has its label. No label's own token begins with `=`, which is
-/// followed by hex digits there.
+/// The token of notices in place of a task's label. A label's own token contains `=` only before
+/// hex digits, so it never equals this one.
 const TOKEN: &str = "=notices";
 
-/// A notice that is due.
+/// A notice that is due to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueuedNotice {
-    /// Of which rollout.
+    /// The rollout.
     pub rollout: RolloutId,
     /// Its id in the plan.
     pub notice: String,
 }
 
 impl QueuedNotice {
-    /// What receivers know it by: the same however often it is sent.
+    /// The id by which receivers recognise it: the same for every sending.
     pub fn id(&self) -> String {
         format!("{}/notice/{}", self.rollout, self.notice)
     }
@@ -40,34 +40,34 @@ impl QueuedNotice {
     }
 }
 
-/// Notices on the work queue of a ledger.
+/// The notices on a ledger's work queue.
 #[derive(Debug, Clone)]
 pub struct NoticeLane {
     queue: Arc<JetStreamQueue>,
 }
 
-/// A notice in a server's hands. Dropped unsettled it is delivered again.
+/// A notice delivered to a server. If dropped unsettled, it is redelivered.
 #[derive(Debug)]
 pub struct NoticeDelivery {
     taken: Taken,
-    /// Which one.
+    /// The notice.
     pub notice: QueuedNotice,
 }
 
 impl NoticeLane {
-    /// The lane beside a queue.
+    /// Makes the notices of a queue.
     pub fn new(queue: Arc<JetStreamQueue>) -> Self {
         Self { queue }
     }
 
-    /// Puts a notice on the queue, unless the queue holds it. Durable on return.
+    /// Puts a notice on the queue unless it is there already. Durable on return.
     pub async fn publish(&self, notice: &QueuedNotice) -> Result<Published, QueueError> {
         let body = serde_json::to_vec(notice).map_err(super::jetstream::unavailable)?;
         let subject = notice.subject(self.queue.ledger());
         self.queue.put_once(subject, body).await
     }
 
-    /// The next notice; waits at most `wait` for one.
+    /// The next notice; waits up to `wait` for one.
     pub async fn pull(&self, wait: Duration) -> Result<Option<NoticeDelivery>, QueueError> {
         while let Some(message) = self.queue.next(&[TOKEN.to_owned()], wait).await? {
             if let Some((taken, notice)) = Taken::read(message).await? {
@@ -79,17 +79,17 @@ impl NoticeLane {
 }
 
 impl NoticeDelivery {
-    /// Says that it is still being sent.
+    /// Tells the queue that it is still being sent.
     pub async fn progress(&self) -> Result<(), QueueError> {
         self.taken.progress().await
     }
 
-    /// Done with: the queue forgets it.
+    /// Acknowledges it: the queue deletes it.
     pub async fn done(&self) -> Result<(), QueueError> {
         self.taken.done().await
     }
 
-    /// To be delivered again, not before `delay` has passed.
+    /// Has it redelivered after at least `delay`.
     pub async fn again(&self, delay: Duration) -> Result<(), QueueError> {
         self.taken.again(delay).await
     }

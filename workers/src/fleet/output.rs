@@ -1,4 +1,4 @@
-//! Live output of running steps on core NATS: for the eye, not for the record.
+//! Publishes live output of running steps on core NATS; for display, not recorded.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::executor::{OutputLine, OutputSink};
 
-/// Lines that wait to be sent; of more, the oldest are dropped.
+/// Maximum number of lines waiting to be sent; beyond it the oldest are dropped.
 const MAX_WAITING: usize = 10_000;
 
-/// Where a step's output is published: `output.<ledger>.<rollout>.<step>`, one JSON
-/// [`OutputLine`] per message.
+/// The subject of a step's output: `output.<ledger>.<rollout>.<step>`, with one JSON [`OutputLine`]
+/// per message.
 pub(super) fn output_subject(ledger: &LedgerId, rollout: &RolloutId, step: &StepId) -> String {
     format!(
         "output.{ledger}.{}.{}",
@@ -23,7 +23,7 @@ pub(super) fn output_subject(ledger: &LedgerId, rollout: &RolloutId, step: &Step
     )
 }
 
-/// Publishes lines from a task of its own, so that a step never waits for a reader.
+/// Publishes lines from its own task, so that a step never waits for a reader.
 #[derive(Debug, Clone)]
 pub struct NatsOutput {
     waiting: Arc<Waiting>,

@@ -1,4 +1,4 @@
-//! What a worker asks of the ledger.
+//! The port through which a worker uses the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,54 +13,54 @@ use rollbook_ledger::trace::Cause;
 use super::changes::Changes;
 use crate::executor::{Facts, PortError};
 
-/// How a task stands on the ledger.
+/// The state of a task on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// Its attempt may begin: recording the intent would be accepted.
     Wanted,
     /// Its intent is recorded, its result is not.
     Running {
-        /// Who recorded the intent.
+        /// The worker that recorded the intent.
         worker: String,
-        /// When.
+        /// When the intent was recorded.
         started_at: Timestamp,
     },
-    /// Its intent is recorded, and that its worker was lost; a person decides. A worker that was
-    /// only cut off goes on: its result counts.
+    /// Its intent is recorded, and so is the loss of its worker; a person decides. A worker that
+    /// was only cut off may continue: its result counts.
     Interrupted,
-    /// Neither: done, overtaken, or not wanted now. Should it be wanted again, the orchestrator
+    /// None of these: done, overtaken, or not due. If it becomes due again, the orchestrator
     /// publishes it again.
     Stale(String),
 }
 
-/// A task with everything a worker needs to carry it out, as of one state of the rollout.
+/// A task with everything a worker needs to execute it, as of one state of the rollout.
 #[derive(Debug, Clone)]
 pub struct Assignment {
     /// The plan in force.
     pub plan: Arc<Plan>,
     /// The rollout's environment.
     pub environment: EnvironmentId,
-    /// Effective parameters.
+    /// The effective parameters of the rollout.
     pub params: BTreeMap<String, String>,
-    /// How the task stands.
+    /// The state of the task.
     pub standing: Standing,
-    /// Why a running action must end early: the rollout was aborted, or is being rolled back.
+    /// Why a running action must end early: the rollout was aborted or is being rolled back.
     pub halted: Option<String>,
     /// What the rollout has recorded so far.
     pub facts: Facts,
 }
 
-/// The ledger, as far as a worker needs it.
+/// The port to the ledger, as far as a worker needs it.
 #[async_trait]
 pub trait RolloutPort: Send + Sync + std::fmt::Debug {
-    /// How a task stands now. A task of a rollout or step that does not exist is stale.
+    /// Reads the current state of a task. A task of a rollout or step that does not exist is stale.
     async fn look(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError>;
 
-    /// Tells of changes from now on, until the ledger can no longer be followed.
+    /// Follows the ledger from now on and tells of changes. Returns when it can no longer follow.
     async fn tell(&self, changes: &Changes) -> Result<(), PortError>;
 
-    /// Records. Durable on return. The same `command_id` again records nothing more, so a
-    /// request whose answer was lost can be repeated. `cause` is what led to the task.
+    /// Records a command. Durable on return. Repeating the same `command_id` records nothing more,
+    /// so a request whose answer was lost can be retried. `cause` is what led to the task.
     async fn record(
         &self,
         rollout: &RolloutId,

@@ -1,8 +1,8 @@
-//! Which workers there are and what they do: for the eye, not for the record, which
-//! [`membership`](super::membership) keeps.
+//! Shows which workers are present and what they do. For display only:
+//! [`membership`](super::membership) keeps the record.
 //!
-//! Each worker writes one key in a bucket in memory, again and again; the key of one that died
-//! is gone after [`GONE_AFTER`].
+//! Each worker repeatedly writes one key in a bucket in memory; the key of a dead worker expires
+//! after [`GONE_AFTER`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,55 +26,55 @@ use super::jetstream::{answered, unavailable};
 use super::queue::QueueError;
 use super::worker::WorkerConfig;
 
-/// The bucket of presence.
+/// The bucket of the workers' presence.
 pub const WORKERS_BUCKET: &str = "rollbook_workers";
 
-/// A worker not heard of for this long is gone.
+/// A worker without a heartbeat for this long is gone.
 pub const GONE_AFTER: Duration = Duration::from_secs(PRESENCE_SECONDS.unsigned_abs());
 
-/// Between two signs of presence.
+/// The interval between two heartbeats.
 pub(super) const BEAT: Duration = Duration::from_secs(3);
 
-/// A worker that ends tries this long to say so.
+/// How long a worker that stops tries to remove its key.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
 
-/// The rate is that of so many beats.
+/// The number of heartbeats over which a rate is computed.
 const RATE_BEATS: usize = 4;
 
-/// At most so many workers are listed.
+/// Maximum number of workers listed.
 const MAX_LISTED: usize = 10_000;
 
-/// What a worker says of itself.
+/// What a worker reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
-    /// Its name on the record.
+    /// Its recorded name.
     pub name: String,
-    /// This run of its process; empty: of a version that does not say.
+    /// Identifies this run of its process; empty if its version does not report it.
     #[serde(default)]
     pub session: String,
     /// Labels whose tasks it takes besides those for any worker.
     pub labels: Vec<String>,
-    /// Its program's version.
+    /// The version of its program.
     pub version: String,
-    /// Steps it may run at a time.
+    /// Maximum number of steps it runs at a time.
     pub concurrency: usize,
-    /// Shards it may do at a time.
+    /// Maximum number of shards it does at a time.
     pub threads: usize,
-    /// Steps in work.
+    /// Steps it is running.
     pub steps: u32,
-    /// Shards in work.
+    /// Shards it is doing.
     pub shards: u32,
     /// Deals it has computed or compared since it started.
     pub deals: u64,
-    /// Deals per second of late.
+    /// Recent deals per second.
     pub deals_per_second: u64,
     /// When it started.
     pub since: Timestamp,
-    /// When it said so.
+    /// When it reported this.
     pub seen: Timestamp,
 }
 
-/// What a worker is doing. Clones count together.
+/// Counts what a worker is doing. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Activity(Arc<Counts>);
 
@@ -85,7 +85,7 @@ struct Counts {
     deals: AtomicU64,
 }
 
-/// Counts as in work until dropped.
+/// Counts as one item of work until dropped.
 #[derive(Debug)]
 pub(super) struct InWork {
     counts: Arc<Counts>,
@@ -129,7 +129,7 @@ async fn bucket(context: &Context) -> Result<Store, QueueError> {
     super::jetstream::bucket(context, config).await
 }
 
-/// Says that a worker is there until `stop`, then that it is gone.
+/// Announces that a worker is present until `stop`, then that it is gone.
 pub async fn announce(
     client: Client,
     ledger: LedgerId,
@@ -178,7 +178,7 @@ pub async fn announce(
             let _ = store.purge(&key).await;
         }
     };
-    // Otherwise its age takes the key away.
+    // If this fails, the key expires by age.
     let _ = tokio::time::timeout(LAST_WORD_WITHIN, last_word).await;
 }
 
@@ -203,7 +203,7 @@ async fn next_key<E: std::fmt::Display>(
     answered(async { keys.next().await.transpose() }).await
 }
 
-/// The workers of a ledger that are there, by name.
+/// The workers of a ledger that are present, by name.
 pub async fn workers(client: &Client, ledger: &LedgerId) -> Result<Vec<Presence>, QueueError> {
     let store = bucket(&jetstream::new(client.clone())).await?;
     let mut keys = answered(store.keys()).await?.take(MAX_LISTED);
@@ -213,7 +213,7 @@ pub async fn workers(client: &Client, ledger: &LedgerId) -> Result<Vec<Presence>
         if !key.starts_with(&prefix) {
             continue;
         }
-        // Gone since the keys were listed, or written by another version.
+        // The key has expired since it was listed, or another version wrote it.
         if let Some(body) = answered(store.get(key)).await?
             && let Ok(presence) = serde_json::from_slice::<Presence>(&body)
         {

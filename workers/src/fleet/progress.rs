@@ -1,5 +1,5 @@
-//! The progress of running steps on JetStream: in memory, one message kept per step, so that a
-//! dashboard that joins in the middle sees the latest state at once.
+//! Publishes the progress of running steps on JetStream: in memory, with one message kept per step,
+//! so that a dashboard that joins midway sees the latest state at once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,22 +21,22 @@ use crate::executor::progress::{ProgressSink, StepProgress};
 /// The bucket of progress.
 pub const PROGRESS_BUCKET: &str = "rollbook_progress";
 
-/// The last state of a step is kept this long.
+/// How long the last state of a step is kept.
 const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// The bucket holds at most so many bytes; a state has some hundred, of a large fleet some
-/// thousand.
+/// Maximum size of the bucket, in bytes; a state takes some hundred bytes, that of a large fleet
+/// some thousand.
 const MAX_BYTES: i64 = 64 * 1024 * 1024;
 
-/// Publishes progress from a task of its own, so that a step never waits for a reader. What was
-/// not published before the next state of the same step is replaced by it.
+/// Publishes progress from its own task, so that a step never waits for a reader. A state that has
+/// not been published when the next state of the same step arrives is replaced by it.
 #[derive(Debug, Clone)]
 pub struct NatsProgress {
     waiting: Arc<Waiting>,
     _sender: Arc<AbortOnDropHandle<()>>,
 }
 
-/// By key; never more than the steps in work.
+/// The states waiting to be published, by key; never more than there are running steps.
 #[derive(Debug, Default)]
 struct Waiting {
     states: Mutex<BTreeMap<String, StepProgress>>,
@@ -119,17 +119,17 @@ async fn bucket(context: &Context) -> Result<Store, QueueError> {
     super::jetstream::bucket(context, config).await
 }
 
-/// Whether the servers of NATS acknowledge a write: without a quorum they do not.
+/// Checks that the NATS servers acknowledge a write, which they do not without a quorum.
 pub async fn probe(client: &Client, ledger: &LedgerId) -> Result<(), QueueError> {
     let store = bucket(&jetstream::new(client.clone())).await?;
-    // No rollout's and no step's token begins with `=`.
+    // The token of a rollout or step never begins with `=`.
     let key = format!("{ledger}.=probe");
     answered(store.put(key, Vec::new().into()))
         .await
         .map(|_| ())
 }
 
-/// The latest states of a rollout's steps, then each new one. Ends when the connection does.
+/// Streams the latest states of a rollout's steps, then each new one. Ends with the connection.
 pub async fn follow(
     client: &Client,
     ledger: &LedgerId,
@@ -141,7 +141,7 @@ pub async fn follow(
     Ok(entries.filter_map(|entry| std::future::ready(entry.ok().as_ref().and_then(state))))
 }
 
-/// Each new state of every step of the ledger. Ends when something may have been missed.
+/// Streams each new state of every step of the ledger. Ends when something may have been missed.
 pub(super) async fn follow_all(
     client: &Client,
     ledger: &LedgerId,
@@ -154,12 +154,12 @@ pub(super) async fn follow_all(
 }
 
 fn state(entry: &Entry) -> Option<StepProgress> {
-    // Of another version, perhaps.
+    // Another version may have written it.
     let put = entry.operation == Operation::Put;
     put.then(|| serde_json::from_slice(&entry.value).ok())?
 }
 
-/// The latest states of these steps, as far as they were reported within the last hour.
+/// The latest states of these steps, if reported within the last hour.
 pub async fn latest(
     client: &Client,
     ledger: &LedgerId,

@@ -1,4 +1,4 @@
-//! One look into a consumer for the next message, which always ends.
+//! Polls a consumer once for the next message, always within a bounded time.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use futures::StreamExt;
 use super::jetstream::{answered, unavailable};
 use super::queue::QueueError;
 
-/// A look is answered at once or not at all: a request that was written to a lost connection is
-/// never answered.
+/// The time limit of a poll. It is answered at once or not at all: a request written to a lost
+/// connection is never answered.
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 
-/// A message that comes later than its look is still waited for this long, to be handed back.
+/// How long to wait for a message that arrives after its poll, in order to hand it back.
 const LATE_WITHIN: Duration = Duration::from_secs(30);
 
 /// The next message of a consumer, without waiting for one.
@@ -36,8 +36,8 @@ pub(super) async fn look(consumer: &PullConsumer) -> Result<Option<Message>, Que
         .map_err(|error| unavailable(error.to_string()))
 }
 
-/// A request under way. Given up, it may still be answered, with a task that nobody would do until
-/// the queue delivers it again: so a late answer goes back at once.
+/// A poll in progress. One that is dropped may still deliver a task, which nobody would do until
+/// the queue redelivers it, so a late answer is handed back at once.
 struct Asked(Option<Batch>);
 
 impl Drop for Asked {

@@ -15,7 +15,7 @@ pub const ANY_LABEL: &str = "any";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueuedTask {
-    /// Which rollout.
+    /// The rollout.
     pub rollout: RolloutId,
     /// What to do.
     pub task: Task,
@@ -25,7 +25,7 @@ pub struct QueuedTask {
 }
 
 impl QueuedTask {
-    /// What makes two messages the same task: rollout/step/action/attempt.
+    /// Identifies the task across messages: rollout/step/action/attempt.
     pub fn key(&self) -> String {
         format!(
             "{}/{}/{}/{}",
@@ -36,18 +36,18 @@ impl QueuedTask {
         )
     }
 
-    /// The label whose workers may take it.
+    /// The label that a worker needs to take it.
     pub fn label(&self) -> &str {
         self.task.runs_on.as_deref().unwrap_or(ANY_LABEL)
     }
 
-    /// The line it waits in.
+    /// The line of the queue that it waits in.
     pub fn line(&self) -> Line {
         Line::new(self.task.lane, self.label())
     }
 
-    /// Its subject: `work.<ledger>.<line>.<rollout>.<step>.<action>.<attempt>`. One task, one
-    /// subject, so that the queue itself can refuse a second message of a task it holds.
+    /// Its subject: `work.<ledger>.<line>.<rollout>.<step>.<action>.<attempt>`. Each task has its
+    /// own subject, so that the queue itself can refuse a second message for a task it holds.
     pub fn subject(&self, ledger: &LedgerId) -> String {
         format!(
             "work.{ledger}.{}.{}.{}.{}.{}",
@@ -60,7 +60,7 @@ impl QueuedTask {
     }
 }
 
-/// One line of the queue: the tasks of a lane that workers of a label may take.
+/// One line of the queue: the tasks of one lane and one label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Line {
     lane: Lane,
@@ -76,7 +76,8 @@ impl Line {
         }
     }
 
-    /// Its token in a subject. A `=` in a label's own token stands before two hexadecimal digits.
+    /// Its token in a subject. In a label's own token, `=` is always followed by two hexadecimal
+    /// digits.
     pub fn token(&self) -> String {
         let label = subject_token(&self.label);
         match self.lane {
@@ -97,18 +98,18 @@ pub(super) fn action_word(action: TaskAction) -> &'static str {
     }
 }
 
-/// Times and counts of a queue. The same for all workers of a ledger.
+/// The times and limits of a queue, which are the same for all workers of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueOptions {
-    /// A delivery without a sign of life for this long goes to another worker.
+    /// A delivery without a heartbeat for this long goes to another worker.
     pub ack_wait: Duration,
-    /// A task is delivered at most this often; after that it is a dead letter. Far more often than
-    /// workers may be lost in it, which the ledger counts: a task also comes again because the
-    /// ledger could not be reached.
+    /// Maximum number of deliveries of a task; after that it is a dead letter. This is far more
+    /// than the number of workers a task may lose, which the ledger counts: a task is also
+    /// redelivered because the ledger could not be reached.
     pub max_deliver: u32,
-    /// Copies of the queue: 1, or 3 on a cluster. Streams with fewer get more.
+    /// Replicas of the queue: 1, or 3 on a cluster. Streams with fewer get more.
     pub replicas: usize,
-    /// The queue holds at most this many tasks; further ones are refused.
+    /// Maximum number of tasks on the queue; further ones are refused.
     pub max_tasks: u32,
 }
 
@@ -123,25 +124,25 @@ impl Default for QueueOptions {
     }
 }
 
-/// What publishing led to.
+/// The result of publishing a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
-    /// The task is on the queue.
+    /// The task was added to the queue.
     New,
-    /// It was there already.
+    /// The task was on the queue already.
     Known,
 }
 
-/// Why the queue refused or failed.
+/// Why the queue refused a call or failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
-    /// Not now; the same call may succeed later.
+    /// Temporarily unavailable; the same call may succeed later.
     #[error("RB-QUEUE-1: the work queue is unavailable: {reason}")]
     Unavailable {
         /// What happened.
         reason: String,
     },
-    /// Stream or consumer exist with settings under which tasks could be lost or done twice.
+    /// A stream or consumer exists with settings under which tasks could be lost or done twice.
     #[error(
         "RB-QUEUE-2: {what} has {setting} {found}, must be {required}; remove it while no rollout runs and start again"
     )]
@@ -150,36 +151,36 @@ pub enum QueueError {
         what: String,
         /// The setting.
         setting: &'static str,
-        /// What it is.
+        /// The value found.
         found: String,
-        /// What it must be.
+        /// The required value.
         required: String,
     },
     /// The queue is full.
     #[error("RB-QUEUE-3: the work queue does not take the task: {reason}")]
     Full {
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
 }
 
 impl QueueError {
-    /// Whether the same call may succeed later without any change.
+    /// Whether the same call may succeed if retried later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Full { .. })
     }
 }
 
-/// The queue of one ledger.
+/// The port to the work queue of one ledger.
 #[async_trait]
 pub trait TaskQueue: Send + Sync + std::fmt::Debug {
-    /// Puts a task on the queue. Durable on return. A task that the queue holds already, waiting
-    /// or in work, is not put there again; one that was acknowledged may be, and is then found
-    /// stale by the worker.
+    /// Puts a task on the queue. Durable on return. A task that is on the queue already, waiting or
+    /// being worked on, is not added again; one that was acknowledged may be, and the worker then
+    /// finds it stale.
     async fn publish(&self, task: &QueuedTask) -> Result<Published, QueueError>;
 
-    /// The next task of one of these lines; waits at most `wait` for one. A task pulled is
-    /// nobody else's until it is settled or `ack_wait` has passed since its last
+    /// The next task of one of these lines; waits up to `wait` for one. A pulled task goes to
+    /// nobody else until it is settled or `ack_wait` has passed since its last
     /// [`Delivery::progress`].
     async fn pull(
         &self,
@@ -188,25 +189,25 @@ pub trait TaskQueue: Send + Sync + std::fmt::Debug {
     ) -> Result<Option<Box<dyn Delivery>>, QueueError>;
 }
 
-/// A task in a worker's hands. Dropping it unsettled lets it be redelivered after `ack_wait`.
+/// A task delivered to a worker. If dropped unsettled, it is redelivered after `ack_wait`.
 #[async_trait]
 pub trait Delivery: Send + Sync + std::fmt::Debug {
     /// The task.
     fn task(&self) -> &QueuedTask;
 
-    /// How often it has been delivered, this time included.
+    /// How often it has been delivered, including this time.
     fn deliveries(&self) -> u32;
 
-    /// Says that it is still being worked on. Confirmed by the queue on return.
+    /// Sends a heartbeat: the task is still being worked on. Confirmed by the queue on return.
     async fn progress(&self) -> Result<(), QueueError>;
 
-    /// Done with: the queue forgets it. Confirmed by the queue on return.
+    /// Acknowledges the task: the queue deletes it. Confirmed by the queue on return.
     async fn done(&self) -> Result<(), QueueError>;
 
-    /// To be delivered again, not before `delay` has passed.
+    /// Has the task redelivered after at least `delay`.
     async fn again(&self, delay: Duration) -> Result<(), QueueError>;
 
-    /// Never to be delivered again: a dead letter, with the reason.
+    /// Makes the task a dead letter with a reason: it is never redelivered.
     async fn give_up(&self, reason: &str) -> Result<(), QueueError>;
 }
 

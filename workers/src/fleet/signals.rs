@@ -1,5 +1,5 @@
-//! What running steps tell while they run: for people who look, not for the record. Nothing here is on
-//! the ledger, and nothing is kept for a reader who comes later but the last progress of each step.
+//! The live signals of running steps, progress and output; for display, not recorded. Nothing of it
+//! is on the ledger, and for late readers only the last progress of each step is kept.
 
 use async_nats::Client;
 use async_trait::async_trait;
@@ -13,26 +13,28 @@ use super::progress;
 use super::queue::QueueError;
 use crate::executor::progress::StepProgress;
 
-/// Where a server reads it.
+/// The port through which a server reads live signals.
 #[async_trait]
 pub trait Signals: Send + Sync + std::fmt::Debug {
-    /// Each new progress of every step. Ends when something may have been missed; ask again.
+    /// Streams each new progress of every step. Ends when something may have been missed; call it
+    /// again.
     async fn progress(&self) -> Result<BoxStream<'static, StepProgress>, QueueError>;
 
-    /// The latest progress of a rollout's steps, then each new one. Ends when the connection does.
+    /// Streams the latest progress of a rollout's steps, then each new one. Ends with the
+    /// connection.
     async fn progress_of(
         &self,
         rollout: &RolloutId,
     ) -> Result<BoxStream<'static, StepProgress>, QueueError>;
 
-    /// The latest progress of these steps, as far as it was reported within the last hour.
+    /// The latest progress of these steps, if reported within the last hour.
     async fn latest(
         &self,
         rollout: &RolloutId,
         steps: &[StepId],
     ) -> Result<Vec<StepProgress>, QueueError>;
 
-    /// The lines that a step prints from now on, each one JSON value
+    /// Streams the lines that a step prints from now on, each as a JSON value
     /// ([`OutputLine`](crate::executor::OutputLine)).
     async fn output(
         &self,
@@ -41,7 +43,7 @@ pub trait Signals: Send + Sync + std::fmt::Debug {
     ) -> Result<BoxStream<'static, Bytes>, QueueError>;
 }
 
-/// The same on NATS: progress in a bucket in memory, output on core subjects.
+/// The port on NATS: progress in a bucket in memory, output on core subjects.
 #[derive(Debug, Clone)]
 pub struct NatsSignals {
     client: Client,
@@ -49,7 +51,7 @@ pub struct NatsSignals {
 }
 
 impl NatsSignals {
-    /// Of one ledger.
+    /// Makes the signals of one ledger.
     pub fn new(client: Client, ledger: LedgerId) -> Self {
         Self { client, ledger }
     }

@@ -1,4 +1,4 @@
-//! A worker: pulls tasks, carries out a bounded number at a time, and ends in order.
+//! Runs a worker: pulls tasks, executes a bounded number at a time, and shuts down in order.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -16,57 +16,56 @@ use super::presence::Activity;
 use super::queue::{ANY_LABEL, Line, QueueOptions, TaskQueue};
 use crate::executor::Tools;
 
-/// A pull waits at most this long, so that a shutdown is noticed.
+/// The longest wait of a pull, so that a shutdown is noticed.
 const PULL_WAIT: Duration = Duration::from_secs(2);
 
-/// A pull that has not ended so long after the shutdown is given up.
+/// How long after the shutdown a pull may take before it is dropped.
 const PULL_OVERDUE: Duration = Duration::from_secs(3);
 
-/// After the actions have been stopped, what is left of them is waited for this long.
+/// How long to wait for stopped actions to end.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 
-/// After a failed pull.
+/// The wait after a failed pull.
 const PULL_RETRY: Duration = Duration::from_secs(1);
 
-/// How a worker works.
+/// The configuration of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Its name on the record: `host/pid`. Must differ between processes that run at the same
-    /// time.
+    /// Its recorded name: `host/pid`. It must differ between processes that run at the same time.
     pub name: String,
-    /// This run of its process, on the record.
+    /// Identifies this run of its process on the record.
     pub session: String,
-    /// Labels whose tasks it takes, besides those that any worker may take.
+    /// Labels whose tasks it takes besides those that any worker may take.
     pub labels: Vec<String>,
-    /// Steps at a time, at least 1. Undos have room of their own.
+    /// Steps at a time, at least 1. Undos have their own slots.
     pub concurrency: usize,
-    /// On shutdown, running actions are given this long; those that take longer are stopped and
-    /// left to the crash rules.
+    /// How long running actions may take to finish on shutdown; longer ones are stopped and left to
+    /// the crash rules.
     pub drain: Duration,
-    /// Between signs of life for the queue; well below the queue's `ack_wait`.
+    /// The interval between heartbeats to the queue; well below the queue's `ack_wait`.
     pub progress_every: Duration,
-    /// How long after a sign of life that the queue confirmed an `idempotent` action may go on:
-    /// some seconds less than the queue's `ack_wait`, after which another worker begins it.
+    /// How long an `idempotent` action may continue after a heartbeat that the queue confirmed:
+    /// some seconds less than the queue's `ack_wait`, after which another worker starts it.
     pub lease: Duration,
-    /// Between looks at the rollout while an action runs, should what it is told be lost.
+    /// How often the rollout is checked while an action runs, in case a change was not told.
     pub look_every: Duration,
-    /// How long a result is tried to be recorded while the ledger is unavailable.
+    /// How long recording a result is retried while the ledger is unavailable.
     pub result_patience: Duration,
-    /// Shards of snapshots at a time, and threads that compute them; `None`: one per core, at
-    /// most 8 shards.
+    /// Shards at a time, and threads that compute them; `None`: one per core, at most 8 shards.
     pub threads: Option<usize>,
-    /// Counts what it does, for [`super::presence`].
+    /// Counts what the worker does, for [`super::presence`].
     pub activity: Activity,
 }
 
-/// An action is ended so long before another worker may begin it.
+/// How long before another worker may start an action it is ended here.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
-/// Shards at a time unless told: more connections than this, and the database notices.
+/// Maximum number of shards at a time unless configured: more connections would put a noticeable
+/// load on the database.
 const MAX_SHARD_SLOTS: usize = 8;
 
 impl WorkerConfig {
-    /// The usual times.
+    /// A configuration with the default times.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -83,7 +82,7 @@ impl WorkerConfig {
         }
     }
 
-    /// Shards of snapshots at a time.
+    /// The number of shards at a time.
     pub fn shard_slots(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
         self.threads
@@ -92,21 +91,21 @@ impl WorkerConfig {
     }
 }
 
-/// An intent is tried to be recorded for this long before its task goes back to the queue.
+/// How long recording an intent is retried before its task goes back to the queue.
 const INTENT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// A task that could not be begun is delivered again after this long.
+/// The delay before a task that could not be begun is redelivered.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Returns some seconds after the shutdown, time enough for a pull that is answered: a task that is
-/// on its way would else be nobody's until the queue delivers it again.
+/// Returns some seconds after the shutdown, long enough for a pull to be answered: otherwise a task
+/// on its way would wait until the queue redelivers it.
 pub(super) async fn overdue(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(PULL_OVERDUE).await;
 }
 
-/// Waits for the end of what runs, within `drain`; then gives `stop_now` and waits a bounded time
-/// more, whatever queue and ledger do.
+/// Waits for running work to end, within `drain`; then cancels `stop_now` and waits a further
+/// bounded time, whatever queue and ledger do.
 pub(super) async fn drained(running: &TaskTracker, drain: Duration, stop_now: &CancellationToken) {
     running.close();
     if tokio::time::timeout(drain, running.wait()).await.is_ok() {
@@ -125,9 +124,9 @@ pub(super) async fn drained(running: &TaskTracker, drain: Duration, stop_now: &C
     }
 }
 
-/// Works until `shutdown` is given; then pulls nothing more, lets running actions finish within
-/// `config.drain`, stops the rest, and returns. It returns in bounded time even when neither queue
-/// nor ledger answers.
+/// Works until `shutdown` is cancelled; then pulls no more, lets running actions finish within
+/// `config.drain`, stops the rest, and returns. It returns in bounded time even if neither queue
+/// nor ledger responds.
 pub async fn run(
     config: WorkerConfig,
     queue: Arc<dyn TaskQueue>,
@@ -170,7 +169,7 @@ pub async fn run(
         hand.take(of(Lane::Step), config.concurrency.max(1)),
         hand.take(of(Lane::Watch), MAX_WATCHES),
         hand.take(of(Lane::Undo), UNDO_SLOTS),
-        // A flag is written through the ledger, which every worker can.
+        // Any worker can write a flag, because it is written through the ledger.
         hand.take(vec![Line::new(Lane::Flag, ANY_LABEL)], FLAG_SLOTS),
     );
     drained(&running, config.drain, &stop_now).await;
@@ -178,32 +177,32 @@ pub async fn run(
     tracing::info!(worker = %config.name, "worker stopped");
 }
 
-/// Watches at a time. One that waits for its next sample costs some memory and no slot of a step;
+/// Watches at a time. One that waits for its next sample uses some memory and no slot of a step;
 /// [`SAMPLES`](crate::executor::context::SAMPLES) of them sample at a time.
 const MAX_WATCHES: usize = 2_000;
 
-/// Undos at a time, beside steps: going back does not wait for a step to end.
+/// Undos at a time, in addition to steps: an undo does not wait for a step to end.
 const UNDO_SLOTS: usize = 4;
 
 /// Tells of changes for as long as the worker runs.
 async fn tell(port: Arc<dyn RolloutPort>, changes: Changes) {
     loop {
         if let Err(error) = port.tell(&changes).await {
-            tracing::warn!(%error, "changes of rollouts are not followed; following again");
+            tracing::warn!(%error, "cannot follow the ledger for changes of rollouts; retrying");
         }
         tokio::time::sleep(FOLLOW_AGAIN).await;
-        // Nobody knows what was missed.
+        // Some changes may have been missed.
         changes.tell_all();
     }
 }
 
-/// After the ledger could not be followed.
+/// The wait after the ledger could not be followed.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
-/// Undos of flags at a time, beside undos that may take long.
+/// Undos of flags at a time, in addition to undos that may take long.
 const FLAG_SLOTS: usize = 4;
 
-/// What takes tasks of some lines, up to a number of its own at a time.
+/// Pulls tasks of some lines and runs up to a number of its own at a time.
 struct Hand<'a> {
     config: &'a WorkerConfig,
     queue: &'a dyn TaskQueue,
@@ -217,7 +216,7 @@ impl Hand<'_> {
         let shutdown = self.shutdown;
         let slots = Arc::new(Semaphore::new(slots));
         while !shutdown.is_cancelled() {
-            // A free slot first: a task is never pulled to wait here while another worker is free.
+            // A free slot first: a task must not wait here while another worker is free.
             let slot = tokio::select! {
                 () = shutdown.cancelled() => break,
                 slot = Arc::clone(&slots).acquire_owned() => slot,

@@ -1,20 +1,21 @@
-//! Rows of the source become deals, and deals become batches of bounded size.
+//! Turns source rows into deals, and deals into batches of bounded size.
 
 use bytes::Bytes;
 
 use super::calculator::RawDeal;
 
-/// Most deals in one batch.
+/// Maximum number of deals in a batch.
 pub(super) const BATCH_DEALS: usize = 256;
-/// A batch is closed when its inventories reach this size, in bytes; one deal may exceed it.
+/// A batch is closed when its inventories reach this size, in bytes; one deal alone may exceed it.
 pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Whether a row of the source is a whole deal or one item of its inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RowShape {
-    /// The inventory column holds the whole array; every id occurs once.
+    /// The inventory column holds the whole array; each id occurs once.
     Whole,
-    /// One item per row, rows of one deal adjacent; a NULL item is a deal without inventory.
+    /// One item per row, with the rows of a deal adjacent; a NULL item means a deal without
+    /// inventory.
     Item,
 }
 
@@ -22,9 +23,9 @@ pub(super) enum RowShape {
 #[derive(Debug)]
 pub(super) struct Batcher {
     shape: RowShape,
-    /// Most deals in a batch.
+    /// Maximum number of deals in a batch.
     most: usize,
-    /// The deal whose items may go on, and its items so far.
+    /// The deal whose items are still arriving, and the items read so far.
     current: Option<(RawDeal, Vec<u8>)>,
     deals: Vec<RawDeal>,
     bytes: usize,
@@ -41,7 +42,7 @@ impl Batcher {
         }
     }
 
-    /// Takes one row; gives a batch when one is full.
+    /// Adds one row; returns a batch when one is full.
     pub(super) fn push(
         &mut self,
         id: &str,
@@ -70,7 +71,7 @@ impl Batcher {
         (self.deals.len() >= self.most || self.bytes >= BATCH_BYTES).then(|| self.take())
     }
 
-    /// What is left when the source has ended.
+    /// Returns the deals still buffered when the source has ended.
     pub(super) fn finish(mut self) -> Vec<RawDeal> {
         self.close_current();
         self.deals
@@ -94,10 +95,10 @@ impl Batcher {
     }
 }
 
-/// The inventory of a deal that has none.
+/// The inventory of a deal without items.
 const EMPTY: Bytes = Bytes::from_static(b"[]");
 
-/// Puts an item before the closing bracket of an array this module began.
+/// Inserts an item before the closing bracket of an array that this module started.
 fn append_item(array: &mut Vec<u8>, item: Option<&[u8]>) {
     let Some(item) = item else {
         return;

@@ -1,4 +1,4 @@
-//! The one place where async code hands work to the compute threads.
+//! The single place where async code hands work to the compute threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use super::SnapshotError;
 use super::calculator::{Calculator, RawDeal};
 use super::row::Row;
 
-/// The largest inventory that is computed, in bytes; a larger one is an error row.
+/// The largest inventory that is computed, in bytes; a deal with a larger one becomes an error row.
 pub const MAX_INVENTORY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Compute threads, those of the process by default. Cheap to clone; clones share the threads.
+/// The compute threads, by default those of the process. Cheap to clone; clones share the threads.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Option<Arc<ThreadPool>>);
 
 impl Pool {
-    /// A pool of `threads` threads; `None` is the process-wide pool, one thread per core.
+    /// Makes a pool of `threads` threads; `None` is the process-wide pool, one thread per core.
     pub fn new(threads: Option<usize>) -> Result<Self, SnapshotError> {
         let Some(threads) = threads else {
             return Ok(Self(None));
@@ -38,7 +38,7 @@ impl Pool {
             })
     }
 
-    /// How many threads compute.
+    /// The number of compute threads.
     pub fn threads(&self) -> usize {
         self.0
             .as_ref()
@@ -57,7 +57,8 @@ impl Pool {
 
 /// Runs `work` on the compute threads and waits for it without blocking an async thread.
 ///
-/// The work runs to its end even if the waiter is dropped; a panic in it becomes an error.
+/// The work runs to completion even if the waiting future is dropped; a panic in it becomes an
+/// error.
 pub async fn on_rayon<T: Send + 'static>(
     pool: &Pool,
     work: impl FnOnce() -> T + Send + 'static,
@@ -65,7 +66,7 @@ pub async fn on_rayon<T: Send + 'static>(
     let (sender, receiver) = tokio::sync::oneshot::channel();
     pool.spawn(move || {
         let result = catch_unwind(AssertUnwindSafe(work));
-        // A waiter that has gone no longer wants the result.
+        // If the waiting future was dropped, nobody needs the result.
         let _ = sender.send(result);
     });
     match receiver.await {
@@ -79,10 +80,10 @@ pub async fn on_rayon<T: Send + 'static>(
     }
 }
 
-/// Computes a batch on the thread it is called on; the rows keep the order of the deals.
+/// Computes a batch on the calling thread; the rows keep the order of the deals.
 pub(super) fn compute(batch: Vec<RawDeal>, calculator: &dyn Calculator) -> Vec<Row> {
     let row = |deal: RawDeal| {
-        // One deal must not take the others with it, whatever the model does.
+        // A panic on one deal must not lose the rest of the batch.
         let outcome = if deal.inventory.len() > MAX_INVENTORY_BYTES {
             Err(format!(
                 "the inventory has {} bytes, over the limit of {MAX_INVENTORY_BYTES}",

@@ -1,4 +1,4 @@
-//! What turns a deal into figures.
+//! The port for calculators: what turns a deal into figures.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use super::values::Values;
 
-/// One figure or text every deal of a snapshot has.
+/// One figure or text that a snapshot has for every deal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricInfo {
-    /// The name rules refer to.
+    /// The name that rules refer to.
     pub name: String,
     /// `cents`, `count` or `text`.
     pub unit: String,
 }
 
 impl MetricInfo {
-    /// Whether its values are texts and not numbers.
+    /// Whether its values are texts rather than numbers.
     pub fn is_text(&self) -> bool {
         self.unit == MetricUnit::Text.as_str()
     }
 
-    /// A declared figure.
+    /// Builds the metric from its declaration.
     pub fn of(declared: &MetricDeclaration) -> Self {
         Self {
             name: declared.name.clone(),
@@ -32,7 +32,7 @@ impl MetricInfo {
     }
 }
 
-/// A deal as it was read, before any interpretation.
+/// A deal as read from the source, not yet interpreted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawDeal {
     /// The deal's id.
@@ -45,23 +45,23 @@ pub struct RawDeal {
 
 /// A model: a pure function from a deal to named figures.
 ///
-/// The same deal must give the same figures on every machine and thread; that is what makes
-/// snapshots comparable. A deal that cannot be computed is an error of that deal only.
+/// The same deal must give the same figures on every machine and thread; snapshots are comparable
+/// only because of that. A deal that cannot be computed is an error of that deal alone.
 pub trait Calculator: Send + Sync + std::fmt::Debug {
-    /// What it is: a snapshot tells of its calculator by it.
+    /// What the calculator is; a snapshot records it.
     fn description(&self) -> &CalculatorDescription;
-    /// The figures of one deal, or why there are none.
+    /// Computes the figures of one deal, or says why it has none.
     fn compute(&self, deal: &RawDeal) -> Result<Values, String>;
-    /// Why nothing can be computed any more, whatever the deal. The rows given since are void
-    /// and the snapshot must fail.
+    /// Why no deal can be computed any more. Once this is set, the rows returned since are void and
+    /// the snapshot must fail.
     fn fault(&self) -> Option<String> {
         None
     }
-    /// Ends computations that wait for something; those that follow fail at once.
+    /// Aborts computations that are waiting; later ones fail at once.
     fn stop(&self) {}
 }
 
-/// Stops a calculator when the one who wants its figures is gone.
+/// Stops a calculator when dropped, so that it does not outlive the task that wants its figures.
 #[derive(Debug)]
 pub struct StopOnDrop(pub Arc<dyn Calculator>);
 
@@ -71,16 +71,17 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// What a calculator is, without the calculator: it tells whether two make the same figures.
+/// What identifies a calculator: two with equal descriptions compute the same figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalculatorDescription {
-    /// What the model is called in manifests.
+    /// The model's name, as it stands in manifests.
     pub name: String,
-    /// SHA-256 of everything that determines the figures besides the deal and whether types count.
+    /// SHA-256 of everything that determines the figures, apart from the deal and deal-type
+    /// awareness.
     pub digest: String,
-    /// Whether deal types change the figures; off, every deal is computed the same way.
+    /// Whether deal types change the figures; when off, every deal is computed the same way.
     pub deal_type_awareness: bool,
-    /// The figures, in the order [`Calculator::compute`] gives them.
+    /// The metrics, in the order in which [`Calculator::compute`] returns them.
     pub metrics: Vec<MetricInfo>,
 }

@@ -1,4 +1,4 @@
-//! Opening the deals' database read-only, without ever showing a password.
+//! Opens the deals' database read-only and never shows a password.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use super::SnapshotError;
 /// How long to wait for a connection, in seconds.
 const CONNECT_TIMEOUT_S: u64 = 15;
 
-/// A database URL that was understood.
+/// A parsed database URL.
 #[derive(Clone)]
 pub struct Database {
     kind: Kind,
@@ -28,7 +28,7 @@ enum Kind {
     File(FileKind, PathBuf),
 }
 
-/// How deals are written in a file.
+/// The file formats a source may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// One JSON object per line.
@@ -61,8 +61,8 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Understands `postgres://…`, `postgresql://…`, `sqlite:PATH` and `sqlite://PATH`,
-    /// `parquet:PATH` and `jsonl:PATH`.
+    /// Parses `postgres://…`, `postgresql://…`, `sqlite:PATH`, `sqlite://PATH`, `parquet:PATH` and
+    /// `jsonl:PATH`.
     pub fn parse(url: &str) -> Result<Self, SnapshotError> {
         let url = url.trim();
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
@@ -149,7 +149,7 @@ impl Database {
         &self.shown
     }
 
-    /// The file, if it is one.
+    /// The file's format and path, if the source is a file.
     pub fn file(&self) -> Option<(FileKind, &Path)> {
         match &self.kind {
             Kind::File(kind, path) => Some((*kind, path)),
@@ -157,7 +157,7 @@ impl Database {
         }
     }
 
-    /// Connects. A file is no database: [`SnapshotError::Url`].
+    /// Connects. A file cannot be connected to and gives [`SnapshotError::Url`].
     pub async fn connect(&self) -> Result<Opened, SnapshotError> {
         if self.file().is_some() {
             return Err(SnapshotError::Url {
@@ -199,7 +199,7 @@ impl Database {
                 SnapshotError::Url { database, reason }
             }
             (sqlx::Error::Configuration(_), _) => SnapshotError::Url { database, reason },
-            // SQLITE_CANTOPEN: waiting does not bring the file.
+            // SQLITE_CANTOPEN: retrying does not make the file appear.
             (sqlx::Error::Database(_), Kind::Sqlite(_)) if code == "14" => SnapshotError::Url {
                 database,
                 reason: format!("{reason}; check that the file exists"),
@@ -208,7 +208,7 @@ impl Database {
         }
     }
 
-    /// Names an error of a statement on `table` after `rows` rows were read.
+    /// Classifies the error of a statement on `table` that failed after `rows` rows.
     pub fn query_error(&self, table: &str, rows: u64, error: &sqlx::Error) -> SnapshotError {
         let database = self.shown.clone();
         let reason = self.words(error);
@@ -259,7 +259,7 @@ fn code_of(error: &sqlx::Error) -> String {
     }
 }
 
-/// The password of what follows the scheme, as it is written there.
+/// The password in what follows the scheme, as written there.
 fn password_of(rest: &str) -> Option<String> {
     let in_query = rest
         .split_once('?')
@@ -275,7 +275,7 @@ fn password_of(rest: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Drivers do not print passwords today; this makes sure of it.
+/// Removes the password from a driver's text; drivers do not print it, but nothing guarantees that.
 fn scrub(text: &str, secret: Option<&str>) -> String {
     match secret {
         Some(secret) => text.replace(secret, "***"),

@@ -1,4 +1,4 @@
-//! The rows of a shard become its part and its report.
+//! Encodes the rows of a shard as a part and sums them up in its report.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -9,19 +9,20 @@ use super::parquet::PartWriter;
 use super::row::RowFields;
 use super::task::{ShardReport, ShardTask};
 
-/// Deal types counted apart; a column of free text must not grow the manifest without end.
+/// Maximum number of deal types counted separately, so that a column of free text cannot make the
+/// manifest grow without bound.
 const MAX_DEAL_TYPES: usize = 256;
-/// Where the others are counted.
+/// The name under which all further types are counted.
 const OTHER_TYPES: &str = "(other)";
 
-/// A part that is not stored yet.
+/// An encoded part that is not stored yet.
 pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
-    /// The address of its part is still empty.
+    /// The shard's report; its part has no address yet.
     pub(super) report: ShardReport,
 }
 
-/// Takes the rows of a shard in key order.
+/// Encodes the rows of a shard, which must arrive in key order.
 pub(super) struct ShardEncoder<'t> {
     task: &'t ShardTask,
     writer: PartWriter,
@@ -44,7 +45,7 @@ impl<'t> ShardEncoder<'t> {
         })
     }
 
-    /// Appends a row. Refused unless its id comes behind that of the last one.
+    /// Appends a row. Refuses an id that does not sort after the previous one.
     pub(super) fn push(&mut self, row: &impl RowFields) -> Result<(), SnapshotError> {
         let last = self.writer.last_id();
         let order = self.task.key_order.compare(last, row.deal_id());
@@ -58,7 +59,7 @@ impl<'t> ShardEncoder<'t> {
         self.writer.push(row)
     }
 
-    /// Ends the part. Refused when its rows are more or fewer than the plan counted.
+    /// Ends the part. Refuses a number of rows other than the plan counted.
     pub(super) fn finish(mut self) -> Result<Encoded, SnapshotError> {
         let rows = self.writer.rows();
         if rows != self.task.deals {
@@ -76,7 +77,7 @@ impl<'t> ShardEncoder<'t> {
     }
 }
 
-/// Counts deals of a type, under a common name when there are too many types.
+/// Counts deals of a type, under a common name once there are too many types.
 pub(super) fn count_type(types: &mut BTreeMap<String, u64>, name: &str, deals: u64) {
     if let Some(count) = types.get_mut(name) {
         *count += deals;

@@ -4,7 +4,7 @@ use rollbook_ledger::evidence::EvidenceError;
 
 use super::source::DealTable;
 
-/// Why a snapshot could not be taken or read. No message holds a password.
+/// Why a snapshot could not be taken or read. No message contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The database URL cannot be used.
@@ -15,14 +15,14 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-    /// The database does not answer. Retryable.
+    /// The database does not respond. Retryable.
     #[error(
         "RB-SNAPSHOT-2: the database {database} cannot be reached: {reason}; check that it is running"
     )]
     Unreachable {
         /// The URL without credentials.
         database: String,
-        /// The driver's words.
+        /// The driver's message.
         reason: String,
     },
     /// The database refused the credentials.
@@ -32,10 +32,10 @@ pub enum SnapshotError {
     Denied {
         /// The URL without credentials.
         database: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// Table, column or query are not what the database has.
+    /// The table, a column or the query does not match the database.
     #[error(
         "RB-SNAPSHOT-4: {database} cannot run the query on `{table}`: {reason}; check table, columns, where and query of the source"
     )]
@@ -44,29 +44,29 @@ pub enum SnapshotError {
         database: String,
         /// The table of the source.
         table: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// The read broke off. Nothing was recorded; retryable.
+    /// The read was interrupted. Nothing was recorded; retryable.
     #[error(
         "RB-SNAPSHOT-5: reading from {database} broke off after {rows} rows: {reason}; take the snapshot again"
     )]
     Interrupted {
         /// The URL without credentials.
         database: String,
-        /// How far the read came.
+        /// Rows read before the interruption.
         rows: u64,
-        /// The driver's words.
+        /// The driver's message.
         reason: String,
     },
-    /// The source gave an id twice, out of order, or none.
+    /// The source returned an id twice, out of order, or NULL.
     #[error(
         "RB-SNAPSHOT-6: the deals of `{table}` are not in strict id order: {reason}; ids must be unique and not NULL"
     )]
     Order {
         /// The table of the source.
         table: String,
-        /// Which ids.
+        /// Which ids, and what is wrong with them.
         reason: String,
     },
     /// The evidence store failed.
@@ -78,17 +78,17 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-    /// Stored bytes are what was once stored but no snapshot this version understands.
+    /// The stored bytes match their address but are not a snapshot this version can read.
     #[error("RB-SNAPSHOT-8: {what} {sha256} cannot be read: {reason}")]
     Malformed {
         /// `manifest` or `part`.
         what: &'static str,
-        /// Its address.
+        /// Its SHA-256 address.
         sha256: String,
         /// What is wrong.
         reason: String,
     },
-    /// The request makes no sense.
+    /// The request is not valid.
     #[error("RB-SNAPSHOT-9: {field}: {reason}")]
     Request {
         /// Which field.
@@ -96,7 +96,7 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-    /// The compute threads cannot be used.
+    /// The compute threads could not be started or did not return a result.
     #[error("RB-SNAPSHOT-10: the compute pool failed: {reason}")]
     Compute {
         /// What happened.
@@ -110,7 +110,7 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-    /// A deal of a source file stands in the wrong place.
+    /// A deal in a source file is out of order.
     #[error(
         "RB-SNAPSHOT-12: {path}, {place}: {reason}; give every deal once, sorted by id, and take the snapshot again"
     )]
@@ -122,7 +122,7 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-    /// A line or row of a source file is no deal.
+    /// A line or row of a source file is not a deal.
     #[error("RB-SNAPSHOT-18: {path}, {place}: {reason}; mend it there and take the snapshot again")]
     FileRow {
         /// The file.
@@ -132,8 +132,8 @@ pub enum SnapshotError {
         /// What is wrong.
         reason: String,
     },
-    /// A source file is not the one the plan was made from. Nothing was recorded; retryable
-    /// with a new plan.
+    /// A source file is no longer the one that was planned. Nothing was recorded; retryable with a
+    /// new plan.
     #[error(
         "RB-SNAPSHOT-13: the file {path} changed while it was read; take the snapshot again when nothing writes to it"
     )]
@@ -141,37 +141,36 @@ pub enum SnapshotError {
         /// The file.
         path: String,
     },
-    /// The consistent read of the plan has ended, so its shards can no longer be read as of
-    /// the same moment. Nothing was recorded; retryable with a new plan.
+    /// The plan's consistent read has ended, so its shards can no longer be read as of the same
+    /// moment. Nothing was recorded; retryable with a new plan.
     #[error(
         "RB-SNAPSHOT-14: the consistent read of {database} that this shard belongs to is over: {reason}; take the snapshot again"
     )]
     ReadOver {
         /// The database without credentials.
         database: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// A shard cannot be done here, or reports do not belong to the plan.
+    /// A shard cannot be done by this worker, or the reports do not match the plan.
     #[error("RB-SNAPSHOT-15: shard {shard}: {reason}")]
     Shard {
-        /// Its place in the plan, from 0.
+        /// Its index in the plan, from 0.
         shard: u32,
-        /// What does not fit.
+        /// What does not match.
         reason: String,
     },
-    /// Rows on their way to their parts cannot be kept in the directory for temporary files.
-    /// Nothing was recorded.
+    /// Computed rows cannot be buffered in the directory for temporary files. Nothing was recorded.
     #[error(
         "RB-SNAPSHOT-17: {directory} cannot keep rows until their parts are written: {reason}; free space there, or name another directory by TMPDIR"
     )]
     Spill {
         /// The directory.
         directory: String,
-        /// The system's words.
+        /// The system's message.
         reason: String,
     },
-    /// The calculator computes no deal any more. Nothing was recorded.
+    /// The calculator cannot compute any deal. Nothing was recorded.
     #[error("RB-SNAPSHOT-16: the calculator failed: {reason}; mend it and take the snapshot again")]
     Calculator {
         /// What happened.
@@ -180,7 +179,7 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    /// The refusal of a table in which an id occurs twice.
+    /// The error for a table in which an id occurs twice.
     pub(super) fn twice(table: &DealTable, deal_id: &str) -> Self {
         Self::Order {
             table: table.table.clone(),
@@ -188,12 +187,12 @@ impl SnapshotError {
         }
     }
 
-    /// Whether the shards of the plan can no longer be read, so that only a new plan helps.
+    /// Whether the plan's shards can no longer be read, so that only a new plan helps.
     pub fn needs_new_plan(&self) -> bool {
         matches!(self, Self::ReadOver { .. } | Self::FileChanged { .. })
     }
 
-    /// Whether taking the snapshot may succeed later without any change to the request.
+    /// Whether the same request may succeed if retried later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } => true,

@@ -5,9 +5,9 @@
 //!  {"deal_id":"7","metrics":{"price":"12.50","items":3}}    ◀── or {"error":"…"}
 //! ```
 //!
-//! As many programs run as threads compute, each for as long as it behaves. What depends on time
-//! or on a process (standard error, how often it was started) is in the log or in the error of
-//! the whole snapshot, never in a row: the same deals must give the same bytes.
+//! One program runs per compute thread, for as long as it answers correctly. Anything that depends
+//! on time or on a process (standard error, how often it was started) goes to the log or into the
+//! error of the whole snapshot, never into a row: the same deals must give the same bytes.
 
 mod child;
 mod line;
@@ -29,46 +29,46 @@ use super::SnapshotError;
 use super::calculator::{Calculator, CalculatorDescription, MetricInfo, RawDeal};
 use super::values::Values;
 
-/// So many failures one after the other, without an answer between them, end the snapshot.
+/// This many consecutive failures, with no answer in between, fail the snapshot.
 const MAX_FAILURES: u32 = 32;
 
-/// So many do when the program has never answered: it is not the deals.
+/// The limit while the program has never answered: then the deals are not the cause.
 const MAX_FAILURES_BEFORE_ANSWER: u32 = 8;
 
-/// So many failures of a snapshot are logged; the rows of their deals tell of all.
+/// At most this many failures of a snapshot are logged; every one is in the row of its deal.
 const MAX_LOGGED: u64 = 100;
 
-/// Before a program is started again after a failure: this long, doubled for every further one.
+/// The wait before a program is restarted after a failure, doubled for every further failure.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
 
-/// The longest of these waits.
+/// The longest wait before a restart.
 const LAST_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// A model file larger than this is refused.
+/// The largest model file that is accepted, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Takes secrets out of what a program says.
+/// Redacts secrets in what a program says.
 pub type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
-/// What makes an [`ExecCalculator`].
+/// What an [`ExecCalculator`] is made from.
 pub struct ExecRequest {
-    /// What to start.
+    /// The program to start.
     pub program: Program,
-    /// The variables of [`Program::env`] that belong to the model, with their values.
+    /// The variables of [`Program::env`] that are part of the model, with their values.
     pub model_env: BTreeMap<String, String>,
-    /// A file, seen from the working directory, whose content belongs to the model.
+    /// A file whose content is part of the model, relative to the working directory.
     pub file: Option<String>,
     /// The figures of every deal.
     pub metrics: Vec<MetricDeclaration>,
     /// How long one deal may take.
     pub timeout: Duration,
-    /// Whether the program is told deal types.
+    /// Whether the program is sent deal types.
     pub deal_types: bool,
     /// Applied to everything the program says before it is stored, logged or returned.
     pub redact: Redact,
 }
 
-/// Figures from a program of the user.
+/// A calculator that gets its figures from the user's program.
 pub struct ExecCalculator {
     program: Program,
     declared: Vec<MetricDeclaration>,
@@ -93,7 +93,7 @@ impl std::fmt::Debug for ExecCalculator {
 }
 
 impl ExecCalculator {
-    /// Checks the declaration and reads the model's file. Nothing is started before the first
+    /// Checks the declaration and reads the model's file. No program is started before the first
     /// deal.
     pub fn new(wanted: ExecRequest) -> Result<Self, SnapshotError> {
         let refuse = |reason: String| SnapshotError::Request {
@@ -147,7 +147,7 @@ impl ExecCalculator {
         })
     }
 
-    /// A program that has proved itself and waits for a question.
+    /// An idle program that has answered before.
     fn waiting(&self) -> Option<Child> {
         loop {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,7 +159,7 @@ impl ExecCalculator {
         }
     }
 
-    /// A program to ask: one that waits, or a fresh one.
+    /// A program to send the deal to: an idle one, or a newly started one.
     fn child(&self, fresh: bool) -> Result<Child, String> {
         if !fresh && let Some(child) = self.waiting() {
             return Ok(child);
@@ -174,7 +174,7 @@ impl ExecCalculator {
         })
     }
 
-    /// After failures, waits before the next start; a stop ends the wait.
+    /// Waits before the next start if programs have failed; a stop ends the wait.
     fn back_off(&self) {
         let failures = self.failures.load(Ordering::Relaxed);
         if failures == 0 {
@@ -187,7 +187,7 @@ impl ExecCalculator {
         }
     }
 
-    /// Counts a failure and says so in the log; too many in a row end the snapshot.
+    /// Counts and logs a failure; too many in a row fail the snapshot.
     fn failed(&self, mut child: Child, deal: &RawDeal, how: &str) {
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         let words = (self.redact)(&child.last_words());
@@ -218,12 +218,12 @@ impl ExecCalculator {
         }
     }
 
-    /// From now on nothing is computed; the first reason counts.
+    /// Fails the calculator for good and returns the reason; the first reason is kept.
     fn give_up(&self, reason: String) -> String {
         self.fault.get_or_init(|| (self.redact)(&reason)).to_owned()
     }
 
-    /// Asks a program; `None`: it died.
+    /// Sends a deal to a program and reads its reply; `Err` means that the program died.
     fn ask(
         &self,
         mut child: Child,
@@ -271,7 +271,7 @@ impl Calculator for ExecCalculator {
     fn compute(&self, deal: &RawDeal) -> Result<Values, String> {
         let request = request(deal, self.description.deal_type_awareness)?;
         let mut outcome = Err(String::new());
-        // A program may have died of an earlier deal; a deal is judged by a fresh one.
+        // The program may have died because of an earlier deal: retry once with a new one.
         for fresh in [false, true] {
             if let Some(fault) = self.fault.get() {
                 return Err(fault.clone());

@@ -1,11 +1,11 @@
-//! Figures written as decimals by somebody else's system, read without rounding.
+//! Reads figures that another system wrote as decimals, without rounding.
 
 use rollbook_ledger::runbook::calculator::MetricUnit;
 
-/// The most characters of a refused text that its message repeats.
+/// How many characters of a refused text its message quotes.
 const SHOWN_CHARS: usize = 40;
 
-/// Decimal places of an amount in a unit's own currency or kind; a text has none.
+/// Decimal places that a decimal in a metric of this unit may have; `None` for a text.
 pub(super) fn places(unit: MetricUnit) -> Option<u32> {
     match unit {
         MetricUnit::Cents => Some(2),
@@ -14,9 +14,10 @@ pub(super) fn places(unit: MetricUnit) -> Option<u32> {
     }
 }
 
-/// Reads a decimal text as a whole number of units of which `10^places` make one: with two
-/// places `12.5` is 1250. More places than that are refused unless they are zeros; exponents,
-/// `NaN` and infinities always are.
+/// Reads a decimal text as a whole number of units, `10^places` of which make one: with two places
+/// `12.5` is 1250.
+///
+/// Further places are refused unless they are zeros; exponents, `NaN` and infinities always are.
 pub(super) fn parse(text: &str, places: u32) -> Result<i64, String> {
     let shown = || text.chars().take(SHOWN_CHARS).collect::<String>();
     let (negative, digits) = match text.strip_prefix('-') {
@@ -39,7 +40,7 @@ pub(super) fn parse(text: &str, places: u32) -> Result<i64, String> {
     let mut value = 0_i64;
     let padding = std::iter::repeat_n(b'0', places as usize - fraction.len());
     for digit in whole.bytes().chain(fraction.bytes()).chain(padding) {
-        // Negative all the way: there is one more negative number than positive ones.
+        // Accumulated as a negative number, because there is one more negative than positive value.
         value = value
             .checked_mul(10)
             .and_then(|value| value.checked_sub(i64::from(digit - b'0')))

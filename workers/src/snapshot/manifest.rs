@@ -10,7 +10,7 @@ use super::calculator::MetricInfo;
 use super::row::KeyOrder;
 use super::source::{Consistency, DealTable};
 
-/// The version of the manifest this code writes and the only one it reads.
+/// The manifest version that this code writes, and the only one it reads.
 pub const MANIFEST_VERSION: u32 = 1;
 
 /// A snapshot's table of contents. Its SHA-256 as evidence names the snapshot.
@@ -28,7 +28,7 @@ pub struct Manifest {
     pub label: String,
     /// Where the deals were read, without credentials.
     pub source: SourceDescription,
-    /// How the deals are from one moment.
+    /// How the read is consistent.
     pub consistency: Consistency,
     /// How the rows are ordered by deal id.
     #[serde(default)]
@@ -39,31 +39,31 @@ pub struct Manifest {
     pub model_digest: String,
     /// Whether deal types changed the figures.
     pub deal_type_awareness: bool,
-    /// The flags in force.
+    /// The values of the flags when the snapshot was taken.
     pub flags: BTreeMap<String, String>,
-    /// The ledger sequence the flags were read at; 0 when no ledger was asked.
+    /// The ledger sequence at which the flags were read; 0 without a ledger.
     pub flags_sequence: u64,
-    /// The figures of every row, in the order of the columns.
+    /// The metrics of every row, in column order.
     pub metrics: Vec<MetricInfo>,
-    /// The rows, in key order.
+    /// The stored parts, in key order.
     pub parts: Vec<Part>,
-    /// Sum of each metric that is no text over the computed deals.
+    /// The sum of each numeric metric over the computed deals.
     pub totals: BTreeMap<String, Total>,
-    /// Deals per type as stored; types beyond the first 256 are under `(other)`.
+    /// Deals per type as stored; types beyond the first 256 are counted under `(other)`.
     pub deal_types: BTreeMap<String, u64>,
-    /// Rows.
+    /// Number of rows.
     pub total: u64,
     /// Rows with figures.
     pub success: u64,
-    /// Rows without.
+    /// Rows without figures.
     pub errors: u64,
-    /// Deals left out because they are deleted.
+    /// Deals left out because they are marked as deleted.
     pub deleted_excluded: u64,
-    /// When the read began, by the clock of the taker.
+    /// When the read began, by the clock of the process that planned.
     pub taken_at: Timestamp,
 }
 
-/// The source of a snapshot as its manifest tells it.
+/// The source of a snapshot as its manifest describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceDescription {
@@ -71,16 +71,16 @@ pub struct SourceDescription {
     pub database: String,
     /// Table and columns.
     pub table: DealTable,
-    /// The query that gave the inventory items, if not a column.
+    /// The query that gave the inventory items, where no column did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inventory_query: Option<String>,
-    /// The condition on the deals.
+    /// The SQL condition on the deals.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// The tenant whose deals were read, if not all.
+    /// The tenant whose deals were read; `None` means all deals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// SHA-256 of the file the deals were read from, if it was one.
+    /// SHA-256 of the source file; `None` for a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_sha256: Option<String>,
 }
@@ -95,15 +95,15 @@ pub struct Part {
     pub size_bytes: u64,
     /// Rows, at least one.
     pub rows: u64,
-    /// The smallest deal id, in the order of the manifest.
+    /// The first deal id, in the key order of the manifest.
     pub first_id: String,
-    /// The largest deal id.
+    /// The last deal id.
     pub last_id: String,
     /// Rows without figures.
     pub errors: u64,
 }
 
-/// An exact sum; in JSON a decimal text, because JSON readers round large numbers.
+/// An exact sum; a decimal text in JSON, because JSON readers round large numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Total(pub i128);
 
@@ -188,7 +188,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// The index of the part that would hold a deal.
+    /// The index of the part that holds a deal, if any part does.
     pub fn part_of(&self, deal_id: &str) -> Option<usize> {
         let before = |left: &str, right: &str| self.key_order.compare(left, right).is_lt();
         let index = self

@@ -6,10 +6,10 @@
 //!  read, held open   any worker     each           is the snapshot
 //! ```
 //!
-//! [`plan`], [`ShardWorker::run`] and [`finish`] are the pieces a fleet runs; [`take`] runs them
-//! in one process. Rows are in key order: ids by their bytes, integer ids by value. Equal input
-//! gives byte-identical parts on any number of workers and threads, so a part made twice is the
-//! same evidence. At no time are all deals in memory: a few batches and one part per worker are.
+//! [`plan`], [`ShardWorker::run`] and [`finish`] are the pieces a fleet runs; [`take`] runs them in
+//! one process. Rows are in key order: ids by their bytes, integer ids by value. Equal input gives
+//! byte-identical parts on any number of workers and threads, so a part made twice is the same
+//! evidence. All deals are never in memory at once: a few batches and one part per worker are.
 
 mod batch;
 pub mod bridge;
@@ -59,14 +59,14 @@ pub const PART_MEDIA_TYPE: &str = "application/vnd.apache.parquet";
 /// A stored snapshot: its manifest and the manifest's address, which names the snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// What the snapshot holds.
+    /// The manifest.
     pub manifest: Manifest,
-    /// Where the manifest lies.
+    /// The manifest's address in the evidence store.
     pub evidence: Evidence,
 }
 
 impl Snapshot {
-    /// Reads the manifest at an address and checks that it is whole.
+    /// Reads the manifest at an address and checks that it is complete.
     pub async fn open(store: &EvidenceStore, sha256: &str) -> Result<Self, SnapshotError> {
         let bytes = store.get(sha256).await?;
         let manifest = Manifest::from_bytes(sha256, &bytes)?;
@@ -80,9 +80,9 @@ impl Snapshot {
         Ok(Self { manifest, evidence })
     }
 
-    /// All rows of one part in key order, verified against the part's checksum.
+    /// All rows of one part in key order, verified against the part's SHA-256.
     ///
-    /// A part is bounded when it is written, so this is how to stream a snapshot: part by part.
+    /// Parts are bounded when written, so reading part by part streams a snapshot.
     pub async fn read_rows(
         &self,
         store: &EvidenceStore,
@@ -112,7 +112,7 @@ impl Snapshot {
         }
     }
 
-    /// The row of one deal; `None` when the snapshot does not have it.
+    /// The row of one deal; `None` when the snapshot does not contain it.
     pub async fn find(
         &self,
         store: &EvidenceStore,

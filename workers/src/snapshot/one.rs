@@ -1,4 +1,4 @@
-//! One deal as its source holds it now.
+//! Reads the current state of one deal from its source.
 
 use sqlx::{AssertSqlSafe, Row};
 
@@ -7,13 +7,13 @@ use super::database::{Database, Opened};
 use super::source::SnapshotSource;
 use super::sql::{column, quoted};
 
-/// The most inventory items of one deal that are read from a child table.
+/// The most inventory items that are read from a child table for one deal.
 const MAX_ITEMS: usize = 100_000;
 
-/// A deal as it is now.
+/// The current state of a deal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentDeal {
-    /// The type as stored.
+    /// The type as stored; `None` for NULL.
     pub deal_type: Option<String>,
     /// Whether it is marked as deleted.
     pub deleted: bool,
@@ -21,15 +21,17 @@ pub struct CurrentDeal {
     pub inventory: Vec<u8>,
 }
 
-/// Reads one deal; `None` when the table does not have it. The source's `where` is not applied:
-/// the deal was in a snapshot, and the question is what it holds.
+/// Reads one deal; `None` when the table does not contain it.
+///
+/// The source's `where` is not applied: the deal was in a snapshot, and the question is what it
+/// holds today.
 pub async fn read_deal(
     source: &SnapshotSource,
     deal_id: &str,
 ) -> Result<Option<CurrentDeal>, SnapshotError> {
     let database = Database::parse(&source.database)?;
     let failed = |error: sqlx::Error| database.query_error(&source.table.table, 0, &error);
-    // The two drivers have different types but answer with the same columns.
+    // The two drivers have different types but return the same columns.
     macro_rules! read {
         ($connection:expr, $mark:literal, $text:literal) => {{
             let row = sqlx::query(AssertSqlSafe(deal_sql(source, $mark, $text)))

@@ -1,8 +1,8 @@
-//! Rows on their way from pages to parts: bytes one behind the other, whose texts are read without
-//! copying.
+//! Computed rows packed into contiguous bytes between reading pages and writing parts; texts are
+//! read back without copying.
 //!
-//! A row is the length of what follows (four bytes, little-endian), its digest, and the rest in
-//! postcard's encoding, the deal's id first.
+//! A row is the length of what follows (four bytes, little-endian), its digest, and the other
+//! fields in postcard's encoding, starting with the deal's id.
 
 use postcard::Error;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::row::{Row, RowFields};
 
 const LENGTH_BYTES: usize = size_of::<u32>();
 
-/// A row as it lies in memory.
+/// A packed row, borrowed from its bytes.
 #[derive(Debug)]
 pub(super) struct PackedRow<'a> {
     digest: &'a [u8; 16],
@@ -28,7 +28,7 @@ struct Fields<'a, N> {
     error: Option<&'a str>,
 }
 
-/// Appends a row.
+/// Appends a row to packed rows.
 pub(super) fn pack(row: &Row, packed: Vec<u8>) -> Result<Vec<u8>, Error> {
     let (start, mut packed) = (packed.len(), packed);
     packed.extend_from_slice(&[0; LENGTH_BYTES]);
@@ -49,26 +49,26 @@ pub(super) fn pack(row: &Row, packed: Vec<u8>) -> Result<Vec<u8>, Error> {
     Ok(packed)
 }
 
-/// The bytes of the first row, and those behind it.
+/// Splits off the bytes of the first row and returns them with the rest.
 pub(super) fn split(packed: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = packed.split_first_chunk::<LENGTH_BYTES>()?;
     rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
-/// The id in the bytes of a row.
+/// The deal id in the bytes of a row.
 pub(super) fn id_of(row: &[u8]) -> Result<&str, Error> {
     let (_, fields) = parts(row)?;
     postcard::take_from_bytes(fields).map(|(id, _)| id)
 }
 
-/// The digest and the other fields in the bytes of a row.
+/// The digest and the encoded fields in the bytes of a row.
 fn parts(row: &[u8]) -> Result<(&[u8; 16], &[u8]), Error> {
     row.split_first_chunk()
         .ok_or(Error::DeserializeUnexpectedEnd)
 }
 
 impl<'a> PackedRow<'a> {
-    /// Reads the bytes of a row.
+    /// Decodes the bytes of a row.
     pub(super) fn of(row: &'a [u8]) -> Result<Self, Error> {
         let (digest, fields) = parts(row)?;
         Ok(Self {

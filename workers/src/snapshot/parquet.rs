@@ -1,9 +1,8 @@
-//! Parts as Parquet files, through the column API.
+//! Writes and reads parts as Parquet files, through the column API.
 //!
-//! Columns: `deal_id`, `deal_type`, `status` (`success` or `error`), `error`, one INT64 per
-//! metric (null on error rows), or a string where the metric is a text, and `digest`. Writer
-//! settings are fixed here, so that equal rows give equal bytes on every machine and any number of
-//! threads.
+//! Columns: `deal_id`, `deal_type`, `status` (`success` or `error`), `error`, one INT64 per numeric
+//! metric (null on error rows) or one string per text metric, and `digest`. Writer settings are
+//! fixed here, so that equal rows give equal bytes on every machine and any number of threads.
 
 mod decode;
 mod group;
@@ -28,15 +27,15 @@ pub use part::PartReader;
 pub use writer::PartWriter;
 pub(crate) use writer::write_column;
 
-/// Rows that are encoded, and later decoded, together.
+/// Rows per row group, the unit of encoding and decoding.
 pub const ROW_GROUP_ROWS: usize = 8192;
 
 const SUCCESS: &[u8] = b"success";
 const ERROR: &[u8] = b"error";
-/// Columns before the metrics.
+/// Number of columns before the metrics.
 const FIXED_COLUMNS: usize = 4;
 
-/// Columns of a part in order: name, physical type, whether null is allowed.
+/// The columns of a part in order: name, physical type, whether null is allowed.
 fn schema(metrics: &[MetricInfo]) -> Result<Arc<Type>, ParquetError> {
     let text = |name: &str, repetition| {
         Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
@@ -76,7 +75,7 @@ fn properties() -> Result<WriterProperties, ParquetError> {
     Ok(WriterProperties::builder()
         .set_created_by("rollbook".to_owned())
         .set_compression(Compression::SNAPPY)
-        // What is random does not compress.
+        // Digests are random and do not compress.
         .set_column_compression(ColumnPath::from("digest"), Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)
         .set_column_dictionary_enabled(ColumnPath::from("deal_type"), true)

@@ -1,4 +1,5 @@
-//! Taking a snapshot in one process: plan, do the shards on several connections, finish.
+//! Takes a snapshot in one process: plans it, does the shards on several connections and finishes
+//! it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,18 +20,19 @@ use super::sweep::Sweep;
 use super::task::{PlanSummary, ShardReport, ShardTask};
 use super::{MANIFEST_MEDIA_TYPE, Snapshot, SnapshotError};
 
-/// Connections unless the request says otherwise: more than this, and the database notices.
+/// Maximum number of connections unless the request sets one: more would put a noticeable load on
+/// the database.
 const MAX_DEFAULT_CONNECTIONS: usize = 8;
-/// The time between two reports of progress.
+/// The interval between two progress reports.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How far a snapshot is.
+/// How far a snapshot has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Deals computed.
     pub done: u64,
-    /// Deals in all, as counted in the same consistent read; while a table is read page by page,
-    /// about how many, and never fewer than are computed.
+    /// Total number of deals, counted in the same consistent read. While a table is read page by
+    /// page this is an estimate, and never less than `done`.
     pub total: u64,
     /// Deals without figures so far.
     pub errors: u64,
@@ -38,10 +40,10 @@ pub struct Progress {
 
 /// Takes a snapshot and stores it.
 ///
-/// Durable on return: every part and the manifest are in the evidence store. After an error
-/// parts may be there, but no manifest names them, so no snapshot exists. A deal that cannot
-/// be computed is an error row; look at `manifest.errors`. `progress` is called at most five
-/// times a second and once at the end.
+/// Durable on return: every part and the manifest are in the evidence store. After an error, parts
+/// may have been stored, but no manifest names them, so no snapshot exists. A deal that cannot be
+/// computed is an error row; see `manifest.errors`. `progress` is called at most five times a
+/// second and once at the end.
 pub async fn take(
     request: &SnapshotRequest,
     store: &EvidenceStore,
@@ -50,7 +52,7 @@ pub async fn take(
     take_planned(request, plan_here(request).await?, store, progress).await
 }
 
-/// Does what was planned here and finishes it: see [`take`].
+/// Carries out a plan of this process and finishes the snapshot: see [`take`].
 pub async fn take_planned(
     request: &SnapshotRequest,
     plan: impl Into<LocalPlan>,
@@ -73,7 +75,7 @@ pub async fn take_planned(
     let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
     let (summary, reports) = loop {
         tokio::select! {
-            // Dropped on an error, it stops all who work.
+            // When this is dropped on an error, all workers stop.
             done = &mut taking => break done?,
             _ = tick.tick() => progress(now()),
         }
@@ -85,7 +87,7 @@ pub async fn take_planned(
     finish(&summary, reports, store).await
 }
 
-/// Does what was planned; gives what it found out, and the reports of all shards.
+/// Carries out a plan; returns its summary and the reports of all shards.
 async fn run(
     request: &SnapshotRequest,
     plan: LocalPlan,
@@ -116,7 +118,7 @@ async fn run(
 
 type Reports = Result<Vec<ShardReport>, SnapshotError>;
 
-/// The outcome of a task that was spawned.
+/// Flattens the outcome of a spawned task.
 fn outcome_of<T>(outcome: Result<Result<T, SnapshotError>, JoinError>) -> Result<T, SnapshotError> {
     outcome.unwrap_or_else(|error| {
         let reason = error.to_string();
@@ -124,7 +126,8 @@ fn outcome_of<T>(outcome: Result<Result<T, SnapshotError>, JoinError>) -> Result
     })
 }
 
-/// Starts workers that take one shard after the other until none is left. Dropping them stops them.
+/// Starts workers that each take one shard after another until none is left. Dropping the set stops
+/// them.
 fn start(
     plan: &mut SnapshotPlan,
     database: Database,
@@ -164,11 +167,10 @@ fn start(
     running
 }
 
-/// Puts the reports of all shards of a plan together and stores the manifest.
+/// Combines the reports of all shards of a plan and stores the manifest.
 ///
-/// Durable on return: the manifest is in the evidence store, where the parts are already. The
-/// order of the reports does not matter, nor that a shard is reported twice, since both name
-/// the same part.
+/// Durable on return: the manifest is in the evidence store, where the parts are already. Reports
+/// may come in any order, and a shard may be reported twice, since both reports name the same part.
 pub async fn finish(
     plan: &PlanSummary,
     reports: Vec<ShardReport>,
@@ -176,7 +178,7 @@ pub async fn finish(
 ) -> Result<Snapshot, SnapshotError> {
     let manifest = assemble(plan, reports)?;
     let bytes = Bytes::from(manifest.to_bytes()?);
-    // What is stored must be what a reader takes.
+    // Never store a manifest that a reader would refuse.
     Manifest::from_bytes("(to be stored)", &bytes)?;
     let evidence = store
         .put(bytes, MANIFEST_MEDIA_TYPE, &manifest.evidence_name())
@@ -184,7 +186,7 @@ pub async fn finish(
     Ok(Snapshot { manifest, evidence })
 }
 
-/// The manifest of a plan and the reports of all its shards.
+/// Builds the manifest from a plan and the reports of all its shards.
 fn assemble(plan: &PlanSummary, mut reports: Vec<ShardReport>) -> Result<Manifest, SnapshotError> {
     reports.sort_by_key(|report| report.shard);
     if let Some(twice) = reports.windows(2).find_map(|pair| match pair {

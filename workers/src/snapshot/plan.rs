@@ -1,4 +1,4 @@
-//! Planning: one consistent read is opened and cut into shards of equal work.
+//! Plans a snapshot: opens one consistent read and cuts it into shards of equal work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::row::KeyOrder;
 use super::source::{Consistency, SnapshotSource};
 use super::task::{KeyRange, PlanSummary, ShardRead, ShardTask, TASK_VERSION};
 
-/// Deals per shard, so rows per part, unless the request says otherwise. Small enough that the
-/// last shards end together, large enough that opening a part costs nothing beside reading it.
+/// Deals per shard, and so rows per part, unless the request sets it. Small enough that the last
+/// shards end together, large enough that opening a part costs nothing compared with reading it.
 pub const ROWS_PER_PART: u64 = 16_384;
-/// The most rows a part may have: workers hold one part's rows, readers its compressed bytes.
+/// Maximum number of rows in a part: workers hold one part's rows, readers its compressed bytes.
 pub(super) const MAX_ROWS_PER_PART: u64 = 65_536;
-/// The most shards of a plan.
+/// Maximum number of shards in a plan.
 const MAX_SHARDS: usize = 1_000_000;
-/// The most connections of one run.
+/// Maximum number of connections of one run.
 const MAX_CONNECTIONS: usize = 64;
 
 /// What to snapshot.
@@ -35,23 +35,23 @@ pub struct SnapshotRequest {
     pub source: SnapshotSource,
     /// What computes the figures.
     pub calculator: Arc<dyn Calculator>,
-    /// The flags in force.
+    /// The values of the flags when the snapshot is taken.
     pub flags: BTreeMap<String, String>,
-    /// The ledger sequence the flags were read at; 0 without a ledger.
+    /// The ledger sequence at which the flags were read; 0 without a ledger.
     pub flags_sequence: u64,
     /// The time to record, from the injected clock.
     pub taken_at: Timestamp,
-    /// Rows per part, 1 to 65,536; usually [`ROWS_PER_PART`].
+    /// Rows per part, 1 to 65,536; normally [`ROWS_PER_PART`].
     pub rows_per_part: u64,
     /// Compute threads; `None`: one per core. The result does not depend on it.
     pub threads: Option<usize>,
-    /// Connections that read side by side, 1 to 64; `None`: as many as threads, at most 8.
-    /// SQLite is read by one. The result does not depend on it.
+    /// Connections that read in parallel, 1 to 64; `None`: one per thread, at most 8. SQLite always
+    /// uses one. The result does not depend on it.
     pub connections: Option<usize>,
 }
 
-/// Shards of one consistent read, and that read. Dropping it ends the read, and with it the
-/// possibility to do the shards.
+/// The shards of one consistent read, together with that read. Dropping it ends the read; its
+/// shards can then no longer be done.
 #[derive(Debug)]
 pub struct SnapshotPlan {
     /// What [`super::finish`] needs.
@@ -62,26 +62,26 @@ pub struct SnapshotPlan {
 }
 
 impl SnapshotPlan {
-    /// Fails when the read is over, so that no worker need try.
+    /// Fails if the consistent read has ended, so that no worker starts in vain.
     pub async fn check_held(&mut self) -> Result<(), SnapshotError> {
         self.held.check(&self.summary.source).await
     }
 }
 
 /// A table that this process reads page by page, because its keys are scattered over the pages.
-/// Dropping it ends the read.
+/// Dropping the plan ends the read.
 #[derive(Debug)]
 pub struct PagePlan {
-    /// Shards and deleted deals are not known before all is read, of the total only about how many.
+    /// Shards and deleted deals are unknown until everything is read; the total is an estimate.
     pub(super) summary: PlanSummary,
     pub(super) pages: Pages,
-    /// All pages.
+    /// The task that covers all pages.
     pub(super) whole: ShardTask,
     pub(super) rows_per_part: u64,
     _held: Held,
 }
 
-/// How this process takes a snapshot alone. The parts are the same either way.
+/// How this process takes a snapshot on its own. Both ways produce the same parts.
 #[derive(Debug)]
 pub enum LocalPlan {
     /// Shard by shard.
@@ -91,7 +91,7 @@ pub enum LocalPlan {
 }
 
 impl LocalPlan {
-    /// What is known before it is done.
+    /// What is known before the read.
     pub(super) fn summary(&self) -> &PlanSummary {
         match self {
             Self::Shards(plan) => &plan.summary,
@@ -106,11 +106,11 @@ impl From<SnapshotPlan> for LocalPlan {
     }
 }
 
-/// Opens a consistent read of the source and cuts it into shards of `rows_per_part` deals each,
-/// the last one fewer.
+/// Opens a consistent read of the source and cuts it into shards of `rows_per_part` deals each; the
+/// last one may be smaller.
 ///
-/// The cuts depend on the live deals alone (and, of PostgreSQL, on whether an index serves
-/// them), so an unchanged run of deals is the same part in every snapshot. Nothing is stored.
+/// The cuts depend on the live deals alone (and, in PostgreSQL, on whether an index serves them),
+/// so an unchanged run of deals becomes the same part in every snapshot. Nothing is stored.
 pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotError> {
     check(request)?;
     let database = Database::parse(&request.source.database)?;
@@ -120,8 +120,8 @@ pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotErr
     shards(request, &database, planned)
 }
 
-/// [`plan`] for this process alone, which may read a table page by page where that costs less.
-/// Then nothing is counted and cut before.
+/// Like [`plan`], but for this process alone, which may read a table page by page where that costs
+/// less. In that case nothing is counted or cut beforehand.
 pub async fn plan_here(request: &SnapshotRequest) -> Result<LocalPlan, SnapshotError> {
     check(request)?;
     let database = Database::parse(&request.source.database)?;
@@ -207,7 +207,7 @@ fn described(
     }
 }
 
-/// What all tasks of a plan have in common.
+/// What all tasks of a plan share.
 struct Outline<'r> {
     request: &'r SnapshotRequest,
     source: SourceDescription,

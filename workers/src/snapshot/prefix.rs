@@ -1,7 +1,7 @@
-//! Texts compared by their first bytes.
+//! Compares texts by their first bytes.
 
-/// The first bytes of a text, filled up with zeros, as a number that orders as they do: texts
-/// with different numbers are in the order of these.
+/// The first 16 bytes of a text, padded with zeros, as a big-endian number: if two texts have
+/// different numbers, the numbers are ordered as the texts are.
 #[inline]
 pub fn first_bytes(text: &str) -> u128 {
     const HALF: usize = size_of::<u64>();
@@ -11,7 +11,8 @@ pub fn first_bytes(text: &str) -> u128 {
     }
     match (bytes.first_chunk::<HALF>(), bytes.last_chunk::<HALF>()) {
         (Some(first), Some(last)) => {
-            // What the halves have in common is shifted out of the second one; it may be all of it.
+            // Shift out of the second half the bytes that both halves contain, possibly all of
+            // them.
             let common = 8 * (2 * HALF - bytes.len()) as u32;
             let last = u64::from_be_bytes(*last).checked_shl(common);
             u128::from(u64::from_be_bytes(*first)) << 64 | u128::from(last.unwrap_or_default())

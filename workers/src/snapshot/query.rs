@@ -1,8 +1,8 @@
-//! The `sql` calculator: figures and texts are columns of a query.
+//! The `sql` calculator: figures and texts are the columns of a query.
 //!
-//! The query takes the place of the child table of inventories, so that it is read by shard, in
-//! key order and as of the same moment as the deals; the one item of a deal is the list of its
-//! figures as the database writes them.
+//! The query takes the place of the query for inventories in a child table. It is thus read by
+//! shard, in key order and as of the same moment as the deals; the single item of a deal is the
+//! list of its figures as the database writes them.
 
 use rollbook_ledger::runbook::calculator::{MetricDeclaration, SqlCalculatorSpec, check_metrics};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use super::figure;
 use super::sql::quoted_part;
 use super::values::{Values, checked_text};
 
-/// Figures from a query.
+/// A calculator whose figures come from a query.
 #[derive(Debug)]
 pub struct QueryCalculator {
     declared: Vec<MetricDeclaration>,
@@ -21,8 +21,8 @@ pub struct QueryCalculator {
 }
 
 impl QueryCalculator {
-    /// Checks the declaration; nothing is read. `awareness` is only recorded: what it means for
-    /// the figures is the query's business.
+    /// Checks the declaration; reads nothing. `awareness` is only recorded: what it means for the
+    /// figures is up to the query.
     pub fn new(spec: &SqlCalculatorSpec, awareness: bool) -> Result<Self, SnapshotError> {
         check_metrics(&spec.metrics).map_err(|fault| refuse(fault.describe(&spec.metrics)))?;
         if spec.query.trim().is_empty() || spec.key.is_empty() {
@@ -55,7 +55,7 @@ fn refuse(reason: String) -> SnapshotError {
     }
 }
 
-/// What takes the place of [`super::SnapshotSource::inventory_query`] for the database at a URL.
+/// The query to use as [`super::SnapshotSource::inventory_query`] for the database at a URL.
 pub fn figures_query(spec: &SqlCalculatorSpec, database: &str) -> Result<String, SnapshotError> {
     let (list, text) = if database.starts_with("sqlite:") {
         ("json_array", "TEXT")

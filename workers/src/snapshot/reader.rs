@@ -1,4 +1,4 @@
-//! Reading the rows of a snapshot, or of a range of its keys, with one row group in memory.
+//! Reads the rows of a snapshot, or of a key range, with one row group in memory.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use super::parquet::{PartReader, RowGroup};
 use super::row::KeyOrder;
 use super::{Snapshot, SnapshotError};
 
-/// How the keys of a snapshot are ordered.
+/// The comparison that orders the keys of a snapshot.
 ///
-/// Everything that walks, cuts or merges snapshots asks here. Keys are bytes, because those that
-/// are only compared need not be text.
+/// Everything that walks, cuts or merges snapshots uses it. It takes bytes, because keys that are
+/// only compared need not be decoded to text.
 pub fn key_order(manifest: &Manifest) -> fn(&[u8], &[u8]) -> Ordering {
     match manifest.key_order {
         KeyOrder::Bytes => |left, right| left.cmp(right),
@@ -25,7 +25,7 @@ pub fn key_order(manifest: &Manifest) -> fn(&[u8], &[u8]) -> Ordering {
     }
 }
 
-/// Opens parts from a thread that may block. Must not be used on an async thread.
+/// Opens parts from a blocking thread. Must not be used on an async thread.
 #[derive(Clone, Debug)]
 pub struct BlockingStore {
     store: EvidenceStore,
@@ -33,7 +33,7 @@ pub struct BlockingStore {
 }
 
 impl BlockingStore {
-    /// A store for blocking threads of the runtime this is called in.
+    /// Wraps a store for blocking threads of the current runtime.
     pub fn new(store: &EvidenceStore) -> Self {
         Self {
             store: store.clone(),
@@ -45,7 +45,7 @@ impl BlockingStore {
         Ok(self.handle.block_on(self.store.open_checked(sha256))?)
     }
 
-    /// Stores bytes.
+    /// Stores bytes as evidence.
     pub fn put(
         &self,
         bytes: bytes::Bytes,
@@ -58,8 +58,10 @@ impl BlockingStore {
     }
 }
 
-/// The error of reading parts; where one of the parts is damaged, that. Parts are decoded while
-/// they are hashed, so a reader may stumble over damage before it is known to be damage.
+/// Replaces an error of reading parts by the damage behind it, if one of the parts is damaged.
+///
+/// Parts are decoded while they are hashed, so a reader may fail on damaged bytes before the digest
+/// shows the damage.
 pub async fn or_damage(
     store: &EvidenceStore,
     parts: &[&str],
@@ -78,17 +80,17 @@ pub async fn or_damage(
     error
 }
 
-/// The keys from one, included, to another, excluded; without an end: all.
+/// The keys from `from` (included) to `to` (excluded); an end that is `None` is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRange {
     /// The first key.
     pub from: Option<String>,
-    /// The first key that is no longer in it.
+    /// The first key past the range.
     pub to: Option<String>,
 }
 
 impl KeyRange {
-    /// Whether it has keys from `first` to `last`, both included.
+    /// Whether the range overlaps the keys from `first` to `last`, both included.
     pub fn touches(&self, first: &str, last: &str, order: fn(&[u8], &[u8]) -> Ordering) -> bool {
         let before = |left: &str, right: &str| order(left.as_bytes(), right.as_bytes()).is_lt();
         self.from.as_ref().is_none_or(|from| !before(last, from))
@@ -96,9 +98,10 @@ impl KeyRange {
     }
 }
 
-/// The rows of a key range of a snapshot, in strict key order. Every part that was touched was
-/// read whole and is what its address says when [`Cursor::advance`] has said `false`; rows read
-/// before may be relied on only then.
+/// Reads the rows of a key range of a snapshot, in strict key order.
+///
+/// Rows can be relied on only once [`Cursor::advance`] has returned `false`: then every part that
+/// was touched has been read whole and its digest matches its address.
 #[derive(Debug)]
 pub struct Cursor {
     store: BlockingStore,
@@ -115,7 +118,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Stands before the first row of a range.
+    /// Starts before the first row of a range.
     pub fn new(store: BlockingStore, snapshot: Arc<Snapshot>, range: KeyRange) -> Self {
         let order = key_order(&snapshot.manifest);
         let next_part = range.from.as_ref().map_or(0, |from| {
@@ -147,8 +150,8 @@ impl Cursor {
         self.next_group(None)
     }
 
-    /// [`Cursor::advance`] beside the cursor of another snapshot, of whose row group whatever is
-    /// stored in the same bytes is not decoded again.
+    /// Like [`Cursor::advance`], beside the cursor of another snapshot: columns stored in the same
+    /// bytes in its row group are not decoded again.
     pub fn advance_beside(&mut self, other: &Self) -> Result<bool, SnapshotError> {
         self.row += 1;
         if self.row < self.end {
@@ -157,22 +160,22 @@ impl Cursor {
         self.next_group(Some(&other.group))
     }
 
-    /// Whether both cursors are known to stand on the same deal, without looking at its id.
+    /// Whether both cursors are known, without comparing ids, to be at the same deal.
     pub fn shares_deal(&self, other: &Self) -> bool {
         self.row == other.row && self.group.shares_deals(&other.group)
     }
 
-    /// Whether the figure of both cursors' rows is known to be the same, without looking at it.
+    /// Whether the figure of both rows is known, without decoding it, to be the same.
     pub fn shares_metric(&self, other: &Self, metric: usize) -> bool {
         self.row == other.row && self.group.shares_metric(&other.group, metric)
     }
 
-    /// The row group and the row in it the cursor stands on, if it stands on one.
+    /// The current row group and the row in it; `None` when the cursor is not on a row.
     pub fn current(&mut self) -> Option<(&mut RowGroup, usize)> {
         (self.row < self.end).then_some((&mut self.group, self.row))
     }
 
-    /// The row group the cursor stands in and the row in it.
+    /// The row group the cursor is in and the row in it.
     pub fn at(&self) -> (&RowGroup, usize) {
         (&self.group, self.row)
     }
@@ -190,7 +193,7 @@ impl Cursor {
                         return Ok(true);
                     }
                     if start < self.group.len() {
-                        // The range ends before this group; so it does before all others.
+                        // The range ends before this group, and so before all later ones.
                         break;
                     }
                 }
@@ -210,7 +213,7 @@ impl Cursor {
         }
     }
 
-    /// The rows of the group that are in the range, as first and one past the last.
+    /// The rows of the group that are in the range: first, and one past the last.
     fn rows_in_range(&self) -> (usize, usize) {
         let below = |bound: &str| {
             let (mut low, mut high) = (0, self.group.len());
@@ -229,11 +232,12 @@ impl Cursor {
         (start, end.map_or(self.group.len(), below))
     }
 
-    /// A merge over rows out of order would silently call deals missing.
+    /// Refuses keys out of order; a merge over them would silently report deals as missing.
     fn check_order(&mut self, beside: Option<&RowGroup>) -> Result<(), SnapshotError> {
         let group = &self.group;
         let mut previous = self.previous.as_deref();
-        // The same ids were checked where they were decoded; only the first follows others here.
+        // The other group's ids were checked when they were decoded; only the first needs a check
+        // here, against the row before it.
         let known = beside.is_some_and(|beside| group.shares_deals(beside));
         let unchecked = if known { 1 } else { group.len() };
         for row in 0..unchecked {

@@ -1,4 +1,4 @@
-//! One deal of a snapshot.
+//! One row of a snapshot: a deal and its outcome.
 
 use std::cmp::Ordering;
 
@@ -8,16 +8,17 @@ use sha2::{Digest, Sha256};
 use super::prefix::first_bytes;
 use super::values::Values;
 
-/// The longest error text a row carries, in characters.
+/// The longest error text of a row, in characters.
 const MAX_ERROR_CHARS: usize = 500;
 
-/// Bytes of the canonical encoding of most rows.
+/// The size that most rows' canonical encoding fits in, in bytes.
 const USUAL_ENCODED_BYTES: usize = 320;
 
-/// What a row says for a deal without a type (SQL NULL or blank).
+/// The type recorded for a deal without one (SQL NULL or blank).
 pub const NULL_TYPE: &str = "NULL";
 
-/// How the keys of a snapshot are ordered. Two snapshots can be merged only in the same order.
+/// How the keys of a snapshot are ordered. Two snapshots can be merged only if they share the
+/// order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyOrder {
@@ -29,19 +30,19 @@ pub enum KeyOrder {
 }
 
 impl KeyOrder {
-    /// A number that orders keys as far as it differs.
+    /// A number that orders keys wherever it differs.
     pub(super) fn rank(self, key: &str) -> u128 {
         match self {
             Self::Bytes => first_bytes(key),
-            // The lowest of all is also that of what is no integer.
+            // Keys that are not integers also get the lowest rank.
             Self::Integer => {
                 integer(key).map_or(0, |integer| integer.cast_unsigned() ^ 1 << (u128::BITS - 1))
             }
         }
     }
 
-    /// Compares two keys. Equal only for equal texts; in integer order, what is no integer
-    /// comes first.
+    /// Compares two keys. They are equal only if their texts are; in integer order, keys that are
+    /// not integers come first.
     pub fn compare(self, left: &str, right: &str) -> Ordering {
         let bytes = || left.as_bytes().cmp(right.as_bytes());
         match self {
@@ -51,7 +52,7 @@ impl KeyOrder {
     }
 }
 
-/// A key as an integer: of databases, or an unsigned one of a file.
+/// A key as an integer; the range covers integers of databases and unsigned ones of files.
 fn integer(key: &str) -> Option<i128> {
     match key.parse::<i64>() {
         Ok(integer) => Some(i128::from(integer)),
@@ -59,39 +60,39 @@ fn integer(key: &str) -> Option<i128> {
     }
 }
 
-/// What the model said about a deal.
+/// The result of computing a deal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowOutcome {
     /// The figures and texts, in the order of the manifest's metrics.
     Success(Values),
-    /// Why there are none.
+    /// Why the deal has no figures.
     Error(String),
 }
 
-/// One deal of a snapshot.
+/// One deal of a snapshot with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The deal's id.
     pub deal_id: String,
-    /// The type as stored, `NULL` when the deal has none.
+    /// The type as stored; `NULL` when the deal has none.
     pub deal_type: String,
-    /// Figures or error.
+    /// Figures or an error.
     pub outcome: RowOutcome,
     /// The first 128 bits of the SHA-256 of the row's canonical encoding.
     pub digest: [u8; 16],
 }
 
-/// What a row says, wherever it lies.
+/// Access to the fields of a row, however it is stored.
 pub trait RowFields {
     /// The deal's id.
     fn deal_id(&self) -> &str;
-    /// The type as stored, `NULL` when the deal has none.
+    /// The type as stored; `NULL` when the deal has none.
     fn deal_type(&self) -> &str;
-    /// The figures, in the order of the manifest's metrics; none of a deal without.
+    /// The figures, in the order of the manifest's metrics; empty for an error row.
     fn numbers(&self) -> impl ExactSizeIterator<Item = i64>;
     /// The texts, in the order of the manifest's metrics; `None` is NULL.
     fn texts(&self) -> impl ExactSizeIterator<Item = Option<&str>>;
-    /// Why there are no figures, if there are none.
+    /// Why the deal has no figures; `None` if it has them.
     fn error(&self) -> Option<&str>;
     /// The first 128 bits of the SHA-256 of the row's canonical encoding.
     fn digest(&self) -> &[u8; 16];
@@ -129,7 +130,7 @@ impl RowFields for Row {
 }
 
 impl Row {
-    /// A row with its digest. Error texts are cut to 500 characters.
+    /// Makes a row with its digest. Error texts are cut to 500 characters.
     pub fn new(
         deal_id: String,
         deal_type: Option<&str>,
@@ -152,7 +153,7 @@ impl Row {
         }
     }
 
-    /// The figures and texts, if the deal could be computed.
+    /// The figures and texts; `None` for an error row.
     pub fn values(&self) -> Option<&Values> {
         match &self.outcome {
             RowOutcome::Success(values) => Some(values),
@@ -166,11 +167,13 @@ impl Row {
     }
 }
 
-/// Canonical encoding: a version tag, then every text with its length before it, then the
-/// status, then the figures as little-endian 64-bit integers with their number before them, then,
-/// where there are any, the texts with their number before them, each after 1, or 0 for NULL.
+/// The digest of a row's canonical encoding.
+///
+/// The encoding is a version tag; every text, prefixed with its length; the status; the figures as
+/// little-endian 64-bit integers, prefixed with their number; and, if there are any, the texts of
+/// metrics, prefixed with their number, each marked by 1 or, for NULL, by 0.
 fn digest(deal_id: &str, deal_type: &str, outcome: &RowOutcome) -> [u8; 16] {
-    // In one piece: to hash many small ones takes longer.
+    // One buffer, because hashing many small pieces takes longer.
     let mut encoded = Vec::with_capacity(USUAL_ENCODED_BYTES);
     encoded.extend_from_slice(b"rollbook row 1\0");
     let put = |encoded: &mut Vec<u8>, text: &str| {

@@ -1,4 +1,4 @@
-//! Doing one shard: read, compute and encode side by side, then store one part.
+//! Does one shard: reads, computes and encodes in parallel, then stores one part.
 //!
 //! ```text
 //!  source ──batches──▶ compute ──rows──▶ sort by key, encode ──▶ evidence store
@@ -24,10 +24,10 @@ use super::row::Row;
 use super::task::{ShardReport, ShardTask};
 use super::{PART_MEDIA_TYPE, SnapshotError};
 
-/// Batches waiting between a reader and the compute threads.
+/// Batches that may wait between a reader and the compute threads.
 const QUEUED_BATCHES: usize = 2;
 
-/// What all shards of a process share: the calculator, where parts go, and the bounds.
+/// What all shards of a process share: the calculator, the evidence store and the bounds.
 #[derive(Clone, Debug)]
 pub struct ShardContext {
     calculator: Arc<dyn Calculator>,
@@ -37,7 +37,7 @@ pub struct ShardContext {
     counters: Arc<Counters>,
 }
 
-/// Deals computed so far, and those of them without figures.
+/// Deals computed so far, and how many of them have no figures.
 #[derive(Debug, Default)]
 struct Counters {
     done: AtomicU64,
@@ -45,7 +45,7 @@ struct Counters {
 }
 
 impl ShardContext {
-    /// Computes on `threads` threads; `None`: one per core.
+    /// Computes on `threads` threads; `None` means one per core.
     pub fn new(
         calculator: Arc<dyn Calculator>,
         store: EvidenceStore,
@@ -60,8 +60,8 @@ impl ShardContext {
         })
     }
 
-    /// Deals computed since this context was made, by all its workers, and those of them without
-    /// figures. Shards that failed are counted as far as they came.
+    /// Deals computed by all workers of this context since it was made, and how many of them have
+    /// no figures. Failed shards count with the deals they computed.
     pub fn counts(&self) -> (u64, u64) {
         let counters = &self.counters;
         (
@@ -75,8 +75,8 @@ impl ShardContext {
     }
 }
 
-/// One worker: it does shards one after the other and keeps its session with the source open
-/// between them.
+/// A worker that does shards one after another and keeps its session with the source open between
+/// them.
 #[derive(Debug)]
 pub struct ShardWorker {
     context: ShardContext,
@@ -85,7 +85,7 @@ pub struct ShardWorker {
 }
 
 impl ShardWorker {
-    /// A worker that reaches the source at a URL, which may hold a password. Nothing is opened
+    /// Makes a worker that reads the source at a URL, which may hold a password. Nothing is opened
     /// before the first shard.
     pub fn new(context: ShardContext, database_url: &str) -> Result<Self, SnapshotError> {
         Ok(Self::of(context, Database::parse(database_url)?))
@@ -113,16 +113,16 @@ impl ShardWorker {
 
     /// Does one shard.
     ///
-    /// Durable on return: its part is in the evidence store, synced. The part's bytes depend on
-    /// the deals and the calculator alone, so doing a shard again, here or elsewhere, stores the
-    /// same part. A deal that cannot be computed is an error row. After an error nothing was
-    /// reported; look at [`SnapshotError::is_retryable`] and [`SnapshotError::needs_new_plan`].
+    /// Durable on return: its part is in the evidence store, synced. The part's bytes depend only
+    /// on the deals and the calculator, so doing a shard again, here or elsewhere, stores the same
+    /// part. A deal that cannot be computed is an error row. After an error nothing was reported;
+    /// see [`SnapshotError::is_retryable`] and [`SnapshotError::needs_new_plan`].
     pub async fn run(&mut self, task: &ShardTask) -> Result<ShardReport, SnapshotError> {
         self.compute(task).await?.store().await
     }
 
-    /// The first half of [`ShardWorker::run`]. What it gives can be stored while the worker
-    /// computes another shard. Nothing is durable yet.
+    /// The first half of [`ShardWorker::run`]. The result can be stored while the worker computes
+    /// another shard. Nothing is durable yet.
     pub(super) async fn compute(&mut self, task: &ShardTask) -> Result<Computed, SnapshotError> {
         Ok(Computed {
             context: self.context.clone(),
@@ -131,7 +131,7 @@ impl ShardWorker {
         })
     }
 
-    /// The rows of a shard, in any order.
+    /// Computes the rows of a shard, in any order.
     async fn rows_of(&mut self, task: &ShardTask) -> Result<Vec<Row>, SnapshotError> {
         let expected = usize::try_from(task.deals.min(MAX_ROWS_PER_PART)).unwrap_or_default();
         let rows = Arc::new(Mutex::new(Vec::with_capacity(expected)));
@@ -147,9 +147,9 @@ impl ShardWorker {
         Ok(std::mem::take(&mut *rows))
     }
 
-    /// Computes the deals of a task and gives their rows, some at a time and in any order, to
-    /// `take`: on the compute threads, or where they were read. Gives how many deleted deals
-    /// came along and were left out, which only a range of pages has.
+    /// Computes the deals of a task and passes their rows to `take`, some at a time and in any
+    /// order. With `here` it computes on the reading thread, otherwise on the compute threads.
+    /// Returns how many deleted deals were read and left out, which only a range of pages contains.
     pub(super) async fn each_batch(
         &mut self,
         task: &ShardTask,
@@ -157,7 +157,7 @@ impl ShardWorker {
         here: bool,
     ) -> Result<u64, SnapshotError> {
         task.check(self.context.calculator.as_ref())?;
-        // Taken out, so that a session whose stream broke off is never used again.
+        // Taken out, so that a session whose stream was interrupted is never used again.
         let mut session = self
             .session
             .take()
@@ -178,10 +178,10 @@ impl ShardWorker {
     }
 }
 
-/// Who takes rows as they are computed.
+/// Receives rows as they are computed.
 pub(super) type TakeRows = Arc<dyn Fn(Vec<Row>) -> Result<(), SnapshotError> + Send + Sync>;
 
-/// The batches of one task on their way from its source to rows.
+/// The batches of one task between its source and the computed rows.
 struct Batches {
     context: ShardContext,
     task: ShardTask,
@@ -190,7 +190,7 @@ struct Batches {
 }
 
 impl Batches {
-    /// Reads and computes side by side.
+    /// Reads and computes in parallel.
     async fn compute_on_threads(
         self: &Arc<Self>,
         session: &mut Session,
@@ -220,7 +220,7 @@ impl Batches {
         tokio::try_join!(reading, computing).map(|(deleted, ())| deleted)
     }
 
-    /// Reads and computes by turns, which spares what handing over costs.
+    /// Reads and computes in turn, which avoids the cost of handing deals to other threads.
     async fn compute_here(self: &Arc<Self>, session: &mut Session) -> Result<u64, SnapshotError> {
         let failure = Arc::new(Mutex::new(None));
         let (batches, failed) = (Arc::clone(self), Arc::clone(&failure));
@@ -270,7 +270,7 @@ impl Batches {
     }
 }
 
-/// A shard whose deals are computed.
+/// A shard whose deals are computed but not stored.
 pub(super) struct Computed {
     context: ShardContext,
     task: ShardTask,
@@ -278,7 +278,7 @@ pub(super) struct Computed {
 }
 
 impl Computed {
-    /// The second half of [`ShardWorker::run`]: encodes the part and stores it.
+    /// The second half of [`ShardWorker::run`]: encodes and stores the part. Durable on return.
     pub(super) async fn store(self) -> Result<ShardReport, SnapshotError> {
         let Self {
             context,
@@ -313,7 +313,7 @@ pub(super) async fn store_part(
     Ok(report)
 }
 
-/// Does one shard with a worker of its own: see [`ShardWorker::run`].
+/// Does one shard with a worker made for it: see [`ShardWorker::run`].
 pub async fn run_shard(
     task: &ShardTask,
     database_url: &str,

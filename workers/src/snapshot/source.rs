@@ -1,11 +1,11 @@
-//! Where deals come from: which database or file, which of its deals.
+//! Describes where deals come from: which database or file, and which of its deals.
 
 use serde::{Deserialize, Serialize};
 
 use super::database::Database;
 
-/// Which table holds the deals, and its columns. Of a file, the columns or fields only: there
-/// `deleted_at` may be missing.
+/// The table that holds the deals, and its columns. For a file only the names of columns or fields
+/// matter, and `deleted_at` may be absent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DealTable {
@@ -17,9 +17,10 @@ pub struct DealTable {
     pub deal_type: String,
     /// The inventory items of a deal as one JSON array, of type `json`, `jsonb` or text.
     pub inventory: String,
-    /// Set for deleted deals, which a snapshot leaves out. `None`: the table has no such column.
+    /// Not NULL for deleted deals, which a snapshot leaves out. `None`: the table has no such
+    /// column.
     pub deleted_at: Option<String>,
-    /// Whose deal it is; looked at only when a source names a tenant.
+    /// The tenant a deal belongs to; read only when a source names a tenant.
     pub tenant_id: String,
 }
 
@@ -36,7 +37,7 @@ impl Default for DealTable {
     }
 }
 
-/// What to read.
+/// Which deals to read, and where.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotSource {
@@ -60,7 +61,7 @@ pub struct SnapshotSource {
 }
 
 impl SnapshotSource {
-    /// The default table of a database.
+    /// A database with the default table and no conditions.
     pub fn new(database: impl Into<String>) -> Self {
         Self {
             database: database.into(),
@@ -88,17 +89,17 @@ impl std::fmt::Debug for SnapshotSource {
     }
 }
 
-/// How all deals of a snapshot are from the same moment.
+/// How it is ensured that all deals of a snapshot are from the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Consistency {
     /// One `REPEATABLE READ READ ONLY` snapshot of PostgreSQL, exported by the connection that
-    /// planned and shared by all that read.
+    /// planned and shared by all readers.
     #[serde(alias = "postgres-repeatable-read")]
     PostgresExportedSnapshot,
     /// One read transaction of SQLite, all of it on one connection.
     SqliteReadTransaction,
-    /// One file, whose SHA-256 the manifest holds.
+    /// One file, whose SHA-256 is in the manifest.
     FileDigest,
 }
 

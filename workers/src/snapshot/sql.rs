@@ -1,36 +1,36 @@
-//! SQL text: names and literals that cannot leave their quotes, and the conditions on deals.
+//! Builds SQL text: safely quoted names and literals, and the conditions that select deals.
 
 use super::source::{DealTable, SnapshotSource};
 
-/// An identifier in SQL quotes; dots separate schema and table.
+/// Quotes an identifier; dots separate schema and table.
 pub fn quoted(name: &str) -> String {
     let parts: Vec<String> = name.split('.').map(quoted_part).collect();
     parts.join(".")
 }
 
-/// One name in SQL quotes; a dot in it is part of the name.
+/// Quotes a single name; a dot in it is part of the name.
 pub(super) fn quoted_part(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A column of the deals. With the table before it, because SQLite reads an unknown quoted name
-/// that stands alone as a text.
+/// A column of the deals, qualified with its table, because SQLite reads an unknown quoted name
+/// that stands alone as a string.
 pub fn column(table: &DealTable, name: &str) -> String {
     format!("{}.{}", quoted(&table.table), quoted_part(name))
 }
 
-/// A text in SQL quotes. PostgreSQL must have `standard_conforming_strings` on.
+/// Quotes a string literal. PostgreSQL must have `standard_conforming_strings` on.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The filter on its own lines, so that a comment at its end hides nothing behind it.
+/// The filter on its own lines, so that a comment at its end cannot hide what follows.
 pub fn sql_filter(source: &SnapshotSource) -> Option<String> {
     let filter = source.filter.as_deref()?.trim();
     (!filter.is_empty()).then(|| format!("(\n{filter}\n)"))
 }
 
-/// Which deals the source is about, deleted or not: filter and tenant. Never empty.
+/// The condition for deals of the source, deleted or not: filter and tenant. Never empty.
 pub(super) fn scope(source: &SnapshotSource) -> String {
     let tenant = source.tenant.as_deref().map(|tenant| {
         let column = column(&source.table, &source.table.tenant_id);
@@ -44,7 +44,7 @@ pub(super) fn scope(source: &SnapshotSource) -> String {
     }
 }
 
-/// Which deals a snapshot reads: those in scope that are not deleted.
+/// The condition for deals a snapshot reads: those in scope that are not deleted.
 pub(super) fn live(source: &SnapshotSource) -> String {
     match source.table.deleted_at.as_deref() {
         Some(deleted) => format!(
@@ -56,7 +56,7 @@ pub(super) fn live(source: &SnapshotSource) -> String {
     }
 }
 
-/// Counts deals in scope: live, deleted, and live ones without an id.
+/// The query that counts deals in scope: live, deleted, and live ones without an id.
 pub(super) fn count(source: &SnapshotSource) -> String {
     let table = quoted(&source.table.table);
     let id = column(&source.table, &source.table.id);
@@ -77,7 +77,8 @@ pub(super) fn count(source: &SnapshotSource) -> String {
     }
 }
 
-/// Every `rows`-th live key from the first on, by `key`. The key comes as text.
+/// The query for every `rows`-th live key, starting with the first, ordered by `key`. Keys come as
+/// text.
 pub(super) fn boundaries(source: &SnapshotSource, key: &str, rows: u64) -> String {
     format!(
         "SELECT CAST(k AS text) FROM \
@@ -88,7 +89,7 @@ pub(super) fn boundaries(source: &SnapshotSource, key: &str, rows: u64) -> Strin
     )
 }
 
-/// The query of the items in a child table, as it can stand in parentheses.
+/// The query for items in a child table, in a form that can stand in parentheses.
 pub(super) fn item_query(source: &SnapshotSource) -> Option<&str> {
     let query = source.inventory_query.as_deref()?;
     Some(query.trim().trim_end_matches(';'))

@@ -1,12 +1,12 @@
-//! Taking a snapshot of a table that is read in the order of its pages.
+//! Takes a snapshot of a table by reading it in page order.
 //!
 //! ```text
 //!  pages ──▶ rows ──▶ buckets, a run of keys each ──▶ sort by key, cut, encode, store: parts
 //!  several connections    bounded memory, then a file
 //! ```
 //!
-//! Parts are those that reading by keys makes, byte for byte: they are cut at every n-th key, and
-//! where buckets begin makes no difference.
+//! The parts are byte for byte those that reading by keys makes: they are cut at every n-th key,
+//! regardless of where buckets begin.
 
 mod buckets;
 mod parts;
@@ -29,17 +29,17 @@ use super::row::{KeyOrder, Row};
 use super::shard::{ShardContext, ShardWorker, TakeRows, store_part};
 use super::task::{PlanSummary, ShardRead, ShardReport, ShardTask};
 
-/// Bytes of rows held before they are written to a file. Fresh memory costs more than the file,
-/// which the system keeps in its cache as long as there is room.
+/// Bytes of rows held in memory before they are written to a file. Fresh memory costs more than the
+/// file, which the system keeps in its cache while there is room.
 const MEMORY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of most encoded rows.
+/// The size that most encoded rows fit in, in bytes.
 const USUAL_ROW_BYTES: usize = 192;
 
-/// The fewest pages that are asked for at once.
+/// The fewest pages requested at once.
 const LEAST_PAGES: u64 = 64;
 
-/// What is to be done.
+/// A snapshot to be taken page by page.
 pub(super) struct Sweep {
     pub(super) context: ShardContext,
     pub(super) database: Database,
@@ -48,7 +48,7 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// Reads all pages, then stores all parts. Gives the plan with what was counted, and the
+    /// Reads all pages, then stores all parts. Returns the plan completed with the counts, and the
     /// reports of its shards.
     pub(super) async fn run(self) -> Result<(PlanSummary, Vec<ShardReport>), SnapshotError> {
         let Self {
@@ -61,7 +61,7 @@ impl Sweep {
         let bounds: Arc<[String]> = plan.pages.bounds.into();
         let buckets = Arc::new(Mutex::new(Buckets::new(bounds.len() + 1, MEMORY_BYTES)));
         let (next, deleted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
-        // Those who read can compute too, if they are as many as are to compute.
+        // Readers also compute if there are as many of them as compute threads.
         let here = connections == context.threads();
         let mut readers = Vec::new();
         for _ in 0..connections {
@@ -110,8 +110,8 @@ impl Sweep {
     }
 }
 
-/// Ranges of pages, smaller and smaller, so that all readers end at about the same time. The last
-/// one is open.
+/// Ranges of pages of decreasing size, so that all readers end at about the same time. The last
+/// range is open.
 fn ranges(pages: u64, connections: usize) -> Vec<(u64, Option<u64>)> {
     let shares = u64::try_from(connections)
         .unwrap_or(u64::MAX)
@@ -129,7 +129,7 @@ fn ranges(pages: u64, connections: usize) -> Vec<(u64, Option<u64>)> {
     }
 }
 
-/// The task of a range of pages.
+/// The task for a range of pages.
 fn of_pages(whole: &ShardTask, (start, end): (u64, Option<u64>)) -> ShardTask {
     let mut task = whole.clone();
     if let ShardRead::PostgresPages { from, below, .. } = &mut task.read {
@@ -138,8 +138,8 @@ fn of_pages(whole: &ShardTask, (start, end): (u64, Option<u64>)) -> ShardTask {
     task
 }
 
-/// Runs a reader on a thread and a runtime of its own, which end when the outcome is there or
-/// nobody waits for it any more.
+/// Runs a reader on its own thread and runtime; both end when the outcome is there or nobody waits
+/// for it any more.
 fn on_own_thread(
     reading: impl Future<Output = Result<(), SnapshotError>> + Send + 'static,
 ) -> Result<impl Future<Output = Result<(), SnapshotError>>, SnapshotError> {
@@ -155,7 +155,7 @@ fn on_own_thread(
     let unwanted = wanted.clone();
     let thread = move || {
         let outcome = runtime.block_on(unwanted.run_until_cancelled(reading));
-        // One who no longer waits needs no outcome.
+        // If the waiter is gone, nobody needs the outcome.
         let _ = outcome.map(|outcome| sender.send(outcome));
     };
     std::thread::Builder::new()
@@ -177,7 +177,7 @@ fn failed(error: impl std::fmt::Display) -> SnapshotError {
     }
 }
 
-/// Puts each row into the bucket of its key.
+/// Adds each row to the bucket of its key.
 fn distribute(
     rows: &[Row],
     bounds: &[String],

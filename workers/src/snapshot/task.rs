@@ -11,32 +11,32 @@ use super::manifest::{Part, SourceDescription, Total};
 use super::row::KeyOrder;
 use super::source::Consistency;
 
-/// The version of tasks and reports this code writes and the only one it takes.
+/// The version of tasks and reports that this code writes, and the only one it accepts.
 pub const TASK_VERSION: u32 = 1;
 
-/// A run of keys: from `from` on (`None`: the first), below `below` (`None`: to the last).
+/// A range of keys: from `from` (`None`: the first), below `below` (`None`: to the last).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRange {
-    /// The smallest key in it.
+    /// The first key in the range.
     pub from: Option<String>,
-    /// The smallest key behind it.
+    /// The first key after the range.
     pub below: Option<String>,
 }
 
-/// How keys are compared by the database, as the plan found out.
+/// How the database compares keys, as found by the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyKind {
     /// An integer column.
     Integer,
-    /// A text column whose own order is that of bytes.
+    /// A text column whose own collation orders by bytes.
     Text,
-    /// A text column whose own order is another; compared under `COLLATE "C"`.
+    /// A text column with another collation; compared under `COLLATE "C"`.
     CollatedText,
-    /// A `uuid` column of PostgreSQL: its order is that of its text's bytes.
+    /// A `uuid` column of PostgreSQL, which orders like the bytes of its text.
     Uuid,
-    /// Anything else, compared by the bytes of its text. No index serves that.
+    /// Any other type, compared by the bytes of its text. No index serves that.
     Cast,
 }
 
@@ -50,7 +50,7 @@ impl KeyKind {
     }
 }
 
-/// In which form PostgreSQL sends the inventory.
+/// The form in which PostgreSQL sends the inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InventoryForm {
@@ -58,46 +58,46 @@ pub enum InventoryForm {
     Text,
     /// `jsonb`: a version byte, then the text.
     Jsonb,
-    /// Anything else, sent as its text.
+    /// Any other type, sent as its text.
     Cast,
 }
 
-/// Where the deals of a shard are, and how to see them as the plan saw them.
+/// Where the deals of a shard are, and how to read them in the state the plan saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "in")]
 pub enum ShardRead {
-    /// In PostgreSQL, under a snapshot that the plan holds.
+    /// In PostgreSQL, under a snapshot held by the plan.
     Postgres {
-        /// The name `pg_export_snapshot` gave.
+        /// The name returned by `pg_export_snapshot`.
         snapshot: String,
-        /// The id column.
+        /// The kind of the id column.
         key: KeyKind,
-        /// The inventory column, or the item column of the child query.
+        /// The form of the inventory column, or of the item column of the child query.
         inventory: InventoryForm,
-        /// The deal's id in the child query, when it is of the id column's kind.
+        /// The kind of the deal's id in the child query, if it matches the id column.
         item_key: Option<KeyKind>,
     },
     /// In PostgreSQL, on a range of the table's pages.
     PostgresPages {
-        /// The name `pg_export_snapshot` gave.
+        /// The name returned by `pg_export_snapshot`.
         snapshot: String,
-        /// The inventory column.
+        /// The form of the inventory column.
         inventory: InventoryForm,
         /// The first page.
         from: u64,
-        /// The page behind the last; `None`: to the end of the table.
+        /// The page after the last; `None`: to the end of the table.
         below: Option<u64>,
     },
-    /// In SQLite, on the connection the plan holds and no other.
+    /// In SQLite, only on the connection that the plan holds.
     Sqlite {
-        /// The id column.
+        /// The kind of the id column.
         key: KeyKind,
     },
     /// In lines of a file.
     JsonLines {
         /// Where the first line begins, in bytes.
         start: u64,
-        /// Where the line behind the last begins.
+        /// Where the line after the last one begins, in bytes.
         end: u64,
         /// The first line's number, from 1.
         first_line: u64,
@@ -106,49 +106,51 @@ pub enum ShardRead {
     Parquet {
         /// The first row, from 0.
         start: u64,
-        /// The row behind the last.
+        /// The row after the last.
         end: u64,
     },
 }
 
 /// One shard: a run of deals to be read, computed and stored as one part.
 ///
-/// Whoever does it, however often and on how many threads: the part has the same bytes.
+/// The part has the same bytes regardless of who does the shard, how often and on how many threads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardTask {
     /// [`TASK_VERSION`].
     pub version: u32,
-    /// Its place in the plan, from 0.
+    /// Its index in the plan, from 0.
     pub shard: u32,
     /// The snapshot's name in its plan.
     pub snapshot: String,
     /// `before`, `after` …
     pub label: String,
-    /// The source without credentials; the worker knows how to reach it.
+    /// The source without credentials; the worker supplies them.
     pub source: SourceDescription,
-    /// How the deals are from one moment.
+    /// How the read is consistent.
     pub consistency: Consistency,
     /// How the keys are ordered.
     pub key_order: KeyOrder,
-    /// Its keys.
+    /// The range of its keys.
     pub range: KeyRange,
-    /// Where and how to read them.
+    /// Where and how to read its deals.
     pub read: ShardRead,
-    /// Deals in it, as the plan counted; of a range of pages, which are not counted, at most.
+    /// The number of deals, as counted by the plan; an upper bound for a range of pages, whose
+    /// deals are not counted.
     pub deals: u64,
-    /// What must compute the figures.
+    /// The calculator that must compute the figures.
     pub calculator: CalculatorDescription,
 }
 
 impl ShardTask {
-    /// Whether any worker that reaches the source can do it, or only the process that planned.
+    /// Whether any worker that reaches the source can do it, rather than only the process that
+    /// planned.
     pub fn is_portable(&self) -> bool {
         !matches!(self.read, ShardRead::Sqlite { .. })
     }
 
-    /// The statement that reads it from PostgreSQL, as an operator may want to `EXPLAIN` it;
-    /// `None` for other sources.
+    /// The statement that reads it from PostgreSQL, for an operator to `EXPLAIN`; `None` for other
+    /// sources.
     pub fn statement(&self) -> Option<String> {
         super::read::postgres_statement(self)
     }
@@ -179,21 +181,21 @@ impl ShardTask {
     }
 }
 
-/// What became of a shard: its part is in the evidence store.
+/// The result of a shard whose part is in the evidence store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardReport {
-    /// Its place in the plan.
+    /// Its index in the plan.
     pub shard: u32,
-    /// Where the rows are.
+    /// The stored part.
     pub part: Part,
-    /// Sum of each metric that is no text over the computed deals, in the order of the metrics.
+    /// The sum of each numeric metric over the computed deals, in the order of the metrics.
     pub totals: Vec<Total>,
-    /// Deals per type as stored; types beyond the first 256 are under `(other)`.
+    /// Deals per type as stored; types beyond the first 256 are counted under `(other)`.
     pub deal_types: BTreeMap<String, u64>,
 }
 
-/// What a plan found out, besides its shards: enough to finish the snapshot anywhere.
+/// What a plan found out apart from its shards: enough to finish the snapshot anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanSummary {
@@ -205,22 +207,22 @@ pub struct PlanSummary {
     pub label: String,
     /// The source without credentials.
     pub source: SourceDescription,
-    /// How the deals are from one moment.
+    /// How the read is consistent.
     pub consistency: Consistency,
     /// How the keys are ordered.
     pub key_order: KeyOrder,
-    /// What computes the figures.
+    /// The calculator that computes the figures.
     pub calculator: CalculatorDescription,
-    /// The flags in force.
+    /// The values of the flags when the snapshot is taken.
     pub flags: BTreeMap<String, String>,
-    /// The ledger sequence the flags were read at; 0 without a ledger.
+    /// The ledger sequence at which the flags were read; 0 without a ledger.
     pub flags_sequence: u64,
     /// When the read began.
     pub taken_at: Timestamp,
-    /// Shards.
+    /// Number of shards.
     pub shards: u32,
-    /// Deals that will be read.
+    /// Number of deals to read.
     pub total: u64,
-    /// Deals left out because they are deleted.
+    /// Deals left out because they are marked as deleted.
     pub deleted_excluded: u64,
 }

@@ -1,25 +1,25 @@
-//! What a calculator says of a deal: numbers, and texts apart from them.
+//! What a calculator returns for a deal: numbers, and separately texts.
 
 use rollbook_ledger::runbook::calculator::MAX_METRIC_TEXT_BYTES;
 
 use super::calculator::MetricInfo;
 
-/// The values of one deal. Numbers and texts are apart, so that a model without texts pays
+/// The values of one deal. Numbers and texts are separate, so that a model without texts pays
 /// nothing for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Values {
-    /// Of the metrics that are numbers, in the order of the manifest.
+    /// The values of the numeric metrics, in the order of the manifest.
     pub numbers: Vec<i64>,
-    /// Of the metrics that are texts, in the order of the manifest; `None`: NULL.
+    /// The values of the text metrics, in the order of the manifest; `None` is NULL.
     pub texts: Vec<Option<String>>,
 }
 
 /// One value of a deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// In the metric's unit.
+    /// A number in the metric's unit.
     Number(i64),
-    /// Equal or different; `None`: NULL.
+    /// A text, which is only tested for equality; `None` is NULL.
     Text(Option<&'a str>),
 }
 
@@ -51,7 +51,7 @@ impl From<Vec<i64>> for Values {
 }
 
 impl Values {
-    /// The value of a metric by its place in the manifest.
+    /// The value of the metric at an index of the manifest.
     pub fn get(&self, metrics: &[MetricInfo], place: usize) -> Option<Value<'_>> {
         let before = metrics.get(..place)?;
         let texts = before.iter().filter(|metric| metric.is_text()).count();
@@ -63,7 +63,7 @@ impl Values {
     }
 }
 
-/// Refuses a text that is too long to be a metric's value.
+/// Refuses a text too long to be a metric's value.
 pub(super) fn checked_text(text: String) -> Result<String, String> {
     if text.len() > MAX_METRIC_TEXT_BYTES {
         return Err(format!(

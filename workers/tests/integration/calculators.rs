@@ -1,5 +1,5 @@
-//! What these tests take snapshots by and compare them with: a calculator that counts the items of
-//! an inventory, and what it declares. The deals' own model is tested where it lives.
+//! The calculator and declaration that these tests use: it counts the items of an inventory. The
+//! deals' own model is tested in its crate.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub(crate) fn calculator(awareness: bool) -> Arc<dyn Calculator> {
     }))
 }
 
-/// What the counter declares, and nothing to audit by.
+/// Provides the counter and its declaration, and no auditor.
 #[derive(Debug)]
 struct Counters;
 

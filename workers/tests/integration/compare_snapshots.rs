@@ -1,4 +1,4 @@
-//! Comparison of stored snapshots.
+//! Compares stored snapshots.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ async fn missing_added_and_broken_deals_are_told_apart() {
     assert_eq!(result.verdict(), Verdict::Fail);
     let rules_hit: Vec<_> = result.worst.iter().map(|w| w.rule.as_str()).collect();
     assert_eq!(rules_hit, ["error-on-one-side", "missing-after"]);
-    // Of the deals before, which the missing ones belong to.
+    // A share of the deals before, which include the missing ones.
     let share: f64 = affected(&result).unwrap().parse().unwrap();
     let exact = 200.0 / result.before.deals as f64;
     assert!((share - exact).abs() < 1e-9, "{share} {exact}");
@@ -131,7 +131,7 @@ async fn snapshots_of_other_metrics_are_refused_with_what_differs() {
     assert!(error.to_string().contains(&dropped), "{error}");
 }
 
-/// Stores a snapshot of synthetic rows in parts of `part_rows`.
+/// Stores a snapshot of synthetic rows in parts of `part_rows` rows.
 pub(crate) async fn synthetic(
     store: &EvidenceStore,
     like: &Snapshot,
@@ -208,7 +208,7 @@ async fn the_outcome_is_the_same_bytes_on_any_number_of_threads_and_parts() {
             "{threads} threads"
         );
     }
-    // However the rows are cut into parts, the same is found in them.
+    // The result does not depend on how the rows are cut into parts.
     let whole_before = synthetic(&store, &like, &old, 100_000).await;
     let whole_after = synthetic(&store, &like, &new, 100_000).await;
     let whole = compare(&whole_before, &whole_after, &rules(), &declared(), &store)

@@ -1,4 +1,4 @@
-//! A plan with one step, and everything its action may touch.
+//! A plan with one step, and all the ports that its action may use.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::calculators::{auditor, calculators};
 
-/// Environment variables without touching the process's own.
+/// Secrets from a map, so that the process's own environment stays untouched.
 #[derive(Debug, Default)]
 pub struct Secrets(pub BTreeMap<String, String>);
 
@@ -149,7 +149,7 @@ impl FlagPort for Flags {
     }
 }
 
-/// A change as the ledger would keep it.
+/// A change as the ledger would store it.
 fn stored(changed: &v1::FlagChanged) -> StoredCommit {
     StoredCommit::new(
         1,
@@ -257,7 +257,7 @@ impl Fixture {
         }
     }
 
-    /// Where its evidence lies.
+    /// The directory of its evidence.
     pub fn evidence_dir(&self) -> std::path::PathBuf {
         self.dir.path().join("evidence")
     }

@@ -1,4 +1,4 @@
-//! Requests against a small real server.
+//! Sends requests to a small real server.
 
 use rollbook_proto::v1::Verdict;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::executor_fixture::{Fixture, number};
 
-/// Answers every request with what `answer` makes of its text (head and body); closes after.
+/// Answers every request with what `answer` makes of its text (head and body), then closes.
 pub async fn serve(
     answer: impl Fn(&str) -> String + Send + Sync + 'static,
 ) -> (String, AbortOnDropHandle<()>) {

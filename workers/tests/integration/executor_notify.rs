@@ -1,4 +1,4 @@
-//! Messages to a webhook that fails first, to one that never takes them, and to a file.
+//! Sends messages to a webhook that fails first, to one that never accepts them, and to a file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! Commands: verdicts, output, measurements, secrets, time limits and what they leave running.
+//! Commands: verdicts, output, measurements, secrets, time limits and the processes they leave
+//! running.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde_json::json;
 use crate::executor_fixture::{Fixture, number};
 
 fn process_is_alive(pid: &str) -> bool {
-    // A zombie is not alive: its parent just has not looked yet.
+    // A zombie is not alive: its parent has just not reaped it yet.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         !stat
             .rsplit(')')
@@ -274,7 +275,7 @@ async fn no_secret_of_the_plan_comes_out() {
     assert!(all.contains("[redacted]"));
 }
 
-/// Names of the variables that a command sees.
+/// The names of the variables that a command sees.
 async fn variables(step: serde_json::Value, secrets: &[(&str, &str)]) -> Vec<String> {
     let fixture = Fixture::with(step, json!({}), secrets);
     let outcome = fixture.execute().await;
@@ -313,7 +314,7 @@ async fn a_command_gets_what_the_plan_names_and_a_few_variables_of_the_worker() 
             "VALUE",
         ],
     );
-    // This process has others, of which none is seen.
+    // This process has other variables, none of which the command sees.
     assert!(std::env::vars().any(|(name, _)| !is_inherited(&name)));
     assert!(inherited.contains(&"PATH".to_owned()));
 }
@@ -398,7 +399,7 @@ async fn missing_evidence_is_an_error_and_verify_must_hold() {
 
 #[tokio::test]
 async fn an_effect_is_given_time_to_go_and_no_more() {
-    // It is gone at the third look.
+    // The effect is gone at the third check.
     let step = |within: &str| {
         json!({
             "run": {"command": "true"},

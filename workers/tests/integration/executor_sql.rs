@@ -199,7 +199,7 @@ async fn queries(database: &Database) {
         outcome.message
     );
 
-    // Longer than what is kept, and longer than what the database may hand over for a query at all.
+    // Longer than what is kept, and longer than what the database may return for a query at all.
     let long = "replace(hex(zeroblob(40000)), '00', 'xx')";
     let selects = match database.url.starts_with("sqlite") {
         true => [
@@ -233,8 +233,8 @@ async fn queries(database: &Database) {
     assert_eq!(database.count("SELECT count(*) FROM deals").await, 3);
 }
 
-/// A value with a secret across the end of what a message shows of a row: cut first, its beginning
-/// would not be known as one.
+/// Places a secret across the point where a message cuts a row: if it were cut before it is
+/// redacted, the first half would not be recognised.
 async fn half_a_secret_is_not_shown(database: &Database) {
     let query = format!("SELECT '{}tops3' || 'cret-pass' AS row", "x".repeat(490));
     let sections = json!({"sources": {

@@ -1,5 +1,5 @@
-//! What would end a step's transaction is refused by the database's own parser, whatever the
-//! script looks like, and nothing of the script is left.
+//! The database's own parser refuses whatever would end a step's transaction, whatever the script
+//! looks like, and nothing of the script remains.
 
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::executor::{self, Outcome};
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::executor_sql::{Database, postgres, sqlite};
 use crate::postgres::Postgres;
 
-/// The table of every script here, or a number of them.
+/// How many of the tables that these scripts create exist.
 async fn left(database: &Database) -> i64 {
     let tables = match database.kind {
         "sqlite" => {
@@ -26,7 +26,7 @@ async fn deploy(database: &Database, script: &str) -> Outcome {
     database.fixture(step).execute().await
 }
 
-/// Refused with its line, and nothing is left.
+/// Asserts that a script is refused with its line and that nothing of it remains.
 async fn refused(database: &Database, script: &str, line: usize) {
     let outcome = deploy(database, script).await;
     assert_eq!(outcome.verdict, Verdict::Fail, "{script}: {outcome:?}");
@@ -112,7 +112,7 @@ async fn postgres_refuses_transaction_control_however_it_is_hidden() {
         2,
     )
     .await;
-    // A transaction of its own that does not fit: not quietly taken off.
+    // A transaction around the script that does not commit must not be removed silently.
     refused(
         &database,
         "BEGIN;\nCREATE TABLE half (id int);\nROLLBACK;",
@@ -322,7 +322,7 @@ async fn a_query_writes_nothing() {
     assert_eq!(shown.execute().await.verdict, Verdict::Pass);
 }
 
-/// A file in write-ahead mode is read although the reader may not write it.
+/// Reads a file in write-ahead mode that the reader may not write.
 #[tokio::test]
 async fn a_query_reads_a_sqlite_file_with_a_write_ahead_log() {
     let database = sqlite().await;
@@ -400,7 +400,7 @@ async fn statements_that_no_transaction_holds_run_one_by_one() {
     assert_eq!(database.count("SELECT count(*) FROM half").await, 1);
     assert_eq!(left(&database).await, 1);
 
-    // A transaction would make "the last statement done" untrue.
+    // With a transaction, "the last statement done" would not be true.
     let block = step("BEGIN;\nCREATE TABLE second_part (id int);\nCOMMIT;\nSELECT 1;");
     let outcome = block.execute().await;
     assert_eq!(outcome.verdict, Verdict::Fail, "{outcome:?}");
@@ -433,8 +433,8 @@ const CHILDREN: &str = "CREATE TABLE deal (id INTEGER PRIMARY KEY, kind TEXT);
     INSERT INTO deal VALUES (1,'acquisition'),(2,'carveout');
     INSERT INTO cost_line VALUES (10,1,500),(11,1,700),(12,2,900);";
 
-/// A rebuild, as SQLite's manual has it, keeps the rows that refer to the table: with the pragma
-/// that cannot work inside a transaction, and without any.
+/// Rebuilds a table as SQLite's manual says and expects the rows that refer to it to be kept, both
+/// with the pragma, which cannot work inside a transaction, and without it.
 #[tokio::test]
 async fn a_rebuilt_table_of_sqlite_keeps_its_children() {
     let rebuild = "CREATE TABLE deal_new (id INTEGER PRIMARY KEY, kind TEXT NOT NULL);
@@ -445,7 +445,7 @@ async fn a_rebuilt_table_of_sqlite_keeps_its_children() {
         (format!("PRAGMA foreign_keys=OFF;\n{rebuild}\nPRAGMA foreign_keys=ON;"), true),
         (rebuild.to_owned(), true),
         (format!("BEGIN;\n{rebuild}\nCOMMIT;"), true),
-        // Whoever loses a parent in the rebuild is told.
+        // A rebuild that removes a parent row is refused and says so.
         (rebuild.replace("FROM deal;", "FROM deal WHERE id = 1;"), false),
         (format!("PRAGMA foreign_keys = 0;\n{}", "DELETE FROM deal WHERE id = 2;"), false),
         ("DROP TABLE deal;".to_owned(), false),
@@ -464,12 +464,12 @@ async fn a_rebuilt_table_of_sqlite_keeps_its_children() {
         assert_eq!(database.count("SELECT count(*) FROM deal").await, 2, "{script}");
         assert_eq!(database.count("SELECT count(*) FROM pragma_foreign_key_check").await, 0, "{script}");
     }
-    // What the schema says of a deletion still happens.
+    // The schema's own rules for deletion still apply.
     let database = sqlite().await;
     runs(&database, CHILDREN).await;
     runs(&database, "DELETE FROM deal WHERE id = 2").await;
     assert_eq!(database.count("SELECT count(*) FROM cost_line").await, 2);
-    // Without a transaction the pragma is the script's to set.
+    // Without a transaction, the script may set the pragma.
     for (script, verdict) in [
         (rebuild.to_owned(), Verdict::Fail),
         (

@@ -1,5 +1,5 @@
-//! Workers that do shards, on a real queue and a real PostgreSQL: what the tests of the fleet
-//! have in common.
+//! The common setup of the fleet tests: workers that do shards, on a real queue and a real
+//! PostgreSQL.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::nats::{Server, ServerConfig};
 use crate::snapshot_cluster::Cluster;
 use crate::snapshot_deals::{calculator, request};
 
-/// A run that takes longer does not end.
+/// A run that takes longer than this counts as hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Deals of a shard.
+/// Deals per shard.
 pub(crate) const ROWS: u64 = 250;
 
-/// A machine so busy that signs of life come late delivers a shard more often than it is lost.
+/// On a busy machine late heartbeats cause redeliveries of shards that were not lost.
 const OPTIONS: QueueOptions = QueueOptions {
     max_deliver: 50,
     ..fleet_queue::OPTIONS
@@ -44,7 +44,7 @@ pub(crate) fn config(name: &str, threads: usize) -> WorkerConfig {
     }
 }
 
-/// The step, and what the plan says besides.
+/// The step, and the other sections of the plan.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Setup {
     step: Value,
@@ -52,7 +52,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A snapshot of deals by a calculator, or by the model where it is null.
+    /// A snapshot by a calculator, or by the built-in model if it is null.
     pub(crate) fn of(calculator: &Value) -> Self {
         let mut snapshot = json!({"source": "deals"});
         if !calculator.is_null() {
@@ -82,11 +82,11 @@ impl Setup {
     }
 }
 
-/// A process of its own, killed with SIGKILL when it is dropped.
+/// A separate process, killed with SIGKILL on drop.
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// This program again, as the ignored test of a name, which reads its task from a variable.
+    /// Starts this test program again with one ignored test, which reads its task from a variable.
     pub(crate) fn start(test: &str, variable: &str, task: &impl serde::Serialize) -> Self {
         let process = Command::new(std::env::current_exe().unwrap())
             .args([test, "--exact", "--ignored"])
@@ -107,7 +107,7 @@ impl Drop for Process {
     }
 }
 
-/// One queue, one database, one step that runs.
+/// One queue, one database and one running step.
 pub(crate) struct Bench {
     pub(crate) setup: Setup,
     pub(crate) server: Server,
@@ -170,7 +170,7 @@ impl Bench {
         request
     }
 
-    /// A source so slow that a shard is in work when somebody looks.
+    /// A source so slow that a shard is still in progress when the test checks.
     pub(crate) fn slow(&self) -> SnapshotRequest {
         let mut request = self.request();
         request.source.filter = Some("pg_sleep(0.001)::text = ''".to_owned());
@@ -196,13 +196,13 @@ impl Bench {
         Worker { stop, task }
     }
 
-    /// What one process makes of it.
+    /// Takes the snapshot in one process.
     pub(crate) async fn alone(&self) -> Snapshot {
         let store = &self.fixture.context.tools.evidence;
         take(&self.request(), store, &|_| {}).await.unwrap()
     }
 
-    /// What the fleet makes of it.
+    /// Takes the snapshot with the fleet.
     pub(crate) async fn with_fleet(&self) -> Result<Snapshot, ShardsError> {
         let lane = lane(self.server.port).await;
         let running = run(&lane, self.request(), &self.fixture);

@@ -1,4 +1,4 @@
-//! Snapshots by calculators of one's own whose shards are done by a fleet.
+//! Snapshots by the user's own calculators, with shards done by a fleet.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::fleet_bench::{Bench, Setup, Worker, lane};
 
-/// Says who asked it, and treats some deals worse, by their id. At one deal it waits for a file.
+/// Records the process that called it and treats some deals specially, by their id. At one deal it
+/// waits for a file.
 const PROGRAM: &str = r#"
 import json, os, sys, time
 place = os.environ["PLACE"]
@@ -86,15 +87,15 @@ impl Bench {
         self.cluster.execute(&sql).await;
     }
 
-    /// Executes the step where it is, without a fleet.
+    /// Executes the step in this process, without a fleet.
     async fn step_alone(&self, setup: &Setup) -> Snapshot {
         let mut fixture = setup.fixture(&self.cluster.source().database);
         fixture.context.tools.evidence = self.fixture.context.tools.evidence.clone();
         self.taken(&fixture.execute().await).await
     }
 
-    /// Executes the step with its shards on the queue, and gives the outcome when workers are
-    /// done with them.
+    /// Executes the step with its shards on the queue; the outcome is available once workers have
+    /// done them.
     async fn step(&self, setup: &Setup) -> tokio::task::JoinHandle<Outcome> {
         let mut fixture = setup.fixture(&self.cluster.source().database);
         fixture.context.tools.evidence = self.fixture.context.tools.evidence.clone();
@@ -115,7 +116,7 @@ impl Bench {
     }
 }
 
-/// The two are the same but for the moment they were taken at.
+/// Asserts that two snapshots are the same except for when they were taken.
 #[track_caller]
 fn assert_same(fleet: &Snapshot, alone: &Snapshot) {
     let mut manifest = fleet.manifest.clone();
@@ -166,7 +167,7 @@ async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
     }
 
     let running = bench.step(&setup).await;
-    // Nobody but workers does them, and what waits for them holds no secret.
+    // Only workers do them, and the waiting messages hold no secret.
     bench.wait_for_shards().await;
     let queued = bench.queued().await;
     assert!(queued.contains("\"exec\""), "{queued}");
@@ -185,7 +186,7 @@ async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
 }
 
 impl Bench {
-    /// Three workers join the one that is there, and the snapshot is what it was.
+    /// Adds three workers to the one present and expects the same snapshot.
     async fn assert_same_with_four(&self, setup: &Setup, one: Worker, alone: &Snapshot) {
         let workers = [
             one,
@@ -221,7 +222,7 @@ async fn a_worker_killed_while_its_program_computes_changes_nothing() {
     let process = bench.process(false);
     let running = bench.step(&setup).await;
     wait_for(&place.path().join("waits")).await;
-    // Dropped: killed with SIGKILL while its program has not answered.
+    // Dropping kills it with SIGKILL while its program has not answered.
     drop(process);
     std::fs::write(place.path().join("go"), "").unwrap();
     let workers = [bench.worker("b").await, bench.worker("c").await];
@@ -249,7 +250,7 @@ async fn only_workers_with_the_label_of_the_step_start_its_program() {
         asked,
         BTreeSet::from([std::process::id().to_string().as_str()])
     );
-    // They end with the run, not with the worker.
+    // The programs end with the run, not with the worker.
     let programs = std::fs::read_to_string(place.path().join("programs")).unwrap();
     for program in programs.lines() {
         wait_until_gone(&Path::new("/proc").join(program)).await;

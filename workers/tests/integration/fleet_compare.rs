@@ -26,7 +26,7 @@ use crate::nats::{Server, ServerConfig};
 use crate::snapshot_database::database;
 use crate::snapshot_deals::snapshot;
 
-/// Rows of a part; the sides are cut at different keys.
+/// Rows per part; the two sides are cut at different keys.
 const PARTS: [usize; 2] = [1_000, 1_700];
 
 fn step() -> Value {
@@ -40,7 +40,7 @@ fn sections() -> Value {
     })
 }
 
-/// One queue, two snapshots, one step that runs.
+/// One queue, two snapshots and one running step.
 struct Bench {
     server: Server,
     fixture: Fixture,
@@ -50,7 +50,7 @@ struct Bench {
     after: Snapshot,
 }
 
-/// Stops when it is dropped.
+/// A worker that stops on drop.
 struct Worker {
     _task: AbortOnDropHandle<()>,
 }
@@ -99,7 +99,7 @@ impl Bench {
         start_worker(lane, self.ledger.clone(), tools, name)
     }
 
-    /// What one process finds.
+    /// Compares in one process.
     async fn alone(&self) -> Comparison {
         compare(
             &self.before,
@@ -112,7 +112,7 @@ impl Bench {
         .unwrap()
     }
 
-    /// What the fleet finds.
+    /// Compares with the fleet.
     async fn with_fleet(&self) -> Result<Comparison, ShardsError> {
         let lane = lane(self.server.port).await;
         let running = run(&lane, &self.before, &self.after, self.store());
@@ -179,7 +179,7 @@ async fn run(
     Ok(made.await?)
 }
 
-/// A part that whoever opens it waits for, until it is put back.
+/// A part whose readers block until it is put back.
 struct Held {
     path: PathBuf,
     aside: PathBuf,
@@ -203,9 +203,9 @@ impl Held {
         std::fs::rename(&self.aside, &self.path).unwrap();
     }
 
-    /// The same where a thread of this process waits: it reads an empty file.
+    /// Puts it back and releases a reader thread of this process, which then reads an empty file.
     fn let_go(self) {
-        // For reading too, so that it does not wait itself.
+        // Opened for reading too, so that the call does not block itself.
         let mut both = std::fs::OpenOptions::new();
         let opened = both.read(true).write(true).open(&self.path).unwrap();
         self.put_back();
@@ -241,7 +241,7 @@ struct ChildConfig {
     coordinates: bool,
 }
 
-/// Not a test of its own: the worker process that the tests below start and kill.
+/// Not a test: the worker process that the tests below start and kill.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the tests below as a process of its own"]
 async fn worker_process() {
@@ -264,7 +264,7 @@ async fn worker_process() {
 }
 
 impl Bench {
-    /// A process that merges ranges, or one that has them merged.
+    /// Starts a process that merges ranges, or one that coordinates them.
     fn process(&self, coordinates: bool) -> Process {
         let child = ChildConfig {
             port: self.server.port,
@@ -285,11 +285,11 @@ async fn a_killed_worker_costs_only_time() {
     let held = Held::new(bench.part(15));
     let process = bench.process(false);
     let running = async {
-        // Some ranges are answered, and one is in work for as long as the part is held.
+        // Some ranges are answered, and one is in progress while the part is held.
         bench
             .wait_for("ROLLBOOK_SHARDS", |answers| answers > 3)
             .await;
-        // Dropped: killed with SIGKILL.
+        // Dropping kills it with SIGKILL.
         drop(process);
         held.put_back();
         [bench.worker("b").await, bench.worker("c").await]
@@ -328,7 +328,7 @@ async fn a_damaged_part_fails_the_run_by_its_address() {
         "{text}"
     );
     assert!(text.contains("from \"00"), "{text}");
-    // It is not tried again, and the queue is free for others.
+    // The range is not tried again, and the queue is free for other work.
     bench.wait_for("ROLLBOOK_WORK", |shards| shards == 0).await;
     std::fs::write(&path, &whole).unwrap();
     assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
@@ -347,11 +347,11 @@ async fn a_cancelled_run_stops_its_workers() {
     running.abort();
     bench.wait_for("ROLLBOOK_WORK", |shards| shards == 0).await;
     held.let_go();
-    // The worker is free: another run goes through.
+    // The worker is free: another run succeeds.
     assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
 }
 
-/// Keeps what is reported.
+/// Collects the reports.
 #[derive(Debug, Default)]
 struct Reports(Mutex<Vec<StepProgress>>);
 
@@ -372,7 +372,7 @@ async fn a_small_comparison_stays_in_the_step_and_a_large_one_is_handed_out() {
     let context = &bench.fixture.context;
     let (rules, sides) = (rules(), (&bench.before, &bench.after));
     let last = || reports.0.lock().unwrap().last().unwrap().clone();
-    // There is no worker yet that could merge a range.
+    // No worker exists yet that could merge a range.
     let here = shards::compare(context, sides, &rules, MIN_FLEET_DEALS);
     let here = tokio::time::timeout(PATIENCE, here).await.unwrap().unwrap();
     assert_eq!(here, alone);

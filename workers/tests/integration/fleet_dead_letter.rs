@@ -1,4 +1,4 @@
-//! A task that no worker carries out: the rollout is told, and the queue is rid of it.
+//! A task that no worker executes: the rollout records the failure, and the task leaves the queue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
     let shutdown = CancellationToken::new();
     let reader = DeadLetters::new(client, ledger, handler.clone(), lane);
     let reading = tokio::spawn(reader.run(shutdown.clone()));
-    // A worker that takes the task and is never heard of again, as often as it is given it.
+    // A worker that takes the task every time it is delivered and never responds.
     for _ in 0..200 {
         let _lost = queue
             .pull(
@@ -96,7 +96,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
         let step = state.step(&task.task.step).unwrap();
         if step.status == StepStatus::Errored {
             assert!(step.message.contains("2 deliveries"), "{}", step.message);
-            // Its place on the queue is free again.
+            // Its subject on the queue is free again.
             assert_eq!(queue.publish(&task).await.unwrap(), Published::New);
             shutdown.cancel();
             reading.await.unwrap();

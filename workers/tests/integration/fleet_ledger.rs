@@ -1,5 +1,5 @@
-//! A ledger in a file, shared by worker processes: each accepted record is one line, and what
-//! may be recorded follows from the lines, by the rules a rollout has for its steps.
+//! A ledger in a file shared by worker processes: each accepted record is one line, and the lines
+//! decide what may be recorded next, by the rules that a rollout has for its steps.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -41,7 +41,7 @@ pub struct Line {
 pub struct FileLedger {
     file: PathBuf,
     plan: Arc<Plan>,
-    /// So many records fail as unavailable before they are taken again.
+    /// This many records fail as unavailable before any is accepted again.
     pub unavailable: AtomicUsize,
     pub halted: Mutex<Option<String>>,
 }
@@ -56,7 +56,7 @@ impl FileLedger {
         }
     }
 
-    /// The same, its step having been started by one who coordinates.
+    /// Like `open`, with the step already started by a coordinator.
     pub async fn running(file: &Path, plan: Arc<Plan>) -> Self {
         let ledger = Self::open(file, plan);
         let start = WorkerCommand::StartStep {

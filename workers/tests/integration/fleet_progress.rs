@@ -1,4 +1,4 @@
-//! How far a step is, as a dashboard sees it: on a real queue, with real shards.
+//! The progress of a step as a dashboard sees it, on a real queue with real shards.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ fn ids() -> (LedgerId, RolloutId) {
     ("main".parse().unwrap(), "test-1".parse().unwrap())
 }
 
-/// Reports only grow, come at most once a second, and end with all there is.
+/// Asserts that reports only grow, come at most once a second, and end complete.
 fn check(reports: &[StepProgress], total: u64) {
     let (last, before) = reports.split_last().unwrap();
     assert!(last.ended, "{last:?}");
@@ -65,7 +65,7 @@ async fn two_workers_progress_to_the_total() {
         while let Some(report) = early.next().await {
             let ended = report.ended;
             if joined.is_none() && report.done > 0 {
-                // One who joins in the middle sees the state at once.
+                // A reader that joins midway sees the state at once.
                 let mut late = Box::pin(follow(&client, &ledger, &rollout).await.unwrap());
                 joined = Some((report.done, late.next().await.unwrap().done));
             }
@@ -92,7 +92,7 @@ async fn two_workers_progress_to_the_total() {
             .iter()
             .all(|worker| ["a", "b"].contains(&&*worker.name))
     );
-    // The last state stays for those who come after the end.
+    // The last state remains for readers that join after the end.
     let steps = ["1.1".parse().unwrap(), "9.9".parse().unwrap()];
     let kept = latest(&client, &ledger, &rollout, &steps).await.unwrap();
     assert_eq!(kept, std::slice::from_ref(last));

@@ -1,4 +1,4 @@
-//! One contract for every queue.
+//! The contract suite for every queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
     let queue = queue.as_ref();
     nothing(queue, &["any"]).await;
 
-    // Going back waits in lines of its own.
+    // Undos wait in lines of their own.
     for lane in [Lane::Undo, Lane::Flag] {
         let mut back = task("1.0", None);
         back.task.action = TaskAction::Undo;
@@ -73,7 +73,7 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
         delivery.done().await.unwrap();
     }
 
-    // A task is there once, however often it is published, waiting or in work.
+    // A task is on the queue once, however often it is published, waiting or in progress.
     let first = task("1.1", None);
     assert_eq!(queue.publish(&first).await.unwrap(), Published::New);
     assert_eq!(queue.publish(&first).await.unwrap(), Published::Known);
@@ -83,18 +83,18 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
     nothing(queue, &["any"]).await;
     delivery.done().await.unwrap();
     nothing(queue, &["any"]).await;
-    // Done with: it may come again, for the worker to find stale.
+    // Acknowledged: it may be published again, and the worker then finds it stale.
     assert_eq!(queue.publish(&first).await.unwrap(), Published::New);
     pulled(queue, &["any"]).await.done().await.unwrap();
 
-    // Labels: a worker gets its own and those for any.
+    // Labels: a worker gets the tasks of its labels and those for any worker.
     queue.publish(&task("1.2", Some("db.prod"))).await.unwrap();
     nothing(queue, &["any", "db"]).await;
     let delivery = pulled(queue, &["any", "db.prod"]).await;
     assert_eq!(delivery.task().label(), "db.prod");
     delivery.done().await.unwrap();
 
-    // A task handed back comes again, and counts.
+    // A task handed back is redelivered and counted.
     queue.publish(&task("1.3", None)).await.unwrap();
     pulled(queue, &["any"])
         .await
@@ -105,7 +105,7 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
     assert_eq!(delivery.deliveries(), 2);
     delivery.done().await.unwrap();
 
-    // A worker that goes silent loses it; one that gives signs of life does not.
+    // A worker that stops responding loses its task; one that sends heartbeats does not.
     queue.publish(&task("1.4", None)).await.unwrap();
     drop(pulled(queue, &["any"]).await);
     let delivery = pulled(queue, &["any"]).await;
@@ -117,7 +117,7 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
     }
     delivery.done().await.unwrap();
 
-    // Given up: gone from the queue.
+    // Given up: it is gone from the queue.
     queue.publish(&task("1.5", None)).await.unwrap();
     pulled(queue, &["any"])
         .await
@@ -126,7 +126,7 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
         .unwrap();
     nothing(queue, &["any"]).await;
 
-    // Delivered too often: no longer delivered.
+    // Delivered too often: it is not delivered any more.
     queue.publish(&task("1.6", None)).await.unwrap();
     for _ in 0..OPTIONS.max_deliver {
         pulled(queue, &["any"])
@@ -164,7 +164,7 @@ async fn the_queue_on_jetstream() {
         "one terminated, one exhausted"
     );
 
-    // What is not a task is given up, and blocks nothing.
+    // A message that is not a task is given up and blocks nothing.
     context
         .publish("work.main.any.x", "no task".into())
         .await

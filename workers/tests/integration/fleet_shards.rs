@@ -53,7 +53,7 @@ struct ChildConfig {
     setup: Setup,
 }
 
-/// Not a test of its own: the worker process that the test below starts and kills.
+/// Not a test: the worker process that the test below starts and kills.
 #[tokio::test]
 #[ignore = "started by the test below as a process of its own"]
 async fn worker_process() {
@@ -76,7 +76,7 @@ async fn worker_process() {
 }
 
 impl Bench {
-    /// A process that does shards, or one that has them done.
+    /// Starts a process that does shards, or one that coordinates them.
     pub(crate) fn process(&self, coordinates: bool) -> Process {
         let ledger = self.dir.path().join("ledger");
         let child = ChildConfig {
@@ -90,7 +90,7 @@ impl Bench {
         Process::start("fleet_shards::worker_process", CHILD, &child)
     }
 
-    /// Sessions that read shards at this moment.
+    /// The number of sessions that are reading shards.
     async fn readers(&self) -> i64 {
         let count = "SELECT count(*) FROM pg_stat_activity
                      WHERE state = 'active' AND query ILIKE '%COPY%' AND pid <> pg_backend_pid()";
@@ -118,7 +118,7 @@ async fn a_killed_worker_and_a_killed_server_cost_only_time() {
     let (port, fixture) = (bench.server.port, bench.fixture.clone());
     let running = tokio::spawn(async move { run(&lane(port).await, slow, &fixture).await });
     bench.wait_for_readers(|readers| readers > 0).await;
-    // Dropped: killed with SIGKILL in the middle of shards.
+    // Dropping kills it with SIGKILL in the middle of shards.
     drop(process);
     bench.server.kill();
     bench.server.start();
@@ -166,7 +166,7 @@ async fn a_restarted_database_is_planned_anew() {
 async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
     let bench = Bench::start().await;
     let mut request = bench.request();
-    // Stops any read of one deal, but not the plan.
+    // Makes every read of one deal fail, but not the plan.
     bench
         .cluster
         .execute(
@@ -187,7 +187,7 @@ async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
     assert!(text.contains("this deal is poison"), "{text}");
     assert!(text.contains("from \""), "{text}");
     assert!(!text.contains("correct-horse"), "{text}");
-    // The queue is free for others, and the sessions are closed.
+    // The queue is free for other work, and the sessions are closed.
     bench.wait_for_readers(|readers| readers == 0).await;
     let whole = bench.with_fleet().await.unwrap();
     assert_eq!(whole.manifest.total, 2_499);
@@ -207,7 +207,7 @@ async fn a_cancelled_run_stops_its_workers() {
     bench.wait_for_readers(|readers| readers > 0).await;
     running.abort();
     bench.wait_for_idle_queue().await;
-    // The worker is free at once: another run goes through.
+    // The worker is free at once: another run succeeds.
     assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
     worker.stop().await;
 }
@@ -298,7 +298,7 @@ async fn a_shard_no_worker_survives_is_reported_not_tried_for_ever() {
     let (running, job) = (lane.clone(), job());
     let mut running =
         tokio::spawn(async move { do_all(&running, &job, &mut planned, &|_| {}).await });
-    // Workers that take shards and are never heard of again.
+    // Workers that take shards and never respond.
     let context = async_nats::jetstream::new(client);
     let work = context.get_stream("ROLLBOOK_WORK").await.unwrap();
     let consumer = work

@@ -1,4 +1,4 @@
-//! Workers from task to result, and what becomes of a task whose worker process is killed.
+//! Workers from task to result, and the fate of a task whose worker process is killed.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -41,7 +41,7 @@ impl Worker {
         let fixture = Fixture::new(json!({"run": {"command": "true"}}));
         let shutdown = stop.clone();
         let task = tokio::spawn(async move {
-            // The fixture holds the evidence store's directory.
+            // The fixture owns the evidence store's directory.
             let tools = fixture.context.tools.clone();
             run(config, queue, ledger, tools, shutdown).await;
             drop(fixture);
@@ -79,7 +79,7 @@ impl Bench {
 
     async fn queue_is_empty(&self) {
         for _ in 0..500 {
-            // A task that is published again is new only where it is no longer held.
+            // Publishing the task again adds it only if the queue no longer holds it.
             let probe = self.queue.publish(&task("1.1", None)).await.unwrap();
             if probe == rollbook_workers::fleet::Published::New {
                 return;
@@ -208,7 +208,7 @@ async fn an_action_that_outlasts_the_shutdown_is_left_to_the_crash_rules() {
 /// Environment variable by which a test process becomes a worker process.
 const CHILD: &str = "ROLLBOOK_TEST_WORKER";
 
-/// What a worker process is told.
+/// The configuration of a worker process.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct ChildConfig {
     port: u16,
@@ -217,7 +217,7 @@ struct ChildConfig {
     sections: Value,
 }
 
-/// A worker that gives a single sign of life, as one that is cut off from then on.
+/// A worker that sends a single heartbeat, as if it were cut off from then on.
 fn cut_off(name: &str) -> WorkerConfig {
     WorkerConfig {
         progress_every: Duration::from_secs(600),
@@ -259,7 +259,7 @@ async fn any_other_command_of_a_worker_that_is_cut_off_goes_on_and_counts() {
     assert_eq!(bench.ledger.kinds(), ["start", "finish"]);
 }
 
-/// Not a test of its own: the worker process that the tests below start and kill.
+/// Not a test: the worker process that the tests below start and kill.
 #[tokio::test]
 #[ignore = "started by the tests below as a process of its own"]
 async fn worker_process() {
@@ -291,8 +291,8 @@ struct Crash {
 }
 
 impl Crash {
-    /// Publishes the task, lets a worker process begin it, kills that process with `kill -9`
-    /// once `ready` exists, and starts another worker here.
+    /// Publishes the task, lets a worker process begin it, kills that process with `kill -9` once
+    /// `ready` exists, and starts another worker in this process.
     async fn after_kill(
         step: impl Fn(&str) -> Value,
         sections: Value,
@@ -354,7 +354,7 @@ impl Crash {
         panic!("no {name}: {:#?}", self.ledger.lines());
     }
 
-    /// Waits until nothing is left of the process groups of the attempts.
+    /// Waits until the process groups of all attempts are gone.
     async fn commands_have_ended(&self) {
         let groups = std::fs::read_to_string(self.dir.path().join("group")).unwrap();
         for group in groups.lines() {
@@ -370,7 +370,7 @@ impl Crash {
 
 async fn group_has_ended(group: &str) {
     for _ in 0..1500 {
-        // Gone, which `kill` says.
+        // The process no longer exists, which `kill` reports.
         let found = Command::new("kill")
             .args(["-0", "--", &format!("-{group}")])
             .stderr(Stdio::null())
@@ -392,7 +392,7 @@ impl Drop for Crash {
     }
 }
 
-/// Has its effect, says so, and does not end on the first attempt.
+/// Has its effect, signals it, and on the first attempt does not end.
 const EFFECT: &str = "echo $$ >> group; echo x >> effects; touch ready; if [ \"$ROLLBOOK_ATTEMPT\" = 1 ]; then sleep 1000; fi";
 
 fn command(extra: Value) -> impl Fn(&str) -> Value {
@@ -463,7 +463,7 @@ async fn killed_while_idempotent_the_next_attempt_runs() {
     )
     .await;
     crash.ledger.wait_for("interrupt").await;
-    // What the orchestrator does when the ledger has made the next attempt ready.
+    // What the orchestrator does when the ledger has prepared the next attempt.
     let mut next = task("1.1", None);
     next.task.attempt = 2;
     crash.queue.publish(&next).await.unwrap();
@@ -486,7 +486,7 @@ async fn killed_during_a_watch_the_same_attempt_goes_on() {
         })
     };
     let ready = tempfile::tempdir().unwrap();
-    // The metric's command runs in the worker's directory; it is told where to put its mark.
+    // The metric's command runs in the worker's directory, so it is told where to write its mark.
     let mark = ready.path().join("mark");
     let sections = json!({"metrics": {"errors": {"run": {"command": format!("touch {}; echo 1", mark.display())}}}});
     let dir_mark = mark.clone();

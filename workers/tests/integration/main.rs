@@ -35,7 +35,7 @@ mod snapshot_query;
 mod snapshot_shards;
 mod snapshot_sqlite;
 
-// The servers that the ledger's tests start.
+// The servers that the ledger's tests use as well.
 #[allow(dead_code)]
 #[path = "../../../ledger/tests/integration/nats.rs"]
 mod nats;

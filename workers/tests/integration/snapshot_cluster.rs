@@ -1,5 +1,5 @@
-//! A PostgreSQL cluster of its own for a test: unix socket only, passwords required, and a
-//! collation that does not order by bytes.
+//! A PostgreSQL cluster started for a test: Unix socket only, passwords required, and a collation
+//! that does not order by bytes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,7 +32,8 @@ fn binaries() -> PathBuf {
     found.pop().expect("a PostgreSQL with initdb")
 }
 
-/// The programs refuse to run as root: then they run as the user Debian made for them.
+/// The server programs refuse to run as root; then they run as the user that Debian created for
+/// them.
 fn command(program: &Path) -> Command {
     let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     let mut command = if root {
@@ -55,7 +56,7 @@ impl Cluster {
         let top = directory.path();
         let word = top.join("password");
         std::fs::write(&word, PASSWORD).unwrap();
-        // Owned by the postgres user when this is root; ours alone otherwise.
+        // Owned by the postgres user if this process is root; otherwise it is ours already.
         let _ = Command::new("chown")
             .args(["-R", "postgres"])
             .arg(top)
@@ -108,7 +109,7 @@ impl Cluster {
         panic!("the cluster does not answer");
     }
 
-    /// Stops the server as a crash does.
+    /// Stops the server as a crash would.
     pub(crate) fn stop(&self) {
         let data = self.directory.path().join("data");
         let stopped = command(&binaries().join("pg_ctl"))
@@ -118,7 +119,7 @@ impl Cluster {
         assert!(stopped.unwrap().success());
     }
 
-    /// Stops the server as a crash does and starts it again.
+    /// Stops the server as a crash would and starts it again.
     pub(crate) async fn restart(&self) {
         self.stop();
         self.restart_stopped().await;
@@ -156,7 +157,7 @@ impl Cluster {
             .unwrap();
     }
 
-    /// The number a query gives.
+    /// The number that a query returns.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         let mut connection = self.try_connect().await.unwrap();
         sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
@@ -165,7 +166,7 @@ impl Cluster {
             .unwrap()
     }
 
-    /// Writes the deals with an inventory column of a type, and the items as a child table.
+    /// Writes the deals with an inventory column of the given type, and the items as a child table.
     pub(crate) async fn deals(&self, column: &str) {
         self.execute(&format!(
             "DROP TABLE IF EXISTS deals, items;

@@ -54,8 +54,8 @@ pub(crate) async fn execute(path: &Path, sql: &'static str) {
     connection.close().await.unwrap();
 }
 
-/// Of deals that cannot be computed each is a row with an error that begins with `reason`, which is the
-/// calculator's; all others have figures.
+/// Asserts that each deal that cannot be computed is a row with an error that begins with the
+/// calculator's `reason`, and that all others have figures.
 pub(crate) async fn broken_deals_are_error_rows(reason: &str) {
     let (directory, store) = store();
     let path = directory.path().join("deals.db");

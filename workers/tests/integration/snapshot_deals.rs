@@ -1,5 +1,5 @@
-//! Deals for the snapshot tests: ids hostile to SQL and to collations, all types, one broken
-//! inventory, one deleted deal.
+//! Deals for the snapshot tests: ids that are hostile to SQL and to collations, all types, one
+//! broken inventory, one deleted deal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(crate) use crate::calculators::calculator;
 pub(crate) struct Deal {
     pub(crate) id: String,
     pub(crate) deal_type: Option<&'static str>,
-    /// Items as JSON texts.
+    /// The items as JSON texts.
     pub(crate) items: Vec<String>,
     pub(crate) deleted: bool,
 }
@@ -34,7 +34,7 @@ const TYPES: [Option<&str>; 6] = [
     Some("merger"),
 ];
 
-/// 2,500 deals in an order that is not theirs by id; every 6th is of one type.
+/// 2,500 deals, not in the order of their ids; every 6th has one particular type.
 pub(crate) fn deals() -> Vec<Deal> {
     let mut deals: Vec<Deal> = (0..2_500usize)
         .map(|n| {

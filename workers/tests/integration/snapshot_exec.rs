@@ -16,7 +16,7 @@ use rollbook_workers::snapshot::{
 
 use crate::snapshot_deals::{request, store};
 
-/// Sums the costs of a deal; some deals are treated worse, by their id.
+/// Sums the costs of a deal; some deals are treated specially, by their id.
 const PROGRAM: &str = r#"
 import json, sys, time, os
 print("started", file=sys.stderr, flush=True)
@@ -80,7 +80,7 @@ fn wanted(directory: &Path, command: &[&str]) -> ExecRequest {
     }
 }
 
-/// A directory with the program, and deals `00000` … of which some have another ending.
+/// A directory with the program and with deals `00000` …, some of which end differently.
 fn place(count: usize, endings: &[(usize, &str)]) -> (tempfile::TempDir, SnapshotSource) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("model.py"), PROGRAM).unwrap();
@@ -175,7 +175,7 @@ async fn figures_come_from_the_program_and_bad_deals_fail_alone() {
     assert_eq!(one.evidence.sha256, four.evidence.sha256);
 }
 
-/// One deal a line whose answer has the given JSON as its text.
+/// One deal per line, whose answer contains the given JSON as its text.
 fn words(words: &[&str]) -> (tempfile::TempDir, SnapshotSource) {
     let (directory, source) = place(0, &[]);
     let lines = words.iter().enumerate().map(|(index, word)| {
@@ -265,7 +265,7 @@ fn a_second_answer_never_becomes_that_of_the_next_deal() {
             calculator.compute(&deal("1-twice")),
             Ok(vec![1, 1, 0].into())
         );
-        // Late enough to be read as an answer to this, it speaks of another deal.
+        // Late enough to be read as an answer to this request, but it names another deal.
         match calculator.compute(&deal("2-fine")) {
             Ok(values) => assert_eq!(values, vec![1234, 1, 1].into()),
             Err(error) => assert!(error.contains("it speaks of deal"), "{error}"),
@@ -346,7 +346,7 @@ fn the_digest_is_that_of_command_metrics_and_file() {
             .clone()
     };
     let base = of(&|_| {});
-    // Whether types are in force is what a rollout compares, and stands in the manifest itself.
+    // Deal-type awareness is what a rollout compares, and it has its own field in the manifest.
     assert_eq!(base, of(&|wanted| wanted.deal_types = false));
     assert_eq!(base, of(&|wanted| wanted.timeout = Duration::from_secs(1)));
     assert_ne!(

@@ -1,4 +1,4 @@
-//! Snapshots of Parquet and JSON lines: the same parts as from a database.
+//! Snapshots of Parquet and JSON lines have the same parts as those of a database.
 
 use std::fs::File;
 use std::path::Path;
@@ -50,7 +50,7 @@ fn parquet_file(path: &Path, deals: &[Deal]) -> SnapshotSource {
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
     let file = File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties.build())).unwrap();
-    // Neither a multiple nor a part of the rows of a shard.
+    // Neither a multiple nor a divisor of the rows per shard.
     for group_of in deals.chunks(700) {
         let mut group = writer.next_row_group().unwrap();
         let text = |text: &str| ByteArray::from(text.as_bytes().to_vec());
@@ -240,7 +240,7 @@ async fn integer_ids_of_a_file_are_ordered_by_value_and_a_changed_file_is_refuse
             )
         })
         .collect();
-    // Of no tenant, as a NULL in a table.
+    // Belongs to no tenant, like a NULL in a table.
     lines.push(r#"{"id":300,"tenant_id":null,"inventory":"[]"}"#.to_owned());
     lines.push(r#"{"id":18446744073709551615,"inventory":"[]"}"#.to_owned());
     let mut source = json_lines(&path, &lines);
@@ -276,7 +276,7 @@ async fn integer_ids_of_a_file_are_ordered_by_value_and_a_changed_file_is_refuse
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_takes_nothing_leaves_no_snapshot() {
     let (directory, store) = store();
-    // Files stand where the store's directories belong: even root cannot write below them.
+    // Files take the place of the store's directories: not even root can write below them.
     for prefix in 0..=255u8 {
         std::fs::write(directory.path().join(format!("evidence/{prefix:02x}")), "").unwrap();
     }

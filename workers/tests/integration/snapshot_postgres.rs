@@ -9,7 +9,7 @@ use crate::snapshot_cluster::Cluster;
 use crate::snapshot_database::database;
 use crate::snapshot_deals::{calculator, request, snapshot, store};
 
-/// Drops a snapshot in the middle and waits until the server works for it no more.
+/// Drops a snapshot midway and waits until the server has stopped working for it.
 async fn dropped(cluster: &Cluster, filter: &str) {
     let (_directory, store) = store();
     let mut source = cluster.source();
@@ -35,7 +35,7 @@ async fn dropped(cluster: &Cluster, filter: &str) {
 async fn the_queries_of_a_cancelled_snapshot_end_at_the_server() {
     let cluster = Cluster::start().await;
     cluster.deals("jsonb").await;
-    // While it counts, and while it reads.
+    // Once while it counts, once while it reads.
     dropped(&cluster, "pg_sleep(3600)::text = ''").await;
     let reads = "(current_query() NOT ILIKE '%COPY%' OR pg_sleep(3600)::text = '')";
     dropped(&cluster, reads).await;
@@ -80,7 +80,8 @@ async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
         request.threads = Some(threads);
         let plan = plan_here(&request).await.unwrap();
         assert_eq!(matches!(plan, LocalPlan::Pages(_)), analyzed);
-        // Seen in the plan's snapshot alone, wherever new versions of the rows go meanwhile.
+        // Visible only in the plan's snapshot, wherever new versions of the rows are written
+        // meanwhile.
         cluster
             .execute("UPDATE deals SET deal_type = deal_type")
             .await;
@@ -98,7 +99,7 @@ async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
         assert_eq!((last.done, last.total), (total, total));
         taken
     };
-    // Without an index in byte order and statistics nothing is known about where rows lie.
+    // Without statistics and an index in byte order, nothing is known about where rows lie.
     cluster
         .execute(
             "CREATE INDEX deals_by_id ON deals (id COLLATE \"C\");
@@ -108,7 +109,7 @@ async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
     let by_keys = taken(false, 2, 2).await;
     cluster.execute("ANALYZE deals").await;
     assert!(by_keys.manifest.parts.len() >= 20);
-    // Computed where they are read, and handed over.
+    // Computed on the reading threads, and handed to compute threads.
     for (connections, threads) in [(2, 2), (1, 1), (1, 3), (3, 1)] {
         let by_pages = taken(true, connections, threads).await;
         assert_eq!(
@@ -151,7 +152,7 @@ async fn a_table_read_page_by_page_is_refused_with_ids_twice_or_missing() {
              UPDATE one SET id = 'often'; INSERT INTO deals SELECT one.* FROM one, generate_series(1, 150)",
         )
         .await;
-    // Seen in the sample, before it fills memory.
+    // Detected in the sample, before it fills memory.
     let twice = plan_here(&request).await.unwrap_err();
     assert!(matches!(twice, SnapshotError::Order { .. }), "{twice:?}");
     assert!(

@@ -1,4 +1,4 @@
-//! Planned shards of a real PostgreSQL: whoever does them, the parts are the same.
+//! Planned shards of a real PostgreSQL: the parts are the same whichever worker does them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ async fn any_worker_at_any_time_makes_the_same_part() {
     let json = serde_json::to_string(&planned.shards).unwrap();
     assert!(!json.contains("correct-horse"), "a task holds the password");
 
-    // What is written after the plan is not read, and keys that change do no harm.
+    // Writes after the plan are not read, and changed keys do no harm.
     cluster
         .execute(
             "UPDATE deals SET id = 'x' || id WHERE id < 'd5';
@@ -46,7 +46,7 @@ async fn any_worker_at_any_time_makes_the_same_part() {
     for task in tasks.iter().rev() {
         reports.push(worker.run(task).await.unwrap());
     }
-    // Delivered again, to a worker of another size.
+    // Redelivered, to a worker with another configuration.
     for task in &tasks[2..5] {
         let again = run_shard(task, &url, &context(&store, 8)).await.unwrap();
         assert!(reports.contains(&again));
@@ -63,7 +63,7 @@ async fn any_worker_at_any_time_makes_the_same_part() {
     );
     drop(planned);
 
-    // The read is over with its plan; a worker says so.
+    // The read has ended with its plan, and a worker says so.
     let error = run_shard(&tasks[0], &url, &context(&store, 1))
         .await
         .unwrap_err();
@@ -130,7 +130,7 @@ async fn integer_and_uuid_keys_are_cut_by_index_and_ordered_as_they_are() {
     let (_directory, store) = store();
     let cluster = Cluster::start().await;
     for (key, expression, order) in [
-        // Sparse and skewed: most of the ids lie in a small part of their range.
+        // Sparse and skewed: most ids lie in a small part of their range.
         (
             "bigint",
             "(n % 100) * bigint '1000000000' - n",
@@ -163,7 +163,7 @@ async fn integer_and_uuid_keys_are_cut_by_index_and_ordered_as_they_are() {
             let lines = explain(&cluster, &statement).await;
             assert!(lines.contains("Index"), "{key} {shard}: {lines}");
         }
-        // An index that holds all that is asked for gives the same cuts.
+        // An index that holds every column needed gives the same cuts.
         cluster
             .execute("CREATE INDEX ON deals (id) WHERE deleted_at IS NULL")
             .await;
@@ -276,7 +276,7 @@ async fn a_database_that_stops_in_the_middle_leaves_no_snapshot() {
     }
     assert!(stored < 25, "{stored} parts");
 
-    // Up again, the same request succeeds.
+    // With the server up again, the same request succeeds.
     request.calculator = crate::snapshot_deals::calculator(true);
     cluster.restart_stopped().await;
     let mut planned = plan(&request).await.unwrap();

@@ -94,7 +94,7 @@ async fn what_is_missing_is_named() {
     let error = snapshot(absent, true, &store)
         .await
         .map(|s| s.manifest.errors);
-    // SQLite would read an unknown quoted name as a text if it stood alone.
+    // SQLite would read an unknown quoted name as a string if it stood alone.
     assert!(
         matches!(error, Err(SnapshotError::Query { .. })),
         "{error:?}"

@@ -4,14 +4,14 @@ use super::super::read::read;
 use super::*;
 use crate::generate::{GenerateOptions, generate};
 
-/// What both readers must agree on.
+/// Whether both readers agree on an input.
 fn same(json: &[u8]) -> bool {
     let Some(scanned) = scan(json) else {
         return true;
     };
     let mut read = match read(json) {
         Ok(read) => read,
-        // Only a number that no double holds, whose field is named where it was scanned.
+        // Allowed only for a number that no double holds; the scanner reports it with its field.
         Err(error) => {
             let is_bad = |value| matches!(value, Scalar::BadNumber(_));
             let mut items = scanned.items();
@@ -93,7 +93,7 @@ fn json() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Bytes that mean something to JSON, so that much of what is broken is nearly right.
+/// Bytes with a meaning in JSON, so that many broken inputs are nearly valid.
 const MEANINGFUL: &[u8] = b"\"\\{}[]:,.-+eE0123456789 ntfu\n\t\x1f\x7f\xc3\xa9\xff";
 
 proptest! {

@@ -1,12 +1,12 @@
-//! Looking at several bytes of a text at once.
+//! Tests several bytes of a text at once.
 
 use wide::u8x16;
 
 const LANES: usize = 16;
-/// Most strings end within so many bytes.
+/// The number of bytes within which most strings end.
 const WINDOW: usize = 2 * LANES;
 
-/// The lanes of a window for which something holds, a bit for each.
+/// The lanes of a window for which a test holds, one bit each.
 #[inline(always)]
 fn lanes(window: &[u8; WINDOW], holds: impl Fn(u8x16) -> u8x16) -> u32 {
     let (parts, _) = window.as_chunks::<LANES>();
@@ -22,7 +22,7 @@ fn is_quote(bytes: u8x16) -> u8x16 {
     bytes.simd_eq(u8x16::splat(b'"'))
 }
 
-/// What no plain text has.
+/// Whether bytes are ones that no plain text contains.
 #[inline(always)]
 fn is_odd(bytes: u8x16) -> u8x16 {
     bytes.simd_eq(u8x16::splat(b'\\')) | bytes.min(u8x16::splat(0x1f)).simd_eq(bytes)
@@ -41,19 +41,19 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
     odd.to_bitmask() == 0 && !rest.iter().any(|byte| *byte == b'\\' || *byte < b' ')
 }
 
-/// Bytes that are looked at together.
+/// The number of bytes tested together.
 pub(super) const NEAR: usize = 4 * LANES;
 
-/// Quotes that lie ahead of a place.
+/// The known quotes ahead of a position.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ahead {
     from: usize,
-    /// A bit for each byte from there on.
+    /// One bit for each byte from that position on.
     left: u64,
 }
 
 impl Ahead {
-    /// Those behind the first of the bytes that begin at a place.
+    /// The quotes among the bytes at a position, without the first byte.
     #[inline(always)]
     pub(super) fn of(near: &[u8; NEAR], from: usize) -> Self {
         let (parts, _) = near.as_chunks::<LANES>();
@@ -68,7 +68,7 @@ impl Ahead {
         }
     }
 
-    /// The place of the next one, which is then no longer ahead; nothing when none is known.
+    /// Takes the position of the next quote; `None` when no further one is known.
     #[inline(always)]
     pub(super) fn pass(&mut self) -> Option<usize> {
         let next = self.left;
@@ -80,7 +80,7 @@ impl Ahead {
     }
 }
 
-/// The place of the next quote.
+/// The position of the next quote.
 #[inline(always)]
 pub(super) fn quote(text: &[u8], from: usize) -> Option<usize> {
     if let Some(window) = text.get(from..)?.first_chunk() {
@@ -92,7 +92,7 @@ pub(super) fn quote(text: &[u8], from: usize) -> Option<usize> {
     far(text, from, is_quote)
 }
 
-/// The place of the next quote, backslash or control character.
+/// The position of the next quote, backslash or control character.
 #[inline]
 pub(super) fn special(text: &[u8], from: usize) -> Option<usize> {
     far(text, from, |bytes| is_quote(bytes) | is_odd(bytes))

@@ -1,4 +1,4 @@
-//! How each process of a layout is called.
+//! Builds the command line of each process of a layout.
 
 use tokio::process::Command;
 
@@ -60,7 +60,7 @@ impl System {
         Ok(command)
     }
 
-    /// The command of a process, for whoever looks at its end.
+    /// The command of a process, for a caller that watches how it ends.
     pub(crate) fn own_command(&self, name: &str) -> Result<Command, StormError> {
         let role = self.members.get(name).map(|member| member.role);
         let role = role.ok_or_else(|| StormError::Silent {

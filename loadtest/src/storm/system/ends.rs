@@ -1,4 +1,4 @@
-//! How processes of a layout come to an end, and what else is done to them.
+//! Ends processes of a layout in various ways, and sends signals to them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use crate::process;
 use crate::record::{ENDS, End, Ended};
 use crate::storm::StormError;
 
-/// How long a process may take to end after SIGTERM: the drain of a worker, on a busy machine.
+/// How long a process may take to end after SIGTERM: the drain time of a worker, on a busy machine.
 const STOP_LIMIT: Duration = Duration::from_secs(90);
-/// Between two signals of an impatient person.
+/// The interval between the two signals of an impatient person.
 const BETWEEN_SIGNALS: Duration = Duration::from_millis(150);
-/// How long `up` may try to keep a nats-server that ends at once.
+/// How long `up` may try to keep a nats-server running that is killed at once.
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(180);
-/// Between two looks for a nats-server that is to end at once.
+/// How often to look for a nats-server to kill.
 const KILL_EVERY: Duration = Duration::from_millis(100);
 
 impl System {
-    /// The process id behind a name; `nats` is the child of `up`.
+    /// The id of the named process; `nats` is the child of `up`.
     pub(crate) fn pid(&self, name: &str) -> Option<Pid> {
         if name == "nats" {
             return process::of_directory(&self.directory)
@@ -40,7 +40,7 @@ impl System {
     /// Sends a signal to a process of the layout.
     pub(crate) fn signal(&self, name: &str, signal: Signal) {
         if let Some(pid) = self.pid(name) {
-            // It may have ended in between.
+            // It may have ended meanwhile.
             let _ = kill(pid, signal);
         }
     }
@@ -59,12 +59,12 @@ impl System {
         }
     }
 
-    /// Tells a process to stop, waits for its end, and writes down how it came. It stays down.
+    /// Sends SIGTERM, waits for the end and records how it came. The process stays down.
     pub(crate) async fn stop(&mut self, name: &str) -> Result<(), StormError> {
         self.tell(name, &[Signal::SIGTERM]).await
     }
 
-    /// Ctrl-C, and again before it can have stopped in order.
+    /// Sends SIGINT, and again before the process can have stopped in order.
     pub(crate) async fn interrupt_twice(&mut self, name: &str) -> Result<(), StormError> {
         self.tell(name, &[Signal::SIGINT, Signal::SIGINT]).await
     }
@@ -111,8 +111,8 @@ impl System {
         Ok(self.recorder.append(ENDS, &ended)?)
     }
 
-    /// Kills the nats-server of `up` whenever it is there, until `up` gives up, as it has to. It is
-    /// started again by whoever looks after it.
+    /// Kills the nats-server of `up` whenever it runs, until `up` gives up, as it must. `up` is
+    /// restarted as part of [`System::rest`].
     pub(crate) async fn starve(&mut self) -> Result<(), StormError> {
         let begun_at = Instant::now();
         let is_up = |system: &mut Self| {
@@ -135,7 +135,7 @@ impl System {
         Ok(())
     }
 
-    /// Overwrites pages of a server's views, which are in SQLite.
+    /// Overwrites pages of a server's views in SQLite.
     pub(crate) fn damage_views(&self, name: &str, page: u64) -> Result<(), StormError> {
         let Some(Role::Up | Role::Serve(_)) = self.members.get(name).map(|member| member.role)
         else {
@@ -152,7 +152,7 @@ impl System {
             .args(["bs=4096", "count=2", "conv=notrunc", "status=none"])
             .current_dir(&self.directory);
         if let (true, Some(disk)) = (name == "up", &self.disk) {
-            // Only from there they are seen.
+            // The file is visible only in that mount namespace.
             command = process::behind(&disk.enter(&self.directory), &command);
         }
         let done = command
@@ -165,7 +165,7 @@ impl System {
         Ok(())
     }
 
-    /// The processes of PostgreSQL; those that serve a client are called `postgres: USER DATABASE …`.
+    /// The processes of PostgreSQL; client backends are named `postgres: USER DATABASE …`.
     pub(crate) fn postgres_processes(&self) -> Vec<process::Found> {
         let postgres = self.postgres.as_ref();
         postgres.map_or_else(Vec::new, |postgres| {

@@ -1,4 +1,4 @@
-//! The processes of one layout, started again when they end.
+//! Runs the processes of one layout and restarts them when they end.
 
 mod commands;
 mod ends;
@@ -20,14 +20,14 @@ use crate::natsd::{self, Server};
 use crate::process::{self, Process};
 use crate::record::{self, ENDS, End, Ended, Recorder, SYSTEM, SystemRecord};
 
-/// Between two looks at the processes.
+/// The interval between two checks of the processes.
 const KEEP_EVERY: Duration = Duration::from_millis(250);
-/// How long a server may take until it accepts connections.
+/// How long a server may take to accept connections.
 const START_LIMIT: Duration = Duration::from_secs(180);
-/// How long a process that ended by itself stays down; a service manager waits too.
+/// How long a process that ended by itself stays down, as with a service manager.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-/// What a process of the layout is.
+/// The role of a process in the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Nats(usize),
@@ -40,7 +40,7 @@ enum Role {
 struct Member {
     role: Role,
     process: Option<Process>,
-    /// Not to be started by whoever looks after the processes.
+    /// Whether it must stay down and not be restarted.
     is_held_down: bool,
     ended_at: Option<Instant>,
     skew_seconds: i64,
@@ -51,26 +51,26 @@ struct Member {
 pub(crate) struct System {
     directory: PathBuf,
     rollbook: PathBuf,
-    /// `libfaketime`, which sets the clock of a process off.
+    /// The path of `libfaketime`, which sets the clock of a process off.
     faketime: Option<PathBuf>,
     recorder: Arc<Recorder>,
     nats: Vec<Server>,
-    /// For each server and worker, one to each nats-server.
+    /// For each server and worker, one proxy per nats-server.
     proxies: BTreeMap<String, Vec<Proxy>>,
     ports: Vec<u16>,
     members: BTreeMap<String, Member>,
-    /// The PostgreSQL that steps change, and that holds the views where `views` names it.
+    /// The PostgreSQL that steps change; it also holds the views if `views` names it.
     postgres: Option<Arc<Postgres>>,
-    /// The databases of the servers' views, by number.
+    /// The database of each server's views, by the server's number.
     views: Vec<String>,
     hook: Option<Hook>,
-    /// What holds the data of `up`, or the store of the first nats-server.
+    /// The disk that holds the data of `up`, or the store of the first nats-server.
     disk: Option<SmallDisk>,
 }
 
 impl System {
-    /// Lays the files of a layout out in `directory`, which is empty. Nothing runs yet. Servers have
-    /// views of their own in SQLite, or share those of a PostgreSQL.
+    /// Writes the files of a layout into `directory`, which must be empty. Starts nothing. Servers
+    /// have their own views in SQLite, or share those in a PostgreSQL.
     pub(crate) async fn prepare(
         directory: &Path,
         layout: Layout,
@@ -162,7 +162,7 @@ impl System {
         })
     }
 
-    /// Puts the data of `up`, or the store of the first nats-server, on a file system that a fault
+    /// Moves the data of `up`, or the store of the first nats-server, to a file system that a fault
     /// can fill. `Err` says why the machine does not allow it.
     pub(crate) fn use_small_disk(&mut self) -> Result<(), String> {
         let place = self.directory.join(match self.nats.is_empty() {
@@ -174,12 +174,12 @@ impl System {
         Ok(())
     }
 
-    /// Workers shall know this PostgreSQL, and faults shall reach it.
+    /// Gives workers this PostgreSQL, and makes it a target of faults.
     pub(crate) fn share(&mut self, postgres: Arc<Postgres>) {
         self.postgres = Some(postgres);
     }
 
-    /// Faults shall reach the receiver of webhooks.
+    /// Makes the receiver of webhooks a target of faults.
     pub(crate) fn post_to(&mut self, hook: Hook) {
         self.hook = Some(hook);
     }
@@ -218,7 +218,7 @@ impl System {
         self.names_of("nats-")
     }
 
-    /// The names of processes that begin so.
+    /// The names of the processes that start with a prefix.
     pub(crate) fn names_of(&self, prefix: &str) -> Vec<String> {
         let names = self.names();
         names
@@ -227,7 +227,7 @@ impl System {
             .collect()
     }
 
-    /// Starts nats-servers, and waits for them.
+    /// Starts the nats-servers and waits until they accept connections.
     pub(crate) async fn start_nats(&mut self) -> Result<(), StormError> {
         for name in self.nats_names() {
             self.start(&name)?;
@@ -242,8 +242,8 @@ impl System {
         Ok(())
     }
 
-    /// Starts everything: nats-servers, servers side by side, then workers. With `worker_first` a
-    /// worker is there before there is a ledger.
+    /// Starts everything: nats-servers, then servers in parallel, then workers. With `worker_first`
+    /// a worker starts before there is a ledger.
     pub(crate) async fn start_all(&mut self, worker_first: bool) -> Result<(), StormError> {
         self.start_nats().await?;
         if worker_first {
@@ -284,7 +284,7 @@ impl System {
         Ok(())
     }
 
-    /// Starts one; its clock is right unless it was set off.
+    /// Starts one process; its clock is right unless it was set off.
     pub(crate) fn start(&mut self, name: &str) -> Result<(), StormError> {
         let (role, skew) = match self.members.get(name) {
             Some(member) => (member.role, member.skew_seconds),
@@ -292,7 +292,7 @@ impl System {
         };
         let mut command = self.command(name, role)?;
         if let (true, Some(library)) = (skew != 0, &self.faketime) {
-            // Timers go on as they are: only what o'clock it is differs.
+            // Timers are unaffected: only the time of day differs.
             command
                 .env("LD_PRELOAD", library)
                 .env("FAKETIME", format!("{skew:+}s"))
@@ -312,15 +312,14 @@ impl System {
         Ok(())
     }
 
-    /// Sets the clock of a process off when it is started next.
+    /// Sets off the clock of a process for its next start.
     pub(crate) fn set_clock(&mut self, name: &str, skew_seconds: i64) {
         if let Some(member) = self.members.get_mut(name) {
             member.skew_seconds = skew_seconds;
         }
     }
 
-    /// Lets time pass. Processes that end by themselves are started again, as a service manager
-    /// does.
+    /// Lets time pass and restarts processes that end by themselves, as a service manager does.
     pub(crate) async fn rest(&mut self, time: Duration) -> Result<(), StormError> {
         let deadline = Instant::now() + time;
         loop {
@@ -382,7 +381,7 @@ impl System {
     }
 }
 
-/// Where the nats-servers of a layout keep their streams.
+/// The directories in which the nats-servers of a layout keep their streams.
 pub(crate) fn stores(directory: &Path, layout: Layout) -> Vec<PathBuf> {
     match layout {
         Layout::Up => vec![directory.join(".rollbook/nats/jetstream")],

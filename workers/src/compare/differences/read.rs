@@ -1,4 +1,4 @@
-//! Reading pages of differences back.
+//! Reads pages of differences back.
 
 use std::cmp::Ordering;
 
@@ -16,32 +16,32 @@ use crate::compare::merge::Change;
 use crate::compare::rules::Class;
 use crate::snapshot::SnapshotError;
 
-/// One differing figure, or one deal that is gone, new or without figures.
+/// One differing figure, or one deal that is missing, added or in error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DifferenceRow {
     /// The deal's id.
     pub deal_id: String,
-    /// Its type before; of an added deal, after.
+    /// Its type before; for an added deal, after.
     pub deal_type: String,
     /// What happened to the deal.
     pub change: Change,
     /// The worst class of the deal's figures.
     pub deal_class: Class,
-    /// The metric; `deal` or `status` for what concerns the whole deal.
+    /// The metric; `deal` or `status` for a change of the whole deal.
     pub metric: String,
     /// The figure before.
     pub before: Option<i64>,
     /// The figure after.
     pub after: Option<i64>,
-    /// The text before; absent where it is NULL and where the metric is no text.
+    /// The text before; absent for NULL and for a metric that is not a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_text: Option<String>,
-    /// The text after; absent as the one before is.
+    /// The text after; absent in the same cases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_text: Option<String>,
     /// What the difference means.
     pub class: Class,
-    /// The rule that judged.
+    /// The rule that decided.
     pub rule: String,
     /// Its threshold in words.
     pub threshold: String,
@@ -53,12 +53,12 @@ pub struct DifferenceRow {
     pub error_after: Option<String>,
 }
 
-/// Regressions of some deals.
+/// The regressions of a number of deals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RegressionPage {
     /// The regressions, in key order.
     pub regressions: Vec<DifferenceRow>,
-    /// The last deal of this page, when there are more after it.
+    /// The last deal of this page; absent when there are no more deals after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_after: Option<String>,
 }
@@ -80,8 +80,8 @@ pub async fn read_page(
     Ok(rows.map_err(malformed)?)
 }
 
-/// The regressions of at most `limit` deals that come after a deal in key order; all of a deal's
-/// stand together. Pages that hold none are not read.
+/// The regressions of at most `limit` deals that follow a deal in key order; those of one deal stay
+/// together. Pages without regressions are not read.
 pub async fn regressions(
     store: &EvidenceStore,
     pages: &[DifferencePage],
@@ -136,7 +136,7 @@ fn decode(row: &Row) -> Result<DifferenceRow, ParquetError> {
         Field::Str(text) => Ok(Some(text.clone())),
         _ => Err(wrong(name)),
     };
-    // Pages of snapshots without texts have no column for them.
+    // Pages of snapshots without texts lack these columns.
     let if_there = |name: &str| match row.get_column_iter().any(|(column, _)| column == name) {
         true => optional(name),
         false => Ok(None),
@@ -165,7 +165,7 @@ fn decode(row: &Row) -> Result<DifferenceRow, ParquetError> {
     })
 }
 
-/// A value by its name in results.
+/// Parses an enum value from its name in results.
 fn named<T: DeserializeOwned>(name: &str) -> Result<T, ParquetError> {
     let name = serde_json::Value::String(name.to_owned());
     serde_json::from_value(name).map_err(|error| ParquetError::General(error.to_string()))

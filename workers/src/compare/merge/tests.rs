@@ -12,7 +12,7 @@ use crate::compare::shapes::Shapes;
 use crate::compare::tally::WORST;
 use crate::snapshot::{Row, RowOutcome, Value, Values};
 
-/// Rows in memory, with the accessors of the port.
+/// Rows in memory that implement the port.
 struct Memory {
     rows: Vec<Row>,
     next: usize,
@@ -103,7 +103,7 @@ fn rules() -> Rules {
     Shapes.default_rules(Rules::tolerance("5").unwrap())
 }
 
-/// What a sink saw of a deal.
+/// What the sink received for a deal.
 #[derive(Debug, PartialEq)]
 struct Seen {
     deal_id: String,
@@ -181,7 +181,7 @@ fn every_kind_of_difference_is_counted_and_listed() {
     assert_eq!((summary.within_tolerance, summary.expected), (1, 1));
     assert_eq!((summary.unexpected, summary.warnings), (0, 1));
     assert_eq!((summary.missing, summary.added, summary.errors), (1, 1, 1));
-    // c by price, e by its bounds, g by an error on one side, h by being gone.
+    // c by price, e by its bounds, g by an error on one side, h because it is missing.
     assert_eq!(summary.regressions, 4);
     assert_eq!(summary.type_changed, 1);
     let listed: Vec<_> = differences
@@ -240,7 +240,7 @@ fn the_worst_are_the_largest_relative_changes_of_all() {
 
 type Found = (String, Option<String>, Option<String>, Class);
 
-/// Keeps the texts that differ.
+/// Collects the texts that differ.
 #[derive(Default)]
 struct Texts(Vec<Found>);
 
@@ -429,7 +429,7 @@ fn any_deals() -> impl Strategy<Value = Deals> {
     })
 }
 
-/// The comparison as one would write it with both snapshots in maps, without digests.
+/// A straightforward comparison of both snapshots as maps, without digests.
 fn naive(before: &Deals, after: &Deals) -> BTreeMap<&'static str, u64> {
     let metrics = infos(&METRICS.map(|name| (name, "count")));
     let rules = rules();

@@ -162,7 +162,7 @@ fn rules_are_data_and_survive_the_round_trip() {
         judged(&rules, "x", "price_total", 1000, 1026),
         Class::Regression
     );
-    // No rule fits: a change nobody allowed.
+    // No rule matches: a change that nobody allowed.
     assert_eq!(judged(&rules, "x", "link_count", 1, 2), Class::Regression);
     let unknown = r#"{"guard":[],"rules":[],"tolerence":5}"#;
     assert!(serde_json::from_str::<Rules>(unknown).is_err());
@@ -183,7 +183,7 @@ fn patterns_match_whole_names() {
     ] {
         assert_eq!(matches_pattern(pattern, name), matches, "{pattern} {name}");
     }
-    // A pattern made to be slow is not.
+    // Even a pattern designed to be slow is fast.
     assert!(!matches_pattern(&"*a".repeat(200), &"a".repeat(150)));
 }
 
@@ -194,8 +194,8 @@ proptest! {
     ) {
         let tolerance = Millionths::from_millionths(millionths);
         let rules = Shapes.default_rules(tolerance);
-        // |Δ|·10^8 and t·before as 192-bit numbers by schoolbook halves would be the same; for
-        // i64 both sides fit 128 bits, so the reference divides instead of multiplying.
+        // Both sides of the production formula fit in 128 bits for i64 figures; the reference
+        // divides instead of multiplying, so that it does not repeat that formula.
         let change = (i128::from(after) - i128::from(before)).unsigned_abs();
         let (whole, rest) = (change / before as u128, change % before as u128);
         let limit = millionths as u128; // in 10^-8 of before
@@ -303,7 +303,7 @@ fn a_rule_that_measures_does_not_judge_a_text() {
         let rule = format!("rules:\n  - {{id: any, metric: 'price_*', test: {test}}}\n");
         let expected = is_refused.then(|| "any".to_owned());
         assert_eq!(refused(&rules(&rule)), expected, "{test}");
-        // Behind a rule for all deals it judges no text, behind one for some it does.
+        // After a rule for all deals it never sees a text; after a rule for some deals it does.
         for (deals, reached) in [
             ("", false),
             (", scope: guarded", true),

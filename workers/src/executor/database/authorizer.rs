@@ -1,12 +1,14 @@
-//! What SQLite may compile for a script or a query. SQLite asks for every action that a
-//! statement would take, before it runs; the answer rests on what SQLite read, not on its text.
+//! Decides what SQLite may compile for a script or a query.
+//!
+//! SQLite asks about every action of a statement before it runs; the answer depends on what SQLite
+//! parsed, not on the text.
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
-/// Savepoints of Rollbook's own begin with this.
+/// The prefix of Rollbook's own savepoints.
 const OWN_SAVEPOINTS: &str = "rollbook_";
 
-/// Limits of the whole process, or places of its temporary files.
+/// Pragmas that set limits of the whole process or the location of its temporary files.
 const PROCESS_WIDE: [&str; 4] = [
     "hard_heap_limit",
     "soft_heap_limit",
@@ -14,7 +16,7 @@ const PROCESS_WIDE: [&str; 4] = [
     "data_store_directory",
 ];
 
-/// What is being compiled.
+/// What kind of SQL is being compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Policy {
     /// Rollbook's own statements.
@@ -22,7 +24,7 @@ pub(super) enum Policy {
     Own,
     /// A script inside the step's transaction.
     Transaction,
-    /// A script of which each statement is a transaction of its own.
+    /// A script in which each statement is its own transaction.
     Alone,
     /// A query on a connection that SQLite opened read-only.
     Query,
@@ -37,7 +39,7 @@ pub(super) enum Refused {
          statement out, or split the script into two steps"
     )]
     Transaction,
-    /// A transaction where each statement stands alone.
+    /// A transaction in a script whose statements run one by one.
     #[error(
         "a step with `transaction: none` runs each statement by itself; put what belongs together \
          into a step with a transaction"
@@ -46,32 +48,32 @@ pub(super) enum Refused {
     /// Beginning or ending a transaction in a query.
     #[error("a query changes nothing and has no transaction of its own")]
     Query,
-    /// A setting without which nothing could be taken back.
+    /// A setting that could make the transaction impossible to roll back.
     #[error(
         "`PRAGMA {0}` inside a transaction could keep it from being taken back; give it to a step \
          of its own with `transaction: none`"
     )]
     Journal(String),
-    /// A setting of the worker.
+    /// A setting of the whole worker process.
     #[error("`PRAGMA {0}` changes the whole worker, not this database; leave it out")]
     ProcessWide(String),
-    /// Another file.
+    /// Another database file.
     #[error("a query reads its own database only; name another file as a source of its own")]
     Attach,
 }
 
-/// What was seen while one statement was compiled.
+/// What was observed while one statement was compiled.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// The first refusal.
     pub(super) refused: Option<Refused>,
-    /// Tables that the statement drops: schema and name.
+    /// Tables the statement drops: schema and name.
     pub(super) dropped: Vec<(String, String)>,
-    /// The statement switches the enforcement of foreign keys off.
+    /// Whether the statement switches off the enforcement of foreign keys.
     pub(super) switches_keys_off: bool,
 }
 
-/// The rules in force on a connection.
+/// The policy in force on a connection, and what it has observed.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     policy: Policy,
@@ -79,19 +81,19 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// From here on statements of the plan are compiled.
+    /// From here on, statements of the plan are compiled.
     pub(super) fn look(&mut self, policy: Policy) {
         self.policy = policy;
         self.seen = Seen::default();
     }
 
-    /// From here on Rollbook's own; gives what was seen.
+    /// From here on, Rollbook's own statements are compiled; returns what was observed.
     pub(super) fn rest(&mut self) -> Seen {
         self.policy = Policy::Own;
         std::mem::take(&mut self.seen)
     }
 
-    /// SQLite's question.
+    /// Answers SQLite's question about one action.
     pub(super) fn judge(&mut self, context: &AuthContext<'_>) -> Authorization {
         if self.policy == Policy::Own {
             return Authorization::Allow;
@@ -154,7 +156,7 @@ impl Rules {
     }
 }
 
-/// As SQLite reads a switch.
+/// Whether SQLite reads a value as switching on.
 fn is_on(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     match value.parse::<i64>() {

@@ -1,8 +1,8 @@
-//! Foreign keys of SQLite where a script rebuilds a table.
+//! Protects SQLite's foreign keys when a script rebuilds a table.
 //!
-//! Dropping a table deletes its rows first, and with enforcement on that reaches the rows that
-//! refer to them. SQLite's own advice is to switch enforcement off, outside the transaction, and
-//! to check before the commit.
+//! Dropping a table deletes its rows first; with enforcement on, that affects the rows that refer
+//! to them. SQLite's documentation advises switching enforcement off outside the transaction and
+//! checking before the commit.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,21 @@ use rusqlite::Connection;
 
 use super::Refusal;
 
-/// At most so many tables are named in a message.
+/// Maximum number of tables named in a message.
 const NAMED: usize = 5;
 
-/// Rows whose parent is missing, by child and parent table; or why they cannot be counted.
+/// The number of rows whose parent is missing, by child and parent table, or why they cannot be
+/// counted.
 pub(super) type Orphans = Result<BTreeMap<(String, String), i64>, String>;
 
-/// Enforcement is on for this connection.
+/// Whether enforcement is on for this connection.
 pub(super) fn are_enforced(connection: &Connection) -> Result<bool, Refusal> {
     connection
         .query_row("PRAGMA foreign_keys", [], |row| row.get(0))
         .map_err(|error| Refusal::of_sqlite(&error))
 }
 
-/// Tables with rows that refer to one of `dropped`.
+/// The tables with rows that refer to one of `dropped`.
 pub(super) fn referring(
     connection: &Connection,
     dropped: &[(String, String)],
@@ -72,14 +73,14 @@ pub(super) fn orphans(connection: &Connection) -> Result<Orphans, Refusal> {
     };
     match count() {
         Ok(orphans) => Ok(Ok(orphans)),
-        // A key that fits no parent ("foreign key mismatch") is a state of the schema.
+        // A key that matches no parent ("foreign key mismatch") is a state of the schema.
         Err(rusqlite::Error::SqliteFailure(_, Some(words))) => Ok(Err(words)),
         Err(rusqlite::Error::SqlInputError { msg, .. }) => Ok(Err(msg)),
         Err(error) => Err(Refusal::of_sqlite(&error)),
     }
 }
 
-/// Refuses the commit when rows have lost their parent since.
+/// Refuses the commit when rows have lost their parent since `before`.
 pub(super) fn refuse_new(connection: &Connection, before: &Orphans) -> Result<(), Refusal> {
     let after = orphans(connection)?;
     let lost = match (before, &after) {

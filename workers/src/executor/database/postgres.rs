@@ -1,5 +1,5 @@
-//! PostgreSQL: scripts through `EXECUTE` in a `DO` block, whose parser refuses whatever would
-//! begin or end a transaction; queries in a read-only transaction.
+//! PostgreSQL: scripts run through `EXECUTE` in a `DO` block, where the server's parser refuses
+//! whatever would begin or end a transaction; queries run in a read-only transaction.
 
 use rollbook_ledger::runbook::sql_text::{self, Dialect};
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgErrorPosition, PgRow};
@@ -8,34 +8,35 @@ use sqlx::{AssertSqlSafe, Column, Row, TypeInfo, ValueRef, raw_sql};
 use super::script::{Done, SqlScript, advice};
 use super::{Cell, Refusal};
 
-/// A script is sent in at most so many parts: one statement each where it has no more.
+/// Maximum number of parts a script is sent in: one statement per part where it has no more than
+/// that.
 const MOST_PARTS: usize = 500;
 
-/// Stands after each part: `EXECUTE` looks at the last statement, and refuses `SELECT … INTO` there
-/// only because PL/pgSQL has another meaning for it.
+/// Appended to each part: `EXECUTE` checks the last statement and would refuse `SELECT … INTO`
+/// there, only because PL/pgSQL gives it another meaning.
 const TAIL: &str = "\n;SELECT";
 
-/// Identity of the transaction: no later one has the same beginning.
+/// Identifies the transaction: no later transaction has the same start.
 const IDENTITY: &str =
     "pg_catalog.date_part('epoch'::pg_catalog.text, pg_catalog.transaction_timestamp())";
 
-/// The transaction is not the one that was begun.
+/// The open transaction is not the one that was begun.
 const LOST_CODE: &str = "RB001";
 
 /// A row is too long to be sent.
 const LONG_CODE: &str = "RB002";
 
-/// The longest first row that is sent, in bytes of its text: memory is the worker's.
+/// The longest first row that is read, in bytes of its text, to bound the worker's memory.
 const MAX_ROW_BYTES: u32 = 16 * 1024 * 1024;
 
-/// The cursor over a query.
+/// The name of the cursor over a query.
 const CURSOR: &str = "rollbook_first_row";
 
 /// SQLSTATE of a syntax error.
 const SYNTAX_ERROR: &str = "42601";
-/// SQLSTATE of "cannot open multi-query plan as cursor" and its kin.
+/// SQLSTATE of "cannot open multi-query plan as cursor" and similar errors.
 const INVALID_CURSOR: &str = "42P11";
-/// SQLSTATE of what cannot run inside a transaction block.
+/// SQLSTATE of a statement that cannot run inside a transaction block.
 const ACTIVE_TRANSACTION: &str = "25001";
 
 /// An open connection and the transaction begun on it.
@@ -52,7 +53,7 @@ impl Postgres {
         }
     }
 
-    /// Runs a statement of Rollbook's own.
+    /// Runs one of Rollbook's own statements.
     pub(super) async fn own(&mut self, statement: String) -> Result<(), sqlx::Error> {
         raw_sql(AssertSqlSafe(statement))
             .execute(self.connection.as_mut())
@@ -82,16 +83,17 @@ impl Postgres {
         row.try_get_unchecked(0)
     }
 
-    /// The transaction begun is still the one that stands.
+    /// Whether the open transaction is still the one that was begun.
     pub(super) async fn is_same(&mut self) -> Result<bool, sqlx::Error> {
         let now = self.identity().await?;
         Ok(self.transaction.as_deref() == Some(now.as_str()))
     }
 
-    /// Runs a script inside the transaction that was begun.
+    /// Runs a script inside the open transaction.
     ///
-    /// Parts are cut where statements seem to end, so that an error has its line. Should the
-    /// database call a part a syntax error, it is given the script whole: its word counts.
+    /// The script is cut into parts where statements seem to end, so that an error has its line. If
+    /// the database reports a syntax error in a part, it is given the whole script: its parser
+    /// decides.
     pub(super) async fn run(&mut self, script: &SqlScript) -> Result<(), Refusal> {
         self.own("SAVEPOINT rollbook_script".to_owned())
             .await
@@ -132,7 +134,7 @@ impl Postgres {
         ran.map_err(|error| refusal(&error, script, part.start, text, &sent))
     }
 
-    /// Runs a script one statement at a time, each a transaction of its own.
+    /// Runs a script one statement at a time, each in its own transaction.
     pub(super) async fn run_alone(
         &mut self,
         script: &SqlScript,
@@ -144,7 +146,7 @@ impl Postgres {
             let text = script.text.get(statement.range.clone()).unwrap_or_default();
             let from = statement.range.start;
             let failed = |error: &sqlx::Error| refusal(error, script, from, text, text);
-            // The extended protocol takes one statement only, so that the server refuses what
+            // The extended protocol accepts one statement only, so the server refuses a piece that
             // was cut too late before any of it runs.
             sqlx::query(AssertSqlSafe(text.to_owned()))
                 .persistent(false)
@@ -170,7 +172,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Outside a transaction block each statement begins its own transaction.
+    /// Whether a transaction block is open: outside one, each statement begins its own transaction.
     async fn is_inside(&mut self) -> Result<bool, sqlx::Error> {
         let query = "SELECT (pg_catalog.transaction_timestamp() \
              OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp())::pg_catalog.text";
@@ -181,10 +183,11 @@ impl Postgres {
         Ok(inside == "true")
     }
 
-    /// The first row of a query, in the read-only transaction that was begun. The server's own
-    /// parser says first that it is one statement and gives rows; only then is it run, and the
-    /// server measures the row before any of it is sent: a message is read whole. The simple
-    /// protocol gives every type as text, so that no type is unknown.
+    /// Reads the first row of a query, in the read-only transaction that was begun.
+    ///
+    /// The server's own parser must first accept it as one statement that returns rows; only then
+    /// does it run, and the server measures the row before sending any of it, because a message is
+    /// read whole. The simple protocol returns every type as text, so that no type is unknown.
     pub(super) async fn first_row(
         &mut self,
         query: &SqlScript,
@@ -201,8 +204,8 @@ impl Postgres {
     }
 }
 
-/// Whole statements each, at most [`MOST_PARTS`] of them; what stands between goes with the
-/// statement after it.
+/// Splits a script into complete statements, at most [`MOST_PARTS`] parts; text between statements
+/// goes with the following one.
 fn parts(text: &str) -> Vec<std::ops::Range<usize>> {
     let ends: Vec<usize> = sql_text::statements(text, Dialect::Postgres)
         .into_iter()
@@ -216,7 +219,7 @@ fn parts(text: &str) -> Vec<std::ops::Range<usize>> {
         .collect()
 }
 
-/// A delimiter that does not occur in the text.
+/// A dollar-quote delimiter that does not occur in the text.
 fn delimiter(stem: &str, text: &str) -> String {
     let mut tag = format!("${stem}$");
     let mut n = 0_u32;
@@ -227,7 +230,7 @@ fn delimiter(stem: &str, text: &str) -> String {
     tag
 }
 
-/// `EXECUTE` of a text, when the transaction is still the one that was begun.
+/// Runs a text by `EXECUTE`, provided the open transaction is still the one that was begun.
 fn block(sent: &str, transaction: Option<&str>) -> String {
     let (outer, inner) = (
         delimiter("rollbook_do", sent),
@@ -243,10 +246,11 @@ fn block(sent: &str, transaction: Option<&str>) -> String {
     format!("DO LANGUAGE plpgsql {outer}BEGIN {same}EXECUTE {inner}{sent}{inner}; END{outer}")
 }
 
-/// Opens a cursor over a query, which stands before its first row afterwards: the server parses and
-/// plans it, refuses several statements and those that give no rows, and a first row that is too
-/// long to be sent. What is dear to compute the server keeps as the cursor goes back; at most a scan
-/// finds its first row a second time.
+/// Opens a cursor over a query and leaves it before the first row.
+///
+/// The server parses and plans the query and refuses several statements, a statement without rows,
+/// and a first row that is too long to send. When the cursor moves back, the server keeps what is
+/// expensive to compute; at most a scan has to find its first row again.
 fn cursor(sent: &str) -> String {
     let (outer, inner) = (
         delimiter("rollbook_do", sent),
@@ -264,7 +268,7 @@ fn cursor(sent: &str) -> String {
     )
 }
 
-/// What the server said, with the place in the script and what to do.
+/// The server's message, with the position in the script and advice.
 fn refusal(
     error: &sqlx::Error,
     script: &SqlScript,
@@ -280,7 +284,7 @@ fn refusal(
     let position = inner
         .try_downcast_ref::<PgDatabaseError>()
         .and_then(PgDatabaseError::position);
-    // Characters, from 1, in the text the server was given.
+    // A position in characters, from 1, in the text that was sent.
     let characters = match position {
         Some(PgErrorPosition::Original(at)) if sent == text => Some(at),
         Some(PgErrorPosition::Internal { position, query }) if query == sent => Some(position),

@@ -1,26 +1,27 @@
-//! A script of the plan, fit to be given to a database, and places in it to show.
+//! Prepares a script of the plan for a database, and finds positions in it for messages.
 
 use rollbook_ledger::runbook::sql_text::{self, Dialect, Ending};
 use rollbook_ledger::runbook::step::Script;
 
 use crate::executor::error::ExecutorError;
 
-/// A statement is shown up to so many characters.
+/// Maximum characters of a statement in a message.
 const SHOWN_CHARS: usize = 80;
 
-/// A script and how its lines are called.
+/// A script and its name for messages.
 #[derive(Debug, Clone)]
 pub struct SqlScript {
     /// `deploy`, `verify`, `revert` or `query`.
     pub name: &'static str,
-    /// Its file, when it has one.
+    /// Its file, if it has one.
     file: Option<String>,
-    /// What the database is given. Lines and columns are those of the file.
+    /// The text sent to the database. Lines and columns match those of the file.
     pub text: String,
 }
 
 impl SqlScript {
-    /// A script of the plan without byte order mark and without a transaction around all of it.
+    /// Makes a script of the plan, without byte order mark and without a transaction around the
+    /// whole.
     pub fn of_plan(
         script: &Script,
         name: &'static str,
@@ -40,7 +41,7 @@ impl SqlScript {
         Ok(made)
     }
 
-    /// A query of the plan, as it stands.
+    /// Makes a query of the plan, unchanged.
     pub fn query(text: &str, name: &'static str) -> Result<Self, ExecutorError> {
         if text.contains('\0') {
             return Err(ExecutorError::Plan {
@@ -56,7 +57,7 @@ impl SqlScript {
         })
     }
 
-    /// Line of a byte, as people look it up.
+    /// The line of a byte offset, as a person would look it up.
     pub fn place(&self, at: usize) -> String {
         let line = sql_text::line_of(&self.text, at);
         match &self.file {
@@ -65,7 +66,7 @@ impl SqlScript {
         }
     }
 
-    /// Place and beginning of the statement that begins at or after a byte.
+    /// The position and beginning of the statement at or after a byte offset.
     pub fn statement(&self, from: usize, dialect: Dialect) -> String {
         let rest = self.text.get(from..).unwrap_or_default();
         let Some(first) = sql_text::first(rest, dialect) else {
@@ -94,7 +95,7 @@ pub(super) fn shown(statement: &str) -> String {
     line
 }
 
-/// What to do about a statement that a step's transaction cannot hold, by what it reads as.
+/// Advice about a statement that cannot run in a step's transaction, going by its text.
 pub(super) fn advice(statement: &str, dialect: Dialect) -> Option<String> {
     let first = sql_text::first(statement, dialect)?;
     if first.is_transaction_control() {
@@ -124,22 +125,23 @@ pub(super) fn advice(statement: &str, dialect: Dialect) -> Option<String> {
     }
 }
 
-/// What a failed script came to.
+/// Why a script failed, and what that means for its transaction.
 #[derive(Debug)]
 pub struct Failure {
-    /// A constraint, trigger or privilege refused it; the statement itself is in order.
+    /// Whether a constraint, trigger or privilege refused it, so that the statement itself is in
+    /// order.
     pub is_constraint: bool,
-    /// The step's transaction had ended before: what was done until then may stand.
+    /// Whether the step's transaction had already ended: what was done until then may persist.
     pub transaction_lost: bool,
     /// The error.
     pub error: ExecutorError,
 }
 
-/// How far a script without a transaction came.
+/// How far a script without a transaction got.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Statements done.
+    /// Number of statements that succeeded.
     pub statements: u32,
-    /// The last of them, with its place.
+    /// The last of them, with its position.
     pub last: String,
 }

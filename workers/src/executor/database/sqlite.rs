@@ -1,8 +1,8 @@
-//! SQLite: its own parser cuts a script into statements and its authorizer says what each of
-//! them is, before it runs.
+//! SQLite: its own parser cuts a script into statements, and its authorizer says what each of them
+//! does before it runs.
 //!
-//! Calls block; each runs on a thread of its own with the connection moved there. A call that is
-//! given up interrupts its statement, and the connection is dropped with its transaction.
+//! Calls block, so each runs on a blocking thread with the connection moved there. Dropping a call
+//! interrupts its statement and drops the connection together with its transaction.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,31 +22,31 @@ use super::{Cell, Refusal};
 
 const DIALECT: Dialect = Dialect::Sqlite;
 
-/// A statement waits at most this long for another writer of the file.
+/// How long a statement waits for another writer of the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest value that a query may make on its way: memory is the worker's.
+/// The largest value a query may produce on its way, in bytes, to bound the worker's memory.
 const MAX_VALUE_BYTES: i32 = 16 * 1024 * 1024;
 
-/// An open connection; `None` once a call on it was lost.
+/// An open connection; `None` once a call on it was dropped.
 pub(super) struct Sqlite {
     session: Option<Session>,
     interrupt: Arc<InterruptHandle>,
     stop: Arc<AtomicBool>,
 }
 
-/// What a call works with.
+/// The state a call works with.
 pub(super) struct Session {
     pub(super) connection: Connection,
     rules: Arc<Mutex<Rules>>,
     stop: Arc<AtomicBool>,
-    /// Rows without a parent before the script, when enforcement was switched off for it.
+    /// Rows without a parent before the script; set when enforcement was switched off for it.
     orphans_before: Option<foreign_keys::Orphans>,
-    /// No script has run in this transaction yet, so that it can begin anew.
+    /// Whether no script has run in this transaction yet, so that it can begin anew.
     is_fresh: bool,
 }
 
-/// Interrupts the call when it is given up.
+/// Interrupts the call when dropped.
 struct GiveUp {
     interrupt: Arc<InterruptHandle>,
     stop: Arc<AtomicBool>,
@@ -63,7 +63,7 @@ impl Drop for GiveUp {
 }
 
 impl Sqlite {
-    /// Opens an existing file; `read_only`: SQLite itself refuses every write.
+    /// Opens an existing file; with `read_only`, SQLite itself refuses every write.
     pub(super) async fn open(path: PathBuf, read_only: bool) -> Result<Self, String> {
         let opened = tokio::task::spawn_blocking(move || open(&path, read_only)).await;
         let connection = opened
@@ -116,7 +116,7 @@ impl Sqlite {
         done
     }
 
-    /// Begins a transaction with the write lock: waiting for it in the middle of a script
+    /// Begins a transaction with the write lock, because waiting for it in the middle of a script
     /// could end in a deadlock.
     pub(super) async fn begin(&mut self, read_only: bool) -> Result<(), Refusal> {
         self.call(move |session| {
@@ -134,7 +134,7 @@ impl Sqlite {
         self.call(move |session| session.own(statement)).await
     }
 
-    /// Commits; where enforcement of foreign keys was off, they are checked before.
+    /// Commits; if enforcement of foreign keys was off, they are checked first.
     pub(super) async fn commit(&mut self) -> Result<(), Refusal> {
         self.call(|session| {
             if let Some(before) = session.orphans_before.take() {
@@ -145,19 +145,19 @@ impl Sqlite {
         .await
     }
 
-    /// A transaction that was begun stands still.
+    /// Whether a transaction is open.
     pub(super) async fn is_inside(&mut self) -> Result<bool, Refusal> {
         self.call(|session| Ok(!session.connection.is_autocommit()))
             .await
     }
 
-    /// Runs a script inside the transaction that was begun.
+    /// Runs a script inside the open transaction.
     pub(super) async fn run(&mut self, script: &SqlScript) -> Result<(), Refusal> {
         let script = script.clone();
         self.call(move |session| session.run(&script)).await
     }
 
-    /// Runs a script one statement at a time, each a transaction of its own.
+    /// Runs a script one statement at a time, each in its own transaction.
     pub(super) async fn run_alone(
         &mut self,
         script: &SqlScript,
@@ -172,7 +172,7 @@ impl Sqlite {
         .await
     }
 
-    /// The first row of a query that is one statement.
+    /// Reads the first row of a query that must be a single statement.
     pub(super) async fn first_row(
         &mut self,
         query: &SqlScript,
@@ -199,9 +199,9 @@ fn open(path: &std::path::Path, read_only: bool) -> rusqlite::Result<Connection>
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)?;
     }
     connection.execute_batch("PRAGMA foreign_keys = ON")?;
-    // The file is opened at the first read.
+    // SQLite opens the file at the first read.
     match first_read(&connection) {
-        // Only a writer may take back what a process that crashed left half written.
+        // Only a writer may recover what a crashed process left half written.
         Err(error) if read_only && needs_recovery(&error) => {
             let writer = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             writer.busy_timeout(BUSY_TIMEOUT)?;
@@ -228,11 +228,11 @@ pub(super) fn lock(rules: &Mutex<Rules>) -> MutexGuard<'_, Rules> {
     rules.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why a script stopped.
+/// Why a script stopped early.
 enum Ended {
     Refused(Refusal),
-    /// It rebuilds a table that others refer to: their rows are kept only with enforcement off,
-    /// which cannot be switched inside a transaction.
+    /// It rebuilds a table that other rows refer to: they are kept only with enforcement off, which
+    /// cannot be switched inside a transaction.
     NeedsKeysOff {
         refusal: Refusal,
     },
@@ -264,7 +264,8 @@ impl Session {
         let ended = self.statements(script, Policy::Transaction, |_| ());
         match ended {
             Err(Ended::NeedsKeysOff { .. }) if may_begin_anew => {
-                // Nothing has been committed: the script begins again, as its author meant it.
+                // Nothing has been committed: restart the script with enforcement off, as its
+                // author intended.
                 self.own("ROLLBACK")?;
                 self.own("PRAGMA foreign_keys = OFF")?;
                 self.own("BEGIN IMMEDIATE")?;
@@ -321,7 +322,8 @@ impl Session {
                     }
                 }
             }
-            // What runs now was looked at. VACUUM compiles a transaction of its own as it runs.
+            // The authorizer has already decided on this statement. VACUUM compiles a transaction
+            // of its own while it runs.
             if let Err(error) = self.exhaust(&mut statement) {
                 return Err(self.refusal(&error, script, range.start, None).into());
             }
@@ -352,7 +354,7 @@ impl Session {
         Ok(())
     }
 
-    /// An interrupt between two statements would reach neither.
+    /// Checks for an interrupt, which would have no effect between two statements.
     fn go_on(&self, script: &SqlScript, at: usize) -> Result<(), Refusal> {
         if self.stop.load(Ordering::SeqCst) {
             return Err(refused(format!("{}: given up", script.place(at))));
@@ -369,21 +371,21 @@ impl Session {
         let mut statement = first
             .map_err(|error| failed(&error, seen.refused))?
             .ok_or_else(|| refused("the query is empty".to_owned()))?;
-        // A second one that cannot even be compiled is a second one all the same.
+        // A second statement counts even if it cannot be compiled.
         if !matches!(second, Ok(None)) {
             return Err(refused(
                 "a query is one statement that gives rows and changes nothing; this one has more"
                     .to_owned(),
             ));
         }
-        // VACUUM INTO attaches its file only as it runs.
+        // VACUUM INTO attaches its file only while it runs.
         lock(&self.rules).look(Policy::Query);
         let row = first_cells(&mut statement);
         let seen = lock(&self.rules).rest();
         row.map_err(|error| failed(&error, seen.refused))
     }
 
-    /// What SQLite said, with the place in the script and what to do.
+    /// SQLite's message, with the position in the script and advice.
     fn refusal(
         &self,
         error: &rusqlite::Error,
@@ -395,7 +397,7 @@ impl Session {
         let shown = script.statement(from, DIALECT);
         let rest = script.text.get(from..).unwrap_or_default();
         let place = match error {
-            // The place of a token is nearer than that of its statement.
+            // The position of a token is more precise than that of its statement.
             rusqlite::Error::SqlInputError { offset, .. } if *offset > 0 => {
                 let at = script.place(from + usize::try_from(*offset).unwrap_or_default());
                 if shown.starts_with(&format!("{at},")) {
@@ -425,7 +427,7 @@ fn refused(reason: String) -> Refusal {
     }
 }
 
-/// The bytes of the script that SQLite compiled: it tells them by their text.
+/// The range of the script that SQLite compiled, found by the statement's text.
 fn own_text(statement: &Statement<'_>, script: &SqlScript, at: usize) -> std::ops::Range<usize> {
     let own = statement.expanded_sql().unwrap_or_default();
     let rest = script.text.get(at..).unwrap_or_default();

@@ -1,30 +1,30 @@
 //! The ways in which programs write a secret, as regular expressions over bytes.
 //!
-//! A secret is found as it is, and as a whole or in part escaped for JSON, a shell, a URL, a form
-//! or XML; as a whole in hexadecimal and in Base64, wherever in a longer text it begins there.
+//! A secret is found as it is; escaped, wholly or partly, for JSON, a shell, a URL, a form or XML;
+//! and as a whole in hexadecimal and in Base64, at any offset within a longer encoded text.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// Longer secrets are searched for in their common spellings only: every further one would cost
-/// memory for each of their bytes.
+/// A secret longer than this is searched for in its common spellings only: each further spelling
+/// would cost memory per byte.
 const MAX_ALL_SPELLINGS_BYTES: usize = 1024;
 
-/// The encodings of a shorter secret stand in too many harmless texts.
+/// The encodings of a shorter secret occur in too many harmless texts.
 const MIN_ENCODED_BYTES: usize = 4;
 
-/// Fewer characters of Base64 say nothing.
+/// Fewer Base64 characters than this are not specific to a secret.
 const MIN_BASE64_CHARS: usize = 5;
 
-/// Lines of a multi-line secret (a private key) at least this long, in bytes, are secrets of
-/// their own, because tools print keys line by line. Shorter ones (`}` of a JSON key file)
-/// say nothing.
+/// Lines of a multi-line secret (a private key) that have at least this many bytes are secrets of
+/// their own, because tools print keys line by line. Shorter ones (`}` of a JSON key file) are not
+/// specific.
 const MIN_LINE_BYTES: usize = 8;
 
-/// Encoders break their output into lines.
+/// A line break that encoders may insert.
 const LINE_BREAK: &str = r"(?:\r?\n|\\n)?";
 
-/// Regular expressions that match every spelling of a secret, without Unicode mode.
+/// The regular expressions that match every spelling of a secret, without Unicode mode.
 pub(super) fn spellings(secret: &str) -> Vec<String> {
     let mut found = Vec::new();
     if secret.len() > MAX_ALL_SPELLINGS_BYTES {
@@ -59,17 +59,17 @@ fn json_escaped(text: &str) -> String {
         .to_owned()
 }
 
-/// These bytes and no others.
+/// Matches exactly these bytes.
 fn literal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!(r"\x{byte:02x}")).collect()
 }
 
-/// The two hexadecimal digits of a byte, in either case.
+/// Matches the two hexadecimal digits of a byte, in either case.
 fn digits(byte: u8) -> String {
     any_case(&format!("{byte:02x}"))
 }
 
-/// Hexadecimal digits in either case.
+/// Matches hexadecimal digits in either case.
 fn any_case(digits: &str) -> String {
     digits
         .chars()
@@ -80,7 +80,7 @@ fn any_case(digits: &str) -> String {
         .collect()
 }
 
-/// One character, escaped or not.
+/// Matches one character, escaped or not.
 fn any_escape(c: char) -> String {
     let mut buffer = [0_u8; 4];
     let bytes = c.encode_utf8(&mut buffer).as_bytes().to_owned();
@@ -124,20 +124,20 @@ fn any_escape(c: char) -> String {
     format!("(?:{})", ways.join("|"))
 }
 
-/// As `xxd`, `hexdump -C`, `od`, lists of bytes and escapes write it.
+/// Matches bytes as `xxd`, `hexdump -C`, `od`, lists of bytes and escapes write them.
 fn hexadecimal(bytes: &[u8]) -> String {
     let pairs: Vec<String> = bytes.iter().map(|byte| digits(*byte)).collect();
     // `hexdump -C` ends its lines with the characters and begins them with the offset.
     pairs.join(r"(?:[ :-]|  |\\x|,? ?0[xX]|\r?\n[ \t]?|  \|[^|\n]{1,16}\|\r?\n[0-9a-f]{8}  )?")
 }
 
-/// The part of the Base64 text that depends on the secret alone, when this many bytes stand before
-/// it in its group of three; with the character that it shares with what follows.
+/// The part of the Base64 text that depends on the secret alone, if `before` bytes precede it in
+/// its group of three, together with the character it shares with what follows.
 fn base64(secret: &[u8], before: usize) -> Option<String> {
     let mut group = vec![0_u8; before];
     group.extend_from_slice(secret);
     let text = STANDARD_NO_PAD.encode(&group);
-    // Of a partly filled first group, the characters that hold bits of what stands before.
+    // In a partly filled first group: the characters that contain bits of what precedes the secret.
     let first = match before {
         0 => 0,
         1 => 2,

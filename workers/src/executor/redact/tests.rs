@@ -103,7 +103,7 @@ fn a_long_secret_goes_with_its_lines() {
     assert_eq!(redactor.text(&format!("> {line}")), "> [redacted]");
 }
 
-/// One way to write a character.
+/// Writes a character in one of several ways.
 fn written(c: char, how: u8) -> String {
     let mut buffer = [0_u8; 4];
     let utf8 = c.encode_utf8(&mut buffer).as_bytes().to_owned();
@@ -121,7 +121,8 @@ fn written(c: char, how: u8) -> String {
 }
 
 proptest! {
-    // Upper case and digits cannot be made from the mask and lower-case text around it.
+    // Upper case and digits, because the mask and the lower-case text around it cannot form such
+    // secrets.
     #[test]
     fn no_secret_survives_however_the_bytes_are_cut(
         secrets in prop::collection::vec("[A-C]{1,6}", 1..4),

@@ -26,7 +26,7 @@ fn times(schedule: &Schedule) -> Vec<i64> {
 }
 
 impl Judge {
-    /// A round of this metric alone.
+    /// Runs a round with this metric alone.
     fn sample(&mut self, value: Option<Decimal>, at: Timestamp) -> Judged {
         self.take(value, at);
         self.judge(&Around::default())

@@ -1,4 +1,4 @@
-//! An intent without a result: what becomes of a step whose worker was lost, or is cut off.
+//! Decides what happens to an intent without a result, when a worker was lost or lost its lease.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::executor::cut::shorten;
 use crate::executor::{self, Outcome, PortError, StepContext};
 
 impl Attempts {
-    /// The queue has not been heard of for so long that it will give the task to another worker,
-    /// which may begin the action again: dropping it here has ended it.
+    /// Settles a task whose lease has expired: the queue gives it to another worker, which may
+    /// start the action again. Dropping the action here has ended it.
     pub(super) async fn cut_off(&self, task: &QueuedTask) -> Settle {
         let reason = format!(
             "worker {} had no sign of the queue for {}; the action was stopped so that no second one runs beside it",
@@ -31,7 +31,8 @@ impl Attempts {
         }
     }
 
-    /// The crash rules: an intent is on the ledger, no result, and this process is not at it.
+    /// Applies the crash rules: the ledger has an intent but no result, and this process is not
+    /// working on it.
     pub(super) async fn after_crash(
         &self,
         task: &QueuedTask,
@@ -99,8 +100,8 @@ impl Attempts {
         }
     }
 
-    /// Takes a step that only reads over from a worker that was lost. `Ok(false)`: too many were,
-    /// and the step is interrupted.
+    /// Takes over a read-only step from a lost worker. `Ok(false)`: too many workers were lost, and
+    /// the step is interrupted.
     pub(super) async fn resume(&self, task: &QueuedTask, reason: &str) -> Result<bool, Settle> {
         let command = WorkerCommand::ResumeStep {
             step: task.task.step.clone(),
@@ -130,8 +131,8 @@ impl Attempts {
         }
     }
 
-    /// The effect is not known. The ledger decides from the plan whether the next attempt may
-    /// start by itself (`idempotent`) or a person must say.
+    /// Interrupts a step whose effect is unknown. The ledger decides from the plan whether the next
+    /// attempt may start by itself (`idempotent`) or a person must decide.
     pub(super) async fn interrupt(&self, task: &QueuedTask, reason: &str) -> Settle {
         let command = WorkerCommand::InterruptStep {
             step: task.task.step.clone(),
@@ -145,7 +146,7 @@ impl Attempts {
     }
 }
 
-/// Doing the undo again changes nothing that doing it once does not.
+/// Whether repeating the undo has the same effect as doing it once.
 fn is_undo_repeatable(step: &Step, action: TaskAction) -> bool {
     action == TaskAction::Undo
         && (step.idempotent

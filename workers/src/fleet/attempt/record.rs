@@ -1,4 +1,4 @@
-//! What is recorded of an attempt, as long as the ledger may take it.
+//! Records the outcome of an attempt and retries while the ledger may still accept it.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::executor::cut::shorten;
 use crate::executor::{Outcome, PortError};
 
 impl Attempts {
-    /// Records the result. One that the ledger does not take becomes an error with its reason: a
-    /// step without a result would stand as running for ever.
+    /// Records the result. A result that the ledger refuses is replaced by an error with the
+    /// reason: a step without a result would stay running forever.
     pub(super) async fn finish(
         &self,
         task: &QueuedTask,
@@ -40,7 +40,7 @@ impl Attempts {
         }
     }
 
-    /// `Err`: the ledger refused it, and why.
+    /// Records one outcome as the result. `Err` is the reason why the ledger refused it.
     pub(super) async fn record_result(
         &self,
         task: &QueuedTask,
@@ -136,7 +136,7 @@ impl Attempts {
         .await
     }
 
-    /// Repeats while the ledger is unavailable, with growing waits, for about `within`.
+    /// Retries while the ledger is unavailable, with growing waits, for about `within`.
     pub(super) async fn patiently<T, F, Fut>(
         &self,
         within: Duration,
@@ -170,13 +170,13 @@ impl Attempts {
     }
 }
 
-/// The wait before the ledger is asked again; doubled up to [`LONGEST_WAIT`].
+/// The first wait before a retry; doubled up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// A worker that has to stop still tries this long to record what it has.
+/// How long a worker that must stop keeps trying to record what it has.
 const LAST_TRIES: Duration = Duration::from_secs(2);
 
 fn to_duration(duration: Duration) -> rollbook_proto::Duration {

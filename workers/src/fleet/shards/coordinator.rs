@@ -1,4 +1,5 @@
-//! The side of the step: shards out, answers in.
+//! The coordinator of a run, in the worker that executes the step: sends out shards and collects
+//! answers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,29 +14,29 @@ use crate::executor::progress::{Counts, ShardsDone};
 use crate::executor::{ShardFleet, ShardJob, ShardResult, ShardWork, ShardsError};
 use crate::snapshot::SnapshotPlan;
 
-/// Shards of one run on the queue at a time.
+/// Maximum number of shards of one run on the queue at a time.
 pub const MAX_QUEUED_SHARDS: usize = 1_024;
 
-/// Publications under way at a time.
+/// Maximum number of publications in flight at a time.
 const PUBLISHING: usize = 32;
 
-/// Between looks whether the consistent read is still held.
+/// How often to check that the consistent read is still held.
 const CHECK_HELD: Duration = Duration::from_secs(5);
 
-/// Between two words on how far the run is.
+/// The interval between two progress reports.
 const TELL: Duration = Duration::from_secs(1);
 
-/// Without an answer for this long, shards are published again: an answer may have been lost
-/// with the disk of a server that does not sync. Those the queue holds are not put there twice.
+/// Without an answer for this long, shards are published again: an answer may have been lost with
+/// the disk of a server that does not sync. Shards still on the queue are not added twice.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(60);
 
-/// After a failed publication.
+/// The wait after a failed publication.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The queue may be unavailable for this long.
+/// The longest outage of the queue that a run survives.
 const MAX_OUTAGE: Duration = Duration::from_secs(10 * 60);
 
-/// Ends the run however the coordinator ends, short of being killed.
+/// Ends the run on drop, whatever happens to the coordinator short of being killed.
 struct Ending {
     lane: ShardLane,
     run: ShardRun,
@@ -48,7 +49,7 @@ impl Drop for Ending {
             return;
         };
         runtime.spawn(async move {
-            // Should this be lost: workers find the read over, and the step not running.
+            // If this fails, workers still find the read over and the step not running.
             if let Err(error) = lane.end(&run).await {
                 tracing::warn!(run = %run.run, %error, "the end of a run of shards was not told");
             }
@@ -106,7 +107,7 @@ struct Collect<'a> {
     run: &'a ShardRun,
     shards: &'a [ShardWork],
     done: BTreeMap<u32, ShardResult>,
-    /// Shards before this one have been published.
+    /// The first shard that has not been published.
     next: usize,
     counts: Counts,
 }
@@ -173,7 +174,7 @@ impl Collect<'_> {
         self.shards.iter().position(is_open).unwrap_or_default()
     }
 
-    /// Publishes those of a stretch that are not done.
+    /// Publishes the shards of a range that are not done.
     async fn publish(&self, from: usize, until: usize) -> Result<(), QueueError> {
         let stretch = self.shards.get(from..until).unwrap_or_default();
         let wanted: Vec<QueuedShard> = stretch

@@ -1,4 +1,4 @@
-//! How each kind of shard is done.
+//! Does a shard of either kind.
 
 use std::sync::Arc;
 
@@ -7,37 +7,37 @@ use crate::executor::{ShardResult, ShardWork};
 use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::{ShardContext, ShardWorker, SnapshotError};
 
-/// How the shards of a run are done here.
+/// The source and calculator with which this worker does the shards of a run.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) context: ShardContext,
-    /// May hold a password.
+    /// The URL of the source; may hold a password.
     pub(super) url: String,
-    /// Ends the programs of a calculator with the last session.
+    /// Stops the programs of a calculator when the last session ends.
     pub(super) _stop: StopOnDrop,
 }
 
-/// Does the shards of one run, one after the other, and keeps what it opened between them.
+/// Does the shards of one run, one after another, and keeps open between them what it has opened.
 #[derive(Debug)]
 pub(super) enum Hands {
     /// A session with the source of a snapshot.
     Snapshot {
         worker: ShardWorker,
-        /// Held for as long as the session.
+        /// Held as long as the session.
         _source: Arc<Source>,
     },
-    /// The manifests of a comparison.
+    /// A comparison, with its manifests.
     Compare(RangeWorker),
 }
 
 /// Why a shard was not done.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// In words; holds no secret.
+    /// The reason in words; contains no secret.
     pub(super) reason: String,
-    /// Whether trying again may help.
+    /// Whether a retry may succeed.
     pub(super) is_retryable: bool,
-    /// Whether only a new plan may.
+    /// Whether only a new plan may succeed.
     pub(super) needs_new_plan: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The way of shards to workers and of their answers back, on JetStream.
+//! Carries shards to workers and their answers back, on JetStream.
 
 use std::time::Duration;
 
@@ -18,20 +18,21 @@ use super::{QueuedShard, ShardAnswer, ShardRun, shard_token};
 /// The stream of answers.
 pub const SHARD_STREAM: &str = "ROLLBOOK_SHARDS";
 
-/// Answers of a run whose coordinator died are kept this long; the others go with their run.
+/// How long answers are kept if their coordinator died; other answers are purged at the end of
+/// their run.
 const ANSWER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The stream holds at most this many answers.
+/// Maximum number of answers in the stream.
 const MAX_ANSWERS: i64 = 2_000_000;
 
-/// A reader of answers that hears nothing for this long looks from the beginning again: after a
-/// crash of the server its consumer may be gone.
+/// A reader that receives no answer for this long starts again from the beginning: after a crash of
+/// the server its consumer may be gone.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// After a failed read of answers.
+/// The wait after a failed read of answers.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// Answers waiting for the coordinator.
+/// Maximum number of answers waiting for the coordinator.
 const WAITING_ANSWERS: usize = 64;
 
 /// Shards on the work queue of a ledger, and their answers.
@@ -41,7 +42,7 @@ pub struct ShardLane {
     answers: Stream<()>,
 }
 
-/// A shard in a worker's hands.
+/// A shard delivered to a worker.
 #[derive(Debug)]
 pub(super) struct ShardDelivery {
     pub(super) taken: Taken,
@@ -49,7 +50,7 @@ pub(super) struct ShardDelivery {
 }
 
 impl ShardLane {
-    /// Opens the lane beside a queue, making the stream of answers where it is missing.
+    /// Opens the shards of a queue and creates the stream of answers if it is missing.
     pub async fn open(queue: std::sync::Arc<JetStreamQueue>) -> Result<Self, QueueError> {
         let config = Config {
             name: SHARD_STREAM.to_owned(),
@@ -68,7 +69,7 @@ impl ShardLane {
         Ok(Self { queue, answers })
     }
 
-    /// Puts a shard on the queue, unless the queue holds it.
+    /// Puts a shard on the queue unless it is there already. Durable on return.
     pub(super) async fn publish(&self, queued: &QueuedShard) -> Result<Published, QueueError> {
         let subject = queued
             .run
@@ -77,7 +78,7 @@ impl ShardLane {
         self.queue.put_once(subject, body).await
     }
 
-    /// The next shard for workers of these labels.
+    /// The next shard for a worker with these labels.
     pub(super) async fn pull(
         &self,
         labels: &[String],
@@ -92,7 +93,7 @@ impl ShardLane {
         Ok(None)
     }
 
-    /// Records what became of a shard. Durable on return. The first answer counts: a shard done
+    /// Records the answer to a shard. Durable on return. The first answer counts: a shard done
     /// twice gives the same report.
     pub(in crate::fleet) async fn answer(
         &self,
@@ -106,7 +107,8 @@ impl ShardLane {
         self.queue.put_once(subject, body).await.map(|_| ())
     }
 
-    /// The answers of a run from its first on, each at least once, until the receiver is dropped.
+    /// Streams the answers of a run from the first, each at least once, until the receiver is
+    /// dropped.
     pub(super) fn answers(
         &self,
         run: &ShardRun,
@@ -154,7 +156,8 @@ impl ShardLane {
         Ok(())
     }
 
-    /// A token that is cancelled once the run is over; as long as the handle lives.
+    /// Returns a token that is cancelled when the run is over; it works as long as the handle
+    /// lives.
     pub(super) async fn watch_over(
         &self,
         run: &ShardRun,
@@ -177,20 +180,20 @@ impl ShardLane {
         Ok((over, AbortOnDropHandle::new(listener)))
     }
 
-    /// Takes the shards of all earlier runs of a step off the queue.
+    /// Removes the shards of all earlier runs of a step from the queue.
     pub(super) async fn forget_earlier(&self, run: &ShardRun) -> Result<(), QueueError> {
         let filter = format!("{}.>", run.step_subject(self.queue.ledger()));
         self.purge(WORK_STREAM, filter).await
     }
 
-    /// Ends a run: workers leave its shards, and its messages go.
+    /// Ends a run: workers skip its shards, and its messages are purged.
     pub(super) async fn end(&self, run: &ShardRun) -> Result<(), QueueError> {
         let ledger = self.queue.ledger();
         let over = run.answer_subject(ledger, "over");
         self.queue.put_once(over, Vec::new()).await?;
         self.purge(WORK_STREAM, run.shard_subject_filter(ledger))
             .await?;
-        // All but the word that it is over, for those that come late.
+        // Keep only the message that the run is over, for late workers.
         let answers = run.answer_subject(ledger, "*");
         answered(self.answers.purge().filter(answers).keep(1)).await?;
         Ok(())

@@ -6,12 +6,14 @@
 //!       ◀──────── one answer per shard ◀───────┘
 //! ```
 //!
-//! The coordinator is the worker that executes the step; of a snapshot it holds the consistent
-//! read that the shards belong to. A run is one plan of it; a coordinator that dies takes its
-//! read along, and the redelivered step begins another run. An answer is stored once, before its
-//! shard is acknowledged: whatever is killed in between, the shard is done again, to the same
-//! bytes. Queue, answers and the end of a run are the same for every kind of shard; what one
-//! asks for is [`ShardWork`], and only `hands` knows how each kind is done.
+//! The coordinator is the worker that executes the step; for a snapshot it holds the consistent
+//! read that the shards belong to. A run is one plan of the step. If the coordinator dies, its read
+//! is lost, and the redelivered step begins another run.
+//!
+//! An answer is stored before its shard is acknowledged: if anything is killed in between, the
+//! shard is done again, with the same bytes. Queue, answers and the end of a run are the same for
+//! every kind of shard; [`ShardWork`] says what a shard requires, and only `hands` knows how each
+//! kind is done.
 
 mod coordinator;
 mod hands;
@@ -30,15 +32,15 @@ use super::queue::ANY_LABEL;
 use crate::executor::{ShardResult, ShardWork};
 use crate::snapshot::task::KeyRange;
 
-/// One plan of one step: what its shards and their answers have in common.
+/// One run: a plan of a step, which its shards and their answers share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardRun {
-    /// Which rollout.
+    /// The rollout.
     pub rollout: RolloutId,
-    /// The step's task: the shards are wanted while it runs.
+    /// The step's task: the shards are needed while it runs.
     pub task: Task,
-    /// Unique to the plan.
+    /// The id of the run, unique to the plan.
     pub run: String,
 }
 
@@ -46,34 +48,34 @@ pub struct ShardRun {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueuedShard {
-    /// Whose shard it is.
+    /// The run that it belongs to.
     pub run: ShardRun,
-    /// What to do.
+    /// The work to do.
     pub work: ShardWork,
 }
 
-/// What became of a shard.
+/// The answer to a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ShardAnswer {
-    /// What it made is in the evidence store.
+    /// It is done; what it produced is in the evidence store.
     Done {
-        /// Who did it, by the name on the record.
+        /// The worker that did it, by its recorded name.
         worker: String,
-        /// What it came to.
+        /// Its result.
         result: ShardResult,
     },
     /// It cannot be done.
     Failed {
-        /// Why. Holds no secret.
+        /// The reason; contains no secret.
         reason: String,
-        /// Whether a new plan may help.
+        /// Whether a new plan may succeed.
         new_plan: bool,
     },
 }
 
-/// The subject token of a label's shards. No label's own token is like it: there `=` is followed
-/// by hex digits.
+/// The subject token of a label's shards. It differs from every label's own token, where `=` is
+/// followed by hex digits.
 pub(super) fn shard_token(label: &str) -> String {
     format!("{}=shards", subject_token(label))
 }
@@ -93,19 +95,19 @@ impl ShardRun {
         )
     }
 
-    /// `….<run>.<shard>` of a shard on the queue.
+    /// `….<run>.<shard>`: one shard on the queue.
     fn shard_subject(&self, ledger: &LedgerId, shard: u32) -> String {
         let step = self.step_subject(ledger);
         format!("{step}.{}.{shard}", subject_token(&self.run))
     }
 
-    /// All shards of the run on the queue.
+    /// The filter for all shards of the run on the queue.
     fn shard_subject_filter(&self, ledger: &LedgerId) -> String {
         let step = self.step_subject(ledger);
         format!("{step}.{}.>", subject_token(&self.run))
     }
 
-    /// `shard.<ledger>.<rollout>.<step>.<run>.<last>`, `last` being a shard's number, `over`, or
+    /// `shard.<ledger>.<rollout>.<step>.<run>.<last>`, where `last` is a shard's number, `over`, or
     /// `*` for both.
     fn answer_subject(&self, ledger: &LedgerId, last: impl std::fmt::Display) -> String {
         format!(
@@ -117,7 +119,7 @@ impl ShardRun {
     }
 }
 
-/// A range of keys for people: `from "a" to below "b"`.
+/// A key range in readable form: `from "a" to below "b"`.
 pub(super) fn describe_range(range: &KeyRange) -> String {
     match (&range.from, &range.below) {
         (None, None) => "all".to_owned(),

@@ -1,4 +1,4 @@
-//! The side of the workers: shards done one after the other in a number of slots.
+//! The workers' side of a run: does shards one after another in a number of slots.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -26,29 +26,30 @@ use crate::executor::{PortError, Scope, ShardWork, Tools, calculator, redactor_f
 use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::{ShardContext, ShardTask, ShardWorker};
 
-/// A pull waits at most this long; then a session with the source that nobody needs is closed.
+/// The longest wait of a pull; after it, a session with the source that is no longer needed is
+/// closed.
 const PULL_WAIT: Duration = Duration::from_secs(2);
 
-/// After a failed pull.
+/// The wait after a failed pull.
 const PULL_RETRY: Duration = Duration::from_secs(1);
 
-/// A shard that was delivered more often is not done: it may be what ends its workers.
+/// A shard delivered more often than this is not done: it may be what crashes its workers.
 const MAX_DELIVERIES: u32 = 20;
 
-/// A shard that fails for a reason that may pass is tried this often, less than it may be
-/// delivered: the reason is reported.
+/// Maximum tries of a shard that fails for a temporary reason. It is lower than the delivery limit,
+/// so that the reason is reported.
 const MAX_TRIES: u32 = 4;
 
-/// Between two tries, times the number of tries so far.
+/// The wait between two tries, multiplied by the number of tries so far.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
-/// Ledger and queue are asked for this long before a shard goes back to the queue.
+/// How long ledger and queue are retried before a shard goes back to the queue.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The longest wait between two such questions.
+/// The longest wait between two such retries.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Does shards until `shutdown` is given; then takes no more, lets those in work end within
+/// Does shards until `shutdown` is cancelled; then pulls no more, lets running ones finish within
 /// `config.drain`, and hands the rest back.
 pub async fn work(
     config: WorkerConfig,
@@ -82,7 +83,7 @@ pub async fn work(
     worker::drained(&running, config.drain, &stop_now).await;
 }
 
-/// What the slots of a worker share.
+/// What all slots of a worker share.
 #[derive(Debug)]
 struct Bench {
     worker: String,
@@ -93,16 +94,18 @@ struct Bench {
     progress_every: Duration,
     threads: Option<usize>,
     activity: Activity,
-    /// Of the latest run, as long as a slot has a session with it: one bound on memory and one
-    /// calculator for all slots.
+    /// The source of the latest run, while any slot has a session with it: all slots share one
+    /// memory bound and one calculator.
     shared: Mutex<Option<(ShardRun, Weak<Source>)>>,
-    /// The latest comparison.
+    /// The worker for the latest comparison.
     compared: Mutex<Option<RangeWorker>>,
     stop_now: CancellationToken,
 }
 
-/// What a slot opened for a run, such as a session with its source. It is closed as soon as the run is over: its
-/// transaction would keep the table from being altered.
+/// What a slot has opened for a run, such as a session with its source.
+///
+/// It is closed as soon as the run is over, because its transaction would keep the table from being
+/// altered.
 struct Kept {
     run: ShardRun,
     over: CancellationToken,
@@ -111,7 +114,7 @@ struct Kept {
     _closer: AbortOnDropHandle<()>,
 }
 
-/// What becomes of the delivery.
+/// How to settle the delivery.
 enum Settle {
     Done,
     Again(Duration),
@@ -173,7 +176,7 @@ impl Bench {
             Settle::Again(delay) => taken.again(delay).await,
         };
         if let Err(error) = settled {
-            // It will be delivered again, and its answer be there.
+            // It will be redelivered and find its answer.
             tracing::warn!(%run, shard, %error, "the shard was not acknowledged");
         }
     }
@@ -255,7 +258,7 @@ impl Bench {
         }
     }
 
-    /// Does a shard, if its step still wants it.
+    /// Does a shard if its step still needs it.
     async fn shard(
         &self,
         queued: &QueuedShard,
@@ -305,8 +308,8 @@ impl Bench {
         }
     }
 
-    /// The source and the calculator of a run, from the pinned plan: a shard on the queue holds
-    /// no credentials.
+    /// Builds the source and the calculator of a run from the pinned plan: a shard on the queue
+    /// holds no credentials.
     async fn source(
         &self,
         queued: &QueuedShard,
@@ -326,7 +329,7 @@ impl Bench {
         let redactor = redactor_for(runbook, secrets).map_err(|_| {
             Stop::Impossible("the secrets cannot be redacted on this worker".to_owned())
         })?;
-        // A resolver may repeat what it read.
+        // A resolver may quote what it read.
         let impossible = |reason: String| Stop::Impossible(redactor.text(&reason));
         let Some((_, step)) = plan.step(&run.task.step) else {
             return Err(Stop::Unwanted("the plan has no such step".to_owned()));
@@ -367,7 +370,7 @@ impl Bench {
         Ok(source)
     }
 
-    /// The manifests and rules of a comparison, read once for all slots.
+    /// Opens the worker for a comparison; manifests and rules are read once for all slots.
     async fn ranges(
         &self,
         queued: &QueuedShard,
@@ -391,13 +394,13 @@ impl Bench {
 
 /// Why a shard was not done.
 enum Stop {
-    /// Nobody wants it any more.
+    /// The step no longer needs it.
     Unwanted(String),
-    /// Not now.
+    /// It cannot be done yet.
     Later(String),
     /// Doing it failed.
     Failed(Failure),
-    /// No worker set up like this one can do it.
+    /// No worker configured like this one can do it.
     Impossible(String),
 }
 

@@ -1,4 +1,4 @@
-//! One running program of a calculator, and one question to it at a time.
+//! One running program of a calculator, which answers one request at a time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -15,34 +15,33 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::child::guard::Guard;
 use crate::child::{environment, running};
 
-/// The longest answer, in bytes.
+/// The longest answer that is read, in bytes.
 pub(super) const MAX_LINE_BYTES: usize = 1024 * 1024;
 
-/// The end of standard error that is kept, in bytes.
+/// How much of the end of standard error is kept, in bytes.
 const KEPT_STDERR_BYTES: usize = 4096;
 
-/// Read from a pipe at once, in bytes.
+/// How much is read from a pipe at once, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
-/// How long a stop can go unnoticed.
+/// The longest time before a stop is noticed.
 const STOP_POLL: Duration = Duration::from_millis(100);
 
-/// A program that has closed its output is given this long to end by itself, so that its exit
-/// code is known.
+/// How long a program that has closed its output may take to exit, so that its exit code is known.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// How often an ending program is looked at.
+/// How often an exiting program is checked.
 const EXIT_POLL: Duration = Duration::from_millis(5);
 
-/// What to start.
+/// The program to start.
 #[derive(Clone)]
 pub struct Program {
     /// Program and arguments.
     pub command: Vec<String>,
-    /// Working directory; `None`: this process's.
+    /// Its working directory; `None` is that of this process.
     pub directory: Option<PathBuf>,
-    /// Variables it gets besides those that [every program](environment::INHERITED) gets. May hold
-    /// credentials.
+    /// Environment variables it gets besides those that [every program](environment::INHERITED)
+    /// gets. May hold credentials.
     pub env: Vec<(String, String)>,
 }
 
@@ -57,18 +56,18 @@ impl std::fmt::Debug for Program {
     }
 }
 
-/// How a question ended.
+/// How a request ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// A line, without its end.
+    /// A line, without its line end.
     Line(Vec<u8>),
-    /// The program is gone; how it went.
+    /// The program exited or its pipe failed; says how.
     Died(String),
     /// No answer in time.
     TimedOut,
     /// A line longer than [`MAX_LINE_BYTES`].
     TooLong,
-    /// Nobody wants the answer any more.
+    /// The calculator was stopped.
     Stopped,
 }
 
@@ -76,7 +75,7 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub(super) struct Child {
     process: std::process::Child,
-    /// Ends the group should this process die; taken when it is ended here.
+    /// Kills the group if this process dies; taken once the program is ended here.
     guard: Option<Guard>,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
@@ -86,7 +85,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts the program in a process group of its own.
+    /// Starts the program in its own process group.
     pub(super) fn start(program: &Program) -> std::io::Result<Self> {
         let (name, arguments) = program
             .command
@@ -105,7 +104,7 @@ impl Child {
         command.env_clear().envs(environment::of(&program.env));
         let mut guard = Guard::start()?;
         let mut process = running::start(&mut command)?;
-        // Without its guard it still ends with the end of its input, as a rule.
+        // Without a guard it normally still exits when its input is closed.
         let _ = guard.watch(process.id());
         let (stdin, stdout, stderr) = (
             process.stdin.take(),
@@ -132,8 +131,8 @@ impl Child {
         Ok(child)
     }
 
-    /// Sends a request and waits for a line. After anything but a line, the program is of no
-    /// more use.
+    /// Sends a request and waits for one line. After any other outcome the program must not be used
+    /// again.
     pub(super) fn ask(&mut self, request: &[u8], deadline: Instant, stop: &AtomicBool) -> Asked {
         let mut unsent = request;
         loop {
@@ -164,7 +163,8 @@ impl Child {
         }
     }
 
-    /// Whether nothing was said since the last answer: what comes now answers what is asked now.
+    /// Whether the program has written nothing since its last answer, so that the next line answers
+    /// the next request.
     pub(super) fn is_in_step(&mut self) -> bool {
         self.unread.is_empty() && matches!(self.read(), Ok(true)) && self.unread.is_empty()
     }
@@ -175,7 +175,7 @@ impl Child {
         String::from_utf8_lossy(&self.said).trim().to_owned()
     }
 
-    /// Waits until a pipe can be used.
+    /// Waits until one of the pipes is ready.
     fn wait(&self, sending: bool, longest: Duration) {
         let mut pipes = vec![PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
         if let Some(stderr) = &self.stderr {
@@ -186,10 +186,11 @@ impl Child {
         {
             pipes.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
         }
-        // At least a millisecond: a rounded-down zero would spin.
+        // At least a millisecond: a timeout rounded down to zero would spin.
         let longest = longest.max(Duration::from_millis(1));
         let timeout = PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX);
-        // Interrupted or not: the pipes are looked at, and the deadline is checked, after it.
+        // Whether or not it was interrupted, the caller reads the pipes and checks the deadline
+        // next.
         let _ = poll(&mut pipes, timeout);
     }
 
@@ -201,18 +202,18 @@ impl Child {
                 Ok(sent) => *unsent = unsent.get(sent..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // Its output tells whether it has ended.
+                // Reading its output shows whether it has exited.
                 Err(_) => self.stdin = None,
             }
         }
     }
 
-    /// Reads what is there; `false` at the end of the output.
+    /// Reads what is available; `false` at the end of the output.
     fn read(&mut self) -> std::io::Result<bool> {
         let mut buffer = [0; READ_BYTES];
         while self.unread.len() <= MAX_LINE_BYTES {
             match self.stdout.read(&mut buffer) {
-                // A line that came whole is an answer even if nothing can follow it.
+                // A complete line is an answer even if the program has closed its output.
                 Ok(0) => return Ok(self.unread.contains(&b'\n')),
                 Ok(count) => self
                     .unread
@@ -225,7 +226,7 @@ impl Child {
         Ok(true)
     }
 
-    /// Takes what is on standard error, so that the program never waits to say it.
+    /// Drains standard error, so that the program never blocks on writing it.
     fn listen(&mut self) {
         let mut buffer = [0; READ_BYTES];
         while let Some(stderr) = &mut self.stderr {
@@ -247,7 +248,7 @@ impl Child {
         }
     }
 
-    /// How a program that has closed its output went.
+    /// How a program that has closed its output exited.
     fn ending(&mut self) -> String {
         self.stdin = None;
         let last = Instant::now() + EXIT_GRACE;
@@ -278,7 +279,7 @@ impl Drop for Child {
     }
 }
 
-/// Reads and writes of this end of a pipe return at once; the program's end is not affected.
+/// Makes this end of a pipe non-blocking; the program's end is not affected.
 fn never_block(pipe: &impl AsFd) -> std::io::Result<()> {
     let io = |errno: Errno| std::io::Error::from_raw_os_error(errno as i32);
     let flags = fcntl(pipe, FcntlArg::F_GETFL).map_err(io)?;

@@ -1,4 +1,4 @@
-//! The lines spoken with a calculator's program: pure.
+//! The lines exchanged with a calculator's program. Pure.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::snapshot::calculator::RawDeal;
 use crate::snapshot::figure;
 use crate::snapshot::values::{Values, checked_text};
 
-/// Characters of a program's own words that an error repeats.
+/// How many characters of a program's output an error quotes.
 const SHOWN_CHARS: usize = 200;
 
-/// What a program may answer: figures or an error, and the deal it speaks of.
+/// A program's answer: figures or an error, and optionally the id of the deal.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answer {
@@ -26,11 +26,11 @@ struct Answer {
     error: Option<String>,
 }
 
-/// The figures that a program gives by name.
+/// The figures an answer gives by name.
 #[derive(Default)]
 struct Metrics {
     given: serde_json::Map<String, Value>,
-    /// A name that stands twice: which of its figures is meant is not for us to choose.
+    /// A name given twice: nothing says which of its figures is meant, so the answer is refused.
     twice: Option<String>,
 }
 
@@ -62,18 +62,18 @@ impl<'de> Deserialize<'de> for Metrics {
     }
 }
 
-/// How an answer ends for the deal.
+/// What an answer means for its deal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// The figures in their declared order, or the program's own refusal.
+    /// The figures in declared order, or the error the program reported.
     Said(Result<Values, String>),
-    /// No answer as agreed. Where the program stands in the conversation is unknown.
+    /// Not a valid answer. The program may be out of step, so it cannot be used again.
     Garbage(String),
 }
 
-/// The request for a deal, with its line end. The inventory goes out as it was read.
+/// The request line for a deal, including its line end. The inventory is sent as it was read.
 ///
-/// An inventory that is no JSON array is the deal's error: it is not sent.
+/// An inventory that is not a JSON array is an error of the deal, and nothing is sent.
 pub(super) fn request(deal: &RawDeal, deal_types: bool) -> Result<Vec<u8>, String> {
     let refuse = |reason: String| format!("the inventory is no JSON array: {reason}");
     let inventory = std::str::from_utf8(&deal.inventory).map_err(|e| refuse(e.to_string()))?;
@@ -86,7 +86,8 @@ pub(super) fn request(deal: &RawDeal, deal_types: bool) -> Result<Vec<u8>, Strin
     let deal_type = serde_json::to_string(&deal_type).map_err(|e| e.to_string())?;
     let mut line =
         format!("{{\"deal_id\":{id},\"deal_type\":{deal_type},\"inventory\":").into_bytes();
-    // Between the values of valid JSON only: inside a text a line end must be escaped.
+    // In valid JSON a raw line end can stand only between values; inside a string it must be
+    // escaped.
     line.extend(inventory.bytes().map(|b| match b {
         b'\n' | b'\r' => b' ',
         b => b,
@@ -95,7 +96,7 @@ pub(super) fn request(deal: &RawDeal, deal_types: bool) -> Result<Vec<u8>, Strin
     Ok(line)
 }
 
-/// Reads an answer's line. `redact` takes secrets out of the texts of metrics.
+/// Parses an answer. `redact` removes secrets from the texts of metrics.
 pub(super) fn reply(
     line: &[u8],
     deal: &RawDeal,
@@ -153,7 +154,8 @@ fn values(
     }
 }
 
-/// A whole number counts the unit itself; a text is a decimal, of the currency for cents.
+/// Reads a figure: a number is in the metric's unit; a text is a decimal, for cents an amount of
+/// the currency.
 fn figure_of(value: &Value, places: u32) -> Result<i64, String> {
     match value {
         Value::Number(number) => number.as_i64().ok_or_else(|| {
@@ -172,7 +174,7 @@ fn text_of(value: &Value, redact: &dyn Fn(&str) -> String) -> Result<Option<Stri
     }
 }
 
-/// The beginning of a line as people read it.
+/// The beginning of a line in printable form.
 fn shown(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     format!("{:?}", text.chars().take(SHOWN_CHARS).collect::<String>())

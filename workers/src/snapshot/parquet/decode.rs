@@ -1,35 +1,35 @@
-//! Decoding of Parquet pages into flat buffers. Pure: bytes in, values out.
+//! Decodes Parquet pages into flat buffers. Pure: bytes in, values out.
 //!
-//! Parts are written with the encodings below and no other, so these few functions read them
-//! at the speed of memory; a page of any other encoding is refused by name.
+//! Parts are written only with the encodings handled here, so these few functions read them at
+//! memory speed; a page with any other encoding is refused by name.
 
 use ::parquet::basic::Encoding;
 use ::parquet::column::page::Page;
 use ::parquet::errors::ParquetError;
 use bytes::Bytes;
 
-/// The widest dictionary index, in bits.
+/// The largest width of a dictionary index, in bits.
 const MAX_INDEX_BITS: u8 = 32;
 
 fn broken(reason: &str) -> ParquetError {
     ParquetError::General(reason.to_owned())
 }
 
-/// The values of one data page, its levels apart.
+/// The values of one data page, separate from its levels.
 #[derive(Debug)]
 pub(super) struct DataPage {
-    /// Encoded values.
+    /// The encoded values.
     pub(super) values: Bytes,
-    /// Definition levels, RLE of one bit; empty where the column is required.
+    /// Definition levels, RLE of one bit; empty for a required column.
     pub(super) levels: Bytes,
-    /// Rows, null or not.
+    /// Number of rows, nulls included.
     pub(super) rows: usize,
-    /// Whether values are indices into the column's dictionary.
+    /// Whether the values are indices into the column's dictionary.
     pub(super) indices: bool,
 }
 
 impl DataPage {
-    /// Takes a data page apart. `optional`: the column may hold nulls.
+    /// Splits a data page. `optional` says that the column may hold nulls.
     pub(super) fn of(page: Page, optional: bool) -> Result<Self, ParquetError> {
         let (buf, encoding, rows, levels_end) = match page {
             Page::DataPage {
@@ -82,7 +82,7 @@ impl DataPage {
         })
     }
 
-    /// Appends which rows of the page are not null.
+    /// Appends 1 for every row of the page that has a value and 0 for every null.
     pub(super) fn present(&self, into: &mut Vec<u32>) -> Result<(), ParquetError> {
         rle(&self.levels, 1, self.rows, into)
     }
@@ -100,7 +100,7 @@ impl DataPage {
     }
 }
 
-/// The place of a text in its pages.
+/// The position of a text in its pages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     page: u32,
@@ -108,7 +108,7 @@ pub(super) struct Span {
     end: u32,
 }
 
-/// Texts that stay where they were decompressed.
+/// Texts that stay in the buffers they were decompressed into.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Texts {
     pages: Vec<Bytes>,
@@ -125,7 +125,7 @@ impl Texts {
         self.spans.len()
     }
 
-    /// Appends the texts of a page: each has its length before it.
+    /// Appends the texts of a page; each is prefixed with its length.
     pub(super) fn push_page(&mut self, bytes: &Bytes) -> Result<(), ParquetError> {
         let page = u32::try_from(self.pages.len()).map_err(|_| broken("too many pages"))?;
         let mut at = 0usize;
@@ -150,7 +150,7 @@ impl Texts {
         Ok(())
     }
 
-    /// A text's bytes; empty beyond the last.
+    /// The bytes of a text; empty past the end.
     pub(super) fn get(&self, index: usize) -> &[u8] {
         self.spans.get(index).map_or(&[], |span| self.at(*span))
     }
@@ -192,7 +192,7 @@ fn rle(mut bytes: &[u8], bits: u8, count: usize, into: &mut Vec<u32>) -> Result<
         } else {
             let groups = usize::try_from(header >> 1).unwrap_or(usize::MAX);
             let packed_bytes = groups.saturating_mul(usize::from(bits));
-            // The last run may be cut after the values that are needed.
+            // The last run may be cut off after the values that are needed.
             let available = packed_bytes.min(bytes.len());
             let packed = bytes
                 .split_off(..available)
@@ -259,7 +259,7 @@ mod tests {
         rle(&bytes, 3, 11, &mut values).unwrap();
         assert_eq!(values, [5, 5, 5, 0, 1, 2, 3, 4, 5, 6, 7]);
         values.clear();
-        // No bits: the only value is 0, and a run still says how many.
+        // With zero bits the only value is 0, but a run still gives the count.
         rle(&[0b1000], 0, 4, &mut values).unwrap();
         assert_eq!(values, [0; 4]);
     }

@@ -1,4 +1,4 @@
-//! One row group of a part, column by column, in buffers that are used again.
+//! One row group of a part, decoded column by column into reused buffers.
 
 mod lazy;
 mod window;
@@ -23,20 +23,20 @@ use super::{ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::manifest::Part;
 
-/// The largest row group that is read, in bytes as stored.
+/// The largest row group that is read, in stored bytes.
 const MAX_GROUP_BYTES: u64 = 1024 * 1024 * 1024;
 const DIGEST_BYTES: usize = 16;
 
-/// Which columns of a row group are, byte for byte, those of a group of another snapshot.
+/// Which columns of a row group are stored in the same bytes as in a group of another snapshot.
 #[derive(Clone, Debug)]
 struct Twin {
-    /// The other group, by its serial number.
+    /// The serial number of the other group.
     of: u64,
     metrics: Vec<bool>,
 }
 
-/// A row group. Ids, types and digests are decoded when it is read, figures, texts and errors when
-/// they are first asked for, so a comparison that finds equal digests leaves most of it alone.
+/// A row group. Ids, types and digests are decoded when it is read; figures, texts and errors when
+/// they are first requested, so a comparison that finds equal digests skips most of it.
 #[derive(Debug, Default)]
 pub struct RowGroup {
     sha256: String,
@@ -52,22 +52,22 @@ pub struct RowGroup {
     errors: Option<Vec<String>>,
     metrics: Vec<Column>,
     texts: Vec<TextColumn>,
-    /// Grows with every group that is read into this memory.
+    /// Incremented for every group read into these buffers.
     serial: u64,
     twin: Option<Twin>,
     inflate: RefCell<Inflate>,
 }
 
-/// One metric's texts; those of error rows are NULL.
+/// The texts of one metric; NULL on error rows.
 #[derive(Debug, Default)]
 struct TextColumn {
-    /// The metric's place.
+    /// The index of the metric.
     metric: usize,
     loaded: bool,
     texts: NullableTexts,
 }
 
-/// One metric's figures; those of error rows are 0.
+/// The figures of one metric; 0 on error rows.
 #[derive(Debug, Default)]
 struct Column {
     loaded: bool,
@@ -107,7 +107,7 @@ impl RowGroup {
         if start > end || end > file.size_bytes() || end - start > MAX_GROUP_BYTES {
             return Err(malformed(&self.sha256, "a row group lies outside the file"));
         }
-        // Nothing points into the window of the last group any more, so its memory is free.
+        // No page refers to the previous group's window any more, so its memory can be reused.
         let window = std::mem::take(&mut self.window);
         let mut bytes = Arc::try_unwrap(window).map_or_else(|_| Vec::new(), |w| w.bytes.into());
         file.read(start, end, &mut bytes)?;
@@ -153,13 +153,13 @@ impl RowGroup {
         Ok(())
     }
 
-    /// Whether a column is stored in the same bytes as in another group, which makes it the same.
+    /// Whether a column has the same stored bytes, and so the same values, as in another group.
     fn shares(&self, other: &Self, column: usize) -> bool {
         let chunk = self.chunk(column);
         chunk.is_some() && chunk == other.chunk(column)
     }
 
-    /// The stored bytes of a column and how they are compressed.
+    /// The stored bytes of a column and their compression.
     fn chunk(&self, column: usize) -> Option<(&[u8], Compression)> {
         let group = self.metadata.as_ref()?.row_group(self.index);
         let chunk = group.columns().get(column)?;
@@ -169,14 +169,14 @@ impl RowGroup {
         Some((self.window.bytes.get(start..end)?, chunk.compression()))
     }
 
-    /// Whether a metric is known to have, row for row, the figures of another group, without
-    /// looking at any.
+    /// Whether a metric is known, without decoding it, to have the same figures row for row as in
+    /// another group.
     pub fn shares_metric(&self, other: &Self, metric: usize) -> bool {
         self.twin_of(other)
             .is_some_and(|twin| twin.metrics.get(metric) == Some(&true))
     }
 
-    /// Whether the group is known to have, row for row, the deals of another one.
+    /// Whether the group is known to have the same deals row for row as another group.
     pub fn shares_deals(&self, other: &Self) -> bool {
         self.twin_of(other).is_some()
     }
@@ -243,11 +243,11 @@ impl RowGroup {
         Ok(())
     }
 
-    /// Gives the pages of a column, dictionary pages included, to `take`.
+    /// Passes each page of a column, dictionary pages included, to `take`.
     ///
-    /// The crate would make a new decompressor for each column of each group, which takes longer
-    /// than decompressing some of them; so it is told that nothing is compressed, and its pages are
-    /// decompressed here by one that is kept.
+    /// The parquet crate would create a decompressor for every column of every group, which takes
+    /// longer than decompressing some of them. It is therefore told that nothing is compressed, and
+    /// the pages are decompressed here by one decompressor that is kept.
     fn pages(
         &self,
         column: usize,
@@ -271,7 +271,7 @@ impl RowGroup {
         Ok(())
     }
 
-    /// The data pages of a column that has no dictionary.
+    /// Passes each data page of a column without a dictionary to `take`.
     fn each_page(
         &self,
         column: usize,
@@ -291,7 +291,7 @@ impl RowGroup {
         (FIXED_COLUMNS - 1..FIXED_COLUMNS + self.metrics.len()).contains(&column)
     }
 
-    /// Reads a text column of few distinct values as places in a list of names.
+    /// Reads a text column of few distinct values as indices into a list of names.
     fn interned(
         &self,
         column: usize,
@@ -339,17 +339,17 @@ impl RowGroup {
         Ok(())
     }
 
-    /// Rows.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether there are none.
+    /// Whether the group has no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The bytes of a row's deal id; empty beyond the last row.
+    /// The bytes of a row's deal id; empty past the last row.
     pub fn key(&self, row: usize) -> &[u8] {
         self.ids.get(row)
     }
@@ -360,7 +360,7 @@ impl RowGroup {
             .map_err(|_| malformed(&self.sha256, "a deal id is not UTF-8"))
     }
 
-    /// The deal type of a row; empty beyond the last row.
+    /// The deal type of a row; empty past the last row.
     pub fn deal_type(&self, row: usize) -> &str {
         let place = self.types.get(row).map(|place| *place as usize);
         place
@@ -368,12 +368,12 @@ impl RowGroup {
             .map_or("", String::as_str)
     }
 
-    /// Whether a row has an error in place of figures.
+    /// Whether a row has an error instead of figures.
     pub fn is_error(&self, row: usize) -> bool {
         self.failed > 0 && self.errors_at.get(row).copied().unwrap_or(false)
     }
 
-    /// The digest of a row; empty beyond the last row.
+    /// The digest of a row; empty past the last row.
     pub fn digest(&self, row: usize) -> &[u8] {
         let start = row.saturating_mul(DIGEST_BYTES);
         self.digests

@@ -1,4 +1,4 @@
-//! Decompressing pages with one decompressor that is kept.
+//! Decompresses pages with one decompressor that is reused.
 
 use ::parquet::basic::Compression;
 use ::parquet::column::page::Page;
@@ -7,11 +7,11 @@ use bytes::Bytes;
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe::get_frame_content_size;
 
-/// The largest page that is decompressed, in bytes. Pages are decompressed before they are known
-/// to be undamaged, so their own word for their size is not enough.
+/// The largest page that is decompressed, in bytes. Pages are decompressed before the part's digest
+/// is checked, so the size they state cannot be trusted.
 const MAX_PAGE_BYTES: usize = 256 * 1024 * 1024;
 
-/// Decompresses pages that were read as they are stored.
+/// Decompresses pages that were read in stored form.
 #[derive(Default)]
 pub(super) struct Inflate(Option<Decompressor<'static>>);
 
@@ -22,7 +22,7 @@ impl std::fmt::Debug for Inflate {
 }
 
 impl Inflate {
-    /// The page with its values readable.
+    /// Returns the page with its values decompressed.
     pub(super) fn page(
         &mut self,
         mut page: Page,
@@ -35,7 +35,7 @@ impl Inflate {
             Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => {
                 *buf = self.values(compression, buf, &[])?;
             }
-            // Levels stand before the compressed values and are not compressed themselves.
+            // Levels precede the compressed values and are not compressed themselves.
             Page::DataPageV2 {
                 buf,
                 def_levels_byte_len,
@@ -54,7 +54,7 @@ impl Inflate {
         Ok(page)
     }
 
-    /// `head`, then what `compressed` holds.
+    /// Returns `head` followed by the decompressed bytes of `compressed`.
     fn values(
         &mut self,
         compression: Compression,
@@ -96,7 +96,7 @@ fn snappy(compressed: &[u8]) -> Result<Vec<u8>, ParquetError> {
     values.map_err(failed)
 }
 
-/// A page's own word for its size, if it may be believed.
+/// Checks the size a page states against the bound.
 fn checked_size(stated: Option<usize>) -> Result<usize, ParquetError> {
     stated
         .filter(|size| *size <= MAX_PAGE_BYTES)
@@ -174,7 +174,7 @@ mod tests {
                 assert!(inflate.page(first(cut), codec).is_err(), "{codec} {end}");
             }
         }
-        // A page of four gigabytes, by its own word.
+        // A page that states a size of four gigabytes.
         let huge = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]);
         let message = |codec| {
             let refused = Inflate::default().page(first(huge.clone()), codec);

@@ -1,17 +1,17 @@
-//! One column of nullable texts of a row group. Pure: pages in, texts out.
+//! One nullable text column of a row group. Pure: pages in, texts out.
 
 use ::parquet::errors::ParquetError;
 
 use super::decode::{DataPage, Texts};
 
-/// What stands in [`NullableTexts::places`] for NULL.
+/// The entry in [`NullableTexts::places`] for NULL.
 const NULL: u32 = u32::MAX;
 
-/// The texts of a column by row; they stay where they were decompressed.
+/// The texts of a column by row; they stay in the buffers they were decompressed into.
 #[derive(Debug, Default)]
 pub(super) struct NullableTexts {
     texts: Texts,
-    /// For each row its place among the texts.
+    /// For each row, the index of its text.
     places: Vec<u32>,
 }
 
@@ -41,12 +41,12 @@ impl NullableTexts {
         Ok(())
     }
 
-    /// Rows.
+    /// The number of rows.
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// The bytes of a row's text; `None` for NULL and beyond the last row.
+    /// The bytes of a row's text; `None` for NULL and past the last row.
     pub(super) fn get(&self, row: usize) -> Option<&[u8]> {
         let place = *self.places.get(row).filter(|place| **place != NULL)?;
         Some(self.texts.get(place as usize))

@@ -1,4 +1,4 @@
-//! Reading a part row group by row group, hashed while it is read.
+//! Reads a part row group by row group and hashes it on the way.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::calculator::MetricInfo;
 use crate::snapshot::manifest::Part;
 
-/// The length of the footer's length and of the magic after it, in bytes.
+/// The size of the footer length and the magic after it, in bytes.
 const TAIL_BYTES: u64 = 8;
 const MAGIC: &[u8] = b"PAR1";
 /// The largest footer that is read, in bytes.
 const MAX_FOOTER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Reads one part, row group by row group, and hashes it on the way.
+/// Reads one part row group by row group and hashes it on the way.
 #[derive(Debug)]
 pub struct PartReader {
-    /// `None` once all was read and found to be what its address says.
+    /// `None` once everything was read and the digest matched the address.
     file: Option<CheckedFile>,
     metadata: Arc<ParquetMetaData>,
     part: Part,
     metrics: usize,
-    /// Places of the metrics that are texts.
+    /// The indices of the text metrics.
     texts: Vec<usize>,
     next_group: usize,
     rows_seen: u64,
@@ -42,10 +42,10 @@ pub(super) fn malformed(sha256: &str, reason: impl std::fmt::Display) -> Snapsho
 }
 
 impl PartReader {
-    /// Opens a part and checks that it has the columns and rows its manifest says.
+    /// Opens a part and checks that it has the columns and rows its manifest states.
     ///
-    /// Bytes are decoded before they are known to be the part's: [`SnapshotError::Malformed`], here
-    /// and from every row group, may mean a damaged part, and the caller looks which it is.
+    /// Bytes are decoded before their digest is verified. [`SnapshotError::Malformed`], here and
+    /// from every row group, may therefore mean a damaged part; the caller checks which it is.
     pub fn open(
         file: CheckedFile,
         part: &Part,
@@ -67,17 +67,17 @@ impl PartReader {
         })
     }
 
-    /// Reads the next row group into `group`; `false` when the part has ended with the promised
-    /// number of rows and its bytes are those of its address.
+    /// Reads the next row group into `group`. Returns `false` when the part has ended with the
+    /// stated number of rows and its digest matches its address.
     ///
-    /// What was read may be relied on only when the part was read to its end or
-    /// [`PartReader::skip_rest`] has returned.
+    /// Rows read so far can be relied on only after this returns `false` or
+    /// [`PartReader::skip_rest`] has succeeded.
     pub fn next_group(&mut self, group: &mut RowGroup) -> Result<bool, SnapshotError> {
         self.next_group_beside(group, None)
     }
 
-    /// The same beside a row group of another snapshot that stands at about the same keys: what
-    /// is stored there in the same bytes is not decoded again.
+    /// Like [`PartReader::next_group`], but takes a row group of another snapshot at about the same
+    /// keys; columns with the same stored bytes there are not decoded again.
     pub fn next_group_beside(
         &mut self,
         group: &mut RowGroup,
@@ -113,7 +113,7 @@ impl PartReader {
         Ok(true)
     }
 
-    /// Hashes what was not read and compares with the part's address.
+    /// Hashes the bytes not yet read and compares the digest with the part's address.
     pub fn skip_rest(&mut self) -> Result<(), SnapshotError> {
         match self.file.take() {
             Some(file) => Ok(file.finish()?),

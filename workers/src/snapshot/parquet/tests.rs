@@ -11,7 +11,7 @@ fn metrics() -> Vec<MetricInfo> {
     infos(&[("price_total", "count"), ("link_count", "count")])
 }
 
-/// Texts before, between and after figures.
+/// Metrics with texts before, between and after figures.
 fn with_texts() -> Vec<MetricInfo> {
     infos(&[
         ("state", "text"),
@@ -42,7 +42,7 @@ fn encode_with(rows: &[Row], metrics: &[MetricInfo]) -> (Vec<u8>, Part) {
     writer.finish().unwrap()
 }
 
-/// Reads a part back from a store, by the runtime of the caller.
+/// Reads a part back from a store on the caller's runtime.
 fn decode(bytes: &[u8], part: &Part) -> Result<Vec<Row>, SnapshotError> {
     decode_with(bytes, part, &metrics())
 }
@@ -71,7 +71,7 @@ fn decode_with(
     Ok(rows)
 }
 
-/// Rows of figures and of texts, NULL, empty, of other alphabets and with control characters.
+/// Rows with figures and texts: NULL, empty, in other alphabets and with control characters.
 fn any_row_with_texts() -> impl Strategy<Value = Row> {
     let text = prop::option::of(prop_oneof![
         "\\PC{0,20}",
@@ -137,7 +137,7 @@ fn texts_of_many_row_groups_keep_their_rows() {
     let metrics = with_texts();
     let (bytes, part) = encode_with(&rows, &metrics);
     assert_eq!(decode_with(&bytes, &part, &metrics).unwrap(), rows);
-    // A manifest that says a text is a figure is not of this part.
+    // A manifest that declares a text as a figure does not match this part.
     let mut other = metrics.clone();
     other[0].unit = "count".to_owned();
     let error = decode_with(&bytes, &part, &other).unwrap_err().to_string();

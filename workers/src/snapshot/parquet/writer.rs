@@ -1,4 +1,4 @@
-//! Building a part: rows in, columns of row groups out.
+//! Builds a part: rows in, columns of row groups out.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::snapshot::calculator::MetricInfo;
 use crate::snapshot::manifest::Part;
 use crate::snapshot::row::RowFields;
 
-/// Builds one part in memory; compressed, a row takes some hundred bytes.
+/// Builds one part in memory; a row takes some hundred bytes compressed.
 pub struct PartWriter {
     writer: SerializedFileWriter<Vec<u8>>,
     metrics: Vec<MetricInfo>,
@@ -34,14 +34,14 @@ struct Pending {
     errors: Texts,
     /// Whether each row has figures.
     success: Vec<bool>,
-    /// Of each metric that is a number.
+    /// The values of each numeric metric.
     numbers: Vec<Vec<i64>>,
-    /// Of each metric that is a text: those that are not NULL, and the level of each row.
+    /// For each text metric, the values that are not NULL and the level of every row.
     texts: Vec<(Texts, Vec<i16>)>,
     digests: Texts,
 }
 
-/// Texts one behind the other in one piece of memory.
+/// Texts stored back to back in one buffer.
 #[derive(Debug, Default)]
 struct Texts {
     bytes: BytesMut,
@@ -54,7 +54,7 @@ impl Texts {
         self.lengths.push(text.len());
     }
 
-    /// Takes all out.
+    /// Takes all texts out.
     fn take(&mut self) -> impl Iterator<Item = Bytes> {
         let mut bytes = self.bytes.split().freeze();
         self.lengths
@@ -73,7 +73,7 @@ impl Pending {
         pending
     }
 
-    /// Appends a row whose values fit the metrics.
+    /// Appends a row whose values match the metrics.
     fn push(&mut self, row: &impl RowFields) {
         self.deal_ids.push(row.deal_id().as_bytes());
         self.deal_types.push(row.deal_type().as_bytes());
@@ -96,7 +96,7 @@ impl Pending {
         }
     }
 
-    /// Writes all rows as the next row group.
+    /// Writes the pending rows as the next row group.
     fn write(
         &mut self,
         metrics: &[MetricInfo],
@@ -144,7 +144,7 @@ impl std::fmt::Debug for PartWriter {
 }
 
 impl PartWriter {
-    /// An empty part for rows of these metrics.
+    /// Starts an empty part for rows with these metrics.
     pub fn new(metrics: &[MetricInfo]) -> Result<Self, SnapshotError> {
         let build = || {
             let properties = Arc::new(properties()?);
@@ -161,12 +161,12 @@ impl PartWriter {
         })
     }
 
-    /// Rows so far.
+    /// The number of rows so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Appends a row; the caller keeps the key order.
+    /// Appends a row; the caller guarantees key order.
     pub fn push(&mut self, row: &impl RowFields) -> Result<(), SnapshotError> {
         let fits = || {
             row.numbers().len() == self.pending.numbers.len()
@@ -196,7 +196,7 @@ impl PartWriter {
         Ok(())
     }
 
-    /// The id of the last row; empty before the first.
+    /// The id of the last row; empty before the first one.
     pub fn last_id(&self) -> &str {
         &self.last_id
     }
@@ -213,7 +213,7 @@ impl PartWriter {
         write().map(|_| ()).map_err(|error| encode_error(&error))
     }
 
-    /// Ends the part: the file's bytes, and its entry with the address still empty.
+    /// Ends the part and returns the file's bytes and its manifest entry, which has no address yet.
     pub fn finish(mut self) -> Result<(Vec<u8>, Part), SnapshotError> {
         self.flush()?;
         let bytes = self
@@ -232,7 +232,7 @@ impl PartWriter {
     }
 }
 
-/// Writes the next column of a row group; `levels` are 1 where a nullable column has a value.
+/// Writes the next column of a row group; a level is 1 where a nullable column has a value.
 pub(crate) fn write_column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
     values: &[T::T],

@@ -1,19 +1,20 @@
-//! The rows of PostgreSQL's binary COPY, without copying the values.
+//! Parses the rows of PostgreSQL's binary COPY without copying the values.
 //!
-//! Stream: an 11-byte signature, 4 bytes of flags, a header extension with its length before it;
-//! then per row the number of fields as 16 bits and per field its length as 32 bits (-1: NULL)
-//! and its bytes; at the end -1 in place of a number of fields. All numbers are big-endian.
+//! The stream is an 11-byte signature, 4 bytes of flags and a header extension prefixed with its
+//! length; then, per row, the number of fields as 16 bits and, per field, its length as 32 bits
+//! (-1: NULL) and its bytes; and finally -1 in place of a number of fields. All numbers are
+//! big-endian.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// Bit 16 of the flags: every row begins with an object id, which no server sends any more.
+/// Bit 16 of the flags: every row begins with an object id, which current servers never send.
 const HAS_OIDS: u32 = 1 << 16;
 
 /// The fields of a row; `None` is NULL.
 pub(super) type Fields<const N: usize> = [Option<Bytes>; N];
 
-/// Cuts the chunks of a COPY stream into rows of `N` fields. Rows may cross chunks.
+/// Splits the chunks of a COPY stream into rows of `N` fields. A row may span several chunks.
 #[derive(Debug, Default)]
 pub(super) struct CopyRows {
     rest: Bytes,
@@ -22,7 +23,7 @@ pub(super) struct CopyRows {
 }
 
 impl CopyRows {
-    /// Takes the next chunk. Rows of earlier chunks must have been taken out.
+    /// Adds the next chunk. All rows of earlier chunks must have been taken out before.
     pub(super) fn push(&mut self, chunk: Bytes) {
         if self.rest.is_empty() {
             self.rest = chunk;
@@ -35,7 +36,7 @@ impl CopyRows {
         }
     }
 
-    /// The next whole row; `None` when more chunks are needed or the stream has ended.
+    /// The next complete row; `None` when more chunks are needed or the stream has ended.
     pub(super) fn next<const N: usize>(&mut self) -> Result<Option<Fields<N>>, String> {
         if !self.began && !self.header()? {
             return Ok(None);
@@ -52,7 +53,7 @@ impl CopyRows {
         if usize::try_from(count) != Ok(N) {
             return Err(format!("a row has {count} fields, not {N}"));
         }
-        // Looked at first, so that a row that is not whole yet is left untouched.
+        // Peek at the lengths first, so that an incomplete row stays untouched.
         let mut lengths = [None; N];
         let mut size = 2;
         for length in &mut lengths {
@@ -80,7 +81,7 @@ impl CopyRows {
         Ok(Some(fields))
     }
 
-    /// Whether the stream came to its end mark with nothing behind it.
+    /// Whether the stream ended with its end mark and nothing after it.
     pub(super) fn is_complete(&self) -> bool {
         self.ended
     }
@@ -108,22 +109,25 @@ impl CopyRows {
     }
 }
 
-/// Bytes that some values are gathered in. The allocator keeps pieces of this size, while it gives
-/// larger ones back to the system, which then clears them page by page for the next.
+/// The size of the buffers into which values are gathered. The allocator keeps buffers of this
+/// size; it returns larger ones to the system, which then clears them page by page for the next
+/// use.
 const PIECE_BYTES: usize = 32 * 1024;
-/// A larger value is not gathered.
+/// A larger value is not copied into a buffer.
 const MAX_GATHERED_BYTES: usize = 8 * 1024;
 
-/// Moves values out of the connection's buffers into larger pieces of memory. Values go to other
-/// threads; buffers that went with them would each be allocated here and freed there, which costs
-/// more than the copy, while so the connection reads into the same warm memory again and again.
+/// Moves values out of the connection's buffers into larger ones.
+///
+/// Values go to other threads. If the connection's buffers went with them, each would be allocated
+/// here and freed there, which costs more than the copy; this way the connection keeps reading into
+/// the same cached memory.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     piece: BytesMut,
 }
 
 impl Gather {
-    /// The same bytes, kept elsewhere.
+    /// Returns the same bytes, stored outside the connection's buffers.
     pub(super) fn keep(&mut self, value: Bytes) -> Bytes {
         if value.len() > MAX_GATHERED_BYTES {
             return value;

@@ -1,4 +1,4 @@
-//! Files as sources: one digest says which content was read.
+//! Files as sources: a digest identifies the content that was read.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,7 +17,7 @@ use crate::snapshot::row::KeyOrder;
 use crate::snapshot::source::{Consistency, SnapshotSource};
 use crate::snapshot::task::{ShardRead, ShardTask};
 
-/// A file whose digest is known, and how to tell that it was not written to since.
+/// A file with a known digest, and what is needed to detect a later write to it.
 #[derive(Clone, Debug)]
 pub(in crate::snapshot) struct SourceFile {
     file: Arc<File>,
@@ -45,7 +45,7 @@ impl SourceFile {
         })
     }
 
-    /// Opens the file and refuses another content than was planned.
+    /// Opens the file and refuses it if its content is not what was planned.
     pub(in crate::snapshot) async fn open_verified(
         path: &Path,
         expected: &str,
@@ -63,7 +63,7 @@ impl SourceFile {
         .await
     }
 
-    /// A reader of its own position, at the beginning.
+    /// A new reader with its own position, at the beginning of the file.
     pub(super) fn reopen(&self) -> Result<File, SnapshotError> {
         let file = File::open(&self.path).map_err(|error| self.error(&error))?;
         self.check_unchanged()?;
@@ -84,7 +84,8 @@ impl SourceFile {
         Ok(hex::encode(hasher.finalize()))
     }
 
-    /// Whether the path still leads to the same file, of the same size and time.
+    /// Fails unless the path still leads to the same file, with the same size and modification
+    /// time.
     pub(in crate::snapshot) fn check_unchanged(&self) -> Result<(), SnapshotError> {
         let now = std::fs::metadata(&self.path).map_err(|error| self.error(&error))?;
         let here = self.file.metadata().map_err(|error| self.error(&error))?;
@@ -104,7 +105,7 @@ impl SourceFile {
         file_error(&self.path, error)
     }
 
-    /// A deal that stands in the wrong place.
+    /// The error for a deal that is out of order.
     pub(super) fn order_error(&self, place: String, reason: String) -> SnapshotError {
         SnapshotError::FileOrder {
             path: self.path.display().to_string(),
@@ -113,7 +114,7 @@ impl SourceFile {
         }
     }
 
-    /// A line or row that is no deal.
+    /// The error for a line or row that is not a deal.
     pub(super) fn row_error(&self, place: String, reason: impl Into<String>) -> SnapshotError {
         SnapshotError::FileRow {
             path: self.path.display().to_string(),
@@ -142,7 +143,7 @@ async fn blocking<T: Send + 'static>(
         })
 }
 
-/// What the planning pass over a file learns: order, counts and cuts.
+/// What the planning pass over a file finds out: key order, counts and cuts.
 #[derive(Debug)]
 pub(super) struct Scan {
     rows: u64,
@@ -150,11 +151,11 @@ pub(super) struct Scan {
     previous: String,
     pub(super) total: u64,
     pub(super) deleted: u64,
-    /// Of each shard its first key and where it begins.
+    /// For each shard, its first key and where it begins.
     begins: Vec<(String, Place)>,
 }
 
-/// Where a deal stands in a file: byte offset and line of JSON lines, row of Parquet.
+/// The position of a deal in a file: byte offset and line number for JSON lines, row for Parquet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
     pub(super) at: u64,
@@ -173,7 +174,7 @@ impl Scan {
         }
     }
 
-    /// Notes the next live deal. `Err` says what is wrong with its id.
+    /// Records the next live deal. `Err` says what is wrong with its id.
     pub(super) fn deal(&mut self, id: &str, order: KeyOrder, place: Place) -> Result<(), String> {
         match self.order {
             None => self.order = Some(order),
@@ -218,7 +219,7 @@ impl Scan {
     }
 }
 
-/// Reads the file once: its digest, the order of its ids, where its shards begin.
+/// Reads the file once to find its digest, the order of its ids and where its shards begin.
 pub(super) async fn plan(
     kind: FileKind,
     path: &Path,
@@ -280,7 +281,7 @@ pub(super) async fn plan(
     .await
 }
 
-/// Deals of a shard in batches, on a thread that may block.
+/// The deals of a shard in batches, read on a blocking thread.
 enum Batches {
     Lines(Lines),
     Rows(Rows),
@@ -295,7 +296,7 @@ impl Batches {
     }
 }
 
-/// Reads a shard. The file must be the same before and after.
+/// Reads a shard. Fails if the file changed between planning and the end of the read.
 pub(super) async fn read(
     file: &SourceFile,
     task: &ShardTask,

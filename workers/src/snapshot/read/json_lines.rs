@@ -1,4 +1,4 @@
-//! JSON lines: one object per line, a deal each. Blank lines are skipped.
+//! JSON lines as a source: one object per line, each a deal. Blank lines are skipped.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -14,14 +14,14 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::row::KeyOrder;
 use crate::snapshot::source::SnapshotSource;
 
-/// The longest line, in bytes.
+/// The longest line that is read, in bytes.
 const MAX_LINE_BYTES: u64 = 256 * 1024 * 1024;
 /// A batch ends when its lines reach this size, in bytes; one line may exceed it.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// How much is read at once, in bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Reads the lines of a file from an offset on and knows where it is.
+/// Reads the lines of a file from an offset and tracks its position.
 struct LineReader {
     file: SourceFile,
     reader: BufReader<File>,
@@ -41,7 +41,8 @@ impl LineReader {
         })
     }
 
-    /// The next line with its end, and where it stands; empty at the end of the file.
+    /// Reads the next line including its line end and returns its position; the line is empty at
+    /// the end of the file.
     fn next(&mut self, line: &mut Vec<u8>) -> Result<Place, SnapshotError> {
         line.clear();
         let place = self.place;
@@ -62,7 +63,7 @@ impl LineReader {
     }
 }
 
-/// One deal of a line; `None` when the line is blank or of another tenant.
+/// The deal on a line; `None` when the line is blank or belongs to another tenant.
 struct Line<'a> {
     id: Cow<'a, str>,
     order: KeyOrder,
@@ -97,7 +98,7 @@ fn parse<'a>(line: &'a [u8], source: &SnapshotSource) -> Result<Option<Line<'a>>
             others.push(name);
             continue;
         };
-        // Which of them holds would be for the reader to choose, and readers choose differently.
+        // Refused, because JSON readers disagree on which of the two values holds.
         if place.replace(value).is_some() {
             return Err(twice(key));
         }
@@ -107,7 +108,7 @@ fn parse<'a>(line: &'a [u8], source: &SnapshotSource) -> Result<Option<Line<'a>>
         return Err(twice(name));
     }
     if let Some(wanted) = &source.tenant {
-        // A deal without a tenant is of none, as in a table where the column is NULL.
+        // A deal without a tenant belongs to none, like a table row whose column is NULL.
         let found = tenant.map(scalar).transpose()?.flatten();
         if found.is_none_or(|(found, _)| found != wanted.as_str()) {
             return Ok(None);
@@ -157,7 +158,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The planning pass: the digest, and where the file ends.
+/// The planning pass: computes the digest and records the deals.
 pub(super) fn scan(
     file: &SourceFile,
     source: &SnapshotSource,
@@ -184,7 +185,7 @@ pub(super) fn scan(
     }
 }
 
-/// The lines of one shard.
+/// Reads the lines of one shard.
 pub(super) struct Lines {
     reader: LineReader,
     source: SnapshotSource,
@@ -210,7 +211,7 @@ impl Lines {
         })
     }
 
-    /// The next deals; none at the end of the shard.
+    /// The next batch of deals; empty at the end of the shard.
     pub(super) fn next_batch(&mut self) -> Result<Vec<RawDeal>, SnapshotError> {
         let mut deals = Vec::new();
         let mut bytes = 0;
@@ -239,7 +240,7 @@ impl Lines {
     }
 }
 
-/// The array itself, or the text that holds it, as exports of a database write it.
+/// The inventory: the array itself, or the string that contains it, as database exports write it.
 fn inventory(line: &Bytes, value: &LazyValue<'_>) -> Bytes {
     match value.as_str() {
         Some(text) => Bytes::copy_from_slice(text.as_bytes()),

@@ -1,7 +1,7 @@
-//! Reading shards: one adapter per kind of source.
+//! Reads shards, with one adapter per kind of source.
 //!
-//! Each plans (opens the consistent read, counts, cuts) and reads one shard at a time into a
-//! [`Sink`], in any order; the shard sorts what it computed.
+//! Each adapter plans (opens the consistent read, counts, cuts) and reads one shard at a time into
+//! a [`Sink`]. Deals may come in any order; the shard sorts the rows it has computed.
 
 mod copy;
 mod file;
@@ -27,11 +27,12 @@ use super::task::{KeyRange, ShardRead, ShardTask};
 pub(super) use file::SourceFile;
 pub(super) use postgres::statement as postgres_statement;
 
-/// Bytes of inventories between reading and their figures, all shards of a process together. A
-/// larger deal passes alone.
+/// Maximum bytes of inventories read but not yet computed, over all shards of a process. A larger
+/// deal is let through alone.
 pub(super) const IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 
-/// Deals of a batch that is computed where it was read: they are still in the processor's cache.
+/// Deals per batch when they are computed on the reading thread, where they are still in the
+/// processor's cache.
 const DEALS_HERE: usize = 16;
 
 /// One shard as its source cut it.
@@ -54,15 +55,15 @@ pub(super) struct Planned {
     pub(super) shards: Vec<Cut>,
 }
 
-/// An open consistent read of a table that costs less page by page than by keys. Nothing was
-/// counted.
+/// An open consistent read of a table that is cheaper to read by pages than by keys. Nothing has
+/// been counted.
 #[derive(Debug)]
 pub(super) struct Scattered {
     pub(super) held: Held,
     pub(super) consistency: Consistency,
     pub(super) key_order: KeyOrder,
     pub(super) pages: Pages,
-    /// The read of all pages.
+    /// How to read all pages.
     pub(super) read: ShardRead,
 }
 
@@ -70,20 +71,20 @@ pub(super) struct Scattered {
 #[derive(Debug)]
 pub(super) struct Pages {
     pub(super) count: u64,
-    /// About how many deals there are.
+    /// The estimated number of deals.
     pub(super) deals: u64,
-    /// Keys in their order, with about as many deals between one and the next as a shard has.
+    /// Keys in order, with about one shard's deals between two neighbours.
     pub(super) bounds: Vec<String>,
 }
 
-/// A source whose read is open.
+/// A source whose consistent read is open.
 pub(super) enum Source<'s> {
     Postgres(Box<postgres::Source<'s>>),
-    /// To open it is to cut it.
+    /// A source that is already cut, because opening it cuts it.
     Cut(Planned),
 }
 
-/// How one process reads a source alone.
+/// How a single process reads a source.
 #[derive(Debug)]
 pub(super) enum PlannedHere {
     Shards(Planned),
@@ -91,7 +92,7 @@ pub(super) enum PlannedHere {
 }
 
 impl<'s> Source<'s> {
-    /// Opens a read for shards of `rows` deals.
+    /// Opens a consistent read for shards of `rows` deals.
     pub(super) async fn open(
         database: &'s Database,
         source: &'s SnapshotSource,
@@ -112,7 +113,7 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// Cuts it into shards.
+    /// Cuts the source into shards.
     pub(super) async fn cut(self, rows: u64) -> Result<Planned, SnapshotError> {
         match self {
             Self::Postgres(source) => source.cut(rows).await,
@@ -120,7 +121,7 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// Cuts it into shards unless its table costs less page by page.
+    /// Cuts the source into shards, unless its table is cheaper to read by pages.
     pub(super) async fn here(self, rows: u64) -> Result<PlannedHere, SnapshotError> {
         if let Self::Postgres(mut source) = self {
             return match source.pages(rows).await? {
@@ -132,8 +133,8 @@ impl<'s> Source<'s> {
     }
 }
 
-/// The numbers that `sql::count` asks for, none below zero: deals to read, deleted ones left out.
-/// Refused when ids are NULL.
+/// Checks the counts that `sql::count` asks for and returns the deals to read and the deleted ones
+/// left out, neither below zero. Refuses NULL ids.
 fn counted(
     source: &SnapshotSource,
     [total, deleted, without_id]: [i64; 3],
@@ -147,11 +148,11 @@ fn counted(
     Ok((total.unsigned_abs(), deleted.unsigned_abs()))
 }
 
-/// Shards that begin at every one of `keys`, each of `rows` deals but the last.
+/// Cuts shards that begin at each of `keys`; all have `rows` deals except the last.
 fn cuts(keys: Vec<String>, total: u64, rows: u64, read: &ShardRead) -> Vec<Cut> {
     let mut left = total;
     let mut keys = keys.into_iter();
-    // Open at both ends, so that no deal can lie outside.
+    // Open at both ends, so that no deal can fall outside.
     let mut from = None;
     keys.next();
     let mut cuts = Vec::new();
@@ -179,7 +180,7 @@ fn cuts(keys: Vec<String>, total: u64, rows: u64, read: &ShardRead) -> Vec<Cut> 
     cuts
 }
 
-/// The source of a task; its `database` is the one without credentials.
+/// The source of a task; its `database` has no credentials.
 fn source_of(task: &ShardTask) -> SnapshotSource {
     let source = &task.source;
     SnapshotSource {
@@ -191,11 +192,11 @@ fn source_of(task: &ShardTask) -> SnapshotSource {
     }
 }
 
-/// What keeps a consistent read alive.
+/// Keeps a consistent read alive.
 #[derive(Debug)]
 pub(super) enum Held {
     Postgres(Box<postgres::Coordinator>),
-    /// `None` once a session has taken the connection over.
+    /// `None` once a session has taken over the connection.
     Sqlite(Option<Box<sqlite::Session>>),
     File(SourceFile),
 }
@@ -209,7 +210,8 @@ impl Held {
         }
     }
 
-    /// A session in the process of the plan, which need not prove again what the plan knows.
+    /// Opens a session in the planning process, which need not verify again what the plan has
+    /// verified.
     pub(super) fn session(&mut self, database: &Database) -> Session {
         match self {
             Self::Postgres(_) => Session::Unopened(database.clone()),
@@ -221,7 +223,7 @@ impl Held {
     }
 }
 
-/// One reader. It is opened by the first shard and stays open for the next ones of its plan.
+/// A reader. Its first shard opens it, and it stays open for further shards of the same plan.
 #[derive(Debug)]
 pub(super) enum Session {
     Unopened(Database),
@@ -231,8 +233,8 @@ pub(super) enum Session {
 }
 
 impl Session {
-    /// Reads the deals of a task into the sink; gives how many deleted ones came along and were
-    /// left out, which only a range of pages has. After an error the session must be dropped.
+    /// Reads the deals of a task into the sink. Returns how many deleted deals were read and left
+    /// out, which only a range of pages contains. After an error the session must be dropped.
     pub(super) async fn read(
         &mut self,
         task: &ShardTask,
@@ -287,33 +289,34 @@ impl Session {
     }
 }
 
-/// Deals on their way to the compute threads, and their share of the bound in bytes.
+/// Deals on their way to the compute threads, with the permit for their share of
+/// [`IN_FLIGHT_BYTES`].
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) deals: Vec<RawDeal>,
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// Where a reader puts rows, cut into batches.
+/// Takes rows from a reader and cuts them into batches.
 #[derive(Debug)]
 pub(super) struct Sink {
     batcher: Batcher,
     outlet: Outlet,
 }
 
-/// Who takes the batches.
+/// Where batches go.
 #[derive(Debug)]
 pub(super) enum Outlet {
-    /// The compute threads; the reader is slowed down when they have enough.
+    /// To the compute threads; the reader waits while they have enough.
     Threads {
         sender: mpsc::Sender<Batch>,
         in_flight: Arc<Semaphore>,
     },
-    /// The reader's own thread, before it reads on.
+    /// Computed on the reading thread, before it reads on.
     Here(Here),
 }
 
-/// What is done with a batch where it was read.
+/// Handles a batch on the thread that read it.
 pub(super) struct Here(pub(super) Box<dyn FnMut(Vec<RawDeal>) -> Result<(), Closed> + Send>);
 
 impl fmt::Debug for Here {
@@ -322,7 +325,7 @@ impl fmt::Debug for Here {
     }
 }
 
-/// Nobody wants the deals any more; the reader may stop.
+/// Nobody needs further deals; the reader may stop.
 #[derive(Debug)]
 pub(super) struct Closed;
 
@@ -355,7 +358,7 @@ impl Sink {
         }
     }
 
-    /// Gives a batch that was made elsewhere.
+    /// Sends a batch that was assembled elsewhere.
     pub(super) async fn send(&mut self, deals: Vec<RawDeal>) -> Result<(), Closed> {
         self.outlet.send(deals).await
     }
@@ -367,7 +370,7 @@ impl Sink {
         } = self;
         let rest = batcher.finish();
         if !rest.is_empty() {
-            // A receiver that has gone no longer wants the rest.
+            // If the receiver is gone, the rest is not needed.
             let _ = outlet.send(rest).await;
         }
     }

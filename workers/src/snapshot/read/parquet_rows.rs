@@ -1,4 +1,4 @@
-//! Parquet: one row per deal, columns by name at the top level.
+//! Parquet as a source: one row per deal, top-level columns found by name.
 
 use ::parquet::basic::{ConvertedType, LogicalType, Type as Physical};
 use ::parquet::column::reader::ColumnReader;
@@ -16,16 +16,16 @@ use crate::snapshot::batch::{BATCH_BYTES, BATCH_DEALS};
 use crate::snapshot::row::KeyOrder;
 use crate::snapshot::source::SnapshotSource;
 
-/// Rows of the key columns read together.
+/// Rows of the key columns that are read together.
 const BATCH_ROWS: usize = BATCH_DEALS;
 
-/// A cell of the columns deals are made of.
+/// A cell of a column that deals are made of.
 #[derive(Clone, Debug)]
 enum Cell {
     Null,
     Text(ByteArray),
     Integer(i128),
-    /// Of a type only whose presence matters.
+    /// A value of a type for which only presence matters.
     Other,
 }
 
@@ -54,14 +54,14 @@ impl Cell {
     }
 }
 
-/// Where a column is, and whether its integers have no sign.
+/// The position of a column, and whether its integers are unsigned.
 #[derive(Clone, Copy, Debug)]
 struct Where {
     index: usize,
     unsigned: bool,
 }
 
-/// Which columns of the file are which.
+/// Which column of the file holds what.
 #[derive(Clone, Copy, Debug)]
 struct Columns {
     id: Where,
@@ -116,7 +116,7 @@ fn columns(
     let need = |name: &str| {
         find(name).ok_or_else(|| file.error(&format!("it has no plain column `{name}`")))
     };
-    // What is compared or shown as text must be what is written: texts and whole numbers.
+    // What is compared or shown as text must be exact: only texts and whole numbers are accepted.
     let key = |name: &str| {
         let (index, column) = need(name)?;
         let unsigned = unsigned(column).map_err(|kind| {
@@ -150,8 +150,8 @@ fn columns(
     })
 }
 
-/// Whether the integers of a column have no sign; `Err` names a type whose values are neither
-/// texts nor whole numbers though they are stored as such.
+/// Whether the integers of a column are unsigned. `Err` names a type whose values are stored as
+/// texts or integers but mean neither.
 fn unsigned(column: &ColumnDescriptor) -> Result<bool, String> {
     let of_bytes = matches!(
         column.physical_type(),
@@ -270,7 +270,7 @@ impl Column {
     }
 }
 
-/// The planning pass: checks the order of the ids; gives the number of rows.
+/// The planning pass: checks the order of the ids and returns the number of rows.
 pub(super) fn scan(
     file: &SourceFile,
     source: &SnapshotSource,
@@ -307,13 +307,13 @@ pub(super) fn scan(
 
 /// What the key columns say about a row.
 enum Key {
-    /// Of another tenant.
+    /// Belongs to another tenant.
     Skipped,
     Deleted,
     Live(String),
 }
 
-/// The columns that say whether a row is a deal of the snapshot.
+/// The columns that decide whether a row is a deal of the snapshot.
 struct Keys {
     id: Column,
     deleted_at: Option<Column>,
@@ -370,7 +370,7 @@ impl Keys {
     }
 }
 
-/// The open row group of a shard.
+/// The row group of a shard that is open.
 struct Group {
     keys: Keys,
     deal_type: Column,
@@ -378,11 +378,11 @@ struct Group {
     left: u64,
 }
 
-/// The rows of one shard.
+/// Reads the rows of one shard.
 pub(super) struct Rows {
     opened: Opened,
     source: SnapshotSource,
-    /// Rows of the shard still to be read, and those before them in the next group.
+    /// Rows of the shard still to be read, and rows to skip before them in the next group.
     left: u64,
     skip: u64,
     next_group: usize,
@@ -412,7 +412,7 @@ impl Rows {
         })
     }
 
-    /// The next deals; none at the end of the shard.
+    /// The next batch of deals; empty at the end of the shard.
     pub(super) fn next_batch(&mut self) -> Result<Vec<RawDeal>, SnapshotError> {
         let mut deals = Vec::new();
         while deals.is_empty() && self.left > 0 && self.enter_group()? {
@@ -421,7 +421,7 @@ impl Rows {
         Ok(deals)
     }
 
-    /// Stands in a group that has rows left; `false` at the end of the file.
+    /// Moves to a row group with rows left; `false` at the end of the file.
     fn enter_group(&mut self) -> Result<bool, SnapshotError> {
         if self.group.as_ref().is_some_and(|group| group.left > 0) {
             return Ok(true);
@@ -464,7 +464,7 @@ impl Rows {
         };
         let most = self.left.min(group.left).min(BATCH_ROWS as u64);
         let most = usize::try_from(most).unwrap_or(BATCH_ROWS);
-        // One by one: how large an inventory is, is known when it is read.
+        // One at a time: the size of an inventory is known only once it is read.
         let (mut inventories, mut bytes) = (Vec::with_capacity(most), 0usize);
         while inventories.len() < most && bytes < BATCH_BYTES {
             for inventory in group.inventory.read(1).map_err(bad)? {
@@ -479,7 +479,7 @@ impl Rows {
         self.left = self.left.saturating_sub(rows as u64);
         let mut deals = Vec::with_capacity(rows);
         for ((key, deal_type), inventory) in keys.into_iter().zip(types).zip(inventories) {
-            // The planning pass named rows that are no deals.
+            // The planning pass has reported rows that are not deals.
             let wrong = |reason: String| file.error(&reason);
             let Key::Live(id) = key.map_err(wrong)? else {
                 continue;

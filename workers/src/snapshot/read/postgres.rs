@@ -1,4 +1,5 @@
-//! PostgreSQL: a coordinator exports its snapshot, readers import it and COPY ranges of keys.
+//! PostgreSQL as a source: a coordinator exports its snapshot; readers import it and COPY key
+//! ranges.
 
 mod catalogue;
 mod cuts;
@@ -24,24 +25,24 @@ use crate::snapshot::source::{Consistency, SnapshotSource};
 use crate::snapshot::sql::{self, column, literal, quoted};
 use crate::snapshot::task::{InventoryForm, KeyKind, KeyRange, ShardRead, ShardTask};
 
-/// Begins a transaction that only reads, and makes it independent of how the server treats
-/// others: literals mean what they say, it may wait for its shards, and no query is compiled
-/// or spread over processes that its neighbours need.
+/// Begins a read-only transaction that does not depend on the server's settings: string literals
+/// are standard, the session may stay idle while it waits for shards, and queries use neither JIT
+/// nor parallel workers, which other sessions need.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
      SET LOCAL standard_conforming_strings = on; SET LOCAL statement_timeout = 0; \
      SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off";
-/// Lets the server look every 250 ms whether this process still listens, so that the query of a
-/// snapshot nobody wants any more ends: it would notice only when it sends the next row. Servers
-/// before version 14, and some systems, cannot.
+/// Makes the server check every 250 ms that this process is still connected, so that the query of
+/// an abandoned snapshot ends; otherwise the server would notice only when it sends the next row.
+/// Servers before version 14, and some operating systems, cannot do this.
 const WATCH_CLIENT: &str = "DO $$ BEGIN \
      PERFORM set_config('client_connection_check_interval', '250', true); \
      EXCEPTION WHEN OTHERS THEN NULL; END $$";
-/// For sorting keys while planning.
+/// Memory for sorting keys while planning.
 const PLAN_MEMORY: &str = "SET LOCAL work_mem = '128MB'";
-/// A reader fills its core by itself.
+/// A reader fills its core without parallel workers.
 const READ_ALONE: &str = "SET LOCAL max_parallel_workers_per_gather = 0";
 
-/// The connection whose snapshot the readers share.
+/// The connection that exports the snapshot shared by the readers.
 #[derive(Debug)]
 pub(in crate::snapshot) struct Coordinator {
     connection: PgConnection,
@@ -71,7 +72,7 @@ fn read_over(database: &Database, reason: &impl ToString) -> SnapshotError {
     }
 }
 
-/// A source whose read is open, and what the catalogue says about it.
+/// A source whose consistent read is open, and what the catalogue says about it.
 pub(in crate::snapshot) struct Source<'s> {
     database: &'s Database,
     source: &'s SnapshotSource,
@@ -84,7 +85,7 @@ pub(in crate::snapshot) struct Source<'s> {
 }
 
 impl<'s> Source<'s> {
-    /// Opens the read.
+    /// Opens the consistent read.
     pub(super) async fn open(
         database: &'s Database,
         mut connection: PgConnection,
@@ -117,9 +118,9 @@ impl<'s> Source<'s> {
         move |error| database.query_error(&source.table.table, 0, &error)
     }
 
-    /// The table's pages, if to read these costs less than to read shards of `rows` deals.
+    /// The table's pages, if reading them costs less than reading shards of `rows` deals.
     pub(super) async fn pages(&mut self, rows: u64) -> Result<Option<Pages>, SnapshotError> {
-        // Without an index a scan for each shard is planned; then there are few of them.
+        // Without an index every shard scans the table, but then there are few shards.
         if !self.indexed {
             return Ok(None);
         }
@@ -135,7 +136,7 @@ impl<'s> Source<'s> {
         Ok(Some(pages))
     }
 
-    /// The read, for its pages.
+    /// Turns the open read into one by pages.
     pub(super) fn by_pages(self, pages: Pages) -> Scattered {
         Scattered {
             consistency: Consistency::PostgresExportedSnapshot,
@@ -151,7 +152,7 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// Counts and cuts.
+    /// Counts the deals and cuts them into shards.
     pub(super) async fn cut(mut self, rows: u64) -> Result<Planned, SnapshotError> {
         let failed = self.failed();
         let cut = Cutter {
@@ -203,7 +204,7 @@ async fn fetch_one(connection: &mut PgConnection, sql: String) -> Result<PgRow, 
     sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await
 }
 
-/// The expression ranges and order are about.
+/// The key expression that ranges compare and cuts are ordered by.
 fn key_expression(source: &SnapshotSource, key: KeyKind) -> String {
     expression(&column(&source.table, &source.table.id), key)
 }
@@ -236,8 +237,9 @@ fn range_condition(expression: &str, key: KeyKind, range: &KeyRange) -> String {
     }
 }
 
-/// The rows of a shard: id, type, inventory. Unordered, so that the server may read them as
-/// they lie; only items of a child table must come deal by deal, in byte order of their text.
+/// The query for the rows of a shard: id, type, inventory. It is unordered, so that the server may
+/// read in storage order; only the items of a child table must come deal by deal, in byte order of
+/// their text.
 fn shard_sql(
     source: &SnapshotSource,
     range: &KeyRange,
@@ -273,7 +275,7 @@ fn shard_sql(
     )
 }
 
-/// The columns of a deal, and where they come from.
+/// The columns of a deal, and the FROM clause with its conditions.
 fn deals_sql(source: &SnapshotSource, condition: &str) -> (String, String) {
     let table = &source.table;
     let id = column(table, &table.id);
@@ -287,14 +289,14 @@ fn deals_sql(source: &SnapshotSource, condition: &str) -> (String, String) {
     (columns, from)
 }
 
-/// Deals whose inventory is one column.
+/// The query for deals whose inventory is one column.
 fn whole_sql(source: &SnapshotSource, condition: &str, form: InventoryForm) -> String {
     let (columns, from) = deals_sql(source, condition);
     let inventory = column(&source.table, &source.table.inventory);
     format!("SELECT {columns}, {} {from}", sent(&inventory, form))
 }
 
-/// How an inventory is asked for.
+/// The expression that selects an inventory in a form.
 fn sent(value: &str, form: InventoryForm) -> String {
     match form {
         InventoryForm::Text | InventoryForm::Jsonb => value.to_owned(),
@@ -302,7 +304,7 @@ fn sent(value: &str, form: InventoryForm) -> String {
     }
 }
 
-/// The statement of a shard.
+/// The SQL statement that reads a shard; `None` if it is not in PostgreSQL.
 pub(in crate::snapshot) fn statement(task: &ShardTask) -> Option<String> {
     let source = super::source_of(task);
     match task.read {
@@ -322,7 +324,7 @@ pub(in crate::snapshot) fn statement(task: &ShardTask) -> Option<String> {
     }
 }
 
-/// A reader under the plan's snapshot.
+/// A reader that shares the plan's snapshot.
 #[derive(Debug)]
 pub(in crate::snapshot) struct Session {
     connection: PgConnection,
@@ -344,7 +346,7 @@ impl Session {
             "SET TRANSACTION SNAPSHOT {}; {READ_ALONE}",
             literal(snapshot)
         );
-        // The server knows the name as long as the plan's transaction is open.
+        // The server knows the exported snapshot only while the plan's transaction is open.
         run(&mut connection, &import).await.map_err(|error| {
             if matches!(error, sqlx::Error::Database(_)) {
                 read_over(database, &failed(error))
@@ -376,8 +378,8 @@ impl Session {
         *snapshot == self.snapshot
     }
 
-    /// Reads a task; gives how many deleted deals came along, which those of a range of keys
-    /// leave out.
+    /// Reads a task and returns how many deleted deals were read; the query for a key range leaves
+    /// them out.
     pub(super) async fn read(
         &mut self,
         task: &ShardTask,
@@ -406,7 +408,8 @@ impl Session {
             .copy_out_raw(&statement)
             .await
             .map_err(|error| failed(error, 0))?;
-        // The thread itself sleeps: one that waits by a timer is woken all the same.
+        // On a single-threaded runtime the thread itself sleeps: a timer would not stop socket
+        // events from waking it.
         let alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
         let mut pause = Pause::default();
         let (mut rows, mut gather) = (CopyRows::default(), Gather::default());

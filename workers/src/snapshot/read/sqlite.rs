@@ -1,4 +1,4 @@
-//! SQLite: one read transaction on one connection, its shards one after the other.
+//! SQLite as a source: one read transaction on one connection, which reads its shards in turn.
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -12,7 +12,7 @@ use crate::snapshot::source::{Consistency, SnapshotSource};
 use crate::snapshot::sql::{self, column, literal, quoted};
 use crate::snapshot::task::{KeyKind, KeyRange, ShardRead, ShardTask};
 
-/// Begins the read, counts and cuts.
+/// Begins the read transaction, counts the deals and cuts them.
 pub(super) async fn plan(
     database: &Database,
     mut connection: SqliteConnection,
@@ -25,7 +25,7 @@ pub(super) async fn plan(
         .execute(&mut connection)
         .await
         .map_err(failed)?;
-    // The first statement that reads: from here on, nothing others write is seen.
+    // The first statement that reads fixes the snapshot: later writes by others are not seen.
     let row = sqlx::query(AssertSqlSafe(sql::count(source)))
         .fetch_one(&mut connection)
         .await
@@ -57,8 +57,8 @@ pub(super) async fn plan(
     })
 }
 
-/// A column of text affinity can be read in index order, one that holds nothing but integers by
-/// value; others are compared by their text.
+/// The kind of the id column. A column of text affinity is read in index order, one that holds only
+/// integers by value; any other is compared by its text.
 async fn key_of(
     connection: &mut SqliteConnection,
     source: &SnapshotSource,
@@ -71,7 +71,7 @@ async fn key_of(
             .fetch_optional(&mut *connection)
             .await?;
     let declared = declared.unwrap_or_default().to_ascii_uppercase();
-    // The affinity rules of SQLite, https://www.sqlite.org/datatype3.html §3.1.
+    // SQLite's affinity rules, https://www.sqlite.org/datatype3.html §3.1.
     if declared.contains("INT") {
         let other = format!(
             "SELECT EXISTS (SELECT 1 FROM {} WHERE typeof({}) <> 'integer')",
@@ -144,7 +144,7 @@ fn shard_sql(source: &SnapshotSource, range: &KeyRange, key: KeyKind) -> String 
     }
 }
 
-/// The connection that planned; only it sees what was planned.
+/// The connection that planned; no other connection sees the planned state.
 #[derive(Debug)]
 pub(in crate::snapshot) struct Session {
     connection: SqliteConnection,

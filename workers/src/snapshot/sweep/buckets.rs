@@ -1,33 +1,33 @@
-//! Rows by the run of keys they belong to, more than fit in memory.
+//! Groups rows into buckets by key range, spilling to a file what does not fit in memory.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Encoded rows by bucket: in memory up to a bound, the others in a file without a name.
+/// Encoded rows by bucket: in memory up to a bound, the others in an unnamed temporary file.
 #[derive(Debug)]
 pub(super) struct Buckets {
-    /// What is in memory.
+    /// The rows in memory.
     held: Vec<Vec<u8>>,
     held_bytes: usize,
-    /// Rows of each, wherever they are.
+    /// Number of rows of each bucket, in memory and in the file.
     rows: Vec<u64>,
     memory: usize,
     file: Option<File>,
     spills: Vec<Spill>,
 }
 
-/// What was written to the file at once: the bytes of one bucket after those of the other.
+/// The content of one write to the file: the bytes of the buckets, one after another.
 #[derive(Debug)]
 struct Spill {
     start: u64,
-    /// Where each bucket's bytes end, from the start on. A spill is little larger than the bound
-    /// in memory, so that four bytes do.
+    /// Where each bucket's bytes end, relative to the start. A spill is little larger than the
+    /// memory bound, so four bytes suffice.
     ends: Vec<u32>,
 }
 
 impl Spill {
-    /// Place and length of a bucket's bytes.
+    /// Offset and length of a bucket's bytes.
     fn range(&self, bucket: usize) -> (u64, usize) {
         let end = |index: usize| self.ends.get(index).copied().unwrap_or_default();
         let from = bucket.checked_sub(1).map_or(0, end);
@@ -41,9 +41,9 @@ impl Spill {
 }
 
 impl Buckets {
-    /// As many empty ones; `memory` bytes may be held.
+    /// Makes `count` empty buckets that may hold `memory` bytes in memory.
     pub(super) fn new(count: usize, memory: usize) -> Self {
-        // Each has its share from the start: to grow means to copy into fresh memory.
+        // Each bucket is allocated with its share, because growing means copying into fresh memory.
         let share = memory / count.max(1);
         let bucket = || Vec::with_capacity(share + share / 8);
         Self {
@@ -56,12 +56,12 @@ impl Buckets {
         }
     }
 
-    /// Rows of each bucket.
+    /// The number of rows of each bucket.
     pub(super) fn rows(&self) -> &[u64] {
         &self.rows
     }
 
-    /// Adds a row.
+    /// Adds a row to a bucket.
     pub(super) fn add(&mut self, bucket: usize, row: &[u8]) {
         if let (Some(held), Some(rows)) = (self.held.get_mut(bucket), self.rows.get_mut(bucket)) {
             held.extend_from_slice(row);
@@ -70,7 +70,7 @@ impl Buckets {
         }
     }
 
-    /// Writes all to the file if more is held than may be.
+    /// Writes all buckets to the file if they hold more than the bound.
     pub(super) fn spill_if_large(&mut self) -> io::Result<()> {
         if self.held_bytes <= self.memory {
             return Ok(());
@@ -95,7 +95,7 @@ impl Buckets {
         Ok(())
     }
 
-    /// Takes the rows of a bucket out, in any order.
+    /// Takes out the rows of a bucket, in any order.
     pub(super) fn take(&mut self, bucket: usize) -> io::Result<Vec<u8>> {
         let Some(held) = self.held.get_mut(bucket) else {
             return Ok(Vec::new());
@@ -142,7 +142,7 @@ mod tests {
             }
             for (shard, expected) in expected.iter_mut().enumerate() {
                 let mut found = buckets.take(shard).unwrap();
-                // What is still in memory comes first; a part is sorted by key anyway.
+                // Rows still in memory come first; a part is sorted by key anyway.
                 found.sort_unstable();
                 expected.sort_unstable();
                 prop_assert_eq!(&found, expected);

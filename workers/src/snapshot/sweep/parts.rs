@@ -1,4 +1,4 @@
-//! Parts of all rows of all buckets: those that cutting at every n-th key makes.
+//! Cuts the rows of all buckets into the parts that cutting at every n-th key makes.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,36 +11,36 @@ use crate::snapshot::packed::{self, PackedRow};
 use crate::snapshot::row::KeyOrder;
 use crate::snapshot::task::ShardTask;
 
-/// Buckets on their way into parts. A bucket is sorted for the first part that needs it and
-/// forgotten after the last.
+/// Buckets being turned into parts. A bucket is sorted for the first part that needs it and dropped
+/// after the last.
 #[derive(Debug)]
 pub(super) struct Parts {
     buckets: Mutex<Buckets>,
-    /// How many rows lie before each bucket; at the end, how many there are.
+    /// The number of rows before each bucket; the last entry is the total.
     starts: Vec<u64>,
-    /// Rows of each part but the last.
+    /// Rows of each part except the last.
     rows: u64,
     sorted: Vec<Mutex<Slot>>,
 }
 
 #[derive(Debug)]
 struct Slot {
-    /// Or why it could not be read, for all who want it.
+    /// The sorted bucket, or why it could not be read, for every part that needs it.
     bucket: Option<Result<Arc<Sorted>, String>>,
     /// Parts that still need it.
     wanted: u64,
 }
 
-/// The rows of a bucket.
+/// The sorted rows of a bucket.
 #[derive(Debug)]
 struct Sorted {
     bytes: Vec<u8>,
-    /// Where they lie, in key order.
+    /// The byte ranges of the rows, in key order.
     order: Vec<Range<usize>>,
 }
 
 impl Parts {
-    /// Cuts every `rows` rows.
+    /// Cuts a part every `rows` rows.
     pub(super) fn new(buckets: Buckets, rows: u64) -> Self {
         let rows = rows.max(1);
         let mut starts = vec![0];
@@ -68,18 +68,18 @@ impl Parts {
         }
     }
 
-    /// Rows in all.
+    /// The total number of rows.
     pub(super) fn total(&self) -> u64 {
         self.starts.last().copied().unwrap_or_default()
     }
 
-    /// How many rows each part has.
+    /// The number of rows of each part.
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> + use<> {
         let (total, rows) = (self.total(), self.rows);
         (0..total.div_ceil(rows)).map(move |part| rows.min(total - part * rows))
     }
 
-    /// Makes the part that a task is about. Each part may be made once.
+    /// Encodes the part of a task. Each part may be made only once.
     pub(super) fn encode(&self, task: &ShardTask) -> Result<Encoded, SnapshotError> {
         let start = u64::from(task.shard) * self.rows;
         let end = start + task.deals;
@@ -97,7 +97,8 @@ impl Parts {
             let place =
                 |row: u64| usize::try_from(row.clamp(from, to) - from).unwrap_or(usize::MAX);
             let bucket = self.sorted(index, place(to), task)?;
-            // The encoder sees an id twice in a part; here is one that ends the part before.
+            // The encoder detects an id twice within a part; this detects one that also ends the
+            // part before.
             let pair = place(start).checked_sub(1).map(|last| last..last + 2);
             if let Some([last, first]) = pair.and_then(|pair| bucket.order.get(pair)) {
                 let id = packed::id_of(bucket.row(first)).map_err(failed)?;
@@ -113,7 +114,7 @@ impl Parts {
         encoder.finish()
     }
 
-    /// A bucket of so many rows, which are sorted.
+    /// Returns a bucket with its rows sorted, for a part that takes this many of them.
     fn sorted(
         &self,
         index: usize,
@@ -143,7 +144,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Sorted {
-    /// Sorts rows as they are packed.
+    /// Sorts packed rows.
     fn of(bytes: Vec<u8>, count: usize, order: KeyOrder) -> Result<Self, postcard::Error> {
         let mut rows = Vec::with_capacity(count);
         let mut rest = bytes.as_slice();
@@ -217,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Buckets of rows in any order, cut at some keys, in little memory.
+    /// Makes buckets of rows in any order, cut at some keys, with little memory.
     fn buckets(rows: &[Row], bounds: &[String]) -> Buckets {
         let mut buckets = Buckets::new(bounds.len() + 1, 200);
         for row in rows {
@@ -259,7 +260,7 @@ mod tests {
                 let found = parts.encode(&task).unwrap();
                 prop_assert!(found.bytes == expected.bytes && found.report == expected.report);
             }
-            // Nothing is kept that no part needs any more.
+            // No bucket is kept once no part needs it.
             prop_assert!(parts.sorted.iter().all(|slot| locked(slot).bucket.is_none()));
         }
     }
@@ -271,7 +272,7 @@ mod tests {
             (["a", "c", "c", "d"], 1),
             (["b", "b", "c", "d"], 0),
         ] {
-            // In either order, as parts are made side by side.
+            // In either order, because parts are made in parallel.
             for order in [[0, 1], [1, 0]] {
                 let parts = Parts::new(buckets(&keys.map(row), &["b".to_owned()]), 2);
                 for shard in order {

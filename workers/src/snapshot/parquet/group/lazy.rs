@@ -1,4 +1,4 @@
-//! What of a row group is decoded when it is first asked for.
+//! The columns of a row group that are decoded on first use.
 
 use ::parquet::errors::ParquetError;
 
@@ -12,7 +12,7 @@ use crate::snapshot::row::Row;
 use crate::snapshot::values::Values;
 
 impl RowGroup {
-    /// The error of a row, empty when it has none.
+    /// The error of a row; empty when it has none.
     pub fn error(&mut self, row: usize) -> Result<&str, SnapshotError> {
         if self.errors.is_none() {
             let read = self.read_errors();
@@ -47,7 +47,7 @@ impl RowGroup {
             .collect()
     }
 
-    /// All figures of a metric, 0 on error rows; empty for a metric there is not.
+    /// All figures of a metric, 0 on error rows; empty if there is no such metric.
     pub fn metric_column(&mut self, metric: usize) -> Result<&[i64], SnapshotError> {
         let Some(column) = self.metrics.get_mut(metric) else {
             return Ok(&[]);
@@ -99,7 +99,7 @@ impl RowGroup {
         Ok(())
     }
 
-    /// A figure of a row; `None` on error rows.
+    /// The figure of a row; `None` on error rows.
     pub fn metric(&mut self, row: usize, metric: usize) -> Result<Option<i64>, SnapshotError> {
         if self.is_error(row) {
             return Ok(None);
@@ -107,7 +107,7 @@ impl RowGroup {
         Ok(self.metric_column(metric)?.get(row).copied())
     }
 
-    /// A text of a row; `None` for NULL, on error rows, and for a metric that is no text.
+    /// The text of a row; `None` for NULL, on error rows, and for a numeric metric.
     pub fn text(&mut self, row: usize, metric: usize) -> Result<Option<&str>, SnapshotError> {
         let place = self.texts.iter().position(|text| text.metric == metric);
         let Some(place) = place else {
@@ -141,7 +141,7 @@ impl RowGroup {
         Ok(())
     }
 
-    /// A whole row.
+    /// The complete row.
     pub fn row(&mut self, row: usize) -> Result<Row, SnapshotError> {
         let outcome = if self.is_error(row) {
             Err(self.error(row)?.to_owned())

@@ -1,10 +1,10 @@
-//! The bytes of a row group as a file of its own.
+//! Presents the bytes of a row group as if they were the whole file.
 
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{ChunkReader, Length};
 use bytes::{Buf, Bytes};
 
-/// The stored bytes of a row group, read under the offsets they have in the file.
+/// The stored bytes of a row group, addressed by their offsets in the file.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     pub(super) start: u64,

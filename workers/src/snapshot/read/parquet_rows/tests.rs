@@ -10,7 +10,7 @@ use ::parquet::schema::parser::parse_message_type;
 
 use super::*;
 
-/// Deals with inventories of these sizes, in one row group.
+/// Writes deals with inventories of these sizes in one row group.
 fn write(path: &Path, sizes: &[usize]) {
     let schema = "message deal { REQUIRED BYTE_ARRAY id (UTF8); \
                   OPTIONAL BYTE_ARRAY deal_type (UTF8); \
@@ -37,7 +37,7 @@ fn write(path: &Path, sizes: &[usize]) {
     writer.close().unwrap();
 }
 
-/// Rows and bytes of each batch from a row on.
+/// Rows and bytes of each batch, starting at a row.
 fn batches(sizes: &[usize], start: u64) -> Vec<(usize, usize)> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("deals.parquet");
@@ -68,7 +68,7 @@ fn large_inventories_make_small_batches() {
         batches(&[half; 5], 0),
         [(2, 2 * half), (2, 2 * half), (1, half)]
     );
-    // One may exceed the bound; its batch ends with it.
+    // A single deal may exceed the bound; its batch ends with it.
     let huge = BATCH_BYTES * 3;
     let sizes = [10, huge, 10, huge, huge];
     let expected = [(2, huge + 10), (2, huge + 10), (1, huge)];
@@ -76,7 +76,8 @@ fn large_inventories_make_small_batches() {
     assert_eq!(batches(&sizes, 2), expected.get(1..).unwrap());
 }
 
-/// A file of one deal whose id is of a type; its id as read, or why the file is refused.
+/// Writes a file with one deal whose id has the declared type; returns its id as read, or why the
+/// file is refused.
 fn id_of<T: ::parquet::data_type::DataType>(declared: &str, id: T::T) -> Result<String, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("deals.parquet");

@@ -1,4 +1,4 @@
-//! What the catalogue says about the columns of a source.
+//! Looks up the columns of a source in PostgreSQL's catalogue.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
@@ -8,8 +8,8 @@ use crate::snapshot::source::SnapshotSource;
 use crate::snapshot::sql::{self, column, quoted};
 use crate::snapshot::task::{InventoryForm, KeyKind};
 
-/// Of a column: its type, whether its own order is that of bytes,
-/// and whether an index gives its rows in byte order (or by value, for numbers).
+/// For a column: its type, whether its own collation orders by bytes, and whether an index returns
+/// its rows in byte order (or by value, for numbers).
 const COLUMN: &str = r#"
 SELECT format_type(a.atttypid, NULL) AS type,
        coalesce(a.attcollation = 0 OR b.bytes, true) AS bytes,
@@ -42,7 +42,7 @@ pub(super) async fn key_of(
         .bind(&table.id)
         .fetch_optional(connection)
         .await?;
-    // Without the column the count says what is missing.
+    // If the column is missing, the count reports it.
     let Some(row) = row else {
         return Ok((KeyKind::Cast, false));
     };
@@ -64,13 +64,14 @@ fn key_kind(type_name: &str, bytes: bool) -> KeyKind {
     }
 }
 
-/// How the inventory comes, and the kind of the deal's id in the child query where it matches.
+/// The form of the inventory and, if it matches the id column, the kind of the deal's id in the
+/// child query.
 pub(super) async fn forms(
     connection: &mut PgConnection,
     source: &SnapshotSource,
     key: KeyKind,
 ) -> Result<(InventoryForm, Option<KeyKind>), sqlx::Error> {
-    // Of no row, so that nothing is read: a query's types are known without.
+    // Selects no rows, so that nothing is read: a query's types are known without them.
     let type_of = |value: &str, from: String| {
         format!("pg_typeof((SELECT {value} FROM {from} LIMIT 0))::text")
     };
@@ -96,7 +97,7 @@ pub(super) async fn forms(
         _ => InventoryForm::Cast,
     };
     let item_type: Option<&str> = row.try_get(1)?;
-    // Texts always under an explicit collation: the child's own may differ from the parent's.
+    // Texts always use an explicit collation: the child's own may differ from the parent's.
     let item_key = item_type.map(|item| key_kind(item, false));
     let item_key = match (key, item_key) {
         (KeyKind::Text | KeyKind::CollatedText, Some(KeyKind::CollatedText)) => item_key,

@@ -1,7 +1,8 @@
-//! Counting the deals of a snapshot and cutting their keys.
+//! Counts the deals of a snapshot and cuts their keys into shards.
 //!
-//! Where an index holds all that is asked for, one pass over it gives the cuts and, with what lies
-//! behind the last one, the count. Otherwise the table is read to count, and keys are numbered.
+//! Where an index holds every column needed, one pass over it yields the cuts and, with the deals
+//! after the last cut, the count. Otherwise the table is read once to count, and the keys are
+//! numbered.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
@@ -15,20 +16,20 @@ use crate::snapshot::source::SnapshotSource;
 use crate::snapshot::sql::{self, column, live, quoted, scope};
 use crate::snapshot::task::{KeyKind, KeyRange};
 
-/// Where no index serves the ranges, each shard scans the table: then at most so many shards,
+/// Without an index on the key every shard scans the table, so there are at most this many shards,
 /// as far as [`MAX_ROWS_PER_PART`] allows.
 const MAX_SCANS: u64 = 16;
 
 /// The first key of each shard.
 pub(super) struct CutKeys {
     pub(super) keys: Vec<String>,
-    /// Deals of each shard but the last.
+    /// Deals of each shard except the last.
     pub(super) rows: u64,
     pub(super) total: u64,
     pub(super) deleted: u64,
 }
 
-/// Cuts under the snapshot of a connection.
+/// Computes the cuts under the snapshot of a connection.
 pub(super) struct Cutter<'c> {
     pub(super) connection: &'c mut PgConnection,
     pub(super) database: &'c Database,
@@ -38,7 +39,7 @@ pub(super) struct Cutter<'c> {
 }
 
 impl Cutter<'_> {
-    /// Cuts every `rows` deals, or more where no index serves ranges of keys.
+    /// Cuts every `rows` deals, or into fewer shards where no index serves key ranges.
     pub(super) async fn cut(
         mut self,
         rows: u64,
@@ -54,7 +55,7 @@ impl Cutter<'_> {
             rows
         } else {
             let table = &self.source.table;
-            // Right, but each shard scans the table.
+            // Correct, but every shard scans the table.
             tracing::warn!(
                 table = table.table,
                 "no index gives the deals in byte order of id; a snapshot is much faster with: CREATE INDEX ON {} ({} COLLATE \"C\")",
@@ -106,11 +107,12 @@ impl Cutter<'_> {
         key_expression(self.source, self.key)
     }
 
-    /// Every `rows`-th live key from the first on, from one to the next. It comes as text.
+    /// The query for every `rows`-th live key, starting with the first and stepping from one to the
+    /// next. Keys come as text.
     fn boundaries(&self, rows: u64) -> String {
         let (key, sent, from) = (self.expression(), self.sent(), self.live_rows());
-        // UNION and not UNION ALL: with a key that occurs very often it ends, and the key is
-        // refused when it is read.
+        // UNION rather than UNION ALL, so that the recursion ends at a key that occurs very often;
+        // that key is refused when it is read.
         format!(
             "WITH RECURSIVE rollbook_cuts(k) AS (\
              (SELECT {sent} {from} ORDER BY {key} LIMIT 1) UNION \
@@ -120,13 +122,13 @@ impl Cutter<'_> {
         )
     }
 
-    /// Where all deals to be read come from; a condition may follow.
+    /// The FROM clause of all deals to read; a condition may be appended.
     fn live_rows(&self) -> String {
         let table = quoted(&self.source.table.table);
         format!("FROM {table} WHERE {}", live(self.source))
     }
 
-    /// The key as a type without a length: only such a one can be repeated.
+    /// The key as a type without a length limit, so that the recursive query may repeat it.
     fn sent(&self) -> String {
         let key = self.expression();
         match self.key {
@@ -135,7 +137,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// Whether the server goes from one cut to the next in an index, without the table.
+    /// Whether the server can step from one cut to the next in an index alone, without the table.
     async fn index_holds_all(&mut self, rows: u64) -> Result<bool, sqlx::Error> {
         let (key, sent, from) = (self.expression(), self.sent(), self.live_rows());
         let step = format!("EXPLAIN SELECT {sent} {from} ORDER BY {key} OFFSET {rows} LIMIT 1");
@@ -145,8 +147,8 @@ impl Cutter<'_> {
     }
 }
 
-/// All deals, deleted ones too, and those without an id, counted on a connection of its own under
-/// the same snapshot: while one cuts, the server has another core.
+/// Counts all deals, including deleted ones, and those without an id. It uses a separate connection
+/// under the same snapshot, so that the server counts on one core while it cuts on another.
 async fn count_aside(
     database: &Database,
     snapshot: &str,
@@ -163,13 +165,13 @@ async fn count_aside(
         table = quoted(table),
     );
     let found = counts(&mut session.connection, sql).await;
-    // Said to the server, so that its place is free for a reader where places are few. What was
-    // counted holds even if that fails.
+    // Close the session so that its slot is free for a reader where connections are scarce. The
+    // counts hold even if closing fails.
     let _ = session.connection.close().await;
     found.map_err(failed)
 }
 
-/// The numbers of the only row.
+/// The numbers in the only row.
 async fn counts<const N: usize>(
     connection: &mut PgConnection,
     sql: String,

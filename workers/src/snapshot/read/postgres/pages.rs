@@ -1,9 +1,9 @@
-//! Reading a table in the order of its pages instead of its keys.
+//! Reads a table in page order instead of key order.
 //!
-//! Where keys say nothing about where rows lie, as random ids do, a run of keys has its rows on as
-//! many pages: the table is read once for every row instead of once for every page. Nothing is
-//! counted before: keys of some pages, looked at at random, say well enough how many deals there
-//! are and how their keys are spread.
+//! Where keys do not correlate with the position of rows, as with random ids, the rows of a key
+//! range lie on as many pages as there are rows: a page is read once for every row on it instead of
+//! once. Nothing is counted beforehand: the keys on a random sample of pages show well enough how
+//! many deals there are and how their keys are distributed.
 
 use std::ops::RangeInclusive;
 
@@ -17,18 +17,20 @@ use crate::snapshot::source::SnapshotSource;
 use crate::snapshot::sql::{column, live, quoted, scope};
 use crate::snapshot::task::{InventoryForm, KeyKind};
 
-/// A table of fewer shards is read by keys: it fits the server's memory. Of more shards the places
-/// of their rows in the file would take too much of ours: they grow with the square.
+/// The number of shards for which a table is read by pages. A smaller table fits the server's
+/// memory and is read by keys. With more shards the positions of their rows in the file would take
+/// too much of our memory: they grow with the square.
 const SHARDS: RangeInclusive<u64> = 8..=16_384;
-/// From this correlation of keys and places on, runs of keys lie together.
+/// At this correlation of keys with positions or above, the rows of a key range lie together and
+/// are read by keys.
 const MAX_CORRELATION: f32 = 0.5;
-/// Pages to look at for each shard there may be. Keys of one page may be neighbours, so that a
-/// shard's share of the keys is as uncertain as that of so few pages.
+/// Pages to sample per expected shard. The keys on one page may be neighbours, so a shard's share
+/// of the keys is only as certain as a sample of this many pages.
 const LOOKED_AT_PER_SHARD: u64 = 8;
-/// Pages to look at in any case.
+/// Minimum number of pages to sample.
 const LOOKED_AT: u64 = 512;
 
-/// Pages, rows and correlation of an ordinary table of a server that reads ranges of pages.
+/// Pages, rows and correlation of an ordinary table, on a server that can read ranges of pages.
 const TABLE: &str = r#"
 SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint,
        greatest(c.reltuples, 0)::float8, s.correlation
@@ -41,8 +43,8 @@ WHERE c.oid = to_regclass($1) AND c.relkind = 'r' AND NOT c.relhassubclass
 
 /// The table's pages, if reading them costs less than reading by keys for shards of `rows` deals.
 ///
-/// All rows the snapshot sees lie on these pages: rows are never moved while it is held. Refused
-/// when an id occurs twice among those looked at.
+/// All rows that the snapshot sees lie on these pages: rows are never moved while it is held.
+/// Refuses a table in which an id occurs twice in the sample.
 pub(super) async fn worth_reading(
     connection: &mut PgConnection,
     source: &SnapshotSource,
@@ -75,13 +77,14 @@ pub(super) async fn worth_reading(
         .map_err(failed)?;
     let deals = (keys.len() as f64 / share) as u64;
     let shards = deals.div_ceil(rows);
-    // Of fewer deals than pages by keys few pages are read; a page in its turn costs half.
+    // With fewer deals than pages, reading by keys touches few pages; a page read in sequence costs
+    // half.
     if !SHARDS.contains(&shards) || deals < pages / 2 {
         return Ok(None);
     }
     let order = key.order();
     keys.sort_unstable_by(|left, right| order.compare(left, right));
-    // Found here, an id that occurs often never becomes a run of rows that memory can't hold.
+    // Refusing a frequent id here keeps its rows from filling one bucket beyond memory.
     if let Some([id, _]) = keys.array_windows().find(|[left, right]| left == right) {
         return Err(SnapshotError::twice(&source.table, id));
     }
@@ -95,7 +98,7 @@ pub(super) async fn worth_reading(
     }))
 }
 
-/// The keys of live deals on a share of the pages.
+/// The query for the keys of live deals on a sample of the pages.
 fn some_keys(source: &SnapshotSource, key: KeyKind, share: f64) -> String {
     let (key, table) = (key_expression(source, key), quoted(&source.table.table));
     let percent = share * 100.0;
@@ -106,7 +109,7 @@ fn some_keys(source: &SnapshotSource, key: KeyKind, share: f64) -> String {
     )
 }
 
-/// Live deals without an id.
+/// The query that counts live deals without an id.
 pub(super) fn without_id(source: &SnapshotSource) -> String {
     let id = column(&source.table, &source.table.id);
     let table = quoted(&source.table.table);
@@ -116,7 +119,8 @@ pub(super) fn without_id(source: &SnapshotSource) -> String {
     )
 }
 
-/// The rows of a range of pages. Deleted deals have neither an id nor an inventory here.
+/// The query for the rows of a range of pages. Deleted deals come with neither an id nor an
+/// inventory.
 pub(super) fn statement(
     source: &SnapshotSource,
     form: InventoryForm,

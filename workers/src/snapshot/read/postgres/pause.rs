@@ -1,23 +1,23 @@
-//! How long a reader sleeps while what a server sends gathers in the kernel's buffer.
+//! Decides how long a reader sleeps while the server's data gathers in the kernel's buffer.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A server sends 8 KB at a time. To wake up for each costs as much as to compute what is in it; to
-/// sleep until the buffer is full leaves the server waiting, and that of a Unix socket holds less
-/// than 200 KB. So many bytes at a time cost neither.
+/// How many bytes a sleep should gather. A server sends 8 KB at a time. Waking up for each of these
+/// costs as much as computing their content; sleeping until the buffer is full keeps the server
+/// waiting, and the buffer of a Unix socket holds less than 200 KB. This range avoids both costs.
 const BYTES: RangeInclusive<usize> = 48 * 1024..=128 * 1024;
 const LONGEST: Duration = Duration::from_millis(1);
-/// Shorter ones the system does not keep.
+/// The shortest sleep; the system does not keep shorter ones precisely.
 const SHORTEST: Duration = Duration::from_micros(50);
-/// The first: little is lost if it is too short.
+/// The first sleep: little is lost if it is too short.
 const FIRST: Duration = Duration::from_micros(100);
 
-/// The next sleep, as long as it takes for enough bytes to gather.
+/// Adapts the length of the next sleep to the time in which enough bytes gather.
 #[derive(Debug)]
 pub(super) struct Pause {
     length: Duration,
-    /// Bytes read since the last one.
+    /// Bytes read since the last sleep.
     bytes: usize,
 }
 
@@ -31,12 +31,12 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// Counts what was read.
+    /// Counts bytes that were read.
     pub(super) fn count(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
-    /// How long to sleep, now that all is read.
+    /// How long to sleep once everything available has been read.
     pub(super) fn next(&mut self) -> Duration {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes < *BYTES.start() {
@@ -52,7 +52,7 @@ impl Pause {
 mod tests {
     use super::*;
 
-    /// The sleep that a server of so many bytes a microsecond leads to.
+    /// The sleep reached with a server that sends this many bytes per microsecond.
     fn settled(bytes_per_microsecond: usize) -> Duration {
         let mut pause = Pause::default();
         for _ in 0..10 {
