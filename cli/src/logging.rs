@@ -1,11 +1,11 @@
-//! The log, on standard error, without the credentials of this process.
+//! The log on standard error, with the credentials of this process redacted.
 
 use std::io::{self, IsTerminal, Write};
 
 use rollbook_workers::executor::{ProcessSecrets, RedactError, Redactor, SecretResolver};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Begins to log what `ROLLBOOK_LOG` asks for.
+/// Starts logging at the level that `ROLLBOOK_LOG` selects.
 pub(crate) fn init() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ROLLBOOK_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
@@ -16,7 +16,7 @@ pub(crate) fn init() {
         .init();
 }
 
-/// Made with the first line: most commands log nothing.
+/// Created with the first line, because most commands log nothing.
 #[derive(Default)]
 struct Redacted(std::sync::OnceLock<Result<Redactor, RedactError>>);
 
@@ -34,12 +34,12 @@ impl<'a> MakeWriter<'a> for Redacted {
 }
 
 impl Write for Line<'_> {
-    /// A whole event at a time, as the subscriber writes it.
+    /// Receives one whole event at a time from the subscriber.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let mut out = io::stderr().lock();
         match self.0 {
             Ok(redactor) => out.write_all(&redactor.bytes(event))?,
-            // Nothing unredacted leaves.
+            // Never writes anything unredacted.
             Err(error) => writeln!(out, "{error}")?,
         }
         Ok(event.len())
