@@ -32,7 +32,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // Drops characters that no page may contain, and those that change the text direction.
+            // Replaces control characters, and those that change the text direction.
             '\t' | '\n' => out.push(c),
             c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) => out.push('\u{fffd}'),
             c => out.push(c),
