@@ -1,5 +1,5 @@
-//! Compiles the `.proto` files with protox (pure Rust, no protoc), derives proto3 JSON, and takes the
-//! names of events from where they are defined.
+//! Compiles the `.proto` files with protox (pure Rust, no protoc), generates proto3 JSON, and takes
+//! event names from their definitions.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -33,8 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `EVENT_NAMES`, `Kind::field_name` and `Kind::message_name`: what an event is called in the oneof,
-/// and what its message is.
+/// `EVENT_NAMES`, `Kind::field_name` and `Kind::message_name`: the name of an event in the oneof,
+/// and the name of its message.
 fn event_names(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
     let set = FileDescriptorSet::decode(descriptors)?;
     let event = set
@@ -61,7 +61,7 @@ fn event_names(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
         pub const EVENT_NAMES: &[&str] = &{names:?};
 
         impl v1::event::Kind {{
-            /// What the event is called in `Event.kind`: `rollout_opened`.
+            /// The name of the event in `Event.kind`: `rollout_opened`.
             pub const fn field_name(&self) -> &'static str {{ match self {{ {fields} }} }}
 
             /// The name of its message: `RolloutOpened`.
@@ -70,7 +70,7 @@ fn event_names(descriptors: &[u8]) -> Result<String, Box<dyn Error>> {
     ))
 }
 
-/// A field's name as prost writes the variant.
+/// A field's name as prost names the variant.
 fn camel_case(name: &str) -> String {
     name.split('_')
         .flat_map(|word| {

@@ -1,4 +1,4 @@
-//! Talks to the server's HTTP API.
+//! The client of the server's HTTP API.
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -18,32 +18,32 @@ use crate::config::{Config, redact_url};
 use crate::exit::{Exit, Failure};
 use crate::{print, telemetry};
 
-/// How long one answer may take.
+/// Time limit for one response.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a command is sent when the connection fails; its command id makes that safe.
+/// How often a command is sent if the connection fails; its command id makes repetition safe.
 const TRIES: u32 = 3;
-/// A command is not sent again after this long: a server that has no quorum takes some ten seconds to
-/// say so, and has tried by itself.
+/// A command is not repeated after this long: a server without quorum takes some ten seconds to say
+/// so, and has retried by itself.
 const SENT_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 
-/// What is escaped in a header besides what is not ASCII.
+/// Characters escaped in a header, besides non-ASCII ones.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// A connection to one server, for one command typed.
+/// A connection to one server, for one command line.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
-    /// Of the command typed, the same in all tries.
+    /// Id of the command, the same in all tries.
     command_id: String,
-    /// What must be typed too, to send the same command again.
+    /// Words to add to the command line to send the same command again.
     words: Vec<String>,
 }
 
-/// Why a request has no answer.
+/// Why a request has no usable response.
 struct Unanswered {
     failure: Failure,
-    /// What was asked may have been done all the same.
+    /// The request may have been carried out nevertheless.
     unknown: bool,
 }
 
@@ -54,8 +54,8 @@ impl From<Unanswered> for Failure {
 }
 
 impl Client {
-    /// A client for the configured server; nothing is sent yet.
-    /// `command_id`: that of the command, when it is sent again.
+    /// A client for the configured server; sends nothing yet. `command_id`: the id of a command
+    /// that is being repeated.
     pub(crate) fn new(config: &Config, command_id: Option<&str>) -> Result<Self, Failure> {
         let command_id = match command_id {
             None => uuid::Uuid::now_v7().to_string(),
@@ -80,7 +80,7 @@ impl Client {
         })
     }
 
-    /// The same; to type its command again takes these words too.
+    /// The same client; repeating its command takes these words too.
     #[must_use]
     pub(crate) fn with_words(&self, words: &[&str]) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl Client {
         }
     }
 
-    /// What was typed, with further words.
+    /// The command line as typed, plus further words.
     pub(crate) fn typed_with(&self, words: &[&str]) -> String {
         quoted(
             typed(std::env::args_os(), &[])
@@ -103,7 +103,7 @@ impl Client {
         &self.base
     }
 
-    /// GET, as JSON.
+    /// GET, parsed as JSON.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -127,8 +127,8 @@ impl Client {
         Ok(self.send(request).await?)
     }
 
-    /// POST a command as a person. Sent again, the same to the byte and under the same command
-    /// id, when there is no answer: it is applied once.
+    /// POST a command as a person. If there is no response, it is sent again, identical to the byte
+    /// and under the same command id, so that it is applied once.
     pub(crate) async fn command<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         path: &str,
@@ -139,7 +139,7 @@ impl Client {
             .await
     }
 
-    /// The second command of what was typed, under an id of its own.
+    /// The second command of one command line, under an id of its own.
     pub(crate) async fn second_command<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         path: &str,
@@ -187,7 +187,7 @@ impl Client {
         }
     }
 
-    /// Nobody knows whether the command was recorded; sent again under its id, it is once.
+    /// It is unknown whether the command was recorded; repeating it under its id applies it once.
     fn maybe_recorded(&self, failure: &Failure) -> Failure {
         let mut words = typed(std::env::args_os(), &self.words);
         words.extend(["--command-id".to_owned(), self.command_id.clone()]);
@@ -273,7 +273,7 @@ impl Client {
                     redact_url(&self.base)
                 ),
             ),
-            // Something between this program and the server may have given up waiting.
+            // A proxy may have given up waiting.
             unknown: status.is_server_error(),
         }
     }
@@ -285,7 +285,7 @@ impl Client {
             .map_err(|error| self.unreadable(&error).failure)
     }
 
-    /// An answer that broke off, or is of another version.
+    /// A response that broke off, or is from another version.
     fn unreadable(&self, error: &reqwest::Error) -> Unanswered {
         Unanswered {
             failure: Failure::unavailable(format!(
@@ -297,17 +297,17 @@ impl Client {
     }
 }
 
-/// The id of the second command of what was typed.
+/// The id of the second command of one command line.
 fn second(command_id: &str) -> String {
     format!("{command_id}-2")
 }
 
-/// A text as a header carries it.
+/// A text encoded for a header.
 fn header_text(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
 
-/// What was typed, without its command id and without the options that `words` give anew.
+/// The typed words, without the command id and the options that `words` replaces.
 fn typed(typed: impl IntoIterator<Item = OsString>, words: &[String]) -> Vec<String> {
     let given = |word: &str| word == "--command-id" || words.iter().any(|other| other == word);
     let mut again = vec!["rollbook".to_owned()];
@@ -325,10 +325,10 @@ fn typed(typed: impl IntoIterator<Item = OsString>, words: &[String]) -> Vec<Str
     again
 }
 
-/// Words as a shell takes them.
+/// Words quoted for a shell.
 fn quoted(words: impl IntoIterator<Item = String>) -> String {
     let words: Vec<String> = words.into_iter().collect();
-    // Only a NUL cannot be quoted, and no argument has one.
+    // Only a NUL cannot be quoted, and no argument contains one.
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 

@@ -1,5 +1,5 @@
-//! Configuration: flags over `ROLLBOOK_*` over `rollbook.toml` over defaults. Parsed raw first,
-//! then converted once; every value remembers where it came from.
+//! Configuration: flags override `ROLLBOOK_*`, which override `rollbook.toml`, which overrides
+//! defaults. Parsed raw first, then converted once; every value remembers where it came from.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub(crate) struct FileConfig {
     objects: Option<String>,
 }
 
-/// What the command line said.
+/// The options from the command line.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ConfigArgs {
     /// URL of the server to talk to [default: the one `rollbook up` runs in the data directory]
@@ -57,10 +57,10 @@ pub(crate) struct ConfigArgs {
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Value {
-    /// The effective value; secrets already redacted in `shown`.
+    /// The effective value, with credentials; `shown` has them redacted.
     #[serde(skip)]
     value: String,
-    /// For people: credentials in URLs replaced.
+    /// For display: credentials in URLs replaced.
     #[serde(rename = "value")]
     shown: String,
     /// `flag or ROLLBOOK_X`, `rollbook.toml`, `default`.
@@ -74,7 +74,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads environment and file beside what the command line said.
+    /// Reads environment and file in addition to the command-line options.
     pub(crate) fn load(args: &ConfigArgs) -> Result<Self, Failure> {
         let (file, file_name) = read_file(args.config.as_deref())?;
         let mut values = BTreeMap::new();
@@ -145,7 +145,7 @@ impl Config {
         Ok(Self { values })
     }
 
-    /// Overrides one value by a flag of the command itself.
+    /// Overrides one value with a flag of the command itself.
     pub(crate) fn with_flag(mut self, key: &'static str, flag: Option<&String>) -> Self {
         if let Some(value) = flag {
             let from = format!("--{}", key.replace('_', "-"));
@@ -166,7 +166,7 @@ impl Config {
         self.values.get(key).map(|value| value.value.as_str())
     }
 
-    /// Every effective value, credentials included: never shown.
+    /// Every effective value, including credentials: never display these.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         self.values.values().map(|value| value.value.as_str())
     }
@@ -176,7 +176,7 @@ impl Config {
         PathBuf::from(self.get("data_dir").unwrap_or(".rollbook"))
     }
 
-    /// Who acts, in the one spelling of the name.
+    /// The acting person, in the normal form of the name.
     pub(crate) fn actor(&self) -> Result<String, Failure> {
         let name = self.get("as").ok_or_else(|| {
             Failure::usage("RB-CLI-1: who acts? Name the person with --as NAME, ROLLBOOK_AS or `as` in rollbook.toml")
@@ -184,7 +184,7 @@ impl Config {
         person::name(name).map_err(Failure::usage)
     }
 
-    /// The server's URL: as configured, else that of the `rollbook up` in the data directory.
+    /// The server's URL: as configured, otherwise that of the `rollbook up` in the data directory.
     pub(crate) fn server(&self) -> String {
         if let Some(server) = self.get("server") {
             return server.trim_end_matches('/').to_owned();
@@ -202,7 +202,7 @@ impl Config {
 }
 
 impl Value {
-    /// For people.
+    /// The value for display.
     pub(crate) fn shown(&self) -> &str {
         &self.shown
     }
@@ -235,7 +235,7 @@ fn read_file(named: Option<&Path>) -> Result<(FileConfig, String), Failure> {
     Ok((file, path.display().to_string()))
 }
 
-/// Replaces user and password of a URL.
+/// Replaces user and password in a URL.
 pub(crate) fn redact_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();

@@ -1,16 +1,16 @@
-//! Exit codes: documented API (`docs/errors.md`), chosen in one place.
+//! Exit codes: a documented API (`docs/errors.md`), chosen in one place.
 
 use std::process::ExitCode;
 
 use rollbook_ledger::rollout::Remedy;
 use rollbook_server::api::ErrorClass;
 
-/// What the process says when it ends.
+/// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: done.
     Done,
-    /// 1: failed by a rule: a regression, a check, a refused command.
+    /// 1: failed by a rule: a regression, a failed check, a refused command.
     Failed,
     /// 2: wrong usage or an invalid file.
     Usage,
@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     Blocked,
     /// 6: stored history or evidence is damaged.
     Integrity,
-    /// 7: something needed is unavailable.
+    /// 7: a dependency is unavailable.
     Unavailable,
     /// 130: ended by Ctrl-C.
     Interrupted,
@@ -54,10 +54,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error on its way to the terminal: a message that starts with its code, and how to exit.
+/// An error for the terminal: a message that starts with its code, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// How to exit.
+    /// The exit code.
     pub(crate) exit: Exit,
     /// What was wrong, where, and what to do.
     pub(crate) message: String,
@@ -83,8 +83,8 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// The stable code of the first problem in the message; a complaint about a file begins with
-    /// the place in it.
+    /// The stable code of the first problem in the message; a problem in a file starts with its
+    /// position in the file.
     pub(crate) fn code(&self) -> &str {
         let is_end = |c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-');
         self.message

@@ -1,7 +1,6 @@
-//! Ctrl-C and SIGTERM in a command that is not a process of its own (`up`, `serve` and `worker`
-//! stop in order): it ends at once, with the documented exit code, and with it the programs it runs
-//! for a calculator. What was sent to the ledger stays, what a database has not committed is rolled
-//! back by it.
+//! Ctrl-C and SIGTERM in one-shot commands (`up`, `serve` and `worker` stop in order): the command
+//! ends at once with the documented exit code, together with the programs it runs for a calculator.
+//! What was sent to the ledger stays; a database rolls back what it has not committed.
 
 use std::sync::OnceLock;
 
@@ -11,29 +10,29 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::exit::{Exit, Failure};
 use crate::print;
 
-/// What the person who stops the command should know.
+/// A message for the person who stops the command.
 static PARTING: OnceLock<String> = OnceLock::new();
 
-/// Says so when the command is stopped from now on. The first text counts.
+/// Prints this message if the command is stopped from now on. Only the first text counts.
 pub(crate) fn parting(text: String) {
     let _ = PARTING.set(text);
 }
 
-/// From now on signals of this kind are taken here and no longer end the process by themselves.
+/// From now on signals of this kind are received here and no longer end the process by themselves.
 pub(crate) fn handler(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind)
         .map_err(|error| Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}")))
 }
 
-/// From now on Ctrl-C and SIGTERM end this process. SIGHUP does what whoever started it wants:
-/// `nohup` would not be heard otherwise.
+/// From now on Ctrl-C and SIGTERM end this process. SIGHUP keeps the disposition of the parent, so
+/// that `nohup` works.
 pub(crate) fn ends_the_process() -> Result<(), Failure> {
     for (kind, exit) in [
         (SignalKind::interrupt(), Exit::Interrupted),
         (SignalKind::terminate(), Exit::Terminated),
     ] {
         let mut signals = handler(kind)?;
-        // A task of its own: the command may be computing, or writing to a reader that is slow.
+        // A task of its own, because the command may be computing, or writing to a slow reader.
         tokio::spawn(async move {
             if signals.recv().await.is_some() {
                 if let Some(text) = PARTING.get() {

@@ -1,5 +1,5 @@
-//! The log, on standard error, without the credentials of this process: lines of text, or JSON with
-//! the ids of the trace.
+//! The log on standard error, with the credentials of this process redacted: lines of text, or JSON
+//! with the ids of the trace.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -20,12 +20,13 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::telemetry::Traces;
 
-/// Without `ROLLBOOK_LOG`. That traces do not arrive concerns a process that stays, not a command.
+/// The filter of a command without `ROLLBOOK_LOG`. Traces that do not arrive concern a long-running
+/// process, not a command.
 const COMMAND_LOG: &str = "warn,opentelemetry-otlp=off,opentelemetry_sdk=off";
 const PROCESS_LOG: &str = "warn";
 
-/// Begins to log what `ROLLBOOK_LOG` asks for, as `ROLLBOOK_LOG_FORMAT` says (`text` or `json`), and
-/// to trace.
+/// Starts logging at the level that `ROLLBOOK_LOG` selects, in the format that `ROLLBOOK_LOG_FORMAT`
+/// selects (`text` or `json`), and tracing.
 pub(crate) fn init(traces: Option<&Traces>, stays: bool) {
     let default = if stays { PROCESS_LOG } else { COMMAND_LOG };
     let filter =
@@ -106,7 +107,7 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// Made with the first line: most commands log nothing.
+/// Created with the first line, because most commands log nothing.
 #[derive(Default)]
 struct Redacted(std::sync::OnceLock<Result<Redactor, RedactError>>);
 
@@ -124,12 +125,12 @@ impl<'a> MakeWriter<'a> for Redacted {
 }
 
 impl Write for Line<'_> {
-    /// A whole event at a time, as the subscriber writes it.
+    /// Receives one whole event at a time from the subscriber.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let mut out = io::stderr().lock();
         match self.0 {
             Ok(redactor) => out.write_all(&redactor.bytes(event))?,
-            // Nothing unredacted leaves.
+            // Never writes anything unredacted.
             Err(error) => writeln!(out, "{error}")?,
         }
         Ok(event.len())

@@ -1,4 +1,4 @@
-//! `rollbook`: the one binary people install.
+//! `rollbook`: the only binary that people install.
 
 mod args;
 mod client;
@@ -32,8 +32,8 @@ use config::Config;
 use exit::{Exit, Failure, Outcome};
 use telemetry::Traces;
 
-/// Commits are made of many small strings that one thread allocates and another frees, where the
-/// system's allocator spends a third of a replay.
+/// Commits consist of many small strings that one thread allocates and another frees; the system's
+/// allocator would take a third of the time of a replay.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     let (cli, name) = match parse() {
         Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => {
-            // What was typed did not parse, so whether JSON was asked for is not known otherwise.
+            // The command line did not parse, so this is the only way to know whether JSON was
+            // requested.
             if std::env::args_os().any(|word| word == "--json") {
                 let text = error.render().to_string();
                 let text = text.trim().trim_start_matches("error: ");
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
             return Exit::Usage.into();
         }
         Err(answer) => {
-            // Help and version.
+            // Help or version.
             let _ = answer.print();
             return Exit::Done.into();
         }
@@ -99,7 +100,7 @@ fn start(cli: Cli, name: &str) -> Outcome {
     if cli.command.runs_programs() {
         private::close();
     }
-    // Only fails when a provider is installed already, which is what is wanted.
+    // Fails only if a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,5 +1,5 @@
-//! What goes to the terminal. Text goes through `anstream`, which drops colours when standard
-//! output is no terminal or NO_COLOR is set.
+//! Terminal output. Text goes through `anstream`, which removes colours if standard output is not a
+//! terminal or NO_COLOR is set.
 
 use anstyle::{AnsiColor, Style};
 use rollbook_proto::v1;
@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
 
-/// Good news.
+/// Success.
 pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
-/// Look here.
+/// Attention.
 pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
-/// Bad news.
+/// Failure.
 pub(crate) const RED: Style = AnsiColor::Red.on_default();
-/// Beside the point.
+/// Secondary information.
 pub(crate) const DIM: Style = Style::new().dimmed();
 /// Headings.
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -24,19 +24,19 @@ pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// A line of text to standard output. A reader that has gone away is not an error.
+/// Prints a line to standard output. A reader that has gone away is not an error.
 pub(crate) fn line(text: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(anstream::stdout(), "{text}");
 }
 
-/// A line beside the result: progress, hints.
+/// Prints a line to standard error: progress, hints.
 pub(crate) fn aside(text: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// Somebody else's text on one line: nothing in it can move the cursor or pass for our own words.
+/// Foreign text on one line: nothing in it can move the cursor or pass for our own words.
 pub(crate) fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -51,7 +51,7 @@ pub(crate) fn visible(text: &str) -> String {
         .collect()
 }
 
-/// Somebody else's text, whose further lines stand further in than our own.
+/// Foreign text whose further lines are indented more than our own.
 pub(crate) fn indented(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(visible).collect();
     lines.join("\n          ")
@@ -64,12 +64,12 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What has no text.
+/// The failure of a value that cannot be printed as text.
 pub(crate) fn unprintable(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Integrity, format!("RB-CLI-8: cannot print: {error}"))
 }
 
-/// The name of an event as it stands on the ledger: `step_started`.
+/// The name of an event as on the ledger: `step_started`.
 pub(crate) fn event_name(event: &v1::Event) -> String {
     // proto3 JSON has exactly one key: the kind in camel case.
     let value = serde_json::to_value(event).unwrap_or_default();
@@ -90,7 +90,7 @@ fn snake(name: &str) -> String {
     out
 }
 
-/// What a command led to.
+/// Prints the result of a command.
 pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return json(answer);
@@ -120,7 +120,7 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
     Ok(())
 }
 
-/// What a rollback would do.
+/// Prints what a rollback would do.
 pub(crate) fn rollback_list(answer: &RollbackAnswer, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return json(answer);
@@ -161,7 +161,7 @@ pub(crate) fn rollback_list(answer: &RollbackAnswer, as_json: bool) -> Result<()
     Ok(())
 }
 
-/// A duration for people.
+/// A duration in readable form.
 pub(crate) fn duration(millis: u64) -> String {
     match millis {
         0..1_000 => format!("{millis} ms"),
@@ -175,7 +175,7 @@ pub(crate) fn duration(millis: u64) -> String {
     }
 }
 
-/// Cents as dollars with thousands separated.
+/// Cents as dollars with thousands separators.
 pub(crate) fn dollars(cents: i64) -> String {
     let whole = cents.unsigned_abs() / 100;
     let digits = whole.to_string();

@@ -1,10 +1,10 @@
-//! A process that runs commands of plans holds credentials, in its environment and in its memory,
-//! and its commands run as the same user: what that user may read of it, they may read.
+//! A process that runs commands of plans holds credentials in its environment and memory, and its
+//! commands run as the same user: they can read whatever that user can read of it.
 
-/// Closes this process's environment and memory to all but the superuser. Its children are as open
-/// as ever once they run their own program. There is no core dump of it either.
+/// Closes this process's environment and memory to all but the superuser, and disables its core
+/// dumps. Children are unaffected once they execute their own program.
 ///
-/// Elsewhere than on Linux, which shows them as files, nothing is done.
+/// Does nothing on systems other than Linux, which shows them as files.
 #[cfg(target_os = "linux")]
 pub(crate) fn close() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
@@ -14,6 +14,6 @@ pub(crate) fn close() {
     }
 }
 
-/// See above.
+/// Does nothing on other systems.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn close() {}

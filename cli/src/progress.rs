@@ -1,4 +1,4 @@
-//! Live progress of long work on deals: a bar on a terminal, plain lines otherwise.
+//! Live progress of long-running work on deals: a bar on a terminal, plain lines otherwise.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -9,19 +9,19 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rollbook_workers::executor::StepProgress;
 use rollbook_workers::snapshot::Progress;
 
-/// The time between two plain lines.
+/// Interval between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Shows progress on standard error until it is dropped.
 pub(crate) struct Live {
     what: &'static str,
     bar: ProgressBar,
-    /// When the work and the last line began; `None` where nothing is to be printed.
+    /// When the work started and when the last line was printed; `None` if no lines are printed.
     lines: Option<Mutex<(Instant, Instant)>>,
 }
 
 impl Live {
-    /// Nothing is shown in JSON mode, whose readers wait for the end.
+    /// Shows nothing in JSON mode, whose readers wait for the end.
     pub(crate) fn new(what: &'static str, json: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::new(0);
@@ -41,7 +41,7 @@ impl Live {
         }
     }
 
-    /// Takes note of how far the work is.
+    /// Updates how far the work is.
     pub(crate) fn update(&self, progress: Progress) {
         self.bar.set_length(progress.total);
         self.bar.set_position(progress.done);
@@ -86,7 +86,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// How far a step of a rollout is: one line for the step, then one per worker.
+/// Progress of a step of a rollout: one line for the step, then one per worker.
 pub(crate) fn lines(progress: &StepProgress) -> Vec<String> {
     let mut lines = vec![format!(
         "{} {} of {} deals, {}",
@@ -122,7 +122,7 @@ fn pace(progress: &StepProgress) -> String {
     )
 }
 
-/// The steps of a rollout that run: bars on a terminal, lines every few seconds otherwise.
+/// The running steps of a rollout: bars on a terminal, lines every few seconds otherwise.
 pub(crate) struct Steps {
     screen: Option<(MultiProgress, BTreeMap<String, ProgressBar>)>,
     /// When the last lines were printed.
@@ -138,7 +138,7 @@ impl Steps {
         }
     }
 
-    /// Shows the steps that run now, and no others.
+    /// Shows exactly the steps that are running now.
     pub(crate) fn update(&mut self, states: &[StepProgress]) {
         let Some((screen, bars)) = &mut self.screen else {
             let due = self.printed.is_none_or(|at| at.elapsed() >= LINE_INTERVAL);
@@ -185,7 +185,7 @@ impl Steps {
         }
     }
 
-    /// Prints something else meanwhile.
+    /// Prints something else without disturbing the bars.
     pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.screen {
             Some((screen, _)) => screen.suspend(print),

@@ -1,8 +1,8 @@
 //! The events of the ledger: protobuf types generated from `rollbook/v1/*.proto`,
 //! with proto3 JSON through serde.
 //!
-//! A [`v1::Commit`] is one message of the stream. Its encoding is the truth of the
-//! ledger: fields are only ever added, numbers are never reused.
+//! A [`v1::Commit`] is one message of the stream. Its encoding is the ledger's source of truth:
+//! fields are only ever added, and numbers are never reused.
 
 /// Version 1 of the wire format.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]

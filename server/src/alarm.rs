@@ -1,10 +1,10 @@
-//! Tells that the views' database was found damaged, whoever met the damage.
+//! Reports that the views' database was found damaged, whichever component found it.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Raised once and for all. Clones share it.
+/// Raised once and stays raised. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Alarm(Arc<watch::Sender<Option<String>>>);
 
@@ -15,7 +15,7 @@ impl Default for Alarm {
 }
 
 impl Alarm {
-    /// Says what was found; the first reason stays.
+    /// Raises the alarm; the first reason is kept.
     pub(crate) fn raise(&self, reason: &str) {
         self.0.send_if_modified(|raised| {
             let is_first = raised.is_none();
@@ -27,7 +27,7 @@ impl Alarm {
     /// Waits until it is raised.
     pub(crate) async fn raised(&self) -> String {
         let mut changes = self.0.subscribe();
-        // The sender lives as long as this.
+        // The sender lives as long as `self`.
         let raised = changes.wait_for(Option::is_some).await;
         let reason = raised.ok().and_then(|reason| reason.clone());
         reason.unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Accepts connections of the HTTP API, a bounded number of them, none for ever: those that send
-//! nothing, or do not read what they asked for, are closed.
+//! Accepts HTTP connections. Their number and duration are bounded: connections that send nothing,
+//! or do not read their response, are closed.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,40 +28,41 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::api::ApiError;
 
-/// Connections at the same time; see [`max_connections`].
+/// The most concurrent connections; see [`max_connections`].
 const MAX_CONNECTIONS: usize = 4_096;
-/// Connections that are told that there is no place for them, at the same time.
+/// The most concurrent connections that are told that the server is full.
 const MAX_REFUSING: usize = 64;
-/// A refused connection is given this long to read why.
+/// How long a refused connection has to read why.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
-/// After a connection could not be accepted.
+/// Delay after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What a connection gets that there is no place for.
+/// The response for a connection beyond the limit.
 const FULL: &str = concat!(
     r#"{"code":"RB-SERVE-5","message":"RB-SERVE-5: too many connections at the same time; close idle ones, or ask again in a moment","class":"unavailable"}"#,
     "\n"
 );
 
-/// How many connections there may be, and how long each may keep the server waiting.
+/// Limits on connections: how many, and how long each may keep the server waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many files the process may open: a quarter of them may be connections.
+    /// How many files the process may open; up to a quarter of them may be connections.
     pub open_files: u64,
-    /// The head of a request must be there by then, counted from the connection or from the answer
-    /// before: idle connections end.
+    /// Time limit for the head of a request, from the start of the connection or the previous
+    /// response: idle connections end.
     pub head_within: Duration,
-    /// The next piece of a request's body must be there by then, else the answer is 408.
+    /// Time limit for the next piece of a request body; then the answer is 408.
     pub body_within: Duration,
-    /// So many bytes of it must come each second, counted after `body_within`: a body that drips must
-    /// not hold its connection.
+    /// Minimum rate of a body, enforced after `body_within`: a slow body must not hold its
+    /// connection.
     pub body_bytes_per_second: u64,
-    /// A piece of an answer must be taken by then: a reader that does not read is cut.
+    /// Time limit for the client to take a piece of a response: a client that does not read is cut
+    /// off.
     pub written_within: Duration,
 }
 
 impl Limits {
-    /// Half a minute for each piece, and 16 KiB a second of a body.
+    /// Half a minute for each piece, and 16 KiB a second for a body.
     pub fn new(open_files: u64) -> Self {
         let within = Duration::from_secs(30);
         Self {
@@ -75,7 +76,7 @@ impl Limits {
 }
 
 impl Limits {
-    /// How long all of a body may have taken, of which so many bytes are there.
+    /// Time limit for a whole body of which `received` bytes have arrived.
     fn whole_body_within(self, received: u64) -> Duration {
         let seconds = received / self.body_bytes_per_second.max(1);
         self.body_within
@@ -89,7 +90,7 @@ fn max_connections(open_files: u64) -> usize {
     quarter.clamp(16, MAX_CONNECTIONS)
 }
 
-/// Serves until it is dropped, which cuts all connections.
+/// Serves until it is dropped, which closes all connections.
 pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits) -> Infallible {
     let router = router.layer(from_fn_with_state(limits, bounded_body));
     let places = Arc::new(Semaphore::new(max_connections(limits.open_files)));
@@ -134,18 +135,18 @@ async fn connection(
         );
     match served.await {
         Ok(()) => {}
-        // Nothing more can be written to it, not even why.
+        // The client takes nothing more, so it cannot be told why.
         Err(error) if is_unread(&error) => tracing::warn!(
             %peer,
             "a reader was cut: it took nothing of its answer for {:?}; a follower of the log goes on after the last sequence that it has read",
             limits.written_within
         ),
-        // Left, or idle.
+        // The client left, or the connection was idle.
         Err(error) => tracing::debug!(%error, "a connection ended"),
     }
 }
 
-/// Whether a connection ended because a piece of an answer was not taken in time.
+/// Whether a connection ended because a piece of a response was not taken in time.
 fn is_unread(error: &hyper::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
@@ -165,13 +166,14 @@ async fn refuse(mut stream: TcpStream, _place: OwnedSemaphorePermit) {
     let told = async {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
-        // Closed with the request unread, the connection would be reset before the answer is read.
+        // If closed with the request unread, the connection would be reset before the response is
+        // read.
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
     let _ = tokio::time::timeout(REFUSED_WITHIN, told).await;
 }
 
-/// Answers 408 to a request whose body does not come, or drips, and closes its connection.
+/// Answers 408 to a request whose body does not arrive or trickles, and closes its connection.
 async fn bounded_body(State(limits): State<Limits>, request: Request, next: Next) -> Response {
     let late = Arc::new(AtomicBool::new(false));
     let noted = Arc::clone(&late);
@@ -227,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// Long enough for whatever the machine does meanwhile.
+    /// Long enough for any load on the machine.
     const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
@@ -237,7 +239,7 @@ mod tests {
         assert_eq!(max_connections(10), 16);
     }
 
-    /// A server that is impatient in one way, and a connection to it.
+    /// A server with one short limit, and a connection to it.
     async fn connected(router: Router, change: impl FnOnce(&mut Limits)) -> TcpStream {
         let mut limits = Limits::new(1_024);
         change(&mut limits);
@@ -247,7 +249,7 @@ mod tests {
         TcpStream::connect(address).await.unwrap()
     }
 
-    /// All that comes until the server closes the connection.
+    /// Everything that arrives until the server closes the connection.
     async fn to_the_end(connection: &mut TcpStream) -> String {
         let mut read = Vec::new();
         let reading = connection.read_to_end(&mut read);
@@ -272,7 +274,7 @@ mod tests {
         assert!(answer.contains("connection: close"), "{answer}");
         assert!(answer.contains("\"code\":\"RB-SERVE-6\""), "{answer}");
 
-        // One that comes piece by piece is taken.
+        // A request that arrives piece by piece is accepted.
         let mut connection = connected(router, |limits| limits.head_within = SOON).await;
         connection.write_all(half.as_bytes()).await.unwrap();
         tokio::time::sleep(SOON).await;
@@ -299,7 +301,7 @@ mod tests {
         let (mut answers, mut asks) = connection.into_split();
         let head = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
         asks.write_all(head).await.unwrap();
-        // Every piece is in time; the whole would take half an hour.
+        // Every piece is in time, but the whole would take half an hour.
         let dripping = tokio::spawn(async move {
             while asks.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(SOON / 10).await;
@@ -311,7 +313,7 @@ mod tests {
         let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         assert!(answer.contains("connection: close"), "{answer}");
-        // Nobody reads what drips on.
+        // The server no longer reads the trickling body.
         let ended = tokio::time::timeout(PATIENCE, dripping).await;
         ended.unwrap().unwrap();
     }
@@ -340,7 +342,7 @@ mod tests {
         let mut connection = connected(router, |limits| limits.written_within = SOON).await;
         let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
         connection.write_all(request).await.unwrap();
-        // The answer is dropped with its connection, of which nothing was read.
+        // The response is dropped with its connection, from which nothing was read.
         let ended = tokio::time::timeout(PATIENCE, dropped).await;
         assert!(ended.unwrap().is_err());
         drop(connection);

@@ -1,8 +1,8 @@
-//! Sends notices that are due, beside the orchestrator: a channel that does not answer holds up
-//! nobody else.
+//! Sends due notices, independently of the orchestrator: a channel that does not answer delays
+//! nothing else.
 //!
-//! The queue gives each notice to one server. It is sent first and recorded then, so a server that
-//! dies in between lets another send it again, under the same id.
+//! The queue gives each notice to one server, which sends it first and then records it. If a server
+//! dies in between, another sends it again under the same id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Notices sent at the same time.
+/// The most notices sent concurrently.
 const AT_A_TIME: usize = 16;
 /// A pull waits at most this long.
 const PULL_WAIT: Duration = Duration::from_secs(5);
-/// After a failure of queue or ledger.
+/// Delay after a failure of queue or ledger.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// Between signs of life for the queue; well below its `ack_wait`.
+/// Interval of progress acknowledgements to the queue; well below its `ack_wait`.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
-/// All tries of one notice together; one that takes longer counts as not sent.
+/// Time limit for all tries of one notice; one that takes longer counts as not sent.
 const SENT_WITHIN: Duration = Duration::from_secs(90);
-/// What became of a notice is tried to be recorded this often before it is delivered again.
+/// How often recording the outcome is tried before the notice is delivered again.
 const RECORD_TRIES: u32 = 5;
 
 /// The sender of one server. Any number may run.
 #[derive(Debug, Clone)]
 pub struct Notices {
-    /// Records what became of them.
+    /// Records the outcomes.
     pub handler: Handler,
-    /// Where they come from.
+    /// The queue of notices.
     pub lane: NoticeLane,
     /// Resolves webhook URLs.
     pub secrets: Arc<dyn SecretResolver>,
@@ -43,7 +43,8 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Sends until `shutdown`; what is being sent then goes to another server, or to the next start.
+    /// Sends until `shutdown`; a notice being sent then goes to another server, or to the next
+    /// start.
     pub async fn run(self, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -96,12 +97,12 @@ impl Notices {
             }
         };
         if let Err(error) = settled {
-            // It is delivered again, and found on the record.
+            // It is delivered again, and then found on the record.
             tracing::debug!(notice = notice.id(), %error, "a notice was not acknowledged");
         }
     }
 
-    /// Sends a notice that is still due, and records what became of it.
+    /// Sends a notice that is still due, and records the outcome.
     async fn send(&self, queued: &QueuedNotice) -> Result<(), HandlerError> {
         let loaded = self.handler.rollout(&queued.rollout).await?;
         let now = self.handler.now();
@@ -113,7 +114,7 @@ impl Notices {
             .find(|planned| planned.id == queued.notice);
         let is_due = due.iter().any(|due| due.notice == queued.notice);
         let Some(planned) = planned.filter(|_| is_due) else {
-            // Recorded already, or the rollout goes another way now.
+            // Already recorded, or the rollout has changed course.
             return Ok(());
         };
         let id = queued.id();
@@ -150,7 +151,7 @@ impl Notices {
         self.record(queued, sent).await
     }
 
-    /// Tried again while the ledger is unavailable: a notice that is not on the record is sent again.
+    /// Retried while the ledger is unavailable: a notice that is not on the record is sent again.
     async fn record(
         &self,
         queued: &QueuedNotice,
@@ -181,7 +182,7 @@ impl Notices {
     }
 }
 
-/// Tells the queue again and again that a notice is being sent.
+/// Keeps telling the queue that a notice is being sent.
 async fn keep_alive(delivery: &NoticeDelivery) {
     loop {
         tokio::time::sleep(PROGRESS_EVERY).await;

@@ -1,10 +1,10 @@
-//! Follows the ledger and makes happen what is due: tasks and notices on the work queue, and the
-//! settling of gates, waits and rollbacks. It keeps no memory of its own beyond which rollouts
-//! to look at; two orchestrators are harmless, because every decision is made again on the
-//! state at append, and the queue holds each task and each notice once.
+//! Follows the ledger and acts on what is due: puts tasks and notices on the work queue, and
+//! settles gates, waits and rollbacks. It has no state of its own except which rollouts to look at.
+//! Two orchestrators do not conflict, because every decision is made again on the state at append,
+//! and the queue holds each task and each notice once.
 //!
-//! Which rollouts were found over, and at which sequence, is noted beside the views, so that a
-//! restart does not fold everything that ever ended. Without the notes it does, to the same end.
+//! It notes next to the views which rollouts are over, and at which sequence, so that a restart
+//! does not fold every rollout that ever ended. Without the notes it does, with the same result.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,20 +26,20 @@ use tracing::{Instrument, Span};
 
 use crate::api::Told;
 
-/// Rollouts are looked at again at least this often, should a timer or a message be lost.
+/// Longest time between two looks at a rollout, in case a timer or message is lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
-/// After a failure of something that is needed.
+/// Delay after a dependency failed.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// The views are asked for notes, and told them, for this long.
+/// Time limit for reading and writing notes.
 const NOTES_WITHIN: Duration = Duration::from_secs(10);
 
-/// Settling records something each time it says there is something to settle; more rounds than
-/// this in one go means a rule that contradicts itself.
+/// Settling records something each time there is something to settle; more rounds than this in a
+/// row mean that a rule contradicts itself.
 const MAX_SETTLES: u32 = 64;
 
-/// The loop's parts.
+/// The parts of the loop.
 #[derive(Debug, Clone)]
 pub struct Orchestrator {
     handler: Handler,
@@ -50,7 +50,7 @@ pub struct Orchestrator {
     pulse: Pulse,
 }
 
-/// Why the loop looked at a rollout in vain; it will look again.
+/// Why a look at a rollout failed; it is repeated.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
     #[error(transparent)]
@@ -72,25 +72,25 @@ impl Told for LookError {
     }
 }
 
-/// What a look found.
+/// The result of a look.
 enum Found {
-    /// To be looked at again then, or when something is recorded.
+    /// Look again at this time, or when something is recorded.
     Wake(Timestamp),
-    /// Over as of this sequence; to be looked at again only when something is recorded.
+    /// Over as of this sequence; look again only when something is recorded.
     Over(u64),
-    /// Nothing waits; to be looked at again only when something is recorded.
+    /// Nothing is waiting; look again only when something is recorded.
     Nothing,
 }
 
 /// What to look at.
 #[derive(Debug, Default)]
 struct Agenda {
-    /// When to look at each rollout that is not over, and at each flag where something waits for
-    /// another person. `None`: only when something is recorded.
+    /// When to look at each rollout that is not over, and at each flag with a request that waits
+    /// for another person. `None`: only when something is recorded.
     due: BTreeMap<Aggregate, Option<Timestamp>>,
-    /// Up to which sequence rollouts were found over before.
+    /// The sequence at which each rollout was found to be over.
     over: BTreeMap<RolloutId, u64>,
-    /// Of the rollouts that are not over.
+    /// Frontiers of the rollouts that are not over.
     frontiers: BTreeMap<RolloutId, Frontier>,
     /// What last moved each rollout that is not over.
     causes: BTreeMap<RolloutId, RolloutCause>,
@@ -151,7 +151,7 @@ impl Agenda {
     }
 }
 
-/// How the loop fares, for those who look after it. Clones share it.
+/// Liveness of the loop, for monitoring. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Pulse(Arc<watch::Sender<Beat>>);
 
@@ -161,10 +161,10 @@ impl Default for Pulse {
     }
 }
 
-/// The loop's last success, and what has failed since.
+/// The loop's last success, and the latest failure since.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beat {
-    /// When everything due was done last.
+    /// When the loop last did everything due.
     pub succeeded_at: Option<Timestamp>,
     /// Why a later look failed.
     pub failing: Option<String>,
@@ -189,8 +189,8 @@ impl Pulse {
 }
 
 impl Orchestrator {
-    /// An orchestrator that follows `journal` and puts tasks on `queue` and notices on `notices`; it
-    /// notes in `views` which rollouts are over, and says on `pulse` how it fares.
+    /// An orchestrator that follows `journal` and puts tasks on `queue` and notices on `notices`.
+    /// It notes in `views` which rollouts are over, and reports its liveness on `pulse`.
     pub fn new(
         handler: Handler,
         journal: Arc<dyn Journal>,
@@ -209,7 +209,8 @@ impl Orchestrator {
         }
     }
 
-    /// Runs until `shutdown`. Survives restarts of the server: follows again from where it was.
+    /// Runs until `shutdown`. Survives restarts of the NATS server: it continues from its last
+    /// sequence.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut after = 0;
         let mut agenda = Agenda::default();
@@ -248,7 +249,7 @@ impl Orchestrator {
             begun = begin => begun?,
         };
         loop {
-            // Old history is only noted; looking begins once all of it has been seen.
+            // During replay of history it only collects; it starts to look once it has caught up.
             let caught_up = *after >= last;
             let pause = if caught_up {
                 self.pause(agenda)
@@ -276,7 +277,7 @@ impl Orchestrator {
         }
     }
 
-    /// How long until the first look is due.
+    /// Time until the next look is due.
     fn pause(&self, agenda: &Agenda) -> Duration {
         let now = self.handler.now();
         let first = agenda.due.values().flatten().min();
@@ -288,7 +289,7 @@ impl Orchestrator {
         })
     }
 
-    /// What was noted as over; nothing where the views do not answer.
+    /// The rollouts noted as over; empty if the views do not answer.
     async fn noted_over(&self) -> BTreeMap<RolloutId, u64> {
         let noted = tokio::time::timeout(NOTES_WITHIN, self.views.rollouts_over()).await;
         let noted = match noted {
@@ -303,7 +304,7 @@ impl Orchestrator {
         noted.into_iter().filter_map(read).collect()
     }
 
-    /// Notes that a rollout is over; a note that is lost costs a look at the next start.
+    /// Notes that a rollout is over; a lost note costs one look at the next start.
     async fn note_over(&self, id: &RolloutId, sequence: u64) {
         let noted = self.views.note_rollout_over(id.as_str(), sequence);
         if let Ok(Err(error)) = tokio::time::timeout(NOTES_WITHIN, noted).await {
@@ -372,7 +373,7 @@ impl Orchestrator {
         }
     }
 
-    /// Does all that is due for one rollout.
+    /// Does everything that is due for one rollout.
     async fn advance(
         &self,
         id: &RolloutId,

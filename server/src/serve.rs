@@ -25,28 +25,28 @@ use crate::notices::Notices;
 use crate::orchestrator::{Orchestrator, Pulse};
 use crate::unrecorded;
 
-/// Between two comparisons of the views' position with the ledger, where nothing else is wanted.
+/// Default interval between comparisons of the views' position with the ledger.
 pub const GUARD_EVERY: Duration = Duration::from_secs(10);
 
-/// How long the first look at environments waits for the views.
+/// How long the first check of environments waits for the views.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// What a server works with.
+/// The dependencies of a server.
 #[derive(Debug, Clone)]
 pub struct Dependencies {
-    /// Decides and records.
+    /// Decides and records commands.
     pub handler: Handler,
-    /// The views; followed and asked.
+    /// The views, which it maintains and queries.
     pub views: Arc<dyn ViewStore>,
-    /// Where tasks go.
+    /// The queue for tasks.
     pub queue: Arc<dyn TaskQueue>,
-    /// Where notices that are due go, and come from.
+    /// The queue for due notices.
     pub notices: NoticeLane,
     /// Resolves webhook URLs of notices.
     pub secrets: Arc<dyn SecretResolver>,
     /// Sends notices.
     pub http: reqwest::Client,
-    /// Tells rollouts of tasks that no worker could carry out.
+    /// Reports tasks that no worker could carry out to their rollouts.
     pub dead_letters: DeadLetters,
     /// For the live output and the progress of steps.
     pub nats: async_nats::Client,
@@ -54,11 +54,11 @@ pub struct Dependencies {
     pub ledger: LedgerId,
     /// Its stream, for reports about the server behind it.
     pub stream: JetStreamJournal,
-    /// How many connections there may be, and for how long.
+    /// Limits on the number and duration of connections.
     pub limits: Limits,
-    /// Between two comparisons of the views' position with the ledger.
+    /// Interval between comparisons of the views' position with the ledger.
     pub guard_every: Duration,
-    /// That the views were found damaged and made anew, and when; shown by `/health`.
+    /// That the views were found damaged and were rebuilt, and when; shown by `/health`.
     pub rebuilt: Option<String>,
 }
 
@@ -78,21 +78,21 @@ pub enum ServeError {
     Listen {
         /// The address.
         address: String,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The views can no longer follow the ledger.
     #[error(transparent)]
     Projector(#[from] ProjectorError),
-    /// The ledger is no more what it acknowledged.
+    /// The ledger has lost something it acknowledged.
     #[error(transparent)]
     Damage(#[from] Damage),
-    /// A loop ended by a panic; a defect.
+    /// A loop panicked: a bug.
     #[error(
         "RB-SERVE-4: a part of the server ended unexpectedly: {reason}; restart it and report this"
     )]
     Ended {
-        /// What is known.
+        /// What is known about it.
         reason: String,
     },
 }
@@ -107,8 +107,8 @@ impl ServeError {
         }
     }
 
-    /// Whether the views' database is damaged, or holds what nobody wrote there: another can take
-    /// its place.
+    /// Whether the views' database is damaged, or contains what Rollbook never wrote; then it can
+    /// be replaced.
     pub fn is_damaged_views(&self) -> bool {
         matches!(
             self,
@@ -119,10 +119,10 @@ impl ServeError {
     }
 }
 
-/// Compares the views' position with the ledger again and again: a server of NATS that came back
-/// with less than it had acknowledged, and gave the numbers away again, is seen by nobody else. The
-/// position before, `known` at first, is compared too: views that have followed on in another
-/// journal stand right in that one. Ends too when somebody has met damage in the views' database.
+/// Compares the views' position with the ledger periodically. Nothing else detects a NATS server
+/// that returned with less than it had acknowledged and then reused the sequences. The earlier
+/// position, initially `known`, is compared too, because views that have already followed another
+/// journal agree with that one. Also ends when somebody has found damage in the views' database.
 async fn stand_guard(
     handler: Handler,
     views: Arc<dyn ViewStore>,
@@ -155,7 +155,7 @@ async fn stand_guard(
         let position = match views.standing().await {
             Ok(position) => position,
             Err(ViewError::Damaged { reason }) => return damaged(reason),
-            // What cannot be asked now is asked again.
+            // The comparison is repeated later.
             Err(_) => continue,
         };
         if holds(&position).await? {
@@ -164,8 +164,8 @@ async fn stand_guard(
     }
 }
 
-/// Says once, when the views have caught up, which environments are to be recorded; then waits
-/// for the end, since a part that ends ends the server.
+/// Says once, when the views have caught up, which environments should be recorded; then waits for
+/// shutdown, because the server ends when one of its parts ends.
 async fn tell_unrecorded(
     handler: Handler,
     views: Arc<dyn ViewStore>,
@@ -192,7 +192,7 @@ async fn tell_unrecorded(
     }
 }
 
-/// Binds the API's address. Nothing is served yet.
+/// Binds the API's address. Does not serve yet.
 pub async fn listen(address: &str) -> Result<TcpListener, ServeError> {
     let refused = |source| ServeError::Listen {
         address: address.to_owned(),
@@ -206,8 +206,9 @@ pub async fn listen(address: &str) -> Result<TcpListener, ServeError> {
     Ok(listener)
 }
 
-/// Serves until `shutdown`: projector, orchestrator, dead letters, record of the fleet, HTTP. Returns when all have stopped; open
-/// streams are cut, a batch of the projector is applied whole or not at all.
+/// Serves until `shutdown`: projector, orchestrator, dead letters, record of the fleet, HTTP.
+/// Returns when all have stopped. Open streams are cut; a batch of the projector is applied whole
+/// or not at all.
 pub async fn run(
     listener: TcpListener,
     dependencies: Dependencies,
@@ -224,7 +225,7 @@ pub async fn run(
         shutdown.clone(),
     );
     let alarm = Alarm::default();
-    // What cannot be read now is met by the projector.
+    // If it cannot be read now, the projector will report it.
     let known = dependencies.views.standing().await.unwrap_or_default();
     let guard = stand_guard(
         dependencies.handler.clone(),
@@ -327,7 +328,7 @@ pub async fn run(
     });
     let stop = shutdown.clone();
     parts.spawn(async move {
-        // Followers never end by themselves, so connections are cut, not drained.
+        // Followers never end by themselves, so connections are closed, not drained.
         tokio::select! {
             never = http::serve(listener, api::router(api), limits) => match never {},
             () = stop.cancelled() => Ok(()),
@@ -370,7 +371,7 @@ mod tests {
         LedgerId::new("main").unwrap()
     }
 
-    /// A ledger that this many workers have joined.
+    /// A ledger with this many joined workers.
     async fn ledger_of(workers: usize) -> (Handler, TempDir) {
         let objects = TempDir::new().unwrap();
         let evidence = EvidenceStore::open(objects.path().to_str().unwrap()).unwrap();
@@ -419,10 +420,10 @@ mod tests {
             assert!(found.is_damage(), "{found}");
             assert!(found.to_string().starts_with(&code), "{found}");
         }
-        // The right one is looked at again and again.
+        // The correct ledger passes repeatedly.
         let right = tokio::time::timeout(SOON * 20, guard(&first)).await;
         assert!(right.is_err());
-        // Views that have already followed on in the other one do not hide it.
+        // Views that have already followed the other ledger do not hide it.
         let (other, _objects) = ledger_of(3).await;
         let projector = Projector::new(other.journal().clone(), views.clone());
         projector.catch_up().await.unwrap();

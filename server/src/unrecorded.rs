@@ -1,14 +1,15 @@
-//! Environments that open rollouts protect and that a ledger of before does not record.
+//! Environments that open rollouts protect but an older ledger does not record.
 
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::RolloutId;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::views::RolloutFilter;
 
-/// The newest open rollouts are looked at, so many at most.
+/// How many of the newest open rollouts are checked.
 const MAX_ROLLOUTS: u32 = 100;
 
-/// What is wrong with each, and the command that records it. `Err`: why nobody could look.
+/// Each unrecorded environment, with the command that records it. `Err`: why the check was
+/// impossible.
 pub(crate) async fn look(handler: &Handler, views: &dyn ViewStore) -> Result<Vec<String>, String> {
     let filter = RolloutFilter {
         open_only: true,

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
-# Drives a rollout the way its people would: completes manual steps, signs gates, waits.
+# Drives a rollout as its people would: completes manual steps, signs gates, waits.
 
-# Longest time for one rollout, in seconds.
+# Time limit for one rollout, in seconds.
 drive_timeout_s=${DEMO_TIMEOUT_S:-600}
 
 say() { printf 'demo: %s\n' "$*"; }
@@ -9,13 +9,13 @@ section() { printf '\n── %s\n' "$*"; }
 field() { python3 "$repo/tools/demo.d/read.py" field "$1"; }
 read_status() { python3 "$repo/tools/demo.d/read.py" "$1" <"$demo_dir/status.json"; }
 
-# What both services say about themselves, as one JSON object.
+# The health of both services, as one JSON object.
 services_now() {
     printf '{"staging": %s, "production": %s}\n' "$(fetch "$staging_url/health")" "$(fetch "$production_url/health")"
 }
 
-# drive ROLLOUT : returns when the rollout is closed (outcome is set) or when it stands still and
-# no signature or checklist can move it (outcome is empty, stuck says why).
+# drive ROLLOUT : returns when the rollout is closed (outcome is set) or when it is blocked and no
+# signature or checklist can unblock it (outcome is empty, stuck says why).
 drive() {
     local rollout=$1 started=$SECONDS what name who acted still=0
     outcome='' stuck=''
@@ -43,7 +43,7 @@ drive() {
                 stuck) stuck="$name $who" ;;
             esac
         done < <(read_status pending)
-        # Standing still must last: between two steps nothing runs for a moment.
+        # It must stay blocked for a while: between two steps nothing runs for a moment.
         if [ -n "$stuck" ] && [ -z "$acted" ]; then
             still=$((still + 1))
             ((still < 10)) || return 0
@@ -54,7 +54,7 @@ drive() {
     done
 }
 
-# answer_checklist ROLLOUT STEP PERSON,PERSON : the operator if she may, else the first who may.
+# answer_checklist ROLLOUT STEP PERSON,PERSON : as the operator if she may, otherwise as the first who may.
 answer_checklist() {
     local person
     for person in "$operator" ${3//,/ }; do
@@ -70,8 +70,8 @@ answer_checklist() {
     return 1
 }
 
-# sign ROLLOUT GATE PERSON,PERSON : each person who can, signs; a refusal is shown, and only
-# when nobody could sign it ends the demo.
+# sign ROLLOUT GATE PERSON,PERSON : each person who can sign does; a refusal is shown, and ends the
+# demo only if nobody could sign.
 sign() {
     local person signed=''
     section "gate $2 waits for signatures that $3 can give"

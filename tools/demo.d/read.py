@@ -1,15 +1,15 @@
 """Reads rollbook's JSON answers for the demo's shell.
 
-    read.py field NAME        the value at a name; dots go deeper, `last` is a list's last
-    read.py pending           what waits, one line each, of `rollbook status ROLLOUT --json`:
+    read.py field NAME        the value at a name; dots descend, `last` is a list's last item
+    read.py pending           what is waited for, one per line, from `rollbook status ROLLOUT --json`:
                               closed OUTCOME | gate ID PERSON,PERSON | manual ID PERSON,PERSON | stuck WHAT WHY
     read.py step ID           a step's status and verdict
-    read.py times             where the time went: a table of the steps' durations
-    read.py comparison        the latest comparison: counts, totals by deal type
-    read.py tsa               how many deals have a TSA cost; exits 1 unless they all are carve-outs
-    read.py advice            the decision tree's latest advice, if there is one
+    read.py times             a table of the steps' durations
+    read.py comparison        the latest comparison: counts and totals by deal type
+    read.py tsa               how many deals have a TSA cost; exits 1 unless all of them are carve-outs
+    read.py advice            the decision tree's latest advice, if any
 
-Reads standard input; exits 3 when what is asked for is not there.
+Reads standard input; exits 3 if the requested value is absent.
 """
 
 import json

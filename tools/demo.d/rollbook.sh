@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
-# Every rollbook command that the demo types, in one place.
+# All rollbook commands of the demo.
 
-# The demo's people. alice operates and answers checklists, so she may not sign those gates herself.
+# The demo's people. alice operates and answers checklists, so she may not sign those gates.
 operator=alice
 people=(alice bob dora pat)
 
@@ -26,8 +26,8 @@ open_rollout() {
 
 status_json() { rollbook status "$1" --json; }
 
-# complete_step ROLLOUT STEP PERSON : answers every checklist item with pass; the evidence is what
-# both services say about themselves at this moment.
+# complete_step ROLLOUT STEP PERSON : answers every checklist item with pass; the evidence is the
+# current health of both services.
 complete_step() {
     local evidence=$demo_dir/evidence/$2.json
     services_now >"$evidence"
@@ -35,7 +35,7 @@ complete_step() {
         --note "Checked by the demo; the services' own health is attached." --as "$3"
 }
 
-# approve ROLLOUT GATE PERSON : signs what the gate shows now; the demo's reader sees it too.
+# approve ROLLOUT GATE PERSON : signs what the gate shows now, and prints it.
 approve() {
     local seen
     rollbook gate "$2" "$1"
@@ -47,5 +47,5 @@ roll_back_flags() { rollbook rollback flags "$1" --reason "$2" --as "$3"; }
 
 flag_value() { rollbook flag get DEAL_TYPE_AWARENESS --env "$1" --json | field value; }
 
-# The comparison of the last `compare` step, as the ledger has it.
+# The comparison of the last `compare` step, as recorded on the ledger.
 show_comparison() { python3 "$repo/tools/demo.d/read.py" comparison <"$demo_dir/status.json"; }

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The demo's processes: PostgreSQL, rollbook and two cost services. Each is started on a port of
-# its own on the loopback address and stopped at the end, whatever the end is.
+# The demo's processes: PostgreSQL, rollbook and two cost services. Each gets its own port on the
+# loopback address and is stopped at the end, however the demo ends.
 
 programs=${CARGO_TARGET_DIR:-$repo/target}/debug
 demo_dir=$repo/.demo
 pids=()
 
-# free_ports COUNT : held together until all are known, so that they differ.
+# free_ports COUNT : all are held until the last is known, so that they differ.
 free_ports() {
     python3 - "$1" <<'PYTHON'
 import socket
@@ -33,7 +33,7 @@ until_answers() {
     exit 7
 }
 
-# Python is required anyway, curl is not on every machine.
+# Python is required anyway; curl is not on every machine.
 answers() {
     python3 - "$1" <<'PYTHON' 2>/dev/null
 import sys
@@ -57,7 +57,7 @@ background() {
 stop_everything() {
     local pid try
     trap '' INT TERM
-    # The last started depends on the ones before it.
+    # A process depends on those started before it.
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
         pid=${pids[i]}
         kill -TERM "$pid" 2>/dev/null || continue
@@ -75,7 +75,7 @@ stop_everything() {
     "$repo/tools/postgres" stop "$demo_dir/postgres" || true
 }
 
-# A demo that was killed leaves a cluster behind, and an old ledger would be continued.
+# A killed demo leaves a cluster behind, and its old ledger must not be continued.
 clean_start() {
     "$repo/tools/postgres" stop "$demo_dir/postgres"
     rm -rf "$demo_dir"
@@ -106,9 +106,9 @@ create_database() {
         --command "CREATE DATABASE $2"
 }
 
-# choose_addresses : every URL is known before the first process starts, since the worker inside
-# rollbook reads the sources' URLs from its environment. Sets rollbook_url, staging_url and
-# production_url. Ports that another process takes meanwhile end the demo with its log.
+# choose_addresses : sets rollbook_url, staging_url and production_url before the first process
+# starts, because the worker inside rollbook reads the sources' URLs from its environment. If another
+# process takes one of the ports meanwhile, the demo ends and shows the log.
 choose_addresses() {
     local rollbook staging production
     read -r rollbook staging production < <(free_ports 3)
@@ -123,14 +123,14 @@ start_rollbook() {
     say "rollbook runs at $rollbook_url (ledger and views in $demo_dir/rollbook)"
 }
 
-# start_cost_service ENVIRONMENT URL DATABASE MODEL : MODEL may be empty, the built-in one.
+# start_cost_service ENVIRONMENT URL DATABASE MODEL : an empty MODEL is the built-in one.
 start_cost_service() {
     local environment=$1 url=$2 database=$3 model=$4 arguments
     arguments=(serve --listen "${url#http://}" --flags "$rollbook_url" --environment "$environment")
     if [ -n "$model" ]; then
         arguments+=(--model "$model")
     fi
-    # By environment variable: a command line is visible to every user of the machine.
+    # Passed by environment variable: a command line is visible to every user of the machine.
     COST_SERVICE_DATABASE=$database background "cost-service-$environment" "$programs/cost-service" "${arguments[@]}"
     until_answers "the $environment cost service" "$url/health" "$demo_dir/cost-service-$environment.log"
     say "the $environment cost service runs at $url"

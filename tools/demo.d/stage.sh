@@ -1,30 +1,30 @@
 # shellcheck shell=bash
-# What both demos share: the same stage, the same rollout, with or without a faulty model.
+# Shared by both demos: the set-up and the rollout, with or without a faulty model.
 
 # Deals in each database.
 deals_count=5000
 
-# set_stage MODEL : databases, ledger and both services. MODEL is the cost model that the services
-# and the snapshots of the rollout compute with; empty is the built-in one.
+# set_stage MODEL : starts databases, ledger and both services. MODEL is the cost model of the services
+# and of the rollout's snapshots; an empty one is the built-in model.
 set_stage() {
     model=$1
     start_databases "$deals_count"
     choose_addresses
-    # The runbook's sources refer to these variables; URLs never stand in the plan.
+    # The runbook's sources refer to these variables; a plan never contains URLs.
     export DEALS_STAGING_URL=$staging_db DEALS_PRODUCTION_URL=$production_db
     export DEALS_REHEARSAL_URL=$rehearsal_db
     export COST_SERVICE_STAGING_URL=$staging_url COST_SERVICE_PRODUCTION_URL=$production_url
-    # Where every rollbook command finds the server.
+    # Tells every rollbook command where the server is.
     export ROLLBOOK_SERVER=$rollbook_url
     start_rollbook
     start_cost_service staging "$staging_url" "$staging_db" "$model"
     start_cost_service production "$production_url" "$production_db" "$model"
 }
 
-# Watches of hours become seconds; the commands that name a server become local equivalents.
+# Shortens watches from hours to seconds, and replaces commands that name a server by local ones.
 open_demo_rollout() {
-    # The runbook says by DEAL_TYPE_AWARENESS which behaviour a smoke test must find. The
-    # programs are built before, so to deploy is to see that the service answers as it did.
+    # The runbook sets DEAL_TYPE_AWARENESS to the behaviour that a smoke test must find. The
+    # programs are already built, so deploying only checks that the service answers as before.
     local expected='--expect-flag "$([ "$DEAL_TYPE_AWARENESS" = true ] && echo on || echo off)"'
     local staging_check="$programs/cost-service check --url $staging_url"
     local production_check="$programs/cost-service check --url $production_url"
@@ -41,7 +41,7 @@ open_demo_rollout() {
         undeploy_staging=true undeploy_production=true
         undeploy_ui_staging=true undeploy_ui_production=true
         "support_tickets=echo 0"
-        # What the audit of generated deals finds beyond the built-in aliases.
+        # Deal types that the audit of generated deals finds beyond the built-in aliases.
         "type_aliases=('joint_venture', 'acquisition'), ('lbo', 'acquisition'), ('recap', 'acquisition'), ('tbd', 'acquisition')"
         "postgres_bin=$ROLLBOOK_PG_BIN/"
         "backup_directory=$demo_dir/backups"

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Debian packages: installed by root, or fetched without root and without touching the system (own
-# package lists, own archive directory, unpacked where the caller says).
+# Debian packages: installed by root, or fetched without root and without touching the system (with
+# separate package lists and archives, unpacked where the caller says).
 
-# The effective user is root: apt-get may install.
+# Whether the effective user is root, so that apt-get may install.
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 have_apt() { command -v apt-get >/dev/null && command -v dpkg >/dev/null; }
@@ -15,7 +15,7 @@ system_install() {
 }
 
 # private_apt ARGS... : apt-get with lists and archives under the scratch directory. The system's
-# sources and keyrings are read, so packages are verified as usual; dpkg's lock is not taken since
+# sources and keyrings are read, so packages are verified as usual; dpkg's lock is not taken, because
 # nothing is installed.
 private_apt() {
     mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/archives/partial"
@@ -28,8 +28,8 @@ private_apt() {
         "$@"
 }
 
-# unpack_packages DIR PACKAGE... : downloads the packages with whatever they depend on that this
-# machine lacks, and unpacks them under DIR.
+# unpack_packages DIR PACKAGE... : downloads the packages and their missing dependencies, and unpacks
+# them under DIR.
 unpack_packages() {
     local target=$1 deb
     shift

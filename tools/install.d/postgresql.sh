@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# PostgreSQL 13 or later: the system's, else Debian's packages (installed by root, unpacked under
-# .tools/postgresql for a plain user).
+# PostgreSQL 13 or later: the system's, otherwise Debian's packages (installed by root, unpacked under
+# .tools/postgresql for other users).
 
 pg_oldest=13
 
-# pg_usable DIR : DIR holds server programs of a version that we support.
+# pg_usable DIR : whether DIR contains server programs of a supported version.
 pg_usable() {
     [ -x "$1/postgres" ] && [ -x "$1/initdb" ] || return 1
     local major
@@ -56,11 +56,11 @@ install_postgresql() {
     say "installed PostgreSQL, programs in $pg_bin"
 }
 
-# Debian's package makes and starts a cluster by default, which nobody asked for; the setting
-# is written only where the administrator has none.
+# By default Debian's package creates and starts a cluster. This setting prevents it; it is written
+# only if the administrator has none.
 install_postgresql_system() {
     local conf=/etc/postgresql-common/createcluster.conf
-    say "installing Debian's postgresql with apt-get (programs only, no cluster is made or started)"
+    say "installing Debian's postgresql with apt-get (programs only, no cluster is created or started)"
     if [ ! -e "$conf" ]; then
         mkdir -p "$(dirname "$conf")"
         echo 'create_main_cluster = false' >"$conf"
@@ -70,7 +70,7 @@ install_postgresql_system() {
         missing "PostgreSQL (apt-get failed, its output is above)" "$pg_by_hand"
 }
 
-# The programs find their data files relative to themselves; only the libraries need telling.
+# The programs find their data files relative to themselves; only the library path must be set.
 install_postgresql_aside() {
     local root=$tools_dir/postgresql bindir libs program
     say "not root: unpacking Debian's PostgreSQL packages into $root"

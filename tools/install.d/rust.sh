@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Rust and the C compiler are expected to be there: rustup belongs to the person, not to a repository.
+# Checks for Rust and the C compiler. It does not install Rust: rustup belongs to the user, not to a repository.
 
-# The version of rust-toolchain.toml; with rustup, running cargo inside the repository fetches it.
+# The version in rust-toolchain.toml; with rustup, running cargo inside the repository fetches it.
 check_rust() {
     local wanted found
     wanted=$(sed -n 's/^channel *= *"\(.*\)"/\1/p' "$here/../rust-toolchain.toml")
@@ -20,7 +20,7 @@ check_rust() {
     check_compiler
 }
 
-# Rust links with cc, and the bundled SQLite, zstd and ring are built with it.
+# Rust links with cc, which also builds the bundled SQLite, zstd and ring.
 check_compiler() {
     if command -v cc >/dev/null; then
         return

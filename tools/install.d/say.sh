@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What a script of set-up tells the person: one line per step on standard output, and one way to stop.
+# Messages of set-up scripts: one line per step on standard output, and one way to stop.
 
 say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 
-# missing WHAT HOW... : says what cannot be had and the command that gets it, then stops.
+# missing WHAT HOW... : says what is missing and the command that installs it, then stops.
 missing() {
     printf '%s: missing: %s\n' "${0##*/}" "$1" >&2
     shift

@@ -1,5 +1,5 @@
--- The generated deals ten times, under random ids, which like UUIDs say nothing about where a row
--- lies. `column` is the type of the inventory; as `json` it has no spaces, as many programs write it.
+-- The generated deals ten times, under random ids, which like UUIDs are unrelated to the order on disk.
+-- `column` is the type of the inventory; as `json` it has no spaces, as many programs write it.
 SET client_min_messages = warning; -- not of what is there already
 CREATE TABLE IF NOT EXISTS generated AS SELECT * FROM deals;
 DROP TABLE deals;

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# llvm-profdata, which merges what programs counted: rustup's, made for this compiler, else Debian's.
+# llvm-profdata, which merges the recorded profiles: rustup's for this compiler, otherwise Debian's.
 
-# The package of Debian 12 that reads what the pinned compiler's programs write.
+# The Debian 12 package that reads the profile format of the pinned compiler.
 profdata_package=llvm-19
 
 # Sets profdata; fails if there is none.
@@ -17,7 +17,7 @@ look_for_profdata() {
     return 1
 }
 
-# Sets profdata, installing Debian's where there is none.
+# Sets profdata; installs Debian's if there is none.
 find_profdata() {
     look_for_profdata && return
     local by_hand='rustup component add llvm-tools'

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# The training run: what the programs are for, on generated deals and a real PostgreSQL.
+# The training run: the programs' main work, on generated deals and a real PostgreSQL.
 
-# Deals that are generated. Each is stored ten times, so that tables are read page by page.
+# Number of generated deals. Each is stored ten times, so that tables are read page by page.
 training_deals=20000
 
-# counted PROGRAM ARGS... : runs an instrumented program. Exit code 1 tells of the data, or of a bar
-# that such a program misses, and is no failure here.
+# counted PROGRAM ARGS... : runs an instrumented program. Exit code 1 concerns the data, or a bar that
+# an instrumented program misses, and is not a failure here.
 counted() {
     LLVM_PROFILE_FILE=$scratch/counts/%m.profraw "$@" >"$scratch/said" 2>"$scratch/complaints" || [ $? -eq 1 ] || {
         cat "$scratch/complaints" >&2
@@ -21,7 +21,7 @@ train() {
     counted "$bin/rollbook" deals generate --count "$training_deals" --no-invalid-types --database "$url"
     for column in json jsonb; do
         "$ROLLBOOK_PG_BIN/psql" -q -v ON_ERROR_STOP=1 -v "column=$column" -f "$repo/tools/release.d/deals.sql" "$url"
-        # By page; then by key, as a fleet reads.
+        # Read by page, then by key as a fleet does.
         train_snapshots "$bin/rollbook" "$url"
         train_snapshots "$bin/rollbook" "$url" --tenant tenant-1
     done

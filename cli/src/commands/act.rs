@@ -22,16 +22,16 @@ use crate::print;
 const MAX_ATTACHMENT_BYTES: u64 = 8 * 1024 * 1024;
 
 impl Session {
-    /// The rollout meant: by id, by an unambiguous beginning of it, or the only open one.
+    /// The rollout meant: by id, by an unambiguous prefix, or the only open one.
     pub(crate) async fn resolve(&self, given: Option<&str>) -> Result<String, Failure> {
         if let Some(given) = given {
-            // It becomes part of a path.
+            // It becomes part of a URL path.
             RolloutId::new(given).map_err(Failure::usage)?;
         }
         let all: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &[]).await?;
         let mut rollouts = all.data;
         if given.is_none() {
-            // The one that is open may be older than a page of those that are not.
+            // The open one may be older than a whole page of closed ones.
             let open = [("open_only", "true".to_owned())];
             let open: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &open).await?;
             if !open.data.is_empty() {
@@ -55,7 +55,7 @@ impl Session {
         };
         match (candidates.as_slice(), given) {
             ([one], _) => Ok(one.rollout.clone()),
-            // Not in the views yet, perhaps: let the ledger say.
+            // Perhaps not in the views yet: let the ledger decide.
             ([], Some(given)) => Ok(given.to_owned()),
             ([], None) => match rollouts.as_slice() {
                 [one] => Ok(one.rollout.clone()),
@@ -76,12 +76,12 @@ impl Session {
         }
     }
 
-    /// Sends a command and prints what it led to.
+    /// Sends a command and prints its result.
     pub(crate) async fn act(&self, rollout: Option<&str>, command: &Command) -> Outcome {
         self.act_as_typed(rollout, command, &[]).await
     }
 
-    /// The same; to type it again takes these words too.
+    /// The same; repeating it takes these words too.
     pub(crate) async fn act_as_typed(
         &self,
         rollout: Option<&str>,
@@ -100,13 +100,13 @@ impl Session {
         Ok(authority::exit_of(&answer.events, self.json))
     }
 
-    /// The rollout as of now.
+    /// The current state of the rollout.
     pub(crate) async fn status_of(&self, id: &str) -> Result<StatusAnswer, Failure> {
         self.client.get(&format!("/v1/rollouts/{id}"), &[]).await
     }
 }
 
-/// A typed id from the command line.
+/// A step id from the command line.
 pub(crate) fn step_id(text: &str) -> Result<StepId, Failure> {
     StepId::new(text).map_err(Failure::usage)
 }
@@ -205,7 +205,7 @@ pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
     session.act(Some(&id), &command).await
 }
 
-/// The checklist as it stands in the plan in force.
+/// The checklist from the plan in force.
 async fn checklist_of(session: &Session, id: &str, step: &str) -> Result<Vec<String>, Failure> {
     let plan = super::open::plan_of(session, id).await?;
     let found = plan.step(&step_id(step)?).map(|(_, step)| &step.action);

@@ -1,12 +1,12 @@
-//! `--answer`: an item of a checklist, by number or by its exact text, and what is said to it.
+//! `--answer`: a checklist item, by number or exact text, and the answer to it.
 
 use rollbook_ledger::person;
 use rollbook_ledger::rollout::command::{Answer, AnswerValue};
 
 use crate::exit::Failure;
 
-/// Reads `3=pass`, `3=fail:note` or `the item=pass:note`, where item and note may hold any number
-/// of `=` and `:`. A number is the place of an item, from 1.
+/// Parses `3=pass`, `3=fail:note` or `the item=pass:note`, where item and note may contain any
+/// number of `=` and `:`. A number is the position of an item, from 1.
 pub(crate) fn parse(text: &str, items: &[String]) -> Result<Answer, Failure> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices('=') {
@@ -15,7 +15,7 @@ pub(crate) fn parse(text: &str, items: &[String]) -> Result<Answer, Failure> {
             continue;
         };
         if let Some(item) = numbered(item, items)? {
-            // The first `=` ends a number, whatever the note holds.
+            // The first `=` ends a number, whatever the note contains.
             return Ok(of(item, answer, note));
         }
         if let Some(item) = items.iter().find(|known| person::same(known, item)) {
@@ -44,7 +44,7 @@ fn of(item: &str, answer: AnswerValue, note: &str) -> Answer {
     }
 }
 
-/// The item at a number; `None`: the text is no number.
+/// The item at a number; `None`: the text is not a number.
 fn numbered<'a>(text: &str, items: &'a [String]) -> Result<Option<&'a str>, Failure> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(None);

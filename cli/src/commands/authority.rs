@@ -1,4 +1,4 @@
-//! What takes two persons: requests, reviews of broken glass, accepting a changed plan.
+//! Commands for what takes two persons: requests, break-glass reviews, accepting a changed plan.
 
 use rollbook_ledger::authority::{Place, rows};
 use rollbook_ledger::environment::Environments;
@@ -18,7 +18,7 @@ use crate::args::{AcceptArgs, BreakGlassArg, ConfirmArgs, RequestsArgs, ReviewAr
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
 
-/// The command, with glass broken for it where that was asked for.
+/// The command, wrapped in break-glass if requested.
 pub(crate) fn with(glass: &BreakGlassArg, command: Command) -> Command {
     if glass.break_glass {
         Command::BreakGlass {
@@ -29,7 +29,7 @@ pub(crate) fn with(glass: &BreakGlassArg, command: Command) -> Command {
     }
 }
 
-/// How to exit after these events: a request waits for somebody else.
+/// The exit code after these events: a request waits for somebody else.
 pub(crate) fn exit_of(events: &[v1::Event], json: bool) -> Exit {
     let made = events.iter().find_map(|event| match &event.kind {
         Some(Kind::RequestMade(made)) => Some(made),
@@ -63,7 +63,7 @@ pub(crate) fn exit_of(events: &[v1::Event], json: bool) -> Exit {
     Exit::Waiting
 }
 
-/// Whose request or review it is.
+/// The aggregate that a request or review belongs to.
 async fn find(session: &Session, id: &str) -> Result<RequestRow, Failure> {
     let query = [("request", id.to_owned())];
     let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
@@ -178,7 +178,7 @@ pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Reviews of broken glass that nobody has closed.
+/// Break-glass reviews that nobody has closed.
 pub(crate) async fn open_reviews(session: &Session) -> Result<Vec<RequestRow>, Failure> {
     let query = [("open_only", "true".to_owned())];
     let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
@@ -256,7 +256,7 @@ pub(crate) fn show_revision(row: &RevisionRow) {
     }
 }
 
-/// The table of who may what, for each environment of a plan or for one.
+/// The table of who may do what, for each environment of a plan or for one.
 pub(crate) fn table(plan: &Plan, only: Option<&str>, json: bool) -> Outcome {
     let mut all = serde_json::Map::new();
     for name in plan.runbook().environments.keys() {

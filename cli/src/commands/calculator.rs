@@ -1,4 +1,4 @@
-//! What computes the figures of `snapshot take`.
+//! The calculator of `snapshot take`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::stored::snapshot_failure;
 use crate::args::SnapshotTakeArgs;
 use crate::exit::Failure;
 
-/// The model, or the command or query given in its place, and what to read for the latter.
+/// The model, or the command or query given instead, and what the latter reads.
 pub(super) fn of(
     args: &SnapshotTakeArgs,
 ) -> Result<(Arc<dyn Calculator>, Option<String>), Failure> {
@@ -52,7 +52,7 @@ pub(super) fn of(
     Ok((Arc::new(calculator.map_err(snapshot_failure)?), None))
 }
 
-/// The model of a file; without one, the built-in.
+/// The model from a file; without one, the built-in model.
 pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
     let Some(file) = file else {
         return Ok(Model::built_in());

@@ -1,4 +1,4 @@
-//! Comparing snapshots without a server.
+//! Compares snapshots without a server.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ use crate::report::comparison as report;
 /// The largest rules file, in bytes.
 const MAX_RULES_BYTES: u64 = 1024 * 1024;
 
-/// A comparison and the snapshots it is of.
+/// A comparison and its snapshots.
 struct Compared {
     before: Snapshot,
     after: Snapshot,
@@ -87,7 +87,7 @@ pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
     })
 }
 
-/// A comparison that was made before. Its rules may allow what the program would refuse now.
+/// A stored comparison. Its rules may allow what this version would refuse.
 async fn stored(store: &EvidenceStore, sha256: &str) -> Result<Compared, Failure> {
     let bytes = store.get(sha256).await;
     let bytes = bytes.map_err(|error| snapshot_failure(SnapshotError::from(error)))?;
@@ -210,7 +210,7 @@ async fn explain_deal(
             #[serde(flatten)]
             explained: Explanation,
             behind: Option<LinesBehind>,
-            /// Why there is nothing behind the figures, where there never is.
+            /// Why the figures have no inventory lines, if they never have any.
             #[serde(skip_serializing_if = "Option::is_none")]
             without_lines: Option<String>,
         }
@@ -229,7 +229,7 @@ async fn explain_deal(
     Ok(Exit::Done)
 }
 
-/// Says that figures of one's own calculators have no inventory lines.
+/// Explains that figures of the user's own calculators have no inventory lines.
 fn no_lines(before: &Snapshot, after: &Snapshot) -> String {
     let by = |snapshot: &Snapshot| {
         let manifest = &snapshot.manifest;
@@ -260,7 +260,7 @@ async fn behind(
     match lines_behind(before, after, store, database, &model, deal).await {
         Ok(behind) => Ok(Some(behind)),
         Err(error) if database.is_some() => Err(comparison_failure(error)),
-        // Nobody asked for the source: that it cannot be read takes nothing from the figures.
+        // Nobody asked for the source: if it cannot be read, the figures still stand.
         Err(error) => {
             aside(format!(
                 "the inventory behind the figures cannot be shown: {error}; give --database"
@@ -270,7 +270,7 @@ async fn behind(
     }
 }
 
-/// Damage found while comparing is damage; what was asked for wrongly is usage.
+/// Damage found while comparing is damage; an invalid request is wrong usage.
 fn comparison_failure(error: CompareError) -> Failure {
     match error {
         CompareError::Snapshot(error) => snapshot_failure(error),

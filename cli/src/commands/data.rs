@@ -35,7 +35,7 @@ fn progress_bar(session: &Session, total: u64, what: &str) -> ProgressBar {
     bar
 }
 
-/// `deals generate`: makes the legacy schema (001–003) where it is missing, then the deals.
+/// `deals generate`: creates the legacy schema (001–003) if missing, then the deals.
 pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
     migrate::apply(&args.database, "003")
         .await
@@ -101,7 +101,8 @@ pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// The exit code of a failure to write deals: what a database that answers refuses is refused by a rule.
+/// The exit code of a failure to write deals: a refusal by a reachable database is a refusal by a
+/// rule.
 fn target_failure(error: TargetError) -> Failure {
     let exit = if error.is_wrong_address() {
         Exit::Usage
@@ -152,7 +153,7 @@ fn dollars_of(cents: Total) -> String {
     i64::try_from(cents.0).map_or_else(|_| format!("{} cents", cents.0), dollars)
 }
 
-/// Invalid deals that are named; the report has up to 100.
+/// How many invalid deals are listed; the report has up to 100.
 const SHOWN_INVALID: usize = 10;
 
 /// `audit`.

@@ -9,12 +9,12 @@ use super::{Session, authority};
 use crate::exit::{Exit, Outcome};
 use crate::print::{self, GREEN, RED, YELLOW, line, paint};
 
-/// What one check found.
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Found {
     Pass,
-    /// Not needed for everything.
+    /// Not needed everywhere.
     Skipped,
     /// Somebody should look.
     Warning,
@@ -52,8 +52,7 @@ pub(crate) fn config(session: &Session) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// `doctor`: 0 when everything that was checked is well, 6 when history or evidence is damaged, else
-/// 7.
+/// `doctor`: 0 if every check passes, 6 if history or evidence is damaged, otherwise 7.
 pub(crate) async fn doctor(session: &Session) -> Outcome {
     let (server, is_damaged) = server(session).await;
     let mut checks = vec![nats_binary(session), evidence(session).await];
@@ -124,14 +123,14 @@ async fn evidence(session: &Session) -> Check {
     }
 }
 
-/// The same few bytes each time, so that repeating it leaves nothing more.
+/// Always the same few bytes, so that repeating it stores nothing new.
 async fn written_and_read(store: &EvidenceStore) -> Result<(), EvidenceError> {
     let bytes = bytes::Bytes::from_static(b"rollbook doctor\n");
     let kept = store.put(bytes, "text/plain", "doctor").await?;
     store.get(&kept.sha256).await.map(|_| ())
 }
 
-/// What the server found when it looked at everything that it needs.
+/// The result of the server's own full check.
 async fn server(session: &Session) -> (Vec<Check>, bool) {
     let asked = [("report", "true".to_owned())];
     let health: Health = match session.client.get("/health", &asked).await {
@@ -174,7 +173,7 @@ async fn server(session: &Session) -> (Vec<Check>, bool) {
     (checks, is_damaged)
 }
 
-/// A text without its quotes.
+/// A JSON string without its quotes.
 fn word(value: &serde_json::Value) -> &str {
     value.as_str().unwrap_or("unknown")
 }
@@ -209,7 +208,7 @@ async fn anomalies(session: &Session) -> Check {
     }
 }
 
-/// What was done by breaking glass and nobody has reviewed.
+/// Break-glass uses that nobody has reviewed.
 async fn reviews(session: &Session) -> Check {
     let (found, message) = match authority::open_reviews(session).await {
         Ok(rows) if rows.is_empty() => (Found::Pass, "no broken glass waits for one".to_owned()),
@@ -226,7 +225,7 @@ async fn reviews(session: &Session) -> Check {
     }
 }
 
-/// What the server knows of its NATS: version, whether writes are synced.
+/// What the server knows of its NATS server: version, whether writes are synced.
 async fn server_stream(session: &Session) -> Check {
     let report: Result<serde_json::Value, _> = session.client.get("/v1/ledger", &[]).await;
     let (found, message) = match report {

@@ -1,4 +1,4 @@
-//! `rollbook environment`: who may what where.
+//! `rollbook environment`: who may do what where.
 
 use std::collections::BTreeMap;
 

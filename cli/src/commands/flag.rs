@@ -56,7 +56,7 @@ fn target(text: &str) -> Result<FlagTarget, Failure> {
     }
 }
 
-/// From 0 to 100, at most three decimals: what a flag can hold exactly.
+/// From 0 to 100 with at most three decimals: what a flag can represent exactly.
 fn percentage(text: &str) -> Option<f64> {
     let decimals = text
         .split_once('.')
@@ -68,7 +68,7 @@ fn percentage(text: &str) -> Option<f64> {
     (plain && decimals <= 3 && (0.0..=100.0).contains(&number)).then_some(number)
 }
 
-/// Where a flag is, once both words are what a path can hold.
+/// The URL path of a flag, once both words are valid in a path.
 fn path_of(environment: &str, key: &str) -> Result<String, Failure> {
     let environment = EnvironmentId::new(environment).map_err(Failure::usage)?;
     let key = FlagKey::new(key).map_err(Failure::usage)?;

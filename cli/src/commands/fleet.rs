@@ -7,7 +7,7 @@ use super::Session;
 use crate::exit::{Exit, Outcome};
 use crate::print::{self, DIM, line, paint};
 
-/// Lists the workers that are there and what they do, then those that left of late.
+/// Lists the workers that are present and what they do, then recently departed ones.
 pub(crate) async fn run(session: &Session) -> Outcome {
     let answer: FleetAnswer = session.client.get("/v1/fleet", &[]).await?;
     if session.json {

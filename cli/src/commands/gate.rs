@@ -1,4 +1,5 @@
-//! What is signed at a gate, and signing it: on a typed `yes`, or by the digest of what was seen.
+//! Shows what a signature at a gate covers, and signs: after a typed `yes`, or by the digest of
+//! what was reviewed.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -12,7 +13,7 @@ use crate::args::{ApproveArgs, GateArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
 
-/// A gate's id as typed: with or without `gate/` before it.
+/// A gate's id as typed, with or without the prefix `gate/`.
 pub(crate) fn gate_id(text: &str) -> Result<PhaseId, Failure> {
     let text = text.strip_prefix("gate/").unwrap_or(text);
     PhaseId::new(text).map_err(Failure::usage)
@@ -39,7 +40,7 @@ pub(crate) async fn gate(session: &Session, args: GateArgs) -> Outcome {
 
 /// `approve GATE`.
 pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
-    // Who acts is asked for before anything is shown.
+    // Fails before anything is shown if no person is named.
     session.config.actor()?;
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
     let gate = gate_id(&args.gate)?;
@@ -66,7 +67,7 @@ pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
         .await
 }
 
-/// Shows what is signed and asks; only a typed `yes` at a terminal is one.
+/// Shows what is about to be signed and asks; only a `yes` typed at a terminal counts.
 fn agreed(session: &Session, answer: &GateAnswer, statement: Option<&str>) -> Result<(), Failure> {
     let mut answer_here = std::io::stdin().lock();
     if session.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
@@ -83,7 +84,7 @@ fn agreed(session: &Session, answer: &GateAnswer, statement: Option<&str>) -> Re
     if let Some(statement) = statement {
         line(format!("you state: {}", print::visible(statement)));
     }
-    // A prompt that cannot be shown is answered by nobody.
+    // If the prompt cannot be shown, nobody can answer it.
     let mut prompt = std::io::stderr();
     let _ = write!(prompt, "Type yes to sign: ").and_then(|()| prompt.flush());
     let mut typed = String::new();

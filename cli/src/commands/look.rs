@@ -1,4 +1,4 @@
-//! Looking at what there is: list, log, show, replay, snapshots of rollouts.
+//! Read-only commands: list, log, show, replay, snapshots of rollouts.
 
 use futures::StreamExt;
 use rollbook_ledger::ids::StepId;
@@ -13,10 +13,10 @@ use crate::args::{ListArgs, LogArgs, ReplayArgs, ShowArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
 
-/// The longest line of the log that is read, in bytes: a full commit as JSON fits.
+/// The longest log line that is read, in bytes: a full commit as JSON fits.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
 
-/// The most rollouts that one answer of the server holds.
+/// The most rollouts in one response of the server.
 const PAGE: u32 = 1_000;
 
 /// `list`.
@@ -42,7 +42,7 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
         };
         let listed = u32::try_from(answer.data.len()).unwrap_or(u32::MAX);
         let left = args.limit.saturating_sub(listed);
-        // With the list full, one more is asked for to know whether there is more.
+        // With the list full, one more is requested to know whether there is more.
         let next = page(left.max(1), Some(last)).await?.data;
         if next.is_empty() || left == 0 {
             break !next.is_empty();
@@ -316,7 +316,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// All that a step printed, as one list; bytes that are no UTF-8 are replaced.
+/// Everything a step printed, as one list; bytes that are not UTF-8 are replaced.
 async fn output_as_json(session: &Session, step: &StepRow) -> Outcome {
     let mut printed = Vec::new();
     for evidence in &step.evidence.0 {
@@ -439,7 +439,7 @@ pub(crate) async fn snapshots(session: &Session, rollout: Option<&str>) -> Outco
     let mut query = Vec::new();
     if let Some(given) = rollout {
         let id = session.resolve(Some(given)).await?;
-        // Refused where there is no such rollout: no snapshots is another answer.
+        // Refuses a rollout that does not exist, which differs from one without snapshots.
         session.status_of(&id).await?;
         query.push(("rollout", id));
     }

@@ -1,4 +1,4 @@
-//! One module a group of verbs. Each takes its arguments and returns how to exit.
+//! One module per group of verbs. Each command takes its arguments and returns an exit code.
 
 pub(crate) mod act;
 mod answer;
@@ -26,12 +26,12 @@ mod stored;
 use crate::client::Client;
 use crate::config::Config;
 
-/// What every command works with.
+/// The context of every command.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     /// The effective configuration.
     pub(crate) config: Config,
-    /// Talks to the server.
+    /// The client of the server.
     pub(crate) client: Client,
     /// JSON instead of text.
     pub(crate) json: bool,

@@ -1,4 +1,4 @@
-//! Opening rollouts, driving one for CI, revising its plan, and reading the plan in force.
+//! Opens rollouts, drives one for CI, revises its plan, and reads the plan in force.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn plan_json(plan: &Plan) -> Result<serde_json::Value, Failure> {
         .map_err(|error| Failure::usage(format!("RB-CLI-33: the plan does not read back: {error}")))
 }
 
-/// `run`: open, start, and wait for the end or the first person needed.
+/// `run`: opens, starts, and waits for the end or until a person is needed.
 pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
     let opened = open_rollout(session, &args.open).await?;
     let id = opened.rollout.to_string();

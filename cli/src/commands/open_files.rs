@@ -1,14 +1,14 @@
-//! How many files this process may open: connections, children and evidence all need some.
+//! The limit of open files: connections, children and evidence all need some.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::print;
 
-/// Enough for thousands of connections beside the work. Not more: programs that are started inherit
-/// it, and some go through every number up to it.
+/// Enough for thousands of connections besides the work. No more, because child programs inherit
+/// it, and some iterate over every number up to it.
 const WANTED: u64 = 65_536;
 
-/// Raises the limit as far as it is wanted and allowed; returns what holds.
+/// Raises the limit as far as wanted and allowed; returns the resulting limit.
 pub(super) fn raise() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return 1_024;

@@ -1,5 +1,5 @@
-//! What a process of the ledger works with, and how it waits for a NATS server that is only just
-//! there: streams of three copies choose their leaders, a busy cluster answers late.
+//! The parts of a ledger process, and how it waits for a NATS server that has just started: streams
+//! of three copies elect their leaders, a busy cluster answers late.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,17 +37,17 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::print;
 
-/// Between two tries to open what is not available yet.
+/// Interval between tries to open what is not available yet.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// For so long a server tries to open its streams on a NATS server that it has reached.
+/// How long a server tries to open its streams on a NATS server that it has reached.
 const SERVER_TRIES: Duration = Duration::from_secs(60);
 
-/// Connections and evidence store: what a process has before it looks at the ledger. What is
-/// wrong with these is the address or the credentials, and nothing to wait for.
+/// Connections and evidence store: what a process has before it looks at the ledger. If these fail,
+/// the address or the credentials are wrong, and waiting does not help.
 pub(super) struct Reached {
     ledger: LedgerId,
     nats: Client,
-    /// Bulk replay goes on a connection of its own.
+    /// A connection of its own for bulk replay.
     follow: Client,
     /// A user of the system account.
     system: Option<Client>,
@@ -56,14 +56,14 @@ pub(super) struct Reached {
     sync: SyncKnown,
 }
 
-/// The ledger that is configured.
+/// The configured ledger.
 pub(super) fn ledger_id(config: &Config) -> Result<LedgerId, Failure> {
     LedgerId::new(config.get("ledger").unwrap_or("main")).map_err(Failure::usage)
 }
 
 impl Reached {
-    /// Connects by these options and opens the evidence store at `objects`. The credentials in the
-    /// configuration are taken out of everything that steps give.
+    /// Connects with these options and opens the evidence store at `objects`. The configured
+    /// credentials are redacted from everything that steps output.
     pub(super) async fn by(
         options: impl Fn(&str) -> NatsOptions,
         config: &Config,
@@ -110,8 +110,8 @@ impl Reached {
         Self::by(options, config, &objects, SyncKnown::Unknown, system).await
     }
 
-    /// Opens everything, making the streams with so many copies where they are missing. What is
-    /// not available is tried again for a minute.
+    /// Opens everything and creates missing streams with this many copies. Retries what is
+    /// unavailable for a minute.
     pub(super) async fn serving(&self, replicas: usize) -> Result<Parts, Failure> {
         let parts = patiently(Some(SERVER_TRIES), || self.parts(replicas)).await?;
         if self.system.is_some() && parts.journal.sync() == SyncKnown::Unknown {
@@ -122,24 +122,25 @@ impl Reached {
         Ok(parts)
     }
 
-    /// Waits until a server has made the streams and all of it answers, however long that takes:
-    /// how many copies they have is the server's to say.
+    /// Waits, however long, until a server has created the streams and all of it answers: only the
+    /// server decides how many copies they have.
     pub(super) async fn working(&self) -> Result<Parts, Failure> {
         patiently(None, || async {
             self.made().await?;
             let parts = self.parts(1).await?;
-            // It keeps no position of its own; what the stream itself says is missing it sees.
+            // A worker keeps no position of its own; it detects what the stream itself shows as
+            // missing.
             inspect(&parts.kept).await.map_err(damage)?;
             Ok(parts)
         })
         .await
     }
 
-    /// Whether a server has made the streams.
+    /// Whether a server has created the streams.
     async fn made(&self) -> Result<(), Trouble> {
         let has_ledger = JetStreamJournal::exists(&self.nats, &self.ledger).await;
         if has_ledger.map_err(journal_failure)? {
-            // Settings that are refused are no reason to wait.
+            // Waiting does not help if settings are refused.
             self.journal(1).await?;
             if JetStreamQueue::exists(&self.nats)
                 .await
@@ -219,12 +220,12 @@ impl Reached {
     }
 }
 
-/// Everything a process of the ledger works with.
+/// The parts that every ledger process needs.
 pub(super) struct Parts {
     pub(super) ledger: LedgerId,
     nats: Client,
     journal: JetStreamJournal,
-    /// The same, noting what it acknowledges; the handler's.
+    /// The same journal, noting what it acknowledges; used by the handler.
     pub(super) kept: KeptJournal,
     pub(super) handler: Handler,
     queue: Arc<dyn TaskQueue>,
@@ -234,8 +235,8 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Compares the ledger with what is known of it, before anything is appended. A stream that
-    /// has no leader yet is asked again for a minute.
+    /// Compares the ledger with what is known of it, before anything is appended. Retries a stream
+    /// that has no leader yet for a minute.
     pub(super) async fn checked(
         &self,
         known: &Known,
@@ -271,7 +272,7 @@ impl Parts {
         }
     }
 
-    /// Takes tasks until told to stop. The worker has joined already.
+    /// Takes tasks until told to stop. The worker has already joined.
     pub(super) async fn work(self, config: WorkerConfig, shutdown: CancellationToken) {
         let handler = self.handler.clone();
         let (worker, config) = (config.clone(), config);
@@ -294,16 +295,16 @@ impl Parts {
         let steps = fleet::run(config, self.queue, port, self.tools, shutdown);
         tokio::join!(steps, shards);
         gone.cancel();
-        // Nobody misses it but the eye.
+        // Errors matter only for display.
         let _ = tokio::join!(announced, membership::drained(&handler, &worker));
     }
 }
 
 /// Why something could not be opened.
 enum Trouble {
-    /// The same may succeed later.
+    /// A later try may succeed.
     Later(Failure),
-    /// Trying again is no use.
+    /// Retrying is useless.
     Final(Failure),
 }
 
@@ -317,7 +318,7 @@ impl From<Failure> for Trouble {
     }
 }
 
-/// Tries until it succeeds or is refused, for at most so long. Each reason to wait is said once.
+/// Retries until it succeeds or is refused, for at most this long. Prints each reason to wait once.
 async fn patiently<T, F>(
     at_most: Option<Duration>,
     mut attempt: impl FnMut() -> F,
@@ -350,8 +351,8 @@ where
     }
 }
 
-/// Opens the evidence store, and finds out now whether it answers: a worker without one would
-/// take tasks that it cannot do.
+/// Opens the evidence store and checks that it answers: a worker without one would take tasks that
+/// it cannot do.
 async fn open_evidence(objects: &str) -> Result<EvidenceStore, Failure> {
     let opened = async {
         let store = EvidenceStore::open(objects)?;

@@ -24,8 +24,8 @@ use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
 
-/// So often damaged views are replaced while a process runs; a disk that goes on damaging them is
-/// for a person.
+/// How often damaged views are replaced while a process runs; if a disk keeps damaging them, a
+/// person must act.
 const MAX_REPLACED: u32 = 5;
 
 fn serve_failure(error: ServeError) -> Failure {
@@ -37,7 +37,7 @@ fn serve_failure(error: ServeError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// The file of views in SQLite.
+/// The SQLite file of the views.
 fn sqlite_file(url: &str) -> Option<&Path> {
     let path = url
         .strip_prefix("sqlite://")
@@ -60,8 +60,8 @@ async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
     opened.map_err(Failure::unavailable)
 }
 
-/// Serves until `shutdown`. Views in SQLite that turn out to be damaged are set aside, and the server
-/// goes on with others, which are rebuilt.
+/// Serves until `shutdown`. SQLite views that turn out to be damaged are set aside, and the server
+/// continues with new ones, which are rebuilt.
 async fn serve_on(
     mut listener: tokio::net::TcpListener,
     parts: Dependencies,
@@ -84,7 +84,7 @@ async fn serve_on(
                     "found damaged at {}, set aside and rebuilt from the ledger",
                     parts.handler.now()
                 ));
-                // A connection that closes later would take the new database's log for its own.
+                // A connection closed later would mistake the new database's log for its own.
                 parts.views.close().await;
                 sqlite::set_aside(file).map_err(Failure::unavailable)?;
                 parts.views = open_views(views_url).await?;
@@ -98,7 +98,7 @@ async fn serve_on(
     }
 }
 
-/// An address that cannot be meant is wrong usage; one that is taken is not available.
+/// An impossible address is wrong usage; one that is taken is unavailable.
 fn listen_failure(error: ServeError) -> Failure {
     let exit = match &error {
         ServeError::NotLoopback { .. } => Exit::Usage,
@@ -133,7 +133,8 @@ pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
             (started, _) => started,
         };
         started.map_err(|error| match error {
-            // The program that was named; one that is not found by itself is not installed.
+            // A program named by the user is wrong usage; one that is merely not found is not
+            // installed.
             ServerError::BinaryMissing { .. } if is_named => Failure::usage(error),
             error => Failure::unavailable(error),
         })
@@ -147,12 +148,13 @@ pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
         stop.cancel();
         error
     });
-    // Only now: that another `up` holds the directory says more than that the address is taken.
+    // Only now, because "another `up` holds the directory" says more than "the address is taken".
     let outcome = match serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN)).await {
         Ok(listener) => up_parts(&config, args, &data_dir, &server, listener, shutdown).await,
         Err(error) => Err(listen_failure(error)),
     };
-    // It may be gone already; a stale file would only make the CLI ask a port nobody listens on.
+    // It may be gone already; a stale file would only make the CLI contact a port nobody listens
+    // on.
     let _ = std::fs::remove_file(data_dir.join(ENDPOINT_FILE));
     server.stop().await;
     if gave_up.is_finished()
@@ -199,7 +201,7 @@ async fn up_parts(
     worker.concurrency = usize::from(args.concurrency);
     worker.threads = args.threads.map(usize::from);
     let keeping = known.keep(&parts.kept);
-    // Before anybody can ask: what is on the ledger does not depend on who is quicker.
+    // Before anybody can connect, so that the contents of the ledger do not depend on timing.
     let joining = async {
         membership::joined(&parts.handler, &worker).await;
         Ok(())
@@ -233,7 +235,7 @@ async fn up_parts(
     served
 }
 
-/// Written whole or not at all, so that a reader never sees half a URL.
+/// Written atomically, so that a reader never sees half a URL.
 fn write_endpoint(data_dir: &Path, endpoint: &str) -> Result<(), Failure> {
     let file = data_dir.join(ENDPOINT_FILE);
     let fresh = data_dir.join(format!("{ENDPOINT_FILE}.new"));
@@ -247,7 +249,7 @@ fn write_endpoint(data_dir: &Path, endpoint: &str) -> Result<(), Failure> {
         })
 }
 
-/// `serve`: orchestrator, views and HTTP on an existing NATS.
+/// `serve`: orchestrator, views and HTTP on an existing NATS server.
 pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
     let config = config
         .with_flag("nats", args.nats.as_ref())
@@ -320,7 +322,7 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Host and process: who did it, for the record.
+/// Host and process id, to identify the worker in the record.
 fn worker_name() -> String {
     let host = nix::unistd::gethostname()
         .ok()

@@ -10,18 +10,18 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
 use crate::report::{self, Material};
 
-/// Rows of the timeline asked for at once.
+/// Timeline rows per request.
 const PAGE_ROWS: u32 = 1_000;
-/// Pages read at most: a timeline of half a million events is not a report.
+/// The most pages read: a timeline of half a million events is not a report.
 const MAX_PAGES: u32 = 500;
 
-/// `report`: proven by the ledger before it is written; one whose evidence is damaged says so, and the
-/// command exits 6.
+/// `report`: compared with the ledger before it is written. If evidence is damaged, the report says
+/// so and the command exits 6.
 pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
     let status = session.status_of(&id).await?;
     let timeline = timeline(session, &id).await?;
-    // After everything that is written was asked for: what is not the record's is not handed over.
+    // Requested after everything that is written, so that unproven content is never handed over.
     let path = format!("/v1/rollouts/{id}/proof");
     let proof: ProofAnswer = session.client.get(&path, &[]).await?;
     if let Some(views) = &proof.views {

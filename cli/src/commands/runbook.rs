@@ -14,8 +14,8 @@ use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
 /// The largest runbook or script read, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Reads and checks a runbook. Every problem is in the failure's message, one a line; warnings
-/// of a runbook that may be used go to standard error.
+/// Reads and checks a runbook. The failure's message lists every problem, one per line; warnings
+/// about a usable runbook go to standard error.
 pub(crate) fn read(
     file: &Path,
     params: &ParamArgs,
@@ -24,7 +24,7 @@ pub(crate) fn read(
     read_with(file, &params_of(params)?, environment)
 }
 
-/// Reads a changed runbook for a rollout that runs: parameters that are not named keep the values of
+/// Reads a changed runbook for a running rollout: parameters that are not named keep the values of
 /// the plan in force.
 pub(crate) fn read_revision(
     file: &Path,
@@ -32,7 +32,7 @@ pub(crate) fn read_revision(
     named: &BTreeMap<String, String>,
     environment: Option<&str>,
 ) -> Result<Plan, Failure> {
-    // What cannot be read is told by the reading proper.
+    // The real read below reports why it cannot be read.
     let declared = read_text(file).map_or_else(|_| Vec::new(), |text| declared_params(&text));
     let mut params: BTreeMap<String, String> = before
         .params()
@@ -164,7 +164,7 @@ pub(crate) fn lint(args: &LintArgs, json: bool) -> Outcome {
     Ok(if bad == 0 { Exit::Done } else { Exit::Usage })
 }
 
-/// `plan`: nothing is opened, nothing is run.
+/// `plan`: opens nothing, runs nothing.
 pub(crate) fn plan(args: &PlanArgs, json: bool) -> Outcome {
     let plan = read(
         &args.runbook.runbook,

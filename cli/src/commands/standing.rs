@@ -1,4 +1,4 @@
-//! Before anything is appended: does the ledger still hold what it acknowledged?
+//! Checks, before anything is appended, that the ledger still holds what it acknowledged.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::print;
 const ACKNOWLEDGED: &str = "the last acknowledged commit is remembered";
 const VIEWS: &str = "the views stand";
 
-/// What is known of a ledger outside of it.
+/// What is known of a ledger from outside of it.
 pub(super) struct Known {
     pub(super) views: Arc<dyn ViewStore>,
     /// The last acknowledged position.
@@ -27,11 +27,11 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Looks through the ledger and compares it with what is known of it. A difference up to the
-    /// sequence `accepted` is gone on with: what was known is forgotten, and the views are emptied.
+    /// Inspects the ledger and compares it with what is known of it. A difference up to the
+    /// sequence `accepted` is accepted: what was known is forgotten, and the views are emptied.
     ///
     /// # Errors
-    /// Exit 6 names the sequences that are missing or differ. Nothing was appended.
+    /// Exit 6 names the sequences that are missing or differ. Nothing has been appended.
     pub(super) async fn check(
         &self,
         journal: &dyn Journal,
@@ -67,7 +67,7 @@ impl Known {
         Ok(())
     }
 
-    /// One that does not read says nothing; the views remember too.
+    /// An unreadable one says nothing; the views remember a position too.
     async fn acknowledged(&self) -> Position {
         match self.acknowledged.load().await {
             Ok(position) => position.unwrap_or_default(),
@@ -78,7 +78,7 @@ impl Known {
         }
     }
 
-    /// Keeps what `journal` acknowledges until the handle is ended.
+    /// Stores what `journal` acknowledges until the handle is ended.
     pub(super) fn keep(&self, journal: &KeptJournal) -> Keeping {
         let (journal, store) = (journal.clone(), Arc::clone(&self.acknowledged));
         let stop = CancellationToken::new();
@@ -91,15 +91,15 @@ impl Known {
     }
 }
 
-/// Where the end of the ledger is torn off and its loss is accepted up to the sequence `accepted`, starts
-/// the server again without the numbers that are lost: the next commit gets the first of them.
+/// If the end of the ledger is torn off and the loss up to the sequence `accepted` is accepted,
+/// restarts the server without the lost sequences: the next commit gets the first of them.
 pub(super) async fn without_lost_end(
     server: EmbeddedServer,
     options: ServerOptions,
     ledger: &LedgerId,
     accepted: u64,
 ) -> Result<EmbeddedServer, ServerError> {
-    // What cannot be asked now is told when the ledger is opened.
+    // If it cannot be asked now, opening the ledger reports it.
     let Some(extent) = extent(&server, ledger).await else {
         return Ok(server);
     };
@@ -132,7 +132,7 @@ async fn extent(server: &EmbeddedServer, ledger: &LedgerId) -> Option<Extent> {
     journal.await.ok()?.extent().await.ok()
 }
 
-/// Writes the acknowledged position behind.
+/// Writes the acknowledged position in the background.
 pub(super) struct Keeping {
     stop: CancellationToken,
     task: AbortOnDropHandle<()>,
@@ -147,7 +147,7 @@ impl Keeping {
     }
 }
 
-/// A ledger that only could not be asked is unavailable, not damaged.
+/// A ledger that merely could not be asked is unavailable, not damaged.
 pub(super) fn damage(error: Damage) -> Failure {
     let exit = if error.is_retryable() {
         Exit::Unavailable

@@ -1,4 +1,4 @@
-//! `rollbook status`: what is going on, what is next, what is blocked, why, and who can move it.
+//! `rollbook status`: what is going on, what is next, what is blocked, why, and who can unblock it.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ use crate::exit::{Exit, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
 use crate::progress::{Steps, lines};
 
-/// Between two looks of `--watch` and `--wait`.
+/// Interval between two looks of `--watch` and `--wait`.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
-/// So many different things are said to be waited for.
+/// How many different reasons to wait are printed.
 const MAX_TOLD: usize = 100;
 
-/// Says so where the views do not show everything as it is on the ledger.
+/// Warns if the views do not show everything as it is on the ledger.
 async fn tell_anomalies(session: &Session) {
     let health: Result<serde_json::Value, _> = session.client.get("/health", &[]).await;
     if health.is_ok_and(|health| health["anomalies"].as_u64() > Some(0)) {
@@ -32,8 +32,8 @@ async fn tell_anomalies(session: &Session) {
     }
 }
 
-/// Names flags of the rollout's environment that somebody has switched by breaking glass: a rollout
-/// that stands on them is not told otherwise.
+/// Names flags in the rollout's environment that somebody has switched with break-glass: nothing
+/// else tells a rollout that depends on them.
 async fn tell_reviews(session: &Session, answer: &StatusAnswer) {
     let environment = &answer.view.data.rollout.environment;
     let reviews = authority::open_reviews(session).await.unwrap_or_default();
@@ -88,8 +88,8 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
     }
 }
 
-/// Looks until the rollout is over, a person is needed, or time is up. What it waits for that comes
-/// with time only, it says once: that may be days away.
+/// Looks until the rollout is over, a person is needed, or time is up. If it waits only for time to
+/// pass, it says so once: that may take days.
 pub(crate) async fn wait(
     session: &Session,
     id: &str,
@@ -116,12 +116,12 @@ pub(crate) async fn wait(
     }
 }
 
-/// It has ended, and nothing takes that end back.
+/// It has ended, and no rollback is in progress.
 fn is_over(answer: &StatusAnswer) -> bool {
     answer.view.data.rollout.status == RolloutStatus::Closed
 }
 
-/// Nothing runs, nothing will by itself, nothing is due, and somebody could unblock it.
+/// Nothing is running, due or about to happen by itself, and somebody could unblock it.
 fn needs_person(answer: &StatusAnswer) -> bool {
     let running = runs(answer);
     let by_person = standing_still(answer).any(|blocked| !goes_on_by_itself(blocked));
@@ -132,12 +132,12 @@ fn runs(answer: &StatusAnswer) -> bool {
     steps(answer).any(|step| matches!(step.status, StepStatus::Running | StepStatus::Undoing))
 }
 
-/// Nothing goes on before a time.
+/// Nothing happens before a certain time.
 fn is_held_by_time(answer: &StatusAnswer) -> bool {
     !runs(answer) && !needs_person(answer) && standing_still(answer).any(goes_on_by_itself)
 }
 
-/// It goes on by itself, even where nobody knows when.
+/// It continues by itself, even if nobody knows when.
 fn goes_on_by_itself(blocked: &Blocked) -> bool {
     match blocked.waits_for {
         WaitsFor::Time | WaitsFor::Worker => true,
@@ -160,9 +160,8 @@ fn waiting_for(blocked: &Blocked) -> String {
     )
 }
 
-/// How a rollout that stands (or is over) makes the process exit. During and after a rollback it
-/// is the rollback that counts: failed where an undo failed, else waiting for the person who
-/// decides how to go on.
+/// The exit code for the state of a rollout. During and after a rollback the rollback counts:
+/// failed if an undo failed, otherwise waiting for the person who decides how to continue.
 pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
     let rollout = &answer.view.data.rollout;
     if let Some(outcome) = rollout.outcome {
@@ -326,7 +325,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
     Ok(())
 }
 
-/// The status, and once it is over how it ended: `closed as succeeded`.
+/// The status, and once the rollout is over its outcome: `closed as succeeded`.
 pub(crate) fn standing(rollout: &RolloutRow) -> String {
     match rollout.outcome {
         Some(outcome) => format!("{} as {outcome}", rollout.status),
@@ -390,7 +389,7 @@ fn mark(step: &StepRow) -> (&'static str, Style) {
     }
 }
 
-/// What a step came to: its verdict once finished, else its status.
+/// The result of a step: its verdict once finished, otherwise its status.
 fn word(step: &StepRow) -> String {
     match (step.status, step.verdict) {
         (StepStatus::Finished, Some(verdict)) => verdict.to_string(),

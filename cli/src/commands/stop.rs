@@ -1,5 +1,5 @@
-//! How the processes end: in order on a signal, at once on a second one, and in bounded time
-//! whatever else does not answer.
+//! How the processes stop: in order on a signal, at once on a second one, and in bounded time
+//! whatever does not answer.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt::handler;
 use crate::print;
 
-/// The drain of a worker, its last words and the end of a nats-server child take less. A process
-/// that still runs by then hangs on something, and is ended.
+/// Draining a worker, its last messages and stopping a nats-server child take less. A process still
+/// running by then hangs, and is ended.
 const STOPS_WITHIN: Duration = Duration::from_secs(75);
 
 /// A token that Ctrl-C or SIGTERM cancels; a second one ends the process at once.
@@ -49,7 +49,7 @@ fn end() -> ! {
     std::process::exit(i32::from(Exit::Unavailable.code()))
 }
 
-/// What starts up, unless the process is told to stop before: then `None`.
+/// The result of starting up, or `None` if the process is told to stop first.
 pub(super) async fn unless_stopped<T>(
     shutdown: &CancellationToken,
     starting: impl Future<Output = Result<T, Failure>>,

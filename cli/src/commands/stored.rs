@@ -6,7 +6,7 @@ use rollbook_workers::snapshot::{Snapshot, SnapshotError};
 use super::Session;
 use crate::exit::{Exit, Failure};
 
-/// The evidence store's location: flag, configuration, else in the data directory.
+/// The evidence store's location: flag, configuration, or the data directory.
 pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String {
     flag.or_else(|| session.config.get("objects")).map_or_else(
         || {
@@ -32,13 +32,14 @@ pub(super) async fn open(store: &EvidenceStore, sha256: &str) -> Result<Snapshot
     Snapshot::open(store, sha256)
         .await
         .map_err(|error| match error {
-            // The name that was typed is nowhere; what a stored snapshot names and is gone is damage.
+            // An address that was typed and does not exist is wrong usage; missing content that a
+            // stored snapshot names is damage.
             SnapshotError::Evidence(EvidenceError::NotFound { .. }) => Failure::usage(error),
             error => snapshot_failure(error),
         })
 }
 
-/// The one place where a snapshot's failure becomes an exit code.
+/// The only place where a snapshot failure becomes an exit code.
 pub(super) fn snapshot_failure(error: SnapshotError) -> Failure {
     let exit = match &error {
         SnapshotError::Malformed { .. }

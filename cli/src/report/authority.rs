@@ -1,4 +1,4 @@
-//! Changed plans with what they change, and what took two persons or was done by one alone.
+//! Changed plans with their differences, requests for two persons, and break-glass uses.
 
 use std::fmt::Write;
 
@@ -54,7 +54,7 @@ pub(super) fn revisions(out: &mut String, detail: &RolloutDetail) -> std::fmt::R
     Ok(())
 }
 
-/// Requests for two persons, and broken glass with its reviews.
+/// Requests for two persons, and break-glass uses with their reviews.
 pub(super) fn requests(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     if detail.requests.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The report as one HTML page without any outside reference.
+//! The report as one self-contained HTML page.
 
 use pulldown_cmark::{Options, Parser, html as render};
 
@@ -9,7 +9,8 @@ table{border-collapse:collapse;width:100%;margin:1rem 0;font-size:.92em}th,td{bo
 th{background:#f2f5f8}code{background:#f2f5f8;padding:.1em .3em;border-radius:3px;overflow-wrap:anywhere}h1,h2{line-height:1.2}h2{margin-top:2.2rem;border-bottom:1px solid #d5dbe3;padding-bottom:.3rem}\
 @media (prefers-color-scheme:dark){body{background:#14181f;color:#dde3ea}th,code{background:#222933}th,td,h2{border-color:#39424f}}";
 
-/// Renders the report. Text from the ledger is escaped: Markdown is made with raw HTML escaped.
+/// Renders the report. Text from the ledger is escaped: the Markdown is rendered with raw HTML
+/// escaped.
 pub(crate) fn html(material: &Material) -> String {
     let text = markdown(material);
     let parser = Parser::new_ext(&text, Options::ENABLE_TABLES);
@@ -21,7 +22,7 @@ pub(crate) fn html(material: &Material) -> String {
     )
 }
 
-/// Text as text: nothing in it opens a tag, ends an attribute or starts an entity.
+/// Escapes text: nothing in it opens a tag, ends an attribute or starts an entity.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -31,7 +32,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // What no page may hold, and what would turn the direction of the text around it.
+            // Replaces control characters, and those that change the text direction.
             '\t' | '\n' => out.push(c),
             c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) => out.push('\u{fffd}'),
             c => out.push(c),

@@ -36,7 +36,7 @@ fn sections(out: &mut String, detail: &RolloutDetail, material: &Material) -> st
     timeline(out, material)
 }
 
-/// What the report rests on, and what of it is damaged.
+/// What the report was compared with, and which parts of it are damaged.
 fn proof(out: &mut String, material: &Material) -> std::fmt::Result {
     let proof = &material.proof;
     for damaged in &proof.damaged {
@@ -215,7 +215,7 @@ fn comparisons(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     Ok(())
 }
 
-/// after ÷ before with two decimals, by integers.
+/// after ÷ before with two decimals, in integer arithmetic.
 fn ratio(before: i64, after: i64) -> String {
     if before <= 0 {
         return "–".to_owned();
@@ -450,7 +450,7 @@ pub(super) fn time(at: Option<jiff::Timestamp>) -> String {
     )
 }
 
-/// Text from the ledger: one line, no markup of its own.
+/// Text from the ledger: on one line, without markup of its own.
 pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

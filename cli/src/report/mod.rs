@@ -1,5 +1,5 @@
-//! What is written for people to keep: the post-rollout report, rendered from the views and nothing
-//! else, and comparisons.
+//! Output for people to keep: comparisons, and the post-rollout report, which is rendered only from
+//! the views.
 
 mod authority;
 pub(crate) mod comparison;
@@ -12,13 +12,13 @@ pub(crate) use markdown::markdown;
 use rollbook_ledger::projection::rows::TimelineRow;
 use rollbook_server::api::{ProofAnswer, StatusAnswer};
 
-/// What a report is made from.
+/// The contents of a report.
 #[derive(Debug)]
 pub(crate) struct Material {
     /// The rollout with everything that belongs to it.
     pub(crate) status: StatusAnswer,
     /// Its whole timeline.
     pub(crate) timeline: Vec<TimelineRow>,
-    /// What was found when it was compared with ledger and evidence.
+    /// The result of comparing it with ledger and evidence.
     pub(crate) proof: ProofAnswer,
 }

@@ -1,4 +1,4 @@
-//! The agent beside a container that hands it the keys of its role, as AWS runs one.
+//! A container credentials agent that provides the keys of a role, as on AWS.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,14 +8,14 @@ use crate::s3::{S3, allowing, element};
 
 const TOKEN: &str = "this-container";
 
-/// Answers until the tests end.
+/// Runs until the tests end.
 pub(crate) struct Agent {
     port: u16,
     directory: tempfile::TempDir,
 }
 
 impl Agent {
-    /// Hands out the keys of a role that may use a server, to whoever shows the token.
+    /// Provides the keys of a role that may use a server to clients with the token.
     pub(crate) fn of(server: &S3) -> Self {
         let [key, secret, token] = role(server);
         let keys = serde_json::json!({
@@ -36,7 +36,7 @@ impl Agent {
         Self { port, directory }
     }
 
-    /// What it makes known to the container.
+    /// The variables that point a container at the agent.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let uri = format!("http://127.0.0.1:{}/v1/credentials", self.port);
         vec![
@@ -48,7 +48,7 @@ impl Agent {
         ]
     }
 
-    /// The file of the token.
+    /// The token file.
     pub(crate) fn token(&self) -> PathBuf {
         self.directory.path().join("token")
     }
@@ -72,7 +72,7 @@ fn role(server: &S3) -> [String; 3] {
     ["AccessKeyId", "SecretAccessKey", "SessionToken"].map(|name| element(&taken, name))
 }
 
-/// One request, one answer.
+/// Handles one request.
 fn answer(mut stream: TcpStream, keys: &str) {
     let head = BufReader::new(stream.try_clone().unwrap()).lines();
     let head: Vec<String> = head

@@ -1,4 +1,4 @@
-//! Server and workers as processes of their own, on a nats-server they did not start.
+//! Server and workers as separate processes, on a nats-server they did not start.
 
 use std::fs;
 use std::net::TcpListener;
@@ -65,7 +65,7 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// The user that may only read, as the guide of the live feed gives it.
+/// The read-only user, as documented in the guide of the live feed.
 fn reader() -> String {
     let guide = std::fs::read_to_string(workspace().join("docs/live-feed.md")).unwrap();
     let (_, user) = guide.split_once("```nats\n").unwrap();
@@ -77,7 +77,8 @@ pub(crate) fn reader_of(nats: &str) -> String {
     nats.replace("nats://", "nats://reader:CHANGE-ME@")
 }
 
-/// A nats-server with this `sync_interval`, a user that may only read, and a user `sys` of its system account; its URL.
+/// A nats-server with this `sync_interval`, a read-only user, and a user `sys` of its system
+/// account; and its URL.
 pub(crate) fn nats(place: &Place, sync_interval: &str) -> (Process, String) {
     let port = free_port();
     let config = format!(
@@ -98,7 +99,7 @@ pub(crate) fn nats(place: &Place, sync_interval: &str) -> (Process, String) {
     (process, format!("nats://127.0.0.1:{port}"))
 }
 
-/// A `rollbook serve` that answers, and its address.
+/// A `rollbook serve` that is ready, and its address.
 pub(crate) fn serve(place: &Place, nats: &str, options: &str) -> (Process, String) {
     let port = free_port();
     let line = format!("serve --nats {nats} --objects objects --listen 127.0.0.1:{port} {options}");
@@ -244,7 +245,7 @@ fn nothing_protected_is_opened_on_a_server_that_does_not_sync() {
         }
         let local = open("local", "local", &known).exits(0);
         assert_eq!(local.err, "");
-        // Where it is not known it is done, and said.
+        // If it is unknown, the rollout is opened with a warning.
         open("doubtful", "production", &unknown)
             .exits(0)
             .complains("--nats-system");

@@ -1,4 +1,4 @@
-//! A snapshot done by two worker processes of a ledger, killed or aborted in the middle.
+//! A snapshot by two worker processes of a ledger, killed or aborted midway.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use crate::postgres::Postgres;
 
 const DEALS: u64 = 100_000;
 
-/// Lets a shard take a while, but not the plan.
+/// Makes each shard slow, but not the planning.
 const SLOWLY: &str =
     "(current_query() NOT LIKE 'COPY%' OR id NOT LIKE '%07' OR pg_sleep(0.02)::text = '')";
 
@@ -38,7 +38,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// Deals in PostgreSQL, a server, two workers, and the step running.
+    /// Deals in PostgreSQL, a server, two workers, and the running step.
     fn start(runtime: &Runtime) -> Self {
         let cluster = Postgres::start();
         let url = runtime.block_on(cluster.database("deals"));
@@ -79,7 +79,7 @@ impl Fleet {
         Process::start(&mut self.command(line)).finish().exits(0)
     }
 
-    /// How far the step is, once it says so.
+    /// The progress of the step, once it reports any.
     fn progress(&self) -> Option<StepProgress> {
         let status = self.run("status s --json").json();
         serde_json::from_value(status["progress"][0].clone()).ok()
@@ -95,7 +95,7 @@ impl Fleet {
         middle.unwrap()
     }
 
-    /// What one process makes of the same deals, but for when.
+    /// The result of one process for the same deals, except for the time.
     fn alone(&self) -> Value {
         let line = format!(
             "snapshot take --database {} --label before --objects alone --json",
@@ -107,7 +107,7 @@ impl Fleet {
         untimed(ran.json()["manifest"].clone())
     }
 
-    /// What the step made of them.
+    /// The result of the step.
     fn together(&self) -> Value {
         let step = self.run("show 1.1 s --json").json();
         assert_eq!(step["verdict"], "pass", "{step}");
@@ -117,7 +117,7 @@ impl Fleet {
     }
 }
 
-/// Sessions with the deals in PostgreSQL, other than the one that asks, whose last query is like this.
+/// PostgreSQL sessions on the deals, except this one, whose last query matches.
 async fn sessions(url: &str, query: &str) -> i64 {
     use sqlx::{Connection, PgConnection};
     let mut connection = PgConnection::connect(url).await.unwrap();
@@ -154,9 +154,9 @@ async fn fill(url: &str) {
         .unwrap();
 }
 
-/// Every state the API delivers until the rollout is over.
+/// Every state that the API delivers until the rollout is over.
 async fn followed(address: String) -> Vec<StepProgress> {
-    // Only fails when it is installed already.
+    // Fails only if it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{address}/v1/rollouts/s/progress?follow=true");
@@ -176,7 +176,7 @@ fn a_killed_worker_process_costs_only_time_and_progress_goes_on() {
     assert_eq!(middle.total, DEALS);
     let shards = middle.shards.unwrap();
     assert!(shards.done < shards.total, "{middle:?}");
-    // The one that does not hold the consistent read.
+    // The worker that does not hold the consistent read.
     let coordinator = fleet.run("show 1.1 s --json").json()["worker"].clone();
     let place = fleet
         .workers
@@ -238,7 +238,7 @@ fn an_abort_stops_the_workers_in_the_middle_of_their_shards() {
         step["message"].as_str().unwrap().contains("cancelled"),
         "{step}"
     );
-    // They are there for the next rollout.
+    // The workers are available for the next rollout.
     fleet.run("open shards.yaml --env local --id t --as alice --start");
     fleet.run("status t --wait 110");
 }

@@ -1,4 +1,4 @@
-//! Who may what, as typed: strangers, persons of a role, two persons, broken glass.
+//! Authority on the command line: strangers, persons with a role, two persons, break-glass.
 
 use crate::harness::{Place, Ran};
 
@@ -15,7 +15,7 @@ phases:
     gate: {sign_offs: [{role: approvers, quorum: 2}]}
 "#;
 
-/// The word after `before` in what a command printed.
+/// The word after `before` in a command's output.
 #[track_caller]
 fn word_after(ran: &Ran, before: &str) -> String {
     let rest = ran.out.split(before).nth(1);
@@ -98,7 +98,7 @@ fn strangers_do_not_take_over_a_protected_gate_nor_the_environment() {
     {
         place.run(&format!("{line} --as mallory")).exits(5);
     }
-    // Nor do two strangers together, once one of the approvers has proposed something.
+    // Two strangers together may not either, once one of the approvers has proposed something.
     place
         .run("revise revision.yaml --rollout r --reason 'new people' --as alice")
         .exits(0)
@@ -237,7 +237,7 @@ fn what_is_risky_takes_two_persons_or_broken_glass_that_is_reviewed() {
     place.run(&format!("confirm {request} --as bob")).exits(0);
     place.until_step("r", "1.2", &["finished"]);
 
-    // What has passed stays what it was.
+    // A passed step stays as it was.
     place.write(
         "rewritten.yaml",
         &RISKY.replace("echo begun", "echo BACKED UP"),
@@ -266,7 +266,7 @@ fn what_is_risky_takes_two_persons_or_broken_glass_that_is_reviewed() {
     assert_eq!(status["data"]["params"]["keep"], "7");
     assert_eq!(status["data"]["revisions"].as_array().unwrap().len(), 2);
 
-    // Glass.
+    // Break-glass.
     place
         .run("abort r --reason 'the site is down' --break-glass --as bob")
         .exits(5)

@@ -1,4 +1,4 @@
-//! Files that are wrong: exit 2, the place and the reason, never a panic, never half an act.
+//! Invalid files: exit 2 with position and reason, never a panic, never half an action.
 
 use std::fmt::Write;
 
@@ -271,7 +271,7 @@ fn an_error_as_json_is_one_object_with_a_code() {
         ("up --data-dir other --nats-server no/such", "RB-NATS-4", 2),
     ] {
         let ran = place.run(&format!("{line} --json")).exits(exit);
-        // A process that was starting may have logged something before.
+        // A starting process may have logged something first.
         let last = ran.err.lines().last().unwrap_or_default();
         let error: serde_json::Value =
             serde_json::from_str(last).unwrap_or_else(|error| panic!("{line}: {error}: {ran:?}"));

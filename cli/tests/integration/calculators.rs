@@ -2,7 +2,7 @@
 
 use crate::harness::Place;
 
-/// Deals in a file, and a program that takes all but one for 12.50.
+/// Deals in a file, and a program that gives all but one the figure 12.50.
 fn place() -> Place {
     let place = Place::new();
     place.write(
@@ -34,14 +34,14 @@ fn a_program_gives_the_figures() {
     );
     assert_eq!(manifest["metrics"][0]["name"], "cost");
     assert_eq!(manifest["metrics"][0]["unit"], "cents");
-    // Once more: another manifest, the same part, nothing to report.
+    // Again: another manifest, the same part, nothing to report.
     let again = place
         .run(&format!("{take} --metrics cost:cents --exec-file model.sh"))
         .exits(1)
         .json();
     assert_eq!(manifest["parts"], again["manifest"]["parts"]);
     let [one, two] = [&first, &again].map(|taken| taken["snapshot"].as_str().unwrap().to_owned());
-    // A deal without figures on both sides is no success.
+    // A deal without figures on either side is not a success.
     place
         .run(&format!("compare {one} {two}"))
         .exits(1)
@@ -97,7 +97,7 @@ fn unknown_types_are_guarded_in_own_figures_where_types_were_not_in_force() {
             .json();
         taken["snapshot"].as_str().unwrap().to_owned()
     };
-    // Only deals of types that nobody knows become dearer: `lbo`, `tbd` and `joint_venture`.
+    // Only deals of unknown types become dearer: `lbo`, `tbd` and `joint_venture`.
     let dearer = "CASE length(deal_type) WHEN 3 THEN 150 WHEN 13 THEN 150 ELSE 100 END";
     let compare = |options: &str| {
         let (before, after) = (take("100", options), take(dearer, options));
@@ -105,7 +105,7 @@ fn unknown_types_are_guarded_in_own_figures_where_types_were_not_in_force() {
             "compare {before} {after} --allow-model-change --json"
         ))
     };
-    // Where types are not in force, they go the way of acquisitions.
+    // If types are not in force, they are judged like acquisitions.
     let found = compare("--flag-off").exits(1).json();
     let result = &found["result"];
     let regressions = result["regressions"].as_u64().unwrap();
@@ -115,7 +115,7 @@ fn unknown_types_are_guarded_in_own_figures_where_types_were_not_in_force() {
         (&worst["rule"], &worst["judged_as"]),
         (&"cost".into(), &"acquisition".into())
     );
-    // Where they are, nobody says what such a deal was computed as.
+    // If types are in force, it is unknown what such a deal was computed as.
     let found = compare("").exits(0).json();
     let result = &found["result"];
     assert_eq!(

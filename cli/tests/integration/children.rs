@@ -1,4 +1,4 @@
-//! Programs that steps start: what they are given, what is kept of them, and their end.
+//! Programs that steps start: what they receive, what is kept of their output, and how they end.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::apart::{nats, serve};
 use crate::harness::{Place, Process, runbook, wait_for};
 
-/// Whether a process runs; one that has ended and was not waited for does not.
+/// Whether a process is running; a zombie is not.
 fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
@@ -78,7 +78,7 @@ fn credentials_of_the_worker_reach_no_command_and_no_record() {
             .contains("[redacted]")
     );
 
-    // Neither the ledger nor the evidence store has any of them, in any spelling.
+    // Neither the ledger nor the evidence store contains any of them, in any encoding.
     let mut places = vec![place.data_dir()];
     while let Some(at) = places.pop() {
         if at.is_dir() {
@@ -104,8 +104,7 @@ fn credentials_of_the_worker_reach_no_command_and_no_record() {
     }
 }
 
-/// What takes the superuser's rights over other processes from a command; nothing where nobody has
-/// any.
+/// A prefix that drops root's rights over other processes from a command; empty if not root.
 fn as_no_superuser() -> Vec<String> {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -143,7 +142,7 @@ fn no_command_reads_what_its_worker_was_started_with() {
         fs::remove_file(place.path().join("seen")).unwrap();
         String::from_utf8_lossy(&seen).into_owned()
     };
-    // A process of the same user that hides nothing: what the command would see.
+    // A process of the same user that hides nothing, to show what the command would see.
     let mut open_one = std::process::Command::new(&as_no_superuser()[0]);
     open_one
         .args(&as_no_superuser()[1..])
@@ -155,7 +154,7 @@ fn no_command_reads_what_its_worker_was_started_with() {
     wait_for("`rollbook up` to answer", || {
         place.run("list").code == Some(0)
     });
-    // Not shown when it fails: these are environments of whatever runs here.
+    // Not printed on failure: these are environments of unrelated processes.
     let seen = spied("u", "");
     assert!(seen.contains(&secret("open")));
     assert!(seen.contains("ROLLBOOK_STEP=1.1"));
@@ -187,7 +186,7 @@ fn evidence_from_outside_of_the_directory_is_refused_before_anything_runs() {
     assert_ne!(lint.code, Some(0));
 }
 
-/// A step that leaves a process running on purpose, and one that does not end, deaf to signals.
+/// A step that leaves a process running on purpose, and one that does not end and ignores signals.
 fn two_kinds() -> String {
     steps(&[
         "run: {command: 'sleep 600 >/dev/null 2>&1 & echo $! > stays'}\nchanges: nothing",
@@ -225,7 +224,7 @@ fn a_command_ends_with_its_worker_and_what_a_finished_step_left_stays() {
     assert!(runs(&stays), "it was left on purpose");
     end(&stays);
 
-    // The table of the operator guide: it says of itself that it changes nothing, and no more.
+    // The table in the operator guide: the step declares that it changes nothing, and no more.
     let _up = place.up();
     place.until_step("t", "1.2", &["interrupted"]);
 }
@@ -279,7 +278,7 @@ fn a_result_larger_than_a_commit_is_an_error_on_the_record() {
         "{message}"
     );
     place.run("status w").exits(0).says("rollbook retry 1.1 w");
-    // All of it is kept.
+    // All output is kept.
     let shown = place.run("show 1.1 w --output").exits(0).out;
     assert!(shown.contains("column_number_1499"), "{shown}");
 }

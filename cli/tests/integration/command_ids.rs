@@ -1,5 +1,5 @@
-//! A command id is one command of one person: repeated, it is answered as the first time;
-//! for anything else it is refused; without an answer nobody says that nothing happened.
+//! A command id identifies one command of one person: repeated, it gets its first answer; for
+//! anything else it is refused; without an answer nobody claims that nothing happened.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{Place, Process};
 use crate::http::ask;
 
-/// Sends a command as a person under a command id.
+/// Sends a command as a person with a command id.
 fn send(url: &str, person: &str, id: &str, body: &Value) -> (u16, Value) {
     ask(Method::POST, url, |request| {
         request
@@ -54,7 +54,7 @@ fn a_repeated_command_is_answered_as_the_first_time() {
         assert_eq!(first["events"].as_array().unwrap().len(), 1);
         assert_eq!(again["repeated"], true);
     }
-    // How it is spelled does not count.
+    // The spelling of the JSON does not matter.
     let spelled = ask(Method::POST, &rollout, |request| {
         request
             .header("rollbook-actor", "alice")
@@ -145,7 +145,7 @@ fn a_rollout_is_opened_once_with_and_without_an_id() {
         .complains("RB-CLI-82");
 }
 
-/// Passes requests on to a server, and never its answers back.
+/// A proxy that passes requests on to a server, but never its responses back.
 fn deaf(server: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -169,11 +169,11 @@ fn pass_on(mut client: TcpStream, server: &str) -> std::io::Result<()> {
     }
     let mut behind = TcpStream::connect(server)?;
     behind.write_all(&request)?;
-    // The server has done it when it answers.
+    // By the time the server responds, it has applied the command.
     behind.read(&mut chunk).map(|_| ())
 }
 
-/// Headers, and as many bytes of body as they say.
+/// Whether the headers and the announced bytes of the body have arrived.
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).into_owned();
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
@@ -212,7 +212,7 @@ fn without_an_answer_it_is_unknown_and_can_be_repeated() {
     let log = place.run("log second --json").exits(0).out;
     assert_eq!(log.matches("rolloutOpened").count(), 1, "{log}");
 
-    // Nobody there: nothing was sent, and it says so.
+    // Nobody listens: nothing was sent, and the error says so.
     let nobody = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

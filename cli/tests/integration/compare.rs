@@ -1,4 +1,4 @@
-//! `rollbook compare`: rules of one's own, every regression, HTML, one deal explained.
+//! `rollbook compare`: custom rules, every regression, HTML, one deal explained.
 
 use std::fs;
 

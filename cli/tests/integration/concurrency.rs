@@ -1,4 +1,4 @@
-//! Several people at once: each decision is taken once, and the others are told.
+//! Several people at once: each decision is made once, and the others are told.
 
 use crate::harness::{Place, Process, Ran, runbook};
 
@@ -18,7 +18,7 @@ const MANUAL: &str = r#"
       sign_offs: [{role: crew, quorum: 2}]
 "#;
 
-/// Types all commands at the same time.
+/// Runs all commands at the same time.
 fn at_once(place: &Place, lines: &[String]) -> Vec<Ran> {
     let started: Vec<Process> = lines
         .iter()
@@ -82,7 +82,7 @@ fn skipping_and_completing_at_once_leaves_one_result() {
     let finished = both.contains("stepFinished");
     assert!(skipped || finished);
     assert_ne!(step["status"], "pending");
-    // A step that was completed has its result; skipping it afterwards is refused.
+    // A completed step has its result; skipping it afterwards is refused.
     assert!(!(skipped && finished), "{both}");
 }
 

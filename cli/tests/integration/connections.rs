@@ -1,4 +1,4 @@
-//! Many connections at the same time: the API and the steps go on.
+//! Many concurrent connections: the API and the steps continue.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ const ONE_STEP: &str = r#"
     steps: [{id: "1.1", title: Look, run: {command: "true"}, changes: nothing}]
 "#;
 
-/// An `up` that may open few files at first, and this many in all.
+/// An `up` with a low soft limit of open files, and this hard limit.
 fn up(place: &Place, hard: u32) -> Process {
     let limits = format!("ulimit -Sn 512; ulimit -Hn {hard}; exec \"$0\" \"$@\"");
     let words = ["sh", "-c", &limits].map(str::to_owned);
@@ -50,7 +50,7 @@ fn a_thousand_idle_connections_take_nothing_from_the_work() {
     let up = up(&place, 8_192);
     let idle: Vec<TcpStream> = (0..1_000).map(|_| connect(&place)).collect();
     works(&place, "busy");
-    // They are closed in the end.
+    // They are eventually closed.
     for mut connection in idle.iter().take(3) {
         connection
             .set_read_timeout(Some(Duration::from_secs(100)))
@@ -66,7 +66,7 @@ fn a_thousand_idle_connections_take_nothing_from_the_work() {
 fn connections_beyond_what_fits_are_told_so() {
     own_limit();
     let place = Place::new();
-    // A quarter of it: 256 connections.
+    // A quarter of the limit: 256 connections.
     let up = up(&place, 1_024);
     let idle: Vec<TcpStream> = (0..300).map(|_| connect(&place)).collect();
     let mut told = String::new();
@@ -93,7 +93,7 @@ fn followers_beyond_what_fits_are_refused_and_the_others_get_every_commit() {
     let up = up(&place, 8_192);
     let follow = |number: u32| {
         let mut reader = connect(&place);
-        // Readers of the log and of the live feed share the places.
+        // Readers of the log and of the live feed share the slots.
         let path = ["log?follow=true", "events"][number as usize % 2];
         write!(reader, "GET /v1/{path} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         reader

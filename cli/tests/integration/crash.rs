@@ -1,5 +1,5 @@
-//! Processes killed at the worst moment: nothing acknowledged is lost, nothing is repeated
-//! blindly, nothing is left behind.
+//! Processes killed at the worst moment: nothing acknowledged is lost, nothing is repeated blindly,
+//! nothing is left behind.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use crate::apart;
 use crate::harness::{Place, Process, runbook, wait_for, workspace};
 
-/// A step that hangs until a file is there, and whose effect can be verified.
+/// A step that hangs until a file exists, and whose effect can be verified.
 const HANGS: &str = r#"
   - id: "1"
     title: Work
@@ -120,7 +120,7 @@ fn a_step_that_changes_nothing_outlives_five_workers() {
 #[test]
 fn an_effect_that_verify_proves_is_not_repeated() {
     let place = Place::new();
-    // The effect is there, and the command has not ended.
+    // The effect is there, but the command has not ended.
     let done = HANGS.replace("touch done\"}", "touch done; sleep 600\"}");
     let file = place.write("work.yaml", &runbook(&done));
     let up = place.up();
@@ -216,7 +216,7 @@ fn views_are_rebuilt_from_the_ledger() {
     });
 }
 
-/// The guide's way to what a dead worker left running.
+/// The operator guide's command that finds what a dead worker left running.
 fn left_running(rollout: &str, step: &str) -> String {
     let guide = fs::read_to_string(workspace().join("docs/operators.md")).unwrap();
     let block = guide
@@ -225,7 +225,7 @@ fn left_running(rollout: &str, step: &str) -> String {
         .find(|block| block.contains("/environ"))
         .unwrap();
     let block = block.replace("hello-1", rollout).replace("1.6", step);
-    // Its exit code says whether a process ended while it was being listed: nothing of interest.
+    // The exit code only says whether a process ended during the listing: irrelevant.
     Process::start(Command::new("sh").args(["-c", &block]))
         .finish()
         .out
@@ -237,7 +237,7 @@ fn what_left_the_group_of_a_command_outlives_the_worker_and_the_guide_finds_it()
     let leaves = HANGS.replace("until [ -e go ]", "setsid sleep 600 & until [ -e go ]");
     let file = place.write("work.yaml", &runbook(&leaves));
     let up = place.up();
-    // Tests run at the same time: an id of its own.
+    // Tests run in parallel, so this one uses an id of its own.
     let id = format!("left-{}", up.pid());
     place
         .run(&format!(
@@ -255,7 +255,7 @@ fn what_left_the_group_of_a_command_outlives_the_worker_and_the_guide_finds_it()
     });
     let listed = left_running(&id, "1.1");
     assert_eq!(left_running(&id, "1.2"), "");
-    // PID, PPID, PGID: the leader of a group.
+    // PID, PPID, PGID: the process leads its group.
     let line = listed
         .lines()
         .find(|line| line.contains("sleep 600"))

@@ -1,5 +1,5 @@
-//! Damage is found wherever it is read, is never signed, and is never handed over as sound: in the
-//! ledger, in the evidence store, and in the views.
+//! Damage in the ledger, the evidence store or the views is found wherever it is read, is never
+//! signed, and is never handed over as intact.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use crate::harness::{Place, Process, runbook, wait_for};
 use crate::integrity::{blocks, history};
 
-/// Where the records of a block begin; its end behind them. Each begins with its length.
+/// Where the records of a block start, and the end of the last one. Each starts with its length.
 fn records(block: &[u8]) -> Vec<usize> {
     let mut at = 0;
     let mut begins = vec![0];
@@ -35,7 +35,7 @@ fn an_end_that_was_torn_off_is_accepted_with_the_sequence_that_is_named() {
     let block = blocks(&place).pop().unwrap();
     let bytes = fs::read(&block).unwrap();
     let begins = records(&bytes);
-    // Into the last commit but one. nats-server remembers by its index that there were two more.
+    // Tears the last commit but one. By its index, nats-server remembers that there were two more.
     let torn = begins[begins.len() - 3] + 37;
     fs::write(&block, &bytes[..torn]).unwrap();
     let named = format!("missing: {} to {last};", last - 1);
@@ -55,7 +55,7 @@ fn an_end_that_was_torn_off_is_accepted_with_the_sequence_that_is_named() {
         .exits(6)
         .complains(&named);
     let up = place.up_with(&format!("--accept-loss {last}"));
-    // Its joining has the first of the lost numbers.
+    // The worker's joining has the first of the lost sequences.
     let log = place.run("log --json").exits(0).json_lines();
     let sequences: Vec<u64> = log
         .iter()
@@ -63,7 +63,7 @@ fn an_end_that_was_torn_off_is_accepted_with_the_sequence_that_is_named() {
         .collect();
     assert_eq!(sequences, (1..=last - 1).collect::<Vec<_>>());
     place.run("doctor").exits(0);
-    // That it was resumed is lost, and can be done again.
+    // The resumption is lost, and can be repeated.
     place.run("resume h --as alice").exits(0);
     stop(up);
     let up = place.up();
@@ -73,8 +73,8 @@ fn an_end_that_was_torn_off_is_accepted_with_the_sequence_that_is_named() {
     stop(up);
 }
 
-/// Damages the commit at a sequence in the stored block. nats-server, which looks at the end of a block
-/// when it starts, finds that out when it reads the commit.
+/// Damages the stored block at the commit with this sequence. nats-server checks only the end of a
+/// block when it starts, so it discovers the damage when it reads the commit.
 fn flip_in_the_middle(place: &Place, sequence: u64) {
     let block = blocks(place).remove(0);
     let mut bytes = fs::read(&block).unwrap();
@@ -103,8 +103,8 @@ fn a_damaged_middle_is_exit_6_wherever_it_is_read() {
     let end = "replay --at 9999-12-31T23:59:59Z";
     place.run(end).exits(0).says("h ");
     place.run("doctor").exits(0).says("all of them read");
-    // nats-server notes in order where its blocks end, and is started again by `up`, which sees nothing
-    // of what happens in between.
+    // nats-server records where its blocks end during an orderly stop. `up` restarts it, and must
+    // not notice anything meanwhile.
     up.signal(Signal::SIGSTOP);
     let [server] = place.nats_servers()[..] else {
         panic!("{:?}", place.nats_servers())
@@ -143,7 +143,7 @@ const SIGNED: &str = r#"
       sign_offs: [{role: crew}]
 "#;
 
-/// Where the output of the step lies.
+/// The file with the step's output.
 fn evidence_file(place: &Place) -> PathBuf {
     let step = place.step("g", "1.1");
     let sha256 = step["evidence"][0]["sha256"].as_str().unwrap();
@@ -197,12 +197,12 @@ fn damaged_evidence_is_neither_shown_nor_signed_nor_reported_as_sound() {
         .exits(0);
     place.run("status g --wait 60").exits(0);
     place.run("report g").exits(0).says("every row is what");
-    // Of a closed rollout only its report depends on it.
+    // Only the report of a closed rollout depends on it.
     flip(&stored);
     place.run("report g --json").exits(6);
 }
 
-/// Changes the views as somebody with the file could, while nobody has it open.
+/// Changes the views as anybody with the file could, while nobody has it open.
 async fn edit(place: &Place, sql: &str) {
     let url = format!("sqlite:{}", place.data_dir().join("views.db").display());
     let mut connection = SqliteConnection::connect(&url).await.unwrap();
@@ -262,7 +262,7 @@ async fn views_that_somebody_edited_are_not_reported() {
         place.run("report g").exits(0).says("bob");
         place.run("doctor").exits(0);
     }
-    // What every rollout stands on.
+    // What every rollout depends on.
     for line in [
         "flag define F --env local --owner me --description x --as alice",
         "environment set local --role crew=alice,bob --reason 'set up' --as alice",

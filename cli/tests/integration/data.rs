@@ -1,4 +1,4 @@
-//! Deals, snapshots and comparisons at the command line, without a server.
+//! Deals, snapshots and comparisons on the command line, without a server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn taken(ran: Ran) -> String {
 fn generate_audit_snapshot_compare() {
     let place = Place::new();
     generate(&place, "--no-invalid-types");
-    // Generated legacy deals lack types: an audit is there to say so.
+    // Generated legacy deals lack types, which the audit must report.
     let audit = place.run(&format!("audit {DEALS} --json"));
     let report = audit.json();
     let wanted = match report["health_score"]["status"].as_str().unwrap() {
@@ -120,7 +120,7 @@ fn an_unknown_snapshot_and_a_damaged_one() {
     let part = object(&place, &part);
     let aside = place.path().join("aside");
     fs::rename(&part, &aside).unwrap();
-    // What a stored snapshot names is no name that somebody typed.
+    // An address named by a stored snapshot is not a name that somebody typed.
     place
         .run(&format!("compare {snapshot} {snapshot}"))
         .exits(6)
@@ -277,7 +277,7 @@ fn a_snapshot_of_one_tenant_and_of_a_file() {
 fn an_evidence_store_that_takes_nothing_ends_a_snapshot_with_7() {
     let place = Place::new();
     generate(&place, "--no-invalid-types");
-    // Files stand where the store's directories belong: even root cannot write below them.
+    // Files are where the store's directories should be: even root cannot write below them.
     fs::create_dir(place.path().join("full")).unwrap();
     for prefix in 0..=255u8 {
         fs::write(place.path().join(format!("full/{prefix:02x}")), "").unwrap();

@@ -1,4 +1,4 @@
-//! The commands of the documents, typed as they stand there.
+//! Runs the commands of the documents exactly as written.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::harness::{Place, Process, workspace};
 
-/// The blocks of a document that are marked `sh run`, one after the other.
+/// The blocks of a document that are marked `sh run`, concatenated.
 fn script(document: &str) -> String {
     let text = fs::read_to_string(workspace().join(document)).unwrap();
     let mut script = String::new();

@@ -1,5 +1,5 @@
-//! Where things end: damage while a server runs, a stream that is replaced under it, a reader that
-//! is cut off, and what callers are told then.
+//! How things end: damage while a server is running, a stream that is replaced under it, a reader
+//! that is cut off, and what clients are told then.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -14,7 +14,7 @@ use crate::apart::{nats, serve};
 use crate::harness::{Place, Process, nats_server, wait_for};
 use crate::http::ask;
 
-/// Writes over what is there, and leaves the size: as a disk does that answers with other bytes.
+/// Overwrites the content but keeps the size, like a disk that returns other bytes.
 fn overwrite(place: &Place, name: &str, from: u64) {
     let path = place.data_dir().join(name);
     let size = fs::metadata(&path).unwrap().len();
@@ -24,7 +24,7 @@ fn overwrite(place: &Place, name: &str, from: u64) {
     file.write_all(&vec![0xA5; rest]).unwrap();
 }
 
-/// The plan of a rollout as the server has it.
+/// The plan of a rollout as the server holds it.
 fn plan(server: &str, id: &str) -> Value {
     let url = format!("{server}/v1/rollouts/{id}/plan");
     let (status, plan) = ask(Method::GET, &url, |request| request);
@@ -52,7 +52,7 @@ fn views_that_are_damaged_while_up_runs_are_rebuilt() {
     assert!(before.as_array().unwrap().len() > 3, "{before}");
     overwrite(&place, "views.db", 0);
     overwrite(&place, "views.db-wal", 32);
-    // Pages that are kept in memory are read again once something is written.
+    // Cached pages are read again once something is written.
     wait_for("the damage to be met", || {
         for line in [
             "pause h --reason r --as alice",
@@ -73,14 +73,14 @@ fn views_that_are_damaged_while_up_runs_are_rebuilt() {
     place.run("status h --wait 60").exits(4);
     place.approve("1 h --as bob").exits(0);
     place.run("status h --wait 60").exits(0).says("succeeded");
-    // What was there is there again.
+    // The earlier content is back.
     let after = timeline();
     let after = after.as_array().unwrap();
     let rows = before.as_array().unwrap();
     assert_eq!(&after[..rows.len()], &rows[..]);
     up.signal(Signal::SIGTERM);
     up.finish().exits(0).complains("going on with new ones");
-    // The new one is whole.
+    // The new one is intact.
     let up = place.up();
     place.run("status h").exits(0).says("succeeded");
     assert!(!up.ended());
@@ -108,7 +108,7 @@ fn a_server_whose_stream_is_replaced_under_it_ends_with_6() {
     wait_for("nats-server", || {
         TcpStream::connect(address_of_nats).is_ok()
     });
-    // A ledger of the same name, longer than the one that was there.
+    // A ledger of the same name, longer than the first.
     let (_other, elsewhere) = serve(&place, &url, "--database sqlite:other.db");
     for id in ["a", "b", "c", "d"] {
         open(id, &elsewhere).exits(0);
@@ -118,7 +118,7 @@ fn a_server_whose_stream_is_replaced_under_it_ends_with_6() {
     let log = place.run(&format!("log --json --server {elsewhere}"));
     let log = log.exits(0).out;
     assert!(!log.contains("\"ours\""), "{log}");
-    // It is refused as long as its views remember.
+    // It is refused as long as its views remember the first.
     place
         .run(&format!(
             "serve --nats {url} --objects objects --listen 127.0.0.1:0 --database sqlite:views.db"
@@ -137,7 +137,7 @@ fn an_error_names_no_place_of_the_server() {
         .exits(0);
     let base = place.endpoint();
     let plan = plan(&base, "h");
-    // The store is no directory any more.
+    // The store is no longer a directory.
     let objects = place.data_dir().join("objects");
     fs::rename(&objects, place.data_dir().join("elsewhere")).unwrap();
     fs::write(&objects, "a file").unwrap();
@@ -173,7 +173,7 @@ fn an_error_names_no_place_of_the_server() {
         assert!(!answer.to_string().contains(&here), "{path}: {answer}");
     }
     up.signal(Signal::SIGTERM);
-    // Whoever looks after the server finds it in its log.
+    // The operator finds it in the server's log.
     up.finish()
         .exits(0)
         .complains(&objects.display().to_string());
@@ -201,7 +201,7 @@ fn a_log_that_breaks_off_says_how_to_go_on() {
         "go on with: rollbook log h --follow --json --after {last}"
     ));
 
-    // A server that says why it ends it.
+    // A server that says why it ends the connection.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
     let answering = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The live feed as programs read it: events, filters, refusals, progress beside them.
+//! The live feed as programs read it: events, filters, refusals, and progress.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{Place, runbook};
 use crate::http::ask;
 
-/// Longer than between two heartbeats.
+/// Longer than the interval between two heartbeats.
 const SILENCE: Duration = Duration::from_secs(60);
 
 const STEPS: &str = r#"
@@ -21,12 +21,12 @@ const STEPS: &str = r#"
       - {id: "1.2", title: Look again, run: {command: "true"}, changes: nothing}
 "#;
 
-/// What a client was told between two empty lines.
+/// What a client received between two empty lines.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Told {
     pub(crate) id: Option<String>,
     pub(crate) event: String,
-    /// Null where there is none.
+    /// Null if there is none.
     pub(crate) data: Value,
 }
 
@@ -35,14 +35,15 @@ pub(crate) struct Told {
 pub(crate) struct EventReader(BufReader<TcpStream>);
 
 impl EventReader {
-    /// Asks `http://HOST:PORT` with a query such as `?type=gate_passed`; without an answer of 200, why.
+    /// Requests `http://HOST:PORT` with a query such as `?type=gate_passed`; if the status is not
+    /// 200, returns why.
     pub(crate) fn open(server: &str, query: &str, last_id: Option<&str>) -> Result<Self, String> {
         let failed = |error: std::io::Error| error.to_string();
         let address = server.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).map_err(failed)?;
         stream.set_read_timeout(Some(SILENCE)).map_err(failed)?;
         let header = last_id.map_or(String::new(), |id| format!("last-event-id: {id}\r\n"));
-        // Of version 1.0 the answer comes as it is, not in chunks.
+        // With HTTP/1.0 the response is not chunked.
         write!(
             stream,
             "GET /v1/events{query} HTTP/1.0\r\nhost: localhost\r\n{header}\r\n"
@@ -65,7 +66,7 @@ impl EventReader {
         }
     }
 
-    /// What comes next; `None`: the connection has ended.
+    /// The next block; `None`: the connection has ended.
     pub(crate) fn next(&mut self) -> Option<Told> {
         let mut told = Told::default();
         loop {
@@ -98,7 +99,7 @@ impl EventReader {
     /// Events up to one of this type.
     #[track_caller]
     fn until(&mut self, last: &str) -> Vec<Told> {
-        // Heartbeats go on for ever.
+        // Heartbeats continue for ever.
         let end = Instant::now() + 2 * SILENCE;
         let mut events = vec![self.event()];
         while events.last().is_some_and(|told| told.event != last) {
@@ -109,7 +110,7 @@ impl EventReader {
     }
 }
 
-/// The ids of all events of the log, with their names and whether they are of a rollout.
+/// The ids of all events of the log, with their names and whether they belong to a rollout.
 pub(crate) fn logged(log: &[Value]) -> Vec<(String, String, Value)> {
     let mut events = Vec::new();
     for line in log {
@@ -152,7 +153,7 @@ fn a_rollout_is_told_as_the_log_has_it_and_every_answer_contains_it() {
     while told.last().unwrap().event != "rollout_closed" {
         let next = now.event();
         if next.event == "step_finished" {
-            // The views contain what was told.
+            // The views contain the event that was sent.
             let sequence = next.data["sequence"].as_u64().unwrap();
             let url = format!("{base}/v1/rollouts/r/timeline");
             let (_, timeline) = ask(Method::GET, &url, |request| request);
@@ -173,7 +174,7 @@ fn a_rollout_is_told_as_the_log_has_it_and_every_answer_contains_it() {
         assert!(told.data["recorded_at"].is_string(), "{told:?}");
     }
 
-    // From the middle, by header, which goes before the query.
+    // From the middle, by header, which overrides the query.
     let middle = &logged[logged.len() / 2].0;
     let mut rest = EventReader::open(&base, "?after=0&rollout=r", Some(middle)).unwrap();
     let rest = rest.until("rollout_closed");
@@ -238,7 +239,7 @@ fn progress_is_told_beside_the_events_and_moves_nobody() {
     let base = place.endpoint();
     let mut all = EventReader::open(&base, "?rollout=s", None).unwrap();
     let mut only = EventReader::open(&base, "?type=progress&environment=local", None).unwrap();
-    // Whether the step passes is not asked here: one of these deals has no figures.
+    // It does not matter whether the step passes: one of these deals has no figures.
     place.run(&format!("run {file} --env local --id s --as alice"));
     let told = all.until("step_finished");
     let progress: Vec<_> = told

@@ -1,5 +1,5 @@
-//! Two hundred clients of the live feed while server and nats-server are killed: each gets every event
-//! once and in order.
+//! Two hundred clients of the live feed while server and nats-server are killed: each gets every
+//! event once and in order.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use crate::events::{EventReader, camel, logged};
 use crate::harness::{Place, runbook, wait_for};
 
 const CLIENTS: usize = 200;
-/// A client that has not seen the end by then has lost it.
+/// A client that has not seen the end by then has failed.
 const AT_MOST: Duration = Duration::from_secs(400);
-/// A client that is cut off waits this long before it asks again.
+/// How long a disconnected client waits before it reconnects.
 const RETRY: Duration = Duration::from_millis(200);
 
 const STEPS: &str = r#"
@@ -23,16 +23,17 @@ const STEPS: &str = r#"
       - {id: "1.3", title: Look, run: {command: "true"}, changes: nothing}
 "#;
 
-/// What a client got.
+/// What a client received.
 #[derive(Debug, Default)]
 struct Got {
     /// Id and type of each event.
     events: Vec<(String, String)>,
-    /// How often it was cut off or refused.
+    /// How often it was disconnected or refused.
     again: usize,
 }
 
-/// Follows until the flag `the-end` is defined, going on after its last id wherever it is cut off.
+/// Follows until the flag `the-end` is defined, resuming after its last id whenever it is
+/// disconnected.
 fn client(server: String, query: &'static str) -> JoinHandle<Got> {
     let follow = move || {
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Evidence in a bucket: snapshots, comparisons and whole rollouts with nothing of it on disk.
+//! Evidence in a bucket: snapshots, comparisons and whole rollouts with no evidence on disk.
 
 use nix::sys::signal::Signal;
 
@@ -13,7 +13,7 @@ fn place(s3: &S3) -> Place {
     place_with(s3.variables())
 }
 
-/// Deals, in the environment of who uses a server.
+/// Deals, and the environment for using a server.
 fn place_with(variables: Vec<(&'static str, String)>) -> Place {
     let mut place = Place::new();
     place.set(variables);
@@ -43,7 +43,7 @@ fn a_snapshot_and_a_comparison_are_those_of_a_directory() {
     let directory = "--objects kept";
     let before_kept = take(&format!("--flag-off {directory}"));
     let after_kept = take(directory);
-    // Manifests name the moment they were taken; parts are the same bytes at the same address.
+    // Manifests contain the time they were taken; parts have the same bytes at the same address.
     let parts = |snapshot: &str, objects: &str| {
         let ran = place.run(&format!("snapshot show {snapshot} --json {objects}"));
         ran.exits(0).json()["manifest"]["parts"].clone()
@@ -92,7 +92,7 @@ fn what_is_wrong_with_a_bucket_is_said_without_the_secret() {
         .exits(2)
         .complains("RB-EVIDENCE-7");
     place.write("rollbook.toml", &format!("objects = \"{location}\"\n"));
-    // Without a server two checks fail; the store is not among them.
+    // Without a server two checks fail; the store is not one of them.
     let doctor = place.run("doctor --json").exits(7).json();
     let check = doctor
         .as_array()

@@ -1,4 +1,4 @@
-//! Exit codes 3, inconclusive, and 5, blocked; the others are met in every other test.
+//! Exit codes 3 (inconclusive) and 5 (blocked); other tests cover the rest.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -83,7 +83,7 @@ windows:
 fn outside_its_window_it_is_5() {
     let place = Place::new();
     let _up = place.up();
-    // Soon enough to be told when, and not.
+    // Soon enough that the time is known, and too far away.
     let tomorrow = Timestamp::now() + SignedDuration::from_hours(24);
     let far = tomorrow + SignedDuration::from_hours(500 * 24);
     for (id, from, words) in [
@@ -100,7 +100,7 @@ fn outside_its_window_it_is_5() {
             ))
             .exits(5)
             .says("outside the allow window night");
-        // While it waits, and once: what for and, where that is known, until when.
+        // While waiting it says once what for and, if known, until when.
         let when = match id {
             "soon" => format!("step 1.1 waits until {tomorrow}: "),
             _ => "step 1.1 waits: ".to_owned(),

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::harness::{Place, Process};
 
-/// A step that measures before, one that changes, a watch and a gate. Each sample counts one error
-/// of twenty requests.
+/// A step that measures before, one that changes something, a watch and a gate. Each sample counts
+/// one error in twenty requests.
 fn runbook(after: &str) -> String {
     format!(
         r#"apiVersion: rollbook/v1

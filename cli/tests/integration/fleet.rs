@@ -1,4 +1,4 @@
-//! `rollbook fleet`: the workers that are there, and those that were.
+//! `rollbook fleet`: present and departed workers.
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -20,7 +20,7 @@ fn the_worker_of_up_is_listed() {
     place.run("fleet").exits(0).says("steps 0/4");
 }
 
-/// The row of a worker on the record; null when there is none.
+/// The row of a worker on the record; null if there is none.
 fn recorded(answer: &Value, worker: &str) -> Value {
     let rows = answer["recorded"]["data"].as_array().unwrap();
     let row = rows.iter().find(|row| row["worker"] == worker);
@@ -53,7 +53,7 @@ fn a_killed_worker_is_lost_and_one_that_is_told_to_stop_has_drained() {
     told.signal(Signal::SIGTERM);
     told.finish().exits(0);
     until("told", "drained");
-    // Not heard of for the time of presence, and then looked for again and again.
+    // Not heard from for the presence time, and then missed in several checks.
     until("killed", "lost");
     let answer = fleet();
     assert_eq!(answer["workers"].as_array().map(Vec::len), Some(0));

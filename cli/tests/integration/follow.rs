@@ -1,4 +1,4 @@
-//! Commands that stay: they show what comes, and end with what they follow.
+//! Commands that follow: they show new output, and end with what they follow.
 
 use std::fs;
 use std::process::Command;
@@ -48,7 +48,7 @@ fn a_watch_ends_with_the_rollout_and_a_log_with_the_server() {
         .says("closed as succeeded");
     let closed = |log: &str| log.contains("rolloutClosed");
     assert!(closed(&place.run("log s --json").exits(0).out));
-    // The output of the step ends with the step, even for one who came late.
+    // `show --follow` ends with the step, even for a late reader.
     output.finish().exits(0).complains("1.1 has ended");
     place
         .run("show 1.1 s --follow")
@@ -94,7 +94,7 @@ fn a_second_signal_ends_at_once() {
     let (place, up) = opened();
     up.signal(Signal::SIGTERM);
     wait_for("the first signal to be taken", || {
-        // A signal of the same kind that comes too early is merged with the first.
+        // A second signal of the same kind that comes too early is merged with the first.
         up.signal(Signal::SIGINT);
         up.ended()
     });

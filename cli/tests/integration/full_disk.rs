@@ -1,11 +1,12 @@
-//! An evidence store on a disk that is really full, and then is not.
+//! An evidence store on a disk that is really full, and then has room again.
 
 use std::fs;
 
 use crate::harness::{Place, Process, Ran, wait_for};
 use crate::small_disk::SmallDisk;
 
-/// Of the disk, what something else takes: a part of so many deals does not fit beside it.
+/// Size of the disk, most of which a ballast file takes: the parts of these deals do not fit beside
+/// it.
 const DISK_MEGABYTES: u32 = 2;
 const BALLAST_KILOBYTES: u32 = 1_950;
 
@@ -21,7 +22,7 @@ fn a_snapshot_on_a_full_disk_ends_with_7_and_goes_well_when_there_is_room() {
         return;
     };
     let store = store.display();
-    // Who enters the disk's namespace stands at its root.
+    // A process that enters the disk's mount namespace starts at its root.
     let line = format!(
         "snapshot take --database sqlite:{}/deals.db --objects {store} --json",
         place.path().display()
@@ -34,7 +35,7 @@ fn a_snapshot_on_a_full_disk_ends_with_7_and_goes_well_when_there_is_room() {
     ));
     let ran = take().exits(7);
     ran.complains("RB-EVIDENCE-4").complains("free space");
-    // Nothing is there that only looks like evidence.
+    // No partial file looks like evidence.
     disk.run(&format!(
         "test -z \"$(find '{store}' -type f ! -name ballast)\""
     ));
@@ -75,7 +76,7 @@ fn views_on_a_full_disk_wait_for_room_and_the_work_goes_on() {
         .exits(0);
     place.until_step("h", "1.1", &["finished"]);
 
-    // What dd cannot write is what is wanted.
+    // dd is supposed to fail when the disk is full.
     disk.run(&format!("dd if=/dev/zero of='{at}/ballast' bs=4k || true"));
     for index in 0..5 {
         let ran = place.run(&format!(

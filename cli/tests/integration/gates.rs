@@ -1,4 +1,5 @@
-//! Gates: a person signs what they were shown, persons are matched to seats, names are UTF-8.
+//! Gates: a person signs what they were shown, persons are matched to required sign-offs, names are
+//! UTF-8.
 
 use std::process::Command;
 
@@ -158,7 +159,7 @@ fn a_signature_is_of_what_was_shown() {
         .says(photo["sha256"].as_str().unwrap())
         .says("1 × crew");
 
-    // Without a terminal and without a digest nothing is signed, and what would be is said.
+    // Without a terminal and a digest nothing is signed, and what would be signed is printed.
     let before = place.run("log g --json").exits(0).out;
     let asked = place.run("approve 1 g --as bob").exits(2);
     let asked = asked.says("counted=3").complains("RB-CLI-83");
@@ -186,7 +187,7 @@ fn a_signature_is_of_what_was_shown() {
     }
     assert_eq!(place.run("log g --json").exits(0).out, before);
 
-    // The gate changes: the old digest signs nothing any more.
+    // The gate changes: the old digest no longer signs anything.
     place.run("reject 1 g --reason 'again' --as bob").exits(0);
     place.write("count", "4 counted\n");
     place
@@ -218,7 +219,7 @@ fn a_signature_is_of_what_was_shown() {
     assert!(!recorded.is_empty());
 }
 
-/// Types a command at a terminal, and this line.
+/// Runs a command at a terminal and types this line.
 fn at_a_terminal(place: &Place, line: &str, answer: &str) -> Ran {
     let typed = format!(
         "printf '{answer}\\n' | script -qec '{} {line}' /dev/null",
@@ -311,7 +312,7 @@ fn lint_names_the_seats_that_nobody_can_take() {
         place.write("seats.yaml", &text);
         place.run("lint seats.yaml")
     };
-    // One person in two roles; three seats for two persons.
+    // One person in two roles; three required sign-offs for two persons.
     lint(
         "{doers: [dan], security: [cleo], legal: [cleo]}",
         "[{role: security}, {role: legal}]",
@@ -332,17 +333,17 @@ fn lint_names_the_seats_that_nobody_can_take() {
     )
     .exits(2)
     .says("RB-RUNBOOK-50");
-    // Who must do the step may not sign.
+    // A person who must do the step may not sign.
     lint("{doers: [mia]}", "[{role: doers}]")
         .exits(2)
         .says("RB-RUNBOOK-50")
         .says("mia");
-    // Who may do it might be missed.
+    // A person who may do it might be missing at the gate.
     lint("{doers: [mia, max], chief: [max]}", "[{role: chief}]")
         .exits(0)
         .complains("warning RB-RUNBOOK-50")
         .complains("max");
-    // Two roles that are the same two persons: whoever signs as one cannot as the other.
+    // Two roles with the same two persons: a person who signs as one cannot sign as the other.
     lint(
         "{doers: [dan], a: [x, y], b: [x, y]}",
         "[{role: a, quorum: 2}, {role: b}]",
@@ -408,7 +409,7 @@ fn status_advises_only_what_is_possible() {
             .find(|blocked| blocked["what"] == "gate 1")
             .unwrap()
     };
-    // alice could sign as eng, and then nobody as lead.
+    // alice could sign as eng, but then nobody could as lead.
     assert_eq!(
         gate(&place)["who"],
         json!(["eng: bob", "lead: alice", "chief: max"])

@@ -1,4 +1,4 @@
-//! Going back proves itself, waits for nobody, and says the same everywhere.
+//! Going back is verified, waits for nobody, and is reported the same everywhere.
 
 use std::fs;
 
@@ -61,7 +61,7 @@ fn an_undo_that_leaves_the_effect_is_not_taken_for_one() {
         .exits(1)
         .says("the effect still stands");
     assert!(place.has("file"));
-    // The list of the dry run is the list of the record.
+    // The list of the dry run equals the recorded list.
     let log = place.run("log u --json").exits(0).out;
     assert!(log.contains(r#""undoSteps":["1.2","1.1"]"#), "{log}");
     place
@@ -245,7 +245,7 @@ fn what_must_not_stay_as_it_is_is_put_right_when_a_step_fails() {
     open(&place, "m", phases);
     place.run("status m --wait 60").exits(1).says("rollback-1");
     assert!(!place.has("stopped"), "the application runs again");
-    // What `how` says leads out, and starts no further rollback.
+    // The advised command leads out, and starts no further rollback.
     place.run("resume m --as alice").exits(0);
     place
         .run("status m --wait 60")

@@ -1,4 +1,4 @@
-//! A directory with a running `rollbook up` in it, and the commands typed there.
+//! A directory with a running `rollbook up`, and the commands run in it.
 
 use std::fs;
 use std::io::Read;
@@ -14,9 +14,9 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// No child lives longer.
+/// Time limit for every child.
 const AT_MOST: Duration = Duration::from_secs(120);
-/// Between two looks at something that is waited for.
+/// Interval between two checks of a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The workspace this test was built from.
@@ -27,7 +27,7 @@ pub(crate) fn workspace() -> PathBuf {
         .to_path_buf()
 }
 
-/// The nats-server to test with; a test without one fails, it does not pass silently.
+/// The nats-server for tests; without one a test fails instead of passing silently.
 pub(crate) fn nats_server() -> PathBuf {
     if let Some(named) = std::env::var_os("ROLLBOOK_NATS_SERVER") {
         return named.into();
@@ -62,7 +62,7 @@ impl Output {
         String::from_utf8_lossy(&self.read.lock().unwrap()).into_owned()
     }
 
-    /// All of it; the process has ended.
+    /// The whole output; the process has ended.
     fn whole(self) -> String {
         self.reader.join().unwrap();
         let read = std::mem::take(&mut *self.read.lock().unwrap());
@@ -70,7 +70,7 @@ impl Output {
     }
 }
 
-/// How a process ended.
+/// The result of a process.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -110,7 +110,7 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
-    /// Waits until it has printed this to standard output; one that ends without it fails at once.
+    /// Waits until it has printed this to standard output; fails at once if it ends first.
     #[track_caller]
     pub(crate) fn until_says(&self, text: &str) {
         self.until(text, |[out, _]| out);
@@ -122,7 +122,7 @@ impl Process {
         out.so_far()
     }
 
-    /// Waits until it has printed this to standard error; one that ends without it fails at once.
+    /// Waits until it has printed this to standard error; fails at once if it ends first.
     #[track_caller]
     pub(crate) fn until_complains(&self, text: &str) {
         self.until(text, |[_, err]| err);
@@ -133,7 +133,7 @@ impl Process {
         let output = self.output.as_ref().unwrap();
         let deadline = Instant::now() + AT_MOST;
         loop {
-            // Asked first: what it printed last is read a moment after it has ended.
+            // Checked first: the last output may be read just after the process has ended.
             let ended = self.ended();
             if ended {
                 std::thread::sleep(LOOK_EVERY * 4);
@@ -156,21 +156,21 @@ impl Process {
         }
     }
 
-    /// Whether it has ended; its exit code stays for `finish`.
+    /// Whether it has ended; `finish` still gets the exit code.
     pub(crate) fn ended(&self) -> bool {
-        // A process that has ended and was not waited for is a zombie.
+        // A process that has ended but was not waited for is a zombie.
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         stat.rsplit(')')
             .next()
             .is_none_or(|rest| rest.trim_start().starts_with('Z'))
     }
 
-    /// Waits for the end, and ends the whole group when it does not come.
+    /// Waits for the end, and kills the whole group if it does not come.
     pub(crate) fn finish(self) -> Ran {
         self.finish_within(AT_MOST)
     }
 
-    /// The same, where it must not take longer than this.
+    /// The same with this time limit.
     pub(crate) fn finish_within(mut self, at_most: Duration) -> Ran {
         let status = self.wait(at_most);
         // What a command left behind must not keep its pipes open.
@@ -222,7 +222,7 @@ fn collect(mut from: impl Read + Send + 'static) -> Output {
 }
 
 impl Ran {
-    /// The exit code must be this one.
+    /// Asserts the exit code.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(
@@ -236,7 +236,7 @@ impl Ran {
         self
     }
 
-    /// Standard output must have this in it.
+    /// Asserts that standard output contains this.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(
@@ -249,7 +249,7 @@ impl Ran {
         self
     }
 
-    /// Standard error must have this in it.
+    /// Asserts that standard error contains this.
     #[track_caller]
     pub(crate) fn complains(self, text: &str) -> Self {
         assert!(
@@ -269,7 +269,7 @@ impl Ran {
             .unwrap_or_else(|error| panic!("{}: {error}\n{}\n{}", self.shown, self.out, self.err))
     }
 
-    /// Standard output as one JSON value a line.
+    /// Standard output as one JSON value per line.
     #[track_caller]
     pub(crate) fn json_lines(&self) -> Vec<Value> {
         self.out
@@ -281,7 +281,7 @@ impl Ran {
     }
 }
 
-/// A working directory where `rollbook` is typed.
+/// A working directory for `rollbook` commands.
 #[derive(Debug)]
 pub(crate) struct Place {
     directory: TempDir,
@@ -296,7 +296,7 @@ impl Place {
         }
     }
 
-    /// Gives every further child these variables too.
+    /// Sets these variables for every further child.
     pub(crate) fn set(&mut self, variables: Vec<(&'static str, String)>) {
         self.variables.extend(variables);
     }
@@ -315,7 +315,7 @@ impl Place {
         name
     }
 
-    /// Copies `hello.yaml` of the repository.
+    /// Copies `hello.yaml` from the repository.
     pub(crate) fn hello(&self) -> &'static str {
         let text = fs::read_to_string(workspace().join("runbooks/hello.yaml")).unwrap();
         self.write("hello.yaml", &text)
@@ -333,7 +333,7 @@ impl Place {
         command
     }
 
-    /// The same, run by another program, which these words start.
+    /// The same, wrapped in another program that these words start.
     pub(crate) fn command_behind(&self, before: &[String], line: &str) -> Command {
         let mut command = Command::new(&before[0]);
         command.args(&before[1..]);
@@ -343,7 +343,7 @@ impl Place {
         command
     }
 
-    /// The environment of every child: nothing of the caller's configuration.
+    /// The environment of every child, without the caller's configuration.
     pub(crate) fn clean(&self, command: &mut Command) {
         for (name, _) in std::env::vars_os() {
             let shown = name.to_string_lossy();
@@ -363,8 +363,7 @@ impl Place {
             .current_dir(self.path());
     }
 
-    /// Types a command and waits for its end. Arguments are separated by spaces; `'…'` keeps
-    /// spaces.
+    /// Runs a command and waits for its end. Arguments are separated by spaces; `'…'` keeps spaces.
     #[track_caller]
     pub(crate) fn run(&self, line: &str) -> Ran {
         Process::start(&mut self.command(line)).finish()
@@ -380,7 +379,7 @@ impl Place {
         self.run(&format!("status {id} --wait 60")).exits(4);
     }
 
-    /// Signs a gate as it shows itself now: `1 h --as bob`.
+    /// Signs a gate as it is shown now: `1 h --as bob`.
     #[track_caller]
     pub(crate) fn approve(&self, line: &str) -> Ran {
         let named = line.split(" --").next().unwrap_or_default();
@@ -392,7 +391,7 @@ impl Place {
         self.run(&format!("approve {line} --seen {}", seen.trim()))
     }
 
-    /// Starts `rollbook up` and waits until it answers.
+    /// Starts `rollbook up` and waits until it is ready.
     pub(crate) fn up(&self) -> Process {
         self.up_with("")
     }
@@ -420,7 +419,7 @@ impl Place {
             .to_owned()
     }
 
-    /// Looks until the status of a step is one of these.
+    /// Waits until the status of a step is one of these.
     #[track_caller]
     pub(crate) fn until_step(&self, rollout: &str, step: &str, wanted: &[&str]) -> Value {
         let mut found = Value::Null;
@@ -431,7 +430,7 @@ impl Place {
         found
     }
 
-    /// One step as it stands.
+    /// The current state of one step.
     #[track_caller]
     pub(crate) fn step(&self, rollout: &str, step: &str) -> Value {
         self.run(&format!("show {step} {rollout} --json"))
@@ -439,7 +438,7 @@ impl Place {
             .json()
     }
 
-    /// Processes of nats-server that use this place.
+    /// Processes of nats-server that use this directory.
     pub(crate) fn nats_servers(&self) -> Vec<i32> {
         let here = self.data_dir().display().to_string();
         let mut found = Vec::new();
@@ -473,7 +472,7 @@ impl Drop for Place {
     }
 }
 
-/// Looks until it holds; a test that waits for ever fails instead.
+/// Waits until a condition holds; fails after a time limit.
 #[track_caller]
 pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + AT_MOST;

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::harness::Place;
 
-/// One request and its answer: status, and the body as JSON (null when it is none).
+/// One request and its response: status, and the body as JSON (null if it is not JSON).
 pub(crate) fn ask(
     method: Method,
     url: &str,
     fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
 ) -> (u16, Value) {
-    // Only fails when it is installed already.
+    // Fails only if it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

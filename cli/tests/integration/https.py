@@ -1,7 +1,7 @@
 """TLS in front of the S3 server of the tests: python3 https.py PORT DIRECTORY
 
-Makes an authority of its own, whose certificate it writes to DIRECTORY/ca.pem, and one for 127.0.0.1 that it signed;
-prints the port it listens on, and passes on to PORT whatever it is sent. `cryptography` comes with moto.
+Creates a certificate authority, writes its certificate to DIRECTORY/ca.pem, and signs a certificate for 127.0.0.1.
+Prints the port it listens on, and forwards everything to PORT. `cryptography` comes with moto.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-//! HTTPS in front of the S3 server of the tests, with a certificate that no system trusts.
+//! HTTPS in front of the tests' S3 server, with a certificate that no system trusts.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -39,12 +39,12 @@ impl Https {
         }
     }
 
-    /// Where it listens.
+    /// The URL it listens on.
     pub(crate) fn endpoint(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// The certificate of who signed its own.
+    /// The certificate of the authority that signed its own.
     pub(crate) fn authority(&self) -> String {
         self.directory.path().join("ca.pem").display().to_string()
     }

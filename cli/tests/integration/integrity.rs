@@ -1,5 +1,5 @@
-//! Stored history that is not what was acknowledged: refused before anything is appended, with the
-//! sequences named.
+//! Stored history that differs from what was acknowledged is refused before anything is appended,
+//! with the sequences named.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ pub(crate) fn blocks(place: &Place) -> Vec<PathBuf> {
     found
 }
 
-/// Makes nats-server read the blocks again instead of trusting its own notes.
+/// Makes nats-server read the blocks again instead of trusting its own index.
 fn forget_index(block: &Path) {
     let _ = fs::remove_file(block.with_file_name("index.db"));
 }
 
-/// A stopped `up` with a rollout and some flags on its ledger; its last sequence.
+/// A stopped `up` with a rollout and some flags on its ledger; returns its last sequence.
 pub(crate) fn history(place: &Place, flags: usize) -> u64 {
     let file = place.hello();
     let up = place.up();
@@ -63,7 +63,7 @@ fn a_torn_last_block_is_refused_until_the_loss_is_accepted() {
     let bytes = fs::read(&block).unwrap();
     fs::write(&block, &bytes[..bytes.len() - 20]).unwrap();
     forget_index(&block);
-    // Twice: the refusal itself appends nothing that would take the lost number.
+    // Twice: the refusal itself appends nothing that would take the lost sequence.
     for _ in 0..2 {
         place
             .run("up --listen 127.0.0.1:0")
@@ -71,7 +71,7 @@ fn a_torn_last_block_is_refused_until_the_loss_is_accepted() {
             .complains("RB-INTEGRITY-1")
             .complains(&format!("missing: {last}"));
     }
-    // A number that does not stand in the refusal accepts nothing.
+    // A sequence that the refusal does not name accepts nothing.
     place
         .run(&format!(
             "up --listen 127.0.0.1:0 --accept-loss {}",
@@ -130,7 +130,7 @@ fn lost_evidence_of_an_open_rollout_is_damage() {
         .exits(0);
     place.run("doctor").exits(0).says("none missing");
     fs::remove_dir_all(place.data_dir().join("objects")).unwrap();
-    // What a process has read it knows; another one does not.
+    // A running process has cached what it read; a new one has not.
     up.signal(Signal::SIGTERM);
     up.finish().exits(0);
     let _up = place.up();
@@ -176,7 +176,7 @@ fn a_restart_looks_at_no_rollout_that_is_over() {
     };
     wait_for("the orchestrator to have looked", healthy);
     stop(up);
-    // Their plans are gone: whoever folds them fails.
+    // Their plans are gone, so folding them fails.
     fs::remove_dir_all(place.data_dir().join("objects")).unwrap();
     let up = place.up();
     wait_for("the orchestrator to have looked", healthy);

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Place, Process, runbook, wait_for};
 
-/// Ctrl-C is handled and not only taken as the end of the process.
+/// Whether the process has installed a handler for Ctrl-C instead of ending by default.
 fn listens(process: &Process) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap_or_default();
     let caught = status
@@ -64,7 +64,7 @@ fn deals_are_written_whole_or_not_at_all() {
     let generate = Process::start(&mut place.command(&format!(
         "deals generate --count 1000000 --seed 1 {database}"
     )));
-    // SQLite keeps a transaction under way in a file beside the database.
+    // SQLite keeps an open transaction in a file next to the database.
     wait_for("deals to be written", || {
         place.has("deals.db-journal") || place.has("deals.db-wal")
     });
@@ -73,7 +73,7 @@ fn deals_are_written_whole_or_not_at_all() {
     generate.finish().exits(130);
     let audit = place.run(&format!("audit {database} --json"));
     if audit.code != Some(2) {
-        // The tables are there already, and empty.
+        // The tables exist already, but are empty.
         assert_eq!(audit.exits(3).json()["total_deals"], 0);
     }
     place
@@ -94,7 +94,7 @@ fn a_start_that_is_stopped_leaves_nothing_behind() {
     place.run("list").exits(0);
 }
 
-/// Whether a process runs; one that has ended and was not waited for does not.
+/// Whether a process is running; a zombie is not.
 fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
@@ -107,7 +107,7 @@ fn the_programs_of_a_calculator_end_with_the_command() {
     place
         .run("deals generate --count 40 --seed 1 --database sqlite:deals.db")
         .exits(0);
-    // Deaf to everything but a kill, to the end of its input too, and not alone.
+    // Ignores everything except a kill, even the end of its input, and has a child.
     place.write(
         "deaf.sh",
         "trap '' INT TERM HUP PIPE\nsleep 600 &\necho $$ $! >> pids\nexec sleep 600\n",

@@ -1,4 +1,4 @@
-//! One rollout of `hello.yaml` from its opening to its report, by text and by JSON.
+//! One rollout of `hello.yaml` from opening to report, as text and as JSON.
 
 use std::process::Command;
 
@@ -145,7 +145,7 @@ fn every_answer_is_json_when_asked() {
     assert!(asked("schema", 0)["properties"]["phases"].is_object());
     let opened = asked(&format!("open {file} --env local --id h --as alice"), 0);
     assert_eq!(opened["rollout"], "h");
-    // The worker of `up` has joined before.
+    // The worker of `up` joined first.
     assert_eq!(opened["sequence"], 2);
     asked("start h --as alice", 0);
     let status = asked("status --wait 60", 4);

@@ -1,5 +1,5 @@
-//! The built `rollbook` as a user drives it: every test has its own directory, its own
-//! nats-server and a port of the system's choice.
+//! Drives the built `rollbook` as a user does: every test has its own directory, its own
+//! nats-server and a port chosen by the system.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent;

@@ -1,4 +1,5 @@
-//! Persons, roles and checklists in any script: they act, answer and are shown, in one spelling.
+//! Persons, roles and checklists in any writing system: they act, answer and are shown in one
+//! normal form.
 
 use std::fs;
 
@@ -108,7 +109,7 @@ fn a_header_carries_any_name_and_nothing_invisible() {
         .complains("RB-PERSON-3");
     let (status, answer) = send(b"am%C3%A9lie");
     assert_eq!(status, 200, "{answer}");
-    // As a terminal's curl sends it.
+    // As curl in a terminal sends it.
     let (status, answer) = send("日本 太郎".as_bytes());
     assert_eq!(status, 200, "{answer}");
 }

@@ -1,4 +1,4 @@
-//! Notices: a channel that does not answer holds up nobody, and two servers send none twice.
+//! Notices: a channel that does not answer delays nothing, and two servers send no notice twice.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,7 +37,7 @@ fn notices(anchor: &str) -> String {
 #[test]
 fn a_dead_webhook_holds_up_no_rollout() {
     let mut place = Place::new();
-    // Takes connections and never answers. Five notices in a row would take minutes.
+    // Accepts connections and never answers. Five notices one after the other would take minutes.
     let dead = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", dead.local_addr().unwrap());
     place.set(vec![("CREW_WEBHOOK", url)]);
@@ -53,7 +53,7 @@ fn a_dead_webhook_holds_up_no_rollout() {
     assert!(!log.contains("noticeSent"), "{log}");
 }
 
-/// Reads a request and answers it; the value of its `Idempotency-Key`.
+/// Reads a request and answers it; returns the value of its `Idempotency-Key`.
 fn answer(connection: TcpStream, status: &str) -> String {
     let mut reader = BufReader::new(connection);
     let (mut key, mut length) = (String::new(), 0);
@@ -83,7 +83,7 @@ fn a_webhook_that_is_back_after_a_while_gets_its_notice() {
     let mut place = Place::new();
     let hook = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", hook.local_addr().unwrap());
-    // A step's four tries are over by then.
+    // More failures than the four tries of a step.
     let served = std::thread::spawn(move || {
         let mut keys = Vec::new();
         for status in [["503 Service Unavailable"; 5].as_slice(), &["200 OK"]].concat() {

@@ -1,5 +1,4 @@
-//! Numbers are exact from where they are measured to where they are judged, and a figure of output
-//! that was cut is none.
+//! Numbers are exact from measurement to judgement, and truncated output gives no figure.
 
 use rollbook_deals::Model;
 use serde_json::Value;
@@ -16,7 +15,7 @@ metrics:
   added: {run: {command: \"echo x >> seen; wc -l < seen\"}}
 ";
 
-/// Runs a runbook to its end and gives its place.
+/// Runs a runbook to its end and returns its directory.
 fn ran(
     phases: &str,
     prepare: impl FnOnce(&Place),

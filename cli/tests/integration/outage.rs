@@ -1,4 +1,4 @@
-//! NATS that pauses, dies, or is cut off: workers take tasks again, and every process can be ended
+//! NATS pauses, dies, or is cut off: workers take tasks again, and every process can be stopped
 //! whatever NATS does.
 
 use std::fs;
@@ -28,7 +28,7 @@ fn worker(place: &Place, nats: &str, name: &str) -> Process {
     worker
 }
 
-/// A rollout of one step that ends well.
+/// A rollout of one step succeeds.
 fn works(place: &Place, server: &str, id: &str) {
     let file = place.write("one.yaml", &runbook(ONE_STEP));
     place
@@ -45,7 +45,7 @@ fn a_worker_whose_pull_was_lost_with_the_server_takes_tasks_again() {
     let (_server, address) = serve(&place, &url, "--database sqlite:views.db");
     let _worker = worker(&place, &url, "one");
     works(&place, &address, "before");
-    // Pull requests pile up in a server that reads no more, and die with it.
+    // Pull requests pile up in a server that has stopped reading, and die with it.
     first.signal(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_secs(3));
     first.signal(Signal::SIGKILL);
@@ -59,7 +59,8 @@ fn a_worker_whose_pull_was_lost_with_the_server_takes_tasks_again() {
     works(&place, &address, "after");
 }
 
-/// Forwards connections, and forgets the old ones on request: they stay open, and nothing passes.
+/// Forwards connections. On request it stops serving the old ones: they stay open, but nothing
+/// passes.
 struct Partition {
     url: String,
     generation: Arc<AtomicU64>,
@@ -133,7 +134,7 @@ fn idle_workers_end_on_sigterm_though_nats_stands_still() {
     nats.signal(Signal::SIGCONT);
 }
 
-/// An `up` whose nats-server has died and cannot be started again.
+/// An `up` whose nats-server has died and cannot be restarted.
 fn without_its_server(place: &Place) -> Process {
     let binary = place.path().join("nats-server");
     fs::copy(nats_server(), &binary).unwrap();

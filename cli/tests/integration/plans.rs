@@ -1,4 +1,4 @@
-//! Plans that come without their runbook are held to the rules of `rollbook lint`.
+//! Plans submitted without their runbook must satisfy the rules of `rollbook lint`.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn sound() -> Value {
     })
 }
 
-/// The plan as a program would send it, whatever it says.
+/// The plan as a program would send it, valid or not.
 fn plan(runbook: Value) -> Vec<u8> {
     let runbook: Runbook = serde_json::from_value(runbook).unwrap();
     let plan = Plan::from_runbook(runbook, BTreeMap::new()).unwrap();
@@ -112,7 +112,7 @@ fn what_lint_refuses_is_not_opened() {
     let (status, answer) = open(sound(), "good");
     assert_eq!(status, 201, "{answer}");
 
-    // A revision brings a plan in the same way.
+    // A revision submits a plan in the same way.
     let bad = changed(|r| r["phases"][0]["gate"]["sign_offs"][0]["quorum"] = json!(0));
     let bytes = plan(bad);
     let evidence = format!("{}/v1/evidence?name=plan", place.endpoint());

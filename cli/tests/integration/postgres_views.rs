@@ -1,4 +1,4 @@
-//! The views in PostgreSQL, as configured, read and rebuilt by an operator.
+//! The views in PostgreSQL, configured, read and rebuilt as an operator does.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::postgres::Postgres;
 /// An operator's psql.
 struct Database {
     runtime: Runtime,
-    /// With a password, which a throw-away cluster does not look at.
+    /// With a password, which a throw-away cluster ignores.
     url: String,
     _cluster: Postgres,
 }
@@ -68,7 +68,7 @@ fn stop(process: Process) {
     process.finish().exits(0);
 }
 
-/// From opening to the end.
+/// Runs a rollout from opening to end.
 fn hello(place: &Place, server: &str) {
     let file = place.hello();
     let run = |line: &str| place.run(&format!("{line} {server}"));
@@ -118,7 +118,7 @@ fn up_keeps_its_views_there_and_rebuilds_them() {
     assert_eq!(of_rollouts(database.dump()), before);
 }
 
-/// Without what a start of `up` adds: its worker joins, the one before has left.
+/// Without what starting `up` adds: its worker joins, the previous one has left.
 fn of_rollouts(mut dump: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     dump.remove("workers");
     dump.remove("view_position");
@@ -135,7 +135,7 @@ fn two_servers_make_the_schema_at_once_and_say_when_the_database_is_gone() {
     let place = Place::new();
     let (_nats, url) = nats(&place, "always");
     let options = format!("--database {}", database.url);
-    // The first makes the streams; what both find empty is the database.
+    // The first creates the streams; both find the database empty.
     let (first, _) = serve(&place, &url, &options);
     stop(first);
     for _ in 0..3 {
@@ -159,7 +159,7 @@ fn two_servers_make_the_schema_at_once_and_say_when_the_database_is_gone() {
         .says("as the ledger has it");
     let Database { _cluster, .. } = database;
     drop(_cluster);
-    // An answer is good for two seconds.
+    // A health result is reused for two seconds.
     wait_for("the doctor to miss it", || {
         let doctor = place.run(&format!("doctor --server {address} --json"));
         let checks = doctor.json();
@@ -203,7 +203,7 @@ fn two_servers_share_them() {
     });
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0][0]["rollout"], "h");
-    // Two projectors wrote them: no event twice, none left out.
+    // Two projectors wrote them: no event is duplicated or missing.
     let log = place
         .run(&format!("log h --json --server {first}"))
         .exits(0)

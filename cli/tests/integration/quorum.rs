@@ -1,4 +1,5 @@
-//! A cluster of three nats-servers: copies are the server's to say, and a lost quorum is told.
+//! A cluster of three nats-servers: the server decides the number of copies, and a lost quorum is
+//! reported.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::http::ask;
 /// Without a quorum every command says so within 15 seconds; the rest is for a busy machine.
 const SAID_WITHIN: Duration = Duration::from_secs(15 + 5);
 
-/// Everything that a server makes.
+/// Every stream that a server creates.
 const STREAMS: [&str; 6] = [
     "ROLLBOOK",
     "ROLLBOOK_WORK",
@@ -32,7 +33,7 @@ fn url(cluster: &Cluster) -> String {
     urls.join(",")
 }
 
-/// A `rollbook serve` on the cluster that is ready, and its address.
+/// A ready `rollbook serve` on the cluster, and its address.
 fn serve(place: &Place, url: &str, replicas: u32) -> (Process, String) {
     let server = Process::start(&mut place.command(&format!(
         "serve --nats {url} --objects objects --database sqlite:views.db --listen 127.0.0.1:0 --replicas {replicas}"
@@ -44,7 +45,7 @@ fn serve(place: &Place, url: &str, replicas: u32) -> (Process, String) {
     (server, address)
 }
 
-/// Every stream with its copies.
+/// Asserts that every stream has this many copies.
 fn assert_copies(runtime: &Runtime, cluster: &Cluster, copies: usize) {
     runtime.block_on(async {
         let context = async_nats::jetstream::new(cluster.client().await);
@@ -76,7 +77,7 @@ fn more_copies_are_made_of_everything_when_a_server_asks_for_them() {
             "run {file} --env local --id h --as alice --timeout 90 --server {address}"
         ))
         .exits(4);
-    // Whose look makes the bucket that it writes to.
+    // The check itself creates the bucket that it writes to.
     wait_for("the doctor to find nothing", || {
         place.run(&format!("doctor --server {address}")).code == Some(0)
     });
@@ -107,7 +108,7 @@ fn streams_have_the_copies_asked_for_and_a_lost_quorum_is_said() {
     let worker = Process::start(&mut place.command(&format!(
         "worker --nats {url} --objects objects --name early"
     )));
-    // It must not make streams of one copy meanwhile.
+    // It must not create streams with one copy meanwhile.
     worker.until_complains("RB-CLI-76");
     std::thread::sleep(std::time::Duration::from_secs(2));
     let (server, address) = serve(&place, &url, 3);
@@ -120,7 +121,7 @@ fn streams_have_the_copies_asked_for_and_a_lost_quorum_is_said() {
     wait_for("the worker to be there", || {
         run("fleet").out.contains("early")
     });
-    // A cluster that has just made streams may still elect their leaders.
+    // A cluster with newly created streams may still be electing their leaders.
     wait_for("the doctor to find three copies", || {
         let doctor = run("doctor");
         doctor.code == Some(0) && doctor.out.contains("3 of 3 copies")
@@ -128,7 +129,7 @@ fn streams_have_the_copies_asked_for_and_a_lost_quorum_is_said() {
     assert_copies(&runtime, &cluster, 3);
     // One may fail.
     cluster.servers[2].kill();
-    // Each stream that it led chooses another leader first.
+    // Each stream that it led elects another leader first.
     wait_for("the two that are left to go on", || {
         ["doctor", "fleet"]
             .iter()
@@ -143,7 +144,7 @@ fn streams_have_the_copies_asked_for_and_a_lost_quorum_is_said() {
     }
     run("fleet").exits(0);
     cluster.servers[1].kill();
-    // Nobody knows whether it is recorded: the line to type again has the id of the command.
+    // It is unknown whether it was recorded: the line to type again contains the id of the command.
     let began = Instant::now();
     let left = || SAID_WITHIN.saturating_sub(began.elapsed());
     let typed = [
@@ -191,7 +192,7 @@ fn streams_have_the_copies_asked_for_and_a_lost_quorum_is_said() {
     wait_for("the request to be applied", || {
         over_http(SAID_WITHIN).0 == 200
     });
-    // Each once, whatever had become of it before.
+    // Each once, whatever happened to it before.
     let log = run("log --json").exits(0).out;
     for (event, times) in [
         ("rolloutResumed", 1),

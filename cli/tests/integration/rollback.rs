@@ -1,4 +1,4 @@
-//! Going back: flags first, then everything, in reverse order of what was done.
+//! Rollback: flags first, then everything, in reverse order.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Scripts and queries that the database, not Rollbook's reading of them, must refuse or keep
-//! whole: through the built program, with real databases.
+//! Scripts and queries that the database itself, not Rollbook's scanner, must refuse or keep whole:
+//! through the built program, with real databases.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
@@ -19,7 +19,7 @@ phases:
     steps:
 ";
 
-/// Steps that stand alone: one that fails holds no other.
+/// Independent steps: a failed one does not block the others.
 fn book(steps: &[(&str, &str)]) -> String {
     let mut text = HEAD.to_owned();
     for (id, action) in steps {
@@ -241,7 +241,7 @@ async fn scripts_are_kept_whole_by_the_database() {
     let vacuumed = "SELECT count(*) FROM pg_class WHERE relname = 'vacuumed'";
     assert_eq!(data.pg(vacuumed).await, 0);
 
-    // The way back stops half-way too.
+    // The undo stops half-way too.
     place
         .run("undo 1.7 s-1 --reason 'no index after all' --as alice")
         .exits(0);

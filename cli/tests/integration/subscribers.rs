@@ -1,5 +1,5 @@
-//! The programs of `examples/live-feed`, as an integrator would run them: in Rust, Python and
-//! TypeScript, over HTTP and over NATS, through restarts of theirs and of what they follow.
+//! The programs of `examples/live-feed`, run as an integrator would: in Rust, Python and
+//! TypeScript, over HTTP and over NATS, while they and the processes they follow are restarted.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn node() -> PathBuf {
     node
 }
 
-/// An example that cargo has built beside this test.
+/// An example that cargo has built next to this test.
 fn built(example: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().unwrap().parent().unwrap();
@@ -55,7 +55,7 @@ fn programs(python: &str, typescript: &str, rust: &str) -> [(&'static str, Comma
     ]
 }
 
-/// Starts each of the programs, to end with the next rollout that closes.
+/// Starts each of the programs; they end with the next rollout that closes.
 fn begun(
     place: &Place,
     mut programs: [(&'static str, Command); 3],
@@ -105,7 +105,8 @@ fn answers(place: &Place, apart: &Apart) {
     });
 }
 
-/// All events of the log up to each close of a rollout: what is told in one go, and in the next.
+/// All events of the log, split after each close of a rollout: those of the first run, and those of
+/// the next.
 fn up_to_each_close(place: &Place, apart: &Apart) -> Vec<Vec<(String, String)>> {
     let log: Vec<Value> = command(place, apart, "log --json").exits(0).json_lines();
     let mut parts = vec![Vec::new()];
@@ -134,7 +135,7 @@ fn examples_follow_over_http_from_where_they_were() {
     works(&place, &apart, "a");
     let first = printed(first);
 
-    // While nobody follows; and the server is another when they come back.
+    // While nobody follows, and with another server when they return.
     works(&place, &apart, "b");
     apart.kill_server(&place);
     let second = followers(&apart);

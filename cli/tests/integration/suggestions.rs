@@ -1,4 +1,4 @@
-//! The commands that `status` suggests, typed as suggested.
+//! Runs the commands that `status` suggests, exactly as suggested.
 
 use std::fs;
 
@@ -47,8 +47,8 @@ phases:
       sign_offs: [{role: crew}]
 "#;
 
-/// Waits until a person is needed, finds the command suggested for `what`, fills its gaps, and
-/// types the alternative that begins with `verb`.
+/// Waits until a person is needed, finds the command suggested for `what`, fills in its
+/// placeholders, and runs the alternative that starts with `verb`.
 #[track_caller]
 fn follow(place: &Place, what: &str, verb: &str, person: &str) -> Ran {
     place.run("status f --wait 60");

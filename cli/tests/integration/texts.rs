@@ -1,4 +1,4 @@
-//! Texts as metrics: taken from a query, compared by rules, shown everywhere.
+//! Texts as metrics: read by a query, compared by rules, shown everywhere.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::harness::Place;
 
 const METRICS: &str = "--metrics cost:cents,state:text,owner:text";
 
-/// Deals whose inventory holds their figures, so that a program can give them.
+/// Deals whose inventory contains their figures, so that a program can return them.
 fn deals(rows: &[(&str, &str, &str, &str)]) -> String {
     let line = |(id, cost, state, owner): &(&str, &str, &str, &str)| {
         format!(
@@ -19,14 +19,14 @@ fn deals(rows: &[(&str, &str, &str, &str)]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Answers with what the inventory's first item says.
+/// Answers with the content of the inventory's first item.
 const PROGRAM: &str = "import json, sys
 for line in sys.stdin:
     item = json.loads(line)['inventory'][0]
     print(json.dumps({'metrics': item}), flush=True)
 ";
 
-/// A place with two snapshots of the same five deals.
+/// A directory with two snapshots of the same five deals.
 fn place() -> (Place, String, String) {
     let place = Place::new();
     place.write("model.py", PROGRAM);

@@ -1,11 +1,11 @@
-//! `cli → server → workers → ledger → proto`, the deals beside the workers, and which files see the
-//! outside world.
+//! `cli → server → workers → ledger → proto`, with `deals` next to `server`, and which files may do
+//! I/O.
 
 use std::collections::BTreeSet;
 
 use crate::tree::{root, rust};
 
-/// Directory and package, each building only on those before it.
+/// Directory and package; each may depend only on those before it.
 const LAYERS: &[(&str, &str)] = &[
     ("proto", "rollbook-proto"),
     ("ledger", "rollbook-ledger"),
@@ -14,13 +14,13 @@ const LAYERS: &[(&str, &str)] = &[
     ("cli", "rollbook"),
 ];
 
-/// Beside the layers above the workers: what implements ports of theirs, and the only layer that
-/// builds on it. Nothing else knows a deal.
+/// The package that implements ports of the workers, and the only layer that may depend on it. No
+/// other layer knows what a deal is.
 const ADAPTER: (&str, &str) = ("deals", "rollbook-deals");
 const ADAPTER_BUILDS_ON: &[&str] = &["rollbook-proto", "rollbook-ledger", "rollbook-workers"];
 const PUTS_TOGETHER: &str = "cli";
 
-/// On top of all layers; nothing builds on them.
+/// The top layer: nothing depends on it.
 const ON_TOP: &[&str] = &["loadtest", "examples/cost-service"];
 
 /// The packages named in the dependency tables of a manifest.
@@ -126,8 +126,9 @@ fn every_member_of_the_workspace_has_its_place() {
     assert_eq!(members, known);
 }
 
-/// That nothing of the ledger asks by HTTP itself is in [`ADAPTERS`]: its manifest has to name
-/// reqwest, for `object_store` reaches S3 by it and leaves the TLS to whom it is built for.
+/// [`ADAPTERS`] ensures that nothing in the ledger makes HTTP requests itself. Its manifest must
+/// name reqwest, because `object_store` uses it for S3 and leaves the choice of TLS to the final
+/// build.
 #[test]
 fn the_ledger_serves_no_http_and_has_no_thread_pool() {
     for name in ["axum", "hyper", "tower-http", "rayon"] {
@@ -138,7 +139,7 @@ fn the_ledger_serves_no_http_and_has_no_thread_pool() {
     }
 }
 
-/// The crates that reach outside, and the files or directories that may name them.
+/// The crates that do I/O, and the files or directories that may name them.
 const ADAPTERS: &[(&str, &[&str])] = &[
     (
         "async_nats",
@@ -154,13 +155,13 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/fleet/pull.rs",
             "workers/src/fleet/shards/lane.rs",
             "workers/src/fleet/signals.rs",
-            // Hand the connection on, for the presence of workers.
+            // Pass the connection on, for the presence of workers.
             "server/src/api/mod.rs",
             "server/src/serve.rs",
-            // Puts the parts together.
+            // Assembles the program.
             "cli/src/commands/parts.rs",
             "loadtest/src/",
-            // What integrators write.
+            // Examples for integrators.
             "examples/live-feed/",
         ],
     ),
@@ -189,7 +190,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/executor/context.rs",
             "workers/src/executor/http.rs",
             "workers/src/executor/notify.rs",
-            // Hand the client on, to the executors of steps.
+            // Pass the client on to the executors of steps.
             "server/src/notices.rs",
             "server/src/serve.rs",
             "cli/src/client.rs",

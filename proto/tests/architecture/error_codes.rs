@@ -1,5 +1,5 @@
-//! Every error code has one meaning and stands in `docs/errors.md`, which lists no other. The tables there are kept
-//! by `tools/error-codes --update`.
+//! Every error code has one meaning and is in `docs/errors.md`, which lists no others.
+//! `tools/error-codes --update` maintains the tables there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,8 @@ fn codes(text: &str) -> Vec<(String, usize)> {
     found
 }
 
-/// A definition is a string literal that is the code, or begins with the code and a colon; migrations define codes too.
+/// A definition is a string literal that is the code or starts with the code and a colon;
+/// migrations define codes too.
 fn definitions() -> BTreeMap<String, Vec<Definition>> {
     let mut found: BTreeMap<String, Vec<Definition>> = BTreeMap::new();
     for source in sources(&["rs", "sql"]) {
@@ -78,7 +79,8 @@ fn literal(text: &str) -> String {
     message
 }
 
-/// The codes of a file that writes `RB-MODULE-{}` with the numbers of a table of `Name = number, "remedy";`.
+/// The codes of a file that writes `RB-MODULE-{}` with the numbers of a table of `Name = number,
+/// "remedy";`.
 fn numbered(code: &str) -> Vec<(String, String)> {
     let Some((before, _)) = code.split_once("-{}\"") else {
         return Vec::new();
@@ -102,8 +104,8 @@ fn a_code_has_one_message() {
         let mut messages = definitions.iter();
         let first = messages.next().unwrap();
         for other in messages {
-            // A client is told less than the operator: the beginning of the same message.
-            // The scripts of migrations refuse for the same reason in different words.
+            // A client gets less than the operator: the beginning of the same message.
+            // Migration scripts refuse for the same reason in other words.
             let same = (first.path.ends_with(".sql") && other.path.ends_with(".sql"))
                 || first.path == other.path
                     && (first.message.starts_with(&other.message)

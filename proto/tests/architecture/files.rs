@@ -4,7 +4,7 @@ use crate::tree::sources;
 
 const MAX_LINES: usize = 600;
 
-/// Names that collect strays.
+/// Names that attract unrelated code.
 const GRAB_BAGS: &[&str] = &["common", "helpers", "misc", "util", "utils"];
 
 #[test]

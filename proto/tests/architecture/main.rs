@@ -1,6 +1,6 @@
-//! The shape of the source tree: what may depend on what, what stays pure, how large a file gets, and that every
-//! error code has one meaning and is documented. Reads the tree only; it stands in this crate because this crate
-//! builds fastest.
+//! The shape of the source tree: what may depend on what, what stays pure, how large a file may be,
+//! and that every error code has one meaning and is documented. Only reads the tree; it is in this
+//! crate because this crate builds fastest.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,8 +1,8 @@
-//! The rules of the domain do no I/O, read no clock, draw no random numbers and log nothing.
+//! The rules of the domain do no I/O, read no clock, use no random numbers and log nothing.
 
 use crate::tree::rust;
 
-/// Directories, and the files in them that read or write for the others.
+/// Directories, and the files in them that do I/O for the others.
 const PURE: &[(&str, &[&str])] = &[
     ("ledger/src/rollout/", &[]),
     ("ledger/src/counter.rs", &[]),
@@ -12,7 +12,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("ledger/src/authority/", &[]),
     ("ledger/src/environment/", &[]),
     ("ledger/src/fleet/", &[]),
-    // The files beside a runbook, behind the `Files` port.
+    // Reads the files next to a runbook, behind the `Files` port.
     ("ledger/src/runbook/", &["ledger/src/runbook/files.rs"]),
     (
         "deals/src/",
@@ -24,7 +24,7 @@ const PURE: &[(&str, &[&str])] = &[
             "deals/src/ports.rs",
         ],
     ),
-    // Open two snapshots, hand on to the rules, keep the result.
+    // Open two snapshots, pass them to the rules, store the result.
     (
         "workers/src/compare/",
         &[

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Directories that hold no source of ours.
+/// Directories without sources of ours.
 const NOT_OURS: &[&str] = &["target", "node_modules", "dist"];
 
 /// A source file.
 pub(crate) struct Source {
-    /// From the root of the workspace, `ledger/src/ids.rs`.
+    /// Path from the root of the workspace, `ledger/src/ids.rs`.
     pub(crate) path: String,
     pub(crate) text: String,
-    /// What the program consists of: without comments and without the test module at the end.
+    /// The program text: without comments and without the test module at the end.
     pub(crate) code: String,
 }
 
@@ -42,7 +42,7 @@ fn code(path: &str, text: &str) -> String {
     without_comments(&text[..end])
 }
 
-/// A text line by line, without what the comments in it say.
+/// A text line by line, without the contents of its comments.
 pub(crate) fn without_comments(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     for line in text.lines() {
@@ -52,7 +52,7 @@ pub(crate) fn without_comments(text: &str) -> String {
     code
 }
 
-/// `https://` begins no comment.
+/// `https://` does not start a comment.
 fn without_comment(line: &str) -> &str {
     let mut from = 0;
     while let Some(found) = line[from..].find("//") {
@@ -65,7 +65,7 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// Whether a text contains a word that is no part of a longer name.
+/// Whether a text contains a word that is not part of a longer name.
 pub(crate) fn contains_word(text: &str, word: &str) -> bool {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word).any(|(start, _)| {
@@ -83,7 +83,7 @@ pub(crate) fn root() -> PathBuf {
         .to_owned()
 }
 
-/// All sources and documents of ours, read once, by path.
+/// All our sources and documents, read once, by path.
 fn all() -> &'static [Source] {
     static ALL: OnceLock<Vec<Source>> = OnceLock::new();
     ALL.get_or_init(|| {
@@ -94,7 +94,7 @@ fn all() -> &'static [Source] {
     })
 }
 
-/// All files of ours whose names end in one of these extensions, by path.
+/// All our files whose names have one of these extensions, by path.
 pub(crate) fn sources(extensions: &[&str]) -> Vec<&'static Source> {
     let ends = |path: &str| {
         path.rsplit('.')

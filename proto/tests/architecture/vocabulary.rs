@@ -1,11 +1,11 @@
-//! The workers know no customer's words: what deals are and what they are worth comes in through ports.
+//! The workers use no customer vocabulary: deals and their figures come in through ports.
 
 use crate::tree::{rust, without_comments};
 
 const WORKERS: &str = "workers/src/";
 
-/// Types of deals, transition services and synergies, in no text of the workers: whatever the case,
-/// in prose and as a part of any name.
+/// Types of deals, transition services and synergies. The workers may not mention them anywhere: in
+/// any case, in prose or as part of a name.
 const NOWHERE: &[&str] = &[
     "acquisition",
     "acquisitions",
@@ -21,14 +21,14 @@ const NOWHERE: &[&str] = &[
     "tsa",
 ];
 
-/// How names of figures begin that no text may hold either.
+/// Prefix of figure names that the workers may not mention either.
 const FIGURES: &str = "cost_";
 
-/// In no name or text of the code. Prose may say what work costs.
+/// Forbidden in names and strings of the code. Prose may say what work costs.
 const NOT_IN_CODE: &[&str] = &["cost", "costs"];
 
 /// The words of a text and the parts of its names, in lower case: `cost_total`, `TsaForAll` and
-/// `carve-out` have `cost`, `tsa` and `carve-out` among theirs.
+/// `carve-out` yield `cost`, `tsa` and `carve-out` among others.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for name in text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')) {

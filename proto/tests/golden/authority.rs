@@ -1,4 +1,4 @@
-//! Examples: who may what, requests for two persons, broken glass, environments.
+//! Examples: authority, requests for two persons, break-glass, environments.
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{

@@ -1,4 +1,4 @@
-//! What an older reader makes of a newer writer's commits, and of damaged ones.
+//! How an older reader handles commits of a newer writer, and damaged ones.
 
 use prost::Message as _;
 use prost::encoding::{bytes, string, uint64};
@@ -7,7 +7,7 @@ use rollbook_proto::v1::{Commit, Event, StepFinished, StepSkipped, Verdict};
 
 use crate::examples::{Example, commit, examples};
 
-/// Numbers no message of version 1 uses.
+/// Field numbers that no message of version 1 uses.
 const NEW_TEXT: u32 = 1_900;
 const NEW_NUMBER: u32 = 1_901;
 

@@ -38,7 +38,7 @@ fn every_event_has_its_golden_json_and_back() {
         let json = serde_json::to_value(&commit).unwrap();
         let pretty = serde_json::to_string_pretty(&json).unwrap() + "\n";
         let expected = golden(&format!("{name}.json"), &pretty);
-        // As values: the order of a map's keys is not part of proto3 JSON.
+        // Compared as values: proto3 JSON does not define the order of map keys.
         assert_eq!(
             json,
             serde_json::from_str::<serde_json::Value>(&expected).unwrap(),
@@ -198,7 +198,8 @@ proptest! {
         prop_assert_eq!(Commit::decode(encoded.as_slice()).unwrap(), commit);
     }
 
-    /// Reading bytes that are no commit yields an error or a commit, never a panic; what was read can be written.
+    /// Reading bytes that are not a commit gives an error or a commit, never a panic; what was read
+    /// can be written.
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
         if let Ok(commit) = Commit::decode(bytes.as_slice()) {

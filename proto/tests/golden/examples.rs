@@ -16,8 +16,8 @@ pub(crate) struct Example {
 /// How an example is built.
 type Build = fn(&mut Distinct) -> Kind;
 
-/// The event's name in `commit.proto`. A new event does not compile until it is named here; it does not pass until
-/// it has an example.
+/// The event's name in `commit.proto`. A new event does not compile until it is named here, and
+/// does not pass until it has an example.
 pub(crate) fn name(kind: &Kind) -> &'static str {
     match kind {
         Kind::RolloutOpened(_) => "rollout_opened",
@@ -128,7 +128,8 @@ const BUILDERS: &[Build] = &[
     authority::environment_revision_withdrawn,
 ];
 
-/// Further examples of an event that has gained fields, with their file names: `("step_finished-2", …)`.
+/// Further examples of events that have gained fields, with their file names: `("step_finished-2",
+/// …)`.
 const LATER: &[(&str, Build)] = &[
     ("comparison_made-2", outcomes::comparison_made_of_texts),
     ("comparison_made_by_type", outcomes::comparison_made_by_type),
@@ -183,7 +184,7 @@ pub(crate) fn examples() -> Vec<Example> {
     first.chain(later).chain([several, digested]).collect()
 }
 
-/// Every field of the first version filled; values beyond those of the events.
+/// Fills every field of the first version, with values distinct from those of the events.
 pub(crate) fn commit(kinds: Vec<Kind>) -> Commit {
     Commit {
         id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),

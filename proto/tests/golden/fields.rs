@@ -28,7 +28,8 @@ fn messages() -> Vec<DescriptorProto> {
         .collect()
 }
 
-/// `Commit 1 id string`; map fields as `map<string, uint64>`, enum values as `Verdict 1 PASS value`.
+/// `Commit 1 id string`; map fields as `map<string, uint64>`, enum values as
+/// `Verdict 1 PASS value`.
 fn lines() -> Vec<String> {
     let mut lines = Vec::new();
     for message in messages() {
@@ -168,7 +169,7 @@ fn every_field_of_every_message_is_filled_in_some_example() {
     }
 }
 
-/// Proto3 JSON leaves out what has its default value, so what is present is filled.
+/// Proto3 JSON omits default values, so what is present is filled.
 fn note_filled(
     name: &str,
     json: &Value,

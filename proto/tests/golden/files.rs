@@ -1,10 +1,10 @@
-//! The checked-in files, and the one way to write them.
+//! The checked-in files, and the only code that writes them.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-/// Set to 1 to write files that do not exist yet. Existing ones are never written.
+/// Set to 1 to write files that do not exist yet. Existing files are never overwritten.
 const BLESS: &str = "ROLLBOOK_BLESS";
 
 pub(crate) fn directory() -> PathBuf {
@@ -15,7 +15,8 @@ pub(crate) fn blessing() -> bool {
     std::env::var(BLESS).is_ok_and(|value| value == "1")
 }
 
-/// The content of a golden file; when it is missing and blessing is asked for, it is written from `actual` first.
+/// The content of a golden file; if it is missing and blessing is requested, it is first written
+/// from `actual`.
 pub(crate) fn golden(file: &str, actual: &str) -> String {
     let path = directory().join(file);
     if blessing() && !path.exists() {

@@ -18,7 +18,7 @@ pub(crate) fn sign_off_given(d: &mut Distinct) -> Kind {
     })
 }
 
-/// Of what was shown when it was given.
+/// Digest of what was shown when the sign-off was given.
 pub(crate) fn sign_off_of_what_was_seen(d: &mut Distinct) -> Kind {
     Kind::SignOffGiven(SignOffGiven {
         gate_id: d.text("gate"),

@@ -98,7 +98,7 @@ pub(crate) fn comparison_made_by_type(d: &mut Distinct) -> Kind {
     })
 }
 
-/// What the rules made of it, and deals without figures on both sides.
+/// The verdict of the rules, and deals without figures on both sides.
 pub(crate) fn comparison_made_with_verdict(d: &mut Distinct) -> Kind {
     let judged = Regression {
         judged_as: d.text("type"),
@@ -143,7 +143,7 @@ fn regression(d: &mut Distinct) -> Regression {
     }
 }
 
-/// Regressions of texts: one that changed, one that is NULL before and empty after.
+/// Regressions of texts: one changed, one NULL before and empty after.
 pub(crate) fn comparison_made_of_texts(d: &mut Distinct) -> Kind {
     let text = |d: &mut Distinct, before: Option<String>, after: Option<String>| Regression {
         before: None,
@@ -162,7 +162,7 @@ pub(crate) fn comparison_made_of_texts(d: &mut Distinct) -> Kind {
     })
 }
 
-/// Absent before, zero after: two different things.
+/// Absent before, zero after: these differ.
 fn regression_of_a_new_figure(d: &mut Distinct) -> Regression {
     Regression {
         before: None,

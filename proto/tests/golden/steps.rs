@@ -1,4 +1,4 @@
-//! Examples: steps and what undoes them.
+//! Examples: steps and their undos.
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{
@@ -65,7 +65,7 @@ pub(crate) fn step_finished_partly(d: &mut Distinct) -> Kind {
     })
 }
 
-/// A result with numbers to their last digit.
+/// A result with exact numbers.
 pub(crate) fn step_finished_exactly(d: &mut Distinct) -> Kind {
     Kind::StepFinished(StepFinished {
         step_id: d.text("step"),

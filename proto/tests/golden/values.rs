@@ -1,4 +1,4 @@
-//! Values that differ from each other, so that two fields mixed up never encode alike.
+//! Distinct values, so that two mixed-up fields never encode alike.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +7,30 @@ use rollbook_proto::v1::{
 };
 use rollbook_proto::{Duration, Timestamp};
 
-/// Hands out distinct values in the order in which they are asked for.
+/// Hands out distinct values in the order of the calls.
 #[derive(Debug, Default)]
 pub(crate) struct Distinct {
     given: u32,
 }
 
 impl Distinct {
-    /// Never 0, never the same twice; beyond 127, so that it takes more than one byte.
+    /// Never 0, never the same twice; above 127, so that it takes more than one byte.
     pub(crate) fn small(&mut self) -> u32 {
         self.given += 1;
         1_000 + self.given
     }
 
-    /// Beyond 32 bits.
+    /// Wider than 32 bits.
     pub(crate) fn large(&mut self) -> u64 {
         (1 << 40) + u64::from(self.small())
     }
 
-    /// Negative and beyond 32 bits.
+    /// Negative and wider than 32 bits.
     pub(crate) fn negative(&mut self) -> i64 {
         -(1 << 40) - i64::from(self.small())
     }
 
-    /// Not a whole number; exact in binary.
+    /// Not a whole number, but exact in binary.
     pub(crate) fn fraction(&mut self) -> f64 {
         f64::from(self.small()) + 0.25
     }
@@ -95,7 +95,7 @@ impl Distinct {
         }
     }
 
-    /// A number that no double holds.
+    /// A number that no double can represent.
     pub(crate) fn measurement_of_digits(&mut self) -> Measurement {
         Measurement {
             value: Some(9_007_199_254_740_992.0),
@@ -104,7 +104,7 @@ impl Distinct {
         }
     }
 
-    /// No number, because what it would be read from was cut.
+    /// No number, because its source was truncated.
     pub(crate) fn measurement_of_cut_output(&mut self) -> Measurement {
         Measurement {
             incomplete: true,
@@ -112,7 +112,7 @@ impl Distinct {
         }
     }
 
-    /// No data: absent, which is not zero.
+    /// No data: absent, which differs from zero.
     pub(crate) fn measurement_without_value(&mut self) -> Measurement {
         Measurement {
             value: None,
@@ -120,7 +120,7 @@ impl Distinct {
         }
     }
 
-    /// Zero, which is not absent.
+    /// Zero, which differs from absent.
     pub(crate) fn measurement_of_zero(&mut self) -> Measurement {
         Measurement {
             value: Some(0.0),

@@ -1,4 +1,4 @@
-//! Who calls, under which command id, and what was sent: what makes a command one command.
+//! The caller, the command id and the body: what identifies a command.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -15,19 +15,19 @@ use serde::de::DeserializeOwned;
 
 use super::ApiError;
 
-/// Header naming the person who acts: UTF-8, percent-encoded where it is not ASCII.
+/// Header naming the acting person: UTF-8, percent-encoded if not ASCII.
 pub const ACTOR_HEADER: &str = "rollbook-actor";
-/// Header with the command id: the same command sent twice is applied once.
+/// Header with the command id: a command sent twice is applied once.
 pub const COMMAND_HEADER: &str = "idempotency-key";
 /// The longest command id, in bytes.
 pub const MAX_COMMAND_ID_BYTES: usize = 128;
 
-/// Whether a text can be a command id: 1 to 128 visible ASCII characters.
+/// Whether a text is a valid command id: 1 to 128 visible ASCII characters.
 pub fn is_command_id(text: &str) -> bool {
     (1..=MAX_COMMAND_ID_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Who calls: required on every command.
+/// The caller: required on every command.
 #[derive(Debug)]
 pub(crate) struct Who(pub(crate) Caller);
 
@@ -36,7 +36,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
-        // A header of our own also keeps other sites' pages out: a browser asks first.
+        // Requiring a custom header also blocks pages of other sites: a browser sends a preflight
+        // first.
         let mut caller = Caller::new(v1::Actor {
             name: actor(header(ACTOR_HEADER).unwrap_or_default())?,
             kind: v1::ActorKind::Person.into(),
@@ -83,8 +84,8 @@ fn actor(header: &[u8]) -> Result<String, ApiError> {
     person::name(&text).map_err(|error| refused(error.to_string()))
 }
 
-/// A body of JSON, read as a command, and in the canonical form that says whether another body is
-/// the same command.
+/// A JSON body, parsed as a command, and in canonical form to tell whether another body is the same
+/// command.
 #[derive(Debug)]
 pub(crate) struct Sent<T> {
     pub(crate) command: T,
@@ -117,7 +118,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
 }
 
 impl<T> Sent<T> {
-    /// The command, and its caller, who has sent it.
+    /// The command and the caller who sent it.
     pub(crate) fn by(self, Who(mut caller): Who) -> (T, Caller) {
         caller.sent = Some(self.canonical);
         (self.command, caller)

@@ -1,4 +1,4 @@
-//! Environments, and what waits for another person.
+//! Environments, and their proposed terms that wait for another person.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -16,20 +16,20 @@ use super::{Api, ApiError, Sent, Who};
 #[derive(Debug, Serialize)]
 pub(super) struct EnvironmentAnswer {
     sequence: u64,
-    /// What the terms that wait change, a line each.
+    /// What the proposed terms change, one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     difference: Vec<String>,
     environment: EnvironmentState,
 }
 
-/// What a command to an environment led to.
+/// The result of an environment command.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EnvironmentCommandAnswer {
     /// The environment.
     pub environment: EnvironmentId,
     /// Sequence at which it is recorded.
     pub sequence: u64,
-    /// What was recorded.
+    /// The recorded events.
     pub events: Vec<v1::Event>,
 }
 

@@ -1,4 +1,4 @@
-//! What a caller is told when something does not work: a stable code, a message, a class.
+//! Errors as the client sees them: a stable code, a message, a class.
 
 use axum::Json;
 use axum::body::to_bytes;
@@ -15,26 +15,26 @@ use serde::{Deserialize, Serialize};
 use crate::command_line;
 use crate::live::FeedError;
 
-/// The longest reason taken over from the framework, in bytes.
+/// The longest reason copied from the framework, in bytes.
 const MAX_REASON_BYTES: usize = 16 * 1024;
 
-/// What kind of failure it is; callers map it to exit codes.
+/// The kind of failure; clients map it to exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
     /// The request is wrong.
     Usage,
-    /// A rule refused it in the present state.
+    /// A rule refuses it in the current state.
     Refused,
-    /// A policy (role, four eyes, window) refused it.
+    /// A policy (role, four eyes, window) refuses it.
     Policy,
     /// Stored history or evidence is damaged.
     Integrity,
-    /// Something needed is not reachable; the same request may be repeated.
+    /// A dependency is unreachable; the same request may be repeated.
     Unavailable,
 }
 
-/// The body of every error answer.
+/// The body of every error response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// Stable code, `RB-…`.
@@ -43,10 +43,10 @@ pub struct ErrorBody {
     pub message: String,
     /// Kind of failure.
     pub class: ErrorClass,
-    /// The command may have been recorded: nobody could be asked. Repeat it under its id.
+    /// The command may have been recorded: the ledger could not be asked. Repeat it under its id.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
-    /// What is wrong with a plan, each with its rule and its place; see `rollbook lint --json`.
+    /// The findings about a plan, each with its rule and position; see `rollbook lint --json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnostics: Option<serde_json::Value>,
     /// The commands that help, the best first; any one of them does.
@@ -57,7 +57,7 @@ pub struct ErrorBody {
     pub how: Option<String>,
 }
 
-/// An error on its way out.
+/// An error response.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
@@ -65,20 +65,21 @@ pub struct ApiError {
     untold: Box<Untold>,
 }
 
-/// What is not for the caller.
+/// Details that the client does not get.
 #[derive(Debug, Default)]
 struct Untold {
-    /// The whole text, for the log of this server only: where its files are is nobody else's.
+    /// The full text, only for the log of this server: where its files are is nobody else's
+    /// business.
     whole: Option<String>,
     /// The views' database is damaged.
     damaged_views: Option<DamagedViews>,
 }
 
-/// Goes with an answer to whoever can do something about it.
+/// Attached to a response for the middleware that reports the damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DamagedViews(pub(super) String);
 
-/// What a caller is told of an error: no place on this machine.
+/// The text of an error for clients, without paths on this machine.
 pub(crate) trait Told: std::fmt::Display {
     /// The text for callers.
     fn told(&self) -> String;
@@ -98,7 +99,7 @@ impl Told for ViewError {
                 reason: without_paths(reason),
             }
             .to_string(),
-            // The database's words; of ours only these name a place.
+            // The database's words; among our own, only these contain a path.
             error => without_paths(&error.to_string()),
         }
     }
@@ -107,7 +108,7 @@ impl Told for ViewError {
 impl Told for JournalError {
     fn told(&self) -> String {
         match self {
-            // The server's words.
+            // The words of NATS.
             Self::Unavailable { .. } | Self::Refused { .. } => without_paths(&self.to_string()),
             _ => self.to_string(),
         }
@@ -119,7 +120,7 @@ impl Told for HandlerError {
         match self {
             Self::Evidence(error) => error.told(),
             Self::Journal(error) => error.told(),
-            // Of what the caller sent, or what is on the ledger.
+            // About the request, or about what is on the ledger.
             _ => self.to_string(),
         }
     }
@@ -135,7 +136,7 @@ impl ApiError {
         )
     }
 
-    /// A policy refuses it, whatever the state.
+    /// A policy refuses the request, whatever the state.
     pub(crate) fn policy(code: &str, message: impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -144,7 +145,7 @@ impl ApiError {
         )
     }
 
-    /// Too much at the same time; the same request may be repeated.
+    /// Too many requests at the same time; the same request may be repeated.
     pub(crate) fn busy(status: StatusCode, code: &str, message: impl std::fmt::Display) -> Self {
         Self::new(
             status,
@@ -162,7 +163,7 @@ impl ApiError {
         )
     }
 
-    /// An error whose text begins with its code.
+    /// An error whose text starts with its code.
     pub(crate) fn unavailable_as(error: impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -187,7 +188,7 @@ impl ApiError {
         }
     }
 
-    /// What is told, and what is logged.
+    /// Splits an error into what the client gets and what is logged.
     fn of(status: StatusCode, class: ErrorClass, error: &impl Told) -> Self {
         let whole = error.to_string();
         let mut answer = Self::new(status, class, error.told());
@@ -197,7 +198,7 @@ impl ApiError {
         answer
     }
 
-    /// What the caller is told.
+    /// What the client gets.
     pub(crate) fn body(&self) -> &ErrorBody {
         &self.body
     }
@@ -248,7 +249,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Gives what was refused before a handler saw it (an unknown path, a body that does not parse)
+/// Gives responses refused before a handler saw them (an unknown path, a body that does not parse)
 /// the body that every error has.
 pub(super) async fn with_code(response: Response) -> Response {
     let status = response.status();

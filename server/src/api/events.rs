@@ -16,23 +16,23 @@ use super::log::beyond_end;
 use super::{Api, ApiError};
 use crate::live::{Client, Dropped, EventId, Filter};
 
-/// The header by which a client goes on where it was.
+/// The header with which a client resumes.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// A client that names no position waits this long for the server to have one.
+/// How long a client without a position waits for the server to have one.
 const BEGUN_WITHIN: Duration = Duration::from_secs(5);
 
-/// The `data` of the last event of a client that is told no more.
+/// The `data` of the last event of a client that is disconnected.
 #[derive(Debug, Serialize)]
 struct DroppedData<'a> {
     #[serde(flatten)]
     error: &'a ErrorBody,
-    /// Follow again from here.
+    /// Position to resume from.
     resume: String,
 }
 
-/// Every event after a position, each once and in order, when the views contain it; signals of running
-/// steps beside them. Without a position: what happens from now on.
+/// Every event after a position, each once and in order, once the views contain it, and signals of
+/// running steps. Without a position: events from now on.
 pub(super) async fn events(
     State(api): State<Api>,
     Query(query): Query<Vec<(String, String)>>,
@@ -64,14 +64,14 @@ pub(super) async fn events(
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
-        // Some proxies gather answers otherwise.
+        // Otherwise some proxies buffer responses.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Body::from_stream(holding(blocks, place))).into_response())
 }
 
-/// The position that a client names: its header goes before its query, which stays as it was when the
-/// client comes again.
+/// The position that a client names. The header overrides the query, which stays unchanged when the
+/// client reconnects.
 fn named(query: &[(String, String)], headers: &HeaderMap) -> Result<Option<EventId>, ApiError> {
     let header = headers.get(LAST_EVENT_ID).map(|value| {
         let text = String::from_utf8_lossy(value.as_bytes());
@@ -95,7 +95,8 @@ fn named(query: &[(String, String)], headers: &HeaderMap) -> Result<Option<Event
     Ok(Some(at))
 }
 
-/// Refuses a position that the ledger has not reached. While it cannot be asked the client waits.
+/// Refuses a position that the ledger has not reached. While the ledger is unreachable the client
+/// waits.
 async fn exists(api: &Api, at: EventId) -> Result<(), ApiError> {
     let is_known = |last: u64| at.sequence <= last;
     if api.live.feed.known().is_some_and(is_known) {

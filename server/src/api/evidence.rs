@@ -1,4 +1,4 @@
-//! Evidence in and out, by content.
+//! Upload and download of evidence by content.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Api, ApiError, Who, gates};
 
-/// What the bytes are called.
+/// The name of the bytes.
 #[derive(Debug, Deserialize)]
 pub(super) struct PutQuery {
     name: String,
@@ -41,7 +41,7 @@ pub(super) async fn get(
 ) -> Result<impl IntoResponse, ApiError> {
     let bytes = match api.handler.evidence().get(&sha256).await {
         Ok(bytes) => bytes,
-        // What the ledger names was stored once: it is lost, not unknown.
+        // The ledger names it, so it was stored once: it is lost, not unknown.
         Err(error @ EvidenceError::NotFound { .. })
             if api.views.names_evidence(&sha256).await? =>
         {
@@ -49,7 +49,7 @@ pub(super) async fn get(
         }
         Err(error) => return Err(error.into()),
     };
-    // Never rendered as a page: evidence is whatever a command printed.
+    // Never rendered as a page: evidence is arbitrary command output.
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

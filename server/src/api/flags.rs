@@ -13,18 +13,17 @@ use super::{Api, ApiError, Sent, Who};
 #[derive(Debug, Serialize)]
 pub(super) struct FlagAnswer {
     sequence: u64,
-    /// Whether a context without key and labels gets the new path; absent when that cannot be
-    /// said without them.
+    /// Whether a context without key and labels gets the new path; absent if that depends on them.
     value: Option<bool>,
     flag: FlagState,
 }
 
-/// What a flag command led to.
+/// The result of a flag command.
 #[derive(Debug, Serialize)]
 pub(super) struct FlagCommandAnswer {
     sequence: u64,
     events: Vec<v1::Event>,
-    /// The command was applied before; this is what it led to then.
+    /// The command was applied before; this is its original result.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     repeated: bool,
 }

@@ -1,4 +1,4 @@
-//! Which workers there are, and which there were.
+//! The workers that are present, and the record of those that joined and left.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, ApiError};
 
-/// The workers heard of within the last seconds, and those on the record.
+/// The workers heard from within the last seconds, and those on the record.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FleetAnswer {
-    /// By name.
+    /// Sorted by name.
     pub workers: Vec<Presence>,
-    /// When they were asked for.
+    /// When the workers were asked.
     pub as_of: Timestamp,
-    /// The record of who joined and left: those that are there, then those that left of late.
+    /// The record of joining and leaving: present workers, then recently departed ones.
     pub recorded: Answer<Vec<WorkerRow>>,
 }
 

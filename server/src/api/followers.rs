@@ -1,4 +1,4 @@
-//! A bounded number of answers that go on until their reader leaves.
+//! Limits the number of streaming responses.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::ApiError;
 /// Followers of events, log, progress and output together.
 const MAX_FOLLOWERS: usize = 512;
 
-/// Places for followers. Clones share them.
+/// Slots for followers. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Followers(Arc<Semaphore>);
 
@@ -22,7 +22,7 @@ impl Default for Followers {
 }
 
 impl Followers {
-    /// A place, held as long as the answer lives.
+    /// A slot, held as long as the response lives.
     pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
             ApiError::busy(
@@ -36,7 +36,7 @@ impl Followers {
     }
 }
 
-/// Holds the place until the stream is dropped.
+/// Holds the slot until the stream is dropped.
 pub(super) fn holding<S: Stream>(
     stream: S,
     place: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! What is signed at a gate, and by which digest.
+//! What a signature at a gate covers, and its digest.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -10,20 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, ApiError};
 
-/// What there is to see at a gate before it is signed.
+/// What a person sees of a gate before signing it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct GateAnswer {
-    /// What a signature names as seen: the digest over `shown`.
+    /// The digest over `shown`, which a signature passes as seen.
     pub seen: String,
-    /// All that is signed.
+    /// Everything a signature covers.
     pub shown: Presented,
-    /// Why nobody can sign it now; absent: it can be signed.
+    /// Why nobody can sign the gate now; absent: somebody can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<GateHold>,
-    /// Sequence of the rollout's last commit when it was shown.
+    /// Sequence of the rollout's last commit when the gate was shown.
     pub sequence: u64,
-    /// Pieces of evidence that are there and, being too large, were not read to see whether they are
-    /// what they were.
+    /// Pieces of evidence that exist but were too large to read and verify.
     #[serde(default, skip_serializing_if = "is_none")]
     pub unread: usize,
 }
@@ -35,7 +34,7 @@ fn is_none(unread: &usize) -> bool {
     *unread == 0
 }
 
-/// Refuses when what a signature at a gate rests on is not there, or not what it was.
+/// Refuses if evidence that a signature at the gate depends on is missing or altered.
 pub(super) async fn sound(api: &Api, loaded: &Loaded, gate: &PhaseId) -> Result<Looked, ApiError> {
     let addresses = rollout::rests_on(&loaded.state, &loaded.plan, gate);
     let store = api.handler.evidence();
@@ -46,7 +45,7 @@ pub(super) async fn sound(api: &Api, loaded: &Loaded, gate: &PhaseId) -> Result<
     }
 }
 
-/// What the ledger names was stored once: it is lost, not unknown.
+/// The ledger names the evidence, so it was stored once: it is lost, not unknown.
 pub(super) fn lost(found: EvidenceError) -> HandlerError {
     match found {
         EvidenceError::NotFound { sha256, .. } => HandlerError::EvidenceLost { sha256 },

@@ -1,4 +1,4 @@
-//! What a rollback would do: the list that the real one starts from.
+//! The dry run of a rollback: the list that the real one starts from.
 
 use std::collections::HashMap;
 
@@ -23,22 +23,22 @@ pub struct RollbackAnswer {
     pub rollout: RolloutId,
     /// Sequence of its last commit, as of which this is true.
     pub sequence: u64,
-    /// How long it should take at most, by the plan.
+    /// The target time, from the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// What a person should know before, by the plan.
+    /// What a person should know first, from the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What is done, what runs, what stays.
+    /// What is undone, what is running, what stays.
     #[serde(flatten)]
     pub list: RollbackList,
 }
 
-/// Which steps a partial rollback names.
+/// The steps of a partial rollback.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RollbackQuery {
-    /// Ids with commas between them.
+    /// Comma-separated ids.
     steps: String,
 }
 

@@ -1,4 +1,4 @@
-//! Whether everything that the server needs is there and is what it was.
+//! Health checks: whether everything the server needs is available and undamaged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,49 +21,49 @@ use super::proof::look_at_rows;
 use super::{Api, ErrorClass, gates};
 use crate::unrecorded;
 
-/// One answer serves everybody who asks within this time.
+/// One result serves everybody who asks within this time.
 const FRESH_FOR: Duration = Duration::from_secs(2);
-/// What has not answered by then does not answer.
+/// A check that takes longer has failed.
 const CHECKED_WITHIN: Duration = Duration::from_secs(8);
-/// Commits read at each look, spread over the whole ledger.
+/// Commits read per check, spread over the whole ledger.
 const SAMPLES: u64 = 16;
-/// Pieces of evidence that are listed, and of these looked at at each look, turn by turn.
+/// Pieces of evidence that are listed, and how many of them each check reads, in rotation.
 const EVIDENCE: (u32, usize) = (2_000, 50);
-/// Evidence read at each look, in bytes.
+/// Evidence read per check, in bytes.
 const EVIDENCE_BYTES: u64 = 16 * 1024 * 1024;
-/// Rollouts whose rows are compared with the ledger at each look.
+/// Rollouts per check whose rows are compared with the ledger.
 const COMPARED: usize = 10;
-/// What was found out by much reading stands for so long, unless the whole report is asked for.
+/// Results of expensive checks are reused for this long, unless a full report is requested.
 const KEPT_FOR: Duration = Duration::from_secs(15);
-/// Anomalies are counted up to here.
+/// Anomalies are counted up to this number.
 const MAX_COUNTED: u32 = 100;
-/// The orchestrator looks at everything at least every 15 seconds.
+/// Longest silence of the orchestrator, which looks at everything at least every 15 seconds.
 const ORCHESTRATOR_SILENT: SignedDuration = SignedDuration::from_secs(60);
 
-/// Whether a look is answered with the status of what it found.
+/// Whether the response status reflects the result.
 #[derive(Debug, Deserialize)]
 pub(super) struct HealthQuery {
-    /// Answer 200 whatever was found.
+    /// Answer 200 whatever the result.
     #[serde(default)]
     report: bool,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
     /// `ledger`, `quorum`, `views`, `rows`, `open_rollouts`, `orchestrator` or `environments`.
     pub name: String,
-    /// What kind of failure was found; absent: none.
+    /// The kind of failure; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ErrorClass>,
-    /// It works, and somebody should look.
+    /// It works, but somebody should look.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub warning: bool,
-    /// What was found.
+    /// The finding.
     pub message: String,
 }
 
-/// What `/health` answers.
+/// The response of `/health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// `ok`, `unavailable`, or `damaged`.
@@ -72,57 +72,58 @@ pub struct Health {
     pub version: String,
     /// The ledger served.
     pub ledger: String,
-    /// Sequence of the ledger's last commit, where it answers.
+    /// Sequence of the ledger's last commit, if it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sequence: Option<u64>,
-    /// Sequence that the views stand at.
+    /// Sequence that the views have reached.
     pub applied_sequence: u64,
-    /// Commits that the views are behind.
+    /// Number of commits that the views lag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
-    /// Events that the views could not show as they are, counted up to 100, where they answer.
+    /// Events that the views could not show as they are, counted up to 100; absent if the views do
+    /// not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anomalies: Option<usize>,
-    /// What was looked at.
+    /// The results of the checks.
     pub checks: Vec<HealthCheck>,
 }
 
 impl Health {
-    /// Whether nothing was found.
+    /// Whether no check failed.
     pub fn is_ok(&self) -> bool {
         self.checks.iter().all(|check| check.failure.is_none())
     }
 }
 
-/// The last answer. Clones share it.
+/// Remembers the last result. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct HealthMemory(Arc<Mutex<Memory>>);
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// The last answer.
+    /// The last result.
     last: Option<Last>,
-    /// What was found out by much reading.
+    /// Results of expensive checks.
     ledger: Kept,
     rows: Kept,
     evidence: Kept,
-    /// Looks so far: each reads another part.
+    /// Number of checks so far: each reads another part.
     turn: usize,
 }
 
 #[derive(Debug)]
 struct Last {
-    /// When the look began, and when it ended.
+    /// When the check started and ended.
     from: Instant,
     until: Instant,
-    /// Whether everything was looked at for it.
+    /// Whether nothing was reused for it.
     anew: bool,
     health: Health,
 }
 
 type Kept = Option<(Instant, Found)>;
 
-/// What was found a short time ago, or is now.
+/// A recent result, or a new one.
 async fn kept(kept: &mut Kept, anew: bool, name: &str, look: impl Future<Output = Found>) -> Found {
     if let Some((at, found)) = kept
         && !anew
@@ -148,8 +149,8 @@ pub(super) async fn health(
     (status, Json(health))
 }
 
-/// Looks, unless somebody has just looked; those who ask meanwhile wait for the same answer. Who
-/// wants everything looked at anew takes no answer whose look began before they asked.
+/// Checks, unless somebody has just checked; concurrent requests wait for the same result. A
+/// request for a full report takes no result whose check started before it.
 async fn looked(api: &Api, anew: bool) -> Health {
     let asked = Instant::now();
     let mut memory = api.health.0.lock().await;
@@ -246,7 +247,7 @@ async fn bounded(what: &str, check: impl Future<Output = Found>) -> Found {
     })
 }
 
-/// As people are told it; the whole text is in the log.
+/// The text for clients; the full text is in the log.
 fn unavailable(error: impl Told) -> (ErrorClass, String) {
     let told = error.told();
     if told != error.to_string() {
@@ -259,7 +260,7 @@ fn lacking(message: String) -> (ErrorClass, String) {
     (ErrorClass::Unavailable, message)
 }
 
-/// Of the views; their damage is acted on.
+/// A failure of the views; damage also raises the alarm.
 fn view_failure(api: &Api, error: ViewError) -> (ErrorClass, String) {
     if let ViewError::Damaged { reason } = &error {
         api.alarm.raise(reason);
@@ -276,7 +277,8 @@ fn damage(damage: Damage) -> (ErrorClass, String) {
     (class, damage.to_string())
 }
 
-/// Every sequence is there; all, or samples of a long ledger, decode and follow on what they name.
+/// Every sequence is present, and all commits (samples of a long ledger) decode and follow the ones
+/// they name.
 async fn ledger(api: &Api) -> Found {
     let journal = &**api.handler.journal();
     let extent = spot_check(journal, SAMPLES).await.map_err(damage)?;
@@ -288,7 +290,7 @@ async fn ledger(api: &Api) -> Found {
     Ok(format!("{} commits, none missing; {read}", extent.last))
 }
 
-/// More than half of the copies are there, and a write is acknowledged.
+/// More than half of the copies are present, and a write is acknowledged.
 async fn quorum(api: &Api) -> Found {
     let report = api.stream.report().await.map_err(unavailable)?;
     let copies = report.replicas;
@@ -305,7 +307,7 @@ async fn quorum(api: &Api) -> Found {
     Ok(format!("{there} of {copies} copies of {}", report.stream))
 }
 
-/// The views' database answers, and stands at a commit that the ledger has.
+/// The views' database answers and is at a commit that the ledger has.
 async fn views(api: &Api) -> Found {
     let position = api.views.standing().await;
     let position = position.map_err(|error| view_failure(api, error))?;
@@ -323,7 +325,7 @@ async fn views(api: &Api) -> Found {
     ))
 }
 
-/// The views have the rollouts of the ledger, and their rows are what it makes.
+/// The views have the rollouts of the ledger, and their rows equal its projection.
 async fn rows(api: &Api, turn: usize) -> Found {
     let journal = &**api.handler.journal();
     match look_at_rows(journal, &*api.views, &api.ledger, COMPARED, turn).await {
@@ -336,7 +338,7 @@ async fn rows(api: &Api, turn: usize) -> Found {
     }
 }
 
-/// What open rollouts rest on is in the store, and is what it was.
+/// The evidence of open rollouts is in the store and undamaged.
 async fn evidence(api: &Api, turn: usize) -> Found {
     let (listed, at_once) = EVIDENCE;
     let digests = api.views.evidence_of_open(listed).await;
@@ -367,7 +369,7 @@ async fn evidence(api: &Api, turn: usize) -> Found {
     ))
 }
 
-/// What open rollouts protect is recorded as protected.
+/// The environments that open rollouts protect are recorded as protected.
 async fn environments(api: &Api) -> HealthCheck {
     let looked = unrecorded::look(&api.handler, &*api.views);
     let found = match tokio::time::timeout(CHECKED_WITHIN, looked).await {
@@ -390,7 +392,7 @@ async fn environments(api: &Api) -> HealthCheck {
     }
 }
 
-/// The orchestrator has done everything that was due a short time ago.
+/// The orchestrator has recently done everything that was due.
 fn orchestrator(api: &Api) -> Found {
     let beat = api.pulse.last();
     let now: Timestamp = api.handler.now();

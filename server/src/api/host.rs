@@ -1,8 +1,8 @@
-//! Which host names a request may call this server by.
+//! The host names by which a request may address this server.
 //!
-//! The server listens on loopback and trusts who reaches it. A page of another site reaches it
-//! too, through the person's own browser, when that site's name is made to resolve to loopback
-//! (DNS rebinding); the browser then still sends the site's name as host.
+//! The server listens on loopback and trusts whoever reaches it. A page of another site can reach
+//! it through the person's own browser, if that site's name is made to resolve to loopback (DNS
+//! rebinding); the browser then still sends the site's name as host.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use super::ApiError;
 /// The longest host repeated in a message, in characters.
 const MAX_SHOWN_CHARS: usize = 100;
 
-/// Refuses, before anything reads it, a request whose host does not name this machine.
+/// Refuses a request whose host does not name this machine, before anything else reads it.
 pub(super) async fn own(request: Request, next: Next) -> Response {
     match foreign(&request) {
         None => next.run(request).await,
@@ -35,9 +35,9 @@ pub(super) async fn own(request: Request, next: Next) -> Response {
     }
 }
 
-/// The first host of the request that is none of ours; the empty text: it has none at all.
+/// The first host of the request that is not ours; empty if the request has no host at all.
 fn foreign(request: &Request) -> Option<String> {
-    // The target of HTTP/2 and of a proxy's request has a host too; then both must be ours.
+    // The target of HTTP/2 and proxy requests has a host too; then both must be ours.
     let target = request.uri().authority().map(Authority::as_str);
     let headers = request.headers().get_all(HOST);
     let named: Vec<String> = headers
@@ -56,7 +56,7 @@ fn is_own(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;
     };
-    // `user@host` is no Host.
+    // `user@host` is not a valid Host.
     if host.contains('@') {
         return false;
     }

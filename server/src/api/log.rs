@@ -1,4 +1,4 @@
-//! The ledger itself, as JSON lines: one line a commit, from any sequence, optionally live.
+//! The ledger itself as JSON lines: one line per commit, from any sequence, optionally live.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use crate::live::{FeedError, Line, line};
 /// Which part of the log.
 #[derive(Debug, Deserialize)]
 pub(super) struct LogQuery {
-    /// Begin after this sequence.
+    /// Start after this sequence.
     #[serde(default)]
     after: u64,
-    /// At most so many commits; absent: all there are.
+    /// At most this many commits; absent: all.
     limit: Option<u64>,
-    /// Stay and deliver new commits as they are stored.
+    /// Keep the connection open and deliver new commits as they are stored.
     #[serde(default)]
     follow: bool,
     /// Only commits of this aggregate id.
@@ -65,7 +65,7 @@ pub(super) async fn log(
     Ok((headers, Body::from_stream(holding(lines, place))).into_response())
 }
 
-/// Refuses to follow from where nothing is.
+/// Refuses to follow from beyond the end of the ledger.
 pub(super) fn beyond_end(last: u64, after: impl std::fmt::Display) -> ApiError {
     ApiError::usage(
         "RB-API-22",
@@ -75,7 +75,7 @@ pub(super) fn beyond_end(last: u64, after: impl std::fmt::Display) -> ApiError {
     )
 }
 
-/// What is there after a sequence up to another. Ends after an error, which comes as a last line, as in
+/// The commits after one sequence up to another. Ends after an error, which is the last line, as in
 /// [`followed`].
 async fn stored(
     api: &Api,
@@ -110,8 +110,8 @@ async fn next_line(
     }
 }
 
-/// What is there after a sequence, then what is appended. A last line with `code`, `message` and
-/// `class` says why it ends.
+/// The commits after a sequence, then new ones. A last line with `code`, `message` and `class` says
+/// why it ends.
 fn followed(
     api: Api,
     query: LogQuery,
@@ -153,7 +153,7 @@ fn ended(error: FeedError) -> Bytes {
     line.into()
 }
 
-/// The server and the stream as found: version, sync setting, replicas, gaps.
+/// The server and its stream: version, sync setting, replicas, gaps.
 pub(super) async fn ledger(State(api): State<Api>) -> Result<Json<ServerReport>, ApiError> {
     Ok(Json(api.stream.report().await?))
 }

@@ -1,4 +1,4 @@
-//! Figures for Prometheus.
+//! Metrics for Prometheus.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }
 
-/// All that are not closed, page by page.
+/// All rollouts that are not closed, page by page.
 async fn open_rollouts(views: &dyn ViewStore) -> Result<u64, ViewError> {
     let mut filter = RolloutFilter {
         open_only: true,

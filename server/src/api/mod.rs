@@ -1,4 +1,4 @@
-//! The HTTP API: commands in, views out. Loopback only until callers are authenticated.
+//! The HTTP API: commands in, views out. Loopback only, because callers are not authenticated.
 
 mod caller;
 mod environments;
@@ -57,51 +57,51 @@ pub use health::{Health, HealthCheck, HealthMemory};
 pub use proof::ProofAnswer;
 pub use rollouts::{BlockedAnswer, CommandAnswer, OpenBody, StatusAnswer};
 
-/// The largest request body, in bytes: a plan with its scripts inlined fits.
+/// The largest request body, in bytes: large enough for a plan with its scripts inlined.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long a command waits for the views to catch up before it answers without them.
+/// How long a command waits for the views to catch up before it responds without them.
 const VIEW_WAIT: Duration = Duration::from_secs(5);
 
-/// What the API answers from. Cheap to clone.
+/// The dependencies of the API. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// Decides and records.
+    /// Decides and records commands.
     pub handler: Handler,
     /// Answers queries.
     pub views: Arc<dyn ViewStore>,
-    /// How far the views are.
+    /// How far the views have caught up.
     pub applied: Waiter,
-    /// For the presence of workers, and whether it answers.
+    /// For the presence of workers, and for reachability checks.
     pub nats: async_nats::Client,
     /// The ledger served.
     pub ledger: LedgerId,
     /// Its stream, for reports about the server behind it.
     pub stream: JetStreamJournal,
-    /// New commits and signals of running steps, read once for all who follow.
+    /// New commits and signals of running steps, read once for all followers.
     pub live: Live,
-    /// Places for those who follow.
+    /// Slots for followers.
     pub followers: Followers,
-    /// How the orchestrator fares.
+    /// Liveness of the orchestrator.
     pub pulse: Pulse,
     /// When the server started.
     pub started_at: Timestamp,
-    /// What was found at the last look.
+    /// The last health result.
     pub health: HealthMemory,
-    /// Where damage of the views is told.
+    /// Where damage of the views is reported.
     pub alarm: Alarm,
-    /// That the views were found damaged and made anew, and when.
+    /// That the views were found damaged and were rebuilt, and when.
     pub rebuilt: Option<String>,
 }
 
 impl Api {
-    /// Waits (bounded) until the views show a sequence, so that a caller reads its own write.
+    /// Waits (bounded) until the views reach a sequence, so that callers read their own writes.
     async fn settled(&self, sequence: u64) {
-        // A late view is told by `as_of`; the command itself has been recorded.
+        // `as_of` reveals a view that is behind; the command itself is recorded.
         let _caught_up = self.applied.wait_for(sequence, VIEW_WAIT).await;
     }
 
-    /// Refuses what the ledger does not know: a rollout, or a step of it.
+    /// Refuses a rollout or step that the ledger does not know.
     async fn known_step(&self, rollout: &RolloutId, step: &StepId) -> Result<(), ApiError> {
         let loaded = self.handler.rollout(rollout).await?;
         match loaded.state.step(step) {
@@ -110,7 +110,7 @@ impl Api {
         }
     }
 
-    /// A flag and the sequence of its last commit; refuses what the ledger does not know.
+    /// A flag and the sequence of its last commit; refuses a flag that the ledger does not know.
     async fn known_flag(
         &self,
         environment: &EnvironmentId,
@@ -120,14 +120,14 @@ impl Api {
         found.ok_or_else(|| missing(format!("flag {key} in {environment}")))
     }
 
-    /// How many commits the views are known to be behind.
+    /// How many commits the views are known to lag.
     async fn lag(&self) -> Option<u64> {
         let last = self.handler.journal().last_sequence().await.ok()?;
         Some(last.saturating_sub(self.applied.applied().sequence))
     }
 }
 
-/// Whatever query met it.
+/// Raises the alarm, whichever query met the damage.
 async fn note_damage(State(alarm): State<Alarm>, response: Response) -> Response {
     if let Some(error::DamagedViews(reason)) = response.extensions().get() {
         alarm.raise(reason);

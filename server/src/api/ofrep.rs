@@ -1,4 +1,4 @@
-//! Single flag evaluation as OFREP 0.3 has it, so that any OpenFeature SDK can ask.
+//! Single flag evaluation according to OFREP 0.3, for any OpenFeature SDK.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 
-/// The environment asked for when the context names none.
+/// The environment if the context names none.
 const DEFAULT_ENVIRONMENT: &str = "production";
 
 pub(super) async fn evaluate(
@@ -69,7 +69,7 @@ pub(super) async fn evaluate(
     }
 }
 
-/// The context object; an empty body, `{}` and a body without context count as an empty one.
+/// The context object; an empty body, `{}` and a body without context are an empty context.
 fn context_of(body: &[u8]) -> Result<Value, String> {
     if body.is_empty() {
         return Ok(json!({}));
@@ -83,8 +83,8 @@ fn context_of(body: &[u8]) -> Result<Value, String> {
     }
 }
 
-/// What of a context evaluation looks at. A value of another type than is meant is refused: taken
-/// for none, it would be answered for somebody else, or for production.
+/// The parts of a context that evaluation uses. A value of the wrong type is refused: if it were
+/// ignored, the answer would be for somebody else, or for production.
 #[derive(Debug)]
 struct Asked<'a> {
     environment: &'a str,
@@ -102,7 +102,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// A text; `null` counts as none.
+/// A text; `null` counts as absent.
 fn text<'a>(context: &'a Value, name: &str) -> Result<Option<&'a str>, String> {
     match context.get(name) {
         None | Some(Value::Null) => Ok(None),

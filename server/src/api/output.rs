@@ -1,4 +1,4 @@
-//! What a running step prints, line by line, while it prints it.
+//! The output of a running step, line by line as it is printed.
 
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use super::followers::holding;
 use super::until::until;
 use super::{Api, ApiError};
 
-/// The last lines of a step come at most this long after its result.
+/// The last lines of a step arrive at most this long after its result.
 const LAST_WITHIN: Duration = Duration::from_millis(500);
 
-/// Lines from now on, each as JSON ([`rollbook_workers::executor::OutputLine`]), until the step has ended.
+/// Lines from now on, each as JSON ([`rollbook_workers::executor::OutputLine`]), until the step has
+/// ended.
 pub(super) async fn output(
     State(api): State<Api>,
     Path((rollout, step)): Path<(RolloutId, StepId)>,
@@ -38,13 +39,13 @@ pub(super) async fn output(
     Ok((headers, Body::from_stream(lines)).into_response())
 }
 
-/// Returns when the step has ended, or never will begin.
+/// Returns when the step has ended or will never start.
 async fn ended(api: Api, rollout: RolloutId, step: StepId) {
     until(&api, &rollout, |loaded| !speaks(loaded, &step)).await;
     tokio::time::sleep(LAST_WITHIN).await;
 }
 
-/// Whether output is still to come.
+/// Whether more output can come.
 fn speaks(loaded: &Loaded, step: &StepId) -> bool {
     let over = matches!(loaded.state.status, Status::Aborted | Status::Closed(_));
     match loaded.state.step(step).map(|step| step.status) {

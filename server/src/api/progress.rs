@@ -1,4 +1,4 @@
-//! How far running steps are: the latest state, and each new one while it comes.
+//! Progress of running steps: the latest state, and each new one as it comes.
 
 use std::time::Duration;
 
@@ -21,22 +21,23 @@ use super::followers::holding;
 use super::until::until;
 use super::{Api, ApiError};
 
-/// The last states of a step come at most this long after its result.
+/// The last states of a step arrive at most this long after its result.
 const LAST_WITHIN: Duration = Duration::from_millis(500);
 
-/// A status waits at most this long for progress.
+/// How long a status waits for progress.
 const STATUS_WAIT: Duration = Duration::from_secs(1);
 
-/// Whether to stay.
+/// Whether to follow.
 #[derive(Debug, Deserialize)]
 pub(super) struct ProgressQuery {
-    /// Stay until the rollout is over and deliver each new state as it is reported.
+    /// Keep the connection open until the rollout is over, and deliver each new state as it is
+    /// reported.
     #[serde(default)]
     follow: bool,
 }
 
-/// The latest state of each step that reported within the last hour, by step. Followed: the same
-/// as JSON lines, then every new one, at most one a second per step.
+/// The latest state of each step that reported within the last hour, ordered by step. With
+/// `follow`: the same as JSON lines, then every new one, at most one a second per step.
 pub(super) async fn progress(
     State(api): State<Api>,
     Path(rollout): Path<RolloutId>,
@@ -62,7 +63,7 @@ pub(super) async fn progress(
     Ok(Json(states).into_response())
 }
 
-/// The progress of the steps that run, for a status. Without NATS there is none to show.
+/// The progress of the running steps, for a status. Without NATS there is none.
 pub(super) async fn of_running(
     api: &Api,
     rollout: &RolloutId,
@@ -72,7 +73,7 @@ pub(super) async fn of_running(
     let states = of_steps(api, rollout, loaded, runs);
     let states = tokio::time::timeout(STATUS_WAIT, states).await;
     let mut states = states.unwrap_or(Ok(Vec::new())).unwrap_or_default();
-    // What an attempt that was killed said last is not how far the next one is.
+    // The last report of a killed attempt says nothing about the next one.
     states.retain(|state| {
         let step = loaded.state.step(&state.step);
         step.is_some_and(|step| step.attempt == state.attempt)
@@ -80,7 +81,7 @@ pub(super) async fn of_running(
     states
 }
 
-/// The latest states of those steps that report any.
+/// The latest states of the given steps that have reported any.
 async fn of_steps(
     api: &Api,
     rollout: &RolloutId,
@@ -114,7 +115,7 @@ fn unknown(error: QueueError) -> ApiError {
     )
 }
 
-/// Returns when nothing of the rollout will run any more.
+/// Returns when nothing in the rollout will run any more.
 async fn over(api: Api, rollout: RolloutId) {
     until(&api, &rollout, is_over).await;
     tokio::time::sleep(LAST_WITHIN).await;

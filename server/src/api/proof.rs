@@ -1,4 +1,4 @@
-//! Whether what is shown of a rollout is what the ledger and the evidence store hold.
+//! Proves a rollout: compares its views and evidence with the ledger and the evidence store.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -24,28 +24,28 @@ use super::{Api, ApiError, gates};
 
 /// Evidence read for one rollout, in bytes.
 const MAX_READ_BYTES: u64 = 256 * 1024 * 1024;
-/// The kind of aggregate that rollouts are.
+/// The aggregate kind of rollouts.
 const ROLLOUT: &str = "rollout";
-/// Aggregates of a kind counted on the ledger and in the views.
+/// The most aggregates of a kind that are counted on the ledger and in the views.
 const MAX_COUNTED: usize = 10_000;
-/// Aggregates that are looked for because only the ledger or only the views have them.
+/// The most aggregates checked because only the ledger or only the views have them.
 const MAX_LACKING: usize = 20;
 
-/// A look at the rows of several rollouts begins with no further one after this.
+/// A comparison of several rollouts starts no further one after this time.
 const COMPARED_WITHIN: Duration = Duration::from_secs(4);
 
-/// What was found when a rollout was proven.
+/// The result of proving a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofAnswer {
-    /// That rows of the views are not what the ledger says, with the first of them and what to do;
-    /// absent: every row is.
+    /// If rows of the views differ from the ledger: the first of them, and what to do. Absent: all
+    /// rows match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub views: Option<String>,
-    /// Evidence that is missing, or not what it was.
+    /// Evidence that is missing or altered.
     pub damaged: Vec<String>,
-    /// Pieces of evidence that were read and are what they were.
+    /// Pieces of evidence that were read and are undamaged.
     pub sound: usize,
-    /// Pieces that are there and, being too large, were not read.
+    /// Pieces that exist but were too large to read.
     pub unread: usize,
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn proof(
     }))
 }
 
-/// Damage of the ledger is told as damage.
+/// Damage of the ledger is reported as damage.
 fn failed(error: ProjectorError) -> ApiError {
     match error {
         ProjectorError::Journal(error) => error.into(),
@@ -102,7 +102,7 @@ async fn rows(
     let touched = touched
         .into_iter()
         .filter_map(|name| Some(Aggregate::Environment(EnvironmentId::new(name).ok()?)));
-    // What it stands on: the flags that its plan names, and who may what where it acts.
+    // What the rollout depends on: the flags that its plan names, and the environments it acts in.
     let beside: Vec<Aggregate> = flags.iter().cloned().chain(touched).collect();
     let mut found = prove(journal, views, id, flags).await?;
     for aggregate in &beside {
@@ -111,11 +111,11 @@ async fn rows(
     Ok(found)
 }
 
-/// What a look at the rows of several aggregates found.
+/// The result of comparing the rows of several aggregates.
 pub(super) struct Rows {
     /// Rollouts in the views.
     known: usize,
-    /// Whether they were compared with those on the ledger: there are not too many.
+    /// Whether they were compared with those on the ledger, which is skipped if there are too many.
     counted: bool,
     /// Rollouts whose rows were compared.
     compared: usize,
@@ -149,11 +149,11 @@ struct Shown {
     open: bool,
 }
 
-/// Compares the rollouts in the views with those on the ledger, and all rows of at most `at_most` of
-/// them: open ones first, others from `turn` on. The same of flags, environments and workers.
+/// Compares the rollouts in the views with those on the ledger, and all rows of at most `at_most`
+/// of them: open ones first, others from `turn` on. Also compares flags, environments and workers.
 ///
 /// # Errors
-/// Why it could not be found out; within, what differs.
+/// Why the comparison was impossible; the inner result says what differs.
 pub(super) async fn look_at_rows(
     journal: &dyn Journal,
     views: &dyn ViewStore,
@@ -188,7 +188,7 @@ pub(super) async fn look_at_rows(
             break;
         };
         let proven = tokio::time::timeout_at(until, prove(journal, views, &id, None));
-        // The next look begins with others.
+        // The next check starts with others.
         let Ok(differences) = proven.await else {
             break;
         };
@@ -251,7 +251,7 @@ async fn look_at_others(
                 None => return Ok((compared, vec![stray(table, &id)])),
             }
         }
-        // Asked after the views: what they show is on it.
+        // Read after the views: everything they show is on the ledger by then.
         let subjects = journal.subjects(kind, MAX_COUNTED).await?;
         let odd = subjects.map_or_else(Vec::new, |subjects| {
             let subjects = subjects.iter();
@@ -261,7 +261,7 @@ async fn look_at_others(
         let others = turned(shown, turn.wrapping_mul(at_most));
         for aggregate in odd.into_iter().chain(others.into_iter().take(at_most)) {
             let proven = tokio::time::timeout_at(until, prove_alone(journal, views, &aggregate));
-            // The next look begins with others.
+            // The next check starts with others.
             let Ok(differences) = proven.await else {
                 return Ok((compared, Vec::new()));
             };
@@ -275,7 +275,7 @@ async fn look_at_others(
     Ok((compared, Vec::new()))
 }
 
-/// Some of those that only one of the two has.
+/// Some aggregates that only one of the two has.
 fn only_in_one(shown: &[Aggregate], on_ledger: BTreeSet<Aggregate>) -> Vec<Aggregate> {
     let shown: BTreeSet<Aggregate> = shown.iter().cloned().collect();
     shown
@@ -285,14 +285,14 @@ fn only_in_one(shown: &[Aggregate], on_ledger: BTreeSet<Aggregate>) -> Vec<Aggre
         .collect()
 }
 
-/// The list from a place on, and then from its beginning.
+/// The list rotated to start at a position.
 fn turned<T>(mut list: Vec<T>, from: usize) -> Vec<T> {
     let from = from.checked_rem(list.len()).unwrap_or(0);
     list.rotate_left(from);
     list
 }
 
-/// The rollouts in the views, where the views stood, and whether that is all of them.
+/// The rollouts in the views, the position of the views, and whether that is all of them.
 async fn shown(views: &dyn ViewStore) -> Result<(Vec<Shown>, u64, bool), ViewError> {
     let mut filter = RolloutFilter::default();
     let mut all = Vec::new();
@@ -314,7 +314,7 @@ async fn shown(views: &dyn ViewStore) -> Result<(Vec<Shown>, u64, bool), ViewErr
     }
 }
 
-/// Rollouts that are only on the ledger, or only in the views.
+/// Rollouts that are only on the ledger or only in the views.
 async fn miscounted(
     journal: &dyn Journal,
     ledger: &LedgerId,

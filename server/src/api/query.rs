@@ -1,5 +1,5 @@
-//! Which query parameters each path understands. What is not understood is refused: a filter
-//! with a misspelt name must not answer as if it had filtered.
+//! The query parameters that each path accepts. Others are refused: a filter with a misspelt name
+//! must not be silently ignored.
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::ApiError;
 
-/// The parameters that a path understands.
+/// The parameters that a path accepts.
 fn understood(path: &str) -> &'static [&'static str] {
     match path {
         "/v1/rollouts" => &[
@@ -54,7 +54,7 @@ fn understood(path: &str) -> &'static [&'static str] {
     }
 }
 
-/// Refuses a request whose query has a parameter that its path does not understand.
+/// Refuses a request whose query has a parameter that its path does not accept.
 pub(super) async fn known(request: Request, next: Next) -> Response {
     let path = request
         .extensions()
@@ -67,7 +67,7 @@ pub(super) async fn known(request: Request, next: Next) -> Response {
         .map(|pair| pair.split('=').next().unwrap_or_default())
         .find(|name| !name.is_empty() && !known.contains(name));
     match unknown {
-        // What has no path of ours is answered as such.
+        // An unknown path is answered as such.
         Some(name) if !path.is_empty() => {
             let list = if known.is_empty() {
                 "none".to_owned()

@@ -1,4 +1,4 @@
-//! Opening, commanding and looking at a rollout.
+//! Opens, commands and shows a rollout.
 
 use std::collections::BTreeMap;
 
@@ -19,47 +19,47 @@ use serde::{Deserialize, Serialize};
 use super::{Api, ApiError, Sent, Who, gates, progress};
 use crate::command_line;
 
-/// Said when a rollout is opened where nobody knows whether acknowledged means synced.
+/// Warning when a rollout is opened and it is unknown whether acknowledged means synced.
 const UNKNOWN_SYNC: &str = "{environment} is protected, and whether the NATS server syncs every write is not known: see that `sync_interval: always` is set, or let the server ask with `serve --nats-system`";
 
-/// What opens a rollout.
+/// The request that opens a rollout.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenBody {
-    /// Id of the new rollout; when absent, made from the name of the runbook and the command id, so
-    /// that a repeated command means the same rollout.
+    /// Id of the new rollout; if absent, derived from the name of the runbook and the command id,
+    /// so that a repeated command means the same rollout.
     #[serde(default)]
     pub id: Option<RolloutId>,
     /// Name for people.
     #[serde(default)]
     pub name: String,
-    /// The plan: parameters substituted, scripts inlined.
+    /// The plan with parameters substituted and scripts inlined.
     pub plan: serde_json::Value,
     /// Where it runs.
     pub environment: EnvironmentId,
-    /// The parameters it was loaded with.
+    /// The parameters the plan was loaded with.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
 }
 
-/// What a command led to.
+/// The result of a command.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CommandAnswer {
     /// The rollout.
     pub rollout: RolloutId,
     /// Sequence at which it is recorded.
     pub sequence: u64,
-    /// What was recorded.
+    /// The recorded events.
     pub events: Vec<v1::Event>,
-    /// The command was applied before; this is what it led to then.
+    /// The command was applied before; this is its original result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub repeated: bool,
-    /// What the caller should know although it was done.
+    /// What the caller should know although the command succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// What stands still, and the command line that moves it.
+/// What is blocked, and the command line that unblocks it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BlockedAnswer {
     /// What, why, who, and by which commands.
@@ -78,21 +78,21 @@ impl From<Blocked> for BlockedAnswer {
     }
 }
 
-/// A rollout as of now, with what stands still and why.
+/// The current state of a rollout, with what is blocked and why.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StatusAnswer {
     /// The view.
     #[serde(flatten)]
     pub view: Answer<RolloutDetail>,
-    /// What does not move, why, and who can move it; from the ledger itself, not from views.
+    /// What is blocked, why, and who can unblock it; from the ledger itself, not from views.
     pub blocked: Vec<BlockedAnswer>,
-    /// Steps that workers have been or are being asked to do.
+    /// Steps that are queued for workers or running.
     pub next: Vec<String>,
-    /// Something is due that is recorded without anybody's doing (a rollback that a failure starts, a
-    /// gate that passes): what is shown is about to change.
+    /// Something is due that will be recorded without a person (a failure starts a rollback, a gate
+    /// passes): the state shown is about to change.
     #[serde(default)]
     pub due: bool,
-    /// How far the `snapshot` and `compare` steps that run are; for the eye, not for the record.
+    /// Progress of the running `snapshot` and `compare` steps; for display, not on the record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub progress: Vec<StepProgress>,
 }
@@ -143,7 +143,7 @@ pub(super) async fn open(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// The roles of a plan with their persons.
+/// The roles of a plan and their persons.
 fn roles_of(plan: &Plan) -> String {
     let roles = plan.runbook().roles.iter();
     let texts: Vec<String> = roles
@@ -177,10 +177,10 @@ pub(super) async fn command(
     }))
 }
 
-/// Which moment a status is asked for.
+/// The moment that a status is requested for.
 #[derive(Debug, Deserialize)]
 pub(super) struct StatusQuery {
-    /// At least this sequence must be in the views (read your own write).
+    /// The views must have reached at least this sequence (read your own write).
     #[serde(default)]
     at_least: u64,
 }

@@ -1,4 +1,4 @@
-//! Waiting for something to hold of a rollout, woken by what is recorded.
+//! Waits for a condition on a rollout; new commits wake it.
 
 use std::time::Duration;
 
@@ -7,14 +7,15 @@ use rollbook_ledger::ids::RolloutId;
 
 use super::Api;
 
-/// After the ledger could not be asked.
+/// Delay after the ledger could not be asked.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Returns when it holds. While the ledger is out of reach nothing is known, so the caller waits on.
+/// Returns when the condition holds. While the ledger is unreachable nothing is known, so the
+/// caller keeps waiting.
 pub(super) async fn until(api: &Api, rollout: &RolloutId, holds: impl Fn(&Loaded) -> bool) {
     let feed = &api.live.feed;
     loop {
-        // Before the look: what is recorded during it is looked at again.
+        // Taken before the check, so that commits recorded during it cause another check.
         let seen = feed.begun().await;
         match api.handler.rollout(rollout).await {
             Ok(loaded) if holds(&loaded) => return,

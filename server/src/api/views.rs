@@ -1,5 +1,5 @@
-//! Queries. Every answer carries `as_of`; every query takes `at` (a sequence or an RFC 3339
-//! time) to be answered as of then, by replaying the ledger up to it.
+//! Queries. Every answer carries `as_of`; every query takes `at` (a sequence or an RFC 3339 time)
+//! and is then answered as of that moment, by replaying the ledger up to it.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use super::{Api, ApiError};
 
-/// What every query understands.
+/// The parameters that every query accepts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ViewQuery {
@@ -53,7 +53,7 @@ impl ViewQuery {
 type Found<T> = Result<Json<Answer<T>>, ApiError>;
 
 impl Api {
-    /// The views as of now or as of an earlier moment.
+    /// The current views, or those as of an earlier moment.
     pub(super) async fn views_at(&self, at: Option<&str>) -> Result<Arc<dyn ViewStore>, ApiError> {
         let Some(at) = at else {
             return Ok(Arc::clone(&self.views));
@@ -75,7 +75,7 @@ impl Api {
     }
 
     async fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {
-        // An answer about the past is not behind anything.
+        // An answer about the past has no lag.
         let lag = if query.at.is_none() {
             self.lag().await
         } else {
@@ -114,7 +114,7 @@ pub(super) async fn timeline(
     };
     let page = views.timeline(&filter).await?;
     if page.data.rows.is_empty() {
-        // Nothing to tell of what exists, or there is no such rollout.
+        // Either the rollout has none, or it does not exist.
         api.handler.rollout(&id).await?;
     }
     Ok(api.answer(&query, page).await)

@@ -1,5 +1,5 @@
-//! Signals of running steps for all clients of the live feed: read once, told to whoever is there, kept
-//! for nobody.
+//! Signals of running steps for all clients of the live feed: read once, sent to whoever is
+//! connected, never stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use super::event::About;
 /// The type of a step's progress.
 pub(super) const PROGRESS: &str = "progress";
 
-/// Signals that a client may be behind; it misses older ones.
+/// How many signals a client may lag; it misses older ones.
 const MAX_BEHIND: usize = 256;
-/// After a failure of what the signals come by.
+/// Delay after the source of the signals failed.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// One signal on its way.
+/// One encoded signal.
 #[derive(Debug)]
 pub(crate) struct Signal {
     pub(crate) name: &'static str,
     pub(crate) about: About,
-    /// With `event`, `data` and the empty line that ends it. It has no `id`: it does not move the place
-    /// that a client goes on from.
+    /// With `event`, `data` and the empty line that ends it. It has no `id`, so it does not move
+    /// the client's position.
     pub(crate) bytes: Bytes,
 }
 
@@ -42,7 +42,7 @@ struct Data<'a> {
     progress: &'a StepProgress,
 }
 
-/// Tells signals. Clones share the clients.
+/// Broadcasts signals. Clones share the clients.
 #[derive(Debug, Clone)]
 pub struct Beside {
     signals: Arc<dyn Signals>,
@@ -50,7 +50,7 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Nothing is read yet.
+    /// Does not start reading.
     pub fn new(signals: Arc<dyn Signals>) -> Self {
         Self {
             signals,
@@ -58,17 +58,17 @@ impl Beside {
         }
     }
 
-    /// Where the signals come from.
+    /// The source of the signals.
     pub(crate) fn signals(&self) -> &Arc<dyn Signals> {
         &self.signals
     }
 
-    /// What is told from now on.
+    /// The signals from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<Signal>> {
         self.clients.subscribe()
     }
 
-    /// Reads and tells until `shutdown`.
+    /// Reads and broadcasts until `shutdown`.
     pub async fn run(self, environments: Environments, shutdown: CancellationToken) {
         let read = async {
             loop {
@@ -90,11 +90,11 @@ impl Beside {
             if self.clients.receiver_count() == 0 {
                 continue;
             }
-            // Without the views nobody knows where it belongs: no filter lets it pass then.
+            // Without the views the environment is unknown, so no environment filter matches.
             let environment = environments.of(state.rollout.as_str()).await;
             let environment = environment.ok().flatten();
             if let Some(signal) = progress(&state, environment) {
-                // Nobody may be there any more.
+                // There may be no client.
                 let _told = self.clients.send(Arc::new(signal));
             }
         }

@@ -16,28 +16,28 @@ use super::beside::Signal;
 use super::feed::{FeedError, Page};
 use super::{EventId, Filter, Live};
 
-/// A client that was cut off waits this long before it asks again, in milliseconds.
+/// How long a disconnected client waits before it reconnects, in milliseconds.
 const RETRY_MS: u32 = 2_000;
 
-/// A client and where it stands.
+/// A client and its position.
 pub(crate) struct Client {
     live: Live,
     filter: Filter,
-    /// All events up to here were told or left out.
+    /// All events up to here were sent or filtered out.
     at: EventId,
-    /// What the client goes on from by itself: the last `id` that it was told.
+    /// Where the client would resume by itself: the last `id` it was sent.
     told: EventId,
-    /// What it has asked for and not taken yet.
+    /// Commits fetched for it that it has not taken yet.
     ready: VecDeque<Arc<StoredCommit>>,
-    /// Whether that was at hand.
+    /// Whether that page was in memory.
     at_hand: bool,
-    /// Kept across signals, so that these do not begin a long read again.
+    /// Kept across signals, so that a signal does not restart a long read.
     asking: Option<BoxFuture<'static, Result<Page, FeedError>>>,
     signals: broadcast::Receiver<Arc<Signal>>,
     heartbeat_at: Instant,
 }
 
-/// Why a client is told no more, and where it goes on.
+/// Why a client is disconnected, and where it resumes.
 #[derive(Debug)]
 pub(crate) struct Dropped {
     pub(crate) error: FeedError,
@@ -60,9 +60,9 @@ impl Client {
         }
     }
 
-    /// What it is told. Nothing is kept for it while it does not ask.
+    /// The stream of the client. Nothing is buffered while the client does not ask.
     pub(crate) fn stream(self) -> impl Stream<Item = Result<Bytes, Dropped>> + Send {
-        // A client that is cut off before its first event goes on from here.
+        // A client that is cut off before its first event resumes here.
         let hello = format!("retry: {RETRY_MS}\nid: {}\n\n", self.at);
         stream::unfold((Some(hello), Some(self)), |(hello, client)| async {
             let mut client = client?;
@@ -117,7 +117,7 @@ impl Client {
         }
     }
 
-    /// What of a commit is wanted and not had yet; may be nothing.
+    /// The events of a commit that the client wants and has not had; may be empty.
     async fn tell(&mut self, stored: &StoredCommit) -> Result<Bytes, FeedError> {
         let (commit, sequence) = (&stored.commit, stored.sequence);
         let whole = EventId::whole(sequence);
@@ -148,7 +148,7 @@ impl Client {
         })
     }
 
-    /// Shows that the connection is there, and lets the client go on from behind what was left out.
+    /// Shows that the connection is alive, and advances the client past filtered events.
     fn heartbeat(&mut self) -> Bytes {
         if self.told == self.at {
             return Bytes::from_static(b": heartbeat\n\n");
@@ -163,7 +163,7 @@ async fn signal(signals: &mut broadcast::Receiver<Arc<Signal>>) -> Arc<Signal> {
         match signals.recv().await {
             Ok(signal) => return signal,
             Err(RecvError::Lagged(_)) => {}
-            // Not reached: the client's own `Live` holds a sender.
+            // Unreachable: the client's own `Live` holds a sender.
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }

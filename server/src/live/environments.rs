@@ -1,14 +1,14 @@
-//! In which environment each rollout is: asked of the views once, since it never changes.
+//! The environment of each rollout, cached from the views, since it never changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 
-/// Rollouts remembered; of more, all are asked for again.
+/// Size limit of the cache; beyond it, the cache is cleared.
 const MAX_KNOWN: usize = 20_000;
 
-/// The memory. Clones share it.
+/// The cache. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Environments {
     views: Arc<dyn ViewStore>,
@@ -16,7 +16,7 @@ pub struct Environments {
 }
 
 impl Environments {
-    /// Nothing known; `views` are asked.
+    /// An empty cache that queries `views`.
     pub fn new(views: Arc<dyn ViewStore>) -> Self {
         Self {
             views,
@@ -24,7 +24,7 @@ impl Environments {
         }
     }
 
-    /// The environment of a rollout; `None`: the views do not know the rollout.
+    /// The environment of a rollout; `None` if the views do not know the rollout.
     pub(crate) async fn of(&self, rollout: &str) -> Result<Option<String>, ViewError> {
         if let Some(known) = self.lock().get(rollout) {
             return Ok(Some(known.clone()));
@@ -37,7 +37,7 @@ impl Environments {
         Ok(environment)
     }
 
-    /// Remembers what a commit says.
+    /// Stores what a commit says.
     pub(crate) fn learn(&self, rollout: &str, environment: &str) {
         let mut known = self.lock();
         if known.len() >= MAX_KNOWN {
@@ -47,7 +47,7 @@ impl Environments {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        // Whole after every statement, so a panicked holder left nothing half done.
+        // Consistent after every statement, so a panicked holder left nothing half done.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Commits as clients of the live feed are told them: one block of server-sent events for each event,
-//! written once for all clients.
+//! Commits in the form sent to clients of the live feed: one block of server-sent events per event,
+//! encoded once for all clients.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +14,17 @@ use serde::Serialize;
 use super::environments::Environments;
 use super::feed::FeedError;
 
-/// Commits whose blocks are kept, the newest.
+/// The number of newest commits whose blocks are cached.
 const MAX_TOLD: usize = 1_024;
 
-/// What something is about.
+/// The subject of an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct About {
     pub(crate) rollout: Option<String>,
     pub(crate) environment: Option<String>,
 }
 
-/// One event on its way.
+/// One encoded event.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) index: u32,
@@ -34,7 +34,7 @@ pub(crate) struct Block {
     pub(crate) bytes: Bytes,
 }
 
-/// The `data` of an event: `event` as in the log, and where it belongs.
+/// The `data` of an event: `event` as in the log, and the subject it belongs to.
 #[derive(Debug, Serialize)]
 struct Data<'a> {
     sequence: u64,
@@ -51,7 +51,7 @@ struct Data<'a> {
     event: &'a Event,
 }
 
-/// The blocks of the newest commits. Clones share them.
+/// The cached blocks of the newest commits. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told(Arc<Mutex<BTreeMap<u64, Arc<Vec<Block>>>>>);
 
@@ -142,7 +142,7 @@ fn block(
     };
     let head = format!("id: {sequence}.{index}\nevent: {name}\ndata: ");
     let mut bytes = head.into_bytes();
-    // JSON has no line ends of its own, which would end `data`.
+    // JSON contains no raw line breaks, which would end `data`.
     serde_json::to_writer(&mut bytes, &data).map_err(|error| FeedError::Json {
         sequence,
         reason: error.to_string(),

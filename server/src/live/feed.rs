@@ -1,8 +1,9 @@
-//! Pages of commits for all who follow: from the newest ones, which are read once, or from the
+//! Pages of commits for all followers: from the newest commits, which are read once, or from the
 //! journal.
 //!
-//! A follower holds no buffer of its own: it asks for what comes after its sequence when its reader
-//! has taken what came before. One that reads too slowly is closed, and goes on from its sequence.
+//! A follower has no buffer of its own: it asks for what follows its sequence when its client has
+//! taken what came before. A client that reads too slowly is disconnected and resumes from its
+//! sequence.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,13 +17,13 @@ use rollbook_ledger::projection::store::ViewError;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-/// Lines of the log kept, of the newest commits.
+/// The number of newest commits whose log lines are cached.
 const MAX_LINES: usize = 1_024;
-/// Commits read for a follower that stands further back, at a time.
+/// Page size when reading history from the journal.
 const BACK_PAGE: usize = 2_048;
-/// Such reads at the same time.
+/// The most concurrent reads of history.
 const BACK_READS: usize = 8;
-/// A follower waits this long for its turn to read further back, and for each commit of it.
+/// How long a follower waits for its turn to read history, and for each commit of it.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 /// One commit as followers of the log get it.
@@ -50,7 +51,7 @@ impl Line {
     }
 }
 
-/// Why a follower is closed.
+/// Why a follower is disconnected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FeedError {
     #[error(transparent)]
@@ -71,15 +72,15 @@ pub(crate) enum FeedError {
     Slow { after: u64 },
 }
 
-/// Commits in order, never none.
+/// Commits in order, never empty.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) commits: Vec<Arc<StoredCommit>>,
-    /// They were at hand; else they were read from the journal.
+    /// Whether they were in memory; otherwise they were read from the journal.
     pub(crate) at_hand: bool,
 }
 
-/// The newest commits, and those before. Clones share them.
+/// The newest commits in memory, and older ones from the journal. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Feed(Arc<Inner>);
 
@@ -91,7 +92,7 @@ struct Inner {
 }
 
 impl Feed {
-    /// What the reader of `journal` reads.
+    /// A feed of what `journal` reads.
     pub fn new(journal: SharedJournal) -> Self {
         Self(Arc::new(Inner {
             journal,
@@ -100,17 +101,17 @@ impl Feed {
         }))
     }
 
-    /// The last sequence read; `None`: reading has not begun.
+    /// The last sequence read; `None`: reading has not started.
     pub(crate) fn known(&self) -> Option<u64> {
         self.0.journal.known()
     }
 
-    /// Waits until reading has begun; the last sequence read.
+    /// Waits until reading has started; returns the last sequence read.
     pub(crate) async fn begun(&self) -> u64 {
         self.0.journal.begun().await
     }
 
-    /// What comes after a sequence, never empty; waits for it as long as it takes.
+    /// The commits after a sequence, never empty; waits for them as long as it takes.
     pub(crate) async fn next(&self, after: u64) -> Result<Vec<Line>, FeedError> {
         let last = self.0.journal.beyond(after).await?;
         let page = self.page(after, last).await?;
@@ -118,8 +119,8 @@ impl Feed {
         lines.collect()
     }
 
-    /// The same of what the views contain. `at_hand`: the page before was, and so must be this one, for
-    /// a reader that does not keep up must not cost more than one that does.
+    /// The same for commits that the views contain. `at_hand`: the previous page was in memory, and
+    /// so must be this one, because a slow reader must not cost more than a fast one.
     pub(crate) async fn viewed(
         &self,
         after: u64,
@@ -135,7 +136,7 @@ impl Feed {
         self.page(after, last.min(applied.sequence)).await
     }
 
-    /// Waits until something is recorded of a rollout after a sequence, or may have been.
+    /// Waits until something is, or may have been, recorded of a rollout after a sequence.
     ///
     /// # Errors
     /// The journal is damaged, so nothing more is read.
@@ -153,7 +154,7 @@ impl Feed {
         }
     }
 
-    /// What comes after a sequence, up to another that has been read.
+    /// The commits after a sequence, up to one that has been read.
     async fn page(&self, after: u64, last: u64) -> Result<Page, FeedError> {
         match self.0.journal.kept(after) {
             Some(mut commits) if !commits.is_empty() => {
@@ -170,7 +171,7 @@ impl Feed {
         }
     }
 
-    /// A page that is not at hand.
+    /// A page that is not in memory.
     async fn further_back(
         &self,
         after: u64,
@@ -199,7 +200,7 @@ impl Feed {
         Ok(page)
     }
 
-    /// The line of a commit, written once for all followers of the newest ones.
+    /// The log line of a commit, encoded once for all followers of the newest commits.
     fn line(&self, stored: &StoredCommit) -> Result<Line, FeedError> {
         let lines = || self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = lines().get(&stored.sequence) {
@@ -215,7 +216,7 @@ impl Feed {
     }
 }
 
-/// The line of a commit.
+/// The log line of a commit.
 pub(crate) fn line(stored: &StoredCommit) -> Result<Line, FeedError> {
     Line::of(stored).map_err(|error| FeedError::Json {
         sequence: stored.sequence,

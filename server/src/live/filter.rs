@@ -1,4 +1,4 @@
-//! Which events a client wants.
+//! Selects the events that a client wants.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use rollbook_proto::EVENT_NAMES;
 use super::beside::PROGRESS;
 use super::event::About;
 
-/// Each set by itself; an empty one wants everything.
+/// Each set filters separately; an empty one matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     rollouts: BTreeSet<String>,
@@ -17,10 +17,10 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// The filter of a query; its other parameters are left alone.
+    /// The filter of a query; ignores its other parameters.
     ///
     /// # Errors
-    /// What is wrong with a value: it would never let anything pass.
+    /// A value is invalid: it would never match anything.
     pub(crate) fn of(query: &[(String, String)]) -> Result<Self, String> {
         let mut filter = Self::default();
         for (name, value) in query {
@@ -46,7 +46,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Whether something of this type, about this, is wanted.
+    /// Whether an event of this type and subject matches.
     pub(crate) fn wants(&self, name: &str, about: &About) -> bool {
         let wanted = |set: &BTreeSet<String>, value: &Option<String>| {
             set.is_empty() || value.as_ref().is_some_and(|value| set.contains(value))
@@ -56,7 +56,7 @@ impl Filter {
             && wanted(&self.environments, &about.environment)
     }
 
-    /// Whether no event of a rollout's own commits is wanted.
+    /// Whether the filter excludes every event in the rollout's own commits.
     pub(crate) fn leaves_out(&self, rollout: &str) -> bool {
         !self.rollouts.is_empty() && !self.rollouts.contains(rollout)
     }

@@ -1,5 +1,4 @@
-//! What is told as it happens: events from the one shared reader of the journal, and signals of
-//! running steps beside them.
+//! The live feed: events from the one shared reader of the journal, and signals of running steps.
 //!
 //! ```text
 //!   SharedJournal ─▶ Feed ─▶ pages of commits ─▶ /v1/log?follow, waits for a rollout
@@ -30,7 +29,7 @@ use std::time::Duration;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
 
-/// A client that is told nothing else is told that the connection is there.
+/// After this long without an event a client gets a heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What every client of the live feed reads from. Cheap to clone.
@@ -38,20 +37,20 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Live {
     /// New commits.
     pub(crate) feed: Feed,
-    /// How far the views are: no event is told before they contain it.
+    /// How far the views have caught up: no event is sent before they contain it.
     pub(crate) applied: Waiter,
     /// Signals of running steps.
     pub(crate) beside: Beside,
-    /// In which environment a rollout is.
+    /// The environment of each rollout.
     pub(crate) environments: Environments,
-    /// Commits as they are told.
+    /// Commits in the form sent to clients.
     pub(crate) told: event::Told,
-    /// Between two signs of life.
+    /// Interval between heartbeats.
     pub(crate) heartbeat: Duration,
 }
 
 impl Live {
-    /// A live feed of `feed`, as far as `applied` says that `views` are.
+    /// A live feed of `feed`; `applied` says how far `views` have caught up.
     pub fn new(feed: Feed, applied: Waiter, views: Arc<dyn ViewStore>, beside: Beside) -> Self {
         Self {
             feed,

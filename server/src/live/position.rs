@@ -1,19 +1,19 @@
-//! Where a client of the live feed stands: `SEQUENCE.INDEX`, the last event that it has, or
-//! `SEQUENCE`, when it has all events of that commit and of those before.
+//! The position of a client of the live feed: `SEQUENCE.INDEX`, the last event that it has, or
+//! `SEQUENCE` if it has all events of that commit and of earlier ones.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A position in the order of events, which is that of sequence and index.
+/// A position in the order of events, by sequence and index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EventId {
     pub(crate) sequence: u64,
-    /// The last event of the commit that is had; `None`: all are.
+    /// The last event of the commit that the client has; `None`: all of them.
     pub(crate) index: Option<u32>,
 }
 
 impl EventId {
-    /// All of a commit and of those before.
+    /// All of a commit and of earlier ones.
     pub(crate) fn whole(sequence: u64) -> Self {
         Self {
             sequence,
@@ -21,7 +21,7 @@ impl EventId {
         }
     }
 
-    /// The sequence that commits come after, the one of which a part is had included.
+    /// The sequence after which to read commits, so that a partly received commit is read again.
     pub(crate) fn after(self) -> u64 {
         match self.index {
             None => self.sequence,
@@ -57,7 +57,7 @@ impl FromStr for EventId {
             Some((sequence, index)) => (sequence, Some(index)),
             None => (text, None),
         };
-        // `parse` takes a sign.
+        // `parse` accepts a sign.
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(sequence) || !index.is_none_or(digits) {
             return Err(NoEventId);

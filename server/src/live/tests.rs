@@ -1,4 +1,4 @@
-//! Clients of the live feed on a journal in memory and views in SQLite.
+//! Clients of the live feed on an in-memory journal and views in SQLite.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(100);
 
-/// Nothing runs.
+/// No step is running.
 #[derive(Debug)]
 struct Silence;
 
@@ -62,7 +62,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// An empty one that is read; of which so much is at hand.
+    /// An empty ledger that is being read; `bounds` limit what is kept in memory.
     async fn new(bounds: Bounds) -> Self {
         let journal = MemoryJournal::new(LedgerId::new("main").unwrap());
         let shared = SharedJournal::with_bounds(Arc::new(journal.clone()), bounds);
@@ -82,7 +82,7 @@ impl Ledger {
         }
     }
 
-    /// The same with views that follow.
+    /// The same with views that follow it.
     async fn viewed(bounds: Bounds) -> Self {
         let mut ledger = Self::new(bounds).await;
         ledger.project();
@@ -154,7 +154,7 @@ fn rollout(id: &str) -> Aggregate {
     Aggregate::Rollout(RolloutId::new(id).unwrap())
 }
 
-/// The next text of a client.
+/// The next text sent to a client.
 async fn text(
     blocks: &mut (impl Stream<Item = Result<axum::body::Bytes, Dropped>> + Unpin),
 ) -> String {
@@ -163,7 +163,7 @@ async fn text(
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// The ids of the next events, at least so many.
+/// The ids of the next events, at least this many.
 async fn ids(
     blocks: &mut (impl Stream<Item = Result<axum::body::Bytes, Dropped>> + Unpin),
     count: usize,
@@ -295,7 +295,7 @@ async fn a_client_that_reads_too_slowly_is_dropped_and_goes_on_without_a_loss() 
         "{dropped:?}"
     );
     assert!(slow.next().await.is_none());
-    // It comes again, far behind, and reads on from history.
+    // It reconnects far behind, and reads history.
     let mut again = Box::pin(ledger.client(&dropped.at.to_string(), &[]).stream());
     text(&mut again).await;
     let left = 2 * usize::try_from(last - 1).unwrap() - seen.len();
@@ -318,7 +318,7 @@ async fn a_client_whose_views_were_late_is_not_slow() {
     let mut blocks = Box::pin(ledger.client("0", &[]).stream());
     assert_eq!(ids(&mut blocks, 1).await, ["1.0"]);
     let waits = tokio::spawn(async move { ids(&mut blocks, 60).await });
-    // It asks for what comes next, and then much does at once.
+    // It asks for the next events, and then many are recorded at once.
     tokio::time::sleep(SOON).await;
     for _ in 0..30 {
         ledger.pause_and_resume("a").await;

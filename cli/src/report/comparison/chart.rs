@@ -12,7 +12,7 @@ const LABELS: u32 = 150;
 const VALUES: u32 = 110;
 const ROW: u32 = 26;
 
-/// Horizontal bars. Lengths are in proportion, but a value above zero is never without a bar.
+/// Horizontal bars. Lengths are proportional, but a value above zero always has a visible bar.
 pub(super) fn bars(out: &mut String, title: &str, bars: &[Bar<'_>]) -> fmt::Result {
     let most = bars.iter().map(|(_, value, _)| *value).max();
     let most = most.unwrap_or(0).max(1);
@@ -51,7 +51,7 @@ pub(super) fn bars(out: &mut String, title: &str, bars: &[Bar<'_>]) -> fmt::Resu
     writeln!(out, "</svg>")
 }
 
-/// One bar in parts, as wide as the page.
+/// One segmented bar, as wide as the page.
 pub(super) fn stack(out: &mut String, title: &str, parts: &[Bar<'_>]) -> fmt::Result {
     let sum: u128 = parts.iter().map(|(_, value, _)| u128::from(*value)).sum();
     write!(

@@ -1,4 +1,4 @@
-//! A comparison as one HTML page without any outside reference.
+//! A comparison as one self-contained HTML page.
 
 use std::fmt::{self, Write};
 
@@ -12,7 +12,7 @@ use crate::report::html::escape;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Renders the page. Every text of a deal or a rule is escaped.
+/// Renders the page. All text from deals and rules is escaped.
 pub(crate) fn html(result: &ComparisonResult, address: &str) -> Result<String, fmt::Error> {
     let mut out = String::with_capacity(64 * 1024);
     let title = format!("Comparison of {}", result.after.snapshot);

@@ -1,4 +1,4 @@
-//! A comparison's result for people: as text and as one HTML page.
+//! Renders a comparison for people: as text and as one HTML page.
 
 mod chart;
 mod html;
@@ -14,7 +14,7 @@ use rollbook_workers::snapshot::manifest::Total;
 
 use crate::print::dollars;
 
-/// Every class in the order it is shown: from harmless to failing.
+/// All classes in display order, from harmless to failing.
 const CLASSES: [(Class, &str); 7] = [
     (Class::Equal, "equal"),
     (Class::WithinTolerance, "within tolerance"),
@@ -25,7 +25,7 @@ const CLASSES: [(Class, &str); 7] = [
     (Class::Regression, "regression"),
 ];
 
-/// How many deals are in a class; one-sided deals are told apart elsewhere.
+/// How many deals are in a class; one-sided deals are shown separately.
 fn deals_in(result: &ComparisonResult, class: Class) -> u64 {
     match class {
         Class::Equal => result.equal,
@@ -38,7 +38,7 @@ fn deals_in(result: &ComparisonResult, class: Class) -> u64 {
     }
 }
 
-/// A deal type as it is stored, with the type it is judged by where that is another word.
+/// A deal type as stored, with the type it is judged by if that differs.
 fn typed(stored: &str, judged_as: Option<&str>) -> String {
     match judged_as {
         Some(judged) => format!("{}, judged as {judged}", shown(stored)),
@@ -46,7 +46,7 @@ fn typed(stored: &str, judged_as: Option<&str>) -> String {
     }
 }
 
-/// A figure in its unit.
+/// A figure with its unit.
 fn figure(value: i64, unit: &str) -> String {
     if unit == "cents" {
         dollars(value)
@@ -63,10 +63,10 @@ fn unit<'r>(result: &'r ComparisonResult, metric: &str) -> &'r str {
         .map_or("", |known| known.unit.as_str())
 }
 
-/// Characters of a text that a table shows.
+/// How many characters of a text a table shows.
 const TABLE_TEXT_CHARS: usize = 60;
 
-/// What a regression was and what it became: figures, texts, or dashes where there is neither.
+/// The two sides of a regression: figures, texts, or dashes if there is neither.
 fn sides(result: &ComparisonResult, regression: &Regression) -> [String; 2] {
     let cut = |text: &str| match text.char_indices().nth(TABLE_TEXT_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -80,7 +80,7 @@ fn sides(result: &ComparisonResult, regression: &Regression) -> [String; 2] {
     )
 }
 
-/// A metric before and after. Of a metric that has a text on a side, a missing text is NULL.
+/// A metric before and after. If a metric has a text on one side, a missing text is NULL.
 fn values(figures: [Option<i64>; 2], texts: [Option<&str>; 2], unit: &str) -> [String; 2] {
     if texts.iter().any(Option::is_some) {
         return texts.map(quoted);
@@ -89,12 +89,12 @@ fn values(figures: [Option<i64>; 2], texts: [Option<&str>; 2], unit: &str) -> [S
     figures.map(|value| value.map_or_else(|| "–".to_owned(), of))
 }
 
-/// A text in quotes, on one line, so that NULL is no text.
+/// A text in quotes on one line, to distinguish it from NULL.
 fn quoted(text: Option<&str>) -> String {
     text.map_or_else(|| "NULL".to_owned(), |text| format!("\"{}\"", shown(text)))
 }
 
-/// An exact sum in its unit; sums beyond 64 bits as a bare number.
+/// An exact sum with its unit; sums beyond 64 bits are a bare number.
 fn total(value: Total, unit: &str) -> String {
     i64::try_from(value.0).map_or_else(|_| format!("{} {unit}", value.0), |v| figure(v, unit))
 }
@@ -106,7 +106,7 @@ fn delta(before: Total, after: Total, unit: &str) -> String {
     format!("{sign}{}", total(change, unit))
 }
 
-/// The relative change in percent with one place, `–` where there was nothing before.
+/// The relative change in percent with one decimal place, `–` if there was nothing before.
 fn percent(before: i128, after: i128) -> String {
     if before <= 0 {
         return "–".to_owned();
@@ -124,7 +124,7 @@ fn percent(before: i128, after: i128) -> String {
     format!("{sign}{}.{} %", tenths / 10, tenths % 10)
 }
 
-/// Text from deals on one line, with what a terminal would obey made visible.
+/// Text from deals on one line, with terminal control characters made visible.
 fn shown(text: &str) -> String {
     text.escape_debug().to_string().replace("\\'", "'")
 }

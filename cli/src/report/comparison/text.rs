@@ -16,7 +16,7 @@ use crate::print::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 /// The widest bar of the histogram, in characters.
 const BAR_WIDTH: u64 = 32;
 
-/// The whole result, short.
+/// A summary of the whole result.
 pub(crate) fn text(result: &ComparisonResult) -> Result<String, fmt::Error> {
     let mut out = String::new();
     summary(&mut out, result)?;
@@ -57,7 +57,7 @@ fn summary(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     )
 }
 
-/// Deals without figures on both sides, of which nothing is known.
+/// Deals without figures on either side, about which nothing is known.
 fn uncomputed(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     for deal in &result.uncomputed {
         writeln!(
@@ -165,7 +165,7 @@ fn histogram(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     }
     writeln!(out, "\n{}", paint(BOLD, "relative change of total cost"))?;
     for bucket in &result.histogram {
-        // At least a sliver for every deal, so that a single one is seen.
+        // At least a sliver for every bucket with deals, so that a single deal is visible.
         let width = (bucket.deals * BAR_WIDTH).div_ceil(most);
         let bar = "█".repeat(usize::try_from(width).unwrap_or(0));
         writeln!(out, "{:>18} {:>9} {bar}", bucket.label, bucket.deals)?;
@@ -200,7 +200,7 @@ fn worst(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     Ok(())
 }
 
-/// A page of regressions, one a line.
+/// A page of regressions, one per line.
 pub(crate) fn regressions(
     result: &ComparisonResult,
     page: &RegressionPage,
@@ -236,7 +236,7 @@ pub(crate) fn regressions(
     Ok(out)
 }
 
-/// A text as one word of a shell.
+/// A text quoted as one shell word.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@".contains(c);
     if !text.is_empty() && text.chars().all(plain) && !text.starts_with('-') {
@@ -245,7 +245,7 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// One deal side by side; with `behind`, each figure with what it is made of.
+/// One deal side by side; with `behind`, each figure with its components.
 pub(crate) fn explanation(
     deal: &Explanation,
     behind: Option<&LinesBehind>,
@@ -293,7 +293,7 @@ pub(crate) fn explanation(
 fn explained(out: &mut String, metric: &ExplainedMetric) -> fmt::Result {
     let [before, after] = match metric.unit.as_str() {
         "text" => [&metric.before_text, &metric.after_text].map(|text| match text {
-            // The deal is not there, or was not computed on both sides.
+            // The deal is absent, or was not computed on both sides.
             None if metric.class.is_none() => "–".to_owned(),
             text => quoted(text.as_deref()),
         }),
@@ -313,7 +313,7 @@ fn explained(out: &mut String, metric: &ExplainedMetric) -> fmt::Result {
     )
 }
 
-/// The addends of both sides; those that are the same on both stand once.
+/// The components of both sides; those equal on both are listed once.
 fn lines(out: &mut String, metric: &ExplainedMetric, before: &Side, after: &Side) -> fmt::Result {
     let none = Vec::new();
     let old = before.figures.get(&metric.metric).unwrap_or(&none);
