@@ -20,6 +20,7 @@ mod record;
 mod server;
 mod snapshots;
 mod status;
+mod steps;
 mod storm;
 
 use std::process::ExitCode;
@@ -72,13 +73,17 @@ enum Command {
 }
 
 /// Every bar by name, in the order in which they run.
-const BARS: [&str; 19] = [
+const BARS: [&str; 23] = [
     "append_p50_ratio",
     "append_pipelined_ratio",
     "append_sync_group_ratio",
     "fold_ratio",
     "rebuild_ratio",
     "status_ms",
+    "step_rate_ratio",
+    "step_parallel_ratio",
+    "step_growth",
+    "rollouts_at_once",
     "compare_vs_duckdb",
     "compare_peak_mb",
     "compare_growth_10m",
@@ -225,6 +230,10 @@ async fn measure(name: String) -> Result<Bar, BenchError> {
         "snapshot_vs_python_json" => deals::python::json().await,
         "worker_peak_mb" => deals::copy::peak().await,
         "growth_10m" => deals::growth::ratio().await,
+        "step_rate_ratio" => steps::rate_ratio().await,
+        "step_parallel_ratio" => steps::parallel_ratio().await,
+        "step_growth" => steps::growth().await,
+        "rollouts_at_once" => steps::rollouts_at_once().await,
         _ => status::milliseconds().await,
     }
 }
