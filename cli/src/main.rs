@@ -73,7 +73,10 @@ fn parse() -> Result<(Cli, String), clap::Error> {
     let mut command = Cli::command();
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-    Ok((cli, matches.subcommand_name().unwrap_or_default().to_owned()))
+    Ok((
+        cli,
+        matches.subcommand_name().unwrap_or_default().to_owned(),
+    ))
 }
 
 fn complain(failure: &Failure, json: bool) {
@@ -133,7 +136,11 @@ fn traced(runtime: &Runtime, cli: Cli, name: &str) -> Outcome {
     let span = if stays {
         Span::none()
     } else {
-        tracing::info_span!("command", otel.name = format!("rollbook {name}"), otel.kind = "client")
+        tracing::info_span!(
+            "command",
+            otel.name = format!("rollbook {name}"),
+            otel.kind = "client"
+        )
     };
     trace::continue_from(&span, &telemetry::inherited());
     let outcome = runtime.block_on(run(cli).instrument(span));

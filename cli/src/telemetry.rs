@@ -35,7 +35,9 @@ pub(crate) enum TelemetryError {
     )]
     Exporter(String),
     /// The other variables contradict themselves.
-    #[error("RB-TELEMETRY-2: traces cannot be sent: {0}; correct the OTEL_EXPORTER_OTLP_… variables")]
+    #[error(
+        "RB-TELEMETRY-2: traces cannot be sent: {0}; correct the OTEL_EXPORTER_OTLP_… variables"
+    )]
     Build(#[from] ExporterBuildError),
 }
 
@@ -127,9 +129,15 @@ mod tests {
         for (variables, wanted) in [
             (vec![], Some(false)),
             (vec![endpoint], Some(true)),
-            (vec![("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/v1/traces")], Some(true)),
+            (
+                vec![("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/v1/traces")],
+                Some(true),
+            ),
             (vec![("OTEL_TRACES_EXPORTER", "otlp")], Some(true)),
-            (vec![endpoint, ("OTEL_TRACES_EXPORTER", "none")], Some(false)),
+            (
+                vec![endpoint, ("OTEL_TRACES_EXPORTER", "none")],
+                Some(false),
+            ),
             (vec![endpoint, ("OTEL_SDK_DISABLED", "TRUE")], Some(false)),
             (vec![endpoint, ("OTEL_TRACES_EXPORTER", "zipkin")], None),
         ] {

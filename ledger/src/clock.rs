@@ -2,13 +2,42 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The longest single sleep: a clock that is moved while somebody sleeps is followed this soon.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 /// Where "now" comes from.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The current time, UTC.
     fn now(&self) -> Timestamp;
+
+    /// Returns once the clock shows `at` or later, also if it is moved meanwhile. Whatever decides by
+    /// time waits here, so that a clock owns all time of a rollout.
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            while let Some(left) = left(self.now(), at) {
+                tokio::time::sleep(left.min(LONGEST_NAP)).await;
+            }
+        })
+    }
+
+    /// Returns once this much time has passed. A clock that is set meanwhile, as time servers do,
+    /// makes it neither shorter nor longer.
+    fn sleep(&self, by: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(by))
+    }
+}
+
+/// The time from `now` until `at`; `None` if it is over.
+fn left(now: Timestamp, at: Timestamp) -> Option<Duration> {
+    let left = Duration::try_from(at.duration_since(now)).ok()?;
+    (!left.is_zero()).then_some(left)
 }
 
 /// A clock shared by the parts of one process.
@@ -28,6 +57,7 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct ManualClock {
     micros: AtomicI64,
+    moved: Notify,
 }
 
 impl ManualClock {
@@ -35,6 +65,7 @@ impl ManualClock {
     pub fn new(start: Timestamp) -> Self {
         Self {
             micros: AtomicI64::new(start.as_microsecond()),
+            moved: Notify::new(),
         }
     }
 
@@ -42,6 +73,7 @@ impl ManualClock {
     pub fn advance(&self, by: jiff::SignedDuration) {
         let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
         self.micros.fetch_add(micros, Ordering::SeqCst);
+        self.moved.notify_waiters();
     }
 }
 
@@ -49,6 +81,57 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_microsecond(self.micros.load(Ordering::SeqCst))
             .unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                // Registered before the look, so that no move falls between the two.
+                let moved = self.moved.notified();
+                if left(self.now(), at).is_none() {
+                    return;
+                }
+                moved.await;
+            }
+        })
+    }
+
+    fn sleep(&self, by: Duration) -> BoxFuture<'_, ()> {
+        let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+        self.sleep_until(self.now().saturating_add(by).unwrap_or(Timestamp::MAX))
+    }
+}
+
+/// A clock that runs with the Tokio runtime's own time: while that is paused, it jumps to the next
+/// sleeper as soon as nothing else is to be done, so that days pass in milliseconds.
+#[derive(Debug)]
+pub struct RuntimeClock {
+    start: Timestamp,
+    begun: Instant,
+}
+
+impl RuntimeClock {
+    /// A clock that shows `start` now.
+    pub fn new(start: Timestamp) -> Self {
+        Self {
+            start,
+            begun: Instant::now(),
+        }
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(self.begun.elapsed()).unwrap_or(SignedDuration::MAX);
+        self.start.saturating_add(passed).unwrap_or(Timestamp::MAX)
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            while let Some(left) = left(self.now(), at) {
+                tokio::time::sleep(left).await;
+            }
+        })
     }
 }
 

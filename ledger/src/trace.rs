@@ -90,7 +90,10 @@ mod tests {
     #[test]
     fn without_an_exporter_a_context_is_passed_on_as_it_came() {
         let span = tracing::info_span!("untraced");
-        continue_from(&span, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        continue_from(
+            &span,
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        );
         assert_eq!(context_of(&span, "as it came"), "as it came");
     }
 }

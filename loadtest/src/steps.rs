@@ -49,7 +49,10 @@ impl Shape {
         let needs = if self.parallel { ", needs: []" } else { "" };
         for phase in 1..=self.phases {
             // A string takes no error.
-            let _ = writeln!(text, "  - id: \"{phase}\"\n    title: Phase {phase}\n    steps:");
+            let _ = writeln!(
+                text,
+                "  - id: \"{phase}\"\n    title: Phase {phase}\n    steps:"
+            );
             for step in 1..=self.steps {
                 let _ = writeln!(
                     text,
@@ -73,7 +76,9 @@ struct Up {
 impl Drop for Up {
     fn drop(&mut self) {
         // SIGTERM lets it stop its nats-server; a failure leaves only temporary files.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _ = self.child.wait();
     }
 }
@@ -126,7 +131,9 @@ impl Up {
         if opened.status.success() {
             return Ok(());
         }
-        Err(failed("open a rollout")(String::from_utf8_lossy(&opened.stderr)))
+        Err(failed("open a rollout")(String::from_utf8_lossy(
+            &opened.stderr,
+        )))
     }
 
     async fn begin(&self, id: &str) -> Result<(), BenchError> {
@@ -180,7 +187,10 @@ impl Up {
         let mut ticks = ticks_of(self.child.id(), 4)?;
         let children = format!("/proc/{0}/task/{0}/children", self.child.id());
         let children = std::fs::read_to_string(children).unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+        for child in children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+        {
             // A command that has ended meanwhile is counted by its parent.
             ticks += ticks_of(child, 2).unwrap_or_default();
         }
@@ -208,7 +218,11 @@ fn peer(postgres: &Postgres, shape: Shape) -> Result<f64, BenchError> {
     let output = python_peer("dbos_steps.py")?
         .arg(postgres.url())
         .arg(shape.total().to_string())
-        .arg(if shape.parallel { "parallel" } else { "sequence" })
+        .arg(if shape.parallel {
+            "parallel"
+        } else {
+            "sequence"
+        })
         .arg(CONCURRENCY.to_string())
         .stderr(Stdio::inherit())
         .output()
@@ -260,7 +274,13 @@ pub(crate) async fn growth() -> Result<Bar, BenchError> {
         for (name, shape) in [
             ("few", Shape::sequence(100)),
             ("many", Shape::sequence(2_000)),
-            ("phases", Shape { phases: 100, ..Shape::sequence(20) }),
+            (
+                "phases",
+                Shape {
+                    phases: 100,
+                    ..Shape::sequence(20)
+                },
+            ),
         ] {
             let id = format!("{name}-{run}");
             up.open(shape, &id)?;

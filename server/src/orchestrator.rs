@@ -19,7 +19,7 @@ use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::rollout::{self, Frontier, Request, SystemCommand};
 use rollbook_ledger::trace::{self, Cause};
 use rollbook_proto::v1::{self, event::Kind};
-use rollbook_workers::fleet::{NoticeLane, QueueError, QueuedNotice, QueuedTask, TaskQueue};
+use rollbook_workers::fleet::{NoticeSink, QueueError, QueuedNotice, QueuedTask, TaskQueue};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -45,7 +45,7 @@ pub struct Orchestrator {
     handler: Handler,
     journal: Arc<dyn Journal>,
     queue: Arc<dyn TaskQueue>,
-    notices: NoticeLane,
+    notices: Arc<dyn NoticeSink>,
     views: Arc<dyn ViewStore>,
     pulse: Pulse,
 }
@@ -195,7 +195,7 @@ impl Orchestrator {
         handler: Handler,
         journal: Arc<dyn Journal>,
         queue: Arc<dyn TaskQueue>,
-        notices: NoticeLane,
+        notices: Arc<dyn NoticeSink>,
         views: Arc<dyn ViewStore>,
         pulse: Pulse,
     ) -> Self {
@@ -251,10 +251,10 @@ impl Orchestrator {
         loop {
             // During replay of history it only collects; it starts to look once it has caught up.
             let caught_up = *after >= last;
-            let pause = if caught_up {
-                self.pause(agenda)
+            let due = if caught_up {
+                self.next_look(agenda)
             } else {
-                LOOK_AGAIN
+                later(self.handler.now(), LOOK_AGAIN).unwrap_or(Timestamp::MAX)
             };
             tokio::select! {
                 biased;
@@ -268,7 +268,7 @@ impl Orchestrator {
                     }
                     None => return Ok(()),
                 },
-                () = tokio::time::sleep(pause) => tokio::select! {
+                () = self.handler.clock().sleep_until(due) => tokio::select! {
                     biased;
                     () = shutdown.cancelled() => return Ok(()),
                     () = self.look(agenda) => {}
@@ -277,16 +277,12 @@ impl Orchestrator {
         }
     }
 
-    /// Time until the next look is due.
-    fn pause(&self, agenda: &Agenda) -> Duration {
+    /// When the next look is due.
+    fn next_look(&self, agenda: &Agenda) -> Timestamp {
         let now = self.handler.now();
+        let latest = later(now, LOOK_AGAIN).unwrap_or(now);
         let first = agenda.due.values().flatten().min();
-        first.map_or(LOOK_AGAIN, |at| {
-            let left = at.duration_since(now);
-            Duration::try_from(left)
-                .unwrap_or(Duration::ZERO)
-                .min(LOOK_AGAIN)
-        })
+        first.map_or(latest, |at| latest.min(*at))
     }
 
     /// The rollouts noted as over; empty if the views do not answer.

@@ -278,7 +278,7 @@ pub async fn run(
         dependencies.handler,
         journal,
         dependencies.queue,
-        dependencies.notices,
+        Arc::new(dependencies.notices),
         views,
         pulse,
     );

@@ -124,7 +124,11 @@ impl Collector {
 
     /// The variables that send traces here by a protocol.
     pub(crate) fn variables(&self, protocol: &str) -> Vec<(&'static str, String)> {
-        let address = if protocol == "grpc" { self.grpc } else { self.http };
+        let address = if protocol == "grpc" {
+            self.grpc
+        } else {
+            self.http
+        };
         vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()),

@@ -48,6 +48,7 @@ mod subscribers;
 mod suggestions;
 mod texts;
 mod traces;
+mod virtual_time;
 mod watches;
 
 // The servers that the ledger's tests start.

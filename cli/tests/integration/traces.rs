@@ -94,7 +94,10 @@ fn traced(protocol: &str) {
     assert!(!tree.children(request, "decide").is_empty());
     let append = tree.child(request, "append", ("", ""));
     let projected = tree.child(append, "project", ("", ""));
-    assert_eq!(projected.attributes["sequence"], append.attributes["sequence"]);
+    assert_eq!(
+        projected.attributes["sequence"],
+        append.attributes["sequence"]
+    );
     // Each step is a child of the command, and not of the step before it.
     for (step, file) in [("1.1", "first"), ("1.2", "second")] {
         let key = format!("t/{step}/execute/1");
@@ -119,7 +122,10 @@ fn traced(protocol: &str) {
         .run(&format!("abort u --as alice --reason {REASON}"))
         .exits(0);
     wait_for("the span of the last command", || {
-        collector.seen().iter().any(|span| span.name == "rollbook abort")
+        collector
+            .seen()
+            .iter()
+            .any(|span| span.name == "rollbook abort")
     });
     for span in collector.seen() {
         assert!(span.service.starts_with("rollbook"), "{span:?}");
@@ -179,7 +185,10 @@ fn commits_name_the_commit_that_led_to_them_and_an_outer_trace_is_continued() {
 fn a_collector_that_hangs_or_is_gone_disturbs_nothing() {
     // Takes connections, reads nothing and answers nothing.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     for (address, protocol) in [
         (hanging.local_addr().unwrap(), "http/protobuf"),
         (hanging.local_addr().unwrap(), "grpc"),
@@ -194,7 +203,9 @@ fn a_collector_that_hangs_or_is_gone_disturbs_nothing() {
         let file = place.write("traced.yaml", RUNBOOK);
         let up = place.up();
         let opened = place
-            .run(&format!("open {file} --env local --id t --as alice --start"))
+            .run(&format!(
+                "open {file} --env local --id t --as alice --start"
+            ))
             .exits(0);
         assert!(opened.err.is_empty(), "{opened:?}");
         place.run("status t --wait 60").exits(0);
@@ -215,7 +226,11 @@ fn the_log_names_the_trace_and_bad_settings() {
     let up = place.up();
     up.signal(Signal::SIGTERM);
     let log = up.finish().exits(0).err;
-    let traces: Vec<String> = collector.seen().into_iter().map(|span| span.trace).collect();
+    let traces: Vec<String> = collector
+        .seen()
+        .into_iter()
+        .map(|span| span.trace)
+        .collect();
     let named = log.lines().any(|line| {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
         let trace = line["trace_id"].as_str().unwrap_or_default();

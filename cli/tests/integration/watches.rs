@@ -40,23 +40,27 @@ fn watches_hold_no_place_of_a_step_and_end_with_their_rollout() {
     let file = place.write("watches.yaml", &runbook());
     let _up = place.up();
     place
-        .run(&format!("open {file} --env local --id w --as alice --start"))
+        .run(&format!(
+            "open {file} --env local --id w --as alice --start"
+        ))
         .exits(0);
     place.until_step("w", "1.100", &["passed"]);
     let running = || {
         let status = place.run("status w --json").exits(0).json();
         let phases = status["data"]["phases"].as_array().unwrap().clone();
-        let steps = phases.iter().flat_map(|phase| phase["steps"].as_array().unwrap());
+        let steps = phases
+            .iter()
+            .flat_map(|phase| phase["steps"].as_array().unwrap());
         steps.filter(|step| step["status"] == "running").count()
     };
-    wait_for("all watches to run at the same time", || running() == WATCHES);
+    wait_for("all watches to run at the same time", || {
+        running() == WATCHES
+    });
     // Each has taken its first sample; the next is due in an hour.
     wait_for("the first samples", || {
         let sampled = std::fs::read_to_string(place.path().join("sampled"));
         sampled.unwrap_or_default().lines().count() == WATCHES
     });
-    place
-        .run("abort w --reason enough --as alice")
-        .exits(0);
+    place.run("abort w --reason enough --as alice").exits(0);
     wait_for("all watches to end", || running() == 0);
 }

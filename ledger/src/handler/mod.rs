@@ -244,6 +244,11 @@ impl Handler {
         }
     }
 
+    /// The clock that it decides by.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
     /// The journal behind it.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.journal

@@ -36,6 +36,7 @@ pub mod watch_rules;
 
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
 use rollbook_ledger::runbook::step::{Action, Check, Sql, Step, Transaction};
 use rollbook_proto::v1::{UndoVerification, Verdict};
@@ -289,14 +290,16 @@ pub async fn verify_undo(step: &Step, context: &StepContext, tells: bool) -> Loo
         let within = step
             .undo_verify_within
             .map_or(Duration::ZERO, |span| span.to_std());
-        let begun = Instant::now();
+        let within = SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
+        let clock = &context.tools.clock;
+        let begun = clock.now();
         let looked = loop {
             let looked = bounded("verify", context, limit, run_check(check, context, limit)).await;
             // An undo may take a while to become visible.
-            if looked.verdict == Verdict::Pass || begun.elapsed() >= within {
+            if looked.verdict == Verdict::Pass || clock.now().duration_since(begun) >= within {
                 break looked;
             }
-            tokio::time::sleep(ASKED_AGAIN_AFTER).await;
+            clock.sleep(ASKED_AGAIN_AFTER).await;
         };
         return match looked.verdict {
             Verdict::Pass => Looked::Gone(format!("`undo.verify` holds: {}", looked.message)),
@@ -464,15 +467,16 @@ async fn bounded(
     let begun = Instant::now();
     let ends_itself = matches!(what, "run" | "watch" | "undo" | "verify");
     let margin = if ends_itself { MARGIN } else { Duration::ZERO };
+    let clock = &context.tools.clock;
     let cancelled = async {
         let reason = context.cancel.cancelled().await;
-        tokio::time::sleep(margin).await;
+        clock.sleep(margin).await;
         reason
     };
     let ended = tokio::select! {
         biased;
         done = work => done,
-        () = tokio::time::sleep(limit + margin) => Err(ExecutorError::TimedOut {
+        () = clock.sleep(limit + margin) => Err(ExecutorError::TimedOut {
             after: seconds(limit),
         }),
         reason = cancelled => Err(ExecutorError::Cancelled { reason }),

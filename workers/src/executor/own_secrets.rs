@@ -137,7 +137,10 @@ mod tests {
         assert_eq!(of("DSN", "host=db password=hunter2 user=u"), ["hunter2"]);
         assert_eq!(of("DSN", "Server=db;Password='a b';"), ["a b"]);
         assert_eq!(
-            of("OTEL_EXPORTER_OTLP_HEADERS", "x-team=a,authorization=Bearer%20s3cr3t-t0ken"),
+            of(
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "x-team=a,authorization=Bearer%20s3cr3t-t0ken"
+            ),
             ["Bearer%20s3cr3t-t0ken", "s3cr3t-t0ken"]
         );
     }

@@ -23,9 +23,6 @@ const MAX_SAMPLE_LIMIT: Duration = Duration::from_secs(30);
 /// The minimum time a sample is given.
 const MIN_SAMPLE_LIMIT: Duration = Duration::from_secs(2);
 
-/// How often the clock is read while waiting, so that an adjusted clock is noticed.
-const LOOK: Duration = Duration::from_millis(200);
-
 /// Samples until the end of the watch, until more samples fail than it allows, or until it is
 /// cancelled.
 ///
@@ -149,16 +146,9 @@ fn unit(context: &StepContext, metric: &str) -> String {
 
 /// Waits until `due`; returns the reason if cancelled earlier.
 async fn wait_until(context: &StepContext, due: Timestamp) -> Option<String> {
-    loop {
-        let left = due.duration_since(context.tools.clock.now());
-        let left = Duration::try_from(left).unwrap_or_default();
-        if left.is_zero() {
-            return None;
-        }
-        tokio::select! {
-            reason = context.cancel.cancelled() => return Some(reason),
-            () = tokio::time::sleep(left.min(LOOK)) => {}
-        }
+    tokio::select! {
+        reason = context.cancel.cancelled() => Some(reason),
+        () = context.tools.clock.sleep_until(due) => None,
     }
 }
 

@@ -24,10 +24,15 @@ impl Changes {
     /// Wakes those who wait for the commit's rollout, where it may end what they do.
     pub fn tell(&self, stored: &StoredCommit) {
         let commit = &stored.commit;
-        if commit.events.iter().all(|event| is_progress(event.kind.as_ref())) {
+        if commit
+            .events
+            .iter()
+            .all(|event| is_progress(event.kind.as_ref()))
+        {
             return;
         }
-        if let Some(Aggregate::Rollout(id)) = Aggregate::of(&commit.aggregate, &commit.aggregate_id) {
+        if let Some(Aggregate::Rollout(id)) = Aggregate::of(&commit.aggregate, &commit.aggregate_id)
+        {
             self.wake(&id);
         }
     }

@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, HeaderValue};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull::Config as PullConfig};
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishError};
@@ -16,6 +15,7 @@ use async_nats::jetstream::kv::{Config as BucketConfig, Store};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, AckKind, Context, Message};
+use async_nats::{Client, HeaderMap, HeaderValue};
 use async_trait::async_trait;
 use futures::StreamExt;
 use rollbook_ledger::ids::LedgerId;

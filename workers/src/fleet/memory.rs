@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::notices::{NoticeSink, QueuedNotice};
 use super::queue::{Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
 
 /// Tasks in memory. Clones share them; nothing survives the process.
@@ -27,6 +28,7 @@ struct Inner {
 struct State {
     entries: Vec<Entry>,
     dead: Vec<(QueuedTask, String)>,
+    notices: Vec<QueuedNotice>,
     tickets: u64,
 }
 
@@ -109,6 +111,18 @@ impl State {
                 index += 1;
             }
         }
+    }
+}
+
+#[async_trait]
+impl NoticeSink for MemoryQueue {
+    async fn publish(&self, notice: &QueuedNotice) -> Result<Published, QueueError> {
+        let mut state = self.inner.lock();
+        if state.notices.contains(notice) {
+            return Ok(Published::Known);
+        }
+        state.notices.push(notice.clone());
+        Ok(Published::New)
     }
 }
 

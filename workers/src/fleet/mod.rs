@@ -33,7 +33,7 @@ pub use dead_letter::DeadLetters;
 pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
 pub use ledger::LedgerPort;
 pub use memory::MemoryQueue;
-pub use notices::{NoticeDelivery, NoticeLane, QueuedNotice};
+pub use notices::{NoticeDelivery, NoticeLane, NoticeSink, QueuedNotice};
 pub use output::NatsOutput;
 pub use port::{Assignment, RolloutPort, Standing};
 pub use progress::NatsProgress;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rollbook_ledger::ids::{LedgerId, RolloutId, subject_token};
 use serde::{Deserialize, Serialize};
 
@@ -54,17 +55,26 @@ pub struct NoticeDelivery {
     pub notice: QueuedNotice,
 }
 
+/// Where due notices are put.
+#[async_trait]
+pub trait NoticeSink: Send + Sync + std::fmt::Debug {
+    /// Puts a notice on the queue unless it is there already. Durable on return.
+    async fn publish(&self, notice: &QueuedNotice) -> Result<Published, QueueError>;
+}
+
+#[async_trait]
+impl NoticeSink for NoticeLane {
+    async fn publish(&self, notice: &QueuedNotice) -> Result<Published, QueueError> {
+        let body = serde_json::to_vec(notice).map_err(super::jetstream::unavailable)?;
+        let subject = notice.subject(self.queue.ledger());
+        self.queue.put_once(subject, body).await
+    }
+}
+
 impl NoticeLane {
     /// Makes the notices of a queue.
     pub fn new(queue: Arc<JetStreamQueue>) -> Self {
         Self { queue }
-    }
-
-    /// Puts a notice on the queue unless it is there already. Durable on return.
-    pub async fn publish(&self, notice: &QueuedNotice) -> Result<Published, QueueError> {
-        let body = serde_json::to_vec(notice).map_err(super::jetstream::unavailable)?;
-        let subject = notice.subject(self.queue.ledger());
-        self.queue.put_once(subject, body).await
     }
 
     /// The next notice; waits up to `wait` for one.

@@ -152,7 +152,8 @@ impl Bench {
         let _in_work = self.activity.shard();
         let (run, shard) = (queued.run.run.clone(), queued.work.shard());
         let settle = {
-            let span = tracing::info_span!(parent: None, "shard", otel.kind = "consumer", %run, shard);
+            let span =
+                tracing::info_span!(parent: None, "shard", otel.kind = "consumer", %run, shard);
             trace::continue_from(&span, taken.traceparent());
             let work = self.carry_out(&queued, taken.deliveries, kept);
             let work = work.instrument(span);
