@@ -44,7 +44,7 @@ fn watches_hold_no_place_of_a_step_and_end_with_their_rollout() {
             "open {file} --env local --id w --as alice --start"
         ))
         .exits(0);
-    place.until_step("w", "1.100", &["passed"]);
+    place.until_step("w", "1.100", &["finished"]);
     let running = || {
         let status = place.run("status w --json").exits(0).json();
         let phases = status["data"]["phases"].as_array().unwrap().clone();

@@ -334,7 +334,8 @@ impl Attempts {
         let span = tracing::info_span!("execute", action, kind, verdict = Empty);
         let work = async {
             let outcome = work.await;
-            Span::current().record("verdict", outcome.verdict.as_str_name());
+            let verdict = outcome.verdict.as_str_name().to_ascii_lowercase();
+            Span::current().record("verdict", verdict);
             outcome
         };
         let work = work.instrument(span);
