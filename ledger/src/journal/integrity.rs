@@ -210,18 +210,19 @@ pub enum Damage {
         /// The missing sequences.
         missing: Sequences,
     },
-    /// The journal failed, or a commit does not decode.
+    /// The journal failed, or a commit cannot be decoded.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
 impl Damage {
-    /// Whether the journal only could not be asked, and may be asked again.
+    /// True if the journal just could not be asked, so that checking again may help.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Journal(error) if error.is_retryable())
     }
 
-    /// The sequence whose loss a person may accept; `None`: this cannot be gone on with.
+    /// Returns the sequence whose loss a person may accept; `None` if the damage cannot be
+    /// accepted.
     pub fn acceptable(&self) -> Option<u64> {
         match self {
             Self::Short { sequence, .. }
@@ -232,8 +233,8 @@ impl Damage {
     }
 }
 
-/// Compares a remembered position with what the journal holds there. `who` begins the message:
-/// "the views stand".
+/// Compares a remembered position with what the journal holds there. `who` begins the message, for
+/// example "the views stand".
 ///
 /// # Errors
 /// `Short`, `Replaced` or `Foreign`; a position at sequence 0 agrees with every journal.
@@ -276,12 +277,12 @@ pub async fn compare(
     })
 }
 
-/// Looks through a journal at bounded cost: its own account of what it holds, then the chain of
-/// previous sequences of each aggregate, over the whole of a short journal, over the end and
-/// samples of a long one.
+/// Inspects a journal at bounded cost: which sequences it reports as stored, then each aggregate's
+/// chain of previous sequences, over the whole of a short journal, or over the end and samples of a
+/// long one.
 ///
 /// # Errors
-/// `Torn`, `Holes`, `Chain`, or what a commit that does not decode says.
+/// `Torn`, `Holes`, `Chain`, or the error of a commit that cannot be decoded.
 pub async fn inspect(journal: &dyn Journal) -> Result<Extent, Damage> {
     let extent = journal.extent().await?;
     if !extent.is_complete() {
@@ -293,8 +294,8 @@ pub async fn inspect(journal: &dyn Journal) -> Result<Extent, Damage> {
     Ok(extent)
 }
 
-/// Looks at what the journal says that it holds and reads a short journal whole, of a longer one
-/// `samples` commits spread over all of it: what a server can afford to do again and again.
+/// Checks which sequences a journal reports as stored and reads a short journal whole, of a longer
+/// one `samples` commits spread evenly: cheap enough for a server to repeat regularly.
 ///
 /// # Errors
 /// As [`inspect`].
@@ -326,7 +327,7 @@ fn holes(extent: &Extent) -> Damage {
     }
 }
 
-/// The chain of every aggregate between two sequences.
+/// Checks the chain of every aggregate between two sequences.
 async fn read_through(journal: &dyn Journal, after: u64, last: u64) -> Result<(), Damage> {
     if after >= last {
         return Ok(());
@@ -349,7 +350,7 @@ async fn read_through(journal: &dyn Journal, after: u64, last: u64) -> Result<()
         );
         let wrong = match ends.get(&aggregate) {
             Some(end) if *end != previous => Some(format!("its last one before is {end}")),
-            // The one before it stands where reading began, or earlier.
+            // Its predecessor is at or before the position where reading began.
             None if previous > after => Some("that is none of its commits".to_owned()),
             _ => None,
         };
@@ -361,10 +362,10 @@ async fn read_through(journal: &dyn Journal, after: u64, last: u64) -> Result<()
     Ok(())
 }
 
-/// Commits spread over the sequences up to `last`, each with the one it follows.
+/// Checks `samples` commits spread evenly up to `last`, each with its predecessor.
 async fn sample(journal: &dyn Journal, last: u64, samples: u64) -> Result<(), Damage> {
     let samples = samples.min(last);
-    // From the first to the last.
+    // Spread evenly from the first sequence to the last.
     let place =
         |number: u64| 1 + number * last.saturating_sub(1) / samples.saturating_sub(1).max(1);
     stream::iter((0..samples).map(place))
