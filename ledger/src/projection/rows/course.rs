@@ -1,5 +1,4 @@
-//! Rows about the course of a rollout: the plan, the acts of people and workers, flags, the
-//! timeline.
+//! Rows about the course of a rollout: plan, acts of people and workers, flags, timeline.
 
 use std::collections::BTreeMap;
 

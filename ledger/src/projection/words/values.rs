@@ -1,4 +1,4 @@
-//! The small values that rows carry as JSON.
+//! The small values that rows hold as JSON.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub struct PartialEffect {
 }
 
 impl PartialEffect {
-    /// `None` where all of the action was done, or none of it.
+    /// Converts the wire fields; `None` unless the action was partly executed.
     pub(in crate::projection) fn from_wire(kind: i32, done: u32, last: &str) -> Option<Self> {
         (kind == i32::from(v1::EffectKind::Partial)).then(|| Self {
             statements_done: done,
@@ -109,7 +109,7 @@ impl Measured {
             .value
             .filter(|value| value.is_finite() && !measurement.incomplete);
         let text = match measurement.value {
-            // JSON and SQL have no NaN: the text keeps what was measured.
+            // JSON and SQL have no NaN: keep the measured value as text.
             Some(number) if value.is_none() && measurement.text.is_empty() => number.to_string(),
             _ => clean(&measurement.text),
         };
