@@ -1,20 +1,20 @@
-//! Time is UTC and comes from one injected clock.
+//! Time: always UTC, from one injected clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 
-/// Where "now" comes from.
+/// The source of the current time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// The current time, UTC.
+    /// Returns the current time in UTC.
     fn now(&self) -> Timestamp;
 }
 
 /// A clock shared by the parts of one process.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -24,14 +24,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved: tests and rehearsals.
+/// A clock that stands still until it is moved, for tests and rehearsals.
 #[derive(Debug)]
 pub struct ManualClock {
     micros: AtomicI64,
 }
 
 impl ManualClock {
-    /// A clock that stands at `start`.
+    /// Creates a clock that stands at `start`.
     pub fn new(start: Timestamp) -> Self {
         Self {
             micros: AtomicI64::new(start.as_microsecond()),
@@ -52,7 +52,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// The protobuf form of a time.
+/// Converts a time to its protobuf form.
 pub fn to_proto(time: Timestamp) -> rollbook_proto::Timestamp {
     rollbook_proto::Timestamp {
         seconds: time.as_second(),
@@ -60,7 +60,7 @@ pub fn to_proto(time: Timestamp) -> rollbook_proto::Timestamp {
     }
 }
 
-/// The time of a protobuf timestamp; `None` when absent or outside the calendar.
+/// Converts a protobuf timestamp; `None` if it is absent or out of range.
 pub fn from_proto(time: Option<&rollbook_proto::Timestamp>) -> Option<Timestamp> {
     let time = time?;
     Timestamp::new(time.seconds, time.nanos).ok()
