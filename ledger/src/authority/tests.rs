@@ -1,4 +1,4 @@
-//! The table: who may what, in every kind of place.
+//! The authority table: who may do what, in rollouts and environments of every kind.
 
 use serde_json::json;
 

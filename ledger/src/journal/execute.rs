@@ -2,10 +2,10 @@
 //! and decide again. This is the only such loop.
 //!
 //! ```text
-//! cached? ──yes──▶ decide ──▶ append ──▶ done
-//!  │ no            │ ▲         │ conflict
-//!  │       refusal │ │ fold    ▼
-//!  └─────────────▶ read ◀── jittered wait   (at most MAX_ATTEMPTS decisions)
+//!   cached? ──yes──▶ decide ──▶ append ──▶ done
+//!      │ no            │ ▲         │ conflict
+//!      │       refusal │ │ fold    ▼
+//!      └─────────────▶ read ◀── jittered wait   (at most MAX_ATTEMPTS decisions)
 //! ```
 //!
 //! `decide` keeps a command from being applied twice: it finds the command id in the state and

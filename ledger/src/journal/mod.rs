@@ -3,10 +3,10 @@
 //! Positions in one journal:
 //!
 //! ```text
-//! sequence   1     2     3     4     5          (0 = nothing yet)
-//!        [ c1 ][ c2 ][ c3 ][ c4 ][ c5 ]
-//!          ^ first                ^ last
-//! a projection at `applied = 3` continues with `after = 3`
+//!   sequence   1     2     3     4     5          (0 = nothing yet)
+//!            [ c1 ][ c2 ][ c3 ][ c4 ][ c5 ]
+//!              ^ first                ^ last
+//!   a projection at `applied = 3` continues with `after = 3`
 //! ```
 
 use std::time::Duration;

@@ -2,9 +2,9 @@
 //! truth.
 //!
 //! ```text
-//! journal ──follow──▶ projector ──batch──▶ ViewStore::apply ─┬─ project()  pure: commit → rows
-//!                      │                 one transaction   └─ rows + position
-//!                      └─ waiters (`wait_for(sequence)`)
+//!   journal ──follow──▶ projector ──batch──▶ ViewStore::apply ─┬─ project()  pure: commit → rows
+//!                          │                 one transaction   └─ rows + position
+//!                          └─ waiters (`wait_for(sequence)`)
 //! ```
 //!
 //! * [`rows`]: one struct per table; its columns are derived from its fields.

@@ -1,5 +1,4 @@
-//! Requests to a rollout: people's commands arrive over the API, the others from the orchestrator
-//! and the workers.
+//! Requests to a rollout: from people over the API, from the orchestrator and from workers.
 
 use std::collections::BTreeMap;
 

@@ -379,7 +379,7 @@ pub enum Refusal {
         /// Its id.
         request: String,
     },
-    /// Too many items at once.
+    /// There are already as many as allowed.
     #[error("RB-ROLLOUT-61: {limit} {what} in this rollout already; settle some of them first")]
     TooMany {
         /// The kind of item.

@@ -14,8 +14,8 @@ use crate::journal_faults::synced;
 use crate::nats::Server;
 use crate::small_disk::SmallDisk;
 
-/// Size of the disk; below, how much of it is used otherwise, and the most `LARGE` commits that
-/// fit.
+/// The size of the disk, how much of it other files use, and the maximum number of `LARGE` commits
+/// that fit.
 const DISK_MEGABYTES: u32 = 48;
 const BALLAST_MEGABYTES: u32 = 44;
 const AT_MOST: usize = 200;

@@ -10,7 +10,7 @@ use rollbook_ledger::proto::v1::event::Kind;
 
 use crate::projection_history::{History, opened, rollout, started};
 
-/// Returns text that is too incompressible for any index.
+/// Returns incompressible text, which is too long for any index.
 fn noise(bytes: usize) -> String {
     let mut seed = 0x2545_F491_4F6C_DD1D_u64;
     let mut text = String::new();

@@ -2,10 +2,10 @@
 //! commit.
 //!
 //! ```text
-//! append ─▶ seal ─▶ alone? ──yes──▶ publish, wait for the acknowledgement
-//!                   │ no, and the server syncs every write
-//!                   └──▶ queue ─▶ group commit: one atomic batch of all waiting commits
-//! in doubt (conflict, timeout, lost connection): ask the stream's leader for the aggregate
+//!   append ─▶ seal ─▶ alone? ──yes──▶ publish, wait for the acknowledgement
+//!                       │ no, and the server syncs every write
+//!                       └──▶ queue ─▶ group commit: one atomic batch of all waiting commits
+//!   in doubt (conflict, timeout, lost connection): ask the stream's leader for the aggregate
 //! ```
 //!
 //! Protocol facts are those of nats-server 2.15 (ADR-8, ADR-31, ADR-50) and its `errors.json`.

@@ -1,9 +1,9 @@
 //! A journal whose new commits are read once and shared by all followers.
 //!
 //! ```text
-//! journal ──one reader──▶ newest commits (bounded) ──▶ projector, orchestrator, live clients …
-//!  └──── history ─────────────────────────────▶ a follower that is further behind,
-//!                                               until the newest commits reach back to it
+//!   journal ──one reader──▶ newest commits (bounded) ──▶ projector, orchestrator, live clients …
+//!        └──── history ─────────────────────────────▶ a follower that is further behind,
+//!                                                     until the newest commits reach back to it
 //! ```
 //!
 //! A follower is only a sequence, not a buffer: a slow one costs no memory and delays nobody.

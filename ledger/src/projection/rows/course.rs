@@ -142,8 +142,8 @@ view_row!(
         measurements: Json<Vec<Measured>>,
         /// The verdict of its undo.
         undo_verdict: Option<Verdict>,
-        /// Whether something other than the undo looked afterwards; absent before, and for undos
-        /// that were recorded before they were verified.
+        /// Whether a check other than the undo itself confirmed that the effect is gone; absent
+        /// before that, and for undos recorded before this check existed.
         undo_verification: Option<UndoVerification>,
         /// Message of its undo.
         undo_message: String,
@@ -173,7 +173,7 @@ view_row!(
         status: GateStatus,
         /// Why it passed or is blocked.
         reasons: Json<Vec<String>>,
-        /// When it was decided last.
+        /// When it was last decided.
         decided_at: Option<Timestamp>,
         /// Who decided it.
         decided_by: String,

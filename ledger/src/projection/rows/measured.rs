@@ -1,4 +1,4 @@
-//! Rows of what was measured and judged.
+//! Rows about measurements and their verdicts.
 
 use std::collections::BTreeMap;
 

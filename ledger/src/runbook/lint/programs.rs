@@ -69,7 +69,7 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     }
 }
 
-/// Checks that the method, part of a request's first line, is ASCII.
+/// Checks that an HTTP method consists of ASCII letters only.
 fn method(linter: &mut Linter<'_>, http: &Http, path: &Path) {
     let name = &http.method;
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
