@@ -1,4 +1,4 @@
-//! Time is UTC and comes from one injected clock.
+//! Time: always UTC, from one injected clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 /// The longest single sleep: a clock that is moved while somebody sleeps is followed this soon.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
 
-/// Where "now" comes from.
+/// The source of the current time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// The current time, UTC.
+    /// Returns the current time in UTC.
     fn now(&self) -> Timestamp;
 
     /// Returns once the clock shows `at` or later, also if it is moved meanwhile. Whatever decides by
@@ -43,7 +43,7 @@ fn left(now: Timestamp, at: Timestamp) -> Option<Duration> {
 /// A clock shared by the parts of one process.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -53,7 +53,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved: tests and rehearsals.
+/// A clock that stands still until it is moved, for tests and rehearsals.
 #[derive(Debug)]
 pub struct ManualClock {
     micros: AtomicI64,
@@ -61,7 +61,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `start`.
+    /// Creates a clock that stands at `start`.
     pub fn new(start: Timestamp) -> Self {
         Self {
             micros: AtomicI64::new(start.as_microsecond()),
@@ -135,7 +135,7 @@ impl Clock for RuntimeClock {
     }
 }
 
-/// The protobuf form of a time.
+/// Converts a time to its protobuf form.
 pub fn to_proto(time: Timestamp) -> rollbook_proto::Timestamp {
     rollbook_proto::Timestamp {
         seconds: time.as_second(),
@@ -143,7 +143,7 @@ pub fn to_proto(time: Timestamp) -> rollbook_proto::Timestamp {
     }
 }
 
-/// The time of a protobuf timestamp; `None` when absent or outside the calendar.
+/// Converts a protobuf timestamp; `None` if it is absent or out of range.
 pub fn from_proto(time: Option<&rollbook_proto::Timestamp>) -> Option<Timestamp> {
     let time = time?;
     Timestamp::new(time.seconds, time.nanos).ok()

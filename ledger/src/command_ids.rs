@@ -1,5 +1,5 @@
-//! The commands that an aggregate has applied: what makes a repeated command harmless, and
-//! another command under the same id an error.
+//! The commands that an aggregate has applied: they make repeating a command harmless, and reusing
+//! its id for another command an error.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,16 @@ use uuid::Uuid;
 
 use crate::ids::Aggregate;
 
-/// Bytes of a SHA-256 that a commit keeps of its command.
+/// Number of SHA-256 bytes that a commit keeps of its command.
 const DIGEST_BYTES: usize = 16;
 
-/// What a command was: its actor, its aggregate and its body. Equal digests are one command.
+/// Identifies a command by its actor, aggregate and body; equal digests mean the same command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandDigest([u8; DIGEST_BYTES]);
 
 impl CommandDigest {
-    /// The digest of a command. `body` is its canonical form (JCS): how it was spelled does not
-    /// count, what it says does.
+    /// Computes the digest of a command. `body` is its canonical form (JCS), so that only its
+    /// meaning counts, not its formatting.
     pub fn new(actor: &Actor, aggregate: &Aggregate, body: &[u8]) -> Self {
         let mut hash = Sha256::new();
         let id = aggregate.id();
@@ -32,7 +32,7 @@ impl CommandDigest {
             body,
         ];
         for part in parts {
-            // The length first: no two lists of parts are the same bytes.
+            // Hash the length first, so that different lists of parts never give the same bytes.
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
@@ -41,40 +41,39 @@ impl CommandDigest {
         Self(digest)
     }
 
-    /// As a commit keeps it.
+    /// Returns the form stored in a commit.
     pub fn to_bytes(self) -> Vec<u8> {
         self.0.to_vec()
     }
 }
 
-/// A command that has been applied.
+/// An applied command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
-    /// Sequence of the commit that it led to.
+    /// Sequence of its commit.
     pub sequence: u64,
-    /// What it was; all zero: not known, its commit is of an earlier version.
+    /// Its digest; all zeros if unknown, because an earlier version wrote the commit.
     digest: [u8; DIGEST_BYTES],
 }
 
 impl Applied {
-    /// Whether this command is a repetition of it. What an earlier version recorded is taken at
-    /// its id.
+    /// True if this command repeats it. For commits of an earlier version the id alone decides.
     pub fn is(&self, digest: &CommandDigest) -> bool {
         self.digest == digest.0 || self.digest == [0; DIGEST_BYTES]
     }
 }
 
-/// The commands of one kind of actor. Nearly all ids are UUIDs, and an aggregate may have
-/// applied very many, so those are kept as sixteen bytes.
+/// The command ids of one kind of actor. Nearly all are UUIDs, and an aggregate may have very many,
+/// so UUIDs are kept as sixteen bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Names {
     uuids: HashMap<[u8; 16], Applied>,
-    /// Any other text.
+    /// Ids that are not UUIDs.
     texts: HashMap<String, Applied>,
 }
 
-/// The commands that an aggregate has applied, by kind of actor and id: nobody can take an id
-/// that a worker or the system will use.
+/// The commands that an aggregate has applied, by kind of actor and id, so that nobody can take an
+/// id that a worker or the system will use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandIds {
     people: Names,
@@ -83,7 +82,7 @@ pub struct CommandIds {
 }
 
 impl CommandIds {
-    /// The command that was applied under this id by an actor of this kind.
+    /// Returns the command applied under this id by an actor of this kind.
     pub fn find(&self, kind: ActorKind, id: &str) -> Option<Applied> {
         let names = match kind {
             ActorKind::Person => &self.people,
@@ -96,8 +95,8 @@ impl CommandIds {
         }
     }
 
-    /// Notes the command of a commit as applied; `false` if it was already. A commit without a
-    /// command id is not noted.
+    /// Records the command of a commit as applied; returns `false` if it already was. A commit
+    /// without a command id is ignored.
     pub fn insert(&mut self, commit: &Commit, sequence: u64) -> bool {
         let id = commit.command_id.as_str();
         if id.is_empty() {
@@ -124,7 +123,7 @@ impl CommandIds {
         }
     }
 
-    /// Whether the command of a commit has been applied before.
+    /// True if the command of a commit has been applied before.
     pub fn holds(&self, commit: &Commit) -> bool {
         !commit.command_id.is_empty() && self.find(kind_of(commit), &commit.command_id).is_some()
     }
@@ -134,7 +133,7 @@ fn kind_of(commit: &Commit) -> ActorKind {
     commit.actor.as_ref().map(Actor::kind).unwrap_or_default()
 }
 
-/// The bytes of a UUID in its one canonical form: two texts are one id only if they are equal.
+/// Parses a UUID in its canonical form only, so that equal bytes mean equal texts.
 fn canonical_uuid(text: &str) -> Option<[u8; 16]> {
     if text.len() != uuid::fmt::Hyphenated::LENGTH || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return None;

@@ -1,27 +1,27 @@
-//! How much a cumulative counter has grown.
+//! Computes the growth of a cumulative counter.
 //!
-//! A counter only rises; where a value is below the one before it, the counter began again at zero
-//! (its process restarted) and the value itself is what was added since: 5, 9, 2 is a growth of
-//! 4 + 2. What was added between the last value before a restart and the restart is not seen.
+//! A counter only rises; a value below the previous one means that it restarted at zero (with its
+//! process), so the value itself is what was added since: 5, 9, 2 is a growth of 4 + 2. What was
+//! added between the last value and the restart is not seen.
 //!
-//! Two values are needed: one alone says nothing of growth.
+//! Growth needs at least two values.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::decimal::Decimal;
 
-/// A counter since its first value, in a size that does not grow.
+/// The growth of a counter since its first value, in constant space.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counter {
     first: Decimal,
     last: Decimal,
-    /// What was counted before restarts; `None`: it has too many digits.
+    /// The growth counted before restarts; `None` if it has too many digits.
     carried: Option<Decimal>,
     values: u64,
 }
 
 impl Counter {
-    /// A counter at its first value.
+    /// Creates a counter at its first value.
     pub fn new(first: Decimal) -> Self {
         Self {
             first,
@@ -31,7 +31,7 @@ impl Counter {
         }
     }
 
-    /// Takes the next value.
+    /// Adds the next value.
     pub fn add(&mut self, value: Decimal) {
         if value < self.last {
             self.carried = self
@@ -42,8 +42,8 @@ impl Counter {
         self.values = self.values.saturating_add(1);
     }
 
-    /// What was added since the first value; `None` with one value only, or where the sum has too
-    /// many digits.
+    /// Returns the growth since the first value; `None` if there is only one value or the sum has
+    /// too many digits.
     pub fn delta(&self) -> Option<Decimal> {
         self.grown().filter(|_| self.values > 1)
     }
@@ -54,8 +54,8 @@ impl Counter {
     }
 }
 
-/// What one counter has grown by, in percent of the growth of another: 100 × errors / requests.
-/// `None` where either is not known, or where the other has not grown.
+/// Returns one counter's growth as a percentage of another's: 100 × errors / requests. `None` if
+/// either is unknown, or if the other has not grown.
 pub fn share(part: Option<Decimal>, total: Option<Decimal>) -> Option<Decimal> {
     let total = total.filter(|total| *total > Decimal::ZERO)?;
     let hundredfold = part?.checked_mul(Decimal::from(100)).ok()?;
@@ -66,12 +66,12 @@ pub fn share(part: Option<Decimal>, total: Option<Decimal>) -> Option<Decimal> {
 #[derive(Debug, Clone, Default)]
 pub struct Trail {
     counter: Option<Counter>,
-    /// Growth since the first value, by time.
+    /// The growth since the first value, by time.
     points: Vec<(Timestamp, Option<Decimal>)>,
 }
 
 impl Trail {
-    /// Takes the next value. A time before that of the value before counts as that.
+    /// Adds the next value. A time earlier than the previous one is replaced by it.
     pub fn push(&mut self, value: Decimal, at: Timestamp) {
         let counter = match &mut self.counter {
             Some(counter) => {
@@ -84,14 +84,14 @@ impl Trail {
         self.points.push((at, counter.grown()));
     }
 
-    /// What was added since the first value: see [`Counter::delta`].
+    /// Returns the growth since the first value, see [`Counter::delta`].
     pub fn delta(&self) -> Option<Decimal> {
         self.counter.as_ref().and_then(Counter::delta)
     }
 
-    /// What was added within the last `unit` of time: since the last value that is at least so
-    /// old, brought to one unit, or since the first value where none is so old. Never
-    /// extrapolated: ten seconds with one error are one an hour, not 360.
+    /// Returns the growth per `unit` of time: since the latest value that is at least one unit old,
+    /// scaled down to one unit, or since the first value if none is so old. It never extrapolates:
+    /// one error in ten seconds is a rate of one per hour, not 360.
     pub fn rate(&self, unit: SignedDuration) -> Option<Decimal> {
         let (now, grown) = *self.points.last().filter(|_| self.points.len() > 1)?;
         let from = now.checked_sub(unit).unwrap_or(Timestamp::MIN);
@@ -162,15 +162,15 @@ mod tests {
     fn a_rate_is_what_was_added_in_the_last_unit() {
         let rate = |points: &[(i64, i64)]| trail(points).rate(HOUR).map(|it| it.to_string());
         assert_eq!(rate(&[(0, 3)]), None);
-        // Not extrapolated from less than an hour.
+        // Less than an hour is not extrapolated.
         assert_eq!(rate(&[(0, 3), (1, 4)]).as_deref(), Some("1"));
-        // 9 were added in all, 2 of them in the last hour.
+        // 9 were added in total, 2 of them in the last hour.
         let long = [(0, 0), (10, 7), (60, 7), (90, 8), (120, 9)];
         assert_eq!(rate(&long).as_deref(), Some("2"));
-        // Sampled less often than once an hour: brought to one.
+        // Sampled less often than once an hour: scaled down to one hour.
         assert_eq!(rate(&[(0, 0), (90, 3)]).as_deref(), Some("2"));
         assert_eq!(rate(&[(0, 8), (30, 1)]).as_deref(), Some("1"));
-        // A clock that went back moves nothing out of order.
+        // A clock that went back does not disturb the order.
         assert_eq!(rate(&[(60, 1), (0, 2), (61, 4)]).as_deref(), Some("3"));
     }
 }

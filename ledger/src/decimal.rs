@@ -1,12 +1,12 @@
-//! Exact decimal numbers: what is measured, and what expressions compute with.
+//! Exact decimal numbers, for measurements and for expressions.
 //!
-//! A decimal has up to 28 significant digits and reaches as far as a double does. Nothing is ever
-//! rounded in silence: a text, sum or product that needs more digits is an error, and only a
-//! quotient, which mostly has no end, is rounded, half to even, at the twelfth place after the
-//! point (at the 28th digit where that comes first).
+//! A decimal has up to 28 significant digits and the range of a double. Nothing is rounded
+//! silently: a text, sum or product that needs more digits is an error. Only a quotient, which
+//! rarely terminates, is rounded: half to even, at the twelfth decimal place (or at the 28th digit
+//! if that comes first).
 //!
-//! Own code because the crates for decimals round where this must refuse (`rust_decimal` rounds
-//! products and sums that do not fit and has no room for 1e-30), or have no bound at all
+//! This is our own code because the existing crates round where this must refuse (`rust_decimal`
+//! rounds products and sums that do not fit and has no room for 1e-30), or have no bound at all
 //! (`bigdecimal`).
 
 use std::cmp::Ordering;
@@ -15,69 +15,69 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The significant digits a decimal may have.
+/// Maximum number of significant digits.
 pub const MAX_DIGITS: u32 = 28;
 
-/// Places after the point at which a quotient is rounded.
+/// Decimal places to which a quotient is rounded.
 pub const QUOTIENT_PLACES: i32 = 12;
 
-/// The largest power of ten either way: every finite double fits with its shortest text.
+/// Maximum absolute exponent of ten; the shortest text of every finite double fits.
 const MAX_EXPONENT: i32 = 400;
 
-/// The longest text of a number, in bytes; that of any double is shorter.
+/// Maximum length of a number's text, in bytes; any double's text is shorter.
 const MAX_TEXT_BYTES: usize = 1_100;
 
-/// A longer plain text is written with an exponent.
+/// Maximum length of plain notation; longer numbers are written with an exponent.
 const MAX_PLAIN_CHARS: i32 = 40;
 
-/// 10^28: the first number with too many digits.
+/// 10^28: the smallest integer with too many digits.
 const BOUND: u128 = 10_u128.pow(MAX_DIGITS);
 
-/// Why there is no decimal.
+/// Why a decimal cannot be created or computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
-    /// Not a number in decimal digits; NaN and infinities are none.
+    /// Not a decimal number; NaN and infinities are not numbers.
     #[error("RB-DECIMAL-1: not a decimal number; write digits with at most one point, as in 12.5")]
     NotANumber,
-    /// More than [`MAX_DIGITS`] significant digits: rounding it would change it.
+    /// More than [`MAX_DIGITS`] significant digits, so that it would have to be rounded.
     #[error(
         "RB-DECIMAL-2: it needs more than 28 digits, which cannot be held exactly; round it at its source"
     )]
     TooManyDigits,
-    /// Beyond what a double reaches.
+    /// Out of the range of a double.
     #[error("RB-DECIMAL-3: it is beyond 10^400 or below 10^-400; measure in another unit")]
     OutOfRange,
-    /// There is no quotient.
+    /// Division by zero.
     #[error("RB-DECIMAL-4: division by zero; exclude it, as in `total > 0 && bad / total > 0.1`")]
     DivisionByZero,
 }
 
 /// An exact decimal number: an integer of at most 28 digits times a power of ten.
 ///
-/// Always in lowest form, so that equal numbers are equal values; there is one zero.
+/// It is always normalized, so that equal numbers are equal values; there is only one zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Decimal {
-    // The integer in two halves: it would make the whole 16 bytes larger.
+    // The integer is split in two halves: as one it would make the struct 16 bytes larger.
     high: i64,
     low: u64,
     exponent: i16,
 }
 
 impl Decimal {
-    /// 0.
+    /// Zero.
     pub const ZERO: Self = Self {
         high: 0,
         low: 0,
         exponent: 0,
     };
-    /// 1.
+    /// One.
     pub const ONE: Self = Self {
         high: 0,
         low: 1,
         exponent: 0,
     };
 
-    /// `mantissa` × 10^`exponent`.
+    /// Returns `mantissa` × 10^`exponent`.
     pub fn new(mantissa: i128, exponent: i32) -> Result<Self, DecimalError> {
         let (mut digits, mut exponent) = (mantissa.unsigned_abs(), exponent);
         if digits == 0 {
@@ -104,7 +104,7 @@ impl Decimal {
         })
     }
 
-    /// The decimal that a double's shortest text names; NaN and infinities are no number.
+    /// Converts a double by its shortest text; NaN and infinities are not numbers.
     pub fn from_f64(value: f64) -> Result<Self, DecimalError> {
         if value.is_finite() {
             format!("{value:e}").parse()
@@ -113,9 +113,9 @@ impl Decimal {
         }
     }
 
-    /// The nearest double, for charts; not for judging.
+    /// Returns the nearest double, for charts; never judge by it.
     pub fn to_f64(self) -> f64 {
-        // A decimal's text is always one of a double.
+        // A decimal's text always parses as a double.
         format!("{}e{}", self.mantissa(), self.exponent)
             .parse()
             .unwrap_or(f64::NAN)
@@ -133,22 +133,22 @@ impl Decimal {
         i32::from(self.exponent)
     }
 
-    /// Below zero.
+    /// True if it is below zero.
     pub fn is_negative(self) -> bool {
         self.high < 0
     }
 
-    /// Zero.
+    /// True if it is zero.
     pub fn is_zero(self) -> bool {
         self == Self::ZERO
     }
 
-    /// Without its sign.
+    /// Returns the absolute value.
     pub fn abs(self) -> Self {
         if self.is_negative() { -self } else { self }
     }
 
-    /// The sum, exactly.
+    /// Returns the exact sum.
     pub fn checked_add(self, other: Self) -> Result<Self, DecimalError> {
         if self.is_zero() {
             return Ok(other);
@@ -162,7 +162,8 @@ impl Decimal {
             (other, self)
         };
         let shift = u32::try_from(upper.exponent() - lower.exponent()).unwrap_or(u32::MAX);
-        // The last digit of the lower one is not zero: what does not fit here has too many.
+        // The last digit of the lower number is not zero, so a sum that does not fit has too many
+        // digits.
         let sum = 10_i128
             .checked_pow(shift)
             .and_then(|power| upper.mantissa().checked_mul(power))
@@ -171,19 +172,19 @@ impl Decimal {
         Self::new(sum, lower.exponent())
     }
 
-    /// The difference, exactly.
+    /// Returns the exact difference.
     pub fn checked_sub(self, other: Self) -> Result<Self, DecimalError> {
         self.checked_add(-other)
     }
 
-    /// The product, exactly.
+    /// Returns the exact product.
     pub fn checked_mul(self, other: Self) -> Result<Self, DecimalError> {
         let (left, right) = (self.digits(), other.digits());
         if left == 0 || right == 0 {
             return Ok(Self::ZERO);
         }
-        // Tens that the product gains are taken out first, so that what does not fit has too many
-        // digits and not only zeros at its end.
+        // Remove the tens that the product gains first, so that one that does not fit really has
+        // too many digits and not just trailing zeros.
         let (left, right, tens) = without_tens(left, right);
         let (right, left, more) = without_tens(right, left);
         let product = left
@@ -195,8 +196,8 @@ impl Decimal {
         Self::new(if negative { -product } else { product }, exponent)
     }
 
-    /// The quotient, rounded half to even at the twelfth place after the point, or at the 28th
-    /// digit where that comes first.
+    /// Returns the quotient, rounded half to even at the twelfth decimal place, or at the 28th
+    /// digit if that comes first.
     pub fn checked_div(self, by: Self) -> Result<Self, DecimalError> {
         let (over, under) = (self.digits(), by.digits());
         if under == 0 {
@@ -209,7 +210,7 @@ impl Decimal {
             Self::new(if negative { -quotient } else { quotient }, unit)
         };
         if unit < -QUOTIENT_PLACES {
-            // All of it lies beyond the last place, or all but its first digits.
+            // The quotient, or all but its first digits, lies beyond the last place.
             let places = unit.saturating_add(QUOTIENT_PLACES).unsigned_abs();
             let power = 10_u128.checked_pow(places);
             return match power.and_then(|power| under.checked_mul(power)) {
@@ -230,7 +231,7 @@ impl Decimal {
         signed(half_even(quotient, rest, under), unit)
     }
 
-    /// What is left of a division without places, exactly, with the sign of `self`.
+    /// Returns the exact remainder of an integer division, with the sign of `self`.
     pub fn checked_rem(self, by: Self) -> Result<Self, DecimalError> {
         let (mut rest, under) = (self.digits(), by.digits());
         if under == 0 {
@@ -245,7 +246,8 @@ impl Decimal {
             }
             exponent = by.exponent();
         } else {
-            // A divisor that does not fit is larger than the number: all of it is left.
+            // If the divisor does not fit it is larger than the number, so the number itself
+            // remains.
             let power = 10_u128.checked_pow(shift.unsigned_abs());
             if let Some(under) = power.and_then(|power| under.checked_mul(power)) {
                 rest %= under;
@@ -256,7 +258,8 @@ impl Decimal {
     }
 }
 
-/// Takes twos out of the first and as many fives out of the second: tens of their product.
+/// Moves factors of two and five out of the numbers: returns both and the power of ten of their
+/// product.
 fn without_tens(mut left: u128, mut right: u128) -> (u128, u128, i32) {
     let mut tens = 0;
     while left.is_multiple_of(2) && right.is_multiple_of(5) {
@@ -276,7 +279,7 @@ fn half_even(quotient: u128, rest: u128, under: u128) -> u128 {
     quotient + u128::from(up)
 }
 
-/// How many digits a number has; 1 for zero.
+/// Returns the number of digits; 1 for zero.
 fn length(digits: u128) -> i32 {
     i32::try_from(digits.checked_ilog10().unwrap_or(0)).unwrap_or(0) + 1
 }
@@ -297,7 +300,7 @@ impl std::ops::Neg for Decimal {
 
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
-        // By sign, then by the place of the first digit, then digit by digit.
+        // Compare by sign, then by the position of the first digit, then digit by digit.
         let sign = |it: &Self| it.mantissa().signum();
         let first = |it: &Self| length(it.digits()) + it.exponent();
         let aligned = |it: &Self| {
@@ -355,7 +358,7 @@ impl From<i32> for Decimal {
 impl FromStr for Decimal {
     type Err = DecimalError;
 
-    /// Digits with at most one point, a sign, an exponent: `-12.5`, `.5`, `1e-7`.
+    /// Parses digits with an optional sign, point and exponent: `-12.5`, `.5`, `1e-7`.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(DecimalError::TooManyDigits);
@@ -377,7 +380,7 @@ impl FromStr for Decimal {
             if !byte.is_ascii_digit() {
                 return Err(DecimalError::NotANumber);
             }
-            // Zeros count once another digit follows them.
+            // A zero counts only if another digit follows it.
             if byte == b'0' {
                 zeros += u32::from(mantissa != 0);
                 continue;
@@ -395,7 +398,7 @@ impl FromStr for Decimal {
             .saturating_sub(places)
             .saturating_add(i64::from(zeros));
         let mantissa = i128::try_from(mantissa).map_err(|_| DecimalError::TooManyDigits)?;
-        // Zero is zero whatever its exponent says.
+        // Zero stays zero whatever its exponent.
         let exponent = i32::try_from(exponent).unwrap_or(i32::MAX);
         Self::new(if negative { -mantissa } else { mantissa }, exponent)
     }
@@ -406,12 +409,12 @@ fn exponent_of(text: &str) -> Result<i64, DecimalError> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(DecimalError::NotANumber);
     }
-    // Whatever is so long is far out of range.
+    // An exponent this long is far out of range.
     Ok(text.parse().unwrap_or(i64::from(i32::MAX)))
 }
 
 impl fmt::Display for Decimal {
-    /// The shortest plain text; with an exponent where that would be long.
+    /// Writes the shortest plain notation, or an exponent if that would be long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = self.digits().to_string();
         let (length, exponent) = (length(self.digits()), self.exponent());

@@ -1,4 +1,4 @@
-//! Typed ids and their encoding into subjects.
+//! Typed ids and their encoding into NATS subjects.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,41 +6,41 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Why a text is not an id.
+/// Why a text is not a valid id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Empty text.
+    /// The text is empty.
     #[error("RB-ID-1: {what} is empty; give a non-empty name")]
     Empty {
-        /// Which id.
+        /// The kind of id.
         what: &'static str,
     },
-    /// Longer than an id may be.
+    /// The text is too long.
     #[error("RB-ID-2: {what} `{text}` is longer than {limit} bytes; shorten it")]
     TooLong {
-        /// Which id.
+        /// The kind of id.
         what: &'static str,
-        /// The refused text.
+        /// The text.
         text: String,
         /// The limit in bytes.
         limit: usize,
     },
-    /// Contains a character that the id does not allow.
+    /// The text contains a character that is not allowed.
     #[error("RB-ID-3: {what} `{text}` contains {found:?}; {allowed}")]
     Character {
-        /// Which id.
+        /// The kind of id.
         what: &'static str,
-        /// The refused text.
+        /// The text.
         text: String,
         /// The offending character.
         found: char,
-        /// What is allowed.
+        /// The allowed characters.
         allowed: &'static str,
     },
 }
 
 impl IdError {
-    /// The same of an id that has the form of another and a name of its own: `notice id`.
+    /// Renames the kind of id, for one that reuses the format of another: `notice id`.
     #[must_use]
     pub fn of(self, what: &'static str) -> Self {
         match self {
@@ -61,10 +61,10 @@ impl IdError {
     }
 }
 
-/// Bytes of a digest that make a rollout's id unique.
+/// Number of digest bytes that make a rollout's id unique.
 const SUFFIX_BYTES: usize = 6;
 
-/// The longest id, in bytes.
+/// Maximum length of an id, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
 
 macro_rules! text_id {
@@ -75,7 +75,7 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// Checks and wraps a text.
+            /// Validates and wraps a text.
             pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
                 let text = text.into();
                 if text.is_empty() {
@@ -91,7 +91,7 @@ macro_rules! text_id {
                 Ok(Self(text))
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -132,7 +132,7 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// A ledger: one tenant or audit boundary.
+    /// A ledger's name; a ledger is one tenant or audit boundary.
     LedgerId, "ledger id", "use a-z, 0-9, - and _",
     |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_'
 );
@@ -157,7 +157,7 @@ text_id!(
     |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'
 );
 text_id!(
-    /// A flag key as applications ask for it.
+    /// The key by which applications evaluate a flag.
     FlagKey, "flag key", "use letters, digits, . - and _",
     |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 );
@@ -168,8 +168,8 @@ text_id!(
 );
 
 impl RolloutId {
-    /// The id of the rollout that a command opens: `<runbook>-<suffix>`, short enough to type. The
-    /// same command id gives the same.
+    /// Generates the id of the rollout that a command opens: `<runbook>-<suffix>`, short enough to
+    /// type. The same command id gives the same rollout id.
     pub fn generate(runbook: &str, command_id: &str) -> Self {
         let stem: String = runbook
             .chars()
@@ -190,7 +190,7 @@ impl RolloutId {
     }
 }
 
-/// Which consistency boundary a commit belongs to.
+/// The aggregate, and consistency boundary, that a commit belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Aggregate {
     /// One rollout.
@@ -204,7 +204,7 @@ pub enum Aggregate {
 }
 
 impl Aggregate {
-    /// "rollout", "flag", "worker" or "environment", as written in the commit.
+    /// Returns "rollout", "flag", "worker" or "environment", as written in the commit.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Rollout(_) => "rollout",
@@ -214,7 +214,7 @@ impl Aggregate {
         }
     }
 
-    /// The id as written in the commit: `<rollout>`, `<environment>/<key>`, `<worker>` or
+    /// Returns the id as written in the commit: `<rollout>`, `<environment>/<key>`, `<worker>` or
     /// `<environment>`.
     pub fn id(&self) -> String {
         match self {
@@ -225,7 +225,7 @@ impl Aggregate {
         }
     }
 
-    /// The aggregate a commit names; `None` when kind or id is not one of ours.
+    /// Parses the aggregate named by a commit; `None` if kind or id is invalid.
     pub fn of(kind: &str, id: &str) -> Option<Self> {
         match kind {
             "rollout" => RolloutId::new(id).ok().map(Self::Rollout),
@@ -242,7 +242,7 @@ impl Aggregate {
         }
     }
 
-    /// The subject of the aggregate: `rollbook.<ledger>.<kind>.<id tokens>`.
+    /// Returns the aggregate's subject: `rollbook.<ledger>.<kind>.<id tokens>`.
     pub fn subject(&self, ledger: &LedgerId) -> String {
         match self {
             Self::Rollout(id) => {
@@ -265,7 +265,7 @@ impl Aggregate {
 }
 
 impl Aggregate {
-    /// The aggregate of a subject of this ledger; `None` when it is of none of ours.
+    /// Parses a subject of this ledger; `None` if it names no aggregate.
     pub fn of_subject(ledger: &LedgerId, subject: &str) -> Option<Self> {
         let rest = subject.strip_prefix("rollbook.")?;
         let rest = rest.strip_prefix(ledger.as_str())?.strip_prefix('.')?;
@@ -281,8 +281,8 @@ impl fmt::Display for Aggregate {
     }
 }
 
-/// Encodes any text as exactly one subject token: no user text can add a token or a wildcard.
-/// Letters, digits, `-` and `_` stay; every other byte becomes `=` and two hex digits.
+/// Encodes any text as exactly one subject token, so that user text can never add a token or a
+/// wildcard. Letters, digits, `-` and `_` stay; every other byte becomes `=` and two hex digits.
 pub fn subject_token(text: &str) -> String {
     let mut token = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -295,7 +295,7 @@ pub fn subject_token(text: &str) -> String {
     token
 }
 
-/// The text that [`subject_token`] made a token of; `None`: it made none such.
+/// Decodes a token made by [`subject_token`]; `None` if it is not one.
 pub fn text_of_token(token: &str) -> Option<String> {
     let mut parts = token.split('=');
     let mut bytes = parts.next()?.as_bytes().to_vec();

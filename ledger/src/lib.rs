@@ -1,10 +1,9 @@
-//! The heart of Rollbook: runbooks, the rollout, flag, environment and worker aggregates, the journal
-//! they are recorded in, the projections built from it and the evidence store beside it.
+//! The core of Rollbook: runbooks; the rollout, flag, environment and worker aggregates; the
+//! journal that records them, the projections built from it, and the evidence store beside it.
 //!
-//! `rollout`, `flag`, `environment`, `authority`, `fleet`, `runbook`, `decimal`, `counter`, `sampled` and
-//! `measurement` are pure: no I/O, no clock, no logging, no randomness.
-//! Only adapters (`journal::jetstream`, `projection::{sqlite, postgres}`, `evidence`) touch
-//! the outside.
+//! `rollout`, `flag`, `environment`, `authority`, `fleet`, `runbook`, `decimal`, `counter`,
+//! `sampled` and `measurement` are pure: no I/O, no clock, no logging, no randomness. Only adapters
+//! (`journal::jetstream`, `projection::{sqlite, postgres}`, `evidence`) perform I/O.
 
 pub mod authority;
 pub mod clock;

@@ -1,11 +1,11 @@
-//! The number of a recorded measurement.
+//! Reads and writes the number of a measurement.
 
 use rollbook_proto::v1::Measurement;
 
 use crate::decimal::Decimal;
 
-/// The number that was measured; `None` is no data. Events of before exact numbers hold a double:
-/// it counts as the decimal of its shortest text.
+/// Returns the measured number; `None` means no data. Older events hold only a double, which counts
+/// as the decimal of its shortest text.
 pub fn number(measurement: &Measurement) -> Option<Decimal> {
     if measurement.incomplete {
         None
@@ -16,7 +16,7 @@ pub fn number(measurement: &Measurement) -> Option<Decimal> {
     }
 }
 
-/// Puts a number into a measurement: exactly, and as the nearest double for programs of before.
+/// Sets the number: exactly, and as the nearest double for older programs.
 #[must_use]
 pub fn with_number(measurement: Measurement, number: Option<Decimal>) -> Measurement {
     Measurement {

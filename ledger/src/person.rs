@@ -1,23 +1,23 @@
-//! Names of persons: one spelling for each, and nothing in it that the eye cannot see.
+//! Names of people: one spelling for each, without invisible characters.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The longest name, in bytes.
+/// Maximum length of a name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 
-/// Why a text is not the name of a person.
+/// Why a text is not a valid name of a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing, or nothing but space.
+    /// Empty or only whitespace.
     #[error("RB-PERSON-1: a person has no name; give one")]
     Empty,
-    /// Longer than a name may be.
+    /// Too long.
     #[error("RB-PERSON-2: a name of {bytes} bytes is longer than {MAX_NAME_BYTES}; shorten it")]
     TooLong {
-        /// Its length in normal form.
+        /// Its length in bytes, in normal form.
         bytes: usize,
     },
-    /// A character that cannot be seen, or passes for another.
+    /// Contains an invisible character, or one that looks like a space.
     #[error(
         "RB-PERSON-3: the name `{shown}` contains U+{code:04X}, which cannot be seen or passes for a space; write it without"
     )]
@@ -29,7 +29,7 @@ pub enum NameError {
     },
 }
 
-/// The name as it is recorded and compared: Unicode normal form C, without space around it.
+/// Returns the name as it is recorded and compared: Unicode normal form C, trimmed.
 pub fn name(text: &str) -> Result<String, NameError> {
     let name = normal(text);
     if name.is_empty() {
@@ -47,17 +47,17 @@ pub fn name(text: &str) -> Result<String, NameError> {
     }
 }
 
-/// A text of a plan or a command in the form in which it is compared with another.
+/// Normalizes a text of a plan or a command for comparison.
 pub fn normal(text: &str) -> String {
     text.trim().nfc().collect()
 }
 
-/// Both are the same name, or the same item, however their accents are composed.
+/// True if both are the same name or item, however their accents are composed.
 pub fn same(a: &str, b: &str) -> bool {
     a == b || normal(a) == normal(b)
 }
 
-/// The text says nothing that can be seen.
+/// True if the text has no visible character.
 pub(crate) fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c == ' ' || is_invisible(c))
 }
@@ -74,8 +74,8 @@ fn shown(name: &str) -> String {
     shown
 }
 
-/// Controls, format characters, fillers, selectors, private and no characters, and every space but
-/// U+0020.
+/// True for controls, format characters, fillers, selectors, private-use and non-characters, and
+/// every space except U+0020.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || (c.is_whitespace() && c != ' ')

@@ -1,29 +1,29 @@
-//! Figures over the samples that one attempt of one step took of one metric.
+//! Statistics over the samples of one metric taken by one attempt of a step.
 //!
-//! They rest on every sample: with one that has no data, or was cut, there is no figure. The mean
-//! is exact up to its quotient, which is rounded as every quotient is (see [`crate::decimal`]); a
-//! percentile is by nearest rank and so is always one of the samples.
+//! A statistic needs every sample: if one has no data, or was cut, there is none. The mean is exact
+//! except for its quotient, which is rounded like every quotient (see [`crate::decimal`]); a
+//! percentile uses the nearest rank and is therefore always one of the samples.
 
 use crate::decimal::Decimal;
 
-/// What can be asked of samples.
+/// A statistic over samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistic {
     /// `avg`: the arithmetic mean.
     Average,
-    /// `min`: the smallest.
+    /// `min`: the smallest sample.
     Least,
-    /// `max`: the largest.
+    /// `max`: the largest sample.
     Most,
-    /// `p95`: the smallest sample that at least 95 of 100 samples do not exceed.
+    /// `p95`: the smallest sample that is at least as large as 95 % of all samples.
     Percentile95,
 }
 
 impl Statistic {
-    /// All of them.
+    /// All statistics.
     pub const ALL: [Self; 4] = [Self::Average, Self::Least, Self::Most, Self::Percentile95];
 
-    /// The word in an expression.
+    /// Returns the name used in expressions.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Average => "avg",
@@ -42,7 +42,7 @@ pub struct Sampled {
 }
 
 impl Sampled {
-    /// Takes a sample; `None`: it has no data.
+    /// Adds a sample; `None` means no data.
     pub fn push(&mut self, value: Option<Decimal>) {
         match value {
             Some(value) => self.values.push(value),
@@ -50,18 +50,18 @@ impl Sampled {
         }
     }
 
-    /// Samples with data.
+    /// Returns the number of samples with data.
     pub fn count(&self) -> usize {
         self.values.len()
     }
 
-    /// Samples without data.
+    /// Returns the number of samples without data.
     pub fn gaps(&self) -> usize {
         self.gaps
     }
 
-    /// The figure; `None` without samples, with one that has no data, and where the sum has too
-    /// many digits.
+    /// Computes a statistic; `None` if there are no samples, if one has no data, or if the sum has
+    /// too many digits.
     pub fn figure(&self, statistic: Statistic) -> Option<Decimal> {
         if self.gaps > 0 {
             return None;
@@ -81,11 +81,12 @@ impl Sampled {
             .iter()
             .try_fold(Decimal::ZERO, |sum, value| sum.checked_add(*value))
             .ok()?;
-        // Without samples a division by zero, which is none.
+        // Without samples this is a division by zero, which gives `None`.
         sum.checked_div(count).ok()
     }
 
-    /// By nearest rank: of n samples in order the one at ⌈n × percent / 100⌉, counted from 1.
+    /// Percentile by nearest rank: of n sorted samples the one at ⌈n × percent / 100⌉, counted from
+    /// 1.
     fn percentile(&self, percent: usize) -> Option<Decimal> {
         let rank = self.values.len().checked_mul(percent)?.div_ceil(100);
         let index = rank.checked_sub(1)?;
@@ -116,7 +117,7 @@ mod tests {
         assert_eq!(shown(Statistic::Least), "0.1");
         assert_eq!(shown(Statistic::Most), "0.7");
         assert_eq!(shown(Statistic::Percentile95), "0.7");
-        // 20 samples: the 19th, not one between it and the last.
+        // Of 20 samples it is the 19th, not a value between it and the last.
         let twenty = of((1..=20_i64).map(Decimal::from));
         let p95 = twenty.figure(Statistic::Percentile95);
         assert_eq!(p95, Some(Decimal::from(19)));
@@ -141,7 +142,7 @@ mod tests {
             let mut sorted = values.clone();
             sorted.sort_unstable();
             let p95 = sampled.figure(Statistic::Percentile95).unwrap();
-            // The smallest that at least 95 % of all do not exceed.
+            // The smallest sample that is at least as large as 95 % of all.
             let reference = sorted.iter().find(|candidate| {
                 let covered = sorted.iter().filter(|it| it <= candidate).count();
                 covered * 100 >= sorted.len() * 95
@@ -153,7 +154,7 @@ mod tests {
             let count = Decimal::from(u64::try_from(values.len()).unwrap());
             let sum = Decimal::from(values.iter().sum::<i64>());
             let off = average.checked_mul(count).unwrap().checked_sub(sum).unwrap().abs();
-            // At most half a unit of the twelfth place, times the count.
+            // At most half a unit of the twelfth decimal place, times the count.
             let bound: Decimal = "5e-13".parse().unwrap();
             prop_assert!(off <= bound.checked_mul(count).unwrap(), "{}", off);
         }

@@ -1,6 +1,6 @@
 //! W3C trace context across process boundaries: HTTP headers, commits and tasks carry it as
-//! `traceparent`. Where no exporter is set up, spans are disabled, cost nothing, and a context that
-//! came in is passed on as it is.
+//! `traceparent`. Without an exporter spans are disabled and cost nothing, and an incoming context
+//! is passed on unchanged.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The HTTP header, message header and field that carries a trace context.
+/// Name of the HTTP header, message header and field that carry a trace context.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// What led to a commit or a task.
+/// What caused a commit or a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// Id of the commit that led to it, or empty.
+    /// Id of the commit that caused it, or empty.
     #[serde(default)]
     pub causation_id: String,
-    /// Trace context of what led to it, or empty.
+    /// Trace context of the cause, or empty.
     #[serde(default)]
     pub traceparent: String,
 }
 
-/// Whether a text is a W3C trace context of version 00: 2, 32, 16 and 2 lower-case hexadecimal digits,
-/// neither id all zeros.
+/// True if a text is a W3C trace context of version 00: 2, 32, 16 and 2 lower-case hexadecimal
+/// digits, neither id all zeros.
 pub fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [version, trace, span, flags] = parts.as_slice() else {
@@ -40,19 +40,19 @@ pub fn is_traceparent(text: &str) -> bool {
     *version == "00" && is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2)
 }
 
-/// Makes `span`, which has not been entered, a child of the span that a trace context names. Without
-/// a valid context it starts a trace of its own.
+/// Makes `span`, which must not have been entered yet, a child of the span in a trace context.
+/// Without a valid context the span starts a new trace.
 pub fn continue_from(span: &Span, traceparent: &str) {
     if span.is_disabled() || traceparent.is_empty() {
         return;
     }
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
     let parent = get_text_map_propagator(|propagator| propagator.extract(&carrier));
-    // Fails only where nothing is traced.
+    // Fails only if tracing is disabled.
     let _ = span.set_parent(parent);
 }
 
-/// The trace context of `span`; where it is not traced, the context that came in.
+/// Returns the trace context of `span`, or the received one if the span is disabled.
 pub fn context_of(span: &Span, received: &str) -> String {
     if span.is_disabled() {
         return received.to_owned();

@@ -1,17 +1,18 @@
-//! Who may what: one table of verbs, the same for rollouts and flags. Pure.
+//! Who may do what: one table of verbs for both rollouts and flags. Pure.
 //!
-//! In an unprotected environment every named person may everything, except where the runbook
-//! narrows a verb to roles, and where it asks for persons of a role itself: to sign a gate, to do a
-//! manual step, to agree that a step does not apply. In a protected one only persons of a role act: of the plan in force for
-//! a rollout (of the environment, when the plan declares none), of the environment for a flag. What
-//! is risky takes a second person of a role, or breaks glass where a rule allows it.
+//! In an unprotected environment every named person may do everything, except where the runbook
+//! narrows a verb to roles or itself requires roles: to sign a gate, to do a manual step, to agree
+//! that a step does not apply. In a protected environment only people with a role may act: for a
+//! rollout a role of the plan in force (or of the environment, if the plan declares none), for a
+//! flag a role of the environment. A risky command takes a second person with a role, or breaking
+//! glass where a rule allows it.
 //!
-//! A plan narrows what the ledger's record of a protected environment says, and never widens it:
-//! who is in no role of the record is in none of the plan's, and glass breaks only where the
-//! record's rule lets it.
+//! A plan can narrow the ledger's record of a protected environment but never widen it: a person
+//! without a role in the record has none in the plan, and glass can be broken only where the
+//! record's rule allows it.
 //!
-//! A command gets its verb, and a verb its row, by exhaustive matches: a new command does not
-//! compile without one.
+//! Commands map to verbs, and verbs to rows, by exhaustive matches: a new command does not compile
+//! without one.
 
 pub mod request;
 mod table;
@@ -27,64 +28,64 @@ use crate::environment::{EnvironmentState, Environments};
 use crate::ids::EnvironmentId;
 use crate::runbook::{Authority, BreakGlass, Plan, Verb};
 
-/// Role → its persons.
+/// Maps each role to its members.
 pub type Roles = BTreeMap<String, Vec<String>>;
 
-/// How long a request waits for its second person where nothing else is said.
+/// How long a request waits for its second person by default.
 const REQUEST_EXPIRES: SignedDuration = SignedDuration::from_hours(24);
 
-/// Who may what in one place, as it stands now.
+/// Who may currently do what in a rollout or an environment.
 #[derive(Debug, Clone)]
 pub struct Place<'a> {
     protected: bool,
     roles: std::borrow::Cow<'a, Roles>,
     narrowed: Option<&'a Authority>,
-    /// The plan has roles of its own.
+    /// The plan declares its own roles.
     declares_roles: bool,
-    /// Whose rule, and the rule.
+    /// The rules on breaking glass, each with its source.
     break_glass: Vec<(String, &'a BreakGlass)>,
-    /// Any of the rules will do, or all of them must let glass be broken.
+    /// How these rules combine.
     glass: Glass,
 }
 
-/// How rules about breaking glass come together.
+/// How rules on breaking glass combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Glass {
     AnyRule,
     EveryRule,
-    /// A protected environment has none.
+    /// Never: a protected environment has no rule.
     Never,
 }
 
-/// A person may.
+/// How a person may execute a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
-    /// At once.
+    /// At once and alone.
     Alone,
-    /// With a second person.
+    /// Only with a second person.
     WithAnother,
 }
 
-/// A person may not.
+/// A person may not execute a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {
-    /// The roles that may, with their persons.
+    /// The permitted roles with their members.
     pub roles: String,
     /// Nobody may, because neither the plan nor the environment has roles.
     pub lacks_roles: bool,
 }
 
-/// A rule that lets glass be broken.
+/// A rule that allows breaking glass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breakable {
-    /// Whose rule.
+    /// The source of the rule.
     pub rule: String,
     /// When the review must be closed.
     pub review_by: Timestamp,
 }
 
-/// Whether a rollout acts in a protected environment: the ledger's record or the plan says so, for
-/// any environment that it touches, or it did when the rollout was opened.
+/// True if a rollout acts in a protected environment: the ledger's record or the plan says so of
+/// any environment it acts in, or it was opened as protected.
 pub fn is_protected(
     plan: &Plan,
     environment: &EnvironmentId,
@@ -101,7 +102,7 @@ pub fn is_protected(
 }
 
 impl<'a> Place<'a> {
-    /// A rollout under `plan`; `recorded`: it was opened as protected.
+    /// Returns who may do what in a rollout under `plan`; `recorded`: it was opened as protected.
     pub fn of_rollout(
         plan: &'a Plan,
         environment: &EnvironmentId,
@@ -156,7 +157,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// What belongs to no rollout: flags.
+    /// Returns who may do what outside of rollouts, that is, with flags.
     pub fn of_environment(state: Option<&'a EnvironmentState>) -> Self {
         static NOBODY: Roles = Roles::new();
         Self {
@@ -169,12 +170,12 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Only persons of roles act here.
+    /// True if only people with a role may act here.
     pub fn is_protected(&self) -> bool {
         self.protected
     }
 
-    /// What a verb takes here.
+    /// Returns the rule for a verb here.
     pub fn rule(&self, verb: Verb) -> Rule {
         if self.protected {
             rule(verb)
@@ -183,7 +184,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether a person may, and whether alone.
+    /// Returns whether a person may use a verb, and whether alone.
     pub fn grant(&self, verb: Verb, person: &str) -> Result<Grant, Denied> {
         let narrowed = self.narrowed_to(verb);
         let rule = self.rule(verb);
@@ -211,7 +212,7 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// Who may do a verb, for people: `dba: dora or dan; lead: lee`.
+    /// Returns who may use a verb, for display: `dba: dora or dan; lead: lee`.
     pub fn who(&self, verb: Verb) -> Vec<String> {
         if !self.protected && self.narrowed_to(verb).is_none() {
             return vec!["any operator".to_owned()];
@@ -219,12 +220,12 @@ impl<'a> Place<'a> {
         self.of_roles(verb)
     }
 
-    /// The roles to which the runbook narrows a verb.
+    /// Returns the roles to which the runbook narrows a verb.
     fn narrowed_to(&self, verb: Verb) -> Option<&'a Vec<String>> {
         self.narrowed.and_then(|spec| spec.verbs.get(&verb))
     }
 
-    /// The roles that a verb may be of, with their persons.
+    /// Returns the roles that may use a verb, with their members.
     fn of_roles(&self, verb: Verb) -> Vec<String> {
         let narrowed = self.narrowed_to(verb);
         self.roles
@@ -234,7 +235,7 @@ impl<'a> Place<'a> {
             .collect()
     }
 
-    /// Persons that may do a verb, each once, without `except`.
+    /// Returns the people who may use a verb, without duplicates and without `except`.
     pub fn persons(&self, verb: Verb, except: &str) -> Vec<String> {
         let narrowed = self.narrowed_to(verb);
         let mut persons: Vec<String> = self
@@ -249,7 +250,7 @@ impl<'a> Place<'a> {
         persons
     }
 
-    /// Until when a request made now can be confirmed.
+    /// Returns when a request made now expires.
     pub fn request_expires(&self, now: Timestamp) -> Timestamp {
         let span = self
             .narrowed
@@ -258,7 +259,7 @@ impl<'a> Place<'a> {
         now.checked_add(span).unwrap_or(Timestamp::MAX)
     }
 
-    /// The rule by which this person may break glass for a verb.
+    /// Returns the rule that lets this person break glass for a verb, if any.
     pub fn breakable(&self, verb: Verb, person: &str, now: Timestamp) -> Option<Breakable> {
         let allows = |spec: &BreakGlass| {
             spec.verbs.contains(&verb)
@@ -299,7 +300,7 @@ fn of_environment(state: &EnvironmentState) -> Option<(String, &BreakGlass)> {
     Some((format!("environment {}", state.name), rule))
 }
 
-/// The roles with those of their persons who are in a role of each of these environments.
+/// Restricts roles to members who have a role in each of these environments.
 fn within<'a>(
     roles: std::borrow::Cow<'a, Roles>,
     environments: &[&EnvironmentState],
@@ -322,7 +323,7 @@ fn has_person<'r>(
     roles.any(|(_, persons)| persons.iter().any(|member| member == person))
 }
 
-/// A role with its persons, for people: `dba: dora or dan`.
+/// Formats a role with its members for display: `dba: dora or dan`.
 pub(crate) fn role_text(role: &str, persons: &[String]) -> String {
     if persons.is_empty() {
         format!("{role}: nobody")
@@ -331,7 +332,7 @@ pub(crate) fn role_text(role: &str, persons: &[String]) -> String {
     }
 }
 
-/// Roles with their persons; what to do when there are none.
+/// Formats roles with their members, or says what to do if there are none.
 pub(crate) fn roles_text<'r>(roles: impl Iterator<Item = (&'r String, &'r Vec<String>)>) -> String {
     let texts: Vec<String> = roles
         .map(|(role, persons)| role_text(role, persons))

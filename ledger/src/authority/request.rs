@@ -1,5 +1,5 @@
-//! What waits for a second person, and what one person did alone and somebody else must review.
-//! Kept by the aggregate that it changes.
+//! Requests that wait for a second person, and reviews of commands that one person executed alone.
+//! Each is part of the state of the aggregate that it concerns.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::from_proto;
 
-/// The most requests of one aggregate that wait at once.
+/// Maximum number of pending requests per aggregate.
 pub const MAX_REQUESTS: usize = 20;
 
-/// The most reviews of one aggregate that are open at once.
+/// Maximum number of open reviews per aggregate.
 pub const MAX_REVIEWS: usize = 50;
 
 /// A command that waits for a second person.
@@ -23,55 +23,56 @@ pub struct Request {
     pub id: String,
     /// The verb of the authority table.
     pub verb: String,
-    /// For people: `skip step 1.6`.
+    /// For display: `skip step 1.6`.
     pub what: String,
     /// The command as JSON.
     pub command: String,
-    /// Who asks.
+    /// The requester.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Until when it can be confirmed.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// What it was asked on; void once this has changed.
+    /// The state it was requested on; the request is void once this changes.
     pub rests_on: String,
 }
 
-/// What one person did alone by breaking glass.
+/// A command that one person executed alone by breaking glass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Review {
     /// Its id, which the reviewer names.
     pub id: String,
     /// The verb of the authority table.
     pub verb: String,
-    /// For people: `skip step 1.6`.
+    /// For display: `skip step 1.6`.
     pub what: String,
-    /// Who did it.
+    /// The person.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// When the review must be closed.
+    /// The deadline of the review.
     pub review_by: Timestamp,
-    /// That it is late is on the record.
+    /// Its lateness has been recorded.
     pub overdue: bool,
 }
 
-/// Requests that wait, by id.
+/// The pending requests, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Requests(BTreeMap<String, Request>);
 
-/// Reviews that are open, by id.
+/// The open reviews, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Reviews(BTreeMap<String, Review>);
 
-/// The id of a request that a command makes: short enough to type, the same for the same command.
+/// Derives the id of the request that a command makes: short enough to type, and equal for the same
+/// command.
 pub fn request_id(aggregate: &str, command_id: &str) -> String {
     id('q', aggregate, command_id)
 }
 
-/// The id of a review that a command opens.
+/// Derives the id of the review that a command opens.
 pub fn review_id(aggregate: &str, command_id: &str) -> String {
     id('r', aggregate, command_id)
 }
@@ -83,22 +84,22 @@ fn id(kind: char, aggregate: &str, command_id: &str) -> String {
 }
 
 impl Requests {
-    /// A request that waits.
+    /// Returns a pending request.
     pub fn get(&self, id: &str) -> Option<&Request> {
         self.0.get(id)
     }
 
-    /// All that wait, by id.
+    /// Iterates over the pending requests, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Request> {
         self.0.values()
     }
 
-    /// How many wait.
+    /// Returns the number of pending requests.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none waits.
+    /// True if none is pending.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -132,22 +133,22 @@ impl Requests {
 }
 
 impl Reviews {
-    /// An open review.
+    /// Returns an open review.
     pub fn get(&self, id: &str) -> Option<&Review> {
         self.0.get(id)
     }
 
-    /// All open ones, by id.
+    /// Iterates over the open reviews, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Review> {
         self.0.values()
     }
 
-    /// How many are open.
+    /// Returns the number of open reviews.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none is open.
+    /// True if none is open.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,31 +1,31 @@
-//! The table itself.
+//! The authority table.
 
 use serde::Serialize;
 
 use super::Place;
 use crate::runbook::Verb;
 
-/// What a verb takes.
+/// What a verb requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// A person with a name.
+    /// Any named person.
     EveryPerson,
-    /// A person of any role.
+    /// A person with any role.
     EveryRole,
-    /// A person of the role that the step names; of any role where it names none.
+    /// A person with the role that the step names, or with any role if it names none.
     RoleOfStep,
-    /// A person of a role that the gate asks for, who did not execute its phase.
+    /// A person with a role that the gate requires, who did not execute its phase.
     RolesOfGate,
-    /// A person of a role, other than the one whose doing it judges.
+    /// A person with a role, other than the one whose work is judged.
     AnotherPerson,
-    /// A person of a role asks, another one confirms.
+    /// A person with a role requests it, another one confirms.
     TwoPersons,
-    /// A person of any role, with a reason. Cannot be narrowed.
+    /// A person with any role, and a reason. Cannot be narrowed.
     WayBack,
 }
 
 impl Rule {
-    /// For people.
+    /// Returns the rule's description for display.
     pub fn text(self) -> &'static str {
         match self {
             Self::EveryPerson => "every named person",
@@ -39,9 +39,9 @@ impl Rule {
     }
 }
 
-/// What a verb takes in a protected environment. In an unprotected one every verb is
-/// [`Rule::EveryPerson`]; what a plan asks for besides, of the persons of a step or a gate, holds in
-/// both.
+/// Returns the rule for a verb in a protected environment. In an unprotected one every verb is
+/// [`Rule::EveryPerson`]; what a plan requires in addition, of the people of a step or a gate,
+/// applies in both.
 pub fn rule(verb: Verb) -> Rule {
     match verb {
         Verb::Open
@@ -63,21 +63,21 @@ pub fn rule(verb: Verb) -> Rule {
     }
 }
 
-/// One row, for people and programs.
+/// One row of the table, for display and for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The verb.
     pub verb: &'static str,
-    /// What it takes.
+    /// What it requires.
     pub rule: &'static str,
-    /// Who that is: roles with their persons.
+    /// The roles with their members.
     pub who: Vec<String>,
-    /// By whose rules one person may do it at once, to be reviewed.
+    /// The sources of the rules by which one person may execute it alone, subject to review.
     pub break_glass: Vec<String>,
 }
 
-/// Where every named person may, a plan with roles asks for them all the same: a gate for those that
-/// sign it, a manual step for its own, a review for any.
+/// True if a plan with roles requires one for this verb even where every named person may act:
+/// those of the gate to sign it, that of a manual step to complete it, any to review.
 fn is_of_roles(place: &Place<'_>, verb: Verb) -> bool {
     place.declares_roles
         && matches!(
@@ -86,12 +86,13 @@ fn is_of_roles(place: &Place<'_>, verb: Verb) -> bool {
         )
 }
 
-/// What a verb takes in a place, for people.
+/// Describes what a verb requires in a place.
 fn takes(place: &Place<'_>, verb: Verb) -> &'static str {
     match (place.rule(verb), rule(verb)) {
         (Rule::EveryPerson, rule) if is_of_roles(place, verb) => rule.text(),
         (Rule::EveryPerson, _) if place.narrowed_to(verb).is_some() => Rule::EveryRole.text(),
-        // Nobody judges their own doing anywhere; a plan is changed where nothing is protected.
+        // Nobody may judge their own work anywhere; but anyone may accept their own plan if
+        // unprotected.
         (Rule::EveryPerson, Rule::AnotherPerson) if verb != Verb::Accept => {
             "every named person, not the one it judges"
         }
@@ -99,7 +100,7 @@ fn takes(place: &Place<'_>, verb: Verb) -> &'static str {
     }
 }
 
-/// The whole table as it holds in a place.
+/// Returns the whole table as it applies in a place.
 pub fn rows(place: &Place<'_>) -> Vec<Row> {
     Verb::ALL
         .iter()

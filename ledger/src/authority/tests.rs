@@ -1,4 +1,4 @@
-//! The table: who may what, in every kind of place.
+//! The authority table: who may do what, in rollouts and environments of every kind.
 
 use serde_json::json;
 
@@ -128,7 +128,7 @@ fn a_plan_does_not_bring_its_own_people_into_a_protected_environment() {
     for person in ["alice", "lee"] {
         assert!(place.grant(Verb::Start, person).is_ok(), "{person}");
     }
-    // In a role of the plan only, and in a role of the environment only.
+    // One has a role only in the plan, another only in the environment.
     for person in ["bob", "lou", "olga"] {
         let denied = place.grant(Verb::Start, person).unwrap_err();
         assert_eq!(denied.roles, "eng: alice; lead: lee", "{person}");
@@ -238,7 +238,7 @@ fn the_table_says_what_a_plan_with_roles_asks_for_where_nothing_is_protected() {
         assert_eq!(row.who.contains(&lead), by_role, "{verb}: {:?}", row.who);
         assert_eq!(row.who == ["any operator"], !by_role, "{verb}");
     }
-    // What is said is what holds.
+    // The table's description and the rule agree.
     assert_eq!(place.grant(Verb::Complete, "anyone"), Ok(Grant::Alone));
     assert!(place.grant(Verb::Start, "anyone").is_err());
 }

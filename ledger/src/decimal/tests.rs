@@ -87,16 +87,16 @@ fn quotients_are_rounded_half_to_even_and_sums_and_products_never() {
     assert_eq!(divide("1", "3"), "0.333333333333");
     assert_eq!(divide("2", "3"), "0.666666666667");
     assert_eq!(divide("-7", "2"), "-3.5");
-    // Exactly half of the twelfth place.
+    // Exactly half of the twelfth decimal place.
     assert_eq!(divide("1", "2000000000000"), "0");
     assert_eq!(divide("3", "2000000000000"), "0.000000000002");
-    // Just above half, far beyond any intermediate rounding.
+    // Just above half, beyond the precision of any intermediate rounding.
     assert_eq!(
         divide("1", "1999999999999.999999999999999"),
         "0.000000000001"
     );
     assert_eq!(divide("1e-300", "3"), "0");
-    // 28 digits come before the twelfth place.
+    // 28 digits are reached before the twelfth decimal place.
     assert_eq!(
         divide("200000000000000000000", "3"),
         "66666666666666666666.66666667"
@@ -114,7 +114,7 @@ fn quotients_are_rounded_half_to_even_and_sums_and_products_never() {
         decimal("1e400").checked_mul(decimal("10")),
         Err(DecimalError::OutOfRange)
     );
-    // 2^80 × 5^40 has few digits but for its zeros.
+    // 2^80 × 5^40 has few digits besides its trailing zeros.
     let product = Decimal::new(1 << 80, 0)
         .unwrap()
         .checked_mul(Decimal::new(5_i128.pow(40), 0).unwrap());
@@ -129,7 +129,7 @@ fn absolute(number: &BigInt) -> BigInt {
     BigInt::from(number.magnitude().clone())
 }
 
-/// The number as a fraction of integers.
+/// Returns the number as a fraction of integers.
 fn fraction(number: Decimal) -> (BigInt, BigInt) {
     match number.exponent() {
         exponent if exponent >= 0 => (BigInt::from(number.mantissa()) * power(exponent), 1.into()),
@@ -142,7 +142,7 @@ fn same(number: Decimal, (over, under): &(BigInt, BigInt)) -> bool {
     a * under == over * b
 }
 
-/// Whether an integer over a power of ten has at most 28 digits, zeros at its end aside.
+/// True if an integer over a power of ten has at most 28 digits, without trailing zeros.
 fn fits((over, _): &(BigInt, BigInt)) -> bool {
     let mut digits = absolute(over);
     while digits != BigInt::ZERO && &digits % 10_u8 == BigInt::ZERO {
@@ -200,7 +200,8 @@ proptest! {
         prop_assert!(at_twelfth || at_28th, "{} / {} = {}", a, b, quotient);
         let rest = a.checked_rem(b).unwrap();
         let (rx, ry) = fraction(rest);
-        // (a − rest) ÷ b is whole, and rest is smaller than b with the sign of a.
+        // (a − remainder) ÷ b is an integer, and the remainder is smaller than b, with the sign of
+        // a.
         let whole = (&ax * &ry - &rx * &ay) * &by;
         prop_assert_eq!(whole % (&ay * &ry * &bx), BigInt::ZERO);
         prop_assert!(rest.abs() < b.abs());

@@ -1,4 +1,4 @@
-//! What can be asked of an environment, and the rules that refuse.
+//! Commands on an environment, and the rules that refuse them.
 
 use std::collections::BTreeSet;
 
@@ -12,120 +12,120 @@ use crate::person;
 use crate::rollout::{RefusalKind, Remedy};
 use crate::runbook::{BreakGlass, Verb};
 
-/// The longest reason, in bytes.
+/// Maximum length of a reason, in bytes.
 const MAX_TEXT_BYTES: usize = 4_096;
-/// The most roles of an environment.
+/// Maximum number of roles of an environment.
 const MAX_ROLES: usize = 50;
-/// The most persons of a role.
+/// Maximum number of people in a role.
 const MAX_PERSONS: usize = 100;
 
 /// A person's command to one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EnvironmentCommand {
-    /// Record it, or propose other terms.
+    /// Records the environment, or proposes a change of its terms.
     Set {
-        /// Only persons of roles act in it; absent: as it is, at first unprotected.
+        /// Only people with a role may act in it; `None` keeps the value, initially false.
         #[serde(default)]
         protected: Option<bool>,
-        /// All its roles; absent: as they are.
+        /// All its roles; `None` keeps them.
         #[serde(default)]
         roles: Option<Roles>,
-        /// When glass may be broken; absent: as it is. A rule without verbs allows nothing.
+        /// When glass may be broken; `None` keeps the rule. A rule without verbs allows nothing.
         #[serde(default)]
         break_glass: Option<BreakGlass>,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Accept the terms that wait.
+    /// Accepts the proposed terms.
     Accept {
-        /// Their number.
+        /// Their revision.
         revision: u32,
     },
-    /// Take proposed terms back, or refuse them.
+    /// Withdraws or refuses proposed terms.
     Withdraw {
-        /// Their number.
+        /// Their revision.
         revision: u32,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A named rule that refused a command.
+/// A refused command, with the rule that refused it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvironmentRefusal {
-    /// Not recorded.
+    /// The environment is not recorded.
     #[error("RB-ENVIRONMENT-1: environment {name} is not recorded; record it")]
     NotRecorded {
-        /// Which.
+        /// The environment.
         name: EnvironmentId,
     },
-    /// No role.
+    /// The person has no role in it.
     #[error("RB-ENVIRONMENT-2: {person} may not {what} environment {name}: it takes {roles}")]
     NotInRole {
-        /// Who.
+        /// The person.
         person: String,
-        /// What.
+        /// The command.
         what: &'static str,
-        /// Which.
+        /// The environment.
         name: EnvironmentId,
-        /// The roles with their persons.
+        /// The roles with their members.
         roles: String,
     },
-    /// Four eyes.
+    /// The four-eyes principle: another person must accept the proposal.
     #[error(
         "RB-ENVIRONMENT-3: {person} proposed revision {revision} of environment {name}; another person must accept it: {roles}"
     )]
     OwnWork {
-        /// Who.
+        /// The person.
         person: String,
-        /// Its number.
+        /// The proposed revision.
         revision: u32,
-        /// Which.
+        /// The environment.
         name: EnvironmentId,
-        /// The roles with their persons.
+        /// The roles with their members.
         roles: String,
     },
-    /// Other terms wait.
+    /// Other terms are already waiting for acceptance.
     #[error(
         "RB-ENVIRONMENT-4: revision {revision} of environment {name} by {by} waits; accept or withdraw it first"
     )]
     Waits {
-        /// Which.
+        /// The environment.
         name: EnvironmentId,
-        /// Its number.
+        /// Their revision.
         revision: u32,
         /// Who proposed it.
         by: String,
     },
-    /// Not the revision that waits.
+    /// The named revision is not the pending one.
     #[error(
         "RB-ENVIRONMENT-5: revision {given} of environment {name} does not wait; look what is recorded"
     )]
     Stale {
-        /// Which.
+        /// The environment.
         name: EnvironmentId,
-        /// Asked for.
+        /// The named revision.
         given: u32,
     },
-    /// The terms cannot be.
+    /// The terms are invalid.
     #[error("RB-ENVIRONMENT-6: the terms of environment {name} are refused: {problem}")]
     Terms {
-        /// Which.
+        /// The environment.
         name: EnvironmentId,
-        /// What is wrong and what to do.
+        /// The problem and how to fix it.
         problem: String,
     },
-    /// Not a person.
+    /// The actor is not a person.
     #[error("RB-ENVIRONMENT-7: it takes a person with a name to change environment {name}")]
     Actor {
-        /// Which.
+        /// The environment.
         name: EnvironmentId,
     },
 }
 
 impl EnvironmentRefusal {
-    /// The stable code, `RB-ENVIRONMENT-n`.
+    /// Returns the stable code, `RB-ENVIRONMENT-n`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotRecorded { .. } => "RB-ENVIRONMENT-1",
@@ -138,7 +138,7 @@ impl EnvironmentRefusal {
         }
     }
 
-    /// The commands that help; any one of them does.
+    /// Returns the commands that help; any one of them is enough.
     pub fn remedies(&self) -> Vec<Remedy> {
         let environment = match self {
             Self::NotRecorded { name } => {
@@ -155,7 +155,7 @@ impl EnvironmentRefusal {
         vec![Remedy::ShowEnvironment { environment }]
     }
 
-    /// Its class.
+    /// Returns the class of this refusal.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::NotRecorded { .. } => RefusalKind::NotFound,
@@ -169,7 +169,7 @@ impl EnvironmentRefusal {
     }
 }
 
-/// Decides a person's command. An empty list: nothing to do.
+/// Decides a person's command; returns an empty list if there is nothing to do.
 pub fn decide(
     state: Option<&EnvironmentState>,
     name: &EnvironmentId,
@@ -249,8 +249,8 @@ pub fn decide(
     }
 }
 
-/// The first record, made by the opening of a rollout whose runbook declares the environment
-/// protected. An empty list: it is recorded already.
+/// Creates the first record, when a rollout is opened whose runbook declares the environment
+/// protected; returns an empty list if it is already recorded.
 pub fn record(
     state: Option<&EnvironmentState>,
     name: &EnvironmentId,
@@ -310,7 +310,7 @@ fn propose(
         terms: Some(terms.to_wire()),
         reason,
     }))];
-    // Without roles there is nobody who could accept it.
+    // Without roles nobody could accept it.
     if state.terms.roles.is_empty() {
         events.push(event(Kind::EnvironmentRevisionAccepted(
             v1::EnvironmentRevisionAccepted { revision },
@@ -330,7 +330,7 @@ fn waiting(state: &EnvironmentState, revision: u32) -> Result<&PendingTerms, Env
         })
 }
 
-/// The person is in one of its roles, if it has any.
+/// Checks that the person has one of its roles, if it has any.
 fn member(
     state: &EnvironmentState,
     person: &str,
@@ -369,7 +369,8 @@ fn text(name: &EnvironmentId, reason: &str) -> Result<String, EnvironmentRefusal
     })
 }
 
-/// Whoever protects an environment alone locks it for good: nobody could accept a change of it.
+/// Checks that a protected environment has at least two people; with one, nobody could accept a
+/// change of it.
 fn two_persons(name: &EnvironmentId, terms: &Terms) -> Result<(), EnvironmentRefusal> {
     let persons: BTreeSet<&String> = terms.roles.values().flatten().collect();
     if !terms.protected || terms.roles.is_empty() || persons.len() > 1 {
@@ -392,7 +393,7 @@ fn check(name: &EnvironmentId, terms: &Terms) -> Result<(), EnvironmentRefusal> 
     }
 }
 
-/// Why the terms cannot be.
+/// Returns why the terms are invalid, if they are.
 fn problem(terms: &Terms) -> Option<String> {
     if terms.protected && terms.roles.is_empty() {
         return Some(
@@ -456,7 +457,7 @@ fn problem(terms: &Terms) -> Option<String> {
     })
 }
 
-/// Whether glass can be broken for it.
+/// True if the verb takes two persons, so that glass can be broken for it.
 fn takes_two(verb: Verb) -> bool {
     rule(verb) == Rule::TwoPersons || verb == Verb::Accept
 }

@@ -1,4 +1,4 @@
-//! What an environment's history says.
+//! The folded state of an environment.
 
 use std::collections::BTreeSet;
 
@@ -12,28 +12,28 @@ use crate::command_ids::CommandIds;
 use crate::ids::EnvironmentId;
 use crate::runbook::{BreakGlass, Span, Verb};
 
-/// Who may what in an environment.
+/// The terms of an environment: who may do what in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
-    /// Only persons of roles act in it.
+    /// Only people with a role may act in it.
     pub protected: bool,
-    /// Role → persons that may open rollouts, define flags and switch them on.
+    /// Maps each role to its members, who may open rollouts, define flags and switch them on.
     pub roles: Roles,
-    /// When one person may do at once what takes two.
+    /// When one person may execute alone a command that takes two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<BreakGlass>,
 }
 
-/// Terms that wait to be accepted.
+/// Terms that wait for acceptance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingTerms {
-    /// Their number.
+    /// Their revision.
     pub revision: u32,
     /// The terms.
     pub terms: Terms,
     /// Who proposed them.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -48,23 +48,23 @@ pub struct EnvironmentState {
     pub terms: Terms,
     /// Their revision, from 1.
     pub revision: u32,
-    /// The highest revision given out.
+    /// The highest revision number assigned so far.
     pub last_revision: u32,
-    /// Terms that wait to be accepted.
+    /// Terms that wait for acceptance.
     pub pending: Option<PendingTerms>,
-    /// Who changed it last.
+    /// Who last changed it.
     pub changed_by: String,
-    /// When.
+    /// When it was last changed.
     pub changed_at: Timestamp,
-    /// Why.
+    /// The reason of the last change.
     pub reason: String,
-    /// Commands applied.
+    /// The ids of applied commands.
     #[serde(skip)]
     pub command_ids: CommandIds,
 }
 
 impl EnvironmentState {
-    /// Whether a person is in one of its roles.
+    /// True if the person has one of its roles.
     pub fn has_person(&self, person: &str) -> bool {
         self.terms
             .roles
@@ -73,7 +73,8 @@ impl EnvironmentState {
     }
 }
 
-/// Why a commit does not continue an environment's history: damage, or a foreign writer.
+/// Why a commit cannot follow an environment's history: the ledger is damaged or another program
+/// wrote to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEnvironmentEvent {
     /// The commit belongs to another aggregate.
@@ -81,45 +82,45 @@ pub enum IllegalEnvironmentEvent {
         "RB-ENVIRONMENT-30: sequence {sequence} belongs to {found}, not to {expected}; verify the ledger"
     )]
     Foreign {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Whose history is folded.
+        /// The aggregate being folded.
         expected: String,
-        /// Whose commit it is.
+        /// The aggregate named by the commit.
         found: String,
     },
-    /// The commit does not follow the one before it.
+    /// The commit's expected previous sequence is not the last one folded.
     #[error(
         "RB-ENVIRONMENT-31: sequence {sequence} follows {found} by its own word, but {expected} is the one before it; verify the ledger"
     )]
     OutOfOrder {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
         /// The last sequence folded.
         expected: u64,
-        /// What the commit says.
+        /// The previous sequence that the commit names.
         found: u64,
     },
-    /// A field without which the event says nothing.
+    /// A required field of the event is missing or malformed.
     #[error("RB-ENVIRONMENT-32: sequence {sequence}: no usable {field}; verify the ledger")]
     Malformed {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Which field.
+        /// The field.
         field: &'static str,
     },
-    /// The event cannot follow on this state.
+    /// The event is illegal in this state.
     #[error("RB-ENVIRONMENT-33: sequence {sequence}: {reason}; verify the ledger")]
     Transition {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// What stands against it.
+        /// Why it is illegal.
         reason: &'static str,
     },
 }
 
 impl Terms {
-    /// As an event keeps them.
+    /// Converts to the event's form.
     pub fn to_wire(&self) -> v1::EnvironmentTerms {
         v1::EnvironmentTerms {
             protected: self.protected,
@@ -139,7 +140,8 @@ impl Terms {
         }
     }
 
-    /// From an event. Verbs that this version does not know are left out: they allow nothing.
+    /// Converts from the event's form. Verbs unknown to this version are omitted, so they allow
+    /// nothing.
     pub fn from_wire(terms: &v1::EnvironmentTerms) -> Option<Self> {
         let break_glass = match &terms.break_glass {
             None => None,
@@ -179,7 +181,7 @@ fn span(duration: &rollbook_proto::Duration) -> Option<Span> {
     Some(Span::from_millis(i64::try_from(signed.as_millis()).ok()?))
 }
 
-/// What other terms change, a line each.
+/// Returns what the new terms change, one line each.
 pub fn difference(before: &Terms, after: &Terms) -> Vec<String> {
     let mut lines = Vec::new();
     if before.protected != after.protected {
@@ -231,8 +233,8 @@ pub fn difference(before: &Terms, after: &Terms) -> Vec<String> {
     lines
 }
 
-/// Applies one commit. `None` is the environment before it was recorded. Total: what no rule could
-/// have written is an [`IllegalEnvironmentEvent`].
+/// Applies one commit; `state` is `None` before the environment is recorded. Total: a commit that
+/// no rule could have written yields an [`IllegalEnvironmentEvent`].
 pub fn evolve(
     state: Option<EnvironmentState>,
     commit: &v1::Commit,

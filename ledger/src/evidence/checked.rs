@@ -1,4 +1,4 @@
-//! Content that is hashed while it is read.
+//! Evidence that is hashed while it is read.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 
 use super::{EvidenceError, verify};
 
-/// What is hashed at once where bytes are only passed over, in bytes.
+/// Buffer size for hashing skipped ranges, in bytes.
 const SKIP_BYTES: usize = 256 * 1024;
 
-/// The content of an address, read front to back and hashed on the way.
+/// A reader of stored evidence that hashes the content while reading it front to back.
 ///
-/// Nothing read from it may be relied on before [`CheckedFile::finish`] has returned: only then
-/// are the bytes known to be those of the address. In exchange they are read once, not twice.
+/// Rely on nothing read from it before [`CheckedFile::finish`] has returned: only then are the
+/// bytes known to match the digest. In exchange the content is read once instead of twice.
 #[derive(Debug)]
 pub struct CheckedFile {
     file: File,
@@ -39,13 +39,13 @@ impl CheckedFile {
         })
     }
 
-    /// The size of the content.
+    /// Returns the size of the content in bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// Reads a range ahead of its turn, as the footer of a file must be. It is hashed when its
-    /// turn comes. A range past the end is an empty answer.
+    /// Reads a range out of order, such as the footer of a file. It is hashed later, in its turn. A
+    /// range past the end returns nothing.
     pub fn peek(&self, start: u64, length: usize) -> Result<Vec<u8>, EvidenceError> {
         let end = start.saturating_add(length as u64);
         if end > self.size_bytes {
@@ -56,9 +56,9 @@ impl CheckedFile {
         Ok(bytes)
     }
 
-    /// Reads `start..end` into a buffer whose old content is dropped. Whatever lies before it
-    /// and was not read yet is hashed on the way; a range that goes back or past the end is
-    /// read without being hashed twice, or cut.
+    /// Reads `start..end` into a buffer, replacing its content. Unread bytes before the range are
+    /// hashed on the way; bytes already hashed are not hashed again, and a range past the end is
+    /// cut.
     pub fn read(&mut self, start: u64, end: u64, into: &mut Vec<u8>) -> Result<(), EvidenceError> {
         let end = end.min(self.size_bytes);
         self.hash_to(start.min(end))?;
@@ -73,7 +73,7 @@ impl CheckedFile {
         Ok(())
     }
 
-    /// Hashes what was not read, and compares with the address.
+    /// Hashes what was not read, and compares the result with the digest.
     pub fn finish(mut self) -> Result<(), EvidenceError> {
         self.hash_to(self.size_bytes)?;
         let found = hex::encode(self.hasher.finalize());

@@ -1,4 +1,4 @@
-//! What can go wrong with the evidence store.
+//! Errors of the evidence store.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
@@ -8,68 +8,68 @@ use super::s3;
 /// Why evidence could not be stored or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvidenceError {
-    /// The text is not an address.
+    /// The text is not an evidence digest.
     #[error(
         "RB-EVIDENCE-1: `{text}` is not an evidence address; give 64 lower-case hex digits (a SHA-256)"
     )]
     Address {
-        /// The refused text, shortened.
+        /// The text, shortened.
         text: String,
     },
-    /// Nothing is stored at the address.
+    /// Nothing is stored under the digest.
     #[error(
         "RB-EVIDENCE-2: evidence {sha256} is not in {location}; check that this is the store the ledger was written with"
     )]
     NotFound {
-        /// The address.
+        /// The digest.
         sha256: String,
-        /// Where it was looked for.
+        /// The store searched.
         location: String,
     },
-    /// The stored bytes are not those of the address.
+    /// The stored bytes do not match their digest.
     #[error(
         "RB-EVIDENCE-3: evidence {sha256} is damaged: the {size_bytes} stored bytes hash to {found}; restore it from a copy"
     )]
     Corrupt {
-        /// The address.
+        /// The digest.
         sha256: String,
-        /// What the stored bytes hash to.
+        /// The hash of the stored bytes.
         found: String,
-        /// How many bytes are stored.
+        /// Their size in bytes.
         size_bytes: u64,
     },
-    /// No space. Nothing was stored; retry when space was freed.
+    /// No space left. Nothing was stored; retry once space is free.
     #[error(
         "RB-EVIDENCE-4: cannot {action} in {location}: no space left ({reason}); free space and retry"
     )]
     Full {
-        /// Which store.
+        /// The store.
         location: String,
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// The system's words.
+        /// The system's message.
         reason: String,
     },
-    /// The store may not be written or read by this process.
+    /// This process may not write to or read from the store.
     #[error(
         "RB-EVIDENCE-5: cannot {action} in {location}: {reason}; check that the disk is writable and who owns the directory"
     )]
     Denied {
-        /// Which store.
+        /// The store.
         location: String,
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// The system's words.
+        /// The system's message.
         reason: String,
     },
-    /// The store did not do its work; it may later.
+    /// The store failed; a retry may succeed.
     #[error("RB-EVIDENCE-6: cannot {action} in {location}: {reason}")]
     Unavailable {
-        /// Which store.
+        /// The store.
         location: String,
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// The system's words.
+        /// The system's message.
         reason: String,
     },
     /// The location does not name a store.
@@ -77,55 +77,55 @@ pub enum EvidenceError {
     Location {
         /// The refused location.
         location: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// The file to be stored could not be read. Nothing was stored.
+    /// The source file could not be read. Nothing was stored.
     #[error("RB-EVIDENCE-8: the file {path} cannot be stored: {reason}")]
     Source {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// The bucket is not there.
+    /// The bucket does not exist.
     #[error(
         "RB-EVIDENCE-9: the bucket of {location} does not exist; create it, or correct the location or AWS_ENDPOINT_URL_S3"
     )]
     NoBucket {
-        /// Which store.
+        /// The store.
         location: String,
     },
-    /// S3 knows the credentials not, or not for this.
+    /// S3 rejected the credentials, or they lack the permission.
     #[error(
         "RB-EVIDENCE-10: cannot {action} in {location}: refused ({reason}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that their policy allows s3:GetObject, s3:PutObject, s3:AbortMultipartUpload and s3:ListBucket"
     )]
     Refused {
-        /// Which store.
+        /// The store.
         location: String,
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// Code and message of the server.
+        /// The server's error code and message.
         reason: String,
     },
-    /// S3 did not answer in time, after every retry; it may later.
+    /// S3 did not answer in time, despite retries; a later call may succeed.
     #[error(
         "RB-EVIDENCE-11: cannot {action} in {location}: no answer ({reason}); check the network, AWS_REGION and AWS_ENDPOINT_URL_S3, then retry"
     )]
     Unreachable {
-        /// Which store.
+        /// The store.
         location: String,
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// The system's words.
+        /// The system's message.
         reason: String,
     },
-    /// There is nothing to sign requests with.
+    /// There are no credentials to sign requests with.
     #[error(
         "RB-EVIDENCE-12: {location} needs credentials: {reason}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where AWS gives a role"
     )]
     Credentials {
-        /// Which store.
+        /// The store.
         location: String,
         /// What is missing.
         reason: String,
@@ -133,13 +133,13 @@ pub enum EvidenceError {
 }
 
 impl EvidenceError {
-    /// Whether something that was stored is not there any more, or not what it was; a missing piece
-    /// is damage only where somebody knows that it was stored.
+    /// True if stored content is missing or has changed. Missing content is damage only if it is
+    /// known to have been stored.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::Corrupt { .. })
     }
 
-    /// Whether the same call may succeed later without any change to it.
+    /// True if the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
@@ -147,8 +147,8 @@ impl EvidenceError {
         )
     }
 
-    /// The same for people who ask the server from elsewhere: neither where the store is on its
-    /// machine, nor the system's words, which name files.
+    /// Returns this error for remote users: without the store's location on the server's machine
+    /// and without the system's messages, which name files.
     pub fn without_places(&self) -> Self {
         let place = || "the evidence store".to_owned();
         let mut told = self.clone();
@@ -233,7 +233,7 @@ impl EvidenceError {
     }
 }
 
-/// A text with `…` for every absolute path in it, and for every address of a file.
+/// Replaces every absolute path and file URL in a text with `…`.
 pub fn without_paths(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -241,8 +241,8 @@ pub fn without_paths(text: &str) -> String {
         let (before, path) = rest.split_at(start);
         shown.push_str(before);
         shown.push('…');
-        // What quotes a path may stand behind it; a space in a path ends it too early, where only the
-        // tail of it, which says less, stays.
+        // A path may be followed by a closing quote. A space within a path ends it too early, which
+        // leaves only its less revealing tail.
         let end = path
             .find(|c: char| c.is_whitespace() || "\"'`,;:)]}>".contains(c))
             .unwrap_or(path.len());
@@ -252,7 +252,7 @@ pub fn without_paths(text: &str) -> String {
     shown
 }
 
-/// Where an absolute path begins: a `/` at the beginning of a word, with more behind it.
+/// Finds the next absolute path: a `/` at the start of a word that is followed by more.
 fn next_path(text: &str) -> Option<usize> {
     let mut before = None;
     for (at, c) in text.char_indices() {
@@ -266,7 +266,7 @@ fn next_path(text: &str) -> Option<usize> {
     None
 }
 
-/// The kind of the system error an object-store error was caused by.
+/// Returns the kind of the system error behind an object-store error.
 fn io_kind(error: &object_store::Error) -> ErrorKind {
     match error {
         object_store::Error::PermissionDenied { .. }
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_found_inside_the_stores_error_and_is_retryable() {
-        // /dev/full answers every write with ENOSPC, as a full disk does.
+        // /dev/full fails every write with ENOSPC, like a full disk.
         let error = wrapped(std::fs::write("/dev/full", b"x").unwrap_err());
         assert!(matches!(error, EvidenceError::Full { .. }), "{error}");
         assert!(error.is_retryable());
@@ -342,7 +342,7 @@ mod tests {
 
     #[test]
     fn an_input_output_error_is_retryable() {
-        // 5: EIO on Linux.
+        // Error 5 is EIO on Linux.
         let error = wrapped(std::io::Error::from_raw_os_error(5));
         assert!(
             matches!(error, EvidenceError::Unavailable { .. }),

@@ -1,4 +1,4 @@
-//! Whether what is stored is still what it was: pieces are read and hashed, as far as there is time.
+//! Verifies stored evidence: reads and hashes it, as far as a byte budget allows.
 
 use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom};
@@ -9,29 +9,29 @@ use sha2::{Digest, Sha256};
 
 use super::{EvidenceError, EvidenceStore, blocking, digest_of, object_path, verify};
 
-/// Pieces asked for at the same time.
+/// Number of concurrent requests.
 const AT_ONCE: usize = 8;
 
-/// What a look at some pieces found.
+/// The result of verifying some evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Looked {
-    /// Pieces that were read whole and are what they were.
+    /// Number of items that were read in full and match their digest.
     pub sound: usize,
-    /// Their bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Pieces that are there and were not read: the bytes allowed were used up.
+    /// Number of items that exist but were not read because the byte budget was used up.
     pub unread: usize,
-    /// Pieces that are missing ([`EvidenceError::NotFound`]) or not what they were
-    /// ([`EvidenceError::Corrupt`]), by address.
+    /// Items that are missing ([`EvidenceError::NotFound`]) or changed
+    /// ([`EvidenceError::Corrupt`]), by digest.
     pub damaged: Vec<EvidenceError>,
 }
 
 impl EvidenceStore {
-    /// Reads the content of an address and compares it, with little of it in memory; returns its size
+    /// Reads the content of a digest with little of it in memory, compares it, and returns its size
     /// in bytes.
     ///
     /// # Errors
-    /// `NotFound`, `Corrupt`, or what the store says.
+    /// `NotFound`, `Corrupt`, or a failure of the store.
     pub async fn verify(&self, sha256: &str) -> Result<u64, EvidenceError> {
         let path = object_path(sha256)?;
         let failed = |error| EvidenceError::from_read(&self.location, sha256, error);
@@ -60,11 +60,11 @@ impl EvidenceStore {
         Ok(size_bytes)
     }
 
-    /// Looks at each of some addresses: all must be there, and as many as `max_bytes` allow, in their
-    /// order, are read and compared. What is no address is passed over.
+    /// Verifies some digests: all must exist, and as many as `max_bytes` allows are read in order
+    /// and compared. Malformed digests are skipped.
     ///
     /// # Errors
-    /// When the store does not answer; damage is no error.
+    /// The store does not answer; damage is reported in the result, not as an error.
     pub async fn look_through(
         &self,
         addresses: impl IntoIterator<Item = String>,
@@ -135,7 +135,7 @@ mod tests {
         let looked = look(100).await.unwrap();
         assert_eq!((looked.sound, looked.bytes, looked.unread), (3, 16, 0));
         assert!(looked.damaged.is_empty());
-        // The second does not fit, the third does.
+        // The second item does not fit into the budget, the third does.
         let looked = look(10).await.unwrap();
         assert_eq!((looked.sound, looked.unread), (2, 1));
 

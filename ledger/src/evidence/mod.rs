@@ -1,9 +1,9 @@
 //! The evidence store: bytes addressed by their SHA-256.
 //!
-//! Whatever is too large for an event (step output, plans, snapshot parts, comparison results)
-//! lies here under `<first 2 hex digits>/<sha256>`; the event carries the address. An address
-//! names exactly one content, so storing the same bytes twice, from any number of processes,
-//! is harmless, and every read is checked against the address it was asked for.
+//! Anything too large for an event (step output, plans, snapshot parts, comparison results) is
+//! stored under `<first 2 hex digits>/<sha256>`, and the event carries the digest. A digest
+//! identifies exactly one content, so storing the same bytes twice, from any number of processes,
+//! is harmless, and every read is checked against the requested digest.
 
 mod checked;
 mod error;
@@ -28,21 +28,21 @@ pub use checked::CheckedFile;
 pub use error::{EvidenceError, without_paths};
 pub use look::Looked;
 
-/// How much of a streamed file is in memory at once, in bytes. S3 takes parts of at least
-/// 5 MiB and at most 10,000 of them.
+/// How much of a streamed file is in memory at once, in bytes. S3 requires parts of at least 5 MiB
+/// and accepts at most 10,000.
 const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 
-/// No content is known to have this address.
+/// A digest for which no content is known.
 const NOWHERE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Content-addressed bytes. Cheap to clone; clones share the store.
+/// A content-addressed store. Cheap to clone; clones share the store.
 #[derive(Clone)]
 pub struct EvidenceStore {
     objects: Arc<dyn ObjectStore>,
     location: Arc<str>,
 }
 
-/// The location only: what reaches a bucket holds its credentials.
+/// Shows only the location, because the connection to a bucket holds credentials.
 impl fmt::Debug for EvidenceStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EvidenceStore")
@@ -52,17 +52,17 @@ impl fmt::Debug for EvidenceStore {
 }
 
 impl EvidenceStore {
-    /// Opens the store at a directory path, a `file://` URL or `s3://BUCKET/PREFIX`, which is
-    /// reached as the process's `AWS_*` variables say. A missing directory is created, a missing
+    /// Opens the store at a directory path, a `file://` URL or `s3://BUCKET/PREFIX`; a bucket is
+    /// accessed with the process's `AWS_*` variables. A missing directory is created, a missing
     /// bucket is not.
     ///
-    /// Nothing is written or sent, so a store on a read-only disk can be opened for reading, and
-    /// only [`EvidenceStore::check`] knows whether a bucket answers.
+    /// Otherwise nothing is written or sent, so a store on a read-only disk can be opened for
+    /// reading; only [`EvidenceStore::check`] finds out whether a bucket answers.
     pub fn open(location: &str) -> Result<Self, EvidenceError> {
         Self::open_with(location, |name| std::env::var(name).ok())
     }
 
-    /// Opens the store with other variables than the process's.
+    /// Opens the store with variables other than the process's environment.
     pub fn open_with(
         location: &str,
         variable: impl Fn(&str) -> Option<String>,
@@ -87,22 +87,23 @@ impl EvidenceStore {
         })
     }
 
-    /// Asks the store for something that is not there: it answers, and may be read. Nothing is
-    /// written.
+    /// Checks that the store answers and can be read, by requesting content that does not exist.
+    /// Writes nothing.
     pub async fn check(&self) -> Result<(), EvidenceError> {
         self.exists(NOWHERE).await.map(|_| ())
     }
 
-    /// Where the store is, as it was opened; for a bucket the endpoint too, if one is set.
+    /// Returns the store's location as it was opened; for a bucket with its endpoint, if one is
+    /// set.
     pub fn location(&self) -> &str {
         &self.location
     }
 
-    /// Stores bytes and gives their address.
+    /// Stores bytes and returns a reference with their digest.
     ///
-    /// **Durable on return**: the content appears at its address whole or not at all; file and
-    /// directory are synced, S3 has acknowledged it. Existing content at the address is replaced by the same bytes,
-    /// which also repairs a damaged copy.
+    /// **Durable on return**: the content appears under its digest as a whole or not at all; file
+    /// and directory are synced, or S3 has acknowledged it. Existing content is replaced by the
+    /// same bytes, which also repairs a damaged copy.
     pub async fn put(
         &self,
         bytes: Bytes,
@@ -121,8 +122,8 @@ impl EvidenceStore {
 
     /// Stores the content of a file with at most a few megabytes of it in memory.
     ///
-    /// The file is read twice, first for its address; one that changes in between is refused
-    /// with nothing stored. Durable on return like [`EvidenceStore::put`].
+    /// The file is read twice, first for its digest; if it changes in between it is refused and
+    /// nothing is stored. Durable on return like [`EvidenceStore::put`].
     pub async fn put_file(
         &self,
         path: &Path,
@@ -157,7 +158,7 @@ impl EvidenceStore {
         Ok(evidence(sha256, size_bytes, media_type, name))
     }
 
-    /// Sends a large file in parts; it becomes visible at its address only when all parts are
+    /// Uploads a large file in parts; it becomes visible under its digest only when all parts are
     /// there and still hash to `sha256`.
     async fn upload(&self, source: &Path, sha256: &str) -> Result<(), EvidenceError> {
         let failed = |error| EvidenceError::from_store(&self.location, "store", error);
@@ -197,15 +198,16 @@ impl EvidenceStore {
         match sent {
             Ok(()) => upload.complete().await.map(|_| ()).map_err(failed),
             Err(error) => {
-                // The first error is what the caller must see; parts that stay behind have no
-                // address and are never read.
+                // Report the first error to the caller; leftover parts have no digest and are never
+                // read.
                 let _ = upload.abort().await;
                 Err(error)
             }
         }
     }
 
-    /// Reads the bytes of an address whole. Wrong bytes are [`EvidenceError::Corrupt`].
+    /// Reads the full content of a digest; bytes that do not match it are
+    /// [`EvidenceError::Corrupt`].
     pub async fn get(&self, sha256: &str) -> Result<Bytes, EvidenceError> {
         let path = object_path(sha256)?;
         let failed = |error| EvidenceError::from_read(&self.location, sha256, error);
@@ -225,10 +227,10 @@ impl EvidenceStore {
         Ok(bytes)
     }
 
-    /// Opens the content of an address for random access without loading it.
+    /// Opens the content of a digest for random access without loading it.
     ///
-    /// The whole content was read once and matched its address when this returns; the handle
-    /// stands at the start and stays with that content whatever happens to the address.
+    /// Before this returns, the whole content has been read once and matched its digest. The handle
+    /// is at the start and keeps that content whatever happens to the stored file.
     pub async fn open_file(&self, sha256: &str) -> Result<File, EvidenceError> {
         let mut file = self.file_of(sha256).await?;
         let location = Arc::clone(&self.location);
@@ -244,14 +246,14 @@ impl EvidenceStore {
         .await
     }
 
-    /// Opens the content of an address to be read front to back, hashed while it is read: the
-    /// reader knows at the end whether the bytes were those of the address.
+    /// Opens the content of a digest for reading front to back while hashing it: at the end the
+    /// reader knows whether the bytes match the digest.
     pub async fn open_checked(&self, sha256: &str) -> Result<CheckedFile, EvidenceError> {
         let file = self.file_of(sha256).await?;
         CheckedFile::new(file, sha256, &self.location)
     }
 
-    /// The content of an address as a file that nothing was compared of yet.
+    /// Returns the content of a digest as a file, unchecked.
     async fn file_of(&self, sha256: &str) -> Result<File, EvidenceError> {
         let path = object_path(sha256)?;
         let failed = |error| EvidenceError::from_read(&self.location, sha256, error);
@@ -274,12 +276,13 @@ impl EvidenceStore {
         }
     }
 
-    /// Whether something is stored at an address. Its content is not read.
+    /// Returns whether a digest is stored, without reading the content.
     pub async fn exists(&self, sha256: &str) -> Result<bool, EvidenceError> {
         Ok(self.size(sha256).await?.is_some())
     }
 
-    /// How many bytes are stored at an address; `None`: nothing is. Its content is not read.
+    /// Returns the stored size of a digest in bytes, `None` if it is not stored, without reading
+    /// the content.
     pub async fn size(&self, sha256: &str) -> Result<Option<u64>, EvidenceError> {
         let path = object_path(sha256)?;
         let failed = |source| EvidenceError::from_store(&self.location, "look up", source);
@@ -288,7 +291,7 @@ impl EvidenceStore {
             Err(object_store::Error::NotFound { .. }) => {}
             Err(source) => return Err(failed(source)),
         }
-        // Only an answer with a body tells an absent object from an absent bucket.
+        // Only an answer with a body tells a missing object from a missing bucket.
         match self.objects.get(&path).await {
             Ok(found) => Ok(Some(found.meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -307,7 +310,7 @@ fn evidence(sha256: String, size_bytes: u64, media_type: &str, name: &str) -> Ev
     }
 }
 
-/// The directory a location names.
+/// Returns the directory that a location names.
 fn local_directory(location: &str) -> Result<PathBuf, EvidenceError> {
     let refuse = |reason: &str| EvidenceError::Location {
         location: location.to_owned(),
@@ -338,14 +341,14 @@ fn local_directory(location: &str) -> Result<PathBuf, EvidenceError> {
     Ok(PathBuf::from(path))
 }
 
-/// Whether a text can be the address of evidence: 64 lower-case hex digits.
+/// True if a text is a well-formed evidence digest: 64 lower-case hex digits.
 pub fn is_address(text: &str) -> bool {
     let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     text.len() == 64 && text.bytes().all(is_hex)
 }
 
-/// The object of an address; anything but 64 lower-case hex digits is refused, so that no text
-/// can reach outside the store.
+/// Returns the object path of a digest; anything but 64 lower-case hex digits is refused, so that
+/// no text can escape the store.
 fn object_path(sha256: &str) -> Result<ObjectPath, EvidenceError> {
     match sha256.get(..2) {
         Some(prefix) if is_address(sha256) => Ok(ObjectPath::from(format!("{prefix}/{sha256}"))),
@@ -366,7 +369,7 @@ fn verify(address: &str, found: &str, size_bytes: u64) -> Result<(), EvidenceErr
     })
 }
 
-/// SHA-256 and size of what is left to read.
+/// Returns the SHA-256 and size of the rest of a reader.
 fn digest_of(reader: &mut impl Read) -> std::io::Result<(String, u64)> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 256 * 1024];
@@ -402,7 +405,7 @@ fn changed(path: &Path) -> EvidenceError {
     }
 }
 
-/// Runs file work off the async threads.
+/// Runs blocking file work off the async threads.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, EvidenceError> + Send + 'static,
 ) -> Result<T, EvidenceError> {

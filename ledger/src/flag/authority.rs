@@ -1,5 +1,6 @@
-//! Who may: every command of a person to a flag passes here first. What takes two persons becomes
-//! a request, which another person confirms; glass is broken where a rule allows it.
+//! Authorization: every command of a person on a flag is checked here first. A command that takes
+//! two persons becomes a request that another person confirms; glass can be broken where a rule
+//! allows it.
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
@@ -15,7 +16,7 @@ use crate::runbook::Verb;
 
 type Decided = Result<Vec<v1::Event>, FlagRefusal>;
 
-/// One decision about a flag.
+/// Decides one command on a flag.
 pub(super) struct Gatekeeper<'a> {
     pub(super) state: Option<&'a FlagState>,
     pub(super) environment: &'a EnvironmentId,
@@ -23,8 +24,8 @@ pub(super) struct Gatekeeper<'a> {
     pub(super) asked: &'a Asked<'a>,
 }
 
-/// The row of the authority table that a command falls under. Exhaustive: a new command does not
-/// compile without its verb.
+/// Returns the authority-table row of a command. Exhaustive: a new command does not compile without
+/// its verb.
 fn verb(state: Option<&FlagState>, command: &FlagCommand) -> Verb {
     match command {
         FlagCommand::Define { .. } => Verb::DefineFlag,
@@ -38,8 +39,8 @@ fn verb(state: Option<&FlagState>, command: &FlagCommand) -> Verb {
     }
 }
 
-/// Going back: to `off` from anywhere, and to the safe value, except that it never switches on what
-/// is off.
+/// Returns the verb for setting the flag to `to`. Setting it to `off`, or to the safe value, counts
+/// as going back, except that switching on a flag that is off never does.
 fn towards(state: Option<&FlagState>, to: &v1::FlagSetting) -> Verb {
     let is_back = state.is_some_and(|state| {
         state.safe == *to && (state.setting.mode() != v1::FlagMode::Off || state.setting == *to)
@@ -51,7 +52,7 @@ fn towards(state: Option<&FlagState>, to: &v1::FlagSetting) -> Verb {
     }
 }
 
-/// A command that says which step of a rollout changes the flag: that is the step's to say.
+/// True if the command names a step of a rollout, which only that step may do.
 fn names_a_step(command: &FlagCommand) -> bool {
     match command {
         FlagCommand::Set { rollout, step, .. } | FlagCommand::Safe { rollout, step, .. } => {
@@ -66,7 +67,7 @@ fn names_a_step(command: &FlagCommand) -> bool {
     }
 }
 
-/// A setting in words.
+/// Describes a setting.
 fn words(setting: &v1::FlagSetting) -> String {
     match setting.mode() {
         v1::FlagMode::Percentage => format!(
@@ -103,7 +104,7 @@ fn reason(command: &FlagCommand) -> &str {
     }
 }
 
-/// Requests of a flag that nobody can confirm any more at `now`, in an order that replays.
+/// Returns events for the requests that have expired at `now`, in an order that replays.
 pub(super) fn expired(state: &FlagState, now: Timestamp) -> Vec<v1::Event> {
     let ended = state
         .requests
@@ -125,7 +126,7 @@ pub(super) fn expired(state: &FlagState, now: Timestamp) -> Vec<v1::Event> {
     ended.chain(late).collect()
 }
 
-/// Requests that a change of the flag voids, the confirmed one apart.
+/// Returns events for the requests that a change of the flag voids, except the confirmed one.
 pub(super) fn voided(state: &FlagState, confirmed: Option<&str>, now: Timestamp) -> Vec<v1::Event> {
     state
         .requests
@@ -168,7 +169,7 @@ impl<'a> Gatekeeper<'a> {
         }
     }
 
-    /// Shows the flag, with what waits for it.
+    /// Returns the remedy that shows the flag and its pending requests.
     fn shown(&self) -> Remedy {
         Remedy::ShowFlag {
             environment: self.environment.clone(),
@@ -192,7 +193,7 @@ impl<'a> Gatekeeper<'a> {
         Ok(events)
     }
 
-    /// Decides a person's command. What has expired meanwhile is recorded with it.
+    /// Decides a person's command; also records requests that have expired.
     pub(super) fn decide(&self, command: &FlagCommand) -> Decided {
         if names_a_step(command) {
             return Err(FlagRefusal::NotAStep {
@@ -224,7 +225,7 @@ impl<'a> Gatekeeper<'a> {
         Ok(events)
     }
 
-    /// To define a flag is not to switch it on.
+    /// In a protected environment, refuses to define a flag that is not off.
     fn define_off(&self, command: &FlagCommand) -> Result<(), FlagRefusal> {
         match command {
             FlagCommand::Define { initial, .. }
@@ -373,7 +374,7 @@ impl<'a> Gatekeeper<'a> {
             return Err(self.denied(format!("withdraw request {id}"), denied));
         }
         if request.expires_at <= self.asked.now {
-            // Recorded as expired.
+            // The request is recorded as expired.
             return Ok(vec![]);
         }
         Ok(vec![ended(id, v1::RequestEnd::Withdrawn, reason)])

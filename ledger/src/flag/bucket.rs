@@ -1,28 +1,28 @@
-//! Bucketing by flagd's fractional algorithm, version 3: MurmurHash3-x86-32 with seed 0 over
-//! the canonical CBOR of `[salt, targetingKey]`, `bucket = hash × total ÷ 2^32`.
+//! Bucketing by flagd's fractional algorithm, version 3: MurmurHash3-x86-32 with seed 0 over the
+//! canonical CBOR of `[salt, targetingKey]`, `bucket = hash × total ÷ 2^32`.
 //!
-//! Source: OpenFeature flagd, ADR on fractional bucketing, version 3. The algorithm's name
-//! stands in the flag's definition, so that a later version never moves anyone.
+//! Source: OpenFeature flagd, ADR on fractional bucketing, version 3. The flag's definition names
+//! the algorithm, so that a later version never moves anyone.
 
 /// The algorithm's name in `FlagDefined.bucketing`.
 pub const BUCKETING: &str = "flagd-fractional-v3";
 
-/// The whole, in thousandths of a percent.
+/// The number of buckets: one per thousandth of a percent.
 pub const TOTAL_MILLIS: u32 = 100_000;
 
-/// The bucket of a key, in `0..TOTAL_MILLIS`. A key is in the first `percentage_millis` buckets
-/// or not, so raising a percentage drops nobody.
+/// Returns the bucket of a key, in `0..TOTAL_MILLIS`. A key is on if its bucket is below
+/// `percentage_millis`, so raising a percentage drops nobody.
 pub fn bucket(salt: &str, targeting_key: &str) -> u32 {
     let mut encoded = vec![0x82]; // array of two
     encode_text(salt, &mut encoded);
     encode_text(targeting_key, &mut encoded);
-    // Reading from memory does not fail.
+    // Reading from memory cannot fail.
     let hash = murmur3::murmur3_32(&mut std::io::Cursor::new(&encoded), 0).unwrap_or(0);
     let bucket = (u64::from(hash) * u64::from(TOTAL_MILLIS)) >> 32;
     u32::try_from(bucket).unwrap_or(TOTAL_MILLIS - 1)
 }
 
-/// A text as core-deterministic CBOR (RFC 8949 §4.2): major type 3, shortest length.
+/// Encodes a text as core-deterministic CBOR (RFC 8949 §4.2): major type 3, shortest length.
 fn encode_text(text: &str, into: &mut Vec<u8>) {
     const MAJOR: u8 = 3 << 5;
     let length = text.len();
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// An independent reader of what `encode_text` writes.
+    /// Decodes what `encode_text` writes, independently of it.
     fn decode(bytes: &[u8]) -> (String, usize) {
         assert_eq!(bytes[0] >> 5, 3, "a text");
         let (length, start) = match bytes[0] & 31 {

@@ -1,4 +1,4 @@
-//! What can be asked of a flag, and the rules that refuse.
+//! Commands on a flag, and the rules that refuse them.
 
 use std::collections::BTreeSet;
 
@@ -13,226 +13,227 @@ use crate::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use crate::person;
 use crate::rollout::{RefusalKind, Remedy};
 
-/// The longest text of a command that an event keeps, in bytes.
+/// Maximum length of a command's text in an event, in bytes.
 const MAX_TEXT_BYTES: usize = 4_096;
-/// The most labels of mode `BETA`.
+/// Maximum number of labels in mode `BETA`.
 const MAX_LABELS: usize = 100;
 
 /// A command to one flag.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FlagCommand {
-    /// Begin. The same definition again is nothing to do.
+    /// Defines the flag; repeating the same definition does nothing.
     Define {
         /// What it switches.
         description: String,
-        /// Who answers for it.
+        /// Who is responsible for it.
         owner: String,
-        /// What an instant rollback writes.
+        /// The setting that an instant rollback writes.
         safe: v1::FlagSetting,
-        /// What it is at first.
+        /// The initial setting.
         initial: v1::FlagSetting,
-        /// RFC 3339 date after which it should be gone; empty: permanent.
+        /// RFC 3339 date by which to retire it; empty means permanent.
         #[serde(default)]
         retire_by: String,
         /// Salt of the buckets; default: the key.
         #[serde(default)]
         salt: Option<String>,
     },
-    /// Change it.
+    /// Changes the setting.
     Set {
-        /// What to.
+        /// The new setting.
         to: v1::FlagSetting,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// The rollout that asks, when a step does.
+        /// The rollout whose step makes the change, if any.
         #[serde(default)]
         rollout: Option<RolloutId>,
-        /// The step that asks.
+        /// The step that makes the change, if any.
         #[serde(default)]
         step: Option<StepId>,
-        /// Only if it is set to this now.
+        /// Change it only if this is the current setting.
         #[serde(default)]
         expect: Option<v1::FlagSetting>,
     },
-    /// The instant rollback: to its safe value.
+    /// The instant rollback: sets the flag to its safe value.
     Safe {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// The rollout that asks, when a step does.
+        /// The rollout whose step makes the change, if any.
         #[serde(default)]
         rollout: Option<RolloutId>,
-        /// The step that asks.
+        /// The step that makes the change, if any.
         #[serde(default)]
         step: Option<StepId>,
     },
-    /// End. An archived flag is not evaluated and never changes again.
+    /// Archives the flag: it is no longer evaluated and never changes again.
     Archive {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Confirm another person's request: what it asks for is done.
+    /// Confirms another person's request, which executes the requested command.
     Confirm {
         /// Its id.
         request: String,
     },
-    /// Take a request back, or refuse it.
+    /// Withdraws or refuses a request.
     Withdraw {
         /// Its id.
         request: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Do alone and at once what takes two persons, where a rule allows it. Opens a review.
+    /// Executes at once, alone, a command that takes two persons, where a rule allows it; opens a
+    /// review.
     BreakGlass {
         /// The command.
         of: Box<FlagCommand>,
     },
-    /// Close the review of what another person did by breaking glass.
+    /// Closes the review of a command that another person executed by breaking glass.
     Review {
         /// Its id.
         review: String,
-        /// The reviewer would have agreed.
+        /// True if the reviewer would have agreed.
         agreed: bool,
-        /// What was found.
+        /// The reviewer's findings.
         note: String,
     },
 }
 
-/// Who asks, when, under which command id, and what the ledger says about the environment.
+/// Who asks, when, under which command id, and the record of the environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// Who asks.
     pub actor: &'a v1::Actor,
-    /// The injected clock's time.
+    /// Current time of the injected clock.
     pub now: jiff::Timestamp,
-    /// Idempotency key; a command id that the state knows has been applied.
+    /// Idempotency key; a command id that the state knows has already been applied.
     pub command_id: &'a str,
-    /// The record of the flag's environment; `None`: there is none.
+    /// The record of the flag's environment, if there is one.
     pub environment: Option<&'a EnvironmentState>,
 }
 
-/// A named rule that refused a command.
+/// A refused command, with the rule that refused it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlagRefusal {
-    /// Never defined.
+    /// The flag was never defined.
     #[error("RB-FLAG-1: flag {key} is not defined in {environment}; define it first")]
     NotDefined {
-        /// Which.
+        /// The flag.
         key: FlagKey,
-        /// Where.
+        /// The environment.
         environment: EnvironmentId,
     },
-    /// Defined otherwise.
+    /// The flag has a different definition.
     #[error(
         "RB-FLAG-2: flag {key} is defined in {environment} already, with another {field}; a definition does not change, set its value instead"
     )]
     Exists {
-        /// Which.
+        /// The flag.
         key: FlagKey,
-        /// Where.
+        /// The environment.
         environment: EnvironmentId,
-        /// What differs.
+        /// The differing field.
         field: &'static str,
     },
-    /// Archived.
+    /// The flag is archived.
     #[error("RB-FLAG-3: flag {key} is archived ({reason}) and does not change; define a new one")]
     Archived {
-        /// Which.
+        /// The flag.
         key: FlagKey,
-        /// Why it was.
+        /// The reason for archiving it.
         reason: String,
     },
-    /// No reason.
+    /// The reason is missing.
     #[error("RB-FLAG-4: a change of flag {key} needs a reason; give one, it stays on the record")]
     ReasonMissing {
-        /// Which.
+        /// The flag.
         key: FlagKey,
     },
-    /// The setting says nothing usable.
+    /// The setting is invalid.
     #[error("RB-FLAG-5: the {what} setting of flag {key} is refused: {problem}")]
     Setting {
-        /// Which.
+        /// The flag.
         key: FlagKey,
         /// `initial`, `safe` or `new`.
         what: &'static str,
-        /// What is wrong and what to do.
+        /// The problem and how to fix it.
         problem: String,
     },
-    /// It is not what the command expects.
+    /// The current setting is not the expected one.
     #[error(
         "RB-FLAG-11: flag {key} is not set to what was expected; {by} changed it meanwhile; look at it again"
     )]
     Changed {
-        /// Which.
+        /// The flag.
         key: FlagKey,
         /// Who changed it last.
         by: String,
     },
-    /// A text that is missing, too long or malformed.
+    /// A text is missing, too long or malformed.
     #[error("RB-FLAG-6: the {field} of flag {key} is refused: {problem}")]
     Text {
-        /// Which.
+        /// The flag.
         key: FlagKey,
-        /// Which field.
+        /// The field.
         field: &'static str,
-        /// What is wrong and what to do.
+        /// The problem and how to fix it.
         problem: String,
     },
-    /// Not in a role that may.
+    /// The person has no role that permits the command.
     #[error("RB-FLAG-7: {person} may not {what} in {environment}: it takes {roles}")]
     NotInRole {
-        /// Who.
+        /// The person.
         person: String,
-        /// What.
+        /// The command.
         what: String,
-        /// Where.
+        /// The environment.
         environment: EnvironmentId,
-        /// The roles with their persons.
+        /// The permitted roles with their members.
         roles: String,
         /// The environment has no roles.
         lacks_roles: bool,
     },
-    /// Four eyes.
+    /// The four-eyes principle: the person may not decide on their own work.
     #[error("RB-FLAG-8: {person} {did} and may not {what}; another person must")]
     OwnWork {
-        /// Who.
+        /// The person.
         person: String,
         /// What they did.
         did: String,
-        /// What they may not.
+        /// What they may not do.
         what: &'static str,
     },
-    /// A request or a review that is not, or not any more, what was meant.
+    /// The named request or review does not exist, or is no longer valid.
     #[error("RB-FLAG-9: {request}: {problem}")]
     Request {
         /// Its id.
         request: String,
-        /// What is wrong and what to do.
+        /// The problem and how to fix it.
         problem: String,
-        /// The commands that do it.
+        /// The commands that fix it.
         remedies: Vec<Remedy>,
     },
-    /// Glass cannot be broken for it.
+    /// Glass cannot be broken for this command.
     #[error("RB-FLAG-10: glass is not broken to {what}: {problem}")]
     Glass {
-        /// What is asked for.
+        /// The command.
         what: String,
-        /// What is wrong and what to do.
+        /// The problem and how to fix it.
         problem: &'static str,
     },
-    /// A person says that a step did it.
+    /// A person's command claims to come from a step.
     #[error(
         "RB-FLAG-12: a person changes flag {key} in their own name; leave out `rollout` and `step`, which only the steps of a rollout record"
     )]
     NotAStep {
-        /// Which flag.
+        /// The flag.
         key: FlagKey,
     },
 }
 
 impl FlagRefusal {
-    /// The stable code, `RB-FLAG-n`.
+    /// Returns the stable code, `RB-FLAG-n`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotDefined { .. } => "RB-FLAG-1",
@@ -250,7 +251,7 @@ impl FlagRefusal {
         }
     }
 
-    /// The commands that help; any one of them does.
+    /// Returns the commands that help; any one of them is enough.
     pub fn remedies(&self) -> Vec<Remedy> {
         match self {
             Self::Request { remedies, .. } => remedies.clone(),
@@ -265,7 +266,7 @@ impl FlagRefusal {
         }
     }
 
-    /// Its class.
+    /// Returns the class of this refusal.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::NotDefined { .. } => RefusalKind::NotFound,
@@ -283,9 +284,9 @@ impl FlagRefusal {
     }
 }
 
-/// Decides a command. An empty list: nothing to do, because this command id was applied before
-/// or the flag is so already. Persons are held to the authority table; workers write what the steps
-/// of a rollout say, which was decided there.
+/// Decides a command. Returns an empty list if there is nothing to do: this command id was already
+/// applied, or the flag is already as requested. People are checked against the authority table;
+/// workers write what the steps of a rollout say, which was authorized there.
 pub fn decide(
     state: Option<&FlagState>,
     environment: &EnvironmentId,
@@ -315,12 +316,12 @@ pub fn decide(
     Ok(events)
 }
 
-/// What is due by time: requests that expired, reviews that are late.
+/// Records what time makes due: expired requests and late reviews.
 pub fn settle(state: &FlagState, now: jiff::Timestamp) -> Vec<v1::Event> {
     authority::expired(state, now)
 }
 
-/// What a command of somebody who may leads to.
+/// Decides a command whose actor is authorized.
 pub(super) fn act(
     state: Option<&FlagState>,
     environment: &EnvironmentId,
@@ -469,8 +470,8 @@ fn change(
             reason: archived.clone(),
         });
     }
-    // Somebody who switches a flag off that a rollout holds off takes it into their own hands:
-    // that is on the record, so that the rollout's undo does not switch it on again.
+    // A person who switches off a flag that a rollout has already switched off takes it over:
+    // record it, so that the rollout's undo does not switch it on again.
     let takes_over = rollout.is_none() && state.held_by_rollout && to.mode() == v1::FlagMode::Off;
     if state.setting == *to && !takes_over {
         return Ok(Vec::new());

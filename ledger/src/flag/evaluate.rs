@@ -1,4 +1,4 @@
-//! What a flag says to one caller. Order and reasons follow OpenFeature; the reasons are those
+//! Evaluates a flag for one caller. Order and reasons follow OpenFeature; the reasons are those
 //! that released OFREP clients understand.
 
 use rollbook_proto::v1::FlagMode;
@@ -6,12 +6,12 @@ use rollbook_proto::v1::FlagMode;
 use super::bucket::{BUCKETING, TOTAL_MILLIS, bucket};
 use super::state::FlagState;
 
-/// Who asks.
+/// The caller's evaluation context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EvaluationContext<'a> {
-    /// OpenFeature's targeting key; an empty one counts as none.
+    /// OpenFeature's targeting key; an empty one counts as absent.
     pub targeting_key: Option<&'a str>,
-    /// Labels, for mode `BETA`.
+    /// Labels, matched in mode `BETA`.
     pub labels: &'a [String],
 }
 
@@ -20,18 +20,18 @@ pub struct EvaluationContext<'a> {
 pub enum Reason {
     /// The flag is off.
     Disabled,
-    /// The same for everyone.
+    /// The value is the same for everyone.
     Static,
     /// A label matched.
     TargetingMatch,
     /// No label matched.
     Default,
-    /// By bucket.
+    /// The value depends on the bucket.
     Split,
 }
 
 impl Reason {
-    /// The word in OpenFeature and OFREP.
+    /// Returns the reason's name in OpenFeature and OFREP.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "DISABLED",
@@ -43,44 +43,44 @@ impl Reason {
     }
 }
 
-/// The answer.
+/// The result of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evaluation {
     /// The new path is authoritative.
     pub value: bool,
     /// `on`, `off` or `parallel` (both run, the old one is authoritative).
     pub variant: &'static str,
-    /// Why.
+    /// Why it has this value.
     pub reason: Reason,
     /// The flag's mode.
     pub mode: FlagMode,
 }
 
-/// Why there is no answer.
+/// Why a flag cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvaluationError {
     /// The flag was archived.
     #[error("RB-FLAG-20: flag {key} is archived; remove it from the application")]
     Archived {
-        /// Which.
+        /// The flag.
         key: String,
     },
-    /// A percentage between 0 and 100 needs a key to bucket by.
+    /// A percentage between 0 and 100 needs a targeting key to bucket by.
     #[error(
         "RB-FLAG-21: flag {key} is at {percentage_millis} of {TOTAL_MILLIS} thousandths of a percent and the context has no targetingKey; give one"
     )]
     TargetingKeyMissing {
-        /// Which.
+        /// The flag.
         key: String,
         /// Its percentage.
         percentage_millis: u32,
     },
-    /// Defined by a newer version.
+    /// The flag's bucketing algorithm is from a newer version.
     #[error(
         "RB-FLAG-22: flag {key} buckets by `{bucketing}`, this version knows `{BUCKETING}`; update it"
     )]
     UnknownBucketing {
-        /// Which.
+        /// The flag.
         key: String,
         /// Its algorithm.
         bucketing: String,
@@ -88,7 +88,7 @@ pub enum EvaluationError {
 }
 
 impl EvaluationError {
-    /// The error code of OFREP.
+    /// Returns the OFREP error code.
     pub fn ofrep_code(&self) -> &'static str {
         match self {
             Self::Archived { .. } => "FLAG_NOT_FOUND",

@@ -1,8 +1,8 @@
 //! The flag aggregate: one flag in one environment, and its evaluation. Pure.
 //!
-//! Turning a flag off, or to its safe value, is the instant rollback: it waits for no approval
-//! and asks for a reason, as every change does. In a protected environment only persons of its roles
-//! write flags, and switching one on outside a rollout takes two of them.
+//! Turning a flag off, or to its safe value, is the instant rollback: it needs no approval but,
+//! like every change, a reason. In a protected environment only people with a role may write flags,
+//! and switching one on outside of a rollout takes two of them.
 
 mod authority;
 mod bucket;

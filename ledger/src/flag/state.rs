@@ -1,4 +1,4 @@
-//! What a flag's history says.
+//! The folded state of a flag.
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
@@ -14,47 +14,48 @@ use crate::journal::StoredCommit;
 /// One flag in one environment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FlagState {
-    /// Key as applications ask for it.
+    /// The key that applications evaluate.
     pub key: FlagKey,
-    /// Where.
+    /// The environment.
     pub environment: EnvironmentId,
     /// Sequence of its last commit.
     pub sequence: u64,
     /// What it switches.
     pub description: String,
-    /// Who answers for it.
+    /// Who is responsible for it.
     pub owner: String,
-    /// What it is set to.
+    /// The current setting.
     pub setting: v1::FlagSetting,
-    /// What an instant rollback writes.
+    /// The setting that an instant rollback writes.
     pub safe: v1::FlagSetting,
-    /// RFC 3339 date after which it should be gone; empty: permanent.
+    /// RFC 3339 date by which to retire it; empty means permanent.
     pub retire_by: String,
-    /// Name of the bucketing algorithm, frozen at its definition.
+    /// Name of the bucketing algorithm, fixed by the definition.
     pub bucketing: String,
     /// Salt of the buckets, kept when the flag is renamed.
     pub salt: String,
-    /// Who changed it last.
+    /// Who last changed it.
     pub changed_by: String,
-    /// When.
+    /// When it was last changed.
     pub changed_at: Timestamp,
-    /// Why.
+    /// The reason of the last change.
     pub reason: String,
-    /// A rollout changed it last.
+    /// The last change was made by a rollout.
     #[serde(skip)]
     pub held_by_rollout: bool,
-    /// Why it was archived.
+    /// Why it was archived, if it was.
     pub archived: Option<String>,
     /// Changes that wait for a second person.
     pub requests: Requests,
-    /// What was done by breaking glass and has not been reviewed.
+    /// Open reviews of commands executed by breaking glass.
     pub reviews: Reviews,
-    /// Commands applied.
+    /// The ids of applied commands.
     #[serde(skip)]
     pub command_ids: CommandIds,
 }
 
-/// Why a commit does not continue a flag's history: damage, or a foreign writer.
+/// Why a commit cannot follow a flag's history: the ledger is damaged or another program wrote to
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalFlagEvent {
     /// The commit belongs to another aggregate.
@@ -62,45 +63,45 @@ pub enum IllegalFlagEvent {
         "RB-FLAG-30: sequence {sequence} belongs to {found}, not to {expected}; verify the ledger"
     )]
     Foreign {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Whose history is folded.
+        /// The aggregate being folded.
         expected: String,
-        /// Whose commit it is.
+        /// The aggregate named by the commit.
         found: String,
     },
-    /// The commit does not follow the one before it.
+    /// The commit's expected previous sequence is not the last one folded.
     #[error(
         "RB-FLAG-31: sequence {sequence} follows {found} by its own word, but {expected} is the one before it; verify the ledger"
     )]
     OutOfOrder {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
         /// The last sequence folded.
         expected: u64,
-        /// What the commit says.
+        /// The previous sequence that the commit names.
         found: u64,
     },
-    /// A field without which the event says nothing.
+    /// A required field of the event is missing or malformed.
     #[error("RB-FLAG-32: sequence {sequence}: no usable {field}; verify the ledger")]
     Malformed {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Which field.
+        /// The field.
         field: &'static str,
     },
-    /// The event cannot follow on this state.
+    /// The event is illegal in this state.
     #[error("RB-FLAG-33: sequence {sequence}: {reason}; verify the ledger")]
     Transition {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// What stands against it.
+        /// Why it is illegal.
         reason: String,
     },
 }
 
-/// Applies one commit. `None` is the flag before its definition. Total: what no rule could
-/// have written is an [`IllegalFlagEvent`].
+/// Applies one commit; `state` is `None` before the flag's definition. Total: a commit that no rule
+/// could have written yields an [`IllegalFlagEvent`].
 pub fn evolve(
     state: Option<FlagState>,
     commit: &v1::Commit,
@@ -194,7 +195,7 @@ pub fn evolve(
     Ok(state)
 }
 
-/// Requests for two persons, and broken glass.
+/// Folds events of requests for two persons and of broken glass.
 fn authority(flag: &mut FlagState, kind: &Kind, by: &str) -> Result<(), String> {
     match kind {
         Kind::RequestMade(made) => flag.requests.made(made, by),
@@ -219,7 +220,7 @@ fn authority(flag: &mut FlagState, kind: &Kind, by: &str) -> Result<(), String> 
     }
 }
 
-/// Folds a history from its first commit; `None` for an empty one.
+/// Folds a history from its first commit; `None` if it is empty.
 pub fn fold(commits: &[StoredCommit]) -> Result<Option<FlagState>, IllegalFlagEvent> {
     let mut state = None;
     for stored in commits {

@@ -85,7 +85,7 @@ fn key() -> FlagKey {
 impl Story {
     fn when(self, command: &FlagCommand) -> Outcome {
         let id = format!("command-{}", self.commits.len());
-        // Only steps say which rollout changes a flag.
+        // Only steps name the rollout that changes a flag.
         let kind = match command {
             FlagCommand::Set {
                 rollout: Some(_), ..
@@ -308,7 +308,7 @@ fn each_mode_answers_with_its_reason() {
     assert_eq!(ask(&story, None, &[]), (false, "STATIC"));
     let story = story.and(&set(setting(FlagMode::On)));
     assert_eq!(ask(&story, None, &[]), (true, "STATIC"));
-    // At the ends no key is needed.
+    // At 0 and 100 % no targeting key is needed.
     let story = story.and(&set(percent(0)));
     assert_eq!(ask(&story, None, &[]), (false, "SPLIT"));
     let story = story.and(&set(percent(100_000)));
@@ -338,8 +338,8 @@ fn each_mode_answers_with_its_reason() {
 
 #[test]
 fn buckets_are_those_of_flagd() {
-    // Computed with the published `openfeature-flagd-core` 2.0.0 (PyPI), whose `fractional`
-    // is version 3; each was also found at the edge: off at this percentage, on one above.
+    // Computed with the published `openfeature-flagd-core` 2.0.0 (PyPI), whose `fractional` is
+    // version 3; each was also checked at the boundary: off at this percentage, on one above.
     let k300 = "k".repeat(300);
     let a24 = "a".repeat(24);
     for (salt, key, expected) in [
@@ -394,7 +394,7 @@ proptest! {
             let error = fold(&shuffled).unwrap_err();
             prop_assert!(error.to_string().starts_with("RB-FLAG-3"), "{}", error);
         }
-        // The same event a second time, well ordered.
+        // The same event a second time, with a matching previous sequence.
         if let (Some(last), Some(state)) = (story.commits.last(), &story.state) {
             let mut again = last.commit.clone();
             again.previous_sequence = state.sequence;
@@ -471,7 +471,7 @@ fn a_value_is_written_only_where_it_is_what_was_expected() {
     story.and(&expecting(setting(FlagMode::Off)));
 }
 
-/// What taking back means for a step that set this, after this history.
+/// Returns what undoing means for a step that made this change, after this history.
 fn back(story: &Story, step: &str, target: &v1::FlagSetting, to_safe: bool) -> WayBack {
     let change = Change {
         rollout: &"r1".parse().unwrap(),

@@ -1,42 +1,42 @@
-//! What taking a step's flag change back means, as the flag stands now: compare and set. The same
-//! answer is listed before a rollback and acted upon by the undo.
+//! Decides how to undo a step's flag change, given the flag's current setting: compare and set. The
+//! answer is the same when a rollback is listed and when the undo acts on it.
 
 use rollbook_proto::v1::{self, FlagMode, event::Kind};
 
 use crate::ids::{RolloutId, StepId};
 use crate::journal::StoredCommit;
 
-/// Which change is to be taken back, and how far.
+/// The change to undo.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
     /// The rollout that made it.
     pub rollout: &'a RolloutId,
     /// Its step.
     pub step: &'a StepId,
-    /// What the step sets.
+    /// The setting that the step writes.
     pub target: &'a v1::FlagSetting,
-    /// To the flag's safe value (a rollback of level `flags`), not to what was before.
+    /// Undo to the flag's safe value (a rollback of level `flags`) instead of the previous setting.
     pub to_safe: bool,
 }
 
-/// What is to be done.
+/// How to undo the change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WayBack {
-    /// Write this, if the flag still is as it was looked at.
+    /// Write this setting, if the flag has not changed meanwhile.
     Write(v1::FlagSetting),
-    /// Leave it as it is, for this reason: nothing of the change is left to take back.
+    /// Leave the flag as it is, for this reason: nothing of the change is left to undo.
     Leave(String),
-    /// Leave it as it is, for this reason: it is not off, and not what it was before either, but
-    /// that is somebody else's doing.
+    /// Leave the flag as it is, for this reason: it is neither off nor as before, but someone else
+    /// set it.
     LeaveOn(String),
 }
 
-/// Decides by the flag's own history, so that it is right after a crash between the change and
-/// the step's result. `now` is what the flag is set to, or will be once what comes before this
-/// undo is done.
+/// Decides how to undo the change from the flag's own history, so that it is right even after a
+/// crash between the change and the step's result. `now` is the flag's current setting, or its
+/// setting once the undos before this one are done.
 ///
-/// A flag that somebody else has changed since is theirs: it is left. Going to the safe value is
-/// allowed from anywhere, except that it never switches a flag on again that is off.
+/// A flag that someone else has changed since is left alone. Going to the safe value is always
+/// allowed, except that it never switches on a flag that is off.
 pub fn way_back(
     history: &[StoredCommit],
     now: &v1::FlagSetting,
@@ -76,7 +76,7 @@ pub fn way_back(
     let Some(before) = before else {
         return WayBack::Leave("this step never changed it".to_owned());
     };
-    // Who has had the last word, besides this rollout.
+    // The last change that was not made by this rollout.
     let other = changes().next_back().filter(|(_, changed)| !own(changed));
     let since = other.map_or_else(String::new, |(by, changed)| {
         format!("; {by} changed it since: {}", changed.reason)

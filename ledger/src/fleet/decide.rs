@@ -1,4 +1,4 @@
-//! What can be said of a worker, and the rules that refuse.
+//! Commands on a worker, and the rules that refuse them.
 
 use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, WorkerLeaveReason, event::Kind};
@@ -9,79 +9,78 @@ use crate::clock::to_proto;
 use crate::ids::WorkerName;
 use crate::rollout::RefusalKind;
 
-/// A worker not heard of for this long is lost, in seconds. It is also the least time between
-/// two joinings under one name, so that a worker that comes and goes records at most two
-/// commits in it.
+/// Seconds without a sign of life after which a worker is lost. Also the minimum time between two
+/// joins under one name, so that a flapping worker records at most two commits in it.
 pub const PRESENCE_SECONDS: i64 = 15;
 
-/// What is said of one worker.
+/// A command on one worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum FleetCommand {
-    /// It is there. Of a session that is there already: nothing to do.
+    /// The worker is present. If its session is already recorded, there is nothing to do.
     Join {
-        /// One run of its process.
+        /// The session: one run of its process.
         session: String,
         /// Labels whose tasks it takes.
         labels: Vec<String>,
-        /// Steps at a time.
+        /// Maximum number of concurrent steps.
         concurrency: u32,
-        /// Shards at a time.
+        /// Maximum number of concurrent shards.
         threads: u32,
-        /// Of its program.
+        /// Its program's version.
         version: String,
-        /// When this run began.
+        /// When the session started.
         started_at: Timestamp,
     },
-    /// It is not there any more. Of a session that has left already: nothing to do.
+    /// The worker is gone. If its session has already left, there is nothing to do.
     Leave {
-        /// Which run.
+        /// The session.
         session: String,
-        /// How.
+        /// How it left.
         reason: WorkerLeaveReason,
     },
 }
 
-/// A named rule that refused.
+/// A refused command, with the rule that refused it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FleetRefusal {
-    /// It never joined.
+    /// The worker never joined.
     #[error("RB-FLEET-1: worker {name} has not joined, so it cannot leave; nothing is recorded")]
     Unknown {
-        /// Which.
+        /// The worker.
         name: WorkerName,
     },
-    /// Another run has taken its name.
+    /// Another session uses its name.
     #[error(
         "RB-FLEET-2: another run of worker {name} is there; give workers that run at the same time different names"
     )]
     OtherSession {
-        /// Which.
+        /// The worker.
         name: WorkerName,
     },
-    /// It has drained: its process has ended.
+    /// The session has drained: its process has ended.
     #[error(
         "RB-FLEET-3: this run of worker {name} has drained and does not come back; start it again"
     )]
     Drained {
-        /// Which.
+        /// The worker.
         name: WorkerName,
     },
-    /// It joined a moment ago.
+    /// It joined only a moment ago.
     #[error(
         "RB-FLEET-4: worker {name} joined at {joined_at} already, and comes and goes; it is recorded again after {again_at}"
     )]
     TooSoon {
-        /// Which.
+        /// The worker.
         name: WorkerName,
-        /// When it joined last.
+        /// When it last joined.
         joined_at: Timestamp,
-        /// From when on it may join again.
+        /// When it may join again.
         again_at: Timestamp,
     },
 }
 
 impl FleetRefusal {
-    /// What kind of refusal it is.
+    /// Returns the class of this refusal.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::Unknown { .. } => RefusalKind::NotFound,
@@ -92,7 +91,7 @@ impl FleetRefusal {
     }
 }
 
-/// Decides. An empty list: it is on the record already.
+/// Decides a command; returns an empty list if it is already recorded.
 pub fn decide(
     state: Option<&WorkerState>,
     name: &WorkerName,

@@ -1,7 +1,7 @@
 //! The worker aggregate: when one worker joined the fleet and left it. Pure.
 //!
-//! A session is one run of a worker's process. What a worker is doing is not recorded: signs of
-//! presence say that, and this is decided from them.
+//! A session is one run of a worker's process. What a worker is doing is not recorded; its
+//! heartbeats show that, and joining and leaving are decided from them.
 
 mod decide;
 mod state;

@@ -1,4 +1,4 @@
-//! What a worker's history says.
+//! The folded state of a worker.
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, WorkerLeaveReason, event::Kind};
@@ -14,17 +14,18 @@ pub struct WorkerState {
     pub name: WorkerName,
     /// Sequence of its last commit.
     pub sequence: u64,
-    /// The run of its process that joined last.
+    /// The session (one run of its process) that joined last.
     pub session: String,
-    /// When it joined last.
+    /// When it last joined.
     pub joined_at: Timestamp,
-    /// How it left; `None`: it is there.
+    /// How it left; `None` if it is present.
     pub left: Option<WorkerLeaveReason>,
-    /// Commands applied.
+    /// The ids of applied commands.
     pub command_ids: CommandIds,
 }
 
-/// Why a commit does not continue a worker's history: damage, or a foreign writer.
+/// Why a commit cannot follow a worker's history: the ledger is damaged or another program wrote to
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalWorkerEvent {
     /// The commit belongs to another aggregate.
@@ -32,45 +33,45 @@ pub enum IllegalWorkerEvent {
         "RB-FLEET-30: sequence {sequence} belongs to {found}, not to {expected}; verify the ledger"
     )]
     Foreign {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Whose history is folded.
+        /// The aggregate being folded.
         expected: String,
-        /// Whose commit it is.
+        /// The aggregate named by the commit.
         found: String,
     },
-    /// The commit does not follow the one before it.
+    /// The commit's expected previous sequence is not the last one folded.
     #[error(
         "RB-FLEET-31: sequence {sequence} follows {found} by its own word, but {expected} is the one before it; verify the ledger"
     )]
     OutOfOrder {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
         /// The last sequence folded.
         expected: u64,
-        /// What the commit says.
+        /// The previous sequence that the commit names.
         found: u64,
     },
-    /// A field without which the event says nothing.
+    /// A required field of the event is missing or malformed.
     #[error("RB-FLEET-32: sequence {sequence}: no usable {field}; verify the ledger")]
     Malformed {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Which field.
+        /// The field.
         field: &'static str,
     },
-    /// The event cannot follow on this state.
+    /// The event is illegal in this state.
     #[error("RB-FLEET-33: sequence {sequence}: {reason}; verify the ledger")]
     Transition {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// What stands against it.
+        /// Why it is illegal.
         reason: &'static str,
     },
 }
 
-/// Applies one commit. `None` is the worker before it joined. Total: what no rule could have
-/// written is an [`IllegalWorkerEvent`].
+/// Applies one commit; `state` is `None` before the worker joins. Total: a commit that no rule
+/// could have written yields an [`IllegalWorkerEvent`].
 pub fn evolve(
     state: Option<WorkerState>,
     commit: &v1::Commit,

@@ -9,7 +9,7 @@ fn name() -> WorkerName {
     WorkerName::new("host/7").unwrap()
 }
 
-/// So many seconds into the story.
+/// Returns the time this many seconds after the start of the test.
 fn at(seconds: i64) -> Timestamp {
     let start: Timestamp = "2026-03-01T08:00:00Z".parse().unwrap();
     start + SignedDuration::from_secs(seconds)
@@ -44,7 +44,7 @@ fn commit(events: Vec<v1::Event>, previous_sequence: u64, seconds: i64) -> v1::C
     }
 }
 
-/// The state after these commands, each at its second and each recorded.
+/// Returns the state after these commands, each executed at its second and recorded.
 fn given(commands: &[(i64, FleetCommand)]) -> Option<WorkerState> {
     let mut state: Option<WorkerState> = None;
     for (seconds, command) in commands {
@@ -56,7 +56,7 @@ fn given(commands: &[(i64, FleetCommand)]) -> Option<WorkerState> {
     state
 }
 
-/// What is recorded, in words.
+/// Describes the events that a command records.
 fn when(
     state: &Option<WorkerState>,
     command: &FleetCommand,

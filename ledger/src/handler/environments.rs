@@ -1,5 +1,4 @@
-//! Environments: their records, read for every decision of a person and changed by their own
-//! commands.
+//! Environment records: read for every decision of a person, and changed by commands of their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,19 +14,19 @@ use crate::journal::execute;
 use crate::journal::execute::load;
 use crate::runbook::Plan;
 
-/// An environment that plans protect and that is not recorded.
+/// An environment that plans declare protected but the ledger does not record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnrecordedEnvironment {
     /// Its name.
     pub name: EnvironmentId,
-    /// The rollouts whose plans protect it.
+    /// The rollouts whose plans declare it protected.
     pub rollouts: Vec<RolloutId>,
-    /// The roles of the first of these plans.
+    /// The roles in the first of these plans.
     pub roles: Roles,
 }
 
 impl UnrecordedEnvironment {
-    /// What is wrong, and the command that records it, as typed.
+    /// Describes the problem, with the command that records the environment, ready to type.
     pub fn text(&self) -> String {
         let rollouts: Vec<&str> = self.rollouts.iter().map(RolloutId::as_str).collect();
         let roles: String = self
@@ -47,7 +46,8 @@ impl UnrecordedEnvironment {
 }
 
 impl Handler {
-    /// An environment with everything acknowledged before the call; `None` when it is not recorded.
+    /// Returns an environment with everything acknowledged before the call; `None` if it is not
+    /// recorded.
     pub async fn environment(
         &self,
         name: &EnvironmentId,
@@ -58,7 +58,7 @@ impl Handler {
         Ok(state)
     }
 
-    /// The records of all environments in which a rollout of a plan acts.
+    /// Returns the records of all environments in which a rollout of a plan acts.
     pub(super) async fn environments_of(
         &self,
         plan: &Plan,
@@ -77,7 +77,7 @@ impl Handler {
         environments: &mut Environments,
     ) -> Result<(), HandlerError> {
         for name in plan.environments_of(rollout) {
-            // What is no name of an environment cannot have been recorded.
+            // An invalid environment name cannot have been recorded.
             let Ok(name) = EnvironmentId::new(name) else {
                 continue;
             };
@@ -90,9 +90,9 @@ impl Handler {
         Ok(())
     }
 
-    /// Environments that the plans of these rollouts protect and that are not recorded: the ledger
-    /// is older than the record of environments. Until they are recorded, another runbook may open
-    /// there as if nothing protected them.
+    /// Returns the environments that the plans of these rollouts declare protected but that are not
+    /// recorded, because the ledger is older than environment records. Until they are recorded,
+    /// another runbook may open there as if they were unprotected.
     pub async fn unrecorded(
         &self,
         rollouts: &[RolloutId],
@@ -121,7 +121,7 @@ impl Handler {
         Ok(found.into_values().collect())
     }
 
-    /// Decides a person's command to an environment and records the result; durable on return.
+    /// Decides a person's command on an environment and records the result; durable on return.
     pub async fn environment_request(
         &self,
         name: &EnvironmentId,
@@ -149,8 +149,8 @@ impl Handler {
         Ok(executed.into())
     }
 
-    /// Records an environment for the rollout that is opened in it first. Returns whether it was
-    /// not recorded before.
+    /// Records an environment for the first rollout opened in it. Returns whether it was unrecorded
+    /// before.
     pub(super) async fn record_environment(
         &self,
         name: &EnvironmentId,
@@ -169,8 +169,8 @@ impl Handler {
         Ok(executed.commit.is_some())
     }
 
-    /// Records what is due by time in a flag: requests that expired, reviews that are late. Returns
-    /// when to look again; `None`: not before its next commit.
+    /// Records what time makes due in a flag: expired requests and late reviews. Returns when to
+    /// look again; `None` means not before its next commit.
     pub async fn settle_flag(
         &self,
         environment: &EnvironmentId,

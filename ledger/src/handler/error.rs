@@ -9,7 +9,7 @@ use crate::journal::{Contended, ExecuteError, JournalError};
 use crate::rollout::{IllegalEvent, Refusal, Remedy};
 use crate::runbook::{Diagnostics, PlanError};
 
-/// Why a request did not lead to a commit. Nothing was recorded, except after
+/// Why a request did not lead to a commit. Nothing was recorded, except possibly after
 /// [`JournalError::Unavailable`], where repeating the request is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
@@ -25,41 +25,41 @@ pub enum HandlerError {
     /// A rule of the fleet refused.
     #[error(transparent)]
     FleetRefused(#[from] FleetRefusal),
-    /// There is no such thing.
+    /// The requested object does not exist.
     #[error(
         "RB-HANDLER-1: {what} does not exist; `rollbook list`, `rollbook flag list` and `rollbook status` show what there is"
     )]
     NotFound {
-        /// What was looked for.
+        /// The requested object.
         what: String,
     },
-    /// The id is taken.
+    /// A rollout with this id already exists.
     #[error("RB-HANDLER-2: rollout {id} exists already; open it under another id")]
     Exists {
         /// The id.
         id: RolloutId,
     },
-    /// The ledger's server may lose what it acknowledged.
+    /// The environment is protected, and the ledger's server may lose acknowledged commits.
     #[error(
         "RB-HANDLER-4: rollout {id} is not opened: {environment} is protected, and sync_interval of the NATS server is not `always`, so a power cut loses acknowledged commits; set `sync_interval: always` in the jetstream block of every nats-server, restart it, then the rollbook server"
     )]
     NotSynced {
         /// The id.
         id: RolloutId,
-        /// Where it was to run.
+        /// The environment.
         environment: EnvironmentId,
     },
-    /// The command id belongs to another command.
+    /// The command id was used for a different command.
     #[error(
         "RB-HANDLER-15: command id `{command_id}` was used for another command, which is recorded at sequence {sequence}; nothing was done: give each command an id of its own, and repeat a command only as it was sent, by the same person"
     )]
     OtherCommand {
         /// The id.
         command_id: String,
-        /// Where the other one is.
+        /// Sequence of the other command's commit.
         sequence: u64,
     },
-    /// Something that the ledger names is not in the evidence store any more.
+    /// Evidence that the ledger references is missing from the evidence store.
     #[error(
         "RB-HANDLER-20: evidence {sha256}, which the ledger names, is not in the evidence store; restore the store from its backup, or name the right one with --objects"
     )]
@@ -67,19 +67,19 @@ pub enum HandlerError {
         /// Its digest.
         sha256: String,
     },
-    /// Others kept appending first.
+    /// Concurrent writers won every time.
     #[error(transparent)]
     Contended(#[from] Contended),
-    /// The stored history breaks the rules; verify the ledger.
+    /// The stored history of a rollout violates the rules; verify the ledger.
     #[error(transparent)]
     IllegalHistory(#[from] IllegalEvent),
-    /// The stored history of a flag breaks the rules; verify the ledger.
+    /// The stored history of a flag violates the rules; verify the ledger.
     #[error(transparent)]
     IllegalFlagHistory(#[from] IllegalFlagEvent),
-    /// The stored history of an environment breaks the rules; verify the ledger.
+    /// The stored history of an environment violates the rules; verify the ledger.
     #[error(transparent)]
     IllegalEnvironmentHistory(#[from] IllegalEnvironmentEvent),
-    /// The stored history of a worker breaks the rules; verify the ledger.
+    /// The stored history of a worker violates the rules; verify the ledger.
     #[error(transparent)]
     IllegalWorkerHistory(#[from] IllegalWorkerEvent),
     /// The journal refused or failed.
@@ -88,31 +88,31 @@ pub enum HandlerError {
     /// The evidence store refused or failed.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
-    /// The plan breaks rules that a runbook is checked by.
+    /// The plan fails the checks that apply to a runbook.
     #[error(
         "RB-HANDLER-18: the plan is refused; mend the runbook until `rollbook lint` has no errors, and send its plan again:\n{0}"
     )]
     PlanRefused(Diagnostics),
-    /// A command names evidence that is not in the store.
+    /// A command references evidence that is not in the store.
     #[error(
         "RB-HANDLER-17: no evidence {sha256} is stored here with {size_bytes} bytes; store it first (`rollbook complete --evidence FILE`, POST /v1/evidence) and name it as the answer does"
     )]
     NoSuchEvidence {
-        /// The address named.
+        /// The digest named.
         sha256: String,
         /// The size named.
         size_bytes: u64,
     },
-    /// A command has no canonical form.
+    /// A command cannot be converted to its canonical form.
     #[error("RB-HANDLER-16: the command has no JSON form: {0}; nothing was done")]
     Unprintable(#[from] serde_json::Error),
-    /// A stored plan does not read.
+    /// A stored plan cannot be read.
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
 
 impl HandlerError {
-    /// The commands that help where a rule refused; any one of them does.
+    /// Returns the commands that help if a rule refused; any one of them is enough.
     #[must_use]
     pub fn remedies(&self) -> Vec<Remedy> {
         match self {

@@ -1,5 +1,5 @@
-//! Carries requests to their aggregate: the one place where rules meet the journal. Fold, decide,
-//! append and decide again is [`journal::execute`](crate::journal::execute()).
+//! Executes requests on their aggregates: the only place where rules meet the journal. The loop of
+//! fold, decide, append and decide again is [`journal::execute`](crate::journal::execute()).
 
 mod environments;
 mod error;
@@ -30,25 +30,25 @@ use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::{self, Plan};
 use crate::trace::Cause;
 
-/// Folded aggregates kept in memory, of each kind; a cache only, any entry may be dropped.
+/// Maximum number of folded aggregates cached per kind; any entry may be dropped.
 const MAX_CACHED: usize = 1_000;
 
-/// Who asks, and what led to it.
+/// Who makes a request, and what caused it.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who, and how that was established.
+    /// The actor, and how it was authenticated.
     pub actor: v1::Actor,
-    /// Idempotency key: applied at most once per aggregate and kind of actor. The same id for
+    /// Idempotency key: applied at most once per aggregate and kind of actor. Reusing it for
     /// another command is refused.
     pub command_id: String,
-    /// The command as it was sent, in canonical form; `None`: as it was understood.
+    /// The command as it was sent, in canonical form; `None`: derive it from the parsed command.
     pub sent: Option<Bytes>,
-    /// What led to it.
+    /// What caused it.
     pub cause: Cause,
 }
 
 impl Caller {
-    /// A caller with a fresh command id.
+    /// Creates a caller with a fresh command id.
     pub fn new(actor: v1::Actor) -> Self {
         Self {
             actor,
@@ -58,7 +58,7 @@ impl Caller {
         }
     }
 
-    /// The orchestrator, worker or server process itself.
+    /// Creates a caller for an orchestrator, worker or server process.
     pub fn process(name: &str, kind: v1::ActorKind) -> Self {
         Self::new(v1::Actor {
             name: name.to_owned(),
@@ -79,23 +79,23 @@ pub struct Loaded {
     pub sequence: u64,
 }
 
-/// What opening a rollout led to.
+/// The result of opening a rollout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opened {
-    /// The commit.
+    /// The result of the command.
     pub done: Done,
-    /// Environments that it recorded on the way, protected and with the roles of the plan.
+    /// Environments that it recorded as protected, with the plan's roles.
     pub recorded: Vec<EnvironmentId>,
 }
 
-/// What a request led to.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
-    /// Sequence of the commit; when nothing had to be recorded, of the aggregate's last one.
+    /// Sequence of the commit, or of the aggregate's last one if nothing had to be recorded.
     pub sequence: u64,
-    /// What is recorded there of this command; empty when it changes nothing.
+    /// The events recorded for this command; empty if it changes nothing.
     pub events: Vec<v1::Event>,
-    /// The command had been applied before: sequence and events are those of the first time.
+    /// The command had been applied before; sequence and events are the original ones.
     pub repeated: bool,
 }
 
@@ -111,7 +111,7 @@ impl From<Executed> for Done {
     }
 }
 
-/// An aggregate's state, shared with the cache; `None`: it has no commit.
+/// An aggregate's state, shared with the cache; `None` if it has no commits.
 type Folded<S> = Option<Arc<S>>;
 
 fn fold_rollout(
@@ -147,8 +147,8 @@ fn fold_worker(
     Ok(state.map(Arc::new))
 }
 
-/// Refuses a plan that its runbook would be refused for, wherever it comes from. Plans on the
-/// record are never checked again: what was opened under older rules goes on.
+/// Refuses a plan that fails the checks of a runbook, wherever it comes from. Plans already
+/// recorded are not checked again, so a rollout opened under older rules can continue.
 fn check(plan: &Plan, environment: &EnvironmentId) -> Result<(), HandlerError> {
     let diagnostics = runbook::check(plan, Some(environment.as_str()));
     if diagnostics.has_errors() {
@@ -157,7 +157,7 @@ fn check(plan: &Plan, environment: &EnvironmentId) -> Result<(), HandlerError> {
     Ok(())
 }
 
-/// What the caller's command is: as it was sent, or else as it was understood.
+/// Returns the digest of the caller's command, as sent if known, otherwise as parsed.
 fn digest(
     aggregate: &Aggregate,
     command: &impl Serialize,
@@ -170,10 +170,10 @@ fn digest(
     Ok(CommandDigest::new(&caller.actor, aggregate, &body))
 }
 
-/// Whether the caller's command has been applied before.
+/// Returns the decision for a command that has been applied before, if it has.
 ///
 /// # Errors
-/// [`HandlerError::OtherCommand`] when its id has been used for another.
+/// [`HandlerError::OtherCommand`] if its id was used for a different command.
 fn repeated(
     applied: Option<&CommandIds>,
     caller: &Caller,
@@ -209,7 +209,7 @@ fn no_rollout(id: &RolloutId) -> HandlerError {
     }
 }
 
-/// Decides and records. Cheap to clone; all clones share their caches.
+/// Decides commands and records their events. Cheap to clone; all clones share their caches.
 #[derive(Debug, Clone)]
 pub struct Handler {
     journal: Arc<dyn Journal>,
@@ -224,7 +224,7 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// A handler on a journal and an evidence store.
+    /// Creates a handler on a journal and an evidence store.
     pub fn new(
         journal: Arc<dyn Journal>,
         evidence: EvidenceStore,
@@ -244,22 +244,22 @@ impl Handler {
         }
     }
 
-    /// The clock that it decides by.
+    /// Returns the clock that decisions are made by.
     pub fn clock(&self) -> &SharedClock {
         &self.clock
     }
 
-    /// The journal behind it.
+    /// Returns the journal.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.journal
     }
 
-    /// The evidence store beside it.
+    /// Returns the evidence store.
     pub fn evidence(&self) -> &EvidenceStore {
         &self.evidence
     }
 
-    /// The injected clock's time.
+    /// Returns the current time of the injected clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -270,11 +270,11 @@ impl Handler {
         Ok(self.evidence.put(bytes, "application/json", "plan").await?)
     }
 
-    /// Opens a rollout of a plan that has been stored. Durable on return; the same command again,
-    /// under its id, records nothing more and is answered as the first time. In a protected
-    /// environment refused where the server is known to acknowledge before it syncs, and to
-    /// everybody outside its roles. An environment that the plan declares protected and that the
-    /// ledger does not know is recorded first.
+    /// Opens a rollout of a stored plan. Durable on return; repeating the command under its id
+    /// records nothing and returns the first result. In a protected environment it is refused if
+    /// the server is known to acknowledge before it syncs, and to anyone without a role there.
+    /// Environments that the plan declares protected and that the ledger does not know are recorded
+    /// first.
     pub async fn open(
         &self,
         id: &RolloutId,
@@ -309,7 +309,7 @@ impl Handler {
         let mut recorded = Vec::new();
         let records = rollout::records(plan, open, environments);
         if !records.is_empty() {
-            // Whatever refuses the rollout also leaves the environments alone.
+            // If the rollout is refused, do not record its environments either.
             let journal = &*self.journal;
             let (state, _) = load(journal, aggregate, &self.rollouts, fold_rollout).await?;
             if let Decision::Record(_) = decided(&state)? {
@@ -330,7 +330,7 @@ impl Handler {
         })
     }
 
-    /// A rollout with everything acknowledged before the call.
+    /// Returns a rollout with everything acknowledged before the call.
     pub async fn rollout(&self, id: &RolloutId) -> Result<Loaded, HandlerError> {
         let aggregate = Aggregate::Rollout(id.clone());
         let (state, sequence) =
@@ -344,9 +344,9 @@ impl Handler {
         })
     }
 
-    /// Decides a request and records the result. Durable on return; the same request again, under
-    /// its command id, records nothing more and is answered as the first time. On `Unavailable` the same request, with the same command id, may be
-    /// made again.
+    /// Decides a request and records the result. Durable on return; repeating the request under its
+    /// command id records nothing and returns the first result. After `Unavailable`, repeat the
+    /// same request with the same command id.
     pub async fn request(
         &self,
         id: &RolloutId,
@@ -387,8 +387,8 @@ impl Handler {
         Ok(executed.into())
     }
 
-    /// What a person's command is decided by besides the rollout: the plan that it brings or
-    /// accepts, and the environments in which the plans act.
+    /// Returns what else a person's command is decided by: the plan that it proposes or accepts,
+    /// and the environments in which the plans act.
     async fn person(
         &self,
         state: &RolloutState,
@@ -409,7 +409,7 @@ impl Handler {
         let new_plan = self.plan(&brought.sha256).await?;
         if let Command::Revise { .. } = command.inner() {
             check(&new_plan, &state.environment)?;
-            // The event may keep a part of it only.
+            // The event may keep only a part of the difference.
             let whole = runbook::difference::between(plan, &new_plan).text();
             let bytes = Bytes::from(whole);
             self.evidence.put(bytes, "text/plain", "difference").await?;
@@ -419,7 +419,7 @@ impl Handler {
         Ok((Some(new_plan), environments))
     }
 
-    /// A flag with everything acknowledged before the call; `None` when it was never defined.
+    /// Returns a flag with everything acknowledged before the call; `None` if it was never defined.
     pub async fn flag(
         &self,
         environment: &EnvironmentId,
@@ -430,7 +430,7 @@ impl Handler {
         Ok(state.map(|state| (Arc::unwrap_or_clone(state), sequence)))
     }
 
-    /// A flag as [`flag`](Self::flag) gives it, with its whole history.
+    /// Returns a flag as [`flag`](Self::flag) does, with its full history.
     pub async fn flag_history(
         &self,
         environment: &EnvironmentId,
@@ -476,7 +476,7 @@ impl Handler {
         Ok(executed.into())
     }
 
-    /// Decides what is said of a worker and records the result; durable on return.
+    /// Decides a fleet command on a worker and records the result; durable on return.
     pub async fn fleet_request(
         &self,
         name: &WorkerName,
@@ -499,9 +499,9 @@ impl Handler {
         Ok(executed.into())
     }
 
-    /// Refuses what a person names as evidence and nobody stored.
+    /// Refuses evidence references that are not in the store.
     async fn stored(&self, evidence: &[v1::Evidence]) -> Result<(), HandlerError> {
-        // What is no address is the rules' to refuse, and too many are too.
+        // Malformed digests, and too many of them, are refused by the rules.
         let named = evidence.iter().filter(|piece| is_address(&piece.sha256));
         for piece in named.take(MAX_EVIDENCE) {
             if self.evidence.size(&piece.sha256).await? != Some(piece.size_bytes) {
@@ -514,7 +514,8 @@ impl Handler {
         Ok(())
     }
 
-    /// The plan that a rollout is pinned to. It was stored before the rollout was opened.
+    /// Returns the plan that a rollout is pinned to, which was stored before the rollout was
+    /// opened.
     async fn pinned(&self, digest: &str) -> Result<Arc<Plan>, HandlerError> {
         self.plan(digest).await.map_err(|error| match error {
             HandlerError::Evidence(EvidenceError::NotFound { .. }) => HandlerError::EvidenceLost {
@@ -524,7 +525,7 @@ impl Handler {
         })
     }
 
-    /// A pinned plan by its digest, from the evidence store.
+    /// Returns a plan by its digest, from the cache or the evidence store.
     pub async fn plan(&self, digest: &str) -> Result<Arc<Plan>, HandlerError> {
         if let Some((plan, _)) = self.plans.get(&digest.to_owned()) {
             return Ok(plan);
@@ -535,7 +536,7 @@ impl Handler {
         Ok(plan)
     }
 
-    /// To record a commit of these events; nothing, where there are none.
+    /// Builds the decision to record these events, or nothing if there are none.
     fn record(
         &self,
         aggregate: &Aggregate,

@@ -1,19 +1,19 @@
-//! A small bounded map of what was folded or read. Losing an entry costs a longer read, nothing
-//! else; any entry may be stale.
+//! A small bounded cache of folded or read values. A lost entry only costs a longer read; any entry
+//! may be stale.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Shared by its clones; holds at most `limit` entries and starts anew when it is full.
+/// The cache; clones share it. It holds at most `limit` entries and is emptied when full.
 pub struct Cache<K, V> {
     entries: Arc<Mutex<HashMap<K, (V, u64)>>>,
     limit: usize,
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    /// An empty cache of at most `limit` entries.
+    /// Creates an empty cache of at most `limit` entries.
     pub fn new(limit: usize) -> Self {
         Self {
             entries: Arc::new(Mutex::new(HashMap::new())),
@@ -21,12 +21,12 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
-    /// The value, and the sequence of the last commit in it.
+    /// Returns the value and the sequence of the last commit in it.
     pub fn get(&self, key: &K) -> Option<(V, u64)> {
         self.lock().get(key).cloned()
     }
 
-    /// Keeps the value with the higher sequence.
+    /// Stores the value, unless the cache has one with a higher sequence.
     pub fn put(&self, key: K, value: V, sequence: u64) {
         let mut entries = self.lock();
         let known = entries.get(&key).map(|(_, known)| *known);
@@ -39,9 +39,10 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.insert(key, (value, sequence));
     }
 
-    /// Continues a value that is at `known`, and keeps the result with the sequence `newest`. An
-    /// entry for it is let go first, so that a shared value that nobody else holds is continued in
-    /// place; others wait, so `next` must be short. What cannot be continued is not kept.
+    /// Advances a value from sequence `known` with `next` and stores the result with sequence
+    /// `newest`. The old entry is dropped first, so that a value without other owners is modified
+    /// in place. The lock is held meanwhile, so `next` must be short. If `next` fails, nothing is
+    /// stored.
     pub fn continued<E>(
         &self,
         key: K,
@@ -61,7 +62,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, (V, u64)>> {
-        // The map is whole after every statement, so a panicked holder left nothing half done.
+        // Every statement leaves the map consistent, so a panic of another holder does no harm.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

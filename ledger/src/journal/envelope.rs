@@ -1,4 +1,4 @@
-//! What every adapter checks before a commit leaves the process, and the names of its events.
+//! The checks every adapter makes before it sends a commit, and the type names of events.
 
 use bytes::Bytes;
 use prost::Message;
@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::{JournalError, MAX_COMMIT_BYTES};
 use crate::ids::{Aggregate, LedgerId};
 
-/// Checks a commit against the aggregate and ledger it is appended to and encodes it.
+/// Checks a commit against its aggregate and ledger, and encodes it.
 ///
 /// # Errors
-/// `Malformed` names the first field that is wrong, `TooLarge` the size. Nothing was sent.
+/// `Malformed` names the first invalid field, `TooLarge` the size. Nothing was sent.
 pub(super) fn seal(
     ledger: &LedgerId,
     aggregate: &Aggregate,
@@ -34,7 +34,7 @@ pub(super) fn seal(
     Ok(Bytes::from(commit.encode_to_vec()))
 }
 
-/// What is wrong with a commit, or `None`.
+/// Returns what is wrong with a commit, if anything.
 fn fault(ledger: &LedgerId, aggregate: &Aggregate, commit: &Commit) -> Option<String> {
     if Uuid::parse_str(&commit.id).is_err() {
         return Some(format!("id `{}` is not a UUID", commit.id));
@@ -78,8 +78,8 @@ pub(super) fn open(sequence: u64, payload: &[u8]) -> Result<Commit, JournalError
     })
 }
 
-/// The name of an event's type as in `commit.proto`, `unknown` for a kind this build does not
-/// know.
+/// Returns the event type's name as in `commit.proto`; `unknown` for a kind that this build does
+/// not know.
 pub fn event_type(event: &Event) -> &'static str {
     event.kind.as_ref().map_or("unknown", Kind::field_name)
 }

@@ -1,5 +1,5 @@
-//! Running one command against one aggregate: fold, decide, append, and on a conflict read on,
-//! fold and decide again. The only such loop.
+//! Executes one command against one aggregate: fold, decide, append; after a conflict read on, fold
+//! and decide again. This is the only such loop.
 //!
 //! ```text
 //!   cached? ──yes──▶ decide ──▶ append ──▶ done
@@ -8,8 +8,8 @@
 //!      └─────────────▶ read ◀── jittered wait   (at most MAX_ATTEMPTS decisions)
 //! ```
 //!
-//! Applying a command twice is prevented by `decide`: it finds the command id in the state and
-//! answers `Repeated`, and the caller gets the commit of the first time.
+//! `decide` keeps a command from being applied twice: it finds the command id in the state and
+//! returns `Repeated`, and the caller gets the first commit.
 
 use std::future::Future;
 use std::time::Duration;
@@ -23,22 +23,22 @@ use crate::clock::from_proto;
 use crate::ids::Aggregate;
 use crate::trace;
 
-/// How often a command is decided before it gives up against other writers.
+/// How often a command is decided before it gives up because of concurrent writers.
 pub const MAX_ATTEMPTS: u32 = 32;
 
-/// The longest wait between two attempts.
+/// Maximum wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// So many commits are folded while others wait for the cache.
+/// Maximum number of commits folded while holding the cache's lock.
 const SHORT_TAIL: usize = 16;
 
-/// Other writers were faster every time. Nothing was stored. Retryable.
+/// Concurrent writers won every time; nothing was stored. Retryable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "RB-JOURNAL-8: {aggregate} was changed by others {attempts} times while this command was decided; try again"
 )]
 pub struct Contended {
-    /// Whose subject.
+    /// The contended aggregate.
     pub aggregate: String,
     /// How often it was decided.
     pub attempts: u32,
@@ -53,42 +53,42 @@ pub enum ExecuteError<R> {
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Other writers were faster every time.
+    /// Concurrent writers won every time.
     #[error(transparent)]
     Contended(#[from] Contended),
 }
 
-/// What was decided on a state.
+/// The decision on a state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Append this; its `previous_sequence` is filled in.
+    /// Append this commit; `execute` fills in its `previous_sequence`.
     Record(Commit),
-    /// Things are so already.
+    /// Nothing to do: the state is already as requested.
     Nothing,
-    /// The same command led to the commit at this sequence.
+    /// The same command was applied before, as the commit at this sequence.
     Repeated {
-        /// Of the aggregate's commit.
+        /// Sequence of that commit.
         sequence: u64,
     },
 }
 
-/// What executing a command did.
+/// The result of executing a command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Executed {
-    /// Of the commit that the command led to, now or the first time; when there was nothing to
-    /// do, the aggregate's last one, on which that was decided.
+    /// Sequence of the command's commit, new or repeated; if there was nothing to do, the
+    /// aggregate's last sequence at the decision.
     pub sequence: u64,
-    /// The commit as stored, with its `previous_sequence`; `None`: nothing to do.
+    /// The commit as stored, with its `previous_sequence`; `None` if there was nothing to do.
     pub commit: Option<Commit>,
-    /// The commit is that of the first time.
+    /// The command had been applied before; the commit is the first one.
     pub repeated: bool,
     /// How often the command was decided.
     pub attempts: u32,
 }
 
 impl Executed {
-    /// The new commit as a follower will see it, except that `stored_at`, which no state may
-    /// depend on, is the time it was recorded at.
+    /// Returns the new commit as a follower will see it, except that `stored_at` is the time it was
+    /// recorded at. No state may depend on `stored_at`.
     fn stored(&self) -> Option<StoredCommit> {
         let commit = self.commit.clone()?;
         let recorded_at = from_proto(commit.recorded_at.as_ref()).unwrap_or_default();
@@ -96,15 +96,15 @@ impl Executed {
     }
 }
 
-/// Executes a command: one round trip when the aggregate is cached and nobody else has written.
+/// Executes a command: one round trip if the aggregate is cached and nobody else has written.
 ///
-/// `evolve` continues a state with the commits after it; before the first commit it is
-/// `S::default()`. `decide` turns the state into a decision, or refuses. Both may run several
-/// times and must have no effect. A commit decided on a cached state is safe, the append checks
-/// it, and what was applied stays applied; a refusal or `Nothing` decided on a cached state is
-/// not, so it only counts after a read from the leader.
+/// `evolve` advances a state by the commits that follow it; before the first commit the state is
+/// `S::default()`. `decide` turns the state into a decision, or refuses. Both may run several times
+/// and must have no side effects. A commit decided on a cached state is safe, because the append
+/// checks it; `Repeated` is too, because an applied command stays applied. A refusal or `Nothing`
+/// on a cached state is not, so it counts only after a read from the leader.
 ///
-/// **Durable on return** when `commit` is `Some`, as [`Journal::append`] promises.
+/// **Durable on return** if `commit` is `Some`, as [`Journal::append`] promises.
 pub async fn execute<S, R, D>(
     journal: &dyn Journal,
     aggregate: &Aggregate,
@@ -148,7 +148,7 @@ where
         };
         if let Some(done) = append(journal, aggregate, decided, last, attempt).await? {
             if let Some(stored) = done.stored() {
-                // A state that cannot be continued is simply not cached.
+                // If the state cannot be advanced, just do not cache it.
                 let next = |state| evolve(state, &[stored]);
                 let _ = cache.continued(aggregate.clone(), state, last, done.sequence, next);
             }
@@ -165,8 +165,8 @@ where
     }))
 }
 
-/// The state of an aggregate with everything acknowledged before the call, and its last
-/// sequence; `S::default()` and 0 when there is nothing.
+/// Returns an aggregate's state with everything acknowledged before the call, and its last
+/// sequence; `S::default()` and 0 if it has no commits.
 pub async fn load<S: Clone + Default, R>(
     journal: &dyn Journal,
     aggregate: &Aggregate,
@@ -176,7 +176,7 @@ pub async fn load<S: Clone + Default, R>(
     continued(journal, aggregate, cache, cache.get(aggregate), &evolve).await
 }
 
-/// Continues what is known with what was appended after it.
+/// Advances a known state by the commits appended after it.
 async fn continued<S: Clone + Default, R>(
     journal: &dyn Journal,
     aggregate: &Aggregate,
@@ -199,7 +199,7 @@ async fn continued<S: Clone + Default, R>(
     Ok((state, newest))
 }
 
-/// The aggregate's commit at a sequence that its state names.
+/// Returns the aggregate's commit at a sequence that its state names.
 async fn first_time(
     journal: &dyn Journal,
     aggregate: &Aggregate,
@@ -215,7 +215,7 @@ async fn first_time(
     }
 }
 
-/// Appends what was decided; `None` means a conflict.
+/// Appends the decided commit; returns `None` on a conflict.
 async fn append<R>(
     journal: &dyn Journal,
     aggregate: &Aggregate,
@@ -239,7 +239,7 @@ async fn append<R>(
         commit = %commit.id,
         sequence = Empty
     );
-    // What follows from the commit follows from its append.
+    // Make the append the parent span of everything that the commit causes.
     commit.traceparent = trace::context_of(&span, &commit.traceparent);
     let appending = journal.append(aggregate, commit.clone());
     match appending.instrument(span.clone()).await {
@@ -257,12 +257,12 @@ async fn append<R>(
     }
 }
 
-/// Waits before the next attempt, jittered so that writers who collided once do not collide again.
+/// Waits before the next attempt, with jitter so that colliding writers do not collide again.
 async fn pause(attempt: u32) {
     tokio::time::sleep(jitter(longest_wait(attempt))).await;
 }
 
-/// The longest wait after a lost attempt: none after the first, then 4, 8, 16 … ms.
+/// Returns the maximum wait after a lost attempt: none after the first, then 4, 8, 16 … ms.
 fn longest_wait(attempt: u32) -> Duration {
     match attempt {
         ..2 => Duration::ZERO,
@@ -270,7 +270,7 @@ fn longest_wait(attempt: u32) -> Duration {
     }
 }
 
-/// A duration between half of `ceiling` and `ceiling`; the randomness is that of a UUIDv7.
+/// Returns a duration between half of `ceiling` and `ceiling`, with randomness from a UUIDv7.
 pub(super) fn jitter(ceiling: Duration) -> Duration {
     let (_, low) = uuid::Uuid::now_v7().as_u64_pair();
     let half = ceiling / 2;

@@ -1,20 +1,21 @@
-//! Waiting for a commit that the journal is known to hold: one that cannot be read any more is never
-//! delivered.
+//! Waits for a commit that the journal must hold, and detects one that can no longer be read and
+//! therefore never arrives.
 
 use std::time::Duration;
 
 use super::{Journal, JournalError};
 
-/// What does not come for so long is asked for.
+/// How long to wait before asking the journal for the commit.
 const ASKED_AFTER: Duration = Duration::from_secs(4);
-/// How often it is waited for again when it is there.
+/// How many times to wait again if the journal still holds it.
 const TRIES: u32 = 3;
 
-/// Waits for `next`, which brings the commit at `sequence` or ends; the journal has given that
-/// number before.
+/// Waits for `next`, which must deliver the commit at `sequence`, a number that the journal has
+/// already assigned.
 ///
 /// # Errors
-/// `Corrupt` when there is no such commit any more, `Unavailable` when it is there and does not come.
+/// `Corrupt` if the journal no longer has the commit, `Unavailable` if it has it but `next` does
+/// not deliver.
 pub async fn expected<T>(
     journal: &dyn Journal,
     sequence: u64,

@@ -1,12 +1,12 @@
-//! Whether a journal still holds what it has acknowledged: compared with the positions that others
-//! remember, and looked through for holes and broken chains.
+//! Checks whether a journal still holds everything it has acknowledged: compares it with remembered
+//! positions, and scans it for gaps and broken chains.
 //!
 //! ```text
-//!   remembered:            sequence 4 is commit c4
-//!   stream  [ c1 ][ c2 ][ c3 ]          ends before it: c4 is lost
-//!   stream  [ c1 ][ c2 ][ c3 ][ x ]     its number was used again: c4 is lost
-//!   stream  [ c1 ][    ][ c3 ][ c4 ]    a hole: 2 is lost
-//!   stream  [ c1 ][ c2 ][ c3 ][    ]    the end is torn off, but its number is not given again
+//! remembered:            sequence 4 is commit c4
+//! stream  [ c1 ][ c2 ][ c3 ]          ends too early: c4 is lost
+//! stream  [ c1 ][ c2 ][ c3 ][ x ]     sequence 4 was reused: c4 is lost
+//! stream  [ c1 ][    ][ c3 ][ c4 ]    a gap: 2 is lost
+//! stream  [ c1 ][ c2 ][ c3 ][    ]    the tail is torn off, but its number is not reused
 //! ```
 
 use std::collections::HashMap;
@@ -18,29 +18,29 @@ use serde::{Deserialize, Serialize};
 use super::{Journal, JournalError, ReadFrom, StoredCommit, expected};
 use crate::ids::LedgerId;
 
-/// A journal of at most so many commits is read as a whole when it is looked at; of a longer one so
-/// many at its end, and samples, when it is inspected.
+/// A journal of at most this many commits is inspected as a whole. Of a longer one, this many
+/// commits at its end are inspected, and samples of the rest.
 pub const WHOLE_COMMITS: u64 = 5_000;
-/// Commits sampled from a longer journal, evenly spread, each with the one it follows.
+/// Number of commits sampled from a longer journal, evenly spread, each with its predecessor.
 pub const SAMPLES: u64 = 64;
-/// Samples read at the same time.
+/// Number of samples read concurrently.
 const SAMPLING: usize = 8;
-/// Ranges of missing sequences that a message names.
+/// Maximum number of missing ranges named in a message.
 const MAX_NAMED: usize = 20;
 
-/// A place in a ledger, known by the commit that is stored there.
+/// A position in a ledger, identified by the commit stored there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Position {
     /// The ledger; empty at sequence 0.
     pub ledger: String,
-    /// The sequence; 0: nothing yet.
+    /// The sequence; 0 is the position before the first commit.
     pub sequence: u64,
     /// The id of the commit stored there; empty at sequence 0.
     pub commit_id: String,
 }
 
 impl Position {
-    /// Where a commit is stored.
+    /// Returns the position of a stored commit.
     pub fn of(stored: &StoredCommit) -> Self {
         Self {
             ledger: stored.commit.ledger.clone(),
@@ -50,21 +50,21 @@ impl Position {
     }
 }
 
-/// What a journal holds, by its own account.
+/// The range of sequences that a journal reports as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Extent {
-    /// The first sequence still stored; 0 when it is empty.
+    /// The first sequence still stored; 0 if the journal is empty.
     pub first: u64,
-    /// The last sequence ever given.
+    /// The last sequence ever assigned.
     pub last: u64,
-    /// Commits stored.
+    /// Number of commits stored.
     pub commits: u64,
-    /// Sequences between first and last that are known not to be stored, in order.
+    /// Sequences between first and last that are known to be missing, in order.
     pub missing: Vec<u64>,
 }
 
 impl Extent {
-    /// Everything from 1 to `last`.
+    /// Returns the extent of a journal that holds everything from 1 to `last`.
     pub fn complete(last: u64) -> Self {
         Self {
             first: last.min(1),
@@ -74,13 +74,13 @@ impl Extent {
         }
     }
 
-    /// Whether every sequence from 1 to the last is stored.
+    /// True if every sequence from 1 to the last is stored.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.commits == self.last && self.first <= 1
     }
 
-    /// The last commit that is stored, where everything after it, and nothing else, is missing:
-    /// the end is torn off.
+    /// Returns the last stored sequence if everything after it, and nothing else, is missing: the
+    /// tail is torn off.
     pub fn torn_after(&self) -> Option<u64> {
         let after = self.commits;
         let missing = after.saturating_add(1)..=self.last;
@@ -88,7 +88,7 @@ impl Extent {
         (is_end && after < self.last).then_some(after)
     }
 
-    /// The sequences that are not stored.
+    /// Returns the missing sequences.
     fn lost(&self) -> Sequences {
         let before = 1..self.first.max(1).min(self.last.saturating_add(1));
         let mut lost: Vec<(u64, u64)> = Vec::new();
@@ -105,7 +105,7 @@ impl Extent {
     }
 }
 
-/// Ranges of sequences, for people.
+/// Ranges of sequences, for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequences(Vec<(u64, u64)>);
 
@@ -129,7 +129,7 @@ impl fmt::Display for Sequences {
     }
 }
 
-/// How a journal differs from what it has acknowledged. Nothing may be appended to it.
+/// How a journal differs from what it has acknowledged. A damaged journal must not be appended to.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
     /// The journal ends before a remembered position.
@@ -137,91 +137,92 @@ pub enum Damage {
         "RB-INTEGRITY-1: {who} at sequence {sequence}, but the ledger ends at {last}: acknowledged and missing: {missing}; keep everything as it is and restore the ledger from its backup, or accept the loss with --accept-loss {sequence}"
     )]
     Short {
-        /// Who remembers, and how.
+        /// Who remembers the position; begins the message.
         who: &'static str,
-        /// What is remembered.
+        /// The remembered sequence.
         sequence: u64,
-        /// Where the journal ends.
+        /// The journal's last sequence.
         last: u64,
-        /// What is missing.
+        /// The missing sequences.
         missing: Sequences,
     },
-    /// Another commit stands where a remembered one stood.
+    /// Another commit is stored at a remembered position.
     #[error(
         "RB-INTEGRITY-2: {who} at sequence {sequence} as commit {expected}, but the ledger holds {found} there: it belongs to another ledger, or commits up to {sequence} were lost and their numbers used again; name the right ledger, or keep everything as it is and restore the backup, or accept the loss with --accept-loss {sequence}"
     )]
     Replaced {
-        /// Who remembers, and how.
+        /// Who remembers the position; begins the message.
         who: &'static str,
-        /// Where.
+        /// The sequence.
         sequence: u64,
-        /// The commit that is remembered.
+        /// The remembered commit.
         expected: String,
-        /// What is there.
+        /// The commit found there.
         found: String,
     },
-    /// The position is one of another ledger.
+    /// The position belongs to another ledger.
     #[error(
         "RB-INTEGRITY-3: {who} of ledger `{theirs}`, and this is `{ours}`; name the data directory or database that belongs to it"
     )]
     Foreign {
-        /// Who remembers, and how.
+        /// Who remembers the position; begins the message.
         who: &'static str,
-        /// The ledger that is remembered.
+        /// The ledger of the position.
         theirs: String,
         /// The ledger that was opened.
         ours: LedgerId,
     },
-    /// Sequences in the middle are not stored.
+    /// Sequences within the stream are missing.
     #[error(
         "RB-INTEGRITY-4: the ledger holds {commits} commits though it ends at sequence {last}: missing: {missing}; keep everything as it is and restore the ledger from its backup"
     )]
     Holes {
-        /// Commits stored.
+        /// Number of commits stored.
         commits: u64,
-        /// Where the journal ends.
+        /// The journal's last sequence.
         last: u64,
-        /// What is missing.
+        /// The missing sequences.
         missing: Sequences,
     },
-    /// A commit does not follow on the one it names.
+    /// A commit names a previous sequence that is not its predecessor.
     #[error(
         "RB-INTEGRITY-5: sequence {sequence} says that it follows sequence {previous} of {aggregate}, but {found}; keep everything as it is and restore the ledger from its backup"
     )]
     Chain {
-        /// The commit.
+        /// Sequence of the commit.
         sequence: u64,
-        /// What it names.
+        /// The previous sequence that it names.
         previous: u64,
         /// Its aggregate.
         aggregate: String,
-        /// What is there.
+        /// What was found instead.
         found: String,
     },
-    /// The end is not stored, though its numbers are given.
+    /// The last sequences were assigned but are not stored.
     #[error(
         "RB-INTEGRITY-7: the ledger ends at {last}, though nats-server has given the numbers up to {sequence}: acknowledged and missing: {missing}; keep everything as it is and restore the ledger from its backup, or accept the loss: `rollbook up --accept-loss {sequence}` lets its nats-server forget those numbers; one that you run yourself must be made to, see docs/operators.md"
     )]
     Torn {
-        /// The last number given.
+        /// The last sequence assigned.
         sequence: u64,
         /// The last commit stored.
         last: u64,
-        /// What is missing.
+        /// The missing sequences.
         missing: Sequences,
     },
-    /// The journal failed, or a commit does not decode.
+    /// The journal failed, or a commit cannot be decoded.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
 impl Damage {
-    /// Whether the journal only could not be asked, and may be asked again.
+    /// True if the journal just could not be asked, so that checking again may help.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Journal(error) if error.is_retryable())
     }
 
-    /// The sequence whose loss a person may accept; `None`: this cannot be gone on with.
+    /// Returns the sequence whose loss a person may accept; `None` if the damage cannot be
+    /// accepted.
     pub fn acceptable(&self) -> Option<u64> {
         match self {
             Self::Short { sequence, .. }
@@ -232,8 +233,8 @@ impl Damage {
     }
 }
 
-/// Compares a remembered position with what the journal holds there. `who` begins the message:
-/// "the views stand".
+/// Compares a remembered position with what the journal holds there. `who` begins the message, for
+/// example "the views stand".
 ///
 /// # Errors
 /// `Short`, `Replaced` or `Foreign`; a position at sequence 0 agrees with every journal.
@@ -276,12 +277,12 @@ pub async fn compare(
     })
 }
 
-/// Looks through a journal at bounded cost: its own account of what it holds, then the chain of
-/// previous sequences of each aggregate, over the whole of a short journal, over the end and
-/// samples of a long one.
+/// Inspects a journal at bounded cost: which sequences it reports as stored, then each aggregate's
+/// chain of previous sequences, over the whole of a short journal, or over the end and samples of a
+/// long one.
 ///
 /// # Errors
-/// `Torn`, `Holes`, `Chain`, or what a commit that does not decode says.
+/// `Torn`, `Holes`, `Chain`, or the error of a commit that cannot be decoded.
 pub async fn inspect(journal: &dyn Journal) -> Result<Extent, Damage> {
     let extent = journal.extent().await?;
     if !extent.is_complete() {
@@ -293,8 +294,8 @@ pub async fn inspect(journal: &dyn Journal) -> Result<Extent, Damage> {
     Ok(extent)
 }
 
-/// Looks at what the journal says that it holds and reads a short journal whole, of a longer one
-/// `samples` commits spread over all of it: what a server can afford to do again and again.
+/// Checks which sequences a journal reports as stored and reads a short journal whole, of a longer
+/// one `samples` commits spread evenly: cheap enough for a server to repeat regularly.
 ///
 /// # Errors
 /// As [`inspect`].
@@ -326,7 +327,7 @@ fn holes(extent: &Extent) -> Damage {
     }
 }
 
-/// The chain of every aggregate between two sequences.
+/// Checks the chain of every aggregate between two sequences.
 async fn read_through(journal: &dyn Journal, after: u64, last: u64) -> Result<(), Damage> {
     if after >= last {
         return Ok(());
@@ -349,7 +350,7 @@ async fn read_through(journal: &dyn Journal, after: u64, last: u64) -> Result<()
         );
         let wrong = match ends.get(&aggregate) {
             Some(end) if *end != previous => Some(format!("its last one before is {end}")),
-            // The one before it stands where reading began, or earlier.
+            // Its predecessor is at or before the position where reading began.
             None if previous > after => Some("that is none of its commits".to_owned()),
             _ => None,
         };
@@ -361,10 +362,10 @@ async fn read_through(journal: &dyn Journal, after: u64, last: u64) -> Result<()
     Ok(())
 }
 
-/// Commits spread over the sequences up to `last`, each with the one it follows.
+/// Checks `samples` commits spread evenly up to `last`, each with its predecessor.
 async fn sample(journal: &dyn Journal, last: u64, samples: u64) -> Result<(), Damage> {
     let samples = samples.min(last);
-    // From the first to the last.
+    // Spread evenly from the first sequence to the last.
     let place =
         |number: u64| 1 + number * last.saturating_sub(1) / samples.saturating_sub(1).max(1);
     stream::iter((0..samples).map(place))

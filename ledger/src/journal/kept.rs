@@ -1,8 +1,8 @@
-//! A journal whose last acknowledged position is kept outside of it, so that a journal that comes
-//! back shorter, or with other commits, is noticed before anything is appended to it.
+//! Remembers a journal's last acknowledged position outside of it, so that a journal that comes
+//! back shorter, or with other commits, is detected before anything is appended.
 //!
-//! The position is written behind: after a crash the kept one may be up to [`WRITE_BEHIND`] and one
-//! write older than what was acknowledged. A loss within that window is seen by the views only.
+//! The position is written behind the acknowledgements: after a crash it may lag by up to
+//! [`WRITE_BEHIND`] plus one write. Only the views can detect a loss within that window.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use super::integrity::{Extent, Position};
 use super::{Appended, Journal, JournalError, ReadFrom, StoredCommit, SyncKnown};
 use crate::ids::Aggregate;
 
-/// The shortest time between two writes of the position.
+/// Minimum time between two writes of the position.
 pub const WRITE_BEHIND: Duration = Duration::from_millis(100);
-/// A write that takes longer is given up; the next one has the newer position.
+/// Timeout of one write; the next write carries the newer position.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Why a position was not read or written.
+/// Failure to read or write a position.
 #[derive(Debug, thiserror::Error)]
 #[error("RB-INTEGRITY-6: the last acknowledged position cannot be {action} in {place}: {reason}")]
 pub struct KeepError {
@@ -31,22 +31,22 @@ pub struct KeepError {
     pub action: &'static str,
     /// The file, or the database.
     pub place: String,
-    /// What happened.
+    /// The cause.
     pub reason: String,
 }
 
-/// Where the last acknowledged position of a ledger is kept.
+/// Storage for a ledger's last acknowledged position.
 #[async_trait]
 pub trait PositionStore: Send + Sync + std::fmt::Debug {
-    /// The position kept; `None`: there is none.
+    /// Returns the stored position, if any.
     async fn load(&self) -> Result<Option<Position>, KeepError>;
-    /// Keeps a position, unless a later one of the ledger is kept. On disk on return.
+    /// Stores a position, unless a later one of the ledger is stored. On disk on return.
     async fn save(&self, position: &Position) -> Result<(), KeepError>;
-    /// Forgets what is kept.
+    /// Deletes the stored position.
     async fn forget(&self) -> Result<(), KeepError>;
 }
 
-/// A journal that notes what it acknowledges. Clones share the note.
+/// A journal that tracks the last position it acknowledged; clones share it.
 #[derive(Debug, Clone)]
 pub struct KeptJournal {
     inner: Arc<dyn Journal>,
@@ -54,7 +54,7 @@ pub struct KeptJournal {
 }
 
 impl KeptJournal {
-    /// Notes what `inner` acknowledges from now on.
+    /// Wraps `inner` and tracks what it acknowledges from now on.
     pub fn new(inner: Arc<dyn Journal>) -> Self {
         Self {
             inner,
@@ -62,7 +62,7 @@ impl KeptJournal {
         }
     }
 
-    /// Writes the position to `store` behind the acknowledgements, until `stop`; then once more.
+    /// Writes the position to `store` behind the acknowledgements until `stop`, then once more.
     pub async fn keep(&self, store: &dyn PositionStore, stop: CancellationToken) {
         let mut changes = self.acknowledged.subscribe();
         let mut failing = false;
@@ -77,7 +77,7 @@ impl KeptJournal {
                 let saved = tokio::time::timeout(WRITE_WITHIN, store.save(&position)).await;
                 match saved {
                     Ok(Ok(())) => failing = false,
-                    // Said once an outage: it comes many times a second.
+                    // Log only the first failure of an outage: there are many per second.
                     Ok(Err(error)) if !failing => {
                         tracing::warn!(%error, "the acknowledged position is not kept");
                         failing = true;
@@ -163,12 +163,12 @@ impl Journal for KeptJournal {
     }
 }
 
-/// A position in a file of its own, replaced whole.
+/// A position stored in a file of its own, which is replaced as a whole.
 #[derive(Debug, Clone)]
 pub struct PositionFile(PathBuf);
 
 impl PositionFile {
-    /// The file `acknowledged.json` in a directory; nothing is touched yet.
+    /// Names the file `acknowledged.json` in a directory, without touching it.
     pub fn in_dir(dir: &Path) -> Self {
         Self(dir.join("acknowledged.json"))
     }
@@ -182,7 +182,7 @@ impl PositionFile {
         }
     }
 
-    /// Runs file work where it may block.
+    /// Runs blocking file work on a thread where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
         action: &'static str,

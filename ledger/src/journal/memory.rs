@@ -1,4 +1,4 @@
-//! A journal in this process's memory: tests and rehearsals. Nothing survives the process.
+//! A journal in this process's memory, for tests and rehearsals; nothing survives the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use super::{Appended, Journal, JournalError, ReadFrom, StoredCommit, envelope};
 use crate::clock::{SharedClock, SystemClock};
 use crate::ids::{Aggregate, LedgerId};
 
-/// How many commits a follower takes from the log at a time.
+/// Number of commits a follower takes from the log at a time.
 const FOLLOW_CHUNK: usize = 256;
 
 /// The in-memory journal. Clones share one log.
@@ -26,15 +26,15 @@ pub struct MemoryJournal {
 #[derive(Debug)]
 struct Shared {
     log: Mutex<Log>,
-    /// The last sequence; wakes followers.
+    /// The last sequence; its changes wake followers.
     last: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Log {
-    /// `commits[i]` has sequence `i + 1`.
+    /// The log: `commits[i]` has sequence `i + 1`.
     commits: Vec<StoredCommit>,
-    /// Sequences of each aggregate, ascending.
+    /// The sequences of each aggregate, ascending.
     of: HashMap<Aggregate, Vec<u64>>,
 }
 
@@ -46,12 +46,12 @@ impl Log {
 }
 
 impl MemoryJournal {
-    /// An empty journal that stamps commits with the machine's time.
+    /// Creates an empty journal that stamps commits with the system time.
     pub fn new(ledger: LedgerId) -> Self {
         Self::with_clock(ledger, Arc::new(SystemClock))
     }
 
-    /// An empty journal that stamps commits with `clock`.
+    /// Creates an empty journal that stamps commits with `clock`.
     pub fn with_clock(ledger: LedgerId, clock: SharedClock) -> Self {
         Self {
             ledger,
@@ -63,8 +63,8 @@ impl MemoryJournal {
         }
     }
 
-    /// Runs `work` on the log. A writer that panicked cannot have left it half changed: the
-    /// only mutation pushes both halves without a fallible step between them.
+    /// Runs `work` on the log. A panicked writer cannot have left it inconsistent: the only
+    /// mutation pushes both halves without a fallible step in between.
     fn log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
         let mut log = self
             .shared
@@ -87,7 +87,8 @@ impl Journal for MemoryJournal {
         self.log(|log| {
             let own = log.of.get(aggregate).map_or(&[][..], Vec::as_slice);
             let actual = own.last().copied().unwrap_or(0);
-            // The commit that follows the expected one decides: ours means a repeated append.
+            // The first commit after the expected one decides: if it is ours, this append is a
+            // repetition.
             let next = own.iter().find(|s| **s > commit.previous_sequence);
             if let Some(stored) = next.and_then(|s| log.at(*s))
                 && stored.commit.id == commit.id

@@ -1,12 +1,12 @@
 //! The journal: the port through which commits are appended, read and followed.
 //!
-//! Positions in one journal, drawn once:
+//! Positions in one journal:
 //!
 //! ```text
 //!   sequence   1     2     3     4     5          (0 = nothing yet)
 //!            [ c1 ][ c2 ][ c3 ][ c4 ][ c5 ]
 //!              ^ first                ^ last
-//!   a projection at `applied = 3` reads on `after = 3`
+//!   a projection at `applied = 3` continues with `after = 3`
 //! ```
 
 use std::time::Duration;
@@ -40,25 +40,25 @@ pub use kept::{KeptJournal, PositionFile, PositionStore};
 pub use memory::MemoryJournal;
 pub use shared::SharedJournal;
 
-/// The largest encoded commit, in bytes: what one Merkle leaf can hold.
+/// Maximum size of an encoded commit in bytes: what one Merkle leaf can hold.
 pub const MAX_COMMIT_BYTES: usize = 65_535;
 
-/// A commit as stored.
+/// A stored commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredCommit {
     /// Position in the stream, from 1, without gaps.
     pub sequence: u64,
-    /// When the server stored it; shown, never compared.
+    /// When the server stored it; for display only, never compared.
     pub stored_at: jiff::Timestamp,
-    /// The commit, as far as this build can read it.
+    /// The commit, as far as this build can decode it.
     pub commit: Commit,
-    /// The bytes that are stored. Fields that this build does not know are in them, so that what
-    /// is copied or hashed is what was written.
+    /// The stored bytes, including fields unknown to this build, so that a copy or a hash covers
+    /// exactly what was written.
     pub payload: Bytes,
 }
 
 impl StoredCommit {
-    /// A commit that this build has written at `sequence`.
+    /// Wraps a commit that this build has written at `sequence`.
     pub fn new(sequence: u64, stored_at: jiff::Timestamp, commit: Commit) -> Self {
         let payload = Bytes::from(commit.encode_to_vec());
         Self {
@@ -69,10 +69,10 @@ impl StoredCommit {
         }
     }
 
-    /// What is stored at `sequence`.
+    /// Decodes the bytes stored at `sequence`.
     ///
     /// # Errors
-    /// `Corrupt` with the sequence, where the bytes are no commit.
+    /// `Corrupt` with the sequence if they are not a commit.
     pub fn read(
         sequence: u64,
         stored_at: jiff::Timestamp,
@@ -87,7 +87,7 @@ impl StoredCommit {
     }
 }
 
-/// Where a follower starts and stops.
+/// The position from which a follower reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadFrom {
     /// Deliver sequences greater than this.
@@ -97,59 +97,59 @@ pub struct ReadFrom {
 /// Why the journal refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Another writer appended to the aggregate first. Fold again and decide again.
+    /// Another writer appended to the aggregate first; fold and decide again.
     #[error(
         "RB-JOURNAL-1: {aggregate} has moved on: expected its last sequence {expected}, found {actual}; read again and retry"
     )]
     Conflict {
-        /// Whose subject.
+        /// The aggregate.
         aggregate: String,
-        /// What the writer saw.
+        /// The last sequence the writer expected.
         expected: u64,
-        /// What is there.
+        /// The actual last sequence.
         actual: u64,
     },
-    /// The commit is larger than a leaf. Nothing was sent.
+    /// The commit exceeds [`MAX_COMMIT_BYTES`]. Nothing was sent.
     #[error(
         "RB-JOURNAL-2: a commit for {aggregate} has {bytes} bytes, at most {MAX_COMMIT_BYTES} are allowed; put large data into the evidence store"
     )]
     TooLarge {
-        /// Whose commit.
+        /// The aggregate.
         aggregate: String,
-        /// Encoded size.
+        /// Encoded size in bytes.
         bytes: usize,
     },
     /// The commit is not well formed. Nothing was sent.
     #[error("RB-JOURNAL-3: a commit for {aggregate} is malformed: {reason}")]
     Malformed {
-        /// Whose commit.
+        /// The aggregate.
         aggregate: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// Stored bytes that do not decode: damage, or a newer writer.
+    /// Stored bytes cannot be decoded: damage, or a newer writer.
     #[error(
         "RB-JOURNAL-4: sequence {sequence} cannot be decoded: {reason}; verify the ledger before going on"
     )]
     Corrupt {
-        /// Where.
+        /// The sequence.
         sequence: u64,
-        /// What the decoder said.
+        /// The decoder's message.
         reason: String,
     },
-    /// A setting of server or stream under which acknowledged history could be lost.
+    /// A server or stream setting that could lose acknowledged history.
     #[error("RB-JOURNAL-5: refused: {setting} is {found}, must be {required}; {remedy}")]
     UnsafeSetting {
         /// The setting.
         setting: String,
-        /// What it is.
+        /// Its actual value.
         found: String,
-        /// What it must be.
+        /// Its required value.
         required: String,
-        /// What to do.
+        /// How to fix it.
         remedy: String,
     },
-    /// The ledger's stream would be one of the product's own.
+    /// The ledger's name would collide with a stream that Rollbook uses itself.
     #[error(
         "RB-JOURNAL-9: the ledger cannot be called `{ledger}`: its stream would be {stream}, which holds something else; choose another name"
     )]
@@ -159,41 +159,41 @@ pub enum JournalError {
         /// The stream.
         stream: String,
     },
-    /// The journal could not be reached or did not answer in time. Retryable. Whenever the
-    /// server could be asked, the commit was looked up and was not there; a copy still on its
-    /// way can only be stored while the aggregate has not moved. So append the *same* commit
-    /// again (its id is recognised), or read before deciding anew: never assume it is lost.
+    /// The journal could not be reached or did not answer in time. Retryable. If the server could
+    /// be asked, the commit was looked up and not found; a copy still in flight can be stored only
+    /// while the aggregate has not moved. So append the *same* commit again (its id is recognised),
+    /// or read before deciding anew; never assume that it is lost.
     #[error("RB-JOURNAL-6: the journal is unavailable: {reason}; check the server and try again")]
     Unavailable {
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// The server refused to store (disk full, stream limits). Not stored.
+    /// The server refused to store the commit (disk full, stream limits). Not stored.
     #[error(
         "RB-JOURNAL-7: the server refused to store the commit: {reason}; nothing was stored, make room or lift the limit"
     )]
     Refused {
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
 }
 
 impl JournalError {
-    /// Whether stored history is not what it was.
+    /// True if stored history has changed.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Corrupt { .. })
     }
 
-    /// Whether the same call may succeed later without any change.
+    /// True if the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 }
 
-/// What an acknowledged append says.
+/// The acknowledgement of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// The sequence the commit is stored at.
+    /// The commit's sequence.
     pub sequence: u64,
 }
 
@@ -206,30 +206,30 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
     /// **Durable on return**: `Ok` means stored by the quorum, synced to disk, and in the total
     /// order at the returned sequence; it survives `kill -9` of this process and of the server.
     /// Appending a commit whose id is already the aggregate's last returns its sequence again.
-    /// `Conflict` means nothing was stored. After `Unavailable` the same commit may be
-    /// appended again: its id makes that safe.
+    /// `Conflict` means nothing was stored. After `Unavailable` the same commit may be appended
+    /// again: its id makes that safe.
     async fn append(&self, aggregate: &Aggregate, commit: Commit)
     -> Result<Appended, JournalError>;
 
-    /// All commits of one aggregate with a sequence greater than `after`, in order, as of a
-    /// read from the leader: it includes everything acknowledged before the call.
+    /// Reads all commits of one aggregate with a sequence greater than `after`, in order. The read
+    /// is answered by the leader and includes everything acknowledged before the call.
     async fn read(
         &self,
         aggregate: &Aggregate,
         after: u64,
     ) -> Result<Vec<StoredCommit>, JournalError>;
 
-    /// Every commit after `from.after` in order, then live ones as they are stored. Ends only
-    /// by an error or by being dropped. Never skips a sequence: a gap is `Corrupt`.
+    /// Streams every commit after `from.after` in order, then new ones as they are stored. It ends
+    /// only by an error or by being dropped, and never skips a sequence: a gap is `Corrupt`.
     async fn follow(
         &self,
         from: ReadFrom,
     ) -> Result<BoxStream<'static, Result<StoredCommit, JournalError>>, JournalError>;
 
-    /// The sequence of the last stored commit, 0 for an empty journal.
+    /// Returns the sequence of the last stored commit; 0 if the journal is empty.
     async fn last_sequence(&self) -> Result<u64, JournalError>;
 
-    /// The commit stored at a sequence, as the leader has it; `None`: there is none.
+    /// Returns the commit stored at a sequence on the leader, if any.
     async fn at(&self, sequence: u64) -> Result<Option<StoredCommit>, JournalError> {
         let last = self.last_sequence().await?;
         if sequence == 0 || sequence > last {
@@ -243,13 +243,13 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
             .transpose()
     }
 
-    /// What the journal says that it holds.
+    /// Returns which sequences the journal reports as stored.
     async fn extent(&self) -> Result<Extent, JournalError> {
         Ok(Extent::complete(self.last_sequence().await?))
     }
 
-    /// The subjects of all aggregates of a [kind](Aggregate::kind), in any order; `None`: there are
-    /// more than `at_most`, or nobody can say.
+    /// Returns the subjects of all aggregates of a [kind](Aggregate::kind), in any order; `None` if
+    /// there are more than `at_most`, or if the journal cannot tell.
     async fn subjects(
         &self,
         kind: &str,
@@ -259,17 +259,17 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
         Ok(None)
     }
 
-    /// Whether acknowledged means synced, as far as is known.
+    /// Returns whether an acknowledged commit is synced to disk, as far as is known.
     fn sync(&self) -> SyncKnown {
         SyncKnown::Unknown
     }
 }
 
-/// The longest an append waits for an acknowledgement before its fate is looked up.
+/// Maximum time an append waits for an acknowledgement before it looks up the commit's fate.
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A reader that stands beyond the end: its own store belongs to another journal, or the
-/// journal has lost its tail.
+/// Builds the error for a reader positioned beyond the end: its store belongs to another journal,
+/// or the journal has lost its tail.
 fn ahead(after: u64, last: u64) -> JournalError {
     JournalError::Corrupt {
         sequence: last.saturating_add(1),

@@ -1,4 +1,4 @@
-//! Finding a nats-server binary that is new enough.
+//! Finds a nats-server binary that is new enough.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::ServerError;
 use crate::journal::jetstream::{MIN_SERVER_VERSION, parse_version};
 
-/// The longest `nats-server --version` may take.
+/// Timeout of `nats-server --version`.
 const VERSION_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where a binary is looked for: `explicit` alone if given, else `PATH`, else `.tools/bin` in
-/// the current directory, beside this program, or in a directory above either.
+/// Searches for the binary: only `explicit` if given, else `PATH`, else `.tools/bin` in the current
+/// directory, beside this program, or in any directory above either.
 ///
 /// # Errors
-/// `BinaryMissing` says where it was looked for.
+/// `BinaryMissing` lists the places searched.
 pub fn find_binary(explicit: Option<&Path>) -> Result<PathBuf, ServerError> {
     if let Some(path) = explicit {
         return if path.is_file() {
@@ -45,9 +45,9 @@ pub fn find_binary(explicit: Option<&Path>) -> Result<PathBuf, ServerError> {
         })
 }
 
-/// What the server gets of this process's variables: where it runs, and the limits of its runtime
-/// and memory. The rest may be credentials, and whoever runs as the same user can read what a
-/// process was started with.
+/// Returns the environment variables passed to the server: those that locate it, and the limits of
+/// its runtime and memory. The others may be credentials, and anyone running as the same user can
+/// read a process's initial environment.
 pub(super) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     const GIVEN: [&str; 7] = [
         "GODEBUG",

@@ -1,5 +1,5 @@
-//! The ledger's time: that of its NATS server, so that processes whose machines disagree judge
-//! windows and deadlines alike.
+//! The ledger's clock: that of its NATS server, so that processes on machines with different clocks
+//! agree on windows and deadlines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,16 +12,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::{Clock, SharedClock};
 
-/// Between two looks at the server's time.
+/// Time between two readings of the server's clock.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// An answer that took longer says too little.
+/// A reading with a longer round trip is too inaccurate to use.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
 
-/// Clocks that differ by less are taken as equal.
+/// Smaller differences between clocks are ignored.
 const TOLERATED: SignedDuration = SignedDuration::from_millis(250);
 
-/// A clock that follows the NATS server's, from a clock of this machine.
+/// A clock that follows the NATS server's, as an offset from a local clock.
 #[derive(Debug)]
 pub struct ServerClock {
     base: SharedClock,
@@ -30,15 +30,16 @@ pub struct ServerClock {
     _follower: AbortOnDropHandle<()>,
 }
 
-/// What every answer about a stream says.
+/// The timestamp in every answer about a stream.
 #[derive(Debug, Deserialize)]
 struct Answer {
     ts: Timestamp,
 }
 
 impl ServerClock {
-    /// Looks at the server's time, and again regularly. `stream` is one that exists. While the
-    /// server does not answer, what was last known counts; before that, `base`.
+    /// Reads the server's time now and then at regular intervals; `stream` must exist. While the
+    /// server does not answer, the last known offset applies, and before the first answer `base`
+    /// alone.
     pub async fn follow(client: Client, stream: &str, base: SharedClock) -> Self {
         let ahead_ms = Arc::new(AtomicI64::new(0));
         let subject = format!("$JS.API.STREAM.INFO.{stream}");
@@ -57,7 +58,7 @@ impl ServerClock {
         }
     }
 
-    /// How far the server is ahead of this machine's clock; negative: behind.
+    /// Returns how far the server is ahead of this machine's clock; negative if behind.
     pub fn ahead(&self) -> SignedDuration {
         SignedDuration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
     }

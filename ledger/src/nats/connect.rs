@@ -1,4 +1,4 @@
-//! Connecting to NATS: addresses, credentials, TLS and how a lost connection comes back.
+//! Connections to NATS: addresses, credentials, TLS and reconnection.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions};
 use percent_encoding::percent_decode_str;
 
-/// The longest wait between two tries to reconnect.
+/// Maximum wait between two reconnection attempts.
 const MAX_RECONNECT_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait for one connection to be established.
+/// Timeout for establishing one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an idle connection is checked. One that leaves three of them unanswered is given up and
-/// made anew: a partition that only old connections suffer from costs seconds.
+/// How often an idle connection is pinged. After three unanswered pings it is dropped and replaced,
+/// so a partition that affects only old connections costs seconds.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
-/// Messages a subscription buffers. An ordered consumer repairs what exceeds it.
+/// Messages a subscription buffers; an ordered consumer recovers from an overflow.
 const SUBSCRIPTION_CAPACITY: usize = 16 * 1024;
 
-/// How we identify ourselves. Never shown: `Debug` names only the kind.
+/// Our credentials. Never shown: `Debug` names only the kind.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Credentials {
-    /// Whatever the URL carries (`user:password@` or `token@`, `%XX` decoded), or nothing.
+    /// Those in the URL (`user:password@` or `token@`, `%XX` decoded), or none.
     #[default]
     None,
     /// A token.
@@ -45,20 +45,20 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Where the NATS server is and how to talk to it.
+/// Where the NATS server is and how to connect to it.
 #[derive(Clone, Default)]
 pub struct NatsOptions {
     /// One or several addresses, separated by commas: `nats://host:4222`, `tls://…`.
     pub url: String,
-    /// Who we are.
+    /// Our credentials.
     pub credentials: Credentials,
-    /// Shown in the server's list of connections.
+    /// Connection name, shown in the server's list of connections.
     pub name: String,
-    /// Refuse a connection without TLS.
+    /// Refuse connections without TLS.
     pub require_tls: bool,
-    /// Certificate authorities in PEM, besides the system's.
+    /// Additional certificate authorities in PEM, besides the system's.
     pub root_certificates: Option<PathBuf>,
-    /// Our certificate and key in PEM.
+    /// Client certificate and key in PEM.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
 }
 
@@ -73,43 +73,43 @@ impl fmt::Debug for NatsOptions {
     }
 }
 
-/// Why there is no connection.
+/// Why connecting failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody there, or not in time. Retryable.
+    /// No server answered in time. Retryable.
     #[error("RB-NATS-1: no NATS server at {url}: {reason}; start it or correct the address")]
     Unreachable {
         /// The addresses, without passwords.
         url: String,
-        /// What happened.
+        /// The cause.
         reason: String,
     },
-    /// The server does not accept us.
+    /// The server rejected our credentials.
     #[error("RB-NATS-2: the NATS server at {url} refused our credentials: {reason}")]
     Unauthorized {
         /// The addresses, without passwords.
         url: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// An address, a file or the TLS set-up is wrong.
+    /// An address, a file or the TLS configuration is invalid.
     #[error("RB-NATS-3: the connection settings for {url} are not usable: {reason}")]
     Settings {
         /// The addresses, without passwords.
         url: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
 }
 
 impl ConnectError {
-    /// Whether the same call may succeed later without any change.
+    /// True if the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 }
 
-/// Connects. Afterwards a lost connection comes back by itself, for as long as it takes.
+/// Connects. A connection lost later is re-established automatically, with unlimited attempts.
 pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
     let url = redact_url(&options.url);
     let settings = |reason: String| ConnectError::Settings {
@@ -121,7 +121,7 @@ pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
         .split(',')
         .map(|address| address.trim().parse::<async_nats::ServerAddr>())
         .collect::<Result<Vec<_>, _>>()
-        // The parser's message would repeat the address with its password.
+        // The parser's own message would repeat the address with its password.
         .map_err(|_| settings("not a NATS address; use nats://host:port".to_owned()))?;
     let mut connection = ConnectOptions::new()
         .name(&options.name)
@@ -173,8 +173,8 @@ pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
     })
 }
 
-/// What stands before the `@` of the first address that has it: user and password, or a token.
-/// async-nats leaves it unread.
+/// Returns the credentials of the first address that has any: user and password, or a token.
+/// async-nats ignores them.
 fn in_address(
     addresses: &[async_nats::ServerAddr],
 ) -> Result<Option<(String, Option<String>)>, String> {
@@ -190,7 +190,8 @@ fn in_address(
     Ok(Some((user, password)))
 }
 
-/// 0, 20, 40, 80 … ms, at most a second: a restarted server is found again at once.
+/// Returns the wait before a reconnection: 0, 20, 40, 80 … ms, at most a second, so that a
+/// restarted server is found quickly.
 fn reconnect_wait(attempts: usize) -> Duration {
     match attempts {
         0 | 1 => Duration::ZERO,
@@ -201,13 +202,13 @@ fn reconnect_wait(attempts: usize) -> Duration {
 async fn log_event(event: async_nats::Event) {
     match event {
         async_nats::Event::Connected => tracing::debug!("connected to NATS"),
-        // The end of a connection that was given up on purpose.
+        // The connection was closed on purpose.
         async_nats::Event::Closed => tracing::debug!("connection to NATS closed"),
         other => tracing::warn!(event = %other, "NATS connection"),
     }
 }
 
-/// Addresses without user, password or token.
+/// Removes user, password and token from addresses.
 pub fn redact_url(url: &str) -> String {
     let redact = |address: &str| {
         let (scheme, rest) = match address.split_once("://") {

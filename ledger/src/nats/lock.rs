@@ -1,4 +1,4 @@
-//! One process per data directory.
+//! Allows only one process per data directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::ServerError;
 
-/// Held by the process that uses a data directory, from start to end. The kernel releases it
-/// however the process ends; the file stays and means nothing by itself.
+/// An exclusive lock on a data directory, held by the process that uses it. The kernel releases it
+/// however the process ends; the remaining file has no meaning.
 #[derive(Debug)]
 pub struct DataLock {
     /// Locked (`flock`) for as long as it is open.
@@ -18,7 +18,7 @@ impl DataLock {
     /// Locks `dir`, which must exist.
     ///
     /// # Errors
-    /// `Locked` names the process that holds it.
+    /// `Locked` names the process that holds the lock.
     pub fn acquire(dir: &Path) -> Result<Self, ServerError> {
         let path: PathBuf = dir.join("rollbook.lock");
         let io = |source| ServerError::Io {

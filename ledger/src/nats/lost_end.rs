@@ -1,34 +1,34 @@
-//! Lets a nats-server that is stopped forget numbers that it gave and whose messages are torn off.
+//! Makes a stopped nats-server forget sequences that it assigned and whose messages were torn off.
 //!
-//! Of a stream whose last block lost its end nats-server knows by its index how far it went, and
-//! notes that as the deletion of the last number, in a block of its own behind the others:
+//! If a stream's last block lost its end, nats-server knows from its index how far it got, and
+//! records that as the deletion of the last sequence, in a separate block after the others:
 //!
 //! ```text
-//!   1.blk   [ m1 ][ m2 ][ m3 ]      what is left of the block
-//!   2.blk   [ 4 is deleted ]        so that the next number is 5
-//!   index.db                        the last number is 4
+//! 1.blk   [ m1 ][ m2 ][ m3 ]      what is left of the block
+//! 2.blk   [ 4 is deleted ]        so that the next sequence is 5
+//! index.db                        the last sequence is 4
 //! ```
 //!
-//! Without the two, the next number is 4.
+//! Without these two files, the next sequence is 4.
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// A record that says that a message was deleted: length, sequence, time, length of the subject, and
-/// a checksum; nothing else.
+/// Size of a record that says that a message was deleted: length, sequence, time, subject length,
+/// and a checksum.
 const DELETION_BYTES: usize = 30;
-/// Set in the sequence of such a record.
+/// Flag in the sequence of such a record.
 const DELETED: u64 = 1 << 62;
-/// More such records in a block than this are not looked through.
+/// Maximum size of a block scanned for such records.
 const MAX_DELETIONS_BYTES: u64 = 1024 * 1024;
 
-/// Moves what only remembers numbers after `after` out of a stream, into the directory `lost-end-…` in
-/// the data directory, and returns where it lies now; `None`: there was nothing. `stamp` makes its name.
-/// The server of the data directory must be stopped.
+/// Moves the files that only record sequences after `after` from a stream to the directory
+/// `lost-end-…` in the data directory, and returns its path; `None` if there were none. `stamp`
+/// completes its name. The server of the data directory must be stopped.
 ///
 /// # Errors
-/// What the file system says; then some of it may have been moved.
+/// The file system's error; some of the files may have been moved.
 pub fn forget_end(
     data_dir: &Path,
     stream: &str,
@@ -65,7 +65,7 @@ pub fn forget_end(
     Ok(Some(aside))
 }
 
-/// The blocks of messages by their number.
+/// Returns the message blocks with their numbers.
 fn blocks(messages: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut blocks = Vec::new();
     for entry in fs::read_dir(messages)? {
@@ -81,7 +81,7 @@ fn blocks(messages: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(blocks)
 }
 
-/// Whether a block holds nothing but deletions of numbers after `after`.
+/// True if a block holds nothing but deletions of sequences after `after`.
 fn only_forgets(block: &Path, after: u64) -> io::Result<bool> {
     let mut bytes = Vec::new();
     let read = fs::File::open(block)?
@@ -138,7 +138,7 @@ mod tests {
         };
         assert_eq!(names(&messages), ["2.blk", "9.blk"]);
         assert_eq!(names(&aside), ["10.blk", "index.db"]);
-        // Nothing more, not the message and not a deletion before it.
+        // Anything else must stay: the message, and a deletion before it.
         assert_eq!(forget(), None);
         write("11.blk", &deletion(5));
         write("index.db", b"index");

@@ -1,4 +1,4 @@
-//! The NATS server: how we connect to one, and the private one that `rollbook up` runs.
+//! NATS servers: connecting to one, and the private one that `rollbook up` runs.
 
 mod binary;
 mod clock;

@@ -1,8 +1,8 @@
-//! Ending a nats-server that an earlier run left behind.
+//! Stops nats-server processes left behind by an earlier run.
 //!
-//! The child is tied to its parent by the kernel where `setpriv` exists, so normally there is
-//! none. Where there is one it is known by its command line, which names the configuration file
-//! in our own data directory; and we hold that directory's lock, so its parent is gone.
+//! Where `setpriv` exists the kernel ties the child to its parent, so normally there are none. An
+//! orphan is recognised by its command line, which names the configuration file in our data
+//! directory; because we hold that directory's lock, its parent must be gone.
 
 use std::fs;
 use std::path::Path;
@@ -16,10 +16,10 @@ use super::ServerError;
 
 /// How long an orphan may take to stop before it is killed.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
-/// How long a killed process may take to vanish.
+/// How long a killed process may take to disappear.
 const DIES_WITHIN: Duration = Duration::from_secs(10);
 
-/// Ends every nats-server that runs with `config`. Blocking. Returns their process ids.
+/// Stops every nats-server that runs with `config`, and returns their process ids. Blocking.
 pub(super) fn end_orphans(config: &Path) -> Result<Vec<i32>, ServerError> {
     let orphans = running_with(config);
     for pid in &orphans {
@@ -28,7 +28,7 @@ pub(super) fn end_orphans(config: &Path) -> Result<Vec<i32>, ServerError> {
     Ok(orphans)
 }
 
-/// The processes of nats-servers that run with `config`; none where there is no `/proc`.
+/// Finds the nats-server processes that run with `config`; empty if there is no `/proc`.
 fn running_with(config: &Path) -> Vec<i32> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -45,7 +45,7 @@ fn runs_with(pid: i32, config: &Path) -> bool {
         .is_ok_and(|command| is_server_with(&command, config.as_os_str().as_encoded_bytes()))
 }
 
-/// Whether a NUL-separated command line is `…nats-server… --config <config>`.
+/// True if a NUL-separated command line is `…nats-server… --config <config>`.
 fn is_server_with(command: &[u8], config: &[u8]) -> bool {
     let mut arguments = command.split(|byte| *byte == 0);
     let program = arguments.next().unwrap_or_default();

@@ -1,9 +1,8 @@
 //! The private nats-server of `rollbook up`.
 //!
-//! Files, all under `<data dir>/nats`: `nats-server.conf` (mode 0600, carries the token made
-//! anew at every start), `jetstream/` (the data), `nats-server.log` (rotated),
-//! `nats-server.out` (what it printed before its log was open). The data directory itself is
-//! locked by [`DataLock`].
+//! Its files are under `<data dir>/nats`: `nats-server.conf` (mode 0600, with a token that is new
+//! at every start), `jetstream/` (the data), `nats-server.log` (rotated), `nats-server.out` (its
+//! output before its log was open). The data directory itself is locked by [`DataLock`].
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -19,30 +18,30 @@ use tokio::time::{Instant, sleep};
 use super::supervisor::{ChildStatus, Launch, Supervisor};
 use super::{Credentials, DataLock, NatsOptions, binary, connect, orphan};
 
-/// How often other ports are tried when the server does not come up on the chosen ones.
+/// How many times to try a start with other ports.
 const START_TRIES: u32 = 3;
 /// How much of the server's log an error shows, in bytes.
 const LOG_TAIL_BYTES: usize = 2000;
-/// How often a starting server is asked.
+/// How often to check whether a starting server is ready.
 const READY_CHECK: Duration = Duration::from_millis(10);
 
-/// Why there is no embedded server.
+/// Why the embedded server is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// No binary.
+    /// No binary was found.
     #[error(
         "RB-NATS-4: no nats-server found (looked in {looked}); install 2.12 or newer or name it with --nats-server"
     )]
     BinaryMissing {
-        /// Where it was looked for.
+        /// The places searched.
         looked: String,
     },
-    /// Not a nats-server, or too old.
+    /// The binary is not a nats-server, or is too old.
     #[error("RB-NATS-5: {} cannot be used: {reason}; name another with --nats-server", path.display())]
     BinaryUnusable {
         /// The binary.
         path: PathBuf,
-        /// Why.
+        /// The problem.
         reason: String,
     },
     /// Another process uses the data directory.
@@ -52,7 +51,7 @@ pub enum ServerError {
     Locked {
         /// The data directory.
         dir: PathBuf,
-        /// Who holds it.
+        /// The process that holds it.
         holder: String,
     },
     /// A file or directory cannot be used.
@@ -60,59 +59,59 @@ pub enum ServerError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The server does not come up.
+    /// The server did not become ready.
     #[error("RB-NATS-8: nats-server does not come up: {reason}\n{log}")]
     NotReady {
-        /// What is known.
+        /// The reason, as far as known.
         reason: String,
         /// The end of its log.
         log: String,
     },
-    /// It ended again and again, and is not started any more.
+    /// The server exited repeatedly and is no longer restarted.
     #[error(
         "RB-NATS-10: nats-server ended too often and is not started again: {reason}\n{log}; nothing acknowledged is lost: mend the cause, then start rollbook again"
     )]
     GaveUp {
-        /// How it ended last.
+        /// How it exited last.
         reason: String,
         /// The end of its log.
         log: String,
     },
-    /// A server left behind by an earlier run cannot be ended.
+    /// A server left behind by an earlier run cannot be stopped.
     #[error(
         "RB-NATS-9: nats-server process {pid}, left behind by an earlier run, cannot be ended: {reason}; end it yourself"
     )]
     Orphan {
         /// Its process id.
         pid: i32,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
 
-/// How the embedded server is run.
+/// How to run the embedded server.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// The binary; `None`: look for it, see [`super::find_binary`].
+    /// The binary; `None` searches for it, see [`super::find_binary`].
     pub binary: Option<PathBuf>,
-    /// The data directory, made if missing. The server's files go to `nats/` in it.
+    /// The data directory, created if missing; the server's files go to `nats/` in it.
     pub data_dir: PathBuf,
-    /// How long the server may take to be ready (it checks its data first).
+    /// How long the server may take to become ready (it checks its data first).
     pub ready_within: Duration,
-    /// The most bytes its streams may take on disk; `None`: what nats-server allows by itself,
-    /// three quarters of the free space.
+    /// Maximum size of its streams on disk; `None` means nats-server's default, three quarters of
+    /// the free space.
     pub max_file_store_bytes: Option<u64>,
-    /// Let the kernel end the server with this process. Without it (or without `setpriv`) a
-    /// server orphaned by `kill -9` lives on until the next start ends it.
+    /// Let the kernel kill the server with this process. Otherwise (or without `setpriv`) a server
+    /// orphaned by `kill -9` keeps running until the next start stops it.
     pub tie_to_parent: bool,
 }
 
 impl ServerOptions {
-    /// The defaults for a data directory.
+    /// Returns the defaults for a data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             binary: None,
@@ -124,25 +123,25 @@ impl ServerOptions {
     }
 }
 
-/// A nats-server of our own: loopback only, `sync_interval: always`, restarted on the same port
-/// when it dies, stopped by [`EmbeddedServer::stop`] or by being dropped.
+/// A private nats-server: loopback only, `sync_interval: always`, restarted on the same port when
+/// it dies, and stopped by [`EmbeddedServer::stop`] or when dropped.
 #[derive(Debug)]
 pub struct EmbeddedServer {
-    // Order matters: the child is stopped before the directory is unlocked.
+    // Order matters: the child must stop before the directory is unlocked.
     supervisor: Supervisor,
     _lock: DataLock,
-    /// Where its files are.
+    /// The directory of the server's files.
     dir: PathBuf,
     version: String,
     endpoint: Endpoint,
 }
 
 impl EmbeddedServer {
-    /// Locks the data directory, ends a server left behind in it, starts ours and waits until
+    /// Locks the data directory, stops a server left behind in it, starts ours and waits until
     /// JetStream answers. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// See [`ServerError`]; on any error no process stays behind.
+    /// See [`ServerError`]; on any error no process is left running.
     pub async fn start(options: ServerOptions) -> Result<Self, ServerError> {
         let binary = binary::find_binary(options.binary.as_deref())?;
         let binary = binary
@@ -186,34 +185,34 @@ impl EmbeddedServer {
             };
             stop(supervisor).await;
             let log = log_tail(&launch.dir);
-            // Somebody may have taken a port since we found it free.
+            // Another process may have taken a port after we found it free.
             if tries == START_TRIES || !log.contains("address already in use") {
                 return Err(ServerError::NotReady { reason, log });
             }
         }
     }
 
-    /// How to connect to it, as a client of this name.
+    /// Returns the options to connect to it as a client of this name.
     pub fn nats_options(&self, name: &str) -> NatsOptions {
         self.endpoint.nats_options(name)
     }
 
-    /// Where it can be monitored: `http://127.0.0.1:<port>`.
+    /// Returns its monitoring address: `http://127.0.0.1:<port>`.
     pub fn monitoring_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.endpoint.monitoring_port)
     }
 
-    /// Its version.
+    /// Returns its version.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// What the child is doing, and every change of it.
+    /// Returns the child's status, as a channel of its changes.
     pub fn status(&self) -> watch::Receiver<ChildStatus> {
         self.supervisor.status()
     }
 
-    /// Returns when the child is given up: it ended too often and is not started again.
+    /// Waits until the supervisor gives up: the child exited too often and is no longer restarted.
     pub fn gave_up(&self) -> impl Future<Output = ServerError> + Send + use<> {
         let (mut status, dir) = (self.status(), self.dir.clone());
         async move {
@@ -223,7 +222,7 @@ impl EmbeddedServer {
                     return ServerError::GaveUp { reason, log };
                 }
                 if status.changed().await.is_err() {
-                    // Stopped on purpose.
+                    // The server was stopped on purpose.
                     std::future::pending::<()>().await;
                 }
             }
@@ -237,12 +236,11 @@ impl EmbeddedServer {
 }
 
 async fn stop(mut supervisor: Supervisor) {
-    // A panic of the stopping thread has been reported already.
+    // A panic of the stopping thread has already been reported.
     let _ = tokio::task::spawn_blocking(move || supervisor.stop()).await;
 }
 
-/// Where and how a running server is reached. Kept when the child is started again, so that
-/// clients find it.
+/// How to reach a running server. It stays the same across restarts, so that clients reconnect.
 #[derive(Clone)]
 struct Endpoint {
     port: u16,
@@ -284,8 +282,8 @@ impl Endpoint {
         }
     }
 
-    /// Writes the server's configuration, readable by its owner only. Paths in it are relative
-    /// to the child's working directory.
+    /// Writes the server's configuration, readable by its owner only. Its paths are relative to the
+    /// child's working directory.
     fn write_config(&self, path: &Path, max_file_store_bytes: Option<u64>) -> io::Result<()> {
         let Self {
             port,
@@ -321,7 +319,7 @@ impl Endpoint {
     }
 }
 
-/// Waits until JetStream answers; an error says why it will not.
+/// Waits until JetStream answers; an error says why it does not.
 async fn until_ready(
     supervisor: &Supervisor,
     endpoint: &Endpoint,
@@ -347,8 +345,8 @@ async fn until_ready(
     Err(format!("not ready within {} s: {last}", limit.as_secs()))
 }
 
-/// Makes the data directory and `nats/` in it, both for their owner only, and returns the
-/// latter as an absolute path without links.
+/// Creates the data directory and `nats/` in it, both accessible to their owner only, and returns
+/// the latter's canonical path.
 fn prepare_dir(data_dir: &Path) -> Result<PathBuf, ServerError> {
     let dir = data_dir.join("nats");
     DirBuilder::new()
@@ -359,14 +357,14 @@ fn prepare_dir(data_dir: &Path) -> Result<PathBuf, ServerError> {
         .map_err(|source| io_error(&dir, source))
 }
 
-/// Two different loopback ports that are free now.
+/// Returns two different loopback ports that are currently free.
 fn free_ports() -> io::Result<(u16, u16)> {
     let first = TcpListener::bind("127.0.0.1:0")?;
     let second = TcpListener::bind("127.0.0.1:0")?;
     Ok((first.local_addr()?.port(), second.local_addr()?.port()))
 }
 
-/// The end of what the server printed and logged.
+/// Returns the end of what the server printed and logged.
 fn log_tail(dir: &Path) -> String {
     ["nats-server.out", "nats-server.log"]
         .iter()

@@ -1,10 +1,9 @@
-//! The thread that owns the nats-server child: starts it, starts it again when it dies, stops
-//! it.
+//! The thread that owns the nats-server child: starts it, restarts it when it dies, stops it.
 //!
-//! One dedicated thread for the child's whole life, because the kernel sends the parent-death
-//! signal when the *thread* that started the child ends, and a runtime's threads come and go.
-//! Only this thread waits for the child, so a signal can never reach a process that merely
-//! inherited its number.
+//! One dedicated thread lives as long as the child, because the kernel sends the parent-death
+//! signal when the *thread* that started the child ends, and a runtime's threads come and go. Only
+//! this thread waits for the child, so a signal can never reach an unrelated process that reuses
+//! its process id.
 
 use std::fs::File;
 use std::io;
@@ -21,55 +20,55 @@ use tokio::sync::watch;
 
 use super::binary;
 
-/// How often the child is looked at.
+/// How often to poll the child.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long the child may take to stop before it is killed. Nothing is lost then either: what
-/// it acknowledged is synced.
+/// How long the child may take to stop before it is killed. Killing it loses nothing: everything it
+/// acknowledged is synced.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
-/// A child that ran this long had started well; its end is not counted as a failed start.
+/// A child that ran at least this long counts as started; its exit is not a failed start.
 const STEADY_AFTER: Duration = Duration::from_secs(30);
-/// Consecutive ends before the supervisor gives up.
+/// Number of consecutive failures after which the supervisor gives up.
 const MAX_FAILURES: u32 = 12;
-/// The longest wait before a start.
+/// Maximum wait before a start.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// What the child is doing.
+/// The child's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChildStatus {
-    /// Being started.
+    /// The child is being started.
     Starting {
-        /// How often it has been started again.
+        /// Number of restarts so far.
         restarts: u32,
     },
-    /// A process exists.
+    /// The child process is running.
     Running {
         /// Its process id.
         pid: u32,
-        /// How often it has been started again.
+        /// Number of restarts so far.
         restarts: u32,
     },
-    /// It ended too often and is not started again.
+    /// It exited too often and is no longer restarted.
     Failed {
-        /// How it ended last.
+        /// How it exited last.
         reason: String,
     },
     /// It was stopped.
     Stopped,
 }
 
-/// How the child is started.
+/// How to start the child.
 #[derive(Debug, Clone)]
 pub(super) struct Launch {
     pub(super) binary: PathBuf,
     pub(super) config: PathBuf,
-    /// The child's working directory and the place of its output.
+    /// The child's working directory, where its output is also written.
     pub(super) dir: PathBuf,
-    /// Let the kernel kill the child when this process dies, if `setpriv` is there to ask for
-    /// it (asking for it between fork and exec would need unsafe code).
+    /// Let the kernel kill the child when this process dies, if `setpriv` is available to request
+    /// it (doing that between fork and exec would need unsafe code).
     pub(super) tie_to_parent: bool,
 }
 
-/// The handle of the thread. Dropping it stops the child.
+/// The handle of the thread; dropping it stops the child.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     stop: Option<Sender<()>>,
@@ -95,11 +94,11 @@ impl Supervisor {
         self.status.clone()
     }
 
-    /// Stops the child and waits for its end. Blocking, at most about `STOPS_WITHIN`.
+    /// Stops the child and waits for it to exit; blocks for at most about `STOPS_WITHIN`.
     pub(super) fn stop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported already, and has ended the child.
+            // A panic of the thread has already been reported, and has stopped the child.
             let _ = thread.join();
         }
     }
@@ -153,7 +152,7 @@ fn run(launch: &Launch, stop: &Receiver<()>, say: &watch::Sender<ChildStatus>) {
 fn spawn(launch: &Launch) -> io::Result<Child> {
     let tied = launch.tie_to_parent.then(setpriv).flatten();
     let mut command = match tied {
-        // setpriv replaces itself by the server: same process, same parent.
+        // setpriv replaces itself with the server: same process, same parent.
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
             command
@@ -173,7 +172,8 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
-        // Ctrl-C in a terminal reaches us alone; we stop the child when we are done with it.
+        // A process group of its own: Ctrl-C in a terminal must reach only us; we stop the child
+        // when we no longer need it.
         .process_group(0)
         .spawn()
 }
@@ -186,7 +186,7 @@ fn setpriv() -> Option<PathBuf> {
         .map(Path::to_path_buf)
 }
 
-/// Waits for the child's end (how it ended) or for the request to stop it (`None`).
+/// Waits until the child exits (returns how) or is asked to stop (`None`).
 fn until_end(child: &mut Child, stop: &Receiver<()>) -> Option<String> {
     loop {
         match child.try_wait() {
@@ -203,7 +203,7 @@ fn until_end(child: &mut Child, stop: &Receiver<()>) -> Option<String> {
 
 fn terminate(child: &mut Child) {
     if let Ok(pid) = i32::try_from(child.id()) {
-        // It may have ended by itself; it is still ours until it is waited for.
+        // It may have exited already; its process id stays ours until we wait for it.
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
     let end = Instant::now() + STOPS_WITHIN;

@@ -1,4 +1,4 @@
-//! The last acknowledged position of a ledger in the views' database.
+//! Stores a ledger's last acknowledged position in the views' database.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,7 +9,7 @@ use crate::ids::LedgerId;
 use crate::journal::kept::KeepError;
 use crate::journal::{Position, PositionStore};
 
-/// Keeps the position beside the views, for all servers of the ledger.
+/// A position store beside the views, shared by all servers of the ledger.
 #[derive(Debug)]
 pub struct AcknowledgedInViews {
     views: RwLock<Arc<dyn ViewStore>>,
@@ -17,7 +17,7 @@ pub struct AcknowledgedInViews {
 }
 
 impl AcknowledgedInViews {
-    /// The position of `ledger`.
+    /// Creates the store for the position of `ledger`.
     pub fn new(views: Arc<dyn ViewStore>, ledger: LedgerId) -> Self {
         Self {
             views: RwLock::new(views),
@@ -25,7 +25,7 @@ impl AcknowledgedInViews {
         }
     }
 
-    /// From now on keeps it in these views, which have taken the place of others.
+    /// Switches to these views, which have replaced the earlier ones.
     pub fn move_to(&self, views: Arc<dyn ViewStore>) {
         *self.views.write().unwrap_or_else(PoisonError::into_inner) = views;
     }

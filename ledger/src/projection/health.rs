@@ -1,4 +1,4 @@
-//! The health of a rollout: 100 points less a deduction for each thing that is wrong now.
+//! The health of a rollout: 100 points minus a deduction for each current problem.
 //!
 //! | Reason | Points | Until |
 //! |---|---|---|
@@ -16,15 +16,15 @@
 //! | `rollback_in_progress` | 31 | finished |
 //! | `rollback_failed` | 40 | a later rollback passes |
 //! | `rollback_not_verified` | 10 | a later rollback is verified |
-//! | `rolled_back` | 15 | never: the rollout did not reach its end |
+//! | `rolled_back` | 15 | never: the rollout did not reach its goal |
 //! | `audit_needs_attention` | 10 | a later audit is healthy |
 //! | `audit_critical` | 40 | a later audit is better |
 //! | `missed_success_metric` | 15 | recorded again as passed |
-//! | `open_review` | 15 (31 when overdue) | somebody else reviews the broken glass |
+//! | `open_review` | 15 (31 when overdue) | another person reviews the broken glass |
 //!
-//! 31 and more make the status CRITICAL on their own. The weights are this product's choice: one
-//! fact that should stop a rollout must not be averaged away. HEALTHY is 90 and above,
-//! NEEDS_ATTENTION 70 and above, CRITICAL below, NO_DATA before the rollout is started.
+//! A deduction of 31 or more alone makes the status CRITICAL. The weights are this product's
+//! choice: one fact that should stop a rollout must not be averaged away. HEALTHY is 90 and above,
+//! NEEDS_ATTENTION 70 to 89, CRITICAL below; NO_DATA applies until the rollout is started.
 
 use super::rows::{HealthRow, StepRow};
 use super::state::RolloutState;
@@ -38,25 +38,25 @@ pub const HEALTHY_FROM: u32 = 90;
 /// The lowest score that is NEEDS_ATTENTION.
 pub const NEEDS_ATTENTION_FROM: u32 = 70;
 
-/// What the rows of a rollout say about its health.
+/// The health of a rollout, computed from its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assessment {
     /// Status of the score.
     pub status: Health,
-    /// 0 to 100; absent with `NO_DATA`.
+    /// 0 to 100; absent if the status is `NO_DATA`.
     pub score: Option<u32>,
-    /// Every reason, in the order of the table above and then of the plan or the ledger.
+    /// Every deduction, in the order of the table above, then in plan or ledger order.
     pub deductions: Vec<Deduction>,
 }
 
 impl Assessment {
-    /// Whether `row` says the same.
+    /// True if `row` records the same assessment.
     pub fn matches(&self, row: &HealthRow) -> bool {
         self.status == row.status && self.score == row.score && self.deductions == row.deductions.0
     }
 }
 
-/// The status of a score.
+/// Returns the status for a score.
 pub fn status_of(score: u32) -> Health {
     if score >= HEALTHY_FROM {
         Health::Healthy
@@ -187,7 +187,7 @@ fn alerts_and_comparisons(rollout: &RolloutState, deductions: &mut Vec<Deduction
                 ),
             );
         }
-        // Comparisons without a verdict are of before these differences counted.
+        // Comparisons without a verdict predate this deduction.
         if comparison.unexpected > 0 && comparison.verdict.is_some() {
             deduct(
                 deductions,

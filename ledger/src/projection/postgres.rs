@@ -1,8 +1,7 @@
-//! The views in PostgreSQL: shared by any number of servers.
+//! The views in PostgreSQL, shared by any number of servers.
 //!
-//! They live in a schema of their own, so that they can share a database with anything. Two
-//! projectors on one store are harmless: each batch locks the position row, and what the other
-//! has applied is passed over.
+//! They live in a schema of their own, so the database can hold other things too. Two projectors on
+//! one store are harmless: each batch locks the position row and skips what the other has applied.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,13 +15,13 @@ use super::row::{Kind, Value};
 use super::sql::{Database, SqlViews, Tx};
 use super::store::{ViewError, ViewStore};
 
-/// The schema used when none is named.
+/// The schema used if none is named.
 pub const DEFAULT_SCHEMA: &str = "rollbook";
-/// How long a query waits for a connection.
+/// Maximum time a query waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The connections one process holds at most.
+/// Maximum number of connections per process.
 const MAX_CONNECTIONS: u32 = 5;
-/// Prepared statements kept by a connection.
+/// Number of prepared statements cached per connection.
 const STATEMENT_CACHE: usize = 400;
 
 #[derive(Debug)]
@@ -30,8 +29,8 @@ struct PostgresDatabase {
     pool: PgPool,
 }
 
-/// Opens the views in `schema` of the database at `url`; the schema is created when it does not
-/// exist. Views of another version are emptied. `schema` has letters, digits and `_` only.
+/// Opens the views in `schema` of the database at `url`, creating the schema if needed; `schema`
+/// may contain only letters, digits and `_`. Views of another version are emptied.
 pub async fn open(url: &str, schema: &str) -> Result<Arc<dyn ViewStore>, ViewError> {
     let refused = |location: &str, reason: &str| ViewError::Location {
         location: location.to_owned(),
@@ -48,7 +47,7 @@ pub async fn open(url: &str, schema: &str) -> Result<Arc<dyn ViewStore>, ViewErr
             "a schema has 1 to 63 lower-case letters, digits and _",
         ));
     }
-    // The parser's own message may repeat the URL, and with it the password.
+    // The parser's own message may repeat the URL, including the password.
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| refused("the database URL", "it is not a postgres:// URL"))?
         .application_name("rollbook-views")
@@ -56,9 +55,9 @@ pub async fn open(url: &str, schema: &str) -> Result<Arc<dyn ViewStore>, ViewErr
     let mut connection = sqlx::PgConnection::connect_with(&options)
         .await
         .map_err(failed("connect"))?;
-    // Of two processes that create the schema at once the second finds it there: the lock is held
-    // until the first one's transaction has ended. Statements sent together would be one transaction,
-    // and the lock be gone before its end.
+    // If two processes create the schema at once, the second one finds it: the lock is held until
+    // the first one's transaction has ended. Sent together, the statements would be one
+    // transaction, and the lock would be released before its end.
     for statement in [
         format!("SELECT pg_advisory_lock({SCHEMA_LOCK})"),
         format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\""),
@@ -79,16 +78,16 @@ pub async fn open(url: &str, schema: &str) -> Result<Arc<dyn ViewStore>, ViewErr
     Ok(Arc::new(SqlViews::open(PostgresDatabase { pool }).await?))
 }
 
-/// Key of the advisory lock around schema changes: the bytes of "RBVIEWS1".
+/// Key of the advisory lock for schema changes: the bytes of "RBVIEWS1".
 const SCHEMA_LOCK: i64 = 0x5242_5649_4557_5331;
 
-/// Classifies a failure: what a later try may get past is `Unavailable`.
+/// Classifies a failure as `Unavailable` if a retry may succeed.
 fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
     move |error| {
         let reason = error.to_string();
         let is_retryable = match &error {
-            // By class of SQLSTATE: 08 connection, 40 rollback by conflict, 53 resources,
-            // 55 lock, 57 intervention (shutdown, starting up).
+            // Retryable SQLSTATE classes: 08 connection, 40 rollback by conflict, 53 resources, 55
+            // lock, 57 intervention (shutdown, starting up).
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
                 ["08", "40", "53", "55", "57"]
                     .iter()
@@ -97,7 +96,8 @@ fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
             _ => false,
         };
-        // 22 data exception, 23 integrity, 54 limit of the program: a row too long for an index.
+        // 22 data exception, 23 integrity, 54 program limit exceeded, such as a row too long for an
+        // index.
         let is_value = match &error {
             sqlx::Error::Database(error) => error.code().is_some_and(|code| {
                 ["22", "23", "54"]
@@ -122,7 +122,7 @@ impl Database for PostgresDatabase {
     type Tx = PostgresTx;
     const LOCK_POSITION: &'static str =
         "SELECT sequence, recorded_at FROM view_position WHERE id = 1 FOR UPDATE";
-    // The number is SCHEMA_LOCK.
+    // The number is `SCHEMA_LOCK`.
     const LOCK_SCHEMA: Option<&'static str> =
         Some("SELECT pg_advisory_xact_lock(x'5242564945575331'::bigint)");
     const HAS_TABLES: &'static str = "SELECT count(*) FROM pg_catalog.pg_tables \
@@ -146,8 +146,8 @@ impl Database for PostgresDatabase {
     }
 
     async fn write(&self) -> Result<PostgresTx, ViewError> {
-        // READ COMMITTED: after the lock on the position row, what the other writer committed
-        // must be visible.
+        // READ COMMITTED: once the position row is locked, the other writer's commits must be
+        // visible.
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
         let tx = self.pool.begin_with(begin).await.map_err(failed("begin"))?;
         Ok(PostgresTx(tx))
@@ -156,7 +156,7 @@ impl Database for PostgresDatabase {
 
 struct PostgresTx(Transaction<'static, Postgres>);
 
-/// `?` to `$1`, `$2` …; no text of this crate has a question mark elsewhere.
+/// Rewrites `?` to `$1`, `$2` …; no SQL text of this crate has another question mark.
 fn numbered(sql: &str) -> String {
     let mut numbered = String::with_capacity(sql.len().saturating_mul(2));
     let mut number = 0_u32;
@@ -231,7 +231,7 @@ impl Tx for PostgresTx {
         args: Vec<Value>,
         kinds: &[Kind],
     ) -> Result<(), ViewError> {
-        // Every text is built from constants of this crate; values are bound.
+        // Every SQL text is built from constants of this crate; values are bound.
         sqlx::query_with(AssertSqlSafe(numbered(&sql)), arguments(args, kinds)?)
             .execute(&mut *self.0)
             .await

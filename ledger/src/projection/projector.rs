@@ -1,4 +1,4 @@
-//! Follows the journal into a store, in bounded batches, and lets callers wait for a sequence.
+//! Projects the journal into a store in bounded batches, and lets callers wait for a sequence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use super::views::AsOf;
 use crate::journal::{Journal, JournalError, ReadFrom, StoredCommit};
 use crate::trace;
 
-/// The most commits of one batch.
+/// Maximum number of commits in one batch.
 pub const MAX_BATCH_COMMITS: usize = 8_192;
-/// The most encoded bytes of one batch, its last commit apart.
+/// Maximum encoded bytes of one batch; its last commit may exceed them.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// How long a batch waits for more while the store is behind. Live commits never wait.
+/// How long a batch waits for more commits while the store lags. Live commits never wait.
 const LINGER: Duration = Duration::from_millis(20);
-/// The first and the longest pause before a failed connection is tried again.
+/// Minimum and maximum pause before a failed connection is retried.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// How often [`Projector::catch_up`] starts again after a retryable failure.
+/// How often [`Projector::catch_up`] retries after a retryable failure.
 const MAX_CATCH_UP_RETRIES: u32 = 5;
 
 /// Why the projector stopped.
@@ -42,9 +42,9 @@ pub enum ProjectorError {
         "RB-PROJECTOR-1: the views stand at sequence {position}, the journal ends at {last}; they belong to another ledger or the ledger has lost history: verify the ledger, then rebuild the views"
     )]
     Ahead {
-        /// What is applied.
+        /// The store's position.
         position: u64,
-        /// Where the journal ends.
+        /// The journal's last sequence.
         last: u64,
     },
     /// The journal stopped delivering. Retryable.
@@ -58,7 +58,7 @@ pub enum ProjectorError {
 }
 
 impl ProjectorError {
-    /// Whether the ledger is not what it was: history is lost or does not decode.
+    /// True if the ledger is damaged: history is lost or cannot be decoded.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Journal(error) => error.is_damage(),
@@ -67,7 +67,7 @@ impl ProjectorError {
         }
     }
 
-    /// Whether following again from the store's position may succeed without any change.
+    /// True if following again from the store's position may succeed without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Journal(error) => error.is_retryable(),
@@ -85,39 +85,40 @@ impl ProjectorError {
     "RB-PROJECTOR-3: the views have not reached sequence {sequence} in time, they stand at {applied}; ask again or look at the projector's log"
 )]
 pub struct WaitError {
-    /// What was waited for.
+    /// The sequence waited for.
     pub sequence: u64,
-    /// What is applied.
+    /// The store's position.
     pub applied: u64,
 }
 
-/// Waits for the projector of this process; cheap to clone, any number share one channel.
+/// Waits for this process's projector; cheap to clone, all clones share one channel.
 #[derive(Debug, Clone)]
 pub struct Waiter {
     applied: watch::Receiver<AsOf>,
 }
 
 impl Waiter {
-    /// What is applied, as far as this process knows.
+    /// Returns the applied position, as far as this process knows.
     pub fn applied(&self) -> AsOf {
         *self.applied.borrow()
     }
 
-    /// Waits, as long as it takes, until more than `sequence` is applied; `None`: the projector has
-    /// ended.
+    /// Waits, as long as it takes, until more than `sequence` is applied; `None` if the projector
+    /// has ended.
     pub async fn beyond(&self, sequence: u64) -> Option<AsOf> {
         let mut applied = self.applied.clone();
         let reached = applied.wait_for(|as_of| as_of.sequence > sequence).await;
         reached.ok().map(|as_of| *as_of)
     }
 
-    /// Returns as soon as `sequence` is applied: what a caller appended is then in every answer.
+    /// Waits until `sequence` is applied, so that every later answer includes what the caller
+    /// appended.
     pub async fn wait_for(&self, sequence: u64, timeout: Duration) -> Result<AsOf, WaitError> {
         let mut applied = self.applied.clone();
         let reached = applied.wait_for(|as_of| as_of.sequence >= sequence);
         match tokio::time::timeout(timeout, reached).await {
             Ok(Ok(as_of)) => Ok(*as_of),
-            // In time but without a projector, or out of time.
+            // The projector has ended, or the time is up.
             Ok(Err(_)) | Err(_) => Err(WaitError {
                 sequence,
                 applied: self.applied().sequence,
@@ -126,7 +127,7 @@ impl Waiter {
     }
 }
 
-/// Moves commits from a journal into a store.
+/// Projects commits from a journal into a store.
 #[derive(Debug)]
 pub struct Projector {
     journal: Arc<dyn Journal>,
@@ -135,7 +136,7 @@ pub struct Projector {
 }
 
 impl Projector {
-    /// A projector that has not started.
+    /// Creates a projector; it does not start yet.
     pub fn new(journal: Arc<dyn Journal>, store: Arc<dyn ViewStore>) -> Self {
         Self {
             journal,
@@ -144,14 +145,14 @@ impl Projector {
         }
     }
 
-    /// A waiter on this projector.
+    /// Returns a waiter for this projector.
     pub fn waiter(&self) -> Waiter {
         Waiter {
             applied: self.applied.subscribe(),
         }
     }
 
-    /// What is applied, as far as this process knows.
+    /// Returns the applied position, as far as this process knows.
     pub fn applied(&self) -> AsOf {
         *self.applied.borrow()
     }
@@ -161,9 +162,9 @@ impl Projector {
         self.waiter().wait_for(sequence, timeout).await
     }
 
-    /// Follows the journal from the store's position until `shutdown`. A retryable failure is
-    /// tried again after a growing pause of at most five seconds; anything else ends it with the
-    /// error. A batch is applied whole or not at all, at shutdown too.
+    /// Follows the journal from the store's position until `shutdown`. After a retryable failure it
+    /// retries with growing pauses of up to five seconds; any other failure ends it with the error.
+    /// A batch is applied as a whole or not at all, at shutdown too.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), ProjectorError> {
         let (first_pause, longest_pause) = RETRY_PAUSES;
         let mut pause = first_pause;
@@ -192,7 +193,7 @@ impl Projector {
         }
     }
 
-    /// Applies everything the journal holds at the time of the call and returns the position.
+    /// Applies everything the journal holds at the time of the call, and returns the position.
     pub async fn catch_up(&self) -> Result<AsOf, ProjectorError> {
         let target = self.journal.last_sequence().await?;
         let (mut pause, _) = RETRY_PAUSES;
@@ -210,17 +211,17 @@ impl Projector {
         }
     }
 
-    /// Empties the store and applies the whole journal again. While it runs, queries answer as of
-    /// the earlier sequence that is reached. A projector that follows at the same time, in any
-    /// process, is harmless.
+    /// Empties the store and applies the whole journal again. Meanwhile queries answer as of the
+    /// sequence reached so far. Another projector running at the same time, in any process, is
+    /// harmless.
     pub async fn rebuild(&self) -> Result<AsOf, ProjectorError> {
         self.store.reset().await?;
         self.applied.send_replace(AsOf::default());
         self.catch_up().await
     }
 
-    /// Follows until `until` is applied, else for ever. May be dropped at any moment: a batch under
-    /// way is then not applied.
+    /// Follows until `until` is applied, or forever. Dropping it at any moment is safe: the batch
+    /// in progress is then not applied.
     async fn pump(&self, until: Option<u64>) -> Result<(), ProjectorError> {
         let mut position = self.store.position().await?;
         self.applied.send_replace(position);
@@ -261,7 +262,7 @@ impl Projector {
     }
 }
 
-/// A span for each commit of a batch that is part of a trace; none for what the journal held when
+/// Creates a span for each traced commit of a batch, except for those the journal held when
 /// following began, whose traces ended long ago.
 fn spans_of(batch: &[StoredCommit], last: u64) -> Vec<Span> {
     let mut spans = Vec::new();
@@ -286,15 +287,15 @@ fn spans_of(batch: &[StoredCommit], last: u64) -> Vec<Span> {
     spans
 }
 
-/// A followed journal in bounded batches, read and decoded one batch ahead of their use.
+/// A followed journal in bounded batches; reads and decodes one batch ahead of the consumer.
 pub(super) struct Batches {
     ready: mpsc::Receiver<Result<Vec<StoredCommit>, JournalError>>,
-    /// Ends the reading when dropped.
+    /// The reader; dropping it stops the reading.
     _reader: AbortOnDropHandle<()>,
 }
 
 impl Batches {
-    /// Follows `journal` after a sequence; `known_last` is where it ended just now.
+    /// Follows `journal` after a sequence; `known_last` is its last sequence at this moment.
     pub(super) async fn follow(
         journal: &Arc<dyn Journal>,
         after: u64,
@@ -320,25 +321,26 @@ impl Batches {
         })
     }
 
-    /// The next batch, never empty; `None` when the journal stopped delivering. Nothing is lost
-    /// when the call is cancelled.
+    /// Returns the next batch, never empty; `None` if the journal stopped delivering. Cancelling
+    /// the call loses nothing.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<StoredCommit>>, JournalError> {
         self.ready.recv().await.transpose()
     }
 }
 
-/// Cuts a followed journal into bounded batches.
+/// Groups a followed journal into bounded batches.
 struct Cutter {
     stream: BoxStream<'static, Result<StoredCommit, JournalError>>,
-    /// Up to this sequence more is known to be on its way.
+    /// Commits up to this sequence are known to be on their way.
     known_last: u64,
-    /// An error that came behind commits, told after them.
+    /// An error that arrived behind commits; reported after them.
     failure: Option<JournalError>,
 }
 
 impl Cutter {
-    /// The next batch, never empty; `None` when the stream has ended. Waits for the first commit;
-    /// takes what has arrived, and while the journal is known to hold more, waits a little.
+    /// Returns the next batch, never empty; `None` if the stream has ended. It waits for the first
+    /// commit, then takes what has arrived, waiting briefly while the journal is known to hold
+    /// more.
     async fn next(&mut self) -> Result<Option<Vec<StoredCommit>>, JournalError> {
         if let Some(error) = self.failure.take() {
             return Err(error);
@@ -371,7 +373,7 @@ impl Cutter {
                     self.failure = Some(error);
                     break;
                 }
-                // The end is seen again by the next call.
+                // The next call sees the end again.
                 None => break,
             }
         }

@@ -1,8 +1,8 @@
-//! Whether the stored rows of an aggregate are those that the ledger makes: they are made again from its
-//! own commits and compared, value by value.
+//! Checks whether an aggregate's stored rows match the ledger: rebuilds them from its own commits
+//! and compares value by value.
 //!
-//! The state that an aggregate's rows come from is its own, so nothing else of the ledger has to be
-//! read: for a rollout the flags beside it, whose changes are on its timeline.
+//! An aggregate's rows depend only on its own commits, so nothing else has to be read; except, for
+//! a rollout, the flags whose changes are on its timeline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,22 +19,22 @@ use super::views::Answer;
 use crate::ids::{Aggregate, RolloutId};
 use crate::journal::{Journal, StoredCommit};
 
-/// Flags read for one rollout, at most.
+/// Maximum number of flags read for one rollout.
 const MAX_FLAGS: usize = 200;
-/// The longest value that a message shows, in characters.
+/// Maximum length of a value in a message, in characters.
 const MAX_SHOWN: usize = 60;
 
-/// The column that says to which rollout a row belongs.
+/// The column that names a row's rollout.
 const ROLLOUT: &str = "rollout";
 
-/// A stored row that is not what the ledger says.
+/// A stored row that does not match the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Its table.
+    /// The table.
     pub table: &'static str,
-    /// Its key: the values joined by `/`.
+    /// The row's key: its values joined by `/`.
     pub row: String,
-    /// What differs.
+    /// The difference.
     pub what: String,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The views say what the ledger does not.
+/// The views do not match the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "RB-VIEW-9: the views are not what the ledger says: {first}{}; the ledger is the record: stop the server, delete views.db (in PostgreSQL: drop the schema of the views) and start again, and the views are rebuilt",
@@ -53,7 +53,7 @@ impl fmt::Display for Difference {
 pub struct Differs {
     /// The first difference.
     pub first: Difference,
-    /// How many more there are.
+    /// The number of further differences.
     pub others: usize,
 }
 
@@ -65,7 +65,7 @@ fn more(others: usize) -> String {
 }
 
 impl Differs {
-    /// Of differences, if there are any.
+    /// Wraps differences; `None` if there are none.
     pub fn of(mut differences: Vec<Difference>) -> Option<Self> {
         if differences.is_empty() {
             return None;
@@ -81,17 +81,17 @@ impl Differs {
 /// The rows of one table.
 pub type TableRows = (&'static TableSpec, Vec<Vec<Value>>);
 
-/// A table, and by which columns its rows belong to an aggregate.
+/// A table, and the columns that tell which aggregate a row belongs to.
 #[derive(Debug, Clone)]
 pub struct Owned {
     /// The table.
     pub table: &'static TableSpec,
-    /// Columns with the texts that they have in rows of the aggregate.
+    /// The columns with the values they have in the aggregate's rows.
     pub by: Vec<(&'static str, String)>,
 }
 
-/// The tables with rows of an aggregate. A flag's row is its own: of a rollout it only names the one
-/// that changed it last.
+/// Returns the tables with rows of an aggregate. A flag's row belongs to the flag alone; it only
+/// names the rollout that changed it last.
 pub fn owned(aggregate: &Aggregate) -> Vec<Owned> {
     let with = |table, by: &[(&'static str, &str)]| Owned {
         table,
@@ -128,11 +128,11 @@ fn column(table: &TableSpec, name: &str) -> Option<usize> {
     table.columns.iter().position(|column| column.name == name)
 }
 
-/// Compares the stored rows of a rollout with those that its commits make, up to where the views
-/// stand. `flags`: the flags that its plan names.
+/// Compares a rollout's stored rows with those rebuilt from its commits up to the views' position.
+/// `flags` are the flags that its plan names.
 ///
 /// # Errors
-/// When journal or views cannot be read; a journal that is damaged too.
+/// The journal or the views cannot be read, or the journal is damaged.
 pub async fn prove(
     journal: &dyn Journal,
     views: &dyn ViewStore,
@@ -147,11 +147,11 @@ pub async fn prove(
     compared(journal, &own, &aggregates, stored).await
 }
 
-/// Compares the stored rows of an aggregate with those that its own commits make, up to where the
-/// views stand: of a flag, an environment or a worker.
+/// Compares the stored rows of a flag, an environment or a worker with those rebuilt from its
+/// commits up to the views' position.
 ///
 /// # Errors
-/// When journal or views cannot be read; a journal that is damaged too.
+/// The journal or the views cannot be read, or the journal is damaged.
 pub async fn prove_alone(
     journal: &dyn Journal,
     views: &dyn ViewStore,
@@ -176,14 +176,14 @@ async fn compared<'a>(
     Ok(differences(made(&commits, own), &stored.data))
 }
 
-/// Whether the commits of a rollout make a row of it.
+/// True if projecting the commits gives a row for this rollout.
 pub fn is_shown(commits: &[StoredCommit], rollout: &RolloutId) -> bool {
     let made = made(commits, &Aggregate::Rollout(rollout.clone()));
     made.keys()
         .any(|(table, _)| *table == RolloutRow::TABLE.name)
 }
 
-/// The flags that stored rows of the timeline are about.
+/// Returns the flags named by stored timeline rows.
 fn named_by(stored: &[TableRows]) -> BTreeSet<Aggregate> {
     let Some(place) = column(TimelineRow::TABLE, "aggregate") else {
         return BTreeSet::new();
@@ -207,7 +207,7 @@ fn named_by(stored: &[TableRows]) -> BTreeSet<Aggregate> {
 
 type Made = BTreeMap<(&'static str, String), (&'static TableSpec, Vec<Value>)>;
 
-/// The rows of an aggregate that commits make.
+/// Rebuilds an aggregate's rows from commits.
 fn made(commits: &[StoredCommit], aggregate: &Aggregate) -> Made {
     let owned = owned(aggregate);
     let is_own = |table: &TableSpec, values: &[Value]| {
@@ -270,7 +270,7 @@ fn differences(mut made: Made, stored: &[TableRows]) -> Vec<Difference> {
     found
 }
 
-/// The first value that differs.
+/// Describes the first value that differs.
 fn differing(table: &TableSpec, expected: &[Value], stored: &[Value]) -> Option<String> {
     let place = (0..table.columns.len()).find(|at| expected.get(*at) != stored.get(*at))?;
     let name = table.columns.get(place).map_or("", |column| column.name);

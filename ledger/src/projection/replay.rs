@@ -1,4 +1,4 @@
-//! The auditor's time machine: any view as of an earlier sequence or time.
+//! Views as of an earlier sequence or time, for audits.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use super::store::ViewStore;
 use super::words::time;
 use crate::journal::{Journal, StoredCommit, expected};
 
-/// Where the past ends.
+/// The point up to which to replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// With the commit at this sequence.
+    /// Up to and including the commit at this sequence.
     Sequence(u64),
-    /// Before the first commit recorded after this time. `recorded_at` is part of the commit and
-    /// so of what is proven; clocks of two writers may differ, so the answer's `as_of` names the
-    /// sequence that was reached.
+    /// Up to, but excluding, the first commit recorded after this time. `recorded_at` is part of
+    /// the commit and therefore of what is proven; the clocks of two writers may differ, so the
+    /// answer's `as_of` names the sequence that was reached.
     Time(Timestamp),
 }
 
 impl Until {
-    /// What a person names: a sequence, or an RFC 3339 time. A time of the last days that can be
-    /// written, of which not all can be computed with, means the end.
+    /// Parses a sequence or an RFC 3339 time. A time too close to the end of the representable
+    /// range for arithmetic means the end of the journal.
     pub fn named(text: &str) -> Option<Self> {
         if let Ok(sequence) = text.parse() {
             return Some(Self::Sequence(sequence));
@@ -49,12 +49,12 @@ impl Until {
     }
 }
 
-/// Replays the prefix of the journal up to `until` into views in memory, which answer every query
-/// as of that point. A point beyond the end of the journal means its end at the time of the call.
-/// Takes the time and the memory of that prefix.
+/// Replays the prefix of the journal up to `until` into in-memory views, which answer every query
+/// as of that point. A point beyond the end means the journal's end at the time of the call. Needs
+/// time and memory in proportion to the prefix.
 ///
 /// # Errors
-/// A sequence that is missing or does not decode is damage, and named.
+/// A missing or undecodable sequence is damage, and is named.
 pub async fn replay_at(
     journal: &Arc<dyn Journal>,
     until: Until,

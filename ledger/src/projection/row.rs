@@ -1,9 +1,9 @@
-//! How a struct becomes a row: one definition gives the columns, the writer and the reader, so
-//! that struct, SQL and both databases cannot drift apart.
+//! Maps structs to rows: one definition gives the columns, the writer and the reader, so that
+//! struct, SQL and both databases cannot drift apart.
 //!
-//! Stored forms, the same in both databases so that their rows can be compared byte by byte:
-//! times are RFC 3339 UTC text with six decimals (text order is time order), structured values
-//! are JSON text, counts are 64-bit integers.
+//! Both databases store the same forms, so that rows can be compared byte by byte: times are RFC
+//! 3339 UTC text with six decimals (text order is time order), structured values are JSON text,
+//! counts are 64-bit integers.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub enum Value {
     /// SQL NULL.
     Null,
-    /// A truth value; SQLite keeps it as 0 or 1.
+    /// A boolean; SQLite stores it as 0 or 1.
     Bool(bool),
     /// A 64-bit integer.
     Int(i64),
@@ -25,7 +25,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The type name for messages.
+    /// Returns the type's name for messages.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -37,7 +37,7 @@ impl Value {
     }
 }
 
-/// The type of a column; a NULL must be bound with it.
+/// A column type; a NULL must be bound with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// BOOLEAN.
@@ -53,7 +53,7 @@ pub enum Kind {
 /// One column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ColumnSpec {
-    /// Its name, the field's name.
+    /// Its name; same as the field's.
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
@@ -64,15 +64,15 @@ pub struct ColumnSpec {
 pub struct TableSpec {
     /// The table's name.
     pub name: &'static str,
-    /// The columns in the order of the row's fields.
+    /// The columns, in the order of the row's fields.
     pub columns: &'static [ColumnSpec],
-    /// The first `key` columns are the primary key.
+    /// The number of leading columns that form the primary key.
     pub key: usize,
 }
 
 impl TableSpec {
-    /// Whether later events change its rows. Such a table has `updated_sequence`, which guards
-    /// each row: an older commit never overwrites a newer one.
+    /// True if later events change its rows. Such a table has `updated_sequence`, which guards each
+    /// row: an older commit never overwrites a newer one.
     pub fn is_updated(&self) -> bool {
         self.columns
             .iter()
@@ -80,17 +80,17 @@ impl TableSpec {
     }
 }
 
-/// A row to insert, or to put in the place of the row with the same key.
+/// A row to insert, replacing any row with the same key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowChange {
-    /// Where.
+    /// The table.
     pub table: &'static TableSpec,
-    /// One value for each column of the table, in its order.
+    /// One value per column, in the table's order.
     pub values: Vec<Value>,
 }
 
 impl RowChange {
-    /// The change that stores `row`.
+    /// Returns the change that stores `row`.
     pub fn put<R: ViewRow>(row: &R) -> Self {
         Self {
             table: R::TABLE,
@@ -99,7 +99,7 @@ impl RowChange {
     }
 }
 
-/// A stored row that does not read back: the views were written by another version or damaged.
+/// A stored row that cannot be read back: the views are of another version, or damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("RB-VIEW-5: {table}.{column} holds {found}; rebuild the views")]
 pub struct RowError {
@@ -107,31 +107,31 @@ pub struct RowError {
     pub table: &'static str,
     /// The column.
     pub column: &'static str,
-    /// What was found there.
+    /// The value found.
     pub found: String,
 }
 
-/// A struct that is a row of one table.
+/// A struct that maps to a row of one table.
 pub trait ViewRow: Sized {
     /// The table.
     const TABLE: &'static TableSpec;
-    /// The values in column order.
+    /// Returns the values in column order.
     fn to_values(&self) -> Vec<Value>;
-    /// The row of stored values in column order.
+    /// Builds the row from stored values in column order.
     fn from_values(values: Vec<Value>) -> Result<Self, RowError>;
 }
 
-/// A field type that is a column type.
+/// A field type that maps to a column type.
 pub trait Column: Sized {
     /// The column's type.
     const KIND: Kind;
-    /// The stored form.
+    /// Returns the stored form.
     fn to_value(&self) -> Value;
-    /// The value of a stored form; `Err` says what was found instead.
+    /// Converts a stored form back; `Err` names what was found instead.
     fn from_value(value: Value) -> Result<Self, String>;
 }
 
-/// Text as both databases can store it: PostgreSQL refuses NUL.
+/// Replaces NUL characters, which PostgreSQL refuses in text.
 pub fn clean(text: &str) -> String {
     if text.contains('\0') {
         text.replace('\0', "\u{FFFD}")
@@ -190,7 +190,7 @@ integer_column!(i64, u64, u32);
 impl Column for f64 {
     const KIND: Kind = Kind::Real;
     fn to_value(&self) -> Value {
-        // `+ 0.0` turns -0 into 0, which SQLite does too.
+        // `+ 0.0` turns -0 into 0, as SQLite does.
         if self.is_finite() {
             Value::Real(*self + 0.0)
         } else {
@@ -231,7 +231,7 @@ impl<T: Column> Column for Option<T> {
     }
 }
 
-/// A structured value kept as JSON text.
+/// A structured value stored as JSON text.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Json<T>(pub T);
@@ -246,7 +246,7 @@ impl<T> std::ops::Deref for Json<T> {
 impl<T: Serialize + DeserializeOwned> Column for Json<T> {
     const KIND: Kind = Kind::Text;
     fn to_value(&self) -> Value {
-        // Every T here is a plain struct, list or map with text keys: those always serialise.
+        // Every `T` here is a plain struct, list or map with text keys, which always serializes.
         serde_json::to_string(&self.0).map_or(Value::Null, Value::Text)
     }
     fn from_value(value: Value) -> Result<Self, String> {
@@ -259,7 +259,7 @@ impl<T: Serialize + DeserializeOwned> Column for Json<T> {
     }
 }
 
-/// Defines a row struct and its table. The first `key` fields are the primary key.
+/// Defines a row struct and its table; the first `key` fields are the primary key.
 macro_rules! view_row {
     ($(#[$doc:meta])* $name:ident, table $table:literal, key $key:literal, {
         $($(#[$field_doc:meta])* $field:ident: $type:ty,)*

@@ -1,5 +1,5 @@
-//! One struct for each table. The first fields are the primary key; `sequence` and `idx` address
-//! the event a row was made by, `updated_sequence` the commit that changed it last.
+//! One struct per table. The first fields are the primary key; `sequence` and `idx` identify the
+//! event that created a row, `updated_sequence` the commit that last changed it.
 
 mod authority;
 mod course;
@@ -13,7 +13,7 @@ pub use measured::*;
 
 use super::row::{TableSpec, ViewRow};
 
-/// Every table, each in its order of columns.
+/// All tables, each with its columns in order.
 pub const TABLES: [&TableSpec; 25] = [
     RolloutRow::TABLE,
     PhaseRow::TABLE,

@@ -1,8 +1,8 @@
 //! The views in SQLite: the embedded default.
 //!
-//! WAL mode, so that readers never wait for the projector. `synchronous = NORMAL`: a power cut
-//! may lose the last batches, never their consistency, and the projector applies them again from
-//! the journal; views need no stronger promise.
+//! WAL mode, so readers never wait for the projector. `synchronous = NORMAL`: a power failure may
+//! lose the last batches but not consistency, and the projector applies them again from the
+//! journal; views need no stronger guarantee.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,29 +20,30 @@ use super::row::{Kind, Value};
 use super::sql::{Database, SqlViews, Tx};
 use super::store::{ViewError, ViewStore};
 
-/// How long a statement waits for another process's write.
+/// Maximum time a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Readers at the same time.
+/// Maximum number of concurrent readers.
 const READ_CONNECTIONS: u32 = 4;
-/// Page cache of a connection, in KiB with a minus sign, as SQLite wants it: a batch of the
-/// projector should fit.
+/// Page cache per connection; SQLite takes KiB as a negative number. A projector batch should fit.
 const CACHE_SIZE: &str = "-32768";
-/// Up to this size a file is looked through for damage when it is opened; of a larger one damage
-/// shows when it is met.
+/// Maximum size of a file that is checked for damage on opening; in a larger one, damage shows only
+/// when it is read.
 const MAX_CHECKED_BYTES: u64 = 64 * 1024 * 1024;
-/// Prepared statements kept by a connection: every table in every statement size and the queries.
+/// Number of prepared statements cached per connection: every table in every statement size, and
+/// the queries.
 const STATEMENT_CACHE: usize = 400;
 
 #[derive(Debug)]
 struct SqliteDatabase {
-    /// One connection: SQLite has one writer.
+    /// One connection, because SQLite allows one writer.
     writer: SqlitePool,
-    /// The writer itself for a database in memory, which lives in its one connection.
+    /// Read connections; for a database in memory the writer itself, because it lives in one
+    /// connection.
     readers: SqlitePool,
 }
 
-/// Opens the views in a file as [`open`] does. A file that is damaged is set aside beside itself, and
-/// empty views take its place: the projector fills them from the ledger.
+/// Opens the views in a file as [`open`] does. A damaged file is renamed and replaced by empty
+/// views, which the projector fills from the ledger.
 pub async fn open_or_replace(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
     match open(path).await {
         Err(ViewError::Damaged { reason }) => {
@@ -58,7 +59,7 @@ pub async fn open_or_replace(path: &Path) -> Result<Arc<dyn ViewStore>, ViewErro
     }
 }
 
-/// Renames a database out of the way; what belongs to it goes.
+/// Renames a database file out of the way and deletes its auxiliary files.
 pub fn set_aside(path: &Path) -> Result<PathBuf, ViewError> {
     let beside = |end: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -72,14 +73,14 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, ViewError> {
         reason: format!("it is damaged and cannot be set aside: {error}"),
     })?;
     for end in ["-wal", "-shm"] {
-        // Of a database that is gone they would be taken for the new one's.
+        // The new database would otherwise pick up the auxiliary files of the old one.
         let _ = std::fs::remove_file(beside(end));
     }
     Ok(aside)
 }
 
-/// Opens the views in a file, which is created when it does not exist; its folder must.
-/// Views of another version are emptied. A small file is looked through for damage.
+/// Opens the views in a file, which is created if missing; its directory must exist. Views of
+/// another version are emptied. A small file is checked for damage.
 pub async fn open(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -90,8 +91,8 @@ pub async fn open(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
         SqlitePoolOptions::new()
             .max_connections(count)
             .acquire_timeout(BUSY_TIMEOUT)
-            // SQLite itself ends a transaction that met a full disk. sqlx, which fails to roll back
-            // what is not there, would count the connection as within one for ever.
+            // SQLite itself ends a transaction that met a full disk. sqlx then fails to roll back
+            // and would count the connection as in a transaction forever.
             .before_acquire(|connection, _| {
                 let is_usable = !connection.is_in_transaction();
                 Box::pin(async move { Ok(is_usable) })
@@ -122,7 +123,7 @@ pub async fn open(path: &Path) -> Result<Arc<dyn ViewStore>, ViewError> {
     ))
 }
 
-/// Empty views in memory, gone when dropped.
+/// Opens empty views in memory, gone when dropped.
 pub async fn in_memory() -> Result<Arc<dyn ViewStore>, ViewError> {
     let options = SqliteConnectOptions::from_str("sqlite::memory:").map_err(failed("connect"))?;
     let writer = SqlitePoolOptions::new()
@@ -147,7 +148,7 @@ fn tuned(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .foreign_keys(false)
 }
 
-/// Classifies a failure: what a later try may get past is `Unavailable`.
+/// Classifies a failure as `Unavailable` if a retry may succeed.
 fn failed(action: &'static str) -> impl Fn(sqlx::Error) -> ViewError {
     move |error| {
         let reason = error.to_string();
@@ -270,7 +271,7 @@ impl Tx for SqliteTx {
         args: Vec<Value>,
         _kinds: &[Kind],
     ) -> Result<(), ViewError> {
-        // Every text is built from constants of this crate; values are bound.
+        // Every SQL text is built from constants of this crate; values are bound.
         sqlx::query_with(AssertSqlSafe(sql), arguments(args)?)
             .execute(&mut *self.0)
             .await

@@ -1,6 +1,5 @@
-//! What the projection must know of the past to project the next commit: the rows that later
-//! events may change. Nothing else is kept, so the state is always the rows of a store, loaded
-//! when they are needed; after a restart it starts empty.
+//! The rows that the projection of the next commit may change or depend on. The state is always a
+//! subset of a store's rows, loaded when needed, so it starts empty after a restart.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,7 +13,7 @@ use super::words::{AlertStatus, GateStatus, Health, RevisionStatus, SignOffStatu
 use crate::ids::Aggregate;
 use crate::journal::StoredCommit;
 
-/// The rows of the aggregates in hand.
+/// The loaded rows, by aggregate.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub(super) rollouts: HashMap<String, RolloutState>,
@@ -24,20 +23,20 @@ pub struct State {
     pub(super) environments: HashMap<String, EnvironmentRow>,
 }
 
-/// The rows of one rollout that later events may change or that its health depends on.
+/// The rows of one rollout that later events may change or on which its health depends.
 #[derive(Debug, Clone)]
 pub struct RolloutState {
     /// The rollout.
     pub rollout: RolloutRow,
     /// Its health.
     pub health: HealthRow,
-    /// Its phases by id, dropped ones included.
+    /// Its phases by id, including dropped ones.
     pub phases: BTreeMap<String, PhaseRow>,
-    /// Its steps by id, dropped ones included.
+    /// Its steps by id, including dropped ones.
     pub steps: BTreeMap<String, StepRow>,
-    /// Its gates by id, dropped ones included.
+    /// Its gates by id, including dropped ones.
     pub gates: BTreeMap<String, GateRow>,
-    /// Sign-offs and refusals that are not voided, in order.
+    /// Sign-offs and rejections that are not voided, in order.
     pub sign_offs: Vec<SignOffRow>,
     /// Open alerts, in order.
     pub alerts: Vec<AlertRow>,
@@ -49,14 +48,14 @@ pub struct RolloutState {
     pub audit: Option<AuditRow>,
     /// Success metrics by name.
     pub metrics: BTreeMap<String, SuccessMetricRow>,
-    /// The changed plan that waits to be accepted.
+    /// The pending plan revision, if any.
     pub revision: Option<RevisionRow>,
-    /// Requests that wait and reviews that are open, in order.
+    /// Pending requests and open reviews, in order.
     pub requests: Vec<RequestRow>,
 }
 
 impl RolloutState {
-    /// The state of a rollout of which only its own row is known.
+    /// Creates the state of a rollout of which only its own row is known.
     pub fn new(rollout: RolloutRow) -> Self {
         let health = HealthRow {
             rollout: rollout.rollout.clone(),
@@ -83,7 +82,7 @@ impl RolloutState {
         }
     }
 
-    /// The first phase in the order of the plan that still has something to do.
+    /// Returns the first phase, in plan order, that still has something to do.
     pub fn current_phase(&self) -> Option<String> {
         let phase_position = |phase: &str| self.phases.get(phase).map(|row| row.position);
         let step = self
@@ -110,7 +109,7 @@ impl RolloutState {
         }
     }
 
-    /// Keeps only what later events may change: the form a loaded state has too.
+    /// Drops the rows that later events cannot change, as in a freshly loaded state.
     pub(super) fn settle(&mut self) {
         self.sign_offs
             .retain(|row| row.status != SignOffStatus::Voided);
@@ -123,7 +122,7 @@ impl RolloutState {
     }
 }
 
-/// Whether nothing more has to happen to a step for its phase to go on.
+/// True if the step no longer holds up its phase.
 fn is_complete(step: &StepRow) -> bool {
     match step.status {
         StepStatus::Skipped | StepStatus::NotApplicable => true,
@@ -144,7 +143,7 @@ fn is_complete(step: &StepRow) -> bool {
     }
 }
 
-/// The aggregates whose rows must be in the state before a batch is projected.
+/// The aggregates whose rows must be loaded before a batch is projected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Rollout ids.
@@ -158,7 +157,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a batch needs.
+    /// Returns the aggregates that a batch touches.
     pub fn of(batch: &[StoredCommit]) -> Self {
         let mut needs = Self::default();
         for stored in batch {
@@ -181,7 +180,7 @@ impl Needs {
         needs
     }
 
-    /// What of it `state` does not hold.
+    /// Returns those that `state` does not hold.
     #[must_use]
     pub fn missing_in(mut self, state: &State) -> Self {
         self.rollouts
@@ -196,12 +195,12 @@ impl Needs {
 }
 
 impl State {
-    /// How many aggregates it holds.
+    /// Returns the number of aggregates.
     pub fn len(&self) -> usize {
         self.rollouts.len() + self.flags.len() + self.workers.len() + self.environments.len()
     }
 
-    /// Whether it holds none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

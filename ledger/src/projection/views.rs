@@ -1,4 +1,4 @@
-//! What the queries of a [`ViewStore`](super::store::ViewStore) answer and are asked with.
+//! Filters and answers of the queries of a [`ViewStore`](super::store::ViewStore).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,30 +7,31 @@ pub use super::row::Json;
 pub use super::rows::*;
 pub use super::words::*;
 
-/// The most rows one page holds; a larger limit is cut to it.
+/// Maximum number of rows per page; a larger limit is reduced to it.
 pub const MAX_PAGE_ROWS: u32 = 1_000;
 
-/// The most workers that are listed as there.
+/// Maximum number of workers listed as present.
 pub const MAX_WORKERS: u32 = 10_000;
 
-/// The most workers that are listed as gone.
+/// Maximum number of workers listed as gone.
 pub const MAX_LEFT_WORKERS: u32 = 100;
 
-/// As of which point of the ledger an answer holds.
+/// The point of the ledger at which an answer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AsOf {
-    /// Everything up to this sequence is in the answer, nothing after it; 0: nothing yet.
+    /// The answer includes everything up to this sequence and nothing after it; 0 means nothing
+    /// yet.
     pub sequence: u64,
-    /// When the commit of that sequence was recorded; absent for an empty ledger.
+    /// When that commit was recorded; absent for an empty ledger.
     pub recorded_at: Option<Timestamp>,
 }
 
-/// Data and the point of the ledger it was read at, both from one transaction.
+/// Data with the point of the ledger it was read at, both from one transaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer<T> {
-    /// As of when.
+    /// The point of the ledger.
     pub as_of: AsOf,
-    /// How many commits the ledger is ahead; absent when it was not asked.
+    /// How many commits the ledger is ahead; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
     /// The data.
@@ -38,14 +39,14 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
-    /// The answer with its lag behind a ledger whose last sequence is `last`.
+    /// Adds the lag behind a ledger whose last sequence is `last`.
     #[must_use]
     pub fn with_lag_behind(mut self, last: u64) -> Self {
         self.lag = Some(last.saturating_sub(self.as_of.sequence));
         self
     }
 
-    /// The same answer with other data.
+    /// Maps the data.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         Answer {
             as_of: self.as_of,
@@ -59,26 +60,26 @@ impl<T> Answer<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RolloutFilter {
-    /// In this environment.
+    /// Only those of this environment.
     pub environment: Option<String>,
-    /// In this status.
+    /// Only those in this status.
     pub status: Option<RolloutStatus>,
-    /// Of this runbook.
+    /// Only those of this runbook.
     pub runbook: Option<String>,
-    /// Not closed.
+    /// Only those that are not closed.
     pub open_only: bool,
-    /// Opened by a sequence less than this: the `opened_sequence` of the last row of the page
-    /// before.
+    /// Only those opened before this sequence: the `opened_sequence` of the previous page's last
+    /// row.
     pub before_sequence: Option<u64>,
-    /// At most so many rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.
+    /// Maximum number of rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.
     pub limit: u32,
 }
 
-/// A place in an event-ordered list: what follows (sequence, idx, ordinal) is asked for.
+/// A position in an event-ordered list; the rows after (sequence, idx, ordinal) are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cursor {
-    /// Sequence of the last row of the page before; 0 for the first page.
+    /// Sequence of the previous page's last row; 0 for the first page.
     pub sequence: u64,
     /// Index of that row.
     pub idx: u32,
@@ -90,74 +91,74 @@ pub struct Cursor {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestFilter {
-    /// Of this id.
+    /// Only the one with this id.
     pub request: Option<String>,
-    /// Of this rollout.
+    /// Only those of this rollout.
     pub rollout: Option<String>,
-    /// Only those that somebody has yet to act on.
+    /// Only those that wait for someone to act.
     pub open_only: bool,
 }
 
-/// Which timeline rows to list, in order of the ledger.
+/// Which timeline rows to list, in ledger order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TimelineFilter {
-    /// Of this rollout, flag changes it asked for included.
+    /// Only those of this rollout, including the flag changes it made.
     pub rollout: Option<String>,
-    /// After this place.
+    /// Only those after this position.
     pub after: Cursor,
-    /// At most so many rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.
+    /// Maximum number of rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.
     pub limit: u32,
 }
 
-/// Which regressions to list, comparison by comparison, the worst of each first.
+/// Which regressions to list, by comparison, the worst of each first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RegressionFilter {
-    /// Of this rollout.
+    /// Only those of this rollout.
     pub rollout: Option<String>,
-    /// Of the comparison at this sequence.
+    /// Only those of the comparison at this sequence.
     pub comparison: Option<u64>,
-    /// Only of comparisons that no later one supersedes.
+    /// Only those of comparisons that no later one supersedes.
     pub current_only: bool,
-    /// After this place.
+    /// Only those after this position.
     pub after: Cursor,
-    /// At most so many rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.
+    /// Maximum number of rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.
     pub limit: u32,
 }
 
-/// A bounded part of a list and where it goes on.
+/// A page of a list, with the start of the next one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Where the next page starts; absent: this is the last.
+    /// Where the next page starts; absent on the last page.
     pub next: Option<Cursor>,
 }
 
-/// A phase with what belongs to it.
+/// A phase with its steps and gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PhaseDetail {
     /// The phase.
     #[serde(flatten)]
     pub phase: PhaseRow,
-    /// Its steps in the order of the plan.
+    /// Its steps, in plan order.
     pub steps: Vec<StepRow>,
     /// Its gate.
     pub gate_detail: Option<GateDetail>,
 }
 
-/// A gate with everything signed for it.
+/// A gate with its sign-offs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GateDetail {
     /// The gate.
     #[serde(flatten)]
     pub gate: GateRow,
-    /// Sign-offs, refusals and voided ones, in order.
+    /// Sign-offs and rejections, including voided ones, in order.
     pub sign_offs: Vec<SignOffRow>,
 }
 
-/// A rollout with everything that belongs to it, the timeline apart.
+/// A rollout with everything that belongs to it, except the timeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RolloutDetail {
     /// The rollout.
@@ -165,17 +166,17 @@ pub struct RolloutDetail {
     pub rollout: RolloutRow,
     /// Its health with every deduction.
     pub health_detail: HealthRow,
-    /// Its phases in the order of the plan.
+    /// Its phases, in plan order.
     pub phases: Vec<PhaseDetail>,
     /// Alerts in the order they were raised.
     pub alerts: Vec<AlertRow>,
-    /// Points it can be taken back to.
+    /// Its rollback points.
     pub rollback_points: Vec<RollbackPointRow>,
     /// Rollbacks in order.
     pub rollbacks: Vec<RollbackRow>,
     /// Advice of the decision tree in order.
     pub advice: Vec<AdviceRow>,
-    /// Success metrics in the order of the plan.
+    /// Success metrics, in plan order.
     pub success_metrics: Vec<SuccessMetricRow>,
     /// Notices in order.
     pub notices: Vec<NoticeRow>,
@@ -185,8 +186,8 @@ pub struct RolloutDetail {
     pub comparisons: Vec<ComparisonRow>,
     /// Audits in order.
     pub audits: Vec<AuditRow>,
-    /// Changed plans in order, each with what it changes.
+    /// Plan revisions in order, each with its difference.
     pub revisions: Vec<RevisionRow>,
-    /// What waits or waited for another person, in order.
+    /// Requests and reviews, in order.
     pub requests: Vec<RequestRow>,
 }

@@ -1,4 +1,4 @@
-//! The closed vocabularies of the views; beside them, in `values`, what rows carry as JSON.
+//! The closed vocabularies of the views; `values` holds the JSON values of rows.
 
 use std::fmt;
 
@@ -27,12 +27,12 @@ macro_rules! words {
         }
 
         impl $name {
-            /// The word as stored and shown.
+            /// Returns the word as stored and shown.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// The word of a text; `None` when it is not one of ours.
+            /// Parses a word; `None` if it is unknown.
             pub fn of(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)* _ => None }
             }
@@ -68,51 +68,51 @@ words!(
         Fail = "fail",
         /// No data, or not enough.
         Inconclusive = "inconclusive",
-        /// The check itself failed.
+        /// The check itself could not be carried out.
         Error = "error",
-        /// Not run, on purpose, with a reason.
+        /// Deliberately not run, with a reason.
         Skipped = "skipped",
-        /// Does not apply here, reviewed.
+        /// Not applicable, as reviewed.
         NotApplicable = "not_applicable",
-        /// Passed, with something worth a look.
+        /// Passed with a warning.
         Warning = "warning",
     }
 );
 
 words!(
-    /// Where a changed plan stands.
+    /// The status of a plan revision.
     RevisionStatus {
-        /// Waits to be accepted.
+        /// Waiting for acceptance.
         Proposed = "proposed",
-        /// Accepted: in force until a later one is.
+        /// Accepted; in force until a later one is accepted.
         Accepted = "accepted",
-        /// Taken back or refused.
+        /// Withdrawn or refused.
         Withdrawn = "withdrawn",
     }
 );
 
 words!(
-    /// What another person is asked for.
+    /// What another person is asked to do.
     RequestKind {
-        /// To confirm what takes two persons.
+        /// Confirm a command that takes two persons.
         Confirm = "confirm",
-        /// To review what one person did by breaking glass.
+        /// Review a command that one person executed by breaking glass.
         Review = "review",
     }
 );
 
 words!(
-    /// Where a request or a review stands.
+    /// The status of a request or a review.
     RequestStatus {
         /// A request waits for a second person.
         Waiting = "waiting",
-        /// Done, confirmed by a second person.
+        /// Confirmed by a second person and executed.
         Confirmed = "confirmed",
-        /// Taken back or refused.
+        /// Withdrawn or refused.
         Withdrawn = "withdrawn",
         /// Nobody confirmed it in time.
         Expired = "expired",
-        /// What it rested on has changed.
+        /// Void, because what it depends on has changed.
         Voided = "voided",
         /// A review is open.
         Open = "open",
@@ -126,26 +126,26 @@ words!(
 );
 
 impl RequestStatus {
-    /// Somebody has yet to act.
+    /// True if it waits for someone to act.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Waiting | Self::Open | Self::Overdue)
     }
 }
 
 words!(
-    /// Where a rollout stands.
+    /// The status of a rollout.
     RolloutStatus {
-        /// Opened, not started.
+        /// Opened but not started.
         Open = "open",
-        /// Started; tasks are given out.
+        /// Started; tasks are handed out.
         Running = "running",
-        /// No new task is given out.
+        /// No new task is handed out.
         Paused = "paused",
-        /// Undo steps run.
+        /// Undos are running.
         RollingBack = "rolling_back",
-        /// Aborted by a person; not closed yet.
+        /// Aborted by a person; not yet closed.
         Aborted = "aborted",
-        /// At its end; see the outcome.
+        /// Closed; see the outcome.
         Closed = "closed",
     }
 );
@@ -155,85 +155,85 @@ words!(
     Outcome {
         /// As planned.
         Succeeded = "succeeded",
-        /// Taken back.
+        /// Rolled back.
         RolledBack = "rolled_back",
-        /// Stopped by a person.
+        /// Aborted by a person.
         Aborted = "aborted",
-        /// Not as planned and not taken back.
+        /// Failed and not rolled back.
         Failed = "failed",
     }
 );
 
 words!(
-    /// Where a step stands. `finished` says that there is a verdict, not which.
+    /// The status of a step. `finished` says that there is a verdict, not which one.
     StepStatus {
-        /// Not started, or ready again as the next attempt.
+        /// Not started, or ready for the next attempt.
         Pending = "pending",
-        /// An intent is recorded, a result is not.
+        /// An intent is recorded, but no result.
         Running = "running",
         /// Has a verdict.
         Finished = "finished",
-        /// An intent without a result: what it did is not known.
+        /// An intent without a result: the effect is unknown.
         Interrupted = "interrupted",
         /// Skipped with a reason.
         Skipped = "skipped",
-        /// Proposed as not applicable; a second person has not answered yet.
+        /// Proposed as not applicable and waiting for a second person.
         InReview = "in_review",
         /// Reviewed as not applicable.
         NotApplicable = "not_applicable",
-        /// Its undo runs.
+        /// Its undo is running.
         Undoing = "undoing",
         /// Its undo passed.
         Undone = "undone",
-        /// Its undo did not pass: the effect may still be there.
+        /// Its undo did not pass: the effect may still be in place.
         UndoFailed = "undo_failed",
     }
 );
 
 words!(
-    /// Whether something other than the undo itself has looked whether the effect is gone.
+    /// Whether something other than the undo itself confirmed that the effect is gone.
     UndoVerification {
-        /// It is gone.
+        /// The effect is gone.
         Verified = "verified",
-        /// Nothing could tell.
+        /// Nothing could verify it.
         NotVerified = "not_verified",
-        /// It still stands.
+        /// The effect is still in place.
         Stands = "stands",
-        /// Somebody else has changed it since, and it was left.
+        /// Left in place, because someone else has changed it since.
         Left = "left",
     }
 );
 
 words!(
-    /// Where a gate stands.
+    /// The status of a gate.
     GateStatus {
-        /// Not decided.
+        /// Not decided yet.
         Waiting = "waiting",
-        /// Decided: the next phase may start.
+        /// Passed: the next phase may start.
         Passed = "passed",
-        /// Decided: shut, with reasons.
+        /// Blocked, with reasons.
         Blocked = "blocked",
     }
 );
 
 words!(
-    /// Whether a sign-off counts.
+    /// The status of a sign-off.
     SignOffStatus {
         /// Given and not voided.
         Given = "given",
-        /// The person refused.
+        /// A rejection.
         Refused = "refused",
-        /// Given or refused once; no longer counts, see the cause.
+        /// Given or rejected earlier, no longer valid; see the cause.
         Voided = "voided",
     }
 );
 
 words!(
-    /// Whether an alert is open.
+    /// The status of an alert.
     AlertStatus {
         /// Raised.
         Open = "open",
-        /// Raised; its watch has ended, so that nothing resolves it by itself.
+        /// Raised; its watch has ended, so nothing resolves it automatically.
         Unwatched = "unwatched",
         /// Raised and resolved.
         Resolved = "resolved",
@@ -241,19 +241,19 @@ words!(
 );
 
 words!(
-    /// Whether a worker is there, by the record.
+    /// The recorded status of a worker.
     WorkerStatus {
-        /// Joined and not left.
+        /// Joined and has not left.
         Present = "present",
-        /// Told to stop, its work ended.
+        /// Was told to stop, and its work ended.
         Drained = "drained",
-        /// Not heard of any more, or replaced by another run under its name.
+        /// Presumed lost, or replaced by another session under its name.
         Lost = "lost",
     }
 );
 
 impl WorkerStatus {
-    /// After leaving for a reason of the wire; `None` when it is not one of ours.
+    /// Returns the status after leaving for a reason of the wire format; `None` if it is unknown.
     pub fn of_leaving(reason: i32) -> Option<Self> {
         match v1::WorkerLeaveReason::try_from(reason).ok()? {
             v1::WorkerLeaveReason::Unspecified => None,
@@ -264,15 +264,15 @@ impl WorkerStatus {
 }
 
 words!(
-    /// How bad an alert is.
+    /// The severity of an alert.
     Severity {
-        /// For the record.
+        /// For information.
         Info = "info",
-        /// To be looked at.
+        /// Worth a look.
         Warning = "warning",
-        /// To be acted upon.
+        /// Needs action.
         Error = "error",
-        /// To be acted upon now.
+        /// Needs immediate action.
         Critical = "critical",
     }
 );
@@ -286,29 +286,29 @@ words!(
         NeedsAttention = "NEEDS_ATTENTION",
         /// Below 70.
         Critical = "CRITICAL",
-        /// Nothing measured yet.
+        /// No data yet.
         NoData = "NO_DATA",
     }
 );
 
 words!(
-    /// What a flag does.
+    /// The mode of a flag.
     FlagMode {
-        /// Off for all.
+        /// Off for everyone.
         Off = "off",
         /// On for the named labels.
         Beta = "beta",
-        /// Both paths run, the old one answers.
+        /// Both paths run, and the old one's answer is used.
         Parallel = "parallel",
-        /// On for a share.
+        /// On for a percentage.
         Percentage = "percentage",
-        /// On for all.
+        /// On for everyone.
         On = "on",
     }
 );
 
 words!(
-    /// What happened to a flag.
+    /// The kind of a flag change.
     FlagChangeKind {
         /// Defined.
         Defined = "defined",
@@ -320,7 +320,7 @@ words!(
 );
 
 impl Verdict {
-    /// The verdict of an event's field; `None` for an absent or unknown one.
+    /// Converts an event's field; `None` if it is absent or unknown.
     pub fn from_wire(number: i32) -> Option<Self> {
         match v1::Verdict::try_from(number).ok()? {
             v1::Verdict::Unspecified => None,
@@ -336,7 +336,7 @@ impl Verdict {
 }
 
 impl UndoVerification {
-    /// That of an event's field; `None` for an absent or unknown one.
+    /// Converts an event's field; `None` if it is absent or unknown.
     pub fn from_wire(number: i32) -> Option<Self> {
         match v1::UndoVerification::try_from(number).ok()? {
             v1::UndoVerification::Unspecified => None,
@@ -349,7 +349,7 @@ impl UndoVerification {
 }
 
 impl RolloutStatus {
-    /// The word of a status.
+    /// Converts from the domain's status.
     pub fn from_domain(status: Status) -> Self {
         match status {
             Status::Open => Self::Open,
@@ -361,7 +361,7 @@ impl RolloutStatus {
         }
     }
 
-    /// The status of a word and an outcome.
+    /// Converts to the domain's status, given the outcome.
     pub fn to_domain(self, outcome: Option<Outcome>) -> Status {
         match self {
             Self::Open => Status::Open,
@@ -381,12 +381,12 @@ impl RolloutStatus {
 }
 
 impl Outcome {
-    /// The outcome of a status; `None`: it is no end.
+    /// Returns the outcome of a status; `None` if the status is not an end.
     pub fn from_domain(status: Status) -> Option<Self> {
         Self::of_proto(status.outcome()?)
     }
 
-    /// The outcome of an event's field; `None` for an absent or unknown one.
+    /// Converts an event's field; `None` if it is absent or unknown.
     pub fn from_wire(number: i32) -> Option<Self> {
         Self::of_proto(v1::RolloutOutcome::try_from(number).ok()?)
     }
@@ -416,7 +416,7 @@ impl Column for RollbackLevel {
 }
 
 impl FlagMode {
-    /// The mode of an event's field; `None` for an absent or unknown one.
+    /// Converts an event's field; `None` if it is absent or unknown.
     pub fn from_wire(number: i32) -> Option<Self> {
         match v1::FlagMode::try_from(number).ok()? {
             v1::FlagMode::Unspecified => None,
@@ -429,7 +429,7 @@ impl FlagMode {
     }
 }
 
-/// A time in the resolution of the views, microseconds.
+/// Converts a time to the views' resolution, microseconds.
 pub(super) fn time(time: Option<&rollbook_proto::Timestamp>) -> Option<Timestamp> {
     let time = crate::clock::from_proto(time)?;
     Timestamp::from_microsecond(time.as_microsecond()).ok()

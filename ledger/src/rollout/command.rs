@@ -1,5 +1,4 @@
-//! What can be asked of a rollout. People's commands come over the API; the others from the
-//! orchestrator and the workers.
+//! Requests to a rollout: from people over the API, from the orchestrator and from workers.
 
 use std::collections::BTreeMap;
 
@@ -9,61 +8,61 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::ids::{EnvironmentId, PhaseId, StepId};
 use crate::runbook::RollbackLevel;
 
-/// How many pieces of evidence one manual step takes.
+/// Maximum number of evidence items in the completion of one manual step.
 pub const MAX_EVIDENCE: usize = 50;
 
-/// Opens a rollout: the only command without a state before it.
+/// Opens a rollout; the only command that needs no existing state.
 #[derive(Debug, Clone, Serialize)]
 pub struct Open {
-    /// Name for people; empty: runbook and environment.
+    /// Display name; empty means the runbook's name and the environment.
     pub name: String,
     /// The canonical plan, already in the evidence store.
     pub plan: v1::Evidence,
-    /// Environment of this rollout; declared by the runbook.
+    /// Target environment; the runbook must declare it.
     pub environment: EnvironmentId,
     /// Effective parameters.
     pub params: BTreeMap<String, String>,
 }
 
-/// A person's command.
+/// A command from a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
-    /// Begin.
+    /// Starts the rollout.
     Start {},
-    /// No new step starts; running ones finish.
+    /// Pauses the rollout: no new step starts, running steps finish.
     Pause {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Go on after a pause.
+    /// Resumes a paused rollout.
     Resume {
-        /// Why.
+        /// The reason.
         #[serde(default)]
         reason: String,
     },
-    /// End without undoing.
+    /// Aborts the rollout without undoing anything.
     Abort {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Do without a step.
+    /// Skips a step.
     Skip {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Run a failed, interrupted, skipped or inconclusive step again.
+    /// Runs a failed, interrupted, skipped or inconclusive step again.
     Retry {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A manual step is done (or has failed, when an answer is `fail`).
+    /// Completes a manual step; any `fail` answer makes it fail.
     Complete {
-        /// Which.
+        /// The step.
         step: StepId,
         /// One answer per checklist item.
         #[serde(default)]
@@ -75,65 +74,66 @@ pub enum Command {
         #[serde(default)]
         note: String,
     },
-    /// Claim that a step does not apply; another person must agree.
+    /// Claims that a step does not apply; another person must agree.
     ProposeNotApplicable {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Agree or disagree with such a claim.
+    /// Accepts or rejects a claim that a step does not apply.
     ReviewNotApplicable {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Agree.
+        /// True to accept the claim.
         accept: bool,
-        /// Why.
+        /// The reason.
         #[serde(default)]
         reason: String,
     },
-    /// Sign a gate.
+    /// Signs a gate.
     Approve {
-        /// Which.
+        /// The gate.
         gate: PhaseId,
-        /// In which role; may be left out when the person has exactly one that the gate asks for.
+        /// The signer's role; optional if exactly one of the person's roles is required by the
+        /// gate.
         #[serde(default)]
         role: Option<String>,
-        /// What is stated; default: the gate's statement.
+        /// The statement signed; defaults to the gate's statement.
         #[serde(default)]
         statement: Option<String>,
-        /// Digest of what the person was shown (`GET /v1/rollouts/{id}/gates/{gate}`); refused when
-        /// the gate has changed since.
+        /// Digest of what the person was shown (`GET /v1/rollouts/{id}/gates/{gate}`); the command
+        /// is refused if the gate has changed since.
         seen: String,
     },
-    /// Refuse a gate.
+    /// Rejects a gate.
     Reject {
-        /// Which.
+        /// The gate.
         gate: PhaseId,
-        /// In which role.
+        /// The person's role.
         #[serde(default)]
         role: Option<String>,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Take one step's effect back.
+    /// Undoes one step's effect.
     Undo {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Go back.
+    /// Rolls back.
     Rollback {
-        /// How far.
+        /// The level.
         level: RollbackLevel,
-        /// Steps to undo, for level `partial` only.
+        /// Steps to undo; only for level `partial`.
         #[serde(default)]
         steps: Vec<StepId>,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Put a changed plan on the record; voids open sign-offs, waits for acceptance.
+    /// Proposes a changed plan; voids open sign-offs and waits for acceptance.
     Revise {
         /// The canonical plan, already in the evidence store.
         plan: v1::Evidence,
@@ -141,57 +141,58 @@ pub enum Command {
         /// both plans have must keep its value.
         #[serde(default)]
         params: BTreeMap<String, String>,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Accept the revision that waits.
+    /// Accepts the pending revision.
     AcceptRevision {
         /// Its number.
         revision: u32,
-        /// The digest of the difference that the person looked at; refused when it is another.
+        /// Digest of the difference that the person reviewed; refused if it does not match.
         #[serde(default)]
         difference: Option<String>,
-        /// Why; needed only to break glass.
+        /// The reason; required only when breaking glass.
         #[serde(default)]
         reason: String,
     },
-    /// Take a proposed plan back, or refuse it.
+    /// Withdraws or refuses a proposed plan.
     WithdrawRevision {
         /// Its number.
         revision: u32,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Confirm another person's request: what it asks for is done.
+    /// Confirms another person's request, which executes the requested command.
     Confirm {
         /// Its id.
         request: String,
     },
-    /// Take a request back, or refuse it.
+    /// Withdraws or refuses a request.
     Withdraw {
         /// Its id.
         request: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Do alone and at once what takes two persons, where a rule allows it. Opens a review.
+    /// Executes at once, alone, a command that takes two persons, where a rule allows it; opens a
+    /// review.
     BreakGlass {
         /// The command.
         of: Box<Command>,
     },
-    /// Close the review of what another person did by breaking glass.
+    /// Closes the review of a command that another person executed by breaking glass.
     Review {
         /// Its id.
         review: String,
-        /// The reviewer would have agreed.
+        /// True if the reviewer would have agreed.
         agreed: bool,
-        /// What was found.
+        /// The reviewer's findings.
         note: String,
     },
 }
 
 impl Command {
-    /// The reason given; empty for commands that take none.
+    /// Returns the reason given; empty for commands that take none.
     pub fn reason(&self) -> &str {
         match self {
             Self::Pause { reason }
@@ -217,7 +218,7 @@ impl Command {
         }
     }
 
-    /// The command itself, when glass is broken for it.
+    /// Returns the wrapped command if this one breaks glass, otherwise the command itself.
     pub fn inner(&self) -> &Self {
         match self {
             Self::BreakGlass { of } => of,
@@ -230,123 +231,123 @@ impl Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// The item as it stands in the plan.
+    /// The item, exactly as written in the plan.
     pub item: String,
-    /// `pass`, `fail` or `not_applicable`.
+    /// The answer.
     pub answer: AnswerValue,
     /// Free text.
     #[serde(default)]
     pub note: String,
 }
 
-/// `pass`, `fail` or `not_applicable`.
+/// The answer to a checklist item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerValue {
-    /// Done and right.
+    /// Done, and correct.
     Pass,
-    /// Done and wrong.
+    /// Done, and not correct.
     Fail,
-    /// Does not apply; only where the plan accepts it.
+    /// Does not apply; allowed only where the plan accepts it.
     NotApplicable,
 }
 
-/// A worker's record.
+/// A worker's report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum WorkerCommand {
-    /// Intent, before any effect. Refused unless the step is ready at this attempt.
+    /// Records the intent before any effect; refused unless the step is ready at this attempt.
     StartStep {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// From 1; must be the next attempt.
+        /// Counted from 1; must be the next attempt.
         attempt: u32,
-        /// Who.
+        /// The worker.
         worker: String,
         /// What will run, redacted.
         intent: String,
     },
-    /// A sample, recorded while the step runs.
+    /// Records a sample while the step runs.
     Measure {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Which attempt.
+        /// The attempt.
         attempt: u32,
         /// The sample.
         measurement: v1::Measurement,
     },
-    /// The result.
+    /// Records the result.
     FinishStep {
-        /// The fact to record; refused unless this attempt is running, or was interrupted because its
-        /// worker was taken for lost.
+        /// The fact to record; refused unless this attempt is running, or was interrupted because
+        /// its worker was presumed lost.
         finished: v1::StepFinished,
-        /// Facts that belong to it, in the same commit: `SnapshotTaken`, `ComparisonMade`,
-        /// `AuditTaken`.
+        /// Facts recorded in the same commit: `SnapshotTaken`, `ComparisonMade`, `AuditTaken`.
         #[serde(serialize_with = "as_events")]
         details: Vec<v1::event::Kind>,
     },
-    /// After a crash: intent without result, effect unknown.
+    /// After a crash, records that an attempt has an intent but no result, so its effect is
+    /// unknown.
     InterruptStep {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Which attempt.
+        /// The attempt.
         attempt: u32,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// After a crash, of a step that only reads: this worker goes on with the attempt.
+    /// After a crash, lets this worker continue an attempt of a step that only reads.
     ResumeStep {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Which attempt.
+        /// The attempt.
         attempt: u32,
-        /// Who goes on.
+        /// The worker that continues.
         worker: String,
-        /// What became of the one before.
+        /// What happened to the previous worker.
         reason: String,
     },
-    /// Intent of an undo.
+    /// Records the intent to undo a step.
     StartUndo {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// From 1 within the undo.
+        /// The undo attempt, counted from 1.
         attempt: u32,
-        /// Who.
+        /// The worker.
         worker: String,
         /// What will run, redacted.
         intent: String,
     },
-    /// Result of an undo.
+    /// Records the result of an undo.
     FinishUndo {
         /// The fact to record.
         finished: v1::UndoFinished,
     },
 }
 
-/// The orchestrator's command: what time and state make due. Each is decided again on the
-/// state at append, so that two orchestrators are harmless.
+/// A command from the orchestrator: whatever time and state make due. Each is decided again on the
+/// state at append, so two orchestrators do no harm.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum SystemCommand {
-    /// Everything that is due now and needs no worker: gates that pass or are newly blocked,
-    /// expired sign-offs, steps whose `when` is false, waits that are over, automatic retries,
-    /// advice, automatic rollback, rollback completion, close.
+    /// Records everything that is due now and needs no worker: gates that pass or become blocked,
+    /// expired sign-offs, steps whose `when` is false, finished waits, automatic retries, advice,
+    /// automatic rollbacks, the end of a rollback, the close.
     Settle,
-    /// A worker could not be had for this attempt: its task was given up.
+    /// Gives up an attempt for which no worker could be found.
     GiveUp {
-        /// Which.
+        /// The step.
         step: StepId,
-        /// Which attempt.
+        /// The attempt.
         attempt: u32,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A notice was sent, or could not be.
+    /// Records that a notice was sent, or could not be.
     RecordNotice {
         /// The fact.
         sent: v1::NoticeSent,
     },
 }
 
-/// Any command, with who and when.
+/// A command from any kind of actor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Request {
     /// From a person.
@@ -357,7 +358,7 @@ pub enum Request {
     System(SystemCommand),
 }
 
-/// Kinds of events have JSON only as events.
+/// Serializes event kinds as events, because only events have a JSON form.
 fn as_events<S: Serializer>(kinds: &[v1::event::Kind], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(kinds.iter().map(|kind| v1::Event {
         kind: Some(kind.clone()),

@@ -1,21 +1,21 @@
-//! Where a rollout as a whole stands: one function from the events of its course to its status.
-//! The fold uses it, and the projection, so that views, reports and exit codes say the same.
+//! How events change the status of a rollout: one function, used by both the fold and the
+//! projection, so that views, reports and exit codes agree.
 
 use rollbook_proto::v1::{RolloutOutcome, event::Kind};
 
 use super::state::Status;
 
 impl Status {
-    /// The status after an event; events of steps, gates and the like change none.
+    /// Returns the status after an event; events of steps, gates and the like leave it unchanged.
     ///
     /// # Errors
-    /// Why the event cannot follow on this status.
+    /// The reason why the event is illegal in this status.
     pub fn after(self, kind: &Kind) -> Result<Self, String> {
         let (may, after) = match kind {
             Kind::RolloutStarted(_) => (self == Self::Open, Self::Running),
             Kind::RolloutPaused(_) => (self == Self::Running, Self::Paused),
             Kind::RolloutResumed(_) => (self == Self::Paused, Self::Running),
-            // An abort during a rollback ends the rollback where it stands.
+            // An abort during a rollback stops the rollback where it is.
             Kind::RolloutAborted(_) => (
                 matches!(
                     self,
@@ -29,9 +29,10 @@ impl Status {
                     RolloutOutcome::try_from(closed.outcome).unwrap_or(RolloutOutcome::Unspecified),
                 ),
             ),
-            // One under way is replaced.
+            // A new rollback replaces the one in progress.
             Kind::RollbackStarted(_) => (self != Self::Open, Self::RollingBack),
-            // It goes on when resumed; where the rollback ends it, it closes in the same commit.
+            // A rollback below `full` leaves the rollout paused; one that ends the rollout is
+            // followed by its close in the same commit.
             Kind::RollbackFinished(_) => (self == Self::RollingBack, Self::Paused),
             _ => (true, self),
         };
@@ -42,7 +43,8 @@ impl Status {
         }
     }
 
-    /// How it ended; `None`: it has not, or an end it had is being taken back.
+    /// Returns the outcome of a closed rollout; `None` if it has not closed, or a rollback after
+    /// the close is in progress.
     pub fn outcome(self) -> Option<RolloutOutcome> {
         match self {
             Self::Closed(outcome) => Some(outcome),

@@ -1,9 +1,10 @@
-//! The frontier of a rollout: the steps and phases that a look has to visit. What has passed lies
-//! behind it, what waits for other steps lies beyond it; neither moves before something else does.
+//! The frontier of a rollout: the steps and phases that can change now, which are the only ones
+//! [`look`](super::look) needs to visit. Passed nodes are behind the frontier and nodes that wait
+//! for other steps are beyond it; neither can change before something on the frontier does.
 //!
-//! It follows from state and plan alone. Kept beside them, it is brought up to date by visiting
-//! what has changed since, so that a look costs the same however long the plan is: what remains
-//! linear is one comparison of pointers for each step.
+//! It is derived from state and plan alone. A cached frontier is updated by visiting only the steps
+//! that changed, so the cost of a look does not grow with the plan, except for one pointer
+//! comparison per step.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,75 +18,75 @@ use crate::ids::{PhaseId, StepId};
 use crate::runbook::plan::PlannedStep;
 use crate::runbook::{Plan, Step};
 
-/// A step as the rules ask for it.
+/// A step with its id, state and definition, as the rules need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AtStep<'a> {
-    /// Its place in the plan.
+    /// Its node number in the plan's order.
     pub(crate) node: usize,
     pub(crate) id: &'a StepId,
     pub(crate) at: &'a StepState,
     pub(crate) step: &'a Step,
 }
 
-/// What a look goes by.
+/// The inputs of one look at a rollout.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look<'a> {
     pub(crate) state: &'a RolloutState,
     pub(crate) plan: &'a Plan,
-    /// Of this state.
+    /// The frontier of `state`.
     pub(crate) frontier: &'a Frontier,
     pub(crate) now: Timestamp,
 }
 
 impl<'a> Look<'a> {
-    /// The steps to visit.
+    /// Iterates over the steps on the frontier.
     pub(crate) fn steps(self) -> impl Iterator<Item = AtStep<'a>> {
         self.frontier.steps(self.state, self.plan)
     }
 }
 
-/// What a look at a rollout has to visit. Nodes are those of the plan's order: its steps, then its
-/// phases.
+/// The steps and phases that a look at a rollout has to visit. Node numbers follow the plan's
+/// order: first the steps, then the phases.
 #[derive(Debug, Clone, Default)]
 pub struct Frontier {
     plan: String,
     steps: usize,
-    /// Each step as it was seen last.
+    /// Each step's state at the last update.
     seen: Vec<Option<Arc<StepState>>>,
-    /// The step is done, or the phase has passed.
+    /// Per node: the step is done, or the phase has passed.
     done: Vec<bool>,
-    /// How many nodes directly before each are not done.
+    /// Per node: how many of its direct predecessors are not done.
     open: Vec<usize>,
-    /// The step has left `Pending`, or the phase has passed.
+    /// Per node: the step has left `Pending`, or the phase has passed.
     moved: Vec<bool>,
-    /// Steps that may do something now or wait for somebody.
+    /// Steps that may act now or wait for a person or worker.
     watched: BTreeSet<usize>,
     /// Phases that have been reached and have not passed.
     current: BTreeSet<usize>,
-    /// How often something moved before what comes directly before it was done.
+    /// How many nodes moved before their direct predecessors were done.
     out_of_order: usize,
-    /// Results may rest on something that was done again.
+    /// Some results may rest on a step that has since been run again.
     is_doubtful: bool,
-    /// Checks whose result is older than something before them, and by what.
+    /// Checks whose result is older than a step before them, each with that step.
     stale: Vec<(usize, StepId)>,
 }
 
-/// What a step must be for its result to count: passed, and at which event.
+/// Returns the number of the result's event if the step has passed and its result counts.
 fn passed(at: Option<&Arc<StepState>>) -> Option<u64> {
     at.filter(|at| at.status == StepStatus::Succeeded && !at.recheck)
         .map(|at| at.finished_event)
 }
 
 impl Frontier {
-    /// The frontier of a state. Visits every step.
+    /// Builds the frontier of a state; visits every step.
     pub fn of(state: &RolloutState, plan: &Plan) -> Self {
         let mut frontier = Self::default();
         frontier.advance(state, plan);
         frontier
     }
 
-    /// Brings it up to date with a state of the same rollout, earlier or later, and the plan in
-    /// force. Afterwards it is what [`Frontier::of`] gives.
+    /// Updates the frontier to another state of the same rollout, earlier or later, and to the plan
+    /// in force. The result equals [`Frontier::of`].
     pub fn advance(&mut self, state: &RolloutState, plan: &Plan) {
         if self.plan != plan.digest() {
             self.begin(plan);
@@ -113,7 +114,7 @@ impl Frontier {
         self.is_doubtful = self.out_of_order > 0 || !self.stale.is_empty();
     }
 
-    /// Forgets everything: nothing of the plan has been seen.
+    /// Resets the frontier to a plan of which no step has been seen.
     fn begin(&mut self, plan: &Plan) {
         let order = plan.order();
         let steps = plan.step_count();
@@ -130,8 +131,8 @@ impl Frontier {
         };
     }
 
-    /// A frontier that leaves nothing out, by the rules alone: what a look with any other must
-    /// agree with.
+    /// Builds a frontier that leaves nothing out, from the rules alone; a look with any other
+    /// frontier must give the same answer.
     #[cfg(test)]
     pub(super) fn whole(state: &RolloutState, plan: &Plan) -> Self {
         let mut whole = Self::default();
@@ -156,7 +157,7 @@ impl Frontier {
         self.moved.get(node).copied().unwrap_or_default()
     }
 
-    /// Everything before the phase has passed.
+    /// True if everything before the phase has passed.
     fn is_reached(&self, plan: &Plan, phase: usize) -> bool {
         let needs = plan.phase_nodes_before(phase);
         needs.iter().all(|need| self.is_done(*need))
@@ -180,7 +181,7 @@ impl Frontier {
         self.place(node);
     }
 
-    /// Which phases have passed. A gate passes and is shut again with no change of a step.
+    /// Updates which phases have passed; a gate can pass or close again without any step changing.
     fn phases_changed(&mut self, state: &RolloutState, plan: &Plan) {
         let nodes = self.done.len();
         for node in self.steps..nodes {
@@ -193,14 +194,14 @@ impl Frontier {
         self.phases_reached(plan);
     }
 
-    /// Which phases have been reached, once it is known which have passed.
+    /// Updates which phases have been reached; requires up-to-date passed phases.
     fn phases_reached(&mut self, plan: &Plan) {
         self.current = (self.steps..self.done.len())
             .filter(|phase| !self.is_done(*phase) && self.is_reached(plan, *phase))
             .collect();
     }
 
-    /// Counts what moved too early, as a node moves or is to move again.
+    /// Sets whether a node has moved, and updates the count of nodes that moved out of order.
     fn set_moved(&mut self, node: usize, moved: bool) {
         let Some(known) = self.moved.get_mut(node).filter(|known| **known != moved) else {
             return;
@@ -239,7 +240,7 @@ impl Frontier {
         }
     }
 
-    /// Puts a step among those to be visited, or takes it from there.
+    /// Adds a step to the watched set, or removes it.
     fn place(&mut self, node: usize) {
         let Some(at) = self.seen.get(node).and_then(Option::as_ref) else {
             return;
@@ -259,7 +260,7 @@ impl Frontier {
         }
     }
 
-    /// Checks whose result no longer speaks for what is there.
+    /// Finds checks whose result has been invalidated by a later run of a step before them.
     fn done_again(&self, state: &RolloutState, plan: &Plan) -> Vec<(usize, StepId)> {
         let redone = Redone::of(state, plan);
         let stale = |(node, planned): (usize, PlannedStep<'_>)| {
@@ -284,8 +285,8 @@ impl Frontier {
         })
     }
 
-    /// The steps that a look visits, in the order of the plan: all but those that are done for
-    /// good, and those that wait for other steps and nothing else.
+    /// Iterates, in plan order, over the steps that a look visits: all except those that are
+    /// finally done and those that only wait for other steps.
     pub(crate) fn steps<'a>(
         &'a self,
         state: &'a RolloutState,
@@ -296,7 +297,7 @@ impl Frontier {
             .filter_map(move |node| Self::at(state, plan, *node))
     }
 
-    /// The first check whose result is older than something before it, with what was done again.
+    /// Returns the first check whose result is older than a step before it, with that step.
     pub(crate) fn stale<'a>(
         &'a self,
         state: &'a RolloutState,
@@ -306,8 +307,8 @@ impl Frontier {
         Some((Self::at(state, plan, *node)?, later))
     }
 
-    /// The phases that have been reached and have not passed, in order; whether steps of it are
-    /// not done.
+    /// Iterates in order over the phases that have been reached and have not passed; the flag is
+    /// true while some of the phase's steps are not done.
     pub(crate) fn phases<'a>(
         &'a self,
         plan: &'a Plan,
@@ -318,8 +319,8 @@ impl Frontier {
         })
     }
 
-    /// The phases whose gates are to be judged: all before them is done, or a step of theirs has
-    /// failed, in order.
+    /// Iterates in order over the phases whose gates must be evaluated: everything before them is
+    /// done, or one of their steps has failed.
     pub(crate) fn gates<'a>(
         &'a self,
         state: &'a RolloutState,
@@ -335,7 +336,7 @@ impl Frontier {
             .map(|(id, _)| id)
     }
 
-    /// Every phase has passed.
+    /// True if every phase has passed.
     pub(crate) fn is_passed(&self) -> bool {
         let phases = self.done.get(self.steps..).unwrap_or_default();
         phases.iter().all(|passed| *passed)

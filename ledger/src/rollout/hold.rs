@@ -1,5 +1,5 @@
-//! What stands still and why, as data: the words for it are made from the same figures and are for
-//! people only.
+//! What is blocked and why, as data. The sentences for people are built from the same figures;
+//! programs read the data.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,13 +12,13 @@ use super::decide::cut;
 use super::remedy::Remedy;
 use crate::ids::{IdError, PhaseId, StepId};
 
-/// The longest figure, in bytes; of a longer text the beginning and its digest.
+/// Maximum size of a figure in bytes; longer text is cut and followed by its digest.
 const MAX_FIGURE_BYTES: usize = 256;
 
-/// The numbers and names of a reason, each by its name.
+/// The named numbers and names that a blocking reason mentions.
 pub type Figures = BTreeMap<String, String>;
 
-/// What stands still; as text, and in JSON: `step 1.6`, `gate 1`, `rollout`.
+/// The object that is blocked; written `step 1.6`, `gate 1` or `rollout`, in JSON too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Subject {
@@ -28,11 +28,11 @@ pub enum Subject {
     Step(StepId),
     /// The gate of a phase.
     Gate(PhaseId),
-    /// A rollback under way, by its id.
+    /// A rollback in progress, by its id.
     Rollback(String),
-    /// A request for a second person, by its id.
+    /// A request that needs a second person, by its id.
     Request(String),
-    /// A review of what one person did alone, by its id.
+    /// A review of a command that one person executed alone, by its id.
     Review(String),
 }
 
@@ -49,15 +49,15 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A text that names nothing that can stand still.
+/// A text that does not parse as a [`Subject`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubjectError {
-    /// No kind of thing is called so.
+    /// The kind of object is unknown.
     #[error(
         "RB-SUBJECT-1: `{0}` names nothing that stands still; write `rollout`, or `step`, `gate`, `rollback`, `request` or `review` with an id"
     )]
     Kind(String),
-    /// Its id is none.
+    /// The id is malformed.
     #[error(transparent)]
     Id(#[from] IdError),
 }
@@ -94,133 +94,134 @@ impl From<Subject> for String {
     }
 }
 
-/// The rule by which something stands still. The names are stable; docs/operators.md lists those
-/// that a status shows.
+/// The rule that blocks something. The names are stable; docs/operators.md lists those that a
+/// status shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldRule {
     /// The rollout is open and has not been started.
     NotStarted,
-    /// A person, or a rollback that has ended, paused it.
+    /// A person or a finished rollback paused the rollout.
     Paused,
-    /// It was aborted, and something still runs.
+    /// The rollout was aborted, and something is still running.
     Aborting,
-    /// A changed plan waits to be accepted.
+    /// A changed plan waits for acceptance.
     RevisionWaits,
     /// An undo failed.
     UndoFailed,
-    /// A rollback waits for a step that still runs.
+    /// A rollback waits for a running step.
     UndoWaitsForStep,
-    /// A worker looks whether an undo by hand took the effect back.
+    /// A worker is verifying an undo that a person did by hand.
     UndoBeingVerified,
-    /// An effect is undone by hand.
+    /// A person has to undo an effect by hand.
     UndoByHand,
-    /// A step is done by hand.
+    /// A person has to do a manual step.
     ManualStep,
-    /// The `when` of a step is false; it is about to be left out.
+    /// The `when` of a step is false; the next settle marks it not applicable.
     WhenFalse,
-    /// The `when` of a step cannot be decided.
+    /// The `when` of a step cannot be evaluated.
     WhenUndecided,
-    /// The rollback point of a phase is not recorded yet.
+    /// The rollback point of a phase has not been recorded yet.
     RollbackPointMissing,
-    /// The delay before another attempt is not over.
+    /// The delay before the next attempt has not elapsed.
     RetryDelay,
-    /// No window is open, or one that denies is.
+    /// No allowing window is open, or a denying one is.
     Window,
     /// The plan has no such step.
     NotInPlan,
-    /// The step is not one that has yet to run.
+    /// The step is not pending.
     NotPending,
     /// The rollout is not running.
     NotRunning,
-    /// Another person must agree that a step does not apply.
+    /// Another person must review a claim that the step does not apply.
     NotApplicableProposed,
-    /// A check of a rollback waits for another one.
+    /// A check of a rollback waits for another check.
     RecheckNeeded,
-    /// A step before it is not done.
+    /// A step before this one is not done.
     StepNeeded,
-    /// A phase before it has not passed.
+    /// A phase before this one has not passed.
     PhaseNeeded,
-    /// An attempt has no result, and its timeout is over.
+    /// An attempt has no result although its timeout has elapsed.
     ResultOverdue,
     /// An attempt failed.
     StepFailed,
-    /// An attempt came to no conclusion.
+    /// An attempt was inconclusive.
     StepInconclusive,
     /// An attempt ended in an error.
     StepErrored,
-    /// An attempt was interrupted, and nobody knows what it did.
+    /// An attempt was interrupted, and its effect is unknown.
     StepInterrupted,
-    /// The effect of a step was taken back by a rollback.
+    /// A rollback undid the step's effect.
     StepUndone,
-    /// A gate stands shut on a step of its phase that failed.
+    /// The gate is blocked by a failed step of its phase.
     PhaseFailed,
-    /// A gate stands shut on a check that does not hold.
+    /// The gate is blocked by a check that does not hold.
     CheckNotMet,
-    /// A gate stands shut because somebody refused it.
+    /// The gate is blocked because a person rejected it.
     SignOffRefused,
-    /// A gate waits for signatures.
+    /// The gate is missing sign-offs.
     SignOffsMissing,
-    /// A gate waits for signatures that nobody is left to give.
+    /// The gate is missing sign-offs that nobody is eligible to give.
     NobodyLeftToSign,
     /// A request waits for a second person.
     RequestWaits,
-    /// What one person did alone waits for its review.
+    /// A command that one person executed alone waits for its review.
     ReviewOpen,
 }
 
-/// What ends the waiting.
+/// What resolves a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitsFor {
-    /// Somebody has to do something.
+    /// A person has to act.
     Person,
-    /// It goes on by itself at a time, even where nobody knows when.
+    /// Time: it resolves by itself, even if the moment is unknown.
     Time,
-    /// It goes on when a worker has ended what it does.
+    /// A running worker has to finish.
     Worker,
 }
 
-/// Why something does not move, and who can move it.
+/// Why something is blocked, and who can unblock it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {
-    /// What it is.
+    /// The blocked object.
     pub what: Subject,
-    /// The rule that holds it.
+    /// The rule that blocks it.
     pub rule: HoldRule,
-    /// The numbers and names of `why`, each at most 256 bytes.
+    /// The numbers and names that `why` mentions, each at most 256 bytes.
     #[serde(default)]
     pub figures: Figures,
-    /// The rule with its numbers, as a sentence for people; programs read `rule` and `figures`.
+    /// The reason as a sentence for people; programs read `rule` and `figures`.
     pub why: String,
-    /// Who can unblock it, for people: persons, roles with their persons, or "time".
+    /// Who can unblock it, for display: persons, roles with their members, or "time".
     pub who: Vec<String>,
-    /// What ends the waiting.
+    /// What resolves it.
     pub waits_for: WaitsFor,
-    /// The commands that would move it, the best first; any one of them helps.
+    /// The commands that would unblock it, best first; any one of them is enough.
     pub remedies: Vec<Remedy>,
-    /// When it unblocks by itself.
+    /// When it resolves by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
-/// Why something may not go on, before it is said what it is.
+/// A blocking reason without its subject; [`Hold::of`] turns it into a [`Blocked`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Hold {
     pub(crate) rule: HoldRule,
     pub(crate) figures: Figures,
-    /// The rule, with its numbers.
+    /// The reason, with its numbers.
     pub(crate) why: String,
     pub(crate) who: Vec<String>,
     pub(crate) waits_for: WaitsFor,
     pub(crate) remedies: Vec<Remedy>,
     pub(crate) until: Option<Timestamp>,
-    /// It waits for something that moves or is reported by itself.
+    /// The cause is something that makes progress or is reported on its own, so this is not
+    /// reported.
     pub(crate) explained: bool,
 }
 
 impl Hold {
-    /// Waits for a person until something else is said.
+    /// Creates a hold that waits for a person unless changed.
     pub(crate) fn because(rule: HoldRule, why: impl Into<String>) -> Self {
         Self {
             rule,
@@ -241,7 +242,7 @@ impl Hold {
         }
     }
 
-    /// Waits for a time, known or not.
+    /// Creates a hold that waits for a time, known or not.
     pub(crate) fn time(rule: HoldRule, why: impl Into<String>, until: Option<Timestamp>) -> Self {
         Self {
             who: vec!["time".to_owned()],
@@ -251,7 +252,7 @@ impl Hold {
         }
     }
 
-    /// Goes on by itself when something that runs has ended.
+    /// Creates a hold that resolves when a running worker finishes.
     pub(crate) fn worker(rule: HoldRule, why: impl Into<String>) -> Self {
         Self {
             who: vec!["time".to_owned()],
@@ -260,7 +261,7 @@ impl Hold {
         }
     }
 
-    /// These can move it, by any of these commands.
+    /// Creates a hold that these people can resolve by any one of these commands.
     pub(crate) fn person(
         rule: HoldRule,
         why: impl Into<String>,
@@ -274,14 +275,14 @@ impl Hold {
         }
     }
 
-    /// With one more figure of its sentence.
+    /// Adds one named figure, cut to [`MAX_FIGURE_BYTES`].
     pub(crate) fn figure(mut self, name: &str, value: impl fmt::Display) -> Self {
         let value = cut(&value.to_string(), MAX_FIGURE_BYTES);
         self.figures.insert(name.to_owned(), value);
         self
     }
 
-    /// Says what it is that stands still.
+    /// Attaches the subject.
     pub(crate) fn of(self, what: Subject) -> Blocked {
         Blocked {
             what,

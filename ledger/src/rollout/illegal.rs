@@ -1,7 +1,7 @@
-//! History that no rule of the rollout could have written.
+//! Illegal histories: commits that no rule of the rollout could have written.
 
-/// Why a commit does not continue a rollout's history: damage, or a foreign writer. Data to
-/// report; never retryable.
+/// Why a commit cannot follow a rollout's history: the ledger is damaged or another program wrote
+/// to it. It is data to report; never retryable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
     /// The first event of a rollout is not `RolloutOpened`.
@@ -9,9 +9,9 @@ pub enum IllegalEvent {
         "RB-FOLD-1: sequence {sequence}: {event} comes before the rollout was opened; verify the ledger"
     )]
     NotOpened {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Which event.
+        /// The event's name.
         event: String,
     },
     /// The commit belongs to another aggregate.
@@ -19,63 +19,63 @@ pub enum IllegalEvent {
         "RB-FOLD-2: sequence {sequence} belongs to {found}, not to {expected}; verify the ledger"
     )]
     Foreign {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Whose history is folded.
+        /// The aggregate being folded.
         expected: String,
-        /// Whose commit it is.
+        /// The aggregate named by the commit.
         found: String,
     },
-    /// The commit does not follow the one before it.
+    /// The commit's expected previous sequence is not the last one folded.
     #[error(
         "RB-FOLD-3: sequence {sequence} follows {found} by its own word, but {expected} is the one before it; verify the ledger"
     )]
     OutOfOrder {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
         /// The last sequence folded.
         expected: u64,
-        /// What the commit says.
+        /// The previous sequence that the commit names.
         found: u64,
     },
-    /// A field without which the event says nothing.
+    /// A required field of the event is missing or malformed.
     #[error(
         "RB-FOLD-4: sequence {sequence}: {event} has no usable {field}; verify the ledger, or use the version that wrote it"
     )]
     Malformed {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Which event.
+        /// The event's name.
         event: String,
-        /// Which field.
+        /// The field.
         field: &'static str,
     },
     /// The event names a step, phase or gate that the plan does not have.
     #[error("RB-FOLD-5: sequence {sequence}: {event} names {what}, which the plan does not have")]
     Unknown {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Which event.
+        /// The event's name.
         event: String,
-        /// What it names.
+        /// The unknown object.
         what: String,
     },
-    /// The event cannot follow on this state.
+    /// The event is illegal in this state.
     #[error("RB-FOLD-6: sequence {sequence}: {event} cannot follow: {reason}; verify the ledger")]
     Transition {
-        /// Where.
+        /// Sequence of the commit.
         sequence: u64,
-        /// Which event.
+        /// The event's name.
         event: String,
-        /// What stands against it.
+        /// Why it is illegal.
         reason: String,
     },
-    /// The same command twice.
+    /// The same command was applied twice.
     #[error("RB-FOLD-7: sequence {sequence} applies command {command_id} a second time")]
     CommandTwice {
-        /// Where.
+        /// Sequence of the second commit.
         sequence: u64,
-        /// Which command.
+        /// The command id.
         command_id: String,
     },
 }

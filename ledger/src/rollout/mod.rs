@@ -1,4 +1,4 @@
-//! The rollout aggregate. Pure: state and command in, events or a named refusal out.
+//! The rollout aggregate. Pure: takes state and command, returns events or a named refusal.
 //!
 //! ```text
 //!            start           pause ⇄ resume
@@ -12,14 +12,14 @@
 //!   Closed: SUCCEEDED · ABORTED · FAILED · ROLLED_BACK   ── rollback ──▶ RollingBack
 //! ```
 //!
-//! A rollback may begin at any time after the start, after success too. While effects are taken
-//! back, and afterwards, steps that change nothing may be run again ("recheck") to prove that
-//! the old state is back; such a result never counts for a phase or a gate.
+//! A rollback can start at any time after the start, even after success. During and after a
+//! rollback, steps that change nothing can be run again ("recheck") to prove that the old state is
+//! back; such a result never counts for a phase or a gate.
 //!
-//! How a rollout closes: SUCCEEDED when every phase has passed. ABORTED when a person ended it;
-//! FAILED instead when a critical step stood failed or interrupted then, or when a rollback
-//! that ended the rollout had to leave something. ROLLED_BACK after a full rollback, or any
-//! rollback begun after the end.
+//! A rollout closes as SUCCEEDED when every phase has passed, and as ABORTED when a person aborts
+//! it. It closes as FAILED instead if a critical step was failed or interrupted at that moment, or
+//! if the rollback that ended the rollout left an effect in place. It closes as ROLLED_BACK after a
+//! full rollback, or after any rollback started on a closed rollout.
 
 pub mod command;
 mod course;
@@ -54,7 +54,7 @@ pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
 pub use rules::measures::{baselines, figures};
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
-/// The advice that takes the last one back: its rule no longer holds.
+/// The `advice` value of an `AdviceGiven` that withdraws the last advice: its rule no longer holds.
 pub const NO_ADVICE: &str = "none";
 
 #[cfg(test)]

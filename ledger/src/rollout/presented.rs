@@ -1,5 +1,5 @@
-//! What a person is shown at a gate before they sign it, and the digest by which the signature
-//! names exactly that.
+//! What a person sees at a gate before signing it, and the digest that binds the signature to
+//! exactly that content.
 
 use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
@@ -13,113 +13,113 @@ use crate::runbook::model::{Gate, SignOffRule};
 use crate::runbook::plan::has_effect;
 use crate::runbook::{Plan, difference};
 
-/// The most pieces of evidence that one sign-off names, so that its commit stays within its size.
+/// Maximum number of evidence items named by one sign-off, so that its commit stays within bounds.
 const MAX_EVIDENCE: usize = 400;
 
-/// A check of the gate, as it says now.
+/// A check of the gate with its current result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownCheck {
-    /// The expression of the plan.
+    /// The plan's expression.
     pub check: String,
-    /// Whether the gate may pass on it.
+    /// True if the check does not block the gate.
     pub holds: bool,
-    /// What it says, with its figures.
+    /// The result, with its figures.
     pub says: String,
 }
 
-/// A step of the gate's phase, as it stands.
+/// A step of the gate's phase with its current status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownStep {
-    /// Which.
+    /// The step.
     pub step: StepId,
-    /// Title for people.
+    /// Display title.
     pub title: String,
-    /// Where it stands, in the words of `status`.
+    /// Its status, in the words of `rollbook status`.
     pub status: String,
     /// Its last attempt.
     pub attempt: u32,
-    /// What the last result, or the person who left it out, said.
+    /// The message of the last result, or the reason given by the person who skipped it.
     pub message: String,
 }
 
-/// A piece of evidence of the phase.
+/// An evidence item of the phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownEvidence {
-    /// Of which step.
+    /// The step it belongs to.
     pub step: StepId,
-    /// What the bytes are.
+    /// Display name.
     pub name: String,
-    /// Their SHA-256, by which they can be fetched.
+    /// SHA-256 of its bytes, by which they can be fetched.
     pub sha256: String,
-    /// How many they are.
+    /// Size in bytes.
     pub size_bytes: u64,
-    /// What was printed was longer.
+    /// The output was longer than what was stored.
     pub truncated: bool,
 }
 
-/// A revision of the plan that is in force by now.
+/// A revision of the plan that has been accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownRevision {
     /// Its number.
     pub revision: u32,
-    /// Digest of the plan it brought.
+    /// Digest of the revised plan.
     pub plan_digest: String,
-    /// Who brought it.
+    /// Who proposed it.
     pub by: String,
     /// Who accepted it.
     pub accepted_by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What it changed, a line each, as far as the record keeps it.
+    /// Its changes, one line each, as far as they were recorded.
     pub changes: Vec<String>,
-    /// SHA-256 of the whole difference, which is evidence; empty where it was not recorded.
+    /// SHA-256 of the full difference, which is stored as evidence; empty if it was not recorded.
     pub difference_sha256: String,
 }
 
-/// Everything that a signature at a gate is about. Who has signed is not part of it, so that
-/// several may sign what they have seen at the same time.
+/// Everything that a sign-off at a gate covers. It excludes who has signed, so that several people
+/// can sign the same content concurrently.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Presented {
-    /// Which rollout.
+    /// The rollout.
     pub rollout: RolloutId,
-    /// Where it runs.
+    /// Its environment.
     pub environment: EnvironmentId,
-    /// Which gate.
+    /// The gate.
     pub gate: PhaseId,
-    /// What is stated, unless the person states something else.
+    /// The statement signed, unless the person gives another one.
     pub statement: String,
-    /// Who must sign.
+    /// The sign-offs required.
     pub sign_offs: Vec<SignOffRule>,
     /// Digest of the plan in force.
     pub plan_digest: String,
-    /// Its revision; 1 is the plan that the rollout was opened with.
+    /// Its revision; 1 is the plan with which the rollout was opened.
     pub revision: u32,
-    /// How the plan changed on the way, oldest first.
+    /// The accepted revisions, oldest first.
     pub revisions: Vec<ShownRevision>,
     /// The checks of the gate.
     pub checks: Vec<ShownCheck>,
     /// The steps of its phase.
     pub steps: Vec<ShownStep>,
-    /// Their evidence, that of checks first.
+    /// The phase's evidence, that of checks first.
     pub evidence: Vec<ShownEvidence>,
-    /// Further pieces that are not listed, because there are too many: the steps have them.
+    /// How many further evidence items are omitted because there are too many; the steps list them.
     pub evidence_left_out: usize,
-    /// SHA-256 over the digests of those; empty: all are listed.
+    /// SHA-256 over the digests of the omitted items; empty if none are omitted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub evidence_left_out_sha256: String,
 }
 
 impl Presented {
-    /// Lower-case hex SHA-256 of the canonical JSON (RFC 8785) of all of it: what a signature
-    /// names as seen.
+    /// Returns the digest that a sign-off names as seen: the lower-case hex SHA-256 of the
+    /// canonical JSON (RFC 8785) of this value.
     pub fn seen(&self) -> String {
-        // Texts, numbers and lists have JSON.
+        // Serialization cannot fail: the value holds only texts, numbers and lists.
         let canonical = serde_json_canonicalizer::to_vec(self).unwrap_or_default();
         hex::encode(Sha256::digest(canonical))
     }
 }
 
-/// What there is to see at a gate now. Pure: the same state and plan show the same.
+/// Returns what a gate presents now. Pure: the same state and plan give the same content.
 pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Presented, Refusal> {
     let spec = plan.phase(gate).and_then(|phase| phase.gate.as_ref());
     let (Some(spec), true) = (spec, state.gates.contains_key(gate)) else {
@@ -188,8 +188,8 @@ pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Pr
     })
 }
 
-/// The addresses of everything that a signature at a gate rests on: the plan, what revised it, and all
-/// evidence of the phase, listed or not.
+/// Returns the evidence-store digests that a sign-off at a gate depends on: the plan, its
+/// revisions, and all evidence of the phase, listed or omitted.
 pub fn rests_on(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Vec<String> {
     let revised = state.accepted_revisions.iter().filter_map(|accepted| {
         let difference = accepted.difference.as_ref()?;
@@ -203,7 +203,8 @@ pub fn rests_on(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Vec<String
         .collect()
 }
 
-/// The addresses of everything that a rollout rests on: its plan, what revised it, all evidence.
+/// Returns the evidence-store digests that a rollout depends on: its plan, its revisions and all
+/// evidence.
 pub fn all_evidence(state: &RolloutState) -> Vec<String> {
     let revised = state.accepted_revisions.iter().flat_map(|accepted| {
         let difference = accepted.difference.as_ref();
@@ -218,7 +219,7 @@ pub fn all_evidence(state: &RolloutState) -> Vec<String> {
         .collect()
 }
 
-/// One digest for pieces that are not listed.
+/// Returns one digest over the omitted items.
 fn digest_of(pieces: &[ShownEvidence]) -> String {
     if pieces.is_empty() {
         return String::new();
@@ -231,14 +232,15 @@ fn digest_of(pieces: &[ShownEvidence]) -> String {
     hex::encode(digest.finalize())
 }
 
-/// What a gate states.
+/// Returns the gate's statement, or a default one.
 pub(super) fn statement(spec: &Gate, gate: &PhaseId) -> String {
     spec.statement
         .clone()
         .unwrap_or_else(|| format!("Phase {gate} may pass"))
 }
 
-/// The evidence of a phase, that of steps without an effect first: it is what proves.
+/// Returns the phase's evidence, starting with that of steps without an effect, because those are
+/// the proof.
 fn evidence(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Vec<ShownEvidence> {
     let mut pieces: Vec<(bool, ShownEvidence)> = state
         .steps

@@ -1,4 +1,4 @@
-//! Why a request is refused. Nothing is recorded then.
+//! Refusals of requests; a refused request records nothing.
 
 use jiff::Timestamp;
 
@@ -6,61 +6,62 @@ use super::illegal::IllegalEvent;
 use super::remedy::{self, Remedy};
 use crate::ids::{PhaseId, RolloutId};
 
-/// Classes of refusals, for exit codes and HTTP statuses.
+/// Classes of refusals, mapped to exit codes and HTTP statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// The request is wrong and stays wrong.
+    /// The request is invalid in any state.
     Invalid,
-    /// Right, but the rollout does not stand where it could be done.
+    /// The request is valid but not possible in the current state.
     NotNow,
-    /// This actor may not.
+    /// This actor is not allowed to do it.
     NotAllowed,
     /// It names something that does not exist.
     NotFound,
-    /// It rests on an older state: someone else was first.
+    /// It is based on an outdated state: someone else acted first.
     Stale,
 }
 
-/// A named rule that refused a request.
+/// A refused request, with the rule that refused it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// A person's command from a process, or the other way round.
+    /// The kind of actor does not match the command: a person's command from a process, or vice
+    /// versa.
     #[error("RB-ROLLOUT-1: {actor} may not ask for this: {rule}")]
     Actor {
-        /// Who asked.
+        /// The actor.
         actor: String,
         /// The rule.
         rule: &'static str,
     },
-    /// The plan at hand is not the plan in force.
+    /// The plan provided is not the plan in force.
     #[error(
         "RB-ROLLOUT-2: the plan at hand has digest {given}, the plan in force {in_force}; look at the rollout again and decide on that plan"
     )]
     PlanDigest {
-        /// Digest given.
+        /// Digest of the plan provided.
         given: String,
-        /// Digest in force.
+        /// Digest of the plan in force.
         in_force: String,
     },
-    /// No such step.
+    /// The plan has no such step.
     #[error(
         "RB-ROLLOUT-3: step {step} is not in the plan of this rollout; its status lists its steps"
     )]
     NoSuchStep {
-        /// Of which rollout.
+        /// The rollout.
         rollout: RolloutId,
-        /// The id.
+        /// The requested id.
         step: String,
     },
-    /// No such gate.
+    /// The plan has no such gate.
     #[error("RB-ROLLOUT-4: phase {gate} of this rollout has no gate; gates: {known}")]
     NoSuchGate {
-        /// The id.
+        /// The requested id.
         gate: String,
-        /// What there is.
+        /// The gates that exist.
         known: String,
     },
-    /// A text that must be given is empty.
+    /// A required text is empty.
     #[error("RB-ROLLOUT-5: {what} needs a {field}; give one, it stays on the record")]
     TextMissing {
         /// The command.
@@ -80,115 +81,115 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The rollout as a whole does not stand where this can be done.
+    /// The rollout's status does not allow the command.
     #[error("RB-ROLLOUT-7: {what} is not possible while the rollout is {status}; {remedy}")]
     Status {
         /// The command.
         what: &'static str,
-        /// Where the rollout stands.
+        /// The rollout's status.
         status: &'static str,
         /// What to do.
         remedy: String,
-        /// The commands that do it.
+        /// The commands that would help.
         remedies: Vec<Remedy>,
     },
     /// The step may not start yet.
     #[error("RB-ROLLOUT-8: step {step} may not start: {why}{}", unblock(who, *until))]
     NotReady {
-        /// Which.
+        /// The step.
         step: String,
-        /// The rule, with its numbers.
+        /// The reason, with its numbers.
         why: String,
-        /// Who can change that.
+        /// Who can unblock it.
         who: Vec<String>,
-        /// The commands that would.
+        /// The commands that would help.
         remedies: Vec<Remedy>,
-        /// When it changes by itself.
+        /// When it resolves by itself.
         until: Option<Timestamp>,
     },
-    /// The step does not stand where this can be done.
+    /// The step's status does not allow the command.
     #[error("RB-ROLLOUT-9: {what} step {step} is not possible: it is {status}; {remedy}")]
     StepStatus {
         /// The command.
         what: &'static str,
-        /// Which.
+        /// The step.
         step: String,
-        /// Where it stands.
+        /// Its status.
         status: &'static str,
         /// What to do.
         remedy: String,
-        /// The commands that do it.
+        /// The commands that would help.
         remedies: Vec<Remedy>,
     },
-    /// Someone else started it first.
+    /// The step is already running.
     #[error(
         "RB-ROLLOUT-10: step {step} runs already: attempt {attempt}, started by {by}; wait for its result"
     )]
     AlreadyRunning {
-        /// Which.
+        /// The step.
         step: String,
-        /// Its attempt.
+        /// The running attempt.
         attempt: u32,
-        /// By whom.
+        /// Who started it.
         by: String,
     },
-    /// Not the attempt that is next.
+    /// The attempt is not the next one.
     #[error(
         "RB-ROLLOUT-11: attempt {given} of step {step} cannot start, {expected} is next; drop the task"
     )]
     WrongAttempt {
-        /// Which.
+        /// The step.
         step: String,
-        /// Asked for.
+        /// The requested attempt.
         given: u32,
-        /// Next.
+        /// The next attempt.
         expected: u32,
     },
-    /// A result of an attempt that does not run.
+    /// A result for an attempt that is not running.
     #[error(
         "RB-ROLLOUT-12: a result of attempt {attempt} of step {step} comes too late: the step is {status} at attempt {current}; drop it"
     )]
     LateResult {
-        /// Which.
+        /// The step.
         step: String,
-        /// Whose result.
+        /// The attempt of the result.
         attempt: u32,
-        /// Where the step stands.
+        /// The step's status.
         status: &'static str,
-        /// Its attempt.
+        /// The step's last attempt.
         current: u32,
     },
-    /// The step is not done by hand.
+    /// The step is not a manual step.
     #[error(
         "RB-ROLLOUT-13: step {step} is a {kind} step, which a worker carries out; only manual steps are completed by hand"
     )]
     NotManual {
-        /// Which.
+        /// The step.
         step: String,
         /// Its kind.
         kind: String,
     },
-    /// The checklist is not answered as it must be.
+    /// The checklist answers are incomplete or wrong.
     #[error(
         "RB-ROLLOUT-14: the checklist of step {step}: {problem}; answer each of its {items} items exactly once"
     )]
     Checklist {
-        /// Which.
+        /// The step.
         step: String,
         /// What is wrong.
         problem: String,
         /// How many items it has.
         items: usize,
     },
-    /// Evidence is required.
+    /// Evidence is required and missing.
     #[error(
         "RB-ROLLOUT-15: step {step} requires at least 1 piece of evidence, 0 given; attach one"
     )]
     EvidenceMissing {
-        /// Which.
+        /// The step.
         step: String,
     },
-    /// Not a reference into the evidence store.
+    /// Not a digest in the evidence store.
     #[error(
         "RB-ROLLOUT-16: `{sha256}` is not the digest of evidence; give 64 lower-case hex digits of a stored SHA-256"
     )]
@@ -196,16 +197,16 @@ pub enum Refusal {
         /// What was given.
         sha256: String,
     },
-    /// Not in a role that may.
+    /// The person has no role that permits the command.
     #[error("RB-ROLLOUT-17: {person} may not {what}: it takes {roles}")]
     NotInRole {
-        /// Who.
+        /// The person.
         person: String,
-        /// What.
+        /// The command.
         what: String,
-        /// The roles with their members.
+        /// The permitted roles with their members.
         roles: String,
-        /// The commands that help where there are no roles.
+        /// The commands that help if no roles are defined.
         remedies: Vec<Remedy>,
     },
     /// The plan does not accept "not applicable" here.
@@ -213,248 +214,248 @@ pub enum Refusal {
         "RB-ROLLOUT-18: {what} of step {step} cannot be answered not applicable: its plan does not accept that; do it, or skip the step with a reason"
     )]
     NotApplicableRefused {
-        /// Item or step.
+        /// The checklist item, or the step.
         what: String,
-        /// Which.
+        /// The step.
         step: String,
     },
-    /// Four eyes.
+    /// The four-eyes principle: the person may not decide on their own work.
     #[error("RB-ROLLOUT-19: {person} {did} and may not {what}; another person must")]
     OwnWork {
-        /// Who.
+        /// The person.
         person: String,
         /// What they did.
         did: String,
-        /// What they may not.
+        /// What they may not do.
         what: &'static str,
     },
-    /// Nothing to review.
+    /// No "not applicable" proposal to review.
     #[error(
         "RB-ROLLOUT-20: nobody has proposed that step {step} is not applicable; propose it first"
     )]
     NoProposal {
-        /// Which.
+        /// The step.
         step: String,
     },
-    /// The gate's phase is not done.
+    /// The phase of the gate still has open steps.
     #[error(
         "RB-ROLLOUT-21: gate {gate} cannot be {what} yet: {open}; finish, retry or skip these first"
     )]
     PhaseNotDone {
-        /// Which.
+        /// The gate.
         gate: String,
-        /// Signed or refused.
+        /// `signed` or `refused`.
         what: &'static str,
-        /// What is open.
+        /// What is still open.
         open: String,
     },
-    /// The gate is open.
+    /// The gate has already passed.
     #[error(
         "RB-ROLLOUT-22: gate {gate} passed at {at}; there is nothing left to sign, roll back if it was wrong"
     )]
     GatePassed {
-        /// Which.
+        /// The gate.
         gate: String,
-        /// When.
+        /// When it passed.
         at: Timestamp,
     },
-    /// The role must be named.
+    /// The person has several matching roles and must name one.
     #[error("RB-ROLLOUT-23: say in which role {person} decides on gate {gate}: one of {roles}")]
     RoleUnclear {
-        /// Who.
+        /// The person.
         person: String,
-        /// Which.
+        /// The gate.
         gate: String,
-        /// The choice.
+        /// The roles to choose from.
         roles: String,
     },
-    /// A person decides once.
+    /// The person has already decided at this gate.
     #[error(
         "RB-ROLLOUT-24: {person} has {did} gate {gate} already, as {role}; another person must decide too"
     )]
     DecidedTwice {
-        /// Who.
+        /// The person.
         person: String,
-        /// Signed or refused.
+        /// `signed` or `refused`.
         did: &'static str,
-        /// Which.
+        /// The gate.
         gate: String,
-        /// As what.
+        /// The role they decided in.
         role: String,
     },
-    /// A revision must be accepted first.
+    /// A pending revision must be accepted first.
     #[error(
         "RB-ROLLOUT-25: {what} is not possible while revision {revision} of the plan waits; accept it first"
     )]
     RevisionWaits {
         /// The command.
         what: &'static str,
-        /// Of which rollout.
+        /// The rollout.
         rollout: RolloutId,
-        /// Its number.
+        /// The revision's number.
         revision: u32,
     },
-    /// Nothing at this level.
+    /// There is nothing to undo at this level.
     #[error("RB-ROLLOUT-26: there is nothing to take back at level {level}: {why}")]
     NothingToUndo {
-        /// Which level.
+        /// The level.
         level: &'static str,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// The list of steps does not fit the level.
+    /// The named steps do not fit the level.
     #[error("RB-ROLLOUT-27: {problem}")]
     RollbackSteps {
-        /// What is wrong and what to do.
+        /// The problem and how to fix it.
         problem: String,
     },
-    /// Undo in order.
+    /// The undo would violate the order of effects.
     #[error("RB-ROLLOUT-28: the undo of step {step} may not start: {why}")]
     UndoOrder {
-        /// Which.
+        /// The step.
         step: String,
-        /// The rule.
+        /// The violated rule.
         why: String,
     },
-    /// The revision cannot be used.
+    /// The revision is unusable.
     #[error("RB-ROLLOUT-29: the revision is refused: {problem}")]
     Revision {
-        /// What is wrong and what to do.
+        /// The problem and how to fix it.
         problem: String,
     },
-    /// Not the revision that waits.
+    /// The named revision is not the pending one.
     #[error("RB-ROLLOUT-30: revision {given} does not wait for acceptance; {waits}")]
     RevisionStale {
-        /// Asked for.
+        /// The named revision.
         given: u32,
-        /// What does.
+        /// The pending one.
         waits: String,
     },
-    /// The rollout cannot be opened like this.
+    /// The rollout cannot be opened.
     #[error("RB-ROLLOUT-31: the rollout cannot be opened: {problem}")]
     Open {
-        /// What is wrong and what to do.
+        /// The problem and how to fix it.
         problem: String,
     },
-    /// A record of a worker that says nothing usable.
+    /// A worker's record is unusable.
     #[error("RB-ROLLOUT-32: the record of step {step} is refused: {problem}")]
     Record {
-        /// Which.
+        /// The step.
         step: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// No such notice.
+    /// The plan has no such notice.
     #[error("RB-ROLLOUT-33: notice {notice} is not in the plan of this rollout")]
     NoSuchNotice {
         /// Its id.
         notice: String,
     },
-    /// What was seen is not what would be signed.
+    /// The content of the gate has changed since the person saw it.
     #[error(
         "RB-ROLLOUT-50: gate {gate} is not as it was seen: {seen} was seen, now it is {now}; look at it again and sign what it says then"
     )]
     GateChanged {
-        /// Which.
+        /// The gate.
         gate: PhaseId,
-        /// Digest given.
+        /// Digest of what the person saw.
         seen: String,
-        /// Digest now.
+        /// Current digest.
         now: String,
-        /// Of which rollout.
+        /// The rollout.
         rollout: RolloutId,
     },
-    /// The same is asked for already.
+    /// An identical request is already waiting.
     #[error(
         "RB-ROLLOUT-60: request {request} by {by} to {what} waits already; another person confirms it"
     )]
     RequestWaits {
-        /// Of which rollout.
+        /// The rollout.
         rollout: RolloutId,
-        /// What is asked for.
+        /// The command requested.
         what: String,
-        /// By whom.
+        /// The requester.
         by: String,
         /// Its id.
         request: String,
     },
-    /// Too many at once.
+    /// There are already as many as allowed.
     #[error("RB-ROLLOUT-61: {limit} {what} in this rollout already; settle some of them first")]
     TooMany {
-        /// What there are too many of.
+        /// The kind of item.
         what: &'static str,
-        /// How many there may be.
+        /// The maximum number.
         limit: usize,
     },
-    /// It takes two, and there is nobody else.
+    /// The command takes two persons, and no second person is eligible.
     #[error(
         "RB-ROLLOUT-62: to {what} takes a second person, and there is none: {roles}; revise the plan's roles, or break glass where a rule allows it"
     )]
     NobodyElse {
-        /// What is asked for.
+        /// The command requested.
         what: String,
         /// The roles with their members.
         roles: String,
     },
-    /// Void, expired or unreadable.
+    /// The request is void, expired or unreadable.
     #[error("RB-ROLLOUT-63: request {request} can no longer be confirmed: {why}; ask again")]
     RequestOver {
-        /// Which.
+        /// The request.
         request: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// No such request.
+    /// No such request is waiting.
     #[error(
         "RB-ROLLOUT-64: request {request} does not wait in this rollout; its status lists those that do"
     )]
     NoSuchRequest {
-        /// Of which rollout.
+        /// The rollout.
         rollout: RolloutId,
         /// Its id.
         request: String,
     },
-    /// Nothing to break.
+    /// The command does not need breaking glass.
     #[error("RB-ROLLOUT-65: to {what} takes no second person; do it without breaking glass")]
     NoGlass {
-        /// What is asked for.
+        /// The command.
         what: String,
     },
-    /// No rule lets glass be broken.
+    /// No rule lets this person break glass.
     #[error(
         "RB-ROLLOUT-66: no rule of the runbook or the environment lets {person} break glass to {what}; ask for a second person"
     )]
     GlassHolds {
-        /// Who.
+        /// The person.
         person: String,
-        /// What is asked for.
+        /// The command.
         what: String,
     },
-    /// No such review.
+    /// No such review is open.
     #[error(
         "RB-ROLLOUT-67: review {review} is not open in this rollout; its status lists those that are"
     )]
     NoSuchReview {
-        /// Of which rollout.
+        /// The rollout.
         rollout: RolloutId,
         /// Its id.
         review: String,
     },
-    /// Another difference than the one that was looked at.
+    /// The difference reviewed is not that of the revision.
     #[error(
         "RB-ROLLOUT-68: the difference looked at has digest {given}, that of revision {revision} has {is}; look at it again in the status of the rollout"
     )]
     OtherDifference {
-        /// Of which rollout.
+        /// The rollout.
         rollout: RolloutId,
         /// The revision.
         revision: u32,
-        /// Digest given.
+        /// Digest of the difference reviewed.
         given: String,
-        /// Its digest.
+        /// Digest of the revision's difference.
         is: String,
     },
-    /// A rule would write illegal history: a fault of this program.
+    /// The decided events would be illegal history: a bug in this program.
     #[error("RB-ROLLOUT-34: a rule contradicts itself and nothing was recorded: {0}")]
     Inconsistent(IllegalEvent),
 }
@@ -472,13 +473,13 @@ fn unblock(who: &[String], until: Option<Timestamp>) -> String {
 }
 
 impl Refusal {
-    /// The stable code, `RB-ROLLOUT-n`.
+    /// Returns the stable code, `RB-ROLLOUT-n`.
     pub fn code(&self) -> String {
         let text = self.to_string();
         text.split(':').next().unwrap_or_default().to_owned()
     }
 
-    /// The commands that help, the best first; any one of them does.
+    /// Returns the commands that help, best first; any one of them is enough.
     pub fn remedies(&self) -> Vec<Remedy> {
         match self {
             Self::Status { remedies, .. }
@@ -532,7 +533,7 @@ impl Refusal {
         }
     }
 
-    /// The same refusal, with the commands that help.
+    /// Replaces the remedies, for refusals that carry them.
     pub(super) fn by(mut self, helps: Vec<Remedy>) -> Self {
         if let Self::Status { remedies, .. } | Self::StepStatus { remedies, .. } = &mut self {
             *remedies = helps;
@@ -540,7 +541,7 @@ impl Refusal {
         self
     }
 
-    /// Its class.
+    /// Returns the class of this refusal.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::Actor { .. }

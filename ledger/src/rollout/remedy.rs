@@ -1,56 +1,56 @@
-//! What moves what stands still: a command with its arguments, as data. How it is typed on a command
-//! line or clicked on a page is not known here.
+//! Remedies: commands that unblock something, as data. How they are typed or clicked is up to the
+//! caller.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EnvironmentId, FlagKey, PhaseId, RolloutId, StepId};
 use crate::runbook::RollbackLevel;
 
-/// So many steps are named at most; the status of the rollout lists the others.
+/// Maximum number of steps named; the rollout's status lists the others.
 const MOST_NAMED: usize = 3;
 
-/// A command that helps, with the arguments that are known. What a person has to add (a reason, a
-/// note, their name) is not in it. In JSON the tag is `command`: `{"command": "retry", "rollout":
-/// "r1", "step": "1.6"}`.
+/// A command that helps, with the arguments that are known; the person adds the rest (a reason, a
+/// note, their name). In JSON the tag is `command`: `{"command": "retry", "rollout": "r1", "step":
+/// "1.6"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Remedy {
-    /// Start it.
+    /// Start the rollout.
     Start { rollout: RolloutId },
-    /// Go on after a pause.
+    /// Resume the paused rollout.
     Resume { rollout: RolloutId },
-    /// End it.
+    /// Abort the rollout.
     Abort { rollout: RolloutId },
-    /// Take effects back; the person may choose another level.
+    /// Roll back; the person may choose another level.
     Rollback {
         rollout: RolloutId,
         level: RollbackLevel,
     },
-    /// Change the plan: other steps, more persons in its roles.
+    /// Revise the plan: other steps, more people in its roles.
     Revise { rollout: RolloutId },
-    /// Accept the changed plan that waits.
+    /// Accept the pending revision.
     AcceptRevision { rollout: RolloutId, revision: u32 },
     /// Confirm another person's request.
     Confirm { rollout: RolloutId, request: String },
-    /// Close the review of what another person did alone.
+    /// Close the review of a command that another person executed alone.
     Review { rollout: RolloutId, review: String },
     /// Run a step again.
     Retry { rollout: RolloutId, step: StepId },
-    /// Do without a step, or leave its effect.
+    /// Skip a step, or leave its effect in place.
     Skip { rollout: RolloutId, step: StepId },
-    /// Take one step's effect back.
+    /// Undo one step's effect.
     Undo { rollout: RolloutId, step: StepId },
     /// Complete a manual step.
     Complete {
         rollout: RolloutId,
         step: StepId,
-        /// Who may; absent: any person of those named.
+        /// The role required; `None`: any of the people named beside the remedy.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         role: Option<String>,
-        /// It takes an answer for each item of its checklist.
+        /// Each item of its checklist needs an answer.
         answers: bool,
-        /// It takes a file that proves it.
+        /// It needs evidence.
         evidence: bool,
     },
     /// Agree that a step does not apply.
@@ -59,13 +59,13 @@ pub enum Remedy {
     Approve {
         rollout: RolloutId,
         gate: PhaseId,
-        /// Who may; absent: any person of those named.
+        /// The role required; `None`: any of the people named beside the remedy.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         role: Option<String>,
     },
-    /// See what is signed at a gate.
+    /// Show what is signed at a gate.
     ShowGate { rollout: RolloutId, gate: PhaseId },
-    /// See the steps of a rollout, and what waits in it.
+    /// Show the steps of a rollout and what they wait for.
     Status { rollout: RolloutId },
     /// Confirm another person's request about a flag.
     ConfirmFlag {
@@ -73,14 +73,14 @@ pub enum Remedy {
         flag: FlagKey,
         request: String,
     },
-    /// See a flag, and the requests about it that wait.
+    /// Show a flag and its pending requests.
     ShowFlag {
         environment: EnvironmentId,
         flag: FlagKey,
     },
-    /// Record an environment, or change who may what in it.
+    /// Record an environment, or change its roles.
     SetEnvironment { environment: EnvironmentId },
-    /// See what is recorded of an environment.
+    /// Show the record of an environment.
     ShowEnvironment { environment: EnvironmentId },
 }
 
@@ -102,7 +102,7 @@ pub(super) fn abort(rollout: &RolloutId) -> Remedy {
     }
 }
 
-/// Takes everything back that can be.
+/// A full rollback.
 pub(super) fn rollback(rollout: &RolloutId) -> Remedy {
     Remedy::Rollback {
         rollout: rollout.clone(),
@@ -144,7 +144,7 @@ pub(super) fn retry(rollout: &RolloutId, step: &StepId) -> Remedy {
     }
 }
 
-/// Runs one of these steps again; where there is none, takes effects back.
+/// Retries of any of these steps, or a full rollback if there are none.
 pub(super) fn retry_any(rollout: &RolloutId, steps: &[StepId]) -> Vec<Remedy> {
     if steps.is_empty() {
         return vec![rollback(rollout)];
@@ -167,8 +167,8 @@ pub(super) fn undo(rollout: &RolloutId, step: &StepId) -> Remedy {
     }
 }
 
-/// Runs a step again, takes back what it left, or does without it; what stopped half-way is taken
-/// back first, since a second run would begin on what stands.
+/// Retry, undo or skip a step, best first. A partial effect is undone first, because a retry would
+/// start on top of it.
 pub(super) fn retry_undo_or_skip(
     rollout: &RolloutId,
     step: &StepId,
@@ -190,7 +190,7 @@ pub(super) fn accept_not_applicable(rollout: &RolloutId, step: &StepId) -> Remed
     }
 }
 
-/// `role`: absent, whoever may.
+/// A sign-off; `role` is `None` if any role will do.
 pub(super) fn approve(rollout: &RolloutId, gate: &PhaseId, role: Option<&str>) -> Remedy {
     Remedy::Approve {
         rollout: rollout.clone(),

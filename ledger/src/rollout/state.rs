@@ -1,5 +1,5 @@
-//! What a rollout's history says, and nothing that the plan says: the state records facts, the
-//! plan is passed beside it and known here by its digest.
+//! The folded state of a rollout. It holds recorded facts only; the plan is passed beside it and
+//! appears here only by its digest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use crate::decimal::Decimal;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
 use crate::runbook::{RollbackLevel, Selector};
 
-/// Where the rollout as a whole stands.
+/// The status of the rollout as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Opened, not started: nothing runs.
+    /// Opened but not started; nothing runs.
     Open,
     /// Steps run as they become ready.
     Running,
-    /// No new step starts; running ones finish.
+    /// No new step starts; running steps finish.
     Paused,
-    /// Effects are being taken back; no new step starts.
+    /// A rollback is in progress; no new step starts.
     RollingBack,
-    /// Ended by a person; running steps finish, then it closes.
+    /// Aborted by a person; running steps finish, then the rollout closes.
     Aborted,
-    /// Over. A rollback is still possible.
+    /// Closed; a rollback is still possible.
     Closed(v1::RolloutOutcome),
 }
 
 impl Status {
-    /// The word for people.
+    /// Returns the word shown to people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -45,43 +45,43 @@ impl Status {
         }
     }
 
-    /// The rollout is over.
+    /// True if the rollout is closed.
     pub fn is_closed(self) -> bool {
         matches!(self, Self::Closed(_))
     }
 }
 
-/// Where one step stands. "Ready" is not among them: it follows from plan, state and time.
+/// The status of a step. "Ready" is not a status: it follows from plan, state and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StepStatus {
-    /// Not started, or to be started again.
+    /// Not started, or waiting to be started again.
     Pending,
-    /// An attempt has its intent recorded and no result.
+    /// The last attempt has a recorded intent but no result.
     Running,
     /// The last attempt passed.
     Succeeded,
     /// The last attempt failed by a rule.
     Failed,
-    /// The last attempt had no data to judge by.
+    /// The last attempt had no data to judge.
     Inconclusive,
-    /// The last attempt could not be carried out.
+    /// The last attempt could not be executed.
     Errored,
-    /// Does not apply: by its `when`, or proposed by one person and accepted by another.
+    /// Not applicable: its `when` is false, or one person proposed it and another accepted.
     NotApplicable,
-    /// Left out by a person, with a reason.
+    /// Skipped by a person, with a reason.
     Skipped,
-    /// An attempt was begun and nobody knows what it did.
+    /// An attempt was started and its effect is unknown.
     Interrupted,
-    /// Its undo runs.
+    /// Its undo is running.
     Undoing,
-    /// Its effect has been taken back.
+    /// Its effect was undone.
     Undone,
-    /// Its undo failed; the effect may stand.
+    /// Its undo failed; the effect may still be in place.
     UndoFailed,
 }
 
 impl StepStatus {
-    /// The word for people.
+    /// Returns the word shown to people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -99,76 +99,77 @@ impl StepStatus {
         }
     }
 
-    /// An attempt ended without passing.
+    /// True if the last attempt ended without passing.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Inconclusive | Self::Errored)
     }
 }
 
-/// Whether a step has left something that undo must take back.
+/// Whether a step has an effect that undo must remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Effect {
-    /// Nothing, or taken back.
+    /// None, or already undone.
     #[default]
     None,
-    /// An attempt was interrupted: it may have.
+    /// Unknown: an attempt was interrupted.
     Unknown,
-    /// It has.
+    /// An effect is in place.
     Made,
 }
 
 /// A claim that a step does not apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// Who claims it; someone else must agree.
+    /// The proposer; another person must agree.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// A step's undo.
+/// The state of a step's undo.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UndoState {
-    /// The last attempt that was started; 0: none.
+    /// The last undo attempt started; 0 if none.
     pub attempt: u32,
-    /// Who started it.
+    /// The worker or person that started it.
     pub worker: String,
-    /// A person did it: a worker only looks whether the effect is gone.
+    /// A person did the undo; a worker only verifies that the effect is gone.
     pub by_hand: bool,
-    /// When.
+    /// When it started.
     pub started_at: Option<Timestamp>,
-    /// What the last attempt said.
+    /// The message of the last undo attempt.
     pub message: String,
-    /// Something other than the undo has seen that the effect is gone.
+    /// A check other than the undo itself confirmed that the effect is gone.
     pub verified: bool,
-    /// The last attempt failed and nobody has asked for another.
+    /// The last undo attempt failed and nobody has requested another.
     pub failed: bool,
-    /// A person decided to leave the effect.
+    /// A person decided to leave the effect in place.
     pub left: bool,
 }
 
-/// What a watch needs of a recorded sample to go on from it. A watch may take very many.
+/// The part of a recorded sample that a watch needs to continue. Kept small: a watch may take very
+/// many samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
-    /// `None`: measured, no data.
+    /// The value; `None` means measured, but no data.
     pub value: Option<Decimal>,
-    /// When, if the sample says.
+    /// When it was measured, if the sample says.
     pub at: Option<Timestamp>,
 }
 
-/// The samples of one attempt by metric, oldest first. They are given out for that attempt only,
-/// so that no attempt is judged by what another one measured.
+/// The samples of one attempt by metric, oldest first. Access is by attempt, so that no attempt is
+/// judged by another one's samples.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Samples {
     attempt: u32,
     by_metric: BTreeMap<String, Vec<Sample>>,
 }
 
-/// What an attempt without samples has.
+/// The samples of an attempt that has none.
 static NO_SAMPLES: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
 
 impl Samples {
-    /// Those of this attempt.
+    /// Returns the samples of this attempt; empty if another attempt's are stored.
     pub fn of(&self, attempt: u32) -> &BTreeMap<String, Vec<Sample>> {
         if self.attempt == attempt {
             &self.by_metric
@@ -177,7 +178,7 @@ impl Samples {
         }
     }
 
-    /// Adds one; those of another attempt go.
+    /// Adds a sample; discards those of any other attempt.
     pub(super) fn add(&mut self, attempt: u32, metric: &str, sample: Sample) {
         if self.attempt != attempt {
             self.attempt = attempt;
@@ -192,291 +193,291 @@ impl Samples {
     }
 }
 
-/// One step.
+/// The state of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepState {
     /// Its phase.
     pub phase: PhaseId,
-    /// Title for people.
+    /// Display title.
     pub title: String,
-    /// Kind as in the plan: `run`, `sql` …
+    /// The kind, as in the plan: `run`, `sql` …
     pub kind: String,
     /// Its failure blocks the rollout.
     pub critical: bool,
-    /// Where it stands.
+    /// Its status.
     pub status: StepStatus,
-    /// The last attempt; 0: none.
+    /// The last attempt; 0 if none.
     pub attempt: u32,
     /// When the last attempt's intent was recorded.
     pub started_at: Option<Timestamp>,
-    /// When its result was.
+    /// When the last attempt's result was recorded.
     pub finished_at: Option<Timestamp>,
-    /// Number of the event with its result, counted over the whole history: what was later.
+    /// Number of the result's event within the whole history, to tell what happened later.
     pub finished_event: u64,
-    /// Number of the event that ended the last attempt: its result or its interruption.
+    /// Number of the event that ended the last attempt, by a result or an interruption.
     pub ended_event: u64,
-    /// The last attempt that ended in error; 0: none. What it measured is not complete.
+    /// The last attempt that ended in error, 0 if none; its measurements are incomplete.
     pub errored_attempt: u32,
-    /// Who runs or ran the last attempt.
+    /// The worker or person that ran the last attempt.
     pub worker: String,
-    /// Workers that were lost while they ran the last attempt, which then went on elsewhere.
+    /// How many workers were lost during the last attempt, which then continued on another.
     pub losses: u32,
-    /// Rule of the last result, or empty.
+    /// Rule of the last result; may be empty.
     pub rule: String,
-    /// What the last result, interruption or skip said.
+    /// Message of the last result, interruption or skip.
     pub message: String,
-    /// What is left to take back.
+    /// The effect left to undo.
     pub effect: Effect,
-    /// The last attempt passed: its `verify`, where it has one, has seen the effect.
+    /// The last attempt passed, including its `verify` if it has one.
     pub has_passed: bool,
-    /// Its last attempt stopped between parts that each stay.
+    /// The last attempt stopped between parts whose effects persist.
     pub is_partial: bool,
-    /// The next attempt may not start before.
+    /// The earliest time at which the next attempt may start.
     pub not_before: Option<Timestamp>,
-    /// The attempt (to come or last) checks a rollback and does not count for the phase.
+    /// The attempt (next or last) is a check of a rollback and does not count for the phase.
     pub recheck: bool,
     /// Samples of the last attempt that took any.
     pub samples: Samples,
     /// Evidence of the last result.
     pub evidence: Vec<v1::Evidence>,
-    /// Persons who had a hand in it; they may not sign its gate.
+    /// People who took part in the step and therefore may not sign its gate.
     pub executors: BTreeSet<String>,
-    /// A claim that waits for review.
+    /// A claim that the step does not apply, waiting for review.
     pub proposal: Option<Proposal>,
-    /// Its undo.
+    /// The state of its undo.
     pub undo: UndoState,
 }
 
-/// A sign-off that counts.
+/// A valid sign-off at a gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignOff {
-    /// Who signed.
+    /// The signer.
     pub person: String,
-    /// In which role.
+    /// The signer's role.
     pub role: String,
-    /// When.
+    /// When it was given.
     pub at: Timestamp,
-    /// Until when it counts; `None`: without end.
+    /// When it expires; `None` means never.
     pub expires_at: Option<Timestamp>,
 }
 
-/// A refusal that stands.
+/// A rejection in force at a gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateRefusal {
-    /// Who refused.
+    /// The person.
     pub person: String,
-    /// In which role.
+    /// The person's role.
     pub role: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// One gate.
+/// The state of one gate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GateState {
-    /// Sign-offs that count.
+    /// Sign-offs that have not been voided.
     pub sign_offs: Vec<SignOff>,
-    /// Refusals that stand.
+    /// Rejections in force.
     pub refusals: Vec<GateRefusal>,
-    /// When it passed; taken back when a step of the phase runs again.
+    /// When it passed; reset when a step of the phase runs again.
     pub passed_at: Option<Timestamp>,
-    /// The reasons last recorded for it being shut.
+    /// The reasons for which it is blocked, as last recorded.
     pub blocked: Vec<String>,
-    /// Digest of all of them, where some were cut or left out.
+    /// Digest of all reasons, if the recorded ones were cut or are incomplete.
     pub blocked_sha256: String,
 }
 
-/// One phase.
+/// The state of one phase.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PhaseState {
-    /// Title for people.
+    /// Display title.
     pub title: String,
     /// Its steps, in order.
     pub steps: Vec<StepId>,
     /// When its first step started.
     pub started_at: Option<Timestamp>,
-    /// The point to come back to, once recorded.
+    /// The recorded rollback point, if any.
     pub rollback_point: Option<String>,
 }
 
 /// The last value of a metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
-    /// `None`: measured, no data.
+    /// The value; `None` means measured, but no data.
     pub value: Option<Decimal>,
-    /// What the measuring step made of it; `Unspecified`: it was not judged.
+    /// The verdict of the measuring step; `Unspecified` if it did not judge the value.
     pub verdict: v1::Verdict,
-    /// When.
+    /// When it was measured.
     pub at: Timestamp,
-    /// By which step.
+    /// The step that measured it.
     pub step: StepId,
-    /// In which attempt of it.
+    /// The attempt that measured it.
     pub attempt: u32,
     /// Number of the event that recorded it.
     pub event: u64,
-    /// Unit for people.
+    /// Display unit.
     pub unit: String,
 }
 
-/// All values of a metric since the first one that counts, taken as those of a counter.
+/// The growth of a metric, treated as a counter, since its first counted value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
-    /// How it has grown.
+    /// The accumulated growth.
     pub counter: Counter,
     /// When its first value was measured.
     pub since: Timestamp,
-    /// By which step; when that runs again, its first value no longer counts.
+    /// The step that measured the first value; running it again discards the counter.
     pub step: StepId,
 }
 
-/// A plan that waits for acceptance.
+/// A changed plan that waits for acceptance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PendingRevision {
     /// Its number.
     pub revision: u32,
-    /// The plan.
+    /// The canonical plan in the evidence store.
     pub plan: v1::Evidence,
-    /// Its skeleton.
+    /// Its outline: phases, steps and gates.
     pub outline: v1::PlanOutline,
-    /// Who brought it.
+    /// The proposer.
     pub by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What it changes; `None` where it was recorded before differences were.
+    /// What it changes; `None` for revisions from before differences were recorded.
     pub difference: Option<v1::PlanDifference>,
-    /// Its parameters, where the difference is known.
+    /// The new plan's parameters; empty if no difference was recorded.
     pub params: BTreeMap<String, String>,
 }
 
-/// A changed plan that was accepted.
+/// An accepted revision of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AcceptedRevision {
     /// Its number.
     pub revision: u32,
     /// Digest of the plan.
     pub plan_digest: String,
-    /// Who brought it.
+    /// The proposer.
     pub by: String,
-    /// Who accepted it.
+    /// The person who accepted it.
     pub accepted_by: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What it changed; `None` where it was recorded before differences were.
+    /// What it changed; `None` for revisions from before differences were recorded.
     pub difference: Option<v1::PlanDifference>,
 }
 
-/// The rollback under way, or the last one.
+/// The rollback in progress, or the last one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RollbackState {
     /// `rollback-1`, …
     pub id: String,
-    /// How far.
+    /// The level.
     pub level: RollbackLevel,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// The steps named at its start, in the order of undoing.
+    /// The steps listed at its start, in undo order.
     pub steps: Vec<StepId>,
     /// When it started.
     pub started_at: Timestamp,
     /// Number of the event that started it.
     pub started_event: u64,
-    /// Status before it.
+    /// What the rollout returns to afterwards.
     pub before: ResumeTo,
-    /// The rollback that it interrupted and that goes on when this one has finished.
+    /// The rollback that this one interrupted; it continues when this one has finished.
     pub interrupted: Option<InterruptedRollback>,
-    /// Its result; `None`: under way.
+    /// The result; `None` while in progress.
     pub verdict: Option<v1::Verdict>,
-    /// Number of the event that ended it. What failed before that has been answered by it.
+    /// Number of the event that ended it; failures before it no longer trigger a reaction.
     pub finished_event: Option<u64>,
 }
 
 impl RollbackState {
-    /// The effects that it takes back.
+    /// Returns a selector of the effects that it undoes.
     pub fn selector(&self) -> Selector<'_> {
         self.level.selector(&self.steps)
     }
 }
 
-/// A rollback that stands back behind one of level `flags`, which is urgent.
+/// A rollback suspended by one of level `flags`, which is urgent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InterruptedRollback {
     /// `rollback-1`, …
     pub id: String,
-    /// How far it goes.
+    /// The level.
     pub level: RollbackLevel,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// The steps named at its start.
+    /// The steps listed at its start.
     pub steps: Vec<StepId>,
 }
 
-/// What the decision tree said last.
+/// The last advice of the decision tree.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advised {
     /// The rule that held.
     pub rule: String,
     /// Its inputs, with their values.
     pub inputs: Vec<String>,
-    /// It no longer holds.
+    /// The advice was withdrawn because the rule no longer holds.
     pub is_over: bool,
-    /// Number of the event.
+    /// Number of the event that recorded it.
     pub event: u64,
 }
 
-/// What the rollout was when a rollback began.
+/// What the rollout does after a rollback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResumeTo {
-    /// Running or paused: afterwards it is paused.
+    /// It was running or paused; afterwards it is paused.
     Going,
-    /// Aborted: afterwards it closes.
+    /// It was aborted; afterwards it closes.
     Aborted,
-    /// Closed: afterwards it closes again, rolled back.
+    /// It was closed; afterwards it closes again as rolled back.
     Closed,
 }
 
-/// An alert that has not been resolved.
+/// An unresolved alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// `alert-1`, …
     pub id: String,
-    /// info warning error critical
+    /// `info`, `warning`, `error` or `critical`.
     pub severity: String,
-    /// Its watch has ended: nothing measures any more what it is about.
+    /// Its watch has ended, so nothing measures the metric any more.
     pub unwatched: bool,
 }
 
-/// The folded history of one rollout.
+/// The state of one rollout, folded from its history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RolloutState {
-    /// Which rollout.
+    /// The rollout's id.
     pub id: RolloutId,
     /// Sequence of its last commit.
     pub sequence: u64,
-    /// Events so far.
+    /// Number of events so far.
     pub events: u64,
-    /// Name for people.
+    /// Display name.
     pub name: String,
     /// Name of the runbook.
     pub runbook: String,
     /// The plan in force.
     pub plan: v1::Evidence,
-    /// Its digest.
+    /// The plan's digest.
     pub plan_digest: String,
-    /// From 1; one more with each accepted revision.
+    /// Its revision: 1 at first, one more with each accepted revision.
     pub revision: u32,
-    /// A revision that waits for acceptance.
+    /// The revision that waits for acceptance, if any.
     pub pending_revision: Option<PendingRevision>,
-    /// The revisions that were accepted, in order.
+    /// The accepted revisions, in order.
     pub accepted_revisions: Vec<AcceptedRevision>,
-    /// Highest revision number ever given out.
+    /// The highest revision number assigned so far.
     pub last_revision: u32,
-    /// Environment.
+    /// The environment.
     pub environment: EnvironmentId,
-    /// The environment asks for more care.
+    /// The environment is protected.
     pub protected: bool,
     /// Effective parameters.
     pub params: BTreeMap<String, String>,
-    /// Where it stands.
+    /// The current status.
     pub status: Status,
     /// When it was opened.
     pub opened_at: Timestamp,
@@ -484,60 +485,61 @@ pub struct RolloutState {
     pub started_at: Option<Timestamp>,
     /// When it was last closed.
     pub closed_at: Option<Timestamp>,
-    /// Phases in order.
+    /// Phases, in plan order.
     pub phases: IndexMap<PhaseId, PhaseState>,
-    /// Steps in order of the plan. One that has not changed is the same in the states before and
-    /// after.
+    /// Steps, in plan order. An unchanged step shares its `Arc` with the earlier state, so changes
+    /// can be found by comparing pointers.
     pub steps: IndexMap<StepId, Arc<StepState>>,
-    /// Gates by phase.
+    /// Gates, by phase.
     pub gates: IndexMap<PhaseId, GateState>,
-    /// Last value per metric.
+    /// The last value of each metric.
     pub metrics: BTreeMap<String, Measured>,
-    /// What the first step of the plan that has measured a metric ended with.
+    /// The baseline of each metric: the final value from the first step in the plan that measured
+    /// it.
     pub baselines: BTreeMap<String, Measured>,
-    /// What each metric has grown by since its first value.
+    /// The growth of each metric since its first value.
     pub counters: BTreeMap<String, Counted>,
-    /// (snapshot, label) → manifest of the latest capture.
+    /// Maps (snapshot, label) to the manifest of the latest capture.
     pub manifests: BTreeMap<(String, String), v1::Evidence>,
-    /// Steps that have left an effect, oldest first.
+    /// Steps whose effect is in place, oldest effect first.
     pub effects: Vec<StepId>,
-    /// The rollback under way, or the last one.
+    /// The rollback in progress, or the last one.
     pub rollback: Option<RollbackState>,
-    /// How many rollbacks were started.
+    /// How many rollbacks have been started.
     pub rollbacks: u32,
     /// The last advice.
     pub advice: Option<Advised>,
-    /// Alerts not resolved, by step and metric.
+    /// Unresolved alerts, by step and metric.
     pub alerts: BTreeMap<(StepId, String), Alert>,
-    /// How many alerts were raised.
+    /// How many alerts have been raised.
     pub alerts_raised: u32,
-    /// Notices sent, or tried and given up.
+    /// Notices that were sent, or given up.
     pub notices: BTreeSet<String>,
-    /// Success metrics recorded.
+    /// Recorded verdicts of success metrics.
     pub success: BTreeMap<String, v1::Verdict>,
-    /// Those of them that were recorded for a close that is not recorded yet: one commit may not
-    /// hold them all.
+    /// Success metrics recorded for a close that is not recorded yet; one commit may be too small
+    /// for all of them.
     pub reviewed: BTreeSet<String>,
     /// Commands that wait for a second person.
     pub requests: Requests,
-    /// What was done by breaking glass and has not been reviewed.
+    /// Open reviews of commands executed by breaking glass.
     pub reviews: Reviews,
-    /// Commands applied.
+    /// The ids of applied commands.
     pub command_ids: CommandIds,
 }
 
 impl RolloutState {
-    /// A step by id.
+    /// Returns a step by id.
     pub fn step(&self, id: &StepId) -> Option<&StepState> {
         self.steps.get(id).map(Arc::as_ref)
     }
 
-    /// A step by id, to be changed.
+    /// Returns a step by id, for modification; copies it first if it is shared.
     pub(super) fn step_mut(&mut self, id: &StepId) -> Option<&mut StepState> {
         self.steps.get_mut(id).map(Arc::make_mut)
     }
 
-    /// The rollback that is under way.
+    /// Returns the rollback in progress, if any.
     pub fn current_rollback(&self) -> Option<&RollbackState> {
         self.rollback.as_ref().filter(|r| r.verdict.is_none())
     }

@@ -1,4 +1,4 @@
-//! Who may what, as a runbook says it: verbs narrowed to roles, and when glass may be broken.
+//! Authority as a runbook states it: verbs narrowed to roles, and when glass may be broken.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,7 +80,7 @@ verbs! {
 }
 
 impl Verb {
-    /// The verb of a word.
+    /// Parses a verb.
     pub fn of(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|verb| verb.as_str() == word)
     }

@@ -1,4 +1,4 @@
-//! What computes the figures of a snapshot in place of the built-in model.
+//! Calculators: what computes the figures of a snapshot in place of the built-in model.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::environment::Env;
 use super::span::Span;
 
-/// The most metrics a calculator may declare.
+/// Maximum number of metrics a calculator may declare.
 pub const MAX_METRICS: usize = 100;
 
-/// The longest time a program may be given for one deal.
+/// Maximum timeout of a program for one deal.
 pub const MAX_DEAL_TIMEOUT: Span = Span::from_millis(10 * 60 * 1000);
 
-/// The longest text of a text metric, in bytes of UTF-8: names, states and codes, no documents.
+/// Maximum size of a text metric's value, in bytes of UTF-8: for names, states and codes, not
+/// documents.
 pub const MAX_METRIC_TEXT_BYTES: usize = 1024;
 
-/// Columns every part of a snapshot has, so that no metric may be called so.
+/// Columns of every snapshot part, which no metric may be named after.
 pub const RESERVED_METRICS: [&str; 5] = ["deal_id", "deal_type", "status", "error", "digest"];
 
 /// What computes the figures of a snapshot; exactly one of the fields.
@@ -30,7 +31,7 @@ pub enum CalculatorSpec {
 }
 
 impl CalculatorSpec {
-    /// The key in the file.
+    /// Returns its key in the file.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Exec(_) => "exec",
@@ -38,7 +39,7 @@ impl CalculatorSpec {
         }
     }
 
-    /// The figures it declares, in their order.
+    /// Returns the declared metrics, in order.
     pub fn metrics(&self) -> &[MetricDeclaration] {
         match self {
             Self::Exec(spec) => &spec.metrics,
@@ -116,10 +117,10 @@ pub enum MetricUnit {
 }
 
 impl MetricUnit {
-    /// All of them.
+    /// All metric kinds.
     pub const ALL: [Self; 3] = [Self::Cents, Self::Count, Self::Text];
 
-    /// The word used in files and manifests.
+    /// Returns the word used in files and manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cents => "cents",
@@ -129,19 +130,19 @@ impl MetricUnit {
     }
 }
 
-/// What is wrong with declared figures.
+/// What is wrong with declared metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetricFault {
-    /// None, or too many.
+    /// There are none, or too many.
     Number,
-    /// The metric at this place has a name that cannot be used.
+    /// The metric at this index has an invalid name.
     Name(usize),
-    /// The metric at this place has the name of one before it.
+    /// The metric at this index has the same name as an earlier one.
     Twice(usize),
 }
 
 impl MetricFault {
-    /// The fault of these figures in words.
+    /// Describes the fault.
     pub fn describe(&self, declared: &[MetricDeclaration]) -> String {
         let name = |index: &usize| declared.get(*index).map_or("", |metric| &metric.name);
         match self {
@@ -159,7 +160,7 @@ impl MetricFault {
     }
 }
 
-/// Checks declared figures; the first fault is given.
+/// Checks declared metrics; returns the first fault.
 pub fn check_metrics(metrics: &[MetricDeclaration]) -> Result<(), MetricFault> {
     if metrics.is_empty() || metrics.len() > MAX_METRICS {
         return Err(MetricFault::Number);

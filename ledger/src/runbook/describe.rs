@@ -1,4 +1,4 @@
-//! What a plan would do, in order, without doing anything: the answer of `plan`.
+//! Describes what a plan would do, in order, without doing it: the output of `plan`.
 
 use std::fmt;
 
@@ -9,38 +9,38 @@ use super::model::{FlagTarget, Gate};
 use super::plan::{EffectiveUndo, Plan, effective_undo, has_effect};
 use super::step::{Action, Changes, Step};
 
-/// Longest text shown of a command or query, in characters.
+/// Maximum length of a displayed command or query, in characters.
 const SHOWN_CHARS: usize = 160;
 
-/// A step or a gate, in the order in which they come.
+/// A step or a gate, in plan order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedItem {
     /// The phase.
     pub phase: String,
     /// The step's id, or the phase's for its gate.
     pub id: String,
-    /// Title for people.
+    /// Display title.
     pub title: String,
     /// The step's kind, or `gate`.
     pub kind: String,
-    /// What happens: command, script, flag change; what a gate asks for.
+    /// What happens: the command, script or flag change, or a gate's requirements.
     pub what: String,
-    /// Environment, when it is not the rollout's.
+    /// The environment, if it is not the rollout's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Steps (`1.2`) and phases (`phase 0`) before it.
+    /// Steps (`1.2`) and phases (`phase 0`) that come first.
     pub needs: Vec<String>,
     /// It changes something outside the ledger.
     pub effect: bool,
-    /// It changes something that the plan cannot take back, or data.
+    /// It changes data, or something that the plan cannot undo.
     pub destructive: bool,
-    /// How its effect is taken back; absent without an effect.
+    /// How its effect is undone; absent if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
     /// The window it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<String>,
-    /// The condition under which it is done at all.
+    /// The condition under which it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
 }
@@ -71,8 +71,8 @@ impl fmt::Display for PlannedItem {
     }
 }
 
-/// Every step and gate in the order of the plan. Nothing secret can stand in it: a plan holds
-/// only references to credentials, and a password in a URL of a command is masked.
+/// Lists every step and gate in plan order. The result holds no secrets: a plan has only references
+/// to credentials, and passwords in a command's URLs are masked.
 pub fn describe(plan: &Plan) -> Vec<PlannedItem> {
     let mut items = Vec::new();
     for (phase_id, phase) in plan.phases() {
@@ -119,7 +119,7 @@ pub fn describe(plan: &Plan) -> Vec<PlannedItem> {
     items
 }
 
-/// Its effect cannot be taken back by the plan, or it changes data.
+/// True if the plan cannot undo its effect, or if it changes data.
 pub fn is_destructive(step: &Step) -> bool {
     if !has_effect(step) {
         return false;
@@ -129,8 +129,8 @@ pub fn is_destructive(step: &Step) -> bool {
     changes_data || !effective_undo(step).is_possible()
 }
 
-/// What the action does, for the intent that a worker records and for `plan`. Passwords in
-/// URLs are masked; the text is not shortened.
+/// Describes the action, for the intent that a worker records and for `plan`. Passwords in URLs are
+/// masked; the text is not shortened.
 pub fn what(action: &Action) -> String {
     let text = match action {
         Action::Run(run) => command(run),
@@ -257,7 +257,7 @@ fn undo(step: &Step) -> Option<String> {
     })))
 }
 
-/// What a check does, in the words of [`what`].
+/// Describes a check, in the same words as [`what`].
 pub fn what_check(check: &Check) -> String {
     mask(&match check {
         Check::Run(run) => command(run),
@@ -266,7 +266,7 @@ pub fn what_check(check: &Check) -> String {
     })
 }
 
-/// One line, shortened.
+/// Joins the text to one line and shortens it.
 fn shown(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= SHOWN_CHARS {
@@ -278,7 +278,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// `scheme://user:password@host` loses its password.
+/// Removes the password from `scheme://user:password@host`.
 fn mask(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,29 +1,29 @@
-//! What is wrong with a runbook, where, and what to do.
+//! Diagnostics: what is wrong with a runbook, where, and how to fix it.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// One step into a document.
+/// One segment of a path into a document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Segment {
-    /// The value of a key.
+    /// A key of a map.
     Key(String),
-    /// An item of a list, from 0.
+    /// An index into a list, from 0.
     Index(usize),
 }
 
-/// Where in a document, `phases[1].steps[3].needs[0]`.
+/// A path into a document, such as `phases[1].steps[3].needs[0]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Path(Vec<Segment>);
 
 impl Path {
-    /// The whole document.
+    /// Returns the path of the whole document.
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// The value of a key below this.
+    /// Returns the path of a key below this one.
     #[must_use]
     pub fn key(&self, key: impl Into<String>) -> Self {
         let mut path = self.clone();
@@ -31,7 +31,7 @@ impl Path {
         path
     }
 
-    /// An item of the list at this.
+    /// Returns the path of an item of the list at this path.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         let mut path = self.clone();
@@ -39,7 +39,7 @@ impl Path {
         path
     }
 
-    /// The steps from the root.
+    /// Returns the segments from the root.
     pub fn segments(&self) -> &[Segment] {
         &self.0
     }
@@ -58,19 +58,19 @@ impl fmt::Display for Path {
     }
 }
 
-/// Whether a runbook with this finding may be used.
+/// Whether a finding forbids the use of the runbook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// It may not.
+    /// It does.
     Error,
-    /// It may; someone should look.
+    /// It does not, but someone should look at it.
     Warning,
 }
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $remedy:literal;)+) => {
-        /// The rules a runbook is checked by. Numbers are stable.
+        /// The rules by which a runbook is checked; their numbers are stable.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Code {
             $($(#[doc = $doc])+ $name = $number,)+
@@ -80,14 +80,14 @@ macro_rules! codes {
             /// All rules, by number.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
-            /// What the rule is, for the reference.
+            /// Returns the rule's title, for the reference.
             pub fn title(self) -> &'static str {
                 match self {
                     $(Self::$name => concat!($($doc),+).trim_ascii(),)+
                 }
             }
 
-            /// What to do, for the reference.
+            /// Returns how to fix it, for the reference.
             pub fn remedy(self) -> &'static str {
                 match self { $(Self::$name => $remedy,)+ }
             }
@@ -201,23 +201,23 @@ impl Serialize for Code {
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// Which rule.
+    /// The violated rule.
     pub code: Code,
-    /// How bad.
+    /// Its severity.
     pub severity: Severity,
     /// The file as it was named.
     pub file: String,
-    /// Line, from 1; 0: there is no text, only a plan.
+    /// Line, from 1; 0 if there is no text, only a plan.
     #[serde(skip_serializing_if = "is_zero")]
     pub line: u32,
-    /// Column in characters, from 1; 0 as for the line.
+    /// Column in characters, from 1; 0 if there is no text.
     #[serde(skip_serializing_if = "is_zero")]
     pub column: u32,
-    /// Where in the document, `phases[1].steps[3].needs[0]`.
+    /// Path in the document, such as `phases[1].steps[3].needs[0]`.
     pub path: String,
     /// What is wrong.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
 }
@@ -254,12 +254,12 @@ fn is_zero(number: &u32) -> bool {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// At least one forbids the use of the runbook.
+    /// True if at least one finding is an error.
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|d| d.severity == Severity::Error)
     }
 
-    /// The findings.
+    /// Iterates over the findings.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.0.iter()
     }
@@ -287,7 +287,7 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// The known name closest to `wrong`, when one is close.
+/// Returns the known name closest to `wrong`, if one is close enough.
 pub(super) fn closest<'a>(
     wrong: &str,
     known: impl IntoIterator<Item = &'a str>,
@@ -307,7 +307,7 @@ pub(super) fn closest<'a>(
         .map(|(_, name)| name)
 }
 
-/// "did you mean", else the list of what is known, shortened.
+/// Suggests "did you mean", or else a shortened list of the known names.
 pub(super) fn suggest(wrong: &str, known: &[&str]) -> Option<String> {
     if let Some(name) = closest(wrong, known.iter().copied()) {
         return Some(format!("did you mean `{name}`?"));

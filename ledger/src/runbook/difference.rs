@@ -1,4 +1,4 @@
-//! What a changed plan changes: shown before it is accepted, and kept on the record.
+//! Differences between two plans, shown before a revision is accepted, and recorded.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::plan::Plan;
 
-/// The most changes that an event keeps.
+/// Maximum number of changes that an event keeps.
 pub const MAX_CHANGES: usize = 100;
-/// The most bytes of changes that an event keeps.
+/// Maximum size of the changes that an event keeps, in bytes.
 pub const MAX_BYTES: usize = 16 * 1024;
-/// The most characters that an event keeps of each side of a change.
+/// Maximum length of each side of a change that an event keeps, in characters.
 const MAX_SIDE_CHARS: usize = 400;
 
 /// All differences between two plans, in the order: parameters, people, plan.
@@ -57,7 +57,7 @@ pub fn between(before: &Plan, after: &Plan) -> Difference {
     found
 }
 
-/// One item for each name.
+/// The items of a section, by name.
 type Items = Vec<(String, Value)>;
 
 fn texts(map: &BTreeMap<String, String>) -> Map<String, Value> {
@@ -108,7 +108,7 @@ fn gates(plan: &Plan) -> Items {
         .collect()
 }
 
-/// The singular of a section, as its items are called.
+/// Returns the singular of a section's name.
 fn singular(section: &str) -> &str {
     match section {
         "roles" => "role",
@@ -126,27 +126,27 @@ fn singular(section: &str) -> &str {
 }
 
 impl Difference {
-    /// Nothing differs.
+    /// True if nothing differs.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// Every change, uncut.
+    /// Returns every change, uncut.
     pub fn changes(&self) -> &[v1::PlanChange] {
         &self.changes
     }
 
-    /// The whole as text, a change a line; what the digest is of.
+    /// Returns the full difference as text, one change per line; the digest covers this text.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for change in &self.changes {
-            // Writing to a text does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{}", line(change));
         }
         text
     }
 
-    /// What an event keeps.
+    /// Returns the part that an event keeps.
     pub fn bounded(&self) -> v1::PlanDifference {
         let text = self.text();
         let mut bytes = 0_usize;
@@ -266,7 +266,7 @@ impl Difference {
         }
     }
 
-    /// The fields that differ, down to the values.
+    /// Adds the differing fields, down to their values.
     fn fields(&mut self, what: &str, was: &Value, is: &Value) {
         if was == is {
             return;
@@ -302,7 +302,7 @@ impl Difference {
     }
 }
 
-/// The lines that differ of two texts, with the number of the first.
+/// Returns the differing lines of two texts, starting with the first one's number.
 fn lines(was: &str, is: &str) -> (String, String) {
     let (was, is): (Vec<&str>, Vec<&str>) = (was.lines().collect(), is.lines().collect());
     let same = was.iter().zip(&is).take_while(|(a, b)| a == b).count();
@@ -330,7 +330,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// A change in one line.
+/// Formats a change in one line.
 pub fn line(change: &v1::PlanChange) -> String {
     let what = &change.what;
     match change.change() {
@@ -342,7 +342,7 @@ pub fn line(change: &v1::PlanChange) -> String {
     }
 }
 
-/// A text that an event keeps whole, or cut with size and digest of the whole.
+/// Returns a text, cut if it is too long, with the size and digest of the whole.
 fn cut(text: &str) -> String {
     match text.char_indices().nth(MAX_SIDE_CHARS) {
         None => text.to_owned(),

@@ -1,4 +1,4 @@
-//! A YAML file as a tree in which every value and key knows its line and column.
+//! A YAML file as a tree in which every key and value has its line and column.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::diagnostic::{Path, Segment};
 
-/// The largest file, in bytes.
+/// Maximum file size, in bytes.
 pub(super) const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// Line and column, from 1.
@@ -19,7 +19,7 @@ pub(super) struct Position {
 
 impl Position {
     pub(super) const START: Self = Self { line: 1, column: 1 };
-    /// Of what has no text.
+    /// The position of a value that has no text.
     pub(super) const NOWHERE: Self = Self { line: 0, column: 0 };
 
     fn of(location: serde_saphyr::Location) -> Self {
@@ -30,13 +30,12 @@ impl Position {
     }
 }
 
-/// A value with its place.
+/// A value with its position.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) value: Yaml,
     pub(super) at: Position,
-    /// The text came out of `${{ name }}` alone, so that it may stand for a number or truth
-    /// value.
+    /// The text consisted only of `${{ name }}`, so it may stand for a number or boolean.
     pub(super) substituted: bool,
 }
 
@@ -50,7 +49,7 @@ pub(super) enum Yaml {
     Map(Vec<Entry>),
 }
 
-/// A key with its place, and its value.
+/// A key with its position, and its value.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -58,15 +57,14 @@ pub(super) struct Entry {
     pub(super) value: Node,
 }
 
-/// Why a text is not a document.
+/// Why a text cannot be parsed.
 #[derive(Debug, Clone)]
 pub(super) struct SyntaxError {
     pub(super) at: Position,
     pub(super) message: String,
 }
 
-/// Reads one YAML 1.2 document. Aliases and nesting are bounded; a key that stands twice is
-/// an error.
+/// Parses one YAML 1.2 document. Aliases and nesting are bounded; a duplicate key is an error.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -88,7 +86,7 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     serde_saphyr::from_str_with_options::<Node>(text, options).map_err(|error| {
         let location = error.location();
         let mut message = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-        // The position stands in front of every diagnostic already.
+        // Every diagnostic already starts with the position.
         if let Some(cut) = message.find(" at line ") {
             message.truncate(cut);
         }
@@ -106,7 +104,7 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
 }
 
 impl Node {
-    /// A value that was never a text: nothing in it has a place.
+    /// Converts a JSON value, which has no positions.
     pub(super) fn of(value: serde_json::Value) -> Self {
         use serde_json::Value;
         let at = Position::NOWHERE;
@@ -132,7 +130,7 @@ impl Node {
         }
     }
 
-    /// The value of a key of a map.
+    /// Returns the value of a key of a map.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Yaml::Map(entries) => entries.iter().find(|e| e.key == key).map(|e| &e.value),
@@ -140,7 +138,7 @@ impl Node {
         }
     }
 
-    /// The entries of a map; nothing for anything else.
+    /// Returns the entries of a map; empty for anything else.
     pub(super) fn entries(&self) -> &[Entry] {
         match &self.value {
             Yaml::Map(entries) => entries,
@@ -148,7 +146,7 @@ impl Node {
         }
     }
 
-    /// The items of a list; nothing for anything else.
+    /// Returns the items of a list; empty for anything else.
     pub(super) fn items(&self) -> &[Self] {
         match &self.value {
             Yaml::List(items) => items,
@@ -156,7 +154,7 @@ impl Node {
         }
     }
 
-    /// The text of a text.
+    /// Returns the text of a text value.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Yaml::Text(text) => Some(text),
@@ -164,8 +162,8 @@ impl Node {
         }
     }
 
-    /// The place of the deepest part of `path` that exists; of the key, when the path ends at
-    /// a key whose value is a list or map.
+    /// Returns the position of the deepest existing part of `path`; the key's position if the path
+    /// ends at a key with a list or map.
     pub(super) fn locate(&self, path: &Path) -> Position {
         let mut node = self;
         let mut at = self.at;
@@ -193,7 +191,7 @@ impl Node {
         at
     }
 
-    /// The value without places.
+    /// Converts to JSON, without positions.
     pub(super) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;
         match &self.value {

@@ -20,11 +20,11 @@ pub enum EnvValue {
     Reference(SecretRef),
 }
 
-/// Variables by name.
+/// Environment variables, by name.
 pub type Env = IndexMap<String, EnvValue>;
 
 impl Runbook {
-    /// The variables of every program that the plan starts, in the order of the file.
+    /// Returns the variables of every program that the plan starts, in file order.
     pub fn environments_of_programs(&self) -> Vec<&Env> {
         let calculators = self
             .snapshots
@@ -47,7 +47,7 @@ impl Runbook {
 }
 
 impl Step {
-    /// Its commands: action, verify and undo.
+    /// Returns its commands: action, verify and undo.
     pub fn commands(&self) -> impl Iterator<Item = &Run> {
         let action = match &self.action {
             Action::Run(run) => Some(run),

@@ -1,17 +1,17 @@
 //! Expressions over measurements: `value > 5`, `regressions == 0 && health_percent >= 99.5`.
 //!
-//! Numbers, `true`, `false`, names, `+ - * / %`, `== != < <= > >=`, `&& || !`, parentheses.
-//! `delta(NAME)`, `rate(NAME, UNIT)` and `share(NAME, TOTAL)` say how cumulative counters have
-//! grown (see [`crate::counter`]), `avg min max p95` of a name what the samples of an attempt
-//! come to (see [`crate::sampled`]), `baseline(NAME)` what was measured first. No other functions,
-//! no texts, no assignment. Numbers are exact decimals (see [`crate::decimal`]): the same inputs
-//! give the same answer everywhere, and where an exact result would need too many digits there is
-//! none. Logic is three-valued (Kleene): a missing measurement decides nothing unless the rest of
-//! the expression decides without it, so `true || missing` is true and `missing > 0` is
-//! [`ExprOutcome::NoData`].
+//! The grammar has numbers, `true`, `false`, names, `+ - * / %`, `== != < <= > >=`, `&& || !` and
+//! parentheses. `delta(NAME)`, `rate(NAME, UNIT)` and `share(NAME, TOTAL)` give the growth of
+//! cumulative counters (see [`crate::counter`]), `avg min max p95` of a name statistics over an
+//! attempt's samples (see [`crate::sampled`]), and `baseline(NAME)` the value measured first. There
+//! are no other functions, no texts and no assignments. Numbers are exact decimals (see
+//! [`crate::decimal`]): the same inputs give the same answer everywhere, and if an exact result
+//! would need too many digits there is none. Logic is three-valued (Kleene): a missing measurement
+//! is missing unless the rest of the expression decides without it, so `true || missing` is true
+//! and `missing > 0` is [`ExprOutcome::NoData`].
 //!
-//! Own code because the language is this small and the one crate that fits it is under a
-//! licence (AGPL) that this program cannot take on.
+//! This is our own code because the language is small and the one crate that fits has a licence
+//! (AGPL) that this program cannot use.
 
 mod parse;
 mod term;
@@ -21,45 +21,45 @@ pub use term::{Figure, Term, Unit, VALUE};
 
 use crate::decimal::{Decimal, DecimalError};
 
-/// The longest expression, in bytes.
+/// Maximum length of an expression, in bytes.
 pub const MAX_EXPR_BYTES: usize = 1_024;
 
-/// Why a text is not an expression.
+/// Why a text is not a valid expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExprError {
-    /// Longer than [`MAX_EXPR_BYTES`], or nested too deeply.
+    /// It is longer than [`MAX_EXPR_BYTES`], or nested too deeply.
     #[error("RB-EXPR-1: the expression is too long or nested too deeply; split it")]
     TooLarge,
-    /// Not of the grammar.
+    /// It does not match the grammar.
     #[error("RB-EXPR-2: `{text}` is not an expression: {reason}")]
     Syntax {
-        /// The refused text.
+        /// The text.
         text: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// Numbers where a condition is needed, or the other way round.
+    /// It has a number where a condition is needed, or vice versa.
     #[error("RB-EXPR-3: `{text}` is not a condition: {reason}")]
     Kind {
-        /// The refused text.
+        /// The text.
         text: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
 }
 
-/// Why an expression has no answer.
+/// Why an expression cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExprOutcome {
-    /// This term has no measurement, and the answer depends on it.
+    /// This term has no measurement, and the result depends on it.
     #[error("no data for `{0}`")]
     NoData(String),
-    /// The arithmetic has no exact result: a division by zero, too many digits.
+    /// The arithmetic has no exact result: division by zero, or too many digits.
     #[error("{0}")]
     Undefined(#[from] DecimalError),
 }
 
-/// A parsed, checked condition.
+/// A parsed and type-checked condition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expr {
     text: String,
@@ -69,7 +69,7 @@ pub struct Expr {
 }
 
 impl Expr {
-    /// Parses a condition. The result evaluates without type errors.
+    /// Parses a condition; the result evaluates without type errors.
     pub fn parse(text: &str) -> Result<Self, ExprError> {
         if text.len() > MAX_EXPR_BYTES {
             return Err(ExprError::TooLarge);
@@ -89,28 +89,28 @@ impl Expr {
         })
     }
 
-    /// The text as written.
+    /// Returns the original text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The names it reads, each once, in order of appearance.
+    /// Returns the names it reads, without duplicates, in order of appearance.
     pub fn variables(&self) -> &[String] {
         &self.variables
     }
 
-    /// The numbers it reads, each once, in order of appearance.
+    /// Returns the terms it reads, without duplicates, in order of appearance.
     pub fn terms(&self) -> &[Term] {
         &self.terms
     }
 
-    /// The answer for the numbers that `lookup` gives.
+    /// Evaluates the condition with the numbers that `lookup` returns.
     pub fn evaluate(&self, lookup: &dyn Fn(&Term) -> Option<Decimal>) -> Result<bool, ExprOutcome> {
         condition(&self.root, lookup)
     }
 }
 
-/// A word that an expression can read as a name.
+/// True if an expression can read the text as a name.
 pub fn is_name(text: &str) -> bool {
     parse::is_name(text)
 }
@@ -144,8 +144,8 @@ fn condition(node: &Condition, lookup: Lookup<'_>) -> Result<bool, ExprOutcome> 
     }
 }
 
-/// Kleene's and/or: a side equal to `decides` decides alone; otherwise a missing side is
-/// missing.
+/// Kleene's and/or: a side equal to `decides` decides alone; otherwise a missing side makes the
+/// result missing.
 fn either(
     left: Result<bool, ExprOutcome>,
     right: Result<bool, ExprOutcome>,

@@ -1,15 +1,15 @@
-//! The files beside a runbook. The loader reads them only through [`Files`].
+//! The files that a runbook refers to. The loader reads them only through [`Files`].
 
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-/// The largest file a runbook may inline, in bytes.
+/// Maximum size of a file that a runbook inlines, in bytes.
 pub const MAX_INLINED_BYTES: usize = 1024 * 1024;
 
-/// Reads the files that a runbook names.
+/// Reads the files that a runbook refers to.
 pub trait Files {
-    /// The content of a file, by its path as it stands in the runbook: relative to the
-    /// runbook's directory, never absolute. The reader decides how far `..` may lead.
+    /// Reads a file by its path as written in the runbook: relative to the runbook's directory,
+    /// never absolute. The implementation decides how far `..` may lead.
     fn read(&self, path: &str) -> Result<String, FileError>;
 }
 
@@ -25,33 +25,33 @@ impl<F: Fn(&str) -> Result<String, String>> Files for F {
 /// Why a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// Absolute, or leads out of the root.
+    /// The path is absolute, or leads out of the root.
     #[error("`{0}` leads out of the runbook's repository; keep the file inside")]
     Outside(String),
-    /// Not there.
+    /// The file does not exist.
     #[error("there is no file `{0}`")]
     Missing(String),
-    /// There, but not readable as text of bounded size.
+    /// The file exists, but is not readable as text of bounded size.
     #[error("`{path}` cannot be read: {reason}")]
     Unreadable {
         /// The path.
         path: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
 }
 
-/// A path that a runbook may name at all.
+/// True if a runbook may use the path at all.
 pub(super) fn is_relative(path: &str) -> bool {
     !path.is_empty() && !path.starts_with('/') && !path.contains(['\\', '\0'])
 }
 
-/// A path or pattern that cannot leave the directory it is looked up in, links apart.
+/// True if the path or pattern cannot leave its base directory, apart from symbolic links.
 pub fn stays_below(path: &str) -> bool {
     is_relative(path) && !path.split('/').any(|part| part == "..")
 }
 
-/// Joins a path to `directory` (relative to the root) and resolves `.` and `..`, by text.
+/// Joins a path to `directory` (relative to the root) and resolves `.` and `..` lexically.
 fn resolve(directory: &str, path: &str) -> Result<String, FileError> {
     let outside = || FileError::Outside(path.to_owned());
     if !is_relative(path) {
@@ -70,7 +70,7 @@ fn resolve(directory: &str, path: &str) -> Result<String, FileError> {
     Ok(parts.join("/"))
 }
 
-/// No files: a runbook that stands alone.
+/// No files, for a self-contained runbook.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoFiles;
 
@@ -80,8 +80,8 @@ impl Files for NoFiles {
     }
 }
 
-/// Files of a directory on disk. The only part of `runbook` that touches one. `..` and links
-/// are followed only as long as they stay below the root.
+/// The files of a directory on disk; the only part of `runbook` that does I/O. `..` and symbolic
+/// links are followed only if they stay below the root.
 #[derive(Debug, Clone)]
 pub struct Directory {
     root: PathBuf,
@@ -89,8 +89,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Files below `root`, for a runbook that lies in its directory `base` (`""`: in the root
-    /// itself).
+    /// Creates a reader of files below `root`, for a runbook in its subdirectory `base` (`""` for
+    /// the root itself).
     pub fn new(root: impl Into<PathBuf>, base: impl Into<String>) -> Self {
         Self {
             root: root.into(),
@@ -98,8 +98,8 @@ impl Directory {
         }
     }
 
-    /// The files of a runbook on disk: the root is the nearest directory above it that holds
-    /// `.git`, else its own directory.
+    /// Creates a reader for a runbook on disk: the root is the nearest directory above it that
+    /// contains `.git`, or else its own directory.
     pub fn around(file: &Path) -> std::io::Result<Self> {
         let file = file.canonicalize()?;
         let own = file.parent().unwrap_or(&file);

@@ -1,9 +1,9 @@
-//! Collects diagnostics while a file is read.
+//! Collects the findings about a file.
 
 use super::diagnostic::{Code, Diagnostic, Diagnostics, Path, Severity};
 use super::document::{Node, Position};
 
-/// How many findings are kept: a file that is wrong everywhere need not fill a screen twice.
+/// Maximum number of findings kept; a file that is wrong throughout need not list them all.
 const MAX_FINDINGS: usize = 500;
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Findings {
         self.add((code, Severity::Error), at, path, message, suggestion);
     }
 
-    /// An error at the place of `path` in the document.
+    /// Adds an error at the position of `path` in the document.
     pub(super) fn at(
         &mut self,
         document: &Node,

@@ -1,5 +1,5 @@
-//! What a runbook means: references, order, ways back, measurements, people and times.
-//! One file per theme; each reports everything it finds.
+//! Checks what a runbook means: references, order, undos, measurements, people and times. One file
+//! per topic; each reports everything it finds.
 
 mod authority;
 mod bounds;
@@ -27,7 +27,7 @@ use super::model::{Phase, Runbook};
 use super::plan::Plan;
 use super::step::Step;
 
-/// Checks a runbook of the right shape. `params` are the effective parameters.
+/// Checks a well-formed runbook; `params` are the effective parameters.
 pub(super) fn lint(
     runbook: &Runbook,
     document: &Node,
@@ -55,8 +55,8 @@ pub(super) fn lint(
     calculators::check(&mut linter);
 }
 
-/// Checks a pinned plan by the rules that its runbook is checked by: what comes as a plan must not
-/// pass where what comes as a file would not. Findings have a path and no line.
+/// Checks a pinned plan by the rules of its runbook, so that a plan cannot pass where a file would
+/// not. Findings have a path but no line.
 pub fn check(plan: &Plan, environment: Option<&str>) -> Diagnostics {
     let mut findings = Findings::new("plan");
     match serde_json::to_value(plan.runbook()) {
@@ -86,7 +86,7 @@ struct Linter<'a> {
     findings: &'a mut Findings,
 }
 
-/// A step with where it stands.
+/// A step with its position.
 #[derive(Clone)]
 struct Placed<'a> {
     phase: usize,

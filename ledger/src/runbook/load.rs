@@ -1,4 +1,4 @@
-//! From the text of a runbook to a pinned plan, with everything that is wrong on the way.
+//! Loads the text of a runbook into a pinned plan, and reports everything that is wrong with it.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,23 @@ use super::sql_text::without_mark;
 use super::step::{Action, Check, Script, Sql, Undo};
 use super::{lint, shape, substitute};
 
-/// What `apiVersion` must say.
+/// The required `apiVersion`.
 pub const API_VERSION: &str = "rollbook/v1";
 
-/// What `kind` must say.
+/// The required `kind`.
 pub const KIND: &str = "Runbook";
 
-/// Where the text comes from.
+/// The origin of a runbook's text.
 pub struct Origin<'a> {
-    /// How diagnostics name the file.
+    /// The file's name in diagnostics.
     pub file_name: &'a str,
-    /// Reads the files that the runbook names, for a runbook on disk
-    /// [`Directory::around`](super::files::Directory::around) it.
+    /// Reads the files that the runbook refers to; for a runbook on disk use
+    /// [`Directory::around`](super::files::Directory::around).
     pub files: &'a dyn Files,
 }
 
 impl<'a> Origin<'a> {
-    /// A named text and the files beside it.
+    /// Creates an origin.
     pub fn new(file_name: &'a str, files: &'a dyn Files) -> Self {
         Self { file_name, files }
     }
@@ -43,18 +43,18 @@ impl std::fmt::Debug for Origin<'_> {
     }
 }
 
-/// Everything that came out of reading a runbook.
+/// The result of reading a runbook.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The plan; `None` when there is an error.
+    /// The plan; `None` if there is an error.
     pub plan: Option<Plan>,
     /// Errors and warnings, by position.
     pub diagnostics: Diagnostics,
 }
 
-/// Reads, substitutes, inlines, checks and pins a runbook. All errors are reported, as far as
-/// one kind of error does not hide the next: syntax, then shape and parameters, then meaning.
-/// `environment`: when given, the environment the rollout will run in; sources must reach it.
+/// Reads, substitutes, inlines, checks and pins a runbook. Reports all errors that are not hidden
+/// by an earlier stage: syntax, then shape and parameters, then meaning. If `environment` is given,
+/// sources must be usable in it.
 pub fn load(
     text: &str,
     origin: &Origin<'_>,
@@ -65,7 +65,7 @@ pub fn load(
     loaded.plan.ok_or(loaded.diagnostics)
 }
 
-/// The parameters that a runbook declares, as far as it can be read.
+/// Returns the parameters that a runbook declares, as far as it can be read.
 pub fn declared_params(text: &str) -> Vec<String> {
     document::parse(text).map_or_else(
         |_| Vec::new(),
@@ -76,7 +76,7 @@ pub fn declared_params(text: &str) -> Vec<String> {
     )
 }
 
-/// As [`load`], with the warnings of a runbook that may be used.
+/// Loads a runbook as [`load`] does, but also returns the warnings of a valid one.
 pub fn inspect(
     text: &str,
     origin: &Origin<'_>,
@@ -149,7 +149,7 @@ fn read(
     }
 }
 
-/// Another version's keys would only produce noise: stop at once.
+/// Stops at a wrong version, because another version's keys would only produce noise.
 fn version(document: &Node, findings: &mut Findings) -> Option<()> {
     let mut right = Some(());
     for (key, wanted) in [("apiVersion", API_VERSION), ("kind", KIND)] {
@@ -218,7 +218,7 @@ fn typed(document: &Node, findings: &mut Findings) -> Option<Runbook> {
     }
 }
 
-/// Fills in the content of every file that a script or model names.
+/// Inlines every file that a script or model refers to.
 fn inline(runbook: &mut Runbook, document: &Node, origin: &Origin<'_>, findings: &mut Findings) {
     let mut read = |script: &mut Script, path: Path| {
         let Script::File { file, text } = script else {
@@ -251,7 +251,7 @@ fn inline(runbook: &mut Runbook, document: &Node, origin: &Origin<'_>, findings:
         }
     };
     for (name, snapshot) in &mut runbook.snapshots {
-        // A parameter can leave the choice open: no file is the built-in model.
+        // A parameter may leave the choice open: an empty file name means the built-in model.
         if matches!(&snapshot.model, Some(Script::File { file, .. }) if file.is_empty()) {
             snapshot.model = None;
         }

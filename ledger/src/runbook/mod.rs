@@ -1,9 +1,9 @@
 //! Runbooks: the file format, its rules, and the pinned plan made from it.
 //!
-//! Pure: no I/O except through the reader that [`load`](load::load) is given, no clock, no
-//! randomness. The way of a file: `document` (YAML with positions) → `shape` (checked
-//! against the published [`schema`]) → [`model`] (types) → `lint` (meaning) → [`plan`]
-//! (canonical bytes and their digest).
+//! Pure: no I/O except through the reader passed to [`load`](load::load), no clock, no randomness.
+//! A file passes through `document` (YAML with positions) → `shape` (checked against the published
+//! [`schema`]) → [`model`] (types) → `lint` (meaning) → [`plan`] (canonical bytes and their
+//! digest).
 
 pub mod action;
 pub mod authority;

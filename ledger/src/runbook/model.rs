@@ -1,6 +1,6 @@
-//! The runbook: intent only, never status. The typed form of `apiVersion: rollbook/v1`,
-//! with parameters already substituted and script files inlined, so that its canonical JSON
-//! (and the digest of it) is everything a rollout may execute.
+//! The runbook: intent only, never status. This is the typed form of `apiVersion: rollbook/v1` with
+//! parameters substituted and script files inlined, so that its canonical JSON, and the digest of
+//! that, covers everything a rollout may execute.
 
 use std::collections::BTreeMap;
 
@@ -192,7 +192,7 @@ pub enum FlagTarget {
 }
 
 impl FlagTarget {
-    /// `off`.
+    /// Returns `off`.
     pub fn off() -> Self {
         Self::Off
     }

@@ -1,15 +1,14 @@
-//! The order of a plan, computed once when it is loaded: questions about everything before a step
-//! are then one walk, not one for each step.
+//! The order of a plan, computed once on loading, so that a question about everything before a step
+//! needs one walk, not one per step.
 
 use std::collections::HashSet;
 
-/// Nodes (steps and phases) with what comes directly before each.
+/// The nodes (steps and phases), each with its direct predecessors.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Order {
     before: Vec<Vec<usize>>,
     after: Vec<Vec<usize>>,
-    /// Each node once, after what comes before it. Where needs go in a circle, which lint refuses,
-    /// the nodes of the circle come last.
+    /// Every node once, in topological order. Nodes of a cycle, which lint refuses, come last.
     sorted: Vec<usize>,
 }
 
@@ -47,28 +46,28 @@ impl Order {
         }
     }
 
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     pub(crate) fn len(&self) -> usize {
         self.before.len()
     }
 
-    /// The nodes directly before this one.
+    /// Returns the direct predecessors of a node.
     pub(crate) fn before(&self, node: usize) -> &[usize] {
         self.before.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// The nodes directly after this one.
+    /// Returns the direct successors of a node.
     pub(crate) fn after(&self, node: usize) -> &[usize] {
         self.after.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// For each node the greatest of the own values of all nodes before it.
+    /// Returns for each node the greatest of the `own` values of all nodes before it.
     pub(super) fn greatest_before<V: Ord + Copy>(
         &self,
         own: impl Fn(usize) -> Option<V>,
     ) -> Vec<Option<V>> {
         let mut found: Vec<Option<V>> = vec![None; self.before.len()];
-        // With its own value, for what comes after it.
+        // Includes the node's own value, for its successors.
         let mut upto: Vec<Option<V>> = vec![None; self.before.len()];
         for node in &self.sorted {
             let needs = self.before.get(*node).into_iter().flatten();
@@ -83,7 +82,7 @@ impl Order {
         found
     }
 
-    /// All nodes before this one, however far.
+    /// Returns all direct and indirect predecessors of a node.
     pub(super) fn all_before(&self, node: usize) -> HashSet<usize> {
         let mut seen = HashSet::new();
         let mut open = vec![node];

@@ -1,8 +1,8 @@
-//! The pinned plan: a runbook with parameters substituted and files inlined, its canonical
-//! bytes and their digest. Everything that a rollout executes or is judged by stands in it.
+//! The pinned plan: a runbook with parameters substituted and files inlined, its canonical bytes
+//! and their digest. It contains everything that a rollout executes or is judged by.
 //!
-//! Canonical form: JSON Canonicalization Scheme (RFC 8785) of [`Document`]; the digest is the
-//! lower-case hex SHA-256 of those bytes. Two plans with the same digest are the same plan.
+//! The canonical form is the JSON Canonicalization Scheme (RFC 8785) of [`Document`]; the digest is
+//! the lower-case hex SHA-256 of those bytes. Plans with the same digest are the same plan.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -20,33 +20,33 @@ mod effect;
 
 pub use effect::{EffectiveUndo, effective_undo, has_effect, only_reads, undo_verified_by};
 
-/// What `format` says in the canonical document.
+/// The value of `format` in the canonical document.
 pub const FORMAT: &str = "rollbook/plan/v1";
 
-/// The largest canonical plan, in bytes: a runbook and its inlined files.
+/// Maximum size of a canonical plan in bytes, with its inlined files.
 pub const MAX_PLAN_BYTES: usize = 16 * 1024 * 1024;
 
-/// Why bytes or a runbook are not a plan.
+/// Why bytes or a runbook are not a valid plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Larger than [`MAX_PLAN_BYTES`].
+    /// It is larger than [`MAX_PLAN_BYTES`].
     #[error("RB-PLAN-1: the plan has {size} bytes, more than {MAX_PLAN_BYTES}; split the runbook")]
     TooLarge {
         /// Size in bytes.
         size: usize,
     },
-    /// Not the JSON of a plan.
+    /// It is not the JSON of a plan.
     #[error("RB-PLAN-2: the plan cannot be read: {0}; open the rollout again from its runbook")]
     Decode(String),
-    /// Of another format version.
+    /// It has another format version.
     #[error(
         "RB-PLAN-3: the plan has format `{found}`, this program reads `{FORMAT}`; use the version that wrote it"
     )]
     Format {
-        /// What stands there.
+        /// The version found.
         found: String,
     },
-    /// Readable, but not the bytes that this program would write.
+    /// It is readable, but not in canonical form.
     #[error(
         "RB-PLAN-4: the plan is not in canonical form (digest {digest} expected); do not edit plan documents"
     )]
@@ -54,10 +54,10 @@ pub enum PlanError {
         /// Digest of the canonical form.
         digest: String,
     },
-    /// An id of the runbook is not an id.
+    /// The runbook contains an invalid id.
     #[error(transparent)]
     Id(#[from] IdError),
-    /// An id stands twice.
+    /// The runbook contains a duplicate id.
     #[error("RB-PLAN-5: {what} `{id}` stands twice; give each its own id")]
     Duplicate {
         /// `phase` or `step`.
@@ -68,12 +68,12 @@ pub enum PlanError {
     /// A need names nothing.
     #[error("RB-PLAN-6: {what} needs `{need}`, which does not exist")]
     Dangling {
-        /// The step or phase that needs.
+        /// The step or phase with the need.
         what: String,
         /// The name.
         need: String,
     },
-    /// A number JSON cannot hold.
+    /// The plan contains a number that JSON cannot represent.
     #[error("RB-PLAN-7: the plan cannot be written as canonical JSON: {0}")]
     Encode(String),
 }
@@ -87,21 +87,21 @@ pub struct Document {
     /// Effective parameters: given values and defaults.
     #[serde(default)]
     pub params: BTreeMap<String, String>,
-    /// The runbook, parameters substituted, files inlined.
+    /// The runbook, with parameters substituted and files inlined.
     pub runbook: Runbook,
 }
 
-/// What must be done before a step may start.
+/// What must be done before a step can start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// These steps: explicit `needs`, or the step before in its phase.
+    /// The steps: its explicit `needs`, or the previous step of its phase.
     pub steps: Vec<StepId>,
-    /// These phases, their gates included: the needs of the step's phase. The same for every
-    /// step of a phase, so that `needs: []` cannot jump a gate.
+    /// The phases including their gates: the needs of the step's phase. They are the same for every
+    /// step of a phase, so that `needs: []` cannot bypass a gate.
     pub phases: Vec<PhaseId>,
 }
 
-/// A step with where it stands.
+/// A step with its position in the plan.
 #[derive(Debug, Clone, Copy)]
 pub struct PlannedStep<'a> {
     /// Its phase's id.
@@ -114,7 +114,7 @@ pub struct PlannedStep<'a> {
     pub step: &'a Step,
 }
 
-/// A pinned plan. Ids are valid and unique, needs name existing steps and phases.
+/// A pinned plan. Its ids are valid and unique, and needs name existing steps and phases.
 #[derive(Debug, Clone)]
 pub struct Plan {
     document: Document,
@@ -124,13 +124,13 @@ pub struct Plan {
     steps: Vec<(usize, usize, StepId, Needs)>,
     by_phase: HashMap<PhaseId, usize>,
     by_step: HashMap<StepId, usize>,
-    /// Roles and persons in the one spelling of their names.
+    /// Roles and their members, with normalized names.
     roles: BTreeMap<String, Vec<String>>,
     order: Order,
-    /// For each phase the nodes, in the order, of the phases that must have passed before it.
+    /// For each phase, the nodes of the phases that must have passed before it.
     phases_before: Vec<Vec<usize>>,
     feeds: HashMap<StepId, Vec<StepId>>,
-    /// Those that steps name.
+    /// The environments that steps name.
     environments: BTreeSet<String>,
 }
 
@@ -141,8 +141,8 @@ impl PartialEq for Plan {
 }
 
 impl Plan {
-    /// Pins a runbook whose parameters are substituted and whose files are inlined. `params`
-    /// are the effective parameters.
+    /// Pins a runbook whose parameters are substituted and whose files are inlined; `params` are
+    /// the effective parameters.
     pub fn from_runbook(
         runbook: Runbook,
         params: BTreeMap<String, String>,
@@ -154,7 +154,7 @@ impl Plan {
         })
     }
 
-    /// Reads a pinned plan. Only canonical bytes are accepted, so that
+    /// Decodes a pinned plan. Accepts only canonical bytes, so that
     /// `from_canonical(bytes)?.digest()` is the SHA-256 of `bytes`.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, PlanError> {
         if bytes.len() > MAX_PLAN_BYTES {
@@ -296,7 +296,7 @@ impl Plan {
         }
     }
 
-    /// The steps and phases in an order in which each comes after what it needs.
+    /// Orders steps and phases so that each comes after what it needs.
     fn in_order(&self) -> Order {
         let count = self.steps.len();
         let mut before: Vec<Vec<usize>> = vec![Vec::new(); count + self.phases.len()];
@@ -314,7 +314,7 @@ impl Plan {
         Order::of(before)
     }
 
-    /// For each comparison the captures before it that it compares.
+    /// Finds the earlier captures that each comparison compares.
     fn what_feeds(&self) -> HashMap<StepId, Vec<StepId>> {
         let mut captures: HashMap<(&str, &str), usize> = HashMap::new();
         for (at, planned) in self.steps().enumerate() {
@@ -340,13 +340,13 @@ impl Plan {
         feeds
     }
 
-    /// The captures before this step that it compares; empty for all but comparisons.
+    /// Returns the earlier captures that this step compares; empty unless it is a comparison.
     pub(crate) fn feeds(&self, id: &StepId) -> &[StepId] {
         self.feeds.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// For each step the greatest value, with its step, among all steps before it, however far.
-    /// One walk over the plan.
+    /// Returns for each step the greatest value among all steps before it, with that step, in one
+    /// walk over the plan.
     pub(crate) fn latest_before<'p>(
         &'p self,
         value: impl Fn(&'p StepId) -> Option<u64>,
@@ -360,44 +360,44 @@ impl Plan {
         ids.zip(before).collect()
     }
 
-    /// The runbook.
+    /// Returns the runbook.
     pub fn runbook(&self) -> &Runbook {
         &self.document.runbook
     }
 
-    /// Effective parameters.
+    /// Returns the effective parameters.
     pub fn params(&self) -> &BTreeMap<String, String> {
         &self.document.params
     }
 
-    /// The canonical bytes, as kept in the evidence store.
+    /// Returns the canonical bytes, as stored in the evidence store.
     pub fn canonical_json(&self) -> &[u8] {
         &self.canonical
     }
 
-    /// Lower-case hex SHA-256 of the canonical bytes.
+    /// Returns the lower-case hex SHA-256 of the canonical bytes.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// The phases in order.
+    /// Iterates over the phases, in order.
     pub fn phases(&self) -> impl Iterator<Item = (&PhaseId, &Phase)> {
         self.phases.iter().zip(&self.document.runbook.phases)
     }
 
-    /// One phase.
+    /// Returns a phase.
     pub fn phase(&self, id: &PhaseId) -> Option<&Phase> {
         self.document.runbook.phases.get(*self.by_phase.get(id)?)
     }
 
-    /// The phases that must have passed before this one.
+    /// Returns the phases that must have passed before this one.
     pub fn needs_of_phase(&self, id: &PhaseId) -> Option<Vec<PhaseId>> {
         let at = *self.by_phase.get(id)?;
         self.phase_needs(at, self.document.runbook.phases.get(at)?)
             .ok()
     }
 
-    /// All steps, in the order of the runbook.
+    /// Iterates over all steps, in the order of the runbook.
     pub fn steps(&self) -> impl Iterator<Item = PlannedStep<'_>> {
         self.steps.iter().filter_map(|entry| self.planned(entry))
     }
@@ -417,80 +417,81 @@ impl Plan {
         })
     }
 
-    /// A step with its phase.
+    /// Returns a step with its phase.
     pub fn step(&self, id: &StepId) -> Option<(&Phase, &Step)> {
         let planned = self.planned(self.steps.get(*self.by_step.get(id)?)?)?;
         Some((planned.phase, planned.step))
     }
 
-    /// The id of a step's phase, which is also the id of its gate.
+    /// Returns the id of a step's phase, which is also the id of its gate.
     pub fn phase_of(&self, id: &StepId) -> Option<&PhaseId> {
         let (p, ..) = self.steps.get(*self.by_step.get(id)?)?;
         self.phases.get(*p)
     }
 
-    /// What must be done before a step.
+    /// Returns what must be done before a step.
     pub fn needs(&self, id: &StepId) -> Option<&Needs> {
         let (.., needs) = self.steps.get(*self.by_step.get(id)?)?;
         Some(needs)
     }
 
-    /// Steps and phases with what comes before and after each. The nodes are the steps in the
-    /// order of the runbook, then the phases.
+    /// Returns the order of steps and phases. Its nodes are the steps in the order of the runbook,
+    /// then the phases.
     pub(crate) fn order(&self) -> &Order {
         &self.order
     }
 
-    /// How many steps there are.
+    /// Returns the number of steps.
     pub(crate) fn step_count(&self) -> usize {
         self.steps.len()
     }
 
-    /// The step at a node of the order.
+    /// Returns the step at a node of the order.
     pub(crate) fn step_at(&self, node: usize) -> Option<PlannedStep<'_>> {
         self.planned(self.steps.get(node)?)
     }
 
-    /// The phase at a node of the order.
+    /// Returns the phase at a node of the order.
     pub(crate) fn phase_at(&self, node: usize) -> Option<&PhaseId> {
         self.phases.get(node.checked_sub(self.steps.len())?)
     }
 
-    /// The nodes of the phases that must have passed before the phase at this node.
+    /// Returns the nodes of the phases that must have passed before the phase at this node.
     pub(crate) fn phase_nodes_before(&self, node: usize) -> &[usize] {
         node.checked_sub(self.steps.len())
             .and_then(|phase| self.phases_before.get(phase))
             .map_or(&[], Vec::as_slice)
     }
 
-    /// How a step's effect is taken back. `None`: no such step.
+    /// Returns how a step's effect is undone; `None` if there is no such step.
     pub fn undo(&self, id: &StepId) -> Option<EffectiveUndo<'_>> {
         self.step(id).map(|(_, step)| effective_undo(step))
     }
 
-    /// The environment a step acts in: its own, or the rollout's.
+    /// Returns the environment a step acts in: its own, or the rollout's.
     pub fn environment_of<'a>(&'a self, step: &'a Step, rollout: &'a EnvironmentId) -> &'a str {
         step.environment.as_deref().unwrap_or(rollout.as_str())
     }
 
-    /// Every environment that a rollout in `rollout` acts in: its own, and those of its steps.
+    /// Returns every environment that a rollout in `rollout` acts in: its own and those of its
+    /// steps.
     pub fn environments_of<'a>(&'a self, rollout: &'a EnvironmentId) -> BTreeSet<&'a str> {
         let own = self.environments.iter().map(String::as_str);
-        // A step without one of its own acts in the rollout's.
+        // A step without its own environment acts in the rollout's.
         own.chain([rollout.as_str()]).collect()
     }
 
-    /// A declared environment.
+    /// Returns a declared environment.
     pub fn environment(&self, name: &str) -> Option<&Environment> {
         self.document.runbook.environments.get(name)
     }
 
-    /// Role → its persons, each name in its one spelling.
+    /// Returns the roles with their members, with normalized names.
     pub fn roles(&self) -> &BTreeMap<String, Vec<String>> {
         &self.roles
     }
 
-    /// The persons of a role, each name in its one spelling; empty when there is no such role.
+    /// Returns the members of a role, with normalized names; empty if there is no such role.
     pub fn role_members(&self, role: &str) -> &[String] {
         self.roles
             .get(role)
@@ -498,7 +499,7 @@ impl Plan {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The roles of a person.
+    /// Iterates over the roles of a person.
     pub fn roles_of<'a>(&'a self, person: &'a str) -> impl Iterator<Item = &'a str> {
         self.roles
             .iter()
@@ -506,13 +507,13 @@ impl Plan {
             .map(|(role, _)| role.as_str())
     }
 
-    /// The skeleton that `RolloutOpened` carries.
+    /// Returns the outline that `RolloutOpened` carries: phases, steps and gates.
     pub fn outline(&self) -> v1::PlanOutline {
         outline_of(&self.document.runbook)
     }
 }
 
-/// The skeleton of a runbook.
+/// Returns the outline of a runbook.
 pub fn outline_of(runbook: &Runbook) -> v1::PlanOutline {
     let step = |step: &Step| v1::StepOutline {
         id: step.id.clone(),
@@ -536,7 +537,7 @@ pub fn outline_of(runbook: &Runbook) -> v1::PlanOutline {
 
 #[cfg(test)]
 thread_local! {
-    /// How often a step was visited: the unit in which the cost of rules is counted.
+    /// How often a step was visited: the unit in which tests count the cost of the rules.
     pub(crate) static VISITED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 

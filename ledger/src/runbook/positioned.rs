@@ -1,12 +1,12 @@
-//! YAML, and JSON as a part of it, read into a type of the caller's, with a place for every
-//! complaint. For files that stand beside a runbook.
+//! Parses YAML (and therefore JSON) into a caller's type, with a position for every error. For
+//! files that accompany a runbook.
 
 use serde::de::DeserializeOwned;
 
 use super::diagnostic::Path;
 use super::document::{self, MAX_FILE_BYTES, Node, Position};
 
-/// What is wrong with a document, and where; line and column count from 1.
+/// An error in a document, with its position; line and column count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {message}")]
 pub struct Misplaced {
@@ -14,7 +14,7 @@ pub struct Misplaced {
     pub line: u32,
     /// Column.
     pub column: u32,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
 }
 
@@ -28,12 +28,12 @@ impl Misplaced {
     }
 }
 
-/// A document that parses.
+/// A parsed document.
 #[derive(Debug, Clone)]
 pub struct Positioned(Node);
 
 impl Positioned {
-    /// Parses one document of at most a mebibyte.
+    /// Parses a document of at most one mebibyte.
     pub fn parse(text: &str) -> Result<Self, Misplaced> {
         if text.len() > MAX_FILE_BYTES {
             let message = format!("it has {} bytes, more than {MAX_FILE_BYTES}", text.len());
@@ -44,7 +44,7 @@ impl Positioned {
             .map_err(|error| Misplaced::at(error.at, error.message))
     }
 
-    /// The document as a value of a type.
+    /// Deserializes the document.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Misplaced> {
         serde_path_to_error::deserialize(self.0.to_json()).map_err(|error| {
             let path = path_of(error.path());
@@ -52,14 +52,14 @@ impl Positioned {
         })
     }
 
-    /// A complaint about an item of a list that stands at a key of the document.
+    /// Builds an error about an item of a list at a top-level key of the document.
     pub fn complain(&self, list: &str, index: usize, message: impl Into<String>) -> Misplaced {
         let path = Path::root().key(list).index(index);
         Misplaced::at(self.0.locate(&path), message)
     }
 }
 
-/// The path of a type's complaint in the document.
+/// Converts the path of a deserialization error.
 pub(super) fn path_of(path: &serde_path_to_error::Path) -> Path {
     use serde_path_to_error::Segment;
     path.iter()

@@ -1,15 +1,15 @@
-//! The measurements that steps record by themselves, by name. Executors write exactly these
-//! names; gates, the decision tree, `expect` and metrics (`step: <name>`) read them.
+//! Names of the measurements that steps record automatically. Executors write exactly these names;
+//! gates, the decision tree, `expect` and metrics (`step: <name>`) read them.
 
 use super::step::{Action, Step};
 
-/// Rows that break a rule of the comparison.
+/// Rows that violate a rule of the comparison.
 pub const REGRESSIONS: &str = "regressions";
 /// Rows that a rule marks without failing.
 pub const WARNINGS: &str = "warnings";
 /// Deals present on both sides.
 pub const COMPARED: &str = "compared";
-/// Deals whose outputs are the same on both sides.
+/// Deals whose outputs are equal on both sides.
 pub const EQUAL: &str = "equal";
 /// Deals only in the earlier capture.
 pub const MISSING: &str = "missing";
@@ -19,9 +19,10 @@ pub const ADDED: &str = "added";
 pub const ERRORS: &str = "errors";
 /// Differences of unguarded deals that the rules do not explain.
 pub const UNEXPECTED: &str = "unexpected";
-/// Deals with a regression, missing ones among them, in percent of the deals of the earlier capture.
+/// Deals with a regression, including missing ones, as a percentage of the deals of the earlier
+/// capture.
 pub const AFFECTED_PERCENT: &str = "affected_percent";
-/// The largest change of a guarded cost, in percent, without sign.
+/// Largest absolute change of a guarded cost, in percent.
 pub const WORST_CHANGE_PERCENT: &str = "worst_change_percent";
 /// Smallest ratio of a carve-out's one-time cost to its cost as an acquisition.
 pub const CARVEOUT_RATIO_MIN: &str = "carveout_ratio_min";
@@ -29,13 +30,13 @@ pub const CARVEOUT_RATIO_MIN: &str = "carveout_ratio_min";
 pub const CARVEOUT_RATIO_MAX: &str = "carveout_ratio_max";
 /// Deals with a TSA cost in the later capture.
 pub const TSA_DEALS: &str = "tsa_deals";
-/// Those of them that are no carve-outs.
+/// Those of them that are not carve-outs.
 pub const TSA_ELSEWHERE: &str = "tsa_elsewhere";
 /// Active deals with a valid type, in percent.
 pub const HEALTH_PERCENT: &str = "health_percent";
 /// Active deals without a type.
 pub const NULL_COUNT: &str = "null_count";
-/// Active deals whose type is not a valid one.
+/// Active deals with an invalid type.
 pub const INVALID_COUNT: &str = "invalid_count";
 /// Deals that are not soft-deleted.
 pub const ACTIVE: &str = "active";
@@ -45,7 +46,7 @@ pub const TOTAL: &str = "total";
 pub const DEALS: &str = "deals";
 /// Exit code of a `run` step.
 pub const EXIT_CODE: &str = "exit_code";
-/// Status of an `http` step's answer.
+/// HTTP status of an `http` step's response.
 pub const HTTP_STATUS: &str = "http_status";
 
 /// What a `compare` step records.
@@ -74,7 +75,7 @@ pub const RUN: &[&str] = &[EXIT_CODE];
 /// What an `http` step records besides its `measure`.
 pub const HTTP: &[&str] = &[HTTP_STATUS];
 
-/// What the kind of step always records.
+/// Returns what a kind of step always records.
 pub fn by_kind(kind: &str) -> &'static [&'static str] {
     match kind {
         "compare" => COMPARE,
@@ -86,8 +87,8 @@ pub fn by_kind(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// The names a step of this plan may record: its kind's, those of its `measure`, and the
-/// metrics its watch samples.
+/// Returns the names that a step may record: those of its kind, those of its `measure`, and the
+/// metrics that its watch samples.
 ///
 /// The columns of a `sql` query are not known before it runs: see [`records_columns`].
 pub fn of_step(step: &Step) -> Vec<&str> {
@@ -101,7 +102,7 @@ pub fn of_step(step: &Step) -> Vec<&str> {
     names
 }
 
-/// The step measures the columns of a query, whose names a text search of the query decides.
+/// Returns the query whose columns the step records, if any; its text is searched for their names.
 pub fn records_columns(step: &Step) -> Option<&str> {
     match &step.action {
         Action::Sql(sql) => sql.query.as_deref(),
@@ -109,7 +110,7 @@ pub fn records_columns(step: &Step) -> Option<&str> {
     }
 }
 
-/// A column of this name can come out of the query: the name stands in it as a word.
+/// True if the query may return a column of this name: its text contains the name as a word.
 pub fn query_mentions(query: &str, name: &str) -> bool {
     query
         .split(|c: char| !(c.is_alphanumeric() || c == '_'))

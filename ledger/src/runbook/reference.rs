@@ -1,4 +1,4 @@
-//! The reference of the file format in Markdown, made from the JSON Schema and the rules.
+//! Generates the Markdown reference of the file format from the JSON Schema and the rules.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use super::diagnostic::Code;
 use super::schema::schema;
 
-/// The order of the first sections; all other types follow by name.
+/// The first sections, in order; all other types follow by name.
 const FIRST: [&str; 4] = ["Phase", "Step", "Gate", "SignOffRule"];
 
-/// The whole document.
+/// Returns the whole document.
 pub fn markdown() -> String {
     let schema = schema();
     let mut out = String::from(
@@ -143,7 +143,7 @@ fn description(property: &Value, schema: &Value) -> String {
     own.or_else(referred).unwrap_or("").to_owned()
 }
 
-/// The kind of a value, with links to the types of this document.
+/// Formats the type of a value, with links to the types of this document.
 fn kind(property: &Value) -> String {
     if let Some(name) = reference(property) {
         return format!("[{name}](#{})", name.to_lowercase());
@@ -184,7 +184,7 @@ fn reference(property: &Value) -> Option<&str> {
     property.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
 }
 
-/// One alternative of a type.
+/// Formats one alternative of a type.
 fn value(branch: &Value) -> String {
     if let Some(word) = branch.get("const").and_then(Value::as_str) {
         return format!("`{word}`");
@@ -199,7 +199,7 @@ fn value(branch: &Value) -> String {
     kind(branch)
 }
 
-/// Fit for a table.
+/// Escapes a text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }

@@ -1,5 +1,5 @@
-//! How far a rollback goes: each level is a selector of effects, evaluated by one rule, and a few
-//! terms of its own. Everything that differs between levels stands here.
+//! Rollback levels: each is a selector of effects, evaluated by one rule, plus a few properties.
+//! All differences between levels are defined here.
 
 use std::str::FromStr;
 
@@ -28,21 +28,21 @@ pub enum RollbackLevel {
     Full,
 }
 
-/// Which effects a way back takes back.
+/// Selects the effects that a rollback undoes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selector<'a> {
-    /// All.
+    /// All effects.
     All,
-    /// Those of steps of one kind.
+    /// Effects of steps of one kind.
     Kind(&'static str),
-    /// Those of steps that declare this change.
+    /// Effects of steps that declare this kind of change.
     Changes(Changes),
-    /// Those of these steps.
+    /// Effects of these steps.
     Steps(&'a [StepId]),
 }
 
 impl Selector<'_> {
-    /// It takes back what the step does.
+    /// True if it selects the step's effect.
     #[must_use]
     pub fn takes(&self, id: &StepId, step: &Step) -> bool {
         match self {
@@ -54,17 +54,17 @@ impl Selector<'_> {
     }
 }
 
-/// What is fixed of a level.
+/// The fixed properties of a level.
 struct Terms {
     /// The word used in files, commands and events.
     word: &'static str,
     wire: v1::RollbackLevel,
-    /// `None`: the steps that are named.
+    /// `None` selects the named steps.
     selects: Option<Selector<'static>>,
 }
 
 impl RollbackLevel {
-    /// All levels, the narrowest first.
+    /// All levels, narrowest first.
     pub const ALL: [Self; 5] = [
         Self::Flags,
         Self::Partial,
@@ -100,26 +100,26 @@ impl RollbackLevel {
         }
     }
 
-    /// The word used in files, commands and events.
+    /// Returns the word used in files, commands and events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.terms().word
     }
 
-    /// As events carry it.
+    /// Converts to the event's form.
     #[must_use]
     pub const fn to_wire(self) -> v1::RollbackLevel {
         self.terms().wire
     }
 
-    /// The level of an event's field; `None` for an absent or unknown one.
+    /// Converts an event's field; `None` if it is absent or unknown.
     #[must_use]
     pub fn from_wire(number: i32) -> Option<Self> {
         let is_it = |level: &Self| i32::from(level.to_wire()) == number;
         Self::ALL.into_iter().find(is_it)
     }
 
-    /// The effects that it takes back. `named` are the steps named with it.
+    /// Returns the selector of the effects that it undoes; `named` are the steps named with it.
     #[must_use]
     pub const fn selector(self, named: &[StepId]) -> Selector<'_> {
         match self.terms().selects {
@@ -128,20 +128,20 @@ impl RollbackLevel {
         }
     }
 
-    /// Its steps are named by whoever asks for it; any other chooses them itself.
+    /// True if the requester names the steps; the other levels select them.
     #[must_use]
     pub const fn names_steps(self) -> bool {
         self.terms().selects.is_none()
     }
 
-    /// It puts flags to their safe values, waits for nothing, and comes in between another
-    /// rollback, which then goes on.
+    /// True if it sets flags to their safe values, waits for nothing, and interrupts another
+    /// rollback, which then continues.
     #[must_use]
     pub const fn is_urgent(self) -> bool {
         matches!(self, Self::Flags)
     }
 
-    /// The rollout ends by it, and one that goes on may be ended so with nothing to take back.
+    /// True if it ends the rollout, even a running one that has nothing to undo.
     #[must_use]
     pub const fn ends_rollout(self) -> bool {
         matches!(self, Self::Full)
@@ -157,7 +157,7 @@ impl FromStr for RollbackLevel {
     }
 }
 
-/// The text is no level.
+/// The text is not a rollback level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a level of rollback; levels are flags, partial, migrations, configuration and full")]
 pub struct UnknownLevel;
@@ -181,7 +181,7 @@ pub enum Advice {
 }
 
 impl Advice {
-    /// How far back it advises to go; `None`: not back.
+    /// Returns the rollback level that it advises; `None` if it advises against a rollback.
     #[must_use]
     pub const fn level(self) -> Option<RollbackLevel> {
         match self {
@@ -194,7 +194,7 @@ impl Advice {
         }
     }
 
-    /// The word used in files and events.
+    /// Returns the word used in files and events.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.level().map_or("fix_forward", RollbackLevel::as_str)

@@ -1,19 +1,19 @@
-//! Matching persons to the seats of a gate: each sign-off that a gate asks for is a seat of a
-//! role, and a person takes one seat of a gate.
+//! Matches people to the sign-offs that a gate requires: each is a seat of a role, and a person
+//! takes at most one seat of a gate.
 
 use super::model::Gate;
 
-/// A sign-off that is still to come, and who could give it.
+/// A sign-off still required, and who could give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seat<'a> {
     pub(crate) role: &'a str,
     pub(crate) persons: Vec<&'a str>,
 }
 
-/// The seats of a gate that are still to be filled, with those who may fill them: who has signed
-/// may not sign again, nor may who had a hand in the phase, where the gate says so. The one rule
-/// for lint, which asks before anybody has done anything, and for what `status` advises. Of one
-/// role no more seats are made than can be filled, and one more.
+/// Returns the sign-offs still required at a gate, with those who may give them: not people who
+/// have already signed, nor people who took part in the phase if the gate excludes them. Lint
+/// applies this rule before anyone has acted, and `status` applies it for its advice. Per role it
+/// returns at most one seat more than can be filled.
 pub(crate) fn of_gate<'a>(
     gate: &'a Gate,
     members: impl Fn(&'a str) -> &'a [String],
@@ -46,7 +46,7 @@ pub(crate) fn of_gate<'a>(
     seats
 }
 
-/// The seats that stay empty when as many as possible are filled, each person taking one.
+/// Returns the seats that stay empty when as many as possible are filled, each person taking one.
 pub(crate) fn left_empty<'s, 'a>(seats: &'s [Seat<'a>]) -> Vec<&'s Seat<'a>> {
     let mut taken: Vec<(&str, usize)> = Vec::new();
     let mut empty = Vec::new();
@@ -58,7 +58,7 @@ pub(crate) fn left_empty<'s, 'a>(seats: &'s [Seat<'a>]) -> Vec<&'s Seat<'a>> {
     empty
 }
 
-/// Who may take a seat of a role so that all others can still be filled.
+/// Returns who may take a seat of a role such that all others can still be filled.
 pub(crate) fn helpful<'a>(seats: &[Seat<'a>], role: &str) -> Vec<&'a str> {
     let Some(at) = seats.iter().position(|seat| seat.role == role) else {
         return Vec::new();
@@ -90,7 +90,7 @@ pub(crate) fn helpful<'a>(seats: &[Seat<'a>], role: &str) -> Vec<&'a str> {
     helpful
 }
 
-/// Gives a seat to somebody, who may have to take another for it (Kuhn's augmenting path).
+/// Fills a seat, possibly moving people to other seats (Kuhn's augmenting path).
 fn fill<'a>(
     seats: &[Seat<'a>],
     index: usize,
@@ -114,7 +114,7 @@ fn fill<'a>(
             Some(at) => {
                 let elsewhere = taken.get(at).map_or(index, |(_, seat)| *seat);
                 if fill(seats, elsewhere, taken, asked) {
-                    // Whoever moved has a new entry; the old one becomes that of this seat.
+                    // The person who moved has a new entry; the old entry now belongs to this seat.
                     if let Some(entry) = taken.get_mut(at) {
                         entry.1 = index;
                     }

@@ -1,8 +1,8 @@
-//! Checks a document against the published schema and reports everything that is wrong with
-//! its keys and kinds of values, not only the first thing, as deserialization would.
+//! Checks a document against the published schema and reports every wrong key and type of value,
+//! not just the first one, as deserialization would.
 //!
-//! Reads the subset of JSON Schema that the model's types produce. A document that passes
-//! deserializes; should the two ever disagree, deserialization has the last word.
+//! It supports the subset of JSON Schema that the model's types generate. A document that passes
+//! deserializes; if the two ever disagree, deserialization decides.
 
 use serde_json::{Map, Value};
 
@@ -11,8 +11,8 @@ use super::document::{Node, Yaml};
 use super::findings::Findings;
 use super::span::Span;
 
-/// Checks the tree. A text that is nothing but one substituted parameter becomes the number
-/// or truth value that its place asks for.
+/// Checks the tree. A text that consists of a single substituted parameter is converted to the
+/// number or boolean that its position requires.
 pub(super) fn check(document: &mut Node, source: &str, schema: &Value, findings: &mut Findings) {
     let checker = Checker {
         schema,
@@ -26,7 +26,7 @@ struct Checker<'a> {
     lines: Vec<&'a str>,
 }
 
-/// What a schema accepts, its alternatives flattened.
+/// What a schema accepts, with its alternatives flattened.
 #[derive(Default)]
 struct Accepts<'a> {
     null: bool,
@@ -138,7 +138,7 @@ impl<'a> Checker<'a> {
                 }
             }
             Yaml::Text(text) if accepts.text || accepts.words.contains(&text.as_str()) => {
-                // The one pattern of the model is that of durations.
+                // The model's only pattern is that of durations.
                 if accepts.duration && !accepts.free_text && text.parse::<Span>().is_err() {
                     findings.error(
                         Code::Type,
@@ -179,7 +179,7 @@ impl<'a> Checker<'a> {
         };
         let properties =
             |object: &'a Map<String, Value>| object.get("properties").and_then(Value::as_object);
-        // Of several forms, the one that knows a key that is there.
+        // Of several forms, choose the one that knows one of the present keys.
         let chosen = objects
             .iter()
             .find(|object| {
@@ -341,7 +341,7 @@ impl<'a> Checker<'a> {
         );
     }
 
-    /// The scalar as it stands in the file: `1.10`, which the parser reads as 1.1.
+    /// Returns a scalar as written in the file: `1.10`, which the parser reads as 1.1.
     fn written(&self, node: &Node) -> Option<String> {
         let line = self
             .lines

@@ -1,4 +1,4 @@
-//! Durations as people write them: `30s`, `10m`, `2h`, `7d`, `1h30m`, `-7d`.
+//! Durations in human notation: `30s`, `10m`, `2h`, `7d`, `1h30m`, `-7d`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub struct Span {
     millis: i64,
 }
 
-/// Why a text is not a duration.
+/// A text is not a valid duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "RB-SPAN-1: `{text}` is not a duration; write a number and a unit (ms, s, m, h, d), for example 90s, 10m, 1h30m or -7d"
@@ -33,22 +33,22 @@ const UNITS: [(&str, i64); 5] = [
 ];
 
 impl Span {
-    /// So many milliseconds.
+    /// Creates a duration of this many milliseconds.
     pub const fn from_millis(millis: i64) -> Self {
         Self { millis }
     }
 
-    /// Milliseconds; negative: before.
+    /// Returns the milliseconds; negative if the duration points backwards.
     pub const fn as_millis(self) -> i64 {
         self.millis
     }
 
-    /// For clock arithmetic.
+    /// Converts for clock arithmetic.
     pub fn to_signed(self) -> SignedDuration {
         SignedDuration::from_millis(self.millis)
     }
 
-    /// For timers; negative spans become zero.
+    /// Converts for timers; negative durations become zero.
     pub fn to_std(self) -> std::time::Duration {
         std::time::Duration::from_millis(u64::try_from(self.millis).unwrap_or(0))
     }

@@ -1,56 +1,56 @@
-//! Where the statements of a SQL script begin and end, for showing lines and for advice.
+//! Finds where the statements of a SQL script begin and end, to show lines and to give advice.
 //!
-//! Nothing rests on it: whether a statement may run inside a step's transaction is for the
-//! database's own parser to say. What this reading gets wrong costs a less exact line number or
-//! a missing hint, and a statement cut in the wrong place is a syntax error to the database.
+//! Nothing depends on it: only the database's own parser decides whether a statement may run inside
+//! a step's transaction. An error here costs an exact line number or a hint, and a statement cut in
+//! the wrong place is a syntax error to the database.
 
 use std::ops::Range;
 
-/// Which SQL.
+/// The SQL dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// PostgreSQL, read as psql reads it.
+    /// PostgreSQL, parsed like psql does.
     Postgres,
-    /// SQLite, read as its shell reads it.
+    /// SQLite, parsed like its shell does.
     Sqlite,
 }
 
-/// How a script's own transaction may end for it to be the same as the step's.
+/// How a script's own transaction may end and still be equivalent to the step's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// `COMMIT` or `END`: what it did is meant to stay.
+    /// `COMMIT` or `END`: its effects are meant to stay.
     Commit,
-    /// Also `ROLLBACK`: a script whose effects are taken back in any case.
+    /// Also `ROLLBACK`: for a script whose effects are undone anyway.
     Any,
 }
 
-/// One statement with its `;`.
+/// One statement, including its `;`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// Bytes of the script, from its first word to its `;`.
+    /// Byte range in the script, from its first word to its `;`.
     pub range: Range<usize>,
     /// Its first words in upper case.
     words: Vec<String>,
 }
 
-/// So many leading words are kept.
+/// Number of leading words kept.
 const WORDS: usize = 8;
 
-/// The text without the byte order mark that editors on Windows put first; psql skips it too.
+/// Removes the byte order mark that Windows editors write; psql skips it too.
 #[must_use]
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Line of a byte, from 1.
+/// Returns the line of a byte, from 1.
 #[must_use]
 pub fn line_of(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|b| *b == b'\n').count() + 1
 }
 
-/// The script without a transaction of its own around all of it (as Sqitch's scripts have).
-/// Spaces take its place, so that lines and columns stay. A transaction with options
-/// (`ISOLATION LEVEL …`, `AND CHAIN`) is left in for the database to refuse.
+/// Removes a script's own transaction if it encloses the whole script (as in Sqitch's scripts). It
+/// is replaced by spaces, so that lines and columns stay. A transaction with options (`ISOLATION
+/// LEVEL …`, `AND CHAIN`) is kept for the database to refuse.
 #[must_use]
 pub fn without_transaction(script: &str, dialect: Dialect, ending: Ending) -> String {
     let found = statements(script, dialect);
@@ -69,7 +69,7 @@ fn blank(text: &mut String, range: &Range<usize>) {
     let Some(old) = text.get(range.clone()) else {
         return;
     };
-    // Byte for byte, so that what the database says of a place stays true of the script.
+    // Keep the byte length, so that positions in the database's messages stay valid.
     let spaces: String = old
         .bytes()
         .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
@@ -78,7 +78,7 @@ fn blank(text: &mut String, range: &Range<usize>) {
 }
 
 impl Statement {
-    /// Its first word, in upper case; empty when it begins with none.
+    /// Returns its first word in upper case; empty if it does not begin with a word.
     #[must_use]
     pub fn keyword(&self) -> &str {
         self.word(0)
@@ -111,7 +111,7 @@ impl Statement {
             && self.words.len() <= 2
     }
 
-    /// It reads as one that begins, ends or marks a transaction.
+    /// True if it looks like a statement that begins, ends or marks a transaction.
     #[must_use]
     pub fn is_transaction_control(&self) -> bool {
         match self.keyword() {
@@ -121,7 +121,8 @@ impl Statement {
         }
     }
 
-    /// It reads as one that marks a place in a transaction, which SQLite takes inside a step's.
+    /// True if it looks like a savepoint statement, which SQLite accepts inside a step's
+    /// transaction.
     #[must_use]
     pub fn is_savepoint(&self) -> bool {
         match self.keyword() {
@@ -131,7 +132,8 @@ impl Statement {
         }
     }
 
-    /// What it is, when it reads as one that no transaction can hold: `VACUUM`.
+    /// Returns the name of a statement that no transaction can hold, if it looks like one:
+    /// `VACUUM`.
     #[must_use]
     pub fn outside_transactions(&self) -> Option<&'static str> {
         let second = self.word(1);
@@ -160,13 +162,13 @@ impl Statement {
     }
 }
 
-/// The statements of a script, in order.
+/// Returns the statements of a script, in order.
 #[must_use]
 pub fn statements(script: &str, dialect: Dialect) -> Vec<Statement> {
     Cutter::new(script, dialect).collect()
 }
 
-/// The first statement of a script; what follows it is not read.
+/// Returns the first statement of a script without reading the rest.
 #[must_use]
 pub fn first(script: &str, dialect: Dialect) -> Option<Statement> {
     Cutter::new(script, dialect).next()
@@ -222,14 +224,15 @@ impl Iterator for Cutter<'_> {
     }
 }
 
-/// The statement being read, and whether a `;` ends it.
+/// The statement being read, with the nesting that decides whether a `;` ends it.
 #[derive(Default)]
 struct Open {
     start: Option<usize>,
     words: Vec<String>,
-    /// Open parentheses: psql cuts at no `;` inside them (`CREATE RULE … DO (a; b)`).
+    /// Number of open parentheses; psql does not cut at a `;` inside them (`CREATE RULE … DO (a;
+    /// b)`).
     parentheses: usize,
-    /// Nesting of `BEGIN ATOMIC … END` and of `CASE` within.
+    /// Nesting depth of `BEGIN ATOMIC … END` and of `CASE` within it.
     atomic: usize,
     /// SQLite's triggers end with `; END ;`.
     after_semicolon: bool,
@@ -301,7 +304,7 @@ struct Token {
     range: Range<usize>,
 }
 
-/// Cuts a script into tokens; comments and blanks are none.
+/// Splits a script into tokens, skipping comments and whitespace.
 struct Reader<'a> {
     script: &'a str,
     bytes: &'a [u8],
@@ -353,7 +356,7 @@ impl Reader<'_> {
         kind
     }
 
-    /// A name goes on over `$` (`cost$eur$2026`); a number does not.
+    /// A name may contain `$` (`cost$eur$2026`); a number may not.
     fn word(&mut self) -> Kind {
         let from = self.at;
         let is_name = !self.byte(0).is_ascii_digit();
@@ -369,7 +372,7 @@ impl Reader<'_> {
         Kind::Word
     }
 
-    /// PostgreSQL ends a line at CR as well.
+    /// PostgreSQL also ends a line comment at CR.
     fn line_comment(&mut self) {
         let postgres = self.dialect == Dialect::Postgres;
         while self.at < self.bytes.len() {
@@ -381,7 +384,7 @@ impl Reader<'_> {
         }
     }
 
-    /// PostgreSQL's comments nest, SQLite's do not.
+    /// Block comments nest in PostgreSQL but not in SQLite.
     fn block_comment(&mut self) {
         let mut depth = 0_usize;
         while self.at < self.bytes.len() {
@@ -402,14 +405,15 @@ impl Reader<'_> {
         }
     }
 
-    /// A doubled quote stands for itself: it looks like two texts side by side, which ends at
-    /// the same place.
+    /// A doubled quote is an escaped quote; reading it as two adjacent texts ends at the same
+    /// position.
     fn quoted(&mut self, close: u8, escapes: bool) -> Kind {
         self.at += 1;
         while self.at < self.bytes.len() {
             let byte = self.byte(0);
             self.at += 1;
-            // With escapes a doubled quote must not begin a text of its own: that one would have none.
+            // With escapes, a doubled quote must not start a new text, because that one would have
+            // no escapes.
             let is_pair = escapes && (byte == b'\\' || (byte == close && self.byte(0) == close));
             if is_pair {
                 self.at += 1;
@@ -421,7 +425,7 @@ impl Reader<'_> {
         Kind::Other
     }
 
-    /// `$tag$ … $tag$`, or a `$` that begins no such text.
+    /// Reads `$tag$ … $tag$`, or a `$` that starts no such text.
     fn dollar_quoted(&mut self) -> Kind {
         let rest = self.script.get(self.at..).unwrap_or_default();
         let tag = rest

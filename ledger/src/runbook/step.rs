@@ -1,4 +1,4 @@
-//! Steps: what is common to all, and one action each.
+//! Steps: their common fields, and one action each.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// The other says the same of what is done and of what its result means. How it is retried,
-    /// undone and waited for may differ.
+    /// True if both steps do the same and their results mean the same. Retries, undo and waiting
+    /// may differ.
     pub fn does_the_same(&self, other: &Self) -> bool {
         self.title == other.title
             && self.action == other.action
@@ -71,18 +71,18 @@ impl Step {
     }
 }
 
-/// The one thing a step does.
+/// What a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// A command.
+    /// Run a command.
     Run(Run),
-    /// An HTTP request.
+    /// Send an HTTP request.
     Http(Http),
-    /// A migration or a query with an expectation.
+    /// Run a migration, or a query with an expectation.
     Sql(Sql),
-    /// A flag change.
+    /// Change a flag.
     Flag(FlagStep),
-    /// Something a person does.
+    /// Work done by a person.
     Manual(Manual),
     /// Capture outputs.
     Snapshot(SnapshotStep),
@@ -90,16 +90,16 @@ pub enum Action {
     Compare(CompareStep),
     /// Audit deal types.
     Audit(AuditStep),
-    /// Measure over a time.
+    /// Measure for a period of time.
     Watch(Watch),
-    /// Tell someone.
+    /// Send a message.
     Notify(Notify),
-    /// Let time pass.
+    /// Wait for a period of time.
     Wait(Wait),
 }
 
 impl Action {
-    /// The kind as written in the file.
+    /// Returns the kind as written in the file.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Run(_) => "run",

@@ -1,4 +1,4 @@
-//! The form of a step in a file: its action is one key among its fields.
+//! The file format of a step, where the action is one of its keys.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,10 +113,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Why the fields of a step do not make a step.
+/// Why the fields do not form a step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepShapeError {
-    /// No action key.
+    /// There is no action key.
     #[error(
         "step `{id}` says nothing to do; give it one of run, http, sql, flag, manual, snapshot, compare, audit, watch, notify, wait"
     )]
@@ -124,7 +124,7 @@ pub enum StepShapeError {
         /// The step.
         id: String,
     },
-    /// Two or more ways back.
+    /// The undo has two or more actions.
     #[error(
         "step `{id}` has more than one way back in `undo`; give it one of run, http, sql, manual"
     )]
@@ -132,14 +132,14 @@ pub enum StepShapeError {
         /// The step.
         id: String,
     },
-    /// Two or more action keys.
+    /// There are two or more action keys.
     #[error("step `{id}` has {count} actions ({kinds}); give it exactly one")]
     ManyActions {
         /// The step.
         id: String,
         /// How many.
         count: usize,
-        /// Which.
+        /// The keys.
         kinds: String,
     },
 }

@@ -1,8 +1,8 @@
-//! `${{ name }}` in the texts of a runbook becomes the parameter's value.
+//! Replaces `${{ name }}` in the texts of a runbook with the parameter's value.
 //!
-//! Values are text and are not read again for further parameters. `$${{` stands for `${{`.
-//! In the commands of `run` a value becomes part of the shell text, as the runbook's author
-//! wrote it; quote it there, or use the environment variable `ROLLBOOK_PARAM_<NAME>`.
+//! Values are plain text: parameters in them are not substituted. `$${{` stands for `${{`. In the
+//! commands of `run` a value becomes part of the shell text as the runbook's author wrote it; quote
+//! it there, or use the environment variable `ROLLBOOK_PARAM_<NAME>`.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use super::diagnostic::{Code, Path, Severity, suggest};
 use super::document::{Node, Position, Yaml};
 use super::findings::Findings;
 
-/// The largest value of a parameter, in bytes.
+/// Maximum size of a parameter's value, in bytes.
 pub(super) const MAX_PARAM_BYTES: usize = 16 * 1024;
 
 const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
 
-/// The effective parameters: given values over defaults. Parameters that have neither, and
-/// given ones that are not declared, are findings.
+/// Returns the effective parameters: given values over defaults. Parameters with neither, and
+/// undeclared ones, are reported.
 pub(super) fn effective(
     document: &Node,
     given: &BTreeMap<String, String>,
@@ -53,7 +53,7 @@ pub(super) fn effective(
             Some(value) => {
                 values.insert(entry.key.clone(), value.to_owned());
             }
-            // A default of the wrong kind is found by the shape.
+            // The shape check reports a default of the wrong type.
             None if entry.value.get("default").is_some() => {
                 values.insert(entry.key.clone(), String::new());
             }
@@ -86,7 +86,7 @@ fn is_param_name(text: &str) -> bool {
     super::expr::is_name(text)
 }
 
-/// Replaces in every text but those of `params`. Parameters that nothing uses are warnings.
+/// Substitutes in every text except those of `params`; unused parameters are warnings.
 pub(super) fn substitute(
     document: &mut Node,
     values: &BTreeMap<String, String>,
@@ -139,7 +139,7 @@ impl Walk<'_> {
                     |s| matches!(s, super::diagnostic::Segment::Key(k) if k == "when"),
                 );
                 if is_condition {
-                    // `when` of a step reads parameters by name.
+                    // A step's `when` reads parameters by name.
                     for name in &self.names {
                         if super::recorded::query_mentions(text, name) {
                             self.used.push((*name).to_owned());
@@ -198,7 +198,7 @@ impl Walk<'_> {
             self.used.push(name.to_owned());
             match self.values.get(name) {
                 Some(value) => out.push_str(value),
-                // Declared without a value: that is reported where it is declared.
+                // A declared parameter without a value is reported at its declaration.
                 None if self.names.contains(&name) => {}
                 None => self.findings.error(
                     Code::UnknownParam,

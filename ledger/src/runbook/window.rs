@@ -1,10 +1,10 @@
-//! When steps may run. The rules are those of Argo CD's sync windows: no window, no limit; as
-//! soon as an allow window applies, a step must be inside one; a deny window wins over all.
-//! A step that names a window must be inside that one.
+//! Windows: when steps may run. The rules are those of Argo CD's sync windows: without windows
+//! there is no limit; if any allow window applies, a step must be inside one; a deny window
+//! overrides all. A step that names a window must be inside that one.
 //!
-//! Cron times are wall-clock times of the window's time zone, from the time-zone database
-//! compiled into the program, so that the answer does not depend on the machine. A start that
-//! the clock skips in spring moves behind the gap; one that it repeats in autumn counts once.
+//! Cron times are wall-clock times of the window's time zone, from the time-zone database compiled
+//! into the program, so that the result does not depend on the machine. A start that is skipped
+//! when clocks go forward moves behind the gap; one that is repeated when they go back counts once.
 //! A duration is elapsed time.
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -13,59 +13,59 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{Window, WindowKind};
 
-/// How far ahead the next opening is searched.
+/// How many days ahead to search for the next opening.
 pub const SEARCH_DAYS: i64 = 400;
 
-/// How many boundaries the search looks at.
+/// Maximum number of boundaries that the search examines.
 const SEARCH_STEPS: usize = 256;
 
-/// Why a window is not one.
+/// Why a window is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
-    /// Neither or both of `cron` + `duration` and `from` + `until`.
+    /// It has neither or both of `cron` + `duration` and `from` + `until`.
     #[error("RB-WINDOW-1: window `{0}` needs either `cron` with `duration` or `from` with `until`")]
     Shape(String),
-    /// Not a five-field cron expression, or one that never comes.
+    /// The cron expression does not have five fields, or never matches.
     #[error(
         "RB-WINDOW-2: window `{name}`: `{cron}` is not a usable cron expression ({reason}); write minute hour day month weekday, as in `0 2 * * TUE`"
     )]
     Cron {
-        /// Which window.
+        /// The window.
         name: String,
-        /// The refused text.
+        /// The expression.
         cron: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// Not in the time-zone database.
+    /// The time zone is not in the time-zone database.
     #[error(
         "RB-WINDOW-3: window `{name}`: `{zone}` is not an IANA time zone; write one such as UTC or Europe/Berlin"
     )]
     TimeZone {
-        /// Which window.
+        /// The window.
         name: String,
-        /// The refused text.
+        /// The time zone.
         zone: String,
     },
-    /// Ends before it begins, or lasts nothing.
+    /// It ends before it begins, or has no duration.
     #[error(
         "RB-WINDOW-4: window `{0}` lasts no time; give it a positive duration, or an `until` after its `from`"
     )]
     Empty(String),
 }
 
-/// Whether a step may run now, and the rule that says so.
+/// Whether a step may run now, and the rule that decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowVerdict {
-    /// It may.
+    /// True if it may.
     pub open: bool,
-    /// The window that decides; `None`: no window applies.
+    /// The window that decides; `None` if no window applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Open: until when; `None`: no end within the search.
+    /// If open, when it closes; `None` if no end was found within the search.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Closed: when it opens next; `None`: not within [`SEARCH_DAYS`].
+    /// If closed, when it opens next; `None` if not within [`SEARCH_DAYS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
     /// The rule in words, with names and times.
@@ -93,7 +93,7 @@ enum Shape {
     },
 }
 
-/// Checks a window as the linter does: shape, cron expression, time zone, length.
+/// Checks a window as lint does: shape, cron expression, time zone, length.
 pub fn check(window: &Window) -> Result<(), WindowError> {
     Times::of(window).map(|_| ())
 }
@@ -128,7 +128,7 @@ impl Times {
         })
     }
 
-    /// The end of the occurrence that covers `at`.
+    /// Returns the end of the occurrence that covers `at`.
     fn covering_end(&self, at: Timestamp) -> Option<Timestamp> {
         match &self.shape {
             Shape::Once { from, until } => (*from <= at && at < *until).then_some(*until),
@@ -147,7 +147,7 @@ impl Times {
         }
     }
 
-    /// The first start after `at`.
+    /// Returns the first start after `at`.
     fn next_start(&self, at: Timestamp) -> Option<Timestamp> {
         match &self.shape {
             Shape::Once { from, .. } => (*from > at).then_some(*from),
@@ -175,7 +175,7 @@ fn parse_cron(name: &str, text: &str) -> Result<croner::Cron, WindowError> {
         .build()
         .parse(text)
         .map_err(|e| error(e.to_string()))?;
-    // A day that no year has: found here, once, from a fixed time.
+    // Detect a date that never occurs, once and from a fixed time.
     cron.find_next_occurrence(&Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC), true)
         .map_err(|_| error("it names a time that never comes".to_owned()))?;
     Ok(cron)
@@ -193,8 +193,8 @@ fn parse_zone(name: &str, text: Option<&str>) -> Result<TimeZone, WindowError> {
         })
 }
 
-/// Judges one time. `named` is the step's `window`. A window that does not parse (the linter
-/// refuses it) closes: it may never open by being broken.
+/// Evaluates the windows at one time; `named` is the step's `window`. A window that cannot be
+/// parsed (lint refuses it) counts as closed, so that a broken window never opens.
 pub fn evaluate(
     windows: &[Window],
     now: Timestamp,
@@ -299,7 +299,7 @@ fn closed(by: Option<String>, next: Option<Timestamp>, reason: String) -> Window
     }
 }
 
-/// Of the windows that cover `at`, the one that lasts longest.
+/// Returns the window that ends last among those that cover `at`.
 fn latest_end(windows: &[Times], at: Timestamp) -> Option<(&str, Timestamp)> {
     windows
         .iter()
@@ -312,8 +312,8 @@ fn horizon(now: Timestamp) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// The first time from `now` that no deny window covers and, if there are allow windows, one
-/// of them covers.
+/// Returns the first time from `now` on that no deny window covers and, if there are allow windows,
+/// one of them does.
 fn next_opening(allows: &[Times], denies: &[Times], now: Timestamp) -> Option<Timestamp> {
     let limit = horizon(now);
     let mut at = now;
@@ -332,13 +332,13 @@ fn next_opening(allows: &[Times], denies: &[Times], now: Timestamp) -> Option<Ti
     None
 }
 
-/// The first time after `now` (which is open) that is not.
+/// Returns the first time after `now`, which is open, that is closed.
 fn next_closing(allows: &[Times], denies: &[Times], now: Timestamp) -> Option<Timestamp> {
     let limit = horizon(now);
     let next_deny = denies.iter().filter_map(|w| w.next_start(now)).min();
     let mut end = None;
     if !allows.is_empty() {
-        // Windows that touch or overlap are one stretch.
+        // Adjacent or overlapping windows count as one.
         let mut at = now;
         for _ in 0..SEARCH_STEPS {
             match latest_end(allows, at) {

@@ -1,4 +1,4 @@
-//! The deal-type-awareness runbook, played by the rules alone: no worker, no journal.
+//! Plays the deal-type-awareness runbook by the rules alone: no worker, no journal.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use rollbook_ledger::runbook::plan::has_effect;
 use rollbook_ledger::runbook::{Action, Directory, Origin, Plan, inspect};
 use rollbook_proto::v1::{self, RolloutOutcome, Verdict, event::Kind};
 
-/// What a healthy rollout measures; everything else is 0.
+/// The measurements of a healthy rollout; all others are 0.
 const GOOD: [(&str, f64); 12] = [
     ("deals_after", 5_000.0),
     ("flag_in_production", 1.0),
@@ -47,7 +47,7 @@ struct Play {
     state: RolloutState,
     commits: Vec<StoredCommit>,
     now: Timestamp,
-    /// Comparisons find this many regressions.
+    /// Number of regressions that comparisons find.
     regressions: f64,
 }
 
@@ -197,12 +197,12 @@ impl Play {
         });
     }
 
-    /// The first person of a role that is not `not`.
+    /// Returns the first member of a role.
     fn member(&self, role: &str) -> String {
         self.plan.role_members(role).first().unwrap().clone()
     }
 
-    /// Does whatever is next; `false`: nothing moves but by a decision.
+    /// Does whatever is next; returns false if only a person's decision helps.
     fn moves(&mut self) -> bool {
         let offered = next(&self.state, &self.plan, self.now);
         if offered.settle {
@@ -239,10 +239,11 @@ impl Play {
         false
     }
 
-    /// Does what a person can do about it: signs the gate or completes the step of its remedy.
+    /// Does what a person can do about a block: signs the gate, or completes the step of its
+    /// remedy.
     fn unblock(&mut self, blocked: &Blocked) -> bool {
         match blocked.remedies.first() {
-            // A gate that a check shuts is not opened by signing.
+            // Signing does not open a gate that is blocked by a check.
             Some(Remedy::Approve {
                 gate,
                 role: Some(role),
@@ -256,7 +257,7 @@ impl Play {
         true
     }
 
-    /// Signs as the first person of the role who may.
+    /// Signs as the first eligible member of the role.
     fn sign(&mut self, gate: &PhaseId, role: &str) {
         let shown = presented(&self.state, &self.plan, gate).unwrap();
         let approve = Command::Approve {
@@ -394,7 +395,7 @@ fn a_regression_shuts_the_gate_and_the_instant_rollback_is_proved() {
     );
     play.drive();
     assert_eq!(play.state.status, Status::Paused);
-    // The old outputs are back: the flag is off, so nothing differs any more.
+    // The flag is off again and the old outputs are back, so nothing differs any more.
     play.regressions = 0.0;
     let failed: Vec<StepId> = play
         .plan

@@ -1,4 +1,4 @@
-//! What only a directory of evidence does.
+//! Behaviour specific to an evidence store in a directory.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -14,7 +14,8 @@ fn store() -> (tempfile::TempDir, EvidenceStore) {
 
 #[tokio::test]
 async fn a_store_that_cannot_be_written_says_so() {
-    // A file where the directory of the address must be: refused for every user, root included.
+    // A file where the digest's directory must go makes the write fail for every user, including
+    // root.
     let (directory, store) = store();
     let root = directory.path().join("evidence");
     std::fs::write(root.join("ba"), b"in the way").unwrap();
@@ -26,7 +27,7 @@ async fn a_store_that_cannot_be_written_says_so() {
     assert!(!store.exists(&"c".repeat(64)).await.unwrap());
 
     std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o555)).unwrap();
-    // The superuser writes regardless of the mode; everyone else must be told.
+    // Root can write regardless of the mode; everyone else must get an error.
     let superuser = std::fs::write(root.join("probe"), b"").is_ok();
     let other = store.put(Bytes::from_static(b"other"), "x", "y").await;
     std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();

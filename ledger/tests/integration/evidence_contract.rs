@@ -1,4 +1,4 @@
-//! One suite for every place evidence can be kept in.
+//! The contract suite for every adapter of the evidence store.
 
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use crate::s3::S3;
 
-/// A place as seen past the store.
+/// Access to the stored content behind the store's back.
 trait Place {
-    /// The stored bytes of an address.
+    /// Returns the stored bytes of a digest.
     fn content(&self, sha256: &str) -> Vec<u8>;
     fn replace(&self, sha256: &str, content: &[u8]);
-    /// How many things lie there.
+    /// Returns the number of stored objects.
     fn count(&self) -> usize;
 }
 
@@ -61,7 +61,7 @@ impl Place for S3 {
     }
 }
 
-/// The store of a server, opened with these variables over those of its user.
+/// Opens the server's store with these variables, which override its user's.
 pub fn open(
     s3: &S3,
     location: &str,
@@ -90,7 +90,7 @@ async fn a_bucket_of_s3() {
     contract(&open(&s3, &s3.location(), &[]).unwrap(), &s3).await;
 }
 
-/// Every case of the contract, on a place that is empty at first.
+/// Runs every case of the contract on an empty store.
 async fn contract(store: &EvidenceStore, place: &dyn Place) {
     store.check().await.unwrap();
     assert_eq!(place.count(), 0, "a check writes nothing");

@@ -1,4 +1,4 @@
-//! What can be wrong with a bucket, and how it is said.
+//! Failures of a bucket, and how they are reported.
 
 use bytes::Bytes;
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
@@ -6,7 +6,7 @@ use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use crate::evidence_contract::open;
 use crate::s3::{BUCKET, S3};
 
-/// Large enough to go in parts.
+/// Large enough for a multipart upload.
 const LARGE_BYTES: usize = 9 * 1024 * 1024;
 
 fn large() -> tempfile::NamedTempFile {
@@ -15,7 +15,7 @@ fn large() -> tempfile::NamedTempFile {
     file
 }
 
-/// Every way to the store, each of which has to fail.
+/// Calls every operation of the store, each of which must fail.
 async fn failures(store: &EvidenceStore) -> Vec<EvidenceError> {
     let address = "1".repeat(64);
     let file = large();
@@ -125,7 +125,7 @@ async fn credentials_that_are_nowhere() {
         );
         assert!(error.to_string().contains(said), "{error}");
     }
-    // A role whose credentials cannot be fetched is found out when they are needed.
+    // A role whose credentials cannot be fetched fails only when they are needed.
     let store = with(&[
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/"),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/dev/null"),

@@ -1,5 +1,5 @@
-//! What the handler promises on top of the journal: a command id counts once, a lost race is
-//! decided again, a lost acknowledgement can be asked for again.
+//! What the handler guarantees on top of the journal: a command id counts once, a lost race is
+//! decided again, and a command can be repeated after a lost acknowledgement.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,23 +26,23 @@ use tempfile::TempDir;
 
 use crate::journal_contract::ledger;
 
-/// What becomes of the next appends.
+/// How the next appends fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
-    /// Stored; the acknowledgement is lost.
+    /// The commit is stored but the acknowledgement is lost.
     AckLost,
-    /// Lost on the way there.
+    /// The commit is lost before it reaches the server.
     NotStored,
-    /// Somebody else was faster.
+    /// Another writer appends first.
     Raced,
 }
 
-/// A journal in memory that fails as told.
+/// An in-memory journal that fails as configured.
 #[derive(Debug)]
 struct Faulty {
     journal: MemoryJournal,
     fault: Fault,
-    /// How many appends still fail.
+    /// How many more appends fail.
     left: AtomicU32,
     appends: AtomicU32,
     sync: SyncKnown,
@@ -96,7 +96,7 @@ impl Journal for Faulty {
     }
 }
 
-/// One ledger, and any number of handlers on it, each with caches of its own.
+/// One ledger, and any number of handlers on it, each with its own caches.
 struct Ledger {
     journal: MemoryJournal,
     evidence: EvidenceStore,
@@ -126,7 +126,7 @@ impl Ledger {
         self.on(Arc::new(self.journal.clone()))
     }
 
-    /// A handler whose next appends fail.
+    /// Returns a handler whose next appends fail.
     fn faulty(&self, fault: Fault, times: u32) -> (Handler, Arc<Faulty>) {
         let journal = Arc::new(Faulty {
             journal: self.journal.clone(),
@@ -147,7 +147,7 @@ fn id() -> RolloutId {
     RolloutId::new("r").unwrap()
 }
 
-/// `alice` with this command id.
+/// Returns `alice` with this command id.
 fn alice(command_id: &str) -> Caller {
     Caller {
         command_id: command_id.to_owned(),
@@ -236,9 +236,10 @@ async fn a_command_id_counts_once_whoever_is_asked() {
     assert_eq!((opened.sequence, opened.events.len()), (1, 1));
     let started = ask(&first, &Command::Start {}, "start").await.unwrap();
     let paused = ask(&second, &pause(), "pause").await.unwrap();
-    // The first handler's cache does not know the pause; its own command counts once all the same.
+    // The first handler's cache does not contain the pause; its own command counts only once
+    // anyway.
     for handler in [&first, &second, &ledger.handler()] {
-        // Each is answered as the first time, whatever happened since.
+        // Each repetition gets the first result, whatever has happened since.
         for (first_time, command, command_id) in [
             (&started, Command::Start {}, "start"),
             (&paused, pause(), "pause"),
@@ -254,7 +255,7 @@ async fn a_command_id_counts_once_whoever_is_asked() {
         assert_eq!((again.sequence, &again.events), (1, &opened.events));
     }
     assert_eq!((started.sequence, ledger.commits().await), (2, 3));
-    // Another person's open is no repetition.
+    // Another person's open is not a repetition.
     match open(&first, "another").await {
         Err(error @ HandlerError::Exists { .. }) => {
             assert!(error.to_string().starts_with("RB-HANDLER-2"))
@@ -284,7 +285,7 @@ async fn an_id_is_one_command_of_one_person() {
     let start = Request::Person(Command::Start {});
     for handler in [&handler, &ledger.handler()] {
         for (refused, sequence) in [
-            // Another command, the same one by somebody else, another value, another plan.
+            // Under the same id: another command, another person, another value, another plan.
             (ask(handler, &pause(), "key").await, 2),
             (handler.request(&id(), &start, &bob("key")).await, 2),
             (flag(handler, off.clone(), "key").await, 4),
@@ -369,10 +370,10 @@ async fn a_stale_cache_neither_refuses_nor_allows() {
     open(&stale, "open").await.unwrap();
     ask(&stale, &Command::Start {}, "start").await.unwrap();
     ask(&other, &pause(), "pause").await.unwrap();
-    // Running in the cache, paused in the ledger: resuming is nothing to do only in the cache.
+    // Running in the cache, paused in the ledger: only by the cache is there nothing to resume.
     let resumed = ask(&stale, &resume(), "resume").await.unwrap();
     assert_eq!((resumed.sequence, resumed.events.len()), (4, 1));
-    // Running in the cache, ended in the ledger: pausing is allowed only in the cache.
+    // Running in the cache, aborted in the ledger: only by the cache may it be paused.
     let reason = "over".to_owned();
     ask(&other, &Command::Abort { reason }, "abort")
         .await
@@ -415,7 +416,7 @@ async fn after_a_lost_acknowledgement_the_same_command_may_be_repeated() {
             (2, 1, found)
         );
 
-        // Now from a cache that does not know what became of it.
+        // Now from a cache that does not know the outcome.
         let (handler, faulty) = ledger.faulty(fault, 0);
         assert_eq!(
             handler.rollout(&id()).await.unwrap().state.status,
@@ -470,7 +471,7 @@ async fn of_many_at_once_each_is_recorded_once() {
     assert_eq!(opened.iter().filter(|one| one.is_ok()).count(), 1);
 
     define(&ledger.handler(), "define").await.unwrap();
-    // Sixteen values, each set twice under one command id, by handlers that share nothing.
+    // Sixteen values, each set twice under one command id, by independent handlers.
     let set = join_all((0..32_u32).map(|n| {
         let ledger = ledger.clone();
         let to = json!({"mode": "PERCENTAGE", "percentageMillis": 1 + n % 16});
@@ -491,7 +492,7 @@ async fn environments_that_a_ledger_of_before_does_not_record_are_named() {
     let handler = ledger.handler();
     open_in("production", &handler, "open").await.unwrap();
     assert_eq!(handler.unrecorded(&[id()]).await.unwrap(), []);
-    // The same rollout on a ledger of before: nothing recorded its environment.
+    // The same rollout on an older ledger, which did not record its environment.
     let aggregate = Aggregate::Rollout(id());
     let before = MemoryJournal::new(crate::journal_contract::ledger());
     for stored in ledger.journal.read(&aggregate, 0).await.unwrap() {
@@ -538,7 +539,7 @@ async fn nothing_protected_is_opened_where_commits_could_be_lost() {
                 }
                 other => panic!("{other:?}"),
             }
-            // The first rollout in it records a protected environment too.
+            // The first rollout in a protected environment also records the environment.
             let commits = match (is_opened, environment) {
                 (false, _) => 0,
                 (true, "production") => 2,

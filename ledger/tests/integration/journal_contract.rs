@@ -1,4 +1,4 @@
-//! One suite for every adapter of the journal port.
+//! The contract suite for every adapter of the journal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub fn rollout(name: &str) -> Aggregate {
     Aggregate::Rollout(RolloutId::new(name).unwrap())
 }
 
-/// A well-formed commit with one event that carries `note`.
+/// Returns a valid commit with one event that carries `note`.
 pub fn commit(aggregate: &Aggregate, previous_sequence: u64, note: &str) -> Commit {
     Commit {
         id: uuid::Uuid::now_v7().to_string(),
@@ -57,7 +57,7 @@ pub async fn append(journal: &dyn Journal, aggregate: &Aggregate, after: u64, te
     appended.await.unwrap().sequence
 }
 
-/// The next `count` commits of a follower.
+/// Returns the next `count` commits of a follower.
 pub async fn take(journal: &dyn Journal, after: u64, count: usize) -> Vec<StoredCommit> {
     let commits = journal.follow(ReadFrom { after }).await.unwrap();
     let taken = commits.take(count).map(Result::unwrap).collect();
@@ -66,7 +66,7 @@ pub async fn take(journal: &dyn Journal, after: u64, count: usize) -> Vec<Stored
         .expect("the follower delivers")
 }
 
-/// Every case of the contract, on a journal that is empty at first.
+/// Runs every case of the contract on an empty journal.
 pub async fn contract(journal: Arc<dyn Journal>) {
     let journal = &journal;
     empty(journal).await;
@@ -80,7 +80,7 @@ pub async fn contract(journal: Arc<dyn Journal>) {
     commands(journal).await;
     cached_commands(journal).await;
     by_sequence(journal).await;
-    // Whatever happened: one total order without gaps, as everybody sees it.
+    // In any case there is one total order without gaps, the same for every reader.
     let last = journal.last_sequence().await.unwrap();
     let all = take(&**journal, 0, usize::try_from(last).unwrap()).await;
     let sequences: Vec<u64> = all.iter().map(|stored| stored.sequence).collect();
@@ -191,7 +191,7 @@ async fn repeated_appends(journal: &Arc<dyn Journal>) {
     let stored = journal.at(at.sequence).await.unwrap().unwrap();
     assert_eq!(stored.payload, prost::Message::encode_to_vec(&first));
     let second = append(&**journal, &r, at.sequence, "2").await;
-    // Not the last any more, and still recognised.
+    // It is no longer the last commit but is still recognised.
     assert_eq!(journal.append(&r, first.clone()).await.unwrap(), at);
     append(&**journal, &r, second, "3").await;
     assert_eq!(journal.append(&r, first).await.unwrap(), at);
@@ -236,7 +236,7 @@ async fn refused_before_sending(journal: &Arc<dyn Journal>) {
     assert_eq!(journal.last_sequence().await.unwrap(), before);
     append(&**journal, &r, 0, &largest).await;
     assert_eq!(note(&journal.read(&r, 0).await.unwrap()[0]), largest);
-    // A trace context that is none must not break the header.
+    // An invalid trace context must not break the header.
     let mut odd = commit(&r, before + 1, "odd");
     odd.traceparent = "00-\r\nX: y".to_owned();
     journal.append(&r, odd).await.unwrap();
@@ -258,7 +258,7 @@ async fn followers(journal: &Arc<dyn Journal>) {
     assert_eq!(live.iter().map(note).collect::<Vec<_>>(), ["1", "2", "3"]);
     assert_eq!(live[0].sequence, last + 1);
     assert_eq!(live, journal.read(&r, 0).await.unwrap());
-    // A reader that stands beyond the end belongs to another journal.
+    // A reader beyond the end belongs to another journal.
     let beyond = journal.follow(ReadFrom { after: at + 1 }).await;
     assert!(matches!(beyond, Err(JournalError::Corrupt { .. })));
 }
@@ -288,7 +288,7 @@ async fn racing_writers(journal: &Arc<dyn Journal>) {
 }
 
 async fn long_aggregates(journal: &Arc<dyn Journal>) {
-    // Longer than one direct get, with other aggregates in between.
+    // More commits than one direct get returns, with other aggregates in between.
     let (long, other) = (rollout("long"), rollout("between"));
     let (mut at, mut between) = (0, 0);
     for index in 0..700 {
@@ -322,7 +322,7 @@ async fn many_aggregates(journal: &Arc<dyn Journal>) {
     assert_eq!(journal.last_sequence().await.unwrap(), before + 2000);
 }
 
-/// A command that appends its number unless it is there already, and refuses 13.
+/// Decides to append a number unless it is already there, and refuses 13.
 fn decide(r: &Aggregate, seen: &[String], number: u32) -> Result<Decision, String> {
     if number == 13 {
         return Err(format!("13 after {}", seen.len()));
@@ -342,7 +342,7 @@ fn notes(history: &[StoredCommit]) -> Vec<String> {
         .collect()
 }
 
-/// Executes [`decide`] on states that are the notes of an aggregate.
+/// Executes [`decide`] on states that hold the notes of an aggregate.
 async fn run(
     journal: &dyn Journal,
     r: &Aggregate,
@@ -359,7 +359,7 @@ async fn run(
 
 async fn commands(journal: &Arc<dyn Journal>) {
     let r = rollout("commanded");
-    // Without a cache, with one each, and with one for all.
+    // Without a cache, with one cache each, and with a shared one.
     let shared = Cache::new(8);
     let run = |number: u32| {
         let (journal, r) = (journal.clone(), r.clone());
@@ -369,7 +369,7 @@ async fn commands(journal: &Arc<dyn Journal>) {
         };
         tokio::spawn(async move { run(&*journal, &r, &cache, number).await })
     };
-    // Ten different commands and ten repetitions at once: each is applied exactly once.
+    // Ten different commands and ten repetitions concurrently: each is applied exactly once.
     let done = join_all((0..20).map(|n| run(n % 10))).await;
     for one in done {
         one.unwrap().unwrap();
@@ -389,12 +389,12 @@ async fn cached_commands(journal: &Arc<dyn Journal>) {
     assert_eq!(cache.get(&r), Some((vec!["1".to_owned()], first.sequence)));
     let second = run(2).await.unwrap();
     assert_eq!(second.attempts, 1);
-    // Somebody else writes: the cached state is stale.
+    // Another writer appends: the cached state is stale.
     let third = append(&**journal, &r, second.sequence, "3").await;
     let repeated = run(3).await.unwrap();
     assert_eq!((repeated.sequence, repeated.commit), (third, None));
     append(&**journal, &r, third, "4").await;
-    // A refusal counts the commit that the cache does not know.
+    // A refusal takes the commit into account that the cache does not have.
     assert!(matches!(run(13).await, Err(ExecuteError::Rejected(text)) if text == "13 after 4"));
     append(&**journal, &r, journal.last_sequence().await.unwrap(), "5").await;
     let sixth = run(6).await.unwrap();

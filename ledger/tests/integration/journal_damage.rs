@@ -1,4 +1,4 @@
-//! What readers and followers say when the stream is not what it was.
+//! What readers and followers report when stored history has changed.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn the_stored_bytes_are_given_out_with_fields_that_nobody_here_knows() {
     let journal = open(&server).await;
     let r = rollout("newer");
     let mut newer = prost::Message::encode_to_vec(&commit(&r, 0, "1"));
-    // Field 1000, a varint: what a later version might add.
+    // Field 1000, a varint, as a later version might add.
     newer.extend([0xc0, 0x3e, 0x07]);
     let context = async_nats::jetstream::new(server.client().await);
     let published = context.publish(r.subject(&ledger()), newer.clone().into());
@@ -50,7 +50,7 @@ async fn the_stored_bytes_are_given_out_with_fields_that_nobody_here_knows() {
         assert_eq!(stored.payload, newer);
         assert_eq!(note(stored), "1");
     }
-    // It was read, and something follows it.
+    // It was read, and another commit can follow it.
     assert_eq!(append(&journal, &r, 1, "2").await, 2);
 }
 
@@ -60,7 +60,7 @@ async fn a_broken_chain_is_damage() {
     let journal = open(&server).await;
     let r = rollout("chain");
     append(&journal, &r, 0, "1").await;
-    // A foreign writer that ignores the chain.
+    // Another program that ignores the chain of previous sequences.
     let alien = commit(&r, 0, "alien");
     let context = async_nats::jetstream::new(server.client().await);
     let payload = prost::Message::encode_to_vec(&alien);

@@ -1,4 +1,4 @@
-//! What the JetStream journal does when the server, the network or the set-up fails.
+//! How the JetStream journal behaves when the server, the network or the configuration fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ pub async fn open(server: &Server) -> JetStreamJournal {
         .unwrap()
 }
 
-/// A journal that reaches the server on `port` through a proxy.
+/// Opens a journal that reaches the server on `port` through a proxy.
 async fn through_proxy(port: u16, options: JetStreamOptions) -> (JetStreamJournal, Proxy) {
     let proxy = Proxy::start(port).await;
     let url = format!("nats://127.0.0.1:{}", proxy.port);
@@ -48,8 +48,8 @@ async fn through_proxy(port: u16, options: JetStreamOptions) -> (JetStreamJourna
 
 async fn exactly_once_when_cut(port: u16, options: JetStreamOptions) {
     for (round, cut) in [Cut::BeforeAck, Cut::BeforePublish].into_iter().enumerate() {
-        // One connection per round: after a cut a client of a cluster may choose a server
-        // behind the proxy's back.
+        // One connection per round: after a cut, a client of a cluster may choose a server that
+        // bypasses the proxy.
         let (journal, proxy) = through_proxy(port, options.clone()).await;
         let r = rollout(&format!("cut-{round}"));
         let before = journal.last_sequence().await.unwrap();
@@ -168,9 +168,9 @@ async fn killed_under_load_nothing_acknowledged_is_missing() {
             id
         );
     }
-    // Nobody gave up, so nothing but the acknowledged is there either.
+    // No append gave up, so nothing except the acknowledged commits is stored.
     assert_eq!(acknowledged.len() + 1, stored.len());
-    // The follower lived through all of it.
+    // The follower survived all of it.
     let followed = tokio::time::timeout(Duration::from_secs(60), follower);
     assert_eq!(followed.await.unwrap().unwrap(), stored[..stored.len() - 1]);
 }
@@ -239,7 +239,7 @@ async fn unreachable_is_retryable_and_bounded() {
     }
     server.start();
     server.ready().await;
-    // The same commit again is safe, whatever became of the first try.
+    // Appending the same commit again is safe, whatever happened to the first attempt.
     let again = loop {
         match journal.append(&r, second.clone()).await {
             Ok(appended) => break appended.sequence,
@@ -250,8 +250,8 @@ async fn unreachable_is_retryable_and_bounded() {
     assert_eq!(journal.read(&r, 0).await.unwrap().len(), 2);
 }
 
-/// Appends one commit, again while that is retryable: a busy machine may take longer to elect a
-/// leader than one append waits.
+/// Appends one commit, retrying while that may help: on a busy machine electing a leader may take
+/// longer than one append waits.
 async fn append_through(journal: &dyn Journal, of: &Aggregate, after: u64, text: &str) -> u64 {
     let commit = commit(of, after, text);
     let stored = async {
@@ -290,7 +290,8 @@ async fn three_servers_survive_the_loss_of_one() {
         }
         cluster.servers[round].start();
         cluster.servers[round].ready().await;
-        // Wait until the returned server has caught up, or the next loss would be the second.
+        // Wait until the restarted server has caught up; otherwise the next loss would be the
+        // second one.
         loop {
             match journal.report().await {
                 Ok(report) if report.replicas_behind == 0 => break,

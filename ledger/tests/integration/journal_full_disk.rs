@@ -1,5 +1,5 @@
-//! A nats-server whose disk is full: nothing is acknowledged that is not stored, and with room
-//! made and the server started again the journal goes on.
+//! A nats-server whose disk is full: nothing is acknowledged that is not stored, and after making
+//! room and restarting the server the journal works again.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use crate::journal_faults::synced;
 use crate::nats::Server;
 use crate::small_disk::SmallDisk;
 
-/// The disk, what something else takes of it, and how often a commit of `LARGE` fits at most.
+/// The size of the disk, how much of it other files use, and the maximum number of `LARGE` commits
+/// that fit.
 const DISK_MEGABYTES: u32 = 48;
 const BALLAST_MEGABYTES: u32 = 44;
 const AT_MOST: usize = 200;
 const LARGE: usize = 30_000;
 
-/// Unavailable, to be repeated, and the disk is named.
+/// Expects a retryable `Unavailable` that mentions the disk.
 fn assert_full(outcome: &Result<Appended, JournalError>) {
     match outcome {
         Err(error @ JournalError::Unavailable { .. }) => {
@@ -32,7 +33,7 @@ fn assert_full(outcome: &Result<Appended, JournalError>) {
     }
 }
 
-/// The ids of everything stored, in order.
+/// Returns the ids of all stored commits, in order.
 async fn stored(journal: &dyn Journal) -> Vec<String> {
     let last = journal.last_sequence().await.unwrap();
     let commits = take(journal, 0, usize::try_from(last).unwrap()).await;
@@ -93,19 +94,19 @@ async fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     server.start();
     server.ready().await;
     assert_eq!(stored(&journal).await, acknowledged);
-    // Started on a full disk it reckons with what is left, and may find that out by itself.
+    // On a full disk the server may discover the lack of space at start or at a write.
     match journal.append(&r, refused.clone()).await {
         Err(JournalError::Refused { .. } | JournalError::Unavailable { .. }) => {}
         other => panic!("{other:?}"),
     }
 
-    // Room alone is not enough: a nats-server whose write failed writes no more.
+    // Making room is not enough: after a failed write nats-server does not write again.
     disk.run(&format!("rm '{ballast}'"));
     server.kill();
     server.start();
     server.ready().await;
     assert_eq!(stored(&journal).await, acknowledged);
-    // The same commits again; each is stored once.
+    // Append the same commits again; each is stored once.
     journal.append(&r, refused.clone()).await.unwrap();
     journal.append(&r, refused.clone()).await.unwrap();
     acknowledged.push(refused.id);

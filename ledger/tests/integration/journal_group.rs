@@ -17,7 +17,7 @@ async fn waiting_commits_share_a_batch_and_a_conflict_in_it_hurts_nobody_else() 
     let first = join_all(rollouts.iter().map(|r| append(&journal, r, 0, "1"))).await;
     let counts = journal.group_counts();
     assert!(counts.batched >= 190 && counts.fallbacks == 0, "{counts:?}");
-    // The server stored them as one batch.
+    // Check that the server stored them as one batch.
     let context = async_nats::jetstream::new(server.client().await);
     let stream = context.get_stream("ROLLBOOK").await.unwrap();
     let stored = stream
@@ -38,7 +38,7 @@ async fn waiting_commits_share_a_batch_and_a_conflict_in_it_hurts_nobody_else() 
         "dev.rollbook.rollout.rollout_paused"
     );
 
-    // Number 150 is stale, and number 160 waits twice.
+    // Number 150 is stale, and number 160 is queued twice.
     let second = join_all(rollouts.iter().enumerate().map(|(index, r)| {
         let expected = if index == 150 { 0 } else { first[index] };
         journal.append(r, commit(r, expected, "2"))

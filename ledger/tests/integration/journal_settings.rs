@@ -14,10 +14,10 @@ use crate::journal_contract::ledger;
 use crate::journal_faults::synced;
 use crate::nats::{Server, ServerConfig};
 
-/// A setting and what breaks it.
+/// A setting's name, and a function that breaks it.
 type Spoiled = (&'static str, fn(&mut Config));
 
-/// The settings a ledger's stream is created with, for `name`.
+/// Returns the settings with which the stream of a ledger `name` is created.
 fn stream(ledger: &str) -> Config {
     Config {
         name: format!("ROLLBOOK_{}", ledger.to_uppercase()),
@@ -84,7 +84,7 @@ async fn a_stream_that_could_lose_history_is_refused_by_the_setting() {
         match opened.await {
             Err(JournalError::UnsafeSetting { setting, .. }) => {
                 let named = setting.rsplit(' ').next().unwrap();
-                // A rollup purges, so the server wants deny_purge off with it.
+                // A rollup purges, so the server requires deny_purge to be off with it.
                 let also = name == "allow_rollup_hdrs" && named == "deny_purge";
                 assert!(named == name || also, "{name}: {setting}");
             }
@@ -92,7 +92,7 @@ async fn a_stream_that_could_lose_history_is_refused_by_the_setting() {
         }
         context.delete_stream(&config.name).await.unwrap();
     }
-    // As it should be, it is taken; with too few copies it is not.
+    // Correct settings are accepted; too few replicas are not.
     context.create_stream(stream("fine")).await.unwrap();
     let fine = LedgerId::new("fine").unwrap();
     let opened = JetStreamJournal::open(client.clone(), fine.clone(), synced()).await;
@@ -150,7 +150,7 @@ async fn credentials_in_the_url_are_used() {
         url: format!("nats://{credentials}@127.0.0.1:{}", server.port),
         ..NatsOptions::default()
     };
-    // Only the system account may ask what the servers do; `%79` is `y`.
+    // Only the system account can read the servers' settings; `%79` is `y`.
     let options = JetStreamOptions {
         system: Some(connect(&url("sys:s%79s")).await.unwrap()),
         ..JetStreamOptions::default()

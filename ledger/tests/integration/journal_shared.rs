@@ -1,5 +1,5 @@
-//! New commits that are read once and shared: the contract of every journal holds, nobody misses or
-//! repeats a commit where history and the newest commits meet, and damage reaches all.
+//! The shared journal: it keeps the journal's contract, no follower misses or repeats a commit at
+//! the transition from history to the newest commits, and damage reaches all followers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::nats::{Server, ServerConfig};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Keeps few commits, so that followers fall behind and catch up all the time.
+/// Buffers few commits, so that followers constantly fall behind and catch up.
 const FEW: Bounds = Bounds {
     commits: 16,
     bytes: 8 * 1024,
@@ -72,13 +72,13 @@ async fn followers_from_anywhere_get_each_commit_once_and_in_order() {
                     "after {after}"
                 );
                 if (sequence + after).is_multiple_of(97) {
-                    // Falls behind what is kept.
+                    // Falls behind the buffered commits.
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
             }
         })
     };
-    // Some begin before the reader does, some while commits come.
+    // Some followers start before the reader, some while commits arrive.
     let mut followers: Vec<_> = [0, 1, 50, BEFORE].map(follow).into();
     tokio::task::yield_now().await;
     let _reader = read(&shared);

@@ -1,5 +1,5 @@
-//! Private nats-servers for tests: alone or a cluster of three, on free loopback ports, with
-//! their data in a temporary directory. Stopped when dropped.
+//! Private nats-servers for tests: a single one or a cluster of three, on free loopback ports, with
+//! their data in a temporary directory. They stop when dropped.
 //!
 //! The binary comes from `ROLLBOOK_NATS_SERVER`, `PATH`, or `.tools/bin` of the workspace.
 
@@ -13,10 +13,10 @@ use async_nats::Client;
 use rollbook_ledger::nats::{NatsOptions, connect};
 use tempfile::TempDir;
 
-/// How long a server or a cluster may take to be ready.
+/// How long a server or a cluster may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// The nats-server binary; fails loudly when there is none.
+/// Returns the nats-server binary; panics if there is none.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ROLLBOOK_NATS_SERVER") {
         return PathBuf::from(path);
@@ -30,9 +30,9 @@ pub fn binary() -> PathBuf {
         .expect("no nats-server in ROLLBOOK_NATS_SERVER, PATH or .tools/bin: run `make tools`")
 }
 
-/// A loopback port that was free a moment ago, and that no connection of another program is given:
-/// those come from above. Processes begin at different places, so that two that look at the same time
-/// find different ones.
+/// Returns a loopback port that was just free and below the range of ephemeral ports, so that no
+/// other program's connection gets it. Processes start at different ports, so that concurrent
+/// searches find different ones.
 pub fn free_port() -> u16 {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(101);
@@ -45,7 +45,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// How a test server is configured.
+/// The configuration of a test server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// `sync_interval: always`.
@@ -69,13 +69,13 @@ pub struct Server {
     pub port: u16,
     config: PathBuf,
     dir: PathBuf,
-    /// The words before the program that put it into another mount namespace.
+    /// Command prefix that runs the program in another mount namespace.
     within: Vec<String>,
     _temp: Option<TempDir>,
 }
 
 impl Server {
-    /// Starts a server alone and waits until JetStream answers.
+    /// Starts a single server and waits until JetStream answers.
     pub async fn single(config: ServerConfig) -> Self {
         let temp = TempDir::new().unwrap();
         let mut server = Self::prepare(temp.path(), "single", free_port(), &config, "");
@@ -85,8 +85,8 @@ impl Server {
         server
     }
 
-    /// Starts a server alone with its files in `dir/within`, in another mount namespace, which
-    /// the words before its program enter.
+    /// Starts a single server with its files in `dir/within`, in the mount namespace that the
+    /// command prefix `words` enters.
     pub async fn within(dir: &Path, words: Vec<String>) -> Self {
         let config = ServerConfig::default();
         let mut server = Self::prepare(dir, "within", free_port(), &config, "");
@@ -123,7 +123,7 @@ impl Server {
         }
     }
 
-    /// Starts (again) on the same port and data.
+    /// Starts the server, possibly again, on the same port and data.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "the server runs");
         let log = std::fs::OpenOptions::new()
@@ -151,12 +151,12 @@ impl Server {
         self.child = Some(child);
     }
 
-    /// Where its streams are.
+    /// Returns the directory of its streams.
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 
-    /// `kill -9`.
+    /// Kills the server with `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -193,12 +193,12 @@ impl Server {
         }
     }
 
-    /// A connection of the application account.
+    /// Connects to the application account.
     pub async fn client(&self) -> Client {
         connect(&self.options()).await.unwrap()
     }
 
-    /// A connection of the system account.
+    /// Connects to the system account.
     pub async fn system_client(&self) -> Client {
         let options = NatsOptions {
             credentials: rollbook_ledger::nats::Credentials::UserPassword(
@@ -217,14 +217,14 @@ impl Drop for Server {
     }
 }
 
-/// Three servers.
+/// A cluster of three servers.
 pub struct Cluster {
     pub servers: Vec<Server>,
     _temp: TempDir,
 }
 
 impl Cluster {
-    /// Starts three servers and waits until streams with three replicas can be made.
+    /// Starts three servers and waits until streams with three replicas can be created.
     pub async fn start() -> Self {
         let temp = TempDir::new().unwrap();
         let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
@@ -281,7 +281,7 @@ impl Cluster {
             .expect("the cluster takes streams with three replicas");
     }
 
-    /// A connection to the first server.
+    /// Connects to the first server.
     pub async fn client(&self) -> Client {
         self.servers.first().unwrap().client().await
     }

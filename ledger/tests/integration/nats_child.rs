@@ -1,4 +1,4 @@
-//! The private nats-server of `rollbook up`: its life, and every way it or its parent can die.
+//! The private nats-server of `rollbook up`: its lifecycle, and every way it or its parent can die.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -19,9 +19,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::journal_contract::{append, ledger, note, rollout};
 use crate::nats::binary;
 
-/// Set for the helper process: its data directory.
+/// Variable of the helper process: its data directory.
 const HELPER_DIR: &str = "ROLLBOOK_TEST_HELPER_DIR";
-/// Set for the helper process: "yes" ties the server to it.
+/// Variable of the helper process: "yes" ties the server to it.
 const HELPER_TIED: &str = "ROLLBOOK_TEST_HELPER_TIED";
 
 fn options(dir: &Path) -> ServerOptions {
@@ -42,7 +42,7 @@ async fn journal(server: &EmbeddedServer) -> JetStreamJournal {
         .unwrap()
 }
 
-/// Waits until the child runs and has been started again `restarts` times.
+/// Waits until the child is running after `restarts` restarts.
 async fn running(server: &EmbeddedServer, restarts: u32) -> i32 {
     let mut status = server.status();
     let wanted =
@@ -56,7 +56,7 @@ async fn running(server: &EmbeddedServer, restarts: u32) -> i32 {
 
 fn is_alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        // The state follows the name in parentheses; Z: ended, not yet waited for.
+        // The state follows the name in parentheses; Z means exited but not yet waited for.
         .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or("Z").starts_with('Z'))
 }
 
@@ -78,11 +78,11 @@ async fn it_starts_serves_stops_and_keeps_its_data() {
     let first = append(&journal(&server).await, &rollout("r"), 0, "1").await;
     assert_eq!(first, 1);
 
-    // It syncs every write, and says so.
+    // It syncs every write, and reports so.
     let varz = http_get(&server.monitoring_url(), "/varz").await;
     assert_eq!(SyncKnown::from_varz(&varz), SyncKnown::Always);
 
-    // Only who knows the token gets in, and only the owner can read it.
+    // Only clients with the token may connect, and only the owner can read the token.
     let config = dir.path().join("nats/nats-server.conf");
     let mode = std::fs::metadata(&config).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -105,7 +105,7 @@ async fn it_starts_serves_stops_and_keeps_its_data() {
     let server = EmbeddedServer::start(options(dir.path())).await.unwrap();
     let read = journal(&server).await.read(&rollout("r"), 0).await.unwrap();
     assert_eq!(read.iter().map(note).collect::<Vec<_>>(), ["1"]);
-    // Dropping stops it as well.
+    // Dropping the server stops it as well.
     let pid = running(&server, 0).await;
     drop(server);
     assert!(!is_alive(pid));
@@ -157,7 +157,7 @@ async fn a_second_start_on_the_same_directory_is_refused() {
         }
         other => panic!("{other:?}"),
     }
-    // The first is not disturbed; another directory is free.
+    // The first server is not disturbed; another directory can be used.
     assert_eq!(running(&server, 0).await, pid);
     let elsewhere = tempfile::tempdir().unwrap();
     let other = EmbeddedServer::start(options(elsewhere.path()))
@@ -169,7 +169,7 @@ async fn a_second_start_on_the_same_directory_is_refused() {
     server.stop().await;
 }
 
-/// Not a test by itself: the process that the tests below kill.
+/// Not a test itself: the process that the tests below kill.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run as a child process by other tests"]
 async fn helper_parent() {
@@ -193,8 +193,8 @@ async fn helper_parent() {
     }
 }
 
-/// Starts the helper, lets it append, kills it. Returns the server's pid and the last sequence
-/// it printed as acknowledged.
+/// Starts the helper, lets it append, and kills it. Returns the server's pid and the last sequence
+/// that the helper printed as acknowledged.
 fn killed_parent(dir: &Path, tied: &str) -> (i32, u64) {
     let mut helper: Child = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -213,7 +213,7 @@ fn killed_parent(dir: &Path, tied: &str) -> (i32, u64) {
         .lines()
         .map(Result::unwrap);
     let number = |line: String| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
-    // The test harness may print on the same line before the first.
+    // The test harness may print on the same line before the first message.
     let server = number(lines.find(|line| line.contains("server ")).unwrap());
     let mut acknowledged = 0;
     while acknowledged < 50 {
@@ -267,7 +267,7 @@ async fn an_orphan_is_ended_by_the_next_start() {
     bystander.stop().await;
 }
 
-/// An executable shell script.
+/// Writes an executable shell script.
 fn script(dir: &Path, body: &str) -> PathBuf {
     let path = dir.join("nats-server");
     std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();

@@ -1,4 +1,4 @@
-//! The time that counts is the NATS server's.
+//! The NATS server's time is authoritative.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rollbook_ledger::nats::ServerClock;
 
 use crate::nats::{Server, ServerConfig};
 
-/// A machine whose clock is wrong.
+/// A clock that is off by a fixed amount.
 #[derive(Debug)]
 struct Wrong(SignedDuration);
 
@@ -35,10 +35,10 @@ async fn a_machine_whose_clock_is_wrong_takes_the_time_of_the_server() {
         let off = clock.now().duration_since(SystemClock.now()).abs();
         assert!(off < SignedDuration::from_secs(5), "{seconds}: {off}");
     }
-    // One that is right is left alone, to the millisecond.
+    // A correct clock is not adjusted, not even by a millisecond.
     let clock = ServerClock::follow(client.clone(), "ANY", Arc::new(SystemClock)).await;
     assert_eq!(clock.ahead(), SignedDuration::ZERO);
-    // Without an answer this machine's time counts.
+    // Without an answer the local clock applies.
     let wrong = Arc::new(Wrong(SignedDuration::from_secs(40)));
     let clock = ServerClock::follow(client, "NONE", wrong).await;
     assert_eq!(clock.ahead(), SignedDuration::ZERO);

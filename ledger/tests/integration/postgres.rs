@@ -1,5 +1,5 @@
-//! Throw-away PostgreSQL clusters for tests: a temporary directory, a free loopback port, stopped
-//! and removed when dropped. Binaries from `/usr/lib/postgresql/*/bin` or `PATH`.
+//! Temporary PostgreSQL clusters for tests: in a temporary directory, on a free loopback port,
+//! stopped and removed when dropped. Binaries come from `/usr/lib/postgresql/*/bin` or `PATH`.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,14 @@ use tempfile::TempDir;
 /// A running cluster.
 pub struct Postgres {
     bin: PathBuf,
-    /// The user the server runs as when the tests run as root, which PostgreSQL refuses.
+    /// The user the server runs as if the tests run as root, because PostgreSQL refuses to run as
+    /// root.
     run_as: Option<String>,
     dir: TempDir,
     port: u16,
 }
 
-/// The folder with `initdb` and `pg_ctl`, the newest version first; fails loudly without.
+/// Returns the directory with `initdb` and `pg_ctl`, newest version first; panics if there is none.
 fn binaries() -> PathBuf {
     let mut candidates: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -83,7 +84,7 @@ impl Postgres {
             ],
         );
         let sockets = cluster.dir.path().display();
-        // Nothing in a throw-away cluster has to survive a crash.
+        // Nothing in a temporary cluster has to survive a crash.
         let options = format!(
             "-p {port} -k {sockets} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=50"
         );
@@ -111,7 +112,7 @@ impl Postgres {
             }
             None => Command::new(program),
         };
-        // The server inherits no pipe of ours: waiting for its end would wait for the server.
+        // The server must not inherit our pipes: waiting for their end would wait for the server.
         let errors = self.dir.path().join("errors");
         let file = std::fs::File::create(&errors).unwrap();
         let mut output = Output {
@@ -140,7 +141,7 @@ impl Postgres {
         );
     }
 
-    /// The URL of a database of this cluster.
+    /// Returns the URL of a database of this cluster.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://rollbook@127.0.0.1:{}/{database}", self.port)
     }

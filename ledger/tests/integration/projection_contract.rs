@@ -1,4 +1,4 @@
-//! One suite for every adapter of the view store.
+//! The contract suite for every adapter of the view store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::projection_positions::positions_name_their_commit;
 use crate::projection_refused::a_row_that_the_database_refuses_is_an_anomaly;
 use crate::projection_story::{ending, story};
 
-/// Where a store lives; opening it again finds what is there.
+/// The location of a store; opening it again finds its content.
 #[derive(Debug, Clone)]
 enum Place {
     Sqlite(PathBuf),
@@ -210,7 +210,7 @@ async fn lists_are_filtered_and_paged(place: &Place) {
         .data;
     let events: usize = history.commits.iter().map(|c| c.commit.events.len()).sum();
     assert_eq!(all.rows.len(), events);
-    // The flag's definition and the two other rollouts are not of r1; its change by r1 is.
+    // The flag's definition and the two other rollouts do not belong to r1; its change by r1 does.
     assert_eq!(told.len(), events - 3);
     let of_flag: Vec<_> = told
         .iter()
@@ -411,12 +411,12 @@ async fn workers_join_and_leave(place: &Place) {
     assert_eq!(told("worker_left").sentence, "worker w3 left: drained");
 }
 
-/// Times are kept to the microsecond.
+/// Rounds to microseconds, the resolution of stored times.
 fn round(at: jiff::Timestamp) -> jiff::Timestamp {
     format!("{at:.6}").parse().unwrap()
 }
 
-/// Two processes on one store: each passes over what the other has applied.
+/// Two processes share a store: each skips what the other has applied.
 async fn two_projectors_share_a_store(place: &Place) {
     let (one, other) = (place.open().await, place.open().await);
     let history = story();
@@ -434,7 +434,7 @@ async fn two_projectors_share_a_store(place: &Place) {
     assert_eq!(one.dump().await.unwrap(), alone.dump().await.unwrap());
 }
 
-/// A long random history, cut by restarts, is row for row what SQLite in memory holds.
+/// A long random history, interrupted by restarts, gives the same rows as SQLite in memory.
 async fn any_history_gives_the_same_rows(place: &Place) {
     let choices: Vec<Choice> = (0..600_u32)
         .map(|n| {
@@ -504,7 +504,7 @@ async fn postgres_keeps_the_contract() {
     assert!(down.is_retryable(), "{down}");
 }
 
-/// The schema of the files and the rows of the code are the same tables.
+/// The schema files and the row types define the same tables.
 async fn columns_are_those_of_the_rows(url: &str, schema: &str) {
     let pool = sqlx::PgPool::connect(url).await.unwrap();
     for table in TABLES {
@@ -561,7 +561,7 @@ async fn a_store_of_another_version_is_emptied_and_rebuilt() {
     assert_eq!(store.dump().await.unwrap(), dump);
     drop(store);
 
-    // The same version with a column missing is damage.
+    // The right version with a missing column is damage.
     let pool = sqlx::SqlitePool::connect(&file).await.unwrap();
     sqlx::raw_sql("ALTER TABLE steps DROP COLUMN title")
         .execute(&pool)

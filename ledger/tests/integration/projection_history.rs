@@ -1,5 +1,5 @@
-//! Makes histories for the projection tests: written ones, and random ones in which most events
-//! make sense and some do not.
+//! Builds histories for the projection tests: fixed ones, and random ones in which most but not all
+//! events make sense.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -37,7 +37,7 @@ pub fn worker(name: &str) -> Aggregate {
     Aggregate::Worker(WorkerName::new(name).unwrap())
 }
 
-/// When the commit of a sequence is recorded.
+/// Returns when the commit of a sequence is recorded.
 pub fn recorded_at(sequence: u64) -> Timestamp {
     let start: Timestamp = "2026-03-01T08:00:00.123456789Z".parse().unwrap();
     start + SignedDuration::from_secs(i64::try_from(sequence).unwrap())
@@ -87,8 +87,8 @@ pub fn evidence(name: &str) -> v1::Evidence {
     }
 }
 
-/// Two phases with a gate each; steps 1.1 (sql, critical), 1.2 (manual), 2.1 (flag, critical),
-/// 2.2 (watch).
+/// An outline with two phases, each with a gate, and the steps 1.1 (sql, critical), 1.2 (manual),
+/// 2.1 (flag, critical), 2.2 (watch).
 pub fn outline() -> v1::PlanOutline {
     let step = |id: &str, kind: &str, critical| v1::StepOutline {
         id: id.to_owned(),
@@ -256,15 +256,15 @@ pub fn changed(from: v1::FlagSetting, to: v1::FlagSetting, rollout: &str) -> Kin
     })
 }
 
-/// One random command: what it does and three numbers it is made of.
+/// One random command: its kind and three parameters.
 pub type Choice = (u8, u8, u8, u8);
 
-/// Random commands; their order and their subjects are arbitrary, so some do not make sense.
+/// Random commands in any order and on any subject, so that some do not make sense.
 pub fn choices(most: usize) -> impl Strategy<Value = Vec<Choice>> {
     prop::collection::vec((0_u8..53, 0_u8..3, 0_u8..6, 0_u8..4), 1..most)
 }
 
-/// A history of so many commits with some of everything, always the same.
+/// Returns a reproducible history of this many commits, with some of every kind.
 pub fn mixed(commits: u32) -> History {
     let choices: Vec<Choice> = (0..commits)
         .map(|n| {
@@ -276,7 +276,7 @@ pub fn mixed(commits: u32) -> History {
     random(&choices)
 }
 
-/// The history of random commands.
+/// Builds the history of random commands.
 pub fn random(choices: &[Choice]) -> History {
     let mut history = History::default();
     for (place, choice) in choices.iter().enumerate() {
@@ -318,7 +318,7 @@ pub fn random(choices: &[Choice]) -> History {
         let aggregate = rollout(&format!("r{which}"));
         let actor = ["ada", "bob", "cyd"][usize::from(extra % 3)];
         let mut events = vec![rollout_event(what, part, extra)];
-        // The first commit of a rollout mostly opens it, so that what follows has a subject.
+        // Usually the first commit of a rollout opens it, so that the rest has a subject.
         if extra > 0 && !history.last.contains_key(&aggregate) {
             events.insert(0, opened());
             events.insert(1, Kind::RolloutStarted(v1::RolloutStarted {}));
@@ -331,7 +331,7 @@ pub fn random(choices: &[Choice]) -> History {
     history
 }
 
-/// Requests for two persons, and broken glass.
+/// Returns an event of requests for two persons or of broken glass.
 fn authority_event(what: u8, extra: u8) -> Kind {
     let id = format!("q-{}", extra % 2);
     match what {
@@ -449,7 +449,7 @@ fn verdict(number: u8) -> v1::Verdict {
 }
 
 fn rollout_event(what: u8, part: u8, extra: u8) -> Kind {
-    // Part 5 is a step that the plan has not; gate 3 likewise.
+    // Part 5 is a step that the plan does not have; likewise gate 3.
     let step = ["1.1", "1.2", "2.1", "2.2", "1.1", "9.9"][usize::from(part % 6)].to_owned();
     let gate = ["1", "2", "1", "2", "1", "3"][usize::from(part % 6)].to_owned();
     let attempt = u32::from(extra);

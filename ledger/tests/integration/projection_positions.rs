@@ -1,11 +1,11 @@
-//! The part of the contract of every store of views that is about positions and notes.
+//! The part of the view store's contract that covers positions and notes.
 
 use rollbook_ledger::journal::Position;
 use rollbook_ledger::projection::store::ViewStore;
 
 use crate::projection_story::story;
 
-/// Positions name their commit; what was acknowledged outlives the views.
+/// Positions name their commit; the acknowledged position survives a reset of the views.
 pub async fn positions_name_their_commit(store: &dyn ViewStore) {
     assert_eq!(store.standing().await.unwrap(), Position::default());
     let history = story();

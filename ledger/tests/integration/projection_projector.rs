@@ -1,4 +1,4 @@
-//! The projector on a journal: follows, lets callers wait, rebuilds, replays to a point.
+//! The projector on a journal: follows it, lets callers wait, rebuilds, replays to a point.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::projection_history::{History, mixed, recorded_at};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A history with some of everything.
+/// Returns a history with some of every kind of event.
 fn history() -> History {
     mixed(400)
 }
@@ -99,7 +99,7 @@ async fn views_are_indexed_when_they_have_caught_up() {
     let projector = Projector::new(journal.clone(), store.clone());
     projector.catch_up().await.unwrap();
     assert_eq!(indexes().await, 17);
-    // Again when there is nothing to catch up with, and after a rebuild.
+    // The same if there is nothing to catch up with, and after a rebuild.
     projector.catch_up().await.unwrap();
     store.reset().await.unwrap();
     assert_eq!(indexes().await, 0);

@@ -1,5 +1,5 @@
-//! Stored rows are compared with those that the ledger makes: any history is proven, and any edited row
-//! is found.
+//! Compares stored rows with those rebuilt from the ledger: every history is proven, and every
+//! edited row is found.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ async fn an_edited_row_is_named() {
     }
 }
 
-/// Every flag, environment and worker of a history.
+/// Returns every flag, environment and worker of a history.
 fn others(history: &History) -> BTreeSet<Aggregate> {
     let all = history.commits.iter().map(|stored| {
         let commit = &stored.commit;
@@ -112,7 +112,7 @@ fn others(history: &History) -> BTreeSet<Aggregate> {
         .collect()
 }
 
-/// A flag, an environment with terms that wait, and a worker.
+/// A history of a flag, an environment with pending terms, and a worker.
 fn beside() -> History {
     let terms = |persons: &[&str]| {
         let persons = persons.iter().map(|person| (*person).to_owned()).collect();
@@ -143,7 +143,7 @@ fn beside() -> History {
     history
 }
 
-/// Every flag, environment and worker of a history is proven at every prefix of it.
+/// Checks that every flag, environment and worker is proven at every prefix of a history.
 async fn proven_at_every_prefix(history: &History) {
     let journal = journal_of(history).await;
     let views = sqlite::in_memory().await.unwrap();
@@ -261,7 +261,7 @@ async fn aggregates_are_listed_by_their_kind() {
     }
 }
 
-/// A journal of which one commit cannot be read any more, though it is counted.
+/// A journal with one unreadable commit that it still counts.
 #[derive(Debug)]
 struct Unreadable(MemoryJournal, u64);
 

@@ -1,5 +1,5 @@
-//! For every prefix of any history: applied commit by commit, applied after restarts, applied in
-//! batches of any size and redelivered, and rebuilt from nothing, the views are the same.
+//! For every prefix of any history the views are the same, whether applied commit by commit, with
+//! restarts, in batches of any size with redelivery, or rebuilt from scratch.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn applied(store: &Arc<dyn ViewStore>, batch: &[StoredCommit]) {
     assert_eq!(store.apply(batch).await.unwrap().sequence, last);
 }
 
-/// Compares the ways to one prefix, for every prefix.
+/// Compares the ways to build each prefix.
 async fn all_ways_agree(choices: &[Choice]) {
     let history = random(choices);
     let dir = tempfile::tempdir().unwrap();
@@ -35,7 +35,7 @@ async fn all_ways_agree(choices: &[Choice]) {
         applied(&incremental, std::slice::from_ref(commit)).await;
         let expected = incremental.dump().await.unwrap();
 
-        // A store opened anew has nothing in memory.
+        // A newly opened store has nothing cached.
         let restarted = sqlite::open(&restarted_file).await.unwrap();
         applied(&restarted, std::slice::from_ref(commit)).await;
         assert_eq!(
@@ -55,7 +55,7 @@ async fn all_ways_agree(choices: &[Choice]) {
     }
 }
 
-/// Batches of the given sizes, each delivered again together with the next.
+/// Applies batches of the given sizes, delivering each again together with the next.
 async fn batches_do_not_matter(choices: &[Choice], sizes: &[usize]) {
     let history = random(choices);
     let whole = sqlite::in_memory().await.unwrap();

@@ -1,4 +1,4 @@
-//! What becomes of a commit of which the views' database does not take a row.
+//! Commits with a row that the views' database cannot store.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rollbook_ledger::proto::v1::event::Kind;
 
 use crate::projection_history::{History, opened, rollout, started};
 
-/// Text that no index can hold, however it is compressed.
+/// Returns incompressible text, which is too long for any index.
 fn noise(bytes: usize) -> String {
     let mut seed = 0x2545_F491_4F6C_DD1D_u64;
     let mut text = String::new();
@@ -23,7 +23,7 @@ fn noise(bytes: usize) -> String {
     text
 }
 
-/// A row that an index cannot hold; `refuses`: the database has such a limit.
+/// Applies a row that is too long for an index; `refuses`: the database has such a limit.
 pub(crate) async fn a_row_that_the_database_refuses_is_an_anomaly(
     store: &Arc<dyn ViewStore>,
     refuses: bool,
@@ -69,7 +69,7 @@ pub(crate) async fn a_row_that_the_database_refuses_is_an_anomaly(
         assert_eq!(anomalies, []);
     }
 
-    // However the commits come, the rows are the same.
+    // The rows are the same however the commits are batched.
     let dump = store.dump().await.unwrap();
     store.reset().await.unwrap();
     for commit in &history.commits {
@@ -78,7 +78,7 @@ pub(crate) async fn a_row_that_the_database_refuses_is_an_anomaly(
     assert_eq!(store.dump().await.unwrap(), dump);
 }
 
-/// SQLite ends a whole transaction by itself when the disk is full; `RAISE(ROLLBACK)` does the same.
+/// SQLite itself ends a transaction when the disk is full; `RAISE(ROLLBACK)` has the same effect.
 #[tokio::test]
 async fn a_transaction_that_sqlite_ended_by_itself_is_forgotten() {
     let directory = tempfile::tempdir().unwrap();

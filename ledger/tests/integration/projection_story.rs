@@ -1,4 +1,4 @@
-//! One rollout as it is told by the views: a failure, a retry, sign-offs, a regression, a rollback.
+//! The history of one rollout: a failure, a retry, sign-offs, a regression, a rollback.
 
 use rollbook_ledger::proto::v1;
 use rollbook_ledger::proto::v1::event::Kind;
@@ -8,7 +8,7 @@ use crate::projection_history::{
     setting, signed, started,
 };
 
-/// A legal rollout with a regression that is found, advised upon and rolled back.
+/// Returns a legal rollout in which a regression is found, leads to advice, and is rolled back.
 pub fn story() -> History {
     let mut history = History::default();
     let r = rollout("r1");
@@ -105,7 +105,7 @@ pub fn story() -> History {
     history
 }
 
-/// What follows the story: the rollback.
+/// Appends the rest of the story: the rollback.
 pub fn ending(history: &mut History) {
     let r = rollout("r1");
     let f = flag("production", "DEAL_TYPE");

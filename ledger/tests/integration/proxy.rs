@@ -1,4 +1,4 @@
-//! A TCP proxy that cuts a connection at a chosen moment, once.
+//! A TCP proxy that cuts one connection at a chosen moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,16 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Where a connection is cut.
+/// The moment at which a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// After the server got the publish, before the client gets its acknowledgement.
+    /// After the server receives the publish, before the client receives its acknowledgement.
     BeforeAck,
-    /// Before the server gets the publish.
+    /// Before the server receives the publish.
     BeforePublish,
 }
 
-/// The proxy; ends when dropped.
+/// The proxy; it stops when dropped.
 pub struct Proxy {
     pub port: u16,
     shared: Arc<Shared>,
@@ -33,7 +33,7 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Forwards connections to `target` on loopback.
+    /// Starts a proxy to the loopback port `target`.
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -41,7 +41,7 @@ impl Proxy {
         let forward = shared.clone();
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // The server may be down; the client will come again.
+                // The server may be down; the client will try again.
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await {
                     pipe(client, server, forward.clone());
                 }
@@ -50,7 +50,7 @@ impl Proxy {
         Self { port, shared, task }
     }
 
-    /// Cuts the connection at the next such moment.
+    /// Arms the proxy to cut the connection at the next such moment.
     pub fn arm(&self, cut: Cut) {
         match cut {
             Cut::BeforeAck => &self.shared.before_ack,
@@ -59,7 +59,7 @@ impl Proxy {
         .store(true, Ordering::SeqCst);
     }
 
-    /// How often it has cut.
+    /// Returns how many connections it has cut.
     pub fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::SeqCst)
     }

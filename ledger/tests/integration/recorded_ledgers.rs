@@ -1,9 +1,9 @@
-//! Ledgers recorded by earlier builds: what they say must be read for ever, and be shown the same.
+//! Ledgers recorded by earlier builds: they must stay readable forever and show the same views.
 //!
-//! `tests/recorded/<name>/` holds `commits.txt` (sequence, time of storing, stored bytes in hex),
+//! `tests/recorded/<name>/` holds `commits.txt` (sequence, storage time, stored bytes in hex),
 //! `plans/` (the plans its rollouts pin) and `views.json` (what the views showed). Commits and
-//! plans never change. A view may gain fields; a change of what it shows is made on purpose:
-//! `ROLLBOOK_BLESS=1` writes `views.json` anew, for its difference to be read.
+//! plans never change. Views may gain fields; any other change must be deliberate:
+//! `ROLLBOOK_BLESS=1` rewrites `views.json`, so that its difference can be reviewed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::{flag, fleet, rollout};
 use serde_json::{Value, json};
 
-/// Every recorded ledger.
+/// Returns every recorded ledger.
 fn recorded() -> Vec<PathBuf> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
     let mut found: Vec<_> = std::fs::read_dir(&place)
@@ -48,7 +48,7 @@ fn commits(ledger: &Path) -> Vec<StoredCommit> {
     commits
 }
 
-/// The commits of each aggregate, in order.
+/// Groups the commits by aggregate, in order.
 fn by_aggregate(commits: &[StoredCommit]) -> BTreeMap<(String, String), Vec<StoredCommit>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for stored in commits {
@@ -99,7 +99,7 @@ fn every_aggregate_folds_and_every_rollout_goes_on() {
     }
 }
 
-/// All that the views show, by kind.
+/// Returns everything the views show, by kind.
 async fn shown(store: &dyn ViewStore, commits: &[StoredCommit]) -> Value {
     let rollouts = store.rollouts(&RolloutFilter::default()).await.unwrap();
     let mut details = BTreeMap::new();
@@ -148,7 +148,8 @@ async fn shown(store: &dyn ViewStore, commits: &[StoredCommit]) -> Value {
     })
 }
 
-/// What of `recorded` is not in `shown`; a field that only `shown` has is new and no difference.
+/// Finds what `recorded` has and `shown` does not; fields that only `shown` has are new and no
+/// difference.
 fn differences(at: &str, recorded: &Value, shown: &Value, found: &mut Vec<String>) {
     match (recorded, shown) {
         (Value::Object(recorded), Value::Object(shown)) => {

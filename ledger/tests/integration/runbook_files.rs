@@ -1,4 +1,4 @@
-//! The runbooks of this repository load, and say what they are meant to say.
+//! The runbooks of this repository load and mean what they should.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ fn the_application_is_stopped_only_while_the_window_leaves_time_for_the_migratio
     let takes = |id: &str| step(id).timeout.unwrap().as_millis();
     let lasts = |it: &Window| it.duration.unwrap().as_millis();
     assert!(lasts(&stop) + takes("1.6-stop") + takes("1.6") <= lasts(&migrate));
-    // An application that was started again is given time until it answers.
+    // A restarted application gets time until it answers.
     assert!(step("1.6-stop").undo_verify_within.is_some());
 }
 

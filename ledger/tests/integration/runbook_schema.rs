@@ -1,7 +1,7 @@
-//! The published schema and reference are those of this program.
+//! The published schema and reference match this program.
 //!
-//! `ROLLBOOK_BLESS=1 cargo test -p rollbook-ledger --test integration runbook_schema` writes
-//! them anew.
+//! `ROLLBOOK_BLESS=1 cargo test -p rollbook-ledger --test integration runbook_schema` rewrites
+//! them.
 
 use std::path::Path;
 

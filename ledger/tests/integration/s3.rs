@@ -1,7 +1,8 @@
-//! A private S3 server for tests: moto as its own process on a free loopback port, with one user
-//! whose signatures it checks, and one bucket. Stopped when dropped.
+//! A private S3 server for tests: moto as a separate process on a free loopback port, with one
+//! bucket, and one user whose signatures it checks. It stops when dropped.
 //!
-//! moto comes from `ROLLBOOK_MOTO` or `.tools/moto` of the workspace, where `tools/install` puts it.
+//! moto comes from `ROLLBOOK_MOTO` or `.tools/moto` of the workspace, where `tools/install` puts
+//! it.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long the server may take to be ready.
+/// How long the server may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// The bucket that is there from the start.
+/// The bucket created at start.
 pub const BUCKET: &str = "evidence-store";
 
 /// A running server.
@@ -23,7 +24,7 @@ pub struct S3 {
     secret: String,
 }
 
-/// Where moto is; fails loudly when it is nowhere.
+/// Returns the directory of moto; panics if there is none.
 pub fn moto() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/moto/lib");
     let place = std::env::var_os("ROLLBOOK_MOTO").map_or(tools, PathBuf::from);
@@ -34,7 +35,7 @@ pub fn moto() -> PathBuf {
     place
 }
 
-/// A policy that allows these actions on everything, as forms have it.
+/// Returns a form-encoded policy that allows these actions on everything.
 pub fn allowing(actions: &str) -> String {
     let policy = format!(
         r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":{actions},"Resource":"*"}}]}}"#
@@ -42,14 +43,14 @@ pub fn allowing(actions: &str) -> String {
     policy.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// The text of the first element of this name.
+/// Returns the text of the first element of this name.
 pub fn element(document: &str, name: &str) -> String {
     let (_, rest) = document.split_once(&format!("<{name}>")).unwrap();
     rest.split_once('<').unwrap().0.to_owned()
 }
 
 impl S3 {
-    /// Starts a server, and makes its user and its bucket.
+    /// Starts a server, and creates its user and its bucket.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -86,22 +87,22 @@ impl S3 {
         server
     }
 
-    /// What the store is opened with.
+    /// Returns the location to open the store with.
     pub fn location(&self) -> String {
         format!("s3://{BUCKET}/some/prefix")
     }
 
-    /// Where it listens.
+    /// Returns the server's endpoint.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The secret that no message may show.
+    /// Returns the secret, which no message may contain.
     pub fn secret(&self) -> &str {
         &self.secret
     }
 
-    /// The environment of whoever may use it.
+    /// Returns the environment variables of a permitted user.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL_S3", self.endpoint()),
@@ -112,7 +113,7 @@ impl S3 {
         ]
     }
 
-    /// Replaces what the user may do.
+    /// Replaces the user's permissions.
     pub fn allow(&self, actions: &[&str]) {
         let actions = format!("{actions:?}").replace(' ', "");
         let policy = allowing(&actions);
@@ -123,7 +124,7 @@ impl S3 {
         });
     }
 
-    /// The keys in the bucket, unfinished uploads not among them.
+    /// Returns the keys in the bucket, without unfinished uploads.
     pub fn keys(&self) -> Vec<String> {
         let (_, listed) = self.behind("GET", &format!("/{BUCKET}?list-type=2"), b"");
         let listed = String::from_utf8(listed).unwrap();
@@ -132,14 +133,14 @@ impl S3 {
             .collect()
     }
 
-    /// The stored bytes, past the store.
+    /// Returns stored bytes, bypassing the store.
     pub fn content(&self, key: &str) -> Vec<u8> {
         let (status, content) = self.behind("GET", &format!("/{BUCKET}/{key}"), b"");
         assert_eq!(status, 200, "{key}");
         content
     }
 
-    /// Replaces the stored bytes, past the store.
+    /// Replaces stored bytes, bypassing the store.
     pub fn replace(&self, key: &str, content: &[u8]) {
         let (status, _) = self.behind("PUT", &format!("/{BUCKET}/{key}"), content);
         assert_eq!(status, 200, "{key}");
@@ -155,7 +156,7 @@ impl S3 {
         self.unchecked(|| self.send("s3", method, path, body))
     }
 
-    /// Asks without signatures that hold.
+    /// Makes requests while signatures are not checked.
     pub fn unchecked<T>(&self, ask: impl FnOnce() -> T) -> T {
         self.check_signatures(false);
         let answer = ask();
@@ -169,12 +170,12 @@ impl S3 {
         assert_eq!(status, 200);
     }
 
-    /// The answer of the service of users and roles.
+    /// Sends a request to the IAM service and returns the answer.
     pub fn iam(&self, form: &str) -> String {
         self.form("iam", &format!("{form}&Version=2010-05-08"))
     }
 
-    /// The answer of a service that is asked by forms.
+    /// Sends a form to a service and returns the answer.
     pub fn form(&self, service: &str, form: &str) -> String {
         let (status, answer) = self.send(service, "POST", "/", form.as_bytes());
         let answer = String::from_utf8(answer).unwrap();
@@ -182,7 +183,7 @@ impl S3 {
         answer
     }
 
-    /// One request without a signature that holds; its scope is how moto knows the service.
+    /// Sends one request without a valid signature; its scope tells moto the service.
     fn send(&self, service: &str, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let media_type = match service {
             "s3" => "application/octet-stream",

@@ -1,15 +1,14 @@
-//! A file system that really fills: a tmpfs in a mount namespace of its own, which the kernel
-//! takes back when its shell ends, however that happens. Made by root, or by anybody where user
-//! namespaces are allowed.
+//! A file system that really fills up: a tmpfs in its own mount namespace, which the kernel removes
+//! when its shell ends for any reason. Needs root, or a machine that allows user namespaces.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Set to anything but `false` by CI systems, and by `.ci/run`.
+/// Set to anything except `false` by CI systems and by `.ci/run`.
 const CI: &str = "CI";
 
-/// A shell in the namespace of the disk.
+/// A shell in the mount namespace of the disk.
 pub struct SmallDisk {
     shell: Child,
     input: Option<ChildStdin>,
@@ -18,10 +17,10 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts `megabytes` at `place`, an empty directory.
+    /// Mounts a disk of `megabytes` at `place`, an empty directory.
     ///
-    /// Where the machine allows no mount: `None` and a notice, but a failure under CI, where
-    /// nobody reads notices.
+    /// If the machine does not allow it, prints a notice and returns `None`; under CI, where nobody
+    /// reads notices, it panics.
     pub fn mount(place: &Path, megabytes: u32) -> Option<Self> {
         let mut refused = String::new();
         for in_user_namespace in [false, true] {
@@ -40,7 +39,7 @@ impl SmallDisk {
         );
         let on_ci = std::env::var(CI).is_ok_and(|value| !value.is_empty() && value != "false");
         assert!(!on_ci, "{notice}");
-        // Past the test harness, which swallows what is printed.
+        // Write to stderr directly, because the test harness captures printed output.
         let _ = writeln!(std::io::stderr(), "NOT TESTED: {notice}");
         None
     }
@@ -65,10 +64,10 @@ impl SmallDisk {
         }
     }
 
-    /// Runs a command beside the disk; what it printed if it failed.
+    /// Runs a command in the namespace; the error is what it printed.
     fn tried(&mut self, command: &str) -> Result<(), String> {
         let mut input = self.input.as_ref().unwrap();
-        // A shell that could not be started has closed its pipes.
+        // A shell that could not start has closed its pipes.
         let _ = writeln!(input, "{{ {command}; }} 2>&1; echo \"ended $?\"");
         let mut printed = String::new();
         for line in self.output.by_ref().lines().map(Result::unwrap) {
@@ -81,12 +80,12 @@ impl SmallDisk {
         Err(format!("[{printed}]"))
     }
 
-    /// Runs a command beside the disk, which must succeed.
+    /// Runs a command in the namespace; it must succeed.
     pub fn run(&mut self, command: &str) {
         self.tried(command).unwrap();
     }
 
-    /// The words before a program that is to see the disk; it keeps the process id.
+    /// Returns a command prefix that runs a program in the namespace under the same process id.
     pub fn enter(&self) -> Vec<String> {
         let mut words = vec![
             "nsenter".to_owned(),

@@ -1,7 +1,8 @@
-//! What a server of S3 answers when it refuses, and how it is named.
+//! Refusals by an S3 server, and how they are classified.
 //!
-//! The code of a refusal (`NoSuchBucket`, `AccessDenied`) is in the body of the answer. It is read
-//! where the answer arrives and travels as a type; bodies, which repeat what was signed, do not.
+//! The error code of a refusal (`NoSuchBucket`, `AccessDenied`) is in the response body. It is
+//! parsed where the response arrives and passed on as a type; the body is not, because it repeats
+//! what was signed.
 
 use std::error::Error as StdError;
 
@@ -15,10 +16,10 @@ use object_store::client::{
 use super::super::EvidenceError;
 use super::credentials::NotFetched;
 
-/// The most characters of a server's message that are repeated.
+/// Maximum length of a server's message in our errors, in characters.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// A refusal that asking again does not change.
+/// A refusal that a retry does not change.
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {message}")]
 struct Refusal {
@@ -27,7 +28,7 @@ struct Refusal {
     message: String,
 }
 
-/// Names a failure of S3; `None` for what did not come from a server.
+/// Classifies a failure of S3; `None` if it did not come from a server.
 pub(in crate::evidence) fn classify(
     location: &str,
     action: &'static str,
@@ -52,7 +53,7 @@ pub(in crate::evidence) fn classify(
         }
         cause = current.source();
     }
-    // An answer without a body, as HEAD gets.
+    // Responses without a body, as for HEAD.
     match error {
         object_store::Error::PermissionDenied { .. }
         | object_store::Error::Unauthenticated { .. }
@@ -137,7 +138,7 @@ fn unanswered(location: String, action: &'static str, error: &HttpError) -> Evid
     }
 }
 
-/// Reads refusals on the way from the server to the store.
+/// An HTTP connector that parses refusals between server and store.
 #[derive(Debug, Default)]
 pub(super) struct Connector {
     inner: ReqwestConnector,
@@ -160,7 +161,7 @@ impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let response = self.inner.execute(request).await?;
         let status = response.status().as_u16();
-        // 304, 409 and 412 are answers; 408, 429 and 5xx are asked again by the store.
+        // 304, 409 and 412 are regular answers; the store retries 408, 429 and 5xx.
         if !(300..500).contains(&status) || matches!(status, 304 | 408 | 409 | 412 | 429) {
             return Ok(response);
         }
@@ -173,7 +174,7 @@ impl HttpService for Service {
     }
 }
 
-/// The refusal in an error document of S3. An object that is not there is none.
+/// Parses the refusal in an S3 error document; a missing object is not a refusal.
 fn refusal(status: u16, body: &str) -> Option<Refusal> {
     let code = element(body, "Code")?;
     if status == 404 && code != "NoSuchBucket" {
@@ -205,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// The answer of S3 to a wrong secret, with what was signed in it.
+    /// S3's answer to a wrong secret, which repeats what was signed.
     const MISMATCH: &str = "<?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code>\
         <Message>The request signature\n does not match</Message>\
         <StringToSign>AWS4-HMAC-SHA256 20260101T000000Z</StringToSign></Error>";

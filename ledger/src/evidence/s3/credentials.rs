@@ -1,4 +1,4 @@
-//! Credentials that AWS hands out: to a machine, a container, a role.
+//! Credentials issued by AWS: to a machine, a container, a role.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::aws::{AwsCredential, AwsCredentialProvider};
 
-/// Credentials could not be fetched. Found again in the error of whatever needed them.
+/// Marks a failure to fetch credentials, so that it can be found in the error of the request that
+/// needed them.
 #[derive(Debug, thiserror::Error)]
 #[error("no credentials")]
 pub(super) struct NotFetched;
 
-/// Another provider, whose failures are told from those of S3.
+/// Wraps a credential provider, so that its failures can be told from those of S3.
 #[derive(Debug)]
 pub(super) struct Named {
     inner: AwsCredentialProvider,

@@ -1,7 +1,7 @@
-//! The evidence store in a bucket of Amazon S3, or of a server that speaks its protocol.
+//! The evidence store in a bucket of Amazon S3 or a compatible server.
 //!
-//! A location names bucket and prefix only. Endpoint, region and credentials come from the
-//! variables that other tools of S3 read too, so no secret is in a flag, a file or an error.
+//! A location names only bucket and prefix. Endpoint, region and credentials come from the same
+//! variables that other S3 tools read, so no secret is in a flag, a file or an error.
 
 mod answer;
 mod credentials;
@@ -19,21 +19,21 @@ use credentials::Named;
 
 pub(super) use answer::classify;
 
-/// What a location begins with.
+/// The URL scheme of S3 locations.
 pub(super) const SCHEME: &str = "s3";
 
-/// Retries of one request, within [`RETRY_SECONDS`].
+/// Maximum retries of one request, within [`RETRY_SECONDS`].
 const MAX_RETRIES: usize = 5;
-/// After this no request is tried again, in seconds.
+/// Time after which a request is no longer retried, in seconds.
 const RETRY_SECONDS: u64 = 60;
 const CONNECT_TIMEOUT: &str = "5 seconds";
-/// For each read of an answer: a stalled transfer ends, a slow one goes on.
+/// Timeout of each read of a response, so that a stalled transfer ends but a slow one continues.
 const READ_TIMEOUT: &str = "30 seconds";
-/// For a whole request. The largest body sent is one part of 8 MiB; an answer that is cut off
-/// here is asked for again from where it ended.
+/// Timeout of a whole request. The largest request body is one part of 8 MiB; a response cut off by
+/// this timeout is resumed where it ended.
 const REQUEST_TIMEOUT: &str = "5 minutes";
 
-/// The variables that are handed on as they are. Where two name the same, the earlier wins.
+/// The variables passed on unchanged; of two with the same meaning, the earlier wins.
 const HANDED_ON: &[(&str, AmazonS3ConfigKey)] = &[
     ("AWS_REGION", AmazonS3ConfigKey::Region),
     ("AWS_DEFAULT_REGION", AmazonS3ConfigKey::DefaultRegion),
@@ -58,13 +58,13 @@ const HANDED_ON: &[(&str, AmazonS3ConfigKey)] = &[
     ),
 ];
 
-/// An opened bucket, and how it is named in messages.
+/// An opened bucket, and its name in messages.
 pub(super) struct Opened {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) location: String,
 }
 
-/// Opens `s3://BUCKET` or `s3://BUCKET/PREFIX`. Nothing is sent.
+/// Opens `s3://BUCKET` or `s3://BUCKET/PREFIX`; sends nothing.
 pub(super) fn open(
     location: &str,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -72,7 +72,7 @@ pub(super) fn open(
     let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
     let (bucket, prefix) = bucket_and_prefix(location)?;
     let endpoint = endpoint(location, &set)?;
-    // HTTPS needs a provider for the process; a second installation is refused and harmless.
+    // TLS needs a process-wide crypto provider; installing a second one is refused and harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
 
     let build = |credentials| {
@@ -86,7 +86,8 @@ pub(super) fn open(
     };
     let mut s3: AmazonS3 = build(None)?;
     if set("AWS_ACCESS_KEY_ID").is_none() {
-        // Fetched when they are needed: a failure to fetch them must not look like one of S3.
+        // Credentials are fetched when needed; a failure to fetch them must not look like a failure
+        // of S3.
         s3 = build(Some(Named::around(Arc::clone(s3.credentials()))))?;
     }
     let objects: Arc<dyn ObjectStore> = match prefix {
@@ -192,7 +193,8 @@ fn is_true(
     }
 }
 
-/// The endpoint that the variables name. One with credentials is refused, and not repeated.
+/// Returns the endpoint named by the variables. One with credentials in it is refused and not
+/// repeated.
 fn endpoint(
     location: &str,
     set: &dyn Fn(&str) -> Option<String>,
@@ -222,7 +224,7 @@ fn endpoint(
     Ok(Some(endpoint.to_owned()))
 }
 
-/// Bucket and prefix of a location. What may hold a secret is not repeated.
+/// Parses bucket and prefix from a location. Parts that may hold a secret are not repeated.
 fn bucket_and_prefix(location: &str) -> Result<(String, Option<ObjectPath>), EvidenceError> {
     let refuse = |reason: &str| EvidenceError::Location {
         location: if location.contains(['@', '?', '#']) {
@@ -250,7 +252,7 @@ fn bucket_and_prefix(location: &str) -> Result<(String, Option<ObjectPath>), Evi
     if prefix.is_empty() {
         return Ok((bucket.to_owned(), None));
     }
-    // `parse` takes a slash in front away.
+    // `parse` would strip a leading slash.
     Some(prefix)
         .filter(|prefix| !prefix.starts_with('/'))
         .and_then(|prefix| ObjectPath::parse(prefix).ok())

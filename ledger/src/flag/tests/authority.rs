@@ -1,4 +1,4 @@
-//! Who may write a flag of a protected environment.
+//! Who may write a flag in a protected environment.
 
 use super::*;
 use crate::authority::Roles;

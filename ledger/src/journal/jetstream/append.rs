@@ -1,4 +1,4 @@
-//! Appending one commit: publish, and when in doubt ask the leader what became of it.
+//! Appends one commit: publish, and when in doubt ask the leader what became of it.
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use super::wire::{Answer, Leader, Letter, publish};
 use crate::journal::execute::jitter;
 use crate::journal::{JournalError, envelope};
 
-/// The shortest and the longest wait between two tries.
+/// Minimum and maximum wait between two tries.
 const WAIT: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 
-/// How one commit is sent.
+/// Sends commits, each until its fate is known.
 #[derive(Debug, Clone)]
 pub(super) struct Sender {
     pub(super) client: Client,
     pub(super) leader: Leader,
-    /// The longest wait for one acknowledgement.
+    /// Maximum wait for one acknowledgement.
     pub(super) ack_timeout: Duration,
-    /// When to give up altogether.
+    /// Total time after which an append gives up.
     pub(super) give_up_after: Duration,
 }
 
-/// What became of a commit, as of a read from the leader.
+/// The fate of a commit, according to the leader.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fate {
-    /// It is stored there.
+    /// Stored at this sequence.
     Stored(u64),
-    /// Another commit took its place; the aggregate's last sequence.
+    /// Another commit took its place; holds the aggregate's last sequence.
     Overtaken(u64),
-    /// The aggregate is as the writer saw it.
+    /// Not stored, and the aggregate is unchanged.
     Absent,
 }
 
 impl Sender {
-    /// Sends one commit until it is stored, refused, overtaken, or time is up. Sending it again
-    /// is safe: only one copy can meet the expected sequence.
+    /// Sends one commit until it is stored, refused, overtaken, or time is up. Resending is safe:
+    /// only one copy can match the expected sequence.
     pub(super) async fn send(&self, mut letter: Letter) -> Result<u64, JournalError> {
         let end = Instant::now() + self.give_up_after;
         let mut wait = WAIT.0;
@@ -69,7 +69,7 @@ impl Sender {
                     Ok(Fate::Absent) => reason,
                     Err(error) => format!("{reason}; {error}"),
                 },
-                // nats-server 2.15 with a full disk: reads are answered, writes are not.
+                // With a full disk nats-server 2.15 still answers reads, but not writes.
                 Answer::Silence(reason) => match self.fate(&letter).await {
                     Ok(Fate::Stored(sequence)) => return Ok(sequence),
                     Ok(Fate::Overtaken(actual)) => return Err(letter.conflict(actual)),
@@ -89,8 +89,8 @@ impl Sender {
         }
     }
 
-    /// Looks for a commit among those after the sequence it expected: the first of them is
-    /// either this commit or the one that overtook it.
+    /// Looks up a commit after the sequence it expected: the first one there is either this commit
+    /// or the one that overtook it.
     pub(super) async fn fate(&self, letter: &Letter) -> Result<Fate, JournalError> {
         let Some(last) = self.leader.last(&letter.subject).await? else {
             return Ok(match letter.expected {

@@ -1,5 +1,5 @@
-//! Following the whole stream: an ordered push consumer (the fastest reader; flow control
-//! bounds what is buffered), replaced when it fails, watched for gaps.
+//! Follows the whole stream with an ordered push consumer: the fastest reader, with flow control to
+//! bound its buffer. A failed consumer is replaced, and gaps are detected.
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use super::wire::{Leader, unavailable};
 use crate::journal::execute::jitter;
 use crate::journal::{JournalError, StoredCommit, ahead, envelope};
 
-/// A consumer that is not there by then is made anew.
+/// Time after which a missing consumer is created again.
 const CONSUMER_WITHIN: Duration = Duration::from_secs(10);
-/// The longest wait before a failed consumer is replaced.
+/// Maximum wait before a failed consumer is replaced.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Follows everything after `after`. The first consumer is created before this returns, so
-/// that a journal that cannot be followed is reported at once.
+/// Follows everything after `after`. The first consumer is created before this returns, so that a
+/// journal that cannot be followed is reported at once.
 pub(super) async fn follow(
     leader: Leader,
     after: u64,
 ) -> Result<BoxStream<'static, Result<StoredCommit, JournalError>>, JournalError> {
     let messages = consumer(&leader, after).await?;
-    // Boxed: it is handed on with every commit.
+    // Boxed because it is moved with every commit.
     let follower = Box::new(Follower {
         leader,
         last: after,
@@ -49,19 +49,19 @@ pub(super) async fn follow(
 
 struct Follower {
     leader: Leader,
-    /// The last sequence handed out.
+    /// The last sequence delivered.
     last: u64,
-    /// The commit stored there; empty: nothing was handed out yet.
+    /// The id of the commit at `last`; empty before the first delivery.
     last_id: String,
-    /// The consumer that delivered last. Consumers make themselves anew after an outage.
+    /// The consumer that delivered last; consumers recreate themselves after an outage.
     consumer: String,
     messages: Option<Ordered>,
-    /// Consumers that failed since the last message.
+    /// Number of consumers that failed since the last message.
     failures: u32,
 }
 
 impl Follower {
-    /// The next commit; waits for it as long as it takes. Fails only for good.
+    /// Waits for the next commit as long as it takes; an error is permanent.
     async fn next(&mut self) -> Result<StoredCommit, JournalError> {
         loop {
             let Some(messages) = &mut self.messages else {
@@ -84,8 +84,8 @@ impl Follower {
         }
     }
 
-    /// Checks the order; `None` for a commit that was handed out before (a replaced consumer
-    /// may start earlier).
+    /// Checks the order; returns `None` for a commit already delivered (a replaced consumer may
+    /// start earlier).
     async fn accept(&mut self, message: &Message) -> Result<Option<StoredCommit>, JournalError> {
         let Ok(info) = message.info() else {
             self.messages = None;
@@ -105,7 +105,7 @@ impl Follower {
             info.consumer.clone_into(&mut self.consumer);
         }
         if sequence <= self.last {
-            // Either a repetition, or the journal lost its tail and gave the number away again.
+            // Either a repetition, or the journal lost its tail and reused the number.
             check_end(&self.leader, self.last).await?;
             return Ok(None);
         }
@@ -126,7 +126,7 @@ impl Follower {
         Ok(Some(stored))
     }
 
-    /// Waits a little and makes a new consumer; keeps `None` if that fails.
+    /// Waits a little and creates a new consumer; leaves `None` if that fails.
     async fn replace(&mut self) -> Result<(), JournalError> {
         if self.failures > 0 {
             let wait = Duration::from_millis(20) * (1 << self.failures.min(7));
@@ -144,8 +144,8 @@ impl Follower {
     }
 }
 
-/// Fails when another commit than `id` stands where the last one stood: after an outage the stream may be
-/// another one, and what comes next does not follow on what was handed out.
+/// Fails if the commit at `last` is no longer `id`: after an outage the stream may be a different
+/// one, and what follows would not continue what was delivered.
 async fn check_same(leader: &Leader, last: u64, id: &str) -> Result<(), JournalError> {
     match leader.at(last).await? {
         Some(found) => {
@@ -167,16 +167,16 @@ async fn check_same(leader: &Leader, last: u64, id: &str) -> Result<(), JournalE
     }
 }
 
-/// Fails when the journal ends before `last`.
+/// Fails if the journal ends before `last`.
 async fn check_end(leader: &Leader, last: u64) -> Result<(), JournalError> {
     match leader.info().await {
         Ok(info) if info.state.last_sequence < last => Err(ahead(last, info.state.last_sequence)),
-        // Unreachable: the consumer will find out.
+        // Unreachable: let the consumer find out.
         _ => Ok(()),
     }
 }
 
-/// A consumer of everything after `after`.
+/// Creates a consumer of everything after `after`.
 async fn consumer(leader: &Leader, after: u64) -> Result<Ordered, JournalError> {
     tokio::time::timeout(CONSUMER_WITHIN, made(leader, after))
         .await

@@ -1,9 +1,9 @@
-//! Group commit: commits of different aggregates that wait at the same moment travel as one
-//! atomic batch (ADR-50).
+//! Group commit: waiting commits of different aggregates are published as one atomic batch
+//! (ADR-50).
 //!
-//! Under `sync_interval: always` one server syncs every single commit (about 5,000/s on the
-//! reference machine) but a batch of any size with four syncs. A batch therefore pays from
-//! about 16 commits on. A lone writer never waits: with nothing else under way its commit is
+//! With `sync_interval: always` one server syncs every single commit (about 5,000/s on the
+//! reference machine), but a batch of any size with four syncs. A batch therefore pays off from
+//! about 16 commits on. A lone writer never waits: with no other append in progress its commit is
 //! published at once, from its own task.
 
 use std::collections::HashSet;
@@ -20,19 +20,19 @@ use super::append::Sender;
 use super::wire::{Answer, Letter, doubt, publish};
 use crate::journal::JournalError;
 
-/// Commits on their way at the same time; further appends wait.
+/// Maximum number of commits in flight; further appends wait.
 const MAX_IN_FLIGHT: usize = 4096;
-/// The fewest commits that make a batch worth its syncs.
+/// Minimum number of commits that makes a batch worth its syncs.
 const MIN_BATCH: usize = 16;
-/// The most messages the server takes in one batch (ADR-50).
+/// Maximum number of messages the server accepts in one batch (ADR-50).
 const MAX_BATCH: usize = 1000;
-/// The most payload bytes in one batch.
+/// Maximum payload bytes in one batch.
 const MAX_BATCH_BYTES: usize = 4 << 20;
-/// Queued commits that travel alone at the same time while fewer than `MIN_BATCH` wait. Above
-/// that they collect until they make a batch.
+/// Maximum number of queued commits published singly at the same time while fewer than `MIN_BATCH`
+/// are waiting. Beyond that they collect until they form a batch.
 const MAX_SINGLES: usize = 8;
-/// How often the collector lets other tasks run before it counts who waits: writers that were
-/// just answered come back with their next commit.
+/// How often the collector yields to other tasks before it counts the waiting commits, so that
+/// writers that were just answered can submit their next one.
 const GATHER_TURNS: usize = 16;
 
 type Verdict = Result<u64, JournalError>;
@@ -43,16 +43,16 @@ struct Waiting {
     answer: oneshot::Sender<Verdict>,
 }
 
-/// How appends have travelled.
+/// How appends were published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GroupCounts {
-    /// Commits that travelled alone.
+    /// Commits published singly.
     pub singles: u64,
     /// Batches the server accepted.
     pub batches: u64,
     /// Commits in those batches.
     pub batched: u64,
-    /// Batches the server refused; their commits then travelled alone.
+    /// Batches the server refused; their commits were then published singly.
     pub fallbacks: u64,
 }
 
@@ -64,18 +64,18 @@ struct Counters {
     fallbacks: AtomicU64,
 }
 
-/// The way out for all commits of one journal.
+/// Sends all commits of one journal, singly or in batches.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
     sender: Arc<Sender>,
     counters: Arc<Counters>,
     room: Arc<Semaphore>,
     under_way: Arc<AtomicUsize>,
-    /// `None`: every commit travels alone.
+    /// The batch queue; `None` means every commit is published singly.
     queue: Option<mpsc::Sender<Waiting>>,
 }
 
-/// Counts one append as under way until it is dropped.
+/// Counts one append as in progress until dropped.
 struct UnderWay<'a>(&'a AtomicUsize);
 
 impl Drop for UnderWay<'_> {
@@ -118,8 +118,8 @@ impl Group {
         }
     }
 
-    /// Sends one commit, alone or in company. Dropping the future does not take back a commit
-    /// that was handed over.
+    /// Sends one commit, singly or in a batch. Dropping the future does not recall a commit that
+    /// was handed over.
     pub(super) async fn append(&self, letter: Letter) -> Verdict {
         let closed = || JournalError::Unavailable {
             reason: "this journal is shutting down".to_owned(),
@@ -142,7 +142,7 @@ impl Group {
     }
 }
 
-/// Takes what waits and sends it.
+/// The task that takes waiting commits and sends them.
 struct Collector {
     sender: Arc<Sender>,
     counters: Arc<Counters>,
@@ -162,15 +162,15 @@ impl Collector {
                 if batch.len() >= MIN_BATCH {
                     self.send_together(batch).await;
                 } else {
-                    // Many commits of few aggregates: they cannot share a batch.
+                    // Many commits of few aggregates cannot share a batch.
                     for one in batch {
                         self.send_alone(one).await;
                     }
                 }
                 continue;
             }
-            // Too few for a batch: alone, unless enough travel alone already; then whatever
-            // comes first, a free place or company.
+            // Too few for a batch: send one singly as soon as a permit is free, or wait for more
+            // commits, whichever comes first.
             tokio::select! {
                 biased;
                 permit = self.singles.clone().acquire_owned() => match (permit, waiting.pop()) {
@@ -187,7 +187,8 @@ impl Collector {
         }
     }
 
-    /// Collects everything that is ready to be sent, giving writers a few turns to get here.
+    /// Collects everything that is ready to be sent, yielding a few times so that writers can catch
+    /// up.
     async fn gather(&self, queue: &mut mpsc::Receiver<Waiting>, waiting: &mut Vec<Waiting>) {
         for _ in 0..GATHER_TURNS {
             while waiting.len() < MAX_BATCH {
@@ -205,7 +206,7 @@ impl Collector {
         }
     }
 
-    /// Waits for a free place among those that travel alone.
+    /// Waits for a permit and sends a commit singly.
     async fn send_alone(&self, one: Waiting) {
         if let Ok(permit) = self.singles.clone().acquire_owned().await {
             self.spawn_single(one, Some(permit));
@@ -216,13 +217,13 @@ impl Collector {
         let sender = self.sender.clone();
         self.counters.singles.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            // The writer may be gone; the commit is sent all the same.
+            // The writer may be gone; the commit is sent anyway.
             let _ = one.answer.send(sender.send(one.letter).await);
             drop(permit);
         });
     }
 
-    /// Sends one atomic batch; if it is not stored as a whole, every commit alone.
+    /// Sends one atomic batch; if it is not stored as a whole, sends every commit singly.
     async fn send_together(&self, mut batch: Vec<Waiting>) {
         let count = batch.len() as u64;
         match self.publish_batch(&mut batch).await {
@@ -234,8 +235,8 @@ impl Collector {
                 }
             }
             _ => {
-                // One stale expectation refuses the whole batch; after a lost acknowledgement
-                // all may be stored. Alone, each finds out its own fate.
+                // One stale expectation refuses the whole batch; after a lost acknowledgement all
+                // may be stored. Sent singly, each commit learns its own fate.
                 self.counters.fallbacks.fetch_add(1, Ordering::Relaxed);
                 for one in batch {
                     self.spawn_single(one, None);
@@ -244,7 +245,8 @@ impl Collector {
         }
     }
 
-    /// The sequence of the batch's last message, or `None` when it is not known to be stored.
+    /// Publishes a batch and returns the sequence of its last message; `None` if it is not known to
+    /// be stored.
     async fn publish_batch(&self, batch: &mut [Waiting]) -> Option<u64> {
         let client = &self.sender.client;
         let id = uuid::Uuid::now_v7().simple().to_string();
@@ -292,8 +294,8 @@ impl Collector {
     }
 }
 
-/// Takes one batch from those that wait: at most one commit per aggregate, since the server
-/// takes only one expectation per subject in a batch, and not too many bytes.
+/// Takes one batch from the waiting commits: at most one per aggregate, because the server accepts
+/// only one expectation per subject in a batch, and within the byte limit.
 fn take_batch(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
     let mut subjects = HashSet::new();
     let mut bytes = 0;

@@ -1,10 +1,10 @@
-//! The journal on NATS JetStream: one stream per ledger, one subject per aggregate, one message
-//! per commit.
+//! The journal on NATS JetStream: one stream per ledger, one subject per aggregate, one message per
+//! commit.
 //!
 //! ```text
 //!   append ─▶ seal ─▶ alone? ──yes──▶ publish, wait for the acknowledgement
 //!                       │ no, and the server syncs every write
-//!                       └──▶ queue ─▶ group commit: one atomic batch for all that wait
+//!                       └──▶ queue ─▶ group commit: one atomic batch of all waiting commits
 //!   in doubt (conflict, timeout, lost connection): ask the stream's leader for the aggregate
 //! ```
 //!
@@ -40,36 +40,36 @@ pub use report::{ServerReport, SyncKnown};
 pub(crate) use settings::parse_version;
 pub use settings::{MIN_SERVER_VERSION, ledger_subjects, live_subjects, stream_name};
 
-/// Whether commits that wait at the same moment travel as one atomic batch.
+/// Whether waiting commits are published as one atomic batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GroupCommit {
-    /// Batches when the server is known to sync every write: there a batch of hundreds costs
-    /// as much as a few single commits. Without that, single commits in flight are faster.
+    /// Batch if the server is known to sync every write: then a batch of hundreds costs as much as
+    /// a few single commits. Otherwise single commits in flight are faster.
     #[default]
     Auto,
-    /// Never: every commit travels alone.
+    /// Publish every commit singly.
     Off,
 }
 
 /// How a journal uses its server.
 #[derive(Debug, Clone)]
 pub struct JetStreamOptions {
-    /// Copies of the stream: 1 for a server alone, 3 in production. An existing stream with
-    /// fewer gets more.
+    /// Replicas of the stream: 1 for a single server, 3 in production. An existing stream with
+    /// fewer is scaled up.
     pub replicas: usize,
     /// Group commit.
     pub group_commit: GroupCommit,
-    /// What the caller knows about the server's `sync_interval` (an ordinary client cannot see
-    /// it): `Always` for the embedded server.
+    /// What the caller knows about the server's `sync_interval`, which an ordinary client cannot
+    /// see: `Always` for the embedded server.
     pub sync: SyncKnown,
-    /// A connection of the system account; with it `sync` is found out from every server.
+    /// A connection of the system account; if set, `sync` is read from every server.
     pub system: Option<Client>,
-    /// A connection for followers, so that a bulk replay cannot delay appends. Default: the
-    /// journal's own.
+    /// A separate connection for followers, so that a bulk replay cannot delay appends. Default:
+    /// the journal's own connection.
     pub follow_client: Option<Client>,
-    /// The longest wait for one acknowledgement before the commit's fate is looked up.
+    /// Maximum wait for one acknowledgement before the commit's fate is looked up.
     pub ack_timeout: Duration,
-    /// When an append gives up and answers `Unavailable`.
+    /// Total time after which an append gives up and returns `Unavailable`.
     pub give_up_after: Duration,
 }
 
@@ -87,7 +87,7 @@ impl Default for JetStreamOptions {
     }
 }
 
-/// One ledger's journal on JetStream. Clones share the connection and the group commit.
+/// One ledger's journal on JetStream; clones share the connection and the group commit.
 #[derive(Debug, Clone)]
 pub struct JetStreamJournal {
     ledger: LedgerId,
@@ -99,12 +99,12 @@ pub struct JetStreamJournal {
 }
 
 impl JetStreamJournal {
-    /// Opens the ledger's stream, creating it if there is none, and checks the settings that
-    /// the server really uses. Must be called within a tokio runtime.
+    /// Opens the ledger's stream, creating it if needed, and checks the settings that the server
+    /// actually applies. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// `UnsafeSetting` names the first setting under which acknowledged history could be lost
-    /// (or the journal could not work), `Unavailable` when JetStream does not answer.
+    /// `UnsafeSetting` names the first setting that could lose acknowledged history or keep the
+    /// journal from working; `Unavailable` if JetStream does not answer.
     pub async fn open(
         client: Client,
         ledger: LedgerId,
@@ -145,8 +145,8 @@ impl JetStreamJournal {
         })
     }
 
-    /// Whether the ledger's stream is there. Whoever must not decide how many copies it has waits
-    /// for it.
+    /// Returns whether the ledger's stream exists. A process that must not choose its number of
+    /// replicas waits for another to create it.
     pub async fn exists(client: &Client, ledger: &LedgerId) -> Result<bool, JournalError> {
         let context = ContextBuilder::new()
             .timeout(APPEND_TIMEOUT)
@@ -165,22 +165,22 @@ impl JetStreamJournal {
         }
     }
 
-    /// The ledger.
+    /// Returns the ledger.
     pub fn ledger(&self) -> &LedgerId {
         &self.ledger
     }
 
-    /// The stream's name.
+    /// Returns the stream's name.
     pub fn stream(&self) -> &str {
         &self.leader.stream
     }
 
-    /// How appends have travelled since this journal was opened.
+    /// Returns how appends were published since this journal was opened.
     pub fn group_counts(&self) -> GroupCounts {
         self.group.counts()
     }
 
-    /// The state of server and stream now.
+    /// Returns the current state of server and stream.
     pub async fn report(&self) -> Result<ServerReport, JournalError> {
         let info = self.leader.info().await?;
         let cluster = info.cluster.as_ref();
@@ -206,7 +206,7 @@ impl JetStreamJournal {
     }
 }
 
-/// Gives a stream more copies.
+/// Raises a stream's number of replicas.
 async fn raise_replicas(
     context: &Context,
     found: async_nats::jetstream::stream::Config,
@@ -233,7 +233,7 @@ async fn raise_replicas(
     })
 }
 
-/// The stream as the server has it, created when there is none.
+/// Returns the stream as the server has it, creating it if needed.
 async fn open_stream(
     context: &Context,
     ledger: &LedgerId,
@@ -245,7 +245,7 @@ async fn open_stream(
         stream: desired.name.clone(),
     };
     match context.get_stream(&desired.name).await {
-        // A ledger that was made before the name was taken goes on.
+        // Allow an existing ledger whose name has since become reserved.
         Ok(stream) if is_reserved && stream.cached_info().config.subjects != desired.subjects => {
             return Err(reserved());
         }
@@ -262,14 +262,15 @@ async fn open_stream(
     match context.create_stream(desired).await {
         Ok(_) => {}
         Err(error) => match error.kind() {
-            // Somebody else created it meanwhile, differently; the check will say how.
+            // Another process created it concurrently with other settings; the check below reports
+            // them.
             CreateStreamErrorKind::JetStream(e)
                 if e.error_code() == ErrorCode::STREAM_NAME_EXIST => {}
             CreateStreamErrorKind::JetStream(e) => return Err(refused_or_later(&e)),
             _ => return Err(unavailable(error)),
         },
     }
-    // Read back: what was asked for and what the server made of it may differ.
+    // Read the settings back: the server may have changed what was requested.
     let stream = context
         .get_stream(&desired.name)
         .await
@@ -338,7 +339,7 @@ impl Journal for JetStreamJournal {
         if extent.is_complete() {
             return Ok(extent);
         }
-        // Which ones is a long answer, and so only asked for when there are some.
+        // Listing the missing sequences is expensive, so do it only if there are any.
         let missing = self.leader.deleted().await?;
         Ok(Extent { missing, ..extent })
     }

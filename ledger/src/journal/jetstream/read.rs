@@ -1,6 +1,5 @@
-//! Reading one aggregate: its last commit from the leader, the ones before by batched direct
-//! get (ADR-31) from whichever server is nearest, checked against the chain of previous
-//! sequences.
+//! Reads one aggregate: its last commit from the leader, the earlier ones by batched direct get
+//! (ADR-31) from the nearest server, checked against the chain of previous sequences.
 
 use std::time::Duration;
 
@@ -14,14 +13,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::wire::{Leader, answered};
 use crate::journal::{JournalError, StoredCommit};
 
-/// Messages per direct get.
+/// Maximum number of messages per direct get.
 const BATCH: u64 = 512;
-/// The longest wait for one direct get.
+/// Maximum wait for one direct get.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How often a server that is behind the leader is asked again before the leader is.
+/// How often to ask a server that lags behind the leader before asking the leader itself.
 const STALE_TRIES: u32 = 3;
 
-/// All commits of `subject` after `after`, as of now on the leader.
+/// Reads all commits of `subject` after `after`, as of now on the leader.
 pub(super) async fn read(
     client: &Client,
     leader: &Leader,
@@ -38,7 +37,7 @@ pub(super) async fn read(
     let mut commits: Vec<StoredCommit> = Vec::new();
     let mut position = after;
     let mut tries = 0;
-    // The last commit's chain says where the one before it is: up to there there is more.
+    // There is more to read until the predecessor named by the last commit is reached.
     while position < last.commit.previous_sequence {
         let chunk = if tries < STALE_TRIES {
             direct_get(client, &leader.stream, subject, position).await?
@@ -73,7 +72,7 @@ pub(super) async fn read(
     Ok(commits)
 }
 
-/// Every commit names the sequence of the one before it.
+/// Checks that a commit names the sequence of its predecessor.
 fn check_chain(
     commit: &StoredCommit,
     before: Option<&StoredCommit>,
@@ -94,8 +93,8 @@ fn check_chain(
     })
 }
 
-/// One direct get: the commits of `subject` after `position` that the answering server has, at
-/// most `BATCH`. Empty when it has none or did not answer.
+/// Does one direct get: returns up to `BATCH` commits of `subject` after `position` that the
+/// answering server has; empty if it has none or did not answer.
 async fn direct_get(
     client: &Client,
     stream: &str,
@@ -114,7 +113,8 @@ async fn direct_get(
     answered(client.publish_with_reply(subject, inbox, payload)).await?;
     let end = Instant::now() + LIMIT;
     let mut commits = Vec::new();
-    // An answer is a message; a status (204 end of batch, 404 none, 408, 413, 503) ends it.
+    // A message without a status is a commit; a status (204 end of batch, 404 none, 408, 413, 503)
+    // ends the answer.
     while let Ok(Some(answer)) = timeout_at(end, answers.next()).await {
         if answer.status.is_some() {
             break;

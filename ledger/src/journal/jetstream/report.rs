@@ -1,4 +1,4 @@
-//! What is known about the server a journal is kept on.
+//! What is known about the server behind a journal.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
-/// Whether the server syncs every write to disk before it acknowledges it. With NATS's default
-/// (every two minutes) a power failure loses acknowledged commits.
+/// Whether the server syncs every write to disk before it acknowledges it. With NATS's default (a
+/// sync every two minutes) a power failure loses acknowledged commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncKnown {
@@ -17,13 +17,13 @@ pub enum SyncKnown {
     Always,
     /// At least one server acknowledges before it syncs.
     NotAlways,
-    /// A client of an ordinary account cannot see the setting.
+    /// Not known: a client of an ordinary account cannot see the setting.
     #[default]
     Unknown,
 }
 
 impl SyncKnown {
-    /// Reads the setting from one answer of a server's `/varz` (monitoring port, or
+    /// Reads the setting from a server's `/varz` answer (from the monitoring port, or from
     /// `$SYS.REQ.SERVER.PING.VARZ` as the system account, which wraps it in `data`).
     pub fn from_varz(json: &[u8]) -> Self {
         let Ok(varz) = serde_json::from_slice::<serde_json::Value>(json) else {
@@ -40,7 +40,7 @@ impl SyncKnown {
         }
     }
 
-    /// What is known of several servers together.
+    /// Combines what is known about several servers.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::NotAlways, _) | (_, Self::NotAlways) => Self::NotAlways,
@@ -50,7 +50,7 @@ impl SyncKnown {
     }
 }
 
-/// How long servers of a cluster are waited for.
+/// How long to wait for the answers of a cluster's servers.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Asks every server reachable from a connection of the system account.
@@ -72,35 +72,35 @@ pub(super) async fn ask_servers(system: &Client) -> SyncKnown {
     known.unwrap_or_default()
 }
 
-/// The server and the stream as found, for `doctor` and for the rules of protected environments.
+/// The state of server and stream, for `doctor` and for the rules of protected environments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServerReport {
-    /// nats-server's version, of the server this client is connected to.
+    /// nats-server version of the connected server.
     pub version: String,
-    /// The name of the JetStream cluster; `None` for a server that stands alone.
+    /// The name of the JetStream cluster; `None` for a single server.
     pub cluster: Option<String>,
-    /// The stream.
+    /// The stream's name.
     pub stream: String,
-    /// Copies of the stream.
+    /// Number of replicas.
     pub replicas: usize,
-    /// Copies that are behind or offline.
+    /// Number of replicas that lag or are offline.
     pub replicas_behind: usize,
-    /// Whether more than half of the copies are there, and one of them leads.
+    /// True if more than half of the replicas are present, including a leader.
     pub quorum: bool,
-    /// Whether acknowledged means synced.
+    /// Whether an acknowledged commit is synced to disk.
     pub sync: SyncKnown,
     /// The first sequence still stored; more than 1 means that history is missing.
     pub first_sequence: u64,
     /// The last sequence.
     pub last_sequence: u64,
-    /// Holes in the stream; more than 0 means that history is missing.
+    /// Number of missing sequences; more than 0 means that history is missing.
     pub deleted: u64,
     /// Size of the stream in bytes.
     pub bytes: u64,
 }
 
 impl ServerReport {
-    /// Whether every sequence from 1 to the last is present.
+    /// True if every sequence from 1 to the last is present.
     pub fn is_complete(&self) -> bool {
         self.deleted == 0 && (self.last_sequence == 0 || self.first_sequence == 1)
     }

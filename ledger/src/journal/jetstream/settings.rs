@@ -1,5 +1,5 @@
-//! The stream of a ledger: its name, the settings it must have, and the check of what the
-//! server made of them.
+//! A ledger's stream: its name, its required settings, and the check of the settings that the
+//! server applies.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use super::JetStreamOptions;
 use crate::ids::LedgerId;
 use crate::journal::JournalError;
 
-/// The oldest server: atomic batches and `allow_atomic` came with 2.12.
+/// Minimum server version: atomic batches and `allow_atomic` came with 2.12.
 pub const MIN_SERVER_VERSION: (i64, i64, i64) = (2, 12, 0);
 
-/// How many commits one aggregate may have. Reached, the server refuses further ones; nothing
-/// is deleted. Any limit makes loading one aggregate out of a large stream 15 to 25 times
-/// faster (nats-server 2.15 then uses smaller blocks).
+/// Maximum number of commits of one aggregate. Beyond it the server refuses further ones; nothing
+/// is deleted. Any limit makes loading one aggregate from a large stream 15 to 25 times faster,
+/// because nats-server 2.15 then uses smaller blocks.
 const MAX_COMMITS_PER_AGGREGATE: i64 = 10_000_000;
 
-/// How long the server remembers message ids. A convenience: idempotency rests on the log.
+/// How long the server remembers message ids. Only a convenience: idempotency rests on the log.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
-/// The name of a ledger's stream: `ROLLBOOK` for `main`, else `ROLLBOOK_<LEDGER>`.
+/// Returns the name of a ledger's stream: `ROLLBOOK` for `main`, else `ROLLBOOK_<LEDGER>`.
 pub fn stream_name(ledger: &LedgerId) -> String {
     if ledger.as_str() == "main" {
         "ROLLBOOK".to_owned()
@@ -31,25 +31,25 @@ pub fn stream_name(ledger: &LedgerId) -> String {
     }
 }
 
-/// Names whose streams are the product's own: tasks, answers of shards, dead letters.
+/// Ledger names whose streams Rollbook uses itself: tasks, answers of shards, dead letters.
 const RESERVED: [&str; 3] = ["work", "shards", "dlq"];
 
-/// Whether a ledger's stream would be one of the product's own.
+/// True if the ledger's stream would be one that Rollbook uses itself.
 pub(super) fn is_reserved(ledger: &LedgerId) -> bool {
     RESERVED.contains(&ledger.as_str())
 }
 
-/// The subject filter of all commits of a ledger.
+/// Returns the subject filter of all commits of a ledger.
 pub fn ledger_subjects(ledger: &LedgerId) -> String {
     format!("rollbook.{ledger}.>")
 }
 
-/// Where stored commits are republished for live subscribers.
+/// Returns the subjects on which stored commits are republished for live subscribers.
 pub fn live_subjects(ledger: &LedgerId) -> String {
     format!("live.rollbook.{ledger}.>")
 }
 
-/// What the stream is created with.
+/// Returns the configuration with which the stream is created.
 pub(super) fn desired(ledger: &LedgerId, options: &JetStreamOptions) -> Config {
     Config {
         name: stream_name(ledger),
@@ -79,8 +79,8 @@ pub(super) fn desired(ledger: &LedgerId, options: &JetStreamOptions) -> Config {
     }
 }
 
-/// Compares the effective settings with what a ledger needs; the first that is wrong is named,
-/// those that could lose history before those that only make it unusable.
+/// Checks the effective settings against a ledger's needs and reports the first wrong one; those
+/// that could lose history come before those that only make the ledger unusable.
 pub(super) fn check(effective: &Config, desired: &Config) -> Result<(), JournalError> {
     let stream = &effective.name;
     let unlimited = |value: i64| value <= 0;
@@ -203,7 +203,7 @@ pub(super) fn check(effective: &Config, desired: &Config) -> Result<(), JournalE
             effective.max_messages_per_subject,
             MAX_COMMITS_PER_AGGREGATE.to_string(),
         ),
-        // A commit and its headers.
+        // Room for a commit and its headers.
         rule(
             "max_msg_size",
             effective.max_message_size <= 0 || effective.max_message_size >= 70_000,
@@ -251,7 +251,7 @@ fn rule(
     (setting, fine, format!("{found:?}"), required.into())
 }
 
-/// Refuses a server that is too old.
+/// Refuses a server older than [`MIN_SERVER_VERSION`].
 pub(super) fn check_version(version: &str) -> Result<(), JournalError> {
     if parse_version(version).is_some_and(|found| found >= MIN_SERVER_VERSION) {
         return Ok(());
@@ -265,7 +265,7 @@ pub(super) fn check_version(version: &str) -> Result<(), JournalError> {
     })
 }
 
-/// `major.minor.patch` of a server version, whatever follows it (`-RC.1`, `-beta`).
+/// Parses `major.minor.patch` of a server version, ignoring any suffix (`-RC.1`, `-beta`).
 pub(crate) fn parse_version(version: &str) -> Option<(i64, i64, i64)> {
     let mut numbers = version.trim_start_matches('v').splitn(3, '.').map(|part| {
         let digits = part

@@ -1,4 +1,4 @@
-//! One exchange with the server: publish and its answer, reads from the stream's leader.
+//! Single exchanges with the server: a publish and its answer, reads from the stream's leader.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,26 +20,26 @@ use crate::ids::{Aggregate, LedgerId};
 use crate::journal::{APPEND_TIMEOUT, JournalError, envelope};
 use crate::trace::{TRACEPARENT, is_traceparent};
 
-/// How often a waiting publish looks whether its connection was replaced meanwhile.
+/// How often a waiting publish checks whether its connection was replaced.
 const CONNECTION_CHECK: Duration = Duration::from_millis(100);
 
-/// A sealed commit on its way.
+/// A sealed commit to be published: subject, payload, headers and expected sequence.
 #[derive(Debug)]
 pub(super) struct Letter {
     pub(super) aggregate: Aggregate,
     pub(super) subject: String,
-    /// The commit's id, also the message id.
+    /// The commit's id, also used as message id.
     pub(super) id: String,
-    /// The aggregate's last sequence as the writer saw it.
+    /// The aggregate's last sequence that the writer expects.
     pub(super) expected: u64,
     pub(super) payload: Bytes,
     ledger: LedgerId,
-    /// Made with the letter and given away with its first copy.
+    /// Built when the commit is sealed and consumed by its first copy.
     headers: Option<HeaderMap>,
 }
 
 impl Letter {
-    /// Seals a commit; nothing is sent.
+    /// Seals a commit; sends nothing.
     pub(super) fn seal(
         ledger: &LedgerId,
         aggregate: &Aggregate,
@@ -57,7 +57,8 @@ impl Letter {
         })
     }
 
-    /// The headers for one copy. Copies after the first are rare, so theirs are made anew.
+    /// Returns the headers for one copy; they are rebuilt for copies after the first, which are
+    /// rare.
     pub(super) fn headers(&mut self) -> Result<HeaderMap, JournalError> {
         match self.headers.take() {
             Some(headers) => Ok(headers),
@@ -77,8 +78,8 @@ impl Letter {
     }
 }
 
-/// The headers of a commit: JetStream's, the event types, and the CloudEvents 1.0 attributes as
-/// its NATS binding names them.
+/// Builds the headers of a commit: JetStream's, the event types, and the CloudEvents 1.0 attributes
+/// as named by its NATS binding.
 fn headers(ledger: &LedgerId, aggregate: &Aggregate, commit: &Commit) -> HeaderMap {
     let types: Vec<&str> = commit.events.iter().map(envelope::event_type).collect();
     let first = types.first().copied().unwrap_or("unknown");
@@ -106,18 +107,18 @@ fn headers(ledger: &LedgerId, aggregate: &Aggregate, commit: &Commit) -> HeaderM
     headers
 }
 
-/// What the server said about a publish.
+/// The server's answer to a publish.
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     /// Stored, or found in the duplicate window.
     Ack(PublishAck),
-    /// Stored or not: the aggregate has to be looked at.
+    /// Stored or not: look up the aggregate.
     Doubt(String),
-    /// Like `Doubt`: nothing came back on a connection that held.
+    /// Like `Doubt`, but the connection held and nothing came back.
     Silence(String),
-    /// Certainly not stored; the same may succeed later.
+    /// Certainly not stored; the same publish may succeed later.
     Later(String),
-    /// Certainly not stored; trying again is no use.
+    /// Certainly not stored; retrying is useless.
     Refused(String),
 }
 
@@ -126,8 +127,8 @@ struct Failure {
     error: async_nats::jetstream::Error,
 }
 
-/// Publishes and waits for the answer, at most `limit`. Returns early when the connection was
-/// replaced: what was written to the old one may be lost, and its answer certainly is.
+/// Publishes and waits up to `limit` for the answer. Returns early if the connection was replaced:
+/// what was written to the old one may be lost, and its answer certainly is.
 pub(super) async fn publish(
     client: &Client,
     subject: String,
@@ -158,7 +159,7 @@ pub(super) async fn publish(
     }
 }
 
-/// Resolves when an outstanding publish should no longer be waited for.
+/// Resolves when waiting for an outstanding publish is no longer useful.
 pub(super) async fn doubt(client: &Client, connects: u64, limit: Duration) -> Answer {
     let end = Instant::now() + limit;
     loop {
@@ -174,13 +175,13 @@ pub(super) async fn doubt(client: &Client, connects: u64, limit: Duration) -> An
     }
 }
 
-/// Classifies an answer by its code. Codes: nats-server `errors.json`.
+/// Classifies an answer by its code; codes are from nats-server's `errors.json`.
 pub(super) fn read_answer(message: &Message) -> Answer {
     if let Ok(Failure { error }) = serde_json::from_slice(&message.payload) {
         let words = error.to_string();
         return match error.error_code() {
-            // The expectation failed (alone, and with another write in flight), or our id is
-            // known already (still in flight, and within a batch).
+            // The expectation failed (alone, or with another write in flight), or our id is already
+            // known (still in flight, or within a batch).
             ErrorCode::STREAM_WRONG_LAST_SEQUENCE
             | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT
             | ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT
@@ -195,7 +196,7 @@ pub(super) fn read_answer(message: &Message) -> Answer {
     }
 }
 
-/// Whether the server, or its cluster, is only not ready to do it.
+/// True if the server or its cluster is only temporarily unable.
 pub(super) fn is_passing(code: ErrorCode) -> bool {
     matches!(
         code,
@@ -209,10 +210,10 @@ pub(super) fn is_passing(code: ErrorCode) -> bool {
     )
 }
 
-/// A message as the stream's leader has it; `None`: there is none.
+/// A message on the stream's leader, if there is one.
 pub(super) type Found = Result<Option<StreamMessage>, JournalError>;
 
-/// Reads from the leader with `STREAM.MSG.GET`.
+/// Reads from the stream's leader with `STREAM.MSG.GET`.
 #[derive(Debug, Clone)]
 pub(super) struct Leader {
     pub(super) context: async_nats::jetstream::Context,
@@ -220,20 +221,20 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    /// The last message of a subject.
+    /// Returns the last message of a subject.
     pub(super) async fn last(&self, subject: &str) -> Found {
         let stream = self.stream().await?;
         Self::found(stream.get_last_raw_message_by_subject(subject)).await
     }
 
-    /// The first message of a subject with a sequence greater than `after`.
+    /// Returns the first message of a subject with a sequence greater than `after`.
     pub(super) async fn next(&self, subject: &str, after: u64) -> Found {
         let stream = self.stream().await?;
         let from = after.saturating_add(1);
         Self::found(stream.get_first_raw_message_by_subject(subject, from)).await
     }
 
-    /// The message at a sequence.
+    /// Returns the message at a sequence.
     pub(super) async fn at(&self, sequence: u64) -> Found {
         if sequence == 0 {
             return Ok(None);
@@ -242,14 +243,14 @@ impl Leader {
         Self::found(stream.get_raw_message(sequence)).await
     }
 
-    /// The sequences between first and last that are not stored.
+    /// Returns the missing sequences between first and last.
     pub(super) async fn deleted(&self) -> Result<Vec<u64>, JournalError> {
         let stream = self.stream().await?;
         let info = answered(stream.info_builder().with_deleted(true).fetch()).await?;
         Ok(info.info.state.deleted.unwrap_or_default())
     }
 
-    /// The subjects that match, at most so many; `None`: there are more.
+    /// Returns the subjects that match the filter; `None` if there are more than `at_most`.
     pub(super) async fn subjects(
         &self,
         filter: String,
@@ -263,14 +264,14 @@ impl Leader {
         Ok((subjects.len() <= at_most).then_some(subjects))
     }
 
-    /// The stream's configuration and state.
+    /// Returns the stream's configuration and state.
     pub(super) async fn info(&self) -> Result<async_nats::jetstream::stream::Info, JournalError> {
         let stream = self.stream().await?;
         answered(stream.get_info()).await
     }
 
     async fn stream(&self) -> Result<async_nats::jetstream::stream::Stream<()>, JournalError> {
-        // No request is sent: the handle only holds the name.
+        // Sends no request: the handle only holds the name.
         self.context
             .get_stream_no_info(&self.stream)
             .await
@@ -289,8 +290,8 @@ impl Leader {
     }
 }
 
-/// Waits for an exchange with the server, bounded: a request written to a connection that was lost
-/// is never answered, and a connection that is gone takes no more.
+/// Waits for an exchange with the server, with a timeout: a request written to a lost connection is
+/// never answered, and a closed one accepts no more.
 pub(super) async fn answered<T, E: std::error::Error>(
     exchange: impl Future<Output = Result<T, E>>,
 ) -> Result<T, JournalError> {

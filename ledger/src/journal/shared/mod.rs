@@ -1,13 +1,12 @@
-//! A journal whose new commits are read once and shared by all who follow it.
+//! A journal whose new commits are read once and shared by all followers.
 //!
 //! ```text
 //!   journal ──one reader──▶ newest commits (bounded) ──▶ projector, orchestrator, live clients …
-//!        └──── history ─────────────────────────────▶ a follower that stands further back,
-//!                                                     until the newest commits go on where it stands
+//!        └──── history ─────────────────────────────▶ a follower that is further behind,
+//!                                                     until the newest commits reach back to it
 //! ```
 //!
-//! A follower holds a sequence, no buffer: nothing is kept for one that does not ask, and none
-//! makes another wait.
+//! A follower is only a sequence, not a buffer: a slow one costs no memory and delays nobody.
 
 mod ring;
 
@@ -29,15 +28,15 @@ use crate::ids::Aggregate;
 pub use ring::Bounds;
 use ring::Ring;
 
-/// Commits handed to a follower at a time.
+/// Number of commits handed to a follower at a time.
 const MAX_TAKEN: usize = 256;
-/// After a failure of the journal.
+/// Wait before reading again after the journal failed.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 type Commits = BoxStream<'static, Result<StoredCommit, JournalError>>;
 
-/// The journal. Clones share its reader, which [`SharedJournal::run`] is; until that begins, every
-/// follower reads the journal itself.
+/// The shared journal. Clones share its reader, which [`SharedJournal::run`] drives; until that
+/// begins, every follower reads the journal itself.
 #[derive(Debug, Clone)]
 pub struct SharedJournal {
     inner: Arc<dyn Journal>,
@@ -47,26 +46,26 @@ pub struct SharedJournal {
 #[derive(Debug)]
 struct Shared {
     ring: Mutex<Ring>,
-    /// Wakes followers.
+    /// The reader's progress; its changes wake followers.
     reader: watch::Sender<Reader>,
 }
 
-/// How far the reader is.
+/// The reader's progress.
 #[derive(Debug, Clone, Default)]
 struct Reader {
-    /// The last sequence read, or the one to begin after.
+    /// The last sequence read, or the one after which reading begins.
     last: Option<u64>,
-    /// Where stored history is not what it was, and why. Nothing is read after that.
+    /// The sequence at which stored history is damaged, and why; nothing is read after that.
     damage: Option<(u64, String)>,
 }
 
 impl SharedJournal {
-    /// Shares what is read of `inner`; nothing is read yet.
+    /// Wraps `inner` with default bounds; nothing is read yet.
     pub fn new(inner: Arc<dyn Journal>) -> Self {
         Self::with_bounds(inner, Bounds::default())
     }
 
-    /// The same, keeping as much as `bounds` say.
+    /// Wraps `inner`, keeping as many commits as `bounds` allow.
     pub fn with_bounds(inner: Arc<dyn Journal>, bounds: Bounds) -> Self {
         Self {
             inner,
@@ -77,8 +76,8 @@ impl SharedJournal {
         }
     }
 
-    /// Reads what is appended from now on, until `shutdown`. After damage it reads no more, and
-    /// followers end with it.
+    /// Reads new commits until `shutdown`. After damage it stops reading, and followers end with
+    /// that error.
     pub async fn run(self, shutdown: CancellationToken) {
         let read = async {
             loop {
@@ -133,17 +132,17 @@ impl SharedJournal {
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        // Whole after every statement, so a panicked holder left nothing half done.
+        // Every statement leaves the ring consistent, so a panic of another holder does no harm.
         let ring = self.shared.ring.lock();
         ring.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last sequence read; `None`: reading has not begun.
+    /// Returns the last sequence read; `None` if reading has not begun.
     pub fn known(&self) -> Option<u64> {
         self.ring().last()
     }
 
-    /// Waits until reading has begun; the last sequence read.
+    /// Waits until reading has begun; returns the last sequence read.
     pub async fn begun(&self) -> u64 {
         let mut reader = self.shared.reader.subscribe();
         loop {
@@ -151,16 +150,17 @@ impl SharedJournal {
                 return last;
             }
             if reader.changed().await.is_err() {
-                // Not reached: this journal holds the sender.
+                // Unreachable: this journal holds the sender.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Waits, as long as it takes, until more than `after` has been read; the last sequence read.
+    /// Waits, as long as it takes, until a sequence beyond `after` has been read; returns the last
+    /// one read.
     ///
     /// # Errors
-    /// `Corrupt` when nothing more will be read.
+    /// `Corrupt` if nothing more will be read.
     pub async fn beyond(&self, after: u64) -> Result<u64, JournalError> {
         let mut reader = self.shared.reader.subscribe();
         loop {
@@ -182,22 +182,22 @@ impl SharedJournal {
         }
     }
 
-    /// Commits after a sequence that are kept, at most some hundred; empty: that is the end. `None`:
-    /// the first of them is not kept any more, or reading has not begun.
+    /// Returns buffered commits after a sequence, at most 256; empty at the end. `None` if the
+    /// first of them is no longer buffered, or reading has not begun.
     pub fn kept(&self, after: u64) -> Option<Vec<Arc<StoredCommit>>> {
         self.ring().after(after, MAX_TAKEN)
     }
 
-    /// Commits after a sequence, read from the journal by a reader of their own.
+    /// Reads commits after a sequence from the journal, with a separate reader.
     pub async fn history(&self, after: u64) -> Result<Commits, JournalError> {
         self.inner.follow(ReadFrom { after }).await
     }
 }
 
-/// One that follows: through the journal as long as it stands further back than what is kept.
+/// A follower; it reads from the journal while it is behind the buffered commits.
 struct Follower {
     journal: SharedJournal,
-    /// The last sequence handed out.
+    /// The last sequence delivered.
     at: u64,
     taken: VecDeque<Arc<StoredCommit>>,
     history: Option<Commits>,
@@ -229,7 +229,7 @@ impl Follower {
         }
     }
 
-    /// The next commit of the journal; `None`: the reader has begun meanwhile, look again.
+    /// Returns the next commit of the journal; `None` if the shared reader has begun meanwhile.
     async fn further_back(&mut self) -> Result<Option<StoredCommit>, JournalError> {
         let history = match &mut self.history {
             Some(history) => history,
@@ -272,15 +272,15 @@ impl Journal for SharedJournal {
 
     async fn follow(&self, from: ReadFrom) -> Result<Commits, JournalError> {
         let after = from.after;
-        // What cannot be followed is reported at once; what stands beyond the end is for the journal
-        // to judge.
+        // Report at once if the journal cannot be followed, and let it judge a position beyond the
+        // end.
         let is_kept = self.known().is_some_and(|last| after <= last) && self.kept(after).is_some();
         let history = if is_kept {
             None
         } else {
             Some(self.history(after).await?)
         };
-        // Boxed: it is handed on with every commit.
+        // Boxed because it is moved with every commit.
         let follower = Box::new(Follower {
             journal: self.clone(),
             at: after,

@@ -1,21 +1,21 @@
-//! The newest commits of a journal, bounded, handed out by sequence.
+//! A bounded buffer of a journal's newest commits, read by sequence.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::journal::StoredCommit;
 
-/// How much is kept.
+/// The limits of the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// So many commits.
+    /// Maximum number of commits.
     pub commits: usize,
-    /// So many bytes of them, as encoded; the newest commit is kept whatever its size.
+    /// Maximum size in encoded bytes; the newest commit is kept whatever its size.
     pub bytes: usize,
 }
 
 impl Default for Bounds {
-    /// Decoded, a commit takes some times its encoded size.
+    /// Small defaults, because a decoded commit takes several times its encoded size.
     fn default() -> Self {
         Self {
             commits: 8_192,
@@ -28,10 +28,10 @@ impl Default for Bounds {
 #[derive(Debug)]
 pub(super) struct Ring {
     bounds: Bounds,
-    /// With their encoded sizes.
+    /// The commits with their encoded sizes.
     commits: VecDeque<(Arc<StoredCommit>, usize)>,
     bytes: usize,
-    /// The last sequence read, or the one to begin after; `None`: not known yet.
+    /// The last sequence read, or the one after which reading begins; `None` if not known yet.
     last: Option<u64>,
 }
 
@@ -45,17 +45,17 @@ impl Ring {
         }
     }
 
-    /// The last sequence read, or the one to begin after.
+    /// Returns the last sequence read, or the one after which reading begins.
     pub(super) fn last(&self) -> Option<u64> {
         self.last
     }
 
-    /// Reading begins after this sequence.
+    /// Sets the sequence after which reading begins.
     pub(super) fn begin(&mut self, after: u64) {
         self.last = Some(after);
     }
 
-    /// Takes the commit after the last one.
+    /// Adds the next commit and evicts the oldest ones beyond the bounds.
     pub(super) fn push(&mut self, commit: Arc<StoredCommit>) {
         let bytes = commit.payload.len();
         self.last = Some(commit.sequence);
@@ -70,8 +70,8 @@ impl Ring {
         }
     }
 
-    /// Commits after a sequence, at most so many; empty: that is the end. `None`: the first of them
-    /// is not kept any more, or reading has not begun.
+    /// Returns up to `at_most` commits after a sequence; empty at the end. `None` if the first of
+    /// them is no longer buffered, or reading has not begun.
     pub(super) fn after(&self, after: u64, at_most: usize) -> Option<Vec<Arc<StoredCommit>>> {
         let last = self.last?;
         if after >= last {

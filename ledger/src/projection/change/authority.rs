@@ -1,4 +1,4 @@
-//! Requests for two persons, reviews of broken glass, and environments.
+//! Projects requests for two persons, reviews of broken glass, and environments.
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{EnvironmentTerms, RequestEnd};
@@ -10,16 +10,16 @@ use crate::projection::rows::{EnvironmentRow, RequestRow};
 use crate::projection::state::State;
 use crate::projection::words::{RequestKind, RequestStatus, time};
 
-/// Whose requests they are.
+/// The aggregate that the requests belong to.
 pub(super) struct Owner<'a> {
-    /// `rollout r1`, `flag production/F`.
+    /// Its name: `rollout r1`, `flag production/F`.
     pub(super) aggregate: &'a str,
     pub(super) rollout: &'a str,
     pub(super) environment: &'a str,
     pub(super) flag: &'a str,
 }
 
-/// Whether the event is about requests or reviews.
+/// True if the event is about requests or reviews.
 pub(super) fn is_request(kind: &Kind) -> bool {
     matches!(
         kind,
@@ -32,7 +32,7 @@ pub(super) fn is_request(kind: &Kind) -> bool {
     )
 }
 
-/// Applies it to the requests that wait and the reviews that are open.
+/// Applies the event to the pending requests and open reviews.
 pub(super) fn request(
     owner: &Owner<'_>,
     open: &mut Vec<RequestRow>,
@@ -156,7 +156,7 @@ fn add(open: &mut Vec<RequestRow>, row: RequestRow, out: &mut Out) -> Result<(),
     Ok(())
 }
 
-/// Events of an environment.
+/// Applies an event of an environment.
 pub(super) fn environment(
     state: &mut State,
     name: &str,

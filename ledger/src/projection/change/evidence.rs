@@ -1,4 +1,5 @@
-//! What was measured and told: snapshots, comparisons, audits, alerts, metrics, advice, notices.
+//! Projects measurements and records: snapshots, comparisons, audits, alerts, metrics, advice,
+//! notices.
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{AlertRaised, AuditTaken, ComparisonMade};
@@ -122,7 +123,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// A new alert, or a new value of the alert of that id while it is open.
+/// Raises a new alert, or updates the open alert of that id.
 fn raise(rollout: &mut RolloutState, at: &At<'_>, raised: &AlertRaised, out: &mut Out) {
     let severity = Severity::of(&raised.severity).unwrap_or_else(|| {
         out.note(format!(

@@ -1,4 +1,4 @@
-//! Flags and their history.
+//! Projects flags and their history.
 
 use rollbook_proto::v1::FlagDefined;
 use rollbook_proto::v1::event::Kind;

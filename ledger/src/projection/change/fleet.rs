@@ -1,4 +1,4 @@
-//! Workers that joined the fleet and left it.
+//! Projects workers that join and leave the fleet.
 
 use rollbook_proto::v1::event::Kind;
 

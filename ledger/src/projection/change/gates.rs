@@ -1,4 +1,4 @@
-//! Gates and what people sign for them.
+//! Projects gates and sign-offs.
 
 use rollbook_proto::v1::event::Kind;
 
@@ -19,7 +19,7 @@ pub(super) fn apply(
             let mut row = signed(rollout, at, &given.gate_id, &given.role, out)?;
             row.statement = clean(&given.statement);
             row.plan_digest = clean(&given.plan_digest);
-            // Who signs takes an own refusal back.
+            // Signing withdraws the person's own rejection.
             let (gate, person) = (row.gate.clone(), row.person.clone());
             void_refusals(rollout, at, &gate, Some(&person), "signed", out);
             row.evidence_seen = Json(given.evidence_seen.iter().map(|sha| clean(sha)).collect());
@@ -52,7 +52,7 @@ pub(super) fn apply(
                         && row.role == role
                 })
             };
-            // A sign-off first; a refusal is voided only when the person has nothing else there.
+            // Prefer a sign-off; void a rejection only if the person has nothing else there.
             let place =
                 last_named(SignOffStatus::Given).or_else(|| last_named(SignOffStatus::Refused));
             let row = place
@@ -96,7 +96,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// A step of the phase runs again: its gate is decided anew, and refusals are answered by that.
+/// Reopens the gate of a phase of which a step runs again; rejections no longer apply.
 pub(super) fn reopen(rollout: &mut RolloutState, at: &At<'_>, phase: &str, out: &mut Out) {
     void_refusals(rollout, at, phase, None, "step_retried", out);
     let Some(row) = rollout.gates.get_mut(phase) else {
@@ -112,7 +112,7 @@ pub(super) fn reopen(rollout: &mut RolloutState, at: &At<'_>, phase: &str, out: 
     }
 }
 
-/// Refusals of a gate, of one person or of all, that no longer count.
+/// Voids rejections at a gate, of one person or of all.
 fn void_refusals(
     rollout: &mut RolloutState,
     at: &At<'_>,

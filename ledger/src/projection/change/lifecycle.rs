@@ -1,4 +1,4 @@
-//! The rollout itself: opened to closed, plan revisions, rollbacks.
+//! Projects the rollout itself: opened to closed, plan revisions, rollbacks.
 
 use std::collections::BTreeSet;
 
@@ -59,8 +59,8 @@ pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out)
     rollout
 }
 
-/// Makes the outline the plan in force: what it names is there, with its history kept; what it
-/// no longer names is dropped.
+/// Puts an outline in force: what it names exists and keeps its history; what it no longer names is
+/// dropped.
 fn apply_outline(rollout: &mut RolloutState, at: &At<'_>, outline: &PlanOutline, out: &mut Out) {
     let id = rollout.rollout.rollout.clone();
     let mut phases = BTreeSet::new();
@@ -140,7 +140,7 @@ fn apply_outline(rollout: &mut RolloutState, at: &At<'_>, outline: &PlanOutline,
     }
 }
 
-/// Names the runbook of the plan that is now in force. Commits of before do not say it.
+/// Sets the runbook's name and version from the plan in force; older commits do not name them.
 fn name(row: &mut RolloutRow, outline: &PlanOutline) {
     for (shown, said) in [
         (&mut row.runbook, &outline.runbook),
@@ -297,7 +297,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// Changes status and outcome as the domain does.
+/// Changes status and outcome by the domain's rules.
 fn stand(rollout: &mut RolloutState, kind: &Kind) -> Result<(), String> {
     let row = &mut rollout.rollout;
     let after = row.status.to_domain(row.outcome).after(kind)?;
@@ -306,7 +306,7 @@ fn stand(rollout: &mut RolloutState, kind: &Kind) -> Result<(), String> {
     Ok(())
 }
 
-/// Ends rollbacks under way without a result of their own.
+/// Ends the rollbacks in progress that have no result of their own.
 fn end_rollbacks(rollout: &mut RolloutState, at: &At<'_>, why: &str, out: &mut Out) {
     for row in &mut rollout.rollbacks {
         if row.verdict.is_none() {
@@ -330,7 +330,7 @@ fn rollback_started(
         return Err(format!("rollback {id} was started before"));
     }
     stand(rollout, kind)?;
-    // An end that the rollout had is being taken back.
+    // A rollback after the end reopens the rollout.
     rollout.rollout.closed_at = None;
     rollout.rollout.summary.clear();
     end_rollbacks(rollout, at, &format!("replaced by {id}"), out);
@@ -397,7 +397,7 @@ fn rollback_finished(
     if verdict.is_none() {
         out.note("the rollback finished without a verdict");
     }
-    // Without a verdict nothing is proven: it must not look as if it were still running either.
+    // Without a verdict nothing is proven, but it must not appear to be in progress either.
     row.verdict = Some(verdict.unwrap_or(Verdict::Error));
     row.finished_at = at.recorded_at;
     row.not_verified = Json(

@@ -1,8 +1,8 @@
-//! From a commit to the rows it changes: pure, no I/O, no clock.
+//! Projects a commit to the rows it changes: pure, no I/O, no clock.
 //!
-//! Any history is accepted. An event that names something unknown, or that cannot follow on what
-//! went before, changes no row; one that is merely odd is applied. Both leave a row in
-//! `anomalies` that says why, and every event leaves a row in the timeline.
+//! Any history is accepted. An event that names something unknown, or that cannot follow the
+//! history before it, changes no row; one that is merely odd is applied. Both leave a row in
+//! `anomalies` with the reason, and every event leaves a row in the timeline.
 
 mod authority;
 mod evidence;
@@ -27,22 +27,22 @@ use crate::journal::{StoredCommit, event_type};
 
 pub(super) use sentence::figure;
 
-/// The event in hand.
+/// The context of the event being projected.
 struct At<'a> {
     sequence: u64,
     idx: u32,
     recorded_at: Option<Timestamp>,
     /// Name of the actor.
     actor: String,
-    /// How the actor was established.
+    /// How the actor was authenticated.
     authentication: &'a str,
 }
 
-/// What one commit changes.
+/// The changes made by one commit.
 #[derive(Default)]
 struct Out {
     rows: Vec<RowChange>,
-    /// What is odd about the event in hand.
+    /// What is odd about the current event.
     odd: Vec<String>,
 }
 
@@ -51,15 +51,14 @@ impl Out {
         self.rows.push(RowChange::put(row));
     }
 
-    /// Notes that the event is odd though it is applied.
+    /// Notes that the event is odd, although it is applied.
     fn note(&mut self, reason: impl Into<String>) {
         self.odd.push(reason.into());
     }
 }
 
-/// Projects one commit onto `state`, which must hold the rows of the commit's aggregate if there
-/// are any, and returns every row to store. The same row may appear more than once: the last
-/// stands.
+/// Projects one commit onto `state`, which must hold any existing rows of the commit's aggregate,
+/// and returns every row to store. A row may appear more than once; the last one wins.
 pub fn project(state: &mut State, stored: &StoredCommit) -> Vec<RowChange> {
     let commit = &stored.commit;
     let aggregate = Aggregate::of(&commit.aggregate, &commit.aggregate_id);
@@ -240,8 +239,8 @@ fn rollout_event(
     }
 }
 
-/// Derives what follows from the other rows, once for each commit so that the result does not
-/// depend on how commits are batched.
+/// Updates the derived rows, once per commit so that the result does not depend on how commits are
+/// batched.
 fn refresh(rollout: &mut RolloutState, at: &At<'_>, out: &mut Out) {
     rollout.settle();
     let assessment = health::assess(rollout);

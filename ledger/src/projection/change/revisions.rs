@@ -1,5 +1,5 @@
-//! Changed plans: proposed, then accepted or withdrawn. The plan in force changes only when one is
-//! accepted.
+//! Projects plan revisions: proposed, then accepted or withdrawn. Only acceptance changes the plan
+//! in force.
 
 use rollbook_proto::v1::{PlanOutline, PlanRevised};
 
@@ -67,7 +67,7 @@ pub(super) fn proposed(
     Ok(())
 }
 
-/// The outline of the plan that is now in force.
+/// Returns the outline of the accepted plan.
 pub(super) fn accepted(
     rollout: &mut RolloutState,
     at: &At<'_>,

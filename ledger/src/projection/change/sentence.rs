@@ -1,4 +1,4 @@
-//! One readable sentence for each event.
+//! Describes each event in one sentence.
 
 use rollbook_proto::v1::event::Kind;
 
@@ -6,10 +6,10 @@ use crate::projection::row::clean;
 use crate::projection::words::{FlagSetting, Measured, Outcome, Verdict, WorkerStatus};
 use crate::runbook::RollbackLevel;
 
-/// The longest sentence, in characters; the event itself has all of it.
+/// Maximum length of a sentence in characters; the event itself has the full text.
 const MAX_SENTENCE_CHARS: usize = 400;
 
-/// How the timeline shows an event, its type apart.
+/// The timeline's description of an event, without its type.
 pub(super) struct Described {
     /// The step, gate or other part it concerns.
     pub(super) subject: String,
@@ -21,7 +21,7 @@ fn verdict(number: i32) -> &'static str {
     Verdict::from_wire(number).map_or("no verdict", Verdict::as_str)
 }
 
-/// ": text", or nothing for an empty text.
+/// Returns ": text", or nothing if the text is blank.
 fn tail(text: &str) -> String {
     if text.trim().is_empty() {
         String::new()
@@ -34,7 +34,7 @@ fn setting(setting: Option<&rollbook_proto::v1::FlagSetting>) -> String {
     FlagSetting::from_wire(setting).map_or_else(|| "?".to_owned(), |setting| setting.to_string())
 }
 
-/// A measured value as people read it: `error_rate 7.2 % (value > 5: fail)`.
+/// Formats a measured value: `error_rate 7.2 % (value > 5: fail)`.
 pub(in crate::projection) fn figure(measured: &Measured) -> String {
     let value = match (&measured.decimal, measured.text.is_empty()) {
         (Some(value), _) if measured.unit.is_empty() => value.clone(),

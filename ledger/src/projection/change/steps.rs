@@ -1,4 +1,4 @@
-//! Steps: intent, measurements, result, interruption, retry, undo.
+//! Projects steps: intent, measurements, result, interruption, retry, undo.
 
 use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{Measurement, StepFinished, StepStarted};
@@ -13,7 +13,7 @@ use crate::projection::words::{
 };
 use crate::rollout::undone;
 
-/// The most metrics a step's row shows; all samples are in `measurements`.
+/// Maximum number of metrics on a step's row; all samples are in `measurements`.
 const MAX_LATEST_METRICS: usize = 100;
 
 pub(super) fn apply(
@@ -78,7 +78,7 @@ pub(super) fn apply(
                 out.note("skipped while running");
             }
             step.message = clean(&skipped.reason);
-            // During a rollback an effect is left by decision: it stands all the same.
+            // During a rollback, skipping means leaving the effect, which is still in place.
             if !(is_rolling_back && step.status == StepStatus::UndoFailed) {
                 step.status = StepStatus::Skipped;
                 step.verdict = Some(Verdict::Skipped);
@@ -149,7 +149,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// A new attempt measures again what the step's alerts are about.
+/// A new attempt measures again what the step's alerts are about, so they are watched again.
 fn watch_again(rollout: &mut RolloutState, at: &At<'_>, step: &str, out: &mut Out) {
     for alert in &mut rollout.alerts {
         if alert.step == step && alert.status == AlertStatus::Unwatched {
@@ -199,7 +199,7 @@ fn start(
     Ok(())
 }
 
-/// Clears what belongs to an attempt. The effect of an earlier attempt stays until it is undone.
+/// Clears the fields of an attempt; the effect of an earlier attempt stays until it is undone.
 fn begin_attempt(step: &mut StepRow, attempt: u32) {
     step.attempt = attempt;
     step.verdict = None;
@@ -235,8 +235,8 @@ fn finish(
         ));
     }
     if is_first_word {
-        // A person completes a manual step without an intent before, and a task that no worker
-        // took is given up without one.
+        // A manual step is completed without an earlier intent, and so is a task given up because
+        // no worker took it.
         let is_given_up = finished.verdict() == rollbook_proto::v1::Verdict::Error;
         if step.kind != "manual" && !is_given_up {
             out.note("a result without an intent");
@@ -251,7 +251,7 @@ fn finish(
     if step.verdict == Some(Verdict::NotApplicable) {
         step.status = StepStatus::NotApplicable;
     } else if step.status != StepStatus::InReview {
-        // A claim that it does not apply still waits for its review.
+        // A claim that the step does not apply still waits for its review.
         step.status = StepStatus::Finished;
     }
     step.rule = clean(&finished.rule);
@@ -323,7 +323,7 @@ fn measure(
     measured
 }
 
-/// Keeps the latest value of each metric on the step's row.
+/// Stores the latest value of each metric on the step's row.
 fn remember(step: &mut StepRow, measured: Measured) {
     let latest = &mut step.measurements.0;
     let metric = &measured.metric;

@@ -8,7 +8,7 @@ use crate::journal::StoredCommit;
 use crate::projection::change::project;
 use crate::projection::state::State;
 
-/// The health after these events, each a commit of its own, on a started rollout with the
+/// Returns the health after these events, each in its own commit, on a started rollout with the
 /// critical step `a`, the step `b` and the gate `1`.
 fn after(events: Vec<Kind>) -> HealthRow {
     let step = |id: &str, critical| v1::StepOutline {
@@ -225,7 +225,7 @@ fn differences_that_no_rule_expects_count_until_a_later_comparison_has_none() {
     assert_eq!(reasons(&health), [("unexpected_difference", 10)]);
     let clean = compared(0, v1::Verdict::Pass);
     assert_eq!(reasons(&after(vec![warned, clean])), []);
-    // Events of before say nothing of what the rules made of them.
+    // Older events do not record a verdict of the rules.
     let before = compared(3, v1::Verdict::Unspecified);
     assert_eq!(reasons(&after(vec![before])), []);
 }

@@ -1,4 +1,4 @@
-//! Rows of who may what: environments, changed plans, requests for two persons, reviews.
+//! Rows about authority: environments, plan revisions, requests for two persons, reviews.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use crate::projection::row::{Json, view_row};
 use crate::projection::words::{RequestKind, RequestStatus, RevisionStatus};
 
 view_row!(
-    /// An environment, as of the terms in force.
+    /// An environment with the terms in force.
     EnvironmentRow, table "environments", key 1, {
         /// Its name.
         environment: String,
-        /// Only persons of roles act in it.
+        /// Only people with a role may act in it.
         protected: bool,
         /// The terms in force.
         terms: Json<Terms>,
         /// Their revision, from 1.
         revision: u32,
-        /// Terms that wait to be accepted.
+        /// Proposed terms that wait for acceptance.
         pending: Json<Option<PendingTerms>>,
         /// Who recorded or accepted the terms in force.
         changed_by: String,
-        /// When.
+        /// When it was changed.
         changed_at: Option<Timestamp>,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -36,49 +36,49 @@ view_row!(
 view_row!(
     /// A changed plan of a rollout.
     RevisionRow, table "revisions", key 2, {
-        /// Whose plan.
+        /// The rollout.
         rollout: String,
         /// Its number.
         revision: u32,
         /// SHA-256 of the canonical plan.
         plan_digest: String,
-        /// Whether it waits, is in force or was withdrawn.
+        /// Whether it is proposed, accepted or withdrawn.
         status: RevisionStatus,
         /// Why the plan changes.
         reason: String,
         /// Who proposed it.
         proposed_by: String,
-        /// When.
+        /// When it was proposed.
         proposed_at: Option<Timestamp>,
-        /// Who accepted or withdrew it; empty while it waits.
+        /// Who accepted or withdrew it; empty until then.
         decided_by: String,
-        /// When.
+        /// When it was decided.
         decided_at: Option<Timestamp>,
-        /// What it changes, a line each; cut to what the event keeps.
+        /// Its changes, one line each, as far as the event keeps them.
         difference: Json<Vec<String>>,
-        /// How many changes there are in the whole.
+        /// Total number of changes.
         changes: u32,
-        /// SHA-256 of the whole difference as text; empty where it was not recorded.
+        /// SHA-256 of the full difference as text; empty if it was not recorded.
         difference_sha256: String,
-        /// Bytes of the whole difference as text.
+        /// Size of the full difference as text, in bytes.
         difference_bytes: u64,
-        /// Its parameters; absent where they were not recorded.
+        /// Its parameters; absent if they were not recorded.
         params: Json<Option<BTreeMap<String, String>>>,
         /// Its phases, steps and gates.
         outline: Json<Option<PlanOutline>>,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
 
 view_row!(
-    /// What waits or waited for another person: a request to confirm, or a review of broken glass.
+    /// A request for a second person, or a review of broken glass; open or ended.
     RequestRow, table "requests", key 2, {
-        /// Of what: `rollout r1`, `flag production/F`.
+        /// The aggregate it concerns: `rollout r1`, `flag production/F`.
         aggregate: String,
         /// Its id.
         request: String,
-        /// What the other person is asked for.
+        /// Whether it asks for a confirmation or a review.
         kind: RequestKind,
         /// The rollout; empty for a flag.
         rollout: String,
@@ -88,29 +88,29 @@ view_row!(
         flag: String,
         /// The verb of the authority table.
         verb: String,
-        /// What is or was done, for people.
+        /// A description of the command.
         what: String,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Whose rule let glass be broken; empty for a request.
+        /// Source of the rule that allowed breaking glass; empty for a request.
         rule: String,
-        /// Who asked, or did it alone.
+        /// Who made the request or broke glass.
         made_by: String,
-        /// When.
+        /// When it was made.
         made_at: Option<Timestamp>,
         /// When a request expires, or a review is due.
         due_at: Option<Timestamp>,
-        /// Where it stands.
+        /// The current status.
         status: RequestStatus,
-        /// Who ended it; empty while it waits, and where time or the ledger did.
+        /// Who ended it; empty while it is open, and if it expired or was voided.
         ended_by: String,
         /// When it ended.
         ended_at: Option<Timestamp>,
-        /// Why it ended, or what the reviewer found.
+        /// Why it ended, or the reviewer's findings.
         note: String,
         /// Sequence of the commit that made it.
         made_sequence: u64,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );

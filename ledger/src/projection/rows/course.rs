@@ -1,4 +1,4 @@
-//! Rows of a rollout's course: the plan, what people and workers did, flags, the timeline.
+//! Rows about the course of a rollout: plan, acts of people and workers, flags, timeline.
 
 use std::collections::BTreeMap;
 
@@ -25,21 +25,21 @@ view_row!(
         runbook_version: String,
         /// SHA-256 of the canonical plan now in force.
         plan_digest: String,
-        /// Revision of the plan in force, from 1: the plan it was opened with.
+        /// Revision of the plan in force; 1 is the plan it was opened with.
         revision: u32,
-        /// Whether no later revision waits to be accepted.
+        /// True unless a later revision waits for acceptance.
         revision_accepted: bool,
-        /// Where it runs.
+        /// The environment.
         environment: String,
         /// The environment is protected.
         protected: bool,
         /// Effective parameters.
         params: Json<BTreeMap<String, String>>,
-        /// Where it stands.
+        /// The current status.
         status: RolloutStatus,
-        /// Why it was paused, resumed or aborted last; empty when never.
+        /// Reason of the last pause, resume or abort; empty if there was none.
         reason: String,
-        /// How it ended; absent before, and while an end is being taken back.
+        /// How it ended; absent before that, and during a rollback after the end.
         outcome: Option<Outcome>,
         /// The closing summary.
         summary: String,
@@ -49,7 +49,7 @@ view_row!(
         health: Health,
         /// Health score, 0 to 100; absent with `NO_DATA`.
         health_score: Option<u32>,
-        /// Reviews of broken glass that somebody else has yet to close.
+        /// Number of open reviews of broken glass.
         open_reviews: u32,
         /// Who opened it.
         opened_by: String,
@@ -57,11 +57,11 @@ view_row!(
         opened_at: Option<Timestamp>,
         /// When it was started.
         started_at: Option<Timestamp>,
-        /// When it was closed; absent while an end is being taken back.
+        /// When it was closed; absent during a rollback after the end.
         closed_at: Option<Timestamp>,
         /// Sequence of the commit that opened it.
         opened_sequence: u64,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -69,19 +69,19 @@ view_row!(
 view_row!(
     /// A phase of a rollout.
     PhaseRow, table "phases", key 2, {
-        /// Whose phase.
+        /// The rollout.
         rollout: String,
         /// Its id.
         phase: String,
-        /// Its place in the plan, from 0.
+        /// Its position in the plan, from 0.
         position: u32,
         /// Its title.
         title: String,
-        /// It ends in a gate of the same id.
+        /// It ends with a gate of the same id.
         gate: bool,
-        /// A later revision of the plan no longer has it.
+        /// A later revision of the plan has removed it.
         dropped: bool,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -89,23 +89,23 @@ view_row!(
 view_row!(
     /// A step of a rollout, at its latest attempt.
     StepRow, table "steps", key 2, {
-        /// Whose step.
+        /// The rollout.
         rollout: String,
         /// Its id.
         step: String,
         /// Its phase.
         phase: String,
-        /// Its place in the plan, from 0 over all phases.
+        /// Its position in the plan, from 0, counted over all phases.
         position: u32,
         /// Its title.
         title: String,
         /// Its kind, such as `sql`.
         kind: String,
-        /// A failure stops the rollout.
+        /// Its failure blocks the rollout.
         critical: bool,
-        /// A later revision of the plan no longer has it.
+        /// A later revision of the plan has removed it.
         dropped: bool,
-        /// Where it stands.
+        /// The current status.
         status: StepStatus,
         /// The latest attempt, from 1; 0 before the first.
         attempt: u32,
@@ -113,25 +113,25 @@ view_row!(
         verdict: Option<Verdict>,
         /// The rule that gave the verdict.
         rule: String,
-        /// The reason of the verdict, with numbers; or why it was skipped, retried, interrupted.
+        /// Reason of the verdict, with numbers, or of a skip, retry or interruption.
         message: String,
-        /// Who executes or executed it.
+        /// The worker that executes it.
         worker: String,
-        /// What runs or ran, redacted.
+        /// What it executes, redacted.
         intent: String,
         /// When the latest attempt started.
         started_at: Option<Timestamp>,
         /// When the latest attempt finished, was skipped or interrupted.
         finished_at: Option<Timestamp>,
-        /// How long the latest finished attempt took, as its worker measured.
+        /// Duration of the latest finished attempt in ms, as measured by its worker.
         duration_ms: Option<u64>,
-        /// The next attempt does not start before this time.
+        /// Earliest start of the next attempt.
         not_before: Option<Timestamp>,
-        /// After a crash the step's verify passed; the action was not repeated.
+        /// After a crash the step's `verify` passed, so the action was not repeated.
         by_verification: bool,
-        /// It changed something that undo must take back.
+        /// It has an effect that undo must remove.
         effect: bool,
-        /// How much of it, where the latest finished attempt stopped between its parts.
+        /// The partial effect, if the latest finished attempt stopped between its parts.
         partial: Json<Option<PartialEffect>>,
         /// Checklist answers of a manual step.
         checklist: Json<Vec<ChecklistItem>>,
@@ -142,16 +142,16 @@ view_row!(
         measurements: Json<Vec<Measured>>,
         /// The verdict of its undo.
         undo_verdict: Option<Verdict>,
-        /// Whether something other than the undo looked afterwards; absent before, and for undos
-        /// that were recorded before they were verified.
+        /// Whether a check other than the undo itself confirmed that the effect is gone; absent
+        /// before that, and for undos recorded before this check existed.
         undo_verification: Option<UndoVerification>,
-        /// What its undo said.
+        /// Message of its undo.
         undo_message: String,
-        /// What its undo did, where it stopped between its parts.
+        /// The partial effect of its undo, if that stopped between its parts.
         undo_partial: Json<Option<PartialEffect>>,
         /// When its undo finished.
         undo_finished_at: Option<Timestamp>,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -159,65 +159,65 @@ view_row!(
 view_row!(
     /// A gate, the end of a phase.
     GateRow, table "gates", key 2, {
-        /// Whose gate.
+        /// The rollout.
         rollout: String,
         /// Its id, the phase's.
         gate: String,
-        /// The phase's place in the plan.
+        /// The phase's position in the plan.
         position: u32,
         /// The phase's title.
         title: String,
-        /// A later revision of the plan no longer has it.
+        /// A later revision of the plan has removed it.
         dropped: bool,
-        /// Where it stands.
+        /// The current status.
         status: GateStatus,
         /// Why it passed or is blocked.
         reasons: Json<Vec<String>>,
-        /// When it was decided last.
+        /// When it was last decided.
         decided_at: Option<Timestamp>,
-        /// By whom.
+        /// Who decided it.
         decided_by: String,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
 
 view_row!(
-    /// A sign-off or a refusal.
+    /// A sign-off or a rejection at a gate.
     SignOffRow, table "sign_offs", key 2, {
         /// Sequence of the commit.
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// Whose gate.
+        /// The rollout.
         rollout: String,
-        /// Which gate.
+        /// The gate.
         gate: String,
-        /// Who.
+        /// The person.
         person: String,
-        /// How that was established.
+        /// How the identity was authenticated.
         authentication: String,
-        /// In which role.
+        /// The person's role.
         role: String,
-        /// Whom the person acted for; empty: themselves.
+        /// Whom the person acted for; empty means themselves.
         on_behalf_of: String,
         /// Whether it counts.
         status: SignOffStatus,
-        /// The statement given, or the reason of a refusal.
+        /// The statement signed, or the reason of a rejection.
         statement: String,
         /// The plan that was signed off.
         plan_digest: String,
         /// Digests of the evidence the person was shown.
         evidence_seen: Json<Vec<String>>,
-        /// When.
+        /// When it was given.
         given_at: Option<Timestamp>,
-        /// Until when it counts; absent: without end.
+        /// When it expires; absent means never.
         expires_at: Option<Timestamp>,
-        /// Why it no longer counts; empty while it does.
+        /// Why it was voided; empty if it was not.
         voided_cause: String,
-        /// Since when it no longer counts.
+        /// When it was voided.
         voided_at: Option<Timestamp>,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -225,21 +225,21 @@ view_row!(
 view_row!(
     /// A flag in one environment.
     FlagRow, table "flags", key 2, {
-        /// Where.
+        /// The environment.
         environment: String,
-        /// The key applications ask for.
+        /// The key that applications evaluate.
         key: String,
         /// What it is for.
         description: String,
-        /// Who answers for it.
+        /// Who is responsible for it.
         owner: String,
-        /// What it does now.
+        /// Its current mode.
         mode: FlagMode,
-        /// The whole setting now.
+        /// Its current setting.
         setting: Json<FlagSetting>,
-        /// What an instant rollback writes.
+        /// The setting that an instant rollback writes.
         safe: Json<FlagSetting>,
-        /// RFC 3339 date; empty: permanent.
+        /// RFC 3339 date by which to retire it; empty means permanent.
         retire_by: String,
         /// Name of the bucketing algorithm.
         bucketing: String,
@@ -247,17 +247,17 @@ view_row!(
         salt: String,
         /// No longer in use.
         archived: bool,
-        /// Who changed it last.
+        /// Who last changed it.
         changed_by: String,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// The rollout that asked for the last change; empty: a person did directly.
+        /// The rollout that made the last change; empty if a person made it directly.
         rollout: String,
         /// When it was defined.
         defined_at: Option<Timestamp>,
-        /// When it was changed last.
+        /// When it was last changed.
         changed_at: Option<Timestamp>,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -269,27 +269,27 @@ view_row!(
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// Where.
+        /// The environment.
         environment: String,
-        /// Which flag.
+        /// The flag's key.
         key: String,
-        /// What happened.
+        /// The kind of change.
         change: FlagChangeKind,
         /// The setting before; absent for a definition.
         before: Option<Json<FlagSetting>>,
         /// The setting after; absent when archived.
         after: Option<Json<FlagSetting>>,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// The rollout that asked for it; empty: a person did directly.
+        /// The rollout that made the change; empty if a person made it directly.
         rollout: String,
-        /// The step that asked for it.
+        /// The step that made the change.
         step: String,
-        /// Who.
+        /// Who changed it.
         changed_by: String,
-        /// How that was established.
+        /// How the identity was authenticated.
         authentication: String,
-        /// When.
+        /// When it was changed.
         changed_at: Option<Timestamp>,
     }
 );
@@ -301,33 +301,33 @@ view_row!(
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
         /// Its id in the plan.
         notice: String,
-        /// Through which channel.
+        /// The channel.
         channel: String,
-        /// Whether it went out.
+        /// Whether it was sent.
         verdict: Option<Verdict>,
         /// What was sent, or why it was not.
         message: String,
-        /// When.
+        /// When it was sent.
         sent_at: Option<Timestamp>,
     }
 );
 
 view_row!(
-    /// A point a rollout can be taken back to.
+    /// A rollback point of a rollout.
     RollbackPointRow, table "rollback_points", key 2, {
         /// Sequence of the commit.
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
         /// Its id.
         point: String,
-        /// Before which phase.
+        /// The phase it precedes.
         phase: String,
         /// What it holds.
         description: String,
@@ -339,35 +339,35 @@ view_row!(
 view_row!(
     /// A rollback.
     RollbackRow, table "rollbacks", key 2, {
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
         /// Its id.
         rollback: String,
-        /// How much it takes back.
+        /// The level.
         level: Option<RollbackLevel>,
-        /// Why.
+        /// The reason.
         reason: String,
         /// The steps undone, in the order of execution.
         undo_steps: Json<Vec<String>>,
-        /// Steps of its level that ran when it started.
+        /// Steps of its level that were running when it started.
         running: Json<Vec<String>>,
-        /// Effects that it does not take back, and why, as it started.
+        /// Effects that it leaves in place, with the reasons, as of its start.
         left: Json<Vec<EffectLeft>>,
-        /// Steps undone where nothing could tell whether their effect is gone.
+        /// Undone steps for which nothing could verify that the effect is gone.
         not_verified: Json<Vec<String>>,
         /// Who started it.
         started_by: String,
-        /// When.
+        /// When it started.
         started_at: Option<Timestamp>,
-        /// When it finished; absent: in progress.
+        /// When it finished; absent while in progress.
         finished_at: Option<Timestamp>,
-        /// Whether it worked; absent: in progress.
+        /// The result; absent while in progress.
         verdict: Option<Verdict>,
-        /// What was done.
+        /// A summary of what was done.
         summary: String,
         /// Sequence of the commit that started it.
         started_sequence: u64,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -379,17 +379,17 @@ view_row!(
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
-        /// Which rule of the tree.
+        /// The decision tree's rule.
         rule: String,
-        /// What it advises.
+        /// The advice.
         advice: String,
         /// The inputs and their values.
         inputs: Json<Vec<String>>,
-        /// The plan says to act without a person.
+        /// The plan acts on it automatically.
         automatic: bool,
-        /// When.
+        /// When it was given.
         given_at: Option<Timestamp>,
     }
 );
@@ -397,7 +397,7 @@ view_row!(
 view_row!(
     /// The health of a rollout.
     HealthRow, table "health", key 1, {
-        /// Whose health.
+        /// The rollout.
         rollout: String,
         /// Status of the score.
         status: Health,
@@ -405,15 +405,15 @@ view_row!(
         score: Option<u32>,
         /// Every reason why the score is below 100.
         deductions: Json<Vec<Deduction>>,
-        /// Since when it is so.
+        /// When it last changed.
         changed_at: Option<Timestamp>,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
 
 view_row!(
-    /// One event, readable.
+    /// One event of the timeline, described in a sentence.
     TimelineRow, table "timeline", key 2, {
         /// Sequence of the commit.
         sequence: u64,
@@ -421,7 +421,7 @@ view_row!(
         idx: u32,
         /// When it was recorded.
         recorded_at: Option<Timestamp>,
-        /// Who.
+        /// The actor.
         actor: String,
         /// The event's type, such as `step_finished`.
         event: String,
@@ -437,7 +437,7 @@ view_row!(
 );
 
 view_row!(
-    /// An event that does not make sense where it stands: reported, never guessed at.
+    /// An event that is inconsistent with the history before it; reported, never reinterpreted.
     AnomalyRow, table "anomalies", key 2, {
         /// Sequence of the commit.
         sequence: u64,
@@ -449,7 +449,7 @@ view_row!(
         aggregate: String,
         /// The event's type.
         event: String,
-        /// What does not make sense.
+        /// What is inconsistent.
         reason: String,
     }
 );

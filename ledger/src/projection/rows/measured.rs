@@ -1,4 +1,4 @@
-//! Rows of what was measured and judged.
+//! Rows about measurements and their verdicts.
 
 use std::collections::BTreeMap;
 
@@ -16,29 +16,29 @@ view_row!(
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// Place in the event.
+        /// Position within the event.
         ordinal: u32,
-        /// Whose measurement.
+        /// The rollout.
         rollout: String,
-        /// Measured by this step.
+        /// The step that measured it.
         step: String,
-        /// In this attempt.
+        /// The attempt that measured it.
         attempt: u32,
         /// What was measured.
         metric: String,
-        /// The number as the nearest double, for charts; absent when there is no data.
+        /// The number as the nearest double, for charts; absent if there is no data.
         value: Option<f64>,
-        /// The number exactly.
+        /// The exact number.
         decimal: Option<String>,
-        /// The value when it is not a number.
+        /// The value if it is not a number.
         text: String,
         /// Unit of `value`.
         unit: String,
-        /// The rule that judged it; empty: recorded only.
+        /// The rule that judged it; empty if it was only recorded.
         rule: String,
-        /// What the rule said.
+        /// The rule's verdict.
         verdict: Option<Verdict>,
-        /// When it was measured, else when it was recorded.
+        /// When it was measured, or if unknown, when it was recorded.
         measured_at: Option<Timestamp>,
     }
 );
@@ -50,9 +50,9 @@ view_row!(
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
-        /// By which step.
+        /// The step that recorded it.
         step: String,
         /// Name in the plan.
         snapshot: String,
@@ -70,7 +70,7 @@ view_row!(
         flags_sequence: u64,
         /// The flags in force.
         flags: Json<BTreeMap<String, String>>,
-        /// When.
+        /// When it was taken.
         taken_at: Option<Timestamp>,
     }
 );
@@ -82,9 +82,9 @@ view_row!(
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
-        /// By which step.
+        /// The step that recorded it.
         step: String,
         /// Name of the snapshot in the plan.
         snapshot: String,
@@ -92,33 +92,33 @@ view_row!(
         before_manifest: String,
         /// SHA-256 of the later manifest.
         after_manifest: String,
-        /// The whole result.
+        /// The full result.
         result: Json<EvidenceRef>,
-        /// Deals of both snapshots.
+        /// Deals present in both snapshots.
         compared: u64,
-        /// Deals whose figures are all the same.
+        /// Deals whose figures are all equal.
         equal: u64,
-        /// Deals with a difference past its threshold, the missing ones included.
+        /// Deals with a difference beyond its threshold, including missing deals.
         regressions: u64,
-        /// Deals whose worst difference is past a warning threshold.
+        /// Deals whose worst difference is beyond a warning threshold.
         warnings: u64,
         /// Deals whose worst difference the rules expect.
         expected: u64,
         /// Deals whose worst difference is ignored by a rule with a reason.
         ignored: u64,
-        /// Deals of before that after lacks.
+        /// Deals only in the earlier snapshot.
         missing: u64,
-        /// Deals of after that before lacks.
+        /// Deals only in the later snapshot.
         added: u64,
         /// Deals whose differences are all tolerated.
         within_tolerance: u64,
         /// Unguarded deals with a difference no rule expects.
         unexpected: u64,
-        /// Deals that could be computed on neither side.
+        /// Deals that could not be computed on either side.
         errors: u64,
         /// Deals whose type differs.
         type_changed: u64,
-        /// What the rules made of it; absent in comparisons of before.
+        /// The verdict of the rules; absent in older comparisons.
         verdict: Option<Verdict>,
         /// Totals by deal type.
         totals: Json<Vec<DealTypeTotal>>,
@@ -127,9 +127,9 @@ view_row!(
         /// Sequence of the later comparison of the same snapshot in the same rollout: this one's
         /// regressions are no longer the current state. Absent: current.
         superseded_by: Option<u64>,
-        /// When.
+        /// When it was made.
         made_at: Option<Timestamp>,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -143,29 +143,29 @@ view_row!(
         idx: u32,
         /// Rank, 0 is the worst.
         ordinal: u32,
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
-        /// By which step.
+        /// The step that recorded it.
         step: String,
         /// Name of the snapshot in the plan.
         snapshot: String,
-        /// Which deal.
+        /// The deal's id.
         deal_id: String,
         /// Its type.
         deal_type: String,
-        /// The type it was computed as and is judged by; empty where that is the same word.
+        /// The type it was computed as and is judged by; empty if that is the same.
         judged_as: String,
-        /// Which figure.
+        /// The compared figure.
         metric: String,
         /// Before; integer cents for cost figures, else a count.
         before: Option<i64>,
         /// After.
         after: Option<i64>,
-        /// The text before, of a text metric; absent where it is NULL.
+        /// The text before, for a text metric; absent if NULL.
         before_text: Option<String>,
-        /// The text after, of a text metric; absent where it is NULL.
+        /// The text after, for a text metric; absent if NULL.
         after_text: Option<String>,
-        /// The rule it breaks.
+        /// The rule it violates.
         rule: String,
         /// The rule's threshold.
         threshold: String,
@@ -179,15 +179,15 @@ view_row!(
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
-        /// By which step.
+        /// The step that recorded it.
         step: String,
         /// All deals.
         total: u64,
-        /// Deals not deleted.
+        /// Deals that are not deleted.
         active: u64,
-        /// Deals deleted.
+        /// Deleted deals.
         deleted: u64,
         /// Active deals without a type.
         null_count: u64,
@@ -199,9 +199,9 @@ view_row!(
         health_permille: u32,
         /// Health status.
         health: Health,
-        /// The whole report.
+        /// The full report.
         report: Json<EvidenceRef>,
-        /// When.
+        /// When it was taken.
         taken_at: Option<Timestamp>,
     }
 );
@@ -213,25 +213,25 @@ view_row!(
         sequence: u64,
         /// Index of the event.
         idx: u32,
-        /// In which rollout.
+        /// The rollout.
         rollout: String,
         /// Its id in the plan.
         alert: String,
-        /// How bad.
+        /// The severity.
         severity: Severity,
-        /// Raised by which step.
+        /// The step that raised it.
         step: String,
         /// Whether it is open.
         status: AlertStatus,
-        /// What raised it; its latest value when it was raised again while open.
+        /// The value that raised it, or the latest one if it was raised again while open.
         raised: Json<Measured>,
-        /// When it was raised first.
+        /// When it was first raised.
         raised_at: Option<Timestamp>,
-        /// What resolved it.
+        /// The value that resolved it.
         resolved: Option<Json<Measured>>,
         /// When it was resolved.
         resolved_at: Option<Timestamp>,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );
@@ -239,21 +239,21 @@ view_row!(
 view_row!(
     /// A success metric of the plan.
     SuccessMetricRow, table "success_metrics", key 2, {
-        /// Whose metric.
+        /// The rollout.
         rollout: String,
         /// Its name.
         metric: String,
-        /// Its place in the plan.
+        /// Its position in the plan.
         position: u32,
-        /// What was promised; empty until recorded.
+        /// The target; empty until recorded.
         target: String,
-        /// What was measured; empty until recorded.
+        /// The measured result; empty until recorded.
         actual: String,
         /// The verdict; absent until recorded.
         status: Option<Verdict>,
         /// When it was recorded.
         recorded_at: Option<Timestamp>,
-        /// Sequence of the commit that changed this row last.
+        /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
     }
 );

@@ -1,4 +1,4 @@
-//! Loads the rows of the past that a batch is projected onto.
+//! Loads the existing rows onto which a batch is projected.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::projection::rows::{
 use crate::projection::state::{Needs, RolloutState, State};
 use crate::projection::store::ViewError;
 
-/// The most ids of one statement.
+/// Maximum number of ids per statement.
 const MAX_IDS: usize = 200;
 
 pub(super) async fn load<T: Tx>(

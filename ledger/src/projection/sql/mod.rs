@@ -1,5 +1,5 @@
-//! What both databases share: the store over a small SQL port. SQL here is plain enough for both;
-//! placeholders are `?`, which an adapter rewrites when its database wants another form.
+//! The view store that both databases share, over a small SQL port. Its SQL is valid in both;
+//! placeholders are `?`, which an adapter rewrites if its database needs another form.
 
 mod load;
 mod notes;
@@ -24,45 +24,45 @@ use super::store::{VIEWS_VERSION, ViewError};
 use super::views::{Answer, AsOf};
 use crate::journal::StoredCommit;
 
-/// The most aggregates whose rows are kept between batches.
+/// Maximum number of aggregates whose rows are cached between batches.
 const MAX_CACHED_AGGREGATES: usize = 4_096;
 
-/// Creates the indexes that are not there; both databases read it alike.
+/// Creates the missing indexes; valid in both databases.
 const INDEX: &str = include_str!("../../../../migrations/ledger/002_view_indexes.deploy.sql");
-/// Commits that are projected at a time.
+/// Number of commits projected at a time.
 const CHUNK_COMMITS: usize = 1_024;
-/// Chunks that are projected but not written.
+/// Maximum number of chunks that are projected but not yet written.
 const CHUNKS_AHEAD: usize = 2;
 
-/// One database.
+/// A database adapter.
 #[async_trait]
 pub(super) trait Database: Send + Sync + Debug {
     /// A transaction.
     type Tx: Tx + 'static;
-    /// SQL that reads the position row and keeps other writers out until the transaction ends.
+    /// SQL that reads the position row and locks out other writers until the transaction ends.
     const LOCK_POSITION: &'static str;
-    /// SQL that keeps other processes from creating the tables at the same time.
+    /// SQL that locks out other processes from creating the tables concurrently.
     const LOCK_SCHEMA: Option<&'static str>;
-    /// SQL that counts the position table: 0 or 1.
+    /// SQL that counts position tables: 0 or 1.
     const HAS_TABLES: &'static str;
-    /// Creates the tables.
+    /// SQL that creates the tables.
     const DEPLOY: &'static str;
-    /// Fails when tables or columns are missing.
+    /// SQL that fails if tables or columns are missing.
     const VERIFY: &'static str;
-    /// Removes the tables.
+    /// SQL that removes the tables.
     const REVERT: &'static str;
-    /// The rows of the largest insert statement.
+    /// Maximum number of rows in an insert statement.
     const MAX_STATEMENT_ROWS: usize;
 
-    /// A transaction that reads one state of the database throughout.
+    /// Begins a transaction that reads one consistent state of the database.
     async fn read(&self) -> Result<Self::Tx, ViewError>;
-    /// A transaction that writes.
+    /// Begins a transaction that writes.
     async fn write(&self) -> Result<Self::Tx, ViewError>;
     /// Closes every connection.
     async fn close(&self);
 }
 
-/// A transaction; dropped without commit it changes nothing.
+/// A transaction; dropping it without commit changes nothing.
 #[async_trait]
 pub(super) trait Tx: Send {
     /// Runs several statements without parameters.
@@ -81,16 +81,16 @@ pub(super) trait Tx: Send {
         args: Vec<Value>,
         columns: &[Kind],
     ) -> Result<Vec<Vec<Value>>, ViewError>;
-    /// Makes it durable as far as the database's settings go.
+    /// Commits; as durable as the database's settings provide.
     async fn commit(self) -> Result<(), ViewError>;
 }
 
-/// The types of a row's columns.
+/// Returns the types of a row's columns.
 fn kinds_of<R: ViewRow>() -> Vec<Kind> {
     R::TABLE.columns.iter().map(|column| column.kind).collect()
 }
 
-/// The quoted columns of a row, `prefix` before each.
+/// Returns the quoted columns of a row, each after `prefix`.
 fn columns_of<R: ViewRow>(prefix: &str) -> String {
     R::TABLE
         .columns
@@ -100,7 +100,7 @@ fn columns_of<R: ViewRow>(prefix: &str) -> String {
         .join(", ")
 }
 
-/// Reads the rows of one table; `rest` is everything after its name.
+/// Reads rows of one table; `rest` is the SQL after its name.
 async fn select<R: ViewRow, T: Tx>(
     tx: &mut T,
     rest: &str,
@@ -118,13 +118,13 @@ async fn select<R: ViewRow, T: Tx>(
         .collect()
 }
 
-/// The rows of the past that the next batch is projected onto.
+/// The existing rows onto which the next batch is projected.
 #[derive(Debug, Default)]
 struct Cache {
     state: State,
     /// The position the state belongs to.
     sequence: u64,
-    /// It holds every row there is: nothing needs to be loaded.
+    /// The state holds all rows there are, so nothing needs to be loaded.
     is_complete: bool,
 }
 
@@ -132,15 +132,15 @@ struct Cache {
 #[derive(Debug)]
 pub(super) struct SqlViews<D> {
     database: D,
-    /// Taken out while a batch is applied and put back only when it is committed: a failed or
+    /// Taken out while a batch is applied and put back only after the commit, so a failed or
     /// cancelled batch leaves nothing behind.
     cache: Mutex<Option<Cache>>,
     writer: Arc<Writer>,
 }
 
 impl<D: Database> SqlViews<D> {
-    /// Opens the store and makes sure that its tables are those of this version: creates them,
-    /// or empties those of another version, in one transaction.
+    /// Opens the store and creates its tables, or recreates those of another version, in one
+    /// transaction.
     pub(super) async fn open(database: D) -> Result<Self, ViewError> {
         let mut tx = database.write().await?;
         if let Some(lock) = D::LOCK_SCHEMA {
@@ -175,7 +175,7 @@ impl<D: Database> SqlViews<D> {
         })
     }
 
-    /// Empty tables at position 0 in the place of any that are there.
+    /// Replaces any tables with empty ones at position 0.
     async fn create(tx: &mut D::Tx) -> Result<(), ViewError> {
         tx.script(D::REVERT).await?;
         tx.script(D::DEPLOY).await?;
@@ -217,7 +217,7 @@ impl<D: Database> SqlViews<D> {
         })
     }
 
-    /// A transaction for a query, and the position it reads at.
+    /// Begins a query's transaction and reads the position it sees.
     async fn begin_query(&self) -> Result<(D::Tx, AsOf), ViewError> {
         let mut tx = self.database.read().await?;
         let sql = "SELECT sequence, recorded_at FROM view_position WHERE id = 1";
@@ -225,7 +225,7 @@ impl<D: Database> SqlViews<D> {
         Ok((tx, as_of))
     }
 
-    /// Ends a query.
+    /// Ends a query with its answer.
     async fn answer<T: Send>(tx: D::Tx, as_of: AsOf, data: T) -> Result<Answer<T>, ViewError> {
         tx.commit().await?;
         Ok(Answer {
@@ -235,8 +235,8 @@ impl<D: Database> SqlViews<D> {
         })
     }
 
-    /// Applies a batch; where the database does not take a value, in halves, until the commit that
-    /// holds it stands alone.
+    /// Applies a batch; if the database cannot store a value, splits the batch in halves until the
+    /// offending commit is alone.
     pub(super) async fn apply_batch(&self, batch: &[StoredCommit]) -> Result<AsOf, ViewError> {
         let mut slot = self.cache.lock().await;
         let mut parts = vec![batch];
@@ -318,8 +318,8 @@ impl<D: Database> SqlViews<D> {
         Ok(reached)
     }
 
-    /// Applies a commit of which the database does not take some row: without that row, and with an
-    /// anomaly that says so. What follows is projected onto the rows that are there.
+    /// Applies a commit with rows that the database cannot store: omits these and records an
+    /// anomaly instead. Later commits are projected onto the stored rows.
     async fn apply_refused(
         &self,
         slot: &mut Option<Cache>,
@@ -360,8 +360,8 @@ impl<D: Database> SqlViews<D> {
         Ok(reached)
     }
 
-    /// Projects the commits onto `state` and writes their rows, side by side. The transaction is
-    /// dropped, and so nothing is written, when either fails or the call is cancelled.
+    /// Projects the commits onto `state` and writes their rows concurrently. If either fails or the
+    /// call is cancelled, the transaction is dropped, so nothing is written.
     async fn write_projected(
         &self,
         mut tx: D::Tx,
@@ -378,7 +378,7 @@ impl<D: Database> SqlViews<D> {
             }
             Ok(tx)
         }));
-        // Rows that later commits replace are written once, at the end.
+        // Write rows that later commits replace only once, at the end.
         let mut latest = Latest::default();
         for chunk in news.chunks(CHUNK_COMMITS) {
             let mut grown = Vec::with_capacity(chunk.len().saturating_mul(2));
@@ -392,7 +392,7 @@ impl<D: Database> SqlViews<D> {
                 }
             }
             if sender.send(grown).await.is_err() {
-                // The writer has failed and says why.
+                // The writer has failed and reports why.
                 break;
             }
         }
@@ -418,10 +418,11 @@ impl<D: Database> SqlViews<D> {
     }
 }
 
-/// The longest reason of an anomaly, in bytes.
+/// Maximum length of an anomaly's reason, in bytes.
 const MAX_REASON_BYTES: usize = 2_000;
 
-/// Stands behind the anomalies of the commit's events.
+/// Builds the anomaly of rows the database cannot store; its index follows those of the commit's
+/// events.
 fn refused_anomaly(stored: &StoredCommit, refused: &[String]) -> AnomalyRow {
     let commit = &stored.commit;
     let mut reason = clean(&format!(
@@ -439,7 +440,8 @@ fn refused_anomaly(stored: &StoredCommit, refused: &[String]) -> AnomalyRow {
     }
 }
 
-/// The part of a batch after `position`; `Gap` unless it is consecutive and follows on it.
+/// Returns the part of a batch after `position`; `Gap` unless it is consecutive and directly
+/// follows.
 fn fresh(batch: &[StoredCommit], position: u64) -> Result<&[StoredCommit], ViewError> {
     let start = batch.partition_point(|commit| commit.sequence <= position);
     let news = batch.get(start..).unwrap_or_default();

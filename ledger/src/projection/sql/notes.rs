@@ -1,5 +1,5 @@
-//! What the server asks and notes beside the views: which rollouts are over, and on what evidence
-//! the open ones rest.
+//! The server's notes beside the views: which rollouts are over, and which evidence the open ones
+//! depend on.
 
 use super::super::row::{Column, Kind, Value};
 use super::super::store::ViewError;
@@ -71,7 +71,7 @@ pub(super) async fn evidence_of_open<D: Database>(
     }
     for row in fetch(database, &stored, Vec::new(), &[Kind::Text]).await? {
         let list = text(row.into_iter().next())?;
-        // Of another version, perhaps: then it is not looked at.
+        // An unreadable list may be of another version; ignore it.
         let list: Vec<EvidenceRef> = serde_json::from_str(&list).unwrap_or_default();
         digests.extend(
             list.into_iter()

@@ -1,15 +1,15 @@
-//! Where the views stand, and what was acknowledged: positions that name their commit.
+//! The views' position and the acknowledged position, each with its commit.
 
 use super::super::row::{Column, Kind, Value};
 use super::super::store::ViewError;
 use super::{Database, Tx};
 use crate::journal::Position;
 
-/// Makes the table of acknowledged positions where it is missing.
+/// Creates the table of acknowledged positions if it is missing.
 pub(super) const DEPLOY: &str =
     include_str!("../../../../migrations/ledger/003_acknowledged.deploy.sql");
 
-/// The one position that `sql` selects as ledger, sequence, commit.
+/// Reads one position; `sql` selects ledger, sequence and commit.
 pub(super) async fn read<D: Database>(
     database: &D,
     sql: &str,
@@ -34,7 +34,7 @@ pub(super) async fn read<D: Database>(
     }))
 }
 
-/// Notes an acknowledged position; any number of servers may do so, the latest stays.
+/// Records an acknowledged position; several servers may do so concurrently, the latest wins.
 pub(super) async fn write<D: Database>(database: &D, position: &Position) -> Result<(), ViewError> {
     let sql = "INSERT INTO acknowledged (ledger, sequence, commit_id) VALUES (?, ?, ?) \
          ON CONFLICT (ledger) DO UPDATE SET sequence = excluded.sequence, commit_id = excluded.commit_id \
@@ -50,7 +50,7 @@ pub(super) async fn write<D: Database>(database: &D, position: &Position) -> Res
     tx.commit().await
 }
 
-/// Forgets the acknowledged position of a ledger.
+/// Deletes the acknowledged position of a ledger.
 pub(super) async fn forget<D: Database>(database: &D, ledger: &str) -> Result<(), ViewError> {
     let mut tx = database.write().await?;
     let args = vec![Value::Text(ledger.to_owned())];

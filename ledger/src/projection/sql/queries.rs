@@ -61,7 +61,7 @@ fn page_rows(limit: u32) -> u32 {
     }
 }
 
-/// Reads one row more than the page holds, to know whether it is the last.
+/// Reads a page, and one row more to know whether it is the last.
 async fn page<R: ViewRow, T: Tx>(
     tx: &mut T,
     conditions: Conditions,
@@ -82,7 +82,7 @@ async fn page<R: ViewRow, T: Tx>(
     Ok(Page { rows, next })
 }
 
-/// The latest rows, in order.
+/// Returns the latest rows, in order.
 async fn latest<R: ViewRow, T: Tx>(
     tx: &mut T,
     conditions: Conditions,

@@ -1,6 +1,6 @@
-//! Rows to multi-row statements. One statement costs some 50 µs in sqlx on SQLite whatever it
-//! holds, so rows travel together; statement sizes are powers of two, so that each text is
-//! prepared once and found again.
+//! Writes rows with multi-row statements. In sqlx on SQLite a statement costs some 50 µs whatever
+//! its size, so rows are grouped; statement sizes are powers of two, so that each text is prepared
+//! once and reused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,19 +9,19 @@ use super::Tx;
 use crate::projection::row::{Kind, RowChange, TableSpec, Value};
 use crate::projection::store::ViewError;
 
-/// The most values one statement binds, under the limits of SQLite (32,766) and PostgreSQL
-/// (65,535).
+/// Maximum number of values bound by one statement, below the limits of SQLite (32,766) and
+/// PostgreSQL (65,535).
 const MAX_STATEMENT_VALUES: usize = 16_384;
 
-/// Writes rows.
+/// Writes rows, reusing statement texts.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    /// The texts of insert statements by table and number of rows.
+    /// The texts of insert statements, by table and number of rows.
     statements: Mutex<HashMap<(&'static str, usize), Arc<str>>>,
 }
 
 impl Writer {
-    /// Writes rows of any tables, at most `max_rows` by one statement; no two with the same key.
+    /// Writes rows of any tables, at most `max_rows` per statement; no two may have the same key.
     pub(super) async fn write_rows<T: Tx>(
         &self,
         tx: &mut T,
@@ -76,7 +76,7 @@ impl Writer {
     }
 }
 
-/// Rows of tables that later commits change: of those with the same key only the last.
+/// Rows of tables that later commits change; of rows with the same key only the last is kept.
 #[derive(Debug, Default)]
 pub(super) struct Latest {
     places: HashMap<(&'static str, String), usize>,
@@ -84,7 +84,7 @@ pub(super) struct Latest {
 }
 
 impl Latest {
-    /// Takes a row in the place of one with the same key.
+    /// Adds a row, replacing any with the same key.
     pub(super) fn put(&mut self, change: RowChange) {
         let key = (change.table.name, key_of(change.table, &change.values));
         let next = self.rows.len();
@@ -95,7 +95,7 @@ impl Latest {
         }
     }
 
-    /// The rows in the order in which their keys first came.
+    /// Returns the rows in the order in which their keys first appeared.
     pub(super) fn into_rows(self) -> Vec<RowChange> {
         self.rows
     }
@@ -111,7 +111,7 @@ fn key_of(table: &TableSpec, row: &[Value]) -> String {
                 key.push_str(text);
             }
             Value::Int(number) => key.push_str(&number.to_string()),
-            // No key column is of another type.
+            // No key column has another type.
             other => key.push_str(other.type_name()),
         }
         key.push(',');
@@ -123,8 +123,8 @@ fn power_of_two_within(limit: usize) -> usize {
     1 << (usize::BITS - 1 - limit.max(1).leading_zeros())
 }
 
-/// Inserts so many rows; a row that is there is replaced by a newer one, and kept when the table
-/// only grows.
+/// Builds an upsert of `rows` rows: a newer row replaces the stored one; append-only tables keep
+/// theirs.
 fn upsert(table: &TableSpec, rows: usize) -> String {
     let quoted = |name: &str| format!("\"{name}\"");
     let columns: Vec<String> = table

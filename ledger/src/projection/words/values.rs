@@ -1,4 +1,4 @@
-//! The small values that rows carry as JSON.
+//! The small values that rows hold as JSON.
 
 use std::fmt;
 
@@ -10,26 +10,27 @@ use super::{FlagMode, Verdict, time};
 use crate::measurement;
 use crate::projection::row::clean;
 
-/// An effect that a rollback does not take back.
+/// An effect that a rollback leaves in place.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EffectLeft {
-    /// Which step left it.
+    /// The step.
     pub step: String,
-    /// Why it stays.
+    /// Why it stays in place.
     pub why: String,
 }
 
-/// What stands of an action that stopped between parts that each stay.
+/// The effect of an action that stopped between parts whose effects persist.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PartialEffect {
-    /// How many statements of the script were done.
+    /// Number of statements of the script that were executed.
     pub statements_done: u32,
-    /// The last of them with its place; empty: none was, and only what a failed one leaves stands.
+    /// The last of them with its position; empty if none was, so that only the effect of a failed
+    /// one remains.
     pub last_statement: String,
 }
 
 impl PartialEffect {
-    /// `None` where all of the action was done, or none of it.
+    /// Converts the wire fields; `None` unless the action was partly executed.
     pub(in crate::projection) fn from_wire(kind: i32, done: u32, last: &str) -> Option<Self> {
         (kind == i32::from(v1::EffectKind::Partial)).then(|| Self {
             statements_done: done,
@@ -57,13 +58,13 @@ impl fmt::Display for PartialEffect {
 pub struct EvidenceRef {
     /// Lower-case hex SHA-256 of the stored bytes; empty when the event names no evidence.
     pub sha256: String,
-    /// Stored size.
+    /// Stored size in bytes.
     pub size_bytes: u64,
     /// Media type.
     pub media_type: String,
-    /// What the bytes are, for the reader.
+    /// Display name.
     pub name: String,
-    /// The output was cut at the cap.
+    /// The output was cut at the size limit.
     pub truncated: bool,
 }
 
@@ -84,18 +85,18 @@ impl EvidenceRef {
 pub struct Measured {
     /// What was measured.
     pub metric: String,
-    /// The number as the nearest double, for charts; absent when there is no data.
+    /// The number as the nearest double, for charts; absent if there is no data.
     pub value: Option<f64>,
-    /// The number exactly.
+    /// The exact number.
     #[serde(default)]
     pub decimal: Option<String>,
-    /// The value when it is not a number.
+    /// The value if it is not a number.
     pub text: String,
     /// Unit of `value`.
     pub unit: String,
-    /// The rule as written in the plan; empty: recorded, not judged.
+    /// The rule as written in the plan; empty if the value was not judged.
     pub rule: String,
-    /// What the rule said; absent when not judged.
+    /// The rule's verdict; absent if the value was not judged.
     pub verdict: Option<Verdict>,
     /// When it was measured.
     pub measured_at: Option<Timestamp>,
@@ -108,7 +109,7 @@ impl Measured {
             .value
             .filter(|value| value.is_finite() && !measurement.incomplete);
         let text = match measurement.value {
-            // JSON and SQL have no NaN: the text keeps what was measured.
+            // JSON and SQL have no NaN: keep the measured value as text.
             Some(number) if value.is_none() && measurement.text.is_empty() => number.to_string(),
             _ => clean(&measurement.text),
         };
@@ -130,16 +131,16 @@ impl Measured {
 pub struct ChecklistItem {
     /// The item.
     pub item: String,
-    /// The answer; absent when it is not a verdict.
+    /// The answer; absent if it is not a verdict.
     pub answer: Option<Verdict>,
-    /// What the person noted.
+    /// The person's note.
     pub note: String,
 }
 
-/// What a flag is set to.
+/// The setting of a flag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlagSetting {
-    /// What it does.
+    /// The mode.
     pub mode: FlagMode,
     /// Thousandths of a percent, 0 to 100,000; used by `percentage` only.
     pub percentage_millis: u32,
@@ -187,7 +188,7 @@ impl fmt::Display for FlagSetting {
 pub struct DealTypeTotal {
     /// The deal type.
     pub deal_type: String,
-    /// How many deals.
+    /// Number of deals.
     pub deals: u64,
     /// Total before, in cents.
     pub before_cents: i64,
@@ -195,12 +196,12 @@ pub struct DealTypeTotal {
     pub after_cents: i64,
 }
 
-/// Deals of one type in a comparison, each in one class: that of its worst difference.
+/// Deals of one type in a comparison, each counted in the class of its worst difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DealTypeClasses {
     /// The deal type; `(other)` for those beyond the 64 most frequent.
     pub deal_type: String,
-    /// Deals whose figures are all the same.
+    /// Deals whose figures are all equal.
     pub equal: u64,
     /// Deals whose differences are all tolerated.
     pub within_tolerance: u64,
@@ -208,22 +209,22 @@ pub struct DealTypeClasses {
     pub ignored: u64,
     /// Deals whose worst difference the rules expect.
     pub expected: u64,
-    /// Deals whose worst difference is past a warning threshold.
+    /// Deals whose worst difference is beyond a warning threshold.
     pub warnings: u64,
     /// Unguarded deals with a difference no rule expects.
     pub unexpected: u64,
-    /// Deals with a regression; missing ones and those in error on one side among them.
+    /// Deals with a regression, including missing deals and those in error on one side.
     pub regressions: u64,
 }
 
-/// One named reason why a health score is below 100.
+/// One named deduction from a health score.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deduction {
-    /// The stable name of the rule, such as `failed_critical_step`.
+    /// The rule's stable name, such as `failed_critical_step`.
     pub reason: String,
     /// What it applies to: a step, gate, alert, comparison, rollback or metric.
     pub subject: String,
-    /// Points taken off.
+    /// Points deducted.
     pub points: u32,
     /// One readable sentence.
     pub message: String,

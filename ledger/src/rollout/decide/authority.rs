@@ -1,5 +1,5 @@
-//! Who may: every command of a person passes here first. What takes two persons becomes a request,
-//! which another person confirms; glass is broken where a rule allows it.
+//! Authorization: every command of a person is checked here first. A command that takes two persons
+//! becomes a request that another person confirms; glass can be broken where a rule allows it.
 
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -13,7 +13,7 @@ use crate::clock::to_proto;
 use crate::runbook::{Plan, Verb};
 
 impl<'a> Decider<'a> {
-    /// Who may what in this rollout now.
+    /// Returns who may do what in this rollout now.
     pub(super) fn place(&self) -> Place<'a> {
         requests::place(self.state, self.plan, self.ctx.environments)
     }
@@ -54,7 +54,7 @@ impl<'a> Decider<'a> {
         }
     }
 
-    /// The command is possible now, and waits for a second person.
+    /// Checks that the command is possible now and records a request for a second person.
     fn ask(&self, verb: Verb, command: &Command) -> Decided {
         if self.act(command)?.is_empty() {
             return Ok(Vec::new());
@@ -104,7 +104,7 @@ impl<'a> Decider<'a> {
         })])
     }
 
-    /// Another person confirms: exactly what was asked for is done.
+    /// Confirms another person's request by executing exactly the requested command.
     fn confirm(&self, id: &str) -> Decided {
         let Some(request) = self.state.requests.get(id) else {
             return Err(Refusal::NoSuchRequest {
@@ -129,7 +129,8 @@ impl<'a> Decider<'a> {
                 request.rests_on
             )));
         }
-        // As it stands now: a step may have become critical since.
+        // Judge the command by the current state: a step may have become critical since the
+        // request.
         self.grant(requests::verb(self.state, &command), &command)?;
         if request.by == self.actor() {
             return Err(Refusal::OwnWork {
@@ -165,7 +166,7 @@ impl<'a> Decider<'a> {
         })])
     }
 
-    /// Does at once what takes two persons, where a rule allows it.
+    /// Executes at once a command that takes two persons, where a rule allows it.
     fn break_glass(&self, command: &Command) -> Decided {
         let verb = match command {
             Command::Confirm { .. }
@@ -230,7 +231,8 @@ impl<'a> Decider<'a> {
             });
         };
         let note = required("a review", "note", note)?.to_owned();
-        // The plan in force may be what glass was broken for: it keeps nobody of the environment out.
+        // The plan in force may itself result from breaking glass, so it must not lock out people
+        // whom the environment's record names.
         let environments = self.plan.environments_of(&self.state.environment);
         let is_of_environment = environments
             .into_iter()
@@ -253,8 +255,8 @@ impl<'a> Decider<'a> {
         })])
     }
 
-    /// Whoever brings or accepts a plan that acts in further protected environments is in a role of
-    /// each of these.
+    /// Checks that a person who proposes or accepts a plan has a role in every further protected
+    /// environment in which that plan acts.
     pub(super) fn may_enter(&self, new: &Plan, what: &str) -> Result<(), Refusal> {
         let known = self.plan.environments_of(&self.state.environment);
         for name in new.environments_of(&self.state.environment) {
@@ -275,7 +277,7 @@ impl<'a> Decider<'a> {
         Ok(())
     }
 
-    /// Takes a proposed plan back, or refuses it.
+    /// Withdraws or refuses a proposed plan.
     pub(super) fn withdraw_revision(&self, revision: u32, reason: &str) -> Decided {
         let reason = optional("reason", reason.trim())?;
         let reason = required("withdraw", "reason", reason)?.to_owned();

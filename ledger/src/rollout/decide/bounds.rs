@@ -1,6 +1,6 @@
-//! How much a command may record: every event ends in a commit, in rows of the views and on
-//! screens, and all of these are bounded. What fits is decided here, whoever asks, so that nothing
-//! is refused later, where nobody could say why.
+//! Size limits on what a command may record: every event becomes a commit, view rows and screen
+//! text, all of which are bounded. The limits are enforced here for every actor, so that nothing is
+//! rejected later where nobody could explain why.
 
 use prost::Message;
 use rollbook_proto::v1::{self, event::Kind};
@@ -8,19 +8,19 @@ use rollbook_proto::v1::{self, event::Kind};
 use super::super::refusal::Refusal;
 use super::optional;
 
-/// The longest name or unit of a measurement, in bytes.
+/// Maximum length of a measurement's name or unit, in bytes.
 const MAX_NAME_BYTES: usize = 200;
 
-/// The most measurements of one result.
+/// Maximum number of measurements in one result.
 const MAX_MEASUREMENTS: usize = 200;
 
-/// The most bytes of events of one command. A commit holds 65,535; who asked, under which id and
-/// in which trace is beside them.
+/// Maximum size of the events of one command, in bytes. A commit holds 65,535; the rest is for the
+/// actor, the command id and the trace context.
 pub(in super::super) const MAX_EVENT_BYTES: usize = 56 * 1024;
 
-/// The events of one command fit into a commit.
+/// Checks that the events of one command fit into a commit.
 pub(super) fn fit(events: &[v1::Event]) -> Result<(), Refusal> {
-    // Each is preceded by its kind and its length.
+    // Each event is preceded by its tag and length.
     let bytes = events
         .iter()
         .map(|event| event.encoded_len().saturating_add(8))
@@ -46,7 +46,7 @@ fn name<'t>(field: &'static str, text: &'t str) -> Result<&'t str, Refusal> {
     Ok(text)
 }
 
-/// The texts of a measurement.
+/// Checks the texts of a measurement.
 pub(super) fn measurement(measured: &v1::Measurement) -> Result<(), Refusal> {
     name("name of a measurement", &measured.metric)?;
     name("unit of a measurement", &measured.unit)?;
@@ -55,7 +55,7 @@ pub(super) fn measurement(measured: &v1::Measurement) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The texts of pieces of evidence.
+/// Checks the texts of evidence items.
 pub(super) fn evidence(pieces: &[v1::Evidence]) -> Result<(), Refusal> {
     for piece in pieces {
         name("digest of evidence", &piece.sha256)?;
@@ -65,7 +65,7 @@ pub(super) fn evidence(pieces: &[v1::Evidence]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The texts of a result, and how much it measured.
+/// Checks the texts of a result and its number of measurements.
 pub(super) fn result(finished: &v1::StepFinished) -> Result<(), Refusal> {
     optional("message of a result", &finished.message)?;
     optional("rule of a result", &finished.rule)?;
@@ -83,7 +83,7 @@ pub(super) fn result(finished: &v1::StepFinished) -> Result<(), Refusal> {
     finished.measurements.iter().try_for_each(measurement)
 }
 
-/// The texts of the result of an undo.
+/// Checks the texts of an undo result.
 pub(super) fn undo(finished: &v1::UndoFinished) -> Result<(), Refusal> {
     optional("message of an undo", &finished.message)?;
     optional("verification of an undo", &finished.verification_message)?;
@@ -91,7 +91,7 @@ pub(super) fn undo(finished: &v1::UndoFinished) -> Result<(), Refusal> {
     evidence(&finished.evidence)
 }
 
-/// The texts of a fact that goes with a result: names, and the reasons of deals.
+/// Checks the texts of a fact recorded with a result: names, and the reasons given for deals.
 pub(super) fn detail(kind: &Kind) -> Result<(), Refusal> {
     match kind {
         Kind::SnapshotTaken(taken) => {

@@ -1,4 +1,4 @@
-//! Sign-offs and refusals at gates.
+//! Sign-offs and rejections at gates.
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
@@ -124,7 +124,7 @@ impl Decider<'_> {
         }
     }
 
-    /// The rollout goes on, the plan is settled, the phase is done, and the gate is shut.
+    /// Checks that the gate can be decided now; see [`decided_now`].
     fn gate_is_decided_now(
         &self,
         id: &PhaseId,
@@ -134,7 +134,7 @@ impl Decider<'_> {
         decided_now(self.state, self.plan, id, at, what)
     }
 
-    /// The role in which the actor decides: given, or the only one that fits.
+    /// Returns the role in which the actor decides: the given one, or the only one that fits.
     fn gate_role<'g>(
         &self,
         id: &PhaseId,
@@ -177,7 +177,8 @@ impl Decider<'_> {
     }
 }
 
-/// The rollout goes on, the plan is settled, the phase is done, and the gate is shut.
+/// Checks that the rollout is running or paused, no revision is pending, the phase is done and the
+/// gate has not passed.
 fn decided_now(
     state: &RolloutState,
     plan: &Plan,
@@ -232,20 +233,20 @@ fn decided_now(
     }
 }
 
-/// Why a gate can be decided by nobody now.
+/// Why nobody can decide on a gate now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateHold {
-    /// The code of the rule.
+    /// Stable code of the rule.
     pub code: String,
-    /// The rule, with what is open.
+    /// The rule's message, with what is still open.
     pub why: String,
-    /// The commands that would change that.
+    /// The commands that would help.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<Remedy>,
 }
 
-/// What stands against signing a gate now, whoever would; `None`: nothing does, or there is no
-/// such gate.
+/// Returns why a gate cannot be signed now by anyone; `None` if nothing prevents it or the gate
+/// does not exist.
 pub fn gate_hold(state: &RolloutState, plan: &Plan, id: &PhaseId) -> Option<GateHold> {
     let at = state.gates.get(id)?;
     let refusal = decided_now(state, plan, id, at, "signed").err()?;

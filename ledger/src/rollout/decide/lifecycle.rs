@@ -1,4 +1,4 @@
-//! The rollout as a whole: open, start, pause, resume, abort, revise.
+//! Commands on the rollout as a whole: open, start, pause, resume, abort, revise.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ use crate::environment::{Environments, Terms};
 use crate::ids::EnvironmentId;
 use crate::runbook::{Plan, Verb, difference};
 
-/// Opens a rollout of a plan: pins the plan, its digest, the parameters and the environment.
-/// `environments`: what the ledger says of those in which the plan acts. In a protected one only a
-/// person of its roles and of a role of the plan may.
+/// Opens a rollout: pins the plan by digest, the parameters and the environment. `environments`
+/// holds the ledger's records of those in which the plan acts. In a protected one the actor needs a
+/// role in both its record and the plan.
 pub fn open(
     plan: &Plan,
     open: &Open,
@@ -104,9 +104,9 @@ fn may_open(
         })
 }
 
-/// The environments that opening a rollout records: those in which the plan acts, that it declares
-/// protected, and of which the ledger knows nothing yet. They get the roles of the plan, and its rule
-/// about breaking glass.
+/// Returns the environments that opening a rollout records, with their terms: those in which the
+/// plan acts, which it declares protected, and of which the ledger has no record. Each gets the
+/// plan's roles and its rule on breaking glass.
 pub fn records(
     plan: &Plan,
     open: &Open,
@@ -331,7 +331,7 @@ impl Decider<'_> {
     }
 }
 
-/// No changed plan waits to be accepted.
+/// Checks that no revision is pending.
 pub(super) fn no_revision_waits(state: &RolloutState, what: &'static str) -> Result<(), Refusal> {
     match &state.pending_revision {
         Some(pending) => Err(Refusal::RevisionWaits {
@@ -343,7 +343,7 @@ pub(super) fn no_revision_waits(state: &RolloutState, what: &'static str) -> Res
     }
 }
 
-/// Parameters that both plans have keep their values, except those that are named with a new one.
+/// Checks that parameters of both plans keep their values, except those named with a new one.
 fn parameters_carried(
     before: &Plan,
     after: &Plan,
@@ -376,7 +376,7 @@ fn parameters_carried(
     }
 }
 
-/// Voids the sign-offs of all gates that have not passed.
+/// Voids the sign-offs at all gates that have not passed.
 fn void_all(state: &RolloutState, cause: &str) -> Vec<Kind> {
     state
         .gates

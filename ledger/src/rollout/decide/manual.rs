@@ -1,4 +1,4 @@
-//! Manual steps: intent and result in one commit, by the person who did it.
+//! Manual steps: one commit records intent and result, by the person who did the work.
 
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -105,7 +105,7 @@ impl Decider<'_> {
         ])
     }
 
-    /// The attempt that may start, or why none may.
+    /// Returns the attempt that may start, or why none may.
     pub(super) fn may_start(&self, id: &StepId) -> Result<u32, Refusal> {
         start::check(self.state, self.plan, id, self.ctx.now).map_err(|hold| Refusal::NotReady {
             step: id.to_string(),
@@ -130,7 +130,7 @@ fn answer(answer: &Answer) -> v1::ChecklistAnswer {
     }
 }
 
-/// Every item of the plan answered exactly once, and nothing else.
+/// Checks that every item of the plan is answered exactly once, and nothing else.
 fn check_answers(id: &StepId, manual: &Manual, answers: &[Answer]) -> Result<(), Refusal> {
     let refuse = |problem: String| Refusal::Checklist {
         step: id.to_string(),

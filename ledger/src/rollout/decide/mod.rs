@@ -1,4 +1,4 @@
-//! Deciding: a request on a state gives events, or a refusal by a named rule.
+//! Decision rules: a request on a state yields events, or a refusal by a named rule.
 
 mod authority;
 mod bounds;
@@ -31,27 +31,27 @@ pub use rollback::rollback_list;
 /// Who asks, when, and under which command id.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// The injected clock's time.
+    /// Current time of the injected clock.
     pub now: Timestamp,
     /// Who asks.
     pub actor: &'a v1::Actor,
-    /// Idempotency key; a command id that the state knows has been applied.
+    /// Idempotency key; a command id that the state knows has already been applied.
     pub command_id: &'a str,
-    /// The plan that a `Revise` brings, or that an `AcceptRevision` accepts, read from the evidence
-    /// store by its digest; `None` for every other command.
+    /// The plan of a `Revise` or `AcceptRevision`, read from the evidence store by its digest;
+    /// `None` for every other command.
     pub new_plan: Option<&'a Plan>,
-    /// What the ledger says about the environments in which the plan in force, and `new_plan`, act.
+    /// The ledger's records of the environments in which the plan in force and `new_plan` act.
     pub environments: &'a Environments,
 }
 
-/// The longest text of a command that an event keeps, in bytes.
+/// Maximum length of a command's text in an event, in bytes.
 pub(crate) const MAX_TEXT_BYTES: usize = 4_096;
 
-/// Decides a request. `plan` is the plan in force.
+/// Decides a request under the plan in force, `plan`.
 ///
-/// An empty list: nothing to do, because this command id was applied before or things are so
-/// already. The events are one commit: all or none. Whether it was the same command that was
-/// applied is the caller's to ask, of the state's `command_ids`.
+/// Returns an empty list if there is nothing to do: this command id was already applied, or the
+/// state is already as requested. The events belong in one commit: all or none. It is up to the
+/// caller to check in the state's `command_ids` whether an applied id belonged to the same command.
 pub fn decide(
     state: &RolloutState,
     plan: &Plan,
@@ -93,7 +93,7 @@ pub fn decide(
     Ok(events)
 }
 
-/// Wraps a kind.
+/// Wraps an event kind.
 pub(super) fn event(kind: Kind) -> v1::Event {
     v1::Event { kind: Some(kind) }
 }
@@ -118,7 +118,7 @@ fn check_actor(request: &Request, actor: &v1::Actor) -> Result<(), Refusal> {
     }
 }
 
-/// The kinds of events that one command leads to.
+/// The event kinds that one command decides.
 pub(super) type Decided = Result<Vec<Kind>, Refusal>;
 
 /// State, plan and context of one decision.
@@ -127,12 +127,12 @@ struct Decider<'a> {
     state: &'a RolloutState,
     plan: &'a Plan,
     ctx: &'a Context<'a>,
-    /// One person does what takes two.
+    /// Glass was broken: one person does what otherwise takes two.
     glass_broken: bool,
 }
 
 impl<'a> Decider<'a> {
-    /// Decides a command of a person who may.
+    /// Decides a command whose actor is authorized.
     fn act(&self, command: &Command) -> Decided {
         match command {
             Command::Start {} => self.start(),
@@ -235,18 +235,18 @@ impl<'a> Decider<'a> {
         &self.ctx.actor.name
     }
 
-    /// A refusal because of where the rollout stands.
+    /// Builds a refusal due to the rollout's status, without remedies.
     fn status(&self, what: &'static str, remedy: impl Into<String>) -> Refusal {
         status(self.state, what, remedy, Vec::new())
     }
 
-    /// The same, where one command helps.
+    /// Builds a refusal due to the rollout's status, with one remedy.
     fn status_with(&self, what: &'static str, text: &'static str, remedy: Remedy) -> Refusal {
         status(self.state, what, text, vec![remedy])
     }
 }
 
-/// A refusal because of where a rollout stands.
+/// Builds a refusal due to the rollout's status.
 fn status(
     state: &RolloutState,
     what: &'static str,
@@ -261,7 +261,7 @@ fn status(
     }
 }
 
-/// What helps where nobody may, because there are no roles.
+/// Returns the remedy for missing roles: recording the environment with roles.
 fn roles_remedy(lacks_roles: bool, environment: &str) -> Vec<Remedy> {
     let environment = EnvironmentId::new(environment).ok().filter(|_| lacks_roles);
     environment
@@ -270,7 +270,7 @@ fn roles_remedy(lacks_roles: bool, environment: &str) -> Vec<Remedy> {
         .collect()
 }
 
-/// A text that must be there and fit.
+/// Returns the trimmed text, which must be non-blank and within the limit.
 fn required<'t>(
     what: &'static str,
     field: &'static str,
@@ -283,7 +283,7 @@ fn required<'t>(
     optional(field, text)
 }
 
-/// A text that must fit.
+/// Returns the text, which must be within the limit.
 fn optional<'t>(field: &'static str, text: &'t str) -> Result<&'t str, Refusal> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(Refusal::TextTooLong {
@@ -295,13 +295,13 @@ fn optional<'t>(field: &'static str, text: &'t str) -> Result<&'t str, Refusal> 
     Ok(text)
 }
 
-/// A text that the domain puts together itself, or gets from elsewhere: of a longer one the
-/// beginning, its length and the digest of all of it.
+/// Shortens a text built by the domain or received from elsewhere: a longer one is cut and followed
+/// by its length and the digest of the full text.
 pub(super) fn shortened(text: &str) -> String {
     cut(text, MAX_TEXT_BYTES)
 }
 
-/// The same, within so many bytes.
+/// Shortens a text like [`shortened`], to a maximum size in bytes.
 pub(super) fn cut(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Ways back.
+//! Rollbacks and undos.
 
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -14,10 +14,10 @@ use crate::runbook::RollbackLevel;
 use crate::runbook::plan::{EffectiveUndo, undo_verified_by};
 use crate::runbook::{Action, Plan, Step};
 
-/// What a rollback asked for now would do: the list that its start records.
+/// Returns what a rollback requested now would do; its start records the same list.
 ///
 /// # Errors
-/// Where the request itself is wrong. That nothing is to be taken back is an empty list.
+/// The request itself is invalid. An empty list means that there is nothing to undo.
 pub fn rollback_list(
     state: &RolloutState,
     plan: &Plan,
@@ -77,7 +77,7 @@ impl Decider<'_> {
     pub(super) fn rollback(&self, level: RollbackLevel, steps: &[StepId], reason: &str) -> Decided {
         let reason = required("rollback", "reason", reason)?;
         let list = rollback_list(self.state, self.plan, level, steps)?;
-        // The same rollback asked for twice by two people in a hurry is one rollback.
+        // Two people in a hurry may both request the same rollback; it is one rollback.
         if let Some(current) = self.state.current_rollback()
             && current.level == level
             && !level.names_steps()
@@ -87,7 +87,7 @@ impl Decider<'_> {
         {
             return Ok(Vec::new());
         }
-        // One that goes on may end by a full rollback that finds nothing to take back.
+        // A full rollback ends a rollout that is still open even if there is nothing to undo.
         let may_be_empty = level.ends_rollout() && !self.state.status.is_closed();
         if list.undo.is_empty() && list.running.is_empty() && !may_be_empty {
             return Err(Refusal::NothingToUndo {
@@ -103,9 +103,9 @@ impl Decider<'_> {
         Ok(vec![settle::rollback_started(self.state, &text, &list)])
     }
 
-    /// A rollback in the middle of another must not leave what that one takes back: to leave an
-    /// effect is a decision of its own. One of level `flags` comes in between, and the other then
-    /// goes on.
+    /// Checks that a rollback which replaces another undoes at least as much, because leaving an
+    /// effect in place is a decision of its own. One of level `flags` only interrupts the other,
+    /// which then continues.
     fn takes_back_as_much(&self, level: RollbackLevel, list: &RollbackList) -> Result<(), Refusal> {
         let Some(current) = self.state.current_rollback() else {
             return Ok(());
@@ -181,7 +181,7 @@ impl Decider<'_> {
             if !at.undo.failed {
                 return Ok(Vec::new());
             }
-            // Asking again for a failed undo starts the rest of the rollback anew.
+            // Retrying a failed undo restarts the remainder of the rollback.
             let mut rest = going_back::list(self.state, self.plan, current.level, &current.steps);
             rest.undo.retain(|item| queue.contains(&item.step));
             return Ok(vec![settle::rollback_started(self.state, reason, &rest)]);
@@ -200,8 +200,8 @@ impl Decider<'_> {
         matches!(self.plan.undo(id), Some(EffectiveUndo::Manual(_)))
     }
 
-    /// The person says that the undo has been done. Where something can tell, a worker looks, and
-    /// only that ends it.
+    /// Records that a person did the undo by hand. If the effect can be checked, a worker verifies
+    /// it, and only that verification finishes the undo.
     fn undone_by_hand(&self, step: &Step, attempt: u32, reason: &str) -> Vec<Kind> {
         let started = |intent: String| {
             Kind::UndoStarted(v1::UndoStarted {
@@ -343,8 +343,8 @@ impl Decider<'_> {
     }
 }
 
-/// An undo that was begun and whose worker is gone may be begun again by another: what it
-/// writes does not depend on how often it is written.
+/// True if another worker may restart an undo whose worker is lost, because writing its result
+/// twice is the same as writing it once.
 fn may_take_over(step: &Step) -> bool {
     step.idempotent || matches!(step.action, Action::Flag(_))
 }

@@ -1,4 +1,4 @@
-//! People's decisions about steps: skip, retry, not applicable.
+//! People's decisions on steps: skip, retry, not applicable.
 
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -121,7 +121,7 @@ impl Decider<'_> {
         Ok(kinds)
     }
 
-    /// Whether a retry now would be a check of a rollback. Refused where neither that nor an
+    /// Returns whether a retry now would be a check of a rollback; refuses if neither that nor an
     /// ordinary retry is possible.
     fn is_recheck(&self, step: &Step) -> Result<bool, Refusal> {
         let proves_rollback = self.state.rollback.is_some() && effects::is_check(step);
@@ -217,7 +217,7 @@ impl Decider<'_> {
         )])
     }
 
-    /// Where the plan declares roles, the actor has one of them.
+    /// Checks that the actor has at least one role, if the plan declares any.
     pub(super) fn in_any_role(&self, what: &str) -> Result<(), Refusal> {
         let roles = &self.plan.runbook().roles;
         if roles.is_empty() || self.plan.roles_of(self.actor()).next().is_some() {

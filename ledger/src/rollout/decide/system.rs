@@ -1,4 +1,4 @@
-//! The orchestrator's records.
+//! Commands of the orchestrator.
 
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -64,7 +64,8 @@ impl Decider<'_> {
         if self.state.notices.contains(&sent.notice_id) {
             return Ok(Vec::new());
         }
-        // What a receiver answered is not ours to bound: refused, the notice would be sent again.
+        // Shorten the receiver's answer, whose size we do not control: a refusal here would make
+        // the notice go out again.
         Ok(vec![Kind::NoticeSent(v1::NoticeSent {
             channel: shortened(&sent.channel),
             message: shortened(&sent.message),

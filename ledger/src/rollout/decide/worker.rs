@@ -1,4 +1,4 @@
-//! What workers record about steps.
+//! Workers' records about steps.
 
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -11,14 +11,15 @@ use crate::ids::StepId;
 use crate::runbook::Action;
 use crate::runbook::plan::only_reads;
 
-/// After so many attempts that were interrupted a person decides, idempotent or not.
+/// Number of interrupted attempts after which a person must decide, even for an idempotent step.
 const MAX_UNASKED_ATTEMPTS: u32 = 20;
 
-/// An attempt that has lost so many workers is not given to another one: it may be what ends them.
+/// Number of workers an attempt may lose before it is no longer handed on; the attempt may be what
+/// kills them.
 const MAX_LOSSES: u32 = 20;
 
 impl Decider<'_> {
-    /// The step that a record names.
+    /// Parses the step id of a record.
     pub(super) fn named(&self, id: &str) -> Result<StepId, Refusal> {
         StepId::new(id).map_err(|_| Refusal::NoSuchStep {
             rollout: self.state.id.clone(),
@@ -99,7 +100,7 @@ impl Decider<'_> {
     pub(super) fn finish_step(&self, finished: &v1::StepFinished, details: &[Kind]) -> Decided {
         let id = self.named(&finished.step_id)?;
         let (at, _) = self.step(&id)?;
-        // Its worker was only cut off, and nobody has decided anything yet: its result counts.
+        // The worker was only disconnected and nobody has acted since, so its result still counts.
         let is_late = at.status == StepStatus::Interrupted
             && at.attempt == finished.attempt
             && !self.state.status.is_closed();
@@ -166,8 +167,9 @@ impl Decider<'_> {
         })])
     }
 
-    /// Only of steps that Rollbook itself knows to read and nothing else. Of a command only the
-    /// plan says that it changes nothing, and two of it may still be in each other's way.
+    /// Lets another worker continue an attempt, only of steps that Rollbook itself knows to be
+    /// read-only. A command is read-only only by the plan's declaration, and two runs of it may
+    /// interfere.
     pub(super) fn resume_step(
         &self,
         id: &StepId,

@@ -1,4 +1,4 @@
-//! Requests for two persons, and broken glass.
+//! Events of requests for two persons and of broken glass.
 
 use rollbook_proto::v1;
 
@@ -31,7 +31,7 @@ pub(super) fn request_confirmed(
     if meta.person() == Some(request.by.as_str()) {
         return Err(meta.transition("the person who asked confirms"));
     }
-    // Whoever asked had a hand in it too, and does not sign the gate.
+    // The requester took part in the step too, and may not sign its gate.
     let command = requests::command(&request);
     if let Some(step) = command.as_ref().and_then(requests::step_of)
         && let Some(at) = state.step_mut(step)

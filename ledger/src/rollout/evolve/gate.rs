@@ -34,7 +34,7 @@ pub(super) fn given(state: &mut RolloutState, event: &v1::SignOffGiven, meta: &M
         None => None,
         Some(time) => Some(from_proto(Some(time)).ok_or_else(|| meta.malformed("expires_at"))?),
     };
-    // Who signs takes an own refusal back.
+    // Signing withdraws the person's own rejection.
     gate.refusals.retain(|refusal| refusal.person != person);
     gate.sign_offs.push(SignOff {
         person: person.to_owned(),

@@ -69,7 +69,7 @@ pub(super) fn opened(
     Ok(state)
 }
 
-/// Gives the state the phases, steps and gates of an outline; what exists keeps its history.
+/// Creates the phases, steps and gates of an outline; existing ones keep their state.
 fn lay_out(state: &mut RolloutState, outline: &v1::PlanOutline, meta: &Meta<'_>) -> Done {
     let mut phases = IndexMap::new();
     let mut steps = IndexMap::new();
@@ -216,7 +216,7 @@ pub(super) fn revision_accepted(
         Some(pending) if pending.revision == event.revision => {
             lay_out(state, &pending.outline, meta)?;
             state.revision = pending.revision;
-            // Commits of before do not name it.
+            // Older commits do not name the runbook.
             if !pending.outline.runbook.is_empty() {
                 state.runbook.clone_from(&pending.outline.runbook);
             }

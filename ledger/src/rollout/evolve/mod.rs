@@ -19,7 +19,7 @@ use crate::clock::from_proto;
 use crate::ids::{PhaseId, StepId};
 use crate::journal::StoredCommit;
 
-/// What an event's commit says about it.
+/// The context of an event, taken from its commit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Meta<'a> {
     pub(super) sequence: u64,
@@ -42,7 +42,7 @@ impl<'a> Meta<'a> {
 }
 
 impl Meta<'_> {
-    /// The person who caused the event, if it was one.
+    /// Returns the person who caused the event, if its actor is a person.
     fn person(&self) -> Option<&str> {
         self.actor
             .filter(|actor| actor.kind() == v1::ActorKind::Person)
@@ -77,7 +77,7 @@ impl Meta<'_> {
         StepId::new(text).map_err(|_| self.malformed("step_id"))
     }
 
-    /// Why there is no step of this id.
+    /// Returns the error for an unknown or malformed step id.
     fn no_step(&self, text: &str) -> IllegalEvent {
         match self.step_id(text) {
             Ok(id) => self.unknown(format!("step {id}")),
@@ -90,10 +90,10 @@ impl Meta<'_> {
     }
 }
 
-/// Applies one commit. `None` is the rollout before its first commit.
+/// Applies one commit; `state` is `None` before the rollout's first commit.
 ///
-/// Total: a commit that no rule could have written is an [`IllegalEvent`], and then nothing of
-/// it is applied.
+/// Total: a commit that no rule could have written yields an [`IllegalEvent`], and none of it is
+/// applied.
 pub fn evolve(
     state: Option<RolloutState>,
     commit: &v1::Commit,
@@ -108,10 +108,10 @@ pub fn evolve(
     }
 }
 
-/// Applies one commit in place: [`evolve`] for long histories.
+/// Applies one commit in place; cheaper than [`evolve`] for long histories.
 ///
 /// # Errors
-/// As `evolve`; but part of the commit may be applied then: discard the state.
+/// As `evolve`, but part of the commit may have been applied: discard the state.
 pub fn advance(
     state: &mut RolloutState,
     commit: &v1::Commit,
@@ -131,7 +131,7 @@ pub fn advance(
     Ok(())
 }
 
-/// The state after the first commit.
+/// Builds the state after the first commit.
 fn begin(commit: &v1::Commit, sequence: u64) -> Result<RolloutState, IllegalEvent> {
     let at = checked(commit, sequence, &commit.aggregate_id, 0)?;
     let Some((first, rest)) = commit.events.split_first() else {
@@ -155,7 +155,7 @@ fn begin(commit: &v1::Commit, sequence: u64) -> Result<RolloutState, IllegalEven
     Ok(state)
 }
 
-/// Whether a commit is the next of a rollout that stands at `last`; its time.
+/// Checks that a commit directly follows sequence `last` of `owner`; returns the commit's time.
 fn checked(
     commit: &v1::Commit,
     sequence: u64,
@@ -197,7 +197,7 @@ fn settle(state: &mut RolloutState, commit: &v1::Commit, sequence: u64) {
     state.command_ids.insert(commit, sequence);
 }
 
-/// Folds a history from its first commit; `None` for an empty one.
+/// Folds a history from its first commit; `None` if it is empty.
 pub fn fold(commits: &[StoredCommit]) -> Result<Option<RolloutState>, IllegalEvent> {
     let mut state = None;
     for stored in commits {
@@ -313,7 +313,7 @@ fn step_mut<'s>(
     }
 }
 
-/// The event's name as in the wire format.
+/// Returns the event's name in the wire format.
 pub(super) fn name(event: &v1::Event) -> &'static str {
     let kind = event.kind.as_ref();
     kind.map_or("an event without kind", Kind::message_name)

@@ -35,7 +35,7 @@ pub(super) fn started(
 ) -> Done {
     let level = RollbackLevel::from_wire(event.level).ok_or_else(|| meta.malformed("level"))?;
     let previous = state.rollback.as_ref();
-    // One that was interrupted goes on in the event after the end of the urgent one.
+    // An interrupted rollback continues in the event directly after the end of the urgent one.
     let goes_on = previous.is_some_and(|previous| {
         previous.interrupted.is_some()
             && previous
@@ -48,7 +48,7 @@ pub(super) fn started(
         Status::Open | Status::Running | Status::Paused => ResumeTo::Going,
         Status::Aborted => ResumeTo::Aborted,
         Status::Closed(_) => ResumeTo::Closed,
-        // It replaces the one under way.
+        // The new rollback replaces the one in progress.
         Status::RollingBack => previous.map_or(ResumeTo::Going, |previous| previous.before),
     };
     let replaced = previous.filter(|previous| previous.verdict.is_none());
@@ -142,14 +142,14 @@ pub(super) fn undo_started(
     Ok(())
 }
 
-/// The undo found that somebody else has changed it since, and left it.
+/// True if the undo left the effect in place because someone else has changed it since.
 fn left(event: &v1::UndoFinished) -> bool {
     event.verdict() == v1::Verdict::Inconclusive
         && event.verification() == v1::UndoVerification::Left
 }
 
-/// The undo took the effect back, as far as anybody can tell: it passed, or it ended and nothing
-/// could look whether the effect is gone.
+/// True if the undo counts as done: it passed, or it ended and nothing could verify whether the
+/// effect is gone.
 #[must_use]
 pub fn undone(event: &v1::UndoFinished) -> bool {
     match event.verdict() {

@@ -25,7 +25,7 @@ fn note_executor(step: &mut StepState, meta: &Meta<'_>) {
     }
 }
 
-/// The attempt runs.
+/// Checks that the attempt is running.
 fn running(step: &StepState, id: &StepId, attempt: u32, meta: &Meta<'_>) -> Done {
     if step.status == StepStatus::Running && step.attempt == attempt {
         Ok(())
@@ -84,7 +84,7 @@ pub(super) fn started(state: &mut RolloutState, event: &v1::StepStarted, meta: &
     Ok(())
 }
 
-/// Notes a value as the last of its metric.
+/// Records a value as the last one of its metric.
 fn record(
     metrics: &mut BTreeMap<String, Measured>,
     by: (&StepId, u32, u64),
@@ -116,7 +116,7 @@ fn record(
     metrics.insert(measurement.metric.clone(), measured);
 }
 
-/// Counts a value to those before it.
+/// Adds a value to the metric's counter.
 fn count(
     counters: &mut BTreeMap<String, Counted>,
     id: &StepId,
@@ -138,8 +138,8 @@ fn count(
     counters.insert(measurement.metric.clone(), counted);
 }
 
-/// Notes what the step ended with as what was there before the change, unless a step that stands
-/// earlier in the plan has measured it.
+/// Records the step's final value as the metric's baseline, unless an earlier step of the plan has
+/// measured it.
 fn note_baseline(state: &mut RolloutState, step: &str, metric: &str) {
     let Some((place, id, _)) = state.steps.get_full(step) else {
         return;
@@ -158,7 +158,7 @@ fn note_baseline(state: &mut RolloutState, step: &str, metric: &str) {
     }
 }
 
-/// What the step measured so far no longer speaks for it.
+/// Discards what the step has measured so far.
 fn forget(state: &mut RolloutState, id: &StepId) {
     state.metrics.retain(|_, measured| measured.step != *id);
     state.baselines.retain(|_, measured| measured.step != *id);
@@ -200,19 +200,19 @@ pub(super) fn finished(
     let verdict = Verdict::try_from(event.verdict).map_err(|_| meta.malformed("verdict"))?;
     let (id, step) = step_mut(state, &event.step_id, meta)?;
     match (step.status, verdict) {
-        // Its `when` is false: it never started.
+        // Its `when` is false, so it never started.
         (StepStatus::Pending, Verdict::NotApplicable) if event.attempt == step.attempt => {}
-        // Its task was given up before anyone began it.
+        // Its task was given up before a worker started it.
         (StepStatus::Pending, Verdict::Error)
             if Some(event.attempt) == step.attempt.checked_add(1) =>
         {
             step.attempt = event.attempt;
         }
-        // Its worker was taken for lost and was only cut off.
+        // Its worker was presumed lost but was only disconnected.
         (StepStatus::Interrupted, _) if event.attempt == step.attempt => {}
         _ => running(step, &id, event.attempt, meta)?,
     }
-    // What was not known is known now.
+    // The result says that there is no effect, where an interruption had left it unknown.
     let clears =
         step.status == StepStatus::Interrupted && step.effect == Effect::Unknown && !event.effect;
     if clears {
@@ -247,7 +247,7 @@ pub(super) fn finished(
     for measurement in &event.measurements {
         let by = (&id, event.attempt, number);
         record(&mut state.metrics, by, measurement, meta.at);
-        // The result of a watch repeats its last sample: a value once measured counts once.
+        // A watch's result repeats its last sample; count each value once.
         let sampled = state.steps.get(&id).is_some_and(|step| {
             let samples = step.samples.of(event.attempt);
             samples.contains_key(&measurement.metric)
@@ -260,7 +260,7 @@ pub(super) fn finished(
     Ok(())
 }
 
-/// The step's effect is now the latest of all.
+/// Records that the step's effect is in place and the latest of all.
 fn leave_effect(state: &mut RolloutState, id: &StepId, effect: Effect) {
     if let Some(step) = state.step_mut(id) {
         if step.effect != Effect::Made {
@@ -308,7 +308,7 @@ pub(super) fn retried(state: &mut RolloutState, event: &v1::StepRetried, meta: &
     };
     let (id, step) = step_mut(state, &event.step_id, meta)?;
     match step.status {
-        // Not run before the rollback: as a check of it, it may run for the first time.
+        // A step that did not run before the rollback may run for the first time as its check.
         StepStatus::Pending if event.recheck && !step.recheck => {}
         StepStatus::Pending
         | StepStatus::Running
@@ -330,7 +330,7 @@ pub(super) fn retried(state: &mut RolloutState, event: &v1::StepRetried, meta: &
     step.message.clone_from(&event.reason);
     note_executor(step, meta);
     let phase = step.phase.clone();
-    // Nor do decisions on it.
+    // Decisions that rest on the old measurements no longer count either.
     forget(state, &id);
     if let Some(gate) = state.gates.get_mut(&phase) {
         gate.passed_at = None;
@@ -426,7 +426,7 @@ pub(super) fn alert_raised(
     };
     match state.alerts.insert((id, metric), alert) {
         None => state.alerts_raised += 1,
-        // It has become worse.
+        // The alert has become more severe.
         Some(before) if before.id == event.alert_id => {}
         Some(_) => {
             return Err(meta.transition("an alert on this metric of this step stands already"));

@@ -1,4 +1,4 @@
-//! What is to be done: tasks, notices, and when to look again.
+//! The agenda: tasks, notices, and when to look again.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use crate::runbook::model::Notice;
 use crate::runbook::{Action, EffectiveUndo, Plan, Step};
 use rollbook_proto::v1::RolloutOutcome;
 
-/// Tasks of steps that may start now.
+/// Adds the tasks of steps that may start now.
 pub(super) fn steps(look: Look<'_>, next: &mut Next) {
     let Look {
         state, plan, now, ..
@@ -36,7 +36,7 @@ pub(super) fn steps(look: Look<'_>, next: &mut Next) {
     }
 }
 
-/// The task of a step that may start; `None`: no worker carries it out.
+/// Returns the task of a step that may start; `None` if it is not for a worker.
 pub(super) fn task_of(id: &StepId, step: &Step, attempt: u32) -> Option<Task> {
     if matches!(step.action, Action::Manual(_) | Action::Wait(_)) {
         return None;
@@ -53,7 +53,7 @@ pub(super) fn task_of(id: &StepId, step: &Step, attempt: u32) -> Option<Task> {
     })
 }
 
-/// The one undo that is next, or the look at one that a person did.
+/// Returns the task of the one undo that is next, or the verification of an undo done by hand.
 pub(super) fn undo(state: &RolloutState, plan: &Plan) -> Vec<Task> {
     let mut tasks = Vec::new();
     let undoing = state
@@ -87,7 +87,7 @@ pub(super) fn undo(state: &RolloutState, plan: &Plan) -> Vec<Task> {
         step: id.clone(),
         action: TaskAction::Undo,
         attempt: at.undo.attempt.saturating_add(1),
-        // A flag is written through the ledger: any worker can.
+        // A flag is written through the ledger, so any worker will do.
         runs_on: match way {
             EffectiveUndo::RestoreFlag { .. } => None,
             _ => step.runs_on.clone(),
@@ -100,7 +100,7 @@ pub(super) fn undo(state: &RolloutState, plan: &Plan) -> Vec<Task> {
     tasks
 }
 
-/// When a notice is due; `None`: its anchor has not happened.
+/// Returns when a notice is due; `None` if its anchor has not happened.
 fn due_at(state: &RolloutState, notice: &Notice) -> Option<Timestamp> {
     let anchor = match notice.anchor.as_str() {
         "opened" => Some(state.opened_at),
@@ -115,9 +115,9 @@ fn due_at(state: &RolloutState, notice: &Notice) -> Option<Timestamp> {
     anchor.checked_add(notice.offset.to_signed()).ok()
 }
 
-/// Notices that are due and not recorded, while effects are taken back too. After an end other
-/// than success only those about a rollback still go out: the others speak of a rollout that goes
-/// on. Returns whether some are to come.
+/// Adds the notices that are due and not recorded, during a rollback too. After an end other than
+/// success only those about a rollback still go out, because the others describe a rollout that
+/// goes on. Returns whether more notices are to come.
 pub(super) fn notices(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) -> bool {
     let sends = |notice: &Notice| match state.status {
         Status::Open

@@ -11,7 +11,8 @@ use crate::authority::Place;
 use crate::environment::Environments;
 use crate::runbook::{Plan, Verb};
 
-/// Names those who can move each. Returns whether something falls due by itself.
+/// Adds the pending requests and open reviews, with the people who can act on each; returns whether
+/// something falls due by itself.
 pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) -> bool {
     let place = requests::place(state, plan, Environments::NONE);
     let mut to_come = false;
@@ -62,7 +63,7 @@ pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &
     to_come
 }
 
-/// Persons that may, without the one it is of.
+/// Returns the people who may use the verb, other than `by`.
 fn others(place: &Place<'_>, verb: Verb, by: &str) -> Vec<String> {
     let persons = place.persons(verb, by);
     if persons.is_empty() {

@@ -1,4 +1,4 @@
-//! What stands still, why, by which rule with its numbers, and who can move it.
+//! What is blocked and why: the rule with its numbers, and who can unblock it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,15 +14,15 @@ use crate::ids::{PhaseId, StepId};
 use crate::runbook::step::Manual;
 use crate::runbook::{Action, EffectiveUndo, Plan, Step, Verb};
 
-/// A running step is reported when its timeout has been over for so long.
+/// How long after its timeout a running step is reported as overdue.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
-/// Who may do a verb here.
+/// Returns who may use a verb in this rollout.
 fn who_may(state: &RolloutState, plan: &Plan, verb: Verb) -> Vec<String> {
     requests::place(state, plan, Environments::NONE).who(verb)
 }
 
-/// What holds the rollout as a whole.
+/// Adds what blocks the rollout as a whole.
 pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
     let standing = standing(state, plan);
     next.blocked
@@ -48,7 +48,7 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
     next.blocked.extend(undo(state, plan));
 }
 
-/// Why the rollout does not go on, by where it stands.
+/// Returns why the rollout does not proceed in its current status.
 fn standing(state: &RolloutState, plan: &Plan) -> Option<Hold> {
     let id = &state.id;
     match state.status {
@@ -101,7 +101,7 @@ fn standing(state: &RolloutState, plan: &Plan) -> Option<Hold> {
     }
 }
 
-/// What holds the rollback under way.
+/// Returns what blocks the rollback in progress.
 fn undo(state: &RolloutState, plan: &Plan) -> Option<Blocked> {
     let queue = effects::queue(state, plan);
     let (id, rollback) = (queue.first()?, state.current_rollback()?);
@@ -153,8 +153,8 @@ fn undo(state: &RolloutState, plan: &Plan) -> Option<Blocked> {
     )
 }
 
-/// Steps that do not move for a reason of their own. A step that waits for another is
-/// explained by that other.
+/// Adds the steps that are blocked for a reason of their own. A step that waits for another one is
+/// explained by that one.
 pub(super) fn steps(look: Look<'_>, next: &mut Next) {
     let Look {
         state, plan, now, ..
@@ -192,7 +192,7 @@ fn pending(
     }
 }
 
-/// A manual step that a person may do now.
+/// Describes a manual step that a person may do now.
 fn by_hand(state: &RolloutState, plan: &Plan, id: &StepId, step: &Step, manual: &Manual) -> Hold {
     let roles = &plan.runbook().roles;
     let who = match &manual.role {
@@ -339,7 +339,7 @@ fn ended(
     )
 }
 
-/// Gates that do not pass.
+/// Adds the gates that do not pass.
 pub(super) fn gates(look: Look<'_>, next: &mut Next) {
     let Look {
         state,
@@ -362,7 +362,7 @@ pub(super) fn gates(look: Look<'_>, next: &mut Next) {
     }
 }
 
-/// What opens a gate, and who can.
+/// Describes what would open a gate, and who can do it.
 fn shut(
     state: &RolloutState,
     plan: &Plan,
@@ -392,7 +392,7 @@ fn shut(
             .iter()
             .map(|refusal| format!("{} (by signing after all)", refusal.person)),
     );
-    // It would void whatever is signed before it.
+    // Running a step again would void any sign-off given before.
     let retry_first = !answer.again.is_empty();
     if who.is_empty() || retry_first {
         who.splice(0..0, who_may(state, plan, Verb::Retry));
@@ -402,12 +402,12 @@ fn shut(
     let remedies = match signer {
         _ if retry_first => remedy::retry_any(&state.id, &answer.again),
         Some(missing) => vec![remedy::approve(&state.id, id, Some(&missing.role))],
-        // Only other persons in the roles help.
+        // Only adding other people to the roles helps.
         None if !answer.missing.is_empty() => vec![remedy::revise(&state.id)],
         None if at.refusals.is_empty() => remedy::retry_any(&state.id, &answer.again),
         None => vec![remedy::approve(&state.id, id, None)],
     };
-    // By what moves it first.
+    // Report first what has to change first.
     let rule = if answer.failed > 0 {
         HoldRule::PhaseFailed
     } else if answer.unmet > 0 {

@@ -15,49 +15,49 @@ use super::state::RolloutState;
 use crate::ids::StepId;
 use crate::runbook::Plan;
 
-/// What a worker is asked to do.
+/// The action requested from a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskAction {
-    /// The step's action.
+    /// Execute the step's action.
     Execute,
-    /// The step's undo.
+    /// Execute the step's undo.
     Undo,
-    /// A look whether an undo by hand took the effect back. It changes nothing and records no
-    /// intent: the undo's own is the person's.
+    /// Verify that an undo done by hand removed the effect. This changes nothing and records no
+    /// intent, because the person's undo already has one.
     VerifyUndo,
 }
 
-/// Which line a task waits in. Going back has lines of its own, so that it never waits behind
-/// steps; flags have another, so that they never wait behind long undos.
+/// The work queue of a task. Undos have queues of their own so that they never wait behind steps,
+/// and flag undos another one so that they never wait behind long undos.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
-    /// Actions of steps.
+    /// Step actions.
     #[default]
     Step,
-    /// Watches, which take little and last long: they hold no place of a step.
+    /// Watches. They do little for a long time, so they use no slot of a step.
     Watch,
     /// Undos.
     Undo,
-    /// Undos of flags: one write to the ledger each.
+    /// Undos of flags; each is one write to the ledger.
     Flag,
 }
 
-/// One task for the work queue. Its message id is rollout/step/action/attempt.
+/// A task for the work queue, identified by rollout/step/action/attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
-    /// Which step.
+    /// The step.
     pub step: StepId,
-    /// Do or undo.
+    /// What to do.
     pub action: TaskAction,
-    /// Attempt that this task will record.
+    /// The attempt that this task records.
     pub attempt: u32,
-    /// Label of the workers that may take it.
+    /// Label required of the worker.
     pub runs_on: Option<String>,
-    /// The line it waits in.
+    /// The queue it belongs to.
     #[serde(default)]
     pub lane: Lane,
 }
@@ -65,36 +65,37 @@ pub struct Task {
 /// A notice that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueNotice {
-    /// Its id in the plan.
+    /// The notice's id in the plan.
     pub notice: String,
-    /// When it should have gone out.
+    /// When it became due.
     pub due_at: Timestamp,
 }
 
-/// The whole answer.
+/// What a rollout needs at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Next {
     /// Tasks that must be on the work queue now.
     pub tasks: Vec<Task>,
     /// Notices to send now.
     pub notices: Vec<DueNotice>,
-    /// A `Settle` would record something.
+    /// True if a `Settle` would record something.
     pub settle: bool,
-    /// What stands still, and why.
+    /// What is blocked, and why.
     pub blocked: Vec<Blocked>,
-    /// When to look again though nothing is recorded before.
+    /// When to look again even if nothing new is recorded.
     pub wake_at: Option<Timestamp>,
-    /// Closed, nothing runs and nothing is to come: look again only after a new commit.
+    /// The rollout is closed, nothing runs and nothing is to come: look again only after a new
+    /// commit.
     pub over: bool,
 }
 
 impl Next {
-    /// Nothing is to come unless someone asks for it.
+    /// True if nothing more happens unless someone requests it.
     pub fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Looks again at `at`, if that is earlier.
+    /// Moves `wake_at` to `at` if that is in the future and earlier.
     fn wake(&mut self, at: Option<Timestamp>, now: Timestamp) {
         if let Some(at) = at.filter(|at| *at > now) {
             self.wake_at = Some(self.wake_at.map_or(at, |wake| wake.min(at)));
@@ -102,14 +103,14 @@ impl Next {
     }
 }
 
-/// What the rollout needs now: tasks for the queue, notices, a settling; and why everything
-/// else stands still.
+/// Returns what the rollout needs now: tasks, notices and whether to settle, and why everything
+/// else is blocked.
 pub fn next(state: &RolloutState, plan: &Plan, now: Timestamp) -> Next {
     look(state, plan, &Frontier::of(state, plan), now)
 }
 
-/// The same for whoever keeps the frontier of the state: what the rollout has behind it and what
-/// waits for other steps is not visited.
+/// Returns the same as [`next`], given a cached frontier of the state: steps behind and beyond the
+/// frontier are not visited.
 pub fn look(state: &RolloutState, plan: &Plan, frontier: &Frontier, now: Timestamp) -> Next {
     let at = Look {
         state,
@@ -135,7 +136,7 @@ pub fn look(state: &RolloutState, plan: &Plan, frontier: &Frontier, now: Timesta
     next
 }
 
-/// The task is among those that [`next`] names, asked for that one alone.
+/// True if [`next`] would return this task; checks only that one.
 #[must_use]
 pub fn is_wanted(state: &RolloutState, plan: &Plan, task: &Task, now: Timestamp) -> bool {
     if task.action != TaskAction::Execute {
@@ -150,7 +151,7 @@ pub fn is_wanted(state: &RolloutState, plan: &Plan, task: &Task, now: Timestamp)
     agenda::task_of(&task.step, step, attempt).as_ref() == Some(task)
 }
 
-/// The notices that [`next`] names.
+/// Returns the notices that [`next`] would return.
 #[must_use]
 pub fn due_notices(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<DueNotice> {
     let mut next = Next::default();

@@ -1,6 +1,6 @@
-//! Which passed steps may run again. A result that passed stands, unless a gate stands shut on
-//! it: then measuring anew is the way on. Checks of a rollback are another matter, see
-//! [`super::effects::is_check`].
+//! Which passed steps may run again. A passed result stands unless a gate is blocked on it: then
+//! measuring again is the way forward. Checks of a rollback follow [`super::effects::is_check`]
+//! instead.
 
 use jiff::Timestamp;
 
@@ -12,15 +12,14 @@ use crate::ids::{PhaseId, StepId};
 use crate::runbook::plan::has_effect;
 use crate::runbook::{Action, Expr, Plan, Step, recorded};
 
-/// What was done again, by what comes after it: for each step the latest passed step before it
-/// that changes something, or captures what it compares. One walk in the plan's order, however
-/// long the chains are.
+/// For each step, the latest passed step before it that changes something or captures what it
+/// compares. Built in one walk in plan order, however long the chains are.
 #[derive(Debug)]
 pub(crate) struct Redone<'p> {
     latest: HashMap<&'p StepId, Done<'p>>,
 }
 
-/// A passed step, by the number of the event with its result.
+/// A passed step, with the number of its result's event.
 type Done<'p> = (u64, &'p StepId);
 
 impl<'p> Redone<'p> {
@@ -53,14 +52,15 @@ impl<'p> Redone<'p> {
         Self { latest }
     }
 
-    /// The step before this one that passed last, if that was after the event of this number.
+    /// Returns the latest passed step before this one, if its result is later than event number
+    /// `event`.
     pub(crate) fn before(&self, id: &StepId, event: u64) -> Option<&'p StepId> {
         let (done, by) = self.latest.get(id)?;
         (*done > event).then_some(*by)
     }
 }
 
-/// Snapshots that a comparison takes as what was before: taken again after something has changed
+/// Returns the snapshots used as the "before" side of a comparison. Taken again after a change,
 /// they would be compared with themselves.
 fn baselines(plan: &Plan) -> HashSet<&StepId> {
     let compared: HashSet<(&str, &str)> = plan
@@ -81,9 +81,8 @@ fn baselines(plan: &Plan) -> HashSet<&StepId> {
         .collect()
 }
 
-/// A gate stands shut and the passed step, which changes nothing, can move it: someone refused
-/// the gate and the step belongs to its phase, or a check of the gate does not hold and the step
-/// measured what it asks for.
+/// True if a gate is blocked and running this passed, effect-free step again can help: a person
+/// rejected the gate of its phase, or a gate check does not hold and the step measured its input.
 pub(crate) fn moves_a_gate(
     state: &RolloutState,
     plan: &Plan,
@@ -108,7 +107,7 @@ pub(crate) fn moves_a_gate(
     })
 }
 
-/// The step takes the later of the two captures that `source` compares.
+/// True if the step takes the later of the two captures that `source` compares.
 fn captures_anew(plan: &Plan, step: &Step, source: &StepId) -> bool {
     let Some((_, source)) = plan.step(source) else {
         return false;
@@ -121,9 +120,8 @@ fn captures_anew(plan: &Plan, step: &Step, source: &StepId) -> bool {
     }
 }
 
-/// The steps that measure what a gate's check asks for and that may be repeated: those whose
-/// measurements are the last ones, or where there is none, those of the phases up to the gate's
-/// that can record it.
+/// Returns the repeatable steps that measure the inputs of a gate's check: those that recorded the
+/// last measurements, or, if there are none, those up to the gate's phase that can record them.
 pub(crate) fn sources(
     state: &RolloutState,
     plan: &Plan,

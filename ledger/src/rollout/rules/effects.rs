@@ -1,4 +1,4 @@
-//! What there is to take back, and in which order.
+//! Effects in place that can be undone, and in which order.
 
 use super::super::state::{Effect, RolloutState, StepStatus};
 use crate::ids::StepId;
@@ -7,7 +7,7 @@ use crate::runbook::plan::{EffectiveUndo, has_effect};
 use crate::runbook::step::Action;
 use crate::runbook::{Plan, Step};
 
-/// Something stands that the plan knows how to take back.
+/// True if the step has an effect in place that the plan can undo.
 pub(crate) fn stands(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
     let (Some(at), Some((_, step)), Some(undo)) = (state.step(id), plan.step(id), plan.undo(id))
     else {
@@ -21,7 +21,7 @@ pub(crate) fn stands(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
     effect && undo.is_possible()
 }
 
-/// Steps to undo at a level, latest effect first.
+/// Returns the steps to undo at a level, latest effect first.
 pub(crate) fn to_undo(
     state: &RolloutState,
     plan: &Plan,
@@ -42,7 +42,7 @@ pub(crate) fn to_undo(
         .collect()
 }
 
-/// Effects that the plan says cannot or need not be taken back.
+/// Returns the effects that the plan declares irreversible or not in need of undo.
 pub(crate) fn beyond_undo(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
     state
         .effects
@@ -57,8 +57,8 @@ pub(crate) fn beyond_undo(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
         .collect()
 }
 
-/// What the rollback under way has yet to undo, next one first. Effects that appeared after
-/// its start (a step that was running) are among them.
+/// Returns the steps that the rollback in progress has yet to undo, next one first, including
+/// effects made after its start by a step that was still running.
 pub(crate) fn queue(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
     let Some(rollback) = state.current_rollback() else {
         return Vec::new();
@@ -69,7 +69,7 @@ pub(crate) fn queue(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
         .collect()
 }
 
-/// Steps of the rollback's level that still run and may leave an effect.
+/// Returns the running steps within the rollback's level, which may still make an effect.
 pub(crate) fn running(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
     let Some(rollback) = state.current_rollback() else {
         return Vec::new();
@@ -86,8 +86,8 @@ pub(crate) fn running(state: &RolloutState, plan: &Plan) -> Vec<StepId> {
         .collect()
 }
 
-/// The rollback under way stops this step where it runs: it takes back what the step does. Steps
-/// that it leaves alone run to their end.
+/// True if the rollback in progress stops this running step because it undoes the step's effect.
+/// Steps outside its level run to their end.
 #[must_use]
 pub fn is_stopped(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
     let (Some(rollback), Some(at), Some((_, step))) =
@@ -98,8 +98,8 @@ pub fn is_stopped(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
     !at.recheck && rollback.selector().takes(id, step)
 }
 
-/// The undo that is next waits for steps that still run: what they do came later. A flag goes back
-/// at once.
+/// Returns the running steps that the next undo must wait for, because their effects are later. The
+/// undo of a flag never waits.
 pub(crate) fn waits_for(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<StepId> {
     match plan.step(id) {
         Some((_, step)) if !matches!(step.action, Action::Flag(_)) => running(state, plan),
@@ -107,7 +107,8 @@ pub(crate) fn waits_for(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<S
     }
 }
 
-/// Standing steps that name this one in their `needs`: what loses its ground by an undo.
+/// Returns the steps with effects in place that name this one in `needs` and would lose their
+/// basis.
 pub(crate) fn dependents(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<StepId> {
     plan.steps()
         .filter(|planned| {
@@ -119,7 +120,7 @@ pub(crate) fn dependents(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<
         .collect()
 }
 
-/// The step changes nothing: running it again proves something and harms nothing.
+/// True if the step changes nothing, so that running it again proves something and does no harm.
 pub(crate) fn is_check(step: &Step) -> bool {
     !has_effect(step)
         && !matches!(

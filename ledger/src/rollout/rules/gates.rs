@@ -1,4 +1,4 @@
-//! Whether a gate holds, and what is missing.
+//! Whether a gate passes, and what is missing.
 
 use jiff::Timestamp;
 
@@ -9,48 +9,48 @@ use crate::runbook::Plan;
 use crate::runbook::model::Gate;
 use crate::runbook::seats::{self, Seat};
 
-/// A role that has not signed often enough.
+/// A role that lacks sign-offs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missing {
     pub(crate) role: String,
-    /// Members who may still sign, so that every other seat can be filled too. Nobody: the gate
-    /// cannot open with the roles as they are.
+    /// Members who may still sign such that all other required sign-offs remain possible. Empty:
+    /// the gate cannot open with the current roles.
     pub(crate) eligible: Vec<String>,
-    /// Why its other members may not: what they did.
+    /// Why its other members may not sign.
     pub(crate) excluded: Vec<String>,
 }
 
-/// What a gate says now.
+/// The evaluation of a gate.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Answer {
-    /// Why it would pass.
+    /// The reasons why it would pass.
     pub(crate) holds: Vec<String>,
-    /// Why it does not; empty: it passes.
+    /// The reasons why it does not pass; empty if it passes.
     pub(crate) blocks: Vec<String>,
-    /// Who has yet to sign.
+    /// The sign-offs still required.
     pub(crate) missing: Vec<Missing>,
-    /// Steps that may run again and by that change the answer.
+    /// Steps that may run again and could change the result.
     pub(crate) again: Vec<StepId>,
-    /// How many steps of the phase stand failed.
+    /// Number of failed steps in the phase.
     pub(crate) failed: usize,
-    /// How many checks do not hold.
+    /// Number of checks that do not hold.
     pub(crate) unmet: usize,
 }
 
-/// Sign-offs that have not run out.
+/// Iterates over the unexpired sign-offs.
 pub(crate) fn valid(gate: &GateState, now: Timestamp) -> impl Iterator<Item = &SignOff> {
     gate.sign_offs
         .iter()
         .filter(move |sign_off| !is_expired(sign_off, now))
 }
 
-/// The sign-off no longer counts.
+/// True if the sign-off has expired.
 pub(crate) fn is_expired(sign_off: &SignOff, now: Timestamp) -> bool {
     sign_off.expires_at.is_some_and(|at| at <= now)
 }
 
-/// What the gate of a phase says now; `None`: it has none, has passed, or work that still moves
-/// comes before it. A step that stands failed shuts it by name.
+/// Evaluates the gate of a phase; `None` if there is no gate, it has passed, or unfinished work
+/// comes first. A failed step blocks the gate and is named.
 pub(crate) fn standing(
     state: &RolloutState,
     plan: &Plan,
@@ -90,7 +90,7 @@ pub(crate) fn standing(
         Answer::default()
     };
     if !failed.is_empty() {
-        // Nobody can sign while a step of the phase stands failed.
+        // Nobody can sign while a step of the phase has failed.
         answer.missing.clear();
         answer.failed = failed.len();
         answer.blocks.splice(0..0, failed);
@@ -99,7 +99,7 @@ pub(crate) fn standing(
     Some(answer)
 }
 
-/// The sign-offs that are still to come, with those who may give them.
+/// Returns the sign-offs still required, with those who may give them.
 fn seats<'a>(
     state: &RolloutState,
     plan: &'a Plan,
@@ -119,7 +119,7 @@ fn seats<'a>(
     )
 }
 
-/// The members of a role who may not sign any more, with the reason.
+/// Returns the members of a role who may no longer sign, with the reason.
 fn excluded(
     state: &RolloutState,
     plan: &Plan,
@@ -172,7 +172,8 @@ fn evaluate(
             "{have} of {} sign-offs by {}",
             rule.quorum, rule.role
         ));
-        // While any seat must stay empty, whoever signs opens nothing; those of other roles may.
+        // If some sign-off can be given by nobody, no other sign-off in that role helps; other
+        // roles may still sign.
         let eligible: Vec<&str> = if empty.is_empty() {
             seats::helpful(&seats, &rule.role)
         } else if empty.iter().any(|seat| seat.role == rule.role) {
@@ -196,7 +197,7 @@ fn evaluate(
             refusal.person, refusal.role, refusal.reason
         ));
     }
-    // Whoever looks at the gate sees what nobody watches any more.
+    // Tell the signers which alerts nobody is watching any more.
     answer.holds.extend(
         state
             .alerts

@@ -1,5 +1,5 @@
-//! What a rollback does, listed by the rules that carry it out: shown before, recorded when it
-//! starts, and worked off.
+//! The rollback list: what a rollback does, computed by the rules that execute it. It is shown
+//! before the rollback, recorded at its start, and then worked off.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,51 +10,51 @@ use crate::runbook::Plan;
 use crate::runbook::RollbackLevel;
 use crate::runbook::plan::{EffectiveUndo, has_effect, undo_verified_by};
 
-/// All that a rollback comes to, as of one state of a rollout.
+/// Everything a rollback would do, as of one state of a rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RollbackList {
-    /// How far it goes.
+    /// The level.
     pub level: RollbackLevel,
-    /// What is undone, in this order: the reverse of what was done.
+    /// The undos, in execution order: the reverse of the order in which the effects were made.
     pub undo: Vec<UndoItem>,
-    /// Steps of the level that run: what they do is undone when they have ended.
+    /// Running steps within the level; their effects are undone once they have ended.
     pub running: Vec<StepId>,
-    /// Effects that stand and stay.
+    /// Effects that stay in place.
     pub left: Vec<LeftItem>,
 }
 
 /// One undo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UndoItem {
-    /// Whose effect it takes back.
+    /// The step whose effect it undoes.
     pub step: StepId,
     /// The step's title.
     pub title: String,
-    /// What is done.
+    /// A description of the undo.
     pub how: String,
-    /// A person does it.
+    /// A person has to do it.
     pub by_hand: bool,
-    /// What proves it; empty: nothing, it will be recorded as not verified.
+    /// What verifies it; empty if nothing can, which is recorded as not verified.
     pub verified_by: String,
 }
 
-/// An effect that stays.
+/// An effect that stays in place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeftItem {
-    /// Whose.
+    /// The step.
     pub step: StepId,
     /// Why it stays.
     pub why: String,
 }
 
 impl RollbackList {
-    /// The steps to undo, in order.
+    /// Iterates over the steps to undo, in order.
     pub(crate) fn steps(&self) -> impl Iterator<Item = &StepId> {
         self.undo.iter().map(|item| &item.step)
     }
 }
 
-/// What a rollback of this level would do now. `named` are the steps of a partial one.
+/// Returns what a rollback of this level would do now; `named` lists the steps of a partial one.
 pub(crate) fn list(
     state: &RolloutState,
     plan: &Plan,
@@ -95,7 +95,7 @@ pub(crate) fn list(
     }
 }
 
-/// Why the effect stays; `None`: there is none, as far as the plan can tell.
+/// Returns why the effect stays in place; `None` if the plan knows of no effect.
 fn why_left(
     state: &RolloutState,
     plan: &Plan,

@@ -11,26 +11,25 @@ use crate::ids::StepId;
 use crate::runbook::model::NoData;
 use crate::runbook::{Expr, ExprOutcome, Plan, Term, recorded};
 
-/// A measurement as it may be judged by: the last one under a name, unless something says that it
-/// does not speak for what is there now.
+/// The last measurement under a name, and whether it still counts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reading<'s> {
-    /// The last measurement; `None`: there is none.
+    /// The last measurement; `None` if there is none.
     pub(crate) measured: Option<&'s Measured>,
-    /// The number, where it counts.
+    /// The value, if it counts.
     pub(crate) value: Option<Decimal>,
-    /// Why there is no number; empty when there is one, or when nothing was ever measured.
+    /// Why it does not count; empty if it does, or if nothing was ever measured.
     pub(crate) doubt: String,
-    /// The step that has to measure it again; `None`: nothing was ever measured.
+    /// The step that has to measure it again; `None` if nothing was ever measured.
     pub(crate) source: Option<&'s StepId>,
 }
 
-/// The last measurement under a name: recorded under it, or, for a metric of the plan that stands
-/// for a step's measurement, recorded under that one.
+/// Reads the last measurement under a name. A metric of the plan that refers to a step's
+/// measurement reads that one.
 ///
-/// It has no number where the last measurement had none, where its own rule could not judge it
-/// (a watch that ended without data), where its attempt ended in error, or where a step that
-/// measures it has ended later without measuring it.
+/// There is no value if the last measurement had none, if its own rule could not judge it (a watch
+/// that ended without data), if its attempt ended in error, or if a step that measures it has since
+/// ended without measuring it.
 pub(crate) fn reading<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> Reading<'s> {
     let found = recorded_as(state, plan, name).and_then(|name| state.metrics.get_key_value(name));
     let Some((recorded_as, measured)) = found else {
@@ -62,7 +61,7 @@ pub(crate) fn reading<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> R
     }
 }
 
-/// Why a number that was measured does not count by its own attempt; empty where it does.
+/// Returns why a measured number does not count because of its own attempt; empty if it counts.
 fn unsure_of(state: &RolloutState, measured: &Measured, value: Decimal) -> String {
     let by = format!("step {}, attempt {}", measured.step, measured.attempt);
     let errored = state
@@ -77,7 +76,7 @@ fn unsure_of(state: &RolloutState, measured: &Measured, value: Decimal) -> Strin
     }
 }
 
-/// What was measured first, and its number or why that does not count.
+/// Returns the baseline measurement, with its value or why it does not count.
 pub(super) fn first_of<'s>(
     state: &'s RolloutState,
     plan: &Plan,
@@ -103,8 +102,8 @@ pub(super) fn first_of<'s>(
     ))
 }
 
-/// A step that measures this, by its plan, and whose last attempt ended after the measurement and
-/// is not where it comes from.
+/// Finds another step that measures this by its plan and whose last attempt ended after the
+/// measurement, without replacing it.
 fn ended_without<'s>(
     state: &'s RolloutState,
     plan: &Plan,
@@ -121,7 +120,7 @@ fn ended_without<'s>(
     })
 }
 
-/// The numbers that count, by the name they were recorded under.
+/// Returns the values that count, by the name they were recorded under.
 pub fn figures(state: &RolloutState, plan: &Plan) -> BTreeMap<String, Decimal> {
     state
         .metrics
@@ -130,9 +129,8 @@ pub fn figures(state: &RolloutState, plan: &Plan) -> BTreeMap<String, Decimal> {
         .collect()
 }
 
-/// What was there before the change, by name, metrics of the plan that stand for a step's
-/// measurement included: the numbers that may be asked of in this step, which are those that
-/// another step ended with.
+/// Returns the baselines that step `asking` may use, by name: those measured by another step.
+/// Metrics of the plan that refer to a step's measurement are included.
 pub fn baselines(state: &RolloutState, plan: &Plan, asking: &StepId) -> BTreeMap<String, Decimal> {
     let metrics = &plan.runbook().metrics;
     state
@@ -147,7 +145,7 @@ pub fn baselines(state: &RolloutState, plan: &Plan, asking: &StepId) -> BTreeMap
         .collect()
 }
 
-/// The name under which it was recorded.
+/// Resolves a metric of the plan to the name under which it was recorded.
 pub(super) fn recorded_as<'a>(
     state: &'a RolloutState,
     plan: &'a Plan,
@@ -159,14 +157,14 @@ pub(super) fn recorded_as<'a>(
     plan.runbook().metrics.get(name)?.step.as_deref()
 }
 
-/// What an expression says about the last measurements.
+/// The result of evaluating an expression over the last measurements.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Judged {
-    /// `None`: no data, or no answer.
+    /// Whether it holds; `None` if there is no data or no answer.
     pub(crate) holds: Option<bool>,
     /// The expression and its inputs: `regressions == 0 (regressions=3)`.
     pub(crate) text: String,
-    /// `name=value` per number read.
+    /// `name=value` for each number read.
     pub(crate) inputs: Vec<String>,
 }
 
@@ -175,7 +173,7 @@ pub(crate) fn judge(state: &RolloutState, plan: &Plan, text: &str) -> Judged {
     judge_after(state, plan, text, 0)
 }
 
-/// The same, where only what was measured after the event of this number counts.
+/// Evaluates an expression, counting only measurements recorded after the event of this number.
 pub(crate) fn judge_after(state: &RolloutState, plan: &Plan, text: &str, event: u64) -> Judged {
     let expr = match Expr::parse(text) {
         Ok(expr) => expr,
@@ -219,7 +217,7 @@ pub(crate) fn judge_after(state: &RolloutState, plan: &Plan, text: &str, event: 
     }
 }
 
-/// A gate's check: whether it holds, and the reason with numbers.
+/// Evaluates a gate's check: whether it holds, and the reason with numbers.
 pub(crate) fn check(
     state: &RolloutState,
     plan: &Plan,
@@ -245,7 +243,7 @@ pub(crate) fn check(
     }
 }
 
-/// A step's `when` over the parameters: numbers, and `true` as 1, `false` as 0.
+/// Evaluates a step's `when` over the parameters: numbers, and `true` as 1, `false` as 0.
 pub(crate) fn when(state: &RolloutState, text: &str) -> Result<bool, String> {
     let expr = Expr::parse(text).map_err(|error| error.to_string())?;
     expr.evaluate(&|term| match state.params.get(&term.name)?.trim() {

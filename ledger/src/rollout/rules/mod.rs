@@ -1,4 +1,4 @@
-//! Questions that several decisions ask of state and plan.
+//! Rules over state and plan that several decisions share.
 
 pub(super) mod again;
 pub(super) mod effects;

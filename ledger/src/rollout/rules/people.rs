@@ -1,11 +1,11 @@
-//! Who may.
+//! Roles and who took part in which step.
 
 use super::super::state::RolloutState;
 use crate::ids::PhaseId;
 use crate::runbook::Plan;
 use crate::runbook::model::Gate;
 
-/// A role with its members, for people: `dba: dora or dan`.
+/// Formats a role with its members for display: `dba: dora or dan`.
 pub(crate) fn role_text(plan: &Plan, role: &str) -> String {
     let members = plan.role_members(role);
     if members.is_empty() {
@@ -15,14 +15,14 @@ pub(crate) fn role_text(plan: &Plan, role: &str) -> String {
     }
 }
 
-/// The person is a member of the role.
+/// True if the person is a member of the role.
 pub(crate) fn has_role(plan: &Plan, person: &str, role: &str) -> bool {
     plan.role_members(role)
         .iter()
         .any(|member| member == person)
 }
 
-/// The roles a gate asks for, each once.
+/// Returns the roles that a gate requires, without duplicates.
 pub(crate) fn gate_roles(gate: &Gate) -> Vec<&str> {
     let mut roles: Vec<&str> = Vec::new();
     for rule in &gate.sign_offs {
@@ -33,7 +33,7 @@ pub(crate) fn gate_roles(gate: &Gate) -> Vec<&str> {
     roles
 }
 
-/// The person had a hand in a step of the phase.
+/// True if the person took part in a step of the phase.
 pub(crate) fn has_hand_in(state: &RolloutState, phase: &PhaseId, person: &str) -> bool {
     state
         .steps
@@ -41,7 +41,7 @@ pub(crate) fn has_hand_in(state: &RolloutState, phase: &PhaseId, person: &str) -
         .any(|step| step.phase == *phase && step.executors.contains(person))
 }
 
-/// Steps of the phase in which the person had a hand.
+/// Returns the steps of the phase in which the person took part.
 pub(crate) fn executed_by(state: &RolloutState, phase: &PhaseId, person: &str) -> Vec<String> {
     state
         .steps

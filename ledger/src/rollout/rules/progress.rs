@@ -1,4 +1,4 @@
-//! What is done.
+//! Which steps and phases are done.
 
 use super::super::state::{RolloutState, StepState, StepStatus};
 use crate::ids::{PhaseId, StepId};
@@ -6,8 +6,8 @@ use crate::runbook::Plan;
 use crate::runbook::Step;
 use crate::runbook::step::OnFail;
 
-/// The step failed and the plan has another automatic attempt for it. What stopped half way is
-/// not repeated without a person, unless the step may be run again as it is.
+/// True if the step failed and the plan allows another automatic attempt. A partly executed step is
+/// not retried without a person, unless it is idempotent.
 pub(crate) fn will_retry(state: &StepState, step: &Step) -> bool {
     matches!(state.status, StepStatus::Failed | StepStatus::Errored)
         && !state.recheck
@@ -18,8 +18,8 @@ pub(crate) fn will_retry(state: &StepState, step: &Step) -> bool {
             .is_some_and(|retry| state.attempt < retry.attempts)
 }
 
-/// What follows the step may go on: it passed, was left out with a reason, or failed where the
-/// plan says that this blocks nothing.
+/// True if the step no longer holds up what follows: it passed, was left out with a reason, or
+/// failed where the plan says that its failure does not block.
 pub(crate) fn is_done(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
     let (Some(at), Some((_, step))) = (state.step(id), plan.step(id)) else {
         return false;
@@ -41,7 +41,7 @@ pub(crate) fn is_done(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
     }
 }
 
-/// Steps of the phase that are not done.
+/// Returns the steps of the phase that are not done.
 pub(crate) fn open_steps<'s>(
     state: &'s RolloutState,
     plan: &Plan,
@@ -59,7 +59,7 @@ pub(crate) fn open_steps<'s>(
         .collect()
 }
 
-/// All steps of the phase are done and its gate, if it has one, has passed.
+/// True if all steps of the phase are done and its gate, if any, has passed.
 pub(crate) fn phase_passed(state: &RolloutState, plan: &Plan, phase: &PhaseId) -> bool {
     let gate_passed = state
         .gates
@@ -72,7 +72,7 @@ pub(crate) fn phase_passed(state: &RolloutState, plan: &Plan, phase: &PhaseId) -
             .is_some_and(|at| at.steps.iter().all(|id| is_done(state, plan, id)))
 }
 
-/// The phases before this one that have not passed.
+/// Returns the earlier phases that have not passed.
 pub(crate) fn missing_phases(state: &RolloutState, plan: &Plan, phase: &PhaseId) -> Vec<PhaseId> {
     plan.needs_of_phase(phase)
         .unwrap_or_default()
@@ -81,7 +81,7 @@ pub(crate) fn missing_phases(state: &RolloutState, plan: &Plan, phase: &PhaseId)
         .collect()
 }
 
-/// Something runs: an attempt or an undo.
+/// True if any attempt or undo is running.
 pub(crate) fn anything_runs(state: &RolloutState) -> bool {
     state
         .steps
@@ -89,7 +89,7 @@ pub(crate) fn anything_runs(state: &RolloutState) -> bool {
         .any(|step| matches!(step.status, StepStatus::Running | StepStatus::Undoing))
 }
 
-/// Ids as a list for people.
+/// Formats ids as a list for display.
 pub(crate) fn list<I: ToString>(ids: impl IntoIterator<Item = I>) -> String {
     let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
     ids.join(", ")

@@ -1,4 +1,4 @@
-//! Verbs of commands, and what requests for two persons rest on.
+//! Verbs of commands, and the state that a request for two persons depends on.
 
 use super::super::command::Command;
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
@@ -7,7 +7,7 @@ use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Verb};
 
-/// Who may what in a rollout now.
+/// Returns who may do what in a rollout now.
 pub(crate) fn place<'a>(
     state: &RolloutState,
     plan: &'a Plan,
@@ -16,8 +16,8 @@ pub(crate) fn place<'a>(
     Place::of_rollout(plan, &state.environment, state.protected, environments)
 }
 
-/// The row of the authority table that a command falls under. Exhaustive: a new command does not
-/// compile without its verb.
+/// Returns the authority-table row of a command. Exhaustive: a new command does not compile without
+/// its verb.
 pub(crate) fn verb(state: &RolloutState, command: &Command) -> Verb {
     match command {
         Command::Start {} => Verb::Start,
@@ -31,7 +31,7 @@ pub(crate) fn verb(state: &RolloutState, command: &Command) -> Verb {
         Command::ReviewNotApplicable { .. } => Verb::ReviewNotApplicable,
         Command::Approve { .. } => Verb::Approve,
         Command::Reject { .. } => Verb::Reject,
-        // Within a rollback an undo is part of the way back.
+        // During a rollback, an undo is part of it.
         Command::Undo { .. } if state.current_rollback().is_some() => Verb::Rollback,
         Command::Undo { .. } => Verb::Undo,
         Command::Rollback { .. } => Verb::Rollback,
@@ -48,17 +48,17 @@ pub(crate) fn verb(state: &RolloutState, command: &Command) -> Verb {
     }
 }
 
-/// What leaving a step out takes.
+/// Returns the verb required to skip this step.
 pub(crate) fn verb_of_skip(at: &StepState) -> Verb {
     if !at.critical && at.status != StepStatus::UndoFailed {
         Verb::Skip
     } else {
-        // Whoever leaves an effect that could not be undone decides as much.
+        // Leaving an effect whose undo failed is as grave as skipping a critical step.
         Verb::SkipCritical
     }
 }
 
-/// A command in words: `skip step 1.6`.
+/// Describes a command: `skip step 1.6`.
 pub(crate) fn what(command: &Command) -> String {
     match command {
         Command::Start {} => "start the rollout".to_owned(),
@@ -92,12 +92,12 @@ pub(crate) fn what(command: &Command) -> String {
     }
 }
 
-/// What a request asks for; `None` where this version cannot read it.
+/// Parses the requested command; `None` if this version cannot read it.
 pub(crate) fn command(request: &Request) -> Option<Command> {
     serde_json::from_str(&request.command).ok()
 }
 
-/// The step that a command is about.
+/// Returns the step that a command is about.
 pub(crate) fn step_of(command: &Command) -> Option<&StepId> {
     match command {
         Command::Skip { step, .. } | Command::Undo { step, .. } => Some(step),
@@ -106,8 +106,9 @@ pub(crate) fn step_of(command: &Command) -> Option<&StepId> {
     }
 }
 
-/// What a command rests on, in words: a request for it is void once this has changed. Not on all
-/// of the state: a watch that goes on measuring does not change whether a step should be skipped.
+/// Describes the state that a command depends on; a request becomes void when this changes. It is
+/// not the whole state: a watch that keeps measuring does not affect whether a step should be
+/// skipped.
 pub(crate) fn rests_on(state: &RolloutState, command: &Command) -> String {
     let step = step_of(command).map(|id| {
         state.step(id).map_or_else(

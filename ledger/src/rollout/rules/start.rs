@@ -1,5 +1,5 @@
-//! Whether a step may start: one answer for `StartStep`, for the tasks that `next` hands out
-//! and for what it reports as blocked.
+//! Whether a step may start: one answer for `StartStep`, for the tasks that `next` returns and for
+//! what it reports as blocked.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Step, window};
 
-/// The attempt that may start now. The step must be pending.
+/// Returns the attempt that may start now; the step must be pending.
 pub(crate) fn check(
     state: &RolloutState,
     plan: &Plan,
@@ -80,7 +80,7 @@ pub(crate) fn check(
     Ok(at.attempt.saturating_add(1))
 }
 
-/// The window's answer for the step.
+/// Evaluates the windows for the step.
 pub(crate) fn window_of(
     state: &RolloutState,
     plan: &Plan,
@@ -95,7 +95,7 @@ pub(crate) fn window_of(
     )
 }
 
-/// Everything but parameters, time and windows: what comes before the step has been done and
+/// Checks everything except parameters, time and windows: what comes before the step is done, and
 /// nobody has stopped the rollout.
 pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Result<(), Hold> {
     let Some(at) = state.step(id) else {
@@ -134,7 +134,7 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
         return Err(Hold::because(HoldRule::NotInPlan, "it is not in the plan"));
     };
     if at.recheck {
-        // The order of the plan is void while effects are taken back; among rechecks it holds.
+        // During a rollback the plan's order does not apply, except among rechecks.
         let waits: Vec<&StepId> = needs
             .steps
             .iter()
@@ -152,7 +152,7 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
         }
         return Ok(());
     }
-    // The steps first: that is soon said, while a phase is a walk over its steps.
+    // Check steps first: that is cheap, while checking a phase walks its steps.
     let steps: Vec<&StepId> = needs
         .steps
         .iter()
@@ -181,7 +181,7 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
     Ok(())
 }
 
-/// Somebody says that the step does not apply, and another person must agree.
+/// Builds the hold of a step with a pending "not applicable" proposal.
 pub(crate) fn not_applicable(state: &RolloutState, id: &StepId, proposal: &Proposal) -> Hold {
     Hold::person(
         HoldRule::NotApplicableProposed,

@@ -1,5 +1,5 @@
-//! What the terms of an expression come to: the last value under a name, or a figure over the
-//! values that speak for it.
+//! Evaluates the terms of an expression: the last value under a name, or a statistic over the
+//! values that count.
 
 use super::super::state::{Measured, RolloutState};
 use super::measures::{first_of, reading, recorded_as};
@@ -10,15 +10,15 @@ use crate::runbook::model::NoData;
 use crate::runbook::{Action, Figure, Plan, Term};
 use crate::sampled::{Sampled, Statistic};
 
-/// What a term comes to.
+/// The value of a term.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// The number, where it counts; `None`: no data.
+    /// The number; `None` means no data.
     pub(crate) value: Option<Decimal>,
-    /// Why there is none, where something was measured.
+    /// Why there is no number, if something was measured.
     pub(crate) doubt: String,
-    /// Number of the event that recorded what it rests on; of two, the earlier one. A baseline
-    /// beside something else is as new as that: it is meant to be old.
+    /// Number of the event that recorded its input; of two, the earlier one. A baseline beside
+    /// another term takes that term's number, because a baseline is meant to be old.
     pub(crate) event: u64,
 }
 
@@ -32,13 +32,13 @@ impl Asked {
     }
 }
 
-/// Asks for one term of an expression, whose terms are `all`.
+/// Evaluates one term of an expression; `all` lists the expression's terms.
 pub(crate) fn ask(state: &RolloutState, plan: &Plan, term: &Term, all: &[Term]) -> Asked {
     if term.is_baseline() {
         return before(state, plan, &term.name, all);
     }
     let read = reading(state, plan, &term.name);
-    // What ended without data has not been seen to grow.
+    // A metric without a current value has not been seen to grow.
     let (Some(name), Some(last), Some(value)) = (
         recorded_as(state, plan, &term.name),
         read.measured,
@@ -68,13 +68,13 @@ pub(crate) fn ask(state: &RolloutState, plan: &Plan, term: &Term, all: &[Term]) 
                 event: total.event.min(last.event),
             }
         }
-        // Answered above.
+        // Baselines are handled above.
         Some(Figure::Baseline) => found(None),
     }
 }
 
-/// What was measured first. Beside the measurement itself it must be that of another step: nothing
-/// is before itself.
+/// Evaluates a baseline term. Beside the measurement itself, the baseline must come from another
+/// step, because a value cannot be its own baseline.
 fn before(state: &RolloutState, plan: &Plan, name: &str, all: &[Term]) -> Asked {
     let Some((first, value)) = first_of(state, plan, name) else {
         return Asked::nothing(String::new());
@@ -117,7 +117,8 @@ fn rate(state: &RolloutState, name: &str, last: &Measured, unit: Unit) -> Option
         }
     }
     trail.rate(unit.span()).or_else(|| {
-        // Measured by steps that take no samples: from the first to the last of them.
+        // Measured by steps that take no samples: the growth from the first measurement to the
+        // last.
         let counted = state.counters.get(name)?;
         let mut trail = Trail::default();
         trail.push(Decimal::ZERO, counted.since);
@@ -126,8 +127,8 @@ fn rate(state: &RolloutState, name: &str, last: &Measured, unit: Unit) -> Option
     })
 }
 
-/// Over the samples of the attempt that measured it last. A step that takes no samples has
-/// measured one value.
+/// Evaluates a statistic over the samples of the attempt that measured last. A step that takes no
+/// samples has one value.
 fn over(
     state: &RolloutState,
     plan: &Plan,
@@ -163,7 +164,7 @@ fn over(
     }
 }
 
-/// The watch that took the samples lets missing ones pass.
+/// True if the watch that took the samples passes when samples are missing.
 fn bears_gaps(plan: &Plan, last: &Measured, name: &str) -> bool {
     plan.step(&last.step).is_some_and(|(_, step)| {
         matches!(&step.action, Action::Watch(watch) if watch

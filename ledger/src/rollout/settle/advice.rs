@@ -1,4 +1,4 @@
-//! The decision tree: the first rule that holds over the last measurements is the advice.
+//! The decision tree: the first rule that holds over the last measurements gives the advice.
 
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -8,8 +8,8 @@ use super::super::rules::{going_back, measures};
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
 
-/// Takes the last advice back where what it rests on has been measured again and no longer makes its
-/// rule hold. No data takes nothing back.
+/// Withdraws the last advice if its inputs have been measured again and its rule no longer holds.
+/// Missing data withdraws nothing.
 fn over(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     let Some(last) = state.advice.as_ref().filter(|last| !last.is_over) else {
         return Vec::new();
@@ -26,9 +26,9 @@ fn over(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     })]
 }
 
-/// New advice, with the rollback it starts where the plan says `auto` and what was measured since
-/// the last rollback makes the rule hold. The same rule on the same numbers is said once, and
-/// again when it was answered by a rollback and holds on new measurements.
+/// Returns new advice, and the rollback it starts if the plan says `auto` and the rule holds on
+/// measurements since the last rollback. The same rule on the same numbers is recorded once, and
+/// again only if a rollback responded to it and the rule holds on new measurements.
 pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     if !matches!(state.status, Status::Running | Status::Paused) {
         return Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     let Some((rule, judged)) = found else {
         return over(state, plan);
     };
-    // What was measured before the end of the last rollback has been answered by it.
+    // The last rollback responded to everything measured before its end.
     let answered = state
         .rollback
         .as_ref()
@@ -53,7 +53,7 @@ pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
     {
         return Vec::new();
     }
-    // A partial rollback takes a person, who names the steps.
+    // A partial rollback needs a person to name the steps.
     let level = rule
         .then
         .level()

@@ -1,6 +1,6 @@
-//! Alerts from the samples of watches: one per step and metric. Only data that says so resolves
-//! one; a sample without data, or one that no rule can judge, never does. What its watch leaves
-//! open when it ends is marked as unwatched and stays open.
+//! Alerts from the samples of watches, one per step and metric. An alert is resolved only by data
+//! that says so, never by a sample without data or one that no rule can judge. An alert still open
+//! when its watch ends is marked as unwatched and stays open.
 
 use rollbook_proto::v1::{self, event::Kind};
 
@@ -9,7 +9,7 @@ use crate::ids::StepId;
 use crate::measurement;
 use crate::runbook::Step;
 
-/// The severity a sample deserves, by what its watch made of it; `None`: it is well, or says nothing.
+/// Returns the severity of a sample by its watch's verdict; `None` if it is fine or has no verdict.
 fn severity(step: &Step, sample: &v1::Measurement) -> Option<&'static str> {
     match sample.verdict() {
         v1::Verdict::Fail if step.critical => Some("critical"),
@@ -31,7 +31,7 @@ fn rank(severity: &str) -> u8 {
     }
 }
 
-/// The sample says how things are.
+/// True if the sample carries a judged value.
 fn is_data(sample: &v1::Measurement) -> bool {
     measurement::number(sample).is_some()
         && !matches!(
@@ -40,7 +40,7 @@ fn is_data(sample: &v1::Measurement) -> bool {
         )
 }
 
-/// What a sample raises, makes worse or resolves.
+/// Returns the alert events caused by a sample: raised, made more severe, or resolved.
 pub(crate) fn after_sample(
     state: &RolloutState,
     step: &Step,
@@ -76,7 +76,7 @@ pub(crate) fn after_sample(
     }
 }
 
-/// Open alerts whose watch has ended, each marked once.
+/// Marks open alerts whose watch has ended, once each.
 pub(super) fn unwatched(state: &RolloutState) -> Vec<Kind> {
     if state.status.is_closed() {
         return Vec::new();

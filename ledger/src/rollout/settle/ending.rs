@@ -1,4 +1,4 @@
-//! Ends: of rollbacks and of the rollout.
+//! The end of rollbacks and of the rollout.
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
@@ -11,7 +11,7 @@ use crate::ids::StepId;
 use crate::runbook::plan::has_effect;
 use crate::runbook::{Expr, Plan, Span, Term};
 
-/// A rollback that has undone all it can.
+/// Finishes a rollback that has undone everything it can.
 pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> Vec<Kind> {
     let Some(rollback) = state.current_rollback() else {
         return Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
     };
     let is = |id: &StepId, status: StepStatus| state.step(id).is_some_and(|at| at.status == status);
     let left = named(&|id| is(id, StepStatus::UndoFailed));
-    // Those of this rollback, not of one before it.
+    // Count undos of this rollback only, not of an earlier one.
     let is_undone = |id: &StepId| {
         let at = state.step(id);
         is(id, StepStatus::Undone)
@@ -109,7 +109,7 @@ fn time_taken(rollback: &RollbackState, plan: &Plan, now: Timestamp) -> String {
     }
 }
 
-/// A rollback has finished and ends the rollout: a full one, or one begun after the end.
+/// True if a finished rollback ends the rollout: a full one, or one started after the end.
 pub(crate) fn closes_after_rollback(state: &RolloutState) -> bool {
     state.status == Status::Paused
         && state.rollback.as_ref().is_some_and(|rollback| {
@@ -121,7 +121,7 @@ pub(crate) fn closes_after_rollback(state: &RolloutState) -> bool {
         })
 }
 
-/// How the rollout closes now, with a line for people; `None`: it does not.
+/// Returns how the rollout closes now, with a summary; `None` if it does not.
 fn outcome(look: Look<'_>) -> Option<(v1::RolloutOutcome, String)> {
     let Look { state, plan, .. } = look;
     if state.status == Status::Running
@@ -188,7 +188,7 @@ fn outcome(look: Look<'_>) -> Option<(v1::RolloutOutcome, String)> {
     None
 }
 
-/// The step failed, or may have left half an effect.
+/// True if the step failed or may have left a partial effect.
 fn is_broken(plan: &Plan, id: &StepId, status: StepStatus) -> bool {
     match status {
         StepStatus::Interrupted => plan.step(id).is_some_and(|(_, step)| has_effect(step)),
@@ -205,10 +205,10 @@ fn count(state: &RolloutState, status: StepStatus) -> usize {
         .count()
 }
 
-/// The longest text of what a success metric came to.
+/// Maximum size of a success metric's recorded text, in bytes.
 const MAX_ACTUAL_BYTES: usize = 1_000;
 
-/// The close, preceded by the figures the review asks for.
+/// Closes the rollout, recording first the success metrics that the review needs.
 pub(super) fn closed(look: Look<'_>) -> Vec<Kind> {
     let Look { state, plan, .. } = look;
     let Some((outcome, summary)) = outcome(look) else {

@@ -1,4 +1,4 @@
-//! Gates that pass, are newly blocked, or lose a sign-off by time.
+//! Gates that pass, become blocked, or lose an expired sign-off.
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
@@ -9,7 +9,7 @@ use super::super::rules::gates;
 use super::super::state::{RolloutState, Status};
 use crate::ids::PhaseId;
 
-/// Sign-offs that have run out while their gate is shut.
+/// Voids expired sign-offs at gates that have not passed.
 pub(super) fn expired(state: &RolloutState, now: Timestamp) -> Vec<Kind> {
     if state.status.is_closed() {
         return Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn expired(state: &RolloutState, now: Timestamp) -> Vec<Kind> {
         .collect()
 }
 
-/// The gates of phases that are done. Blocked is recorded once per change of its reasons.
+/// Decides the gates of phases that are done; a block is recorded once per change of its reasons.
 pub(super) fn decided(look: Look<'_>) -> Vec<Kind> {
     let Look {
         state,
@@ -57,14 +57,14 @@ pub(super) fn decided(look: Look<'_>) -> Vec<Kind> {
     Vec::new()
 }
 
-/// So many reasons are recorded; all count in the digest.
+/// Maximum number of reasons recorded; the digest covers all.
 const MAX_REASONS: usize = 20;
 
-/// So many bytes of a reason are recorded.
+/// Maximum size of a recorded reason, in bytes.
 const MAX_REASON_BYTES: usize = 500;
 
-/// The first reasons, cut where they are long: an event must fit into a commit whatever a plan
-/// and its results say.
+/// Returns the first reasons, each cut to its maximum size, so that the event fits into a commit
+/// whatever a plan and its results say.
 fn shown(reasons: &[String]) -> Vec<String> {
     reasons
         .iter()
@@ -92,7 +92,7 @@ fn blocked(id: &PhaseId, reasons: &[String]) -> v1::GateBlocked {
     blocked
 }
 
-/// At most so many bytes of a text, whole characters, with `…` in the place of the rest.
+/// Cuts a text to at most `bytes` at a character boundary and appends `…`.
 fn cut(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();

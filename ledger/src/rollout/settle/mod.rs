@@ -1,6 +1,7 @@
-//! Everything that is due by state and time and needs no worker: alerts whose watch has ended, gates
-//! that pass or are newly blocked, expired sign-offs and requests, late reviews, steps whose `when` is false, waits, automatic retries, advice
-//! and automatic rollbacks, the end of rollbacks, the close.
+//! Settling: everything that state and time make due and that needs no worker. This covers alerts
+//! whose watch has ended, gates that pass or become blocked, expired sign-offs and requests, late
+//! reviews, steps whose `when` is false, waits, automatic retries, advice and automatic rollbacks,
+//! the end of rollbacks, and the close.
 
 mod advice;
 pub(super) mod alerts;
@@ -25,14 +26,14 @@ use crate::runbook::Plan;
 pub(super) use ending::closes_after_rollback;
 pub(super) use steps::wait_ends;
 
-/// The most events of one settling; what is left is found by the next.
+/// Maximum number of events in one settle; the next settle continues.
 const MAX_EVENTS: usize = 100;
 
-/// The most bytes of events of one settling: well below what a commit may have.
+/// Maximum size of the events of one settle, in bytes; well below the limit of a commit.
 const MAX_BYTES: usize = 32 * 1024;
 
-/// All that is due now, each event decided on the state after those before it, as far as it fits
-/// into a commit. Of a group that does not fit the rest is due again at the next settling.
+/// Returns everything due now that fits into one commit, each event decided on the state after
+/// those before it. If a group does not fit, its rest is due at the next settle.
 pub(super) fn settle(
     state: &RolloutState,
     plan: &Plan,
@@ -74,12 +75,12 @@ pub(super) fn settle(
     Ok(events)
 }
 
-/// A settling would record something.
+/// True if settling would record something.
 pub(super) fn is_due(look: Look<'_>) -> bool {
     !due(look).is_empty()
 }
 
-/// The first group of things that is due.
+/// Returns the first group of due events.
 pub(super) fn due(look: Look<'_>) -> Vec<Kind> {
     let Look {
         state, plan, now, ..
@@ -106,7 +107,7 @@ pub(super) fn due(look: Look<'_>) -> Vec<Kind> {
         .unwrap_or_default()
 }
 
-/// A sign-off that no longer counts.
+/// Builds the event that voids a sign-off.
 pub(super) fn void(gate: &PhaseId, sign_off: &SignOff, cause: &str) -> Kind {
     Kind::SignOffVoided(v1::SignOffVoided {
         gate_id: gate.to_string(),
@@ -116,7 +117,7 @@ pub(super) fn void(gate: &PhaseId, sign_off: &SignOff, cause: &str) -> Kind {
     })
 }
 
-/// Voids all sign-offs of one phase's gate.
+/// Voids all sign-offs at a phase's gate.
 pub(super) fn void_phase(state: &RolloutState, phase: &PhaseId, cause: &str) -> Vec<Kind> {
     state.gates.get(phase).map_or_else(Vec::new, |gate| {
         gate.sign_offs
@@ -126,14 +127,14 @@ pub(super) fn void_phase(state: &RolloutState, phase: &PhaseId, cause: &str) -> 
     })
 }
 
-/// The most effects left that a start of a rollback names: the event is bounded. The list before
-/// it has them all.
+/// Maximum number of left effects named by the start of a rollback, because the event is bounded.
+/// The list shown before it names all.
 const MAX_LEFT: usize = 100;
 
-/// What the steps and effects that a start of a rollback names may take.
+/// Maximum size of the steps and effects named by the start of a rollback, in bytes.
 const MAX_STARTED_BYTES: usize = 50 * 1024;
 
-/// The start of a rollback that does what is listed.
+/// Builds the event that starts the listed rollback.
 pub(super) fn rollback_started(state: &RolloutState, reason: &str, list: &RollbackList) -> Kind {
     let steps = |ids: &mut dyn Iterator<Item = &StepId>| -> Vec<String> {
         ids.map(ToString::to_string).collect()

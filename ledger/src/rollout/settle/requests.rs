@@ -1,4 +1,4 @@
-//! Requests that nobody can confirm any more, and reviews that are late.
+//! Requests that can no longer be confirmed, and late reviews.
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
@@ -6,7 +6,7 @@ use rollbook_proto::v1::{self, event::Kind};
 use super::super::rules::requests;
 use super::super::state::RolloutState;
 
-/// Records what is over.
+/// Ends expired and void requests, and marks late reviews.
 pub(super) fn over(state: &RolloutState, now: Timestamp) -> Vec<Kind> {
     let ended = state.requests.iter().filter_map(|request| {
         let (end, reason) = if request.expires_at <= now {

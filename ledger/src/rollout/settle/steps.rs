@@ -1,4 +1,4 @@
-//! Steps that move by themselves.
+//! Steps that change state without a worker or a person.
 
 use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, event::Kind};
@@ -13,11 +13,11 @@ use crate::runbook::RollbackLevel;
 use crate::runbook::step::{OnFail, Retry};
 use crate::runbook::{Action, Step};
 
-/// The longest wait between automatic attempts.
+/// Maximum delay between automatic attempts.
 const MAX_BACK_OFF: SignedDuration = SignedDuration::from_hours(1);
 
-/// `on_fail` of steps whose automatic attempts are used up: once per failure. What failed before
-/// the end of a rollback has been answered by it.
+/// Applies `on_fail` to steps that have used up their automatic attempts, once per failure. A
+/// failure before the end of a rollback triggers nothing, because the rollback responded to it.
 pub(super) fn reactions(look: Look<'_>) -> Vec<Kind> {
     let Look { state, plan, .. } = look;
     if !matches!(state.status, Status::Running | Status::Paused) {
@@ -33,7 +33,7 @@ pub(super) fn reactions(look: Look<'_>) -> Vec<Kind> {
                 steps.iter().filter_map(|id| StepId::new(id).ok()).collect(),
             ),
         };
-        // What must not be left as it is has to be put right however the step has failed.
+        // A step with `on_fail: undo` is undone however it failed, even if it was interrupted.
         let failed = match step.on_fail {
             OnFail::Undo(_) => at.status.is_failure() || at.status == StepStatus::Interrupted,
             _ => matches!(at.status, StepStatus::Failed | StepStatus::Errored),
@@ -82,7 +82,7 @@ fn retried(
     kinds
 }
 
-/// Automatic attempts after a failure, later and later.
+/// Retries failed steps automatically, with growing delays.
 pub(super) fn retries(look: Look<'_>) -> Vec<Kind> {
     let Look { state, now, .. } = look;
     if state.status != Status::Running {
@@ -115,8 +115,8 @@ pub(super) fn retries(look: Look<'_>) -> Vec<Kind> {
     Vec::new()
 }
 
-/// Checks whose result no longer speaks for what is there: rechecks of a rollback, and checks
-/// after which something before them was done again.
+/// Resets checks whose result no longer counts: rechecks of a rollback, and checks before which a
+/// step was run again.
 pub(super) fn stale(look: Look<'_>) -> Vec<Kind> {
     let state = look.state;
     if state.status != Status::Running {
@@ -140,7 +140,7 @@ pub(super) fn stale(look: Look<'_>) -> Vec<Kind> {
     }
 }
 
-/// Steps that are next and whose `when` is false.
+/// Marks steps that are next and whose `when` is false as not applicable.
 pub(super) fn not_applicable(look: Look<'_>) -> Vec<Kind> {
     let Look { state, plan, .. } = look;
     for AtStep { id, at, step, .. } in look.steps() {
@@ -161,7 +161,7 @@ pub(super) fn not_applicable(look: Look<'_>) -> Vec<Kind> {
     Vec::new()
 }
 
-/// Points to come back to, before the first step of each phase in a protected environment.
+/// Records a rollback point before the first step of each phase in a protected environment.
 pub(super) fn points(look: Look<'_>) -> Vec<Kind> {
     let state = look.state;
     if state.status != Status::Running || !state.protected || state.pending_revision.is_some() {
@@ -188,7 +188,7 @@ pub(super) fn points(look: Look<'_>) -> Vec<Kind> {
     Vec::new()
 }
 
-/// When a running wait is over.
+/// Returns when a running wait ends.
 pub(crate) fn wait_ends(at: &StepState, step: &Step) -> Option<Timestamp> {
     match &step.action {
         Action::Wait(wait) if at.status == StepStatus::Running => {
@@ -198,7 +198,7 @@ pub(crate) fn wait_ends(at: &StepState, step: &Step) -> Option<Timestamp> {
     }
 }
 
-/// Waits that begin, are over, or have lost their purpose.
+/// Starts waits, and ends those that have elapsed or lost their purpose.
 pub(super) fn waits(look: Look<'_>) -> Vec<Kind> {
     let Look {
         state, plan, now, ..

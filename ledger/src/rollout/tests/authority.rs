@@ -1,5 +1,5 @@
-//! Who may: every command as a stranger, a person of a role and a second person, in a protected
-//! environment and in one that is not.
+//! Authorization: every command as an outsider, as a person with a role and as a second person, in
+//! a protected and in an unprotected environment.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ fn text(text: &str) -> String {
     text.to_owned()
 }
 
-/// Every command of a person, one of each.
+/// Returns every command of a person, one of each kind.
 fn every_command(new: &Plan) -> Vec<Command> {
     let reason = || text("because");
     let step = || id("0.1");
@@ -109,12 +109,12 @@ fn glass(command: Command) -> Command {
     }
 }
 
-/// In `production`, started by alice.
+/// A rollout in `production`, started by alice.
 fn running(plan: Plan) -> Story {
     opened_in(plan, "production").and(by("alice", Command::Start {}))
 }
 
-/// The id of the one request or review.
+/// Returns the id of the only pending request or open review.
 fn waiting(story: &Story) -> String {
     let requests = story.state.requests.iter().map(|request| &request.id);
     let reviews = story.state.reviews.iter().map(|review| &review.id);
@@ -469,7 +469,7 @@ fn parameters_keep_their_values_unless_they_are_named() {
     story.folds();
 }
 
-/// `name` recorded as protected, with one role.
+/// Records of one environment, `name`, protected and with one role.
 fn recorded(name: &str, persons: &[&str]) -> Environments {
     let terms = Terms {
         protected: true,

@@ -1,4 +1,4 @@
-//! Whatever reaches the rules, each commit holds what they decide.
+//! Every commit holds what the rules decide, whatever the input.
 
 use proptest::prelude::*;
 use prost::Message;
@@ -225,7 +225,7 @@ proptest! {
         if let Ok(events) = story.decide(&ask, "c") {
             let bytes: usize = events.iter().map(|event| event.encoded_len() + 8).sum();
             prop_assert!(bytes <= 57_344, "{} bytes", bytes);
-            // Whatever stands beside them, and whatever they lead to.
+            // The commit also holds the other fields, and the events that follow from these.
             story.and(ask);
         }
     }

@@ -1,4 +1,4 @@
-//! What a look visits: all that has something to say, and nothing for each step that has passed or
+//! What a look visits: everything that has something to report, and no step that has passed or only
 //! waits.
 
 use rollbook_proto::v1::Verdict;
@@ -8,7 +8,7 @@ use super::super::{is_wanted, look, settle};
 use super::story::*;
 use crate::runbook::plan::VISITED;
 
-/// A look by the frontier finds what a look at everything finds.
+/// Checks that a look by the frontier finds what a look at everything finds.
 pub(super) fn looks_agree(story: &Story) {
     let (state, plan, now) = (&story.state, &story.plan, story.now);
     let whole = Frontier::whole(state, plan);
@@ -30,15 +30,15 @@ pub(super) fn looks_agree(story: &Story) {
     }
 }
 
-/// Steps visited by one commit and the look after it, in the middle of a chain of so many checks in
-/// each of so many phases.
+/// Returns the number of steps visited by one commit and the look after it, in the middle of a
+/// chain of `phases` phases with `each` checks.
 fn cost_of_a_look(phases: usize, each: usize) -> u64 {
     let steps = |p: usize| (0..each).map(move |s| check(&format!("{p}.{s}"))).collect();
     let listed = (0..phases)
         .map(|p| phase(&p.to_string(), steps(p)))
         .collect();
     let mut story = given(plan(serde_json::Value::Array(listed)));
-    // Each step is carried out by events alone: settling in between is what is measured below.
+    // Run each step by events alone; the settles in between are measured below.
     let carry_out = |step: &str, story: &mut Story| {
         for ask in [
             worker(start(step, 1)),
@@ -50,7 +50,7 @@ fn cost_of_a_look(phases: usize, each: usize) -> u64 {
         }
     };
     let ids: Vec<String> = story.state.steps.keys().map(ToString::to_string).collect();
-    // The middle of a phase, so that each length does the same.
+    // Use the middle of a phase, so that each length does the same work.
     let middle = phases / 2 * each + each / 2;
     for step in ids.iter().take(middle) {
         carry_out(step, &mut story);

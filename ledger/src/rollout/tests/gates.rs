@@ -21,7 +21,7 @@ fn eng() -> Plan {
     two_phases(json!({"sign_offs": [{"role": "eng"}]}))
 }
 
-/// The phase is done: the check ran, `alice` did the manual step.
+/// A rollout whose phase is done: the check ran, `alice` did the manual step.
 fn done(plan: Plan) -> Story {
     given(plan)
         .runs("0.1")
@@ -176,7 +176,7 @@ fn a_sign_off_counts_for_its_time() {
     );
     let story = story.after("59m");
     assert_eq!(story.count("SignOffVoided"), 0);
-    // It has run out but nobody has settled: a new one takes its place.
+    // The sign-off has expired but nothing was settled: a new one replaces it.
     let mut late = story.clone();
     late.now = late
         .now
@@ -269,7 +269,7 @@ fn a_sign_off_is_of_what_was_seen() {
         .refused("RB-ROLLOUT-50", "look at it again")
         .when(as_seen(&"0".repeat(64)))
         .refused("RB-ROLLOUT-50", &first)
-        // The same again, after the step ran once more: it is the second attempt now.
+        // Only the attempt differs now: the step ran a second time.
         .and(by("bob", reject("0")))
         .and(by("olga", retry("0.1")))
         .runs("0.1")
@@ -284,7 +284,7 @@ fn a_sign_off_is_of_what_was_seen() {
         _ => None,
     });
     assert_eq!(given.unwrap().seen, second);
-    // A signature does not change what others see.
+    // A sign-off does not change what others see.
     let after = presented(&story.state, &story.plan, &gate_id("0")).unwrap();
     assert_eq!(after.seen(), second);
 }
@@ -305,7 +305,7 @@ fn what_is_seen_covers_every_piece_of_evidence_and_every_revision() {
     step.evidence.push(piece("ab".repeat(32)));
     let second = seen(&state);
     assert_ne!(second, first);
-    // Nor is what is too much to be listed left out of it.
+    // Evidence beyond the listed items counts too.
     let step = state.step_mut(&id("0.1")).unwrap();
     step.evidence = (0..500).map(|n| piece(format!("{n:064}"))).collect();
     let many = seen(&state);
@@ -510,7 +510,7 @@ fn a_gate_shut_for_many_long_reasons_is_recorded_within_bounds() {
     assert_eq!(last.reasons.len(), 20);
     assert_eq!(last.reasons_sha256.len(), 64);
     assert!(last.reasons.iter().all(|reason| reason.len() <= 510));
-    // Settled again, nothing is new.
+    // Settling again records nothing new.
     let before = story.count("GateBlocked");
     let story = story.and(system(super::super::SystemCommand::Settle));
     assert_eq!(story.count("GateBlocked"), before);

@@ -1,4 +1,4 @@
-//! What a rollback lists, proves and tells.
+//! What a rollback lists, proves and reports.
 
 use rollbook_proto::v1::{self, RolloutOutcome, Verdict, event::Kind};
 use serde_json::json;

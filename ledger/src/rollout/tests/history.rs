@@ -50,7 +50,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     ])
 }
 
-/// What may be asked next. `Follow` does what `next` proposes: so that histories get far.
+/// A random command. `Follow` does what `next` proposes, so that histories get far.
 #[derive(Debug, Clone)]
 pub(super) enum Move {
     Ask(Box<Ask>),
@@ -123,7 +123,7 @@ pub(super) fn a_move() -> impl Strategy<Value = Move> {
     ]
 }
 
-/// Asks; what is accepted must evolve (`apply` panics otherwise).
+/// Submits a command; if it is accepted it must evolve (`apply` panics otherwise).
 fn ask(story: &mut Story, ask: &Ask, number: usize) -> bool {
     let command_id = format!("move-{number}-{}", story.state.sequence);
     match story.decide(ask, &command_id) {
@@ -179,7 +179,7 @@ pub(super) fn play(moves: &[Move]) -> Story {
     story
 }
 
-/// Does the first thing that is offered.
+/// Does the first thing that `next` offers.
 fn follow(story: &mut Story, verdict: Verdict, value: f64, number: usize) {
     let offered = next(&story.state, &story.plan, story.now);
     if offered.settle {
@@ -251,7 +251,7 @@ proptest! {
         swaps in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..6),
     ) {
         let story = play(&moves);
-        // The same commits in another order, by their own word: the journal's order breaks.
+        // The same commits in another order: their previous sequences no longer match.
         let mut shuffled = story.commits.clone();
         for (a, b) in &swaps {
             let (a, b) = (a.index(shuffled.len()), b.index(shuffled.len()));
@@ -261,8 +261,8 @@ proptest! {
             let error = fold(&shuffled).unwrap_err();
             prop_assert!(error.to_string().starts_with("RB-FOLD-"), "{}", error);
         }
-        // Well-ordered commits with events of another history and each event twice: whatever
-        // comes out, it is a state or a named error.
+        // Well-formed commits that replay another history's events, and each event twice: the
+        // result must be a state or a named error.
         let foreign = play(&other_moves);
         let mut state = Some(story.state.clone());
         for stored in &foreign.commits {

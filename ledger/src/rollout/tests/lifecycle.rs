@@ -181,7 +181,7 @@ fn counters_are_judged_by_what_was_added_since_the_rollout_began() {
         }
         let found: Vec<Verdict> = story.state.success.values().copied().collect();
         let expected = match values.len() {
-            // One value says nothing of growth.
+            // A single value shows no growth.
             1 => Verdict::Inconclusive,
             _ if passes => Verdict::Pass,
             _ => Verdict::Fail,
@@ -192,7 +192,7 @@ fn counters_are_judged_by_what_was_added_since_the_rollout_began() {
     closes(&[7.0, 7.0, 7.0], true);
     closes(&[7.0, 7.0, 8.0], false);
     closes(&[7.0], true);
-    // It began again at zero, and stayed there; then it counted two.
+    // The counter was reset to zero and stayed there; in the second case it counted two more.
     closes(&[7.0, 0.0, 0.0], true);
     closes(&[7.0, 2.0], false);
 }
@@ -250,7 +250,7 @@ fn texts_are_required_and_bounded() {
         .refused("RB-ROLLOUT-6", "5000 bytes");
 }
 
-/// Texts in which nothing can be seen.
+/// Texts without a visible character.
 const BLANK: [&str; 5] = [
     "",
     "  ",
@@ -350,7 +350,7 @@ fn a_command_id_is_applied_once() {
     let mut story = story;
     story.apply(&events, &ask, "same");
     let story = story.and(by("olga", resume()));
-    // The same id by another kind of actor is another name.
+    // The same id from another kind of actor is a different command.
     for (kind, is_known) in [(ActorKind::Person, true), (ActorKind::Worker, false)] {
         let found = story.state.command_ids.find(kind, "same");
         assert_eq!(found.is_some(), is_known, "{kind:?}");

@@ -1,4 +1,4 @@
-//! Steps done by hand.
+//! Manual steps.
 
 use rollbook_proto::v1::{self, Verdict};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What a verdict rests on: measurements of its own attempt, or it says that there are none.
+//! What a verdict is based on: measurements of its own attempt, or a statement that there are none.
 
 use rollbook_proto::v1::{self, Verdict, event::Kind};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn watch(step: &str, more: Value) -> Value {
     with(watch, more)
 }
 
-/// One phase whose gate asks for what its watches measure.
+/// A plan of one phase whose gate checks what its watches measure.
 fn watched(steps: Vec<Value>) -> Plan {
     plan_with(
         json!([gated("1", steps, json!({"checks": ["rate <= 5"]}))]),
@@ -50,7 +50,7 @@ fn ends(step: &str, attempt: u32, verdict: Verdict, value: Option<Option<f64>>) 
     })
 }
 
-/// It does not block by itself, so that the gate has to see it.
+/// The step's failure does not block by itself, so that only the gate can block.
 fn lenient() -> Value {
     json!({"critical": false, "on_fail": "continue"})
 }
@@ -68,7 +68,7 @@ fn samples_are_given_out_for_their_own_attempt_only() {
     let story = story
         .and(ends("1.1", 1, Verdict::Fail, Some(Some(9.0))))
         .and(by("olga", retry("1.1")));
-    // Between the retry and its start, as a worker asks before it records its intent.
+    // Between the retry and its start, as a worker reads the samples before it records its intent.
     assert_eq!(samples(&story, 2), 0);
     let story = story
         .and(worker(start("1.1", 2)))
@@ -78,7 +78,7 @@ fn samples_are_given_out_for_their_own_attempt_only() {
 
 #[test]
 fn a_gate_does_not_hold_on_a_figure_whose_watch_came_to_no_conclusion() {
-    // As earlier builds recorded it: the last number, with the verdict that the watch came to.
+    // As earlier builds recorded it: the last number, with the verdict of the watch.
     let story = given(watched(vec![watch("1.1", lenient())]))
         .and(worker(start("1.1", 1)))
         .and(sample("1.1", 1, Some(0.2), Verdict::Pass))
@@ -130,7 +130,7 @@ fn an_older_figure_does_not_stand_for_a_later_attempt_that_has_none() {
         blocked.remedies,
         [remedy::retry(&story.state.id, &id("1.2"))]
     );
-    // What was sampled before an error is not the whole.
+    // Samples taken before an error are not complete.
     let story = given(watched(vec![watch("1.1", lenient())]))
         .and(worker(start("1.1", 1)))
         .and(sample("1.1", 1, Some(0.2), Verdict::Pass))
@@ -264,7 +264,7 @@ fn figures_are_over_the_samples_of_the_attempt_that_measured_last() {
     let story = judged(&plan, &[Some(1.0), Some(2.0), Some(4.0)]);
     let why = story.blocked("gate 1").why;
     assert!(why.contains("avg(rate)=2.333333333333"), "{why}");
-    // Another attempt: what the first one sampled is gone.
+    // A new attempt: the samples of the first one are gone.
     let story = story
         .and(by("olga", retry("1.1")))
         .and(worker(start("1.1", 2)))
@@ -342,7 +342,7 @@ fn a_baseline_is_what_the_first_step_of_the_plan_ended_with() {
     let baselines = |asking: &str| crate::rollout::baselines(&story.state, &plan, &id(asking));
     assert_eq!(baselines("1.1")["latency"].to_string(), "200");
     assert!(baselines("0.1").is_empty(), "nothing is before itself");
-    // A check without a word of the measurement asks of the past alone.
+    // A check with only a baseline term asks about the past alone.
     let alone = before_and_after(&["baseline(latency) > 100"]);
     let story = given(alone)
         .measures("0.1", Verdict::Pass, &[("latency", 200.0)])

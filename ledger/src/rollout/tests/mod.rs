@@ -1,4 +1,4 @@
-//! Every rule as given / when / then: the ways it allows, and each way it refuses.
+//! Every rule as given / when / then: what it allows, and each way it refuses.
 
 mod authority;
 mod bounds;

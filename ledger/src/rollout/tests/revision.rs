@@ -1,4 +1,4 @@
-//! Changed plans: on the record, accepted before anything goes on.
+//! Changed plans: recorded, then accepted before the rollout continues.
 
 use serde_json::json;
 
@@ -138,7 +138,7 @@ fn a_revision_does_not_rewrite_what_has_passed() {
             .when(by("olga", revise(&new)))
             .refused("RB-ROLLOUT-29", "what 0.1 did");
     }
-    // How it is repeated may change, and so may a step that has not passed.
+    // The retry settings may change, and so may a step that has not passed.
     let new = of(
         with(check("0.1"), json!({"timeout": "5m"})),
         with(failing, json!({"run": {"command": "another"}})),

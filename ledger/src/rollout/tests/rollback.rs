@@ -1,4 +1,4 @@
-//! Ways back: order, levels, failures, rechecks, the end.
+//! Rollbacks: order, levels, failures, rechecks, the end.
 
 use rollbook_proto::v1::{self, RolloutOutcome, Verdict, event::Kind};
 use serde_json::json;
@@ -52,7 +52,7 @@ pub(super) fn comparison(step: &str) -> serde_json::Value {
            "compare": {"of": "deals", "before": "before", "after": "after"}})
 }
 
-/// A migration, a configuration change, a flag, and proof.
+/// A plan with a migration, a configuration change, a flag, and checks.
 fn whole() -> Plan {
     plan(json!([
         phase(
@@ -71,7 +71,7 @@ fn whole() -> Plan {
     ]))
 }
 
-/// Up to a comparison that found three regressions.
+/// A rollout that has run up to a comparison with three regressions.
 pub(super) fn regressed() -> Story {
     given(whole())
         .runs("1.1")
@@ -135,7 +135,7 @@ fn undos_run_one_at_a_time_in_order() {
         .refused("RB-ROLLOUT-12", "too late")
         .when(worker(finish_undo("2.1", 1, Verdict::Skipped)))
         .refused("RB-ROLLOUT-32", "an undo ends")
-        // A flag's undo may be begun again when its worker is gone; a command's may not.
+        // A flag's undo may be restarted when its worker is lost; a command's undo may not.
         .when(worker(start_undo("2.1", 2)))
         .then(&["UndoStarted"])
         .and(worker(finish_undo("2.1", 2, Verdict::Pass)))
@@ -181,7 +181,7 @@ fn a_failed_undo_stops_the_rollback_until_a_person_decides() {
         .undoes("1.2")
         .undoes("1.1")
         .is(Status::Closed(RolloutOutcome::RolledBack));
-    // Leaving an effect is a decision, and then the end is no clean one.
+    // A person decides to leave the effect, so the rollout does not end cleanly.
     let story = failed()
         .when(by("olga", skip("1.1")))
         .refused("RB-ROLLOUT-7", "whose undo failed")
@@ -193,7 +193,7 @@ fn a_failed_undo_stops_the_rollback_until_a_person_decides() {
 
 #[test]
 fn an_instant_rollback_waits_for_nothing() {
-    // Paused, outside every window, in the middle of a running step.
+    // Paused, outside every window, while a step is running.
     let plan = plan_with(
         json!([phase("1", vec![flag("1.1"), check("1.2")])]),
         json!({"windows": [{"name": "never", "kind": "deny",
@@ -258,7 +258,7 @@ fn a_follow_up_snapshot_and_comparison_prove_the_rollback_but_not_the_phase() {
         .measures("2.3", Verdict::Pass, &[("regressions", 0.0)]);
     story.is(Status::Paused);
     assert_eq!(story.count("GatePassed"), 0, "it proves the old outputs");
-    // Going on: the flag is set again, then everything measured after it is measured anew.
+    // Going on: the flag is set again, then everything measured after it is measured again.
     let story = story.and(by("olga", resume()));
     assert!(story.tasks().is_empty());
     assert!(story.blocked("step 2.1").why.contains("taken back"));
@@ -370,7 +370,7 @@ fn one_step_is_undone_as_a_partial_rollback_that_names_what_stands_on_it() {
     let story = story.undoes("1.1");
     assert_eq!(story.step("1.2"), StepStatus::Succeeded);
     story.is(Status::Paused);
-    // Named steps, in the reverse order of what was done.
+    // Named steps are undone in reverse order of their effects.
     let story = story
         .and(by("olga", resume()))
         .and(by("olga", retry("1.1")))

@@ -1,4 +1,4 @@
-//! What a rollback takes back, waits for, stops and leaves.
+//! What a rollback undoes, waits for, stops and leaves.
 
 use rollbook_proto::v1::{self, RolloutOutcome, Verdict, event::Kind};
 use serde_json::json;
@@ -22,7 +22,7 @@ fn a_narrower_rollback_does_not_leave_what_the_one_under_way_takes_back() {
             .when(by("olga", narrower))
             .refused("RB-ROLLOUT-27", "takes back more");
     }
-    // One of flags is urgent: it comes in between, and the other goes on.
+    // A rollback of flags is urgent: it interrupts the other one, which then continues.
     let story = story
         .and(worker(start_undo("2.1", 1)))
         .and(worker(WorkerCommand::FinishUndo {

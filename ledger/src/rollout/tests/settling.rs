@@ -1,4 +1,4 @@
-//! What happens by itself: reactions to failures, advice, waits, stale checks.
+//! What happens automatically: reactions to failures, advice, waits, stale checks.
 
 use rollbook_proto::v1::{RolloutOutcome, Verdict, event::Kind};
 use serde_json::json;
@@ -46,7 +46,7 @@ fn a_failure_rolls_back_where_the_plan_says_so_and_once() {
 
 #[test]
 fn what_a_rollback_has_answered_starts_no_other_and_the_advice_leads_out() {
-    // The second check fails while the flags go back: it finds nothing more to take back then.
+    // The second check fails during the flag rollback and finds nothing more to undo.
     let rolling = json!({"on_fail": "rollback_flags", "needs": ["1.1"]});
     let steps = vec![
         flag("1.1"),
@@ -81,7 +81,7 @@ fn what_a_rollback_has_answered_starts_no_other_and_the_advice_leads_out() {
         },
     ));
     story.is(Status::Running);
-    // As the remedies say for the flag: once it is on again, the old failures start nothing, and the
+    // Following the remedies: once the flag is on again, the old failures trigger nothing, and the
     // checks run again.
     assert_eq!(
         story.blocked("step 1.1").remedies.first(),
@@ -91,7 +91,7 @@ fn what_a_rollback_has_answered_starts_no_other_and_the_advice_leads_out() {
     story.is(Status::Running);
     assert_eq!(story.count("RollbackStarted"), 1);
     assert_eq!(story.tasks(), ["1.2", "1.3"]);
-    // A failure of the new attempt is a new one.
+    // A failure of the new attempt counts as a new failure.
     let story = story.ends("1.2", Verdict::Fail);
     story.is(Status::RollingBack);
     assert_eq!(story.count("RollbackStarted"), 2);
@@ -113,7 +113,7 @@ fn a_rule_of_the_tree_acts_again_only_on_what_was_measured_since() {
             },
         ))
         .and(by("olga", skip("1.1")))
-        // New figures beside the old one that made the rule hold.
+        // There are new figures, but the one that made the rule hold is old.
         .measures("1.3", Verdict::Pass, &[("deals", 5.0)]);
     story.is(Status::Running);
     assert_eq!(story.count("RollbackStarted"), 1);
@@ -153,7 +153,7 @@ fn the_first_rule_that_holds_is_the_advice_once_and_acts_where_it_may() {
     assert_eq!(advice(&story), [("fix_forward".to_owned(), false)]);
     let story = story.after("1h");
     assert_eq!(advice(&story).len(), 1, "the same numbers, said once");
-    // Advice without `auto` is for people.
+    // Advice without `auto` is left to people.
     let story = measured(60.0);
     assert_eq!(advice(&story), [("full".to_owned(), false)]);
     story.is(Status::Running);
@@ -167,7 +167,7 @@ fn the_first_rule_that_holds_is_the_advice_once_and_acts_where_it_may() {
     let story = story.undoes("1.1").after("1h");
     story.is(Status::Paused);
     assert_eq!(story.count("RollbackStarted"), 1);
-    // Without data the tree says nothing.
+    // Without data there is no advice.
     let story = given(plan_with(phases, tree())).runs("1.1").runs("1.2");
     assert!(advice(&story).is_empty());
 }

@@ -101,7 +101,7 @@ fn automatic_attempts_back_off_and_end() {
     let story = story.after("10s").ends("0.1", Verdict::Fail);
     assert!(story.blocked("step 0.1").why.contains("attempt 3"));
     assert_eq!(story.count("StepRetried"), 2);
-    // No data is not repeated by itself.
+    // An inconclusive step is not retried automatically.
     let step = with(check("0.1"), json!({"retry": {"attempts": 3}}));
     let story = given(plan(json!([phase("0", vec![step])]))).ends("0.1", Verdict::Inconclusive);
     assert_eq!(story.step("0.1"), StepStatus::Inconclusive);

@@ -1,4 +1,4 @@
-//! The one check: `given(plan).and(…).when(…).then(…)` or `.refused(…)`.
+//! The test driver: `given(plan).and(…).when(…).then(…)` or `.refused(…)`.
 
 use jiff::Timestamp;
 use prost::Message;
@@ -25,7 +25,7 @@ pub(super) fn plan(phases: Value) -> Plan {
     plan_with(phases, json!({}))
 }
 
-/// The same, with further sections.
+/// The same plan, with further sections.
 pub(super) fn plan_with(phases: Value, more: Value) -> Plan {
     let mut runbook = json!({
         "apiVersion": "rollbook/v1",
@@ -70,7 +70,7 @@ pub(super) fn by_hand(id: &str) -> Value {
     json!({"id": id, "title": id, "manual": {"instructions": "look"}})
 }
 
-/// `step` with further fields.
+/// Returns `step` with further fields.
 pub(super) fn with(mut step: Value, more: Value) -> Value {
     for (key, value) in more.as_object().unwrap() {
         step[key] = value.clone();
@@ -88,7 +88,7 @@ pub(super) fn gated(id: &str, steps: Vec<Value>, gate: Value) -> Value {
     json!({"id": id, "title": id, "steps": steps, "gate": gate})
 }
 
-/// Somebody asks something.
+/// A request and who makes it.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
     pub(super) actor: v1::Actor,
@@ -146,7 +146,7 @@ pub(super) fn skip(step: &str) -> Command {
     }
 }
 
-/// In a sign-off: whatever the gate shows when it is given.
+/// As a sign-off's `seen`: the digest of what the gate shows at that time.
 pub(super) const AS_SHOWN: &str = "as shown";
 
 pub(super) fn approve(gate: &str) -> Command {
@@ -241,7 +241,7 @@ pub(super) fn finish_undo(step: &str, attempt: u32, verdict: v1::Verdict) -> Wor
     }
 }
 
-/// A rollout with its whole history; every event of it went through `evolve`.
+/// A rollout with its whole history; every event has gone through `evolve`.
 #[derive(Debug, Clone)]
 pub(super) struct Story {
     pub(super) plan: Plan,
@@ -253,7 +253,7 @@ pub(super) struct Story {
     pub(super) environments: Environments,
 }
 
-/// A rollout that has been opened in `environment`.
+/// A rollout opened in `environment`.
 pub(super) fn opened_in(plan: Plan, environment: &str) -> Story {
     let now: Timestamp = "2026-01-01T10:00:00Z".parse().unwrap();
     let opened = open(
@@ -294,7 +294,7 @@ pub(super) fn evidence_of(plan: &Plan) -> v1::Evidence {
     }
 }
 
-/// A rollout that has been opened and started by `olga`, and settled.
+/// A rollout opened and started by `olga`, and settled.
 pub(super) fn given(plan: Plan) -> Story {
     opened_in(plan, "staging").and(by("olga", Command::Start {}))
 }
@@ -325,7 +325,7 @@ fn commit(
     )
 }
 
-/// The names of events, as people read them.
+/// Returns the names of the events.
 pub(super) fn names(events: &[v1::Event]) -> Vec<&'static str> {
     events.iter().map(super::super::evolve::name).collect()
 }
@@ -358,7 +358,7 @@ impl Story {
         super::cost::looks_agree(self);
     }
 
-    /// The same, and nobody looks.
+    /// Records the events without checking the looks.
     pub(super) fn record(&mut self, events: &[v1::Event], ask: &Ask, command_id: &str) {
         let commit = commit(
             events,
@@ -383,7 +383,7 @@ impl Story {
         }
     }
 
-    /// The command is accepted and settled; what it says is not looked at.
+    /// Submits a command that must be accepted, and settles; ignores its events.
     pub(super) fn and(self, ask: Ask) -> Self {
         let mut story = self;
         let command_id = format!("command-{}", story.state.sequence);
@@ -394,7 +394,7 @@ impl Story {
         story.settled()
     }
 
-    /// Everything that is due is recorded.
+    /// Records everything that is due.
     pub(super) fn settled(mut self) -> Self {
         let ask = system(SystemCommand::Settle);
         for round in 0..20 {
@@ -413,24 +413,25 @@ impl Story {
         panic!("settling does not come to rest");
     }
 
-    /// Time passes, and what became due is recorded.
+    /// Advances the clock and records everything that became due.
     pub(super) fn after(mut self, span: &str) -> Self {
         let span: Span = span.parse().unwrap();
         self.now = self.now.checked_add(span.to_signed()).unwrap();
         self.settled()
     }
 
-    /// A worker carries the step out: it passes.
+    /// A worker executes the step, which passes.
     pub(super) fn runs(self, step: &str) -> Self {
         self.ends(step, v1::Verdict::Pass)
     }
 
-    /// A worker carries the step out: it ends so. It leaves the effect that the plan says.
+    /// A worker executes the step, which ends with this verdict and leaves the effect that the plan
+    /// says.
     pub(super) fn ends(self, step: &str, verdict: v1::Verdict) -> Self {
         self.measures(step, verdict, &[])
     }
 
-    /// The same, with measurements.
+    /// A worker executes the step, which ends with this verdict and these measurements.
     pub(super) fn measures(self, step: &str, verdict: v1::Verdict, values: &[(&str, f64)]) -> Self {
         let attempt = self.state.step(&id(step)).unwrap().attempt + 1;
         let effect =
@@ -449,7 +450,7 @@ impl Story {
             }))
     }
 
-    /// A worker takes the step's effect back.
+    /// A worker undoes the step.
     pub(super) fn undoes(self, step: &str) -> Self {
         let attempt = self.state.step(&id(step)).unwrap().undo.attempt + 1;
         self.and(worker(start_undo(step, attempt)))
@@ -471,7 +472,7 @@ impl Story {
         next(&self.state, &self.plan, self.now)
     }
 
-    /// The tasks on the queue: `1.1`, and `undo 1.1`.
+    /// Returns the tasks on the queue: `1.1`, or `undo 1.1`.
     pub(super) fn tasks(&self) -> Vec<String> {
         self.next()
             .tasks
@@ -502,12 +503,12 @@ impl Story {
         self
     }
 
-    /// All events of the last commit.
+    /// Returns the events of the last commit.
     pub(super) fn last_events(&self) -> Vec<&'static str> {
         names(&self.commits.last().unwrap().commit.events)
     }
 
-    /// All events, in order.
+    /// Returns all events, in order.
     pub(super) fn events(&self) -> impl Iterator<Item = &Kind> {
         self.commits
             .iter()
@@ -515,7 +516,7 @@ impl Story {
             .filter_map(|event| event.kind.as_ref())
     }
 
-    /// How often an event stands in the history.
+    /// Returns how often an event occurs in the history.
     pub(super) fn count(&self, name: &str) -> usize {
         self.commits
             .iter()
@@ -524,13 +525,13 @@ impl Story {
             .count()
     }
 
-    /// Folding the history gives the state.
+    /// Checks that folding the history gives the state.
     pub(super) fn folds(&self) {
         assert_eq!(fold(&self.commits).unwrap().as_ref(), Some(&self.state));
     }
 }
 
-/// What a command led to.
+/// The result of a command.
 #[derive(Debug)]
 pub(super) struct Outcome {
     story: Story,
@@ -540,7 +541,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Exactly these events, which are then applied.
+    /// Expects exactly these events, then applies them.
     pub(super) fn then(mut self, expected: &[&str]) -> Story {
         let events = self
             .result
@@ -551,12 +552,12 @@ impl Outcome {
         self.story
     }
 
-    /// Nothing to do.
+    /// Expects no events.
     pub(super) fn nothing(self) -> Story {
         self.then(&[])
     }
 
-    /// Refused by this rule, saying this; nothing changes.
+    /// Expects a refusal by this rule whose message contains `says`.
     pub(super) fn refused(self, code: &str, says: &str) -> Story {
         match self.result {
             Ok(events) => panic!("not refused: {:?}", names(&events)),
@@ -564,7 +565,7 @@ impl Outcome {
                 let text = refusal.to_string();
                 assert_eq!(refusal.code(), code, "{text}");
                 assert!(text.contains(says), "`{says}` is not in: {text}");
-                // Every message can be matched to its class without a panic.
+                // Classifying any refusal must not panic.
                 let _ = refusal.kind();
             }
         }

@@ -1,5 +1,5 @@
-//! Views = fold: what the rows of the projection say is what the folded state says, after every
-//! prefix of any legal history.
+//! Views equal the fold: after every prefix of any legal history, the rows of the projection agree
+//! with the folded state.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::projection::words::{
     AlertStatus, GateStatus, Outcome, RolloutStatus, SignOffStatus, StepStatus as Shown, Verdict,
 };
 
-/// What the row of a step must say.
+/// Returns what the row of a step must show.
 fn shown(at: &StepState) -> (Shown, Option<Verdict>) {
     if at.proposal.is_some() {
         return (Shown::InReview, None);
@@ -127,7 +127,7 @@ fn compare(state: &RolloutState, detail: &RolloutDetail) {
     assert_eq!(alerts, known);
 }
 
-/// Every prefix, through a store.
+/// Checks every prefix through a store.
 fn views_equal_fold(commits: &[StoredCommit]) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -213,7 +213,7 @@ fn a_rollback_after_the_end_is_what_everything_says() {
         rollbook_proto::v1::RolloutOutcome::RolledBack,
     ));
     views_equal_fold(&story.commits);
-    // Left by decision, replaced, aborted in the middle, and paused after the flags.
+    // Cases: left by decision, replaced, aborted half-way, and paused after a flag rollback.
     let going = || {
         given(plan(serde_json::json!([phase(
             "1",

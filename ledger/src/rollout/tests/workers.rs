@@ -1,4 +1,4 @@
-//! Workers' records: two of them, late ones, crashes, alerts.
+//! Workers' records: concurrent and late ones, crashes, alerts.
 
 use rollbook_proto::v1::{self, Verdict, event::Kind};
 use serde_json::json;

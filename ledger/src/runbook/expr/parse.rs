@@ -1,20 +1,21 @@
-//! The grammar of expressions, by precedence climbing.
+//! The grammar of expressions, parsed by precedence climbing.
 //!
-//! From loose to tight: `||`, `&&`, `== !=`, `< <= > >=`, `+ -`, `* / %`, then `! -`.
-//! Conditions and numbers are kept apart while parsing, so that what parses evaluates.
+//! From lowest to highest precedence: `||`, `&&`, `== !=`, `< <= > >=`, `+ -`, `* / %`, then `! -`.
+//! Conditions and numbers are separate types while parsing, so everything that parses can be
+//! evaluated.
 
 use super::{ExprError, Figure, Term, Unit};
 use crate::decimal::Decimal;
 use crate::sampled::Statistic;
 
-/// A truth value.
+/// A condition.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Condition {
     Constant(bool),
     Not(Box<Condition>),
     And(Box<Condition>, Box<Condition>),
     Or(Box<Condition>, Box<Condition>),
-    /// `==` (`same`) or `!=` between conditions.
+    /// `==` (if `same`) or `!=` between conditions.
     Same {
         left: Box<Condition>,
         right: Box<Condition>,
@@ -51,14 +52,14 @@ pub(super) enum Arithmetic {
     Remainder,
 }
 
-/// The functions there are.
+/// The existing functions.
 const FUNCTIONS: &str = "delta(NAME), rate(NAME, UNIT), share(NAME, TOTAL), avg(NAME), min(NAME), \
      max(NAME), p95(NAME) and baseline(NAME)";
 
-/// How deep signs, negations and parentheses may nest.
+/// Maximum nesting of signs, negations and parentheses.
 const MAX_DEPTH: usize = 64;
 
-/// Longest first: `<=` is not `<` and `=`.
+/// Longest first, so that `<=` is not read as `<` and `=`.
 const SYMBOLS: [&str; 17] = [
     "||", "&&", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "(", ")", ",",
 ];
@@ -151,7 +152,7 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, ExprError> {
     Ok(tokens)
 }
 
-/// Digits, a fraction, an exponent.
+/// Returns the length of digits with an optional fraction and exponent.
 fn number_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let digits = |mut at: usize| {
@@ -291,14 +292,14 @@ impl Parser<'_> {
         value
     }
 
-    /// Passes a symbol if it is the next token.
+    /// Consumes a symbol if it is the next token.
     fn passes(&mut self, symbol: &str) -> bool {
         let is_next = matches!(self.tokens.get(self.at), Some(Token::Symbol(it)) if *it == symbol);
         self.at += usize::from(is_next);
         is_next
     }
 
-    /// What stands behind `delta(` and its like.
+    /// Parses what follows `delta(` and the other functions.
     fn figure(&mut self, function: &str) -> Result<Term, ExprError> {
         let over = Statistic::ALL
             .into_iter()
@@ -338,7 +339,7 @@ impl Parser<'_> {
         })
     }
 
-    /// A name in the parentheses of a figure.
+    /// Parses the name in a function's parentheses.
     fn name(&mut self, shape: &str) -> Result<String, ExprError> {
         let Some(Token::Name(name)) = self.tokens.get(self.at) else {
             let reason =

@@ -1,4 +1,4 @@
-//! The numbers that expressions read.
+//! The terms of expressions: the numbers they read.
 
 use std::fmt;
 
@@ -6,14 +6,13 @@ use jiff::SignedDuration;
 
 use crate::sampled::Statistic;
 
-/// The name by which the threshold of a watch, or the target of a success metric, reads what it
-/// judges.
+/// The name by which a watch's threshold, or a success metric's target, reads the value it judges.
 pub const VALUE: &str = "value";
 
-/// A unit of time that a rate counts by.
+/// The time unit of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// `second`, where none is named.
+    /// `second`, the default.
     Second,
     /// `minute`
     Minute,
@@ -26,7 +25,7 @@ pub enum Unit {
 impl Unit {
     pub(super) const ALL: [Self; 4] = [Self::Second, Self::Minute, Self::Hour, Self::Day];
 
-    /// The word.
+    /// Returns the unit's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Second => "second",
@@ -36,7 +35,7 @@ impl Unit {
         }
     }
 
-    /// How long it is.
+    /// Returns the unit's length.
     pub fn span(self) -> SignedDuration {
         match self {
             Self::Second => SignedDuration::from_secs(1),
@@ -47,35 +46,35 @@ impl Unit {
     }
 }
 
-/// What is asked of a measurement besides its last value.
+/// What is computed from a measurement, if not its last value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Figure {
-    /// What was added to a counter since its first value.
+    /// The growth of a counter since its first value.
     Delta,
-    /// What was added to a counter within the last unit of time.
+    /// The growth of a counter within the last unit of time.
     Rate(Unit),
-    /// A statistic over the samples of the attempt that measured it last.
+    /// A statistic over the samples of the attempt that measured last.
     Over(Statistic),
-    /// What a counter has grown by, in percent of the growth of another.
+    /// The growth of a counter as a percentage of another one's growth.
     Share {
         /// The other counter.
         total: String,
     },
-    /// What the first step of the plan that measured it ended with.
+    /// The final value from the first step of the plan that measured it.
     Baseline,
 }
 
-/// A number that an expression reads.
+/// A number read by an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
     /// The name of the measurement.
     pub name: String,
-    /// What is asked of its values; `None`: the last one.
+    /// What is computed from its values; `None` means the last value.
     pub figure: Option<Figure>,
 }
 
 impl Term {
-    /// The names it reads: one, of a share two.
+    /// Returns the names it reads: one, or two for a share.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let total = match &self.figure {
             Some(Figure::Share { total }) => Some(total.as_str()),
@@ -84,12 +83,12 @@ impl Term {
         std::iter::once(self.name.as_str()).chain(total)
     }
 
-    /// What was there before the change is asked, not what is there now.
+    /// True if it reads the value before the change instead of the current one.
     pub fn is_baseline(&self) -> bool {
         self.figure == Some(Figure::Baseline)
     }
 
-    /// The same, where [`VALUE`] is the measurement of this name.
+    /// Returns this term with [`VALUE`] replaced by the measurement's name.
     #[must_use]
     pub fn about(&self, measured: &str) -> Self {
         let named = |name: &str| if name == VALUE { measured } else { name }.to_owned();

@@ -160,7 +160,7 @@ fn figures_of_counters_are_terms_of_their_own() {
         of(None),
         Err(ExprOutcome::NoData("rate(errors, hour)".to_owned()))
     );
-    // A measurement may be called as a function is.
+    // A measurement may have the same name as a function.
     assert_eq!(
         Expr::parse("delta > rate").unwrap().variables(),
         ["delta", "rate"]

@@ -1,4 +1,4 @@
-//! Who may what: roles that exist, verbs that somebody can still do, ways back that stay open.
+//! Authority: roles exist, every verb remains usable by someone, and rollbacks stay open.
 
 use std::collections::HashSet;
 
@@ -58,7 +58,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     }
 }
 
-/// In a protected environment somebody must be able to act.
+/// Checks that someone can act in each protected environment.
 fn environments(linter: &mut Linter<'_>) {
     let runbook = linter.runbook;
     let persons: HashSet<&String> = runbook.roles.values().flatten().collect();
@@ -136,7 +136,7 @@ fn narrowed(linter: &mut Linter<'_>, verb: Verb, roles: &[String], path: &Path) 
     }
 }
 
-/// Whether glass can be broken for it.
+/// True if the verb takes two persons, so that glass can be broken for it.
 fn takes_two(verb: Verb) -> bool {
     rule(verb) == Rule::TwoPersons || verb == Verb::Accept
 }

@@ -1,5 +1,5 @@
-//! How long texts, and how many things, a plan may have: they end in events, in rows of the views
-//! and on screens, all of which are bounded.
+//! Size limits for texts and lists of a plan: they end up in events, view rows and screens, all of
+//! which are bounded.
 
 use prost::Message;
 use serde_json::Value;
@@ -8,28 +8,29 @@ use super::super::diagnostic::{Code, Path, Segment};
 use super::super::plan::outline_of;
 use super::Linter;
 
-/// The longest key, name or title, in bytes.
+/// Maximum length of a key, name or title, in bytes.
 const MAX_NAME_BYTES: usize = 200;
 
-/// The longest text that people read, and of all that is not listed otherwise.
+/// Maximum length of a text for people, and of any text not listed below, in bytes.
 const MAX_TEXT_BYTES: usize = 4_096;
 
-/// The longest text of several paragraphs.
+/// Maximum length of a text with several paragraphs, in bytes.
 const MAX_LONG_TEXT_BYTES: usize = 16 * 1024;
 
-/// The longest command, script or query that stands in a plan; a file beside it may be longer.
+/// Maximum length of a command, script or query within a plan, in bytes; an inlined file may be
+/// longer.
 const MAX_CODE_BYTES: usize = 64 * 1024;
 
-/// The most entries of a list or map.
+/// Maximum number of entries of a list or map.
 const MAX_ENTRIES: usize = 1_000;
 
-/// The most figures that one step measures.
+/// Maximum number of figures that one step measures.
 const MAX_MEASURES: usize = 150;
 
-/// What the opening of a rollout may take of a commit: phases, steps and parameters.
+/// Maximum size of the opening event's phases, steps and parameters, in bytes.
 const MAX_OPENING_BYTES: usize = 56 * 1024;
 
-/// Names: they are keys of rows, or stand in tables.
+/// Fields that are names: they are keys of rows or appear in tables.
 const NAMES: [&str; 16] = [
     "id",
     "name",
@@ -49,10 +50,10 @@ const NAMES: [&str; 16] = [
     "environment",
 ];
 
-/// Texts for people of several paragraphs.
+/// Fields that are texts with several paragraphs.
 const LONG: [&str; 4] = ["body", "description", "instructions", "manual"];
 
-/// What machines read.
+/// Fields that are read by machines.
 const CODE: [&str; 9] = [
     "command",
     "default",
@@ -98,7 +99,7 @@ fn walk(linter: &mut Linter<'_>, value: &Value, path: &Path) {
                 MAX_TEXT_BYTES
             };
             unseen(linter, path, key, text);
-            // A file that was inlined: bounded as a part of the plan.
+            // An inlined file is bounded as a part of the plan.
             let is_inlined = key == "text";
             if text.len() > limit && !is_inlined {
                 too_large(
@@ -129,8 +130,8 @@ fn walk(linter: &mut Linter<'_>, value: &Value, path: &Path) {
     }
 }
 
-/// What moves a terminal's cursor or turns the direction of what follows passes for something else;
-/// no program takes NUL.
+/// Reports characters that move a terminal's cursor or change the text direction, because they can
+/// make a text look like another one, and NUL, which no program accepts.
 fn unseen(linter: &mut Linter<'_>, path: &Path, key: &str, text: &str) {
     let is_program = CODE.contains(&key) || key == "text";
     let is_refused = |c: char| match c {
@@ -170,7 +171,7 @@ fn too_large(linter: &mut Linter<'_>, path: &Path, found: String) {
     );
 }
 
-/// What stands in the event that opens a rollout.
+/// Checks the size of the event that opens a rollout.
 fn opening(linter: &mut Linter<'_>) {
     let outline = outline_of(linter.runbook).encoded_len();
     let params: usize = linter

@@ -1,4 +1,4 @@
-//! What computes the figures of snapshots.
+//! Calculators of snapshots.
 
 use super::super::calculator::{
     CalculatorSpec, ExecCalculatorSpec, MAX_DEAL_TIMEOUT, MetricFault, SqlCalculatorSpec,

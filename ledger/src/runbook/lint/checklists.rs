@@ -1,4 +1,4 @@
-//! Items of checklists: each is answered, so each says something of its own.
+//! Checklist items: each is answered on its own, so each must be distinct.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What steps change, how it is proven and taken back; captures, flags, times and counts.
+//! Effects of steps, their verification and undo; captures, flags, times and counts.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use super::super::span::Span;
 use super::super::step::{Action, OnFail};
 use super::{Linter, Placed, scripts};
 
-/// Attempts in all.
+/// Allowed number of attempts in total.
 const RETRY_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=20;
 
-/// Longest time for any wait, watch or timeout.
+/// Maximum duration of any wait, watch or timeout, in ms.
 const MAX_SPAN_MS: i64 = 400 * 86_400_000;
 
-/// Most samples of one watch: each is an event.
+/// Minimum sampling interval of a watch, in ms, because each sample is an event.
 const MIN_CADENCE_MS: i64 = 1_000;
 
-/// The most samples of one watch.
+/// Maximum number of samples of one watch.
 const MAX_SAMPLES: i64 = 20_000;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -84,7 +84,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     }
 }
 
-/// The longest time in which an undo may come to hold.
+/// Maximum `verify_within` of an undo, in ms.
 const MAX_VERIFY_WITHIN_MILLIS: i64 = 60 * 60 * 1000;
 
 fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
@@ -159,7 +159,7 @@ fn undo_and_verify(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     }
 }
 
-/// What `on_fail: {undo: […]}` names can be undone.
+/// Checks that the steps named by `on_fail: {undo: […]}` can be undone.
 fn undone_on_fail(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     let OnFail::Undo(named) = &placed.step.on_fail else {
         return;

@@ -1,4 +1,4 @@
-//! What the expressions of a place may read: `value`, figures, and what there is a baseline of.
+//! What expressions may read at a given place: `value`, functions, and existing baselines.
 
 use super::super::action::{Threshold, Watch};
 use super::super::diagnostic::{Code, Path};
@@ -7,7 +7,7 @@ use super::super::model::SuccessMetric;
 use super::measures::{is_recorded, not_recorded, records};
 use super::{Linter, Placed};
 
-/// The names an expression reads; none when it does not parse, which is reported.
+/// Returns the names that an expression reads; if it does not parse, reports that and returns none.
 pub(super) fn variables(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<String> {
     match Expr::parse(text) {
         Ok(expr) => expr.variables().to_vec(),
@@ -18,13 +18,13 @@ pub(super) fn variables(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec
     }
 }
 
-/// The numbers an expression reads; none when it does not parse, which is reported.
+/// Returns the terms that an expression reads; if it does not parse, reports that and returns none.
 pub(super) fn terms(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<Term> {
     variables(linter, text, path);
     Expr::parse(text).map_or_else(|_| Vec::new(), |expr| expr.terms().to_vec())
 }
 
-/// Refuses figures over several values where there is one value only.
+/// Refuses functions over several values where there is only one value.
 pub(super) fn single_values(linter: &mut Linter<'_>, text: &str, path: &Path, baselines: bool) {
     let Ok(expr) = Expr::parse(text) else { return };
     let refused = |term: &&Term| term.figure.is_some() && !(baselines && term.is_baseline());
@@ -50,7 +50,7 @@ pub(super) fn single_values(linter: &mut Linter<'_>, text: &str, path: &Path, ba
     );
 }
 
-/// Another threshold of the watch reads what this one samples.
+/// True if another threshold of the watch reads what this one samples.
 pub(super) fn read_by_another(watch: &Watch, threshold: usize) -> bool {
     let Some(metric) = watch.thresholds.get(threshold).map(|it| &it.metric) else {
         return false;
@@ -66,7 +66,7 @@ pub(super) fn read_by_another(watch: &Watch, threshold: usize) -> bool {
         })
 }
 
-/// A rule of a threshold: over `value`, with shares of what the same watch samples.
+/// Checks a threshold's rule: it may read `value`, and shares of what the same watch samples.
 pub(super) fn threshold(
     linter: &mut Linter<'_>,
     placed: &Placed<'_>,
@@ -108,7 +108,7 @@ fn only_value(linter: &mut Linter<'_>, name: &str, path: &Path) {
     );
 }
 
-/// A step before this one measures it.
+/// Checks that an earlier step measures the name.
 pub(super) fn measured_before(
     linter: &mut Linter<'_>,
     placed: &Placed<'_>,
@@ -132,7 +132,7 @@ pub(super) fn measured_before(
     }
 }
 
-/// The name that the steps record, of a metric that stands for a step's measurement.
+/// Returns the name that steps record for a metric that refers to a step's measurement.
 fn stands_for(linter: &Linter<'_>, name: &str) -> String {
     let metric = linter.runbook.metrics.get(name);
     let step = metric.and_then(|metric| metric.step.as_deref());
@@ -148,7 +148,7 @@ fn no_baseline(linter: &mut Linter<'_>, path: &Path, problem: &str) {
     );
 }
 
-/// A baseline beside the measurement itself is that of another step.
+/// Checks that a baseline beside the measurement itself can come from another step.
 pub(super) fn not_before_itself(
     linter: &mut Linter<'_>,
     text: &str,
@@ -180,7 +180,8 @@ fn compared(linter: &mut Linter<'_>, terms: &[Term], path: &Path, up_to_phase: O
     }
 }
 
-/// The target of a success metric: over `value`, with shares and baselines of what is recorded.
+/// Checks a success metric's target: it may read `value`, and shares and baselines of recorded
+/// names.
 pub(super) fn target(linter: &mut Linter<'_>, success: &SuccessMetric, path: &Path) {
     let terms = terms(linter, &success.target, path);
     for term in &terms {

@@ -1,4 +1,4 @@
-//! Metrics, thresholds and every expression: what is read must be recorded before.
+//! Metrics, thresholds and all expressions: what they read must be recorded earlier.
 
 use super::super::action::{Http, Run};
 use super::super::diagnostic::{Code, Path, suggest};
@@ -19,7 +19,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     success(linter);
 }
 
-/// The metric is recorded by a step of the phases up to this one; `None`: of any phase.
+/// True if a step of the phases up to this one records the metric; `None` means all phases.
 pub(super) fn is_recorded(linter: &Linter<'_>, name: &str, up_to_phase: Option<usize>) -> bool {
     linter
         .steps()

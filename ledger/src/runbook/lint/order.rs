@@ -9,7 +9,7 @@ use super::super::plan::Plan;
 use super::Linter;
 use crate::ids::{EnvironmentId, FlagKey, IdError, PhaseId, StepId};
 
-/// The skeleton of the plan travels in one event, whose size is bounded.
+/// Maximum size of the plan's outline, which travels in one event, in bytes.
 const MAX_OUTLINE_BYTES: usize = 48 * 1024;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -129,7 +129,8 @@ fn ids(linter: &mut Linter<'_>) {
     }
 }
 
-/// True when a need dangles: the graph is then not worth searching.
+/// Checks that needs name existing steps; returns true if one does not, so that cycles are not
+/// searched.
 fn needs(linter: &mut Linter<'_>) -> bool {
     let phases: Vec<&str> = linter
         .runbook
@@ -168,7 +169,7 @@ fn needs(linter: &mut Linter<'_>) -> bool {
     dangling
 }
 
-/// What waits: a step, or the end of a phase (all its steps, then its gate).
+/// A node that waits: a step, or the end of a phase (all its steps, then its gate).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Waiter<'a> {
     Step(&'a str),
@@ -184,7 +185,7 @@ impl std::fmt::Display for Waiter<'_> {
     }
 }
 
-/// Depth-first search without recursion; reports each cycle once, at a member.
+/// Finds cycles by depth-first search without recursion; reports each once, at one of its members.
 fn cycles(linter: &mut Linter<'_>) {
     let mut edges: HashMap<Waiter<'_>, Vec<Waiter<'_>>> = HashMap::new();
     let mut order: Vec<(Waiter<'_>, Path)> = Vec::new();
@@ -229,7 +230,7 @@ fn cycles(linter: &mut Linter<'_>) {
         }
         if let Some(cycle) = search(*start, &edges, &mut done) {
             let names: Vec<String> = cycle.iter().map(ToString::to_string).collect();
-            // Where a member of the cycle says its needs, not where the search began.
+            // Report it at a member's needs, not where the search began.
             let at = order
                 .iter()
                 .filter(|(waiter, _)| cycle.contains(waiter))
@@ -290,7 +291,7 @@ fn search<'a>(
 }
 
 fn size(linter: &mut Linter<'_>) {
-    // A plan that cannot be pinned has been reported by the checks above.
+    // If the plan cannot be pinned, the checks above have reported it.
     let Ok(plan) = Plan::from_runbook(linter.runbook.clone(), linter.params.clone()) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! What programs and requests of the plan are given, and the files that are kept of them.
+//! The inputs of the plan's programs and requests, and the files kept as their evidence.
 
 use indexmap::IndexMap;
 
@@ -69,7 +69,7 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     }
 }
 
-/// The first line of a request carries ASCII only.
+/// Checks that an HTTP method consists of ASCII letters only.
 fn method(linter: &mut Linter<'_>, http: &Http, path: &Path) {
     let name = &http.method;
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {

@@ -29,7 +29,7 @@ struct Used {
     windows: HashSet<String>,
 }
 
-/// What a source must be for its use.
+/// The kind of source that a use requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Database,
@@ -100,7 +100,7 @@ fn environments(linter: &mut Linter<'_>) {
     }
 }
 
-/// A source by name; `environment` is the step's own.
+/// Checks a source by name; `environment` is the step's own.
 fn source(
     linter: &mut Linter<'_>,
     used: &mut Used,
@@ -356,7 +356,7 @@ fn snapshot(
     }
 }
 
-/// Where the sources stand that the program of a snapshot is given.
+/// Returns the path of the sources given to a snapshot's program.
 fn exec_path(snapshot: &str) -> Path {
     let path = Path::root().key("snapshots").key(snapshot);
     path.key("calculator").key("exec").key("env_sources")
@@ -449,7 +449,7 @@ fn sections(linter: &mut Linter<'_>, used: &mut Used) {
     }
 }
 
-/// A URL that carries a password does not belong into a file that is shown to everybody.
+/// Reports URLs with passwords, which do not belong in a file that everyone can see.
 fn credentials(linter: &mut Linter<'_>) {
     let runbook = linter.runbook;
     let mut found: Vec<Path> = Vec::new();

@@ -84,8 +84,8 @@ fn shape(linter: &mut Linter<'_>, path: &Path, what: &str) {
     linter.error(Code::SqlShape, path, format!("`sql` {what}"), None);
 }
 
-/// What reads as a statement that the step's transaction cannot hold. A warning: only the
-/// database knows.
+/// Warns of statements that look like ones a step's transaction cannot hold. Only a warning,
+/// because only the database knows.
 fn statements(linter: &mut Linter<'_>, sql: &Sql, path: &Path) {
     if sql.transaction == Transaction::None {
         return;

@@ -1,5 +1,5 @@
-//! Whether every gate can be signed: persons against seats, less those who must do the manual
-//! steps of the phase.
+//! Checks that every gate can be signed: enough people for its sign-offs, besides those who must do
+//! the phase's manual steps.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::super::step::Action;
 use super::Linter;
 use crate::person;
 
-/// The most ways to choose who does the manual steps of a phase that are looked at.
+/// Maximum number of ways to assign people to a phase's manual steps that are examined.
 const MAX_CHOICES: usize = 2_000;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -26,7 +26,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     for (phase, path) in linter.phases() {
         let Some(gate) = &phase.gate else { continue };
         let known = |role: &str| members.iter().any(|(name, _)| *name == role);
-        // What is missing or asked for twice has been said.
+        // Missing or duplicate roles have already been reported.
         if gate.sign_offs.iter().any(|rule| !known(&rule.role)) {
             continue;
         }
@@ -70,7 +70,7 @@ fn gate_can_open<'a>(
     let doers = doers(phase, members, linter);
     let mut opens = false;
     let mut stuck: Option<(Vec<&str>, String)> = None;
-    // As few hands as can be first: where they leave nobody, more of them do not help either.
+    // Try the fewest people first: if even they leave nobody to sign, assigning more does not help.
     let few = choices(once_each(&doers));
     let many = choices(doers.iter().map(|(_, persons)| persons));
     for choice in few.into_iter().chain(many) {
@@ -129,10 +129,10 @@ fn manual_steps(phase: &Phase) -> Vec<&str> {
         .collect()
 }
 
-/// A role that does manual steps, and its persons.
+/// A role that does manual steps, with its members.
 type Doers<'p, 'a> = (&'p Option<String>, Vec<&'a str>);
 
-/// Who can do each manual step of a phase.
+/// Returns who can do each manual step of a phase.
 fn doers<'p, 'a>(
     phase: &'p Phase,
     members: &impl Fn(&str) -> &'a [String],
@@ -160,7 +160,7 @@ fn doers<'p, 'a>(
     doers
 }
 
-/// One person of a role can do all of its steps.
+/// Returns one list of people per role, because one person of a role can do all of its steps.
 fn once_each<'d, 'a>(doers: &'d [Doers<'_, 'a>]) -> impl Iterator<Item = &'d Vec<&'a str>> {
     let mut seen = BTreeSet::new();
     doers
@@ -169,7 +169,7 @@ fn once_each<'d, 'a>(doers: &'d [Doers<'_, 'a>]) -> impl Iterator<Item = &'d Vec
         .map(|(_, persons)| persons)
 }
 
-/// Every set of persons that comes of taking one of each list, as far as there are not too many.
+/// Returns every set of people with one from each list, up to a maximum number.
 fn choices<'d, 'a: 'd>(lists: impl Iterator<Item = &'d Vec<&'a str>>) -> Vec<Vec<&'a str>> {
     let mut choices: BTreeSet<BTreeSet<&str>> = BTreeSet::from([BTreeSet::new()]);
     for persons in lists {

@@ -1,5 +1,5 @@
-//! Each rule, broken once in a runbook that is otherwise right. `¦` marks where the finding
-//! must point.
+//! Each rule, violated once in an otherwise correct runbook. `¦` marks the expected position of the
+//! finding.
 
 use std::collections::BTreeMap;
 
@@ -118,7 +118,7 @@ fn findings_of(text: &str) -> Vec<Diagnostic> {
     inspect(text, &origin, &BTreeMap::new(), None).diagnostics.0
 }
 
-/// Replaces `from` in the base by `to`, whose `¦` marks the place of the finding.
+/// Replaces `from` in the base with `to`, whose `¦` marks the position of the expected finding.
 #[track_caller]
 fn breaks(code: Code, from: &str, to: &str, message: &str) {
     assert_eq!(BASE.matches(from).count(), 1, "`{from}` is not unique");
@@ -138,7 +138,7 @@ fn breaks(code: Code, from: &str, to: &str, message: &str) {
     );
 }
 
-/// The base with one text replaced is as right as before.
+/// Checks that the base stays correct with one text replaced.
 fn holds(from: &str, to: &str) {
     assert_eq!(BASE.matches(from).count(), 1, "`{from}` is not unique");
     assert_eq!(findings_of(&BASE.replace(from, to)), [], "{to}");

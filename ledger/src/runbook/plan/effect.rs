@@ -1,17 +1,17 @@
-//! What a step does to the world, and what takes it back.
+//! What effect a step has, and what undoes it.
 
 use super::super::step::{Action, Changes, Http, Run, Script, Sql, Step, Undo};
 
-/// How a step's effect is taken back, with what flags and migrations derive.
+/// How a step's effect is undone, including the undo derived for flags and migrations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EffectiveUndo<'a> {
-    /// There is no effect to take back.
+    /// There is no effect to undo.
     Nothing,
-    /// It has an effect, and the plan says that nothing takes it back (`undo: none`).
+    /// There is an effect, and the plan declares that nothing undoes it (`undo: none`).
     None,
-    /// It has an effect that cannot be taken back.
+    /// There is an effect that cannot be undone.
     Irreversible,
-    /// Write the value the flag had before the step.
+    /// Write the flag's value from before the step.
     RestoreFlag {
         /// The flag.
         key: &'a str,
@@ -23,32 +23,32 @@ pub enum EffectiveUndo<'a> {
         /// The script.
         revert: &'a Script,
     },
-    /// A command.
+    /// Run a command.
     Run(&'a Run),
-    /// A request.
+    /// Send a request.
     Http(&'a Http),
-    /// A script; its `deploy` is run.
+    /// Run a script; its `deploy` is executed.
     Sql(&'a Sql),
-    /// Instructions for a person.
+    /// A person follows instructions.
     Manual(&'a str),
 }
 
 impl EffectiveUndo<'_> {
-    /// A machine or a person has something to do.
+    /// True if a worker or a person has to do something.
     pub fn is_possible(&self) -> bool {
         !matches!(self, Self::Nothing | Self::None | Self::Irreversible)
     }
 
-    /// A worker can do it alone.
+    /// True if a worker can do it alone.
     pub fn is_automatic(&self) -> bool {
         self.is_possible() && !matches!(self, Self::Manual(_))
     }
 }
 
-/// The step changes something outside the ledger that could need taking back.
+/// True if the step changes something outside the ledger that may need undoing.
 ///
-/// Commands and requests do unless `changes: nothing`; requests by a method that RFC 9110
-/// §9.2.1 calls safe (GET, HEAD, OPTIONS) do not unless `changes` says otherwise.
+/// Commands and requests do unless `changes: nothing`; requests by a method that RFC 9110 §9.2.1
+/// calls safe (GET, HEAD, OPTIONS) do not unless `changes` says otherwise.
 pub fn has_effect(step: &Step) -> bool {
     match (&step.action, step.changes) {
         (_, Some(Changes::Nothing)) => false,
@@ -70,8 +70,8 @@ pub fn has_effect(step: &Step) -> bool {
     }
 }
 
-/// What can tell that the step's effect is gone once it was undone, in words; `None`: nothing of
-/// the plan can. The same for an undo by a worker and by a person.
+/// Describes what can verify that the step's effect is gone after an undo; `None` if nothing in the
+/// plan can. It is the same whether a worker or a person did the undo.
 pub fn undo_verified_by(step: &Step) -> Option<&'static str> {
     if matches!(effective_undo(step), EffectiveUndo::RestoreFlag { .. }) {
         return Some("the flag is read");
@@ -91,9 +91,9 @@ pub fn undo_verified_by(step: &Step) -> Option<&'static str> {
     }
 }
 
-/// The step's action reads and measures and can do nothing else, by its kind and not only by what
-/// the plan says of it: after a crash it goes on elsewhere. Of a command, a message and a request
-/// that is more than a question nobody but their author can say what doing them twice does.
+/// True if the step only reads and measures, by its kind and not just by the plan's declaration:
+/// after a crash another worker continues it. For a command, a message or a request that may change
+/// something, only the author can say whether it may run twice.
 pub fn only_reads(step: &Step) -> bool {
     match &step.action {
         Action::Sql(sql) => sql.deploy.is_none(),
@@ -107,12 +107,12 @@ pub fn only_reads(step: &Step) -> bool {
     }
 }
 
-/// By the definition of HTTP a request that asks and changes nothing.
+/// True for methods that HTTP defines as safe.
 fn is_safe_method(method: &str) -> bool {
     ["GET", "HEAD", "OPTIONS"].contains(&method.to_ascii_uppercase().as_str())
 }
 
-/// How a step's effect is taken back: what the plan says, or what flags and migrations derive.
+/// Returns how a step's effect is undone, as the plan says or as derived for flags and migrations.
 pub fn effective_undo(step: &Step) -> EffectiveUndo<'_> {
     match &step.undo {
         Undo::None if has_effect(step) => EffectiveUndo::None,

@@ -157,7 +157,7 @@ fn the_digest_is_that_of_the_canonical_bytes() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever texts and numbers a plan carries, its canonical bytes read back as the same plan.
+    /// Whatever texts and numbers a plan has, its canonical bytes decode to the same plan.
     #[test]
     fn canonical_bytes_read_back(
         title in "\\PC{0,40}",

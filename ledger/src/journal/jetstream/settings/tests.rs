@@ -8,7 +8,7 @@ fn wanted() -> Config {
     )
 }
 
-/// A setting and what breaks it.
+/// A setting's name, and a function that breaks it.
 type Spoiled = (&'static str, fn(&mut Config));
 
 #[test]

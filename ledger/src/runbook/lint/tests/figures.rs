@@ -1,4 +1,4 @@
-//! What figures may be asked of, and where.
+//! Which functions may be used, and where.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! References, ways back, measurements, people.
+//! References, undos, measurements, people.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What programs are given, where their files lie, and how long texts may be.
+//! Inputs of programs, locations of their files, and lengths of texts.
 
 use super::*;
 
