@@ -160,27 +160,27 @@ fn commits_name_the_commit_that_led_to_them_and_an_outer_trace_is_continued() {
     place.run("status t --wait 60").exits(0);
     let commits = place.run("log t --json").exits(0).json_lines();
     let has = |commit: &Value, event: &str| {
-        let events = commit["events"].as_array().unwrap();
+        let events = commit["commit"]["events"].as_array().unwrap();
         events.iter().any(|it| it.get(event).is_some())
     };
     let started = commits
         .iter()
         .find(|it| has(it, "rolloutStarted"))
         .unwrap_or_else(|| panic!("{commits:#?}"));
-    assert_eq!(started["traceparent"], outer);
+    assert_eq!(started["commit"]["traceparent"], outer);
     let steps: Vec<&Value> = commits
         .iter()
         .filter(|it| has(it, "stepStarted") || has(it, "stepFinished"))
         .collect();
     assert_eq!(steps.len(), 4, "{commits:#?}");
     for step in &steps {
-        assert_eq!(step["traceparent"], outer);
+        assert_eq!(step["commit"]["traceparent"], outer);
     }
     // The first step because of the start, the second because the first had ended.
-    assert_eq!(steps[0]["causationId"], started["id"]);
-    assert_eq!(steps[1]["causationId"], started["id"]);
-    assert_eq!(steps[2]["causationId"], steps[1]["id"]);
-    assert_eq!(steps[3]["causationId"], steps[1]["id"]);
+    assert_eq!(steps[0]["commit"]["causationId"], started["commit"]["id"]);
+    assert_eq!(steps[1]["commit"]["causationId"], started["commit"]["id"]);
+    assert_eq!(steps[2]["commit"]["causationId"], steps[1]["commit"]["id"]);
+    assert_eq!(steps[3]["commit"]["causationId"], steps[1]["commit"]["id"]);
 }
 
 #[test]
