@@ -228,7 +228,7 @@ impl Client {
             if error.is_builder() {
                 return Unanswered {
                     failure: Failure::usage(format!(
-                        "RB-CLI-16: `{}` is no address of a server; write http://HOST:PORT",
+                        "RB-CLI-16: `{}` is not the address of a server; write http://HOST:PORT",
                         redact_url(&self.base)
                     )),
                     unknown: false,
@@ -285,7 +285,7 @@ impl Client {
             .map_err(|error| self.unreadable(&error).failure)
     }
 
-    /// A response that broke off, or is from another version.
+    /// A response that was interrupted, or is from another version.
     fn unreadable(&self, error: &reqwest::Error) -> Unanswered {
         Unanswered {
             failure: Failure::unavailable(format!(

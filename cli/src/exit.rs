@@ -9,7 +9,7 @@ use rollbook_server::api::ErrorClass;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: done.
-    Done,
+    Success,
     /// 1: failed by a rule: a regression, a failed check, a refused command.
     Failed,
     /// 2: wrong usage or an invalid file.
@@ -34,7 +34,7 @@ impl Exit {
     /// The number.
     pub(crate) fn code(self) -> u8 {
         match self {
-            Self::Done => 0,
+            Self::Success => 0,
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Inconclusive => 3,

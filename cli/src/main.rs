@@ -8,7 +8,7 @@ mod exit;
 mod interrupt;
 mod logging;
 mod print;
-mod private;
+mod process_hardening;
 mod progress;
 mod report;
 mod telemetry;
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Err(answer) => {
             // Help or version.
             let _ = answer.print();
-            return Exit::Done.into();
+            return Exit::Success.into();
         }
     };
     let json = cli.json;
@@ -101,7 +101,7 @@ fn complain(failure: &Failure, json: bool) {
 
 fn start(cli: Cli, name: &str) -> Outcome {
     if cli.command.runs_programs() {
-        private::close();
+        process_hardening::close();
     }
     // Fails only if a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -233,7 +233,7 @@ async fn run(cli: Cli) -> Outcome {
             } else {
                 print::line(format!("rollbook {version}"));
             }
-            Ok(Exit::Done)
+            Ok(Exit::Success)
         }
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -242,7 +242,7 @@ async fn run(cli: Cli) -> Outcome {
                 "rollbook",
                 &mut std::io::stdout(),
             );
-            Ok(Exit::Done)
+            Ok(Exit::Success)
         }
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
 }
 
 /// Prints what a rollback would do.
-pub(crate) fn rollback_list(answer: &RollbackAnswer, as_json: bool) -> Result<(), Failure> {
+pub(crate) fn preview_rollback(answer: &RollbackAnswer, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return json(answer);
     }

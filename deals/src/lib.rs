@@ -19,6 +19,7 @@
 mod application;
 mod assess;
 pub mod audit;
+pub mod breakdown;
 mod calculator;
 mod category;
 mod contribution;
@@ -31,7 +32,6 @@ pub mod generate;
 pub mod insight;
 mod inventory;
 mod kind;
-pub mod lines;
 pub mod load;
 pub mod migrate;
 pub mod model;

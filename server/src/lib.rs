@@ -8,7 +8,7 @@ pub mod live;
 pub mod notices;
 pub mod orchestrator;
 pub mod serve;
-mod unrecorded;
+mod unrecorded_environments;
 
 pub use alarm::Alarm;
 pub use http::Limits;

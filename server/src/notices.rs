@@ -10,8 +10,8 @@ use std::time::Duration;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::rollout::{self, Request, SystemCommand};
 use rollbook_proto::v1;
-use rollbook_workers::executor::{self, Message, Patience, SecretResolver};
-use rollbook_workers::fleet::{NoticeDelivery, NoticeLane, QueuedNotice};
+use rollbook_workers::executor::{self, Message, RetryPolicy, SecretResolver};
+use rollbook_workers::fleet::{NoticeDelivery, NoticeQueue, QueuedNotice};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ pub struct Notices {
     /// Records the outcomes.
     pub handler: Handler,
     /// The queue of notices.
-    pub lane: NoticeLane,
+    pub lane: NoticeQueue,
     /// Resolves webhook URLs.
     pub secrets: Arc<dyn SecretResolver>,
     /// Posts them.
@@ -132,7 +132,7 @@ impl Notices {
             runbook,
             &planned.channel,
             &message,
-            Patience::Notice,
+            RetryPolicy::Notice,
         );
         let (verdict, text) = match tokio::time::timeout(SENT_WITHIN, sent).await {
             Ok(Ok(taken)) => (v1::Verdict::Pass, taken),
@@ -187,7 +187,7 @@ async fn keep_alive(delivery: &NoticeDelivery) {
     loop {
         tokio::time::sleep(PROGRESS_EVERY).await;
         if let Err(error) = delivery.progress().await {
-            tracing::debug!(%error, "no sign of life sent");
+            tracing::debug!(%error, "heartbeat not sent");
         }
     }
 }

@@ -47,12 +47,12 @@ pub struct Orchestrator {
     queue: Arc<dyn TaskQueue>,
     notices: Arc<dyn NoticeSink>,
     views: Arc<dyn ViewStore>,
-    pulse: Pulse,
+    liveness: Liveness,
 }
 
 /// Why a look at a rollout failed; it is repeated.
 #[derive(Debug, thiserror::Error)]
-enum LookError {
+enum EvaluationError {
     #[error(transparent)]
     Handler(#[from] HandlerError),
     #[error(transparent)]
@@ -63,7 +63,7 @@ enum LookError {
     Restless { id: RolloutId },
 }
 
-impl Told for LookError {
+impl Told for EvaluationError {
     fn told(&self) -> String {
         match self {
             Self::Handler(error) => error.told(),
@@ -73,7 +73,7 @@ impl Told for LookError {
 }
 
 /// The result of a look.
-enum Found {
+enum Evaluation {
     /// Look again at this time, or when something is recorded.
     Wake(Timestamp),
     /// Over as of this sequence; look again only when something is recorded.
@@ -84,7 +84,7 @@ enum Found {
 
 /// What to look at.
 #[derive(Debug, Default)]
-struct Agenda {
+struct Schedule {
     /// When to look at each rollout that is not over, and at each flag with a request that waits
     /// for another person. `None`: only when something is recorded.
     due: BTreeMap<Aggregate, Option<Timestamp>>,
@@ -128,7 +128,7 @@ impl RolloutCause {
     }
 }
 
-impl Agenda {
+impl Schedule {
     fn note(&mut self, stored: &StoredCommit, now: Timestamp) {
         let commit = &stored.commit;
         let waits = |event: &v1::Event| {
@@ -153,31 +153,31 @@ impl Agenda {
 
 /// Liveness of the loop, for monitoring. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Pulse(Arc<watch::Sender<Beat>>);
+pub struct Liveness(Arc<watch::Sender<LivenessState>>);
 
-impl Default for Pulse {
+impl Default for Liveness {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(Beat::default())))
+        Self(Arc::new(watch::Sender::new(LivenessState::default())))
     }
 }
 
 /// The loop's last success, and the latest failure since.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beat {
+pub struct LivenessState {
     /// When the loop last did everything due.
     pub succeeded_at: Option<Timestamp>,
     /// Why a later look failed.
     pub failing: Option<String>,
 }
 
-impl Pulse {
+impl Liveness {
     /// The last beat.
-    pub fn last(&self) -> Beat {
+    pub fn last(&self) -> LivenessState {
         self.0.borrow().clone()
     }
 
     fn beat(&self, at: Timestamp) {
-        self.0.send_replace(Beat {
+        self.0.send_replace(LivenessState {
             succeeded_at: Some(at),
             failing: None,
         });
@@ -190,14 +190,14 @@ impl Pulse {
 
 impl Orchestrator {
     /// An orchestrator that follows `journal` and puts tasks on `queue` and notices on `notices`.
-    /// It notes in `views` which rollouts are over, and reports its liveness on `pulse`.
+    /// It notes in `views` which rollouts are over, and reports its liveness on `liveness`.
     pub fn new(
         handler: Handler,
         journal: Arc<dyn Journal>,
         queue: Arc<dyn TaskQueue>,
         notices: Arc<dyn NoticeSink>,
         views: Arc<dyn ViewStore>,
-        pulse: Pulse,
+        liveness: Liveness,
     ) -> Self {
         Self {
             handler,
@@ -205,7 +205,7 @@ impl Orchestrator {
             queue,
             notices,
             views,
-            pulse,
+            liveness,
         }
     }
 
@@ -213,9 +213,9 @@ impl Orchestrator {
     /// sequence.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut after = 0;
-        let mut agenda = Agenda::default();
+        let mut schedule = Schedule::default();
         while !shutdown.is_cancelled() {
-            match self.follow(&mut after, &mut agenda, &shutdown).await {
+            match self.follow(&mut after, &mut schedule, &shutdown).await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the orchestrator lost the ledger; following again");
@@ -231,7 +231,7 @@ impl Orchestrator {
     async fn follow(
         &self,
         after: &mut u64,
-        agenda: &mut Agenda,
+        schedule: &mut Schedule,
         shutdown: &CancellationToken,
     ) -> Result<(), JournalError> {
         let journal = &self.journal;
@@ -239,7 +239,7 @@ impl Orchestrator {
             let last = journal.last_sequence().await?;
             let commits = journal.follow(ReadFrom { after: *after }).await?;
             if *after == 0 {
-                agenda.over = self.noted_over().await;
+                schedule.over = self.noted_over().await;
             }
             Ok::<_, JournalError>((last, commits))
         };
@@ -252,7 +252,7 @@ impl Orchestrator {
             // During replay of history it only collects; it starts to look once it has caught up.
             let caught_up = *after >= last;
             let due = if caught_up {
-                self.next_look(agenda)
+                self.next_look(schedule)
             } else {
                 later(self.handler.now(), LOOK_AGAIN).unwrap_or(Timestamp::MAX)
             };
@@ -263,25 +263,25 @@ impl Orchestrator {
                     Some(commit) => {
                         let commit = commit?;
                         *after = commit.sequence;
-                        agenda.note(&commit, self.handler.now());
-                        self.pulse.beat(self.handler.now());
+                        schedule.note(&commit, self.handler.now());
+                        self.liveness.beat(self.handler.now());
                     }
                     None => return Ok(()),
                 },
                 () = self.handler.clock().sleep_until(due) => tokio::select! {
                     biased;
                     () = shutdown.cancelled() => return Ok(()),
-                    () = self.look(agenda) => {}
+                    () = self.look(schedule) => {}
                 },
             }
         }
     }
 
     /// When the next look is due.
-    fn next_look(&self, agenda: &Agenda) -> Timestamp {
+    fn next_look(&self, schedule: &Schedule) -> Timestamp {
         let now = self.handler.now();
         let latest = later(now, LOOK_AGAIN).unwrap_or(now);
-        let first = agenda.due.values().flatten().min();
+        let first = schedule.due.values().flatten().min();
         first.map_or(latest, |at| latest.min(*at))
     }
 
@@ -308,9 +308,9 @@ impl Orchestrator {
         }
     }
 
-    async fn look(&self, agenda: &mut Agenda) {
+    async fn look(&self, schedule: &mut Schedule) {
         let now = self.handler.now();
-        let due: Vec<Aggregate> = agenda
+        let due: Vec<Aggregate> = schedule
             .due
             .iter()
             .filter(|(_, at)| at.is_none_or(|at| at <= now))
@@ -320,15 +320,15 @@ impl Orchestrator {
         for of in due {
             let looked = match &of {
                 Aggregate::Rollout(id) => {
-                    let mut frontier = agenda.frontiers.remove(id).unwrap_or_default();
-                    let cause = agenda.causes.entry(id.clone()).or_default();
+                    let mut frontier = schedule.frontiers.remove(id).unwrap_or_default();
+                    let cause = schedule.causes.entry(id.clone()).or_default();
                     let looked = self.advance(id, &mut frontier, cause).await;
                     match looked {
-                        Ok(Found::Wake(_)) => {
-                            agenda.frontiers.insert(id.clone(), frontier);
+                        Ok(Evaluation::Wake(_)) => {
+                            schedule.frontiers.insert(id.clone(), frontier);
                         }
-                        Ok(Found::Over(_) | Found::Nothing) => {
-                            agenda.causes.remove(id);
+                        Ok(Evaluation::Over(_) | Evaluation::Nothing) => {
+                            schedule.causes.remove(id);
                         }
                         Err(_) => {}
                     }
@@ -338,34 +338,34 @@ impl Orchestrator {
                     let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
                     let settled = self.handler.settle_flag(environment, key, &caller).await;
                     settled
-                        .map(|wake_at| wake_at.map_or(Found::Nothing, Found::Wake))
-                        .map_err(LookError::from)
+                        .map(|wake_at| wake_at.map_or(Evaluation::Nothing, Evaluation::Wake))
+                        .map_err(EvaluationError::from)
                 }
-                Aggregate::Worker(_) | Aggregate::Environment(_) => Ok(Found::Nothing),
+                Aggregate::Worker(_) | Aggregate::Environment(_) => Ok(Evaluation::Nothing),
             };
             match looked {
-                Ok(Found::Wake(wake_at)) => {
-                    agenda.due.insert(of, Some(wake_at));
+                Ok(Evaluation::Wake(wake_at)) => {
+                    schedule.due.insert(of, Some(wake_at));
                 }
-                Ok(Found::Over(sequence)) => {
+                Ok(Evaluation::Over(sequence)) => {
                     if let Aggregate::Rollout(id) = &of {
                         self.note_over(id, sequence).await;
                     }
-                    agenda.due.remove(&of);
+                    schedule.due.remove(&of);
                 }
-                Ok(Found::Nothing) => {
-                    agenda.due.remove(&of);
+                Ok(Evaluation::Nothing) => {
+                    schedule.due.remove(&of);
                 }
                 Err(error) => {
                     tracing::warn!(%of, %error, "could not advance; looking again");
                     failed.get_or_insert_with(|| format!("{of}: {}", error.told()));
-                    agenda.due.insert(of, later(now, BACK_OFF));
+                    schedule.due.insert(of, later(now, BACK_OFF));
                 }
             }
         }
         match failed {
-            None => self.pulse.beat(self.handler.now()),
-            Some(reason) => self.pulse.skip(reason),
+            None => self.liveness.beat(self.handler.now()),
+            Some(reason) => self.liveness.skip(reason),
         }
     }
 
@@ -375,7 +375,7 @@ impl Orchestrator {
         id: &RolloutId,
         frontier: &mut Frontier,
         cause: &mut RolloutCause,
-    ) -> Result<Found, LookError> {
+    ) -> Result<Evaluation, EvaluationError> {
         for _ in 0..MAX_SETTLES {
             let loaded = self.handler.rollout(id).await?;
             frontier.advance(&loaded.state, &loaded.plan);
@@ -425,15 +425,15 @@ impl Orchestrator {
                 self.notices.publish(&notice).await?;
             }
             if next.is_over() {
-                return Ok(Found::Over(loaded.sequence));
+                return Ok(Evaluation::Over(loaded.sequence));
             }
             let now = self.handler.now();
             let look = later(now, LOOK_AGAIN).unwrap_or(now);
-            return Ok(Found::Wake(
+            return Ok(Evaluation::Wake(
                 next.wake_at.map_or(look, |wake| wake.min(look)),
             ));
         }
-        Err(LookError::Restless { id: id.clone() })
+        Err(EvaluationError::Restless { id: id.clone() })
     }
 }
 

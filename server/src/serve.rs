@@ -12,7 +12,7 @@ use rollbook_ledger::journal::{Journal, SharedJournal};
 use rollbook_ledger::projection::projector::{Projector, ProjectorError, Waiter};
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_workers::executor::SecretResolver;
-use rollbook_workers::fleet::{DeadLetters, NatsSignals, NoticeLane, TaskQueue, membership};
+use rollbook_workers::fleet::{DeadLetters, NatsSignals, NoticeQueue, TaskQueue, membership};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use crate::alarm::Alarm;
 use crate::api::{self, Api, Followers, HealthMemory};
 use crate::http::{self, Limits};
-use crate::live::{Beside, Feed, Live};
+use crate::live::{Feed, Live, SignalHub};
 use crate::notices::Notices;
-use crate::orchestrator::{Orchestrator, Pulse};
-use crate::unrecorded;
+use crate::orchestrator::{Liveness, Orchestrator};
+use crate::unrecorded_environments;
 
 /// Default interval between comparisons of the views' position with the ledger.
 pub const GUARD_EVERY: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub struct Dependencies {
     /// The queue for tasks.
     pub queue: Arc<dyn TaskQueue>,
     /// The queue for due notices.
-    pub notices: NoticeLane,
+    pub notices: NoticeQueue,
     /// Resolves webhook URLs of notices.
     pub secrets: Arc<dyn SecretResolver>,
     /// Sends notices.
@@ -179,7 +179,7 @@ async fn tell_unrecorded(
         if applied.wait_for(last, CAUGHT_UP_WITHIN).await.is_err() {
             return;
         }
-        for text in unrecorded::look(&handler, &*views)
+        for text in unrecorded_environments::look(&handler, &*views)
             .await
             .unwrap_or_default()
         {
@@ -241,14 +241,14 @@ pub async fn run(
         projector.waiter(),
         shutdown.clone(),
     );
-    let pulse = Pulse::default();
+    let liveness = Liveness::default();
     let signals = NatsSignals::new(dependencies.nats.clone(), dependencies.ledger.clone());
-    let beside = Beside::new(Arc::new(signals));
+    let signals = SignalHub::new(Arc::new(signals));
     let live = Live::new(
         Feed::new(shared.clone()),
         projector.waiter(),
         dependencies.views.clone(),
-        beside.clone(),
+        signals.clone(),
     );
     let environments_of = live.environments.clone();
     let limits = dependencies.limits;
@@ -262,7 +262,7 @@ pub async fn run(
         stream: dependencies.stream,
         live,
         followers: Followers::default(),
-        pulse: pulse.clone(),
+        liveness: liveness.clone(),
         started_at: dependencies.handler.now(),
         health: HealthMemory::default(),
         alarm,
@@ -280,7 +280,7 @@ pub async fn run(
         dependencies.queue,
         Arc::new(dependencies.notices),
         views,
-        pulse,
+        liveness,
     );
     let dead_letters = dependencies.dead_letters;
     let mut parts: JoinSet<Result<(), ServeError>> = JoinSet::new();
@@ -298,7 +298,7 @@ pub async fn run(
     });
     let stop = shutdown.clone();
     parts.spawn(async move {
-        beside.run(environments_of, stop).await;
+        signals.run(environments_of, stop).await;
         Ok(())
     });
     let stop = shutdown.clone();

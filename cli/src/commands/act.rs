@@ -10,7 +10,7 @@ use rollbook_ledger::runbook::Action;
 use rollbook_server::api::{CommandAnswer, RollbackAnswer, StatusAnswer};
 
 use super::gate::gate_id;
-use super::{Session, answer, authority};
+use super::{Session, authority, checklist};
 use crate::args::{
     AbortArgs, CompleteArgs, NotApplicableArgs, RejectArgs, RiskyStepArgs, RollbackArgs,
     StepReasonArgs,
@@ -161,7 +161,7 @@ pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
     };
     let mut checklist = Vec::new();
     for answer in &args.answers {
-        checklist.push(answer::parse(answer, &items)?);
+        checklist.push(checklist::parse(answer, &items)?);
     }
     if args.all_pass {
         for item in items {
@@ -259,8 +259,8 @@ pub(crate) async fn rollback(session: &Session, args: RollbackArgs) -> Outcome {
         let path = format!("/v1/rollouts/{id}/rollback/{}", level.as_str());
         let named = args.steps.join(",");
         let answer: RollbackAnswer = session.client.get(&path, &[("steps", named)]).await?;
-        print::rollback_list(&answer, session.json)?;
-        return Ok(Exit::Done);
+        print::preview_rollback(&answer, session.json)?;
+        return Ok(Exit::Success);
     }
     let command = Command::Rollback {
         level,

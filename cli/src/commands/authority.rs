@@ -49,7 +49,7 @@ pub(crate) fn exit_of(events: &[v1::Event], json: bool) -> Exit {
         }
     }
     let Some(made) = made else {
-        return Exit::Done;
+        return Exit::Success;
     };
     if !json {
         line(paint(
@@ -153,7 +153,7 @@ pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
     let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
     if session.json {
         print::json(&answer)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     for row in &answer.data {
         let due = row.due_at.map(|at| at.to_string()).unwrap_or_default();
@@ -175,7 +175,7 @@ pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
         line("nothing waits for another person");
     }
     line(paint(DIM, as_of(&answer)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Break-glass reviews that nobody has closed.
@@ -196,7 +196,7 @@ pub(crate) fn review_text(row: &RequestRow) -> String {
         format!(" {}", row.rollout)
     };
     format!(
-        "review {0} of {1}: {2} broke the glass to {3} ({4}), which somebody else must review by {due}: rollbook review {0}{rollout} --agree --note … --as <person>",
+        "review {0} of {1}: {2} used break-glass to {3} ({4}), which somebody else must review by {due}: rollbook review {0}{rollout} --agree --note … --as <person>",
         row.request, row.aggregate, row.made_by, row.what, row.reason
     )
 }
@@ -273,7 +273,7 @@ pub(crate) fn table(plan: &Plan, only: Option<&str>, json: bool) -> Outcome {
         }
         line(format!(
             "\n{} {}",
-            paint(BOLD, format!("who may what in {name}")),
+            paint(BOLD, format!("permissions in {name}")),
             if place.is_protected() {
                 "(protected)"
             } else {
@@ -297,5 +297,5 @@ pub(crate) fn table(plan: &Plan, only: Option<&str>, json: bool) -> Outcome {
     if json {
         print::json(&all)?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rollbook_deals::Deals;
-use rollbook_deals::lines::{LinesBehind, has_lines, lines_behind};
+use rollbook_deals::breakdown::{FigureBreakdown, break_down_figures, has_lines};
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::calculators::Calculators;
@@ -81,7 +81,7 @@ pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
         line(format!("\nresult {}", compared.address));
     }
     Ok(match result.verdict() {
-        Verdict::Pass | Verdict::Warning => Exit::Done,
+        Verdict::Pass | Verdict::Warning => Exit::Success,
         Verdict::Inconclusive => Exit::Inconclusive,
         _ => Exit::Failed,
     })
@@ -209,7 +209,7 @@ async fn explain_deal(
         struct Answer {
             #[serde(flatten)]
             explained: Explanation,
-            behind: Option<LinesBehind>,
+            behind: Option<FigureBreakdown>,
             /// Why the figures have no inventory lines, if they never have any.
             #[serde(skip_serializing_if = "Option::is_none")]
             without_lines: Option<String>,
@@ -226,7 +226,7 @@ async fn explain_deal(
             line(format!("\n{without_lines}"));
         }
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Explains that figures of the user's own calculators have no inventory lines.
@@ -254,10 +254,10 @@ async fn behind(
     before: &Snapshot,
     after: &Snapshot,
     deal: &str,
-) -> Result<Option<LinesBehind>, Failure> {
+) -> Result<Option<FigureBreakdown>, Failure> {
     let model = model_of(args.model.as_deref())?;
     let database = args.database.as_deref();
-    match lines_behind(before, after, store, database, &model, deal).await {
+    match break_down_figures(before, after, store, database, &model, deal).await {
         Ok(behind) => Ok(Some(behind)),
         Err(error) if database.is_some() => Err(comparison_failure(error)),
         // Nobody asked for the source: if it cannot be read, the figures still stand.

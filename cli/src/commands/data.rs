@@ -58,7 +58,7 @@ pub(crate) async fn generate(session: &Session, args: GenerateArgs) -> Outcome {
             report.deals, report.deleted, args.seed
         ));
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// `snapshot take`.
@@ -87,7 +87,7 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
     let taken = taken.map_err(snapshot_failure)?;
     show_manifest(session, &taken)?;
     Ok(if taken.manifest.errors == 0 {
-        Exit::Done
+        Exit::Success
     } else {
         Exit::Failed
     })
@@ -98,7 +98,7 @@ pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
     let store = store(session, args.objects.objects.as_deref())?;
     let found = open(&store, &args.snapshot).await?;
     show_manifest(session, &found)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// The exit code of a failure to write deals: a refusal by a reachable database is a refusal by a
@@ -207,7 +207,7 @@ pub(crate) async fn audit(session: &Session, args: AuditArgs) -> Outcome {
         }
     }
     Ok(match report.verdict() {
-        Verdict::Pass => Exit::Done,
+        Verdict::Pass => Exit::Success,
         Verdict::Inconclusive => Exit::Inconclusive,
         _ => Exit::Failed,
     })

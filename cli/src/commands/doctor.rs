@@ -34,7 +34,7 @@ pub(crate) fn config(session: &Session) -> Outcome {
     let values = session.config.values();
     if session.json {
         print::json(values)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     for (key, value) in values {
         line(format!(
@@ -49,7 +49,7 @@ pub(crate) fn config(session: &Session) -> Outcome {
         crate::config::redact_url(&session.config.server()),
         paint(print::DIM, "effective")
     ));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// `doctor`: 0 if every check passes, 6 if history or evidence is damaged, otherwise 7.
@@ -79,7 +79,7 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
     } else if failed {
         Exit::Unavailable
     } else {
-        Exit::Done
+        Exit::Success
     })
 }
 
@@ -211,7 +211,7 @@ async fn anomalies(session: &Session) -> Check {
 /// Break-glass uses that nobody has reviewed.
 async fn reviews(session: &Session) -> Check {
     let (found, message) = match authority::open_reviews(session).await {
-        Ok(rows) if rows.is_empty() => (Found::Pass, "no broken glass waits for one".to_owned()),
+        Ok(rows) if rows.is_empty() => (Found::Pass, "no use of break-glass awaits one".to_owned()),
         Ok(rows) => {
             let texts: Vec<String> = rows.iter().map(authority::review_text).collect();
             (Found::Warning, texts.join("; "))

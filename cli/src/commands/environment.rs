@@ -137,14 +137,14 @@ async fn send(session: &Session, environment: &str, command: &Change) -> Outcome
         }
         return Ok(Exit::Waiting);
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 async fn show(session: &Session, environment: &str) -> Outcome {
     let answer: Value = session.client.get(&path_of(environment)?, &[]).await?;
     if session.json {
         print::json(&answer)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let state = &answer["environment"];
     line(format!(
@@ -164,7 +164,7 @@ async fn show(session: &Session, environment: &str) -> Outcome {
     }
     if let Some(rule) = state["terms"]["break_glass"].as_object() {
         line(format!(
-            "  glass may be broken for {}, reviewed within {}",
+            "  break-glass is allowed for {}, reviewed within {}",
             rule.get("verbs")
                 .map(ToString::to_string)
                 .unwrap_or_default(),
@@ -199,7 +199,7 @@ async fn show(session: &Session, environment: &str) -> Outcome {
             "      how: rollbook environment accept {environment} {revision} --as <person>"
         ));
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn protection(protected: bool) -> &'static str {
@@ -214,7 +214,7 @@ async fn list(session: &Session) -> Outcome {
     let answer: Answer<Vec<EnvironmentRow>> = session.client.get("/v1/environments", &[]).await?;
     if session.json {
         print::json(&answer)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     for row in &answer.data {
         let roles: Vec<String> = row
@@ -240,5 +240,5 @@ async fn list(session: &Session) -> Outcome {
         line("no environment is recorded; record one with `rollbook environment set`");
     }
     line(paint(DIM, as_of(&answer)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

@@ -147,7 +147,7 @@ async fn list(session: &Session, environment: Option<String>) -> Outcome {
     let answer: Answer<Vec<FlagRow>> = session.client.get("/v1/flags", &query).await?;
     if session.json {
         print::json(&answer)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     for flag in &answer.data {
         line(format!(
@@ -164,7 +164,7 @@ async fn list(session: &Session, environment: Option<String>) -> Outcome {
         line("no flags are defined");
     }
     line(paint(DIM, as_of(&answer)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 async fn get(session: &Session, args: FlagArg) -> Outcome {
@@ -172,7 +172,7 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
     let answer: Value = session.client.get(&path, &[]).await?;
     if session.json {
         print::json(&answer)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let rows: Answer<Vec<FlagRow>> = session
         .client
@@ -194,7 +194,7 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
             flag.changed_by, flag.reason
         ));
     }
-    for (kind, what) in [("requests", "asks to"), ("reviews", "broke the glass to")] {
+    for (kind, what) in [("requests", "asks to"), ("reviews", "used break-glass to")] {
         for (id, of) in answer["flag"][kind].as_object().into_iter().flatten() {
             let text = |field: &str| of[field].as_str().unwrap_or_default().to_owned();
             line(paint(
@@ -209,7 +209,7 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
         }
     }
     line(paint(DIM, as_of(&rows)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 async fn history(session: &Session, args: FlagArg) -> Outcome {
@@ -217,7 +217,7 @@ async fn history(session: &Session, args: FlagArg) -> Outcome {
     let answer: Answer<Vec<FlagHistoryRow>> = session.client.get(&path, &[]).await?;
     if session.json {
         print::json(&answer)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     for row in &answer.data {
         let setting = |value: &Option<
@@ -240,7 +240,7 @@ async fn history(session: &Session, args: FlagArg) -> Outcome {
         ));
     }
     line(paint(DIM, as_of(&answer)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 #[cfg(test)]

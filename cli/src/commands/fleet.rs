@@ -12,7 +12,7 @@ pub(crate) async fn run(session: &Session) -> Outcome {
     let answer: FleetAnswer = session.client.get("/v1/fleet", &[]).await?;
     if session.json {
         print::json(&answer)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     for worker in &answer.workers {
         let labels = labels_of(&worker.labels);
@@ -56,7 +56,7 @@ pub(crate) async fn run(session: &Session) -> Outcome {
             answer.as_of
         ),
     ));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn labels_of(labels: &[String]) -> String {

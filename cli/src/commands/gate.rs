@@ -4,7 +4,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use rollbook_ledger::ids::PhaseId;
-use rollbook_ledger::rollout::{Command, Presented};
+use rollbook_ledger::rollout::{Command, GatePresentation};
 use rollbook_server::api::GateAnswer;
 use rollbook_server::command_line;
 
@@ -35,7 +35,7 @@ pub(crate) async fn gate(session: &Session, args: GateArgs) -> Outcome {
     } else {
         show(&answer);
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// `approve GATE`.
@@ -76,7 +76,7 @@ fn agreed(session: &Session, answer: &GateAnswer, statement: Option<&str>) -> Re
             show(answer);
         }
         return Err(Failure::usage(format!(
-            "RB-CLI-83: nothing is signed: this is no terminal to type yes at; look at what is signed (`rollbook gate {} {}`), then sign exactly that:\n  {typed}",
+            "RB-CLI-83: nothing is signed: standard input is not a terminal to type yes at; look at what is signed (`rollbook gate {} {}`), then sign exactly that:\n  {typed}",
             answer.shown.gate, answer.shown.rollout
         )));
     }
@@ -98,7 +98,7 @@ fn agreed(session: &Session, answer: &GateAnswer, statement: Option<&str>) -> Re
 }
 
 fn show(answer: &GateAnswer) {
-    let Presented {
+    let GatePresentation {
         rollout,
         environment,
         gate,

@@ -53,7 +53,7 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
         let mut value = serde_json::to_value(&answer).map_err(print::unprintable)?;
         value["more"] = more.into();
         print::json(&value)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     for rollout in &answer.data {
         line(format!(
@@ -84,7 +84,7 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
         ));
     }
     line(paint(DIM, as_of(&answer)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// `log`.
@@ -131,7 +131,7 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
                 "RB-CLI-24: nothing on the ledger is about `{aggregate}`; `rollbook list` and `rollbook flag list` show the ids"
             )))
         }
-        _ => Ok(Exit::Done),
+        _ => Ok(Exit::Success),
     }
 }
 
@@ -220,7 +220,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
                 args.what
             ),
         ));
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let status = session.status_of(&id).await?;
     let phases = &status.view.data.phases;
@@ -252,11 +252,11 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
             ));
             each_line(response, |text| line(text)).await?;
         }
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     if session.json {
         print::json(step)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     line(format!(
         "{} {} ({}, phase {})",
@@ -313,7 +313,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         ));
     }
     line(paint(DIM, as_of(&status.view)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Everything a step printed, as one list; bytes that are not UTF-8 are replaced.
@@ -332,7 +332,7 @@ async fn output_as_json(session: &Session, step: &StepRow) -> Outcome {
         }));
     }
     print::json(&printed)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn show_gate(session: &Session, phases: &[PhaseDetail], gate: &str) -> Outcome {
@@ -347,7 +347,7 @@ fn show_gate(session: &Session, phases: &[PhaseDetail], gate: &str) -> Outcome {
     };
     if session.json {
         print::json(detail)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     line(format!(
         "{} {} {}",
@@ -376,7 +376,7 @@ fn show_gate(session: &Session, phases: &[PhaseDetail], gate: &str) -> Outcome {
             },
         ));
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// `replay`: rollouts, or one rollout's timeline, as of an earlier moment.
@@ -386,7 +386,7 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
     let Some(given) = args.rollout.rollout.as_deref() else {
         if session.json {
             print::json(&rollouts)?;
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
         for rollout in &rollouts.data {
             line(format!(
@@ -398,7 +398,7 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
             ));
         }
         line(paint(DIM, as_of(&rollouts)));
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     };
     let id = session.resolve(Some(given)).await?;
     let timeline: Answer<Page<TimelineRow>> = session
@@ -410,7 +410,7 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
         print::json(
             &serde_json::json!({ "as_of": timeline.as_of, "rollout": rollout, "timeline": timeline.data.rows }),
         )?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     if timeline.data.rows.is_empty() {
         line(format!("{id} had not been opened then"));
@@ -431,7 +431,7 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
         ));
     }
     line(paint(DIM, as_of(&timeline)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// `snapshot list`.
@@ -446,7 +446,7 @@ pub(crate) async fn snapshots(session: &Session, rollout: Option<&str>) -> Outco
     let answer: Answer<Vec<SnapshotRow>> = session.client.get("/v1/snapshots", &query).await?;
     if session.json {
         print::json(&answer)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     for row in &answer.data {
         line(format!(
@@ -455,5 +455,5 @@ pub(crate) async fn snapshots(session: &Session, rollout: Option<&str>) -> Outco
         ));
     }
     line(paint(DIM, as_of(&answer)));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

@@ -1,24 +1,24 @@
 //! One module per group of verbs. Each command takes its arguments and returns an exit code.
 
 pub(crate) mod act;
-mod answer;
 pub(crate) mod authority;
 mod calculator;
+mod checklist;
 pub(crate) mod compare;
+mod components;
 pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod environment;
 pub(crate) mod flag;
 pub(crate) mod fleet;
 pub(crate) mod gate;
+mod integrity_check;
 pub(crate) mod look;
 pub(crate) mod open;
 mod open_files;
-mod parts;
 pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod runbook;
-mod standing;
 pub(crate) mod status;
 mod stop;
 mod stored;

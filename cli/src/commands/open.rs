@@ -33,7 +33,7 @@ pub(crate) async fn open(session: &Session, args: &OpenArgs) -> Outcome {
     if session.json {
         print::command_answer(&answer, true)?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 async fn start(session: &Session, opened: &CommandAnswer) -> Result<CommandAnswer, Failure> {

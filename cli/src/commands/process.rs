@@ -15,9 +15,9 @@ use rollbook_server::serve::{self, Dependencies, ServeError};
 use rollbook_workers::fleet::{WorkerConfig, membership};
 use tokio_util::sync::CancellationToken;
 
+use super::components::{Connections, ledger_id, required};
+use super::integrity_check::{Known, without_lost_end};
 use super::open_files;
-use super::parts::{Reached, ledger_id, required};
-use super::standing::{Known, without_lost_end};
 use super::stop::{on_signal, unless_stopped};
 use crate::args::{ServeArgs, UpArgs, WorkerArgs};
 use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
@@ -53,7 +53,7 @@ async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
         sqlite::open_or_replace(path).await
     } else {
         return Err(Failure::usage(format!(
-            "RB-CLI-70: `{}` is no database for views; write sqlite:PATH or postgres://…",
+            "RB-CLI-70: `{}` is not a database for views; write sqlite:PATH or postgres://…",
             crate::config::redact_url(url)
         )));
     };
@@ -93,7 +93,7 @@ async fn serve_on(
                     .await
                     .map_err(listen_failure)?;
             }
-            (served, _) => return served.map(|()| Exit::Done).map_err(serve_failure),
+            (served, _) => return served.map(|()| Exit::Success).map_err(serve_failure),
         }
     }
 }
@@ -140,7 +140,7 @@ pub(crate) async fn up(config: Config, args: &UpArgs) -> Outcome {
         })
     };
     let Some(server) = unless_stopped(&shutdown, starting).await? else {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     };
     let (gave_up, stop) = (server.gave_up(), shutdown.clone());
     let gave_up = tokio::spawn(async move {
@@ -183,7 +183,7 @@ async fn up_parts(
     );
     let opening = async {
         let options = |name: &str| server.nats_options(name);
-        let reached = Reached::by(options, config, &objects, SyncKnown::Always, None).await?;
+        let reached = Connections::by(options, config, &objects, SyncKnown::Always, None).await?;
         let parts = reached.serving(1).await?;
         let views = open_views(&views_url).await?;
         let known = Known {
@@ -194,7 +194,7 @@ async fn up_parts(
         Ok((parts, known))
     };
     let Some((parts, known)) = unless_stopped(&shutdown, opening).await? else {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     };
     let mut worker = WorkerConfig::new(worker_name());
     worker.labels.clone_from(&args.labels);
@@ -207,7 +207,7 @@ async fn up_parts(
         Ok(())
     };
     if unless_stopped(&shutdown, joining).await?.is_none() {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let address = listener
         .local_addr()
@@ -260,7 +260,7 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
     let shutdown = on_signal()?;
     let views_url = required(&config, "database")?;
     let opening = async {
-        let reached = Reached::remote(&config).await?;
+        let reached = Connections::remote(&config).await?;
         let parts = reached.serving(usize::from(args.replicas)).await?;
         let listener = serve::listen(config.get("listen").unwrap_or(DEFAULT_LISTEN))
             .await
@@ -276,7 +276,7 @@ pub(crate) async fn serve(config: Config, args: &ServeArgs) -> Outcome {
         Ok((parts, listener, known, kept_in))
     };
     let Some((parts, listener, known, kept_in)) = unless_stopped(&shutdown, opening).await? else {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     };
     if let Ok(address) = listener.local_addr() {
         print::line(format!(
@@ -307,19 +307,19 @@ pub(crate) async fn worker(config: Config, args: &WorkerArgs) -> Outcome {
     worker.concurrency = usize::from(args.concurrency);
     worker.threads = args.threads.map(usize::from);
     let opening = async {
-        let parts = Reached::remote(&config).await?.working().await?;
+        let parts = Connections::remote(&config).await?.working().await?;
         membership::joined(&parts.handler, &worker).await;
         Ok(parts)
     };
     let Some(parts) = unless_stopped(&shutdown, opening).await? else {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     };
     print::line(format!(
         "worker {} takes tasks of ledger {}",
         worker.name, parts.ledger
     ));
     parts.work(worker, shutdown).await;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Host and process id, to identify the worker in the record.

@@ -55,7 +55,7 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
         None => print::line(text.trim_end()),
     }
     match material.proof.damaged.as_slice() {
-        [] => Ok(Exit::Done),
+        [] => Ok(Exit::Success),
         damaged => Err(Failure::new(Exit::Integrity, damaged.join("\n"))),
     }
 }

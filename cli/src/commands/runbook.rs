@@ -161,7 +161,7 @@ pub(crate) fn lint(args: &LintArgs, json: bool) -> Outcome {
     if json {
         print::json(&results)?;
     }
-    Ok(if bad == 0 { Exit::Done } else { Exit::Usage })
+    Ok(if bad == 0 { Exit::Success } else { Exit::Usage })
 }
 
 /// `plan`: opens nothing, runs nothing.
@@ -178,7 +178,7 @@ pub(crate) fn plan(args: &PlanArgs, json: bool) -> Outcome {
     let items = describe::describe(&plan);
     if json {
         print::json(&items)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let metadata = &plan.runbook().metadata;
     line(format!(
@@ -192,11 +192,11 @@ pub(crate) fn plan(args: &PlanArgs, json: bool) -> Outcome {
     }
     authority::table(&plan, environment, false)?;
     line(paint(DIM, "nothing has been opened or run"));
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// `schema`.
 pub(crate) fn print_schema() -> Outcome {
     print::json(&schema::schema())?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

@@ -60,7 +60,7 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
             tell_reviews(session, &answer).await;
             tell_anomalies(session).await;
         }
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let mut shown = 0;
     let mut told = Vec::new();
@@ -166,7 +166,7 @@ pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
     let rollout = &answer.view.data.rollout;
     if let Some(outcome) = rollout.outcome {
         return match outcome {
-            RolloutOutcome::Succeeded => Exit::Done,
+            RolloutOutcome::Succeeded => Exit::Success,
             _ => Exit::Failed,
         };
     }
@@ -303,7 +303,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         authority::show_revision(row);
     }
     if !answer.blocked.is_empty() {
-        line(paint(BOLD, "\nwhy it stands still"));
+        line(paint(BOLD, "\nwhy it is blocked"));
     }
     for BlockedAnswer { blocked, how } in &answer.blocked {
         line(format!(

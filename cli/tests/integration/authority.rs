@@ -209,7 +209,7 @@ fn what_is_risky_takes_two_persons_or_broken_glass_that_is_reviewed() {
     place
         .run("plan risky.yaml --env prod")
         .exits(0)
-        .says("who may what in prod (protected)")
+        .says("permissions in prod (protected)")
         .says("two persons of a role: one asks, another confirms")
         .says("[break glass by the runbook]");
     let _up = place.up();
@@ -280,7 +280,7 @@ fn what_is_risky_takes_two_persons_or_broken_glass_that_is_reviewed() {
         .run("status r")
         .exits(0)
         .says("−15 open_review")
-        .says("lee broke the glass to abort the rollout (the site is down)");
+        .says("lee used break-glass to abort the rollout (the site is down)");
     place
         .run(&format!("review {review} --agree --note fine --as lee"))
         .exits(5);
@@ -313,7 +313,7 @@ fn a_flag_switched_by_broken_glass_is_told_by_doctor_and_to_rollouts_beside_it()
     place
         .run("doctor")
         .exits(0)
-        .says("no broken glass waits for one")
+        .says("no use of break-glass awaits one")
         .says("what open rollouts protect is recorded");
     place
         .run("flag define F --env prod --owner me --description x --as alice")
@@ -324,7 +324,7 @@ fn a_flag_switched_by_broken_glass_is_told_by_doctor_and_to_rollouts_beside_it()
     let reviews = place.run("requests --json").exits(0).json();
     let review = reviews["data"][0]["request"].as_str().unwrap().to_owned();
     let told = format!(
-        "review {review} of flag prod/F: alice broke the glass to set flag F to on (page is down)"
+        "review {review} of flag prod/F: alice used break-glass to set flag F to on (page is down)"
     );
     place.run("doctor").exits(0).says(&told);
     place.run("status r").exits(0).says(&told);

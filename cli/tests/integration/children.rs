@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::apart::{nats, serve};
+use crate::distributed::{nats, serve};
 use crate::harness::{Place, Process, runbook, wait_for};
 
 /// Whether a process is running; a zombie is not.

@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::apart;
+use crate::distributed;
 use crate::harness::{Place, Process, runbook, wait_for, workspace};
 
 /// A step that hangs until a file exists, and whose effect can be verified.
@@ -94,19 +94,19 @@ fn a_step_that_changes_nothing_outlives_five_workers() {
         "        changes: nothing\n        idempotent: true\n",
     );
     let file = place.write("work.yaml", &runbook(&harmless));
-    let apart = apart::start(&place);
+    let apart = distributed::start(&place);
     let run = |line: &str| place.run(&format!("{line} --server {}", apart.address));
     run(&format!(
         "open {file} --env local --id w --as alice --start"
     ))
     .exits(0);
     for attempt in 1..=5 {
-        let worker = apart::worker(&place, &apart, &format!("w{attempt}"));
+        let worker = distributed::worker(&place, &apart, &format!("w{attempt}"));
         wait_for(&format!("attempt {attempt}"), || began(&place) == attempt);
         worker.signal(Signal::SIGKILL);
         worker.finish();
     }
-    let _sixth = apart::worker(&place, &apart, "w6");
+    let _sixth = distributed::worker(&place, &apart, "w6");
     wait_for("attempt 6", || began(&place) == 6);
     fs::write(place.path().join("go"), "").unwrap();
     run("status w --wait 90").exits(0).says("closed");

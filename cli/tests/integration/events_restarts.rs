@@ -4,7 +4,7 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::apart::{Apart, start, worker};
+use crate::distributed::{Apart, start, worker};
 use crate::events::{EventReader, camel, logged};
 use crate::harness::{Place, runbook, wait_for};
 

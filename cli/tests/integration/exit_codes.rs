@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::apart::nats;
+use crate::distributed::nats;
 use crate::harness::{Place, runbook};
 
 const MEASURED: &str = r#"

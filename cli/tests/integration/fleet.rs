@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::apart::{self, start};
+use crate::distributed::{self, start};
 use crate::harness::{Place, wait_for};
 
 #[test]
@@ -38,8 +38,8 @@ fn a_killed_worker_is_lost_and_one_that_is_told_to_stop_has_drained() {
             recorded(&fleet(), worker)["status"] == status
         });
     };
-    let killed = apart::worker(&place, &apart, "killed");
-    let told = apart::worker(&place, &apart, "told --label db --concurrency 3");
+    let killed = distributed::worker(&place, &apart, "killed");
+    let told = distributed::worker(&place, &apart, "told --label db --concurrency 3");
     until("killed", "present");
     until("told", "present");
     let row = recorded(&fleet(), "told");
@@ -79,7 +79,7 @@ fn a_killed_worker_is_lost_and_one_that_is_told_to_stop_has_drained() {
         .says("worker_left");
 
     // Its name is free again.
-    let back = apart::worker(&place, &apart, "killed");
+    let back = distributed::worker(&place, &apart, "killed");
     until("killed", "present");
     assert_eq!(recorded(&fleet(), "killed")["joins"], 2);
     drop(back);

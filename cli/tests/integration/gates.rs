@@ -380,7 +380,7 @@ fn lint_warns_of_the_hands_that_status_then_finds_at_the_gate() {
     place.run("complete 1.3 s --as max").exits(0);
     place.run("status s --wait 60").exits(4);
     place.run("status s").exits(0).says(
-        "chief: nobody is left to sign (mia had a hand in step 1.2, max had a hand in step 1.3)",
+        "chief: no eligible signer remains (mia had a hand in step 1.2, max had a hand in step 1.3)",
     );
 }
 
@@ -418,7 +418,7 @@ fn status_advises_only_what_is_possible() {
     let stuck = gate(&place);
     assert_eq!(
         stuck["who"][0],
-        "lead: nobody is left to sign (alice has signed as eng)"
+        "lead: no eligible signer remains (alice has signed as eng)"
     );
     place.approve("1 s --as max").exits(0);
     let stuck = gate(&place);

@@ -59,7 +59,7 @@ fn an_undo_that_leaves_the_effect_is_not_taken_for_one() {
     place
         .run("status u --wait 60")
         .exits(1)
-        .says("the effect still stands");
+        .says("the effect is still there");
     assert!(place.has("file"));
     // The list of the dry run equals the recorded list.
     let log = place.run("log u --json").exits(0).out;
@@ -93,7 +93,7 @@ fn an_undo_by_hand_is_looked_at() {
     place.until_step("h", "1.1", &["undo_failed"]);
     place
         .run("status h --wait 60")
-        .says("the effect still stands");
+        .says("the effect is still there");
     fs::remove_file(place.path().join("file")).unwrap();
     place
         .run("undo 1.1 h --reason 'now it is removed' --as erin")

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod agent;
-mod apart;
-mod apart_shards;
 mod authority;
 mod bad_input;
 mod calculators;
@@ -17,12 +15,14 @@ mod connections;
 mod crash;
 mod damage;
 mod data;
+mod distributed;
+mod distributed_shards;
 mod documents;
-mod edges;
 mod events;
 mod events_restarts;
 mod evidence_s3;
 mod exit_codes;
+mod failures;
 mod figures;
 mod fleet;
 mod follow;

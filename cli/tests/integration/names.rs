@@ -6,7 +6,7 @@ use std::fs;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::apart::{start, worker};
+use crate::distributed::{start, worker};
 use crate::harness::{Place, wait_for};
 use crate::http::ask;
 

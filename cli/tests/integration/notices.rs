@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use crate::apart::{nats, serve};
+use crate::distributed::{nats, serve};
 use crate::harness::{Place, Process, wait_for};
 
 /// A plan of one step with this channel and these notices.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::apart::{nats, serve};
+use crate::distributed::{nats, serve};
 use crate::harness::{Place, Process, nats_server, runbook, wait_for};
 
 const ONE_STEP: &str = r#"

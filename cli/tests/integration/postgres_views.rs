@@ -7,7 +7,7 @@ use reqwest::Method;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tokio::runtime::Runtime;
 
-use crate::apart::{nats, serve};
+use crate::distributed::{nats, serve};
 use crate::harness::{Place, Process, wait_for};
 use crate::http::ask;
 use crate::postgres::Postgres;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::apart::{Apart, reader_of, start, worker};
+use crate::distributed::{Apart, reader_of, start, worker};
 use crate::events::{camel, logged};
 use crate::harness::{Place, Process, runbook, wait_for, workspace};
 

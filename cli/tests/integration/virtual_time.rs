@@ -14,7 +14,7 @@ use rollbook_ledger::projection::sqlite;
 use rollbook_ledger::rollout::{Command, Open, Request, Status, StepStatus};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1::{self, RolloutOutcome};
-use rollbook_server::orchestrator::{Orchestrator, Pulse};
+use rollbook_server::orchestrator::{Liveness, Orchestrator};
 use rollbook_workers::executor::context::SAMPLES;
 use rollbook_workers::executor::{NoOutput, NoProgress, ProcessSecrets, Tools, http_client};
 use rollbook_workers::fleet::{self, LedgerPort, MemoryQueue, QueueOptions, WorkerConfig};
@@ -82,7 +82,7 @@ async fn a_rollout_with_a_watch_of_a_day_runs_on_the_time_of_its_clock() {
         queue.clone(),
         queue.clone(),
         views,
-        Pulse::default(),
+        Liveness::default(),
     );
     let orchestrating = tokio::spawn(orchestrator.run(stop.clone()));
     let config = WorkerConfig::new("here/1");

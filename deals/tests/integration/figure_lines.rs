@@ -1,7 +1,7 @@
 //! The inventory lines behind each figure of a deal.
 
 use rollbook_deals::Model;
-use rollbook_deals::lines::{Side, lines_behind};
+use rollbook_deals::breakdown::{Side, break_down_figures};
 use rollbook_workers::snapshot::{RowOutcome, Snapshot, SnapshotSource};
 
 use crate::snapshot_database::{database, execute};
@@ -41,7 +41,7 @@ async fn lines_add_up_and_a_deal_that_changed_since_is_said_to_have() {
     for source in [whole.clone(), items] {
         let before = snapshot(source.clone(), false, &store).await.unwrap();
         let after = snapshot(source, true, &store).await.unwrap();
-        let found = lines_behind(&before, &after, &store, None, &model, DEAL)
+        let found = break_down_figures(&before, &after, &store, None, &model, DEAL)
             .await
             .unwrap();
         adds_up(&found.before, &before, &store).await;
@@ -55,7 +55,7 @@ async fn lines_add_up_and_a_deal_that_changed_since_is_said_to_have() {
     let before = snapshot(whole.clone(), false, &store).await.unwrap();
     let after = snapshot(whole, true, &store).await.unwrap();
     let look = || async {
-        lines_behind(&before, &after, &store, None, &model, DEAL)
+        break_down_figures(&before, &after, &store, None, &model, DEAL)
             .await
             .unwrap()
     };

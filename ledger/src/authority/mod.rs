@@ -208,7 +208,7 @@ impl<'a> Place<'a> {
             | Rule::RoleOfStep
             | Rule::RolesOfGate
             | Rule::AnotherPerson
-            | Rule::WayBack => Grant::Alone,
+            | Rule::FlagUndo => Grant::Alone,
         })
     }
 

@@ -21,7 +21,7 @@ pub enum Rule {
     /// A person with a role requests it, another one confirms.
     TwoPersons,
     /// A person with any role, and a reason. Cannot be narrowed.
-    WayBack,
+    FlagUndo,
 }
 
 impl Rule {
@@ -34,7 +34,7 @@ impl Rule {
             Self::RolesOfGate => "the roles of the gate",
             Self::AnotherPerson => "one person of a role, not the one it judges",
             Self::TwoPersons => "two persons of a role: one asks, another confirms",
-            Self::WayBack => "one person of any role, with a reason",
+            Self::FlagUndo => "one person of any role, with a reason",
         }
     }
 }
@@ -59,7 +59,7 @@ pub fn rule(verb: Verb) -> Rule {
         Verb::Approve | Verb::Reject => Rule::RolesOfGate,
         Verb::ReviewNotApplicable | Verb::Accept | Verb::Review => Rule::AnotherPerson,
         Verb::SkipCritical | Verb::Abort | Verb::Undo | Verb::FlagOn => Rule::TwoPersons,
-        Verb::Rollback | Verb::FlagSafe => Rule::WayBack,
+        Verb::Rollback | Verb::FlagSafe => Rule::FlagUndo,
     }
 }
 

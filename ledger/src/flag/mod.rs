@@ -9,13 +9,13 @@ mod bucket;
 mod decide;
 mod evaluate;
 mod state;
-mod way_back;
+mod undo;
 
 pub use bucket::{BUCKETING, TOTAL_MILLIS, bucket};
 pub use decide::{Asked, FlagCommand, FlagRefusal, decide, settle};
 pub use evaluate::{Evaluation, EvaluationContext, EvaluationError, Reason, evaluate};
 pub use state::{FlagState, IllegalFlagEvent, evolve, fold};
-pub use way_back::{Change, WayBack, way_back};
+pub use undo::{Change, FlagUndo, flag_undo};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, missing_docs)]

@@ -472,7 +472,7 @@ fn a_value_is_written_only_where_it_is_what_was_expected() {
 }
 
 /// Returns what undoing means for a step that made this change, after this history.
-fn back(story: &Story, step: &str, target: &v1::FlagSetting, to_safe: bool) -> WayBack {
+fn back(story: &Story, step: &str, target: &v1::FlagSetting, to_safe: bool) -> FlagUndo {
     let change = Change {
         rollout: &"r1".parse().unwrap(),
         step: &step.parse().unwrap(),
@@ -480,7 +480,7 @@ fn back(story: &Story, step: &str, target: &v1::FlagSetting, to_safe: bool) -> W
         to_safe,
     };
     let state = story.state();
-    way_back(&story.commits, &state.setting, &state.safe, &change)
+    flag_undo(&story.commits, &state.setting, &state.safe, &change)
 }
 
 #[test]
@@ -492,17 +492,17 @@ fn a_step_is_taken_back_only_while_its_value_stands() {
         .and(&by_rollout(on.clone(), "2"));
     assert_eq!(
         back(&story, "2", &on, false),
-        WayBack::Write(percent(50_000))
+        FlagUndo::Write(percent(50_000))
     );
     assert!(
         matches!(
             back(&story, "1", &percent(50_000), false),
-            WayBack::LeaveOn(_)
+            FlagUndo::LeaveOn(_)
         ),
         "it is on, and that is not this step's doing"
     );
     let off = setting(FlagMode::Off);
-    assert_eq!(back(&story, "2", &on, true), WayBack::Write(off.clone()));
+    assert_eq!(back(&story, "2", &on, true), FlagUndo::Write(off.clone()));
     let stopped = story.and(&safe("the page is red"));
     for (step, target, to_safe) in [
         ("1", percent(50_000), false),
@@ -510,7 +510,7 @@ fn a_step_is_taken_back_only_while_its_value_stands() {
         ("2", off, true),
     ] {
         let way = back(&stopped, step, &target, to_safe);
-        assert!(matches!(way, WayBack::Leave(_)), "{step} {way:?}");
+        assert!(matches!(way, FlagUndo::Leave(_)), "{step} {way:?}");
     }
 }
 
@@ -521,8 +521,8 @@ fn switching_off_what_a_rollout_holds_off_is_on_the_record_and_stays() {
         .and(&define())
         .and(&set(on.clone()))
         .and(&by_rollout(off.clone(), "1"));
-    assert_eq!(back(&story, "1", &off, false), WayBack::Write(on));
+    assert_eq!(back(&story, "1", &off, false), FlagUndo::Write(on));
     let held = story.when(&set(off.clone())).then(1);
-    assert!(matches!(back(&held, "1", &off, false), WayBack::Leave(_)));
+    assert!(matches!(back(&held, "1", &off, false), FlagUndo::Leave(_)));
     held.when(&set(off)).then(0);
 }

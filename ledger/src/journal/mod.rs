@@ -26,9 +26,9 @@ pub mod execute;
 mod expected;
 pub mod integrity;
 pub mod jetstream;
-pub mod kept;
 pub mod memory;
 pub mod shared;
+pub mod tracked;
 
 pub use cache::Cache;
 pub use envelope::event_type;
@@ -36,9 +36,9 @@ pub use execute::{Contended, Decision, ExecuteError, Executed, execute};
 pub use expected::expected;
 pub use integrity::{Damage, Extent, Position};
 pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions, SyncKnown};
-pub use kept::{KeptJournal, PositionFile, PositionStore};
 pub use memory::MemoryJournal;
 pub use shared::SharedJournal;
+pub use tracked::{PositionFile, PositionStore, TrackedJournal};
 
 /// Maximum size of an encoded commit in bytes: what one Merkle leaf can hold.
 pub const MAX_COMMIT_BYTES: usize = 65_535;

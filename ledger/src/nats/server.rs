@@ -64,7 +64,7 @@ pub enum ServerError {
         source: io::Error,
     },
     /// The server did not become ready.
-    #[error("RB-NATS-8: nats-server does not come up: {reason}\n{log}")]
+    #[error("RB-NATS-8: nats-server did not become ready: {reason}\n{log}")]
     NotReady {
         /// The reason, as far as known.
         reason: String,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::store::{ViewError, ViewStore};
 use crate::ids::LedgerId;
-use crate::journal::kept::KeepError;
+use crate::journal::tracked::PositionStoreError;
 use crate::journal::{Position, PositionStore};
 
 /// A position store beside the views, shared by all servers of the ledger.
@@ -36,8 +36,8 @@ impl AcknowledgedInViews {
     }
 }
 
-fn failed(action: &'static str) -> impl Fn(ViewError) -> KeepError {
-    move |error| KeepError {
+fn failed(action: &'static str) -> impl Fn(ViewError) -> PositionStoreError {
+    move |error| PositionStoreError {
         action,
         place: "the views' database".to_owned(),
         reason: error.to_string(),
@@ -46,17 +46,17 @@ fn failed(action: &'static str) -> impl Fn(ViewError) -> KeepError {
 
 #[async_trait]
 impl PositionStore for AcknowledgedInViews {
-    async fn load(&self) -> Result<Option<Position>, KeepError> {
+    async fn load(&self) -> Result<Option<Position>, PositionStoreError> {
         let found = self.views().acknowledged(self.ledger.as_str()).await;
         found.map_err(failed("read"))
     }
 
-    async fn save(&self, position: &Position) -> Result<(), KeepError> {
+    async fn save(&self, position: &Position) -> Result<(), PositionStoreError> {
         let saved = self.views().acknowledge(position).await;
         saved.map_err(failed("written"))
     }
 
-    async fn forget(&self) -> Result<(), KeepError> {
+    async fn forget(&self) -> Result<(), PositionStoreError> {
         let forgotten = self.views().forget_acknowledged(self.ledger.as_str()).await;
         forgotten.map_err(failed("written"))
     }

@@ -327,7 +327,7 @@ fn reviews(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
             &review.request,
             points,
             format!(
-                "{} broke the glass to {}: {}; somebody else must review it{}",
+                "{} used break-glass to {}: {}; somebody else must review it{}",
                 review.made_by,
                 review.what,
                 review.reason,

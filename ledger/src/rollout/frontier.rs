@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::rules::again::Redone;
+use super::rules::reruns::Redone;
 use super::rules::{effects, progress};
 use super::state::{RolloutState, StepState, StepStatus};
 use crate::ids::{PhaseId, StepId};

@@ -21,12 +21,11 @@
 //! if the rollback that ended the rollout left an effect in place. It closes as ROLLED_BACK after a
 //! full rollback, or after any rollback started on a closed rollout.
 
+mod block;
 pub mod command;
-mod course;
 mod decide;
 mod evolve;
 mod frontier;
-mod hold;
 mod illegal;
 pub mod next;
 mod presented;
@@ -35,23 +34,26 @@ mod remedy;
 mod rules;
 mod settle;
 pub mod state;
+mod status;
 
+pub use block::{BlockRule, Blocked, Figures, Subject, SubjectError, WaitsFor};
 pub use command::{Command, Open, Request, SystemCommand, WorkerCommand};
-pub use decide::{Context, GateHold, decide, gate_hold, open, records, rollback_list};
+pub use decide::{
+    Context, GateBlock, decide, open, preview_rollback, records, why_gate_is_blocked,
+};
 pub use evolve::{advance, evolve, fold, undone};
 pub use frontier::Frontier;
-pub use hold::{Blocked, Figures, HoldRule, Subject, SubjectError, WaitsFor};
 pub use illegal::IllegalEvent;
 pub use next::{DueNotice, Lane, Next, Task, TaskAction, due_notices, is_wanted, look, next};
 pub use presented::{
-    Presented, ShownCheck, ShownEvidence, ShownRevision, ShownStep, all_evidence, presented,
+    GatePresentation, ShownCheck, ShownEvidence, ShownRevision, ShownStep, all_evidence, presented,
     rests_on,
 };
 pub use refusal::{Refusal, RefusalKind};
 pub use remedy::Remedy;
 pub use rules::effects::is_stopped;
-pub use rules::going_back::{LeftItem, RollbackList, UndoItem};
 pub use rules::measures::{baselines, figures};
+pub use rules::rollback_preview::{LeftItem, RollbackPreview, UndoItem};
 pub use state::{RolloutState, Sample, Status, StepState, StepStatus};
 
 /// The `advice` value of an `AdviceGiven` that withdraws the last advice: its rule no longer holds.

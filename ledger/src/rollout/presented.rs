@@ -79,7 +79,7 @@ pub struct ShownRevision {
 /// Everything that a sign-off at a gate covers. It excludes who has signed, so that several people
 /// can sign the same content concurrently.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Presented {
+pub struct GatePresentation {
     /// The rollout.
     pub rollout: RolloutId,
     /// Its environment.
@@ -109,7 +109,7 @@ pub struct Presented {
     pub evidence_left_out_sha256: String,
 }
 
-impl Presented {
+impl GatePresentation {
     /// Returns the digest that a sign-off names as seen: the lower-case hex SHA-256 of the
     /// canonical JSON (RFC 8785) of this value.
     pub fn seen(&self) -> String {
@@ -120,7 +120,11 @@ impl Presented {
 }
 
 /// Returns what a gate presents now. Pure: the same state and plan give the same content.
-pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Presented, Refusal> {
+pub fn presented(
+    state: &RolloutState,
+    plan: &Plan,
+    gate: &PhaseId,
+) -> Result<GatePresentation, Refusal> {
     let spec = plan.phase(gate).and_then(|phase| phase.gate.as_ref());
     let (Some(spec), true) = (spec, state.gates.contains_key(gate)) else {
         return Err(Refusal::NoSuchGate {
@@ -132,7 +136,7 @@ pub fn presented(state: &RolloutState, plan: &Plan, gate: &PhaseId) -> Result<Pr
     let left_out = evidence.len().saturating_sub(MAX_EVIDENCE);
     let left_out_sha256 = digest_of(evidence.get(MAX_EVIDENCE..).unwrap_or_default());
     evidence.truncate(MAX_EVIDENCE);
-    Ok(Presented {
+    Ok(GatePresentation {
         rollout: state.id.clone(),
         environment: state.environment.clone(),
         gate: gate.clone(),

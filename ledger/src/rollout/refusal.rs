@@ -35,7 +35,7 @@ pub enum Refusal {
     },
     /// The plan provided is not the plan in force.
     #[error(
-        "RB-ROLLOUT-2: the plan at hand has digest {given}, the plan in force {in_force}; look at the rollout again and decide on that plan"
+        "RB-ROLLOUT-2: the plan provided has digest {given}, the plan in force {in_force}; look at the rollout again and decide on that plan"
     )]
     PlanDigest {
         /// Digest of the plan provided.

@@ -25,8 +25,8 @@ impl<F: Fn(&str) -> Result<String, String>> Files for F {
 /// Why a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// The path is absolute, or leads out of the root.
-    #[error("`{0}` leads out of the runbook's repository; keep the file inside")]
+    /// The path is absolute, or points outside the root.
+    #[error("`{0}` points outside the runbook's repository; keep the file inside")]
     Outside(String),
     /// The file does not exist.
     #[error("there is no file `{0}`")]

@@ -32,7 +32,7 @@ pub(crate) enum JudgeError {
     Record(#[from] RecordError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("RB-JUDGE-1: {what}: {reason}; without it there is no judgement")]
+    #[error("RB-JUDGE-1: {what}: {reason}; it is needed to judge")]
     Missing { what: String, reason: String },
 }
 

@@ -20,7 +20,7 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// How the receiver behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum ReceiverMode {
     /// Accepts what is posted.
     Takes,
     /// Refuses connections: nobody listens.
@@ -33,20 +33,20 @@ pub(crate) enum Manner {
 
 /// The receiver; it ends on drop.
 #[derive(Debug)]
-pub(crate) struct Hook {
+pub(crate) struct WebhookReceiver {
     port: u16,
-    manner: watch::Sender<Manner>,
+    manner: watch::Sender<ReceiverMode>,
     taken: Arc<Mutex<BTreeSet<String>>>,
     _accepting: AbortOnDropHandle<()>,
 }
 
-impl Hook {
+impl WebhookReceiver {
     /// Listens on loopback. What it receives goes to `recorder`.
     pub(crate) fn start(recorder: Arc<Recorder>) -> std::io::Result<Self> {
         let port = natsd::free_port()?;
-        let manner = watch::Sender::new(Manner::Takes);
+        let manner = watch::Sender::new(ReceiverMode::Takes);
         let taken = Arc::new(Mutex::new(BTreeSet::new()));
-        let desk = Desk {
+        let desk = ApiClient {
             recorder,
             taken: taken.clone(),
             manner: manner.subscribe(),
@@ -66,7 +66,7 @@ impl Hook {
     }
 
     /// Changes the behaviour from now on.
-    pub(crate) fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: ReceiverMode) {
         self.manner.send_replace(manner);
     }
 
@@ -78,23 +78,26 @@ impl Hook {
 }
 
 #[derive(Debug, Clone)]
-struct Desk {
+struct ApiClient {
     recorder: Arc<Recorder>,
     taken: Arc<Mutex<BTreeSet<String>>>,
-    manner: watch::Receiver<Manner>,
+    manner: watch::Receiver<ReceiverMode>,
 }
 
-impl Desk {
+impl ApiClient {
     async fn listen(mut self, port: u16) {
         loop {
-            let _ = self.manner.wait_for(|now| *now != Manner::Refuses).await;
+            let _ = self
+                .manner
+                .wait_for(|now| *now != ReceiverMode::Refuses)
+                .await;
             let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await else {
                 tokio::time::sleep(TRY_AGAIN).await;
                 continue;
             };
             let mut manner = self.manner.clone();
             let refuses = async {
-                let _ = manner.wait_for(|now| *now == Manner::Refuses).await;
+                let _ = manner.wait_for(|now| *now == ReceiverMode::Refuses).await;
             };
             tokio::select! {
                 () = self.accept(&listener) => {}
@@ -115,8 +118,11 @@ impl Desk {
 
     async fn receive(&mut self, connection: TcpStream) -> std::io::Result<()> {
         let manner = *self.manner.borrow();
-        if manner == Manner::Stalls {
-            let _ = self.manner.wait_for(|now| *now != Manner::Stalls).await;
+        if manner == ReceiverMode::Stalls {
+            let _ = self
+                .manner
+                .wait_for(|now| *now != ReceiverMode::Stalls)
+                .await;
             return Ok(());
         }
         let mut connection = BufReader::new(connection);
@@ -125,13 +131,13 @@ impl Desk {
             .append(CALLS, &message)
             .map_err(std::io::Error::other)?;
         let status = match manner {
-            Manner::Fails => "503 Service Unavailable",
+            ReceiverMode::Fails => "503 Service Unavailable",
             _ => "200 OK",
         };
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         connection.write_all(answer.as_bytes()).await?;
         connection.flush().await?;
-        if manner != Manner::Fails
+        if manner != ReceiverMode::Fails
             && let Some(id) = message["id"].as_str()
         {
             let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

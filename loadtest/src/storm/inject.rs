@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::StormError;
-use super::hook::Manner;
+use super::hook::ReceiverMode;
 use super::proxy::Moment;
 use super::random::Random;
 use super::schedule::{Fault, Kind};
@@ -122,14 +122,21 @@ pub(crate) async fn inject(
             }
         }
         Kind::DeadWebhook => {
-            let manners = [Manner::Refuses, Manner::Stalls, Manner::Fails];
-            let manner = random.pick(&manners).copied().unwrap_or(Manner::Stalls);
+            let manners = [
+                ReceiverMode::Refuses,
+                ReceiverMode::Stalls,
+                ReceiverMode::Fails,
+            ];
+            let manner = random
+                .pick(&manners)
+                .copied()
+                .unwrap_or(ReceiverMode::Stalls);
             if let Some(hook) = system.hook() {
                 hook.behave(manner);
             }
             system.rest(fault.pause).await?;
             if let Some(hook) = system.hook() {
-                hook.behave(Manner::Takes);
+                hook.behave(ReceiverMode::Takes);
             }
         }
         Kind::DamagedViews => {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::StormError;
-use super::plans::{Made, PERSONS};
+use super::plans::{GeneratedRunbook, PERSONS};
 use super::random::Random;
 use crate::process;
 use crate::record::{ACKNOWLEDGED, Acknowledged, PLANS, Recorder, SEEN, Seen};
@@ -25,7 +25,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The access of persons to the system. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Desk {
+pub(crate) struct ApiClient {
     pub(crate) http: reqwest::Client,
     /// The addresses of the API; any of them serves.
     pub(crate) addresses: Arc<Vec<String>>,
@@ -45,7 +45,7 @@ enum Answer {
     Unknown,
 }
 
-impl Desk {
+impl ApiClient {
     pub(crate) fn new(
         addresses: Vec<String>,
         rollbook: PathBuf,
@@ -133,7 +133,11 @@ impl Desk {
     }
 
     /// Opens a rollout by the command line and drives it to its end.
-    pub(crate) async fn roll_out(self, made: Made, mut random: Random) -> Result<(), StormError> {
+    pub(crate) async fn roll_out(
+        self,
+        made: GeneratedRunbook,
+        mut random: Random,
+    ) -> Result<(), StormError> {
         let id = made.record.rollout.clone();
         let file = self.directory.join(format!("{id}.yaml"));
         std::fs::write(&file, &made.yaml).map_err(StormError::files(&file))?;

@@ -13,14 +13,14 @@ pub(crate) const PERSONS: [&str; 3] = ["alice", "bob", "carol"];
 
 /// A runbook, with what the judge must know about it.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct GeneratedRunbook {
     pub(crate) yaml: String,
     pub(crate) record: PlanRecord,
 }
 
 /// The surroundings of a storm's rollouts.
 #[derive(Debug, Clone)]
-pub(crate) struct Around {
+pub(crate) struct StormEnvironment {
     /// The directory of the record.
     pub(crate) directory: PathBuf,
     /// Whether there is a PostgreSQL that steps can change.
@@ -31,7 +31,7 @@ pub(crate) struct Around {
 
 /// Builds the text of a runbook step by step.
 struct Text<'a> {
-    around: &'a Around,
+    around: &'a StormEnvironment,
     rollout: &'a str,
     flag: String,
     phases: String,
@@ -127,7 +127,7 @@ impl Text<'_> {
             .push_str("    gate:\n      statement: Go on.\n      sign_offs: [{role: crew}]\n");
     }
 
-    fn made(self) -> Made {
+    fn made(self) -> GeneratedRunbook {
         let directory = self.around.directory.display();
         let shared = match self.around.shared {
             true => {
@@ -164,7 +164,7 @@ impl Text<'_> {
             self.flag,
             self.phases
         );
-        Made {
+        GeneratedRunbook {
             yaml,
             record: PlanRecord {
                 rollout: self.rollout.to_owned(),
@@ -180,7 +180,7 @@ pub(crate) fn posted(rollout: &str) -> [String; 2] {
     ["begun", "ended"].map(|what| format!("{rollout}/notice/{what}-by-post"))
 }
 
-fn text<'a>(around: &'a Around, rollout: &'a str) -> Text<'a> {
+fn text<'a>(around: &'a StormEnvironment, rollout: &'a str) -> Text<'a> {
     Text {
         around,
         rollout,
@@ -191,7 +191,11 @@ fn text<'a>(around: &'a Around, rollout: &'a str) -> Text<'a> {
 }
 
 /// A short runbook: some seconds of everything.
-pub(crate) fn small(around: &Around, rollout: &str, random: &mut Random) -> Made {
+pub(crate) fn small(
+    around: &StormEnvironment,
+    rollout: &str,
+    random: &mut Random,
+) -> GeneratedRunbook {
     let mut text = text(around, rollout);
     text.phase("1");
     text.run("1.1", Effect::Once, random.between(100, 2_500));
@@ -215,7 +219,11 @@ pub(crate) fn small(around: &Around, rollout: &str, random: &mut Random) -> Made
 }
 
 /// A long runbook: more steps, for longer.
-pub(crate) fn long(around: &Around, rollout: &str, random: &mut Random) -> Made {
+pub(crate) fn long(
+    around: &StormEnvironment,
+    rollout: &str,
+    random: &mut Random,
+) -> GeneratedRunbook {
     let mut text = text(around, rollout);
     for phase in 1..=4 {
         text.phase(&phase.to_string());

@@ -11,10 +11,10 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use super::StormError;
-use super::hook::Hook;
+use super::hook::WebhookReceiver;
 use super::inject::inject;
-use super::person::Desk;
-use super::plans::{self, Around, Made};
+use super::person::ApiClient;
+use super::plans::{self, GeneratedRunbook, StormEnvironment};
 use super::random::Random;
 use super::schedule::{Fault, Kind, Layout, Views, faults};
 use super::system::System;
@@ -90,8 +90,8 @@ pub(crate) async fn run(
         shared_views.as_deref(),
     )
     .await?;
-    let hook = Hook::start(recorder.clone()).map_err(StormError::files(directory))?;
-    let around = Around {
+    let hook = WebhookReceiver::start(recorder.clone()).map_err(StormError::files(directory))?;
+    let around = StormEnvironment {
         directory: directory.to_path_buf(),
         shared: postgres.is_some(),
         hook: Some(hook.url()),
@@ -115,7 +115,7 @@ pub(crate) async fn run(
     }
     let worker_first = Random::new(wanted.seed, 5).percent(50);
     system.start_all(worker_first).await?;
-    let desk = Desk::new(
+    let desk = ApiClient::new(
         system.addresses(),
         system.rollbook().to_path_buf(),
         directory.to_path_buf(),
@@ -129,7 +129,7 @@ pub(crate) async fn run(
     let mut begin = |rollouts: &mut JoinSet<_>, random: &mut Random, is_long: bool| {
         number += 1;
         let id = format!("storm-{}-{number}", wanted.seed);
-        let made: Made = if is_long {
+        let made: GeneratedRunbook = if is_long {
             plans::long(&around, &id, random)
         } else {
             plans::small(&around, &id, random)

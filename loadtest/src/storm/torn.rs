@@ -16,8 +16,8 @@ use nix::sys::signal::Signal;
 
 use super::StormError;
 use super::interrupt::unless_interrupted;
-use super::person::Desk;
-use super::plans::{self, Around};
+use super::person::ApiClient;
+use super::plans::{self, StormEnvironment};
 use super::random::Random;
 use super::schedule::Layout;
 use super::slice::create_effects;
@@ -91,9 +91,9 @@ async fn tried(args: &TornArgs, layout: Layout) -> Result<Vec<String>, StormErro
     let recorder = Arc::new(Recorder::new(&dir));
     let mut system = System::prepare(&dir, layout, &rollbook, None, recorder.clone(), None).await?;
     system.start_all(false).await?;
-    let desk = Desk::new(system.addresses(), rollbook, dir.clone(), recorder)?;
+    let desk = ApiClient::new(system.addresses(), rollbook, dir.clone(), recorder)?;
     let mut random = Random::new(args.seed, 3);
-    let around = Around {
+    let around = StormEnvironment {
         directory: dir.clone(),
         shared: false,
         hook: None,

@@ -107,7 +107,7 @@ fn documented(heading: &str) -> BTreeSet<String> {
 
 #[test]
 fn each_rule_and_each_remedy_is_documented() {
-    let rules = variants("ledger/src/rollout/hold.rs", "HoldRule");
+    let rules = variants("ledger/src/rollout/block.rs", "BlockRule");
     assert!(rules.len() > 25, "{rules:?}");
     assert_eq!(documented("Rules"), rules);
     let remedies = variants("ledger/src/rollout/remedy.rs", "Remedy");

@@ -18,7 +18,7 @@ const PURE: &[(&str, &[&str])] = &[
         "deals/src/",
         &[
             "deals/src/audit/query.rs",
-            "deals/src/lines.rs",
+            "deals/src/breakdown.rs",
             "deals/src/load.rs",
             "deals/src/migrate.rs",
             "deals/src/ports.rs",

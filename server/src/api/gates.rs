@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use rollbook_ledger::evidence::{EvidenceError, Looked};
 use rollbook_ledger::handler::{HandlerError, Loaded};
 use rollbook_ledger::ids::{PhaseId, RolloutId};
-use rollbook_ledger::rollout::{self, GateHold, Presented};
+use rollbook_ledger::rollout::{self, GateBlock, GatePresentation};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, ApiError};
@@ -16,10 +16,10 @@ pub struct GateAnswer {
     /// The digest over `shown`, which a signature passes as seen.
     pub seen: String,
     /// Everything a signature covers.
-    pub shown: Presented,
+    pub shown: GatePresentation,
     /// Why nobody can sign the gate now; absent: somebody can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<GateHold>,
+    pub hold: Option<GateBlock>,
     /// Sequence of the rollout's last commit when the gate was shown.
     pub sequence: u64,
     /// Pieces of evidence that exist but were too large to read and verify.
@@ -63,7 +63,7 @@ pub(super) async fn gate(
     let looked = sound(&api, &loaded, &gate).await?;
     Ok(Json(GateAnswer {
         seen: shown.seen(),
-        hold: rollout::gate_hold(&loaded.state, &loaded.plan, &gate),
+        hold: rollout::why_gate_is_blocked(&loaded.state, &loaded.plan, &gate),
         shown,
         sequence: loaded.sequence,
         unread: looked.unread,

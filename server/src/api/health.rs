@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::error::Told;
 use super::proof::look_at_rows;
 use super::{Api, ErrorClass, gates};
-use crate::unrecorded;
+use crate::unrecorded_environments;
 
 /// One result serves everybody who asks within this time.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -371,7 +371,7 @@ async fn evidence(api: &Api, turn: usize) -> Found {
 
 /// The environments that open rollouts protect are recorded as protected.
 async fn environments(api: &Api) -> HealthCheck {
-    let looked = unrecorded::look(&api.handler, &*api.views);
+    let looked = unrecorded_environments::look(&api.handler, &*api.views);
     let found = match tokio::time::timeout(CHECKED_WITHIN, looked).await {
         Ok(found) => found,
         Err(_) => Err(format!("no answer within {} s", CHECKED_WITHIN.as_secs())),
@@ -394,7 +394,7 @@ async fn environments(api: &Api) -> HealthCheck {
 
 /// The orchestrator has recently done everything that was due.
 fn orchestrator(api: &Api) -> Found {
-    let beat = api.pulse.last();
+    let beat = api.liveness.last();
     let now: Timestamp = api.handler.now();
     let since = beat.succeeded_at.unwrap_or(api.started_at);
     let silent = now.duration_since(since);

@@ -9,7 +9,6 @@ mod flags;
 mod fleet;
 mod followers;
 mod gates;
-mod going_back;
 mod health;
 mod host;
 mod log;
@@ -19,6 +18,7 @@ mod output;
 mod progress;
 mod proof;
 mod query;
+mod rollback_preview;
 mod rollouts;
 mod trace;
 mod until;
@@ -42,7 +42,7 @@ use rollbook_ledger::projection::store::ViewStore;
 
 use crate::alarm::Alarm;
 use crate::live::Live;
-use crate::orchestrator::Pulse;
+use crate::orchestrator::Liveness;
 pub use caller::{ACTOR_HEADER, COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
 pub(crate) use caller::{Sent, Who};
 pub(crate) use error::Told;
@@ -52,9 +52,9 @@ pub use error::{ApiError, ErrorBody, ErrorClass};
 pub use fleet::FleetAnswer;
 pub use followers::Followers;
 pub use gates::GateAnswer;
-pub use going_back::RollbackAnswer;
 pub use health::{Health, HealthCheck, HealthMemory};
 pub use proof::ProofAnswer;
+pub use rollback_preview::RollbackAnswer;
 pub use rollouts::{BlockedAnswer, CommandAnswer, OpenBody, StatusAnswer};
 
 /// The largest request body, in bytes: large enough for a plan with its scripts inlined.
@@ -83,7 +83,7 @@ pub struct Api {
     /// Slots for followers.
     pub followers: Followers,
     /// Liveness of the orchestrator.
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     /// When the server started.
     pub started_at: Timestamp,
     /// The last health result.
@@ -150,7 +150,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts/{id}/gates/{gate}", get(gates::gate))
         .route("/v1/rollouts/{id}/proof", get(proof::proof))
         .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
-        .route("/v1/rollouts/{id}/rollback/{level}", get(going_back::list))
+        .route(
+            "/v1/rollouts/{id}/rollback/{level}",
+            get(rollback_preview::list),
+        )
         .route("/v1/rollouts/{id}/progress", get(progress::progress))
         .route("/v1/rollouts/{id}/timeline", get(views::timeline))
         .route("/v1/rollouts/{id}/steps/{step}/output", get(output::output))

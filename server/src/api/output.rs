@@ -26,7 +26,7 @@ pub(super) async fn output(
 ) -> Result<Response, ApiError> {
     api.known_step(&rollout, &step).await?;
     let place = api.followers.place()?;
-    let lines = api.live.beside.signals().output(&rollout, &step).await;
+    let lines = api.live.signals.source().output(&rollout, &step).await;
     let lines = lines
         .map_err(|error| ApiError::unavailable("RB-API-5", format!("no live output: {error}")))?
         .map(|line| {

@@ -46,7 +46,7 @@ pub(super) async fn progress(
     let loaded = api.handler.rollout(&rollout).await?;
     if query.follow {
         let place = api.followers.place()?;
-        let states = api.live.beside.signals().progress_of(&rollout).await;
+        let states = api.live.signals.source().progress_of(&rollout).await;
         let states = states.map_err(unknown)?;
         let lines = states
             .map(|state| {
@@ -104,7 +104,7 @@ async fn of_steps(
     if steps.is_empty() {
         return Ok(Vec::new());
     }
-    let latest = api.live.beside.signals().latest(rollout, &steps).await;
+    let latest = api.live.signals.source().latest(rollout, &steps).await;
     latest.map_err(unknown)
 }
 

@@ -12,8 +12,8 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::beside::Signal;
 use super::feed::{FeedError, Page};
+use super::signals::Signal;
 use super::{EventId, Filter, Live};
 
 /// How long a disconnected client waits before it reconnects, in milliseconds.
@@ -48,7 +48,7 @@ impl Client {
     /// A client of `live` that has everything up to `at`.
     pub(crate) fn new(live: Live, filter: Filter, at: EventId) -> Self {
         Self {
-            signals: live.beside.listen(),
+            signals: live.signals.listen(),
             heartbeat_at: Instant::now() + live.heartbeat,
             live,
             filter,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rollbook_ledger::ids::{EnvironmentId, RolloutId};
 use rollbook_proto::EVENT_NAMES;
 
-use super::beside::PROGRESS;
 use super::event::About;
+use super::signals::PROGRESS;
 
 /// Each set filters separately; an empty one matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,25 +3,25 @@
 //! ```text
 //!   SharedJournal ─▶ Feed ─▶ pages of commits ─▶ /v1/log?follow, waits for a rollout
 //!                      └──── those that the views contain ─▶ Client ─▶ /v1/events
-//!   Signals ───────▶ Beside ─▶ progress ──────────────────────┘
+//!   Signals ───────▶ SignalHub ─▶ progress ──────────────────────┘
 //! ```
 
-mod beside;
 mod client;
 mod environments;
 mod event;
 mod feed;
 mod filter;
 mod position;
+mod signals;
 
 pub(crate) use client::{Client, Dropped};
 pub(crate) use feed::{FeedError, Line, line};
 pub(crate) use filter::Filter;
 pub(crate) use position::EventId;
 
-pub use beside::Beside;
 pub use environments::Environments;
 pub use feed::Feed;
+pub use signals::SignalHub;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct Live {
     /// How far the views have caught up: no event is sent before they contain it.
     pub(crate) applied: Waiter,
     /// Signals of running steps.
-    pub(crate) beside: Beside,
+    pub(crate) signals: SignalHub,
     /// The environment of each rollout.
     pub(crate) environments: Environments,
     /// Commits in the form sent to clients.
@@ -51,11 +51,11 @@ pub struct Live {
 
 impl Live {
     /// A live feed of `feed`; `applied` says how far `views` have caught up.
-    pub fn new(feed: Feed, applied: Waiter, views: Arc<dyn ViewStore>, beside: Beside) -> Self {
+    pub fn new(feed: Feed, applied: Waiter, views: Arc<dyn ViewStore>, signals: SignalHub) -> Self {
         Self {
             feed,
             applied,
-            beside,
+            signals,
             environments: Environments::new(views),
             told: event::Told::default(),
             heartbeat: HEARTBEAT,

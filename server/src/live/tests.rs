@@ -68,9 +68,9 @@ impl Ledger {
         let shared = SharedJournal::with_bounds(Arc::new(journal.clone()), bounds);
         let views = sqlite::in_memory().await.unwrap();
         let projector = Arc::new(Projector::new(Arc::new(shared.clone()), views.clone()));
-        let beside = Beside::new(Arc::new(Silence));
+        let signals = SignalHub::new(Arc::new(Silence));
         let feed = Feed::new(shared.clone());
-        let live = Live::new(feed, projector.waiter(), views, beside);
+        let live = Live::new(feed, projector.waiter(), views, signals);
         let reader = tokio::spawn(shared.clone().run(CancellationToken::new()));
         shared.begun().await;
         Self {

@@ -59,7 +59,7 @@ pub enum CompareError {
     },
     /// The stored bytes are not a comparison result that this version can read.
     #[error(
-        "RB-COMPARE-7: {sha256} is no comparison this program reads: {reason}; give the address of a comparison's result, or compare the snapshots again"
+        "RB-COMPARE-7: {sha256} is not a comparison that this version reads: {reason}; give the address of a comparison's result, or compare the snapshots again"
     )]
     Result {
         /// The address.

@@ -40,7 +40,7 @@ use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Evidence;
 
-use crate::snapshot::bridge::{self, Pool};
+use crate::snapshot::compute_pool::{self, Pool};
 use crate::snapshot::reader::{BlockingStore, Cursor, KeyRange, key_order, or_damage};
 use crate::snapshot::{Manifest, MetricInfo, Progress, Snapshot, SnapshotError};
 
@@ -177,7 +177,7 @@ async fn merge_range(
     store: &EvidenceStore,
 ) -> Result<(Tally, Vec<DifferencePage>), CompareError> {
     let (inside, work) = (range.clone(), Arc::clone(&job));
-    let merged = bridge::on_rayon(&pool, move || work.run(inside)).await;
+    let merged = compute_pool::on_rayon(&pool, move || work.run(inside)).await;
     let (tally, mut pages, last) = match merged.map_err(CompareError::from).flatten() {
         Ok(merged) => merged,
         Err(CompareError::Snapshot(error)) => {

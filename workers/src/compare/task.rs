@@ -21,7 +21,7 @@ use super::differences::DifferencePage;
 use super::rules::Rules;
 use super::tally::Tally;
 use super::{CompareError, Comparison, Job, comparable, conclude, merge_range, ranges};
-use crate::snapshot::bridge::Pool;
+use crate::snapshot::compute_pool::Pool;
 use crate::snapshot::reader::{self, key_order};
 use crate::snapshot::task::KeyRange;
 use crate::snapshot::{Snapshot, SnapshotError};

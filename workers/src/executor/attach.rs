@@ -88,7 +88,7 @@ fn matching(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
         let real = path.canonicalize().map_err(|error| error.to_string())?;
         if !real.starts_with(&below) {
             return Err(format!(
-                "{} leads out of the step's directory; copy what it points to",
+                "{} points outside the step's directory; copy what it points to",
                 path.strip_prefix(&below).unwrap_or(&path).display()
             ));
         }

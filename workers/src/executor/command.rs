@@ -35,7 +35,7 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// The command to run.
 #[derive(Debug, Clone)]
-pub struct Shell {
+pub struct ShellCommand {
     /// The text for `sh -c`.
     pub text: String,
     /// Its working directory; `None` is the worker's.
@@ -49,7 +49,7 @@ pub struct Shell {
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum ExitReason {
     /// It exited with this code.
     Exited(i32),
     /// A signal killed it that the executor did not send.
@@ -60,7 +60,7 @@ pub enum Ending {
     Cancelled(String),
 }
 
-impl Ending {
+impl ExitReason {
     /// Why the command's output is incomplete; `None` if it ran to its end.
     pub fn unfinished(&self) -> Option<String> {
         match self {
@@ -74,9 +74,9 @@ impl Ending {
 
 /// How a command ended, and its output.
 #[derive(Debug)]
-pub struct Ran {
+pub struct CommandOutput {
     /// How it ended.
-    pub ending: Ending,
+    pub ending: ExitReason,
     /// Standard output, redacted and capped.
     pub stdout: Captured,
     /// Standard error, redacted and capped.
@@ -116,7 +116,10 @@ impl Drop for Group {
 /// After a timeout or cancellation, and also if this process dies or its lease expires meanwhile,
 /// nothing of the process group is left. A process that the command itself put into the background
 /// with its output redirected survives a normal end.
-pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorError> {
+pub async fn run(
+    context: &StepContext,
+    shell: &ShellCommand,
+) -> Result<CommandOutput, ExecutorError> {
     let failed = |what: &str, error: std::io::Error| ExecutorError::Command {
         reason: format!("{what}: {error}"),
     };
@@ -167,17 +170,17 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
             drop(registered);
             guard.done();
             match status.code() {
-                Some(code) => Ending::Exited(code),
+                Some(code) => ExitReason::Exited(code),
                 None => {
                     use std::os::unix::process::ExitStatusExt;
-                    Ending::Signalled(status.signal().unwrap_or(0))
+                    ExitReason::Signalled(status.signal().unwrap_or(0))
                 }
             }
         }
-        () = until(deadline) => Ending::TimedOut(shell.timeout.unwrap_or_default()),
-        reason = context.cancel.cancelled() => Ending::Cancelled(reason),
+        () = until(deadline) => ExitReason::TimedOut(shell.timeout.unwrap_or_default()),
+        reason = context.cancel.cancelled() => ExitReason::Cancelled(reason),
     };
-    if matches!(ending, Ending::TimedOut(_) | Ending::Cancelled(_)) {
+    if matches!(ending, ExitReason::TimedOut(_) | ExitReason::Cancelled(_)) {
         group.signal(Signal::SIGTERM);
         let last = Instant::now() + GRACE;
         // Reap the leader, or its zombie keeps the group alive.
@@ -196,7 +199,7 @@ pub async fn run(context: &StepContext, shell: &Shell) -> Result<Ran, ExecutorEr
         tokio::time::sleep(DRAIN).await;
         late.cancel();
     }));
-    Ok(Ran {
+    Ok(CommandOutput {
         ending,
         stdout: heard(stdout).await?,
         stderr: heard(stderr).await?,

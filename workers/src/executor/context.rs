@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
 use rollbook_ledger::decimal::{Decimal, DecimalError};
 use rollbook_ledger::evidence::EvidenceStore;
-use rollbook_ledger::flag::WayBack;
+use rollbook_ledger::flag::FlagUndo;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::measurement;
 use rollbook_ledger::rollout::Sample;
@@ -129,14 +129,14 @@ pub trait FlagPort: Send + Sync + std::fmt::Debug {
 
     /// Reads the current flag and what undoing the step's change to `target` means, decided by the
     /// flag's own history; `None` when it was never defined there.
-    async fn way_back(
+    async fn flag_undo(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         cause: &FlagCause,
         target: &v1::FlagSetting,
         to_safe: bool,
-    ) -> Result<Option<(FlagReading, WayBack)>, PortError>;
+    ) -> Result<Option<(FlagReading, FlagUndo)>, PortError>;
 
     /// Sets a defined flag; if `expect` is given, only while it has that setting. Durable on
     /// return.

@@ -1,6 +1,6 @@
 //! The `flag` action: sets a flag of the plan in the step's environment.
 
-use rollbook_ledger::flag::WayBack;
+use rollbook_ledger::flag::FlagUndo;
 use rollbook_ledger::ids::FlagKey;
 use rollbook_ledger::runbook::RollbackLevel;
 use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
@@ -141,7 +141,7 @@ pub async fn execute(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
                 .ok_or_else(|| ExecutorError::Flag {
                     key: flag.key.to_string(),
                     environment: context.environment.to_string(),
-                    reason: "it is not there after it was defined".to_owned(),
+                    reason: "it does not exist after it was defined".to_owned(),
                 })?
         }
     };
@@ -165,7 +165,7 @@ pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
         let found = context
             .tools
             .flags
-            .way_back(
+            .flag_undo(
                 &context.environment,
                 &flag.key,
                 &cause(context, "set"),
@@ -179,14 +179,14 @@ pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, 
             return Ok(left(&flag.key, "not there", &why));
         };
         let to = match way {
-            WayBack::Leave(why) => return Ok(left(&flag.key, &describe(&now.setting), &why)),
-            WayBack::LeaveOn(why) => {
+            FlagUndo::Leave(why) => return Ok(left(&flag.key, &describe(&now.setting), &why)),
+            FlagUndo::LeaveOn(why) => {
                 let mut outcome = left(&flag.key, &describe(&now.setting), &why);
                 outcome.verdict = Verdict::Inconclusive;
                 outcome.verification = Some((UndoVerification::Left, outcome.message.clone()));
                 return Ok(outcome);
             }
-            WayBack::Write(to) => to,
+            FlagUndo::Write(to) => to,
         };
         context.effect.raise();
         tries += 1;

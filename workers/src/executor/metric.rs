@@ -6,7 +6,7 @@ use rollbook_ledger::decimal::{Decimal, DecimalError};
 use rollbook_ledger::runbook::model::{HttpMeasure, MetricSpec, RunMeasure, SqlMeasure};
 use rollbook_ledger::runbook::step::Run;
 
-use super::command::{self, Ending};
+use super::command::{self, ExitReason};
 use super::context::StepContext;
 use super::database::{Access, Database, SqlScript};
 use super::error::ExecutorError;
@@ -138,7 +138,7 @@ async fn by_sql(
     database.close().await;
     let cell = row?.and_then(|cells| cells.into_iter().next());
     Ok(match cell {
-        None => Sample::none("the query gave no row"),
+        None => Sample::none("the query returned no row"),
         Some(cell) => match cell.text {
             None => Sample::none("the query gave NULL"),
             Some(text) => Sample::number(&text),
@@ -173,7 +173,7 @@ async fn by_run(
     if let Some(why) = ran.ending.unfinished() {
         return Ok(Sample::none(why));
     }
-    if let Ending::Exited(code) = ran.ending
+    if let ExitReason::Exited(code) = ran.ending
         && code != 0
     {
         return Ok(Sample::none(format!("exit code {code}")));

@@ -13,7 +13,6 @@ pub mod calculator;
 pub mod capture;
 pub mod command;
 pub mod context;
-pub(crate) mod cut;
 pub mod database;
 pub mod deals;
 pub mod error;
@@ -31,6 +30,7 @@ pub mod run;
 pub mod secret;
 pub mod shards;
 pub mod sql;
+pub(crate) mod truncate;
 pub mod watch;
 pub mod watch_rules;
 
@@ -49,7 +49,7 @@ pub use context::{
 pub use error::ExecutorError;
 pub use flag::{describe as describe_flag, setting_of};
 pub use http::client as http_client;
-pub use notify::{Message, Patience, send};
+pub use notify::{Message, RetryPolicy, send};
 pub use outcome::Outcome;
 pub use progress::{NoProgress, ProgressSink, StepProgress};
 pub use redact::{MASK, RedactError, RedactStream, Redactor};
@@ -188,7 +188,7 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
     };
     let mut outcome = bounded("undo", context, limit, work).await;
     if outcome.verdict == Verdict::Pass && outcome.verification.is_none() {
-        outcome = looked_after(outcome, verify_undo(step, context, tells).await);
+        outcome = apply_undo_check(outcome, verify_undo(step, context, tells).await);
     }
     outcome.effect |= context.effect.is_raised();
     outcome
@@ -197,20 +197,20 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
 /// Checks whether an undo that a person carried out removed the step's effect.
 pub async fn verify_undo_by_hand(step: &Step, context: &StepContext) -> Outcome {
     let begun = Instant::now();
-    let done = Outcome::new(Verdict::Pass, "the effect is gone", "undone by hand");
+    let done = Outcome::new(Verdict::Pass, "the effect is gone", "undone manually");
     let tells = context.facts.has_passed;
-    let mut outcome = looked_after(done, verify_undo(step, context, tells).await);
+    let mut outcome = apply_undo_check(done, verify_undo(step, context, tells).await);
     outcome.duration = begun.elapsed();
     outcome
 }
 
 /// Turns the outcome of an undo into the final one, given what the check of its effect found.
-fn looked_after(mut outcome: Outcome, looked: Looked) -> Outcome {
+fn apply_undo_check(mut outcome: Outcome, looked: UndoCheck) -> Outcome {
     let (verdict, message) = match &looked {
-        Looked::Gone(message) => (Verdict::Pass, message.clone()),
-        Looked::Stands(message) => (Verdict::Fail, message.clone()),
-        Looked::Nowhere(why) => (Verdict::Inconclusive, (*why).to_owned()),
-        Looked::Failed(message) => (Verdict::Error, message.clone()),
+        UndoCheck::EffectGone(message) => (Verdict::Pass, message.clone()),
+        UndoCheck::EffectPresent(message) => (Verdict::Fail, message.clone()),
+        UndoCheck::NotVerifiable(why) => (Verdict::Inconclusive, (*why).to_owned()),
+        UndoCheck::Failed(message) => (Verdict::Error, message.clone()),
     };
     outcome.verdict = verdict;
     outcome.message = format!("{}; {message}", outcome.message);
@@ -239,7 +239,7 @@ fn partial_words(done: &database::Done) -> String {
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The message when the plan has nothing to check an undo with.
-const NOTHING_TELLS: &str = "not verified: the step has neither `verify` nor `undo.verify`, so nothing can tell whether its effect is gone";
+const NOTHING_TELLS: &str = "not verified: the step has neither `verify` nor `undo.verify`, so nothing can verify whether its effect is gone";
 
 /// The message when `verify` never passed, so that it cannot check the undo.
 const NEVER_PASSED: &str = "not verified: the step's `verify` did not pass before the undo either, so it cannot tell whether what the step left is gone; `undo.verify` could";
@@ -259,23 +259,23 @@ async fn tells(step: &Step, context: &StepContext) -> bool {
 
 /// The result of checking for a step's effect after its undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Looked {
+pub enum UndoCheck {
     /// The effect is gone.
-    Gone(String),
+    EffectGone(String),
     /// The effect is still there.
-    Stands(String),
+    EffectPresent(String),
     /// The plan has nothing to check with, for this reason.
-    Nowhere(&'static str),
+    NotVerifiable(&'static str),
     /// The check itself failed: the state is unknown.
     Failed(String),
 }
 
-impl Looked {
+impl UndoCheck {
     fn verification(&self) -> Option<UndoVerification> {
         match self {
-            Self::Gone(_) => Some(UndoVerification::Verified),
-            Self::Stands(_) => Some(UndoVerification::Stands),
-            Self::Nowhere(_) => Some(UndoVerification::NotVerified),
+            Self::EffectGone(_) => Some(UndoVerification::Verified),
+            Self::EffectPresent(_) => Some(UndoVerification::Stands),
+            Self::NotVerifiable(_) => Some(UndoVerification::NotVerified),
             Self::Failed(_) => None,
         }
     }
@@ -284,7 +284,7 @@ impl Looked {
 /// Checks whether a step's effect is gone: its `undo.verify` holds or, where there is none, its
 /// `verify` no longer passes. The latter proves something only with `tells`: if `verify` passed
 /// while the effect was there.
-pub async fn verify_undo(step: &Step, context: &StepContext, tells: bool) -> Looked {
+pub async fn verify_undo(step: &Step, context: &StepContext, tells: bool) -> UndoCheck {
     if let Some(check) = &step.undo_verify {
         let limit = limit_of(step);
         let within = step
@@ -302,27 +302,29 @@ pub async fn verify_undo(step: &Step, context: &StepContext, tells: bool) -> Loo
             clock.sleep(ASKED_AGAIN_AFTER).await;
         };
         return match looked.verdict {
-            Verdict::Pass => Looked::Gone(format!("`undo.verify` holds: {}", looked.message)),
-            Verdict::Fail => Looked::Stands(format!(
-                "the effect still stands: `undo.verify` does not hold: {}",
+            Verdict::Pass => {
+                UndoCheck::EffectGone(format!("`undo.verify` holds: {}", looked.message))
+            }
+            Verdict::Fail => UndoCheck::EffectPresent(format!(
+                "the effect is still there: `undo.verify` does not hold: {}",
                 looked.message
             )),
-            _ => Looked::Failed(format!("`undo.verify` gave no answer: {}", looked.message)),
+            _ => UndoCheck::Failed(format!("`undo.verify` gave no result: {}", looked.message)),
         };
     }
     match verify(step, context).await {
-        None => Looked::Nowhere(NOTHING_TELLS),
+        None => UndoCheck::NotVerifiable(NOTHING_TELLS),
         Some(looked) => match looked.verdict {
-            Verdict::Fail if !tells => Looked::Nowhere(NEVER_PASSED),
-            Verdict::Pass => Looked::Stands(format!(
-                "the effect still stands: the step's `verify` passes as before ({}); where it passes without the effect too, say with `undo.verify` what holds afterwards",
+            Verdict::Fail if !tells => UndoCheck::NotVerifiable(NEVER_PASSED),
+            Verdict::Pass => UndoCheck::EffectPresent(format!(
+                "the effect is still there: the step's `verify` passes as before ({}); where it passes without the effect too, say with `undo.verify` what holds afterwards",
                 looked.message
             )),
-            Verdict::Fail => Looked::Gone(format!(
+            Verdict::Fail => UndoCheck::EffectGone(format!(
                 "the step's `verify` no longer passes: {}",
                 looked.message
             )),
-            _ => Looked::Failed(format!("`verify` gave no answer: {}", looked.message)),
+            _ => UndoCheck::Failed(format!("`verify` gave no result: {}", looked.message)),
         },
     }
 }
@@ -371,7 +373,7 @@ pub fn intent(step: &Step, context: &StepContext) -> String {
         }
         Action::Wait(wait) => format!("wait {}", wait.r#for),
     };
-    cut::shorten(&context.redactor.text(&text))
+    truncate::truncate_with_digest(&context.redactor.text(&text))
 }
 
 /// Describes what an undo will run, for the recorded intent.
@@ -393,7 +395,7 @@ pub fn undo_intent(step: &Step, context: &StepContext) -> String {
         EffectiveUndo::Nothing => "undo: nothing to take back".to_owned(),
         EffectiveUndo::None | EffectiveUndo::Irreversible => "undo: not possible".to_owned(),
     };
-    cut::shorten(&context.redactor.text(&text))
+    truncate::truncate_with_digest(&context.redactor.text(&text))
 }
 
 fn describe_sql(sql: &Sql) -> String {

@@ -77,14 +77,14 @@ impl<'a> Message<'a> {
 
 /// How long to retry a webhook that does not accept a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum RetryPolicy {
     /// Four tries: somebody is waiting for the step and can run it again.
     Step,
     /// More than a minute, enough for a receiver to restart: nobody repeats a notice.
     Notice,
 }
 
-impl Patience {
+impl RetryPolicy {
     fn waits(self) -> ExponentialBuilder {
         let waits = ExponentialBuilder::default()
             .with_min_delay(FIRST_WAIT)
@@ -110,7 +110,7 @@ pub async fn send(
     plan: &Runbook,
     channel: &str,
     message: &Message<'_>,
-    patience: Patience,
+    patience: RetryPolicy,
 ) -> Result<String, ExecutorError> {
     let redactor = redactor_for(plan, secrets)?;
     let target = plan
@@ -162,7 +162,7 @@ async fn post(
     client: &Client,
     url: &str,
     message: &Message<'_>,
-    patience: Patience,
+    patience: RetryPolicy,
     redactor: &Redactor,
 ) -> Result<u16, String> {
     let once = || async {
@@ -237,7 +237,7 @@ pub async fn execute(context: &StepContext, notify: &Notify) -> Result<Outcome, 
         context.plan.runbook(),
         &notify.channel,
         &message,
-        Patience::Step,
+        RetryPolicy::Step,
     )
     .await?;
     Ok(Outcome::new(

@@ -1,6 +1,6 @@
 //! Removes secret values from bytes before anything is stored, shown or published.
 
-mod spelling;
+mod encodings;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
@@ -66,7 +66,7 @@ impl Search {
         };
         let patterns: Vec<String> = secrets
             .iter()
-            .flat_map(|secret| spelling::spellings(secret))
+            .flat_map(|secret| encodings::spellings(secret))
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect();

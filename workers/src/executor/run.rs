@@ -13,7 +13,7 @@ use rollbook_proto::v1::{self, Verdict};
 use tracing::Span;
 
 use super::capture::OUTPUT_CAP_BYTES;
-use super::command::{self, Ending, Ran, Shell};
+use super::command::{self, CommandOutput, ExitReason, ShellCommand};
 use super::context::{Scope, StepContext};
 use super::error::ExecutorError;
 use super::outcome::Outcome;
@@ -33,7 +33,7 @@ pub async fn execute(
     let ran = command::run(context, &shell).await?;
     let mut outcome = judge(&ran);
     outcome.measurements.push(match ran.ending {
-        Ending::Exited(code) => context.number(recorded::EXIT_CODE, Decimal::from(code), ""),
+        ExitReason::Exited(code) => context.number(recorded::EXIT_CODE, Decimal::from(code), ""),
         _ => context.no_data(recorded::EXIT_CODE),
     });
     for (name, pattern) in measures {
@@ -60,13 +60,13 @@ pub fn shell(
     context: &StepContext,
     run: &Run,
     timeout: Option<Duration>,
-) -> Result<Shell, ExecutorError> {
+) -> Result<ShellCommand, ExecutorError> {
     if run.command.contains('\0') {
         return Err(ExecutorError::Plan {
             reason: "the command contains a NUL character".to_owned(),
         });
     }
-    Ok(Shell {
+    Ok(ShellCommand {
         text: run.command.clone(),
         directory: run.directory.as_ref().map(PathBuf::from),
         env: environment(&context.scope(), &run.env, &run.env_sources)?,
@@ -139,27 +139,27 @@ pub fn param_variable(name: &str) -> String {
     format!("ROLLBOOK_PARAM_{name}")
 }
 
-fn judge(ran: &Ran) -> Outcome {
+fn judge(ran: &CommandOutput) -> Outcome {
     const RULE: &str = "exit code 0";
     match &ran.ending {
-        Ending::Exited(0) => Outcome::new(Verdict::Pass, RULE, "exit code 0"),
-        Ending::Exited(code) => Outcome::new(
+        ExitReason::Exited(0) => Outcome::new(Verdict::Pass, RULE, "exit code 0"),
+        ExitReason::Exited(code) => Outcome::new(
             Verdict::Fail,
             RULE,
             format!("exit code {code}{}", last_words(ran)),
         ),
-        Ending::Signalled(signal) => Outcome::new(
+        ExitReason::Signalled(signal) => Outcome::new(
             Verdict::Error,
             RULE,
             format!("ended by signal {signal}{}", last_words(ran)),
         ),
-        Ending::TimedOut(after) => Outcome::error(
+        ExitReason::TimedOut(after) => Outcome::error(
             RULE,
             &ExecutorError::TimedOut {
                 after: super::seconds(*after),
             },
         ),
-        Ending::Cancelled(reason) => Outcome::error(
+        ExitReason::Cancelled(reason) => Outcome::error(
             RULE,
             &ExecutorError::Cancelled {
                 reason: reason.clone(),
@@ -169,7 +169,7 @@ fn judge(ran: &Ran) -> Outcome {
 }
 
 /// The last line of standard error, or of standard output if there is none.
-fn last_words(ran: &Ran) -> String {
+fn last_words(ran: &CommandOutput) -> String {
     [&ran.stderr, &ran.stdout]
         .into_iter()
         .find_map(|captured| {
@@ -200,7 +200,12 @@ fn measures(run: &Run) -> Result<Vec<(&str, Regex)>, ExecutorError> {
 ///
 /// If output was cut, or the command did not run to its end, the last match may be in the missing
 /// part: that is no data either, and the measurement says so.
-fn measure(context: &StepContext, name: &str, pattern: &Regex, ran: &Ran) -> v1::Measurement {
+fn measure(
+    context: &StepContext,
+    name: &str,
+    pattern: &Regex,
+    ran: &CommandOutput,
+) -> v1::Measurement {
     if let Some(why) = ran.ending.unfinished() {
         return context.incomplete(name, &why);
     }

@@ -290,7 +290,7 @@ async fn query_row(
         return Ok(Outcome::new(
             Verdict::Inconclusive,
             RULE,
-            "the query gave no row: no data",
+            "the query returned no row: no data",
         ));
     };
     let mut outcome = Outcome::new(Verdict::Pass, RULE, "");

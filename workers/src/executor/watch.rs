@@ -14,7 +14,7 @@ use super::context::StepContext;
 use super::error::ExecutorError;
 use super::metric;
 use super::outcome::Outcome;
-use super::watch_rules::{Around, Judge, Schedule};
+use super::watch_rules::{Judge, RuleContext, Schedule};
 
 /// Maximum time for one sample; also never longer than the watch's cadence, unless that is below
 /// [`MIN_SAMPLE_LIMIT`].
@@ -67,7 +67,7 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
             samples.push(sample);
         }
         drop(sampling);
-        let around = Around::of(&judges, &context.facts.baselines);
+        let around = RuleContext::of(&judges, &context.facts.baselines);
         for (judge, sample) in judges.iter_mut().zip(samples) {
             let judged = judge.judge(&around);
             record(context, judge, sample, judged.verdict, judged.rule, at).await?;
@@ -100,7 +100,7 @@ fn go_on_after(
                 judge.take(*value, *at);
             });
         }
-        let around = Around::of(judges, &context.facts.baselines);
+        let around = RuleContext::of(judges, &context.facts.baselines);
         for (metric, _) in round {
             let of = judges.iter_mut().filter(|judge| judge.metric == *metric);
             of.for_each(|judge| drop(judge.judge(&around)));

@@ -106,14 +106,14 @@ const NO_GROWTH: &str = "first value, or nothing counted yet: growth is counted 
 
 /// What a threshold may refer to besides its own metric.
 #[derive(Debug, Clone, Default)]
-pub struct Around {
+pub struct RuleContext {
     /// What other steps measured before.
     pub baselines: BTreeMap<String, Decimal>,
     /// The growth of each metric of the watch so far, where known.
     pub growth: BTreeMap<String, Decimal>,
 }
 
-impl Around {
+impl RuleContext {
     /// Collects this once all judges have taken their sample of a round.
     pub fn of(judges: &[Judge], baselines: &BTreeMap<String, Decimal>) -> Self {
         let growth = |judge: &Judge| Some((judge.metric.clone(), judge.trail.delta()?));
@@ -215,7 +215,7 @@ impl Judge {
         }
     }
 
-    fn read(&self, term: &Term, around: &Around) -> Option<Decimal> {
+    fn read(&self, term: &Term, around: &RuleContext) -> Option<Decimal> {
         let is_own = term.name == VALUE;
         let about = term.about(&self.metric);
         match &about.figure {
@@ -231,7 +231,7 @@ impl Judge {
 
     /// Whether the sample says nothing: growth is counted from it, or nothing has been counted yet
     /// of which a share could be taken.
-    fn is_base(&self, around: &Around) -> bool {
+    fn is_base(&self, around: &RuleContext) -> bool {
         let is_quiet = |term: &Term| match &term.about(&self.metric) {
             Term {
                 name,
@@ -244,7 +244,7 @@ impl Judge {
     }
 
     /// Judges the last sample taken and counts it.
-    pub fn judge(&mut self, around: &Around) -> Judged {
+    pub fn judge(&mut self, around: &RuleContext) -> Judged {
         self.samples += 1;
         if self.last.is_none() {
             return self.without_data();

@@ -25,12 +25,12 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::changes::Changes;
-use super::fit::fit;
-use super::port::{Assignment, RolloutPort, Standing};
+use super::limits::fit_to_commit;
+use super::port::{Assignment, RolloutPort, TaskState};
 use super::queue::{Delivery, QueuedTask, action_word};
 use crate::child::Lease;
 use crate::child::lease::Renewal;
-use crate::executor::cut::shorten;
+use crate::executor::truncate::truncate_with_digest;
 use crate::executor::{
     self, Cancel, EffectMark, Outcome, PortError, SampleSink, StepContext, Tools, redactor_for,
 };
@@ -40,7 +40,7 @@ pub(super) type InWork = Arc<Mutex<HashSet<String>>>;
 
 /// The time limits and intervals of an attempt.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// The interval between heartbeats to the queue.
     pub progress_every: Duration,
     /// The interval at which the rollout is checked while an action runs.
@@ -64,7 +64,7 @@ pub(super) struct Attempts {
     pub tools: Tools,
     pub in_work: InWork,
     pub changes: Changes,
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// Cancelled when the drain time is over: running actions are then dropped.
     pub stop_now: CancellationToken,
 }
@@ -94,7 +94,7 @@ impl Drop for Claim {
 
 /// How to settle the delivery.
 #[derive(Debug, PartialEq, Eq)]
-enum Settle {
+enum Settlement {
     /// Acknowledge it.
     Done,
     /// Have it redelivered after a delay.
@@ -108,9 +108,9 @@ impl Attempts {
         let key = task.key();
         let settle = match Claim::take(&self.in_work, &key) {
             // This process is still working on it: only the queue's `ack_wait` has passed.
-            None => Settle::Again(self.patience.again_after),
+            None => Settlement::Again(self.timeouts.again_after),
             Some(_claim) => {
-                let (renewal, lease) = Lease::new(self.patience.lease);
+                let (renewal, lease) = Lease::new(self.timeouts.lease);
                 let _alive = self.keep_alive(&delivery, renewal);
                 let span = tracing::info_span!(
                     parent: None,
@@ -126,8 +126,8 @@ impl Attempts {
             }
         };
         let settled = match settle {
-            Settle::Done => delivery.done().await,
-            Settle::Again(delay) => delivery.again(delay).await,
+            Settlement::Done => delivery.done().await,
+            Settlement::Again(delay) => delivery.again(delay).await,
         };
         if let Err(error) = settled {
             // It will be redelivered and found to be stale.
@@ -139,14 +139,14 @@ impl Attempts {
     /// lease.
     fn keep_alive(&self, delivery: &Arc<dyn Delivery>, renewal: Renewal) -> AbortOnDropHandle<()> {
         let delivery = Arc::clone(delivery);
-        let every = self.patience.progress_every;
+        let every = self.timeouts.progress_every;
         AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 let sent = Instant::now();
                 match delivery.progress().await {
                     Ok(()) => renewal.confirmed(sent),
                     Err(error) => {
-                        tracing::warn!(task = %delivery.task().key(), %error, "no sign of life sent");
+                        tracing::warn!(task = %delivery.task().key(), %error, "heartbeat not sent");
                     }
                 }
                 tokio::time::sleep(every).await;
@@ -154,10 +154,10 @@ impl Attempts {
         }))
     }
 
-    async fn carry_out(&self, task: &QueuedTask, deliveries: u32, lease: &Lease) -> Settle {
+    async fn carry_out(&self, task: &QueuedTask, deliveries: u32, lease: &Lease) -> Settlement {
         let key = task.key();
         let looked = self
-            .patiently(self.patience.intent_for, || {
+            .retry_while_unavailable(self.timeouts.intent_for, || {
                 self.port.look(&task.rollout, &task.task)
             })
             .await;
@@ -165,28 +165,28 @@ impl Attempts {
             Ok(assignment) => assignment,
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %key, %reason, "the ledger is unavailable; the task waits");
-                return Settle::Again(self.patience.again_after);
+                return Settlement::Again(self.timeouts.again_after);
             }
             Err(PortError::Refused { reason }) => {
                 tracing::warn!(task = %key, %reason, "task dropped");
-                return Settle::Done;
+                return Settlement::Done;
             }
         };
         let Some((_, step)) = assignment.plan.step(&task.task.step) else {
             tracing::warn!(task = %key, "task dropped: the plan has no such step");
-            return Settle::Done;
+            return Settlement::Done;
         };
         let step = step.clone();
-        match assignment.standing.clone() {
-            Standing::Stale(reason) => {
+        match assignment.state.clone() {
+            TaskState::Stale(reason) => {
                 tracing::debug!(task = %key, %reason, "task dropped");
-                Settle::Done
+                Settlement::Done
             }
-            Standing::Interrupted => {
+            TaskState::Interrupted => {
                 tracing::debug!(task = %key, "task dropped: a person decides");
-                Settle::Done
+                Settlement::Done
             }
-            Standing::Wanted => {
+            TaskState::Wanted => {
                 let context = match self.context(task, &step, &assignment, None, lease) {
                     Ok(context) => context,
                     Err(error) => return self.cannot_begin(task, error).await,
@@ -201,7 +201,7 @@ impl Attempts {
                     Err(settle) => settle,
                 }
             }
-            Standing::Running { worker, started_at } => {
+            TaskState::Running { worker, started_at } => {
                 let context = match self.context(task, &step, &assignment, Some(started_at), lease)
                 {
                     Ok(context) => context,
@@ -214,14 +214,18 @@ impl Attempts {
 
     /// Handles a task whose context cannot be built (no search can be built for its secrets): it is
     /// begun and finished with an error, so that the error is on the record.
-    async fn cannot_begin(&self, task: &QueuedTask, error: String) -> Settle {
-        let intent = shorten(&format!("nothing: {error}"));
+    async fn cannot_begin(&self, task: &QueuedTask, error: String) -> Settlement {
+        let intent = truncate_with_digest(&format!("nothing: {error}"));
         if task.task.action != TaskAction::VerifyUndo
             && let Err(settle) = self.record_intent(task, intent).await
         {
             return settle;
         }
-        let outcome = Outcome::new(Verdict::Error, "the action can begin", shorten(&error));
+        let outcome = Outcome::new(
+            Verdict::Error,
+            "the action can begin",
+            truncate_with_digest(&error),
+        );
         self.finish(task, outcome, false).await
     }
 
@@ -269,7 +273,7 @@ impl Attempts {
         task: &QueuedTask,
         step: &Step,
         context: &StepContext,
-    ) -> Result<(), Settle> {
+    ) -> Result<(), Settlement> {
         let intent = match task.task.action {
             TaskAction::Execute => executor::intent(step, context),
             TaskAction::Undo => executor::undo_intent(step, context),
@@ -279,7 +283,7 @@ impl Attempts {
         self.record_intent(task, intent).await
     }
 
-    async fn record_intent(&self, task: &QueuedTask, intent: String) -> Result<(), Settle> {
+    async fn record_intent(&self, task: &QueuedTask, intent: String) -> Result<(), Settlement> {
         let (step, attempt) = (task.task.step.clone(), task.task.attempt);
         let worker = self.worker.clone();
         let command = match task.task.action {
@@ -298,17 +302,17 @@ impl Attempts {
         };
         let id = format!("{}/intent/{}", task.key(), self.worker);
         match self
-            .record(task, command, &id, self.patience.intent_for)
+            .record(task, command, &id, self.timeouts.intent_for)
             .await
         {
             Ok(()) => Ok(()),
             Err(PortError::Refused { reason }) => {
                 tracing::info!(task = %task.key(), %reason, "task dropped");
-                Err(Settle::Done)
+                Err(Settlement::Done)
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the intent was not recorded; the task waits");
-                Err(Settle::Again(self.patience.again_after))
+                Err(Settlement::Again(self.timeouts.again_after))
             }
         }
     }
@@ -320,7 +324,7 @@ impl Attempts {
         step: &Step,
         context: StepContext,
         remark: &str,
-    ) -> Settle {
+    ) -> Settlement {
         let _watcher = self.follow(task, context.cancel.clone());
         let work = async {
             match task.task.action {
@@ -355,13 +359,13 @@ impl Attempts {
                 // Dropping the action has killed what it started. Its effect is unknown: another
                 // worker applies the crash rules.
                 tracing::warn!(task = %task.key(), "stopped before the action ended");
-                return Settle::Again(Duration::ZERO);
+                return Settlement::Again(Duration::ZERO);
             }
         };
         if !remark.is_empty() {
             outcome.message = format!("{remark}; {}", outcome.message);
         }
-        let outcome = fit(&context, outcome).await;
+        let outcome = fit_to_commit(&context, outcome).await;
         self.finish(task, outcome, false).await
     }
 
@@ -370,7 +374,7 @@ impl Attempts {
         let (port, task, every) = (
             Arc::clone(&self.port),
             task.clone(),
-            self.patience.look_every,
+            self.timeouts.look_every,
         );
         // Before the first look, so that no change falls between the two.
         let mut changed = self.changes.of(&task.rollout);
@@ -387,7 +391,7 @@ impl Attempts {
                     cancel.cancel(reason);
                     return;
                 }
-                if let Standing::Stale(reason) = assignment.standing {
+                if let TaskState::Stale(reason) = assignment.state {
                     cancel.cancel(reason);
                     return;
                 }
@@ -425,7 +429,7 @@ impl SampleSink for Samples {
             attempt: self.task.task.attempt,
             measurement,
         };
-        let within = self.attempts.patience.result_for;
+        let within = self.attempts.timeouts.result_for;
         self.attempts.record(&self.task, command, &id, within).await
     }
 }

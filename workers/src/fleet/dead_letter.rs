@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::jetstream::{DEAD_LETTER_STREAM, WORK_STREAM, answered, unavailable};
 use super::notices::QueuedNotice;
 use super::queue::{QueueError, QueuedTask};
-use super::shards::{QueuedShard, ShardAnswer, ShardLane};
+use super::shards::{QueuedShard, ShardAnswer, ShardQueue};
 
 /// The wait after a failure of the NATS server or the ledger.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ impl Advisory {
 
 /// Why an advisory was not handled.
 #[derive(Debug, thiserror::Error)]
-enum LetterError {
+enum DeadLetterError {
     #[error(transparent)]
     Ledger(#[from] HandlerError),
     #[error(transparent)]
@@ -62,7 +62,7 @@ pub struct DeadLetters {
     context: jetstream::Context,
     ledger: LedgerId,
     handler: Handler,
-    lane: ShardLane,
+    lane: ShardQueue,
 }
 
 impl DeadLetters {
@@ -71,7 +71,7 @@ impl DeadLetters {
         client: async_nats::Client,
         ledger: LedgerId,
         handler: Handler,
-        lane: ShardLane,
+        lane: ShardQueue,
     ) -> Self {
         Self {
             context: jetstream::new(client),
@@ -126,9 +126,9 @@ impl DeadLetters {
 
     /// Records the failure, then deletes the message. After a crash in between it is recorded
     /// again, which the rollout refuses harmlessly.
-    async fn handle(&self, work: &Stream, message: &Message) -> Result<(), LetterError> {
+    async fn handle(&self, work: &Stream, message: &Message) -> Result<(), DeadLetterError> {
         let Ok(advisory) = serde_json::from_slice::<Advisory>(&message.payload) else {
-            tracing::error!(subject = %message.subject, "an advisory does not read");
+            tracing::error!(subject = %message.subject, "an advisory cannot be read");
             return Ok(());
         };
         // A terminated message is already gone from the queue; the worker logged the reason.
@@ -167,7 +167,7 @@ impl DeadLetters {
         &self,
         notice: &QueuedNotice,
         advisory: &Advisory,
-    ) -> Result<(), LetterError> {
+    ) -> Result<(), DeadLetterError> {
         let loaded = match self.handler.rollout(&notice.rollout).await {
             Ok(loaded) => loaded,
             Err(HandlerError::NotFound { .. }) => return Ok(()),
@@ -187,7 +187,7 @@ impl DeadLetters {
         self.tell(&notice.rollout, &request).await
     }
 
-    async fn tell(&self, rollout: &RolloutId, request: &Request) -> Result<(), LetterError> {
+    async fn tell(&self, rollout: &RolloutId, request: &Request) -> Result<(), DeadLetterError> {
         let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
         match self.handler.request(rollout, request, &caller).await {
             Ok(_) => Ok(()),
@@ -202,7 +202,7 @@ impl DeadLetters {
         &self,
         shard: &QueuedShard,
         advisory: &Advisory,
-    ) -> Result<(), LetterError> {
+    ) -> Result<(), DeadLetterError> {
         let answer = ShardAnswer::Failed {
             reason: advisory.reason(),
             new_plan: false,
@@ -210,7 +210,11 @@ impl DeadLetters {
         Ok(self.lane.answer(shard, &answer).await?)
     }
 
-    async fn give_up(&self, queued: &QueuedTask, advisory: &Advisory) -> Result<(), LetterError> {
+    async fn give_up(
+        &self,
+        queued: &QueuedTask,
+        advisory: &Advisory,
+    ) -> Result<(), DeadLetterError> {
         let request = Request::System(SystemCommand::GiveUp {
             step: queued.task.step.clone(),
             attempt: queued.task.attempt,

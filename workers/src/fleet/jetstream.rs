@@ -415,13 +415,13 @@ impl JetStreamQueue {
 
 /// A message delivered to a worker.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct ReceivedMessage {
     message: Message,
     /// How often it has been delivered, including this time.
     pub(super) deliveries: u32,
 }
 
-impl Taken {
+impl ReceivedMessage {
     /// Parses a message. One that cannot be parsed is terminated and gives `None`.
     pub(super) async fn read<T: serde::de::DeserializeOwned>(
         message: Message,
@@ -498,7 +498,7 @@ impl TaskQueue for JetStreamQueue {
     ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
         let tokens: Vec<String> = lines.iter().map(Line::token).collect();
         while let Some(message) = self.next(&tokens, wait).await? {
-            if let Some((taken, task)) = Taken::read(message).await? {
+            if let Some((taken, task)) = ReceivedMessage::read(message).await? {
                 return Ok(Some(Box::new(JetStreamDelivery { taken, task })));
             }
         }
@@ -523,7 +523,7 @@ fn server_code(error: &PublishError) -> Option<u64> {
 
 #[derive(Debug)]
 struct JetStreamDelivery {
-    taken: Taken,
+    taken: ReceivedMessage,
     task: QueuedTask,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use rollbook_ledger::flag::{Change, FlagCommand, WayBack, way_back};
+use rollbook_ledger::flag::{Change, FlagCommand, FlagUndo, flag_undo};
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId};
 use rollbook_ledger::journal::{JournalError, ReadFrom};
@@ -17,7 +17,7 @@ use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1;
 
 use super::changes::Changes;
-use super::port::{Assignment, RolloutPort, Standing};
+use super::port::{Assignment, RolloutPort, TaskState};
 use crate::executor::{Facts, FlagCause, FlagPort, FlagReading, PortError, setting_of};
 
 /// A worker's access to the ledger. Cheap to clone.
@@ -54,14 +54,14 @@ impl RolloutPort for LedgerPort {
         let loaded = self.handler.rollout(rollout).await.map_err(port_error)?;
         let (state, plan, now) = (&loaded.state, &loaded.plan, self.handler.now());
         let standing = if rollout::is_wanted(state, plan, task, now) {
-            Standing::Wanted
+            TaskState::Wanted
         } else {
             standing(&loaded.state, task)
         };
         Ok(Assignment {
             environment: loaded.state.environment.clone(),
             params: loaded.state.params.clone(),
-            standing,
+            state: standing,
             halted: halted(&loaded.state, &loaded.plan, task),
             facts: facts(&loaded.state, &loaded.plan, task),
             plan: Arc::clone(&loaded.plan),
@@ -106,9 +106,9 @@ impl RolloutPort for LedgerPort {
 }
 
 /// The standing of a task that may not begin.
-fn standing(state: &RolloutState, task: &Task) -> Standing {
+fn standing(state: &RolloutState, task: &Task) -> TaskState {
     let Some(step) = state.step(&task.step) else {
-        return Standing::Stale(format!("there is no step {}", task.step));
+        return TaskState::Stale(format!("there is no step {}", task.step));
     };
     let (running, attempt, worker, started_at) = match task.action {
         TaskAction::Execute => (
@@ -128,18 +128,18 @@ fn standing(state: &RolloutState, task: &Task) -> Standing {
         && step.status == StepStatus::Interrupted
         && attempt == task.attempt
     {
-        return Standing::Interrupted;
+        return TaskState::Interrupted;
     }
     match started_at {
         Some(started_at)
             if running && attempt == task.attempt && task.action != TaskAction::VerifyUndo =>
         {
-            Standing::Running {
+            TaskState::Running {
                 worker: worker.clone(),
                 started_at,
             }
         }
-        _ => Standing::Stale(format!(
+        _ => TaskState::Stale(format!(
             "step {} is {} at attempt {attempt}",
             task.step,
             step.status.as_str()
@@ -241,14 +241,14 @@ impl FlagPort for LedgerPort {
         self.change(environment, key, &command, &define).await
     }
 
-    async fn way_back(
+    async fn flag_undo(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         cause: &FlagCause,
         target: &v1::FlagSetting,
         to_safe: bool,
-    ) -> Result<Option<(FlagReading, WayBack)>, PortError> {
+    ) -> Result<Option<(FlagReading, FlagUndo)>, PortError> {
         let found = self
             .handler
             .flag_history(environment, key)
@@ -261,7 +261,7 @@ impl FlagPort for LedgerPort {
                 target,
                 to_safe,
             };
-            let way = way_back(&history, &state.setting, &state.safe, &change);
+            let way = flag_undo(&history, &state.setting, &state.safe, &change);
             let reading = FlagReading {
                 sequence: state.sequence,
                 setting: state.setting,

@@ -12,9 +12,9 @@
 mod attempt;
 mod changes;
 mod dead_letter;
-mod fit;
 mod jetstream;
 mod ledger;
+mod limits;
 pub mod membership;
 mod memory;
 mod notices;
@@ -33,9 +33,9 @@ pub use dead_letter::DeadLetters;
 pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
 pub use ledger::LedgerPort;
 pub use memory::MemoryQueue;
-pub use notices::{NoticeDelivery, NoticeLane, NoticeSink, QueuedNotice};
+pub use notices::{NoticeDelivery, NoticeQueue, NoticeSink, QueuedNotice};
 pub use output::NatsOutput;
-pub use port::{Assignment, RolloutPort, Standing};
+pub use port::{Assignment, RolloutPort, TaskState};
 pub use progress::NatsProgress;
 pub use queue::{
     ANY_LABEL, Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue,

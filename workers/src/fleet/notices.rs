@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use rollbook_ledger::ids::{LedgerId, RolloutId, subject_token};
 use serde::{Deserialize, Serialize};
 
-use super::jetstream::{JetStreamQueue, Taken};
+use super::jetstream::{JetStreamQueue, ReceivedMessage};
 use super::queue::{Published, QueueError};
 
 /// The token of notices in place of a task's label. A label's own token contains `=` only before
@@ -43,14 +43,14 @@ impl QueuedNotice {
 
 /// The notices on a ledger's work queue.
 #[derive(Debug, Clone)]
-pub struct NoticeLane {
+pub struct NoticeQueue {
     queue: Arc<JetStreamQueue>,
 }
 
 /// A notice delivered to a server. If dropped unsettled, it is redelivered.
 #[derive(Debug)]
 pub struct NoticeDelivery {
-    taken: Taken,
+    taken: ReceivedMessage,
     /// The notice.
     pub notice: QueuedNotice,
 }
@@ -63,7 +63,7 @@ pub trait NoticeSink: Send + Sync + std::fmt::Debug {
 }
 
 #[async_trait]
-impl NoticeSink for NoticeLane {
+impl NoticeSink for NoticeQueue {
     async fn publish(&self, notice: &QueuedNotice) -> Result<Published, QueueError> {
         let body = serde_json::to_vec(notice).map_err(super::jetstream::unavailable)?;
         let subject = notice.subject(self.queue.ledger());
@@ -71,7 +71,7 @@ impl NoticeSink for NoticeLane {
     }
 }
 
-impl NoticeLane {
+impl NoticeQueue {
     /// Makes the notices of a queue.
     pub fn new(queue: Arc<JetStreamQueue>) -> Self {
         Self { queue }
@@ -80,7 +80,7 @@ impl NoticeLane {
     /// The next notice; waits up to `wait` for one.
     pub async fn pull(&self, wait: Duration) -> Result<Option<NoticeDelivery>, QueueError> {
         while let Some(message) = self.queue.next(&[TOKEN.to_owned()], wait).await? {
-            if let Some((taken, notice)) = Taken::read(message).await? {
+            if let Some((taken, notice)) = ReceivedMessage::read(message).await? {
                 return Ok(Some(NoticeDelivery { taken, notice }));
             }
         }

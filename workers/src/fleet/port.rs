@@ -15,7 +15,7 @@ use crate::executor::{Facts, PortError};
 
 /// The state of a task on the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum TaskState {
     /// Its attempt may begin: recording the intent would be accepted.
     Wanted,
     /// Its intent is recorded, its result is not.
@@ -43,7 +43,7 @@ pub struct Assignment {
     /// The effective parameters of the rollout.
     pub params: BTreeMap<String, String>,
     /// The state of the task.
-    pub standing: Standing,
+    pub state: TaskState,
     /// Why a running action must end early: the rollout was aborted or is being rolled back.
     pub halted: Option<String>,
     /// What the rollout has recorded so far.

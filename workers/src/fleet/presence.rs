@@ -164,7 +164,7 @@ pub async fn announce(
         };
         let sign = async {
             if let Err(error) = put(&context, &key, &presence).await {
-                tracing::debug!(%error, "no sign of presence sent");
+                tracing::debug!(%error, "heartbeat not sent");
             }
             tokio::time::sleep(BEAT).await;
         };

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::attempt::{Attempts, Patience};
+use super::attempt::{Attempts, Timeouts};
 use super::changes::Changes;
 use super::port::RolloutPort;
 use super::presence::Activity;
@@ -141,7 +141,7 @@ pub async fn run(
         tools,
         in_work: Arc::new(Mutex::new(HashSet::new())),
         changes: Changes::default(),
-        patience: Patience {
+        timeouts: Timeouts {
             progress_every: config.progress_every,
             look_every: config.look_every,
             intent_for: INTENT_PATIENCE,
@@ -156,7 +156,7 @@ pub async fn run(
     let running = TaskTracker::new();
     tracing::info!(worker = %config.name, ?labels, "worker started");
     let of = |lane| labels.iter().map(|label| Line::new(lane, label)).collect();
-    let hand = Hand {
+    let puller = TaskPuller {
         config: &config,
         queue: &*queue,
         attempts: &attempts,
@@ -166,11 +166,11 @@ pub async fn run(
     let changes = attempts.changes.clone();
     let telling = AbortOnDropHandle::new(tokio::spawn(tell(Arc::clone(&attempts.port), changes)));
     tokio::join!(
-        hand.take(of(Lane::Step), config.concurrency.max(1)),
-        hand.take(of(Lane::Watch), MAX_WATCHES),
-        hand.take(of(Lane::Undo), UNDO_SLOTS),
+        puller.take(of(Lane::Step), config.concurrency.max(1)),
+        puller.take(of(Lane::Watch), MAX_WATCHES),
+        puller.take(of(Lane::Undo), UNDO_SLOTS),
         // Any worker can write a flag, because it is written through the ledger.
-        hand.take(vec![Line::new(Lane::Flag, ANY_LABEL)], FLAG_SLOTS),
+        puller.take(vec![Line::new(Lane::Flag, ANY_LABEL)], FLAG_SLOTS),
     );
     drained(&running, config.drain, &stop_now).await;
     drop(telling);
@@ -203,7 +203,7 @@ const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 const FLAG_SLOTS: usize = 4;
 
 /// Pulls tasks of some lines and runs up to a number of its own at a time.
-struct Hand<'a> {
+struct TaskPuller<'a> {
     config: &'a WorkerConfig,
     queue: &'a dyn TaskQueue,
     attempts: &'a Attempts,
@@ -211,7 +211,7 @@ struct Hand<'a> {
     shutdown: &'a CancellationToken,
 }
 
-impl Hand<'_> {
+impl TaskPuller<'_> {
     async fn take(&self, lines: Vec<Line>, slots: usize) {
         let shutdown = self.shutdown;
         let slots = Arc::new(Semaphore::new(slots));

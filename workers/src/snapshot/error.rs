@@ -49,7 +49,7 @@ pub enum SnapshotError {
     },
     /// The read was interrupted. Nothing was recorded; retryable.
     #[error(
-        "RB-SNAPSHOT-5: reading from {database} broke off after {rows} rows: {reason}; take the snapshot again"
+        "RB-SNAPSHOT-5: reading from {database} was interrupted after {rows} rows: {reason}; take the snapshot again"
     )]
     Interrupted {
         /// The URL without credentials.

@@ -242,10 +242,10 @@ impl ExecCalculator {
                         .push(child);
                     return Ok(said);
                 }
-                Reply::Garbage(what) => format!("the program's answer is none: {what}"),
+                Reply::Garbage(what) => format!("the program's answer is invalid: {what}"),
             },
             Asked::TimedOut => format!(
-                "the program gave no answer within {} ms",
+                "the program gave no result within {} ms",
                 self.timeout.as_millis()
             ),
             Asked::TooLong => {

@@ -12,16 +12,17 @@
 //! evidence. All deals are never in memory at once: a few batches and one part per worker are.
 
 mod batch;
-pub mod bridge;
 pub mod calculator;
+pub mod compute_pool;
+pub mod current_deal;
 pub mod database;
 mod encode;
 mod error;
 pub mod exec;
 mod figure;
 pub mod manifest;
-pub mod one;
 mod packed;
+mod page_scan;
 pub mod parquet;
 pub mod pipeline;
 pub mod plan;
@@ -33,7 +34,6 @@ pub mod row;
 pub mod shard;
 pub mod source;
 pub mod sql;
-mod sweep;
 pub mod task;
 pub mod values;
 
@@ -95,8 +95,8 @@ impl Snapshot {
         let sha256 = entry.sha256.clone();
         let entry = entry.clone();
         let metrics = self.manifest.metrics.clone();
-        let pool = bridge::Pool::default();
-        let read = bridge::on_rayon(&pool, move || {
+        let pool = compute_pool::Pool::default();
+        let read = compute_pool::on_rayon(&pool, move || {
             let mut part = parquet::PartReader::open(file, &entry, &metrics)?;
             let (mut rows, mut group) = (Vec::new(), parquet::RowGroup::default());
             while part.next_group(&mut group)? {

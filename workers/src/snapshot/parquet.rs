@@ -5,8 +5,8 @@
 //! fixed here, so that equal rows give equal bytes on every machine and any number of threads.
 
 mod decode;
+mod decompress;
 mod group;
-mod inflate;
 mod nullable;
 mod part;
 mod writer;

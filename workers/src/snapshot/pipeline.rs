@@ -14,9 +14,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::database::Database;
 use super::encode::count_type;
 use super::manifest::{MANIFEST_VERSION, Manifest, Total};
+use super::page_scan::PageScan;
 use super::plan::{LocalPlan, SnapshotPlan, SnapshotRequest, plan_here};
 use super::shard::{ShardContext, ShardWorker};
-use super::sweep::Sweep;
 use super::task::{PlanSummary, ShardReport, ShardTask};
 use super::{MANIFEST_MEDIA_TYPE, Snapshot, SnapshotError};
 
@@ -99,13 +99,13 @@ async fn run(
     let mut plan = match plan {
         LocalPlan::Shards(plan) => plan,
         LocalPlan::Pages(plan) => {
-            let sweep = Sweep {
+            let page_scan = PageScan {
                 context: context.clone(),
                 database,
                 plan,
                 connections,
             };
-            return sweep.run().await;
+            return page_scan.run().await;
         }
     };
     let mut running = start(&mut plan, database, connections, context);

@@ -14,8 +14,8 @@ use rollbook_ledger::evidence::EvidenceStore;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::batch::RowShape;
-use super::bridge::{Pool, compute, on_rayon};
 use super::calculator::{Calculator, RawDeal};
+use super::compute_pool::{Pool, compute, on_rayon};
 use super::database::Database;
 use super::encode::{Encoded, ShardEncoder};
 use super::plan::MAX_ROWS_PER_PART;

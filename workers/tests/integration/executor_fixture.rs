@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use rollbook_ledger::clock::{Clock, SystemClock};
 use rollbook_ledger::evidence::EvidenceStore;
-use rollbook_ledger::flag::{Change, WayBack, way_back};
+use rollbook_ledger::flag::{Change, FlagUndo, flag_undo};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::runbook::model::{FlagSpec, SecretRef};
@@ -96,14 +96,14 @@ impl FlagPort for Flags {
         Ok(())
     }
 
-    async fn way_back(
+    async fn flag_undo(
         &self,
         environment: &EnvironmentId,
         key: &FlagKey,
         cause: &FlagCause,
         target: &v1::FlagSetting,
         to_safe: bool,
-    ) -> Result<Option<(FlagReading, WayBack)>, PortError> {
+    ) -> Result<Option<(FlagReading, FlagUndo)>, PortError> {
         let flags = self.0.lock().unwrap();
         let Some((reading, changes)) = flags.get(&(environment.to_string(), key.to_string()))
         else {
@@ -116,7 +116,7 @@ impl FlagPort for Flags {
             target,
             to_safe,
         };
-        let way = way_back(&history, &reading.setting, &reading.safe, &change);
+        let way = flag_undo(&history, &reading.setting, &reading.safe, &change);
         Ok(Some((reading.clone(), way)))
     }
 

@@ -9,7 +9,7 @@ use rollbook_workers::executor::Outcome;
 use rollbook_workers::snapshot::{Row, RowOutcome, Snapshot};
 use serde_json::{Value, json};
 
-use crate::fleet_bench::{Bench, Setup, Worker, lane};
+use crate::fleet_fixture::{FleetFixture, Setup, Worker, lane};
 
 /// Records the process that called it and treats some deals specially, by their id. At one deal it
 /// waits for a file.
@@ -78,7 +78,7 @@ fn sql() -> Value {
     }})
 }
 
-impl Bench {
+impl FleetFixture {
     async fn more_deals(&self, count: u32) {
         let sql = format!(
             "INSERT INTO deals SELECT 'm' || n, 'carveout', '[{{}}]', NULL
@@ -149,7 +149,7 @@ async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
     let place = place();
     std::fs::write(place.path().join("hangs"), "").unwrap();
     let setup = Setup::of(&exec(place.path(), "10s"));
-    let bench = Bench::with(setup.clone()).await;
+    let bench = FleetFixture::with(setup.clone()).await;
     bench.more_deals(6_000).await;
     let alone = bench.step_alone(&setup).await;
     assert_eq!((alone.manifest.total, alone.manifest.errors), (8_499, 4));
@@ -185,7 +185,7 @@ async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
     bench.assert_same_with_four(&setup, one, &alone).await;
 }
 
-impl Bench {
+impl FleetFixture {
     /// Adds three workers to the one present and expects the same snapshot.
     async fn assert_same_with_four(&self, setup: &Setup, one: Worker, alone: &Snapshot) {
         let workers = [
@@ -215,7 +215,7 @@ impl Bench {
 async fn a_worker_killed_while_its_program_computes_changes_nothing() {
     let place = place();
     let setup = Setup::of(&exec(place.path(), "5m"));
-    let bench = Bench::with(setup.clone()).await;
+    let bench = FleetFixture::with(setup.clone()).await;
     bench.more_deals(6_000).await;
     let alone = bench.step_alone(&setup).await;
     std::fs::write(place.path().join("gated"), "").unwrap();
@@ -236,7 +236,7 @@ async fn a_worker_killed_while_its_program_computes_changes_nothing() {
 async fn only_workers_with_the_label_of_the_step_start_its_program() {
     let place = place();
     let setup = Setup::of(&exec(place.path(), "5m")).runs_on("models");
-    let bench = Bench::with(setup.clone()).await;
+    let bench = FleetFixture::with(setup.clone()).await;
     bench.more_deals(3_000).await;
     // Another process, without the label.
     let process = bench.process(false);
@@ -265,7 +265,7 @@ async fn a_program_that_never_works_fails_the_step_with_its_words() {
     let words = "import sys; print('no licence for', 'this', file=sys.stderr); sys.exit(7)";
     std::fs::write(place.path().join("model.py"), words).unwrap();
     let setup = Setup::of(&exec(place.path(), "5m"));
-    let bench = Bench::with(setup.clone()).await;
+    let bench = FleetFixture::with(setup.clone()).await;
     bench.more_deals(3_000).await;
     let worker = bench.worker("a").await;
     let outcome = bench.step(&setup).await.await.unwrap();
@@ -280,7 +280,7 @@ async fn a_program_that_never_works_fails_the_step_with_its_words() {
 async fn a_worker_with_another_program_computes_nothing() {
     let place = place();
     let setup = Setup::of(&exec(place.path(), "5m"));
-    let bench = Bench::with(setup.clone()).await;
+    let bench = FleetFixture::with(setup.clone()).await;
     bench.more_deals(3_000).await;
     let running = bench.step(&setup).await;
     bench.wait_for_shards().await;
@@ -298,7 +298,7 @@ async fn a_worker_with_another_program_computes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_gives_the_same_on_one_worker_on_four_and_on_none() {
     let setup = Setup::of(&sql());
-    let bench = Bench::with(setup.clone()).await;
+    let bench = FleetFixture::with(setup.clone()).await;
     bench.more_deals(60_000).await;
     let alone = bench.step_alone(&setup).await;
     assert_eq!(alone.manifest.total, 62_499);

@@ -11,7 +11,7 @@ use rollbook_workers::compare::{Comparison, RangeTask, compare, task};
 use rollbook_workers::executor::progress::{ProgressSink, StepProgress};
 use rollbook_workers::executor::shards::{self, MIN_FLEET_DEALS, merge_all};
 use rollbook_workers::executor::{ShardsError, Tools};
-use rollbook_workers::fleet::shards::{ShardLane, work};
+use rollbook_workers::fleet::shards::{ShardQueue, work};
 use rollbook_workers::snapshot::Snapshot;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::calculators::declared;
 use crate::compare_snapshots::{rules, synthetic, synthetic_rows};
 use crate::executor_fixture::{Fixture, plan};
-use crate::fleet_bench::{PATIENCE, Process, config, job, lane};
+use crate::fleet_fixture::{PATIENCE, Process, config, job, lane};
 use crate::fleet_ledger::FileLedger;
 use crate::nats::{Server, ServerConfig};
 use crate::snapshot_database::database;
@@ -41,7 +41,7 @@ fn sections() -> Value {
 }
 
 /// One queue, two snapshots and one running step.
-struct Bench {
+struct FleetFixture {
     server: Server,
     fixture: Fixture,
     ledger: Arc<FileLedger>,
@@ -55,7 +55,7 @@ struct Worker {
     _task: AbortOnDropHandle<()>,
 }
 
-fn start_worker(lane: ShardLane, ledger: Arc<FileLedger>, tools: Tools, name: &str) -> Worker {
+fn start_worker(lane: ShardQueue, ledger: Arc<FileLedger>, tools: Tools, name: &str) -> Worker {
     let never = CancellationToken::new();
     let running = work(config(name, 1), lane, ledger, tools, never);
     Worker {
@@ -63,7 +63,7 @@ fn start_worker(lane: ShardLane, ledger: Arc<FileLedger>, tools: Tools, name: &s
     }
 }
 
-impl Bench {
+impl FleetFixture {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fixture = Fixture::with(step(), sections(), &[("DEALS_URL", "postgres://nowhere")]);
@@ -146,7 +146,7 @@ impl Bench {
     }
 }
 
-impl Bench {
+impl FleetFixture {
     async fn wait_until_in_work(&self) {
         let context = async_nats::jetstream::new(self.server.client().await);
         for _ in 0..1500 {
@@ -165,7 +165,7 @@ impl Bench {
 }
 
 async fn run(
-    lane: &ShardLane,
+    lane: &ShardQueue,
     before: &Snapshot,
     after: &Snapshot,
     store: &EvidenceStore,
@@ -215,7 +215,7 @@ impl Held {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_workers_makes_the_bytes_of_one_process() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let alone = bench.alone().await;
     assert!(alone.result.differences.len() > 20 && alone.result.regressions > 0);
     assert!(alone.result.figures.worst_change_percent.is_some());
@@ -263,7 +263,7 @@ async fn worker_process() {
     work(config("killed", 2), lane, ledger, tools, never).await;
 }
 
-impl Bench {
+impl FleetFixture {
     /// Starts a process that merges ranges, or one that coordinates them.
     fn process(&self, coordinates: bool) -> Process {
         let child = ChildConfig {
@@ -280,7 +280,7 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_costs_only_time() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let alone = bench.alone().await;
     let held = Held::new(bench.part(15));
     let process = bench.process(false);
@@ -300,7 +300,7 @@ async fn a_killed_worker_costs_only_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_coordinator_is_followed_by_another_run() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let process = bench.process(true);
     bench.wait_for("ROLLBOOK_WORK", |shards| shards > 0).await;
     drop(process);
@@ -312,7 +312,7 @@ async fn a_killed_coordinator_is_followed_by_another_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_part_fails_the_run_by_its_address() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let path = bench.part(7);
     let whole = std::fs::read(&path).unwrap();
     let mut damaged = whole.clone();
@@ -336,7 +336,7 @@ async fn a_damaged_part_fails_the_run_by_its_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_run_stops_its_workers() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let held = Held::new(bench.part(0));
     let _worker = bench.worker("a").await;
     let (port, store) = (bench.server.port, bench.store().clone());
@@ -363,7 +363,7 @@ impl ProgressSink for Reports {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_comparison_stays_in_the_step_and_a_large_one_is_handed_out() {
-    let mut bench = Bench::start().await;
+    let mut bench = FleetFixture::start().await;
     let alone = bench.alone().await;
     let reports = Arc::new(Reports::default());
     let tools = &mut bench.fixture.context.tools;

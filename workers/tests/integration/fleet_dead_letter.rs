@@ -12,7 +12,7 @@ use rollbook_ledger::rollout::{self, Command, Lane, Open, Request, StepStatus};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1::ActorKind;
-use rollbook_workers::fleet::shards::ShardLane;
+use rollbook_workers::fleet::shards::ShardQueue;
 use rollbook_workers::fleet::{
     ANY_LABEL, DeadLetters, JetStreamQueue, Line, Published, QueueOptions, QueuedTask, TaskQueue,
 };
@@ -70,7 +70,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
         .await
         .unwrap();
     let queue = Arc::new(queue);
-    let lane = ShardLane::open(queue.clone()).await.unwrap();
+    let lane = ShardQueue::open(queue.clone()).await.unwrap();
     let loaded = handler.rollout(&id).await.unwrap();
     let mut tasks = rollout::next(&loaded.state, &loaded.plan, handler.now()).tasks;
     let task = QueuedTask {

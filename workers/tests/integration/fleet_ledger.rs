@@ -17,7 +17,7 @@ use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::executor::{Facts, PortError};
-use rollbook_workers::fleet::{Assignment, Changes, RolloutPort, Standing};
+use rollbook_workers::fleet::{Assignment, Changes, RolloutPort, TaskState};
 use serde::{Deserialize, Serialize};
 
 /// One accepted record.
@@ -66,7 +66,8 @@ impl FileLedger {
             intent: "try it".to_owned(),
         };
         let id = "test-1".parse().unwrap();
-        let recorded = ledger.record(&id, start, "start", "test", "");
+        let cause = Cause::default();
+        let recorded = ledger.record(&id, start, "start", "test", &cause);
         recorded.await.unwrap();
         ledger
     }
@@ -93,7 +94,7 @@ impl FileLedger {
         self.lines().into_iter().map(|line| line.what).collect()
     }
 
-    fn standing(&self, task: &Task) -> Standing {
+    fn standing(&self, task: &Task) -> TaskState {
         let (start, ends): (&str, &[&str]) = match task.action {
             TaskAction::Execute => ("start", &["finish", "interrupt"]),
             TaskAction::Undo => ("start-undo", &["finish-undo"]),
@@ -106,17 +107,17 @@ impl FileLedger {
                 .find(|line| line.what == what && line.attempt == task.attempt)
         };
         if ends.iter().any(|end| of_attempt(end).is_some()) {
-            return Standing::Stale("it has its result".to_owned());
+            return TaskState::Stale("it has its result".to_owned());
         }
         let resumed = lines
             .iter()
             .rfind(|line| line.what == "resume" && line.attempt == task.attempt);
         match resumed.or(of_attempt(start)) {
-            Some(line) => Standing::Running {
+            Some(line) => TaskState::Running {
                 worker: line.worker.clone(),
                 started_at: line.at,
             },
-            None => Standing::Wanted,
+            None => TaskState::Wanted,
         }
     }
 }
@@ -138,7 +139,7 @@ impl RolloutPort for FileLedger {
             plan: Arc::clone(&self.plan),
             environment: "staging".parse().unwrap(),
             params: BTreeMap::new(),
-            standing: self.standing(task),
+            state: self.standing(task),
             halted: self.halted.lock().unwrap().clone(),
             facts: Facts {
                 samples,
@@ -250,9 +251,9 @@ impl RolloutPort for FileLedger {
         });
         let begins = line.what.starts_with("start");
         let legal = match standing {
-            Standing::Wanted => begins,
-            Standing::Running { .. } => !begins,
-            Standing::Stale(_) | Standing::Interrupted => false,
+            TaskState::Wanted => begins,
+            TaskState::Running { .. } => !begins,
+            TaskState::Stale(_) | TaskState::Interrupted => false,
         };
         if !legal {
             return Err(PortError::Refused {

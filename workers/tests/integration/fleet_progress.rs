@@ -10,7 +10,7 @@ use rollbook_workers::executor::shards::take as take_with_fleet;
 use rollbook_workers::fleet::NatsProgress;
 use rollbook_workers::fleet::progress::{follow, latest};
 
-use crate::fleet_bench::{Bench, PATIENCE, lane};
+use crate::fleet_fixture::{FleetFixture, PATIENCE, lane};
 
 fn ids() -> (LedgerId, RolloutId) {
     ("main".parse().unwrap(), "test-1".parse().unwrap())
@@ -42,7 +42,7 @@ fn check(reports: &[StepProgress], total: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_progress_to_the_total() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let (ledger, rollout) = ids();
     let client = bench.server.client().await;
     let workers = [bench.worker("a").await, bench.worker("b").await];
@@ -105,7 +105,7 @@ async fn two_workers_progress_to_the_total() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_of_one_worker_reports_the_same_way() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let (ledger, rollout) = ids();
     let client = bench.server.client().await;
     let mut fixture = bench.setup.fixture(&bench.cluster.source().database);

@@ -17,14 +17,14 @@ use rollbook_workers::fleet::shards::work;
 use rollbook_workers::snapshot::{plan as plan_shards, take};
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet_bench::{Bench, PATIENCE, Process, ROWS, Setup, config, job, lane, run};
+use crate::fleet_fixture::{FleetFixture, PATIENCE, Process, ROWS, Setup, config, job, lane, run};
 use crate::fleet_ledger::FileLedger;
 use crate::nats::{Server, ServerConfig};
 use crate::snapshot_deals::{calculator, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_workers_makes_the_same_manifest() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let alone = bench.alone().await;
     let one = bench.worker("a").await;
     assert_eq!(bench.with_fleet().await.unwrap(), alone);
@@ -75,7 +75,7 @@ async fn worker_process() {
     work(config("killed", 2), lane, Arc::new(ledger), tools, never).await;
 }
 
-impl Bench {
+impl FleetFixture {
     /// Starts a process that does shards, or one that coordinates them.
     pub(crate) fn process(&self, coordinates: bool) -> Process {
         let ledger = self.dir.path().join("ledger");
@@ -110,7 +110,7 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_and_a_killed_server_cost_only_time() {
-    let mut bench = Bench::start().await;
+    let mut bench = FleetFixture::start().await;
     let store = bench.fixture.context.tools.evidence.clone();
     let slow = bench.slow();
     let alone = take(&slow, &store, &|_| {}).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_killed_worker_and_a_killed_server_cost_only_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_coordinator_is_followed_by_another_run() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let process = bench.process(true);
     bench.wait_for_shards().await;
     drop(process);
@@ -146,7 +146,7 @@ async fn a_killed_coordinator_is_followed_by_another_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_database_is_planned_anew() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let worker = bench.worker("a").await;
     let lane = lane(bench.server.port).await;
     let (fixture, slow) = (bench.fixture.clone(), bench.slow());
@@ -164,7 +164,7 @@ async fn a_restarted_database_is_planned_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let mut request = bench.request();
     // Makes every read of one deal fail, but not the plan.
     bench
@@ -196,7 +196,7 @@ async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_run_stops_its_workers() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let mut slow = bench.slow();
     // One shard takes longer than the test may.
     slow.source.filter =
@@ -212,7 +212,7 @@ async fn a_cancelled_run_stops_its_workers() {
     worker.stop().await;
 }
 
-impl Bench {
+impl FleetFixture {
     pub(crate) async fn wait_for_idle_queue(&self) {
         let client = self.server.client().await;
         let context = async_nats::jetstream::new(client);
@@ -229,7 +229,7 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_step_hands_its_shards_to_the_fleet() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     bench
         .cluster
         .execute(
@@ -258,7 +258,7 @@ async fn the_step_hands_its_shards_to_the_fleet() {
     bench.wait_for_idle_queue().await;
 }
 
-impl Bench {
+impl FleetFixture {
     pub(crate) async fn wait_for_shards(&self) {
         let client = self.server.client().await;
         let context = async_nats::jetstream::new(client);
@@ -276,7 +276,7 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_no_worker_survives_is_reported_not_tried_for_ever() {
-    let bench = Bench::start().await;
+    let bench = FleetFixture::start().await;
     let client = bench.server.client().await;
     let lane = lane(bench.server.port).await;
     let journal =

@@ -56,13 +56,13 @@ impl Worker {
 }
 
 /// A queue in memory, a ledger in a file, one step.
-struct Bench {
+struct FleetFixture {
     queue: Arc<MemoryQueue>,
     ledger: Arc<FileLedger>,
     _dir: TempDir,
 }
 
-impl Bench {
+impl FleetFixture {
     fn new(step: Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ledger = FileLedger::open(&dir.path().join("ledger"), plan(step, json!({})));
@@ -92,7 +92,7 @@ impl Bench {
 
 #[tokio::test]
 async fn a_task_is_begun_executed_and_finished_once_by_any_number_of_workers() {
-    let bench = Bench::new(json!({"run": {"command": "echo done"}}));
+    let bench = FleetFixture::new(json!({"run": {"command": "echo done"}}));
     let workers = [bench.worker(config("a")), bench.worker(config("b"))];
     bench.queue.publish(&task("1.1", None)).await.unwrap();
     let finish = bench.ledger.wait_for("finish").await;
@@ -115,7 +115,7 @@ async fn a_task_is_begun_executed_and_finished_once_by_any_number_of_workers() {
 
 #[tokio::test]
 async fn a_result_is_not_lost_while_the_ledger_is_away() {
-    let bench = Bench::new(json!({"run": {"command": "sleep 0.3"}}));
+    let bench = FleetFixture::new(json!({"run": {"command": "sleep 0.3"}}));
     let worker = bench.worker(config("a"));
     bench.queue.publish(&task("1.1", None)).await.unwrap();
     bench.ledger.wait_for("start").await;
@@ -127,7 +127,7 @@ async fn a_result_is_not_lost_while_the_ledger_is_away() {
 
 #[tokio::test]
 async fn an_abort_ends_the_running_action() {
-    let bench = Bench::new(json!({"run": {"command": "sleep 1000"}}));
+    let bench = FleetFixture::new(json!({"run": {"command": "sleep 1000"}}));
     let worker = bench.worker(config("a"));
     bench.queue.publish(&task("1.1", None)).await.unwrap();
     bench.ledger.wait_for("start").await;
@@ -144,7 +144,7 @@ async fn an_abort_ends_the_running_action() {
 
 #[tokio::test]
 async fn going_back_does_not_wait_behind_steps() {
-    let bench = Bench::new(json!({
+    let bench = FleetFixture::new(json!({
         "run": {"command": "sleep 1000"},
         "undo": {"run": {"command": "true"}, "verify": {"run": {"command": "true"}}},
     }));
@@ -168,7 +168,7 @@ async fn going_back_does_not_wait_behind_steps() {
 
 #[tokio::test]
 async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
-    let bench = Bench::new(json!({"run": {"command": "sleep 0.5"}}));
+    let bench = FleetFixture::new(json!({"run": {"command": "sleep 0.5"}}));
     let worker = bench.worker(config("a"));
     bench.queue.publish(&task("1.1", None)).await.unwrap();
     bench.ledger.wait_for("start").await;
@@ -185,7 +185,7 @@ async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
 
 #[tokio::test]
 async fn an_action_that_outlasts_the_shutdown_is_left_to_the_crash_rules() {
-    let bench = Bench::new(json!({"run": {"command": "sleep 1000"}}));
+    let bench = FleetFixture::new(json!({"run": {"command": "sleep 1000"}}));
     let ledger = bench.ledger.clone();
     let worker = bench.worker(WorkerConfig {
         drain: Duration::from_millis(100),
@@ -230,7 +230,7 @@ fn cut_off(name: &str) -> WorkerConfig {
 async fn an_idempotent_command_of_a_worker_that_is_cut_off_is_stopped_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let command = "echo $$ > group; sleep 1000";
-    let bench = Bench::new(json!({
+    let bench = FleetFixture::new(json!({
         "run": {"command": command, "directory": dir.path()},
         "idempotent": true,
     }));
@@ -250,7 +250,7 @@ async fn an_idempotent_command_of_a_worker_that_is_cut_off_is_stopped_in_time() 
 
 #[tokio::test]
 async fn any_other_command_of_a_worker_that_is_cut_off_goes_on_and_counts() {
-    let bench = Bench::new(json!({"run": {"command": "sleep 2"}}));
+    let bench = FleetFixture::new(json!({"run": {"command": "sleep 2"}}));
     let worker = bench.worker(cut_off("a"));
     bench.queue.publish(&task("1.1", None)).await.unwrap();
     let finish = bench.ledger.wait_for("finish").await;

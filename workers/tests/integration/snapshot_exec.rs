@@ -246,7 +246,7 @@ fn a_deal_that_hangs_is_given_up_and_the_next_one_is_answered() {
     );
     assert_eq!(
         calculator.compute(&deal("2-hang")),
-        Err("the program gave no answer within 1500 ms".to_owned())
+        Err("the program gave no result within 1500 ms".to_owned())
     );
     assert_eq!(
         calculator.compute(&deal("3-fine")),

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use rollbook_deals::lines::{LinesBehind, Side};
+use rollbook_deals::breakdown::{FigureBreakdown, Side};
 use rollbook_workers::compare::ComparisonResult;
 use rollbook_workers::compare::differences::RegressionPage;
 use rollbook_workers::compare::explain::{ExplainedMetric, Explanation};
@@ -248,7 +248,7 @@ fn shell_word(text: &str) -> String {
 /// One deal side by side; with `behind`, each figure with its components.
 pub(crate) fn explanation(
     deal: &Explanation,
-    behind: Option<&LinesBehind>,
+    behind: Option<&FigureBreakdown>,
 ) -> Result<String, fmt::Error> {
     let mut out = String::new();
     let name = |name: &Option<String>| name.as_deref().map_or_else(|| "–".to_owned(), shown);

@@ -17,7 +17,7 @@ use async_nats::header::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::append::Sender;
-use super::wire::{Answer, Letter, doubt, publish};
+use super::wire::{Answer, OutgoingCommit, doubt, publish};
 use crate::journal::JournalError;
 
 /// Maximum number of commits in flight; further appends wait.
@@ -39,7 +39,7 @@ type Verdict = Result<u64, JournalError>;
 
 #[derive(Debug)]
 struct Waiting {
-    letter: Letter,
+    outgoing: OutgoingCommit,
     answer: oneshot::Sender<Verdict>,
 }
 
@@ -120,7 +120,7 @@ impl Group {
 
     /// Sends one commit, singly or in a batch. Dropping the future does not recall a commit that
     /// was handed over.
-    pub(super) async fn append(&self, letter: Letter) -> Verdict {
+    pub(super) async fn append(&self, outgoing: OutgoingCommit) -> Verdict {
         let closed = || JournalError::Unavailable {
             reason: "this journal is shutting down".to_owned(),
         };
@@ -130,13 +130,13 @@ impl Group {
         match &self.queue {
             Some(queue) if others > 0 => {
                 let (answer, verdict) = oneshot::channel();
-                let waiting = Waiting { letter, answer };
+                let waiting = Waiting { outgoing, answer };
                 queue.send(waiting).await.map_err(|_| closed())?;
                 verdict.await.map_err(|_| closed())?
             }
             _ => {
                 self.counters.singles.fetch_add(1, Ordering::Relaxed);
-                self.sender.send(letter).await
+                self.sender.send(outgoing).await
             }
         }
     }
@@ -218,7 +218,7 @@ impl Collector {
         self.counters.singles.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             // The writer may be gone; the commit is sent anyway.
-            let _ = one.answer.send(sender.send(one.letter).await);
+            let _ = one.answer.send(sender.send(one.outgoing).await);
             drop(permit);
         });
     }
@@ -253,18 +253,22 @@ impl Collector {
         let connects = client.statistics().connects.load(Ordering::Relaxed);
         let count = batch.len();
         let (last, rest) = batch.split_last_mut()?;
-        let headers = |letter: &mut Letter, index: usize| {
-            let mut headers = letter.headers().ok()?;
+        let headers = |outgoing: &mut OutgoingCommit, index: usize| {
+            let mut headers = outgoing.headers().ok()?;
             headers.insert(NATS_BATCH_ID, id.as_str());
             headers.insert(NATS_BATCH_SEQUENCE, HeaderValue::from(index));
             Some(headers)
         };
         let send = async {
             for (index, one) in (1..).zip(rest) {
-                let letter = &mut one.letter;
-                let headers = headers(letter, index)?;
+                let outgoing = &mut one.outgoing;
+                let headers = headers(outgoing, index)?;
                 client
-                    .publish_with_headers(letter.subject.clone(), headers, letter.payload.clone())
+                    .publish_with_headers(
+                        outgoing.subject.clone(),
+                        headers,
+                        outgoing.payload.clone(),
+                    )
                     .await
                     .ok()?;
             }
@@ -274,14 +278,14 @@ impl Collector {
             sent = send => sent?,
             _ = doubt(client, connects, self.sender.ack_timeout) => return None,
         }
-        let letter = &mut last.letter;
-        let mut headers = headers(letter, count)?;
+        let outgoing = &mut last.outgoing;
+        let mut headers = headers(outgoing, count)?;
         headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
         let answer = publish(
             client,
-            letter.subject.clone(),
+            outgoing.subject.clone(),
             headers,
-            letter.payload.clone(),
+            outgoing.payload.clone(),
             self.sender.ack_timeout,
         );
         match answer.await {
@@ -302,9 +306,9 @@ fn take_batch(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
     let mut batch = Vec::new();
     let mut left = Vec::new();
     for one in waiting.drain(..) {
-        let fits = batch.len() < MAX_BATCH && bytes + one.letter.payload.len() <= MAX_BATCH_BYTES;
-        if fits && subjects.insert(one.letter.subject.clone()) {
-            bytes += one.letter.payload.len();
+        let fits = batch.len() < MAX_BATCH && bytes + one.outgoing.payload.len() <= MAX_BATCH_BYTES;
+        if fits && subjects.insert(one.outgoing.subject.clone()) {
+            bytes += one.outgoing.payload.len();
             batch.push(one);
         } else {
             left.push(one);

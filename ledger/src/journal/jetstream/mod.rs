@@ -31,7 +31,7 @@ use rollbook_proto::v1::Commit;
 
 use self::append::Sender;
 use self::group::Group;
-use self::wire::{Leader, Letter, is_passing, unavailable};
+use self::wire::{Leader, OutgoingCommit, is_passing, unavailable};
 use super::{APPEND_TIMEOUT, Appended, Extent, Journal, JournalError, ReadFrom, StoredCommit};
 use crate::ids::{Aggregate, LedgerId};
 
@@ -294,8 +294,8 @@ impl Journal for JetStreamJournal {
         aggregate: &Aggregate,
         commit: Commit,
     ) -> Result<Appended, JournalError> {
-        let letter = Letter::seal(&self.ledger, aggregate, &commit)?;
-        let sequence = self.group.append(letter).await?;
+        let outgoing = OutgoingCommit::seal(&self.ledger, aggregate, &commit)?;
+        let sequence = self.group.append(outgoing).await?;
         Ok(Appended { sequence })
     }
 

@@ -31,7 +31,7 @@ pub fn stream_name(ledger: &LedgerId) -> String {
     }
 }
 
-/// Ledger names whose streams Rollbook uses itself: tasks, answers of shards, dead letters.
+/// Ledger names whose streams Rollbook uses itself: tasks, answers of shards, dead outgoing_commits.
 const RESERVED: [&str; 3] = ["work", "shards", "dlq"];
 
 /// True if the ledger's stream would be one that Rollbook uses itself.

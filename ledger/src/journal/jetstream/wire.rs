@@ -25,7 +25,7 @@ const CONNECTION_CHECK: Duration = Duration::from_millis(100);
 
 /// A sealed commit to be published: subject, payload, headers and expected sequence.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct OutgoingCommit {
     pub(super) aggregate: Aggregate,
     pub(super) subject: String,
     /// The commit's id, also used as message id.
@@ -38,7 +38,7 @@ pub(super) struct Letter {
     headers: Option<HeaderMap>,
 }
 
-impl Letter {
+impl OutgoingCommit {
     /// Seals a commit; sends nothing.
     pub(super) fn seal(
         ledger: &LedgerId,

@@ -293,7 +293,7 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
         Kind::GlassBroken(e) => (
             &e.review_id,
             format!(
-                "{actor} broke the glass to {} ({}), as {} allows{}",
+                "{actor} used break-glass to {} ({}), as {} allows{}",
                 e.what,
                 e.review_id,
                 e.rule,

@@ -235,7 +235,7 @@ fn decided_now(
 
 /// Why nobody can decide on a gate now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GateHold {
+pub struct GateBlock {
     /// Stable code of the rule.
     pub code: String,
     /// The rule's message, with what is still open.
@@ -247,10 +247,10 @@ pub struct GateHold {
 
 /// Returns why a gate cannot be signed now by anyone; `None` if nothing prevents it or the gate
 /// does not exist.
-pub fn gate_hold(state: &RolloutState, plan: &Plan, id: &PhaseId) -> Option<GateHold> {
+pub fn why_gate_is_blocked(state: &RolloutState, plan: &Plan, id: &PhaseId) -> Option<GateBlock> {
     let at = state.gates.get(id)?;
     let refusal = decided_now(state, plan, id, at, "signed").err()?;
-    Some(GateHold {
+    Some(GateBlock {
         code: refusal.code(),
         why: refusal.to_string(),
         remedies: refusal.remedies(),

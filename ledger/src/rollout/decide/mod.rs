@@ -24,9 +24,9 @@ use crate::person;
 use crate::runbook::{Plan, Step};
 
 pub(super) use bounds::MAX_EVENT_BYTES;
-pub use gate::{GateHold, gate_hold};
+pub use gate::{GateBlock, why_gate_is_blocked};
 pub use lifecycle::{open, records};
-pub use rollback::rollback_list;
+pub use rollback::preview_rollback;
 
 /// Who asks, when, and under which command id.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::refusal::Refusal;
 use super::super::remedy;
-use super::super::rules::going_back::{self, RollbackList};
+use super::super::rules::rollback_preview::{self, RollbackPreview};
 use super::super::rules::{effects, progress};
 use super::super::settle;
 use super::super::state::{Effect, RolloutState, Status, StepStatus};
@@ -18,12 +18,12 @@ use crate::runbook::{Action, Plan, Step};
 ///
 /// # Errors
 /// The request itself is invalid. An empty list means that there is nothing to undo.
-pub fn rollback_list(
+pub fn preview_rollback(
     state: &RolloutState,
     plan: &Plan,
     level: RollbackLevel,
     steps: &[StepId],
-) -> Result<RollbackList, Refusal> {
+) -> Result<RollbackPreview, Refusal> {
     if state.status == Status::Open {
         return Err(Refusal::Status {
             what: "rollback",
@@ -48,7 +48,7 @@ pub fn rollback_list(
     for id in steps {
         has_something_to_undo(state, plan, id)?;
     }
-    Ok(going_back::list(state, plan, level, steps))
+    Ok(rollback_preview::list(state, plan, level, steps))
 }
 
 fn has_something_to_undo(state: &RolloutState, plan: &Plan, id: &StepId) -> Result<(), Refusal> {
@@ -76,7 +76,7 @@ fn has_something_to_undo(state: &RolloutState, plan: &Plan, id: &StepId) -> Resu
 impl Decider<'_> {
     pub(super) fn rollback(&self, level: RollbackLevel, steps: &[StepId], reason: &str) -> Decided {
         let reason = required("rollback", "reason", reason)?;
-        let list = rollback_list(self.state, self.plan, level, steps)?;
+        let list = preview_rollback(self.state, self.plan, level, steps)?;
         // Two people in a hurry may both request the same rollback; it is one rollback.
         if let Some(current) = self.state.current_rollback()
             && current.level == level
@@ -106,7 +106,11 @@ impl Decider<'_> {
     /// Checks that a rollback which replaces another undoes at least as much, because leaving an
     /// effect in place is a decision of its own. One of level `flags` only interrupts the other,
     /// which then continues.
-    fn takes_back_as_much(&self, level: RollbackLevel, list: &RollbackList) -> Result<(), Refusal> {
+    fn takes_back_as_much(
+        &self,
+        level: RollbackLevel,
+        list: &RollbackPreview,
+    ) -> Result<(), Refusal> {
         let Some(current) = self.state.current_rollback() else {
             return Ok(());
         };
@@ -182,13 +186,14 @@ impl Decider<'_> {
                 return Ok(Vec::new());
             }
             // Retrying a failed undo restarts the remainder of the rollback.
-            let mut rest = going_back::list(self.state, self.plan, current.level, &current.steps);
+            let mut rest =
+                rollback_preview::list(self.state, self.plan, current.level, &current.steps);
             rest.undo.retain(|item| queue.contains(&item.step));
             return Ok(vec![settle::rollback_started(self.state, reason, &rest)]);
         }
         let ids = [id.clone()];
         let text = format!("{reason}{}", self.standing_dependents(&ids));
-        let list = going_back::list(self.state, self.plan, RollbackLevel::Partial, &ids);
+        let list = rollback_preview::list(self.state, self.plan, RollbackLevel::Partial, &ids);
         let mut kinds = vec![settle::rollback_started(self.state, &text, &list)];
         if self.is_undone_by_hand(id) {
             kinds.extend(self.undone_by_hand(step, at.undo.attempt.saturating_add(1), reason));
@@ -212,10 +217,10 @@ impl Decider<'_> {
             })
         };
         if undo_verified_by(step).is_some() {
-            return vec![started(format!("undone by hand: {reason}"))];
+            return vec![started(format!("undone manually: {reason}"))];
         }
         vec![
-            started("undone by hand".to_owned()),
+            started("undone manually".to_owned()),
             Kind::UndoFinished(v1::UndoFinished {
                 step_id: step.id.clone(),
                 attempt,

@@ -4,7 +4,7 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::refusal::Refusal;
 use super::super::remedy;
-use super::super::rules::{again, effects, people};
+use super::super::rules::{effects, people, reruns};
 use super::super::settle;
 use super::super::state::{Status, StepState, StepStatus};
 use super::{Decided, Decider, optional, required};
@@ -80,7 +80,7 @@ impl Decider<'_> {
             | StepStatus::Undone => {}
             StepStatus::Succeeded if recheck => {}
             StepStatus::Succeeded
-                if again::moves_a_gate(self.state, self.plan, id, step, self.ctx.now) => {}
+                if reruns::moves_a_gate(self.state, self.plan, id, step, self.ctx.now) => {}
             StepStatus::Succeeded => {
                 let remedy = if has_effect(step) {
                     "its effect stands; undo it before it runs again"

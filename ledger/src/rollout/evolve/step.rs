@@ -159,7 +159,7 @@ fn note_baseline(state: &mut RolloutState, step: &str, metric: &str) {
 }
 
 /// Discards what the step has measured so far.
-fn forget(state: &mut RolloutState, id: &StepId) {
+fn discard_measurements(state: &mut RolloutState, id: &StepId) {
     state.metrics.retain(|_, measured| measured.step != *id);
     state.baselines.retain(|_, measured| measured.step != *id);
     state.counters.retain(|_, counted| counted.step != *id);
@@ -297,7 +297,7 @@ pub(super) fn interrupted(
     step.finished_event = number;
     step.ended_event = number;
     leave_effect(state, &id, Effect::Unknown);
-    forget(state, &id);
+    discard_measurements(state, &id);
     Ok(())
 }
 
@@ -331,7 +331,7 @@ pub(super) fn retried(state: &mut RolloutState, event: &v1::StepRetried, meta: &
     note_executor(step, meta);
     let phase = step.phase.clone();
     // Decisions that rest on the old measurements no longer count either.
-    forget(state, &id);
+    discard_measurements(state, &id);
     if let Some(gate) = state.gates.get_mut(&phase) {
         gate.passed_at = None;
         gate.refusals.clear();

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::hold::{Hold, HoldRule, Subject};
+use super::super::block::{BlockReason, BlockRule, Subject};
 use super::super::remedy;
 use super::super::rules::requests;
 use super::super::state::RolloutState;
@@ -20,8 +20,8 @@ pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &
         next.wake(Some(request.expires_at), now);
         to_come = true;
         let verb = Verb::of(&request.verb).unwrap_or(Verb::SkipCritical);
-        let hold = Hold::person(
-            HoldRule::RequestWaits,
+        let hold = BlockReason::person(
+            BlockRule::RequestWaits,
             format!(
                 "{} asks to {} ({}), which a second person must confirm until {}",
                 request.by, request.what, request.reason, request.expires_at
@@ -43,10 +43,10 @@ pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &
         }
         let is_late = review.review_by <= now;
         let late = if is_late { "; it is overdue" } else { "" };
-        let hold = Hold::person(
-            HoldRule::ReviewOpen,
+        let hold = BlockReason::person(
+            BlockRule::ReviewOpen,
             format!(
-                "{} broke the glass to {} ({}), which somebody else must review by {}{late}",
+                "{} used break-glass to {} ({}), which somebody else must review by {}{late}",
                 review.by, review.what, review.reason, review.review_by
             ),
             others(&place, Verb::Review, &review.by),

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::super::block::{BlockReason, BlockRule, Blocked, Subject};
 use super::super::frontier::{AtStep, Look};
-use super::super::hold::{Blocked, Hold, HoldRule, Subject};
 use super::super::remedy::{self, Remedy};
 use super::super::rules::{effects, gates, people, progress, requests, start};
 use super::super::settle::{closes_after_rollback, wait_ends};
@@ -39,7 +39,7 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
             pending.revision, pending.by, pending.reason
         );
         let remedy = remedy::accept_revision(&state.id, pending.revision);
-        let hold = Hold::person(HoldRule::RevisionWaits, why, who, vec![remedy])
+        let hold = BlockReason::person(BlockRule::RevisionWaits, why, who, vec![remedy])
             .figure("revision", pending.revision)
             .figure("by", &pending.by)
             .figure("reason", &pending.reason);
@@ -49,11 +49,11 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
 }
 
 /// Returns why the rollout does not proceed in its current status.
-fn standing(state: &RolloutState, plan: &Plan) -> Option<Hold> {
+fn standing(state: &RolloutState, plan: &Plan) -> Option<BlockReason> {
     let id = &state.id;
     match state.status {
-        Status::Open => Some(Hold::person(
-            HoldRule::NotStarted,
+        Status::Open => Some(BlockReason::person(
+            BlockRule::NotStarted,
             "it is open and has not been started",
             who_may(state, plan, Verb::Start),
             vec![remedy::start(id)],
@@ -62,8 +62,8 @@ fn standing(state: &RolloutState, plan: &Plan) -> Option<Hold> {
             let who = who_may(state, plan, Verb::Resume);
             let Some(rollback) = &state.rollback else {
                 let remedies = vec![remedy::resume(id)];
-                return Some(Hold::person(
-                    HoldRule::Paused,
+                return Some(BlockReason::person(
+                    BlockRule::Paused,
                     "it is paused",
                     who,
                     remedies,
@@ -77,7 +77,7 @@ fn standing(state: &RolloutState, plan: &Plan) -> Option<Hold> {
             );
             let remedies = vec![remedy::resume(id), remedy::abort(id)];
             Some(
-                Hold::person(HoldRule::Paused, why, who, remedies)
+                BlockReason::person(BlockRule::Paused, why, who, remedies)
                     .figure("rollback", &rollback.id)
                     .figure("level", rollback.level.as_str())
                     .figure("reason", &rollback.reason),
@@ -95,7 +95,7 @@ fn standing(state: &RolloutState, plan: &Plan) -> Option<Hold> {
             }
             let runs = progress::list(runs);
             let why = format!("it was aborted and closes when {runs} has ended");
-            Some(Hold::worker(HoldRule::Aborting, why).figure("steps", runs))
+            Some(BlockReason::worker(BlockRule::Aborting, why).figure("steps", runs))
         }
         Status::Running | Status::Paused | Status::RollingBack | Status::Closed(_) => None,
     }
@@ -116,30 +116,30 @@ fn undo(state: &RolloutState, plan: &Plan) -> Option<Blocked> {
         );
         let who = who_may(state, plan, Verb::Rollback);
         let remedies = vec![remedy::undo(&state.id, id), remedy::skip(&state.id, id)];
-        Hold::person(HoldRule::UndoFailed, why, who, remedies)
+        BlockReason::person(BlockRule::UndoFailed, why, who, remedies)
             .figure("attempt", at.undo.attempt)
             .figure("message", &at.undo.message)
             .figure("left", queue.len())
     } else if at.status == StepStatus::Running {
         let why = format!("step {id} still runs and is undone when it has ended");
-        Hold::worker(HoldRule::UndoWaitsForStep, why).figure("waits_for", id)
+        BlockReason::worker(BlockRule::UndoWaitsForStep, why).figure("waits_for", id)
     } else if at.status == StepStatus::Undoing && at.undo.by_hand {
         let why = format!(
-            "step {id} was undone by hand by {}; a worker looks whether its effect is gone",
+            "step {id} was undone manually by {}; a worker looks whether its effect is gone",
             at.undo.worker
         );
-        Hold::worker(HoldRule::UndoBeingVerified, why).figure("by", &at.undo.worker)
+        BlockReason::worker(BlockRule::UndoBeingVerified, why).figure("by", &at.undo.worker)
     } else if !before.is_empty() {
         let runs = progress::list(before);
         let why = format!(
             "step {runs} still runs, came later than step {id}, and is undone first when it has ended"
         );
-        Hold::worker(HoldRule::UndoWaitsForStep, why).figure("waits_for", runs)
+        BlockReason::worker(BlockRule::UndoWaitsForStep, why).figure("waits_for", runs)
     } else if let Some(EffectiveUndo::Manual(text)) = plan.undo(id) {
-        let why = format!("step {id} is undone by hand: {text}");
+        let why = format!("step {id} is undone manually: {text}");
         let who = who_may(state, plan, Verb::Rollback);
-        Hold::person(
-            HoldRule::UndoByHand,
+        BlockReason::person(
+            BlockRule::UndoByHand,
             why,
             who,
             vec![remedy::undo(&state.id, id)],
@@ -181,7 +181,7 @@ fn pending(
     id: &StepId,
     step: &Step,
     now: Timestamp,
-) -> Option<Hold> {
+) -> Option<BlockReason> {
     match start::check(state, plan, id, now) {
         Ok(_) => match &step.action {
             Action::Manual(manual) => Some(by_hand(state, plan, id, step, manual)),
@@ -193,7 +193,13 @@ fn pending(
 }
 
 /// Describes a manual step that a person may do now.
-fn by_hand(state: &RolloutState, plan: &Plan, id: &StepId, step: &Step, manual: &Manual) -> Hold {
+fn by_hand(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &StepId,
+    step: &Step,
+    manual: &Manual,
+) -> BlockReason {
     let roles = &plan.runbook().roles;
     let who = match &manual.role {
         Some(role) => vec![people::role_text(plan, role)],
@@ -204,7 +210,7 @@ fn by_hand(state: &RolloutState, plan: &Plan, id: &StepId, step: &Step, manual: 
             .collect(),
     };
     let why = format!(
-        "{} waits to be done by hand ({} checklist items{}): {}",
+        "{} is a manual step ({} checklist items{}): {}",
         step.title,
         manual.checklist.len(),
         if manual.evidence_required {
@@ -221,12 +227,12 @@ fn by_hand(state: &RolloutState, plan: &Plan, id: &StepId, step: &Step, manual: 
         answers: !manual.checklist.is_empty(),
         evidence: manual.evidence_required,
     };
-    Hold::person(HoldRule::ManualStep, why, who, vec![complete])
+    BlockReason::person(BlockRule::ManualStep, why, who, vec![complete])
         .figure("checklist_items", manual.checklist.len())
         .figure("evidence_required", manual.evidence_required)
 }
 
-fn running(at: &StepState, step: &Step, now: Timestamp, next: &mut Next) -> Option<Hold> {
+fn running(at: &StepState, step: &Step, now: Timestamp, next: &mut Next) -> Option<BlockReason> {
     if wait_ends(at, step).is_some() {
         return None;
     }
@@ -245,9 +251,9 @@ fn running(at: &StepState, step: &Step, now: Timestamp, next: &mut Next) -> Opti
         at.attempt, at.worker
     );
     Some(
-        Hold {
+        BlockReason {
             who: vec!["a worker".to_owned()],
-            ..Hold::worker(HoldRule::ResultOverdue, why)
+            ..BlockReason::worker(BlockRule::ResultOverdue, why)
         }
         .figure("attempt", at.attempt)
         .figure("worker", &at.worker)
@@ -262,7 +268,7 @@ fn ended(
     id: &StepId,
     at: &StepState,
     step: &Step,
-) -> Option<Hold> {
+) -> Option<BlockReason> {
     if progress::is_done(state, plan, id) || progress::will_retry(at, step) {
         return None;
     }
@@ -277,15 +283,15 @@ fn ended(
         vec![remedy::retry(rollout, id), remedy::skip(rollout, id)]
     };
     let rule = match at.status {
-        StepStatus::Failed => HoldRule::StepFailed,
-        StepStatus::Inconclusive => HoldRule::StepInconclusive,
-        StepStatus::Errored => HoldRule::StepErrored,
+        StepStatus::Failed => BlockRule::StepFailed,
+        StepStatus::Inconclusive => BlockRule::StepInconclusive,
+        StepStatus::Errored => BlockRule::StepErrored,
         StepStatus::Interrupted => {
             let why = format!(
-                "attempt {} was interrupted and nobody knows what it did: {}; look, then decide",
+                "attempt {} was interrupted and its effect is unknown: {}; look, then decide",
                 at.attempt, at.message
             );
-            let hold = Hold::person(HoldRule::StepInterrupted, why, who, retry);
+            let hold = BlockReason::person(BlockRule::StepInterrupted, why, who, retry);
             return Some(
                 hold.figure("attempt", at.attempt)
                     .figure("message", &at.message),
@@ -293,7 +299,7 @@ fn ended(
         }
         StepStatus::Undone => {
             let why = "its effect was taken back by a rollback";
-            return Some(Hold::person(HoldRule::StepUndone, why, who, retry));
+            return Some(BlockReason::person(BlockRule::StepUndone, why, who, retry));
         }
         StepStatus::UndoFailed => {
             let why = format!(
@@ -301,7 +307,7 @@ fn ended(
                 at.undo.message
             );
             let remedies = vec![remedy::undo(rollout, id), remedy::skip(rollout, id)];
-            let hold = Hold::person(HoldRule::UndoFailed, why, who, remedies);
+            let hold = BlockReason::person(BlockRule::UndoFailed, why, who, remedies);
             return Some(
                 hold.figure("attempt", at.undo.attempt)
                     .figure("message", &at.undo.message),
@@ -331,7 +337,7 @@ fn ended(
         at.message
     );
     Some(
-        Hold::person(rule, why, who, retry)
+        BlockReason::person(rule, why, who, retry)
             .figure("attempt", at.attempt)
             .figure("by_rule", &at.rule)
             .figure("recheck", at.recheck)
@@ -369,7 +375,7 @@ fn shut(
     id: &PhaseId,
     at: &GateState,
     answer: &gates::Answer,
-) -> Hold {
+) -> BlockReason {
     let mut who: Vec<String> = answer
         .missing
         .iter()
@@ -377,10 +383,10 @@ fn shut(
             if !missing.eligible.is_empty() {
                 format!("{}: {}", missing.role, missing.eligible.join(" or "))
             } else if missing.excluded.is_empty() {
-                format!("{}: nobody is left to sign", missing.role)
+                format!("{}: no eligible signer remains", missing.role)
             } else {
                 format!(
-                    "{}: nobody is left to sign ({})",
+                    "{}: no eligible signer remains ({})",
                     missing.role,
                     missing.excluded.join(", ")
                 )
@@ -409,17 +415,17 @@ fn shut(
     };
     // Report first what has to change first.
     let rule = if answer.failed > 0 {
-        HoldRule::PhaseFailed
+        BlockRule::PhaseFailed
     } else if answer.unmet > 0 {
-        HoldRule::CheckNotMet
+        BlockRule::CheckNotMet
     } else if !answer.missing.is_empty() && signer.is_none() {
-        HoldRule::NobodyLeftToSign
+        BlockRule::NobodyLeftToSign
     } else if !at.refusals.is_empty() {
-        HoldRule::SignOffRefused
+        BlockRule::SignOffRefused
     } else {
-        HoldRule::SignOffsMissing
+        BlockRule::SignOffsMissing
     };
-    Hold::person(rule, answer.blocks.join("; "), who, remedies)
+    BlockReason::person(rule, answer.blocks.join("; "), who, remedies)
         .figure("failed_steps", answer.failed)
         .figure("checks_not_met", answer.unmet)
         .figure("refusals", at.refusals.len())

@@ -7,8 +7,8 @@ mod blocked;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::block::Blocked;
 use super::frontier::{Frontier, Look};
-use super::hold::Blocked;
 use super::rules::{progress, start};
 use super::settle;
 use super::state::RolloutState;

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::super::hold::{Hold, HoldRule};
+use super::super::block::{BlockReason, BlockRule};
 use super::super::remedy;
 use super::super::state::{Proposal, RolloutState, Status, StepStatus};
 use super::{measures, progress, requests};
@@ -17,17 +17,20 @@ pub(crate) fn check(
     plan: &Plan,
     id: &StepId,
     now: Timestamp,
-) -> Result<u32, Hold> {
+) -> Result<u32, BlockReason> {
     check_order(state, plan, id)?;
     let (Some(at), Some((_, step))) = (state.step(id), plan.step(id)) else {
-        return Err(Hold::because(HoldRule::NotInPlan, "it is not in the plan"));
+        return Err(BlockReason::because(
+            BlockRule::NotInPlan,
+            "it is not in the plan",
+        ));
     };
     if let Some(text) = &step.when {
         match measures::when(state, text) {
             Ok(true) => {}
             Ok(false) => {
-                return Err(Hold::explained(
-                    HoldRule::WhenFalse,
+                return Err(BlockReason::explained(
+                    BlockRule::WhenFalse,
                     format!("its `when: {text}` is false"),
                 ));
             }
@@ -35,8 +38,8 @@ pub(crate) fn check(
                 let skip = requests::verb_of_skip(at);
                 let place = requests::place(state, plan, Environments::NONE);
                 let takes = place.rule(skip).text();
-                return Err(Hold::person(
-                    HoldRule::WhenUndecided,
+                return Err(BlockReason::person(
+                    BlockRule::WhenUndecided,
                     format!("{why}; leaving the step out takes {takes}"),
                     place.who(skip),
                     vec![remedy::skip(&state.id, id), remedy::revise(&state.id)],
@@ -53,16 +56,16 @@ pub(crate) fn check(
             .get(&at.phase)
             .is_some_and(|phase| phase.rollback_point.is_none())
     {
-        return Err(Hold::explained(
-            HoldRule::RollbackPointMissing,
+        return Err(BlockReason::explained(
+            BlockRule::RollbackPointMissing,
             "the rollback point of its phase is not recorded yet",
         ));
     }
     if let Some(not_before) = at.not_before
         && not_before > now
     {
-        return Err(Hold::time(
-            HoldRule::RetryDelay,
+        return Err(BlockReason::time(
+            BlockRule::RetryDelay,
             format!(
                 "attempt {} waits after a failure until {not_before}: {}",
                 at.attempt.saturating_add(1),
@@ -75,7 +78,11 @@ pub(crate) fn check(
     }
     let verdict = window_of(state, plan, step, now);
     if !verdict.open {
-        return Err(Hold::time(HoldRule::Window, verdict.reason, verdict.next));
+        return Err(BlockReason::time(
+            BlockRule::Window,
+            verdict.reason,
+            verdict.next,
+        ));
     }
     Ok(at.attempt.saturating_add(1))
 }
@@ -97,28 +104,35 @@ pub(crate) fn window_of(
 
 /// Checks everything except parameters, time and windows: what comes before the step is done, and
 /// nobody has stopped the rollout.
-pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Result<(), Hold> {
+pub(crate) fn check_order(
+    state: &RolloutState,
+    plan: &Plan,
+    id: &StepId,
+) -> Result<(), BlockReason> {
     let Some(at) = state.step(id) else {
-        return Err(Hold::because(HoldRule::NotInPlan, "it is not in the plan"));
+        return Err(BlockReason::because(
+            BlockRule::NotInPlan,
+            "it is not in the plan",
+        ));
     };
     if at.status != StepStatus::Pending {
-        return Err(Hold::because(
-            HoldRule::NotPending,
+        return Err(BlockReason::because(
+            BlockRule::NotPending,
             format!("it is {}", at.status.as_str()),
         )
         .figure("status", at.status.as_str()));
     }
     if !at.recheck {
         if state.status != Status::Running {
-            return Err(Hold::explained(
-                HoldRule::NotRunning,
+            return Err(BlockReason::explained(
+                BlockRule::NotRunning,
                 format!("the rollout is {}", state.status.as_str()),
             )
             .figure("status", state.status.as_str()));
         }
         if let Some(pending) = &state.pending_revision {
-            return Err(Hold::explained(
-                HoldRule::RevisionWaits,
+            return Err(BlockReason::explained(
+                BlockRule::RevisionWaits,
                 format!(
                     "revision {} of the plan waits to be accepted",
                     pending.revision
@@ -131,7 +145,10 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
         return Err(not_applicable(state, id, proposal));
     }
     let Some(needs) = plan.needs(id) else {
-        return Err(Hold::because(HoldRule::NotInPlan, "it is not in the plan"));
+        return Err(BlockReason::because(
+            BlockRule::NotInPlan,
+            "it is not in the plan",
+        ));
     };
     if at.recheck {
         // During a rollback the plan's order does not apply, except among rechecks.
@@ -145,8 +162,8 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
             })
             .collect();
         if !waits.is_empty() {
-            return Err(Hold::explained(
-                HoldRule::RecheckNeeded,
+            return Err(BlockReason::explained(
+                BlockRule::RecheckNeeded,
                 format!("it waits for the recheck of {}", progress::list(waits)),
             ));
         }
@@ -163,8 +180,8 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
             let status = state.step(need).map_or("unknown", |at| at.status.as_str());
             format!("step {need} ({status})")
         }));
-        return Err(Hold::explained(
-            HoldRule::StepNeeded,
+        return Err(BlockReason::explained(
+            BlockRule::StepNeeded,
             format!("it needs {named}, not done yet"),
         )
         .figure("steps", named));
@@ -172,8 +189,8 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
     let phases = progress::missing_phases(state, plan, &at.phase);
     if !phases.is_empty() {
         let named = progress::list(phases);
-        return Err(Hold::explained(
-            HoldRule::PhaseNeeded,
+        return Err(BlockReason::explained(
+            BlockRule::PhaseNeeded,
             format!("it needs phase {named}, which has not passed"),
         )
         .figure("phases", named));
@@ -182,9 +199,13 @@ pub(crate) fn check_order(state: &RolloutState, plan: &Plan, id: &StepId) -> Res
 }
 
 /// Builds the hold of a step with a pending "not applicable" proposal.
-pub(crate) fn not_applicable(state: &RolloutState, id: &StepId, proposal: &Proposal) -> Hold {
-    Hold::person(
-        HoldRule::NotApplicableProposed,
+pub(crate) fn not_applicable(
+    state: &RolloutState,
+    id: &StepId,
+    proposal: &Proposal,
+) -> BlockReason {
+    BlockReason::person(
+        BlockRule::NotApplicableProposed,
         format!(
             "{} says that it is not applicable ({}), which another person must review",
             proposal.by, proposal.reason

@@ -4,7 +4,7 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::NO_ADVICE;
 use super::super::decide::shortened;
-use super::super::rules::{going_back, measures};
+use super::super::rules::{measures, rollback_preview};
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;
 
@@ -59,7 +59,7 @@ pub(super) fn given(state: &RolloutState, plan: &Plan) -> Vec<Kind> {
         .level()
         .filter(|level| !level.names_steps() && rule.auto && is_new());
     let rollback = level.and_then(|level| {
-        let list = going_back::list(state, plan, level, &[]);
+        let list = rollback_preview::list(state, plan, level, &[]);
         (!list.undo.is_empty() || level.ends_rollout()).then(|| {
             let reason = shortened(&format!("the plan's rule holds: {}", judged.text));
             super::rollback_started(state, &reason, &list)

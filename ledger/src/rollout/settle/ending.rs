@@ -5,7 +5,7 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::decide::{cut, shortened};
 use super::super::frontier::Look;
-use super::super::rules::{effects, going_back, measures, progress, terms};
+use super::super::rules::{effects, measures, progress, rollback_preview, terms};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;
 use crate::runbook::plan::has_effect;
@@ -81,7 +81,7 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
     })];
     if let Some(other) = &rollback.interrupted {
         let reason = format!("{} goes on: {}", other.id, other.reason);
-        let list = going_back::list(state, plan, other.level, &other.steps);
+        let list = rollback_preview::list(state, plan, other.level, &other.steps);
         kinds.push(super::rollback_started(state, &reason, &list));
     }
     kinds

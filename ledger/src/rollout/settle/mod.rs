@@ -18,7 +18,7 @@ use super::decide::{MAX_EVENT_BYTES, event, shortened};
 use super::evolve::{self, Meta};
 use super::frontier::{Frontier, Look};
 use super::illegal::IllegalEvent;
-use super::rules::going_back::RollbackList;
+use super::rules::rollback_preview::RollbackPreview;
 use super::state::{RolloutState, SignOff};
 use crate::ids::{PhaseId, StepId};
 use crate::runbook::Plan;
@@ -135,7 +135,7 @@ const MAX_LEFT: usize = 100;
 const MAX_STARTED_BYTES: usize = 50 * 1024;
 
 /// Builds the event that starts the listed rollback.
-pub(super) fn rollback_started(state: &RolloutState, reason: &str, list: &RollbackList) -> Kind {
+pub(super) fn rollback_started(state: &RolloutState, reason: &str, list: &RollbackPreview) -> Kind {
     let steps = |ids: &mut dyn Iterator<Item = &StepId>| -> Vec<String> {
         ids.map(ToString::to_string).collect()
     };

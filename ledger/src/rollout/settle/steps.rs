@@ -5,7 +5,7 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::decide::shortened;
 use super::super::frontier::{AtStep, Look};
-use super::super::rules::{going_back, measures, progress, start};
+use super::super::rules::{measures, progress, rollback_preview, start};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;
 use crate::ids::StepId;
@@ -46,7 +46,7 @@ pub(super) fn reactions(look: Look<'_>) -> Vec<Kind> {
         if !failed || at.recheck || answered || progress::will_retry(at, step) {
             continue;
         }
-        let list = going_back::list(state, plan, level, &named);
+        let list = rollback_preview::list(state, plan, level, &named);
         if list.undo.is_empty() && !level.ends_rollout() {
             continue;
         }

@@ -317,7 +317,7 @@ fn glass_is_broken_where_a_rule_allows_it_and_somebody_else_reviews_it() {
     assert!(
         blocked
             .why
-            .contains("lee broke the glass to abort the rollout"),
+            .contains("lee used break-glass to abort the rollout"),
         "{}",
         blocked.why
     );

@@ -43,7 +43,7 @@ fn the_list_before_is_the_list_of_the_start() {
         .runs("0.3")
         .and(worker(start("0.4", 1)));
     for level in [RollbackLevel::Full, RollbackLevel::Flags] {
-        let list = super::super::rollback_list(&story.state, &story.plan, level, &[]).unwrap();
+        let list = super::super::preview_rollback(&story.state, &story.plan, level, &[]).unwrap();
         let story = story.clone().and(by("olga", rollback(level)));
         let started = story.events().find_map(|kind| match kind {
             Kind::RollbackStarted(started) => Some(started.clone()),

@@ -5,10 +5,10 @@ use prost::Message;
 use rollbook_proto::v1::{self, event::Kind};
 use serde_json::{Value, json};
 
+use super::super::block::Blocked;
 use super::super::command::{Answer, AnswerValue, Command, Open, Request};
 use super::super::command::{SystemCommand, WorkerCommand};
 use super::super::frontier::Frontier;
-use super::super::hold::Blocked;
 use super::super::next::{Next, TaskAction};
 pub(super) use super::super::remedy::{self, Remedy};
 use super::super::state::{RolloutState, Status, StepStatus};

@@ -90,7 +90,7 @@ fn narrowed(linter: &mut Linter<'_>, verb: Verb, roles: &[String], path: &Path) 
     for (i, name) in roles.iter().enumerate() {
         role(linter, name, &path.index(i));
     }
-    if rule(verb) == Rule::WayBack {
+    if rule(verb) == Rule::FlagUndo {
         linter.error(
             Code::Authority,
             path,

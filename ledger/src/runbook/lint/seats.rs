@@ -56,7 +56,7 @@ fn gate_can_open<'a>(
             Code::Seats,
             &path.key("sign_offs"),
             format!(
-                "the gate of phase `{}` asks for {} sign-offs, each by another person; nobody is left to sign as {empty}",
+                "the gate of phase `{}` asks for {} sign-offs, each by another person; no eligible signer remains as {empty}",
                 phase.id,
                 all.len(),
             ),
@@ -90,7 +90,7 @@ fn gate_can_open<'a>(
             Code::Seats,
             &path,
             format!(
-                "when {} {} step {steps} of phase `{}`, nobody is left to sign its gate as {empty}: who did a step may not sign",
+                "when {} {} step {steps} of phase `{}`, no eligible signer remains its gate as {empty}: who did a step may not sign",
                 choice.join(" and "),
                 if choice.len() == 1 { "does" } else { "do" },
                 phase.id,
@@ -102,7 +102,7 @@ fn gate_can_open<'a>(
             Code::Seats,
             &path,
             format!(
-                "whoever does step {steps} of phase `{}` may not sign its gate, and then nobody is left to sign as {empty} (for example when {} does)",
+                "whoever does step {steps} of phase `{}` may not sign its gate, and then no eligible signer remains as {empty} (for example when {} does)",
                 phase.id,
                 choice.join(" and "),
             ),

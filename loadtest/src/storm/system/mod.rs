@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::StormError;
 use super::disk::SmallDisk;
-use super::hook::Hook;
+use super::hook::WebhookReceiver;
 use super::proxy::Proxy;
 use super::schedule::Layout;
 use crate::deals::postgres::Postgres;
@@ -63,7 +63,7 @@ pub(crate) struct System {
     postgres: Option<Arc<Postgres>>,
     /// The database of each server's views, by the server's number.
     views: Vec<String>,
-    hook: Option<Hook>,
+    hook: Option<WebhookReceiver>,
     /// The disk that holds the data of `up`, or the store of the first nats-server.
     disk: Option<SmallDisk>,
 }
@@ -180,11 +180,11 @@ impl System {
     }
 
     /// Makes the receiver of webhooks a target of faults.
-    pub(crate) fn post_to(&mut self, hook: Hook) {
+    pub(crate) fn post_to(&mut self, hook: WebhookReceiver) {
         self.hook = Some(hook);
     }
 
-    pub(crate) fn hook(&self) -> Option<&Hook> {
+    pub(crate) fn hook(&self) -> Option<&WebhookReceiver> {
         self.hook.as_ref()
     }
 

@@ -29,7 +29,7 @@ impl Judge {
     /// Runs a round with this metric alone.
     fn sample(&mut self, value: Option<Decimal>, at: Timestamp) -> Judged {
         self.take(value, at);
-        self.judge(&Around::default())
+        self.judge(&RuleContext::default())
     }
 }
 
@@ -261,7 +261,7 @@ fn a_share_is_judged_once_there_is_something_to_be_a_share_of() {
     let mut round = |at: i64, errors: i64, requests: i64| {
         judges[0].take(Some(errors.into()), ms(at));
         judges[1].take(Some(requests.into()), ms(at));
-        let around = Around::of(&judges, &BTreeMap::new());
+        let around = RuleContext::of(&judges, &BTreeMap::new());
         judges[1].judge(&around);
         let judged = judges[0].judge(&around);
         (judged.verdict, judges[0].verdict())
@@ -277,9 +277,9 @@ fn a_share_is_judged_once_there_is_something_to_be_a_share_of() {
 fn a_baseline_is_what_another_step_measured() {
     let rule = "value > 1.1 * baseline(value)";
     let mut watch = judge(None, Some(rule), 0, NoData::Inconclusive);
-    let around = Around {
+    let around = RuleContext {
         baselines: BTreeMap::from([("m".to_owned(), 200.into())]),
-        ..Around::default()
+        ..RuleContext::default()
     };
     watch.take(Some(220.into()), ms(0));
     assert_eq!(watch.judge(&around).verdict, Verdict::Pass);

@@ -8,26 +8,26 @@ use rollbook_ledger::runbook::step::Step;
 use rollbook_proto::v1::{self, Verdict};
 use uuid::Uuid;
 
-use super::super::fit::fit;
-use super::super::port::Standing;
+use super::super::limits::fit_to_commit;
+use super::super::port::TaskState;
 use super::super::queue::QueuedTask;
-use super::{Attempts, Settle};
-use crate::executor::cut::shorten;
+use super::{Attempts, Settlement};
+use crate::executor::truncate::truncate_with_digest;
 use crate::executor::{self, Outcome, PortError, StepContext};
 
 impl Attempts {
     /// Settles a task whose lease has expired: the queue gives it to another worker, which may
     /// start the action again. Dropping the action here has ended it.
-    pub(super) async fn cut_off(&self, task: &QueuedTask) -> Settle {
+    pub(super) async fn cut_off(&self, task: &QueuedTask) -> Settlement {
         let reason = format!(
             "worker {} had no sign of the queue for {}; the action was stopped so that no second one runs beside it",
             self.worker,
-            executor::seconds(self.patience.lease)
+            executor::seconds(self.timeouts.lease)
         );
         tracing::warn!(task = %task.key(), %reason, "the lease ran out");
         match task.task.action {
             TaskAction::Execute => self.interrupt(task, &reason).await,
-            TaskAction::Undo | TaskAction::VerifyUndo => Settle::Again(Duration::ZERO),
+            TaskAction::Undo | TaskAction::VerifyUndo => Settlement::Again(Duration::ZERO),
         }
     }
 
@@ -39,7 +39,7 @@ impl Attempts {
         step: &Step,
         context: StepContext,
         worker: &str,
-    ) -> Settle {
+    ) -> Settlement {
         let key = task.key();
         let died = format!("worker {worker} ended before it recorded a result");
         tracing::warn!(task = %key, worker, "an intent without a result was found");
@@ -49,7 +49,7 @@ impl Attempts {
                     let remark = format!("{died}, and another one went on: the step only reads");
                     self.act(task, step, context, &remark).await
                 }
-                Ok(false) => Settle::Done,
+                Ok(false) => Settlement::Done,
                 Err(settle) => settle,
             };
         }
@@ -60,16 +60,16 @@ impl Attempts {
         if task.task.action == TaskAction::Undo {
             let looked = tokio::select! {
                 looked = executor::verify_undo(step, &context, context.facts.has_passed) => looked,
-                () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
+                () = self.stop_now.cancelled() => return Settlement::Again(Duration::ZERO),
             };
-            if let executor::Looked::Gone(message) = looked {
+            if let executor::UndoCheck::EffectGone(message) = looked {
                 let mut outcome = Outcome::new(
                     Verdict::Pass,
                     "the effect is gone",
                     format!("{died}; its effect is gone: {message}"),
                 );
                 outcome.verification = Some((v1::UndoVerification::Verified, message));
-                let outcome = fit(&context, outcome).await;
+                let outcome = fit_to_commit(&context, outcome).await;
                 return self.finish(task, outcome, true).await;
             }
             let outcome = Outcome::new(
@@ -83,13 +83,13 @@ impl Attempts {
         }
         let verified = tokio::select! {
             verified = executor::verify(step, &context) => verified,
-            () = self.stop_now.cancelled() => return Settle::Again(Duration::ZERO),
+            () = self.stop_now.cancelled() => return Settlement::Again(Duration::ZERO),
         };
         match verified {
             Some(mut outcome) if outcome.verdict == Verdict::Pass => {
                 outcome.effect = true;
                 outcome.message = format!("{died}; its effect was verified: {}", outcome.message);
-                let outcome = fit(&context, outcome).await;
+                let outcome = fit_to_commit(&context, outcome).await;
                 self.finish(task, outcome, true).await
             }
             Some(outcome) => {
@@ -102,47 +102,47 @@ impl Attempts {
 
     /// Takes over a read-only step from a lost worker. `Ok(false)`: too many workers were lost, and
     /// the step is interrupted.
-    pub(super) async fn resume(&self, task: &QueuedTask, reason: &str) -> Result<bool, Settle> {
+    pub(super) async fn resume(&self, task: &QueuedTask, reason: &str) -> Result<bool, Settlement> {
         let command = WorkerCommand::ResumeStep {
             step: task.task.step.clone(),
             attempt: task.task.attempt,
             worker: self.worker.clone(),
-            reason: shorten(reason),
+            reason: truncate_with_digest(reason),
         };
         let id = format!("{}/resume/{}", task.key(), Uuid::now_v7());
-        let within = self.patience.intent_for;
+        let within = self.timeouts.intent_for;
         match self.record(task, command, &id, within).await {
             Ok(()) => {}
             Err(PortError::Refused { reason }) => {
                 tracing::info!(task = %task.key(), %reason, "task dropped");
-                return Err(Settle::Done);
+                return Err(Settlement::Done);
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the step was not taken over; the task waits");
-                return Err(Settle::Again(self.patience.again_after));
+                return Err(Settlement::Again(self.timeouts.again_after));
             }
         }
         match self.port.look(&task.rollout, &task.task).await {
             Ok(assignment) => Ok(matches!(
-                assignment.standing,
-                Standing::Running { worker, .. } if worker == self.worker
+                assignment.state,
+                TaskState::Running { worker, .. } if worker == self.worker
             )),
-            Err(_) => Err(Settle::Again(self.patience.again_after)),
+            Err(_) => Err(Settlement::Again(self.timeouts.again_after)),
         }
     }
 
     /// Interrupts a step whose effect is unknown. The ledger decides from the plan whether the next
     /// attempt may start by itself (`idempotent`) or a person must decide.
-    pub(super) async fn interrupt(&self, task: &QueuedTask, reason: &str) -> Settle {
+    pub(super) async fn interrupt(&self, task: &QueuedTask, reason: &str) -> Settlement {
         let command = WorkerCommand::InterruptStep {
             step: task.task.step.clone(),
             attempt: task.task.attempt,
-            reason: shorten(reason),
+            reason: truncate_with_digest(reason),
         };
         let id = format!("{}/interrupt", task.key());
         let settled = self.settle_result(task, command, &id).await;
         // Refused: the rollout has moved on.
-        settled.unwrap_or(Settle::Done)
+        settled.unwrap_or(Settlement::Done)
     }
 }
 

@@ -7,8 +7,8 @@ use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
 use rollbook_proto::v1::{self, Verdict};
 
 use super::super::queue::QueuedTask;
-use super::{Attempts, Settle};
-use crate::executor::cut::shorten;
+use super::{Attempts, Settlement};
+use crate::executor::truncate::truncate_with_digest;
 use crate::executor::{Outcome, PortError};
 
 impl Attempts {
@@ -19,7 +19,7 @@ impl Attempts {
         task: &QueuedTask,
         outcome: Outcome,
         by_verification: bool,
-    ) -> Settle {
+    ) -> Settlement {
         let id = format!("{}/result/{}", task.key(), self.worker);
         let (effect, duration) = (outcome.effect, outcome.duration);
         let reason = match self
@@ -30,13 +30,13 @@ impl Attempts {
             Err(reason) => reason,
         };
         let rule = "the ledger takes the result";
-        let mut error = Outcome::new(Verdict::Error, rule, shorten(&reason));
+        let mut error = Outcome::new(Verdict::Error, rule, truncate_with_digest(&reason));
         (error.effect, error.duration) = (effect, duration);
         let id = format!("{id}/refused");
         match self.record_result(task, error, false, &id).await {
             Ok(settle) => settle,
             // The rollout has moved on.
-            Err(_) => Settle::Done,
+            Err(_) => Settlement::Done,
         }
     }
 
@@ -47,7 +47,7 @@ impl Attempts {
         outcome: Outcome,
         by_verification: bool,
         id: &str,
-    ) -> Result<Settle, String> {
+    ) -> Result<Settlement, String> {
         let duration = to_duration(outcome.duration);
         let (verification, verified) = outcome.verification.unwrap_or_default();
         let effect_kind = match outcome.partial {
@@ -57,7 +57,7 @@ impl Attempts {
         let statements_done = outcome.partial.as_ref().map_or(0, |done| done.statements);
         let last_statement = outcome
             .partial
-            .map_or_else(String::new, |done| shorten(&done.last));
+            .map_or_else(String::new, |done| truncate_with_digest(&done.last));
         let command = match task.task.action {
             TaskAction::Execute => WorkerCommand::FinishStep {
                 finished: v1::StepFinished {
@@ -87,7 +87,7 @@ impl Attempts {
                     evidence: outcome.evidence,
                     duration: Some(duration),
                     verification: verification.into(),
-                    verification_message: shorten(&verified),
+                    verification_message: truncate_with_digest(&verified),
                     effect_kind: effect_kind.into(),
                     statements_done,
                     last_statement,
@@ -102,17 +102,17 @@ impl Attempts {
         task: &QueuedTask,
         command: WorkerCommand,
         id: &str,
-    ) -> Result<Settle, String> {
-        let within = self.patience.result_for;
+    ) -> Result<Settlement, String> {
+        let within = self.timeouts.result_for;
         match self.record(task, command, id, within).await {
-            Ok(()) => Ok(Settle::Done),
+            Ok(()) => Ok(Settlement::Done),
             Err(PortError::Refused { reason }) => {
-                tracing::warn!(task = %task.key(), %reason, "the ledger did not take the result");
+                tracing::warn!(task = %task.key(), %reason, "the ledger rejected the result");
                 Err(reason)
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::error!(task = %task.key(), %reason, "the result could not be recorded");
-                Ok(Settle::Again(self.patience.again_after))
+                Ok(Settlement::Again(self.timeouts.again_after))
             }
         }
     }
@@ -124,7 +124,7 @@ impl Attempts {
         command_id: &str,
         within: Duration,
     ) -> Result<(), PortError> {
-        self.patiently(within, || {
+        self.retry_while_unavailable(within, || {
             self.port.record(
                 &task.rollout,
                 command.clone(),
@@ -137,7 +137,7 @@ impl Attempts {
     }
 
     /// Retries while the ledger is unavailable, with growing waits, for about `within`.
-    pub(super) async fn patiently<T, F, Fut>(
+    pub(super) async fn retry_while_unavailable<T, F, Fut>(
         &self,
         within: Duration,
         call: F,

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::super::queue::QueueError;
-use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun, describe_range};
+use super::{QueuedShard, ShardAnswer, ShardQueue, ShardRun, describe_range};
 use crate::executor::progress::{Counts, ShardsDone};
 use crate::executor::{ShardFleet, ShardJob, ShardResult, ShardWork, ShardsError};
 use crate::snapshot::SnapshotPlan;
@@ -38,7 +38,7 @@ const MAX_OUTAGE: Duration = Duration::from_secs(10 * 60);
 
 /// Ends the run on drop, whatever happens to the coordinator short of being killed.
 struct Ending {
-    lane: ShardLane,
+    lane: ShardQueue,
     run: ShardRun,
 }
 
@@ -64,7 +64,7 @@ fn queue_error(error: QueueError) -> ShardsError {
 }
 
 #[async_trait]
-impl ShardFleet for ShardLane {
+impl ShardFleet for ShardQueue {
     async fn run(
         &self,
         job: &ShardJob,
@@ -103,7 +103,7 @@ impl ShardFleet for ShardLane {
 }
 
 struct Collect<'a> {
-    lane: &'a ShardLane,
+    lane: &'a ShardQueue,
     run: &'a ShardRun,
     shards: &'a [ShardWork],
     done: BTreeMap<u32, ShardResult>,

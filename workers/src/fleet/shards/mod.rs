@@ -12,12 +12,12 @@
 //!
 //! An answer is stored before its shard is acknowledged: if anything is killed in between, the
 //! shard is done again, with the same bytes. Queue, answers and the end of a run are the same for
-//! every kind of shard; [`ShardWork`] says what a shard requires, and only `hands` knows how each
+//! every kind of shard; [`ShardWork`] says what a shard requires, and only `processor` knows how each
 //! kind is done.
 
 mod coordinator;
-mod hands;
-mod lane;
+mod processor;
+mod queue;
 mod work;
 
 use rollbook_ledger::ids::{LedgerId, RolloutId, subject_token};
@@ -25,7 +25,7 @@ use rollbook_ledger::rollout::Task;
 use serde::{Deserialize, Serialize};
 
 pub use coordinator::MAX_QUEUED_SHARDS;
-pub use lane::{SHARD_STREAM, ShardLane};
+pub use queue::{SHARD_STREAM, ShardQueue};
 pub use work::work;
 
 use super::queue::ANY_LABEL;

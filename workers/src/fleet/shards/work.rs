@@ -13,13 +13,13 @@ use tokio_util::task::AbortOnDropHandle;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::super::port::{Assignment, RolloutPort, Standing};
+use super::super::port::{Assignment, RolloutPort, TaskState};
 use super::super::presence::Activity;
 use super::super::queue::{ANY_LABEL, QueueError};
 use super::super::worker::{self, WorkerConfig};
-use super::hands::{Failure, Hands, Source};
-use super::lane::ShardDelivery;
-use super::{QueuedShard, ShardAnswer, ShardLane, ShardRun};
+use super::processor::{Failure, ShardProcessor, Source};
+use super::queue::ShardDelivery;
+use super::{QueuedShard, ShardAnswer, ShardQueue, ShardRun};
 use crate::compare::{RangeTask, RangeWorker};
 use crate::executor::secret::resolve_source;
 use crate::executor::{PortError, Scope, ShardWork, Tools, calculator, redactor_for};
@@ -50,10 +50,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Does shards until `shutdown` is cancelled; then pulls no more, lets running ones finish within
-/// `config.drain`, and hands the rest back.
+/// `config.drain`, and processor the rest back.
 pub async fn work(
     config: WorkerConfig,
-    lane: ShardLane,
+    lane: ShardQueue,
     port: Arc<dyn RolloutPort>,
     tools: Tools,
     shutdown: CancellationToken,
@@ -61,7 +61,7 @@ pub async fn work(
     let stop_now = CancellationToken::new();
     let mut labels = vec![ANY_LABEL.to_owned()];
     labels.extend(config.labels.iter().filter(|l| *l != ANY_LABEL).cloned());
-    let bench = Arc::new(Bench {
+    let bench = Arc::new(ShardWorkerState {
         worker: config.name.clone(),
         lane,
         port,
@@ -85,9 +85,9 @@ pub async fn work(
 
 /// What all slots of a worker share.
 #[derive(Debug)]
-struct Bench {
+struct ShardWorkerState {
     worker: String,
-    lane: ShardLane,
+    lane: ShardQueue,
     port: Arc<dyn RolloutPort>,
     tools: Tools,
     labels: Vec<String>,
@@ -106,23 +106,23 @@ struct Bench {
 ///
 /// It is closed as soon as the run is over, because its transaction would keep the table from being
 /// altered.
-struct Kept {
+struct OpenRun {
     run: ShardRun,
     over: CancellationToken,
-    hands: Arc<Mutex<Option<Hands>>>,
+    processor: Arc<Mutex<Option<ShardProcessor>>>,
     _listener: AbortOnDropHandle<()>,
     _closer: AbortOnDropHandle<()>,
 }
 
 /// How to settle the delivery.
-enum Settle {
+enum Settlement {
     Done,
     Again(Duration),
 }
 
-impl Bench {
+impl ShardWorkerState {
     async fn slot(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut kept: Option<Kept> = None;
+        let mut kept: Option<OpenRun> = None;
         while !shutdown.is_cancelled() {
             let pulled = tokio::select! {
                 biased;
@@ -147,7 +147,7 @@ impl Bench {
         }
     }
 
-    async fn perform(&self, delivery: ShardDelivery, kept: &mut Option<Kept>) {
+    async fn perform(&self, delivery: ShardDelivery, kept: &mut Option<OpenRun>) {
         let ShardDelivery { taken, queued } = delivery;
         let _in_work = self.activity.shard();
         let (run, shard) = (queued.run.run.clone(), queued.work.shard());
@@ -161,20 +161,20 @@ impl Bench {
                 loop {
                     tokio::time::sleep(self.progress_every).await;
                     if let Err(error) = taken.progress().await {
-                        tracing::warn!(%run, shard, %error, "no sign of life sent");
+                        tracing::warn!(%run, shard, %error, "heartbeat not sent");
                     }
                 }
             };
             tokio::select! {
                 biased;
                 settle = work => settle,
-                () = self.stop_now.cancelled() => Settle::Again(Duration::ZERO),
-                () = alive => Settle::Again(Duration::ZERO),
+                () = self.stop_now.cancelled() => Settlement::Again(Duration::ZERO),
+                () = alive => Settlement::Again(Duration::ZERO),
             }
         };
         let settled = match settle {
-            Settle::Done => taken.done().await,
-            Settle::Again(delay) => taken.again(delay).await,
+            Settlement::Done => taken.done().await,
+            Settlement::Again(delay) => taken.again(delay).await,
         };
         if let Err(error) = settled {
             // It will be redelivered and find its answer.
@@ -186,31 +186,31 @@ impl Bench {
         &self,
         queued: &QueuedShard,
         deliveries: u32,
-        kept: &mut Option<Kept>,
-    ) -> Settle {
+        kept: &mut Option<OpenRun>,
+    ) -> Settlement {
         if kept.as_ref().is_none_or(|kept| kept.run != queued.run) {
             *kept = None;
             match self.lane.watch_over(&queued.run).await {
-                Ok((over, listener)) => *kept = Some(Kept::new(&queued.run, over, listener)),
+                Ok((over, listener)) => *kept = Some(OpenRun::new(&queued.run, over, listener)),
                 Err(error) => {
                     tracing::warn!(%error, "whether the run is over is not known");
-                    return Settle::Again(TRY_AGAIN);
+                    return Settlement::Again(TRY_AGAIN);
                 }
             }
         }
         let Some(current) = kept.as_ref() else {
-            return Settle::Again(TRY_AGAIN);
+            return Settlement::Again(TRY_AGAIN);
         };
         let shard = async {
             if deliveries > MAX_DELIVERIES {
                 let reason = format!("no worker could carry it out in {MAX_DELIVERIES} deliveries");
                 return Err(Stop::Impossible(reason));
             }
-            self.shard(queued, &current.hands).await
+            self.shard(queued, &current.processor).await
         };
         let done = tokio::select! {
             biased;
-            () = current.over.cancelled() => return Settle::Done,
+            () = current.over.cancelled() => return Settlement::Done,
             done = shard => done,
         };
         let answer = match done {
@@ -223,18 +223,18 @@ impl Bench {
             Err(Stop::Unwanted(reason)) => {
                 tracing::debug!(run = %queued.run.run, %reason, "shard dropped");
                 *kept = None;
-                return Settle::Done;
+                return Settlement::Done;
             }
             Err(Stop::Later(reason)) => {
                 tracing::warn!(run = %queued.run.run, %reason, "the shard waits");
                 *kept = None;
-                return Settle::Again(TRY_AGAIN);
+                return Settlement::Again(TRY_AGAIN);
             }
             Err(Stop::Failed(failure)) => {
                 *kept = None;
                 if failure.is_retryable && !failure.needs_new_plan && deliveries < MAX_TRIES {
                     tracing::warn!(run = %queued.run.run, shard = queued.work.shard(), reason = failure.reason, "the shard is tried again");
-                    return Settle::Again(TRY_AGAIN * deliveries);
+                    return Settlement::Again(TRY_AGAIN * deliveries);
                 }
                 ShardAnswer::Failed {
                     new_plan: failure.needs_new_plan,
@@ -251,10 +251,10 @@ impl Bench {
             .when(QueueError::is_retryable)
             .await;
         match stored {
-            Ok(()) => Settle::Done,
+            Ok(()) => Settlement::Done,
             Err(error) => {
                 tracing::warn!(%error, "the answer was not stored; the shard is done again");
-                Settle::Again(TRY_AGAIN)
+                Settlement::Again(TRY_AGAIN)
             }
         }
     }
@@ -263,7 +263,7 @@ impl Bench {
     async fn shard(
         &self,
         queued: &QueuedShard,
-        hands: &Mutex<Option<Hands>>,
+        processor: &Mutex<Option<ShardProcessor>>,
     ) -> Result<ShardAnswer, Stop> {
         let run = &queued.run;
         let looked = (|| self.port.look(&run.rollout, &run.task))
@@ -277,27 +277,27 @@ impl Bench {
         if let Some(reason) = assignment.halted {
             return Err(Stop::Unwanted(reason));
         }
-        if !matches!(assignment.standing, Standing::Running { .. }) {
+        if !matches!(assignment.state, TaskState::Running { .. }) {
             return Err(Stop::Unwanted("its step does not run".to_owned()));
         }
-        let mut hands = hands.lock().await;
-        if hands.is_none() {
-            *hands = Some(match &queued.work {
+        let mut processor = processor.lock().await;
+        if processor.is_none() {
+            *processor = Some(match &queued.work {
                 ShardWork::Snapshot(task) => {
                     let source = self.source(queued, task, &assignment).await?;
                     let worker = ShardWorker::new(source.context.clone(), &source.url)?;
-                    Hands::Snapshot {
+                    ShardProcessor::Snapshot {
                         worker,
                         _source: source,
                     }
                 }
                 ShardWork::Compare(task) => {
-                    Hands::Compare(self.ranges(queued, task, &assignment.plan).await?)
+                    ShardProcessor::Compare(self.ranges(queued, task, &assignment.plan).await?)
                 }
             });
         }
-        match hands.as_mut() {
-            Some(hands) => hands
+        match processor.as_mut() {
+            Some(processor) => processor
                 .run(&queued.work)
                 .await
                 .map(|result| ShardAnswer::Done {
@@ -411,10 +411,10 @@ impl<E: Into<Failure>> From<E> for Stop {
     }
 }
 
-impl Kept {
+impl OpenRun {
     fn new(run: &ShardRun, over: CancellationToken, listener: AbortOnDropHandle<()>) -> Self {
-        let hands: Arc<Mutex<Option<Hands>>> = Arc::default();
-        let (close, told) = (Arc::clone(&hands), over.clone());
+        let processor: Arc<Mutex<Option<ShardProcessor>>> = Arc::default();
+        let (close, told) = (Arc::clone(&processor), over.clone());
         let closer = tokio::spawn(async move {
             told.cancelled().await;
             close.lock().await.take();
@@ -422,7 +422,7 @@ impl Kept {
         Self {
             run: run.clone(),
             over,
-            hands,
+            processor,
             _listener: listener,
             _closer: AbortOnDropHandle::new(closer),
         }

@@ -16,7 +16,7 @@ use rollbook_ledger::evidence::CheckedFile;
 
 use self::window::Window;
 use super::decode::{DataPage, Texts};
-use super::inflate::Inflate;
+use super::decompress::PageDecompressor;
 use super::nullable::NullableTexts;
 use super::part::malformed;
 use super::{ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS};
@@ -55,7 +55,7 @@ pub struct RowGroup {
     /// Incremented for every group read into these buffers.
     serial: u64,
     twin: Option<Twin>,
-    inflate: RefCell<Inflate>,
+    inflate: RefCell<PageDecompressor>,
 }
 
 /// The texts of one metric; NULL on error rows.

@@ -75,7 +75,7 @@ fn texts_and_counts_are_bounded() {
 fn texts_hold_nothing_that_cannot_be_seen() {
     let title = "        title: Before\n";
     for (text, says) in [
-        ("Before\\nwhy it stands still", "U+000A"),
+        ("Before\\nwhy it is blocked", "U+000A"),
         ("Before\\r", "U+000D"),
         ("Be\\u202efore", "U+202E"),
         ("\\e[2J", "U+001B"),

@@ -5,7 +5,7 @@ use prost::Message;
 use rollbook_ledger::clock;
 use rollbook_proto::v1::{self, Verdict, event::Kind};
 
-use crate::executor::cut::{TEXT_BYTES, shorten};
+use crate::executor::truncate::{TEXT_BYTES, truncate_with_digest};
 use crate::executor::{Outcome, StepContext};
 
 /// Maximum number of measurements in one result.
@@ -19,14 +19,14 @@ const MAX_METRIC_BYTES: usize = 200;
 const MAX_RESULT_BYTES: usize = 48 * 1024;
 
 /// The outcome in a form that can be recorded.
-pub(super) async fn fit(context: &StepContext, mut outcome: Outcome) -> Outcome {
+pub(super) async fn fit_to_commit(context: &StepContext, mut outcome: Outcome) -> Outcome {
     for (name, text) in [("message", &outcome.message), ("rule", &outcome.rule)] {
         if text.len() > TEXT_BYTES {
             keep(context, text, name, &mut outcome.evidence).await;
         }
     }
-    outcome.message = shorten(&outcome.message);
-    outcome.rule = shorten(&outcome.rule);
+    outcome.message = truncate_with_digest(&outcome.message);
+    outcome.rule = truncate_with_digest(&outcome.rule);
     let Some(problem) = excess(&outcome) else {
         return outcome;
     };
@@ -35,7 +35,7 @@ pub(super) async fn fit(context: &StepContext, mut outcome: Outcome) -> Outcome 
         "the result can be recorded",
         format!("{problem}; before that: {}", outcome.message),
     );
-    error.message = shorten(&error.message);
+    error.message = truncate_with_digest(&error.message);
     error.effect = outcome.effect;
     error.partial.clone_from(&outcome.partial);
     error.duration = outcome.duration;

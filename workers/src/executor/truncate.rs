@@ -8,7 +8,7 @@ pub(crate) const TEXT_BYTES: usize = 3_000;
 
 /// A text that fits into an event; a longer one becomes its beginning, its length and the digest of
 /// the whole.
-pub(crate) fn shorten(text: &str) -> String {
+pub(crate) fn truncate_with_digest(text: &str) -> String {
     if text.len() <= TEXT_BYTES {
         return text.to_owned();
     }

@@ -9,7 +9,7 @@ use rollbook_ledger::nats::{NatsOptions, connect};
 use rollbook_ledger::rollout::{Lane, Task, TaskAction};
 use rollbook_workers::executor::shards::do_all;
 use rollbook_workers::executor::{ShardJob, ShardsError};
-use rollbook_workers::fleet::shards::{ShardLane, work};
+use rollbook_workers::fleet::shards::{ShardQueue, work};
 use rollbook_workers::fleet::{JetStreamQueue, QueueOptions, WorkerConfig};
 use rollbook_workers::snapshot::{Snapshot, SnapshotRequest, finish, plan as plan_shards, take};
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ impl Drop for Process {
 }
 
 /// One queue, one database and one running step.
-pub(crate) struct Bench {
+pub(crate) struct FleetFixture {
     pub(crate) setup: Setup,
     pub(crate) server: Server,
     pub(crate) cluster: Cluster,
@@ -129,7 +129,7 @@ impl Worker {
     }
 }
 
-pub(crate) async fn lane(port: u16) -> ShardLane {
+pub(crate) async fn lane(port: u16) -> ShardQueue {
     let options = NatsOptions {
         url: format!("nats://127.0.0.1:{port}"),
         name: "test".to_owned(),
@@ -139,10 +139,10 @@ pub(crate) async fn lane(port: u16) -> ShardLane {
     let queue = JetStreamQueue::open(client, "main".parse().unwrap(), OPTIONS)
         .await
         .unwrap();
-    ShardLane::open(Arc::new(queue)).await.unwrap()
+    ShardQueue::open(Arc::new(queue)).await.unwrap()
 }
 
-impl Bench {
+impl FleetFixture {
     pub(crate) async fn start() -> Self {
         Self::with(Setup::of(&Value::Null)).await
     }
@@ -226,7 +226,7 @@ pub(crate) fn job() -> ShardJob {
 }
 
 pub(crate) async fn run(
-    lane: &ShardLane,
+    lane: &ShardQueue,
     request: SnapshotRequest,
     fixture: &Fixture,
 ) -> Result<Snapshot, ShardsError> {

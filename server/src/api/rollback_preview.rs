@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use rollbook_ledger::flag::{Change, WayBack, way_back};
+use rollbook_ledger::flag::{Change, FlagUndo, flag_undo};
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
-use rollbook_ledger::rollout::{self, Refusal, RollbackList};
+use rollbook_ledger::rollout::{self, Refusal, RollbackPreview};
 use rollbook_ledger::runbook::Action;
 use rollbook_ledger::runbook::RollbackLevel;
 use rollbook_proto::v1;
@@ -31,7 +31,7 @@ pub struct RollbackAnswer {
     pub description: Option<String>,
     /// What is undone, what is running, what stays.
     #[serde(flatten)]
-    pub list: RollbackList,
+    pub list: RollbackPreview,
 }
 
 /// The steps of a partial rollback.
@@ -58,7 +58,7 @@ pub(super) async fn list(
         steps.push(step);
     }
     let loaded = api.handler.rollout(&id).await?;
-    let mut list = rollout::rollback_list(&loaded.state, &loaded.plan, level, &steps)
+    let mut list = rollout::preview_rollback(&loaded.state, &loaded.plan, level, &steps)
         .map_err(HandlerError::from)?;
     // Flags that earlier undos of the list will have written.
     let mut written: HashMap<(EnvironmentId, FlagKey), v1::FlagSetting> = HashMap::new();
@@ -89,13 +89,13 @@ pub(super) async fn list(
             to_safe: level.is_urgent(),
         };
         let shown = describe_flag(&now);
-        item.how = match way_back(&history, &now, &state.safe, &change) {
-            WayBack::Write(to) => {
+        item.how = match flag_undo(&history, &now, &state.safe, &change) {
+            FlagUndo::Write(to) => {
                 let how = format!("flag {}: {shown} → {}", place.1, describe_flag(&to));
                 written.insert(place, to);
                 how
             }
-            WayBack::Leave(why) | WayBack::LeaveOn(why) => {
+            FlagUndo::Leave(why) | FlagUndo::LeaveOn(why) => {
                 format!("flag {} stays {shown}: {why}", place.1)
             }
         };

@@ -40,14 +40,14 @@ const USUAL_ROW_BYTES: usize = 192;
 const LEAST_PAGES: u64 = 64;
 
 /// A snapshot to be taken page by page.
-pub(super) struct Sweep {
+pub(super) struct PageScan {
     pub(super) context: ShardContext,
     pub(super) database: Database,
     pub(super) plan: PagePlan,
     pub(super) connections: usize,
 }
 
-impl Sweep {
+impl PageScan {
     /// Reads all pages, then stores all parts. Returns the plan completed with the counts, and the
     /// reports of its shards.
     pub(super) async fn run(self) -> Result<(PlanSummary, Vec<ShardReport>), SnapshotError> {

@@ -19,7 +19,7 @@ pub(super) struct Source {
 
 /// Does the shards of one run, one after another, and keeps open between them what it has opened.
 #[derive(Debug)]
-pub(super) enum Hands {
+pub(super) enum ShardProcessor {
     /// A session with the source of a snapshot.
     Snapshot {
         worker: ShardWorker,
@@ -41,7 +41,7 @@ pub(super) struct Failure {
     pub(super) needs_new_plan: bool,
 }
 
-impl Hands {
+impl ShardProcessor {
     pub(super) async fn run(&mut self, work: &ShardWork) -> Result<ShardResult, Failure> {
         match (self, work) {
             (Self::Snapshot { worker, .. }, ShardWork::Snapshot(task)) => {

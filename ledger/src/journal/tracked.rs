@@ -26,7 +26,7 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
 /// Failure to read or write a position.
 #[derive(Debug, thiserror::Error)]
 #[error("RB-INTEGRITY-6: the last acknowledged position cannot be {action} in {place}: {reason}")]
-pub struct KeepError {
+pub struct PositionStoreError {
     /// `read` or `written`.
     pub action: &'static str,
     /// The file, or the database.
@@ -39,21 +39,21 @@ pub struct KeepError {
 #[async_trait]
 pub trait PositionStore: Send + Sync + std::fmt::Debug {
     /// Returns the stored position, if any.
-    async fn load(&self) -> Result<Option<Position>, KeepError>;
+    async fn load(&self) -> Result<Option<Position>, PositionStoreError>;
     /// Stores a position, unless a later one of the ledger is stored. On disk on return.
-    async fn save(&self, position: &Position) -> Result<(), KeepError>;
+    async fn save(&self, position: &Position) -> Result<(), PositionStoreError>;
     /// Deletes the stored position.
-    async fn forget(&self) -> Result<(), KeepError>;
+    async fn forget(&self) -> Result<(), PositionStoreError>;
 }
 
 /// A journal that tracks the last position it acknowledged; clones share it.
 #[derive(Debug, Clone)]
-pub struct KeptJournal {
+pub struct TrackedJournal {
     inner: Arc<dyn Journal>,
     acknowledged: Arc<watch::Sender<Position>>,
 }
 
-impl KeptJournal {
+impl TrackedJournal {
     /// Wraps `inner` and tracks what it acknowledges from now on.
     pub fn new(inner: Arc<dyn Journal>) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl KeptJournal {
 }
 
 #[async_trait]
-impl Journal for KeptJournal {
+impl Journal for TrackedJournal {
     async fn append(
         &self,
         aggregate: &Aggregate,
@@ -173,9 +173,9 @@ impl PositionFile {
         Self(dir.join("acknowledged.json"))
     }
 
-    fn failed(&self, action: &'static str) -> impl Fn(String) -> KeepError {
+    fn failed(&self, action: &'static str) -> impl Fn(String) -> PositionStoreError {
         let place = self.0.display().to_string();
-        move |reason| KeepError {
+        move |reason| PositionStoreError {
             action,
             place: place.clone(),
             reason,
@@ -187,7 +187,7 @@ impl PositionFile {
         &self,
         action: &'static str,
         work: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
-    ) -> Result<T, KeepError> {
+    ) -> Result<T, PositionStoreError> {
         let (failed, path) = (self.failed(action), self.0.clone());
         match tokio::task::spawn_blocking(move || work(&path)).await {
             Ok(done) => done.map_err(|error| failed(error.to_string())),
@@ -198,7 +198,7 @@ impl PositionFile {
 
 #[async_trait]
 impl PositionStore for PositionFile {
-    async fn load(&self) -> Result<Option<Position>, KeepError> {
+    async fn load(&self) -> Result<Option<Position>, PositionStoreError> {
         let read = |path: &Path| match std::fs::read(path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -213,7 +213,7 @@ impl PositionStore for PositionFile {
             .map_err(|error| self.failed("read")(error.to_string()))
     }
 
-    async fn save(&self, position: &Position) -> Result<(), KeepError> {
+    async fn save(&self, position: &Position) -> Result<(), PositionStoreError> {
         let bytes = serde_json::to_vec(position)
             .map_err(|error| self.failed("written")(error.to_string()))?;
         self.blocking("written", move |path| {
@@ -227,7 +227,7 @@ impl PositionStore for PositionFile {
         .await
     }
 
-    async fn forget(&self) -> Result<(), KeepError> {
+    async fn forget(&self) -> Result<(), PositionStoreError> {
         let remove = |path: &Path| match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

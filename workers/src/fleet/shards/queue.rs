@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::jetstream::{
-    JetStreamQueue, Taken, WORK_STREAM, answered, open_stream, unavailable,
+    JetStreamQueue, ReceivedMessage, WORK_STREAM, answered, open_stream, unavailable,
 };
 use super::super::queue::{Published, QueueError};
 use super::{QueuedShard, ShardAnswer, ShardRun, shard_token};
@@ -37,7 +37,7 @@ const WAITING_ANSWERS: usize = 64;
 
 /// Shards on the work queue of a ledger, and their answers.
 #[derive(Debug, Clone)]
-pub struct ShardLane {
+pub struct ShardQueue {
     queue: std::sync::Arc<JetStreamQueue>,
     answers: Stream<()>,
 }
@@ -45,11 +45,11 @@ pub struct ShardLane {
 /// A shard delivered to a worker.
 #[derive(Debug)]
 pub(super) struct ShardDelivery {
-    pub(super) taken: Taken,
+    pub(super) taken: ReceivedMessage,
     pub(super) queued: QueuedShard,
 }
 
-impl ShardLane {
+impl ShardQueue {
     /// Opens the shards of a queue and creates the stream of answers if it is missing.
     pub async fn open(queue: std::sync::Arc<JetStreamQueue>) -> Result<Self, QueueError> {
         let config = Config {
@@ -86,7 +86,7 @@ impl ShardLane {
     ) -> Result<Option<ShardDelivery>, QueueError> {
         let tokens: Vec<String> = labels.iter().map(|label| shard_token(label)).collect();
         while let Some(message) = self.queue.next(&tokens, wait).await? {
-            if let Some((taken, queued)) = Taken::read(message).await? {
+            if let Some((taken, queued)) = ReceivedMessage::read(message).await? {
                 return Ok(Some(ShardDelivery { taken, queued }));
             }
         }
@@ -145,7 +145,7 @@ impl ShardLane {
             };
             let answer = serde_json::from_slice(&message.payload).unwrap_or_else(|error| {
                 ShardAnswer::Failed {
-                    reason: format!("its answer does not read: {error}; update the workers"),
+                    reason: format!("its answer cannot be read: {error}; update the workers"),
                     new_plan: false,
                 }
             });

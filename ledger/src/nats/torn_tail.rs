@@ -29,7 +29,7 @@ const MAX_DELETIONS_BYTES: u64 = 1024 * 1024;
 ///
 /// # Errors
 /// The file system's error; some of the files may have been moved.
-pub fn forget_end(
+pub fn discard_torn_tail(
     data_dir: &Path,
     stream: &str,
     after: u64,
@@ -126,7 +126,7 @@ mod tests {
         write("9.blk", &message);
         write("10.blk", &deletion(6));
         write("index.db", b"index");
-        let forget = || forget_end(dir.path(), "S", 5, "1").unwrap();
+        let forget = || discard_torn_tail(dir.path(), "S", 5, "1").unwrap();
         let aside = forget().unwrap();
         let names = |path: &Path| {
             let mut names: Vec<_> = fs::read_dir(path)

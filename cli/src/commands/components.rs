@@ -14,7 +14,7 @@ use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::integrity::inspect;
 use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{
-    JetStreamJournal, JetStreamOptions, Journal, JournalError, KeptJournal,
+    JetStreamJournal, JetStreamOptions, Journal, JournalError, TrackedJournal,
 };
 use rollbook_ledger::nats::{self, Credentials, NatsOptions, ServerClock};
 use rollbook_ledger::projection::store::ViewStore;
@@ -22,17 +22,17 @@ use rollbook_server::Limits;
 use rollbook_server::serve::{Dependencies, GUARD_EVERY};
 use rollbook_workers::executor::context::SAMPLES;
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
-use rollbook_workers::fleet::shards::{self, ShardLane};
+use rollbook_workers::fleet::shards::{self, ShardQueue};
 use rollbook_workers::fleet::{
-    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, NoticeLane,
+    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, NoticeQueue,
     QueueError, QueueOptions, TaskQueue, WorkerConfig, membership, presence,
 };
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::integrity_check::{Known, damage};
 use super::open_files;
-use super::standing::{Known, damage};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::print;
@@ -44,7 +44,7 @@ const SERVER_TRIES: Duration = Duration::from_secs(60);
 
 /// Connections and evidence store: what a process has before it looks at the ledger. If these fail,
 /// the address or the credentials are wrong, and waiting does not help.
-pub(super) struct Reached {
+pub(super) struct Connections {
     ledger: LedgerId,
     nats: Client,
     /// A connection of its own for bulk replay.
@@ -61,7 +61,7 @@ pub(super) fn ledger_id(config: &Config) -> Result<LedgerId, Failure> {
     LedgerId::new(config.get("ledger").unwrap_or("main")).map_err(Failure::usage)
 }
 
-impl Reached {
+impl Connections {
     /// Connects with these options and opens the evidence store at `objects`. The configured
     /// credentials are redacted from everything that steps output.
     pub(super) async fn by(
@@ -112,7 +112,7 @@ impl Reached {
 
     /// Opens everything and creates missing streams with this many copies. Retries what is
     /// unavailable for a minute.
-    pub(super) async fn serving(&self, replicas: usize) -> Result<Parts, Failure> {
+    pub(super) async fn serving(&self, replicas: usize) -> Result<Components, Failure> {
         let parts = patiently(Some(SERVER_TRIES), || self.parts(replicas)).await?;
         if self.system.is_some() && parts.journal.sync() == SyncKnown::Unknown {
             print::aside(
@@ -124,7 +124,7 @@ impl Reached {
 
     /// Waits, however long, until a server has created the streams and all of it answers: only the
     /// server decides how many copies they have.
-    pub(super) async fn working(&self) -> Result<Parts, Failure> {
+    pub(super) async fn working(&self) -> Result<Components, Failure> {
         patiently(None, || async {
             self.made().await?;
             let parts = self.parts(1).await?;
@@ -168,13 +168,13 @@ impl Reached {
             .map_err(journal_failure)
     }
 
-    async fn parts(&self, replicas: usize) -> Result<Parts, Trouble> {
+    async fn parts(&self, replicas: usize) -> Result<Components, Trouble> {
         let (nats, ledger) = (&self.nats, &self.ledger);
         let journal = self.journal(replicas).await?;
         let system = Arc::new(SystemClock);
         let clock = ServerClock::follow(nats.clone(), journal.stream(), system).await;
         let clock = Arc::new(clock);
-        let kept = KeptJournal::new(Arc::new(journal.clone()));
+        let kept = TrackedJournal::new(Arc::new(journal.clone()));
         let handler = Handler::new(
             Arc::new(kept.clone()),
             self.evidence.clone(),
@@ -189,8 +189,8 @@ impl Reached {
             .await
             .map_err(queue_failure)?;
         let queue = Arc::new(queue);
-        let notices = NoticeLane::new(queue.clone());
-        let lane = ShardLane::open(queue.clone())
+        let notices = NoticeQueue::new(queue.clone());
+        let lane = ShardQueue::open(queue.clone())
             .await
             .map_err(queue_failure)?;
         let tools = Tools {
@@ -206,7 +206,7 @@ impl Reached {
             auditor: Arc::new(Deals),
             shards: Some(Arc::new(lane.clone())),
         };
-        Ok(Parts {
+        Ok(Components {
             ledger: ledger.clone(),
             nats: nats.clone(),
             journal,
@@ -221,20 +221,20 @@ impl Reached {
 }
 
 /// The parts that every ledger process needs.
-pub(super) struct Parts {
+pub(super) struct Components {
     pub(super) ledger: LedgerId,
     nats: Client,
     journal: JetStreamJournal,
     /// The same journal, noting what it acknowledges; used by the handler.
-    pub(super) kept: KeptJournal,
+    pub(super) kept: TrackedJournal,
     pub(super) handler: Handler,
     queue: Arc<dyn TaskQueue>,
-    lane: ShardLane,
-    notices: NoticeLane,
+    lane: ShardQueue,
+    notices: NoticeQueue,
     tools: Tools,
 }
 
-impl Parts {
+impl Components {
     /// Compares the ledger with what is known of it, before anything is appended. Retries a stream
     /// that has no leader yet for a minute.
     pub(super) async fn checked(

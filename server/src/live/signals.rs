@@ -44,12 +44,12 @@ struct Data<'a> {
 
 /// Broadcasts signals. Clones share the clients.
 #[derive(Debug, Clone)]
-pub struct Beside {
+pub struct SignalHub {
     signals: Arc<dyn Signals>,
     clients: broadcast::Sender<Arc<Signal>>,
 }
 
-impl Beside {
+impl SignalHub {
     /// Does not start reading.
     pub fn new(signals: Arc<dyn Signals>) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Beside {
     }
 
     /// The source of the signals.
-    pub(crate) fn signals(&self) -> &Arc<dyn Signals> {
+    pub(crate) fn source(&self) -> &Arc<dyn Signals> {
         &self.signals
     }
 

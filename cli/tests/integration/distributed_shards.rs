@@ -7,7 +7,7 @@ use rollbook_workers::executor::StepProgress;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::apart::{Apart, start};
+use crate::distributed::{Apart, start};
 use crate::harness::{Place, Process, wait_for};
 use crate::postgres::Postgres;
 

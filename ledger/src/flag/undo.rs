@@ -21,7 +21,7 @@ pub struct Change<'a> {
 
 /// How to undo the change.
 #[derive(Debug, Clone, PartialEq)]
-pub enum WayBack {
+pub enum FlagUndo {
     /// Write this setting, if the flag has not changed meanwhile.
     Write(v1::FlagSetting),
     /// Leave the flag as it is, for this reason: nothing of the change is left to undo.
@@ -37,12 +37,12 @@ pub enum WayBack {
 ///
 /// A flag that someone else has changed since is left alone. Going to the safe value is always
 /// allowed, except that it never switches on a flag that is off.
-pub fn way_back(
+pub fn flag_undo(
     history: &[StoredCommit],
     now: &v1::FlagSetting,
     safe: &v1::FlagSetting,
     change: &Change<'_>,
-) -> WayBack {
+) -> FlagUndo {
     let changes = || {
         let events = history.iter().flat_map(|stored| {
             let actor = stored.commit.actor.as_ref();
@@ -57,11 +57,11 @@ pub fn way_back(
     let is_off = now.mode() == FlagMode::Off;
     if change.to_safe {
         return if now == safe {
-            WayBack::Leave("it has its safe value already".to_owned())
+            FlagUndo::Leave("it has its safe value already".to_owned())
         } else if is_off {
-            WayBack::Leave("it is off, and going back switches no flag on".to_owned())
+            FlagUndo::Leave("it is off, and going back switches no flag on".to_owned())
         } else {
-            WayBack::Write(safe.clone())
+            FlagUndo::Write(safe.clone())
         };
     }
     let own = |changed: &v1::FlagChanged| changed.rollout_id == change.rollout.as_str();
@@ -74,7 +74,7 @@ pub fn way_back(
         .filter_map(|(_, changed)| changed.from.clone())
         .next_back();
     let Some(before) = before else {
-        return WayBack::Leave("this step never changed it".to_owned());
+        return FlagUndo::Leave("this step never changed it".to_owned());
     };
     // The last change that was not made by this rollout.
     let other = changes().next_back().filter(|(_, changed)| !own(changed));
@@ -84,13 +84,13 @@ pub fn way_back(
     if now != change.target {
         let why = format!("it is no longer as this step set it{since}");
         if is_off || *now == before {
-            WayBack::Leave(why)
+            FlagUndo::Leave(why)
         } else {
-            WayBack::LeaveOn(why)
+            FlagUndo::LeaveOn(why)
         }
     } else if is_off && other.is_some() {
-        WayBack::Leave(format!("it was switched off apart from this step{since}"))
+        FlagUndo::Leave(format!("it was switched off apart from this step{since}"))
     } else {
-        WayBack::Write(before)
+        FlagUndo::Write(before)
     }
 }

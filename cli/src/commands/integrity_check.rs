@@ -6,7 +6,7 @@ use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::integrity::{Damage, Extent, Position, compare, inspect};
 use rollbook_ledger::journal::jetstream::stream_name;
 use rollbook_ledger::journal::{
-    JetStreamJournal, JetStreamOptions, Journal, KeptJournal, PositionStore,
+    JetStreamJournal, JetStreamOptions, Journal, PositionStore, TrackedJournal,
 };
 use rollbook_ledger::nats::{self, EmbeddedServer, ServerError, ServerOptions};
 use rollbook_ledger::projection::store::ViewStore;
@@ -79,7 +79,7 @@ impl Known {
     }
 
     /// Stores what `journal` acknowledges until the handle is ended.
-    pub(super) fn keep(&self, journal: &KeptJournal) -> Keeping {
+    pub(super) fn keep(&self, journal: &TrackedJournal) -> Keeping {
         let (journal, store) = (journal.clone(), Arc::clone(&self.acknowledged));
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -108,7 +108,7 @@ pub(super) async fn without_lost_end(
     };
     server.stop().await;
     let stamp = jiff::Timestamp::now().as_second().to_string();
-    let forgotten = nats::forget_end(&options.data_dir, &stream_name(ledger), after, &stamp);
+    let forgotten = nats::discard_torn_tail(&options.data_dir, &stream_name(ledger), after, &stamp);
     let forgotten = forgotten.map_err(|source| ServerError::Io {
         path: options.data_dir.clone(),
         source,

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use rollbook_workers::compare::CompareError;
-use rollbook_workers::snapshot::one::{CurrentDeal, read_deal};
+use rollbook_workers::snapshot::current_deal::{CurrentDeal, read_deal};
 use rollbook_workers::snapshot::{
     Manifest, Row, RowOutcome, Snapshot, SnapshotError, SnapshotSource,
 };
@@ -78,7 +78,7 @@ pub struct Side {
 
 /// What explains a deal's figures in both snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LinesBehind {
+pub struct FigureBreakdown {
     /// The database that was read, without credentials.
     pub source: String,
     /// The snapshot before.
@@ -99,14 +99,14 @@ pub fn has_lines(manifest: &Manifest) -> bool {
 ///
 /// `database` replaces the source's URL, as a manifest keeps no credentials. `model` is used for
 /// both sides and must be the model of the snapshots, or the figures differ.
-pub async fn lines_behind(
+pub async fn break_down_figures(
     before: &Snapshot,
     after: &Snapshot,
     store: &rollbook_ledger::evidence::EvidenceStore,
     database: Option<&str>,
     model: &Model,
     deal_id: &str,
-) -> Result<LinesBehind, CompareError> {
+) -> Result<FigureBreakdown, CompareError> {
     let rows = [
         before.find(store, deal_id).await?,
         after.find(store, deal_id).await?,
@@ -140,7 +140,7 @@ pub async fn lines_behind(
         }
         side
     };
-    Ok(LinesBehind {
+    Ok(FigureBreakdown {
         source: shown,
         before: side(&before.manifest, old),
         after: side(&after.manifest, new),

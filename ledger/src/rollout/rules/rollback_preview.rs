@@ -12,7 +12,7 @@ use crate::runbook::plan::{EffectiveUndo, has_effect, undo_verified_by};
 
 /// Everything a rollback would do, as of one state of a rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RollbackList {
+pub struct RollbackPreview {
     /// The level.
     pub level: RollbackLevel,
     /// The undos, in execution order: the reverse of the order in which the effects were made.
@@ -47,7 +47,7 @@ pub struct LeftItem {
     pub why: String,
 }
 
-impl RollbackList {
+impl RollbackPreview {
     /// Iterates over the steps to undo, in order.
     pub(crate) fn steps(&self) -> impl Iterator<Item = &StepId> {
         self.undo.iter().map(|item| &item.step)
@@ -60,7 +60,7 @@ pub(crate) fn list(
     plan: &Plan,
     level: RollbackLevel,
     named: &[StepId],
-) -> RollbackList {
+) -> RollbackPreview {
     let belongs = |id: &StepId| {
         plan.step(id)
             .is_some_and(|(_, step)| level.selector(named).takes(id, step))
@@ -87,7 +87,7 @@ pub(crate) fn list(
             Some(LeftItem { step, why })
         })
         .collect();
-    RollbackList {
+    RollbackPreview {
         level,
         undo,
         running,

@@ -13,15 +13,15 @@ const MAX_PAGE_BYTES: usize = 256 * 1024 * 1024;
 
 /// Decompresses pages that were read in stored form.
 #[derive(Default)]
-pub(super) struct Inflate(Option<Decompressor<'static>>);
+pub(super) struct PageDecompressor(Option<Decompressor<'static>>);
 
-impl std::fmt::Debug for Inflate {
+impl std::fmt::Debug for PageDecompressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Inflate")
+        f.write_str("PageDecompressor")
     }
 }
 
-impl Inflate {
+impl PageDecompressor {
     /// Returns the page with its values decompressed.
     pub(super) fn page(
         &mut self,
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn pages_of_both_versions_and_codecs_are_readable() {
         for (codec, compressed) in codecs() {
-            let mut inflate = Inflate::default();
+            let mut inflate = PageDecompressor::default();
             let page = inflate.page(first(compressed.clone().into()), codec);
             assert_eq!(page.unwrap().buffer().as_ref(), VALUES);
             let whole = [LEVELS, &compressed].concat();
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn what_is_damaged_is_refused() {
         for (codec, compressed) in codecs() {
-            let mut inflate = Inflate::default();
+            let mut inflate = PageDecompressor::default();
             for end in 1..compressed.len() {
                 let cut = Bytes::copy_from_slice(&compressed[..end]);
                 assert!(inflate.page(first(cut), codec).is_err(), "{codec} {end}");
@@ -177,7 +177,7 @@ mod tests {
         // A page that states a size of four gigabytes.
         let huge = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]);
         let message = |codec| {
-            let refused = Inflate::default().page(first(huge.clone()), codec);
+            let refused = PageDecompressor::default().page(first(huge.clone()), codec);
             refused.unwrap_err().to_string()
         };
         assert!(message(Compression::SNAPPY).contains("too large"));

@@ -54,7 +54,7 @@ impl fmt::Display for Subject {
 pub enum SubjectError {
     /// The kind of object is unknown.
     #[error(
-        "RB-SUBJECT-1: `{0}` names nothing that stands still; write `rollout`, or `step`, `gate`, `rollback`, `request` or `review` with an id"
+        "RB-SUBJECT-1: `{0}` is not a subject that can be blocked; write `rollout`, or `step`, `gate`, `rollback`, `request` or `review` with an id"
     )]
     Kind(String),
     /// The id is malformed.
@@ -98,7 +98,7 @@ impl From<Subject> for String {
 /// status shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HoldRule {
+pub enum BlockRule {
     /// The rollout is open and has not been started.
     NotStarted,
     /// A person or a finished rollback paused the rollout.
@@ -187,7 +187,7 @@ pub struct Blocked {
     /// The blocked object.
     pub what: Subject,
     /// The rule that blocks it.
-    pub rule: HoldRule,
+    pub rule: BlockRule,
     /// The numbers and names that `why` mentions, each at most 256 bytes.
     #[serde(default)]
     pub figures: Figures,
@@ -204,10 +204,10 @@ pub struct Blocked {
     pub until: Option<Timestamp>,
 }
 
-/// A blocking reason without its subject; [`Hold::of`] turns it into a [`Blocked`].
+/// A blocking reason without its subject; [`BlockReason::of`] turns it into a [`Blocked`].
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Hold {
-    pub(crate) rule: HoldRule,
+pub(crate) struct BlockReason {
+    pub(crate) rule: BlockRule,
     pub(crate) figures: Figures,
     /// The reason, with its numbers.
     pub(crate) why: String,
@@ -220,9 +220,9 @@ pub(crate) struct Hold {
     pub(crate) explained: bool,
 }
 
-impl Hold {
+impl BlockReason {
     /// Creates a hold that waits for a person unless changed.
-    pub(crate) fn because(rule: HoldRule, why: impl Into<String>) -> Self {
+    pub(crate) fn because(rule: BlockRule, why: impl Into<String>) -> Self {
         Self {
             rule,
             figures: Figures::new(),
@@ -235,7 +235,7 @@ impl Hold {
         }
     }
 
-    pub(crate) fn explained(rule: HoldRule, why: impl Into<String>) -> Self {
+    pub(crate) fn explained(rule: BlockRule, why: impl Into<String>) -> Self {
         Self {
             explained: true,
             ..Self::because(rule, why)
@@ -243,7 +243,7 @@ impl Hold {
     }
 
     /// Creates a hold that waits for a time, known or not.
-    pub(crate) fn time(rule: HoldRule, why: impl Into<String>, until: Option<Timestamp>) -> Self {
+    pub(crate) fn time(rule: BlockRule, why: impl Into<String>, until: Option<Timestamp>) -> Self {
         Self {
             who: vec!["time".to_owned()],
             waits_for: WaitsFor::Time,
@@ -253,7 +253,7 @@ impl Hold {
     }
 
     /// Creates a hold that resolves when a running worker finishes.
-    pub(crate) fn worker(rule: HoldRule, why: impl Into<String>) -> Self {
+    pub(crate) fn worker(rule: BlockRule, why: impl Into<String>) -> Self {
         Self {
             who: vec!["time".to_owned()],
             waits_for: WaitsFor::Worker,
@@ -263,7 +263,7 @@ impl Hold {
 
     /// Creates a hold that these people can resolve by any one of these commands.
     pub(crate) fn person(
-        rule: HoldRule,
+        rule: BlockRule,
         why: impl Into<String>,
         who: Vec<String>,
         remedies: Vec<Remedy>,

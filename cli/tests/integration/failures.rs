@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::apart::{nats, serve};
+use crate::distributed::{nats, serve};
 use crate::harness::{Place, Process, nats_server, wait_for};
 use crate::http::ask;
 
