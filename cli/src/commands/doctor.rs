@@ -211,7 +211,10 @@ async fn anomalies(session: &Session) -> Check {
 /// Break-glass uses that nobody has reviewed.
 async fn reviews(session: &Session) -> Check {
     let (found, message) = match authority::open_reviews(session).await {
-        Ok(rows) if rows.is_empty() => (Found::Pass, "no use of break-glass awaits one".to_owned()),
+        Ok(rows) if rows.is_empty() => (
+            Found::Pass,
+            "no use of break-glass awaits a review".to_owned(),
+        ),
         Ok(rows) => {
             let texts: Vec<String> = rows.iter().map(authority::review_text).collect();
             (Found::Warning, texts.join("; "))

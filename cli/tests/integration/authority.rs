@@ -313,7 +313,7 @@ fn a_flag_switched_by_broken_glass_is_told_by_doctor_and_to_rollouts_beside_it()
     place
         .run("doctor")
         .exits(0)
-        .says("no use of break-glass awaits one")
+        .says("no use of break-glass awaits a review")
         .says("what open rollouts protect is recorded");
     place
         .run("flag define F --env prod --owner me --description x --as alice")
@@ -331,7 +331,10 @@ fn a_flag_switched_by_broken_glass_is_told_by_doctor_and_to_rollouts_beside_it()
     place
         .run(&format!("review {review} --agree --note fine --as bob"))
         .exits(0);
-    place.run("doctor").exits(0).says("no broken glass");
+    place
+        .run("doctor")
+        .exits(0)
+        .says("no use of break-glass awaits a review");
     let status = place.run("status r").exits(0);
     assert!(!status.out.contains(&review), "{status:?}");
 }

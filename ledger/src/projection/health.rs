@@ -170,7 +170,7 @@ fn alerts_and_comparisons(rollout: &RolloutState, deductions: &mut Vec<Deduction
             "alert {} ({}) is open: {}",
             alert.alert,
             alert.severity,
-            super::change::figure(&alert.raised)
+            alert.raised.sentence()
         );
         deduct(deductions, "open_alert", &alert.alert, points, message);
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::decide::cut;
+use super::limits::cut;
 use super::remedy::Remedy;
 use crate::ids::{IdError, PhaseId, StepId};
 
@@ -210,7 +210,7 @@ pub(crate) struct BlockReason {
     pub(crate) rule: BlockRule,
     pub(crate) figures: Figures,
     /// The reason, with its numbers.
-    pub(crate) why: String,
+    pub(crate) why: Box<str>,
     pub(crate) who: Vec<String>,
     pub(crate) waits_for: WaitsFor,
     pub(crate) remedies: Vec<Remedy>,
@@ -226,7 +226,7 @@ impl BlockReason {
         Self {
             rule,
             figures: Figures::new(),
-            why: why.into(),
+            why: why.into().into_boxed_str(),
             who: Vec::new(),
             waits_for: WaitsFor::Person,
             remedies: Vec::new(),
@@ -288,7 +288,7 @@ impl BlockReason {
             what,
             rule: self.rule,
             figures: self.figures,
-            why: self.why,
+            why: self.why.into(),
             who: self.who,
             waits_for: self.waits_for,
             remedies: self.remedies,

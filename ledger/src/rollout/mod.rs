@@ -27,6 +27,7 @@ mod decide;
 mod evolve;
 mod frontier;
 mod illegal;
+mod limits;
 pub mod next;
 mod presented;
 mod refusal;

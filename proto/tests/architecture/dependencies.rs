@@ -153,13 +153,13 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "workers/src/fleet/presence.rs",
             "workers/src/fleet/progress.rs",
             "workers/src/fleet/pull.rs",
-            "workers/src/fleet/shards/lane.rs",
+            "workers/src/fleet/shards/queue.rs",
             "workers/src/fleet/signals.rs",
             // Pass the connection on, for the presence of workers.
             "server/src/api/mod.rs",
             "server/src/serve.rs",
             // Assembles the program.
-            "cli/src/commands/parts.rs",
+            "cli/src/commands/components.rs",
             "loadtest/src/",
             // Examples for integrators.
             "examples/live-feed/",
@@ -176,7 +176,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "deals/src/migrate.rs",
             "workers/src/executor/database",
             "workers/src/snapshot/database.rs",
-            "workers/src/snapshot/one.rs",
+            "workers/src/snapshot/current_deal.rs",
             "workers/src/snapshot/read/postgres",
             "workers/src/snapshot/read/sqlite.rs",
             "loadtest/src/",
@@ -195,6 +195,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "server/src/serve.rs",
             "cli/src/client.rs",
             "cli/src/commands/look.rs",
+            "loadtest/src/steps.rs",
             "loadtest/src/storm/",
             "examples/cost-service/src/",
             "examples/live-feed/",
@@ -233,5 +234,5 @@ fn one_file_bridges_tokio_and_rayon() {
         .filter(|source| source.names("tokio") && source.names("rayon"))
         .map(|source| source.path.as_str())
         .collect();
-    assert_eq!(both, ["workers/src/snapshot/bridge.rs"]);
+    assert_eq!(both, ["workers/src/snapshot/compute_pool.rs"]);
 }

@@ -9,5 +9,6 @@ mod dependencies;
 mod error_codes;
 mod files;
 mod purity;
+mod time;
 mod tree;
 mod vocabulary;

@@ -61,7 +61,7 @@ pub struct ErrorBody {
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
-    body: ErrorBody,
+    body: Box<ErrorBody>,
     untold: Box<Untold>,
 }
 
@@ -221,7 +221,7 @@ impl ApiError {
             .to_owned();
         Self {
             status,
-            body: ErrorBody {
+            body: Box::new(ErrorBody {
                 code,
                 message,
                 class,
@@ -229,7 +229,7 @@ impl ApiError {
                 diagnostics: None,
                 remedies: Vec::new(),
                 how: None,
-            },
+            }),
             untold: Box::default(),
         }
     }

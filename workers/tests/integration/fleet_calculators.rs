@@ -158,7 +158,7 @@ async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
         ("m77", "exit code 3"),
         ("m78", "{what?"),
         ("m79", "refused"),
-        ("m81", "no answer within 10000 ms"),
+        ("m81", "no result within 10000 ms"),
     ] {
         let RowOutcome::Error(error) = bench.row(&alone, deal).await.outcome else {
             panic!("{deal} has figures");

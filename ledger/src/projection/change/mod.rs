@@ -25,8 +25,6 @@ use super::words::{RequestKind, time};
 use crate::ids::Aggregate;
 use crate::journal::{StoredCommit, event_type};
 
-pub(super) use sentence::figure;
-
 /// The context of the event being projected.
 struct At<'a> {
     sequence: u64,

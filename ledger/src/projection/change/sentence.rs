@@ -34,27 +34,10 @@ fn setting(setting: Option<&rollbook_proto::v1::FlagSetting>) -> String {
     FlagSetting::from_wire(setting).map_or_else(|| "?".to_owned(), |setting| setting.to_string())
 }
 
-/// Formats a measured value: `error_rate 7.2 % (value > 5: fail)`.
-pub(in crate::projection) fn figure(measured: &Measured) -> String {
-    let value = match (&measured.decimal, measured.text.is_empty()) {
-        (Some(value), _) if measured.unit.is_empty() => value.clone(),
-        (Some(value), _) => format!("{value} {}", measured.unit),
-        (None, false) => measured.text.clone(),
-        (None, true) => "no data".to_owned(),
-    };
-    let judged = match (measured.rule.is_empty(), measured.verdict) {
-        (false, Some(verdict)) => format!(" ({}: {verdict})", measured.rule),
-        (false, None) => format!(" ({})", measured.rule),
-        (true, Some(verdict)) => format!(" ({verdict})"),
-        (true, None) => String::new(),
-    };
-    format!("{} {value}{judged}", measured.metric)
-}
-
 fn wire_figure(measurement: Option<&rollbook_proto::v1::Measurement>) -> String {
     measurement.map_or_else(
         || "no data".to_owned(),
-        |measurement| figure(&Measured::from_wire(measurement)),
+        |measurement| Measured::from_wire(measurement).sentence(),
     )
 }
 

@@ -103,6 +103,23 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Formats the value as a sentence: `error_rate 7.2 % (value > 5: fail)`.
+    pub(in crate::projection) fn sentence(&self) -> String {
+        let value = match (&self.decimal, self.text.is_empty()) {
+            (Some(value), _) if self.unit.is_empty() => value.clone(),
+            (Some(value), _) => format!("{value} {}", self.unit),
+            (None, false) => self.text.clone(),
+            (None, true) => "no data".to_owned(),
+        };
+        let judged = match (self.rule.is_empty(), self.verdict) {
+            (false, Some(verdict)) => format!(" ({}: {verdict})", self.rule),
+            (false, None) => format!(" ({})", self.rule),
+            (true, Some(verdict)) => format!(" ({verdict})"),
+            (true, None) => String::new(),
+        };
+        format!("{} {value}{judged}", self.metric)
+    }
+
     pub(in crate::projection) fn from_wire(measurement: &v1::Measurement) -> Self {
         let number = measurement::number(measurement);
         let value = measurement

@@ -5,6 +5,7 @@
 use prost::Message;
 use rollbook_proto::v1::{self, event::Kind};
 
+use super::super::limits::MAX_EVENT_BYTES;
 use super::super::refusal::Refusal;
 use super::optional;
 
@@ -13,10 +14,6 @@ const MAX_NAME_BYTES: usize = 200;
 
 /// Maximum number of measurements in one result.
 const MAX_MEASUREMENTS: usize = 200;
-
-/// Maximum size of the events of one command, in bytes. A commit holds 65,535; the rest is for the
-/// actor, the command id and the trace context.
-pub(in super::super) const MAX_EVENT_BYTES: usize = 56 * 1024;
 
 /// Checks that the events of one command fit into a commit.
 pub(super) fn fit(events: &[v1::Event]) -> Result<(), Refusal> {

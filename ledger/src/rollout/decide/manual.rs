@@ -3,10 +3,11 @@
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::command::{Answer, AnswerValue, MAX_EVIDENCE};
+use super::super::limits::shortened;
 use super::super::refusal::Refusal;
 use super::super::rules::{people, start};
 use super::super::state::StepStatus;
-use super::{Decided, Decider, bounds, optional, shortened};
+use super::{Decided, Decider, bounds, optional};
 use crate::evidence::is_address;
 use crate::ids::StepId;
 use crate::runbook::Action;
@@ -109,7 +110,7 @@ impl Decider<'_> {
     pub(super) fn may_start(&self, id: &StepId) -> Result<u32, Refusal> {
         start::check(self.state, self.plan, id, self.ctx.now).map_err(|hold| Refusal::NotReady {
             step: id.to_string(),
-            why: hold.why,
+            why: hold.why.into(),
             who: hold.who,
             remedies: hold.remedies,
             until: hold.until,

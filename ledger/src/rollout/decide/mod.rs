@@ -12,9 +12,9 @@ mod worker;
 
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
-use sha2::{Digest, Sha256};
 
 use super::command::{Command, Request, SystemCommand, WorkerCommand};
+use super::limits::MAX_TEXT_BYTES;
 use super::refusal::Refusal;
 use super::remedy::Remedy;
 use super::state::{RolloutState, StepState};
@@ -23,7 +23,6 @@ use crate::ids::{EnvironmentId, StepId};
 use crate::person;
 use crate::runbook::{Plan, Step};
 
-pub(super) use bounds::MAX_EVENT_BYTES;
 pub use gate::{GateBlock, why_gate_is_blocked};
 pub use lifecycle::{open, records};
 pub use rollback::preview_rollback;
@@ -43,9 +42,6 @@ pub struct Context<'a> {
     /// The ledger's records of the environments in which the plan in force and `new_plan` act.
     pub environments: &'a Environments,
 }
-
-/// Maximum length of a command's text in an event, in bytes.
-pub(crate) const MAX_TEXT_BYTES: usize = 4_096;
 
 /// Decides a request under the plan in force, `plan`.
 ///
@@ -293,21 +289,4 @@ fn optional<'t>(field: &'static str, text: &'t str) -> Result<&'t str, Refusal> 
         });
     }
     Ok(text)
-}
-
-/// Shortens a text built by the domain or received from elsewhere: a longer one is cut and followed
-/// by its length and the digest of the full text.
-pub(super) fn shortened(text: &str) -> String {
-    cut(text, MAX_TEXT_BYTES)
-}
-
-/// Shortens a text like [`shortened`], to a maximum size in bytes.
-pub(super) fn cut(text: &str, bytes: usize) -> String {
-    if text.len() <= bytes {
-        return text.to_owned();
-    }
-    let digest = hex::encode(Sha256::digest(text.as_bytes()));
-    let note = format!("… [{} bytes, SHA-256 {digest}]", text.len());
-    let end = text.floor_char_boundary(bytes.saturating_sub(note.len()));
-    format!("{}{note}", text.get(..end).unwrap_or_default())
 }

@@ -2,9 +2,10 @@
 
 use rollbook_proto::v1::{self, event::Kind};
 
+use super::super::limits::shortened;
 use super::super::refusal::Refusal;
 use super::super::state::StepStatus;
-use super::{Decided, Decider, required, shortened};
+use super::{Decided, Decider, required};
 use crate::ids::StepId;
 
 impl Decider<'_> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::super::state::{GateState, RolloutState, SignOff, StepStatus};
-use super::{measures, people, progress, reruns};
+use super::{measures, people, progress, sources};
 use crate::ids::{PhaseId, StepId};
 use crate::runbook::Plan;
 use crate::runbook::model::Gate;
@@ -217,7 +217,7 @@ fn evaluate(
         } else {
             answer.blocks.push(reason);
             answer.unmet += 1;
-            for source in reruns::sources(state, plan, id, text) {
+            for source in sources::sources(state, plan, id, text) {
                 if !answer.again.contains(&source) {
                     answer.again.push(source);
                 }

@@ -8,5 +8,6 @@ pub(super) mod progress;
 pub(super) mod requests;
 pub(super) mod reruns;
 pub(super) mod rollback_preview;
+pub(super) mod sources;
 pub(super) mod start;
 pub(super) mod terms;

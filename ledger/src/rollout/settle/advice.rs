@@ -3,7 +3,7 @@
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::super::NO_ADVICE;
-use super::super::decide::shortened;
+use super::super::limits::shortened;
 use super::super::rules::{measures, rollback_preview};
 use super::super::state::{RolloutState, Status};
 use crate::runbook::Plan;

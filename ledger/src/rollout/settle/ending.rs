@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::decide::{cut, shortened};
 use super::super::frontier::Look;
+use super::super::limits::{cut, shortened};
 use super::super::rules::{effects, measures, progress, rollback_preview, terms};
 use super::super::state::{ResumeTo, RollbackState, RolloutState, Status, StepStatus};
 use crate::ids::StepId;

@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use prost::Message;
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::decide::{MAX_EVENT_BYTES, event, shortened};
 use super::evolve::{self, Meta};
 use super::frontier::{Frontier, Look};
 use super::illegal::IllegalEvent;
+use super::limits::{MAX_EVENT_BYTES, shortened};
 use super::rules::rollback_preview::RollbackPreview;
 use super::state::{RolloutState, SignOff};
 use crate::ids::{PhaseId, StepId};
@@ -55,7 +55,7 @@ pub(super) fn settle(
         }
         let next = at.get_or_insert_with(|| state.clone());
         for kind in due {
-            let event = event(kind);
+            let event = v1::Event { kind: Some(kind) };
             if !events.is_empty() && bytes.saturating_add(event.encoded_len()) > MAX_EVENT_BYTES {
                 return Ok(events);
             }

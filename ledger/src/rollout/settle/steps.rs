@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use rollbook_proto::v1::{self, event::Kind};
 
-use super::super::decide::shortened;
 use super::super::frontier::{AtStep, Look};
+use super::super::limits::shortened;
 use super::super::rules::{measures, progress, rollback_preview, start};
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;

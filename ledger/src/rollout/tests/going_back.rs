@@ -152,7 +152,7 @@ fn an_undo_by_hand_is_verified_by_whatever_can_tell() {
         assert_eq!(story.step("1.1"), StepStatus::Undoing);
         assert_eq!(story.tasks(), ["verify undo 1.1"]);
         let blocked = story.blocked("rollback rollback-1");
-        assert!(blocked.why.contains("by hand by olga"), "{blocked:?}");
+        assert!(blocked.why.contains("manually by olga"), "{blocked:?}");
 
         let stands = story
             .clone()

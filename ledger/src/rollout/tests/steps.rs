@@ -352,7 +352,7 @@ fn not_applicable_takes_two_persons() {
         .refused("RB-ROLLOUT-9", "not applicable")
         .and(by("alice", propose("0.2")))
         .and(by("bob", review("0.2", true)));
-    assert!(story.blocked("step 0.3").why.contains("by hand"));
+    assert!(story.blocked("step 0.3").why.contains("a manual step"));
 }
 
 #[test]

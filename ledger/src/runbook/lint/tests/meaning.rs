@@ -133,7 +133,7 @@ fn effects_and_ways_back() {
         Code::File,
         "deploy: CREATE TABLE t (x int)",
         "deploy: {file: ¦/etc/passwd}",
-        "leads out",
+        "points outside",
     );
 }
 
