@@ -133,7 +133,8 @@ fn traced(runtime: &Runtime, cli: Cli, name: &str) -> Outcome {
     if let Some(error) = error {
         tracing::warn!(%error, "nothing is traced");
     }
-    let span = if stays {
+    // A command that only reads may follow for hours: each of its requests is a trace of its own.
+    let span = if stays || !cli.command.records() {
         Span::none()
     } else {
         tracing::info_span!(

@@ -26,6 +26,12 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
 
+/// The first that is set says how traces are sent.
+const PROTOCOLS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+];
+
 /// Why nothing is traced though it is asked for. The program runs without.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TelemetryError {
@@ -34,6 +40,14 @@ pub(crate) enum TelemetryError {
         "RB-TELEMETRY-1: OTEL_TRACES_EXPORTER is `{0}`; write `otlp` or `none`, or leave it out"
     )]
     Exporter(String),
+    /// Only these protocols are spoken.
+    #[error("RB-TELEMETRY-3: {name} is `{value}`; write `http/protobuf` or `grpc`")]
+    Protocol {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
     /// The other variables contradict themselves.
     #[error(
         "RB-TELEMETRY-2: traces cannot be sent: {0}; correct the OTEL_EXPORTER_OTLP_… variables"
@@ -110,11 +124,20 @@ fn is_wanted(variable: &impl Fn(&str) -> Option<String>) -> Result<bool, Telemet
     if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(false);
     }
-    match variable("OTEL_TRACES_EXPORTER").as_deref() {
-        Some("otlp") => Ok(true),
-        Some("none") => Ok(false),
-        Some(other) => Err(TelemetryError::Exporter(other.to_owned())),
-        None => Ok(ENDPOINTS.iter().any(|name| variable(name).is_some())),
+    let wanted = match variable("OTEL_TRACES_EXPORTER").as_deref() {
+        Some("otlp") => true,
+        Some("none") => false,
+        Some(other) => return Err(TelemetryError::Exporter(other.to_owned())),
+        None => ENDPOINTS.iter().any(|name| variable(name).is_some()),
+    };
+    let protocol = PROTOCOLS
+        .into_iter()
+        .find_map(|name| Some((name, variable(name)?)));
+    match protocol {
+        Some((name, value)) if wanted && !["http/protobuf", "grpc"].contains(&value.as_str()) => {
+            Err(TelemetryError::Protocol { name, value })
+        }
+        _ => Ok(wanted),
     }
 }
 
@@ -140,6 +163,10 @@ mod tests {
             ),
             (vec![endpoint, ("OTEL_SDK_DISABLED", "TRUE")], Some(false)),
             (vec![endpoint, ("OTEL_TRACES_EXPORTER", "zipkin")], None),
+            (
+                vec![endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")],
+                None,
+            ),
         ] {
             let variable = |name: &str| {
                 let found = variables.iter().find(|(given, _)| *given == name);

@@ -313,7 +313,8 @@ impl Orchestrator {
         let due: Vec<Aggregate> = schedule
             .due
             .iter()
-            .filter(|(_, at)| at.is_none_or(|at| at <= now))
+            // A time further away than any look was set before the clock was set back.
+            .filter(|(_, at)| at.is_none_or(|at| at <= now || later(now, LOOK_AGAIN) < Some(at)))
             .map(|(id, _)| id.clone())
             .collect();
         let mut failed = None;
@@ -388,6 +389,10 @@ impl Orchestrator {
                 let settling = self.handler.request(id, &settle, &caller);
                 let done = settling.instrument(span).await?;
                 if !done.events.is_empty() {
+                    // What comes next follows from the settlement.
+                    if let Some(id) = done.commit_id {
+                        cause.cause.causation_id = id;
+                    }
                     continue;
                 }
             }

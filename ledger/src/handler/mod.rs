@@ -97,6 +97,8 @@ pub struct Done {
     pub events: Vec<v1::Event>,
     /// The command had been applied before; sequence and events are the original ones.
     pub repeated: bool,
+    /// Id of the commit; `None` if nothing had to be recorded.
+    pub commit_id: Option<String>,
 }
 
 impl From<Executed> for Done {
@@ -104,6 +106,7 @@ impl From<Executed> for Done {
         Self {
             sequence: executed.sequence,
             repeated: executed.repeated,
+            commit_id: executed.commit.as_ref().map(|commit| commit.id.clone()),
             events: executed
                 .commit
                 .map_or_else(Vec::new, |commit| commit.events),

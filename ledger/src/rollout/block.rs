@@ -94,7 +94,7 @@ impl From<Subject> for String {
     }
 }
 
-/// The rule that blocks something. The names are stable; docs/operators.md lists those that a
+/// The rule that blocks something. The names are stable; docs/status.md lists those that a
 /// status shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

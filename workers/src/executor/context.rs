@@ -31,8 +31,9 @@ use crate::audit::Auditor;
 use crate::calculators::Calculators;
 use crate::child::Lease;
 
-/// Samples of watches that a worker takes at the same time.
-pub const SAMPLES: usize = 16;
+/// Samples of watches that a worker takes at the same time. Most of a sample is waiting, and those of
+/// a source that hangs must not hold up the others.
+pub const SAMPLES: usize = 64;
 
 /// A line of a running step's output, already redacted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -20,6 +20,9 @@ const SECRET_WORDS: [&str; 7] = [
 /// `us`.
 const MIN_SECRET_BYTES: usize = 6;
 
+/// The value of a header of this length, in bytes, is taken for a credential whatever its name.
+const LONG_VALUE_BYTES: usize = 16;
+
 /// What must not be shown of these variables: the values of those whose names suggest a secret, and
 /// the credentials in URLs and connection strings of all others.
 pub fn of_variables(variables: impl IntoIterator<Item = (String, String)>) -> BTreeSet<String> {
@@ -38,15 +41,24 @@ pub fn of_variables(variables: impl IntoIterator<Item = (String, String)>) -> BT
     found
 }
 
-/// The values of `name=value` pairs separated by commas and percent-encoded, as in
-/// `OTEL_EXPORTER_OTLP_HEADERS`. A scheme such as `Bearer` is not part of the credential.
+/// The credentials in `name=value` pairs separated by commas and percent-encoded, as in
+/// `OTEL_EXPORTER_OTLP_HEADERS`: values whose names say so, that follow a scheme such as `Bearer`, or
+/// that are long. A short one, `x-tenant=production`, is a setting that may stand in any output.
 fn of_headers(text: &str) -> BTreeSet<String> {
     text.split(',')
         .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, value)| is_credential(name, value.trim()))
         .flat_map(|(_, value)| spelled(value.trim()))
         .map(|value| value.rsplit(' ').next().unwrap_or_default().to_owned())
         .filter(|value| value.len() >= MIN_SECRET_BYTES)
         .collect()
+}
+
+fn is_credential(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let has_scheme = value.contains(' ') || value.to_ascii_lowercase().contains("%20");
+    let mut named = SECRET_WORDS.iter().chain(&["AUTH", "COOKIE"]);
+    has_scheme || value.len() >= LONG_VALUE_BYTES || named.any(|it| name.contains(it))
 }
 
 /// The credentials in the value of a setting: one URL, several separated by commas, or a connection
@@ -139,7 +151,7 @@ mod tests {
         assert_eq!(
             of(
                 "OTEL_EXPORTER_OTLP_HEADERS",
-                "x-team=a,authorization=Bearer%20s3cr3t-t0ken"
+                "x-team=production,authorization=Bearer%20s3cr3t-t0ken"
             ),
             ["Bearer%20s3cr3t-t0ken", "s3cr3t-t0ken"]
         );

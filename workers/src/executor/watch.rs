@@ -52,21 +52,20 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
         {
             return Err(ExecutorError::Cancelled { reason });
         }
-        // Held for a sample only: however many watches wait, their samples are a few at a time.
-        let sampling = context.tools.sampling.acquire().await;
         let at = context.tools.clock.now();
         let mut samples = Vec::with_capacity(judges.len());
         for judge in &mut judges {
-            let sample = metric::take(context, &judge.metric, limit).await?;
-            if context.cancel.is_cancelled() {
-                let reason = context.cancel.cancelled().await;
-                return Err(ExecutorError::Cancelled { reason });
-            }
+            let sample = tokio::select! {
+                biased;
+                reason = context.cancel.cancelled() => {
+                    return Err(ExecutorError::Cancelled { reason });
+                }
+                sample = sample(context, &judge.metric, limit) => sample?,
+            };
             judge.pause(at, &schedule);
             judge.take(sample.value, at);
             samples.push(sample);
         }
-        drop(sampling);
         let around = RuleContext::of(&judges, &context.facts.baselines);
         for (judge, sample) in judges.iter_mut().zip(samples) {
             let judged = judge.judge(&around);
@@ -75,6 +74,17 @@ pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, Ex
         last = Some(at);
     }
     Ok(conclude(context, &judges))
+}
+
+/// Takes one sample. A permit is held for it alone: however many watches wait, only so many of their
+/// samples are taken at a time.
+async fn sample(
+    context: &StepContext,
+    metric: &str,
+    limit: Duration,
+) -> Result<metric::Sample, ExecutorError> {
+    let _permit = context.tools.sampling.acquire().await;
+    metric::take(context, metric, limit).await
 }
 
 /// Replays, round by round, the samples this attempt has already recorded; returns the time of the

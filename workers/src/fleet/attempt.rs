@@ -18,6 +18,7 @@ use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::step::Step;
 use rollbook_ledger::trace;
 use rollbook_proto::v1::{self, Verdict};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -156,6 +157,8 @@ impl Attempts {
 
     async fn carry_out(&self, task: &QueuedTask, deliveries: u32, lease: &Lease) -> Settlement {
         let key = task.key();
+        // Before the first look, so that no change falls between the two.
+        let changed = self.changes.of(&task.rollout);
         let looked = self
             .retry_while_unavailable(self.timeouts.intent_for, || {
                 self.port.look(&task.rollout, &task.task)
@@ -197,7 +200,7 @@ impl Attempts {
                     return self.cannot_begin(task, error).await;
                 }
                 match self.begin(task, &step, &context).await {
-                    Ok(()) => self.act(task, &step, context, "").await,
+                    Ok(()) => self.act(task, &step, context, "", changed).await,
                     Err(settle) => settle,
                 }
             }
@@ -207,7 +210,8 @@ impl Attempts {
                     Ok(context) => context,
                     Err(error) => return self.interrupt(task, &error).await,
                 };
-                self.after_crash(task, &step, context, &worker).await
+                self.after_crash(task, &step, context, &worker, changed)
+                    .await
             }
         }
     }
@@ -324,8 +328,9 @@ impl Attempts {
         step: &Step,
         context: StepContext,
         remark: &str,
+        changed: watch::Receiver<()>,
     ) -> Settlement {
-        let _watcher = self.follow(task, context.cancel.clone());
+        let _watcher = self.follow(task, context.cancel.clone(), changed);
         let work = async {
             match task.task.action {
                 TaskAction::Execute => executor::execute(step, &context).await,
@@ -370,23 +375,29 @@ impl Attempts {
     }
 
     /// Cancels the action once the rollout no longer needs it. Stops when dropped.
-    fn follow(&self, task: &QueuedTask, cancel: Cancel) -> AbortOnDropHandle<()> {
+    fn follow(
+        &self,
+        task: &QueuedTask,
+        cancel: Cancel,
+        mut changed: watch::Receiver<()>,
+    ) -> AbortOnDropHandle<()> {
         let (port, task, every) = (
             Arc::clone(&self.port),
             task.clone(),
             self.timeouts.look_every,
         );
-        // Before the first look, so that no change falls between the two.
-        let mut changed = self.changes.of(&task.rollout);
         AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut wait = every;
             loop {
                 tokio::select! {
                     _ = changed.changed() => {}
-                    () = tokio::time::sleep(every) => {}
+                    () = tokio::time::sleep(wait) => {}
                 }
                 let Ok(assignment) = port.look(&task.rollout, &task.task).await else {
+                    wait = every.min(LOOK_RETRY);
                     continue;
                 };
+                wait = every;
                 if let Some(reason) = assignment.halted {
                     cancel.cancel(reason);
                     return;
@@ -399,6 +410,9 @@ impl Attempts {
         }))
     }
 }
+
+/// The wait after a look at the rollout that failed.
+const LOOK_RETRY: Duration = Duration::from_secs(1);
 
 /// A task delivered more often than this without being begun ends with an error: it may be what
 /// crashes its workers.

@@ -155,6 +155,8 @@ fn halted(state: &RolloutState, plan: &Plan, task: &Task) -> Option<String> {
     }
     match state.status {
         Status::Aborted => Some("the rollout was aborted".to_owned()),
+        // A rollback does not wait for steps without an effect, so the rollout may have ended.
+        Status::Closed(_) => Some("the rollout has ended".to_owned()),
         Status::RollingBack if rollout::is_stopped(state, plan, &task.step) => {
             Some("the rollout is being rolled back".to_owned())
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rollbook_ledger::rollout::Lane;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -186,18 +187,22 @@ const UNDO_SLOTS: usize = 4;
 
 /// Tells of changes for as long as the worker runs.
 async fn tell(port: Arc<dyn RolloutPort>, changes: Changes) {
+    let mut wait = FOLLOW_AGAIN.0;
     loop {
+        let begun = Instant::now();
         if let Err(error) = port.tell(&changes).await {
             tracing::warn!(%error, "cannot follow the ledger for changes of rollouts; retrying");
         }
-        tokio::time::sleep(FOLLOW_AGAIN).await;
-        // Some changes may have been missed.
-        changes.tell_all();
+        if begun.elapsed() > FOLLOW_AGAIN.1 {
+            wait = FOLLOW_AGAIN.0;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(FOLLOW_AGAIN.1);
     }
 }
 
-/// The wait after the ledger could not be followed.
-const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
+/// The shortest and the longest wait after the ledger could not be followed.
+const FOLLOW_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// Undos of flags at a time, in addition to undos that may take long.
 const FLAG_SLOTS: usize = 4;

@@ -6,6 +6,7 @@ use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
 use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, only_reads};
 use rollbook_ledger::runbook::step::Step;
 use rollbook_proto::v1::{self, Verdict};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::super::limits::fit_to_commit;
@@ -39,6 +40,7 @@ impl Attempts {
         step: &Step,
         context: StepContext,
         worker: &str,
+        changed: watch::Receiver<()>,
     ) -> Settlement {
         let key = task.key();
         let died = format!("worker {worker} ended before it recorded a result");
@@ -47,7 +49,7 @@ impl Attempts {
             return match self.resume(task, &died).await {
                 Ok(true) => {
                     let remark = format!("{died}, and another one went on: the step only reads");
-                    self.act(task, step, context, &remark).await
+                    self.act(task, step, context, &remark, changed).await
                 }
                 Ok(false) => Settlement::Done,
                 Err(settle) => settle,
@@ -55,7 +57,7 @@ impl Attempts {
         }
         if is_undo_repeatable(step, task.task.action) {
             let remark = format!("{died}, and the undo was repeated");
-            return self.act(task, step, context, &remark).await;
+            return self.act(task, step, context, &remark, changed).await;
         }
         if task.task.action == TaskAction::Undo {
             let looked = tokio::select! {
