@@ -34,8 +34,8 @@ phases:
     text
 }
 
-#[test]
-fn watches_hold_no_place_of_a_step_and_end_with_their_rollout() {
+/// Starts the runbook, waits until all its watches run and have sampled, and ends it.
+fn end_while_watching(command: &str) {
     let place = Place::new();
     let file = place.write("watches.yaml", &runbook());
     let _up = place.up();
@@ -61,6 +61,16 @@ fn watches_hold_no_place_of_a_step_and_end_with_their_rollout() {
         let sampled = std::fs::read_to_string(place.path().join("sampled"));
         sampled.unwrap_or_default().lines().count() == WATCHES
     });
-    place.run("abort w --reason enough --as alice").exits(0);
+    place.run(command).exits(0);
     wait_for("all watches to end", || running() == 0);
+}
+
+#[test]
+fn watches_hold_no_place_of_a_step_and_end_when_their_rollout_is_aborted() {
+    end_while_watching("abort w --reason enough --as alice");
+}
+
+#[test]
+fn watches_end_with_a_rollback_that_has_nothing_to_wait_for() {
+    end_while_watching("rollback full w --reason enough --as alice");
 }
