@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from dbos import DBOS, Queue
+from dbos import DBOS
 
 
 @DBOS.step()
@@ -31,8 +31,8 @@ def in_sequence(steps):
 def main(url, steps, shape, concurrency):
     logging.disable(logging.CRITICAL)
     DBOS(config={"name": "steps", "system_database_url": url, "run_admin_server": False})
-    queue = Queue("steps", concurrency=concurrency, polling_interval_sec=0.02)
     DBOS.launch()
+    queue = DBOS.register_queue("steps", worker_concurrency=concurrency, polling_interval_sec=0.02)
     in_sequence(20)
     begun = time.perf_counter()
     if shape == "sequence":
