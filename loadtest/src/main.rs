@@ -22,6 +22,7 @@ mod snapshots;
 mod status;
 mod steps;
 mod storm;
+mod up;
 
 use std::process::ExitCode;
 

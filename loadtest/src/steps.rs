@@ -1,8 +1,7 @@
 //! How fast trivial steps run, and whether a step costs the same however many its plan has.
 
 use std::fmt::Write;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -12,6 +11,7 @@ use serde_json::json;
 use crate::bar::{Bar, BenchError, Limit, failed};
 use crate::deals::postgres::Postgres;
 use crate::peer::python_peer;
+use crate::up::Up;
 
 /// Runs of each side, in turns.
 const RUNS: usize = 3;
@@ -64,82 +64,35 @@ impl Shape {
     }
 }
 
-/// A running `rollbook up`, stopped when dropped.
-struct Up {
-    child: Child,
-    program: PathBuf,
+/// A running `rollbook up` whose rollouts are timed.
+struct Runner {
+    up: Up,
     http: reqwest::Client,
-    base: String,
-    dir: tempfile::TempDir,
 }
 
-impl Drop for Up {
-    fn drop(&mut self) {
-        // SIGTERM lets it stop its nats-server; a failure leaves only temporary files.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        let _ = self.child.wait();
-    }
-}
-
-impl Up {
+impl Runner {
     async fn start() -> Result<Self, BenchError> {
-        let program = std::env::current_exe()
-            .map_err(failed("find this program"))?
-            .with_file_name("rollbook");
-        let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
-        let data = dir.path().join("ledger");
-        let child = Command::new(&program)
-            .arg("--data-dir")
-            .arg(&data)
-            .args(["up", "--listen", "127.0.0.1:0", "--concurrency"])
-            .arg(CONCURRENCY.to_string())
-            .current_dir(dir.path())
-            .env_remove("ROLLBOOK_SERVER")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(failed("start rollbook up"))?;
-        let endpoint = data.join("endpoint");
-        let begun = Instant::now();
-        while !endpoint.exists() {
-            if begun.elapsed() > AT_MOST {
-                return Err(failed("start rollbook up")("it does not answer"));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let base = std::fs::read_to_string(&endpoint).map_err(failed("read its address"))?;
-        Ok(Self {
-            child,
-            program,
-            http: reqwest::Client::new(),
-            base: base.trim().to_owned(),
-            dir,
-        })
+        let up = Up::start(&["--concurrency", &CONCURRENCY.to_string()]).await?;
+        let http = reqwest::Client::new();
+        let runner = Self { up, http };
+        // The first steps fill caches and are not timed.
+        runner.open(Shape::sequence(20), "warm")?;
+        runner.run(&["warm".to_owned()]).await?;
+        Ok(runner)
     }
 
     fn open(&self, shape: Shape, id: &str) -> Result<(), BenchError> {
-        let file = self.dir.path().join(format!("{id}.yaml"));
+        let file = self.up.directory().join(format!("{id}.yaml"));
         std::fs::write(&file, shape.runbook()).map_err(failed("write a runbook"))?;
-        let opened = Command::new(&self.program)
-            .args(["--server", &self.base, "open"])
-            .arg(&file)
-            .args(["--env", "local", "--as", "alice", "--id", id])
-            .output()
-            .map_err(failed("open a rollout"))?;
-        if opened.status.success() {
-            return Ok(());
-        }
-        Err(failed("open a rollout")(String::from_utf8_lossy(
-            &opened.stderr,
-        )))
+        let file = file.display().to_string();
+        self.up
+            .call(&["open", &file, "--env", "local", "--as", "alice", "--id", id])
     }
 
     async fn begin(&self, id: &str) -> Result<(), BenchError> {
         let sent = self
             .http
-            .post(format!("{}/v1/rollouts/{id}/commands", self.base))
+            .post(format!("{}/v1/rollouts/{id}/commands", self.up.base()))
             .header("rollbook-actor", "alice")
             .json(&json!({"command": "start"}))
             .send()
@@ -152,7 +105,7 @@ impl Up {
     async fn run(&self, ids: &[String]) -> Result<f64, BenchError> {
         let events = self
             .http
-            .get(format!("{}/v1/events?type=rollout_closed", self.base))
+            .get(format!("{}/v1/events?type=rollout_closed", self.up.base()))
             .send()
             .await
             .and_then(reqwest::Response::error_for_status)
@@ -184,8 +137,8 @@ impl Up {
     /// Seconds of processor that the server, its worker, their commands and the nats-server have
     /// used.
     fn processor(&self) -> Result<f64, BenchError> {
-        let mut ticks = ticks_of(self.child.id(), 4)?;
-        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let mut ticks = ticks_of(self.up.pid(), 4)?;
+        let children = format!("/proc/{0}/task/{0}/children", self.up.pid());
         let children = std::fs::read_to_string(children).unwrap_or_default();
         for child in children
             .split_whitespace()
@@ -233,15 +186,12 @@ fn peer(postgres: &Postgres, shape: Shape) -> Result<f64, BenchError> {
 
 /// Steps a second ÷ the peer's.
 async fn rate(bar: &'static str, limit: f64, shape: Shape) -> Result<Bar, BenchError> {
-    let (postgres, up) = (Postgres::start()?, Up::start().await?);
-    // Both have warmed up before they are timed.
-    up.open(Shape::sequence(20), "warm")?;
-    up.run(&["warm".to_owned()]).await?;
+    let (postgres, runner) = (Postgres::start()?, Runner::start().await?);
     let mut runs = Vec::new();
     for run in 0..RUNS {
         let id = format!("run-{run}");
-        up.open(shape, &id)?;
-        let (ours, theirs) = (up.run(&[id]).await?, peer(&postgres, shape)?);
+        runner.open(shape, &id)?;
+        let (ours, theirs) = (runner.run(&[id]).await?, peer(&postgres, shape)?);
         let rate = |seconds: f64| STEPS as f64 / seconds;
         eprintln!("{bar}: {:.0} steps/s, DBOS {:.0}", rate(ours), rate(theirs));
         runs.push(theirs / ours);
@@ -265,9 +215,7 @@ pub(crate) async fn parallel_ratio() -> Result<Bar, BenchError> {
 
 /// Processor time of a step at 2,000 steps ÷ at 100: the worse of one phase and of many.
 pub(crate) async fn growth() -> Result<Bar, BenchError> {
-    let up = Up::start().await?;
-    up.open(Shape::sequence(20), "warm")?;
-    up.run(&["warm".to_owned()]).await?;
+    let runner = Runner::start().await?;
     let mut runs = Vec::new();
     for run in 0..RUNS {
         let mut measured = Vec::new();
@@ -283,10 +231,10 @@ pub(crate) async fn growth() -> Result<Bar, BenchError> {
             ),
         ] {
             let id = format!("{name}-{run}");
-            up.open(shape, &id)?;
-            let before = up.processor()?;
-            up.run(&[id]).await?;
-            let each = (up.processor()? - before) * 1e3 / shape.total() as f64;
+            runner.open(shape, &id)?;
+            let before = runner.processor()?;
+            runner.run(&[id]).await?;
+            let each = (runner.processor()? - before) * 1e3 / shape.total() as f64;
             eprintln!("step_growth: {name}: {each:.2} ms of processor a step");
             measured.push(each);
         }
@@ -304,15 +252,15 @@ pub(crate) async fn growth() -> Result<Bar, BenchError> {
 /// Steps a second of a hundred rollouts of twenty.
 pub(crate) async fn rollouts_at_once() -> Result<Bar, BenchError> {
     const ROLLOUTS: usize = 100;
-    let up = Up::start().await?;
+    let runner = Runner::start().await?;
     let shape = Shape::sequence(20);
     let mut runs = Vec::new();
     for run in 0..RUNS {
         let ids: Vec<String> = (0..ROLLOUTS).map(|it| format!("r{run}-{it}")).collect();
         for id in &ids {
-            up.open(shape, id)?;
+            runner.open(shape, id)?;
         }
-        let seconds = up.run(&ids).await?;
+        let seconds = runner.run(&ids).await?;
         runs.push((ROLLOUTS * shape.total()) as f64 / seconds);
     }
     Ok(Bar::judge(
