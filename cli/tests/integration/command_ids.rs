@@ -25,9 +25,7 @@ fn a_repeated_command_is_answered_as_the_first_time() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
-    place
-        .run(&format!("open {file} --env local --id h --as alice"))
-        .exits(0);
+    place.open(file, "h");
     place
         .run("flag define F --env local --owner eng --description d --as alice")
         .exits(0);
@@ -192,9 +190,7 @@ fn without_an_answer_it_is_unknown_and_can_be_repeated() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
-    place
-        .run(&format!("open {file} --env local --id h --as alice"))
-        .exits(0);
+    place.open(file, "h");
     let url = place.endpoint();
     let deaf = deaf(&url);
     let line = format!("open {file} --env local --id second --name 'a b' --as alice");

@@ -132,9 +132,7 @@ fn an_error_names_no_place_of_the_server() {
     let place = Place::new();
     let file = place.hello();
     let up = place.up();
-    place
-        .run(&format!("open {file} --env local --id h --as alice"))
-        .exits(0);
+    place.open(file, "h");
     let base = place.endpoint();
     let plan = plan(&base, "h");
     // The store is no longer a directory.
@@ -184,9 +182,7 @@ fn a_log_that_breaks_off_says_how_to_go_on() {
     let place = Place::new();
     let file = place.hello();
     let up = place.up();
-    place
-        .run(&format!("open {file} --env local --id h --as alice"))
-        .exits(0);
+    place.open(file, "h");
     place
         .run("log --follow --after 100000")
         .exits(2)
@@ -233,9 +229,7 @@ fn a_list_that_goes_on_says_so() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
-    place
-        .run(&format!("open {file} --env local --id r0 --as alice"))
-        .exits(0);
+    place.open(file, "r0");
     let plan = plan(&place.endpoint(), "r0");
     let url = format!("{}/v1/rollouts", place.endpoint());
     for number in 1..51 {

@@ -369,6 +369,13 @@ impl Place {
         Process::start(&mut self.command(line)).finish()
     }
 
+    /// Opens a rollout in `local` as alice.
+    #[track_caller]
+    pub(crate) fn open(&self, file: &str, id: &str) {
+        self.run(&format!("open {file} --env local --id {id} --as alice"))
+            .exits(0);
+    }
+
     /// Opens a rollout in `local` as alice, starts it, and waits until it needs a person.
     #[track_caller]
     pub(crate) fn waiting(&self, file: &str, id: &str) {

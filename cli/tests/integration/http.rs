@@ -167,9 +167,7 @@ fn a_command_sent_twice_is_applied_once() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
-    place
-        .run(&format!("open {file} --env local --id h --as alice"))
-        .exits(0);
+    place.open(file, "h");
     let url = format!("{}/v1/rollouts/h/commands", place.endpoint());
     let send = || {
         ask(Method::POST, &url, |request| {
@@ -196,9 +194,7 @@ fn what_does_not_exist_is_not_an_empty_list() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
-    place
-        .run(&format!("open {file} --env local --id h --as alice"))
-        .exits(0);
+    place.open(file, "h");
     place
         .run("flag define F --env local --owner eng --description d --as alice")
         .exits(0);
@@ -246,9 +242,7 @@ fn a_request_for_another_host_is_refused() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
-    place
-        .run(&format!("open {file} --env local --id h --as alice"))
-        .exits(0);
+    place.open(file, "h");
     place
         .run("flag define F --env production --owner eng --description d --as alice")
         .exits(0);

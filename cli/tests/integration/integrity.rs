@@ -125,9 +125,7 @@ fn lost_evidence_of_an_open_rollout_is_damage() {
     let place = Place::new();
     let file = place.hello();
     let up = place.up();
-    place
-        .run(&format!("open {file} --env local --id h --as alice"))
-        .exits(0);
+    place.open(file, "h");
     place.run("doctor").exits(0).says("none missing");
     fs::remove_dir_all(place.data_dir().join("objects")).unwrap();
     // A running process has cached what it read; a new one has not.

@@ -80,9 +80,7 @@ fn traced(protocol: &str) {
     place.set(collector.variables(protocol));
     let file = place.write("traced.yaml", RUNBOOK);
     let _up = place.up();
-    place
-        .run(&format!("open {file} --env local --id t --as alice"))
-        .exits(0);
+    place.open(file, "t");
     place.run("start t --as alice").exits(0);
     place.run("status t --wait 60").exits(0);
 
@@ -115,9 +113,7 @@ fn traced(protocol: &str) {
         assert_eq!(child.trim(), format!("00-{trace}-{span}-01"));
     }
 
-    place
-        .run(&format!("open {file} --env local --id u --as alice"))
-        .exits(0);
+    place.open(file, "u");
     place
         .run(&format!("abort u --as alice --reason {REASON}"))
         .exits(0);
@@ -151,9 +147,7 @@ fn commits_name_the_commit_that_led_to_them_and_an_outer_trace_is_continued() {
     let untraced = RUNBOOK.replace("printenv TRACEPARENT", "echo");
     let file = place.write("traced.yaml", &untraced);
     let _up = place.up();
-    place
-        .run(&format!("open {file} --env local --id t --as alice"))
-        .exits(0);
+    place.open(file, "t");
     // Nothing is traced here, and the context of the caller is passed on all the same.
     place.set(vec![("TRACEPARENT", outer.to_owned())]);
     place.run("start t --as alice").exits(0);
