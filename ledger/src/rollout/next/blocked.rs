@@ -406,11 +406,12 @@ fn shut(
     let can = |missing: &&gates::Missing| !missing.eligible.is_empty();
     let signer = answer.missing.iter().find(can);
     let remedies = match signer {
-        _ if retry_first => remedy::retry_any(&state.id, &answer.again),
+        // Signing does not make a check hold; where nothing can measure again, effects go back.
+        _ if retry_first || answer.unmet > 0 => remedy::retry_any(&state.id, &answer.again),
         Some(missing) => vec![remedy::approve(&state.id, id, Some(&missing.role))],
         // Only adding other people to the roles helps.
         None if !answer.missing.is_empty() => vec![remedy::revise(&state.id)],
-        None if at.refusals.is_empty() => remedy::retry_any(&state.id, &answer.again),
+        None if at.refusals.is_empty() => vec![remedy::show_gate(&state.id, id)],
         None => vec![remedy::approve(&state.id, id, None)],
     };
     // Report first what has to change first.
@@ -425,9 +426,13 @@ fn shut(
     } else {
         BlockRule::SignOffsMissing
     };
-    BlockReason::person(rule, answer.blocks.join("; "), who, remedies)
+    let reason = BlockReason::person(rule, answer.blocks.join("; "), who, remedies)
         .figure("failed_steps", answer.failed)
         .figure("checks_not_met", answer.unmet)
-        .figure("refusals", at.refusals.len())
-        .figure("roles_missing", answer.missing.len())
+        .figure("refusals", at.refusals.len());
+    if answer.failed > 0 {
+        // Nobody can sign yet, so which roles are missing is not asked.
+        return reason;
+    }
+    reason.figure("roles_missing", answer.missing.len())
 }

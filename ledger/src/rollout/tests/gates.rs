@@ -4,6 +4,7 @@ use rollbook_proto::v1::event::Kind;
 use rollbook_proto::v1::{self, RolloutOutcome, Verdict};
 use serde_json::json;
 
+use super::super::block::BlockRule;
 use super::super::command::{Command, WorkerCommand};
 use super::super::presented::presented;
 use super::super::state::Status;
@@ -370,6 +371,24 @@ fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
         assert_eq!(blocked.remedies, [remedy::rollback(&story.state.id)]);
     }
     assert_eq!(given(gate("pass")).runs("0.1").tasks(), ["1.1"]);
+}
+
+#[test]
+fn signing_is_not_advised_where_a_check_does_not_hold() {
+    let plan = plan(json!([
+        gated(
+            "0",
+            vec![check("0.1")],
+            json!({"checks": ["regressions == 0"], "sign_offs": [{"role": "eng"}]})
+        ),
+        phase("1", vec![check("1.1")])
+    ]));
+    let story = given(plan).runs("0.1");
+    let blocked = story.blocked("gate 0");
+    assert_eq!(blocked.rule, BlockRule::CheckNotMet);
+    assert_eq!(blocked.figures["checks_not_met"], "1");
+    assert_eq!(blocked.figures["roles_missing"], "1");
+    assert_eq!(blocked.remedies, [remedy::rollback(&story.state.id)]);
 }
 
 #[test]
