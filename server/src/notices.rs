@@ -35,7 +35,7 @@ pub struct Notices {
     /// Records the outcomes.
     pub handler: Handler,
     /// The queue of notices.
-    pub lane: NoticeQueue,
+    pub queue: NoticeQueue,
     /// Resolves webhook URLs.
     pub secrets: Arc<dyn SecretResolver>,
     /// Posts them.
@@ -61,7 +61,7 @@ impl Notices {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
-            match self.lane.pull(PULL_WAIT).await {
+            match self.queue.pull(PULL_WAIT).await {
                 Ok(None) => {}
                 Ok(Some(delivery)) => {
                     let (notices, stop) = (self.clone(), stop.clone());

@@ -270,7 +270,7 @@ pub async fn run(
     };
     let notices = Notices {
         handler: dependencies.handler.clone(),
-        lane: dependencies.notices.clone(),
+        queue: dependencies.notices.clone(),
         secrets: dependencies.secrets,
         http: dependencies.http,
     };

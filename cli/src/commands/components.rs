@@ -190,7 +190,7 @@ impl Connections {
             .map_err(queue_failure)?;
         let queue = Arc::new(queue);
         let notices = NoticeQueue::new(queue.clone());
-        let lane = ShardQueue::open(queue.clone())
+        let shards = ShardQueue::open(queue.clone())
             .await
             .map_err(queue_failure)?;
         let tools = Tools {
@@ -204,7 +204,7 @@ impl Connections {
             http: http_client().map_err(Failure::unavailable)?,
             calculators: Arc::new(Deals),
             auditor: Arc::new(Deals),
-            shards: Some(Arc::new(lane.clone())),
+            shards: Some(Arc::new(shards.clone())),
         };
         Ok(Components {
             ledger: ledger.clone(),
@@ -213,7 +213,7 @@ impl Connections {
             kept,
             handler,
             queue,
-            lane,
+            shards,
             notices,
             tools,
         })
@@ -229,7 +229,7 @@ pub(super) struct Components {
     pub(super) kept: TrackedJournal,
     pub(super) handler: Handler,
     queue: Arc<dyn TaskQueue>,
-    lane: ShardQueue,
+    shards: ShardQueue,
     notices: NoticeQueue,
     tools: Tools,
 }
@@ -261,7 +261,7 @@ impl Components {
                 self.nats.clone(),
                 self.ledger.clone(),
                 self.handler.clone(),
-                self.lane.clone(),
+                self.shards.clone(),
             ),
             nats: self.nats.clone(),
             ledger: self.ledger.clone(),
@@ -287,7 +287,7 @@ impl Components {
         ));
         let shards = shards::work(
             config.clone(),
-            self.lane,
+            self.shards,
             port.clone(),
             self.tools.clone(),
             shutdown.clone(),

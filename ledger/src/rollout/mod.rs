@@ -45,7 +45,7 @@ pub use decide::{
 pub use evolve::{advance, evolve, fold, undone};
 pub use frontier::Frontier;
 pub use illegal::IllegalEvent;
-pub use next::{DueNotice, Lane, Next, Task, TaskAction, due_notices, is_wanted, look, next};
+pub use next::{DueNotice, Next, Task, TaskAction, TaskClass, due_notices, is_wanted, look, next};
 pub use presented::{
     GatePresentation, ShownCheck, ShownEvidence, ShownRevision, ShownStep, all_evidence, presented,
     rests_on,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rollbook_ledger::ids::RolloutId;
-use rollbook_ledger::rollout::{Lane, Task, TaskAction};
+use rollbook_ledger::rollout::{Task, TaskAction, TaskClass};
 use serde::{Deserialize, Serialize};
 
 use super::context::StepContext;
@@ -291,7 +291,7 @@ fn job(context: &StepContext) -> ShardJob {
             action: TaskAction::Execute,
             attempt: context.attempt,
             runs_on: step.and_then(|(_, step)| step.runs_on.clone()),
-            lane: Lane::Step,
+            class: TaskClass::Step,
         },
     }
 }

@@ -62,7 +62,7 @@ pub struct DeadLetters {
     context: jetstream::Context,
     ledger: LedgerId,
     handler: Handler,
-    lane: ShardQueue,
+    shards: ShardQueue,
 }
 
 impl DeadLetters {
@@ -71,13 +71,13 @@ impl DeadLetters {
         client: async_nats::Client,
         ledger: LedgerId,
         handler: Handler,
-        lane: ShardQueue,
+        shards: ShardQueue,
     ) -> Self {
         Self {
             context: jetstream::new(client),
             ledger,
             handler,
-            lane,
+            shards,
         }
     }
 
@@ -207,7 +207,7 @@ impl DeadLetters {
             reason: advisory.reason(),
             new_plan: false,
         };
-        Ok(self.lane.answer(shard, &answer).await?)
+        Ok(self.shards.answer(shard, &answer).await?)
     }
 
     async fn give_up(

@@ -28,7 +28,9 @@ use tracing::Span;
 use super::presence::WORKERS_BUCKET;
 use super::progress::PROGRESS_BUCKET;
 use super::pull;
-use super::queue::{Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+use super::queue::{
+    Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskFilter, TaskQueue,
+};
 use super::shards::SHARD_STREAM;
 
 /// The stream of tasks.
@@ -493,10 +495,10 @@ impl TaskQueue for JetStreamQueue {
 
     async fn pull(
         &self,
-        lines: &[Line],
+        filters: &[TaskFilter],
         wait: Duration,
     ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
-        let tokens: Vec<String> = lines.iter().map(Line::token).collect();
+        let tokens: Vec<String> = filters.iter().map(TaskFilter::token).collect();
         while let Some(message) = self.next(&tokens, wait).await? {
             if let Some((taken, task)) = ReceivedMessage::read(message).await? {
                 return Ok(Some(Box::new(JetStreamDelivery { taken, task })));

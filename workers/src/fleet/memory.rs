@@ -9,7 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::notices::{NoticeSink, QueuedNotice};
-use super::queue::{Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue};
+use super::queue::{
+    Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskFilter, TaskQueue,
+};
 
 /// Tasks in memory. Clones share them; nothing survives the process.
 #[derive(Debug, Clone)]
@@ -67,15 +69,15 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first visible task of a line, or when to look again.
-    fn take(self: &Arc<Self>, lines: &[Line]) -> Result<MemoryDelivery, Option<Instant>> {
+    /// The first visible task of a filter, or when to look again.
+    fn take(self: &Arc<Self>, filters: &[TaskFilter]) -> Result<MemoryDelivery, Option<Instant>> {
         let now = Instant::now();
         let mut state = self.lock();
         state.bury(self.options.max_deliver, now);
         let ticket = state.tickets + 1;
         let mut next: Option<Instant> = None;
         for entry in &mut state.entries {
-            if !lines.contains(&entry.task.line()) {
+            if !filters.contains(&entry.task.filter()) {
                 continue;
             }
             if entry.visible_at > now {
@@ -153,7 +155,7 @@ impl TaskQueue for MemoryQueue {
 
     async fn pull(
         &self,
-        lines: &[Line],
+        filters: &[TaskFilter],
         wait: Duration,
     ) -> Result<Option<Box<dyn Delivery>>, QueueError> {
         let last = Instant::now() + wait;
@@ -162,7 +164,7 @@ impl TaskQueue for MemoryQueue {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let next = match self.inner.take(lines) {
+            let next = match self.inner.take(filters) {
                 Ok(delivery) => return Ok(Some(Box::new(delivery))),
                 Err(next) => next,
             };

@@ -38,7 +38,7 @@ pub use output::NatsOutput;
 pub use port::{Assignment, RolloutPort, TaskState};
 pub use progress::NatsProgress;
 pub use queue::{
-    ANY_LABEL, Delivery, Line, Published, QueueError, QueueOptions, QueuedTask, TaskQueue,
+    ANY_LABEL, Delivery, Published, QueueError, QueueOptions, QueuedTask, TaskFilter, TaskQueue,
 };
 pub use signals::{NatsSignals, Signals};
 pub use worker::{WorkerConfig, run};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rollbook_ledger::ids::{LedgerId, RolloutId, subject_token};
-use rollbook_ledger::rollout::{Lane, Task, TaskAction};
+use rollbook_ledger::rollout::{Task, TaskAction, TaskClass};
 use rollbook_ledger::trace::Cause;
 use serde::{Deserialize, Serialize};
 
@@ -41,17 +41,17 @@ impl QueuedTask {
         self.task.runs_on.as_deref().unwrap_or(ANY_LABEL)
     }
 
-    /// The line of the queue that it waits in.
-    pub fn line(&self) -> Line {
-        Line::new(self.task.lane, self.label())
+    /// The filter that selects it.
+    pub fn filter(&self) -> TaskFilter {
+        TaskFilter::new(self.task.class, self.label())
     }
 
-    /// Its subject: `work.<ledger>.<line>.<rollout>.<step>.<action>.<attempt>`. Each task has its
+    /// Its subject: `work.<ledger>.<class and label>.<rollout>.<step>.<action>.<attempt>`. Each task has its
     /// own subject, so that the queue itself can refuse a second message for a task it holds.
     pub fn subject(&self, ledger: &LedgerId) -> String {
         format!(
             "work.{ledger}.{}.{}.{}.{}.{}",
-            self.line().token(),
+            self.filter().token(),
             subject_token(self.rollout.as_str()),
             subject_token(self.task.step.as_str()),
             action_word(self.task.action),
@@ -60,18 +60,18 @@ impl QueuedTask {
     }
 }
 
-/// One line of the queue: the tasks of one lane and one label.
+/// Selects the tasks of one class and one label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Line {
-    lane: Lane,
+pub struct TaskFilter {
+    class: TaskClass,
     label: String,
 }
 
-impl Line {
-    /// The line of a lane and a label.
-    pub fn new(lane: Lane, label: impl Into<String>) -> Self {
+impl TaskFilter {
+    /// A filter for a class and a label.
+    pub fn new(class: TaskClass, label: impl Into<String>) -> Self {
         Self {
-            lane,
+            class,
             label: label.into(),
         }
     }
@@ -80,11 +80,11 @@ impl Line {
     /// digits.
     pub fn token(&self) -> String {
         let label = subject_token(&self.label);
-        match self.lane {
-            Lane::Step => label,
-            Lane::Watch => format!("{label}=watch"),
-            Lane::Undo => format!("{label}=undo"),
-            Lane::Flag => format!("{label}=flag"),
+        match self.class {
+            TaskClass::Step => label,
+            TaskClass::Watch => format!("{label}=watch"),
+            TaskClass::Undo => format!("{label}=undo"),
+            TaskClass::Flag => format!("{label}=flag"),
         }
     }
 }
@@ -179,12 +179,12 @@ pub trait TaskQueue: Send + Sync + std::fmt::Debug {
     /// finds it stale.
     async fn publish(&self, task: &QueuedTask) -> Result<Published, QueueError>;
 
-    /// The next task of one of these lines; waits up to `wait` for one. A pulled task goes to
+    /// The next task of one of these filters; waits up to `wait` for one. A pulled task goes to
     /// nobody else until it is settled or `ack_wait` has passed since its last
     /// [`Delivery::progress`].
     async fn pull(
         &self,
-        lines: &[Line],
+        filters: &[TaskFilter],
         wait: Duration,
     ) -> Result<Option<Box<dyn Delivery>>, QueueError>;
 }
@@ -225,7 +225,7 @@ mod tests {
                 action: TaskAction::Undo,
                 attempt: 2,
                 runs_on: Some("db.*>x".to_owned()),
-                lane: Lane::Undo,
+                class: TaskClass::Undo,
             },
             cause: Cause::default(),
         };

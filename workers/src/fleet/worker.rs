@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rollbook_ledger::rollout::Lane;
+use rollbook_ledger::rollout::TaskClass;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use super::attempt::{Attempts, Timeouts};
 use super::changes::Changes;
 use super::port::RolloutPort;
 use super::presence::Activity;
-use super::queue::{ANY_LABEL, Line, QueueOptions, TaskQueue};
+use super::queue::{ANY_LABEL, QueueOptions, TaskFilter, TaskQueue};
 use crate::executor::Tools;
 
 /// The longest wait of a pull, so that a shutdown is noticed.
@@ -156,7 +156,12 @@ pub async fn run(
     labels.extend(config.labels.iter().filter(|l| *l != ANY_LABEL).cloned());
     let running = TaskTracker::new();
     tracing::info!(worker = %config.name, ?labels, "worker started");
-    let of = |lane| labels.iter().map(|label| Line::new(lane, label)).collect();
+    let of = |class| {
+        labels
+            .iter()
+            .map(|label| TaskFilter::new(class, label))
+            .collect()
+    };
     let puller = TaskPuller {
         config: &config,
         queue: &*queue,
@@ -167,11 +172,14 @@ pub async fn run(
     let changes = attempts.changes.clone();
     let telling = AbortOnDropHandle::new(tokio::spawn(tell(Arc::clone(&attempts.port), changes)));
     tokio::join!(
-        puller.take(of(Lane::Step), config.concurrency.max(1)),
-        puller.take(of(Lane::Watch), MAX_WATCHES),
-        puller.take(of(Lane::Undo), UNDO_SLOTS),
+        puller.take(of(TaskClass::Step), config.concurrency.max(1)),
+        puller.take(of(TaskClass::Watch), MAX_WATCHES),
+        puller.take(of(TaskClass::Undo), UNDO_SLOTS),
         // Any worker can write a flag, because it is written through the ledger.
-        puller.take(vec![Line::new(Lane::Flag, ANY_LABEL)], FLAG_SLOTS),
+        puller.take(
+            vec![TaskFilter::new(TaskClass::Flag, ANY_LABEL)],
+            FLAG_SLOTS
+        ),
     );
     drained(&running, config.drain, &stop_now).await;
     drop(telling);
@@ -207,7 +215,7 @@ const FOLLOW_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 /// Undos of flags at a time, in addition to undos that may take long.
 const FLAG_SLOTS: usize = 4;
 
-/// Pulls tasks of some lines and runs up to a number of its own at a time.
+/// Pulls tasks of some filters and runs up to a number of its own at a time.
 struct TaskPuller<'a> {
     config: &'a WorkerConfig,
     queue: &'a dyn TaskQueue,
@@ -217,7 +225,7 @@ struct TaskPuller<'a> {
 }
 
 impl TaskPuller<'_> {
-    async fn take(&self, lines: Vec<Line>, slots: usize) {
+    async fn take(&self, filters: Vec<TaskFilter>, slots: usize) {
         let shutdown = self.shutdown;
         let slots = Arc::new(Semaphore::new(slots));
         while !shutdown.is_cancelled() {
@@ -229,7 +237,7 @@ impl TaskPuller<'_> {
             let Ok(slot) = slot else { break };
             let pulled = tokio::select! {
                 biased;
-                pulled = self.queue.pull(&lines, PULL_WAIT) => pulled,
+                pulled = self.queue.pull(&filters, PULL_WAIT) => pulled,
                 () = overdue(shutdown) => break,
             };
             match pulled {

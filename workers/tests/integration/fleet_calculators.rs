@@ -9,7 +9,7 @@ use rollbook_workers::executor::Outcome;
 use rollbook_workers::snapshot::{Row, RowOutcome, Snapshot};
 use serde_json::{Value, json};
 
-use crate::fleet_fixture::{FleetFixture, Setup, Worker, lane};
+use crate::fleet_fixture::{FleetFixture, Setup, Worker, shard_queue};
 
 /// Records the process that called it and treats some deals specially, by their id. At one deal it
 /// waits for a file.
@@ -99,7 +99,7 @@ impl FleetFixture {
     async fn step(&self, setup: &Setup) -> tokio::task::JoinHandle<Outcome> {
         let mut fixture = setup.fixture(&self.cluster.source().database);
         fixture.context.tools.evidence = self.fixture.context.tools.evidence.clone();
-        fixture.context.tools.shards = Some(Arc::new(lane(self.server.port).await));
+        fixture.context.tools.shards = Some(Arc::new(shard_queue(self.server.port).await));
         tokio::spawn(async move { fixture.execute().await })
     }
 
@@ -149,9 +149,9 @@ async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
     let place = place();
     std::fs::write(place.path().join("hangs"), "").unwrap();
     let setup = Setup::of(&exec(place.path(), "10s"));
-    let bench = FleetFixture::with(setup.clone()).await;
-    bench.more_deals(6_000).await;
-    let alone = bench.step_alone(&setup).await;
+    let fleet_fixture = FleetFixture::with(setup.clone()).await;
+    fleet_fixture.more_deals(6_000).await;
+    let alone = fleet_fixture.step_alone(&setup).await;
     assert_eq!((alone.manifest.total, alone.manifest.errors), (8_499, 4));
     assert!(alone.manifest.parts.len() > 3);
     for (deal, said) in [
@@ -160,29 +160,31 @@ async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
         ("m79", "refused"),
         ("m81", "no result within 10000 ms"),
     ] {
-        let RowOutcome::Error(error) = bench.row(&alone, deal).await.outcome else {
+        let RowOutcome::Error(error) = fleet_fixture.row(&alone, deal).await.outcome else {
             panic!("{deal} has figures");
         };
         assert!(error.contains(said), "{deal}: {error}");
     }
 
-    let running = bench.step(&setup).await;
+    let running = fleet_fixture.step(&setup).await;
     // Only workers do them, and the waiting messages hold no secret.
-    bench.wait_for_shards().await;
-    let queued = bench.queued().await;
+    fleet_fixture.wait_for_shards().await;
+    let queued = fleet_fixture.queued().await;
     assert!(queued.contains("\"exec\""), "{queued}");
     assert!(!queued.contains("correct-horse"), "{queued}");
-    let one = bench.worker("a").await;
-    let fleet = bench.taken(&running.await.unwrap()).await;
+    let one = fleet_fixture.worker("a").await;
+    let fleet = fleet_fixture.taken(&running.await.unwrap()).await;
     assert_same(&fleet, &alone);
-    let values = bench.row(&fleet, "m5").await;
+    let values = fleet_fixture.row(&fleet, "m5").await;
     let values = values.values().unwrap();
     assert_eq!(values.numbers, [1]);
     assert_eq!(values.texts[0].as_deref(), Some("carveout"));
     let text = values.texts[1].as_deref().unwrap();
     assert!(text.starts_with("1.1 \"m5\" [redacted]"), "{text}");
 
-    bench.assert_same_with_four(&setup, one, &alone).await;
+    fleet_fixture
+        .assert_same_with_four(&setup, one, &alone)
+        .await;
 }
 
 impl FleetFixture {
@@ -215,18 +217,21 @@ impl FleetFixture {
 async fn a_worker_killed_while_its_program_computes_changes_nothing() {
     let place = place();
     let setup = Setup::of(&exec(place.path(), "5m"));
-    let bench = FleetFixture::with(setup.clone()).await;
-    bench.more_deals(6_000).await;
-    let alone = bench.step_alone(&setup).await;
+    let fleet_fixture = FleetFixture::with(setup.clone()).await;
+    fleet_fixture.more_deals(6_000).await;
+    let alone = fleet_fixture.step_alone(&setup).await;
     std::fs::write(place.path().join("gated"), "").unwrap();
-    let process = bench.process(false);
-    let running = bench.step(&setup).await;
+    let process = fleet_fixture.process(false);
+    let running = fleet_fixture.step(&setup).await;
     wait_for(&place.path().join("waits")).await;
     // Dropping kills it with SIGKILL while its program has not answered.
     drop(process);
     std::fs::write(place.path().join("go"), "").unwrap();
-    let workers = [bench.worker("b").await, bench.worker("c").await];
-    assert_same(&bench.taken(&running.await.unwrap()).await, &alone);
+    let workers = [
+        fleet_fixture.worker("b").await,
+        fleet_fixture.worker("c").await,
+    ];
+    assert_same(&fleet_fixture.taken(&running.await.unwrap()).await, &alone);
     for worker in workers {
         worker.stop().await;
     }
@@ -236,13 +241,13 @@ async fn a_worker_killed_while_its_program_computes_changes_nothing() {
 async fn only_workers_with_the_label_of_the_step_start_its_program() {
     let place = place();
     let setup = Setup::of(&exec(place.path(), "5m")).runs_on("models");
-    let bench = FleetFixture::with(setup.clone()).await;
-    bench.more_deals(3_000).await;
+    let fleet_fixture = FleetFixture::with(setup.clone()).await;
+    fleet_fixture.more_deals(3_000).await;
     // Another process, without the label.
-    let process = bench.process(false);
-    let running = bench.step(&setup).await;
-    let worker = bench.labelled_worker("a", &["models"]).await;
-    let taken = bench.taken(&running.await.unwrap()).await;
+    let process = fleet_fixture.process(false);
+    let running = fleet_fixture.step(&setup).await;
+    let worker = fleet_fixture.labelled_worker("a", &["models"]).await;
+    let taken = fleet_fixture.taken(&running.await.unwrap()).await;
     assert_eq!(taken.manifest.total, 5_499);
     let asked = std::fs::read_to_string(place.path().join("asked-by")).unwrap();
     let asked: BTreeSet<&str> = asked.lines().collect();
@@ -265,10 +270,10 @@ async fn a_program_that_never_works_fails_the_step_with_its_words() {
     let words = "import sys; print('no licence for', 'this', file=sys.stderr); sys.exit(7)";
     std::fs::write(place.path().join("model.py"), words).unwrap();
     let setup = Setup::of(&exec(place.path(), "5m"));
-    let bench = FleetFixture::with(setup.clone()).await;
-    bench.more_deals(3_000).await;
-    let worker = bench.worker("a").await;
-    let outcome = bench.step(&setup).await.await.unwrap();
+    let fleet_fixture = FleetFixture::with(setup.clone()).await;
+    fleet_fixture.more_deals(3_000).await;
+    let worker = fleet_fixture.worker("a").await;
+    let outcome = fleet_fixture.step(&setup).await.await.unwrap();
     assert!(outcome.evidence.is_empty(), "{}", outcome.message);
     for said in ["RB-SHARDS-1", "RB-SNAPSHOT-16", "no licence for this"] {
         assert!(outcome.message.contains(said), "{}", outcome.message);
@@ -280,12 +285,12 @@ async fn a_program_that_never_works_fails_the_step_with_its_words() {
 async fn a_worker_with_another_program_computes_nothing() {
     let place = place();
     let setup = Setup::of(&exec(place.path(), "5m"));
-    let bench = FleetFixture::with(setup.clone()).await;
-    bench.more_deals(3_000).await;
-    let running = bench.step(&setup).await;
-    bench.wait_for_shards().await;
+    let fleet_fixture = FleetFixture::with(setup.clone()).await;
+    fleet_fixture.more_deals(3_000).await;
+    let running = fleet_fixture.step(&setup).await;
+    fleet_fixture.wait_for_shards().await;
     std::fs::write(place.path().join("model.py"), format!("{PROGRAM}# new\n")).unwrap();
-    let worker = bench.worker("a").await;
+    let worker = fleet_fixture.worker("a").await;
     let outcome = running.await.unwrap();
     assert!(
         outcome.message.contains("it needs the calculator exec"),
@@ -298,21 +303,23 @@ async fn a_worker_with_another_program_computes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_gives_the_same_on_one_worker_on_four_and_on_none() {
     let setup = Setup::of(&sql());
-    let bench = FleetFixture::with(setup.clone()).await;
-    bench.more_deals(60_000).await;
-    let alone = bench.step_alone(&setup).await;
+    let fleet_fixture = FleetFixture::with(setup.clone()).await;
+    fleet_fixture.more_deals(60_000).await;
+    let alone = fleet_fixture.step_alone(&setup).await;
     assert_eq!(alone.manifest.total, 62_499);
     assert!(alone.manifest.errors > 6_000 && alone.manifest.parts.len() > 3);
-    let values = bench.row(&alone, "m21").await;
+    let values = fleet_fixture.row(&alone, "m21").await;
     let values = values.values().unwrap();
     assert_eq!(values.numbers, [150]);
     assert_eq!(values.texts, [Some("carveout".to_owned())]);
-    let untyped = bench.row(&alone, "é-accent").await;
+    let untyped = fleet_fixture.row(&alone, "é-accent").await;
     assert_eq!(untyped.values().unwrap().texts, [None]);
 
-    let running = bench.step(&setup).await;
-    bench.wait_for_shards().await;
-    let one = bench.worker("a").await;
-    assert_same(&bench.taken(&running.await.unwrap()).await, &alone);
-    bench.assert_same_with_four(&setup, one, &alone).await;
+    let running = fleet_fixture.step(&setup).await;
+    fleet_fixture.wait_for_shards().await;
+    let one = fleet_fixture.worker("a").await;
+    assert_same(&fleet_fixture.taken(&running.await.unwrap()).await, &alone);
+    fleet_fixture
+        .assert_same_with_four(&setup, one, &alone)
+        .await;
 }

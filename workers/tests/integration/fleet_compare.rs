@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::calculators::declared;
 use crate::compare_snapshots::{rules, synthetic, synthetic_rows};
 use crate::executor_fixture::{Fixture, plan};
-use crate::fleet_fixture::{PATIENCE, Process, config, job, lane};
+use crate::fleet_fixture::{PATIENCE, Process, config, job, shard_queue};
 use crate::fleet_ledger::FileLedger;
 use crate::nats::{Server, ServerConfig};
 use crate::snapshot_database::database;
@@ -55,9 +55,14 @@ struct Worker {
     _task: AbortOnDropHandle<()>,
 }
 
-fn start_worker(lane: ShardQueue, ledger: Arc<FileLedger>, tools: Tools, name: &str) -> Worker {
+fn start_worker(
+    shard_queue: ShardQueue,
+    ledger: Arc<FileLedger>,
+    tools: Tools,
+    name: &str,
+) -> Worker {
     let never = CancellationToken::new();
-    let running = work(config(name, 1), lane, ledger, tools, never);
+    let running = work(config(name, 1), shard_queue, ledger, tools, never);
     Worker {
         _task: AbortOnDropHandle::new(tokio::spawn(running)),
     }
@@ -94,9 +99,9 @@ impl FleetFixture {
     }
 
     async fn worker(&self, name: &str) -> Worker {
-        let lane = lane(self.server.port).await;
+        let shard_queue = shard_queue(self.server.port).await;
         let tools = self.fixture.context.tools.clone();
-        start_worker(lane, self.ledger.clone(), tools, name)
+        start_worker(shard_queue, self.ledger.clone(), tools, name)
     }
 
     /// Compares in one process.
@@ -114,8 +119,8 @@ impl FleetFixture {
 
     /// Compares with the fleet.
     async fn with_fleet(&self) -> Result<Comparison, ShardsError> {
-        let lane = lane(self.server.port).await;
-        let running = run(&lane, &self.before, &self.after, self.store());
+        let shard_queue = shard_queue(self.server.port).await;
+        let running = run(&shard_queue, &self.before, &self.after, self.store());
         tokio::time::timeout(PATIENCE, running)
             .await
             .expect("the workers are free")
@@ -165,14 +170,14 @@ impl FleetFixture {
 }
 
 async fn run(
-    lane: &ShardQueue,
+    shard_queue: &ShardQueue,
     before: &Snapshot,
     after: &Snapshot,
     store: &EvidenceStore,
 ) -> Result<Comparison, ShardsError> {
     let tasks: Vec<RangeTask> = task::plan(before, after, &rules(), store).await?;
     assert!(tasks.len() > 20, "{}", tasks.len());
-    let reports = merge_all(lane, &job(), &tasks, &|_| {}).await?;
+    let reports = merge_all(shard_queue, &job(), &tasks, &|_| {}).await?;
     let (rules, declared) = (rules(), declared());
     let declared = declared.as_ref();
     let made = task::finish(before, after, &rules, declared, &tasks, reports, store);
@@ -215,17 +220,17 @@ impl Held {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_workers_makes_the_bytes_of_one_process() {
-    let bench = FleetFixture::start().await;
-    let alone = bench.alone().await;
+    let fleet_fixture = FleetFixture::start().await;
+    let alone = fleet_fixture.alone().await;
     assert!(alone.result.differences.len() > 20 && alone.result.regressions > 0);
     assert!(alone.result.figures.worst_change_percent.is_some());
-    let _one = bench.worker("a").await;
-    assert_eq!(bench.with_fleet().await.unwrap(), alone);
+    let _one = fleet_fixture.worker("a").await;
+    assert_eq!(fleet_fixture.with_fleet().await.unwrap(), alone);
     let mut more = Vec::new();
     for name in ["b", "c", "d"] {
-        more.push(bench.worker(name).await);
+        more.push(fleet_fixture.worker(name).await);
     }
-    assert_eq!(bench.with_fleet().await.unwrap(), alone);
+    assert_eq!(fleet_fixture.with_fleet().await.unwrap(), alone);
 }
 
 /// Environment variable by which a test process becomes a worker process.
@@ -248,11 +253,11 @@ async fn worker_process() {
     let text = std::env::var(CHILD).expect("started by another test");
     let child: ChildConfig = serde_json::from_str(&text).unwrap();
     let store = EvidenceStore::open(child.evidence.to_str().unwrap()).unwrap();
-    let lane = lane(child.port).await;
+    let shard_queue = shard_queue(child.port).await;
     if child.coordinates {
         let before = Snapshot::open(&store, &child.before).await.unwrap();
         let after = Snapshot::open(&store, &child.after).await.unwrap();
-        run(&lane, &before, &after, &store).await.unwrap();
+        run(&shard_queue, &before, &after, &store).await.unwrap();
         return;
     }
     let fixture = Fixture::with(step(), sections(), &[("DEALS_URL", "postgres://nowhere")]);
@@ -260,7 +265,7 @@ async fn worker_process() {
     tools.evidence = store;
     let ledger = Arc::new(FileLedger::open(&child.ledger, plan(step(), sections())));
     let never = CancellationToken::new();
-    work(config("killed", 2), lane, ledger, tools, never).await;
+    work(config("killed", 2), shard_queue, ledger, tools, never).await;
 }
 
 impl FleetFixture {
@@ -280,75 +285,95 @@ impl FleetFixture {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_costs_only_time() {
-    let bench = FleetFixture::start().await;
-    let alone = bench.alone().await;
-    let held = Held::new(bench.part(15));
-    let process = bench.process(false);
+    let fleet_fixture = FleetFixture::start().await;
+    let alone = fleet_fixture.alone().await;
+    let held = Held::new(fleet_fixture.part(15));
+    let process = fleet_fixture.process(false);
     let running = async {
         // Some ranges are answered, and one is in progress while the part is held.
-        bench
+        fleet_fixture
             .wait_for("ROLLBOOK_SHARDS", |answers| answers > 3)
             .await;
         // Dropping kills it with SIGKILL.
         drop(process);
         held.put_back();
-        [bench.worker("b").await, bench.worker("c").await]
+        [
+            fleet_fixture.worker("b").await,
+            fleet_fixture.worker("c").await,
+        ]
     };
-    let (found, _workers) = tokio::join!(bench.with_fleet(), running);
+    let (found, _workers) = tokio::join!(fleet_fixture.with_fleet(), running);
     assert_eq!(found.unwrap(), alone);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_coordinator_is_followed_by_another_run() {
-    let bench = FleetFixture::start().await;
-    let process = bench.process(true);
-    bench.wait_for("ROLLBOOK_WORK", |shards| shards > 0).await;
+    let fleet_fixture = FleetFixture::start().await;
+    let process = fleet_fixture.process(true);
+    fleet_fixture
+        .wait_for("ROLLBOOK_WORK", |shards| shards > 0)
+        .await;
     drop(process);
-    let _worker = bench.worker("a").await;
-    assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
+    let _worker = fleet_fixture.worker("a").await;
+    assert_eq!(
+        fleet_fixture.with_fleet().await.unwrap(),
+        fleet_fixture.alone().await
+    );
     // Nothing of the first run is left.
-    bench.wait_for("ROLLBOOK_WORK", |shards| shards == 0).await;
+    fleet_fixture
+        .wait_for("ROLLBOOK_WORK", |shards| shards == 0)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_part_fails_the_run_by_its_address() {
-    let bench = FleetFixture::start().await;
-    let path = bench.part(7);
+    let fleet_fixture = FleetFixture::start().await;
+    let path = fleet_fixture.part(7);
     let whole = std::fs::read(&path).unwrap();
     let mut damaged = whole.clone();
     damaged[whole.len() / 2] ^= 1;
     std::fs::write(&path, &damaged).unwrap();
-    let _worker = bench.worker("a").await;
-    let error = bench.with_fleet().await.unwrap_err();
+    let _worker = fleet_fixture.worker("a").await;
+    let error = fleet_fixture.with_fleet().await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, ShardsError::Failed { .. }), "{text}");
     assert!(text.contains("RB-EVIDENCE-3"), "{text}");
     assert!(
-        text.contains(&bench.before.manifest.parts[7].sha256),
+        text.contains(&fleet_fixture.before.manifest.parts[7].sha256),
         "{text}"
     );
     assert!(text.contains("from \"00"), "{text}");
     // The range is not tried again, and the queue is free for other work.
-    bench.wait_for("ROLLBOOK_WORK", |shards| shards == 0).await;
+    fleet_fixture
+        .wait_for("ROLLBOOK_WORK", |shards| shards == 0)
+        .await;
     std::fs::write(&path, &whole).unwrap();
-    assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
+    assert_eq!(
+        fleet_fixture.with_fleet().await.unwrap(),
+        fleet_fixture.alone().await
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_run_stops_its_workers() {
-    let bench = FleetFixture::start().await;
-    let held = Held::new(bench.part(0));
-    let _worker = bench.worker("a").await;
-    let (port, store) = (bench.server.port, bench.store().clone());
-    let (before, after) = (bench.before.clone(), bench.after.clone());
+    let fleet_fixture = FleetFixture::start().await;
+    let held = Held::new(fleet_fixture.part(0));
+    let _worker = fleet_fixture.worker("a").await;
+    let (port, store) = (fleet_fixture.server.port, fleet_fixture.store().clone());
+    let (before, after) = (fleet_fixture.before.clone(), fleet_fixture.after.clone());
     let running =
-        tokio::spawn(async move { run(&lane(port).await, &before, &after, &store).await });
-    bench.wait_until_in_work().await;
+        tokio::spawn(async move { run(&shard_queue(port).await, &before, &after, &store).await });
+    fleet_fixture.wait_until_in_work().await;
     running.abort();
-    bench.wait_for("ROLLBOOK_WORK", |shards| shards == 0).await;
+    fleet_fixture
+        .wait_for("ROLLBOOK_WORK", |shards| shards == 0)
+        .await;
     held.let_go();
     // The worker is free: another run succeeds.
-    assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
+    assert_eq!(
+        fleet_fixture.with_fleet().await.unwrap(),
+        fleet_fixture.alone().await
+    );
 }
 
 /// Collects the reports.
@@ -363,28 +388,28 @@ impl ProgressSink for Reports {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_comparison_stays_in_the_step_and_a_large_one_is_handed_out() {
-    let mut bench = FleetFixture::start().await;
-    let alone = bench.alone().await;
+    let mut fleet_fixture = FleetFixture::start().await;
+    let alone = fleet_fixture.alone().await;
     let reports = Arc::new(Reports::default());
-    let tools = &mut bench.fixture.context.tools;
+    let tools = &mut fleet_fixture.fixture.context.tools;
     tools.progress = reports.clone();
-    tools.shards = Some(Arc::new(lane(bench.server.port).await));
-    let context = &bench.fixture.context;
-    let (rules, sides) = (rules(), (&bench.before, &bench.after));
+    tools.shards = Some(Arc::new(shard_queue(fleet_fixture.server.port).await));
+    let context = &fleet_fixture.fixture.context;
+    let (rules, sides) = (rules(), (&fleet_fixture.before, &fleet_fixture.after));
     let last = || reports.0.lock().unwrap().last().unwrap().clone();
     // No worker exists yet that could merge a range.
     let here = shards::compare(context, sides, &rules, MIN_FLEET_DEALS);
     let here = tokio::time::timeout(PATIENCE, here).await.unwrap().unwrap();
     assert_eq!(here, alone);
-    let total = bench.before.manifest.total;
+    let total = fleet_fixture.before.manifest.total;
     assert_eq!(
         (last().done, last().total, last().shards),
         (total, total, None)
     );
     assert_eq!(last().workers[0].name, "host/1");
-    assert_eq!(bench.messages("ROLLBOOK_WORK").await, 0);
+    assert_eq!(fleet_fixture.messages("ROLLBOOK_WORK").await, 0);
 
-    let _worker = bench.worker("a").await;
+    let _worker = fleet_fixture.worker("a").await;
     let there = shards::compare(context, sides, &rules, total);
     let there = tokio::time::timeout(PATIENCE, there)
         .await

@@ -8,13 +8,14 @@ use rollbook_ledger::clock::SystemClock;
 use rollbook_ledger::handler::{Caller, Handler};
 use rollbook_ledger::ids::{LedgerId, RolloutId};
 use rollbook_ledger::journal::jetstream::{JetStreamJournal, JetStreamOptions};
-use rollbook_ledger::rollout::{self, Command, Lane, Open, Request, StepStatus};
+use rollbook_ledger::rollout::{self, Command, Open, Request, StepStatus, TaskClass};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1::ActorKind;
 use rollbook_workers::fleet::shards::ShardQueue;
 use rollbook_workers::fleet::{
-    ANY_LABEL, DeadLetters, JetStreamQueue, Line, Published, QueueOptions, QueuedTask, TaskQueue,
+    ANY_LABEL, DeadLetters, JetStreamQueue, Published, QueueOptions, QueuedTask, TaskFilter,
+    TaskQueue,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,7 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
         .await
         .unwrap();
     let queue = Arc::new(queue);
-    let lane = ShardQueue::open(queue.clone()).await.unwrap();
+    let shard_queue = ShardQueue::open(queue.clone()).await.unwrap();
     let loaded = handler.rollout(&id).await.unwrap();
     let mut tasks = rollout::next(&loaded.state, &loaded.plan, handler.now()).tasks;
     let task = QueuedTask {
@@ -81,13 +82,13 @@ async fn a_task_delivered_too_often_fails_its_step_and_leaves_the_queue() {
     assert_eq!(queue.publish(&task).await.unwrap(), Published::New);
 
     let shutdown = CancellationToken::new();
-    let reader = DeadLetters::new(client, ledger, handler.clone(), lane);
+    let reader = DeadLetters::new(client, ledger, handler.clone(), shard_queue);
     let reading = tokio::spawn(reader.run(shutdown.clone()));
     // A worker that takes the task every time it is delivered and never responds.
     for _ in 0..200 {
         let _lost = queue
             .pull(
-                &[Line::new(Lane::Step, ANY_LABEL)],
+                &[TaskFilter::new(TaskClass::Step, ANY_LABEL)],
                 Duration::from_millis(100),
             )
             .await

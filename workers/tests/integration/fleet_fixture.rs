@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollbook_ledger::nats::{NatsOptions, connect};
-use rollbook_ledger::rollout::{Lane, Task, TaskAction};
+use rollbook_ledger::rollout::{Task, TaskAction, TaskClass};
 use rollbook_workers::executor::shards::do_all;
 use rollbook_workers::executor::{ShardJob, ShardsError};
 use rollbook_workers::fleet::shards::{ShardQueue, work};
@@ -129,7 +129,7 @@ impl Worker {
     }
 }
 
-pub(crate) async fn lane(port: u16) -> ShardQueue {
+pub(crate) async fn shard_queue(port: u16) -> ShardQueue {
     let options = NatsOptions {
         url: format!("nats://127.0.0.1:{port}"),
         name: "test".to_owned(),
@@ -187,7 +187,7 @@ impl FleetFixture {
         let stop = CancellationToken::new();
         let worker = work(
             config,
-            lane(self.server.port).await,
+            shard_queue(self.server.port).await,
             self.ledger.clone(),
             self.fixture.context.tools.clone(),
             stop.clone(),
@@ -204,8 +204,8 @@ impl FleetFixture {
 
     /// Takes the snapshot with the fleet.
     pub(crate) async fn with_fleet(&self) -> Result<Snapshot, ShardsError> {
-        let lane = lane(self.server.port).await;
-        let running = run(&lane, self.request(), &self.fixture);
+        let shard_queue = shard_queue(self.server.port).await;
+        let running = run(&shard_queue, self.request(), &self.fixture);
         tokio::time::timeout(PATIENCE, running)
             .await
             .expect("the workers are free")
@@ -220,19 +220,19 @@ pub(crate) fn job() -> ShardJob {
             action: TaskAction::Execute,
             attempt: 1,
             runs_on: None,
-            lane: Lane::Step,
+            class: TaskClass::Step,
         },
     }
 }
 
 pub(crate) async fn run(
-    lane: &ShardQueue,
+    shard_queue: &ShardQueue,
     request: SnapshotRequest,
     fixture: &Fixture,
 ) -> Result<Snapshot, ShardsError> {
     let mut planned = plan_shards(&request).await.unwrap();
     assert!(planned.shards.len() > 4);
-    let reports = do_all(lane, &job(), &mut planned, &|_| {}).await?;
+    let reports = do_all(shard_queue, &job(), &mut planned, &|_| {}).await?;
     let store = &fixture.context.tools.evidence;
     Ok(finish(&planned.summary, reports, store).await.unwrap())
 }

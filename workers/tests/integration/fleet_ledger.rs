@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::ids::RolloutId;
-use rollbook_ledger::rollout::{Lane, Sample, Task, TaskAction, WorkerCommand};
+use rollbook_ledger::rollout::{Sample, Task, TaskAction, TaskClass, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1::Verdict;
@@ -247,7 +247,7 @@ impl RolloutPort for FileLedger {
             action,
             attempt: line.attempt,
             runs_on: None,
-            lane: Lane::Step,
+            class: TaskClass::Step,
         });
         let begins = line.what.starts_with("start");
         let legal = match standing {

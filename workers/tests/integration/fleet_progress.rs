@@ -10,7 +10,7 @@ use rollbook_workers::executor::shards::take as take_with_fleet;
 use rollbook_workers::fleet::NatsProgress;
 use rollbook_workers::fleet::progress::{follow, latest};
 
-use crate::fleet_fixture::{FleetFixture, PATIENCE, lane};
+use crate::fleet_fixture::{FleetFixture, PATIENCE, shard_queue};
 
 fn ids() -> (LedgerId, RolloutId) {
     ("main".parse().unwrap(), "test-1".parse().unwrap())
@@ -42,19 +42,24 @@ fn check(reports: &[StepProgress], total: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_progress_to_the_total() {
-    let bench = FleetFixture::start().await;
+    let fleet_fixture = FleetFixture::start().await;
     let (ledger, rollout) = ids();
-    let client = bench.server.client().await;
-    let workers = [bench.worker("a").await, bench.worker("b").await];
-    let mut fixture = bench.setup.fixture(&bench.cluster.source().database);
-    fixture.context.tools.evidence = bench.fixture.context.tools.evidence.clone();
+    let client = fleet_fixture.server.client().await;
+    let workers = [
+        fleet_fixture.worker("a").await,
+        fleet_fixture.worker("b").await,
+    ];
+    let mut fixture = fleet_fixture
+        .setup
+        .fixture(&fleet_fixture.cluster.source().database);
+    fixture.context.tools.evidence = fleet_fixture.fixture.context.tools.evidence.clone();
     let sink = NatsProgress::start(client.clone(), ledger.clone());
     fixture.context.tools.progress = Arc::new(sink);
-    let lane = lane(bench.server.port).await;
-    let slow = bench.slow();
+    let shard_queue = shard_queue(fleet_fixture.server.port).await;
+    let slow = fleet_fixture.slow();
     let early = follow(&client, &ledger, &rollout).await.unwrap();
     let running = async {
-        take_with_fleet(&fixture.context, &lane, &slow)
+        take_with_fleet(&fixture.context, &shard_queue, &slow)
             .await
             .unwrap()
     };
@@ -105,10 +110,12 @@ async fn two_workers_progress_to_the_total() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_of_one_worker_reports_the_same_way() {
-    let bench = FleetFixture::start().await;
+    let fleet_fixture = FleetFixture::start().await;
     let (ledger, rollout) = ids();
-    let client = bench.server.client().await;
-    let mut fixture = bench.setup.fixture(&bench.cluster.source().database);
+    let client = fleet_fixture.server.client().await;
+    let mut fixture = fleet_fixture
+        .setup
+        .fixture(&fleet_fixture.cluster.source().database);
     let sink = NatsProgress::start(client.clone(), ledger.clone());
     fixture.context.tools.progress = Arc::new(sink);
     let mut states = Box::pin(follow(&client, &ledger, &rollout).await.unwrap());

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollbook_ledger::rollout::{Lane, Task, TaskAction};
+use rollbook_ledger::rollout::{Task, TaskAction, TaskClass};
 use rollbook_ledger::trace::Cause;
 use rollbook_workers::fleet::{
-    DEAD_LETTER_STREAM, Delivery, JetStreamQueue, Line, MemoryQueue, Published, QueueOptions,
-    QueuedTask, TaskQueue, WORK_STREAM,
+    DEAD_LETTER_STREAM, Delivery, JetStreamQueue, MemoryQueue, Published, QueueOptions, QueuedTask,
+    TaskFilter, TaskQueue, WORK_STREAM,
 };
 
 use crate::nats::{Server, ServerConfig};
@@ -30,7 +30,7 @@ pub fn task(step: &str, label: Option<&str>) -> QueuedTask {
             action: TaskAction::Execute,
             attempt: 1,
             runs_on: label.map(str::to_owned),
-            lane: Lane::Step,
+            class: TaskClass::Step,
         },
         cause: Cause {
             causation_id: "01890a5d-ac96-774b-bcce-b302099a8056".to_owned(),
@@ -39,10 +39,10 @@ pub fn task(step: &str, label: Option<&str>) -> QueuedTask {
     }
 }
 
-fn labels(labels: &[&str]) -> Vec<Line> {
+fn labels(labels: &[&str]) -> Vec<TaskFilter> {
     labels
         .iter()
-        .map(|label| Line::new(Lane::Step, *label))
+        .map(|label| TaskFilter::new(TaskClass::Step, *label))
         .collect()
 }
 
@@ -61,13 +61,13 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
     nothing(queue, &["any"]).await;
 
     // Undos wait in lines of their own.
-    for lane in [Lane::Undo, Lane::Flag] {
+    for class in [TaskClass::Undo, TaskClass::Flag] {
         let mut back = task("1.0", None);
         back.task.action = TaskAction::Undo;
-        back.task.lane = lane;
+        back.task.class = class;
         assert_eq!(queue.publish(&back).await.unwrap(), Published::New);
         nothing(queue, &["any"]).await;
-        let line = [Line::new(lane, "any")];
+        let line = [TaskFilter::new(class, "any")];
         let delivery = queue.pull(&line, SOON).await.unwrap().unwrap();
         assert_eq!(delivery.task(), &back);
         delivery.done().await.unwrap();

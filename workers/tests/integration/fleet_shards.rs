@@ -17,23 +17,25 @@ use rollbook_workers::fleet::shards::work;
 use rollbook_workers::snapshot::{plan as plan_shards, take};
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet_fixture::{FleetFixture, PATIENCE, Process, ROWS, Setup, config, job, lane, run};
+use crate::fleet_fixture::{
+    FleetFixture, PATIENCE, Process, ROWS, Setup, config, job, run, shard_queue,
+};
 use crate::fleet_ledger::FileLedger;
 use crate::nats::{Server, ServerConfig};
 use crate::snapshot_deals::{calculator, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_number_of_workers_makes_the_same_manifest() {
-    let bench = FleetFixture::start().await;
-    let alone = bench.alone().await;
-    let one = bench.worker("a").await;
-    assert_eq!(bench.with_fleet().await.unwrap(), alone);
+    let fleet_fixture = FleetFixture::start().await;
+    let alone = fleet_fixture.alone().await;
+    let one = fleet_fixture.worker("a").await;
+    assert_eq!(fleet_fixture.with_fleet().await.unwrap(), alone);
     let more = [
-        bench.worker("b").await,
-        bench.worker("c").await,
-        bench.worker("d").await,
+        fleet_fixture.worker("b").await,
+        fleet_fixture.worker("c").await,
+        fleet_fixture.worker("d").await,
     ];
-    assert_eq!(bench.with_fleet().await.unwrap(), alone);
+    assert_eq!(fleet_fixture.with_fleet().await.unwrap(), alone);
     one.stop().await;
     for worker in more {
         worker.stop().await;
@@ -63,16 +65,23 @@ async fn worker_process() {
     let mut tools = fixture.context.tools.clone();
     tools.evidence = rollbook_ledger::evidence::EvidenceStore::open(&child.evidence).unwrap();
     let ledger = FileLedger::open(Path::new(&child.ledger), child.setup.plan());
-    let lane = lane(child.port).await;
+    let shard_queue = shard_queue(child.port).await;
     if child.coordinates {
         let source = rollbook_workers::snapshot::SnapshotSource::new(child.url);
         let mut request = request(source, calculator(true));
         request.rows_per_part = ROWS;
-        run(&lane, request, &fixture).await.unwrap();
+        run(&shard_queue, request, &fixture).await.unwrap();
         return;
     }
     let never = CancellationToken::new();
-    work(config("killed", 2), lane, Arc::new(ledger), tools, never).await;
+    work(
+        config("killed", 2),
+        shard_queue,
+        Arc::new(ledger),
+        tools,
+        never,
+    )
+    .await;
 }
 
 impl FleetFixture {
@@ -110,20 +119,23 @@ impl FleetFixture {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_and_a_killed_server_cost_only_time() {
-    let mut bench = FleetFixture::start().await;
-    let store = bench.fixture.context.tools.evidence.clone();
-    let slow = bench.slow();
+    let mut fleet_fixture = FleetFixture::start().await;
+    let store = fleet_fixture.fixture.context.tools.evidence.clone();
+    let slow = fleet_fixture.slow();
     let alone = take(&slow, &store, &|_| {}).await.unwrap();
-    let process = bench.process(false);
-    let (port, fixture) = (bench.server.port, bench.fixture.clone());
-    let running = tokio::spawn(async move { run(&lane(port).await, slow, &fixture).await });
-    bench.wait_for_readers(|readers| readers > 0).await;
+    let process = fleet_fixture.process(false);
+    let (port, fixture) = (fleet_fixture.server.port, fleet_fixture.fixture.clone());
+    let running = tokio::spawn(async move { run(&shard_queue(port).await, slow, &fixture).await });
+    fleet_fixture.wait_for_readers(|readers| readers > 0).await;
     // Dropping kills it with SIGKILL in the middle of shards.
     drop(process);
-    bench.server.kill();
-    bench.server.start();
-    bench.server.ready().await;
-    let workers = [bench.worker("b").await, bench.worker("c").await];
+    fleet_fixture.server.kill();
+    fleet_fixture.server.start();
+    fleet_fixture.server.ready().await;
+    let workers = [
+        fleet_fixture.worker("b").await,
+        fleet_fixture.worker("c").await,
+    ];
     assert_eq!(running.await.unwrap().unwrap(), alone);
     for worker in workers {
         worker.stop().await;
@@ -132,42 +144,42 @@ async fn a_killed_worker_and_a_killed_server_cost_only_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_coordinator_is_followed_by_another_run() {
-    let bench = FleetFixture::start().await;
-    let process = bench.process(true);
-    bench.wait_for_shards().await;
+    let fleet_fixture = FleetFixture::start().await;
+    let process = fleet_fixture.process(true);
+    fleet_fixture.wait_for_shards().await;
     drop(process);
-    let worker = bench.worker("a").await;
-    let whole = bench.with_fleet().await.unwrap();
-    assert_eq!(whole, bench.alone().await);
+    let worker = fleet_fixture.worker("a").await;
+    let whole = fleet_fixture.with_fleet().await.unwrap();
+    assert_eq!(whole, fleet_fixture.alone().await);
     // Nothing of the first run is left.
-    bench.wait_for_idle_queue().await;
+    fleet_fixture.wait_for_idle_queue().await;
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_database_is_planned_anew() {
-    let bench = FleetFixture::start().await;
-    let worker = bench.worker("a").await;
-    let lane = lane(bench.server.port).await;
-    let (fixture, slow) = (bench.fixture.clone(), bench.slow());
+    let fleet_fixture = FleetFixture::start().await;
+    let worker = fleet_fixture.worker("a").await;
+    let shard_queue = shard_queue(fleet_fixture.server.port).await;
+    let (fixture, slow) = (fleet_fixture.fixture.clone(), fleet_fixture.slow());
     let alone = {
-        let store = &bench.fixture.context.tools.evidence;
+        let store = &fleet_fixture.fixture.context.tools.evidence;
         take(&slow, store, &|_| {}).await.unwrap()
     };
     let running =
-        tokio::spawn(async move { take_with_fleet(&fixture.context, &lane, &slow).await });
-    bench.wait_for_readers(|readers| readers > 0).await;
-    bench.cluster.restart().await;
+        tokio::spawn(async move { take_with_fleet(&fixture.context, &shard_queue, &slow).await });
+    fleet_fixture.wait_for_readers(|readers| readers > 0).await;
+    fleet_fixture.cluster.restart().await;
     assert_eq!(running.await.unwrap().unwrap(), alone);
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
-    let bench = FleetFixture::start().await;
-    let mut request = bench.request();
+    let fleet_fixture = FleetFixture::start().await;
+    let mut request = fleet_fixture.request();
     // Makes every read of one deal fail, but not the plan.
-    bench
+    fleet_fixture
         .cluster
         .execute(
             "CREATE FUNCTION poisoned(id text) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -176,10 +188,10 @@ async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
         )
         .await;
     request.source.filter = Some("poisoned(id)".to_owned());
-    let worker = bench.worker("a").await;
+    let worker = fleet_fixture.worker("a").await;
     let mut planned = plan_shards(&request).await.unwrap();
-    let lane = lane(bench.server.port).await;
-    let error = do_all(&lane, &job(), &mut planned, &|_| {})
+    let shard_queue = shard_queue(fleet_fixture.server.port).await;
+    let error = do_all(&shard_queue, &job(), &mut planned, &|_| {})
         .await
         .unwrap_err();
     let text = error.to_string();
@@ -188,27 +200,30 @@ async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
     assert!(text.contains("from \""), "{text}");
     assert!(!text.contains("correct-horse"), "{text}");
     // The queue is free for other work, and the sessions are closed.
-    bench.wait_for_readers(|readers| readers == 0).await;
-    let whole = bench.with_fleet().await.unwrap();
+    fleet_fixture.wait_for_readers(|readers| readers == 0).await;
+    let whole = fleet_fixture.with_fleet().await.unwrap();
     assert_eq!(whole.manifest.total, 2_499);
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_run_stops_its_workers() {
-    let bench = FleetFixture::start().await;
-    let mut slow = bench.slow();
+    let fleet_fixture = FleetFixture::start().await;
+    let mut slow = fleet_fixture.slow();
     // One shard takes longer than the test may.
     slow.source.filter =
         Some("(current_query() NOT ILIKE '%COPY%' OR pg_sleep(10)::text = '')".to_owned());
-    let worker = bench.worker("a").await;
-    let (port, fixture) = (bench.server.port, bench.fixture.clone());
-    let running = tokio::spawn(async move { run(&lane(port).await, slow, &fixture).await });
-    bench.wait_for_readers(|readers| readers > 0).await;
+    let worker = fleet_fixture.worker("a").await;
+    let (port, fixture) = (fleet_fixture.server.port, fleet_fixture.fixture.clone());
+    let running = tokio::spawn(async move { run(&shard_queue(port).await, slow, &fixture).await });
+    fleet_fixture.wait_for_readers(|readers| readers > 0).await;
     running.abort();
-    bench.wait_for_idle_queue().await;
+    fleet_fixture.wait_for_idle_queue().await;
     // The worker is free at once: another run succeeds.
-    assert_eq!(bench.with_fleet().await.unwrap(), bench.alone().await);
+    assert_eq!(
+        fleet_fixture.with_fleet().await.unwrap(),
+        fleet_fixture.alone().await
+    );
     worker.stop().await;
 }
 
@@ -229,18 +244,20 @@ impl FleetFixture {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_step_hands_its_shards_to_the_fleet() {
-    let bench = FleetFixture::start().await;
-    bench
+    let fleet_fixture = FleetFixture::start().await;
+    fleet_fixture
         .cluster
         .execute(
             "INSERT INTO deals SELECT 'm' || n, 'carveout', '[]', NULL
              FROM generate_series(1, 40000) n",
         )
         .await;
-    let worker = bench.worker("a").await;
-    let mut fixture = bench.setup.fixture(&bench.cluster.source().database);
-    fixture.context.tools.evidence = bench.fixture.context.tools.evidence.clone();
-    fixture.context.tools.shards = Some(Arc::new(lane(bench.server.port).await));
+    let worker = fleet_fixture.worker("a").await;
+    let mut fixture = fleet_fixture
+        .setup
+        .fixture(&fleet_fixture.cluster.source().database);
+    fixture.context.tools.evidence = fleet_fixture.fixture.context.tools.evidence.clone();
+    fixture.context.tools.shards = Some(Arc::new(shard_queue(fleet_fixture.server.port).await));
     let outcome = fixture.execute().await;
     assert!(
         outcome.message.starts_with("42499 deals"),
@@ -251,11 +268,11 @@ async fn the_step_hands_its_shards_to_the_fleet() {
     worker.stop().await;
     let cancel = fixture.context.cancel.clone();
     let running = tokio::spawn(async move { fixture.execute().await });
-    bench.wait_for_shards().await;
+    fleet_fixture.wait_for_shards().await;
     cancel.cancel("aborted");
     let outcome = running.await.unwrap();
     assert!(outcome.message.contains("aborted"), "{}", outcome.message);
-    bench.wait_for_idle_queue().await;
+    fleet_fixture.wait_for_idle_queue().await;
 }
 
 impl FleetFixture {
@@ -276,14 +293,14 @@ impl FleetFixture {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_no_worker_survives_is_reported_not_tried_for_ever() {
-    let bench = FleetFixture::start().await;
-    let client = bench.server.client().await;
-    let lane = lane(bench.server.port).await;
+    let fleet_fixture = FleetFixture::start().await;
+    let client = fleet_fixture.server.client().await;
+    let shard_queue = shard_queue(fleet_fixture.server.port).await;
     let journal =
         JetStreamJournal::open(client.clone(), "main".parse().unwrap(), Default::default())
             .await
             .unwrap();
-    let tools = &bench.fixture.context.tools;
+    let tools = &fleet_fixture.fixture.context.tools;
     let ledger: LedgerId = "main".parse().unwrap();
     let handler = Handler::new(
         Arc::new(journal),
@@ -292,10 +309,10 @@ async fn a_shard_no_worker_survives_is_reported_not_tried_for_ever() {
         ledger.clone(),
     );
     let shutdown = CancellationToken::new();
-    let letters = DeadLetters::new(client.clone(), ledger, handler, lane.clone());
+    let letters = DeadLetters::new(client.clone(), ledger, handler, shard_queue.clone());
     let reading = tokio::spawn(letters.run(shutdown.clone()));
-    let mut planned = plan_shards(&bench.request()).await.unwrap();
-    let (running, job) = (lane.clone(), job());
+    let mut planned = plan_shards(&fleet_fixture.request()).await.unwrap();
+    let (running, job) = (shard_queue.clone(), job());
     let mut running =
         tokio::spawn(async move { do_all(&running, &job, &mut planned, &|_| {}).await });
     // Workers that take shards and never respond.

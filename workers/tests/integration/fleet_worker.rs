@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rollbook_ledger::rollout::{Lane, TaskAction};
+use rollbook_ledger::rollout::{TaskAction, TaskClass};
 use rollbook_workers::fleet::{
-    JetStreamQueue, Line, MemoryQueue, QueuedTask, TaskQueue, WorkerConfig, run,
+    JetStreamQueue, MemoryQueue, QueuedTask, TaskFilter, TaskQueue, WorkerConfig, run,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -92,47 +92,62 @@ impl FleetFixture {
 
 #[tokio::test]
 async fn a_task_is_begun_executed_and_finished_once_by_any_number_of_workers() {
-    let bench = FleetFixture::new(json!({"run": {"command": "echo done"}}));
-    let workers = [bench.worker(config("a")), bench.worker(config("b"))];
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
-    let finish = bench.ledger.wait_for("finish").await;
+    let fleet_fixture = FleetFixture::new(json!({"run": {"command": "echo done"}}));
+    let workers = [
+        fleet_fixture.worker(config("a")),
+        fleet_fixture.worker(config("b")),
+    ];
+    fleet_fixture
+        .queue
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
+    let finish = fleet_fixture.ledger.wait_for("finish").await;
     assert_eq!(
         (finish.verdict.as_str(), finish.by_verification),
         ("PASS", false)
     );
-    bench.queue_is_empty().await;
+    fleet_fixture.queue_is_empty().await;
     for worker in workers {
         worker.stop().await;
     }
     assert_eq!(
-        bench.ledger.kinds(),
+        fleet_fixture.ledger.kinds(),
         ["start", "finish"],
         "the repeated task was dropped"
     );
-    let intent = &bench.ledger.lines()[0].message;
+    let intent = &fleet_fixture.ledger.lines()[0].message;
     assert_eq!(intent, "run `echo done`");
 }
 
 #[tokio::test]
 async fn a_result_is_not_lost_while_the_ledger_is_away() {
-    let bench = FleetFixture::new(json!({"run": {"command": "sleep 0.3"}}));
-    let worker = bench.worker(config("a"));
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
-    bench.ledger.wait_for("start").await;
-    bench.ledger.unavailable.store(5, Ordering::SeqCst);
-    let finish = bench.ledger.wait_for("finish").await;
+    let fleet_fixture = FleetFixture::new(json!({"run": {"command": "sleep 0.3"}}));
+    let worker = fleet_fixture.worker(config("a"));
+    fleet_fixture
+        .queue
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
+    fleet_fixture.ledger.wait_for("start").await;
+    fleet_fixture.ledger.unavailable.store(5, Ordering::SeqCst);
+    let finish = fleet_fixture.ledger.wait_for("finish").await;
     assert_eq!((finish.attempt, finish.verdict.as_str()), (1, "PASS"));
     worker.stop().await;
 }
 
 #[tokio::test]
 async fn an_abort_ends_the_running_action() {
-    let bench = FleetFixture::new(json!({"run": {"command": "sleep 1000"}}));
-    let worker = bench.worker(config("a"));
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
-    bench.ledger.wait_for("start").await;
-    *bench.ledger.halted.lock().unwrap() = Some("aborted".to_owned());
-    let finish = bench.ledger.wait_for("finish").await;
+    let fleet_fixture = FleetFixture::new(json!({"run": {"command": "sleep 1000"}}));
+    let worker = fleet_fixture.worker(config("a"));
+    fleet_fixture
+        .queue
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
+    fleet_fixture.ledger.wait_for("start").await;
+    *fleet_fixture.ledger.halted.lock().unwrap() = Some("aborted".to_owned());
+    let finish = fleet_fixture.ledger.wait_for("finish").await;
     assert_eq!(finish.verdict, "ERROR");
     assert!(
         finish.message.contains("cancelled: aborted"),
@@ -144,40 +159,55 @@ async fn an_abort_ends_the_running_action() {
 
 #[tokio::test]
 async fn going_back_does_not_wait_behind_steps() {
-    let bench = FleetFixture::new(json!({
+    let fleet_fixture = FleetFixture::new(json!({
         "run": {"command": "sleep 1000"},
         "undo": {"run": {"command": "true"}, "verify": {"run": {"command": "true"}}},
     }));
-    let worker = bench.worker(WorkerConfig {
+    let worker = fleet_fixture.worker(WorkerConfig {
         concurrency: 1,
         ..config("a")
     });
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
-    bench.ledger.wait_for("start").await;
+    fleet_fixture
+        .queue
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
+    fleet_fixture.ledger.wait_for("start").await;
     let mut back = task("1.1", None);
     back.task.action = TaskAction::Undo;
-    back.task.lane = Lane::Undo;
-    bench.queue.publish(&back).await.unwrap();
-    let finish = bench.ledger.wait_for("finish-undo").await;
+    back.task.class = TaskClass::Undo;
+    fleet_fixture.queue.publish(&back).await.unwrap();
+    let finish = fleet_fixture.ledger.wait_for("finish-undo").await;
     assert_eq!(finish.verdict, "PASS", "{}", finish.message);
-    assert_eq!(bench.ledger.kinds(), ["start", "start-undo", "finish-undo"]);
-    *bench.ledger.halted.lock().unwrap() = Some("enough".to_owned());
-    bench.ledger.wait_for("finish").await;
+    assert_eq!(
+        fleet_fixture.ledger.kinds(),
+        ["start", "start-undo", "finish-undo"]
+    );
+    *fleet_fixture.ledger.halted.lock().unwrap() = Some("enough".to_owned());
+    fleet_fixture.ledger.wait_for("finish").await;
     worker.stop().await;
 }
 
 #[tokio::test]
 async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
-    let bench = FleetFixture::new(json!({"run": {"command": "sleep 0.5"}}));
-    let worker = bench.worker(config("a"));
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
-    bench.ledger.wait_for("start").await;
-    worker.stop().await;
-    assert_eq!(bench.ledger.kinds(), ["start", "finish"]);
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
-    let waiting = bench
+    let fleet_fixture = FleetFixture::new(json!({"run": {"command": "sleep 0.5"}}));
+    let worker = fleet_fixture.worker(config("a"));
+    fleet_fixture
         .queue
-        .pull(&[Line::new(Lane::Step, "any")], Duration::ZERO)
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
+    fleet_fixture.ledger.wait_for("start").await;
+    worker.stop().await;
+    assert_eq!(fleet_fixture.ledger.kinds(), ["start", "finish"]);
+    fleet_fixture
+        .queue
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
+    let waiting = fleet_fixture
+        .queue
+        .pull(&[TaskFilter::new(TaskClass::Step, "any")], Duration::ZERO)
         .await
         .unwrap();
     assert!(waiting.is_some(), "nobody took it");
@@ -185,17 +215,21 @@ async fn a_shutdown_lets_actions_finish_and_takes_no_new_ones() {
 
 #[tokio::test]
 async fn an_action_that_outlasts_the_shutdown_is_left_to_the_crash_rules() {
-    let bench = FleetFixture::new(json!({"run": {"command": "sleep 1000"}}));
-    let ledger = bench.ledger.clone();
-    let worker = bench.worker(WorkerConfig {
+    let fleet_fixture = FleetFixture::new(json!({"run": {"command": "sleep 1000"}}));
+    let ledger = fleet_fixture.ledger.clone();
+    let worker = fleet_fixture.worker(WorkerConfig {
         drain: Duration::from_millis(100),
         ..config("a")
     });
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
+    fleet_fixture
+        .queue
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
     ledger.wait_for("start").await;
     worker.stop().await;
     assert_eq!(ledger.kinds(), ["start"]);
-    let worker = bench.worker(config("b"));
+    let worker = fleet_fixture.worker(config("b"));
     let interrupt = ledger.wait_for("interrupt").await;
     assert!(
         interrupt.message.contains("worker a ended"),
@@ -230,13 +264,17 @@ fn cut_off(name: &str) -> WorkerConfig {
 async fn an_idempotent_command_of_a_worker_that_is_cut_off_is_stopped_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let command = "echo $$ > group; sleep 1000";
-    let bench = FleetFixture::new(json!({
+    let fleet_fixture = FleetFixture::new(json!({
         "run": {"command": command, "directory": dir.path()},
         "idempotent": true,
     }));
-    let worker = bench.worker(cut_off("a"));
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
-    let interrupt = bench.ledger.wait_for("interrupt").await;
+    let worker = fleet_fixture.worker(cut_off("a"));
+    fleet_fixture
+        .queue
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
+    let interrupt = fleet_fixture.ledger.wait_for("interrupt").await;
     assert!(
         interrupt.message.contains("no sign of the queue for 1 s"),
         "{}",
@@ -245,18 +283,22 @@ async fn an_idempotent_command_of_a_worker_that_is_cut_off_is_stopped_in_time() 
     let group = std::fs::read_to_string(dir.path().join("group")).unwrap();
     group_has_ended(group.trim()).await;
     worker.stop().await;
-    assert_eq!(bench.ledger.kinds(), ["start", "interrupt"]);
+    assert_eq!(fleet_fixture.ledger.kinds(), ["start", "interrupt"]);
 }
 
 #[tokio::test]
 async fn any_other_command_of_a_worker_that_is_cut_off_goes_on_and_counts() {
-    let bench = FleetFixture::new(json!({"run": {"command": "sleep 2"}}));
-    let worker = bench.worker(cut_off("a"));
-    bench.queue.publish(&task("1.1", None)).await.unwrap();
-    let finish = bench.ledger.wait_for("finish").await;
+    let fleet_fixture = FleetFixture::new(json!({"run": {"command": "sleep 2"}}));
+    let worker = fleet_fixture.worker(cut_off("a"));
+    fleet_fixture
+        .queue
+        .publish(&task("1.1", None))
+        .await
+        .unwrap();
+    let finish = fleet_fixture.ledger.wait_for("finish").await;
     assert_eq!(finish.verdict, "PASS");
     worker.stop().await;
-    assert_eq!(bench.ledger.kinds(), ["start", "finish"]);
+    assert_eq!(fleet_fixture.ledger.kinds(), ["start", "finish"]);
 }
 
 /// Not a test: the worker process that the tests below start and kill.

@@ -6,7 +6,7 @@ use super::super::frontier::Look;
 use super::super::rules::{effects, gates, start};
 use super::super::settle::wait_ends;
 use super::super::state::{RolloutState, Status, StepStatus};
-use super::{DueNotice, Lane, Next, Task, TaskAction};
+use super::{DueNotice, Next, Task, TaskAction, TaskClass};
 use crate::ids::{PhaseId, StepId};
 use crate::runbook::model::Notice;
 use crate::runbook::{Action, EffectiveUndo, Plan, Step};
@@ -46,9 +46,9 @@ pub(super) fn task_of(id: &StepId, step: &Step, attempt: u32) -> Option<Task> {
         action: TaskAction::Execute,
         attempt,
         runs_on: step.runs_on.clone(),
-        lane: match step.action {
-            Action::Watch(_) => Lane::Watch,
-            _ => Lane::Step,
+        class: match step.action {
+            Action::Watch(_) => TaskClass::Watch,
+            _ => TaskClass::Step,
         },
     })
 }
@@ -66,7 +66,7 @@ pub(super) fn undo(state: &RolloutState, plan: &Plan) -> Vec<Task> {
             action: TaskAction::VerifyUndo,
             attempt: at.undo.attempt,
             runs_on: plan.step(id).and_then(|(_, step)| step.runs_on.clone()),
-            lane: Lane::Undo,
+            class: TaskClass::Undo,
         });
     }
     let queue = effects::queue(state, plan);
@@ -92,9 +92,9 @@ pub(super) fn undo(state: &RolloutState, plan: &Plan) -> Vec<Task> {
             EffectiveUndo::RestoreFlag { .. } => None,
             _ => step.runs_on.clone(),
         },
-        lane: match way {
-            EffectiveUndo::RestoreFlag { .. } => Lane::Flag,
-            _ => Lane::Undo,
+        class: match way {
+            EffectiveUndo::RestoreFlag { .. } => TaskClass::Flag,
+            _ => TaskClass::Undo,
         },
     });
     tasks

@@ -28,13 +28,13 @@ pub enum TaskAction {
     VerifyUndo,
 }
 
-/// The work queue of a task. Undos have queues of their own so that they never wait behind steps,
-/// and flag undos another one so that they never wait behind long undos.
+/// What kind of task it is. Workers reserve slots for each class, so that undos never wait behind
+/// steps, flag undos never behind long undos, and watches hold no slot of a step.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Lane {
+pub enum TaskClass {
     /// Step actions.
     #[default]
     Step,
@@ -57,9 +57,9 @@ pub struct Task {
     pub attempt: u32,
     /// Label required of the worker.
     pub runs_on: Option<String>,
-    /// The queue it belongs to.
-    #[serde(default)]
-    pub lane: Lane,
+    /// Its class. Messages of earlier versions call it `lane`.
+    #[serde(default, alias = "lane")]
+    pub class: TaskClass,
 }
 
 /// A notice that is due.

@@ -38,19 +38,19 @@ const MAX_OUTAGE: Duration = Duration::from_secs(10 * 60);
 
 /// Ends the run on drop, whatever happens to the coordinator short of being killed.
 struct Ending {
-    lane: ShardQueue,
+    queue: ShardQueue,
     run: ShardRun,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let (lane, run) = (self.lane.clone(), self.run.clone());
+        let (queue, run) = (self.queue.clone(), self.run.clone());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         runtime.spawn(async move {
             // If this fails, workers still find the read over and the step not running.
-            if let Err(error) = lane.end(&run).await {
+            if let Err(error) = queue.end(&run).await {
                 tracing::warn!(run = %run.run, %error, "the end of a run of shards was not told");
             }
         });
@@ -78,12 +78,12 @@ impl ShardFleet for ShardQueue {
             run: uuid::Uuid::now_v7().simple().to_string(),
         };
         let _ending = Ending {
-            lane: self.clone(),
+            queue: self.clone(),
             run: run.clone(),
         };
         self.forget_earlier(&run).await.map_err(queue_error)?;
         Collect {
-            lane: self,
+            queue: self,
             run: &run,
             shards: &shards,
             done: BTreeMap::new(),
@@ -103,7 +103,7 @@ impl ShardFleet for ShardQueue {
 }
 
 struct Collect<'a> {
-    lane: &'a ShardQueue,
+    queue: &'a ShardQueue,
     run: &'a ShardRun,
     shards: &'a [ShardWork],
     done: BTreeMap<u32, ShardResult>,
@@ -118,7 +118,7 @@ impl Collect<'_> {
         mut held: Option<&mut SnapshotPlan>,
         progress: &(dyn Fn(Counts) + Send + Sync),
     ) -> Result<Vec<ShardResult>, ShardsError> {
-        let (mut answers, _reader) = self.lane.answers(self.run);
+        let (mut answers, _reader) = self.queue.answers(self.run);
         let mut check = tokio::time::interval(CHECK_HELD);
         let mut tell = tokio::time::interval(TELL);
         let mut heard = Instant::now();
@@ -187,8 +187,8 @@ impl Collect<'_> {
             .collect();
         let mut sent = futures::stream::iter(wanted)
             .map(|queued| {
-                let lane = self.lane.clone();
-                async move { lane.publish(&queued).await }
+                let queue = self.queue.clone();
+                async move { queue.publish(&queued).await }
             })
             .buffer_unordered(PUBLISHING);
         while let Some(sent) = sent.next().await {

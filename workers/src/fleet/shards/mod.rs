@@ -132,7 +132,7 @@ pub(super) fn describe_range(range: &KeyRange) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rollbook_ledger::rollout::{Lane, TaskAction};
+    use rollbook_ledger::rollout::{TaskAction, TaskClass};
 
     use super::*;
 
@@ -146,7 +146,7 @@ mod tests {
                 action: TaskAction::Execute,
                 attempt: 1,
                 runs_on: Some("db".to_owned()),
-                lane: Lane::Step,
+                class: TaskClass::Step,
             },
             run: "x.y".to_owned(),
         };

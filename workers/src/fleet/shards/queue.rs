@@ -115,10 +115,10 @@ impl ShardQueue {
     ) -> (mpsc::Receiver<(u32, ShardAnswer)>, AbortOnDropHandle<()>) {
         let (sender, receiver) = mpsc::channel(WAITING_ANSWERS);
         let filter = run.answer_subject(self.queue.ledger(), "*");
-        let lane = self.clone();
+        let queue = self.clone();
         let reader = tokio::spawn(async move {
             while !sender.is_closed() {
-                if let Err(error) = lane.read_answers(&filter, &sender).await {
+                if let Err(error) = queue.read_answers(&filter, &sender).await {
                     tracing::warn!(%error, "answers of shards cannot be read; trying again");
                     tokio::time::sleep(READ_AGAIN).await;
                 }

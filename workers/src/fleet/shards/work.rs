@@ -53,7 +53,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// `config.drain`, and processor the rest back.
 pub async fn work(
     config: WorkerConfig,
-    lane: ShardQueue,
+    shards: ShardQueue,
     port: Arc<dyn RolloutPort>,
     tools: Tools,
     shutdown: CancellationToken,
@@ -61,9 +61,9 @@ pub async fn work(
     let stop_now = CancellationToken::new();
     let mut labels = vec![ANY_LABEL.to_owned()];
     labels.extend(config.labels.iter().filter(|l| *l != ANY_LABEL).cloned());
-    let bench = Arc::new(ShardWorkerState {
+    let state = Arc::new(ShardWorkerState {
         worker: config.name.clone(),
-        lane,
+        shards,
         port,
         tools,
         labels,
@@ -77,7 +77,7 @@ pub async fn work(
     let slots = config.shard_slots();
     let running = TaskTracker::new();
     for _ in 0..slots {
-        running.spawn(Arc::clone(&bench).slot(shutdown.clone()));
+        running.spawn(Arc::clone(&state).slot(shutdown.clone()));
     }
     shutdown.cancelled().await;
     worker::drained(&running, config.drain, &stop_now).await;
@@ -87,7 +87,7 @@ pub async fn work(
 #[derive(Debug)]
 struct ShardWorkerState {
     worker: String,
-    lane: ShardQueue,
+    shards: ShardQueue,
     port: Arc<dyn RolloutPort>,
     tools: Tools,
     labels: Vec<String>,
@@ -126,7 +126,7 @@ impl ShardWorkerState {
         while !shutdown.is_cancelled() {
             let pulled = tokio::select! {
                 biased;
-                pulled = self.lane.pull(&self.labels, PULL_WAIT) => pulled,
+                pulled = self.shards.pull(&self.labels, PULL_WAIT) => pulled,
                 () = worker::overdue(&shutdown) => return,
             };
             match pulled {
@@ -190,7 +190,7 @@ impl ShardWorkerState {
     ) -> Settlement {
         if kept.as_ref().is_none_or(|kept| kept.run != queued.run) {
             *kept = None;
-            match self.lane.watch_over(&queued.run).await {
+            match self.shards.watch_over(&queued.run).await {
                 Ok((over, listener)) => *kept = Some(OpenRun::new(&queued.run, over, listener)),
                 Err(error) => {
                     tracing::warn!(%error, "whether the run is over is not known");
@@ -246,7 +246,7 @@ impl ShardWorkerState {
                 reason,
             },
         };
-        let stored = (|| self.lane.answer(queued, &answer))
+        let stored = (|| self.shards.answer(queued, &answer))
             .retry(patience())
             .when(QueueError::is_retryable)
             .await;
