@@ -42,7 +42,7 @@ fn the_domain_writes_no_command_lines() {
 }
 
 #[test]
-fn nobody_reads_the_sentences_for_people() {
+fn no_program_decides_by_sentences_for_people() {
     for source in rust() {
         let code: String = source.code.split_whitespace().collect();
         for field in ["why", "how", "who"] {

@@ -48,7 +48,7 @@ fn dependencies(directory: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_layer_builds_only_on_those_below() {
+fn each_layer_depends_only_on_those_below() {
     for (position, (directory, _)) in LAYERS.iter().enumerate() {
         let below: Vec<_> = LAYERS[..position]
             .iter()
@@ -67,7 +67,7 @@ fn each_layer_builds_only_on_those_below() {
 }
 
 #[test]
-fn the_deals_implement_ports_of_the_workers_and_are_put_in_from_outside() {
+fn the_deals_implement_ports_of_the_workers_and_only_the_cli_supplies_them() {
     let (directory, package) = ADAPTER;
     let on: Vec<_> = dependencies(directory)
         .into_iter()
@@ -89,7 +89,7 @@ fn the_deals_implement_ports_of_the_workers_and_are_put_in_from_outside() {
 }
 
 #[test]
-fn load_test_and_examples_build_on_layers_only() {
+fn load_test_and_examples_depend_only_on_layers() {
     let layers: Vec<_> = LAYERS
         .iter()
         .chain([&ADAPTER])
@@ -109,7 +109,7 @@ fn load_test_and_examples_build_on_layers_only() {
 }
 
 #[test]
-fn every_member_of_the_workspace_has_its_place() {
+fn every_member_of_the_workspace_is_listed() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let members = manifest
         .lines()
@@ -204,7 +204,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn only_adapters_see_the_outside() {
+fn only_adapters_use_external_systems() {
     let sources = rust();
     for (outside, places) in ADAPTERS {
         let users: Vec<_> = sources

@@ -15,7 +15,7 @@ const EXEMPT: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_decides_by_time_sleeps_on_the_clock() {
+fn code_that_decides_by_time_sleeps_on_the_clock() {
     let mut met = Vec::new();
     for source in rust() {
         if !DECIDES.iter().any(|it| source.path.starts_with(it)) {

@@ -24,7 +24,7 @@ fn commit_of_event(event: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn new_fields_of_a_commit_are_passed_over() {
+fn new_fields_of_a_commit_are_ignored() {
     for Example { name, commit } in examples() {
         let newer = with_new_fields(commit.encode_to_vec());
         assert_eq!(Commit::decode(newer.as_slice()).unwrap(), commit, "{name}");
@@ -32,7 +32,7 @@ fn new_fields_of_a_commit_are_passed_over() {
 }
 
 #[test]
-fn new_fields_of_an_event_are_passed_over() {
+fn new_fields_of_an_event_are_ignored() {
     let skipped = StepSkipped {
         step_id: "1.1".to_owned(),
         reason: "not needed".to_owned(),
@@ -44,13 +44,13 @@ fn new_fields_of_an_event_are_passed_over() {
 }
 
 #[test]
-fn a_new_event_is_an_event_without_a_kind_known_here() {
+fn a_new_event_decodes_without_a_known_kind() {
     let read = Commit::decode(commit_of_event(with_new_fields(Vec::new())).as_slice()).unwrap();
     assert_eq!(read.events, [Event { kind: None }]);
 }
 
 #[test]
-fn a_new_verdict_is_kept_as_its_number_and_is_no_known_verdict() {
+fn a_new_verdict_keeps_its_number_and_is_unknown() {
     let finished = StepFinished {
         verdict: 99,
         ..StepFinished::default()

@@ -53,7 +53,7 @@ fn every_event_has_its_golden_json_and_back() {
 }
 
 #[test]
-fn no_golden_file_is_without_its_example() {
+fn every_golden_file_has_its_example() {
     let names: BTreeSet<_> = examples().into_iter().map(|example| example.name).collect();
     for entry in std::fs::read_dir(directory()).unwrap() {
         let path = entry.unwrap().path();

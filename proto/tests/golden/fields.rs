@@ -148,7 +148,7 @@ fn no_field_and_no_enum_value_has_changed() {
 }
 
 #[test]
-fn every_field_of_every_message_is_filled_in_some_example() {
+fn every_field_of_every_message_is_set_in_some_example() {
     let messages: BTreeMap<_, _> = messages()
         .into_iter()
         .map(|message| (message.name().to_owned(), message))
