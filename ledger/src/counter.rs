@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_does_not_count() {
+    fn the_first_value_does_not_count() {
         assert_eq!(delta(&[]), None);
         assert_eq!(delta(&[7]), None, "one value says nothing of growth");
         assert_eq!(delta(&[7, 7, 7]), Some(0));
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_begins_again_goes_on_from_zero() {
+    fn a_counter_that_restarts_continues_from_zero() {
         assert_eq!(delta(&[5, 9, 2]), Some(6));
         assert_eq!(delta(&[5, 9, 0, 3, 1]), Some(4 + 3 + 1));
         assert_eq!(delta(&[5, 0]), Some(0));
     }
 
     #[test]
-    fn a_share_is_a_part_of_growth_in_percent() {
+    fn a_share_is_a_percentage_of_growth() {
         let of = |part: Option<i64>, total: Option<i64>| {
             share(part.map(Decimal::from), total.map(Decimal::from)).map(|it| it.to_string())
         };

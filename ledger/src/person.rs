@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_one_spelling() {
+    fn a_name_is_normalised_to_one_spelling() {
         assert_eq!(name(" ame\u{301}lie ").unwrap(), "am\u{e9}lie");
         assert_eq!(name("Tech Lead").unwrap(), "Tech Lead");
         for kept in ["日本 太郎", "Nguyễn Thị", "أحمد", "O'Neil", "a=b:c"] {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_what_cannot_be_seen_is_blank() {
+    fn a_text_of_invisible_characters_is_blank() {
         for text in ["", " \n", "\u{200b}", "\u{feff} \u{2060}"] {
             assert!(is_blank(text), "{text:?}");
         }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_refused() {
+    fn invisible_characters_are_refused() {
         assert_eq!(name(" \t "), Err(NameError::Empty));
         assert!(matches!(
             name(&"x".repeat(129)),

@@ -28,7 +28,7 @@ fn environment(name: &str) -> EnvironmentId {
 }
 
 #[test]
-fn in_an_unprotected_environment_every_named_person_may_everything_alone() {
+fn in_an_unprotected_environment_every_named_person_may_do_everything_alone() {
     let plan = plan(json!(null));
     let local = environment("local");
     let place = Place::of_rollout(&plan, &local, false, Environments::NONE);
@@ -44,7 +44,7 @@ fn in_an_unprotected_environment_every_named_person_may_everything_alone() {
 }
 
 #[test]
-fn in_a_protected_environment_a_stranger_may_nothing_and_risk_takes_two() {
+fn in_a_protected_environment_a_stranger_may_do_nothing_and_risk_takes_two() {
     let plan = plan(json!(null));
     let prod = environment("prod");
     let place = Place::of_rollout(&plan, &prod, false, Environments::NONE);
@@ -137,7 +137,7 @@ fn a_plan_does_not_bring_its_own_people_into_a_protected_environment() {
 }
 
 #[test]
-fn in_a_protected_environment_glass_breaks_only_where_its_record_and_the_plan_let_it() {
+fn break_glass_in_a_protected_environment_needs_its_record_and_the_plan_to_allow_it() {
     let now = Timestamp::UNIX_EPOCH;
     let everybody = json!({"ops": ["alice", "bob", "lee", "lou"]});
     let rule =
@@ -179,7 +179,7 @@ fn a_runbook_narrows_verbs_to_roles_everywhere_it_runs() {
 }
 
 #[test]
-fn glass_is_broken_only_where_a_rule_says_so_and_by_whom_it_says() {
+fn break_glass_is_allowed_only_where_and_to_whom_a_rule_allows_it() {
     let now = Timestamp::UNIX_EPOCH;
     let spec =
         json!({"break_glass": {"verbs": ["abort"], "roles": ["lead"], "review_within": "2h"}});
@@ -207,7 +207,7 @@ fn the_table_has_a_row_for_every_verb() {
 }
 
 #[test]
-fn the_table_says_what_a_plan_with_roles_asks_for_where_nothing_is_protected() {
+fn the_table_states_what_roles_require_without_protection() {
     let local = environment("local");
     let named = plan(json!({"verbs": {"start": ["lead"]}}));
     let place = Place::of_rollout(&named, &local, false, Environments::NONE);

@@ -45,7 +45,7 @@ fn texts_are_read_exactly_and_written_in_one_form() {
 }
 
 #[test]
-fn what_cannot_be_held_is_refused_and_never_rounded() {
+fn an_inexact_value_is_refused_and_never_rounded() {
     use DecimalError::{NotANumber, OutOfRange, TooManyDigits};
     let long = "1".repeat(MAX_TEXT_BYTES + 1);
     for (text, error) in [
@@ -161,7 +161,7 @@ fn any_decimal() -> impl Strategy<Value = Decimal> {
 
 proptest! {
     #[test]
-    fn texts_and_doubles_survive(number in any_decimal(), double in proptest::num::f64::NORMAL) {
+    fn texts_and_doubles_survive_the_round_trip(number in any_decimal(), double in proptest::num::f64::NORMAL) {
         prop_assert_eq!(number.to_string().parse(), Ok(number));
         let held = Decimal::from_f64(double).unwrap();
         prop_assert_eq!(held.to_f64().to_bits(), double.to_bits());
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn arithmetic_is_that_of_the_integers(a in any_decimal(), b in any_decimal()) {
+    fn arithmetic_agrees_with_integers(a in any_decimal(), b in any_decimal()) {
         let ((ax, ay), (bx, by)) = (fraction(a), fraction(b));
         prop_assert_eq!(a.cmp(&b), (&ax * &by).cmp(&(&bx * &ay)));
         let sum = (&ax * &by + &bx * &ay, &ay * &by);

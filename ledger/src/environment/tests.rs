@@ -117,7 +117,7 @@ fn protected_is_sticky() {
 }
 
 #[test]
-fn a_proposal_can_be_taken_back_and_terms_must_make_sense() {
+fn a_proposal_can_be_withdrawn_and_invalid_terms_are_refused() {
     let story = protected().and("alice", &set(json!({"protected": false})));
     let withdraw = EnvironmentCommand::Withdraw {
         revision: 2,
@@ -198,7 +198,7 @@ fn the_first_rollout_records_it_once() {
 }
 
 #[test]
-fn a_reason_in_which_nothing_can_be_seen_is_none() {
+fn an_invisible_reason_is_no_reason() {
     let terms = |reason: &str, persons: &[&str]| {
         set(json!({"reason": reason, "protected": true, "roles": {"ops": persons}}))
     };

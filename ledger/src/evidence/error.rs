@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_hidden_from_callers() {
+    fn paths_are_hidden_from_callers() {
         for (text, shown) in [
             ("open /srv/a/b.db: denied", "open …: denied"),
             ("`/srv/a` and '/srv/b'", "`…` and '…'"),

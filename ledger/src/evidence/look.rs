@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn damage_is_found_as_far_as_bytes_are_allowed() {
+    async fn damage_is_found_within_the_byte_budget() {
         let dir = tempfile::TempDir::new().unwrap();
         let store = EvidenceStore::open(dir.path().to_str().unwrap()).unwrap();
         let mut addresses = Vec::new();

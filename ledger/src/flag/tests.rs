@@ -189,7 +189,7 @@ fn a_flag_is_defined_once_and_keeps_its_algorithm() {
 }
 
 #[test]
-fn definitions_are_looked_at() {
+fn invalid_definitions_are_refused() {
     let bad = |change: &dyn Fn(&mut String, &mut String, &mut String)| {
         let mut command = define();
         if let FlagCommand::Define {
@@ -236,7 +236,7 @@ fn every_change_needs_a_reason_and_the_same_value_is_no_change() {
 }
 
 #[test]
-fn settings_are_looked_at() {
+fn invalid_settings_are_refused() {
     let cases = [
         (v1::FlagSetting::default(), "no mode"),
         (
@@ -271,7 +271,7 @@ fn settings_are_looked_at() {
 }
 
 #[test]
-fn an_archived_flag_neither_changes_nor_answers() {
+fn an_archived_flag_does_not_change_or_evaluate() {
     let story = defined()
         .when(&archive())
         .then(1)
@@ -370,7 +370,7 @@ proptest! {
     }
 
     #[test]
-    fn random_histories_fold_and_shuffled_ones_are_named_errors(
+    fn random_histories_fold_and_shuffled_ones_yield_typed_errors(
         picks in prop::collection::vec(0_usize..7, 0..20),
         from in any::<prop::sample::Index>(),
         to in any::<prop::sample::Index>(),
@@ -405,7 +405,7 @@ proptest! {
 }
 
 #[test]
-fn foreign_events_are_named_errors() {
+fn foreign_events_yield_typed_errors() {
     let story = defined();
     let state = story.state().clone();
     let commit = |events: Vec<v1::Event>, id: &str| v1::Commit {
@@ -484,7 +484,7 @@ fn back(story: &Story, step: &str, target: &v1::FlagSetting, to_safe: bool) -> F
 }
 
 #[test]
-fn a_step_is_taken_back_only_while_its_value_stands() {
+fn a_step_is_undone_only_while_its_value_is_in_force() {
     let on = setting(FlagMode::On);
     let story = Story::default()
         .and(&define())
@@ -515,7 +515,7 @@ fn a_step_is_taken_back_only_while_its_value_stands() {
 }
 
 #[test]
-fn switching_off_what_a_rollout_holds_off_is_on_the_record_and_stays() {
+fn switching_off_a_flag_that_a_rollout_switched_off_is_recorded_and_stays() {
     let (on, off) = (setting(FlagMode::On), setting(FlagMode::Off));
     let story = Story::default()
         .and(&define())

@@ -72,7 +72,7 @@ fn when(
 }
 
 #[test]
-fn a_worker_joins_once_with_everything_it_says_of_itself() {
+fn a_worker_joins_once_with_all_its_properties() {
     let events = decide(None, &name(), &join("a"), at(1)).unwrap();
     let Some(Kind::WorkerJoined(joined)) = &events[0].kind else {
         panic!("{events:?}")
@@ -108,14 +108,14 @@ fn a_worker_that_never_joined_does_not_leave() {
 }
 
 #[test]
-fn a_run_that_drained_does_not_come_back_however_late_the_sign_of_it() {
+fn a_late_heartbeat_does_not_bring_back_a_drained_run() {
     let gone = given(&[(0, join("a")), (1, leave("a", WorkerLeaveReason::Drained))]);
     let refused = when(&gone, &join("a"), 100);
     assert_eq!(refused, Err(FleetRefusal::Drained { name: name() }));
 }
 
 #[test]
-fn a_lost_run_that_is_heard_of_again_joins_again() {
+fn a_lost_run_joins_again_once_it_is_heard() {
     let lost = given(&[(0, join("a")), (15, leave("a", WorkerLeaveReason::Lost))]);
     assert_eq!(when(&lost, &join("a"), 16).unwrap(), ["a joined"]);
 }
@@ -133,7 +133,7 @@ fn another_run_under_the_name_replaces_the_one_before() {
 }
 
 #[test]
-fn one_that_comes_and_goes_is_recorded_once_in_the_time_of_presence() {
+fn a_worker_that_comes_and_goes_is_recorded_once_per_presence_period() {
     let mut state = None;
     let mut recorded = 0;
     let mut last = 0;
@@ -157,7 +157,7 @@ fn one_that_comes_and_goes_is_recorded_once_in_the_time_of_presence() {
 }
 
 #[test]
-fn what_no_rule_writes_is_illegal() {
+fn events_that_no_rule_produces_are_illegal() {
     let there = given(&[(0, join("a"))]);
     let joined = decide(None, &name(), &join("a"), at(0)).unwrap();
     let left = |session: &str, reason: i32| {

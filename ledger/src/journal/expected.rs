@@ -57,7 +57,7 @@ mod tests {
     use crate::journal::MemoryJournal;
 
     #[tokio::test]
-    async fn what_never_comes_and_is_not_there_is_damage() {
+    async fn a_commit_that_never_arrives_and_is_missing_is_damage() {
         let journal = MemoryJournal::new(LedgerId::new("main").unwrap());
         assert_eq!(expected(&journal, 1, ready(7)).await.unwrap(), 7);
         let soon = Duration::from_millis(1);

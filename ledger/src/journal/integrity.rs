@@ -416,7 +416,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_lost_is_named_in_ranges() {
+    fn lost_sequences_are_named_in_ranges() {
         assert!(Extent::complete(0).is_complete());
         assert!(Extent::complete(7).is_complete());
         let holes = Extent {

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_holder_is_refused_by_name_until_the_first_lets_go() {
+    fn a_second_holder_is_refused_by_name_until_the_first_releases_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let first = DataLock::acquire(dir.path()).unwrap();
         match DataLock::acquire(dir.path()) {

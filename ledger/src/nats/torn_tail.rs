@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_remembers_lost_numbers_is_moved() {
+    fn only_files_that_remember_lost_sequences_are_moved() {
         let dir = tempfile::TempDir::new().unwrap();
         let messages = dir
             .path()

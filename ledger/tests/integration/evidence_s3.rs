@@ -33,7 +33,7 @@ async fn failures(store: &EvidenceStore) -> Vec<EvidenceError> {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_not_there() {
+async fn a_missing_bucket() {
     let s3 = S3::start();
     let store = open(&s3, "s3://another-bucket/x", &[]).unwrap();
     for error in failures(&store).await {
@@ -48,7 +48,7 @@ async fn a_bucket_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_unknown_wrong_or_not_allowed_to() {
+async fn credentials_that_are_unknown_wrong_or_not_permitted() {
     let s3 = S3::start();
     let wrong = "a-wrong-secret-of-forty-characters-really";
     for other in [
@@ -100,7 +100,7 @@ async fn a_server_that_does_not_answer() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_nowhere() {
+async fn missing_credentials() {
     let with = |variables: &'static [(&str, &str)]| {
         EvidenceStore::open_with("s3://some-bucket", move |name| {
             let found = variables.iter().find(|(key, _)| *key == name);

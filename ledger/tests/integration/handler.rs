@@ -229,7 +229,7 @@ async fn define(handler: &Handler, command_id: &str) -> Result<Done, HandlerErro
 }
 
 #[tokio::test]
-async fn a_command_id_counts_once_whoever_is_asked() {
+async fn a_command_id_counts_once_whichever_handler_is_asked() {
     let ledger = Ledger::new();
     let (first, second) = (ledger.handler(), ledger.handler());
     let opened = open(&first, "open").await.unwrap();
@@ -331,7 +331,7 @@ async fn nobody_takes_the_id_of_a_worker() {
 }
 
 #[tokio::test]
-async fn what_an_earlier_version_recorded_is_repeated_by_its_id() {
+async fn a_command_recorded_by_an_earlier_version_is_repeated_by_its_id() {
     let ledger = Ledger::new();
     open(&ledger.handler(), "open").await.unwrap();
     let started = Commit {
@@ -364,7 +364,7 @@ async fn what_an_earlier_version_recorded_is_repeated_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_stale_cache_neither_refuses_nor_allows() {
+async fn a_stale_cache_decides_nothing() {
     let ledger = Ledger::new();
     let (stale, other) = (ledger.handler(), ledger.handler());
     open(&stale, "open").await.unwrap();
@@ -442,7 +442,7 @@ async fn after_a_lost_acknowledgement_the_same_command_may_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_lost_race_is_decided_again_but_not_for_ever() {
+async fn a_lost_race_is_decided_again_a_bounded_number_of_times() {
     let ledger = Ledger::new();
     let (handler, faulty) = ledger.faulty(Fault::Raced, 3);
     open(&handler, "open").await.unwrap();
@@ -461,7 +461,7 @@ async fn a_lost_race_is_decided_again_but_not_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_at_once_each_is_recorded_once() {
+async fn concurrent_commands_are_each_recorded_once() {
     let ledger = Arc::new(Ledger::new());
     let opened = join_all((0..8).map(|n| {
         let ledger = ledger.clone();
@@ -487,7 +487,7 @@ async fn of_many_at_once_each_is_recorded_once() {
 }
 
 #[tokio::test]
-async fn environments_that_a_ledger_of_before_does_not_record_are_named() {
+async fn environments_that_an_older_ledger_did_not_record_are_named() {
     let ledger = Ledger::new();
     let handler = ledger.handler();
     open_in("production", &handler, "open").await.unwrap();
@@ -512,7 +512,7 @@ async fn environments_that_a_ledger_of_before_does_not_record_are_named() {
 }
 
 #[tokio::test]
-async fn nothing_protected_is_opened_where_commits_could_be_lost() {
+async fn no_protected_rollout_opens_where_commits_could_be_lost() {
     for (sync, protected) in [
         (SyncKnown::Always, true),
         (SyncKnown::Unknown, true),

@@ -33,7 +33,7 @@ async fn damage_is_reported_with_its_sequence() {
 }
 
 #[tokio::test]
-async fn the_stored_bytes_are_given_out_with_fields_that_nobody_here_knows() {
+async fn the_stored_bytes_are_returned_with_their_unknown_fields() {
     let server = Server::single(ServerConfig::default()).await;
     let journal = open(&server).await;
     let r = rollout("newer");

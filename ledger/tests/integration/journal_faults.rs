@@ -108,7 +108,7 @@ async fn a_lost_acknowledgement_of_a_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_under_load_nothing_acknowledged_is_missing() {
+async fn nothing_acknowledged_is_missing_after_a_kill_under_load() {
     let mut server = Server::single(ServerConfig::default()).await;
     let journal = Arc::new(open(&server).await);
     let stop = Arc::new(AtomicBool::new(false));
@@ -219,7 +219,7 @@ async fn a_full_store_refuses_and_keeps_what_it_has() {
 }
 
 #[tokio::test]
-async fn unreachable_is_retryable_and_bounded() {
+async fn an_unreachable_server_is_retryable_and_the_wait_is_bounded() {
     let mut server = Server::single(ServerConfig::default()).await;
     let options = JetStreamOptions {
         ack_timeout: Duration::from_millis(200),

@@ -10,7 +10,7 @@ use crate::journal_faults::{open, synced};
 use crate::nats::{Server, ServerConfig};
 
 #[tokio::test]
-async fn waiting_commits_share_a_batch_and_a_conflict_in_it_hurts_nobody_else() {
+async fn waiting_commits_share_a_batch_and_a_conflict_fails_only_its_own() {
     let server = Server::single(ServerConfig::default()).await;
     let journal = open(&server).await;
     let rollouts: Vec<_> = (0..200).map(|i| rollout(&format!("g-{i}"))).collect();

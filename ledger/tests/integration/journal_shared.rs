@@ -97,7 +97,7 @@ async fn followers_from_anywhere_get_each_commit_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_that_the_reader_meets_ends_every_follower() {
+async fn damage_found_by_the_reader_ends_every_follower() {
     let server = Server::single(ServerConfig::default()).await;
     let shared = SharedJournal::new(Arc::new(open(&server).await));
     let _reader = read(&shared);

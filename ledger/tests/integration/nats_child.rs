@@ -71,7 +71,7 @@ async fn gone(pid: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_starts_serves_stops_and_keeps_its_data() {
+async fn a_server_starts_serves_stops_and_keeps_its_data() {
     let dir = tempfile::tempdir().unwrap();
     let server = EmbeddedServer::start(options(dir.path())).await.unwrap();
     let pid = running(&server, 0).await;
@@ -250,7 +250,7 @@ async fn killing_the_parent_ends_the_child() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_orphan_is_ended_by_the_next_start() {
+async fn the_next_start_ends_an_orphan() {
     let dir = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let bystander = EmbeddedServer::start(options(elsewhere.path()))
@@ -276,7 +276,7 @@ fn script(dir: &Path, body: &str) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_binary_that_will_not_do_is_refused() {
+async fn an_unusable_binary_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let start = async |binary: PathBuf| {
         EmbeddedServer::start(ServerOptions {

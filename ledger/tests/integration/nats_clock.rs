@@ -19,7 +19,7 @@ impl Clock for Wrong {
 }
 
 #[tokio::test]
-async fn a_machine_whose_clock_is_wrong_takes_the_time_of_the_server() {
+async fn a_machine_with_a_wrong_clock_uses_the_time_of_the_server() {
     let server = Server::single(ServerConfig::default()).await;
     let client = server.client().await;
     let context = async_nats::jetstream::new(client.clone());

@@ -41,7 +41,7 @@ async fn direct(history: &History, commits: usize) -> Arc<dyn ViewStore> {
 }
 
 #[tokio::test]
-async fn a_caller_reads_its_own_write_and_a_restart_goes_on() {
+async fn a_caller_reads_its_own_write_and_a_restart_continues() {
     let history = history();
     let journal = journal();
     let store = sqlite::in_memory().await.unwrap();
@@ -77,7 +77,7 @@ async fn a_large_batch_is_the_same_as_many_small_ones() {
 }
 
 #[tokio::test]
-async fn views_are_indexed_when_they_have_caught_up() {
+async fn views_are_indexed_once_they_have_caught_up() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("views.db");
     let history = history();
@@ -108,7 +108,7 @@ async fn views_are_indexed_when_they_have_caught_up() {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_what_is_applied() {
+async fn a_wait_that_times_out_says_what_is_applied() {
     let projector = Projector::new(journal(), sqlite::in_memory().await.unwrap());
     let error = projector.wait_for(7, Duration::ZERO).await.unwrap_err();
     assert_eq!((error.sequence, error.applied), (7, 0));
@@ -116,7 +116,7 @@ async fn waiting_ends_with_what_is_applied() {
 }
 
 #[tokio::test]
-async fn a_rebuild_beside_a_following_projector_ends_the_same() {
+async fn a_rebuild_during_projection_gives_the_same_views() {
     let history = history();
     let journal = journal();
     append(&*journal, &history, 0..300).await;
@@ -160,7 +160,7 @@ async fn views_of_another_journal_are_refused() {
 }
 
 #[tokio::test]
-async fn the_past_is_answered_as_it_was() {
+async fn a_replay_answers_as_the_views_did_then() {
     let history = history();
     let journal = journal();
     append(&*journal, &history, 0..400).await;

@@ -45,7 +45,7 @@ async fn rollouts(views: &Arc<dyn ViewStore>) -> Vec<RolloutId> {
 }
 
 #[tokio::test]
-async fn what_was_projected_is_proven_at_every_prefix() {
+async fn projected_rows_are_proven_at_every_prefix() {
     let mut told = story();
     ending(&mut told);
     for history in [told, mixed(300)] {
@@ -297,7 +297,7 @@ impl Journal for Unreadable {
 }
 
 #[tokio::test]
-async fn one_commit_that_cannot_be_read_is_found_at_every_place() {
+async fn an_unreadable_commit_is_found_at_every_position() {
     let history = mixed(300);
     let journal = journal_of(&history).await;
     let last = journal.last_sequence().await.unwrap();

@@ -76,7 +76,7 @@ async fn batches_do_not_matter(choices: &[Choice], sizes: &[usize]) {
 }
 
 #[test]
-fn every_prefix_is_the_same_incremental_restarted_and_rebuilt() {
+fn every_prefix_gives_the_same_views_incrementally_restarted_and_rebuilt() {
     let runtime = runtime();
     let mut runner = TestRunner::new(Config::with_cases(12));
     runner

@@ -80,7 +80,7 @@ pub(crate) async fn a_row_that_the_database_refuses_is_an_anomaly(
 
 /// SQLite itself ends a transaction when the disk is full; `RAISE(ROLLBACK)` has the same effect.
 #[tokio::test]
-async fn a_transaction_that_sqlite_ended_by_itself_is_forgotten() {
+async fn a_transaction_that_sqlite_ended_is_not_reused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("views.db");
     let store = sqlite::open(&file).await.unwrap();

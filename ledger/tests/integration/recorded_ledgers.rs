@@ -71,7 +71,7 @@ fn plans(ledger: &Path) -> BTreeMap<String, Plan> {
 }
 
 #[test]
-fn every_aggregate_folds_and_every_rollout_goes_on() {
+fn every_aggregate_folds_and_every_rollout_continues() {
     for ledger in recorded() {
         let plans = plans(&ledger);
         for ((kind, id), history) in by_aggregate(&commits(&ledger)) {

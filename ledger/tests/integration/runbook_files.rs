@@ -66,7 +66,7 @@ fn the_deal_type_runbook_has_every_step_of_its_source() {
 }
 
 #[test]
-fn migrations_are_pinned_and_come_with_their_way_back() {
+fn migrations_are_pinned_with_their_reverts() {
     let plan = plan_of("deal-type-awareness.yaml", &[]);
     for id in ["1.3", "1.6"] {
         let id = StepId::new(id).unwrap();
@@ -162,7 +162,7 @@ fn parameters_compress_the_watches_and_change_the_digest() {
 }
 
 #[test]
-fn everything_that_changes_something_says_how_it_is_taken_back() {
+fn every_step_with_an_effect_declares_its_undo() {
     let plan = plan_of("deal-type-awareness.yaml", &[]);
     for planned in plan.steps().filter(|s| has_effect(s.step)) {
         let undo = plan.undo(planned.id).unwrap();

@@ -74,7 +74,7 @@ fn kinds(events: &[v1::Event]) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_stranger_writes_no_flag_and_does_not_even_turn_it_off() {
+fn a_stranger_can_neither_set_a_flag_nor_switch_it_off() {
     let flag = defined().state().clone();
     for command in [
         define(),
@@ -95,7 +95,7 @@ fn a_stranger_writes_no_flag_and_does_not_even_turn_it_off() {
 }
 
 #[test]
-fn switching_on_takes_two_and_back_takes_one() {
+fn switching_on_takes_two_persons_and_switching_off_one() {
     let on = set(setting(FlagMode::On));
     let events = ask(Some(defined().state()), "alice", &on).unwrap();
     assert_eq!(kinds(&events), ["request_made"]);
@@ -130,7 +130,7 @@ fn switching_on_takes_two_and_back_takes_one() {
 }
 
 #[test]
-fn a_change_voids_what_was_asked_on_the_state_before() {
+fn a_change_voids_requests_made_on_the_state_before() {
     let flag = defined().and(&set(percent(10_000))).state().clone();
     let events = ask(Some(&flag), "alice", &set(setting(FlagMode::On))).unwrap();
     let flag = apply(flag, "alice", events);
@@ -151,7 +151,7 @@ fn requests_expire() {
 }
 
 #[test]
-fn glass_is_broken_at_once_and_reviewed_by_somebody_else() {
+fn break_glass_acts_at_once_and_somebody_else_reviews_it() {
     let glass = FlagCommand::BreakGlass {
         of: Box::new(set(setting(FlagMode::On))),
     };
@@ -180,7 +180,7 @@ fn glass_is_broken_at_once_and_reviewed_by_somebody_else() {
 }
 
 #[test]
-fn the_safe_value_is_no_way_to_switch_on_alone() {
+fn nobody_switches_on_alone_through_the_safe_value() {
     let on = setting(FlagMode::On);
     let defined = FlagCommand::Define {
         description: "kill switch".to_owned(),
@@ -198,14 +198,14 @@ fn the_safe_value_is_no_way_to_switch_on_alone() {
 }
 
 #[test]
-fn a_reason_says_something_that_can_be_seen() {
+fn an_invisible_reason_is_refused() {
     let unseen = safe("\u{200b}\u{2060}");
     let refusal = ask(Some(defined().state()), "alice", &unseen).unwrap_err();
     assert_eq!(refusal.code(), "RB-FLAG-4", "{refusal}");
 }
 
 #[test]
-fn a_person_does_not_speak_for_a_step() {
+fn a_person_cannot_act_in_the_name_of_a_step() {
     let flag = defined().state().clone();
     let off = setting(FlagMode::Off);
     let forged = [

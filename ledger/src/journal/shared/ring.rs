@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn kept_commits_are_bounded() {
         let mut ring = Ring::new(Bounds {
             commits: 10,
             bytes: 1_000,

@@ -100,7 +100,7 @@ fn rollback_started() -> Kind {
 }
 
 #[test]
-fn the_borders_of_the_status_are_exact() {
+fn the_thresholds_of_each_status_are_exact() {
     for (score, status) in [
         (100, Health::Healthy),
         (90, Health::Healthy),
@@ -139,7 +139,7 @@ fn failures_weigh_by_the_step_they_are_in() {
 }
 
 #[test]
-fn no_conclusion_is_not_a_pass() {
+fn an_inconclusive_result_is_not_a_pass() {
     let health = after(vec![
         started("a", 1),
         finished("a", v1::Verdict::Inconclusive),
@@ -153,7 +153,7 @@ fn no_conclusion_is_not_a_pass() {
 }
 
 #[test]
-fn a_retry_takes_the_failure_back() {
+fn a_retry_cancels_the_deduction_for_the_failure() {
     let retried = Kind::StepRetried(v1::StepRetried {
         step_id: "a".to_owned(),
         ..v1::StepRetried::default()

@@ -124,7 +124,7 @@ fn waiting(story: &Story) -> String {
 }
 
 #[test]
-fn a_stranger_may_nothing_in_a_protected_environment() {
+fn a_stranger_may_do_nothing_in_a_protected_environment() {
     let new = plan(json!([phase("0", vec![change("0.1"), check("0.4")])]));
     for story in [
         opened_in(two_steps(), "production"),
@@ -228,7 +228,7 @@ fn a_request_is_confirmed_by_another_person_of_a_role_and_does_exactly_that() {
 }
 
 #[test]
-fn a_request_is_void_once_what_it_rests_on_has_changed_and_expires() {
+fn a_request_is_void_after_a_relevant_change_and_expires() {
     let asked = || {
         running(two_steps())
             .ends("0.1", v1::Verdict::Fail)
@@ -281,7 +281,7 @@ fn a_request_is_withdrawn_by_a_person_of_a_role() {
 }
 
 #[test]
-fn where_nobody_else_could_confirm_it_is_said_at_once() {
+fn a_request_that_nobody_could_confirm_is_refused_at_once() {
     let plan = plan_with(
         json!([phase("0", vec![check("0.1")])]),
         json!({"roles": {"eng": ["alice"]}}),
@@ -301,7 +301,7 @@ fn breakable() -> Plan {
 }
 
 #[test]
-fn glass_is_broken_where_a_rule_allows_it_and_somebody_else_reviews_it() {
+fn break_glass_needs_a_rule_and_a_review_by_somebody_else() {
     let story = running(breakable());
     let story = story
         .when(by("bob", glass(abort())))
@@ -392,7 +392,7 @@ fn a_revision_takes_two_persons_of_the_roles_before_it() {
 }
 
 #[test]
-fn whoever_brought_a_revision_breaks_glass_to_accept_it_where_a_rule_says_so() {
+fn the_author_of_a_revision_may_accept_it_by_break_glass_where_a_rule_allows_it() {
     let new = plan(json!([phase("0", vec![change("0.1"), check("0.2")])]));
     let revise = Command::Revise {
         plan: evidence_of(&new),
@@ -504,7 +504,7 @@ fn opening(plan: &Plan, environment: &str) -> Open {
 }
 
 #[test]
-fn an_own_runbook_for_a_protected_environment_is_refused_whatever_it_says() {
+fn a_strangers_runbook_for_a_protected_environment_is_refused_whatever_it_declares() {
     let environments = recorded("production", &["alice", "bob"]);
     let phases = json!([phase("0", vec![check("0.1")])]);
     let own = |declared: serde_json::Value| {
@@ -572,7 +572,7 @@ fn the_first_rollout_of_a_protected_environment_records_it_with_the_roles_of_its
 }
 
 #[test]
-fn a_revision_reaches_into_no_protected_environment_that_its_people_have_no_role_in() {
+fn a_revision_cannot_reach_a_protected_environment_where_its_people_have_no_role() {
     let story = given(plan(json!([phase("0", vec![check("0.1")])])));
     let new = plan(json!([phase(
         "0",

@@ -25,7 +25,7 @@ fn named(metric: &str) -> v1::Measurement {
 }
 
 #[test]
-fn what_a_worker_records_is_bounded_text_by_text() {
+fn each_text_that_a_worker_records_is_bounded() {
     let plan = plan_with(json!([phase("1", vec![check("1.1")])]), json!({}));
     let mut story = given(plan).and(worker(start("1.1", 1)));
     let result = || result("1.1", 1, Verdict::Pass);
@@ -144,7 +144,7 @@ fn done(checklist: Vec<Answer>) -> Ask {
 }
 
 #[test]
-fn what_a_person_answers_is_cut_with_a_digest_or_refused_as_a_whole() {
+fn answers_of_a_person_are_cut_with_a_digest_or_refused() {
     let (plan, answers) = checklist(30, 300);
     let story = given(plan).and(done(answers));
     let message = story.state.step(&id("1.1")).unwrap().message.clone();
@@ -160,7 +160,7 @@ fn what_a_person_answers_is_cut_with_a_digest_or_refused_as_a_whole() {
 }
 
 #[test]
-fn what_a_receiver_answered_is_cut() {
+fn the_answer_of_a_receiver_is_cut() {
     let plan = plan_with(
         json!([phase("1", vec![check("1.1")])]),
         json!({
@@ -188,7 +188,7 @@ fn what_a_receiver_answered_is_cut() {
 }
 
 #[test]
-fn a_review_that_one_commit_does_not_hold_takes_several() {
+fn a_review_too_large_for_one_commit_takes_several() {
     let target = vec!["value == 1"; 60].join(" || ");
     let success: Vec<_> = (0..150)
         .map(|n| json!({"name": format!("metric {n}"), "metric": "m", "target": target}))
@@ -207,7 +207,7 @@ fn a_review_that_one_commit_does_not_hold_takes_several() {
 
 proptest! {
     #[test]
-    fn no_result_is_decided_that_a_commit_does_not_hold(
+    fn a_result_too_large_for_a_commit_is_not_decided(
         (message, rule, texts) in (0_usize..6_000, 0_usize..6_000, prop::collection::vec((0_usize..300, 0_usize..6_000), 0..40)),
     ) {
         let plan = plan_with(json!([phase("1", vec![check("1.1")])]), json!({}));

@@ -80,7 +80,7 @@ fn only_declared_roles_sign_and_not_the_executor() {
 }
 
 #[test]
-fn who_retried_or_skipped_is_an_executor_too() {
+fn whoever_retried_or_skipped_is_an_executor_too() {
     given(eng())
         .ends("0.1", Verdict::Fail)
         .and(by("bob", retry("0.1")))
@@ -123,7 +123,7 @@ fn nobody_signs_before_the_phase_is_done() {
 }
 
 #[test]
-fn a_quorum_is_of_different_persons() {
+fn a_quorum_needs_different_persons() {
     let plan = two_phases(json!({
         "sign_offs": [{"role": "eng", "quorum": 2}, {"role": "lead"}],
         "not_executor": false
@@ -166,7 +166,7 @@ fn a_quorum_is_of_different_persons() {
 }
 
 #[test]
-fn a_sign_off_counts_for_its_time() {
+fn a_sign_off_expires() {
     let story = done(two_phases(json!({
         "sign_offs": [{"role": "eng"}, {"role": "dba"}], "expires": "1h"
     })))
@@ -193,7 +193,7 @@ fn a_sign_off_counts_for_its_time() {
 }
 
 #[test]
-fn a_refusal_shuts_the_gate_until_that_person_signs_or_a_step_runs_again() {
+fn a_refusal_blocks_the_gate_until_that_person_signs_or_a_step_reruns() {
     let plan = two_phases(json!({"sign_offs": [{"role": "eng"}, {"role": "dba"}]}));
     let story = done(plan.clone())
         .and(by("bob", approve("0")))
@@ -221,7 +221,7 @@ fn a_refusal_shuts_the_gate_until_that_person_signs_or_a_step_runs_again() {
 }
 
 #[test]
-fn a_step_that_runs_again_voids_the_sign_offs_and_shuts_the_gate() {
+fn a_rerun_of_a_step_voids_the_sign_offs_and_blocks_the_gate() {
     let failed = plan(json!([
         gated(
             "0",
@@ -249,7 +249,7 @@ fn a_step_that_runs_again_voids_the_sign_offs_and_shuts_the_gate() {
 }
 
 #[test]
-fn a_sign_off_is_of_what_was_seen() {
+fn a_sign_off_covers_only_what_was_seen() {
     let as_seen = |seen: &str| {
         by(
             "bob",
@@ -291,7 +291,7 @@ fn a_sign_off_is_of_what_was_seen() {
 }
 
 #[test]
-fn what_is_seen_covers_every_piece_of_evidence_and_every_revision() {
+fn what_was_seen_covers_every_piece_of_evidence_and_every_revision() {
     let story = done(eng());
     let seen = |state: &crate::rollout::RolloutState| {
         presented(state, &story.plan, &gate_id("0")).unwrap().seen()
@@ -336,7 +336,7 @@ fn what_is_seen_covers_every_piece_of_evidence_and_every_revision() {
 }
 
 #[test]
-fn checks_hold_with_numbers_and_without_data_as_the_plan_says() {
+fn checks_hold_by_numbers_or_as_the_plan_says_without_data() {
     let gate = |no_data: &str| {
         plan(json!([
             gated(
@@ -478,7 +478,7 @@ fn a_gate_opens_while_running_only() {
 }
 
 #[test]
-fn a_step_that_stands_failed_shuts_the_gate_by_name() {
+fn a_failed_step_blocks_the_gate_by_name() {
     let plan = plan(json!([
         gated(
             "0",
@@ -501,7 +501,7 @@ fn a_step_that_stands_failed_shuts_the_gate_by_name() {
 }
 
 #[test]
-fn a_gate_shut_for_many_long_reasons_is_recorded_within_bounds() {
+fn a_gate_blocked_for_many_long_reasons_is_recorded_within_bounds() {
     let steps = 40;
     let checks = (0..steps).map(|n| with(check(&format!("0.{n}")), json!({"needs": []})));
     let gate = json!({"sign_offs": [{"role": "eng"}]});

@@ -24,7 +24,7 @@ fn rollback(level: RollbackLevel) -> Command {
 }
 
 #[test]
-fn the_list_before_is_the_list_of_the_start() {
+fn the_previewed_undo_list_is_the_one_recorded_at_the_start() {
     let irreversible = json!({"id": "0.1", "title": "x", "run": {"command": "x"},
                               "undo": "irreversible"});
     let by_hand = with(
@@ -97,7 +97,7 @@ fn the_list_before_is_the_list_of_the_start() {
 }
 
 #[test]
-fn an_undo_that_nothing_can_verify_is_said_to_be_so() {
+fn an_undo_that_nothing_can_verify_is_reported_as_such() {
     let not_verified = |step: &str| {
         worker(WorkerCommand::FinishUndo {
             finished: v1::UndoFinished {
@@ -136,7 +136,7 @@ fn an_undo_that_nothing_can_verify_is_said_to_be_so() {
 }
 
 #[test]
-fn an_undo_by_hand_is_verified_by_whatever_can_tell() {
+fn a_manual_undo_is_verified_by_undo_verify_or_verify() {
     let looks = [
         json!({"undo": {"manual": "restore it", "verify": {"run": {"command": "gone"}}}}),
         json!({"undo": {"manual": "restore it"}, "verify": {"run": {"command": "there"}}}),
@@ -184,7 +184,7 @@ fn an_undo_by_hand_is_verified_by_whatever_can_tell() {
 }
 
 #[test]
-fn what_must_not_stay_as_it_is_is_undone_however_the_step_fails() {
+fn on_fail_undoes_the_named_step_however_the_step_fails() {
     for how in ["fail", "interrupt"] {
         let steps = vec![
             change("1.1"),
@@ -213,7 +213,7 @@ fn what_must_not_stay_as_it_is_is_undone_however_the_step_fails() {
 }
 
 #[test]
-fn notices_go_out_while_effects_are_taken_back() {
+fn notices_are_sent_while_effects_are_undone() {
     let notice = |name: &str, anchor: &str, offset: &str| {
         json!({"id": name, "channel": "all", "audience": "users", "anchor": anchor,
                "offset": offset, "subject": "s", "body": "b"})

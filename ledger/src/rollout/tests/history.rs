@@ -231,7 +231,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn what_is_decided_evolves_and_every_prefix_folds(
+    fn decided_events_evolve_and_every_prefix_folds(
         moves in prop::collection::vec(a_move(), 0..60)
     ) {
         let story = play(&moves);
@@ -245,7 +245,7 @@ proptest! {
     }
 
     #[test]
-    fn illegal_history_is_a_named_error_and_never_a_panic(
+    fn illegal_history_is_a_typed_error_and_never_a_panic(
         moves in prop::collection::vec(a_move(), 0..40),
         other_moves in prop::collection::vec(a_move(), 0..40),
         swaps in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..6),

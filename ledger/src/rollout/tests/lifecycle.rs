@@ -56,7 +56,7 @@ fn a_rollout_opens_only_with_its_own_plan_and_a_declared_environment() {
 }
 
 #[test]
-fn it_starts_once() {
+fn a_rollout_starts_once() {
     opened_in(two_checks(), "staging")
         .when(by("olga", Command::Start {}))
         .then(&["RolloutStarted"])
@@ -73,7 +73,7 @@ fn it_starts_once() {
 }
 
 #[test]
-fn while_paused_no_step_starts_and_running_ones_finish() {
+fn no_step_starts_while_paused_and_running_ones_finish() {
     let story = given(two_checks()).and(worker(start("0.1", 1)));
     let story = story
         .when(by("olga", pause()))
@@ -97,7 +97,7 @@ fn while_paused_no_step_starts_and_running_ones_finish() {
 }
 
 #[test]
-fn an_abort_waits_for_what_runs_and_then_closes() {
+fn an_abort_waits_for_running_steps_and_then_closes() {
     let story = given(two_checks())
         .and(worker(start("0.1", 1)))
         .when(by("olga", abort()))
@@ -136,7 +136,7 @@ fn an_abort_over_a_failed_critical_step_is_a_failure() {
 }
 
 #[test]
-fn it_closes_as_succeeded_when_every_phase_has_passed_and_records_the_figures() {
+fn a_rollout_succeeds_once_every_phase_has_passed_and_records_the_figures() {
     let plan = plan_with(
         json!([phase("0", vec![check("0.1"), check("0.2")])]),
         json!({
@@ -165,7 +165,7 @@ fn it_closes_as_succeeded_when_every_phase_has_passed_and_records_the_figures() 
 }
 
 #[test]
-fn counters_are_judged_by_what_was_added_since_the_rollout_began() {
+fn counters_are_judged_by_their_growth_since_the_rollout_began() {
     let closes = |values: &[f64], passes: bool| {
         let steps: Vec<String> = (1..=values.len()).map(|n| format!("0.{n}")).collect();
         let plan = plan_with(
@@ -198,7 +198,7 @@ fn counters_are_judged_by_what_was_added_since_the_rollout_began() {
 }
 
 #[test]
-fn a_number_counts_to_its_last_digit() {
+fn numbers_are_compared_to_the_last_digit() {
     let plan = plan_with(
         json!([phase("0", vec![check("0.1")])]),
         json!({"success": [
@@ -260,7 +260,7 @@ const BLANK: [&str; 5] = [
 ];
 
 #[test]
-fn a_reason_in_which_nothing_can_be_seen_is_none() {
+fn an_invisible_reason_is_no_reason() {
     let glass = json!({"verbs": ["abort"], "roles": ["lead"], "review_within": "2h"});
     let gate = json!({"sign_offs": [{"role": "eng"}]});
     let plan = plan_with(
@@ -370,7 +370,7 @@ fn a_command_id_is_applied_once() {
 }
 
 #[test]
-fn people_workers_and_the_orchestrator_keep_to_their_commands() {
+fn people_workers_and_the_orchestrator_may_only_send_their_own_commands() {
     let story = given(two_checks());
     let mut nameless = by("", pause());
     nameless.actor.name.clear();

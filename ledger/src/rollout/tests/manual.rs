@@ -26,7 +26,7 @@ fn checklist() -> Plan {
 }
 
 #[test]
-fn it_is_intent_and_result_by_one_person_and_no_task() {
+fn a_manual_step_records_intent_and_result_by_one_person_without_a_task() {
     let story = given(checklist());
     assert!(story.tasks().is_empty());
     let blocked = story.blocked("step 0.1");
@@ -96,7 +96,7 @@ fn only_a_member_of_the_role_completes_it() {
 }
 
 #[test]
-fn evidence_is_asked_for_and_looked_at() {
+fn missing_or_malformed_evidence_is_refused() {
     let required = plan_of(json!({"instructions": "i", "evidence_required": true}));
     let with_evidence = |pieces: Vec<&str>| Command::Complete {
         step: id("0.1"),
@@ -126,7 +126,7 @@ fn evidence_is_asked_for_and_looked_at() {
 }
 
 #[test]
-fn it_waits_its_turn_like_any_step() {
+fn a_manual_step_waits_its_turn_like_any_step() {
     let story = given(plan(json!([phase(
         "0",
         vec![check("0.1"), by_hand("0.2")]

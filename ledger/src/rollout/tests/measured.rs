@@ -56,7 +56,7 @@ fn lenient() -> Value {
 }
 
 #[test]
-fn samples_are_given_out_for_their_own_attempt_only() {
+fn samples_belong_to_their_own_attempt_only() {
     let story = given(watched(vec![watch("1.1", json!({}))]))
         .and(worker(start("1.1", 1)))
         .and(sample("1.1", 1, Some(9.0), Verdict::Fail));
@@ -168,7 +168,7 @@ fn a_success_metric_says_why_it_has_no_data() {
 }
 
 #[test]
-fn only_data_resolves_an_alert_and_none_is_left_open_unseen() {
+fn only_data_resolves_an_alert_and_unwatched_ones_are_reported() {
     let story = given(watched(vec![watch("1.1", lenient()), by_hand("1.2")]))
         .and(worker(start("1.1", 1)))
         .when(sample("1.1", 1, None, Verdict::Inconclusive))
@@ -275,7 +275,7 @@ fn figures_are_over_the_samples_of_the_attempt_that_measured_last() {
 }
 
 #[test]
-fn a_missing_sample_leaves_no_figure_unless_the_plan_bears_it() {
+fn a_missing_sample_leaves_no_figure_unless_the_plan_tolerates_it() {
     let gap = [Some(1.0), None, Some(1.0)];
     let story = judged(&asking(&["avg(rate) <= 2"], json!({})), &gap);
     let why = story.blocked("gate 1").why;
@@ -290,7 +290,7 @@ fn a_missing_sample_leaves_no_figure_unless_the_plan_bears_it() {
 }
 
 #[test]
-fn a_share_is_of_what_both_have_grown_by() {
+fn a_share_is_a_ratio_of_growths() {
     let closes = |values: &[(f64, f64)]| {
         let ids: Vec<String> = (1..=values.len()).map(|n| format!("0.{n}")).collect();
         let plan = plan_with(
@@ -325,7 +325,7 @@ fn before_and_after(checks: &[&str]) -> Plan {
 }
 
 #[test]
-fn a_baseline_is_what_the_first_step_of_the_plan_ended_with() {
+fn a_baseline_is_the_last_value_of_the_first_step_of_the_plan() {
     let plan = before_and_after(&["latency <= 1.1 * baseline(latency)"]);
     let run = |before: f64, between: f64, after: f64| {
         given(plan.clone())

@@ -93,7 +93,7 @@ pub(super) fn undo_list(story: &Story) -> Vec<String> {
 }
 
 #[test]
-fn each_level_takes_back_its_own_steps_latest_first() {
+fn each_level_undoes_its_own_steps_latest_first() {
     for (level, steps) in [
         (RollbackLevel::Flags, vec!["2.1"]),
         (RollbackLevel::Migrations, vec!["1.1"]),
@@ -218,7 +218,7 @@ fn an_instant_rollback_waits_for_nothing() {
 }
 
 #[test]
-fn what_still_runs_is_undone_when_it_has_ended() {
+fn a_running_step_is_undone_once_it_has_ended() {
     let story = given(plan(json!([phase("1", vec![flag("1.1"), check("1.2")])])))
         .and(worker(start("1.1", 1)))
         .and(by("olga", rollback(RollbackLevel::Flags)));
@@ -298,7 +298,7 @@ fn a_rollback_after_success_closes_again() {
 }
 
 #[test]
-fn there_must_be_something_to_take_back() {
+fn a_rollback_needs_something_to_undo() {
     opened_in(whole(), "staging")
         .when(by("olga", rollback(RollbackLevel::Flags)))
         .refused("RB-ROLLOUT-7", "abort it instead")
@@ -355,7 +355,7 @@ fn there_must_be_something_to_take_back() {
 }
 
 #[test]
-fn one_step_is_undone_as_a_partial_rollback_that_names_what_stands_on_it() {
+fn undoing_one_step_is_a_partial_rollback_that_names_its_dependents() {
     let story = given(plan(json!([phase(
         "1",
         vec![change("1.1"), change("1.2"), check("1.3")]
@@ -380,7 +380,7 @@ fn one_step_is_undone_as_a_partial_rollback_that_names_what_stands_on_it() {
 }
 
 #[test]
-fn an_undo_by_hand_is_reported_and_done_by_a_person() {
+fn a_manual_undo_is_done_and_reported_by_a_person() {
     let by_hand = with(
         change("1.1"),
         json!({"undo": {"manual": "restore the dump"}}),
@@ -414,7 +414,7 @@ fn an_interrupted_change_counts_as_an_effect() {
 }
 
 #[test]
-fn a_wider_rollback_replaces_the_one_under_way() {
+fn a_wider_rollback_replaces_the_one_in_progress() {
     let story = regressed()
         .and(by("olga", rollback(RollbackLevel::Flags)))
         .and(by("olga", rollback(RollbackLevel::Full)));

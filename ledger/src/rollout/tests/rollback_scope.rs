@@ -10,7 +10,7 @@ use super::story::*;
 use crate::runbook::RollbackLevel;
 
 #[test]
-fn a_narrower_rollback_does_not_leave_what_the_one_under_way_takes_back() {
+fn a_narrower_rollback_cannot_replace_the_one_in_progress() {
     let story = regressed().and(by("olga", rollback(RollbackLevel::Full)));
     for narrower in [
         partial(&["1.2"]),
@@ -54,7 +54,7 @@ fn a_narrower_rollback_does_not_leave_what_the_one_under_way_takes_back() {
 }
 
 #[test]
-fn after_the_end_there_must_be_something_to_take_back_for_a_full_rollback_too() {
+fn after_the_end_a_full_rollback_too_needs_something_to_undo() {
     let story = given(plan(json!([phase("1", vec![check("1.1")])]))).runs("1.1");
     story.is(Status::Closed(RolloutOutcome::Succeeded));
     story
@@ -72,7 +72,7 @@ fn after_the_end_there_must_be_something_to_take_back_for_a_full_rollback_too() 
 }
 
 #[test]
-fn a_rollback_reports_what_it_undid_and_not_what_an_earlier_one_did() {
+fn a_rollback_reports_only_what_it_undid_itself() {
     let story = regressed()
         .and(by("olga", rollback(RollbackLevel::Flags)))
         .undoes("2.1")
@@ -94,7 +94,7 @@ fn a_rollback_reports_what_it_undid_and_not_what_an_earlier_one_did() {
 }
 
 #[test]
-fn a_flag_that_somebody_else_has_set_since_is_said_to_be_left() {
+fn a_flag_set_by_somebody_else_since_is_reported_as_left() {
     let story = regressed()
         .and(by("olga", rollback(RollbackLevel::Full)))
         .and(worker(start_undo("2.1", 1)))
@@ -132,7 +132,7 @@ fn a_flag_that_somebody_else_has_set_since_is_said_to_be_left() {
 }
 
 #[test]
-fn what_came_before_a_running_step_is_undone_after_it_and_a_flag_at_once() {
+fn steps_before_a_running_one_are_undone_after_it_but_flags_at_once() {
     let steps = vec![
         change("1.1"),
         flag("1.2"),
@@ -172,7 +172,7 @@ fn what_came_before_a_running_step_is_undone_after_it_and_a_flag_at_once() {
 }
 
 #[test]
-fn a_rollback_stops_the_steps_it_takes_back_and_no_other() {
+fn a_rollback_stops_only_the_steps_it_undoes() {
     let steps = vec![flag("1.1"), with(change("1.2"), json!({"needs": []}))];
     let story = given(plan(json!([phase("1", steps)])))
         .runs("1.1")
@@ -207,7 +207,7 @@ fn a_partial_rollback_waits_for_the_running_step_that_it_names() {
 }
 
 #[test]
-fn what_was_before_is_not_taken_again_after_what_was_damaged() {
+fn a_snapshot_from_before_the_damage_is_not_taken_again() {
     let before = json!({"id": "1.1", "title": "before",
                         "snapshot": {"of": "deals", "label": "before"}});
     let story = given(plan(json!([phase(

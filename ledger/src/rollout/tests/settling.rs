@@ -45,7 +45,7 @@ fn a_failure_rolls_back_where_the_plan_says_so_and_once() {
 }
 
 #[test]
-fn what_a_rollback_has_answered_starts_no_other_and_the_advice_leads_out() {
+fn a_failure_answered_by_a_rollback_starts_no_other_and_the_advice_unblocks() {
     // The second check fails during the flag rollback and finds nothing more to undo.
     let rolling = json!({"on_fail": "rollback_flags", "needs": ["1.1"]});
     let steps = vec![
@@ -98,7 +98,7 @@ fn what_a_rollback_has_answered_starts_no_other_and_the_advice_leads_out() {
 }
 
 #[test]
-fn a_rule_of_the_tree_acts_again_only_on_what_was_measured_since() {
+fn a_decision_rule_acts_again_only_on_newer_measurements() {
     let rule = json!({"decide": [
         {"when": "affected > 5 && deals > 0", "then": "flags", "auto": true}]});
     let steps = vec![flag("1.1"), check("1.2"), check("1.3"), by_hand("1.4")];
@@ -142,7 +142,7 @@ fn advice(story: &Story) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn the_first_rule_that_holds_is_the_advice_once_and_acts_where_it_may() {
+fn the_first_rule_that_holds_advises_once_and_acts_where_allowed() {
     let phases = json!([phase("1", vec![flag("1.1"), check("1.2"), check("1.3")])]);
     let measured = |value| {
         given(plan_with(phases.clone(), tree()))
@@ -189,7 +189,7 @@ fn a_wait_needs_no_worker() {
 }
 
 #[test]
-fn what_was_measured_before_a_change_was_made_again_is_measured_again() {
+fn measurements_are_repeated_when_an_earlier_change_reruns() {
     let story = given(plan(json!([
         phase(
             "1",

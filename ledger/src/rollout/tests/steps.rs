@@ -108,7 +108,7 @@ fn automatic_attempts_back_off_and_end() {
 }
 
 #[test]
-fn what_stopped_half_way_is_not_repeated_by_itself() {
+fn an_interrupted_step_is_not_repeated_automatically() {
     for (is_idempotent, status) in [(false, StepStatus::Failed), (true, StepStatus::Pending)] {
         let more = json!({"retry": {"attempts": 3}, "idempotent": is_idempotent});
         let story = given(plan(json!([phase("0", vec![with(change("0.1"), more)])])))
@@ -127,7 +127,7 @@ fn what_stopped_half_way_is_not_repeated_by_itself() {
 }
 
 #[test]
-fn what_a_failed_step_left_can_be_undone_and_what_stopped_half_way_first() {
+fn effects_of_failed_steps_can_be_undone_and_interrupted_ones_first() {
     let story = |undo: serde_json::Value, effect: bool, kind: v1::EffectKind| {
         let step = with(change("0.1"), json!({"undo": undo}));
         given(plan(json!([phase("0", vec![step])])))
@@ -175,7 +175,7 @@ fn what_a_failed_step_left_can_be_undone_and_what_stopped_half_way_first() {
 }
 
 #[test]
-fn retry_is_for_steps_that_ended() {
+fn only_ended_steps_can_be_retried() {
     let story = given(plan(json!([phase(
         "0",
         vec![check("0.1"), change("0.2"), check("0.3")]
@@ -198,7 +198,7 @@ fn retry_is_for_steps_that_ended() {
 }
 
 #[test]
-fn what_was_skipped_can_still_be_done() {
+fn a_skipped_step_can_still_run() {
     let story = given(plan(json!([phase("0", vec![check("0.1"), check("0.2")])])))
         .and(by("olga", skip("0.1")))
         .when(by("olga", retry("0.1")))
@@ -208,7 +208,7 @@ fn what_was_skipped_can_still_be_done() {
 }
 
 #[test]
-fn a_passed_check_runs_again_only_where_a_gate_stands_shut_on_it() {
+fn a_passed_check_reruns_only_where_it_blocks_a_gate() {
     let capture = |label: &str, id: &str| json!({"id": id, "title": id, "snapshot": {"of": "deals", "label": label}});
     let compare = json!({"id": "0.5", "title": "c",
         "compare": {"of": "deals", "before": "before", "after": "after"}});
@@ -265,7 +265,7 @@ fn a_passed_check_runs_again_only_where_a_gate_stands_shut_on_it() {
 }
 
 #[test]
-fn a_skip_needs_a_reason_and_a_step_that_stands_still() {
+fn a_skip_needs_a_reason_and_a_step_that_is_not_running() {
     let story = given(plan(json!([phase("0", vec![check("0.1"), check("0.2")])])));
     let silent = Command::Skip {
         step: id("0.1"),
@@ -381,7 +381,7 @@ fn a_step_whose_condition_is_false_does_not_apply() {
 }
 
 #[test]
-fn a_condition_without_an_answer_says_who_can_leave_the_step_out() {
+fn a_condition_without_an_answer_names_who_can_leave_the_step_out() {
     let plan = |critical: bool| {
         plan(json!([phase(
             "0",

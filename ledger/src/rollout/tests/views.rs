@@ -152,13 +152,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn views_say_what_the_folded_state_says(moves in prop::collection::vec(a_move(), 0..60)) {
+    fn views_agree_with_the_folded_state(moves in prop::collection::vec(a_move(), 0..60)) {
         views_equal_fold(&play(&moves).commits);
     }
 }
 
 #[test]
-fn a_changed_plan_is_what_everything_says_once_it_is_accepted() {
+fn views_and_state_show_a_changed_plan_once_it_is_accepted() {
     use super::super::command::Command;
     let of = |version: &str| {
         let metadata = serde_json::json!({"name": format!("tiny {version}"), "version": version, "owner": "eng"});
@@ -190,7 +190,7 @@ fn a_changed_plan_is_what_everything_says_once_it_is_accepted() {
 }
 
 #[test]
-fn a_rollback_after_the_end_is_what_everything_says() {
+fn views_and_state_show_a_rollback_after_the_end() {
     use super::super::command::Command;
     use crate::runbook::RollbackLevel;
     let rollback = |level| {

@@ -28,7 +28,7 @@ fn one() -> Story {
 }
 
 #[test]
-fn of_two_workers_that_start_a_step_the_second_is_refused() {
+fn the_second_worker_to_start_a_step_is_refused() {
     one()
         .and(worker(start("0.1", 1)))
         .when(worker(start("0.1", 1)))
@@ -99,7 +99,7 @@ fn resume(step: &str, attempt: u32, by: &str) -> WorkerCommand {
 }
 
 #[test]
-fn a_step_that_only_reads_goes_on_with_another_worker_a_bounded_number_of_times() {
+fn a_read_only_step_moves_to_another_worker_a_bounded_number_of_times() {
     let query = json!({"id": "0.1", "title": "q", "sql": {"source": "db", "query": "SELECT 1"}});
     let sources = json!({"sources": {"db": {"kind": "sqlite", "url": {"production": {"value": "sqlite:x"}, "staging": {"value": "sqlite:x"}}}}});
     let mut story =
@@ -127,7 +127,7 @@ fn a_step_that_only_reads_goes_on_with_another_worker_a_bounded_number_of_times(
 }
 
 #[test]
-fn a_command_goes_on_nowhere_whatever_the_plan_says_it_changes() {
+fn a_command_never_moves_to_another_worker_whatever_its_plan_declares() {
     one()
         .and(worker(start("0.1", 1)))
         .when(worker(resume("0.1", 1, "w2")))
@@ -135,7 +135,7 @@ fn a_command_goes_on_nowhere_whatever_the_plan_says_it_changes() {
 }
 
 #[test]
-fn the_result_of_a_worker_that_was_only_cut_off_counts_until_somebody_has_decided() {
+fn the_result_of_a_worker_that_was_cut_off_counts_until_a_person_has_decided() {
     let interrupted = one()
         .and(worker(start("0.1", 1)))
         .and(worker(interrupt("0.1", 1)));
@@ -152,7 +152,7 @@ fn the_result_of_a_worker_that_was_only_cut_off_counts_until_somebody_has_decide
 }
 
 #[test]
-fn a_task_that_nobody_takes_is_given_up() {
+fn a_task_that_no_worker_can_carry_out_is_given_up() {
     let story = one()
         .when(system(give_up("0.1", 2)))
         .refused("RB-ROLLOUT-12", "pending")
@@ -168,7 +168,7 @@ fn a_task_that_nobody_takes_is_given_up() {
 }
 
 #[test]
-fn a_record_must_say_something_usable() {
+fn unusable_records_are_refused() {
     let story = one().and(worker(start("0.1", 1)));
     let with_details = |details: Vec<Kind>| {
         worker(WorkerCommand::FinishStep {
