@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_fold_and_the_unknown_falls_to_other() {
+    fn spellings_are_normalised_and_unknown_categories_become_other() {
         for (text, expected) in [
             (" ERP ", AppCategory::Erp),
             ("Supply Chain", AppCategory::SupplyChain),

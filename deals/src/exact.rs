@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn leaving_the_range_is_an_error_with_a_name() {
+    fn overflow_is_an_error_that_names_the_figure() {
         let huge = Exact::cents(i64::MAX, "test");
         assert_eq!(huge.round(1), Ok(i64::MAX));
         let beyond = huge.plus(1, 1).round(1);

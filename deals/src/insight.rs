@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_judged_strictly() {
+    fn a_share_at_the_limit_yields_no_insight() {
         let acquisition = |target, buyer| found(target, buyer, DealType::Acquisition);
         assert_eq!(acquisition(70, 30), []);
         assert_eq!(

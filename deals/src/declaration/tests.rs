@@ -42,7 +42,7 @@ fn default_rules() -> Rules {
 }
 
 #[test]
-fn guarded_deals_are_judged_as_decided() {
+fn guarded_deals_are_judged_by_the_default_rules() {
     use Class::*;
     let rules = default_rules();
     rules.check().unwrap();
@@ -105,7 +105,7 @@ fn guarded_deals_are_judged_as_decided() {
 }
 
 #[test]
-fn other_deals_differ_as_expected_or_unexpectedly_and_never_in_silence() {
+fn other_deals_differ_as_expected_or_unexpectedly_but_never_silently() {
     use Class::*;
     let rules = default_rules();
     for (deal_type, metric, before, after, class) in [
@@ -135,7 +135,7 @@ fn other_deals_differ_as_expected_or_unexpectedly_and_never_in_silence() {
 }
 
 #[test]
-fn a_type_nobody_knows_is_guarded_where_it_was_computed_as_an_acquisition() {
+fn an_unknown_type_is_guarded_where_it_was_computed_as_an_acquisition() {
     let rules = default_rules();
     let metrics = metrics();
     let mut judge = Judge::new(&rules, &DealDeclaration, &metrics, Some("acquisition"));

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sequence_is_the_published_one() {
+    fn the_sequence_matches_the_reference_implementation() {
         // First outputs of SplitMix64 for seed 1234567, from the reference implementation.
         let mut random = Random { state: 1_234_567 };
         let found = [random.next(), random.next(), random.next()];

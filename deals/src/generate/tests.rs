@@ -4,7 +4,7 @@ use super::*;
 use crate::{DealType, Model, TypeClass, classify, compute, parse};
 
 #[test]
-fn a_seed_names_its_deals() {
+fn a_seed_determines_its_deals() {
     let first: Vec<_> = deals(200, 7).collect();
     assert_eq!(first, deals(200, 7).collect::<Vec<_>>());
     assert_eq!(first[..50], deals(50, 7).collect::<Vec<_>>());

@@ -29,7 +29,7 @@ async fn adds_up(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_add_up_and_a_deal_that_changed_since_is_said_to_have() {
+async fn lines_add_up_and_a_deal_changed_since_is_reported() {
     let (directory, store) = store();
     let path = directory.path().join("deals.db");
     let whole = database(&path).await;

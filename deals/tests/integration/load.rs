@@ -16,7 +16,7 @@ fn options() -> GenerateOptions {
 }
 
 /// The database contains what was generated, in number and content.
-pub async fn deals_are_loaded_whole(database: &Database) {
+pub async fn deals_load_completely(database: &Database) {
     assert_eq!(apply(&database.url, "003").await.unwrap().len(), 3);
     assert!(apply(&database.url, "003").await.unwrap().is_empty());
     let mut seen = Vec::new();

@@ -173,7 +173,7 @@ fn whole_or_not_at_all(start: &Start, script: &str) {
 }
 
 #[test]
-fn each_is_whole_or_not_at_all_in_any_order_of_failure() {
+fn each_migration_is_atomic_at_every_point_of_failure() {
     let dir = tempfile::tempdir().unwrap();
     for (index, migration) in migrations(Dialect::Sqlite).iter().enumerate().skip(1) {
         let start = Start::of(made(dir.path(), index, OTHERS));
@@ -188,7 +188,7 @@ fn each_is_whole_or_not_at_all_in_any_order_of_failure() {
 }
 
 #[test]
-fn a_second_time_changes_nothing() {
+fn repeating_a_migration_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for (index, migration) in migrations(Dialect::Sqlite).iter().enumerate() {
         let path = made(dir.path(), index, "");
@@ -285,7 +285,7 @@ fn a_refusal_changes_nothing_whatever_the_client_does_next() {
 
 /// psql also continues after an error.
 #[tokio::test]
-async fn postgres_takes_back_what_a_client_that_goes_on_was_refused() {
+async fn postgres_rolls_back_when_a_client_continues_after_a_refusal() {
     let server = Postgres::start();
     let url = server.database("goes_on").await;
     let shape = async |connection: &mut PgConnection| -> Vec<String> {

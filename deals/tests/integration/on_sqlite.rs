@@ -32,9 +32,9 @@ async fn reverts_that_lose_data_are_refused() {
 }
 
 #[tokio::test]
-async fn deals_are_loaded_whole() {
+async fn deals_load_completely() {
     let dir = tempfile::tempdir().unwrap();
-    loading::deals_are_loaded_whole(&database(&dir)).await;
+    loading::deals_load_completely(&database(&dir)).await;
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn generated_deals_survive_the_migration() {
 
 /// 004 keeps an index that it does not know, and refuses one that uses the column it replaces.
 #[tokio::test]
-async fn strange_indexes_are_kept_or_refused() {
+async fn unknown_indexes_are_kept_or_refused() {
     let dir = tempfile::tempdir().unwrap();
     let database = database(&dir);
     apply(&database.url, "003").await.unwrap();
@@ -72,7 +72,7 @@ async fn strange_indexes_are_kept_or_refused() {
 }
 
 #[tokio::test]
-async fn wrong_addresses_and_names_are_told_apart() {
+async fn wrong_addresses_and_names_get_different_errors() {
     let dir = tempfile::tempdir().unwrap();
     let database = database(&dir);
     let unknown = apply(&database.url, "005").await.unwrap_err();

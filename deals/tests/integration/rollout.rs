@@ -63,7 +63,7 @@ async fn drive(
 }
 
 #[tokio::test]
-async fn deals_are_captured_compared_and_the_flag_is_taken_back() {
+async fn deals_are_captured_and_compared_and_the_flag_is_restored() {
     let database = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", database.path().join("deals.db").display());
     {
