@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_long_types_are_counted_and_fit() {
+    fn many_long_types_are_counted_and_fit_into_the_event() {
         let mut counts: BTreeMap<String, BTreeMap<Class, u64>> = (0..200u64)
             .map(|n| {
                 let name = format!("{n:03}{}", "x".repeat(5_000));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn few_types_stand_for_themselves() {
+    fn few_types_are_listed_individually() {
         let counts = BTreeMap::from([
             ("square".to_owned(), BTreeMap::from([(Class::Expected, 3)])),
             (

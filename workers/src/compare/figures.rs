@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_those_of_the_integers() {
+    fn figures_are_computed_from_integers() {
         let mut extremes = empty();
         assert_eq!(figures_of(&extremes).worst_change_percent, None);
         for (before, after) in [(0, 500), (100, 107), (300, 290), (-200, -210), (100, 107)] {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_and_kept_has_the_names_of_its_declaration() {
+    fn counted_and_kept_figures_use_the_names_of_the_declaration() {
         let mut extremes = empty();
         extremes.ratio(0, 10, 30);
         extremes.presence((1, 0), false);
@@ -345,7 +345,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranges_merge_to_what_one_range_finds(
+        fn merged_ranges_equal_one_range(
             pairs in prop::collection::vec((any::<i64>(), any::<i64>()), 0..8), cut in 0_usize..8,
         ) {
             let found = |pairs: &[Pair]| {

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_side_says_where_to_cut() {
+    fn ranges_are_cut_by_the_larger_side() {
         let small = parts([(0, 9)]);
         let large = parts([(0, 4), (5, 9), (10, 30)]);
         let cut = |text: &str| Some(text.to_owned());
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn many_parts_make_at_most_so_many_ranges() {
+    fn many_parts_make_a_bounded_number_of_ranges() {
         for count in [1, 63, 64, 65, 200, 1_000] {
             let many = parts((0..count).map(|n| (n * 2, n * 2 + 1)));
             let ranges = planned(&many, &many);

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_record_lacks_is_news() {
+    fn only_changes_missing_from_the_record_are_proposed() {
         let on_record = [
             row("known", "a", WorkerStatus::Present),
             row("restarted", "a", WorkerStatus::Present),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_lost_when_look_after_look_does_not_find_it() {
+    fn a_worker_is_lost_after_several_looks_without_it() {
         let on_record = [row("w", "a", WorkerStatus::Present)];
         let mut silent = Silent::default();
         for _ in 1..LOOKS {

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notices_have_subjects_apart_from_steps() {
+    fn notices_have_their_own_subjects() {
         let notice = QueuedNotice {
             rollout: "r-1".parse().unwrap(),
             notice: "go live".to_owned(),

@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_work_is_counted_until_it_ends() {
+    fn running_work_is_counted_until_it_ends() {
         let activity = Activity::default();
         let step = activity.step();
         let shard = activity.clone().shard();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_of_the_time_between_the_samples() {
+    fn the_rate_covers_the_time_between_the_samples() {
         let now = Instant::now();
         let samples = VecDeque::from([(now, 100), (now + Duration::from_secs(2), 300)]);
         assert_eq!(rate(&samples), 100);

@@ -81,7 +81,7 @@ fn affected(result: &ComparisonResult) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_than_all_deals_are_affected() {
+async fn at_most_all_deals_are_affected() {
     let (directory, store) = store();
     let path = directory.path().join("deals.db");
     let source = database(&path).await;
@@ -115,7 +115,7 @@ async fn no_more_than_all_deals_are_affected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn snapshots_of_other_metrics_are_refused_with_what_differs() {
+async fn snapshots_of_different_metrics_are_refused_with_the_difference() {
     let (directory, store) = store();
     let source = database(&directory.path().join("deals.db")).await;
     let before = snapshot(source.clone(), true, &store).await.unwrap();
@@ -180,7 +180,7 @@ pub(crate) fn synthetic_rows(metrics: usize, side: i64) -> Vec<Row> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_outcome_is_the_same_bytes_on_any_number_of_threads_and_parts() {
+async fn the_result_is_byte_identical_for_any_number_of_threads_and_parts() {
     let (directory, store) = store();
     let source = database(&directory.path().join("deals.db")).await;
     let like = snapshot(source, true, &store).await.unwrap();

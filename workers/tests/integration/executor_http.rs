@@ -93,7 +93,7 @@ async fn a_request_is_judged_by_status_and_measured_by_pointer() {
 }
 
 #[tokio::test]
-async fn another_status_fails_and_says_what_came_back_without_secrets() {
+async fn another_status_fails_and_shows_the_answer_without_secrets() {
     let (url, _server) = serve(|_| {
         response(
             "503 Service Unavailable",

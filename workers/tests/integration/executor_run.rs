@@ -69,7 +69,7 @@ async fn a_command_passes_on_exit_code_0_and_is_measured() {
 }
 
 #[tokio::test]
-async fn another_exit_code_fails_with_its_last_words() {
+async fn another_exit_code_fails_with_the_last_line_of_output() {
     let fixture = Fixture::new(json!({
         "run": {"command": "echo fine; echo 'disk is full' >&2; exit 3"},
         "changes": "nothing",
@@ -81,7 +81,7 @@ async fn another_exit_code_fails_with_its_last_words() {
 }
 
 #[tokio::test]
-async fn a_signal_a_missing_directory_and_odd_bytes_are_told() {
+async fn signals_missing_directories_and_invalid_utf8_are_reported() {
     let outcome = Fixture::new(json!({"run": {"command": "kill -9 $$"}}))
         .execute()
         .await;
@@ -196,7 +196,7 @@ async fn the_guard_ends_a_command_whose_lease_is_not_renewed() {
 }
 
 #[tokio::test]
-async fn a_process_left_in_the_background_on_purpose_lives_on_and_holds_nothing_up() {
+async fn a_deliberate_background_process_stays_and_delays_nothing() {
     let fixture = Fixture::new(json!({
         "run": {"command": "sleep 1000 >/dev/null 2>&1 & echo $!"},
     }));
@@ -239,7 +239,7 @@ async fn long_output_is_cut_in_the_middle() {
 }
 
 #[tokio::test]
-async fn no_secret_of_the_plan_comes_out() {
+async fn no_secret_of_the_plan_is_revealed() {
     let sections = json!({
         "sources": {
             "db": {"kind": "postgres", "url": {"staging": {"env": "DB_URL"}, "production": {"env": "PROD_URL"}}},
@@ -320,7 +320,7 @@ async fn a_command_gets_what_the_plan_names_and_a_few_variables_of_the_worker() 
 }
 
 #[tokio::test]
-async fn a_variable_taken_over_is_a_secret_and_a_missing_one_an_error() {
+async fn an_inherited_variable_is_a_secret_and_a_missing_one_an_error() {
     let step = json!({"run": {
         "command": "echo \"$TAKEN\"; printf %s \"user:$TAKEN\" | base64; printf %s \"$TAKEN\" | od -An -tx1",
         "env": {"TAKEN": {"env": "WORKER_TOKEN"}},
@@ -398,7 +398,7 @@ async fn missing_evidence_is_an_error_and_verify_must_hold() {
 }
 
 #[tokio::test]
-async fn an_effect_is_given_time_to_go_and_no_more() {
+async fn an_undo_waits_a_bounded_time_for_the_effect_to_go() {
     // The effect is gone at the third check.
     let step = |within: &str| {
         json!({
@@ -421,7 +421,7 @@ async fn an_effect_is_given_time_to_go_and_no_more() {
 }
 
 #[tokio::test]
-async fn what_the_kernel_shows_of_processes_is_no_evidence() {
+async fn files_under_proc_are_no_evidence() {
     let fixture = Fixture::new(json!({
         "run": {"command": "true", "directory": "/proc/self"},
         "evidence": ["environ"],

@@ -145,7 +145,7 @@ async fn postgres_refuses_transaction_control_however_it_is_hidden() {
 }
 
 #[tokio::test]
-async fn postgres_runs_what_only_looks_like_it() {
+async fn postgres_runs_text_that_only_looks_like_transaction_control() {
     let server = Postgres::start();
     let database = postgres(&server, "plain").await;
     for script in [
@@ -408,7 +408,7 @@ async fn statements_that_no_transaction_holds_run_one_by_one() {
 }
 
 #[tokio::test]
-async fn sqlite_runs_statements_one_by_one_and_tells_the_last() {
+async fn sqlite_runs_statements_one_by_one_and_reports_the_last() {
     let database = sqlite().await;
     let step = json!({"sql": {
         "source": "db", "deploy": "VACUUM;\nCREATE TABLE half (id int);\nINSERT INTO nowhere VALUES (1);",

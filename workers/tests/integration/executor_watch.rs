@@ -46,7 +46,7 @@ async fn every_sample_is_recorded_and_the_watch_ends_by_its_clock() {
 }
 
 #[tokio::test]
-async fn a_watch_fails_as_soon_as_more_samples_fail_than_are_borne() {
+async fn a_watch_fails_once_more_samples_fail_than_tolerated() {
     let fixture = watch("value > 5", 1, "1h", "echo 9");
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Fail, "{outcome:?}");
@@ -77,7 +77,7 @@ async fn an_earlier_number_does_not_stand_for_a_last_sample_without_data() {
 }
 
 #[tokio::test]
-async fn a_sample_that_cannot_be_taken_is_no_data_with_its_reason() {
+async fn a_failed_sample_is_missing_data_with_its_reason() {
     let fixture = watch("value > 5", 0, "10ms", "echo not a number");
     let outcome = fixture.execute().await;
     assert_eq!(outcome.verdict, Verdict::Inconclusive, "{outcome:?}");
@@ -90,7 +90,7 @@ async fn a_sample_that_cannot_be_taken_is_no_data_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_redelivered_watch_goes_on_from_its_recorded_samples() {
+async fn a_redelivered_watch_continues_from_its_recorded_samples() {
     let mut fixture = watch("value > 5", 1, "1h", "echo 9");
     let started_at = SystemClock.now() - SignedDuration::from_mins(30);
     fixture.context.started_at = started_at;
@@ -143,7 +143,7 @@ fn flag(to: serde_json::Value) -> Fixture {
 }
 
 #[tokio::test]
-async fn a_flag_is_defined_set_verified_and_put_back() {
+async fn a_flag_is_defined_set_verified_and_restored() {
     let mut fixture = flag(json!({"percentage": 25.5}));
     let before = executor::verify(&fixture.step, &fixture.context)
         .await
@@ -223,7 +223,7 @@ async fn a_flag_that_somebody_changed_meanwhile_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_undo_is_looked_at() {
+async fn an_undo_is_verified() {
     for (more, verdict, verification) in [
         (
             json!({}),
@@ -272,7 +272,7 @@ async fn an_undo_is_looked_at() {
 }
 
 #[tokio::test]
-async fn a_verify_that_has_not_seen_the_effect_does_not_prove_it_gone() {
+async fn a_verify_that_never_passed_does_not_prove_the_effect_gone() {
     let fixture = Fixture::new(json!({
         "run": {"command": "touch half; exit 3"},
         "verify": {"run": {"command": "test -e whole"}},

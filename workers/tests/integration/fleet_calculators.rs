@@ -145,7 +145,7 @@ async fn wait_until_gone(file: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_gives_the_same_on_one_worker_on_four_and_on_none() {
+async fn a_program_gives_the_same_on_any_number_of_workers() {
     let place = place();
     std::fs::write(place.path().join("hangs"), "").unwrap();
     let setup = Setup::of(&exec(place.path(), "10s"));
@@ -265,7 +265,7 @@ async fn only_workers_with_the_label_of_the_step_start_its_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_never_works_fails_the_step_with_its_words() {
+async fn a_program_that_always_fails_fails_the_step_with_its_output() {
     let place = place();
     let words = "import sys; print('no licence for', 'this', file=sys.stderr); sys.exit(7)";
     std::fs::write(place.path().join("model.py"), words).unwrap();
@@ -301,7 +301,7 @@ async fn a_worker_with_another_program_computes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_gives_the_same_on_one_worker_on_four_and_on_none() {
+async fn a_query_gives_the_same_on_any_number_of_workers() {
     let setup = Setup::of(&sql());
     let fleet_fixture = FleetFixture::with(setup.clone()).await;
     fleet_fixture.more_deals(60_000).await;

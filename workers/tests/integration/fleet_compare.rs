@@ -219,7 +219,7 @@ impl Held {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_number_of_workers_makes_the_bytes_of_one_process() {
+async fn any_number_of_workers_gives_the_bytes_of_one_process() {
     let fleet_fixture = FleetFixture::start().await;
     let alone = fleet_fixture.alone().await;
     assert!(alone.result.differences.len() > 20 && alone.result.regressions > 0);
@@ -307,7 +307,7 @@ async fn a_killed_worker_costs_only_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_coordinator_is_followed_by_another_run() {
+async fn another_run_replaces_a_killed_coordinator() {
     let fleet_fixture = FleetFixture::start().await;
     let process = fleet_fixture.process(true);
     fleet_fixture
@@ -387,7 +387,7 @@ impl ProgressSink for Reports {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_comparison_stays_in_the_step_and_a_large_one_is_handed_out() {
+async fn a_small_comparison_stays_in_the_step_and_a_large_one_goes_to_the_fleet() {
     let mut fleet_fixture = FleetFixture::start().await;
     let alone = fleet_fixture.alone().await;
     let reports = Arc::new(Reports::default());

@@ -41,7 +41,7 @@ fn check(reports: &[StepProgress], total: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_workers_progress_to_the_total() {
+async fn the_progress_of_two_workers_adds_up_to_the_total() {
     let fleet_fixture = FleetFixture::start().await;
     let (ledger, rollout) = ids();
     let client = fleet_fixture.server.client().await;

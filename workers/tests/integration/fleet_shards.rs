@@ -25,7 +25,7 @@ use crate::nats::{Server, ServerConfig};
 use crate::snapshot_deals::{calculator, request};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_number_of_workers_makes_the_same_manifest() {
+async fn any_number_of_workers_gives_the_same_manifest() {
     let fleet_fixture = FleetFixture::start().await;
     let alone = fleet_fixture.alone().await;
     let one = fleet_fixture.worker("a").await;
@@ -143,7 +143,7 @@ async fn a_killed_worker_and_a_killed_server_cost_only_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_coordinator_is_followed_by_another_run() {
+async fn another_run_replaces_a_killed_coordinator() {
     let fleet_fixture = FleetFixture::start().await;
     let process = fleet_fixture.process(true);
     fleet_fixture.wait_for_shards().await;
@@ -157,7 +157,7 @@ async fn a_killed_coordinator_is_followed_by_another_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_database_is_planned_anew() {
+async fn a_restarted_database_is_planned_again() {
     let fleet_fixture = FleetFixture::start().await;
     let worker = fleet_fixture.worker("a").await;
     let shard_queue = shard_queue(fleet_fixture.server.port).await;
@@ -175,7 +175,7 @@ async fn a_restarted_database_is_planned_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poisoned_shard_fails_the_run_with_its_keys_and_reason() {
+async fn a_failing_shard_fails_the_run_with_its_keys_and_reason() {
     let fleet_fixture = FleetFixture::start().await;
     let mut request = fleet_fixture.request();
     // Makes every read of one deal fail, but not the plan.
@@ -243,7 +243,7 @@ impl FleetFixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_step_hands_its_shards_to_the_fleet() {
+async fn a_step_distributes_its_shards_over_the_fleet() {
     let fleet_fixture = FleetFixture::start().await;
     fleet_fixture
         .cluster
@@ -292,7 +292,7 @@ impl FleetFixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shard_no_worker_survives_is_reported_not_tried_for_ever() {
+async fn a_shard_that_kills_every_worker_is_reported() {
     let fleet_fixture = FleetFixture::start().await;
     let client = fleet_fixture.server.client().await;
     let shard_queue = shard_queue(fleet_fixture.server.port).await;

@@ -121,7 +121,7 @@ async fn a_task_is_begun_executed_and_finished_once_by_any_number_of_workers() {
 }
 
 #[tokio::test]
-async fn a_result_is_not_lost_while_the_ledger_is_away() {
+async fn a_result_is_not_lost_while_the_ledger_is_unavailable() {
     let fleet_fixture = FleetFixture::new(json!({"run": {"command": "sleep 0.3"}}));
     let worker = fleet_fixture.worker(config("a"));
     fleet_fixture
@@ -158,7 +158,7 @@ async fn an_abort_ends_the_running_action() {
 }
 
 #[tokio::test]
-async fn going_back_does_not_wait_behind_steps() {
+async fn an_undo_does_not_wait_for_running_steps() {
     let fleet_fixture = FleetFixture::new(json!({
         "run": {"command": "sleep 1000"},
         "undo": {"run": {"command": "true"}, "verify": {"run": {"command": "true"}}},
@@ -287,7 +287,7 @@ async fn an_idempotent_command_of_a_worker_that_is_cut_off_is_stopped_in_time() 
 }
 
 #[tokio::test]
-async fn any_other_command_of_a_worker_that_is_cut_off_goes_on_and_counts() {
+async fn any_other_command_of_a_worker_that_is_cut_off_continues_and_counts() {
     let fleet_fixture = FleetFixture::new(json!({"run": {"command": "sleep 2"}}));
     let worker = fleet_fixture.worker(cut_off("a"));
     fleet_fixture
@@ -449,7 +449,7 @@ fn command(extra: Value) -> impl Fn(&str) -> Value {
 }
 
 #[tokio::test]
-async fn killed_without_a_way_to_tell_the_step_is_interrupted() {
+async fn a_step_killed_without_verify_is_interrupted() {
     let (crash, worker) =
         Crash::after_kill(command(json!({})), json!({}), &task("1.1", None)).await;
     crash.commands_have_ended().await;
@@ -465,7 +465,7 @@ async fn killed_without_a_way_to_tell_the_step_is_interrupted() {
 }
 
 #[tokio::test]
-async fn killed_after_its_effect_the_step_succeeds_by_verification() {
+async fn a_step_killed_after_its_effect_succeeds_by_verification() {
     let verify = json!({"verify": {"run": {"command": "test -s effects", "directory": "DIR"}}});
     let (crash, worker) = Crash::after_kill(command(verify), json!({}), &task("1.1", None)).await;
     let finish = crash.ledger.wait_for("finish").await;
@@ -482,7 +482,7 @@ async fn killed_after_its_effect_the_step_succeeds_by_verification() {
 }
 
 #[tokio::test]
-async fn killed_before_its_effect_the_step_is_interrupted_with_what_verify_says() {
+async fn a_step_killed_before_its_effect_is_interrupted_with_the_result_of_verify() {
     let verify =
         json!({"verify": {"run": {"command": "echo not there >&2; exit 1", "directory": "DIR"}}});
     let (crash, worker) = Crash::after_kill(command(verify), json!({}), &task("1.1", None)).await;
@@ -497,7 +497,7 @@ async fn killed_before_its_effect_the_step_is_interrupted_with_what_verify_says(
 }
 
 #[tokio::test]
-async fn killed_while_idempotent_the_next_attempt_runs() {
+async fn an_idempotent_step_that_was_killed_runs_again() {
     let (crash, worker) = Crash::after_kill(
         command(json!({"idempotent": true})),
         json!({}),
@@ -520,7 +520,7 @@ async fn killed_while_idempotent_the_next_attempt_runs() {
 }
 
 #[tokio::test]
-async fn killed_during_a_watch_the_same_attempt_goes_on() {
+async fn a_killed_watch_continues_in_the_same_attempt() {
     let step = |dir: &str| {
         json!({
             "title": dir,
@@ -583,7 +583,7 @@ async fn killed_during_a_watch_the_same_attempt_goes_on() {
 }
 
 #[tokio::test]
-async fn killed_during_an_undo_a_person_is_told() {
+async fn a_killed_undo_is_reported_to_a_person() {
     let undo = json!({"undo": {"run": {"command": EFFECT, "directory": "DIR"}}});
     let mut task = task("1.1", None);
     task.task.action = TaskAction::Undo;

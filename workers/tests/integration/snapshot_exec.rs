@@ -274,7 +274,7 @@ fn a_second_answer_never_becomes_that_of_the_next_deal() {
 }
 
 #[test]
-fn deal_types_are_told_only_when_they_are_in_force() {
+fn deal_types_are_sent_only_when_they_are_in_force() {
     let (directory, _) = place(0, &[]);
     let mut wanted = wanted(directory.path(), &["python3", "model.py"]);
     wanted.deal_types = false;
@@ -287,7 +287,7 @@ fn deal_types_are_told_only_when_they_are_in_force() {
 }
 
 #[tokio::test]
-async fn a_program_that_never_answers_fails_the_snapshot_with_its_last_words() {
+async fn a_program_that_never_answers_fails_the_snapshot_with_its_output() {
     let (directory, source) = place(50, &[]);
     let (_objects, store) = store();
     let dying = ["sh", "-c", "echo no licence for hunter2 >&2; exit 4"];

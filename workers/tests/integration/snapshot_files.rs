@@ -109,7 +109,7 @@ fn parquet_file(path: &Path, deals: &[Deal]) -> SnapshotSource {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_give_the_parts_a_database_gives() {
+async fn files_give_the_same_parts_as_a_database() {
     let (directory, store) = store();
     let sqlite = database(&directory.path().join("deals.db")).await;
     let sqlite = snapshot(sqlite, true, &store).await.unwrap().manifest;
@@ -139,7 +139,7 @@ async fn files_give_the_parts_a_database_gives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_out_of_order_and_what_is_no_deal_are_named() {
+async fn lines_out_of_order_and_invalid_deals_are_named() {
     let (directory, store) = store();
     let deal = |id: &str| format!(r#"{{"id":{id},"deal_type":null,"inventory":[]}}"#);
     const ORDER: &str = "RB-SNAPSHOT-12: ";
@@ -274,7 +274,7 @@ async fn integer_ids_of_a_file_are_ordered_by_value_and_a_changed_file_is_refuse
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_takes_nothing_leaves_no_snapshot() {
+async fn an_unwritable_store_leaves_no_snapshot() {
     let (directory, store) = store();
     // Files take the place of the store's directories: not even root can write below them.
     for prefix in 0..=255u8 {

@@ -42,7 +42,7 @@ async fn the_queries_of_a_cancelled_snapshot_end_at_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_column_type_gives_the_parts_sqlite_gives() {
+async fn every_column_type_gives_the_same_parts_as_sqlite() {
     let (directory, store) = store();
     let sqlite = database(&directory.path().join("deals.db")).await;
     let sqlite = snapshot(sqlite, true, &store).await.unwrap();
@@ -69,7 +69,7 @@ async fn every_column_type_gives_the_parts_sqlite_gives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
+async fn a_table_read_page_by_page_gives_the_same_parts_as_by_key() {
     let cluster = Cluster::start().await;
     cluster.deals("jsonb").await;
     let (_directory, store) = store();
@@ -124,7 +124,7 @@ async fn a_table_read_page_by_page_gives_the_parts_that_keys_give() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_read_page_by_page_is_refused_with_ids_twice_or_missing() {
+async fn a_table_read_page_by_page_is_refused_with_duplicate_or_missing_ids() {
     let cluster = Cluster::start().await;
     cluster.deals("json").await;
     cluster

@@ -197,7 +197,7 @@ async fn a_runbook_declares_a_query() {
 }
 
 #[tokio::test]
-async fn a_runbook_declares_a_program_whose_words_show_no_secret() {
+async fn a_program_declared_by_a_runbook_reveals_no_secret() {
     let directory = tempfile::tempdir().unwrap();
     let source = database(&directory.path().join("deals.db")).await;
     let program = r#"while read -r line; do printf '{"error":"%s %s"}\n' "$DB" "$GREETING"; done"#;

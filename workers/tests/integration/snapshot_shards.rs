@@ -18,7 +18,7 @@ fn context(store: &rollbook_ledger::evidence::EvidenceStore, threads: usize) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_worker_at_any_time_makes_the_same_part() {
+async fn any_worker_at_any_time_writes_the_same_part() {
     let (_directory, store) = store();
     let cluster = Cluster::start().await;
     cluster.deals("jsonb").await;
@@ -86,7 +86,7 @@ async fn any_worker_at_any_time_makes_the_same_part() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_refuses_what_it_cannot_do_right() {
+async fn a_worker_refuses_shards_it_cannot_compute_correctly() {
     let (_directory, store) = store();
     let cluster = Cluster::start().await;
     cluster.deals("json").await;
@@ -126,7 +126,7 @@ async fn a_worker_refuses_what_it_cannot_do_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn integer_and_uuid_keys_are_cut_by_index_and_ordered_as_they_are() {
+async fn integer_and_uuid_keys_are_cut_by_index_and_ordered_by_their_type() {
     let (_directory, store) = store();
     let cluster = Cluster::start().await;
     for (key, expression, order) in [

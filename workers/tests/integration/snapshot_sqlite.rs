@@ -11,7 +11,7 @@ use crate::snapshot_database::{broken_deals_are_error_rows, database};
 use crate::snapshot_deals::{calculator, request, snapshot, store};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_holds_every_deal_in_byte_order_whatever_the_threads() {
+async fn a_snapshot_holds_every_deal_in_byte_order_for_any_number_of_threads() {
     let (directory, store) = store();
     let source = database(&directory.path().join("deals.db")).await;
     let mut request = request(source, calculator(true));
@@ -81,7 +81,7 @@ async fn a_broken_deal_is_an_error_row_and_the_others_are_computed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_named() {
+async fn missing_tables_and_columns_are_named() {
     let (directory, store) = store();
     let source = database(&directory.path().join("deals.db")).await;
     let mut absent = source.clone();

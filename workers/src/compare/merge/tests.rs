@@ -360,7 +360,7 @@ fn texts_are_equal_or_different_and_null_is_no_text() {
 }
 
 #[test]
-fn the_histogram_puts_edges_on_the_side_of_less_change() {
+fn the_histogram_puts_boundary_values_into_the_smaller_bucket() {
     let pairs = [
         (100, 105),
         (100, 106),
@@ -473,7 +473,7 @@ fn naive(before: &Deals, after: &Deals) -> BTreeMap<&'static str, u64> {
 
 proptest! {
     #[test]
-    fn ranges_merged_apart_add_up_to_the_whole(
+    fn separately_merged_ranges_add_up_to_the_whole(
         before in any_deals(), after in any_deals(), cuts in prop::collection::btree_set("[a-cé]{1,2}", 0..4),
     ) {
         let (whole, seen) = run(&before, &after);
@@ -498,7 +498,7 @@ proptest! {
     }
 
     #[test]
-    fn the_merge_finds_what_a_naive_comparison_finds(
+    fn the_merge_agrees_with_a_naive_comparison(
         before in any_deals(), mut after in any_deals(), shared in any_deals(),
     ) {
         let mut before = before;

@@ -41,7 +41,7 @@ fn read(text: &str) -> Result<Rules, Misplaced> {
 }
 
 #[test]
-fn guards_and_rules_take_classes_and_other_words_for_them_alike() {
+fn guards_and_rules_accept_classes_and_their_aliases() {
     let guarded = |guard: &str, stored: &str| {
         let mut rules = default_rules();
         rules.guard = vec![guard.to_owned()];
@@ -74,7 +74,7 @@ fn guards_and_rules_take_classes_and_other_words_for_them_alike() {
 }
 
 #[test]
-fn where_rules_name_no_guard_the_declared_one_holds() {
+fn rules_without_a_guard_use_the_declared_one() {
     for (text, guard) in [
         ("rules: []", vec!["circle"]),
         ("guard: []\nrules: []", vec![]),
@@ -213,7 +213,7 @@ proptest! {
 }
 
 #[test]
-fn a_rules_file_is_read_and_its_faults_have_a_place() {
+fn a_rules_file_is_read_and_its_errors_name_a_position() {
     let text = r#"
 guard: [circle]
 rules:
@@ -280,7 +280,7 @@ rules:
 }
 
 #[test]
-fn a_rule_that_measures_does_not_judge_a_text() {
+fn a_measuring_rule_cannot_judge_a_text() {
     let rules = |text: &str| read(text).unwrap();
     let metrics = [info("price_total", "cents"), info("price_tag", "text")];
     let refused = |rules: &Rules| match rules.check_texts(&metrics) {

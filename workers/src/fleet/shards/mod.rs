@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_have_subjects_apart_from_steps() {
+    fn shards_have_their_own_subjects() {
         let ledger = "main".parse().unwrap();
         let run = ShardRun {
             rollout: "r-1".parse().unwrap(),
