@@ -233,7 +233,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn connections_leave_files_for_the_work() {
+    fn connections_leave_file_descriptors_for_other_work() {
         assert_eq!(max_connections(1_024), 256);
         assert_eq!(max_connections(65_536), MAX_CONNECTIONS);
         assert_eq!(max_connections(10), 16);
@@ -263,7 +263,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(200);
 
     #[tokio::test]
-    async fn a_body_that_does_not_come_is_408_and_the_connection_ends() {
+    async fn a_body_that_does_not_arrive_gets_408_and_the_connection_ends() {
         let router = Router::new().route("/", post(|body: Bytes| async move { body }));
         let mut connection = connected(router.clone(), |limits| limits.body_within = SOON).await;
         let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n";
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_may_take_longer_the_more_of_it_came() {
+    fn a_body_may_take_longer_the_more_of_it_has_arrived() {
         let limits = Limits::new(1_024);
         assert_eq!(limits.whole_body_within(9), Duration::from_secs(30));
         assert_eq!(
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_drips_is_408_and_the_connection_ends() {
+    async fn a_body_that_arrives_too_slowly_gets_408_and_the_connection_ends() {
         let router = Router::new().route("/", post(|body: Bytes| async move { body }));
         let connection = connected(router, |limits| limits.body_within = SOON).await;
         let (mut answers, mut asks) = connection.into_split();
@@ -319,13 +319,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_asks_nothing_ends() {
+    async fn an_idle_connection_is_closed() {
         let mut connection = connected(Router::new(), |limits| limits.head_within = SOON).await;
         assert_eq!(to_the_end(&mut connection).await, "");
     }
 
     #[tokio::test]
-    async fn a_reader_that_does_not_read_is_cut() {
+    async fn a_client_that_does_not_read_is_disconnected() {
         let (held, dropped) = oneshot::channel::<()>();
         let held = Arc::new(std::sync::Mutex::new(Some(held)));
         let endless = move || {

@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ledger_that_is_replaced_is_noticed_whatever_its_length() {
+    async fn a_replaced_ledger_is_noticed_whatever_its_length() {
         let (first, _objects) = ledger_of(2).await;
         let views = views_of(&first).await;
         let known = views.standing().await.unwrap();
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn damage_that_anybody_met_in_the_views_ends_the_guard() {
+    async fn damage_found_in_the_views_ends_the_guard() {
         let (handler, _objects) = ledger_of(1).await;
         let views = views_of(&handler).await;
         let alarm = Alarm::default();

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_never_pass_is_refused() {
+    fn a_filter_that_matches_nothing_is_refused() {
         let wrong = filter(&[("type", "step_startet")]).unwrap_err();
         assert!(wrong.contains("step_started"), "{wrong}");
         assert!(filter(&[("type", "progress")]).is_ok());

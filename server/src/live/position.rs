@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_written_as_it_is_read() {
+    fn a_position_survives_the_round_trip() {
         for text in ["0", "7", "7.0", "7.12"] {
             assert_eq!(text.parse::<EventId>().unwrap().to_string(), text);
         }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_commit_is_read_again_for_the_rest_of_it() {
+    fn a_partly_sent_commit_is_read_again_for_the_rest() {
         let part: EventId = "7.1".parse().unwrap();
         assert_eq!(part.after(), 6);
         assert!(!part.is_before(6, 5) && !part.is_before(7, 1));

@@ -183,7 +183,7 @@ async fn ids(
 }
 
 #[tokio::test]
-async fn an_event_is_told_with_where_it_belongs_and_goes_on_within_a_commit() {
+async fn an_event_names_its_rollout_and_resumes_within_a_commit() {
     let mut ledger = Ledger::viewed(Bounds::default()).await;
     ledger.open("a", "local").await;
     ledger.pause_and_resume("a").await;
@@ -205,7 +205,7 @@ async fn an_event_is_told_with_where_it_belongs_and_goes_on_within_a_commit() {
 }
 
 #[tokio::test]
-async fn no_event_is_told_before_the_views_contain_it() {
+async fn no_event_is_sent_before_the_views_contain_it() {
     let mut ledger = Ledger::new(Bounds::default()).await;
     ledger.live.heartbeat = SOON;
     let last = ledger.open("a", "local").await;
@@ -225,7 +225,7 @@ async fn no_event_is_told_before_the_views_contain_it() {
 }
 
 #[tokio::test]
-async fn a_filter_leaves_out_and_a_heartbeat_goes_on_behind_it() {
+async fn a_filter_omits_events_and_a_heartbeat_advances_past_them() {
     let mut ledger = Ledger::viewed(Bounds::default()).await;
     ledger.live.heartbeat = SOON;
     ledger.open("a", "local").await;
@@ -264,7 +264,7 @@ async fn a_filter_leaves_out_and_a_heartbeat_goes_on_behind_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_too_slowly_is_dropped_and_goes_on_without_a_loss() {
+async fn a_client_that_reads_too_slowly_is_dropped_and_resumes_without_loss() {
     let few = Bounds {
         commits: 8,
         bytes: 1024 * 1024,
@@ -307,7 +307,7 @@ async fn a_client_that_reads_too_slowly_is_dropped_and_goes_on_without_a_loss() 
 }
 
 #[tokio::test]
-async fn a_client_whose_views_were_late_is_not_slow() {
+async fn a_client_that_waited_for_late_views_does_not_count_as_slow() {
     let few = Bounds {
         commits: 8,
         bytes: 1024 * 1024,
