@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_typed_is_typed_again() {
+    fn a_command_line_is_repeated_as_typed_with_its_command_id() {
         for line in [
             vec!["/usr/bin/rollbook", "approve", "it's 1", "--as", "b"],
             vec![
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_travels_in_ascii() {
+    fn a_name_is_sent_in_ascii() {
         assert_eq!(header_text("amélie 100%"), "am%C3%A9lie 100%25");
         assert_eq!(header_text("O'Neil"), "O'Neil");
     }

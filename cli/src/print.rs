@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_read_well() {
+    fn figures_are_formatted_for_people() {
         assert_eq!(dollars(123_456_789), "$1,234,567.89");
         assert_eq!(dollars(-5), "-$0.05");
         assert_eq!(duration(61_000), "1 m 01 s");

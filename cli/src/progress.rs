@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_far_how_fast_and_how_long() {
+    fn a_line_shows_progress_rate_and_time_left() {
         let progress = Progress {
             done: 3_000,
             total: 10_000,
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_has_a_line_and_each_of_its_workers_one() {
+    fn a_step_and_each_of_its_workers_have_a_line() {
         let text = r#"{"rollout": "r", "step": "1.6", "attempt": 1, "done": 20, "total": 50,
             "errors": 1, "deals_per_second": 10, "seconds_left": 3,
             "shards": {"done": 2, "total": 5}, "since": "2026-01-01T00:00:00Z",

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_nothing_or_two_is_refused() {
+    fn an_answer_that_matches_no_item_or_several_is_refused() {
         let items = items(&["x", "x=pass:y"]);
         for (text, code) in [
             ("x=pass:y=fail", "RB-CLI-85"),

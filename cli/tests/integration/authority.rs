@@ -25,7 +25,7 @@ fn word_after(ran: &Ran, before: &str) -> String {
 }
 
 #[test]
-fn strangers_do_not_take_over_a_protected_gate_nor_the_environment() {
+fn strangers_cannot_take_over_a_protected_gate_or_environment() {
     let place = Place::new();
     place.write("before.yaml", BEFORE);
     place.write(
@@ -125,7 +125,7 @@ fn strangers_do_not_take_over_a_protected_gate_nor_the_environment() {
 }
 
 #[test]
-fn an_environment_changes_by_two_of_its_people_and_its_flags_are_switched_on_by_two() {
+fn changing_an_environment_or_switching_a_flag_on_takes_two_persons() {
     let place = Place::new();
     let _up = place.up();
     place
@@ -203,7 +203,7 @@ phases:
 "#;
 
 #[test]
-fn what_is_risky_takes_two_persons_or_broken_glass_that_is_reviewed() {
+fn risky_commands_take_two_persons_or_a_reviewed_break_glass() {
     let place = Place::new();
     place.write("risky.yaml", RISKY);
     place
@@ -300,7 +300,7 @@ fn what_is_risky_takes_two_persons_or_broken_glass_that_is_reviewed() {
 }
 
 #[test]
-fn a_flag_switched_by_broken_glass_is_told_by_doctor_and_to_rollouts_beside_it() {
+fn doctor_and_other_rollouts_report_a_flag_switched_by_break_glass() {
     let place = Place::new();
     place.write("risky.yaml", RISKY);
     let _up = place.up();

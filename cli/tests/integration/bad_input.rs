@@ -49,7 +49,7 @@ fn refused(text: &str, code: &str) {
 }
 
 #[test]
-fn the_good_one_is_good() {
+fn the_valid_runbook_is_accepted() {
     let place = Place::new();
     place.write("good.yaml", &runbook(GOOD));
     place.run("lint good.yaml").exits(0);
@@ -65,7 +65,7 @@ fn not_yaml() {
 }
 
 #[test]
-fn steps_in_a_circle() {
+fn steps_in_a_cycle() {
     let text = GOOD
         .replace("title: Look\n", "title: Look\n        needs: [\"1.2\"]\n")
         .replace(
@@ -110,7 +110,7 @@ fn the_same_id_twice() {
 }
 
 #[test]
-fn too_large_and_not_there() {
+fn too_large_and_missing_files() {
     let place = Place::new();
     let mut text = String::new();
     for number in 0..20_000 {
@@ -182,7 +182,7 @@ fn parameters() {
 }
 
 #[test]
-fn commands_about_what_is_not_there() {
+fn commands_about_things_that_do_not_exist() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();

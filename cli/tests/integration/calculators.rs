@@ -19,7 +19,7 @@ fn place() -> Place {
 }
 
 #[test]
-fn a_program_gives_the_figures() {
+fn a_program_computes_the_figures() {
     let place = place();
     let take = "snapshot take --database jsonl:deals.jsonl --exec 'sh model.sh' --json";
     let ran = place
@@ -62,7 +62,7 @@ fn a_program_gives_the_figures() {
 }
 
 #[test]
-fn a_query_gives_the_figures() {
+fn a_query_computes_the_figures() {
     let place = Place::new();
     let deals = "--database sqlite:deals.db";
     place
@@ -81,7 +81,7 @@ fn a_query_gives_the_figures() {
 }
 
 #[test]
-fn unknown_types_are_guarded_in_own_figures_where_types_were_not_in_force() {
+fn unknown_types_are_guarded_where_deal_types_were_not_in_force() {
     let place = Place::new();
     let deals = "--database sqlite:deals.db";
     place
@@ -125,7 +125,7 @@ fn unknown_types_are_guarded_in_own_figures_where_types_were_not_in_force() {
 }
 
 #[test]
-fn what_is_declared_wrongly_is_refused() {
+fn wrong_declarations_are_refused() {
     let place = place();
     let take = "snapshot take --database jsonl:deals.jsonl";
     for (options, said) in [

@@ -32,7 +32,7 @@ fn steps(all: &[&str]) -> String {
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG";
 
 #[test]
-fn credentials_of_the_worker_reach_no_command_and_no_record() {
+fn credentials_of_the_worker_never_reach_a_command_or_a_record() {
     let mut place = Place::new();
     place.set(vec![
         ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
@@ -117,7 +117,7 @@ fn as_no_superuser() -> Vec<String> {
 }
 
 #[test]
-fn no_command_reads_what_its_worker_was_started_with() {
+fn no_command_reads_the_environment_of_its_worker() {
     const READ: &str = "cat /proc/[0-9]*/environ > seen.new 2>/dev/null; mv seen.new seen";
     let place = Place::new();
     let file = place
@@ -172,7 +172,7 @@ fn no_command_reads_what_its_worker_was_started_with() {
 }
 
 #[test]
-fn evidence_from_outside_of_the_directory_is_refused_before_anything_runs() {
+fn evidence_outside_the_directory_is_refused_before_anything_runs() {
     let place = Place::new();
     let file = place
         .write(
@@ -215,7 +215,7 @@ fn end(pid: &str) {
 }
 
 #[test]
-fn a_command_ends_with_its_worker_and_what_a_finished_step_left_stays() {
+fn a_command_ends_with_its_worker_but_processes_left_by_a_finished_step_stay() {
     let place = Place::new();
     let (up, stays, ends) = begun(&place);
     up.signal(Signal::SIGKILL);

@@ -21,7 +21,7 @@ fn send(url: &str, person: &str, id: &str, body: &Value) -> (u16, Value) {
 }
 
 #[test]
-fn a_repeated_command_is_answered_as_the_first_time() {
+fn a_repeated_command_gets_the_first_answer() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
@@ -186,7 +186,7 @@ fn is_whole(request: &[u8]) -> bool {
 }
 
 #[test]
-fn without_an_answer_it_is_unknown_and_can_be_repeated() {
+fn a_command_without_an_answer_is_unknown_and_can_be_repeated() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();

@@ -39,7 +39,7 @@ fn two_models() -> (Place, String, String) {
 }
 
 #[test]
-fn different_models_are_compared_only_when_it_is_meant() {
+fn different_models_are_compared_only_on_request() {
     let (place, before, after) = two_models();
     place
         .run(&format!("compare {before} {after}"))
@@ -102,7 +102,7 @@ fn every_regression_is_listed_page_by_page() {
 }
 
 #[test]
-fn rules_of_ones_own_judge_and_their_faults_have_a_place() {
+fn custom_rules_judge_and_their_errors_name_a_position() {
     let (place, before, after) = two_models();
     let compare = format!("compare {before} {after} --allow-model-change");
     let rules = "rules:
@@ -158,7 +158,7 @@ fn rules_of_ones_own_judge_and_their_faults_have_a_place() {
 }
 
 #[test]
-fn the_page_stands_alone() {
+fn the_html_page_loads_nothing_from_elsewhere() {
     let (place, before, after) = two_models();
     place
         .run(&format!(
@@ -180,7 +180,7 @@ fn the_page_stands_alone() {
 }
 
 #[test]
-fn one_deal_is_explained_down_to_its_inventory() {
+fn a_deal_is_explained_down_to_its_inventory() {
     let (place, before, after) = two_models();
     let compare = format!("compare {before} {after} --allow-model-change");
     let worst = place

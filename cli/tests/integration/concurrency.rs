@@ -34,7 +34,7 @@ fn codes(ran: &[Ran]) -> Vec<i32> {
 }
 
 #[test]
-fn of_several_completions_one_counts() {
+fn only_one_of_several_completions_counts() {
     let place = Place::new();
     let file = place.write("look.yaml", &runbook(MANUAL));
     let _up = place.up();

@@ -44,7 +44,7 @@ fn works(place: &Place, id: &str) {
 }
 
 #[test]
-fn a_thousand_idle_connections_take_nothing_from_the_work() {
+fn a_thousand_idle_connections_do_not_disturb_the_work() {
     own_limit();
     let place = Place::new();
     let up = up(&place, 8_192);
@@ -63,7 +63,7 @@ fn a_thousand_idle_connections_take_nothing_from_the_work() {
 }
 
 #[test]
-fn connections_beyond_what_fits_are_told_so() {
+fn connections_beyond_the_limit_are_refused_with_a_reason() {
     own_limit();
     let place = Place::new();
     // A quarter of the limit: 256 connections.
@@ -87,7 +87,7 @@ fn connections_beyond_what_fits_are_told_so() {
 }
 
 #[test]
-fn followers_beyond_what_fits_are_refused_and_the_others_get_every_commit() {
+fn followers_beyond_the_limit_are_refused_and_the_others_get_every_commit() {
     own_limit();
     let place = Place::new();
     let up = up(&place, 8_192);

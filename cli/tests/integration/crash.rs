@@ -87,7 +87,7 @@ fn a_killed_process_loses_nothing_and_repeats_nothing() {
 }
 
 #[test]
-fn a_step_that_changes_nothing_outlives_five_workers() {
+fn a_step_that_changes_nothing_survives_the_loss_of_five_workers() {
     let place = Place::new();
     let harmless = HANGS.replace("; touch done\"}", "\"}").replace(
         "        verify: {run: {command: test -e done}}\n        undo: {run: {command: rm done}}\n",
@@ -141,7 +141,7 @@ fn an_effect_that_verify_proves_is_not_repeated() {
 }
 
 #[test]
-fn a_killed_nats_server_comes_back() {
+fn a_killed_nats_server_is_restarted() {
     let place = Place::new();
     let file = place.write("work.yaml", &runbook(HANGS));
     let up = place.up();
@@ -187,7 +187,7 @@ fn the_data_directory_has_one_owner() {
 }
 
 #[test]
-fn a_taken_port_is_said_and_leaves_nothing_behind() {
+fn a_taken_port_is_reported_and_leaves_no_process() {
     let place = Place::new();
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
@@ -232,7 +232,7 @@ fn left_running(rollout: &str, step: &str) -> String {
 }
 
 #[test]
-fn what_left_the_group_of_a_command_outlives_the_worker_and_the_guide_finds_it() {
+fn a_process_that_left_its_group_outlives_the_worker_and_the_guide_finds_it() {
     let place = Place::new();
     let leaves = HANGS.replace("until [ -e go ]", "setsid sleep 600 & until [ -e go ]");
     let file = place.write("work.yaml", &runbook(&leaves));

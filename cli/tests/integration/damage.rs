@@ -29,7 +29,7 @@ fn stop(up: Process) {
 }
 
 #[test]
-fn an_end_that_was_torn_off_is_accepted_with_the_sequence_that_is_named() {
+fn a_torn_end_is_accepted_with_the_named_sequence() {
     let place = Place::new();
     let last = history(&place, 2);
     let block = blocks(&place).pop().unwrap();
@@ -96,7 +96,7 @@ fn a_hole_in_the_middle_cannot_be_accepted() {
 }
 
 #[test]
-fn a_damaged_middle_is_exit_6_wherever_it_is_read() {
+fn a_damaged_middle_ends_every_reader_with_6() {
     let place = Place::new();
     let last = history(&place, 4);
     let up = place.up();
@@ -161,7 +161,7 @@ fn flip(file: &Path) {
 }
 
 #[test]
-fn damaged_evidence_is_neither_shown_nor_signed_nor_reported_as_sound() {
+fn damaged_evidence_is_not_shown_signed_or_reported_as_sound() {
     let place = Place::new();
     let file = place.write("gate.yaml", &runbook(SIGNED)).to_owned();
     let _up = place.up();
@@ -214,7 +214,7 @@ async fn edit(place: &Place, sql: &str) {
 }
 
 #[tokio::test]
-async fn views_that_somebody_edited_are_not_reported() {
+async fn edited_views_are_not_reported() {
     let place = Place::new();
     let file = place.write("gate.yaml", &runbook(SIGNED)).to_owned();
     let mut up = place.up();

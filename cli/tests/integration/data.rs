@@ -97,7 +97,7 @@ fn a_deal_that_does_not_parse_is_an_error_row() {
 }
 
 #[test]
-fn an_unknown_snapshot_and_a_damaged_one() {
+fn unknown_and_damaged_snapshots_are_refused() {
     let place = Place::new();
     generate(&place, "--no-invalid-types");
     let snapshot = taken(place.run(&format!("snapshot take {DEALS} --json")).exits(0));
@@ -179,7 +179,7 @@ fn flip(file: &std::path::Path) {
 }
 
 #[test]
-fn a_database_that_is_not_there_and_a_password_that_never_shows() {
+fn a_missing_database_is_reported_without_the_password() {
     let place = Place::new();
     place
         .run("snapshot take --database sqlite:missing.db")
@@ -274,7 +274,7 @@ fn a_snapshot_of_one_tenant_and_of_a_file() {
 }
 
 #[test]
-fn an_evidence_store_that_takes_nothing_ends_a_snapshot_with_7() {
+fn an_unwritable_evidence_store_ends_a_snapshot_with_7() {
     let place = Place::new();
     generate(&place, "--no-invalid-types");
     // Files are where the store's directories should be: even root cannot write below them.

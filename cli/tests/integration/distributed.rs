@@ -186,7 +186,7 @@ fn another_worker_takes_over_from_a_killed_one() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_options_and_servers_are_reported() {
     let place = Place::new();
     place
         .run("serve --nats nats://127.0.0.1:1")
@@ -214,7 +214,7 @@ phases:
 "#;
 
 #[test]
-fn nothing_protected_is_opened_on_a_server_that_does_not_sync() {
+fn no_protected_rollout_opens_on_a_server_that_does_not_sync() {
     for (sync_interval, opened) in [("2m", 5), ("always", 0)] {
         let place = Place::new();
         place.write("careful.yaml", PROTECTED);

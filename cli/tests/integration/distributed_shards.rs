@@ -166,7 +166,7 @@ async fn followed(address: String) -> Vec<StepProgress> {
 }
 
 #[test]
-fn a_killed_worker_process_costs_only_time_and_progress_goes_on() {
+fn a_killed_worker_process_costs_only_time_and_progress_continues() {
     let runtime = Runtime::new().unwrap();
     let mut fleet = Fleet::start(&runtime);
     let states = runtime.spawn(followed(fleet.apart.address.clone()));
@@ -207,7 +207,7 @@ fn a_killed_worker_process_costs_only_time_and_progress_goes_on() {
 }
 
 #[test]
-fn a_killed_coordinator_process_is_followed_by_the_other() {
+fn another_process_replaces_a_killed_coordinator() {
     let runtime = Runtime::new().unwrap();
     let mut fleet = Fleet::start(&runtime);
     fleet.until_in_the_middle();
@@ -224,7 +224,7 @@ fn a_killed_coordinator_process_is_followed_by_the_other() {
 }
 
 #[test]
-fn an_abort_stops_the_workers_in_the_middle_of_their_shards() {
+fn an_abort_stops_workers_in_the_middle_of_their_shards() {
     let runtime = Runtime::new().unwrap();
     let fleet = Fleet::start(&runtime);
     let sessions = |query| runtime.block_on(sessions(&fleet.url, query));

@@ -138,7 +138,7 @@ pub(crate) fn camel(name: &str) -> String {
 }
 
 #[test]
-fn a_rollout_is_told_as_the_log_has_it_and_every_answer_contains_it() {
+fn events_match_the_log_and_the_views_already_contain_them() {
     let place = Place::new();
     let file = place.write("steps.yaml", &runbook(STEPS));
     let _up = place.up();
@@ -188,7 +188,7 @@ fn a_rollout_is_told_as_the_log_has_it_and_every_answer_contains_it() {
 }
 
 #[test]
-fn what_a_client_cannot_mean_is_refused() {
+fn impossible_filters_and_positions_are_refused() {
     let place = Place::new();
     let _up = place.up();
     let base = place.endpoint();
@@ -228,7 +228,7 @@ phases:
 "#;
 
 #[test]
-fn progress_is_told_beside_the_events_and_moves_nobody() {
+fn progress_is_sent_between_events_without_moving_the_position() {
     let mut place = Place::new();
     place.set(vec![("DEALS_URL", "sqlite:deals.db".to_owned())]);
     place

@@ -30,7 +30,7 @@ fn taken(ran: Ran) -> String {
 }
 
 #[test]
-fn a_snapshot_and_a_comparison_are_those_of_a_directory() {
+fn snapshots_and_comparisons_match_those_of_a_directory() {
     let s3 = S3::start();
     let place = place(&s3);
     let take = |options: &str| {
@@ -78,7 +78,7 @@ fn a_snapshot_and_a_comparison_are_those_of_a_directory() {
 }
 
 #[test]
-fn what_is_wrong_with_a_bucket_is_said_without_the_secret() {
+fn bucket_errors_are_reported_without_the_secret() {
     let mut s3 = S3::start();
     let mut place = place(&s3);
     let take = format!("snapshot take {DEALS} --objects");
@@ -122,7 +122,7 @@ fn what_is_wrong_with_a_bucket_is_said_without_the_secret() {
 }
 
 #[test]
-fn a_bucket_by_https_is_believed_when_its_certificate_is() {
+fn a_bucket_over_https_needs_a_trusted_certificate() {
     let s3 = S3::start();
     let https = Https::before(&s3);
     let mut place = place(&s3);
@@ -153,7 +153,7 @@ fn a_bucket_by_https_is_believed_when_its_certificate_is() {
 }
 
 #[test]
-fn a_container_is_handed_the_keys_of_its_role() {
+fn a_container_gets_the_keys_of_its_role() {
     let s3 = S3::start();
     let agent = Agent::of(&s3);
     let mut variables = s3.variables();

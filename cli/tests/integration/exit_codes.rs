@@ -17,7 +17,7 @@ const MEASURED: &str = r#"
 "#;
 
 #[test]
-fn without_data_it_is_3_until_there_is_some() {
+fn the_exit_code_is_3_until_there_is_data() {
     let place = Place::new();
     let file = place.write("measured.yaml", &runbook(MEASURED));
     let _up = place.up();
@@ -37,7 +37,7 @@ fn without_data_it_is_3_until_there_is_some() {
 }
 
 #[test]
-fn nothing_to_audit_and_nothing_to_compare_are_3() {
+fn nothing_to_audit_or_compare_exits_with_3() {
     let place = Place::new();
     let deals = "--database sqlite:deals.db";
     place
@@ -80,7 +80,7 @@ windows:
 "#;
 
 #[test]
-fn outside_its_window_it_is_5() {
+fn a_step_outside_its_window_exits_with_5() {
     let place = Place::new();
     let _up = place.up();
     // Soon enough that the time is known, and too far away.
@@ -117,7 +117,7 @@ fn outside_its_window_it_is_5() {
 }
 
 #[test]
-fn a_stream_that_could_lose_history_is_5_at_start() {
+fn a_stream_that_could_lose_history_ends_the_start_with_5() {
     let place = Place::new();
     let (_nats, url) = nats(&place, "always");
     let runtime = tokio::runtime::Runtime::new().unwrap();

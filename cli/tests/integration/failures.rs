@@ -87,7 +87,7 @@ fn views_that_are_damaged_while_up_runs_are_rebuilt() {
 }
 
 #[test]
-fn a_server_whose_stream_is_replaced_under_it_ends_with_6() {
+fn a_server_whose_stream_was_replaced_ends_with_6() {
     let place = Place::new();
     let (first_nats, url) = nats(&place, "always");
     let (server, address) = serve(&place, &url, "--database sqlite:views.db");
@@ -128,7 +128,7 @@ fn a_server_whose_stream_is_replaced_under_it_ends_with_6() {
 }
 
 #[test]
-fn an_error_names_no_place_of_the_server() {
+fn an_error_reveals_no_path_of_the_server() {
     let place = Place::new();
     let file = place.hello();
     let up = place.up();
@@ -178,7 +178,7 @@ fn an_error_names_no_place_of_the_server() {
 }
 
 #[test]
-fn a_log_that_breaks_off_says_how_to_go_on() {
+fn an_interrupted_log_says_how_to_continue() {
     let place = Place::new();
     let file = place.hello();
     let up = place.up();
@@ -225,7 +225,7 @@ fn a_log_that_breaks_off_says_how_to_go_on() {
 }
 
 #[test]
-fn a_list_that_goes_on_says_so() {
+fn a_truncated_list_says_so() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();

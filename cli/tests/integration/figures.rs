@@ -65,7 +65,7 @@ fn ran(after: &str) -> (Place, Process, Option<i32>) {
 }
 
 #[test]
-fn figures_pass_a_watch_a_gate_and_the_review() {
+fn figures_pass_a_watch_a_gate_and_the_success_metrics() {
     let (place, _up, code) = ran("215");
     let status = place.run("status n --json").json();
     assert_eq!(code, Some(0), "{status}");
@@ -77,7 +77,7 @@ fn figures_pass_a_watch_a_gate_and_the_review() {
 }
 
 #[test]
-fn what_is_slower_than_before_fails_the_watch() {
+fn a_figure_slower_than_its_baseline_fails_the_watch() {
     let (place, _up, code) = ran("221");
     assert_eq!(code, Some(1));
     let step: Value = place.step("n", "1.1");

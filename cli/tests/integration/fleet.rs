@@ -28,7 +28,7 @@ fn recorded(answer: &Value, worker: &str) -> Value {
 }
 
 #[test]
-fn a_killed_worker_is_lost_and_one_that_is_told_to_stop_has_drained() {
+fn a_killed_worker_is_lost_and_a_stopped_one_has_drained() {
     let place = Place::new();
     let apart = start(&place);
     let ask = |line: &str| place.run(&format!("{line} --server {}", apart.address));
@@ -86,7 +86,7 @@ fn a_killed_worker_is_lost_and_one_that_is_told_to_stop_has_drained() {
 }
 
 #[test]
-fn a_name_that_is_none_is_refused() {
+fn an_invalid_worker_name_is_refused() {
     let place = Place::new();
     let long = "w".repeat(129);
     place

@@ -104,7 +104,7 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
-fn the_output_of_a_running_step_shows_while_it_runs() {
+fn the_output_of_a_step_is_shown_while_it_runs() {
     let place = Place::new();
     let talks = "until [ -e go ]; do echo tick; sleep 0.1; done";
     let text = runbook(SLOW).lines().fold(String::new(), |text, line| {

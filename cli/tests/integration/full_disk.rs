@@ -11,7 +11,7 @@ const DISK_MEGABYTES: u32 = 2;
 const BALLAST_KILOBYTES: u32 = 1_950;
 
 #[test]
-fn a_snapshot_on_a_full_disk_ends_with_7_and_goes_well_when_there_is_room() {
+fn a_snapshot_on_a_full_disk_ends_with_7_and_succeeds_once_there_is_room() {
     let place = Place::new();
     place
         .run("deals generate --count 5000 --seed 1 --database sqlite:deals.db")
@@ -51,7 +51,7 @@ fn a_snapshot_on_a_full_disk_ends_with_7_and_goes_well_when_there_is_room() {
 }
 
 #[test]
-fn views_on_a_full_disk_wait_for_room_and_the_work_goes_on() {
+fn views_on_a_full_disk_wait_for_room_while_work_continues() {
     let place = Place::new();
     let file = place.hello();
     let disk_at = place.path().join("views");

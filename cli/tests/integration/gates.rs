@@ -41,7 +41,7 @@ fn waiting(place: &Place) -> Process {
 }
 
 #[test]
-fn a_signature_is_of_the_changed_plan_and_of_all_evidence() {
+fn a_signature_covers_the_changed_plan_and_all_evidence() {
     let place = Place::new();
     let _up = waiting(&place);
     let seen = || {
@@ -97,7 +97,7 @@ fn a_signature_is_of_the_changed_plan_and_of_all_evidence() {
 }
 
 #[test]
-fn the_plan_in_force_has_its_own_version_and_one_number_everywhere() {
+fn every_command_shows_the_version_and_number_of_the_plan_in_force() {
     let place = Place::new();
     let _up = waiting(&place);
     let numbered = |number: u32, version: &str| {
@@ -143,7 +143,7 @@ fn command(place: &Place, person: &str, body: &Value) -> (u16, Value) {
 }
 
 #[test]
-fn a_signature_is_of_what_was_shown() {
+fn a_signature_covers_only_what_was_shown() {
     let place = Place::new();
     let _up = waiting(&place);
     let shown = place.run("gate 1 g --json").exits(0).json();
@@ -232,7 +232,7 @@ fn at_a_terminal(place: &Place, line: &str, answer: &str) -> Ran {
 }
 
 #[test]
-fn at_a_terminal_it_takes_a_typed_yes() {
+fn approving_at_a_terminal_takes_a_typed_yes() {
     let place = Place::new();
     let _up = waiting(&place);
     for no in ["", "y", "no", "YES"] {
@@ -249,7 +249,7 @@ fn at_a_terminal_it_takes_a_typed_yes() {
 }
 
 #[test]
-fn evidence_that_nobody_stored_is_refused() {
+fn evidence_that_was_not_stored_is_refused() {
     let place = Place::new();
     let file = place.write("gate.yaml", &runbook(SIGNED)).to_owned();
     place.write("count", "3 counted\n");
@@ -355,7 +355,7 @@ fn lint_names_the_seats_that_nobody_can_take() {
 }
 
 #[test]
-fn lint_warns_of_the_hands_that_status_then_finds_at_the_gate() {
+fn lint_warns_of_the_executors_that_would_block_the_gate() {
     let place = Place::new();
     let text = TWO_ROLES
         .replace("{ROLES}", "{doers: [mia, max], chief: [mia, max]}")

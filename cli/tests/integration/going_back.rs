@@ -41,7 +41,7 @@ const EFFECT: &str = r#"
 "#;
 
 #[test]
-fn an_undo_that_leaves_the_effect_is_not_taken_for_one() {
+fn an_undo_that_leaves_its_effect_does_not_count() {
     let place = Place::new();
     let _up = place.up();
     open(&place, "u", &EFFECT.replace("UNDO", "\"true\""));
@@ -74,7 +74,7 @@ fn an_undo_that_leaves_the_effect_is_not_taken_for_one() {
 }
 
 #[test]
-fn an_undo_by_hand_is_looked_at() {
+fn a_manual_undo_is_verified() {
     let place = Place::new();
     let _up = place.up();
     let phases = EFFECT.replace(
@@ -151,7 +151,7 @@ fn a_flag_that_was_switched_off_meanwhile_stays_off() {
 }
 
 #[test]
-fn a_rollback_after_the_end_is_said_by_status_report_and_exit_code() {
+fn status_report_and_exit_code_tell_of_a_rollback_after_the_end() {
     let place = Place::new();
     let _up = place.up();
     let phases = EFFECT.replace("UNDO", "sleep 1; rm file").replace(
@@ -180,7 +180,7 @@ fn a_rollback_after_the_end_is_said_by_status_report_and_exit_code() {
 }
 
 #[test]
-fn a_flag_goes_back_while_all_hands_are_full() {
+fn a_flag_is_restored_while_every_worker_is_busy() {
     let place = Place::new();
     let _up = place.up();
     let mut busy = String::from("\n  - id: \"1\"\n    title: Long\n    steps:\n");
@@ -223,7 +223,7 @@ fn a_flag_goes_back_while_all_hands_are_full() {
 }
 
 #[test]
-fn what_must_not_stay_as_it_is_is_put_right_when_a_step_fails() {
+fn on_fail_undoes_the_named_step_when_a_step_fails() {
     let place = Place::new();
     let _up = place.up();
     let phases = r#"

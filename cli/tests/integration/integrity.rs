@@ -88,7 +88,7 @@ fn a_torn_last_block_is_refused_until_the_loss_is_accepted() {
 }
 
 #[test]
-fn one_flipped_byte_in_the_middle_is_refused() {
+fn a_flipped_byte_in_the_middle_is_refused() {
     let place = Place::new();
     let last = history(&place, 6);
     let block = blocks(&place).remove(0);
@@ -137,7 +137,7 @@ fn lost_evidence_of_an_open_rollout_is_damage() {
 }
 
 #[test]
-fn a_restart_looks_at_no_rollout_that_is_over() {
+fn a_restart_does_not_evaluate_ended_rollouts() {
     let place = Place::new();
     let file = place.write(
         "one.yaml",
@@ -183,7 +183,7 @@ fn a_restart_looks_at_no_rollout_that_is_over() {
 }
 
 #[test]
-fn no_ledger_takes_the_name_of_a_stream_of_the_product() {
+fn a_ledger_cannot_take_the_name_of_another_stream() {
     for name in ["work", "shards", "dlq"] {
         let mut place = Place::new();
         place.set(vec![("ROLLBOOK_LEDGER", name.to_owned())]);

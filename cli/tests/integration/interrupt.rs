@@ -17,7 +17,7 @@ fn listens(process: &Process) -> bool {
 }
 
 #[test]
-fn commands_that_stay_end_with_130() {
+fn commands_that_keep_running_end_with_130_on_interrupt() {
     let place = Place::new();
     let step = "  - id: \"1\"\n    title: Work\n    steps:\n      - id: \"1.1\"\n        title: Wait\n        \
                 run: {command: \"until [ -e go ]; do sleep 0.1; done\"}\n        changes: nothing\n";
@@ -58,7 +58,7 @@ fn commands_that_stay_end_with_130() {
 }
 
 #[test]
-fn deals_are_written_whole_or_not_at_all() {
+fn an_interrupted_generation_writes_no_deals() {
     let place = Place::new();
     let database = "--database sqlite:deals.db";
     let generate = Process::start(&mut place.command(&format!(
@@ -83,7 +83,7 @@ fn deals_are_written_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_start_that_is_stopped_leaves_nothing_behind() {
+fn an_interrupted_start_leaves_no_process() {
     let place = Place::new();
     let up = Process::start(&mut place.command("up --listen 127.0.0.1:0"));
     wait_for("the command to listen", || listens(&up));

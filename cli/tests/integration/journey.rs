@@ -200,7 +200,7 @@ fn every_answer_is_json_when_asked() {
 }
 
 #[test]
-fn a_flag_by_hand() {
+fn a_flag_is_set_by_a_person() {
     let place = Place::new();
     let _up = place.up();
     place
@@ -251,7 +251,7 @@ fn a_flag_by_hand() {
 }
 
 #[test]
-fn what_works_without_a_server() {
+fn commands_that_need_no_server() {
     let place = Place::new();
     place
         .run("version")
@@ -293,7 +293,7 @@ fn what_works_without_a_server() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_no_error() {
     let place = Place::new();
     let mut shell = Command::new("sh");
     shell.args([

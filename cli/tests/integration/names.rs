@@ -74,7 +74,7 @@ fn people_with_accents_act() {
 }
 
 #[test]
-fn a_header_carries_any_name_and_nothing_invisible() {
+fn a_header_carries_any_visible_name() {
     let place = Place::new();
     place.write("mise.yaml", RUNBOOK);
     let _up = place.up();
@@ -115,7 +115,7 @@ fn a_header_carries_any_name_and_nothing_invisible() {
 }
 
 #[test]
-fn lint_refuses_items_that_say_nothing_or_stand_twice_and_hidden_names() {
+fn lint_refuses_empty_or_repeated_items_and_invisible_names() {
     let place = Place::new();
     for (from, to, code) in [
         ("\"x=pass\"", "\"  \"", "RB-RUNBOOK-51"),
@@ -152,7 +152,7 @@ phases:
 "#;
 
 #[test]
-fn channels_evidence_texts_and_labels_are_in_any_script() {
+fn channels_evidence_texts_and_labels_allow_any_script() {
     let place = Place::new();
     place.write("partout.yaml", ANYWHERE);
     place.run("lint partout.yaml").exits(0);
@@ -170,7 +170,7 @@ fn channels_evidence_texts_and_labels_are_in_any_script() {
 }
 
 #[test]
-fn what_cannot_carry_any_script_says_so_at_lint() {
+fn lint_reports_fields_that_do_not_allow_any_script() {
     let place = Place::new();
     let http = "http: {source: app, path: /, method: GÄT}";
     for (from, to, says) in [

@@ -35,7 +35,7 @@ fn notices(anchor: &str) -> String {
 }
 
 #[test]
-fn a_dead_webhook_holds_up_no_rollout() {
+fn a_dead_webhook_delays_no_rollout() {
     let mut place = Place::new();
     // Accepts connections and never answers. Five notices one after the other would take minutes.
     let dead = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -79,7 +79,7 @@ fn answer(connection: TcpStream, status: &str) -> String {
 }
 
 #[test]
-fn a_webhook_that_is_back_after_a_while_gets_its_notice() {
+fn a_webhook_gets_its_notice_once_it_is_back() {
     let mut place = Place::new();
     let hook = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", hook.local_addr().unwrap());

@@ -50,7 +50,7 @@ fn measured(place: &Place, step: &str, metric: &str) -> Value {
 }
 
 #[test]
-fn neighbours_beyond_two_to_the_53_are_told_apart_everywhere() {
+fn neighbours_beyond_two_to_the_53_are_distinguished_everywhere() {
     let query = "SELECT 9007199254740992 AS copied, 9007199254740993 AS original";
     let phases = format!(
         r#"
@@ -163,7 +163,7 @@ fn a_figure_of_cut_output_is_the_last_one_or_none() {
 }
 
 #[test]
-fn what_a_counter_held_before_does_not_count() {
+fn the_earlier_value_of_a_counter_does_not_count() {
     let phases = r#"
 phases:
   - id: "1"
@@ -192,7 +192,7 @@ success:
 }
 
 #[test]
-fn what_is_added_while_it_is_watched_fails_it() {
+fn growth_of_a_counter_fails_its_watch() {
     let phases = r#"
 phases:
   - id: "1"

@@ -39,7 +39,7 @@ fn works(place: &Place, server: &str, id: &str) {
 }
 
 #[test]
-fn a_worker_whose_pull_was_lost_with_the_server_takes_tasks_again() {
+fn a_worker_whose_pull_was_lost_with_the_server_resumes_taking_tasks() {
     let place = Place::new();
     let (first, url) = nats(&place, "always");
     let (_server, address) = serve(&place, &url, "--database sqlite:views.db");
@@ -105,7 +105,7 @@ fn forward(mut from: TcpStream, mut to: TcpStream, passes: impl Fn() -> bool) {
 }
 
 #[test]
-fn a_worker_behind_a_partition_takes_tasks_again() {
+fn a_worker_resumes_taking_tasks_after_a_partition() {
     let place = Place::new();
     let (_nats, url) = nats(&place, "always");
     let (_server, address) = serve(&place, &url, "--database sqlite:views.db");
@@ -117,7 +117,7 @@ fn a_worker_behind_a_partition_takes_tasks_again() {
 }
 
 #[test]
-fn idle_workers_end_on_sigterm_though_nats_stands_still() {
+fn idle_workers_end_on_sigterm_while_nats_is_paused() {
     let place = Place::new();
     let (nats, url) = nats(&place, "always");
     let (server, _) = serve(&place, &url, "--database sqlite:views.db");

@@ -33,7 +33,7 @@ fn plan(runbook: Value) -> Vec<u8> {
 }
 
 #[test]
-fn what_lint_refuses_is_not_opened() {
+fn a_runbook_that_lint_refuses_is_not_opened() {
     let place = Place::new();
     let _up = place.up();
     let url = format!("{}/v1/rollouts", place.endpoint());

@@ -83,7 +83,7 @@ fn hello(place: &Place, server: &str) {
 }
 
 #[test]
-fn up_keeps_its_views_there_and_rebuilds_them() {
+fn up_keeps_its_views_in_postgres_and_rebuilds_them() {
     let database = Database::start();
     let place = Place::new();
     place.write(
@@ -130,7 +130,7 @@ fn of_rollouts(mut dump: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<
 }
 
 #[test]
-fn two_servers_make_the_schema_at_once_and_say_when_the_database_is_gone() {
+fn two_servers_create_the_schema_concurrently_and_report_a_lost_database() {
     let database = Database::start();
     let place = Place::new();
     let (_nats, url) = nats(&place, "always");
@@ -187,7 +187,7 @@ fn two_servers_make_the_schema_at_once_and_say_when_the_database_is_gone() {
 }
 
 #[test]
-fn two_servers_share_them() {
+fn two_servers_share_their_views() {
     let database = Database::start();
     let place = Place::new();
     let (_nats, url) = nats(&place, "always");
@@ -220,7 +220,7 @@ fn two_servers_share_them() {
 }
 
 #[test]
-fn a_database_that_does_not_answer_is_7() {
+fn a_database_that_does_not_answer_exits_with_7() {
     let place = Place::new();
     let (_nats, url) = nats(&place, "always");
     let ran = place

@@ -62,7 +62,7 @@ fn stop(process: Process) {
 }
 
 #[test]
-fn more_copies_are_made_of_everything_when_a_server_asks_for_them() {
+fn every_stream_gets_more_replicas_when_a_server_asks_for_them() {
     let runtime = Runtime::new().unwrap();
     let cluster = runtime.block_on(Cluster::start());
     let place = Place::new();
@@ -99,7 +99,7 @@ fn more_copies_are_made_of_everything_when_a_server_asks_for_them() {
 }
 
 #[test]
-fn streams_have_the_copies_asked_for_and_a_lost_quorum_is_said() {
+fn streams_have_the_requested_replicas_and_a_lost_quorum_is_reported() {
     let runtime = Runtime::new().unwrap();
     let mut cluster = runtime.block_on(Cluster::start());
     let place = Place::new();

@@ -119,7 +119,7 @@ fn flags_then_everything_in_reverse_order() {
 }
 
 #[test]
-fn an_undo_that_fails_stops_and_says_so() {
+fn a_failed_undo_stops_the_rollback_and_says_so() {
     let place = Place::new();
     let text = RUNBOOK.replace(
         "rm second; echo second >> undone",

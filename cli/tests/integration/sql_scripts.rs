@@ -84,7 +84,7 @@ async fn databases(place: &Place, url: &str) -> Databases {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scripts_are_kept_whole_by_the_database() {
+async fn the_database_keeps_each_script_in_one_transaction() {
     let server = Postgres::start();
     let url = server.database("scripts").await;
     let mut place = Place::new();
@@ -263,7 +263,7 @@ async fn scripts_are_kept_whole_by_the_database() {
 }
 
 #[test]
-fn a_step_without_a_transaction_needs_verify_and_a_way_back() {
+fn a_step_without_a_transaction_needs_verify_and_undo() {
     let place = Place::new();
     let text = book(&[("1.1", "{source: pg, deploy: VACUUM, transaction: none}")]);
     place.write("alone.yaml", &text);

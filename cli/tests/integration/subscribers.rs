@@ -122,7 +122,7 @@ fn up_to_each_close(place: &Place, apart: &Apart) -> Vec<Vec<(String, String)>> 
 }
 
 #[test]
-fn examples_follow_over_http_from_where_they_were() {
+fn examples_continue_over_http_from_their_position() {
     let place = Place::new();
     place.write("steps.yaml", &runbook(STEPS));
     let mut apart = start(&place);
@@ -152,7 +152,7 @@ fn examples_follow_over_http_from_where_they_were() {
 }
 
 #[test]
-fn examples_follow_on_nats_with_a_credential_that_only_reads() {
+fn examples_follow_on_nats_with_a_read_only_credential() {
     let place = Place::new();
     place.write("steps.yaml", &runbook(STEPS));
     let mut apart = start(&place);

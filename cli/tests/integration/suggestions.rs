@@ -70,7 +70,7 @@ fn follow(place: &Place, what: &str, verb: &str, person: &str) -> Ran {
 }
 
 #[test]
-fn each_suggestion_moves_what_stands_still() {
+fn each_suggested_command_unblocks_its_subject() {
     let place = Place::new();
     let file = place.write("follow.yaml", RUNBOOK);
     place.write("FILE", "seen");

@@ -178,7 +178,7 @@ fn commits_name_the_commit_that_led_to_them_and_an_outer_trace_is_continued() {
 }
 
 #[test]
-fn a_collector_that_hangs_or_is_gone_disturbs_nothing() {
+fn a_hanging_or_missing_collector_disturbs_nothing() {
     // Takes connections, reads nothing and answers nothing.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let gone = TcpListener::bind("127.0.0.1:0")

@@ -44,7 +44,7 @@ fn plan(database: &str) -> Plan {
 }
 
 #[tokio::test]
-async fn a_rollout_with_a_watch_of_a_day_runs_on_the_time_of_its_clock() {
+async fn a_rollout_with_a_day_long_watch_runs_on_the_virtual_clock() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("errors.db");
     rusqlite::Connection::open(&file)

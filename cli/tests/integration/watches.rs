@@ -66,11 +66,11 @@ fn end_while_watching(command: &str) {
 }
 
 #[test]
-fn watches_hold_no_place_of_a_step_and_end_when_their_rollout_is_aborted() {
+fn watches_take_no_step_slot_and_end_when_their_rollout_is_aborted() {
     end_while_watching("abort w --reason enough --as alice");
 }
 
 #[test]
-fn watches_end_with_a_rollback_that_has_nothing_to_wait_for() {
+fn a_rollback_with_nothing_to_wait_for_ends_watches() {
     end_while_watching("rollback full w --reason enough --as alice");
 }

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_instead() {
+    fn control_characters_are_shown_escaped() {
         assert_eq!(shown("a\u{1b}[31m'\n"), "a\\u{1b}[31m'\\n");
     }
 }
