@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_beyond_the_limit_is_a_share_of_it() {
+    fn the_allowance_is_a_percentage_of_the_limit() {
         let judged =
             |limit, value| Bar::judge("x", limit, "ratio", "peer", vec![value]).allow(20.0);
         assert!(judged(Limit::AtMost(1.0), 1.2).ok);

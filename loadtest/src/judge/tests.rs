@@ -213,7 +213,7 @@ fn a_history_that_changed_is_found() {
 }
 
 #[test]
-fn a_doubled_effect_is_found() {
+fn a_repeated_effect_is_found() {
     let twice = "begin r 1 1\nend r 1 1\nbegin r 1 1\nend r 1 1\nbegin r 2 1\nend r 2 1";
     finds(Rule::EffectOnce, |case| case.marks = marks(twice));
     finds(Rule::EffectOnce, |case| {
@@ -233,7 +233,7 @@ fn a_doubled_effect_is_found() {
 }
 
 #[test]
-fn an_effect_nobody_intended_or_that_is_missing_is_found() {
+fn unintended_and_missing_effects_are_found() {
     finds(Rule::Intent, |case| {
         case.marks.extend(marks("begin r 2 3\nend r 2 3"));
     });
@@ -287,7 +287,7 @@ fn views_that_differ_from_their_rebuild_are_found() {
 }
 
 #[test]
-fn a_rollout_that_stands_still_without_a_word_is_found() {
+fn a_rollout_that_is_stuck_without_a_reason_is_found() {
     finds(Rule::Ends, |case| case.statuses.clear());
     finds(Rule::Ends, |case| {
         lose_last(case);

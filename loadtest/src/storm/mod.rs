@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_shared_out() {
+    fn faults_are_divided_into_slices() {
         assert_eq!(sizes(8, 20, true), [3, 3, 2]);
         assert_eq!(sizes(8, 20, false), [8]);
         assert_eq!(sizes(1000, 20, true).len(), 50);

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_the_same_for_ever() {
+    fn a_seed_always_gives_the_same_numbers() {
         let drawn = |seed, purpose| {
             let mut random = Random::new(seed, purpose);
             [(); 4].map(|()| random.between(0, 999))

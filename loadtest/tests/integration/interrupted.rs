@@ -33,7 +33,7 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn torn_takes_its_processes_with_it() {
+fn torn_ends_its_processes_when_interrupted() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().canonicalize().unwrap();

@@ -126,7 +126,7 @@ fn a_sound_record_passes() {
 }
 
 #[test]
-fn what_must_not_be_is_found() {
+fn violations_in_a_record_are_found() {
     let lost = json!({"rollout": "r", "what": "approve", "actor": "alice", "command_id": "k9",
         "sequence": 9, "events": 1, "tries": 1});
     finds("acknowledged", "acknowledged.jsonl", &lost);
@@ -155,7 +155,7 @@ fn what_must_not_be_is_found() {
 }
 
 #[test]
-fn what_cannot_be_read_is_no_judgement() {
+fn an_unreadable_record_is_not_judged() {
     let directory = sound();
     append(directory.path(), "acknowledged.jsonl", "{\"rollout\":");
     let ran = judge(&directory);
