@@ -171,7 +171,7 @@ mod tests {
     const KEEP: Duration = Duration::from_secs(30);
 
     #[test]
-    fn the_servers_answer_counts_at_once() {
+    fn the_answer_of_the_flag_server_counts_at_once() {
         let flag = settle(Some((false, Duration::ZERO)), Ok(true), KEEP);
         assert_eq!(
             (flag.value, flag.source, flag.error),

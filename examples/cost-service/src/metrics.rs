@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_no_failures() {
+    fn refusals_do_not_count_as_failures() {
         let metrics = Metrics::default();
         assert_eq!(metrics.deal_creation_failure_percent(), 0.0);
         metrics.deal_creation_refused();
