@@ -434,7 +434,7 @@ fn problem(terms: &Terms) -> Option<String> {
             .enumerate()
             .find(|(at, person)| persons.iter().take(*at).any(|other| other == *person))
         {
-            return Some(format!("`{}` stands twice in role `{role}`", twice.1));
+            return Some(format!("`{}` occurs twice in role `{role}`", twice.1));
         }
     }
     terms.break_glass.as_ref().and_then(|rule| {
@@ -444,7 +444,7 @@ fn problem(terms: &Terms) -> Option<String> {
             .find(|role| !terms.roles.contains_key(*role))
         {
             return Some(format!(
-                "its break-glass rule names role `{role}`, which it has not"
+                "its break-glass rule names role `{role}`, which it does not have"
             ));
         }
         if let Some(verb) = rule.verbs.iter().find(|verb| !takes_two(**verb)) {

@@ -89,7 +89,9 @@ pub fn flag_undo(
             FlagUndo::LeaveOn(why)
         }
     } else if is_off && other.is_some() {
-        FlagUndo::Leave(format!("it was switched off apart from this step{since}"))
+        FlagUndo::Leave(format!(
+            "it was switched off independently of this step{since}"
+        ))
     } else {
         FlagUndo::Write(before)
     }

@@ -282,7 +282,7 @@ fn rollbacks(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
             "rolled_back",
             &rollout.rollout.rollout,
             15,
-            "the rollout was taken back".to_owned(),
+            "the rollout was rolled back".to_owned(),
         );
     }
     if let Some(rollback) = last
@@ -294,7 +294,7 @@ fn rollbacks(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
             &rollback.rollback,
             10,
             format!(
-                "whether rollback {} took everything back is not known: {}",
+                "whether rollback {} undid everything is not known: {}",
                 rollback.rollback, rollback.summary
             ),
         );

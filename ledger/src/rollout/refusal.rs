@@ -296,7 +296,7 @@ pub enum Refusal {
         revision: u32,
     },
     /// There is nothing to undo at this level.
-    #[error("RB-ROLLOUT-26: there is nothing to take back at level {level}: {why}")]
+    #[error("RB-ROLLOUT-26: there is nothing to undo at level {level}: {why}")]
     NothingToUndo {
         /// The level.
         level: &'static str,

@@ -341,7 +341,7 @@ fn rollback_started(
     for step in &started.undo_steps {
         if !rollout.steps.contains_key(&clean(step)) {
             out.note(format!(
-                "undo names step {}, which the plan has not",
+                "undo names step {}, which the plan does not have",
                 clean(step)
             ));
         }

@@ -47,7 +47,7 @@ pub fn open(
     for (name, value) in &open.params {
         if plan.params().get(name) != Some(value) {
             return Err(refuse(format!(
-                "parameter `{name}` differs from the pinned plan; pin the plan with the parameters it shall run with"
+                "parameter `{name}` differs from the pinned plan; pin the plan with the parameters to run with"
             )));
         }
     }
@@ -189,7 +189,7 @@ impl Decider<'_> {
             Status::Aborted => Ok(Vec::new()),
             Status::Closed(_) => Err(self.status_with(
                 "abort",
-                "it has ended; a rollback takes its effects back",
+                "it has ended; a rollback undoes its effects",
                 remedy::rollback(&self.state.id),
             )),
             _ => Ok(vec![Kind::RolloutAborted(v1::RolloutAborted { reason })]),
@@ -263,7 +263,7 @@ impl Decider<'_> {
             .collect();
         if !rewritten.is_empty() {
             return Err(refuse(format!(
-                "it changes what {} did, and the result on record is that of the plan before: keep title, action, environment, verify, expect and evidence of steps that have passed or run, and give what else is to be done a step of its own",
+                "it changes what {} did, and the result on record is that of the plan before: keep title, action, environment, verify, expect and evidence of steps that have passed or run, and add a step for anything else",
                 rewritten.join(", ")
             )));
         }
@@ -309,7 +309,7 @@ impl Decider<'_> {
             Some(new) if new.digest() == pending.plan.sha256 => self.may_enter(new, "accept")?,
             _ => {
                 return Err(Refusal::Revision {
-                    problem: "the plan that is to be accepted was not given".to_owned(),
+                    problem: "the plan to accept was not given".to_owned(),
                 });
             }
         }

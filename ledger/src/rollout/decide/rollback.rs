@@ -34,7 +34,7 @@ pub fn preview_rollback(
     }
     if level.names_steps() && steps.is_empty() {
         return Err(Refusal::RollbackSteps {
-            problem: "a partial rollback takes back named steps; name at least one".to_owned(),
+            problem: "a partial rollback undoes named steps; name at least one".to_owned(),
         });
     }
     if !level.names_steps() && !steps.is_empty() {
@@ -92,7 +92,7 @@ impl Decider<'_> {
         if list.undo.is_empty() && list.running.is_empty() && !may_be_empty {
             return Err(Refusal::NothingToUndo {
                 level: level.as_str(),
-                why: "no step of that level has left an effect that can be taken back".to_owned(),
+                why: "no step of that level has left an effect that can be undone".to_owned(),
             });
         }
         self.takes_back_as_much(level, &list)?;
@@ -134,7 +134,7 @@ impl Decider<'_> {
         }
         Err(Refusal::RollbackSteps {
             problem: format!(
-                "{} (level {}) is under way and takes back more: {}; let it finish, and leave an effect, if need be, by `skip` when its undo has failed",
+                "{} (level {}) is under way and undoes more: {}; let it finish, and if an undo fails, leave its effect with `skip`",
                 current.id,
                 current.level.as_str(),
                 progress::list(missing)

@@ -118,7 +118,7 @@ pub(super) fn undo_started(
     let (id, step) = step_mut(state, &event.step_id, meta)?;
     if step.effect == Effect::None || step.status == StepStatus::Running {
         return Err(meta.transition(format!(
-            "step {id} is {} and has nothing to take back",
+            "step {id} is {} and has nothing to undo",
             step.status.as_str()
         )));
     }

@@ -70,7 +70,7 @@ fn standing(state: &RolloutState, plan: &Plan) -> Option<BlockReason> {
                 ));
             };
             let why = format!(
-                "it is paused; the last rollback was {} ({}): {}. That is answered and starts no further rollback: once it is resumed, what was taken back and what failed can be retried or skipped",
+                "it is paused; the last rollback was {} ({}): {}. That failure starts no further rollback: once the rollout is resumed, undone and failed steps can be retried or skipped",
                 rollback.id,
                 rollback.level.as_str(),
                 rollback.reason
@@ -298,7 +298,7 @@ fn ended(
             );
         }
         StepStatus::Undone => {
-            let why = "its effect was taken back by a rollback";
+            let why = "a rollback undid its effect";
             return Some(BlockReason::person(BlockRule::StepUndone, why, who, retry));
         }
         StepStatus::UndoFailed => {

@@ -111,14 +111,11 @@ fn why_left(
         return None;
     }
     Some(match plan.undo(id)? {
-        EffectiveUndo::Irreversible => "the plan says that it cannot be taken back".to_owned(),
-        EffectiveUndo::None => "the plan says that nothing takes it back".to_owned(),
+        EffectiveUndo::Irreversible => "the plan says that it cannot be undone".to_owned(),
+        EffectiveUndo::None => "the plan says that nothing undoes it".to_owned(),
         EffectiveUndo::Nothing => return None,
         _ if !belongs && level.names_steps() => "it is not named".to_owned(),
-        _ => format!(
-            "a rollback of level {} does not take it back",
-            level.as_str()
-        ),
+        _ => format!("a rollback of level {} does not undo it", level.as_str()),
     })
 }
 

@@ -59,10 +59,10 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
         summary.push_str(&format!("; {} not verified", words(&not_verified)));
     }
     if !left.is_empty() {
-        summary.push_str(&format!("; {} left as it stands", words(&left)));
+        summary.push_str(&format!("; {} left in place", words(&left)));
     }
     if !beyond.is_empty() {
-        summary.push_str(&format!("; {} cannot be taken back", words(&beyond)));
+        summary.push_str(&format!("; {} cannot be undone", words(&beyond)));
     }
     summary.push_str(&time_taken(rollback, plan, now));
     let verdict = if !left.is_empty() {
@@ -80,7 +80,7 @@ pub(super) fn rolled_back(state: &RolloutState, plan: &Plan, now: Timestamp) -> 
         left,
     })];
     if let Some(other) = &rollback.interrupted {
-        let reason = format!("{} goes on: {}", other.id, other.reason);
+        let reason = format!("{} continues: {}", other.id, other.reason);
         let list = rollback_preview::list(state, plan, other.level, &other.steps);
         kinds.push(super::rollback_started(state, &reason, &list));
     }
@@ -173,15 +173,15 @@ fn outcome(look: Look<'_>) -> Option<(v1::RolloutOutcome, String)> {
         return Some(match rollback.verdict {
             Some(v1::Verdict::Pass) => (
                 v1::RolloutOutcome::RolledBack,
-                format!("{id} ({level}) took it back"),
+                format!("{id} ({level}) undid its effects"),
             ),
             Some(v1::Verdict::Inconclusive) => (
                 v1::RolloutOutcome::RolledBack,
-                format!("{id} ({level}) took it back; not all of that is verified"),
+                format!("{id} ({level}) undid its effects; not all of that is verified"),
             ),
             _ => (
                 v1::RolloutOutcome::Failed,
-                format!("{id} ({level}) had to leave effects"),
+                format!("{id} ({level}) left effects in place"),
             ),
         });
     }

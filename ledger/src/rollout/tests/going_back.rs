@@ -81,7 +81,7 @@ fn the_previewed_undo_list_is_the_one_recorded_at_the_start() {
                 assert_eq!(started.running, ["0.4"]);
                 assert!(list.undo[1].by_hand && list.undo[1].how.contains("restore the dump"));
                 assert_eq!(listed.len(), 1);
-                assert!(listed[0].1.contains("cannot be taken back"), "{listed:?}");
+                assert!(listed[0].1.contains("cannot be undone"), "{listed:?}");
             }
             _ => {
                 assert_eq!(started.undo_steps, ["0.3"]);

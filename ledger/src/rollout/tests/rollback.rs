@@ -28,7 +28,7 @@ pub(super) fn partial(steps: &[&str]) -> Command {
 fn undo(step: &str) -> Command {
     Command::Undo {
         step: id(step),
-        reason: "take it back".to_owned(),
+        reason: "undo it".to_owned(),
     }
 }
 
@@ -261,7 +261,7 @@ fn a_follow_up_snapshot_and_comparison_prove_the_rollback_but_not_the_phase() {
     // Going on: the flag is set again, then everything measured after it is measured again.
     let story = story.and(by("olga", resume()));
     assert!(story.tasks().is_empty());
-    assert!(story.blocked("step 2.1").why.contains("taken back"));
+    assert!(story.blocked("step 2.1").why.contains("undid its effect"));
     let story = story.and(by("olga", retry("2.1"))).runs("2.1").runs("2.2");
     assert_eq!(story.tasks(), ["2.3"]);
     let story = story
@@ -349,7 +349,7 @@ fn a_rollback_needs_something_to_undo() {
         })
         .unwrap();
     assert!(
-        summary.contains("steps 0.2, 0.3 cannot be taken back"),
+        summary.contains("steps 0.2, 0.3 cannot be undone"),
         "{summary}"
     );
 }

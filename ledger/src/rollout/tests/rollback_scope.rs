@@ -20,7 +20,7 @@ fn a_narrower_rollback_cannot_replace_the_one_in_progress() {
         story
             .clone()
             .when(by("olga", narrower))
-            .refused("RB-ROLLOUT-27", "takes back more");
+            .refused("RB-ROLLOUT-27", "undoes more");
     }
     // A rollback of flags is urgent: it interrupts the other one, which then continues.
     let story = story
@@ -45,7 +45,7 @@ fn a_narrower_rollback_cannot_replace_the_one_in_progress() {
             .as_ref()
             .unwrap()
             .reason
-            .contains("rollback-1 goes on")
+            .contains("rollback-1 continues")
     );
     story
         .undoes("1.2")
