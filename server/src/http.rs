@@ -209,7 +209,7 @@ async fn bounded_body(State(limits): State<Limits>, request: Request, next: Next
         StatusCode::REQUEST_TIMEOUT,
         "RB-SERVE-6",
         format!(
-            "the request's body did not come: nothing of it for {:?}, or less than {} bytes a second; send it again as a whole",
+            "the request's body did not arrive: nothing for {:?}, or less than {} bytes a second; send all of it again",
             limits.body_within, limits.body_bytes_per_second
         ),
     );

@@ -92,7 +92,7 @@ impl Notices {
         let settled = match sent.await {
             Ok(()) => delivery.done().await,
             Err(error) => {
-                tracing::warn!(notice = notice.id(), %error, "a notice comes again");
+                tracing::warn!(notice = notice.id(), %error, "a notice was not sent; trying again");
                 delivery.again(RETRY_AFTER).await
             }
         };

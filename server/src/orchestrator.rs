@@ -291,7 +291,7 @@ impl Orchestrator {
         let noted = match noted {
             Ok(Ok(noted)) => noted,
             Ok(Err(error)) => {
-                tracing::info!(%error, "which rollouts are over is not known; looking at all");
+                tracing::info!(%error, "it is not known which rollouts are over; evaluating all");
                 return BTreeMap::new();
             }
             Err(_) => return BTreeMap::new(),
@@ -304,7 +304,7 @@ impl Orchestrator {
     async fn note_over(&self, id: &RolloutId, sequence: u64) {
         let noted = self.views.note_rollout_over(id.as_str(), sequence);
         if let Ok(Err(error)) = tokio::time::timeout(NOTES_WITHIN, noted).await {
-            tracing::debug!(rollout = %id, %error, "not noted as over");
+            tracing::debug!(rollout = %id, %error, "could not note that the rollout is over");
         }
     }
 

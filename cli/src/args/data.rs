@@ -20,7 +20,7 @@ pub(crate) enum DealsCommand {
 /// `rollbook deals generate`.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// How many
+    /// Number of deals
     #[arg(long)]
     pub(crate) count: u64,
     /// Seed
@@ -37,7 +37,7 @@ pub(crate) struct GenerateArgs {
     /// Leave out deal types that no alias knows (the migration refuses them)
     #[arg(long)]
     pub(crate) no_invalid_types: bool,
-    /// So many deals with inventories that do not parse
+    /// Number of deals with inventories that do not parse
     #[arg(long, default_value_t = 0)]
     pub(crate) broken: u64,
 }
@@ -45,7 +45,7 @@ pub(crate) struct GenerateArgs {
 /// `rollbook snapshot`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
-    /// Capture what every deal costs and yields; exits 1 when a deal errs
+    /// Capture what every deal costs and yields; exits 1 if a deal cannot be computed
     #[command(
         after_help = "Example:\n  rollbook snapshot take --database sqlite:deals.db --label before"
     )]
@@ -133,7 +133,7 @@ pub(crate) struct SnapshotTakeArgs {
     /// Compute threads [default: one per core]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-    /// Connections that read side by side, 1 to 64 [default: as many as threads, at most 8]
+    /// Connections that read in parallel, 1 to 64 [default: as many as threads, at most 8]
     #[arg(long, value_name = "N")]
     pub(crate) connections: Option<usize>,
     #[command(flatten)]
@@ -157,7 +157,7 @@ pub(crate) struct CompareArgs {
     pub(crate) before: Option<String>,
     /// SHA-256 of the later snapshot
     pub(crate) after: Option<String>,
-    /// Show a comparison made before, by the SHA-256 of its result
+    /// Show an earlier comparison, by the SHA-256 of its result
     #[arg(
         long,
         value_name = "SHA256",
@@ -189,7 +189,7 @@ pub(crate) struct CompareArgs {
         requires = "regressions"
     )]
     pub(crate) limit: u32,
-    /// Go on after this deal
+    /// Continue after this deal
     #[arg(
         long = "after",
         id = "after_deal",

@@ -10,7 +10,7 @@ pub(crate) enum EnvironmentCommand {
         after_help = "Examples:\n  rollbook environment set production --protected --role operators=alice,bob --reason 'set up' --as alice\n  rollbook environment set production --role operators=alice,bob,carol --reason 'carol joined' --as alice"
     )]
     Set(EnvironmentSetArgs),
-    /// One environment, with what waits to be accepted
+    /// One environment, with the revision that waits to be accepted
     #[command(after_help = "Example:\n  rollbook environment show production")]
     Show {
         /// Environment
@@ -27,7 +27,7 @@ pub(crate) enum EnvironmentCommand {
         /// Number of the revision
         revision: u32,
     },
-    /// Take a proposed change back, or refuse it
+    /// Withdraw a proposed change, or refuse it
     #[command(
         after_help = "Example:\n  rollbook environment withdraw production 2 --reason 'not agreed' --as bob"
     )]

@@ -30,7 +30,7 @@ pub(crate) struct Cli {
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Id of the command, to send it again: with the id that a command printed it is done once
+    /// Id of the command; repeated under the id that it printed, it is done only once
     #[arg(long, global = true, value_name = "ID")]
     pub(crate) command_id: Option<String>,
     #[command(subcommand)]
@@ -123,18 +123,18 @@ pub(crate) enum Command {
         after_help = "Examples:\n  rollbook start --as alice\n  rollbook start hello-0197 --as alice"
     )]
     Start(RolloutArg),
-    /// Let no new step start; running ones finish
+    /// Keep new steps from starting; running ones finish
     #[command(
         after_help = "Example:\n  rollbook pause --reason 'tickets are coming in' --as alice"
     )]
     Pause(ReasonArgs),
-    /// Go on after a pause
+    /// Continue after a pause
     #[command(after_help = "Example:\n  rollbook resume --as alice")]
     Resume(OptionalReasonArgs),
     /// End a rollout without undoing anything
     #[command(after_help = "Example:\n  rollbook abort --reason 'not this quarter' --as alice")]
     Abort(AbortArgs),
-    /// Do without a step
+    /// Leave out a step
     #[command(after_help = "Example:\n  rollbook skip 3.4 --reason 'done last week' --as alice")]
     Skip(RiskyStepArgs),
     /// Run a step again
@@ -152,7 +152,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  rollbook not-applicable 3.3 --reason 'no UI here' --as alice\n  rollbook not-applicable 3.3 --accept --as bob"
     )]
     NotApplicable(NotApplicableArgs),
-    /// What is signed at a gate, and the digest of it
+    /// What is signed at a gate, and its digest
     #[command(after_help = "Examples:\n  rollbook gate 1\n  rollbook gate 1 --digest")]
     Gate(GateArgs),
     /// Sign what a gate shows
@@ -163,15 +163,15 @@ pub(crate) enum Command {
     /// Refuse a gate
     #[command(after_help = "Example:\n  rollbook reject 1 --reason 'backup missing' --as dora")]
     Reject(RejectArgs),
-    /// Take one step's effect back
+    /// Undo the effect of one step
     #[command(after_help = "Example:\n  rollbook undo 1.6 --reason 'wrong mapping' --as dora")]
     Undo(RiskyStepArgs),
-    /// Go back: flags, partial, migrations, configuration or full
+    /// Undo effects up to a level: flags, partial, migrations, configuration or full
     #[command(
         after_help = "Examples:\n  rollbook rollback flags --reason 'costs are off' --as erin\n  rollbook rollback full --dry-run"
     )]
     Rollback(RollbackArgs),
-    /// Put a changed plan on the record; parameters keep their values unless they are given
+    /// Propose a changed plan; parameters keep their values unless they are given
     #[command(
         after_help = "Examples:\n  rollbook revise runbooks/hello.yaml --reason 'longer timeout' --as alice\n  rollbook revise --withdraw 2 --reason 'wrong file' --as alice"
     )]
@@ -182,7 +182,7 @@ pub(crate) enum Command {
     /// Confirm another person's request: what it asks for is done
     #[command(after_help = "Example:\n  rollbook confirm q-1f2e3d4c5b --as bob")]
     Confirm(ConfirmArgs),
-    /// Take a request back, or refuse it
+    /// Withdraw a request, or refuse it
     #[command(
         after_help = "Example:\n  rollbook withdraw q-1f2e3d4c5b --reason 'the disk has room again' --as alice"
     )]
@@ -192,7 +192,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  rollbook review r-1f2e3d4c5b --agree --note 'the site was down' --as bob"
     )]
     Review(ReviewArgs),
-    /// What waits for another person: requests to confirm, broken glass to review
+    /// What waits for another person: requests to confirm, uses of break-glass to review
     #[command(after_help = "Example:\n  rollbook requests --all")]
     Requests(RequestsArgs),
     /// Environments: whether they are protected, and by whose roles
@@ -212,7 +212,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  rollbook show 1.6\n  rollbook show gate/1\n  rollbook show 0.2 --output"
     )]
     Show(ShowArgs),
-    /// Workers that are there, and what they do
+    /// Workers that are present, and what they do
     #[command(after_help = "Example:\n  rollbook fleet --json")]
     Fleet,
     /// Flags

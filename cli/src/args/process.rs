@@ -23,7 +23,7 @@ pub(crate) struct UpArgs {
     /// Labels of the embedded worker
     #[arg(long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
-    /// Go on though acknowledged commits up to this sequence are lost; the number is in the refusal
+    /// Continue though acknowledged commits up to this sequence are lost; the number is in the refusal
     #[arg(long, value_name = "SEQUENCE")]
     pub(crate) accept_loss: Option<u64>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct ServeArgs {
     /// Address of the HTTP API
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// Go on though acknowledged commits up to this sequence are lost; the number is in the refusal
+    /// Continue though acknowledged commits up to this sequence are lost; the number is in the refusal
     #[arg(long, value_name = "SEQUENCE")]
     pub(crate) accept_loss: Option<u64>,
     /// Copies of each message in the NATS cluster

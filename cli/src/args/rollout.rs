@@ -38,7 +38,7 @@ pub(crate) struct ParamArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) open: OpenArgs,
-    /// Give up waiting after so many seconds
+    /// Give up waiting after this many seconds
     #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
     pub(crate) timeout: u64,
 }
@@ -61,7 +61,7 @@ pub(crate) struct PlanArgs {
     /// Environment
     #[arg(long = "env", value_name = "ENVIRONMENT")]
     pub(crate) environment: Option<String>,
-    /// Only the table of who may what
+    /// Only the table of who may do what
     #[arg(long)]
     pub(crate) authority: bool,
 }
@@ -162,7 +162,7 @@ pub(crate) struct AcceptArgs {
 pub(crate) struct ConfirmArgs {
     /// Id of the request
     pub(crate) request: String,
-    /// Rollout id [default: whose request it is]
+    /// Rollout id [default: the rollout of the request]
     pub(crate) rollout: Option<String>,
 }
 
@@ -171,7 +171,7 @@ pub(crate) struct ConfirmArgs {
 pub(crate) struct WithdrawArgs {
     /// Id of the request
     pub(crate) request: String,
-    /// Rollout id [default: whose request it is]
+    /// Rollout id [default: the rollout of the request]
     pub(crate) rollout: Option<String>,
     /// Why; goes on the record
     #[arg(long)]
@@ -184,7 +184,7 @@ pub(crate) struct WithdrawArgs {
 pub(crate) struct ReviewArgs {
     /// Id of the review
     pub(crate) review: String,
-    /// Rollout id [default: whose review it is]
+    /// Rollout id [default: the rollout of the review]
     pub(crate) rollout: Option<String>,
     /// You would have agreed
     #[arg(long)]
@@ -200,7 +200,7 @@ pub(crate) struct ReviewArgs {
 /// `rollbook requests`.
 #[derive(Debug, Args)]
 pub(crate) struct RequestsArgs {
-    /// Those that are settled too
+    /// Include settled ones
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -341,7 +341,7 @@ pub(crate) struct ReviseArgs {
     /// Accept the revision of this number
     #[arg(long, value_name = "REVISION", conflicts_with = "runbook")]
     pub(crate) accept: Option<u32>,
-    /// Take the revision of this number back, or refuse it
+    /// Withdraw the revision of this number, or refuse it
     #[arg(long, value_name = "REVISION", conflicts_with_all = ["runbook", "accept"], requires = "reason")]
     pub(crate) withdraw: Option<u32>,
 }
@@ -351,10 +351,10 @@ pub(crate) struct ReviseArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) rollout: RolloutArg,
-    /// Stay and show changes
+    /// Keep running and show changes
     #[arg(long)]
     pub(crate) watch: bool,
-    /// Wait until the rollout is over or a person is needed, at most so many seconds
+    /// Wait until the rollout is over or a person is needed, at most this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) wait: Option<u64>,
 }
@@ -365,7 +365,7 @@ pub(crate) struct ListArgs {
     /// Only this environment
     #[arg(long = "env", value_name = "ENVIRONMENT")]
     pub(crate) environment: Option<String>,
-    /// At most so many
+    /// Maximum number of rollouts
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
 }
@@ -378,7 +378,7 @@ pub(crate) struct LogArgs {
     /// Begin after this sequence
     #[arg(long, default_value_t = 0, value_name = "SEQUENCE")]
     pub(crate) after: u64,
-    /// Stay and print new commits as they are stored
+    /// Keep running and print new commits as they are stored
     #[arg(long, short)]
     pub(crate) follow: bool,
 }

@@ -339,7 +339,7 @@ where
         }
         if said.insert(failure.code().to_owned()) {
             let until = at_most.map_or_else(
-                || "until it can be".to_owned(),
+                || "until it is ready".to_owned(),
                 |at_most| format!("for {} s", at_most.as_secs()),
             );
             print::aside(format!(

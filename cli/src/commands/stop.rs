@@ -38,7 +38,7 @@ pub(super) fn on_signal() -> Result<CancellationToken, Failure> {
     tokio::spawn(async move {
         stop.cancelled().await;
         tokio::time::sleep(STOPS_WITHIN).await;
-        print::aside("something does not end; the process ends without it");
+        print::aside("not everything stopped in time; the process ends anyway");
         end();
     });
     Ok(shutdown)

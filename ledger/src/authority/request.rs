@@ -128,7 +128,7 @@ impl Requests {
     pub fn over(&mut self, id: &str) -> Result<Request, String> {
         self.0
             .remove(id)
-            .ok_or_else(|| format!("request {id} does not wait"))
+            .ok_or_else(|| format!("request {id} is not waiting"))
     }
 }
 

@@ -100,7 +100,7 @@ pub enum EnvironmentRefusal {
     },
     /// The named revision is not the pending one.
     #[error(
-        "RB-ENVIRONMENT-5: revision {given} of environment {name} does not wait; look what is recorded"
+        "RB-ENVIRONMENT-5: revision {given} of environment {name} is not waiting; look at what is recorded"
     )]
     Stale {
         /// The environment.
@@ -449,7 +449,7 @@ fn problem(terms: &Terms) -> Option<String> {
         }
         if let Some(verb) = rule.verbs.iter().find(|verb| !takes_two(**verb)) {
             return Some(format!(
-                "`{verb}` takes one person; glass need not be broken for it"
+                "`{verb}` takes one person and needs no break-glass"
             ));
         }
         (rule.review_within.as_millis() <= 0)

@@ -327,7 +327,7 @@ impl<'a> Gatekeeper<'a> {
             return Err(FlagRefusal::Request {
                 request: id.chars().take(100).collect(),
                 problem: format!(
-                    "it does not wait for flag {} in {}; look which do",
+                    "it is not waiting for flag {} in {}; look at those that are",
                     self.key, self.environment
                 ),
                 remedies: vec![self.shown()],
@@ -363,7 +363,7 @@ impl<'a> Gatekeeper<'a> {
         let Some(request) = self.state.and_then(|state| state.requests.get(id)) else {
             return Err(FlagRefusal::Request {
                 request: id.chars().take(100).collect(),
-                problem: format!("it does not wait for flag {}", self.key),
+                problem: format!("it is not waiting for flag {}", self.key),
                 remedies: vec![self.shown()],
             });
         };

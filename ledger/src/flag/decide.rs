@@ -215,7 +215,7 @@ pub enum FlagRefusal {
         remedies: Vec<Remedy>,
     },
     /// Glass cannot be broken for this command.
-    #[error("RB-FLAG-10: glass is not broken to {what}: {problem}")]
+    #[error("RB-FLAG-10: break-glass is refused to {what}: {problem}")]
     Glass {
         /// The command.
         what: String,

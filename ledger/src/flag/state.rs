@@ -72,7 +72,7 @@ pub enum IllegalFlagEvent {
     },
     /// The commit's expected previous sequence is not the last one folded.
     #[error(
-        "RB-FLAG-31: sequence {sequence} follows {found} by its own word, but {expected} is the one before it; verify the ledger"
+        "RB-FLAG-31: sequence {sequence} claims to follow {found}, but {expected} is the one before it; verify the ledger"
     )]
     OutOfOrder {
         /// Sequence of the commit.

@@ -34,7 +34,7 @@ pub enum HandlerError {
         what: String,
     },
     /// A rollout with this id already exists.
-    #[error("RB-HANDLER-2: rollout {id} exists already; open it under another id")]
+    #[error("RB-HANDLER-2: rollout {id} already exists; open it under another id")]
     Exists {
         /// The id.
         id: RolloutId,
@@ -90,7 +90,7 @@ pub enum HandlerError {
     Evidence(#[from] EvidenceError),
     /// The plan fails the checks that apply to a runbook.
     #[error(
-        "RB-HANDLER-18: the plan is refused; mend the runbook until `rollbook lint` has no errors, and send its plan again:\n{0}"
+        "RB-HANDLER-18: the plan is refused; correct the runbook until `rollbook lint` has no errors, and send its plan again:\n{0}"
     )]
     PlanRefused(Diagnostics),
     /// A command references evidence that is not in the store.

@@ -112,7 +112,7 @@ pub struct Sequences(Vec<(u64, u64)>);
 impl fmt::Display for Sequences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("(which ones the server does not say)");
+            return f.write_str("(the server does not say which)");
         }
         for (place, (first, last)) in self.0.iter().take(MAX_NAMED).enumerate() {
             let comma = if place > 0 { ", " } else { "" };

@@ -85,7 +85,7 @@ fn end(pid: i32, config: &Path) -> Result<(), ServerError> {
     }
     Err(ServerError::Orphan {
         pid,
-        reason: "it does not die".to_owned(),
+        reason: "it does not exit".to_owned(),
     })
 }
 

@@ -73,7 +73,7 @@ pub enum ServerError {
     },
     /// The server exited repeatedly and is no longer restarted.
     #[error(
-        "RB-NATS-10: nats-server ended too often and is not started again: {reason}\n{log}; nothing acknowledged is lost: mend the cause, then start rollbook again"
+        "RB-NATS-10: nats-server ended too often and is not started again: {reason}\n{log}; nothing acknowledged is lost: remove the cause, then start rollbook again"
     )]
     GaveUp {
         /// How it exited last.

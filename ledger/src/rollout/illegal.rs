@@ -28,7 +28,7 @@ pub enum IllegalEvent {
     },
     /// The commit's expected previous sequence is not the last one folded.
     #[error(
-        "RB-FOLD-3: sequence {sequence} follows {found} by its own word, but {expected} is the one before it; verify the ledger"
+        "RB-FOLD-3: sequence {sequence} claims to follow {found}, but {expected} is the one before it; verify the ledger"
     )]
     OutOfOrder {
         /// Sequence of the commit.

@@ -123,7 +123,7 @@ pub enum Refusal {
     },
     /// The step is already running.
     #[error(
-        "RB-ROLLOUT-10: step {step} runs already: attempt {attempt}, started by {by}; wait for its result"
+        "RB-ROLLOUT-10: step {step} is already running: attempt {attempt}, started by {by}; wait for its result"
     )]
     AlreadyRunning {
         /// The step.
@@ -324,7 +324,7 @@ pub enum Refusal {
         problem: String,
     },
     /// The named revision is not the pending one.
-    #[error("RB-ROLLOUT-30: revision {given} does not wait for acceptance; {waits}")]
+    #[error("RB-ROLLOUT-30: revision {given} is not waiting for acceptance; {waits}")]
     RevisionStale {
         /// The named revision.
         given: u32,
@@ -367,7 +367,7 @@ pub enum Refusal {
     },
     /// An identical request is already waiting.
     #[error(
-        "RB-ROLLOUT-60: request {request} by {by} to {what} waits already; another person confirms it"
+        "RB-ROLLOUT-60: request {request} by {by} to {what} is already waiting; another person confirms it"
     )]
     RequestWaits {
         /// The rollout.
@@ -407,7 +407,7 @@ pub enum Refusal {
     },
     /// No such request is waiting.
     #[error(
-        "RB-ROLLOUT-64: request {request} does not wait in this rollout; its status lists those that do"
+        "RB-ROLLOUT-64: request {request} is not waiting in this rollout; its status lists those that are"
     )]
     NoSuchRequest {
         /// The rollout.

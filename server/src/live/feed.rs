@@ -67,7 +67,7 @@ pub(crate) enum FeedError {
     #[error("RB-API-33: sequence {sequence} cannot be written as JSON: {reason}")]
     Json { sequence: u64, reason: String },
     #[error(
-        "RB-API-35: the events were read too slowly, what follows sequence {after} is no more at hand; follow again from the last event that you have, and read faster or filter"
+        "RB-API-35: the events were read too slowly, and those after sequence {after} are no longer buffered; follow again from the last event that you have, and read faster or filter"
     )]
     Slow { after: u64 },
 }

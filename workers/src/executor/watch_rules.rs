@@ -355,7 +355,7 @@ impl Judge {
             self.metric, self.failing, self.samples
         );
         if self.tolerate > 0 {
-            text.push_str(&format!(" ({} are borne)", self.tolerate));
+            text.push_str(&format!(" ({} are tolerated)", self.tolerate));
         }
         for (count, what) in [
             (self.warned, "warned"),

@@ -114,7 +114,7 @@ impl DeadLetters {
         while let Some(message) = messages.next().await {
             let message = message.map_err(unavailable)?;
             if let Err(error) = self.handle(&work, &message).await {
-                tracing::warn!(%error, "a dead letter was not handled; it comes again");
+                tracing::warn!(%error, "a dead letter was not handled; it is redelivered");
                 let again = jetstream::AckKind::Nak(Some(AGAIN_AFTER));
                 answered(message.ack_with(again)).await?;
             } else {

@@ -50,7 +50,7 @@ impl Drop for Asked {
             if let Ok(Some(Ok(late))) = tokio::time::timeout(LATE_WITHIN, batch.next()).await
                 && let Err(error) = answered(late.ack_with(AckKind::Nak(None))).await
             {
-                tracing::debug!(%error, "a late task was not handed back");
+                tracing::debug!(%error, "a late task was not returned to the queue");
             }
         });
     }

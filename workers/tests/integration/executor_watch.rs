@@ -54,7 +54,7 @@ async fn a_watch_fails_once_more_samples_fail_than_tolerated() {
     assert!(
         outcome
             .message
-            .contains("2 of 2 samples failed (1 are borne)"),
+            .contains("2 of 2 samples failed (1 are tolerated)"),
         "{}",
         outcome.message
     );

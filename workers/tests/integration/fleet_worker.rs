@@ -276,7 +276,9 @@ async fn an_idempotent_command_of_a_worker_that_is_cut_off_is_stopped_in_time() 
         .unwrap();
     let interrupt = fleet_fixture.ledger.wait_for("interrupt").await;
     assert!(
-        interrupt.message.contains("no sign of the queue for 1 s"),
+        interrupt
+            .message
+            .contains("heard nothing from the queue for 1 s"),
         "{}",
         interrupt.message
     );

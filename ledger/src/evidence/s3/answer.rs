@@ -40,7 +40,7 @@ pub(in crate::evidence) fn classify(
         if current.is::<NotFetched>() {
             return Some(EvidenceError::Credentials {
                 location,
-                reason: "none are set, and AWS hands out none here".to_owned(),
+                reason: "none are set, and AWS provides none here".to_owned(),
             });
         }
         if let Some(refusal) = current.downcast_ref::<Refusal>() {

@@ -31,7 +31,7 @@ impl CredentialProvider for Named {
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let fetched = self.inner.get_credential().await;
         fetched.map_err(|source| {
-            tracing::warn!(%source, "AWS hands out no credentials for the evidence store");
+            tracing::warn!(%source, "AWS provides no credentials for the evidence store");
             object_store::Error::Generic {
                 store: "S3",
                 source: Box::new(NotFetched),

@@ -131,7 +131,7 @@ pub(super) fn request(
     let row = open
         .iter_mut()
         .find(|row| row.request == id && row.kind == kind_of && row.status.is_open())
-        .ok_or_else(|| format!("{id} does not wait for anybody"))?;
+        .ok_or_else(|| format!("{id} is not waiting for anybody"))?;
     row.status = status;
     row.note = clean(note);
     if !status.is_open() {
@@ -214,14 +214,14 @@ pub(super) fn environment(
             }
             waits => {
                 row.pending = Json(waits);
-                return Err(format!("revision {} does not wait", accepted.revision));
+                return Err(format!("revision {} is not waiting", accepted.revision));
             }
         },
         Kind::EnvironmentRevisionWithdrawn(withdrawn) => match row.pending.0.take() {
             Some(pending) if pending.revision == withdrawn.revision => {}
             waits => {
                 row.pending = Json(waits);
-                return Err(format!("revision {} does not wait", withdrawn.revision));
+                return Err(format!("revision {} is not waiting", withdrawn.revision));
             }
         },
         _ => return Err("an event of something else in an environment".to_owned()),

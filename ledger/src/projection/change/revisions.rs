@@ -23,7 +23,7 @@ pub(super) fn proposed(
         ));
     }
     if let Some(waits) = &rollout.revision {
-        return Err(format!("revision {} waits already", waits.revision));
+        return Err(format!("revision {} is already waiting", waits.revision));
     }
     if revised.outline.is_none() {
         out.note("the revision has no outline");

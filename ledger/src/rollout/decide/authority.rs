@@ -289,8 +289,8 @@ impl<'a> Decider<'a> {
                 given: revision,
                 waits: waits
                     .as_ref()
-                    .map_or("no revision does".to_owned(), |pending| {
-                        format!("revision {} does", pending.revision)
+                    .map_or("no revision is".to_owned(), |pending| {
+                        format!("revision {} is", pending.revision)
                     }),
             }),
         }

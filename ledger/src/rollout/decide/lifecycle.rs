@@ -286,13 +286,13 @@ impl Decider<'_> {
             }
             return Err(Refusal::RevisionStale {
                 given: revision,
-                waits: "no revision does".to_owned(),
+                waits: "no revision is".to_owned(),
             });
         };
         if pending.revision != revision {
             return Err(Refusal::RevisionStale {
                 given: revision,
-                waits: format!("revision {} does", pending.revision),
+                waits: format!("revision {} is", pending.revision),
             });
         }
         if let (Some(given), Some(difference)) = (seen, &pending.difference)

@@ -235,7 +235,7 @@ pub(super) fn revision_accepted(
             state.plan = pending.plan;
             Ok(())
         }
-        _ => Err(meta.transition(format!("revision {} does not wait", event.revision))),
+        _ => Err(meta.transition(format!("revision {} is not waiting", event.revision))),
     }
 }
 
@@ -246,7 +246,7 @@ pub(super) fn revision_withdrawn(
 ) -> Done {
     match state.pending_revision.take() {
         Some(pending) if pending.revision == event.revision => Ok(()),
-        _ => Err(meta.transition(format!("revision {} does not wait", event.revision))),
+        _ => Err(meta.transition(format!("revision {} is not waiting", event.revision))),
     }
 }
 

@@ -208,13 +208,13 @@ fn a_request_is_confirmed_by_another_person_of_a_role_and_does_exactly_that() {
     );
     let story = story
         .when(by("lee", skip("0.1")))
-        .refused("RB-ROLLOUT-60", "waits already")
+        .refused("RB-ROLLOUT-60", "is already waiting")
         .when(by("alice", confirm(&request)))
         .refused("RB-ROLLOUT-19", "alice made request")
         .when(by("mallory", confirm(&request)))
         .refused("RB-ROLLOUT-17", "mallory")
         .when(by("bob", confirm("q-0000000000")))
-        .refused("RB-ROLLOUT-64", "does not wait")
+        .refused("RB-ROLLOUT-64", "is not waiting")
         .when(by("bob", confirm(&request)))
         .then(&["RequestConfirmed", "StepSkipped"]);
     let executors = &story.state.step(&id("0.1")).unwrap().executors;
@@ -223,7 +223,7 @@ fn a_request_is_confirmed_by_another_person_of_a_role_and_does_exactly_that() {
     }
     story
         .when(by("bob", confirm(&request)))
-        .refused("RB-ROLLOUT-64", "does not wait")
+        .refused("RB-ROLLOUT-64", "is not waiting")
         .folds();
 }
 
@@ -388,7 +388,7 @@ fn a_revision_takes_two_persons_of_the_roles_before_it() {
         ))
         .then(&["PlanRevisionWithdrawn"])
         .when(by("bob", accept(2)))
-        .refused("RB-ROLLOUT-30", "no revision does");
+        .refused("RB-ROLLOUT-30", "no revision is");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_revision_voids_open_sign_offs_and_stops_steps_until_it_is_accepted() {
         .when(by("olga", revise(&new)))
         .refused("RB-ROLLOUT-25", "revise")
         .when(by("olga", accept(3)))
-        .refused("RB-ROLLOUT-30", "revision 2 does")
+        .refused("RB-ROLLOUT-30", "revision 2 is")
         .when(by("olga", accept(2)))
         .then(&["PlanRevisionAccepted"])
         .when(by("olga", accept(2)))

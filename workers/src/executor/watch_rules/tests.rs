@@ -128,7 +128,7 @@ fn more_failures_than_tolerated_fail() {
     assert_eq!(watch.verdict(), Verdict::Fail);
     assert_eq!(
         watch.summary(),
-        "m: 2 of 4 samples failed (1 are borne), 3 warned, from 1 to 7, last 7"
+        "m: 2 of 4 samples failed (1 are tolerated), 3 warned, from 1 to 7, last 7"
     );
 }
 

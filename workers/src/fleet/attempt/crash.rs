@@ -21,7 +21,7 @@ impl Attempts {
     /// start the action again. Dropping the action here has ended it.
     pub(super) async fn cut_off(&self, task: &QueuedTask) -> Settlement {
         let reason = format!(
-            "worker {} had no sign of the queue for {}; the action was stopped so that no second one runs beside it",
+            "worker {} heard nothing from the queue for {}; the action was stopped so that no second one runs alongside it",
             self.worker,
             executor::seconds(self.timeouts.lease)
         );

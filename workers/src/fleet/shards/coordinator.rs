@@ -51,7 +51,7 @@ impl Drop for Ending {
         runtime.spawn(async move {
             // If this fails, workers still find the read over and the step not running.
             if let Err(error) = queue.end(&run).await {
-                tracing::warn!(run = %run.run, %error, "the end of a run of shards was not told");
+                tracing::warn!(run = %run.run, %error, "the end of a run of shards was not announced");
             }
         });
     }
