@@ -25,8 +25,8 @@ use tracing::{Instrument, Span};
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, act, authority, compare, data, doctor, environment, flag, fleet, gate, look, open,
-    process, report as report_command, runbook, status,
+    Session, authority, compare, data, doctor, environment, flag, fleet, gate, open, process,
+    queries, report as report_command, rollout, runbook, status,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -192,16 +192,16 @@ async fn run(cli: Cli) -> Outcome {
             };
             session.act(args.rollout.rollout.as_deref(), &command).await
         }
-        Command::Abort(args) => act::abort(&session, args).await,
-        Command::Skip(args) => act::skip(&session, args).await,
-        Command::Retry(args) => act::retry(&session, args).await,
-        Command::Complete(args) => act::complete(&session, args).await,
-        Command::NotApplicable(args) => act::not_applicable(&session, args).await,
+        Command::Abort(args) => rollout::abort(&session, args).await,
+        Command::Skip(args) => rollout::skip(&session, args).await,
+        Command::Retry(args) => rollout::retry(&session, args).await,
+        Command::Complete(args) => rollout::complete(&session, args).await,
+        Command::NotApplicable(args) => rollout::not_applicable(&session, args).await,
         Command::Approve(args) => gate::approve(&session, args).await,
         Command::Gate(args) => gate::gate(&session, args).await,
-        Command::Reject(args) => act::reject(&session, args).await,
-        Command::Undo(args) => act::undo(&session, args).await,
-        Command::Rollback(args) => act::rollback(&session, args).await,
+        Command::Reject(args) => rollout::reject(&session, args).await,
+        Command::Undo(args) => rollout::undo(&session, args).await,
+        Command::Rollback(args) => rollout::rollback(&session, args).await,
         Command::Revise(args) => open::revise(&session, &args).await,
         Command::Accept(args) => authority::accept(&session, args).await,
         Command::Confirm(args) => authority::confirm(&session, args).await,
@@ -210,20 +210,20 @@ async fn run(cli: Cli) -> Outcome {
         Command::Requests(args) => authority::requests(&session, args).await,
         Command::Environment(command) => environment::run(&session, command).await,
         Command::Status(args) => status::status(&session, args).await,
-        Command::List(args) => look::list(&session, args).await,
-        Command::Log(args) => look::log(&session, args).await,
-        Command::Show(args) => look::show(&session, args).await,
+        Command::List(args) => queries::list(&session, args).await,
+        Command::Log(args) => queries::log(&session, args).await,
+        Command::Show(args) => queries::show(&session, args).await,
         Command::Fleet => fleet::run(&session).await,
         Command::Flag(command) => flag::run(&session, command).await,
         Command::Deals(DealsCommand::Generate(args)) => data::generate(&session, args).await,
         Command::Snapshot(SnapshotCommand::Take(args)) => data::take(&session, args).await,
         Command::Snapshot(SnapshotCommand::List { rollout }) => {
-            look::snapshots(&session, rollout.rollout.as_deref()).await
+            queries::snapshots(&session, rollout.rollout.as_deref()).await
         }
         Command::Snapshot(SnapshotCommand::Show(args)) => data::show(&session, args).await,
         Command::Compare(args) => compare::compare(&session, args).await,
         Command::Audit(args) => data::audit(&session, args).await,
-        Command::Replay(args) => look::replay(&session, args).await,
+        Command::Replay(args) => queries::replay(&session, args).await,
         Command::Report(args) => report_command::report(&session, args).await,
         Command::Config => doctor::config(&session),
         Command::Doctor => doctor::doctor(&session).await,

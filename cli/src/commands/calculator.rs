@@ -10,7 +10,7 @@ use rollbook_workers::snapshot::Calculator;
 use rollbook_workers::snapshot::exec::{ExecCalculator, ExecRequest, Program};
 use rollbook_workers::snapshot::query::{QueryCalculator, figures_query};
 
-use super::stored::snapshot_failure;
+use super::evidence_store::snapshot_failure;
 use crate::args::SnapshotTakeArgs;
 use crate::exit::Failure;
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::Session;
 use super::calculator::{model_of, unreadable};
-use super::stored::{open, snapshot_failure, store};
+use super::evidence_store::{open, snapshot_failure, store};
 use crate::args::CompareArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, aside, line, unprintable};

@@ -361,7 +361,7 @@ async fn open_evidence(objects: &str) -> Result<EvidenceStore, Failure> {
     };
     opened
         .await
-        .map_err(|error: EvidenceError| super::stored::snapshot_failure(error.into()))
+        .map_err(|error: EvidenceError| super::evidence_store::snapshot_failure(error.into()))
 }
 
 async fn connect(options: &NatsOptions) -> Result<Client, Failure> {

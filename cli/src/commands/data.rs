@@ -14,7 +14,7 @@ use rollbook_workers::snapshot::manifest::Total;
 use rollbook_workers::snapshot::plan::ROWS_PER_PART;
 use rollbook_workers::snapshot::{self, Snapshot, SnapshotRequest, SnapshotSource};
 
-use super::stored::{open, snapshot_failure, store};
+use super::evidence_store::{open, snapshot_failure, store};
 use super::{Session, calculator};
 use crate::args::{AuditArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
 use crate::exit::{Exit, Failure, Outcome};

@@ -104,7 +104,7 @@ fn nats_binary(session: &Session) -> Check {
 }
 
 async fn evidence(session: &Session) -> Check {
-    let location = super::stored::objects_location(session, None);
+    let location = super::evidence_store::objects_location(session, None);
     let tried = match EvidenceStore::open(&location) {
         Ok(store) => written_and_read(&store).await,
         Err(error) => Err(error),

@@ -1,6 +1,5 @@
 //! One module per group of verbs. Each command takes its arguments and returns an exit code.
 
-pub(crate) mod act;
 pub(crate) mod authority;
 mod calculator;
 mod checklist;
@@ -9,19 +8,20 @@ mod components;
 pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod environment;
+mod evidence_store;
 pub(crate) mod flag;
 pub(crate) mod fleet;
 pub(crate) mod gate;
 mod integrity_check;
-pub(crate) mod look;
 pub(crate) mod open;
 mod open_files;
 pub(crate) mod process;
+pub(crate) mod queries;
 pub(crate) mod report;
+pub(crate) mod rollout;
 pub(crate) mod runbook;
+mod shutdown;
 pub(crate) mod status;
-mod stop;
-mod stored;
 
 use crate::client::Client;
 use crate::config::Config;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::components::{Connections, ledger_id, required};
 use super::integrity_check::{Known, without_lost_end};
 use super::open_files;
-use super::stop::{on_signal, unless_stopped};
+use super::shutdown::{on_signal, unless_stopped};
 use crate::args::{ServeArgs, UpArgs, WorkerArgs};
 use crate::config::{Config, DEFAULT_LISTEN, ENDPOINT_FILE};
 use crate::exit::{Exit, Failure, Outcome};

@@ -194,7 +194,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "server/src/notices.rs",
             "server/src/serve.rs",
             "cli/src/client.rs",
-            "cli/src/commands/look.rs",
+            "cli/src/commands/queries.rs",
             "loadtest/src/steps.rs",
             "loadtest/src/storm/",
             "examples/cost-service/src/",
