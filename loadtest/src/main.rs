@@ -70,7 +70,7 @@ enum Command {
     },
     /// Take one snapshot and print the resources it used
     #[command(hide = true)]
-    Take(deals::take::TakeArgs),
+    Take(deals::snapshot_process::TakeArgs),
 }
 
 /// Every bar by name, in the order in which they run.
@@ -135,12 +135,12 @@ fn within(command: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-fn take(args: &deals::take::TakeArgs) -> ExitCode {
+fn take(args: &deals::snapshot_process::TakeArgs) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
-    let taken = runtime.block_on(deals::take::here(args));
+    let taken = runtime.block_on(deals::snapshot_process::here(args));
     let printed = taken.and_then(|taken| {
         serde_json::to_string(&taken).map_err(failed("print the snapshot's figures"))
     });

@@ -7,8 +7,8 @@
 
 mod checked;
 mod error;
-mod look;
 mod s3;
+mod verification;
 
 use std::fmt;
 use std::fs::File;
@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 pub use checked::CheckedFile;
 pub use error::{EvidenceError, without_paths};
-pub use look::Looked;
+pub use verification::Looked;
 
 /// How much of a streamed file is in memory at once, in bytes. S3 requires parts of at least 5 MiB
 /// and accepts at most 10,000.

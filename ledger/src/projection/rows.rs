@@ -2,14 +2,14 @@
 //! event that created a row, `updated_sequence` the commit that last changed it.
 
 mod authority;
-mod course;
 mod fleet;
-mod measured;
+mod measurements;
+mod rollout;
 
 pub use authority::*;
-pub use course::*;
 pub use fleet::*;
-pub use measured::*;
+pub use measurements::*;
+pub use rollout::*;
 
 use super::row::{TableSpec, ViewRow};
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::data::{DEALS, fill};
 use super::postgres::Postgres;
-use super::take::{Taken, in_child};
+use super::snapshot_process::{Taken, in_child};
 use crate::bar::{Bar, BenchError, Limit, failed};
 
 /// Default number of connections of both sides: one per core.

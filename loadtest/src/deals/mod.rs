@@ -7,4 +7,4 @@ mod data;
 pub(crate) mod growth;
 pub(crate) mod postgres;
 pub(crate) mod python;
-pub(crate) mod take;
+pub(crate) mod snapshot_process;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::copy::{CONNECTIONS, snapshot};
 use super::data::{DEALS, fill};
 use super::postgres::Postgres;
-use super::take::in_child;
+use super::snapshot_process::in_child;
 use crate::bar::{Bar, BenchError, Limit, failed};
 use crate::peer::python_peer;
 

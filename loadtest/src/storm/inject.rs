@@ -8,11 +8,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::StormError;
-use super::hook::ReceiverMode;
 use super::proxy::Moment;
 use super::random::Random;
 use super::schedule::{Fault, Kind};
 use super::system::System;
+use super::webhook_receiver::ReceiverMode;
 
 /// Number of idle connections.
 const IDLE_CONNECTIONS: usize = 300;

@@ -3,7 +3,6 @@
 //! `rollbook-loadtest judge`, a process that knows only what the directory contains.
 
 mod disk;
-mod hook;
 mod inject;
 mod interrupt;
 mod person;
@@ -14,6 +13,7 @@ mod schedule;
 mod slice;
 mod system;
 pub(crate) mod torn;
+mod webhook_receiver;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -11,7 +11,6 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use super::StormError;
-use super::hook::WebhookReceiver;
 use super::inject::inject;
 use super::person::ApiClient;
 use super::plans::{self, GeneratedRunbook, StormEnvironment};
@@ -19,6 +18,7 @@ use super::random::Random;
 use super::schedule::{Fault, Kind, Layout, Views, faults};
 use super::system::System;
 use super::untested;
+use super::webhook_receiver::WebhookReceiver;
 use crate::deals::postgres::Postgres;
 use crate::judge::report::{REPORT, Report};
 use crate::record::{self, EFFECTS, FAULTS, Recorder, Row, SHARED_ROWS};

@@ -28,10 +28,10 @@ pub mod millionths;
 mod ranges;
 pub mod result;
 pub mod rules;
-#[cfg(test)]
-mod shapes;
 pub mod tally;
 pub mod task;
+#[cfg(test)]
+mod test_declaration;
 
 use std::sync::Arc;
 

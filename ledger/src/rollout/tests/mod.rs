@@ -2,15 +2,15 @@
 
 mod authority;
 mod bounds;
-mod cost;
 mod gates;
-mod going_back;
 mod history;
 mod lifecycle;
+mod look_cost;
 mod manual;
 mod measured;
 mod revision;
 mod rollback;
+mod rollback_report;
 mod rollback_scope;
 mod settling;
 mod steps;

@@ -355,7 +355,7 @@ impl Story {
         }
         self.record(events, ask, command_id);
         self.frontier.advance(&self.state, &self.plan);
-        super::cost::looks_agree(self);
+        super::look_cost::looks_agree(self);
     }
 
     /// Records the events without checking the looks.

@@ -1,7 +1,7 @@
 //! Runs the processes of one layout and restarts them when they end.
 
 mod commands;
-mod ends;
+mod process_control;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 
 use super::StormError;
 use super::disk::SmallDisk;
-use super::hook::WebhookReceiver;
 use super::proxy::Proxy;
 use super::schedule::Layout;
+use super::webhook_receiver::WebhookReceiver;
 use crate::deals::postgres::Postgres;
 use crate::natsd::{self, Server};
 use crate::process::{self, Process};

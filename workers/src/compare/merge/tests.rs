@@ -8,8 +8,8 @@ use super::super::rules::Rules;
 use super::*;
 use crate::compare::declaration::Declaration;
 use crate::compare::rules::{Rule, Severity, Test};
-use crate::compare::shapes::Shapes;
 use crate::compare::tally::WORST;
+use crate::compare::test_declaration::Shapes;
 use crate::snapshot::{Row, RowOutcome, Value, Values};
 
 /// Rows in memory that implement the port.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::compare::judge::Judge;
-use crate::compare::shapes::Shapes;
+use crate::compare::test_declaration::Shapes;
 
 const METRICS: [&str; 8] = [
     "price_total",
