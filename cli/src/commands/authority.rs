@@ -1,6 +1,6 @@
 //! Commands for what takes two persons: requests, break-glass reviews, accepting a changed plan.
 
-use rollbook_ledger::authority::{Place, rows};
+use rollbook_ledger::authority::{Permissions, rows};
 use rollbook_ledger::environment::Environments;
 use rollbook_ledger::flag::FlagCommand;
 use rollbook_ledger::ids::EnvironmentId;
@@ -264,8 +264,8 @@ pub(crate) fn table(plan: &Plan, only: Option<&str>, json: bool) -> Outcome {
             continue;
         }
         let environment = EnvironmentId::new(name.as_str()).map_err(Failure::usage)?;
-        let place = Place::of_rollout(plan, &environment, false, Environments::NONE);
-        let rows = rows(&place);
+        let permissions = Permissions::of_rollout(plan, &environment, false, Environments::NONE);
+        let rows = rows(&permissions);
         if json {
             let value = serde_json::to_value(&rows).map_err(print::unprintable)?;
             all.insert(name.clone(), value);
@@ -274,7 +274,7 @@ pub(crate) fn table(plan: &Plan, only: Option<&str>, json: bool) -> Outcome {
         line(format!(
             "\n{} {}",
             paint(BOLD, format!("permissions in {name}")),
-            if place.is_protected() {
+            if permissions.is_protected() {
                 "(protected)"
             } else {
                 "(not protected by this runbook; what the ledger has recorded of it may be stricter)"

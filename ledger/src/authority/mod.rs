@@ -36,7 +36,7 @@ const REQUEST_EXPIRES: SignedDuration = SignedDuration::from_hours(24);
 
 /// Who may currently do what in a rollout or an environment.
 #[derive(Debug, Clone)]
-pub struct Place<'a> {
+pub struct Permissions<'a> {
     protected: bool,
     roles: std::borrow::Cow<'a, Roles>,
     narrowed: Option<&'a Authority>,
@@ -45,12 +45,12 @@ pub struct Place<'a> {
     /// The rules on breaking glass, each with its source.
     break_glass: Vec<(String, &'a BreakGlass)>,
     /// How these rules combine.
-    glass: Glass,
+    policy: BreakGlassPolicy,
 }
 
 /// How rules on breaking glass combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Glass {
+enum BreakGlassPolicy {
     AnyRule,
     EveryRule,
     /// Never: a protected environment has no rule.
@@ -101,7 +101,7 @@ pub fn is_protected(
         })
 }
 
-impl<'a> Place<'a> {
+impl<'a> Permissions<'a> {
     /// Returns who may do what in a rollout under `plan`; `recorded`: it was opened as protected.
     pub fn of_rollout(
         plan: &'a Plan,
@@ -135,10 +135,12 @@ impl<'a> Place<'a> {
             .filter(|state| state.terms.protected)
             .collect();
         let roles = within(roles, &recorded_as_protected);
-        let glass = match recorded_as_protected.as_slice() {
-            [] => Glass::AnyRule,
-            all if all.iter().all(|state| state.terms.break_glass.is_some()) => Glass::EveryRule,
-            _ => Glass::Never,
+        let policy = match recorded_as_protected.as_slice() {
+            [] => BreakGlassPolicy::AnyRule,
+            all if all.iter().all(|state| state.terms.break_glass.is_some()) => {
+                BreakGlassPolicy::EveryRule
+            }
+            _ => BreakGlassPolicy::Never,
         };
         let narrowed = runbook.authority.as_ref();
         let mut break_glass: Vec<(String, &BreakGlass)> = narrowed
@@ -153,7 +155,7 @@ impl<'a> Place<'a> {
             narrowed,
             declares_roles: !runbook.roles.is_empty(),
             break_glass,
-            glass,
+            policy,
         }
     }
 
@@ -166,7 +168,7 @@ impl<'a> Place<'a> {
             narrowed: None,
             declares_roles: false,
             break_glass: state.and_then(of_environment).into_iter().collect(),
-            glass: Glass::AnyRule,
+            policy: BreakGlassPolicy::AnyRule,
         }
     }
 
@@ -213,7 +215,7 @@ impl<'a> Place<'a> {
     }
 
     /// Returns who may use a verb, for display: `dba: dora or dan; lead: lee`.
-    pub fn who(&self, verb: Verb) -> Vec<String> {
+    pub fn who_may(&self, verb: Verb) -> Vec<String> {
         if !self.protected && self.narrowed_to(verb).is_none() {
             return vec!["any operator".to_owned()];
         }
@@ -271,18 +273,20 @@ impl<'a> Place<'a> {
                         person,
                     ))
         };
-        let rules: Vec<&(String, &BreakGlass)> = match self.glass {
-            Glass::Never => return None,
-            Glass::AnyRule => self
+        let rules: Vec<&(String, &BreakGlass)> = match self.policy {
+            BreakGlassPolicy::Never => return None,
+            BreakGlassPolicy::AnyRule => self
                 .break_glass
                 .iter()
                 .find(|(_, spec)| allows(spec))
                 .into_iter()
                 .collect(),
-            Glass::EveryRule if self.break_glass.iter().all(|(_, spec)| allows(spec)) => {
+            BreakGlassPolicy::EveryRule
+                if self.break_glass.iter().all(|(_, spec)| allows(spec)) =>
+            {
                 self.break_glass.iter().collect()
             }
-            Glass::EveryRule => return None,
+            BreakGlassPolicy::EveryRule => return None,
         };
         let within = rules.iter().map(|(_, spec)| spec.review_within).min()?;
         let names: Vec<&str> = rules.iter().map(|(rule, _)| rule.as_str()).collect();

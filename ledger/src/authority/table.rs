@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Place;
+use super::Permissions;
 use crate::runbook::Verb;
 
 /// What a verb requires.
@@ -78,19 +78,19 @@ pub struct Row {
 
 /// True if a plan with roles requires one for this verb even where every named person may act:
 /// those of the gate to sign it, that of a manual step to complete it, any to review.
-fn is_of_roles(place: &Place<'_>, verb: Verb) -> bool {
-    place.declares_roles
+fn is_of_roles(permissions: &Permissions<'_>, verb: Verb) -> bool {
+    permissions.declares_roles
         && matches!(
             verb,
             Verb::Complete | Verb::Approve | Verb::Reject | Verb::ReviewNotApplicable
         )
 }
 
-/// Describes what a verb requires in a place.
-fn takes(place: &Place<'_>, verb: Verb) -> &'static str {
-    match (place.rule(verb), rule(verb)) {
-        (Rule::EveryPerson, rule) if is_of_roles(place, verb) => rule.text(),
-        (Rule::EveryPerson, _) if place.narrowed_to(verb).is_some() => Rule::EveryRole.text(),
+/// Describes what a verb requires under these permissions.
+fn requirement(permissions: &Permissions<'_>, verb: Verb) -> &'static str {
+    match (permissions.rule(verb), rule(verb)) {
+        (Rule::EveryPerson, rule) if is_of_roles(permissions, verb) => rule.text(),
+        (Rule::EveryPerson, _) if permissions.narrowed_to(verb).is_some() => Rule::EveryRole.text(),
         // Nobody may judge their own work anywhere; but anyone may accept their own plan if
         // unprotected.
         (Rule::EveryPerson, Rule::AnotherPerson) if verb != Verb::Accept => {
@@ -100,19 +100,19 @@ fn takes(place: &Place<'_>, verb: Verb) -> &'static str {
     }
 }
 
-/// Returns the whole table as it applies in a place.
-pub fn rows(place: &Place<'_>) -> Vec<Row> {
+/// Returns the whole table as it applies under these permissions.
+pub fn rows(permissions: &Permissions<'_>) -> Vec<Row> {
     Verb::ALL
         .iter()
         .map(|verb| Row {
             verb: verb.as_str(),
-            rule: takes(place, *verb),
-            who: if is_of_roles(place, *verb) {
-                place.of_roles(*verb)
+            rule: requirement(permissions, *verb),
+            who: if is_of_roles(permissions, *verb) {
+                permissions.of_roles(*verb)
             } else {
-                place.who(*verb)
+                permissions.who_may(*verb)
             },
-            break_glass: place
+            break_glass: permissions
                 .break_glass
                 .iter()
                 .filter(|(_, spec)| spec.verbs.contains(verb))

@@ -31,11 +31,11 @@ fn environment(name: &str) -> EnvironmentId {
 fn in_an_unprotected_environment_every_named_person_may_do_everything_alone() {
     let plan = plan(json!(null));
     let local = environment("local");
-    let place = Place::of_rollout(&plan, &local, false, Environments::NONE);
+    let permissions = Permissions::of_rollout(&plan, &local, false, Environments::NONE);
     for verb in Verb::ALL {
         for person in ["alice", "lee", "stranger"] {
             assert_eq!(
-                place.grant(*verb, person),
+                permissions.grant(*verb, person),
                 Ok(Grant::Alone),
                 "{verb} {person}"
             );
@@ -47,10 +47,10 @@ fn in_an_unprotected_environment_every_named_person_may_do_everything_alone() {
 fn in_a_protected_environment_a_stranger_may_do_nothing_and_risk_takes_two() {
     let plan = plan(json!(null));
     let prod = environment("prod");
-    let place = Place::of_rollout(&plan, &prod, false, Environments::NONE);
+    let permissions = Permissions::of_rollout(&plan, &prod, false, Environments::NONE);
     let two = [Verb::SkipCritical, Verb::Abort, Verb::Undo, Verb::FlagOn];
     for verb in Verb::ALL {
-        let denied = place.grant(*verb, "stranger").unwrap_err();
+        let denied = permissions.grant(*verb, "stranger").unwrap_err();
         assert_eq!(
             denied.roles, "eng: alice or bob; lead: lee or lou",
             "{verb}"
@@ -61,7 +61,11 @@ fn in_a_protected_environment_a_stranger_may_do_nothing_and_risk_takes_two() {
             Grant::Alone
         };
         for person in ["alice", "lee"] {
-            assert_eq!(place.grant(*verb, person), Ok(expected), "{verb} {person}");
+            assert_eq!(
+                permissions.grant(*verb, person),
+                Ok(expected),
+                "{verb} {person}"
+            );
         }
     }
 }
@@ -70,8 +74,8 @@ fn in_a_protected_environment_a_stranger_may_do_nothing_and_risk_takes_two() {
 fn the_record_of_an_environment_protects_whatever_a_plan_says() {
     let plan = plan(json!(null));
     let local = environment("local");
-    let place = Place::of_rollout(&plan, &local, true, Environments::NONE);
-    assert!(place.grant(Verb::Start, "stranger").is_err());
+    let permissions = Permissions::of_rollout(&plan, &local, true, Environments::NONE);
+    assert!(permissions.grant(Verb::Start, "stranger").is_err());
     let terms = Terms {
         protected: true,
         roles: [("ops".to_owned(), vec!["olga".to_owned()])].into(),
@@ -81,11 +85,11 @@ fn the_record_of_an_environment_protects_whatever_a_plan_says() {
     let state = crate::environment::evolve(None, &commit, 1).unwrap();
     let mut environments = Environments::default();
     environments.insert(std::sync::Arc::new(state));
-    let place = Place::of_rollout(&plan, &local, false, &environments);
-    assert!(place.is_protected());
-    assert!(place.grant(Verb::Start, "stranger").is_err());
+    let permissions = Permissions::of_rollout(&plan, &local, false, &environments);
+    assert!(permissions.is_protected());
+    assert!(permissions.grant(Verb::Start, "stranger").is_err());
     assert!(
-        place.grant(Verb::Start, "olga").is_err(),
+        permissions.grant(Verb::Start, "olga").is_err(),
         "in a rollout the roles of its plan hold"
     );
 }
@@ -124,16 +128,16 @@ fn recorded(terms: serde_json::Value) -> Environments {
 fn a_plan_does_not_bring_its_own_people_into_a_protected_environment() {
     let environments = recorded(json!({"roles": {"ops": ["alice", "lee", "olga"]}}));
     let (plan, prod) = (plan(json!(null)), environment("prod"));
-    let place = Place::of_rollout(&plan, &prod, false, &environments);
+    let permissions = Permissions::of_rollout(&plan, &prod, false, &environments);
     for person in ["alice", "lee"] {
-        assert!(place.grant(Verb::Start, person).is_ok(), "{person}");
+        assert!(permissions.grant(Verb::Start, person).is_ok(), "{person}");
     }
     // One has a role only in the plan, another only in the environment.
     for person in ["bob", "lou", "olga"] {
-        let denied = place.grant(Verb::Start, person).unwrap_err();
+        let denied = permissions.grant(Verb::Start, person).unwrap_err();
         assert_eq!(denied.roles, "eng: alice; lead: lee", "{person}");
     }
-    assert_eq!(place.persons(Verb::SkipCritical, "alice"), ["lee"]);
+    assert_eq!(permissions.persons(Verb::SkipCritical, "alice"), ["lee"]);
 }
 
 #[test]
@@ -150,7 +154,7 @@ fn break_glass_in_a_protected_environment_needs_its_record_and_the_plan_to_allow
     );
     let without = recorded(json!({"roles": everybody}));
     let breakable = |plan: &Plan, environments: &Environments, verb: Verb| {
-        Place::of_rollout(plan, &prod, false, environments).breakable(verb, "alice", now)
+        Permissions::of_rollout(plan, &prod, false, environments).breakable(verb, "alice", now)
     };
     let found = breakable(&own, &with, Verb::Abort).unwrap();
     assert_eq!(found.rule, "the runbook and environment prod");
@@ -167,14 +171,14 @@ fn a_runbook_narrows_verbs_to_roles_everywhere_it_runs() {
     let plan = plan(json!({"verbs": {"abort": ["lead"], "start": ["lead"]}}));
     for name in ["local", "prod"] {
         let environment = environment(name);
-        let place = Place::of_rollout(&plan, &environment, false, Environments::NONE);
+        let permissions = Permissions::of_rollout(&plan, &environment, false, Environments::NONE);
         for verb in [Verb::Abort, Verb::Start] {
-            let denied = place.grant(verb, "alice").unwrap_err();
+            let denied = permissions.grant(verb, "alice").unwrap_err();
             assert_eq!(denied.roles, "lead: lee or lou", "{verb} in {name}");
-            assert!(place.grant(verb, "lee").is_ok());
+            assert!(permissions.grant(verb, "lee").is_ok());
         }
-        assert!(place.grant(Verb::Pause, "alice").is_ok());
-        assert_eq!(place.persons(Verb::Abort, "lee"), ["lou"]);
+        assert!(permissions.grant(Verb::Pause, "alice").is_ok());
+        assert_eq!(permissions.persons(Verb::Abort, "lee"), ["lou"]);
     }
 }
 
@@ -185,20 +189,20 @@ fn break_glass_is_allowed_only_where_and_to_whom_a_rule_allows_it() {
         json!({"break_glass": {"verbs": ["abort"], "roles": ["lead"], "review_within": "2h"}});
     let plan = plan(spec);
     let prod = environment("prod");
-    let place = Place::of_rollout(&plan, &prod, false, Environments::NONE);
-    let rule = place.breakable(Verb::Abort, "lee", now).unwrap();
+    let permissions = Permissions::of_rollout(&plan, &prod, false, Environments::NONE);
+    let rule = permissions.breakable(Verb::Abort, "lee", now).unwrap();
     assert_eq!(rule.rule, "the runbook");
     assert_eq!(rule.review_by.to_string(), "1970-01-01T02:00:00Z");
-    assert_eq!(place.breakable(Verb::Abort, "alice", now), None);
-    assert_eq!(place.breakable(Verb::Undo, "lee", now), None);
+    assert_eq!(permissions.breakable(Verb::Abort, "alice", now), None);
+    assert_eq!(permissions.breakable(Verb::Undo, "lee", now), None);
 }
 
 #[test]
 fn the_table_has_a_row_for_every_verb() {
     let plan = plan(json!(null));
     let prod = environment("prod");
-    let place = Place::of_rollout(&plan, &prod, false, Environments::NONE);
-    let table = rows(&place);
+    let permissions = Permissions::of_rollout(&plan, &prod, false, Environments::NONE);
+    let table = rows(&permissions);
     assert_eq!(table.len(), Verb::ALL.len());
     for (row, verb) in table.iter().zip(Verb::ALL) {
         assert_eq!(Verb::of(row.verb), Some(*verb));
@@ -210,8 +214,8 @@ fn the_table_has_a_row_for_every_verb() {
 fn the_table_states_what_roles_require_without_protection() {
     let local = environment("local");
     let named = plan(json!({"verbs": {"start": ["lead"]}}));
-    let place = Place::of_rollout(&named, &local, false, Environments::NONE);
-    let table = rows(&place);
+    let permissions = Permissions::of_rollout(&named, &local, false, Environments::NONE);
+    let table = rows(&permissions);
     let row = |verb: Verb| table.iter().find(|row| row.verb == verb.as_str()).unwrap();
     let lead = "lead: lee or lou".to_owned();
     for (verb, rule, by_role) in [
@@ -239,6 +243,9 @@ fn the_table_states_what_roles_require_without_protection() {
         assert_eq!(row.who == ["any operator"], !by_role, "{verb}");
     }
     // The table's description and the rule agree.
-    assert_eq!(place.grant(Verb::Complete, "anyone"), Ok(Grant::Alone));
-    assert!(place.grant(Verb::Start, "anyone").is_err());
+    assert_eq!(
+        permissions.grant(Verb::Complete, "anyone"),
+        Ok(Grant::Alone)
+    );
+    assert!(permissions.grant(Verb::Start, "anyone").is_err());
 }

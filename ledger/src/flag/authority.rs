@@ -8,7 +8,7 @@ use rollbook_proto::v1::{self, event::Kind};
 use super::decide::{Asked, FlagCommand, FlagRefusal, act, check_reason, event};
 use super::state::FlagState;
 use crate::authority::request::{MAX_REQUESTS, MAX_REVIEWS};
-use crate::authority::{Denied, Grant, Place, request_id, review_id};
+use crate::authority::{Denied, Grant, Permissions, request_id, review_id};
 use crate::clock::to_proto;
 use crate::ids::{EnvironmentId, FlagKey};
 use crate::rollout::Remedy;
@@ -155,8 +155,8 @@ impl<'a> Gatekeeper<'a> {
         &self.asked.actor.name
     }
 
-    fn place(&self) -> Place<'a> {
-        Place::of_environment(self.asked.environment)
+    fn permissions(&self) -> Permissions<'a> {
+        Permissions::of_environment(self.asked.environment)
     }
 
     fn denied(&self, what: String, denied: Denied) -> FlagRefusal {
@@ -178,7 +178,7 @@ impl<'a> Gatekeeper<'a> {
     }
 
     fn grant(&self, verb: Verb, command: &FlagCommand) -> Result<Grant, FlagRefusal> {
-        self.place()
+        self.permissions()
             .grant(verb, self.person())
             .map_err(|denied| self.denied(what(self.key, command), denied))
     }
@@ -229,7 +229,7 @@ impl<'a> Gatekeeper<'a> {
     fn define_off(&self, command: &FlagCommand) -> Result<(), FlagRefusal> {
         match command {
             FlagCommand::Define { initial, .. }
-                if self.place().is_protected() && initial.mode() != v1::FlagMode::Off =>
+                if self.permissions().is_protected() && initial.mode() != v1::FlagMode::Off =>
             {
                 Err(FlagRefusal::Setting {
                     key: self.key.clone(),
@@ -286,14 +286,14 @@ impl<'a> Gatekeeper<'a> {
                 remedies: vec![self.shown()],
             });
         }
-        let place = self.place();
-        if place.persons(verb, self.person()).is_empty() {
+        let permissions = self.permissions();
+        if permissions.persons(verb, self.person()).is_empty() {
             return Err(self.denied(
                 format!("{what} alone"),
                 Denied {
                     roles: format!(
                         "a second person, and there is none: {}",
-                        place.who(verb).join("; ")
+                        permissions.who_may(verb).join("; ")
                     ),
                     lacks_roles: false,
                 },
@@ -312,7 +312,7 @@ impl<'a> Gatekeeper<'a> {
             what,
             command: text,
             reason: check_reason(self.key, reason(command))?,
-            expires_at: Some(to_proto(place.request_expires(now))),
+            expires_at: Some(to_proto(permissions.request_expires(now))),
             rests_on: format!("flag {} is {}", self.key, words(&state.setting)),
         }))])
     }
@@ -369,7 +369,7 @@ impl<'a> Gatekeeper<'a> {
         };
         let reason = check_reason(self.key, reason)?;
         if request.by != self.person()
-            && let Err(denied) = self.place().grant(Verb::Withdraw, self.person())
+            && let Err(denied) = self.permissions().grant(Verb::Withdraw, self.person())
         {
             return Err(self.denied(format!("withdraw request {id}"), denied));
         }
@@ -396,8 +396,8 @@ impl<'a> Gatekeeper<'a> {
                 problem: "it takes no second person; do it without breaking glass",
             });
         }
-        let place = self.place();
-        let Some(rule) = place.breakable(verb, self.person(), self.asked.now) else {
+        let permissions = self.permissions();
+        let Some(rule) = permissions.breakable(verb, self.person(), self.asked.now) else {
             return Err(self.denied(
                 format!("break glass to {what}"),
                 Denied {
@@ -445,7 +445,7 @@ impl<'a> Gatekeeper<'a> {
             });
         };
         let note = check_reason(self.key, note)?;
-        if let Err(denied) = self.place().grant(Verb::Review, self.person()) {
+        if let Err(denied) = self.permissions().grant(Verb::Review, self.person()) {
             return Err(self.denied(format!("close review {id}"), denied));
         }
         if review.by == self.person() {

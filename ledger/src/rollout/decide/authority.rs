@@ -8,14 +8,14 @@ use super::super::refusal::Refusal;
 use super::super::rules::requests;
 use super::{Decided, Decider, optional, required, roles_remedy};
 use crate::authority::request::{MAX_REQUESTS, MAX_REVIEWS};
-use crate::authority::{Denied, Grant, Place, request_id, review_id, roles_text};
+use crate::authority::{Denied, Grant, Permissions, request_id, review_id, roles_text};
 use crate::clock::to_proto;
 use crate::runbook::{Plan, Verb};
 
 impl<'a> Decider<'a> {
     /// Returns who may do what in this rollout now.
-    pub(super) fn place(&self) -> Place<'a> {
-        requests::place(self.state, self.plan, self.ctx.environments)
+    pub(super) fn permissions(&self) -> Permissions<'a> {
+        requests::permissions(self.state, self.plan, self.ctx.environments)
     }
 
     /// Decides a person's command.
@@ -40,7 +40,7 @@ impl<'a> Decider<'a> {
     }
 
     fn grant(&self, verb: Verb, command: &Command) -> Result<Grant, Refusal> {
-        self.place()
+        self.permissions()
             .grant(verb, self.actor())
             .map_err(|denied| self.denied(requests::what(command), denied))
     }
@@ -79,11 +79,11 @@ impl<'a> Decider<'a> {
                 limit: MAX_REQUESTS,
             });
         }
-        let place = self.place();
-        if place.persons(verb, self.actor()).is_empty() {
+        let permissions = self.permissions();
+        if permissions.persons(verb, self.actor()).is_empty() {
             return Err(Refusal::NobodyElse {
                 what,
-                roles: place.who(verb).join("; "),
+                roles: permissions.who_may(verb).join("; "),
             });
         }
         let reason = required("a request", "reason", command.reason())?.to_owned();
@@ -99,7 +99,7 @@ impl<'a> Decider<'a> {
             what,
             command: text,
             reason,
-            expires_at: Some(to_proto(place.request_expires(self.ctx.now))),
+            expires_at: Some(to_proto(permissions.request_expires(self.ctx.now))),
             rests_on: requests::rests_on(self.state, command),
         })])
     }
@@ -155,7 +155,7 @@ impl<'a> Decider<'a> {
         };
         let reason = required("withdraw", "reason", reason)?.to_owned();
         if request.by != self.actor()
-            && let Err(denied) = self.place().grant(Verb::Withdraw, self.actor())
+            && let Err(denied) = self.permissions().grant(Verb::Withdraw, self.actor())
         {
             return Err(self.denied(format!("withdraw request {id}"), denied));
         }
@@ -180,13 +180,13 @@ impl<'a> Decider<'a> {
             other => requests::verb(self.state, other),
         };
         let what = requests::what(command);
-        let place = self.place();
+        let permissions = self.permissions();
         let grant = self.grant(verb, command)?;
-        let own = verb == Verb::Accept && place.is_protected();
+        let own = verb == Verb::Accept && permissions.is_protected();
         if grant == Grant::Alone && !own {
             return Err(Refusal::NoGlass { what });
         }
-        let Some(rule) = place.breakable(verb, self.actor(), self.ctx.now) else {
+        let Some(rule) = permissions.breakable(verb, self.actor(), self.ctx.now) else {
             return Err(Refusal::GlassHolds {
                 person: self.actor().to_owned(),
                 what,
@@ -238,7 +238,9 @@ impl<'a> Decider<'a> {
             .into_iter()
             .filter_map(|name| self.ctx.environments.get(name))
             .any(|state| state.terms.protected && state.has_person(self.actor()));
-        if !is_of_environment && let Err(denied) = self.place().grant(Verb::Review, self.actor()) {
+        if !is_of_environment
+            && let Err(denied) = self.permissions().grant(Verb::Review, self.actor())
+        {
             return Err(self.denied(format!("close review {id}"), denied));
         }
         if review.by == self.actor() {

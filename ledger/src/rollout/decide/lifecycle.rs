@@ -10,7 +10,7 @@ use super::super::remedy;
 use super::super::settle;
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::{Decided, Decider, event, optional, required, roles_remedy};
-use crate::authority::{Place, is_protected, roles_text};
+use crate::authority::{Permissions, is_protected, roles_text};
 use crate::environment::{Environments, Terms};
 use crate::ids::EnvironmentId;
 use crate::runbook::{Plan, Verb, difference};
@@ -92,8 +92,8 @@ fn may_open(
             });
         }
     }
-    let place = Place::of_rollout(plan, &open.environment, false, environments);
-    place
+    let permissions = Permissions::of_rollout(plan, &open.environment, false, environments);
+    permissions
         .grant(Verb::Open, person)
         .map(|_| ())
         .map_err(|denied| Refusal::NotInRole {
@@ -313,7 +313,7 @@ impl Decider<'_> {
                 });
             }
         }
-        let protected = self.place().is_protected() && !self.glass_broken;
+        let protected = self.permissions().is_protected() && !self.glass_broken;
         if protected && pending.by == self.actor() {
             return Err(Refusal::OwnWork {
                 person: self.actor().to_owned(),

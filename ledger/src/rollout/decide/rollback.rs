@@ -58,7 +58,9 @@ fn has_something_to_undo(state: &RolloutState, plan: &Plan, id: &StepId) -> Resu
             step: id.to_string(),
         });
     };
-    if effects::stands(state, plan, id) || at.status == StepStatus::Running && undo.is_possible() {
+    if effects::has_undoable_effect(state, plan, id)
+        || at.status == StepStatus::Running && undo.is_possible()
+    {
         return Ok(());
     }
     let why = match (at.effect, undo) {

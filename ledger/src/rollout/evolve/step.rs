@@ -38,7 +38,7 @@ fn running(step: &StepState, id: &StepId, attempt: u32, meta: &Meta<'_>) -> Done
     }
 }
 
-fn stands_at(step: &StepState, id: &StepId, meta: &Meta<'_>) -> IllegalEvent {
+fn unexpected_status(step: &StepState, id: &StepId, meta: &Meta<'_>) -> IllegalEvent {
     meta.transition(format!("step {id} is {}", step.status.as_str()))
 }
 
@@ -313,7 +313,7 @@ pub(super) fn retried(state: &mut RolloutState, event: &v1::StepRetried, meta: &
         StepStatus::Pending
         | StepStatus::Running
         | StepStatus::Undoing
-        | StepStatus::UndoFailed => return Err(stands_at(step, &id, meta)),
+        | StepStatus::UndoFailed => return Err(unexpected_status(step, &id, meta)),
         StepStatus::Succeeded
         | StepStatus::Failed
         | StepStatus::Inconclusive
@@ -361,7 +361,7 @@ pub(super) fn skipped(state: &mut RolloutState, event: &v1::StepSkipped, meta: &
         | StepStatus::Succeeded
         | StepStatus::NotApplicable
         | StepStatus::Skipped
-        | StepStatus::Undoing => return Err(stands_at(step, &id, meta)),
+        | StepStatus::Undoing => return Err(unexpected_status(step, &id, meta)),
     }
     step.message.clone_from(&event.reason);
     step.proposal = None;
@@ -379,7 +379,7 @@ pub(super) fn proposed(
     let by = meta.person().ok_or_else(|| meta.malformed("actor"))?;
     if step.proposal.is_some() || !(step.status == StepStatus::Pending || step.status.is_failure())
     {
-        return Err(stands_at(step, &id, meta));
+        return Err(unexpected_status(step, &id, meta));
     }
     step.proposal = Some(Proposal {
         by: by.to_owned(),

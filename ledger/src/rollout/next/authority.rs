@@ -7,14 +7,14 @@ use super::super::remedy;
 use super::super::rules::requests;
 use super::super::state::RolloutState;
 use super::Next;
-use crate::authority::Place;
+use crate::authority::Permissions;
 use crate::environment::Environments;
 use crate::runbook::{Plan, Verb};
 
 /// Adds the pending requests and open reviews, with the people who can act on each; returns whether
 /// something falls due by itself.
 pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &mut Next) -> bool {
-    let place = requests::place(state, plan, Environments::NONE);
+    let permissions = requests::permissions(state, plan, Environments::NONE);
     let mut to_come = false;
     for request in state.requests.iter() {
         next.wake(Some(request.expires_at), now);
@@ -26,7 +26,7 @@ pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &
                 "{} asks to {} ({}), which a second person must confirm until {}",
                 request.by, request.what, request.reason, request.expires_at
             ),
-            others(&place, verb, &request.by),
+            others(&permissions, verb, &request.by),
             vec![remedy::confirm(&state.id, &request.id)],
         )
         .figure("by", &request.by)
@@ -49,7 +49,7 @@ pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &
                 "{} used break-glass to {} ({}), which somebody else must review by {}{late}",
                 review.by, review.what, review.reason, review.review_by
             ),
-            others(&place, Verb::Review, &review.by),
+            others(&permissions, Verb::Review, &review.by),
             vec![remedy::review(&state.id, &review.id)],
         )
         .figure("by", &review.by)
@@ -64,8 +64,8 @@ pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &
 }
 
 /// Returns the people who may use the verb, other than `by`.
-fn others(place: &Place<'_>, verb: Verb, by: &str) -> Vec<String> {
-    let persons = place.persons(verb, by);
+fn others(permissions: &Permissions<'_>, verb: Verb, by: &str) -> Vec<String> {
+    let persons = permissions.persons(verb, by);
     if persons.is_empty() {
         vec![format!("anyone but {by}")]
     } else {

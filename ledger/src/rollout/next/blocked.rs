@@ -19,20 +19,20 @@ const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Returns who may use a verb in this rollout.
 fn who_may(state: &RolloutState, plan: &Plan, verb: Verb) -> Vec<String> {
-    requests::place(state, plan, Environments::NONE).who(verb)
+    requests::permissions(state, plan, Environments::NONE).who_may(verb)
 }
 
 /// Adds what blocks the rollout as a whole.
 pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
-    let standing = standing(state, plan);
+    let block = status_block(state, plan);
     next.blocked
-        .extend(standing.map(|hold| hold.of(Subject::Rollout)));
+        .extend(block.map(|hold| hold.of(Subject::Rollout)));
     if let Some(pending) = &state.pending_revision {
-        let place = requests::place(state, plan, Environments::NONE);
-        let who = if place.is_protected() {
-            place.persons(Verb::Accept, &pending.by)
+        let permissions = requests::permissions(state, plan, Environments::NONE);
+        let who = if permissions.is_protected() {
+            permissions.persons(Verb::Accept, &pending.by)
         } else {
-            place.who(Verb::Accept)
+            permissions.who_may(Verb::Accept)
         };
         let why = format!(
             "revision {} of the plan by {} waits to be accepted: {}",
@@ -49,7 +49,7 @@ pub(super) fn rollout(state: &RolloutState, plan: &Plan, next: &mut Next) {
 }
 
 /// Returns why the rollout does not proceed in its current status.
-fn standing(state: &RolloutState, plan: &Plan) -> Option<BlockReason> {
+fn status_block(state: &RolloutState, plan: &Plan) -> Option<BlockReason> {
     let id = &state.id;
     match state.status {
         Status::Open => Some(BlockReason::person(
@@ -277,7 +277,7 @@ fn ended(
     }
     let rollout = &state.id;
     let who = who_may(state, plan, Verb::Retry);
-    let retry = if effects::stands(state, plan, id) {
+    let retry = if effects::has_undoable_effect(state, plan, id) {
         remedy::retry_undo_or_skip(rollout, id, at.is_partial)
     } else {
         vec![remedy::retry(rollout, id), remedy::skip(rollout, id)]
@@ -357,8 +357,10 @@ pub(super) fn gates(look: Look<'_>, next: &mut Next) {
         return;
     }
     for id in frontier.gates(state, plan) {
-        let (Some(at), Some(answer)) = (state.gates.get(id), gates::standing(state, plan, id, now))
-        else {
+        let (Some(at), Some(answer)) = (
+            state.gates.get(id),
+            gates::evaluate_if_reached(state, plan, id, now),
+        ) else {
             continue;
         };
         if !answer.blocks.is_empty() {

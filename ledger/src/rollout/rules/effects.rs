@@ -8,7 +8,7 @@ use crate::runbook::step::Action;
 use crate::runbook::{Plan, Step};
 
 /// True if the step has an effect in place that the plan can undo.
-pub(crate) fn stands(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
+pub(crate) fn has_undoable_effect(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
     let (Some(at), Some((_, step)), Some(undo)) = (state.step(id), plan.step(id), plan.undo(id))
     else {
         return false;
@@ -33,7 +33,7 @@ pub(crate) fn to_undo(
         .effects
         .iter()
         .rev()
-        .filter(|id| stands(state, plan, id))
+        .filter(|id| has_undoable_effect(state, plan, id))
         .filter(|id| {
             plan.step(id)
                 .is_some_and(|(_, step)| selector.takes(id, step))
@@ -114,7 +114,7 @@ pub(crate) fn dependents(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<
         .filter(|planned| {
             plan.needs(planned.id)
                 .is_some_and(|needs| needs.steps.contains(id))
-                && stands(state, plan, planned.id)
+                && has_undoable_effect(state, plan, planned.id)
         })
         .map(|planned| planned.id.clone())
         .collect()

@@ -51,7 +51,7 @@ pub(crate) fn is_expired(sign_off: &SignOff, now: Timestamp) -> bool {
 
 /// Evaluates the gate of a phase; `None` if there is no gate, it has passed, or unfinished work
 /// comes first. A failed step blocks the gate and is named.
-pub(crate) fn standing(
+pub(crate) fn evaluate_if_reached(
     state: &RolloutState,
     plan: &Plan,
     id: &PhaseId,

@@ -49,7 +49,7 @@ pub(crate) fn reading<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> R
         );
         (doubt, id)
     } else if let Some(value) = &measured.value {
-        (unsure_of(state, measured, *value), &measured.step)
+        (doubt_about(state, measured, *value), &measured.step)
     } else {
         (format!("{by}, measured none"), &measured.step)
     };
@@ -62,7 +62,7 @@ pub(crate) fn reading<'s>(state: &'s RolloutState, plan: &Plan, name: &str) -> R
 }
 
 /// Returns why a measured number does not count because of its own attempt; empty if it counts.
-fn unsure_of(state: &RolloutState, measured: &Measured, value: Decimal) -> String {
+fn doubt_about(state: &RolloutState, measured: &Measured, value: Decimal) -> String {
     let by = format!("step {}, attempt {}", measured.step, measured.attempt);
     let errored = state
         .step(&measured.step)
@@ -91,7 +91,7 @@ pub(super) fn first_of<'s>(
         );
         return Some((first, Err(doubt)));
     };
-    let doubt = unsure_of(state, first, value);
+    let doubt = doubt_about(state, first, value);
     Some((
         first,
         if doubt.is_empty() {

@@ -2,18 +2,18 @@
 
 use super::super::command::Command;
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
-use crate::authority::{Place, Request};
+use crate::authority::{Permissions, Request};
 use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Verb};
 
 /// Returns who may do what in a rollout now.
-pub(crate) fn place<'a>(
+pub(crate) fn permissions<'a>(
     state: &RolloutState,
     plan: &'a Plan,
     environments: &'a Environments,
-) -> Place<'a> {
-    Place::of_rollout(plan, &state.environment, state.protected, environments)
+) -> Permissions<'a> {
+    Permissions::of_rollout(plan, &state.environment, state.protected, environments)
 }
 
 /// Returns the authority-table row of a command. Exhaustive: a new command does not compile without

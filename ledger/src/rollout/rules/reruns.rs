@@ -95,7 +95,7 @@ pub(crate) fn moves_a_gate(
     }
     let own_phase = state.step(id).map(|at| &at.phase);
     state.gates.iter().any(|(gate, at)| {
-        let Some(answer) = gates::standing(state, plan, gate, now) else {
+        let Some(answer) = gates::evaluate_if_reached(state, plan, gate, now) else {
             return false;
         };
         !at.refusals.is_empty() && own_phase == Some(gate)

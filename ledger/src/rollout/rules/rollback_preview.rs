@@ -82,7 +82,7 @@ pub(crate) fn list(
         .iter()
         .filter(|id| !undo.iter().any(|item| item.step == **id))
         .filter_map(|id| {
-            let why = why_left(state, plan, id, level, belongs(id))?;
+            let why = reason_left(state, plan, id, level, belongs(id))?;
             let step = id.clone();
             Some(LeftItem { step, why })
         })
@@ -96,7 +96,7 @@ pub(crate) fn list(
 }
 
 /// Returns why the effect stays in place; `None` if the plan knows of no effect.
-fn why_left(
+fn reason_left(
     state: &RolloutState,
     plan: &Plan,
     id: &StepId,

@@ -36,12 +36,12 @@ pub(crate) fn check(
             }
             Err(why) => {
                 let skip = requests::verb_of_skip(at);
-                let place = requests::place(state, plan, Environments::NONE);
-                let takes = place.rule(skip).text();
+                let permissions = requests::permissions(state, plan, Environments::NONE);
+                let takes = permissions.rule(skip).text();
                 return Err(BlockReason::person(
                     BlockRule::WhenUndecided,
                     format!("{why}; leaving the step out takes {takes}"),
-                    place.who(skip),
+                    permissions.who_may(skip),
                     vec![remedy::skip(&state.id, id), remedy::revise(&state.id)],
                 )
                 .figure("when", text)

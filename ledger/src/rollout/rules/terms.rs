@@ -138,13 +138,13 @@ fn over(
 ) -> Asked {
     let step = state.step(&last.step);
     let samples = step.and_then(|at| at.samples.of(last.attempt).get(name));
-    let borne = bears_gaps(plan, last, name);
+    let tolerated = tolerates_gaps(plan, last, name);
     let mut sampled = Sampled::default();
     match samples {
         Some(samples) => samples
             .iter()
             .map(|sample| sample.value)
-            .filter(|value| !(borne && value.is_none()))
+            .filter(|value| !(tolerated && value.is_none()))
             .for_each(|value| sampled.push(value)),
         None => sampled.push(last.value),
     }
@@ -165,7 +165,7 @@ fn over(
 }
 
 /// True if the watch that took the samples passes when samples are missing.
-fn bears_gaps(plan: &Plan, last: &Measured, name: &str) -> bool {
+fn tolerates_gaps(plan: &Plan, last: &Measured, name: &str) -> bool {
     plan.step(&last.step).is_some_and(|(_, step)| {
         matches!(&step.action, Action::Watch(watch) if watch
             .thresholds

@@ -39,8 +39,10 @@ pub(super) fn decided(look: Look<'_>) -> Vec<Kind> {
         return Vec::new();
     }
     for id in frontier.gates(state, plan) {
-        let (Some(at), Some(answer)) = (state.gates.get(id), gates::standing(state, plan, id, now))
-        else {
+        let (Some(at), Some(answer)) = (
+            state.gates.get(id),
+            gates::evaluate_if_reached(state, plan, id, now),
+        ) else {
             continue;
         };
         if answer.blocks.is_empty() {
