@@ -36,7 +36,7 @@ pub(crate) fn ends_the_process() -> Result<(), Failure> {
         tokio::spawn(async move {
             if signals.recv().await.is_some() {
                 if let Some(text) = PARTING.get() {
-                    print::aside(text);
+                    print::note(text);
                 }
                 child::end_all();
                 std::process::exit(i32::from(exit.code()));

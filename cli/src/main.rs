@@ -86,15 +86,15 @@ fn complain(failure: &Failure, json: bool) {
             body["remedies"] = serde_json::json!(failure.remedies);
             body["how"] = how.into();
         }
-        print::aside(body);
+        print::note(body);
     } else {
-        print::aside(format!(
+        print::note(format!(
             "{} {}",
             print::paint(print::RED, "error:"),
             failure.message
         ));
         if let Some(how) = command_line::how(&failure.remedies) {
-            print::aside(format!("  how: {how}"));
+            print::note(format!("  how: {how}"));
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn line(text: impl std::fmt::Display) {
 }
 
 /// Prints a line to standard error: progress, hints.
-pub(crate) fn aside(text: impl std::fmt::Display) {
+pub(crate) fn note(text: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(anstream::stderr(), "{text}");
 }
@@ -96,7 +96,7 @@ pub(crate) fn command_answer(answer: &CommandAnswer, as_json: bool) -> Result<()
         return json(answer);
     }
     for warning in &answer.warnings {
-        aside(paint(YELLOW, warning));
+        note(paint(YELLOW, warning));
     }
     if answer.events.is_empty() {
         line(format!(

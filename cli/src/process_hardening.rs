@@ -8,7 +8,7 @@
 #[cfg(target_os = "linux")]
 pub(crate) fn close() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
-        crate::print::aside(format!(
+        crate::print::note(format!(
             "commands of plans may read this process's environment: {error}"
         ));
     }

@@ -186,7 +186,7 @@ impl Steps {
     }
 
     /// Prints something else without disturbing the bars.
-    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+    pub(crate) fn suspended<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.screen {
             Some((screen, _)) => screen.suspend(print),
             None => print(),

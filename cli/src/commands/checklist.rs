@@ -11,7 +11,7 @@ pub(crate) fn parse(text: &str, items: &[String]) -> Result<Answer, Failure> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices('=') {
         let (item, rest) = (&text[..at], &text[at + 1..]);
-        let Some((answer, note)) = said(rest) else {
+        let Some((answer, note)) = parse_answer(rest) else {
             continue;
         };
         if let Some(item) = numbered(item, items)? {
@@ -60,7 +60,7 @@ fn numbered<'a>(text: &str, items: &'a [String]) -> Result<Option<&'a str>, Fail
 }
 
 /// `pass`, `fail` or `not_applicable`, and the note after a colon.
-fn said(text: &str) -> Option<(AnswerValue, &str)> {
+fn parse_answer(text: &str) -> Option<(AnswerValue, &str)> {
     let (word, note) = text.split_once(':').unwrap_or((text, ""));
     let answer = match word {
         "pass" => AnswerValue::Pass,

@@ -21,7 +21,7 @@ use super::calculator::{model_of, unreadable};
 use super::evidence_store::{open, snapshot_failure, store};
 use crate::args::CompareArgs;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::print::{self, aside, line, unprintable};
+use crate::print::{self, line, note, unprintable};
 use crate::progress::Live;
 use crate::report::comparison as report;
 
@@ -202,7 +202,10 @@ async fn explain_deal(
     let (behind, without_lines) = if own == [true, true] {
         (None, Some(no_lines(&before, &after)))
     } else {
-        (behind(store, args, &before, &after, deal).await?, None)
+        (
+            inventory_breakdown(store, args, &before, &after, deal).await?,
+            None,
+        )
     };
     if session.json {
         #[derive(Serialize)]
@@ -248,7 +251,7 @@ fn no_lines(before: &Snapshot, after: &Snapshot) -> String {
     )
 }
 
-async fn behind(
+async fn inventory_breakdown(
     store: &EvidenceStore,
     args: &CompareArgs,
     before: &Snapshot,
@@ -262,7 +265,7 @@ async fn behind(
         Err(error) if database.is_some() => Err(comparison_failure(error)),
         // Nobody asked for the source: if it cannot be read, the figures still stand.
         Err(error) => {
-            aside(format!(
+            note(format!(
                 "the inventory behind the figures cannot be shown: {error}; give --database"
             ));
             Ok(None)

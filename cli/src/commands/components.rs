@@ -115,7 +115,7 @@ impl Connections {
     pub(super) async fn serving(&self, replicas: usize) -> Result<Components, Failure> {
         let parts = patiently(Some(SERVER_TRIES), || self.parts(replicas)).await?;
         if self.system.is_some() && parts.journal.sync() == SyncKnown::Unknown {
-            print::aside(
+            print::note(
                 "whether the NATS server syncs is still not known: --nats-system must name a user of its system account",
             );
         }
@@ -126,7 +126,7 @@ impl Connections {
     /// server decides how many copies they have.
     pub(super) async fn working(&self) -> Result<Components, Failure> {
         patiently(None, || async {
-            self.made().await?;
+            self.check_streams_exist().await?;
             let parts = self.parts(1).await?;
             // A worker keeps no position of its own; it detects what the stream itself shows as
             // missing.
@@ -136,8 +136,8 @@ impl Connections {
         .await
     }
 
-    /// Whether a server has created the streams.
-    async fn made(&self) -> Result<(), Trouble> {
+    /// Fails until a server has created the streams.
+    async fn check_streams_exist(&self) -> Result<(), OpenFailure> {
         let has_ledger = JetStreamJournal::exists(&self.nats, &self.ledger).await;
         if has_ledger.map_err(journal_failure)? {
             // Waiting does not help if settings are refused.
@@ -149,13 +149,13 @@ impl Connections {
                 return Ok(());
             }
         }
-        Err(Trouble::from(Failure::unavailable(format!(
+        Err(OpenFailure::from(Failure::unavailable(format!(
             "RB-CLI-76: ledger {} is not there yet; start `rollbook serve`, which makes it",
             self.ledger
         ))))
     }
 
-    async fn journal(&self, replicas: usize) -> Result<JetStreamJournal, Trouble> {
+    async fn journal(&self, replicas: usize) -> Result<JetStreamJournal, OpenFailure> {
         let options = JetStreamOptions {
             replicas,
             sync: self.sync,
@@ -168,7 +168,7 @@ impl Connections {
             .map_err(journal_failure)
     }
 
-    async fn parts(&self, replicas: usize) -> Result<Components, Trouble> {
+    async fn parts(&self, replicas: usize) -> Result<Components, OpenFailure> {
         let (nats, ledger) = (&self.nats, &self.ledger);
         let journal = self.journal(replicas).await?;
         let system = Arc::new(SystemClock);
@@ -244,7 +244,7 @@ impl Components {
     ) -> Result<(), Failure> {
         patiently(Some(SERVER_TRIES), || async {
             let checked = known.check(&self.kept, &self.ledger, accepted).await;
-            checked.map_err(Trouble::from)
+            checked.map_err(OpenFailure::from)
         })
         .await
     }
@@ -301,17 +301,17 @@ impl Components {
 }
 
 /// Why something could not be opened.
-enum Trouble {
+enum OpenFailure {
     /// A later try may succeed.
-    Later(Failure),
+    Retryable(Failure),
     /// Retrying is useless.
     Final(Failure),
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for OpenFailure {
     fn from(failure: Failure) -> Self {
         if failure.exit == Exit::Unavailable {
-            Self::Later(failure)
+            Self::Retryable(failure)
         } else {
             Self::Final(failure)
         }
@@ -324,25 +324,25 @@ async fn patiently<T, F>(
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, Failure>
 where
-    F: Future<Output = Result<T, Trouble>>,
+    F: Future<Output = Result<T, OpenFailure>>,
 {
     let begun = Instant::now();
-    let mut said = HashSet::new();
+    let mut reported = HashSet::new();
     loop {
         let failure = match attempt().await {
             Ok(done) => return Ok(done),
-            Err(Trouble::Final(failure)) => return Err(failure),
-            Err(Trouble::Later(failure)) => failure,
+            Err(OpenFailure::Final(failure)) => return Err(failure),
+            Err(OpenFailure::Retryable(failure)) => failure,
         };
         if at_most.is_some_and(|at_most| begun.elapsed() >= at_most) {
             return Err(failure);
         }
-        if said.insert(failure.code().to_owned()) {
+        if reported.insert(failure.code().to_owned()) {
             let until = at_most.map_or_else(
                 || "until it is ready".to_owned(),
                 |at_most| format!("for {} s", at_most.as_secs()),
             );
-            print::aside(format!(
+            print::note(format!(
                 "not ready to start: {}; trying again {until}",
                 failure.message
             ));
@@ -368,23 +368,25 @@ async fn connect(options: &NatsOptions) -> Result<Client, Failure> {
     nats::connect(options).await.map_err(Failure::unavailable)
 }
 
-fn journal_failure(error: JournalError) -> Trouble {
+fn journal_failure(error: JournalError) -> OpenFailure {
     let exit = match &error {
         JournalError::UnsafeSetting { .. } => Exit::Blocked,
         JournalError::Reserved { .. } => Exit::Usage,
         JournalError::Corrupt { .. } => Exit::Integrity,
-        JournalError::Unavailable { .. } => return Trouble::Later(Failure::unavailable(error)),
+        JournalError::Unavailable { .. } => {
+            return OpenFailure::Retryable(Failure::unavailable(error));
+        }
         _ => Exit::Unavailable,
     };
-    Trouble::Final(Failure::new(exit, error))
+    OpenFailure::Final(Failure::new(exit, error))
 }
 
-fn queue_failure(error: QueueError) -> Trouble {
+fn queue_failure(error: QueueError) -> OpenFailure {
     let exit = match &error {
         QueueError::Setting { .. } => Exit::Blocked,
         QueueError::Unavailable { .. } | QueueError::Full { .. } => Exit::Unavailable,
     };
-    Trouble::from(Failure::new(exit, error))
+    OpenFailure::from(Failure::new(exit, error))
 }
 
 pub(super) fn required(config: &Config, key: &str) -> Result<String, Failure> {

@@ -51,7 +51,7 @@ impl Known {
             match compare(journal, ledger, &position, who).await {
                 Ok(()) => {}
                 Err(found) if found.acceptable().is_some_and(|at| Some(at) <= accepted) => {
-                    print::aside(format!("accepted as --accept-loss says: {found}"));
+                    print::note(format!("accepted as --accept-loss says: {found}"));
                     differs = true;
                 }
                 Err(found) => return Err(damage(found)),
@@ -72,7 +72,7 @@ impl Known {
         match self.acknowledged.load().await {
             Ok(position) => position.unwrap_or_default(),
             Err(error) => {
-                print::aside(format!("{error}; going on without it"));
+                print::note(format!("{error}; going on without it"));
                 Position::default()
             }
         }
@@ -114,7 +114,7 @@ pub(super) async fn without_lost_end(
         source,
     })?;
     if let Some(aside) = forgotten {
-        print::aside(format!(
+        print::note(format!(
             "accepted as --accept-loss says: the ledger ends at {after}, and nats-server forgets that it went on to {}; what remembered it is in {}",
             extent.last,
             aside.display()

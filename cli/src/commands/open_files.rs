@@ -20,7 +20,7 @@ pub(super) fn raise() -> u64 {
     match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
         Ok(()) => wanted,
         Err(error) => {
-            print::aside(format!("the limit of open files stays at {soft}: {error}"));
+            print::note(format!("the limit of open files stays at {soft}: {error}"));
             soft
         }
     }

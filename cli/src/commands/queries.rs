@@ -8,7 +8,7 @@ use rollbook_server::api::ErrorBody;
 use rollbook_workers::executor::OutputLine;
 
 use super::Session;
-use super::status::{as_of, standing};
+use super::status::{as_of, status_text};
 use crate::args::{ListArgs, LogArgs, ReplayArgs, ShowArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
@@ -213,7 +213,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
             }
         })
         .await?;
-        print::aside(paint(
+        print::note(paint(
             DIM,
             format!(
                 "{0} has ended; all it printed: rollbook show {0} {id} --output",
@@ -246,7 +246,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
                 .client
                 .stream(&format!("/v1/evidence/{}", evidence.sha256), &[])
                 .await?;
-            print::aside(paint(
+            print::note(paint(
                 DIM,
                 format!("--- {} ({} bytes)", evidence.name, evidence.size_bytes),
             ));
@@ -393,7 +393,7 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
                 "{:<40} {:<12} {:<13} {}",
                 rollout.rollout,
                 rollout.environment,
-                standing(rollout),
+                status_text(rollout),
                 rollout.health
             ));
         }
@@ -419,7 +419,7 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
         line(format!(
             "{} {} {}",
             paint(BOLD, &id),
-            standing(rollout),
+            status_text(rollout),
             rollout.health
         ));
     }

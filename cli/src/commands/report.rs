@@ -50,7 +50,7 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
                     file.display()
                 ))
             })?;
-            print::aside(format!("wrote {}", file.display()));
+            print::note(format!("wrote {}", file.display()));
         }
         None => print::line(text.trim_end()),
     }

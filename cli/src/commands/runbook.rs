@@ -47,7 +47,7 @@ pub(crate) fn read_revision(
         let was = before.runbook().params.get(name);
         let is_new_default = was.is_some_and(|was| was.default.as_ref() != default);
         if is_new_default && !named.contains_key(name) && kept != default {
-            print::aside(paint(
+            print::note(paint(
                 YELLOW,
                 format!(
                     "parameter {name} keeps its value `{}`; the runbook's default is another now: give it with --param to change it",
@@ -81,7 +81,7 @@ fn read_with(
     match loaded.plan {
         Some(plan) => {
             for warning in loaded.diagnostics.iter() {
-                print::aside(paint(YELLOW, warning));
+                print::note(paint(YELLOW, warning));
             }
             Ok(plan)
         }

@@ -30,7 +30,7 @@ pub(super) fn on_signal() -> Result<CancellationToken, Failure> {
             if stop.is_cancelled() {
                 end();
             }
-            print::aside("stopping; running steps get a moment to finish");
+            print::note("stopping; running steps get a moment to finish");
             stop.cancel();
         }
     });
@@ -38,7 +38,7 @@ pub(super) fn on_signal() -> Result<CancellationToken, Failure> {
     tokio::spawn(async move {
         stop.cancelled().await;
         tokio::time::sleep(STOPS_WITHIN).await;
-        print::aside("not everything stopped in time; the process ends anyway");
+        print::note("not everything stopped in time; the process ends anyway");
         end();
     });
     Ok(shutdown)

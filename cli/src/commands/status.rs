@@ -25,16 +25,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const MAX_TOLD: usize = 100;
 
 /// Warns if the views do not show everything as it is on the ledger.
-async fn tell_anomalies(session: &Session) {
+async fn warn_about_anomalies(session: &Session) {
     let health: Result<serde_json::Value, _> = session.client.get("/health", &[]).await;
     if health.is_ok_and(|health| health["anomalies"].as_u64() > Some(0)) {
-        print::aside("the views have anomalies: `rollbook doctor` says where they begin");
+        print::note("the views have anomalies: `rollbook doctor` says where they begin");
     }
 }
 
 /// Names flags in the rollout's environment that somebody has switched with break-glass: nothing
 /// else tells a rollout that depends on them.
-async fn tell_reviews(session: &Session, answer: &StatusAnswer) {
+async fn warn_about_reviews(session: &Session, answer: &StatusAnswer) {
     let environment = &answer.view.data.rollout.environment;
     let reviews = authority::open_reviews(session).await.unwrap_or_default();
     let of_flags = reviews
@@ -57,8 +57,8 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
         let answer = session.status_of(&id).await?;
         show(&answer, session.json)?;
         if !session.json {
-            tell_reviews(session, &answer).await;
-            tell_anomalies(session).await;
+            warn_about_reviews(session, &answer).await;
+            warn_about_anomalies(session).await;
         }
         return Ok(Exit::Success);
     }
@@ -70,7 +70,7 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
         let moved = session.json && answer.progress != told;
         if answer.view.data.rollout.updated_sequence != shown || moved {
             shown = answer.view.data.rollout.updated_sequence;
-            steps.aside(|| {
+            steps.suspended(|| {
                 if !session.json {
                     line("");
                 }
@@ -108,7 +108,7 @@ pub(crate) async fn wait(
                 .map(waiting_for)
             {
                 if told.len() < MAX_TOLD && told.insert(text.clone()) {
-                    print::aside(text);
+                    print::note(text);
                 }
             }
         }
@@ -216,7 +216,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
         rollout.runbook,
         rollout.runbook_version,
         rollout.environment,
-        paint(BOLD, standing(rollout)),
+        paint(BOLD, status_text(rollout)),
         paint(health_style(rollout.health), rollout.health),
     ));
     for deduction in &detail.health_detail.deductions.0 {
@@ -326,7 +326,7 @@ pub(crate) fn show(answer: &StatusAnswer, as_json: bool) -> Result<(), crate::ex
 }
 
 /// The status, and once the rollout is over its outcome: `closed as succeeded`.
-pub(crate) fn standing(rollout: &RolloutRow) -> String {
+pub(crate) fn status_text(rollout: &RolloutRow) -> String {
     match rollout.outcome {
         Some(outcome) => format!("{} as {outcome}", rollout.status),
         None => rollout.status.to_string(),

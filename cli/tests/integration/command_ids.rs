@@ -144,7 +144,7 @@ fn a_rollout_is_opened_once_with_and_without_an_id() {
 }
 
 /// A proxy that passes requests on to a server, but never its responses back.
-fn deaf(server: &str) -> String {
+fn request_only_proxy(server: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let server = server.trim_start_matches("http://").to_owned();
@@ -192,10 +192,10 @@ fn a_command_without_an_answer_is_unknown_and_can_be_repeated() {
     let _up = place.up();
     place.open(file, "h");
     let url = place.endpoint();
-    let deaf = deaf(&url);
+    let proxy = request_only_proxy(&url);
     let line = format!("open {file} --env local --id second --name 'a b' --as alice");
     let mut typed = place.command(&line);
-    typed.env("ROLLBOOK_SERVER", &deaf);
+    typed.env("ROLLBOOK_SERVER", &proxy);
     let unknown = Process::start(&mut typed).finish().exits(7);
     let unknown = unknown.complains("RB-CLI-81").complains("unknown:");
     let again = unknown.err.lines().last().unwrap().trim().to_owned();

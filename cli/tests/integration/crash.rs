@@ -94,19 +94,19 @@ fn a_step_that_changes_nothing_survives_the_loss_of_five_workers() {
         "        changes: nothing\n        idempotent: true\n",
     );
     let file = place.write("work.yaml", &runbook(&harmless));
-    let apart = distributed::start(&place);
-    let run = |line: &str| place.run(&format!("{line} --server {}", apart.address));
+    let setup = distributed::start(&place);
+    let run = |line: &str| place.run(&format!("{line} --server {}", setup.address));
     run(&format!(
         "open {file} --env local --id w --as alice --start"
     ))
     .exits(0);
     for attempt in 1..=5 {
-        let worker = distributed::worker(&place, &apart, &format!("w{attempt}"));
+        let worker = distributed::worker(&place, &setup, &format!("w{attempt}"));
         wait_for(&format!("attempt {attempt}"), || began(&place) == attempt);
         worker.signal(Signal::SIGKILL);
         worker.finish();
     }
-    let _sixth = distributed::worker(&place, &apart, "w6");
+    let _sixth = distributed::worker(&place, &setup, "w6");
     wait_for("attempt 6", || began(&place) == 6);
     fs::write(place.path().join("go"), "").unwrap();
     run("status w --wait 90").exits(0).says("closed");

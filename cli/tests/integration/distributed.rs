@@ -24,14 +24,14 @@ const WORK: &str = r#"
         changes: nothing
 "#;
 
-pub(crate) struct Apart {
+pub(crate) struct DistributedSetup {
     nats_process: Process,
     pub(crate) server: Process,
     pub(crate) address: String,
     pub(crate) nats: String,
 }
 
-impl Apart {
+impl DistributedSetup {
     /// Kills the server and starts it again at the same address.
     pub(crate) fn kill_server(&mut self, place: &Place) {
         kill(&self.server);
@@ -112,10 +112,10 @@ pub(crate) fn serve(place: &Place, nats: &str, options: &str) -> (Process, Strin
     (server, address)
 }
 
-pub(crate) fn start(place: &Place) -> Apart {
+pub(crate) fn start(place: &Place) -> DistributedSetup {
     let (nats_process, nats) = nats(place, "always");
     let (server, address) = serve(place, &nats, "--database sqlite:views.db");
-    Apart {
+    DistributedSetup {
         nats_process,
         server,
         address,
@@ -123,10 +123,10 @@ pub(crate) fn start(place: &Place) -> Apart {
     }
 }
 
-pub(crate) fn worker(place: &Place, apart: &Apart, name: &str) -> Process {
+pub(crate) fn worker(place: &Place, setup: &DistributedSetup, name: &str) -> Process {
     Process::start(&mut place.command(&format!(
         "worker --nats {} --objects objects --name {name}",
-        apart.nats
+        setup.nats
     )))
 }
 
@@ -134,9 +134,9 @@ pub(crate) fn worker(place: &Place, apart: &Apart, name: &str) -> Process {
 fn hello_with_two_workers() {
     let place = Place::new();
     let file = place.hello();
-    let apart = start(&place);
-    let workers = ["one", "two"].map(|name| worker(&place, &apart, name));
-    let run = |line: &str| place.run(&format!("{line} --server {}", apart.address));
+    let setup = start(&place);
+    let workers = ["one", "two"].map(|name| worker(&place, &setup, name));
+    let run = |line: &str| place.run(&format!("{line} --server {}", setup.address));
     run("doctor").exits(0);
     run(&format!(
         "run {file} --env local --id h --as alice --timeout 60"
@@ -145,24 +145,24 @@ fn hello_with_two_workers() {
     run("complete 1.2 --all-pass --as alice").exits(0);
     run("status --wait 60").exits(4);
     place
-        .approve(&format!("1 --as bob --server {}", apart.address))
+        .approve(&format!("1 --as bob --server {}", setup.address))
         .exits(0);
     run("status h --wait 60").exits(0);
     for worker in workers {
         worker.signal(Signal::SIGTERM);
         worker.finish().exits(0);
     }
-    apart.server.signal(Signal::SIGTERM);
-    apart.server.finish().exits(0);
+    setup.server.signal(Signal::SIGTERM);
+    setup.server.finish().exits(0);
 }
 
 #[test]
 fn another_worker_takes_over_from_a_killed_one() {
     let place = Place::new();
     let file = place.write("work.yaml", &runbook(WORK));
-    let apart = start(&place);
-    let first = worker(&place, &apart, "one");
-    let run = |line: &str| place.run(&format!("{line} --server {}", apart.address));
+    let setup = start(&place);
+    let first = worker(&place, &setup, "one");
+    let run = |line: &str| place.run(&format!("{line} --server {}", setup.address));
     run(&format!(
         "open {file} --env local --id w --as alice --start"
     ))
@@ -176,7 +176,7 @@ fn another_worker_takes_over_from_a_killed_one() {
     wait_for("the step to begin", || began() == 1);
     first.signal(Signal::SIGKILL);
     first.finish();
-    let _second = worker(&place, &apart, "two");
+    let _second = worker(&place, &setup, "two");
     wait_for("the step to begin again", || began() == 2);
     fs::write(place.path().join("go"), "").unwrap();
     run("status w --wait 90").exits(0);

@@ -7,7 +7,7 @@ use rollbook_workers::executor::StepProgress;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::distributed::{Apart, start};
+use crate::distributed::{DistributedSetup, start};
 use crate::harness::{Place, Process, wait_for};
 use crate::postgres::Postgres;
 
@@ -32,7 +32,7 @@ phases:
 struct Fleet {
     place: Place,
     url: String,
-    apart: Apart,
+    setup: DistributedSetup,
     workers: Vec<(String, Process)>,
     _cluster: Postgres,
 }
@@ -45,11 +45,11 @@ impl Fleet {
         runtime.block_on(fill(&url));
         let place = Place::new();
         place.write("shards.yaml", &RUNBOOK.replace("SLOWLY", SLOWLY));
-        let apart = start(&place);
+        let setup = start(&place);
         let worker = |name: &str| {
             let line = format!(
                 "worker --nats {} --objects objects --name {name}",
-                apart.nats
+                setup.nats
             );
             let process = Process::start(place.command(&line).env("DEALS_URL", &url));
             (name.to_owned(), process)
@@ -58,7 +58,7 @@ impl Fleet {
         let fleet = Self {
             place,
             url,
-            apart,
+            setup,
             workers,
             _cluster: cluster,
         };
@@ -71,7 +71,7 @@ impl Fleet {
     }
 
     fn command(&self, line: &str) -> Command {
-        let line = format!("{line} --server {}", self.apart.address);
+        let line = format!("{line} --server {}", self.setup.address);
         self.place.command(&line)
     }
 
@@ -169,7 +169,7 @@ async fn followed(address: String) -> Vec<StepProgress> {
 fn a_killed_worker_process_costs_only_time_and_progress_continues() {
     let runtime = Runtime::new().unwrap();
     let mut fleet = Fleet::start(&runtime);
-    let states = runtime.spawn(followed(fleet.apart.address.clone()));
+    let states = runtime.spawn(followed(fleet.setup.address.clone()));
     let watch = Process::start(&mut fleet.command("status s --watch"));
     let watched = Process::start(&mut fleet.command("status s --watch --json"));
     let middle = fleet.until_in_the_middle();

@@ -23,7 +23,7 @@ const STEPS: &str = r#"
 
 /// What a client received between two empty lines.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct FeedBlock {
     pub(crate) id: Option<String>,
     pub(crate) event: String,
     /// Null if there is none.
@@ -67,17 +67,17 @@ impl EventReader {
     }
 
     /// The next block; `None`: the connection has ended.
-    pub(crate) fn next(&mut self) -> Option<Told> {
-        let mut told = Told::default();
+    pub(crate) fn next(&mut self) -> Option<FeedBlock> {
+        let mut received = FeedBlock::default();
         loop {
             let line = self.line()?;
             if line.is_empty() {
-                return Some(told);
+                return Some(received);
             }
             match line.split_once(": ")? {
-                ("id", id) => told.id = Some(id.to_owned()),
-                ("event", event) => told.event = event.to_owned(),
-                ("data", data) => told.data = serde_json::from_str(data).unwrap(),
+                ("id", id) => received.id = Some(id.to_owned()),
+                ("event", event) => received.event = event.to_owned(),
+                ("data", data) => received.data = serde_json::from_str(data).unwrap(),
                 _ => {}
             }
         }
@@ -85,12 +85,12 @@ impl EventReader {
 
     /// The next event.
     #[track_caller]
-    pub(crate) fn event(&mut self) -> Told {
+    pub(crate) fn event(&mut self) -> FeedBlock {
         let end = Instant::now() + 2 * SILENCE;
         loop {
-            let told = self.next().expect("the feed goes on");
-            if !told.event.is_empty() {
-                return told;
+            let received = self.next().expect("the feed continues");
+            if !received.event.is_empty() {
+                return received;
             }
             assert!(Instant::now() < end, "nothing but heartbeats");
         }
@@ -98,11 +98,11 @@ impl EventReader {
 
     /// Events up to one of this type.
     #[track_caller]
-    fn until(&mut self, last: &str) -> Vec<Told> {
+    fn until(&mut self, last: &str) -> Vec<FeedBlock> {
         // Heartbeats continue for ever.
         let end = Instant::now() + 2 * SILENCE;
         let mut events = vec![self.event()];
-        while events.last().is_some_and(|told| told.event != last) {
+        while events.last().is_some_and(|received| received.event != last) {
             assert!(Instant::now() < end, "no {last} after {events:?}");
             events.push(self.event());
         }
@@ -149,8 +149,8 @@ fn events_match_the_log_and_the_views_already_contain_them() {
     place
         .run(&format!("run {file} --env local --id r --as alice"))
         .exits(0);
-    let mut told = vec![now.event()];
-    while told.last().unwrap().event != "rollout_closed" {
+    let mut received = vec![now.event()];
+    while received.last().unwrap().event != "rollout_closed" {
         let next = now.event();
         if next.event == "step_finished" {
             // The views contain the event that was sent.
@@ -160,30 +160,33 @@ fn events_match_the_log_and_the_views_already_contain_them() {
             let as_of = timeline["as_of"]["sequence"].as_u64();
             assert!(as_of >= Some(sequence), "{timeline}");
         }
-        told.push(next);
+        received.push(next);
     }
     let log = place.run("log r --json").exits(0).json_lines();
     let logged = logged(&log);
-    assert_eq!(told.len(), logged.len());
-    for (told, (id, name, event)) in told.iter().zip(&logged) {
-        assert_eq!(told.id.as_ref(), Some(id));
-        assert_eq!(&camel(&told.event), name);
-        assert_eq!(&told.data["event"], event);
-        assert_eq!(told.data["rollout"], "r");
-        assert_eq!(told.data["environment"], "local");
-        assert!(told.data["recorded_at"].is_string(), "{told:?}");
+    assert_eq!(received.len(), logged.len());
+    for (received, (id, name, event)) in received.iter().zip(&logged) {
+        assert_eq!(received.id.as_ref(), Some(id));
+        assert_eq!(&camel(&received.event), name);
+        assert_eq!(&received.data["event"], event);
+        assert_eq!(received.data["rollout"], "r");
+        assert_eq!(received.data["environment"], "local");
+        assert!(received.data["recorded_at"].is_string(), "{received:?}");
     }
 
     // From the middle, by header, which overrides the query.
     let middle = &logged[logged.len() / 2].0;
     let mut rest = EventReader::open(&base, "?after=0&rollout=r", Some(middle)).unwrap();
     let rest = rest.until("rollout_closed");
-    assert_eq!(rest, told[logged.len() / 2 + 1..]);
+    assert_eq!(rest, received[logged.len() / 2 + 1..]);
     // By query, filtered.
     let query = "?after=0&type=step_finished&type=rollout_closed&environment=local";
     let mut some = EventReader::open(&base, query, None).unwrap();
     let names: Vec<_> = some.until("rollout_closed");
-    let names: Vec<_> = names.iter().map(|told| told.event.as_str()).collect();
+    let names: Vec<_> = names
+        .iter()
+        .map(|received| received.event.as_str())
+        .collect();
     assert_eq!(names, ["step_finished", "step_finished", "rollout_closed"]);
 }
 
@@ -241,24 +244,26 @@ fn progress_is_sent_between_events_without_moving_the_position() {
     let mut only = EventReader::open(&base, "?type=progress&environment=local", None).unwrap();
     // It does not matter whether the step passes: one of these deals has no figures.
     place.run(&format!("run {file} --env local --id s --as alice"));
-    let told = all.until("step_finished");
-    let progress: Vec<_> = told
+    let received = all.until("step_finished");
+    let progress: Vec<_> = received
         .iter()
-        .filter(|told| told.event == "progress")
+        .filter(|received| received.event == "progress")
         .collect();
     // The step's result may overtake its last progress.
     let one = only.event();
-    for told in progress.into_iter().chain([&one]) {
-        assert_eq!(told.id, None);
+    for received in progress.into_iter().chain([&one]) {
+        assert_eq!(received.id, None);
         assert_eq!(
             (
-                &told.data["rollout"],
-                &told.data["step"],
-                &told.data["environment"]
+                &received.data["rollout"],
+                &received.data["step"],
+                &received.data["environment"]
             ),
             (&json!("s"), &json!("1.1"), &json!("local"))
         );
     }
-    let events = told.iter().filter(|told| told.event != "progress");
-    assert!(events.into_iter().all(|told| told.id.is_some()));
+    let events = received
+        .iter()
+        .filter(|received| received.event != "progress");
+    assert!(events.into_iter().all(|received| received.id.is_some()));
 }

@@ -4,7 +4,7 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::distributed::{Apart, start, worker};
+use crate::distributed::{DistributedSetup, start, worker};
 use crate::events::{EventReader, camel, logged};
 use crate::harness::{Place, runbook, wait_for};
 
@@ -25,39 +25,41 @@ const STEPS: &str = r#"
 
 /// What a client received.
 #[derive(Debug, Default)]
-struct Got {
+struct ClientResult {
     /// Id and type of each event.
     events: Vec<(String, String)>,
     /// How often it was disconnected or refused.
-    again: usize,
+    reconnects: usize,
 }
 
 /// Follows until the flag `the-end` is defined, resuming after its last id whenever it is
 /// disconnected.
-fn client(server: String, query: &'static str) -> JoinHandle<Got> {
+fn client(server: String, query: &'static str) -> JoinHandle<ClientResult> {
     let follow = move || {
         let begun = Instant::now();
-        let mut got = Got::default();
+        let mut result = ClientResult::default();
         let mut last: Option<String> = None;
         while begun.elapsed() < AT_MOST {
             let Ok(mut reader) = EventReader::open(&server, query, last.as_deref()) else {
-                got.again += 1;
+                result.reconnects += 1;
                 std::thread::sleep(RETRY);
                 continue;
             };
-            while let Some(told) = reader.next() {
-                last = told.id.clone().or(last);
-                if told.event.is_empty() || told.event == "dropped" {
+            while let Some(received) = reader.next() {
+                last = received.id.clone().or(last);
+                if received.event.is_empty() || received.event == "dropped" {
                     continue;
                 }
-                got.events.push((told.id.unwrap_or_default(), told.event));
-                if told.data["aggregate_id"] == "local/the-end" {
-                    return got;
+                result
+                    .events
+                    .push((received.id.unwrap_or_default(), received.event));
+                if received.data["aggregate_id"] == "local/the-end" {
+                    return result;
                 }
             }
-            got.again += 1;
+            result.reconnects += 1;
         }
-        panic!("the end did not come within {AT_MOST:?}, after {last:?}")
+        panic!("the end did not arrive within {AT_MOST:?}, after {last:?}")
     };
     let small = std::thread::Builder::new().stack_size(512 * 1024);
     small.spawn(follow).unwrap()
@@ -67,19 +69,21 @@ fn client(server: String, query: &'static str) -> JoinHandle<Got> {
 fn two_hundred_clients_get_every_event_once_through_restarts() {
     let place = Place::new();
     let file = place.write("steps.yaml", &runbook(STEPS));
-    let mut apart = start(&place);
-    let _worker = worker(&place, &apart, "one");
-    let run = |apart: &Apart, line: &str| place.run(&format!("{line} --server {}", apart.address));
-    let works = |apart: &Apart, id: &str| {
+    let mut setup = start(&place);
+    let _worker = worker(&place, &setup, "one");
+    let run = |setup: &DistributedSetup, line: &str| {
+        place.run(&format!("{line} --server {}", setup.address))
+    };
+    let works = |setup: &DistributedSetup, id: &str| {
         run(
-            apart,
+            setup,
             &format!("run {file} --env local --id {id} --as alice --timeout 110"),
         )
         .exits(0);
     };
-    let answers = |apart: &Apart| {
+    let answers = |setup: &DistributedSetup| {
         wait_for("the server to answer", || {
-            run(apart, "list").code == Some(0)
+            run(setup, "list").code == Some(0)
         });
     };
     let queries = [
@@ -89,39 +93,39 @@ fn two_hundred_clients_get_every_event_once_through_restarts() {
         "?after=0&type=rollout_closed&type=flag_defined&environment=local",
     ];
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|number| client(apart.address.clone(), queries[number % queries.len()]))
+        .map(|number| client(setup.address.clone(), queries[number % queries.len()]))
         .collect();
-    works(&apart, "quiet");
+    works(&setup, "quiet");
 
-    apart.kill_server(&place);
-    answers(&apart);
-    works(&apart, "after-the-server");
+    setup.kill_server(&place);
+    answers(&setup);
+    works(&setup, "after-the-server");
 
-    apart.kill_nats(&place);
-    answers(&apart);
-    works(&apart, "after-nats");
+    setup.kill_nats(&place);
+    answers(&setup);
+    works(&setup, "after-nats");
 
     // Both, in the middle of the work.
     run(
-        &apart,
+        &setup,
         &format!("open {file} --env local --id middle --as alice --start"),
     )
     .exits(0);
-    apart.kill_nats(&place);
-    apart.kill_server(&place);
-    answers(&apart);
-    run(&apart, "status middle --wait 110").exits(0);
+    setup.kill_nats(&place);
+    setup.kill_server(&place);
+    answers(&setup);
+    run(&setup, "status middle --wait 110").exits(0);
     run(
-        &apart,
+        &setup,
         "flag define the-end --env local --as alice --description End --owner tests --retire-by 2099-01-01",
     )
     .exits(0);
 
-    let got: Vec<Got> = clients
+    let result: Vec<ClientResult> = clients
         .into_iter()
         .map(|client| client.join().unwrap())
         .collect();
-    let log = run(&apart, "log --json").exits(0).json_lines();
+    let log = run(&setup, "log --json").exits(0).json_lines();
     let of_workers: Vec<String> = log
         .iter()
         .filter(|line| line["commit"]["aggregate"] == "worker")
@@ -130,7 +134,7 @@ fn two_hundred_clients_get_every_event_once_through_restarts() {
     let all = logged(&log);
     let end = all.iter().position(|(_, name, _)| name == "flagDefined");
     let all = &all[..=end.unwrap()];
-    for (number, got) in got.iter().enumerate() {
+    for (number, result) in result.iter().enumerate() {
         let query = queries[number % queries.len()];
         let wanted: Vec<(String, String)> = all
             .iter()
@@ -148,12 +152,15 @@ fn two_hundred_clients_get_every_event_once_through_restarts() {
             })
             .map(|(id, name, _)| (id.clone(), name.clone()))
             .collect();
-        let told: Vec<(String, String)> = got
+        let received: Vec<(String, String)> = result
             .events
             .iter()
             .map(|(id, name)| (id.clone(), camel(name)))
             .collect();
-        assert_eq!(told, wanted, "client {number} of {query}");
-        assert!(got.again >= 2, "client {number} was not cut off: {got:?}");
+        assert_eq!(received, wanted, "client {number} of {query}");
+        assert!(
+            result.reconnects >= 2,
+            "client {number} was not cut off: {result:?}"
+        );
     }
 }

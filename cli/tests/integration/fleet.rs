@@ -30,16 +30,16 @@ fn recorded(answer: &Value, worker: &str) -> Value {
 #[test]
 fn a_killed_worker_is_lost_and_a_stopped_one_has_drained() {
     let place = Place::new();
-    let apart = start(&place);
-    let ask = |line: &str| place.run(&format!("{line} --server {}", apart.address));
+    let setup = start(&place);
+    let ask = |line: &str| place.run(&format!("{line} --server {}", setup.address));
     let fleet = || ask("fleet --json").exits(0).json();
     let until = |worker: &str, status: &str| {
         wait_for(&format!("{worker} to be {status}"), || {
             recorded(&fleet(), worker)["status"] == status
         });
     };
-    let killed = distributed::worker(&place, &apart, "killed");
-    let told = distributed::worker(&place, &apart, "told --label db --concurrency 3");
+    let killed = distributed::worker(&place, &setup, "killed");
+    let told = distributed::worker(&place, &setup, "told --label db --concurrency 3");
     until("killed", "present");
     until("told", "present");
     let row = recorded(&fleet(), "told");
@@ -79,7 +79,7 @@ fn a_killed_worker_is_lost_and_a_stopped_one_has_drained() {
         .says("worker_left");
 
     // Its name is free again.
-    let back = distributed::worker(&place, &apart, "killed");
+    let back = distributed::worker(&place, &setup, "killed");
     until("killed", "present");
     assert_eq!(recorded(&fleet(), "killed")["joins"], 2);
     drop(back);

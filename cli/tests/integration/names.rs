@@ -156,9 +156,9 @@ fn channels_evidence_texts_and_labels_allow_any_script() {
     let place = Place::new();
     place.write("partout.yaml", ANYWHERE);
     place.run("lint partout.yaml").exits(0);
-    let apart = start(&place);
-    let _worker = worker(&place, &apart, "bürokraft --label 'büro 日本'");
-    let ask = |line: &str| place.run(&format!("{line} --server {}", apart.address));
+    let setup = start(&place);
+    let _worker = worker(&place, &setup, "bürokraft --label 'büro 日本'");
+    let ask = |line: &str| place.run(&format!("{line} --server {}", setup.address));
     ask("open partout.yaml --env local --id p --start --as amélie").exits(0);
     ask("status p --wait 60").exits(0).says("succeeded");
     ask("show 1.1 p").exits(0).says("evidence 日本-1.txt");

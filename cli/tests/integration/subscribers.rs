@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::distributed::{Apart, reader_of, start, worker};
+use crate::distributed::{DistributedSetup, reader_of, start, worker};
 use crate::events::{camel, logged};
 use crate::harness::{Place, Process, runbook, wait_for, workspace};
 
@@ -90,25 +90,25 @@ fn printed(followers: Vec<Process>) -> Vec<Vec<(String, String)>> {
     each.collect()
 }
 
-fn command(place: &Place, apart: &Apart, line: &str) -> crate::harness::Ran {
-    place.run(&format!("{line} --server {}", apart.address))
+fn command(place: &Place, setup: &DistributedSetup, line: &str) -> crate::harness::Ran {
+    place.run(&format!("{line} --server {}", setup.address))
 }
 
-fn works(place: &Place, apart: &Apart, id: &str) {
+fn works(place: &Place, setup: &DistributedSetup, id: &str) {
     let line = format!("run steps.yaml --env local --id {id} --as alice --timeout 110");
-    command(place, apart, &line).exits(0);
+    command(place, setup, &line).exits(0);
 }
 
-fn answers(place: &Place, apart: &Apart) {
+fn answers(place: &Place, setup: &DistributedSetup) {
     wait_for("the server to answer", || {
-        command(place, apart, "list").code == Some(0)
+        command(place, setup, "list").code == Some(0)
     });
 }
 
 /// All events of the log, split after each close of a rollout: those of the first run, and those of
 /// the next.
-fn up_to_each_close(place: &Place, apart: &Apart) -> Vec<Vec<(String, String)>> {
-    let log: Vec<Value> = command(place, apart, "log --json").exits(0).json_lines();
+fn up_to_each_close(place: &Place, setup: &DistributedSetup) -> Vec<Vec<(String, String)>> {
+    let log: Vec<Value> = command(place, setup, "log --json").exits(0).json_lines();
     let mut parts = vec![Vec::new()];
     let all = logged(&log);
     for (id, name, _) in all {
@@ -125,24 +125,24 @@ fn up_to_each_close(place: &Place, apart: &Apart) -> Vec<Vec<(String, String)>> 
 fn examples_continue_over_http_from_their_position() {
     let place = Place::new();
     place.write("steps.yaml", &runbook(STEPS));
-    let mut apart = start(&place);
-    let _worker = worker(&place, &apart, "one");
-    let followers = |apart: &Apart| {
+    let mut setup = start(&place);
+    let _worker = worker(&place, &setup, "one");
+    let followers = |setup: &DistributedSetup| {
         let programs = programs("follow.py", "follow.ts", "follow");
-        begun(&place, programs, ["--server", &apart.address])
+        begun(&place, programs, ["--server", &setup.address])
     };
-    let first = followers(&apart);
-    works(&place, &apart, "a");
+    let first = followers(&setup);
+    works(&place, &setup, "a");
     let first = printed(first);
 
     // While nobody follows, and with another server when they return.
-    works(&place, &apart, "b");
-    apart.kill_server(&place);
-    let second = followers(&apart);
-    answers(&place, &apart);
+    works(&place, &setup, "b");
+    setup.kill_server(&place);
+    let second = followers(&setup);
+    answers(&place, &setup);
     let second = printed(second);
 
-    let wanted = up_to_each_close(&place, &apart);
+    let wanted = up_to_each_close(&place, &setup);
     for (told, wanted) in first.iter().zip(std::iter::repeat(&wanted[0])) {
         assert_eq!(told, wanted);
     }
@@ -155,24 +155,24 @@ fn examples_continue_over_http_from_their_position() {
 fn examples_follow_on_nats_with_a_read_only_credential() {
     let place = Place::new();
     place.write("steps.yaml", &runbook(STEPS));
-    let mut apart = start(&place);
-    let _worker = worker(&place, &apart, "one");
-    let reader = reader_of(&apart.nats);
+    let mut setup = start(&place);
+    let _worker = worker(&place, &setup, "one");
+    let reader = reader_of(&setup.nats);
     let followers = || {
         let programs = programs("nats_follow.py", "nats-follow.ts", "nats_follow");
         begun(&place, programs, ["--nats", &reader])
     };
     let first = followers();
-    works(&place, &apart, "a");
+    works(&place, &setup, "a");
     let first = printed(first);
 
     let second = followers();
-    apart.kill_nats(&place);
-    answers(&place, &apart);
-    works(&place, &apart, "b");
+    setup.kill_nats(&place);
+    answers(&place, &setup);
+    works(&place, &setup, "b");
     let second = printed(second);
 
-    let wanted = up_to_each_close(&place, &apart);
+    let wanted = up_to_each_close(&place, &setup);
     for told in &first {
         assert_eq!(told, &wanted[0]);
     }
@@ -180,18 +180,18 @@ fn examples_follow_on_nats_with_a_read_only_credential() {
         assert_eq!(told, &wanted[1]);
     }
 
-    let before = command(&place, &apart, "log --json").exits(0).json_lines();
+    let before = command(&place, &setup, "log --json").exits(0).json_lines();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let options = async_nats::ConnectOptions::new();
         let options = options.user_and_password("reader".to_owned(), "CHANGE-ME".to_owned());
-        let client = options.connect(&apart.nats).await.unwrap();
+        let client = options.connect(&setup.nats).await.unwrap();
         let context = async_nats::jetstream::new(client);
         let appended = context.publish("rollbook.main.rollout.a", "forged".into());
         let stored = async { appended.await.unwrap().await.is_ok() };
         let stored = tokio::time::timeout(Duration::from_secs(3), stored).await;
         assert!(!stored.unwrap_or(false), "a reader appended to the ledger");
     });
-    let after = command(&place, &apart, "log --json").exits(0).json_lines();
+    let after = command(&place, &setup, "log --json").exits(0).json_lines();
     assert_eq!(before.len(), after.len());
 }
