@@ -93,7 +93,7 @@ impl Notices {
             Ok(()) => delivery.done().await,
             Err(error) => {
                 tracing::warn!(notice = notice.id(), %error, "a notice was not sent; trying again");
-                delivery.again(RETRY_AFTER).await
+                delivery.redeliver(RETRY_AFTER).await
             }
         };
         if let Err(error) = settled {

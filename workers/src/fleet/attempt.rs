@@ -51,7 +51,7 @@ pub(super) struct Timeouts {
     /// How long to retry recording a result before it is left to the crash rules.
     pub result_for: Duration,
     /// The delay before a task that could not be started is redelivered.
-    pub again_after: Duration,
+    pub redeliver_after: Duration,
     /// How long after a heartbeat confirmed by the queue an action may continue if another worker
     /// would start it again.
     pub lease: Duration,
@@ -99,7 +99,7 @@ enum Settlement {
     /// Acknowledge it.
     Done,
     /// Have it redelivered after a delay.
-    Again(Duration),
+    Redeliver(Duration),
 }
 
 impl Attempts {
@@ -109,7 +109,7 @@ impl Attempts {
         let key = task.key();
         let settle = match Claim::take(&self.in_work, &key) {
             // This process is still working on it: only the queue's `ack_wait` has passed.
-            None => Settlement::Again(self.timeouts.again_after),
+            None => Settlement::Redeliver(self.timeouts.redeliver_after),
             Some(_claim) => {
                 let (renewal, lease) = Lease::new(self.timeouts.lease);
                 let _alive = self.keep_alive(&delivery, renewal);
@@ -128,7 +128,7 @@ impl Attempts {
         };
         let settled = match settle {
             Settlement::Done => delivery.done().await,
-            Settlement::Again(delay) => delivery.again(delay).await,
+            Settlement::Redeliver(delay) => delivery.redeliver(delay).await,
         };
         if let Err(error) = settled {
             // It will be redelivered and found to be stale.
@@ -161,14 +161,14 @@ impl Attempts {
         let changed = self.changes.of(&task.rollout);
         let looked = self
             .retry_while_unavailable(self.timeouts.intent_for, || {
-                self.port.look(&task.rollout, &task.task)
+                self.port.read_task(&task.rollout, &task.task)
             })
             .await;
         let assignment = match looked {
             Ok(assignment) => assignment,
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %key, %reason, "the ledger is unavailable; the task waits");
-                return Settlement::Again(self.timeouts.again_after);
+                return Settlement::Redeliver(self.timeouts.redeliver_after);
             }
             Err(PortError::Refused { reason }) => {
                 tracing::warn!(task = %key, %reason, "task dropped");
@@ -316,7 +316,7 @@ impl Attempts {
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the intent was not recorded; the task waits");
-                Err(Settlement::Again(self.timeouts.again_after))
+                Err(Settlement::Redeliver(self.timeouts.redeliver_after))
             }
         }
     }
@@ -364,7 +364,7 @@ impl Attempts {
                 // Dropping the action has killed what it started. Its effect is unknown: another
                 // worker applies the crash rules.
                 tracing::warn!(task = %task.key(), "stopped before the action ended");
-                return Settlement::Again(Duration::ZERO);
+                return Settlement::Redeliver(Duration::ZERO);
             }
         };
         if !remark.is_empty() {
@@ -393,7 +393,7 @@ impl Attempts {
                     _ = changed.changed() => {}
                     () = tokio::time::sleep(wait) => {}
                 }
-                let Ok(assignment) = port.look(&task.rollout, &task.task).await else {
+                let Ok(assignment) = port.read_task(&task.rollout, &task.task).await else {
                     wait = every.min(LOOK_RETRY);
                     continue;
                 };

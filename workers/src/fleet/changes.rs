@@ -22,7 +22,7 @@ impl Changes {
     }
 
     /// Wakes those who wait for the commit's rollout, where it may end what they do.
-    pub fn tell(&self, stored: &StoredCommit) {
+    pub fn notify(&self, stored: &StoredCommit) {
         let commit = &stored.commit;
         if commit
             .events
@@ -38,7 +38,7 @@ impl Changes {
     }
 
     /// Wakes all: nobody knows what was missed.
-    pub fn tell_all(&self) {
+    pub fn notify_all(&self) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for sender in waiting.values() {
             sender.send_replace(());

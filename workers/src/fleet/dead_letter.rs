@@ -24,7 +24,7 @@ use super::shards::{QueuedShard, ShardAnswer, ShardQueue};
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The delay before an advisory is redelivered after its handling failed.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const REDELIVER_AFTER: Duration = Duration::from_secs(5);
 
 /// The server's advisory about a message that was delivered too often, or terminated by a worker.
 #[derive(Debug, Deserialize)]
@@ -115,7 +115,7 @@ impl DeadLetters {
             let message = message.map_err(unavailable)?;
             if let Err(error) = self.handle(&work, &message).await {
                 tracing::warn!(%error, "a dead letter was not handled; it is redelivered");
-                let again = jetstream::AckKind::Nak(Some(AGAIN_AFTER));
+                let again = jetstream::AckKind::Nak(Some(REDELIVER_AFTER));
                 answered(message.ack_with(again)).await?;
             } else {
                 answered(message.ack()).await?;
@@ -184,10 +184,10 @@ impl DeadLetters {
             message: advisory.reason(),
         };
         let request = Request::System(SystemCommand::RecordNotice { sent });
-        self.tell(&notice.rollout, &request).await
+        self.record(&notice.rollout, &request).await
     }
 
-    async fn tell(&self, rollout: &RolloutId, request: &Request) -> Result<(), DeadLetterError> {
+    async fn record(&self, rollout: &RolloutId, request: &Request) -> Result<(), DeadLetterError> {
         let caller = Caller::process("orchestrator", v1::ActorKind::Orchestrator);
         match self.handler.request(rollout, request, &caller).await {
             Ok(_) => Ok(()),
@@ -220,6 +220,6 @@ impl DeadLetters {
             attempt: queued.task.attempt,
             reason: advisory.reason(),
         });
-        self.tell(&queued.rollout, &request).await
+        self.record(&queued.rollout, &request).await
     }
 }

@@ -307,13 +307,13 @@ impl JetStreamQueue {
 
     /// Polls a label's consumer once. After a failure the consumer is opened again, because its
     /// stream may have been lost with a server's disk.
-    async fn look(&self, token: &str) -> Result<Option<Message>, QueueError> {
+    async fn poll(&self, token: &str) -> Result<Option<Message>, QueueError> {
         let source = self.source(token).await?;
-        let looked = pull::look(&source.consumer).await;
-        if looked.is_err() {
+        let polled = pull::poll(&source.consumer).await;
+        if polled.is_err() {
             self.consumers.lock().await.remove(token);
         }
-        looked
+        polled
     }
 
     /// The next message under one of these tokens; waits up to `wait` for one.
@@ -330,7 +330,7 @@ impl JetStreamQueue {
         let mut announced_until = Instant::now();
         loop {
             for token in tokens {
-                if let Some(message) = self.look(token).await? {
+                if let Some(message) = self.poll(token).await? {
                     return Ok(Some(message));
                 }
             }
@@ -466,7 +466,7 @@ impl ReceivedMessage {
         answered(self.message.double_ack()).await
     }
 
-    pub(super) async fn again(&self, delay: Duration) -> Result<(), QueueError> {
+    pub(super) async fn redeliver(&self, delay: Duration) -> Result<(), QueueError> {
         answered(self.message.ack_with(AckKind::Nak(Some(delay)))).await
     }
 }
@@ -547,8 +547,8 @@ impl Delivery for JetStreamDelivery {
         self.taken.done().await
     }
 
-    async fn again(&self, delay: Duration) -> Result<(), QueueError> {
-        self.taken.again(delay).await
+    async fn redeliver(&self, delay: Duration) -> Result<(), QueueError> {
+        self.taken.redeliver(delay).await
     }
 
     async fn give_up(&self, reason: &str) -> Result<(), QueueError> {

@@ -50,25 +50,25 @@ fn port_error(error: HandlerError) -> PortError {
 
 #[async_trait]
 impl RolloutPort for LedgerPort {
-    async fn look(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError> {
+    async fn read_task(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError> {
         let loaded = self.handler.rollout(rollout).await.map_err(port_error)?;
         let (state, plan, now) = (&loaded.state, &loaded.plan, self.handler.now());
-        let standing = if rollout::is_wanted(state, plan, task, now) {
+        let task_state = if rollout::is_wanted(state, plan, task, now) {
             TaskState::Wanted
         } else {
-            standing(&loaded.state, task)
+            task_state(&loaded.state, task)
         };
         Ok(Assignment {
             environment: loaded.state.environment.clone(),
             params: loaded.state.params.clone(),
-            state: standing,
+            state: task_state,
             halted: halted(&loaded.state, &loaded.plan, task),
             facts: facts(&loaded.state, &loaded.plan, task),
             plan: Arc::clone(&loaded.plan),
         })
     }
 
-    async fn tell(&self, changes: &Changes) -> Result<(), PortError> {
+    async fn follow_changes(&self, changes: &Changes) -> Result<(), PortError> {
         let lost = |error: JournalError| PortError::Unavailable {
             reason: error.to_string(),
         };
@@ -76,9 +76,9 @@ impl RolloutPort for LedgerPort {
         let after = journal.last_sequence().await.map_err(lost)?;
         let mut commits = journal.follow(ReadFrom { after }).await.map_err(lost)?;
         // What was recorded before this follower began.
-        changes.tell_all();
+        changes.notify_all();
         while let Some(stored) = commits.next().await {
-            changes.tell(&stored.map_err(lost)?);
+            changes.notify(&stored.map_err(lost)?);
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl RolloutPort for LedgerPort {
 }
 
 /// The standing of a task that may not begin.
-fn standing(state: &RolloutState, task: &Task) -> TaskState {
+fn task_state(state: &RolloutState, task: &Task) -> TaskState {
     let Some(step) = state.step(&task.step) else {
         return TaskState::Stale(format!("there is no step {}", task.step));
     };

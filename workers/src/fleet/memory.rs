@@ -73,7 +73,7 @@ impl Inner {
     fn take(self: &Arc<Self>, filters: &[TaskFilter]) -> Result<MemoryDelivery, Option<Instant>> {
         let now = Instant::now();
         let mut state = self.lock();
-        state.bury(self.options.max_deliver, now);
+        state.move_dead_letters(self.options.max_deliver, now);
         let ticket = state.tickets + 1;
         let mut next: Option<Instant> = None;
         for entry in &mut state.entries {
@@ -102,7 +102,7 @@ impl Inner {
 
 impl State {
     /// Moves tasks whose last delivery has expired to the dead letters.
-    fn bury(&mut self, max_deliver: u32, now: Instant) {
+    fn move_dead_letters(&mut self, max_deliver: u32, now: Instant) {
         let mut index = 0;
         while let Some(entry) = self.entries.get(index) {
             if entry.deliveries >= max_deliver && entry.visible_at <= now {
@@ -231,7 +231,7 @@ impl Delivery for MemoryDelivery {
         Ok(())
     }
 
-    async fn again(&self, delay: Duration) -> Result<(), QueueError> {
+    async fn redeliver(&self, delay: Duration) -> Result<(), QueueError> {
         self.hide_until(Instant::now() + delay);
         Ok(())
     }

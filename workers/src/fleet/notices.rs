@@ -100,8 +100,8 @@ impl NoticeDelivery {
     }
 
     /// Has it redelivered after at least `delay`.
-    pub async fn again(&self, delay: Duration) -> Result<(), QueueError> {
-        self.taken.again(delay).await
+    pub async fn redeliver(&self, delay: Duration) -> Result<(), QueueError> {
+        self.taken.redeliver(delay).await
     }
 }
 

@@ -54,10 +54,10 @@ pub struct Assignment {
 #[async_trait]
 pub trait RolloutPort: Send + Sync + std::fmt::Debug {
     /// Reads the current state of a task. A task of a rollout or step that does not exist is stale.
-    async fn look(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError>;
+    async fn read_task(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError>;
 
     /// Follows the ledger from now on and tells of changes. Returns when it can no longer follow.
-    async fn tell(&self, changes: &Changes) -> Result<(), PortError>;
+    async fn follow_changes(&self, changes: &Changes) -> Result<(), PortError>;
 
     /// Records a command. Durable on return. Repeating the same `command_id` records nothing more,
     /// so a request whose answer was lost can be retried. `cause` is what led to the task.

@@ -12,22 +12,22 @@ use super::queue::QueueError;
 
 /// The time limit of a poll. It is answered at once or not at all: a request written to a lost
 /// connection is never answered.
-const LOOK_WITHIN: Duration = Duration::from_secs(3);
+const POLL_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long to wait for a message that arrives after its poll, in order to hand it back.
 const LATE_WITHIN: Duration = Duration::from_secs(30);
 
 /// The next message of a consumer, without waiting for one.
-pub(super) async fn look(consumer: &PullConsumer) -> Result<Option<Message>, QueueError> {
+pub(super) async fn poll(consumer: &PullConsumer) -> Result<Option<Message>, QueueError> {
     let asked = answered(consumer.fetch().max_messages(1).messages()).await?;
     let mut asked = Asked(Some(asked));
     let Some(batch) = &mut asked.0 else {
         return Ok(None);
     };
-    let Ok(answer) = tokio::time::timeout(LOOK_WITHIN, batch.next()).await else {
+    let Ok(answer) = tokio::time::timeout(POLL_WITHIN, batch.next()).await else {
         return Err(unavailable(format!(
             "a pull request was not answered within {} s",
-            LOOK_WITHIN.as_secs()
+            POLL_WITHIN.as_secs()
         )));
     };
     asked.0 = None;

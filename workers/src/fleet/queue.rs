@@ -205,7 +205,7 @@ pub trait Delivery: Send + Sync + std::fmt::Debug {
     async fn done(&self) -> Result<(), QueueError>;
 
     /// Has the task redelivered after at least `delay`.
-    async fn again(&self, delay: Duration) -> Result<(), QueueError>;
+    async fn redeliver(&self, delay: Duration) -> Result<(), QueueError>;
 
     /// Makes the task a dead letter with a reason: it is never redelivered.
     async fn give_up(&self, reason: &str) -> Result<(), QueueError>;

@@ -96,7 +96,7 @@ impl WorkerConfig {
 const INTENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The delay before a task that could not be begun is redelivered.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+const REDELIVER_AFTER: Duration = Duration::from_secs(5);
 
 /// Returns some seconds after the shutdown, long enough for a pull to be answered: otherwise a task
 /// on its way would wait until the queue redelivers it.
@@ -147,7 +147,7 @@ pub async fn run(
             look_every: config.look_every,
             intent_for: INTENT_PATIENCE,
             result_for: config.result_patience,
-            again_after: AGAIN_AFTER,
+            redeliver_after: REDELIVER_AFTER,
             lease: config.lease,
         },
         stop_now: stop_now.clone(),
@@ -170,7 +170,10 @@ pub async fn run(
         shutdown: &shutdown,
     };
     let changes = attempts.changes.clone();
-    let telling = AbortOnDropHandle::new(tokio::spawn(tell(Arc::clone(&attempts.port), changes)));
+    let following = AbortOnDropHandle::new(tokio::spawn(follow_changes(
+        Arc::clone(&attempts.port),
+        changes,
+    )));
     tokio::join!(
         puller.take(of(TaskClass::Step), config.concurrency.max(1)),
         puller.take(of(TaskClass::Watch), MAX_WATCHES),
@@ -182,7 +185,7 @@ pub async fn run(
         ),
     );
     drained(&running, config.drain, &stop_now).await;
-    drop(telling);
+    drop(following);
     tracing::info!(worker = %config.name, "worker stopped");
 }
 
@@ -194,11 +197,11 @@ const MAX_WATCHES: usize = 2_000;
 const UNDO_SLOTS: usize = 4;
 
 /// Tells of changes for as long as the worker runs.
-async fn tell(port: Arc<dyn RolloutPort>, changes: Changes) {
+async fn follow_changes(port: Arc<dyn RolloutPort>, changes: Changes) {
     let mut wait = FOLLOW_AGAIN.0;
     loop {
         let begun = Instant::now();
-        if let Err(error) = port.tell(&changes).await {
+        if let Err(error) = port.follow_changes(&changes).await {
             tracing::warn!(%error, "cannot follow the ledger for changes of rollouts; retrying");
         }
         if begun.elapsed() > FOLLOW_AGAIN.1 {
@@ -242,7 +245,7 @@ impl TaskPuller<'_> {
             };
             match pulled {
                 Ok(Some(delivery)) if shutdown.is_cancelled() => {
-                    let _ = delivery.again(Duration::ZERO).await;
+                    let _ = delivery.redeliver(Duration::ZERO).await;
                 }
                 Ok(Some(delivery)) => {
                     let attempts = self.attempts.clone();

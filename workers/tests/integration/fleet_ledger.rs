@@ -94,7 +94,7 @@ impl FileLedger {
         self.lines().into_iter().map(|line| line.what).collect()
     }
 
-    fn standing(&self, task: &Task) -> TaskState {
+    fn task_state(&self, task: &Task) -> TaskState {
         let (start, ends): (&str, &[&str]) = match task.action {
             TaskAction::Execute => ("start", &["finish", "interrupt"]),
             TaskAction::Undo => ("start-undo", &["finish-undo"]),
@@ -124,7 +124,7 @@ impl FileLedger {
 
 #[async_trait]
 impl RolloutPort for FileLedger {
-    async fn look(&self, _: &RolloutId, task: &Task) -> Result<Assignment, PortError> {
+    async fn read_task(&self, _: &RolloutId, task: &Task) -> Result<Assignment, PortError> {
         let mut samples: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
         for line in self.lines() {
             if line.what == "measure" && line.attempt == task.attempt {
@@ -139,7 +139,7 @@ impl RolloutPort for FileLedger {
             plan: Arc::clone(&self.plan),
             environment: "staging".parse().unwrap(),
             params: BTreeMap::new(),
-            state: self.standing(task),
+            state: self.task_state(task),
             halted: self.halted.lock().unwrap().clone(),
             facts: Facts {
                 samples,
@@ -149,7 +149,7 @@ impl RolloutPort for FileLedger {
     }
 
     /// Written by one process alone: nothing changes but by its own records.
-    async fn tell(&self, _: &Changes) -> Result<(), PortError> {
+    async fn follow_changes(&self, _: &Changes) -> Result<(), PortError> {
         std::future::pending().await
     }
 
@@ -242,7 +242,7 @@ impl RolloutPort for FileLedger {
                 TaskAction::Undo
             }
         };
-        let standing = self.standing(&Task {
+        let task_state = self.task_state(&Task {
             step: "1.1".parse().unwrap(),
             action,
             attempt: line.attempt,
@@ -250,7 +250,7 @@ impl RolloutPort for FileLedger {
             class: TaskClass::Step,
         });
         let begins = line.what.starts_with("start");
-        let legal = match standing {
+        let legal = match task_state {
             TaskState::Wanted => begins,
             TaskState::Running { .. } => !begins,
             TaskState::Stale(_) | TaskState::Interrupted => false,

@@ -98,7 +98,7 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
     queue.publish(&task("1.3", None)).await.unwrap();
     pulled(queue, &["any"])
         .await
-        .again(Duration::ZERO)
+        .redeliver(Duration::ZERO)
         .await
         .unwrap();
     let delivery = pulled(queue, &["any"]).await;
@@ -131,7 +131,7 @@ async fn contract(queue: Arc<dyn TaskQueue>) {
     for _ in 0..OPTIONS.max_deliver {
         pulled(queue, &["any"])
             .await
-            .again(Duration::ZERO)
+            .redeliver(Duration::ZERO)
             .await
             .unwrap();
     }

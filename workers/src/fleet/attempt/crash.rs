@@ -28,7 +28,7 @@ impl Attempts {
         tracing::warn!(task = %task.key(), %reason, "the lease ran out");
         match task.task.action {
             TaskAction::Execute => self.interrupt(task, &reason).await,
-            TaskAction::Undo | TaskAction::VerifyUndo => Settlement::Again(Duration::ZERO),
+            TaskAction::Undo | TaskAction::VerifyUndo => Settlement::Redeliver(Duration::ZERO),
         }
     }
 
@@ -62,7 +62,7 @@ impl Attempts {
         if task.task.action == TaskAction::Undo {
             let looked = tokio::select! {
                 looked = executor::verify_undo(step, &context, context.facts.has_passed) => looked,
-                () = self.stop_now.cancelled() => return Settlement::Again(Duration::ZERO),
+                () = self.stop_now.cancelled() => return Settlement::Redeliver(Duration::ZERO),
             };
             if let executor::UndoCheck::EffectGone(message) = looked {
                 let mut outcome = Outcome::new(
@@ -85,7 +85,7 @@ impl Attempts {
         }
         let verified = tokio::select! {
             verified = executor::verify(step, &context) => verified,
-            () = self.stop_now.cancelled() => return Settlement::Again(Duration::ZERO),
+            () = self.stop_now.cancelled() => return Settlement::Redeliver(Duration::ZERO),
         };
         match verified {
             Some(mut outcome) if outcome.verdict == Verdict::Pass => {
@@ -121,15 +121,15 @@ impl Attempts {
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the step was not taken over; the task waits");
-                return Err(Settlement::Again(self.timeouts.again_after));
+                return Err(Settlement::Redeliver(self.timeouts.redeliver_after));
             }
         }
-        match self.port.look(&task.rollout, &task.task).await {
+        match self.port.read_task(&task.rollout, &task.task).await {
             Ok(assignment) => Ok(matches!(
                 assignment.state,
                 TaskState::Running { worker, .. } if worker == self.worker
             )),
-            Err(_) => Err(Settlement::Again(self.timeouts.again_after)),
+            Err(_) => Err(Settlement::Redeliver(self.timeouts.redeliver_after)),
         }
     }
 

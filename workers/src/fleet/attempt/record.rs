@@ -112,7 +112,7 @@ impl Attempts {
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::error!(task = %task.key(), %reason, "the result could not be recorded");
-                Ok(Settlement::Again(self.timeouts.again_after))
+                Ok(Settlement::Redeliver(self.timeouts.redeliver_after))
             }
         }
     }

@@ -117,7 +117,7 @@ struct OpenRun {
 /// How to settle the delivery.
 enum Settlement {
     Done,
-    Again(Duration),
+    Redeliver(Duration),
 }
 
 impl ShardWorkerState {
@@ -131,7 +131,7 @@ impl ShardWorkerState {
             };
             match pulled {
                 Ok(Some(delivery)) if shutdown.is_cancelled() => {
-                    let _ = delivery.taken.again(Duration::ZERO).await;
+                    let _ = delivery.taken.redeliver(Duration::ZERO).await;
                 }
                 Ok(Some(delivery)) => self.perform(delivery, &mut kept).await,
                 Ok(None) => kept = None,
@@ -168,13 +168,13 @@ impl ShardWorkerState {
             tokio::select! {
                 biased;
                 settle = work => settle,
-                () = self.stop_now.cancelled() => Settlement::Again(Duration::ZERO),
-                () = alive => Settlement::Again(Duration::ZERO),
+                () = self.stop_now.cancelled() => Settlement::Redeliver(Duration::ZERO),
+                () = alive => Settlement::Redeliver(Duration::ZERO),
             }
         };
         let settled = match settle {
             Settlement::Done => taken.done().await,
-            Settlement::Again(delay) => taken.again(delay).await,
+            Settlement::Redeliver(delay) => taken.redeliver(delay).await,
         };
         if let Err(error) = settled {
             // It will be redelivered and find its answer.
@@ -194,12 +194,12 @@ impl ShardWorkerState {
                 Ok((over, listener)) => *kept = Some(OpenRun::new(&queued.run, over, listener)),
                 Err(error) => {
                     tracing::warn!(%error, "whether the run is over is not known");
-                    return Settlement::Again(TRY_AGAIN);
+                    return Settlement::Redeliver(TRY_AGAIN);
                 }
             }
         }
         let Some(current) = kept.as_ref() else {
-            return Settlement::Again(TRY_AGAIN);
+            return Settlement::Redeliver(TRY_AGAIN);
         };
         let shard = async {
             if deliveries > MAX_DELIVERIES {
@@ -228,13 +228,13 @@ impl ShardWorkerState {
             Err(Stop::Later(reason)) => {
                 tracing::warn!(run = %queued.run.run, %reason, "the shard waits");
                 *kept = None;
-                return Settlement::Again(TRY_AGAIN);
+                return Settlement::Redeliver(TRY_AGAIN);
             }
             Err(Stop::Failed(failure)) => {
                 *kept = None;
                 if failure.is_retryable && !failure.needs_new_plan && deliveries < MAX_TRIES {
                     tracing::warn!(run = %queued.run.run, shard = queued.work.shard(), reason = failure.reason, "the shard is tried again");
-                    return Settlement::Again(TRY_AGAIN * deliveries);
+                    return Settlement::Redeliver(TRY_AGAIN * deliveries);
                 }
                 ShardAnswer::Failed {
                     new_plan: failure.needs_new_plan,
@@ -254,7 +254,7 @@ impl ShardWorkerState {
             Ok(()) => Settlement::Done,
             Err(error) => {
                 tracing::warn!(%error, "the answer was not stored; the shard is done again");
-                Settlement::Again(TRY_AGAIN)
+                Settlement::Redeliver(TRY_AGAIN)
             }
         }
     }
@@ -266,7 +266,7 @@ impl ShardWorkerState {
         processor: &Mutex<Option<ShardProcessor>>,
     ) -> Result<ShardAnswer, Stop> {
         let run = &queued.run;
-        let looked = (|| self.port.look(&run.rollout, &run.task))
+        let looked = (|| self.port.read_task(&run.rollout, &run.task))
             .retry(patience())
             .when(|error: &PortError| matches!(error, PortError::Unavailable { .. }))
             .await;
