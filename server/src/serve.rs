@@ -166,13 +166,13 @@ async fn stand_guard(
 
 /// Says once, when the views have caught up, which environments should be recorded; then waits for
 /// shutdown, because the server ends when one of its parts ends.
-async fn tell_unrecorded(
+async fn warn_about_unrecorded(
     handler: Handler,
     views: Arc<dyn ViewStore>,
     applied: Waiter,
     stop: CancellationToken,
 ) {
-    let tell = async {
+    let warn = async {
         let Ok(last) = handler.journal().last_sequence().await else {
             return;
         };
@@ -187,7 +187,7 @@ async fn tell_unrecorded(
         }
     };
     tokio::select! {
-        () = tell => stop.cancelled().await,
+        () = warn => stop.cancelled().await,
         () = stop.cancelled() => {}
     }
 }
@@ -235,7 +235,7 @@ pub async fn run(
         known,
         alarm.clone(),
     );
-    let environments = tell_unrecorded(
+    let environments = warn_about_unrecorded(
         dependencies.handler.clone(),
         dependencies.views.clone(),
         projector.waiter(),

@@ -22,7 +22,7 @@ use crate::progress::{Steps, lines};
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// How many different reasons to wait are printed.
-const MAX_TOLD: usize = 100;
+const MAX_REPORTED: usize = 100;
 
 /// Warns if the views do not show everything as it is on the ledger.
 async fn warn_about_anomalies(session: &Session) {
@@ -63,11 +63,11 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
         return Ok(Exit::Success);
     }
     let mut shown = 0;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let mut steps = Steps::new();
     loop {
         let answer = session.status_of(&id).await?;
-        let moved = session.json && answer.progress != told;
+        let moved = session.json && answer.progress != reported;
         if answer.view.data.rollout.updated_sequence != shown || moved {
             shown = answer.view.data.rollout.updated_sequence;
             steps.suspended(|| {
@@ -80,7 +80,7 @@ pub(crate) async fn status(session: &Session, args: StatusArgs) -> Outcome {
         if !session.json {
             steps.update(&answer.progress);
         }
-        told.clone_from(&answer.progress);
+        reported.clone_from(&answer.progress);
         if is_over(&answer) {
             return Ok(exit_of(&answer));
         }
@@ -96,7 +96,7 @@ pub(crate) async fn wait(
     at_most: Duration,
 ) -> Result<StatusAnswer, crate::exit::Failure> {
     let deadline = Instant::now() + at_most;
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     loop {
         let answer = session.status_of(id).await?;
         if is_over(&answer) || needs_person(&answer) || Instant::now() >= deadline {
@@ -107,7 +107,7 @@ pub(crate) async fn wait(
                 .filter(|it| goes_on_by_itself(it))
                 .map(waiting_for)
             {
-                if told.len() < MAX_TOLD && told.insert(text.clone()) {
+                if reported.len() < MAX_REPORTED && reported.insert(text.clone()) {
                     print::note(text);
                 }
             }

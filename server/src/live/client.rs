@@ -26,7 +26,7 @@ pub(crate) struct Client {
     /// All events up to here were sent or filtered out.
     at: EventId,
     /// Where the client would resume by itself: the last `id` it was sent.
-    told: EventId,
+    sent: EventId,
     /// Commits fetched for it that it has not taken yet.
     ready: VecDeque<Arc<StoredCommit>>,
     /// Whether that page was in memory.
@@ -53,7 +53,7 @@ impl Client {
             live,
             filter,
             at,
-            told: at,
+            sent: at,
             ready: VecDeque::new(),
             at_hand: false,
             asking: None,
@@ -89,10 +89,10 @@ impl Client {
         loop {
             while let Some(stored) = self.ready.front() {
                 let stored = Arc::clone(stored);
-                let told = self.tell(&stored).await?;
+                let rendered = self.render(&stored).await?;
                 self.ready.pop_front();
-                if !told.is_empty() {
-                    return Ok(told);
+                if !rendered.is_empty() {
+                    return Ok(rendered);
                 }
             }
             let asking = self.asking.get_or_insert_with(|| {
@@ -118,14 +118,17 @@ impl Client {
     }
 
     /// The events of a commit that the client wants and has not had; may be empty.
-    async fn tell(&mut self, stored: &StoredCommit) -> Result<Bytes, FeedError> {
+    async fn render(&mut self, stored: &StoredCommit) -> Result<Bytes, FeedError> {
         let (commit, sequence) = (&stored.commit, stored.sequence);
         let whole = EventId::whole(sequence);
         if commit.aggregate == "rollout" && self.filter.leaves_out(&commit.aggregate_id) {
             self.at = whole;
             return Ok(Bytes::new());
         }
-        let blocks = self.live.told.blocks(stored, &self.live.environments);
+        let blocks = self
+            .live
+            .block_cache
+            .blocks(stored, &self.live.environments);
         let blocks = blocks.await?;
         let wanted: Vec<_> = blocks
             .iter()
@@ -133,7 +136,7 @@ impl Client {
             .filter(|block| self.filter.wants(block.name, &block.about))
             .collect();
         if let (Some(last), Some(end)) = (wanted.last(), blocks.last()) {
-            self.told = EventId {
+            self.sent = EventId {
                 sequence,
                 index: (last.index < end.index).then_some(last.index),
             };
@@ -150,10 +153,10 @@ impl Client {
 
     /// Shows that the connection is alive, and advances the client past filtered events.
     fn heartbeat(&mut self) -> Bytes {
-        if self.told == self.at {
+        if self.sent == self.at {
             return Bytes::from_static(b": heartbeat\n\n");
         }
-        self.told = self.at;
+        self.sent = self.at;
         format!(": heartbeat\nid: {}\n\n", self.at).into()
     }
 }

@@ -15,7 +15,7 @@ use super::environments::Environments;
 use super::feed::FeedError;
 
 /// The number of newest commits whose blocks are cached.
-const MAX_TOLD: usize = 1_024;
+const MAX_CACHED_COMMITS: usize = 1_024;
 
 /// The subject of an event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,9 +53,9 @@ struct Data<'a> {
 
 /// The cached blocks of the newest commits. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told(Arc<Mutex<BTreeMap<u64, Arc<Vec<Block>>>>>);
+pub(crate) struct BlockCache(Arc<Mutex<BTreeMap<u64, Arc<Vec<Block>>>>>);
 
-impl Told {
+impl BlockCache {
     /// The blocks of a commit that the views contain.
     pub(crate) async fn blocks(
         &self,
@@ -63,9 +63,9 @@ impl Told {
         environments: &Environments,
     ) -> Result<Arc<Vec<Block>>, FeedError> {
         let sequence = stored.sequence;
-        let kept = |told: &Self| {
-            let told = told.0.lock().unwrap_or_else(PoisonError::into_inner);
-            told.get(&sequence).cloned()
+        let kept = |cached: &Self| {
+            let cached = cached.0.lock().unwrap_or_else(PoisonError::into_inner);
+            cached.get(&sequence).cloned()
         };
         if let Some(blocks) = kept(self) {
             return Ok(blocks);
@@ -76,10 +76,10 @@ impl Told {
             blocks.push(block(stored, index, event, about)?);
         }
         let blocks = Arc::new(blocks);
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(sequence, Arc::clone(&blocks));
-        while told.len() > MAX_TOLD {
-            told.pop_first();
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.insert(sequence, Arc::clone(&blocks));
+        while cached.len() > MAX_CACHED_COMMITS {
+            cached.pop_first();
         }
         Ok(blocks)
     }

@@ -44,7 +44,7 @@ pub struct Live {
     /// The environment of each rollout.
     pub(crate) environments: Environments,
     /// Commits in the form sent to clients.
-    pub(crate) told: event::Told,
+    pub(crate) block_cache: event::BlockCache,
     /// Interval between heartbeats.
     pub(crate) heartbeat: Duration,
 }
@@ -57,7 +57,7 @@ impl Live {
             applied,
             signals,
             environments: Environments::new(views),
-            told: event::Told::default(),
+            block_cache: event::BlockCache::default(),
             heartbeat: HEARTBEAT,
         }
     }

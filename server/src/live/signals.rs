@@ -73,7 +73,7 @@ impl SignalHub {
         let read = async {
             loop {
                 if let Err(error) = self.read(&environments).await {
-                    tracing::debug!(%error, "progress is not told");
+                    tracing::debug!(%error, "progress is not sent");
                 }
                 tokio::time::sleep(READ_AGAIN).await;
             }
