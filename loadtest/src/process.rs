@@ -144,7 +144,7 @@ pub(crate) fn clean(program: &Path) -> Command {
 }
 
 /// Wraps a command in another program, which is started by these words.
-pub(crate) fn behind(words: &[String], command: &Command) -> Command {
+pub(crate) fn wrapped_in(words: &[String], command: &Command) -> Command {
     let inner = command.as_std();
     let mut outer = Command::new(words.first().map_or("", String::as_str));
     outer

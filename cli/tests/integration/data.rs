@@ -16,7 +16,7 @@ fn generate(place: &Place, options: &str) {
         .says("300 deals");
 }
 
-fn taken(ran: Ran) -> String {
+fn snapshot_address(ran: Ran) -> String {
     ran.json()["snapshot"].as_str().unwrap().to_owned()
 }
 
@@ -33,21 +33,21 @@ fn generate_audit_snapshot_compare() {
     };
     audit.exits(wanted);
 
-    let off = taken(
+    let off = snapshot_address(
         place
             .run(&format!(
                 "snapshot take {DEALS} --label before --flag-off --json"
             ))
             .exits(0),
     );
-    let same = taken(
+    let same = snapshot_address(
         place
             .run(&format!(
                 "snapshot take {DEALS} --label again --flag-off --json"
             ))
             .exits(0),
     );
-    let on = taken(
+    let on = snapshot_address(
         place
             .run(&format!("snapshot take {DEALS} --label after --json"))
             .exits(0),
@@ -100,7 +100,7 @@ fn a_deal_that_does_not_parse_is_an_error_row() {
 fn unknown_and_damaged_snapshots_are_refused() {
     let place = Place::new();
     generate(&place, "--no-invalid-types");
-    let snapshot = taken(place.run(&format!("snapshot take {DEALS} --json")).exits(0));
+    let snapshot = snapshot_address(place.run(&format!("snapshot take {DEALS} --json")).exits(0));
     let unknown = "0".repeat(64);
     place
         .run(&format!("compare {snapshot} {unknown}"))

@@ -25,7 +25,7 @@ fn place_with(variables: Vec<(&'static str, String)>) -> Place {
     place
 }
 
-fn taken(ran: Ran) -> String {
+fn snapshot_address(ran: Ran) -> String {
     ran.json()["snapshot"].as_str().unwrap().to_owned()
 }
 
@@ -35,7 +35,7 @@ fn snapshots_and_comparisons_match_those_of_a_directory() {
     let place = place(&s3);
     let take = |options: &str| {
         let line = format!("snapshot take {DEALS} --label x --json {options}");
-        taken(place.run(&line).exits(0))
+        snapshot_address(place.run(&line).exits(0))
     };
     let bucket = format!("--objects {}", s3.location());
     let before = take(&format!("--flag-off {bucket}"));
@@ -139,7 +139,7 @@ fn a_bucket_over_https_needs_a_trusted_certificate() {
     assert!(s3.keys().is_empty());
 
     place.set(vec![("SSL_CERT_FILE", https.authority())]);
-    let taken = taken(
+    let taken = snapshot_address(
         place
             .run(&format!("{take} {} --json", s3.location()))
             .exits(0),

@@ -97,7 +97,7 @@ const OTHERS: &str = "
 
 /// Makes a database with the first `count` migrations, deals of every kind, and the content of
 /// `others`.
-fn made(directory: &Path, count: usize, others: &str) -> PathBuf {
+fn database_after(directory: &Path, count: usize, others: &str) -> PathBuf {
     let path = directory.join("deals.db");
     let _ = std::fs::remove_file(&path);
     for migration in &migrations(Dialect::Sqlite)[..count] {
@@ -118,18 +118,18 @@ fn made(directory: &Path, count: usize, others: &str) -> PathBuf {
 }
 
 /// A copy of a database that is restored before each fault.
-struct Start {
+struct InitialDatabase {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-impl Start {
+impl InitialDatabase {
     fn of(path: PathBuf) -> Self {
         let bytes = std::fs::read(&path).unwrap();
         Self { path, bytes }
     }
 
-    fn again(&self) -> &Path {
+    fn restored(&self) -> &Path {
         std::fs::write(&self.path, &self.bytes).unwrap();
         &self.path
     }
@@ -137,8 +137,8 @@ impl Start {
 
 /// Injects every fault at every statement: the database must be in the state before or after the
 /// script.
-fn whole_or_not_at_all(start: &Start, script: &str) {
-    let before = contents(start.again());
+fn assert_atomic(start: &InitialDatabase, script: &str) {
+    let before = contents(start.restored());
     assert_eq!(
         feed(&start.path, script, Fault::None, true),
         Vec::<String>::new()
@@ -161,7 +161,7 @@ fn whole_or_not_at_all(start: &Start, script: &str) {
         }
         for fault in faults {
             for keys in [true, false] {
-                let errors = feed(start.again(), script, fault, keys);
+                let errors = feed(start.restored(), script, fault, keys);
                 let found = contents(&start.path);
                 assert!(
                     found == before || found == after,
@@ -176,14 +176,14 @@ fn whole_or_not_at_all(start: &Start, script: &str) {
 fn each_migration_is_atomic_at_every_point_of_failure() {
     let dir = tempfile::tempdir().unwrap();
     for (index, migration) in migrations(Dialect::Sqlite).iter().enumerate().skip(1) {
-        let start = Start::of(made(dir.path(), index, OTHERS));
-        whole_or_not_at_all(&start, migration.deploy);
-        let path = made(dir.path(), index, OTHERS);
+        let start = InitialDatabase::of(database_after(dir.path(), index, OTHERS));
+        assert_atomic(&start, migration.deploy);
+        let path = database_after(dir.path(), index, OTHERS);
         assert_eq!(
             feed(&path, migration.deploy, Fault::None, true),
             Vec::<String>::new()
         );
-        whole_or_not_at_all(&Start::of(path), migration.revert);
+        assert_atomic(&InitialDatabase::of(path), migration.revert);
     }
 }
 
@@ -191,7 +191,7 @@ fn each_migration_is_atomic_at_every_point_of_failure() {
 fn repeating_a_migration_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for (index, migration) in migrations(Dialect::Sqlite).iter().enumerate() {
-        let path = made(dir.path(), index, "");
+        let path = database_after(dir.path(), index, "");
         feed(&path, migration.deploy, Fault::None, true);
         let deployed = contents(&path);
         let errors = feed(&path, migration.deploy, Fault::None, true);
@@ -269,10 +269,14 @@ fn a_refusal_changes_nothing_whatever_the_client_does_next() {
         (3, constrain.revert, "", "RB-MIGRATE-5"),
     ];
     for (count, script, others, said) in scripts {
-        let start = Start::of(made(dir.path(), count, &format!("{OTHERS}\n{others}")));
+        let start = InitialDatabase::of(database_after(
+            dir.path(),
+            count,
+            &format!("{OTHERS}\n{others}"),
+        ));
         let before = contents(&start.path);
         for keys in [true, false] {
-            let errors = feed(start.again(), script, Fault::None, keys);
+            let errors = feed(start.restored(), script, Fault::None, keys);
             assert!(errors[0].contains(said), "{said}: {errors:?}");
             assert_eq!(
                 contents(&start.path),

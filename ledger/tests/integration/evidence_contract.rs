@@ -97,7 +97,7 @@ async fn contract(store: &EvidenceStore, place: &dyn Place) {
     bytes_are_found_under_their_sha256(store, place).await;
     the_same_bytes_at_once_from_many_writers_are_harmless(store, place).await;
     a_large_file_is_streamed_and_can_be_read_at_random(store, place).await;
-    what_is_empty_is_kept_too(store).await;
+    empty_content_is_kept_too(store).await;
     a_flipped_byte_is_found_on_every_kind_of_read_and_healed_by_storing_again(store, place).await;
     bad_addresses_and_absent_evidence_are_named(store).await;
 }
@@ -169,7 +169,7 @@ async fn a_large_file_is_streamed_and_can_be_read_at_random(
     checked.finish().unwrap();
 }
 
-async fn what_is_empty_is_kept_too(store: &EvidenceStore) {
+async fn empty_content_is_kept_too(store: &EvidenceStore) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("empty");
     std::fs::write(&path, b"").unwrap();

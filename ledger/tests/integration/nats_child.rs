@@ -227,7 +227,7 @@ fn killed_parent(dir: &Path, tied: &str) -> (i32, u64) {
     (i32::try_from(server).unwrap(), acknowledged)
 }
 
-async fn everything_is_there(dir: &Path, acknowledged: u64) {
+async fn assert_nothing_acknowledged_is_missing(dir: &Path, acknowledged: u64) {
     let server = EmbeddedServer::start(options(dir)).await.unwrap();
     let read = journal(&server).await.read(&rollout("r"), 0).await.unwrap();
     let sequences: Vec<u64> = read.iter().map(|c| c.sequence).collect();
@@ -246,7 +246,7 @@ async fn killing_the_parent_ends_the_child() {
     let dir = tempfile::tempdir().unwrap();
     let (pid, acknowledged) = killed_parent(dir.path(), "yes");
     gone(pid).await;
-    everything_is_there(dir.path(), acknowledged).await;
+    assert_nothing_acknowledged_is_missing(dir.path(), acknowledged).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -261,7 +261,7 @@ async fn the_next_start_ends_an_orphan() {
         is_alive(pid),
         "without the tie the server outlives its parent"
     );
-    everything_is_there(dir.path(), acknowledged).await;
+    assert_nothing_acknowledged_is_missing(dir.path(), acknowledged).await;
     assert!(!is_alive(pid));
     assert!(is_alive(running(&bystander, 0).await));
     bystander.stop().await;

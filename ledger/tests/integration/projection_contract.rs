@@ -53,7 +53,7 @@ async fn an_empty_store_says_so(place: &Place) {
     assert_eq!(store.apply(&[]).await.unwrap(), AsOf::default());
 }
 
-async fn the_story_is_told(place: &Place) {
+async fn the_story_is_projected(place: &Place) {
     let store = place.open().await;
     let mut history = story();
     let last = history.commits.len() as u64;
@@ -277,7 +277,7 @@ async fn redelivery_is_harmless_and_a_gap_is_refused(place: &Place) {
     assert_eq!(store.dump().await.unwrap(), whole);
 }
 
-async fn what_makes_no_sense_is_an_anomaly(place: &Place) {
+async fn an_inconsistent_event_is_an_anomaly(place: &Place) {
     let store = place.open().await;
     let mut history = History::default();
     let r = rollout("r1");
@@ -463,10 +463,10 @@ macro_rules! suite {
     ($place:ident) => {
         an_empty_store_says_so(&$place("empty").await).await;
         positions_name_their_commit(&*$place("positions").await.open().await).await;
-        the_story_is_told(&$place("story").await).await;
+        the_story_is_projected(&$place("story").await).await;
         lists_are_filtered_and_paged(&$place("lists").await).await;
         redelivery_is_harmless_and_a_gap_is_refused(&$place("again").await).await;
-        what_makes_no_sense_is_an_anomaly(&$place("anomalies").await).await;
+        an_inconsistent_event_is_an_anomaly(&$place("anomalies").await).await;
         a_row_that_is_refused_is_an_anomaly(&$place("refused").await).await;
         workers_join_and_leave(&$place("workers").await).await;
         two_projectors_share_a_store(&$place("shared").await).await;

@@ -24,7 +24,7 @@ async fn applied(store: &Arc<dyn ViewStore>, batch: &[StoredCommit]) {
 }
 
 /// Compares the ways to build each prefix.
-async fn all_ways_agree(choices: &[Choice]) {
+async fn assert_rebuilds_agree(choices: &[Choice]) {
     let history = random(choices);
     let dir = tempfile::tempdir().unwrap();
     let restarted_file = dir.path().join("restarted.db");
@@ -81,7 +81,7 @@ fn every_prefix_gives_the_same_views_incrementally_restarted_and_rebuilt() {
     let mut runner = TestRunner::new(Config::with_cases(12));
     runner
         .run(&choices(28), |choices| {
-            runtime.block_on(all_ways_agree(&choices));
+            runtime.block_on(assert_rebuilds_agree(&choices));
             Ok(())
         })
         .unwrap();

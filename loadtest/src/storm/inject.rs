@@ -37,7 +37,7 @@ pub(crate) async fn inject(
         Kind::Kill => {
             system.kill(target).await;
             system.rest(fault.pause).await?;
-            again(system, target)?;
+            start_again(system, target)?;
         }
         Kind::Freeze => {
             system.signal(target, Signal::SIGSTOP);
@@ -47,13 +47,13 @@ pub(crate) async fn inject(
         Kind::Restart => {
             system.stop(target).await?;
             system.rest(fault.pause).await?;
-            again(system, target)?;
+            start_again(system, target)?;
         }
         Kind::FreezeThenKill => {
             system.signal(target, Signal::SIGSTOP);
             system.rest(fault.pause).await?;
             system.kill(target).await;
-            again(system, target)?;
+            start_again(system, target)?;
         }
         Kind::Cut => cut(system, target),
         Kind::Silence => {
@@ -76,7 +76,7 @@ pub(crate) async fn inject(
             for name in system.nats_names() {
                 system.start(&name)?;
             }
-            again(system, target)?;
+            start_again(system, target)?;
         }
         Kind::IdleConnections => connections(system, fault, &[]).await?,
         Kind::DeafFollowers => connections(system, fault, FOLLOW).await?,
@@ -88,7 +88,7 @@ pub(crate) async fn inject(
             };
             system.stop(target).await?;
             system.set_clock(target, skew);
-            again(system, target)?;
+            start_again(system, target)?;
             system.rest(fault.pause).await?;
         }
         Kind::FullDisk => {
@@ -103,22 +103,22 @@ pub(crate) async fn inject(
             }
             // As in the operator guide: free space, then restart.
             system.stop(target).await?;
-            again(system, target)?;
+            start_again(system, target)?;
         }
         Kind::InterruptTwice => {
             system.interrupt_twice(target).await?;
             system.rest(fault.pause).await?;
-            again(system, target)?;
+            start_again(system, target)?;
         }
         Kind::WorkerFirst => {
             let servers = system.names_of("serve-");
             for name in servers.iter().map(String::as_str).chain([target]) {
                 system.kill(name).await;
             }
-            again(system, target)?;
+            start_again(system, target)?;
             system.rest(fault.pause).await?;
             for name in &servers {
-                again(system, name)?;
+                start_again(system, name)?;
             }
         }
         Kind::DeadWebhook => {
@@ -148,7 +148,7 @@ pub(crate) async fn inject(
             };
             system.damage_views(target, page)?;
             system.rest(fault.pause).await?;
-            again(system, target)?;
+            start_again(system, target)?;
         }
         Kind::NatsGone => system.starve().await?,
     }
@@ -199,7 +199,7 @@ async fn postgres(system: &mut System, fault: &Fault) -> Result<(), StormError> 
 }
 
 /// Starts a process that was held down; the child of `up` is started by its parent.
-fn again(system: &mut System, target: &str) -> Result<(), StormError> {
+fn start_again(system: &mut System, target: &str) -> Result<(), StormError> {
     if target == "nats" {
         return Ok(());
     }

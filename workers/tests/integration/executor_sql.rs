@@ -83,7 +83,7 @@ impl Database {
 
 async fn migrations_and_queries(database: &Database) {
     deploy_verify_revert(database).await;
-    nothing_half_applied(database).await;
+    failed_scripts_leave_nothing(database).await;
     queries(database).await;
     refusals(database).await;
 }
@@ -132,7 +132,7 @@ async fn deploy_verify_revert(database: &Database) {
     );
 }
 
-async fn nothing_half_applied(database: &Database) {
+async fn failed_scripts_leave_nothing(database: &Database) {
     for (deploy, verify, said) in [
         (
             "CREATE TABLE half (id integer); INSERT INTO nowhere VALUES (1);",

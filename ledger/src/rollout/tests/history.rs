@@ -15,7 +15,7 @@ use crate::runbook::RollbackLevel;
 const STEPS: [&str; 8] = ["0.1", "0.2", "1.1", "1.2", "1.3", "2.1", "2.2", "9.9"];
 const PEOPLE: [&str; 5] = ["alice", "bob", "dora", "olga", "mallory"];
 
-fn rich() -> Plan {
+fn plan_with_every_kind_of_step() -> Plan {
     plan_with(
         json!([
             gated("0", vec![check("0.1"), by_hand("0.2")],
@@ -140,7 +140,7 @@ fn ask(story: &mut Story, ask: &Ask, number: usize) -> bool {
 }
 
 pub(super) fn play(moves: &[Move]) -> Story {
-    let mut story = given(rich());
+    let mut story = given(plan_with_every_kind_of_step());
     for (number, a_move) in moves.iter().enumerate() {
         match a_move {
             Move::Ask(asked) => {
@@ -287,7 +287,7 @@ proptest! {
 
 #[test]
 fn a_commit_must_continue_this_history() {
-    let story = given(rich());
+    let story = given(plan_with_every_kind_of_step());
     let last = story.commits.last().unwrap().clone();
     let bad = |change: &dyn Fn(&mut StoredCommit)| {
         let mut commit = last.clone();

@@ -53,7 +53,7 @@ pub(super) fn comparison(step: &str) -> serde_json::Value {
 }
 
 /// A plan with a migration, a configuration change, a flag, and checks.
-fn whole() -> Plan {
+fn migration_change_and_flag() -> Plan {
     plan(json!([
         phase(
             "1",
@@ -73,7 +73,7 @@ fn whole() -> Plan {
 
 /// A rollout that has run up to a comparison with three regressions.
 pub(super) fn regressed() -> Story {
-    given(whole())
+    given(migration_change_and_flag())
         .runs("1.1")
         .runs("1.2")
         .runs("2.1")
@@ -273,7 +273,7 @@ fn a_follow_up_snapshot_and_comparison_prove_the_rollback_but_not_the_phase() {
 
 #[test]
 fn a_rollback_after_success_closes_again() {
-    let story = given(whole())
+    let story = given(migration_change_and_flag())
         .runs("1.1")
         .runs("1.2")
         .runs("2.1")
@@ -299,7 +299,7 @@ fn a_rollback_after_success_closes_again() {
 
 #[test]
 fn a_rollback_needs_something_to_undo() {
-    opened_in(whole(), "staging")
+    opened_in(migration_change_and_flag(), "staging")
         .when(by("olga", rollback(RollbackLevel::Flags)))
         .refused("RB-ROLLOUT-7", "abort it instead")
         .when(by("olga", undo("1.1")))

@@ -23,26 +23,26 @@ fn give_up(step: &str, attempt: u32) -> SystemCommand {
     }
 }
 
-fn one() -> Story {
+fn given_two_checks() -> Story {
     given(plan(json!([phase("0", vec![check("0.1"), check("0.2")])])))
 }
 
 #[test]
 fn the_second_worker_to_start_a_step_is_refused() {
-    one()
+    given_two_checks()
         .and(worker(start("0.1", 1)))
         .when(worker(start("0.1", 1)))
         .refused("RB-ROLLOUT-10", "started by w1")
         .when(worker(start("0.1", 2)))
         .refused("RB-ROLLOUT-10", "attempt 1");
-    one()
+    given_two_checks()
         .when(worker(start("0.1", 2)))
         .refused("RB-ROLLOUT-11", "1 is next");
 }
 
 #[test]
 fn late_results_are_refused_by_name() {
-    let story = one()
+    let story = given_two_checks()
         .when(worker(finish("0.1", 1, Verdict::Pass)))
         .refused("RB-ROLLOUT-12", "pending")
         .runs("0.1")
@@ -61,7 +61,7 @@ fn late_results_are_refused_by_name() {
 
 #[test]
 fn an_interrupted_step_waits_for_a_person_unless_it_is_idempotent() {
-    let story = one()
+    let story = given_two_checks()
         .and(worker(start("0.1", 1)))
         .when(worker(interrupt("0.1", 1)))
         .then(&["StepInterrupted"]);
@@ -128,7 +128,7 @@ fn a_read_only_step_moves_to_another_worker_a_bounded_number_of_times() {
 
 #[test]
 fn a_command_never_moves_to_another_worker_whatever_its_plan_declares() {
-    one()
+    given_two_checks()
         .and(worker(start("0.1", 1)))
         .when(worker(resume("0.1", 1, "w2")))
         .refused("RB-ROLLOUT-32", "only a step that reads");
@@ -136,7 +136,7 @@ fn a_command_never_moves_to_another_worker_whatever_its_plan_declares() {
 
 #[test]
 fn the_result_of_a_worker_that_was_cut_off_counts_until_a_person_has_decided() {
-    let interrupted = one()
+    let interrupted = given_two_checks()
         .and(worker(start("0.1", 1)))
         .and(worker(interrupt("0.1", 1)));
     let story = interrupted
@@ -153,14 +153,14 @@ fn the_result_of_a_worker_that_was_cut_off_counts_until_a_person_has_decided() {
 
 #[test]
 fn a_task_that_no_worker_can_carry_out_is_given_up() {
-    let story = one()
+    let story = given_two_checks()
         .when(system(give_up("0.1", 2)))
         .refused("RB-ROLLOUT-12", "pending")
         .when(system(give_up("0.1", 1)))
         .then(&["StepFinished"]);
     assert_eq!(story.step("0.1"), StepStatus::Errored);
     assert!(story.blocked("step 0.1").why.contains("label x"));
-    let story = one()
+    let story = given_two_checks()
         .and(worker(start("0.1", 1)))
         .when(system(give_up("0.1", 1)))
         .then(&["StepInterrupted"]);
@@ -169,7 +169,7 @@ fn a_task_that_no_worker_can_carry_out_is_given_up() {
 
 #[test]
 fn unusable_records_are_refused() {
-    let story = one().and(worker(start("0.1", 1)));
+    let story = given_two_checks().and(worker(start("0.1", 1)));
     let with_details = |details: Vec<Kind>| {
         worker(WorkerCommand::FinishStep {
             finished: result("0.1", 1, Verdict::Pass),

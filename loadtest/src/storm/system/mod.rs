@@ -300,7 +300,7 @@ impl System {
         }
         command.current_dir(&self.directory);
         if let (Role::Up | Role::Nats(0), Some(disk)) = (role, &self.disk) {
-            command = process::behind(&disk.enter(&self.directory), &command);
+            command = process::wrapped_in(&disk.enter(&self.directory), &command);
         }
         let log = self.directory.join(format!("{name}.log"));
         let process = Process::start(&mut command, &log)?;

@@ -153,7 +153,7 @@ impl System {
             .current_dir(&self.directory);
         if let (true, Some(disk)) = (name == "up", &self.disk) {
             // The file is visible only in that mount namespace.
-            command = process::behind(&disk.enter(&self.directory), &command);
+            command = process::wrapped_in(&disk.enter(&self.directory), &command);
         }
         let done = command
             .as_std_mut()
