@@ -145,11 +145,11 @@ pub(crate) fn preview_rollback(answer: &RollbackAnswer, as_json: bool) -> Result
     }
     for step in &list.running {
         line(format!(
-            "  step {step} runs; it is stopped, and undone when it has ended"
+            "  step {step} is running; it is stopped, and undone when it has ended"
         ));
     }
     for left in &list.left {
-        line(format!("  step {} is left: {}", left.step, left.why));
+        line(format!("  step {} is not undone: {}", left.step, left.why));
     }
     if let Some(target) = &answer.target {
         line(paint(DIM, format!("target: {target}")));

@@ -358,7 +358,7 @@ impl Orchestrator {
                     schedule.due.remove(&of);
                 }
                 Err(error) => {
-                    tracing::warn!(%of, %error, "could not advance; looking again");
+                    tracing::warn!(%of, %error, "could not advance; evaluating again");
                     failed.get_or_insert_with(|| format!("{of}: {}", error.told()));
                     schedule.due.insert(of, later(now, BACK_OFF));
                 }

@@ -112,7 +112,7 @@ async fn evidence(session: &Session) -> Check {
     let (found, message) = match tried {
         Ok(()) => (
             Found::Pass,
-            format!("{location} keeps what is written, and gives it back"),
+            format!("{location} stores what is written and returns it"),
         ),
         Err(error) => (Found::Fail, error.to_string()),
     };

@@ -32,7 +32,7 @@ pub(crate) async fn run(session: &Session) -> Outcome {
         ));
     }
     if answer.workers.is_empty() {
-        line("no worker is there; start one with `rollbook worker`");
+        line("no worker is present; start one with `rollbook worker`");
     }
     let heard = |row: &WorkerRow| answer.workers.iter().any(|there| there.name == row.worker);
     for row in answer.recorded.data.iter().filter(|row| !heard(row)) {

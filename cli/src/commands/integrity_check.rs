@@ -72,7 +72,7 @@ impl Known {
         match self.acknowledged.load().await {
             Ok(position) => position.unwrap_or_default(),
             Err(error) => {
-                print::note(format!("{error}; going on without it"));
+                print::note(format!("{error}; continuing without it"));
                 Position::default()
             }
         }

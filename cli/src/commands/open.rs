@@ -82,7 +82,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
         print::command_answer(&opened, false)?;
     }
     interrupt::parting(format!(
-        "{id} goes on; `rollbook status {id} --wait SECONDS` waits for it again"
+        "{id} continues; `rollbook status {id} --wait SECONDS` waits for it again"
     ));
     start(session, &opened).await?;
     let answer = status::wait(session, &id, Duration::from_secs(args.timeout)).await?;

@@ -79,7 +79,7 @@ async fn serve_on(
         match (served, sqlite_file(views_url)) {
             (Err(error), Some(file)) if error.is_damaged_views() && replaced < MAX_REPLACED => {
                 replaced += 1;
-                print::note(format!("{error}; going on with new ones"));
+                print::note(format!("{error}; continuing with new ones"));
                 parts.rebuilt = Some(format!(
                     "found damaged at {}, set aside and rebuilt from the ledger",
                     parts.handler.now()

@@ -122,7 +122,7 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
                 again.push_str(flag);
             }
         }
-        let message = format!("{}; go on with: {again} --after {last}", failure.message);
+        let message = format!("{}; continue with: {again} --after {last}", failure.message);
         return Err(Failure { message, ..failure });
     }
     match args.aggregate {
@@ -216,7 +216,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         print::note(paint(
             DIM,
             format!(
-                "{0} has ended; all it printed: rollbook show {0} {id} --output",
+                "{0} has ended; its whole output: rollbook show {0} {id} --output",
                 args.what
             ),
         ));

@@ -99,7 +99,7 @@ impl EventReader {
     /// Events up to one of this type.
     #[track_caller]
     fn until(&mut self, last: &str) -> Vec<FeedBlock> {
-        // Heartbeats continue for ever.
+        // Heartbeats continue forever.
         let end = Instant::now() + 2 * SILENCE;
         let mut events = vec![self.event()];
         while events.last().is_some_and(|received| received.event != last) {

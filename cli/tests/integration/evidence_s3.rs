@@ -60,7 +60,10 @@ fn snapshots_and_comparisons_match_those_of_a_directory() {
     let found = compare(&before, &after, &bucket);
     assert!(!found.2.as_object().unwrap().is_empty(), "{found:?}");
     assert_eq!(found, compare(&before_kept, &after_kept, directory));
-    assert!(!place.has(".rollbook"), "nothing is kept beside the bucket");
+    assert!(
+        !place.has(".rollbook"),
+        "nothing is kept outside the bucket"
+    );
 
     let largest = s3
         .keys()

@@ -79,7 +79,7 @@ fn views_that_are_damaged_while_up_runs_are_rebuilt() {
     let rows = before.as_array().unwrap();
     assert_eq!(&after[..rows.len()], &rows[..]);
     up.signal(Signal::SIGTERM);
-    up.finish().exits(0).complains("going on with new ones");
+    up.finish().exits(0).complains("continuing with new ones");
     // The new one is intact.
     let up = place.up();
     place.run("status h").exits(0).says("succeeded");
@@ -194,7 +194,7 @@ fn an_interrupted_log_says_how_to_continue() {
     up.signal(Signal::SIGKILL);
     up.finish();
     log.finish().exits(7).complains(&format!(
-        "go on with: rollbook log h --follow --json --after {last}"
+        "continue with: rollbook log h --follow --json --after {last}"
     ));
 
     // A server that says why it ends the connection.
@@ -221,7 +221,7 @@ fn an_interrupted_log_says_how_to_continue() {
     answering.join().unwrap();
     assert!(!ran.out.contains("RB-API-31"), "{}", ran.out);
     ran.complains("RB-API-31")
-        .complains("go on with: rollbook log --follow --after 7");
+        .complains("continue with: rollbook log --follow --after 7");
 }
 
 #[test]

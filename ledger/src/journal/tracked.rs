@@ -79,11 +79,13 @@ impl TrackedJournal {
                     Ok(Ok(())) => failing = false,
                     // Log only the first failure of an outage: there are many per second.
                     Ok(Err(error)) if !failing => {
-                        tracing::warn!(%error, "the acknowledged position is not kept");
+                        tracing::warn!(%error, "the acknowledged position was not saved");
                         failing = true;
                     }
                     Err(_) if !failing => {
-                        tracing::warn!("the acknowledged position is not kept: no answer in time");
+                        tracing::warn!(
+                            "the acknowledged position was not saved: no answer in time"
+                        );
                         failing = true;
                     }
                     _ => {}

@@ -64,8 +64,8 @@ async fn say(handler: &Handler, config: &WorkerConfig, command: FleetCommand) {
     );
     match tokio::time::timeout(SAY_WITHIN, said).await {
         Ok(Ok(())) => {}
-        Ok(Err(reason)) => tracing::warn!(worker = config.name, %reason, "not on the record"),
-        Err(_) => tracing::warn!(worker = config.name, "not on the record: no answer in time"),
+        Ok(Err(reason)) => tracing::warn!(worker = config.name, %reason, "not recorded"),
+        Err(_) => tracing::warn!(worker = config.name, "not recorded: no answer in time"),
     }
 }
 
@@ -135,7 +135,7 @@ async fn compare_always(
             let by = "orchestrator";
             let recorded = record(&handler, &name, &command, ActorKind::Orchestrator, by).await;
             if let Err(reason) = recorded {
-                tracing::debug!(worker = name, %reason, "not on the record");
+                tracing::debug!(worker = name, %reason, "not recorded");
             }
         }
     }

@@ -128,7 +128,7 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
         Kind::StepInterrupted(e) if !e.resumed_by.is_empty() => (
             &e.step_id,
             format!(
-                "Step {} goes on with worker {}, attempt {}{}",
+                "Step {} continues with worker {}, attempt {}{}",
                 e.step_id,
                 e.resumed_by,
                 e.attempt,

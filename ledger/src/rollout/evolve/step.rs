@@ -429,7 +429,7 @@ pub(super) fn alert_raised(
         // The alert has become more severe.
         Some(before) if before.id == event.alert_id => {}
         Some(_) => {
-            return Err(meta.transition("an alert on this metric of this step stands already"));
+            return Err(meta.transition("an alert on this metric of this step is already raised"));
         }
     }
     Ok(())

@@ -171,7 +171,7 @@ pub(super) fn play(moves: &[Move]) -> Story {
             let runs = super::super::rules::progress::anything_runs(&story.state);
             assert!(
                 runs || !offered.blocked.is_empty() || story.state.status.is_closed(),
-                "nothing moves and nobody is told why: {:#?}",
+                "nothing moves and no reason is given: {:#?}",
                 story.state
             );
         }

@@ -241,6 +241,6 @@ fn notices_are_sent_while_effects_are_undone() {
     assert_eq!(
         due(&story),
         ["back"],
-        "the other speaks of a rollout that goes on"
+        "the other speaks of a rollout that continues"
     );
 }
