@@ -14,7 +14,7 @@ use crate::print;
 static PARTING: OnceLock<String> = OnceLock::new();
 
 /// Prints this message if the command is stopped from now on. Only the first text counts.
-pub(crate) fn parting(text: String) {
+pub(crate) fn set_parting_message(text: String) {
     let _ = PARTING.set(text);
 }
 

@@ -21,7 +21,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// time waits here, so that a clock owns all time of a rollout.
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            while let Some(left) = left(self.now(), at) {
+            while let Some(left) = remaining(self.now(), at) {
                 tokio::time::sleep(left.min(LONGEST_NAP)).await;
             }
         })
@@ -35,7 +35,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 }
 
 /// The time from `now` until `at`; `None` if it is over.
-fn left(now: Timestamp, at: Timestamp) -> Option<Duration> {
+fn remaining(now: Timestamp, at: Timestamp) -> Option<Duration> {
     let left = Duration::try_from(at.duration_since(now)).ok()?;
     (!left.is_zero()).then_some(left)
 }
@@ -88,7 +88,7 @@ impl Clock for ManualClock {
             loop {
                 // Registered before the look, so that no move falls between the two.
                 let moved = self.moved.notified();
-                if left(self.now(), at).is_none() {
+                if remaining(self.now(), at).is_none() {
                     return;
                 }
                 moved.await;
@@ -128,7 +128,7 @@ impl Clock for RuntimeClock {
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            while let Some(left) = left(self.now(), at) {
+            while let Some(left) = remaining(self.now(), at) {
                 tokio::time::sleep(left).await;
             }
         })

@@ -57,7 +57,7 @@ pub(crate) async fn versus_duckdb() -> Result<Bar, BenchError> {
     let mut duckdb = Process::duckdb()?;
     let command = pair.duckdb_command(TOLERANCE_PERCENT, threads())?;
     // The first run of each side fills the caches and is not counted.
-    agree(&ours.ask("{}")?, &duckdb.ask(&command)?)?;
+    check_agreement(&ours.ask("{}")?, &duckdb.ask(&command)?)?;
     let mut runs = Vec::new();
     for run in 0..RUNS {
         let (mine, peer) = if run % 2 == 0 {
@@ -67,7 +67,7 @@ pub(crate) async fn versus_duckdb() -> Result<Bar, BenchError> {
             let peer = duckdb.ask(&command)?;
             (ours.ask("{}")?, peer)
         };
-        agree(&mine, &peer)?;
+        check_agreement(&mine, &peer)?;
         eprintln!(
             "compare: rollbook {:.3} s, DuckDB {:.3} s",
             mine.seconds, peer.seconds
@@ -134,7 +134,7 @@ impl Answer {
     }
 }
 
-fn agree(ours: &Answer, peer: &Answer) -> Result<(), BenchError> {
+fn check_agreement(ours: &Answer, peer: &Answer) -> Result<(), BenchError> {
     if ours.counts == peer.counts {
         return Ok(());
     }

@@ -113,7 +113,7 @@ impl Connections {
     /// Opens everything and creates missing streams with this many copies. Retries what is
     /// unavailable for a minute.
     pub(super) async fn serving(&self, replicas: usize) -> Result<Components, Failure> {
-        let parts = patiently(Some(SERVER_TRIES), || self.parts(replicas)).await?;
+        let parts = retry_opening(Some(SERVER_TRIES), || self.parts(replicas)).await?;
         if self.system.is_some() && parts.journal.sync() == SyncKnown::Unknown {
             print::note(
                 "whether the NATS server syncs is still not known: --nats-system must name a user of its system account",
@@ -125,7 +125,7 @@ impl Connections {
     /// Waits, however long, until a server has created the streams and all of it answers: only the
     /// server decides how many copies they have.
     pub(super) async fn working(&self) -> Result<Components, Failure> {
-        patiently(None, || async {
+        retry_opening(None, || async {
             self.check_streams_exist().await?;
             let parts = self.parts(1).await?;
             // A worker keeps no position of its own; it detects what the stream itself shows as
@@ -242,7 +242,7 @@ impl Components {
         known: &Known,
         accepted: Option<u64>,
     ) -> Result<(), Failure> {
-        patiently(Some(SERVER_TRIES), || async {
+        retry_opening(Some(SERVER_TRIES), || async {
             let checked = known.check(&self.kept, &self.ledger, accepted).await;
             checked.map_err(OpenFailure::from)
         })
@@ -319,7 +319,7 @@ impl From<Failure> for OpenFailure {
 }
 
 /// Retries until it succeeds or is refused, for at most this long. Prints each reason to wait once.
-async fn patiently<T, F>(
+async fn retry_opening<T, F>(
     at_most: Option<Duration>,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, Failure>

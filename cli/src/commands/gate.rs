@@ -52,7 +52,7 @@ pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
                 return Err(Failure::new(Exit::Failed, hold.why).by(hold.remedies));
             }
             let says = args.statement.as_deref();
-            agreed(session, &answer, says)?;
+            confirm_at_terminal(session, &answer, says)?;
             answer.seen
         }
     };
@@ -68,7 +68,11 @@ pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
 }
 
 /// Shows what is about to be signed and asks; only a `yes` typed at a terminal counts.
-fn agreed(session: &Session, answer: &GateAnswer, statement: Option<&str>) -> Result<(), Failure> {
+fn confirm_at_terminal(
+    session: &Session,
+    answer: &GateAnswer,
+    statement: Option<&str>,
+) -> Result<(), Failure> {
     let mut answer_here = std::io::stdin().lock();
     if session.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let typed = session.client.typed_with(&["--seen", &answer.seen]);

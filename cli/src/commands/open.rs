@@ -81,7 +81,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
     if !session.json {
         print::command_answer(&opened, false)?;
     }
-    interrupt::parting(format!(
+    interrupt::set_parting_message(format!(
         "{id} continues; `rollbook status {id} --wait SECONDS` waits for it again"
     ));
     start(session, &opened).await?;

@@ -447,7 +447,7 @@ fn problem(terms: &Terms) -> Option<String> {
                 "its break-glass rule names role `{role}`, which it does not have"
             ));
         }
-        if let Some(verb) = rule.verbs.iter().find(|verb| !takes_two(**verb)) {
+        if let Some(verb) = rule.verbs.iter().find(|verb| !takes_two_persons(**verb)) {
             return Some(format!(
                 "`{verb}` takes one person and needs no break-glass"
             ));
@@ -458,6 +458,6 @@ fn problem(terms: &Terms) -> Option<String> {
 }
 
 /// True if the verb takes two persons, so that glass can be broken for it.
-fn takes_two(verb: Verb) -> bool {
+fn takes_two_persons(verb: Verb) -> bool {
     rule(verb) == Rule::TwoPersons || verb == Verb::Accept
 }

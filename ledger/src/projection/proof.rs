@@ -173,13 +173,14 @@ async fn compared<'a>(
     }
     commits.retain(|commit| commit.sequence <= stored.as_of.sequence);
     commits.sort_by_key(|commit| commit.sequence);
-    Ok(differences(made(&commits, own), &stored.data))
+    Ok(differences(rebuild(&commits, own), &stored.data))
 }
 
 /// True if projecting the commits gives a row for this rollout.
 pub fn is_shown(commits: &[StoredCommit], rollout: &RolloutId) -> bool {
-    let made = made(commits, &Aggregate::Rollout(rollout.clone()));
-    made.keys()
+    let rebuilt = rebuild(commits, &Aggregate::Rollout(rollout.clone()));
+    rebuilt
+        .keys()
         .any(|(table, _)| *table == RolloutRow::TABLE.name)
 }
 
@@ -205,10 +206,10 @@ fn named_by(stored: &[TableRows]) -> BTreeSet<Aggregate> {
         .collect()
 }
 
-type Made = BTreeMap<(&'static str, String), (&'static TableSpec, Vec<Value>)>;
+type RebuiltRows = BTreeMap<(&'static str, String), (&'static TableSpec, Vec<Value>)>;
 
 /// Rebuilds an aggregate's rows from commits.
-fn made(commits: &[StoredCommit], aggregate: &Aggregate) -> Made {
+fn rebuild(commits: &[StoredCommit], aggregate: &Aggregate) -> RebuiltRows {
     let owned = owned(aggregate);
     let is_own = |table: &TableSpec, values: &[Value]| {
         owned.iter().any(|owned| {
@@ -220,7 +221,7 @@ fn made(commits: &[StoredCommit], aggregate: &Aggregate) -> Made {
         })
     };
     let mut state = State::default();
-    let mut made = Made::new();
+    let mut rebuilt = RebuiltRows::new();
     for commit in commits {
         for RowChange { table, values } in project(&mut state, commit) {
             if !is_own(table, &values) {
@@ -228,13 +229,13 @@ fn made(commits: &[StoredCommit], aggregate: &Aggregate) -> Made {
             }
             let key = (table.name, key_of(table, &values));
             if table.is_updated() {
-                made.insert(key, (table, values));
+                rebuilt.insert(key, (table, values));
             } else {
-                made.entry(key).or_insert((table, values));
+                rebuilt.entry(key).or_insert((table, values));
             }
         }
     }
-    made
+    rebuilt
 }
 
 fn key_of(table: &TableSpec, row: &[Value]) -> String {
@@ -242,12 +243,12 @@ fn key_of(table: &TableSpec, row: &[Value]) -> String {
     texts.join("/")
 }
 
-fn differences(mut made: Made, stored: &[TableRows]) -> Vec<Difference> {
+fn differences(mut rebuilt: RebuiltRows, stored: &[TableRows]) -> Vec<Difference> {
     let mut found = Vec::new();
     for (table, rows) in stored {
         for row in rows {
             let key = key_of(table, row);
-            let expected = made.remove(&(table.name, key.clone()));
+            let expected = rebuilt.remove(&(table.name, key.clone()));
             let what = match expected {
                 None => "is not on the ledger".to_owned(),
                 Some((_, expected)) => match differing(table, &expected, row) {
@@ -262,7 +263,7 @@ fn differences(mut made: Made, stored: &[TableRows]) -> Vec<Difference> {
             });
         }
     }
-    found.extend(made.into_keys().map(|(table, row)| Difference {
+    found.extend(rebuilt.into_keys().map(|(table, row)| Difference {
         table,
         row,
         what: "is missing".to_owned(),

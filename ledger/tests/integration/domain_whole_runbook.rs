@@ -203,7 +203,7 @@ impl Play {
     }
 
     /// Does whatever is next; returns false if only a person's decision helps.
-    fn moves(&mut self) -> bool {
+    fn advance(&mut self) -> bool {
         let offered = next(&self.state, &self.plan, self.now);
         if offered.settle {
             let settle = Request::System(SystemCommand::Settle);
@@ -303,7 +303,7 @@ impl Play {
 
     fn drive(&mut self) {
         for _ in 0..2_000 {
-            if !self.moves() {
+            if !self.advance() {
                 assert_eq!(fold(&self.commits).unwrap().as_ref(), Some(&self.state));
                 return;
             }

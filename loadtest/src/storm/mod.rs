@@ -151,8 +151,8 @@ async fn slices(args: &StormArgs) -> Result<bool, StormError> {
     if args.plan {
         for (slice, faults) in sizes.iter().copied().enumerate() {
             let wanted = wanted(slice, faults);
-            tell_slice(slice, &wanted);
-            wanted.planned().iter().for_each(slice::tell);
+            print_slice(slice, &wanted);
+            wanted.planned().iter().for_each(slice::print_fault);
         }
         return Ok(true);
     }
@@ -175,7 +175,7 @@ async fn slices(args: &StormArgs) -> Result<bool, StormError> {
         let wanted = wanted(slice, faults);
         let directory = dir.join(format!("slice-{slice}"));
         let started = Instant::now();
-        tell_slice(slice, &wanted);
+        print_slice(slice, &wanted);
         let ran = slice::run(&directory, &rollbook, &wanted).await?;
         let report = slice::judge(&directory).await?;
         for line in report.lines() {
@@ -209,7 +209,7 @@ async fn slices(args: &StormArgs) -> Result<bool, StormError> {
     Ok(summary(last))
 }
 
-fn tell_slice(slice: usize, wanted: &slice::Wanted) {
+fn print_slice(slice: usize, wanted: &slice::Wanted) {
     println!(
         "slice {slice}: seed {}, layout {}, {} faults{}",
         wanted.seed,

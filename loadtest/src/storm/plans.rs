@@ -127,7 +127,7 @@ impl Text<'_> {
             .push_str("    gate:\n      statement: Go on.\n      sign_offs: [{role: crew}]\n");
     }
 
-    fn made(self) -> GeneratedRunbook {
+    fn build(self) -> GeneratedRunbook {
         let directory = self.around.directory.display();
         let shared = match self.around.shared {
             true => {
@@ -215,7 +215,7 @@ pub(crate) fn small(
     text.run("2.2", Effect::None, random.between(50, 500));
     text.watch("2.3", random.between(1, 3));
     text.run("2.4", Effect::Once, random.between(100, 1_000));
-    text.made()
+    text.build()
 }
 
 /// A long runbook: more steps, for longer.
@@ -248,5 +248,5 @@ pub(crate) fn long(
         }
         text.gate();
     }
-    text.made()
+    text.build()
 }

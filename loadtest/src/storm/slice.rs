@@ -149,7 +149,7 @@ pub(crate) async fn run(
             begin(&mut rollouts, &mut random, false);
         }
         system.rest(fault.after).await?;
-        tell(fault);
+        print_fault(fault);
         recorder.append(FAULTS, fault)?;
         inject(&mut system, fault, &mut random).await?;
         *kinds.entry(kind_name(fault)).or_insert(0) += 1;
@@ -285,7 +285,7 @@ fn kind_name(fault: &Fault) -> String {
 }
 
 /// Prints the fault that is injected.
-pub(crate) fn tell(fault: &Fault) {
+pub(crate) fn print_fault(fault: &Fault) {
     println!(
         "  {} {} for {:.1} s",
         kind_name(fault),

@@ -178,7 +178,7 @@ async fn check_end(leader: &Leader, last: u64) -> Result<(), JournalError> {
 
 /// Creates a consumer of everything after `after`.
 async fn consumer(leader: &Leader, after: u64) -> Result<Ordered, JournalError> {
-    tokio::time::timeout(CONSUMER_WITHIN, made(leader, after))
+    tokio::time::timeout(CONSUMER_WITHIN, open_consumer(leader, after))
         .await
         .unwrap_or_else(|_| {
             Err(JournalError::Unavailable {
@@ -187,7 +187,7 @@ async fn consumer(leader: &Leader, after: u64) -> Result<Ordered, JournalError> 
         })
 }
 
-async fn made(leader: &Leader, after: u64) -> Result<Ordered, JournalError> {
+async fn open_consumer(leader: &Leader, after: u64) -> Result<Ordered, JournalError> {
     let stream = match leader.context.get_stream(&leader.stream).await {
         Ok(stream) => stream,
         Err(error) => {

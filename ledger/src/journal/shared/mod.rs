@@ -114,18 +114,18 @@ impl SharedJournal {
         let mut commits = self.inner.follow(ReadFrom { after }).await?;
         if known.is_none() {
             self.ring().begin(after);
-            self.tell(after);
+            self.set_last(after);
         }
         while let Some(stored) = commits.next().await {
             let stored = Arc::new(stored?);
             let sequence = stored.sequence;
             self.ring().push(stored);
-            self.tell(sequence);
+            self.set_last(sequence);
         }
         Ok(())
     }
 
-    fn tell(&self, last: u64) {
+    fn set_last(&self, last: u64) {
         self.shared
             .reader
             .send_modify(|reader| reader.last = Some(last));
@@ -220,7 +220,7 @@ impl Follower {
                     self.taken = kept.into();
                 }
                 None => {
-                    if let Some(next) = self.further_back().await? {
+                    if let Some(next) = self.next_from_history().await? {
                         self.at = next.sequence;
                         return Ok(next);
                     }
@@ -230,7 +230,7 @@ impl Follower {
     }
 
     /// Returns the next commit of the journal; `None` if the shared reader has begun meanwhile.
-    async fn further_back(&mut self) -> Result<Option<StoredCommit>, JournalError> {
+    async fn next_from_history(&mut self) -> Result<Option<StoredCommit>, JournalError> {
         let history = match &mut self.history {
             Some(history) => history,
             None => {

@@ -238,24 +238,24 @@ pub(super) fn apply(
 ) -> Result<(), String> {
     match kind {
         Kind::RolloutStarted(_) => {
-            stand(rollout, kind)?;
+            update_status(rollout, kind)?;
             rollout.rollout.started_at = at.recorded_at;
         }
         Kind::RolloutPaused(paused) => {
-            stand(rollout, kind)?;
+            update_status(rollout, kind)?;
             rollout.rollout.reason = clean(&paused.reason);
         }
         Kind::RolloutResumed(resumed) => {
-            stand(rollout, kind)?;
+            update_status(rollout, kind)?;
             rollout.rollout.reason = clean(&resumed.reason);
         }
         Kind::RolloutAborted(aborted) => {
-            stand(rollout, kind)?;
+            update_status(rollout, kind)?;
             rollout.rollout.reason = clean(&aborted.reason);
             end_rollbacks(rollout, at, "the rollout was aborted", out);
         }
         Kind::RolloutClosed(closed) => {
-            stand(rollout, kind)?;
+            update_status(rollout, kind)?;
             let row = &mut rollout.rollout;
             if row.outcome.is_none() {
                 out.note("the outcome is not one of ours");
@@ -298,7 +298,7 @@ pub(super) fn apply(
 }
 
 /// Changes status and outcome by the domain's rules.
-fn stand(rollout: &mut RolloutState, kind: &Kind) -> Result<(), String> {
+fn update_status(rollout: &mut RolloutState, kind: &Kind) -> Result<(), String> {
     let row = &mut rollout.rollout;
     let after = row.status.to_domain(row.outcome).after(kind)?;
     row.status = RolloutStatus::from_domain(after);
@@ -329,7 +329,7 @@ fn rollback_started(
     if rollout.rollbacks.iter().any(|row| row.rollback == id) {
         return Err(format!("rollback {id} was started before"));
     }
-    stand(rollout, kind)?;
+    update_status(rollout, kind)?;
     // A rollback after the end reopens the rollout.
     rollout.rollout.closed_at = None;
     rollout.rollout.summary.clear();
@@ -389,7 +389,7 @@ fn rollback_finished(
         .iter()
         .position(|row| row.rollback == id && row.verdict.is_none())
         .ok_or_else(|| format!("rollback {id} is not in progress"))?;
-    stand(rollout, kind)?;
+    update_status(rollout, kind)?;
     let Some(row) = rollout.rollbacks.get_mut(place) else {
         return Ok(());
     };

@@ -268,7 +268,7 @@ impl<D: Database> SqlViews<D> {
     ) -> Result<AsOf, ViewError> {
         let mut tx = self.database.write().await?;
         let position = Self::position_in(&mut tx, D::LOCK_POSITION).await?;
-        let news = fresh(batch, position.sequence)?;
+        let news = new_commits(batch, position.sequence)?;
         let Some(last) = news.last() else {
             return Ok(position);
         };
@@ -328,7 +328,7 @@ impl<D: Database> SqlViews<D> {
         *slot = None;
         let mut tx = self.database.write().await?;
         let position = Self::position_in(&mut tx, D::LOCK_POSITION).await?;
-        if fresh(std::slice::from_ref(commit), position.sequence)?.is_empty() {
+        if new_commits(std::slice::from_ref(commit), position.sequence)?.is_empty() {
             return Ok(position);
         }
         let mut state = State::default();
@@ -442,7 +442,7 @@ fn refused_anomaly(stored: &StoredCommit, refused: &[String]) -> AnomalyRow {
 
 /// Returns the part of a batch after `position`; `Gap` unless it is consecutive and directly
 /// follows.
-fn fresh(batch: &[StoredCommit], position: u64) -> Result<&[StoredCommit], ViewError> {
+fn new_commits(batch: &[StoredCommit], position: u64) -> Result<&[StoredCommit], ViewError> {
     let start = batch.partition_point(|commit| commit.sequence <= position);
     let news = batch.get(start..).unwrap_or_default();
     let mut expected = position;

@@ -65,12 +65,12 @@ pub(super) fn opened(
         reviews: Default::default(),
         command_ids: Default::default(),
     };
-    lay_out(&mut state, outline, meta)?;
+    apply_outline(&mut state, outline, meta)?;
     Ok(state)
 }
 
 /// Creates the phases, steps and gates of an outline; existing ones keep their state.
-fn lay_out(state: &mut RolloutState, outline: &v1::PlanOutline, meta: &Meta<'_>) -> Done {
+fn apply_outline(state: &mut RolloutState, outline: &v1::PlanOutline, meta: &Meta<'_>) -> Done {
     let mut phases = IndexMap::new();
     let mut steps = IndexMap::new();
     let mut gates = IndexMap::new();
@@ -214,7 +214,7 @@ pub(super) fn revision_accepted(
     let waits = state.pending_revision.take();
     match waits {
         Some(pending) if pending.revision == event.revision => {
-            lay_out(state, &pending.outline, meta)?;
+            apply_outline(state, &pending.outline, meta)?;
             state.revision = pending.revision;
             // Older commits do not name the runbook.
             if !pending.outline.runbook.is_empty() {

@@ -143,7 +143,7 @@ pub(super) fn undo_started(
 }
 
 /// True if the undo left the effect in place because someone else has changed it since.
-fn left(event: &v1::UndoFinished) -> bool {
+fn was_left(event: &v1::UndoFinished) -> bool {
     event.verdict() == v1::Verdict::Inconclusive
         && event.verification() == v1::UndoVerification::Left
 }
@@ -178,7 +178,7 @@ pub(super) fn undo_finished(
     step.undo.message.clone_from(&event.message);
     step.undo.verified = event.verification() == v1::UndoVerification::Verified;
     match verdict {
-        _ if left(event) => {
+        _ if was_left(event) => {
             step.status = StepStatus::UndoFailed;
             step.undo.left = true;
             step.finished_event = number;

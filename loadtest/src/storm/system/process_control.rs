@@ -61,15 +61,16 @@ impl System {
 
     /// Sends SIGTERM, waits for the end and records how it came. The process stays down.
     pub(crate) async fn stop(&mut self, name: &str) -> Result<(), StormError> {
-        self.tell(name, &[Signal::SIGTERM]).await
+        self.stop_with(name, &[Signal::SIGTERM]).await
     }
 
     /// Sends SIGINT, and again before the process can have stopped in order.
     pub(crate) async fn interrupt_twice(&mut self, name: &str) -> Result<(), StormError> {
-        self.tell(name, &[Signal::SIGINT, Signal::SIGINT]).await
+        self.stop_with(name, &[Signal::SIGINT, Signal::SIGINT])
+            .await
     }
 
-    async fn tell(&mut self, name: &str, signals: &[Signal]) -> Result<(), StormError> {
+    async fn stop_with(&mut self, name: &str, signals: &[Signal]) -> Result<(), StormError> {
         let Some(member) = self.members.get_mut(name) else {
             return Ok(());
         };
