@@ -4,16 +4,20 @@
 //! ```text
 //!  worker ──pipe──▶ guard          "group N": the group to kill
 //!     │                            "lease S": kills the group unless renewed within S seconds
-//!     └──▶ command (group N)       "done":    ends only itself; what still runs stays
+//!     └──▶ command (group N)       "done":    forgets the group; what still runs stays
+//!                                  "end":     ends only itself
 //!                                  the pipe closes: kills the group
 //! ```
 //!
 //! The guard is a shell, which every system that runs commands has, in its own process group, so
 //! that a terminal's Ctrl-C does not reach it. The command waits until its guard knows its group.
+//! A guard that is done waits for the next command, because starting one takes longer than a short
+//! command.
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::environment;
@@ -29,12 +33,27 @@ while read -r word value; do
             [ -z "$timer" ] || kill -s KILL "$timer" 2>/dev/null
             { sleep "$value"; kill -s KILL -- "-$group" 2>/dev/null; } &
             timer=$! ;;
-        done) kill -s KILL 0 ;;
+        done) group= ;;
+        end) kill -s KILL 0 ;;
     esac
 done
 [ -z "$group" ] || kill -s KILL -- "-$group" 2>/dev/null
 kill -s KILL 0
 "#;
+
+/// The shell, by its path: a name that the child's `PATH` resolves would need a `fork`, which copies
+/// the page tables of this process.
+pub(crate) const SHELL: &str = "/bin/sh";
+
+/// Guards that wait for their next command.
+static IDLE: Mutex<Vec<Guard>> = Mutex::new(Vec::new());
+
+/// The most guards that wait.
+const MAX_IDLE: usize = 16;
+
+fn idle() -> MutexGuard<'static, Vec<Guard>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The script that starts a command once its guard knows it; its argument is the shell text.
 const GATE: &str = r#"read -r go && exec </dev/null && exec sh -c "$1""#;
@@ -42,7 +61,7 @@ const GATE: &str = r#"read -r go && exec </dev/null && exec sh -c "$1""#;
 /// The program and arguments that run a shell text once `go` and a line end arrive on standard
 /// input; if it ends before that, nothing runs.
 pub(crate) fn gated(text: &str) -> [&str; 5] {
-    ["sh", "-c", GATE, "sh", text]
+    [SHELL, "-c", GATE, "sh", text]
 }
 
 /// Releases a command started by [`gated`].
@@ -53,12 +72,19 @@ pub(crate) const GO: &[u8] = b"go\n";
 pub(crate) struct Guard {
     pipe: Option<ChildStdin>,
     process: Option<Child>,
+    /// Whether it has kept time. What it started for that ends only with it.
+    leased: bool,
 }
 
 impl Guard {
-    /// Starts a guard that has no group yet.
-    pub(crate) fn start() -> io::Result<Self> {
-        let mut process = Command::new("sh")
+    /// A guard that has no group yet.
+    pub(crate) fn ready() -> io::Result<Self> {
+        let waiting = idle().pop();
+        waiting.map_or_else(Self::start, Ok)
+    }
+
+    fn start() -> io::Result<Self> {
+        let mut process = Command::new(SHELL)
             .args(["-c", SCRIPT])
             .env_clear()
             .envs(environment::of(&[]))
@@ -70,25 +96,40 @@ impl Guard {
         Ok(Self {
             pipe: process.stdin.take(),
             process: Some(process),
+            leased: false,
         })
     }
 
-    /// Makes it guard the process group with this number.
+    /// Makes it guard the process group with this number. One that has died while it waited is
+    /// replaced.
     pub(crate) fn watch(&mut self, group: u32) -> io::Result<()> {
-        self.say(&format!("group {group}\n"))
+        let line = format!("group {group}\n");
+        if self.say(&line).is_ok() {
+            return Ok(());
+        }
+        *self = Self::start()?;
+        self.say(&line)
     }
 
     /// Renews the lease: the group is killed within a second after `left` has passed, unless it is
     /// renewed. That is later than whoever keeps the time in this process, if it still can.
     pub(crate) fn lease(&mut self, left: Duration) -> io::Result<()> {
+        self.leased = true;
         self.say(&format!("lease {}\n", left.as_secs() + 1))
     }
 
     /// Dismisses the guard: the command has ended by itself, and what it left running is meant to
     /// stay.
     pub(crate) fn done(mut self) {
+        if !self.leased && self.say("done\n").is_ok() {
+            let mut idle = idle();
+            if idle.len() < MAX_IDLE {
+                idle.push(self);
+                return;
+            }
+        }
         // If the guard is gone, it kills nothing either.
-        let _ = self.say("done\n");
+        let _ = self.say("end\n");
     }
 
     /// Writes a few bytes, which never fill the pipe.

@@ -123,7 +123,7 @@ pub async fn run(
     let failed = |what: &str, error: std::io::Error| ExecutorError::Command {
         reason: format!("{what}: {error}"),
     };
-    let mut guard = Guard::start().map_err(|error| failed("its guard", error))?;
+    let mut guard = Guard::ready().map_err(|error| failed("its guard", error))?;
     let [program, arguments @ ..] = gated(&shell.text);
     let mut command = Command::new(program);
     command

@@ -5,8 +5,8 @@ mod encodings;
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
@@ -18,6 +18,12 @@ pub const MASK: &str = "[redacted]";
 
 /// Maximum memory for searching all secrets of a plan, in bytes.
 const MAX_SEARCH_BYTES: usize = 256 * 1024 * 1024;
+
+/// The latest redactors. Building one takes milliseconds, and the steps of a plan share their secrets.
+static LATEST: Mutex<VecDeque<(BTreeSet<String>, Redactor)>> = Mutex::new(VecDeque::new());
+
+/// The most redactors in [`LATEST`].
+const MAX_LATEST: usize = 8;
 
 /// Why a redactor could not be built. Terminal: without one nothing may be stored.
 #[derive(Debug, thiserror::Error)]
@@ -151,12 +157,20 @@ impl Redactor {
             .map(|secret| secret.as_ref().to_owned())
             .filter(|secret| !secret.is_empty())
             .collect();
-        let search = if secrets.is_empty() {
-            None
-        } else {
-            Some(Arc::new(Search::new(&secrets)?))
+        if secrets.is_empty() {
+            return Ok(Self::none());
+        }
+        let latest = || LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, redactor)) = latest().iter().find(|(known, _)| *known == secrets) {
+            return Ok(redactor.clone());
+        }
+        let redactor = Self {
+            search: Some(Arc::new(Search::new(&secrets)?)),
         };
-        Ok(Self { search })
+        let mut latest = latest();
+        latest.truncate(MAX_LATEST - 1);
+        latest.push_front((secrets, redactor.clone()));
+        Ok(redactor)
     }
 
     /// A redactor without secrets.

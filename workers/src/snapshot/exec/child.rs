@@ -102,7 +102,7 @@ impl Child {
             command.current_dir(directory);
         }
         command.env_clear().envs(environment::of(&program.env));
-        let mut guard = Guard::start()?;
+        let mut guard = Guard::ready()?;
         let mut process = running::start(&mut command)?;
         // Without a guard it normally still exits when its input is closed.
         let _ = guard.watch(process.id());
