@@ -7,9 +7,11 @@
 
 mod append;
 mod bar;
+mod breach;
 mod commits;
 mod compare;
 mod deals;
+mod events;
 mod fold;
 mod judge;
 mod natsd;
@@ -22,6 +24,7 @@ mod snapshots;
 mod status;
 mod steps;
 mod storm;
+mod traced;
 mod up;
 
 use std::process::ExitCode;
@@ -74,17 +77,19 @@ enum Command {
 }
 
 /// Every bar by name, in the order in which they run.
-const BARS: [&str; 23] = [
+const BARS: [&str; 25] = [
     "append_p50_ratio",
     "append_pipelined_ratio",
     "append_sync_group_ratio",
     "fold_ratio",
     "rebuild_ratio",
     "status_ms",
+    "traced_ratio",
     "step_rate_ratio",
     "step_parallel_ratio",
     "step_growth",
     "rollouts_at_once",
+    "breach_to_off_ms",
     "compare_vs_duckdb",
     "compare_peak_mb",
     "compare_growth_10m",
@@ -235,6 +240,8 @@ async fn measure(name: String) -> Result<Bar, BenchError> {
         "step_parallel_ratio" => steps::parallel_ratio().await,
         "step_growth" => steps::growth().await,
         "rollouts_at_once" => steps::rollouts_at_once().await,
+        "traced_ratio" => traced::ratio().await,
+        "breach_to_off_ms" => breach::to_off().await,
         _ => status::milliseconds().await,
     }
 }

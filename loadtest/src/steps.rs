@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::bar::{Bar, BenchError, Limit, failed};
 use crate::deals::postgres::Postgres;
+use crate::events::Events;
 use crate::peer::python_peer;
 use crate::up::Up;
 
@@ -103,34 +103,13 @@ impl Runner {
 
     /// Starts these rollouts and waits until all have ended; seconds.
     async fn run(&self, ids: &[String]) -> Result<f64, BenchError> {
-        let events = self
-            .http
-            .get(format!("{}/v1/events?type=rollout_closed", self.up.base()))
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(failed("follow events"))?;
-        let mut events = events.bytes_stream();
+        let mut events = Events::follow(self.up.base(), "rollout_closed").await?;
         let begun = Instant::now();
         for id in ids {
             self.begin(id).await?;
         }
-        let ended = async {
-            let (mut text, mut closed) = (String::new(), 0);
-            while closed < ids.len() {
-                let Some(bytes) = events.next().await else {
-                    return Err(failed("follow events")("they ended"));
-                };
-                let bytes = bytes.map_err(failed("follow events"))?;
-                text.push_str(&String::from_utf8_lossy(&bytes));
-                closed = text.matches("\nevent: rollout_closed\n").count();
-            }
-            Ok(())
-        };
-        match tokio::time::timeout(AT_MOST, ended).await {
-            Ok(ended) => ended?,
-            Err(_) => return Err(failed("run steps")(format!("not done in {AT_MOST:?}"))),
-        }
+        let closed = "\nevent: rollout_closed\n";
+        events.until(closed, ids.len(), AT_MOST).await?;
         Ok(begun.elapsed().as_secs_f64())
     }
 

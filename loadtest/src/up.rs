@@ -29,6 +29,14 @@ impl Drop for Up {
 impl Up {
     /// Starts the program built beside this one in an empty directory, and waits until it answers.
     pub(crate) async fn start(options: &[&str]) -> Result<Self, BenchError> {
+        Self::start_with(options, &[]).await
+    }
+
+    /// The same, with further environment variables.
+    pub(crate) async fn start_with(
+        options: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<Self, BenchError> {
         let here = std::env::current_exe().map_err(failed("find this program"))?;
         let program = here.with_file_name("rollbook");
         if !program.is_file() {
@@ -46,6 +54,7 @@ impl Up {
             .args(options)
             .current_dir(dir.path())
             .env_remove("ROLLBOOK_SERVER")
+            .envs(env.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
