@@ -87,6 +87,7 @@ pub(crate) fn commit(
         recorded_at: Some(to_proto(jiff::Timestamp::now())),
         previous_sequence,
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        texts: Vec::new(),
         events: kinds
             .into_iter()
             .map(|kind| v1::Event { kind: Some(kind) })

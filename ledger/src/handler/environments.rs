@@ -130,6 +130,7 @@ impl Handler {
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Environment(name.clone());
         let digest = &digest(aggregate, command, caller)?;
+        let (command, texts) = &self.keep_texts(command).await?;
         let decide = |state: Option<Arc<EnvironmentState>>| async move {
             let applied = state.as_ref().map(|state| &state.command_ids);
             if let Some(repeated) = repeated(applied, caller, digest)? {
@@ -142,7 +143,8 @@ impl Handler {
                 &caller.actor,
                 &caller.command_id,
             )?;
-            Ok(self.record(aggregate, events, caller, digest))
+            let decision = self.record(aggregate, events, caller, digest);
+            Ok(decision.with_texts(texts))
         };
         let (journal, cache) = (&*self.journal, &self.environments);
         let executed = execute(journal, aggregate, cache, fold_environment, decide).await?;

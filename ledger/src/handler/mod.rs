@@ -3,6 +3,7 @@
 
 mod environments;
 mod error;
+mod texts;
 
 use std::sync::Arc;
 
@@ -349,7 +350,7 @@ impl Handler {
 
     /// Decides a request and records the result. Durable on return; repeating the request under its
     /// command id records nothing and returns the first result. After `Unavailable`, repeat the
-    /// same request with the same command id.
+    /// same request with the same command id. A person's texts of more than a line become evidence.
     pub async fn request(
         &self,
         id: &RolloutId,
@@ -365,6 +366,16 @@ impl Handler {
             }
         }
         let digest = &digest(aggregate, request, caller)?;
+        let shortened;
+        let (request, texts) = match request {
+            Request::Person(command) => {
+                let (command, texts) = self.keep_texts(command).await?;
+                shortened = Request::Person(command);
+                (&shortened, texts)
+            }
+            Request::Worker(_) | Request::System(_) => (request, Vec::new()),
+        };
+        let texts = &texts;
         let decide = |state: Folded<RolloutState>| async move {
             let state = state.ok_or_else(|| no_rollout(id))?;
             if let Some(repeated) = repeated(Some(&state.command_ids), caller, digest)? {
@@ -383,7 +394,8 @@ impl Handler {
                 environments: &environments,
             };
             let events = rollout::decide(&state, &plan, request, &context)?;
-            Ok(self.record(aggregate, events, caller, digest))
+            let decision = self.record(aggregate, events, caller, digest);
+            Ok(decision.with_texts(texts))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
@@ -459,6 +471,7 @@ impl Handler {
         };
         let record = record.as_deref();
         let digest = &digest(aggregate, command, caller)?;
+        let (command, texts) = &self.keep_texts(command).await?;
         let decide = |state: Folded<FlagState>| async move {
             let state = state.as_deref();
             let applied = state.map(|state| &state.command_ids);
@@ -472,7 +485,8 @@ impl Handler {
                 environment: record,
             };
             let events = flag::decide(state, environment, key, command, &asked)?;
-            Ok(self.record(aggregate, events, caller, digest))
+            let decision = self.record(aggregate, events, caller, digest);
+            Ok(decision.with_texts(texts))
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.flags, fold_flag, decide).await?;
@@ -563,6 +577,7 @@ impl Handler {
             recorded_at: Some(to_proto(self.clock.now())),
             previous_sequence: 0,
             traceparent: caller.cause.traceparent.clone(),
+            texts: Vec::new(),
             events,
         })
     }

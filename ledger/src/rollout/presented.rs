@@ -216,6 +216,7 @@ pub fn all_evidence(state: &RolloutState) -> Vec<String> {
         std::iter::once(accepted.plan_digest.clone()).chain(difference)
     });
     let pieces = state.steps.values().flat_map(|at| &at.evidence);
+    let pieces = pieces.chain(&state.long_texts);
     std::iter::once(state.plan_digest.clone())
         .chain(pieces.map(|piece| piece.sha256.clone()))
         .chain(revised)

@@ -524,6 +524,8 @@ pub struct RolloutState {
     pub requests: Requests,
     /// Open reviews of commands executed by breaking glass.
     pub reviews: Reviews,
+    /// Texts of its commands that are evidence, in order.
+    pub long_texts: Vec<v1::Evidence>,
     /// The ids of applied commands.
     pub command_ids: CommandIds,
 }

@@ -97,14 +97,14 @@ impl Journal for Faulty {
 }
 
 /// One ledger, and any number of handlers on it, each with its own caches.
-struct Ledger {
-    journal: MemoryJournal,
-    evidence: EvidenceStore,
+pub(crate) struct Ledger {
+    pub(crate) journal: MemoryJournal,
+    pub(crate) evidence: EvidenceStore,
     _objects: TempDir,
 }
 
 impl Ledger {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let objects = tempfile::tempdir().unwrap();
         Self {
             journal: MemoryJournal::new(ledger()),
@@ -122,7 +122,7 @@ impl Ledger {
         )
     }
 
-    fn handler(&self) -> Handler {
+    pub(crate) fn handler(&self) -> Handler {
         self.on(Arc::new(self.journal.clone()))
     }
 
@@ -143,7 +143,7 @@ impl Ledger {
     }
 }
 
-fn id() -> RolloutId {
+pub(crate) fn id() -> RolloutId {
     RolloutId::new("r").unwrap()
 }
 
@@ -159,7 +159,7 @@ fn alice(command_id: &str) -> Caller {
     }
 }
 
-async fn open(handler: &Handler, command_id: &str) -> Result<Done, HandlerError> {
+pub(crate) async fn open(handler: &Handler, command_id: &str) -> Result<Done, HandlerError> {
     open_in("local", handler, command_id).await
 }
 
@@ -190,7 +190,11 @@ async fn open_in(
     Ok(opened.done)
 }
 
-async fn ask(handler: &Handler, command: &Command, command_id: &str) -> Result<Done, HandlerError> {
+pub(crate) async fn ask(
+    handler: &Handler,
+    command: &Command,
+    command_id: &str,
+) -> Result<Done, HandlerError> {
     let request = Request::Person(command.clone());
     handler.request(&id(), &request, &alice(command_id)).await
 }
@@ -207,7 +211,7 @@ fn resume() -> Command {
     }
 }
 
-async fn flag(
+pub(crate) async fn flag(
     handler: &Handler,
     command: serde_json::Value,
     command_id: &str,

@@ -19,6 +19,7 @@ mod journal_full_disk;
 mod journal_group;
 mod journal_settings;
 mod journal_shared;
+mod long_texts;
 mod nats;
 mod nats_child;
 mod nats_clock;

@@ -181,6 +181,7 @@ prop_compose! {
         Commit {
             id, ledger, aggregate, aggregate_id, command_id, schema_version, recorded_at, previous_sequence, traceparent,
             command_digest,
+            texts: Vec::new(),
             causation_id: String::new(),
             actor: actor.map(|(name, kind, authentication)| Actor { name, kind, authentication }),
             events: kinds.into_iter().map(|kind| Event { kind }).collect(),

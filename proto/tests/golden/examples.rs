@@ -1,7 +1,7 @@
 //! One example of every event, in a commit.
 
 use rollbook_proto::v1::event::Kind;
-use rollbook_proto::v1::{Actor, ActorKind, Commit, Event};
+use rollbook_proto::v1::{Actor, ActorKind, Commit, Event, Evidence, LongText};
 
 use crate::values::Distinct;
 use crate::{authority, flags, gates, lifecycle, outcomes, steps, workers};
@@ -181,7 +181,26 @@ pub(crate) fn examples() -> Vec<Example> {
             ..commit(vec![lifecycle::rollout_started(&mut Distinct::default())])
         },
     };
-    first.chain(later).chain([several, digested]).collect()
+    let texts = Example {
+        name: "long_texts".to_owned(),
+        commit: Commit {
+            texts: vec![LongText {
+                field: "reason".to_owned(),
+                evidence: Some(Evidence {
+                    sha256: "ab".repeat(32),
+                    size_bytes: 300,
+                    media_type: "text/plain".to_owned(),
+                    name: "reason".to_owned(),
+                    truncated: false,
+                }),
+            }],
+            ..commit(vec![lifecycle::rollout_started(&mut Distinct::default())])
+        },
+    };
+    first
+        .chain(later)
+        .chain([several, digested, texts])
+        .collect()
 }
 
 /// Fills every field of the first version, with values distinct from those of the events.
@@ -195,6 +214,7 @@ pub(crate) fn commit(kinds: Vec<Kind>) -> Commit {
         command_id: "command".to_owned(),
         causation_id: "01890a5d-ac96-774b-bcce-b302099a8056".to_owned(),
         command_digest: Vec::new(),
+        texts: Vec::new(),
         actor: Some(Actor {
             name: "alice".to_owned(),
             kind: ActorKind::Person.into(),

@@ -61,6 +61,7 @@ pub(super) fn opened(
         notices: BTreeSet::new(),
         success: BTreeMap::new(),
         reviewed: BTreeSet::new(),
+        long_texts: Vec::new(),
         requests: Default::default(),
         reviews: Default::default(),
         command_ids: Default::default(),

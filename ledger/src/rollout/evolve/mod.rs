@@ -194,6 +194,8 @@ fn malformed_commit(sequence: u64, field: &'static str) -> IllegalEvent {
 
 fn settle(state: &mut RolloutState, commit: &v1::Commit, sequence: u64) {
     state.sequence = sequence;
+    let texts = commit.texts.iter().flat_map(|text| text.evidence.clone());
+    state.long_texts.extend(texts);
     state.command_ids.insert(commit, sequence);
 }
 
