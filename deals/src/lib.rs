@@ -29,7 +29,6 @@ mod drivers;
 mod error;
 mod exact;
 pub mod generate;
-pub mod insight;
 mod inventory;
 mod kind;
 pub mod load;

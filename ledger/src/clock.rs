@@ -1,12 +1,10 @@
 //! Time: always UTC, from one injected clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The longest single sleep: a clock that is moved while somebody sleeps is followed this soon.
@@ -50,55 +48,6 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
-    }
-}
-
-/// A clock that stands still until it is moved, for tests and rehearsals.
-#[derive(Debug)]
-pub struct ManualClock {
-    micros: AtomicI64,
-    moved: Notify,
-}
-
-impl ManualClock {
-    /// Creates a clock that stands at `start`.
-    pub fn new(start: Timestamp) -> Self {
-        Self {
-            micros: AtomicI64::new(start.as_microsecond()),
-            moved: Notify::new(),
-        }
-    }
-
-    /// Moves the clock forward (or, with a negative value, back).
-    pub fn advance(&self, by: jiff::SignedDuration) {
-        let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-        self.micros.fetch_add(micros, Ordering::SeqCst);
-        self.moved.notify_waiters();
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_microsecond(self.micros.load(Ordering::SeqCst))
-            .unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-
-    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            loop {
-                // Registered before the look, so that no move falls between the two.
-                let moved = self.moved.notified();
-                if remaining(self.now(), at).is_none() {
-                    return;
-                }
-                moved.await;
-            }
-        })
-    }
-
-    fn sleep(&self, by: Duration) -> BoxFuture<'_, ()> {
-        let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
-        self.sleep_until(self.now().saturating_add(by).unwrap_or(Timestamp::MAX))
     }
 }
 

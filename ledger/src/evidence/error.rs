@@ -80,14 +80,6 @@ pub enum EvidenceError {
         /// The problem.
         reason: String,
     },
-    /// The source file could not be read. Nothing was stored.
-    #[error("RB-EVIDENCE-8: the file {path} cannot be stored: {reason}")]
-    Source {
-        /// The file.
-        path: String,
-        /// The problem.
-        reason: String,
-    },
     /// The bucket does not exist.
     #[error(
         "RB-EVIDENCE-9: the bucket of {location} does not exist; create it, or correct the location or AWS_ENDPOINT_URL_S3"
@@ -98,7 +90,7 @@ pub enum EvidenceError {
     },
     /// S3 rejected the credentials, or they lack the permission.
     #[error(
-        "RB-EVIDENCE-10: cannot {action} in {location}: refused ({reason}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that their policy allows s3:GetObject, s3:PutObject, s3:AbortMultipartUpload and s3:ListBucket"
+        "RB-EVIDENCE-10: cannot {action} in {location}: refused ({reason}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that their policy allows s3:GetObject, s3:PutObject and s3:ListBucket"
     )]
     Refused {
         /// The store.
@@ -173,10 +165,6 @@ impl EvidenceError {
             }
             | Self::Credentials { location, reason } => {
                 *location = place();
-                *reason = without_paths(reason);
-            }
-            Self::Source { path, reason } => {
-                *path = "named".to_owned();
                 *reason = without_paths(reason);
             }
         }

@@ -13,7 +13,7 @@ mod verification;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,10 +27,6 @@ use sha2::{Digest, Sha256};
 pub use checked::CheckedFile;
 pub use error::{EvidenceError, without_paths};
 pub use verification::Looked;
-
-/// How much of a streamed file is in memory at once, in bytes. S3 requires parts of at least 5 MiB
-/// and accepts at most 10,000.
-const CHUNK_BYTES: usize = 8 * 1024 * 1024;
 
 /// A digest for which no content is known.
 const NOWHERE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -118,92 +114,6 @@ impl EvidenceStore {
             .await
             .map_err(|source| EvidenceError::from_store(&self.location, "store", source))?;
         Ok(evidence(sha256, size_bytes, media_type, name))
-    }
-
-    /// Stores the content of a file with at most a few megabytes of it in memory.
-    ///
-    /// The file is read twice, first for its digest; if it changes in between it is refused and
-    /// nothing is stored. Durable on return like [`EvidenceStore::put`].
-    pub async fn put_file(
-        &self,
-        path: &Path,
-        media_type: &str,
-        name: &str,
-    ) -> Result<Evidence, EvidenceError> {
-        let (sha256, size_bytes) = {
-            let path = path.to_owned();
-            blocking(move || {
-                let mut file = open_source(&path)?;
-                digest_of(&mut file).map_err(|source| source_error(&path, &source))
-            })
-            .await?
-        };
-        if size_bytes <= CHUNK_BYTES as u64 {
-            let owned = path.to_owned();
-            let bytes = blocking(move || {
-                let mut bytes = Vec::new();
-                open_source(&owned)?
-                    .take(CHUNK_BYTES as u64 + 1)
-                    .read_to_end(&mut bytes)
-                    .map_err(|source| source_error(&owned, &source))?;
-                Ok(bytes)
-            })
-            .await?;
-            if hex::encode(Sha256::digest(&bytes)) != sha256 {
-                return Err(changed(path));
-            }
-            return self.put(Bytes::from(bytes), media_type, name).await;
-        }
-        self.upload(path, &sha256).await?;
-        Ok(evidence(sha256, size_bytes, media_type, name))
-    }
-
-    /// Uploads a large file in parts; it becomes visible under its digest only when all parts are
-    /// there and still hash to `sha256`.
-    async fn upload(&self, source: &Path, sha256: &str) -> Result<(), EvidenceError> {
-        let failed = |error| EvidenceError::from_store(&self.location, "store", error);
-        let target = object_path(sha256)?;
-        let mut upload = self.objects.put_multipart(&target).await.map_err(failed)?;
-        let sent = async {
-            let owned = source.to_owned();
-            let mut file = blocking(move || open_source(&owned)).await?;
-            let mut hasher = Sha256::new();
-            loop {
-                let owned = source.to_owned();
-                let (returned, chunk) = blocking(move || {
-                    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-                    (&mut file)
-                        .take(CHUNK_BYTES as u64)
-                        .read_to_end(&mut chunk)
-                        .map_err(|error| source_error(&owned, &error))?;
-                    Ok((file, chunk))
-                })
-                .await?;
-                file = returned;
-                if chunk.is_empty() {
-                    break;
-                }
-                hasher.update(&chunk);
-                upload
-                    .put_part(PutPayload::from(chunk))
-                    .await
-                    .map_err(failed)?;
-            }
-            if hex::encode(hasher.finalize()) != sha256 {
-                return Err(changed(source));
-            }
-            Ok(())
-        }
-        .await;
-        match sent {
-            Ok(()) => upload.complete().await.map(|_| ()).map_err(failed),
-            Err(error) => {
-                // Report the first error to the caller; leftover parts have no digest and are never
-                // read.
-                let _ = upload.abort().await;
-                Err(error)
-            }
-        }
     }
 
     /// Reads the full content of a digest; bytes that do not match it are
@@ -384,24 +294,6 @@ fn digest_of(reader: &mut impl Read) -> std::io::Result<(String, u64)> {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-fn open_source(path: &Path) -> Result<File, EvidenceError> {
-    File::open(path).map_err(|source| source_error(path, &source))
-}
-
-fn source_error(path: &Path, source: &std::io::Error) -> EvidenceError {
-    EvidenceError::Source {
-        path: path.display().to_string(),
-        reason: source.to_string(),
-    }
-}
-
-fn changed(path: &Path) -> EvidenceError {
-    EvidenceError::Source {
-        path: path.display().to_string(),
-        reason: "it changed while it was being stored".to_owned(),
     }
 }
 
