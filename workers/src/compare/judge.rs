@@ -1,7 +1,8 @@
 //! Applies rules to the metrics of two snapshots. Pure.
 
 use super::declaration::{Declaration, Measures};
-use super::rules::{Class, Judgement, Rules, Severity, class_of, judge_by, judge_text_by};
+use super::declared_rules::class_of;
+use super::rules::{Class, Judgement, Rules, Severity, judge_by, judge_text_by};
 use super::tally::NO_RULE;
 use crate::snapshot::{Manifest, MetricInfo};
 

@@ -16,6 +16,7 @@
 //! names it.
 
 pub mod declaration;
+mod declared_rules;
 pub mod differences;
 mod error;
 mod event;

@@ -1,13 +1,10 @@
 //! The rules that judge a difference. Pure: figures in, a class out.
 
-use rollbook_ledger::runbook::positioned::{Misplaced, Positioned};
 use serde::{Deserialize, Serialize};
 
 use super::CompareError;
-use super::declaration::Declaration;
 use super::millionths::{Millionths, SCALE};
 use crate::snapshot::MetricInfo;
-use crate::snapshot::row::NULL_TYPE;
 
 /// Maximum number of rules in a set.
 const MAX_RULES: usize = 1_000;
@@ -57,24 +54,6 @@ pub enum Severity {
     Regression,
     /// A warning on guarded deals, an unexpected difference on others.
     Warning,
-}
-
-/// The class of a stored type; `NULL` stands for no type.
-pub(super) fn class_of(declared: &dyn Declaration, stored: &str) -> Option<&'static str> {
-    let is_null = stored.trim().eq_ignore_ascii_case(NULL_TYPE);
-    declared.class_of((!is_null).then_some(stored))
-}
-
-/// Whether a word in a rule means a deal's type, either as stored or by the class it was computed
-/// as.
-fn names(
-    declared: &dyn Declaration,
-    word: &str,
-    stored: &str,
-    computed: Option<&'static str>,
-) -> bool {
-    word.trim().eq_ignore_ascii_case(stored.trim())
-        || computed.is_some() && class_of(declared, word) == computed
 }
 
 /// Which deals a rule applies to, by their type before.
@@ -167,26 +146,6 @@ pub struct Rules {
     pub rules: Vec<Rule>,
 }
 
-/// Rules as a person writes them: without a guard, the declared one applies.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "struct Rules")]
-struct Written {
-    guard: Option<Vec<String>>,
-    #[serde(default)]
-    allow_model_change: bool,
-    rules: Vec<Rule>,
-}
-
-impl Written {
-    fn complete(self, declared: &dyn Declaration) -> Rules {
-        Rules {
-            guard: self.guard.unwrap_or_else(|| declared.default_guard()),
-            allow_model_change: self.allow_model_change,
-            rules: self.rules,
-        }
-    }
-}
-
 /// A judged figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
@@ -197,34 +156,6 @@ pub struct Judgement {
 }
 
 impl Rules {
-    /// Parses rules from YAML or JSON; every error has a line and a column.
-    pub fn from_text(text: &str, declared: &dyn Declaration) -> Result<Self, Misplaced> {
-        Self::from_text_for(text, &[], declared)
-    }
-
-    /// Like [`Rules::from_text`], for snapshots with these metrics: see [`Rules::check_texts`].
-    pub fn from_text_for(
-        text: &str,
-        metrics: &[MetricInfo],
-        declared: &dyn Declaration,
-    ) -> Result<Self, Misplaced> {
-        let document = Positioned::parse(text)?;
-        let rules = document.read::<Written>()?.complete(declared);
-        rules
-            .check_each()
-            .and_then(|()| rules.check_each_text(metrics))
-            .map_err(|(index, error)| document.complain("rules", index, error.to_string()))?;
-        Ok(rules)
-    }
-
-    /// Parses the rules of a plan.
-    pub fn from_plan(
-        rules: &serde_json::Value,
-        declared: &dyn Declaration,
-    ) -> Result<Self, serde_json::Error> {
-        Written::deserialize(rules).map(|written| written.complete(declared))
-    }
-
     /// Parses a percentage given by a person: a decimal, not below zero.
     pub fn tolerance(text: &str) -> Result<Millionths, CompareError> {
         let refuse = |reason: String| CompareError::Tolerance {
@@ -252,7 +183,7 @@ impl Rules {
     }
 
     /// Finds the first rule that would measure a text; the error has its index.
-    fn check_each_text(&self, metrics: &[MetricInfo]) -> Result<(), (usize, CompareError)> {
+    pub(super) fn check_each_text(&self, metrics: &[MetricInfo]) -> Result<(), (usize, CompareError)> {
         for metric in metrics.iter().filter(|metric| metric.is_text()) {
             for (index, rule) in self.rules.iter().enumerate() {
                 if !matches_pattern(&rule.metric, &metric.name) {
@@ -274,7 +205,7 @@ impl Rules {
     }
 
     /// Finds the first invalid rule; the error has its index.
-    fn check_each(&self) -> Result<(), (usize, CompareError)> {
+    pub(super) fn check_each(&self) -> Result<(), (usize, CompareError)> {
         if self.rules.len() > MAX_RULES {
             let error = CompareError::Rule {
                 rule: "*".to_owned(),
@@ -292,41 +223,6 @@ impl Rules {
             rule.check().map_err(|error| (index, error))?;
         }
         Ok(())
-    }
-
-    /// Whether deals of this type before, computed as this class, are guarded.
-    pub fn guards(
-        &self,
-        declared: &dyn Declaration,
-        deal_type: &str,
-        computed: Option<&'static str>,
-    ) -> bool {
-        let mut guard = self.guard.iter();
-        guard.any(|word| names(declared, word, deal_type, computed))
-    }
-
-    /// The index of the rule for a metric of deals of a type; `guarded` says whether they are
-    /// guarded.
-    pub(super) fn find(
-        &self,
-        declared: &dyn Declaration,
-        (deal_type, computed): (&str, Option<&'static str>),
-        guarded: bool,
-        metric: &str,
-    ) -> Option<usize> {
-        self.rules.iter().position(|rule| {
-            let in_scope = match rule.scope {
-                Scope::Any => true,
-                Scope::Guarded => guarded,
-                Scope::Unguarded => !guarded,
-            };
-            let of_type = rule.deal_types.is_empty()
-                || rule
-                    .deal_types
-                    .iter()
-                    .any(|word| names(declared, word, deal_type, computed));
-            in_scope && of_type && matches_pattern(&rule.metric, metric)
-        })
     }
 }
 

@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
+use rollbook_ledger::runbook::positioned::Misplaced;
 
 use super::*;
+use crate::compare::declaration::Declaration;
 use crate::compare::judge::Judge;
 use crate::compare::test_declaration::Shapes;
 
