@@ -42,7 +42,8 @@ use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_proto::v1::Evidence;
 
 use crate::snapshot::compute_pool::{self, Pool};
-use crate::snapshot::reader::{BlockingStore, Cursor, KeyRange, key_order, or_damage};
+use crate::snapshot::reader::{BlockingStore, Cursor, key_order, or_damage};
+use crate::snapshot::task::KeyRange;
 use crate::snapshot::{Manifest, MetricInfo, Progress, Snapshot, SnapshotError};
 
 pub use error::CompareError;

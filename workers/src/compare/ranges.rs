@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::snapshot::Part;
-use crate::snapshot::reader::KeyRange;
+use crate::snapshot::task::KeyRange;
 
 /// Maximum number of ranges in a comparison: more than any machine has threads, so that all threads
 /// stay busy to the end, and few enough that a range's fixed cost does not matter.
@@ -54,8 +54,8 @@ pub(super) fn plan(
     };
     starts
         .zip(ends)
-        .map(|(from, to)| {
-            let keys = KeyRange { from, to };
+        .map(|(from, below)| {
+            let keys = KeyRange { from, below };
             let deals = parts.iter().filter_map(|part| begins_in(&keys, part)).sum();
             Range { keys, deals }
         })
@@ -83,7 +83,7 @@ mod tests {
     fn planned(before: &[Part], after: &[Part]) -> Vec<(Option<String>, Option<String>)> {
         plan(before, after, |left, right| left.cmp(right))
             .into_iter()
-            .map(|range| (range.keys.from, range.keys.to))
+            .map(|range| (range.keys.from, range.keys.below))
             .collect()
     }
 

@@ -183,7 +183,10 @@ impl Rules {
     }
 
     /// Finds the first rule that would measure a text; the error has its index.
-    pub(super) fn check_each_text(&self, metrics: &[MetricInfo]) -> Result<(), (usize, CompareError)> {
+    pub(super) fn check_each_text(
+        &self,
+        metrics: &[MetricInfo],
+    ) -> Result<(), (usize, CompareError)> {
         for metric in metrics.iter().filter(|metric| metric.is_text()) {
             for (index, rule) in self.rules.iter().enumerate() {
                 if !matches_pattern(&rule.metric, &metric.name) {

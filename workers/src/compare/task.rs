@@ -22,7 +22,7 @@ use super::rules::Rules;
 use super::tally::Tally;
 use super::{CompareError, Comparison, Job, comparable, conclude, merge_range, ranges};
 use crate::snapshot::compute_pool::Pool;
-use crate::snapshot::reader::{self, key_order};
+use crate::snapshot::reader::key_order;
 use crate::snapshot::task::KeyRange;
 use crate::snapshot::{Snapshot, SnapshotError};
 
@@ -107,10 +107,7 @@ pub async fn plan(
     let task = |(range, planned): (u32, ranges::Range)| RangeTask {
         version: VERSION,
         range,
-        keys: KeyRange {
-            from: planned.keys.from,
-            below: planned.keys.to,
-        },
+        keys: planned.keys,
         deals: planned.deals,
         terms: terms.clone(),
     };
@@ -176,10 +173,7 @@ impl RangeWorker {
             let reason = format!("it is of the comparison {}, not {}", task.terms, self.terms);
             return Err(mismatch(task.range, reason));
         }
-        let keys = reader::KeyRange {
-            from: task.keys.from.clone(),
-            to: task.keys.below.clone(),
-        };
+        let keys = task.keys.clone();
         let job = Arc::clone(&self.job);
         let (tally, pages) = merge_range(self.pool.clone(), job, keys, &self.store).await?;
         let errors = tally.errors;

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::manifest::Manifest;
 use super::parquet::{PartReader, RowGroup};
 use super::row::KeyOrder;
+use super::task::KeyRange;
 use super::{Snapshot, SnapshotError};
 
 /// The comparison that orders the keys of a snapshot.
@@ -78,24 +79,6 @@ pub async fn or_damage(
         }
     }
     error
-}
-
-/// The keys from `from` (included) to `to` (excluded); an end that is `None` is open.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyRange {
-    /// The first key.
-    pub from: Option<String>,
-    /// The first key past the range.
-    pub to: Option<String>,
-}
-
-impl KeyRange {
-    /// Whether the range overlaps the keys from `first` to `last`, both included.
-    pub fn touches(&self, first: &str, last: &str, order: fn(&[u8], &[u8]) -> Ordering) -> bool {
-        let before = |left: &str, right: &str| order(left.as_bytes(), right.as_bytes()).is_lt();
-        self.from.as_ref().is_none_or(|from| !before(last, from))
-            && self.to.as_ref().is_none_or(|to| before(first, to))
-    }
 }
 
 /// Reads the rows of a key range of a snapshot, in strict key order.
@@ -201,8 +184,10 @@ impl Cursor {
             }
             let manifest = &self.snapshot.manifest;
             let next = manifest.parts.get(self.next_part).filter(|entry| {
-                let to = self.range.to.as_ref();
-                to.is_none_or(|to| (self.order)(entry.first_id.as_bytes(), to.as_bytes()).is_lt())
+                let below = self.range.below.as_ref();
+                below.is_none_or(|below| {
+                    (self.order)(entry.first_id.as_bytes(), below.as_bytes()).is_lt()
+                })
             });
             let Some(entry) = next else {
                 return Ok(false);
@@ -228,7 +213,7 @@ impl Cursor {
             low
         };
         let start = self.range.from.as_deref().map_or(0, below);
-        let end = self.range.to.as_deref();
+        let end = self.range.below.as_deref();
         (start, end.map_or(self.group.len(), below))
     }
 

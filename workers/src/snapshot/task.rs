@@ -1,5 +1,6 @@
 //! What a plan hands to workers and gets back: plain data that can travel as JSON. No secrets.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -15,13 +16,22 @@ use super::source::Consistency;
 pub const TASK_VERSION: u32 = 1;
 
 /// A range of keys: from `from` (`None`: the first), below `below` (`None`: to the last).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRange {
     /// The first key in the range.
     pub from: Option<String>,
     /// The first key after the range.
     pub below: Option<String>,
+}
+
+impl KeyRange {
+    /// Whether the range overlaps the keys from `first` to `last`, both included.
+    pub fn touches(&self, first: &str, last: &str, order: fn(&[u8], &[u8]) -> Ordering) -> bool {
+        let before = |left: &str, right: &str| order(left.as_bytes(), right.as_bytes()).is_lt();
+        self.from.as_ref().is_none_or(|from| !before(last, from))
+            && self.below.as_ref().is_none_or(|below| before(first, below))
+    }
 }
 
 /// How the database compares keys, as found by the plan.
