@@ -89,14 +89,14 @@ impl Notices {
                 () = keep_alive(delivery) => Ok(()),
             }
         };
-        let settled = match sent.await {
+        let acknowledged = match sent.await {
             Ok(()) => delivery.done().await,
             Err(error) => {
                 tracing::warn!(notice = notice.id(), %error, "a notice was not sent; trying again");
                 delivery.redeliver(RETRY_AFTER).await
             }
         };
-        if let Err(error) = settled {
+        if let Err(error) = acknowledged {
             // It is delivered again, and then found on the record.
             tracing::debug!(notice = notice.id(), %error, "a notice was not acknowledged");
         }

@@ -200,7 +200,7 @@ pub(crate) struct ReviewArgs {
 /// `rollbook requests`.
 #[derive(Debug, Args)]
 pub(crate) struct RequestsArgs {
-    /// Include settled ones
+    /// Include those that are decided
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -77,7 +77,7 @@ async fn find(session: &Session, id: &str) -> Result<RequestRow, Failure> {
     }
 }
 
-async fn settle(
+async fn decide_request(
     session: &Session,
     id: &str,
     rollout: Option<&str>,
@@ -98,7 +98,7 @@ async fn settle(
 /// `confirm ID`.
 pub(crate) async fn confirm(session: &Session, args: ConfirmArgs) -> Outcome {
     let request = args.request.clone();
-    settle(
+    decide_request(
         session,
         &args.request,
         args.rollout.as_deref(),
@@ -113,7 +113,7 @@ pub(crate) async fn confirm(session: &Session, args: ConfirmArgs) -> Outcome {
 /// `withdraw ID`.
 pub(crate) async fn withdraw(session: &Session, args: WithdrawArgs) -> Outcome {
     let (request, reason) = (args.request.clone(), args.reason);
-    settle(
+    decide_request(
         session,
         &args.request,
         args.rollout.as_deref(),
@@ -129,7 +129,7 @@ pub(crate) async fn withdraw(session: &Session, args: WithdrawArgs) -> Outcome {
 /// `review ID`.
 pub(crate) async fn review(session: &Session, args: ReviewArgs) -> Outcome {
     let (review, agreed, note) = (args.review.clone(), args.agree, args.note);
-    settle(
+    decide_request(
         session,
         &args.review,
         args.rollout.as_deref(),

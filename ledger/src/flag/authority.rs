@@ -280,7 +280,7 @@ impl<'a> Gatekeeper<'a> {
             return Err(FlagRefusal::Request {
                 request: id,
                 problem: format!(
-                    "{MAX_REQUESTS} requests wait for flag {} already; settle some of them first",
+                    "{MAX_REQUESTS} requests wait for flag {} already; decide some of them first",
                     self.key
                 ),
                 remedies: vec![self.shown()],

@@ -110,7 +110,7 @@ impl RolloutState {
     }
 
     /// Drops the rows that later events cannot change, as in a freshly loaded state.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn drop_final_rows(&mut self) {
         self.sign_offs
             .retain(|row| row.status != SignOffStatus::Voided);
         self.alerts

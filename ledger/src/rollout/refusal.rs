@@ -380,7 +380,7 @@ pub enum Refusal {
         request: String,
     },
     /// There are already as many as allowed.
-    #[error("RB-ROLLOUT-61: {limit} {what} in this rollout already; settle some of them first")]
+    #[error("RB-ROLLOUT-61: {limit} {what} in this rollout already; decide some of them first")]
     TooMany {
         /// The kind of item.
         what: &'static str,

@@ -75,7 +75,7 @@ pub(super) async fn command(
         .handler
         .environment_request(&name, &command, &caller)
         .await?;
-    api.settled(done.sequence).await;
+    api.await_views(done.sequence).await;
     Ok(Json(EnvironmentCommandAnswer {
         environment: name,
         sequence: done.sequence,

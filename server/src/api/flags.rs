@@ -56,7 +56,7 @@ pub(super) async fn command(
         .handler
         .flag_request(&environment, &key, &command, &caller)
         .await?;
-    api.settled(done.sequence).await;
+    api.await_views(done.sequence).await;
     Ok(Json(FlagCommandAnswer {
         sequence: done.sequence,
         events: done.events,

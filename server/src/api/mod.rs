@@ -96,7 +96,7 @@ pub struct Api {
 
 impl Api {
     /// Waits (bounded) until the views reach a sequence, so that callers read their own writes.
-    async fn settled(&self, sequence: u64) {
+    async fn await_views(&self, sequence: u64) {
         // `as_of` reveals a view that is behind; the command itself is recorded.
         let _caught_up = self.applied.wait_for(sequence, VIEW_WAIT).await;
     }

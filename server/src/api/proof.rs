@@ -54,7 +54,7 @@ pub(super) async fn proof(
     Path(id): Path<RolloutId>,
 ) -> Result<Json<ProofAnswer>, ApiError> {
     let loaded = api.handler.rollout(&id).await?;
-    api.settled(loaded.sequence).await;
+    api.await_views(loaded.sequence).await;
     let differences = rows(&api, &id, &loaded).await.map_err(failed)?;
     let looked = evidence(&api, &loaded).await?;
     Ok(Json(ProofAnswer {

@@ -118,7 +118,7 @@ pub(super) async fn open(
     };
     let opened = api.handler.open(&id, &open, &caller).await?;
     let done = opened.done;
-    api.settled(done.sequence).await;
+    api.await_views(done.sequence).await;
     let protected = done.events.iter().any(|event| {
         matches!(&event.kind, Some(v1::event::Kind::RolloutOpened(opened)) if opened.protected)
     });
@@ -167,7 +167,7 @@ pub(super) async fn command(
         .handler
         .request(&id, &Request::Person(command), &caller)
         .await?;
-    api.settled(done.sequence).await;
+    api.await_views(done.sequence).await;
     Ok(Json(CommandAnswer {
         rollout: id,
         sequence: done.sequence,
@@ -191,7 +191,7 @@ pub(super) async fn status(
     Query(query): Query<StatusQuery>,
 ) -> Result<Json<StatusAnswer>, ApiError> {
     let loaded = api.handler.rollout(&id).await?;
-    api.settled(query.at_least.max(loaded.sequence)).await;
+    api.await_views(query.at_least.max(loaded.sequence)).await;
     let view = api.views.rollout(id.as_str()).await?;
     let lag = api.lag().await;
     let Some(detail) = view.data else {

@@ -93,9 +93,9 @@ impl Drop for Claim {
     }
 }
 
-/// How to settle the delivery.
+/// What to tell the queue about the delivery.
 #[derive(Debug, PartialEq, Eq)]
-enum Settlement {
+enum Disposition {
     /// Acknowledge it.
     Done,
     /// Have it redelivered after a delay.
@@ -103,13 +103,13 @@ enum Settlement {
 }
 
 impl Attempts {
-    /// Executes a delivered task and settles its delivery.
+    /// Executes a delivered task and acknowledges its delivery.
     pub(super) async fn perform(&self, delivery: Arc<dyn Delivery>) {
         let task = delivery.task().clone();
         let key = task.key();
-        let settle = match Claim::take(&self.in_work, &key) {
+        let disposition = match Claim::take(&self.in_work, &key) {
             // This process is still working on it: only the queue's `ack_wait` has passed.
-            None => Settlement::Redeliver(self.timeouts.redeliver_after),
+            None => Disposition::Redeliver(self.timeouts.redeliver_after),
             Some(_claim) => {
                 let (renewal, lease) = Lease::new(self.timeouts.lease);
                 let _alive = self.keep_alive(&delivery, renewal);
@@ -126,11 +126,11 @@ impl Attempts {
                 work.instrument(span).await
             }
         };
-        let settled = match settle {
-            Settlement::Done => delivery.done().await,
-            Settlement::Redeliver(delay) => delivery.redeliver(delay).await,
+        let acknowledged = match disposition {
+            Disposition::Done => delivery.done().await,
+            Disposition::Redeliver(delay) => delivery.redeliver(delay).await,
         };
-        if let Err(error) = settled {
+        if let Err(error) = acknowledged {
             // It will be redelivered and found to be stale.
             tracing::warn!(task = %key, %error, "the task was not acknowledged");
         }
@@ -155,7 +155,7 @@ impl Attempts {
         }))
     }
 
-    async fn carry_out(&self, task: &QueuedTask, deliveries: u32, lease: &Lease) -> Settlement {
+    async fn carry_out(&self, task: &QueuedTask, deliveries: u32, lease: &Lease) -> Disposition {
         let key = task.key();
         // Before the first look, so that no change falls between the two.
         let changed = self.changes.of(&task.rollout);
@@ -168,26 +168,26 @@ impl Attempts {
             Ok(assignment) => assignment,
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %key, %reason, "the ledger is unavailable; the task waits");
-                return Settlement::Redeliver(self.timeouts.redeliver_after);
+                return Disposition::Redeliver(self.timeouts.redeliver_after);
             }
             Err(PortError::Refused { reason }) => {
                 tracing::warn!(task = %key, %reason, "task dropped");
-                return Settlement::Done;
+                return Disposition::Done;
             }
         };
         let Some((_, step)) = assignment.plan.step(&task.task.step) else {
             tracing::warn!(task = %key, "task dropped: the plan has no such step");
-            return Settlement::Done;
+            return Disposition::Done;
         };
         let step = step.clone();
         match assignment.state.clone() {
             TaskState::Stale(reason) => {
                 tracing::debug!(task = %key, %reason, "task dropped");
-                Settlement::Done
+                Disposition::Done
             }
             TaskState::Interrupted => {
                 tracing::debug!(task = %key, "task dropped: a person decides");
-                Settlement::Done
+                Disposition::Done
             }
             TaskState::Wanted => {
                 let context = match self.context(task, &step, &assignment, None, lease) {
@@ -201,7 +201,7 @@ impl Attempts {
                 }
                 match self.begin(task, &step, &context).await {
                     Ok(()) => self.act(task, &step, context, "", changed).await,
-                    Err(settle) => settle,
+                    Err(disposition) => disposition,
                 }
             }
             TaskState::Running { worker, started_at } => {
@@ -218,12 +218,12 @@ impl Attempts {
 
     /// Handles a task whose context cannot be built (no search can be built for its secrets): it is
     /// begun and finished with an error, so that the error is on the record.
-    async fn cannot_begin(&self, task: &QueuedTask, error: String) -> Settlement {
+    async fn cannot_begin(&self, task: &QueuedTask, error: String) -> Disposition {
         let intent = truncate_with_digest(&format!("nothing: {error}"));
         if task.task.action != TaskAction::VerifyUndo
-            && let Err(settle) = self.record_intent(task, intent).await
+            && let Err(disposition) = self.record_intent(task, intent).await
         {
-            return settle;
+            return disposition;
         }
         let outcome = Outcome::new(
             Verdict::Error,
@@ -271,13 +271,13 @@ impl Attempts {
         })
     }
 
-    /// Records the intent. `Err` says how to settle the task instead.
+    /// Records the intent. `Err` says what to tell the queue instead.
     async fn begin(
         &self,
         task: &QueuedTask,
         step: &Step,
         context: &StepContext,
-    ) -> Result<(), Settlement> {
+    ) -> Result<(), Disposition> {
         let intent = match task.task.action {
             TaskAction::Execute => executor::intent(step, context),
             TaskAction::Undo => executor::undo_intent(step, context),
@@ -287,7 +287,7 @@ impl Attempts {
         self.record_intent(task, intent).await
     }
 
-    async fn record_intent(&self, task: &QueuedTask, intent: String) -> Result<(), Settlement> {
+    async fn record_intent(&self, task: &QueuedTask, intent: String) -> Result<(), Disposition> {
         let (step, attempt) = (task.task.step.clone(), task.task.attempt);
         let worker = self.worker.clone();
         let command = match task.task.action {
@@ -312,11 +312,11 @@ impl Attempts {
             Ok(()) => Ok(()),
             Err(PortError::Refused { reason }) => {
                 tracing::info!(task = %task.key(), %reason, "task dropped");
-                Err(Settlement::Done)
+                Err(Disposition::Done)
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the intent was not recorded; the task waits");
-                Err(Settlement::Redeliver(self.timeouts.redeliver_after))
+                Err(Disposition::Redeliver(self.timeouts.redeliver_after))
             }
         }
     }
@@ -329,7 +329,7 @@ impl Attempts {
         context: StepContext,
         remark: &str,
         changed: watch::Receiver<()>,
-    ) -> Settlement {
+    ) -> Disposition {
         let _watcher = self.follow(task, context.cancel.clone(), changed);
         let work = async {
             match task.task.action {
@@ -364,7 +364,7 @@ impl Attempts {
                 // Dropping the action has killed what it started. Its effect is unknown: another
                 // worker applies the crash rules.
                 tracing::warn!(task = %task.key(), "stopped before the action ended");
-                return Settlement::Redeliver(Duration::ZERO);
+                return Disposition::Redeliver(Duration::ZERO);
             }
         };
         if !remark.is_empty() {

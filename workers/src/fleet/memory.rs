@@ -40,7 +40,7 @@ struct Entry {
     deliveries: u32,
     /// Not delivered before this time.
     visible_at: Instant,
-    /// Identifies the current delivery; an older delivery can no longer settle the task.
+    /// Identifies the current delivery; an older delivery can no longer acknowledge the task.
     ticket: u64,
 }
 
@@ -187,7 +187,7 @@ struct MemoryDelivery {
 
 impl MemoryDelivery {
     /// Changes the entry if this delivery is still the current one.
-    fn settle(&self, change: impl FnOnce(&mut State, usize)) {
+    fn acknowledge(&self, change: impl FnOnce(&mut State, usize)) {
         let mut state = self.inner.lock();
         let found = state
             .entries
@@ -201,7 +201,7 @@ impl MemoryDelivery {
     }
 
     fn hide_until(&self, at: Instant) {
-        self.settle(|state, index| {
+        self.acknowledge(|state, index| {
             if let Some(entry) = state.entries.get_mut(index) {
                 entry.visible_at = at;
             }
@@ -225,7 +225,7 @@ impl Delivery for MemoryDelivery {
     }
 
     async fn done(&self) -> Result<(), QueueError> {
-        self.settle(|state, index| {
+        self.acknowledge(|state, index| {
             state.entries.remove(index);
         });
         Ok(())
@@ -237,7 +237,7 @@ impl Delivery for MemoryDelivery {
     }
 
     async fn give_up(&self, reason: &str) -> Result<(), QueueError> {
-        self.settle(|state, index| {
+        self.acknowledge(|state, index| {
             let entry = state.entries.remove(index);
             state.dead.push((entry.task, reason.to_owned()));
         });

@@ -47,7 +47,7 @@ pub struct NoticeQueue {
     queue: Arc<JetStreamQueue>,
 }
 
-/// A notice delivered to a server. If dropped unsettled, it is redelivered.
+/// A notice delivered to a server. If dropped unacknowledged, it is redelivered.
 #[derive(Debug)]
 pub struct NoticeDelivery {
     taken: ReceivedMessage,

@@ -180,7 +180,7 @@ pub trait TaskQueue: Send + Sync + std::fmt::Debug {
     async fn publish(&self, task: &QueuedTask) -> Result<Published, QueueError>;
 
     /// The next task of one of these filters; waits up to `wait` for one. A pulled task goes to
-    /// nobody else until it is settled or `ack_wait` has passed since its last
+    /// nobody else until it is acknowledged or `ack_wait` has passed since its last
     /// [`Delivery::progress`].
     async fn pull(
         &self,
@@ -189,7 +189,7 @@ pub trait TaskQueue: Send + Sync + std::fmt::Debug {
     ) -> Result<Option<Box<dyn Delivery>>, QueueError>;
 }
 
-/// A task delivered to a worker. If dropped unsettled, it is redelivered after `ack_wait`.
+/// A task delivered to a worker. If dropped unacknowledged, it is redelivered after `ack_wait`.
 #[async_trait]
 pub trait Delivery: Send + Sync + std::fmt::Debug {
     /// The task.

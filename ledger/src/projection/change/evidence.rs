@@ -79,7 +79,7 @@ pub(super) fn apply(
             row.updated_sequence = at.sequence;
             out.put(row);
             // A later event of the same commit may raise it again.
-            rollout.settle();
+            rollout.drop_final_rows();
         }
         Kind::AlertUnwatched(unwatched) => {
             let alert = clean(&unwatched.alert_id);

@@ -240,7 +240,7 @@ fn rollout_event(
 /// Updates the derived rows, once per commit so that the result does not depend on how commits are
 /// batched.
 fn refresh(rollout: &mut RolloutState, at: &At<'_>, out: &mut Out) {
-    rollout.settle();
+    rollout.drop_final_rows();
     let assessment = health::assess(rollout);
     let phase = rollout.current_phase();
     let reviews = rollout

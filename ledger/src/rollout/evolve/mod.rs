@@ -127,7 +127,7 @@ pub fn advance(
     for event in &commit.events {
         apply(state, event, &Meta::new(commit, event, sequence, at))?;
     }
-    settle(state, commit, sequence);
+    finish(state, commit, sequence);
     Ok(())
 }
 
@@ -151,7 +151,7 @@ fn begin(commit: &v1::Commit, sequence: u64) -> Result<RolloutState, IllegalEven
     for event in rest {
         apply(&mut state, event, &Meta::new(commit, event, sequence, at))?;
     }
-    settle(&mut state, commit, sequence);
+    finish(&mut state, commit, sequence);
     Ok(state)
 }
 
@@ -192,7 +192,7 @@ fn malformed_commit(sequence: u64, field: &'static str) -> IllegalEvent {
     }
 }
 
-fn settle(state: &mut RolloutState, commit: &v1::Commit, sequence: u64) {
+fn finish(state: &mut RolloutState, commit: &v1::Commit, sequence: u64) {
     state.sequence = sequence;
     let texts = commit.texts.iter().flat_map(|text| text.evidence.clone());
     state.long_texts.extend(texts);

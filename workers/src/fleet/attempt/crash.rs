@@ -12,14 +12,14 @@ use uuid::Uuid;
 use super::super::limits::fit_to_commit;
 use super::super::port::TaskState;
 use super::super::queue::QueuedTask;
-use super::{Attempts, Settlement};
+use super::{Attempts, Disposition};
 use crate::executor::truncate::truncate_with_digest;
 use crate::executor::{self, Outcome, PortError, StepContext};
 
 impl Attempts {
-    /// Settles a task whose lease has expired: the queue gives it to another worker, which may
+    /// Decides about a task whose lease has expired: the queue gives it to another worker, which may
     /// start the action again. Dropping the action here has ended it.
-    pub(super) async fn cut_off(&self, task: &QueuedTask) -> Settlement {
+    pub(super) async fn cut_off(&self, task: &QueuedTask) -> Disposition {
         let reason = format!(
             "worker {} heard nothing from the queue for {}; the action was stopped so that no second one runs alongside it",
             self.worker,
@@ -28,7 +28,7 @@ impl Attempts {
         tracing::warn!(task = %task.key(), %reason, "the lease ran out");
         match task.task.action {
             TaskAction::Execute => self.interrupt(task, &reason).await,
-            TaskAction::Undo | TaskAction::VerifyUndo => Settlement::Redeliver(Duration::ZERO),
+            TaskAction::Undo | TaskAction::VerifyUndo => Disposition::Redeliver(Duration::ZERO),
         }
     }
 
@@ -41,7 +41,7 @@ impl Attempts {
         context: StepContext,
         worker: &str,
         changed: watch::Receiver<()>,
-    ) -> Settlement {
+    ) -> Disposition {
         let key = task.key();
         let died = format!("worker {worker} ended before it recorded a result");
         tracing::warn!(task = %key, worker, "an intent without a result was found");
@@ -51,8 +51,8 @@ impl Attempts {
                     let remark = format!("{died}, and another one went on: the step only reads");
                     self.act(task, step, context, &remark, changed).await
                 }
-                Ok(false) => Settlement::Done,
-                Err(settle) => settle,
+                Ok(false) => Disposition::Done,
+                Err(disposition) => disposition,
             };
         }
         if is_undo_repeatable(step, task.task.action) {
@@ -62,7 +62,7 @@ impl Attempts {
         if task.task.action == TaskAction::Undo {
             let looked = tokio::select! {
                 looked = executor::verify_undo(step, &context, context.facts.has_passed) => looked,
-                () = self.stop_now.cancelled() => return Settlement::Redeliver(Duration::ZERO),
+                () = self.stop_now.cancelled() => return Disposition::Redeliver(Duration::ZERO),
             };
             if let executor::UndoCheck::EffectGone(message) = looked {
                 let mut outcome = Outcome::new(
@@ -85,7 +85,7 @@ impl Attempts {
         }
         let verified = tokio::select! {
             verified = executor::verify(step, &context) => verified,
-            () = self.stop_now.cancelled() => return Settlement::Redeliver(Duration::ZERO),
+            () = self.stop_now.cancelled() => return Disposition::Redeliver(Duration::ZERO),
         };
         match verified {
             Some(mut outcome) if outcome.verdict == Verdict::Pass => {
@@ -104,7 +104,11 @@ impl Attempts {
 
     /// Takes over a read-only step from a lost worker. `Ok(false)`: too many workers were lost, and
     /// the step is interrupted.
-    pub(super) async fn resume(&self, task: &QueuedTask, reason: &str) -> Result<bool, Settlement> {
+    pub(super) async fn resume(
+        &self,
+        task: &QueuedTask,
+        reason: &str,
+    ) -> Result<bool, Disposition> {
         let command = WorkerCommand::ResumeStep {
             step: task.task.step.clone(),
             attempt: task.task.attempt,
@@ -117,11 +121,11 @@ impl Attempts {
             Ok(()) => {}
             Err(PortError::Refused { reason }) => {
                 tracing::info!(task = %task.key(), %reason, "task dropped");
-                return Err(Settlement::Done);
+                return Err(Disposition::Done);
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the step was not taken over; the task waits");
-                return Err(Settlement::Redeliver(self.timeouts.redeliver_after));
+                return Err(Disposition::Redeliver(self.timeouts.redeliver_after));
             }
         }
         match self.port.read_task(&task.rollout, &task.task).await {
@@ -129,22 +133,22 @@ impl Attempts {
                 assignment.state,
                 TaskState::Running { worker, .. } if worker == self.worker
             )),
-            Err(_) => Err(Settlement::Redeliver(self.timeouts.redeliver_after)),
+            Err(_) => Err(Disposition::Redeliver(self.timeouts.redeliver_after)),
         }
     }
 
     /// Interrupts a step whose effect is unknown. The ledger decides from the plan whether the next
     /// attempt may start by itself (`idempotent`) or a person must decide.
-    pub(super) async fn interrupt(&self, task: &QueuedTask, reason: &str) -> Settlement {
+    pub(super) async fn interrupt(&self, task: &QueuedTask, reason: &str) -> Disposition {
         let command = WorkerCommand::InterruptStep {
             step: task.task.step.clone(),
             attempt: task.task.attempt,
             reason: truncate_with_digest(reason),
         };
         let id = format!("{}/interrupt", task.key());
-        let settled = self.settle_result(task, command, &id).await;
+        let acknowledged = self.record_or_redeliver(task, command, &id).await;
         // Refused: the rollout has moved on.
-        settled.unwrap_or(Settlement::Done)
+        acknowledged.unwrap_or(Disposition::Done)
     }
 }
 

@@ -7,7 +7,7 @@ use rollbook_ledger::rollout::{TaskAction, WorkerCommand};
 use rollbook_proto::v1::{self, Verdict};
 
 use super::super::queue::QueuedTask;
-use super::{Attempts, Settlement};
+use super::{Attempts, Disposition};
 use crate::executor::truncate::truncate_with_digest;
 use crate::executor::{Outcome, PortError};
 
@@ -19,14 +19,14 @@ impl Attempts {
         task: &QueuedTask,
         outcome: Outcome,
         by_verification: bool,
-    ) -> Settlement {
+    ) -> Disposition {
         let id = format!("{}/result/{}", task.key(), self.worker);
         let (effect, duration) = (outcome.effect, outcome.duration);
         let reason = match self
             .record_result(task, outcome, by_verification, &id)
             .await
         {
-            Ok(settle) => return settle,
+            Ok(disposition) => return disposition,
             Err(reason) => reason,
         };
         let rule = "the ledger takes the result";
@@ -34,9 +34,9 @@ impl Attempts {
         (error.effect, error.duration) = (effect, duration);
         let id = format!("{id}/refused");
         match self.record_result(task, error, false, &id).await {
-            Ok(settle) => settle,
+            Ok(disposition) => disposition,
             // The rollout has moved on.
-            Err(_) => Settlement::Done,
+            Err(_) => Disposition::Done,
         }
     }
 
@@ -47,7 +47,7 @@ impl Attempts {
         outcome: Outcome,
         by_verification: bool,
         id: &str,
-    ) -> Result<Settlement, String> {
+    ) -> Result<Disposition, String> {
         let duration = to_duration(outcome.duration);
         let (verification, verified) = outcome.verification.unwrap_or_default();
         let effect_kind = match outcome.partial {
@@ -94,25 +94,25 @@ impl Attempts {
                 },
             },
         };
-        self.settle_result(task, command, id).await
+        self.record_or_redeliver(task, command, id).await
     }
 
-    pub(super) async fn settle_result(
+    pub(super) async fn record_or_redeliver(
         &self,
         task: &QueuedTask,
         command: WorkerCommand,
         id: &str,
-    ) -> Result<Settlement, String> {
+    ) -> Result<Disposition, String> {
         let within = self.timeouts.result_for;
         match self.record(task, command, id, within).await {
-            Ok(()) => Ok(Settlement::Done),
+            Ok(()) => Ok(Disposition::Done),
             Err(PortError::Refused { reason }) => {
                 tracing::warn!(task = %task.key(), %reason, "the ledger rejected the result");
                 Err(reason)
             }
             Err(PortError::Unavailable { reason }) => {
                 tracing::error!(task = %task.key(), %reason, "the result could not be recorded");
-                Ok(Settlement::Redeliver(self.timeouts.redeliver_after))
+                Ok(Disposition::Redeliver(self.timeouts.redeliver_after))
             }
         }
     }

@@ -114,8 +114,8 @@ struct OpenRun {
     _closer: AbortOnDropHandle<()>,
 }
 
-/// How to settle the delivery.
-enum Settlement {
+/// What to tell the queue about the delivery.
+enum Disposition {
     Done,
     Redeliver(Duration),
 }
@@ -151,7 +151,7 @@ impl ShardWorkerState {
         let ShardDelivery { taken, queued } = delivery;
         let _in_work = self.activity.shard();
         let (run, shard) = (queued.run.run.clone(), queued.work.shard());
-        let settle = {
+        let disposition = {
             let span =
                 tracing::info_span!(parent: None, "shard", otel.kind = "consumer", %run, shard);
             trace::continue_from(&span, taken.traceparent());
@@ -167,16 +167,16 @@ impl ShardWorkerState {
             };
             tokio::select! {
                 biased;
-                settle = work => settle,
-                () = self.stop_now.cancelled() => Settlement::Redeliver(Duration::ZERO),
-                () = alive => Settlement::Redeliver(Duration::ZERO),
+                disposition = work => disposition,
+                () = self.stop_now.cancelled() => Disposition::Redeliver(Duration::ZERO),
+                () = alive => Disposition::Redeliver(Duration::ZERO),
             }
         };
-        let settled = match settle {
-            Settlement::Done => taken.done().await,
-            Settlement::Redeliver(delay) => taken.redeliver(delay).await,
+        let acknowledged = match disposition {
+            Disposition::Done => taken.done().await,
+            Disposition::Redeliver(delay) => taken.redeliver(delay).await,
         };
-        if let Err(error) = settled {
+        if let Err(error) = acknowledged {
             // It will be redelivered and find its answer.
             tracing::warn!(%run, shard, %error, "the shard was not acknowledged");
         }
@@ -187,19 +187,19 @@ impl ShardWorkerState {
         queued: &QueuedShard,
         deliveries: u32,
         kept: &mut Option<OpenRun>,
-    ) -> Settlement {
+    ) -> Disposition {
         if kept.as_ref().is_none_or(|kept| kept.run != queued.run) {
             *kept = None;
             match self.shards.watch_over(&queued.run).await {
                 Ok((over, listener)) => *kept = Some(OpenRun::new(&queued.run, over, listener)),
                 Err(error) => {
                     tracing::warn!(%error, "whether the run is over is not known");
-                    return Settlement::Redeliver(TRY_AGAIN);
+                    return Disposition::Redeliver(TRY_AGAIN);
                 }
             }
         }
         let Some(current) = kept.as_ref() else {
-            return Settlement::Redeliver(TRY_AGAIN);
+            return Disposition::Redeliver(TRY_AGAIN);
         };
         let shard = async {
             if deliveries > MAX_DELIVERIES {
@@ -210,7 +210,7 @@ impl ShardWorkerState {
         };
         let done = tokio::select! {
             biased;
-            () = current.over.cancelled() => return Settlement::Done,
+            () = current.over.cancelled() => return Disposition::Done,
             done = shard => done,
         };
         let answer = match done {
@@ -223,18 +223,18 @@ impl ShardWorkerState {
             Err(Stop::Unwanted(reason)) => {
                 tracing::debug!(run = %queued.run.run, %reason, "shard dropped");
                 *kept = None;
-                return Settlement::Done;
+                return Disposition::Done;
             }
             Err(Stop::Later(reason)) => {
                 tracing::warn!(run = %queued.run.run, %reason, "the shard waits");
                 *kept = None;
-                return Settlement::Redeliver(TRY_AGAIN);
+                return Disposition::Redeliver(TRY_AGAIN);
             }
             Err(Stop::Failed(failure)) => {
                 *kept = None;
                 if failure.is_retryable && !failure.needs_new_plan && deliveries < MAX_TRIES {
                     tracing::warn!(run = %queued.run.run, shard = queued.work.shard(), reason = failure.reason, "the shard is tried again");
-                    return Settlement::Redeliver(TRY_AGAIN * deliveries);
+                    return Disposition::Redeliver(TRY_AGAIN * deliveries);
                 }
                 ShardAnswer::Failed {
                     new_plan: failure.needs_new_plan,
@@ -251,10 +251,10 @@ impl ShardWorkerState {
             .when(QueueError::is_retryable)
             .await;
         match stored {
-            Ok(()) => Settlement::Done,
+            Ok(()) => Disposition::Done,
             Err(error) => {
                 tracing::warn!(%error, "the answer was not stored; the shard is done again");
-                Settlement::Redeliver(TRY_AGAIN)
+                Disposition::Redeliver(TRY_AGAIN)
             }
         }
     }

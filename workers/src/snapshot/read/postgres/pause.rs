@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     /// The sleep reached with a server that sends this many bytes per microsecond.
-    fn settled(bytes_per_microsecond: usize) -> Duration {
+    fn converged(bytes_per_microsecond: usize) -> Duration {
         let mut pause = Pause::default();
         for _ in 0..10 {
             let length = usize::try_from(pause.next().as_micros()).unwrap_or(usize::MAX);
@@ -65,11 +65,11 @@ mod tests {
     #[test]
     fn it_is_as_long_as_enough_bytes_take() {
         for bytes in [50, 100, 200, 500, 1000] {
-            let gathered = settled(bytes).as_micros() as usize * bytes;
+            let gathered = converged(bytes).as_micros() as usize * bytes;
             assert!(BYTES.contains(&gathered), "{bytes}: {gathered}");
         }
-        assert_eq!(settled(0), LONGEST);
-        assert_eq!(settled(1), LONGEST);
-        assert_eq!(settled(100_000), SHORTEST);
+        assert_eq!(converged(0), LONGEST);
+        assert_eq!(converged(1), LONGEST);
+        assert_eq!(converged(100_000), SHORTEST);
     }
 }
