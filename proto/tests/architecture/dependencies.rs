@@ -195,7 +195,10 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "server/src/serve.rs",
             "cli/src/client.rs",
             "cli/src/commands/queries.rs",
+            // Commands and events over HTTP.
+            "loadtest/src/events.rs",
             "loadtest/src/steps.rs",
+            "loadtest/src/traced.rs",
             "loadtest/src/storm/",
             "examples/cost-service/src/",
             "examples/live-feed/",
