@@ -153,3 +153,66 @@ impl Drop for Guard {
         let _ = reaper.spawn(move || process.wait());
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn sleeper() -> Child {
+        let mut command = Command::new(SHELL);
+        command
+            .args(["-c", "exec sleep 600"])
+            .process_group(0)
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_guard_that_waited_kills_its_next_group() {
+        let mut first = sleeper();
+        let mut guard = Guard::ready().unwrap();
+        guard.watch(first.id()).unwrap();
+        let id = guard.process.as_ref().unwrap().id();
+        guard.done();
+        let mut guard = loop {
+            // Other tests may have put theirs there too.
+            let guard = Guard::ready().unwrap();
+            if guard.process.as_ref().unwrap().id() == id {
+                break guard;
+            }
+            std::mem::forget(guard);
+        };
+        let mut second = sleeper();
+        guard.watch(second.id()).unwrap();
+        drop(guard);
+        assert_eq!(second.wait().unwrap().signal(), Some(9));
+        assert!(first.try_wait().unwrap().is_none(), "the first was let go");
+        first.kill().unwrap();
+        first.wait().unwrap();
+    }
+
+    #[test]
+    fn a_guard_that_died_while_it_waited_is_replaced() {
+        let mut guard = Guard::start().unwrap();
+        let process = guard.process.as_mut().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let mut command = sleeper();
+        guard.watch(command.id()).unwrap();
+        drop(guard);
+        assert_eq!(command.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn a_guard_that_kept_time_does_not_wait_for_another_command() {
+        let mut guard = Guard::start().unwrap();
+        guard.lease(Duration::from_secs(600)).unwrap();
+        let id = guard.process.as_ref().unwrap().id();
+        guard.done();
+        let waits = |guard: &Guard| guard.process.as_ref().is_some_and(|it| it.id() == id);
+        assert!(!idle().iter().any(waits));
+    }
+}
