@@ -6,7 +6,7 @@ use rollbook_ledger::projection::views::Answer;
 use rollbook_ledger::projection::words::RolloutStatus;
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::rollout::command::{Answer as ChecklistAnswer, AnswerValue};
-use rollbook_ledger::runbook::Action;
+use rollbook_ledger::runbook::kind::DoneBy;
 use rollbook_server::api::{CommandAnswer, RollbackAnswer, StatusAnswer};
 
 use super::gate::gate_id;
@@ -208,9 +208,9 @@ pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
 /// The checklist from the plan in force.
 async fn checklist_of(session: &Session, id: &str, step: &str) -> Result<Vec<String>, Failure> {
     let plan = super::open::plan_of(session, id).await?;
-    let found = plan.step(&step_id(step)?).map(|(_, step)| &step.action);
-    Ok(match found {
-        Some(Action::Manual(manual)) => manual.checklist.clone(),
+    let found = plan.step(&step_id(step)?);
+    Ok(match found.map(|(_, step)| step.action.kind().done_by()) {
+        Some(DoneBy::Person(manual)) => manual.checklist.clone(),
         _ => Vec::new(),
     })
 }

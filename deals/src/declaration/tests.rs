@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rollbook_ledger::runbook::recorded;
+use rollbook_ledger::runbook::kind::COMPARE_RECORDS;
 use rollbook_workers::compare::Rules;
 use rollbook_workers::compare::declaration::{Declaration, Presence, Ratio};
 use rollbook_workers::compare::judge::Judge;
@@ -199,6 +199,6 @@ fn a_compare_step_records_the_figures_that_are_declared() {
     let presences = measures.presences.iter().flat_map(Presence::figures);
     let ratios = measures.ratios.iter().flat_map(Ratio::figures);
     for name in presences.chain(ratios) {
-        assert!(recorded::COMPARE.contains(&name.as_str()), "{name}");
+        assert!(COMPARE_RECORDS.contains(&name.as_str()), "{name}");
     }
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::action::{Check, Http, Run, Script, Sql, Transaction};
-use super::model::{FlagTarget, Gate};
+use super::kind::StepKind;
+use super::model::Gate;
 use super::plan::{EffectiveUndo, Plan, effective_undo, has_effect};
-use super::step::{Action, Changes, Step};
+use super::step::{Changes, Step};
 
 /// Maximum length of a displayed command or query, in characters.
 const SHOWN_CHARS: usize = 160;
@@ -77,13 +77,13 @@ pub fn describe(plan: &Plan) -> Vec<PlannedItem> {
     let mut items = Vec::new();
     for (phase_id, phase) in plan.phases() {
         for planned in plan.steps().filter(|s| s.phase_id == phase_id) {
-            let needs = plan.needs(planned.id);
+            let (needs, kind) = (plan.needs(planned.id), planned.step.action.kind());
             items.push(PlannedItem {
                 phase: phase.id.clone(),
                 id: planned.step.id.clone(),
                 title: planned.step.title.clone(),
-                kind: planned.step.action.kind().to_owned(),
-                what: shown(&what(&planned.step.action)),
+                kind: kind.name().to_owned(),
+                what: shown(&mask(&kind.describe())),
                 environment: planned.step.environment.clone(),
                 needs: needs
                     .into_iter()
@@ -124,100 +124,8 @@ pub fn is_destructive(step: &Step) -> bool {
     if !has_effect(step) {
         return false;
     }
-    let changes_data =
-        matches!(&step.action, Action::Sql(_)) || step.changes == Some(Changes::Data);
+    let changes_data = step.action.kind().changes_data() || step.changes == Some(Changes::Data);
     changes_data || !effective_undo(step).is_possible()
-}
-
-/// Describes the action, for the intent that a worker records and for `plan`. Passwords in URLs are
-/// masked; the text is not shortened.
-pub fn what(action: &Action) -> String {
-    let text = match action {
-        Action::Run(run) => command(run),
-        Action::Http(http) => request(http),
-        Action::Sql(sql) => sql_text(sql),
-        Action::Flag(flag) => format!("set {} to {}", flag.key, target(&flag.to)),
-        Action::Manual(manual) => match (&manual.role, manual.checklist.len()) {
-            (Some(role), items) => format!("by {role}, {items} items to answer"),
-            (None, items) => format!("by anyone in a role, {items} items to answer"),
-        },
-        Action::Snapshot(snapshot) => format!("capture `{}` as `{}`", snapshot.of, snapshot.label),
-        Action::Compare(compare) => format!(
-            "compare `{}` {} with {}, tolerance {} %",
-            compare.of,
-            compare.before,
-            compare.after,
-            compare.tolerance_percent.unwrap_or(5.0)
-        ),
-        Action::Audit(audit) => format!(
-            "audit deal types in {}.{}",
-            audit.source,
-            audit.table.as_deref().unwrap_or("deals")
-        ),
-        Action::Watch(watch) => {
-            let metrics: Vec<&str> = watch.thresholds.iter().map(|t| t.metric.as_str()).collect();
-            format!(
-                "watch {} for {}, every {}",
-                metrics.join(", "),
-                watch.r#for,
-                watch.every
-            )
-        }
-        Action::Notify(notify) => format!("tell {}: {}", notify.channel, notify.subject),
-        Action::Wait(wait) => format!("let {} pass", wait.r#for),
-    };
-    mask(&text)
-}
-
-fn command(run: &Run) -> String {
-    match &run.directory {
-        Some(directory) => format!("{} (in {directory})", run.command),
-        None => run.command.clone(),
-    }
-}
-
-fn request(http: &Http) -> String {
-    format!("{} {}{}", http.method, http.source, http.path)
-}
-
-fn sql_text(sql: &Sql) -> String {
-    if let Some(query) = &sql.query {
-        let must_fail = if sql.must_fail {
-            " (must be refused)"
-        } else {
-            ""
-        };
-        return format!("query {}: {query}{must_fail}", sql.source);
-    }
-    let mut parts = Vec::new();
-    for (name, script) in [
-        ("deploy", &sql.deploy),
-        ("verify", &sql.verify),
-        ("revert", &sql.revert),
-    ] {
-        if let Some(script) = script {
-            parts.push(match script {
-                Script::File { file, .. } => format!("{name} {file}"),
-                Script::Text(text) => format!("{name} `{text}`"),
-            });
-        }
-    }
-    let alone = match sql.transaction {
-        Transaction::One => "",
-        Transaction::None => ", each statement by itself",
-    };
-    format!("{}: {}{alone}", sql.source, parts.join(", "))
-}
-
-fn target(target: &FlagTarget) -> String {
-    match target {
-        FlagTarget::On => "on".to_owned(),
-        FlagTarget::Off => "off".to_owned(),
-        FlagTarget::Safe => "its safe value".to_owned(),
-        FlagTarget::Parallel => "parallel".to_owned(),
-        FlagTarget::Percentage(share) => format!("{share} %"),
-        FlagTarget::Beta(labels) => format!("beta {}", labels.join(", ")),
-    }
 }
 
 fn asked(gate: &Gate) -> String {
@@ -246,24 +154,12 @@ fn undo(step: &Step) -> Option<String> {
         EffectiveUndo::None => "none".to_owned(),
         EffectiveUndo::Irreversible => "irreversible".to_owned(),
         EffectiveUndo::RestoreFlag { key } => format!("restore {key}"),
-        EffectiveUndo::Revert { revert, .. } => match revert {
-            Script::File { file, .. } => format!("revert {file}"),
-            Script::Text(text) => format!("revert `{text}`"),
-        },
-        EffectiveUndo::Run(run) => command(run),
-        EffectiveUndo::Http(http) => request(http),
-        EffectiveUndo::Sql(sql) => sql_text(sql),
+        EffectiveUndo::Revert { revert, .. } => format!("revert {}", revert.shown()),
+        EffectiveUndo::Run(run) => run.describe(),
+        EffectiveUndo::Http(http) => http.describe(),
+        EffectiveUndo::Sql(sql) => sql.describe(),
         EffectiveUndo::Manual(text) => format!("by hand: {text}"),
     })))
-}
-
-/// Describes a check, in the same words as [`what`].
-pub fn what_check(check: &Check) -> String {
-    mask(&match check {
-        Check::Run(run) => command(run),
-        Check::Http(http) => request(http),
-        Check::Sql(sql) => sql_text(sql),
-    })
 }
 
 /// Joins the text to one line and shortens it.

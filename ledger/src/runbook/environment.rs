@@ -4,10 +4,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Check, Run, Undo};
 use super::calculator::CalculatorSpec;
 use super::model::{Runbook, SecretRef};
-use super::step::{Action, Step};
+use super::step::Step;
+use super::undo::Check;
 
 /// The value of an environment variable: a text, or a reference that the worker resolves. What a
 /// reference stands for is a secret: it is taken out of everything that is recorded.
@@ -40,27 +40,16 @@ impl Runbook {
         let steps = self
             .phases
             .iter()
-            .flat_map(|phase| phase.steps.iter().flat_map(Step::commands))
-            .map(|run| &run.env);
+            .flat_map(|phase| phase.steps.iter().flat_map(Step::envs));
         calculators.chain(metrics).chain(steps).collect()
     }
 }
 
 impl Step {
-    /// Returns its commands: action, verify and undo.
-    pub fn commands(&self) -> impl Iterator<Item = &Run> {
-        let action = match &self.action {
-            Action::Run(run) => Some(run),
-            _ => None,
-        };
-        let verify = match &self.verify {
-            Some(Check::Run(run)) => Some(run),
-            _ => None,
-        };
-        let undo = match &self.undo {
-            Undo::Run(run) => Some(run),
-            _ => None,
-        };
-        action.into_iter().chain(verify).chain(undo)
+    /// Returns the variables of its programs: action, verify and undo.
+    fn envs(&self) -> impl Iterator<Item = &Env> {
+        let verify = self.verify.as_ref().map(Check::kind);
+        let kinds = [Some(self.action.kind()), verify, self.undo.kind()];
+        kinds.into_iter().flatten().filter_map(|kind| kind.env())
     }
 }

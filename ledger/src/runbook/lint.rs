@@ -1,18 +1,19 @@
 //! Checks what a runbook means: references, order, undos, measurements, people and times. One file
-//! per topic; each reports everything it finds.
+//! per topic; each reports everything it finds. What concerns one kind of step alone is checked by
+//! [`StepKind::lint`].
 
 mod authority;
 mod bounds;
 mod calculators;
-mod checklists;
-mod effects;
-mod figures;
-mod measures;
+mod captures;
+pub(super) mod effects;
+pub(super) mod figures;
+pub(super) mod flags;
+pub(super) mod measures;
 mod order;
 mod people;
-mod programs;
+pub(super) mod programs;
 mod references;
-mod scripts;
 mod seats;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -23,9 +24,14 @@ use std::collections::BTreeMap;
 use super::diagnostic::{Code, Diagnostics, Path, Severity};
 use super::document::{Node, Position};
 use super::findings::Findings;
+use super::kind::StepKind;
 use super::model::{Phase, Runbook};
 use super::plan::Plan;
 use super::step::Step;
+use super::undo::Check;
+
+/// Maximum duration of any wait, watch or timeout, in ms.
+pub(super) const MAX_SPAN_MS: i64 = 400 * 86_400_000;
 
 /// Checks a well-formed runbook; `params` are the effective parameters.
 pub(super) fn lint(
@@ -45,14 +51,25 @@ pub(super) fn lint(
     order::check(&mut linter);
     references::check(&mut linter);
     effects::check(&mut linter);
+    captures::check(&mut linter);
+    flags::check(&mut linter);
+    kinds(&mut linter);
     measures::check(&mut linter);
     people::check(&mut linter);
     seats::check(&mut linter);
-    checklists::check(&mut linter);
     authority::check(&mut linter);
     programs::check(&mut linter);
     bounds::check(&mut linter);
     calculators::check(&mut linter);
+}
+
+/// Checks each action, check and undo by the rules of its kind.
+fn kinds(linter: &mut Linter<'_>) {
+    for placed in linter.steps() {
+        for part in placed.parts() {
+            part.kind.lint(linter, &part);
+        }
+    }
 }
 
 /// Checks a pinned plan by the rules of its runbook, so that a plan cannot pass where a file would
@@ -78,8 +95,9 @@ pub fn check(plan: &Plan, environment: Option<&str>) -> Diagnostics {
     findings.finish()
 }
 
-struct Linter<'a> {
-    runbook: &'a Runbook,
+/// A runbook that is being checked, and what has been found.
+pub struct Linter<'a> {
+    pub(super) runbook: &'a Runbook,
     document: &'a Node,
     params: &'a BTreeMap<String, String>,
     environment: Option<&'a str>,
@@ -88,14 +106,70 @@ struct Linter<'a> {
 
 /// A step with its position.
 #[derive(Clone)]
-struct Placed<'a> {
+pub(super) struct Placed<'a> {
     phase: usize,
-    step: &'a Step,
+    pub(super) step: &'a Step,
     path: Path,
 }
 
+/// What a part is to its step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// What the step does.
+    Action,
+    /// Its `verify`, or that of its undo.
+    Check,
+    /// Its undo.
+    Undo,
+}
+
+/// The action, a check or the undo of a step.
+pub struct Part<'a> {
+    pub(super) placed: &'a Placed<'a>,
+    pub(super) role: Role,
+    pub(super) kind: &'a dyn StepKind,
+    /// The path of the kind's fields.
+    pub(super) path: Path,
+}
+
+impl Part<'_> {
+    pub(super) fn is_action(&self) -> bool {
+        self.role == Role::Action
+    }
+}
+
+impl<'a> Placed<'a> {
+    fn parts(&'a self) -> Vec<Part<'a>> {
+        let (step, undo) = (self.step, self.path.key("undo"));
+        let parts = [
+            (Role::Action, Some(step.action.kind()), &self.path),
+            (
+                Role::Check,
+                step.verify.as_ref().map(Check::kind),
+                &self.path.key("verify"),
+            ),
+            (
+                Role::Check,
+                step.undo_verify.as_ref().map(Check::kind),
+                &undo.key("verify"),
+            ),
+            (Role::Undo, step.undo.kind(), &undo),
+        ];
+        let part = |(role, kind, path): (Role, Option<&'a dyn StepKind>, &Path)| {
+            let kind = kind?;
+            Some(Part {
+                placed: self,
+                role,
+                kind,
+                path: path.key(kind.name()),
+            })
+        };
+        parts.into_iter().filter_map(part).collect()
+    }
+}
+
 impl<'a> Linter<'a> {
-    fn error(
+    pub(super) fn error(
         &mut self,
         code: Code,
         path: &Path,
@@ -106,7 +180,7 @@ impl<'a> Linter<'a> {
             .at(self.document, code, path, message, suggestion);
     }
 
-    fn warn(
+    pub(super) fn warn(
         &mut self,
         code: Code,
         path: &Path,

@@ -6,11 +6,12 @@ use super::diagnostic::{Code, Diagnostics, Path};
 use super::document::{self, MAX_FILE_BYTES, Node, Position};
 use super::files::{FileError, Files, MAX_INLINED_BYTES, is_relative};
 use super::findings::Findings;
+use super::kind::{Action, StepKind};
 use super::model::Runbook;
 use super::plan::Plan;
 use super::schema::schema;
+use super::script::Script;
 use super::sql_text::without_mark;
-use super::step::{Action, Check, Script, Sql, Undo};
 use super::{lint, shape, substitute};
 
 /// The required `apiVersion`.
@@ -171,11 +172,6 @@ fn version(document: &Node, findings: &mut Findings) -> Option<()> {
     right
 }
 
-const ACTIONS: [&str; 11] = [
-    "run", "http", "sql", "flag", "manual", "snapshot", "compare", "audit", "watch", "notify",
-    "wait",
-];
-
 fn one_action_each(document: &Node, findings: &mut Findings) {
     let phases = document.get("phases").map_or(&[][..], Node::items);
     for (p, phase) in phases.iter().enumerate() {
@@ -185,7 +181,7 @@ fn one_action_each(document: &Node, findings: &mut Findings) {
                 .entries()
                 .iter()
                 .map(|e| e.key.as_str())
-                .filter(|key| ACTIONS.contains(key))
+                .filter(|key| Action::KEYS.contains(key))
                 .collect();
             if found.len() == 1 || step.entries().is_empty() {
                 continue;
@@ -200,7 +196,10 @@ fn one_action_each(document: &Node, findings: &mut Findings) {
                 } else {
                     format!("the step has {} actions: {}", found.len(), found.join(", "))
                 },
-                Some(format!("give it exactly one of {}", ACTIONS.join(", "))),
+                Some(format!(
+                    "give it exactly one of {}",
+                    Action::KEYS.join(", ")
+                )),
             );
         }
     }
@@ -262,31 +261,24 @@ fn inline(runbook: &mut Runbook, document: &Node, origin: &Origin<'_>, findings:
     for (p, phase) in runbook.phases.iter_mut().enumerate() {
         for (s, step) in phase.steps.iter_mut().enumerate() {
             let path = Path::root().key("phases").index(p).key("steps").index(s);
-            if let Action::Sql(sql) = &mut step.action {
-                scripts(sql, &path.key("sql"), &mut read);
+            scripts(step.action.kind_mut(), &path, &mut read);
+            if let Some(check) = &mut step.verify {
+                scripts(check.kind_mut(), &path.key("verify"), &mut read);
             }
-            if let Some(Check::Sql(sql)) = &mut step.verify {
-                scripts(sql, &path.key("verify").key("sql"), &mut read);
+            if let Some(undo) = step.undo.kind_mut() {
+                scripts(undo, &path.key("undo"), &mut read);
             }
-            if let Undo::Sql(sql) = &mut step.undo {
-                scripts(sql, &path.key("undo").key("sql"), &mut read);
-            }
-            if let Some(Check::Sql(sql)) = &mut step.undo_verify {
-                let path = path.key("undo").key("verify").key("sql");
-                scripts(sql, &path, &mut read);
+            if let Some(check) = &mut step.undo_verify {
+                let path = path.key("undo").key("verify");
+                scripts(check.kind_mut(), &path, &mut read);
             }
         }
     }
 }
 
-fn scripts(sql: &mut Sql, path: &Path, read: &mut impl FnMut(&mut Script, Path)) {
-    for (name, script) in [
-        ("deploy", &mut sql.deploy),
-        ("verify", &mut sql.verify),
-        ("revert", &mut sql.revert),
-    ] {
-        if let Some(script) = script {
-            read(script, path.key(name));
-        }
+fn scripts(kind: &mut dyn StepKind, path: &Path, read: &mut impl FnMut(&mut Script, Path)) {
+    let path = path.key(kind.name());
+    for (key, script) in kind.scripts_mut() {
+        read(script, path.key(key));
     }
 }

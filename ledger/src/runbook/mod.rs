@@ -5,7 +5,6 @@
 //! [`schema`]) → [`model`] (types) → `lint` (meaning) → [`plan`] (canonical bytes and their
 //! digest).
 
-pub mod action;
 pub mod authority;
 pub mod calculator;
 pub mod describe;
@@ -16,6 +15,7 @@ pub mod environment;
 pub mod expr;
 pub mod files;
 mod findings;
+pub mod kind;
 mod lint;
 pub mod load;
 pub mod model;
@@ -26,6 +26,7 @@ pub mod recorded;
 pub mod reference;
 pub mod rollback;
 pub mod schema;
+pub mod script;
 pub(crate) mod seats;
 mod shape;
 pub mod span;
@@ -33,6 +34,7 @@ pub mod sql_text;
 pub mod step;
 mod step_fields;
 mod substitute;
+pub mod undo;
 pub mod window;
 
 pub use authority::{Authority, BreakGlass, Verb};
@@ -41,11 +43,12 @@ pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use environment::{Env, EnvValue};
 pub use expr::{Expr, ExprError, ExprOutcome, Figure, Term};
 pub use files::{Directory, Files, NoFiles};
+pub use kind::{Action, StepKind};
 pub use lint::check;
 pub use load::{Loaded, Origin, inspect, load};
 pub use model::Runbook;
 pub use plan::{EffectiveUndo, Needs, Plan, PlanError, PlannedStep};
 pub use rollback::{Advice, RollbackLevel, Selector};
 pub use span::Span;
-pub use step::{Action, Step};
+pub use step::Step;
 pub use window::WindowVerdict;

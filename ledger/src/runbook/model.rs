@@ -256,7 +256,7 @@ pub struct SnapshotSpec {
     /// Model file, inlined at load as JSON text; absent, or an empty file name: the built-in
     /// model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<super::step::Script>,
+    pub model: Option<super::script::Script>,
     /// What computes the figures in place of the built-in model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calculator: Option<super::calculator::CalculatorSpec>,

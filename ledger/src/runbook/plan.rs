@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::model::{Environment, Phase, Runbook};
 use super::order::Order;
-use super::step::{Action, Step};
+use super::step::Step;
 use crate::ids::{EnvironmentId, IdError, PhaseId, StepId};
 use crate::person;
 
@@ -318,13 +318,13 @@ impl Plan {
     fn what_feeds(&self) -> HashMap<StepId, Vec<StepId>> {
         let mut captures: HashMap<(&str, &str), usize> = HashMap::new();
         for (at, planned) in self.steps().enumerate() {
-            if let Action::Snapshot(taken) = &planned.step.action {
+            if let Some(taken) = planned.step.action.kind().capture() {
                 captures.insert((&taken.of, &taken.label), at);
             }
         }
         let mut feeds = HashMap::new();
         for (at, planned) in self.steps().enumerate() {
-            let Action::Compare(compared) = &planned.step.action else {
+            let Some(compared) = planned.step.action.kind().comparison() else {
                 continue;
             };
             let ancestors = self.order.all_before(at);
@@ -518,7 +518,7 @@ pub fn outline_of(runbook: &Runbook) -> v1::PlanOutline {
     let step = |step: &Step| v1::StepOutline {
         id: step.id.clone(),
         title: step.title.clone(),
-        kind: step.action.kind().to_owned(),
+        kind: step.action.kind().name().to_owned(),
         critical: step.critical,
     };
     let phase = |phase: &Phase| v1::PhaseOutline {

@@ -1,7 +1,7 @@
 //! Names of the measurements that steps record automatically. Executors write exactly these names;
 //! gates, the decision tree, `expect` and metrics (`step: <name>`) read them.
 
-use super::step::{Action, Step};
+use super::step::Step;
 
 /// Rows that violate a rule of the comparison.
 pub const REGRESSIONS: &str = "regressions";
@@ -49,65 +49,17 @@ pub const EXIT_CODE: &str = "exit_code";
 /// HTTP status of an `http` step's response.
 pub const HTTP_STATUS: &str = "http_status";
 
-/// What a `compare` step records.
-pub const COMPARE: &[&str] = &[
-    REGRESSIONS,
-    WARNINGS,
-    COMPARED,
-    EQUAL,
-    MISSING,
-    ADDED,
-    ERRORS,
-    UNEXPECTED,
-    AFFECTED_PERCENT,
-    WORST_CHANGE_PERCENT,
-    CARVEOUT_RATIO_MIN,
-    CARVEOUT_RATIO_MAX,
-    TSA_DEALS,
-    TSA_ELSEWHERE,
-];
-/// What an `audit` step records.
-pub const AUDIT: &[&str] = &[HEALTH_PERCENT, NULL_COUNT, INVALID_COUNT, ACTIVE, TOTAL];
-/// What a `snapshot` step records.
-pub const SNAPSHOT: &[&str] = &[DEALS, ERRORS];
-/// What a `run` step records besides its `measure`.
-pub const RUN: &[&str] = &[EXIT_CODE];
-/// What an `http` step records besides its `measure`.
-pub const HTTP: &[&str] = &[HTTP_STATUS];
-
-/// Returns what a kind of step always records.
-pub fn by_kind(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "compare" => COMPARE,
-        "audit" => AUDIT,
-        "snapshot" => SNAPSHOT,
-        "run" => RUN,
-        "http" => HTTP,
-        _ => &[],
-    }
-}
-
 /// Returns the names that a step may record: those of its kind, those of its `measure`, and the
 /// metrics that its watch samples.
 ///
 /// The columns of a `sql` query are not known before it runs: see [`records_columns`].
 pub fn of_step(step: &Step) -> Vec<&str> {
-    let mut names: Vec<&str> = by_kind(step.action.kind()).to_vec();
-    match &step.action {
-        Action::Run(run) => names.extend(run.measure.keys().map(String::as_str)),
-        Action::Http(http) => names.extend(http.measure.keys().map(String::as_str)),
-        Action::Watch(watch) => names.extend(watch.thresholds.iter().map(|t| t.metric.as_str())),
-        _ => {}
-    }
-    names
+    step.action.kind().records()
 }
 
 /// Returns the query whose columns the step records, if any; its text is searched for their names.
 pub fn records_columns(step: &Step) -> Option<&str> {
-    match &step.action {
-        Action::Sql(sql) => sql.query.as_deref(),
-        _ => None,
-    }
+    step.action.kind().query()
 }
 
 /// True if the query may return a column of this name: its text contains the name as a word.

@@ -7,6 +7,7 @@ use rollbook_proto::v1;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::kind::{FlagStep, Sql};
 use super::step::{Changes, Step};
 use crate::ids::StepId;
 
@@ -47,7 +48,7 @@ impl Selector<'_> {
     pub fn takes(&self, id: &StepId, step: &Step) -> bool {
         match self {
             Self::All => true,
-            Self::Kind(kind) => step.action.kind() == *kind,
+            Self::Kind(kind) => step.action.kind().name() == *kind,
             Self::Changes(changes) => step.changes == Some(*changes),
             Self::Steps(named) => named.contains(id),
         }
@@ -78,13 +79,13 @@ impl RollbackLevel {
             Self::Flags => (
                 "flags",
                 v1::RollbackLevel::Flags,
-                Some(Selector::Kind("flag")),
+                Some(Selector::Kind(FlagStep::KEY)),
             ),
             Self::Partial => ("partial", v1::RollbackLevel::Partial, None),
             Self::Migrations => (
                 "migrations",
                 v1::RollbackLevel::Migrations,
-                Some(Selector::Kind("sql")),
+                Some(Selector::Kind(Sql::KEY)),
             ),
             Self::Configuration => (
                 "configuration",

@@ -3,13 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use super::action::{
-    AuditStep, Check, CompareStep, FlagStep, Http, Manual, Notify, Run, Script, SnapshotStep, Sql,
-    Threshold, Transaction, Undo, Wait, Watch,
-};
+use super::kind::Action;
 use super::span::Span;
 use super::step_fields::StepFields;
 pub use super::step_fields::StepShapeError;
+use super::undo::{Check, Undo};
 
 /// One step. In YAML the action is one key of the step (`run:`, `sql:` …).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,52 +66,6 @@ impl Step {
             && self.verify == other.verify
             && self.expect == other.expect
             && self.evidence == other.evidence
-    }
-}
-
-/// What a step does.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Run a command.
-    Run(Run),
-    /// Send an HTTP request.
-    Http(Http),
-    /// Run a migration, or a query with an expectation.
-    Sql(Sql),
-    /// Change a flag.
-    Flag(FlagStep),
-    /// Work done by a person.
-    Manual(Manual),
-    /// Capture outputs.
-    Snapshot(SnapshotStep),
-    /// Compare two captures.
-    Compare(CompareStep),
-    /// Audit deal types.
-    Audit(AuditStep),
-    /// Measure for a period of time.
-    Watch(Watch),
-    /// Send a message.
-    Notify(Notify),
-    /// Wait for a period of time.
-    Wait(Wait),
-}
-
-impl Action {
-    /// Returns the kind as written in the file.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Run(_) => "run",
-            Self::Http(_) => "http",
-            Self::Sql(_) => "sql",
-            Self::Flag(_) => "flag",
-            Self::Manual(_) => "manual",
-            Self::Snapshot(_) => "snapshot",
-            Self::Compare(_) => "compare",
-            Self::Audit(_) => "audit",
-            Self::Watch(_) => "watch",
-            Self::Notify(_) => "notify",
-            Self::Wait(_) => "wait",
-        }
     }
 }
 

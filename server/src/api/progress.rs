@@ -12,7 +12,6 @@ use rollbook_ledger::handler::Loaded;
 use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::rollout::{Status, StepState, StepStatus};
 use rollbook_ledger::runbook::plan::PlannedStep;
-use rollbook_ledger::runbook::step::Action;
 use rollbook_workers::executor::StepProgress;
 use rollbook_workers::fleet::QueueError;
 use serde::Deserialize;
@@ -90,10 +89,7 @@ async fn of_steps(
 ) -> Result<Vec<StepProgress>, ApiError> {
     let reports = |planned: &PlannedStep<'_>| {
         let step = loaded.state.step(planned.id);
-        matches!(
-            planned.step.action,
-            Action::Snapshot(_) | Action::Compare(_)
-        ) && step.is_some_and(&wanted)
+        planned.step.action.kind().reports_progress() && step.is_some_and(&wanted)
     };
     let steps: Vec<StepId> = loaded
         .plan

@@ -8,7 +8,6 @@ use rollbook_ledger::flag::{Change, FlagUndo, flag_undo};
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::rollout::{self, Refusal, RollbackPreview};
-use rollbook_ledger::runbook::Action;
 use rollbook_ledger::runbook::RollbackLevel;
 use rollbook_proto::v1;
 use rollbook_workers::executor::{describe_flag, setting_of};
@@ -66,7 +65,7 @@ pub(super) async fn list(
         let Some((_, step)) = loaded.plan.step(&item.step) else {
             continue;
         };
-        let Action::Flag(flag) = &step.action else {
+        let Some(flag) = step.action.kind().flag() else {
             continue;
         };
         let environment = loaded.plan.environment_of(step, &loaded.state.environment);

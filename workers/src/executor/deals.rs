@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::ids::FlagKey;
+use rollbook_ledger::runbook::kind::{AuditStep, CompareStep, SnapshotStep};
 use rollbook_ledger::runbook::model::SnapshotSpec;
 use rollbook_ledger::runbook::recorded;
-use rollbook_ledger::runbook::step::{AuditStep, CompareStep, SnapshotStep};
 use rollbook_proto::v1::{AuditTaken, FlagMode, FlagSetting, Verdict, event::Kind};
 
 use super::calculator::{calculator, inventory_query, rows_per_part};

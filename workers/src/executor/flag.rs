@@ -3,8 +3,8 @@
 use rollbook_ledger::flag::FlagUndo;
 use rollbook_ledger::ids::FlagKey;
 use rollbook_ledger::runbook::RollbackLevel;
+use rollbook_ledger::runbook::kind::FlagStep;
 use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
-use rollbook_ledger::runbook::step::FlagStep;
 use rollbook_proto::v1::{FlagMode, FlagSetting, UndoVerification, Verdict};
 
 use super::context::{FlagCause, FlagReading, PortError, StepContext};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rollbook_ledger::decimal::{Decimal, DecimalError};
+use rollbook_ledger::runbook::kind::Run;
 use rollbook_ledger::runbook::model::{HttpMeasure, MetricSpec, RunMeasure, SqlMeasure};
-use rollbook_ledger::runbook::step::Run;
 
 use super::command::{self, ExitReason};
 use super::context::StepContext;

@@ -37,8 +37,10 @@ pub mod watch_rules;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
+use rollbook_ledger::runbook::kind::{Action, Sql, Transaction};
 use rollbook_ledger::runbook::plan::{EffectiveUndo, effective_undo, has_effect};
-use rollbook_ledger::runbook::step::{Action, Check, Sql, Step, Transaction};
+use rollbook_ledger::runbook::step::Step;
+use rollbook_ledger::runbook::undo::Check;
 use rollbook_proto::v1::{UndoVerification, Verdict};
 
 pub use capture::OUTPUT_CAP_BYTES;
@@ -104,7 +106,7 @@ pub async fn execute(step: &Step, context: &StepContext) -> Outcome {
         }
         Ok(outcome)
     };
-    let mut outcome = bounded(step.action.kind(), context, limit, work).await;
+    let mut outcome = bounded(step.action.kind().name(), context, limit, work).await;
     expect::apply(&step.expect, &context.facts.baselines, &mut outcome);
     outcome.effect = (outcome.effect || context.effect.is_raised()) && has_effect(step);
     outcome

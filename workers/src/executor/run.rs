@@ -6,7 +6,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use regex::bytes::Regex;
 use rollbook_ledger::decimal::Decimal;
-use rollbook_ledger::runbook::step::Run;
+use rollbook_ledger::runbook::kind::Run;
 use rollbook_ledger::runbook::{Env, EnvValue, recorded};
 use rollbook_ledger::trace;
 use rollbook_proto::v1::{self, Verdict};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use rollbook_ledger::runbook::kind::{Sql, Transaction};
+use rollbook_ledger::runbook::script::Script;
 use rollbook_ledger::runbook::sql_text::Ending;
-use rollbook_ledger::runbook::step::{Script, Sql, Transaction};
 use rollbook_proto::v1::Verdict;
 
 use super::context::StepContext;

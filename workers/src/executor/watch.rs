@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rollbook_ledger::clock;
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::measurement;
-use rollbook_ledger::runbook::step::Watch;
+use rollbook_ledger::runbook::kind::Watch;
 use rollbook_proto::v1::{Measurement, Verdict};
 
 use super::context::StepContext;

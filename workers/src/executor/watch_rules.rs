@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use rollbook_ledger::counter::{Trail, share};
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::runbook::expr::{Expr, ExprError, ExprOutcome, Figure, Term, VALUE};
+use rollbook_ledger::runbook::kind::{Threshold, Watch};
 use rollbook_ledger::runbook::model::NoData;
-use rollbook_ledger::runbook::step::{Threshold, Watch};
 use rollbook_ledger::sampled::Sampled;
 use rollbook_proto::v1::Verdict;
 

@@ -339,7 +339,7 @@ impl Attempts {
             }
         };
         let action = action_word(task.task.action);
-        let kind = step.action.kind();
+        let kind = step.action.kind().name();
         let span = tracing::info_span!("execute", action, kind, verdict = Empty);
         let work = async {
             let outcome = work.await;

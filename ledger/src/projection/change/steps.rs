@@ -12,6 +12,7 @@ use crate::projection::words::{
     UndoVerification, Verdict, time,
 };
 use crate::rollout::undone;
+use crate::runbook::kind::Manual;
 
 /// Maximum number of metrics on a step's row; all samples are in `measurements`.
 const MAX_LATEST_METRICS: usize = 100;
@@ -238,7 +239,7 @@ fn finish(
         // A manual step is completed without an earlier intent, and so is a task given up because
         // no worker took it.
         let is_given_up = finished.verdict() == rollbook_proto::v1::Verdict::Error;
-        if step.kind != "manual" && !is_given_up {
+        if step.kind != Manual::KEY && !is_given_up {
             out.note("a result without an intent");
         }
         begin_attempt(step, finished.attempt);

@@ -10,9 +10,8 @@ use super::super::state::StepStatus;
 use super::{Decided, Decider, bounds, optional};
 use crate::evidence::is_address;
 use crate::ids::StepId;
-use crate::runbook::Action;
+use crate::runbook::kind::{DoneBy, Manual};
 use crate::runbook::plan::has_effect;
-use crate::runbook::step::Manual;
 
 impl Decider<'_> {
     pub(super) fn complete(
@@ -23,10 +22,10 @@ impl Decider<'_> {
         note: &str,
     ) -> Decided {
         let (at, step) = self.step(id)?;
-        let Action::Manual(manual) = &step.action else {
+        let DoneBy::Person(manual) = step.action.kind().done_by() else {
             return Err(Refusal::NotManual {
                 step: id.to_string(),
-                kind: step.action.kind().to_owned(),
+                kind: step.action.kind().name().to_owned(),
             });
         };
         if at.status != StepStatus::Pending {

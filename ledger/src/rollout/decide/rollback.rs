@@ -12,7 +12,7 @@ use super::{Decided, Decider, bounds, optional, required};
 use crate::ids::StepId;
 use crate::runbook::RollbackLevel;
 use crate::runbook::plan::{EffectiveUndo, undo_verified_by};
-use crate::runbook::{Action, Plan, Step};
+use crate::runbook::{Plan, Step};
 
 /// Returns what a rollback requested now would do; its start records the same list.
 ///
@@ -353,5 +353,5 @@ impl Decider<'_> {
 /// True if another worker may restart an undo whose worker is lost, because writing its result
 /// twice is the same as writing it once.
 fn may_take_over(step: &Step) -> bool {
-    step.idempotent || matches!(step.action, Action::Flag(_))
+    step.idempotent || step.action.kind().flag().is_some()
 }

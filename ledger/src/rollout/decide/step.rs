@@ -9,8 +9,9 @@ use super::super::settle;
 use super::super::state::{Status, StepState, StepStatus};
 use super::{Decided, Decider, optional, required};
 use crate::ids::StepId;
+use crate::runbook::Step;
+use crate::runbook::kind::DoneBy;
 use crate::runbook::plan::has_effect;
-use crate::runbook::{Action, Step};
 
 impl Decider<'_> {
     fn step_status(
@@ -151,7 +152,7 @@ impl Decider<'_> {
         ) {
             return Err(self.status("not applicable", "no further step runs"));
         }
-        if let Action::Manual(manual) = &step.action
+        if let DoneBy::Person(manual) = step.action.kind().done_by()
             && !manual.accept_not_applicable
         {
             return Err(Refusal::NotApplicableRefused {

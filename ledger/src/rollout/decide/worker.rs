@@ -8,7 +8,7 @@ use super::super::state::{StepState, StepStatus};
 use super::{Decided, Decider, bounds, optional, required};
 use crate::decimal::Decimal;
 use crate::ids::StepId;
-use crate::runbook::Action;
+use crate::runbook::kind::DoneBy;
 use crate::runbook::plan::only_reads;
 
 /// Number of interrupted attempts after which a person must decide, even for an idempotent step.
@@ -44,10 +44,10 @@ impl Decider<'_> {
                 by: at.worker.clone(),
             });
         }
-        if matches!(step.action, Action::Manual(_) | Action::Wait(_)) {
+        if step.action.kind().done_by() != DoneBy::Worker {
             return Err(Refusal::Record {
                 step: id.to_string(),
-                problem: format!("a {} step has no worker", step.action.kind()),
+                problem: format!("a {} step has no worker", step.action.kind().name()),
             });
         }
         let expected = self.may_start(id)?;

@@ -8,8 +8,9 @@ use super::super::settle::wait_ends;
 use super::super::state::{RolloutState, Status, StepStatus};
 use super::{DueNotice, Next, Task, TaskAction, TaskClass};
 use crate::ids::{PhaseId, StepId};
+use crate::runbook::kind::DoneBy;
 use crate::runbook::model::Notice;
-use crate::runbook::{Action, EffectiveUndo, Plan, Step};
+use crate::runbook::{EffectiveUndo, Plan, Step};
 use rollbook_proto::v1::RolloutOutcome;
 
 /// Adds the tasks of steps that may start now.
@@ -38,7 +39,7 @@ pub(super) fn steps(look: Look<'_>, next: &mut Next) {
 
 /// Returns the task of a step that may start; `None` if it is not for a worker.
 pub(super) fn task_of(id: &StepId, step: &Step, attempt: u32) -> Option<Task> {
-    if matches!(step.action, Action::Manual(_) | Action::Wait(_)) {
+    if step.action.kind().done_by() != DoneBy::Worker {
         return None;
     }
     Some(Task {
@@ -46,9 +47,10 @@ pub(super) fn task_of(id: &StepId, step: &Step, attempt: u32) -> Option<Task> {
         action: TaskAction::Execute,
         attempt,
         runs_on: step.runs_on.clone(),
-        class: match step.action {
-            Action::Watch(_) => TaskClass::Watch,
-            _ => TaskClass::Step,
+        class: if step.action.kind().holds_slot() {
+            TaskClass::Step
+        } else {
+            TaskClass::Watch
         },
     })
 }

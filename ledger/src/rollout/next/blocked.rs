@@ -11,8 +11,8 @@ use super::super::state::{GateState, RolloutState, Status, StepState, StepStatus
 use super::Next;
 use crate::environment::Environments;
 use crate::ids::{PhaseId, StepId};
-use crate::runbook::step::Manual;
-use crate::runbook::{Action, EffectiveUndo, Plan, Step, Verb};
+use crate::runbook::kind::{DoneBy, Manual};
+use crate::runbook::{EffectiveUndo, Plan, Step, Verb};
 
 /// How long after its timeout a running step is reported as overdue.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -183,8 +183,8 @@ fn pending(
     now: Timestamp,
 ) -> Option<BlockReason> {
     match start::check(state, plan, id, now) {
-        Ok(_) => match &step.action {
-            Action::Manual(manual) => Some(by_hand(state, plan, id, step, manual)),
+        Ok(_) => match step.action.kind().done_by() {
+            DoneBy::Person(manual) => Some(by_hand(state, plan, id, step, manual)),
             _ => None,
         },
         Err(hold) if hold.explained => None,

@@ -4,7 +4,6 @@ use super::super::state::{Effect, RolloutState, StepStatus};
 use crate::ids::StepId;
 use crate::runbook::RollbackLevel;
 use crate::runbook::plan::{EffectiveUndo, has_effect};
-use crate::runbook::step::Action;
 use crate::runbook::{Plan, Step};
 
 /// True if the step has an effect in place that the plan can undo.
@@ -102,7 +101,7 @@ pub fn is_stopped(state: &RolloutState, plan: &Plan, id: &StepId) -> bool {
 /// undo of a flag never waits.
 pub(crate) fn waits_for(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<StepId> {
     match plan.step(id) {
-        Some((_, step)) if !matches!(step.action, Action::Flag(_)) => running(state, plan),
+        Some((_, step)) if step.action.kind().flag().is_none() => running(state, plan),
         _ => Vec::new(),
     }
 }
@@ -122,9 +121,5 @@ pub(crate) fn dependents(state: &RolloutState, plan: &Plan, id: &StepId) -> Vec<
 
 /// True if the step changes nothing, so that running it again proves something and does no harm.
 pub(crate) fn is_check(step: &Step) -> bool {
-    !has_effect(step)
-        && !matches!(
-            step.action,
-            Action::Manual(_) | Action::Notify(_) | Action::Wait(_)
-        )
+    !has_effect(step) && step.action.kind().is_check()
 }

@@ -10,7 +10,7 @@ use super::super::state::{RolloutState, StepStatus};
 use super::gates;
 use crate::ids::StepId;
 use crate::runbook::plan::has_effect;
-use crate::runbook::{Action, Plan, Step};
+use crate::runbook::{Plan, Step};
 
 /// For each step, the latest passed step before it that changes something or captures what it
 /// compares. Built in one walk in plan order, however long the chains are.
@@ -65,17 +65,13 @@ impl<'p> Redone<'p> {
 fn baselines(plan: &Plan) -> HashSet<&StepId> {
     let compared: HashSet<(&str, &str)> = plan
         .steps()
-        .filter_map(|planned| match &planned.step.action {
-            Action::Compare(compare) => Some((compare.of.as_str(), compare.before.as_str())),
-            _ => None,
-        })
+        .filter_map(|planned| planned.step.action.kind().comparison())
+        .map(|compared| (compared.of.as_str(), compared.before.as_str()))
         .collect();
     plan.steps()
-        .filter(|planned| match &planned.step.action {
-            Action::Snapshot(taken) => {
-                compared.contains(&(taken.of.as_str(), taken.label.as_str()))
-            }
-            _ => false,
+        .filter(|planned| {
+            let taken = planned.step.action.kind().capture();
+            taken.is_some_and(|it| compared.contains(&(it.of.as_str(), it.label.as_str())))
         })
         .map(|planned| planned.id)
         .collect()
@@ -112,10 +108,11 @@ fn captures_anew(plan: &Plan, step: &Step, source: &StepId) -> bool {
     let Some((_, source)) = plan.step(source) else {
         return false;
     };
-    match (&step.action, &source.action) {
-        (Action::Snapshot(taken), Action::Compare(compared)) => {
-            taken.of == compared.of && taken.label == compared.after
-        }
+    match (
+        step.action.kind().capture(),
+        source.action.kind().comparison(),
+    ) {
+        (Some(taken), Some(compared)) => taken.of == compared.of && taken.label == compared.after,
         _ => false,
     }
 }

@@ -6,8 +6,7 @@ use super::measures::{first_of, reading, recorded_as};
 use crate::counter::{Trail, share};
 use crate::decimal::Decimal;
 use crate::runbook::expr::Unit;
-use crate::runbook::model::NoData;
-use crate::runbook::{Action, Figure, Plan, Term};
+use crate::runbook::{Figure, Plan, Term};
 use crate::sampled::{Sampled, Statistic};
 
 /// The value of a term.
@@ -166,10 +165,6 @@ fn over(
 
 /// True if the watch that took the samples passes when samples are missing.
 fn tolerates_gaps(plan: &Plan, last: &Measured, name: &str) -> bool {
-    plan.step(&last.step).is_some_and(|(_, step)| {
-        matches!(&step.action, Action::Watch(watch) if watch
-            .thresholds
-            .iter()
-            .any(|threshold| threshold.metric == name && threshold.no_data == NoData::Pass))
-    })
+    plan.step(&last.step)
+        .is_some_and(|(_, step)| step.action.kind().bears_gaps(name))
 }

@@ -10,8 +10,9 @@ use super::super::state::{RolloutState, Status, StepState, StepStatus};
 use crate::clock::to_proto;
 use crate::ids::StepId;
 use crate::runbook::RollbackLevel;
+use crate::runbook::Step;
+use crate::runbook::kind::DoneBy;
 use crate::runbook::step::{OnFail, Retry};
-use crate::runbook::{Action, Step};
 
 /// Maximum delay between automatic attempts.
 const MAX_BACK_OFF: SignedDuration = SignedDuration::from_hours(1);
@@ -190,9 +191,9 @@ pub(super) fn points(look: Look<'_>) -> Vec<Kind> {
 
 /// Returns when a running wait ends.
 pub(crate) fn wait_ends(at: &StepState, step: &Step) -> Option<Timestamp> {
-    match &step.action {
-        Action::Wait(wait) if at.status == StepStatus::Running => {
-            at.started_at?.checked_add(wait.r#for.to_signed()).ok()
+    match step.action.kind().done_by() {
+        DoneBy::Time(span) if at.status == StepStatus::Running => {
+            at.started_at?.checked_add(span.to_signed()).ok()
         }
         _ => None,
     }
@@ -204,7 +205,7 @@ pub(super) fn waits(look: Look<'_>) -> Vec<Kind> {
         state, plan, now, ..
     } = look;
     for AtStep { id, at, step, .. } in look.steps() {
-        let Action::Wait(wait) = &step.action else {
+        let DoneBy::Time(span) = step.action.kind().done_by() else {
             continue;
         };
         if at.status == StepStatus::Pending {
@@ -213,7 +214,7 @@ pub(super) fn waits(look: Look<'_>) -> Vec<Kind> {
                     step_id: id.to_string(),
                     attempt,
                     worker: String::new(),
-                    intent: format!("wait {}", wait.r#for),
+                    intent: format!("wait {span}"),
                 })];
             }
         } else if at.status == StepStatus::Running && state.status == Status::Aborted {
@@ -229,7 +230,7 @@ pub(super) fn waits(look: Look<'_>) -> Vec<Kind> {
                 step_id: id.to_string(),
                 attempt: at.attempt,
                 verdict: v1::Verdict::Pass.into(),
-                rule: format!("{} have passed", wait.r#for),
+                rule: format!("{span} have passed"),
                 ..v1::StepFinished::default()
             })];
         }

@@ -1,6 +1,5 @@
 //! What expressions may read at a given place: `value`, functions, and existing baselines.
 
-use super::super::action::{Threshold, Watch};
 use super::super::diagnostic::{Code, Path};
 use super::super::expr::{Expr, Figure, Term, VALUE};
 use super::super::model::SuccessMetric;
@@ -19,7 +18,7 @@ pub(super) fn variables(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec
 }
 
 /// Returns the terms that an expression reads; if it does not parse, reports that and returns none.
-pub(super) fn terms(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<Term> {
+pub(in crate::runbook) fn terms(linter: &mut Linter<'_>, text: &str, path: &Path) -> Vec<Term> {
     variables(linter, text, path);
     Expr::parse(text).map_or_else(|_| Vec::new(), |expr| expr.terms().to_vec())
 }
@@ -50,56 +49,8 @@ pub(super) fn single_values(linter: &mut Linter<'_>, text: &str, path: &Path, ba
     );
 }
 
-/// True if another threshold of the watch reads what this one samples.
-pub(super) fn read_by_another(watch: &Watch, threshold: usize) -> bool {
-    let Some(metric) = watch.thresholds.get(threshold).map(|it| &it.metric) else {
-        return false;
-    };
-    let others = watch.thresholds.iter().enumerate();
-    others
-        .filter(|(at, _)| *at != threshold)
-        .flat_map(|(_, other)| other.warn.iter().chain(&other.fail))
-        .filter_map(|text| Expr::parse(text).ok())
-        .any(|expr| {
-            let mut names = expr.terms().iter().flat_map(Term::names);
-            names.any(|name| name == metric)
-        })
-}
-
-/// Checks a threshold's rule: it may read `value`, and shares of what the same watch samples.
-pub(super) fn threshold(
-    linter: &mut Linter<'_>,
-    placed: &Placed<'_>,
-    (watch, threshold): (&Watch, &Threshold),
-    text: &str,
-    path: &Path,
-) {
-    let sampled: Vec<&str> = watch
-        .thresholds
-        .iter()
-        .map(|it| it.metric.as_str())
-        .collect();
-    for term in terms(linter, text, path) {
-        let about = term.about(&threshold.metric);
-        match &about.figure {
-            Some(Figure::Baseline) => measured_before(linter, placed, &about.name, path),
-            Some(Figure::Share { .. }) => {
-                for name in about.names().filter(|name| !sampled.contains(name)) {
-                    linter.error(
-                        Code::UnknownName,
-                        path,
-                        format!("`{term}` needs `{name}`, which this watch does not sample"),
-                        Some(format!("add it to the thresholds: `- {{metric: {name}}}`")),
-                    );
-                }
-            }
-            _ if term.name == VALUE => {}
-            _ => only_value(linter, &term.name, path),
-        }
-    }
-}
-
-fn only_value(linter: &mut Linter<'_>, name: &str, path: &Path) {
+/// Reports a name other than `value`.
+pub(in crate::runbook) fn only_value(linter: &mut Linter<'_>, name: &str, path: &Path) {
     linter.error(
         Code::UnknownName,
         path,
@@ -109,7 +60,7 @@ fn only_value(linter: &mut Linter<'_>, name: &str, path: &Path) {
 }
 
 /// Checks that an earlier step measures the name.
-pub(super) fn measured_before(
+pub(in crate::runbook) fn measured_before(
     linter: &mut Linter<'_>,
     placed: &Placed<'_>,
     name: &str,

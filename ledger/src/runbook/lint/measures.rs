@@ -1,11 +1,10 @@
 //! Metrics, thresholds and all expressions: what they read must be recorded earlier.
 
-use super::super::action::{Http, Run};
 use super::super::diagnostic::{Code, Path, suggest};
 use super::super::expr::is_name;
 use super::super::model::MetricSpec;
 use super::super::recorded;
-use super::super::step::{Action, Step};
+use super::super::step::Step;
 use super::{Linter, Placed, figures};
 use crate::decimal::Decimal;
 
@@ -107,7 +106,8 @@ fn ways(metric: &MetricSpec) -> Vec<&'static str> {
     .collect()
 }
 
-fn metric_name(linter: &mut Linter<'_>, name: &str, path: &Path) {
+/// Checks that a measurement can have this name.
+pub(in crate::runbook) fn metric_name(linter: &mut Linter<'_>, name: &str, path: &Path) {
     if !is_name(name) || name == "value" {
         linter.error(
             Code::InvalidId,
@@ -118,7 +118,7 @@ fn metric_name(linter: &mut Linter<'_>, name: &str, path: &Path) {
     }
 }
 
-fn json_pointer(linter: &mut Linter<'_>, pointer: &str, path: &Path) {
+pub(in crate::runbook) fn json_pointer(linter: &mut Linter<'_>, pointer: &str, path: &Path) {
     if !pointer.is_empty() && !pointer.starts_with('/') {
         linter.error(
             Code::Pattern,
@@ -131,57 +131,6 @@ fn json_pointer(linter: &mut Linter<'_>, pointer: &str, path: &Path) {
 
 fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     let (step, path) = (placed.step, &placed.path);
-    match &step.action {
-        Action::Run(run) => run_measures(linter, run, &path.key("run")),
-        Action::Http(http) => http_measures(linter, http, &path.key("http")),
-        Action::Watch(watch) => {
-            let path = path.key("watch").key("thresholds");
-            if watch.thresholds.is_empty() {
-                linter.error(
-                    Code::EmptyThreshold,
-                    &path,
-                    "the watch judges nothing",
-                    None,
-                );
-            }
-            let known: Vec<&str> = linter.runbook.metrics.keys().map(String::as_str).collect();
-            for (i, threshold) in watch.thresholds.iter().enumerate() {
-                let path = path.index(i);
-                if !known.contains(&threshold.metric.as_str()) {
-                    linter.error(
-                        Code::ThresholdWithoutMetric,
-                        &path.key("metric"),
-                        format!("there is no metric `{}`", threshold.metric),
-                        suggest(&threshold.metric, &known),
-                    );
-                }
-                let unjudged = threshold.warn.is_none() && threshold.fail.is_none();
-                if unjudged && !figures::read_by_another(watch, i) {
-                    linter.error(
-                        Code::EmptyThreshold,
-                        &path,
-                        format!(
-                            "the threshold of `{}` can neither warn nor fail",
-                            threshold.metric
-                        ),
-                        Some("give it `warn`, `fail` or both, such as `value > 5`".to_owned()),
-                    );
-                }
-                for (key, text) in [("warn", &threshold.warn), ("fail", &threshold.fail)] {
-                    if let Some(text) = text {
-                        figures::threshold(
-                            linter,
-                            placed,
-                            (watch, threshold),
-                            text,
-                            &path.key(key),
-                        );
-                    }
-                }
-            }
-        }
-        _ => {}
-    }
     if let Some(when) = &step.when {
         let params: Vec<&str> = linter.params.keys().map(String::as_str).collect();
         let path = path.key("when");
@@ -224,35 +173,6 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
                 );
             }
         }
-    }
-}
-
-fn run_measures(linter: &mut Linter<'_>, run: &Run, path: &Path) {
-    for (name, pattern) in &run.measure {
-        let path = path.key("measure").key(name);
-        metric_name(linter, name, &path);
-        let problem = match regex::Regex::new(pattern) {
-            Ok(regex) if regex.captures_len() == 2 => continue,
-            Ok(regex) => format!(
-                "`{pattern}` has {} groups, not one",
-                regex.captures_len() - 1
-            ),
-            Err(_) => format!("`{pattern}` is not a regular expression"),
-        };
-        linter.error(
-            Code::Pattern,
-            &path,
-            problem,
-            Some(r"write one group around the number, as in `(\d+) passed`".to_owned()),
-        );
-    }
-}
-
-fn http_measures(linter: &mut Linter<'_>, http: &Http, path: &Path) {
-    for (name, pointer) in &http.measure {
-        let path = path.key("measure").key(name);
-        metric_name(linter, name, &path);
-        json_pointer(linter, pointer, &path);
     }
 }
 

@@ -1,14 +1,12 @@
-//! The inputs of the plan's programs and requests, and the files kept as their evidence.
+//! The inputs of the plan's programs, and the files kept as evidence of steps.
 
 use indexmap::IndexMap;
 
-use super::super::action::{Check, Http, Undo};
 use super::super::calculator::CalculatorSpec;
 use super::super::diagnostic::{Code, Path};
 use super::super::environment::{Env, EnvValue};
 use super::super::files::stays_below;
 use super::super::model::SecretRef;
-use super::super::step::Action;
 use super::references::carries_password;
 use super::{Linter, Placed};
 
@@ -28,35 +26,12 @@ pub(super) fn check(linter: &mut Linter<'_>) {
         }
     }
     for placed in linter.steps() {
-        step(linter, &placed);
+        evidence(linter, &placed);
     }
 }
 
-fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
+fn evidence(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     let (step, path) = (placed.step, &placed.path);
-    if let Action::Run(run) = &step.action {
-        environment(linter, &run.env, &run.env_sources, &path.key("run"));
-    }
-    if let Some(Check::Run(run)) = &step.verify {
-        let path = path.key("verify").key("run");
-        environment(linter, &run.env, &run.env_sources, &path);
-    }
-    if let Undo::Run(run) = &step.undo {
-        let path = path.key("undo").key("run");
-        environment(linter, &run.env, &run.env_sources, &path);
-    }
-    if let Action::Http(http) = &step.action {
-        method(linter, http, &path.key("http"));
-    }
-    if let Some(Check::Http(http)) = &step.verify {
-        method(linter, http, &path.key("verify").key("http"));
-    }
-    if let Undo::Http(http) = &step.undo {
-        method(linter, http, &path.key("undo").key("http"));
-    }
-    if let Some(Check::Http(http)) = &step.undo_verify {
-        method(linter, http, &path.key("undo").key("verify").key("http"));
-    }
     for (i, pattern) in step.evidence.iter().enumerate() {
         if !stays_below(pattern) {
             linter.error(
@@ -69,20 +44,8 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>) {
     }
 }
 
-/// Checks that an HTTP method consists of ASCII letters only.
-fn method(linter: &mut Linter<'_>, http: &Http, path: &Path) {
-    let name = &http.method;
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        linter.error(
-            Code::InvalidId,
-            &path.key("method"),
-            format!("`{name}` is no method that a request can carry"),
-            Some("use GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE".to_owned()),
-        );
-    }
-}
-
-fn environment(
+/// Checks the variables given to a program at `path`.
+pub(in crate::runbook) fn environment(
     linter: &mut Linter<'_>,
     env: &Env,
     sources: &IndexMap<String, String>,

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::super::action::{Check, Http, Run, Sql, Undo};
 use super::super::calculator::CalculatorSpec;
 use super::super::diagnostic::{Code, Path, suggest};
+use super::super::kind::Referent;
 use super::super::model::{Channel, SecretRef, SourceKind, WindowKind};
-use super::super::step::Action;
 use super::{Linter, Placed};
 
 pub(super) fn check(linter: &mut Linter<'_>) {
@@ -148,47 +147,6 @@ fn source(
     }
 }
 
-fn run(
-    linter: &mut Linter<'_>,
-    used: &mut Used,
-    run: &Run,
-    path: &Path,
-    environment: Option<&str>,
-) {
-    for (variable, name) in &run.env_sources {
-        let at = path.key("env_sources").key(variable);
-        source(linter, used, (name, &at), Wanted::Any, environment);
-    }
-}
-
-fn http(
-    linter: &mut Linter<'_>,
-    used: &mut Used,
-    http: &Http,
-    path: &Path,
-    environment: Option<&str>,
-) {
-    let at = path.key("source");
-    source(linter, used, (&http.source, &at), Wanted::Http, environment);
-}
-
-fn sql(
-    linter: &mut Linter<'_>,
-    used: &mut Used,
-    sql: &Sql,
-    path: &Path,
-    environment: Option<&str>,
-) {
-    let at = path.key("source");
-    source(
-        linter,
-        used,
-        (&sql.source, &at),
-        Wanted::Database,
-        environment,
-    );
-}
-
 fn step(linter: &mut Linter<'_>, placed: &Placed<'_>, used: &mut Used) {
     let runbook = linter.runbook;
     let (step, path) = (placed.step, &placed.path);
@@ -205,100 +163,34 @@ fn step(linter: &mut Linter<'_>, placed: &Placed<'_>, used: &mut Used) {
             unknown(linter, &path.key("window"), "allow window", name, &known);
         }
     }
-    match &step.action {
-        Action::Run(action) => run(linter, used, action, &path.key("run"), environment),
-        Action::Http(action) => http(linter, used, action, &path.key("http"), environment),
-        Action::Sql(action) => sql(linter, used, action, &path.key("sql"), environment),
-        Action::Flag(action) => flag(linter, used, &action.key, &path.key("flag").key("key")),
-        Action::Manual(action) => {
-            if let Some(role) = &action.role {
-                self::role(linter, role, &path.key("manual").key("role"));
-            }
-        }
-        Action::Snapshot(action) => {
-            snapshot(
-                linter,
-                used,
-                &action.of,
-                &path.key("snapshot").key("of"),
-                environment,
-            );
-        }
-        Action::Compare(action) => {
-            let at = path.key("compare").key("of");
-            if runbook.snapshots.contains_key(&action.of) {
-                used.snapshots.insert(action.of.clone());
-            } else {
-                let known: Vec<&str> = runbook.snapshots.keys().map(String::as_str).collect();
-                unknown(linter, &at, "snapshot", &action.of, &known);
-            }
-        }
-        Action::Audit(action) => {
-            let at = path.key("audit").key("source");
-            source(
-                linter,
-                used,
-                (&action.source, &at),
-                Wanted::Database,
-                environment,
-            );
-        }
-        Action::Notify(action) => {
-            channel(
-                linter,
-                used,
-                &action.channel,
-                &path.key("notify").key("channel"),
-            );
-        }
-        Action::Watch(action) => {
-            for threshold in &action.thresholds {
-                metric_sources(linter, used, &threshold.metric, environment);
-            }
-        }
-        Action::Wait(_) => {}
-    }
-    let checks = [
-        (&step.verify, path.key("verify")),
-        (&step.undo_verify, path.key("undo").key("verify")),
-    ];
-    for (check, path) in &checks {
-        match check {
-            Some(Check::Run(check)) => {
-                run(linter, used, check, &path.key("run"), environment);
-            }
-            Some(Check::Http(check)) => {
-                http(linter, used, check, &path.key("http"), environment);
-            }
-            Some(Check::Sql(check)) => {
-                sql(linter, used, check, &path.key("sql"), environment);
-            }
-            None => {}
+    for part in placed.parts() {
+        for (path, referent) in part.kind.references(&part.path) {
+            resolve(linter, used, (referent, &path), environment);
         }
     }
-    match &step.undo {
-        Undo::Run(undo) => run(
-            linter,
-            used,
-            undo,
-            &path.key("undo").key("run"),
-            environment,
-        ),
-        Undo::Http(undo) => http(
-            linter,
-            used,
-            undo,
-            &path.key("undo").key("http"),
-            environment,
-        ),
-        Undo::Sql(undo) => sql(
-            linter,
-            used,
-            undo,
-            &path.key("undo").key("sql"),
-            environment,
-        ),
-        Undo::Unset | Undo::None | Undo::Irreversible | Undo::Manual(_) => {}
+}
+
+/// Checks what a step refers to; `environment` is the step's own.
+fn resolve(
+    linter: &mut Linter<'_>,
+    used: &mut Used,
+    (referent, path): (Referent<'_>, &Path),
+    environment: Option<&str>,
+) {
+    let mut of_type = |name, wanted| source(linter, used, (name, path), wanted, environment);
+    match referent {
+        Referent::Source(name) => of_type(name, Wanted::Any),
+        Referent::Database(name) => of_type(name, Wanted::Database),
+        Referent::Endpoint(name) => of_type(name, Wanted::Http),
+        Referent::Flag(key) => flag(linter, used, key, path),
+        Referent::Role(name) => role(linter, name, path),
+        Referent::Channel(name) => channel(linter, used, name, path),
+        Referent::Snapshot(name) => snapshot(linter, used, name, path),
+        Referent::Capture(name) => {
+            snapshot(linter, used, name, path);
+            snapshot_sources(linter, used, name, environment);
+        }
+        Referent::Metric(name) => metric_sources(linter, used, name, environment),
     }
 }
 
@@ -325,18 +217,27 @@ fn channel(linter: &mut Linter<'_>, used: &mut Used, name: &str, path: &Path) {
     }
 }
 
-fn snapshot(
+fn snapshot(linter: &mut Linter<'_>, used: &mut Used, name: &str, path: &Path) {
+    let known: Vec<&str> = linter
+        .runbook
+        .snapshots
+        .keys()
+        .map(String::as_str)
+        .collect();
+    used.snapshots.insert(name.to_owned());
+    if !known.contains(&name) {
+        unknown(linter, path, "snapshot", name, &known);
+    }
+}
+
+/// Checks the sources of a declared snapshot where it is taken.
+fn snapshot_sources(
     linter: &mut Linter<'_>,
     used: &mut Used,
     name: &str,
-    path: &Path,
     environment: Option<&str>,
 ) {
-    let runbook = linter.runbook;
-    used.snapshots.insert(name.to_owned());
-    let Some(spec) = runbook.snapshots.get(name) else {
-        let known: Vec<&str> = runbook.snapshots.keys().map(String::as_str).collect();
-        unknown(linter, path, "snapshot", name, &known);
+    let Some(spec) = linter.runbook.snapshots.get(name) else {
         return;
     };
     let at = Path::root().key("snapshots").key(name).key("source");

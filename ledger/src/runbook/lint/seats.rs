@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::super::diagnostic::{Code, Path};
+use super::super::kind::DoneBy;
 use super::super::model::{Gate, Phase};
 use super::super::seats::{self, Seat};
-use super::super::step::Action;
 use super::Linter;
 use crate::person;
 
@@ -124,7 +124,7 @@ fn manual_steps(phase: &Phase) -> Vec<&str> {
     phase
         .steps
         .iter()
-        .filter(|step| matches!(step.action, Action::Manual(_)))
+        .filter(|step| matches!(step.action.kind().done_by(), DoneBy::Person(_)))
         .map(|step| step.id.as_str())
         .collect()
 }
@@ -140,7 +140,7 @@ fn doers<'p, 'a>(
 ) -> Vec<Doers<'p, 'a>> {
     let mut doers = Vec::new();
     for step in &phase.steps {
-        let Action::Manual(manual) = &step.action else {
+        let DoneBy::Person(manual) = step.action.kind().done_by() else {
             continue;
         };
         let persons: BTreeSet<&str> = match &manual.role {

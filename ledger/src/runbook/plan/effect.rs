@@ -1,6 +1,9 @@
 //! What effect a step has, and what undoes it.
 
-use super::super::step::{Action, Changes, Http, Run, Script, Sql, Step, Undo};
+use super::super::kind::{Http, Run, Sql};
+use super::super::script::Script;
+use super::super::step::{Changes, Step};
+use super::super::undo::Undo;
 
 /// How a step's effect is undone, including the undo derived for flags and migrations.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,24 +53,7 @@ impl EffectiveUndo<'_> {
 /// Commands and requests do unless `changes: nothing`; requests by a method that RFC 9110 §9.2.1
 /// calls safe (GET, HEAD, OPTIONS) do not unless `changes` says otherwise.
 pub fn has_effect(step: &Step) -> bool {
-    match (&step.action, step.changes) {
-        (_, Some(Changes::Nothing)) => false,
-        (Action::Run(_), _) => true,
-        (Action::Http(http), None) => !is_safe_method(&http.method),
-        (Action::Http(_), Some(_)) => true,
-        (Action::Sql(sql), _) => sql.deploy.is_some(),
-        (Action::Flag(_), _) => true,
-        (Action::Manual(_), changes) => changes.is_some(),
-        (
-            Action::Snapshot(_)
-            | Action::Compare(_)
-            | Action::Audit(_)
-            | Action::Watch(_)
-            | Action::Notify(_)
-            | Action::Wait(_),
-            _,
-        ) => false,
-    }
+    step.changes != Some(Changes::Nothing) && step.action.kind().has_effect(step.changes)
 }
 
 /// Describes what can verify that the step's effect is gone after an undo; `None` if nothing in the
@@ -79,59 +65,35 @@ pub fn undo_verified_by(step: &Step) -> Option<&'static str> {
     if step.undo_verify.is_some() {
         return Some("`undo.verify` holds");
     }
-    match &step.action {
-        _ if step.verify.is_some() => Some("`verify` no longer passes"),
-        Action::Sql(Sql {
-            deploy: Some(_),
-            verify: Some(_),
-            ..
-        }) => Some("`verify` no longer passes"),
-        Action::Flag(_) => Some("the flag is read"),
-        _ => None,
+    if step.verify.is_some() {
+        return Some("`verify` no longer passes");
     }
+    step.action.kind().verified_undo()
 }
 
 /// True if the step only reads and measures, by its kind and not just by the plan's declaration:
 /// after a crash another worker continues it. For a command, a message or a request that may change
 /// something, only the author can say whether it may run twice.
 pub fn only_reads(step: &Step) -> bool {
-    match &step.action {
-        Action::Sql(sql) => sql.deploy.is_none(),
-        Action::Http(http) => is_safe_method(&http.method),
-        Action::Snapshot(_) | Action::Compare(_) | Action::Audit(_) | Action::Watch(_) => true,
-        Action::Run(_)
-        | Action::Flag(_)
-        | Action::Manual(_)
-        | Action::Notify(_)
-        | Action::Wait(_) => false,
-    }
-}
-
-/// True for methods that HTTP defines as safe.
-fn is_safe_method(method: &str) -> bool {
-    ["GET", "HEAD", "OPTIONS"].contains(&method.to_ascii_uppercase().as_str())
+    step.action.kind().only_reads()
 }
 
 /// Returns how a step's effect is undone, as the plan says or as derived for flags and migrations.
 pub fn effective_undo(step: &Step) -> EffectiveUndo<'_> {
+    let otherwise = || {
+        if has_effect(step) {
+            EffectiveUndo::None
+        } else {
+            EffectiveUndo::Nothing
+        }
+    };
     match &step.undo {
-        Undo::None if has_effect(step) => EffectiveUndo::None,
-        Undo::None => EffectiveUndo::Nothing,
+        Undo::None => otherwise(),
         Undo::Irreversible => EffectiveUndo::Irreversible,
         Undo::Run(run) => EffectiveUndo::Run(run),
         Undo::Http(http) => EffectiveUndo::Http(http),
         Undo::Sql(sql) => EffectiveUndo::Sql(sql),
         Undo::Manual(text) => EffectiveUndo::Manual(text),
-        Undo::Unset => match &step.action {
-            Action::Flag(flag) => EffectiveUndo::RestoreFlag { key: &flag.key },
-            Action::Sql(Sql {
-                source,
-                deploy: Some(_),
-                revert: Some(revert),
-                ..
-            }) => EffectiveUndo::Revert { source, revert },
-            _ if has_effect(step) => EffectiveUndo::None,
-            _ => EffectiveUndo::Nothing,
-        },
+        Undo::Unset => step.action.kind().derived_undo().unwrap_or_else(otherwise),
     }
 }

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::kind::{Action, FlagStep};
 use super::*;
 use crate::runbook::{NoFiles, Origin, load};
 
@@ -172,7 +173,7 @@ proptest! {
         if let Some(phase) = runbook.phases.last_mut() {
             phase.planned = Some(crate::runbook::Span::from_millis(millis));
             if let Some(last) = phase.steps.last_mut() {
-                last.action = Action::Flag(crate::runbook::step::FlagStep {
+                last.action = Action::Flag(FlagStep {
                     key: "F".to_owned(),
                     to: crate::runbook::model::FlagTarget::Percentage(f64::from(share) / 1_000.0),
                 });

@@ -1,7 +1,7 @@
 //! Prepares a script of the plan for a database, and finds positions in it for messages.
 
+use rollbook_ledger::runbook::script::Script;
 use rollbook_ledger::runbook::sql_text::{self, Dialect, Ending};
-use rollbook_ledger::runbook::step::Script;
 
 use crate::executor::error::ExecutorError;
 

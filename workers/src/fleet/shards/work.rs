@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use rollbook_ledger::runbook::Plan;
-use rollbook_ledger::runbook::step::Action;
 use rollbook_ledger::trace;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -335,7 +334,7 @@ impl ShardWorkerState {
         let Some((_, step)) = plan.step(&run.task.step) else {
             return Err(Stop::Unwanted("the plan has no such step".to_owned()));
         };
-        let Action::Snapshot(snapshot) = &step.action else {
+        let Some(snapshot) = step.action.kind().capture() else {
             return Err(Stop::Unwanted("its step takes no snapshot".to_owned()));
         };
         let Some(spec) = runbook.snapshots.get(&snapshot.of) else {
@@ -379,7 +378,7 @@ impl ShardWorkerState {
         plan: &Plan,
     ) -> Result<RangeWorker, Stop> {
         let step = plan.step(&queued.run.task.step);
-        if !step.is_some_and(|(_, step)| matches!(step.action, Action::Compare(_))) {
+        if step.is_none_or(|(_, step)| step.action.kind().comparison().is_none()) {
             return Err(Stop::Unwanted("its step compares nothing".to_owned()));
         }
         let mut compared = self.compared.lock().await;
