@@ -1,5 +1,9 @@
-//! The `flag` action: sets a flag of the plan in the step's environment.
+//! The `flag` step: sets a flag of the plan in the step's environment.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
 use rollbook_ledger::flag::FlagUndo;
 use rollbook_ledger::ids::FlagKey;
 use rollbook_ledger::runbook::RollbackLevel;
@@ -9,6 +13,7 @@ use rollbook_proto::v1::{FlagMode, FlagSetting, UndoVerification, Verdict};
 
 use super::context::{FlagCause, FlagReading, PortError, StepContext};
 use super::error::ExecutorError;
+use super::kind::Executor;
 use super::outcome::Outcome;
 
 /// The setting that a target of the plan means. `safe` is the flag's own safe value.
@@ -57,7 +62,7 @@ pub fn describe(setting: &FlagSetting) -> String {
 }
 
 /// A target in readable form, as written in the plan.
-pub fn target_words(target: &FlagTarget) -> String {
+fn target_words(target: &FlagTarget) -> String {
     match target {
         FlagTarget::Safe => "its safe value".to_owned(),
         other => describe(&setting_of(other, &FlagTarget::Off)),
@@ -119,102 +124,131 @@ async fn read(context: &StepContext, key: &FlagKey) -> Result<Option<FlagReading
         .map_err(failed(context, key))
 }
 
-/// Defines the flag if necessary, sets it, and reads it back.
-pub async fn execute(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
-    let flag = flag_of(context, step)?;
-    let before = match read(context, &flag.key).await? {
-        Some(before) => before,
-        None => {
-            context
-                .tools
-                .flags
-                .define(
-                    &context.environment,
-                    &flag.key,
-                    flag.spec,
-                    &cause(context, "define"),
-                )
-                .await
-                .map_err(failed(context, &flag.key))?;
-            read(context, &flag.key)
-                .await?
-                .ok_or_else(|| ExecutorError::Flag {
-                    key: flag.key.to_string(),
-                    environment: context.environment.to_string(),
-                    reason: "it does not exist after it was defined".to_owned(),
-                })?
-        }
-    };
-    change(context, &flag.key, &before.setting, &flag.target).await
-}
-
 /// Maximum attempts to write while others write as well.
 const MAX_TRIES: u32 = 5;
 
-/// Writes back the setting from before this step's change or, in a rollback of level `flags`, the
-/// flag's safe value.
-///
-/// It writes only if the flag is still as it was read. A later change by somebody else is kept, and
-/// the outcome says so.
-pub async fn restore(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
-    let flag = flag_of(context, step)?;
-    let to_safe = context.facts.rollback.is_some_and(RollbackLevel::is_urgent);
-    let failed = failed(context, &flag.key);
-    let mut tries = 0;
-    loop {
-        let found = context
-            .tools
-            .flags
-            .flag_undo(
-                &context.environment,
-                &flag.key,
-                &cause(context, "set"),
-                &flag.target,
-                to_safe,
-            )
-            .await
-            .map_err(&failed)?;
-        let Some((now, way)) = found else {
-            let why = format!("it was never defined in {}", context.environment);
-            return Ok(left(&flag.key, "not there", &why));
-        };
-        let to = match way {
-            FlagUndo::Leave(why) => return Ok(left(&flag.key, &describe(&now.setting), &why)),
-            FlagUndo::LeaveOn(why) => {
-                let mut outcome = left(&flag.key, &describe(&now.setting), &why);
-                outcome.verdict = Verdict::Inconclusive;
-                outcome.verification = Some((UndoVerification::Left, outcome.message.clone()));
-                return Ok(outcome);
+#[async_trait]
+impl Executor for FlagStep {
+    fn intent(&self, context: &StepContext) -> String {
+        format!(
+            "set flag {} to {} in {}",
+            self.key,
+            target_words(&self.to),
+            context.environment
+        )
+    }
+
+    /// Defines the flag if necessary, sets it, and reads it back.
+    async fn execute(&self, context: &StepContext, _: Duration) -> Result<Outcome, ExecutorError> {
+        let flag = flag_of(context, self)?;
+        let before = match read(context, &flag.key).await? {
+            Some(before) => before,
+            None => {
+                context
+                    .tools
+                    .flags
+                    .define(
+                        &context.environment,
+                        &flag.key,
+                        flag.spec,
+                        &cause(context, "define"),
+                    )
+                    .await
+                    .map_err(failed(context, &flag.key))?;
+                read(context, &flag.key)
+                    .await?
+                    .ok_or_else(|| ExecutorError::Flag {
+                        key: flag.key.to_string(),
+                        environment: context.environment.to_string(),
+                        reason: "it does not exist after it was defined".to_owned(),
+                    })?
             }
-            FlagUndo::Write(to) => to,
         };
-        context.effect.raise();
-        tries += 1;
-        let written = context
-            .tools
-            .flags
-            .set(
-                &context.environment,
-                &flag.key,
-                to.clone(),
-                Some(&now.setting),
-                &cause(context, "undo"),
-            )
-            .await;
-        match written {
-            // Somebody else wrote first: read again and decide anew.
-            Err(PortError::Refused { .. }) if tries < MAX_TRIES => continue,
-            Err(error) => return Err(failed(error)),
-            Ok(()) => {}
+        change(context, &flag.key, &before.setting, &flag.target).await
+    }
+
+    /// Whether the flag has the setting that the step gives it.
+    fn verify<'a>(
+        &'a self,
+        context: &'a StepContext,
+        _: Duration,
+    ) -> Option<BoxFuture<'a, Result<Outcome, ExecutorError>>> {
+        Some(Box::pin(async move {
+            let flag = flag_of(context, self)?;
+            let now = read(context, &flag.key).await?.map(|now| now.setting);
+            Ok(judge(&flag.key, now.as_ref(), &flag.target))
+        }))
+    }
+
+    /// Writes back the setting from before this step's change or, in a rollback of level `flags`,
+    /// the flag's safe value.
+    ///
+    /// It writes only if the flag is still as it was read. A later change by somebody else is kept,
+    /// and the outcome says so.
+    async fn undo(&self, context: &StepContext, _: Duration) -> Result<Outcome, ExecutorError> {
+        let flag = flag_of(context, self)?;
+        let to_safe = context.facts.rollback.is_some_and(RollbackLevel::is_urgent);
+        let failed = failed(context, &flag.key);
+        let mut tries = 0;
+        loop {
+            let found = context
+                .tools
+                .flags
+                .flag_undo(
+                    &context.environment,
+                    &flag.key,
+                    &cause(context, "set"),
+                    &flag.target,
+                    to_safe,
+                )
+                .await
+                .map_err(&failed)?;
+            let Some((now, way)) = found else {
+                let why = format!("it was never defined in {}", context.environment);
+                return Ok(left(&flag.key, "not there", &why));
+            };
+            let to = match way {
+                FlagUndo::Leave(why) => return Ok(left(&flag.key, &describe(&now.setting), &why)),
+                FlagUndo::LeaveOn(why) => {
+                    let mut outcome = left(&flag.key, &describe(&now.setting), &why);
+                    outcome.verdict = Verdict::Inconclusive;
+                    outcome.verification = Some((UndoVerification::Left, outcome.message.clone()));
+                    return Ok(outcome);
+                }
+                FlagUndo::Write(to) => to,
+            };
+            context.effect.raise();
+            tries += 1;
+            let written = context
+                .tools
+                .flags
+                .set(
+                    &context.environment,
+                    &flag.key,
+                    to.clone(),
+                    Some(&now.setting),
+                    &cause(context, "undo"),
+                )
+                .await;
+            match written {
+                // Somebody else wrote first: read again and decide anew.
+                Err(PortError::Refused { .. }) if tries < MAX_TRIES => continue,
+                Err(error) => return Err(failed(error)),
+                Ok(()) => {}
+            }
+            let read = read(context, &flag.key).await?.map(|now| now.setting);
+            let mut outcome = judge(&flag.key, read.as_ref(), &to);
+            outcome.message = format!("{}, was {}", outcome.message, describe(&now.setting));
+            outcome.effect = true;
+            if outcome.verdict == Verdict::Pass {
+                outcome.verification = Some((UndoVerification::Verified, outcome.message.clone()));
+            }
+            return Ok(outcome);
         }
-        let read = read(context, &flag.key).await?.map(|now| now.setting);
-        let mut outcome = judge(&flag.key, read.as_ref(), &to);
-        outcome.message = format!("{}, was {}", outcome.message, describe(&now.setting));
-        outcome.effect = true;
-        if outcome.verdict == Verdict::Pass {
-            outcome.verification = Some((UndoVerification::Verified, outcome.message.clone()));
-        }
-        return Ok(outcome);
+    }
+
+    fn undo_intent(&self, context: &StepContext) -> String {
+        format!("restore flag {} in {}", self.key, context.environment)
     }
 }
 
@@ -225,13 +259,6 @@ fn left(key: &FlagKey, now: &str, why: &str) -> Outcome {
     let mut outcome = Outcome::new(Verdict::Pass, "nothing to undo", message.clone());
     outcome.verification = Some((UndoVerification::Verified, message));
     outcome
-}
-
-/// Whether the flag has the setting that the step gives it.
-pub async fn verify(context: &StepContext, step: &FlagStep) -> Result<Outcome, ExecutorError> {
-    let flag = flag_of(context, step)?;
-    let now = read(context, &flag.key).await?.map(|now| now.setting);
-    Ok(judge(&flag.key, now.as_ref(), &flag.target))
 }
 
 async fn change(

@@ -1,8 +1,9 @@
-//! The `http` action, and the one HTTP client of a worker.
+//! The `http` step, and the one HTTP client of a worker.
 
 use std::sync::Once;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::StreamExt;
 use reqwest::{Client, Method, Response};
 use rollbook_ledger::decimal::Decimal;
@@ -16,6 +17,7 @@ use url::Url;
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::json::{self, Found, NotJson};
+use super::kind::Executor;
 use super::outcome::Outcome;
 use super::secret::resolve_source;
 
@@ -184,61 +186,73 @@ fn join(base: &str, path: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Sends the request. `pass` means the expected status, and a value at every measured pointer.
-pub async fn execute(context: &StepContext, http: &Http) -> Result<Outcome, ExecutorError> {
-    let answer = request(
-        context,
-        &http.source,
-        &http.path,
-        &http.method,
-        http.body.as_ref(),
-    )
-    .await?;
-    let (rule, ok) = match http.status {
-        Some(expected) => (format!("status {expected}"), answer.status == expected),
-        None => (
-            "status 200 to 299".to_owned(),
-            (200..300).contains(&answer.status),
-        ),
-    };
-    let clean = context.redactor.bytes(&answer.body);
-    let mut outcome = if ok {
-        Outcome::new(Verdict::Pass, rule, format!("status {}", answer.status))
-    } else {
-        let start: String = String::from_utf8_lossy(&clean)
-            .chars()
-            .take(MESSAGE_CHARS)
-            .collect();
-        Outcome::new(
-            Verdict::Fail,
-            rule,
-            format!("status {}: {}", answer.status, start.trim()),
+#[async_trait]
+impl Executor for Http {
+    fn intent(&self, _: &StepContext) -> String {
+        format!(
+            "{} {} of source {}",
+            self.method.to_ascii_uppercase(),
+            self.path,
+            self.source
         )
-    };
-    outcome.measurements.push(context.number(
-        recorded::HTTP_STATUS,
-        Decimal::from(u32::from(answer.status)),
-        "",
-    ));
-    let mut is_json = true;
-    for (name, pointer) in &http.measure {
-        let found = json::at(&answer.body, pointer);
-        is_json = found.is_ok();
-        outcome.measurements.push(match found {
-            Ok(Some(value)) => json_measurement(context, name, &value),
-            Ok(None) | Err(NotJson) => context.no_data(name),
-        });
     }
-    if !is_json && outcome.verdict == Verdict::Pass {
-        outcome.verdict = Verdict::Inconclusive;
-        outcome.message = format!("{}, but the answer is not JSON", outcome.message);
+
+    /// Sends the request. `pass` means the expected status, and a value at every measured pointer.
+    async fn execute(&self, context: &StepContext, _: Duration) -> Result<Outcome, ExecutorError> {
+        let answer = request(
+            context,
+            &self.source,
+            &self.path,
+            &self.method,
+            self.body.as_ref(),
+        )
+        .await?;
+        let (rule, ok) = match self.status {
+            Some(expected) => (format!("status {expected}"), answer.status == expected),
+            None => (
+                "status 200 to 299".to_owned(),
+                (200..300).contains(&answer.status),
+            ),
+        };
+        let clean = context.redactor.bytes(&answer.body);
+        let mut outcome = if ok {
+            Outcome::new(Verdict::Pass, rule, format!("status {}", answer.status))
+        } else {
+            let start: String = String::from_utf8_lossy(&clean)
+                .chars()
+                .take(MESSAGE_CHARS)
+                .collect();
+            Outcome::new(
+                Verdict::Fail,
+                rule,
+                format!("status {}: {}", answer.status, start.trim()),
+            )
+        };
+        outcome.measurements.push(context.number(
+            recorded::HTTP_STATUS,
+            Decimal::from(u32::from(answer.status)),
+            "",
+        ));
+        let mut is_json = true;
+        for (name, pointer) in &self.measure {
+            let found = json::at(&answer.body, pointer);
+            is_json = found.is_ok();
+            outcome.measurements.push(match found {
+                Ok(Some(value)) => json_measurement(context, name, &value),
+                Ok(None) | Err(NotJson) => context.no_data(name),
+            });
+        }
+        if !is_json && outcome.verdict == Verdict::Pass {
+            outcome.verdict = Verdict::Inconclusive;
+            outcome.message = format!("{}, but the answer is not JSON", outcome.message);
+        }
+        outcome.evidence.extend(
+            context
+                .keep(clean, &answer.media_type, "response", false)
+                .await?,
+        );
+        Ok(outcome)
     }
-    outcome.evidence.extend(
-        context
-            .keep(clean, &answer.media_type, "response", false)
-            .await?,
-    );
-    Ok(outcome)
 }
 
 /// Makes a measurement from a JSON value: a number, `true` as 1 and `false` as 0, or a text; `null`

@@ -1,7 +1,8 @@
-//! The `notify` action and the sending of notices, to a webhook or a file.
+//! The `notify` step and the sending of notices, to a webhook or a file.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use reqwest::Client;
@@ -15,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use super::context::StepContext;
 use super::error::ExecutorError;
 use super::http;
+use super::kind::Executor;
 use super::outcome::Outcome;
 use super::redact::Redactor;
 use super::secret::{SecretResolver, redactor_for};
@@ -215,36 +217,43 @@ async fn append(path: &str, message: &Message<'_>) -> Result<(), String> {
     write.await.map_err(|error| format!("{path}: {error}"))
 }
 
-/// Sends the step's message. `pass` means that the channel accepted it.
-pub async fn execute(context: &StepContext, notify: &Notify) -> Result<Outcome, ExecutorError> {
-    let subject = context.redactor.text(&notify.subject);
-    let body = context.redactor.text(&notify.body);
-    let id = format!(
-        "{}/step/{}/{}",
-        context.rollout, context.step, context.attempt
-    );
-    let message = Message::new(
-        &id,
-        &subject,
-        &body,
-        context.rollout.as_str(),
-        context.environment.as_str(),
-        context.tools.clock.now(),
-    );
-    let taken = send(
-        &context.tools.http,
-        context.tools.secrets.as_ref(),
-        context.plan.runbook(),
-        &notify.channel,
-        &message,
-        RetryPolicy::Step,
-    )
-    .await?;
-    Ok(Outcome::new(
-        Verdict::Pass,
-        "the channel takes the message",
-        taken,
-    ))
+#[async_trait]
+impl Executor for Notify {
+    fn intent(&self, _: &StepContext) -> String {
+        format!("send `{}` to channel {}", self.subject, self.channel)
+    }
+
+    /// Sends the step's message. `pass` means that the channel accepted it.
+    async fn execute(&self, context: &StepContext, _: Duration) -> Result<Outcome, ExecutorError> {
+        let subject = context.redactor.text(&self.subject);
+        let body = context.redactor.text(&self.body);
+        let id = format!(
+            "{}/step/{}/{}",
+            context.rollout, context.step, context.attempt
+        );
+        let message = Message::new(
+            &id,
+            &subject,
+            &body,
+            context.rollout.as_str(),
+            context.environment.as_str(),
+            context.tools.clock.now(),
+        );
+        let taken = send(
+            &context.tools.http,
+            context.tools.secrets.as_ref(),
+            context.plan.runbook(),
+            &self.channel,
+            &message,
+            RetryPolicy::Step,
+        )
+        .await?;
+        Ok(Outcome::new(
+            Verdict::Pass,
+            "the channel takes the message",
+            taken,
+        ))
+    }
 }
 
 #[cfg(test)]

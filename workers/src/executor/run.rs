@@ -1,8 +1,9 @@
-//! The `run` action: a shell command.
+//! The `run` step: a shell command.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use indexmap::IndexMap;
 use regex::bytes::Regex;
 use rollbook_ledger::decimal::Decimal;
@@ -16,43 +17,61 @@ use super::capture::OUTPUT_CAP_BYTES;
 use super::command::{self, CommandOutput, ExitReason, ShellCommand};
 use super::context::{Scope, StepContext};
 use super::error::ExecutorError;
+use super::kind::Executor;
 use super::outcome::Outcome;
 use super::secret::resolve_source;
 
 /// How many characters of the end of the output go into the message of a failure.
 const MESSAGE_TAIL_CHARS: usize = 400;
 
-/// Runs the command. `pass` means exit code 0.
-pub async fn execute(
-    context: &StepContext,
-    run: &Run,
-    timeout: Option<Duration>,
-) -> Result<Outcome, ExecutorError> {
-    let shell = shell(context, run, timeout)?;
-    let measures = measures(run)?;
-    let ran = command::run(context, &shell).await?;
-    let mut outcome = judge(&ran);
-    outcome.measurements.push(match ran.ending {
-        ExitReason::Exited(code) => context.number(recorded::EXIT_CODE, Decimal::from(code), ""),
-        _ => context.no_data(recorded::EXIT_CODE),
-    });
-    for (name, pattern) in measures {
-        outcome
-            .measurements
-            .push(measure(context, name, &pattern, &ran));
+#[async_trait]
+impl Executor for Run {
+    fn intent(&self, _: &StepContext) -> String {
+        format!("run `{}`", self.command.trim())
     }
-    for (name, captured) in [("stdout", ran.stdout), ("stderr", ran.stderr)] {
-        let kept = context
-            .keep(
-                captured.bytes,
-                "text/plain; charset=utf-8",
-                name,
-                captured.truncated,
-            )
-            .await?;
-        outcome.evidence.extend(kept);
+
+    /// Runs the command. `pass` means exit code 0.
+    async fn execute(
+        &self,
+        context: &StepContext,
+        limit: Duration,
+    ) -> Result<Outcome, ExecutorError> {
+        let shell = shell(context, self, Some(limit))?;
+        let measures = measures(self)?;
+        let ran = command::run(context, &shell).await?;
+        let mut outcome = judge(&ran);
+        outcome.measurements.push(match ran.ending {
+            ExitReason::Exited(code) => {
+                context.number(recorded::EXIT_CODE, Decimal::from(code), "")
+            }
+            _ => context.no_data(recorded::EXIT_CODE),
+        });
+        for (name, pattern) in measures {
+            outcome
+                .measurements
+                .push(measure(context, name, &pattern, &ran));
+        }
+        for (name, captured) in [("stdout", ran.stdout), ("stderr", ran.stderr)] {
+            let kept = context
+                .keep(
+                    captured.bytes,
+                    "text/plain; charset=utf-8",
+                    name,
+                    captured.truncated,
+                )
+                .await?;
+            outcome.evidence.extend(kept);
+        }
+        Ok(outcome)
     }
-    Ok(outcome)
+
+    fn ends_itself(&self) -> bool {
+        true
+    }
+
+    fn directory(&self) -> Option<&str> {
+        self.directory.as_deref()
+    }
 }
 
 /// Makes the command with its environment.

@@ -1,7 +1,9 @@
-//! The `sql` action: migrations and queries on PostgreSQL and SQLite.
+//! The `sql` step: migrations and queries on PostgreSQL and SQLite.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures::future::BoxFuture;
 use rollbook_ledger::runbook::kind::{Sql, Transaction};
 use rollbook_ledger::runbook::script::Script;
 use rollbook_ledger::runbook::sql_text::Ending;
@@ -10,82 +12,123 @@ use rollbook_proto::v1::Verdict;
 use super::context::StepContext;
 use super::database::{Access, CommitError, Database, Failure, SqlScript};
 use super::error::ExecutorError;
+use super::kind::Executor;
 use super::outcome::Outcome;
 
-/// Runs the action: `deploy` with its `verify`, `verify` alone, or the `query`.
-///
-/// `deploy` and `verify` share one transaction that is committed only if both succeed, so a deploy
-/// that does not verify leaves nothing behind. With `transaction: none` each statement of `deploy`
-/// stays in place. A query cannot write, unless it is meant to fail; then it is rolled back either
-/// way.
-pub async fn execute(
-    context: &StepContext,
-    sql: &Sql,
-    limit: Option<Duration>,
-) -> Result<Outcome, ExecutorError> {
-    let access = match (&sql.deploy, &sql.query) {
-        (None, Some(_)) if !sql.must_fail => Access::Read,
-        _ => Access::Write,
-    };
-    let mut database = connect(context, &sql.source, access, limit).await?;
-    let outcome = match (&sql.deploy, &sql.verify, &sql.query) {
-        (Some(deploy), verify, _) => {
-            let deploy = effecting(deploy, "deploy", &database)?;
-            let verify = verify
-                .as_ref()
-                .map(|verify| looking(verify, "verify", &database))
-                .transpose()?;
-            match sql.transaction {
-                Transaction::One => {
-                    deploy_and_verify(context, &mut database, &deploy, verify.as_ref()).await
-                }
+#[async_trait]
+impl Executor for Sql {
+    fn intent(&self, _: &StepContext) -> String {
+        let source = &self.source;
+        match (&self.deploy, &self.query) {
+            (Some(_), _) => match self.transaction {
+                Transaction::One => format!("deploy script on source {source}"),
                 Transaction::None => {
-                    one_by_one(context, &mut database, &deploy, verify.as_ref()).await
+                    format!("deploy script on source {source}, each statement by itself")
+                }
+            },
+            (None, Some(query)) if self.must_fail => {
+                format!("on source {source}, must be refused: {}", query.trim())
+            }
+            (None, Some(query)) => format!("on source {source}: {}", query.trim()),
+            (None, None) => format!("verify script on source {source}"),
+        }
+    }
+
+    /// Runs the action: `deploy` with its `verify`, `verify` alone, or the `query`.
+    ///
+    /// `deploy` and `verify` share one transaction that is committed only if both succeed, so a
+    /// deploy that does not verify leaves nothing behind. With `transaction: none` each statement of
+    /// `deploy` stays in place. A query cannot write, unless it is meant to fail; then it is rolled
+    /// back either way.
+    async fn execute(
+        &self,
+        context: &StepContext,
+        limit: Duration,
+    ) -> Result<Outcome, ExecutorError> {
+        let access = match (&self.deploy, &self.query) {
+            (None, Some(_)) if !self.must_fail => Access::Read,
+            _ => Access::Write,
+        };
+        let mut database = connect(context, &self.source, access, limit).await?;
+        let outcome = match (&self.deploy, &self.verify, &self.query) {
+            (Some(deploy), verify, _) => {
+                let deploy = effecting(deploy, "deploy", &database)?;
+                let verify = verify
+                    .as_ref()
+                    .map(|verify| looking(verify, "verify", &database))
+                    .transpose()?;
+                match self.transaction {
+                    Transaction::One => {
+                        deploy_and_verify(context, &mut database, &deploy, verify.as_ref()).await
+                    }
+                    Transaction::None => {
+                        one_by_one(context, &mut database, &deploy, verify.as_ref()).await
+                    }
                 }
             }
-        }
-        (None, Some(verify), None) => {
-            let verify = looking(verify, "verify", &database)?;
-            verify_alone(&mut database, &verify).await
-        }
-        (None, _, Some(query)) if sql.must_fail => must_fail(&mut database, query).await,
-        (None, _, Some(query)) => query_row(context, &mut database, query).await,
-        (None, None, None) => Err(ExecutorError::Plan {
-            reason: "the sql step has neither deploy, verify nor query".to_owned(),
-        }),
-    };
-    database.close().await;
-    outcome
-}
+            (None, Some(verify), None) => {
+                let verify = looking(verify, "verify", &database)?;
+                verify_alone(&mut database, &verify).await
+            }
+            (None, _, Some(query)) if self.must_fail => must_fail(&mut database, query).await,
+            (None, _, Some(query)) => query_row(context, &mut database, query).await,
+            (None, None, None) => Err(ExecutorError::Plan {
+                reason: "the sql step has neither deploy, verify nor query".to_owned(),
+            }),
+        };
+        database.close().await;
+        outcome
+    }
 
-/// Reverts a deploy with the `revert` script, in one transaction or in none, like the deploy.
-pub async fn revert(
-    context: &StepContext,
-    source: &str,
-    revert: &Script,
-    transaction: Transaction,
-    limit: Option<Duration>,
-) -> Result<Outcome, ExecutorError> {
-    let mut database = connect(context, source, Access::Write, limit).await?;
-    let revert = effecting(revert, "revert", &database)?;
-    let outcome = match transaction {
-        Transaction::One => in_one(context, &mut database, &revert).await,
-        Transaction::None => one_by_one(context, &mut database, &revert, None).await,
-    };
-    database.close().await;
-    outcome
+    /// Runs the `verify` script of a deploy alone.
+    fn verify<'a>(
+        &'a self,
+        context: &'a StepContext,
+        limit: Duration,
+    ) -> Option<BoxFuture<'a, Result<Outcome, ExecutorError>>> {
+        self.deploy.as_ref()?;
+        let script = self.verify.as_ref()?;
+        Some(Box::pin(async move {
+            let mut database = connect(context, &self.source, Access::Write, limit).await?;
+            let outcome = match looking(script, "verify", &database) {
+                Ok(script) => verify_alone(&mut database, &script).await,
+                Err(error) => Err(error),
+            };
+            database.close().await;
+            outcome
+        }))
+    }
+
+    /// Reverts a deploy with the `revert` script, in one transaction or in none, like the deploy.
+    async fn undo(&self, context: &StepContext, limit: Duration) -> Result<Outcome, ExecutorError> {
+        let Some(revert) = &self.revert else {
+            return Err(ExecutorError::Plan {
+                reason: "the sql step has no `revert`".to_owned(),
+            });
+        };
+        let mut database = connect(context, &self.source, Access::Write, limit).await?;
+        let revert = effecting(revert, "revert", &database)?;
+        let outcome = match self.transaction {
+            Transaction::One => in_one(context, &mut database, &revert).await,
+            Transaction::None => one_by_one(context, &mut database, &revert, None).await,
+        };
+        database.close().await;
+        outcome
+    }
+
+    fn undo_intent(&self, _: &StepContext) -> String {
+        format!("revert script on source {}", self.source)
+    }
 }
 
 async fn connect(
     context: &StepContext,
     source: &str,
     access: Access,
-    limit: Option<Duration>,
+    limit: Duration,
 ) -> Result<Database, ExecutorError> {
     let mut database = Database::connect(context, source, access).await?;
-    if let Some(limit) = limit {
-        database.limit_statements(limit).await?;
-    }
+    database.limit_statements(limit).await?;
     Ok(database)
 }
 

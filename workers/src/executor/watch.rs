@@ -1,17 +1,19 @@
-//! The `watch` action: samples metrics over a period and judges them.
+//! The `watch` step: samples metrics over a period and judges them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use rollbook_ledger::clock;
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::measurement;
-use rollbook_ledger::runbook::kind::Watch;
+use rollbook_ledger::runbook::kind::{StepKind, Watch};
 use rollbook_proto::v1::{Measurement, Verdict};
 
 use super::context::StepContext;
 use super::error::ExecutorError;
+use super::kind::Executor;
 use super::metric;
 use super::outcome::Outcome;
 use super::watch_rules::{Judge, RuleContext, Schedule};
@@ -23,57 +25,68 @@ const MAX_SAMPLE_LIMIT: Duration = Duration::from_secs(30);
 /// The minimum time a sample is given.
 const MIN_SAMPLE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Samples until the end of the watch, until more samples fail than it allows, or until it is
-/// cancelled.
-///
-/// The schedule counts from the recorded start of the attempt and continues after the samples
-/// already recorded, so a redelivered watch resumes.
-pub async fn execute(context: &StepContext, watch: &Watch) -> Result<Outcome, ExecutorError> {
-    let mut judges: Vec<Judge> = watch
-        .thresholds
-        .iter()
-        .map(Judge::new)
-        .collect::<Result<_, _>>()
-        .map_err(|error| ExecutorError::Plan {
-            reason: error.to_string(),
-        })?;
-    let schedule = Schedule::new(watch, context.started_at);
-    let mut last = go_on_after(context, &mut judges, &schedule);
-    let limit = watch
-        .every
-        .to_std()
-        .clamp(MIN_SAMPLE_LIMIT, MAX_SAMPLE_LIMIT);
-    while !judges.iter().any(Judge::has_failed) {
-        let Some(index) = schedule.next(last, context.tools.clock.now()) else {
-            break;
-        };
-        if let Some(due) = schedule.at(index)
-            && let Some(reason) = wait_until(context, due).await
-        {
-            return Err(ExecutorError::Cancelled { reason });
-        }
-        let at = context.tools.clock.now();
-        let mut samples = Vec::with_capacity(judges.len());
-        for judge in &mut judges {
-            let sample = tokio::select! {
-                biased;
-                reason = context.cancel.cancelled() => {
-                    return Err(ExecutorError::Cancelled { reason });
-                }
-                sample = sample(context, &judge.metric, limit) => sample?,
-            };
-            judge.pause(at, &schedule);
-            judge.take(sample.value, at);
-            samples.push(sample);
-        }
-        let around = RuleContext::of(&judges, &context.facts.baselines);
-        for (judge, sample) in judges.iter_mut().zip(samples) {
-            let judged = judge.judge(&around);
-            record(context, judge, sample, judged.verdict, judged.rule, at).await?;
-        }
-        last = Some(at);
+#[async_trait]
+impl Executor for Watch {
+    fn intent(&self, _: &StepContext) -> String {
+        self.describe()
     }
-    Ok(conclude(context, &judges))
+
+    /// Samples until the end of the watch, until more samples fail than it allows, or until it is
+    /// cancelled.
+    ///
+    /// The schedule counts from the recorded start of the attempt and continues after the samples
+    /// already recorded, so a redelivered watch resumes.
+    async fn execute(&self, context: &StepContext, _: Duration) -> Result<Outcome, ExecutorError> {
+        let mut judges: Vec<Judge> = self
+            .thresholds
+            .iter()
+            .map(Judge::new)
+            .collect::<Result<_, _>>()
+            .map_err(|error| ExecutorError::Plan {
+                reason: error.to_string(),
+            })?;
+        let schedule = Schedule::new(self, context.started_at);
+        let mut last = go_on_after(context, &mut judges, &schedule);
+        let limit = self
+            .every
+            .to_std()
+            .clamp(MIN_SAMPLE_LIMIT, MAX_SAMPLE_LIMIT);
+        while !judges.iter().any(Judge::has_failed) {
+            let Some(index) = schedule.next(last, context.tools.clock.now()) else {
+                break;
+            };
+            if let Some(due) = schedule.at(index)
+                && let Some(reason) = wait_until(context, due).await
+            {
+                return Err(ExecutorError::Cancelled { reason });
+            }
+            let at = context.tools.clock.now();
+            let mut samples = Vec::with_capacity(judges.len());
+            for judge in &mut judges {
+                let sample = tokio::select! {
+                    biased;
+                    reason = context.cancel.cancelled() => {
+                        return Err(ExecutorError::Cancelled { reason });
+                    }
+                    sample = sample(context, &judge.metric, limit) => sample?,
+                };
+                judge.pause(at, &schedule);
+                judge.take(sample.value, at);
+                samples.push(sample);
+            }
+            let around = RuleContext::of(&judges, &context.facts.baselines);
+            for (judge, sample) in judges.iter_mut().zip(samples) {
+                let judged = judge.judge(&around);
+                record(context, judge, sample, judged.verdict, judged.rule, at).await?;
+            }
+            last = Some(at);
+        }
+        Ok(conclude(context, &judges))
+    }
+
+    fn ends_itself(&self) -> bool {
+        true
+    }
 }
 
 /// Takes one sample. A permit is held for it alone: however many watches wait, only so many of their
