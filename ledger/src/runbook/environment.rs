@@ -46,10 +46,49 @@ impl Runbook {
 }
 
 impl Step {
-    /// Returns the variables of its programs: action, verify and undo.
+    /// Returns the variables of its programs: those of its action, its undo and its checks.
     fn envs(&self) -> impl Iterator<Item = &Env> {
-        let verify = self.verify.as_ref().map(Check::kind);
-        let kinds = [Some(self.action.kind()), verify, self.undo.kind()];
+        let [verify, undo_verify] =
+            [&self.verify, &self.undo_verify].map(|check| check.as_ref().map(Check::kind));
+        let kinds = [
+            Some(self.action.kind()),
+            verify,
+            self.undo.kind(),
+            undo_verify,
+        ];
         kinds.into_iter().flatten().filter_map(|kind| kind.env())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::super::{NoFiles, Origin, load};
+    use super::*;
+
+    const TEXT: &str = r#"apiVersion: rollbook/v1
+kind: Runbook
+metadata: {name: p, version: "1", owner: o}
+environments: {staging: {}}
+phases:
+  - id: "0"
+    title: Zero
+    steps:
+      - id: "0.1"
+        title: t
+        run: {command: do, env: {ACTION: a}}
+        verify: {run: {command: check, env: {VERIFY: b}}}
+        undo:
+          run: {command: undo, env: {UNDO: c}}
+          verify: {run: {command: check, env: {GONE: d}}}
+"#;
+
+    #[test]
+    fn the_variables_of_every_program_of_a_step_are_found() {
+        let origin = Origin::new("test", &NoFiles);
+        let plan = load(TEXT, &origin, &Default::default(), None).unwrap();
+        let found = plan.runbook().environments_of_programs();
+        let names: Vec<&String> = found.into_iter().flat_map(Env::keys).collect();
+        assert_eq!(names, ["ACTION", "VERIFY", "UNDO", "GONE"]);
     }
 }

@@ -22,6 +22,13 @@ fn programs_get_what_the_plan_names_and_leave_evidence_in_their_directory() {
         &given("A=B: ¦c"),
         "cannot name an environment variable",
     );
+    let undo = "        undo: {run: {command: undo it}}\n";
+    breaks(
+        Code::Credential,
+        undo,
+        "        undo: {run: {command: undo it}, verify: {run: {command: look, env: {U: ¦'postgres://bob:secret@db/x'}}}}\n",
+        "carries a password",
+    );
     for pattern in ["/etc/hostname", "../x", "a/../../x"] {
         breaks(
             Code::OutsideDirectory,
