@@ -1,6 +1,6 @@
 //! The shape of the source tree: what may depend on what, what stays pure, how large a file may be,
-//! and that every error code has one meaning and is documented. Only reads the tree; it is in this
-//! crate because this crate builds fastest.
+//! where a kind of step is defined, and that every error code has one meaning and is documented.
+//! Only reads the tree; it is in this crate because this crate builds fastest.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,6 +9,7 @@ mod dependencies;
 mod error_codes;
 mod files;
 mod purity;
+mod step_kinds;
 mod time;
 mod tree;
 mod vocabulary;

@@ -64,13 +64,11 @@ impl StepKind for Watch {
         )
     }
 
-    fn references(&self, _: &Path) -> Vec<(Path, Referent<'_>)> {
-        let metrics = self.metrics().into_iter();
+    fn references(&self, path: &Path) -> Vec<(Path, Referent<'_>)> {
+        let path = path.key("thresholds");
+        let metrics = self.metrics().into_iter().enumerate();
         metrics
-            .map(|metric| {
-                let path = Path::root().key("metrics").key(metric);
-                (path, Referent::Metric(metric))
-            })
+            .map(|(i, metric)| (path.index(i).key("metric"), Referent::Metric(metric)))
             .collect()
     }
 
