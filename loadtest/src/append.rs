@@ -9,8 +9,7 @@ use async_nats::jetstream::message::PublishMessage;
 use futures::stream::{FuturesUnordered, StreamExt};
 use prost::Message;
 use rollbook_ledger::ids::{Aggregate, LedgerId};
-use rollbook_ledger::journal::jetstream::SyncKnown;
-use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal};
+use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal, SyncKnown};
 
 use crate::bar::{Bar, BenchError, Limit, failed, median};
 use crate::commits::{LEDGER, aggregate, headers, sample};

@@ -7,12 +7,12 @@ use std::time::Duration;
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::integrity::{Damage, Position, compare};
-use rollbook_ledger::journal::jetstream::JetStreamJournal;
-use rollbook_ledger::journal::{Journal, SharedJournal};
+use rollbook_ledger::journal::{Journal, ReportSource, SharedJournal};
 use rollbook_ledger::projection::projector::{Projector, ProjectorError, Waiter};
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_workers::executor::SecretResolver;
-use rollbook_workers::fleet::{DeadLetters, NatsSignals, NoticeQueue, TaskQueue, membership};
+use rollbook_workers::fleet::presence::FleetPresence;
+use rollbook_workers::fleet::{DeadLetters, NoticeQueue, Signals, TaskQueue, membership};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -48,12 +48,14 @@ pub struct Dependencies {
     pub http: reqwest::Client,
     /// Reports tasks that no worker could carry out to their rollouts.
     pub dead_letters: DeadLetters,
-    /// For the live output and the progress of steps.
-    pub nats: async_nats::Client,
+    /// The live output and the progress of steps.
+    pub signals: Arc<dyn Signals>,
+    /// Which workers are present.
+    pub fleet: Arc<dyn FleetPresence>,
     /// The ledger served.
     pub ledger: LedgerId,
-    /// Its stream, for reports about the server behind it.
-    pub stream: JetStreamJournal,
+    /// Reports on the server behind the ledger.
+    pub reports: Arc<dyn ReportSource>,
     /// Limits on the number and duration of connections.
     pub limits: Limits,
     /// Interval between comparisons of the views' position with the ledger.
@@ -217,9 +219,8 @@ pub async fn run(
     let shared = SharedJournal::new(dependencies.handler.journal().clone());
     let journal: Arc<dyn Journal> = Arc::new(shared.clone());
     let projector = Projector::new(journal.clone(), dependencies.views.clone());
-    let fleet = membership::watch(
-        dependencies.nats.clone(),
-        dependencies.ledger.clone(),
+    let membership = membership::watch(
+        dependencies.fleet.clone(),
         dependencies.handler.clone(),
         dependencies.views.clone(),
         shutdown.clone(),
@@ -242,8 +243,7 @@ pub async fn run(
         shutdown.clone(),
     );
     let liveness = Liveness::default();
-    let signals = NatsSignals::new(dependencies.nats.clone(), dependencies.ledger.clone());
-    let signals = SignalHub::new(Arc::new(signals));
+    let signals = SignalHub::new(dependencies.signals);
     let live = Live::new(
         Feed::new(shared.clone()),
         projector.waiter(),
@@ -257,9 +257,9 @@ pub async fn run(
         handler: dependencies.handler.clone(),
         views: dependencies.views,
         applied: projector.waiter(),
-        nats: dependencies.nats,
+        fleet: dependencies.fleet,
         ledger: dependencies.ledger,
-        stream: dependencies.stream,
+        reports: dependencies.reports,
         live,
         followers: Followers::default(),
         liveness: liveness.clone(),
@@ -312,7 +312,7 @@ pub async fn run(
         Ok(())
     });
     parts.spawn(async move {
-        fleet.await;
+        membership.await;
         Ok(())
     });
     parts.spawn(async move {

@@ -12,9 +12,8 @@ use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::integrity::inspect;
-use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{
-    JetStreamJournal, JetStreamOptions, Journal, JournalError, TrackedJournal,
+    JetStreamJournal, JetStreamOptions, Journal, JournalError, SyncKnown, TrackedJournal,
 };
 use rollbook_ledger::nats::{self, Credentials, NatsOptions, ServerClock};
 use rollbook_ledger::projection::store::ViewStore;
@@ -22,10 +21,11 @@ use rollbook_server::Limits;
 use rollbook_server::serve::{Dependencies, GUARD_EVERY};
 use rollbook_workers::executor::context::SAMPLES;
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
+use rollbook_workers::fleet::presence::{self, NatsPresence};
 use rollbook_workers::fleet::shards::{self, ShardQueue};
 use rollbook_workers::fleet::{
-    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, NoticeQueue,
-    QueueError, QueueOptions, TaskQueue, WorkerConfig, membership, presence,
+    self, DeadLetters, JetStreamQueue, LedgerPort, NatsOutput, NatsProgress, NatsSignals,
+    NoticeQueue, QueueError, QueueOptions, TaskQueue, WorkerConfig, membership,
 };
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -263,9 +263,10 @@ impl Components {
                 self.handler.clone(),
                 self.shards.clone(),
             ),
-            nats: self.nats.clone(),
+            signals: Arc::new(NatsSignals::new(self.nats.clone(), self.ledger.clone())),
+            fleet: Arc::new(NatsPresence::new(self.nats.clone(), self.ledger.clone())),
             ledger: self.ledger.clone(),
-            stream: self.journal.clone(),
+            reports: Arc::new(self.journal.clone()),
             limits: Limits::new(open_files::raise()),
             guard_every: GUARD_EVERY,
             rebuilt: None,

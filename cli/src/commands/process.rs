@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rollbook_ledger::ids::WorkerName;
-use rollbook_ledger::journal::PositionFile;
-use rollbook_ledger::journal::jetstream::SyncKnown;
+use rollbook_ledger::journal::{PositionFile, SyncKnown};
 use rollbook_ledger::nats::{EmbeddedServer, ServerError, ServerOptions};
 use rollbook_ledger::projection::acknowledged::AcknowledgedInViews;
 use rollbook_ledger::projection::store::ViewStore;

@@ -8,7 +8,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 use rollbook_proto::v1::Commit;
 use tokio::sync::watch;
 
-use super::{Appended, Journal, JournalError, ReadFrom, StoredCommit, envelope};
+use super::{
+    Appended, Journal, JournalError, ReadFrom, ReportSource, ServerReport, StoredCommit, envelope,
+};
 use crate::clock::{SharedClock, SystemClock};
 use crate::ids::{Aggregate, LedgerId};
 
@@ -169,5 +171,28 @@ impl Journal for MemoryJournal {
 
     async fn last_sequence(&self) -> Result<u64, JournalError> {
         Ok(*self.shared.last.borrow())
+    }
+}
+
+#[async_trait]
+impl ReportSource for MemoryJournal {
+    async fn report(&self) -> Result<ServerReport, JournalError> {
+        let (last, bytes) = self.log(|log| {
+            let bytes: usize = log.commits.iter().map(|stored| stored.payload.len()).sum();
+            (log.commits.len() as u64, bytes as u64)
+        });
+        Ok(ServerReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: None,
+            stream: self.ledger.to_string(),
+            replicas: 1,
+            replicas_behind: 0,
+            quorum: true,
+            sync: self.sync(),
+            first_sequence: last.min(1),
+            last_sequence: last,
+            deleted: 0,
+            bytes,
+        })
     }
 }

@@ -27,6 +27,7 @@ mod expected;
 pub mod integrity;
 pub mod jetstream;
 pub mod memory;
+pub mod report;
 pub mod shared;
 pub mod tracked;
 
@@ -35,8 +36,9 @@ pub use envelope::event_type;
 pub use execute::{Contended, Decision, ExecuteError, Executed, execute};
 pub use expected::expected;
 pub use integrity::{Damage, Extent, Position};
-pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions, SyncKnown};
+pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions};
 pub use memory::MemoryJournal;
+pub use report::{ReportSource, ServerReport, SyncKnown};
 pub use shared::SharedJournal;
 pub use tracked::{PositionFile, PositionStore, TrackedJournal};
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use rollbook_ledger::ids::Aggregate;
-use rollbook_ledger::journal::jetstream::SyncKnown;
 use rollbook_ledger::journal::{
-    JetStreamJournal, JetStreamOptions, Journal, JournalError, ReadFrom,
+    JetStreamJournal, JetStreamOptions, Journal, JournalError, ReadFrom, ReportSource, SyncKnown,
 };
 use rollbook_ledger::nats::{NatsOptions, connect};
 

@@ -6,7 +6,9 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, PersistenceMode, Republish, RetentionPolicy, StorageType,
 };
 use rollbook_ledger::ids::LedgerId;
-use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, JournalError, SyncKnown};
+use rollbook_ledger::journal::{
+    JetStreamJournal, JetStreamOptions, JournalError, ReportSource, SyncKnown,
+};
 use rollbook_ledger::nats::{ConnectError, NatsOptions, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rollbook_ledger::journal::jetstream::SyncKnown;
-use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal};
+use rollbook_ledger::journal::{JetStreamJournal, JetStreamOptions, Journal, SyncKnown};
 use rollbook_ledger::nats::{
     ChildStatus, ConnectError, Credentials, EmbeddedServer, NatsOptions, ServerError,
     ServerOptions, connect,

@@ -148,16 +148,12 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "ledger/src/nats/",
             "workers/src/fleet/dead_letter.rs",
             "workers/src/fleet/jetstream.rs",
-            "workers/src/fleet/membership.rs",
             "workers/src/fleet/output.rs",
             "workers/src/fleet/presence.rs",
             "workers/src/fleet/progress.rs",
             "workers/src/fleet/pull.rs",
             "workers/src/fleet/shards/queue.rs",
             "workers/src/fleet/signals.rs",
-            // Pass the connection on, for the presence of workers.
-            "server/src/api/mod.rs",
-            "server/src/serve.rs",
             // Assembles the program.
             "cli/src/commands/components.rs",
             "loadtest/src/",

@@ -8,6 +8,7 @@ mod blocked;
 mod dependencies;
 mod error_codes;
 mod files;
+mod ports;
 mod purity;
 mod step_kinds;
 mod time;

@@ -34,9 +34,10 @@ fn code(path: &str, text: &str) -> String {
     {
         return String::new();
     }
-    let test_module = text.match_indices("#[cfg(test)]\nmod ").find(|(start, _)| {
-        let declaration = text[*start..].lines().nth(1);
-        declaration.is_some_and(|line| line.ends_with('{'))
+    let test_module = text.match_indices("#[cfg(test)]\n").find(|(start, _)| {
+        let mut lines = text[*start..].lines();
+        let declaration = lines.find(|line| !line.starts_with("#["));
+        declaration.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
     });
     let end = test_module.map_or(text.len(), |(start, _)| start);
     without_comments(&text[..end])
@@ -157,4 +158,10 @@ fn comments_and_tests_are_not_code() {
     let source = Source::new("a/src/b.rs".to_owned(), text.to_owned());
     assert!(!source.names("sqlx") && !source.names("tokio") && !source.names("std::fs"));
     assert!(source.names("rayon") && !source.names("ray"));
+    let allowed = text.replace(
+        "#[cfg(test)]\nmod tests",
+        "#[cfg(test)]\n#[allow(x)]\nmod tests",
+    );
+    let source = Source::new("a/src/b.rs".to_owned(), allowed);
+    assert!(source.names("rayon") && !source.names("std::fs"));
 }

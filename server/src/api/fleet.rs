@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use rollbook_ledger::projection::views::{Answer, WorkerRow};
-use rollbook_workers::fleet::presence::{Presence, workers};
+use rollbook_workers::fleet::presence::Presence;
 use serde::{Deserialize, Serialize};
 
 use super::{Api, ApiError};
@@ -21,7 +21,7 @@ pub struct FleetAnswer {
 }
 
 pub(super) async fn fleet(State(api): State<Api>) -> Result<Json<FleetAnswer>, ApiError> {
-    let workers = workers(&api.nats, &api.ledger).await.map_err(|error| {
+    let workers = api.fleet.workers().await.map_err(|error| {
         ApiError::unavailable(
             "RB-API-10",
             format!("no list of workers: {error}; check the NATS server with `rollbook doctor`"),

@@ -11,7 +11,6 @@ use rollbook_ledger::journal::integrity::{Damage, WHOLE_COMMITS, compare, spot_c
 use rollbook_ledger::projection::projector::ProjectorError;
 use rollbook_ledger::projection::store::ViewError;
 use rollbook_ledger::projection::views::Cursor;
-use rollbook_workers::fleet::progress;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -292,7 +291,7 @@ async fn ledger(api: &Api) -> Found {
 
 /// More than half of the copies are present, and a write is acknowledged.
 async fn quorum(api: &Api) -> Found {
-    let report = api.stream.report().await.map_err(unavailable)?;
+    let report = api.reports.report().await.map_err(unavailable)?;
     let copies = report.replicas;
     let there = copies.saturating_sub(report.replicas_behind);
     if !report.quorum {
@@ -301,9 +300,8 @@ async fn quorum(api: &Api) -> Found {
             report.stream
         )));
     }
-    progress::probe(&api.nats, &api.ledger)
-        .await
-        .map_err(|error| lacking(format!("no write is acknowledged: {error}")))?;
+    let probed = api.live.signals.source().probe().await;
+    probed.map_err(|error| lacking(format!("no write is acknowledged: {error}")))?;
     Ok(format!("{there} of {copies} copies of {}", report.stream))
 }
 

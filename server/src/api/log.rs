@@ -10,8 +10,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
-use rollbook_ledger::journal::jetstream::ServerReport;
-use rollbook_ledger::journal::{Journal, JournalError, ReadFrom, StoredCommit, expected};
+use rollbook_ledger::journal::{
+    Journal, JournalError, ReadFrom, ServerReport, StoredCommit, expected,
+};
 use serde::Deserialize;
 
 use super::followers::holding;
@@ -155,5 +156,5 @@ fn ended(error: FeedError) -> Bytes {
 
 /// The server and its stream: version, sync setting, replicas, gaps.
 pub(super) async fn ledger(State(api): State<Api>) -> Result<Json<ServerReport>, ApiError> {
-    Ok(Json(api.stream.report().await?))
+    Ok(Json(api.reports.report().await?))
 }

@@ -36,9 +36,10 @@ use jiff::Timestamp;
 use rollbook_ledger::flag::FlagState;
 use rollbook_ledger::handler::{Handler, HandlerError};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, LedgerId, RolloutId, StepId};
-use rollbook_ledger::journal::jetstream::JetStreamJournal;
+use rollbook_ledger::journal::ReportSource;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewStore;
+use rollbook_workers::fleet::presence::FleetPresence;
 
 use crate::alarm::Alarm;
 use crate::live::Live;
@@ -72,12 +73,12 @@ pub struct Api {
     pub views: Arc<dyn ViewStore>,
     /// How far the views have caught up.
     pub applied: Waiter,
-    /// For the presence of workers, and for reachability checks.
-    pub nats: async_nats::Client,
+    /// Which workers are present.
+    pub fleet: Arc<dyn FleetPresence>,
     /// The ledger served.
     pub ledger: LedgerId,
-    /// Its stream, for reports about the server behind it.
-    pub stream: JetStreamJournal,
+    /// Reports on the server behind the ledger.
+    pub reports: Arc<dyn ReportSource>,
     /// New commits and signals of running steps, read once for all followers.
     pub live: Live,
     /// Slots for followers.

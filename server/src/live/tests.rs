@@ -44,6 +44,10 @@ impl Signals for Silence {
         Ok(Vec::new())
     }
 
+    async fn probe(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
     async fn output(
         &self,
         _: &RolloutId,

@@ -8,16 +8,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use rollbook_ledger::fleet::FleetCommand;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
-use rollbook_ledger::ids::{LedgerId, WorkerName};
+use rollbook_ledger::ids::WorkerName;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::views::{WorkerRow, WorkerStatus};
 use rollbook_proto::v1::{ActorKind, WorkerLeaveReason};
 use tokio_util::sync::CancellationToken;
 
-use super::presence::{self, BEAT, Presence};
+use super::presence::{BEAT, FleetPresence, Presence};
 use super::worker::WorkerConfig;
 
 /// How long a worker tries to report itself; after that it works without, and the server notices
@@ -96,28 +95,26 @@ fn small(count: usize) -> u32 {
 /// Compares the workers' presence with the record until `stop`, and records what is missing:
 /// workers that are present but not recorded, and recorded ones that are gone.
 pub async fn watch(
-    client: Client,
-    ledger: LedgerId,
+    fleet: Arc<dyn FleetPresence>,
     handler: Handler,
     views: Arc<dyn ViewStore>,
     stop: CancellationToken,
 ) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = compare_always(client, ledger, handler, views) => {}
+        () = compare_always(fleet, handler, views) => {}
     }
 }
 
 async fn compare_always(
-    client: Client,
-    ledger: LedgerId,
+    fleet: Arc<dyn FleetPresence>,
     handler: Handler,
     views: Arc<dyn ViewStore>,
 ) {
     let mut silent = Silent::default();
     loop {
         tokio::time::sleep(BEAT).await;
-        let looked = tokio::join!(presence::workers(&client, &ledger), views.workers());
+        let looked = tokio::join!(fleet.workers(), views.workers());
         let (there, on_record) = match looked {
             (Ok(there), Ok(on_record)) => (there, on_record.data),
             (Err(error), _) => {

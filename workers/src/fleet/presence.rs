@@ -13,6 +13,7 @@ use async_nats::Client;
 use async_nats::jetstream::kv::{Config, Store};
 use async_nats::jetstream::stream::StorageType;
 use async_nats::jetstream::{self, Context};
+use async_trait::async_trait;
 use futures::StreamExt;
 use jiff::Timestamp;
 use rollbook_ledger::clock::SharedClock;
@@ -203,25 +204,51 @@ async fn next_key<E: std::fmt::Display>(
     answered(async { keys.next().await.transpose() }).await
 }
 
-/// The workers of a ledger that are present, by name.
-pub async fn workers(client: &Client, ledger: &LedgerId) -> Result<Vec<Presence>, QueueError> {
-    let store = bucket(&jetstream::new(client.clone())).await?;
-    let mut keys = answered(store.keys()).await?.take(MAX_LISTED);
-    let prefix = format!("{ledger}.");
-    let mut found = Vec::new();
-    while let Some(key) = next_key(&mut keys).await? {
-        if !key.starts_with(&prefix) {
-            continue;
-        }
-        // The key has expired since it was listed, or another version wrote it.
-        if let Some(body) = answered(store.get(key)).await?
-            && let Ok(presence) = serde_json::from_slice::<Presence>(&body)
-        {
-            found.push(presence);
-        }
+/// The port through which a server sees which workers of its ledger are present.
+#[async_trait]
+pub trait FleetPresence: Send + Sync + std::fmt::Debug {
+    /// The workers heard from within [`GONE_AFTER`], by name; at most 10,000.
+    ///
+    /// # Errors
+    /// `Unavailable`: it is not known who is present.
+    async fn workers(&self) -> Result<Vec<Presence>, QueueError>;
+}
+
+/// The port on NATS: the bucket that [`announce`] writes.
+#[derive(Debug, Clone)]
+pub struct NatsPresence {
+    client: Client,
+    ledger: LedgerId,
+}
+
+impl NatsPresence {
+    /// Makes the presence of one ledger's workers.
+    pub fn new(client: Client, ledger: LedgerId) -> Self {
+        Self { client, ledger }
     }
-    found.sort_by(|left, right| left.name.cmp(&right.name));
-    Ok(found)
+}
+
+#[async_trait]
+impl FleetPresence for NatsPresence {
+    async fn workers(&self) -> Result<Vec<Presence>, QueueError> {
+        let store = bucket(&jetstream::new(self.client.clone())).await?;
+        let mut keys = answered(store.keys()).await?.take(MAX_LISTED);
+        let prefix = format!("{}.", self.ledger);
+        let mut found = Vec::new();
+        while let Some(key) = next_key(&mut keys).await? {
+            if !key.starts_with(&prefix) {
+                continue;
+            }
+            // The key has expired since it was listed, or another version wrote it.
+            if let Some(body) = answered(store.get(key)).await?
+                && let Ok(presence) = serde_json::from_slice::<Presence>(&body)
+            {
+                found.push(presence);
+            }
+        }
+        found.sort_by(|left, right| left.name.cmp(&right.name));
+        Ok(found)
+    }
 }
 
 #[cfg(test)]

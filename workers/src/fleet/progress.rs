@@ -120,7 +120,7 @@ async fn bucket(context: &Context) -> Result<Store, QueueError> {
 }
 
 /// Checks that the NATS servers acknowledge a write, which they do not without a quorum.
-pub async fn probe(client: &Client, ledger: &LedgerId) -> Result<(), QueueError> {
+pub(super) async fn probe(client: &Client, ledger: &LedgerId) -> Result<(), QueueError> {
     let store = bucket(&jetstream::new(client.clone())).await?;
     // The token of a rollout or step never begins with `=`.
     let key = format!("{ledger}.=probe");

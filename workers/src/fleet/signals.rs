@@ -34,6 +34,9 @@ pub trait Signals: Send + Sync + std::fmt::Debug {
         steps: &[StepId],
     ) -> Result<Vec<StepProgress>, QueueError>;
 
+    /// Checks that a written signal is acknowledged, which it is not without a quorum.
+    async fn probe(&self) -> Result<(), QueueError>;
+
     /// Streams the lines that a step prints from now on, each as a JSON value
     /// ([`OutputLine`](crate::executor::OutputLine)).
     async fn output(
@@ -78,6 +81,10 @@ impl Signals for NatsSignals {
         steps: &[StepId],
     ) -> Result<Vec<StepProgress>, QueueError> {
         progress::latest(&self.client, &self.ledger, rollout, steps).await
+    }
+
+    async fn probe(&self) -> Result<(), QueueError> {
+        progress::probe(&self.client, &self.ledger).await
     }
 
     async fn output(

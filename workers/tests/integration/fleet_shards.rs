@@ -12,7 +12,7 @@ use rollbook_ledger::journal::jetstream::JetStreamJournal;
 use rollbook_workers::executor::ShardsError;
 use rollbook_workers::executor::shards::{do_all, take as take_with_fleet};
 use rollbook_workers::fleet::DeadLetters;
-use rollbook_workers::fleet::presence::{announce, workers};
+use rollbook_workers::fleet::presence::{FleetPresence, NatsPresence, announce};
 use rollbook_workers::fleet::shards::work;
 use rollbook_workers::snapshot::{plan as plan_shards, take};
 use tokio_util::sync::CancellationToken;
@@ -347,7 +347,8 @@ async fn a_worker_is_listed_while_it_is_there() {
     let server = Server::single(ServerConfig::default()).await;
     let client = server.client().await;
     let ledger: LedgerId = "main".parse().unwrap();
-    assert_eq!(workers(&client, &ledger).await.unwrap(), []);
+    let fleet = NatsPresence::new(client.clone(), ledger.clone());
+    assert_eq!(fleet.workers().await.unwrap(), []);
     let mut config = config("host/1", 3);
     config.labels = vec!["db".to_owned()];
     let gone = CancellationToken::new();
@@ -359,16 +360,16 @@ async fn a_worker_is_listed_while_it_is_there() {
         gone.clone(),
     ));
     let listed = loop {
-        let listed = workers(&client, &ledger).await.unwrap();
+        let listed = fleet.workers().await.unwrap();
         if !listed.is_empty() {
             break listed;
         }
     };
     assert_eq!((listed[0].name.as_str(), listed[0].threads), ("host/1", 3));
     assert_eq!(listed[0].labels, ["db"]);
-    let other = "other".parse().unwrap();
-    assert_eq!(workers(&client, &other).await.unwrap(), []);
+    let other = NatsPresence::new(client, "other".parse().unwrap());
+    assert_eq!(other.workers().await.unwrap(), []);
     gone.cancel();
     announced.await.unwrap();
-    assert_eq!(workers(&client, &ledger).await.unwrap(), []);
+    assert_eq!(fleet.workers().await.unwrap(), []);
 }

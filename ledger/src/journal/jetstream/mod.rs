@@ -32,11 +32,12 @@ use rollbook_proto::v1::Commit;
 use self::append::Sender;
 use self::group::Group;
 use self::wire::{Leader, OutgoingCommit, is_passing, unavailable};
-use super::{APPEND_TIMEOUT, Appended, Extent, Journal, JournalError, ReadFrom, StoredCommit};
+use super::{
+    APPEND_TIMEOUT, Appended, Extent, Journal, JournalError, ReadFrom, StoredCommit, SyncKnown,
+};
 use crate::ids::{Aggregate, LedgerId};
 
 pub use group::GroupCounts;
-pub use report::{ServerReport, SyncKnown};
 pub(crate) use settings::parse_version;
 pub use settings::{MIN_SERVER_VERSION, ledger_subjects, live_subjects, stream_name};
 
@@ -178,31 +179,6 @@ impl JetStreamJournal {
     /// Returns how appends were published since this journal was opened.
     pub fn group_counts(&self) -> GroupCounts {
         self.group.counts()
-    }
-
-    /// Returns the current state of server and stream.
-    pub async fn report(&self) -> Result<ServerReport, JournalError> {
-        let info = self.leader.info().await?;
-        let cluster = info.cluster.as_ref();
-        let behind = cluster.map_or(0, |cluster| {
-            let behind = cluster.replicas.iter().filter(|r| !r.current || r.offline);
-            behind.count()
-        });
-        let copies = info.config.num_replicas;
-        let has_leader = cluster.is_none_or(|c| c.leader.as_ref().is_some_and(|l| !l.is_empty()));
-        Ok(ServerReport {
-            version: self.client.server_info().version,
-            cluster: cluster.and_then(|cluster| cluster.name.clone()),
-            stream: self.leader.stream.clone(),
-            replicas: copies,
-            replicas_behind: behind,
-            quorum: has_leader && copies.saturating_sub(behind) * 2 > copies,
-            sync: self.sync,
-            first_sequence: info.state.first_sequence,
-            last_sequence: info.state.last_sequence,
-            deleted: info.state.deleted_count.unwrap_or(0),
-            bytes: info.state.bytes,
-        })
     }
 }
 

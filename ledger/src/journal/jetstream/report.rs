@@ -1,26 +1,16 @@
-//! What is known about the server behind a journal.
+//! What a NATS server says about itself and about a ledger's stream.
 
 use std::time::Duration;
 
 use async_nats::Client;
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
-/// Whether the server syncs every write to disk before it acknowledges it. With NATS's default (a
-/// sync every two minutes) a power failure loses acknowledged commits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SyncKnown {
-    /// `sync_interval: always` on every server asked.
-    Always,
-    /// At least one server acknowledges before it syncs.
-    NotAlways,
-    /// Not known: a client of an ordinary account cannot see the setting.
-    #[default]
-    Unknown,
-}
+use super::JetStreamJournal;
+use crate::journal::JournalError;
+use crate::journal::report::{ReportSource, ServerReport, SyncKnown};
 
 impl SyncKnown {
     /// Reads the setting from a server's `/varz` answer (from the monitoring port, or from
@@ -37,15 +27,6 @@ impl SyncKnown {
                 // The server omits the field when it is false.
                 _ => Self::NotAlways,
             },
-        }
-    }
-
-    /// Combines what is known about several servers.
-    pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::NotAlways, _) | (_, Self::NotAlways) => Self::NotAlways,
-            (Self::Always, Self::Always) => Self::Always,
-            _ => Self::Unknown,
         }
     }
 }
@@ -72,37 +53,30 @@ pub(super) async fn ask_servers(system: &Client) -> SyncKnown {
     known.unwrap_or_default()
 }
 
-/// The state of server and stream, for `doctor` and for the rules of protected environments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ServerReport {
-    /// nats-server version of the connected server.
-    pub version: String,
-    /// The name of the JetStream cluster; `None` for a single server.
-    pub cluster: Option<String>,
-    /// The stream's name.
-    pub stream: String,
-    /// Number of replicas.
-    pub replicas: usize,
-    /// Number of replicas that lag or are offline.
-    pub replicas_behind: usize,
-    /// True if more than half of the replicas are present, including a leader.
-    pub quorum: bool,
-    /// Whether an acknowledged commit is synced to disk.
-    pub sync: SyncKnown,
-    /// The first sequence still stored; more than 1 means that history is missing.
-    pub first_sequence: u64,
-    /// The last sequence.
-    pub last_sequence: u64,
-    /// Number of missing sequences; more than 0 means that history is missing.
-    pub deleted: u64,
-    /// Size of the stream in bytes.
-    pub bytes: u64,
-}
-
-impl ServerReport {
-    /// True if every sequence from 1 to the last is present.
-    pub fn is_complete(&self) -> bool {
-        self.deleted == 0 && (self.last_sequence == 0 || self.first_sequence == 1)
+#[async_trait]
+impl ReportSource for JetStreamJournal {
+    async fn report(&self) -> Result<ServerReport, JournalError> {
+        let info = self.leader.info().await?;
+        let cluster = info.cluster.as_ref();
+        let behind = cluster.map_or(0, |cluster| {
+            let behind = cluster.replicas.iter().filter(|r| !r.current || r.offline);
+            behind.count()
+        });
+        let copies = info.config.num_replicas;
+        let has_leader = cluster.is_none_or(|c| c.leader.as_ref().is_some_and(|l| !l.is_empty()));
+        Ok(ServerReport {
+            version: self.client.server_info().version,
+            cluster: cluster.and_then(|cluster| cluster.name.clone()),
+            stream: self.leader.stream.clone(),
+            replicas: copies,
+            replicas_behind: behind,
+            quorum: has_leader && copies.saturating_sub(behind) * 2 > copies,
+            sync: self.sync,
+            first_sequence: info.state.first_sequence,
+            last_sequence: info.state.last_sequence,
+            deleted: info.state.deleted_count.unwrap_or(0),
+            bytes: info.state.bytes,
+        })
     }
 }
 
@@ -120,13 +94,5 @@ mod tests {
         assert_eq!(SyncKnown::from_varz(wrapped), SyncKnown::NotAlways);
         assert_eq!(SyncKnown::from_varz(b"{}"), SyncKnown::Unknown);
         assert_eq!(SyncKnown::from_varz(b"not json"), SyncKnown::Unknown);
-        assert_eq!(
-            SyncKnown::Always.and(SyncKnown::NotAlways),
-            SyncKnown::NotAlways
-        );
-        assert_eq!(
-            SyncKnown::Always.and(SyncKnown::Unknown),
-            SyncKnown::Unknown
-        );
     }
 }
