@@ -26,6 +26,7 @@ mod nats_clock;
 mod postgres;
 mod projection_contract;
 mod projection_history;
+mod projection_past;
 mod projection_positions;
 mod projection_projector;
 mod projection_proof;

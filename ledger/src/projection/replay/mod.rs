@@ -1,5 +1,9 @@
 //! Views as of an earlier sequence or time, for audits.
 
+mod moment;
+mod past;
+mod single_flight;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,6 +15,8 @@ use super::sqlite;
 use super::store::ViewStore;
 use super::words::time;
 use crate::journal::{Journal, StoredCommit, expected};
+
+pub use past::{PastBounds, PastError, PastViews};
 
 /// The point up to which to replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
