@@ -9,6 +9,7 @@ use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::integrity::{Damage, Position, compare};
 use rollbook_ledger::journal::{Journal, ReportSource, SharedJournal};
 use rollbook_ledger::projection::projector::{Projector, ProjectorError, Waiter};
+use rollbook_ledger::projection::replay::{PastBounds, PastViews};
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_workers::executor::SecretResolver;
 use rollbook_workers::fleet::presence::FleetPresence;
@@ -256,6 +257,10 @@ pub async fn run(
     let api = Api {
         handler: dependencies.handler.clone(),
         views: dependencies.views,
+        past: PastViews::new(
+            dependencies.handler.journal().clone(),
+            PastBounds::default(),
+        ),
         applied: projector.waiter(),
         fleet: dependencies.fleet,
         ledger: dependencies.ledger,

@@ -15,13 +15,20 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
     let applied = api.applied.applied().sequence;
     let open = open_rollouts(&*api.views).await?;
     let mut text = String::new();
-    let mut gauge = |name: &str, help: &str, value: u64| {
+    let mut metric = |kind: &str, name: &str, help: &str, value: u64| {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
         );
     };
+    metric(
+        "counter",
+        "rollbook_past_views_replays_total",
+        "Replays of the ledger for answers as of an earlier moment",
+        api.past.replays(),
+    );
+    let mut gauge = |name: &str, help: &str, value: u64| metric("gauge", name, help, value);
     gauge(
         "rollbook_ledger_last_sequence",
         "Sequence of the last commit",

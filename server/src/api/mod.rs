@@ -38,6 +38,7 @@ use rollbook_ledger::handler::{Handler, HandlerError};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, LedgerId, RolloutId, StepId};
 use rollbook_ledger::journal::ReportSource;
 use rollbook_ledger::projection::projector::Waiter;
+use rollbook_ledger::projection::replay::PastViews;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_workers::fleet::presence::FleetPresence;
 
@@ -71,6 +72,8 @@ pub struct Api {
     pub handler: Handler,
     /// Answers queries.
     pub views: Arc<dyn ViewStore>,
+    /// Answers queries about earlier moments.
+    pub past: PastViews,
     /// How far the views have caught up.
     pub applied: Waiter,
     /// Which workers are present.

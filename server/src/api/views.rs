@@ -1,5 +1,5 @@
 //! Queries. Every answer carries `as_of`; every query takes `at` (a sequence or an RFC 3339 time)
-//! and is then answered as of that moment, by replaying the ledger up to it.
+//! and is then answered as of that moment, by views replayed up to it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use rollbook_ledger::evidence::without_paths;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
-use rollbook_ledger::projection::replay::{Until, replay_at};
+use rollbook_ledger::projection::replay::{PastError, Until};
 use rollbook_ledger::projection::rows::{
     AlertRow, AnomalyRow, AuditRow, ComparisonRow, FlagHistoryRow, FlagRow, MeasurementRow,
     RegressionRow, RolloutRow, SnapshotRow, TimelineRow,
@@ -62,16 +62,17 @@ impl Api {
             let message = format!("`{at}` is neither a sequence nor an RFC 3339 time");
             ApiError::usage("RB-API-6", message)
         })?;
-        replay_at(self.handler.journal(), until)
-            .await
-            .map_err(|error| {
-                let told = without_paths(&error.to_string());
-                if error.is_damage() {
-                    ApiError::damage("RB-API-7", told)
-                } else {
-                    ApiError::unavailable("RB-API-7", told)
-                }
-            })
+        self.past.at(until).await.map_err(|error| {
+            if let PastError::Busy { .. } = error {
+                return ApiError::unavailable_as(error);
+            }
+            let told = without_paths(&error.to_string());
+            if error.is_damage() {
+                ApiError::damage("RB-API-7", told)
+            } else {
+                ApiError::unavailable("RB-API-7", told)
+            }
+        })
     }
 
     async fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {
