@@ -7,9 +7,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rollbook_ledger::trace::{self, TRACEPARENT};
-use rollbook_server::api::{
-    ACTOR_HEADER, COMMAND_HEADER, ErrorBody, MAX_COMMAND_ID_BYTES, is_command_id,
-};
+use rollbook_server::api::{COMMAND_HEADER, ErrorBody, MAX_COMMAND_ID_BYTES, is_command_id};
+use rollbook_server::auth::ACTOR_HEADER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Span;

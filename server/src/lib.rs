@@ -2,6 +2,7 @@
 
 mod alarm;
 pub mod api;
+pub mod auth;
 pub mod command_line;
 mod http;
 pub mod live;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alarm::Alarm;
 use crate::api::{self, Api, Followers, HealthMemory};
+use crate::auth::Authenticator;
 use crate::http::{self, Limits};
 use crate::live::{Feed, Live, SignalHub};
 use crate::notices::Notices;
@@ -35,6 +36,8 @@ const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
 /// The dependencies of a server.
 #[derive(Debug, Clone)]
 pub struct Dependencies {
+    /// Identifies who makes a request.
+    pub authenticator: Arc<dyn Authenticator>,
     /// Decides and records commands.
     pub handler: Handler,
     /// The views, which it maintains and queries.
@@ -255,6 +258,7 @@ pub async fn run(
     let limits = dependencies.limits;
     let views = dependencies.views.clone();
     let api = Api {
+        authenticator: dependencies.authenticator,
         handler: dependencies.handler.clone(),
         views: dependencies.views,
         past: PastViews::new(

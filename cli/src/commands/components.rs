@@ -18,6 +18,7 @@ use rollbook_ledger::journal::{
 use rollbook_ledger::nats::{self, Credentials, NatsOptions, ServerClock};
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_server::Limits;
+use rollbook_server::auth::AssertedName;
 use rollbook_server::serve::{Dependencies, GUARD_EVERY};
 use rollbook_workers::executor::context::SAMPLES;
 use rollbook_workers::executor::{ProcessSecrets, Tools, http_client};
@@ -251,6 +252,7 @@ impl Components {
 
     pub(super) fn dependencies(&self, views: Arc<dyn ViewStore>) -> Dependencies {
         Dependencies {
+            authenticator: Arc::new(AssertedName),
             handler: self.handler.clone(),
             views,
             queue: self.queue.clone(),

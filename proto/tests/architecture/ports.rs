@@ -3,7 +3,7 @@
 use crate::tree::{contains_word, rust};
 
 /// The directories that name ports only.
-const ON_PORTS: &[&str] = &["server/src/api/", "server/src/live/"];
+const ON_PORTS: &[&str] = &["server/src/api/", "server/src/auth/", "server/src/live/"];
 
 /// The modules and crates of adapters.
 const ADAPTERS: &[&str] = &[

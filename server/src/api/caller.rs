@@ -1,22 +1,22 @@
 //! The caller, the command id and the body: what identifies a command.
 
+use std::net::SocketAddr;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use percent_encoding::percent_decode;
 use rollbook_ledger::handler::Caller;
-use rollbook_ledger::person;
 use rollbook_ledger::trace::{TRACEPARENT, is_traceparent};
 use rollbook_proto::v1;
 use serde::de::DeserializeOwned;
 
-use super::ApiError;
+use super::{Api, ApiError};
+use crate::auth::{AuthError, Principal, RequestHead};
 
-/// Header naming the acting person: UTF-8, percent-encoded if not ASCII.
-pub const ACTOR_HEADER: &str = "rollbook-actor";
 /// Header with the command id: a command sent twice is applied once.
 pub const COMMAND_HEADER: &str = "idempotency-key";
 /// The longest command id, in bytes.
@@ -31,33 +31,55 @@ pub fn is_command_id(text: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Who(pub(crate) Caller);
 
-impl<S: Send + Sync> FromRequestParts<S> for Who {
-    type Rejection = ApiError;
+impl FromRequestParts<Api> for Who {
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
-        // Requiring a custom header also blocks pages of other sites: a browser sends a preflight
-        // first.
-        let mut caller = Caller::new(v1::Actor {
-            name: actor(header(ACTOR_HEADER).unwrap_or_default())?,
-            kind: v1::ActorKind::Person.into(),
-            authentication: "asserted".to_owned(),
-        });
-        if let Some(id) = header(COMMAND_HEADER) {
-            let id = std::str::from_utf8(id).map(str::trim).unwrap_or_default();
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let head = RequestHead {
+            method: &parts.method,
+            headers: &parts.headers,
+            peer: peer.map(|peer| peer.0),
+        };
+        let principal = api.authenticator.authenticate(head).await;
+        let mut caller = caller(&principal.map_err(refused)?);
+        if let Some(id) = parts.headers.get(COMMAND_HEADER) {
+            let id = std::str::from_utf8(id.as_bytes()).map(str::trim);
+            let id = id.unwrap_or_default();
             if !is_command_id(id) {
                 return Err(ApiError::usage(
                     "RB-API-2",
                     format!(
                         "the header {COMMAND_HEADER} must have 1–{MAX_COMMAND_ID_BYTES} visible ASCII characters"
                     ),
-                ));
+                )
+                .into_response());
             }
             id.clone_into(&mut caller.command_id);
         }
         caller.cause.traceparent = traceparent(&parts.headers).to_owned();
         Ok(Self(caller))
     }
+}
+
+/// The person as the ledger records them. Roles are not passed on: the ledger decides by those that
+/// environments and plans give to names.
+fn caller(principal: &Principal) -> Caller {
+    Caller::new(v1::Actor {
+        name: principal.person().to_owned(),
+        kind: v1::ActorKind::Person.into(),
+        authentication: principal.method().to_owned(),
+    })
+}
+
+/// The response to a request whose sender is not known; a 401 names the scheme to use.
+fn refused(error: AuthError) -> Response {
+    let challenge = error.challenge().map(HeaderValue::from_static);
+    let mut response = ApiError::from(error).into_response();
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// The trace context of a request; empty where it has none that is valid.
@@ -67,21 +89,6 @@ pub(super) fn traceparent(headers: &HeaderMap) -> &str {
         .and_then(|value| value.to_str().ok())
         .filter(|value| is_traceparent(value))
         .unwrap_or_default()
-}
-
-fn actor(header: &[u8]) -> Result<String, ApiError> {
-    let refused = |problem: String| {
-        ApiError::usage(
-            "RB-API-1",
-            format!(
-                "the header {ACTOR_HEADER} must name who acts, in UTF-8, percent-encoded where it is not ASCII: {problem}; with the CLI: --as NAME"
-            ),
-        )
-    };
-    let text = percent_decode(header)
-        .decode_utf8()
-        .map_err(|error| refused(error.to_string()))?;
-    person::name(&text).map_err(|error| refused(error.to_string()))
 }
 
 /// A JSON body, parsed as a command, and in canonical form to tell whether another body is the same

@@ -12,6 +12,7 @@ use rollbook_ledger::projection::store::ViewError;
 use rollbook_ledger::rollout::{RefusalKind, Remedy};
 use serde::{Deserialize, Serialize};
 
+use crate::auth::AuthError;
 use crate::command_line;
 use crate::live::FeedError;
 
@@ -351,6 +352,19 @@ fn evidence_class(error: &EvidenceError) -> (StatusCode, ErrorClass) {
         EvidenceError::Address { .. } => (StatusCode::BAD_REQUEST, ErrorClass::Usage),
         EvidenceError::Corrupt { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ErrorClass::Integrity),
         _ => (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable),
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        let (status, class) = match &error {
+            AuthError::Unnamed { .. } => (StatusCode::BAD_REQUEST, ErrorClass::Usage),
+            AuthError::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, ErrorClass::Policy),
+            AuthError::Unavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
+            }
+        };
+        Self::new(status, class, error.to_string())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP API: commands in, views out. Loopback only, because callers are not authenticated.
+//! The HTTP API: commands in, views out. Who calls is asked of the [authenticator](crate::auth).
 
 mod caller;
 mod environments;
@@ -43,9 +43,10 @@ use rollbook_ledger::projection::store::ViewStore;
 use rollbook_workers::fleet::presence::FleetPresence;
 
 use crate::alarm::Alarm;
+use crate::auth::Authenticator;
 use crate::live::Live;
 use crate::orchestrator::Liveness;
-pub use caller::{ACTOR_HEADER, COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
+pub use caller::{COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
 pub(crate) use caller::{Sent, Who};
 pub(crate) use error::Told;
 
@@ -68,6 +69,8 @@ const VIEW_WAIT: Duration = Duration::from_secs(5);
 /// The dependencies of the API. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Api {
+    /// Identifies who makes a request.
+    pub authenticator: Arc<dyn Authenticator>,
     /// Decides and records commands.
     pub handler: Handler,
     /// Answers queries.
