@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rollbook_ledger::error_code::ErrorCode;
 use rollbook_ledger::trace::{self, TRACEPARENT};
 use rollbook_server::api::{COMMAND_HEADER, ErrorBody, MAX_COMMAND_ID_BYTES, is_command_id};
 use rollbook_server::auth::ACTOR_HEADER;
@@ -27,6 +28,9 @@ const SENT_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Characters escaped in a header, besides non-ASCII ones.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// The code of answers that another version of the server gave.
+pub(crate) const NOT_UNDERSTOOD: ErrorCode = ErrorCode::new("RB-CLI-7");
 
 /// A connection to one server, for one command line.
 #[derive(Debug, Clone)]
@@ -60,17 +64,27 @@ impl Client {
             None => uuid::Uuid::now_v7().to_string(),
             Some(given) if is_command_id(&second(given)) => given.to_owned(),
             Some(_) => {
-                return Err(Failure::usage(format!(
-                    "RB-CLI-80: --command-id takes 1 to {} visible ASCII characters; give the id that was printed, or leave it out",
-                    MAX_COMMAND_ID_BYTES - second("").len()
-                )));
+                return Err(Failure::own(
+                    Exit::Usage,
+                    "RB-CLI-80",
+                    format!(
+                        "--command-id takes 1 to {} visible ASCII characters; give the id that was printed, or leave it out",
+                        MAX_COMMAND_ID_BYTES - second("").len()
+                    ),
+                ));
             }
         };
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .no_proxy()
             .build()
-            .map_err(|error| Failure::unavailable(format!("RB-CLI-4: no HTTP client: {error}")))?;
+            .map_err(|error| {
+                Failure::own(
+                    Exit::Unavailable,
+                    "RB-CLI-4",
+                    format!("no HTTP client: {error}"),
+                )
+            })?;
         Ok(Self {
             http,
             base: config.server(),
@@ -191,10 +205,14 @@ impl Client {
         let mut words = typed(std::env::args_os(), &self.words);
         words.extend(["--command-id".to_owned(), self.command_id.clone()]);
         let typed = quoted(words);
-        Failure::unavailable(format!(
-            "RB-CLI-81: unknown: the command may or may not be recorded ({}); its id is {}: repeat it under this id, and it is done once:\n  {typed}",
-            failure.message, self.command_id
-        ))
+        Failure::own(
+            Exit::Unavailable,
+            "RB-CLI-81",
+            format!(
+                "unknown: the command may or may not be recorded ({}); its id is {}: repeat it under this id, and it is done once:\n  {typed}",
+                failure.message, self.command_id
+            ),
+        )
     }
 
     /// Stores bytes as evidence.
@@ -226,8 +244,8 @@ impl Client {
         let response = request.send().await.map_err(|error| {
             if error.is_builder() {
                 return Unanswered {
-                    failure: Failure::usage(format!(
-                        "RB-CLI-16: `{}` is not the address of a server; write http://HOST:PORT",
+                    failure: Failure::own(Exit::Usage, "RB-CLI-16", format!(
+                        "`{}` is not the address of a server; write http://HOST:PORT",
                         redact_url(&self.base)
                     )),
                     unknown: false,
@@ -236,8 +254,8 @@ impl Client {
             Unanswered {
                 // Without a connection nothing was sent.
                 unknown: !error.is_connect(),
-                failure: Failure::unavailable(format!(
-                    "RB-CLI-5: no server answers at {}: {}; start one with `rollbook up`, or name it with --server",
+                failure: Failure::own(Exit::Unavailable, "RB-CLI-5", format!(
+                    "no server answers at {}: {}; start one with `rollbook up`, or name it with --server",
                     redact_url(&self.base),
                     error.without_url()
                 )),
@@ -254,7 +272,8 @@ impl Client {
         let text = response.text().await.unwrap_or_default();
         if let Ok(body) = serde_json::from_str::<ErrorBody>(&text) {
             return Unanswered {
-                failure: Failure::new(Exit::from(body.class), body.message).by(body.remedies),
+                failure: Failure::whole(Exit::from(body.class), body.code, body.message)
+                    .by(body.remedies),
                 unknown: body.unknown,
             };
         }
@@ -265,12 +284,10 @@ impl Client {
         };
         let text: String = text.chars().take(300).collect();
         Unanswered {
-            failure: Failure::new(
+            failure: Failure::own(
                 exit,
-                format!(
-                    "RB-CLI-6: {} answered {status}: {text}",
-                    redact_url(&self.base)
-                ),
+                "RB-CLI-6",
+                format!("{} answered {status}: {text}", redact_url(&self.base)),
             ),
             // A proxy may have given up waiting.
             unknown: status.is_server_error(),
@@ -287,10 +304,14 @@ impl Client {
     /// A response that was interrupted, or is from another version.
     fn unreadable(&self, error: &reqwest::Error) -> Unanswered {
         Unanswered {
-            failure: Failure::unavailable(format!(
-                "RB-CLI-7: {} answered something this version does not understand: {error}",
-                redact_url(&self.base),
-            )),
+            failure: Failure::own(
+                Exit::Unavailable,
+                "RB-CLI-7",
+                format!(
+                    "{} answered something this version does not understand: {error}",
+                    redact_url(&self.base),
+                ),
+            ),
             unknown: true,
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rollbook_ledger::person;
 use serde::Deserialize;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// The default address of the HTTP API.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
@@ -179,7 +179,11 @@ impl Config {
     /// The acting person, in the normal form of the name.
     pub(crate) fn actor(&self) -> Result<String, Failure> {
         let name = self.get("as").ok_or_else(|| {
-            Failure::usage("RB-CLI-1: who acts? Name the person with --as NAME, ROLLBOOK_AS or `as` in rollbook.toml")
+            Failure::own(
+                Exit::Usage,
+                "RB-CLI-1",
+                "who acts? Name the person with --as NAME, ROLLBOOK_AS or `as` in rollbook.toml",
+            )
         })?;
         person::name(name).map_err(Failure::usage)
     }
@@ -224,14 +228,20 @@ fn read_file(named: Option<&Path>) -> Result<(FileConfig, String), Failure> {
             return Ok((FileConfig::default(), FILE_NAME.to_owned()));
         }
         Err(error) => {
-            return Err(Failure::usage(format!(
-                "RB-CLI-2: {}: cannot be read: {error}",
-                path.display()
-            )));
+            return Err(Failure::own(
+                Exit::Usage,
+                "RB-CLI-2",
+                format!("{}: cannot be read: {error}", path.display()),
+            ));
         }
     };
-    let file = toml::from_str(&text)
-        .map_err(|error| Failure::usage(format!("RB-CLI-3: {}: {error}", path.display())))?;
+    let file = toml::from_str(&text).map_err(|error| {
+        Failure::own(
+            Exit::Usage,
+            "RB-CLI-3",
+            format!("{}: {error}", path.display()),
+        )
+    })?;
     Ok((file, path.display().to_string()))
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use rollbook_ledger::error_code::{Coded, ErrorCode};
 use rollbook_ledger::rollout::Remedy;
 use rollbook_server::api::ErrorClass;
 
@@ -54,22 +55,37 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error for the terminal: a message that starts with its code, and the exit code.
+/// An error for the terminal, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// The exit code.
     pub(crate) exit: Exit,
-    /// What was wrong, where, and what to do.
+    /// The stable code.
+    pub(crate) code: ErrorCode,
+    /// What was wrong, where, and what to do; it starts with the code, or with the file that is
+    /// wrong.
     pub(crate) message: String,
     /// The commands that help; any one of them does.
     pub(crate) remedies: Vec<Remedy>,
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
+    /// An error that knows its code.
+    pub(crate) fn new(exit: Exit, error: impl Coded + std::fmt::Display) -> Self {
+        Self::whole(exit, error.code(), error.to_string())
+    }
+
+    /// A failure that only this program has; `text` does not repeat the code.
+    pub(crate) fn own(exit: Exit, code: &'static str, text: impl std::fmt::Display) -> Self {
+        Self::whole(exit, ErrorCode::new(code), format!("{code}: {text}"))
+    }
+
+    /// A whole message and its code, as a server sends them.
+    pub(crate) fn whole(exit: Exit, code: ErrorCode, message: String) -> Self {
         Self {
             exit,
-            message: message.to_string(),
+            code,
+            message,
             remedies: Vec::new(),
         }
     }
@@ -79,24 +95,12 @@ impl Failure {
         Self { remedies, ..self }
     }
 
-    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
-        Self::new(Exit::Usage, message)
+    pub(crate) fn usage(error: impl Coded + std::fmt::Display) -> Self {
+        Self::new(Exit::Usage, error)
     }
 
-    /// The stable code of the first problem in the message; a problem in a file starts with its
-    /// position in the file.
-    pub(crate) fn code(&self) -> &str {
-        let is_end = |c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-');
-        self.message
-            .match_indices("RB-")
-            .filter_map(|(start, _)| self.message.get(start..))
-            .filter_map(|rest| rest.split(is_end).next())
-            .find(|code| code.ends_with(|c: char| c.is_ascii_digit()))
-            .unwrap_or("RB-CLI-0")
-    }
-
-    pub(crate) fn unavailable(message: impl std::fmt::Display) -> Self {
-        Self::new(Exit::Unavailable, message)
+    pub(crate) fn unavailable(error: impl Coded + std::fmt::Display) -> Self {
+        Self::new(Exit::Unavailable, error)
     }
 }
 
@@ -114,24 +118,3 @@ impl From<ErrorClass> for Exit {
 
 /// What a command returns.
 pub(crate) type Outcome = Result<Exit, Failure>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_code_is_that_of_the_first_problem() {
-        for (message, code) in [
-            ("RB-CLI-5: no server; see RB-CLI-6: x", "RB-CLI-5"),
-            (
-                "a.yaml:3:7: error RB-RUNBOOK-6: `kind`\nb RB-RUNBOOK-1: c",
-                "RB-RUNBOOK-6",
-            ),
-            ("RB-X.yaml: RB-MODEL-1: does not parse", "RB-MODEL-1"),
-            ("no code", "RB-CLI-0"),
-            ("RB-", "RB-CLI-0"),
-        ] {
-            assert_eq!(Failure::usage(message).code(), code, "{message}");
-        }
-    }
-}

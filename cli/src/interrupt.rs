@@ -20,8 +20,13 @@ pub(crate) fn set_parting_message(text: String) {
 
 /// From now on signals of this kind are received here and no longer end the process by themselves.
 pub(crate) fn handler(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind)
-        .map_err(|error| Failure::unavailable(format!("RB-CLI-71: no signal handler: {error}")))
+    signal(kind).map_err(|error| {
+        Failure::own(
+            Exit::Unavailable,
+            "RB-CLI-71",
+            format!("no signal handler: {error}"),
+        )
+    })
 }
 
 /// From now on Ctrl-C and SIGTERM end this process. SIGHUP keeps the disposition of the parent, so

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             if std::env::args_os().any(|word| word == "--json") {
                 let text = error.render().to_string();
                 let text = text.trim().trim_start_matches("error: ");
-                complain(&Failure::usage(format!("RB-CLI-15: {text}")), true);
+                complain(&Failure::own(Exit::Usage, "RB-CLI-15", text), true);
             } else {
                 let _ = error.print();
             }
@@ -81,7 +81,7 @@ fn parse() -> Result<(Cli, String), clap::Error> {
 
 fn complain(failure: &Failure, json: bool) {
     if json {
-        let mut body = serde_json::json!({ "code": failure.code(), "message": failure.message, "exit": failure.exit.code() });
+        let mut body = serde_json::json!({ "code": failure.code, "message": failure.message, "exit": failure.exit.code() });
         if let Some(how) = command_line::how(&failure.remedies) {
             body["remedies"] = serde_json::json!(failure.remedies);
             body["how"] = how.into();
@@ -108,7 +108,13 @@ fn start(cli: Cli, name: &str) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::unavailable(format!("RB-CLI-9: no runtime: {error}")))?;
+        .map_err(|error| {
+            Failure::own(
+                Exit::Unavailable,
+                "RB-CLI-9",
+                format!("no runtime: {error}"),
+            )
+        })?;
     let outcome = {
         let _entered = runtime.enter();
         traced(&runtime, cli, name)
@@ -156,8 +162,10 @@ async fn run(cli: Cli) -> Outcome {
         interrupt::ends_the_process()?;
     }
     if cli.command_id.is_some() && !cli.command.records() {
-        return Err(Failure::usage(
-            "RB-CLI-82: --command-id is for commands that record something; leave it out",
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-82",
+            "--command-id is for commands that record something; leave it out",
         ));
     }
     let config = Config::load(&cli.config)?;

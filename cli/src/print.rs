@@ -66,7 +66,11 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// The failure of a value that cannot be printed as text.
 pub(crate) fn unprintable(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Integrity, format!("RB-CLI-8: cannot print: {error}"))
+    Failure::own(
+        Exit::Integrity,
+        "RB-CLI-8",
+        format!("cannot print: {error}"),
+    )
 }
 
 /// The name of an event as on the ledger: `step_started`.

@@ -11,6 +11,7 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::trace::is_traceparent;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -33,7 +34,7 @@ const PROTOCOLS: [&str; 2] = [
 ];
 
 /// Why nothing is traced though it is asked for. The program runs without.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub(crate) enum TelemetryError {
     /// Only OTLP is spoken.
     #[error(

@@ -1,8 +1,10 @@
 //! Why a deal has no outputs.
 
+use rollbook_ledger::error_code::Coded;
+
 /// Why a deal cannot be computed. The deal becomes an error row of the snapshot; other deals are
 /// still computed. No error is retryable: the same inventory gives the same error.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum DealError {
     /// The inventory is not JSON, or not an array of item objects.
     #[error("RB-DEAL-1: inventory does not parse: {reason}; correct the deal's inventory JSON")]

@@ -3,6 +3,7 @@
 //! The scripts are the same files that an operator reads and that a rollout's `sql` steps run; they
 //! are compiled in, so that generating deals needs no checkout.
 
+use rollbook_ledger::error_code::Coded;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -98,7 +99,7 @@ pub const fn alias_script(dialect: Dialect) -> &'static str {
 }
 
 /// Why a target database could not be migrated or filled.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum TargetError {
     /// The address does not name a supported database. Terminal.
     #[error(
@@ -158,6 +159,7 @@ impl TargetError {
         let (Self::Script { source, .. } | Self::Load(source)) = self else {
             return false;
         };
+        // SQLite gives a script no way to fail under a code of its own, only with a text.
         source.as_database_error().is_some_and(|error| {
             error.message().contains("RB-MIGRATE-") || error.kind() != sqlx::error::ErrorKind::Other
         })

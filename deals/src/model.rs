@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use rollbook_ledger::error_code::Coded;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,7 +16,7 @@ mod built_in;
 mod validate;
 
 /// Why a model file cannot be used. Never retryable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum ModelError {
     /// The file is not JSON, or not in the shape of a model.
     #[error("RB-MODEL-1: model does not parse: {reason}; start from the printed built-in model")]

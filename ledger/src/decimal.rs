@@ -15,6 +15,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error_code::Coded;
+
 /// Maximum number of significant digits.
 pub const MAX_DIGITS: u32 = 28;
 
@@ -34,7 +36,7 @@ const MAX_PLAIN_CHARS: i32 = 40;
 const BOUND: u128 = 10_u128.pow(MAX_DIGITS);
 
 /// Why a decimal cannot be created or computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum DecimalError {
     /// Not a decimal number; NaN and infinities are not numbers.
     #[error("RB-DECIMAL-1: not a decimal number; write digits with at most one point, as in 12.5")]

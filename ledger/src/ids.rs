@@ -6,8 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::error_code::Coded;
+
 /// Why a text is not a valid id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum IdError {
     /// The text is empty.
     #[error("RB-ID-1: {what} is empty; give a non-empty name")]

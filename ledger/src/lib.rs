@@ -5,12 +5,16 @@
 //! `sampled` and `measurement` are pure: no I/O, no clock, no logging, no randomness. Only adapters
 //! (`journal::jetstream`, `projection::{sqlite, postgres}`, `evidence`) perform I/O.
 
+// The derive macro of `error_code` names this crate by its name, here too.
+extern crate self as rollbook_ledger;
+
 pub mod authority;
 pub mod clock;
 pub mod command_ids;
 pub mod counter;
 pub mod decimal;
 pub mod environment;
+pub mod error_code;
 pub mod evidence;
 pub mod flag;
 pub mod fleet;

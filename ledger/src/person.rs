@@ -2,11 +2,13 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::error_code::Coded;
+
 /// Maximum length of a name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 
 /// Why a text is not a valid name of a person.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum NameError {
     /// Empty or only whitespace.
     #[error("RB-PERSON-1: a person has no name; give one")]

@@ -1,5 +1,6 @@
 //! A measured bar, that is a benchmark with a limit, and how it is printed.
 
+use rollbook_ledger::error_code::Coded;
 use serde::Serialize;
 
 /// Whether the limit is a floor or a ceiling.
@@ -81,7 +82,7 @@ fn round(value: f64) -> f64 {
 }
 
 /// Why a bar could not be measured.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub(crate) enum BenchError {
     /// Something that was to be measured failed.
     #[error("RB-BENCH-3: {what}: {reason}")]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rollbook_ledger::error_code::Coded;
 use tokio::process::{Child, Command};
 
 /// The interval at which a process that should end is checked.
@@ -16,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Why a process could not be started.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 #[error(
     "RB-STORM-2: {program} cannot be started: {reason}; `make build` makes it, `make setup` installs what it needs"
 )]

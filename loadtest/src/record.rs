@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rollbook_ledger::error_code::Coded;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ pub(crate) const SHARED_ROWS: &str = "rows-postgres.jsonl";
 pub(crate) const EFFECTS: &str = "effects.db";
 
 /// Why the record could not be written or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 #[error("RB-STORM-1: {file}: {reason}; a storm is judged by its whole record, so run it again")]
 pub(crate) struct RecordError {
     file: String,

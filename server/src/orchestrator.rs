@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{Aggregate, RolloutId};
 use rollbook_ledger::journal::{Journal, JournalError, ReadFrom, StoredCommit};
@@ -51,7 +52,7 @@ pub struct Orchestrator {
 }
 
 /// Why a look at a rollout failed; it is repeated.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 enum EvaluationError {
     #[error(transparent)]
     Handler(#[from] HandlerError),

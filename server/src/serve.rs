@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::handler::Handler;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::journal::integrity::{Damage, Position, compare};
@@ -69,7 +70,7 @@ pub struct Dependencies {
 }
 
 /// Why a server could not start or had to stop.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum ServeError {
     /// Callers are not authenticated, so only this machine may call.
     #[error(

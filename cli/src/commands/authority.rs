@@ -71,9 +71,13 @@ async fn find(session: &Session, id: &str) -> Result<RequestRow, Failure> {
     let open = rows.iter().rposition(|row| row.status.is_open());
     match open.or(rows.len().checked_sub(1)) {
         Some(at) => Ok(rows.swap_remove(at)),
-        None => Err(Failure::usage(format!(
-            "RB-CLI-91: there is no request or review `{id}`; `rollbook requests` lists those that wait"
-        ))),
+        None => Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-91",
+            format!(
+                "there is no request or review `{id}`; `rollbook requests` lists those that wait"
+            ),
+        )),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rollbook_deals::{DealCalculator, Model};
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::runbook::calculator::{MetricDeclaration, MetricUnit, SqlCalculatorSpec};
 use rollbook_workers::snapshot::Calculator;
 use rollbook_workers::snapshot::exec::{ExecCalculator, ExecRequest, Program};
@@ -12,7 +13,7 @@ use rollbook_workers::snapshot::query::{QueryCalculator, figures_query};
 
 use super::evidence_store::snapshot_failure;
 use crate::args::SnapshotTakeArgs;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// The model, or the command or query given instead, and what the latter reads.
 pub(super) fn of(
@@ -58,30 +59,44 @@ pub(super) fn model_of(file: Option<&Path>) -> Result<Model, Failure> {
         return Ok(Model::built_in());
     };
     let bytes = std::fs::read(file).map_err(|error| unreadable(file, error))?;
-    Model::from_json(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+    Model::from_json(&bytes).map_err(|error| {
+        Failure::whole(
+            Exit::Usage,
+            error.code(),
+            format!("{}: {error}", file.display()),
+        )
+    })
 }
 
 /// A file given on the command line that cannot be read.
 pub(super) fn unreadable(file: &Path, reason: impl std::fmt::Display) -> Failure {
-    Failure::usage(format!(
-        "RB-CLI-60: {}: cannot be read: {reason}",
-        file.display()
-    ))
+    Failure::own(
+        Exit::Usage,
+        "RB-CLI-60",
+        format!("{}: cannot be read: {reason}", file.display()),
+    )
 }
 
 /// A variable of this shell with its value.
 fn variable(name: &str) -> Result<(String, String), Failure> {
-    let value = std::env::var(name)
-        .map_err(|error| Failure::usage(format!("RB-CLI-67: --exec-env {name}: {error}")))?;
+    let value = std::env::var(name).map_err(|error| {
+        Failure::own(
+            Exit::Usage,
+            "RB-CLI-67",
+            format!("--exec-env {name}: {error}"),
+        )
+    })?;
     Ok((name.to_owned(), value))
 }
 
 /// `cost_total:cents`.
 fn metric(text: &str) -> Result<MetricDeclaration, Failure> {
     let wanted = |reason: &str| {
-        Failure::usage(format!(
-            "RB-CLI-66: --metrics {text:?}: {reason}; write NAME:cents, NAME:count or NAME:text"
-        ))
+        Failure::own(
+            Exit::Usage,
+            "RB-CLI-66",
+            format!("--metrics {text:?}: {reason}; write NAME:cents, NAME:count or NAME:text"),
+        )
     };
     let (name, unit) = text
         .split_once(':')

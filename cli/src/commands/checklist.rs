@@ -3,7 +3,7 @@
 use rollbook_ledger::person;
 use rollbook_ledger::rollout::command::{Answer, AnswerValue};
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// Parses `3=pass`, `3=fail:note` or `the item=pass:note`, where item and note may contain any
 /// number of `=` and `:`. A number is the position of an item, from 1.
@@ -24,15 +24,23 @@ pub(crate) fn parse(text: &str, items: &[String]) -> Result<Answer, Failure> {
     }
     match found.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(Failure::usage(format!(
-            "RB-CLI-13: `{text}` answers no item of the checklist; write NUMBER=ANSWER[:NOTE] or the exact item, with pass, fail or not_applicable. The items: {}",
-            listed(items)
-        ))),
-        several => Err(Failure::usage(format!(
-            "RB-CLI-85: `{text}` can be read as an answer to {} items; answer by number. The items: {}",
-            several.len(),
-            listed(items)
-        ))),
+        [] => Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-13",
+            format!(
+                "`{text}` answers no item of the checklist; write NUMBER=ANSWER[:NOTE] or the exact item, with pass, fail or not_applicable. The items: {}",
+                listed(items)
+            ),
+        )),
+        several => Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-85",
+            format!(
+                "`{text}` can be read as an answer to {} items; answer by number. The items: {}",
+                several.len(),
+                listed(items)
+            ),
+        )),
     }
 }
 
@@ -52,10 +60,11 @@ fn numbered<'a>(text: &str, items: &'a [String]) -> Result<Option<&'a str>, Fail
     let place = text.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
     match place.and_then(|place| items.get(place)) {
         Some(item) => Ok(Some(item)),
-        None => Err(Failure::usage(format!(
-            "RB-CLI-86: there is no item {text}; the items: {}",
-            listed(items)
-        ))),
+        None => Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-86",
+            format!("there is no item {text}; the items: {}", listed(items)),
+        )),
     }
 }
 
@@ -128,7 +137,7 @@ mod tests {
             ("3=pass", "RB-CLI-86"),
             ("0=pass", "RB-CLI-86"),
         ] {
-            assert_eq!(parse(text, &items).unwrap_err().code(), code, "{text}");
+            assert_eq!(parse(text, &items).unwrap_err().code, code, "{text}");
         }
     }
 }

@@ -105,9 +105,13 @@ async fn snapshots(
     args: &CompareArgs,
 ) -> Result<(Snapshot, Snapshot), Failure> {
     let address = |given: &Option<String>| {
-        given
-            .clone()
-            .ok_or_else(|| Failure::usage("RB-CLI-61: give two snapshots, or --result SHA256"))
+        given.clone().ok_or_else(|| {
+            Failure::own(
+                Exit::Usage,
+                "RB-CLI-61",
+                "give two snapshots, or --result SHA256",
+            )
+        })
     };
     let before = open(store, &address(&args.before)?).await?;
     let after = open(store, &address(&args.after)?).await?;
@@ -126,8 +130,13 @@ fn rules_of(
         }
         Some(file) => {
             let text = read_rules(file)?;
-            Rules::from_text_for(&text, &before.manifest.metrics, declared)
-                .map_err(|error| Failure::usage(format!("RB-CLI-62: {}:{error}", file.display())))?
+            Rules::from_text_for(&text, &before.manifest.metrics, declared).map_err(|error| {
+                Failure::own(
+                    Exit::Usage,
+                    "RB-CLI-62",
+                    format!("{}:{error}", file.display()),
+                )
+            })?
         }
     };
     rules.allow_model_change |= args.allow_model_change;
@@ -283,9 +292,10 @@ fn comparison_failure(error: CompareError) -> Failure {
 
 fn write_file(file: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(file, text).map_err(|error| {
-        Failure::unavailable(format!(
-            "RB-CLI-63: {}: cannot be written: {error}",
-            file.display()
-        ))
+        Failure::own(
+            Exit::Unavailable,
+            "RB-CLI-63",
+            format!("{}: cannot be written: {error}", file.display()),
+        )
     })
 }

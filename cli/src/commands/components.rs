@@ -150,10 +150,14 @@ impl Connections {
                 return Ok(());
             }
         }
-        Err(OpenFailure::from(Failure::unavailable(format!(
-            "RB-CLI-76: ledger {} is not there yet; start `rollbook serve`, which makes it",
-            self.ledger
-        ))))
+        Err(OpenFailure::from(Failure::own(
+            Exit::Unavailable,
+            "RB-CLI-76",
+            format!(
+                "ledger {} is not there yet; start `rollbook serve`, which makes it",
+                self.ledger
+            ),
+        )))
     }
 
     async fn journal(&self, replicas: usize) -> Result<JetStreamJournal, OpenFailure> {
@@ -340,7 +344,7 @@ where
         if at_most.is_some_and(|at_most| begun.elapsed() >= at_most) {
             return Err(failure);
         }
-        if reported.insert(failure.code().to_owned()) {
+        if reported.insert(failure.code.clone()) {
             let until = at_most.map_or_else(
                 || "until it is ready".to_owned(),
                 |at_most| format!("for {} s", at_most.as_secs()),
@@ -394,9 +398,13 @@ fn queue_failure(error: QueueError) -> OpenFailure {
 
 pub(super) fn required(config: &Config, key: &str) -> Result<String, Failure> {
     config.get(key).map(str::to_owned).ok_or_else(|| {
-        Failure::usage(format!(
-            "RB-CLI-75: {key} is not set; give --{key}, ROLLBOOK_{} or `{key}` in rollbook.toml",
-            key.to_uppercase()
-        ))
+        Failure::own(
+            Exit::Usage,
+            "RB-CLI-75",
+            format!(
+                "{key} is not set; give --{key}, ROLLBOOK_{} or `{key}` in rollbook.toml",
+                key.to_uppercase()
+            ),
+        )
     })
 }

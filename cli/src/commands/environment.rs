@@ -67,33 +67,34 @@ async fn set(session: &Session, args: EnvironmentSetArgs) -> Outcome {
             .or_default()
             .extend(words(persons));
     }
-    let break_glass = match &args.break_glass {
-        None => None,
-        Some(verbs) => {
-            let mut named = Vec::new();
-            for word in words(verbs) {
-                named.push(Verb::of(&word).ok_or_else(|| {
-                    Failure::usage(format!(
-                        "RB-CLI-90: `{word}` is no verb; say abort, skip_critical, undo, accept or flag_on"
+    let break_glass =
+        match &args.break_glass {
+            None => None,
+            Some(verbs) => {
+                let mut named = Vec::new();
+                for word in words(verbs) {
+                    named.push(Verb::of(&word).ok_or_else(|| {
+                    Failure::own(Exit::Usage, "RB-CLI-90", format!(
+                        "`{word}` is no verb; say abort, skip_critical, undo, accept or flag_on"
                     ))
                 })?);
+                }
+                Some(BreakGlass {
+                    verbs: named,
+                    roles: args
+                        .break_glass_roles
+                        .as_deref()
+                        .map(words)
+                        .unwrap_or_default(),
+                    review_within: args
+                        .review_within
+                        .as_deref()
+                        .unwrap_or_default()
+                        .parse::<Span>()
+                        .map_err(Failure::usage)?,
+                })
             }
-            Some(BreakGlass {
-                verbs: named,
-                roles: args
-                    .break_glass_roles
-                    .as_deref()
-                    .map(words)
-                    .unwrap_or_default(),
-                review_within: args
-                    .review_within
-                    .as_deref()
-                    .unwrap_or_default()
-                    .parse::<Span>()
-                    .map_err(Failure::usage)?,
-            })
-        }
-    };
+        };
     let command = Change::Set {
         protected: match (args.protected, args.unprotected) {
             (true, _) => Some(true),

@@ -40,8 +40,8 @@ fn target(text: &str) -> Result<FlagTarget, Failure> {
         return percentage(number.trim())
             .map(FlagTarget::Percentage)
             .ok_or_else(|| {
-                Failure::usage(format!(
-                    "RB-CLI-40: `{text}` is not a percentage from 0 to 100 with at most three decimals; write for example 25%"
+                Failure::own(Exit::Usage, "RB-CLI-40", format!(
+                    "`{text}` is not a percentage from 0 to 100 with at most three decimals; write for example 25%"
                 ))
             });
     }
@@ -50,9 +50,11 @@ fn target(text: &str) -> Result<FlagTarget, Failure> {
         "off" => Ok(FlagTarget::Off),
         "safe" => Ok(FlagTarget::Safe),
         "parallel" => Ok(FlagTarget::Parallel),
-        other => Err(Failure::usage(format!(
-            "RB-CLI-41: `{other}` is not a setting; say on, off, safe, parallel, 25% or beta:label"
-        ))),
+        other => Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-41",
+            format!("`{other}` is not a setting; say on, off, safe, parallel, 25% or beta:label"),
+        )),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Outcome {
         None => {
             let answer = look(session, &id, &gate).await?;
             if let Some(hold) = answer.hold {
-                return Err(Failure::new(Exit::Failed, hold.why).by(hold.remedies));
+                return Err(Failure::whole(Exit::Failed, hold.code, hold.why).by(hold.remedies));
             }
             let says = args.statement.as_deref();
             confirm_at_terminal(session, &answer, says)?;
@@ -79,10 +79,14 @@ fn confirm_at_terminal(
         if !session.json {
             show(answer);
         }
-        return Err(Failure::usage(format!(
-            "RB-CLI-83: nothing is signed: standard input is not a terminal to type yes at; look at what is signed (`rollbook gate {} {}`), then sign exactly that:\n  {typed}",
-            answer.shown.gate, answer.shown.rollout
-        )));
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-83",
+            format!(
+                "nothing is signed: standard input is not a terminal to type yes at; look at what is signed (`rollbook gate {} {}`), then sign exactly that:\n  {typed}",
+                answer.shown.gate, answer.shown.rollout
+            ),
+        ));
     }
     show(answer);
     if let Some(statement) = statement {
@@ -96,8 +100,10 @@ fn confirm_at_terminal(
     if read.is_ok() && typed.trim() == "yes" {
         return Ok(());
     }
-    Err(Failure::usage(
-        "RB-CLI-84: nothing is signed: what was typed is not yes",
+    Err(Failure::own(
+        Exit::Usage,
+        "RB-CLI-84",
+        "nothing is signed: what was typed is not yes",
     ))
 }
 

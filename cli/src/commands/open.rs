@@ -70,8 +70,13 @@ async fn open_rollout(session: &Session, args: &OpenArgs) -> Result<CommandAnswe
 }
 
 fn plan_json(plan: &Plan) -> Result<serde_json::Value, Failure> {
-    serde_json::from_slice(plan.canonical_json())
-        .map_err(|error| Failure::usage(format!("RB-CLI-33: the plan does not read back: {error}")))
+    serde_json::from_slice(plan.canonical_json()).map_err(|error| {
+        Failure::own(
+            Exit::Usage,
+            "RB-CLI-33",
+            format!("the plan does not read back: {error}"),
+        )
+    })
 }
 
 /// `run`: opens, starts, and waits for the end or until a person is needed.
@@ -111,13 +116,17 @@ pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
         return session.act(args.rollout.as_deref(), &command).await;
     }
     let Some(file) = &args.runbook else {
-        return Err(Failure::usage(
-            "RB-CLI-34: name the changed runbook, or accept a revision with --accept",
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-34",
+            "name the changed runbook, or accept a revision with --accept",
         ));
     };
     if args.reason.is_empty() {
-        return Err(Failure::usage(
-            "RB-CLI-35: say why the plan changes with --reason",
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-35",
+            "say why the plan changes with --reason",
         ));
     }
     let id = session.resolve(args.rollout.as_deref()).await?;
@@ -154,10 +163,11 @@ pub(crate) async fn plan_of(session: &Session, id: &str) -> Result<Plan, Failure
         .stream(&format!("/v1/rollouts/{id}/plan"), &[])
         .await?;
     let bytes = response.bytes().await.map_err(|error| {
-        Failure::unavailable(format!(
-            "RB-CLI-36: the plan could not be read: {}",
-            error.without_url()
-        ))
+        Failure::own(
+            Exit::Unavailable,
+            "RB-CLI-36",
+            format!("the plan could not be read: {}", error.without_url()),
+        )
     })?;
     Plan::from_canonical(&bytes).map_err(|error| Failure::new(Exit::Integrity, error))
 }

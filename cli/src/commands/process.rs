@@ -51,10 +51,14 @@ async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
     } else if let Some(path) = sqlite_file(url) {
         sqlite::open_or_replace(path).await
     } else {
-        return Err(Failure::usage(format!(
-            "RB-CLI-70: `{}` is not a database for views; write sqlite:PATH or postgres://…",
-            crate::config::redact_url(url)
-        )));
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-70",
+            format!(
+                "`{}` is not a database for views; write sqlite:PATH or postgres://…",
+                crate::config::redact_url(url)
+            ),
+        ));
     };
     opened.map_err(Failure::unavailable)
 }
@@ -71,9 +75,13 @@ async fn serve_on(
     let mut parts = parts;
     let mut replaced = 0;
     loop {
-        let address = listener
-            .local_addr()
-            .map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
+        let address = listener.local_addr().map_err(|error| {
+            Failure::own(
+                Exit::Unavailable,
+                "RB-CLI-72",
+                format!("no address: {error}"),
+            )
+        })?;
         let served = serve::run(listener, parts.clone(), shutdown.child_token()).await;
         match (served, sqlite_file(views_url)) {
             (Err(error), Some(file)) if error.is_damaged_views() && replaced < MAX_REPLACED => {
@@ -208,9 +216,13 @@ async fn up_parts(
     if unless_stopped(&shutdown, joining).await?.is_none() {
         return Ok(Exit::Success);
     }
-    let address = listener
-        .local_addr()
-        .map_err(|error| Failure::unavailable(format!("RB-CLI-72: no address: {error}")))?;
+    let address = listener.local_addr().map_err(|error| {
+        Failure::own(
+            Exit::Unavailable,
+            "RB-CLI-72",
+            format!("no address: {error}"),
+        )
+    })?;
     let endpoint = format!("http://{address}");
     write_endpoint(data_dir, &endpoint)?;
     print::line(format!(
@@ -227,9 +239,11 @@ async fn up_parts(
     let worked = working.await;
     keeping.end().await;
     if let Err(error) = worked {
-        return Err(Failure::unavailable(format!(
-            "RB-CLI-73: the worker ended unexpectedly: {error}"
-        )));
+        return Err(Failure::own(
+            Exit::Unavailable,
+            "RB-CLI-73",
+            format!("the worker ended unexpectedly: {error}"),
+        ));
     }
     served
 }
@@ -241,10 +255,11 @@ fn write_endpoint(data_dir: &Path, endpoint: &str) -> Result<(), Failure> {
     std::fs::write(&fresh, format!("{endpoint}\n"))
         .and_then(|()| std::fs::rename(&fresh, &file))
         .map_err(|error| {
-            Failure::unavailable(format!(
-                "RB-CLI-74: {}: cannot be written: {error}",
-                file.display()
-            ))
+            Failure::own(
+                Exit::Unavailable,
+                "RB-CLI-74",
+                format!("{}: cannot be written: {error}", file.display()),
+            )
         })
 }
 

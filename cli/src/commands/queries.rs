@@ -100,7 +100,11 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
     let response = session.client.stream("/v1/log", &query).await?;
     let read = each_line(response, |text| {
         if let Ok(ended) = serde_json::from_str::<ErrorBody>(text) {
-            reason = Some(Failure::new(Exit::from(ended.class), ended.message));
+            reason = Some(Failure::whole(
+                Exit::from(ended.class),
+                ended.code,
+                ended.message,
+            ));
             return;
         }
         found = true;
@@ -126,11 +130,13 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
         return Err(Failure { message, ..failure });
     }
     match args.aggregate {
-        Some(aggregate) if !found && args.after == 0 && !args.follow => {
-            Err(Failure::usage(format!(
-                "RB-CLI-24: nothing on the ledger is about `{aggregate}`; `rollbook list` and `rollbook flag list` show the ids"
-            )))
-        }
+        Some(aggregate) if !found && args.after == 0 && !args.follow => Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-24",
+            format!(
+                "nothing on the ledger is about `{aggregate}`; `rollbook list` and `rollbook flag list` show the ids"
+            ),
+        )),
         _ => Ok(Exit::Success),
     }
 }
@@ -176,10 +182,11 @@ pub(crate) async fn each_line(
     let mut rest = Vec::new();
     while let Some(chunk) = bytes.next().await {
         let chunk = chunk.map_err(|error| {
-            Failure::unavailable(format!(
-                "RB-CLI-20: the connection broke: {}",
-                error.without_url()
-            ))
+            Failure::own(
+                Exit::Unavailable,
+                "RB-CLI-20",
+                format!("the connection broke: {}", error.without_url()),
+            )
         })?;
         rest.extend_from_slice(&chunk);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -187,9 +194,10 @@ pub(crate) async fn each_line(
             each(String::from_utf8_lossy(&whole).trim_end());
         }
         if rest.len() > MAX_LINE_BYTES {
-            return Err(Failure::new(
+            return Err(Failure::own(
                 Exit::Integrity,
-                "RB-CLI-21: a line of the answer is longer than 1 MiB",
+                "RB-CLI-21",
+                "a line of the answer is longer than 1 MiB",
             ));
         }
     }
@@ -232,10 +240,14 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         .flat_map(|phase| &phase.steps)
         .find(|step| step.step == args.what)
     else {
-        return Err(Failure::usage(format!(
-            "RB-CLI-22: {id} has no step `{}`; `rollbook status` lists them",
-            args.what
-        )));
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-22",
+            format!(
+                "{id} has no step `{}`; `rollbook status` lists them",
+                args.what
+            ),
+        ));
     };
     if args.output && session.json {
         return output_as_json(session, step).await;
@@ -341,9 +353,11 @@ fn show_gate(session: &Session, phases: &[PhaseDetail], gate: &str) -> Outcome {
         .filter_map(|phase| phase.gate_detail.as_ref())
         .find(|detail| detail.gate.gate == gate);
     let Some(detail) = found else {
-        return Err(Failure::usage(format!(
-            "RB-CLI-23: there is no gate `{gate}`; `rollbook status` lists them"
-        )));
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-23",
+            format!("there is no gate `{gate}`; `rollbook status` lists them"),
+        ));
     };
     if session.json {
         print::json(detail)?;

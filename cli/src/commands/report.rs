@@ -6,6 +6,7 @@ use rollbook_server::api::ProofAnswer;
 
 use super::Session;
 use crate::args::{ReportArgs, ReportFormat};
+use crate::client::NOT_UNDERSTOOD;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
 use crate::report::{self, Material};
@@ -25,7 +26,7 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     let path = format!("/v1/rollouts/{id}/proof");
     let proof: ProofAnswer = session.client.get(&path, &[]).await?;
     if let Some(views) = &proof.views {
-        return Err(Failure::new(Exit::Integrity, views));
+        return Err(damage(&proof, views.clone()));
     }
     let material = Material {
         timeline,
@@ -34,8 +35,7 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     };
     let text = if session.json {
         let value = serde_json::json!({ "rollout": material.status, "timeline": material.timeline, "proof": material.proof });
-        serde_json::to_string_pretty(&value)
-            .map_err(|error| Failure::new(Exit::Integrity, error))?
+        serde_json::to_string_pretty(&value).map_err(print::unprintable)?
     } else {
         match args.format {
             ReportFormat::Markdown => report::markdown(&material),
@@ -45,10 +45,11 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     match args.output {
         Some(file) => {
             std::fs::write(&file, text).map_err(|error| {
-                Failure::usage(format!(
-                    "RB-CLI-50: {}: cannot be written: {error}",
-                    file.display()
-                ))
+                Failure::own(
+                    Exit::Usage,
+                    "RB-CLI-50",
+                    format!("{}: cannot be written: {error}", file.display()),
+                )
             })?;
             print::note(format!("wrote {}", file.display()));
         }
@@ -56,7 +57,7 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     }
     match material.proof.damaged.as_slice() {
         [] => Ok(Exit::Success),
-        damaged => Err(Failure::new(Exit::Integrity, damaged.join("\n"))),
+        damaged => Err(damage(&material.proof, damaged.join("\n"))),
     }
 }
 
@@ -76,4 +77,10 @@ async fn timeline(session: &Session, id: &str) -> Result<Vec<TimelineRow>, Failu
         ];
     }
     Ok(rows)
+}
+
+/// What the proof found; a server of an earlier version does not say under which code.
+fn damage(proof: &ProofAnswer, found: String) -> Failure {
+    let code = proof.code.clone().unwrap_or(NOT_UNDERSTOOD);
+    Failure::whole(Exit::Integrity, code, found)
 }

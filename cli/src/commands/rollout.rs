@@ -59,8 +59,10 @@ impl Session {
             ([], Some(given)) => Ok(given.to_owned()),
             ([], None) => match rollouts.as_slice() {
                 [one] => Ok(one.rollout.clone()),
-                _ => Err(Failure::usage(
-                    "RB-CLI-10: no rollout is open; name one (`rollbook list`) or open one (`rollbook open`)",
+                _ => Err(Failure::own(
+                    Exit::Usage,
+                    "RB-CLI-10",
+                    "no rollout is open; name one (`rollbook list`) or open one (`rollbook open`)",
                 )),
             },
             (many, _) => {
@@ -68,10 +70,11 @@ impl Session {
                     .iter()
                     .map(|rollout| rollout.rollout.as_str())
                     .collect();
-                Err(Failure::usage(format!(
-                    "RB-CLI-11: which rollout? {}",
-                    ids.join(", ")
-                )))
+                Err(Failure::own(
+                    Exit::Usage,
+                    "RB-CLI-11",
+                    format!("which rollout? {}", ids.join(", ")),
+                ))
             }
         }
     }
@@ -177,10 +180,11 @@ pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
     let mut evidence = Vec::new();
     for file in &args.evidence {
         let unreadable = |error: &dyn std::fmt::Display| {
-            Failure::usage(format!(
-                "RB-CLI-12: {}: cannot be attached: {error}",
-                file.display()
-            ))
+            Failure::own(
+                Exit::Usage,
+                "RB-CLI-12",
+                format!("{}: cannot be attached: {error}", file.display()),
+            )
         };
         let size = std::fs::metadata(file)
             .map_err(|error| unreadable(&error))?
@@ -225,8 +229,10 @@ pub(crate) async fn not_applicable(session: &Session, args: NotApplicableArgs) -
             reason: args.reason,
         }
     } else if args.reason.is_empty() {
-        return Err(Failure::usage(
-            "RB-CLI-14: say why with --reason, or review a claim with --accept or --decline",
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-14",
+            "say why with --reason, or review a claim with --accept or --decline",
         ));
     } else {
         Command::ProposeNotApplicable {

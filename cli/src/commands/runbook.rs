@@ -65,16 +65,18 @@ fn read_with(
     environment: Option<&str>,
 ) -> Result<Plan, Failure> {
     let text = read_text(file).map_err(|error| {
-        Failure::usage(format!(
-            "RB-CLI-30: {}: cannot be read: {error}",
-            file.display()
-        ))
+        Failure::own(
+            Exit::Usage,
+            "RB-CLI-30",
+            format!("{}: cannot be read: {error}", file.display()),
+        )
     })?;
     let files = Directory::around(file).map_err(|error| {
-        Failure::usage(format!(
-            "RB-CLI-30: {}: cannot be read: {error}",
-            file.display()
-        ))
+        Failure::own(
+            Exit::Usage,
+            "RB-CLI-30",
+            format!("{}: cannot be read: {error}", file.display()),
+        )
     })?;
     let name = file.display().to_string();
     let loaded = inspect(&text, &Origin::new(&name, &files), params, environment);
@@ -85,7 +87,7 @@ fn read_with(
             }
             Ok(plan)
         }
-        None => Err(Failure::usage(loaded.diagnostics.to_string())),
+        None => Err(Failure::usage(loaded.diagnostics)),
     }
 }
 
@@ -94,10 +96,11 @@ pub(crate) fn params_of(args: &ParamArgs) -> Result<BTreeMap<String, String>, Fa
     let mut params = BTreeMap::new();
     if let Some(file) = &args.params_file {
         let text = read_text(file).map_err(|error| {
-            Failure::usage(format!(
-                "RB-CLI-31: {}: cannot be read: {error}",
-                file.display()
-            ))
+            Failure::own(
+                Exit::Usage,
+                "RB-CLI-31",
+                format!("{}: cannot be read: {error}", file.display()),
+            )
         })?;
         for (index, row) in text.lines().enumerate() {
             let row = row.trim();
@@ -105,11 +108,15 @@ pub(crate) fn params_of(args: &ParamArgs) -> Result<BTreeMap<String, String>, Fa
                 continue;
             }
             let Some((name, value)) = row.split_once('=') else {
-                return Err(Failure::usage(format!(
-                    "RB-CLI-32: {}:{}: `{row}` is not NAME=VALUE",
-                    file.display(),
-                    index + 1
-                )));
+                return Err(Failure::own(
+                    Exit::Usage,
+                    "RB-CLI-32",
+                    format!(
+                        "{}:{}: `{row}` is not NAME=VALUE",
+                        file.display(),
+                        index + 1
+                    ),
+                ));
             };
             params.insert(name.trim().to_owned(), value.trim().to_owned());
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{EnvironmentState, PendingTerms, Terms, difference};
 use crate::authority::{Roles, Rule, roles_text, rule};
+use crate::error_code::Coded;
 use crate::ids::{EnvironmentId, RolloutId};
 use crate::person;
 use crate::rollout::{RefusalKind, Remedy};
@@ -52,7 +53,7 @@ pub enum EnvironmentCommand {
 }
 
 /// A refused command, with the rule that refused it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum EnvironmentRefusal {
     /// The environment is not recorded.
     #[error("RB-ENVIRONMENT-1: environment {name} is not recorded; record it")]
@@ -125,19 +126,6 @@ pub enum EnvironmentRefusal {
 }
 
 impl EnvironmentRefusal {
-    /// Returns the stable code, `RB-ENVIRONMENT-n`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotRecorded { .. } => "RB-ENVIRONMENT-1",
-            Self::NotInRole { .. } => "RB-ENVIRONMENT-2",
-            Self::OwnWork { .. } => "RB-ENVIRONMENT-3",
-            Self::Waits { .. } => "RB-ENVIRONMENT-4",
-            Self::Stale { .. } => "RB-ENVIRONMENT-5",
-            Self::Terms { .. } => "RB-ENVIRONMENT-6",
-            Self::Actor { .. } => "RB-ENVIRONMENT-7",
-        }
-    }
-
     /// Returns the commands that help; any one of them is enough.
     pub fn remedies(&self) -> Vec<Remedy> {
         let environment = match self {

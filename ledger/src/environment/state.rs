@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::{Roles, role_text};
 use crate::clock::from_proto;
 use crate::command_ids::CommandIds;
+use crate::error_code::Coded;
 use crate::ids::EnvironmentId;
 use crate::runbook::{BreakGlass, Span, Verb};
 
@@ -75,7 +76,7 @@ impl EnvironmentState {
 
 /// Why a commit cannot follow an environment's history: the ledger is damaged or another program
 /// wrote to it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum IllegalEnvironmentEvent {
     /// The commit belongs to another aggregate.
     #[error(

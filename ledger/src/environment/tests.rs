@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::clock::to_proto;
+use crate::error_code::Coded;
 use crate::ids::{EnvironmentId, RolloutId};
 
 fn name() -> EnvironmentId {

@@ -4,9 +4,10 @@ use std::error::Error as StdError;
 use std::io::ErrorKind;
 
 use super::s3;
+use crate::error_code::Coded;
 
 /// Why evidence could not be stored or read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum EvidenceError {
     /// The text is not an evidence digest.
     #[error(

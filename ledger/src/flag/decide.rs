@@ -9,6 +9,7 @@ use super::authority::{self, Gatekeeper};
 use super::bucket::{BUCKETING, TOTAL_MILLIS};
 use super::state::FlagState;
 use crate::environment::EnvironmentState;
+use crate::error_code::Coded;
 use crate::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use crate::person;
 use crate::rollout::{RefusalKind, Remedy};
@@ -114,7 +115,7 @@ pub struct Asked<'a> {
 }
 
 /// A refused command, with the rule that refused it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum FlagRefusal {
     /// The flag was never defined.
     #[error("RB-FLAG-1: flag {key} is not defined in {environment}; define it first")]
@@ -233,24 +234,6 @@ pub enum FlagRefusal {
 }
 
 impl FlagRefusal {
-    /// Returns the stable code, `RB-FLAG-n`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotDefined { .. } => "RB-FLAG-1",
-            Self::Exists { .. } => "RB-FLAG-2",
-            Self::Archived { .. } => "RB-FLAG-3",
-            Self::ReasonMissing { .. } => "RB-FLAG-4",
-            Self::Setting { .. } => "RB-FLAG-5",
-            Self::Text { .. } => "RB-FLAG-6",
-            Self::NotInRole { .. } => "RB-FLAG-7",
-            Self::OwnWork { .. } => "RB-FLAG-8",
-            Self::Request { .. } => "RB-FLAG-9",
-            Self::Glass { .. } => "RB-FLAG-10",
-            Self::Changed { .. } => "RB-FLAG-11",
-            Self::NotAStep { .. } => "RB-FLAG-12",
-        }
-    }
-
     /// Returns the commands that help; any one of them is enough.
     pub fn remedies(&self) -> Vec<Remedy> {
         match self {

@@ -5,6 +5,7 @@ use rollbook_proto::v1::FlagMode;
 
 use super::bucket::{BUCKETING, TOTAL_MILLIS, bucket};
 use super::state::FlagState;
+use crate::error_code::Coded;
 
 /// The caller's evaluation context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +58,7 @@ pub struct Evaluation {
 }
 
 /// Why a flag cannot be evaluated.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum EvaluationError {
     /// The flag was archived.
     #[error("RB-FLAG-20: flag {key} is archived; remove it from the application")]

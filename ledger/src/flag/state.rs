@@ -8,6 +8,7 @@ use super::bucket::TOTAL_MILLIS;
 use crate::authority::{Requests, Reviews};
 use crate::clock::from_proto;
 use crate::command_ids::CommandIds;
+use crate::error_code::Coded;
 use crate::ids::{EnvironmentId, FlagKey};
 use crate::journal::StoredCommit;
 
@@ -56,7 +57,7 @@ pub struct FlagState {
 
 /// Why a commit cannot follow a flag's history: the ledger is damaged or another program wrote to
 /// it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum IllegalFlagEvent {
     /// The commit belongs to another aggregate.
     #[error(

@@ -5,6 +5,7 @@ use rollbook_proto::v1::{self, FlagMode, event::Kind};
 
 use super::*;
 use crate::clock::to_proto;
+use crate::error_code::Coded;
 use crate::ids::{EnvironmentId, FlagKey};
 use crate::journal::StoredCommit;
 

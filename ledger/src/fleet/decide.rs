@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::state::WorkerState;
 use crate::clock::to_proto;
+use crate::error_code::Coded;
 use crate::ids::WorkerName;
 use crate::rollout::RefusalKind;
 
@@ -41,7 +42,7 @@ pub enum FleetCommand {
 }
 
 /// A refused command, with the rule that refused it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum FleetRefusal {
     /// The worker never joined.
     #[error("RB-FLEET-1: worker {name} has not joined, so it cannot leave; nothing is recorded")]

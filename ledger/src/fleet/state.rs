@@ -5,6 +5,7 @@ use rollbook_proto::v1::{self, WorkerLeaveReason, event::Kind};
 
 use crate::clock::from_proto;
 use crate::command_ids::CommandIds;
+use crate::error_code::Coded;
 use crate::ids::WorkerName;
 
 /// One worker, as of its last commit.
@@ -26,7 +27,7 @@ pub struct WorkerState {
 
 /// Why a commit cannot follow a worker's history: the ledger is damaged or another program wrote to
 /// it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum IllegalWorkerEvent {
     /// The commit belongs to another aggregate.
     #[error(

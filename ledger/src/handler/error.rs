@@ -1,6 +1,7 @@
 //! Why a request did not lead to a commit.
 
 use crate::environment::{EnvironmentRefusal, IllegalEnvironmentEvent};
+use crate::error_code::Coded;
 use crate::evidence::EvidenceError;
 use crate::flag::{FlagRefusal, IllegalFlagEvent};
 use crate::fleet::{FleetRefusal, IllegalWorkerEvent};
@@ -11,7 +12,7 @@ use crate::runbook::{Diagnostics, PlanError};
 
 /// Why a request did not lead to a commit. Nothing was recorded, except possibly after
 /// [`JournalError::Unavailable`], where repeating the request is safe.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum HandlerError {
     /// A rule of the rollout refused.
     #[error(transparent)]

@@ -20,6 +20,7 @@ use tracing::field::Empty;
 
 use super::{Cache, Journal, JournalError, StoredCommit};
 use crate::clock::from_proto;
+use crate::error_code::Coded;
 use crate::ids::Aggregate;
 use crate::trace;
 
@@ -33,7 +34,7 @@ const MAX_WAIT: Duration = Duration::from_millis(100);
 const SHORT_TAIL: usize = 16;
 
 /// Concurrent writers won every time; nothing was stored. Retryable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 #[error(
     "RB-JOURNAL-8: {aggregate} was changed by others {attempts} times while this command was decided; try again"
 )]

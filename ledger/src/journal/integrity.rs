@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::{Journal, JournalError, ReadFrom, StoredCommit, expected};
+use crate::error_code::Coded;
 use crate::ids::LedgerId;
 
 /// A journal of at most this many commits is inspected as a whole. Of a longer one, this many
@@ -130,7 +131,7 @@ impl fmt::Display for Sequences {
 }
 
 /// How a journal differs from what it has acknowledged. A damaged journal must not be appended to.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum Damage {
     /// The journal ends before a remembered position.
     #[error(

@@ -18,6 +18,7 @@ use futures::stream::BoxStream;
 use prost::Message;
 use rollbook_proto::v1::Commit;
 
+use crate::error_code::Coded;
 use crate::ids::Aggregate;
 
 mod cache;
@@ -97,7 +98,7 @@ pub struct ReadFrom {
 }
 
 /// Why the journal refused or failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum JournalError {
     /// Another writer appended to the aggregate first; fold and decide again.
     #[error(

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::integrity::{Extent, Position};
 use super::{Appended, Journal, JournalError, ReadFrom, StoredCommit, SyncKnown};
+use crate::error_code::Coded;
 use crate::ids::Aggregate;
 
 /// Minimum time between two writes of the position.
@@ -24,7 +25,7 @@ pub const WRITE_BEHIND: Duration = Duration::from_millis(100);
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Failure to read or write a position.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 #[error("RB-INTEGRITY-6: the last acknowledged position cannot be {action} in {place}: {reason}")]
 pub struct PositionStoreError {
     /// `read` or `written`.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions};
 use percent_encoding::percent_decode_str;
 
+use crate::error_code::Coded;
+
 /// Maximum wait between two reconnection attempts.
 const MAX_RECONNECT_WAIT: Duration = Duration::from_secs(1);
 /// Timeout for establishing one connection.
@@ -74,7 +76,7 @@ impl fmt::Debug for NatsOptions {
 }
 
 /// Why connecting failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum ConnectError {
     /// No server answered in time. Retryable.
     #[error("RB-NATS-1: no NATS server at {url}: {reason}; start it or correct the address")]

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::supervisor::{ChildStatus, Launch, Supervisor};
 use super::{Credentials, DataLock, NatsOptions, binary, connect, orphan};
+use crate::error_code::Coded;
 
 /// How many times to try a start with other ports.
 const START_TRIES: u32 = 3;
@@ -26,7 +27,7 @@ const LOG_TAIL_BYTES: usize = 2000;
 const READY_CHECK: Duration = Duration::from_millis(10);
 
 /// Why the embedded server is not available.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum ServerError {
     /// No binary was found.
     #[error(

@@ -13,6 +13,7 @@ use tracing::Span;
 
 use super::store::{ViewError, ViewStore};
 use super::views::AsOf;
+use crate::error_code::Coded;
 use crate::journal::{Journal, JournalError, ReadFrom, StoredCommit};
 use crate::trace;
 
@@ -28,7 +29,7 @@ const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration:
 const MAX_CATCH_UP_RETRIES: u32 = 5;
 
 /// Why the projector stopped.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum ProjectorError {
     /// The journal failed.
     #[error(transparent)]
@@ -80,7 +81,7 @@ impl ProjectorError {
 }
 
 /// The views did not reach a sequence in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Coded)]
 #[error(
     "RB-PROJECTOR-3: the views have not reached sequence {sequence} in time, they stand at {applied}; ask again or look at the projector's log"
 )]

@@ -16,6 +16,7 @@ use super::rows::{
 use super::state::State;
 use super::store::ViewStore;
 use super::views::Answer;
+use crate::error_code::Coded;
 use crate::ids::{Aggregate, RolloutId};
 use crate::journal::{Journal, StoredCommit};
 
@@ -45,7 +46,7 @@ impl fmt::Display for Difference {
 }
 
 /// The views do not match the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 #[error(
     "RB-VIEW-9: the views are not what the ledger says: {first}{}; the ledger is the record: stop the server, delete views.db (in PostgreSQL: drop the schema of the views) and start again, and the views are rebuilt",
     more(*others)

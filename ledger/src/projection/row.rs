@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error_code::Coded;
+
 /// One stored value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -100,7 +102,7 @@ impl RowChange {
 }
 
 /// A stored row that cannot be read back: the views are of another version, or damaged.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 #[error("RB-VIEW-5: {table}.{column} holds {found}; rebuild the views")]
 pub struct RowError {
     /// The table.

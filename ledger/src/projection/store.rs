@@ -10,6 +10,7 @@ use super::views::{
     RequestFilter, RequestRow, RolloutDetail, RolloutFilter, RolloutRow, SnapshotRow,
     TimelineFilter, TimelineRow, WorkerRow,
 };
+use crate::error_code::Coded;
 use crate::ids::Aggregate;
 use crate::journal::{Position, StoredCommit};
 
@@ -18,7 +19,7 @@ use crate::journal::{Position, StoredCommit};
 pub const VIEWS_VERSION: i64 = 10;
 
 /// Why the views could not be written or read. No error text contains a password.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum ViewError {
     /// The database could not be reached, was locked too long, or the connection broke. Retryable:
     /// either nothing was applied, or applying it again is harmless.

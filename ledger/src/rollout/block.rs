@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::cut;
 use super::remedy::Remedy;
+use crate::error_code::Coded;
 use crate::ids::{IdError, PhaseId, StepId};
 
 /// Maximum size of a figure in bytes; longer text is cut and followed by its digest.
@@ -50,7 +51,7 @@ impl fmt::Display for Subject {
 }
 
 /// A text that does not parse as a [`Subject`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum SubjectError {
     /// The kind of object is unknown.
     #[error(

@@ -1,8 +1,10 @@
 //! Illegal histories: commits that no rule of the rollout could have written.
 
+use crate::error_code::Coded;
+
 /// Why a commit cannot follow a rollout's history: the ledger is damaged or another program wrote
 /// to it. It is data to report; never retryable.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum IllegalEvent {
     /// The first event of a rollout is not `RolloutOpened`.
     #[error(

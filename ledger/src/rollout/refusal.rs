@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::illegal::IllegalEvent;
 use super::remedy::{self, Remedy};
+use crate::error_code::Coded;
 use crate::ids::{PhaseId, RolloutId};
 
 /// Classes of refusals, mapped to exit codes and HTTP statuses.
@@ -22,7 +23,7 @@ pub enum RefusalKind {
 }
 
 /// A refused request, with the rule that refused it.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error, Coded)]
 pub enum Refusal {
     /// The kind of actor does not match the command: a person's command from a process, or vice
     /// versa.
@@ -473,12 +474,6 @@ fn unblock(who: &[String], until: Option<Timestamp>) -> String {
 }
 
 impl Refusal {
-    /// Returns the stable code, `RB-ROLLOUT-n`.
-    pub fn code(&self) -> String {
-        let text = self.to_string();
-        text.split(':').next().unwrap_or_default().to_owned()
-    }
-
     /// Returns the commands that help, best first; any one of them is enough.
     pub fn remedies(&self) -> Vec<Remedy> {
         match self {

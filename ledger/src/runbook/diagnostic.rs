@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::error_code::{Coded, ErrorCode};
+
 /// One segment of a path into a document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Segment {
@@ -90,6 +92,14 @@ macro_rules! codes {
             /// Returns how to fix it, for the reference.
             pub fn remedy(self) -> &'static str {
                 match self { $(Self::$name => $remedy,)+ }
+            }
+        }
+
+        impl Coded for Code {
+            fn code(&self) -> ErrorCode {
+                ErrorCode::new(match self {
+                    $(Self::$name => concat!("RB-RUNBOOK-", $number),)+
+                })
             }
         }
     };
@@ -188,7 +198,7 @@ codes! {
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RB-RUNBOOK-{}", *self as u16)
+        f.write_str(self.code().as_str())
     }
 }
 
@@ -286,6 +296,16 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+impl Coded for Diagnostics {
+    /// The code of the first finding.
+    fn code(&self) -> ErrorCode {
+        self.0
+            .first()
+            .map_or(Code::Empty, |first| first.code)
+            .code()
+    }
+}
 
 /// Returns the known name closest to `wrong`, if one is close enough.
 pub(super) fn closest<'a>(

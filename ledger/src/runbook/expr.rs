@@ -20,12 +20,13 @@ use parse::{Arithmetic, Comparison, Condition, Number};
 pub use term::{Figure, Term, Unit, VALUE};
 
 use crate::decimal::{Decimal, DecimalError};
+use crate::error_code::Coded;
 
 /// Maximum length of an expression, in bytes.
 pub const MAX_EXPR_BYTES: usize = 1_024;
 
 /// Why a text is not a valid expression.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum ExprError {
     /// It is longer than [`MAX_EXPR_BYTES`], or nested too deeply.
     #[error("RB-EXPR-1: the expression is too long or nested too deeply; split it")]

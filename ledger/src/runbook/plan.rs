@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::model::{Environment, Phase, Runbook};
 use super::order::Order;
 use super::step::Step;
+use crate::error_code::Coded;
 use crate::ids::{EnvironmentId, IdError, PhaseId, StepId};
 use crate::person;
 
@@ -27,7 +28,7 @@ pub const FORMAT: &str = "rollbook/plan/v1";
 pub const MAX_PLAN_BYTES: usize = 16 * 1024 * 1024;
 
 /// Why bytes or a runbook are not a valid plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum PlanError {
     /// It is larger than [`MAX_PLAN_BYTES`].
     #[error("RB-PLAN-1: the plan has {size} bytes, more than {MAX_PLAN_BYTES}; split the runbook")]

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use crate::error_code::Coded;
+
 /// A duration in whole milliseconds.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -16,7 +18,7 @@ pub struct Span {
 }
 
 /// A text is not a valid duration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 #[error(
     "RB-SPAN-1: `{text}` is not a duration; write a number and a unit (ms, s, m, h, d), for example 90s, 10m, 1h30m or -7d"
 )]

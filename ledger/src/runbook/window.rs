@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::model::{Window, WindowKind};
+use crate::error_code::Coded;
 
 /// How many days ahead to search for the next opening.
 pub const SEARCH_DAYS: i64 = 400;
@@ -20,7 +21,7 @@ pub const SEARCH_DAYS: i64 = 400;
 const SEARCH_STEPS: usize = 256;
 
 /// Why a window is invalid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum WindowError {
     /// It has neither or both of `cron` + `duration` and `from` + `until`.
     #[error("RB-WINDOW-1: window `{0}` needs either `cron` with `duration` or `from` with `until`")]

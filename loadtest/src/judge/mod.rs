@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use rollbook_ledger::error_code::Coded;
 
 use crate::process::StartError;
 use crate::record::{self, RecordError};
@@ -26,7 +27,7 @@ use case::Case;
 use report::{REPORT, Report};
 
 /// Why nothing could be judged.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub(crate) enum JudgeError {
     #[error(transparent)]
     Record(#[from] RecordError),

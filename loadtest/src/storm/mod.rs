@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use rollbook_ledger::error_code::Coded;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::report::Report;
@@ -31,7 +32,7 @@ use schedule::{Layout, Views};
 const RESULTS: &str = "results.jsonl";
 
 /// Why a storm could not continue.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub(crate) enum StormError {
     #[error(transparent)]
     Record(#[from] RecordError),

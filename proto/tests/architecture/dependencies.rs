@@ -1,5 +1,5 @@
-//! `cli → server → workers → ledger → proto`, with `deals` next to `server`, and which files may do
-//! I/O.
+//! `cli → server → workers → ledger → proto`, with `deals` next to `server` and `codes` below, and
+//! which files may do I/O.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use crate::tree::{root, rust};
 
 /// Directory and package; each may depend only on those before it.
 const LAYERS: &[(&str, &str)] = &[
+    ("codes", "rollbook-codes"),
     ("proto", "rollbook-proto"),
     ("ledger", "rollbook-ledger"),
     ("workers", "rollbook-workers"),

@@ -79,10 +79,10 @@ fn literal(text: &str) -> String {
     message
 }
 
-/// The codes of a file that writes `RB-MODULE-{}` with the numbers of a table of `Name = number,
+/// The codes of a file that puts `RB-MODULE-` before the numbers of a table of `Name = number,
 /// "remedy";`.
 fn numbered(code: &str) -> Vec<(String, String)> {
-    let Some((before, _)) = code.split_once("-{}\"") else {
+    let Some((before, _)) = code.split_once("-\", $number)") else {
         return Vec::new();
     };
     let Some((_, module)) = before.rsplit_once("\"RB-") else {
@@ -96,6 +96,83 @@ fn numbered(code: &str) -> Vec<(String, String)> {
             Some((format!("RB-{module}-{number}"), format!("{name}: {remedy}")))
         })
         .collect()
+}
+
+/// Ways to look for something in a text.
+const LOOKS: &[&str] = &[
+    "starts_with",
+    "ends_with",
+    "contains",
+    "find",
+    "rfind",
+    "matches",
+    "match_indices",
+    "split",
+    "split_once",
+    "rsplit_once",
+    "strip_prefix",
+    "trim_start_matches",
+    "eq",
+];
+
+/// Texts of an error or a failure, which are for people.
+const PROSE: &[&str] = &["to_string()", "message", "message()", "told()", "why"];
+
+/// Where a program looks for a code in a text that is not its own, and for how often.
+const LOOK_FOR_CODES: &[(&str, usize)] = &[
+    // Reads the source text of an error, when it is compiled.
+    ("codes/src/lib.rs", 1),
+    // Shortens the words of the YAML parser, which have no code.
+    ("ledger/src/runbook/document.rs", 1),
+    // SQLite gives a script no way to fail under a code of its own, only with a text.
+    ("deals/src/migrate.rs", 1),
+];
+
+/// The calls that look for a code in a text, or cut a message where its code ends.
+fn looked_for(code: &str) -> Vec<String> {
+    // A call may go over lines.
+    let code: String = code.split_whitespace().collect();
+    let mut found = Vec::new();
+    for look in LOOKS {
+        found.extend(code.matches(&format!(".{look}(\"RB-")).map(str::to_owned));
+        for prose in PROSE {
+            for end in ["':'", "\":"] {
+                let cut = format!("{prose}.{look}({end}");
+                found.extend(code.matches(cut.as_str()).map(str::to_owned));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_program_reads_a_code_from_a_text() {
+    for source in rust() {
+        let allowed = LOOK_FOR_CODES
+            .iter()
+            .find(|(path, _)| *path == source.path)
+            .map_or(0, |(_, times)| *times);
+        let found = looked_for(&source.code);
+        assert_eq!(
+            found.len(),
+            allowed,
+            "{}: {found:?}; decide by `Coded::code` or the `code` beside the message",
+            source.path
+        );
+    }
+}
+
+#[test]
+fn looks_for_codes_are_found() {
+    for text in [
+        "message.starts_with(\"RB-\")",
+        "let code = error\n    .to_string()\n    .split(':')\n    .next();",
+        "failure.message.split_once(\": \")",
+        "text.match_indices(\"RB-\")",
+    ] {
+        assert_eq!(looked_for(text).len(), 1, "{text}");
+    }
+    assert!(looked_for("failure.code == \"RB-CLI-1\"; text.split(':')").is_empty());
 }
 
 #[test]

@@ -34,9 +34,9 @@ fn code(path: &str, text: &str) -> String {
     {
         return String::new();
     }
-    let test_module = text.match_indices("#[cfg(test)]\n").find(|(start, _)| {
-        let mut lines = text[*start..].lines();
-        let declaration = lines.find(|line| !line.starts_with("#["));
+    let test_module = text.match_indices("\n#[cfg(test)]\n").find(|(start, _)| {
+        let mut item = text[start + 1..].lines();
+        let declaration = item.find(|line| !line.starts_with("#["));
         declaration.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
     });
     let end = test_module.map_or(text.len(), |(start, _)| start);
@@ -154,7 +154,7 @@ fn collect(directory: &Path, extensions: &[&str], found: &mut Vec<Source>) {
 
 #[test]
 fn comments_and_tests_are_not_code() {
-    let text = "#[cfg(test)]\nmod more;\nuse x; // sqlx\n/// tokio\nlet u = \"nats://h\"; rayon();\n#[cfg(test)]\nmod tests {\n use std::fs;\n}\n";
+    let text = "//! a\n#[cfg(test)]\nmod more;\nuse x; // sqlx\n/// tokio\nlet u = \"nats://h\"; rayon();\n#[cfg(test)]\n#[allow(x)]\nmod tests {\n use std::fs;\n}\n";
     let source = Source::new("a/src/b.rs".to_owned(), text.to_owned());
     assert!(!source.names("sqlx") && !source.names("tokio") && !source.names("std::fs"));
     assert!(source.names("rayon") && !source.names("ray"));

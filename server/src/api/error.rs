@@ -5,6 +5,7 @@ use axum::body::to_bytes;
 use axum::http::StatusCode;
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use rollbook_ledger::error_code::{Coded, ErrorCode};
 use rollbook_ledger::evidence::{EvidenceError, without_paths};
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::journal::JournalError;
@@ -38,8 +39,8 @@ pub enum ErrorClass {
 /// The body of every error response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// Stable code, `RB-…`.
-    pub code: String,
+    /// Stable code, `RB-…`; the message starts with it.
+    pub code: ErrorCode,
     /// What was wrong, where, and what to do.
     pub message: String,
     /// Kind of failure.
@@ -129,46 +130,40 @@ impl Told for HandlerError {
 
 impl ApiError {
     /// The request is wrong.
-    pub(crate) fn usage(code: &str, message: impl std::fmt::Display) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            ErrorClass::Usage,
-            format!("{code}: {message}"),
-        )
+    pub(crate) fn usage(code: &'static str, message: impl std::fmt::Display) -> Self {
+        Self::own(StatusCode::BAD_REQUEST, ErrorClass::Usage, code, message)
     }
 
     /// A policy refuses the request, whatever the state.
-    pub(crate) fn policy(code: &str, message: impl std::fmt::Display) -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            ErrorClass::Policy,
-            format!("{code}: {message}"),
-        )
+    pub(crate) fn policy(code: &'static str, message: impl std::fmt::Display) -> Self {
+        Self::own(StatusCode::FORBIDDEN, ErrorClass::Policy, code, message)
     }
 
     /// Too many requests at the same time; the same request may be repeated.
-    pub(crate) fn busy(status: StatusCode, code: &str, message: impl std::fmt::Display) -> Self {
-        Self::new(
-            status,
-            ErrorClass::Unavailable,
-            format!("{code}: {message}"),
-        )
+    pub(crate) fn busy(
+        status: StatusCode,
+        code: &'static str,
+        message: impl std::fmt::Display,
+    ) -> Self {
+        Self::own(status, ErrorClass::Unavailable, code, message)
     }
 
     /// Stored history or evidence is damaged.
-    pub(crate) fn damage(code: &str, message: impl std::fmt::Display) -> Self {
-        Self::new(
+    pub(crate) fn damage(code: &'static str, message: impl std::fmt::Display) -> Self {
+        Self::own(
             StatusCode::INTERNAL_SERVER_ERROR,
             ErrorClass::Integrity,
-            format!("{code}: {message}"),
+            code,
+            message,
         )
     }
 
-    /// An error whose text starts with its code.
-    pub(crate) fn unavailable_as(error: impl std::fmt::Display) -> Self {
+    /// An error that knows its code.
+    pub(crate) fn unavailable_as(error: impl Coded + std::fmt::Display) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             ErrorClass::Unavailable,
+            error.code(),
             error.to_string(),
         )
     }
@@ -190,9 +185,9 @@ impl ApiError {
     }
 
     /// Splits an error into what the client gets and what is logged.
-    fn of(status: StatusCode, class: ErrorClass, error: &impl Told) -> Self {
+    fn of(status: StatusCode, class: ErrorClass, error: &(impl Coded + Told)) -> Self {
         let whole = error.to_string();
-        let mut answer = Self::new(status, class, error.told());
+        let mut answer = Self::new(status, class, error.code(), error.told());
         if answer.body.message != whole {
             answer.untold.whole = Some(whole);
         }
@@ -204,22 +199,27 @@ impl ApiError {
         &self.body
     }
 
-    pub(crate) fn unavailable(code: &str, message: impl std::fmt::Display) -> Self {
-        Self::new(
+    pub(crate) fn unavailable(code: &'static str, message: impl std::fmt::Display) -> Self {
+        Self::own(
             StatusCode::SERVICE_UNAVAILABLE,
             ErrorClass::Unavailable,
-            format!("{code}: {message}"),
+            code,
+            message,
         )
     }
 
-    /// Every message starts with its code and a colon.
-    fn new(status: StatusCode, class: ErrorClass, message: String) -> Self {
-        let code = message
-            .split_once(':')
-            .map(|(code, _)| code)
-            .filter(|code| code.starts_with("RB-"))
-            .unwrap_or("RB-API-0")
-            .to_owned();
+    /// A failure that only the API has; `text` does not repeat the code.
+    fn own(
+        status: StatusCode,
+        class: ErrorClass,
+        code: &'static str,
+        text: impl std::fmt::Display,
+    ) -> Self {
+        let message = format!("{code}: {text}");
+        Self::new(status, class, ErrorCode::new(code), message)
+    }
+
+    fn new(status: StatusCode, class: ErrorClass, code: ErrorCode, message: String) -> Self {
         Self {
             status,
             body: Box::new(ErrorBody {
@@ -272,9 +272,13 @@ pub(super) async fn with_code(response: Response) -> Response {
         ErrorClass::Usage
     };
     let reason = String::from_utf8_lossy(&reason);
-    let message = format!("RB-API-8: {status}: {reason}");
-    let message = message.trim_end_matches([':', ' ']).to_owned();
-    let mut answer = ApiError::new(status, class, message).into_response();
+    let mut answer = ApiError::own(
+        status,
+        class,
+        "RB-API-8",
+        format!("{status}: {reason}").trim_end_matches([':', ' ']),
+    )
+    .into_response();
     if let Some(allow) = allow {
         answer.headers_mut().insert(ALLOW, allow);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use rollbook_ledger::error_code::{Coded, ErrorCode};
 use rollbook_ledger::evidence::{EvidenceError, Looked};
 use rollbook_ledger::handler::Loaded;
 use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
@@ -43,6 +44,9 @@ pub struct ProofAnswer {
     pub views: Option<String>,
     /// Evidence that is missing or altered.
     pub damaged: Vec<String>,
+    /// The code of what was found first: differing rows, or else the first damaged evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
     /// Pieces of evidence that were read and are undamaged.
     pub sound: usize,
     /// Pieces that exist but were too large to read.
@@ -57,13 +61,15 @@ pub(super) async fn proof(
     api.await_views(loaded.sequence).await;
     let differences = rows(&api, &id, &loaded).await.map_err(failed)?;
     let looked = evidence(&api, &loaded).await?;
+    let differs = Differs::of(differences);
+    let damaged: Vec<_> = looked.damaged.into_iter().map(gates::lost).collect();
     Ok(Json(ProofAnswer {
-        views: Differs::of(differences).map(|differs| differs.to_string()),
-        damaged: looked
-            .damaged
-            .into_iter()
-            .map(|found| gates::lost(found).to_string())
-            .collect(),
+        code: differs
+            .as_ref()
+            .map(Coded::code)
+            .or_else(|| damaged.first().map(Coded::code)),
+        views: differs.map(|differs| differs.to_string()),
+        damaged: damaged.iter().map(ToString::to_string).collect(),
         sound: looked.sound,
         unread: looked.unread,
     }))

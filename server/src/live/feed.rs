@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use futures::StreamExt;
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::journal::{JournalError, SharedJournal, StoredCommit};
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::store::ViewError;
@@ -52,7 +53,7 @@ impl Line {
 }
 
 /// Why a follower is disconnected.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub(crate) enum FeedError {
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -1,10 +1,12 @@
 //! What can go wrong with a comparison.
 
+use rollbook_ledger::error_code::Coded;
+
 use crate::snapshot::SnapshotError;
 use crate::snapshot::row::KeyOrder;
 
 /// Why snapshots could not be compared. A regression is not an error but a result.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum CompareError {
     /// The tolerance is not a usable number.
     #[error(

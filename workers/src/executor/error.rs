@@ -1,7 +1,9 @@
 //! Why an action has no verdict of its own.
 
+use rollbook_ledger::error_code::Coded;
+
 /// Why an action has no verdict of its own; it is recorded with the verdict `error`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum ExecutorError {
     /// The plan refers to something that does not exist. Lint finds most of these first.
     #[error("RB-EXECUTE-1: the plan cannot be carried out: {reason}")]

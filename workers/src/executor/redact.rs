@@ -12,6 +12,7 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
+use rollbook_ledger::error_code::Coded;
 
 /// The text that replaces a secret.
 pub const MASK: &str = "[redacted]";
@@ -26,7 +27,7 @@ static LATEST: Mutex<VecDeque<(BTreeSet<String>, Redactor)>> = Mutex::new(VecDeq
 const MAX_LATEST: usize = 8;
 
 /// Why a redactor could not be built. Terminal: without one nothing may be stored.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 #[error("RB-REDACT-1: the secrets of the plan cannot be searched for: {reason}; shorten them")]
 pub struct RedactError {
     reason: String,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::ids::RolloutId;
 use rollbook_ledger::rollout::{Task, TaskAction, TaskClass};
 use serde::{Deserialize, Serialize};
@@ -103,7 +104,7 @@ const MAX_WAITS: u32 = 30;
 const WAIT: Duration = Duration::from_secs(2);
 
 /// Why the shards of a plan were not all done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum ShardsError {
     /// A shard failed and cannot be done by any worker.
     #[error(

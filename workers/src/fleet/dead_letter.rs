@@ -8,6 +8,7 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, Message};
 use futures::StreamExt;
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{LedgerId, RolloutId};
 use rollbook_ledger::rollout::{Request, SystemCommand};
@@ -48,7 +49,7 @@ impl Advisory {
 }
 
 /// Why an advisory was not handled.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 enum DeadLetterError {
     #[error(transparent)]
     Ledger(#[from] HandlerError),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::ids::{LedgerId, RolloutId, subject_token};
 use rollbook_ledger::rollout::{Task, TaskAction, TaskClass};
 use rollbook_ledger::trace::Cause;
@@ -134,7 +135,7 @@ pub enum Published {
 }
 
 /// Why the queue refused a call or failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum QueueError {
     /// Temporarily unavailable; the same call may succeed later.
     #[error("RB-QUEUE-1: the work queue is unavailable: {reason}")]

@@ -1,11 +1,12 @@
 //! What can go wrong with a snapshot.
 
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::evidence::EvidenceError;
 
 use super::source::DealTable;
 
 /// Why a snapshot could not be taken or read. No message contains a password.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Coded)]
 pub enum SnapshotError {
     /// The database URL cannot be used.
     #[error("RB-SNAPSHOT-1: the database URL `{database}` cannot be used: {reason}")]

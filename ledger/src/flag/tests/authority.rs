@@ -3,6 +3,7 @@
 use super::*;
 use crate::authority::Roles;
 use crate::environment::{self, EnvironmentState, Terms};
+use crate::error_code::Coded;
 
 fn protected() -> EnvironmentState {
     let terms = Terms {

@@ -12,6 +12,7 @@ use super::super::settle;
 use super::super::state::{GateState, RolloutState, Status};
 use super::{Decided, Decider, lifecycle, required};
 use crate::clock::to_proto;
+use crate::error_code::{Coded, ErrorCode};
 use crate::ids::PhaseId;
 use crate::person;
 use crate::runbook::Plan;
@@ -236,8 +237,8 @@ fn decided_now(
 /// Why nobody can decide on a gate now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateBlock {
-    /// Stable code of the rule.
-    pub code: String,
+    /// Code of the rule.
+    pub code: ErrorCode,
     /// The rule's message, with what is still open.
     pub why: String,
     /// The commands that would help.

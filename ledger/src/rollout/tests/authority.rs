@@ -11,6 +11,7 @@ use super::super::{Open, open, records};
 use super::story::*;
 use crate::clock::to_proto;
 use crate::environment::{self, Environments, Terms};
+use crate::error_code::Coded;
 use crate::ids::EnvironmentId;
 use crate::runbook::Plan;
 use crate::runbook::RollbackLevel;

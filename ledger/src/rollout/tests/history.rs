@@ -8,6 +8,7 @@ use super::super::command::{Command, Request, SystemCommand, WorkerCommand};
 use super::super::next::TaskAction;
 use super::super::{evolve, fold, next};
 use super::story::*;
+use crate::error_code::Coded;
 use crate::journal::StoredCommit;
 use crate::runbook::Plan;
 use crate::runbook::RollbackLevel;
@@ -132,7 +133,10 @@ fn ask(story: &mut Story, ask: &Ask, number: usize) -> bool {
             true
         }
         Err(refusal) => {
-            assert!(refusal.code().starts_with("RB-ROLLOUT-"), "{refusal}");
+            assert!(
+                refusal.code().as_str().starts_with("RB-ROLLOUT-"),
+                "{refusal}"
+            );
             assert_ne!(refusal.code(), "RB-ROLLOUT-34", "{refusal}");
             false
         }

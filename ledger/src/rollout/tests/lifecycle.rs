@@ -9,6 +9,7 @@ use super::super::state::{Status, StepStatus};
 use super::super::{Context, decide, evolve, open};
 use super::story::*;
 use crate::environment::Environments;
+use crate::error_code::Coded;
 use crate::ids::EnvironmentId;
 
 fn pause() -> Command {

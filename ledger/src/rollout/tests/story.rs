@@ -15,6 +15,7 @@ use super::super::state::{RolloutState, Status, StepStatus};
 use super::super::{Context, Refusal, decide, evolve, fold, next, open, presented};
 use crate::clock::to_proto;
 use crate::environment::Environments;
+use crate::error_code::Coded;
 use crate::ids::{EnvironmentId, PhaseId, StepId};
 use crate::journal::{MAX_COMMIT_BYTES, StoredCommit};
 use crate::runbook::plan::has_effect;
