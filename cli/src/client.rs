@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rollbook_ledger::error_code::ErrorCode;
+use rollbook_ledger::redacted;
 use rollbook_ledger::trace::{self, TRACEPARENT};
 use rollbook_server::api::{COMMAND_HEADER, ErrorBody, MAX_COMMAND_ID_BYTES, is_command_id};
 use rollbook_server::auth::ACTOR_HEADER;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Span;
 
-use crate::config::{Config, redact_url};
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::{print, telemetry};
 
@@ -246,7 +247,7 @@ impl Client {
                 return Unanswered {
                     failure: Failure::own(Exit::Usage, "RB-CLI-16", format!(
                         "`{}` is not the address of a server; write http://HOST:PORT",
-                        redact_url(&self.base)
+                        redacted::url(&self.base)
                     )),
                     unknown: false,
                 };
@@ -256,7 +257,7 @@ impl Client {
                 unknown: !error.is_connect(),
                 failure: Failure::own(Exit::Unavailable, "RB-CLI-5", format!(
                     "no server answers at {}: {}; start one with `rollbook up`, or name it with --server",
-                    redact_url(&self.base),
+                    redacted::url(&self.base),
                     error.without_url()
                 )),
             }
@@ -287,7 +288,7 @@ impl Client {
             failure: Failure::own(
                 exit,
                 "RB-CLI-6",
-                format!("{} answered {status}: {text}", redact_url(&self.base)),
+                format!("{} answered {status}: {text}", redacted::url(&self.base)),
             ),
             // A proxy may have given up waiting.
             unknown: status.is_server_error(),
@@ -309,7 +310,7 @@ impl Client {
                 "RB-CLI-7",
                 format!(
                     "{} answered something this version does not understand: {error}",
-                    redact_url(&self.base),
+                    redacted::url(&self.base),
                 ),
             ),
             unknown: true,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rollbook_ledger::person;
+use rollbook_ledger::{person, redacted};
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
@@ -98,7 +98,7 @@ impl Config {
                 .or_else(|| file_value.map(|value| (value, file_name.clone())))
                 .or_else(|| default.map(|value| (value.to_owned(), "default".to_owned())));
             if let Some((value, from)) = found {
-                let shown = redact_url(&value);
+                let shown = shown(key, &value);
                 values.insert(key, Value { value, shown, from });
             }
         };
@@ -153,7 +153,7 @@ impl Config {
                 key,
                 Value {
                     value: value.clone(),
-                    shown: redact_url(value),
+                    shown: shown(key, value),
                     from,
                 },
             );
@@ -245,27 +245,30 @@ fn read_file(named: Option<&Path>) -> Result<(FileConfig, String), Failure> {
     Ok((file, path.display().to_string()))
 }
 
-/// Replaces user and password in a URL.
-pub(crate) fn redact_url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(authority_end);
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{tail}"),
-        None => text.to_owned(),
+/// A value as `rollbook config` shows it, without credentials.
+fn shown(key: &str, value: &str) -> String {
+    match key {
+        "nats" => redacted::nats_addresses(value),
+        _ => redacted::url(value),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::shown;
 
     #[test]
     fn a_password_never_shows() {
-        assert_eq!(redact_url("postgres://u:p@h:5/db"), "postgres://***@h:5/db");
-        assert_eq!(redact_url("postgres://h/db?x=a@b"), "postgres://h/db?x=a@b");
-        assert_eq!(redact_url("/tmp/x"), "/tmp/x");
+        for (key, value, seen) in [
+            ("database", "postgres://u:p@h:5/db", "postgres://***@h:5/db"),
+            (
+                "nats",
+                "nats://u:p@a,nats://t0ken@b",
+                "nats://***@a,nats://***@b",
+            ),
+            ("data_dir", "/tmp/x@y", "/tmp/x@y"),
+        ] {
+            assert_eq!(shown(key, value), seen);
+        }
     }
 }

@@ -3,19 +3,12 @@
 //! The scripts are the same files that an operator reads and that a rollout's `sql` steps run; they
 //! are compiled in, so that generating deals needs no checkout.
 
+use rollbook_ledger::database;
+pub use rollbook_ledger::database::Dialect;
 use rollbook_ledger::error_code::Coded;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-
-/// The SQL dialect of a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// PostgreSQL 12 or later.
-    Postgres,
-    /// SQLite 3.35 or later.
-    Sqlite,
-}
 
 /// One migration of the target schema. Each script is its own transaction and is safe even with a
 /// client that continues after an error; after an error the connection must be rolled back or
@@ -177,7 +170,9 @@ impl Target {
     pub(super) async fn connect(database_url: &str) -> Result<Self, TargetError> {
         match dialect(database_url)? {
             Dialect::Postgres => {
-                let connection = PgConnection::connect(database_url).await;
+                let options = database::postgres(database_url, "rollbook-deals")
+                    .map_err(TargetError::Connect)?;
+                let connection = options.connect().await;
                 Ok(Self::Postgres(Box::new(
                     connection.map_err(TargetError::Connect)?,
                 )))
@@ -214,13 +209,7 @@ impl Target {
 /// # Errors
 /// [`TargetError::UnknownScheme`]; the address is not repeated, as it may hold a password.
 pub fn dialect(database_url: &str) -> Result<Dialect, TargetError> {
-    if database_url.starts_with("postgres://") || database_url.starts_with("postgresql://") {
-        Ok(Dialect::Postgres)
-    } else if database_url.starts_with("sqlite:") {
-        Ok(Dialect::Sqlite)
-    } else {
-        Err(TargetError::UnknownScheme)
-    }
+    Dialect::of(database_url).ok_or(TargetError::UnknownScheme)
 }
 
 /// Deploys and verifies, in order, every migration up to and including `upto` (`"003"` or

@@ -1,7 +1,7 @@
 //! `rollbook doctor` and `rollbook config`.
 
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
-use rollbook_ledger::nats;
+use rollbook_ledger::{nats, redacted};
 use rollbook_server::api::{ErrorClass, Health};
 use serde::Serialize;
 
@@ -46,7 +46,7 @@ pub(crate) fn config(session: &Session) -> Outcome {
     line(format!(
         "{:<12} {:<48} {}",
         "server",
-        crate::config::redact_url(&session.config.server()),
+        redacted::url(&session.config.server()),
         paint(print::DIM, "effective")
     ));
     Ok(Exit::Success)

@@ -4,12 +4,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rollbook_ledger::database::{self, Dialect};
 use rollbook_ledger::ids::WorkerName;
 use rollbook_ledger::journal::{PositionFile, SyncKnown};
 use rollbook_ledger::nats::{EmbeddedServer, ServerError, ServerOptions};
 use rollbook_ledger::projection::acknowledged::AcknowledgedInViews;
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::{postgres, sqlite};
+use rollbook_ledger::redacted;
 use rollbook_server::serve::{self, Dependencies, ServeError};
 use rollbook_workers::fleet::{WorkerConfig, membership};
 use tokio_util::sync::CancellationToken;
@@ -38,15 +40,12 @@ fn serve_failure(error: ServeError) -> Failure {
 
 /// The SQLite file of the views.
 fn sqlite_file(url: &str) -> Option<&Path> {
-    let path = url
-        .strip_prefix("sqlite://")
-        .or_else(|| url.strip_prefix("sqlite:"));
-    path.map(Path::new)
+    database::sqlite_path(url).map(Path::new)
 }
 
 /// Opens the views at `sqlite:PATH` or a PostgreSQL URL.
 async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
-    let opened = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+    let opened = if Dialect::of(url) == Some(Dialect::Postgres) {
         postgres::open(url, postgres::DEFAULT_SCHEMA).await
     } else if let Some(path) = sqlite_file(url) {
         sqlite::open_or_replace(path).await
@@ -56,7 +55,7 @@ async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
             "RB-CLI-70",
             format!(
                 "`{}` is not a database for views; write sqlite:PATH or postgres://…",
-                crate::config::redact_url(url)
+                redacted::url(url)
             ),
         ));
     };

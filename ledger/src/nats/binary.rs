@@ -1,8 +1,7 @@
 //! Finds a nats-server binary that is new enough.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::ServerError;
@@ -45,10 +44,10 @@ pub fn find_binary(explicit: Option<&Path>) -> Result<PathBuf, ServerError> {
         })
 }
 
-/// Returns the environment variables passed to the server: those that locate it, and the limits of
-/// its runtime and memory. The others may be credentials, and anyone running as the same user can
-/// read a process's initial environment.
-pub(super) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+/// Returns the command that runs a program with the environment of a nats-server: the variables
+/// that locate it, and the limits of its runtime and memory. The others may be credentials, and
+/// anyone running as the same user can read a process's initial environment.
+pub(super) fn command(program: &Path) -> Command {
     const GIVEN: [&str; 7] = [
         "GODEBUG",
         "GOGC",
@@ -58,9 +57,12 @@ pub(super) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
         "PATH",
         "TZ",
     ];
-    GIVEN
+    let given = GIVEN
         .into_iter()
-        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let mut command = Command::new(program);
+    command.env_clear().envs(given);
+    command
 }
 
 /// Asks a binary for its version and refuses one that is too old.
@@ -69,10 +71,8 @@ pub(super) async fn check_version(binary: &Path) -> Result<String, ServerError> 
         path: binary.to_path_buf(),
         reason,
     };
-    let asked = tokio::process::Command::new(binary)
+    let asked = tokio::process::Command::from(command(binary))
         .arg("--version")
-        .env_clear()
-        .envs(environment())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -8,6 +8,7 @@ use async_nats::{Client, ConnectOptions};
 use percent_encoding::percent_decode_str;
 
 use crate::error_code::Coded;
+use crate::redacted;
 
 /// Maximum wait between two reconnection attempts.
 const MAX_RECONNECT_WAIT: Duration = Duration::from_secs(1);
@@ -67,7 +68,7 @@ pub struct NatsOptions {
 impl fmt::Debug for NatsOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsOptions")
-            .field("url", &redact_url(&self.url))
+            .field("url", &redacted::nats_addresses(&self.url))
             .field("credentials", &self.credentials)
             .field("name", &self.name)
             .field("require_tls", &self.require_tls)
@@ -113,7 +114,7 @@ impl ConnectError {
 
 /// Connects. A connection lost later is re-established automatically, with unlimited attempts.
 pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
-    let url = redact_url(&options.url);
+    let url = redacted::nats_addresses(&options.url);
     let settings = |reason: String| ConnectError::Settings {
         url: url.clone(),
         reason,
@@ -210,24 +211,6 @@ async fn log_event(event: async_nats::Event) {
     }
 }
 
-/// Removes user, password and token from addresses.
-pub fn redact_url(url: &str) -> String {
-    let redact = |address: &str| {
-        let (scheme, rest) = match address.split_once("://") {
-            Some((scheme, rest)) => (format!("{scheme}://"), rest),
-            None => (String::new(), address),
-        };
-        match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}***@{host}"),
-            None => format!("{scheme}{rest}"),
-        }
-    };
-    url.split(',')
-        .map(|address| redact(address.trim()))
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -245,7 +228,6 @@ mod tests {
             !shown.contains("s3cret") && !shown.contains("tok3n"),
             "{shown}"
         );
-        assert_eq!(redact_url(&options.url), "nats://***@a:4222,tls://***@b");
     }
 
     #[test]

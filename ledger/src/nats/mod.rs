@@ -11,7 +11,7 @@ mod torn_tail;
 
 pub use binary::find_binary;
 pub use clock::ServerClock;
-pub use connect::{ConnectError, Credentials, NatsOptions, connect, redact_url};
+pub use connect::{ConnectError, Credentials, NatsOptions, connect};
 pub use lock::DataLock;
 pub use server::{EmbeddedServer, ServerError, ServerOptions};
 pub use supervisor::ChildStatus;

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -154,18 +154,16 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
     let mut command = match tied {
         // setpriv replaces itself with the server: same process, same parent.
         Some(setpriv) => {
-            let mut command = Command::new(setpriv);
+            let mut command = binary::command(&setpriv);
             command
                 .args(["--pdeathsig", "KILL", "--"])
                 .arg(&launch.binary);
             command
         }
-        None => Command::new(&launch.binary),
+        None => binary::command(&launch.binary),
     };
     let output = File::create(launch.dir.join("nats-server.out"))?;
     command
-        .env_clear()
-        .envs(binary::environment())
         .arg("--config")
         .arg(&launch.config)
         .current_dir(&launch.dir)

@@ -3,17 +3,17 @@
 //! They live in a schema of their own, so the database can hold other things too. Two projectors on
 //! one store are harmless: each batch locks the position row and skips what the other has applied.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, Connection, Postgres, Row, Transaction};
 
 use super::row::{Kind, Value};
 use super::sql::{Database, SqlViews, Tx};
 use super::store::{ViewError, ViewStore};
+use crate::database;
 
 /// The schema used if none is named.
 pub const DEFAULT_SCHEMA: &str = "rollbook";
@@ -48,9 +48,8 @@ pub async fn open(url: &str, schema: &str) -> Result<Arc<dyn ViewStore>, ViewErr
         ));
     }
     // The parser's own message may repeat the URL, including the password.
-    let options = PgConnectOptions::from_str(url)
+    let options = database::postgres(url, "rollbook-views")
         .map_err(|_| refused("the database URL", "it is not a postgres:// URL"))?
-        .application_name("rollbook-views")
         .statement_cache_capacity(STATEMENT_CACHE);
     let mut connection = sqlx::PgConnection::connect_with(&options)
         .await

@@ -6,14 +6,7 @@
 
 use std::ops::Range;
 
-/// The SQL dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// PostgreSQL, parsed like psql does.
-    Postgres,
-    /// SQLite, parsed like its shell does.
-    Sqlite,
-}
+pub use crate::database::Dialect;
 
 /// How a script's own transaction may end and still be equivalent to the step's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -166,6 +166,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
     (
         "sqlx",
         &[
+            "ledger/src/database.rs",
             "ledger/src/projection/postgres.rs",
             "ledger/src/projection/sqlite.rs",
             "deals/src/audit/query.rs",

@@ -10,6 +10,7 @@ mod error_codes;
 mod files;
 mod ports;
 mod purity;
+mod single_places;
 mod step_kinds;
 mod time;
 mod tree;

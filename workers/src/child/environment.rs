@@ -6,6 +6,7 @@
 //! process is withheld: it configures the worker and may contain credentials.
 
 use std::ffi::OsString;
+use std::process::Command;
 
 /// The variables of this process that a program gets, besides those that begin with `LC_`.
 pub const INHERITED: [&str; 10] = [
@@ -15,6 +16,11 @@ pub const INHERITED: [&str; 10] = [
 /// Whether a program inherits this variable of this process.
 pub fn is_inherited(name: &str) -> bool {
     INHERITED.contains(&name) || name.starts_with("LC_")
+}
+
+/// Gives a command its whole environment: the inherited variables, overridden by those `given`.
+pub fn give(command: &mut Command, given: &[(String, String)]) {
+    command.env_clear().envs(of(given));
 }
 
 /// The whole environment of a program: the inherited variables, overridden by those `given`.

@@ -84,10 +84,10 @@ impl Guard {
     }
 
     fn start() -> io::Result<Self> {
-        let mut process = Command::new(SHELL)
+        let mut command = Command::new(SHELL);
+        environment::give(&mut command, &[]);
+        let mut process = command
             .args(["-c", SCRIPT])
-            .env_clear()
-            .envs(environment::of(&[]))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

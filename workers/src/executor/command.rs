@@ -136,7 +136,7 @@ pub async fn run(
     if let Some(directory) = &shell.directory {
         command.current_dir(directory);
     }
-    command.env_clear().envs(environment::of(&shell.env));
+    environment::give(command.as_std_mut(), &shell.env);
     let spawned = running::started(|| {
         let child = command.spawn()?;
         let leader = child.id().unwrap_or_default();

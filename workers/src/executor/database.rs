@@ -10,12 +10,11 @@ mod script;
 mod sqlite;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
+use rollbook_ledger::database::{self, Dialect};
 use rollbook_ledger::runbook::model::SourceKind;
-use rollbook_ledger::runbook::sql_text::Dialect;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
+use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{ConnectOptions, Connection};
 
 use super::context::StepContext;
@@ -348,36 +347,33 @@ async fn commit(postgres: &mut Postgres) -> Result<(), Uncommitted> {
 
 async fn open(source: &ResolvedSource, access: Access) -> Result<Either, String> {
     let url = source.url.as_str();
-    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    let is_sqlite = url.starts_with("sqlite:");
+    let dialect = Dialect::of(url);
     match source.kind {
         SourceKind::Http => return Err("it is an HTTP source, not a database".to_owned()),
-        SourceKind::Postgres if !is_postgres => {
+        SourceKind::Postgres if dialect != Some(Dialect::Postgres) => {
             return Err("its URL does not begin with postgres://".to_owned());
         }
-        SourceKind::Database if !is_postgres && !is_sqlite => {
+        SourceKind::Database if dialect.is_none() => {
             return Err("its URL begins neither with postgres:// nor with sqlite:".to_owned());
         }
-        SourceKind::Sqlite if is_postgres => {
+        SourceKind::Sqlite if dialect == Some(Dialect::Postgres) => {
             return Err("its URL is not that of a SQLite file".to_owned());
         }
         _ => {}
     }
-    if is_postgres {
+    if dialect == Some(Dialect::Postgres) {
         // The parser's error may quote the URL.
-        let options = PgConnectOptions::from_str(url)
+        let options = database::postgres(url, "rollbook-worker")
             .map_err(|_| {
                 "its URL cannot be read; write postgres://user@host:port/database".to_owned()
             })?
-            .application_name("rollbook-worker")
             .disable_statement_logging();
         let connection = PgConnection::connect_with(&options)
             .await
             .map_err(|error| connect_words(&error))?;
         return Ok(Either::Postgres(Postgres::new(connection)));
     }
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+    let path = PathBuf::from(database::sqlite_path(url).unwrap_or(url));
     let opened = Sqlite::open(path.clone(), access == Access::Read).await;
     let sqlite = opened.map_err(|words| {
         if path.exists() {

@@ -1,9 +1,9 @@
 //! Opens the deals' database read-only and never shows a password.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
+use rollbook_ledger::database;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
@@ -71,12 +71,11 @@ impl Database {
         match scheme {
             "postgres" | "postgresql" => {
                 let secret = password_of(rest);
-                let options = PgConnectOptions::from_str(url)
+                let options = database::postgres(url, "rollbook")
                     .map_err(|error| SnapshotError::Url {
                         database: format!("{scheme}://…"),
                         reason: scrub(&error.to_string(), secret.as_deref()),
                     })?
-                    .application_name("rollbook")
                     .disable_statement_logging();
                 let shown = format!(
                     "postgres://{}@{}:{}/{}",

@@ -4,6 +4,7 @@
 //! shard, in key order and as of the same moment as the deals; the single item of a deal is the
 //! list of its figures as the database writes them.
 
+use rollbook_ledger::database::Dialect;
 use rollbook_ledger::runbook::calculator::{MetricDeclaration, SqlCalculatorSpec, check_metrics};
 use sha2::{Digest, Sha256};
 
@@ -57,14 +58,14 @@ fn refuse(reason: String) -> SnapshotError {
 
 /// The query to use as [`super::SnapshotSource::inventory_query`] for the database at a URL.
 pub fn figures_query(spec: &SqlCalculatorSpec, database: &str) -> Result<String, SnapshotError> {
-    let (list, text) = if database.starts_with("sqlite:") {
-        ("json_array", "TEXT")
-    } else if database.starts_with("postgres:") || database.starts_with("postgresql:") {
-        ("json_build_array", "text")
-    } else {
-        return Err(refuse(
-            "a query needs a database; the source is a file".to_owned(),
-        ));
+    let (list, text) = match Dialect::of(database) {
+        Some(Dialect::Sqlite) => ("json_array", "TEXT"),
+        Some(Dialect::Postgres) => ("json_build_array", "text"),
+        None => {
+            return Err(refuse(
+                "a query needs a database; the source is a file".to_owned(),
+            ));
+        }
     };
     let column = |name: &str| format!("rollbook_figures.{}", quoted_part(name));
     let figures: Vec<String> = spec

@@ -101,7 +101,7 @@ impl Child {
         if let Some(directory) = &program.directory {
             command.current_dir(directory);
         }
-        command.env_clear().envs(environment::of(&program.env));
+        environment::give(&mut command, &program.env);
         let mut guard = Guard::ready()?;
         let mut process = running::start(&mut command)?;
         // Without a guard it normally still exits when its input is closed.
