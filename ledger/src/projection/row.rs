@@ -59,6 +59,8 @@ pub struct ColumnSpec {
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
+    /// It may hold NULL.
+    pub nullable: bool,
 }
 
 /// One table, as its row type defines it.
@@ -127,6 +129,8 @@ pub trait ViewRow: Sized {
 pub trait Column: Sized {
     /// The column's type.
     const KIND: Kind;
+    /// The column may hold NULL.
+    const NULLABLE: bool = false;
     /// Returns the stored form.
     fn to_value(&self) -> Value;
     /// Converts a stored form back; `Err` names what was found instead.
@@ -222,6 +226,7 @@ impl Column for Timestamp {
 
 impl<T: Column> Column for Option<T> {
     const KIND: Kind = T::KIND;
+    const NULLABLE: bool = true;
     fn to_value(&self) -> Value {
         self.as_ref().map_or(Value::Null, T::to_value)
     }
@@ -279,6 +284,7 @@ macro_rules! view_row {
                     columns: &[$($crate::projection::row::ColumnSpec {
                         name: stringify!($field),
                         kind: <$type as $crate::projection::row::Column>::KIND,
+                        nullable: <$type as $crate::projection::row::Column>::NULLABLE,
                     },)*],
                     key: $key,
                 };

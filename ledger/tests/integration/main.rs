@@ -32,6 +32,7 @@ mod projection_projector;
 mod projection_proof;
 mod projection_rebuild;
 mod projection_refused;
+mod projection_schema;
 mod projection_story;
 mod proxy;
 mod recorded_ledgers;
