@@ -4,6 +4,7 @@
 //! metric (null on error rows) or one string per text metric, and `digest`. Writer settings are
 //! fixed here, so that equal rows give equal bytes on every machine and any number of threads.
 
+mod chunk;
 mod decode;
 mod decompress;
 mod group;
@@ -32,6 +33,8 @@ pub const ROW_GROUP_ROWS: usize = 8192;
 
 const SUCCESS: &[u8] = b"success";
 const ERROR: &[u8] = b"error";
+/// The size of a row's digest, in bytes.
+const DIGEST_BYTES: usize = 16;
 /// Number of columns before the metrics.
 const FIXED_COLUMNS: usize = 4;
 
@@ -62,7 +65,7 @@ fn schema(metrics: &[MetricInfo]) -> Result<Arc<Type>, ParquetError> {
     }
     let digest = Type::primitive_type_builder("digest", Physical::FIXED_LEN_BYTE_ARRAY)
         .with_repetition(Repetition::REQUIRED)
-        .with_length(16)
+        .with_length(DIGEST_BYTES as i32)
         .build()?;
     fields.push(Arc::new(digest));
     let schema = Type::group_type_builder("deal")

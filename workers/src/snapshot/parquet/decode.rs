@@ -24,6 +24,8 @@ pub(super) struct DataPage {
     pub(super) levels: Bytes,
     /// Number of rows, nulls included.
     pub(super) rows: usize,
+    /// Number of nulls, if the page says.
+    pub(super) nulls: Option<usize>,
     /// Whether the values are indices into the column's dictionary.
     pub(super) indices: bool,
 }
@@ -31,24 +33,30 @@ pub(super) struct DataPage {
 impl DataPage {
     /// Splits a data page. `optional` says that the column may hold nulls.
     pub(super) fn of(page: Page, optional: bool) -> Result<Self, ParquetError> {
-        let (buf, encoding, rows, levels_end) = match page {
+        let (buf, encoding, rows, nulls, levels_end) = match page {
             Page::DataPage {
                 buf,
                 num_values,
                 encoding,
+                def_level_encoding,
                 ..
             } => {
                 let end = if optional {
+                    if def_level_encoding != Encoding::RLE {
+                        let reason = format!("it has levels encoded as {def_level_encoding}");
+                        return Err(broken(&reason));
+                    }
                     let length = u32_at(&buf, 0).ok_or_else(|| broken("levels are cut"))?;
                     Some((4, 4 + length as usize))
                 } else {
                     None
                 };
-                (buf, encoding, num_values, end)
+                (buf, encoding, num_values, None, end)
             }
             Page::DataPageV2 {
                 buf,
                 num_values,
+                num_nulls,
                 encoding,
                 def_levels_byte_len,
                 rep_levels_byte_len,
@@ -56,7 +64,8 @@ impl DataPage {
             } => {
                 let start = rep_levels_byte_len as usize;
                 let end = start.saturating_add(def_levels_byte_len as usize);
-                (buf, encoding, num_values, Some((start, end)))
+                let levels = Some((start, end));
+                (buf, encoding, num_values, Some(num_nulls as usize), levels)
             }
             Page::DictionaryPage { .. } => return Err(broken("a dictionary stands among data")),
         };
@@ -78,8 +87,18 @@ impl DataPage {
             values,
             levels,
             rows: rows as usize,
+            nulls,
             indices,
         })
+    }
+
+    /// Checks the number of values and nulls that were found in the page.
+    pub(super) fn check(&self, values: usize, nulls: usize) -> Result<(), ParquetError> {
+        let stated = self.nulls.is_none_or(|stated| stated == nulls);
+        if stated && values.checked_add(nulls) == Some(self.rows) {
+            return Ok(());
+        }
+        Err(broken("a value is missing"))
     }
 
     /// Appends 1 for every row of the page that has a value and 0 for every null.

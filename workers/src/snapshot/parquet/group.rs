@@ -1,31 +1,27 @@
 //! One row group of a part, decoded column by column into reused buffers.
 
 mod lazy;
-mod window;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use ::parquet::basic::Compression;
-use ::parquet::column::page::Page;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::ParquetMetaData;
-use ::parquet::file::serialized_reader::SerializedPageReader;
 use bytes::Bytes;
 use rollbook_ledger::evidence::CheckedFile;
 
-use self::window::Window;
-use super::decode::{DataPage, Texts};
+use super::chunk::{Chunk, Window};
+use super::decode::Texts;
 use super::decompress::PageDecompressor;
 use super::nullable::NullableTexts;
 use super::part::malformed;
-use super::{ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS};
+use super::{DIGEST_BYTES, ERROR, FIXED_COLUMNS, ROW_GROUP_ROWS, SUCCESS};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::manifest::Part;
 
 /// The largest row group that is read, in stored bytes.
 const MAX_GROUP_BYTES: u64 = 1024 * 1024 * 1024;
-const DIGEST_BYTES: usize = 16;
 
 /// Which columns of a row group are stored in the same bytes as in a group of another snapshot.
 #[derive(Clone, Debug)]
@@ -155,12 +151,12 @@ impl RowGroup {
 
     /// Whether a column has the same stored bytes, and so the same values, as in another group.
     fn shares(&self, other: &Self, column: usize) -> bool {
-        let chunk = self.chunk(column);
-        chunk.is_some() && chunk == other.chunk(column)
+        let stored = self.stored(column);
+        stored.is_some() && stored == other.stored(column)
     }
 
     /// The stored bytes of a column and their compression.
-    fn chunk(&self, column: usize) -> Option<(&[u8], Compression)> {
+    fn stored(&self, column: usize) -> Option<(&[u8], Compression)> {
         let group = self.metadata.as_ref()?.row_group(self.index);
         let chunk = group.columns().get(column)?;
         let (start, length) = chunk.byte_range();
@@ -189,10 +185,7 @@ impl RowGroup {
         let mut ids = std::mem::take(&mut self.ids);
         match twin {
             Some(twin) => ids.clone_from(&twin.ids),
-            None => {
-                ids.clear();
-                self.each_page(0, |page| ids.push_page(&page.values))?;
-            }
+            None => self.column(0)?.texts(&mut ids)?,
         }
         self.ids = ids;
         let mut names = std::mem::take(&mut self.type_names);
@@ -209,22 +202,19 @@ impl RowGroup {
                 names.clone_from(&twin.type_names);
                 types.clone_from(&twin.types);
             }
-            None => self.interned(1, &mut names, &mut types)?,
+            None => self.column(1)?.names(&mut names, &mut types)?,
         }
         (self.type_names, self.types) = (names, types);
         let mut digests = std::mem::take(&mut self.digests);
-        digests.clear();
-        self.each_page(FIXED_COLUMNS + self.metrics.len(), |page| {
-            digests.extend_from_slice(&page.values);
-            Ok(())
-        })?;
+        let column = self.column(FIXED_COLUMNS + self.metrics.len())?;
+        column.digests(&mut digests)?;
         self.digests = digests;
         Ok(())
     }
 
     fn decode_statuses(&mut self, names: &mut Vec<String>) -> Result<(), ParquetError> {
         let mut statuses = Vec::new();
-        self.interned(2, names, &mut statuses)?;
+        self.column(2)?.names(names, &mut statuses)?;
         let failed: Vec<bool> = names
             .iter()
             .map(|name| match name.as_bytes() {
@@ -243,100 +233,21 @@ impl RowGroup {
         Ok(())
     }
 
-    /// Passes each page of a column, dictionary pages included, to `take`.
-    ///
-    /// The parquet crate would create a decompressor for every column of every group, which takes
-    /// longer than decompressing some of them. It is therefore told that nothing is compressed, and
-    /// the pages are decompressed here by one decompressor that is kept.
-    fn pages(
-        &self,
-        column: usize,
-        mut take: impl FnMut(Page) -> Result<(), ParquetError>,
-    ) -> Result<(), ParquetError> {
+    /// A column as it is stored.
+    fn column(&self, column: usize) -> Result<Chunk<'_>, ParquetError> {
         let group = self
             .metadata
             .as_ref()
             .map(|file| file.row_group(self.index));
-        let chunk = group.and_then(|group| Some((group, group.columns().get(column)?)));
-        let (group, chunk) =
-            chunk.ok_or_else(|| ParquetError::General(format!("there is no column {column}")))?;
-        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-        let stored = chunk.clone().into_builder();
-        let stored = stored.set_compression(Compression::UNCOMPRESSED).build()?;
-        let pages = SerializedPageReader::new(Arc::clone(&self.window), &stored, rows, None)?;
-        let mut inflate = self.inflate.borrow_mut();
-        for page in pages {
-            take(inflate.page(page?, chunk.compression())?)?;
-        }
-        Ok(())
-    }
-
-    /// Passes each data page of a column without a dictionary to `take`.
-    fn each_page(
-        &self,
-        column: usize,
-        mut take: impl FnMut(DataPage) -> Result<(), ParquetError>,
-    ) -> Result<(), ParquetError> {
-        let optional = self.is_optional(column);
-        self.pages(column, |page| {
-            let page = DataPage::of(page, optional)?;
-            if page.indices {
-                return Err(ParquetError::General("a dictionary is missing".to_owned()));
-            }
-            take(page)
+        let stored = group.and_then(|group| Some((group, group.columns().get(column)?)));
+        let (group, stored) =
+            stored.ok_or_else(|| ParquetError::General(format!("there is no column {column}")))?;
+        Ok(Chunk {
+            window: &self.window,
+            stored,
+            rows: usize::try_from(group.num_rows()).unwrap_or(0),
+            inflate: &self.inflate,
         })
-    }
-
-    fn is_optional(&self, column: usize) -> bool {
-        (FIXED_COLUMNS - 1..FIXED_COLUMNS + self.metrics.len()).contains(&column)
-    }
-
-    /// Reads a text column of few distinct values as indices into a list of names.
-    fn interned(
-        &self,
-        column: usize,
-        names: &mut Vec<String>,
-        places: &mut Vec<u32>,
-    ) -> Result<(), ParquetError> {
-        names.clear();
-        places.clear();
-        let text = |bytes: &[u8]| {
-            std::str::from_utf8(bytes)
-                .map(str::to_owned)
-                .map_err(|_| ParquetError::General("a text is not UTF-8".to_owned()))
-        };
-        let mut texts = Texts::default();
-        self.pages(column, |page| {
-            texts.clear();
-            let page = match page {
-                Page::DictionaryPage { buf, .. } => {
-                    texts.push_page(&buf)?;
-                    for index in 0..texts.len() {
-                        names.push(text(texts.get(index))?);
-                    }
-                    return Ok(());
-                }
-                page => DataPage::of(page, false)?,
-            };
-            if page.indices {
-                return page.indices(places);
-            }
-            texts.push_page(&page.values)?;
-            for index in 0..texts.len() {
-                let name = text(texts.get(index))?;
-                let known = names.iter().position(|known| *known == name);
-                let place = known.unwrap_or(names.len());
-                if known.is_none() {
-                    names.push(name);
-                }
-                places.push(u32::try_from(place).unwrap_or(u32::MAX));
-            }
-            Ok(())
-        })?;
-        if places.iter().any(|place| *place as usize >= names.len()) {
-            return Err(ParquetError::General("an index has no value".to_owned()));
-        }
-        Ok(())
     }
 
     /// The number of rows.

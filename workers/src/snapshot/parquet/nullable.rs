@@ -24,7 +24,8 @@ impl NullableTexts {
     /// Appends the rows of a page.
     pub(super) fn push_page(&mut self, page: &DataPage) -> Result<(), ParquetError> {
         let rows = self.places.len();
-        let mut place = u32::try_from(self.texts.len()).unwrap_or(NULL);
+        let first = self.texts.len();
+        let mut place = u32::try_from(first).unwrap_or(NULL);
         page.present(&mut self.places)?;
         for level in self.places.iter_mut().skip(rows) {
             if *level == 1 {
@@ -38,7 +39,8 @@ impl NullableTexts {
         if self.texts.len() != place as usize {
             return Err(ParquetError::General("a text is missing".to_owned()));
         }
-        Ok(())
+        let found = self.texts.len() - first;
+        page.check(found, page.rows.saturating_sub(found))
     }
 
     /// The number of rows.
@@ -66,6 +68,7 @@ mod tests {
             values: Bytes::from_static(values),
             levels: Bytes::from_static(levels),
             rows,
+            nulls: None,
             indices: false,
         }
     }

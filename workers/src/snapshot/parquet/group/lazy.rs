@@ -3,7 +3,6 @@
 use ::parquet::errors::ParquetError;
 
 use super::super::FIXED_COLUMNS;
-use super::super::decode::{Texts, integers};
 use super::super::nullable::NullableTexts;
 use super::super::part::malformed;
 use super::{Column, RowGroup};
@@ -26,25 +25,19 @@ impl RowGroup {
     }
 
     fn read_errors(&self) -> Result<Vec<String>, ParquetError> {
-        let (mut texts, mut present) = (Texts::default(), Vec::new());
-        self.each_page(FIXED_COLUMNS - 1, |page| {
-            page.present(&mut present)?;
-            texts.push_page(&page.values)
-        })?;
-        if !present
-            .iter()
-            .map(|level| *level == 1)
-            .eq(self.errors_at.iter().copied())
-        {
+        let mut texts = NullableTexts::default();
+        self.column(FIXED_COLUMNS - 1)?.nullable_texts(&mut texts)?;
+        let texts: Vec<_> = (0..texts.len()).map(|row| texts.get(row)).collect();
+        let given = texts.iter().map(Option::is_some);
+        if !given.eq(self.errors_at.iter().copied()) {
             return Err(ParquetError::General("an error is missing".to_owned()));
         }
-        (0..texts.len())
-            .map(|index| {
-                std::str::from_utf8(texts.get(index))
-                    .map(str::to_owned)
-                    .map_err(|_| ParquetError::General("a text is not UTF-8".to_owned()))
-            })
-            .collect()
+        let text = |bytes| {
+            std::str::from_utf8(bytes)
+                .map(str::to_owned)
+                .map_err(|_| ParquetError::General("a text is not UTF-8".to_owned()))
+        };
+        texts.into_iter().flatten().map(text).collect()
     }
 
     /// All figures of a metric, 0 on error rows; empty if there is no such metric.
@@ -70,14 +63,10 @@ impl RowGroup {
     }
 
     fn read_metric(&self, metric: usize, values: &mut Vec<i64>) -> Result<(), ParquetError> {
-        values.clear();
         let mut present = Vec::new();
-        self.each_page(FIXED_COLUMNS + metric, |page| {
-            if self.failed > 0 {
-                page.present(&mut present)?;
-            }
-            integers(&page.values, values)
-        })?;
+        let wanted = (self.failed > 0).then_some(&mut present);
+        self.column(FIXED_COLUMNS + metric)?
+            .integers(values, wanted)?;
         if values.len() + self.failed != self.len() {
             return Err(ParquetError::General("a figure is missing".to_owned()));
         }
@@ -129,8 +118,7 @@ impl RowGroup {
     }
 
     fn read_texts(&self, metric: usize, texts: &mut NullableTexts) -> Result<(), ParquetError> {
-        texts.clear();
-        self.each_page(FIXED_COLUMNS + metric, |page| texts.push_page(&page))?;
+        self.column(FIXED_COLUMNS + metric)?.nullable_texts(texts)?;
         let mut rows = 0..self.len();
         if texts.len() != self.len()
             || rows.any(|row| self.is_error(row) && texts.get(row).is_some())

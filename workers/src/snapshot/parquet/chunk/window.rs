@@ -6,9 +6,9 @@ use bytes::{Buf, Bytes};
 
 /// The stored bytes of a row group, addressed by their offsets in the file.
 #[derive(Debug, Default)]
-pub(super) struct Window {
-    pub(super) start: u64,
-    pub(super) bytes: Bytes,
+pub(in crate::snapshot::parquet) struct Window {
+    pub(in crate::snapshot::parquet) start: u64,
+    pub(in crate::snapshot::parquet) bytes: Bytes,
 }
 
 impl Length for Window {
