@@ -1,8 +1,8 @@
 //! The typed inventory of one deal, with only what the rules read.
 
 mod fields;
+mod plain;
 mod raw;
-mod read;
 mod scan;
 
 use std::borrow::Cow;
@@ -193,6 +193,9 @@ pub struct Inventory<'a> {
 /// Every item is checked, active or not; only items with status active (or none) are kept. Text is
 /// compared trimmed and ignoring case (deal rules, drivers).
 ///
+/// This is the only way in: `scan` reads nearly every inventory, `plain` the others, and where both
+/// can they agree.
+///
 /// # Errors
 /// A [`DealError`] naming the item and the field, or the position where the JSON breaks.
 pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
@@ -201,7 +204,7 @@ pub fn parse(json: &[u8]) -> Result<Inventory<'_>, DealError> {
     }
     match scan::scan(json) {
         Some(scanned) => Inventory::of(scanned.items()),
-        None => Inventory::of(read::read(json)?.into_iter()),
+        None => Inventory::of(plain::read(json)?.into_iter()),
     }
 }
 

@@ -2,10 +2,10 @@
 //! without serde.
 //!
 //! It handles what nearly every inventory consists of and gives up on the rest: invalid JSON, a
-//! field that appears twice, deep nesting. The reader in `read` then decides, so that only one
+//! field that appears twice, deep nesting. The reader in `plain` then decides, so that only one
 //! reader defines what is an error. What this one accepts it reads in the same way, as a property
-//! test checks; only numbers it reads more exactly, from their digits, where the other gets a
-//! double. Snapshots spend most of their time here, which justifies it beside a library's parser.
+//! test checks. Snapshots spend most of their time here, which justifies it beside a library's
+//! parser.
 
 mod windows;
 
@@ -177,7 +177,7 @@ fn unescaped(quoted: &str) -> Option<String> {
     serde_json::from_str(quoted).ok()
 }
 
-/// Scans an array of items; `None` where the other reader must decide.
+/// Scans an array of items; `None` where the plain reader must decide.
 pub(super) fn scan(json: &[u8]) -> Option<Scanned<'_>> {
     if json.len() >= MAX_BYTES {
         return None;
