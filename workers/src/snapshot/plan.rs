@@ -121,7 +121,8 @@ pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotErr
 }
 
 /// Like [`plan`], but for this process alone, which may read a table page by page where that costs
-/// less. In that case nothing is counted or cut beforehand.
+/// less. In that case nothing is counted or cut beforehand. This is the only place that chooses
+/// between the two; either gives the same snapshot, or the same kind of error.
 pub async fn plan_here(request: &SnapshotRequest) -> Result<LocalPlan, SnapshotError> {
     check(request)?;
     let database = Database::parse(&request.source.database)?;

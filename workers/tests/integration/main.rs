@@ -30,6 +30,7 @@ mod snapshot_database;
 mod snapshot_deals;
 mod snapshot_exec;
 mod snapshot_files;
+mod snapshot_pages;
 mod snapshot_postgres;
 mod snapshot_query;
 mod snapshot_shards;

@@ -217,12 +217,16 @@ fn expression(column: &str, key: KeyKind) -> String {
     }
 }
 
-fn range_condition(expression: &str, key: KeyKind, range: &KeyRange) -> String {
-    let value = |text: &String| match key {
+fn key_literal(key: KeyKind, text: &str) -> String {
+    match key {
         KeyKind::Integer => format!("CAST({} AS bigint)", literal(text)),
         KeyKind::Uuid => format!("CAST({} AS uuid)", literal(text)),
         KeyKind::Text | KeyKind::CollatedText | KeyKind::Cast => literal(text),
-    };
+    }
+}
+
+fn range_condition(expression: &str, key: KeyKind, range: &KeyRange) -> String {
+    let value = |text: &String| key_literal(key, text);
     let from = range.from.as_ref();
     let below = range.below.as_ref();
     let conditions: Vec<String> = from

@@ -7,7 +7,7 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
-use super::{Session, fetch_one, key_expression, range_condition};
+use super::{Session, fetch_one, key_expression, key_literal, range_condition};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::database::Database;
 use crate::snapshot::plan::MAX_ROWS_PER_PART;
@@ -19,6 +19,9 @@ use crate::snapshot::task::{KeyKind, KeyRange};
 /// Without an index on the key every shard scans the table, so there are at most this many shards,
 /// as far as [`MAX_ROWS_PER_PART`] allows.
 const MAX_SCANS: u64 = 16;
+
+/// Keys that one query looks up.
+const KEYS_AT_ONCE: usize = 4_096;
 
 /// The first key of each shard.
 pub(super) struct CutKeys {
@@ -39,7 +42,10 @@ pub(super) struct Cutter<'c> {
 }
 
 impl Cutter<'_> {
-    /// Cuts every `rows` deals, or into fewer shards where no index serves key ranges.
+    /// Cuts every `rows` deals, or into fewer shards where no index serves key ranges. Refuses an id
+    /// that occurs twice where a shard begins.
+    ///
+    /// This is the only way in. Both ways to cut give the same keys and counts.
     pub(super) async fn cut(
         mut self,
         rows: u64,
@@ -47,7 +53,9 @@ impl Cutter<'_> {
         failed: &impl Fn(sqlx::Error) -> SnapshotError,
     ) -> Result<CutKeys, SnapshotError> {
         if indexed && self.index_holds_all(rows).await.map_err(failed)? {
-            return self.cut_by_index(rows, failed).await;
+            let cut = self.cut_by_index(rows, failed).await?;
+            self.refuse_twice(&cut.keys, failed).await?;
+            return Ok(cut);
         }
         let found = counts(self.connection, sql::count(self.source)).await;
         let (total, deleted) = counted(self.source, found.map_err(failed)?)?;
@@ -65,16 +73,41 @@ impl Cutter<'_> {
             rows.max(total.div_ceil(MAX_SCANS).min(MAX_ROWS_PER_PART))
         };
         let boundaries = sql::boundaries(self.source, &self.expression(), rows);
+        let keys = texts(self.connection, boundaries).await.map_err(failed)?;
+        self.refuse_twice(&keys, failed).await?;
         Ok(CutKeys {
-            keys: texts(self.connection, boundaries).await.map_err(failed)?,
+            keys,
             rows,
             total,
             deleted,
         })
     }
 
+    /// Refuses a key that occurs twice where a shard begins. Its rows would all fall into the second
+    /// of two shards, which would then have more deals than counted, as if the source had changed.
+    async fn refuse_twice(
+        &mut self,
+        keys: &[String],
+        failed: &impl Fn(sqlx::Error) -> SnapshotError,
+    ) -> Result<(), SnapshotError> {
+        let (key, from) = (self.expression(), self.live_rows());
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            let keys: Vec<String> = keys.iter().map(|it| key_literal(self.key, it)).collect();
+            let twice = format!(
+                "SELECT min(CAST({key} AS text)) {from} AND {key} IN ({}) \
+                 GROUP BY {key} HAVING count(*) > 1 LIMIT 1",
+                keys.join(", ")
+            );
+            let found = texts(self.connection, twice).await.map_err(failed)?;
+            if let Some(id) = found.first() {
+                return Err(SnapshotError::twice(&self.source.table, id));
+            }
+        }
+        Ok(())
+    }
+
     async fn cut_by_index(
-        self,
+        &mut self,
         rows: u64,
         failed: &impl Fn(sqlx::Error) -> SnapshotError,
     ) -> Result<CutKeys, SnapshotError> {
