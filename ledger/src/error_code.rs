@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 pub use rollbook_codes::Coded;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,12 @@ pub trait Coded {
 }
 
 impl<T: Coded + ?Sized> Coded for Box<T> {
+    fn code(&self) -> ErrorCode {
+        (**self).code()
+    }
+}
+
+impl<T: Coded + ?Sized> Coded for Arc<T> {
     fn code(&self) -> ErrorCode {
         (**self).code()
     }

@@ -368,7 +368,7 @@ impl From<AuthError> for ApiError {
                 (StatusCode::SERVICE_UNAVAILABLE, ErrorClass::Unavailable)
             }
         };
-        Self::new(status, class, error.to_string())
+        Self::new(status, class, error.code(), error.to_string())
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, Method};
+use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::person::{self, NameError};
 
 pub use asserted::{ACTOR_HEADER, ASSERTED, AssertedName};
@@ -66,7 +67,7 @@ pub struct RequestHead<'a> {
 }
 
 /// Why nobody was identified.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum AuthError {
     /// The request does not say who acts.
     #[error(

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::moment::Moment;
 use super::single_flight::SingleFlight;
 use super::{Until, replay_at};
+use crate::error_code::Coded;
 use crate::journal::integrity::{Damage, spot_check};
 use crate::journal::{Journal, JournalError};
 use crate::projection::projector::ProjectorError;
@@ -49,7 +50,7 @@ impl Default for PastBounds {
 }
 
 /// Why there is no answer as of an earlier point.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Coded)]
 pub enum PastError {
     /// The replay failed.
     #[error(transparent)]
