@@ -7,7 +7,7 @@ use super::error::DealError;
 use super::exact::{ONE_BP, count, sum};
 use super::inventory::Inventory;
 use super::kind::DealType;
-use super::model::{Model, Phase};
+use super::model::{Model, WorkPhase};
 use super::outputs::Outputs;
 use super::separation::{self, SeparationItem};
 use super::synergy::{self, Synergy};
@@ -128,9 +128,9 @@ fn totals(deal: &Assessment<'_>, inventory: &Inventory<'_>) -> Result<Outputs, D
             licences,
             applications,
             tsa,
-            phase(Phase::Day1)?,
-            phase(Phase::Day100)?,
-            phase(Phase::Post100)?,
+            phase(WorkPhase::Day1)?,
+            phase(WorkPhase::Day100)?,
+            phase(WorkPhase::Post100)?,
             sum([one_time_base, applications, licences, tsa], "total cost")?,
             count(deal.synergies.len()),
             synergies(|it| it.savings_low_cents)?,

@@ -26,7 +26,7 @@ pub const MEDIA_TYPE: &str = "application/vnd.rollbook.audit+json";
 /// How healthy the deal types are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Health {
+pub enum AuditHealth {
     /// At least 90 % of the active deals are valid.
     Healthy,
     /// At least 70 %.
@@ -37,7 +37,7 @@ pub enum Health {
     NoData,
 }
 
-impl Health {
+impl AuditHealth {
     /// The value in reports and events.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,20 +67,20 @@ pub struct HealthScore {
     /// 89.96 never reads as 90.0.
     pub percentage: f64,
     /// Computed from the exact share.
-    pub status: Health,
+    pub status: AuditHealth,
 }
 
 impl HealthScore {
     /// The score of `valid` among `active` deals.
     pub fn new(valid: u64, active: u64) -> Self {
         let status = if active == 0 {
-            Health::NoData
+            AuditHealth::NoData
         } else if at_least(valid, active, 9) {
-            Health::Healthy
+            AuditHealth::Healthy
         } else if at_least(valid, active, 7) {
-            Health::NeedsAttention
+            AuditHealth::NeedsAttention
         } else {
-            Health::Critical
+            AuditHealth::Critical
         };
         Self {
             valid_deals: valid,
@@ -130,9 +130,9 @@ impl AuditReport {
     /// `fail` when critical, `inconclusive` without data, otherwise `pass`.
     pub fn verdict(&self) -> Verdict {
         match self.health_score.status {
-            Health::Critical => Verdict::Fail,
-            Health::NoData => Verdict::Inconclusive,
-            Health::Healthy | Health::NeedsAttention => Verdict::Pass,
+            AuditHealth::Critical => Verdict::Fail,
+            AuditHealth::NoData => Verdict::Inconclusive,
+            AuditHealth::Healthy | AuditHealth::NeedsAttention => Verdict::Pass,
         }
     }
 
@@ -197,15 +197,15 @@ mod tests {
     #[test]
     fn the_status_is_exact_and_the_printed_share_is_rounded_down() {
         for (valid, active, percentage, status) in [
-            (0, 0, 0.0, Health::NoData),
-            (1, 1, 100.0, Health::Healthy),
-            (9, 10, 90.0, Health::Healthy),
-            (8996, 10_000, 89.9, Health::NeedsAttention),
-            (89_999, 100_000, 89.9, Health::NeedsAttention),
-            (7, 10, 70.0, Health::NeedsAttention),
-            (6999, 10_000, 69.9, Health::Critical),
-            (0, 5, 0.0, Health::Critical),
-            (u64::MAX - 1, u64::MAX, 99.9, Health::Healthy),
+            (0, 0, 0.0, AuditHealth::NoData),
+            (1, 1, 100.0, AuditHealth::Healthy),
+            (9, 10, 90.0, AuditHealth::Healthy),
+            (8996, 10_000, 89.9, AuditHealth::NeedsAttention),
+            (89_999, 100_000, 89.9, AuditHealth::NeedsAttention),
+            (7, 10, 70.0, AuditHealth::NeedsAttention),
+            (6999, 10_000, 69.9, AuditHealth::Critical),
+            (0, 5, 0.0, AuditHealth::Critical),
+            (u64::MAX - 1, u64::MAX, 99.9, AuditHealth::Healthy),
         ] {
             let score = HealthScore::new(valid, active);
             assert_eq!(score.percentage, percentage, "{valid}/{active}");

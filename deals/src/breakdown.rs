@@ -59,7 +59,7 @@ pub struct Moved {
 
 /// What explains the figures of one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Side {
+pub struct BreakdownSide {
     /// Whether the lines below give exactly the snapshot's figures.
     pub explains: bool,
     /// Why they do not, in words: the deal changed since, another model, an error.
@@ -82,9 +82,9 @@ pub struct FigureBreakdown {
     /// The database that was read, without credentials.
     pub source: String,
     /// The snapshot before.
-    pub before: Side,
+    pub before: BreakdownSide,
     /// The snapshot after.
-    pub after: Side,
+    pub after: BreakdownSide,
 }
 
 /// Whether the figures of a snapshot can be explained by lines at all.
@@ -157,10 +157,10 @@ fn source_of(manifest: &Manifest, database: Option<&str>) -> SnapshotSource {
     source
 }
 
-fn noted(note: String) -> Side {
-    Side {
+fn noted(note: String) -> BreakdownSide {
+    BreakdownSide {
         note: Some(note),
-        ..Side::default()
+        ..BreakdownSide::default()
     }
 }
 
@@ -169,7 +169,7 @@ fn explain_side(
     row: Option<&Row>,
     current: Option<&CurrentDeal>,
     model: &Model,
-) -> Side {
+) -> BreakdownSide {
     let Some(current) = current else {
         return noted("the source no longer has the deal".to_owned());
     };
@@ -178,7 +178,7 @@ fn explain_side(
     };
     let aware = manifest.deal_type_awareness;
     let computed = assess(current, aware, model, |inventory, assessed| {
-        let mut side = Side::default();
+        let mut side = BreakdownSide::default();
         for metric in &manifest.metrics {
             let lines = contributions(inventory, assessed, &metric.name);
             if !lines.is_empty() {
@@ -205,23 +205,25 @@ fn explain_side(
         side
     });
     match (computed, &row.outcome) {
-        (Err(error), RowOutcome::Error(text)) if *text == error.to_string() => Side {
+        (Err(error), RowOutcome::Error(text)) if *text == error.to_string() => BreakdownSide {
             explains: true,
             note: Some(format!("the deal cannot be computed: {error}")),
-            ..Side::default()
+            ..BreakdownSide::default()
         },
         (Err(error), _) => noted(format!(
             "the deal changed since the snapshot: it can no longer be computed: {error}"
         )),
-        (Ok(side), RowOutcome::Error(_)) => Side {
+        (Ok(side), RowOutcome::Error(_)) => BreakdownSide {
             note: Some("the deal changed since the snapshot: it can be computed now".to_owned()),
             ..side
         },
-        (Ok(side), RowOutcome::Success(_)) if side.moved.is_empty() && !current.deleted => Side {
-            explains: true,
-            ..side
-        },
-        (Ok(side), RowOutcome::Success(_)) => Side {
+        (Ok(side), RowOutcome::Success(_)) if side.moved.is_empty() && !current.deleted => {
+            BreakdownSide {
+                explains: true,
+                ..side
+            }
+        }
+        (Ok(side), RowOutcome::Success(_)) => BreakdownSide {
             note: Some(if current.deleted {
                 "the deal was deleted since the snapshot".to_owned()
             } else {
@@ -240,8 +242,8 @@ fn assess(
     current: &CurrentDeal,
     aware: bool,
     model: &Model,
-    take: impl FnOnce(&Inventory<'_>, &Assessment<'_>) -> Side,
-) -> Result<Side, DealError> {
+    take: impl FnOnce(&Inventory<'_>, &Assessment<'_>) -> BreakdownSide,
+) -> Result<BreakdownSide, DealError> {
     let deal_type = if aware {
         DealType::resolve(current.deal_type.as_deref())?
     } else {

@@ -5,7 +5,7 @@ use super::category::AppCategory;
 use super::cost::CostLine;
 use super::drivers::Drivers;
 use super::inventory::{Application, Entity, Infrastructure, InfrastructureKind, Inventory};
-use super::model::Phase;
+use super::model::WorkPhase;
 use super::separation::SeparationItem;
 use super::synergy::Synergy;
 
@@ -45,9 +45,9 @@ pub fn contributions(
         "cost_licences_annual" => cost(deal, |line| line.licences_cents),
         "cost_applications" => applications(inventory, deal),
         "cost_tsa" => tsa(inventory, deal),
-        "cost_day_1" => due(deal, Phase::Day1),
-        "cost_day_100" => due(deal, Phase::Day100),
-        "cost_post_100" => due(deal, Phase::Post100),
+        "cost_day_1" => due(deal, WorkPhase::Day1),
+        "cost_day_100" => due(deal, WorkPhase::Day100),
+        "cost_post_100" => due(deal, WorkPhase::Post100),
         "cost_total" => total(deal),
         "synergy_count" => synergies(deal, |_| 1),
         "synergy_savings_low" => synergies(deal, |it| it.savings_low_cents),
@@ -80,7 +80,7 @@ fn cost(deal: &Assessment<'_>, figure: fn(&CostLine) -> i64) -> Vec<Contribution
     lines.filter(|line| line.amount != 0).collect()
 }
 
-fn due(deal: &Assessment<'_>, phase: Phase) -> Vec<Contribution> {
+fn due(deal: &Assessment<'_>, phase: WorkPhase) -> Vec<Contribution> {
     let due = deal.cost_lines.iter().filter(|line| line.phase == phase);
     due.map(|line| Contribution {
         what: line.kind.as_str().to_owned(),

@@ -3,7 +3,7 @@
 use super::drivers::Drivers;
 use super::error::DealError;
 use super::exact::{Exact, HUNDRED_CENTS, ONE_BP, THOUSAND_CENTS};
-use super::model::{CostCategory, CostItem, CutOff, Measure, Model, Phase, Tier};
+use super::model::{CostCategory, CostItem, CutOff, Measure, Model, Tier, WorkPhase};
 use super::word::mentions;
 
 /// Which cost item a line is for.
@@ -43,7 +43,7 @@ pub struct CostLine {
     /// Which item.
     pub kind: WorkItemKind,
     /// When it is due.
-    pub phase: Phase,
+    pub phase: WorkPhase,
     /// One-time cost in the upside scenario, cents.
     pub upside_cents: i64,
     /// One-time cost in the base scenario, cents.

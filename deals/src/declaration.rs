@@ -2,9 +2,11 @@
 //! (acquisitions must not change; carveouts and divestitures must change as their rules say), and
 //! the figures that gates use. Pure.
 
-use rollbook_workers::compare::declaration::{Declaration, Measures, Presence, Ratio, Total};
+use rollbook_workers::compare::declaration::{
+    Declaration, Measures, PresenceCount, Ratio, TotalFigure,
+};
 use rollbook_workers::compare::millionths::Millionths;
-use rollbook_workers::compare::rules::{Rule, Rules, Scope, Severity, Test};
+use rollbook_workers::compare::rules::{Rule, RuleSeverity, Rules, Scope, Test};
 use rollbook_workers::snapshot::Manifest;
 
 use super::calculator::NAME;
@@ -16,7 +18,7 @@ const TSA_MAX_CENTS: i64 = 600_000_000;
 const CARVEOUT: &str = DealType::Carveout.as_str();
 
 const MEASURES: Measures = Measures {
-    total: Some(Total {
+    total: Some(TotalFigure {
         metric: "cost_total",
         called: "cost",
     }),
@@ -26,7 +28,7 @@ const MEASURES: Measures = Measures {
         class: CARVEOUT,
     }],
     // Only carveouts pay for transition services.
-    presences: &[Presence {
+    presences: &[PresenceCount {
         name: "tsa",
         metric: "cost_tsa",
         class: CARVEOUT,
@@ -76,7 +78,7 @@ impl Declaration for DealDeclaration {
             Scope::Unguarded,
             &[],
             Test::Exact,
-            Severity::Warning,
+            RuleSeverity::Warning,
         ));
         Rules {
             guard: self.default_guard(),
@@ -97,28 +99,28 @@ fn guarded(tolerance_percent: Millionths) -> Vec<Rule> {
             "synergy-count",
             "synergy_count",
             Test::Exact,
-            Severity::Regression,
+            RuleSeverity::Regression,
         ),
         rule(
             "work-item-count",
             "work_item_count",
             Test::Absolute { limit: 2 },
-            Severity::Warning,
+            RuleSeverity::Warning,
         ),
         // An acquisition never pays for a TSA, not even a small amount.
         rule(
             "tsa-on-acquisition",
             "cost_tsa",
             after(0, 0, "only carveouts have TSA cost"),
-            Severity::Regression,
+            RuleSeverity::Regression,
         ),
         rule(
             "cost",
             "cost_*",
             Test::Relative { tolerance_percent },
-            Severity::Regression,
+            RuleSeverity::Regression,
         ),
-        rule("guarded-other", "*", Test::Exact, Severity::Warning),
+        rule("guarded-other", "*", Test::Exact, RuleSeverity::Warning),
     ]
 }
 
@@ -130,7 +132,7 @@ fn by_type(deal_type: &'static str, max_ratio: Millionths, tsa_max_cents: i64) -
             Scope::Unguarded,
             &[deal_type],
             test,
-            Severity::Regression,
+            RuleSeverity::Regression,
         )
     };
     let one_and_a_half = Millionths::from_millionths(1_500_000);
@@ -204,7 +206,7 @@ fn rule(
     scope: Scope,
     deal_types: &[&str],
     test: Test,
-    severity: Severity,
+    severity: RuleSeverity,
 ) -> Rule {
     Rule {
         id: id.to_owned(),

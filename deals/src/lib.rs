@@ -61,7 +61,7 @@ pub use inventory::{
     Organization, Vendor, parse,
 };
 pub use kind::{BUILT_IN_ALIASES, DealType, TypeClass, classify};
-pub use model::{Model, ModelError, Phase};
+pub use model::{Model, ModelError, WorkPhase};
 pub use outputs::{METRICS, MetricDef, Outputs, Unit};
 pub use ports::Deals;
 pub use separation::SeparationItem;

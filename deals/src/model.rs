@@ -37,7 +37,7 @@ pub enum ModelError {
 /// When a work item is due, counted from the closing of the deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum WorkPhase {
     /// On the first day.
     Day1,
     /// Within the first hundred days.
@@ -157,7 +157,7 @@ pub struct CostItem {
     /// The category of the deal multiplier that applies.
     pub category: CostCategory,
     /// When it is due.
-    pub phase: Phase,
+    pub phase: WorkPhase,
     /// Fixed part, cents.
     pub base_cents: i64,
     /// For each user, cents.

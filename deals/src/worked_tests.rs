@@ -66,7 +66,7 @@ fn identity_for_a_thousand_users_at_five_sites() {
         let identity = line(&aware(&items, deal_type), WorkItemKind::IdentitySeparation);
         assert_eq!(identity.base_cents, base * DOLLAR, "{deal_type}");
         assert_eq!(identity.licences_cents, 192_000 * DOLLAR, "{deal_type}");
-        assert_eq!(identity.phase, Phase::Day1);
+        assert_eq!(identity.phase, WorkPhase::Day1);
     }
     let acquisition = line(
         &aware(&items, DealType::Acquisition),

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rollbook_deals::Deals;
 use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_workers::calculators::Calculators;
-use rollbook_workers::compare::rules::{Rule, Scope, Severity, Test};
+use rollbook_workers::compare::rules::{Rule, RuleSeverity, Scope, Test};
 use rollbook_workers::compare::{Millionths, Rules, compare};
 use rollbook_workers::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
@@ -209,7 +209,7 @@ fn rules() -> Rules {
             test: Test::Relative {
                 tolerance_percent: Millionths::whole(TOLERANCE_PERCENT),
             },
-            severity: Severity::Regression,
+            severity: RuleSeverity::Regression,
         }],
     }
 }

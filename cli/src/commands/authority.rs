@@ -5,7 +5,7 @@ use rollbook_ledger::environment::Environments;
 use rollbook_ledger::flag::FlagCommand;
 use rollbook_ledger::ids::EnvironmentId;
 use rollbook_ledger::projection::rows::{RequestRow, RevisionRow};
-use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::projection::views::ViewAnswer;
 use rollbook_ledger::projection::words::{RequestKind, RevisionStatus};
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::runbook::Plan;
@@ -66,7 +66,7 @@ pub(crate) fn exit_of(events: &[v1::Event], json: bool) -> Exit {
 /// The aggregate that a request or review belongs to.
 async fn find(session: &Session, id: &str) -> Result<RequestRow, Failure> {
     let query = [("request", id.to_owned())];
-    let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
+    let answer: ViewAnswer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
     let mut rows = answer.data;
     let open = rows.iter().rposition(|row| row.status.is_open());
     match open.or(rows.len().checked_sub(1)) {
@@ -154,7 +154,7 @@ pub(crate) async fn review(session: &Session, args: ReviewArgs) -> Outcome {
 /// `requests`.
 pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
     let query = [("open_only", (!args.all).to_string())];
-    let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
+    let answer: ViewAnswer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
     if session.json {
         print::json(&answer)?;
         return Ok(Exit::Success);
@@ -185,7 +185,7 @@ pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
 /// Break-glass reviews that nobody has closed.
 pub(crate) async fn open_reviews(session: &Session) -> Result<Vec<RequestRow>, Failure> {
     let query = [("open_only", "true".to_owned())];
-    let answer: Answer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
+    let answer: ViewAnswer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
     let mut rows = answer.data;
     rows.retain(|row| row.kind == RequestKind::Review);
     Ok(rows)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rollbook_ledger::environment::EnvironmentCommand as Change;
 use rollbook_ledger::ids::EnvironmentId;
 use rollbook_ledger::projection::rows::EnvironmentRow;
-use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::projection::views::ViewAnswer;
 use rollbook_ledger::runbook::{BreakGlass, Span, Verb};
 use rollbook_server::api::EnvironmentCommandAnswer;
 use serde_json::Value;
@@ -212,7 +212,8 @@ fn protection(protected: bool) -> &'static str {
 }
 
 async fn list(session: &Session) -> Outcome {
-    let answer: Answer<Vec<EnvironmentRow>> = session.client.get("/v1/environments", &[]).await?;
+    let answer: ViewAnswer<Vec<EnvironmentRow>> =
+        session.client.get("/v1/environments", &[]).await?;
     if session.json {
         print::json(&answer)?;
         return Ok(Exit::Success);

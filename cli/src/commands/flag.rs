@@ -3,7 +3,7 @@
 use rollbook_ledger::flag::FlagCommand as Change;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_ledger::projection::rows::{FlagHistoryRow, FlagRow};
-use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::projection::views::ViewAnswer;
 use rollbook_ledger::runbook::model::FlagTarget;
 use rollbook_proto::v1;
 use rollbook_workers::executor::setting_of;
@@ -146,7 +146,7 @@ async fn list(session: &Session, environment: Option<String>) -> Outcome {
         .map(|name| ("environment", name))
         .into_iter()
         .collect();
-    let answer: Answer<Vec<FlagRow>> = session.client.get("/v1/flags", &query).await?;
+    let answer: ViewAnswer<Vec<FlagRow>> = session.client.get("/v1/flags", &query).await?;
     if session.json {
         print::json(&answer)?;
         return Ok(Exit::Success);
@@ -176,7 +176,7 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
         print::json(&answer)?;
         return Ok(Exit::Success);
     }
-    let rows: Answer<Vec<FlagRow>> = session
+    let rows: ViewAnswer<Vec<FlagRow>> = session
         .client
         .get("/v1/flags", &[("environment", args.environment.clone())])
         .await?;
@@ -216,7 +216,7 @@ async fn get(session: &Session, args: FlagArg) -> Outcome {
 
 async fn history(session: &Session, args: FlagArg) -> Outcome {
     let path = format!("{}/history", path_of(&args.environment, &args.key)?);
-    let answer: Answer<Vec<FlagHistoryRow>> = session.client.get(&path, &[]).await?;
+    let answer: ViewAnswer<Vec<FlagHistoryRow>> = session.client.get(&path, &[]).await?;
     if session.json {
         print::json(&answer)?;
         return Ok(Exit::Success);

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use rollbook_ledger::ids::StepId;
 use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, StepRow, TimelineRow};
-use rollbook_ledger::projection::views::{Answer, Page, PhaseDetail};
+use rollbook_ledger::projection::views::{Page, PhaseDetail, ViewAnswer};
 use rollbook_server::api::ErrorBody;
 use rollbook_workers::executor::OutputLine;
 
@@ -31,7 +31,7 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
         if let Some(before) = before {
             query.push(("before_sequence", before.to_string()));
         }
-        let page: Result<Answer<Vec<RolloutRow>>, Failure> =
+        let page: Result<ViewAnswer<Vec<RolloutRow>>, Failure> =
             session.client.get("/v1/rollouts", &query).await;
         page
     };
@@ -396,7 +396,7 @@ fn show_gate(session: &Session, phases: &[PhaseDetail], gate: &str) -> Outcome {
 /// `replay`: rollouts, or one rollout's timeline, as of an earlier moment.
 pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
     let at = [("at", args.at.clone())];
-    let rollouts: Answer<Vec<RolloutRow>> = session.client.get("/v1/rollouts", &at).await?;
+    let rollouts: ViewAnswer<Vec<RolloutRow>> = session.client.get("/v1/rollouts", &at).await?;
     let Some(given) = args.rollout.rollout.as_deref() else {
         if session.json {
             print::json(&rollouts)?;
@@ -415,7 +415,7 @@ pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
         return Ok(Exit::Success);
     };
     let id = session.resolve(Some(given)).await?;
-    let timeline: Answer<Page<TimelineRow>> = session
+    let timeline: ViewAnswer<Page<TimelineRow>> = session
         .client
         .get(&format!("/v1/rollouts/{id}/timeline"), &at)
         .await?;
@@ -457,7 +457,7 @@ pub(crate) async fn snapshots(session: &Session, rollout: Option<&str>) -> Outco
         session.status_of(&id).await?;
         query.push(("rollout", id));
     }
-    let answer: Answer<Vec<SnapshotRow>> = session.client.get("/v1/snapshots", &query).await?;
+    let answer: ViewAnswer<Vec<SnapshotRow>> = session.client.get("/v1/snapshots", &query).await?;
     if session.json {
         print::json(&answer)?;
         return Ok(Exit::Success);

@@ -1,7 +1,7 @@
 //! `rollbook report`.
 
 use rollbook_ledger::projection::rows::TimelineRow;
-use rollbook_ledger::projection::views::{Answer, Page};
+use rollbook_ledger::projection::views::{Page, ViewAnswer};
 use rollbook_server::api::ProofAnswer;
 
 use super::Session;
@@ -66,7 +66,7 @@ async fn timeline(session: &Session, id: &str) -> Result<Vec<TimelineRow>, Failu
     let mut rows = Vec::new();
     let mut query = vec![("limit", PAGE_ROWS.to_string())];
     for _ in 0..MAX_PAGES {
-        let answer: Answer<Page<TimelineRow>> = session.client.get(&path, &query).await?;
+        let answer: ViewAnswer<Page<TimelineRow>> = session.client.get(&path, &query).await?;
         rows.extend(answer.data.rows);
         let Some(next) = answer.data.next else { break };
         query = vec![

@@ -2,7 +2,7 @@
 
 use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::projection::rows::RolloutRow;
-use rollbook_ledger::projection::views::Answer;
+use rollbook_ledger::projection::views::ViewAnswer;
 use rollbook_ledger::projection::words::RolloutStatus;
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::rollout::command::{Answer as ChecklistAnswer, AnswerValue};
@@ -28,12 +28,12 @@ impl Session {
             // It becomes part of a URL path.
             RolloutId::new(given).map_err(Failure::usage)?;
         }
-        let all: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &[]).await?;
+        let all: ViewAnswer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &[]).await?;
         let mut rollouts = all.data;
         if given.is_none() {
             // The open one may be older than a whole page of closed ones.
             let open = [("open_only", "true".to_owned())];
-            let open: Answer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &open).await?;
+            let open: ViewAnswer<Vec<RolloutRow>> = self.client.get("/v1/rollouts", &open).await?;
             if !open.data.is_empty() {
                 rollouts = open.data;
             }

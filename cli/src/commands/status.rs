@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 use rollbook_ledger::projection::rows::{RolloutRow, StepRow};
 use rollbook_ledger::projection::words::{
-    AlertStatus, GateStatus, Health, Outcome as RolloutOutcome, RevisionStatus, RolloutStatus,
-    StepStatus, UndoVerification, Verdict,
+    AlertStatus, GateStatus, Health, RevisionStatus, RolloutEnding, RolloutStatus, StepRowStatus,
+    UndoVerification, Verdict,
 };
 use rollbook_ledger::rollout::{Blocked, NO_ADVICE, WaitsFor};
 use rollbook_server::api::{BlockedAnswer, StatusAnswer};
@@ -129,7 +129,7 @@ fn needs_person(answer: &StatusAnswer) -> bool {
 }
 
 fn runs(answer: &StatusAnswer) -> bool {
-    steps(answer).any(|step| matches!(step.status, StepStatus::Running | StepStatus::Undoing))
+    steps(answer).any(|step| matches!(step.status, StepRowStatus::Running | StepRowStatus::Undoing))
 }
 
 /// Nothing happens before a certain time.
@@ -166,15 +166,15 @@ pub(crate) fn exit_of(answer: &StatusAnswer) -> Exit {
     let rollout = &answer.view.data.rollout;
     if let Some(outcome) = rollout.outcome {
         return match outcome {
-            RolloutOutcome::Succeeded => Exit::Success,
+            RolloutEnding::Succeeded => Exit::Success,
             _ => Exit::Failed,
         };
     }
-    if steps(answer).any(|step| step.status == StepStatus::UndoFailed) {
+    if steps(answer).any(|step| step.status == StepRowStatus::UndoFailed) {
         return Exit::Failed;
     }
     let worst = steps(answer)
-        .filter(|step| step.critical && step.status != StepStatus::Undone)
+        .filter(|step| step.critical && step.status != StepRowStatus::Undone)
         .filter_map(|step| step.verdict)
         .find(|verdict| {
             matches!(
@@ -334,7 +334,7 @@ pub(crate) fn status_text(rollout: &RolloutRow) -> String {
 }
 
 /// The line that says how fresh an answer is.
-pub(crate) fn as_of<T>(answer: &rollbook_ledger::projection::views::Answer<T>) -> String {
+pub(crate) fn as_of<T>(answer: &rollbook_ledger::projection::views::ViewAnswer<T>) -> String {
     let at = answer
         .as_of
         .recorded_at
@@ -365,7 +365,7 @@ fn step_line(step: &StepRow) -> String {
         step.verdict,
         Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive | Verdict::Warning)
     );
-    if (bad || step.status == StepStatus::Interrupted) && !step.message.is_empty() {
+    if (bad || step.status == StepRowStatus::Interrupted) && !step.message.is_empty() {
         text.push_str(&format!(
             "\n          {}",
             paint(style, print::indented(&step.message))
@@ -376,24 +376,25 @@ fn step_line(step: &StepRow) -> String {
 
 fn mark(step: &StepRow) -> (&'static str, Style) {
     match (step.status, step.verdict) {
-        (StepStatus::Running | StepStatus::Undoing, _) => ("▶", YELLOW),
-        (StepStatus::Finished, Some(Verdict::Pass)) => ("✔", GREEN),
-        (StepStatus::Finished, Some(Verdict::Warning)) => ("!", YELLOW),
-        (StepStatus::Finished, Some(Verdict::Inconclusive)) => ("?", YELLOW),
-        (StepStatus::Finished, _) | (StepStatus::Interrupted | StepStatus::UndoFailed, _) => {
-            ("✘", RED)
+        (StepRowStatus::Running | StepRowStatus::Undoing, _) => ("▶", YELLOW),
+        (StepRowStatus::Finished, Some(Verdict::Pass)) => ("✔", GREEN),
+        (StepRowStatus::Finished, Some(Verdict::Warning)) => ("!", YELLOW),
+        (StepRowStatus::Finished, Some(Verdict::Inconclusive)) => ("?", YELLOW),
+        (StepRowStatus::Finished, _)
+        | (StepRowStatus::Interrupted | StepRowStatus::UndoFailed, _) => ("✘", RED),
+        (StepRowStatus::Skipped | StepRowStatus::NotApplicable | StepRowStatus::Undone, _) => {
+            ("−", DIM)
         }
-        (StepStatus::Skipped | StepStatus::NotApplicable | StepStatus::Undone, _) => ("−", DIM),
-        (StepStatus::InReview, _) => ("?", YELLOW),
-        (StepStatus::Pending, _) => ("·", DIM),
+        (StepRowStatus::InReview, _) => ("?", YELLOW),
+        (StepRowStatus::Pending, _) => ("·", DIM),
     }
 }
 
 /// The result of a step: its verdict once finished, otherwise its status.
 fn word(step: &StepRow) -> String {
     match (step.status, step.verdict) {
-        (StepStatus::Finished, Some(verdict)) => verdict.to_string(),
-        (StepStatus::Undone, _)
+        (StepRowStatus::Finished, Some(verdict)) => verdict.to_string(),
+        (StepRowStatus::Undone, _)
             if step.undo_verification == Some(UndoVerification::NotVerified) =>
         {
             "undone, not verified".to_owned()

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use rollbook_ledger::projection::rows::StepRow;
 use rollbook_ledger::projection::views::RolloutDetail;
 use rollbook_ledger::projection::words::{
-    AlertStatus, DealTypeClasses, StepStatus, UndoVerification, Verdict,
+    AlertStatus, DealTypeClasses, StepRowStatus, UndoVerification, Verdict,
 };
 
 use super::{Material, authority};
@@ -321,13 +321,13 @@ fn steps(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
 
 fn result(step: &StepRow) -> String {
     match (step.status, step.verdict) {
-        (StepStatus::Finished, Some(verdict)) => verdict.to_string(),
-        (StepStatus::Undone, _)
+        (StepRowStatus::Finished, Some(verdict)) => verdict.to_string(),
+        (StepRowStatus::Undone, _)
             if step.undo_verification == Some(UndoVerification::NotVerified) =>
         {
             "undone, not verified".to_owned()
         }
-        (StepStatus::Undone, _) => "undone".to_owned(),
+        (StepRowStatus::Undone, _) => "undone".to_owned(),
         (status, _) => status.to_string(),
     }
 }

@@ -4,7 +4,7 @@
 
 use rollbook_ledger::runbook::kind::COMPARE_RECORDS;
 use rollbook_workers::compare::Rules;
-use rollbook_workers::compare::declaration::{Declaration, Presence, Ratio};
+use rollbook_workers::compare::declaration::{Declaration, PresenceCount, Ratio};
 use rollbook_workers::compare::judge::Judge;
 use rollbook_workers::compare::rules::Class;
 use rollbook_workers::snapshot::MetricInfo;
@@ -196,7 +196,7 @@ fn guards_and_rules_take_types_and_their_aliases_alike() {
 #[test]
 fn a_compare_step_records_the_figures_that_are_declared() {
     let measures = DealDeclaration.measures();
-    let presences = measures.presences.iter().flat_map(Presence::figures);
+    let presences = measures.presences.iter().flat_map(PresenceCount::figures);
     let ratios = measures.ratios.iter().flat_map(Ratio::figures);
     for name in presences.chain(ratios) {
         assert!(COMPARE_RECORDS.contains(&name.as_str()), "{name}");

@@ -3,8 +3,8 @@
 use super::{
     AppComplexityLevels, Applicability, ComplexityLevels, CostCategory, CostItem, CostItems,
     CutOff, DeploymentLevels, Licences, Measure, Model, MultiplierTable, Multipliers, Options,
-    PerApplication, Phase, Scenarios, SeparationCategory, SeparationTable, SynergyTable, Tier,
-    TsaTable, VolumeDiscounts,
+    PerApplication, Scenarios, SeparationCategory, SeparationTable, SynergyTable, Tier, TsaTable,
+    VolumeDiscounts, WorkPhase,
 };
 use crate::category::AppCategory;
 use crate::exact::DOLLAR_CENTS;
@@ -139,7 +139,7 @@ fn cost_items() -> CostItems {
             per_site_cents: thousands(5),
             ..plain(
                 CostCategory::Identity,
-                Phase::Day1,
+                WorkPhase::Day1,
                 75,
                 levels(7_000, 15_000),
                 driver(Measure::Users, 500, 2_000),
@@ -150,7 +150,7 @@ fn cost_items() -> CostItems {
             per_user_cents: dollars(20),
             ..plain(
                 CostCategory::Application,
-                Phase::Day100,
+                WorkPhase::Day100,
                 50,
                 levels(8_000, 14_000),
                 driver(Measure::Users, 300, 1_500),
@@ -161,7 +161,7 @@ fn cost_items() -> CostItems {
             per_site_cents: thousands(15),
             ..plain(
                 CostCategory::Network,
-                Phase::Day100,
+                WorkPhase::Day100,
                 100,
                 levels(8_000, 16_000),
                 driver(Measure::Sites, 4, 10),
@@ -175,7 +175,7 @@ fn cost_items() -> CostItems {
             per_user_cents: dollars(10),
             ..plain(
                 CostCategory::Infrastructure,
-                Phase::Day100,
+                WorkPhase::Day100,
                 30,
                 levels(8_000, 13_000),
                 driver(Measure::Endpoints, 200, 1_000),
@@ -189,7 +189,7 @@ fn cost_items() -> CostItems {
             per_user_cents: dollars(5),
             ..plain(
                 CostCategory::Cybersecurity,
-                Phase::Day1,
+                WorkPhase::Day1,
                 150,
                 levels(7_000, 15_000),
                 driver(Measure::Users, 500, 2_000),
@@ -203,7 +203,7 @@ fn cost_items() -> CostItems {
             per_user_cents: dollars(200),
             ..plain(
                 CostCategory::Application,
-                Phase::Post100,
+                WorkPhase::Post100,
                 500,
                 levels(7_000, 20_000),
                 CutOff::ErpSystem {
@@ -217,7 +217,7 @@ fn cost_items() -> CostItems {
             per_machine_cents: thousands(5),
             ..plain(
                 CostCategory::Infrastructure,
-                Phase::Post100,
+                WorkPhase::Post100,
                 100,
                 levels(8_000, 15_000),
                 driver(Measure::Machines, 20, 100),
@@ -231,7 +231,7 @@ fn cost_items() -> CostItems {
             per_site_cents: thousands(10),
             ..plain(
                 CostCategory::Organization,
-                Phase::Day1,
+                WorkPhase::Day1,
                 250,
                 levels(8_000, 13_000),
                 CutOff::Programme {

@@ -1,7 +1,7 @@
 //! The inventory lines behind each figure of a deal.
 
 use rollbook_deals::Model;
-use rollbook_deals::breakdown::{Side, break_down_figures};
+use rollbook_deals::breakdown::{BreakdownSide, break_down_figures};
 use rollbook_workers::snapshot::{RowOutcome, Snapshot, SnapshotSource};
 
 use crate::snapshot_database::{database, execute};
@@ -11,7 +11,7 @@ const DEAL: &str = "Z-upper";
 
 /// Asserts that the lines sum to the snapshot's figures, for every figure that is not zero.
 async fn adds_up(
-    side: &Side,
+    side: &BreakdownSide,
     snapshot: &Snapshot,
     store: &rollbook_ledger::evidence::EvidenceStore,
 ) {

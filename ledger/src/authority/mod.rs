@@ -17,8 +17,8 @@
 pub mod request;
 mod table;
 
-pub use request::{Request, Requests, Review, Reviews, request_id, review_id};
-pub use table::{Row, Rule, rows, rule};
+pub use request::{Requests, Review, Reviews, WaitingRequest, request_id, review_id};
+pub use table::{VerbRow, VerbRule, rows, rule};
 
 use std::collections::BTreeMap;
 
@@ -178,11 +178,11 @@ impl<'a> Permissions<'a> {
     }
 
     /// Returns the rule for a verb here.
-    pub fn rule(&self, verb: Verb) -> Rule {
+    pub fn rule(&self, verb: Verb) -> VerbRule {
         if self.protected {
             rule(verb)
         } else {
-            Rule::EveryPerson
+            VerbRule::EveryPerson
         }
     }
 
@@ -190,7 +190,7 @@ impl<'a> Permissions<'a> {
     pub fn grant(&self, verb: Verb, person: &str) -> Result<Grant, Denied> {
         let narrowed = self.narrowed_to(verb);
         let rule = self.rule(verb);
-        if rule == Rule::EveryPerson && narrowed.is_none() {
+        if rule == VerbRule::EveryPerson && narrowed.is_none() {
             return Ok(Grant::Alone);
         }
         let allowed = self
@@ -204,13 +204,13 @@ impl<'a> Permissions<'a> {
             });
         }
         Ok(match rule {
-            Rule::TwoPersons => Grant::WithAnother,
-            Rule::EveryPerson
-            | Rule::EveryRole
-            | Rule::RoleOfStep
-            | Rule::RolesOfGate
-            | Rule::AnotherPerson
-            | Rule::FlagUndo => Grant::Alone,
+            VerbRule::TwoPersons => Grant::WithAnother,
+            VerbRule::EveryPerson
+            | VerbRule::EveryRole
+            | VerbRule::RoleOfStep
+            | VerbRule::RolesOfGate
+            | VerbRule::AnotherPerson
+            | VerbRule::FlagUndo => Grant::Alone,
         })
     }
 

@@ -18,7 +18,7 @@ pub const MAX_REVIEWS: usize = 50;
 
 /// A command that waits for a second person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Request {
+pub struct WaitingRequest {
     /// Its id, which the second person names.
     pub id: String,
     /// The verb of the authority table.
@@ -59,7 +59,7 @@ pub struct Review {
 /// The pending requests, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Requests(BTreeMap<String, Request>);
+pub struct Requests(BTreeMap<String, WaitingRequest>);
 
 /// The open reviews, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -85,12 +85,12 @@ fn id(kind: char, aggregate: &str, command_id: &str) -> String {
 
 impl Requests {
     /// Returns a pending request.
-    pub fn get(&self, id: &str) -> Option<&Request> {
+    pub fn get(&self, id: &str) -> Option<&WaitingRequest> {
         self.0.get(id)
     }
 
     /// Iterates over the pending requests, by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Request> {
+    pub fn iter(&self) -> impl Iterator<Item = &WaitingRequest> {
         self.0.values()
     }
 
@@ -108,7 +108,7 @@ impl Requests {
     pub fn made(&mut self, event: &v1::RequestMade, by: &str) -> Result<(), String> {
         let expires_at =
             from_proto(event.expires_at.as_ref()).ok_or("it does not say when it expires")?;
-        let request = Request {
+        let request = WaitingRequest {
             id: event.request_id.clone(),
             verb: event.verb.clone(),
             what: event.what.clone(),
@@ -125,7 +125,7 @@ impl Requests {
     }
 
     /// Folds `RequestConfirmed` and `RequestEnded`.
-    pub fn over(&mut self, id: &str) -> Result<Request, String> {
+    pub fn over(&mut self, id: &str) -> Result<WaitingRequest, String> {
         self.0
             .remove(id)
             .ok_or_else(|| format!("request {id} is not waiting"))

@@ -7,7 +7,7 @@ use crate::runbook::Verb;
 
 /// What a verb requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub enum VerbRule {
     /// Any named person.
     EveryPerson,
     /// A person with any role.
@@ -24,7 +24,7 @@ pub enum Rule {
     FlagUndo,
 }
 
-impl Rule {
+impl VerbRule {
     /// Returns the rule's description for display.
     pub fn text(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Rule {
 /// Returns the rule for a verb in a protected environment. In an unprotected one every verb is
 /// [`Rule::EveryPerson`]; what a plan requires in addition, of the people of a step or a gate,
 /// applies in both.
-pub fn rule(verb: Verb) -> Rule {
+pub fn rule(verb: Verb) -> VerbRule {
     match verb {
         Verb::Open
         | Verb::Start
@@ -54,18 +54,18 @@ pub fn rule(verb: Verb) -> Rule {
         | Verb::Revise
         | Verb::Withdraw
         | Verb::DefineFlag
-        | Verb::ArchiveFlag => Rule::EveryRole,
-        Verb::Complete => Rule::RoleOfStep,
-        Verb::Approve | Verb::Reject => Rule::RolesOfGate,
-        Verb::ReviewNotApplicable | Verb::Accept | Verb::Review => Rule::AnotherPerson,
-        Verb::SkipCritical | Verb::Abort | Verb::Undo | Verb::FlagOn => Rule::TwoPersons,
-        Verb::Rollback | Verb::FlagSafe => Rule::FlagUndo,
+        | Verb::ArchiveFlag => VerbRule::EveryRole,
+        Verb::Complete => VerbRule::RoleOfStep,
+        Verb::Approve | Verb::Reject => VerbRule::RolesOfGate,
+        Verb::ReviewNotApplicable | Verb::Accept | Verb::Review => VerbRule::AnotherPerson,
+        Verb::SkipCritical | Verb::Abort | Verb::Undo | Verb::FlagOn => VerbRule::TwoPersons,
+        Verb::Rollback | Verb::FlagSafe => VerbRule::FlagUndo,
     }
 }
 
 /// One row of the table, for display and for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct VerbRow {
     /// The verb.
     pub verb: &'static str,
     /// What it requires.
@@ -89,11 +89,13 @@ fn is_of_roles(permissions: &Permissions<'_>, verb: Verb) -> bool {
 /// Describes what a verb requires under these permissions.
 fn requirement(permissions: &Permissions<'_>, verb: Verb) -> &'static str {
     match (permissions.rule(verb), rule(verb)) {
-        (Rule::EveryPerson, rule) if is_of_roles(permissions, verb) => rule.text(),
-        (Rule::EveryPerson, _) if permissions.narrowed_to(verb).is_some() => Rule::EveryRole.text(),
+        (VerbRule::EveryPerson, rule) if is_of_roles(permissions, verb) => rule.text(),
+        (VerbRule::EveryPerson, _) if permissions.narrowed_to(verb).is_some() => {
+            VerbRule::EveryRole.text()
+        }
         // Nobody may judge their own work anywhere; but anyone may accept their own plan if
         // unprotected.
-        (Rule::EveryPerson, Rule::AnotherPerson) if verb != Verb::Accept => {
+        (VerbRule::EveryPerson, VerbRule::AnotherPerson) if verb != Verb::Accept => {
             "every named person, not the one it judges"
         }
         (rule, _) => rule.text(),
@@ -101,10 +103,10 @@ fn requirement(permissions: &Permissions<'_>, verb: Verb) -> &'static str {
 }
 
 /// Returns the whole table as it applies under these permissions.
-pub fn rows(permissions: &Permissions<'_>) -> Vec<Row> {
+pub fn rows(permissions: &Permissions<'_>) -> Vec<VerbRow> {
     Verb::ALL
         .iter()
-        .map(|verb| Row {
+        .map(|verb| VerbRow {
             verb: verb.as_str(),
             rule: requirement(permissions, *verb),
             who: if is_of_roles(permissions, *verb) {

@@ -6,7 +6,7 @@ use rollbook_proto::v1::{self, event::Kind};
 use serde::{Deserialize, Serialize};
 
 use super::state::{EnvironmentState, PendingTerms, Terms, difference};
-use crate::authority::{Roles, Rule, roles_text, rule};
+use crate::authority::{Roles, VerbRule, roles_text, rule};
 use crate::error_code::Coded;
 use crate::ids::{EnvironmentId, RolloutId};
 use crate::person;
@@ -447,5 +447,5 @@ fn problem(terms: &Terms) -> Option<String> {
 
 /// True if the verb takes two persons, so that glass can be broken for it.
 fn takes_two_persons(verb: Verb) -> bool {
-    rule(verb) == Rule::TwoPersons || verb == Verb::Accept
+    rule(verb) == VerbRule::TwoPersons || verb == Verb::Accept
 }

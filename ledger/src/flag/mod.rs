@@ -15,7 +15,7 @@ pub use bucket::{BUCKETING, TOTAL_MILLIS, bucket};
 pub use decide::{Asked, FlagCommand, FlagRefusal, decide, settle};
 pub use evaluate::{Evaluation, EvaluationContext, EvaluationError, Reason, evaluate};
 pub use state::{FlagState, IllegalFlagEvent, evolve, fold};
-pub use undo::{Change, FlagUndo, flag_undo};
+pub use undo::{ChangeToUndo, FlagUndo, flag_undo};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, missing_docs)]

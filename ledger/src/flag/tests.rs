@@ -474,7 +474,7 @@ fn a_value_is_written_only_where_it_is_what_was_expected() {
 
 /// Returns what undoing means for a step that made this change, after this history.
 fn back(story: &Story, step: &str, target: &v1::FlagSetting, to_safe: bool) -> FlagUndo {
-    let change = Change {
+    let change = ChangeToUndo {
         rollout: &"r1".parse().unwrap(),
         step: &step.parse().unwrap(),
         target,

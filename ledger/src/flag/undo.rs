@@ -8,7 +8,7 @@ use crate::journal::StoredCommit;
 
 /// The change to undo.
 #[derive(Debug, Clone, Copy)]
-pub struct Change<'a> {
+pub struct ChangeToUndo<'a> {
     /// The rollout that made it.
     pub rollout: &'a RolloutId,
     /// Its step.
@@ -41,7 +41,7 @@ pub fn flag_undo(
     history: &[StoredCommit],
     now: &v1::FlagSetting,
     safe: &v1::FlagSetting,
-    change: &Change<'_>,
+    change: &ChangeToUndo<'_>,
 ) -> FlagUndo {
     let changes = || {
         let events = history.iter().flat_map(|stored| {

@@ -25,7 +25,7 @@ use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerName};
 use crate::journal::execute::load;
-use crate::journal::{Cache, Decision, Executed, Journal, StoredCommit, SyncKnown, execute};
+use crate::journal::{Cache, CommandDecision, Executed, Journal, StoredCommit, SyncKnown, execute};
 use crate::rollout::command::MAX_EVIDENCE;
 use crate::rollout::{self, Command, Context, Open, Request, RolloutState};
 use crate::runbook::{self, Plan};
@@ -71,7 +71,7 @@ impl Caller {
 
 /// A rollout as of its last commit.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub struct LoadedRollout {
     /// Its folded state.
     pub state: Arc<RolloutState>,
     /// The plan in force.
@@ -82,7 +82,7 @@ pub struct Loaded {
 
 /// The result of opening a rollout.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Opened {
+pub struct OpenedRollout {
     /// The result of the command.
     pub done: Done,
     /// Environments that it recorded as protected, with the plan's roles.
@@ -182,11 +182,11 @@ fn repeated(
     applied: Option<&CommandIds>,
     caller: &Caller,
     digest: &CommandDigest,
-) -> Result<Option<Decision>, HandlerError> {
+) -> Result<Option<CommandDecision>, HandlerError> {
     let found = applied.and_then(|ids| ids.find(caller.actor.kind(), &caller.command_id));
     match found {
         None => Ok(None),
-        Some(first) if first.is(digest) => Ok(Some(Decision::Repeated {
+        Some(first) if first.is(digest) => Ok(Some(CommandDecision::Repeated {
             sequence: first.sequence,
         })),
         Some(other) => Err(HandlerError::OtherCommand {
@@ -284,7 +284,7 @@ impl Handler {
         id: &RolloutId,
         open: &Open,
         caller: &Caller,
-    ) -> Result<Opened, HandlerError> {
+    ) -> Result<OpenedRollout, HandlerError> {
         let plan = self.plan(&open.plan.sha256).await?;
         let environments = self.environments_of(&plan, &open.environment).await?;
         let protected = authority::is_protected(&plan, &open.environment, false, &environments);
@@ -316,7 +316,7 @@ impl Handler {
             // If the rollout is refused, do not record its environments either.
             let journal = &*self.journal;
             let (state, _) = load(journal, aggregate, &self.rollouts, fold_rollout).await?;
-            if let Decision::Record(_) = decided(&state)? {
+            if let CommandDecision::Record(_) = decided(&state)? {
                 for (name, terms) in records {
                     if self.record_environment(&name, &terms, id, caller).await? {
                         recorded.push(name);
@@ -328,20 +328,20 @@ impl Handler {
         let decide = |state: Folded<RolloutState>| async move { decided(&state) };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
-        Ok(Opened {
+        Ok(OpenedRollout {
             done: executed.into(),
             recorded,
         })
     }
 
     /// Returns a rollout with everything acknowledged before the call.
-    pub async fn rollout(&self, id: &RolloutId) -> Result<Loaded, HandlerError> {
+    pub async fn rollout(&self, id: &RolloutId) -> Result<LoadedRollout, HandlerError> {
         let aggregate = Aggregate::Rollout(id.clone());
         let (state, sequence) =
             load(&*self.journal, &aggregate, &self.rollouts, fold_rollout).await?;
         let state = state.ok_or_else(|| no_rollout(id))?;
         let plan = self.pinned(&state.plan_digest).await?;
-        Ok(Loaded {
+        Ok(LoadedRollout {
             state,
             plan,
             sequence,
@@ -560,11 +560,11 @@ impl Handler {
         events: Vec<v1::Event>,
         caller: &Caller,
         digest: &CommandDigest,
-    ) -> Decision {
+    ) -> CommandDecision {
         if events.is_empty() {
-            return Decision::Nothing;
+            return CommandDecision::Nothing;
         }
-        Decision::Record(v1::Commit {
+        CommandDecision::Record(v1::Commit {
             id: Uuid::now_v7().to_string(),
             ledger: self.ledger.to_string(),
             aggregate: aggregate.kind().to_owned(),

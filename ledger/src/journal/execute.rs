@@ -61,7 +61,7 @@ pub enum ExecuteError<R> {
 
 /// The decision on a state.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
+pub enum CommandDecision {
     /// Append this commit; `execute` fills in its `previous_sequence`.
     Record(Commit),
     /// Nothing to do: the state is already as requested.
@@ -73,7 +73,7 @@ pub enum Decision {
     },
 }
 
-impl Decision {
+impl CommandDecision {
     /// The same, with the texts that were moved out of the command.
     #[must_use]
     pub fn with_texts(mut self, texts: &[LongText]) -> Self {
@@ -126,7 +126,7 @@ pub async fn execute<S, R, D>(
 ) -> Result<Executed, ExecuteError<R>>
 where
     S: Clone + Default,
-    D: Future<Output = Result<Decision, R>>,
+    D: Future<Output = Result<CommandDecision, R>>,
 {
     let mut known = cache.get(aggregate);
     let mut fresh = false;
@@ -141,8 +141,8 @@ where
         };
         let span = tracing::info_span!("decide", %aggregate, attempt);
         let decided = match decide(state.clone()).instrument(span).await {
-            Ok(Decision::Record(commit)) => Some(commit),
-            Ok(Decision::Repeated { sequence }) => {
+            Ok(CommandDecision::Record(commit)) => Some(commit),
+            Ok(CommandDecision::Repeated { sequence }) => {
                 return Ok(Executed {
                     sequence,
                     commit: Some(first_time(journal, aggregate, sequence).await?),
@@ -150,12 +150,12 @@ where
                     attempts: attempt,
                 });
             }
-            Ok(Decision::Nothing) | Err(_) if !fresh => {
+            Ok(CommandDecision::Nothing) | Err(_) if !fresh => {
                 fresh = true;
                 known = Some((state, last));
                 continue;
             }
-            Ok(Decision::Nothing) => None,
+            Ok(CommandDecision::Nothing) => None,
             Err(refusal) => return Err(ExecuteError::Rejected(refusal)),
         };
         if let Some(done) = append(journal, aggregate, decided, last, attempt).await? {

@@ -34,7 +34,7 @@ pub mod tracked;
 
 pub use cache::Cache;
 pub use envelope::event_type;
-pub use execute::{Contended, Decision, ExecuteError, Executed, execute};
+pub use execute::{CommandDecision, Contended, ExecuteError, Executed, execute};
 pub use expected::expected;
 pub use integrity::{Damage, Extent, Position};
 pub use jetstream::{GroupCommit, JetStreamJournal, JetStreamOptions};

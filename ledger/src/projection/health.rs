@@ -27,10 +27,10 @@
 //! NEEDS_ATTENTION 70 to 89, CRITICAL below; NO_DATA applies until the rollout is started.
 
 use super::rows::{HealthRow, StepRow};
-use super::state::RolloutState;
+use super::state::RolloutRows;
 use super::words::{
-    Deduction, GateStatus, Health, Outcome, RequestStatus, RolloutStatus, Severity, SignOffStatus,
-    StepStatus, Verdict,
+    Deduction, GateStatus, Health, RequestStatus, RolloutEnding, RolloutStatus, Severity,
+    SignOffStatus, StepRowStatus, Verdict,
 };
 
 /// The lowest score that is HEALTHY.
@@ -40,7 +40,7 @@ pub const NEEDS_ATTENTION_FROM: u32 = 70;
 
 /// The health of a rollout, computed from its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assessment {
+pub struct HealthAssessment {
     /// Status of the score.
     pub status: Health,
     /// 0 to 100; absent if the status is `NO_DATA`.
@@ -49,7 +49,7 @@ pub struct Assessment {
     pub deductions: Vec<Deduction>,
 }
 
-impl Assessment {
+impl HealthAssessment {
     /// True if `row` records the same assessment.
     pub fn matches(&self, row: &HealthRow) -> bool {
         self.status == row.status && self.score == row.score && self.deductions == row.deductions.0
@@ -68,9 +68,9 @@ pub fn status_of(score: u32) -> Health {
 }
 
 /// Assesses a rollout from its rows.
-pub fn assess(rollout: &RolloutState) -> Assessment {
+pub fn assess(rollout: &RolloutRows) -> HealthAssessment {
     if rollout.rollout.started_at.is_none() && rollout.rollout.status == RolloutStatus::Open {
-        return Assessment {
+        return HealthAssessment {
             status: Health::NoData,
             score: None,
             deductions: Vec::new(),
@@ -85,7 +85,7 @@ pub fn assess(rollout: &RolloutState) -> Assessment {
     reviews(rollout, &mut deductions);
     let lost: u32 = deductions.iter().map(|deduction| deduction.points).sum();
     let score = 100_u32.saturating_sub(lost);
-    Assessment {
+    HealthAssessment {
         status: status_of(score),
         score: Some(score),
         deductions,
@@ -107,7 +107,7 @@ fn deduct(
     });
 }
 
-fn steps(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
+fn steps(rollout: &RolloutRows, deductions: &mut Vec<Deduction>) {
     let mut wrong: Vec<(&StepRow, &str, u32, String)> = rollout
         .steps
         .values()
@@ -130,18 +130,18 @@ fn steps(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
 
 fn judge_step(step: &StepRow) -> Option<(&'static str, u32, String)> {
     match (step.status, step.verdict) {
-        (StepStatus::Finished, Some(Verdict::Fail | Verdict::Error)) if step.critical => {
+        (StepRowStatus::Finished, Some(Verdict::Fail | Verdict::Error)) if step.critical => {
             Some(("failed_critical_step", 40, "(critical) failed".to_owned()))
         }
-        (StepStatus::Finished, Some(Verdict::Fail | Verdict::Error)) => {
+        (StepRowStatus::Finished, Some(Verdict::Fail | Verdict::Error)) => {
             Some(("failed_step", 15, "failed".to_owned()))
         }
-        (StepStatus::Finished, Some(Verdict::Inconclusive) | None) => Some((
+        (StepRowStatus::Finished, Some(Verdict::Inconclusive) | None) => Some((
             "inconclusive_check",
             if step.critical { 20 } else { 10 },
             "has no conclusive result".to_owned(),
         )),
-        (StepStatus::Interrupted, _) => Some((
+        (StepRowStatus::Interrupted, _) => Some((
             "interrupted_step",
             15,
             format!(
@@ -149,7 +149,7 @@ fn judge_step(step: &StepRow) -> Option<(&'static str, u32, String)> {
                 step.attempt
             ),
         )),
-        (StepStatus::UndoFailed, _) => Some((
+        (StepRowStatus::UndoFailed, _) => Some((
             "undo_failed",
             40,
             "could not be undone; its effect may still be there".to_owned(),
@@ -158,7 +158,7 @@ fn judge_step(step: &StepRow) -> Option<(&'static str, u32, String)> {
     }
 }
 
-fn alerts_and_comparisons(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
+fn alerts_and_comparisons(rollout: &RolloutRows, deductions: &mut Vec<Deduction>) {
     for alert in &rollout.alerts {
         let points = match alert.severity {
             Severity::Info => continue,
@@ -215,7 +215,7 @@ fn alerts_and_comparisons(rollout: &RolloutState, deductions: &mut Vec<Deduction
     }
 }
 
-fn gates(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
+fn gates(rollout: &RolloutRows, deductions: &mut Vec<Deduction>) {
     let mut blocked: Vec<_> = rollout
         .gates
         .values()
@@ -256,7 +256,7 @@ fn gates(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
     }
 }
 
-fn rollbacks(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
+fn rollbacks(rollout: &RolloutRows, deductions: &mut Vec<Deduction>) {
     for rollback in &rollout.rollbacks {
         if rollback.finished_at.is_none() && rollback.verdict.is_none() {
             deduct(
@@ -276,7 +276,7 @@ fn rollbacks(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
         .iter()
         .rev()
         .find(|rollback| rollback.verdict.is_some());
-    if rollout.rollout.outcome == Some(Outcome::RolledBack) {
+    if rollout.rollout.outcome == Some(RolloutEnding::RolledBack) {
         deduct(
             deductions,
             "rolled_back",
@@ -314,7 +314,7 @@ fn rollbacks(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
     }
 }
 
-fn reviews(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
+fn reviews(rollout: &RolloutRows, deductions: &mut Vec<Deduction>) {
     for review in &rollout.requests {
         let points = match review.status {
             RequestStatus::Open => 15,
@@ -341,7 +341,7 @@ fn reviews(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
     }
 }
 
-fn measurements(rollout: &RolloutState, deductions: &mut Vec<Deduction>) {
+fn measurements(rollout: &RolloutRows, deductions: &mut Vec<Deduction>) {
     if let Some(audit) = &rollout.audit {
         let points = match audit.health {
             Health::NeedsAttention => Some(("audit_needs_attention", 10)),

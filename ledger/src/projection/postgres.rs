@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, Connection, Postgres, Row, Transaction};
 
-use super::row::{Kind, Value};
+use super::row::{ColumnValue, Kind};
 use super::sql::{Database, SqlViews, Tx};
 use super::store::{ViewError, ViewStore};
 use crate::database;
@@ -174,21 +174,21 @@ fn numbered(sql: &str) -> String {
 }
 
 /// Binds values; `kinds` repeats for each row and gives a NULL its type.
-fn arguments(args: Vec<Value>, kinds: &[Kind]) -> Result<PgArguments, ViewError> {
+fn arguments(args: Vec<ColumnValue>, kinds: &[Kind]) -> Result<PgArguments, ViewError> {
     let mut bound = PgArguments::default();
     bound.reserve(args.len(), 0);
     let mut kinds = kinds.iter().cycle();
     for arg in args {
         let kind = kinds.next().copied();
         let added = match (arg, kind) {
-            (Value::Null, Some(Kind::Bool)) => bound.add(None::<bool>),
-            (Value::Null, Some(Kind::Int)) => bound.add(None::<i64>),
-            (Value::Null, Some(Kind::Real)) => bound.add(None::<f64>),
-            (Value::Null, Some(Kind::Text) | None) => bound.add(None::<String>),
-            (Value::Bool(value), _) => bound.add(value),
-            (Value::Int(value), _) => bound.add(value),
-            (Value::Real(value), _) => bound.add(value),
-            (Value::Text(value), _) => bound.add(value),
+            (ColumnValue::Null, Some(Kind::Bool)) => bound.add(None::<bool>),
+            (ColumnValue::Null, Some(Kind::Int)) => bound.add(None::<i64>),
+            (ColumnValue::Null, Some(Kind::Real)) => bound.add(None::<f64>),
+            (ColumnValue::Null, Some(Kind::Text) | None) => bound.add(None::<String>),
+            (ColumnValue::Bool(value), _) => bound.add(value),
+            (ColumnValue::Int(value), _) => bound.add(value),
+            (ColumnValue::Real(value), _) => bound.add(value),
+            (ColumnValue::Text(value), _) => bound.add(value),
         };
         added.map_err(|error| ViewError::Database {
             action: "bind a value",
@@ -198,18 +198,22 @@ fn arguments(args: Vec<Value>, kinds: &[Kind]) -> Result<PgArguments, ViewError>
     Ok(bound)
 }
 
-fn decode(row: &PgRow, columns: &[Kind]) -> Result<Vec<Value>, sqlx::Error> {
+fn decode(row: &PgRow, columns: &[Kind]) -> Result<Vec<ColumnValue>, sqlx::Error> {
     columns
         .iter()
         .enumerate()
         .map(|(place, kind)| {
             let value = match kind {
-                Kind::Bool => row.try_get::<Option<bool>, _>(place)?.map(Value::Bool),
-                Kind::Int => row.try_get::<Option<i64>, _>(place)?.map(Value::Int),
-                Kind::Real => row.try_get::<Option<f64>, _>(place)?.map(Value::Real),
-                Kind::Text => row.try_get::<Option<String>, _>(place)?.map(Value::Text),
+                Kind::Bool => row
+                    .try_get::<Option<bool>, _>(place)?
+                    .map(ColumnValue::Bool),
+                Kind::Int => row.try_get::<Option<i64>, _>(place)?.map(ColumnValue::Int),
+                Kind::Real => row.try_get::<Option<f64>, _>(place)?.map(ColumnValue::Real),
+                Kind::Text => row
+                    .try_get::<Option<String>, _>(place)?
+                    .map(ColumnValue::Text),
             };
-            Ok(value.unwrap_or(Value::Null))
+            Ok(value.unwrap_or(ColumnValue::Null))
         })
         .collect()
 }
@@ -227,7 +231,7 @@ impl Tx for PostgresTx {
     async fn execute(
         &mut self,
         sql: Arc<str>,
-        args: Vec<Value>,
+        args: Vec<ColumnValue>,
         kinds: &[Kind],
     ) -> Result<(), ViewError> {
         // Every SQL text is built from constants of this crate; values are bound.
@@ -241,9 +245,9 @@ impl Tx for PostgresTx {
     async fn fetch(
         &mut self,
         sql: String,
-        args: Vec<Value>,
+        args: Vec<ColumnValue>,
         columns: &[Kind],
-    ) -> Result<Vec<Vec<Value>>, ViewError> {
+    ) -> Result<Vec<Vec<ColumnValue>>, ViewError> {
         sqlx::query_with(AssertSqlSafe(numbered(&sql)), arguments(args, &[])?)
             .fetch_all(&mut *self.0)
             .await

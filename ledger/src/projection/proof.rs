@@ -9,13 +9,13 @@ use std::fmt;
 
 use super::change::project;
 use super::projector::ProjectorError;
-use super::row::{RowChange, TableSpec, Value, ViewRow};
+use super::row::{ColumnValue, RowChange, TableSpec, ViewRow};
 use super::rows::{
     EnvironmentRow, FlagHistoryRow, FlagRow, RequestRow, RolloutRow, TABLES, TimelineRow, WorkerRow,
 };
 use super::state::State;
 use super::store::ViewStore;
-use super::views::Answer;
+use super::views::ViewAnswer;
 use crate::error_code::Coded;
 use crate::ids::{Aggregate, RolloutId};
 use crate::journal::{Journal, StoredCommit};
@@ -30,7 +30,7 @@ const ROLLOUT: &str = "rollout";
 
 /// A stored row that does not match the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct ViewDifference {
     /// The table.
     pub table: &'static str,
     /// The row's key: its values joined by `/`.
@@ -39,7 +39,7 @@ pub struct Difference {
     pub what: String,
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for ViewDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "row {} of {} {}", self.row, self.table, self.what)
     }
@@ -53,7 +53,7 @@ impl fmt::Display for Difference {
 )]
 pub struct Differs {
     /// The first difference.
-    pub first: Difference,
+    pub first: ViewDifference,
     /// The number of further differences.
     pub others: usize,
 }
@@ -67,7 +67,7 @@ fn more(others: usize) -> String {
 
 impl Differs {
     /// Wraps differences; `None` if there are none.
-    pub fn of(mut differences: Vec<Difference>) -> Option<Self> {
+    pub fn of(mut differences: Vec<ViewDifference>) -> Option<Self> {
         if differences.is_empty() {
             return None;
         }
@@ -80,7 +80,7 @@ impl Differs {
 }
 
 /// The rows of one table.
-pub type TableRows = (&'static TableSpec, Vec<Vec<Value>>);
+pub type TableRows = (&'static TableSpec, Vec<Vec<ColumnValue>>);
 
 /// A table, and the columns that tell which aggregate a row belongs to.
 #[derive(Debug, Clone)]
@@ -139,7 +139,7 @@ pub async fn prove(
     views: &dyn ViewStore,
     rollout: &RolloutId,
     flags: impl IntoIterator<Item = Aggregate>,
-) -> Result<Vec<Difference>, ProjectorError> {
+) -> Result<Vec<ViewDifference>, ProjectorError> {
     let mut aggregates: BTreeSet<Aggregate> = flags.into_iter().take(MAX_FLAGS).collect();
     let own = Aggregate::Rollout(rollout.clone());
     let stored = views.rows_of(&own).await?;
@@ -157,7 +157,7 @@ pub async fn prove_alone(
     journal: &dyn Journal,
     views: &dyn ViewStore,
     aggregate: &Aggregate,
-) -> Result<Vec<Difference>, ProjectorError> {
+) -> Result<Vec<ViewDifference>, ProjectorError> {
     let stored = views.rows_of(aggregate).await?;
     compared(journal, aggregate, [aggregate], stored).await
 }
@@ -166,8 +166,8 @@ async fn compared<'a>(
     journal: &dyn Journal,
     own: &Aggregate,
     read: impl IntoIterator<Item = &'a Aggregate>,
-    stored: Answer<Vec<TableRows>>,
-) -> Result<Vec<Difference>, ProjectorError> {
+    stored: ViewAnswer<Vec<TableRows>>,
+) -> Result<Vec<ViewDifference>, ProjectorError> {
     let mut commits = Vec::new();
     for aggregate in read {
         commits.extend(journal.read(aggregate, 0).await?);
@@ -196,7 +196,7 @@ fn named_by(stored: &[TableRows]) -> BTreeSet<Aggregate> {
     timeline
         .flat_map(|(_, rows)| rows)
         .filter_map(|row| match row.get(place) {
-            Some(Value::Text(text)) => {
+            Some(ColumnValue::Text(text)) => {
                 let (kind, id) = text.split_once(' ')?;
                 Aggregate::of(kind, id)
             }
@@ -207,17 +207,17 @@ fn named_by(stored: &[TableRows]) -> BTreeSet<Aggregate> {
         .collect()
 }
 
-type RebuiltRows = BTreeMap<(&'static str, String), (&'static TableSpec, Vec<Value>)>;
+type RebuiltRows = BTreeMap<(&'static str, String), (&'static TableSpec, Vec<ColumnValue>)>;
 
 /// Rebuilds an aggregate's rows from commits.
 fn rebuild(commits: &[StoredCommit], aggregate: &Aggregate) -> RebuiltRows {
     let owned = owned(aggregate);
-    let is_own = |table: &TableSpec, values: &[Value]| {
+    let is_own = |table: &TableSpec, values: &[ColumnValue]| {
         owned.iter().any(|owned| {
             owned.table.name == table.name
                 && owned.by.iter().all(|(name, text)| {
                     let value = column(table, name).and_then(|place| values.get(place));
-                    matches!(value, Some(Value::Text(found)) if found == text)
+                    matches!(value, Some(ColumnValue::Text(found)) if found == text)
                 })
         })
     };
@@ -239,12 +239,12 @@ fn rebuild(commits: &[StoredCommit], aggregate: &Aggregate) -> RebuiltRows {
     rebuilt
 }
 
-fn key_of(table: &TableSpec, row: &[Value]) -> String {
+fn key_of(table: &TableSpec, row: &[ColumnValue]) -> String {
     let texts: Vec<String> = row.iter().take(table.key).map(shown).collect();
     texts.join("/")
 }
 
-fn differences(mut rebuilt: RebuiltRows, stored: &[TableRows]) -> Vec<Difference> {
+fn differences(mut rebuilt: RebuiltRows, stored: &[TableRows]) -> Vec<ViewDifference> {
     let mut found = Vec::new();
     for (table, rows) in stored {
         for row in rows {
@@ -257,14 +257,14 @@ fn differences(mut rebuilt: RebuiltRows, stored: &[TableRows]) -> Vec<Difference
                     Some(what) => what,
                 },
             };
-            found.push(Difference {
+            found.push(ViewDifference {
                 table: table.name,
                 row: key,
                 what,
             });
         }
     }
-    found.extend(rebuilt.into_keys().map(|(table, row)| Difference {
+    found.extend(rebuilt.into_keys().map(|(table, row)| ViewDifference {
         table,
         row,
         what: "is missing".to_owned(),
@@ -273,10 +273,14 @@ fn differences(mut rebuilt: RebuiltRows, stored: &[TableRows]) -> Vec<Difference
 }
 
 /// Describes the first value that differs.
-fn differing(table: &TableSpec, expected: &[Value], stored: &[Value]) -> Option<String> {
+fn differing(
+    table: &TableSpec,
+    expected: &[ColumnValue],
+    stored: &[ColumnValue],
+) -> Option<String> {
     let place = (0..table.columns.len()).find(|at| expected.get(*at) != stored.get(*at))?;
     let name = table.columns.get(place).map_or("", |column| column.name);
-    let cut = |row: &[Value]| {
+    let cut = |row: &[ColumnValue]| {
         let text = row.get(place).map(shown).unwrap_or_default();
         let mut short: String = text.chars().take(MAX_SHOWN).collect();
         if short.len() < text.len() {
@@ -291,12 +295,12 @@ fn differing(table: &TableSpec, expected: &[Value], stored: &[Value]) -> Option<
     ))
 }
 
-fn shown(value: &Value) -> String {
+fn shown(value: &ColumnValue) -> String {
     match value {
-        Value::Null => String::new(),
-        Value::Bool(value) => value.to_string(),
-        Value::Int(value) => value.to_string(),
-        Value::Real(value) => value.to_string(),
-        Value::Text(value) => value.clone(),
+        ColumnValue::Null => String::new(),
+        ColumnValue::Bool(value) => value.to_string(),
+        ColumnValue::Int(value) => value.to_string(),
+        ColumnValue::Real(value) => value.to_string(),
+        ColumnValue::Text(value) => value.clone(),
     }
 }

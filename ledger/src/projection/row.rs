@@ -13,7 +13,7 @@ use crate::error_code::Coded;
 
 /// One stored value.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum ColumnValue {
     /// SQL NULL.
     Null,
     /// A boolean; SQLite stores it as 0 or 1.
@@ -26,7 +26,7 @@ pub enum Value {
     Text(String),
 }
 
-impl Value {
+impl ColumnValue {
     /// Returns the type's name for messages.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ pub struct RowChange {
     /// The table.
     pub table: &'static TableSpec,
     /// One value per column, in the table's order.
-    pub values: Vec<Value>,
+    pub values: Vec<ColumnValue>,
 }
 
 impl RowChange {
@@ -120,9 +120,9 @@ pub trait ViewRow: Sized {
     /// The table.
     const TABLE: &'static TableSpec;
     /// Returns the values in column order.
-    fn to_values(&self) -> Vec<Value>;
+    fn to_values(&self) -> Vec<ColumnValue>;
     /// Builds the row from stored values in column order.
-    fn from_values(values: Vec<Value>) -> Result<Self, RowError>;
+    fn from_values(values: Vec<ColumnValue>) -> Result<Self, RowError>;
 }
 
 /// A field type that maps to a column type.
@@ -132,9 +132,9 @@ pub trait Column: Sized {
     /// The column may hold NULL.
     const NULLABLE: bool = false;
     /// Returns the stored form.
-    fn to_value(&self) -> Value;
+    fn to_value(&self) -> ColumnValue;
     /// Converts a stored form back; `Err` names what was found instead.
-    fn from_value(value: Value) -> Result<Self, String>;
+    fn from_value(value: ColumnValue) -> Result<Self, String>;
 }
 
 /// Replaces NUL characters, which PostgreSQL refuses in text.
@@ -148,12 +148,12 @@ pub fn clean(text: &str) -> String {
 
 impl Column for String {
     const KIND: Kind = Kind::Text;
-    fn to_value(&self) -> Value {
-        Value::Text(clean(self))
+    fn to_value(&self) -> ColumnValue {
+        ColumnValue::Text(clean(self))
     }
-    fn from_value(value: Value) -> Result<Self, String> {
+    fn from_value(value: ColumnValue) -> Result<Self, String> {
         match value {
-            Value::Text(text) => Ok(text),
+            ColumnValue::Text(text) => Ok(text),
             other => Err(other.type_name().to_owned()),
         }
     }
@@ -161,13 +161,13 @@ impl Column for String {
 
 impl Column for bool {
     const KIND: Kind = Kind::Bool;
-    fn to_value(&self) -> Value {
-        Value::Bool(*self)
+    fn to_value(&self) -> ColumnValue {
+        ColumnValue::Bool(*self)
     }
-    fn from_value(value: Value) -> Result<Self, String> {
+    fn from_value(value: ColumnValue) -> Result<Self, String> {
         match value {
-            Value::Bool(flag) => Ok(flag),
-            Value::Int(number) => Ok(number != 0),
+            ColumnValue::Bool(flag) => Ok(flag),
+            ColumnValue::Int(number) => Ok(number != 0),
             other => Err(other.type_name().to_owned()),
         }
     }
@@ -177,12 +177,12 @@ macro_rules! integer_column {
     ($($int:ty),*) => {$(
         impl Column for $int {
             const KIND: Kind = Kind::Int;
-            fn to_value(&self) -> Value {
-                Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
+            fn to_value(&self) -> ColumnValue {
+                ColumnValue::Int(i64::try_from(*self).unwrap_or(i64::MAX))
             }
-            fn from_value(value: Value) -> Result<Self, String> {
+            fn from_value(value: ColumnValue) -> Result<Self, String> {
                 match value {
-                    Value::Int(number) => {
+                    ColumnValue::Int(number) => {
                         Self::try_from(number).map_err(|_| format!("the number {number}"))
                     }
                     other => Err(other.type_name().to_owned()),
@@ -195,17 +195,17 @@ integer_column!(i64, u64, u32);
 
 impl Column for f64 {
     const KIND: Kind = Kind::Real;
-    fn to_value(&self) -> Value {
+    fn to_value(&self) -> ColumnValue {
         // `+ 0.0` turns -0 into 0, as SQLite does.
         if self.is_finite() {
-            Value::Real(*self + 0.0)
+            ColumnValue::Real(*self + 0.0)
         } else {
-            Value::Null
+            ColumnValue::Null
         }
     }
-    fn from_value(value: Value) -> Result<Self, String> {
+    fn from_value(value: ColumnValue) -> Result<Self, String> {
         match value {
-            Value::Real(number) => Ok(number),
+            ColumnValue::Real(number) => Ok(number),
             other => Err(other.type_name().to_owned()),
         }
     }
@@ -213,12 +213,12 @@ impl Column for f64 {
 
 impl Column for Timestamp {
     const KIND: Kind = Kind::Text;
-    fn to_value(&self) -> Value {
-        Value::Text(format!("{self:.6}"))
+    fn to_value(&self) -> ColumnValue {
+        ColumnValue::Text(format!("{self:.6}"))
     }
-    fn from_value(value: Value) -> Result<Self, String> {
+    fn from_value(value: ColumnValue) -> Result<Self, String> {
         match value {
-            Value::Text(text) => text.parse().map_err(|_| format!("the text `{text}`")),
+            ColumnValue::Text(text) => text.parse().map_err(|_| format!("the text `{text}`")),
             other => Err(other.type_name().to_owned()),
         }
     }
@@ -227,12 +227,12 @@ impl Column for Timestamp {
 impl<T: Column> Column for Option<T> {
     const KIND: Kind = T::KIND;
     const NULLABLE: bool = true;
-    fn to_value(&self) -> Value {
-        self.as_ref().map_or(Value::Null, T::to_value)
+    fn to_value(&self) -> ColumnValue {
+        self.as_ref().map_or(ColumnValue::Null, T::to_value)
     }
-    fn from_value(value: Value) -> Result<Self, String> {
+    fn from_value(value: ColumnValue) -> Result<Self, String> {
         match value {
-            Value::Null => Ok(None),
+            ColumnValue::Null => Ok(None),
             value => T::from_value(value).map(Some),
         }
     }
@@ -252,13 +252,13 @@ impl<T> std::ops::Deref for Json<T> {
 
 impl<T: Serialize + DeserializeOwned> Column for Json<T> {
     const KIND: Kind = Kind::Text;
-    fn to_value(&self) -> Value {
+    fn to_value(&self) -> ColumnValue {
         // Every `T` here is a plain struct, list or map with text keys, which always serializes.
-        serde_json::to_string(&self.0).map_or(Value::Null, Value::Text)
+        serde_json::to_string(&self.0).map_or(ColumnValue::Null, ColumnValue::Text)
     }
-    fn from_value(value: Value) -> Result<Self, String> {
+    fn from_value(value: ColumnValue) -> Result<Self, String> {
         match value {
-            Value::Text(text) => serde_json::from_str(&text)
+            ColumnValue::Text(text) => serde_json::from_str(&text)
                 .map(Self)
                 .map_err(|error| format!("JSON that does not fit ({error})")),
             other => Err(other.type_name().to_owned()),
@@ -289,17 +289,17 @@ macro_rules! view_row {
                     key: $key,
                 };
 
-            fn to_values(&self) -> Vec<$crate::projection::row::Value> {
+            fn to_values(&self) -> Vec<$crate::projection::row::ColumnValue> {
                 vec![$($crate::projection::row::Column::to_value(&self.$field),)*]
             }
 
             fn from_values(
-                values: Vec<$crate::projection::row::Value>,
+                values: Vec<$crate::projection::row::ColumnValue>,
             ) -> Result<Self, $crate::projection::row::RowError> {
                 let mut values = values.into_iter();
                 Ok(Self {$(
                     $field: $crate::projection::row::Column::from_value(
-                        values.next().unwrap_or($crate::projection::row::Value::Null),
+                        values.next().unwrap_or($crate::projection::row::ColumnValue::Null),
                     )
                     .map_err(|found| $crate::projection::row::RowError {
                         table: $table,

@@ -16,7 +16,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Arguments, AssertSqlSafe, Connection, Row, Sqlite, Transaction};
 
-use super::row::{Kind, Value};
+use super::row::{ColumnValue, Kind};
 use super::sql::{Database, SqlViews, Tx};
 use super::store::{ViewError, ViewStore};
 
@@ -220,16 +220,16 @@ impl Database for SqliteDatabase {
 
 struct SqliteTx(Transaction<'static, Sqlite>);
 
-fn arguments(args: Vec<Value>) -> Result<SqliteArguments, ViewError> {
+fn arguments(args: Vec<ColumnValue>) -> Result<SqliteArguments, ViewError> {
     let mut bound = SqliteArguments::default();
     bound.reserve(args.len(), 0);
     for arg in args {
         let added = match arg {
-            Value::Null => bound.add(None::<i64>),
-            Value::Bool(value) => bound.add(i64::from(value)),
-            Value::Int(value) => bound.add(value),
-            Value::Real(value) => bound.add(value),
-            Value::Text(value) => bound.add(value),
+            ColumnValue::Null => bound.add(None::<i64>),
+            ColumnValue::Bool(value) => bound.add(i64::from(value)),
+            ColumnValue::Int(value) => bound.add(value),
+            ColumnValue::Real(value) => bound.add(value),
+            ColumnValue::Text(value) => bound.add(value),
         };
         added.map_err(|error| ViewError::Database {
             action: "bind a value",
@@ -239,18 +239,22 @@ fn arguments(args: Vec<Value>) -> Result<SqliteArguments, ViewError> {
     Ok(bound)
 }
 
-fn decode(row: &SqliteRow, columns: &[Kind]) -> Result<Vec<Value>, sqlx::Error> {
+fn decode(row: &SqliteRow, columns: &[Kind]) -> Result<Vec<ColumnValue>, sqlx::Error> {
     columns
         .iter()
         .enumerate()
         .map(|(place, kind)| {
             let value = match kind {
-                Kind::Bool => row.try_get::<Option<bool>, _>(place)?.map(Value::Bool),
-                Kind::Int => row.try_get::<Option<i64>, _>(place)?.map(Value::Int),
-                Kind::Real => row.try_get::<Option<f64>, _>(place)?.map(Value::Real),
-                Kind::Text => row.try_get::<Option<String>, _>(place)?.map(Value::Text),
+                Kind::Bool => row
+                    .try_get::<Option<bool>, _>(place)?
+                    .map(ColumnValue::Bool),
+                Kind::Int => row.try_get::<Option<i64>, _>(place)?.map(ColumnValue::Int),
+                Kind::Real => row.try_get::<Option<f64>, _>(place)?.map(ColumnValue::Real),
+                Kind::Text => row
+                    .try_get::<Option<String>, _>(place)?
+                    .map(ColumnValue::Text),
             };
-            Ok(value.unwrap_or(Value::Null))
+            Ok(value.unwrap_or(ColumnValue::Null))
         })
         .collect()
 }
@@ -268,7 +272,7 @@ impl Tx for SqliteTx {
     async fn execute(
         &mut self,
         sql: Arc<str>,
-        args: Vec<Value>,
+        args: Vec<ColumnValue>,
         _kinds: &[Kind],
     ) -> Result<(), ViewError> {
         // Every SQL text is built from constants of this crate; values are bound.
@@ -282,9 +286,9 @@ impl Tx for SqliteTx {
     async fn fetch(
         &mut self,
         sql: String,
-        args: Vec<Value>,
+        args: Vec<ColumnValue>,
         columns: &[Kind],
-    ) -> Result<Vec<Vec<Value>>, ViewError> {
+    ) -> Result<Vec<Vec<ColumnValue>>, ViewError> {
         sqlx::query_with(AssertSqlSafe(sql), arguments(args)?)
             .fetch_all(&mut *self.0)
             .await

@@ -9,14 +9,14 @@ use super::rows::{
     WorkerRow,
 };
 use super::words::Verdict;
-use super::words::{AlertStatus, GateStatus, Health, RevisionStatus, SignOffStatus, StepStatus};
+use super::words::{AlertStatus, GateStatus, Health, RevisionStatus, SignOffStatus, StepRowStatus};
 use crate::ids::Aggregate;
 use crate::journal::StoredCommit;
 
 /// The loaded rows, by aggregate.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    pub(super) rollouts: HashMap<String, RolloutState>,
+    pub(super) rollouts: HashMap<String, RolloutRows>,
     pub(super) flags: HashMap<(String, String), FlagRow>,
     pub(super) flag_requests: HashMap<(String, String), Vec<RequestRow>>,
     pub(super) workers: HashMap<String, WorkerRow>,
@@ -25,7 +25,7 @@ pub struct State {
 
 /// The rows of one rollout that later events may change or on which its health depends.
 #[derive(Debug, Clone)]
-pub struct RolloutState {
+pub struct RolloutRows {
     /// The rollout.
     pub rollout: RolloutRow,
     /// Its health.
@@ -54,7 +54,7 @@ pub struct RolloutState {
     pub requests: Vec<RequestRow>,
 }
 
-impl RolloutState {
+impl RolloutRows {
     /// Creates the state of a rollout of which only its own row is known.
     pub fn new(rollout: RolloutRow) -> Self {
         let health = HealthRow {
@@ -125,27 +125,27 @@ impl RolloutState {
 /// True if the step no longer holds up its phase.
 fn is_complete(step: &StepRow) -> bool {
     match step.status {
-        StepStatus::Skipped | StepStatus::NotApplicable => true,
-        StepStatus::Finished => match step.verdict {
+        StepRowStatus::Skipped | StepRowStatus::NotApplicable => true,
+        StepRowStatus::Finished => match step.verdict {
             Some(Verdict::Pass | Verdict::Warning | Verdict::NotApplicable | Verdict::Skipped) => {
                 true
             }
             Some(Verdict::Fail | Verdict::Inconclusive | Verdict::Error) => !step.critical,
             None => false,
         },
-        StepStatus::Pending
-        | StepStatus::Running
-        | StepStatus::Interrupted
-        | StepStatus::InReview
-        | StepStatus::Undoing
-        | StepStatus::Undone
-        | StepStatus::UndoFailed => false,
+        StepRowStatus::Pending
+        | StepRowStatus::Running
+        | StepRowStatus::Interrupted
+        | StepRowStatus::InReview
+        | StepRowStatus::Undoing
+        | StepRowStatus::Undone
+        | StepRowStatus::UndoFailed => false,
     }
 }
 
 /// The aggregates whose rows must be loaded before a batch is projected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Needs {
+pub struct NeededRows {
     /// Rollout ids.
     pub rollouts: BTreeSet<String>,
     /// Flags by environment and key.
@@ -156,7 +156,7 @@ pub struct Needs {
     pub environments: BTreeSet<String>,
 }
 
-impl Needs {
+impl NeededRows {
     /// Returns the aggregates that a batch touches.
     pub fn of(batch: &[StoredCommit]) -> Self {
         let mut needs = Self::default();
@@ -206,7 +206,7 @@ impl State {
     }
 
     /// Drops every aggregate that `needs` does not name.
-    pub fn keep_only(&mut self, needs: &Needs) {
+    pub fn keep_only(&mut self, needs: &NeededRows) {
         self.rollouts
             .retain(|rollout, _| needs.rollouts.contains(rollout));
         self.flags.retain(|flag, _| needs.flags.contains(flag));

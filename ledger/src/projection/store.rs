@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use super::proof::TableRows;
 use super::row::RowError;
 use super::views::{
-    AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, EnvironmentRow,
-    FlagHistoryRow, FlagRow, HealthRow, MeasurementRow, Page, RegressionFilter, RegressionRow,
-    RequestFilter, RequestRow, RolloutDetail, RolloutFilter, RolloutRow, SnapshotRow,
-    TimelineFilter, TimelineRow, WorkerRow,
+    AlertRow, AnomalyRow, AsOf, AuditRow, ComparisonRow, EnvironmentRow, FlagHistoryRow, FlagRow,
+    HealthRow, MeasurementRow, Page, PageCursor, RegressionFilter, RegressionRow, RequestFilter,
+    RequestRow, RolloutDetail, RolloutFilter, RolloutRow, SnapshotRow, TimelineFilter, TimelineRow,
+    ViewAnswer, WorkerRow,
 };
 use crate::error_code::Coded;
 use crate::ids::Aggregate;
@@ -147,29 +147,34 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
     async fn index(&self) -> Result<(), ViewError>;
 
     /// Returns rollouts, newest first.
-    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Answer<Vec<RolloutRow>>, ViewError>;
+    async fn rollouts(
+        &self,
+        filter: &RolloutFilter,
+    ) -> Result<ViewAnswer<Vec<RolloutRow>>, ViewError>;
 
     /// Returns one rollout with everything that belongs to it; `None` if it does not exist.
-    async fn rollout(&self, rollout: &str) -> Result<Answer<Option<RolloutDetail>>, ViewError>;
+    async fn rollout(&self, rollout: &str) -> Result<ViewAnswer<Option<RolloutDetail>>, ViewError>;
 
     /// Returns every stored row that [belongs to](super::proof::Owned) an aggregate, in stored
     /// form; empty for an unknown aggregate.
-    async fn rows_of(&self, aggregate: &Aggregate) -> Result<Answer<Vec<TableRows>>, ViewError>;
+    async fn rows_of(&self, aggregate: &Aggregate)
+    -> Result<ViewAnswer<Vec<TableRows>>, ViewError>;
 
     /// Returns the health of one rollout; `None` if it does not exist.
-    async fn health(&self, rollout: &str) -> Result<Answer<Option<HealthRow>>, ViewError>;
+    async fn health(&self, rollout: &str) -> Result<ViewAnswer<Option<HealthRow>>, ViewError>;
 
     /// Returns up to `limit` measurements of one step, in order, after a cursor.
     async fn measurements(
         &self,
         rollout: &str,
         step: &str,
-        after: Cursor,
+        after: PageCursor,
         limit: u32,
-    ) -> Result<Answer<Page<MeasurementRow>>, ViewError>;
+    ) -> Result<ViewAnswer<Page<MeasurementRow>>, ViewError>;
 
     /// Returns the flags of one environment or of all, by environment and key.
-    async fn flags(&self, environment: Option<&str>) -> Result<Answer<Vec<FlagRow>>, ViewError>;
+    async fn flags(&self, environment: Option<&str>)
+    -> Result<ViewAnswer<Vec<FlagRow>>, ViewError>;
 
     /// Returns one flag's changes in order; the latest
     /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
@@ -177,29 +182,31 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
         &self,
         environment: &str,
         key: &str,
-    ) -> Result<Answer<Vec<FlagHistoryRow>>, ViewError>;
+    ) -> Result<ViewAnswer<Vec<FlagHistoryRow>>, ViewError>;
 
     /// Returns the snapshots of one rollout or of all, in order; the latest
     /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
-    async fn snapshots(&self, rollout: Option<&str>)
-    -> Result<Answer<Vec<SnapshotRow>>, ViewError>;
+    async fn snapshots(
+        &self,
+        rollout: Option<&str>,
+    ) -> Result<ViewAnswer<Vec<SnapshotRow>>, ViewError>;
 
     /// Returns the comparisons of one rollout or of all, in order; the latest
     /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
     async fn comparisons(
         &self,
         rollout: Option<&str>,
-    ) -> Result<Answer<Vec<ComparisonRow>>, ViewError>;
+    ) -> Result<ViewAnswer<Vec<ComparisonRow>>, ViewError>;
 
     /// Returns a page of regressions.
     async fn regressions(
         &self,
         filter: &RegressionFilter,
-    ) -> Result<Answer<Page<RegressionRow>>, ViewError>;
+    ) -> Result<ViewAnswer<Page<RegressionRow>>, ViewError>;
 
     /// Returns the audits of one rollout or of all, in order; the latest
     /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
-    async fn audits(&self, rollout: Option<&str>) -> Result<Answer<Vec<AuditRow>>, ViewError>;
+    async fn audits(&self, rollout: Option<&str>) -> Result<ViewAnswer<Vec<AuditRow>>, ViewError>;
 
     /// Returns the alerts of one rollout or of all, open ones only or all, in the order they were
     /// raised; the latest [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
@@ -207,33 +214,36 @@ pub trait ViewStore: Send + Sync + std::fmt::Debug {
         &self,
         rollout: Option<&str>,
         open_only: bool,
-    ) -> Result<Answer<Vec<AlertRow>>, ViewError>;
+    ) -> Result<ViewAnswer<Vec<AlertRow>>, ViewError>;
 
     /// Returns the workers recorded as present, by name, at most
     /// [`MAX_WORKERS`](super::views::MAX_WORKERS); then those that left, latest first, at most
     /// [`MAX_LEFT_WORKERS`](super::views::MAX_LEFT_WORKERS).
-    async fn workers(&self) -> Result<Answer<Vec<WorkerRow>>, ViewError>;
+    async fn workers(&self) -> Result<ViewAnswer<Vec<WorkerRow>>, ViewError>;
 
     /// Returns the recorded environments, by name; at most
     /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
-    async fn environments(&self) -> Result<Answer<Vec<EnvironmentRow>>, ViewError>;
+    async fn environments(&self) -> Result<ViewAnswer<Vec<EnvironmentRow>>, ViewError>;
 
     /// Returns requests and reviews in the order they were made; the latest
     /// [`MAX_PAGE_ROWS`](super::views::MAX_PAGE_ROWS).
-    async fn requests(&self, filter: &RequestFilter) -> Result<Answer<Vec<RequestRow>>, ViewError>;
+    async fn requests(
+        &self,
+        filter: &RequestFilter,
+    ) -> Result<ViewAnswer<Vec<RequestRow>>, ViewError>;
 
     /// Returns a page of the timeline.
     async fn timeline(
         &self,
         filter: &TimelineFilter,
-    ) -> Result<Answer<Page<TimelineRow>>, ViewError>;
+    ) -> Result<ViewAnswer<Page<TimelineRow>>, ViewError>;
 
     /// Returns a page of anomalies, in order.
     async fn anomalies(
         &self,
-        after: Cursor,
+        after: PageCursor,
         limit: u32,
-    ) -> Result<Answer<Page<AnomalyRow>>, ViewError>;
+    ) -> Result<ViewAnswer<Page<AnomalyRow>>, ViewError>;
 
     /// Returns every table with every row as text, ordered by key, to compare two stores. Holds
     /// everything in memory; meant for verifying small ledgers and for tests.

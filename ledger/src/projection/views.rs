@@ -28,7 +28,7 @@ pub struct AsOf {
 
 /// Data with the point of the ledger it was read at, both from one transaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answer<T> {
+pub struct ViewAnswer<T> {
     /// The point of the ledger.
     pub as_of: AsOf,
     /// How many commits the ledger is ahead; absent if unknown.
@@ -38,7 +38,7 @@ pub struct Answer<T> {
     pub data: T,
 }
 
-impl<T> Answer<T> {
+impl<T> ViewAnswer<T> {
     /// Adds the lag behind a ledger whose last sequence is `last`.
     #[must_use]
     pub fn with_lag_behind(mut self, last: u64) -> Self {
@@ -47,8 +47,8 @@ impl<T> Answer<T> {
     }
 
     /// Maps the data.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer {
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> ViewAnswer<U> {
+        ViewAnswer {
             as_of: self.as_of,
             lag: self.lag,
             data: change(self.data),
@@ -78,7 +78,7 @@ pub struct RolloutFilter {
 /// A position in an event-ordered list; the rows after (sequence, idx, ordinal) are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Cursor {
+pub struct PageCursor {
     /// Sequence of the previous page's last row; 0 for the first page.
     pub sequence: u64,
     /// Index of that row.
@@ -106,7 +106,7 @@ pub struct TimelineFilter {
     /// Only those of this rollout, including the flag changes it made.
     pub rollout: Option<String>,
     /// Only those after this position.
-    pub after: Cursor,
+    pub after: PageCursor,
     /// Maximum number of rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.
     pub limit: u32,
 }
@@ -122,7 +122,7 @@ pub struct RegressionFilter {
     /// Only those of comparisons that no later one supersedes.
     pub current_only: bool,
     /// Only those after this position.
-    pub after: Cursor,
+    pub after: PageCursor,
     /// Maximum number of rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.
     pub limit: u32,
 }
@@ -133,7 +133,7 @@ pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
     /// Where the next page starts; absent on the last page.
-    pub next: Option<Cursor>,
+    pub next: Option<PageCursor>,
 }
 
 /// A phase with its steps and gate.

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::rollout::Status;
 use crate::runbook::RollbackLevel;
 
-use super::row::{Column, Kind, Value};
+use super::row::{Column, ColumnValue, Kind};
 
 mod values;
 
 pub use values::{
     ChecklistItem, DealTypeClasses, DealTypeTotal, Deduction, EffectLeft, EvidenceRef, FlagSetting,
-    Measured, PartialEffect,
+    MeasuredValue, PartialEffect,
 };
 
 macro_rules! words {
@@ -46,12 +46,12 @@ macro_rules! words {
 
         impl Column for $name {
             const KIND: Kind = Kind::Text;
-            fn to_value(&self) -> Value {
-                Value::Text(self.as_str().to_owned())
+            fn to_value(&self) -> ColumnValue {
+                ColumnValue::Text(self.as_str().to_owned())
             }
-            fn from_value(value: Value) -> Result<Self, String> {
+            fn from_value(value: ColumnValue) -> Result<Self, String> {
                 match value {
-                    Value::Text(text) => Self::of(&text).ok_or_else(|| format!("the text `{text}`")),
+                    ColumnValue::Text(text) => Self::of(&text).ok_or_else(|| format!("the text `{text}`")),
                     other => Err(other.type_name().to_owned()),
                 }
             }
@@ -152,7 +152,7 @@ words!(
 
 words!(
     /// How a rollout ended.
-    Outcome {
+    RolloutEnding {
         /// As planned.
         Succeeded = "succeeded",
         /// Rolled back.
@@ -166,7 +166,7 @@ words!(
 
 words!(
     /// The status of a step. `finished` says that there is a verdict, not which one.
-    StepStatus {
+    StepRowStatus {
         /// Not started, or ready for the next attempt.
         Pending = "pending",
         /// An intent is recorded, but no result.
@@ -362,7 +362,7 @@ impl RolloutStatus {
     }
 
     /// Converts to the domain's status, given the outcome.
-    pub fn to_domain(self, outcome: Option<Outcome>) -> Status {
+    pub fn to_domain(self, outcome: Option<RolloutEnding>) -> Status {
         match self {
             Self::Open => Status::Open,
             Self::Running => Status::Running,
@@ -371,16 +371,16 @@ impl RolloutStatus {
             Self::Aborted => Status::Aborted,
             Self::Closed => Status::Closed(match outcome {
                 None => v1::RolloutOutcome::Unspecified,
-                Some(Outcome::Succeeded) => v1::RolloutOutcome::Succeeded,
-                Some(Outcome::RolledBack) => v1::RolloutOutcome::RolledBack,
-                Some(Outcome::Aborted) => v1::RolloutOutcome::Aborted,
-                Some(Outcome::Failed) => v1::RolloutOutcome::Failed,
+                Some(RolloutEnding::Succeeded) => v1::RolloutOutcome::Succeeded,
+                Some(RolloutEnding::RolledBack) => v1::RolloutOutcome::RolledBack,
+                Some(RolloutEnding::Aborted) => v1::RolloutOutcome::Aborted,
+                Some(RolloutEnding::Failed) => v1::RolloutOutcome::Failed,
             }),
         }
     }
 }
 
-impl Outcome {
+impl RolloutEnding {
     /// Returns the outcome of a status; `None` if the status is not an end.
     pub fn from_domain(status: Status) -> Option<Self> {
         Self::of_proto(status.outcome()?)
@@ -404,12 +404,12 @@ impl Outcome {
 
 impl Column for RollbackLevel {
     const KIND: Kind = Kind::Text;
-    fn to_value(&self) -> Value {
-        Value::Text(self.as_str().to_owned())
+    fn to_value(&self) -> ColumnValue {
+        ColumnValue::Text(self.as_str().to_owned())
     }
-    fn from_value(value: Value) -> Result<Self, String> {
+    fn from_value(value: ColumnValue) -> Result<Self, String> {
         match value {
-            Value::Text(text) => text.parse().map_err(|_| format!("the text `{text}`")),
+            ColumnValue::Text(text) => text.parse().map_err(|_| format!("the text `{text}`")),
             other => Err(other.type_name().to_owned()),
         }
     }

@@ -17,7 +17,7 @@ mod parse;
 mod term;
 
 use parse::{Arithmetic, Comparison, Condition, Number};
-pub use term::{Figure, Term, Unit, VALUE};
+pub use term::{FigureTerm, Term, TimeUnit, VALUE};
 
 use crate::decimal::{Decimal, DecimalError};
 use crate::error_code::Coded;

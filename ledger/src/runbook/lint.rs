@@ -124,7 +124,7 @@ pub(super) enum Role {
 }
 
 /// The action, a check or the undo of a step.
-pub struct Part<'a> {
+pub struct StepPart<'a> {
     pub(super) placed: &'a Placed<'a>,
     pub(super) role: Role,
     pub(super) kind: &'a dyn StepKind,
@@ -132,14 +132,14 @@ pub struct Part<'a> {
     pub(super) path: Path,
 }
 
-impl Part<'_> {
+impl StepPart<'_> {
     pub(super) fn is_action(&self) -> bool {
         self.role == Role::Action
     }
 }
 
 impl<'a> Placed<'a> {
-    fn parts(&'a self) -> Vec<Part<'a>> {
+    fn parts(&'a self) -> Vec<StepPart<'a>> {
         let (step, undo) = (self.step, self.path.key("undo"));
         let parts = [
             (Role::Action, Some(step.action.kind()), &self.path),
@@ -157,7 +157,7 @@ impl<'a> Placed<'a> {
         ];
         let part = |(role, kind, path): (Role, Option<&'a dyn StepKind>, &Path)| {
             let kind = kind?;
-            Some(Part {
+            Some(StepPart {
                 placed: self,
                 role,
                 kind,

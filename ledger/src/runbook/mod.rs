@@ -41,7 +41,7 @@ pub use authority::{Authority, BreakGlass, Verb};
 pub use describe::{PlannedItem, describe};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use environment::{Env, EnvValue};
-pub use expr::{Expr, ExprError, ExprOutcome, Figure, Term};
+pub use expr::{Expr, ExprError, ExprOutcome, FigureTerm, Term};
 pub use files::{Directory, Files, NoFiles};
 pub use kind::{Action, StepKind};
 pub use lint::check;

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
 use rollbook_ledger::journal::integrity::{compare, inspect, spot_check};
 use rollbook_ledger::journal::{
-    Cache, Decision, ExecuteError, Executed, JetStreamJournal, JetStreamOptions, Journal,
+    Cache, CommandDecision, ExecuteError, Executed, JetStreamJournal, JetStreamOptions, Journal,
     JournalError, MAX_COMMIT_BYTES, MemoryJournal, ReadFrom, ReportSource, StoredCommit, SyncKnown,
     execute,
 };
@@ -335,15 +335,15 @@ async fn many_aggregates(journal: &Arc<dyn Journal>) {
 }
 
 /// Decides to append a number unless it is already there, and refuses 13.
-fn decide(r: &Aggregate, seen: &[String], number: u32) -> Result<Decision, String> {
+fn decide(r: &Aggregate, seen: &[String], number: u32) -> Result<CommandDecision, String> {
     if number == 13 {
         return Err(format!("13 after {}", seen.len()));
     }
     let text = number.to_string();
     Ok(if seen.contains(&text) {
-        Decision::Nothing
+        CommandDecision::Nothing
     } else {
-        Decision::Record(commit(r, 0, &text))
+        CommandDecision::Record(commit(r, 0, &text))
     })
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
 use rollbook_ledger::projection::views::{
-    AlertStatus, AsOf, Cursor, FlagMode, GateStatus, Health, RegressionFilter, RolloutFilter,
-    RolloutStatus, SignOffStatus, StepStatus, TimelineFilter, Verdict, WorkerStatus,
+    AlertStatus, AsOf, FlagMode, GateStatus, Health, PageCursor, RegressionFilter, RolloutFilter,
+    RolloutStatus, SignOffStatus, StepRowStatus, TimelineFilter, Verdict, WorkerStatus,
 };
 use rollbook_ledger::projection::{postgres, sqlite};
 use rollbook_ledger::proto::v1::event::Kind;
@@ -79,7 +79,7 @@ async fn the_story_is_projected(place: &Place) {
     let watch = &detail.phases[1].steps[1];
     assert_eq!(
         (watch.status, watch.verdict),
-        (StepStatus::Finished, Some(Verdict::Fail))
+        (StepRowStatus::Finished, Some(Verdict::Fail))
     );
     assert_eq!(watch.measurements[0].value, Some(7.25));
     let reasons: Vec<(&str, u32)> = detail
@@ -108,7 +108,7 @@ async fn the_story_is_projected(place: &Place) {
     assert_eq!(flags[0].setting.to_string(), "12.5 %");
     assert!(store.flags(Some("staging")).await.unwrap().data.is_empty());
     let samples = store
-        .measurements("r1", "2.2", Cursor::default(), 2)
+        .measurements("r1", "2.2", PageCursor::default(), 2)
         .await
         .unwrap();
     assert_eq!(samples.data.rows.len(), 2);
@@ -139,7 +139,7 @@ async fn the_story_is_projected(place: &Place) {
     assert_eq!(store.audits(Some("other")).await.unwrap().data.len(), 0);
     assert_eq!(store.alerts(None, false).await.unwrap().data.len(), 1);
     assert_eq!(store.alerts(None, true).await.unwrap().data.len(), 0);
-    let anomalies = store.anomalies(Cursor::default(), 0).await.unwrap();
+    let anomalies = store.anomalies(PageCursor::default(), 0).await.unwrap();
     assert_eq!(anomalies.data.rows, []);
 }
 
@@ -305,7 +305,7 @@ async fn an_inconsistent_event_is_an_anomaly(place: &Place) {
     store.apply(&history.commits).await.unwrap();
 
     let anomalies = store
-        .anomalies(Cursor::default(), 0)
+        .anomalies(PageCursor::default(), 0)
         .await
         .unwrap()
         .data
@@ -382,7 +382,11 @@ async fn workers_join_and_leave(place: &Place) {
     assert_eq!((back.session.as_str(), back.left_at), ("b", None));
     assert_eq!(back.joined_at, Some(round(recorded_at(last))));
     assert_eq!(back.labels.0, ["db\u{FFFD}"]);
-    let anomalies = store.anomalies(Cursor::default(), 0).await.unwrap().data;
+    let anomalies = store
+        .anomalies(PageCursor::default(), 0)
+        .await
+        .unwrap()
+        .data;
     let told: Vec<&str> = anomalies
         .rows
         .iter()

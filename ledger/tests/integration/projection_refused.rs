@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rollbook_ledger::projection::sqlite;
 use rollbook_ledger::projection::store::ViewStore;
-use rollbook_ledger::projection::views::{Cursor, StepStatus};
+use rollbook_ledger::projection::views::{PageCursor, StepRowStatus};
 use rollbook_ledger::proto::v1;
 use rollbook_ledger::proto::v1::event::Kind;
 
@@ -49,11 +49,11 @@ pub(crate) async fn a_row_that_the_database_refuses_is_an_anomaly(
     let reached = store.apply(&history.commits).await.unwrap();
     assert_eq!(reached.sequence, last);
     let detail = store.rollout("r1").await.unwrap().data.unwrap();
-    assert_eq!(detail.phases[0].steps[0].status, StepStatus::Running);
+    assert_eq!(detail.phases[0].steps[0].status, StepRowStatus::Running);
     let names = detail.success_metrics.iter().map(|row| row.metric.as_str());
     assert!(names.clone().any(|name| name == "errors"));
     let anomalies = store
-        .anomalies(Cursor::default(), 0)
+        .anomalies(PageCursor::default(), 0)
         .await
         .unwrap()
         .data

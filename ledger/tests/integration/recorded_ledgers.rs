@@ -13,7 +13,9 @@ use rollbook_ledger::ids::Aggregate;
 use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::projection::sqlite;
 use rollbook_ledger::projection::store::ViewStore;
-use rollbook_ledger::projection::views::{Cursor, RegressionFilter, RolloutFilter, TimelineFilter};
+use rollbook_ledger::projection::views::{
+    PageCursor, RegressionFilter, RolloutFilter, TimelineFilter,
+};
 use rollbook_ledger::proto::v1::{Commit, event::Kind};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::{flag, fleet, rollout};
@@ -108,7 +110,7 @@ async fn shown(store: &dyn ViewStore, commits: &[StoredCommit]) -> Value {
         let detail = store.rollout(&row.rollout).await.unwrap().data.unwrap();
         for step in detail.phases.iter().flat_map(|phase| &phase.steps) {
             let page = store
-                .measurements(&row.rollout, &step.step, Cursor::default(), 100)
+                .measurements(&row.rollout, &step.step, PageCursor::default(), 100)
                 .await
                 .unwrap();
             if !page.data.rows.is_empty() {
@@ -144,7 +146,7 @@ async fn shown(store: &dyn ViewStore, commits: &[StoredCommit]) -> Value {
         "workers": store.workers().await.unwrap().data,
         "timeline": store.timeline(&timeline).await.unwrap().data.rows,
         "regressions": store.regressions(&regressions).await.unwrap().data.rows,
-        "anomalies": store.anomalies(Cursor::default(), 100).await.unwrap().data.rows,
+        "anomalies": store.anomalies(PageCursor::default(), 100).await.unwrap().data.rows,
     })
 }
 

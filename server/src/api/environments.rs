@@ -6,7 +6,7 @@ use rollbook_ledger::environment::{EnvironmentCommand, EnvironmentState, differe
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::EnvironmentId;
 use rollbook_ledger::projection::rows::{EnvironmentRow, RequestRow};
-use rollbook_ledger::projection::views::{Answer, RequestFilter};
+use rollbook_ledger::projection::views::{RequestFilter, ViewAnswer};
 use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
@@ -35,10 +35,10 @@ pub struct EnvironmentCommandAnswer {
 
 pub(super) async fn list(
     State(api): State<Api>,
-) -> Result<Json<Answer<Vec<EnvironmentRow>>>, ApiError> {
+) -> Result<Json<ViewAnswer<Vec<EnvironmentRow>>>, ApiError> {
     let answer = api.views.environments().await?;
     let lag = api.lag().await;
-    Ok(Json(Answer { lag, ..answer }))
+    Ok(Json(ViewAnswer { lag, ..answer }))
 }
 
 pub(super) async fn show(
@@ -86,8 +86,8 @@ pub(super) async fn command(
 pub(super) async fn requests(
     State(api): State<Api>,
     Query(filter): Query<RequestFilter>,
-) -> Result<Json<Answer<Vec<RequestRow>>>, ApiError> {
+) -> Result<Json<ViewAnswer<Vec<RequestRow>>>, ApiError> {
     let answer = api.views.requests(&filter).await?;
     let lag = api.lag().await;
-    Ok(Json(Answer { lag, ..answer }))
+    Ok(Json(ViewAnswer { lag, ..answer }))
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
-use rollbook_ledger::projection::views::{Answer, WorkerRow};
+use rollbook_ledger::projection::views::{ViewAnswer, WorkerRow};
 use rollbook_workers::fleet::presence::Presence;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct FleetAnswer {
     /// When the workers were asked.
     pub as_of: Timestamp,
     /// The record of joining and leaving: present workers, then recently departed ones.
-    pub recorded: Answer<Vec<WorkerRow>>,
+    pub recorded: ViewAnswer<Vec<WorkerRow>>,
 }
 
 pub(super) async fn fleet(State(api): State<Api>) -> Result<Json<FleetAnswer>, ApiError> {

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use rollbook_ledger::evidence::{EvidenceError, Looked};
-use rollbook_ledger::handler::{HandlerError, Loaded};
+use rollbook_ledger::handler::{HandlerError, LoadedRollout};
 use rollbook_ledger::ids::{PhaseId, RolloutId};
 use rollbook_ledger::rollout::{self, GateBlock, GatePresentation};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,11 @@ fn is_none(unread: &usize) -> bool {
 }
 
 /// Refuses if evidence that a signature at the gate depends on is missing or altered.
-pub(super) async fn sound(api: &Api, loaded: &Loaded, gate: &PhaseId) -> Result<Looked, ApiError> {
+pub(super) async fn sound(
+    api: &Api,
+    loaded: &LoadedRollout,
+    gate: &PhaseId,
+) -> Result<Looked, ApiError> {
     let addresses = rollout::rests_on(&loaded.state, &loaded.plan, gate);
     let store = api.handler.evidence();
     let looked = store.look_through(addresses, MAX_READ_BYTES).await?;

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use rollbook_ledger::journal::integrity::{Damage, WHOLE_COMMITS, compare, spot_check};
 use rollbook_ledger::projection::projector::ProjectorError;
 use rollbook_ledger::projection::store::ViewError;
-use rollbook_ledger::projection::views::Cursor;
+use rollbook_ledger::projection::views::PageCursor;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -191,7 +191,7 @@ async fn look(api: &Api, memory: &mut Memory, anew: bool) -> Health {
     let last = tokio::time::timeout(Duration::from_secs(1), last).await;
     let last = last.ok().and_then(Result::ok);
     let applied = api.applied.applied().sequence;
-    let anomalies = api.views.anomalies(Cursor::default(), MAX_COUNTED);
+    let anomalies = api.views.anomalies(PageCursor::default(), MAX_COUNTED);
     let anomalies = tokio::time::timeout(Duration::from_secs(1), anomalies).await;
     let anomalies = anomalies.ok().and_then(Result::ok);
     let mut checks = Vec::new();

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use rollbook_ledger::handler::Loaded;
+use rollbook_ledger::handler::LoadedRollout;
 use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::rollout::{Status, StepStatus};
 
@@ -46,7 +46,7 @@ async fn ended(api: Api, rollout: RolloutId, step: StepId) {
 }
 
 /// Whether more output can come.
-fn speaks(loaded: &Loaded, step: &StepId) -> bool {
+fn speaks(loaded: &LoadedRollout, step: &StepId) -> bool {
     let over = matches!(loaded.state.status, Status::Aborted | Status::Closed(_));
     match loaded.state.step(step).map(|step| step.status) {
         Some(StepStatus::Running | StepStatus::Undoing) => true,

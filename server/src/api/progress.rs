@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use rollbook_ledger::handler::Loaded;
+use rollbook_ledger::handler::LoadedRollout;
 use rollbook_ledger::ids::{RolloutId, StepId};
 use rollbook_ledger::rollout::{Status, StepState, StepStatus};
 use rollbook_ledger::runbook::plan::PlannedStep;
@@ -66,7 +66,7 @@ pub(super) async fn progress(
 pub(super) async fn of_running(
     api: &Api,
     rollout: &RolloutId,
-    loaded: &Loaded,
+    loaded: &LoadedRollout,
 ) -> Vec<StepProgress> {
     let runs = |step: &StepState| step.status == StepStatus::Running;
     let states = of_steps(api, rollout, loaded, runs);
@@ -84,7 +84,7 @@ pub(super) async fn of_running(
 async fn of_steps(
     api: &Api,
     rollout: &RolloutId,
-    loaded: &Loaded,
+    loaded: &LoadedRollout,
     wanted: impl Fn(&StepState) -> bool,
 ) -> Result<Vec<StepProgress>, ApiError> {
     let reports = |planned: &PlannedStep<'_>| {
@@ -117,7 +117,7 @@ async fn over(api: Api, rollout: RolloutId) {
     tokio::time::sleep(LAST_WITHIN).await;
 }
 
-fn is_over(loaded: &Loaded) -> bool {
+fn is_over(loaded: &LoadedRollout) -> bool {
     let mut steps = loaded.plan.steps();
     let runs = steps.any(|planned| {
         let step = loaded.state.step(planned.id);

@@ -7,11 +7,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use rollbook_ledger::error_code::{Coded, ErrorCode};
 use rollbook_ledger::evidence::{EvidenceError, Looked};
-use rollbook_ledger::handler::Loaded;
+use rollbook_ledger::handler::LoadedRollout;
 use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
 use rollbook_ledger::journal::Journal;
 use rollbook_ledger::projection::projector::ProjectorError;
-use rollbook_ledger::projection::proof::{Difference, Differs, is_shown, prove, prove_alone};
+use rollbook_ledger::projection::proof::{Differs, ViewDifference, is_shown, prove, prove_alone};
 use rollbook_ledger::projection::row::{TableSpec, ViewRow};
 use rollbook_ledger::projection::rows::{EnvironmentRow, FlagRow, RolloutRow, WorkerRow};
 use rollbook_ledger::projection::store::{ViewError, ViewStore};
@@ -84,7 +84,7 @@ fn failed(error: ProjectorError) -> ApiError {
     }
 }
 
-async fn evidence(api: &Api, loaded: &Loaded) -> Result<Looked, EvidenceError> {
+async fn evidence(api: &Api, loaded: &LoadedRollout) -> Result<Looked, EvidenceError> {
     let addresses = rollout::all_evidence(&loaded.state);
     let store = api.handler.evidence();
     store.look_through(addresses, MAX_READ_BYTES).await
@@ -93,8 +93,8 @@ async fn evidence(api: &Api, loaded: &Loaded) -> Result<Looked, EvidenceError> {
 async fn rows(
     api: &Api,
     id: &RolloutId,
-    loaded: &Loaded,
-) -> Result<Vec<Difference>, ProjectorError> {
+    loaded: &LoadedRollout,
+) -> Result<Vec<ViewDifference>, ProjectorError> {
     let environment = &loaded.state.environment;
     let keys = loaded.plan.runbook().flags.keys();
     let flags: Vec<Aggregate> = keys
@@ -225,7 +225,7 @@ async fn look_at_others(
     at_most: usize,
     turn: usize,
     until: Instant,
-) -> Result<(usize, Vec<Difference>), ProjectorError> {
+) -> Result<(usize, Vec<ViewDifference>), ProjectorError> {
     let flags = views.flags(None).await?.data.into_iter();
     let environments = views.environments().await?.data.into_iter();
     let workers = views.workers().await?.data.into_iter();
@@ -327,7 +327,7 @@ async fn miscounted(
     shown: &[Shown],
     subjects: Vec<String>,
     as_of: u64,
-) -> Result<Vec<Difference>, ProjectorError> {
+) -> Result<Vec<ViewDifference>, ProjectorError> {
     let on_ledger: HashSet<String> = subjects
         .iter()
         .filter_map(|subject| Aggregate::of_subject(ledger, subject))
@@ -335,7 +335,7 @@ async fn miscounted(
         .collect();
     let in_views: HashSet<&str> = shown.iter().map(|one| one.id.as_str()).collect();
     let strays = in_views.iter().filter(|id| !on_ledger.contains(**id));
-    let mut found: Vec<Difference> = strays
+    let mut found: Vec<ViewDifference> = strays
         .map(|id| of_list(id, "is not on the ledger"))
         .collect();
     let lacking: Vec<RolloutId> = on_ledger
@@ -354,16 +354,16 @@ async fn miscounted(
     Ok(found)
 }
 
-fn stray(table: &TableSpec, id: &str) -> Difference {
-    Difference {
+fn stray(table: &TableSpec, id: &str) -> ViewDifference {
+    ViewDifference {
         table: table.name,
         row: id.to_owned(),
         what: "is not on the ledger".to_owned(),
     }
 }
 
-fn of_list(id: &str, what: &str) -> Difference {
-    Difference {
+fn of_list(id: &str, what: &str) -> ViewDifference {
+    ViewDifference {
         table: RolloutRow::TABLE.name,
         row: id.to_owned(),
         what: what.to_owned(),

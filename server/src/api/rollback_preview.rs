@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use rollbook_ledger::flag::{Change, FlagUndo, flag_undo};
+use rollbook_ledger::flag::{ChangeToUndo, FlagUndo, flag_undo};
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::rollout::{self, Refusal, RollbackPreview};
@@ -81,7 +81,7 @@ pub(super) async fn list(
         };
         let place = (environment, key);
         let now = written.get(&place).unwrap_or(&state.setting).clone();
-        let change = Change {
+        let change = ChangeToUndo {
             rollout: &id,
             step: &item.step,
             target: &setting_of(&flag.to, &spec.safe),

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, RolloutId};
 use rollbook_ledger::journal::SyncKnown;
-use rollbook_ledger::projection::views::{Answer, RolloutDetail};
+use rollbook_ledger::projection::views::{RolloutDetail, ViewAnswer};
 use rollbook_ledger::rollout::{self, Blocked, Command, Open, Request};
 use rollbook_ledger::runbook::Plan;
 use rollbook_proto::v1;
@@ -83,7 +83,7 @@ impl From<Blocked> for BlockedAnswer {
 pub struct StatusAnswer {
     /// The view.
     #[serde(flatten)]
-    pub view: Answer<RolloutDetail>,
+    pub view: ViewAnswer<RolloutDetail>,
     /// What is blocked, why, and who can unblock it; from the ledger itself, not from views.
     pub blocked: Vec<BlockedAnswer>,
     /// Steps that are queued for workers or running.
@@ -204,7 +204,7 @@ pub(super) async fn status(
     let progress = progress::of_running(&api, &id, &loaded).await;
     Ok(Json(StatusAnswer {
         progress,
-        view: Answer {
+        view: ViewAnswer {
             as_of: view.as_of,
             lag,
             data: detail,

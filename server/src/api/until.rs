@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollbook_ledger::handler::Loaded;
+use rollbook_ledger::handler::LoadedRollout;
 use rollbook_ledger::ids::RolloutId;
 
 use super::Api;
@@ -12,7 +12,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Returns when the condition holds. While the ledger is unreachable nothing is known, so the
 /// caller keeps waiting.
-pub(super) async fn until(api: &Api, rollout: &RolloutId, holds: impl Fn(&Loaded) -> bool) {
+pub(super) async fn until(api: &Api, rollout: &RolloutId, holds: impl Fn(&LoadedRollout) -> bool) {
     let feed = &api.live.feed;
     loop {
         // Taken before the check, so that commits recorded during it cause another check.

@@ -14,7 +14,7 @@ use rollbook_ledger::projection::rows::{
 };
 use rollbook_ledger::projection::store::ViewStore;
 use rollbook_ledger::projection::views::{
-    Answer, Cursor, Page, RegressionFilter, RolloutFilter, TimelineFilter,
+    Page, PageCursor, RegressionFilter, RolloutFilter, TimelineFilter, ViewAnswer,
 };
 use rollbook_ledger::projection::words::RolloutStatus;
 use serde::Deserialize;
@@ -41,8 +41,8 @@ pub(super) struct ViewQuery {
 }
 
 impl ViewQuery {
-    fn after(&self) -> Cursor {
-        Cursor {
+    fn after(&self) -> PageCursor {
+        PageCursor {
             sequence: self.after_sequence,
             idx: self.after_idx,
             ordinal: self.after_ordinal,
@@ -50,7 +50,7 @@ impl ViewQuery {
     }
 }
 
-type Found<T> = Result<Json<Answer<T>>, ApiError>;
+type Found<T> = Result<Json<ViewAnswer<T>>, ApiError>;
 
 impl Api {
     /// The current views, or those as of an earlier moment.
@@ -75,14 +75,14 @@ impl Api {
         })
     }
 
-    async fn answer<T>(&self, query: &ViewQuery, answer: Answer<T>) -> Json<Answer<T>> {
+    async fn answer<T>(&self, query: &ViewQuery, answer: ViewAnswer<T>) -> Json<ViewAnswer<T>> {
         // An answer about the past has no lag.
         let lag = if query.at.is_none() {
             self.lag().await
         } else {
             None
         };
-        Json(Answer { lag, ..answer })
+        Json(ViewAnswer { lag, ..answer })
     }
 }
 

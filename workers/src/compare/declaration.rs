@@ -35,17 +35,17 @@ pub trait Declaration: Send + Sync + std::fmt::Debug {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measures {
     /// The figure that is summed per type and whose relative change goes into the histogram.
-    pub total: Option<Total>,
+    pub total: Option<TotalFigure>,
     /// Figures whose smallest and largest ratio, after ÷ before, is reported.
     pub ratios: &'static [Ratio],
     /// Figures whose deals are counted.
-    pub presences: &'static [Presence],
+    pub presences: &'static [PresenceCount],
 }
 
 /// The figure that stands for a whole deal. The largest change of a guarded deal's total is
 /// reported as `worst_change_percent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Total {
+pub struct TotalFigure {
     /// Its metric.
     pub metric: &'static str,
     /// The word for it in texts.
@@ -66,7 +66,7 @@ pub struct Ratio {
 /// Counts deals of the later snapshot whose figure is not zero, and those among them that are
 /// outside the one class that may have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presence {
+pub struct PresenceCount {
     /// Its name, from which [`Presence::figures`] makes the names of its figures.
     pub name: &'static str,
     /// Its metric.
@@ -82,7 +82,7 @@ impl Ratio {
     }
 }
 
-impl Presence {
+impl PresenceCount {
     /// The names of two counts: of all deals, and of those outside the class.
     pub fn figures(&self) -> [String; 2] {
         ["deals", "elsewhere"].map(|what| format!("{}_{what}", self.name))

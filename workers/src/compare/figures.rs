@@ -265,7 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::compare::declaration::{Presence, Ratio};
+    use crate::compare::declaration::{PresenceCount, Ratio};
 
     const MEASURES: Measures = Measures {
         total: None,
@@ -274,7 +274,7 @@ mod tests {
             metric: "price",
             class: "square",
         }],
-        presences: &[Presence {
+        presences: &[PresenceCount {
             name: "corner",
             metric: "corners",
             class: "square",

@@ -2,7 +2,7 @@
 
 use super::declaration::{Declaration, Measures};
 use super::declared_rules::class_of;
-use super::rules::{Class, Judgement, Rules, Severity, judge_by, judge_text_by};
+use super::rules::{Class, Judgement, RuleSeverity, Rules, judge_by, judge_text_by};
 use super::tally::NO_RULE;
 use crate::snapshot::{Manifest, MetricInfo};
 
@@ -148,7 +148,7 @@ impl<'r> Judge<'r> {
         let class = match rule.and_then(|index| self.rules.rules.get(index)) {
             Some(rule) => judge_by(rule, guarded, before, after),
             // A figure without a rule must not change silently.
-            None => Severity::Regression.broken(guarded),
+            None => RuleSeverity::Regression.broken(guarded),
         };
         Judgement { class, rule }
     }
@@ -167,7 +167,7 @@ impl<'r> Judge<'r> {
         let class = match rule.and_then(|index| self.rules.rules.get(index)) {
             _ if same => Class::Equal,
             Some(rule) => judge_text_by(rule, guarded),
-            None => Severity::Regression.broken(guarded),
+            None => RuleSeverity::Regression.broken(guarded),
         };
         Judgement { class, rule }
     }

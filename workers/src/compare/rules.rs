@@ -48,7 +48,7 @@ impl Class {
 /// How severe it is to break a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Severity {
+pub enum RuleSeverity {
     /// Fails the comparison.
     #[default]
     Regression,
@@ -128,7 +128,7 @@ pub struct Rule {
     pub test: Test,
     /// How severe it is to break the rule; by default a regression.
     #[serde(default)]
-    pub severity: Severity,
+    pub severity: RuleSeverity,
 }
 
 /// A set of rules.
@@ -269,7 +269,7 @@ impl Rule {
     }
 }
 
-impl Severity {
+impl RuleSeverity {
     /// The class of a difference that breaks a rule of this severity.
     pub(super) fn broken(self, guarded: bool) -> Class {
         match (self, guarded) {

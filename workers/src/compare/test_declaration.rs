@@ -1,8 +1,8 @@
 //! A declaration for the tests of this module: figures of shapes, in three classes with aliases.
 
-use super::declaration::{Declaration, Measures, Presence, Ratio, Total};
+use super::declaration::{Declaration, Measures, PresenceCount, Ratio, TotalFigure};
 use super::millionths::Millionths;
-use super::rules::{Rule, Rules, Scope, Severity, Test};
+use super::rules::{Rule, RuleSeverity, Rules, Scope, Test};
 use crate::snapshot::Manifest;
 
 /// Declares figures of shapes. Circles are guarded; shapes without a type are circles.
@@ -19,7 +19,7 @@ const WORDS: [(&str, &str); 6] = [
 ];
 
 const MEASURES: Measures = Measures {
-    total: Some(Total {
+    total: Some(TotalFigure {
         metric: "price_total",
         called: "price",
     }),
@@ -28,14 +28,14 @@ const MEASURES: Measures = Measures {
         metric: "price_total",
         class: "square",
     }],
-    presences: &[Presence {
+    presences: &[PresenceCount {
         name: "link",
         metric: "link_count",
         class: "circle",
     }],
 };
 
-fn rule(id: &str, metric: &str, scope: Scope, test: Test, severity: Severity) -> Rule {
+fn rule(id: &str, metric: &str, scope: Scope, test: Test, severity: RuleSeverity) -> Rule {
     Rule {
         id: id.to_owned(),
         metric: metric.to_owned(),
@@ -78,7 +78,7 @@ impl Declaration for Shapes {
                     max_after,
                     reason: "corners are dear".to_owned(),
                 },
-                Severity::Regression,
+                RuleSeverity::Regression,
             );
             meant.deal_types = vec!["square".to_owned(), "triangle".to_owned()];
             meant
@@ -90,20 +90,20 @@ impl Declaration for Shapes {
             guard: self.default_guard(),
             allow_model_change: false,
             rules: vec![
-                guarded("links", "link_count", Test::Exact, Severity::Regression),
+                guarded("links", "link_count", Test::Exact, RuleSeverity::Regression),
                 guarded(
                     "items",
                     "item_count",
                     Test::Absolute { limit: 2 },
-                    Severity::Warning,
+                    RuleSeverity::Warning,
                 ),
                 guarded(
                     "price",
                     "price_*",
                     Test::Relative { tolerance_percent },
-                    Severity::Regression,
+                    RuleSeverity::Regression,
                 ),
-                guarded("guarded-other", "*", Test::Exact, Severity::Warning),
+                guarded("guarded-other", "*", Test::Exact, RuleSeverity::Warning),
                 meant("dearer", "price_total", Some(Millionths::whole(1)), None),
                 meant("unlinked", "link_*", None, Some(0)),
                 meant("more-items", "item_count", None, None),
@@ -112,7 +112,7 @@ impl Declaration for Shapes {
                     "*",
                     Scope::Unguarded,
                     Test::Exact,
-                    Severity::Warning,
+                    RuleSeverity::Warning,
                 ),
             ],
         }

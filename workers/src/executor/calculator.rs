@@ -7,7 +7,7 @@ use rollbook_ledger::runbook::EnvValue;
 use rollbook_ledger::runbook::calculator::{CalculatorSpec, ExecCalculatorSpec};
 use rollbook_ledger::runbook::model::SnapshotSpec;
 
-use super::context::Scope;
+use super::context::StepScope;
 use super::error::ExecutorError;
 use super::run;
 use super::secret::describe;
@@ -27,7 +27,7 @@ const ROWS_PER_PROGRAM_PART: u64 = 2_048;
 /// Every worker with the same plan, program and secrets builds the same one: see
 /// [`crate::snapshot::calculator::CalculatorDescription`].
 pub fn calculator(
-    scope: &Scope<'_>,
+    scope: &StepScope<'_>,
     calculators: &dyn Calculators,
     spec: &SnapshotSpec,
     aware: bool,
@@ -53,7 +53,7 @@ pub fn rows_per_part(spec: &SnapshotSpec) -> u64 {
 /// The query read for every deal besides the deal itself: inventory items, or the figures of a
 /// query.
 pub fn inventory_query(
-    scope: &Scope<'_>,
+    scope: &StepScope<'_>,
     spec: &SnapshotSpec,
     database: &str,
 ) -> Result<Option<String>, ExecutorError> {
@@ -65,7 +65,7 @@ pub fn inventory_query(
     }
 }
 
-fn failed<E: std::fmt::Display>(scope: &Scope<'_>) -> impl Fn(E) -> ExecutorError {
+fn failed<E: std::fmt::Display>(scope: &StepScope<'_>) -> impl Fn(E) -> ExecutorError {
     let redactor = scope.redactor.clone();
     move |error| ExecutorError::Deals {
         what: "snapshot",
@@ -102,7 +102,7 @@ fn described(value: &EnvValue) -> String {
 
 /// The program to start, with the environment that the command of a `run` step gets.
 fn program(
-    scope: &Scope<'_>,
+    scope: &StepScope<'_>,
     exec: &ExecCalculatorSpec,
     aware: bool,
 ) -> Result<Arc<dyn Calculator>, ExecutorError> {

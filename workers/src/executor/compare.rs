@@ -13,7 +13,7 @@ use super::error::ExecutorError;
 use super::kind::Executor;
 use super::outcome::Outcome;
 use super::shards;
-use crate::compare::declaration::{Presence, Ratio};
+use crate::compare::declaration::{PresenceCount, Ratio};
 use crate::compare::{ComparisonResult, Rules};
 use crate::snapshot::Snapshot;
 
@@ -88,7 +88,7 @@ impl Executor for CompareStep {
             outcome.measurements.push(count(context, name, value));
         }
         let measures = declared.measures();
-        for name in measures.presences.iter().flat_map(Presence::figures) {
+        for name in measures.presences.iter().flat_map(PresenceCount::figures) {
             let number = match figures.deals(&name) {
                 Some(deals) => count(context, &name, deals),
                 None => context.no_data(&name),

@@ -21,7 +21,7 @@ use rollbook_proto::v1;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::database::Done;
+use super::database::ScriptProgress;
 use super::error::ExecutorError;
 use super::progress::ProgressSink;
 use super::redact::Redactor;
@@ -245,7 +245,7 @@ pub struct StepContext {
 /// Which attempt of which step acts, where, and with which secrets: everything the environment of a
 /// plan's program is built from. Every worker that does a part of the step builds the same one.
 #[derive(Clone, Copy)]
-pub struct Scope<'a> {
+pub struct StepScope<'a> {
     /// The pinned plan.
     pub plan: &'a Plan,
     /// The rollout.
@@ -266,8 +266,8 @@ pub struct Scope<'a> {
 
 impl StepContext {
     /// The scope of this step.
-    pub fn scope(&self) -> Scope<'_> {
-        Scope {
+    pub fn scope(&self) -> StepScope<'_> {
+        StepScope {
             plan: &self.plan,
             rollout: &self.rollout,
             step: &self.step,
@@ -400,7 +400,7 @@ pub struct EffectMark(Arc<Marks>);
 struct Marks {
     raised: AtomicBool,
     /// Set while the action works in parts that each stay in place.
-    parts: Mutex<Option<Done>>,
+    parts: Mutex<Option<ScriptProgress>>,
 }
 
 impl EffectMark {
@@ -419,17 +419,17 @@ impl EffectMark {
         self.0.raised.load(Ordering::SeqCst)
     }
 
-    fn parts(&self) -> MutexGuard<'_, Option<Done>> {
+    fn parts(&self) -> MutexGuard<'_, Option<ScriptProgress>> {
         self.0.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From here on each finished part stays in place, whatever happens to the next.
     pub fn begin_parts(&self) {
-        *self.parts() = Some(Done::default());
+        *self.parts() = Some(ScriptProgress::default());
     }
 
     /// Records one more finished part.
-    pub fn part_done(&self, done: Done) {
+    pub fn part_done(&self, done: ScriptProgress) {
         *self.parts() = Some(done);
     }
 
@@ -439,7 +439,7 @@ impl EffectMark {
     }
 
     /// What is finished of an action that stopped between its parts.
-    pub fn partly(&self) -> Option<Done> {
+    pub fn partly(&self) -> Option<ScriptProgress> {
         self.parts().clone()
     }
 }

@@ -21,7 +21,7 @@ use super::context::StepContext;
 use super::error::ExecutorError;
 use super::secret::{ResolvedSource, resolve_source, without_password};
 use postgres::Postgres;
-pub use script::{Done, Failure, SqlScript};
+pub use script::{Failure, ScriptProgress, SqlScript};
 use sqlite::Sqlite;
 
 /// The longest time to connect.
@@ -276,7 +276,7 @@ impl Database {
     pub async fn run_alone(
         &mut self,
         script: &SqlScript,
-        done: impl FnMut(Done) + Send + 'static,
+        done: impl FnMut(ScriptProgress) + Send + 'static,
     ) -> Result<(), Failure> {
         let ran = match &mut self.connection {
             Either::Postgres(postgres) => postgres.run_alone(script, done).await,

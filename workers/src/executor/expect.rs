@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::measurement;
-use rollbook_ledger::runbook::expr::{Expr, ExprOutcome, Figure, Term};
+use rollbook_ledger::runbook::expr::{Expr, ExprOutcome, FigureTerm, Term};
 use rollbook_proto::v1::{Measurement, Verdict};
 
 use super::outcome::Outcome;
@@ -45,7 +45,7 @@ fn judge(
     };
     let lookup = |term: &Term| match term.figure {
         None => last(&term.name).and_then(measurement::number),
-        Some(Figure::Baseline) => baselines.get(&term.name).copied(),
+        Some(FigureTerm::Baseline) => baselines.get(&term.name).copied(),
         // A single value has no growth and no statistic over several values.
         Some(_) => None,
     };

@@ -16,7 +16,7 @@ use super::run;
 
 /// A sample: a number, or why there is none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
+pub struct MetricSample {
     /// The number; `None` means no data.
     pub value: Option<Decimal>,
     /// Why there is no data, redacted; empty if there is a value.
@@ -25,7 +25,7 @@ pub struct Sample {
     pub incomplete: bool,
 }
 
-impl Sample {
+impl MetricSample {
     fn none(reason: impl Into<String>) -> Self {
         Self {
             value: None,
@@ -78,7 +78,7 @@ pub async fn take(
     context: &StepContext,
     name: &str,
     limit: Duration,
-) -> Result<Sample, ExecutorError> {
+) -> Result<MetricSample, ExecutorError> {
     let spec = context
         .plan
         .runbook()
@@ -98,8 +98,8 @@ pub async fn take(
             step: Some(recorded),
             ..
         } => Ok(match context.facts.measurements.get(recorded) {
-            Some(value) => Sample::some(*value),
-            None => Sample::none(format!("no step has recorded `{recorded}` yet")),
+            Some(value) => MetricSample::some(*value),
+            None => MetricSample::none(format!("no step has recorded `{recorded}` yet")),
         }),
         _ => {
             return Err(ExecutorError::Plan {
@@ -107,15 +107,15 @@ pub async fn take(
             });
         }
     };
-    let mut sample = taken.unwrap_or_else(|error| Sample::none(error.to_string()));
+    let mut sample = taken.unwrap_or_else(|error| MetricSample::none(error.to_string()));
     sample.reason = context.redactor.text(&sample.reason);
     Ok(sample)
 }
 
 async fn limited(
     limit: Duration,
-    taking: impl Future<Output = Result<Sample, ExecutorError>>,
-) -> Result<Sample, ExecutorError> {
+    taking: impl Future<Output = Result<MetricSample, ExecutorError>>,
+) -> Result<MetricSample, ExecutorError> {
     tokio::time::timeout(limit, taking)
         .await
         .unwrap_or_else(|_| {
@@ -129,7 +129,7 @@ async fn by_sql(
     context: &StepContext,
     sql: &SqlMeasure,
     limit: Duration,
-) -> Result<Sample, ExecutorError> {
+) -> Result<MetricSample, ExecutorError> {
     let query = SqlScript::query(&sql.query, "query")?;
     let mut database = Database::connect(context, &sql.source, Access::Read).await?;
     database.limit_statements(limit).await?;
@@ -138,30 +138,33 @@ async fn by_sql(
     database.close().await;
     let cell = row?.and_then(|cells| cells.into_iter().next());
     Ok(match cell {
-        None => Sample::none("the query returned no row"),
+        None => MetricSample::none("the query returned no row"),
         Some(cell) => match cell.text {
-            None => Sample::none("the query gave NULL"),
-            Some(text) => Sample::number(&text),
+            None => MetricSample::none("the query gave NULL"),
+            Some(text) => MetricSample::number(&text),
         },
     })
 }
 
-async fn by_http(context: &StepContext, measure: &HttpMeasure) -> Result<Sample, ExecutorError> {
+async fn by_http(
+    context: &StepContext,
+    measure: &HttpMeasure,
+) -> Result<MetricSample, ExecutorError> {
     let answer = http::request(context, &measure.source, &measure.path, "GET", None).await?;
     let Some(pointer) = &measure.pointer else {
-        return Ok(Sample::some(Decimal::from(u32::from(answer.status))));
+        return Ok(MetricSample::some(Decimal::from(u32::from(answer.status))));
     };
     if !(200..300).contains(&answer.status) {
-        return Ok(Sample::none(format!("status {}", answer.status)));
+        return Ok(MetricSample::none(format!("status {}", answer.status)));
     }
-    Ok(Sample::json(&answer.body, pointer))
+    Ok(MetricSample::json(&answer.body, pointer))
 }
 
 async fn by_run(
     context: &StepContext,
     measure: &RunMeasure,
     limit: Duration,
-) -> Result<Sample, ExecutorError> {
+) -> Result<MetricSample, ExecutorError> {
     let command = Run {
         command: measure.command.clone(),
         directory: None,
@@ -171,25 +174,25 @@ async fn by_run(
     };
     let ran = command::run(context, &run::shell(context, &command, Some(limit))?).await?;
     if let Some(why) = ran.ending.unfinished() {
-        return Ok(Sample::none(why));
+        return Ok(MetricSample::none(why));
     }
     if let ExitReason::Exited(code) = ran.ending
         && code != 0
     {
-        return Ok(Sample::none(format!("exit code {code}")));
+        return Ok(MetricSample::none(format!("exit code {code}")));
     }
     let output = &ran.stdout;
     Ok(match &measure.pointer {
         // A document with a part missing cannot be read.
-        Some(_) if output.truncated => Sample::cut(),
-        Some(pointer) => Sample::json(&output.bytes, pointer),
+        Some(_) if output.truncated => MetricSample::cut(),
+        Some(pointer) => MetricSample::json(&output.bytes, pointer),
         None => {
             let whole = output.bytes.get(output.whole_from()..).unwrap_or_default();
             let text = String::from_utf8_lossy(whole);
             match text.lines().rfind(|line| !line.trim().is_empty()) {
-                Some(line) => Sample::number(line),
-                None if output.truncated => Sample::cut(),
-                None => Sample::none("it printed nothing"),
+                Some(line) => MetricSample::number(line),
+                None if output.truncated => MetricSample::cut(),
+                None => MetricSample::none("it printed nothing"),
             }
         }
     })

@@ -52,7 +52,7 @@ use kind::{of_action, of_check};
 pub use capture::OUTPUT_CAP_BYTES;
 pub use context::{
     Cancel, EffectMark, Facts, FlagCause, FlagPort, FlagReading, NoOutput, OutputLine, OutputSink,
-    PortError, SampleSink, Scope, StepContext, Tools,
+    PortError, SampleSink, StepContext, StepScope, Tools,
 };
 pub use error::ExecutorError;
 pub use flag::{describe as describe_flag, setting_of};
@@ -132,7 +132,7 @@ pub async fn verify(step: &Step, context: &StepContext) -> Option<Outcome> {
 }
 
 /// Describes what remains of an action that stopped between its parts.
-fn partial_words(done: &database::Done) -> String {
+fn partial_words(done: &database::ScriptProgress) -> String {
     if done.statements == 0 {
         return "effect: partial: no statement was done, but what a failed one leaves (an invalid \
                 index, for example) stands"
@@ -203,7 +203,7 @@ async fn bounded(
         && let Some(done) = context.effect.partly()
     {
         outcome.message = format!("{}; {}", outcome.message, partial_words(&done));
-        outcome.partial = Some(database::Done {
+        outcome.partial = Some(database::ScriptProgress {
             last: context.redactor.text(&done.last),
             ..done
         });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollbook_proto::v1::{self, Verdict};
 
-use super::database::Done;
+use super::database::ScriptProgress;
 use super::error::ExecutorError;
 
 /// The outcome of one action, ready to be recorded.
@@ -26,7 +26,7 @@ pub struct Outcome {
     pub effect: bool,
     /// What remains of an action that stopped between parts that each stay in place: a partial
     /// effect.
-    pub partial: Option<Done>,
+    pub partial: Option<ScriptProgress>,
     /// For an undo: whether its effect was checked, and what the check found.
     pub verification: Option<(v1::UndoVerification, String)>,
     /// How long the action took.

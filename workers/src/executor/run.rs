@@ -15,7 +15,7 @@ use tracing::Span;
 
 use super::capture::OUTPUT_CAP_BYTES;
 use super::command::{self, CommandOutput, ExitReason, ShellCommand};
-use super::context::{Scope, StepContext};
+use super::context::{StepContext, StepScope};
 use super::error::ExecutorError;
 use super::kind::Executor;
 use super::outcome::Outcome;
@@ -96,7 +96,7 @@ pub fn shell(
 /// The environment variables a program gets besides those that every program gets: parameters, the
 /// rollout and step, the variables that the plan names, source URLs.
 pub fn environment(
-    scope: &Scope<'_>,
+    scope: &StepScope<'_>,
     named: &Env,
     sources: &IndexMap<String, String>,
 ) -> Result<Vec<(String, String)>, ExecutorError> {

@@ -16,7 +16,7 @@ use super::error::ExecutorError;
 use super::kind::Executor;
 use super::metric;
 use super::outcome::Outcome;
-use super::watch_rules::{Judge, RuleContext, Schedule};
+use super::watch_rules::{RuleContext, Schedule, WatchJudge};
 
 /// Maximum time for one sample; also never longer than the watch's cadence, unless that is below
 /// [`MIN_SAMPLE_LIMIT`].
@@ -37,10 +37,10 @@ impl Executor for Watch {
     /// The schedule counts from the recorded start of the attempt and continues after the samples
     /// already recorded, so a redelivered watch resumes.
     async fn execute(&self, context: &StepContext, _: Duration) -> Result<Outcome, ExecutorError> {
-        let mut judges: Vec<Judge> = self
+        let mut judges: Vec<WatchJudge> = self
             .thresholds
             .iter()
-            .map(Judge::new)
+            .map(WatchJudge::new)
             .collect::<Result<_, _>>()
             .map_err(|error| ExecutorError::Plan {
                 reason: error.to_string(),
@@ -51,7 +51,7 @@ impl Executor for Watch {
             .every
             .to_std()
             .clamp(MIN_SAMPLE_LIMIT, MAX_SAMPLE_LIMIT);
-        while !judges.iter().any(Judge::has_failed) {
+        while !judges.iter().any(WatchJudge::has_failed) {
             let Some(index) = schedule.next(last, context.tools.clock.now()) else {
                 break;
             };
@@ -95,7 +95,7 @@ async fn sample(
     context: &StepContext,
     metric: &str,
     limit: Duration,
-) -> Result<metric::Sample, ExecutorError> {
+) -> Result<metric::MetricSample, ExecutorError> {
     let _permit = context.tools.sampling.acquire().await;
     metric::take(context, metric, limit).await
 }
@@ -104,7 +104,7 @@ async fn sample(
 /// last round.
 fn go_on_after(
     context: &StepContext,
-    judges: &mut [Judge],
+    judges: &mut [WatchJudge],
     schedule: &Schedule,
 ) -> Option<Timestamp> {
     let mut rounds: BTreeMap<Timestamp, Vec<(&str, Option<Decimal>)>> = BTreeMap::new();
@@ -135,8 +135,8 @@ fn go_on_after(
 
 async fn record(
     context: &StepContext,
-    judge: &Judge,
-    sample: metric::Sample,
+    judge: &WatchJudge,
+    sample: metric::MetricSample,
     verdict: Verdict,
     rule: String,
     at: Timestamp,
@@ -176,7 +176,7 @@ async fn wait_until(context: &StepContext, due: Timestamp) -> Option<String> {
 }
 
 /// Combines the judges; the worst verdict decides: fail, then error, then inconclusive.
-fn conclude(context: &StepContext, judges: &[Judge]) -> Outcome {
+fn conclude(context: &StepContext, judges: &[WatchJudge]) -> Outcome {
     let rank = |verdict: Verdict| match verdict {
         Verdict::Fail => 3,
         Verdict::Error => 2,
@@ -191,7 +191,7 @@ fn conclude(context: &StepContext, judges: &[Judge]) -> Outcome {
             "the watch has no thresholds: nothing was measured",
         );
     };
-    let summaries: Vec<String> = judges.iter().map(Judge::summary).collect();
+    let summaries: Vec<String> = judges.iter().map(WatchJudge::summary).collect();
     let message = summaries.join("; ");
     let mut outcome = Outcome::new(
         worst.verdict(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rollbook_ledger::counter::{Trail, share};
 use rollbook_ledger::decimal::Decimal;
-use rollbook_ledger::runbook::expr::{Expr, ExprError, ExprOutcome, Figure, Term, VALUE};
+use rollbook_ledger::runbook::expr::{Expr, ExprError, ExprOutcome, FigureTerm, Term, VALUE};
 use rollbook_ledger::runbook::kind::{Threshold, Watch};
 use rollbook_ledger::runbook::model::NoData;
 use rollbook_ledger::sampled::Sampled;
@@ -115,8 +115,8 @@ pub struct RuleContext {
 
 impl RuleContext {
     /// Collects this once all judges have taken their sample of a round.
-    pub fn of(judges: &[Judge], baselines: &BTreeMap<String, Decimal>) -> Self {
-        let growth = |judge: &Judge| Some((judge.metric.clone(), judge.trail.delta()?));
+    pub fn of(judges: &[WatchJudge], baselines: &BTreeMap<String, Decimal>) -> Self {
+        let growth = |judge: &WatchJudge| Some((judge.metric.clone(), judge.trail.delta()?));
         Self {
             baselines: baselines.clone(),
             growth: judges.iter().filter_map(growth).collect(),
@@ -144,7 +144,7 @@ const MISSED_ONE_IN: u64 = 10;
 
 /// One metric of a watch, its rules and the state of judging it.
 #[derive(Debug, Clone)]
-pub struct Judge {
+pub struct WatchJudge {
     /// The metric.
     pub metric: String,
     warn: Option<Expr>,
@@ -168,7 +168,7 @@ pub struct Judge {
     sampled: Sampled,
 }
 
-impl Judge {
+impl WatchJudge {
     /// Makes the judge of a threshold; fails if a rule is not an expression.
     pub fn new(threshold: &Threshold) -> Result<Self, ExprError> {
         let parse = |text: &Option<String>| text.as_deref().map(Expr::parse).transpose();
@@ -219,13 +219,13 @@ impl Judge {
         let is_own = term.name == VALUE;
         let about = term.about(&self.metric);
         match &about.figure {
-            Some(Figure::Baseline) => around.baselines.get(&about.name).copied(),
-            Some(Figure::Share { total }) => around.share(&about.name, total),
+            Some(FigureTerm::Baseline) => around.baselines.get(&about.name).copied(),
+            Some(FigureTerm::Share { total }) => around.share(&about.name, total),
             _ if !is_own => None,
             None => self.last,
-            Some(Figure::Delta) => self.trail.delta(),
-            Some(Figure::Rate(unit)) => self.trail.rate(unit.span()),
-            Some(Figure::Over(statistic)) => self.sampled.figure(*statistic),
+            Some(FigureTerm::Delta) => self.trail.delta(),
+            Some(FigureTerm::Rate(unit)) => self.trail.rate(unit.span()),
+            Some(FigureTerm::Over(statistic)) => self.sampled.figure(*statistic),
         }
     }
 
@@ -235,7 +235,7 @@ impl Judge {
         let is_quiet = |term: &Term| match &term.about(&self.metric) {
             Term {
                 name,
-                figure: Some(Figure::Share { total }),
+                figure: Some(FigureTerm::Share { total }),
             } => around.is_quiet(name, total),
             _ => false,
         };

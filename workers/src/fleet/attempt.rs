@@ -25,7 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::changes::Changes;
+use super::changes::RolloutChanges;
 use super::limits::fit_to_commit;
 use super::port::{Assignment, RolloutPort, TaskState};
 use super::queue::{Delivery, QueuedTask, action_word};
@@ -64,7 +64,7 @@ pub(super) struct Attempts {
     pub port: Arc<dyn RolloutPort>,
     pub tools: Tools,
     pub in_work: InWork,
-    pub changes: Changes,
+    pub changes: RolloutChanges,
     pub timeouts: Timeouts,
     /// Cancelled when the drain time is over: running actions are then dropped.
     pub stop_now: CancellationToken,

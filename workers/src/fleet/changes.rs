@@ -11,10 +11,10 @@ use tokio::sync::watch;
 
 /// Who waits for changes of which rollout. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Changes(Arc<Mutex<HashMap<RolloutId, watch::Sender<()>>>>);
+pub struct RolloutChanges(Arc<Mutex<HashMap<RolloutId, watch::Sender<()>>>>);
 
-impl Changes {
-    /// Changes of a rollout from now on.
+impl RolloutChanges {
+    /// RolloutChanges of a rollout from now on.
     pub(super) fn of(&self, rollout: &RolloutId) -> watch::Receiver<()> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|_, sender| sender.receiver_count() > 0);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use rollbook_ledger::flag::{Change, FlagCommand, FlagUndo, flag_undo};
+use rollbook_ledger::flag::{ChangeToUndo, FlagCommand, FlagUndo, flag_undo};
 use rollbook_ledger::handler::{Caller, Handler, HandlerError};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId};
 use rollbook_ledger::journal::{JournalError, ReadFrom};
@@ -16,7 +16,7 @@ use rollbook_ledger::runbook::model::{FlagSpec, FlagTarget};
 use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1;
 
-use super::changes::Changes;
+use super::changes::RolloutChanges;
 use super::port::{Assignment, RolloutPort, TaskState};
 use crate::executor::{Facts, FlagCause, FlagPort, FlagReading, PortError, setting_of};
 
@@ -68,7 +68,7 @@ impl RolloutPort for LedgerPort {
         })
     }
 
-    async fn follow_changes(&self, changes: &Changes) -> Result<(), PortError> {
+    async fn follow_changes(&self, changes: &RolloutChanges) -> Result<(), PortError> {
         let lost = |error: JournalError| PortError::Unavailable {
             reason: error.to_string(),
         };
@@ -257,7 +257,7 @@ impl FlagPort for LedgerPort {
             .await
             .map_err(port_error)?;
         Ok(found.map(|(state, history)| {
-            let change = Change {
+            let change = ChangeToUndo {
                 rollout: &cause.rollout,
                 step: &cause.step,
                 target,

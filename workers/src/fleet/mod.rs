@@ -28,7 +28,7 @@ pub mod shards;
 mod signals;
 mod worker;
 
-pub use changes::Changes;
+pub use changes::RolloutChanges;
 pub use dead_letter::DeadLetters;
 pub use jetstream::{DEAD_LETTER_STREAM, JetStreamQueue, WORK_STREAM};
 pub use ledger::LedgerPort;

@@ -10,7 +10,7 @@ use rollbook_ledger::rollout::{Task, WorkerCommand};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::trace::Cause;
 
-use super::changes::Changes;
+use super::changes::RolloutChanges;
 use crate::executor::{Facts, PortError};
 
 /// The state of a task on the ledger.
@@ -57,7 +57,7 @@ pub trait RolloutPort: Send + Sync + std::fmt::Debug {
     async fn read_task(&self, rollout: &RolloutId, task: &Task) -> Result<Assignment, PortError>;
 
     /// Follows the ledger from now on and tells of changes. Returns when it can no longer follow.
-    async fn follow_changes(&self, changes: &Changes) -> Result<(), PortError>;
+    async fn follow_changes(&self, changes: &RolloutChanges) -> Result<(), PortError>;
 
     /// Records a command. Durable on return. Repeating the same `command_id` records nothing more,
     /// so a request whose answer was lost can be retried. `cause` is what led to the task.

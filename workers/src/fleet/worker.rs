@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::attempt::{Attempts, Timeouts};
-use super::changes::Changes;
+use super::changes::RolloutChanges;
 use super::port::RolloutPort;
 use super::presence::Activity;
 use super::queue::{ANY_LABEL, QueueOptions, TaskFilter, TaskQueue};
@@ -141,7 +141,7 @@ pub async fn run(
         port,
         tools,
         in_work: Arc::new(Mutex::new(HashSet::new())),
-        changes: Changes::default(),
+        changes: RolloutChanges::default(),
         timeouts: Timeouts {
             progress_every: config.progress_every,
             look_every: config.look_every,
@@ -197,7 +197,7 @@ const MAX_WATCHES: usize = 2_000;
 const UNDO_SLOTS: usize = 4;
 
 /// Tells of changes for as long as the worker runs.
-async fn follow_changes(port: Arc<dyn RolloutPort>, changes: Changes) {
+async fn follow_changes(port: Arc<dyn RolloutPort>, changes: RolloutChanges) {
     let mut wait = FOLLOW_AGAIN.0;
     loop {
         let begun = Instant::now();

@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rollbook_workers::audit::{Audit, Auditor};
 use rollbook_workers::calculators::Calculators;
-use rollbook_workers::compare::declaration::{Declaration, Measures, Presence, Ratio, Total};
-use rollbook_workers::compare::rules::{Rule, Scope, Severity, Test};
+use rollbook_workers::compare::declaration::{
+    Declaration, Measures, PresenceCount, Ratio, TotalFigure,
+};
+use rollbook_workers::compare::rules::{Rule, RuleSeverity, Scope, Test};
 use rollbook_workers::compare::{Millionths, Rules};
 use rollbook_workers::snapshot::{
     Calculator, CalculatorDescription, Manifest, MetricInfo, RawDeal, SnapshotError,
@@ -105,15 +107,25 @@ impl Declaration for Counters {
             guard: self.default_guard(),
             allow_model_change: false,
             rules: vec![
-                rule("guarded", Scope::Guarded, relative, Severity::Regression),
-                rule("others", Scope::Unguarded, Test::Exact, Severity::Warning),
+                rule(
+                    "guarded",
+                    Scope::Guarded,
+                    relative,
+                    RuleSeverity::Regression,
+                ),
+                rule(
+                    "others",
+                    Scope::Unguarded,
+                    Test::Exact,
+                    RuleSeverity::Warning,
+                ),
             ],
         }
     }
 
     fn measures(&self) -> &Measures {
         const MEASURES: Measures = Measures {
-            total: Some(Total {
+            total: Some(TotalFigure {
                 metric: "weight",
                 called: "weight",
             }),
@@ -122,7 +134,7 @@ impl Declaration for Counters {
                 metric: "items",
                 class: "carveout",
             }],
-            presences: &[Presence {
+            presences: &[PresenceCount {
                 name: "vendor",
                 metric: "vendors",
                 class: "acquisition",

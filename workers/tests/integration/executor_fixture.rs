@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use rollbook_ledger::clock::{Clock, SystemClock};
 use rollbook_ledger::evidence::EvidenceStore;
-use rollbook_ledger::flag::{Change, FlagUndo, flag_undo};
+use rollbook_ledger::flag::{ChangeToUndo, FlagUndo, flag_undo};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_ledger::journal::StoredCommit;
 use rollbook_ledger::runbook::model::{FlagSpec, SecretRef};
@@ -110,7 +110,7 @@ impl FlagPort for Flags {
             return Ok(None);
         };
         let history: Vec<StoredCommit> = changes.iter().map(stored).collect();
-        let change = Change {
+        let change = ChangeToUndo {
             rollout: &cause.rollout,
             step: &cause.step,
             target,

@@ -17,7 +17,7 @@ use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::trace::Cause;
 use rollbook_proto::v1::Verdict;
 use rollbook_workers::executor::{Facts, PortError};
-use rollbook_workers::fleet::{Assignment, Changes, RolloutPort, TaskState};
+use rollbook_workers::fleet::{Assignment, RolloutChanges, RolloutPort, TaskState};
 use serde::{Deserialize, Serialize};
 
 /// One accepted record.
@@ -149,7 +149,7 @@ impl RolloutPort for FileLedger {
     }
 
     /// Written by one process alone: nothing changes but by its own records.
-    async fn follow_changes(&self, _: &Changes) -> Result<(), PortError> {
+    async fn follow_changes(&self, _: &RolloutChanges) -> Result<(), PortError> {
         std::future::pending().await
     }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use rollbook_workers::compare::ComparisonResult;
 use rollbook_workers::compare::result::Side;
-use rollbook_workers::compare::rules::{Class, Scope, Severity};
+use rollbook_workers::compare::rules::{Class, RuleSeverity, Scope};
 
 use super::chart::{bars, stack};
 use super::{CLASSES, deals_in, delta, percent, sides, total, typed};
@@ -241,8 +241,8 @@ fn rules(out: &mut String, result: &ComparisonResult) -> fmt::Result {
             format!("{scope}: {}", rule.deal_types.join(", "))
         };
         let severity = match rule.severity {
-            Severity::Regression => "regression",
-            Severity::Warning => "warning",
+            RuleSeverity::Regression => "regression",
+            RuleSeverity::Warning => "warning",
         };
         row_of_rule(
             out,

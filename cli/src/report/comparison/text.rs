@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use rollbook_deals::breakdown::{FigureBreakdown, Side};
+use rollbook_deals::breakdown::{BreakdownSide, FigureBreakdown};
 use rollbook_workers::compare::ComparisonResult;
 use rollbook_workers::compare::differences::RegressionPage;
 use rollbook_workers::compare::explain::{ExplainedMetric, Explanation};
@@ -314,7 +314,12 @@ fn explained(out: &mut String, metric: &ExplainedMetric) -> fmt::Result {
 }
 
 /// The components of both sides; those equal on both are listed once.
-fn lines(out: &mut String, metric: &ExplainedMetric, before: &Side, after: &Side) -> fmt::Result {
+fn lines(
+    out: &mut String,
+    metric: &ExplainedMetric,
+    before: &BreakdownSide,
+    after: &BreakdownSide,
+) -> fmt::Result {
     let none = Vec::new();
     let old = before.figures.get(&metric.metric).unwrap_or(&none);
     let new = after.figures.get(&metric.metric).unwrap_or(&none);
@@ -353,7 +358,7 @@ fn lines(out: &mut String, metric: &ExplainedMetric, before: &Side, after: &Side
     Ok(())
 }
 
-fn drivers(out: &mut String, name: &str, side: &Side) -> fmt::Result {
+fn drivers(out: &mut String, name: &str, side: &BreakdownSide) -> fmt::Result {
     if let Some(note) = &side.note {
         writeln!(out, "{} {name}: {}", paint(YELLOW, "note"), shown(note))?;
     }

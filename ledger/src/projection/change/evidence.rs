@@ -10,13 +10,14 @@ use crate::projection::row::{Json, clean};
 use crate::projection::rows::{
     AdviceRow, AlertRow, AuditRow, ComparisonRow, NoticeRow, RegressionRow, SnapshotRow,
 };
-use crate::projection::state::RolloutState;
+use crate::projection::state::RolloutRows;
 use crate::projection::words::{
-    AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, Measured, Severity, Verdict,
+    AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, MeasuredValue, Severity,
+    Verdict,
 };
 
 pub(super) fn apply(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     kind: &Kind,
     out: &mut Out,
@@ -74,7 +75,7 @@ pub(super) fn apply(
             row.resolved = resolved
                 .measurement
                 .as_ref()
-                .map(|measurement| Json(Measured::from_wire(measurement)));
+                .map(|measurement| Json(MeasuredValue::from_wire(measurement)));
             row.resolved_at = at.recorded_at;
             row.updated_sequence = at.sequence;
             out.put(row);
@@ -124,7 +125,7 @@ pub(super) fn apply(
 }
 
 /// Raises a new alert, or updates the open alert of that id.
-fn raise(rollout: &mut RolloutState, at: &At<'_>, raised: &AlertRaised, out: &mut Out) {
+fn raise(rollout: &mut RolloutRows, at: &At<'_>, raised: &AlertRaised, out: &mut Out) {
     let severity = Severity::of(&raised.severity).unwrap_or_else(|| {
         out.note(format!(
             "the severity `{}` is not one of ours",
@@ -136,7 +137,7 @@ fn raise(rollout: &mut RolloutState, at: &At<'_>, raised: &AlertRaised, out: &mu
         raised
             .measurement
             .as_ref()
-            .map_or_else(Measured::default, Measured::from_wire),
+            .map_or_else(MeasuredValue::default, MeasuredValue::from_wire),
     );
     let alert = clean(&raised.alert_id);
     if let Some(row) = rollout.alerts.iter_mut().find(|row| row.alert == alert) {
@@ -165,7 +166,7 @@ fn raise(rollout: &mut RolloutState, at: &At<'_>, raised: &AlertRaised, out: &mu
     rollout.alerts.push(row);
 }
 
-fn compare(rollout: &mut RolloutState, at: &At<'_>, made: &ComparisonMade, out: &mut Out) {
+fn compare(rollout: &mut RolloutRows, at: &At<'_>, made: &ComparisonMade, out: &mut Out) {
     let id = rollout.rollout.rollout.clone();
     let snapshot = clean(&made.snapshot);
     for earlier in &mut rollout.comparisons {
@@ -254,7 +255,7 @@ fn compare(rollout: &mut RolloutState, at: &At<'_>, made: &ComparisonMade, out: 
     rollout.comparisons.push(row);
 }
 
-fn audit(rollout: &mut RolloutState, at: &At<'_>, taken: &AuditTaken, out: &mut Out) {
+fn audit(rollout: &mut RolloutRows, at: &At<'_>, taken: &AuditTaken, out: &mut Out) {
     let health = Health::of(&taken.health).unwrap_or_else(|| {
         out.note(format!(
             "the health `{}` is not one of ours",

@@ -5,11 +5,11 @@ use rollbook_proto::v1::event::Kind;
 use super::{At, Out};
 use crate::projection::row::{Json, clean};
 use crate::projection::rows::SignOffRow;
-use crate::projection::state::RolloutState;
+use crate::projection::state::RolloutRows;
 use crate::projection::words::{GateStatus, SignOffStatus, time};
 
 pub(super) fn apply(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     kind: &Kind,
     out: &mut Out,
@@ -97,7 +97,7 @@ pub(super) fn apply(
 }
 
 /// Reopens the gate of a phase of which a step runs again; rejections no longer apply.
-pub(super) fn reopen(rollout: &mut RolloutState, at: &At<'_>, phase: &str, out: &mut Out) {
+pub(super) fn reopen(rollout: &mut RolloutRows, at: &At<'_>, phase: &str, out: &mut Out) {
     void_refusals(rollout, at, phase, None, "step_retried", out);
     let Some(row) = rollout.gates.get_mut(phase) else {
         return;
@@ -114,7 +114,7 @@ pub(super) fn reopen(rollout: &mut RolloutState, at: &At<'_>, phase: &str, out: 
 
 /// Voids rejections at a gate, of one person or of all.
 fn void_refusals(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     gate: &str,
     person: Option<&str>,
@@ -136,7 +136,7 @@ fn void_refusals(
 }
 
 fn signed(
-    rollout: &RolloutState,
+    rollout: &RolloutRows,
     at: &At<'_>,
     gate: &str,
     role: &str,
@@ -172,7 +172,7 @@ fn signed(
 }
 
 fn decide(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     gate: &str,
     status: GateStatus,

@@ -10,14 +10,14 @@ use crate::projection::row::{Json, clean};
 use crate::projection::rows::{
     GateRow, PhaseRow, RollbackPointRow, RollbackRow, RolloutRow, StepRow, SuccessMetricRow,
 };
-use crate::projection::state::RolloutState;
+use crate::projection::state::RolloutRows;
 use crate::projection::words::{
-    EffectLeft, GateStatus, Health, Outcome, RolloutStatus, StepStatus, Verdict,
+    EffectLeft, GateStatus, Health, RolloutEnding, RolloutStatus, StepRowStatus, Verdict,
 };
 use crate::runbook::RollbackLevel;
 
-pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out) -> RolloutState {
-    let mut rollout = RolloutState::new(RolloutRow {
+pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out) -> RolloutRows {
+    let mut rollout = RolloutRows::new(RolloutRow {
         rollout: id.to_owned(),
         name: clean(&opened.name),
         runbook: clean(&opened.runbook),
@@ -61,7 +61,7 @@ pub(super) fn open(id: &str, at: &At<'_>, opened: &RolloutOpened, out: &mut Out)
 
 /// Puts an outline in force: what it names exists and keeps its history; what it no longer names is
 /// dropped.
-fn apply_outline(rollout: &mut RolloutState, at: &At<'_>, outline: &PlanOutline, out: &mut Out) {
+fn apply_outline(rollout: &mut RolloutRows, at: &At<'_>, outline: &PlanOutline, out: &mut Out) {
     let id = rollout.rollout.rollout.clone();
     let mut phases = BTreeSet::new();
     let mut steps = BTreeSet::new();
@@ -153,7 +153,7 @@ fn name(row: &mut RolloutRow, outline: &PlanOutline) {
 }
 
 fn drop_the_rest(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     [phases, steps, gates]: [&BTreeSet<String>; 3],
     out: &mut Out,
@@ -191,7 +191,7 @@ fn new_step(rollout: &str, step: &str) -> StepRow {
         kind: String::new(),
         critical: false,
         dropped: false,
-        status: StepStatus::Pending,
+        status: StepRowStatus::Pending,
         attempt: 0,
         verdict: None,
         rule: String::new(),
@@ -231,7 +231,7 @@ pub(super) fn new_metric(rollout: &str, metric: &str) -> SuccessMetricRow {
 }
 
 pub(super) fn apply(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     kind: &Kind,
     out: &mut Out,
@@ -298,16 +298,16 @@ pub(super) fn apply(
 }
 
 /// Changes status and outcome by the domain's rules.
-fn update_status(rollout: &mut RolloutState, kind: &Kind) -> Result<(), String> {
+fn update_status(rollout: &mut RolloutRows, kind: &Kind) -> Result<(), String> {
     let row = &mut rollout.rollout;
     let after = row.status.to_domain(row.outcome).after(kind)?;
     row.status = RolloutStatus::from_domain(after);
-    row.outcome = Outcome::from_domain(after);
+    row.outcome = RolloutEnding::from_domain(after);
     Ok(())
 }
 
 /// Ends the rollbacks in progress that have no result of their own.
-fn end_rollbacks(rollout: &mut RolloutState, at: &At<'_>, why: &str, out: &mut Out) {
+fn end_rollbacks(rollout: &mut RolloutRows, at: &At<'_>, why: &str, out: &mut Out) {
     for row in &mut rollout.rollbacks {
         if row.verdict.is_none() {
             row.verdict = Some(Verdict::Inconclusive);
@@ -320,7 +320,7 @@ fn end_rollbacks(rollout: &mut RolloutState, at: &At<'_>, why: &str, out: &mut O
 }
 
 fn rollback_started(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     (kind, started): (&Kind, &RollbackStarted),
     out: &mut Out,
@@ -378,7 +378,7 @@ fn rollback_started(
 }
 
 fn rollback_finished(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     (kind, finished): (&Kind, &RollbackFinished),
     out: &mut Out,

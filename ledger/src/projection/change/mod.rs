@@ -20,7 +20,7 @@ use rollbook_proto::v1::event::Kind;
 use super::health;
 use super::row::{RowChange, ViewRow, clean};
 use super::rows::{AnomalyRow, TimelineRow};
-use super::state::{RolloutState, State};
+use super::state::{RolloutRows, State};
 use super::words::{RequestKind, time};
 use crate::ids::Aggregate;
 use crate::journal::{StoredCommit, event_type};
@@ -239,7 +239,7 @@ fn rollout_event(
 
 /// Updates the derived rows, once per commit so that the result does not depend on how commits are
 /// batched.
-fn refresh(rollout: &mut RolloutState, at: &At<'_>, out: &mut Out) {
+fn refresh(rollout: &mut RolloutRows, at: &At<'_>, out: &mut Out) {
     rollout.drop_final_rows();
     let assessment = health::assess(rollout);
     let phase = rollout.current_phase();

@@ -6,12 +6,12 @@ use rollbook_proto::v1::{PlanOutline, PlanRevised};
 use super::{At, Out};
 use crate::projection::row::{Json, clean};
 use crate::projection::rows::RevisionRow;
-use crate::projection::state::RolloutState;
+use crate::projection::state::RolloutRows;
 use crate::projection::words::RevisionStatus;
 use crate::runbook::difference;
 
 pub(super) fn proposed(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     revised: &PlanRevised,
     out: &mut Out,
@@ -69,7 +69,7 @@ pub(super) fn proposed(
 
 /// Returns the outline of the accepted plan.
 pub(super) fn accepted(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     revision: u32,
     out: &mut Out,
@@ -85,7 +85,7 @@ pub(super) fn accepted(
 }
 
 pub(super) fn withdrawn(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     revision: u32,
     out: &mut Out,
@@ -94,7 +94,7 @@ pub(super) fn withdrawn(
 }
 
 fn decided(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     revision: u32,
     status: RevisionStatus,

@@ -3,7 +3,7 @@
 use rollbook_proto::v1::event::Kind;
 
 use crate::projection::row::clean;
-use crate::projection::words::{FlagSetting, Measured, Outcome, Verdict, WorkerStatus};
+use crate::projection::words::{FlagSetting, MeasuredValue, RolloutEnding, Verdict, WorkerStatus};
 use crate::runbook::RollbackLevel;
 
 /// Maximum length of a sentence in characters; the event itself has the full text.
@@ -37,7 +37,7 @@ fn setting(setting: Option<&rollbook_proto::v1::FlagSetting>) -> String {
 fn wire_figure(measurement: Option<&rollbook_proto::v1::Measurement>) -> String {
     measurement.map_or_else(
         || "no data".to_owned(),
-        |measurement| Measured::from_wire(measurement).sentence(),
+        |measurement| MeasuredValue::from_wire(measurement).sentence(),
     )
 }
 
@@ -88,7 +88,7 @@ fn words<'e>(kind: Option<&'e Kind>, actor: &str, aggregate: &str) -> (&'e str, 
             "",
             format!(
                 "The rollout was closed as {}{}",
-                Outcome::from_wire(e.outcome).map_or("?", Outcome::as_str),
+                RolloutEnding::from_wire(e.outcome).map_or("?", RolloutEnding::as_str),
                 tail(&e.summary)
             ),
         ),

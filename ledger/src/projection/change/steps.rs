@@ -6,10 +6,10 @@ use rollbook_proto::v1::{Measurement, StepFinished, StepStarted};
 use super::{At, Out};
 use crate::projection::row::{Json, clean};
 use crate::projection::rows::{MeasurementRow, StepRow};
-use crate::projection::state::RolloutState;
+use crate::projection::state::RolloutRows;
 use crate::projection::words::{
-    AlertStatus, ChecklistItem, EvidenceRef, Measured, PartialEffect, RolloutStatus, StepStatus,
-    UndoVerification, Verdict, time,
+    AlertStatus, ChecklistItem, EvidenceRef, MeasuredValue, PartialEffect, RolloutStatus,
+    StepRowStatus, UndoVerification, Verdict, time,
 };
 use crate::rollout::undone;
 use crate::runbook::kind::Manual;
@@ -18,7 +18,7 @@ use crate::runbook::kind::Manual;
 const MAX_LATEST_METRICS: usize = 100;
 
 pub(super) fn apply(
-    rollout: &mut RolloutState,
+    rollout: &mut RolloutRows,
     at: &At<'_>,
     kind: &Kind,
     out: &mut Out,
@@ -50,15 +50,15 @@ pub(super) fn apply(
         }
         Kind::StepFinished(finished) => finish(step, at, finished, out)?,
         Kind::StepInterrupted(interrupted) => {
-            if step.status != StepStatus::Running || interrupted.attempt != step.attempt {
+            if step.status != StepRowStatus::Running || interrupted.attempt != step.attempt {
                 return Err(format!("attempt {} is not running", interrupted.attempt));
             }
             step.message = clean(&interrupted.reason);
             if interrupted.resumed_by.is_empty() {
                 step.status = if interrupted.retry {
-                    StepStatus::Pending
+                    StepRowStatus::Pending
                 } else {
-                    StepStatus::Interrupted
+                    StepRowStatus::Interrupted
                 };
                 step.finished_at = at.recorded_at;
             } else {
@@ -66,52 +66,52 @@ pub(super) fn apply(
             }
         }
         Kind::StepRetried(retried) => {
-            if step.status == StepStatus::Running {
+            if step.status == StepRowStatus::Running {
                 out.note("retried while running");
             }
-            step.status = StepStatus::Pending;
+            step.status = StepRowStatus::Pending;
             step.verdict = None;
             step.message = clean(&retried.reason);
             step.not_before = time(retried.not_before.as_ref());
         }
         Kind::StepSkipped(skipped) => {
-            if step.status == StepStatus::Running {
+            if step.status == StepRowStatus::Running {
                 out.note("skipped while running");
             }
             step.message = clean(&skipped.reason);
             // During a rollback, skipping means leaving the effect, which is still in place.
-            if !(is_rolling_back && step.status == StepStatus::UndoFailed) {
-                step.status = StepStatus::Skipped;
+            if !(is_rolling_back && step.status == StepRowStatus::UndoFailed) {
+                step.status = StepRowStatus::Skipped;
                 step.verdict = Some(Verdict::Skipped);
                 step.finished_at = at.recorded_at;
             }
         }
         Kind::NotApplicableProposed(proposed) => {
-            step.status = StepStatus::InReview;
+            step.status = StepRowStatus::InReview;
             step.message = clean(&proposed.reason);
         }
         Kind::NotApplicableReviewed(reviewed) => {
-            if step.status != StepStatus::InReview {
+            if step.status != StepRowStatus::InReview {
                 return Err("nothing is proposed for review".to_owned());
             }
             step.message = clean(&reviewed.reason);
             if reviewed.accepted {
-                step.status = StepStatus::NotApplicable;
+                step.status = StepRowStatus::NotApplicable;
                 step.verdict = Some(Verdict::NotApplicable);
                 step.finished_at = at.recorded_at;
             } else if step.verdict.is_some() {
-                step.status = StepStatus::Finished;
+                step.status = StepRowStatus::Finished;
             } else {
-                step.status = StepStatus::Pending;
+                step.status = StepRowStatus::Pending;
             }
         }
         Kind::UndoStarted(started) => {
-            step.status = StepStatus::Undoing;
+            step.status = StepRowStatus::Undoing;
             step.worker = clean(&started.worker);
             step.intent = clean(&started.intent);
         }
         Kind::UndoFinished(finished) => {
-            if step.status != StepStatus::Undoing {
+            if step.status != StepRowStatus::Undoing {
                 out.note("an undo finished that was not started");
             }
             let verdict = Verdict::from_wire(finished.verdict);
@@ -128,11 +128,11 @@ pub(super) fn apply(
                 &finished.last_statement,
             ));
             if undone(finished) {
-                step.status = StepStatus::Undone;
+                step.status = StepRowStatus::Undone;
                 step.effect = false;
                 step.partial = Json::default();
             } else {
-                step.status = StepStatus::UndoFailed;
+                step.status = StepRowStatus::UndoFailed;
             }
         }
         _ => return Err("not an event of a step".to_owned()),
@@ -151,7 +151,7 @@ pub(super) fn apply(
 }
 
 /// A new attempt measures again what the step's alerts are about, so they are watched again.
-fn watch_again(rollout: &mut RolloutState, at: &At<'_>, step: &str, out: &mut Out) {
+fn watch_again(rollout: &mut RolloutRows, at: &At<'_>, step: &str, out: &mut Out) {
     for alert in &mut rollout.alerts {
         if alert.step == step && alert.status == AlertStatus::Unwatched {
             alert.status = AlertStatus::Open;
@@ -189,11 +189,11 @@ fn start(
             started.attempt, step.attempt
         ));
     }
-    if step.status == StepStatus::Running {
+    if step.status == StepRowStatus::Running {
         out.note(format!("attempt {} has no result", step.attempt));
     }
     begin_attempt(step, started.attempt);
-    step.status = StepStatus::Running;
+    step.status = StepRowStatus::Running;
     step.worker = clean(&started.worker);
     step.intent = clean(&started.intent);
     step.started_at = at.recorded_at;
@@ -229,7 +229,8 @@ fn finish(
     out: &mut Out,
 ) -> Result<(), String> {
     let is_first_word = finished.attempt > step.attempt;
-    if finished.attempt < step.attempt || (!is_first_word && step.status == StepStatus::Finished) {
+    if finished.attempt < step.attempt || (!is_first_word && step.status == StepRowStatus::Finished)
+    {
         return Err(format!(
             "a result of attempt {} at attempt {}, which is {}",
             finished.attempt, step.attempt, step.status
@@ -250,10 +251,10 @@ fn finish(
         out.note("a result without a verdict");
     }
     if step.verdict == Some(Verdict::NotApplicable) {
-        step.status = StepStatus::NotApplicable;
-    } else if step.status != StepStatus::InReview {
+        step.status = StepRowStatus::NotApplicable;
+    } else if step.status != StepRowStatus::InReview {
         // A claim that the step does not apply still waits for its review.
-        step.status = StepStatus::Finished;
+        step.status = StepRowStatus::Finished;
     }
     step.rule = clean(&finished.rule);
     step.message = clean(&finished.message);
@@ -303,8 +304,8 @@ fn measure(
     ordinal: u32,
     measurement: &Measurement,
     out: &mut Out,
-) -> Measured {
-    let measured = Measured::from_wire(measurement);
+) -> MeasuredValue {
+    let measured = MeasuredValue::from_wire(measurement);
     out.put(&MeasurementRow {
         sequence: at.sequence,
         idx: at.idx,
@@ -325,7 +326,7 @@ fn measure(
 }
 
 /// Stores the latest value of each metric on the step's row.
-fn remember(step: &mut StepRow, measured: Measured) {
+fn remember(step: &mut StepRow, measured: MeasuredValue) {
     let latest = &mut step.measurements.0;
     let metric = &measured.metric;
     match latest.iter().position(|known| known.metric == *metric) {

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::projection::row::{Json, view_row};
 use crate::projection::words::{
-    AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, Measured, Severity, Verdict,
+    AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, MeasuredValue, Severity,
+    Verdict,
 };
 
 view_row!(
@@ -224,11 +225,11 @@ view_row!(
         /// Whether it is open.
         status: AlertStatus,
         /// The value that raised it, or the latest one if it was raised again while open.
-        raised: Json<Measured>,
+        raised: Json<MeasuredValue>,
         /// When it was first raised.
         raised_at: Option<Timestamp>,
         /// The value that resolved it.
-        resolved: Option<Json<Measured>>,
+        resolved: Option<Json<MeasuredValue>>,
         /// When it was resolved.
         resolved_at: Option<Timestamp>,
         /// Sequence of the commit that last changed this row.

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::projection::row::{Json, view_row};
 use crate::projection::words::{
     ChecklistItem, Deduction, EffectLeft, EvidenceRef, FlagChangeKind, FlagMode, FlagSetting,
-    GateStatus, Health, Measured, Outcome, PartialEffect, RolloutStatus, SignOffStatus, StepStatus,
-    UndoVerification, Verdict,
+    GateStatus, Health, MeasuredValue, PartialEffect, RolloutEnding, RolloutStatus, SignOffStatus,
+    StepRowStatus, UndoVerification, Verdict,
 };
 use crate::runbook::RollbackLevel;
 
@@ -40,7 +40,7 @@ view_row!(
         /// Reason of the last pause, resume or abort; empty if there was none.
         reason: String,
         /// How it ended; absent before that, and during a rollback after the end.
-        outcome: Option<Outcome>,
+        outcome: Option<RolloutEnding>,
         /// The closing summary.
         summary: String,
         /// The first phase that is not complete; absent when all are.
@@ -106,7 +106,7 @@ view_row!(
         /// A later revision of the plan has removed it.
         dropped: bool,
         /// The current status.
-        status: StepStatus,
+        status: StepRowStatus,
         /// The latest attempt, from 1; 0 before the first.
         attempt: u32,
         /// The verdict of the latest finished attempt.
@@ -139,7 +139,7 @@ view_row!(
         evidence: Json<Vec<EvidenceRef>>,
         /// The latest value of each metric of the latest attempt; all samples are in
         /// `measurements`.
-        measurements: Json<Vec<Measured>>,
+        measurements: Json<Vec<MeasuredValue>>,
         /// The verdict of its undo.
         undo_verdict: Option<Verdict>,
         /// Whether a check other than the undo itself confirmed that the effect is gone; absent

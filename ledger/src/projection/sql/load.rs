@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{Tx, select};
-use crate::projection::row::{Column, Value};
+use crate::projection::row::{Column, ColumnValue};
 use crate::projection::rows::{
     AlertRow, AuditRow, ComparisonRow, EnvironmentRow, FlagRow, GateRow, HealthRow, PhaseRow,
     RequestRow, RevisionRow, RollbackRow, RolloutRow, SignOffRow, StepRow, SuccessMetricRow,
     WorkerRow,
 };
-use crate::projection::state::{Needs, RolloutState, State};
+use crate::projection::state::{NeededRows, RolloutRows, State};
 use crate::projection::store::ViewError;
 
 /// Maximum number of ids per statement.
@@ -18,9 +18,9 @@ const MAX_IDS: usize = 200;
 pub(super) async fn load<T: Tx>(
     tx: &mut T,
     state: &mut State,
-    needs: Needs,
+    needs: NeededRows,
 ) -> Result<(), ViewError> {
-    let rollouts: Vec<Value> = needs.rollouts.iter().map(Column::to_value).collect();
+    let rollouts: Vec<ColumnValue> = needs.rollouts.iter().map(Column::to_value).collect();
     for ids in rollouts.chunks(MAX_IDS) {
         load_rollouts(tx, state, ids).await?;
     }
@@ -52,7 +52,7 @@ pub(super) async fn load<T: Tx>(
                 .push(row);
         }
     }
-    let workers: Vec<Value> = needs.workers.iter().map(Column::to_value).collect();
+    let workers: Vec<ColumnValue> = needs.workers.iter().map(Column::to_value).collect();
     for names in workers.chunks(MAX_IDS) {
         let places = vec!["?"; names.len()].join(", ");
         let rest = format!("WHERE t.worker IN ({places})");
@@ -60,7 +60,7 @@ pub(super) async fn load<T: Tx>(
             state.workers.insert(row.worker.clone(), row);
         }
     }
-    let environments: Vec<Value> = needs.environments.iter().map(Column::to_value).collect();
+    let environments: Vec<ColumnValue> = needs.environments.iter().map(Column::to_value).collect();
     for names in environments.chunks(MAX_IDS) {
         let places = vec!["?"; names.len()].join(", ");
         let rest = format!("WHERE t.environment IN ({places})");
@@ -74,15 +74,15 @@ pub(super) async fn load<T: Tx>(
 async fn load_rollouts<T: Tx>(
     tx: &mut T,
     state: &mut State,
-    ids: &[Value],
+    ids: &[ColumnValue],
 ) -> Result<(), ViewError> {
     let places = vec!["?"; ids.len()].join(", ");
     let of = |more: &str| format!("WHERE t.rollout IN ({places}) {more}");
     let args = || ids.to_vec();
-    let mut loaded: HashMap<String, RolloutState> = select::<RolloutRow, T>(tx, &of(""), args())
+    let mut loaded: HashMap<String, RolloutRows> = select::<RolloutRow, T>(tx, &of(""), args())
         .await?
         .into_iter()
-        .map(|row| (row.rollout.clone(), RolloutState::new(row)))
+        .map(|row| (row.rollout.clone(), RolloutRows::new(row)))
         .collect();
     if loaded.is_empty() {
         return Ok(());

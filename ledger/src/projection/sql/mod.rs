@@ -17,11 +17,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::write::{Latest, Writer};
 use super::change::project;
-use super::row::{Column, Kind, RowChange, Value, ViewRow, clean};
+use super::row::{Column, ColumnValue, Kind, RowChange, ViewRow, clean};
 use super::rows::AnomalyRow;
-use super::state::{Needs, State};
+use super::state::{NeededRows, State};
 use super::store::{VIEWS_VERSION, ViewError};
-use super::views::{Answer, AsOf};
+use super::views::{AsOf, ViewAnswer};
 use crate::journal::StoredCommit;
 
 /// Maximum number of aggregates whose rows are cached between batches.
@@ -71,16 +71,16 @@ pub(super) trait Tx: Send {
     async fn execute(
         &mut self,
         sql: Arc<str>,
-        args: Vec<Value>,
+        args: Vec<ColumnValue>,
         kinds: &[Kind],
     ) -> Result<(), ViewError>;
     /// Reads rows; `columns` are the types of the result's columns.
     async fn fetch(
         &mut self,
         sql: String,
-        args: Vec<Value>,
+        args: Vec<ColumnValue>,
         columns: &[Kind],
-    ) -> Result<Vec<Vec<Value>>, ViewError>;
+    ) -> Result<Vec<Vec<ColumnValue>>, ViewError>;
     /// Commits; as durable as the database's settings provide.
     async fn commit(self) -> Result<(), ViewError>;
 }
@@ -104,7 +104,7 @@ fn columns_of<R: ViewRow>(prefix: &str) -> String {
 async fn select<R: ViewRow, T: Tx>(
     tx: &mut T,
     rest: &str,
-    args: Vec<Value>,
+    args: Vec<ColumnValue>,
 ) -> Result<Vec<R>, ViewError> {
     let sql = format!(
         "SELECT {} FROM {} t {rest}",
@@ -149,7 +149,9 @@ impl<D: Database> SqlViews<D> {
         let found = tx
             .fetch(D::HAS_TABLES.to_owned(), Vec::new(), &[Kind::Int])
             .await?;
-        let has_tables = found.first().is_some_and(|row| *row != [Value::Int(0)]);
+        let has_tables = found
+            .first()
+            .is_some_and(|row| *row != [ColumnValue::Int(0)]);
         let version = if has_tables {
             let sql = "SELECT version FROM view_position WHERE id = 1";
             tx.fetch(sql.to_owned(), Vec::new(), &[Kind::Int])
@@ -159,7 +161,7 @@ impl<D: Database> SqlViews<D> {
         } else {
             None
         };
-        if version != Some(Value::Int(VIEWS_VERSION)) {
+        if version != Some(ColumnValue::Int(VIEWS_VERSION)) {
             Self::create(&mut tx).await?;
         }
         tx.script(positions::DEPLOY).await?;
@@ -183,7 +185,7 @@ impl<D: Database> SqlViews<D> {
             "INSERT INTO view_position (id, version, sequence, recorded_at, ledger, commit_id) \
              VALUES (1, ?, 0, NULL, '', '')"
                 .into(),
-            vec![Value::Int(VIEWS_VERSION)],
+            vec![ColumnValue::Int(VIEWS_VERSION)],
             &[Kind::Int],
         )
         .await
@@ -207,7 +209,7 @@ impl<D: Database> SqlViews<D> {
                 reason: "view_position has no row".to_owned(),
             })?
             .into_iter();
-        let mut next = || row.next().unwrap_or(Value::Null);
+        let mut next = || row.next().unwrap_or(ColumnValue::Null);
         let damaged = |found| ViewError::Schema {
             reason: format!("view_position holds {found}"),
         };
@@ -226,9 +228,9 @@ impl<D: Database> SqlViews<D> {
     }
 
     /// Ends a query with its answer.
-    async fn answer<T: Send>(tx: D::Tx, as_of: AsOf, data: T) -> Result<Answer<T>, ViewError> {
+    async fn answer<T: Send>(tx: D::Tx, as_of: AsOf, data: T) -> Result<ViewAnswer<T>, ViewError> {
         tx.commit().await?;
-        Ok(Answer {
+        Ok(ViewAnswer {
             as_of,
             lag: None,
             data,
@@ -279,7 +281,7 @@ impl<D: Database> SqlViews<D> {
                 ..Cache::default()
             },
         };
-        let needs = Needs::of(news);
+        let needs = NeededRows::of(news);
         if !cache.is_complete {
             let missing = needs.clone().missing_in(&cache.state);
             load::load(&mut tx, &mut cache.state, missing).await?;
@@ -309,8 +311,8 @@ impl<D: Database> SqlViews<D> {
             vec![
                 reached.sequence.to_value(),
                 reached.recorded_at.to_value(),
-                Value::Text(last.commit.ledger.clone()),
-                Value::Text(last.commit.id.clone()),
+                ColumnValue::Text(last.commit.ledger.clone()),
+                ColumnValue::Text(last.commit.id.clone()),
             ],
             &[Kind::Int, Kind::Text, Kind::Text, Kind::Text],
         )
@@ -332,7 +334,7 @@ impl<D: Database> SqlViews<D> {
             return Ok(position);
         }
         let mut state = State::default();
-        let needs = Needs::of(std::slice::from_ref(commit));
+        let needs = NeededRows::of(std::slice::from_ref(commit));
         load::load(&mut tx, &mut state, needs).await?;
         let mut rows = Latest::default();
         for change in project(&mut state, commit) {

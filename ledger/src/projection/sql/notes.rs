@@ -1,7 +1,7 @@
 //! The server's notes beside the views: which rollouts are over, and which evidence the open ones
 //! depend on.
 
-use super::super::row::{Column, Kind, Value};
+use super::super::row::{Column, ColumnValue, Kind};
 use super::super::store::ViewError;
 use super::super::words::EvidenceRef;
 use super::{Database, Tx};
@@ -27,7 +27,7 @@ pub(super) async fn note_rollout_over<D: Database>(
     let sql = "INSERT INTO rollouts_over (rollout, sequence) VALUES (?, ?) \
          ON CONFLICT (rollout) DO UPDATE SET sequence = excluded.sequence \
          WHERE rollouts_over.sequence < excluded.sequence";
-    let args = vec![Value::Text(rollout.to_owned()), sequence.to_value()];
+    let args = vec![ColumnValue::Text(rollout.to_owned()), sequence.to_value()];
     let mut tx = database.write().await?;
     tx.execute(sql.into(), args, &[Kind::Text, Kind::Int])
         .await?;
@@ -41,8 +41,8 @@ pub(super) async fn names_evidence<D: Database>(
     let sql = "SELECT (SELECT count(*) FROM rollouts WHERE plan_digest = ?) \
          + (SELECT count(*) FROM steps WHERE evidence LIKE ?)";
     let args = vec![
-        Value::Text(sha256.to_owned()),
-        Value::Text(format!("%\"{sha256}\"%")),
+        ColumnValue::Text(sha256.to_owned()),
+        ColumnValue::Text(format!("%\"{sha256}\"%")),
     ];
     let rows = fetch(database, sql, args, &[Kind::Int]).await?;
     let found = rows
@@ -86,9 +86,9 @@ pub(super) async fn evidence_of_open<D: Database>(
 async fn fetch<D: Database>(
     database: &D,
     sql: &str,
-    args: Vec<Value>,
+    args: Vec<ColumnValue>,
     columns: &[Kind],
-) -> Result<Vec<Vec<Value>>, ViewError> {
+) -> Result<Vec<Vec<ColumnValue>>, ViewError> {
     let mut tx = database.read().await?;
     let rows = tx.fetch(sql.to_owned(), args, columns).await?;
     tx.commit().await?;
@@ -101,10 +101,10 @@ fn unreadable(found: String) -> ViewError {
     }
 }
 
-fn text(value: Option<Value>) -> Result<String, ViewError> {
-    String::from_value(value.unwrap_or(Value::Null)).map_err(unreadable)
+fn text(value: Option<ColumnValue>) -> Result<String, ViewError> {
+    String::from_value(value.unwrap_or(ColumnValue::Null)).map_err(unreadable)
 }
 
-fn number(value: Option<Value>) -> Result<u64, ViewError> {
-    u64::from_value(value.unwrap_or(Value::Null)).map_err(unreadable)
+fn number(value: Option<ColumnValue>) -> Result<u64, ViewError> {
+    u64::from_value(value.unwrap_or(ColumnValue::Null)).map_err(unreadable)
 }

@@ -1,6 +1,6 @@
 //! The views' position and the acknowledged position, each with its commit.
 
-use super::super::row::{Column, Kind, Value};
+use super::super::row::{Column, ColumnValue, Kind};
 use super::super::store::ViewError;
 use super::{Database, Tx};
 use crate::journal::Position;
@@ -13,7 +13,7 @@ pub(super) const DEPLOY: &str =
 pub(super) async fn read<D: Database>(
     database: &D,
     sql: &str,
-    args: Vec<Value>,
+    args: Vec<ColumnValue>,
 ) -> Result<Option<Position>, ViewError> {
     let mut tx = database.read().await?;
     let columns = [Kind::Text, Kind::Int, Kind::Text];
@@ -26,7 +26,7 @@ pub(super) async fn read<D: Database>(
         reason: format!("a position holds {found}"),
     };
     let mut row = row.into_iter();
-    let mut next = || row.next().unwrap_or(Value::Null);
+    let mut next = || row.next().unwrap_or(ColumnValue::Null);
     Ok(Some(Position {
         ledger: String::from_value(next()).map_err(damaged)?,
         sequence: u64::from_value(next()).map_err(damaged)?,
@@ -40,9 +40,9 @@ pub(super) async fn write<D: Database>(database: &D, position: &Position) -> Res
          ON CONFLICT (ledger) DO UPDATE SET sequence = excluded.sequence, commit_id = excluded.commit_id \
          WHERE acknowledged.sequence < excluded.sequence";
     let args = vec![
-        Value::Text(position.ledger.clone()),
+        ColumnValue::Text(position.ledger.clone()),
         position.sequence.to_value(),
-        Value::Text(position.commit_id.clone()),
+        ColumnValue::Text(position.commit_id.clone()),
     ];
     let mut tx = database.write().await?;
     tx.execute(sql.into(), args, &[Kind::Text, Kind::Int, Kind::Text])
@@ -53,7 +53,7 @@ pub(super) async fn write<D: Database>(database: &D, position: &Position) -> Res
 /// Deletes the acknowledged position of a ledger.
 pub(super) async fn forget<D: Database>(database: &D, ledger: &str) -> Result<(), ViewError> {
     let mut tx = database.write().await?;
-    let args = vec![Value::Text(ledger.to_owned())];
+    let args = vec![ColumnValue::Text(ledger.to_owned())];
     tx.execute(
         "DELETE FROM acknowledged WHERE ledger = ?".into(),
         args,

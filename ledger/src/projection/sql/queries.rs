@@ -8,27 +8,27 @@ use super::{Database, SqlViews, Tx, notes, positions, select};
 use crate::ids::Aggregate;
 use crate::journal::{Position, StoredCommit};
 use crate::projection::proof::{self, Owned, TableRows};
-use crate::projection::row::{Column, ColumnSpec, Kind, Value, ViewRow};
+use crate::projection::row::{Column, ColumnSpec, ColumnValue, Kind, ViewRow};
 use crate::projection::rows::TABLES;
 use crate::projection::store::{ViewError, ViewStore};
 use crate::projection::views::{
-    AdviceRow, AlertRow, AnomalyRow, Answer, AsOf, AuditRow, ComparisonRow, Cursor, EnvironmentRow,
-    FlagHistoryRow, FlagRow, GateDetail, GateRow, HealthRow, MAX_LEFT_WORKERS, MAX_PAGE_ROWS,
-    MAX_WORKERS, MeasurementRow, NoticeRow, Page, PhaseDetail, PhaseRow, RegressionFilter,
+    AdviceRow, AlertRow, AnomalyRow, AsOf, AuditRow, ComparisonRow, EnvironmentRow, FlagHistoryRow,
+    FlagRow, GateDetail, GateRow, HealthRow, MAX_LEFT_WORKERS, MAX_PAGE_ROWS, MAX_WORKERS,
+    MeasurementRow, NoticeRow, Page, PageCursor, PhaseDetail, PhaseRow, RegressionFilter,
     RegressionRow, RequestFilter, RequestRow, RevisionRow, RollbackPointRow, RollbackRow,
     RolloutDetail, RolloutFilter, RolloutRow, SignOffRow, SnapshotRow, StepRow, SuccessMetricRow,
-    TimelineFilter, TimelineRow, WorkerRow,
+    TimelineFilter, TimelineRow, ViewAnswer, WorkerRow,
 };
 
 /// Conditions joined by AND, with their arguments.
 #[derive(Default)]
 struct Conditions {
     texts: Vec<&'static str>,
-    args: Vec<Value>,
+    args: Vec<ColumnValue>,
 }
 
 impl Conditions {
-    fn add(&mut self, text: &'static str, args: impl IntoIterator<Item = Value>) {
+    fn add(&mut self, text: &'static str, args: impl IntoIterator<Item = ColumnValue>) {
         self.texts.push(text);
         self.args.extend(args);
     }
@@ -67,7 +67,7 @@ async fn page<R: ViewRow, T: Tx>(
     conditions: Conditions,
     order: &str,
     limit: u32,
-    place: impl Fn(&R) -> Cursor,
+    place: impl Fn(&R) -> PageCursor,
 ) -> Result<Page<R>, ViewError> {
     let limit = page_rows(limit);
     let rest = format!("{} ORDER BY {order} LIMIT {}", conditions.text(), limit + 1);
@@ -102,8 +102,8 @@ fn of_rollout(rollout: Option<&str>) -> Conditions {
     conditions
 }
 
-fn after(conditions: &mut Conditions, place: Cursor) {
-    if place != Cursor::default() {
+fn after(conditions: &mut Conditions, place: PageCursor) {
+    if place != PageCursor::default() {
         conditions.add(
             "(t.sequence, t.idx) > (?, ?)",
             [place.sequence.to_value(), place.idx.to_value()],
@@ -111,8 +111,8 @@ fn after(conditions: &mut Conditions, place: Cursor) {
     }
 }
 
-fn after_ordinal(conditions: &mut Conditions, place: Cursor) {
-    if place != Cursor::default() {
+fn after_ordinal(conditions: &mut Conditions, place: PageCursor) {
+    if place != PageCursor::default() {
         conditions.add(
             "(t.sequence, t.idx, t.ordinal) > (?, ?, ?)",
             [
@@ -126,7 +126,7 @@ fn after_ordinal(conditions: &mut Conditions, place: Cursor) {
 
 impl<D: Database> SqlViews<D> {
     async fn detail(tx: &mut D::Tx, id: &str) -> Result<Option<RolloutDetail>, ViewError> {
-        let args = || vec![Value::Text(id.to_owned())];
+        let args = || vec![ColumnValue::Text(id.to_owned())];
         let all = "WHERE t.rollout = ?";
         let in_plan = "WHERE t.rollout = ? ORDER BY t.position";
         let in_order = "WHERE t.rollout = ? ORDER BY t.sequence, t.idx";
@@ -226,7 +226,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
 
     async fn acknowledged(&self, ledger: &str) -> Result<Option<Position>, ViewError> {
         let sql = "SELECT ledger, sequence, commit_id FROM acknowledged WHERE ledger = ?";
-        let ledger = Value::Text(ledger.to_owned());
+        let ledger = ColumnValue::Text(ledger.to_owned());
         positions::read(&self.database, sql, vec![ledger]).await
     }
 
@@ -270,7 +270,10 @@ impl<D: Database> ViewStore for SqlViews<D> {
         self.create_indexes().await
     }
 
-    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Answer<Vec<RolloutRow>>, ViewError> {
+    async fn rollouts(
+        &self,
+        filter: &RolloutFilter,
+    ) -> Result<ViewAnswer<Vec<RolloutRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = Conditions::default();
         conditions.add_if("t.environment = ?", filter.environment.as_ref());
@@ -289,13 +292,13 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Self::answer(tx, as_of, rows).await
     }
 
-    async fn rollout(&self, rollout: &str) -> Result<Answer<Option<RolloutDetail>>, ViewError> {
+    async fn rollout(&self, rollout: &str) -> Result<ViewAnswer<Option<RolloutDetail>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let detail = Self::detail(&mut tx, rollout).await?;
         Self::answer(tx, as_of, detail).await
     }
 
-    async fn health(&self, rollout: &str) -> Result<Answer<Option<HealthRow>>, ViewError> {
+    async fn health(&self, rollout: &str) -> Result<ViewAnswer<Option<HealthRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let conditions = of_rollout(Some(rollout));
         let rows: Vec<HealthRow> = select(&mut tx, &conditions.text(), conditions.args).await?;
@@ -306,16 +309,16 @@ impl<D: Database> ViewStore for SqlViews<D> {
         &self,
         rollout: &str,
         step: &str,
-        place: Cursor,
+        place: PageCursor,
         limit: u32,
-    ) -> Result<Answer<Page<MeasurementRow>>, ViewError> {
+    ) -> Result<ViewAnswer<Page<MeasurementRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(Some(rollout));
-        conditions.add("t.step = ?", [Value::Text(step.to_owned())]);
+        conditions.add("t.step = ?", [ColumnValue::Text(step.to_owned())]);
         after_ordinal(&mut conditions, place);
         let order = "t.sequence, t.idx, t.ordinal";
         let rows = page(&mut tx, conditions, order, limit, |row: &MeasurementRow| {
-            Cursor {
+            PageCursor {
                 sequence: row.sequence,
                 idx: row.idx,
                 ordinal: row.ordinal,
@@ -325,7 +328,10 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Self::answer(tx, as_of, rows).await
     }
 
-    async fn flags(&self, environment: Option<&str>) -> Result<Answer<Vec<FlagRow>>, ViewError> {
+    async fn flags(
+        &self,
+        environment: Option<&str>,
+    ) -> Result<ViewAnswer<Vec<FlagRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = Conditions::default();
         conditions.add_if("t.environment = ?", environment.map(str::to_owned).as_ref());
@@ -334,7 +340,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Self::answer(tx, as_of, rows).await
     }
 
-    async fn workers(&self) -> Result<Answer<Vec<WorkerRow>>, ViewError> {
+    async fn workers(&self) -> Result<ViewAnswer<Vec<WorkerRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let present = format!("WHERE t.status = 'present' ORDER BY t.worker LIMIT {MAX_WORKERS}");
         let mut rows = select(&mut tx, &present, Vec::new()).await?;
@@ -349,11 +355,14 @@ impl<D: Database> ViewStore for SqlViews<D> {
         &self,
         environment: &str,
         key: &str,
-    ) -> Result<Answer<Vec<FlagHistoryRow>>, ViewError> {
+    ) -> Result<ViewAnswer<Vec<FlagHistoryRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = Conditions::default();
-        conditions.add("t.environment = ?", [Value::Text(environment.to_owned())]);
-        conditions.add("t.\"key\" = ?", [Value::Text(key.to_owned())]);
+        conditions.add(
+            "t.environment = ?",
+            [ColumnValue::Text(environment.to_owned())],
+        );
+        conditions.add("t.\"key\" = ?", [ColumnValue::Text(key.to_owned())]);
         let rows = latest(&mut tx, conditions).await?;
         Self::answer(tx, as_of, rows).await
     }
@@ -361,7 +370,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
     async fn snapshots(
         &self,
         rollout: Option<&str>,
-    ) -> Result<Answer<Vec<SnapshotRow>>, ViewError> {
+    ) -> Result<ViewAnswer<Vec<SnapshotRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let rows = latest(&mut tx, of_rollout(rollout)).await?;
         Self::answer(tx, as_of, rows).await
@@ -370,7 +379,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
     async fn comparisons(
         &self,
         rollout: Option<&str>,
-    ) -> Result<Answer<Vec<ComparisonRow>>, ViewError> {
+    ) -> Result<ViewAnswer<Vec<ComparisonRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let rows = latest(&mut tx, of_rollout(rollout)).await?;
         Self::answer(tx, as_of, rows).await
@@ -379,7 +388,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
     async fn regressions(
         &self,
         filter: &RegressionFilter,
-    ) -> Result<Answer<Page<RegressionRow>>, ViewError> {
+    ) -> Result<ViewAnswer<Page<RegressionRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(filter.rollout.as_deref());
         conditions.add_if("t.sequence = ?", filter.comparison.as_ref());
@@ -397,7 +406,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
             conditions,
             order,
             filter.limit,
-            |row: &RegressionRow| Cursor {
+            |row: &RegressionRow| PageCursor {
                 sequence: row.sequence,
                 idx: row.idx,
                 ordinal: row.ordinal,
@@ -407,7 +416,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Self::answer(tx, as_of, rows).await
     }
 
-    async fn audits(&self, rollout: Option<&str>) -> Result<Answer<Vec<AuditRow>>, ViewError> {
+    async fn audits(&self, rollout: Option<&str>) -> Result<ViewAnswer<Vec<AuditRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let rows = latest(&mut tx, of_rollout(rollout)).await?;
         Self::answer(tx, as_of, rows).await
@@ -417,7 +426,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
         &self,
         rollout: Option<&str>,
         open_only: bool,
-    ) -> Result<Answer<Vec<AlertRow>>, ViewError> {
+    ) -> Result<ViewAnswer<Vec<AlertRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(rollout);
         if open_only {
@@ -427,14 +436,17 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Self::answer(tx, as_of, rows).await
     }
 
-    async fn environments(&self) -> Result<Answer<Vec<EnvironmentRow>>, ViewError> {
+    async fn environments(&self) -> Result<ViewAnswer<Vec<EnvironmentRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let rest = format!("ORDER BY t.environment LIMIT {MAX_PAGE_ROWS}");
         let rows = select(&mut tx, &rest, Vec::new()).await?;
         Self::answer(tx, as_of, rows).await
     }
 
-    async fn requests(&self, filter: &RequestFilter) -> Result<Answer<Vec<RequestRow>>, ViewError> {
+    async fn requests(
+        &self,
+        filter: &RequestFilter,
+    ) -> Result<ViewAnswer<Vec<RequestRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(filter.rollout.as_deref());
         conditions.add_if("t.request = ?", filter.request.as_ref());
@@ -453,7 +465,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
     async fn timeline(
         &self,
         filter: &TimelineFilter,
-    ) -> Result<Answer<Page<TimelineRow>>, ViewError> {
+    ) -> Result<ViewAnswer<Page<TimelineRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(filter.rollout.as_deref());
         after(&mut conditions, filter.after);
@@ -463,7 +475,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
             conditions,
             order,
             filter.limit,
-            |row: &TimelineRow| Cursor {
+            |row: &TimelineRow| PageCursor {
                 sequence: row.sequence,
                 idx: row.idx,
                 ordinal: 0,
@@ -473,7 +485,10 @@ impl<D: Database> ViewStore for SqlViews<D> {
         Self::answer(tx, as_of, rows).await
     }
 
-    async fn rows_of(&self, aggregate: &Aggregate) -> Result<Answer<Vec<TableRows>>, ViewError> {
+    async fn rows_of(
+        &self,
+        aggregate: &Aggregate,
+    ) -> Result<ViewAnswer<Vec<TableRows>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut all = Vec::new();
         for Owned { table, by } in proof::owned(aggregate) {
@@ -488,7 +503,10 @@ impl<D: Database> ViewStore for SqlViews<D> {
                 own.join(" AND ")
             );
             let kinds: Vec<Kind> = table.columns.iter().map(|column| column.kind).collect();
-            let of = by.into_iter().map(|(_, text)| Value::Text(text)).collect();
+            let of = by
+                .into_iter()
+                .map(|(_, text)| ColumnValue::Text(text))
+                .collect();
             all.push((table, tx.fetch(sql, of, &kinds).await?));
         }
         Self::answer(tx, as_of, all).await
@@ -496,15 +514,15 @@ impl<D: Database> ViewStore for SqlViews<D> {
 
     async fn anomalies(
         &self,
-        place: Cursor,
+        place: PageCursor,
         limit: u32,
-    ) -> Result<Answer<Page<AnomalyRow>>, ViewError> {
+    ) -> Result<ViewAnswer<Page<AnomalyRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = Conditions::default();
         after(&mut conditions, place);
         let order = "t.sequence, t.idx";
         let rows = page(&mut tx, conditions, order, limit, |row: &AnomalyRow| {
-            Cursor {
+            PageCursor {
                 sequence: row.sequence,
                 idx: row.idx,
                 ordinal: 0,

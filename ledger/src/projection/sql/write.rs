@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Tx;
-use crate::projection::row::{Kind, RowChange, TableSpec, Value};
+use crate::projection::row::{ColumnValue, Kind, RowChange, TableSpec};
 use crate::projection::store::ViewError;
 
 /// Maximum number of values bound by one statement, below the limits of SQLite (32,766) and
@@ -28,7 +28,7 @@ impl Writer {
         max_rows: usize,
         changes: Vec<RowChange>,
     ) -> Result<(), ViewError> {
-        let mut tables: BTreeMap<&'static str, (&'static TableSpec, Vec<Vec<Value>>)> =
+        let mut tables: BTreeMap<&'static str, (&'static TableSpec, Vec<Vec<ColumnValue>>)> =
             BTreeMap::new();
         for change in changes {
             tables
@@ -48,7 +48,7 @@ impl Writer {
         tx: &mut T,
         max_rows: usize,
         table: &'static TableSpec,
-        rows: Vec<Vec<Value>>,
+        rows: Vec<Vec<ColumnValue>>,
     ) -> Result<(), ViewError> {
         let kinds: Vec<Kind> = table.columns.iter().map(|column| column.kind).collect();
         let limit = (MAX_STATEMENT_VALUES / kinds.len().max(1)).clamp(1, max_rows.max(1));
@@ -56,7 +56,7 @@ impl Writer {
         let mut rows = rows.into_iter();
         while left > 0 {
             let size = power_of_two_within(left.min(limit));
-            let args: Vec<Value> = rows.by_ref().take(size).flatten().collect();
+            let args: Vec<ColumnValue> = rows.by_ref().take(size).flatten().collect();
             tx.execute(self.statement(table, size), args, &kinds)
                 .await?;
             left -= size;
@@ -101,16 +101,16 @@ impl Latest {
     }
 }
 
-fn key_of(table: &TableSpec, row: &[Value]) -> String {
+fn key_of(table: &TableSpec, row: &[ColumnValue]) -> String {
     let mut key = String::new();
     for value in row.iter().take(table.key) {
         match value {
-            Value::Text(text) => {
+            ColumnValue::Text(text) => {
                 key.push_str(&text.len().to_string());
                 key.push(':');
                 key.push_str(text);
             }
-            Value::Int(number) => key.push_str(&number.to_string()),
+            ColumnValue::Int(number) => key.push_str(&number.to_string()),
             // No key column has another type.
             other => key.push_str(other.type_name()),
         }

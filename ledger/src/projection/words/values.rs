@@ -82,7 +82,7 @@ impl EvidenceRef {
 
 /// A measured value and the rule that judged it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Measured {
+pub struct MeasuredValue {
     /// What was measured.
     pub metric: String,
     /// The number as the nearest double, for charts; absent if there is no data.
@@ -102,7 +102,7 @@ pub struct Measured {
     pub measured_at: Option<Timestamp>,
 }
 
-impl Measured {
+impl MeasuredValue {
     /// Formats the value as a sentence: `error_rate 7.2 % (value > 5: fail)`.
     pub(in crate::projection) fn sentence(&self) -> String {
         let value = match (&self.decimal, self.text.is_empty()) {

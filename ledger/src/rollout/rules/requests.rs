@@ -2,7 +2,7 @@
 
 use super::super::command::Command;
 use super::super::state::{RolloutState, Status, StepState, StepStatus};
-use crate::authority::{Permissions, Request};
+use crate::authority::{Permissions, WaitingRequest};
 use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Verb};
@@ -93,7 +93,7 @@ pub(crate) fn what(command: &Command) -> String {
 }
 
 /// Parses the requested command; `None` if this version cannot read it.
-pub(crate) fn command(request: &Request) -> Option<Command> {
+pub(crate) fn command(request: &WaitingRequest) -> Option<Command> {
     serde_json::from_str(&request.command).ok()
 }
 

@@ -5,8 +5,8 @@ use super::super::state::{Measured, RolloutState};
 use super::measures::{first_of, reading, recorded_as};
 use crate::counter::{Trail, share};
 use crate::decimal::Decimal;
-use crate::runbook::expr::Unit;
-use crate::runbook::{Figure, Plan, Term};
+use crate::runbook::expr::TimeUnit;
+use crate::runbook::{FigureTerm, Plan, Term};
 use crate::sampled::{Sampled, Statistic};
 
 /// The value of a term.
@@ -52,13 +52,13 @@ pub(crate) fn ask(state: &RolloutState, plan: &Plan, term: &Term, all: &[Term]) 
     };
     match &term.figure {
         None => found(Some(value)),
-        Some(Figure::Delta) => found(growth(state, name)),
-        Some(Figure::Rate(unit)) => found(rate(state, name, last, *unit)),
-        Some(Figure::Over(statistic)) => over(state, plan, name, last, *statistic),
-        Some(Figure::Share { total }) => {
+        Some(FigureTerm::Delta) => found(growth(state, name)),
+        Some(FigureTerm::Rate(unit)) => found(rate(state, name, last, *unit)),
+        Some(FigureTerm::Over(statistic)) => over(state, plan, name, last, *statistic),
+        Some(FigureTerm::Share { total }) => {
             let of = Term {
                 name: total.clone(),
-                figure: Some(Figure::Delta),
+                figure: Some(FigureTerm::Delta),
             };
             let total = ask(state, plan, &of, all);
             Asked {
@@ -68,7 +68,7 @@ pub(crate) fn ask(state: &RolloutState, plan: &Plan, term: &Term, all: &[Term]) 
             }
         }
         // Baselines are handled above.
-        Some(Figure::Baseline) => found(None),
+        Some(FigureTerm::Baseline) => found(None),
     }
 }
 
@@ -107,7 +107,7 @@ fn growth(state: &RolloutState, name: &str) -> Option<Decimal> {
     state.counters.get(name)?.counter.delta()
 }
 
-fn rate(state: &RolloutState, name: &str, last: &Measured, unit: Unit) -> Option<Decimal> {
+fn rate(state: &RolloutState, name: &str, last: &Measured, unit: TimeUnit) -> Option<Decimal> {
     let mut trail = Trail::default();
     let samples = state.step(&last.step)?.samples.of(last.attempt).get(name);
     for sample in samples.into_iter().flatten() {

@@ -14,7 +14,8 @@ use crate::journal::StoredCommit;
 use crate::projection::sqlite;
 use crate::projection::views::RolloutDetail;
 use crate::projection::words::{
-    AlertStatus, GateStatus, Outcome, RolloutStatus, SignOffStatus, StepStatus as Shown, Verdict,
+    AlertStatus, GateStatus, RolloutEnding, RolloutStatus, SignOffStatus, StepRowStatus as Shown,
+    Verdict,
 };
 
 /// Returns what the row of a step must show.
@@ -41,7 +42,7 @@ fn shown(at: &StepState) -> (Shown, Option<Verdict>) {
 fn compare(state: &RolloutState, detail: &RolloutDetail) {
     let row = &detail.rollout;
     assert_eq!(row.status, RolloutStatus::from_domain(state.status));
-    assert_eq!(row.outcome, Outcome::from_domain(state.status));
+    assert_eq!(row.outcome, RolloutEnding::from_domain(state.status));
     assert_eq!(
         (row.revision, row.revision_accepted),
         (state.revision, state.pending_revision.is_none())

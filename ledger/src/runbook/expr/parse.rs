@@ -4,7 +4,7 @@
 //! Conditions and numbers are separate types while parsing, so everything that parses can be
 //! evaluated.
 
-use super::{ExprError, Figure, Term, Unit};
+use super::{ExprError, FigureTerm, Term, TimeUnit};
 use crate::decimal::Decimal;
 use crate::sampled::Statistic;
 
@@ -316,18 +316,18 @@ impl Parser<'_> {
         };
         let name = self.name(&shape)?;
         let figure = match (function, over) {
-            (_, Some(statistic)) => Figure::Over(statistic),
-            ("delta", _) => Figure::Delta,
-            ("baseline", _) => Figure::Baseline,
+            (_, Some(statistic)) => FigureTerm::Over(statistic),
+            ("delta", _) => FigureTerm::Delta,
+            ("baseline", _) => FigureTerm::Baseline,
             ("share", _) => {
                 if !self.passes(",") {
                     return Err(self.syntax(&format!("`share` takes two names: write `{shape}`")));
                 }
-                Figure::Share {
+                FigureTerm::Share {
                     total: self.name(&shape)?,
                 }
             }
-            _ => Figure::Rate(self.unit()?),
+            _ => FigureTerm::Rate(self.unit()?),
         };
         if !self.passes(")") {
             let reason = format!("`{function}({name}` goes on otherwise than `{shape}`");
@@ -351,12 +351,14 @@ impl Parser<'_> {
         Ok(name)
     }
 
-    fn unit(&mut self) -> Result<Unit, ExprError> {
+    fn unit(&mut self) -> Result<TimeUnit, ExprError> {
         if !self.passes(",") {
-            return Ok(Unit::Second);
+            return Ok(TimeUnit::Second);
         }
         let found = match self.tokens.get(self.at) {
-            Some(Token::Name(word)) => Unit::ALL.into_iter().find(|unit| unit.as_str() == *word),
+            Some(Token::Name(word)) => TimeUnit::ALL
+                .into_iter()
+                .find(|unit| unit.as_str() == *word),
             _ => None,
         };
         self.at += 1;

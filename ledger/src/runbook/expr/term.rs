@@ -11,7 +11,7 @@ pub const VALUE: &str = "value";
 
 /// The time unit of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum TimeUnit {
     /// `second`, the default.
     Second,
     /// `minute`
@@ -22,7 +22,7 @@ pub enum Unit {
     Day,
 }
 
-impl Unit {
+impl TimeUnit {
     pub(super) const ALL: [Self; 4] = [Self::Second, Self::Minute, Self::Hour, Self::Day];
 
     /// Returns the unit's name.
@@ -48,11 +48,11 @@ impl Unit {
 
 /// What is computed from a measurement, if not its last value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Figure {
+pub enum FigureTerm {
     /// The growth of a counter since its first value.
     Delta,
     /// The growth of a counter within the last unit of time.
-    Rate(Unit),
+    Rate(TimeUnit),
     /// A statistic over the samples of the attempt that measured last.
     Over(Statistic),
     /// The growth of a counter as a percentage of another one's growth.
@@ -70,14 +70,14 @@ pub struct Term {
     /// The name of the measurement.
     pub name: String,
     /// What is computed from its values; `None` means the last value.
-    pub figure: Option<Figure>,
+    pub figure: Option<FigureTerm>,
 }
 
 impl Term {
     /// Returns the names it reads: one, or two for a share.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let total = match &self.figure {
-            Some(Figure::Share { total }) => Some(total.as_str()),
+            Some(FigureTerm::Share { total }) => Some(total.as_str()),
             _ => None,
         };
         std::iter::once(self.name.as_str()).chain(total)
@@ -85,7 +85,7 @@ impl Term {
 
     /// True if it reads the value before the change instead of the current one.
     pub fn is_baseline(&self) -> bool {
-        self.figure == Some(Figure::Baseline)
+        self.figure == Some(FigureTerm::Baseline)
     }
 
     /// Returns this term with [`VALUE`] replaced by the measurement's name.
@@ -95,7 +95,7 @@ impl Term {
         Self {
             name: named(&self.name),
             figure: match &self.figure {
-                Some(Figure::Share { total }) => Some(Figure::Share {
+                Some(FigureTerm::Share { total }) => Some(FigureTerm::Share {
                     total: named(total),
                 }),
                 other => other.clone(),
@@ -109,11 +109,11 @@ impl fmt::Display for Term {
         let name = &self.name;
         match &self.figure {
             None => f.write_str(name),
-            Some(Figure::Delta) => write!(f, "delta({name})"),
-            Some(Figure::Rate(unit)) => write!(f, "rate({name}, {})", unit.as_str()),
-            Some(Figure::Over(statistic)) => write!(f, "{}({name})", statistic.as_str()),
-            Some(Figure::Share { total }) => write!(f, "share({name}, {total})"),
-            Some(Figure::Baseline) => write!(f, "baseline({name})"),
+            Some(FigureTerm::Delta) => write!(f, "delta({name})"),
+            Some(FigureTerm::Rate(unit)) => write!(f, "rate({name}, {})", unit.as_str()),
+            Some(FigureTerm::Over(statistic)) => write!(f, "{}({name})", statistic.as_str()),
+            Some(FigureTerm::Share { total }) => write!(f, "share({name}, {total})"),
+            Some(FigureTerm::Baseline) => write!(f, "baseline({name})"),
         }
     }
 }

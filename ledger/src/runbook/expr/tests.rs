@@ -149,13 +149,13 @@ fn figures_of_counters_are_terms_of_their_own() {
         ]
     );
     assert_eq!(expr.variables(), ["errors", "b"]);
-    let of = |wanted: Option<Figure>| {
+    let of = |wanted: Option<FigureTerm>| {
         expr.evaluate(&|term| match &term.figure {
             found if *found == wanted => Some(Decimal::from(6)),
             _ => Some(Decimal::from(6)).filter(|_| term.name == "b"),
         })
     };
-    assert_eq!(of(Some(Figure::Rate(Unit::Hour))), Ok(true));
+    assert_eq!(of(Some(FigureTerm::Rate(TimeUnit::Hour))), Ok(true));
     assert_eq!(
         of(None),
         Err(ExprOutcome::NoData("rate(errors, hour)".to_owned()))

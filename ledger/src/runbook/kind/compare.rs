@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Referent, StepKind};
 use crate::runbook::diagnostic::{Code, Path};
-use crate::runbook::lint::{Linter, Part};
+use crate::runbook::lint::{Linter, StepPart};
 use crate::runbook::recorded::{
     ADDED, AFFECTED_PERCENT, CARVEOUT_RATIO_MAX, CARVEOUT_RATIO_MIN, COMPARED, EQUAL, ERRORS,
     MISSING, REGRESSIONS, TSA_DEALS, TSA_ELSEWHERE, UNEXPECTED, WARNINGS, WORST_CHANGE_PERCENT,
@@ -63,7 +63,7 @@ impl StepKind for CompareStep {
         vec![(path.key("of"), Referent::Snapshot(&self.of))]
     }
 
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         if self
             .tolerance_percent
             .is_some_and(|t| !(0.0..=1_000.0).contains(&t))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Referent, StepKind};
 use crate::runbook::diagnostic::Path;
-use crate::runbook::lint::{Linter, Part, flags};
+use crate::runbook::lint::{Linter, StepPart, flags};
 use crate::runbook::model::FlagTarget;
 use crate::runbook::plan::EffectiveUndo;
 use crate::runbook::step::Changes;
@@ -41,7 +41,7 @@ impl StepKind for FlagStep {
         vec![(path.key("key"), Referent::Flag(&self.key))]
     }
 
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         flags::setting(linter, &self.to, &part.path.key("to"));
     }
 

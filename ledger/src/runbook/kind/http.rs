@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Referent, StepKind};
 use crate::runbook::diagnostic::{Code, Path};
-use crate::runbook::lint::{Linter, Part, measures};
+use crate::runbook::lint::{Linter, StepPart, measures};
 use crate::runbook::recorded::HTTP_STATUS;
 use crate::runbook::step::Changes;
 
@@ -49,7 +49,7 @@ impl StepKind for Http {
         vec![(path.key("source"), Referent::Endpoint(&self.source))]
     }
 
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         self.check_method(linter, &part.path.key("method"));
         if !part.is_action() {
             return;

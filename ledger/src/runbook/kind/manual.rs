@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{DoneBy, Referent, StepKind};
 use crate::person;
 use crate::runbook::diagnostic::{Code, Path};
-use crate::runbook::lint::{Linter, Part};
+use crate::runbook::lint::{Linter, StepPart};
 use crate::runbook::step::Changes;
 
 /// Something a person does, with a checklist.
@@ -51,7 +51,7 @@ impl StepKind for Manual {
     }
 
     /// Each item of the checklist is answered on its own, so each must be distinct.
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         let path = part.path.key("checklist");
         let mut seen: HashMap<String, usize> = HashMap::new();
         for (i, item) in self.checklist.iter().enumerate() {

@@ -27,7 +27,7 @@ pub use watch::{Threshold, Watch};
 
 use super::diagnostic::Path;
 use super::environment::Env;
-use super::lint::{Linter, Part};
+use super::lint::{Linter, StepPart};
 use super::plan::EffectiveUndo;
 use super::script::Script;
 use super::span::Span;
@@ -126,7 +126,7 @@ pub trait StepKind {
     }
 
     /// Reports the mistakes that concern this kind alone.
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         let _ = (linter, part);
     }
 

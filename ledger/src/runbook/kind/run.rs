@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Referent, StepKind};
 use crate::runbook::diagnostic::{Code, Path};
 use crate::runbook::environment::Env;
-use crate::runbook::lint::{Linter, Part, measures, programs};
+use crate::runbook::lint::{Linter, StepPart, measures, programs};
 use crate::runbook::recorded::EXIT_CODE;
 use crate::runbook::step::Changes;
 
@@ -51,7 +51,7 @@ impl StepKind for Run {
             .collect()
     }
 
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         programs::environment(linter, &self.env, &self.env_sources, &part.path);
         if part.is_action() {
             self.measures(linter, &part.path.key("measure"));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Referent, StepKind};
 use crate::runbook::diagnostic::{Code, Path};
-use crate::runbook::lint::{Linter, Part, Role};
+use crate::runbook::lint::{Linter, Role, StepPart};
 use crate::runbook::model::SourceKind;
 use crate::runbook::plan::{EffectiveUndo, has_effect};
 use crate::runbook::script::Script;
@@ -91,7 +91,7 @@ impl StepKind for Sql {
         vec![(path.key("source"), Referent::Database(&self.source))]
     }
 
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         match part.role {
             Role::Action => self.check_action(linter, part),
             Role::Check => self.check_check(linter, &part.path),
@@ -145,7 +145,7 @@ impl StepKind for Sql {
 }
 
 impl Sql {
-    fn check_action(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn check_action(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         let path = &part.path;
         match (&self.deploy, &self.query) {
             (Some(_), Some(_)) => shape(linter, path, "has both `deploy` and `query`"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DoneBy, StepKind};
 use crate::runbook::diagnostic::Code;
-use crate::runbook::lint::{Linter, MAX_SPAN_MS, Part};
+use crate::runbook::lint::{Linter, MAX_SPAN_MS, StepPart};
 use crate::runbook::span::Span;
 
 /// Let time pass.
@@ -25,7 +25,7 @@ impl StepKind for Wait {
         format!("let {} pass", self.r#for)
     }
 
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         if !(0..=MAX_SPAN_MS).contains(&self.r#for.as_millis()) {
             linter.error(
                 Code::Bounds,

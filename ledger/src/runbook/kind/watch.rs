@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Referent, StepKind};
 use crate::runbook::diagnostic::{Code, Path, suggest};
-use crate::runbook::expr::{Expr, Figure, Term, VALUE};
-use crate::runbook::lint::{Linter, Part, effects, figures};
+use crate::runbook::expr::{Expr, FigureTerm, Term, VALUE};
+use crate::runbook::lint::{Linter, StepPart, effects, figures};
 use crate::runbook::model::NoData;
 use crate::runbook::span::Span;
 
@@ -72,7 +72,7 @@ impl StepKind for Watch {
             .collect()
     }
 
-    fn lint(&self, linter: &mut Linter<'_>, part: &Part<'_>) {
+    fn lint(&self, linter: &mut Linter<'_>, part: &StepPart<'_>) {
         self.check_times(linter, &part.path);
         let path = part.path.key("thresholds");
         if self.thresholds.is_empty() {
@@ -147,7 +147,7 @@ impl Watch {
     fn check_threshold(
         &self,
         linter: &mut Linter<'_>,
-        part: &Part<'_>,
+        part: &StepPart<'_>,
         at: usize,
         threshold: &Threshold,
         path: &Path,
@@ -197,7 +197,7 @@ impl Watch {
     fn check_rule(
         &self,
         linter: &mut Linter<'_>,
-        part: &Part<'_>,
+        part: &StepPart<'_>,
         threshold: &Threshold,
         rule: &str,
         path: &Path,
@@ -206,10 +206,10 @@ impl Watch {
         for term in figures::terms(linter, rule, path) {
             let about = term.about(&threshold.metric);
             match &about.figure {
-                Some(Figure::Baseline) => {
+                Some(FigureTerm::Baseline) => {
                     figures::measured_before(linter, part.placed, &about.name, path);
                 }
-                Some(Figure::Share { .. }) => {
+                Some(FigureTerm::Share { .. }) => {
                     for name in about.names().filter(|name| !sampled.contains(name)) {
                         linter.error(
                             Code::UnknownName,

@@ -6,7 +6,7 @@ use super::super::authority::Verb;
 use super::super::diagnostic::{Code, Path};
 use super::Linter;
 use super::references::role;
-use crate::authority::{Rule, rule};
+use crate::authority::{VerbRule, rule};
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     environments(linter);
@@ -90,7 +90,7 @@ fn narrowed(linter: &mut Linter<'_>, verb: Verb, roles: &[String], path: &Path) 
     for (i, name) in roles.iter().enumerate() {
         role(linter, name, &path.index(i));
     }
-    if rule(verb) == Rule::FlagUndo {
+    if rule(verb) == VerbRule::FlagUndo {
         linter.error(
             Code::Authority,
             path,
@@ -117,7 +117,7 @@ fn narrowed(linter: &mut Linter<'_>, verb: Verb, roles: &[String], path: &Path) 
         .environments
         .values()
         .any(|environment| environment.protected);
-    let needed = if protected && rule(verb) == Rule::TwoPersons {
+    let needed = if protected && rule(verb) == VerbRule::TwoPersons {
         2
     } else {
         1
@@ -138,7 +138,7 @@ fn narrowed(linter: &mut Linter<'_>, verb: Verb, roles: &[String], path: &Path) 
 
 /// True if the verb takes two persons, so that glass can be broken for it.
 fn takes_two(verb: Verb) -> bool {
-    rule(verb) == Rule::TwoPersons || verb == Verb::Accept
+    rule(verb) == VerbRule::TwoPersons || verb == Verb::Accept
 }
 
 fn is_of_rollouts(verb: Verb) -> bool {

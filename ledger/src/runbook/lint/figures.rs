@@ -1,7 +1,7 @@
 //! What expressions may read at a given place: `value`, functions, and existing baselines.
 
 use super::super::diagnostic::{Code, Path};
-use super::super::expr::{Expr, Figure, Term, VALUE};
+use super::super::expr::{Expr, FigureTerm, Term, VALUE};
 use super::super::model::SuccessMetric;
 use super::measures::{is_recorded, not_recorded, records};
 use super::{Linter, Placed};
@@ -138,7 +138,7 @@ pub(super) fn target(linter: &mut Linter<'_>, success: &SuccessMetric, path: &Pa
     for term in &terms {
         let about = term.about(&success.metric);
         let others = match &term.figure {
-            Some(Figure::Baseline | Figure::Share { .. }) => about.names(),
+            Some(FigureTerm::Baseline | FigureTerm::Share { .. }) => about.names(),
             _ if term.name == VALUE => continue,
             _ => {
                 only_value(linter, &term.name, path);

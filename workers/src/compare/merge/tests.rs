@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::rules::Rules;
 use super::*;
 use crate::compare::declaration::Declaration;
-use crate::compare::rules::{Rule, Severity, Test};
+use crate::compare::rules::{Rule, RuleSeverity, Test};
 use crate::compare::tally::WORST;
 use crate::compare::test_declaration::Shapes;
 use crate::snapshot::{Row, RowOutcome, Value, Values};
@@ -285,7 +285,7 @@ fn texts_are_equal_or_different_and_null_is_no_text() {
         ("e", 2, None),
         ("w", 1, Some("y")),
     ]);
-    let judged = |test: Test, severity: Severity| {
+    let judged = |test: Test, severity: RuleSeverity| {
         let rule = |id: &str, metric: &str, test, severity| Rule {
             id: id.to_owned(),
             metric: metric.to_owned(),
@@ -295,7 +295,12 @@ fn texts_are_equal_or_different_and_null_is_no_text() {
             severity,
         };
         let reason = "not of interest".to_owned();
-        let other = rule("rest", "*", Test::Ignore { reason }, Severity::Regression);
+        let other = rule(
+            "rest",
+            "*",
+            Test::Ignore { reason },
+            RuleSeverity::Regression,
+        );
         let rules = Rules {
             guard: vec!["NULL".to_owned()],
             allow_model_change: false,
@@ -325,7 +330,7 @@ fn texts_are_equal_or_different_and_null_is_no_text() {
             found("w", Some("x"), Some("y"), other),
         ]
     };
-    let (tally, texts) = judged(Test::Exact, Severity::Regression);
+    let (tally, texts) = judged(Test::Exact, RuleSeverity::Regression);
     assert_eq!(texts, all(Class::Regression, Class::Regression));
     assert_eq!((tally.equal, tally.regressions, tally.ignored), (1, 4, 1));
     let worst = &tally.worst[1];
@@ -335,7 +340,7 @@ fn texts_are_equal_or_different_and_null_is_no_text() {
     );
     assert_eq!((worst.before, worst.before_text.as_deref()), (None, None));
     assert_eq!(worst.after_text.as_deref(), Some(""));
-    let (tally, texts) = judged(Test::Exact, Severity::Warning);
+    let (tally, texts) = judged(Test::Exact, RuleSeverity::Warning);
     assert_eq!(texts, all(Class::Warning, Class::Unexpected));
     assert_eq!(
         (tally.warnings, tally.unexpected, tally.regressions),
@@ -345,7 +350,7 @@ fn texts_are_equal_or_different_and_null_is_no_text() {
     let ignore = Test::Ignore {
         reason: reason.clone(),
     };
-    let (tally, texts) = judged(ignore, Severity::Regression);
+    let (tally, texts) = judged(ignore, RuleSeverity::Regression);
     assert_eq!(texts, all(Class::Ignored, Class::Ignored));
     assert_eq!((tally.ignored, tally.regressions), (5, 0));
     let expected = Test::Expected {
@@ -355,7 +360,7 @@ fn texts_are_equal_or_different_and_null_is_no_text() {
         max_after: None,
         reason,
     };
-    let (tally, _) = judged(expected, Severity::Regression);
+    let (tally, _) = judged(expected, RuleSeverity::Regression);
     assert_eq!((tally.expected, tally.ignored), (4, 1));
 }
 

@@ -5,7 +5,7 @@ use rollbook_ledger::runbook::sql_text::{self, Dialect};
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgErrorPosition, PgRow};
 use sqlx::{AssertSqlSafe, Column, Row, TypeInfo, ValueRef, raw_sql};
 
-use super::script::{Done, SqlScript, advice};
+use super::script::{ScriptProgress, SqlScript, advice};
 use super::{Cell, Refusal};
 
 /// Maximum number of parts a script is sent in: one statement per part where it has no more than
@@ -138,7 +138,7 @@ impl Postgres {
     pub(super) async fn run_alone(
         &mut self,
         script: &SqlScript,
-        mut done: impl FnMut(Done),
+        mut done: impl FnMut(ScriptProgress),
     ) -> Result<(), Refusal> {
         const DIALECT: Dialect = Dialect::Postgres;
         let statements = sql_text::statements(&script.text, DIALECT);
@@ -164,7 +164,7 @@ impl Postgres {
                     ..Refusal::default()
                 });
             }
-            done(Done {
+            done(ScriptProgress {
                 statements: count,
                 last: script.statement(from, DIALECT),
             });

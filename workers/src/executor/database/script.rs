@@ -139,7 +139,7 @@ pub struct Failure {
 
 /// How far a script without a transaction got.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct ScriptProgress {
     /// Number of statements that succeeded.
     pub statements: u32,
     /// The last of them, with its position.

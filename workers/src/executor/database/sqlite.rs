@@ -17,7 +17,7 @@ use rusqlite::{Batch, Connection, ErrorCode, InterruptHandle, OpenFlags, Stateme
 
 use super::authorizer::{Policy, Refused, Rules};
 use super::foreign_keys;
-use super::script::{Done, SqlScript, advice};
+use super::script::{ScriptProgress, SqlScript, advice};
 use super::{Cell, Refusal};
 
 const DIALECT: Dialect = Dialect::Sqlite;
@@ -161,7 +161,7 @@ impl Sqlite {
     pub(super) async fn run_alone(
         &mut self,
         script: &SqlScript,
-        done: impl FnMut(Done) + Send + 'static,
+        done: impl FnMut(ScriptProgress) + Send + 'static,
     ) -> Result<(), Refusal> {
         let script = script.clone();
         self.call(move |session| {
@@ -281,7 +281,7 @@ impl Session {
         &self,
         script: &SqlScript,
         policy: Policy,
-        mut done: impl FnMut(Done),
+        mut done: impl FnMut(ScriptProgress),
     ) -> Result<(), Ended> {
         let mut batch = Batch::new(&self.connection, &script.text);
         let mut at = 0;
@@ -336,7 +336,7 @@ impl Session {
             }
             count += 1;
             if policy == Policy::Alone {
-                done(Done {
+                done(ScriptProgress {
                     statements: count,
                     last: shown(),
                 });

@@ -25,7 +25,7 @@ fn times(schedule: &Schedule) -> Vec<i64> {
         .collect()
 }
 
-impl Judge {
+impl WatchJudge {
     /// Runs a round with this metric alone.
     fn sample(&mut self, value: Option<Decimal>, at: Timestamp) -> Judged {
         self.take(value, at);
@@ -33,8 +33,8 @@ impl Judge {
     }
 }
 
-fn judge(warn: Option<&str>, fail: Option<&str>, tolerate: u32, no_data: NoData) -> Judge {
-    Judge::new(&Threshold {
+fn judge(warn: Option<&str>, fail: Option<&str>, tolerate: u32, no_data: NoData) -> WatchJudge {
+    WatchJudge::new(&Threshold {
         metric: "m".to_owned(),
         warn: warn.map(str::to_owned),
         fail: fail.map(str::to_owned),
@@ -245,7 +245,7 @@ fn figures_are_over_the_samples_of_the_watch() {
 #[test]
 fn a_share_is_judged_once_there_is_something_to_be_a_share_of() {
     let threshold = |metric: &str, fail: Option<&str>| {
-        Judge::new(&Threshold {
+        WatchJudge::new(&Threshold {
             metric: metric.to_owned(),
             warn: None,
             fail: fail.map(str::to_owned),

@@ -21,7 +21,7 @@ use super::queue::ShardDelivery;
 use super::{QueuedShard, ShardAnswer, ShardQueue, ShardRun};
 use crate::compare::{RangeTask, RangeWorker};
 use crate::executor::secret::resolve_source;
-use crate::executor::{PortError, Scope, ShardWork, Tools, calculator, redactor_for};
+use crate::executor::{PortError, ShardWork, StepScope, Tools, calculator, redactor_for};
 use crate::snapshot::calculator::StopOnDrop;
 use crate::snapshot::{ShardContext, ShardTask, ShardWorker};
 
@@ -345,7 +345,7 @@ impl ShardWorkerState {
             .map_err(|error| impossible(error.to_string()))?
             .url;
         let aware = task.calculator.deal_type_awareness;
-        let scope = Scope {
+        let scope = StepScope {
             plan,
             rollout: &run.rollout,
             step: &run.task.step,
