@@ -147,9 +147,9 @@ impl Chunk<'_> {
 
     /// Passes each page, dictionary pages included, to `take`.
     ///
-    /// The parquet crate would create a decompressor for every column of every group, which takes
-    /// longer than decompressing some of them. It is therefore told that nothing is compressed, and
-    /// the pages are decompressed here by one decompressor that is kept.
+    /// The parquet crate would make room for as many bytes as a damaged page says it has, up to 2 GB.
+    /// It is therefore told that nothing is compressed, and the pages are decompressed here, within a
+    /// bound.
     fn pages(
         &self,
         mut take: impl FnMut(Page) -> Result<(), ParquetError>,
