@@ -2,7 +2,7 @@
 
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
 use rollbook_ledger::{nats, redacted};
-use rollbook_server::api::{ErrorClass, Health};
+use rollbook_server::api::{ErrorClass, HealthReport};
 use serde::Serialize;
 
 use super::{Session, authority};
@@ -133,7 +133,7 @@ async fn written_and_read(store: &EvidenceStore) -> Result<(), EvidenceError> {
 /// The result of the server's own full check.
 async fn server(session: &Session) -> (Vec<Check>, bool) {
     let asked = [("report", "true".to_owned())];
-    let health: Health = match session.client.get("/health", &asked).await {
+    let health: HealthReport = match session.client.get("/health", &asked).await {
         Ok(health) => health,
         Err(failure) => {
             let check = Check {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rollbook_workers::snapshot::database::{Database, Opened};
+use rollbook_workers::snapshot::database::{Opened, SourceDatabase};
 use rollbook_workers::snapshot::row::NULL_TYPE;
 use rollbook_workers::snapshot::sql::{column, quoted, sql_filter};
 use rollbook_workers::snapshot::{SnapshotError, SnapshotSource};
@@ -22,7 +22,7 @@ pub async fn take(
     source: &SnapshotSource,
     taken_at: Timestamp,
 ) -> Result<AuditReport, SnapshotError> {
-    let database = Database::parse(&source.database)?;
+    let database = SourceDatabase::parse(&source.database)?;
     let table = &source.table.table;
     let sql = Queries::new(source);
     let failed = |error: sqlx::Error| database.query_error(table, 0, &error);

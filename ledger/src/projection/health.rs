@@ -29,7 +29,7 @@
 use super::rows::{HealthRow, StepRow};
 use super::state::RolloutRows;
 use super::words::{
-    Deduction, GateStatus, Health, RequestStatus, RolloutEnding, RolloutStatus, Severity,
+    AlertSeverity, Deduction, GateStatus, Health, RequestStatus, RolloutEnding, RolloutStatus,
     SignOffStatus, StepRowStatus, Verdict,
 };
 
@@ -161,10 +161,10 @@ fn judge_step(step: &StepRow) -> Option<(&'static str, u32, String)> {
 fn alerts_and_comparisons(rollout: &RolloutRows, deductions: &mut Vec<Deduction>) {
     for alert in &rollout.alerts {
         let points = match alert.severity {
-            Severity::Info => continue,
-            Severity::Warning => 10,
-            Severity::Error => 20,
-            Severity::Critical => 40,
+            AlertSeverity::Info => continue,
+            AlertSeverity::Warning => 10,
+            AlertSeverity::Error => 20,
+            AlertSeverity::Critical => 40,
         };
         let message = format!(
             "alert {} ({}) is open: {}",

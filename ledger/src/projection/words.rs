@@ -265,7 +265,7 @@ impl WorkerStatus {
 
 words!(
     /// The severity of an alert.
-    Severity {
+    AlertSeverity {
         /// For information.
         Info = "info",
         /// Worth a look.

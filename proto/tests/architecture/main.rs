@@ -8,6 +8,7 @@ mod blocked;
 mod dependencies;
 mod error_codes;
 mod files;
+mod names;
 mod ports;
 mod purity;
 mod single_places;

@@ -1,4 +1,4 @@
-//! Health checks: whether everything the server needs is available and undamaged.
+//! HealthReport checks: whether everything the server needs is available and undamaged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub struct HealthCheck {
 
 /// The response of `/health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
+pub struct HealthReport {
     /// `ok`, `unavailable`, or `damaged`.
     pub status: String,
     /// The server's version.
@@ -87,7 +87,7 @@ pub struct Health {
     pub checks: Vec<HealthCheck>,
 }
 
-impl Health {
+impl HealthReport {
     /// Whether no check failed.
     pub fn is_ok(&self) -> bool {
         self.checks.iter().all(|check| check.failure.is_none())
@@ -117,7 +117,7 @@ struct Last {
     until: Instant,
     /// Whether nothing was reused for it.
     anew: bool,
-    health: Health,
+    health: HealthReport,
 }
 
 type Kept = Option<(Instant, Found)>;
@@ -138,7 +138,7 @@ async fn kept(kept: &mut Kept, anew: bool, name: &str, look: impl Future<Output 
 pub(super) async fn health(
     State(api): State<Api>,
     Query(query): Query<HealthQuery>,
-) -> (StatusCode, Json<Health>) {
+) -> (StatusCode, Json<HealthReport>) {
     let health = looked(&api, query.report).await;
     let status = if health.is_ok() || query.report {
         StatusCode::OK
@@ -150,7 +150,7 @@ pub(super) async fn health(
 
 /// Checks, unless somebody has just checked; concurrent requests wait for the same result. A
 /// request for a full report takes no result whose check started before it.
-async fn looked(api: &Api, anew: bool) -> Health {
+async fn looked(api: &Api, anew: bool) -> HealthReport {
     let asked = Instant::now();
     let mut memory = api.health.0.lock().await;
     if let Some(last) = &memory.last {
@@ -177,7 +177,7 @@ async fn looked(api: &Api, anew: bool) -> Health {
 
 type Found = Result<String, (ErrorClass, String)>;
 
-async fn look(api: &Api, memory: &mut Memory, anew: bool) -> Health {
+async fn look(api: &Api, memory: &mut Memory, anew: bool) -> HealthReport {
     let turn = memory.turn;
     let (ledger, quorum, views, rows, evidence) = tokio::join!(
         kept(&mut memory.ledger, anew, "ledger", ledger(api)),
@@ -223,7 +223,7 @@ async fn look(api: &Api, memory: &mut Memory, anew: bool) -> Health {
     } else {
         "ok"
     };
-    Health {
+    HealthReport {
         status: status.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ledger: api.ledger.to_string(),

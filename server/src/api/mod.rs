@@ -55,7 +55,7 @@ pub use error::{ApiError, ErrorBody, ErrorClass};
 pub use fleet::FleetAnswer;
 pub use followers::Followers;
 pub use gates::GateAnswer;
-pub use health::{Health, HealthCheck, HealthMemory};
+pub use health::{HealthCheck, HealthMemory, HealthReport};
 pub use proof::ProofAnswer;
 pub use rollback_preview::RollbackAnswer;
 pub use rollouts::{BlockedAnswer, CommandAnswer, OpenBody, StatusAnswer};

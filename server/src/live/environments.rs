@@ -10,12 +10,12 @@ const MAX_KNOWN: usize = 20_000;
 
 /// The cache. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Environments {
+pub struct EnvironmentCache {
     views: Arc<dyn ViewStore>,
     known: Arc<Mutex<HashMap<String, String>>>,
 }
 
-impl Environments {
+impl EnvironmentCache {
     /// An empty cache that queries `views`.
     pub fn new(views: Arc<dyn ViewStore>) -> Self {
         Self {

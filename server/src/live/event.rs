@@ -11,7 +11,7 @@ use rollbook_proto::Timestamp;
 use rollbook_proto::v1::{Actor, Event, event::Kind};
 use serde::Serialize;
 
-use super::environments::Environments;
+use super::environments::EnvironmentCache;
 use super::feed::FeedError;
 
 /// The number of newest commits whose blocks are cached.
@@ -60,7 +60,7 @@ impl BlockCache {
     pub(crate) async fn blocks(
         &self,
         stored: &StoredCommit,
-        environments: &Environments,
+        environments: &EnvironmentCache,
     ) -> Result<Arc<Vec<Block>>, FeedError> {
         let sequence = stored.sequence;
         let kept = |cached: &Self| {
@@ -88,7 +88,7 @@ impl BlockCache {
 async fn about(
     stored: &StoredCommit,
     event: &Event,
-    environments: &Environments,
+    environments: &EnvironmentCache,
 ) -> Result<About, FeedError> {
     let commit = &stored.commit;
     let about = match Aggregate::of(&commit.aggregate, &commit.aggregate_id) {

@@ -19,7 +19,7 @@ pub(crate) use feed::{FeedError, Line, line};
 pub(crate) use filter::Filter;
 pub(crate) use position::EventId;
 
-pub use environments::Environments;
+pub use environments::EnvironmentCache;
 pub use feed::Feed;
 pub use signals::SignalHub;
 
@@ -42,7 +42,7 @@ pub struct Live {
     /// Signals of running steps.
     pub(crate) signals: SignalHub,
     /// The environment of each rollout.
-    pub(crate) environments: Environments,
+    pub(crate) environments: EnvironmentCache,
     /// Commits in the form sent to clients.
     pub(crate) block_cache: event::BlockCache,
     /// Interval between heartbeats.
@@ -56,7 +56,7 @@ impl Live {
             feed,
             applied,
             signals,
-            environments: Environments::new(views),
+            environments: EnvironmentCache::new(views),
             block_cache: event::BlockCache::default(),
             heartbeat: HEARTBEAT,
         }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::environments::Environments;
+use super::environments::EnvironmentCache;
 use super::event::About;
 
 /// The type of a step's progress.
@@ -69,7 +69,7 @@ impl SignalHub {
     }
 
     /// Reads and broadcasts until `shutdown`.
-    pub async fn run(self, environments: Environments, shutdown: CancellationToken) {
+    pub async fn run(self, environments: EnvironmentCache, shutdown: CancellationToken) {
         let read = async {
             loop {
                 if let Err(error) = self.read(&environments).await {
@@ -84,7 +84,7 @@ impl SignalHub {
         }
     }
 
-    async fn read(&self, environments: &Environments) -> Result<(), QueueError> {
+    async fn read(&self, environments: &EnvironmentCache) -> Result<(), QueueError> {
         let mut states = self.signals.progress().await?;
         while let Some(state) = states.next().await {
             if self.clients.receiver_count() == 0 {

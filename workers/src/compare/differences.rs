@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CompareError;
 use super::judge::Judge;
-use super::merge::{Change, Difference, ERROR_THRESHOLD, MISSING_THRESHOLD, Sink};
+use super::merge::{Change, ERROR_THRESHOLD, MISSING_THRESHOLD, RowDifference, Sink};
 use super::rules::Class;
 use super::tally::{ERROR_RULE, MISSING_RULE};
 
@@ -236,7 +236,11 @@ impl<F: FnMut(Page) -> Result<(), CompareError>> PageWriter<F> {
 }
 
 impl<F: FnMut(Page) -> Result<(), CompareError>> Sink for PageWriter<F> {
-    fn take(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) -> Result<(), CompareError> {
+    fn take(
+        &mut self,
+        difference: &RowDifference<'_>,
+        judge: &Judge<'_>,
+    ) -> Result<(), CompareError> {
         if self.names.metrics.is_empty() {
             self.names.metrics = judge
                 .metrics()

@@ -1,4 +1,4 @@
-//! Figures that gates and the decision tree use and that no rule counts. Pure.
+//! NamedFigures that gates and the decision tree use and that no rule counts. Pure.
 //!
 //! While merging, the extreme deals are kept as pairs of figures and compared as integers; each
 //! ratio is divided once, at the end.
@@ -39,7 +39,7 @@ fn ratio_marks(name: &str) -> [String; 2] {
 
 /// The resulting figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Figures {
+pub struct NamedFigures {
     /// The largest change of a guarded deal's total, in percent, without sign. A total that was
     /// zero is left out, as its change has no percentage.
     #[serde(with = "as_number")]
@@ -60,7 +60,7 @@ pub enum Figure {
     Ratio(#[serde(with = "as_number::one")] Decimal),
 }
 
-impl Figures {
+impl NamedFigures {
     /// A declared figure by its name.
     pub fn get(&self, name: &str) -> Option<Figure> {
         self.declared.get(name).copied().flatten()
@@ -155,7 +155,7 @@ impl Extremes {
         }
     }
 
-    pub(super) fn figures(&self, measures: &Measures) -> Figures {
+    pub(super) fn figures(&self, measures: &Measures) -> NamedFigures {
         let found = |name: &str| self.marks.get(name).copied().flatten();
         let ratio = |name: String| match found(&name)? {
             Mark::Pair((before, after)) => {
@@ -184,7 +184,7 @@ impl Extremes {
             };
             declared.figures().map(named)
         });
-        Figures {
+        NamedFigures {
             worst_change_percent: percent(self.worst_change),
             declared: ratios.chain(presences).collect(),
         }
@@ -285,7 +285,7 @@ mod tests {
         Extremes::new(&MEASURES, |_| true)
     }
 
-    fn figures_of(extremes: &Extremes) -> Figures {
+    fn figures_of(extremes: &Extremes) -> NamedFigures {
         extremes.figures(&MEASURES)
     }
 
@@ -313,7 +313,10 @@ mod tests {
             json.starts_with(r#"{"worst_change_percent":7.0,"#),
             "{json}"
         );
-        assert_eq!(serde_json::from_str::<Figures>(&json).unwrap(), figures);
+        assert_eq!(
+            serde_json::from_str::<NamedFigures>(&json).unwrap(),
+            figures
+        );
     }
 
     #[test]

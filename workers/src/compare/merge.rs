@@ -160,7 +160,7 @@ pub struct TextFinding {
 
 /// One deal that differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Difference<'a> {
+pub struct RowDifference<'a> {
     /// The deal's id.
     pub deal_id: &'a str,
     /// Its type before; for an added deal, after.
@@ -182,7 +182,11 @@ pub struct Difference<'a> {
 /// Receives, in key order, every deal that differs by more than the rules tolerate.
 pub trait Sink {
     /// Takes one deal.
-    fn take(&mut self, difference: &Difference<'_>, judge: &Judge<'_>) -> Result<(), CompareError>;
+    fn take(
+        &mut self,
+        difference: &RowDifference<'_>,
+        judge: &Judge<'_>,
+    ) -> Result<(), CompareError>;
 }
 
 /// Merges two snapshots, or the same key range of both, in key order.
@@ -289,7 +293,7 @@ impl<S: Sink> Merge<'_, '_, S> {
     fn one_sided(&mut self, rows: &mut impl Rows, change: Change) -> Result<(), CompareError> {
         let error = rows.is_error().then(|| rows.error()).transpose()?;
         let missing = change == Change::Missing;
-        self.found(&Difference {
+        self.found(&RowDifference {
             deal_id: rows.deal_id()?,
             deal_type: rows.deal_type(),
             change,
@@ -305,7 +309,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         })
     }
 
-    fn found(&mut self, difference: &Difference<'_>) -> Result<(), CompareError> {
+    fn found(&mut self, difference: &RowDifference<'_>) -> Result<(), CompareError> {
         let judged_as = match difference.class {
             Class::Regression => self.judge.judged_as(difference.deal_type),
             _ => None,
@@ -375,7 +379,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         }
         let findings = std::mem::take(&mut self.findings);
         let texts = std::mem::take(&mut self.texts);
-        let found = self.found(&Difference {
+        let found = self.found(&RowDifference {
             deal_id: before.deal_id()?,
             deal_type: before.deal_type(),
             change: Change::Changed,
@@ -510,7 +514,7 @@ impl<S: Sink> Merge<'_, '_, S> {
         } else {
             (Change::ErrorOnOneSide, Class::Regression)
         };
-        self.found(&Difference {
+        self.found(&RowDifference {
             deal_id: before.deal_id()?,
             deal_type: before.deal_type(),
             change,

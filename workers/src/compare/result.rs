@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declaration::Measures;
 use super::differences::DifferencePage;
-use super::figures::Figures;
+use super::figures::NamedFigures;
 use super::histogram::Bucket;
 use super::rules::{Class, Rules};
 use super::tally::{Regression, Tally, TypeTotals, Uncomputed};
@@ -113,7 +113,7 @@ pub struct ComparisonResult {
     pub histogram: Vec<Bucket>,
     /// Figures that gates use.
     #[serde(default)]
-    pub figures: Figures,
+    pub figures: NamedFigures,
     /// Every deal that differs by more than the rules tolerate, in key order.
     pub differences: Vec<DifferencePage>,
 }

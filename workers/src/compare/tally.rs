@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::figures::Extremes;
 use super::histogram::{Bucket, Histogram};
 use super::judge::{Judge, MAX_KINDS};
-use super::merge::{Change, Difference};
+use super::merge::{Change, RowDifference};
 use super::rules::{Class, Rules};
 use crate::snapshot::manifest::Total;
 
@@ -79,7 +79,7 @@ pub struct Uncomputed {
 }
 
 impl Uncomputed {
-    fn of(difference: &Difference<'_>) -> Self {
+    fn of(difference: &RowDifference<'_>) -> Self {
         let reason = |error: Option<&str>| {
             let error = error.unwrap_or_default();
             error.chars().take(UNCOMPUTED_CHARS).collect()
@@ -195,7 +195,7 @@ impl Tally {
     /// stored word.
     pub(super) fn count(
         &mut self,
-        difference: &Difference<'_>,
+        difference: &RowDifference<'_>,
         judged_as: Option<&'static str>,
         judge: &Judge<'_>,
     ) {
@@ -379,7 +379,7 @@ impl Tally {
 
 /// A regression without values.
 fn regression(
-    difference: &Difference<'_>,
+    difference: &RowDifference<'_>,
     judged_as: Option<&'static str>,
     metric: &str,
     (rule, threshold): (&str, &str),

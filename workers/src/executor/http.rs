@@ -55,7 +55,7 @@ pub fn client() -> Result<Client, ExecutorError> {
 
 /// A response that was read completely.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpAnswer {
     /// Status code.
     pub status: u16,
     /// The body as received.
@@ -72,7 +72,7 @@ pub async fn request(
     path: &str,
     method: &str,
     body: Option<&serde_json::Value>,
-) -> Result<Answer, ExecutorError> {
+) -> Result<HttpAnswer, ExecutorError> {
     let resolved = resolve_source(
         context.plan.runbook(),
         source,
@@ -111,7 +111,7 @@ pub async fn request(
     read(response).await.map_err(failed)
 }
 
-async fn read(response: Response) -> Result<Answer, String> {
+async fn read(response: Response) -> Result<HttpAnswer, String> {
     let status = response.status().as_u16();
     let media_type = response
         .headers()
@@ -132,7 +132,7 @@ async fn read(response: Response) -> Result<Answer, String> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer {
+    Ok(HttpAnswer {
         status,
         body,
         media_type,

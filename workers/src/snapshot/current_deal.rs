@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::SnapshotError;
-use super::database::{Database, Opened};
+use super::database::{Opened, SourceDatabase};
 use super::source::SnapshotSource;
 use super::sql::{column, quoted};
 
@@ -29,7 +29,7 @@ pub async fn read_deal(
     source: &SnapshotSource,
     deal_id: &str,
 ) -> Result<Option<CurrentDeal>, SnapshotError> {
-    let database = Database::parse(&source.database)?;
+    let database = SourceDatabase::parse(&source.database)?;
     let failed = |error: sqlx::Error| database.query_error(&source.table.table, 0, &error);
     // The two drivers have different types but return the same columns.
     macro_rules! read {

@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT_S: u64 = 15;
 
 /// A parsed database URL.
 #[derive(Clone)]
-pub struct Database {
+pub struct SourceDatabase {
     kind: Kind,
     shown: String,
     secret: Option<String>,
@@ -54,13 +54,13 @@ impl std::fmt::Debug for Opened {
     }
 }
 
-impl std::fmt::Debug for Database {
+impl std::fmt::Debug for SourceDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.shown)
     }
 }
 
-impl Database {
+impl SourceDatabase {
     /// Parses `postgres://…`, `postgresql://…`, `sqlite:PATH`, `sqlite://PATH`, `parquet:PATH` and
     /// `jsonl:PATH`.
     pub fn parse(url: &str) -> Result<Self, SnapshotError> {
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn passwords_are_never_shown() {
         let database =
-            Database::parse("postgres://user:h%40nter2@db.example:5433/deals?sslmode=prefer")
+            SourceDatabase::parse("postgres://user:h%40nter2@db.example:5433/deals?sslmode=prefer")
                 .unwrap();
         assert_eq!(database.shown(), "postgres://user@db.example:5433/deals");
         assert_eq!(
@@ -306,7 +306,7 @@ mod tests {
             "hunter2",
             "",
         ] {
-            let error = Database::parse(bad).unwrap_err().to_string();
+            let error = SourceDatabase::parse(bad).unwrap_err().to_string();
             assert!(error.starts_with("RB-SNAPSHOT-1: "), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
@@ -319,8 +319,8 @@ mod tests {
             ("sqlite:///var/deals.db", "sqlite:/var/deals.db"),
             ("sqlite:/var/deals.db?mode=ro", "sqlite:/var/deals.db"),
         ] {
-            assert_eq!(Database::parse(url).unwrap().shown(), shown);
+            assert_eq!(SourceDatabase::parse(url).unwrap().shown(), shown);
         }
-        assert!(Database::parse("sqlite:").is_err());
+        assert!(SourceDatabase::parse("sqlite:").is_err());
     }
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::buckets::Buckets;
 use self::parts::Parts;
 use super::SnapshotError;
-use super::database::Database;
+use super::database::SourceDatabase;
 use super::packed;
 use super::plan::PagePlan;
 use super::row::{KeyOrder, Row};
@@ -42,7 +42,7 @@ const LEAST_PAGES: u64 = 64;
 /// A snapshot to be taken page by page.
 pub(super) struct PageScan {
     pub(super) context: ShardContext,
-    pub(super) database: Database,
+    pub(super) database: SourceDatabase,
     pub(super) plan: PagePlan,
     pub(super) connections: usize,
 }

@@ -11,7 +11,7 @@ use rollbook_ledger::evidence::EvidenceStore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::database::Database;
+use super::database::SourceDatabase;
 use super::encode::count_type;
 use super::manifest::{MANIFEST_VERSION, Manifest, Total};
 use super::page_scan::PageScan;
@@ -93,7 +93,7 @@ async fn run(
     plan: LocalPlan,
     context: &ShardContext,
 ) -> Result<(PlanSummary, Vec<ShardReport>), SnapshotError> {
-    let database = Database::parse(&request.source.database)?;
+    let database = SourceDatabase::parse(&request.source.database)?;
     let default = context.threads().min(MAX_DEFAULT_CONNECTIONS);
     let connections = request.connections.unwrap_or(default);
     let mut plan = match plan {
@@ -130,7 +130,7 @@ fn outcome_of<T>(outcome: Result<Result<T, SnapshotError>, JoinError>) -> Result
 /// them.
 fn start(
     plan: &mut SnapshotPlan,
-    database: Database,
+    database: SourceDatabase,
     connections: usize,
     context: &ShardContext,
 ) -> JoinSet<Reports> {

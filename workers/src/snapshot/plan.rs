@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::SnapshotError;
 use super::calculator::{Calculator, CalculatorDescription};
-use super::database::Database;
+use super::database::SourceDatabase;
 use super::manifest::SourceDescription;
 use super::read::{Held, Pages, Planned, PlannedHere, Scattered, Source};
 use super::row::KeyOrder;
@@ -113,7 +113,7 @@ impl From<SnapshotPlan> for LocalPlan {
 /// so an unchanged run of deals becomes the same part in every snapshot. Nothing is stored.
 pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotError> {
     check(request)?;
-    let database = Database::parse(&request.source.database)?;
+    let database = SourceDatabase::parse(&request.source.database)?;
     let rows = request.rows_per_part;
     let source = Source::open(&database, &request.source, rows).await?;
     let planned = source.cut(rows).await?;
@@ -125,7 +125,7 @@ pub async fn plan(request: &SnapshotRequest) -> Result<SnapshotPlan, SnapshotErr
 /// between the two; either gives the same snapshot, or the same kind of error.
 pub async fn plan_here(request: &SnapshotRequest) -> Result<LocalPlan, SnapshotError> {
     check(request)?;
-    let database = Database::parse(&request.source.database)?;
+    let database = SourceDatabase::parse(&request.source.database)?;
     let rows = request.rows_per_part;
     let source = Source::open(&database, &request.source, rows).await?;
     let Scattered {
@@ -162,7 +162,7 @@ pub async fn plan_here(request: &SnapshotRequest) -> Result<LocalPlan, SnapshotE
 
 fn shards(
     request: &SnapshotRequest,
-    database: &Database,
+    database: &SourceDatabase,
     planned: Planned,
 ) -> Result<SnapshotPlan, SnapshotError> {
     if planned.shards.len() > MAX_SHARDS {
@@ -195,7 +195,7 @@ fn shards(
 
 fn described(
     source: &SnapshotSource,
-    database: &Database,
+    database: &SourceDatabase,
     file_sha256: Option<String>,
 ) -> SourceDescription {
     SourceDescription {

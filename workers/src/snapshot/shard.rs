@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::batch::RowShape;
 use super::calculator::{Calculator, RawDeal};
 use super::compute_pool::{Pool, compute, on_rayon};
-use super::database::Database;
+use super::database::SourceDatabase;
 use super::encode::{Encoded, ShardEncoder};
 use super::plan::MAX_ROWS_PER_PART;
 use super::read::{Batch, Closed, Here, IN_FLIGHT_BYTES, Outlet, Session, Sink};
@@ -80,7 +80,7 @@ impl ShardContext {
 #[derive(Debug)]
 pub struct ShardWorker {
     context: ShardContext,
-    database: Database,
+    database: SourceDatabase,
     session: Option<Session>,
 }
 
@@ -88,10 +88,10 @@ impl ShardWorker {
     /// Makes a worker that reads the source at a URL, which may hold a password. Nothing is opened
     /// before the first shard.
     pub fn new(context: ShardContext, database_url: &str) -> Result<Self, SnapshotError> {
-        Ok(Self::of(context, Database::parse(database_url)?))
+        Ok(Self::of(context, SourceDatabase::parse(database_url)?))
     }
 
-    pub(super) fn of(context: ShardContext, database: Database) -> Self {
+    pub(super) fn of(context: ShardContext, database: SourceDatabase) -> Self {
         Self {
             context,
             database,
@@ -101,7 +101,7 @@ impl ShardWorker {
 
     pub(super) fn with_session(
         context: ShardContext,
-        database: Database,
+        database: SourceDatabase,
         session: Session,
     ) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::database::Database;
+use super::database::SourceDatabase;
 
 /// The table that holds the deals, and its columns. For a file only the names of columns or fields
 /// matter, and `deleted_at` may be absent.
@@ -75,7 +75,7 @@ impl SnapshotSource {
 
 impl std::fmt::Debug for SnapshotSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let database = Database::parse(&self.database).map_or_else(
+        let database = SourceDatabase::parse(&self.database).map_or_else(
             |_| "(unreadable URL)".to_owned(),
             |database| database.shown().to_owned(),
         );

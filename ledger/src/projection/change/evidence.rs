@@ -12,7 +12,7 @@ use crate::projection::rows::{
 };
 use crate::projection::state::RolloutRows;
 use crate::projection::words::{
-    AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, MeasuredValue, Severity,
+    AlertSeverity, AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, MeasuredValue,
     Verdict,
 };
 
@@ -126,12 +126,12 @@ pub(super) fn apply(
 
 /// Raises a new alert, or updates the open alert of that id.
 fn raise(rollout: &mut RolloutRows, at: &At<'_>, raised: &AlertRaised, out: &mut Out) {
-    let severity = Severity::of(&raised.severity).unwrap_or_else(|| {
+    let severity = AlertSeverity::of(&raised.severity).unwrap_or_else(|| {
         out.note(format!(
             "the severity `{}` is not one of ours",
             clean(&raised.severity)
         ));
-        Severity::Error
+        AlertSeverity::Error
     });
     let measured = Json(
         raised

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::projection::row::{Json, view_row};
 use crate::projection::words::{
-    AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, MeasuredValue, Severity,
+    AlertSeverity, AlertStatus, DealTypeClasses, DealTypeTotal, EvidenceRef, Health, MeasuredValue,
     Verdict,
 };
 
@@ -219,7 +219,7 @@ view_row!(
         /// Its id in the plan.
         alert: String,
         /// The severity.
-        severity: Severity,
+        severity: AlertSeverity,
         /// The step that raised it.
         step: String,
         /// Whether it is open.

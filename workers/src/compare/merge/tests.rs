@@ -115,7 +115,7 @@ struct Seen {
 struct Collect(Vec<Seen>);
 
 impl Sink for Collect {
-    fn take(&mut self, found: &Difference<'_>, _: &Judge<'_>) -> Result<(), CompareError> {
+    fn take(&mut self, found: &RowDifference<'_>, _: &Judge<'_>) -> Result<(), CompareError> {
         self.0.push(Seen {
             deal_id: found.deal_id.to_owned(),
             change: found.change,
@@ -245,7 +245,7 @@ type Found = (String, Option<String>, Option<String>, Class);
 struct Texts(Vec<Found>);
 
 impl Sink for Texts {
-    fn take(&mut self, found: &Difference<'_>, _: &Judge<'_>) -> Result<(), CompareError> {
+    fn take(&mut self, found: &RowDifference<'_>, _: &Judge<'_>) -> Result<(), CompareError> {
         for text in found.texts {
             let id = found.deal_id.to_owned();
             self.0

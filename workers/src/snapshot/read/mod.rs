@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::SnapshotError;
 use super::batch::{BATCH_DEALS, Batcher, RowShape};
 use super::calculator::RawDeal;
-use super::database::{Database, FileKind, Opened};
+use super::database::{FileKind, Opened, SourceDatabase};
 use super::manifest::SourceDescription;
 use super::row::KeyOrder;
 use super::source::{Consistency, SnapshotSource};
@@ -94,7 +94,7 @@ pub(super) enum PlannedHere {
 impl<'s> Source<'s> {
     /// Opens a consistent read for shards of `rows` deals.
     pub(super) async fn open(
-        database: &'s Database,
+        database: &'s SourceDatabase,
         source: &'s SnapshotSource,
         rows: u64,
     ) -> Result<Self, SnapshotError> {
@@ -212,7 +212,7 @@ impl Held {
 
     /// Opens a session in the planning process, which need not verify again what the plan has
     /// verified.
-    pub(super) fn session(&mut self, database: &Database) -> Session {
+    pub(super) fn session(&mut self, database: &SourceDatabase) -> Session {
         match self {
             Self::Postgres(_) => Session::Unopened(database.clone()),
             Self::Sqlite(held) => held
@@ -226,7 +226,7 @@ impl Held {
 /// A reader. Its first shard opens it, and it stays open for further shards of the same plan.
 #[derive(Debug)]
 pub(super) enum Session {
-    Unopened(Database),
+    Unopened(SourceDatabase),
     Postgres(Box<postgres::Session>),
     Sqlite(Box<sqlite::Session>),
     File(SourceFile),

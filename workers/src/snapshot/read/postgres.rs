@@ -19,7 +19,7 @@ use self::pause::Pause;
 use super::copy::{CopyRows, Gather};
 use super::{Held, Pages, Planned, Scattered, Sink, counted};
 use crate::snapshot::SnapshotError;
-use crate::snapshot::database::{Database, Opened};
+use crate::snapshot::database::{Opened, SourceDatabase};
 use crate::snapshot::manifest::SourceDescription;
 use crate::snapshot::source::{Consistency, SnapshotSource};
 use crate::snapshot::sql::{self, column, literal, quoted};
@@ -46,7 +46,7 @@ const READ_ALONE: &str = "SET LOCAL max_parallel_workers_per_gather = 0";
 #[derive(Debug)]
 pub(in crate::snapshot) struct Coordinator {
     connection: PgConnection,
-    database: Database,
+    database: SourceDatabase,
 }
 
 impl Coordinator {
@@ -65,7 +65,7 @@ impl Coordinator {
     }
 }
 
-fn read_over(database: &Database, reason: &impl ToString) -> SnapshotError {
+fn read_over(database: &SourceDatabase, reason: &impl ToString) -> SnapshotError {
     SnapshotError::ReadOver {
         database: database.shown().to_owned(),
         reason: reason.to_string(),
@@ -74,7 +74,7 @@ fn read_over(database: &Database, reason: &impl ToString) -> SnapshotError {
 
 /// A source whose consistent read is open, and what the catalogue says about it.
 pub(in crate::snapshot) struct Source<'s> {
-    database: &'s Database,
+    database: &'s SourceDatabase,
     source: &'s SnapshotSource,
     connection: PgConnection,
     snapshot: String,
@@ -87,7 +87,7 @@ pub(in crate::snapshot) struct Source<'s> {
 impl<'s> Source<'s> {
     /// Opens the consistent read.
     pub(super) async fn open(
-        database: &'s Database,
+        database: &'s SourceDatabase,
         mut connection: PgConnection,
         source: &'s SnapshotSource,
     ) -> Result<Self, SnapshotError> {
@@ -186,7 +186,7 @@ impl<'s> Source<'s> {
     }
 }
 
-fn held(connection: PgConnection, database: &Database) -> Held {
+fn held(connection: PgConnection, database: &SourceDatabase) -> Held {
     Held::Postgres(Box::new(Coordinator {
         connection,
         database: database.clone(),
@@ -332,12 +332,15 @@ pub(in crate::snapshot) fn statement(task: &ShardTask) -> Option<String> {
 #[derive(Debug)]
 pub(in crate::snapshot) struct Session {
     connection: PgConnection,
-    database: Database,
+    database: SourceDatabase,
     snapshot: String,
 }
 
 impl Session {
-    pub(super) async fn open(database: &Database, snapshot: &str) -> Result<Self, SnapshotError> {
+    pub(super) async fn open(
+        database: &SourceDatabase,
+        snapshot: &str,
+    ) -> Result<Self, SnapshotError> {
         let Opened::Postgres(mut connection) = database.connect().await? else {
             return Err(SnapshotError::Url {
                 database: database.shown().to_owned(),
@@ -367,7 +370,7 @@ impl Session {
         })
     }
 
-    pub(super) fn database(&self) -> &Database {
+    pub(super) fn database(&self) -> &SourceDatabase {
         &self.database
     }
 

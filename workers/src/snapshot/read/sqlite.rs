@@ -7,14 +7,14 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{Held, Planned, Sink};
 use crate::snapshot::SnapshotError;
-use crate::snapshot::database::Database;
+use crate::snapshot::database::SourceDatabase;
 use crate::snapshot::source::{Consistency, SnapshotSource};
 use crate::snapshot::sql::{self, column, literal, quoted};
 use crate::snapshot::task::{KeyKind, KeyRange, ShardRead, ShardTask};
 
 /// Begins the read transaction, counts the deals and cuts them.
 pub(super) async fn plan(
-    database: &Database,
+    database: &SourceDatabase,
     mut connection: SqliteConnection,
     source: &SnapshotSource,
     rows: u64,
@@ -148,7 +148,7 @@ fn shard_sql(source: &SnapshotSource, range: &KeyRange, key: KeyKind) -> String 
 #[derive(Debug)]
 pub(in crate::snapshot) struct Session {
     connection: SqliteConnection,
-    database: Database,
+    database: SourceDatabase,
 }
 
 impl Session {

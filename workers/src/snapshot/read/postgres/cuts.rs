@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use super::{Session, fetch_one, key_expression, key_literal, range_condition};
 use crate::snapshot::SnapshotError;
-use crate::snapshot::database::Database;
+use crate::snapshot::database::SourceDatabase;
 use crate::snapshot::plan::MAX_ROWS_PER_PART;
 use crate::snapshot::read::counted;
 use crate::snapshot::source::SnapshotSource;
@@ -35,7 +35,7 @@ pub(super) struct CutKeys {
 /// Computes the cuts under the snapshot of a connection.
 pub(super) struct Cutter<'c> {
     pub(super) connection: &'c mut PgConnection,
-    pub(super) database: &'c Database,
+    pub(super) database: &'c SourceDatabase,
     pub(super) snapshot: &'c str,
     pub(super) source: &'c SnapshotSource,
     pub(super) key: KeyKind,
@@ -183,7 +183,7 @@ impl Cutter<'_> {
 /// Counts all deals, including deleted ones, and those without an id. It uses a separate connection
 /// under the same snapshot, so that the server counts on one core while it cuts on another.
 async fn count_aside(
-    database: &Database,
+    database: &SourceDatabase,
     snapshot: &str,
     source: &SnapshotSource,
     failed: &impl Fn(sqlx::Error) -> SnapshotError,
