@@ -35,7 +35,7 @@ verbs! {
     Open = "open",
     /// Start a rollout.
     Start = "start",
-    /// Let no new step start.
+    /// Keep new steps from starting.
     Pause = "pause",
     /// Go on after a pause.
     Resume = "resume",
@@ -51,13 +51,13 @@ verbs! {
     Approve = "approve",
     /// Refuse a gate.
     Reject = "reject",
-    /// Do without a step that is not critical.
+    /// Leave out a step that is not critical.
     Skip = "skip",
     /// Do without a critical step, or leave an effect that could not be undone.
     SkipCritical = "skip_critical",
     /// End a rollout without undoing anything.
     Abort = "abort",
-    /// Take one step's effect back.
+    /// Undo the effect of one step.
     Undo = "undo",
     /// Take effects back, at a level.
     Rollback = "rollback",

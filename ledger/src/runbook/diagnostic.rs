@@ -128,7 +128,7 @@ codes! {
     File = 10, "Paths are relative to the runbook and stay inside its repository.";
     /// A name that refers to nothing.
     UnknownReference = 11, "Correct the name, or declare what it refers to.";
-    /// An id or name that stands twice.
+    /// An id or name that occurs twice.
     Duplicate = 12, "Give each its own.";
     /// Not a valid id or name.
     InvalidId = 13, "Use letters, digits, `.`, `-` and `_`; metric names: letters, digits and `_`.";
@@ -186,7 +186,7 @@ codes! {
     SqlTransaction = 48, "Leave `BEGIN` and `COMMIT` out; give what no transaction holds to a step with `transaction: none`.";
     /// A gate whose sign-offs cannot all be given.
     Seats = 50, "Name more persons in its roles, let another role do the manual steps, or say `not_executor: false`.";
-    /// A checklist item that is empty or stands twice.
+    /// A checklist item that is empty or occurs twice.
     Checklist = 51, "Give each item words of its own.";
     /// An evidence pattern that leaves the step's directory.
     OutsideDirectory = 52, "Name files below the step's `directory`, without a leading `/` and `..`.";

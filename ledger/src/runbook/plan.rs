@@ -59,7 +59,7 @@ pub enum PlanError {
     #[error(transparent)]
     Id(#[from] IdError),
     /// The runbook contains a duplicate id.
-    #[error("RB-PLAN-5: {what} `{id}` stands twice; give each its own id")]
+    #[error("RB-PLAN-5: {what} `{id}` occurs twice; give each its own id")]
     Duplicate {
         /// `phase` or `step`.
         what: &'static str,

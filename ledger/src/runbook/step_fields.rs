@@ -10,7 +10,7 @@ use super::undo::{Check, UndoFields};
 
 macro_rules! step_fields {
     ($($(#[$($about:tt)*])* $key:ident: $variant:ident($fields:ident),)*) => {
-        /// A step as it stands in a file: what is common to all, and exactly one action key.
+        /// A step as written in a file: what is common to all, and exactly one action key.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         #[schemars(rename = "Step")]

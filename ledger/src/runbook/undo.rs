@@ -44,9 +44,9 @@ pub enum Undo {
     /// Not said. Only right for actions that have no effect or derive their undo.
     #[default]
     Unset,
-    /// Nothing to take back, on purpose.
+    /// Nothing to undo, on purpose.
     None,
-    /// Cannot be taken back; said before it is done.
+    /// Cannot be undone; people are told before it is done.
     Irreversible,
     /// A command.
     Run(Run),
@@ -80,7 +80,7 @@ impl Undo {
     }
 }
 
-/// How to take an effect back, as it stands in a file: a word, or one way and what proves it.
+/// How to undo an effect, as written in a file: a word, or one way and what proves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(rename = "Undo")]
@@ -95,9 +95,9 @@ pub enum UndoFields {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UndoWord {
-    /// Nothing to take back, on purpose.
+    /// Nothing to undo, on purpose.
     None,
-    /// Cannot be taken back; said before it is done.
+    /// Cannot be undone; people are told before it is done.
     Irreversible,
 }
 

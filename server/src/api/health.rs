@@ -404,7 +404,7 @@ fn orchestrator(api: &Api) -> Found {
     }
     let reason = beat
         .failing
-        .unwrap_or_else(|| "it does not get on".to_owned());
+        .unwrap_or_else(|| "it makes no progress".to_owned());
     Err(lacking(format!(
         "has not done what was due for {} s: {reason}",
         silent.as_secs()

@@ -33,7 +33,7 @@ pub async fn undo(step: &Step, context: &StepContext) -> Outcome {
             EffectiveUndo::Nothing => Ok(Outcome::new(
                 Verdict::Pass,
                 "nothing to undo",
-                "the step has no effect to take back",
+                "the step has no effect to undo",
             )),
             EffectiveUndo::None | EffectiveUndo::Irreversible => Ok(Outcome::new(
                 Verdict::Fail,
@@ -179,7 +179,7 @@ pub fn undo_intent(step: &Step, context: &StepContext) -> String {
             of_action(&step.action).undo_intent(context)
         }
         EffectiveUndo::Manual(_) => "a person's work".to_owned(),
-        EffectiveUndo::Nothing => "nothing to take back".to_owned(),
+        EffectiveUndo::Nothing => "nothing to undo".to_owned(),
         EffectiveUndo::None | EffectiveUndo::Irreversible => "not possible".to_owned(),
     };
     truncate_with_digest(&context.redactor.text(&format!("undo: {text}")))

@@ -124,7 +124,9 @@ pub enum SnapshotError {
         reason: String,
     },
     /// A line or row of a source file is not a deal.
-    #[error("RB-SNAPSHOT-18: {path}, {place}: {reason}; mend it there and take the snapshot again")]
+    #[error(
+        "RB-SNAPSHOT-18: {path}, {place}: {reason}; correct it there and take the snapshot again"
+    )]
     FileRow {
         /// The file.
         path: String,
@@ -172,7 +174,9 @@ pub enum SnapshotError {
         reason: String,
     },
     /// The calculator cannot compute any deal. Nothing was recorded.
-    #[error("RB-SNAPSHOT-16: the calculator failed: {reason}; mend it and take the snapshot again")]
+    #[error(
+        "RB-SNAPSHOT-16: the calculator failed: {reason}; correct it and take the snapshot again"
+    )]
     Calculator {
         /// What happened.
         reason: String,

@@ -178,31 +178,31 @@ async fn lines_out_of_order_and_invalid_deals_are_named() {
             "no JSON object",
         ),
         (vec![deal("1"), "2".to_owned()], "line 2", "no JSON object"),
-        (vec![twice("\"id\":2")], "line 1", "`id` stands twice"),
+        (vec![twice("\"id\":2")], "line 1", "`id` occurs twice"),
         (
             vec![String::new(), twice("\"\\u0069d\":3")],
             "line 2",
-            "`id` stands twice",
+            "`id` occurs twice",
         ),
         (
             vec![twice("\"inventory\":null")],
             "line 1",
-            "`inventory` stands twice",
+            "`inventory` occurs twice",
         ),
         (
             vec![deal("1"), twice("\"deal_type\":\"x\",\"deal_type\":\"x\"")],
             "line 2",
-            "`deal_type` stands twice",
+            "`deal_type` occurs twice",
         ),
         (
             vec![twice("\"deleted_at\":null,\"deleted_at\":1")],
             "line 1",
-            "`deleted_at` stands twice",
+            "`deleted_at` occurs twice",
         ),
         (
             vec![twice("\"note\":1,\"other\":2,\"note\":1")],
             "line 1",
-            "`note` stands twice",
+            "`note` occurs twice",
         ),
     ] {
         let source = json_lines(&directory.path().join("bad.jsonl"), &lines);

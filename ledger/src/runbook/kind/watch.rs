@@ -40,7 +40,7 @@ pub struct Threshold {
     /// Expression over `value` and figures of it, as `rate(value, hour)`, that counts as a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail: Option<String>,
-    /// Failing samples that are borne before the watch fails; default 0.
+    /// Failing samples that are tolerated before the watch fails; default 0.
     #[serde(default)]
     pub tolerate: u32,
     /// What a sample without data means. Sampling times that went by while no worker was there count

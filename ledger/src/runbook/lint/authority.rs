@@ -38,9 +38,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
             linter.error(
                 Code::Authority,
                 &path.key("verbs").index(i),
-                format!(
-                    "glass need not be broken for `{verb}`: within a rollout it takes one person"
-                ),
+                format!("`{verb}` needs no break-glass rule: within a rollout it takes one person"),
                 Some("use skip_critical, abort, undo or accept".to_owned()),
             );
         }

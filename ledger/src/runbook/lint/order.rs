@@ -73,7 +73,7 @@ fn duplicate<'a>(
             linter.error(
                 Code::Duplicate,
                 &path,
-                format!("{what} `{name}` stands twice; first on line {}", at.line),
+                format!("{what} `{name}` occurs twice; first on line {}", at.line),
                 Some("give each its own".to_owned()),
             );
         }

@@ -25,7 +25,7 @@ fn roles(linter: &mut Linter<'_>) {
             Ok(_) => linter.error(
                 Code::Duplicate,
                 &path,
-                format!("role `{name}` stands twice, in two spellings of the same letters"),
+                format!("role `{name}` occurs twice, in two spellings of the same letters"),
                 None,
             ),
             Err(error) => linter.error(Code::InvalidId, &path, error.to_string(), None),
@@ -51,7 +51,7 @@ fn roles(linter: &mut Linter<'_>) {
                 linter.error(
                     Code::Duplicate,
                     &path.index(i),
-                    format!("`{person}` stands twice in role `{name}`"),
+                    format!("`{person}` occurs twice in role `{name}`"),
                     None,
                 );
             }
@@ -80,7 +80,7 @@ fn gates(linter: &mut Linter<'_>) {
                 linter.error(
                     Code::Duplicate,
                     &path.key("role"),
-                    format!("role `{}` stands twice in this gate", rule.role),
+                    format!("role `{}` occurs twice in this gate", rule.role),
                     Some("use one rule with a larger `quorum`".to_owned()),
                 );
             }

@@ -50,7 +50,7 @@ pub(super) enum Refused {
     Query,
     /// A setting that could make the transaction impossible to roll back.
     #[error(
-        "`PRAGMA {0}` inside a transaction could keep it from being taken back; give it to a step \
+        "`PRAGMA {0}` inside a transaction could prevent its rollback; give it to a step \
          of its own with `transaction: none`"
     )]
     Journal(String),

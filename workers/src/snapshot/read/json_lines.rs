@@ -132,7 +132,7 @@ fn parse<'a>(line: &'a [u8], source: &SnapshotSource) -> Result<Option<Line<'a>>
 }
 
 fn twice(key: &str) -> String {
-    format!("the key `{key}` stands twice")
+    format!("the key `{key}` occurs twice")
 }
 
 /// A text or integer; `None` for null.

@@ -340,7 +340,7 @@ fn people_and_notices() {
         Code::Duplicate,
         "  ops: [alice, bob]",
         "  ops: [alice, ¦alice]",
-        "stands twice in role",
+        "occurs twice in role",
     );
     breaks(
         Code::Anchor,
