@@ -82,7 +82,7 @@ fn parse() -> Result<(Cli, String), clap::Error> {
 fn complain(failure: &Failure, json: bool) {
     if json {
         let mut body = serde_json::json!({ "code": failure.code, "message": failure.message, "exit": failure.exit.code() });
-        if let Some(how) = command_line::how(&failure.remedies) {
+        if let Some(how) = command_line::command_lines(&failure.remedies) {
             body["remedies"] = serde_json::json!(failure.remedies);
             body["how"] = how.into();
         }
@@ -93,7 +93,7 @@ fn complain(failure: &Failure, json: bool) {
             print::paint(print::RED, "error:"),
             failure.message
         ));
-        if let Some(how) = command_line::how(&failure.remedies) {
+        if let Some(how) = command_line::command_lines(&failure.remedies) {
             print::note(format!("  how: {how}"));
         }
     }

@@ -8,7 +8,7 @@ pub const OR: &str = "   or: ";
 
 /// Some of these commands on one line, any of which helps; `None`: there is none.
 #[must_use]
-pub fn how(remedies: &[Remedy]) -> Option<String> {
+pub fn command_lines(remedies: &[Remedy]) -> Option<String> {
     let lines: Vec<String> = remedies.iter().map(line).collect();
     (!lines.is_empty()).then(|| lines.join(OR))
 }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use crate::api::Told;
+use crate::api::PublicMessage;
 
 /// Longest time between two looks at a rollout, in case a timer or message is lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -64,10 +64,10 @@ enum EvaluationError {
     Restless { id: RolloutId },
 }
 
-impl Told for EvaluationError {
-    fn told(&self) -> String {
+impl PublicMessage for EvaluationError {
+    fn public_message(&self) -> String {
         match self {
-            Self::Handler(error) => error.told(),
+            Self::Handler(error) => error.public_message(),
             Self::Queue(_) | Self::Restless { .. } => self.to_string(),
         }
     }
@@ -360,7 +360,7 @@ impl Orchestrator {
                 }
                 Err(error) => {
                     tracing::warn!(%of, %error, "could not advance; evaluating again");
-                    failed.get_or_insert_with(|| format!("{of}: {}", error.told()));
+                    failed.get_or_insert_with(|| format!("{of}: {}", error.public_message()));
                     schedule.due.insert(of, later(now, BACK_OFF));
                 }
             }

@@ -186,7 +186,7 @@ async fn warn_about_unrecorded(
         if applied.wait_for(last, CAUGHT_UP_WITHIN).await.is_err() {
             return;
         }
-        for text in unrecorded_environments::look(&handler, &*views)
+        for text in unrecorded_environments::find(&handler, &*views)
             .await
             .unwrap_or_default()
         {

@@ -10,7 +10,7 @@ const MAX_ROLLOUTS: u32 = 100;
 
 /// Each unrecorded environment, with the command that records it. `Err`: why the check was
 /// impossible.
-pub(crate) async fn look(handler: &Handler, views: &dyn ViewStore) -> Result<Vec<String>, String> {
+pub(crate) async fn find(handler: &Handler, views: &dyn ViewStore) -> Result<Vec<String>, String> {
     let filter = RolloutFilter {
         open_only: true,
         limit: MAX_ROLLOUTS,

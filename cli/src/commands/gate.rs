@@ -195,7 +195,7 @@ fn show(answer: &GateAnswer) {
     }
     if let Some(hold) = &answer.hold {
         line(paint(YELLOW, format!("cannot be signed now: {}", hold.why)));
-        if let Some(how) = command_line::how(&hold.remedies) {
+        if let Some(how) = command_line::command_lines(&hold.remedies) {
             line(format!("  how: {how}"));
         }
     }

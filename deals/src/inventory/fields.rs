@@ -6,7 +6,7 @@ use super::super::error::DealError;
 use super::super::number::Quantity;
 use super::super::word::{known, mentions};
 use super::Entity;
-use super::raw::{Field, Item, Scalar, Usual};
+use super::raw::{Field, FieldValue, Item, Scalar};
 
 /// Reads the fields of one item and names the item in errors.
 pub(super) struct Fields<'i, I> {
@@ -24,9 +24,11 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
     #[inline(always)]
     pub(super) fn text(&mut self, field: Field) -> Result<Cow<'a, str>, DealError> {
         match self.item.usual(field) {
-            Usual::Text(text) => Ok(Cow::Borrowed(text)),
-            Usual::Missing | Usual::Bool(_) | Usual::Whole(_) => Ok(Cow::Borrowed("")),
-            Usual::Other => self.other_text(field),
+            FieldValue::Text(text) => Ok(Cow::Borrowed(text)),
+            FieldValue::Missing | FieldValue::Bool(_) | FieldValue::Whole(_) => {
+                Ok(Cow::Borrowed(""))
+            }
+            FieldValue::Other => self.other_text(field),
         }
     }
 
@@ -50,9 +52,9 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
     ) -> Result<T, DealError> {
         let other;
         let text = match self.item.usual(field) {
-            Usual::Text(text) => text,
-            Usual::Missing | Usual::Bool(_) | Usual::Whole(_) => "",
-            Usual::Other => {
+            FieldValue::Text(text) => text,
+            FieldValue::Missing | FieldValue::Bool(_) | FieldValue::Whole(_) => "",
+            FieldValue::Other => {
                 other = self.other_text(field)?;
                 &other
             }
@@ -63,11 +65,13 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
     #[inline(always)]
     pub(super) fn number(&mut self, field: Field) -> Result<Option<Quantity>, DealError> {
         match self.item.usual(field) {
-            Usual::Missing => Ok(None),
-            Usual::Whole(number) => Quantity::from_u64(number)
+            FieldValue::Missing => Ok(None),
+            FieldValue::Whole(number) => Quantity::from_u64(number)
                 .map(Some)
                 .map_err(|why| self.bad(field, why)),
-            Usual::Bool(_) | Usual::Text(_) | Usual::Other => self.other_number(field),
+            FieldValue::Bool(_) | FieldValue::Text(_) | FieldValue::Other => {
+                self.other_number(field)
+            }
         }
     }
 
@@ -96,9 +100,11 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
     #[inline(always)]
     pub(super) fn flag(&mut self, field: Field) -> Result<bool, DealError> {
         match self.item.usual(field) {
-            Usual::Missing => Ok(false),
-            Usual::Bool(flag) => Ok(flag),
-            Usual::Whole(_) | Usual::Text(_) | Usual::Other => self.other_flag(field),
+            FieldValue::Missing => Ok(false),
+            FieldValue::Bool(flag) => Ok(flag),
+            FieldValue::Whole(_) | FieldValue::Text(_) | FieldValue::Other => {
+                self.other_flag(field)
+            }
         }
     }
 

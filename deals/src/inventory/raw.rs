@@ -220,7 +220,7 @@ impl Field {
 
 /// A value of one of the kinds that nearly all values have.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Usual<'a> {
+pub(super) enum FieldValue<'a> {
     Missing,
     Bool(bool),
     Whole(u64),
@@ -233,7 +233,7 @@ pub(super) enum Usual<'a> {
 /// An item whose fields are taken out one by one, as the rules read them.
 pub(super) trait Item<'a> {
     /// The value of a field if that is cheap to tell; otherwise the caller must use `take`.
-    fn usual(&self, field: Field) -> Usual<'a>;
+    fn usual(&self, field: Field) -> FieldValue<'a>;
 
     /// The value of a field.
     fn take(&mut self, field: Field) -> Scalar<'a>;
@@ -252,8 +252,8 @@ impl<'a> RawItem<'a> {
 }
 
 impl<'a> Item<'a> for RawItem<'a> {
-    fn usual(&self, _: Field) -> Usual<'a> {
-        Usual::Other
+    fn usual(&self, _: Field) -> FieldValue<'a> {
+        FieldValue::Other
     }
 
     fn take(&mut self, field: Field) -> Scalar<'a> {

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use self::windows::Ahead;
 use super::super::number::Quantity;
-use super::raw::{Field, Item, KEY_BYTES, MAX_DEPTH, Scalar, USUAL_ITEMS, Usual};
+use super::raw::{Field, FieldValue, Item, KEY_BYTES, MAX_DEPTH, Scalar, USUAL_ITEMS};
 
 /// Maximum digits of a whole number, more than any allowed number has.
 const MAX_WHOLE_DIGITS: usize = 15;
@@ -95,36 +95,40 @@ pub(super) struct ScannedItem<'s, 'a> {
 
 impl<'a> Item<'a> for ScannedItem<'_, 'a> {
     #[inline(always)]
-    fn usual(&self, field: Field) -> Usual<'a> {
+    fn usual(&self, field: Field) -> FieldValue<'a> {
         let mark = self.mark(field);
         // One comparison per kind, because the kind of each field is well predicted.
         if mark.is(Kind::Text) {
-            Usual::Text(self.text(mark))
+            FieldValue::Text(self.text(mark))
         } else if mark == Mark::default() {
-            Usual::Missing
+            FieldValue::Missing
         } else if mark.is(Kind::Whole) {
-            Usual::Whole(whole_number(self.text, mark.range()))
+            FieldValue::Whole(whole_number(self.text, mark.range()))
         } else if mark.is(Kind::True) || mark.is(Kind::False) {
-            Usual::Bool(mark.is(Kind::True))
+            FieldValue::Bool(mark.is(Kind::True))
         } else {
-            Usual::Other
+            FieldValue::Other
         }
     }
 
     fn take(&mut self, field: Field) -> Scalar<'a> {
         let mark = self.mark(field);
         match self.usual(field) {
-            Usual::Missing => Scalar::Missing,
-            Usual::Bool(value) => Scalar::Bool(value),
-            Usual::Whole(value) => Quantity::from_u64(value).into(),
-            Usual::Text(text) => Scalar::Text(Cow::Borrowed(text)),
-            Usual::Other if mark.is(Kind::Decimal) => Quantity::from_digits(self.text(mark)).into(),
-            Usual::Other if mark.is(Kind::Number) => Quantity::from_text(self.text(mark)).into(),
-            Usual::Other if mark.is(Kind::Escaped) => {
+            FieldValue::Missing => Scalar::Missing,
+            FieldValue::Bool(value) => Scalar::Bool(value),
+            FieldValue::Whole(value) => Quantity::from_u64(value).into(),
+            FieldValue::Text(text) => Scalar::Text(Cow::Borrowed(text)),
+            FieldValue::Other if mark.is(Kind::Decimal) => {
+                Quantity::from_digits(self.text(mark)).into()
+            }
+            FieldValue::Other if mark.is(Kind::Number) => {
+                Quantity::from_text(self.text(mark)).into()
+            }
+            FieldValue::Other if mark.is(Kind::Escaped) => {
                 Scalar::Text(Cow::Owned(unescaped(self.text(mark)).unwrap_or_default()))
             }
-            Usual::Other if mark.is(Kind::Null) => Scalar::Missing,
-            Usual::Other => Scalar::Nested,
+            FieldValue::Other if mark.is(Kind::Null) => Scalar::Missing,
+            FieldValue::Other => Scalar::Nested,
         }
     }
 }

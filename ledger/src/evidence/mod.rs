@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 pub use checked::CheckedFile;
 pub use error::{EvidenceError, without_paths};
-pub use verification::Looked;
+pub use verification::Verification;
 
 /// A digest for which no content is known.
 const NOWHERE: &str = "0000000000000000000000000000000000000000000000000000000000000000";

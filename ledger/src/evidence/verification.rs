@@ -14,7 +14,7 @@ const AT_ONCE: usize = 8;
 
 /// The result of verifying some evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Looked {
+pub struct Verification {
     /// Number of items that were read in full and match their digest.
     pub sound: usize,
     /// Their total size in bytes.
@@ -65,11 +65,11 @@ impl EvidenceStore {
     ///
     /// # Errors
     /// The store does not answer; damage is reported in the result, not as an error.
-    pub async fn look_through(
+    pub async fn verify_all(
         &self,
         addresses: impl IntoIterator<Item = String>,
         max_bytes: u64,
-    ) -> Result<Looked, EvidenceError> {
+    ) -> Result<Verification, EvidenceError> {
         let mut seen = BTreeSet::new();
         let once: Vec<String> = addresses
             .into_iter()
@@ -83,7 +83,7 @@ impl EvidenceStore {
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        let mut looked = Looked::default();
+        let mut looked = Verification::default();
         let mut read = Vec::new();
         for (sha256, size) in sizes {
             match size {
@@ -131,7 +131,7 @@ mod tests {
             addresses.push(kept.unwrap().sha256);
         }
         let file = |sha256: &str| dir.path().join(&sha256[..2]).join(sha256);
-        let look = |bytes| store.look_through(addresses.clone(), bytes);
+        let look = |bytes| store.verify_all(addresses.clone(), bytes);
         let looked = look(100).await.unwrap();
         assert_eq!((looked.sound, looked.bytes, looked.unread), (3, 16, 0));
         assert!(looked.damaged.is_empty());

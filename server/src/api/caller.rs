@@ -29,9 +29,9 @@ pub fn is_command_id(text: &str) -> bool {
 
 /// The caller: required on every command.
 #[derive(Debug)]
-pub(crate) struct Who(pub(crate) Caller);
+pub(crate) struct RequestCaller(pub(crate) Caller);
 
-impl FromRequestParts<Api> for Who {
+impl FromRequestParts<Api> for RequestCaller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
@@ -126,7 +126,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
 
 impl<T> Sent<T> {
     /// The command and the caller who sent it.
-    pub(crate) fn by(self, Who(mut caller): Who) -> (T, Caller) {
+    pub(crate) fn by(self, RequestCaller(mut caller): RequestCaller) -> (T, Caller) {
         caller.sent = Some(self.canonical);
         (self.command, caller)
     }

@@ -10,7 +10,7 @@ use rollbook_ledger::projection::views::{RequestFilter, ViewAnswer};
 use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, ApiError, Sent, Who};
+use super::{Api, ApiError, RequestCaller, Sent};
 
 /// An environment as of its last commit.
 #[derive(Debug, Serialize)]
@@ -67,7 +67,7 @@ pub(super) async fn show(
 pub(super) async fn command(
     State(api): State<Api>,
     Path(name): Path<EnvironmentId>,
-    who: Who,
+    who: RequestCaller,
     sent: Sent<EnvironmentCommand>,
 ) -> Result<Json<EnvironmentCommandAnswer>, ApiError> {
     let (command, caller) = sent.by(who);

@@ -82,19 +82,19 @@ struct Untold {
 pub(super) struct DamagedViews(pub(super) String);
 
 /// The text of an error for clients, without paths on this machine.
-pub(crate) trait Told: std::fmt::Display {
+pub(crate) trait PublicMessage: std::fmt::Display {
     /// The text for callers.
-    fn told(&self) -> String;
+    fn public_message(&self) -> String;
 }
 
-impl Told for EvidenceError {
-    fn told(&self) -> String {
+impl PublicMessage for EvidenceError {
+    fn public_message(&self) -> String {
         self.without_places().to_string()
     }
 }
 
-impl Told for ViewError {
-    fn told(&self) -> String {
+impl PublicMessage for ViewError {
+    fn public_message(&self) -> String {
         match self {
             Self::Location { reason, .. } => Self::Location {
                 location: "the database named".to_owned(),
@@ -107,8 +107,8 @@ impl Told for ViewError {
     }
 }
 
-impl Told for JournalError {
-    fn told(&self) -> String {
+impl PublicMessage for JournalError {
+    fn public_message(&self) -> String {
         match self {
             // The words of NATS.
             Self::Unavailable { .. } | Self::Refused { .. } => without_paths(&self.to_string()),
@@ -117,11 +117,11 @@ impl Told for JournalError {
     }
 }
 
-impl Told for HandlerError {
-    fn told(&self) -> String {
+impl PublicMessage for HandlerError {
+    fn public_message(&self) -> String {
         match self {
-            Self::Evidence(error) => error.told(),
-            Self::Journal(error) => error.told(),
+            Self::Evidence(error) => error.public_message(),
+            Self::Journal(error) => error.public_message(),
             // About the request, or about what is on the ledger.
             _ => self.to_string(),
         }
@@ -185,9 +185,9 @@ impl ApiError {
     }
 
     /// Splits an error into what the client gets and what is logged.
-    fn of(status: StatusCode, class: ErrorClass, error: &(impl Coded + Told)) -> Self {
+    fn of(status: StatusCode, class: ErrorClass, error: &(impl Coded + PublicMessage)) -> Self {
         let whole = error.to_string();
-        let mut answer = Self::new(status, class, error.code(), error.told());
+        let mut answer = Self::new(status, class, error.code(), error.public_message());
         if answer.body.message != whole {
             answer.untold.whole = Some(whole);
         }
@@ -322,7 +322,7 @@ impl From<HandlerError> for ApiError {
         let mut answer = Self::of(status, class, &error);
         answer.body.unknown = unknown;
         answer.body.remedies = error.remedies();
-        answer.body.how = command_line::how(&answer.body.remedies);
+        answer.body.how = command_line::command_lines(&answer.body.remedies);
         if let HandlerError::PlanRefused(diagnostics) = &error {
             answer.body.diagnostics = serde_json::to_value(diagnostics).ok();
         }

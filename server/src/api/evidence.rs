@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use rollbook_ledger::evidence::EvidenceError;
 use serde::Deserialize;
 
-use super::{Api, ApiError, Who, gates};
+use super::{Api, ApiError, RequestCaller, gates};
 
 /// The name of the bytes.
 #[derive(Debug, Deserialize)]
@@ -19,7 +19,7 @@ pub(super) struct PutQuery {
 pub(super) async fn put(
     State(api): State<Api>,
     Query(query): Query<PutQuery>,
-    _who: Who,
+    _who: RequestCaller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {

@@ -7,7 +7,7 @@ use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_proto::v1;
 use serde::Serialize;
 
-use super::{Api, ApiError, Sent, Who};
+use super::{Api, ApiError, RequestCaller, Sent};
 
 /// A flag as of its last commit.
 #[derive(Debug, Serialize)]
@@ -48,7 +48,7 @@ pub(super) async fn get_flag(
 pub(super) async fn command(
     State(api): State<Api>,
     Path((environment, key)): Path<(EnvironmentId, FlagKey)>,
-    who: Who,
+    who: RequestCaller,
     sent: Sent<FlagCommand>,
 ) -> Result<Json<FlagCommandAnswer>, ApiError> {
     let (command, caller) = sent.by(who);

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use rollbook_ledger::evidence::{EvidenceError, Looked};
+use rollbook_ledger::evidence::{EvidenceError, Verification};
 use rollbook_ledger::handler::{HandlerError, LoadedRollout};
 use rollbook_ledger::ids::{PhaseId, RolloutId};
 use rollbook_ledger::rollout::{self, GateBlock, GatePresentation};
@@ -35,14 +35,14 @@ fn is_none(unread: &usize) -> bool {
 }
 
 /// Refuses if evidence that a signature at the gate depends on is missing or altered.
-pub(super) async fn sound(
+pub(super) async fn check_evidence(
     api: &Api,
     loaded: &LoadedRollout,
     gate: &PhaseId,
-) -> Result<Looked, ApiError> {
+) -> Result<Verification, ApiError> {
     let addresses = rollout::rests_on(&loaded.state, &loaded.plan, gate);
     let store = api.handler.evidence();
-    let looked = store.look_through(addresses, MAX_READ_BYTES).await?;
+    let looked = store.verify_all(addresses, MAX_READ_BYTES).await?;
     match looked.damaged.first() {
         None => Ok(looked),
         Some(found) => Err(lost(found.clone()).into()),
@@ -64,7 +64,7 @@ pub(super) async fn gate(
     let loaded = api.handler.rollout(&id).await?;
     let shown = rollout::presented(&loaded.state, &loaded.plan, &gate);
     let shown = shown.map_err(HandlerError::Refused)?;
-    let looked = sound(&api, &loaded, &gate).await?;
+    let looked = check_evidence(&api, &loaded, &gate).await?;
     Ok(Json(GateAnswer {
         seen: shown.seen(),
         hold: rollout::why_gate_is_blocked(&loaded.state, &loaded.plan, &gate),

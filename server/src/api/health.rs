@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::error::Told;
-use super::proof::look_at_rows;
+use super::error::PublicMessage;
+use super::proof::compare_rows;
 use super::{Api, ErrorClass, gates};
 use crate::unrecorded_environments;
 
@@ -103,9 +103,9 @@ struct Memory {
     /// The last result.
     last: Option<Last>,
     /// Results of expensive checks.
-    ledger: Kept,
-    rows: Kept,
-    evidence: Kept,
+    ledger: Cached,
+    rows: Cached,
+    evidence: Cached,
     /// Number of checks so far: each reads another part.
     turn: usize,
 }
@@ -120,10 +120,15 @@ struct Last {
     health: HealthReport,
 }
 
-type Kept = Option<(Instant, Found)>;
+type Cached = Option<(Instant, Found)>;
 
 /// A recent result, or a new one.
-async fn kept(kept: &mut Kept, anew: bool, name: &str, look: impl Future<Output = Found>) -> Found {
+async fn kept(
+    kept: &mut Cached,
+    anew: bool,
+    name: &str,
+    look: impl Future<Output = Found>,
+) -> Found {
     if let Some((at, found)) = kept
         && !anew
         && at.elapsed() < KEPT_FOR
@@ -247,8 +252,8 @@ async fn bounded(what: &str, check: impl Future<Output = Found>) -> Found {
 }
 
 /// The text for clients; the full text is in the log.
-fn unavailable(error: impl Told) -> (ErrorClass, String) {
-    let told = error.told();
+fn unavailable(error: impl PublicMessage) -> (ErrorClass, String) {
+    let told = error.public_message();
     if told != error.to_string() {
         tracing::warn!(%error, "something needed is unavailable");
     }
@@ -326,7 +331,7 @@ async fn views(api: &Api) -> Found {
 /// The views have the rollouts of the ledger, and their rows equal its projection.
 async fn rows(api: &Api, turn: usize) -> Found {
     let journal = &**api.handler.journal();
-    match look_at_rows(journal, &*api.views, &api.ledger, COMPARED, turn).await {
+    match compare_rows(journal, &*api.views, &api.ledger, COMPARED, turn).await {
         Ok(Ok(rows)) => Ok(rows.to_string()),
         Ok(Err(differs)) => Err((ErrorClass::Integrity, differs.to_string())),
         Err(error) if error.is_damage() => Err((ErrorClass::Integrity, error.to_string())),
@@ -346,7 +351,7 @@ async fn evidence(api: &Api, turn: usize) -> Found {
     digests.rotate_left(from);
     digests.truncate(at_once);
     let store = api.handler.evidence();
-    let looked = store.look_through(digests, EVIDENCE_BYTES).await;
+    let looked = store.verify_all(digests, EVIDENCE_BYTES).await;
     let looked = looked.map_err(unavailable)?;
     if let Some(found) = looked.damaged.first() {
         let others = match looked.damaged.len() - 1 {
@@ -369,7 +374,7 @@ async fn evidence(api: &Api, turn: usize) -> Found {
 
 /// The environments that open rollouts protect are recorded as protected.
 async fn environments(api: &Api) -> HealthCheck {
-    let looked = unrecorded_environments::look(&api.handler, &*api.views);
+    let looked = unrecorded_environments::find(&api.handler, &*api.views);
     let found = match tokio::time::timeout(CHECKED_WITHIN, looked).await {
         Ok(found) => found,
         Err(_) => Err(format!("no answer within {} s", CHECKED_WITHIN.as_secs())),

@@ -47,8 +47,8 @@ use crate::auth::Authenticator;
 use crate::live::Live;
 use crate::orchestrator::Liveness;
 pub use caller::{COMMAND_HEADER, MAX_COMMAND_ID_BYTES, is_command_id};
-pub(crate) use caller::{Sent, Who};
-pub(crate) use error::Told;
+pub(crate) use caller::{RequestCaller, Sent};
+pub(crate) use error::PublicMessage;
 
 pub use environments::EnvironmentCommandAnswer;
 pub use error::{ApiError, ErrorBody, ErrorClass};

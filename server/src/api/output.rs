@@ -41,12 +41,12 @@ pub(super) async fn output(
 
 /// Returns when the step has ended or will never start.
 async fn ended(api: Api, rollout: RolloutId, step: StepId) {
-    until(&api, &rollout, |loaded| !speaks(loaded, &step)).await;
+    until(&api, &rollout, |loaded| !may_still_print(loaded, &step)).await;
     tokio::time::sleep(LAST_WITHIN).await;
 }
 
 /// Whether more output can come.
-fn speaks(loaded: &LoadedRollout, step: &StepId) -> bool {
+fn may_still_print(loaded: &LoadedRollout, step: &StepId) -> bool {
     let over = matches!(loaded.state.status, Status::Aborted | Status::Closed(_));
     match loaded.state.step(step).map(|step| step.status) {
         Some(StepStatus::Running | StepStatus::Undoing) => true,

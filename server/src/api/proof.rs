@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use rollbook_ledger::error_code::{Coded, ErrorCode};
-use rollbook_ledger::evidence::{EvidenceError, Looked};
+use rollbook_ledger::evidence::{EvidenceError, Verification};
 use rollbook_ledger::handler::LoadedRollout;
 use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId};
 use rollbook_ledger::journal::Journal;
@@ -84,10 +84,10 @@ fn failed(error: ProjectorError) -> ApiError {
     }
 }
 
-async fn evidence(api: &Api, loaded: &LoadedRollout) -> Result<Looked, EvidenceError> {
+async fn evidence(api: &Api, loaded: &LoadedRollout) -> Result<Verification, EvidenceError> {
     let addresses = rollout::all_evidence(&loaded.state);
     let store = api.handler.evidence();
-    store.look_through(addresses, MAX_READ_BYTES).await
+    store.verify_all(addresses, MAX_READ_BYTES).await
 }
 
 async fn rows(
@@ -160,7 +160,7 @@ struct Shown {
 ///
 /// # Errors
 /// Why the comparison was impossible; the inner result says what differs.
-pub(super) async fn look_at_rows(
+pub(super) async fn compare_rows(
     journal: &dyn Journal,
     views: &dyn ViewStore,
     ledger: &LedgerId,
@@ -203,7 +203,7 @@ pub(super) async fn look_at_rows(
     }
     let mut others = 0;
     if found.is_empty() {
-        (others, found) = look_at_others(journal, views, ledger, at_most, turn, until).await?;
+        (others, found) = compare_others(journal, views, ledger, at_most, turn, until).await?;
     }
     Ok(match Differs::of(found) {
         Some(differs) => Err(differs),
@@ -218,7 +218,7 @@ pub(super) async fn look_at_rows(
 
 /// Flags, environments and workers: how many had their rows compared, and what differs. First those
 /// that are only on the ledger or only in the views, then `at_most` of each kind.
-async fn look_at_others(
+async fn compare_others(
     journal: &dyn Journal,
     views: &dyn ViewStore,
     ledger: &LedgerId,

@@ -16,7 +16,7 @@ use rollbook_proto::v1;
 use rollbook_workers::executor::StepProgress;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, ApiError, Sent, Who, gates, progress};
+use super::{Api, ApiError, RequestCaller, Sent, gates, progress};
 use crate::command_line;
 
 /// Warning when a rollout is opened and it is unknown whether acknowledged means synced.
@@ -72,7 +72,7 @@ pub struct BlockedAnswer {
 impl From<Blocked> for BlockedAnswer {
     fn from(blocked: Blocked) -> Self {
         Self {
-            how: command_line::how(&blocked.remedies),
+            how: command_line::command_lines(&blocked.remedies),
             blocked,
         }
     }
@@ -99,7 +99,7 @@ pub struct StatusAnswer {
 
 pub(super) async fn open(
     State(api): State<Api>,
-    who: Who,
+    who: RequestCaller,
     sent: Sent<OpenBody>,
 ) -> Result<impl IntoResponse, ApiError> {
     let (body, caller) = sent.by(who);
@@ -155,13 +155,13 @@ fn roles_of(plan: &Plan) -> String {
 pub(super) async fn command(
     State(api): State<Api>,
     Path(id): Path<RolloutId>,
-    who: Who,
+    who: RequestCaller,
     sent: Sent<Command>,
 ) -> Result<Json<CommandAnswer>, ApiError> {
     let (command, caller) = sent.by(who);
     if let Command::Approve { gate, .. } = command.inner() {
         let loaded = api.handler.rollout(&id).await?;
-        gates::sound(&api, &loaded, gate).await?;
+        gates::check_evidence(&api, &loaded, gate).await?;
     }
     let done = api
         .handler

@@ -211,7 +211,10 @@ async fn an_id_that_fills_more_than_a_part_is_refused() {
     cluster.execute("VACUUM ANALYZE deals").await;
     let request = request(cluster.source(), calculator(true));
     let error = take(&request, &store, &|_| {}).await.unwrap_err();
-    assert!(error.to_string().contains("ids occur twice"), "{error}");
+    assert!(
+        error.to_string().contains("\"same\" occurs twice"),
+        "{error}"
+    );
 }
 
 async fn explain(cluster: &Cluster, statement: &str) -> String {

@@ -166,5 +166,5 @@ fn over(
 /// True if the watch that took the samples passes when samples are missing.
 fn tolerates_gaps(plan: &Plan, last: &Measured, name: &str) -> bool {
     plan.step(&last.step)
-        .is_some_and(|(_, step)| step.action.kind().bears_gaps(name))
+        .is_some_and(|(_, step)| step.action.kind().tolerates_gaps(name))
 }

@@ -200,7 +200,7 @@ pub trait StepKind {
     }
 
     /// True if it passes although samples of this metric have no data.
-    fn bears_gaps(&self, metric: &str) -> bool {
+    fn tolerates_gaps(&self, metric: &str) -> bool {
         let _ = metric;
         false
     }

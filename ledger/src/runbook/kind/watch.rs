@@ -105,7 +105,7 @@ impl StepKind for Watch {
         self.metrics()
     }
 
-    fn bears_gaps(&self, metric: &str) -> bool {
+    fn tolerates_gaps(&self, metric: &str) -> bool {
         self.thresholds
             .iter()
             .any(|threshold| threshold.metric == metric && threshold.no_data == NoData::Pass)
