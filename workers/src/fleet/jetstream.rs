@@ -52,11 +52,12 @@ const FULL_CODE: u64 = 10077;
 /// How often consumers are polled when no task was announced.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A task is announced by its own publication, before it is stored: after an announcement poll at
-/// this interval …
-const ANNOUNCED_INTERVAL: Duration = Duration::from_millis(20);
+/// A task is announced by its own publication, before it is stored. After an announcement, the first
+/// and the longest interval of polls, which doubles: a store takes as long as the disk needs …
+const ANNOUNCED_INTERVAL: (Duration, Duration) =
+    (Duration::from_millis(1), Duration::from_millis(20));
 
-/// … for this long.
+/// … and for how long to poll so.
 const ANNOUNCED_FOR: Duration = Duration::from_millis(300);
 
 /// The time limit of every exchange with the server: requests on a lost connection are never
@@ -328,6 +329,7 @@ impl JetStreamQueue {
         }
         let last = Instant::now() + wait;
         let mut announced_until = Instant::now();
+        let mut announced_interval = ANNOUNCED_INTERVAL.0;
         loop {
             for token in tokens {
                 if let Some(message) = self.poll(token).await? {
@@ -339,10 +341,11 @@ impl JetStreamQueue {
                 return Ok(None);
             }
             let interval = if now < announced_until {
-                ANNOUNCED_INTERVAL
+                announced_interval
             } else {
                 LOOK_INTERVAL
             };
+            announced_interval = (announced_interval * 2).min(ANNOUNCED_INTERVAL.1);
             let announcements = sources
                 .iter()
                 .map(|source| Box::pin(source.announced.notified()));
@@ -353,7 +356,10 @@ impl JetStreamQueue {
                 futures::future::select_all(announcements).await;
             };
             tokio::select! {
-                () = any => announced_until = Instant::now() + ANNOUNCED_FOR,
+                () = any => {
+                    announced_until = Instant::now() + ANNOUNCED_FOR;
+                    announced_interval = ANNOUNCED_INTERVAL.0;
+                }
                 () = tokio::time::sleep_until(last.min(now + interval)) => {}
             }
         }
