@@ -62,6 +62,16 @@ async fn open_views(url: &str) -> Result<Arc<dyn ViewStore>, Failure> {
     opened.map_err(Failure::unavailable)
 }
 
+fn address_of(listener: &tokio::net::TcpListener) -> Result<std::net::SocketAddr, Failure> {
+    listener.local_addr().map_err(|error| {
+        Failure::own(
+            Exit::Unavailable,
+            "RB-CLI-72",
+            format!("no address: {error}"),
+        )
+    })
+}
+
 /// Serves until `shutdown`. SQLite views that turn out to be damaged are set aside, and the server
 /// continues with new ones, which are rebuilt.
 async fn serve_on(
@@ -74,13 +84,7 @@ async fn serve_on(
     let mut parts = parts;
     let mut replaced = 0;
     loop {
-        let address = listener.local_addr().map_err(|error| {
-            Failure::own(
-                Exit::Unavailable,
-                "RB-CLI-72",
-                format!("no address: {error}"),
-            )
-        })?;
+        let address = address_of(&listener)?;
         let served = serve::run(listener, parts.clone(), shutdown.child_token()).await;
         match (served, sqlite_file(views_url)) {
             (Err(error), Some(file)) if error.is_damaged_views() && replaced < MAX_REPLACED => {
@@ -215,13 +219,7 @@ async fn up_parts(
     if unless_stopped(&shutdown, joining).await?.is_none() {
         return Ok(Exit::Success);
     }
-    let address = listener.local_addr().map_err(|error| {
-        Failure::own(
-            Exit::Unavailable,
-            "RB-CLI-72",
-            format!("no address: {error}"),
-        )
-    })?;
+    let address = address_of(&listener)?;
     let endpoint = format!("http://{address}");
     write_endpoint(data_dir, &endpoint)?;
     print::line(format!(

@@ -21,43 +21,9 @@ pub(super) trait FreeText: Clone {
     fn texts(&mut self) -> Vec<(String, &mut String)>;
 }
 
-fn one<'a>(field: &str, text: &'a mut String) -> Vec<(String, &'a mut String)> {
-    vec![(field.to_owned(), text)]
-}
-
 impl FreeText for Command {
     fn texts(&mut self) -> Vec<(String, &mut String)> {
-        match self {
-            Self::Pause { reason }
-            | Self::Resume { reason }
-            | Self::Abort { reason }
-            | Self::Skip { reason, .. }
-            | Self::Retry { reason, .. }
-            | Self::ProposeNotApplicable { reason, .. }
-            | Self::ReviewNotApplicable { reason, .. }
-            | Self::Reject { reason, .. }
-            | Self::Undo { reason, .. }
-            | Self::Rollback { reason, .. }
-            | Self::Revise { reason, .. }
-            | Self::AcceptRevision { reason, .. }
-            | Self::WithdrawRevision { reason, .. }
-            | Self::Withdraw { reason, .. } => one("reason", reason),
-            Self::Review { note, .. } => one("note", note),
-            Self::Approve { statement, .. } => statement
-                .iter_mut()
-                .flat_map(|text| one("statement", text))
-                .collect(),
-            Self::Complete {
-                checklist, note, ..
-            } => {
-                let notes = checklist.iter_mut().enumerate();
-                let notes =
-                    notes.map(|(item, it)| (format!("checklist.{item}.note"), &mut it.note));
-                notes.chain(one("note", note)).collect()
-            }
-            Self::BreakGlass { of } => of.texts(),
-            Self::Start {} | Self::Confirm { .. } => Vec::new(),
-        }
+        self.texts_mut()
     }
 }
 
@@ -67,8 +33,8 @@ impl FreeText for FlagCommand {
             Self::Set { reason, .. }
             | Self::Safe { reason, .. }
             | Self::Archive { reason }
-            | Self::Withdraw { reason, .. } => one("reason", reason),
-            Self::Review { note, .. } => one("note", note),
+            | Self::Withdraw { reason, .. } => vec![("reason".to_owned(), reason)],
+            Self::Review { note, .. } => vec![("note".to_owned(), note)],
             Self::BreakGlass { of } => of.texts(),
             Self::Define { .. } | Self::Confirm { .. } => Vec::new(),
         }
@@ -78,7 +44,9 @@ impl FreeText for FlagCommand {
 impl FreeText for EnvironmentCommand {
     fn texts(&mut self) -> Vec<(String, &mut String)> {
         match self {
-            Self::Set { reason, .. } | Self::Withdraw { reason, .. } => one("reason", reason),
+            Self::Set { reason, .. } | Self::Withdraw { reason, .. } => {
+                vec![("reason".to_owned(), reason)]
+            }
             Self::Accept { .. } => Vec::new(),
         }
     }

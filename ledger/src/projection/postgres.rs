@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow};
-use sqlx::{Arguments, AssertSqlSafe, Connection, Postgres, Row, Transaction};
+use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions};
+use sqlx::{Arguments, AssertSqlSafe, Connection, Postgres, Transaction};
 
 use super::row::{ColumnValue, Kind};
-use super::sql::{Database, SqlViews, Tx};
+use super::sql::{Database, SqlViews, Tx, decode};
 use super::store::{ViewError, ViewStore};
 use crate::database;
 
@@ -196,26 +196,6 @@ fn arguments(args: Vec<ColumnValue>, kinds: &[Kind]) -> Result<PgArguments, View
         })?;
     }
     Ok(bound)
-}
-
-fn decode(row: &PgRow, columns: &[Kind]) -> Result<Vec<ColumnValue>, sqlx::Error> {
-    columns
-        .iter()
-        .enumerate()
-        .map(|(place, kind)| {
-            let value = match kind {
-                Kind::Bool => row
-                    .try_get::<Option<bool>, _>(place)?
-                    .map(ColumnValue::Bool),
-                Kind::Int => row.try_get::<Option<i64>, _>(place)?.map(ColumnValue::Int),
-                Kind::Real => row.try_get::<Option<f64>, _>(place)?.map(ColumnValue::Real),
-                Kind::Text => row
-                    .try_get::<Option<String>, _>(place)?
-                    .map(ColumnValue::Text),
-            };
-            Ok(value.unwrap_or(ColumnValue::Null))
-        })
-        .collect()
 }
 
 #[async_trait]

@@ -12,12 +12,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteRow, SqliteSynchronous,
+    SqliteSynchronous,
 };
-use sqlx::{Arguments, AssertSqlSafe, Connection, Row, Sqlite, Transaction};
+use sqlx::{Arguments, AssertSqlSafe, Connection, Sqlite, Transaction};
 
 use super::row::{ColumnValue, Kind};
-use super::sql::{Database, SqlViews, Tx};
+use super::sql::{Database, SqlViews, Tx, decode};
 use super::store::{ViewError, ViewStore};
 
 /// Maximum time a statement waits for another process's write.
@@ -237,26 +237,6 @@ fn arguments(args: Vec<ColumnValue>) -> Result<SqliteArguments, ViewError> {
         })?;
     }
     Ok(bound)
-}
-
-fn decode(row: &SqliteRow, columns: &[Kind]) -> Result<Vec<ColumnValue>, sqlx::Error> {
-    columns
-        .iter()
-        .enumerate()
-        .map(|(place, kind)| {
-            let value = match kind {
-                Kind::Bool => row
-                    .try_get::<Option<bool>, _>(place)?
-                    .map(ColumnValue::Bool),
-                Kind::Int => row.try_get::<Option<i64>, _>(place)?.map(ColumnValue::Int),
-                Kind::Real => row.try_get::<Option<f64>, _>(place)?.map(ColumnValue::Real),
-                Kind::Text => row
-                    .try_get::<Option<String>, _>(place)?
-                    .map(ColumnValue::Text),
-            };
-            Ok(value.unwrap_or(ColumnValue::Null))
-        })
-        .collect()
 }
 
 #[async_trait]

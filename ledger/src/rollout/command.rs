@@ -191,30 +191,58 @@ pub enum Command {
     },
 }
 
+/// Matches the commands that give a reason, and binds it.
+macro_rules! gives_reason {
+    ($reason:ident) => {
+        Self::Pause { $reason }
+            | Self::Resume { $reason }
+            | Self::Abort { $reason }
+            | Self::Skip { $reason, .. }
+            | Self::Retry { $reason, .. }
+            | Self::ProposeNotApplicable { $reason, .. }
+            | Self::ReviewNotApplicable { $reason, .. }
+            | Self::Reject { $reason, .. }
+            | Self::Undo { $reason, .. }
+            | Self::Rollback { $reason, .. }
+            | Self::Revise { $reason, .. }
+            | Self::AcceptRevision { $reason, .. }
+            | Self::WithdrawRevision { $reason, .. }
+            | Self::Withdraw { $reason, .. }
+    };
+}
+
 impl Command {
     /// Returns the reason given; empty for commands that take none.
     pub fn reason(&self) -> &str {
         match self {
-            Self::Pause { reason }
-            | Self::Resume { reason }
-            | Self::Abort { reason }
-            | Self::Skip { reason, .. }
-            | Self::Retry { reason, .. }
-            | Self::ProposeNotApplicable { reason, .. }
-            | Self::ReviewNotApplicable { reason, .. }
-            | Self::Reject { reason, .. }
-            | Self::Undo { reason, .. }
-            | Self::Rollback { reason, .. }
-            | Self::Revise { reason, .. }
-            | Self::AcceptRevision { reason, .. }
-            | Self::WithdrawRevision { reason, .. }
-            | Self::Withdraw { reason, .. } => reason,
+            gives_reason!(reason) => reason,
             Self::BreakGlass { of } => of.reason(),
             Self::Start {}
             | Self::Complete { .. }
             | Self::Approve { .. }
             | Self::Confirm { .. }
             | Self::Review { .. } => "",
+        }
+    }
+
+    /// Returns the free texts, each with the name of its field.
+    pub(crate) fn texts_mut(&mut self) -> Vec<(String, &mut String)> {
+        match self {
+            gives_reason!(reason) => vec![("reason".to_owned(), reason)],
+            Self::BreakGlass { of } => of.texts_mut(),
+            Self::Review { note, .. } => vec![("note".to_owned(), note)],
+            Self::Approve { statement, .. } => {
+                let given = statement.iter_mut();
+                given.map(|text| ("statement".to_owned(), text)).collect()
+            }
+            Self::Complete {
+                checklist, note, ..
+            } => {
+                let notes = checklist.iter_mut().enumerate();
+                let notes = notes.map(|(n, it)| (format!("checklist.{n}.note"), &mut it.note));
+                notes.chain([("note".to_owned(), note)]).collect()
+            }
+            Self::Start {} | Self::Confirm { .. } => Vec::new(),
         }
     }
 

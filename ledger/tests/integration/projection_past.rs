@@ -20,6 +20,13 @@ use tokio::sync::watch;
 
 use crate::projection_history::{mixed, recorded_at};
 
+const ONE_AT_A_TIME: PastBounds = PastBounds {
+    stores: 4,
+    commits: 200_000,
+    replays: 1,
+    begins_within: Duration::from_millis(20),
+};
+
 /// A journal in memory that delivers only while it is open, and may turn out to be damaged.
 #[derive(Debug, Clone)]
 struct Gated {
@@ -177,11 +184,7 @@ async fn the_views_last_used_are_kept_within_bounds() {
 #[tokio::test]
 async fn a_replay_beyond_the_bound_waits_and_is_then_refused() {
     let ledger = Gated::of(300).await;
-    let past = ledger.past(PastBounds {
-        replays: 1,
-        begins_within: Duration::from_millis(20),
-        ..PastBounds::default()
-    });
+    let past = ledger.past(ONE_AT_A_TIME);
     ledger.open.send_replace(false);
     let mut first = Box::pin(past.at(Until::Sequence(100)));
     assert!(futures::poll!(&mut first).is_pending());
@@ -200,11 +203,7 @@ async fn a_replay_beyond_the_bound_waits_and_is_then_refused() {
 #[tokio::test]
 async fn a_replay_lasts_as_long_as_somebody_waits_for_it() {
     let ledger = Gated::of(300).await;
-    let past = ledger.past(PastBounds {
-        replays: 1,
-        begins_within: Duration::from_millis(20),
-        ..PastBounds::default()
-    });
+    let past = ledger.past(ONE_AT_A_TIME);
     ledger.open.send_replace(false);
     let mut first = Box::pin(past.at(Until::Sequence(100)));
     let mut second = Box::pin(past.at(Until::Sequence(100)));

@@ -169,6 +169,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "ledger/src/database.rs",
             "ledger/src/projection/postgres.rs",
             "ledger/src/projection/sqlite.rs",
+            "ledger/src/projection/sql/decode.rs",
             "deals/src/audit/query.rs",
             "deals/src/load.rs",
             "deals/src/migrate.rs",

@@ -1,6 +1,7 @@
 //! The view store that both databases share, over a small SQL port. Its SQL is valid in both;
 //! placeholders are `?`, which an adapter rewrites if its database needs another form.
 
+mod decode;
 mod load;
 mod notes;
 mod positions;
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use self::decode::decode;
 use self::write::{Latest, Writer};
 use super::change::project;
 use super::row::{Column, ColumnValue, Kind, RowChange, ViewRow, clean};
