@@ -248,7 +248,7 @@ fn read_file(named: Option<&Path>) -> Result<(FileConfig, String), Failure> {
 /// A value as `rollbook config` shows it, without credentials.
 fn shown(key: &str, value: &str) -> String {
     match key {
-        "nats" => redacted::nats_addresses(value),
+        "nats" | "nats_system" => redacted::nats_addresses(value),
         _ => redacted::url(value),
     }
 }
@@ -265,6 +265,16 @@ mod tests {
                 "nats",
                 "nats://u:p@a,nats://t0ken@b",
                 "nats://***@a,nats://***@b",
+            ),
+            (
+                "nats_system",
+                "nats://sys:p@a:4222,t0ken@b",
+                "nats://***@a:4222,***@b",
+            ),
+            (
+                "database",
+                "postgres://h/db?user=u&password=p&sslmode=require",
+                "postgres://h/db?user=***&password=***&sslmode=require",
             ),
             ("data_dir", "/tmp/x@y", "/tmp/x@y"),
         ] {

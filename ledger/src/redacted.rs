@@ -1,6 +1,10 @@
 //! Addresses as they may be shown: without user, password and token.
 
-/// A URL with `***` in place of its user and password; any other text is unchanged.
+/// Parameters of a URL that hold what its authority may hold as well.
+const SECRET_PARAMETERS: [&str; 3] = ["user", "password", "token"];
+
+/// A URL with `***` in place of its user and password, also where they are parameters of its query;
+/// any other text is unchanged.
 #[must_use]
 pub fn url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
@@ -8,10 +12,24 @@ pub fn url(text: &str) -> String {
     };
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(authority_end);
+    let tail = parameters(tail);
     match authority.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}://***@{host}{tail}"),
-        None => text.to_owned(),
+        None => format!("{scheme}://{authority}{tail}"),
     }
+}
+
+/// The path and query of a URL, with `***` in place of secret values.
+fn parameters(tail: &str) -> String {
+    let Some((path, query)) = tail.split_once('?') else {
+        return tail.to_owned();
+    };
+    let shown = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if SECRET_PARAMETERS.contains(&name) => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    let shown: Vec<String> = query.split('&').map(shown).collect();
+    format!("{path}?{}", shown.join("&"))
 }
 
 /// Addresses of NATS servers, separated by commas, each with `***` in place of its user, password
@@ -44,6 +62,10 @@ mod tests {
         for (text, shown) in [
             ("postgres://u:p@h:5/db", "postgres://***@h:5/db"),
             ("postgres://h/db?x=a@b", "postgres://h/db?x=a@b"),
+            (
+                "postgres://u:p@h/db?password=s3cret&sslmode=require",
+                "postgres://***@h/db?password=***&sslmode=require",
+            ),
             ("/tmp/x", "/tmp/x"),
         ] {
             assert_eq!(url(text), shown);

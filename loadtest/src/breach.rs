@@ -83,9 +83,14 @@ pub(crate) async fn to_off() -> Result<Bar, BenchError> {
         let measured = up.directory().join(format!("measured-{number}"));
         std::fs::write(&figure, "0").map_err(failed("write a figure"))?;
         open(&up, &format!("guarded-{number}"), &guarded(number))?;
-        while !measured.exists() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let sampled = async {
+            while !measured.exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(AT_MOST, sampled)
+            .await
+            .map_err(failed("wait for a sample"))?;
         std::fs::write(&figure, "1").map_err(failed("write a figure"))?;
         // Turned on, and off.
         changed

@@ -117,14 +117,17 @@ impl Runner {
     /// used.
     fn processor(&self) -> Result<f64, BenchError> {
         let mut ticks = ticks_of(self.up.pid(), 4)?;
-        let children = format!("/proc/{0}/task/{0}/children", self.up.pid());
-        let children = std::fs::read_to_string(children).unwrap_or_default();
-        for child in children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-        {
-            // A command that has ended meanwhile is counted by its parent.
-            ticks += ticks_of(child, 2).unwrap_or_default();
+        // A child belongs to the thread that started it.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.up.pid()))
+            .map_err(failed("list threads"))?;
+        for thread in threads.flatten() {
+            let children = thread.path().join("children");
+            let children = std::fs::read_to_string(children).unwrap_or_default();
+            let children = children.split_whitespace();
+            for child in children.filter_map(|pid| pid.parse().ok()) {
+                // A command that has ended meanwhile is counted by its parent.
+                ticks += ticks_of(child, 2).unwrap_or_default();
+            }
         }
         Ok(ticks / 100.0)
     }

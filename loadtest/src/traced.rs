@@ -1,5 +1,7 @@
 //! What traces cost: the same commands to a server that exports spans and to one that does not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::json;
@@ -29,6 +31,7 @@ phases: [{id: "1", title: Waits, steps: [{id: "1.1", title: Wait, wait: {for: 24
 /// A collector that takes every request and forgets it. Ends on drop.
 struct Collector {
     url: String,
+    requests: Arc<AtomicUsize>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -38,21 +41,25 @@ impl Collector {
             .await
             .map_err(failed("start a collector"))?;
         let address = listener.local_addr().map_err(failed("start a collector"))?;
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&requests);
         let accepting = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
+                let counted = Arc::clone(&counted);
                 // A client that goes away ends only its own connection.
-                tokio::spawn(async move { drop(answer(connection).await) });
+                tokio::spawn(async move { drop(answer(connection, &counted).await) });
             }
         });
         Ok(Self {
             url: format!("http://{address}"),
+            requests,
             _accepting: AbortOnDropHandle::new(accepting),
         })
     }
 }
 
 /// Answers every request on a connection with an empty success.
-async fn answer(connection: TcpStream) -> std::io::Result<()> {
+async fn answer(connection: TcpStream, requests: &AtomicUsize) -> std::io::Result<()> {
     let mut connection = BufReader::new(connection);
     loop {
         let mut length = 0;
@@ -72,6 +79,7 @@ async fn answer(connection: TcpStream) -> std::io::Result<()> {
         }
         let mut body = (&mut connection).take(u64::min(length, MAX_BODY));
         tokio::io::copy(&mut body, &mut tokio::io::sink()).await?;
+        requests.fetch_add(1, Ordering::Relaxed);
         connection
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
             .await?;
@@ -145,6 +153,9 @@ pub(crate) async fn ratio() -> Result<Bar, BenchError> {
         runs.push(median(&traced.times) / median(&plain.times));
         plain.times.clear();
         traced.times.clear();
+    }
+    if collector.requests.load(Ordering::Relaxed) == 0 {
+        return Err(failed("export spans")("the collector got none"));
     }
     Ok(Bar::judge(
         "traced_ratio",

@@ -47,13 +47,21 @@ impl Up {
         }
         let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
         let data = dir.path().join("ledger");
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .arg("--data-dir")
             .arg(&data)
             .args(["up", "--listen", "127.0.0.1:0"])
             .args(options)
             .current_dir(dir.path())
-            .env_remove("ROLLBOOK_SERVER")
+            .env_remove("ROLLBOOK_SERVER");
+        // A bench exports traces only where it says so.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("OTEL_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
             .envs(env.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt;
@@ -126,17 +124,15 @@ async fn connection(
     limits: Limits,
     _place: OwnedSemaphorePermit,
 ) {
-    let router = TowerToHyperService::new(router);
-    let answered = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.call(request)
-    });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.written_within));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_within)
-        .serve_connection(TokioIo::new(Box::pin(stream)), answered);
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(router),
+        );
     match served.await {
         Ok(()) => {}
         // The client takes nothing more, so it cannot be told why.
@@ -320,18 +316,6 @@ mod tests {
         // The server no longer reads the trickling body.
         let ended = tokio::time::timeout(PATIENCE, dripping).await;
         ended.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_request_says_who_connected() {
-        let who = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() };
-        let router = Router::new().route("/", get(who));
-        let mut connection = connected(router, |limits| limits.head_within = SOON).await;
-        let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
-        connection.write_all(request).await.unwrap();
-        let own = connection.local_addr().unwrap().to_string();
-        let answer = to_the_end(&mut connection).await;
-        assert!(answer.ends_with(&own), "{answer}");
     }
 
     #[tokio::test]

@@ -46,9 +46,13 @@ fn proof(out: &mut String, material: &Material) -> std::fmt::Result {
         0 => String::new(),
         unread => format!("; {unread} more are there and, being large, were not read"),
     };
+    let erased = match proof.erased {
+        0 => String::new(),
+        erased => format!("; {erased} long texts were erased, and only their beginnings are left"),
+    };
     writeln!(
         out,
-        "\nCompared with the ledger when it was written: every row is what the ledger says; {} pieces of evidence were read and are what they were{unread}.",
+        "\nCompared with the ledger when it was written: every row is what the ledger says; {} pieces of evidence were read and are what they were{unread}{erased}.",
         proof.sound
     )
 }

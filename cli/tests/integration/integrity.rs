@@ -137,6 +137,50 @@ fn lost_evidence_of_an_open_rollout_is_damage() {
 }
 
 #[test]
+fn an_erased_text_is_no_damage_and_an_altered_one_is() {
+    let place = Place::new();
+    let file = place.hello();
+    let _up = place.up();
+    place.open(file, "h");
+    for person in ["Jane Doe", "John Roe"] {
+        place
+            .run(&format!(
+                "pause h --as alice --reason 'Call of {person}\nto stop'"
+            ))
+            .exits(0);
+        place.run("resume h --as alice --reason done").exits(0);
+    }
+    place.run("report h").exits(0);
+    let texts: Vec<_> = place.run("log h --json").json_lines();
+    let texts: Vec<&str> = texts
+        .iter()
+        .filter_map(|line| line["commit"]["texts"][0]["evidence"]["sha256"].as_str())
+        .collect();
+    let [first, second] = texts[..] else {
+        panic!("{texts:?}")
+    };
+    let object = |sha256: &str| {
+        place
+            .data_dir()
+            .join("objects")
+            .join(&sha256[..2])
+            .join(sha256)
+    };
+    assert_eq!(
+        fs::read_to_string(object(first)).unwrap(),
+        "Call of Jane Doe\nto stop"
+    );
+    fs::remove_file(object(first)).unwrap();
+    place
+        .run("report h")
+        .exits(0)
+        .says("1 long texts were erased")
+        .says(first);
+    fs::write(object(second), "Call of nobody").unwrap();
+    place.run("report h").exits(6).complains("RB-EVIDENCE-3");
+}
+
+#[test]
 fn a_restart_does_not_evaluate_ended_rollouts() {
     let place = Place::new();
     let file = place.write(

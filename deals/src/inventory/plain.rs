@@ -23,6 +23,13 @@ pub(super) fn read(json: &[u8]) -> Result<Vec<RawItem<'_>>, DealError> {
     })
 }
 
+/// Parses a value that the parser of the document has passed on: only an escape in one of its texts
+/// may still be wrong. The position within the value would be taken for one in the document.
+fn within<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text)
+        .map_err(|_| serde_json::Error::custom("a text has an escape that stands for no character"))
+}
+
 /// Reads a value of any kind.
 fn scalar(value: &RawValue) -> Result<Scalar<'_>, serde_json::Error> {
     let text = value.get();
@@ -31,7 +38,7 @@ fn scalar(value: &RawValue) -> Result<Scalar<'_>, serde_json::Error> {
         Some(b't') => Scalar::Bool(true),
         Some(b'f') => Scalar::Bool(false),
         Some(b'"') => {
-            let Text(text) = serde_json::from_str(text)?;
+            let Text(text) = within(text)?;
             Scalar::Text(text)
         }
         Some(b'[' | b'{') => {
@@ -47,16 +54,16 @@ fn scalar(value: &RawValue) -> Result<Scalar<'_>, serde_json::Error> {
 fn check(value: &RawValue, depth: usize) -> Result<(), serde_json::Error> {
     let text = value.get();
     match text.as_bytes().first() {
-        Some(b'"') => serde_json::from_str(text).map(|Text(_)| ()),
+        Some(b'"') => within(text).map(|Text(_)| ()),
         Some(b'[' | b'{') if depth >= MAX_DEPTH => Err(serde_json::Error::custom(format_args!(
             "nested over {MAX_DEPTH} levels deep"
         ))),
         Some(b'[') => {
-            let values: Vec<&RawValue> = serde_json::from_str(text)?;
+            let values: Vec<&RawValue> = within(text)?;
             values.into_iter().try_for_each(|it| check(it, depth + 1))
         }
         Some(b'{') => {
-            let Members(values) = serde_json::from_str(text)?;
+            let Members(values) = within(text)?;
             values.into_iter().try_for_each(|it| check(it, depth + 1))
         }
         _ => Ok(()),

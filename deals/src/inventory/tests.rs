@@ -191,6 +191,10 @@ fn wrong_shapes_say_where() {
         (r#"[["a","vendor"]]"#, "item 0 (from 0)"),
         ("[{}] trailing", "line 1 column"),
         ("[{\"item_id\":\"\u{1}\"}]", "line 1 column"),
+        (
+            r#"[{"item_id":"a","inventory_type":"vendor","name":"\ud800"}]"#,
+            "name: a text has an escape that stands for no character at line 1 column 5",
+        ),
     ] {
         let message = message(json);
         assert!(message.starts_with("RB-DEAL-1"), "{message}");

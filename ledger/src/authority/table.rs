@@ -40,7 +40,7 @@ impl VerbRule {
 }
 
 /// Returns the rule for a verb in a protected environment. In an unprotected one every verb is
-/// [`Rule::EveryPerson`]; what a plan requires in addition, of the people of a step or a gate,
+/// [`VerbRule::EveryPerson`]; what a plan requires in addition, of the people of a step or a gate,
 /// applies in both.
 pub fn rule(verb: Verb) -> VerbRule {
     match verb {

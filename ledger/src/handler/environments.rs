@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Caller, Done, Handler, HandlerError, digest, fold_environment, fold_flag, repeated};
+use super::{
+    Caller, Done, Handler, HandlerError, digest, fold_environment, fold_flag, repeated, texts,
+};
 use crate::authority::Roles;
 use crate::environment::{self, EnvironmentCommand, EnvironmentState, Environments, Terms};
 use crate::flag;
@@ -130,7 +132,7 @@ impl Handler {
     ) -> Result<Done, HandlerError> {
         let aggregate = &Aggregate::Environment(name.clone());
         let digest = &digest(aggregate, command, caller)?;
-        let (command, texts) = &self.keep_texts(command).await?;
+        let (command, texts) = &texts::moved(command, &caller.actor);
         let decide = |state: Option<Arc<EnvironmentState>>| async move {
             let applied = state.as_ref().map(|state| &state.command_ids);
             if let Some(repeated) = repeated(applied, caller, digest)? {
@@ -144,7 +146,7 @@ impl Handler {
                 &caller.command_id,
             )?;
             let decision = self.record(aggregate, events, caller, digest);
-            Ok(decision.with_texts(texts))
+            self.keep(texts, decision).await
         };
         let (journal, cache) = (&*self.journal, &self.environments);
         let executed = execute(journal, aggregate, cache, fold_environment, decide).await?;

@@ -369,7 +369,7 @@ impl Handler {
         let shortened;
         let (request, texts) = match request {
             Request::Person(command) => {
-                let (command, texts) = self.keep_texts(command).await?;
+                let (command, texts) = texts::moved(command, &caller.actor);
                 shortened = Request::Person(command);
                 (&shortened, texts)
             }
@@ -395,7 +395,7 @@ impl Handler {
             };
             let events = rollout::decide(&state, &plan, request, &context)?;
             let decision = self.record(aggregate, events, caller, digest);
-            Ok(decision.with_texts(texts))
+            self.keep(texts, decision).await
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.rollouts, fold_rollout, decide).await?;
@@ -471,7 +471,7 @@ impl Handler {
         };
         let record = record.as_deref();
         let digest = &digest(aggregate, command, caller)?;
-        let (command, texts) = &self.keep_texts(command).await?;
+        let (command, texts) = &texts::moved(command, &caller.actor);
         let decide = |state: Folded<FlagState>| async move {
             let state = state.as_deref();
             let applied = state.map(|state| &state.command_ids);
@@ -486,7 +486,7 @@ impl Handler {
             };
             let events = flag::decide(state, environment, key, command, &asked)?;
             let decision = self.record(aggregate, events, caller, digest);
-            Ok(decision.with_texts(texts))
+            self.keep(texts, decision).await
         };
         let journal = &*self.journal;
         let executed = execute(journal, aggregate, &self.flags, fold_flag, decide).await?;

@@ -14,7 +14,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use rollbook_proto::v1::{Commit, LongText};
+use rollbook_proto::v1::Commit;
 use tracing::Instrument;
 use tracing::field::Empty;
 
@@ -71,17 +71,6 @@ pub enum CommandDecision {
         /// Sequence of that commit.
         sequence: u64,
     },
-}
-
-impl CommandDecision {
-    /// The same, with the texts that were moved out of the command.
-    #[must_use]
-    pub fn with_texts(mut self, texts: &[LongText]) -> Self {
-        if let Self::Record(commit) = &mut self {
-            commit.texts = texts.to_vec();
-        }
-        self
-    }
 }
 
 /// The result of executing a command.

@@ -216,12 +216,18 @@ pub fn all_evidence(state: &RolloutState) -> Vec<String> {
         std::iter::once(accepted.plan_digest.clone()).chain(difference)
     });
     let pieces = state.steps.values().flat_map(|at| &at.evidence);
-    let pieces = pieces.chain(&state.long_texts);
     std::iter::once(state.plan_digest.clone())
         .chain(pieces.map(|piece| piece.sha256.clone()))
         .chain(revised)
         .filter(|sha256| !sha256.is_empty())
         .collect()
+}
+
+/// Returns the addresses of the texts that its commands keep as evidence. One that is missing was
+/// erased: the commits hold their beginnings.
+pub fn long_texts(state: &RolloutState) -> Vec<String> {
+    let texts = state.long_texts.iter();
+    texts.map(|text| text.sha256.clone()).collect()
 }
 
 /// Returns one digest over the omitted items.

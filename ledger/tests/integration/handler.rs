@@ -168,15 +168,31 @@ async fn open_in(
     handler: &Handler,
     command_id: &str,
 ) -> Result<Done, HandlerError> {
+    let run =
+        json!({"id": "1.1", "title": "wait", "run": {"command": "true"}, "changes": "nothing"});
+    open_with(run, environment, handler, command_id).await
+}
+
+/// Opens a rollout of one step of a person, with this checklist.
+pub(crate) async fn open_manual(handler: &Handler, checklist: &[String]) {
+    let manual = json!({"instructions": "look", "checklist": checklist});
+    let step = json!({"id": "1.1", "title": "look", "manual": manual});
+    open_with(step, "local", handler, "open").await.unwrap();
+}
+
+async fn open_with(
+    step: serde_json::Value,
+    environment: &str,
+    handler: &Handler,
+    command_id: &str,
+) -> Result<Done, HandlerError> {
     let runbook = json!({
         "apiVersion": "rollbook/v1",
         "kind": "Runbook",
         "metadata": {"name": "test", "version": "1", "owner": "tests"},
         "environments": {"local": {}, "production": {"protected": true}},
         "roles": {"operators": ["alice", "bob"]},
-        "phases": [{"id": "1", "title": "one", "steps": [
-            {"id": "1.1", "title": "wait", "run": {"command": "true"}, "changes": "nothing"},
-        ]}],
+        "phases": [{"id": "1", "title": "one", "steps": [step]}],
     });
     let plan =
         Plan::from_runbook(serde_json::from_value(runbook).unwrap(), BTreeMap::new()).unwrap();

@@ -5,10 +5,12 @@ use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey, StepId};
 use rollbook_ledger::journal::Journal;
 use rollbook_ledger::proto::v1::Commit;
 use rollbook_ledger::proto::v1::event::Kind;
-use rollbook_ledger::rollout::{self, Command};
+use rollbook_ledger::rollout::command::{Answer, AnswerValue};
+use rollbook_ledger::rollout::{self, Command, Refusal};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
-use crate::handler::{Ledger, ask, flag, id, open};
+use crate::handler::{Ledger, ask, flag, id, open, open_manual};
 
 async fn last_commit(ledger: &Ledger, aggregate: &Aggregate) -> Commit {
     let mut commits = ledger.journal.read(aggregate, 0).await.unwrap();
@@ -53,7 +55,7 @@ async fn a_long_reason_is_evidence_and_its_beginning_stays() {
     assert_eq!(whole(&ledger, &commit, "reason").await, reason);
     let state = handler.rollout(&id()).await.unwrap().state;
     assert!(
-        rollout::all_evidence(&state).contains(sha256),
+        rollout::long_texts(&state).contains(sha256),
         "a proof of the rollout reads it"
     );
 }
@@ -77,6 +79,75 @@ async fn a_line_stays_and_a_text_beyond_every_limit_is_refused() {
     ask(&handler, &skip("x".repeat(200)), "line").await.unwrap();
     let commit = last_commit(&ledger, &Aggregate::Rollout(id())).await;
     assert!(commit.texts.is_empty(), "{commit:?}");
+}
+
+#[tokio::test]
+async fn a_blank_text_is_refused_however_many_lines_it_has() {
+    let ledger = Ledger::new();
+    let handler = ledger.handler();
+    open(&handler, "open").await.unwrap();
+    ask(&handler, &Command::Start {}, "start").await.unwrap();
+    for blank in ["\u{200b}\n\u{200b}".to_owned(), "\u{2060}".repeat(80)] {
+        let pause = Command::Pause { reason: blank };
+        let refused = ask(&handler, &pause, "pause").await.unwrap_err();
+        assert!(matches!(refused, HandlerError::Refused(_)), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_command_stores_no_text() {
+    let ledger = Ledger::new();
+    let handler = ledger.handler();
+    open(&handler, "open").await.unwrap();
+    let reason = "Not started yet.\nSo it cannot be resumed.";
+    let resume = Command::Resume {
+        reason: reason.to_owned(),
+    };
+    ask(&handler, &resume, "resume").await.unwrap_err();
+    let sha256 = hex::encode(Sha256::digest(reason));
+    assert!(!ledger.evidence.exists(&sha256).await.unwrap());
+}
+
+#[tokio::test]
+async fn lines_after_the_text_do_not_count() {
+    let ledger = Ledger::new();
+    let handler = ledger.handler();
+    open(&handler, "open").await.unwrap();
+    ask(&handler, &Command::Start {}, "start").await.unwrap();
+    let reason = format!("{}\nend", "z".repeat(4_080));
+    let pause = Command::Pause {
+        reason: format!("{reason}{}", "\n".repeat(20)),
+    };
+    ask(&handler, &pause, "pause").await.unwrap();
+    let commit = last_commit(&ledger, &Aggregate::Rollout(id())).await;
+    assert_eq!(whole(&ledger, &commit, "reason").await, reason);
+}
+
+#[tokio::test]
+async fn texts_that_do_not_fit_together_are_refused_by_rule() {
+    let ledger = Ledger::new();
+    let handler = ledger.handler();
+    let items: Vec<String> = (0..160)
+        .map(|n| format!("item {n} {}", "-".repeat(40)))
+        .collect();
+    open_manual(&handler, &items).await;
+    ask(&handler, &Command::Start {}, "start").await.unwrap();
+    let answer = |item: &String| Answer {
+        item: item.clone(),
+        answer: AnswerValue::Pass,
+        note: "n".repeat(300),
+    };
+    let complete = Command::Complete {
+        step: StepId::new("1.1").unwrap(),
+        checklist: items.iter().map(answer).collect(),
+        evidence: Vec::new(),
+        note: String::new(),
+    };
+    let refused = ask(&handler, &complete, "complete").await.unwrap_err();
+    assert!(
+        matches!(&refused, HandlerError::Refused(Refusal::TextTooLong { .. })),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

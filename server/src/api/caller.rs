@@ -1,10 +1,8 @@
 //! The caller, the command id and the body: what identifies a command.
 
-use std::net::SocketAddr;
-
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
@@ -15,7 +13,7 @@ use rollbook_proto::v1;
 use serde::de::DeserializeOwned;
 
 use super::{Api, ApiError};
-use crate::auth::{AuthError, Principal, RequestHead};
+use crate::auth::{AuthError, Principal};
 
 /// Header with the command id: a command sent twice is applied once.
 pub const COMMAND_HEADER: &str = "idempotency-key";
@@ -35,13 +33,7 @@ impl FromRequestParts<Api> for RequestCaller {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let head = RequestHead {
-            method: &parts.method,
-            headers: &parts.headers,
-            peer: peer.map(|peer| peer.0),
-        };
-        let principal = api.authenticator.authenticate(head).await;
+        let principal = api.authenticator.authenticate(&parts.headers).await;
         let mut caller = caller(&principal.map_err(refused)?);
         if let Some(id) = parts.headers.get(COMMAND_HEADER) {
             let id = std::str::from_utf8(id.as_bytes()).map(str::trim);

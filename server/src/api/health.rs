@@ -1,4 +1,4 @@
-//! HealthReport checks: whether everything the server needs is available and undamaged.
+//! Health checks: whether everything the server needs is available and undamaged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use rollbook_ledger::error_code::{Coded, ErrorCode};
 use rollbook_ledger::journal::integrity::{Damage, WHOLE_COMMITS, compare, spot_check};
 use rollbook_ledger::projection::projector::ProjectorError;
 use rollbook_ledger::projection::store::ViewError;
@@ -58,6 +59,9 @@ pub struct HealthCheck {
     /// It works, but somebody should look.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub warning: bool,
+    /// The code of the failure, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<ErrorCode>,
     /// The finding.
     pub message: String,
 }
@@ -180,7 +184,15 @@ async fn looked(api: &Api, anew: bool) -> HealthReport {
     health
 }
 
-type Found = Result<String, (ErrorClass, String)>;
+type Found = Result<String, Failure>;
+
+/// Why a check failed.
+#[derive(Debug, Clone)]
+struct Failure {
+    class: ErrorClass,
+    code: Option<ErrorCode>,
+    message: String,
+}
 
 async fn look(api: &Api, memory: &mut Memory, anew: bool) -> HealthReport {
     let turn = memory.turn;
@@ -208,14 +220,15 @@ async fn look(api: &Api, memory: &mut Memory, anew: bool) -> HealthReport {
         ("open_rollouts", evidence),
         ("orchestrator", orchestrator),
     ] {
-        let (failure, message) = match found {
-            Ok(message) => (None, message),
-            Err((class, message)) => (Some(class), message),
+        let (failure, code, message) = match found {
+            Ok(message) => (None, None, message),
+            Err(failure) => (Some(failure.class), failure.code, failure.message),
         };
         checks.push(HealthCheck {
             name: name.to_owned(),
             failure,
             warning: false,
+            code,
             message,
         });
     }
@@ -244,41 +257,57 @@ async fn bounded(what: &str, check: impl Future<Output = Found>) -> Found {
     let found = tokio::time::timeout(CHECKED_WITHIN, check).await;
     found.unwrap_or_else(|_| {
         let within = CHECKED_WITHIN.as_secs();
-        Err((
-            ErrorClass::Unavailable,
-            format!("{what}: no answer within {within} s"),
-        ))
+        Err(lacking(format!("{what}: no answer within {within} s")))
     })
 }
 
 /// The text for clients; the full text is in the log.
-fn unavailable(error: impl PublicMessage) -> (ErrorClass, String) {
+fn unavailable(error: impl PublicMessage + Coded) -> Failure {
     let told = error.public_message();
     if told != error.to_string() {
         tracing::warn!(%error, "something needed is unavailable");
     }
-    (ErrorClass::Unavailable, told)
+    Failure {
+        class: ErrorClass::Unavailable,
+        code: Some(error.code()),
+        message: told,
+    }
 }
 
-fn lacking(message: String) -> (ErrorClass, String) {
-    (ErrorClass::Unavailable, message)
+fn lacking(message: String) -> Failure {
+    Failure {
+        class: ErrorClass::Unavailable,
+        code: None,
+        message,
+    }
 }
 
 /// A failure of the views; damage also raises the alarm.
-fn view_failure(api: &Api, error: ViewError) -> (ErrorClass, String) {
+fn view_failure(api: &Api, error: ViewError) -> Failure {
     if let ViewError::Damaged { reason } = &error {
         api.alarm.raise(reason);
     }
     unavailable(error)
 }
 
-fn damage(damage: Damage) -> (ErrorClass, String) {
-    let class = if damage.is_retryable() {
-        ErrorClass::Unavailable
-    } else {
-        ErrorClass::Integrity
-    };
-    (class, damage.to_string())
+/// Something stored is damaged.
+fn broken(found: &(impl Coded + std::fmt::Display)) -> Failure {
+    Failure {
+        class: ErrorClass::Integrity,
+        code: Some(found.code()),
+        message: found.to_string(),
+    }
+}
+
+fn damage(damage: Damage) -> Failure {
+    let failure = broken(&damage);
+    if damage.is_retryable() {
+        return Failure {
+            class: ErrorClass::Unavailable,
+            ..failure
+        };
+    }
+    failure
 }
 
 /// Every sequence is present, and all commits (samples of a long ledger) decode and follow the ones
@@ -333,8 +362,8 @@ async fn rows(api: &Api, turn: usize) -> Found {
     let journal = &**api.handler.journal();
     match compare_rows(journal, &*api.views, &api.ledger, COMPARED, turn).await {
         Ok(Ok(rows)) => Ok(rows.to_string()),
-        Ok(Err(differs)) => Err((ErrorClass::Integrity, differs.to_string())),
-        Err(error) if error.is_damage() => Err((ErrorClass::Integrity, error.to_string())),
+        Ok(Err(differs)) => Err(broken(&differs)),
+        Err(error) if error.is_damage() => Err(broken(&error)),
         Err(ProjectorError::View(error)) => Err(view_failure(api, error)),
         Err(ProjectorError::Journal(error)) => Err(unavailable(error)),
         Err(error) => Err(lacking(error.to_string())),
@@ -359,8 +388,10 @@ async fn evidence(api: &Api, turn: usize) -> Found {
             others => format!("; {others} more"),
         };
         let found = gates::lost(found.clone());
-        let message = format!("evidence of an open rollout: {found}{others}");
-        return Err((ErrorClass::Integrity, message));
+        return Err(Failure {
+            message: format!("evidence of an open rollout: {found}{others}"),
+            ..broken(&found)
+        });
     }
     let unread = match looked.unread {
         0 => String::new(),
@@ -391,6 +422,7 @@ async fn environments(api: &Api) -> HealthCheck {
         name: "environments".to_owned(),
         failure: None,
         warning,
+        code: None,
         message,
     }
 }

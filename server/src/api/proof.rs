@@ -51,6 +51,9 @@ pub struct ProofAnswer {
     pub sound: usize,
     /// Pieces that exist but were too large to read.
     pub unread: usize,
+    /// Texts of people that are no longer stored, only their beginnings: they were erased.
+    #[serde(default)]
+    pub erased: usize,
 }
 
 pub(super) async fn proof(
@@ -60,7 +63,7 @@ pub(super) async fn proof(
     let loaded = api.handler.rollout(&id).await?;
     api.await_views(loaded.sequence).await;
     let differences = rows(&api, &id, &loaded).await.map_err(failed)?;
-    let looked = evidence(&api, &loaded).await?;
+    let (looked, erased) = evidence(&api, &loaded).await?;
     let differs = Differs::of(differences);
     let damaged: Vec<_> = looked.damaged.into_iter().map(gates::lost).collect();
     Ok(Json(ProofAnswer {
@@ -72,6 +75,7 @@ pub(super) async fn proof(
         damaged: damaged.iter().map(ToString::to_string).collect(),
         sound: looked.sound,
         unread: looked.unread,
+        erased,
     }))
 }
 
@@ -84,10 +88,24 @@ fn failed(error: ProjectorError) -> ApiError {
     }
 }
 
-async fn evidence(api: &Api, loaded: &LoadedRollout) -> Result<Verification, EvidenceError> {
-    let addresses = rollout::all_evidence(&loaded.state);
-    let store = api.handler.evidence();
-    store.verify_all(addresses, MAX_READ_BYTES).await
+/// Verifies the evidence and the long texts of a rollout; also returns how many texts are gone.
+async fn evidence(
+    api: &Api,
+    loaded: &LoadedRollout,
+) -> Result<(Verification, usize), EvidenceError> {
+    let (store, state) = (api.handler.evidence(), &loaded.state);
+    let mut found = store
+        .verify_all(rollout::all_evidence(state), MAX_READ_BYTES)
+        .await?;
+    let left = MAX_READ_BYTES.saturating_sub(found.bytes);
+    let texts = store.verify_all(rollout::long_texts(state), left).await?;
+    let is_gone = |error: &EvidenceError| matches!(error, EvidenceError::NotFound { .. });
+    let (gone, damaged): (Vec<_>, Vec<_>) = texts.damaged.into_iter().partition(is_gone);
+    found.damaged.extend(damaged);
+    found.sound += texts.sound;
+    found.unread += texts.unread;
+    found.bytes += texts.bytes;
+    Ok((found, gone.len()))
 }
 
 async fn rows(

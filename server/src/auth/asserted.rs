@@ -1,10 +1,10 @@
 //! Names that callers assert.
 
 use async_trait::async_trait;
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode;
 
-use super::{AuthError, Authenticator, Principal, RequestHead};
+use super::{AuthError, Authenticator, Principal};
 
 /// Header naming the acting person: UTF-8, percent-encoded if not ASCII.
 pub const ACTOR_HEADER: &str = "rollbook-actor";
@@ -20,10 +20,14 @@ pub struct AssertedName;
 
 #[async_trait]
 impl Authenticator for AssertedName {
-    async fn authenticate(&self, request: RequestHead<'_>) -> Result<Principal, AuthError> {
-        let header = request.headers.get(ACTOR_HEADER);
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthError> {
+        let header = headers.get(ACTOR_HEADER);
         let header = header.map(HeaderValue::as_bytes).unwrap_or_default();
-        let unnamed = |problem: String| AuthError::Unnamed { problem };
+        let unnamed = |problem: String| AuthError::Unnamed {
+            problem: format!(
+                "the header {ACTOR_HEADER} must name who acts, in UTF-8, percent-encoded where it is not ASCII: {problem}; with the CLI: --as NAME"
+            ),
+        };
         let name = percent_decode(header).decode_utf8();
         let name = name.map_err(|error| unnamed(error.to_string()))?;
         let principal = Principal::new(&name, Vec::new(), ASSERTED);

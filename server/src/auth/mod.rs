@@ -2,10 +2,8 @@
 
 mod asserted;
 
-use std::net::SocketAddr;
-
 use async_trait::async_trait;
-use axum::http::{HeaderMap, Method};
+use axum::http::HeaderMap;
 use rollbook_ledger::error_code::Coded;
 use rollbook_ledger::person::{self, NameError};
 
@@ -55,26 +53,13 @@ impl Principal {
     }
 }
 
-/// What is known of a request before its body is read.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestHead<'a> {
-    /// Its method.
-    pub method: &'a Method,
-    /// Its headers.
-    pub headers: &'a HeaderMap,
-    /// Who connected; `None` if the request did not come over a connection of this server.
-    pub peer: Option<SocketAddr>,
-}
-
 /// Why nobody was identified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum AuthError {
     /// The request does not say who acts.
-    #[error(
-        "RB-API-1: the header {ACTOR_HEADER} must name who acts, in UTF-8, percent-encoded where it is not ASCII: {problem}; with the CLI: --as NAME"
-    )]
+    #[error("RB-API-1: {problem}")]
     Unnamed {
-        /// What is wrong with the name.
+        /// What is missing or wrong, and how to name who acts.
         problem: String,
     },
     /// The credentials are missing, wrong or expired.
@@ -106,7 +91,7 @@ impl AuthError {
 /// The port. The API asks it about every request that acts for a person.
 #[async_trait]
 pub trait Authenticator: Send + Sync + std::fmt::Debug {
-    /// Identifies who makes a request.
+    /// Identifies who makes a request, by its headers.
     ///
     /// A page of another site can make a browser send requests, with the cookies and passwords that
     /// the browser keeps for this server. So an adapter never identifies anybody by those alone: it
@@ -115,5 +100,5 @@ pub trait Authenticator: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// `Unnamed` and `Unauthenticated` refuse the request; `Unavailable` if it may succeed later.
-    async fn authenticate(&self, request: RequestHead<'_>) -> Result<Principal, AuthError>;
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthError>;
 }

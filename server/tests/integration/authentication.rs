@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use rollbook_ledger::flag::FlagCommand;
 use rollbook_ledger::ids::{Aggregate, EnvironmentId, FlagKey};
 use rollbook_ledger::projection::replay::PastBounds;
 use rollbook_proto::v1::{FlagMode, FlagSetting};
-use rollbook_server::auth::{
-    ACTOR_HEADER, AssertedName, AuthError, Authenticator, Principal, RequestHead,
-};
+use rollbook_server::auth::{ACTOR_HEADER, AssertedName, AuthError, Authenticator, Principal};
 
 use crate::harness::{Answer, Server};
 
@@ -42,12 +40,12 @@ impl Tokens {
 
 #[async_trait]
 impl Authenticator for Tokens {
-    async fn authenticate(&self, request: RequestHead<'_>) -> Result<Principal, AuthError> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthError> {
         let refused = |reason: &str| AuthError::Unauthenticated {
             reason: reason.to_owned(),
             challenge: "Bearer",
         };
-        let header = request.headers.get("authorization");
+        let header = headers.get("authorization");
         let text = header.and_then(|header| header.to_str().ok());
         let token = text.and_then(|text| text.strip_prefix("Bearer "));
         let token = token.ok_or_else(|| refused("there is no token"))?;
@@ -77,13 +75,7 @@ async fn identified(
     adapter: &dyn Authenticator,
     pairs: &[(&'static str, &str)],
 ) -> Result<Principal, AuthError> {
-    let headers = headers(pairs);
-    let head = RequestHead {
-        method: &Method::POST,
-        headers: &headers,
-        peer: None,
-    };
-    adapter.authenticate(head).await
+    adapter.authenticate(&headers(pairs)).await
 }
 
 /// What every adapter does: `valid` are headers that identify `person`.

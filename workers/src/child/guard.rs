@@ -51,6 +51,10 @@ static IDLE: Mutex<Vec<Guard>> = Mutex::new(Vec::new());
 /// The most guards that wait.
 const MAX_IDLE: usize = 16;
 
+/// Commands that one guard guards: one that is stopped, and so does nothing, is replaced before its
+/// pipe is full.
+const MAX_COMMANDS: u32 = 100;
+
 fn idle() -> MutexGuard<'static, Vec<Guard>> {
     IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -74,6 +78,8 @@ pub(crate) struct Guard {
     process: Option<Child>,
     /// Whether it has kept time. What it started for that ends only with it.
     leased: bool,
+    /// Commands that it has guarded.
+    commands: u32,
 }
 
 impl Guard {
@@ -97,6 +103,7 @@ impl Guard {
             pipe: process.stdin.take(),
             process: Some(process),
             leased: false,
+            commands: 0,
         })
     }
 
@@ -121,7 +128,9 @@ impl Guard {
     /// Dismisses the guard: the command has ended by itself, and what it left running is meant to
     /// stay.
     pub(crate) fn done(mut self) {
-        if !self.leased && self.say("done\n").is_ok() {
+        self.commands += 1;
+        let may_wait = !self.leased && self.commands < MAX_COMMANDS;
+        if may_wait && self.say("done\n").is_ok() {
             let mut idle = idle();
             if idle.len() < MAX_IDLE {
                 idle.push(self);
@@ -177,13 +186,12 @@ mod tests {
         guard.watch(first.id()).unwrap();
         let id = guard.process.as_ref().unwrap().id();
         guard.done();
-        let mut guard = loop {
+        let mut guard = {
             // Other tests may have put theirs there too.
-            let guard = Guard::ready().unwrap();
-            if guard.process.as_ref().unwrap().id() == id {
-                break guard;
-            }
-            std::mem::forget(guard);
+            let mut idle = idle();
+            let is_it = |guard: &Guard| guard.process.as_ref().unwrap().id() == id;
+            let place = idle.iter().position(is_it).unwrap();
+            idle.remove(place)
         };
         let mut second = sleeper();
         guard.watch(second.id()).unwrap();
@@ -204,6 +212,16 @@ mod tests {
         guard.watch(command.id()).unwrap();
         drop(guard);
         assert_eq!(command.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn a_guard_ends_after_its_last_command() {
+        let mut guard = Guard::start().unwrap();
+        guard.commands = MAX_COMMANDS - 1;
+        let id = guard.process.as_ref().unwrap().id();
+        guard.done();
+        let waits = |guard: &Guard| guard.process.as_ref().is_some_and(|it| it.id() == id);
+        assert!(!idle().iter().any(waits));
     }
 
     #[test]

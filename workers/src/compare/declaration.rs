@@ -67,7 +67,7 @@ pub struct Ratio {
 /// outside the one class that may have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresenceCount {
-    /// Its name, from which [`Presence::figures`] makes the names of its figures.
+    /// Its name, from which [`PresenceCount::figures`] makes the names of its figures.
     pub name: &'static str,
     /// Its metric.
     pub metric: &'static str,

@@ -1,4 +1,4 @@
-//! NamedFigures that gates and the decision tree use and that no rule counts. Pure.
+//! Figures that gates and the decision tree use and that no rule counts. Pure.
 //!
 //! While merging, the extreme deals are kept as pairs of figures and compared as integers; each
 //! ratio is divided once, at the end.

@@ -24,7 +24,11 @@ const MAX_SEARCH_BYTES: usize = 256 * 1024 * 1024;
 static LATEST: Mutex<VecDeque<(BTreeSet<String>, Redactor)>> = Mutex::new(VecDeque::new());
 
 /// The most redactors in [`LATEST`].
-const MAX_LATEST: usize = 8;
+const MAX_LATEST: usize = 4;
+
+/// Secrets of more bytes in all are searched for by a redactor of one step: what one needs grows with
+/// them, up to [`MAX_SEARCH_BYTES`].
+const MAX_SHARED_BYTES: usize = 4 * 1024;
 
 /// Why a redactor could not be built. Terminal: without one nothing may be stored.
 #[derive(Debug, thiserror::Error, Coded)]
@@ -168,9 +172,11 @@ impl Redactor {
         let redactor = Self {
             search: Some(Arc::new(Search::new(&secrets)?)),
         };
-        let mut latest = latest();
-        latest.truncate(MAX_LATEST - 1);
-        latest.push_front((secrets, redactor.clone()));
+        if secrets.iter().map(String::len).sum::<usize>() <= MAX_SHARED_BYTES {
+            let mut latest = latest();
+            latest.truncate(MAX_LATEST - 1);
+            latest.push_front((secrets, redactor.clone()));
+        }
         Ok(redactor)
     }
 

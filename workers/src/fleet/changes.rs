@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub struct RolloutChanges(Arc<Mutex<HashMap<RolloutId, watch::Sender<()>>>>);
 
 impl RolloutChanges {
-    /// RolloutChanges of a rollout from now on.
+    /// Changes of a rollout from now on.
     pub(super) fn of(&self, rollout: &RolloutId) -> watch::Receiver<()> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|_, sender| sender.receiver_count() > 0);

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use rollbook_ledger::ids::LedgerId;
 use rollbook_ledger::trace::{self, TRACEPARENT};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Span;
@@ -83,7 +83,8 @@ impl std::fmt::Debug for JetStreamQueue {
 #[derive(Clone)]
 struct Source {
     consumer: PullConsumer,
-    announced: std::sync::Arc<Notify>,
+    /// When a task was last announced; `None`: never.
+    announced: watch::Receiver<Option<Instant>>,
     _listener: std::sync::Arc<AbortOnDropHandle<()>>,
 }
 
@@ -289,12 +290,11 @@ impl JetStreamQueue {
                 required: format!("Explicit {filter}"),
             });
         }
-        let announced = std::sync::Arc::new(Notify::new());
+        let (announce, announced) = watch::channel(None);
         let mut hints = answered(self.client.subscribe(filter)).await?;
-        let notify = std::sync::Arc::clone(&announced);
         let listener = AbortOnDropHandle::new(tokio::spawn(async move {
             while hints.next().await.is_some() {
-                notify.notify_one();
+                announce.send_replace(Some(Instant::now()));
             }
         }));
         let source = Source {
@@ -328,7 +328,11 @@ impl JetStreamQueue {
             sources.push(self.source(token).await?);
         }
         let last = Instant::now() + wait;
-        let mut announced_until = Instant::now();
+        // What was announced while an earlier call waited may not have been stored then.
+        let mut announced: Vec<_> = sources.iter().map(|it| it.announced.clone()).collect();
+        let heard = announced.iter_mut().flat_map(|it| *it.borrow_and_update());
+        let mut announced_until =
+            heard.fold(Instant::now(), |until, at| until.max(at + ANNOUNCED_FOR));
         let mut announced_interval = ANNOUNCED_INTERVAL.0;
         loop {
             for token in tokens {
@@ -346,9 +350,14 @@ impl JetStreamQueue {
                 LOOK_INTERVAL
             };
             announced_interval = (announced_interval * 2).min(ANNOUNCED_INTERVAL.1);
-            let announcements = sources
-                .iter()
-                .map(|source| Box::pin(source.announced.notified()));
+            let announcements = announced.iter_mut().map(|source| {
+                Box::pin(async {
+                    // After the end of its listener only the clock wakes.
+                    if source.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                })
+            });
             let any = async {
                 if sources.is_empty() {
                     std::future::pending::<()>().await;

@@ -105,7 +105,7 @@ impl RolloutPort for LedgerPort {
     }
 }
 
-/// The standing of a task that may not begin.
+/// The state of a task that may not begin.
 fn task_state(state: &RolloutState, task: &Task) -> TaskState {
     let Some(step) = state.step(&task.step) else {
         return TaskState::Stale(format!("there is no step {}", task.step));

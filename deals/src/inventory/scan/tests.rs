@@ -5,7 +5,7 @@ use super::super::{Inventory, parse};
 use super::*;
 use crate::generate::{GenerateOptions, generate};
 
-/// Whether both readers agree on an input, and whether the door answers what the plain one does.
+/// Whether both readers agree on an input, and whether `parse` answers what the plain one does.
 fn same(json: &[u8]) -> bool {
     let plain = || read(json).and_then(|items| Inventory::of(items.into_iter()));
     if !json.trim_ascii().is_empty() && format!("{:?}", parse(json)) != format!("{:?}", plain()) {

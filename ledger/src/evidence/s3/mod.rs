@@ -29,7 +29,7 @@ const RETRY_SECONDS: u64 = 60;
 const CONNECT_TIMEOUT: &str = "5 seconds";
 /// Timeout of each read of a response, so that a stalled transfer ends but a slow one continues.
 const READ_TIMEOUT: &str = "30 seconds";
-/// Timeout of a whole request. The largest request body is one part of 8 MiB; a response cut off by
+/// Timeout of a whole request. The largest body is that of an attached file; a response cut off by
 /// this timeout is resumed where it ended.
 const REQUEST_TIMEOUT: &str = "5 minutes";
 

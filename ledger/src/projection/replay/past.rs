@@ -18,7 +18,8 @@ use crate::journal::{Journal, JournalError};
 use crate::projection::projector::ProjectorError;
 use crate::projection::store::ViewStore;
 
-/// Commits read to see that a journal still holds what kept views were replayed from.
+/// Commits read of a long journal to see that it still holds what kept views were replayed from; a
+/// short one is read whole.
 const SAMPLES: u64 = 16;
 
 /// Times kept with the sequence that they stand for.
@@ -60,7 +61,7 @@ pub enum PastError {
     Damage(Arc<Damage>),
     /// Too much is being replayed. Retryable.
     #[error(
-        "RB-PROJECTOR-4: {replays} replays of the ledger are under way, and none has ended within {waited:?}; ask again in a moment"
+        "RB-PROJECTOR-4: {replays} replays of the ledger are under way, and this one could not begin within {waited:?}; ask again in a moment"
     )]
     Busy {
         /// The replays under way.
@@ -109,7 +110,8 @@ struct Inner {
     bounds: PastBounds,
     kept: Mutex<Kept>,
     by_sequence: SingleFlight<u64, Result<Views, PastError>>,
-    by_time: SingleFlight<Timestamp, Result<u64, PastError>>,
+    /// By the time and the journal's last sequence: who asks after an append is answered with it.
+    by_time: SingleFlight<(Timestamp, u64), Result<u64, PastError>>,
     turns: Semaphore,
     replays: AtomicU64,
 }
@@ -197,7 +199,7 @@ impl PastViews {
             Some(sequence) => Ok(sequence),
             None => {
                 let begin = || Arc::clone(&self.0).moment(time).boxed();
-                self.0.by_time.join(time, begin).await
+                self.0.by_time.join((time, last), begin).await
             }
         }
     }

@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Does shards until `shutdown` is cancelled; then pulls no more, lets running ones finish within
-/// `config.drain`, and processor the rest back.
+/// `config.drain`, and hands the rest back.
 pub async fn work(
     config: WorkerConfig,
     shards: ShardQueue,

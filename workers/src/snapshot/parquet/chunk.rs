@@ -159,7 +159,14 @@ impl Chunk<'_> {
         let pages = SerializedPageReader::new(Arc::clone(self.window), &stored, self.rows, None)?;
         let mut inflate = self.inflate.borrow_mut();
         for page in pages {
-            take(inflate.page(page?, self.stored.compression())?)?;
+            let page = page?;
+            // A damaged header may state any number, for which room would be made.
+            let is_data = !matches!(page, Page::DictionaryPage { .. });
+            if is_data && page.num_values() as usize > self.rows {
+                let reason = "a page has more rows than its group".to_owned();
+                return Err(ParquetError::General(reason));
+            }
+            take(inflate.page(page, self.stored.compression())?)?;
         }
         Ok(())
     }
