@@ -141,7 +141,7 @@ fn an_erased_text_is_no_damage_and_an_altered_one_is() {
     let place = Place::new();
     let file = place.hello();
     let _up = place.up();
-    place.open(file, "h");
+    place.waiting(file, "h");
     for person in ["Jane Doe", "John Roe"] {
         place
             .run(&format!(
